@@ -1,0 +1,1 @@
+"""The field's words: errors, tables, limits, content ids, files, progress, provenance."""

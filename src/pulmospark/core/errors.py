@@ -1,0 +1,73 @@
+"""The errors that pulmospark raises on purpose.
+
+    PulmosparkError
+    |-- UsageError          2  a flag, a setting or a call is wrong
+    |-- InputError          3  the data given cannot be used
+    |   |-- LayoutError        a folder has no layout that is known
+    |   |-- ClassError         a class is empty, or a fold has only one
+    |   `-- BundleError        a model bundle is damaged or of another kind
+    |-- EnvironmentProblem   4  Java, memory, disk, weights or network are missing
+    |   `-- TrainingError      a training process failed; carries its own traceback
+    `-- AuditError          5  an audit says that the result can't be trusted
+
+The number is the exit code of the command line. Each message is one line that names
+the value, the limit and the remedy.
+"""
+
+from __future__ import annotations
+
+
+class PulmosparkError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: one line: what was found, what was allowed, what to do.
+        detail: more for ``--debug`` (a worker's traceback, say); never printed otherwise.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+
+class UsageError(PulmosparkError):
+    """A flag, a setting or an argument is wrong."""
+
+    exit_code = 2
+
+
+class InputError(PulmosparkError):
+    """The data given cannot be used."""
+
+    exit_code = 3
+
+
+class LayoutError(InputError):
+    """A folder has no layout that is known, or not the one that was named."""
+
+
+class ClassError(InputError):
+    """A class has no image, or a split or fold lacks a class."""
+
+
+class BundleError(InputError):
+    """A model bundle is damaged, incomplete or of another version."""
+
+
+class EnvironmentProblem(PulmosparkError):
+    """Something outside the data is missing: Java, memory, disk, weights, network."""
+
+    exit_code = 4
+
+
+class TrainingError(EnvironmentProblem):
+    """A training process failed; ``detail`` holds the traceback of the first that did."""
+
+
+class AuditError(PulmosparkError):
+    """An audit failed and ``--strict`` was given."""
+
+    exit_code = 5

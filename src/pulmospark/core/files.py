@@ -1,0 +1,111 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pulmospark.core import limits
+from pulmospark.core.errors import EnvironmentProblem, InputError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a folder beside ``target`` to write in, which becomes ``target`` at the end.
+
+    What stood at ``target`` is replaced only then; after an error it is untouched and the
+    half-written folder is gone.
+
+    Raises:
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    old = target.with_name(f".{target.name}.{uuid.uuid4().hex}.old")
+    with disk_errors(target):
+        aside.mkdir()
+        try:
+            yield aside
+            if target.exists():
+                target.rename(old)
+            aside.rename(target)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file (UTF-8) that appears whole or not at all.
+
+    Raises:
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+        try:
+            aside.write_text(text, encoding="utf-8")
+            os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write a value of JSON's kinds, indented, whole or not at all."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of bounded size.
+
+    Raises:
+        InputError: it is missing, too large or no JSON.
+    """
+    try:
+        if (size := path.stat().st_size) > limits.CONFIG_FILE_BYTES_MAX:
+            raise InputError(
+                f"{path}: {size} bytes, over the limit of {limits.CONFIG_FILE_BYTES_MAX}"
+            )
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+@contextlib.contextmanager
+def disk_errors(target: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden folder into one line with its remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            free = _free_bytes(target)
+            raise EnvironmentProblem(
+                f"{target}: the disk is full ({free} bytes free): make room, or write elsewhere "
+                "with --out"
+            ) from error
+        if isinstance(error, PermissionError):
+            raise EnvironmentProblem(
+                f"{target}: no right to write there: choose another folder with --out"
+            ) from error
+        raise
+
+
+def _free_bytes(path: Path) -> int:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free

@@ -1,0 +1,196 @@
+"""Every setting, typed: the same models read the TOML file, the options and the JSON."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from pulmospark.core import limits
+from pulmospark.core.errors import UsageError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+T = TypeVar("T", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Base: frozen, and an unknown key is an error rather than a silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceSettings(Settings):
+    """One data set on disk."""
+
+    path: Path
+    """folder of the data set, or the CSV file of a ``csv`` layout"""
+    layout: str | None = None
+    """name of the layout; ``None``: recognised from the folder"""
+    name: str | None = None
+    """name the data set has in the tables; ``None``: the layout's own, or the folder's"""
+    options: dict[str, str] = Field(default_factory=dict)
+    """what the layout asks for, ``path_column`` and ``label_column`` of a CSV, say"""
+
+
+class IngestSettings(Settings):
+    """From files to the images table."""
+
+    size: Annotated[int, Field(ge=limits.STANDARD_SIZE_MIN, le=limits.STANDARD_SIZE_MAX)] = 224
+    """side of the standard image, pixels"""
+    fit: Literal["stretch", "pad", "crop"] = "stretch"
+    """how a film that is no square becomes one; the published papers stretch"""
+
+
+class SplitSettings(Settings):
+    """Who is trained on and who is tested on."""
+
+    train: Fraction = 0.7
+    validation: Fraction = 0.1
+    test: Fraction = 0.2
+    folds: Annotated[int, Field(ge=0, le=100)] = 0
+    """k of k-fold cross-validation; 0: one split"""
+    views: tuple[str, ...] = ("PA", "AP", "AP supine", "frontal", "unknown")
+    """views that take part; lateral films and CT slices are left out unless named"""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1.0) > 1e-9:
+            raise ValueError(f"train + validation + test is {total:g}, and must be 1")
+        if self.folds == 1:
+            raise ValueError("folds is 1: use 0 for one split, or 2 and more")
+        return self
+
+
+class LogisticSettings(Settings):
+    """Spark MLlib's LogisticRegression on deep features."""
+
+    max_iter: Annotated[int, Field(ge=1, le=10_000)] = 100
+    reg_param: Annotated[float, Field(ge=0.0)] = 0.01
+    elastic_net_param: Fraction = 0.0
+
+
+class NetworkSettings(Settings):
+    """A CNN trained through TorchDistributor."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    """films a step, over all processes together"""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    patience: Annotated[int, Field(ge=0)] = 0
+    """epochs without a better validation loss after which it stops; 0: never"""
+    frozen: bool = False
+    """train the last layer only"""
+
+
+class TrainSettings(Settings):
+    """Which network, and how it is trained."""
+
+    model: str = "mobilenet_v2"
+    """name in the zoo: ``pulmospark.models.zoo``"""
+    method: Literal["features", "network"] = "features"
+    """``features``: frozen network and logistic regression; ``network``: the CNN itself"""
+    weights: Literal["imagenet", "none"] = "imagenet"
+    """the start; ``none``: from scratch"""
+    processes: Annotated[int, Field(ge=1, le=limits.TRAINING_PROCESSES_MAX)] = 1
+    logistic: LogisticSettings = LogisticSettings()
+    network: NetworkSettings = NetworkSettings()
+
+
+class EvaluateSettings(Settings):
+    """Figures and their intervals."""
+
+    replicates: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """bootstrap replicates over patients"""
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
+    calibration_bins: Annotated[int, Field(ge=2, le=100)] = 15
+    positive_class: str | None = None
+    """class of the operating point; ``None``: the first class"""
+    sensitivity_target: Fraction = 0.95
+    """the operating point is the highest threshold with at least this sensitivity on the
+    validation split"""
+
+
+class Experiment(Settings):
+    """A whole experiment: the TOML file that ``pulmospark run`` takes."""
+
+    name: str = "experiment"
+    seed: Seed = 20201
+    out: Path = Path("runs")
+    """folder under which the experiment's own folder is made"""
+    sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
+    classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """class -> findings, case-blind, ``*`` and ``?`` allowed, ``source:finding`` for one
+    source only; empty: every finding is a class of its own"""
+    ingest: IngestSettings = IngestSettings()
+    split: SplitSettings = SplitSettings()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+    @field_validator("classes")
+    @classmethod
+    def _countable(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if len(value) == 1:
+            raise ValueError(f"classes has only {next(iter(value))!r}: name two or more")
+        if len(value) > limits.CLASSES_MAX:
+            raise ValueError(f"classes has {len(value)}, and at most {limits.CLASSES_MAX} may be")
+        return value
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Read an experiment's TOML file; relative paths are taken from the file's folder.
+
+    Raises:
+        UsageError: the file is missing, is no TOML, or a setting is wrong.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; name the TOML file of an experiment")
+    if (size := path.stat().st_size) > limits.CONFIG_FILE_BYTES_MAX:
+        raise UsageError(f"{path}: {size} bytes, over {limits.CONFIG_FILE_BYTES_MAX}")
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    experiment = parse(Experiment, values, where=str(path))
+    base = path.resolve().parent
+    return experiment.model_copy(
+        update={
+            "out": base / experiment.out.expanduser(),
+            "sources": tuple(
+                source.model_copy(update={"path": base / source.path.expanduser()})
+                for source in experiment.sources
+            ),
+        }
+    )
+
+
+def parse(kind: type[T], values: dict[str, Any], *, where: str) -> T:
+    """Build settings from plain values, with a one-line error.
+
+    Args:
+        kind: the settings' class.
+        values: plain values, as TOML or JSON gives them.
+        where: what the message names as the place of the fault.
+
+    Raises:
+        UsageError: a key is unknown or a value is out of its range.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        given = "" if first["type"] == "missing" else f" (given: {str(first['input'])[:80]!r})"
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{where}: {place}: {message}{given}") from error

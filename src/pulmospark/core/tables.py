@@ -1,0 +1,178 @@
+"""The tables of pulmospark: names, types, units and meaning, in one place.
+
+Every table is a folder of Parquet files. Types are Arrow's; Spark reads them as their
+counterparts (``binary``, ``string``, ``int``, ``bigint``, ``float``, ``array<float>``).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+
+class RejectReason(StrEnum):
+    """Why a file that was seen is not an image of the table; the list is closed."""
+
+    EMPTY = "empty"
+    """zero bytes"""
+    NOT_AN_IMAGE = "not_an_image"
+    """the content is of no image format, whatever the name says"""
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    """an image format that pulmospark does not read"""
+    TRUNCATED = "truncated"
+    """the file ends before the image does"""
+    UNREADABLE = "unreadable"
+    """the decoder, or the operating system, refused it"""
+    VANISHED = "vanished"
+    """listed, and gone when it was read"""
+    TOO_MANY_BYTES = "too_many_bytes"
+    """over ``limits.FILE_BYTES_MAX``"""
+    TOO_MANY_PIXELS = "too_many_pixels"
+    """over ``limits.IMAGE_PIXELS_MAX`` by its header; not decoded"""
+    TOO_SMALL = "too_small"
+    """a side under ``limits.IMAGE_SIDE_MIN``"""
+    CMYK = "cmyk"
+    """printing colours: a scan of a page, not a film"""
+    ANIMATED = "animated"
+    """several frames where one film was expected"""
+    BAD_NAME = "bad_name"
+    """the file's name is no valid UTF-8 and cannot stand in a table"""
+
+
+class View(StrEnum):
+    """View position of a film, or the lack of one."""
+
+    PA = "PA"
+    AP = "AP"
+    AP_SUPINE = "AP supine"
+    FRONTAL = "frontal"
+    """frontal, PA or AP not known"""
+    LATERAL = "lateral"
+    AXIAL = "axial"
+    """a CT slice"""
+    UNKNOWN = "unknown"
+
+
+FRONTAL_VIEWS = frozenset({View.PA, View.AP, View.AP_SUPINE, View.FRONTAL})
+
+
+class Modality(StrEnum):
+    """How the image was made, as far as chest imaging needs it."""
+
+    XRAY = "X-ray"
+    CT = "CT"
+    UNKNOWN = "unknown"
+
+
+class Split(StrEnum):
+    """The part of an experiment that a film plays."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+    EXCLUDED = "excluded"
+
+
+_METADATA = [
+    pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
+    pa.field("source", pa.string(), nullable=False),  # the data set it came from
+    pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
+    pa.field("study_id", pa.string()),
+    pa.field("scan_id", pa.string()),
+    pa.field("slice_index", pa.int32()),
+    pa.field("finding", pa.string()),  # as the source has it, null where it has none
+    pa.field("view", pa.string(), nullable=False),  # a View
+    pa.field("modality", pa.string(), nullable=False),  # a Modality
+    pa.field("age", pa.float32()),  # years
+    pa.field("sex", pa.string()),  # "M", "F", null where unknown
+    pa.field("mask_uri", pa.string()),  # lung mask that came with the film
+    pa.field("published_split", pa.string()),  # "train" or "test" as the source has it
+]
+
+MANIFEST = pa.schema(
+    [
+        *_METADATA,
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
+        pa.field("problem", pa.string()),  # a RejectReason found while listing
+    ]
+)
+"""One row a file seen, before it is read."""
+
+IMAGES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes
+        *_METADATA,
+        pa.field("view_measured", pa.bool_(), nullable=False),  # view told from pixels
+        pa.field("format", pa.string(), nullable=False),  # of the content: "jpeg", "png", ...
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("modified_ns", pa.int64(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),  # of the original, pixels
+        pa.field("width", pa.int32(), nullable=False),  # of the original, pixels
+        pa.field("pixels", pa.binary(), nullable=False),  # size x size uint8 grey, row-major
+        pa.field("phash", pa.int64(), nullable=False),  # 64-bit perceptual hash, as signed
+        pa.field("parent_id", pa.string()),  # image_id it was made from; null: original
+    ]
+)
+"""One row a standardised film or slice."""
+
+REJECTS = pa.schema(
+    [
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("image_id", pa.string()),  # where the bytes could be read
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("modified_ns", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # a RejectReason
+        pa.field("detail", pa.string(), nullable=False),
+    ]
+)
+"""One row a file that was seen and is no image: rows in = images + rejects, always."""
+
+COHORT = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("patient_id", pa.string()),
+        pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
+        pa.field("finding", pa.string()),
+        pa.field("label", pa.string()),  # after class mapping; null where left out
+        pa.field("view", pa.string(), nullable=False),
+        pa.field("age", pa.float32()),
+        pa.field("sex", pa.string()),
+        pa.field("split", pa.string(), nullable=False),  # a Split
+        pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
+        pa.field("reason", pa.string()),  # why it was excluded
+    ]
+)
+"""One row a row of the images table: what the experiment makes of it."""
+
+FEATURES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("features", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+"""Deep features of a frozen network, one row an image."""
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("label", pa.string()),  # where known
+        pa.field("prediction", pa.string(), nullable=False),  # most probable class
+        pa.field("probability", pa.list_(pa.float64()), nullable=False),  # bundle's class order
+        pa.field("logits", pa.list_(pa.float64()), nullable=False),  # before the temperature
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("patient_id", pa.string()),
+        pa.field("group_id", pa.string(), nullable=False),
+        pa.field("split", pa.string()),  # a Split, null outside an experiment
+        pa.field("fold", pa.int32()),
+        pa.field("model_id", pa.string(), nullable=False),
+        pa.field("predicted_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    ]
+)
+"""One row a film that was scored."""

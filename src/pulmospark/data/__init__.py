@@ -1,0 +1,1 @@
+"""Ingest and split: tables from files, and tables from tables."""

@@ -1,0 +1,145 @@
+"""What an evaluation says: plain, frozen values that go to JSON and to the report."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Method = Literal["wilson", "bootstrap", "none"]
+
+
+class Result(BaseModel):
+    """Base of all results: frozen, JSON both ways."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Figure(Result):
+    """A figure and its interval.
+
+    ``value`` is ``None`` where it is not defined (the PPV of a class never predicted, say);
+    ``low`` and ``high`` are ``None`` where no interval could be had. ``numerator`` and
+    ``denominator`` stand beside plain proportions.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    method: Method = "none"
+    numerator: int | None = None
+    denominator: int | None = None
+
+
+class Curve(Result):
+    """Points of a curve, in the order they are drawn; at most a few hundred."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    threshold: tuple[float, ...] = ()
+
+
+class ReliabilityBin(Result):
+    """One bin of a reliability diagram of the predicted class's probability."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    """mean probability in the bin"""
+    accuracy: float | None
+    """share that was right"""
+
+
+class OperatingPoint(Result):
+    """A threshold on one class's probability, chosen on the validation split only."""
+
+    positive_class: str
+    threshold: float
+    sensitivity_target: float
+    chosen_on: int
+    """films of the validation split it was chosen on"""
+    reached: bool
+    """whether the validation split allowed the target"""
+
+
+class OperatingFigures(Result):
+    """How an operating point does on films it was not chosen on."""
+
+    point: OperatingPoint
+    sensitivity: Figure
+    specificity: Figure
+    ppv: Figure
+    npv: Figure
+
+
+class ClassFigures(Result):
+    """One class against the rest."""
+
+    name: str
+    support: int
+    sensitivity: Figure
+    specificity: Figure
+    ppv: Figure
+    npv: Figure
+    f1: Figure
+    mcc: Figure
+    auroc: Figure
+    auprc: Figure
+    roc: Curve
+    """x: 1 - specificity, y: sensitivity"""
+    precision_recall: Curve
+    """x: sensitivity (recall), y: PPV (precision)"""
+
+
+class TrivialRules(Result):
+    """Accuracy of two rules that look at no image; learned on the training part.
+
+    A model near the second has learned the hospital, not the disease.
+    """
+
+    most_frequent_class: Figure
+    most_frequent_class_of_source: Figure
+
+
+class Evaluation(Result):
+    """All figures of one set of predictions."""
+
+    classes: tuple[str, ...]
+    films: int
+    groups: int
+    """patients, or films where no patient is known: what the bootstrap resamples"""
+    confidence: float
+    replicates: int
+    confusion: tuple[tuple[int, ...], ...]
+    """row: the truth, column: the prediction"""
+    accuracy: Figure
+    balanced_accuracy: Figure
+    log_loss: Figure
+    brier: Figure
+    """multi-class: mean over films of the summed squared differences, 0 to 2"""
+    calibration_error: Figure
+    """expected calibration error of the predicted class's probability, equal-width bins"""
+    macro_auroc: Figure
+    by_class: tuple[ClassFigures, ...]
+    reliability: tuple[ReliabilityBin, ...]
+    operating: OperatingFigures | None = None
+    trivial: TrivialRules | None = None
+
+
+class FoldSummary(Result):
+    """One figure over the folds of a cross-validation."""
+
+    name: str
+    mean: float | None
+    spread: float | None
+    """standard deviation between folds, n - 1"""
+    values: tuple[float | None, ...]
+
+
+class CrossValidation(Result):
+    """Figures of k folds: each, their mean and spread, and all predictions pooled."""
+
+    folds: tuple[Evaluation, ...]
+    summary: tuple[FoldSummary, ...]
+    pooled: Evaluation

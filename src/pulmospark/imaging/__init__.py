@@ -1,0 +1,1 @@
+"""From bytes to the standard image: sniff, decode, standardise, view."""

@@ -1,0 +1,1 @@
+"""Faces for Spark ML: ImageFeaturizer, CnnClassifier, CnnClassifierModel."""

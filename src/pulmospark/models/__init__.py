@@ -1,0 +1,1 @@
+"""Networks, their weights, and the bundle a trained model is kept in."""

@@ -1,0 +1,1 @@
+"""The Spark session, and work handed to the executors chunk by chunk."""

@@ -1,0 +1,1 @@
+"""Training: logistic regression on deep features, and CNNs through TorchDistributor."""
