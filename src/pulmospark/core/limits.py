@@ -18,8 +18,12 @@ STANDARD_SIZE_MIN, STANDARD_SIZE_MAX = 16, 1024
 FOLDER_DEPTH_MAX = 32
 """levels below a source's folder that are listed; deeper ones are an error, not a silence."""
 
-SNIFF_BYTES = 64
-"""bytes of a file's head from which its format is told."""
+SNIFF_BYTES = 132
+"""bytes of a file's head from which its format is told; DICOM's mark ends at the 132nd."""
+
+JPEG_SCANS_MAX = 500
+"""scans of a progressive JPEG; each costs a pass over all pixels, so that a small file could
+hold a worker for hours. The number is that of libjpeg-turbo's own tools; films have below 20."""
 
 METADATA_FILE_BYTES_MAX = 1024 * 1024 * 1024
 """bytes: a larger metadata sheet (CSV) is refused."""

@@ -1,0 +1,105 @@
+"""From a file to a row's worth of film: read safely, decoded, standardised, measured."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from pulmospark.core import limits
+from pulmospark.core.content import bytes_id
+from pulmospark.core.settings import IngestSettings
+from pulmospark.core.tables import RejectReason, View
+from pulmospark.imaging.decode import Rejected, decode, rejected
+from pulmospark.imaging.standardise import perceptual_hash, standardise
+from pulmospark.imaging.view import measure_view
+
+
+@dataclass(frozen=True)
+class Film:
+    """A standardised film: what a row of the images table has of the file itself."""
+
+    image_id: str
+    """SHA-256 of the file's bytes"""
+    format: str
+    """of the content, whatever the name says"""
+    size_bytes: int
+    height: int
+    """of the upright original, pixels"""
+    width: int
+    """of the upright original, pixels"""
+    pixels: bytes
+    """size x size uint8 grey, row-major"""
+    phash: int
+    """64-bit perceptual hash, as signed"""
+    view: View | None
+    """as measured from the pixels; ``None``: no opinion"""
+
+
+def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
+    """Read a file and make a film of it.
+
+    Args:
+        path: absolute path; symbolic links are followed.
+        settings: size and fit of the standard image.
+
+    Returns:
+        The film, or the reason why there is none, with the ``image_id`` where the bytes could
+        be read. Nothing is raised for any file.
+    """
+    data = read_bytes(path)
+    return data if isinstance(data, Rejected) else film_from_bytes(data, settings)
+
+
+def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
+    """Make a film of a file's bytes; pure, and nothing is raised for any bytes."""
+    image_id = bytes_id(data)
+    decoded = decode(data, at_least=settings.size)
+    if isinstance(decoded, Rejected):
+        return Rejected(decoded.reason, decoded.detail, image_id)
+    pixels = standardise(decoded.grey, settings.size, settings.fit)
+    return Film(
+        image_id=image_id,
+        format=decoded.format,
+        size_bytes=len(data),
+        height=decoded.height,
+        width=decoded.width,
+        pixels=pixels.tobytes(),
+        phash=perceptual_hash(pixels),
+        view=measure_view(pixels),
+    )
+
+
+def read_bytes(path: str) -> bytes | Rejected:
+    """Read a regular file of at most ``limits.FILE_BYTES_MAX`` bytes."""
+    # Without O_NONBLOCK the opening of a named pipe would wait for a writer for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except (FileNotFoundError, NotADirectoryError):
+        return rejected(RejectReason.VANISHED, "listed, and gone when it was read")
+    except (OSError, ValueError) as error:
+        return rejected(RejectReason.UNREADABLE, _words(error))
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                return rejected(RejectReason.UNREADABLE, "not a regular file")
+            if found.st_size > limits.FILE_BYTES_MAX:
+                return _too_many(found.st_size)
+            # One byte more than allowed, for files that grow while they are read.
+            data = file.read(limits.FILE_BYTES_MAX + 1)
+    except (OSError, MemoryError) as error:
+        return rejected(RejectReason.UNREADABLE, _words(error))
+    return data if len(data) <= limits.FILE_BYTES_MAX else _too_many(len(data))
+
+
+def _too_many(size: int) -> Rejected:
+    return rejected(
+        RejectReason.TOO_MANY_BYTES, f"{size} bytes, over {limits.FILE_BYTES_MAX}"
+    )
+
+
+def _words(error: Exception) -> str:
+    # An OSError's own text repeats the path, which has its own column.
+    return str(getattr(error, "strerror", None) or error)
