@@ -103,6 +103,9 @@ class TrainSettings(Settings):
     """``features``: frozen network and logistic regression; ``network``: the CNN itself"""
     weights: Literal["imagenet", "none"] = "imagenet"
     """the start; ``none``: from scratch"""
+    weights_path: Path | None = None
+    """file or folder of safetensors to take them from; ``None``: ``PULMOSPARK_WEIGHTS``, the
+    cache, the hub"""
     processes: Annotated[int, Field(ge=1, le=limits.TRAINING_PROCESSES_MAX)] = 1
     logistic: LogisticSettings = LogisticSettings()
     network: NetworkSettings = NetworkSettings()

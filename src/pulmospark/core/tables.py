@@ -158,6 +158,16 @@ FEATURES = pa.schema(
 )
 """Deep features of a frozen network, one row an image."""
 
+SCORES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),  # "final", "fold-0", "fold-0-inner", ...
+        pa.field("logits", pa.list_(pa.float64()), nullable=False),  # experiment's class order
+    ]
+)
+"""What the models of one training say of the films of its cohort."""
+
 PREDICTIONS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -166,9 +176,9 @@ PREDICTIONS = pa.schema(
         pa.field("prediction", pa.string(), nullable=False),  # most probable class
         pa.field("probability", pa.list_(pa.float64()), nullable=False),  # bundle's class order
         pa.field("logits", pa.list_(pa.float64()), nullable=False),  # before the temperature
-        pa.field("source", pa.string(), nullable=False),
+        pa.field("source", pa.string()),
         pa.field("patient_id", pa.string()),
-        pa.field("group_id", pa.string(), nullable=False),
+        pa.field("group_id", pa.string()),
         pa.field("split", pa.string()),  # a Split, null outside an experiment
         pa.field("fold", pa.int32()),
         pa.field("model_id", pa.string(), nullable=False),

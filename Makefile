@@ -1,0 +1,62 @@
+# make demo   the main job on phantoms; the last line says where the report is
+# make test   lint, types, import layers, the wheel, and all tests
+# make help   the rest
+#
+# Both set up a .venv of the project from pinned versions first. Options:
+#   PYTHON=python3.12                      another Python, 3.11 or newer
+#   PIP_FLAGS="--extra-index-url URL"      another index, PyTorch's own for CPU-only builds, say
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint types layers wheel unit bench clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+	@echo "make lint | types | layers | wheel | unit   one part of make test"
+	@echo "make bench                                  the benchmarks, with their table"
+	@echo "make clean                                  remove .venv and what was built"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pulmospark needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=python3.11" % sys.version_info[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/pulmospark demo
+
+test: lint types layers wheel unit
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+layers: $(READY)
+	$(BIN)/lint-imports --no-cache --quiet
+
+# The wheel is built, installed aside and run from there, not from the checkout.
+wheel: $(READY)
+	@rm -rf build/wheel build/installed
+	$(BIN)/python -m build --wheel --no-isolation --outdir build/wheel . > /dev/null
+	$(BIN)/python -m pip install --quiet --no-deps --target build/installed build/wheel/*.whl
+	cd build && PYTHONPATH=installed ../$(BIN)/python -c 'import pathlib, pulmospark; assert "installed" in pathlib.Path(pulmospark.__file__).parts'
+	cd build && PYTHONPATH=installed ../$(BIN)/python -m pulmospark doctor
+
+unit: $(READY)
+	$(BIN)/python -m pytest
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist demo

@@ -1,0 +1,89 @@
+"""What several commands share: their options, and how they speak."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pulmospark.core.errors import UsageError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def spark_options(command: Command) -> Command:
+    """``--master`` and ``--conf``."""
+    for option in (
+        click.option(
+            "--conf", "conf", multiple=True, metavar="KEY=VALUE", help="A setting of Spark's."
+        ),
+        click.option(
+            "--master", metavar="URL", help="Spark master: local[2], spark://host:7077, yarn, ..."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def speech_options(command: Command) -> Command:
+    """``--json`` and ``--quiet``."""
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="No progress."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    ):
+        command = option(command)
+    return command
+
+
+def set_option(command: Command) -> Command:
+    """``--set``."""
+    return click.option(
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change a setting: train.model=squeezenet1_1, say. May be repeated.",
+    )(command)
+
+
+def what_argument(command: Command) -> Command:
+    """The experiment: its TOML file, or the folder of a run."""
+    return click.argument("what", metavar="EXPERIMENT", type=click.Path(path_type=Path))(command)
+
+
+def pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:
+    """``KEY=VALUE`` texts as a mapping.
+
+    Raises:
+        UsageError: one has no ``=``.
+    """
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"{flag} {text!r}: give KEY=VALUE")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def say(text: str) -> None:
+    """A line of the result, on standard output."""
+    click.echo(text)
+
+
+def say_json(value: Any) -> None:
+    """The result for machines: one JSON object, the last thing on standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def warn(text: str) -> None:
+    """A warning, on standard error."""
+    click.echo(f"warning: {text}", err=True)
+
+
+def count(number: int, noun: str) -> str:
+    """"1 film", "1,234 films"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

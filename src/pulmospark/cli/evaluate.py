@@ -1,0 +1,46 @@
+"""``pulmospark evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pulmospark.cli import common
+
+
+@click.command(
+    help="""Figures with intervals, on films that the model has not seen.
+
+    EXPERIMENT is its TOML file, or the folder of a run.
+
+    \b
+    Example:
+      pulmospark evaluate runs/mine --json
+    """
+)
+@common.what_argument
+@common.set_option
+@common.spark_options
+@common.speech_options
+def command(
+    what: Path,
+    changes: tuple[str, ...],
+    master: str | None,
+    conf: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run it."""
+    from pulmospark.cli import words
+    from pulmospark.experiment import stages
+    from pulmospark.experiment.folder import open_experiment
+    from pulmospark.spark.session import spark_session
+
+    experiment, run = open_experiment(what, common.pairs(changes, "--set"))
+    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+        result = stages.run_evaluate(experiment, run, spark, quiet=quiet or as_json)
+    if as_json:
+        common.say_json(result.model_dump(mode="json"))
+    else:
+        words.say_evaluate(result)

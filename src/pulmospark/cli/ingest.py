@@ -1,0 +1,96 @@
+"""``pulmospark ingest``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pulmospark.cli import common
+from pulmospark.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pulmospark.core.settings import Experiment
+    from pulmospark.experiment.folder import RunFolder
+
+
+@click.command(
+    help="""Make the images and rejects tables from folders of films.
+
+    WHAT is an experiment's TOML file, the folder of a run, or folders (or CSV files) of films.
+    Files that were ingested before are not read again.
+
+    \b
+    Example:
+      pulmospark ingest covid-chestxray-dataset chest_xray --out runs/mine
+    """
+)
+@click.argument("what", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run (with folders).")
+@click.option("--layout", help="Layout of the folders; recognised where not given.")
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the layout."
+)
+@common.set_option
+@common.spark_options
+@common.speech_options
+def command(
+    what: tuple[Path, ...],
+    out: Path | None,
+    layout: str | None,
+    options: tuple[str, ...],
+    changes: tuple[str, ...],
+    master: str | None,
+    conf: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run it."""
+    from pulmospark.experiment import stages
+    from pulmospark.spark.session import spark_session
+
+    asked = common.pairs(changes, "--set")
+    experiment, run = _experiment(what, out, layout, common.pairs(options, "--option"), asked)
+    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+        result = stages.run_ingest(experiment, run, spark, quiet=quiet or as_json)
+    if as_json:
+        common.say_json(result.model_dump(mode="json"))
+        return
+    for listing in result.sources:
+        common.say(f"{listing.name}: {listing.title}, {common.count(listing.files, 'file')}")
+    reasons = ", ".join(f"{n} {reason}" for reason, n in result.rejects_by_reason.items())
+    common.say(
+        f"{common.count(result.files, 'file')}: {common.count(result.images, 'image')}, "
+        f"{common.count(result.rejects, 'reject')}"
+        f"{f' ({reasons})' if reasons else ''}; {result.already:,} were there already"
+    )
+    common.say(str(result.tables))
+
+
+def _experiment(
+    what: tuple[Path, ...],
+    out: Path | None,
+    layout: str | None,
+    options: dict[str, str],
+    changes: dict[str, str],
+) -> tuple[Experiment, RunFolder]:
+    from pulmospark.core.settings import Experiment, SourceSettings, parse
+    from pulmospark.experiment.folder import RunFolder, open_experiment, with_changes
+
+    first = what[0]
+    is_run = first.is_dir() and (first / "experiment.json").is_file()
+    if len(what) == 1 and (first.suffix == ".toml" or is_run):
+        if out or layout or options:
+            raise UsageError("--out, --layout and --option go with folders, not with an experiment")
+        return open_experiment(first, changes)
+    if out is None:
+        raise UsageError("--out is missing: name the folder of the run")
+    sources = [
+        SourceSettings(path=path.expanduser().resolve(), layout=layout, options=options).model_dump()
+        for path in what
+    ]
+    root = out.expanduser().resolve()
+    values = {"name": root.name, "out": root.parent, "sources": sources}
+    experiment = with_changes(parse(Experiment, values, where="command line"), changes)
+    return experiment, RunFolder(root)

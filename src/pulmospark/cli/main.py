@@ -1,0 +1,116 @@
+"""The ``pulmospark`` command: finds the command asked for, and turns errors into one line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+import pulmospark
+from pulmospark.core.errors import PulmosparkError
+
+COMMANDS = {
+    "demo": "Draw phantoms and run the whole job on them.",
+    "run": "Run an experiment: ingest, split, train, evaluate, report.",
+    "ingest": "Make the images and rejects tables from folders of films.",
+    "split": "Make the cohort: classes, and who is trained and tested on.",
+    "train": "Train a detector and write its bundle.",
+    "evaluate": "Figures with intervals, on films the model has not seen.",
+    "report": "Write the report: one HTML file.",
+    "predict": "Score films with a bundle.",
+    "layouts": "List the data-set layouts that are known.",
+    "models": "List the networks that are known.",
+    "doctor": "Say what this machine has, and what is missing.",
+}
+"""Command -> its line in ``--help``; each has the module of its name. Kept here so that the
+list can be shown without importing them."""
+
+
+class _Commands(click.Group):
+    """Imports a command's module only when it is asked for: ``--help`` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"pulmospark.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    help=f"""COVID-19 and pneumonia detectors from chest X-rays, on Apache Spark.
+
+    {pulmospark.NOT_A_MEDICAL_DEVICE}
+
+    \b
+    Start here:
+      pulmospark doctor             what this machine has
+      pulmospark demo               the whole job on phantoms, in two minutes
+      pulmospark run my.toml        the whole job on your films
+      pulmospark predict BUNDLE film.png
+    """,
+)
+@click.version_option(pulmospark.__version__, prog_name="pulmospark")
+@click.option("--debug", is_flag=True, help="Show tracebacks, and what Spark has to say.")
+def cli(debug: bool) -> None:
+    """The root command; sub-commands do the work."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code.
+
+    Exit codes: 0 done, 2 wrong usage, 3 bad input data, 4 environment, 5 an audit failed.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    if debug:
+        # Anywhere on the line, not only before the command: it is asked for after a failure.
+        arguments = ["--debug", *[a for a in arguments if a != "--debug"]]
+        import os
+
+        os.environ["PULMOSPARK_SPARK_LOG"] = "1"
+    sys.exit(_run(arguments, debug=debug))
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
+    try:
+        outcome: Any = cli.main(arguments, prog_name="pulmospark", standalone_mode=False)
+    except click.exceptions.Abort:
+        return _say("interrupted; run the same command again to go on", 130)
+    except click.ClickException as error:
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            click.echo(error.format_message(), err=True)
+            return 2
+        return _say(f"{error.format_message()} See `pulmospark --help`.", 2)
+    except PulmosparkError as error:
+        if debug:
+            if error.detail:
+                click.echo(error.detail, err=True)
+            raise
+        return _say(error.message, error.exit_code)
+    except KeyboardInterrupt:
+        return _say("interrupted; run the same command again to go on", 130)
+    except BrokenPipeError:
+        return 0  # the reader of a pipe has seen enough
+    except Exception as error:
+        if debug:
+            raise
+        first = (str(error).splitlines() or [""])[0][:200]
+        return _say(f"{type(error).__name__}: {first} (a fault of pulmospark's: --debug shows it)", 1)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(f"pulmospark: {message}", err=True)
+    return code

@@ -1,0 +1,55 @@
+"""Class mapping: from the sources' findings to the experiment's classes."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+
+from pulmospark.core.errors import ClassError
+
+
+def map_findings(
+    findings: Iterable[tuple[str, str]], classes: Mapping[str, Sequence[str]]
+) -> dict[tuple[str, str], str | None]:
+    """Class of each finding, ``None`` where the mapping leaves it out.
+
+    Patterns are case-blind; ``*`` and ``?`` stand for any text and any character;
+    ``source:finding`` holds for one source only. A finding in which a pattern's own
+    characters ``*?[`` occur is matched by its exact text too.
+
+    Args:
+        findings: pairs of source and finding, as the sources have them.
+        classes: class -> patterns; empty: every finding is a class of its own.
+
+    Raises:
+        ClassError: two classes claim one finding.
+    """
+    mapped: dict[tuple[str, str], str | None] = {}
+    for source, finding in findings:
+        if not classes:
+            mapped[source, finding] = finding
+            continue
+        claims = [
+            name
+            for name, patterns in classes.items()
+            if any(_matches(source, finding, pattern) for pattern in patterns)
+        ]
+        if len(claims) > 1:
+            raise ClassError(
+                f"finding {finding!r} of source {source!r} is claimed by the classes "
+                f"{' and '.join(map(repr, claims))}: narrow one of their patterns"
+            )
+        mapped[source, finding] = claims[0] if claims else None
+    return mapped
+
+
+def _matches(source: str, finding: str, pattern: str) -> bool:
+    prefix, colon, rest = pattern.partition(":")
+    if colon and prefix.casefold() == source.casefold() and _text_matches(finding, rest):
+        return True
+    return _text_matches(finding, pattern)
+
+
+def _text_matches(finding: str, pattern: str) -> bool:
+    finding, pattern = finding.casefold().strip(), pattern.casefold().strip()
+    return finding == pattern or fnmatch.fnmatchcase(finding, pattern.replace("[", "[[]"))

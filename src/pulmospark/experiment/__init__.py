@@ -1,0 +1,1 @@
+"""The experiment: the stages in their order, and the folder they share."""

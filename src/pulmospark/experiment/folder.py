@@ -1,0 +1,141 @@
+"""The folder of an experiment, and where each stage's outcome lies in it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pulmospark.core import files
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.settings import Experiment, parse, read_experiment
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of an experiment's outcome; nothing of it need exist."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        """The experiment's settings, as JSON."""
+        return self.root / "experiment.json"
+
+    @property
+    def tables(self) -> Path:
+        """``images``, ``rejects`` and the manifest: ingest's outcome."""
+        return self.root / "tables"
+
+    @property
+    def cohort(self) -> Path:
+        """Split's outcome."""
+        return self.root / "cohort"
+
+    @property
+    def training(self) -> Path:
+        """Scores and history: train's outcome, beside the bundle."""
+        return self.root / "training"
+
+    @property
+    def bundle(self) -> Path:
+        """The trained model."""
+        return self.root / "bundle"
+
+    @property
+    def evaluation(self) -> Path:
+        """Predictions and figures: evaluate's outcome."""
+        return self.root / "evaluation"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.root / "report.html"
+
+    @property
+    def timings(self) -> Path:
+        """Seconds of each stage, as JSON."""
+        return self.root / "timings.json"
+
+
+def run_folder(experiment: Experiment) -> RunFolder:
+    """The folder of an experiment: its name, under its ``out``.
+
+    Raises:
+        UsageError: the name cannot be a folder's.
+    """
+    if not _SAFE_NAME.fullmatch(experiment.name):
+        raise UsageError(
+            f"name is {experiment.name!r}: use letters, digits, dots, dashes and underscores, "
+            "100 at most, a letter or digit first"
+        )
+    return RunFolder(experiment.out.resolve() / experiment.name)
+
+
+def open_experiment(what: Path, changes: dict[str, str]) -> tuple[Experiment, RunFolder]:
+    """An experiment from its TOML file, or from the folder of an earlier run.
+
+    Args:
+        what: the file or the folder.
+        changes: setting, with dots (``train.model``) -> value, as text.
+
+    Raises:
+        UsageError: it is neither, or a setting is wrong.
+    """
+    if what.is_dir():
+        run = RunFolder(what.resolve())
+        try:
+            values = files.read_json(run.settings)
+        except InputError as error:
+            raise UsageError(
+                f"{what}: not the folder of an experiment (it has no {run.settings.name}); name "
+                "one, or an experiment's TOML file"
+            ) from error
+        experiment = parse(Experiment, values, where=str(run.settings))
+        return with_changes(experiment, changes), run
+    experiment = with_changes(read_experiment(what), changes)
+    return experiment, run_folder(experiment)
+
+
+def with_changes(experiment: Experiment, changes: dict[str, str]) -> Experiment:
+    """An experiment with some settings changed.
+
+    Args:
+        experiment: the experiment.
+        changes: setting, with dots -> value, as text; read as the setting's type asks.
+
+    Raises:
+        UsageError: a setting is unknown or a value is wrong.
+    """
+    values = experiment.model_dump(mode="json")
+    for key, text in changes.items():
+        place: Any = values
+        *path, last = key.split(".")
+        for name in path:
+            place = place.get(name) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            raise UsageError(f"--set {key}: there is no such setting; see docs/reference.md")
+        place[last] = None if text in {"", "none"} and place[last] is None else text
+    return parse(Experiment, values, where="--set") if changes else experiment
+
+
+def save_settings(experiment: Experiment, run: RunFolder) -> None:
+    """Keep the settings in the run's folder, for the stages that come later."""
+    files.write_json(run.settings, experiment.model_dump(mode="json"))
+
+
+def note_seconds(run: RunFolder, stage: str, seconds: float) -> None:
+    """Keep how long a stage took."""
+    told = read_seconds(run)
+    files.write_json(run.timings, {**told, stage: round(seconds, 3)})
+
+
+def read_seconds(run: RunFolder) -> dict[str, float]:
+    """Seconds of each stage so far; empty before the first."""
+    if not run.timings.is_file():
+        return {}
+    told: dict[str, float] = files.read_json(run.timings)
+    return told

@@ -1,0 +1,144 @@
+"""The Spark session: a local one by default, any other where it is named or given."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from pulmospark.core import machine
+from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.spark.java import find_java
+
+GIB = 1024**3
+_DRIVER_MEMORY_SHARE = 0.25
+_LOG_TAIL_LINES = 20
+
+_EVERYWHERE = {
+    # Python workers decode and run networks: one thread each, or cores are fought over.
+    "spark.executorEnv.OMP_NUM_THREADS": "1",
+    "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+    "spark.executorEnv.MKL_NUM_THREADS": "1",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+}
+
+
+@contextlib.contextmanager
+def spark_session(
+    master: str | None = None, conf: Mapping[str, str] | None = None
+) -> Iterator[SparkSession]:
+    """A Spark session, stopped at the end only if it was started here.
+
+    In this order: the session that is already active (a notebook's, a managed platform's);
+    the one that ``spark-submit`` or ``SPARK_REMOTE`` describes; ``master``; ``local[*]``.
+
+    Args:
+        master: ``local[2]``, ``spark://host:7077``, ``yarn``, ``sc://host:15002``, ...
+        conf: Spark settings that win over those chosen here.
+
+    Raises:
+        EnvironmentProblem: no Java, or the master does not answer.
+    """
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        yield active
+        return
+    session = _start(master, dict(conf or {}))
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+def slots(spark: SparkSession) -> int:
+    """How many tasks the session can run at once, as far as it tells; at least 1."""
+    try:
+        told = spark.sparkContext.defaultParallelism
+    except Exception:  # noqa: BLE001 - Spark Connect has no context; what it raises varies
+        told = int(spark.conf.get("spark.sql.shuffle.partitions", "1") or 1)
+    return max(told, 1)
+
+
+def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
+    if master is not None and master.startswith("sc://"):
+        return _started(SparkSession.builder.remote(master), conf)
+    if master is None and os.environ.get("SPARK_REMOTE"):
+        return _started(SparkSession.builder, conf)
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # the JVM runs: spark-submit started us
+    chosen = dict(_EVERYWHERE)
+    builder = SparkSession.builder.appName("pulmospark")
+    if not submitted:
+        os.environ["JAVA_HOME"] = str(find_java().home)
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        master = master or "local[*]"
+        builder = builder.master(master)
+        if master.startswith("local"):
+            chosen |= _local_settings()
+    return _started(builder, chosen | conf)
+
+
+def _local_settings() -> dict[str, str]:
+    memory = min(max(int(machine.memory_bytes() * _DRIVER_MEMORY_SHARE), GIB), 8 * GIB)
+    return {
+        "spark.driver.memory": f"{memory // 1024**2}m",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.sql.shuffle.partitions": str(2 * machine.cores()),
+        "spark.executorEnv.GLOO_SOCKET_IFNAME": "lo",
+    }
+
+
+def _started(builder: Any, conf: Mapping[str, str]) -> SparkSession:
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    with _quiet_start() as log:
+        try:
+            session: SparkSession = builder.getOrCreate()
+        except Exception as error:
+            tail = " | ".join(_tail(log)) or str(error)
+            raise EnvironmentProblem(
+                f"Spark did not start: {_first_line(error)}; check Java, memory and --master",
+                detail=tail,
+            ) from error
+    return session
+
+
+@contextlib.contextmanager
+def _quiet_start() -> Iterator[Path]:
+    """Give the JVM that is started here a log file as its standard error.
+
+    Spark and the JVM write a dozen lines there before any setting of theirs is read; a
+    user would take them for faults. ``PULMOSPARK_SPARK_LOG=1`` leaves them on the terminal.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="pulmospark-"))
+    log = folder / "spark.log"
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with log.open("wb") as file:
+        if os.environ.get("PULMOSPARK_SPARK_LOG") != "1":
+            os.dup2(file.fileno(), 2)
+    try:
+        yield log
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        shutil.rmtree(folder)  # the JVM keeps its handle; the space goes when it ends
+
+
+def _tail(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,125 @@
+"""Spark MLlib's logistic regression on deep features, the way of the published Spark papers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
+
+from pulmospark.core.errors import ClassError
+from pulmospark.core.settings import LogisticSettings
+from pulmospark.core.tables import Split
+from pulmospark.spark.session import slots
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear layer: logits = features x weights.T + bias.
+
+    Attributes:
+        name: of the model it is the head of.
+        weights: float64 (classes, width).
+        bias: float64 (classes,).
+    """
+
+    name: str
+    weights: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LogisticFit:
+    """A fitted head and how the fit went."""
+
+    head: Head
+    films: int
+    iterations: int
+    objective: tuple[float, ...]
+    """regularised loss after each iteration"""
+
+
+@contextmanager
+def feature_frame(
+    spark: SparkSession, features: Path, cohort: Path, classes: tuple[str, ...]
+) -> Iterator[DataFrame]:
+    """The features of a cohort, kept in memory: ``features`` (vector), ``label``, parts.
+
+    Args:
+        spark: the session.
+        features: the features table.
+        cohort: folder of the cohort.
+        classes: names in the order of the labels.
+    """
+    index = F.create_map(
+        [F.lit(x) for pair in enumerate(classes) for x in (pair[1], float(pair[0]))]
+    )
+    rows = (
+        spark.read.parquet(str(cohort / "table"))
+        .where("reason is null")
+        .select("uri", index[F.col("label")].alias("label"), "split", "fold")
+    )
+    frame = (
+        spark.read.parquet(str(features))
+        .select("uri", array_to_vector("features").alias("features"))
+        .join(rows, "uri")
+        # One partition a slot: every pass over the data costs a task each. Ordered, for the
+        # sums of floating-point numbers depend on their order.
+        .repartitionByRange(slots(spark), "uri")
+        .sortWithinPartitions("uri")
+        .persist()
+    )
+    try:
+        yield frame
+    finally:
+        frame.unpersist()
+
+
+def part_filter(names: tuple[Split, ...], fold: int | None) -> str:
+    """SQL condition for the training parts of a fold (``None``: of the one split)."""
+    inside = "split in (" + ", ".join(f"'{name.value}'" for name in names) + ")"
+    return inside if fold is None else f"{inside} and fold <> {int(fold)}"
+
+
+def fit_logistic(
+    frame: DataFrame, name: str, classes: tuple[str, ...], settings: LogisticSettings
+) -> LogisticFit:
+    """Fit a multinomial logistic regression.
+
+    Features are standardised inside, as MLlib does by default; the coefficients that come out
+    are on the scale of the features given, so that they fold into a linear layer as they are.
+
+    Args:
+        frame: ``features`` (vector) and ``label`` (double) of the films to train on.
+        name: of the model.
+        classes: names in the order of the labels.
+        settings: maxIter, regParam, elasticNetParam.
+
+    Raises:
+        ClassError: a class has no film to train on.
+    """
+    counts = {int(row["label"]): row["count"] for row in frame.groupBy("label").count().collect()}
+    missing = [label for number, label in enumerate(classes) if number not in counts]
+    if missing:
+        raise ClassError(
+            f"{name}: the training part has no film of {', '.join(map(repr, missing))}: use fewer "
+            "folds, other shares, or more patients of the class"
+        )
+    model = LogisticRegression(
+        featuresCol="features",
+        labelCol="label",
+        family="multinomial",
+        maxIter=settings.max_iter,
+        regParam=settings.reg_param,
+        elasticNetParam=settings.elastic_net_param,
+    ).fit(frame)
+    head = Head(name, model.coefficientMatrix.toArray(), model.interceptVector.toArray())
+    history = tuple(float(value) for value in model.summary.objectiveHistory)
+    return LogisticFit(head, sum(counts.values()), len(history) - 1, history)
