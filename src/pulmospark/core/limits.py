@@ -55,3 +55,18 @@ TRAINING_PROCESSES_MAX = 256
 
 TRAINING_SILENCE_S_MAX = 1800
 """seconds for which a training process may wait for the others before it gives up."""
+
+SHEET_HEAD_BYTES = 64 * 1024
+"""bytes in which the first line of a metadata sheet, its columns' names, has to end."""
+
+AGE_YEARS_MAX = 120
+"""years: an age above it is a slip of the keyboard (NIH ChestX-ray14 has some over 400)."""
+
+LAYOUT_ENTRIES_MAX = 5000
+"""entries of one folder that are looked at to recognise a layout; a listing has no such limit."""
+
+NOTE_EXAMPLES_MAX = 5
+"""examples kept of each oddity that a listing notes; all are counted."""
+
+NOTE_EXTENSIONS_MAX = 50
+"""different extensions of ignored files counted by name; the others are counted together."""

@@ -1,0 +1,152 @@
+"""What every layout is: a name, a home, a test of a folder, and rows of the manifest."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pulmospark.core.errors import UsageError
+from pulmospark.core.tables import Modality, View
+from pulmospark.layouts.notes import ListingNotes, NoteKind, NotesSummary
+from pulmospark.layouts.walk import FoundFile
+
+__all__ = ["Layout", "ListingNotes", "ManifestRow", "NoteKind", "NotesSummary", "row_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One file seen; the fields are the columns of ``core.tables.MANIFEST``, in its order."""
+
+    uri: str
+    source: str
+    patient_id: str | None
+    study_id: str | None
+    scan_id: str | None
+    slice_index: int | None
+    finding: str | None
+    view: View
+    modality: Modality
+    age: float | None
+    sex: str | None
+    mask_uri: str | None
+    published_split: str | None
+    size_bytes: int
+    modified_ns: int
+    problem: str | None
+
+
+def row_of(
+    file: FoundFile,
+    source: str,
+    *,
+    patient_id: str | None = None,
+    study_id: str | None = None,
+    finding: str | None = None,
+    view: View = View.UNKNOWN,
+    modality: Modality = Modality.UNKNOWN,
+    age: float | None = None,
+    sex: str | None = None,
+    mask_uri: str | None = None,
+    published_split: str | None = None,
+) -> ManifestRow:
+    """The manifest row of a file that was found, with what the layout knows of it.
+
+    A file with a problem keeps nothing but its place: what would be told from a name that is
+    no text cannot stand in a table.
+    """
+    if file.problem is not None:
+        patient_id = study_id = finding = sex = mask_uri = published_split = age = None
+        view, modality = View.UNKNOWN, Modality.UNKNOWN
+    return ManifestRow(
+        uri=file.uri,
+        source=source,
+        patient_id=patient_id,
+        study_id=study_id,
+        scan_id=None,
+        slice_index=None,
+        finding=finding,
+        view=view,
+        modality=modality,
+        age=age,
+        sex=sex,
+        mask_uri=mask_uri,
+        published_split=published_split,
+        size_bytes=file.size_bytes,
+        modified_ns=file.modified_ns,
+        problem=file.problem,
+    )
+
+
+class Layout(ABC):
+    """How one data set, or one kind of folder, is laid out on disk. Holds no state."""
+
+    name: ClassVar[str]
+    """what ``layout =`` and ``--layout`` take"""
+    title: ClassVar[str]
+    """the data set's name as its publishers write it"""
+    home: ClassVar[str]
+    """where it is to be had"""
+    licence: ClassVar[str]
+    """in the publishers' words, as far as known"""
+    holds: ClassVar[str]
+    """what it holds"""
+    looked_for: ClassVar[str]
+    """what a folder is recognised by"""
+    generic: ClassVar[bool] = False
+    """a kind of folder rather than one data set: the source is named after its folder"""
+    options: ClassVar[Mapping[str, str]] = {}
+    """option -> what it means"""
+
+    @abstractmethod
+    def recognises(self, folder: Path) -> float:
+        """How sure it is that ``folder`` has this layout, 0 to 1; looks at a few entries."""
+
+    @abstractmethod
+    def rows(
+        self,
+        folder: Path,
+        source_name: str,
+        options: Mapping[str, str],
+        notes: ListingNotes,
+    ) -> Iterator[ManifestRow]:
+        """The manifest rows of ``folder``, one a file seen, in an order that stays the same.
+
+        Args:
+            folder: absolute; of the data set, or the CSV file where the layout takes one.
+            source_name: name of the source, which prefixes the patients.
+            options: of the layout, by name.
+            notes: takes what is odd; complete once the last row is out.
+
+        Raises:
+            LayoutError: the folder lacks what the layout needs.
+            InputError: a metadata sheet cannot be read, or folders lie too deep.
+            UsageError: an option is unknown or its value is wrong.
+        """
+
+    def check_options(self, options: Mapping[str, str]) -> None:
+        """Refuse an option that the layout does not have.
+
+        Raises:
+            UsageError: it names the option and those there are.
+        """
+        for option in options:
+            if option not in self.options:
+                known = ", ".join(sorted(self.options)) or "none"
+                raise UsageError(
+                    f"options: {option!r} is no option of the layout {self.name!r}; "
+                    f"there are: {known}"
+                )
+
+    def choice(self, options: Mapping[str, str], option: str, allowed: tuple[str, ...]) -> str:
+        """The value of an option that has a few; the first of ``allowed`` where not given.
+
+        Raises:
+            UsageError: the value is none of them.
+        """
+        value = options.get(option, allowed[0])
+        if value not in allowed:
+            raise UsageError(f"options: {option} is {value!r}, and may be {' or '.join(allowed)}")
+        return value

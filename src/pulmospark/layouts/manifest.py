@@ -1,0 +1,224 @@
+"""From sources on disk to one manifest: a Parquet file with a row a file seen."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.files import disk_errors
+from pulmospark.core.settings import SourceSettings
+from pulmospark.core.tables import MANIFEST
+from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary
+from pulmospark.layouts.registry import Recognition, existing, find, locate, recognise
+
+_COLUMNS = tuple(field.name for field in fields(ManifestRow))
+
+
+class SourceListing(BaseModel):
+    """What one source holds, frozen and fit for JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """as it stands in the tables"""
+    layout: str
+    title: str
+    home: str
+    licence: str
+    path: str
+    """the folder that was listed"""
+    files: int
+    """seen: rows of the manifest"""
+    findings: dict[str, int]
+    """finding as the source has it -> files, the most frequent first"""
+    without_finding: int
+    views: dict[str, int]
+    published_splits: dict[str, int]
+    with_patient: int
+    """files whose patient is known"""
+    with_mask: int
+    notes: NotesSummary
+
+
+class _Tally:
+    """Counts what passes; grows with the number of findings, not of files."""
+
+    def __init__(self) -> None:
+        self.files = self.with_patient = self.with_mask = 0
+        self.findings: Counter[str | None] = Counter()
+        self.views: Counter[str] = Counter()
+        self.splits: Counter[str | None] = Counter()
+
+    def add(self, row: ManifestRow) -> ManifestRow:
+        self.files += 1
+        self.with_patient += row.patient_id is not None
+        self.with_mask += row.mask_uri is not None
+        self.findings[row.finding] += 1
+        self.views[row.view.value] += 1
+        self.splits[row.published_split] += 1
+        return row
+
+
+def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[SourceListing, ...]:
+    """List the files of all sources into one Parquet file of ``core.tables.MANIFEST``.
+
+    A row group is a chunk: at most ``limits.CHUNK_FILES_MAX`` files and
+    ``limits.CHUNK_BYTES_MAX`` bytes, but for a larger file, which is a chunk alone. The file
+    appears whole or not at all. Memory holds a chunk, the names of one folder, and the rows
+    of one source's metadata sheet.
+
+    Args:
+        sources: what to list, in this order.
+        target: the Parquet file; its folder is made where it is missing.
+
+    Returns:
+        What each source holds, in the order of ``sources``.
+
+    Raises:
+        UsageError: a layout or option is unknown, or two sources share a name or a folder.
+        InputError: a folder is missing, has no known layout or no image, or a sheet is broken.
+        EnvironmentProblem: the disk is full, or the target's folder may not be written to.
+    """
+    places = [_place(source) for source in sources]
+    _check_apart(places)
+    names = _names(sources, places)
+    listings: list[SourceListing] = []
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with pq.ParquetWriter(aside, MANIFEST) as writer:
+                rows = _all_rows(sources, places, names, listings)
+                for chunk in chunks(rows):
+                    writer.write_table(_table(chunk), row_group_size=len(chunk))
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
+    return tuple(listings)
+
+
+def chunks(rows: Iterable[ManifestRow]) -> Iterator[list[ManifestRow]]:
+    """Rows in their order, cut so that one task has neither too many files nor bytes."""
+    chunk: list[ManifestRow] = []
+    size = 0
+    for row in rows:
+        full = len(chunk) >= limits.CHUNK_FILES_MAX
+        if chunk and (full or size + row.size_bytes > limits.CHUNK_BYTES_MAX):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(row)
+        size += row.size_bytes
+    if chunk:
+        yield chunk
+
+
+def _table(chunk: list[ManifestRow]) -> pa.Table:
+    columns = {name: [getattr(row, name) for row in chunk] for name in _COLUMNS}
+    return pa.Table.from_pydict(columns, schema=MANIFEST)
+
+
+def _all_rows(
+    sources: Sequence[SourceSettings],
+    places: Sequence[Recognition],
+    names: Sequence[str],
+    listings: list[SourceListing],
+) -> Iterator[ManifestRow]:
+    """Rows of all sources; a source's listing is appended once its last row is out."""
+    for source, place, name in zip(sources, places, names, strict=True):
+        notes, tally = ListingNotes(), _Tally()
+        try:
+            for row in place.layout.rows(place.folder, name, source.options, notes):
+                yield tally.add(row)
+        except OSError as error:
+            raise InputError(
+                f"{error.filename or place.folder}: cannot be read: {error.strerror}: check the "
+                "rights of the source"
+            ) from error
+        if tally.files == 0:
+            missing = notes.count(NoteKind.ROWS_WITHOUT_FILE)
+            named = f"; its sheet names {missing} that are not there" if missing else ""
+            raise InputError(
+                f"{place.folder}: no image file in it{named}: check the path of the source"
+            )
+        listings.append(_listing(place, name, tally, notes))
+
+
+def _listing(place: Recognition, name: str, tally: _Tally, notes: ListingNotes) -> SourceListing:
+    layout = place.layout
+    without = tally.findings.pop(None, 0)
+    tally.splits.pop(None, None)
+    return SourceListing(
+        name=name,
+        layout=layout.name,
+        title=layout.title,
+        home=layout.home,
+        licence=layout.licence,
+        path=str(place.folder),
+        files=tally.files,
+        findings={str(finding): count for finding, count in tally.findings.most_common()},
+        without_finding=without,
+        views=dict(tally.views.most_common()),
+        published_splits={str(split): count for split, count in tally.splits.most_common()},
+        with_patient=tally.with_patient,
+        with_mask=tally.with_mask,
+        notes=notes.summary(),
+    )
+
+
+def _place(source: SourceSettings) -> Recognition:
+    if source.layout is None:
+        return recognise(source.path)
+    return locate(find(source.layout), existing(source.path))
+
+
+def _check_apart(places: Sequence[Recognition]) -> None:
+    """No folder twice, and none inside another: a film would be seen twice."""
+    real = [place.folder.resolve() for place in places]
+    for i, one in enumerate(real):
+        for other in real[i + 1 :]:
+            inner, outer = sorted((one, other), key=lambda path: len(path.parts), reverse=True)
+            if inner.is_relative_to(outer):
+                raise UsageError(
+                    f"sources: {inner} is named twice, or lies inside {outer}, and each film may "
+                    "be seen once only: leave one of the two out"
+                )
+
+
+def _names(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> tuple[str, ...]:
+    """A name for each source: the one given, the layout's own, or the folder's, made unique."""
+    taken: set[str] = set()
+    for source in sources:
+        if source.name is None:
+            continue
+        if not source.name.strip() or ":" in source.name:
+            raise UsageError(
+                f"sources: the name {source.name!r} may be neither empty nor hold a colon"
+            )
+        if source.name.casefold() in taken:
+            raise UsageError(
+                f"sources: the name {source.name!r} is given twice: each source has its own"
+            )
+        taken.add(source.name.casefold())
+    names: list[str] = []
+    for source, place in zip(sources, places, strict=True):
+        name = source.name
+        if name is None:
+            base = place.layout.name
+            if place.layout.generic:
+                base = (place.folder.stem if place.folder.is_file() else place.folder.name) or base
+            base = base.replace(":", "-").strip() or place.layout.name
+            name, number = base, 2
+            while name.casefold() in taken:
+                name, number = f"{base}-{number}", number + 1
+            taken.add(name.casefold())
+        names.append(name)
+    return tuple(names)

@@ -1,0 +1,113 @@
+"""NIH ChestX-ray14: ``Data_Entry_2017*.csv`` and ``images/`` or ``images_001/images/`` to 012."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError, LayoutError
+from pulmospark.core.tables import Modality, Split
+from pulmospark.layouts import values
+from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
+from pulmospark.layouts.sheet import Facts, MetadataIndex, Sheet, open_sheet
+from pulmospark.layouts.walk import glance, is_image_name, walk
+
+_SPLIT_LISTS = {"train_val_list.txt": Split.TRAIN, "test_list.txt": Split.TEST}
+
+
+class Nih14(Layout):
+    """Findings as the sheet has them, several of one film with ``|`` between."""
+
+    name = "nih14"
+    title = "NIH ChestX-ray14"
+    home = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+    licence = "no restriction; NIH Clinical Center and the paper of Wang et al. 2017 to be named"
+    holds = "112,120 frontal films of 30,805 adults and children, 14 findings told from reports"
+    looked_for = "Data_Entry_2017*.csv with the columns Image Index and Finding Labels"
+
+    def recognises(self, folder: Path) -> float:
+        """0.95 by the sheet's name and columns."""
+        for path in _sheets(folder):
+            try:
+                sheet = open_sheet(path)
+            except InputError:
+                continue
+            if sheet.column("Image Index") and sheet.column("Finding Labels"):
+                return 0.95
+        return 0.0
+
+    def rows(
+        self,
+        folder: Path,
+        source_name: str,
+        options: Mapping[str, str],
+        notes: ListingNotes,
+    ) -> Iterator[ManifestRow]:
+        """One row a file with an image's name, wherever it lies: names are unique."""
+        self.check_options(options)
+        sheets = _sheets(folder)
+        if not sheets:
+            raise LayoutError(
+                f"{folder}: has no Data_Entry_2017*.csv, which the layout {self.name!r} needs: "
+                "put it there, or name another --layout"
+            )
+        # Where both are there, the later edition: its name sorts behind.
+        index = _read(open_sheet(sheets[-1]), source_name, notes)
+        for name, split in _SPLIT_LISTS.items():
+            _read_split(folder / name, split, index, notes)
+
+        def wanted(parts: tuple[str, ...]) -> bool:
+            return is_image_name(parts[-1]) or parts[-1] in index
+
+        for file in walk(folder, notes, wanted):
+            yield index.row(file, file.parts[-1], source_name)
+        index.close()
+
+
+def _sheets(folder: Path) -> list[Path]:
+    return [
+        folder / name
+        for name in glance(folder).files
+        if name.startswith("Data_Entry_2017") and name.endswith(".csv")
+    ]
+
+
+def _read(sheet: Sheet, source: str, notes: ListingNotes) -> MetadataIndex:
+    image, finding = sheet.need("Image Index"), sheet.need("Finding Labels")
+    patient = sheet.need("Patient ID")
+    age, sex = sheet.column("Patient Age"), sheet.column("Patient Gender", "Patient Sex")
+    view = sheet.need("View Position")
+    index = MetadataIndex(notes)
+    for line, cell in sheet.rows():
+        name = cell(image).strip()
+        if not name or "/" in name:
+            kind = NoteKind.ROWS_OUTSIDE_ROOT if name else NoteKind.ROWS_WITHOUT_PATH
+            notes.add(kind, f"{sheet.path.name}, line {line}: {name}")
+            continue
+        said = values.text(cell(finding))
+        index.add(
+            name,
+            Facts(
+                patient_id=values.patient_id(source, cell(patient)),
+                finding=None if said is None else sys.intern(said),
+                view=values.view(cell(view), notes),
+                modality=Modality.XRAY,
+                age=values.age_years(cell(age), notes) if age else None,
+                sex=values.sex(cell(sex)) if sex else None,
+            ),
+        )
+    return index
+
+
+def _read_split(path: Path, split: Split, index: MetadataIndex, notes: ListingNotes) -> None:
+    if not path.is_file():
+        return
+    if (size := path.stat().st_size) > limits.METADATA_FILE_BYTES_MAX:
+        raise InputError(f"{path}: {size} bytes, over {limits.METADATA_FILE_BYTES_MAX}")
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            name = line.strip()
+            if name and not index.set_split(name, split.value):
+                notes.add(NoteKind.SPLIT_NAMES_WITHOUT_ROW, f"{path.name}: {name}")

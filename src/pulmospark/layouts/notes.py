@@ -1,0 +1,123 @@
+"""What a listing found odd: everything is counted, nothing is dropped in silence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from pulmospark.core import limits
+
+NO_EXTENSION, OTHER_EXTENSIONS = "(none)", "(other)"
+
+
+class NoteKind(StrEnum):
+    """What may be odd about a source; the list is closed."""
+
+    ROWS_WITHOUT_FILE = "rows_without_file"
+    """a metadata row names a file that is not there"""
+    FILES_WITHOUT_ROW = "files_without_row"
+    """an image file that no metadata row names; it is seen, and has no finding"""
+    FILES_OUTSIDE_CLASS = "files_outside_class"
+    """an image file in no class folder; it is seen, and has no finding"""
+    FILES_BELOW_CLASS = "files_below_class"
+    """an image file in a folder below its class folder: a folder a patient, perhaps"""
+    FILES_OF_SAME_NAME = "files_of_same_name"
+    """a second file of the name that one metadata row gives; both take the row"""
+    REPEATED_ROWS = "repeated_rows"
+    """a metadata row for a file that had one; the first is used"""
+    CONFLICTING_FINDINGS = "conflicting_findings"
+    """repeated rows of different findings"""
+    CONFLICTING_PATIENTS = "conflicting_patients"
+    """repeated rows of different patients; the two are taken as one, lest they be parted"""
+    ROWS_WITHOUT_PATH = "rows_without_path"
+    """a metadata row that names no file"""
+    ROWS_OUTSIDE_ROOT = "rows_outside_root"
+    """a metadata row whose path leaves the source's folder; it is not followed"""
+    ROWS_OF_VOLUMES = "rows_of_volumes"
+    """a metadata row of a CT volume (NIfTI)"""
+    SPLIT_NAMES_WITHOUT_ROW = "split_names_without_row"
+    """a name in a published split's list that the metadata lacks"""
+    UNUSABLE_AGES = "unusable_ages"
+    """an age that is no number, or outside 0 to ``limits.AGE_YEARS_MAX`` years; left empty"""
+    UNKNOWN_VIEWS = "unknown_views"
+    """a view position in no known spelling; taken as unknown"""
+    MASKS = "masks"
+    """a lung mask; not a film, it goes with one"""
+    MASKS_WITHOUT_IMAGE = "masks_without_image"
+    """a lung mask that belongs to no film"""
+    IMAGES_WITHOUT_MASK = "images_without_mask"
+    """a film without the lung mask that its neighbours have"""
+    NESTED_COPIES = "nested_copies"
+    """a file of the copy that lies inside the data set; left out"""
+    IGNORED_FILES = "ignored_files"
+    """a file with no image's extension that no metadata row names"""
+    HIDDEN_ENTRIES = "hidden_entries"
+    """a file or folder that is hidden, or the ``__MACOSX`` of an archive; left out"""
+    SYMLINKS_LEFT_OUT = "symlinks_left_out"
+    """a symbolic link to a folder, or to nothing"""
+    SPECIAL_FILES = "special_files"
+    """a pipe, socket or device"""
+    UNREADABLE_FOLDERS = "unreadable_folders"
+    """a folder that may not be listed"""
+    BAD_NAMES = "bad_names"
+    """an image file whose name is no valid UTF-8; it is seen, and rejected"""
+
+
+class NotesSummary(BaseModel):
+    """What a listing found odd, frozen and fit for JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    counts: dict[str, int]
+    """``NoteKind`` -> how many; those that did not occur are left out"""
+    examples: dict[str, tuple[str, ...]]
+    """``NoteKind`` -> the first few"""
+    ignored_extensions: dict[str, int]
+    """extension in lower case, with its dot -> how many files were ignored for it"""
+
+
+@dataclass(slots=True)
+class ListingNotes:
+    """Collects what a listing finds odd; its size does not grow with the number of files."""
+
+    counts: dict[NoteKind, int] = field(default_factory=dict)
+    examples: dict[NoteKind, list[str]] = field(default_factory=dict)
+    ignored_extensions: dict[str, int] = field(default_factory=dict)
+
+    def add(self, kind: NoteKind, example: str, count: int = 1) -> None:
+        """Count one more oddity (or ``count``), with the text that shows it."""
+        self.counts[kind] = self.counts.get(kind, 0) + count
+        kept = self.examples.setdefault(kind, [])
+        if len(kept) < limits.NOTE_EXAMPLES_MAX:
+            kept.append(printable(example)[: limits.DETAIL_CHARS_MAX])
+
+    def ignore(self, name: str) -> None:
+        """Count an ignored file under its extension."""
+        dot = name.rfind(".")
+        extension = printable(name[dot:].lower()) if dot > 0 else NO_EXTENSION
+        seen = self.ignored_extensions
+        if extension not in seen and len(seen) >= limits.NOTE_EXTENSIONS_MAX:
+            extension = OTHER_EXTENSIONS
+        seen[extension] = seen.get(extension, 0) + 1
+        self.add(NoteKind.IGNORED_FILES, name)
+
+    def count(self, kind: NoteKind) -> int:
+        """How many of a kind there are."""
+        return self.counts.get(kind, 0)
+
+    def summary(self) -> NotesSummary:
+        """What was collected, frozen."""
+        return NotesSummary(
+            counts={kind.value: self.counts[kind] for kind in NoteKind if kind in self.counts},
+            examples={
+                kind.value: tuple(self.examples[kind]) for kind in NoteKind if kind in self.counts
+            },
+            ignored_extensions=dict(sorted(self.ignored_extensions.items())),
+        )
+
+
+def printable(name: str) -> str:
+    """``name`` with the bytes that are no UTF-8 written out as ``\\xNN``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,77 @@
+"""COVID-19 Radiography Database: ``images/`` and ``masks/`` in a folder a class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pulmospark.core.tables import Modality, View
+from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind, row_of
+from pulmospark.layouts.walk import FoundFile, glance, walk
+
+_CLASSES = frozenset({"COVID", "Normal", "Lung_Opacity", "Viral Pneumonia"})
+_IMAGES, _MASKS = "images", "masks"
+
+
+class RadiographyDatabase(Layout):
+    """The finding is the folder's name; the mask of a film has the film's name.
+
+    No patient is known. The ``*.metadata.xlsx`` sheets name each film's origin but no patient,
+    view, age or sex; they are not read, and counted as ignored.
+    """
+
+    name = "radiography_database"
+    title = "COVID-19 Radiography Database"
+    home = "https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database"
+    licence = "as its publishers and the sources they took the films from say"
+    holds = "films of COVID-19, lung opacity, viral pneumonia and normals, with lung masks"
+    looked_for = "two of the folders COVID, Normal, Lung_Opacity, Viral Pneumonia, with images/"
+
+    def recognises(self, folder: Path) -> float:
+        """0.9 where two or more of the classes hold ``images``, more with ``masks``."""
+        inside = [glance(folder / n).folders for n in glance(folder).folders if n in _CLASSES]
+        with_images = [names for names in inside if _IMAGES in names]
+        if len(with_images) < 2:
+            return 0.0
+        return 0.95 if any(_MASKS in names for names in with_images) else 0.9
+
+    def rows(
+        self,
+        folder: Path,
+        source_name: str,
+        options: Mapping[str, str],
+        notes: ListingNotes,
+    ) -> Iterator[ManifestRow]:
+        """One row a film; masks are no films and are counted."""
+        self.check_options(options)
+        classes = [name for name in glance(folder).folders if name in _CLASSES]
+        masked = {name for name in classes if (folder / name / _MASKS).is_dir()}
+        for file in walk(folder, notes):
+            place = file.parts[0] if len(file.parts) > 1 and file.parts[0] in _CLASSES else None
+            if place is not None and file.parts[1] == _MASKS:
+                notes.add(NoteKind.MASKS, file.uri)
+                if not folder.joinpath(place, _IMAGES, *file.parts[2:]).is_file():
+                    notes.add(NoteKind.MASKS_WITHOUT_IMAGE, file.uri)
+                continue
+            mask = None
+            if place is None:
+                notes.add(NoteKind.FILES_OUTSIDE_CLASS, file.uri)
+            elif place in masked:
+                mask = _mask(folder, place, file, notes)
+            yield row_of(
+                file,
+                source_name,
+                finding=place,
+                view=View.FRONTAL,
+                modality=Modality.XRAY,
+                mask_uri=mask,
+            )
+
+
+def _mask(folder: Path, place: str, file: FoundFile, notes: ListingNotes) -> str | None:
+    inner = file.parts[2:] if file.parts[1] == _IMAGES else file.parts[1:]
+    mask = folder.joinpath(place, _MASKS, *inner)
+    if mask.is_file():
+        return str(mask)
+    notes.add(NoteKind.IMAGES_WITHOUT_MASK, file.uri)
+    return None

@@ -1,0 +1,156 @@
+"""Which layouts there are, and which one a folder has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pulmospark.core.errors import InputError, LayoutError, UsageError
+from pulmospark.layouts.base import Layout
+from pulmospark.layouts.class_folders import ClassFolders
+from pulmospark.layouts.covid_chestxray import CovidChestXray
+from pulmospark.layouts.csv_table import CsvTable
+from pulmospark.layouts.kermany import Kermany
+from pulmospark.layouts.nih14 import Nih14
+from pulmospark.layouts.radiography_database import RadiographyDatabase
+from pulmospark.layouts.walk import absolute, glance
+
+LAYOUTS: tuple[Layout, ...] = (
+    CovidChestXray(),
+    Nih14(),
+    RadiographyDatabase(),
+    Kermany(),
+    CsvTable(),
+    ClassFolders(),
+)
+"""All layouts, the most specific first: of two that are equally sure the first is taken."""
+
+_WRAPPINGS_MAX = 2
+_FOLDERS_LOOKED_AT = 50
+
+
+class Recognition(NamedTuple):
+    """A layout and the folder that has it, which may lie inside the one that was given."""
+
+    layout: Layout
+    folder: Path
+
+
+def find(name: str) -> Layout:
+    """The layout of a name, whatever its case; ``-`` stands for ``_``.
+
+    Raises:
+        UsageError: there is none; it lists those there are.
+    """
+    plain = name.strip().casefold().replace("-", "_")
+    for layout in LAYOUTS:
+        if layout.name == plain:
+            return layout
+    known = ", ".join(layout.name for layout in LAYOUTS)
+    raise UsageError(f"layout {name!r} is not known: take one of {known}")
+
+
+def recognise(path: Path) -> Recognition:
+    """The layout of a folder (or a CSV file) and the folder that has it.
+
+    A folder that holds nothing but the data set's folder, as archives unpack, is seen through.
+
+    Raises:
+        InputError: there is no such folder.
+        LayoutError: no layout fits, or the folder holds several data sets.
+    """
+    path = existing(path)
+    if path.is_file():
+        best = _best(path)
+        if best is None:
+            raise LayoutError(
+                f"{path}: is a file, and no CSV or TSV with a column of paths and one of labels: "
+                "give a folder, or --layout csv with the options path_column and label_column"
+            )
+        return best
+    here = _best(path)
+    if here is not None and not here.layout.generic:
+        return here
+    # A folder of data sets looks like a folder of classes.
+    inside = [found for found in _inside(path, _WRAPPINGS_MAX) if not found.layout.generic]
+    if here is None and len(inside) == 1:
+        return inside[0]
+    if here is None and not inside:
+        inside = _inside(path, _WRAPPINGS_MAX)
+        if len(inside) == 1:
+            return inside[0]
+    if inside:
+        names = ", ".join(f"{f.folder.name} ({f.layout.name})" for f in inside[:6])
+        raise LayoutError(
+            f"{path}: holds data sets of its own, {names}: name each as a source, or say --layout "
+            "(layout = in TOML)"
+        )
+    if here is not None:
+        return here
+    raise LayoutError(
+        f"{path}: no layout is known that it has; looked for "
+        + "; ".join(f"{layout.name}: {layout.looked_for}" for layout in LAYOUTS)
+        + ": say which with --layout, or layout = in TOML"
+    )
+
+
+def locate(layout: Layout, path: Path) -> Recognition:
+    """The folder that has a layout that was named: the one given, or the one it wraps.
+
+    Raises:
+        InputError: there is no such folder.
+        LayoutError: it is a file, and the layout takes folders.
+    """
+    path = existing(path)
+    if path.is_file() and layout.name != CsvTable.name:
+        raise LayoutError(
+            f"{path}: is a file, and the layout {layout.name!r} takes a folder: give the folder"
+        )
+    if path.is_file() or layout.recognises(path) > 0:
+        return Recognition(layout, path)
+    inside = [name for name in _folders(path) if layout.recognises(path / name) > 0]
+    return Recognition(layout, path / inside[0] if len(inside) == 1 else path)
+
+
+def existing(path: Path) -> Path:
+    """``path`` made absolute.
+
+    Raises:
+        InputError: there is no such file or folder, or its name cannot stand in a table.
+    """
+    path = absolute(path)
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{str(path)!a}: the name is no valid UTF-8: rename the folder"
+        ) from error
+    if not path.exists():
+        raise InputError(f"{path}: no such folder: check the path of the source")
+    return path
+
+
+def _best(path: Path) -> Recognition | None:
+    best, most = None, 0.0
+    for layout in LAYOUTS:
+        if (score := layout.recognises(path)) > most:
+            best, most = Recognition(layout, path), score
+    return best
+
+
+def _inside(path: Path, depth: int) -> list[Recognition]:
+    return list(_search(path, depth))
+
+
+def _search(path: Path, depth: int) -> Iterator[Recognition]:
+    """Data sets in the folders of ``path``; a folder that has none is searched in turn."""
+    for name in _folders(path):
+        if (found := _best(path / name)) is not None:
+            yield found
+        elif depth > 1:
+            yield from _search(path / name, depth - 1)
+
+
+def _folders(path: Path) -> tuple[str, ...]:
+    return glance(path).folders[:_FOLDERS_LOOKED_AT]

@@ -1,0 +1,282 @@
+"""Metadata sheets: CSV and TSV of any common encoding, read row by row."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import posixpath
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError, LayoutError
+from pulmospark.core.tables import Modality, View
+from pulmospark.layouts.base import ManifestRow, row_of
+from pulmospark.layouts.notes import ListingNotes, NoteKind
+from pulmospark.layouts.walk import FoundFile
+
+_BLOCK_BYTES = 1024 * 1024
+_DELIMITERS = (",", "\t", ";", "|")
+
+Cells = Callable[[str], str]
+"""column -> the row's cell, empty where the row is too short"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A sheet whose first line is understood; the rows are read when asked for."""
+
+    path: Path
+    columns: tuple[str, ...]
+    delimiter: str
+
+    def column(self, *names: str) -> str | None:
+        """The first column of one of these names, whatever its case, blanks and dashes."""
+        known = {plain_name(column): column for column in reversed(self.columns)}
+        return next((known[name] for name in map(plain_name, names) if name in known), None)
+
+    def need(self, *names: str) -> str:
+        """As ``column``, but it has to be there.
+
+        Raises:
+            LayoutError: it is not.
+        """
+        found = self.column(*names)
+        if found is None:
+            raise LayoutError(
+                f"{self.path}: has no column {names[0]!r}, only {', '.join(self.columns)[:200]}: "
+                "take the data set's own sheet, or say --layout csv with path_column and "
+                "label_column"
+            )
+        return found
+
+    def rows(self) -> Iterator[tuple[int, Cells]]:
+        """Line number and cells of each row that is not blank.
+
+        Raises:
+            InputError: the sheet cannot be read, or is over ``limits.METADATA_FILE_BYTES_MAX``.
+        """
+        try:
+            with self.path.open(encoding=_encoding(self.path), newline="") as file:
+                reader = csv.reader(file, delimiter=self.delimiter)
+                next(reader, None)
+                places = {column: i for i, column in reversed(list(enumerate(self.columns)))}
+                for cells in reader:
+                    if any(cells):
+                        yield reader.line_num, _cells(cells, places)
+        except (OSError, UnicodeError, csv.Error) as error:
+            raise InputError(f"{self.path}: cannot be read as a table: {error}") from error
+
+
+def open_sheet(path: Path) -> Sheet:
+    """Read a sheet's first line: columns and delimiter.
+
+    Raises:
+        InputError: it is missing, empty, over ``limits.METADATA_FILE_BYTES_MAX`` or no table.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(limits.SHEET_HEAD_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if size > limits.METADATA_FILE_BYTES_MAX:
+        raise InputError(
+            f"{path}: {size} bytes, over the limit of {limits.METADATA_FILE_BYTES_MAX} for a "
+            "metadata sheet: cut it in parts, each a source"
+        )
+    if len(head) < size and b"\n" not in head and b"\r" not in head:
+        raise InputError(
+            f"{path}: its first line is over the limit of {limits.SHEET_HEAD_BYTES} bytes: give a "
+            "table with a line of columns' names"
+        )
+    first = _first_line(head)
+    if not first.strip():
+        raise InputError(f"{path}: has no first line with the columns' names")
+    try:
+        parsed = [(next(csv.reader([first], delimiter=d)), d) for d in _DELIMITERS]
+    except (csv.Error, StopIteration) as error:
+        raise InputError(f"{path}: cannot be read as a table: {error}") from error
+    columns, delimiter = max(parsed, key=lambda found: len(found[0]))
+    return Sheet(path, tuple(column.strip() for column in columns), delimiter)
+
+
+def plain_name(column: str) -> str:
+    """A column's name for comparison: lower case, letters and digits only."""
+    return re.sub(r"[\W_]+", "", column.casefold())
+
+
+def key_of(path: str, roots: tuple[str, ...] = ()) -> str | None:
+    """Where a sheet's path points, as ``folder/file`` below the root.
+
+    Nothing is opened: the key is only compared with files that a listing of the root found.
+
+    Args:
+        path: as the sheet has it; Windows' backslashes are understood.
+        roots: spellings of the root's absolute path, under which absolute paths may lie.
+
+    Returns:
+        ``None`` where it leaves the root, by ``..`` or as an absolute path; ``""`` where it
+        names no file.
+    """
+    path = path.strip()
+    if "/" not in path:
+        path = path.replace("\\", "/")
+    if not path:
+        return ""
+    plain = posixpath.normpath(path)
+    if plain.startswith("/"):
+        plain = "/" + plain.lstrip("/")
+        for root in roots:
+            base = root.rstrip("/") + "/"
+            if plain.startswith(base):
+                return plain.removeprefix(base)
+        return None
+    if plain == ".." or plain.startswith("../"):
+        return None
+    return "" if plain == "." else plain
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a metadata row says of its file."""
+
+    patient_id: str | None = None
+    study_id: str | None = None
+    finding: str | None = None
+    view: View = View.UNKNOWN
+    modality: Modality = Modality.UNKNOWN
+    age: float | None = None
+    sex: str | None = None
+    published_split: str | None = None
+
+
+class MetadataIndex:
+    """Rows of a sheet by the key of their file; the one thing that grows with a sheet.
+
+    Of several rows for a file the first is used. Where they name different patients, these
+    are taken as one from then on: parted, one patient's film could stand on both sides of
+    a split.
+    """
+
+    def __init__(self, notes: ListingNotes) -> None:
+        self._notes = notes
+        self._facts: dict[str, Facts] = {}
+        self._taken: set[str] = set()
+        self._same_patient: dict[str, str] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._facts
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def add(self, key: str, facts: Facts) -> None:
+        """Take a row; note it where the file had one."""
+        first = self._facts.setdefault(key, facts)
+        if first is facts:
+            return
+        self._notes.add(NoteKind.REPEATED_ROWS, key)
+        if first.finding != facts.finding:
+            self._notes.add(
+                NoteKind.CONFLICTING_FINDINGS, f"{key}: {first.finding} | {facts.finding}"
+            )
+        one, other = first.patient_id, facts.patient_id
+        if one != other:
+            self._notes.add(NoteKind.CONFLICTING_PATIENTS, f"{key}: {one} | {other}")
+            if one is not None and other is not None:
+                self._join(one, other)
+
+    def set_split(self, key: str, published_split: str) -> bool:
+        """Set a file's published split; whether there is a row for it."""
+        if key not in self._facts:
+            return False
+        self._facts[key] = replace(self._facts[key], published_split=published_split)
+        return True
+
+    def row(self, file: FoundFile, key: str, source: str) -> ManifestRow:
+        """The manifest row of a file that was found; noted where the sheet has none for it."""
+        facts = self._facts.get(key)
+        if facts is None:
+            self._notes.add(NoteKind.FILES_WITHOUT_ROW, file.uri)
+            return row_of(file, source)
+        if key in self._taken:
+            self._notes.add(NoteKind.FILES_OF_SAME_NAME, file.uri)
+        self._taken.add(key)
+        patient = facts.patient_id
+        return row_of(
+            file,
+            source,
+            patient_id=None if patient is None else self._patient(patient),
+            study_id=facts.study_id,
+            finding=facts.finding,
+            view=facts.view,
+            modality=facts.modality,
+            age=facts.age,
+            sex=facts.sex,
+            published_split=facts.published_split,
+        )
+
+    def close(self) -> None:
+        """Note the rows whose file was not found."""
+        for key in self._facts:
+            if key not in self._taken:
+                self._notes.add(NoteKind.ROWS_WITHOUT_FILE, key)
+
+    def _patient(self, patient: str) -> str:
+        while patient in self._same_patient:
+            patient = self._same_patient[patient]
+        return patient
+
+    def _join(self, one: str, other: str) -> None:
+        one, other = self._patient(one), self._patient(other)
+        if one != other:
+            self._same_patient[other] = one
+
+
+def _cells(cells: list[str], places: dict[str, int]) -> Cells:
+    def cell(column: str) -> str:
+        place = places[column]
+        return cells[place] if place < len(cells) else ""
+
+    return cell
+
+
+def _first_line(head: bytes) -> str:
+    if (bom := _bom(head)) is not None:
+        return next(iter(head.decode(bom, "replace").splitlines()), "")
+    line = next(iter(head.splitlines()), b"")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+def _bom(head: bytes) -> str | None:
+    if head.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return None
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8 where the whole file is, else latin-1, which every file is."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        block = file.read(_BLOCK_BYTES)
+        if (bom := _bom(block)) is not None:
+            return bom
+        try:
+            while block:
+                decoder.decode(block)
+                block = file.read(_BLOCK_BYTES)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8"

@@ -1,0 +1,182 @@
+"""Files of a folder, listed once, in an order that stays the same, with bounded memory."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError
+from pulmospark.core.tables import RejectReason
+from pulmospark.layouts.notes import ListingNotes, NoteKind, printable
+
+IMAGE_EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dcm"}
+)
+"""A file of one of these, in any case, is seen, whatever its content."""
+
+ARCHIVE_LITTER = "__MACOSX"
+
+Wanted = Callable[[tuple[str, ...]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that was found and is to be read."""
+
+    uri: str
+    """absolute path; bytes that are no UTF-8 written out as ``\\xNN``"""
+    parts: tuple[str, ...]
+    """folders and file name below the source's folder, as the system gives them"""
+    size_bytes: int
+    modified_ns: int
+    """since 1970, nanoseconds"""
+    problem: str | None = None
+    """a ``RejectReason``"""
+
+
+def absolute(path: Path) -> Path:
+    """``path`` made absolute; links stay as they are, for that is how the cluster knows them."""
+    path = path.expanduser().absolute()
+    return path.resolve() if ".." in path.parts else path
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's name ends as an image's does."""
+    dot = name.rfind(".")
+    return dot >= 0 and name[dot:].lower() in IMAGE_EXTENSIONS
+
+
+def is_hidden(name: str) -> bool:
+    """Whether an entry is left out for its name."""
+    return name.startswith(".") or name == ARCHIVE_LITTER
+
+
+def walk(root: Path, notes: ListingNotes, wanted: Wanted | None = None) -> Iterator[FoundFile]:
+    """Files below ``root``, each folder's in the order of their names, then its folders'.
+
+    Each folder is listed once. Memory holds the names of one folder and of the folders that
+    wait. A link to a regular file is followed, a link to a folder is not.
+
+    Args:
+        root: an absolute folder.
+        notes: takes what is left out, and why.
+        wanted: whether a file is seen, by its parts below ``root``; an image's name by default.
+
+    Raises:
+        InputError: ``root`` cannot be listed, or a folder lies deeper than
+            ``limits.FOLDER_DEPTH_MAX``.
+    """
+    waiting: list[tuple[str, ...]] = [()]
+    base = str(root).rstrip("/")
+    while waiting:
+        place = waiting.pop()
+        if len(place) > limits.FOLDER_DEPTH_MAX:
+            raise InputError(
+                f"{printable('/'.join((base, *place)))}: {len(place)} levels below the source's "
+                f"folder, and at most {limits.FOLDER_DEPTH_MAX} are listed: name the folder "
+                "itself as a source"
+            )
+        where = "/".join((base, *place)) or "/"
+        names, folders = _entries(where, notes, is_root=not place)
+        for name in names:
+            parts = (*place, name)
+            seen = wanted(parts) if wanted is not None else is_image_name(name)
+            if not seen:
+                notes.ignore(name)
+            elif (file := _found("/".join((base, *parts)), parts, notes)) is not None:
+                yield file
+        waiting.extend((*place, name) for name in reversed(folders))
+
+
+def find_file(path: Path, parts: tuple[str, ...], notes: ListingNotes) -> FoundFile | None:
+    """One file by its path, under the same rules as ``walk``; ``None`` where it is left out."""
+    return _found(str(path), parts, notes)
+
+
+def _entries(where: str, notes: ListingNotes, *, is_root: bool) -> tuple[list[str], list[str]]:
+    """Names of a folder's files and links, and of its folders, sorted."""
+    names: list[str] = []
+    folders: list[str] = []
+    try:
+        with os.scandir(where) as entries:
+            for entry in entries:
+                if is_hidden(entry.name):
+                    notes.add(NoteKind.HIDDEN_ENTRIES, entry.path)
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                else:
+                    names.append(entry.name)
+    except OSError as error:
+        if is_root:
+            raise InputError(
+                f"{printable(where)}: cannot be listed: {error.strerror}: name a folder that "
+                "may be read"
+            ) from error
+        notes.add(NoteKind.UNREADABLE_FOLDERS, where)
+    names.sort()
+    folders.sort()
+    return names, folders
+
+
+def _found(path: str, parts: tuple[str, ...], notes: ListingNotes) -> FoundFile | None:
+    try:
+        facts = os.stat(path)  # noqa: PTH116 - a million times, without a Path each
+    except OSError as error:
+        if os.path.islink(path):  # noqa: PTH114
+            notes.add(NoteKind.SYMLINKS_LEFT_OUT, path)
+            return None
+        gone = isinstance(error, FileNotFoundError)
+        reason = RejectReason.VANISHED if gone else RejectReason.UNREADABLE
+        return FoundFile(printable(path), parts, 0, 0, _name_problem(path) or reason)
+    if not stat.S_ISREG(facts.st_mode):
+        is_link = os.path.islink(path)  # noqa: PTH114
+        notes.add(NoteKind.SYMLINKS_LEFT_OUT if is_link else NoteKind.SPECIAL_FILES, path)
+        return None
+    problem = _name_problem(path)
+    if problem is not None:
+        notes.add(NoteKind.BAD_NAMES, path)
+    return FoundFile(printable(path), parts, facts.st_size, facts.st_mtime_ns, problem)
+
+
+def _name_problem(path: str) -> str | None:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return RejectReason.BAD_NAME
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """Names of some of a folder's entries, sorted; hidden ones left out."""
+
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def glance(folder: Path) -> Glance:
+    """The first ``limits.LAYOUT_ENTRIES_MAX`` entries of a folder; none where it has none."""
+    folders: list[str] = []
+    files: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in islice(entries, limits.LAYOUT_ENTRIES_MAX):
+                if not is_hidden(entry.name):
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    (folders if is_folder else files).append(entry.name)
+    except OSError:
+        return Glance((), ())
+    return Glance(tuple(sorted(folders)), tuple(sorted(files)))
+
+
+def holds_image(folder: Path, depth: int = 3) -> bool:
+    """Whether an image's name is among a folder's first entries, or in its first folders."""
+    seen = glance(folder)
+    if any(is_image_name(name) for name in seen.files):
+        return True
+    return depth > 0 and any(holds_image(folder / name, depth - 1) for name in seen.folders[:3])
