@@ -70,3 +70,16 @@ NOTE_EXAMPLES_MAX = 5
 
 NOTE_EXTENSIONS_MAX = 50
 """different extensions of ignored files counted by name; the others are counted together."""
+CURVE_POINTS_MAX = 200
+"""points of a ROC or precision-recall curve that are kept: one every 3 pixels of a drawing."""
+
+BOOTSTRAP_BLOCK_BYTES = 64 * 1024 * 1024
+"""bytes that a block of bootstrap replicates works in; bounds memory, not the result."""
+
+BOOTSTRAP_UNDEFINED_SHARE_MAX = 0.05
+"""share of bootstrap replicates in which a figure may be undefined (a class of three
+patients is absent from 5 % of them); above it no interval is given."""
+
+TEMPERATURE_MIN, TEMPERATURE_MAX = 0.05, 20.0
+"""temperatures between which calibration searches; perfectly separated classes would
+otherwise drive it to 0, classes told apart by nothing to infinity."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Method = Literal["wilson", "bootstrap", "none"]
+Method = Literal["wilson", "bootstrap", "bound", "none"]
 
 
 class Result(BaseModel):
@@ -20,7 +20,8 @@ class Figure(Result):
 
     ``value`` is ``None`` where it is not defined (the PPV of a class never predicted, say);
     ``low`` and ``high`` are ``None`` where no interval could be had. ``numerator`` and
-    ``denominator`` stand beside plain proportions.
+    ``denominator`` stand beside plain proportions. ``method`` is ``bound`` where all bootstrap
+    replicates were equal and a rule that ``note`` names gave the interval.
     """
 
     value: float | None
@@ -29,6 +30,10 @@ class Figure(Result):
     method: Method = "none"
     numerator: int | None = None
     denominator: int | None = None
+    effective: float | None = None
+    """independent films that the denominator is worth, where patients have several"""
+    note: str | None = None
+    """why there is no interval, or which rule gave it"""
 
 
 class Curve(Result):
@@ -71,6 +76,8 @@ class OperatingFigures(Result):
     specificity: Figure
     ppv: Figure
     npv: Figure
+    thresholds: tuple[float, ...] = ()
+    """of each fold, where folds are pooled: the point's threshold is then their mean"""
 
 
 class ClassFigures(Result):
@@ -131,6 +138,9 @@ class FoldSummary(Result):
     """One figure over the folds of a cross-validation."""
 
     name: str
+    """of the figure, as the field of `Evaluation` or `ClassFigures` is called"""
+    class_name: str | None = None
+    """class that the figure is of, where it is of one"""
     mean: float | None
     spread: float | None
     """standard deviation between folds, n - 1"""

@@ -1,0 +1,202 @@
+"""Temperature scaling and operating points, both chosen on the validation split only."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.evaluation.intervals import proportion
+from pulmospark.evaluation.results import OperatingFigures, OperatingPoint
+
+Floats = NDArray[np.float64]
+
+
+def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
+    """Temperature that makes the probabilities fit best (Guo et al. 2017).
+
+    Minimises the mean negative log likelihood of softmax(logits / T), which has one minimum
+    because it is convex in 1 / T, over log T between ``limits.TEMPERATURE_MIN`` and
+    ``limits.TEMPERATURE_MAX``.
+
+    Args:
+        logits: (n, k) of the validation split.
+        labels: (n,) true class, 0 to k - 1.
+
+    Returns:
+        T; 1 where no other does better.
+
+    Raises:
+        InputError: no film, lengths that differ, a label out of range, or a logit that is
+            not finite.
+    """
+    scores = _logits(logits)
+    truth = np.asarray(labels)
+    films, classes = scores.shape
+    if truth.shape != (films,):
+        raise InputError(
+            f"{films} rows of logits and labels of shape {truth.shape}: give one each"
+        )
+    if films == 0:
+        raise InputError("no film to fit a temperature on: give the validation split one or more")
+    if truth.min() < 0 or truth.max() >= classes:
+        raise InputError(
+            f"labels from {truth.min()} to {truth.max()}: must lie in 0 to {classes - 1}"
+        )
+    true = scores[np.arange(films), truth]
+
+    def loss(log_temperature: float) -> float:
+        inverse = math.exp(-log_temperature)
+        return float(np.mean(special.logsumexp(scores * inverse, axis=1) - true * inverse))
+
+    found = optimize.minimize_scalar(
+        loss,
+        bounds=(math.log(limits.TEMPERATURE_MIN), math.log(limits.TEMPERATURE_MAX)),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    # Where the loss is flat (all logits equal) the search ends anywhere.
+    if loss(0.0) <= float(found.fun) + 1e-15:
+        return 1.0
+    return math.exp(float(found.x))
+
+
+def apply_temperature(logits: Floats, temperature: float) -> Floats:
+    """Probabilities softmax(logits / T), (n, k) float64, for logits of any size.
+
+    Args:
+        logits: (n, k).
+        temperature: above 0.
+
+    Raises:
+        UsageError: the temperature is not above 0.
+        InputError: a logit is not finite.
+    """
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UsageError(f"temperature {temperature}: must be a number above 0")
+    return np.asarray(special.softmax(_logits(logits) / temperature, axis=1))
+
+
+def choose_operating_point(
+    probabilities: Floats,
+    positive: NDArray[np.bool_],
+    target_sensitivity: float,
+    positive_class: str,
+) -> OperatingPoint:
+    """Highest threshold at which the validation split has the target sensitivity.
+
+    A film counts as positive where its probability is at or above the threshold. With a
+    target of 0 the threshold still finds one film.
+
+    Args:
+        probabilities: (n,) of the positive class, of the validation split.
+        positive: (n,) whether a film is of that class.
+        target_sensitivity: 0 to 1.
+        positive_class: its name.
+
+    Returns:
+        The point; ``reached`` is false, and the threshold 0.5, where no film is positive.
+
+    Raises:
+        UsageError: the target is not within 0 and 1.
+        InputError: lengths that differ, or a probability not within 0 and 1.
+    """
+    if not 0.0 <= target_sensitivity <= 1.0:
+        raise UsageError(f"target sensitivity {target_sensitivity}: must lie in 0 to 1")
+    scores, truth = _scores(probabilities, positive)
+    ranked = -np.sort(-scores[truth])
+    threshold = 0.5
+    if ranked.size:
+        # Compared as the sensitivity is computed: 0.07 x 100 alone rounds up to 8 films.
+        reached = np.arange(1, ranked.size + 1) / ranked.size >= target_sensitivity
+        threshold = float(ranked[int(np.argmax(reached))])
+    return OperatingPoint(
+        positive_class=positive_class,
+        threshold=threshold,
+        sensitivity_target=target_sensitivity,
+        chosen_on=int(scores.size),
+        reached=bool(ranked.size),
+    )
+
+
+def operating_figures(
+    point: OperatingPoint,
+    probabilities: Floats,
+    positive: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    confidence: float,
+) -> OperatingFigures:
+    """How an operating point does on films it was not chosen on.
+
+    Args:
+        point: the point.
+        probabilities: (n,) of its class.
+        positive: (n,) whether a film is of that class.
+        groups: (n,) group (patient) of each film, whole numbers from 0.
+        confidence: of the intervals, between 0 and 1.
+
+    Raises:
+        InputError: lengths that differ, or a probability not within 0 and 1.
+    """
+    scores, truth = _scores(probabilities, positive)
+    return decided_figures(point, scores >= point.threshold, truth, groups, confidence)
+
+
+def decided_figures(
+    point: OperatingPoint,
+    called: NDArray[np.bool_],
+    positive: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    confidence: float,
+    *,
+    thresholds: tuple[float, ...] = (),
+) -> OperatingFigures:
+    """Figures of decisions already made, with each fold's own threshold, say.
+
+    Args:
+        point: what the decisions are reported under.
+        called: (n,) whether a film was called positive.
+        positive: (n,) whether it is.
+        groups: (n,) group (patient) of each film, whole numbers from 0.
+        confidence: of the intervals, between 0 and 1.
+        thresholds: of each fold, where there were several.
+    """
+    return OperatingFigures(
+        point=point,
+        sensitivity=proportion(called, positive, groups, confidence),
+        specificity=proportion(~called, ~positive, groups, confidence),
+        ppv=proportion(positive, called, groups, confidence),
+        npv=proportion(~positive, ~called, groups, confidence),
+        thresholds=thresholds,
+    )
+
+
+def _logits(logits: Floats) -> Floats:
+    scores = np.asarray(logits, dtype=np.float64)
+    if scores.ndim != 2 or scores.shape[1] < 1:
+        raise InputError(f"logits of shape {scores.shape}: give (films, classes)")
+    if not np.isfinite(scores).all():
+        row = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
+        raise InputError(f"logits of row {row} are not finite: check the model's output")
+    return scores
+
+
+def _scores(
+    probabilities: Floats, positive: NDArray[np.bool_]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    scores = np.asarray(probabilities, dtype=np.float64)
+    truth = np.asarray(positive, dtype=bool)
+    if scores.ndim != 1 or scores.shape != truth.shape:
+        raise InputError(
+            f"probabilities of shape {scores.shape} and labels of shape {truth.shape}: "
+            "give one of each a film"
+        )
+    wrong = ~((scores >= 0) & (scores <= 1))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(f"probability {scores[row]} of row {row}: must lie in 0 to 1")
+    return scores, truth

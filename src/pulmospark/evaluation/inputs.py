@@ -1,0 +1,168 @@
+"""Predictions as an evaluation takes them, checked once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+SUM_TOLERANCE = 1e-6
+"""how far the probabilities of a film may sum from 1: float32 gives about 1e-7"""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions that are sound: what the figures are taken of."""
+
+    labels: Labels
+    """(n,) true class"""
+    probabilities: Floats
+    """(n, k) within 0 and 1, rows sum to 1"""
+    groups: Labels
+    """(n,) whole numbers from 0, in the order of the group's names"""
+    group_count: int
+    sources: NDArray[Any] | None
+    """(n,) name of each film's data set"""
+
+
+@dataclass(frozen=True)
+class TrainingPart:
+    """What the trivial rules learn from: no image, only labels and where they came from."""
+
+    labels: ArrayLike
+    """(m,) true class of the training films"""
+    sources: ArrayLike
+    """(m,) name of each one's data set"""
+
+
+def checked(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    groups: ArrayLike,
+    classes: Sequence[str],
+    sources: ArrayLike | None = None,
+) -> Predictions:
+    """Check predictions and number their groups.
+
+    Args:
+        labels: (n,) true class, 0 to k - 1.
+        probabilities: (n, k).
+        groups: (n,) name or number of each film's group (patient); films of one group are
+            resampled together.
+        classes: k names.
+        sources: (n,) name of each film's data set.
+
+    Raises:
+        InputError: lengths that differ, no film or too many, a label out of range, or a
+            probability that is none.
+    """
+    table = _probabilities(probabilities, classes)
+    films = table.shape[0]
+    truth = checked_labels(labels, len(classes), what="labels")
+    named = _column(groups, films, "groups")
+    if truth.size != films:
+        raise InputError(f"{truth.size} labels for {films} films: give one a film")
+    # Sorted names make the replicates the same whatever the order of the rows.
+    names, codes = np.unique(named, return_inverse=True)
+    return Predictions(
+        labels=truth,
+        probabilities=table,
+        groups=codes.astype(np.int64),
+        group_count=int(names.size),
+        sources=None if sources is None else _column(sources, films, "sources"),
+    )
+
+
+def checked_labels(labels: ArrayLike, classes: int, *, what: str) -> Labels:
+    """Labels as (n,) int64.
+
+    Raises:
+        InputError: they are no whole numbers in 0 to ``classes`` - 1.
+    """
+    given = np.asarray(labels)
+    if given.ndim != 1 or not (given.size == 0 or np.issubdtype(given.dtype, np.integer)):
+        raise InputError(
+            f"{what} of type {given.dtype} and shape {given.shape}: give one whole number a film"
+        )
+    wrong = (given < 0) | (given >= classes)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(f"{what}: {given[row]} in row {row} must lie in 0 to {classes - 1}")
+    return given.astype(np.int64)
+
+
+def checked_training(part: TrainingPart, classes: int) -> tuple[Labels, NDArray[Any]]:
+    """Labels and sources of a training part.
+
+    Raises:
+        InputError: none, lengths that differ, or a label out of range.
+    """
+    labels = checked_labels(part.labels, classes, what="training labels")
+    if labels.size == 0:
+        raise InputError("training part without a film: the trivial rules need one or more")
+    return labels, _column(part.sources, labels.size, "training sources")
+
+
+def _probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> Floats:
+    try:
+        table = np.asarray(probabilities, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"probabilities are no table of numbers: {error}") from error
+    if not 2 <= len(classes) <= limits.CLASSES_MAX:
+        raise InputError(f"{len(classes)} classes: give 2 to {limits.CLASSES_MAX}")
+    if len(set(classes)) != len(classes):
+        raise InputError(f"classes {list(classes)}: each name may stand once")
+    if table.ndim and table.shape[0] == 0:
+        raise InputError("no film to evaluate: give predictions of one or more")
+    if table.ndim != 2 or table.shape[1] != len(classes):
+        raise InputError(
+            f"probabilities of shape {table.shape}: give (films, {len(classes)}), one a class"
+        )
+    films = table.shape[0]
+    if films > limits.EVALUATION_ROWS_MAX:
+        raise InputError(
+            f"{films} films, over the limit of {limits.EVALUATION_ROWS_MAX}: "
+            "evaluate a random part of the patients"
+        )
+    wrong = ~((table >= 0) & (table <= 1))
+    if wrong.any():
+        row, column = (int(each) for each in np.argwhere(wrong)[0])
+        raise InputError(
+            f"probability {table[row, column]} of {classes[column]!r} in row {row}: "
+            "must lie in 0 to 1"
+        )
+    sums = table.sum(axis=1)
+    off = np.abs(sums - 1.0) > SUM_TOLERANCE
+    if off.any():
+        row = int(np.argmax(off))
+        raise InputError(
+            f"probabilities of row {row} sum to {sums[row]:.8g}: "
+            f"must be 1 within {SUM_TOLERANCE:g}"
+        )
+    return table
+
+
+def _column(values: ArrayLike, films: int, what: str) -> NDArray[Any]:
+    given = np.asarray(values)
+    if given.shape != (films,):
+        raise InputError(f"{what} of shape {given.shape} for {films} films: give one a film")
+    if given.dtype == object:
+        absent = [row for row, each in enumerate(given.tolist()) if _absent(each)]
+        if absent:
+            raise InputError(f"{what}: none in row {absent[0]}: give one a film")
+        given = given.astype(str)
+    return given
+
+
+def _absent(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

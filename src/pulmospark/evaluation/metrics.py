@@ -1,0 +1,260 @@
+"""Exact metrics of class probabilities.
+
+The functions on a confusion matrix take (k, k, ...) arrays, row the truth, column the
+prediction, and give the remaining shape with ``nan`` where a figure is not defined: so one
+formula serves the figure itself and all bootstrap replicates. The functions on films give
+one number, or ``None`` where it is not defined.
+
+Definitions are those of scikit-learn, to which the tests compare every figure, but for one:
+a quotient 0 / 0 is not defined here, where scikit-learn says 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pulmospark.evaluation.ranks import Ranks
+from pulmospark.evaluation.results import ReliabilityBin
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+def defined(value: float | np.floating | np.ndarray) -> float | None:
+    """A plain float, or ``None`` for ``nan``."""
+    number = float(value)
+    return None if math.isnan(number) else number
+
+
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Elementwise quotient; ``nan`` where the denominator is 0."""
+    top, bottom = np.broadcast_arrays(
+        np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+    )
+    out = np.full(top.shape, np.nan)
+    np.divide(top, bottom, out=out, where=bottom != 0)
+    return out
+
+
+# ---- on a confusion matrix -----------------------------------------------------------
+
+
+def one_against_rest(confusion: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """True positives, false positives, false negatives, true negatives of each class.
+
+    Args:
+        confusion: (k, k, ...).
+
+    Returns:
+        Four arrays (k, ...).
+    """
+    true_positive = np.einsum("ii...->i...", confusion)
+    false_positive = confusion.sum(axis=0) - true_positive
+    false_negative = confusion.sum(axis=1) - true_positive
+    total = confusion.sum(axis=(0, 1))
+    return (
+        true_positive,
+        false_positive,
+        false_negative,
+        total - true_positive - false_positive - false_negative,
+    )
+
+
+def accuracy(confusion: Floats) -> Floats:
+    """Share of films whose predicted class is the true one; (...)."""
+    return ratio(np.einsum("ii...->...", confusion), confusion.sum(axis=(0, 1)))
+
+
+def sensitivity(confusion: Floats) -> Floats:
+    """TP / (TP + FN) of each class (recall); (k, ...)."""
+    tp, _, fn, _ = one_against_rest(confusion)
+    return ratio(tp, tp + fn)
+
+
+def specificity(confusion: Floats) -> Floats:
+    """TN / (TN + FP) of each class; (k, ...)."""
+    _, fp, _, tn = one_against_rest(confusion)
+    return ratio(tn, tn + fp)
+
+
+def ppv(confusion: Floats) -> Floats:
+    """Positive predictive value TP / (TP + FP) of each class (precision); (k, ...)."""
+    tp, fp, _, _ = one_against_rest(confusion)
+    return ratio(tp, tp + fp)
+
+
+def npv(confusion: Floats) -> Floats:
+    """Negative predictive value TN / (TN + FN) of each class; (k, ...)."""
+    _, _, fn, tn = one_against_rest(confusion)
+    return ratio(tn, tn + fn)
+
+
+def f1(confusion: Floats) -> Floats:
+    """2 TP / (2 TP + FP + FN) of each class; (k, ...)."""
+    tp, fp, fn, _ = one_against_rest(confusion)
+    return ratio(2 * tp, 2 * tp + fp + fn)
+
+
+def mcc(confusion: Floats) -> Floats:
+    """Matthews correlation coefficient of each class against the rest; (k, ...)."""
+    tp, fp, fn, tn = one_against_rest(confusion)
+    # The roots are taken one by one: the product of four counts may pass 2^53.
+    below = np.sqrt((tp + fp) * (tp + fn)) * np.sqrt((tn + fp) * (tn + fn))
+    return ratio(tp * tn - fp * fn, below)
+
+
+def balanced_accuracy(confusion: Floats, present: NDArray[np.bool_]) -> Floats:
+    """Mean sensitivity of the classes that the films hold; (...).
+
+    Args:
+        confusion: (k, k, ...).
+        present: (k,) classes that hold a film. A replicate that lacks one of them has no
+            balanced accuracy: the mean of the others would be another figure.
+    """
+    if not present.any():
+        return np.full(confusion.shape[2:], np.nan)
+    return np.asarray(sensitivity(confusion)[present].mean(axis=0))
+
+
+# ---- on films ------------------------------------------------------------------------
+
+
+def predicted_class(probabilities: Floats) -> Labels:
+    """Most probable class of each film, (n,); of equal ones the first."""
+    return np.asarray(np.argmax(probabilities, axis=1), dtype=np.int64)
+
+
+def log_loss_of_films(labels: Labels, probabilities: Floats) -> Floats:
+    """Minus the natural logarithm of the true class's probability, (n,).
+
+    Probabilities are kept within eps and 1 - eps of float64, as scikit-learn does.
+    """
+    true = probabilities[np.arange(labels.size), labels]
+    return np.asarray(-np.log(np.clip(true, _EPS, 1 - _EPS)))
+
+
+def brier_of_films(labels: Labels, probabilities: Floats) -> Floats:
+    """Squared differences to the truth summed over the classes, (n,), 0 to 2."""
+    difference = probabilities.copy()
+    difference[np.arange(labels.size), labels] -= 1.0
+    return np.asarray(np.einsum("nk,nk->n", difference, difference))
+
+
+def bin_edges(bins: int) -> Floats:
+    """Edges of equal-width bins from 0 to 1, (bins + 1,)."""
+    return np.linspace(0.0, 1.0, bins + 1)
+
+
+def bin_of_films(confidence: Floats, bins: int) -> Labels:
+    """Bin of each film's probability, (n,); a bin holds its lower edge, the last both."""
+    found = np.searchsorted(bin_edges(bins), confidence, side="right") - 1
+    return np.clip(found, 0, bins - 1).astype(np.int64)
+
+
+def confusion_matrix(
+    labels: Labels, predicted: Labels, classes: int, weights: Floats | None = None
+) -> Floats:
+    """Films by true class (row) and predicted class (column), (classes, classes)."""
+    cells = labels * classes + predicted
+    flat = np.bincount(cells, weights=weights, minlength=classes * classes)
+    return flat.astype(np.float64).reshape(classes, classes)
+
+
+def auroc(
+    positive: NDArray[np.bool_], scores: Floats, weights: Floats | None = None
+) -> float | None:
+    """Area under the ROC curve, ties counting half; ``None`` without both kinds of film."""
+    return _area(positive, scores, weights)[0]
+
+
+def average_precision(
+    positive: NDArray[np.bool_], scores: Floats, weights: Floats | None = None
+) -> float | None:
+    """Area under the precision-recall curve (average precision, no interpolation)."""
+    return _area(positive, scores, weights)[1]
+
+
+def macro_auroc(
+    labels: Labels, probabilities: Floats, weights: Floats | None = None
+) -> float | None:
+    """Mean of the classes' AUROC, each against the rest; ``None`` if one is not defined."""
+    areas = [
+        auroc(labels == each, probabilities[:, each], weights)
+        for each in range(probabilities.shape[1])
+    ]
+    known = [area for area in areas if area is not None]
+    return float(np.mean(known)) if known and len(known) == len(areas) else None
+
+
+def log_loss(labels: Labels, probabilities: Floats, weights: Floats | None = None) -> float | None:
+    """Mean negative log likelihood (cross-entropy), natural logarithm."""
+    return _mean(log_loss_of_films(labels, probabilities), weights)
+
+
+def brier(labels: Labels, probabilities: Floats, weights: Floats | None = None) -> float | None:
+    """Mean over films of the squared differences summed over classes, 0 to 2."""
+    return _mean(brier_of_films(labels, probabilities), weights)
+
+
+def calibration_error(
+    labels: Labels, probabilities: Floats, bins: int, weights: Floats | None = None
+) -> float | None:
+    """Expected calibration error of the predicted class's probability.
+
+    Sum over equal-width bins of the bin's share of films times the distance between its
+    mean probability and its accuracy (Naeini et al. 2015, Guo et al. 2017).
+    """
+    count, confidence, right = _binned(labels, probabilities, bins, weights)
+    return defined(ratio(np.abs(confidence - right).sum(), count.sum()))
+
+
+def reliability(labels: Labels, probabilities: Floats, bins: int) -> tuple[ReliabilityBin, ...]:
+    """Bins of a reliability diagram of the predicted class's probability."""
+    edges = bin_edges(bins)
+    count, confidence, right = _binned(labels, probabilities, bins, None)
+    return tuple(
+        ReliabilityBin(
+            low=float(edges[each]),
+            high=float(edges[each + 1]),
+            count=int(count[each]),
+            confidence=defined(ratio(confidence[each], count[each])),
+            accuracy=defined(ratio(right[each], count[each])),
+        )
+        for each in range(bins)
+    )
+
+
+def _binned(
+    labels: Labels, probabilities: Floats, bins: int, weights: Floats | None
+) -> tuple[Floats, Floats, Floats]:
+    """Weight, summed probability and weight that was right, each (bins,)."""
+    predicted = predicted_class(probabilities)
+    confidence = probabilities[np.arange(labels.size), predicted]
+    weight = np.ones(labels.size) if weights is None else weights
+    found = bin_of_films(confidence, bins)
+    count, summed, right = (
+        np.bincount(found, weights=weight * value, minlength=bins).astype(np.float64)
+        for value in (np.ones(labels.size), confidence, (predicted == labels).astype(np.float64))
+    )
+    return count, summed, right
+
+
+def _area(
+    positive: NDArray[np.bool_], scores: Floats, weights: Floats | None
+) -> tuple[float | None, float | None]:
+    if positive.size == 0:
+        return None, None
+    films = np.arange(positive.size, dtype=np.int64)
+    weight = np.ones(positive.size) if weights is None else weights.astype(np.float64)
+    both = Ranks.of(positive, scores, films, positive.size).areas(weight[:, None])
+    return defined(both[0][0]), defined(both[1][0])
+
+
+def _mean(values: Floats, weights: Floats | None) -> float | None:
+    weight = np.ones(values.size) if weights is None else weights
+    return defined(ratio(values @ weight, weight.sum()))
