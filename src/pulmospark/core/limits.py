@@ -83,3 +83,33 @@ patients is absent from 5 % of them); above it no interval is given."""
 TEMPERATURE_MIN, TEMPERATURE_MAX = 0.05, 20.0
 """temperatures between which calibration searches; perfectly separated classes would
 otherwise drive it to 0, classes told apart by nothing to infinity."""
+REPORT_FILMS_MAX = 12
+"""films the report shows that the model got right, and as many that it got wrong."""
+
+REPORT_THUMBNAIL_SIDE = 224
+"""pixels: the longer side of a film in the report."""
+
+REPORT_THUMBNAIL_BYTES_MAX = 64 * 1024
+"""bytes of one film in the report; grey 224 x 224 fits even uncompressed, and 24 films stay
+below 2.2 MB as base64."""
+
+REPORT_ROWS_MAX = 40
+"""rows of a list in the report; the rest stands in one last row with its sum."""
+
+REPORT_EXAMPLES_MAX = 5
+"""file names that the report shows as examples of one kind."""
+
+REPORT_CURVES_MAX = 8
+"""classes (those with most films) or folds drawn in one figure: as many as the colour-blind
+safe palette has."""
+
+REPORT_LABEL_CHARS = 22
+"""characters of a class name in a figure; the tables have the whole name."""
+
+SMALL_CLASS_FILMS = 30
+"""tested films of a class below which the report says that its figures are coarse: one film
+moves the sensitivity by more than 3 points."""
+
+NEAR_SOURCE_RULE = 0.05
+"""accuracy: a model less than this above the rule that only knows the source is called near
+it, even where the intervals part."""

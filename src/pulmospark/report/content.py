@@ -1,0 +1,233 @@
+"""What the report shows, as plain frozen values: the page is a pure function of them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+
+from pulmospark.core import limits
+from pulmospark.evaluation.results import CrossValidation, Evaluation, Result
+
+# Control characters but for tab and line feed, and halves of surrogate pairs.
+_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
+def clean_text(value: Any) -> Any:
+    """Make text fit to be written as UTF-8 and shown, at any depth of lists and dicts.
+
+    Names from outside may hold undecodable bytes (lone surrogates) or control characters:
+    both are shown as their escapes (``\\udcff``, ``\\x1b``), so that nothing is hidden.
+    """
+    if isinstance(value, str):
+        return _UNSHOWABLE.sub(lambda found: ascii(found.group())[1:-1], value)
+    if isinstance(value, dict):
+        return {clean_text(str(key)): clean_text(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(clean_text(item) for item in value)
+    return value
+
+
+Text = Annotated[str, BeforeValidator(clean_text)]
+Natural = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0.0)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Count(Result):
+    """How many there are of something, with a few of them by name."""
+
+    name: Text
+    count: Natural
+    examples: tuple[Text, ...] = ()
+
+
+class SourceSummary(Result):
+    """One data set: what was seen of it."""
+
+    name: Text
+    layout: Text
+    path: Text | None = None
+    files_seen: Natural
+    images: Natural
+    rejects: Natural
+    notes: tuple[Count, ...] = ()
+    """rows without a file, files without a row, repeated rows, ignored files, ..."""
+
+
+class RejectExample(Result):
+    """One file that is no image of the table."""
+
+    name: Text
+    detail: Text = ""
+
+
+class RejectGroup(Result):
+    """Files that were rejected for one reason."""
+
+    reason: Text
+    count: Natural
+    examples: tuple[RejectExample, ...] = ()
+
+
+class Exclusion(Result):
+    """Images that were read but take no part in the experiment."""
+
+    reason: Text
+    """in words: "lateral view", "finding in no class", "duplicate", "label conflict" """
+    count: Natural
+    finding: Text | None = None
+    source: Text | None = None
+
+
+class ClassSummary(Result):
+    """A class of the experiment and the findings that make it."""
+
+    name: Text
+    findings: tuple[Count, ...] = ()
+    """as the sources have them, with the number of films that take part"""
+
+
+class SplitCell(Result):
+    """Films and patients of one part in one class or source."""
+
+    part: Text
+    """"train", "validation", "test", or "fold 1" and so on"""
+    name: Text
+    """the class or the source"""
+    films: Natural
+    patients: Natural | None = None
+    """``None`` where no patient is known"""
+
+
+class SplitTotal(Result):
+    """Films and patients of one part."""
+
+    part: Text
+    films: Natural
+    patients: Natural | None = None
+
+
+class SplitSummary(Result):
+    """Who is in which part; patients do not add up where one has films of two classes."""
+
+    totals: tuple[SplitTotal, ...] = ()
+    """in the order they are shown"""
+    by_class: tuple[SplitCell, ...] = ()
+    by_source: tuple[SplitCell, ...] = ()
+
+
+class Epoch(Result):
+    """One pass over the training films."""
+
+    epoch: Natural
+    loss: float
+    validation_loss: float | None = None
+    accuracy: Probability | None = None
+    """on the validation part"""
+    seconds: Seconds
+    images_per_s: Annotated[float, Field(ge=0.0)] | None = None
+
+
+class TrainingRun(Result):
+    """One model that was trained: the only one, or one fold's."""
+
+    name: Text = ""
+    epochs: tuple[Epoch, ...] = ()
+    objective: tuple[float, ...] = ()
+    """of a logistic regression, before the first and after each iteration"""
+
+
+class Training(Result):
+    """How the model was made."""
+
+    method: Text
+    """in words"""
+    model: Text
+    weights: Text | None = None
+    """what it started from"""
+    parameters: Natural | None = None
+    trained_parameters: Natural | None = None
+    processes: Natural | None = None
+    runs: tuple[TrainingRun, ...] = ()
+
+
+class Timing(Result):
+    """How long a stage took."""
+
+    stage: Text
+    seconds: Seconds
+    items: Natural | None = None
+    unit: Text = "films"
+
+
+class Film(Result):
+    """One tested film, small."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    thumbnail: bytes
+    """PNG or JPEG, at most ``limits.REPORT_THUMBNAIL_BYTES_MAX``; see ``films.thumbnail``"""
+    image_id: Text
+    """whole, or its beginning; the page shows 10 digits"""
+    label: Text
+    prediction: Text
+    probability: Probability
+    """of the prediction"""
+    label_probability: Probability | None = None
+    """of the label"""
+    source: Text
+
+    @field_validator("thumbnail")
+    @classmethod
+    def _small_image(cls, value: bytes) -> bytes:
+        if not value.startswith((_PNG, _JPEG)):
+            raise ValueError("the thumbnail is neither PNG nor JPEG")
+        if len(value) > limits.REPORT_THUMBNAIL_BYTES_MAX:
+            raise ValueError(
+                f"the thumbnail has {len(value)} bytes, "
+                f"over {limits.REPORT_THUMBNAIL_BYTES_MAX}: make it smaller"
+            )
+        return value
+
+    @property
+    def media_type(self) -> Literal["image/png", "image/jpeg"]:
+        """Of the thumbnail, told from its first bytes."""
+        return "image/png" if self.thumbnail.startswith(_PNG) else "image/jpeg"
+
+
+Films = Annotated[tuple[Film, ...], Field(max_length=limits.REPORT_FILMS_MAX)]
+
+
+class ReportContent(Result):
+    """Everything that the page shows."""
+
+    title: Text
+    made_at: datetime
+    is_phantom: bool
+    """the films were drawn: the page says so above all else"""
+    evaluation: Evaluation
+    """of films the model was not trained on; the pooled one where there are folds"""
+    cross_validation: CrossValidation | None = None
+    films_without_patient: Natural = 0
+    """of the evaluated films: how many have no known patient"""
+    sources: tuple[SourceSummary, ...] = ()
+    rejects: tuple[RejectGroup, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    classes: tuple[ClassSummary, ...] = ()
+    split: SplitSummary = SplitSummary()
+    warnings: tuple[Text, ...] = ()
+    """plain sentences, beside those that the page itself finds"""
+    training: Training | None = None
+    timings: tuple[Timing, ...] = ()
+    right: Films = ()
+    """most certain first"""
+    wrong: Films = ()
+    """worst first: most certain of the wrong class"""
+    provenance: Annotated[dict[str, Any], BeforeValidator(clean_text)] = Field(
+        default_factory=dict
+    )
+    """of ``core.provenance``, with ``commands``: those that make it again"""

@@ -1,0 +1,262 @@
+"""The figures as table cells, with footnotes for what is not defined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pulmospark.core import limits
+from pulmospark.evaluation.results import (
+    ClassFigures,
+    CrossValidation,
+    Evaluation,
+    Figure,
+    FoldSummary,
+)
+from pulmospark.report.content import Exclusion, ReportContent, SplitCell
+from pulmospark.report.words import DASH, Scale, count, groups, interval, number
+
+_NO_INTERVAL = "No interval could be had from so few films or patients."
+_CLASS_COLUMNS: tuple[tuple[str, str, Scale, str], ...] = (
+    ("sensitivity", "Sensitivity", "percent", "Sensitivity: no tested film is of this class."),
+    ("specificity", "Specificity", "percent", "Specificity: every tested film is of this class."),
+    ("ppv", "PPV", "percent", "PPV: no tested film was given this class."),
+    ("npv", "NPV", "percent", "NPV: every tested film was given this class."),
+    ("f1", "F1", "number", "F1: the class is neither among the labels nor the predictions."),
+    (
+        "mcc",
+        "MCC",
+        "number",
+        "MCC: all labels, or all predictions, are on one side of the class.",
+    ),
+    ("auroc", "AUROC", "number", "AUROC: needs films of the class and films of others."),
+    ("auprc", "AUPRC", "number", "AUPRC: no tested film is of this class."),
+)
+_OVERALL: tuple[tuple[str, str, Scale, str, str], ...] = (
+    ("accuracy", "Accuracy", "percent", "share of films named rightly", "no film was tested"),
+    (
+        "balanced_accuracy",
+        "Balanced accuracy",
+        "percent",
+        "mean sensitivity of the classes, each counting the same",
+        "a class has no tested film",
+    ),
+    (
+        "macro_auroc",
+        "Macro AUROC",
+        "number",
+        "mean area under the ROC curves of the classes; chance 0.5",
+        "a class has no tested film, or all have one class",
+    ),
+    (
+        "log_loss",
+        "Log loss",
+        "number",
+        "cost of the probabilities given; lower is better",
+        "no film was tested",
+    ),
+    (
+        "brier",
+        "Brier score",
+        "number",
+        "squared error of the probabilities, 0 to 2; lower is better",
+        "no film was tested",
+    ),
+    (
+        "calibration_error",
+        "Calibration error",
+        "number",
+        "mean gap between the probability given and the share right; lower is better",
+        "no film was tested",
+    ),
+)
+FOLD_NAMES = {name: label for name, label, _, _, _ in _OVERALL}
+_METHODS = {"wilson": "Wilson", "bootstrap": "bootstrap", "none": "no interval"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure as it stands in a table."""
+
+    value: str
+    interval: str = ""
+    ratio: str = ""
+    """numerator / denominator of a plain proportion"""
+    method: str = ""
+    note: int | None = None
+    """number of the footnote, from 1"""
+
+    @property
+    def undefined(self) -> bool:
+        """Whether the figure has no value."""
+        return self.value == DASH
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: its heading, a word on it, and its cells."""
+
+    heading: str
+    cells: tuple[Cell, ...]
+    about: str = ""
+    films: int | None = None
+
+
+@dataclass(frozen=True)
+class FigureTable:
+    """A table of figures with its footnotes."""
+
+    headings: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Notes:
+    """Footnotes in the order they are first needed; the same reason has one number."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> int:
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text) + 1
+
+
+def _cell(figure: Figure, scale: Scale, why_undefined: str, notes: _Notes) -> Cell:
+    if figure.value is None:
+        return Cell(DASH, note=notes.mark(why_undefined))
+    span = interval(figure, scale)
+    ratio = ""
+    if figure.numerator is not None and figure.denominator is not None:
+        ratio = f"{figure.numerator:,} / {figure.denominator:,}"
+    return Cell(
+        number(figure.value, scale),
+        span,
+        ratio,
+        _METHODS[figure.method],
+        None if span else notes.mark(_NO_INTERVAL),
+    )
+
+
+def overall_table(evaluation: Evaluation) -> FigureTable:
+    """The figures over all classes, one a row."""
+    notes = _Notes()
+    rows = tuple(
+        Row(label, (_cell(getattr(evaluation, name), scale, f"{label}: {why}.", notes),), about)
+        for name, label, scale, about, why in _OVERALL
+    )
+    return FigureTable(("Value",), rows, tuple(notes.texts))
+
+
+def class_table(evaluation: Evaluation) -> FigureTable:
+    """Each class against the rest, one a row."""
+    notes = _Notes()
+    rows = tuple(_class_row(figures, notes) for figures in evaluation.by_class)
+    return FigureTable(tuple(label for _, label, _, _ in _CLASS_COLUMNS), rows, tuple(notes.texts))
+
+
+def _class_row(figures: ClassFigures, notes: _Notes) -> Row:
+    cells = tuple(
+        _cell(getattr(figures, name), scale, why, notes) for name, _, scale, why in _CLASS_COLUMNS
+    )
+    return Row(figures.name, cells, films=figures.support)
+
+
+def class_methods(evaluation: Evaluation, content: ReportContent) -> str:
+    """How the intervals of the class table were made, column by column."""
+    by_method: dict[str, list[str]] = {}
+    for name, label, _, _ in _CLASS_COLUMNS:
+        for method in {getattr(figures, name).method for figures in evaluation.by_class}:
+            if method != "none":
+                by_method.setdefault(method, []).append(label)
+    told = []
+    if columns := by_method.get("wilson"):
+        told.append(f"{_listed(columns)}: Wilson interval of the proportion shown")
+    if columns := by_method.get("bootstrap"):
+        told.append(f"{_listed(columns)}: {bootstrap_words(evaluation, content)}")
+    return "; ".join(told) + "." * bool(told)
+
+
+def bootstrap_words(evaluation: Evaluation, content: ReportContent) -> str:
+    """How the bootstrap was done: replicates, and over whom."""
+    return f"bootstrap of {evaluation.replicates:,} replicates over {groups(content)}"
+
+
+def _listed(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def operating_table(evaluation: Evaluation) -> FigureTable | None:
+    """How the operating point does on the tested films."""
+    operating = evaluation.operating
+    if operating is None:
+        return None
+    notes = _Notes()
+    rows = tuple(
+        Row(label, (_cell(getattr(operating, name), scale, why, notes),))
+        for name, label, scale, why in _CLASS_COLUMNS[:4]
+    )
+    return FigureTable(("Value",), rows, tuple(notes.texts))
+
+
+@dataclass(frozen=True)
+class FoldRow:
+    """One figure over the folds, ready to show."""
+
+    name: str
+    mean: str
+    spread: str
+    values: tuple[str, ...]
+
+
+def fold_rows(cross: CrossValidation) -> tuple[FoldRow, ...]:
+    """One row a figure: mean, standard deviation and each fold's value."""
+    return tuple(_fold_row(summary) for summary in cross.summary)
+
+
+def _fold_row(summary: FoldSummary) -> FoldRow:
+    scale: Scale = "percent" if summary.name in {"accuracy", "balanced_accuracy"} else "number"
+
+    def shown(value: float | None) -> str:
+        return DASH if value is None else number(value, scale)
+
+    name = FOLD_NAMES.get(summary.name, summary.name.replace("_", " "))
+    return FoldRow(
+        name, shown(summary.mean), shown(summary.spread), tuple(map(shown, summary.values))
+    )
+
+
+@dataclass(frozen=True)
+class SplitTable:
+    """Films and patients: a row a class or source, a column a part."""
+
+    parts: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[SplitCell | None, ...]], ...]
+
+
+def split_table(cells: tuple[SplitCell, ...], parts: tuple[str, ...]) -> SplitTable:
+    """Arrange cells in the order in which their parts and names first come."""
+    columns = tuple(dict.fromkeys((*parts, *(cell.part for cell in cells))))
+    names = tuple(dict.fromkeys(cell.name for cell in cells))
+    by_place = {(cell.name, cell.part): cell for cell in cells}
+    return SplitTable(
+        columns,
+        tuple((name, tuple(by_place.get((name, part)) for part in columns)) for name in names),
+    )
+
+
+def shown_exclusions(
+    exclusions: tuple[Exclusion, ...],
+) -> tuple[tuple[Exclusion, ...], str]:
+    """The most frequent exclusions, and a sentence on those not shown."""
+    ordered = sorted(exclusions, key=lambda one: -one.count)
+    shown, rest = ordered[: limits.REPORT_ROWS_MAX], ordered[limits.REPORT_ROWS_MAX :]
+    told = ""
+    if rest:
+        told = (
+            f"and {count(sum(one.count for one in rest), 'image')} for "
+            f"{count(len(rest), 'further combination')} of reason, finding and source"
+        )
+    return tuple(shown), told

@@ -1,0 +1,225 @@
+"""Numbers and findings in words: what the page says in sentences."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pulmospark.core import limits
+from pulmospark.evaluation.results import Evaluation, Figure
+from pulmospark.report.content import ReportContent
+
+DASH = "\N{EM DASH}"
+MINUS = "\N{MINUS SIGN}"
+Scale = Literal["percent", "number"]
+
+
+def number(value: float, scale: Scale = "number") -> str:
+    """A value as the page shows it: ``91.3%``, ``0.947``; a dash where it is no number."""
+    if not math.isfinite(value):
+        return DASH
+    text = f"{value * 100:.1f}%" if scale == "percent" else f"{value:.3f}"
+    return text.replace("-", MINUS)
+
+
+def count(value: int, one: str, many: str | None = None) -> str:
+    """A count with its noun: ``1 film``, ``1,204 films``."""
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time a reader can take in: ``0.42 s``, ``38 s``, ``4 min 05 s``, ``2 h 07 min``."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def interval(figure: Figure, scale: Scale = "number") -> str:
+    """The interval of a figure: ``88.1% to 93.7%``; empty where there is none."""
+    if figure.low is None or figure.high is None:
+        return ""
+    return f"{number(figure.low, scale)} to {number(figure.high, scale)}"
+
+
+def told(figure: Figure) -> str:
+    """The value, or in words that there is none."""
+    return "not defined" if figure.value is None else number(figure.value)
+
+
+def confidence(evaluation: Evaluation) -> str:
+    """The confidence of the intervals: ``95%``."""
+    return f"{evaluation.confidence * 100:g}%"
+
+
+def film_noun(content: ReportContent) -> str:
+    """What is shown: films, or drawn phantoms; never the one for the other."""
+    return "drawn phantom" if content.is_phantom else "film"
+
+
+def groups(content: ReportContent) -> str:
+    """Whose films were tested, as far as it is known; what the bootstrap resamples."""
+    evaluation = content.evaluation
+    patient = "drawn patient" if content.is_phantom else "patient"
+    unknown = content.films_without_patient
+    if unknown == 0:
+        return count(evaluation.groups, patient)
+    if unknown >= evaluation.films:
+        return f"{count(evaluation.groups, film_noun(content))}, no patient being known"
+    return f"{count(evaluation.groups, 'group')} (a patient, or a film of an unknown one)"
+
+
+def rightly_named(evaluation: Evaluation) -> int:
+    """Films on the diagonal of the confusion matrix."""
+    return sum(row[index] for index, row in enumerate(evaluation.confusion))
+
+
+def headline(content: ReportContent) -> str:
+    """The result in one plain sentence."""
+    evaluation, noun = content.evaluation, film_noun(content)
+    accuracy = evaluation.accuracy
+    if evaluation.films == 0 or accuracy.value is None:
+        return f"No {noun} was tested, so there is no accuracy to tell."
+    result = f"accuracy {number(accuracy.value, 'percent')}"
+    if span := interval(accuracy, "percent"):
+        result += f" ({confidence(evaluation)} interval {span})"
+    return (
+        f"Of {count(evaluation.films, noun)} {_tested_on(content)}, the model named "
+        f"{rightly_named(evaluation):,} rightly: {result}."
+    )
+
+
+def _tested_on(content: ReportContent) -> str:
+    evaluation = content.evaluation
+    cross = content.cross_validation
+    never = "that it was not trained on"
+    folds = ""
+    if cross is not None:
+        folds = f", in {count(len(cross.folds), 'fold')} that each served once as the test"
+    if content.films_without_patient == 0:
+        patient = "drawn patient" if content.is_phantom else "patient"
+        return f"of {count(evaluation.groups, patient)} {never}{folds}"
+    if content.films_without_patient >= evaluation.films:
+        return f"{never}{folds} (who the patients are is not known)"
+    known = content.films_without_patient
+    return f"{never}{folds} (the patient is not known for {known:,} of them)"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How the model does beside the rules that look at no image."""
+
+    tone: Literal["good", "caution", "bad", "unknown"]
+    sentence: str
+    explanation: str = ""
+
+    @property
+    def tag(self) -> str:
+        """The verdict in a few words."""
+        return _TAGS[self.tone]
+
+
+_TAGS = {
+    "good": "Better than the source alone",
+    "caution": "May have learned the hospital",
+    "bad": "No better than a rule without the image",
+    "unknown": "Not compared",
+}
+
+
+_LEARNED = (
+    "It may have learned to tell the hospital or data set, not the disease: test it on a "
+    "source that has every class, or on one it has never seen."
+)
+
+
+def verdict(evaluation: Evaluation) -> Verdict:
+    """Compare the model's accuracy with the two trivial rules, in words."""
+    trivial, model = evaluation.trivial, evaluation.accuracy
+    if trivial is None or model.value is None:
+        return Verdict(
+            "unknown",
+            "The accuracy was not compared with rules that look at no image.",
+            "Without that comparison nobody can say whether the model learned more than where "
+            "a film came from.",
+        )
+    common, source = trivial.most_frequent_class, trivial.most_frequent_class_of_source
+    if common.value is not None and not _above(model, common):
+        return Verdict(
+            "bad",
+            "The model is not clearly better than always saying the most frequent class "
+            f"({number(common.value, 'percent')}).",
+            "It has learned nothing of use, or was tested on too few films to show it.",
+        )
+    if source.value is None:
+        return Verdict("unknown", "The rule that only knows the source has no accuracy here.")
+    known = number(source.value, "percent")
+    if model.value <= source.value:
+        return Verdict(
+            "bad",
+            f"A rule that only knows the source of a film, and never looks at it, does as well "
+            f"or better ({known}).",
+            _LEARNED,
+        )
+    if not _above(model, source):
+        return Verdict(
+            "caution",
+            "The model's interval reaches that of a rule that only knows the source of a film "
+            f"and never looks at it ({known}).",
+            _LEARNED,
+        )
+    return _clearly_above(model.value, source.value)
+
+
+def _clearly_above(model: float, source: float) -> Verdict:
+    points = (model - source) * 100
+    known = number(source, "percent")
+    if model - source < limits.NEAR_SOURCE_RULE:
+        return Verdict(
+            "caution",
+            f"The model is only {points:.1f} points above a rule that knows nothing but the "
+            f"source of a film ({known}).",
+            _LEARNED,
+        )
+    return Verdict(
+        "good",
+        f"The model is {points:.1f} points above a rule that knows nothing but the source of "
+        f"a film ({known}), and their intervals do not meet.",
+        "That speaks for features of the image, but does not prove it: age, view, burned-in "
+        "letters and the look of a device can still tell classes apart within a source.",
+    )
+
+
+def _above(model: Figure, rule: Figure) -> bool:
+    """Whether the intervals part, the model's above; values stand in where there is none."""
+    low = model.low if model.low is not None else model.value
+    high = rule.high if rule.high is not None else rule.value
+    return low is not None and high is not None and low > high
+
+
+def warnings(content: ReportContent) -> tuple[str, ...]:
+    """Plain sentences of what weakens the result: the content's own, then the page's."""
+    evaluation = content.evaluation
+    found = list(content.warnings)
+    for figures in evaluation.by_class:
+        if figures.support < limits.SMALL_CLASS_FILMS:
+            found.append(
+                f"Class \N{LEFT DOUBLE QUOTATION MARK}{figures.name}"
+                f"\N{RIGHT DOUBLE QUOTATION MARK} has {count(figures.support, 'tested film')}, "
+                f"fewer than {limits.SMALL_CLASS_FILMS}: its figures are coarse, and one film "
+                "more or less moves them."
+            )
+    for source in content.sources:
+        if source.images + source.rejects != source.files_seen:
+            found.append(
+                f"Source {source.name}: {count(source.files_seen, 'file')} seen, but "
+                f"{count(source.images, 'image')} and {count(source.rejects, 'reject')}: "
+                "they do not add up."
+            )
+    return tuple(dict.fromkeys(found))
