@@ -1,0 +1,62 @@
+"""Predictions of an experiment: each film by the model that was tested on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
+from pyspark.sql.types import DoubleType
+
+from pulmospark.core import tables
+from pulmospark.core.tables import Split
+
+
+def tested_films(
+    spark: SparkSession,
+    cohort: Path,
+    scores: Path,
+    *,
+    classes: tuple[str, ...],
+    temperatures: Mapping[str, float],
+    model_id: str,
+) -> DataFrame:
+    """The predictions table of the films that were tested on.
+
+    With folds each film is predicted by its own fold's model; with one split, those of the
+    test part by the final model.
+
+    Args:
+        spark: the session.
+        cohort: folder of the cohort.
+        scores: the scores table.
+        classes: in the order of the logits.
+        temperatures: model -> temperature.
+        model_id: of the bundle.
+    """
+    rows = spark.read.parquet(str(cohort / "table")).where("reason is null")
+    by_fold = F.concat(F.lit("fold-"), F.col("fold").cast("string"))
+    tested = rows.where((F.col("split") == Split.TEST.value) | F.col("fold").isNotNull())
+    tested = tested.withColumn("model", F.coalesce(by_fold, F.lit("final"))).drop("image_id")
+    films = spark.read.parquet(str(scores)).join(tested, ["uri", "model"])
+    known = F.create_map([F.lit(x) for pair in sorted(temperatures.items()) for x in pair])
+    probability = softmax("logits", known[F.col("model")])
+    films = films.withColumn("probability", probability)
+    place = F.array_position("probability", F.array_max("probability")).cast("int")
+    names = F.array(*[F.lit(name) for name in classes])
+    return films.withColumns(
+        {
+            "prediction": F.element_at(names, place),
+            "model_id": F.lit(model_id),
+            "predicted_at": F.current_timestamp(),
+        }
+    ).select(tables.PREDICTIONS.names)
+
+
+def softmax(logits: str, temperature: F.Column) -> F.Column:
+    """Softmax of an array column divided by a temperature; the largest is taken off first."""
+    scaled = F.transform(logits, lambda x: x / temperature)
+    powers = F.transform(scaled, lambda x: F.exp(x - F.array_max(scaled)))
+    total = F.aggregate(powers, F.lit(0.0).cast(DoubleType()), lambda a, b: a + b)
+    return F.transform(powers, lambda x: x / total)
