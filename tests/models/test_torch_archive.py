@@ -100,9 +100,7 @@ def test_refuses_a_whole_module(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("wide", "reach"), [(b"K\x64", "size"), (b"J\xff\xff\xff\xff", "offset")])
-def test_refuses_a_tensor_larger_than_its_storage(
-    tmp_path: Path, wide: bytes, reach: str
-) -> None:
+def test_refuses_a_tensor_larger_than_its_storage(tmp_path: Path, wide: bytes, reach: str) -> None:
     good, bad = tmp_path / "good.pth", tmp_path / "bad.pth"
     torch.save({"a": torch.zeros(7)}, good)
     old = b"K\x00K\x07\x85" if reach == "size" else b"K\x00K\x07"

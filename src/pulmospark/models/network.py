@@ -21,6 +21,7 @@ class Network(nn.Module):
     backbone takes, and standardised by ``mean`` and ``std``.
 
     Args:
+        name: in the zoo.
         backbone: (n, channels, h, w) float32, standardised, -> (n, width) float32.
         width: of the deep features.
         classes: number of classes, two or more.
@@ -38,6 +39,7 @@ class Network(nn.Module):
 
     def __init__(
         self,
+        name: str,
         backbone: nn.Module,
         *,
         width: int,
@@ -54,7 +56,8 @@ class Network(nn.Module):
                 f"mean {tuple(mean)} and std {tuple(std)}: give one of each a channel, "
                 "the latter above 0"
             )
-        self.width, self.classes = width, classes
+        self.name, self.width, self.classes = name, width, classes
+        self.channel_mean, self.channel_std = tuple(mean), tuple(std)
         shape = (1, len(mean), 1, 1)
         # Not in the state dict: the bundle's config is where they are kept.
         self.register_buffer("mean", torch.tensor(mean).reshape(shape), persistent=False)
@@ -104,9 +107,7 @@ class FeatureExtractor(nn.Module):
         self.network = network
         self.logits = logits
 
-    def forward(
-        self, pixels: torch.Tensor
-    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """(n, h, w) grey levels -> features (n, width), or logits and features."""
         features = self.network.features(pixels)
         if not self.logits:

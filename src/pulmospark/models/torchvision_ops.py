@@ -51,7 +51,7 @@ def _load_real_operators() -> bool:
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for library in (*Path(folder).glob("_C*.so"), *Path(folder).glob("_C*.pyd")):
             try:
-                torch.ops.load_library(str(library))
+                torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
             except (OSError, RuntimeError):
                 continue
     return all(_declared(name) for name in _OPERATORS)
@@ -63,8 +63,8 @@ def _declared(name: str) -> bool:
 
 @functools.cache  # torch drops a declaration when its Library object is collected
 def _declare_operators() -> torch.library.Library:
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in _OPERATORS:
         if not _declared(name):
-            library.define(f"{name}{_ARGUMENTS}")
+            library.define(f"{name}{_ARGUMENTS}")  # type: ignore[no-untyped-call]
     return library

@@ -133,8 +133,7 @@ _ENTRIES = (
         mean=(0.5,),
         std=(0.25,),
         dropout=0.0,
-        source="Figure 1 of: Detecting COVID-19 in Chest X-Ray Images Using Apache Spark "
-        "and CNN",
+        source="Figure 1 of: Detecting COVID-19 in Chest X-Ray Images Using Apache Spark and CNN",
     ),
 )
 
@@ -151,7 +150,9 @@ def entry(name: str) -> ZooEntry:
     try:
         return ZOO[name]
     except KeyError:
-        raise UsageError(f"model {name!r}: not in the zoo; choose one of {', '.join(ZOO)}") from None
+        raise UsageError(
+            f"model {name!r}: not in the zoo; choose one of {', '.join(ZOO)}"
+        ) from None
 
 
 def build(
@@ -178,6 +179,7 @@ def build(
     if len(mean) != len(known.mean):
         raise UsageError(f"{name}: mean has {len(mean)} channels, and {len(known.mean)} go in")
     return Network(
+        known.name,
         known.builder(),
         width=known.width,
         classes=classes,
