@@ -1,0 +1,258 @@
+"""The model bundle: one folder that holds a trained network and all that it takes to use it.
+
+    config.json        architecture, classes, input, temperature, operating points, provenance
+    model.safetensors  the network's tensors
+    metrics.json       the evaluation
+    README.md          the model card
+    manifest.json      SHA-256 and length of each of the others; its own SHA-256 is the model id
+
+Nothing in it is run: it is read, checked, and only then built. One byte changed anywhere, a
+file more or less, or a link is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+
+from pulmospark.core import limits
+from pulmospark.core.content import bytes_id, file_id
+from pulmospark.core.errors import BundleError, UsageError
+from pulmospark.core.files import whole_folder, write_json, write_text
+from pulmospark.models.bundle_config import BundleConfig, BundleOperatingPoint
+from pulmospark.models.card import CardFacts, render_card
+from pulmospark.models.network import Network
+from pulmospark.models.zoo import build, check_size
+
+__all__ = [
+    "Bundle",
+    "BundleConfig",
+    "BundleOperatingPoint",
+    "CardFacts",
+    "read_bundle",
+    "write_bundle",
+]
+
+CONFIG, MODEL, METRICS, CARD = "config.json", "model.safetensors", "metrics.json", "README.md"
+MANIFEST = "manifest.json"
+_FILES = (CONFIG, METRICS, MODEL, CARD)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read and verified."""
+
+    folder: Path
+    config: BundleConfig
+    metrics: dict[str, Any]
+    model_id: str
+    """SHA-256 of the manifest"""
+    model_sha256: str
+
+    def network(self) -> Network:
+        """Build the network, in evaluation mode.
+
+        Raises:
+            BundleError: the tensors are not those of this network, or changed since the
+                bundle was read.
+        """
+        path = self.folder / MODEL
+        content = path.read_bytes()
+        if bytes_id(content) != self.model_sha256:
+            raise BundleError(f"{path}: changed since it was read: get the bundle again")
+        config = self.config
+        network = build(config.model, len(config.classes), mean=config.mean, std=config.std)
+        try:
+            network.load_state_dict(load(content), strict=True)
+        except (SafetensorError, RuntimeError, ValueError) as error:
+            first = " ".join(str(error).split())[: limits.DETAIL_CHARS_MAX]
+            raise BundleError(f"{path}: not the tensors of a {config.model}: {first}") from error
+        return network.eval()
+
+
+def write_bundle(
+    folder: Path,
+    network: Network,
+    config: BundleConfig,
+    metrics: dict[str, Any],
+    card_facts: CardFacts,
+) -> str:
+    """Write a bundle, whole or not at all; an older bundle there is replaced.
+
+    Args:
+        folder: of the bundle.
+        network: as ``zoo.build`` made it.
+        config: what it is.
+        metrics: the evaluation, of JSON's kinds.
+        card_facts: what the model card says beyond ``config``.
+
+    Returns:
+        The model id: SHA-256 of the manifest.
+
+    Raises:
+        UsageError: ``folder`` holds something that is no bundle, or ``config`` does not
+            describe ``network``.
+        BundleError: a tensor holds values that are not finite.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and _has_content(folder):
+        raise UsageError(f"{folder}: holds something that is no bundle: choose another folder")
+    _check_described(network, config)
+    tensors = {
+        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+    }
+    for key, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise BundleError(f"{key}: not finite: the training diverged; lower the learning rate")
+    with whole_folder(folder) as aside:
+        write_json(aside / CONFIG, config.model_dump(mode="json"))
+        write_json(aside / METRICS, metrics)
+        save_file(tensors, aside / MODEL)
+        write_text(aside / CARD, render_card(config, card_facts))
+        manifest = _manifest_text(
+            {
+                name: {"bytes": (aside / name).stat().st_size, "sha256": file_id(aside / name)}
+                for name in _FILES
+            }
+        )
+        write_text(aside / MANIFEST, manifest)
+    return bytes_id(manifest.encode())
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and verify a bundle; the network is built by :meth:`Bundle.network`.
+
+    Raises:
+        BundleError: it is missing, damaged, incomplete, has more in it than it should, or is
+            of a newer format.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder; name the folder of a bundle")
+    text = _bytes_of(folder / MANIFEST).decode("utf-8", errors="replace")
+    told = _files_told(folder, text)
+    _check_listing(folder)
+    for name in _FILES:
+        _check_file(folder / name, told[name])
+    config = _read_config(folder / CONFIG, told[CONFIG]["sha256"])
+    metrics = _json(folder / METRICS, _bytes_of(folder / METRICS, told[METRICS]["sha256"]))
+    return Bundle(folder, config, metrics, bytes_id(text.encode()), told[MODEL]["sha256"])
+
+
+def _check_described(network: Network, config: BundleConfig) -> None:
+    check_size(config.model, config.input_size)
+    found = (network.name, network.classes)
+    if found != (told := (config.model, len(config.classes))):
+        raise UsageError(
+            f"the configuration tells of {told[0]} with {told[1]} classes, and the network is "
+            f"{found[0]} with {found[1]}"
+        )
+    if (network.channel_mean, network.channel_std) != (config.mean, config.std):
+        raise UsageError("mean and std in the configuration are not the network's own")
+
+
+def _has_content(folder: Path) -> bool:
+    return not folder.is_dir() or any(folder.iterdir())
+
+
+def _manifest_text(files: dict[str, Any]) -> str:
+    value = {"format_version": limits.BUNDLE_FORMAT_VERSION, "files": files}
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
+def _files_told(folder: Path, text: str) -> dict[str, dict[str, Any]]:
+    value = _json(folder / MANIFEST, text.encode())
+    _check_version(folder / MANIFEST, value)
+    files = value.get("files")
+    # Written again it must come out the same, or a changed byte could go unseen.
+    if (
+        not isinstance(files, dict)
+        or sorted(files) != sorted(_FILES)
+        or not all(
+            isinstance(told, dict)
+            and sorted(told) == ["bytes", "sha256"]
+            and type(told["bytes"]) is int
+            and isinstance(told["sha256"], str)
+            for told in files.values()
+        )
+        or _manifest_text(files) != text
+    ):
+        raise BundleError(f"{folder / MANIFEST}: not as pulmospark wrote it: get the bundle again")
+    return files
+
+
+def _check_version(path: Path, value: dict[str, Any]) -> None:
+    version = value.get("format_version")
+    if type(version) is int and version > limits.BUNDLE_FORMAT_VERSION:
+        raise BundleError(
+            f"{path}: bundle format {version}, and this pulmospark reads up to "
+            f"{limits.BUNDLE_FORMAT_VERSION}: install a newer pulmospark"
+        )
+
+
+def _check_listing(folder: Path) -> None:
+    found = {path.name for path in folder.iterdir()}
+    for problem, names in (
+        ("is missing", {*_FILES, MANIFEST} - found),
+        ("does not belong in a bundle", found - {*_FILES, MANIFEST}),
+    ):
+        if names:
+            raise BundleError(f"{folder / min(names)}: {problem}: get the bundle again")
+
+
+def _check_file(path: Path, told: dict[str, Any]) -> None:
+    size = _regular_size(path)
+    if size != told["bytes"] or file_id(path) != told["sha256"]:
+        raise BundleError(f"{path}: not the file the manifest tells of: get the bundle again")
+
+
+def _regular_size(path: Path) -> int:
+    """Bytes of a plain file within its limit; a link could lead anywhere, and is none."""
+    try:
+        found = path.lstat()
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror or error}: no bundle, or not whole") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise BundleError(f"{path}: no plain file: a bundle has no links or folders in it")
+    most = limits.WEIGHTS_FILE_BYTES_MAX if path.name == MODEL else limits.CONFIG_FILE_BYTES_MAX
+    if found.st_size > most:
+        raise BundleError(f"{path}: {found.st_size} bytes, over the limit of {most}")
+    return found.st_size
+
+
+def _bytes_of(path: Path, sha256: str | None = None) -> bytes:
+    _regular_size(path)
+    content = path.read_bytes()
+    if sha256 is not None and bytes_id(content) != sha256:
+        raise BundleError(f"{path}: changed while it was read: get the bundle again")
+    return content
+
+
+def _json(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: no JSON ({error!s:.100}): get the bundle again") from error
+    if not isinstance(value, dict):
+        raise BundleError(f"{path}: no JSON object: get the bundle again")
+    return value
+
+
+def _read_config(path: Path, sha256: str) -> BundleConfig:
+    value = _json(path, _bytes_of(path, sha256))
+    _check_version(path, value)
+    try:
+        return BundleConfig.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BundleError(
+            f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error

@@ -1,0 +1,86 @@
+"""What a bundle says of its network: the content of its ``config.json``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from pulmospark.core import limits
+from pulmospark.core.settings import Fraction, Settings
+from pulmospark.models.network import Network
+from pulmospark.models.zoo import ZOO
+
+PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
+
+class BundleOperatingPoint(Settings):
+    """A threshold on one class's probability, chosen on the validation split only."""
+
+    positive_class: str
+    threshold: float
+    sensitivity_target: Fraction
+    chosen_on: Annotated[int, Field(ge=0)]
+    """films of the validation split it was chosen on"""
+    reached: bool
+    """whether the validation split allowed the target"""
+
+
+class BundleConfig(Settings):
+    """What a bundle's network is and how it is used."""
+
+    format_version: Annotated[int, Field(ge=1, le=limits.BUNDLE_FORMAT_VERSION)] = (
+        limits.BUNDLE_FORMAT_VERSION
+    )
+    model: str
+    """name in the zoo"""
+    classes: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(min_length=2, max_length=limits.CLASSES_MAX),
+    ]
+    """in the order of the output"""
+    input_size: Annotated[int, Field(ge=limits.STANDARD_SIZE_MIN, le=limits.STANDARD_SIZE_MAX)]
+    """side of the standard image, pixels"""
+    fit: Literal["stretch", "pad", "crop"]
+    """how a film that is no square becomes one"""
+    mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
+    """of each input channel, in [0, 1]"""
+    std: Annotated[tuple[PositiveFloat, ...], Field(min_length=1, max_length=3)]
+    """standard deviation of each input channel, in [0, 1]"""
+    temperature: PositiveFloat = 1.0
+    """logits are divided by it before the softmax"""
+    operating_points: tuple[BundleOperatingPoint, ...] = ()
+    method: Literal["features", "network"]
+    """``features``: logistic regression on a frozen network; ``network``: trained itself"""
+    weights: str | None = None
+    """file of the weights it started from; ``None``: from scratch"""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """provenance: versions, settings, seed, time"""
+    data: dict[str, Any] = Field(default_factory=dict)
+    """summary of the data: films and patients a class, source and split"""
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in ZOO:
+            raise ValueError(f"{value!r} is not in the zoo: {', '.join(ZOO)}")
+        return value
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class is named twice")
+        channels = len(ZOO[self.model].mean)
+        if not len(self.mean) == len(self.std) == channels:
+            raise ValueError(f"mean and std need {channels} channels")
+        for point in self.operating_points:
+            if point.positive_class not in self.classes:
+                raise ValueError(f"operating point of {point.positive_class!r}, which is no class")
+        return self
+
+    @classmethod
+    def for_network(cls, network: Network, **values: Any) -> BundleConfig:
+        """A configuration with ``model``, ``mean`` and ``std`` as the network has them."""
+        return cls(
+            model=network.name, mean=network.channel_mean, std=network.channel_std, **values
+        )

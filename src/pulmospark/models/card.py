@@ -1,0 +1,119 @@
+"""The model card: what a bundle is, for whom, made from what, and where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pulmospark
+from pulmospark.core.settings import Settings
+from pulmospark.models.bundle_config import BundleConfig
+from pulmospark.models.zoo import entry
+
+_USE = (
+    "Research on the classification of frontal chest X-rays, and comparison of methods. "
+    "Not for diagnosis, triage or any other care of a person."
+)
+_LIMITATIONS = (
+    "It was not tested on films of hospitals, devices or patients other than those of the "
+    "data above.",
+    "Public sets of films often have one hospital or one age group in a class: a good figure "
+    "may come from recognising the source and not the disease. Look at the trivial rules in "
+    "the report.",
+    "A probability is no more than the share of such films in data like those it was made "
+    "from; with another prevalence it is another.",
+)
+
+
+class CardFigure(Settings):
+    """A figure as a person reads it."""
+
+    name: str
+    value: str
+    """with its unit and its interval: ``0.91 (0.88 to 0.94)``"""
+
+
+class CardFacts(Settings):
+    """What the card says beyond the bundle's configuration."""
+
+    name: str
+    """of the experiment"""
+    data: tuple[CardFigure, ...] = ()
+    """what it was trained and tested on: films, patients, sources, what was left out"""
+    figures: tuple[CardFigure, ...] = ()
+    """how well it does, on films it was not trained on"""
+    limitations: tuple[str, ...] = ()
+    """what is known of this model, beside what holds for all"""
+
+
+def render_card(config: BundleConfig, facts: CardFacts) -> str:
+    """The card as Markdown, with the tags that model hubs read at its head."""
+    known = entry(config.model)
+    return "\n".join(
+        (
+            *("---", "library_name: pulmospark", "pipeline_tag: image-classification"),
+            *("tags:", "- chest-x-ray", "- radiology", f"- {known.name}", "---", ""),
+            f"# {_plain(facts.name)}: {known.title}",
+            "",
+            f"> {pulmospark.NOT_A_MEDICAL_DEVICE}",
+            "",
+            *_section("Intended use", [_USE, ""]),
+            *_section("Model", _table(_model_rows(config))),
+            *_section("Data", _table((row.name, row.value) for row in facts.data)),
+            *_section("Figures", _table((row.name, row.value) for row in facts.figures)),
+            *_section("Operating points", _table(_point_rows(config))),
+            *_section(
+                "Limitations",
+                [f"- {_plain(text)}" for text in (*facts.limitations, *_LIMITATIONS)] + [""],
+            ),
+            *_section("Use", ["```", "pulmospark predict BUNDLE FILM... --out DIR", "```", ""]),
+        )
+    )
+
+
+def _model_rows(config: BundleConfig) -> list[tuple[str, str]]:
+    known = entry(config.model)
+    start = config.weights or "random (trained from scratch)"
+    how = {
+        "features": "logistic regression on the deep features of the frozen network",
+        "network": "the network itself was trained",
+    }
+    return [
+        ("Architecture", f"{known.title} ({known.source})"),
+        ("Classes, in the order of the output", ", ".join(config.classes)),
+        ("Input", f"{config.input_size} x {config.input_size} grey levels, fit: {config.fit}"),
+        ("Training", how[config.method]),
+        ("Initial weights", start),
+        ("Temperature of the softmax", f"{config.temperature:.4g}"),
+        ("Made at", str(config.training.get("made_at", "not known"))),
+        ("pulmospark", str(config.training.get("pulmospark", "not known"))),
+    ]
+
+
+def _point_rows(config: BundleConfig) -> list[tuple[str, str]]:
+    return [
+        (
+            point.positive_class,
+            f"probability of {point.threshold:.4f} and more; chosen on {point.chosen_on} films "
+            f"of the validation split for a sensitivity of {point.sensitivity_target:.2f}"
+            + ("" if point.reached else ", which they did not allow"),
+        )
+        for point in config.operating_points
+    ]
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return [f"## {title}", "", *lines] if lines else []
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> list[str]:
+    body = [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows]
+    return ["| | |", "|---|---|", *body, ""] if body else []
+
+
+def _cell(text: str) -> str:
+    return _plain(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """One line, without tags: names come from data sets and are anyone's."""
+    return " ".join(text.replace("<", "&lt;").split())

@@ -1,0 +1,41 @@
+"""A logistic regression on deep features, folded into the network's last layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from pulmospark.core.errors import UsageError
+from pulmospark.models.network import Network
+
+
+def set_linear_head(network: Network, coefficients: ArrayLike, intercept: ArrayLike) -> None:
+    """Write a multinomial logistic regression into the head.
+
+    The head's logits are then the regression's margins, and the softmax of the logits its
+    probabilities. What was fitted on standardised features is to be given for the features
+    as the network makes them.
+
+    Args:
+        network: changed in place.
+        coefficients: (classes, width), in the order of the classes.
+        intercept: (classes,).
+
+    Raises:
+        UsageError: another shape, or a value that is no finite float32.
+    """
+    weight = np.asarray(coefficients, dtype=np.float64)
+    bias = np.asarray(intercept, dtype=np.float64)
+    wanted = (network.classes, network.width)
+    if weight.shape != wanted or bias.shape != wanted[:1]:
+        raise UsageError(
+            f"coefficients {weight.shape} and intercept {bias.shape}: the head takes {wanted} "
+            f"and {wanted[:1]}; a binary regression is given as two rows, zeros and itself"
+        )
+    largest = np.finfo(np.float32).max
+    if not all(np.all(np.abs(values) <= largest) for values in (weight, bias)):  # NaN too
+        raise UsageError("coefficients or intercept are not finite: the regression diverged")
+    with torch.no_grad():
+        network.head.weight.copy_(torch.from_numpy(weight))
+        network.head.bias.copy_(torch.from_numpy(bias))

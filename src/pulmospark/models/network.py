@@ -1,0 +1,115 @@
+"""The one contract that every network of the zoo keeps: grey pixels in, logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from pulmospark.core.errors import UsageError
+
+GREY_MAX = 255.0
+"""grey levels of the standard image are 0 to 255"""
+
+
+class Network(nn.Module):
+    """A backbone that makes deep features, and one linear layer as its head.
+
+    Input standardisation is part of the module, so that training, every engine and every
+    bundle do the same: grey levels are divided by 255, repeated to as many channels as the
+    backbone takes, and standardised by ``mean`` and ``std``.
+
+    Args:
+        name: in the zoo.
+        backbone: (n, channels, h, w) float32, standardised, -> (n, width) float32.
+        width: of the deep features.
+        classes: number of classes, two or more.
+        mean: of each channel, in [0, 1].
+        std: standard deviation of each channel, in [0, 1].
+        dropout: probability with which a feature is dropped before the head in training.
+
+    Raises:
+        UsageError: ``classes``, ``mean`` or ``std`` cannot be.
+    """
+
+    head: nn.Linear
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        name: str,
+        backbone: nn.Module,
+        *,
+        width: int,
+        classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if classes < 2:
+            raise UsageError(f"classes is {classes}: a network needs two or more")
+        if len(mean) != len(std) or not mean or min(std) <= 0:
+            raise UsageError(
+                f"mean {tuple(mean)} and std {tuple(std)}: give one of each a channel, "
+                "the latter above 0"
+            )
+        self.name, self.width, self.classes = name, width, classes
+        self.channel_mean, self.channel_std = tuple(mean), tuple(std)
+        shape = (1, len(mean), 1, 1)
+        # Not in the state dict: the bundle's config is where they are kept.
+        self.register_buffer("mean", torch.tensor(mean).reshape(shape), persistent=False)
+        self.register_buffer("std", torch.tensor(std).reshape(shape), persistent=False)
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, classes)
+
+    def standardise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Grey levels to what the backbone takes.
+
+        Args:
+            pixels: (n, h, w), uint8 or float, 0 to 255 either way.
+
+        Returns:
+            (n, channels, h, w) float32.
+
+        Raises:
+            UsageError: ``pixels`` has another number of axes.
+        """
+        if pixels.ndim != 3:
+            raise UsageError(f"pixels of shape {tuple(pixels.shape)}: give (n, h, w), grey")
+        grey = pixels.unsqueeze(1).to(self.mean.dtype) / GREY_MAX
+        return (grey - self.mean) / self.std
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pooled deep features: (n, h, w) grey levels -> (n, width) float32."""
+        found: torch.Tensor = self.backbone(self.standardise(pixels))
+        return found
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Logits before the temperature: (n, h, w) grey levels -> (n, classes) float32."""
+        logits: torch.Tensor = self.head(self.dropout(self.features(pixels)))
+        return logits
+
+
+class FeatureExtractor(nn.Module):
+    """A network that answers with its deep features.
+
+    Args:
+        network: whose features; shared, not copied.
+        logits: answer with ``(logits, features)`` of one pass.
+    """
+
+    def __init__(self, network: Network, *, logits: bool = False) -> None:
+        super().__init__()
+        self.network = network
+        self.logits = logits
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """(n, h, w) grey levels -> features (n, width), or logits and features."""
+        features = self.network.features(pixels)
+        if not self.logits:
+            return features
+        return self.network.head(self.network.dropout(features)), features

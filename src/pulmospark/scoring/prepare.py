@@ -1,0 +1,139 @@
+"""Prepares a network for the workers: the driver's side of :mod:`pulmospark.scoring.engine`."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from pulmospark.core import limits
+from pulmospark.core.content import value_id
+from pulmospark.core.errors import UsageError
+from pulmospark.core.files import whole_folder, write_json
+from pulmospark.models.network import FeatureExtractor, Network
+from pulmospark.models.zoo import check_size
+from pulmospark.scoring.engine import IR_FILE, TENSORS_FILE, EngineSpec, Kind, Outputs
+
+_SPEC_FILE = "engine.json"
+
+
+def prepare_engine(
+    network: Network,
+    folder: Path,
+    *,
+    outputs: Outputs = "logits",
+    size: int,
+    kind: Kind | None = None,
+    batch: int = limits.ENGINE_BATCH,
+) -> EngineSpec:
+    """Write a network in the form that workers run; done once for the same network.
+
+    Args:
+        network: as ``zoo.build`` made it; its mode and device stay as they are.
+        folder: under which a folder named by the content is made, whole or not at all.
+        outputs: what a run is to give.
+        size: side of the images, pixels.
+        kind: ``None``: torch where this machine has a GPU or OpenVINO cannot convert the
+            network, else OpenVINO.
+        batch: images run at once on a CPU.
+
+    Returns:
+        What :func:`~pulmospark.scoring.engine.open_engine` takes.
+
+    Raises:
+        UsageError: ``size`` is too small for the network, or OpenVINO was asked for and
+            cannot convert it.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    check_size(network.name, size)
+    draft = EngineSpec(
+        kind=kind or ("torch" if torch.cuda.is_available() else "openvino"),
+        folder="",
+        engine_id="",
+        model=network.name,
+        outputs=outputs,
+        size=size,
+        classes=network.classes,
+        width=network.width,
+        mean=network.channel_mean,
+        std=network.channel_std,
+        batch=batch,
+    )
+    try:
+        return _prepare(network, folder, draft)
+    except _NotConvertedError as error:
+        if kind is not None:
+            raise UsageError(
+                f"{network.name}: OpenVINO cannot convert it ({error!s:.120}): choose the torch "
+                "engine"
+            ) from error
+        return _prepare(network, folder, draft.model_copy(update={"kind": "torch"}))
+
+
+class _NotConvertedError(Exception):
+    """OpenVINO is not there, or does not know a layer of the network."""
+
+
+def _prepare(network: Network, folder: Path, draft: EngineSpec) -> EngineSpec:
+    engine_id = value_id(
+        {
+            **draft.model_dump(mode="json", exclude={"folder", "engine_id", "batch"}),
+            "library": _version(draft.kind),
+            "tensors": _tensors_id(network),
+        }
+    )
+    target = folder.resolve() / engine_id
+    spec = draft.model_copy(update={"folder": str(target), "engine_id": engine_id})
+    if not (target / _SPEC_FILE).is_file():
+        with whole_folder(target) as aside:
+            if spec.kind == "openvino":
+                _convert(network, aside / IR_FILE, spec)
+            else:
+                tensors = {k: v.cpu().contiguous() for k, v in network.state_dict().items()}
+                save_file(tensors, aside / TENSORS_FILE)
+            write_json(aside / _SPEC_FILE, spec.model_dump(mode="json"))
+    return spec
+
+
+def _version(library: str) -> str | None:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _tensors_id(network: Network) -> str:
+    digest = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        array = value.detach().cpu().contiguous().numpy()
+        digest.update(f"{key} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _convert(network: Network, path: Path, spec: EngineSpec) -> None:
+    module: torch.nn.Module = network
+    if spec.outputs != "logits":
+        module = FeatureExtractor(network, logits=spec.outputs == "both")
+    training, device = network.training, network.mean.device
+    example = torch.zeros((2, spec.size, spec.size), dtype=torch.uint8)
+    try:
+        # Inside: a second that only the conversion should cost.
+        import openvino  # noqa: PLC0415
+
+        with warnings.catch_warnings(), torch.no_grad():
+            # The tracer warns of shape checks, which hold for every image of the size.
+            warnings.simplefilter("ignore")
+            traced = openvino.convert_model(
+                module.cpu().eval(), example_input=example, input=[-1, spec.size, spec.size]
+            )
+        # Its default would store the weights as float16.
+        openvino.save_model(traced, path, compress_to_fp16=False)
+    except (ImportError, RuntimeError, NotImplementedError) as error:
+        raise _NotConvertedError(" ".join(str(error).split())) from error
+    finally:
+        network.to(device).train(training)

@@ -1,0 +1,61 @@
+"""The engine that runs a network in PyTorch: on a GPU, or where OpenVINO cannot."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from pulmospark.models.network import FeatureExtractor
+from pulmospark.models.zoo import build
+from pulmospark.scoring.engine import (
+    TENSORS_FILE,
+    EngineOutput,
+    EngineSpec,
+    check_pixels,
+    empty_outputs,
+)
+
+_GPU_BATCH = 64
+
+
+class TorchEngine:
+    """Runs a network in float32, on the GPU where there is one.
+
+    Args:
+        spec: of the network.
+        threads: of one run on the CPU; torch has one number for the whole process.
+    """
+
+    def __init__(self, spec: EngineSpec, threads: int = 1) -> None:
+        self._spec = spec
+        self._lock = threading.Lock()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self.device.type == "cpu":
+            torch.set_num_threads(threads)
+        network = build(spec.model, spec.classes, mean=spec.mean, std=spec.std)
+        network.load_state_dict(load_file(Path(spec.folder) / TENSORS_FILE), strict=True)
+        network = network.eval().to(self.device)
+        # torch takes it, its type stubs do not know it.
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = FeatureExtractor(network, logits=True)
+        self._batch = _GPU_BATCH if self.device.type == "cuda" else spec.batch
+
+    def run(self, pixels: NDArray[np.uint8]) -> EngineOutput:
+        """See :class:`pulmospark.scoring.engine.Engine`."""
+        spec = self._spec
+        pixels = check_pixels(pixels, spec.size)
+        found = empty_outputs(spec, len(pixels))
+        # TF32 is off: it has 10 bits of mantissa, and float32 was promised.
+        exact = torch.backends.cudnn.flags(allow_tf32=False)
+        with self._lock, torch.inference_mode(), exact:
+            for start in range(0, len(pixels), self._batch):
+                batch = torch.tensor(pixels[start : start + self._batch], device=self.device)
+                answers = dict(zip(("logits", "features"), self._network(batch), strict=True))
+                for name, room in found.items():
+                    room[start : start + len(batch)] = answers[name].cpu().numpy()
+        return EngineOutput(found.get("logits"), found.get("features"))
