@@ -16,6 +16,7 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.settings import Experiment
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
+from pulmospark.data.split import read_split
 from pulmospark.evaluation.evaluate import (
     FoldPredictions,
     cross_validate_summary,
@@ -25,8 +26,10 @@ from pulmospark.evaluation.inputs import TrainingPart
 from pulmospark.evaluation.results import CrossValidation, Evaluation
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.experiment.predictions import tested_films
-from pulmospark.models.bundle import model_id_of, rewrite_metrics
-from pulmospark.training.train import ModelRecord, read_training
+from pulmospark.models.bundle import read_bundle
+from pulmospark.training.bundling import write_evaluated
+from pulmospark.training.records import ModelRecord
+from pulmospark.training.train import read_training
 
 
 class EvaluateResult(BaseModel):
@@ -53,7 +56,7 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
         InputError: an earlier step is missing, or its outcome is of another cohort.
     """
     training = read_training(run.training)
-    model_id = model_id_of(run.bundle)
+    model_id = read_bundle(run.bundle).model_id
     with files.whole_folder(run.evaluation) as aside:
         frame = tested_films(
             spark,
@@ -67,7 +70,7 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
         rows = pq.read_table(aside / "predictions")
         result = _figures(experiment, run, rows, training.models, training.classes, model_id)
         files.write_json(aside / "evaluation.json", result.model_dump(mode="json"))
-    rewrite_metrics(run.bundle, result.evaluation.model_dump(mode="json"))
+    write_evaluated(run.bundle, experiment, result.evaluation, read_split(run.cohort))
     return result
 
 

@@ -4,7 +4,10 @@
     model.safetensors  the network's tensors
     metrics.json       the evaluation
     README.md          the model card
-    manifest.json      SHA-256 and length of each of the others; its own SHA-256 is the model id
+    manifest.json      SHA-256 and length of each of the others
+
+The model id is made of what predictions depend on, ``config.json`` and
+``model.safetensors``: an evaluation that is written into a bundle does not change it.
 
 Nothing in it is run: it is read, checked, and only then built. One byte changed anywhere, a
 file more or less, or a link is refused.
@@ -24,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 
 from pulmospark.core import limits
-from pulmospark.core.content import bytes_id, file_id
+from pulmospark.core.content import bytes_id, file_id, value_id
 from pulmospark.core.errors import BundleError, UsageError
 from pulmospark.core.files import whole_folder, write_json, write_text
 from pulmospark.models.bundle_config import BundleConfig, BundleOperatingPoint
@@ -54,7 +57,7 @@ class Bundle:
     config: BundleConfig
     metrics: dict[str, Any]
     model_id: str
-    """SHA-256 of the manifest"""
+    """of the configuration and the tensors; see above"""
     model_sha256: str
 
     def network(self) -> Network:
@@ -95,7 +98,7 @@ def write_bundle(
         card_facts: what the model card says beyond ``config``.
 
     Returns:
-        The model id: SHA-256 of the manifest.
+        The model id.
 
     Raises:
         UsageError: ``folder`` holds something that is no bundle, or ``config`` does not
@@ -117,14 +120,12 @@ def write_bundle(
         write_json(aside / METRICS, metrics)
         save_file(tensors, aside / MODEL)
         write_text(aside / CARD, render_card(config, card_facts))
-        manifest = _manifest_text(
-            {
-                name: {"bytes": (aside / name).stat().st_size, "sha256": file_id(aside / name)}
-                for name in _FILES
-            }
-        )
-        write_text(aside / MANIFEST, manifest)
-    return bytes_id(manifest.encode())
+        told = {
+            name: {"bytes": (aside / name).stat().st_size, "sha256": file_id(aside / name)}
+            for name in _FILES
+        }
+        write_text(aside / MANIFEST, _manifest_text(told))
+    return _model_id(told)
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -143,7 +144,7 @@ def read_bundle(folder: Path) -> Bundle:
         _check_file(folder / name, told[name])
     config = _read_config(folder / CONFIG, told[CONFIG]["sha256"])
     metrics = _json(folder / METRICS, _bytes_of(folder / METRICS, told[METRICS]["sha256"]))
-    return Bundle(folder, config, metrics, bytes_id(text.encode()), told[MODEL]["sha256"])
+    return Bundle(folder, config, metrics, _model_id(told), told[MODEL]["sha256"])
 
 
 def _check_described(network: Network, config: BundleConfig) -> None:
@@ -160,6 +161,10 @@ def _check_described(network: Network, config: BundleConfig) -> None:
 
 def _has_content(folder: Path) -> bool:
     return not folder.is_dir() or any(folder.iterdir())
+
+
+def _model_id(files: dict[str, dict[str, Any]]) -> str:
+    return value_id([files[CONFIG]["sha256"], files[MODEL]["sha256"]])
 
 
 def _manifest_text(files: dict[str, Any]) -> str:

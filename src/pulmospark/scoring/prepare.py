@@ -83,7 +83,7 @@ def _prepare(network: Network, folder: Path, draft: EngineSpec) -> EngineSpec:
         {
             **draft.model_dump(mode="json", exclude={"folder", "engine_id", "batch"}),
             "library": _version(draft.kind),
-            "tensors": _tensors_id(network),
+            "tensors": _tensors_id(network, head=draft.outputs != "features"),
         }
     )
     target = folder.resolve() / engine_id
@@ -106,9 +106,11 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _tensors_id(network: Network) -> str:
+def _tensors_id(network: Network, *, head: bool) -> str:
     digest = hashlib.sha256()
     for key, value in sorted(network.state_dict().items()):
+        if key.startswith("head.") and not head:
+            continue  # features are the same whatever head stands on them
         array = value.detach().cpu().contiguous().numpy()
         digest.update(f"{key} {array.dtype} {array.shape}\n".encode())
         digest.update(array.data)

@@ -1,0 +1,126 @@
+"""The stages of an experiment, each on the run's folder, and all of them in their order."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from pyspark.sql import SparkSession
+
+from pulmospark.core import files
+from pulmospark.core.errors import InputError
+from pulmospark.core.settings import Experiment
+from pulmospark.data.ingest import IngestResult, ingest
+from pulmospark.data.split import SplitResult, split
+from pulmospark.experiment.evaluation import EvaluateResult, evaluate
+from pulmospark.experiment.folder import RunFolder, note_seconds, save_settings
+from pulmospark.experiment.reporting import report_content
+from pulmospark.report.page import write_report
+from pulmospark.training.records import TrainResult
+from pulmospark.training.train import train
+
+
+class RunResult(BaseModel):
+    """What a whole run did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    report: Path
+    bundle: Path
+    seconds: float
+    """from files to report, the start of Spark left out"""
+    ingest: IngestResult
+    split: SplitResult
+    train: TrainResult
+    evaluate: EvaluateResult
+
+
+def run_ingest(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> IngestResult:
+    """Ingest: see :func:`pulmospark.data.ingest.ingest`."""
+    with _stage(experiment, run, "ingest"):
+        return ingest(experiment.sources, experiment.ingest, run.tables, spark, quiet=quiet)
+
+
+def run_split(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> SplitResult:
+    """Split: see :func:`pulmospark.data.split.split`."""
+    del quiet  # it takes seconds, whatever the number of films
+    with _stage(experiment, run, "split"):
+        return split(
+            run.tables / "images",
+            experiment.classes,
+            experiment.split,
+            run.cohort,
+            spark,
+            seed=experiment.seed,
+        )
+
+
+def run_train(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> TrainResult:
+    """Train: see :func:`pulmospark.training.train.train`."""
+    with _stage(experiment, run, "train"):
+        return train(
+            experiment, run.tables, run.cohort, run.training, run.bundle, spark, quiet=quiet
+        )
+
+
+def run_evaluate(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> EvaluateResult:
+    """Evaluate: see :func:`pulmospark.experiment.evaluation.evaluate`."""
+    del quiet
+    with _stage(experiment, run, "evaluate"):
+        return evaluate(experiment, run, spark)
+
+
+def run_report(experiment: Experiment, run: RunFolder) -> Path:
+    """Write the report from what the other stages left; needs no Spark.
+
+    Raises:
+        InputError: an earlier stage is missing.
+    """
+    if not (run.evaluation / "evaluation.json").is_file():
+        raise InputError(f"{run.root}: not evaluated yet: run `pulmospark evaluate` first")
+    write_report(report_content(experiment, run), run.report)
+    return run.report
+
+
+def run_all(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> RunResult:
+    """All stages: ingest, split, train, evaluate, report."""
+    started = time.perf_counter()
+    ingested = run_ingest(experiment, run, spark, quiet=quiet)
+    parted = run_split(experiment, run, spark, quiet=quiet)
+    trained = run_train(experiment, run, spark, quiet=quiet)
+    evaluated = run_evaluate(experiment, run, spark, quiet=quiet)
+    report = run_report(experiment, run)
+    return RunResult(
+        folder=run.root,
+        report=report,
+        bundle=run.bundle,
+        seconds=time.perf_counter() - started,
+        ingest=ingested,
+        split=parted,
+        train=trained,
+        evaluate=evaluated,
+    )
+
+
+@contextlib.contextmanager
+def _stage(experiment: Experiment, run: RunFolder, name: str) -> Iterator[None]:
+    with files.disk_errors(run.root):
+        run.root.mkdir(parents=True, exist_ok=True)
+    save_settings(experiment, run)
+    started = time.perf_counter()
+    yield
+    note_seconds(run, name, time.perf_counter() - started)

@@ -1,0 +1,109 @@
+"""From a training to its bundle, and the evaluation into it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pulmospark.core.provenance import provenance
+from pulmospark.core.settings import Experiment
+from pulmospark.data.split import SplitResult
+from pulmospark.evaluation.results import Evaluation, Figure
+from pulmospark.models.bundle import BundleConfig, BundleOperatingPoint, read_bundle, write_bundle
+from pulmospark.models.card import CardFacts, CardFigure
+from pulmospark.models.network import Network
+from pulmospark.training.records import FINAL, TrainResult
+
+
+def write_trained(
+    folder: Path, experiment: Experiment, network: Network, result: TrainResult, split: SplitResult
+) -> str:
+    """Write the bundle of a training; it has no figures before it is evaluated.
+
+    Returns:
+        The model id.
+    """
+    final = next(record for record in result.models if record.name == FINAL)
+    point = BundleOperatingPoint(**final.operating_point.model_dump())
+    config = BundleConfig.for_network(
+        network,
+        classes=result.classes,
+        input_size=experiment.ingest.size,
+        fit=experiment.ingest.fit,
+        temperature=final.temperature,
+        operating_points=(point,),
+        method=result.method,
+        weights=result.weights["file"] if result.weights else None,
+        training=provenance(experiment.train.model_dump(mode="json"), seed=experiment.seed),
+        data=_data(split),
+    )
+    facts = CardFacts(name=experiment.name, data=_card_data(split))
+    return write_bundle(folder, network, config, {"evaluation": None}, facts)
+
+
+def write_evaluated(
+    folder: Path, experiment: Experiment, evaluation: Evaluation, split: SplitResult
+) -> str:
+    """Write the figures of an evaluation into a bundle, and into its card.
+
+    Returns:
+        The model id, which the figures do not change.
+
+    Raises:
+        BundleError: the bundle is damaged.
+    """
+    bundle = read_bundle(folder)
+    facts = CardFacts(
+        name=experiment.name,
+        data=_card_data(split),
+        figures=_card_figures(evaluation),
+        limitations=split.warnings,
+    )
+    metrics = {"evaluation": evaluation.model_dump(mode="json")}
+    return write_bundle(folder, bundle.network(), bundle.config, metrics, facts)
+
+
+def _data(split: SplitResult) -> dict[str, Any]:
+    return {
+        "cohort_id": split.cohort_id,
+        "films": split.films,
+        "left_out": split.excluded,
+        "folds": split.folds,
+        "shares": [share.model_dump(mode="json") for share in split.shares],
+    }
+
+
+def _card_data(split: SplitResult) -> tuple[CardFigure, ...]:
+    by_class: Counter[str] = Counter()
+    by_source: Counter[str] = Counter()
+    for share in split.shares:
+        by_class[share.label] += share.films
+        by_source[share.source] += share.films
+    return (
+        *(CardFigure(name=f"Films of {name}", value=f"{n:,}") for name, n in by_class.items()),
+        *(CardFigure(name=f"Films from {name}", value=f"{n:,}") for name, n in by_source.items()),
+        CardFigure(name="Films left out", value=f"{split.excluded:,}"),
+    )
+
+
+def _card_figures(evaluation: Evaluation) -> tuple[CardFigure, ...]:
+    tested = f"{evaluation.films:,} films of {evaluation.groups:,} patients"
+    return (
+        CardFigure(name="Tested on", value=tested),
+        CardFigure(name="Accuracy", value=_words(evaluation.accuracy)),
+        CardFigure(name="Balanced accuracy", value=_words(evaluation.balanced_accuracy)),
+        CardFigure(name="AUROC, mean of the classes", value=_words(evaluation.macro_auroc)),
+        *(
+            CardFigure(name=f"Sensitivity for {one.name}", value=_words(one.sensitivity))
+            for one in evaluation.by_class
+        ),
+    )
+
+
+def _words(figure: Figure) -> str:
+    if figure.value is None:
+        return "not defined"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -1,0 +1,72 @@
+"""Way (b): the CNN itself, trained through TorchDistributor."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from pulmospark.core.progress import Progress
+from pulmospark.core.tables import Split
+from pulmospark.data.cohort import Part, in_part, read_cohort
+from pulmospark.models.network import Network
+from pulmospark.scoring.prepare import prepare_engine
+from pulmospark.scoring.works import ScoreWork
+from pulmospark.spark import chunks
+from pulmospark.training.calibrate import record
+from pulmospark.training.distributed import threads_for, train_network
+from pulmospark.training.job import Job
+from pulmospark.training.rank import RankPlan
+from pulmospark.training.records import model_name
+
+
+def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]:
+    """Way (b): the CNN itself, through TorchDistributor."""
+    settings = job.experiment.train
+    start = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    todo = chunks.chunks_of(chunks.parts_of(job.images))
+    found: list[Path] = []
+    told: list[tuple[int | None, list[dict[str, Any]], float]] = []
+    for fold in job.folds:
+        network.load_state_dict(start)
+        begun = time.perf_counter()
+        plan = RankPlan(
+            model=settings.model,
+            classes=job.split.classes,
+            images=job.images,
+            cohort=job.cohort,
+            fold=fold,
+            size=job.size,
+            settings=settings.network,
+            seed=job.experiment.seed,
+            threads=threads_for(settings.processes, job.spark),
+            folder=job.work / model_name(fold),
+        )
+        title = "train" if fold is None else f"train fold {fold}"
+        with Progress(title, settings.network.epochs, "epochs", quiet=job.quiet) as progress:
+            epochs = train_network(
+                network, plan, job.spark, processes=settings.processes, progress=progress
+            )
+        network.eval()
+        engine = prepare_engine(network, job.work / "engines", outputs="logits", size=job.size)
+        work = ScoreWork(engine, job.size, model_name(fold), str(job.cohort), fold)
+        parts = chunks.run_chunks(
+            job.spark, work, todo, job.work / "scores", Progress("score", 0, quiet=True)
+        )
+        found += [part.path for part in parts]
+        told.append((fold, epochs, time.perf_counter() - begun))
+    chunks.link_parts(found, scores)
+    rows = read_cohort(job.cohort)
+    models = tuple(
+        record(
+            job,
+            scores,
+            fold,
+            validated_by=model_name(fold),
+            films=int(in_part(rows, Part(Split.TRAIN, fold)).sum()),
+            seconds=seconds,
+            history=tuple(epochs),
+        )
+        for fold, epochs, seconds in told
+    )
+    return {"models": models}

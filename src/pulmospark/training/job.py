@@ -1,0 +1,34 @@
+"""What all steps of one training share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from pulmospark.core.settings import Experiment
+from pulmospark.data.split import SplitResult
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all steps of one training share."""
+
+    experiment: Experiment
+    images: Path
+    cohort: Path
+    split: SplitResult
+    work: Path
+    spark: SparkSession
+    quiet: bool
+
+    @property
+    def size(self) -> int:
+        """Side of the standard image, pixels."""
+        return self.experiment.ingest.size
+
+    @property
+    def folds(self) -> tuple[int | None, ...]:
+        """Each fold, then ``None`` for the final model."""
+        return (*range(self.split.folds), None)
