@@ -51,3 +51,9 @@ TRAINING_PROCESSES_MAX = 256
 
 TRAINING_SILENCE_S_MAX = 1800
 """seconds for which a training process may wait for the others before it gives up."""
+
+PHANTOM_PATIENTS_MIN, PHANTOM_PATIENTS_MAX = 9, 100_000
+"""made-up patients that are drawn at once: three a hospital at least, 6 GB at most."""
+
+PHANTOM_FILMS_EACH_MAX = 16
+"""frontal films of one made-up patient."""
