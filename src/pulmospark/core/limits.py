@@ -128,3 +128,8 @@ faster than 8, since their maps stay in the cache, and 2 was the better over all
 
 ENGINE_BATCH_MAX = 256
 """films the engine may be told to run at once; more only takes memory."""
+PHANTOM_PATIENTS_MIN, PHANTOM_PATIENTS_MAX = 9, 100_000
+"""made-up patients that are drawn at once: three a hospital at least, 6 GB at most."""
+
+PHANTOM_FILMS_EACH_MAX = 16
+"""frontal films of one made-up patient."""

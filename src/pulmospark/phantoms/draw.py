@@ -1,0 +1,127 @@
+"""One phantom, from a person and a hospital to the bytes of its file."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from pulmospark.phantoms.anatomy import Anatomy, Canvas, random_anatomy, random_pose
+from pulmospark.phantoms.frontal import frontal
+from pulmospark.phantoms.lateral import lateral
+from pulmospark.phantoms.looks import (
+    Encoding,
+    Film,
+    Hospital,
+    burn_letters,
+    collimate,
+    develop,
+    quantise,
+)
+from pulmospark.phantoms.opacities import Finding, Opacity
+
+NOTE = "PHANTOM: drawn by a program, no film of a patient"
+"""Stands in the metadata of every file and row."""
+
+ViewName = Literal["PA", "AP", "AP Supine", "L"]
+
+
+@dataclass(frozen=True)
+class Person:
+    """A made-up patient; all of his or her films come from this."""
+
+    anatomy: Anatomy
+    finding: Finding
+    severity: float
+    """0 to 1, at the first film"""
+    trend: float
+    """change of severity from film to film"""
+    opacity_seed: int
+    view: ViewName
+    size: tuple[int, int]
+    """height and width of the films, pixels"""
+    encoding: Encoding
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A drawn film, ready to be written."""
+
+    pixels: Film
+    encoding: Encoding
+    view: ViewName
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the file's name."""
+        return ".png" if self.encoding.startswith("png") else ".jpg"
+
+
+def random_person(rng: np.random.Generator, hospital: Hospital, finding: Finding) -> Person:
+    """Draw a patient of a hospital who has ``finding``."""
+    view: ViewName = "PA"
+    if rng.random() < hospital.supine:
+        view = "AP Supine" if rng.random() < 0.7 else "AP"
+    return Person(
+        anatomy=random_anatomy(rng),
+        finding=finding,
+        severity=float(rng.beta(2.0, 1.5)),
+        trend=float(rng.normal(0, 0.12)),
+        opacity_seed=int(rng.integers(2**31)),
+        view=view,
+        size=hospital.sizes[int(rng.integers(len(hospital.sizes)))],
+        encoding=hospital.encodings[int(rng.integers(len(hospital.encodings)))],
+    )
+
+
+def draw_film(
+    person: Person,
+    hospital: Hospital,
+    rng: np.random.Generator,
+    *,
+    number: int = 0,
+    side_view: bool = False,
+) -> Phantom:
+    """Draw one film of a person.
+
+    Args:
+        person: who.
+        hospital: where, and so with which look.
+        rng: of this film: pose, exposure and noise.
+        number: which film of this person, from 0; severity moves by the person's trend.
+        side_view: a lateral film instead of a frontal one.
+    """
+    view: ViewName = "L" if side_view else person.view
+    pose = random_pose(rng, supine=person.view != "PA" and not side_view)
+    height, width = person.size
+    scale = max(height, width) / hospital.field * pose.zoom
+    centre = (pose.shift[0], 108.0 + pose.shift[1])
+    canvas = Canvas(height, width, scale, centre)
+    if side_view:
+        absorbance = lateral(canvas, person.anatomy, pose, rng)
+    else:
+        severity = person.severity + number * person.trend + rng.normal(0, 0.04)
+        opacity = Opacity(person.finding, float(np.clip(severity, 0, 1)), person.opacity_seed)
+        absorbance = frontal(canvas, person.anatomy, pose, opacity, rng).absorbance
+    grey = develop(absorbance, hospital, tilt=pose.tilt, rng=rng)
+    grey = collimate(grey, hospital, rng)
+    grey = burn_letters(grey, hospital, view=view, rng=rng)
+    return Phantom(quantise(grey, person.encoding), person.encoding, view)
+
+
+def encode(phantom: Phantom) -> bytes:
+    """A phantom as PNG or JPEG, with :data:`NOTE` in the file's own comment."""
+    image = Image.fromarray(phantom.pixels)
+    file = io.BytesIO()
+    if phantom.suffix == ".png":
+        info = PngImagePlugin.PngInfo()
+        info.add_text("Comment", NOTE)
+        # Huffman codes alone: noise has no repeats, so this is smaller and faster than level 1
+        image.save(file, "PNG", compress_type=zlib.Z_HUFFMAN_ONLY, pnginfo=info)
+    else:
+        image.save(file, "JPEG", quality=88, comment=NOTE.encode())
+    return file.getvalue()

@@ -1,0 +1,266 @@
+"""Phantoms on disk, in the layout of ieee8023/covid-chestxray-dataset."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from pulmospark.core import limits
+from pulmospark.core.errors import UsageError
+from pulmospark.core.files import whole_folder
+from pulmospark.core.progress import Progress
+from pulmospark.core.tables import RejectReason
+from pulmospark.phantoms.broken import BROKEN
+from pulmospark.phantoms.draw import NOTE, Person, Phantom, draw_film, encode, random_person
+from pulmospark.phantoms.looks import HOSPITALS, Hospital
+from pulmospark.phantoms.opacities import Finding
+from pulmospark.phantoms.plan import FILM_SHARES, patients_of, quotas
+
+COLUMNS: tuple[str, ...] = (
+    "patientid", "offset", "sex", "age", "finding", "survival", "intubated",
+    "intubation_present", "went_icu", "in_icu", "needed_supplemental_O2", "extubated",
+    "temperature", "pO2_saturation", "leukocyte_count", "neutrophil_count",
+    "lymphocyte_count", "view", "modality", "date", "location", "folder", "filename", "doi",
+    "url", "license", "clinical_notes", "other_notes", "",
+)  # fmt: skip
+"""The data set's columns in its order; the last has no name there either."""
+
+
+class HospitalSummary(BaseModel):
+    """What was written for one hospital; paths are relative to its folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    patients: int
+    frontal: dict[Finding, int]
+    """films that can be read, by finding"""
+    lateral: int
+    broken: dict[str, RejectReason]
+    """files that are no images, and what each should be rejected for"""
+
+
+class PhantomSummary(BaseModel):
+    """What was written; one folder a hospital."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    seed: int
+    hospitals: tuple[HospitalSummary, ...]
+
+    @property
+    def patients(self) -> int:
+        """Patients of all hospitals."""
+        return sum(hospital.patients for hospital in self.hospitals)
+
+    @property
+    def frontal(self) -> int:
+        """Frontal films that can be read."""
+        return sum(sum(hospital.frontal.values()) for hospital in self.hospitals)
+
+    @property
+    def lateral(self) -> int:
+        """Lateral films."""
+        return sum(hospital.lateral for hospital in self.hospitals)
+
+    @property
+    def broken(self) -> int:
+        """Files that are no images."""
+        return sum(len(hospital.broken) for hospital in self.hospitals)
+
+
+@dataclass
+class _Ward:
+    """One hospital's folder while it is written."""
+
+    hospital: Hospital
+    folder: Path
+    rows: list[dict[str, str]]
+    numbers: list[int]
+    """numbers for file names, in random order, so that a name tells nothing"""
+
+    def add(
+        self, person: Person, data: bytes, *, patient: int, view: str, suffix: str, offset: int
+    ) -> str:
+        """Write one file and its row; gives the file's path within the folder."""
+        name = f"{self.hospital.name}-{self.numbers.pop():06d}{suffix}"
+        (self.folder / "images" / name).write_bytes(data)
+        row = dict.fromkeys(COLUMNS, "")
+        row |= {
+            "patientid": str(patient),
+            "offset": str(offset),
+            "sex": person.anatomy.sex,
+            "age": str(person.anatomy.age),
+            "finding": person.finding.value,
+            "view": view,
+            "modality": "X-ray",
+            "date": "2020",
+            "location": f"{self.hospital.title} (PHANTOM hospital)",
+            "folder": "images",
+            "filename": name,
+            "license": "Apache-2.0",
+            "other_notes": NOTE,
+        }
+        self.rows.append(row)
+        return f"images/{name}"
+
+
+def write_phantoms(
+    folder: Path,
+    *,
+    seed: int,
+    patients: int = 200,
+    films_per_patient: Sequence[float] = FILM_SHARES,
+    laterals: int = 8,
+    broken: bool = True,
+    progress: Progress | None = None,
+) -> PhantomSummary:
+    """Draw phantoms and write them, one folder a hospital.
+
+    ``<folder>/<hospital>/metadata.csv`` and ``<folder>/<hospital>/images/`` have the layout
+    of https://github.com/ieee8023/covid-chestxray-dataset. The same arguments write the
+    same bytes with the same versions of NumPy, OpenCV and Pillow.
+
+    Args:
+        folder: is made, or replaced, whole or not at all.
+        seed: 0 to 2**31 - 1.
+        patients: of all hospitals together.
+        films_per_patient: shares of the patients with 1, 2, 3 ... frontal films.
+        laterals: lateral films, spread over the hospitals.
+        broken: also write the four files of :data:`pulmospark.phantoms.broken.BROKEN`.
+        progress: is told how many films are drawn.
+
+    Raises:
+        UsageError: too few or too many patients, laterals or films, or a bad seed.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    _check(seed, patients, films_per_patient, laterals)
+    heads = quotas(patients, [hospital.patients for hospital in HOSPITALS])
+    sides = quotas(laterals, [1.0] * len(HOSPITALS))
+    done = 0
+    summaries = []
+    with whole_folder(folder) as aside:
+        for index, hospital in enumerate(HOSPITALS):
+            plan = patients_of(
+                hospital, heads[index], films_per_patient, np.random.default_rng((seed, index))
+            )
+            ward = _open_ward(hospital, aside / hospital.name, plan, sides[index], (seed, index))
+            frontal = dict.fromkeys(Finding, 0)
+            for number, (finding, films) in enumerate(plan):
+                side_view = _share(number, sides[index], len(plan))
+                _admit(ward, number, finding, films=films, side_view=side_view, key=(seed, index))
+                frontal[finding] += films
+                done += films + side_view
+                if progress is not None:
+                    progress.to(done)
+            planted = _plant(ward, index, seed) if broken else {}
+            _write_sheet(ward)
+            summaries.append(
+                HospitalSummary(
+                    name=hospital.name,
+                    patients=len(plan),
+                    frontal=frontal,
+                    lateral=sides[index],
+                    broken=planted,
+                )
+            )
+    return PhantomSummary(folder=folder, seed=seed, hospitals=tuple(summaries))
+
+
+def _check(seed: int, patients: int, films: Sequence[float], laterals: int) -> None:
+    low, high = limits.PHANTOM_PATIENTS_MIN, limits.PHANTOM_PATIENTS_MAX
+    if not low <= patients <= high:
+        raise UsageError(f"patients: {patients}, and must be {low} to {high}: name another number")
+    if not 0 <= seed < 2**31:
+        raise UsageError(f"seed: {seed}, and must be 0 to {2**31 - 1}: name another number")
+    most = limits.PHANTOM_FILMS_EACH_MAX
+    if not 0 < len(films) <= most or min(films) < 0 or sum(films) <= 0:
+        raise UsageError(
+            f"films_per_patient: {list(films)}, and must be 1 to {most} shares, none below 0 "
+            "and not all 0"
+        )
+    if not 0 <= laterals <= patients // 2:
+        raise UsageError(
+            f"laterals: {laterals}, and must be 0 to {patients // 2} (half of patients)"
+        )
+
+
+def _share(number: int, wanted: int, total: int) -> bool:
+    """True for ``wanted`` of ``total`` numbers, evenly spread."""
+    return (number + 1) * wanted // total > number * wanted // total
+
+
+def _open_ward(
+    hospital: Hospital,
+    folder: Path,
+    plan: Sequence[tuple[Finding, int]],
+    laterals: int,
+    key: tuple[int, int],
+) -> _Ward:
+    (folder / "images").mkdir(parents=True)
+    total = sum(films for _, films in plan) + laterals + len(BROKEN)
+    numbers = np.random.default_rng((*key, 0, 0, 1)).permutation(total) + 1
+    return _Ward(hospital, folder, [], [int(number) for number in numbers])
+
+
+def _admit(
+    ward: _Ward,
+    number: int,
+    finding: Finding,
+    *,
+    films: int,
+    side_view: bool,
+    key: tuple[int, int],
+) -> None:
+    """Draw and write one patient's films."""
+    rng = np.random.default_rng((*key, number))
+    person = random_person(rng, ward.hospital, finding)
+    day = 0
+    for film in range(films + side_view):
+        lateral = film == films
+        phantom: Phantom = draw_film(
+            person,
+            ward.hospital,
+            np.random.default_rng((*key, number, film)),
+            number=film,
+            side_view=lateral,
+        )
+        ward.add(
+            person,
+            encode(phantom),
+            patient=number + 1,
+            view=phantom.view,
+            suffix=phantom.suffix,
+            offset=day,
+        )
+        day += int(rng.integers(1, 5))
+
+
+def _plant(ward: _Ward, index: int, seed: int) -> dict[str, RejectReason]:
+    """Write this hospital's part of the broken files, each of a patient of its own."""
+    planted = {}
+    for number, (reason, suffix, spoil) in enumerate(BROKEN):
+        if number % len(HOSPITALS) != index:
+            continue
+        rng = np.random.default_rng((seed, index, 2**31, number))
+        finding = list(Finding)[int(rng.integers(len(Finding)))]
+        person = replace(random_person(rng, ward.hospital, finding), encoding="jpeg-grey")
+        data = spoil(encode(draw_film(person, ward.hospital, rng)))
+        path = ward.add(
+            person, data, patient=900_001 + number, view=person.view, suffix=suffix, offset=0
+        )
+        planted[path] = reason
+    return planted
+
+
+def _write_sheet(ward: _Ward) -> None:
+    with (ward.folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+        sheet = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        sheet.writeheader()
+        sheet.writerows(ward.rows)
