@@ -85,5 +85,5 @@ def warn(text: str) -> None:
 
 
 def count(number: int, noun: str) -> str:
-    """"1 film", "1,234 films"."""
+    """ "1 film", "1,234 films"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -47,6 +47,7 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
+    from pulmospark.cli import words
     from pulmospark.experiment import stages
     from pulmospark.spark.session import spark_session
 
@@ -57,15 +58,7 @@ def command(
     if as_json:
         common.say_json(result.model_dump(mode="json"))
         return
-    for listing in result.sources:
-        common.say(f"{listing.name}: {listing.title}, {common.count(listing.files, 'file')}")
-    reasons = ", ".join(f"{n} {reason}" for reason, n in result.rejects_by_reason.items())
-    common.say(
-        f"{common.count(result.files, 'file')}: {common.count(result.images, 'image')}, "
-        f"{common.count(result.rejects, 'reject')}"
-        f"{f' ({reasons})' if reasons else ''}; {result.already:,} were there already"
-    )
-    common.say(str(result.tables))
+    words.say_ingest(result)
 
 
 def _experiment(
@@ -82,12 +75,16 @@ def _experiment(
     is_run = first.is_dir() and (first / "experiment.json").is_file()
     if len(what) == 1 and (first.suffix == ".toml" or is_run):
         if out or layout or options:
-            raise UsageError("--out, --layout and --option go with folders, not with an experiment")
+            raise UsageError(
+                "--out, --layout and --option go with folders, not with an experiment"
+            )
         return open_experiment(first, changes)
     if out is None:
         raise UsageError("--out is missing: name the folder of the run")
     sources = [
-        SourceSettings(path=path.expanduser().resolve(), layout=layout, options=options).model_dump()
+        SourceSettings(
+            path=path.expanduser().resolve(), layout=layout, options=options
+        ).model_dump()
         for path in what
     ]
     root = out.expanduser().resolve()

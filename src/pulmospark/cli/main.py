@@ -107,7 +107,9 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         if debug:
             raise
         first = (str(error).splitlines() or [""])[0][:200]
-        return _say(f"{type(error).__name__}: {first} (a fault of pulmospark's: --debug shows it)", 1)
+        return _say(
+            f"{type(error).__name__}: {first} (a fault of pulmospark's: --debug shows it)", 1
+        )
     return outcome if isinstance(outcome, int) else 0
 
 

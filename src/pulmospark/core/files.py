@@ -98,9 +98,13 @@ def disk_errors(target: Path) -> Iterator[None]:
                 f"{target}: the disk is full ({free} bytes free): make room, or write elsewhere "
                 "with --out"
             ) from error
-        if isinstance(error, PermissionError):
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
             raise EnvironmentProblem(
                 f"{target}: no right to write there: choose another folder with --out"
+            ) from error
+        if isinstance(error, (NotADirectoryError, FileExistsError)):
+            raise EnvironmentProblem(
+                f"{target}: a file stands where a folder is needed: choose another with --out"
             ) from error
         raise
 

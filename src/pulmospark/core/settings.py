@@ -132,6 +132,8 @@ class Experiment(Settings):
     seed: Seed = 20201
     out: Path = Path("runs")
     """folder under which the experiment's own folder is made"""
+    phantoms: bool = False
+    """the films were drawn, not taken: the report says so above all else"""
     sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
     classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """class -> findings, case-blind, ``*`` and ``?`` allowed, ``source:finding`` for one

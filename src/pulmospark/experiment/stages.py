@@ -69,7 +69,13 @@ def run_train(
     """Train: see :func:`pulmospark.training.train.train`."""
     with _stage(experiment, run, "train"):
         return train(
-            experiment, run.tables, run.cohort, run.training, run.bundle, spark, quiet=quiet
+            experiment,
+            spark,
+            tables=run.tables,
+            cohort=run.cohort,
+            target=run.training,
+            bundle=run.bundle,
+            quiet=quiet,
         )
 
 

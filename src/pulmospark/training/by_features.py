@@ -17,7 +17,13 @@ from pulmospark.scoring.works import FeatureWork, HeadWork
 from pulmospark.spark import chunks
 from pulmospark.training.calibrate import record
 from pulmospark.training.job import Job
-from pulmospark.training.logistic import Head, LogisticFit, feature_frame, fit_logistic, part_filter
+from pulmospark.training.logistic import (
+    Head,
+    LogisticFit,
+    feature_frame,
+    fit_logistic,
+    part_filter,
+)
 from pulmospark.training.records import FINAL, model_name
 
 
@@ -30,7 +36,8 @@ def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any
     feature_seconds = time.perf_counter() - started
     fits: dict[str, LogisticFit] = {}
     seconds: dict[str, float] = {}
-    with feature_frame(job.spark, features, job.cohort, job.split.classes) as frame:
+    paths = [str(part.path) for part in features]
+    with feature_frame(job.spark, paths, job.cohort, job.split.classes) as frame:
         total = 2 * len(job.folds)
         with Progress("train", total, "fits", quiet=job.quiet) as progress:
             for fold in job.folds:
@@ -79,7 +86,7 @@ def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any
 
 
 def extract_features(
-    images: Path, network: Network, size: int, work: Path, spark: SparkSession, *, quiet: bool
+    images: Path, network: Network, size: int, work: Path, *, spark: SparkSession, quiet: bool
 ) -> list[chunks.Part]:
     """Deep features of every image of a table, on Spark; parts that are there are kept.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,13 +48,13 @@ class LogisticFit:
 
 @contextmanager
 def feature_frame(
-    spark: SparkSession, features: Path, cohort: Path, classes: tuple[str, ...]
+    spark: SparkSession, features: Sequence[str], cohort: Path, classes: tuple[str, ...]
 ) -> Iterator[DataFrame]:
     """The features of a cohort, kept in memory: ``features`` (vector), ``label``, parts.
 
     Args:
         spark: the session.
-        features: the features table.
+        features: paths of the features table's parts.
         cohort: folder of the cohort.
         classes: names in the order of the labels.
     """
@@ -67,7 +67,7 @@ def feature_frame(
         .select("uri", index[F.col("label")].alias("label"), "split", "fold")
     )
     frame = (
-        spark.read.parquet(str(features))
+        spark.read.parquet(*features)
         .select("uri", array_to_vector("features").alias("features"))
         .join(rows, "uri")
         # One partition a slot: every pass over the data costs a task each. Ordered, for the

@@ -23,12 +23,12 @@ from pulmospark.training.records import TrainResult
 
 def train(
     experiment: Experiment,
+    spark: SparkSession,
+    *,
     tables: Path,
     cohort: Path,
     target: Path,
     bundle: Path,
-    spark: SparkSession,
-    *,
     quiet: bool = False,
 ) -> TrainResult:
     """Train as the experiment says and write the bundle and the scores of all its films.
@@ -39,11 +39,11 @@ def train(
 
     Args:
         experiment: the settings.
+        spark: the session.
         tables: folder that ingest wrote.
         cohort: folder that split wrote.
         target: folder of the scores and of ``training.json``.
         bundle: folder of the bundle.
-        spark: the session.
         quiet: show no progress.
 
     Raises:
@@ -63,7 +63,7 @@ def train(
     network = zoo.build(settings.model, len(split.classes))
     origin = None
     if settings.weights == "imagenet":
-        found = load_imagenet(network, settings.model, source=settings.weights_path, quiet=quiet)
+        found = load_imagenet(network, source=settings.weights_path)
         origin = {"file": found.file, "sha256": found.sha256, "licence": found.licence}
     job = Job(experiment, tables / "images", cohort, split, work, spark, quiet)
     trainer = train_by_features if settings.method == "features" else train_by_network

@@ -1,0 +1,73 @@
+"""``pulmospark demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pulmospark.cli import common
+
+
+@click.command(
+    help="""Draw phantoms and run the whole job on them.
+
+    Phantoms are chest X-rays that a program draws: no patient, no data set and no network are
+    needed, and no figure of the demo says anything of real films. It draws them, writes them
+    to disk in the layout of a public data set, ingests, splits, trains the basic CNN on Spark,
+    evaluates it, and writes a report.
+
+    \b
+    Example:
+      pulmospark demo --out demo
+    """
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Folder for the phantoms and the run.",
+)
+@click.option("--patients", type=click.IntRange(30, 20_000), default=200, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=20201, show_default=True)
+@click.option("--processes", type=click.IntRange(1, 64), help="Of the training; 2, or 1 on one core.")
+@common.spark_options
+@common.speech_options
+def command(
+    out: Path,
+    patients: int,
+    seed: int,
+    processes: int | None,
+    master: str | None,
+    conf: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run it."""
+    from pulmospark.cli import words
+    from pulmospark.experiment import stages
+    from pulmospark.experiment.demo import demo_experiment, draw_demo
+    from pulmospark.experiment.folder import RunFolder
+    from pulmospark.spark.session import slots, spark_session
+
+    quiet = quiet or as_json
+    folder = out.expanduser().resolve()
+    if not quiet:
+        common.say(f"drawing phantoms of {patients} made-up patients ...")
+    drawn = draw_demo(folder, seed=seed, patients=patients)
+    if not quiet:
+        common.say(
+            f"drew {drawn.frontal} frontal and {drawn.lateral} lateral phantoms of "
+            f"{drawn.patients} made-up patients, and {drawn.broken} broken files, into "
+            f"{drawn.folder}"
+        )
+    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+        experiment = demo_experiment(
+            folder, drawn, processes=processes or min(2, slots(spark))
+        )
+        result = stages.run_all(experiment, RunFolder(folder / "run"), spark, quiet=quiet)
+    if as_json:
+        common.say_json(result.model_dump(mode="json"))
+    else:
+        words.say_run(result)

@@ -1,0 +1,33 @@
+"""``pulmospark report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pulmospark.cli import common
+
+
+@click.command(
+    help="""Write the report of an evaluated run: one HTML file that needs no network.
+
+    EXPERIMENT is its TOML file, or the folder of a run.
+
+    \b
+    Example:
+      pulmospark report runs/mine
+    """
+)
+@common.what_argument
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(what: Path, as_json: bool) -> None:
+    """Run it."""
+    from pulmospark.experiment import stages
+    from pulmospark.experiment.folder import open_experiment
+
+    path = stages.run_report(*open_experiment(what, {}))
+    if as_json:
+        common.say_json({"report": str(path)})
+    else:
+        common.say(f"report: {path}")

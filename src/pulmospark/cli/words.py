@@ -1,0 +1,110 @@
+"""Results of the stages, as a person reads them on a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pulmospark
+from pulmospark.cli.common import count, say, warn
+
+if TYPE_CHECKING:
+    from pulmospark.data.ingest import IngestResult
+    from pulmospark.data.split import SplitResult
+    from pulmospark.evaluation.results import Figure
+    from pulmospark.experiment.evaluation import EvaluateResult
+    from pulmospark.experiment.stages import RunResult
+    from pulmospark.training.records import TrainResult
+
+_EXCLUSIONS_SHOWN = 8
+
+
+def say_ingest(result: IngestResult) -> None:
+    """What was ingested, from where, and what was rejected."""
+    for listing in result.sources:
+        odd = ", ".join(
+            f"{n:,} {kind.replace('_', ' ')}" for kind, n in listing.notes.counts.items()
+        )
+        say(
+            f"{listing.name}: {listing.title}, {count(listing.files, 'file')}"
+            f"{f' ({odd})' if odd else ''}"
+        )
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in result.rejects_by_reason.items())
+    say(
+        f"{count(result.files, 'file')}: {count(result.images, 'image')}, "
+        f"{count(result.rejects, 'reject')}{f' ({reasons})' if reasons else ''}; "
+        f"{result.already:,} were there already"
+    )
+    say(f"tables: {result.tables}")
+
+
+def say_split(result: SplitResult) -> None:
+    """Who is where, and who was left out."""
+    films: Counter[tuple[str, str]] = Counter()
+    for share in result.shares:
+        part = f"fold {share.fold + 1}" if share.fold is not None else share.split
+        films[part, share.label] += share.films
+    for part in dict.fromkeys(part for part, _ in films):
+        each = ", ".join(f"{films[part, name]:,} {name}" for name in result.classes)
+        say(f"{part}: {each}")
+    say(f"{count(result.films, 'film')} take part, {result.excluded:,} are left out")
+    for one in sorted(result.exclusions, key=lambda e: -e.films)[:_EXCLUSIONS_SHOWN]:
+        say(f"  left out: {one.films:,} of {one.source}: {one.reason}")
+    if (more := len(result.exclusions) - _EXCLUSIONS_SHOWN) > 0:
+        say(f"  and {more} more reasons: see the report, or --json")
+    for text in result.warnings:
+        warn(text)
+
+
+def say_train(result: TrainResult) -> None:
+    """What was trained."""
+    models = f" and {count(result.folds, 'fold')}" if result.folds else ""
+    final = result.models[-1]
+    say(
+        f"{result.model} ({result.parameters:,} parameters), {count(final.films, 'film')}: final "
+        f"model{models} trained; temperature {final.temperature:.3f}"
+    )
+    say(f"bundle: {result.bundle}")
+
+
+def say_evaluate(result: EvaluateResult) -> None:
+    """The main figures, with intervals, beside the rules that look at no image."""
+    told = result.evaluation
+    say(
+        f"tested on {count(told.films, 'film')} of {count(told.groups, 'patient')} not trained "
+        f"on; intervals of {told.confidence:.0%}"
+    )
+    say(f"  accuracy            {_figure(told.accuracy)}")
+    say(f"  balanced accuracy   {_figure(told.balanced_accuracy)}")
+    say(f"  AUROC (mean)        {_figure(told.macro_auroc)}")
+    if told.trivial:
+        say("beside rules that look at no image:")
+        say(f"  most frequent class                 {_figure(told.trivial.most_frequent_class)}")
+        say(
+            "  most frequent class of each source  "
+            f"{_figure(told.trivial.most_frequent_class_of_source)}"
+        )
+    for one in told.by_class:
+        say(
+            f"  {one.name}: sensitivity {_figure(one.sensitivity)}, "
+            f"specificity {_figure(one.specificity)}"
+        )
+
+
+def say_run(result: RunResult) -> None:
+    """A whole run, ending in the path of the report."""
+    say_ingest(result.ingest)
+    say_split(result.split)
+    say_train(result.train)
+    say_evaluate(result.evaluate)
+    say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    say(f"from files to report in {result.seconds:.0f} s")
+    say(f"report: {result.report}")
+
+
+def _figure(figure: Figure) -> str:
+    if figure.value is None:
+        return "not defined"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

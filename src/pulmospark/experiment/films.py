@@ -1,0 +1,74 @@
+"""The films that a report shows: those it got right and those it got wrong."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pulmospark.core import limits
+from pulmospark.experiment.folder import RunFolder
+from pulmospark.report.content import Film
+from pulmospark.report.films import thumbnail
+from pulmospark.spark.chunks import parts_of
+
+
+def right_and_wrong(
+    run: RunFolder, classes: Sequence[str]
+) -> tuple[tuple[Film, ...], tuple[Film, ...]]:
+    """Films it got right and films it got wrong, the most certain first.
+
+    Args:
+        run: folder of an evaluated run.
+        classes: in the order of the probabilities.
+    """
+    columns = ["image_id", "uri", "label", "prediction", "probability", "source"]
+    rows = pq.read_table(run.evaluation / "predictions", columns=columns).to_pylist()
+    most = limits.REPORT_FILMS_MAX
+
+    def certain(right: bool) -> list[dict[str, Any]]:
+        fitting = (row for row in rows if (row["label"] == row["prediction"]) == right)
+        return heapq.nsmallest(most, fitting, key=lambda r: (-max(r["probability"]), r["uri"]))
+
+    chosen = {right: certain(right) for right in (True, False)}
+    pixels = _pixels(run, {row["uri"] for found in chosen.values() for row in found})
+    right, wrong = (_films(chosen[key], pixels, classes) for key in (True, False))
+    return right, wrong
+
+
+def _films(
+    rows: Iterable[dict[str, Any]], pixels: dict[str, bytes], classes: Sequence[str]
+) -> tuple[Film, ...]:
+    return tuple(
+        Film(
+            thumbnail=pixels[row["uri"]],
+            image_id=row["image_id"],
+            label=row["label"],
+            prediction=row["prediction"],
+            probability=max(row["probability"]),
+            label_probability=row["probability"][classes.index(row["label"])],
+            source=row["source"],
+        )
+        for row in rows
+    )
+
+
+def _pixels(run: RunFolder, uris: set[str]) -> dict[str, bytes]:
+    """Thumbnails by path; only the row groups that hold one are read."""
+    found: dict[str, bytes] = {}
+    for part in parts_of(run.tables / "images"):
+        with pq.ParquetFile(part) as file:
+            for group in range(file.num_row_groups):
+                names = file.read_row_group(group, columns=["uri"])["uri"].to_pylist()
+                here = [index for index, uri in enumerate(names) if uri in uris]
+                if not here:
+                    continue
+                column = file.read_row_group(group, columns=["pixels"])["pixels"]
+                for index in here:
+                    flat = np.frombuffer(column[index].as_buffer(), dtype=np.uint8)
+                    side = int(flat.size**0.5)
+                    found[names[index]] = thumbnail(flat.reshape(side, side))
+    return found
