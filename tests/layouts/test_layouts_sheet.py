@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pulmospark.core import limits
@@ -18,6 +18,7 @@ _PIECES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(_PIECES, st.sampled_from(["/", "\\"]), st.sampled_from(["", "/", "//", "/data/", "\\"]))
 def test_no_path_leaves_the_root(pieces: list[str], between: str, start: str) -> None:
     key = key_of(start + between.join(pieces), ("/data", "/real/data"))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pulmospark.core import limits
@@ -63,6 +63,7 @@ def test_age_that_cannot_be(spelled: str) -> None:
     assert notes.count(NoteKind.UNUSABLE_AGES) == 1
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_any_age_is_plausible_or_none(spelled: str) -> None:
     years = values.age_years(spelled, ListingNotes())

@@ -5,7 +5,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layouts.listing import listed, plant
@@ -116,6 +116,7 @@ def test_folder_that_is_none(tmp_path: Path) -> None:
         _walk(tmp_path / "none")
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=12))
 def test_printable_is_text_whatever_the_bytes(raw: bytes) -> None:
     printable(os.fsdecode(raw)).encode("utf-8")
