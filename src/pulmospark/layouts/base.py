@@ -126,6 +126,11 @@ class Layout(ABC):
             UsageError: an option is unknown or its value is wrong.
         """
 
+    def territory(self, folder: Path, options: Mapping[str, str]) -> tuple[Path, bool]:
+        """The folder whose files are listed, and whether each image in it becomes a row."""
+        del options
+        return folder, True
+
     def check_options(self, options: Mapping[str, str]) -> None:
         """Refuse an option that the layout does not have.
 

@@ -72,10 +72,10 @@ class CsvTable(Layout):
     ) -> Iterator[ManifestRow]:
         """One row a file that the sheet names, and (``files_without_row``) one a further image."""
         self.check_options(options)
+        _, lists = self.territory(folder, options)
         follow = self.choice(options, "outside", ("refuse", "follow")) == "follow"
-        lists = self.choice(options, "files_without_row", ("list", "count")) == "list"
         sheet = open_sheet(folder if folder.is_file() else _only_sheet(folder))
-        root = absolute(sheet.path.parent / Path(options.get("root", ".")).expanduser())
+        root = _root(sheet.path.parent, options)
         if not root.is_dir():
             raise UsageError(f"options: root is {options.get('root')!r}, and {root} is no folder")
         columns = _columns(sheet, options)
@@ -97,6 +97,15 @@ class CsvTable(Layout):
                     if found is not None:
                         yield index.row(found, key, source_name)
         index.close()
+
+    def territory(self, folder: Path, options: Mapping[str, str]) -> tuple[Path, bool]:
+        """The root; its images become rows unless ``files_without_row`` says otherwise."""
+        lists = self.choice(options, "files_without_row", ("list", "count")) == "list"
+        return _root(folder.parent if folder.is_file() else folder, options), lists
+
+
+def _root(home: Path, options: Mapping[str, str]) -> Path:
+    return absolute(home / Path(options.get("root", ".")).expanduser())
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
         EnvironmentProblem: the disk is full, or the target's folder may not be written to.
     """
     places = [_place(source) for source in sources]
-    _check_apart(places)
+    _check_apart(sources, places)
     names = _names(sources, places)
     listings: list[SourceListing] = []
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
@@ -180,17 +180,25 @@ def _place(source: SourceSettings) -> Recognition:
     return locate(find(source.layout), existing(source.path))
 
 
-def _check_apart(places: Sequence[Recognition]) -> None:
-    """No folder twice, and none inside another: a film would be seen twice."""
-    real = [place.folder.resolve() for place in places]
-    for i, one in enumerate(real):
-        for other in real[i + 1 :]:
-            inner, outer = sorted((one, other), key=lambda path: len(path.parts), reverse=True)
-            if inner.is_relative_to(outer):
+def _check_apart(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> None:
+    """No folder twice, and none inside another: a film would be seen twice.
+
+    Sheets that share a folder are apart where each takes only the files it names.
+    """
+    listed: list[tuple[Path, bool, Path]] = []
+    for source, place in zip(sources, places, strict=True):
+        root, whole = place.layout.territory(place.folder, source.options)
+        here = (root.resolve(), whole, place.folder.resolve())
+        for there in listed:
+            inner, outer = sorted((here[0], there[0]), key=lambda p: len(p.parts), reverse=True)
+            same = here[2] == there[2]
+            if same or ((here[1] or there[1]) and inner.is_relative_to(outer)):
                 raise UsageError(
                     f"sources: {inner} is named twice, or lies inside {outer}, and each film may "
-                    "be seen once only: leave one of the two out"
+                    "be seen once only: leave one out, or give each CSV of one folder the option "
+                    "files_without_row = 'count'"
                 )
+        listed.append(here)
 
 
 def _names(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> tuple[str, ...]:
