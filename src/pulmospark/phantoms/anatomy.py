@@ -107,7 +107,7 @@ def random_pose(rng: np.random.Generator, *, supine: bool) -> Pose:
         inspiration=float(np.clip(rng.normal(0.90 if supine else 0.98, 0.03), 0.8, 1.04)),
         turn=float(rng.normal(0, 3.0 if supine else 1.8)),
         tilt=float(rng.normal(0, 1.8 if supine else 0.9)),
-        shift=(float(rng.normal(0, 4.5)), float(rng.normal(0, 5.0))),
+        shift=(float(rng.normal(0, 3.5)), float(rng.normal(0, 4.0))),
         zoom=float(np.clip(rng.normal(1.04 if supine else 1.0, 0.022), 0.93, 1.12)),
         supine=supine,
         wires=int(rng.integers(0, 4)) if supine else 0,
@@ -154,7 +154,7 @@ class Canvas:
 
     def pixels(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Points in mm, shape (..., 2) as x, y, to pixels."""
-        return (points - np.array([self.left, self.top])) * self.scale - 0.5
+        return np.asarray((points - np.array([self.left, self.top])) * self.scale - 0.5)
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,8 @@ class Lung:
         """Distance from the midline to the chest wall at each ``y``."""
         t = np.clip(y / self.angle, 0, 1)
         rise = (1 - (1 - t) ** 3.3) ** 0.62
-        return (
-            self.apex
-            + (self.half_width - self.apex) * rise
-            - 26.0 * np.clip(t - 0.72, 0, 1) ** 1.5
-        )
+        tuck = 26.0 * np.clip(t - 0.72, 0, 1) ** 1.5
+        return np.asarray(self.apex + (self.half_width - self.apex) * rise - tuck)
 
     def outline(self) -> npt.NDArray[np.floating]:
         """Closed polygon, shape (n, 2), mm."""

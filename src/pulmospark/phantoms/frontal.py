@@ -196,14 +196,15 @@ def _air(
     opacity: tuple[Array, float],
     rng: np.random.Generator,
 ) -> Array:
-    """How much air the beam meets, 0 to 1: most in the lungs' middle, none in an opacity."""
+    """How much air the beam meets, -0.2 to 1: most in the lungs' middle, none in an opacity."""
     air = lung * (np.float32(0.62) + np.float32(0.38) * blur(lung, 13 * canvas.scale))
     air *= 1 - np.float32(0.93) * heart
     filled, grain = opacity
     if filled.any():
         filled = enlarge(filled, canvas.shape)
         filled *= 1 + np.float32(grain) * cloud(rng, canvas.shape, 5 * canvas.scale)
-        air *= 1 - np.clip(filled, 0, 0.98)
+        # over 1: fluid and cells weigh more than the tissue around
+        air *= 1 - np.clip(filled, 0, 1.2)
     return air
 
 

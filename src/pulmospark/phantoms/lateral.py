@@ -12,7 +12,8 @@ def _lung(deep: float, low: float) -> Points:
     return np.array(
         [
             (6, -6), (-26, 4), (-52, 40), (-0.86 * deep, 90), (-deep, 150),
-            (-0.97 * deep, low - 32), (-0.55 * deep, low - 46), (-0.05 * deep, low - 42), (0.45 * deep, low - 14),
+            (-0.97 * deep, low - 32), (-0.55 * deep, low - 46),
+            (-0.05 * deep, low - 42), (0.45 * deep, low - 14),
             (0.86 * deep, low + 14), (0.93 * deep, low - 40), (0.95 * deep, 130),
             (0.82 * deep, 60), (0.5 * deep, 12),
         ],

@@ -42,7 +42,7 @@ class Opacity:
     def __call__(
         self, canvas: Canvas, both: tuple[Lung, Lung], rng: np.random.Generator
     ) -> tuple[Array, float]:
-        """Share of air that is replaced, 0 to 1 at a coarser resolution, and grain."""
+        """Share of air that is replaced (0 to about 1.1) at a coarser resolution, and grain."""
         small = canvas.coarse(4 if self.finding is Finding.COVID else 2)
         placed = np.random.default_rng(self.seed)
         if self.finding is Finding.COVID:
@@ -75,14 +75,15 @@ def _ground_glass(
             x = lung.side * (wall - 10 - depth * (wall - 45)) + lung.shift
             radii = placed.uniform(13, 31), placed.uniform(18, 40)
             angle = float(placed.normal(0, 0.3)) + 0.25 * lung.side
-            dense = (0.13 + 0.46 * severity) * share * placed.uniform(0.6, 1.15)
+            dense = (0.16 + 0.46 * severity) * share * placed.uniform(0.6, 1.15)
             x, y = x + rng.normal(0, 2.5), y + rng.normal(0, 3.0)
             patch = np.exp(-0.5 * ellipse(canvas, (x, y), radii, angle) ** 1.3)
             out = _over(out, np.float32(np.clip(dense, 0, 0.7)) * patch)
     ragged = cloud(placed, canvas.shape, 13 * canvas.scale) + np.float32(0.6) * cloud(
         placed, canvas.shape, 6 * canvas.scale
     )
-    return out * np.clip(np.float32(0.9) + np.float32(0.22) * ragged, 0.25, 1.3)
+    ragged = np.clip(np.float32(0.9) + np.float32(0.22) * ragged, 0.25, 1.3)
+    return np.asarray(out * ragged, np.float32)
 
 
 def _consolidation(
@@ -103,22 +104,22 @@ def _consolidation(
         wall = float(lung.outer(np.array([y]))[0])
         x = lung.side * (34 + (wall - 34) * placed.uniform(0.32, 0.72)) + lung.shift
         size = (0.72 + 0.5 * severity) * (1 if number == 0 else 0.7)
-        radii = placed.uniform(30, 46) * size, placed.uniform(27, 42) * size
+        radii = placed.uniform(42, 60) * size, placed.uniform(36, 52) * size
         angle = float(placed.normal(0, 0.4))
         x, y = x + rng.normal(0, 2.0), y + rng.normal(0, 2.5)
-        edge = np.sqrt(ellipse(canvas, (x, y), radii, angle))
+        edge: Array = np.sqrt(ellipse(canvas, (x, y), radii, angle))
         edge += np.float32(0.16) * cloud(placed, canvas.shape, 15 * canvas.scale)
         patch = fade((edge - 1) * 6.5)
         patch = patch * _fissure(canvas, lung, (x, y), placed, upper=lobe < 0.4, radius=radii[1])
-        dense = (0.40 + 0.55 * severity) * (1 if number == 0 else 0.75)
+        dense = (0.50 + 0.62 * severity) * (1 if number == 0 else 0.75)
         mottled = 1 + np.float32(0.10) * cloud(placed, canvas.shape, 9 * canvas.scale)
         patch = np.float32(dense) * patch * mottled
         out = _over(
             out, patch * (1 - np.float32(0.5) * _bronchogram(canvas, lung, (x, y), placed))
         )
     if placed.random() < 0.30:
-        out = _over(out, _effusion(canvas, first, float(placed.uniform(10, 34))))
-    return np.clip(out, 0, 1)
+        out = np.maximum(out, _effusion(canvas, first, float(placed.uniform(10, 34))))
+    return np.maximum(out, 0)
 
 
 def _fissure(
@@ -165,7 +166,7 @@ def _streaks(
 ) -> Array:
     """What films without a finding may show: a faint streak or haze at a base."""
     out = np.zeros(canvas.shape, np.float32)
-    if placed.random() > 0.3:
+    if placed.random() > 0.25:
         return out
     lung = both[int(placed.random() < 0.5)]
     y = lung.dome - placed.uniform(4, 26)

@@ -15,7 +15,7 @@ Points = npt.NDArray[np.floating]
 
 
 def _fixed(canvas: Canvas, points: Points) -> npt.NDArray[np.int32]:
-    return np.rint(canvas.pixels(points) * (1 << _SHIFT)).astype(np.int32)
+    return np.asarray(np.rint(canvas.pixels(points) * (1 << _SHIFT)), np.int32)
 
 
 def polygon(canvas: Canvas, points: Points, soft: float = 0.0) -> Array:
