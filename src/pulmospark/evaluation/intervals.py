@@ -165,7 +165,7 @@ def percentile(value: float, replicates: Floats, confidence: float) -> Figure:
         return Figure(value=None, note="not defined on these films")
     if replicates.size == 0:
         return Figure(value=plain)
-    undefined = 1 - known.size / replicates.size
+    undefined = (replicates.size - known.size) / replicates.size
     if undefined > limits.BOOTSTRAP_UNDEFINED_SHARE_MAX:
         note = (
             f"not defined in {undefined:.0%} of the replicates, over the limit of "
