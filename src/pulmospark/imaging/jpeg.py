@@ -77,7 +77,11 @@ def _pixels(
 
 
 def _by_pillow(data: bytes, header: JpegImagePlugin.JpegImageFile) -> NDArray[np.uint8]:
-    """Decode, in full, what simplejpeg refuses: odd sampling factors, harmless warnings."""
+    """Decode, in full, what simplejpeg refuses: odd sampling factors, harmless warnings.
+
+    Pillow notices missing data only where the file ends: a scan that was cut and closed with
+    an end marker passes here, as it does not above.
+    """
     if _is_cut(data):
         raise Refused(RejectReason.TRUNCATED, "the JPEG has no end marker after its last scan")
     try:
