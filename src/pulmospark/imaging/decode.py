@@ -30,6 +30,17 @@ class Decoded:
     """of the original as it is looked at, pixels"""
     format: str
     """of the content: a name in ``sniff.DECODED_FORMATS``"""
+    eighths: int = 8
+    """scale of ``grey`` to the original, in eighths"""
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """(height, width) of the film in the pixels of ``grey``.
+
+        JPEG's scaled decoding rounds up: 700 pixels at 3/8 are 262.5, in 263. To take them
+        for 263 would shift the far edge by half a pixel, 1 to 3 grey levels on average.
+        """
+        return self.height * self.eighths / 8, self.width * self.eighths / 8
 
 
 @dataclass(frozen=True)
@@ -56,24 +67,30 @@ def decode(data: bytes, *, at_least: int) -> Decoded | Rejected:
     Returns:
         The film, or the reason why there is none. Nothing is raised, whatever the bytes.
     """
-    if not data:
-        return rejected(RejectReason.EMPTY, "the file has no bytes")
-    kind = sniff(data[: limits.SNIFF_BYTES])
-    if kind is None:
-        start = data[:8].hex(" ")
-        return rejected(RejectReason.NOT_AN_IMAGE, f"no image format begins with {start}")
-    if kind not in DECODED_FORMATS:
-        return rejected(RejectReason.UNSUPPORTED_FORMAT, f"{kind} is not read: convert it to PNG")
+    kind = "file"
     try:
+        kind = _format(data)
         if kind == "jpeg":
-            grey, height, width = jpeg.decode_jpeg(data, at_least)
-        else:
-            grey, height, width = raster.decode_raster(data, kind)
+            grey, height, width, eighths = jpeg.decode_jpeg(data, at_least)
+            return Decoded(grey, height, width, kind, eighths)
+        grey = raster.decode_raster(data, kind)
+        return Decoded(grey, grey.shape[0], grey.shape[1], kind)
     except Refused as refusal:
         return rejected(refusal.reason, refusal.detail)
     except Exception as error:  # noqa: BLE001 - decoders raise anything on hostile bytes
         return rejected(RejectReason.UNREADABLE, f"{kind}: {type(error).__name__}: {error}")
-    return Decoded(grey=grey, height=height, width=width, format=kind)
+
+
+def _format(data: bytes) -> str:
+    if not data:
+        raise Refused(RejectReason.EMPTY, "the file has no bytes")
+    kind = sniff(data[: limits.SNIFF_BYTES])
+    if kind is None:
+        start = data[:8].hex(" ")
+        raise Refused(RejectReason.NOT_AN_IMAGE, f"no image format begins with {start}")
+    if kind not in DECODED_FORMATS:
+        raise Refused(RejectReason.UNSUPPORTED_FORMAT, f"{kind} is not read: convert it to PNG")
+    return kind
 
 
 def rejected(reason: RejectReason, detail: str, image_id: str | None = None) -> Rejected:

@@ -57,7 +57,11 @@ def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
     decoded = decode(data, at_least=settings.size)
     if isinstance(decoded, Rejected):
         return Rejected(decoded.reason, decoded.detail, image_id)
-    pixels = standardise(decoded.grey, settings.size, settings.fit)
+    grey, extent, size = decoded.grey, decoded.extent, settings.size
+    pixels = standardise(grey, size, settings.fit, extent)
+    # The view is told from the whole film, so that it is the same whatever the fit.
+    stretched = settings.fit == "stretch"
+    whole = pixels if stretched else standardise(grey, size, "stretch", extent)
     return Film(
         image_id=image_id,
         format=decoded.format,
@@ -66,7 +70,7 @@ def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
         width=decoded.width,
         pixels=pixels.tobytes(),
         phash=perceptual_hash(pixels),
-        view=measure_view(pixels),
+        view=measure_view(whole),
     )
 
 
@@ -95,9 +99,7 @@ def read_bytes(path: str) -> bytes | Rejected:
 
 
 def _too_many(size: int) -> Rejected:
-    return rejected(
-        RejectReason.TOO_MANY_BYTES, f"{size} bytes, over {limits.FILE_BYTES_MAX}"
-    )
+    return rejected(RejectReason.TOO_MANY_BYTES, f"{size} bytes, over {limits.FILE_BYTES_MAX}")
 
 
 def _words(error: Exception) -> str:

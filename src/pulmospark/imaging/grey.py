@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -75,13 +77,16 @@ def window(values: NDArray[np.generic]) -> NDArray[np.uint8]:
         return np.zeros(values.shape, np.uint8)
     with np.errstate(all="ignore"):  # infinite values, and ranges that overflow float32
         scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
-    return np.rint(np.clip(np.nan_to_num(scaled), 0.0, 255.0)).astype(np.uint8)
+    eight_bit: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(scaled), 0.0, 255.0)).astype(
+        np.uint8
+    )
+    return eight_bit
 
 
 def _upright_values(image: Image.Image) -> NDArray[np.generic]:
-    values = np.asarray(image)
+    values: NDArray[Any] = np.asarray(image)
     # Pillow inverts "white is zero" TIFF at 8 bits, and leaves it at 16 and more.
     tags = getattr(image, "tag_v2", None)
     if tags is not None and tags.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO:
-        return values.max() - values
+        values = values.max() - values
     return values

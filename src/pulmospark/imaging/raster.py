@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -35,8 +35,8 @@ _PNG_END: Final = b"IEND\xaeB`\x82"
 _TIFF_BITS_PER_SAMPLE: Final = 258
 
 
-def decode_raster(data: bytes, kind: str) -> tuple[NDArray[np.uint8], int, int]:
-    """Decode to grey in full, (pixels, height, width of the upright original).
+def decode_raster(data: bytes, kind: str) -> NDArray[np.uint8]:
+    """Decode to upright grey, (height, width), in full.
 
     Raises:
         Refused: by the header, or because the data is cut or damaged.
@@ -61,7 +61,7 @@ def decode_raster(data: bytes, kind: str) -> tuple[NDArray[np.uint8], int, int]:
         grey = grey_of(image)
     if kind != "tiff":  # Pillow turns TIFF itself while it loads
         grey = turned(grey, orientation_of(image))
-    return grey, grey.shape[0], grey.shape[1]
+    return grey
 
 
 def _opened(data: bytes, kind: str) -> ImageFile.ImageFile:
@@ -84,13 +84,21 @@ def _is_cut(data: bytes, kind: str) -> bool:
     if kind == "webp":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     if kind == "tiff":
-        order = "little" if data[:2] == b"II" else "big"
-        big = data[2 if order == "little" else 3] == 43
-        offset = data[8:16] if big else data[4:8]
-        return int.from_bytes(offset, order) + 2 > len(data)  # type: ignore[arg-type]
+        return _tiff_is_cut(data)
     if kind == "bmp":
         return len(data) < 54 or int.from_bytes(data[10:14], "little") >= len(data)
     return len(data) < 14 or not data.rstrip(b"\0").endswith(b";")  # GIF's trailer
+
+
+def _tiff_is_cut(data: bytes) -> bool:
+    """Whether its first directory, a count and entries of 12 bytes, reaches beyond the end."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    version = int.from_bytes(data[2:4], order)
+    if version != 42:  # BigTIFF, with wider fields
+        return int.from_bytes(data[8:16], order) + 8 > len(data)
+    at = int.from_bytes(data[4:8], order)
+    entries = int.from_bytes(data[at : at + 2], order)
+    return at + 2 + 12 * entries > len(data)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -115,7 +123,7 @@ def _has_deep_colour(data: bytes, kind: str, image: ImageFile.ImageFile) -> bool
     if kind == "png":
         return data[24] == 16 and data[25] != 0
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in ("RGB", "RGBA", "RGBX"):
-        return max(image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,))) > 8
+        return bool(max(image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,))) > 8)
     return False
 
 

@@ -12,10 +12,14 @@ THUMBNAIL_SIDE = 32
 """pixels: side of the small picture that the hash and the view are told from"""
 
 _HASH_SIDE = 8
+_LINEAR_RATIO_MAX = 4 / 3
 
 
 def standardise(
-    grey: NDArray[np.uint8], size: int, fit: Literal["stretch", "pad", "crop"]
+    grey: NDArray[np.uint8],
+    size: int,
+    fit: Literal["stretch", "pad", "crop"],
+    extent: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
     """Bring a film to ``size`` x ``size`` pixels, antialiased.
 
@@ -24,37 +28,67 @@ def standardise(
         size: side of the result, pixels.
         fit: ``stretch`` both axes to the square; ``pad`` with black, the film centred;
             ``crop`` the centred square.
+        extent: (height, width) that the film has in ``grey``'s own pixels where that is no
+            whole number, see ``Decoded.extent``; ``None``: its shape.
 
     Returns:
         (size, size) uint8, contiguous.
     """
-    height, width = grey.shape
-    if fit == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        grey = grey[top : top + side, left : left + side]
-    elif fit == "pad":
-        longer = max(height, width)
-        inner_height = max(1, round(height * size / longer))
-        inner_width = max(1, round(width * size / longer))
+    height, width = extent or grey.shape
+    if fit == "stretch":
+        return np.ascontiguousarray(resized(grey, size, size, extent))
+    if fit == "pad":
+        ratio = size / max(height, width)
+        inner = (max(1, round(height * ratio)), max(1, round(width * ratio)))
         square = np.zeros((size, size), np.uint8)
-        top, left = (size - inner_height) // 2, (size - inner_width) // 2
-        square[top : top + inner_height, left : left + inner_width] = resized(
-            grey, inner_height, inner_width
-        )
+        top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
+        square[top : top + inner[0], left : left + inner[1]] = resized(grey, *inner, extent)
         return square
-    return np.ascontiguousarray(resized(grey, size, size))
+    if min(grey.shape) < size:  # cut first: a long strip would grow without bounds
+        return np.ascontiguousarray(resized(_centre(grey, min(grey.shape)), size, size))
+    ratio = size / min(height, width)
+    outer = (max(size, round(height * ratio)), max(size, round(width * ratio)))
+    return np.ascontiguousarray(_centre(resized(grey, *outer, extent), size))
 
 
-def resized(grey: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize (h, w) uint8: each axis by area where it shrinks, linearly where it grows."""
+def _centre(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    top, left = (grey.shape[0] - side) // 2, (grey.shape[1] - side) // 2
+    return grey[top : top + side, left : left + side]
+
+
+def resized(
+    grey: NDArray[np.uint8],
+    height: int,
+    width: int,
+    extent: tuple[float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Resize (h, w) uint8: an axis that shrinks by area, one that grows linearly.
+
+    Where both shrink by little (:data:`_LINEAR_RATIO_MAX`) it is linear too, at a fifth of
+    the time: on films the difference is below a tenth of a grey level.
+    """
+    rows, columns = extent or grey.shape
+    if rows >= height and columns >= width:
+        little = max(rows / height, columns / width) <= _LINEAR_RATIO_MAX
+        how = cv2.INTER_LINEAR if little else cv2.INTER_AREA
+        if extent is None or extent == grey.shape:
+            return _resize(grey, height, width, how)
+        # Given factors instead of a size, OpenCV keeps them as they are; what lies beyond
+        # the extent comes out beyond the size.
+        small: NDArray[np.uint8] = cv2.resize(
+            grey, None, fx=width / columns, fy=height / rows, interpolation=how
+        )
+        return small[:height, :width]
     # OpenCV's area mode antialiases only where neither axis grows: shrink first, then grow.
-    small = (min(height, grey.shape[0]), min(width, grey.shape[1]))
-    if small != grey.shape:
-        grey = cv2.resize(grey, small[::-1], interpolation=cv2.INTER_AREA)
-    if small != (height, width):
-        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR)
-    return grey
+    shrunk = (min(height, grey.shape[0]), min(width, grey.shape[1]))
+    if shrunk != grey.shape:
+        grey = _resize(grey, *shrunk, cv2.INTER_AREA)
+    return _resize(grey, height, width, cv2.INTER_LINEAR)
+
+
+def _resize(grey: NDArray[np.uint8], height: int, width: int, how: int) -> NDArray[np.uint8]:
+    result: NDArray[np.uint8] = cv2.resize(grey, (width, height), interpolation=how)
+    return result
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
