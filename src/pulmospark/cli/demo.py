@@ -31,7 +31,7 @@ from pulmospark.cli import common
 )
 @click.option("--patients", type=click.IntRange(30, 20_000), default=200, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=20201, show_default=True)
-@click.option("--processes", type=click.IntRange(1, 64), help="Of the training; 2, or 1 on one core.")
+@click.option("--processes", type=click.IntRange(1, 64), help="Of the training.")
 @common.spark_options
 @common.speech_options
 def command(
@@ -63,9 +63,7 @@ def command(
             f"{drawn.folder}"
         )
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
-        experiment = demo_experiment(
-            folder, drawn, processes=processes or min(2, slots(spark))
-        )
+        experiment = demo_experiment(folder, drawn, processes=processes or min(2, slots(spark)))
         result = stages.run_all(experiment, RunFolder(folder / "run"), spark, quiet=quiet)
     if as_json:
         common.say_json(result.model_dump(mode="json"))

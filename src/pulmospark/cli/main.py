@@ -31,17 +31,25 @@ list can be shown without importing them."""
 class _Commands(click.Group):
     """Imports a command's module only when it is asked for: ``--help`` stays fast."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        cmd_name: str,
+    ) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"pulmospark.cli.{cmd_name}")
         command: click.Command = module.command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        formatter: click.HelpFormatter,
+    ) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -86,31 +94,28 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str], *, debug: bool) -> int:
     try:
         outcome: Any = cli.main(arguments, prog_name="pulmospark", standalone_mode=False)
-    except click.exceptions.Abort:
-        return _say("interrupted; run the same command again to go on", 130)
-    except click.ClickException as error:
-        if isinstance(error, click.exceptions.NoArgsIsHelpError):
-            click.echo(error.format_message(), err=True)
-            return 2
-        return _say(f"{error.format_message()} See `pulmospark --help`.", 2)
-    except PulmosparkError as error:
-        if debug:
-            if error.detail:
-                click.echo(error.detail, err=True)
-            raise
-        return _say(error.message, error.exit_code)
-    except KeyboardInterrupt:
-        return _say("interrupted; run the same command again to go on", 130)
     except BrokenPipeError:
         return 0  # the reader of a pipe has seen enough
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return _say("interrupted; run the same command again to go on", 130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        return _say(f"{error.format_message()} See `pulmospark --help`.", 2)
     except Exception as error:
         if debug:
+            click.echo(getattr(error, "detail", None) or "", err=True)
             raise
-        first = (str(error).splitlines() or [""])[0][:200]
-        return _say(
-            f"{type(error).__name__}: {first} (a fault of pulmospark's: --debug shows it)", 1
-        )
+        return _told(error)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _told(error: Exception) -> int:
+    if isinstance(error, PulmosparkError):
+        return _say(error.message, error.exit_code)
+    first = (str(error).splitlines() or [""])[0][:200]
+    return _say(f"{type(error).__name__}: {first} (a fault of pulmospark's: --debug shows it)", 1)
 
 
 def _say(message: str, code: int) -> int:

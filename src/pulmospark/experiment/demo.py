@@ -13,7 +13,7 @@ from pulmospark.core.settings import (
 )
 from pulmospark.phantoms.write import PhantomSummary, write_phantoms
 
-PHANTOM_CLASSES = {
+PHANTOM_CLASSES: dict[str, tuple[str, ...]] = {
     "COVID-19": ("COVID-19",),
     "pneumonia": ("Pneumonia",),
     "normal": ("No Finding",),

@@ -68,7 +68,14 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
         )
         frame.coalesce(1).write.parquet(str(aside / "predictions"))
         rows = pq.read_table(aside / "predictions")
-        result = _figures(experiment, run, rows, training.models, training.classes, model_id)
+        result = _figures(
+            experiment,
+            run,
+            rows,
+            models=training.models,
+            classes=training.classes,
+            model_id=model_id,
+        )
         files.write_json(aside / "evaluation.json", result.model_dump(mode="json"))
     write_evaluated(run.bundle, experiment, result.evaluation, read_split(run.cohort))
     return result
@@ -87,6 +94,7 @@ def _figures(
     experiment: Experiment,
     run: RunFolder,
     rows: pa.Table,
+    *,
     models: tuple[ModelRecord, ...],
     classes: tuple[str, ...],
     model_id: str,

@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pulmospark.core import limits
 from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import IngestResult, read_ingest

@@ -238,7 +238,8 @@ def folds(cross: CrossValidation) -> Drawing | None:
             axes.plot(
                 values, [place] * len(values), ls="", marker="o", ms=5, color=_MODEL, alpha=0.6
             )
-            axes.plot((one.mean,), (place,), marker="|", ms=14, mew=2, color=INK)
+            if one.mean is not None:
+                axes.plot((one.mean,), (place,), marker="|", ms=14, mew=2, color=INK)
         axes.set_yticks(
             range(len(rows)), [label(FOLD_NAMES.get(one.name, one.name)) for one in reversed(rows)]
         )

@@ -107,6 +107,8 @@ class ScoreWork:
         if not chunk.num_rows:
             return {}
         logits, _ = open_engine(self.engine).run(pixels_of(chunk, self.size))
+        if logits is None:
+            raise ValueError("the engine gives no logits")
         return {"scores": _scores(chunk, self.model, logits.astype(np.float64))}
 
     def _wanted(self, chunk: pa.Table) -> npt.NDArray[np.bool_]:

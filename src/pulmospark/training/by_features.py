@@ -26,12 +26,15 @@ from pulmospark.training.logistic import (
 )
 from pulmospark.training.records import FINAL, model_name
 
+_INNER: tuple[Split, ...] = (Split.TRAIN,)
+_OUTER: tuple[Split, ...] = (Split.TRAIN, Split.VALIDATION)
+
 
 def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any]:
     """Way (a): deep features of the frozen network, logistic regression on them."""
     started = time.perf_counter()
     features = extract_features(
-        job.images, network, job.size, job.work, job.spark, quiet=job.quiet
+        job.images, network, job.size, job.work, spark=job.spark, quiet=job.quiet
     )
     feature_seconds = time.perf_counter() - started
     fits: dict[str, LogisticFit] = {}
@@ -45,11 +48,11 @@ def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any
                 # operating point are chosen on films it has not seen; the outer fit then
                 # takes them in.
                 begun = time.perf_counter()
-                for name, parts in (
-                    (f"{model_name(fold)}-inner", (Split.TRAIN,)),
-                    (model_name(fold), (Split.TRAIN, Split.VALIDATION)),
+                for name, taken in (
+                    (f"{model_name(fold)}-inner", _INNER),
+                    (model_name(fold), _OUTER),
                 ):
-                    rows = frame.where(part_filter(parts, fold))
+                    rows = frame.where(part_filter(taken, fold))
                     fits[name] = fit_logistic(
                         rows, name, job.split.classes, job.experiment.train.logistic
                     )

@@ -68,7 +68,7 @@ def feature_frame(
     )
     frame = (
         spark.read.parquet(*features)
-        .select("uri", array_to_vector("features").alias("features"))
+        .select("uri", array_to_vector(F.col("features")).alias("features"))
         .join(rows, "uri")
         # One partition a slot: every pass over the data costs a task each. Ordered, for the
         # sums of floating-point numbers depend on their order.

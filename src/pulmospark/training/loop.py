@@ -100,21 +100,17 @@ def fit(
     )
     total = steps * settings.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total))
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model: nn.Module = DistributedDataParallel(network) if ranks.world > 1 else network
     history: list[Epoch] = []
     best, best_state, waited = float("inf"), _state(network), 0
     for number in range(1, settings.epochs + 1):
         started = time.perf_counter()
-        loss, right, seen = _train_epoch(
-            model,
-            optimiser,
-            schedule,
-            train,
-            _batches(order, len(train.labels), batch, steps),
-            frozen=settings.frozen,
-        )
-        loss, right, seen = ranks.total(loss, right, seen)
+        network.train()
+        if settings.frozen:  # batch norm keeps the statistics it was trained with
+            network.backbone.eval()
+        batches = _batches(order, len(train.labels), batch, steps)
+        loss, right, seen = ranks.total(*_train_epoch(model, optimiser, schedule, train, batches))
         seconds = time.perf_counter() - started
         epoch = _epoch(number, (loss, right, seen), _validate(network, validation, ranks), seconds)
         if not np.isfinite(epoch.loss):
@@ -141,20 +137,14 @@ def _train_epoch(
     schedule: torch.optim.lr_scheduler.LambdaLR,
     films: Films,
     batches: list[np.ndarray[Any, np.dtype[np.int64]]],
-    *,
-    frozen: bool,
 ) -> tuple[float, float, float]:
-    model.train()
-    if frozen:  # batch norm of a frozen network keeps the statistics it was trained with
-        inner = model.module if isinstance(model, DistributedDataParallel) else model
-        inner.backbone.eval()
     loss_sum = right = seen = 0.0
     for chosen in batches:
         labels = torch.from_numpy(films.labels[chosen])
         logits = model(torch.from_numpy(films.pixels[chosen]))
         loss = nn.functional.cross_entropy(logits, labels)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         loss_sum += loss.item() * len(chosen)
