@@ -82,3 +82,7 @@ moves the sensitivity by more than 3 points."""
 NEAR_SOURCE_RULE = 0.05
 """accuracy: a model less than this above the rule that only knows the source is called near
 it, even where the intervals part."""
+
+TELLING_SOURCES = 0.10
+"""accuracy that knowing the source adds to the most frequent class, above which the report
+says that the sources give the classes away."""
