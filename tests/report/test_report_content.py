@@ -31,6 +31,7 @@ def test_cleaned_text_can_always_be_written_and_shows_all_that_was_there(text: s
 
 def test_undecodable_names_are_taken_as_their_escapes() -> None:
     assert Count(name="a\udcff.png", count=1).name == "a\\udcff.png"
+    assert Count(name="a\u202egpj.exe", count=1).name == "a\\u202egpj.exe"
     nested = sample.content(provenance={"settings": {"path": ["b\udc80"]}})
     assert nested.provenance == {"settings": {"path": ["b\\udc80"]}}
 

@@ -30,6 +30,8 @@ def count(value: int, one: str, many: str | None = None) -> str:
 
 def duration(seconds: float) -> str:
     """A time a reader can take in: ``0.42 s``, ``38 s``, ``4 min 05 s``, ``2 h 07 min``."""
+    if seconds < 0.01:
+        return "under 0.01 s"
     if seconds < 10:
         return f"{seconds:.2g} s"
     whole = round(seconds)
