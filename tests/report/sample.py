@@ -8,6 +8,8 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import metrics
+
 from pulmospark.evaluation.results import (
     ClassFigures,
     CrossValidation,
@@ -38,7 +40,6 @@ from pulmospark.report.content import (
     TrainingRun,
 )
 from pulmospark.report.films import thumbnail
-from sklearn import metrics
 
 CLASSES = ("COVID-19", "pneumonia", "normal")
 SOURCES = ("ieee8023", "chest_xray", "nih-chest-xray14")

@@ -133,3 +133,7 @@ PHANTOM_PATIENTS_MIN, PHANTOM_PATIENTS_MAX = 9, 100_000
 
 PHANTOM_FILMS_EACH_MAX = 16
 """frontal films of one made-up patient."""
+
+TELLING_SOURCES = 0.10
+"""accuracy that knowing the source adds to the most frequent class, above which the report
+says that the sources give the classes away."""

@@ -11,16 +11,18 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 from pulmospark.core import limits
 from pulmospark.evaluation.results import CrossValidation, Evaluation, Result
 
-# Control characters but for tab and line feed, and halves of surrogate pairs.
-_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Control characters but for tab and line feed, direction overrides and isolates (a name could
+# pass for another with them), and halves of surrogate pairs.
+_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 def clean_text(value: Any) -> Any:
     """Make text fit to be written as UTF-8 and shown, at any depth of lists and dicts.
 
-    Names from outside may hold undecodable bytes (lone surrogates) or control characters:
-    both are shown as their escapes (``\\udcff``, ``\\x1b``), so that nothing is hidden.
+    Names from outside may hold undecodable bytes (lone surrogates), control characters or
+    characters that turn the direction of the text around them: all are shown as their
+    escapes (``\\udcff``, ``\\x1b``), so that nothing is hidden.
     """
     if isinstance(value, str):
         return _UNSHOWABLE.sub(lambda found: ascii(found.group())[1:-1], value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -140,7 +141,7 @@ def _history(
                 values = [
                     (epoch.epoch, value)
                     for epoch in run.epochs
-                    if (value := getattr(epoch, field)) is not None
+                    if (value := getattr(epoch, field)) is not None and math.isfinite(value)
                 ]
                 if not values:
                     continue

@@ -107,7 +107,7 @@ def confusion(evaluation: Evaluation) -> Drawing | None:
             axes.fill(*_square(row, column), facecolor=_MODEL, alpha=0.08 + 0.82 * share, lw=0)
         _matrix_text(axes, counts, shares)
         axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel="Prediction")
-        axes.set_ylabel("Label")
+        axes.set_ylabel("Label", labelpad=8)
         slanted = size > 4 or max(map(len, names)) > 14
         axes.set_xticks(
             range(size), names, rotation=30 * slanted, ha="right" if slanted else "center"
@@ -147,7 +147,7 @@ def _matrix_text(axes: Any, counts: Any, shares: Any) -> None:
             ha="center", va="center", size=points, weight="bold", color=ink,
         )  # fmt: skip
         axes.text(
-            column, row + 0.2, f"{share * 100:.0f}%",
+            column, row + 0.17, f"{share * 100:.0f}%",
             ha="center", va="center", size=points * 0.75, color=ink,
         )  # fmt: skip
 
@@ -175,12 +175,12 @@ def trivial_rules(evaluation: Evaluation) -> Drawing | None:
         ("The model", evaluation.accuracy, _MODEL),
     )
     with drawing():
-        figure = new_figure(5.6, 1.75)
+        figure = new_figure(4.6, 1.7)
         axes = figure.add_subplot()
         for place, (_, one, colour) in enumerate(rows):
             _dot(axes, place, one, colour)
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
-        axes.set(ylim=(-0.5, len(rows) - 0.35), xlim=(0, 1.17))
+        axes.set(ylim=(-0.5, len(rows) - 0.35), xlim=(0, 1.2))
         axes.set_xticks(np.linspace(0, 1, 6))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.tick_params(axis="y", length=0)
@@ -228,7 +228,7 @@ def folds(cross: CrossValidation) -> Drawing | None:
     if not rows:
         return None
     with drawing():
-        figure = new_figure(5.6, 0.75 + 0.42 * len(rows))
+        figure = new_figure(4.6, 0.75 + 0.42 * len(rows))
         axes = figure.add_subplot()
         for place, one in enumerate(reversed(rows)):
             values = [value for value in one.values if value is not None]

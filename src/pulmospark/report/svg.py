@@ -24,9 +24,14 @@ from matplotlib.figure import Figure
 
 from pulmospark.core import limits
 
-INK, MUTED, GRID, PAPER = "#1d2730", "#5c6a76", "#dde3e8", "#fefefd"
+INK, MUTED, GRID = "#1d2730", "#5c6a76", "#dde3e8"
 """Inks that the page's style sheet may change; nothing else may be drawn in them."""
-_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"}
+_VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--grid",
+    "#0072b2": "--series",  # the first of COLOURS
+}
 
 # Okabe and Ito's colours that tell apart for all kinds of colour vision, darkest contrast
 # first; each comes with a dash of its own, so that the figures also survive grey printing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -124,7 +125,7 @@ class _Notes:
 
 
 def _cell(figure: Figure, scale: Scale, why_undefined: str, notes: _Notes) -> Cell:
-    if figure.value is None:
+    if figure.value is None or not math.isfinite(figure.value):
         return Cell(DASH, note=notes.mark(why_undefined))
     span = interval(figure, scale)
     ratio = ""

@@ -30,6 +30,8 @@ def count(value: int, one: str, many: str | None = None) -> str:
 
 def duration(seconds: float) -> str:
     """A time a reader can take in: ``0.42 s``, ``38 s``, ``4 min 05 s``, ``2 h 07 min``."""
+    if seconds < 0.01:
+        return "under 0.01 s"
     if seconds < 10:
         return f"{seconds:.2g} s"
     whole = round(seconds)
@@ -59,8 +61,8 @@ def confidence(evaluation: Evaluation) -> str:
 
 
 def film_noun(content: ReportContent) -> str:
-    """What is shown: films, or drawn phantoms; never the one for the other."""
-    return "drawn phantom" if content.is_phantom else "film"
+    """What is shown: films, or phantoms; never the one for the other."""
+    return "phantom" if content.is_phantom else "film"
 
 
 def groups(content: ReportContent) -> str:
@@ -82,7 +84,8 @@ def rightly_named(evaluation: Evaluation) -> int:
 
 def headline(content: ReportContent) -> str:
     """The result in one plain sentence."""
-    evaluation, noun = content.evaluation, film_noun(content)
+    evaluation = content.evaluation
+    noun = "drawn phantom" if content.is_phantom else "film"
     accuracy = evaluation.accuracy
     if evaluation.films == 0 or accuracy.value is None:
         return f"No {noun} was tested, so there is no accuracy to tell."
@@ -174,10 +177,10 @@ def verdict(evaluation: Evaluation) -> Verdict:
             f"and never looks at it ({known}).",
             _LEARNED,
         )
-    return _clearly_above(model.value, source.value)
+    return _clearly_above(model.value, source.value, common.value)
 
 
-def _clearly_above(model: float, source: float) -> Verdict:
+def _clearly_above(model: float, source: float, common: float | None) -> Verdict:
     points = (model - source) * 100
     known = number(source, "percent")
     if model - source < limits.NEAR_SOURCE_RULE:
@@ -187,12 +190,18 @@ def _clearly_above(model: float, source: float) -> Verdict:
             f"source of a film ({known}).",
             _LEARNED,
         )
+    told = ""
+    if common is not None and source - common > limits.TELLING_SOURCES:
+        told = (
+            f" The sources alone give much away here: knowing them lifts the trivial rule from "
+            f"{number(common, 'percent')} to {known}."
+        )
     return Verdict(
         "good",
         f"The model is {points:.1f} points above a rule that knows nothing but the source of "
         f"a film ({known}), and their intervals do not meet.",
         "That speaks for features of the image, but does not prove it: age, view, burned-in "
-        "letters and the look of a device can still tell classes apart within a source.",
+        f"letters and the look of a device can still tell classes apart.{told}",
     )
 
 

@@ -1,0 +1,144 @@
+"""The figures: well-formed, the same each time, and safe to stand in one page."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from xml.etree import ElementTree as ET
+
+import matplotlib as mpl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pulmospark.core import limits
+from pulmospark.evaluation.results import Curve, Figure
+from pulmospark.report import curves, figures, svg
+from pulmospark.report.content import Epoch, Training, TrainingRun
+from report import sample
+
+
+@pytest.fixture(scope="module")
+def drawings() -> dict[str, svg.Drawing]:
+    return figures.draw_all(sample.content(cross_validation=sample.cross_validation()))
+
+
+def test_every_figure_is_drawn_and_has_its_words(drawings: dict[str, svg.Drawing]) -> None:
+    assert set(drawings) == {
+        "trivial", "roc", "precision-recall", "reliability", "confusion", "folds",
+        "training-loss", "training-accuracy",
+    }  # fmt: skip
+    for one in drawings.values():
+        ET.fromstring(one.svg)
+        assert one.title
+        assert one.caption
+        assert len(one.alt) > 20
+
+
+def test_ids_are_unique_in_the_page_and_every_reference_is_met(
+    drawings: dict[str, svg.Drawing],
+) -> None:
+    page = "".join(one.svg for one in drawings.values())
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert ids
+    assert [name for name, times in Counter(ids).items() if times > 1] == []
+    referred = set(re.findall(r"url\(#([^)]+)\)", page)) | set(
+        re.findall(r'href="#([^"]+)"', page)
+    )
+    assert referred == set(ids)
+
+
+def all_but_backend() -> dict[str, object]:
+    """matplotlib's settings; to read the backend would choose one."""
+    return {key: mpl.rcParams[key] for key in mpl.rcParams if key != "backend"}
+
+
+def test_figures_are_the_same_each_time_and_leave_matplotlib_alone(
+    drawings: dict[str, svg.Drawing],
+) -> None:
+    before = all_but_backend()
+    again = figures.draw_all(sample.content(cross_validation=sample.cross_validation()))
+    assert again == drawings
+    assert all_but_backend() == before
+
+
+def test_figures_hold_nothing_that_reaches_outside_them(drawings: dict[str, svg.Drawing]) -> None:
+    for one in drawings.values():
+        assert "<style" not in one.svg
+        assert "<metadata" not in one.svg
+        assert set(re.findall(r"https?://[^\"<\s]+", one.svg)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_confusion_is_told_in_words(drawings: dict[str, svg.Drawing]) -> None:
+    row = sample.evaluation().confusion[0]
+    assert f"Of 48 films of COVID-19: {row[0]} as COVID-19" in drawings["confusion"].alt
+
+
+NASTY = [
+    "<script>alert(1)</script>",
+    "a\"b'c&d",
+    "$x_{",
+    "😷🫁",
+    "\u202e\u05d4\u05d0",
+    "x" * 200,
+    "\x00\x1b",
+]
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_class_name_can_be_drawn() -> None:
+    counts = (20,) * len(NASTY)
+    drawn = figures.draw_all(
+        sample.content(evaluation=sample.evaluation(counts, tuple(NASTY)), training=None)
+    )
+    for one in drawn.values():
+        root = ET.fromstring(one.svg)
+        assert "script" not in {element.tag.rpartition("}")[2] for element in root.iter()}
+        assert "\u202e" not in one.svg
+
+
+@given(st.text(st.characters()))
+def test_labels_are_one_short_line_that_xml_allows(text: str) -> None:
+    shown = svg.label(text)
+    assert 0 < len(shown) <= limits.REPORT_LABEL_CHARS
+    ET.fromstring(f"<a>{shown.replace('&', '&amp;').replace('<', '&lt;')}</a>")
+    assert "\n" not in shown
+
+
+def test_a_class_without_curves_is_left_out_and_an_empty_evaluation_draws_little() -> None:
+    one = sample.evaluation()
+    nothing = Curve(x=(), y=())
+    bare = tuple(
+        figures_of.model_copy(update={"roc": nothing, "auroc": Figure(value=None)})
+        for figures_of in one.by_class
+    )
+    some = one.model_copy(update={"by_class": (*one.by_class[:2], bare[2])})
+    drawing = curves.roc(some)
+    assert drawing is not None
+    assert "normal" not in drawing.alt
+    assert "2 of 3 classes" in drawing.caption
+    assert curves.roc(one.model_copy(update={"by_class": bare})) is None
+    assert figures.confusion(one.model_copy(update={"confusion": ((0, 0), (0, 0))})) is None
+    assert figures.reliability(one.model_copy(update={"reliability": ()})) is None
+    assert figures.trivial_rules(one.model_copy(update={"trivial": None})) is None
+
+
+def test_many_classes_are_drawn_up_to_the_palette() -> None:
+    names = tuple(f"class {index}" for index in range(20))
+    one = sample.evaluation((12,) * 20, names)
+    drawing = curves.roc(one)
+    assert drawing is not None
+    assert f"{limits.REPORT_CURVES_MAX} of 20 classes" in drawing.caption
+    assert figures.confusion(one) is not None
+
+
+def test_a_diverged_training_is_drawn_without_nan() -> None:
+    epochs = tuple(
+        Epoch(epoch=at, loss=loss, seconds=1) for at, loss in ((1, 2.0), (2, float("nan")))
+    )
+    training = Training(
+        method="m", model="n", runs=(TrainingRun(epochs=epochs), TrainingRun(objective=(1.0, 0.5)))
+    )
+    drawn = [one for one in curves.training_curves(training) if one is not None]
+    assert [one.name for one in drawn] == ["training-loss", "training-objective"]
+    assert "nan" not in drawn[0].alt + drawn[0].svg

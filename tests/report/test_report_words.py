@@ -1,0 +1,162 @@
+"""The sentences: headline, verdict beside the trivial rules, warnings, undefined figures."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pulmospark.evaluation.results import Evaluation, Figure, TrivialRules
+from pulmospark.report import tables, words
+from pulmospark.report.content import SourceSummary
+from report import sample
+
+
+def figure(value: float | None, half: float = 0.03) -> Figure:
+    if value is None:
+        return Figure(value=None)
+    return Figure(value=value, low=value - half, high=value + half, method="bootstrap")
+
+
+def beside(model: float, common: float | None, source: float | None) -> Evaluation:
+    rules = TrivialRules(
+        most_frequent_class=figure(common), most_frequent_class_of_source=figure(source)
+    )
+    return sample.evaluation().model_copy(update={"accuracy": figure(model), "trivial": rules})
+
+
+@pytest.mark.parametrize(
+    ("model", "common", "source", "tone", "said"),
+    [
+        (0.95, 0.50, 0.60, "good", "35.0 points above"),
+        (0.95, 0.50, 0.80, "good", "15.0 points above"),
+        (0.90, 0.50, 0.86, "caution", "interval reaches"),
+        (0.85, 0.50, 0.86, "bad", "does as well or better"),
+        (0.86, 0.50, 0.86, "bad", "does as well or better"),
+        (0.52, 0.50, 0.50, "bad", "most frequent class"),
+        (0.90, 0.50, None, "unknown", "has no accuracy"),
+    ],
+)
+def test_verdict(
+    model: float, common: float | None, source: float | None, tone: str, said: str
+) -> None:
+    verdict = words.verdict(beside(model, common, source))
+    assert verdict.tone == tone
+    assert said in verdict.sentence
+
+
+def test_a_model_near_the_source_rule_may_have_learned_the_hospital() -> None:
+    narrow = beside(0.90, 0.5, 0.87)
+    rules = TrivialRules(
+        most_frequent_class=figure(0.5, 0.001),
+        most_frequent_class_of_source=figure(0.87, 0.001),
+    )
+    narrow = narrow.model_copy(update={"accuracy": figure(0.9, 0.001), "trivial": rules})
+    verdict = words.verdict(narrow)
+    assert verdict.tone == "caution"
+    assert "only 3.0 points" in verdict.sentence
+    assert "learned to tell the hospital" in verdict.explanation
+
+
+def test_sources_that_give_the_class_away_are_told_even_of_a_good_model() -> None:
+    assert "give much away" in words.verdict(beside(0.95, 0.5, 0.8)).explanation
+    assert "give much away" not in words.verdict(beside(0.95, 0.5, 0.55)).explanation
+
+
+def test_nothing_is_claimed_where_the_rules_were_not_worked_out() -> None:
+    without = sample.evaluation().model_copy(update={"trivial": None})
+    assert words.verdict(without).tone == "unknown"
+
+
+def test_headline_names_films_patients_and_interval() -> None:
+    content = sample.content()
+    one = content.evaluation
+    told = words.headline(content)
+    assert told.startswith(f"Of {one.films} films of {one.groups} patients")
+    assert words.rightly_named(one) == one.accuracy.numerator
+    assert f"named {one.accuracy.numerator} rightly" in told
+    assert "95% interval" in told
+
+
+def test_headline_says_phantoms_folds_and_unknown_patients() -> None:
+    content = sample.content(is_phantom=True, cross_validation=sample.cross_validation())
+    assert "drawn phantoms of 314 drawn patients" in words.headline(content)
+    assert "5 folds" in words.headline(content)
+    unknown = sample.content(films_without_patient=425)
+    assert "who the patients are is not known" in words.headline(unknown)
+    assert "patients" not in words.groups(unknown)
+    some = sample.content(films_without_patient=3)
+    assert "not known for 3 of them" in words.headline(some)
+
+
+def test_headline_without_a_tested_film() -> None:
+    empty = sample.evaluation().model_copy(update={"films": 0, "accuracy": Figure(value=None)})
+    assert words.headline(sample.content(evaluation=empty)) == (
+        "No film was tested, so there is no accuracy to tell."
+    )
+
+
+def test_small_classes_and_sums_that_do_not_add_up_are_warned_of() -> None:
+    short = SourceSummary(name="s", layout="tree", files_seen=10, images=8, rejects=1)
+    content = sample.content(
+        evaluation=sample.evaluation((29, 30, 60)), sources=(short,), warnings=("One.", "One.")
+    )
+    first, small, sums = words.warnings(content)
+    assert first == "One."
+    assert "COVID-19" in small
+    assert "29 tested films" in small
+    assert "do not add up" in sums
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True))
+def test_no_number_is_ever_shown_as_nan(value: float) -> None:
+    shown = words.number(value)
+    assert ("nan" not in shown) and ("inf" not in shown)
+    if not math.isfinite(value):
+        assert shown == words.DASH
+
+
+@given(st.floats(0, 1e6))
+def test_durations_never_show_sixty_of_the_smaller_unit(seconds: float) -> None:
+    shown = words.duration(seconds)
+    assert re.search(r"\b60 (s|min)", shown) is None
+    assert "e" not in shown.replace("under", "")
+
+
+def test_undefined_figures_are_dashes_with_a_reason_each_told_once() -> None:
+    one = sample.evaluation()
+    undefined = Figure(value=None)
+    classes = tuple(
+        figures.model_copy(update={"ppv": undefined, "auroc": undefined})
+        for figures in one.by_class
+    )
+    table = tables.class_table(one.model_copy(update={"by_class": classes}))
+    assert [note.split(":")[0] for note in table.notes] == ["PPV", "AUROC"]
+    for row in table.rows:
+        shown = dict(zip(table.headings, row.cells, strict=True))
+        assert (shown["PPV"].value, shown["PPV"].note) == (words.DASH, 1)
+        assert (shown["AUROC"].value, shown["AUROC"].note) == (words.DASH, 2)
+        assert shown["NPV"].note is None
+
+
+def test_a_figure_that_is_not_a_number_is_undefined_too() -> None:
+    bad = sample.evaluation().model_copy(update={"brier": Figure(value=math.nan)})
+    cell = tables.overall_table(bad).rows[4].cells[0]
+    assert cell.undefined
+    assert cell.note == 1
+
+
+def test_exclusions_beyond_the_limit_keep_their_sum() -> None:
+    from pulmospark.core import limits
+    from pulmospark.report.content import Exclusion
+
+    many = tuple(
+        Exclusion(reason="finding in no class", finding=f"f{i}", count=i) for i in range(60)
+    )
+    shown, rest = tables.shown_exclusions(many)
+    assert len(shown) == limits.REPORT_ROWS_MAX
+    hidden = sum(one.count for one in many) - sum(one.count for one in shown)
+    assert f"{hidden} images for 20 further" in rest
