@@ -69,7 +69,7 @@ def random_person(rng: np.random.Generator, hospital: Hospital, finding: Finding
     return Person(
         anatomy=random_anatomy(rng),
         finding=finding,
-        severity=float(rng.beta(2.6, 1.3)),
+        severity=0.15 + 0.85 * float(rng.beta(2.6, 1.3)),
         trend=float(rng.normal(0, 0.12)),
         opacity_seed=int(rng.integers(2**31)),
         view=view,

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from pulmospark.phantoms.anatomy import Anatomy, Array, Canvas, Pose
-from pulmospark.phantoms.paint import Points, bands, blur, cloud, ellipse, fade, polygon, soft_unit
+from pulmospark.phantoms.paint import (
+    Points,
+    bands,
+    blur,
+    cloud,
+    ellipse,
+    fade,
+    polygon,
+    polygon_into,
+    soft_unit,
+)
 
 
 def _lung(deep: float, low: float) -> Points:
@@ -35,13 +45,13 @@ def _vertebrae(canvas: Canvas, anatomy: Anatomy, deep: float, low: float) -> Arr
     count = 13
     for index in range(count):
         y = -40 + index * anatomy.rib_spacing
-        x = 0.74 * deep + 20 * np.sin(np.pi * np.clip((y + 40) / (low + 70), 0, 1))
-        half = 0.40 * anatomy.rib_spacing
-        box = np.array([(x - 13, y - half), (x + 13, y - half), (x + 13, y + half)])
-        bands(layer, canvas, [np.stack([box[0], box[1]])], 3.0)
-        body = np.array([(x, y - 0.5 * half), (x, y + 0.5 * half)])
-        bands(layer, canvas, [body], 24.0, 150)
-    return np.float32(0.20 * anatomy.bone) * soft_unit(layer, 1.2 * canvas.scale)
+        x = 0.66 * deep + 16 * np.sin(np.pi * np.clip((y + 40) / (low + 70), 0, 1))
+        half = 0.42 * anatomy.rib_spacing
+        body = np.array([(x - 14, y - half), (x + 14, y - half), (x + 14, y + half)])
+        body = np.concatenate([body, [(x - 14, y + half)]])
+        polygon_into(layer, canvas, body, 230)
+        polygon_into(layer, canvas, body * 0.8 + body.mean(axis=0) * 0.2, 160)
+    return np.float32(0.17 * anatomy.bone) * soft_unit(layer, 1.6 * canvas.scale)
 
 
 def _ribs(canvas: Canvas, anatomy: Anatomy, deep: float) -> Array:
@@ -52,13 +62,13 @@ def _ribs(canvas: Canvas, anatomy: Anatomy, deep: float) -> Array:
             y = -6 + anatomy.rib_spacing * index + offset
             x = 0.92 * deep - 1.75 * deep * v
             curve = np.stack([x, y + (30 + 5 * index) * np.sin(v * 1.75) ** 1.2], axis=1)
-            bands(layer, canvas, [curve], 7.0, 120)
+            bands(layer, canvas, [curve], 7.5, 90)
     return np.float32(0.10 * anatomy.bone) * soft_unit(layer, 1.0 * canvas.scale)
 
 
 def lateral(canvas: Canvas, anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> Array:
     """Absorbance of a lateral phantom, float32 of the canvas's shape."""
-    deep = 0.76 * anatomy.half_width
+    deep = 0.88 * anatomy.half_width
     low = anatomy.height * pose.inspiration
     trunk = _smooth(
         np.array(
@@ -74,8 +84,8 @@ def lateral(canvas: Canvas, anatomy: Anatomy, pose: Pose, rng: np.random.Generat
     out = body * ramp.astype(np.float32)[:, None] * np.float32(0.86 + 0.14 * anatomy.body)
     lung = polygon(canvas, _smooth(_lung(deep, low)), 2.0)
     air = lung * (np.float32(0.55) + np.float32(0.45) * blur(lung, 12 * canvas.scale))
-    heart = ellipse(canvas, (-0.40 * deep, low - 84), (0.50 * deep, 62), 0.45)
-    air *= 1 - np.float32(0.72) * fade((np.sqrt(heart) - 1) * 9)
+    heart = ellipse(canvas, (-0.42 * deep, low - 74), (0.46 * deep, 66), 0.6)
+    air *= 1 - np.float32(0.72) * fade((np.sqrt(heart) - 1) * 14)
     hilum = ellipse(canvas, (0.05 * deep, 0.38 * low), (20, 26))
     texture = np.float32(0.016) * cloud(rng, canvas.shape, 6 * canvas.scale)
     out = out * (1 - np.float32(0.66) * air) + air * (texture + np.float32(0.16) * np.exp(-hilum))
@@ -83,6 +93,6 @@ def lateral(canvas: Canvas, anatomy: Anatomy, pose: Pose, rng: np.random.Generat
     layer = np.zeros(canvas.shape, np.uint8)
     sternum = np.array([(-46, 22), (-0.9 * deep - 6, 92), (-deep - 8, 170)], dtype=float)
     bands(layer, canvas, [sternum], 11.0)
-    out += np.float32(0.17) * soft_unit(layer, 1.5 * canvas.scale)
+    out += np.float32(0.10) * soft_unit(layer, 2.2 * canvas.scale)
     arms = ellipse(canvas, (10, -52), (56, 46))
     return np.asarray(np.maximum(out + np.float32(0.25) * np.exp(-arms * arms), 0), np.float32)
