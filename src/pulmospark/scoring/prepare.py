@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import warnings
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -117,6 +119,17 @@ def _tensors_id(network: Network, *, head: bool) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Tracing is Python's work: more threads only wait, and took five times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _convert(network: Network, path: Path, spec: EngineSpec) -> None:
     module: torch.nn.Module = network
     if spec.outputs != "logits":
@@ -127,7 +140,7 @@ def _convert(network: Network, path: Path, spec: EngineSpec) -> None:
         # Inside: a second that only the conversion should cost.
         import openvino  # noqa: PLC0415
 
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _one_torch_thread():
             # The tracer warns of shape checks, which hold for every image of the size.
             warnings.simplefilter("ignore")
             traced = openvino.convert_model(
