@@ -100,7 +100,8 @@ _BANDS: Final = _bands()
 
 def _ridge(profile: NDArray[np.float32]) -> float:
     """How much brighter the midline is than the brighter of its two sides, at its best axis."""
-    centre, left, right = _BANDS @ profile
+    means: NDArray[np.float32] = _BANDS @ profile
+    centre, left, right = means[0], means[1], means[2]
     return float(np.max(centre - np.maximum(left, right)))
 
 
