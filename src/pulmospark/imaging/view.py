@@ -88,7 +88,7 @@ def _is_lateral(scaled: NDArray[np.float32]) -> bool:
 def _bands() -> NDArray[np.float32]:
     """Weights (3, axes, columns) that average the midline and the fields left and right of it."""
     weights = np.zeros((3, len(_AXES), _SIDE), np.float32)
-    for number, axis in enumerate(_AXES):
+    for number, axis in enumerate(int(axis) for axis in _AXES):
         for band, (first, last) in enumerate(((-2, 2), (-10, -4), (4, 10))):
             columns = slice(max(axis + first, 0), min(axis + last, _SIDE))
             weights[band, number, columns] = 1.0 / (columns.stop - columns.start)
