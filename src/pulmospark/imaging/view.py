@@ -85,14 +85,23 @@ def _is_lateral(scaled: NDArray[np.float32]) -> bool:
     return _mirror(scaled[_CHEST_ROWS]) < _MIRROR_MAX and _smoothness(scaled) > _SMOOTH_MIN
 
 
+def _bands() -> NDArray[np.float32]:
+    """Weights (3, axes, columns) that average the midline and the fields left and right of it."""
+    weights = np.zeros((3, len(_AXES), _SIDE), np.float32)
+    for number, axis in enumerate(int(axis) for axis in _AXES):
+        for band, (first, last) in enumerate(((-2, 2), (-10, -4), (4, 10))):
+            columns = slice(max(axis + first, 0), min(axis + last, _SIDE))
+            weights[band, number, columns] = 1.0 / (columns.stop - columns.start)
+    return weights
+
+
+_BANDS: Final = _bands()
+
+
 def _ridge(profile: NDArray[np.float32]) -> float:
     """How much brighter the midline is than the brighter of its two sides, at its best axis."""
-    total = np.concatenate(([0.0], np.cumsum(profile)))
-    left_end, right_start = _AXES - 4, _AXES + 4
-    left_start, right_end = np.maximum(_AXES - 10, 0), np.minimum(_AXES + 10, _SIDE)
-    centre = (total[_AXES + 2] - total[_AXES - 2]) / 4
-    left = (total[left_end] - total[left_start]) / (left_end - left_start)
-    right = (total[right_end] - total[right_start]) / (right_end - right_start)
+    means: NDArray[np.float32] = _BANDS @ profile
+    centre, left, right = means[0], means[1], means[2]
     return float(np.max(centre - np.maximum(left, right)))
 
 
