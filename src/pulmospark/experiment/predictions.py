@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 from pyspark.sql.types import DoubleType
 
@@ -54,7 +54,7 @@ def tested_films(
     ).select(tables.PREDICTIONS.names)
 
 
-def softmax(logits: str, temperature: F.Column) -> F.Column:
+def softmax(logits: str, temperature: Column) -> Column:
     """Softmax of an array column divided by a temperature; the largest is taken off first."""
     scaled = F.transform(logits, lambda x: x / temperature)
     powers = F.transform(scaled, lambda x: F.exp(x - F.array_max(scaled)))
