@@ -1,0 +1,1 @@
+"""Benchmarks: ratios of two programs in one run, and the figures of the documents."""
