@@ -75,7 +75,7 @@ class SplitSettings(Settings):
 class LogisticSettings(Settings):
     """Spark MLlib's LogisticRegression on deep features."""
 
-    max_iter: Annotated[int, Field(ge=1, le=10_000)] = 100
+    max_iter: Annotated[int, Field(ge=1, le=10_000)] = 60
     reg_param: Annotated[float, Field(ge=0.0)] = 0.01
     elastic_net_param: Fraction = 0.0
 
