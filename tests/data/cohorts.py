@@ -43,14 +43,14 @@ def image(number: int, finding: str | None, patient: str | None, **other: Any) -
     return row | other
 
 
-def hospital(patients: int, *, each: int = 2, first: int = 0, **other: Any) -> list[Row]:
+def hospital(patients: int, *, each: int = 2, first: int = 0, source: str = "a") -> list[Row]:
     """Patients with 1 to ``each`` films, the findings in turn."""
     rows = []
     for patient in range(patients):
         finding = ("COVID-19", "No Finding", "No Finding")[patient % 3]
         for film in range(1 + patient % each):
             number = first + patient * each + film
-            rows.append(image(number, finding, f"p{patient}", **other))
+            rows.append(image(number, finding, f"p{patient}", source=source))
     return rows
 
 

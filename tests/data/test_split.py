@@ -196,7 +196,7 @@ _ALONE = [*[image(n, "No Finding", f"p{n}") for n in range(20)], image(99, "COVI
 @pytest.mark.parametrize(
     ("rows", "settings", "words"),
     [
-        (hospital(30, finding="TB"), SplitSettings(), "class 'covid', 'normal' has no film"),
+        ([image(1, "TB", None)], SplitSettings(), "class 'covid', 'normal' has no film"),
         (_ALONE[:-1], SplitSettings(), "class 'covid' has no film"),
         (_ALONE, SplitSettings(folds=3), "fold 1 has no film of 'covid' (covid: 1 films in all)"),
         (_ALONE, SplitSettings(), "test has no film of 'covid'"),
