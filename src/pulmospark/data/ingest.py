@@ -142,7 +142,9 @@ def ingest(
 
 def _same_settings(target: Path, settings: IngestSettings) -> bool:
     record = target / "ingest.json"
-    if not record.is_file():
+    # Without its tables the record is of no use: someone has thrown them away to start anew.
+    whole = all(chunks.parts_of(target / name) for name in ("images", "rejects"))
+    if not whole or not record.is_file():
         return False
     told = files.read_json(record)
     return bool(told.get("key") == _settings_key(settings))
