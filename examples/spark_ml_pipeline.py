@@ -16,7 +16,7 @@ from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.feature import StringIndexer
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
 from pulmospark.ml import CnnClassifier, ImageFeaturizer
 from pulmospark.phantoms.write import write_phantoms
