@@ -234,7 +234,7 @@ _TABLES = {
     "COHORT": "`cohort/table/` of a run",
     "FEATURES": "`.training.work/features/` of a run, kept so that they need not be made again",
     "SCORES": "`training/scores/` of a run",
-    "PREDICTIONS": "`evaluation/predictions/` of a run, and what `predict` writes",
+    "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` in what `predict` writes",
 }
 _LISTS = (tables.RejectReason, tables.View, tables.Modality, tables.Split)
 
