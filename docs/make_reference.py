@@ -9,19 +9,17 @@ from __future__ import annotations
 import ast
 import inspect
 import io
-import itertools
 import re
 import sys
-import textwrap
 import tokenize
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import click
 import pyarrow as pa
+from reference_words import first_paragraph, markdown, sayings, table
 
 from pulmospark.cli.main import COMMANDS, cli
 from pulmospark.core import errors, limits, settings, tables
@@ -48,48 +46,6 @@ def main() -> int:
     if check and stale:
         click.echo(f"not up to date: {', '.join(stale)}; run python docs/make_reference.py")
     return int(check and bool(stale))
-
-
-# ---- what the code says of itself ------------------------------------------------------
-
-
-def sayings(source: ModuleType | type) -> dict[str, str]:
-    """Name -> the string that stands below its assignment, as one line of Markdown."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(source)))
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else tree.body
-    found = {}
-    for node, after in itertools.pairwise(body):
-        if not (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)):
-            continue
-        targets: list[ast.expr] = []
-        if isinstance(node, ast.Assign):
-            targets = list(node.targets)
-        elif isinstance(node, ast.AnnAssign):
-            targets = [node.target]
-        for target in targets:
-            names = target.elts if isinstance(target, ast.Tuple) else [target]
-            for name in names:
-                if isinstance(name, ast.Name):
-                    found[name.id] = markdown(str(after.value.value))
-    return found
-
-
-def markdown(text: str) -> str:
-    """A docstring as one line of Markdown."""
-    text = re.sub(r":(?:func|class|mod):`~?([^`]+)`", r"`\1`", text).replace("``", "`")
-    return " ".join(text.split()).replace("<", "&lt;")
-
-
-def first_paragraph(thing: object) -> str:
-    """The first paragraph of a docstring, as one line."""
-    return markdown((inspect.getdoc(thing) or "").split("\n\n")[0])
-
-
-def table(head: tuple[str, ...], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    lines = [" | ".join(row) for row in (cells[0], ["---"] * len(head), *cells[1:])]
-    return "".join(f"| {line} |\n" for line in lines)
 
 
 # ---- settings --------------------------------------------------------------------------
@@ -234,7 +190,7 @@ _TABLES = {
     "COHORT": "`cohort/table/` of a run",
     "FEATURES": "`.training.work/features/` of a run, kept so that they need not be made again",
     "SCORES": "`training/scores/` of a run",
-    "PREDICTIONS": "`evaluation/predictions/` of a run, and what `predict` writes",
+    "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out`",
 }
 _LISTS = (tables.RejectReason, tables.View, tables.Modality, tables.Split)
 
