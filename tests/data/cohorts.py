@@ -13,7 +13,8 @@ from pyspark.sql import SparkSession
 
 from pulmospark.core import tables
 from pulmospark.core.settings import SplitSettings
-from pulmospark.data.split import SplitResult, split
+from pulmospark.data.split import split
+from pulmospark.data.split_summary import SplitResult
 
 Row = dict[str, Any]
 CLASSES = {"covid": ("COVID-19",), "normal": ("No Finding",)}

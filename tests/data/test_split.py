@@ -15,7 +15,8 @@ from pulmospark.core import tables
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.settings import SplitSettings
 from pulmospark.data.cohort import Part, in_part, read_cohort
-from pulmospark.data.split import SplitResult, read_split, split
+from pulmospark.data.split import split
+from pulmospark.data.split_summary import SplitResult, read_split
 
 pytestmark = pytest.mark.spark
 Cohort = tuple[SplitResult, list[Row]]
