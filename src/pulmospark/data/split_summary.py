@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from pulmospark.core import content, files
-from pulmospark.core.errors import ClassError
+from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.settings import SplitSettings
 from pulmospark.core.tables import Split
 
@@ -64,6 +64,8 @@ def read_split(target: Path) -> SplitResult:
     Raises:
         InputError: there is none.
     """
+    if not (target / "split.json").is_file():
+        raise InputError(f"{target}: nothing there yet: run `pulmospark split` first")
     return SplitResult.model_validate(files.read_json(target / "split.json")["result"])
 
 
