@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
+
+from pulmospark.spark.session import spark_session
 
 
 def shared_folder() -> Path:
@@ -32,3 +36,9 @@ def shared_data() -> Path:
 def shared_weights() -> Path:
     """Real ImageNet weights."""
     return _need(shared_folder() / "weights")
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    with spark_session(os.environ.get("PULMOSPARK_TEST_MASTER", "local[2]")) as session:
+        yield session
