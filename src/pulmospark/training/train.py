@@ -11,7 +11,7 @@ from pulmospark.core import files
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import read_ingest
-from pulmospark.data.split import read_split
+from pulmospark.data.split_summary import read_split
 from pulmospark.models import zoo
 from pulmospark.models.weights import load_imagenet
 from pulmospark.training.bundling import write_trained
