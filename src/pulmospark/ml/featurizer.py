@@ -114,5 +114,6 @@ class ImageFeaturizer(
             kind="array<float>",
             target=target,
         )
-        made = made.withColumn(target, columns.vector(columns.column(target)))
-        return made.withMetadata(target, {"ml_attr": {"num_attrs": engine.width}})
+        features = columns.vector(columns.column(target))
+        told = {"ml_attr": {"num_attrs": engine.width}}
+        return made.withColumn(target, features.alias(target, metadata=told))

@@ -126,14 +126,13 @@ class CnnClassifierModel(
         target = f"{self.uid}_scored"
         made = columns.with_films(dataset, film, reader, work, kind=worker.SCORED, target=target)
         made = made.withColumns({name: value for name, value in names.values() if name})
-        if prediction := self.getPredictionCol():
-            made = made.withMetadata(prediction, columns.nominal(prediction, self.labels))
         return made.drop(target)
 
     def _columns(self) -> dict[str, tuple[str, Any]]:
         """Param -> the name of a new column, and the column."""
         scored = columns.column(f"{self.uid}_scored")
-        index = scored["prediction"]
+        index, prediction = scored["prediction"], self.getPredictionCol()
+        told = columns.nominal(prediction, self.labels)
         names = F.array(*[F.lit(name) for name in self.labels])
         return {
             "rawPredictionCol": (self.getRawPredictionCol(), columns.vector(scored["raw"])),
@@ -141,7 +140,7 @@ class CnnClassifierModel(
                 self.getProbabilityCol(),
                 columns.vector(scored["probability"]),
             ),
-            "predictionCol": (self.getPredictionCol(), index),
+            "predictionCol": (prediction, index.alias(prediction, metadata=told)),
             "predictionLabelCol": (self.getPredictionLabelCol(), names[index.cast("int")]),
         }
 

@@ -6,7 +6,7 @@ each worker opens its engine when the first film comes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -106,11 +106,12 @@ def scorer(reader: FilmReader, engine: EngineSpec, head: LinearHead) -> OnColumn
     return scored
 
 
-def head_scorer(head: LinearHead) -> OnColumns:
+def head_scorer(head: LinearHead) -> Callable[[Iterator[pd.Series]], Iterator[pd.Series]]:
     """Deep features (arrays) to raw scores."""
 
-    def scored(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
-        for (features,) in batches:
+    # One column is no tuple of one: Spark hands it over as it is.
+    def scored(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
+        for features in batches:
             rows = list(head.scores(np.stack(list(features)))) if len(features) else []
             yield pd.Series(rows, dtype=object)
 
