@@ -94,7 +94,7 @@ def test_the_stages_pass_on_a_standalone_cluster(master: str) -> None:
         text=True,
         timeout=600,
         check=False,
-        env={**os.environ, "PULMOSPARK_TEST_MASTER": master},
+        env={**os.environ, "PULMOSPARK_TEST_MASTER": master, "SPARK_LOCAL_IP": "127.0.0.1"},
     )
     assert done.returncode == 0, done.stdout[-4000:]
     found = re.search(r"(\d+) passed", done.stdout)

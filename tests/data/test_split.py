@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from data.cohorts import Row, hospital, image, parted
+from data.cohorts import CLASSES, Row, hospital, image, parted
 from pulmospark.core import tables
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.settings import SplitSettings
