@@ -190,7 +190,7 @@ def test_wrong_params_are_one_line(
     "change", [{"inputKind": "dicom"}, {"handleInvalid": "drop"}, {"batchSize": 0}]
 )
 def test_wrong_values_are_refused_when_they_are_set(change: FeaturizerParams) -> None:
-    with pytest.raises(UsageError, match="choose one of|must be 1 to"):
+    with pytest.raises(UsageError, match=r"choose one of|must be 1 to"):
         ImageFeaturizer(**change)
 
 
