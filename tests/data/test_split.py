@@ -198,9 +198,9 @@ _ALONE = [*[image(n, "No Finding", f"p{n}") for n in range(20)], image(99, "COVI
 @pytest.mark.parametrize(
     ("rows", "settings", "words"),
     [
-        ([image(1, "TB", None)], SplitSettings(), "class 'covid', 'normal' has no film"),
-        (_ALONE[:-1], SplitSettings(), "class 'covid' has no film"),
-        (_ALONE, SplitSettings(folds=3), "fold 1 has no film of 'covid' (covid: 1 films in all)"),
+        ([image(1, "TB", None)], SplitSettings(), "no film is of class 'covid', 'normal'"),
+        (_ALONE[:-1], SplitSettings(), "no film is of class 'covid'"),
+        (_ALONE, SplitSettings(folds=3), "fold 2 has no film of 'covid' (covid: 1 films in all)"),
         (_ALONE, SplitSettings(), "test has no film of 'covid'"),
     ],
 )

@@ -128,7 +128,7 @@ def test_labels(films: DataFrame, small: ClassifierParams) -> None:
     assert given.labels == ordered
     indexer = StringIndexer(inputCol="finding", outputCol="index")
     fitted = Pipeline(stages=[indexer, CnnClassifier(**quick, labelCol="index")]).fit(films)
-    assert fitted.stages[1].labels == fitted.stages[0].labels
+    assert fitted.stages[1].labels == fitted.stages[0].labels  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_saved_and_loaded_in_a_pipeline(
     fitted = PipelineModel(stages=[model])
     fitted.write().overwrite().save(str(tmp_path / "fitted"))
     loaded = PipelineModel.load(str(tmp_path / "fitted"))
-    assert loaded.stages[0].modelId == model.modelId
+    assert loaded.stages[0].modelId == model.modelId  # type: ignore[attr-defined]
     assert loaded.transform(films.limit(2)).count() == 2
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 import pulmospark
 from pulmospark.core import limits
-from pulmospark.core.content import bytes_id, file_id
+from pulmospark.core.content import bytes_id, file_id, value_id
 from pulmospark.core.errors import BundleError, UsageError
 from pulmospark.models import zoo
 from pulmospark.models.bundle import (

@@ -164,6 +164,8 @@ def check_classes(result: SplitResult) -> None:
     hint = f"compare the classes with the findings that were left out ({left or 'none'})"
     if empty := [name for name, count in films.items() if not count]:
         raise ClassError(f"no film is of class {', '.join(map(repr, empty))}: {hint}")
+    if not films:
+        raise ClassError(f"no film has a class: {hint}")
     if len(films) < 2:
         raise ClassError(f"one class only, {', '.join(map(repr, films)) or 'none'}: {hint}")
     for name, shares in _parts(result):
