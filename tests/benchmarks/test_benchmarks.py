@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from benchmarks.__main__ import NAMES, SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,6 +23,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from benchmarks import __main__ as command
 from benchmarks import bare, common, experiment, features, ingest, memory, pictures
 from pulmospark.core.content import bytes_id
 from pulmospark.core.settings import IngestSettings, LogisticSettings
@@ -42,17 +42,17 @@ def spark() -> Iterator[SparkSession]:
 
 
 @pytest.mark.spark
+@pytest.mark.usefixtures("spark")
 @pytest.mark.parametrize("measured", [ingest, features], ids=["ingest", "features"])
 def test_a_smoke_run_writes_its_figures(
     measured: ModuleType,
     tmp_path: Path,
     shared_data: Path,
     shared_weights: Path,
-    spark: SparkSession,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PULMOSPARK_WEIGHTS", str(shared_weights))
-    options = replace(SMALL, data=shared_data, out=tmp_path / "figures")
+    options = replace(command.SMALL, data=shared_data, out=tmp_path / "figures")
     target = common.publish(measured.measure(options), options, "the command", common.facts())
     told: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
     assert told["small"]
@@ -62,7 +62,7 @@ def test_a_smoke_run_writes_its_figures(
     bare_name = next(key for key in warm if key.startswith("bare"))
     assert warm[bare_name]["of_bare"] == 1
     for program in warm.values():
-        assert program["per_second"] == pytest.approx(SMALL.files / program["seconds"][0])
+        assert program["per_second"] == pytest.approx(command.SMALL.files / program["seconds"][0])
     assert [path.name for path in options.out.iterdir()] == [target.name]  # no film is left
 
 
@@ -76,7 +76,7 @@ def test_the_command_names_what_there_is() -> None:
         check=False,
     )
     assert ran.returncode == 2
-    assert all(name in ran.stderr for name in NAMES)
+    assert all(name in ran.stderr for name in command.NAMES)
 
 
 @pytest.mark.spark
