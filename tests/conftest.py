@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
+
+from pulmospark.core.settings import (
+    EvaluateSettings,
+    Experiment,
+    LogisticSettings,
+    SplitSettings,
+    TrainSettings,
+)
+from pulmospark.experiment.demo import demo_experiment
+from pulmospark.experiment.folder import RunFolder, run_folder
+from pulmospark.experiment.stages import RunResult, run_all
+from pulmospark.phantoms.write import PhantomSummary, write_phantoms
+from pulmospark.spark.session import spark_session
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """An experiment that was run, its folder, and what the stages said."""
+
+    experiment: Experiment
+    folder: RunFolder
+    result: RunResult
 
 
 def shared_folder() -> Path:
@@ -32,3 +57,40 @@ def shared_data() -> Path:
 def shared_weights() -> Path:
     """Real ImageNet weights."""
     return _need(shared_folder() / "weights")
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    with spark_session(os.environ.get("PULMOSPARK_TEST_MASTER", "local[2]")) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> PhantomSummary:
+    """Films of 30 made-up patients of three hospitals on disk, some laterals, the broken files."""
+    return write_phantoms(tmp_path_factory.mktemp("films") / "phantoms", seed=5, patients=30)
+
+
+@pytest.fixture(scope="session")
+def finished_run(
+    phantoms: PhantomSummary,
+    shared_weights: Path,
+    spark: SparkSession,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> FinishedRun:
+    """A whole run on the phantoms: SqueezeNet's features, two folds. Copy it to change it."""
+    folder = tmp_path_factory.mktemp("runs")
+    drawn = demo_experiment(folder, phantoms, processes=1)
+    experiment = drawn.model_copy(
+        update={
+            "split": SplitSettings(folds=2, validation=0.2, train=0.6),
+            "train": TrainSettings(
+                model="squeezenet1_1",
+                weights_path=shared_weights,
+                logistic=LogisticSettings(max_iter=20),
+            ),
+            "evaluate": EvaluateSettings(replicates=100),
+        }
+    )
+    run = run_folder(experiment)
+    return FinishedRun(experiment, run, run_all(experiment, run, spark, quiet=True))

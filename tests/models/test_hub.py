@@ -29,7 +29,7 @@ class Hub:
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 asked = self.headers.get("Range")
                 hub.asked.append(asked)
                 start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
@@ -106,7 +106,7 @@ def test_stops_at_the_limit(hub: Hub, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_says_what_is_wrong_with_the_network(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match="cannot be fetched .*Not Found"):
+    with pytest.raises(EnvironmentProblem, match=r"cannot be fetched .*Not Found"):
         fetch(hub.url.replace("/net-", "/other-"), tmp_path)
     hub.server.server_close()
     with pytest.raises(EnvironmentProblem, match="check the network and run again"):

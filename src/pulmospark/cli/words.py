@@ -10,7 +10,7 @@ from pulmospark.cli.common import count, say, warn
 
 if TYPE_CHECKING:
     from pulmospark.data.ingest import IngestResult
-    from pulmospark.data.split import SplitResult
+    from pulmospark.data.split_summary import SplitResult
     from pulmospark.evaluation.results import Figure
     from pulmospark.experiment.evaluation import EvaluateResult
     from pulmospark.experiment.stages import RunResult

@@ -12,28 +12,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
+from pyspark.sql import SparkSession
 
 from pulmospark.core import content, files, limits, tables
 from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import IngestSettings, SourceSettings
-from pulmospark.core.tables import RejectReason, View
+from pulmospark.core.tables import View
+from pulmospark.data.already import COPIED, Already, compare
 from pulmospark.imaging.film import Film, read_film
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.spark import chunks
 
 PIXELS_VERSION = 1
 """Raised whenever the same file and settings give other pixels: old parts are then unused."""
-
-_PASSING = (RejectReason.VANISHED.value, RejectReason.UNREADABLE.value)
-"""Rejects that another try may read."""
-
-_COPIED = [
-    name for name in tables.MANIFEST.names if name in tables.IMAGES.names and name != "view"
-]
 
 
 class IngestResult(BaseModel):
@@ -120,8 +113,12 @@ def ingest(
                 f"{', '.join(str(source.path) for source in sources)}: no image file was found; "
                 "check the path and the layout"
             )
-        pending, kept = _pending(spark, manifest, target, settings, work)
-        todo = chunks.chunks_of(pending)
+        already = (
+            compare(manifest, target, work / "kept")
+            if _same_settings(target, settings)
+            else Already([manifest], [], [])
+        )
+        todo = chunks.chunks_of(already.pending)
         count = sum(chunk.rows for chunk in todo)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
             parts = chunks.run_chunks(spark, IngestWork(settings), todo, work / "parts", progress)
@@ -129,10 +126,10 @@ def ingest(
             target,
             manifest=manifest,
             parts=parts,
-            kept=kept,
+            already=already,
             listings=listings,
             settings=settings,
-            already=seen - count,
+            not_read=seen - count,
         )
         if result.files != seen:
             raise InputError(
@@ -143,67 +140,11 @@ def ingest(
     return result
 
 
-def _pending(
-    spark: SparkSession, manifest: Path, target: Path, settings: IngestSettings, work: Path
-) -> tuple[list[Path], dict[str, list[Path]]]:
-    """What is still to be read, and the parts of ``target`` that stay as they are."""
-    if not _same_settings(target, settings):
-        return [manifest], {"images": [], "rejects": []}
-    listed = spark.read.parquet(str(manifest)).withColumn("row_id", _row_id("view"))
-    images = spark.read.parquet(str(target / "images"))
-    told = F.when(F.col("view_measured"), View.UNKNOWN.value).otherwise(F.col("view"))
-    images = images.withColumn("told_view", told).withColumn("row_id", _row_id("told_view"))
-    rejects = spark.read.parquet(str(target / "rejects")).where(~F.col("reason").isin(*_PASSING))
-    file_key = ["uri", "source", "size_bytes", "modified_ns"]
-    fresh = listed.join(images.select("row_id"), "row_id", "left_anti").join(
-        rejects.select(file_key), file_key, "left_anti"
-    )
-    pending = work / "pending"
-    _write_manifest(fresh.select(tables.MANIFEST.names), pending)
-    kept = {
-        "images": _still_listed(images, listed.select("row_id"), ["row_id"], "images", work),
-        "rejects": _still_listed(rejects, listed.select(file_key), file_key, "rejects", work),
-    }
-    return chunks.parts_of(pending), {
-        name: chunks.parts_of(target / name) if parts is None else parts
-        for name, parts in kept.items()
-    }
-
-
-def _still_listed(
-    table: DataFrame, listed: DataFrame, key: list[str], name: str, work: Path
-) -> list[Path] | None:
-    """Parts with the rows whose file is still there; ``None``: all are, nothing was written."""
-    whole = table.sparkSession.read.parquet(*table.inputFiles())
-    stay = table.join(listed, key, "left_semi")
-    if stay.count() == whole.count():
-        return None
-    folder = work / f"kept-{name}"
-    schema = {"images": tables.IMAGES, "rejects": tables.REJECTS}[name]
-    stay.select(schema.names).write.mode("overwrite").parquet(str(folder))
-    return chunks.parts_of(folder)
-
-
-def _write_manifest(rows: DataFrame, folder: Path) -> None:
-    # A few thousand rows a file: each is one row group, and each row group one task.
-    (
-        rows.repartition("source")
-        .sortWithinPartitions("uri")
-        .write.mode("overwrite")
-        .option("maxRecordsPerFile", limits.CHUNK_FILES_MAX)
-        .parquet(str(folder))
-    )
-
-
-def _row_id(view: str) -> Any:
-    # Null and empty must differ, and xxhash64 skips nulls.
-    texts = [F.coalesce(F.col(name).cast("string"), F.lit("\0")) for name in _COPIED]
-    return F.xxhash64(*texts, F.col(view))
-
-
 def _same_settings(target: Path, settings: IngestSettings) -> bool:
     record = target / "ingest.json"
-    if not record.is_file():
+    # Without its tables the record is of no use: someone has thrown them away to start anew.
+    whole = all(chunks.parts_of(target / name) for name in ("images", "rejects"))
+    if not whole or not record.is_file():
         return False
     told = files.read_json(record)
     return bool(told.get("key") == _settings_key(settings))
@@ -218,15 +159,18 @@ def _publish(
     *,
     manifest: Path,
     parts: Sequence[chunks.Part],
-    kept: Mapping[str, Sequence[Path]],
+    already: Already,
     listings: tuple[SourceListing, ...],
     settings: IngestSettings,
-    already: int,
+    not_read: int,
 ) -> IngestResult:
     with files.whole_folder(target) as aside:
-        for name, schema in {"images": tables.IMAGES, "rejects": tables.REJECTS}.items():
+        for name, schema, kept in (
+            ("images", tables.IMAGES, already.images),
+            ("rejects", tables.REJECTS, already.rejects),
+        ):
             new = [part.path for part in parts if part.table == name]
-            chunks.link_parts([*kept[name], *new], aside / name)
+            chunks.link_parts([*kept, *new], aside / name)
             if not chunks.parts_of(aside / name):
                 chunks.write_empty(schema, aside / name)
         manifest.replace(aside / "manifest.parquet")
@@ -238,7 +182,7 @@ def _publish(
             images=images,
             rejects=rejects,
             files=images + rejects,
-            already=already,
+            already=not_read,
             formats=formats,
             rejects_by_reason=reasons,
             sources=listings,
@@ -267,13 +211,15 @@ def read_ingest(target: Path) -> IngestResult:
     Raises:
         InputError: there is none.
     """
+    if not (target / "ingest.json").is_file():
+        raise InputError(f"{target}: nothing there yet: run `pulmospark ingest` first")
     return IngestResult.model_validate(files.read_json(target / "ingest.json")["result"])
 
 
 def _image(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
     measured = row["view"] == View.UNKNOWN.value and film.view is not None
     return {
-        **{name: row[name] for name in _COPIED},
+        **{name: row[name] for name in COPIED},
         "image_id": film.image_id,
         "view": film.view.value if measured and film.view else row["view"],
         "view_measured": measured,

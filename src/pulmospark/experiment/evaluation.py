@@ -16,7 +16,7 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.settings import Experiment
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
-from pulmospark.data.split import read_split
+from pulmospark.data.split_summary import read_split
 from pulmospark.evaluation.evaluate import (
     FoldPredictions,
     cross_validate_summary,

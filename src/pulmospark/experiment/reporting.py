@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import IngestResult, read_ingest
-from pulmospark.data.split import Share, SplitResult, read_split
+from pulmospark.data.split_summary import Share, SplitResult, read_split
 from pulmospark.experiment.evaluation import read_evaluation
 from pulmospark.experiment.films import right_and_wrong
 from pulmospark.experiment.folder import RunFolder, read_seconds

@@ -13,8 +13,9 @@ from pyspark.sql import SparkSession
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import Experiment
-from pulmospark.data.ingest import IngestResult, ingest
-from pulmospark.data.split import SplitResult, split
+from pulmospark.data.ingest import IngestResult, ingest, read_ingest
+from pulmospark.data.split import split
+from pulmospark.data.split_summary import SplitResult
 from pulmospark.experiment.evaluation import EvaluateResult, evaluate
 from pulmospark.experiment.folder import RunFolder, note_seconds, save_settings
 from pulmospark.experiment.reporting import report_content
@@ -54,7 +55,7 @@ def run_split(
     del quiet  # it takes seconds, whatever the number of films
     with _stage(experiment, run, "split"):
         return split(
-            run.tables / "images",
+            read_ingest(run.tables),
             experiment.classes,
             experiment.split,
             run.cohort,

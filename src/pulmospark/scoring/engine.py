@@ -19,6 +19,7 @@ from pydantic import Field
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.settings import Settings
+from pulmospark.scoring.openvino_import import import_openvino
 
 Outputs = Literal["logits", "features", "both"]
 Kind = Literal["openvino", "torch"]
@@ -131,10 +132,7 @@ class OpenVinoEngine:
         self._spec = spec
         self._lock = threading.Lock()
         try:
-            # Inside: a machine that only runs torch engines may do without it.
-            import openvino  # noqa: PLC0415
-
-            core = openvino.Core()
+            core = import_openvino().Core()
             model = core.read_model(Path(spec.folder) / IR_FILE)
             # A fixed batch runs some 5 % faster than one of any length.
             model.reshape([spec.batch, spec.size, spec.size])

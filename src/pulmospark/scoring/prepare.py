@@ -8,17 +8,19 @@ import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
 from pulmospark.core import limits
 from pulmospark.core.content import value_id
-from pulmospark.core.errors import UsageError
+from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.files import whole_folder, write_json
 from pulmospark.models.network import FeatureExtractor, Network
 from pulmospark.models.zoo import check_size
 from pulmospark.scoring.engine import IR_FILE, TENSORS_FILE, EngineSpec, Kind, Outputs
+from pulmospark.scoring.openvino_import import import_openvino
 
 _SPEC_FILE = "engine.json"
 
@@ -135,20 +137,48 @@ def _convert(network: Network, path: Path, spec: EngineSpec) -> None:
     if spec.outputs != "logits":
         module = FeatureExtractor(network, logits=spec.outputs == "both")
     training, device = network.training, network.mean.device
-    example = torch.zeros((2, spec.size, spec.size), dtype=torch.uint8)
     try:
-        # Inside: a second that only the conversion should cost.
-        import openvino  # noqa: PLC0415
-
-        with warnings.catch_warnings(), torch.no_grad(), _one_torch_thread():
-            # The tracer warns of shape checks, which hold for every image of the size.
-            warnings.simplefilter("ignore")
-            traced = openvino.convert_model(
-                module.cpu().eval(), example_input=example, input=[-1, spec.size, spec.size]
-            )
-        # Its default would store the weights as float16.
-        openvino.save_model(traced, path, compress_to_fp16=False)
-    except (ImportError, RuntimeError, NotImplementedError) as error:
+        model = _to_openvino(module.cpu().eval(), spec.size)
+    # Each kind of layer that it does not know fails in a way of its own.
+    except Exception as error:
         raise _NotConvertedError(" ".join(str(error).split())) from error
     finally:
         network.to(device).train(training)
+    _save(model, path)
+
+
+def _to_openvino(module: torch.nn.Module, size: int) -> Any:
+    """OpenVINO's form of a module, for any number of uint8 images.
+
+    The frontend is called itself: ``openvino.convert_model`` does the same in three times
+    the time, and reports its use to a server where the user's code imported OpenVINO first.
+    """
+    openvino = import_openvino()
+    # Inside: only to be had after the import above.
+    from openvino.frontend import FrontEndManager  # noqa: PLC0415
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
+
+    example = torch.zeros((2, size, size), dtype=torch.uint8)
+    with warnings.catch_warnings(), torch.no_grad(), _one_torch_thread():
+        # The tracer warns of shape checks, which hold for every image of the size.
+        warnings.simplefilter("ignore")
+        decoder = TorchScriptPythonDecoder(module, example_input=example)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    model = frontend.convert(frontend.load(decoder))
+    pixels = model.inputs[0].get_node()
+    pixels.set_element_type(openvino.Type.u8)
+    pixels.set_partial_shape(openvino.PartialShape([-1, size, size]))
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def _save(model: Any, path: Path) -> None:
+    try:
+        # Its default would store the weights as float16.
+        import_openvino().save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise EnvironmentProblem(
+            f"{path.parent.parent}: the network cannot be written there: see that the disk has "
+            "room",
+            detail=str(error),
+        ) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import Experiment
-from pulmospark.data.split import SplitResult
+from pulmospark.data.split_summary import SplitResult
 from pulmospark.evaluation.results import Evaluation, Figure
 from pulmospark.models.bundle import BundleConfig, BundleOperatingPoint, read_bundle, write_bundle
 from pulmospark.models.card import CardFacts, CardFigure

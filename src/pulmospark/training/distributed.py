@@ -103,8 +103,9 @@ def _run(plan: RankPlan, processes: int, progress: Progress) -> Exception | None
 
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-    """Keep TorchDistributor's own lines ("Started distributed training ...") off the screen."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    """Keep TorchDistributor's own lines ("Started distributed training ...") off the screen,
+    and what it passes on of the workers: their tracebacks come with the error."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
@@ -118,22 +119,26 @@ def _tell(progress: Progress, epochs: Sequence[dict[str, Any]]) -> None:
 
 
 def _raise_for(folder: Path, processes: int, error: Exception | None) -> None:
-    told = sorted(folder.glob("rank-*.error"), key=lambda path: path.stat().st_mtime_ns)
-    if told:
-        first = files.read_json(told[0])
+    paths = sorted(folder.glob("rank-*.error"), key=lambda path: path.stat().st_mtime_ns)
+    told = {_rank(path): files.read_json(path) for path in paths}
+    done = {_rank(path) for path in folder.glob("rank-*.done")}
+    if own := [rank for rank, said in told.items() if not said["peer_lost"]]:
         raise TrainingError(
-            f"training failed in process {told[0].stem.removeprefix('rank-')} of {processes}: "
-            f"{first['message']}",
-            detail=first["detail"],
+            f"training failed in process {own[0]} of {processes}: {told[own[0]]['message']}",
+            detail=told[own[0]]["detail"],
         ) from error
-    missing = [r for r in range(processes) if not (folder / f"rank-{r}.done").is_file()]
-    if missing or error is not None:
-        names = ", ".join(map(str, missing)) or "unknown"
+    silent = [rank for rank in range(processes) if rank not in told and rank not in done]
+    if silent or told or error is not None:
+        names = ", ".join(map(str, silent)) or "unknown"
         raise TrainingError(
             f"training process {names} of {processes} ended without a word: killed, or out of "
             "memory; give Spark more memory or use a smaller batch (train.network.batch_size)",
-            detail=str(error),
+            detail="\n".join([*(said["detail"] for said in told.values()), str(error)]),
         ) from error
+
+
+def _rank(path: Path) -> int:
+    return int(path.stem.removeprefix("rank-"))
 
 
 def _clear(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from pulmospark.core.settings import Experiment
-from pulmospark.data.split import SplitResult
+from pulmospark.data.split_summary import SplitResult
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def train_rank(plan_json: str) -> None:
     """Train as one process of several; run by ``torchrun``, which sets RANK and WORLD_SIZE.
 
     The outcome is told through files, for Spark passes neither a worker's traceback on nor a
-    failure of a rank whose elder had already ended: ``rank-<r>.done`` or ``rank-<r>.error``.
+    failure of a rank whose elder had already ended: ``rank-<r>.done`` or ``rank-<r>.error``,
+    which also tells where the cause lies with another process, whose line went dead.
 
     Args:
         plan_json: a :class:`RankPlan`.
@@ -59,7 +60,11 @@ def train_rank(plan_json: str) -> None:
         message = error.message if isinstance(error, PulmosparkError) else _one_line(error)
         files.write_json(
             plan.folder / f"rank-{ranks.rank}.error",
-            {"message": message, "detail": traceback.format_exc()},
+            {
+                "message": message,
+                "detail": traceback.format_exc(),
+                "peer_lost": _peer_lost(error),
+            },
         )
         raise
 
@@ -104,3 +109,10 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
 def _one_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def _peer_lost(error: BaseException) -> bool:
+    # Gloo raises a plain RuntimeError; its source's path in the message is what marks it.
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and "gloo" in str(error)
+    )

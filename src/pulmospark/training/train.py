@@ -8,10 +8,11 @@ import torch
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files
+from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import read_ingest
-from pulmospark.data.split import read_split
+from pulmospark.data.split_summary import read_split
 from pulmospark.models import zoo
 from pulmospark.models.weights import load_imagenet
 from pulmospark.training.bundling import write_trained
@@ -96,4 +97,6 @@ def read_training(target: Path) -> TrainResult:
     Raises:
         InputError: there is none.
     """
+    if not (target / "training.json").is_file():
+        raise InputError(f"{target}: nothing there yet: run `pulmospark train` first")
     return TrainResult.model_validate(files.read_json(target / "training.json")["result"])

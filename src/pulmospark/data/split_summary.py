@@ -1,0 +1,188 @@
+"""What a split did, told from the cohort it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from pulmospark.core import content, files
+from pulmospark.core.errors import ClassError, InputError
+from pulmospark.core.settings import SplitSettings
+from pulmospark.core.tables import Split
+
+_NAMED = 5
+"""How many offenders a warning names."""
+
+
+class Share(BaseModel):
+    """How many films and patients one class of one source has in one part."""
+
+    model_config = ConfigDict(frozen=True)
+
+    split: str
+    fold: int | None
+    label: str
+    source: str
+    films: int
+    groups: int
+
+
+class Exclusion(BaseModel):
+    """How many films of one source were left out for one reason."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    reason: str
+    films: int
+
+
+class SplitResult(BaseModel):
+    """What a split did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cohort: Path
+    cohort_id: str
+    """the same for the same images, classes, settings and seed"""
+    classes: tuple[str, ...]
+    films: int
+    excluded: int
+    folds: int
+    shares: tuple[Share, ...]
+    exclusions: tuple[Exclusion, ...]
+    warnings: tuple[str, ...]
+
+
+def read_split(target: Path) -> SplitResult:
+    """The result that the last split into ``target`` left.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not (target / "split.json").is_file():
+        raise InputError(f"{target}: nothing there yet: run `pulmospark split` first")
+    return SplitResult.model_validate(files.read_json(target / "split.json")["result"])
+
+
+def summary(
+    cohort: pa.Table,
+    target: Path,
+    classes: Mapping[str, Sequence[str]],
+    *,
+    settings: SplitSettings,
+    seed: int,
+) -> SplitResult:
+    """Counts, warnings and the id of a cohort.
+
+    Args:
+        cohort: the table, all rows.
+        target: folder it will stand in.
+        classes: class -> findings.
+        settings: of the split.
+        seed: of the assignment.
+    """
+    used = cohort.filter(pc.is_null(cohort["reason"]))
+    keys = ["split", "fold", "label", "source"]
+    shares = used.group_by(keys).aggregate([("uri", "count"), ("group_id", "count_distinct")])
+    left_out = cohort.filter(pc.is_valid(cohort["reason"]))
+    exclusions = left_out.group_by(["source", "reason"]).aggregate([("uri", "count")])
+    named = tuple(classes) or tuple(sorted(set(used["label"].to_pylist())))
+    ids = sorted(zip(used["image_id"].to_pylist(), used["label"].to_pylist(), strict=True))
+    told = [ids, settings.model_dump(mode="json"), dict(classes), seed]
+    return SplitResult(
+        cohort=target,
+        cohort_id=content.value_id(told),
+        classes=named,
+        films=used.num_rows,
+        excluded=left_out.num_rows,
+        folds=settings.folds,
+        shares=tuple(
+            sorted(
+                (
+                    Share(
+                        films=row["uri_count"],
+                        groups=row["group_id_count_distinct"],
+                        **{key: row[key] for key in keys},
+                    )
+                    for row in shares.to_pylist()
+                ),
+                key=lambda one: (one.split, one.fold or 0, one.label, one.source),
+            )
+        ),
+        exclusions=tuple(
+            sorted(
+                (
+                    Exclusion(source=row["source"], reason=row["reason"], films=row["uri_count"])
+                    for row in exclusions.to_pylist()
+                ),
+                key=lambda one: (one.source, -one.films, one.reason),
+            )
+        ),
+        warnings=tuple(_warnings(used)),
+    )
+
+
+def _warnings(used: pa.Table) -> list[str]:
+    unknown = used.filter(pc.is_null(used["patient_id"])).group_by("source")
+    said = [
+        f"source {row['source']!r}: {row['uri_count']:,} films have no patient id and are split "
+        "film by film: films of one patient may stand on both sides"
+        for row in sorted(unknown.aggregate([("uri", "count")]).to_pylist(), key=str)
+    ]
+    known = used.filter(pc.is_valid(used["patient_id"])).group_by("patient_id")
+    labels = known.aggregate([("label", "distinct")]).to_pylist()
+    several = sorted(
+        (row["patient_id"], sorted(row["label_distinct"]))
+        for row in labels
+        if len(row["label_distinct"]) > 1
+    )
+    if several:
+        names = ", ".join(f"{one} ({' and '.join(them)})" for one, them in several[:_NAMED])
+        more = f" and {len(several) - _NAMED:,} more" if len(several) > _NAMED else ""
+        said.append(
+            f"{len(several):,} patient{'s have' if len(several) > 1 else ' has'} films of more "
+            f"than one class, kept on one side of the split: {names}{more}"
+        )
+    return said
+
+
+def check_classes(result: SplitResult) -> None:
+    """Refuse a cohort that cannot be trained on or tested on.
+
+    Raises:
+        ClassError: a class has no film, or a part or fold lacks one.
+    """
+    films = dict.fromkeys(result.classes, 0)
+    for share in result.shares:
+        films[share.label] += share.films
+    left = "; ".join(f"{e.films} of {e.source}: {e.reason}" for e in result.exclusions[:6])
+    hint = f"compare the classes with the findings that were left out ({left or 'none'})"
+    if empty := [name for name, count in films.items() if not count]:
+        raise ClassError(f"no film is of class {', '.join(map(repr, empty))}: {hint}")
+    if len(films) < 2:
+        raise ClassError(f"one class only, {', '.join(map(repr, films)) or 'none'}: {hint}")
+    for name, shares in _parts(result):
+        present = {share.label for share in shares}
+        if missing := [label for label in result.classes if label not in present]:
+            totals = ", ".join(f"{label}: {films[label]:,} films in all" for label in missing)
+            raise ClassError(
+                f"{name} has no film of {', '.join(map(repr, missing))} ({totals}): use fewer "
+                "folds, other shares, or more patients of the class"
+            )
+
+
+def _parts(result: SplitResult) -> list[tuple[str, list[Share]]]:
+    if result.folds:
+        return [
+            (f"fold {fold + 1}", [share for share in result.shares if share.fold == fold])
+            for fold in range(result.folds)
+        ]
+    return [
+        (name, [share for share in result.shares if share.split == name])
+        for name in (Split.TRAIN.value, Split.TEST.value)
+    ]

@@ -1,0 +1,42 @@
+"""Imports OpenVINO without the report of its use that it sends.
+
+``import openvino`` alone sends an event to an analytics server, from every process, unless
+the user has opted out, and writes an id to ``~/intel``. Software that reads patients' films
+must not call out unasked, and a cluster's workers often cannot. OpenVINO has a silent stand-in
+for machines where the package ``openvino_telemetry`` is not installed: here the package is
+out of sight while OpenVINO is imported for the first time, and nothing else is touched.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import ModuleType
+from typing import cast
+
+_SENDER = "openvino_telemetry"
+_IMPORTING = threading.Lock()
+
+
+def import_openvino() -> ModuleType:
+    """Import OpenVINO; where the user's own code did so before, that one is given.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    with _IMPORTING:
+        hidden = {
+            name: module
+            for name, module in sys.modules.items()
+            if name == _SENDER or name.startswith(f"{_SENDER}.")
+        }
+        for name in hidden:
+            del sys.modules[name]
+        # None in sys.modules is Python's own way to say "this one cannot be imported".
+        sys.modules[_SENDER] = cast("ModuleType", None)
+        try:
+            import openvino  # noqa: PLC0415 - that it is imported here is the point
+        finally:
+            del sys.modules[_SENDER]
+            sys.modules.update(hidden)
+    return cast("ModuleType", openvino)

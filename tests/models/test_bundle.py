@@ -1,0 +1,328 @@
+"""A bundle comes back as it was written, and in no other form."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from safetensors.torch import save_file
+
+import pulmospark
+from pulmospark.core import limits
+from pulmospark.core.content import bytes_id, file_id
+from pulmospark.core.errors import BundleError, UsageError
+from pulmospark.models import zoo
+from pulmospark.models.bundle import (
+    BundleConfig,
+    BundleOperatingPoint,
+    CardFacts,
+    read_bundle,
+    write_bundle,
+)
+from pulmospark.models.card import CardFigure, render_card
+from pulmospark.models.network import Network
+
+CLASSES = ("COVID-19", "pneumonia", "normal")
+FILES = ("README.md", "config.json", "manifest.json", "metrics.json", "model.safetensors")
+POINT = BundleOperatingPoint(
+    positive_class="COVID-19", threshold=0.31, sensitivity_target=0.95, chosen_on=40, reached=True
+)
+
+
+def _config(network: Network, **other: Any) -> BundleConfig:
+    values: dict[str, Any] = {
+        "classes": CLASSES,
+        "input_size": 64,
+        "fit": "pad",
+        "temperature": 1.7,
+        "operating_points": (POINT,),
+        "method": "network",
+        "training": {"seed": 3},
+    }
+    return BundleConfig.for_network(network, **{**values, **other})
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    torch.manual_seed(1)
+    return zoo.build("basic_cnn", 3)
+
+
+@pytest.fixture(scope="module")
+def written(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "first"
+    write_bundle(folder, network, _config(network), {"accuracy": 0.5}, CardFacts(name="trial"))
+    return folder
+
+
+@pytest.fixture
+def bundle(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "bundle"))
+
+
+def test_comes_back_as_it_was_written(network: Network, tmp_path: Path) -> None:
+    config = _config(network)
+    model_id = write_bundle(tmp_path / "b", network, config, {"a": 1}, CardFacts(name="trial"))
+    found = read_bundle(tmp_path / "b")
+    assert (found.config, found.metrics, found.model_id) == (config, {"a": 1}, model_id)
+    files = [file_id(tmp_path / "b" / name) for name in ("config.json", "model.safetensors")]
+    assert model_id == value_id(files)
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == sorted(FILES)
+    again = found.network()
+    assert not again.training
+    tensors = again.state_dict()
+    assert all(torch.equal(tensors[k], v) for k, v in network.state_dict().items())
+    pixels = torch.randint(0, 256, (2, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(again(pixels), network.eval()(pixels))
+
+
+def test_keeps_another_standardisation(tmp_path: Path) -> None:
+    network = zoo.build("basic_cnn", 3, mean=(0.3,), std=(0.1,))
+    write_bundle(tmp_path / "b", network, _config(network), {}, CardFacts(name="trial"))
+    again = read_bundle(tmp_path / "b").network()
+    assert (again.channel_mean, again.channel_std) == ((0.3,), (0.1,))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_one_byte_changed_anywhere_is_refused(written: Path, data: st.DataObject) -> None:
+    path = written / data.draw(st.sampled_from(FILES))
+    content = path.read_bytes()
+    place = data.draw(st.integers(0, len(content) - 1))
+    other = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[place]))
+    try:
+        path.write_bytes(content[:place] + bytes([other]) + content[place + 1 :])
+        with pytest.raises(BundleError) as caught:
+            read_bundle(written)
+        assert "\n" not in caught.value.message
+    finally:
+        path.write_bytes(content)
+    read_bundle(written)
+
+
+def test_every_byte_of_the_manifest_counts(bundle: Path) -> None:
+    path = bundle / "manifest.json"
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(BundleError):
+            read_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_missing_or_a_link_is_refused(bundle: Path, name: str) -> None:
+    moved = bundle.parent / name
+    (bundle / name).rename(moved)
+    with pytest.raises(BundleError, match=name):
+        read_bundle(bundle)
+    (bundle / name).symlink_to(moved)
+    with pytest.raises(BundleError, match="no plain file"):
+        read_bundle(bundle)
+    (bundle / name).unlink()
+    (bundle / name).mkdir()
+    with pytest.raises(BundleError, match="no plain file"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ["extra.py", ".hidden", "folder/"])
+def test_a_file_more_is_refused(bundle: Path, name: str) -> None:
+    if name.endswith("/"):
+        (bundle / name).mkdir()
+    else:
+        (bundle / name).touch()
+    with pytest.raises(BundleError, match="does not belong in a bundle"):
+        read_bundle(bundle)
+
+
+def test_a_manifest_that_names_other_places_is_refused(bundle: Path) -> None:
+    path = bundle / "manifest.json"
+    for name in ("../config.json", "/etc/hostname"):
+        value = json.loads(path.read_text())
+        value["files"][name] = value["files"].pop("config.json")
+        path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+        with pytest.raises(BundleError, match="not as pulmospark wrote it"):
+            read_bundle(bundle)
+        value["files"]["config.json"] = value["files"].pop(name)
+        path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    read_bundle(bundle)
+
+
+def test_sizes_are_bounded(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WEIGHTS_FILE_BYTES_MAX", 1000)
+    with pytest.raises(
+        BundleError, match=r"model\.safetensors: \d+ bytes, over the limit of 1000"
+    ):
+        read_bundle(bundle)
+    monkeypatch.setattr(limits, "CONFIG_FILE_BYTES_MAX", 100)
+    with pytest.raises(BundleError, match=r"manifest\.json: \d+ bytes, over the limit of 100"):
+        read_bundle(bundle)
+
+
+def _seal(bundle: Path) -> None:
+    """Make the manifest fit what is there now."""
+    path = bundle / "manifest.json"
+    value = json.loads(path.read_text())
+    for name, told in value["files"].items():
+        content = (bundle / name).read_bytes()
+        told.update(bytes=len(content), sha256=bytes_id(content))
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "config.json"])
+def test_a_newer_format_names_the_remedy(bundle: Path, name: str) -> None:
+    value = json.loads((bundle / name).read_text())
+    (bundle / name).write_text(json.dumps({**value, "format_version": 2, "news": 1}))
+    if name == "config.json":
+        _seal(bundle)
+    with pytest.raises(BundleError, match=r"format 2, .* up to 1: install a newer pulmospark"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "vgg99"}, "model: 'vgg99' is not in the zoo"),
+        ({"news": 1}, "news: Extra inputs"),
+        ({"temperature": 0}, "temperature"),
+        ({"classes": ["a", "a", "b"], "operating_points": []}, "a class is named twice"),
+        ({"operating_points": [{**POINT.model_dump(), "positive_class": "x"}]}, "'x'"),
+        ({"format_version": 0}, "format_version"),
+    ],
+)
+def test_a_sealed_bundle_with_a_bad_config_is_refused(
+    bundle: Path, change: dict[str, Any], message: str
+) -> None:
+    path = bundle / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    _seal(bundle)
+    with pytest.raises(BundleError, match=message):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "{", "NaN"])
+def test_a_sealed_bundle_with_bad_json_is_refused(bundle: Path, content: str) -> None:
+    (bundle / "config.json").write_text(content)
+    _seal(bundle)
+    with pytest.raises(BundleError, match="no JSON"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize("change", ["lack", "more", "shape", "garbage"])
+def test_a_sealed_bundle_with_other_tensors_is_refused(bundle: Path, change: str) -> None:
+    tensors = dict(read_bundle(bundle).network().state_dict())
+    if change == "lack":
+        del tensors["head.bias"]
+    elif change == "more":
+        tensors["more"] = torch.zeros(1)
+    elif change == "shape":
+        tensors["head.bias"] = torch.zeros(4)
+    save_file(tensors, bundle / "model.safetensors")
+    if change == "garbage":
+        (bundle / "model.safetensors").write_bytes(b"\x80\x02}.")
+    _seal(bundle)
+    found = read_bundle(bundle)
+    with pytest.raises(BundleError, match="not the tensors of a basic_cnn") as caught:
+        found.network()
+    assert "\n" not in caught.value.message
+
+
+def test_tensors_changed_after_reading_are_refused(bundle: Path) -> None:
+    found = read_bundle(bundle)
+    path = bundle / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(BundleError, match="changed since it was read"):
+        found.network()
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no such folder"):
+        read_bundle(tmp_path / "none")
+    with pytest.raises(BundleError, match="no bundle, or not whole"):
+        read_bundle(tmp_path)
+
+
+def test_replaces_a_bundle_and_nothing_else(
+    network: Network, bundle: Path, tmp_path: Path
+) -> None:
+    facts = CardFacts(name="second")
+    model_id = write_bundle(bundle, network, _config(network), {}, facts)
+    assert read_bundle(bundle).model_id == model_id
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="no bundle: choose another folder"):
+        write_bundle(home, network, _config(network), {}, facts)
+    assert (home / "thesis.tex").exists()
+
+
+def test_a_failed_write_leaves_the_older_bundle(network: Network, bundle: Path) -> None:
+    before = read_bundle(bundle)
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_bundle(
+            bundle, network, _config(network), {"x": float("nan")}, CardFacts(name="second")
+        )
+    assert read_bundle(bundle) == before
+    assert [path.name for path in bundle.parent.iterdir()] == ["bundle"]
+
+
+def test_a_config_that_does_not_describe_the_network_is_refused(
+    network: Network, tmp_path: Path
+) -> None:
+    facts = CardFacts(name="trial")
+    good = _config(network)
+    for change, message in (
+        ({"classes": ("COVID-19", "b")}, "2 classes, and the network is basic_cnn with 3"),
+        ({"mean": (0.4,)}, "not the network's own"),
+        ({"input_size": 8}, "size 8"),
+        ({"model": "mobilenet_v2"}, "mobilenet_v2"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            write_bundle(tmp_path / "b", network, good.model_copy(update=change), {}, facts)
+    assert not (tmp_path / "b").exists()
+    with pytest.raises(ValidationError):
+        _config(network, fit="squeeze")
+
+
+def test_a_diverged_network_is_refused(tmp_path: Path) -> None:
+    network = zoo.build("basic_cnn", 3)
+    with torch.no_grad():
+        network.head.bias[1] = float("nan")
+    with pytest.raises(BundleError, match=r"head\.bias: not finite: the training diverged"):
+        write_bundle(tmp_path / "b", network, _config(network), {}, CardFacts(name="trial"))
+
+
+def test_card_says_what_it_is_and_is_not(network: Network) -> None:
+    facts = CardFacts(
+        name="trial <script>\nx",
+        data=(CardFigure(name="films", value="1,200"),),
+        figures=(CardFigure(name="accuracy | test", value="0.91 (0.88 to 0.94)"),),
+        limitations=("No film of a child.",),
+    )
+    card = render_card(_config(network), facts)
+    assert pulmospark.NOT_A_MEDICAL_DEVICE in card
+    for text in (
+        "# trial &lt;script> x: basic CNN",
+        "| accuracy \\| test | 0.91 (0.88 to 0.94) |",
+        "| films | 1,200 |",
+        "COVID-19, pneumonia, normal",
+        "64 x 64 grey levels, fit: pad",
+        "probability of 0.3100 and more; chosen on 40 films",
+        "- No film of a child.",
+        "random (trained from scratch)",
+    ):
+        assert text in card
+
+
+def test_model_id_does_not_depend_on_the_place(written: Path, bundle: Path) -> None:
+    assert read_bundle(written).model_id == read_bundle(bundle).model_id
+    os.utime(bundle / "config.json", (1, 1))
+    assert read_bundle(written).model_id == read_bundle(bundle).model_id
