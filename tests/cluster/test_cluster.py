@@ -90,7 +90,7 @@ def _wait(folder: Path) -> None:
 def test_the_stages_pass_on_a_standalone_cluster(master: str) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--deselect", _LEFT_OUT, *_TESTS],
+        [sys.executable, "-m", "pytest", "--deselect", _LEFT_OUT, *_TESTS],
         cwd=root,
         capture_output=True,
         text=True,
