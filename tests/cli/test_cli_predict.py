@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from bundles import write_untrained
+from pulmospark.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -25,21 +27,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _predict(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pulmospark", "predict", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=folder,
-    )
+@pytest.fixture
+def told(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command in this process, which has PyTorch: exit code, output, errors."""
+    monkeypatch.chdir(folder)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", *arguments])
+        assert isinstance(ended.value.code, int)
+        output, errors = capsys.readouterr()
+        return ended.value.code, output, errors
+
+    return run
 
 
-def test_one_film_in_plain_words(folder: Path) -> None:
-    done = _predict(folder, "bundle", "a.png", "--threshold", "0.0001")
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
+Told = Callable[..., tuple[int, str, str]]
+
+
+def test_one_film_in_plain_words(folder: Path, told: Told) -> None:
+    code, output, errors = told("bundle", "a.png", "--threshold", "0.0001")
+    assert (code, errors) == (0, "")
+    lines = output.splitlines()
     assert lines[0] == str(folder / "a.png")
     assert lines[1].startswith("  most probable: ")
     assert lines[2].startswith("  the others: ")
@@ -47,10 +58,10 @@ def test_one_film_in_plain_words(folder: Path) -> None:
     assert "not a medical device" in lines[-1]
 
 
-def test_one_film_for_machines(folder: Path) -> None:
-    told = json.loads(_predict(folder, "bundle", "a.*", "--json").stdout)
-    assert (told["images"], told["rejects"], told["folder"]) == (1, 0, None)
-    assert set(told["film"]["probabilities"]) == {"COVID-19", "normal", "=pneumonia"}
+def test_one_film_for_machines(told: Told) -> None:
+    result = json.loads(told("bundle", "a.*", "--json")[1])
+    assert (result["images"], result["rejects"], result["folder"]) == (1, 0, None)
+    assert set(result["film"]["probabilities"]) == {"COVID-19", "normal", "=pneumonia"}
 
 
 def test_one_film_starts_no_spark(folder: Path) -> None:
@@ -80,8 +91,8 @@ def test_one_film_starts_no_spark(folder: Path) -> None:
         (["bundle", "a.png", "--layout", "kermany"], 2, "--layout goes with folders"),
     ],
 )
-def test_a_fault_is_one_line(folder: Path, arguments: list[str], code: int, words: str) -> None:
-    done = _predict(folder, *arguments)
-    assert done.returncode == code, done.stderr
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert words in done.stderr
+def test_a_fault_is_one_line(arguments: list[str], code: int, words: str, told: Told) -> None:
+    found, _, errors = told(*arguments)
+    assert found == code, errors
+    assert len(errors.splitlines()) == 1, errors
+    assert words in errors
