@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import os
 import sys
 from typing import Any
 
 import click
 
 import pulmospark
-from pulmospark.core.errors import PulmosparkError
+from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
 
 COMMANDS = {
     "demo": "Draw phantoms and run the whole job on them.",
@@ -85,8 +88,6 @@ def main(arguments: list[str] | None = None) -> None:
     if debug:
         # Anywhere on the line, not only before the command: it is asked for after a failure.
         arguments = ["--debug", *[a for a in arguments if a != "--debug"]]
-        import os
-
         os.environ["PULMOSPARK_SPARK_LOG"] = "1"
     sys.exit(_run(arguments, debug=debug))
 
@@ -94,7 +95,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str], *, debug: bool) -> int:
     try:
         outcome: Any = cli.main(arguments, prog_name="pulmospark", standalone_mode=False)
+        sys.stdout.flush()  # here, where it can still be told that it did not work
     except BrokenPipeError:
+        _close_output()
         return 0  # the reader of a pipe has seen enough
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _say("interrupted; run the same command again to go on", 130)
@@ -104,6 +107,8 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except click.ClickException as error:
         return _say(f"{error.format_message()} See `pulmospark --help`.", 2)
     except Exception as error:
+        if _disk_is_full(error):
+            _close_output()
         if debug:
             click.echo(getattr(error, "detail", None) or "", err=True)
             raise
@@ -114,8 +119,32 @@ def _run(arguments: list[str], *, debug: bool) -> int:
 def _told(error: Exception) -> int:
     if isinstance(error, PulmosparkError):
         return _say(error.message, error.exit_code)
+    if _disk_is_full(error):
+        return _say(
+            "the disk is full: make room, or write elsewhere with --out",
+            EnvironmentProblem.exit_code,
+        )
     first = (str(error).splitlines() or [""])[0][:200]
     return _say(f"{type(error).__name__}: {first} (a fault of pulmospark's: --debug shows it)", 1)
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is at the bottom of it; Rust and Java only say so in their text."""
+    while error is not None:
+        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(
+            error
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _close_output() -> None:
+    """Lead what is left for standard output nowhere: Python would try it again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _say(message: str, code: int) -> int:

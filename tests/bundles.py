@@ -1,0 +1,35 @@
+"""A bundle for tests of what uses bundles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pulmospark.models import zoo
+from pulmospark.models.bundle import BundleConfig, BundleOperatingPoint, CardFacts, write_bundle
+
+
+def write_untrained(folder: Path) -> Path:
+    """A bundle of a basic CNN that has learnt nothing: its answers are sound, and no more."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = zoo.build("basic_cnn", 3)
+    point = BundleOperatingPoint(
+        positive_class="COVID-19",
+        threshold=0.3,
+        sensitivity_target=0.9,
+        chosen_on=40,
+        reached=True,
+    )
+    config = BundleConfig.for_network(
+        network,
+        classes=("COVID-19", "normal", "=pneumonia"),
+        input_size=64,
+        fit="stretch",
+        temperature=0.1,
+        method="network",
+        operating_points=(point,),
+    )
+    write_bundle(folder, network, config, {}, CardFacts(name="untrained"))
+    return folder

@@ -1,0 +1,98 @@
+"""``pulmospark predict`` of one film: plain words, exit codes, and no Spark behind it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bundles import write_untrained
+from pulmospark.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``bundle``, ``a.png`` and ``text.png``."""
+    folder = tmp_path_factory.mktemp("predict")
+    film = np.random.default_rng(1).integers(0, 256, (70, 70), dtype=np.uint8)
+    assert cv2.imwrite(str(folder / "a.png"), film)
+    (folder / "text.png").write_text("no picture", encoding="utf-8")
+    write_untrained(folder / "bundle")
+    return folder
+
+
+@pytest.fixture
+def told(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command in this process, which has PyTorch: exit code, output, errors."""
+    monkeypatch.chdir(folder)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", *arguments])
+        assert isinstance(ended.value.code, int)
+        output, errors = capsys.readouterr()
+        return ended.value.code, output, errors
+
+    return run
+
+
+Told = Callable[..., tuple[int, str, str]]
+
+
+def test_one_film_in_plain_words(folder: Path, told: Told) -> None:
+    code, output, errors = told("bundle", "a.png", "--threshold", "0.0001")
+    assert (code, errors) == (0, "")
+    lines = output.splitlines()
+    assert lines[0] == str(folder / "a.png")
+    assert lines[1].startswith("  most probable: ")
+    assert lines[2].startswith("  the others: ")
+    assert lines[3].startswith("  operating point for COVID-19: positive (")
+    assert "not a medical device" in lines[-1]
+
+
+def test_one_film_for_machines(told: Told) -> None:
+    result = json.loads(told("bundle", "a.*", "--json")[1])
+    assert (result["images"], result["rejects"], result["folder"]) == (1, 0, None)
+    assert set(result["film"]["probabilities"]) == {"COVID-19", "normal", "=pneumonia"}
+
+
+def test_one_film_starts_no_spark(folder: Path) -> None:
+    code = (
+        "import sys\nfrom pulmospark.cli.main import cli\n"
+        "cli.main(['predict', 'bundle', 'a.png'], standalone_mode=False)\n"
+        "print('modules', *sorted(name for name in sys.modules if name.startswith('pyspark')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder
+    )
+    assert done.stdout.splitlines()[-1] == "modules", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["bundle", "text.png"], 3, "text.png: not_an_image: "),
+        (["bundle", "text.png", "--out", "rejected"], 3, "rejects.csv"),
+        (["bundle", "none.png"], 3, "no such file or folder"),
+        (["bundle", "*.tif"], 3, "*.tif: matches no file or folder"),
+        (["none", "a.png"], 3, "no such folder; name the folder of a bundle"),
+        (["bundle"], 2, "PATH..."),
+        (["bundle", "a.png", "text.png"], 2, "--out is missing"),
+        (["bundle", "a.png", "--out", "bundle"], 2, "choose another --out"),
+        (["bundle", "a.png", "--threshold", "2"], 2, "--threshold"),
+        (["bundle", "a.png", "--layout", "kermany"], 2, "--layout goes with folders"),
+    ],
+)
+def test_a_fault_is_one_line(arguments: list[str], code: int, words: str, told: Told) -> None:
+    found, _, errors = told(*arguments)
+    assert found == code, errors
+    assert len(errors.splitlines()) == 1, errors
+    assert words in errors

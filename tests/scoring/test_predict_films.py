@@ -1,0 +1,216 @@
+"""Predictions in this process and on Spark: every file a row, the same figures, safe CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as drawn
+from pyspark.sql import SparkSession
+
+from pulmospark.core import tables
+from pulmospark.core.errors import BundleError, InputError, UsageError
+from pulmospark.core.settings import IngestSettings, SourceSettings
+from pulmospark.data.ingest import ingest
+from pulmospark.evaluation.calibration import apply_temperature
+from pulmospark.models.bundle import read_bundle
+from pulmospark.scoring.predict import plan_predict, predict
+from pulmospark.scoring.predict_export import safe_cell
+from pulmospark.scoring.predict_work import CAUTIONS, softmax
+
+
+@given(
+    drawn.arrays(np.float64, (3, 4), elements=st.floats(-1e4, 1e4)),
+    st.floats(0.05, 1e4),
+)
+def test_the_workers_softmax_is_the_evaluations(logits: np.ndarray, temperature: float) -> None:
+    assert softmax(logits, temperature) == pytest.approx(
+        apply_temperature(logits, temperature), abs=1e-12
+    )
+
+
+@given(st.text(max_size=8))
+def test_no_cell_begins_a_formula(text: str) -> None:
+    cell = safe_cell(text)
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert cell.removeprefix("'") == text.removeprefix("'")
+
+
+def test_one_film_needs_no_spark_and_no_folder(bundle: Path, films: Path) -> None:
+    result = predict(bundle, [str(films / "a.png")], None, None, quiet=True)
+    film = result.film
+    assert film is not None
+    assert (result.folder, result.images, result.rejects) == (None, 1, 0)
+    assert list(film.probabilities) == ["COVID-19", "normal", "=pneumonia"]
+    assert sum(film.probabilities.values()) == pytest.approx(1)
+    assert film.prediction == max(film.probabilities, key=lambda name: film.probabilities[name])
+    assert film.decisions[0].positive == (film.probabilities["COVID-19"] >= 0.3)
+
+
+@pytest.mark.parametrize(("share", "positive"), [(0.0, True), (1.0, False), (None, True)])
+def test_the_threshold_given_is_the_one_used(
+    bundle: Path, films: Path, share: float | None, positive: bool
+) -> None:
+    path = [str(films / "a.png")]
+    film = predict(bundle, path, None, None, quiet=True).film
+    assert film is not None
+    # At the threshold itself a film counts as positive.
+    threshold = film.probabilities["COVID-19"] if share is None else share
+    told = predict(bundle, path, None, None, threshold=threshold, quiet=True).film
+    assert told is not None
+    assert (told.decisions[0].threshold, told.decisions[0].positive) == (threshold, positive)
+
+
+def test_one_film_that_cannot_be_read_says_why(bundle: Path, films: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"d\.png: not_an_image: "):
+        predict(bundle, [str(films / "d.png")], None, None, quiet=True)
+    result = predict(bundle, [str(films / "d.png")], tmp_path / "out", None, quiet=True)
+    assert (result.images, result.rejects, result.film) == (0, 1, None)
+    assert pq.read_table(tmp_path / "out" / "rejects").num_rows == 1
+
+
+def test_a_lateral_film_and_a_slice_are_cautioned(bundle: Path, shared_data: Path) -> None:
+    a_slice = next((shared_data / "CC-CCII-layout").rglob("*.jpg"))
+    film = predict(bundle, [str(a_slice)], None, None, quiet=True).film
+    assert film is not None
+    assert film.caution == "looks like a CT slice"
+    frontal = sorted((shared_data / "nih-chest-xray14" / "images").iterdir())[0]
+    film = predict(bundle, [str(frontal)], None, None, quiet=True).film
+    assert film is not None
+    assert film.caution is None
+
+
+def test_many_films_without_spark_are_all_rows_in_tables_and_csv(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    result = predict(bundle, [str(films)], out, None, quiet=True)
+    assert (result.files, result.images, result.rejects) == (4, 3, 1)
+    assert result.rejects_by_reason == {"not_an_image": 1}
+    assert sum(result.predictions.values()) == 3
+    rows = pq.read_table(out / "predictions")
+    assert rows.schema.equals(tables.PREDICTIONS)
+    assert pq.read_table(out / "rejects").schema.equals(tables.REJECTS)
+    assert pq.read_table(out / "cautions").schema.equals(CAUTIONS)
+    logits = np.asarray(rows["logits"].to_pylist())
+    assert np.asarray(rows["probability"].to_pylist()) == pytest.approx(
+        apply_temperature(logits, read_bundle(bundle).config.temperature)
+    )
+    with (out / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        sheet = list(csv.DictReader(file))
+    for line, row in zip(sheet, rows.to_pylist(), strict=True):
+        assert line["uri"] == row["uri"]
+        # A class whose name begins as a formula does: an apostrophe in front, in the CSV alone.
+        assert line["prediction"] == safe_cell(row["prediction"])
+        assert float(line["probability_=pneumonia"]) == pytest.approx(
+            row["probability"][2], abs=1e-6
+        )
+        assert line["decision_COVID-19"] == (
+            "positive" if row["probability"][0] >= 0.3 else "negative"
+        )
+    told = json.loads((out / "predict.json").read_text(encoding="utf-8"))
+    assert told["result"]["images"] == 3
+    assert told["provenance"]["settings"]["model_id"] == read_bundle(bundle).model_id
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_an_earlier_prediction_is_replaced_and_nothing_else_is(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    film = [str(films / "a.png")]
+    predict(bundle, [str(films)], out, None, quiet=True)
+    predict(bundle, film, out, None, quiet=True)
+    assert pq.read_table(out / "predictions").num_rows == 1
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work", encoding="utf-8")
+    for target in (mine, mine / "thesis.txt"):
+        with pytest.raises(UsageError, match="no earlier prediction"):
+            predict(bundle, film, target, None, quiet=True)
+    assert (mine / "thesis.txt").read_text(encoding="utf-8") == "years of work"
+
+
+def test_after_an_error_the_earlier_prediction_stands(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    out, empty = tmp_path / "out", tmp_path / "empty"
+    predict(bundle, [str(films)], out, None, quiet=True)
+    empty.mkdir()
+    with pytest.raises(InputError, match="no image file"):
+        predict(bundle, [str(empty)], out, None, quiet=True)
+    assert pq.read_table(out / "predictions").num_rows == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "out"]
+
+
+def test_wrong_calls_are_refused_before_anything_is_read(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="--out is missing"):
+        plan_predict(bundle, [str(films)], None)
+    with pytest.raises(UsageError, match=r"threshold 1\.5"):
+        plan_predict(bundle, [str(films / "a.png")], None, threshold=1.5)
+    with pytest.raises(BundleError, match="no such folder"):
+        plan_predict(tmp_path / "none", [str(films)], tmp_path / "out")
+    broken = shutil.copytree(bundle, tmp_path / "bundle")
+    text = (broken / "config.json").read_text(encoding="utf-8")
+    (broken / "config.json").write_text(text.replace("0.3", "0.4"), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"config\.json"):
+        plan_predict(broken, [str(films)], tmp_path / "out")
+
+
+@pytest.mark.spark
+def test_spark_this_process_and_an_images_table_agree(
+    bundle: Path, films: Path, shared_data: Path, spark: SparkSession, tmp_path: Path
+) -> None:
+    nih = shared_data / "nih-chest-xray14"
+    few = [str(path) for path in sorted((nih / "images").iterdir())[:6]]
+    files = predict(bundle, [*few, str(films)], tmp_path / "spark", spark, quiet=True)
+    assert (files.files, files.images, files.rejects) == (10, 9, 1)
+    predict(bundle, [*few, str(films)], tmp_path / "here", None, quiet=True)
+    ingest([SourceSettings(path=nih)], IngestSettings(size=64), tmp_path / "t", spark, quiet=True)
+    table = predict(bundle, [str(tmp_path / "t")], tmp_path / "table", spark, quiet=True)
+    assert (table.files, table.rejects) == (60, 0)
+    on_spark, here, ingested = (
+        _probabilities(tmp_path / name) for name in ("spark", "here", "table")
+    )
+    assert on_spark.keys() == here.keys()
+    # Two engines, OpenVINO and PyTorch: float32 on both sides.
+    for uri, chances in on_spark.items():
+        assert here[uri] == pytest.approx(chances, abs=1e-4)
+    for uri in few:
+        assert ingested[uri] == pytest.approx(on_spark[uri], abs=1e-6)
+    rows = pq.read_table(tmp_path / "table" / "predictions")
+    assert None not in rows["patient_id"].to_pylist()
+
+
+def _probabilities(out: Path) -> dict[str, list[float]]:
+    rows = pq.read_table(out / "predictions").to_pylist()
+    return {row["uri"]: row["probability"] for row in rows}
+
+
+def test_an_images_table_of_another_size_or_fit_is_refused(bundle: Path, tmp_path: Path) -> None:
+    images = tmp_path / "t" / "images"
+    images.mkdir(parents=True)
+    row = {
+        **dict.fromkeys(tables.IMAGES.names),
+        **{"image_id": "0", "uri": "/a.png", "source": "s", "view": "PA", "pixels": bytes(32**2)},
+    }
+    wanted = ("image_id", "uri", "source", "patient_id", "finding", "view", "pixels")
+    schema = pa.schema([tables.IMAGES.field(name) for name in wanted])
+    chosen = {name: row[name] for name in wanted}
+    pq.write_table(pa.Table.from_pylist([chosen], schema=schema), images / "a.parquet")
+    with pytest.raises(InputError, match=r"32 x 32 pixels, and the bundle takes 64 x 64"):
+        predict(bundle, [str(images)], tmp_path / "out", None, quiet=True)
+    record = {"provenance": {"settings": {"fit": "pad"}}}
+    (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(InputError, match="'pad', and the bundle takes 'stretch'"):
+        plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")

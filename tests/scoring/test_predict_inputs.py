@@ -1,0 +1,161 @@
+"""What paths stand for, and that each file is seen once however often it is named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pulmospark.core import tables
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.layouts.base import ListingNotes, NoteKind
+from pulmospark.scoring.predict_inputs import list_inputs, resolve_inputs
+
+
+def _listed(
+    tmp_path: Path, *paths: str | Path, layout: str | None = None
+) -> tuple[list[str], ListingNotes]:
+    notes = ListingNotes()
+    target = tmp_path / "manifest.parquet"
+    seen = list_inputs(resolve_inputs([str(path) for path in paths], layout), target, notes)
+    rows = pq.read_table(target)
+    assert rows.schema.equals(tables.MANIFEST)
+    assert rows.num_rows == seen
+    return rows["uri"].to_pylist(), notes
+
+
+def _all(films: Path) -> list[str]:
+    return [str(films / name) for name in ("a.png", "b.png", "d.png", "deep/c.png")]
+
+
+def test_a_folder_stands_for_its_image_files_and_those_below(films: Path, tmp_path: Path) -> None:
+    uris, notes = _listed(tmp_path, films)
+    assert uris == _all(films)
+    assert notes.count(NoteKind.IGNORED_FILES) == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.png", ["a.png", "b.png", "d.png"]),
+        ("**/*.png", ["a.png", "b.png", "d.png", "deep/c.png"]),
+        ("[ab].png", ["a.png", "b.png"]),
+        ("de*", ["deep/c.png"]),
+    ],
+)
+def test_a_pattern_stands_for_what_it_matches(
+    films: Path, tmp_path: Path, pattern: str, names: list[str]
+) -> None:
+    uris, _ = _listed(tmp_path, films / pattern)
+    assert uris == [str(films / name) for name in names]
+
+
+def test_a_name_with_a_pattern_s_signs_is_a_name_where_it_is_there(tmp_path: Path) -> None:
+    odd = tmp_path / "film[1].png"
+    odd.write_bytes(b"x")
+    (tmp_path / "film1.png").write_bytes(b"x")
+    assert _listed(tmp_path, odd)[0] == [str(odd)]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["."],
+        ["a.png"],
+        ["deep"],
+        ["deep/c.png", "*.png"],
+        ["deep/../a.png"],
+        ["**/*"],
+    ],
+)
+def test_each_file_is_seen_once(films: Path, tmp_path: Path, extra: list[str]) -> None:
+    # notes.txt, which "**/*" names, is a file like any other: seen, and rejected later.
+    more = [str(films / "notes.txt")] if extra == ["**/*"] else []
+    uris, _ = _listed(tmp_path, films, *(films / one for one in extra))
+    assert sorted(uris) == sorted([*_all(films), *more])
+    uris, _ = _listed(tmp_path, *(films / one for one in extra), films)
+    assert sorted(uris) == sorted([*_all(films), *more])
+
+
+def test_what_a_folder_s_listing_passes_by_is_seen_where_it_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    (folder / ".hidden").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("films/a.png", "films/.hidden/b.png", "elsewhere/c.png", "films/raw"):
+        (tmp_path / name).write_bytes(b"x")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    named = [folder / ".hidden" / "b.png", folder / "link" / "c.png", folder / "raw"]
+    uris, _ = _listed(tmp_path, folder, *named)
+    assert sorted(uris) == sorted([str(folder / "a.png"), *map(str, named)])
+
+
+def test_a_sheet_gives_its_paths_relative_to_itself(films: Path, tmp_path: Path) -> None:
+    sheet = films.parent / "list.csv"
+    lines = ["Image Path;who", "films/a.png;1", f"{films}/b.png;2", "films/gone.png;3", ";4",
+             "films/a.png;5"]  # fmt: skip
+    sheet.write_text("\n".join(lines), encoding="utf-8")
+    uris, notes = _listed(tmp_path, sheet)
+    assert uris == [str(films / name) for name in ("a.png", "b.png", "gone.png")]
+    problems = pq.read_table(tmp_path / "manifest.parquet")["problem"].to_pylist()
+    assert problems == [None, None, "vanished"]
+    assert notes.count(NoteKind.ROWS_WITHOUT_PATH) == 1
+    assert notes.count(NoteKind.REPEATED_ROWS) == 1
+
+
+def test_a_parquet_file_gives_its_paths_as_spark_writes_them(films: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table"
+    table.mkdir()
+    paths = [f"file:{films}/a.png", f"file://{films}/b.png", str(films / "d.png")]
+    pq.write_table(pa.table({"n": [1, 2, 3], "path": paths}), table / "part-0.parquet")
+    want = [str(films / name) for name in ("a.png", "b.png", "d.png")]
+    assert _listed(tmp_path, table)[0] == want
+    assert _listed(tmp_path, table / "part-0.parquet")[0] == want
+
+
+def test_a_pipe_and_a_dangling_link_are_seen_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "nowhere")
+    uris, _ = _listed(tmp_path, tmp_path / "pipe.png", tmp_path / "link.png")
+    assert len(uris) == 2
+    assert None not in pq.read_table(tmp_path / "manifest.parquet")["problem"].to_pylist()
+
+
+def test_with_a_layout_the_sheets_and_masks_of_a_data_set_are_understood(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    folder = shared_data / "COVID-19_Radiography_Dataset"
+    plain, _ = _listed(tmp_path, folder)
+    known, _ = _listed(tmp_path, folder, layout="radiography_database")
+    assert (len(known), len(plain)) == (1000, 2000)
+    assert not any("/masks/" in uri for uri in known)
+    assert set(pq.read_table(tmp_path / "manifest.parquet")["mask_uri"].to_pylist()) != {None}
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("none.png", "no such file or folder"),
+        ("none/*.png", "matches no file"),
+        ("empty", "no image file was found"),
+        ("plain.csv", "none of its columns a, b holds paths"),
+        ("broken.parquet", "cannot be read as Parquet"),
+        ("half.parquet", "lacks the column 'image_id'"),
+    ],
+)
+def test_unusable_paths_are_refused(tmp_path: Path, path: str, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "plain.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1, or so it says")
+    pq.write_table(pa.table({"pixels": [b""]}), tmp_path / "half.parquet")
+    with pytest.raises(InputError, match=message):
+        _listed(tmp_path, tmp_path / path)
+
+
+def test_a_layout_of_a_single_file_is_refused(films: Path) -> None:
+    with pytest.raises(UsageError, match="--layout goes with folders"):
+        resolve_inputs([str(films / "a.png")], "class_folders")
+    with pytest.raises(UsageError, match="no film is named"):
+        resolve_inputs([])
