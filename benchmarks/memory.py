@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -35,6 +36,9 @@ FILM_BYTES = 80_000
 _TREE_EVERY = 10  # samples; a walk through all processes costs more than reading a few
 _KINDS = ("driver", "jvm", "worker", "together")
 _STAGES = ("ingest", "features")
+_BELOW = {"jvm": "daemon", "daemon": "worker"}
+"""kind -> kind of its children, unless they are named java; the rest are "other": Spark's
+start script, and what a library forks from the driver"""
 _MIB = 2**20
 
 
@@ -94,23 +98,21 @@ def high_water(pid: int) -> int | None:
 def processes_of(root: psutil.Process) -> dict[psutil.Process, str]:
     """A driver's process tree, each process with its kind."""
     found = {root: "driver"}
-    below_jvm: set[int] = set()
-    try:
-        for process in root.children(recursive=True):
-            try:
-                name, parent = process.name(), process.ppid()
-            except psutil.NoSuchProcess:
-                continue
-            if name == "java":
-                found[process] = "jvm"
-                below_jvm.add(process.pid)
-            elif name.startswith("python") or "pyspark" in name:
-                # Below the JVM is the daemon, and below the daemon are the workers.
-                daemon = parent in below_jvm
-                found[process] = "daemon" if daemon else "worker"
-    except psutil.NoSuchProcess:
-        pass
+    kinds = {root.pid: "driver"}
+    # Children come after their parents.
+    for process in _descendants(root):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            above, name = kinds.get(process.ppid(), "other"), process.name()
+            kind = "jvm" if name == "java" else _BELOW.get(above, "other")
+            found[process] = kinds[process.pid] = kind
     return found
+
+
+def _descendants(root: psutil.Process) -> list[psutil.Process]:
+    try:
+        return root.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _watch(pid: int, peaks: Peaks, done: threading.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ from pyspark.sql import SparkSession
 
 from pulmospark.core import tables
 from pulmospark.core.settings import SplitSettings
-from pulmospark.data.split import SplitResult, split
+from pulmospark.data.ingest import IngestResult
+from pulmospark.data.split import split
+from pulmospark.data.split_summary import SplitResult
+from pulmospark.layouts.manifest import SourceListing
+from pulmospark.layouts.notes import ListingNotes
 
 Row = dict[str, Any]
 CLASSES = {"covid": ("COVID-19",), "normal": ("No Finding",)}
@@ -64,6 +69,43 @@ def write_images(folder: Path, rows: Sequence[Row], parts: int = 1) -> Path:
     return target
 
 
+def ingested(folder: Path, rows: Sequence[Row]) -> IngestResult:
+    """What an ingest would say of these rows."""
+    sources = sorted({row["source"] for row in rows})
+    return IngestResult(
+        tables=folder,
+        images=len(rows),
+        rejects=0,
+        files=len(rows),
+        already=0,
+        formats={},
+        rejects_by_reason={},
+        sources=tuple(
+            _listing(name, [r for r in rows if r["source"] == name]) for name in sources
+        ),
+    )
+
+
+def _listing(source: str, rows: Sequence[Row]) -> SourceListing:
+    findings = Counter(row["finding"] for row in rows if row["finding"] is not None)
+    return SourceListing(
+        name=source,
+        layout="csv",
+        title="rows of a test",
+        home="",
+        licence="",
+        path="",
+        files=len(rows),
+        findings=dict(findings),
+        without_finding=len(rows) - findings.total(),
+        views={},
+        published_splits={},
+        with_patient=0,
+        with_mask=0,
+        notes=ListingNotes().summary(),
+    )
+
+
 def parted(
     spark: SparkSession,
     folder: Path,
@@ -75,9 +117,9 @@ def parted(
     parts: int = 1,
 ) -> tuple[SplitResult, list[Row]]:
     """The result of a split, and the rows of its cohort by ``uri``."""
-    images = write_images(folder, rows, parts)
+    write_images(folder, rows, parts)
     result = split(
-        images,
+        ingested(folder, rows),
         CLASSES if classes is None else classes,
         settings or SplitSettings(),
         folder / "cohort",

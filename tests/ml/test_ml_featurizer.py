@@ -32,10 +32,8 @@ def torch_features(stage: ImageFeaturizer, data: bytes) -> npt.NDArray[np.float3
     film = film_of_bytes(data, start.size, "stretch")
     assert isinstance(film, np.ndarray)
     with torch.no_grad():
-        found: npt.NDArray[np.float32] = start.network.features(
-            torch.from_numpy(film[None])
-        ).numpy()
-    return found[0]
+        (found,) = start.network.features(torch.from_numpy(film[None])).numpy()
+    return np.asarray(found, np.float32)
 
 
 @pytest.fixture(scope="module")
