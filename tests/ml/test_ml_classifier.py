@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
-from pyspark.ml.feature import IndexToString, StringIndexer, StringIndexerModel
+from pyspark.ml.feature import IndexToString, StringIndexer
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -27,6 +27,7 @@ from pulmospark.core.settings import IngestSettings, SourceSettings
 from pulmospark.data.ingest import ingest
 from pulmospark.ml import CnnClassifier, CnnClassifierModel, ImageFeaturizer
 from pulmospark.ml.films import film_of_bytes
+from pulmospark.ml.labels import find_labels
 from pulmospark.models.bundle import read_bundle
 
 
@@ -117,22 +118,24 @@ def test_new_columns(films: DataFrame, model: CnnClassifierModel) -> None:
         model.copy({model.predictionCol: "label"}).transform(films)
 
 
-def test_labels(films: DataFrame, small: Small) -> None:
-    by_name = CnnClassifier(**small, maxIter=1, labelCol="finding").fit(films)
-    assert by_name.labels == sorted(by_name.labels)
-    assert by_name.numClasses == 3
-    assert CnnClassifier(**small, maxIter=1).fit(films).labels == ["0", "1", "2"]
-    ordered = [by_name.labels[i] for i in (2, 0, 1)]
-    given = CnnClassifier(**small, maxIter=1, labelCol="finding", classes=ordered).fit(films)
-    assert given.labels == ordered
-    indexer = StringIndexer(inputCol="finding", outputCol="index")
-    fitted = Pipeline(stages=[indexer, CnnClassifier(**small, maxIter=1, labelCol="index")]).fit(
-        films
-    )
-    first, second = fitted.stages
-    assert isinstance(first, StringIndexerModel)
-    assert isinstance(second, CnnClassifierModel)
-    assert second.labels == list(first.labels)
+def test_labels(films: DataFrame) -> None:
+    by_name = find_labels(films, "finding")
+    assert by_name.names == ("COVID-19", "No Finding", "Pneumonia")
+    assert find_labels(films, "label").names == ("0", "1", "2")
+    ordered = tuple(by_name.names[i] for i in (2, 0, 1))
+    given = find_labels(films, "finding", ordered)
+    assert given.names == ordered
+    rows = films.select("finding", by_name.index.alias("a"), given.index.alias("b")).collect()
+    assert all(by_name.names[int(row["a"])] == row["finding"] for row in rows)
+    assert all(ordered[int(row["b"])] == row["finding"] for row in rows)
+
+
+def test_labels_of_a_string_indexer_keep_their_names(films: DataFrame, small: Small) -> None:
+    indexer = StringIndexer(inputCol="finding", outputCol="index", stringOrderType="alphabetDesc")
+    stages = [indexer, CnnClassifier(**small, maxIter=1, labelCol="index")]
+    model = Pipeline(stages=stages).fit(films).stages[1]
+    assert isinstance(model, CnnClassifierModel)
+    assert model.labels == ["Pneumonia", "No Finding", "COVID-19"]
 
 
 @pytest.mark.parametrize(
@@ -275,8 +278,11 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path, model: CnnClassifierM
         _ = CnnClassifierModel().labels
 
 
-def test_a_bundle_goes_with_its_last_model(films: DataFrame, small: Small) -> None:
-    first = CnnClassifier(**small, maxIter=1).fit(films)
+def test_a_bundle_goes_with_its_last_model(
+    films: DataFrame, model: CnnClassifierModel, tmp_path: Path
+) -> None:
+    model.save(str(tmp_path / "model"))
+    first = CnnClassifierModel.load(str(tmp_path / "model"))
     folder, second = first.bundle, first.copy()
     del first
     gc.collect()
