@@ -9,8 +9,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from ml.small import Small
 from pulmospark.ml import CnnClassifier, CnnClassifierModel
-from pulmospark.ml.classifier import ClassifierParams
 from pulmospark.phantoms.write import write_phantoms
 
 PATIENTS = 48
@@ -57,13 +57,12 @@ def films(spark: SparkSession, folder: Path) -> DataFrame:
 
 
 @pytest.fixture(scope="session")
-def small(work: str) -> ClassifierParams:
-    """Params of a network that takes no time and no weights."""
+def small(work: str) -> Small:
     return {"modelName": "basic_cnn", "weights": "none", "imageSize": 32, "workDir": work}
 
 
 @pytest.fixture(scope="session")
-def model(films: DataFrame, small: ClassifierParams) -> CnnClassifierModel:
+def model(films: DataFrame, small: Small) -> CnnClassifierModel:
     """A small classifier, with temperature."""
     held = films.withColumn("held", F.substring("patient", -1, 1) == "2")
     return CnnClassifier(**small, validationIndicatorCol="held", maxIter=20).fit(held)

@@ -21,12 +21,13 @@ from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from ml.small import Small
 from pulmospark.core.errors import BundleError, ClassError, InputError, UsageError
 from pulmospark.core.settings import IngestSettings, SourceSettings
 from pulmospark.data.ingest import ingest
 from pulmospark.ml import CnnClassifier, CnnClassifierModel, ImageFeaturizer
-from pulmospark.ml.classifier import ClassifierParams
 from pulmospark.ml.films import film_of_bytes
+from pulmospark.ml.labels import find_labels
 from pulmospark.models.bundle import read_bundle
 
 
@@ -66,14 +67,14 @@ def test_it_learns(films: DataFrame, shared_weights: Path, work: str) -> None:
 
 
 def test_three_kinds_of_input_agree(
-    spark: SparkSession, films: DataFrame, folder: Path, tmp_path: Path, shared_weights: Path
+    spark: SparkSession,
+    films: DataFrame,
+    folder: Path,
+    model: CnnClassifierModel,
+    tmp_path: Path,
 ) -> None:
-    work = str(tmp_path / "work")
-    model = CnnClassifier(
-        modelName="squeezenet1_1", weights=str(shared_weights), workDir=work, maxIter=20
-    ).fit(films)
     sources = [SourceSettings(path=hospital) for hospital in sorted(folder.iterdir())]
-    ingest(sources, IngestSettings(), tmp_path / "tables", spark, quiet=True)
+    ingest(sources, IngestSettings(size=32), tmp_path / "tables", spark, quiet=True)
     table = spark.read.parquet(str(tmp_path / "tables" / "images"))
     images = spark.read.format("image").load(f"{folder}/*/images/")
     found = {
@@ -117,18 +118,24 @@ def test_new_columns(films: DataFrame, model: CnnClassifierModel) -> None:
         model.copy({model.predictionCol: "label"}).transform(films)
 
 
-def test_labels(films: DataFrame, small: ClassifierParams) -> None:
-    quick: ClassifierParams = {**small, "maxIter": 1}
-    by_name = CnnClassifier(**quick, labelCol="finding").fit(films)
-    assert by_name.labels == sorted(by_name.labels)
-    assert by_name.numClasses == 3
-    assert CnnClassifier(**quick).fit(films).labels == ["0", "1", "2"]
-    ordered = [by_name.labels[i] for i in (2, 0, 1)]
-    given = CnnClassifier(**quick, labelCol="finding", classes=ordered).fit(films)
-    assert given.labels == ordered
-    indexer = StringIndexer(inputCol="finding", outputCol="index")
-    fitted = Pipeline(stages=[indexer, CnnClassifier(**quick, labelCol="index")]).fit(films)
-    assert fitted.stages[1].labels == fitted.stages[0].labels  # type: ignore[attr-defined]
+def test_labels(films: DataFrame) -> None:
+    by_name = find_labels(films, "finding")
+    assert by_name.names == ("COVID-19", "No Finding", "Pneumonia")
+    assert find_labels(films, "label").names == ("0", "1", "2")
+    ordered = tuple(by_name.names[i] for i in (2, 0, 1))
+    given = find_labels(films, "finding", ordered)
+    assert given.names == ordered
+    rows = films.select("finding", by_name.index.alias("a"), given.index.alias("b")).collect()
+    assert all(by_name.names[int(row["a"])] == row["finding"] for row in rows)
+    assert all(ordered[int(row["b"])] == row["finding"] for row in rows)
+
+
+def test_labels_of_a_string_indexer_keep_their_names(films: DataFrame, small: Small) -> None:
+    indexer = StringIndexer(inputCol="finding", outputCol="index", stringOrderType="alphabetDesc")
+    stages = [indexer, CnnClassifier(**small, maxIter=1, labelCol="index")]
+    model = Pipeline(stages=stages).fit(films).stages[1]
+    assert isinstance(model, CnnClassifierModel)
+    assert model.labels == ["Pneumonia", "No Finding", "COVID-19"]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +153,7 @@ def test_labels(films: DataFrame, small: ClassifierParams) -> None:
     ],
 )
 def test_labels_that_cannot_be(
-    films: DataFrame, small: ClassifierParams, label: str, classes: list[str], words: str
+    films: DataFrame, small: Small, label: str, classes: list[str], words: str
 ) -> None:
     rows = films.selectExpr("path", "content", f"{label} as y")
     if label == "path":
@@ -156,14 +163,12 @@ def test_labels_that_cannot_be(
     assert "\n" not in error.value.message
 
 
-def test_an_empty_frame_cannot_be_fitted(films: DataFrame, small: ClassifierParams) -> None:
+def test_an_empty_frame_cannot_be_fitted(films: DataFrame, small: Small) -> None:
     with pytest.raises(ClassError, match="DataFrame is empty"):
         CnnClassifier(**small).fit(films.where("false"))
 
 
-def test_rows_that_are_no_films(
-    films: DataFrame, small: ClassifierParams, model: CnnClassifierModel
-) -> None:
+def test_rows_that_are_no_films(films: DataFrame, small: Small, model: CnnClassifierModel) -> None:
     bad = films.limit(1).withColumns(
         {"content": F.lit(b"none"), "path": F.lit("/bad.png"), "label": F.lit(0.0)}
     )
@@ -180,11 +185,11 @@ def test_rows_that_are_no_films(
     assert len(scored(model.copy({model.handleInvalid: "skip"}), rows)) == films.count()
 
 
-def test_cross_validation_over_the_regression(films: DataFrame, small: ClassifierParams) -> None:
-    classifier = CnnClassifier(**small, maxIter=10)
+def test_cross_validation_over_the_regression(films: DataFrame, small: Small) -> None:
+    classifier = CnnClassifier(**small, maxIter=4)
     classifier.lock = threading.Lock()  # type: ignore[attr-defined]  # cannot be pickled
     grid = ParamGridBuilder().addGrid(classifier.regParam, [0.01, 1e6]).build()
-    evaluator = MulticlassClassificationEvaluator(metricName="logLoss")
+    evaluator = MulticlassClassificationEvaluator(metricName="logLoss")  # type: ignore[arg-type]  # the stubs lag
     found = CrossValidator(
         estimator=classifier,
         estimatorParamMaps=grid,
@@ -203,8 +208,8 @@ def test_cross_validation_over_the_regression(films: DataFrame, small: Classifie
     assert told == grid[int(np.argmin(found.avgMetrics))][classifier.regParam]
 
 
-def test_several_fits_are_those_of_one(films: DataFrame, small: ClassifierParams) -> None:
-    classifier = CnnClassifier(**small, maxIter=5)
+def test_several_fits_are_those_of_one(films: DataFrame, small: Small) -> None:
+    classifier = CnnClassifier(**small, maxIter=3)
     maps = [{classifier.regParam: value} for value in (0.1, 0.001)]
     together = classifier.fit(films, maps)
     alone = classifier.fit(films, maps[1])
@@ -231,7 +236,7 @@ def test_saved_and_loaded(films: DataFrame, model: CnnClassifierModel, tmp_path:
 
 
 def test_saved_and_loaded_in_a_pipeline(
-    films: DataFrame, model: CnnClassifierModel, small: ClassifierParams, tmp_path: Path
+    films: DataFrame, model: CnnClassifierModel, small: Small, tmp_path: Path
 ) -> None:
     pipeline = Pipeline(stages=[CnnClassifier(**small, regParam=0.5)])
     pipeline.save(str(tmp_path / "pipeline"))
@@ -241,7 +246,9 @@ def test_saved_and_loaded_in_a_pipeline(
     fitted = PipelineModel(stages=[model])
     fitted.write().overwrite().save(str(tmp_path / "fitted"))
     loaded = PipelineModel.load(str(tmp_path / "fitted"))
-    assert loaded.stages[0].modelId == model.modelId  # type: ignore[attr-defined]
+    (stage,) = loaded.stages
+    assert isinstance(stage, CnnClassifierModel)
+    assert stage.modelId == model.modelId
     assert loaded.transform(films.limit(2)).count() == 2
 
 
@@ -271,8 +278,11 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path, model: CnnClassifierM
         _ = CnnClassifierModel().labels
 
 
-def test_a_bundle_goes_with_its_last_model(films: DataFrame, small: ClassifierParams) -> None:
-    first = CnnClassifier(**small, maxIter=1).fit(films)
+def test_a_bundle_goes_with_its_last_model(
+    films: DataFrame, model: CnnClassifierModel, tmp_path: Path
+) -> None:
+    model.save(str(tmp_path / "model"))
+    first = CnnClassifierModel.load(str(tmp_path / "model"))
     folder, second = first.bundle, first.copy()
     del first
     gc.collect()
@@ -289,7 +299,7 @@ def test_any_bundle_scores(films: DataFrame, model: CnnClassifierModel, work: st
     assert scored(other, films) == scored(model, films)
 
 
-def test_wrong_settings_are_one_line(films: DataFrame, small: ClassifierParams) -> None:
+def test_wrong_settings_are_one_line(films: DataFrame, small: Small) -> None:
     with pytest.raises(UsageError, match=r"reg_param: .*-1"):
         CnnClassifier(**small, regParam=-1.0).fit(films)
     with pytest.raises(UsageError, match="method: 'forest': choose one of features, network"):
@@ -307,7 +317,7 @@ def test_params_have_their_accessors() -> None:
             assert getattr(stage, f"get{name}")() == value
 
 
-def test_the_network_itself(spark: SparkSession, small: ClassifierParams, work: str) -> None:
+def test_the_network_itself(spark: SparkSession, small: Small, work: str) -> None:
     """Dark, grey and bright noise, as pixels: a network that learns tells them apart."""
     rng = np.random.default_rng(8)
     levels = {"bright": 150, "dark": 0, "grey": 75}

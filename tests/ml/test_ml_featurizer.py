@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from pyspark.errors import PythonException
@@ -16,6 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql import types as T  # noqa: N812
 
+from ml.small import Small
 from pulmospark.core.errors import UsageError
 from pulmospark.ml import CnnClassifierModel, ImageFeaturizer
 from pulmospark.ml.featurizer import FeaturizerParams
@@ -25,17 +27,13 @@ from pulmospark.models import zoo
 from pulmospark.models.weights import load_imagenet
 
 
-@pytest.fixture
-def params(work: str) -> FeaturizerParams:
-    return {"modelName": "basic_cnn", "weights": "none", "imageSize": 32, "workDir": work}
-
-
-def torch_features(stage: ImageFeaturizer, data: bytes) -> np.ndarray:
+def torch_features(stage: ImageFeaturizer, data: bytes) -> npt.NDArray[np.float32]:
     start = start_of(stage, 2, stage.getSeed())
     film = film_of_bytes(data, start.size, "stretch")
     assert isinstance(film, np.ndarray)
     with torch.no_grad():
-        return start.network.features(torch.from_numpy(film[None])).numpy()[0]
+        (found,) = start.network.features(torch.from_numpy(film[None])).numpy()
+    return np.asarray(found, np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +48,8 @@ def spoilt(films: DataFrame) -> DataFrame:
     )
 
 
-def test_features_are_the_network_s_own(films: DataFrame, params: FeaturizerParams) -> None:
-    stage = ImageFeaturizer(**params)
+def test_features_are_the_network_s_own(films: DataFrame, small: Small) -> None:
+    stage = ImageFeaturizer(**small)
     found = stage.transform(films).orderBy("path").limit(6).collect()
     for row in found:
         wanted = torch_features(stage, bytes(row["content"]))
@@ -75,8 +73,8 @@ def test_imagenet_features_are_the_network_s_own(
     assert np.allclose(row["deep"].toArray(), wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
 
 
-def test_other_columns_stay_as_they_are(films: DataFrame, params: FeaturizerParams) -> None:
-    made = ImageFeaturizer(**params, outputCol="deep").transform(films)
+def test_other_columns_stay_as_they_are(films: DataFrame, small: Small) -> None:
+    made = ImageFeaturizer(**small, outputCol="deep").transform(films)
     assert made.columns == [*films.columns, "deep"]
     assert made.schema["deep"].dataType == VectorUDT()
     assert made.schema["deep"].metadata == {"ml_attr": {"num_attrs": 128}}
@@ -86,27 +84,27 @@ def test_other_columns_stay_as_they_are(films: DataFrame, params: FeaturizerPara
 
 
 @pytest.mark.parametrize("invalid", ["error", "skip", "keep"])
-def test_films_are_run_once(films: DataFrame, params: FeaturizerParams, invalid: str) -> None:
-    made = ImageFeaturizer(**params, handleInvalid=invalid).transform(films)
+def test_films_are_run_once(films: DataFrame, small: Small, invalid: str) -> None:
+    made = ImageFeaturizer(**small, handleInvalid=invalid).transform(films)
     used = made.where(F.col("features").isNotNull()).select("features", "label")
     plan = used._jdf.queryExecution().executedPlan().toString().split("Initial Plan")[0]
     assert plan.count("ArrowEvalPython") == 1
 
 
-def test_a_row_that_is_no_film_is_an_error(spoilt: DataFrame, params: FeaturizerParams) -> None:
-    made = ImageFeaturizer(**params).transform(spoilt)
+def test_a_row_that_is_no_film_is_an_error(spoilt: DataFrame, small: Small) -> None:
+    made = ImageFeaturizer(**small).transform(spoilt)
     with pytest.raises(PythonException, match=r"InputError: /bad/(one|two)\.png: .*handleInv"):
         made.collect()
 
 
-def test_a_row_that_is_no_film_is_skipped(spoilt: DataFrame, params: FeaturizerParams) -> None:
-    rows = ImageFeaturizer(**params).setHandleInvalid("skip").transform(spoilt).collect()
+def test_a_row_that_is_no_film_is_skipped(spoilt: DataFrame, small: Small) -> None:
+    rows = ImageFeaturizer(**small).setHandleInvalid("skip").transform(spoilt).collect()
     assert len(rows) == 3
     assert all(row["features"] is not None for row in rows)
 
 
-def test_a_row_that_is_no_film_is_kept(spoilt: DataFrame, params: FeaturizerParams) -> None:
-    rows = ImageFeaturizer(**params, handleInvalid="keep").transform(spoilt).collect()
+def test_a_row_that_is_no_film_is_kept(spoilt: DataFrame, small: Small) -> None:
+    rows = ImageFeaturizer(**small, handleInvalid="keep").transform(spoilt).collect()
     assert sorted(row["path"] for row in rows if row["features"] is None) == [
         "/bad/one.png",
         "/bad/two.png",
@@ -114,23 +112,23 @@ def test_a_row_that_is_no_film_is_kept(spoilt: DataFrame, params: FeaturizerPara
     assert len(rows) == 5
 
 
-def test_empty_frames_and_empty_partitions(films: DataFrame, params: FeaturizerParams) -> None:
-    stage = ImageFeaturizer(**params)
+def test_empty_frames_and_empty_partitions(films: DataFrame, small: Small) -> None:
+    stage = ImageFeaturizer(**small)
     assert stage.transform(films.where("false")).collect() == []
     few = films.limit(2).repartition(8)
     assert stage.transform(few).count() == 2
 
 
-def test_nothing_of_the_stage_travels(films: DataFrame, params: FeaturizerParams) -> None:
-    stage = ImageFeaturizer(**params)
+def test_nothing_of_the_stage_travels(films: DataFrame, small: Small) -> None:
+    stage = ImageFeaturizer(**small)
     stage.lock = threading.Lock()  # type: ignore[attr-defined]  # cannot be pickled
     assert len(stage.transform(films.limit(1)).collect()) == 1
     assert len(stage.copy().transform(films.limit(1)).collect()) == 1
 
 
-def test_columns_with_odd_names(films: DataFrame, params: FeaturizerParams) -> None:
+def test_columns_with_odd_names(films: DataFrame, small: Small) -> None:
     odd = films.limit(1).withColumnRenamed("content", "a.b`c")
-    made = ImageFeaturizer(**params, inputCol="a.b`c", outputCol="d.e").transform(odd)
+    made = ImageFeaturizer(**small, inputCol="a.b`c", outputCol="d.e").transform(odd)
     assert made.collect()[0]["d.e"].size == 128
 
 
@@ -146,10 +144,8 @@ def test_a_bundle_gives_its_own_network(
         other.transform(films)
 
 
-def test_saved_and_loaded_in_a_pipeline(
-    films: DataFrame, params: FeaturizerParams, tmp_path: Path
-) -> None:
-    deep = ImageFeaturizer(**params, outputCol="deep", seed=7)
+def test_saved_and_loaded_in_a_pipeline(films: DataFrame, small: Small, tmp_path: Path) -> None:
+    deep = ImageFeaturizer(**small, outputCol="deep", seed=7)
     fitted = Pipeline(stages=[deep, LogisticRegression(featuresCol="deep", maxIter=5)]).fit(films)
     fitted.save(str(tmp_path / "pipeline"))
     loaded = PipelineModel.load(str(tmp_path / "pipeline"))
@@ -178,9 +174,9 @@ def test_saved_and_loaded_in_a_pipeline(
     ],
 )
 def test_wrong_params_are_one_line(
-    films: DataFrame, params: FeaturizerParams, change: FeaturizerParams, words: str
+    films: DataFrame, small: Small, change: FeaturizerParams, words: str
 ) -> None:
-    stage = ImageFeaturizer(**{**params, **change})  # type: ignore[typeddict-item]
+    stage = ImageFeaturizer(**small).setParams(**change)
     with pytest.raises(UsageError, match=words) as error:
         stage.transform(films)
     assert "\n" not in error.value.message
@@ -205,10 +201,10 @@ def test_params_have_their_accessors() -> None:
     assert (stage.getBatchSize(), stage.getInputCol()) == (4, "x")
 
 
-def test_a_null_image_is_no_film(spark: SparkSession, params: FeaturizerParams) -> None:
+def test_a_null_image_is_no_film(spark: SparkSession, small: Small) -> None:
     fields = "origin string, height int, width int, nChannels int, mode int, data binary"
     good = ("/a", 40, 40, 1, 0, bytearray(range(40)) * 40)
     schema = T.StructType().add("image", T._parse_datatype_string(f"struct<{fields}>"))
     data = spark.createDataFrame([(good,), (None,), (("/c", -1, -1, -1, -1, b""),)], schema)
-    made = ImageFeaturizer(**params, inputCol="image", handleInvalid="keep").transform(data)
+    made = ImageFeaturizer(**small, inputCol="image", handleInvalid="keep").transform(data)
     assert [row["features"] is None for row in made.collect()] == [False, True, True]

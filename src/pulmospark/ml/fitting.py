@@ -109,7 +109,7 @@ def fit_head(
     training = frame.where(~F.col(VALIDATION))
     counts = _counted(training, names, uid)
     head: Head = fit_logistic(training.select("features", LABEL), uid, names, settings).head
-    set_linear_head(network, head.weights.copy(), head.bias.copy())  # Spark's are read-only
+    set_linear_head(network, head.weights, head.bias)
     linear = linear_head(network)
     score = pandas_udf(worker.head_scorer(linear), "array<double>")  # type: ignore[call-overload]
     held = frame.where(VALIDATION).select(
