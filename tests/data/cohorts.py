@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ from pyspark.sql import SparkSession
 
 from pulmospark.core import tables
 from pulmospark.core.settings import SplitSettings
-from pulmospark.data.split import SplitResult, split
+from pulmospark.data.ingest import IngestResult
+from pulmospark.data.split import split
+from pulmospark.data.split_summary import SplitResult
+from pulmospark.layouts.manifest import SourceListing
+from pulmospark.layouts.notes import NotesSummary
 
 Row = dict[str, Any]
 CLASSES = {"covid": ("COVID-19",), "normal": ("No Finding",)}
@@ -54,14 +59,46 @@ def hospital(patients: int, *, each: int = 2, first: int = 0, source: str = "a")
     return rows
 
 
-def write_images(folder: Path, rows: Sequence[Row], parts: int = 1) -> Path:
-    """Write an images table in some number of files."""
+def ingested(folder: Path, rows: Sequence[Row], parts: int = 1) -> IngestResult:
+    """Write an images table in some number of files, as an ingest would have left it."""
     target = folder / "images"
     target.mkdir(parents=True)
     for part in range(parts):
         table = pa.Table.from_pylist(list(rows[part::parts]), schema=tables.IMAGES)
         pq.write_table(table, target / f"{part}.parquet")
-    return target
+    return IngestResult(
+        tables=folder,
+        images=len(rows),
+        rejects=0,
+        files=len(rows),
+        already=0,
+        formats={"png": len(rows)},
+        rejects_by_reason={},
+        sources=tuple(
+            _listing(name, [row for row in rows if row["source"] == name])
+            for name in sorted({row["source"] for row in rows})
+        ),
+    )
+
+
+def _listing(name: str, rows: Sequence[Row]) -> SourceListing:
+    findings = Counter(row["finding"] for row in rows if row["finding"] is not None)
+    return SourceListing(
+        name=name,
+        layout="csv",
+        title="CSV",
+        home="",
+        licence="",
+        path="/films",
+        files=len(rows),
+        findings=dict(findings),
+        without_finding=len(rows) - sum(findings.values()),
+        views={},
+        published_splits={},
+        with_patient=sum(row["patient_id"] is not None for row in rows),
+        with_mask=0,
+        notes=NotesSummary(counts={}, examples={}, ignored_extensions={}),
+    )
 
 
 def parted(
@@ -75,9 +112,8 @@ def parted(
     parts: int = 1,
 ) -> tuple[SplitResult, list[Row]]:
     """The result of a split, and the rows of its cohort by ``uri``."""
-    images = write_images(folder, rows, parts)
     result = split(
-        images,
+        ingested(folder, rows, parts),
         CLASSES if classes is None else classes,
         settings or SplitSettings(),
         folder / "cohort",

@@ -12,10 +12,10 @@ from pyspark.sql import SparkSession
 
 from data.cohorts import CLASSES, Row, hospital, image, parted
 from pulmospark.core import tables
-from pulmospark.core.errors import ClassError, InputError
+from pulmospark.core.errors import ClassError
 from pulmospark.core.settings import SplitSettings
 from pulmospark.data.cohort import Part, in_part, read_cohort
-from pulmospark.data.split import SplitResult, read_split, split
+from pulmospark.data.split_summary import SplitResult, read_split
 
 pytestmark = pytest.mark.spark
 Cohort = tuple[SplitResult, list[Row]]
@@ -210,11 +210,6 @@ def test_what_cannot_be_split_is_said_in_one_line(
     assert words in caught.value.message
     assert "\n" not in caught.value.message
     assert not (tmp_path / "cohort").exists()
-
-
-def test_no_images_table_names_the_step_before(spark: SparkSession, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="pulmospark ingest"):
-        split(tmp_path / "no", CLASSES, SplitSettings(), tmp_path / "c", spark, seed=1)
 
 
 @pytest.mark.parametrize(("rows", "words"), [([], "no film"), (_ALONE[:-1], "one class only")])

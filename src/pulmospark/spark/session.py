@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from pulmospark.spark.java import find_java
 GIB = 1024**3
 _DRIVER_MEMORY_SHARE = 0.25
 _LOG_TAIL_LINES = 20
+_CONNECT_S_MAX = 10
 
 _EVERYWHERE = {
     # Python workers decode and run networks: one thread each, or cores are fought over.
@@ -81,10 +83,29 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
         os.environ["JAVA_HOME"] = str(find_java().home)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         master = master or "local[*]"
+        if master.startswith("spark://"):
+            _check_answers(master)
         builder = builder.master(master)
         if master.startswith("local"):
             chosen |= _local_settings()
     return _started(builder, chosen | conf)
+
+
+def _check_answers(master: str) -> None:
+    """Spark itself would try for a minute, and then say something else."""
+    for place in master.removeprefix("spark://").split(","):
+        host, _, port = place.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=_CONNECT_S_MAX).close()
+        except ValueError:
+            return  # no port: Spark says what is wrong with it
+        except OSError as error:
+            reason = error.strerror or str(error)
+        else:
+            return
+    raise EnvironmentProblem(
+        f"{master} does not answer ({reason}): start Spark there, or name another with --master"
+    )
 
 
 def _local_settings() -> dict[str, str]:
