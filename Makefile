@@ -42,7 +42,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 layers: $(READY)
-	$(BIN)/lint-imports --no-cache --quiet
+	$(BIN)/lint-imports --no-cache
 
 # The wheel is built, installed aside and run from there, not from the checkout.
 wheel: $(READY)

@@ -18,7 +18,7 @@ from pulmospark.data.ingest import IngestResult
 from pulmospark.data.split import split
 from pulmospark.data.split_summary import SplitResult
 from pulmospark.layouts.manifest import SourceListing
-from pulmospark.layouts.notes import NotesSummary
+from pulmospark.layouts.notes import ListingNotes
 
 Row = dict[str, Any]
 CLASSES = {"covid": ("COVID-19",), "normal": ("No Finding",)}
@@ -59,45 +59,50 @@ def hospital(patients: int, *, each: int = 2, first: int = 0, source: str = "a")
     return rows
 
 
-def ingested(folder: Path, rows: Sequence[Row], parts: int = 1) -> IngestResult:
-    """Write an images table in some number of files, as an ingest would have left it."""
+def write_images(folder: Path, rows: Sequence[Row], parts: int = 1) -> Path:
+    """Write an images table in some number of files."""
     target = folder / "images"
     target.mkdir(parents=True)
     for part in range(parts):
         table = pa.Table.from_pylist(list(rows[part::parts]), schema=tables.IMAGES)
         pq.write_table(table, target / f"{part}.parquet")
+    return target
+
+
+def ingested(folder: Path, rows: Sequence[Row]) -> IngestResult:
+    """What an ingest would say of these rows."""
+    sources = sorted({row["source"] for row in rows})
     return IngestResult(
         tables=folder,
         images=len(rows),
         rejects=0,
         files=len(rows),
         already=0,
-        formats={"png": len(rows)},
+        formats={},
         rejects_by_reason={},
         sources=tuple(
-            _listing(name, [row for row in rows if row["source"] == name])
-            for name in sorted({row["source"] for row in rows})
+            _listing(name, [r for r in rows if r["source"] == name]) for name in sources
         ),
     )
 
 
-def _listing(name: str, rows: Sequence[Row]) -> SourceListing:
+def _listing(source: str, rows: Sequence[Row]) -> SourceListing:
     findings = Counter(row["finding"] for row in rows if row["finding"] is not None)
     return SourceListing(
-        name=name,
+        name=source,
         layout="csv",
-        title="CSV",
+        title="rows of a test",
         home="",
         licence="",
-        path="/films",
+        path="",
         files=len(rows),
         findings=dict(findings),
-        without_finding=len(rows) - sum(findings.values()),
+        without_finding=len(rows) - findings.total(),
         views={},
         published_splits={},
-        with_patient=sum(row["patient_id"] is not None for row in rows),
+        with_patient=0,
         with_mask=0,
-        notes=NotesSummary(counts={}, examples={}, ignored_extensions={}),
+        notes=ListingNotes().summary(),
     )
 
 
@@ -112,8 +117,9 @@ def parted(
     parts: int = 1,
 ) -> tuple[SplitResult, list[Row]]:
     """The result of a split, and the rows of its cohort by ``uri``."""
+    write_images(folder, rows, parts)
     result = split(
-        ingested(folder, rows, parts),
+        ingested(folder, rows),
         CLASSES if classes is None else classes,
         settings or SplitSettings(),
         folder / "cohort",

@@ -6,15 +6,17 @@ import random
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
 from data.cohorts import CLASSES, Row, hospital, image, parted
 from pulmospark.core import tables
-from pulmospark.core.errors import ClassError
+from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.settings import SplitSettings
 from pulmospark.data.cohort import Part, in_part, read_cohort
+from pulmospark.data.ingest import read_ingest
 from pulmospark.data.split_summary import SplitResult, read_split
 
 pytestmark = pytest.mark.spark
@@ -104,7 +106,7 @@ def test_folds_test_each_film_once_and_never_one_they_learn_from(folded: Cohort)
     result, _ = folded
     rows = read_cohort(result.cohort)
     tested = sum(in_part(rows, Part(tables.Split.TEST, k)).astype(int) for k in range(_FOLDS))
-    assert set(tested) == {1}
+    assert set(np.asarray(tested).tolist()) == {1}
     groups = rows["group_id"].to_pylist()
     for k in range(_FOLDS):
         sides = {
@@ -196,9 +198,9 @@ _ALONE = [*[image(n, "No Finding", f"p{n}") for n in range(20)], image(99, "COVI
 @pytest.mark.parametrize(
     ("rows", "settings", "words"),
     [
-        ([image(1, "TB", None)], SplitSettings(), "class 'covid', 'normal' has no film"),
-        (_ALONE[:-1], SplitSettings(), "class 'covid' has no film"),
-        (_ALONE, SplitSettings(folds=3), "fold 1 has no film of 'covid' (covid: 1 films in all)"),
+        ([image(1, "TB", None)], SplitSettings(), "no film is of class 'covid', 'normal'"),
+        (_ALONE[:-1], SplitSettings(), "no film is of class 'covid'"),
+        (_ALONE, SplitSettings(folds=3), "fold 2 has no film of 'covid' (covid: 1 films in all)"),
         (_ALONE, SplitSettings(), "test has no film of 'covid'"),
     ],
 )
@@ -210,6 +212,11 @@ def test_what_cannot_be_split_is_said_in_one_line(
     assert words in caught.value.message
     assert "\n" not in caught.value.message
     assert not (tmp_path / "cohort").exists()
+
+
+def test_no_images_table_names_the_step_before(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="pulmospark ingest"):
+        read_ingest(tmp_path / "no")
 
 
 @pytest.mark.parametrize(("rows", "words"), [([], "no film"), (_ALONE[:-1], "one class only")])

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.evaluation import metrics
 from pulmospark.evaluation.calibration import (
     apply_temperature,
     choose_operating_point,
     fit_temperature,
     operating_figures,
+    smoothed_targets,
 )
 
 
@@ -31,9 +31,7 @@ def test_the_temperature_is_the_best_of_a_fine_grid_and_near_the_true_one(true: 
     assert found == pytest.approx(true, rel=0.1)
 
     def loss(temperature: float) -> float:
-        value = metrics.log_loss(labels, apply_temperature(logits, temperature))
-        assert value is not None
-        return value
+        return cross_entropy(logits, labels, temperature)
 
     grid = np.exp(np.linspace(math.log(found) - 0.5, math.log(found) + 0.5, 401))
     assert loss(found) <= min(loss(float(each)) for each in grid) + 1e-12
@@ -43,12 +41,50 @@ def test_a_flat_loss_leaves_the_temperature_at_one() -> None:
     assert fit_temperature(np.zeros((4, 3)), np.array([0, 1, 2, 0])) == 1.0
 
 
-def test_separated_classes_stop_at_the_limit() -> None:
+def cross_entropy(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    """The mean of -sum t log p, film by film, with Platt's targets written out."""
+    classes = logits.shape[1]
+    total = 0.0
+    for row, chances in zip(labels, apply_temperature(logits, temperature), strict=True):
+        films = int((labels == row).sum())
+        for place, chance in enumerate(chances):
+            target = (films + 1 if place == row else 1) / (films + classes)
+            total -= target * math.log(chance)
+    return total / len(labels)
+
+
+def test_the_targets_of_two_classes_are_platts() -> None:
+    found = smoothed_targets(np.array([1, 1, 1, 0]), 2)
+    assert found[:3, 1] == pytest.approx([4 / 5] * 3)
+    assert found[3] == pytest.approx([2 / 3, 1 / 3])
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40))
+def test_targets_are_probabilities_and_favour_the_label(labels: list[int]) -> None:
+    found = smoothed_targets(np.array(labels), 5)
+    assert found.sum(axis=1) == pytest.approx(1)
+    assert (found.argmax(axis=1) == labels).all()
+
+
+@pytest.mark.parametrize("margin", [1.0, 30.0, 1000.0])
+def test_thirty_films_told_apart_without_an_error_are_not_certain(margin: float) -> None:
+    random = np.random.default_rng(5)
+    labels = np.repeat(np.arange(3), 10)
+    logits = np.eye(3)[labels] * margin * random.uniform(0.8, 1.2, size=30)[:, None]
+    temperature = fit_temperature(logits, labels)
+    highest = apply_temperature(logits, temperature).max(axis=1)
+    # The target of each film is 11 / 13; but for the limits the mean would be that.
+    assert highest.max() < 0.999
+    if margin == 30.0:
+        assert highest.mean() == pytest.approx(11 / 13, abs=0.02)
+
+
+def test_a_temperature_beyond_the_limits_stops_there() -> None:
     logits = np.array([[5.0, 0.0], [0.0, 5.0]])
-    low = fit_temperature(logits, np.array([0, 1]))
-    assert limits.TEMPERATURE_MIN <= low < 0.2
     high = fit_temperature(logits, np.array([1, 0]))
     assert high == pytest.approx(limits.TEMPERATURE_MAX, rel=1e-3)
+    low = fit_temperature(logits / 1e4, np.array([0, 1]))
+    assert low == pytest.approx(limits.TEMPERATURE_MIN, rel=1e-3)
 
 
 @pytest.mark.parametrize(

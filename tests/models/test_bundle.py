@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 import pulmospark
 from pulmospark.core import limits
-from pulmospark.core.content import bytes_id, file_id
+from pulmospark.core.content import bytes_id, file_id, value_id
 from pulmospark.core.errors import BundleError, UsageError
 from pulmospark.models import zoo
 from pulmospark.models.bundle import (
@@ -73,7 +73,8 @@ def test_comes_back_as_it_was_written(network: Network, tmp_path: Path) -> None:
     model_id = write_bundle(tmp_path / "b", network, config, {"a": 1}, CardFacts(name="trial"))
     found = read_bundle(tmp_path / "b")
     assert (found.config, found.metrics, found.model_id) == (config, {"a": 1}, model_id)
-    assert model_id == file_id(tmp_path / "b" / "manifest.json")
+    files = [file_id(tmp_path / "b" / name) for name in ("config.json", "model.safetensors")]
+    assert model_id == value_id(files)
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == sorted(FILES)
     again = found.network()
     assert not again.training

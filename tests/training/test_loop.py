@@ -94,6 +94,11 @@ def test_fewer_films_than_a_batch_and_odd_numbers(films: int) -> None:
     assert len(history) == SETTINGS.epochs
 
 
+def test_one_film_alone_cannot_be_trained_on() -> None:
+    with pytest.raises(InputError, match="two films"):
+        fit(_network(), toy_films(1), NONE, SETTINGS, seed=3)
+
+
 def test_a_learning_rate_that_explodes_is_said() -> None:
     settings = SETTINGS.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(InputError, match=r"lower train.network.learning_rate \(now 1e\+30\)"):

@@ -48,7 +48,7 @@ def command(
     from pulmospark.cli import words
     from pulmospark.experiment import stages
     from pulmospark.experiment.demo import demo_experiment, draw_demo
-    from pulmospark.experiment.folder import RunFolder
+    from pulmospark.experiment.folder import run_folder
     from pulmospark.spark.session import slots, spark_session
 
     quiet = quiet or as_json
@@ -64,7 +64,7 @@ def command(
         )
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         experiment = demo_experiment(folder, drawn, processes=processes or min(2, slots(spark)))
-        result = stages.run_all(experiment, RunFolder(folder / "run"), spark, quiet=quiet)
+        result = stages.run_all(experiment, run_folder(experiment), spark, quiet=quiet)
     if as_json:
         common.say_json(result.model_dump(mode="json"))
     else:

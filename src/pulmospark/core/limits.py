@@ -80,9 +80,9 @@ BOOTSTRAP_UNDEFINED_SHARE_MAX = 0.05
 """share of bootstrap replicates in which a figure may be undefined (a class of three
 patients is absent from 5 % of them); above it no interval is given."""
 
-TEMPERATURE_MIN, TEMPERATURE_MAX = 0.05, 20.0
-"""temperatures between which calibration searches; perfectly separated classes would
-otherwise drive it to 0, classes told apart by nothing to infinity."""
+TEMPERATURE_MIN, TEMPERATURE_MAX = 0.05, 10_000.0
+"""temperatures between which calibration searches; logits that are all but equal would
+otherwise drive it towards 0, classes told apart by nothing to infinity."""
 REPORT_FILMS_MAX = 12
 """films the report shows that the model got right, and as many that it got wrong."""
 

@@ -55,8 +55,13 @@ class SplitSettings(Settings):
     """Who is trained on and who is tested on."""
 
     train: Fraction = 0.7
+    """share of the patients that the model is fitted on; with folds the films that are
+    neither tested on nor validated on"""
     validation: Fraction = 0.1
+    """share from which temperature and operating point are chosen, and early stopping; with
+    folds, of the films that are not tested on"""
     test: Fraction = 0.2
+    """share that is tested on; not used with folds, where each fold is tested on once"""
     folds: Annotated[int, Field(ge=0, le=100)] = 0
     """k of k-fold cross-validation; 0: one split"""
     views: tuple[str, ...] = ("PA", "AP", "AP supine", "frontal", "unknown")
@@ -75,19 +80,25 @@ class SplitSettings(Settings):
 class LogisticSettings(Settings):
     """Spark MLlib's LogisticRegression on deep features."""
 
-    max_iter: Annotated[int, Field(ge=1, le=10_000)] = 100
+    max_iter: Annotated[int, Field(ge=1, le=10_000)] = 60
+    """MLlib's ``maxIter``: iterations at most"""
     reg_param: Annotated[float, Field(ge=0.0)] = 0.01
+    """MLlib's ``regParam``: strength of the regularisation, on standardised features"""
     elastic_net_param: Fraction = 0.0
+    """MLlib's ``elasticNetParam``: 0 is L2 alone, 1 is L1 alone"""
 
 
 class NetworkSettings(Settings):
     """A CNN trained through TorchDistributor."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """passes over the training part, at most"""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     """films a step, over all processes together"""
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    """highest rate of AdamW; it rises over the first tenth of the steps and falls as a cosine"""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    """AdamW's"""
     patience: Annotated[int, Field(ge=0)] = 0
     """epochs without a better validation loss after which it stops; 0: never"""
     frozen: bool = False
@@ -107,8 +118,11 @@ class TrainSettings(Settings):
     """file or folder of safetensors to take them from; ``None``: ``PULMOSPARK_WEIGHTS``, the
     cache, the hub"""
     processes: Annotated[int, Field(ge=1, le=limits.TRAINING_PROCESSES_MAX)] = 1
+    """processes that train a CNN together, each in a Spark task; ``features`` does not use it"""
     logistic: LogisticSettings = LogisticSettings()
+    """for the method ``features``"""
     network: NetworkSettings = NetworkSettings()
+    """for the method ``network``"""
 
 
 class EvaluateSettings(Settings):
@@ -117,7 +131,9 @@ class EvaluateSettings(Settings):
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 1000
     """bootstrap replicates over patients"""
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
+    """of the intervals"""
     calibration_bins: Annotated[int, Field(ge=2, le=100)] = 15
+    """equal-width bins of the reliability diagram and the calibration error"""
     positive_class: str | None = None
     """class of the operating point; ``None``: the first class"""
     sensitivity_target: Fraction = 0.95
@@ -129,19 +145,26 @@ class Experiment(Settings):
     """A whole experiment: the TOML file that ``pulmospark run`` takes."""
 
     name: str = "experiment"
+    """name of the experiment and of its folder"""
     seed: Seed = 20201
+    """of the split, the training and the bootstrap"""
     out: Path = Path("runs")
     """folder under which the experiment's own folder is made"""
     phantoms: bool = False
     """the films were drawn, not taken: the report says so above all else"""
     sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
+    """the data sets, one or more"""
     classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """class -> findings, case-blind, ``*`` and ``?`` allowed, ``source:finding`` for one
     source only; empty: every finding is a class of its own"""
     ingest: IngestSettings = IngestSettings()
+    """from files to the images table"""
     split: SplitSettings = SplitSettings()
+    """who is trained on and who is tested on"""
     train: TrainSettings = TrainSettings()
+    """which network, and how it is trained"""
     evaluate: EvaluateSettings = EvaluateSettings()
+    """figures and their intervals"""
 
     @field_validator("classes")
     @classmethod

@@ -78,9 +78,9 @@ _METADATA = [
     pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
     pa.field("source", pa.string(), nullable=False),  # the data set it came from
     pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
-    pa.field("study_id", pa.string()),
-    pa.field("scan_id", pa.string()),
-    pa.field("slice_index", pa.int32()),
+    pa.field("study_id", pa.string()),  # as the source has it
+    pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
+    pa.field("slice_index", pa.int32()),  # place in the series
     pa.field("finding", pa.string()),  # as the source has it, null where it has none
     pa.field("view", pa.string(), nullable=False),  # a View
     pa.field("modality", pa.string(), nullable=False),  # a Modality
@@ -93,7 +93,7 @@ _METADATA = [
 MANIFEST = pa.schema(
     [
         *_METADATA,
-        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
         pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
         pa.field("problem", pa.string()),  # a RejectReason found while listing
     ]
@@ -106,8 +106,8 @@ IMAGES = pa.schema(
         *_METADATA,
         pa.field("view_measured", pa.bool_(), nullable=False),  # view told from pixels
         pa.field("format", pa.string(), nullable=False),  # of the content: "jpeg", "png", ...
-        pa.field("size_bytes", pa.int64(), nullable=False),
-        pa.field("modified_ns", pa.int64(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
+        pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
         pa.field("height", pa.int32(), nullable=False),  # of the original, pixels
         pa.field("width", pa.int32(), nullable=False),  # of the original, pixels
         pa.field("pixels", pa.binary(), nullable=False),  # size x size uint8 grey, row-major
@@ -119,29 +119,29 @@ IMAGES = pa.schema(
 
 REJECTS = pa.schema(
     [
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
+        pa.field("source", pa.string(), nullable=False),  # the data set it came from
         pa.field("image_id", pa.string()),  # where the bytes could be read
-        pa.field("size_bytes", pa.int64(), nullable=False),
-        pa.field("modified_ns", pa.int64(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
+        pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
         pa.field("reason", pa.string(), nullable=False),  # a RejectReason
-        pa.field("detail", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),  # one line: what was found
     ]
 )
 """One row a file that was seen and is no image: rows in = images + rejects, always."""
 
 COHORT = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("patient_id", pa.string()),
+        pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes
+        pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
+        pa.field("source", pa.string(), nullable=False),  # the data set it came from
+        pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
-        pa.field("finding", pa.string()),
+        pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string()),  # after class mapping; null where left out
-        pa.field("view", pa.string(), nullable=False),
-        pa.field("age", pa.float32()),
-        pa.field("sex", pa.string()),
+        pa.field("view", pa.string(), nullable=False),  # a View
+        pa.field("age", pa.float32()),  # years
+        pa.field("sex", pa.string()),  # "M", "F", null where unknown
         pa.field("split", pa.string(), nullable=False),  # a Split
         pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
         pa.field("reason", pa.string()),  # why it was excluded
@@ -151,17 +151,17 @@ COHORT = pa.schema(
 
 FEATURES = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("features", pa.list_(pa.float32()), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes
+        pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
+        pa.field("features", pa.list_(pa.float32()), nullable=False),  # of the network's width
     ]
 )
 """Deep features of a frozen network, one row an image."""
 
 SCORES = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes
+        pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
         pa.field("model", pa.string(), nullable=False),  # "final", "fold-0", "fold-0-inner", ...
         pa.field("logits", pa.list_(pa.float64()), nullable=False),  # experiment's class order
     ]
@@ -170,19 +170,19 @@ SCORES = pa.schema(
 
 PREDICTIONS = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes
+        pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
         pa.field("label", pa.string()),  # where known
         pa.field("prediction", pa.string(), nullable=False),  # most probable class
         pa.field("probability", pa.list_(pa.float64()), nullable=False),  # bundle's class order
         pa.field("logits", pa.list_(pa.float64()), nullable=False),  # before the temperature
-        pa.field("source", pa.string()),
-        pa.field("patient_id", pa.string()),
-        pa.field("group_id", pa.string()),
+        pa.field("source", pa.string()),  # the data set it came from
+        pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
+        pa.field("group_id", pa.string()),  # never parted: patient, else film
         pa.field("split", pa.string()),  # a Split, null outside an experiment
-        pa.field("fold", pa.int32()),
-        pa.field("model_id", pa.string(), nullable=False),
-        pa.field("predicted_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
+        pa.field("model_id", pa.string(), nullable=False),  # of the bundle
+        pa.field("predicted_at", pa.timestamp("us", tz="UTC"), nullable=False),  # when
     ]
 )
 """One row a film that was scored."""

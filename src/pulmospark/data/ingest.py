@@ -211,6 +211,8 @@ def read_ingest(target: Path) -> IngestResult:
     Raises:
         InputError: there is none.
     """
+    if not (target / "ingest.json").is_file():
+        raise InputError(f"{target}: nothing there yet: run `pulmospark ingest` first")
     return IngestResult.model_validate(files.read_json(target / "ingest.json")["result"])
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from pulmospark.core import content, files
-from pulmospark.core.errors import ClassError
+from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.settings import SplitSettings
 from pulmospark.core.tables import Split
 
@@ -64,6 +64,8 @@ def read_split(target: Path) -> SplitResult:
     Raises:
         InputError: there is none.
     """
+    if not (target / "split.json").is_file():
+        raise InputError(f"{target}: nothing there yet: run `pulmospark split` first")
     return SplitResult.model_validate(files.read_json(target / "split.json")["result"])
 
 
@@ -162,6 +164,8 @@ def check_classes(result: SplitResult) -> None:
     hint = f"compare the classes with the findings that were left out ({left or 'none'})"
     if empty := [name for name, count in films.items() if not count]:
         raise ClassError(f"no film is of class {', '.join(map(repr, empty))}: {hint}")
+    if not films:
+        raise ClassError(f"no film has a class: {hint}")
     if len(films) < 2:
         raise ClassError(f"one class only, {', '.join(map(repr, films)) or 'none'}: {hint}")
     for name, shares in _parts(result):

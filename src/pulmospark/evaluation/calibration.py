@@ -17,11 +17,19 @@ Floats = NDArray[np.float64]
 
 
 def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
-    """Temperature that makes the probabilities fit best (Guo et al. 2017).
+    """Temperature that makes the probabilities fit best (Guo et al. 2017), within reason.
 
-    Minimises the mean negative log likelihood of softmax(logits / T), which has one minimum
-    because it is convex in 1 / T, over log T between ``limits.TEMPERATURE_MIN`` and
-    ``limits.TEMPERATURE_MAX``.
+    Minimises the mean cross entropy of softmax(logits / T) with the films' targets, which has
+    one minimum because it is convex in 1 / T, over log T between ``limits.TEMPERATURE_MIN``
+    and ``limits.TEMPERATURE_MAX``.
+
+    The targets are not 0 and 1. Where a few films are told apart without an error, those
+    would drive T to 0 and every probability to 0 or 1, which no 30 films can show. Platt
+    (1999, "Probabilistic outputs for support vector machines", section 2.2) gives a film of a
+    class with n films the target (n + 1) / (n + 2), the posterior mean of the chance of its
+    label under a uniform prior. With k classes that is Laplace's rule of succession:
+    (n + 1) / (n + k) for the film's own class and 1 / (n + k) for each other, which is
+    Platt's for k = 2. For many films it is Guo's likelihood.
 
     Args:
         logits: (n, k) of the validation split.
@@ -47,11 +55,13 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
         raise InputError(
             f"labels from {truth.min()} to {truth.max()}: must lie in 0 to {classes - 1}"
         )
-    true = scores[np.arange(films), truth]
+    # The largest is taken off first: a difference of huge logits would lose its digits.
+    scores = scores - scores.max(axis=1, keepdims=True)
+    aimed = (scores * smoothed_targets(truth, classes)).sum(axis=1)
 
     def loss(log_temperature: float) -> float:
         inverse = math.exp(-log_temperature)
-        return float(np.mean(special.logsumexp(scores * inverse, axis=1) - true * inverse))
+        return float(np.mean(special.logsumexp(scores * inverse, axis=1) - aimed * inverse))
 
     found = optimize.minimize_scalar(
         loss,
@@ -63,6 +73,18 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
     if loss(0.0) <= float(found.fun) + 1e-15:
         return 1.0
     return math.exp(float(found.x))
+
+
+def smoothed_targets(labels: NDArray[np.int64], classes: int) -> Floats:
+    """Targets of films, (n, classes): see :func:`fit_temperature`; each row sums to 1.
+
+    Args:
+        labels: (n,) true class, 0 to classes - 1.
+        classes: their number, k.
+    """
+    truth = np.asarray(labels)
+    counts = np.bincount(truth, minlength=classes)[truth][:, None]
+    return np.asarray((np.eye(classes)[truth] * counts + 1.0) / (counts + classes))
 
 
 def apply_temperature(logits: Floats, temperature: float) -> Floats:

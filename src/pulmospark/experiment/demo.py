@@ -35,12 +35,12 @@ def demo_experiment(folder: Path, phantoms: PhantomSummary, *, processes: int) -
     """The experiment that the demo runs: the paper's basic CNN, trained on Spark.
 
     Args:
-        folder: of the demo; the run goes into ``folder/run``.
+        folder: of the demo; the run goes into ``folder/phantom-demo``.
         phantoms: what was drawn.
         processes: of the distributed training.
     """
     return Experiment(
-        name="run",
+        name="phantom-demo",
         out=folder,
         seed=phantoms.seed,
         phantoms=True,

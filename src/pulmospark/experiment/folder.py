@@ -117,7 +117,9 @@ def with_changes(experiment: Experiment, changes: dict[str, str]) -> Experiment:
         for name in path:
             place = place.get(name) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last not in place:
-            raise UsageError(f"--set {key}: there is no such setting; see docs/reference.md")
+            raise UsageError(
+                f"--set {key}: there is no such setting; see docs/reference/settings.md"
+            )
         place[last] = None if text in {"", "none"} and place[last] is None else text
     return parse(Experiment, values, where="--set") if changes else experiment
 

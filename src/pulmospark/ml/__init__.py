@@ -1,1 +1,32 @@
-"""Faces for Spark ML: ImageFeaturizer, CnnClassifier, CnnClassifierModel."""
+"""Faces for Spark ML pipelines: ``ImageFeaturizer``, ``CnnClassifier``, ``CnnClassifierModel``.
+
+from pulmospark.ml import CnnClassifier, CnnClassifierModel, ImageFeaturizer
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pulmospark.ml.classifier import CnnClassifier
+    from pulmospark.ml.featurizer import ImageFeaturizer
+    from pulmospark.ml.model import CnnClassifierModel
+
+__all__ = ["CnnClassifier", "CnnClassifierModel", "ImageFeaturizer"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a face when it is asked for: workers import this package and need no torch."""
+    if name == "ImageFeaturizer":
+        from pulmospark.ml.featurizer import ImageFeaturizer  # noqa: PLC0415
+
+        return ImageFeaturizer
+    if name == "CnnClassifier":
+        from pulmospark.ml.classifier import CnnClassifier  # noqa: PLC0415
+
+        return CnnClassifier
+    if name == "CnnClassifierModel":
+        from pulmospark.ml.model import CnnClassifierModel  # noqa: PLC0415
+
+        return CnnClassifierModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

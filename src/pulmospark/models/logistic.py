@@ -25,8 +25,8 @@ def set_linear_head(network: Network, coefficients: ArrayLike, intercept: ArrayL
     Raises:
         UsageError: another shape, or a value that is no finite float32.
     """
-    weight = np.asarray(coefficients, dtype=np.float64)
-    bias = np.asarray(intercept, dtype=np.float64)
+    weight = np.array(coefficients, dtype=np.float64)
+    bias = np.array(intercept, dtype=np.float64)
     wanted = (network.classes, network.width)
     if weight.shape != wanted or bias.shape != wanted[:1]:
         raise UsageError(

@@ -72,7 +72,12 @@ _OVERALL: tuple[tuple[str, str, Scale, str, str], ...] = (
     ),
 )
 FOLD_NAMES = {name: label for name, label, _, _, _ in _OVERALL}
-_METHODS = {"wilson": "Wilson", "bootstrap": "bootstrap", "none": "no interval"}
+_METHODS = {
+    "wilson": "Wilson",
+    "bootstrap": "bootstrap",
+    "bound": "bounds",
+    "none": "no interval",
+}
 
 
 @dataclass(frozen=True)

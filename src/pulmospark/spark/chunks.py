@@ -18,16 +18,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import SparkSession
 
 from pulmospark.core import errors, limits
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.progress import Progress
+
+if TYPE_CHECKING:  # half a second, which what only reads parts is spared
+    from pyspark.sql import SparkSession
 
 _POLL_S = 0.25
 _ROW_SCHEMA = "chunk bigint, parts string, error string"

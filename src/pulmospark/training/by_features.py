@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from pulmospark.core.progress import Progress
 from pulmospark.core.tables import Split
@@ -15,6 +16,7 @@ from pulmospark.models.network import Network
 from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.scoring.works import FeatureWork, HeadWork
 from pulmospark.spark import chunks
+from pulmospark.spark.session import slots
 from pulmospark.training.calibrate import record
 from pulmospark.training.job import Job
 from pulmospark.training.logistic import (
@@ -25,6 +27,9 @@ from pulmospark.training.logistic import (
     part_filter,
 )
 from pulmospark.training.records import FINAL, model_name
+
+_FITS_AT_ONCE = 8
+"""MLlib's fits spend most of their time between tasks; more at once only wait for each other."""
 
 _INNER: tuple[Split, ...] = (Split.TRAIN,)
 _OUTER: tuple[Split, ...] = (Split.TRAIN, Split.VALIDATION)
@@ -37,27 +42,9 @@ def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any
         job.images, network, job.size, job.work, spark=job.spark, quiet=job.quiet
     )
     feature_seconds = time.perf_counter() - started
-    fits: dict[str, LogisticFit] = {}
-    seconds: dict[str, float] = {}
     paths = [str(part.path) for part in features]
     with feature_frame(job.spark, paths, job.cohort, job.split.classes) as frame:
-        total = 2 * len(job.folds)
-        with Progress("train", total, "fits", quiet=job.quiet) as progress:
-            for fold in job.folds:
-                # The inner fit leaves the validation part out, so that temperature and
-                # operating point are chosen on films it has not seen; the outer fit then
-                # takes them in.
-                begun = time.perf_counter()
-                for name, taken in (
-                    (f"{model_name(fold)}-inner", _INNER),
-                    (model_name(fold), _OUTER),
-                ):
-                    rows = frame.where(part_filter(taken, fold))
-                    fits[name] = fit_logistic(
-                        rows, name, job.split.classes, job.experiment.train.logistic
-                    )
-                    progress.to(len(fits))
-                seconds[model_name(fold)] = time.perf_counter() - begun
+        fits = _fit_all(job, frame)
     heads = tuple(
         (name, tuple(map(tuple, fit.head.weights.tolist())), tuple(fit.head.bias.tolist()))
         for name, fit in fits.items()
@@ -79,13 +66,45 @@ def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any
             fold,
             validated_by=f"{model_name(fold)}-inner",
             films=fits[model_name(fold)].films,
-            seconds=seconds[model_name(fold)],
+            seconds=fits[model_name(fold)].seconds + fits[f"{model_name(fold)}-inner"].seconds,
             objective=fits[model_name(fold)].objective,
         )
         for fold in job.folds
     )
     films = sum(part.rows for part in features)
     return {"models": models, "feature_films": films, "feature_seconds": feature_seconds}
+
+
+def _fit_all(job: Job, frame: DataFrame) -> dict[str, LogisticFit]:
+    """Two fits a fold, several at once: one alone leaves the cores idle between its passes.
+
+    The inner fit leaves the validation part out, so that temperature and operating point are
+    chosen on films it has not seen; the outer fit then takes them in.
+    """
+    plan = [
+        (name, part_filter(taken, fold))
+        for fold in job.folds
+        for name, taken in ((f"{model_name(fold)}-inner", _INNER), (model_name(fold), _OUTER))
+    ]
+    fits: dict[str, LogisticFit] = {}
+    with (
+        Progress("train", len(plan), "fits", quiet=job.quiet) as progress,
+        ThreadPoolExecutor(min(slots(job.spark), _FITS_AT_ONCE)) as pool,
+    ):
+        waiting = {
+            pool.submit(
+                fit_logistic,
+                frame.where(rows),
+                name,
+                job.split.classes,
+                job.experiment.train.logistic,
+            )
+            for name, rows in plan
+        }
+        for done in as_completed(waiting):
+            fits[done.result().head.name] = done.result()
+            progress.to(len(fits))
+    return fits
 
 
 def extract_features(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class LogisticFit:
     iterations: int
     objective: tuple[float, ...]
     """regularised loss after each iteration"""
+    seconds: float
 
 
 @contextmanager
@@ -105,6 +107,7 @@ def fit_logistic(
     Raises:
         ClassError: a class has no film to train on.
     """
+    started = time.perf_counter()
     counts = {int(row["label"]): row["count"] for row in frame.groupBy("label").count().collect()}
     missing = [label for number, label in enumerate(classes) if number not in counts]
     if missing:
@@ -122,4 +125,5 @@ def fit_logistic(
     ).fit(frame)
     head = Head(name, model.coefficientMatrix.toArray(), model.interceptVector.toArray())
     history = tuple(float(value) for value in model.summary.objectiveHistory)
-    return LogisticFit(head, sum(counts.values()), len(history) - 1, history)
+    seconds = time.perf_counter() - started
+    return LogisticFit(head, sum(counts.values()), len(history) - 1, history, seconds)

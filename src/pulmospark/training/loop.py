@@ -18,6 +18,9 @@ from pulmospark.core.settings import NetworkSettings
 from pulmospark.models.network import Network
 from pulmospark.training.feed import Films
 
+_BATCH_MIN = 2
+"""films of the smallest batch: batch norm has no variance of one"""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -88,7 +91,7 @@ def fit(
     films = int(ranks.total(len(train.labels))[0])
     if not films:
         raise InputError("the training part is empty: nothing to train on")
-    batch = max(settings.batch_size // ranks.world, 1)
+    batch = max(settings.batch_size // ranks.world, _BATCH_MIN)
     # Every process must take as many steps as the others, or they wait for ever.
     steps = max(films // (batch * ranks.world), 1)
     if settings.frozen:
@@ -189,9 +192,10 @@ def _batches(
     order: np.random.Generator, films: int, batch: int, steps: int
 ) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
     """``steps`` batches of indices; a share that is too small for them starts over."""
-    if not films:
+    if films < _BATCH_MIN:
         raise InputError(
-            "a training process has no film: use fewer processes (train.processes) or more films"
+            f"a training process has {films} films, and batch norm needs two films or more: use "
+            "fewer processes (train.processes) or more films"
         )
     rounds = -(-steps * batch // films)
     chosen = np.concatenate([order.permutation(films) for _ in range(rounds)])

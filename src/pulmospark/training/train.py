@@ -8,6 +8,7 @@ import torch
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files
+from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import read_ingest
@@ -96,4 +97,6 @@ def read_training(target: Path) -> TrainResult:
     Raises:
         InputError: there is none.
     """
+    if not (target / "training.json").is_file():
+        raise InputError(f"{target}: nothing there yet: run `pulmospark train` first")
     return TrainResult.model_validate(files.read_json(target / "training.json")["result"])

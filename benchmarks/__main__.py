@@ -1,0 +1,84 @@
+"""``python -m benchmarks [NAME...]``: all benchmarks, or those named."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.common import Options, command_line, facts, publish, python, start
+
+NAMES = ("ingest", "features", "memory", "experiment", "demo")
+SMALL = Options(files=40, images=40, sizes=(20, 40), patients=30, repeats=1, small=True)
+"""A smoke test: everything is run, and no figure means anything."""
+
+
+@click.command(
+    help=f"""Run benchmarks, each in a process of its own: {", ".join(NAMES)}; all by default.
+
+    Each prints a small table and writes build/benchmarks/NAME.json.
+
+    \b
+    Example:
+      python -m benchmarks ingest features --repeats 7
+    """
+)
+@click.argument("names", nargs=-1, type=click.Choice(NAMES))
+@click.option("--small", is_flag=True, help="A smoke test at tiny sizes.")
+@click.option("--repeats", type=click.IntRange(1), help="Rounds of each program.")
+@click.option("--files", type=click.IntRange(1), help="Files of ingest.")
+@click.option("--images", type=click.IntRange(1), help="Images of features.")
+@click.option("--sizes", help="Numbers of images of memory: 1000,5000,20000.")
+@click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the public data sets; by default ../shared/data where it is.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
+def command(names: tuple[str, ...], small: bool, sizes: str | None, **given: Any) -> None:
+    """Run them."""
+    told: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if sizes is not None:
+        told["sizes"] = _sizes(sizes)
+    options = replace(SMALL if small else Options(), **told)
+    if len(names) == 1:
+        _run(names[0], options)
+        return
+    # A fresh process for each: Spark's JVM and what is imported outlive a benchmark.
+    arguments = _arguments()
+    failed = [
+        name
+        for name in names or NAMES
+        if start(python("-m", "benchmarks", name, *arguments)).wait()
+    ]
+    if failed:
+        raise SystemExit(f"benchmarks: failed: {', '.join(failed)}")
+
+
+def _run(name: str, options: Options) -> None:
+    before = facts()
+    module = importlib.import_module(f"benchmarks.{name}")
+    publish(module.measure(options), options, command_line(name, _arguments()), before)
+
+
+def _arguments() -> list[str]:
+    return [text for text in sys.argv[1:] if text not in NAMES]
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise click.BadParameter(f"{text!r}: give numbers of images, as 1000,5000,20000")
+    return found
+
+
+if __name__ == "__main__":
+    command()

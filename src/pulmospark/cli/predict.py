@@ -1,0 +1,141 @@
+"""``pulmospark predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import pulmospark
+from pulmospark.cli import common
+
+if TYPE_CHECKING:
+    from pulmospark.scoring.predict import FilmPrediction, PredictResult
+
+
+@click.command(
+    help=f"""Score films with a bundle.
+
+    PATH is a file, a folder (all image files in it and below), a quoted pattern
+    ("films/**/*.png"), a CSV, TSV or Parquet file with a column of paths, or an images table
+    that `pulmospark ingest` wrote. One film answers on the terminal; more need --out, which
+    gets a predictions and a rejects table, both as CSV as well. With --layout a public data
+    set is read as ingest reads it: masks are left out, and what its sheets know is used.
+
+    {pulmospark.NOT_A_MEDICAL_DEVICE}
+
+    \b
+    Examples:
+      pulmospark predict runs/mine/bundle film.png
+      pulmospark predict runs/mine/bundle inbox "more/**/*.jpg" --out predictions
+    """
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the output.")
+@click.option("--layout", help="Layout of the folders: see `pulmospark layouts`.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0.0, 1.0),
+    help="Of the operating point, instead of the bundle's own.",
+)
+@common.spark_options
+@common.speech_options
+def command(
+    bundle: Path,
+    paths: tuple[str, ...],
+    out: Path | None,
+    layout: str | None,
+    threshold: float | None,
+    master: str | None,
+    conf: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run it."""
+    from pulmospark.core.errors import InputError
+    from pulmospark.scoring.predict import plan_predict
+
+    asked = common.pairs(conf, "--conf")
+    plan = plan_predict(bundle, paths, out, layout=layout, threshold=threshold)
+    if plan.inputs.is_one_film:
+        result = plan.run(None, quiet=True)
+    else:
+        from pulmospark.spark.session import spark_session
+
+        with spark_session(master, asked) as spark:
+            result = plan.run(spark, quiet=quiet or as_json)
+    if as_json:
+        common.say_json(result.model_dump(mode="json"))
+    else:
+        _say(result)
+    if not result.images:
+        reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
+        raise InputError(
+            f"no film could be read ({reasons}): {result.folder}/rejects.csv has the reasons"
+        )
+
+
+def _say(result: PredictResult) -> None:
+    if result.film is not None:
+        _say_film(result.film)
+    elif result.images:
+        _say_many(result)
+    if result.images:
+        common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    if result.folder is not None:
+        common.say(f"predictions: {result.folder}")
+
+
+def _say_film(film: FilmPrediction) -> None:
+    ranked = sorted(film.probabilities.items(), key=lambda pair: -pair[1])
+    others = ", ".join(
+        f"{name} {_percent(chance)}" for name, chance in ranked if name != film.prediction
+    )
+    common.say(film.uri)
+    common.say(
+        f"  most probable: {film.prediction}, {_percent(film.probabilities[film.prediction])}"
+    )
+    common.say(f"  the others: {others}")
+    for one in film.decisions:
+        side, word = ("at or above", "positive") if one.positive else ("below", "negative")
+        common.say(
+            f"  operating point for {one.positive_class}: {word} "
+            f"({_percent(film.probabilities[one.positive_class])}, {side} its threshold of "
+            f"{_percent(one.threshold)})"
+        )
+    if film.caution:
+        common.say(f"  caution: it {film.caution}, and the model was made for frontal films")
+
+
+def _say_many(result: PredictResult) -> None:
+    reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
+    common.say(
+        f"{common.count(result.files, 'file')}: {common.count(result.images, 'film')} scored, "
+        f"{common.count(result.rejects, 'reject')}{f' ({reasons})' if reasons else ''}"
+    )
+    for name, films in result.predictions.items():
+        common.say(f"  most probable {name}: {common.count(films, 'film')}")
+    for point in result.decision_points:
+        films = result.positive[point.positive_class]
+        common.say(
+            f"  operating point for {point.positive_class}, threshold "
+            f"{_percent(point.threshold)}: {common.count(films, 'film')} positive"
+        )
+    if odd := sum(result.cautions.values()):
+        views = ", ".join(f"{n:,} {view}" for view, n in result.cautions.items())
+        common.warn(
+            f"{common.count(odd, 'film')} scored that look like no frontal ({views}); the model "
+            "was made for frontal films: see the column caution"
+        )
+
+
+def _percent(chance: float) -> str:
+    """A probability as a person reads it; never a certainty that rounding made."""
+    text = f"{100 * chance:.1f}"
+    if chance < 1.0 and text == "100.0":
+        return "over 99.9 %"
+    if chance > 0.0 and text == "0.0":
+        return "under 0.1 %"
+    return f"{text} %"

@@ -1,0 +1,259 @@
+"""``CnnClassifier``: an estimator of Spark ML, from films and labels to a bundle."""
+
+# ruff: noqa: N802, N803 - Spark ML writes params and their accessors in camelCase
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypedDict, Unpack
+
+from pyspark.ml.base import Estimator
+from pyspark.ml.param import Param
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
+
+from pulmospark.core.provenance import provenance
+from pulmospark.core.settings import LogisticSettings, NetworkSettings, parse
+from pulmospark.ml import columns, fitting
+from pulmospark.ml.films import FilmReader, Invalid
+from pulmospark.ml.fitting import Fitted
+from pulmospark.ml.labels import find_labels
+from pulmospark.ml.model import CnnClassifierModel
+from pulmospark.ml.networks import Start, feature_engine, start_of
+from pulmospark.ml.params import HasFilms, HasNetwork, HasPredictions
+from pulmospark.ml.storage import OwnBundle
+from pulmospark.ml.training_params import HasTraining
+from pulmospark.models.bundle import BundleConfig, CardFacts, write_bundle
+from pulmospark.models.card import CardFigure
+from pulmospark.models.network import Network
+
+_HEAD_PARAMS = {
+    *("maxIter", "regParam", "elasticNetParam"),
+    *("predictionCol", "probabilityCol", "rawPredictionCol", "predictionLabelCol"),
+}
+"""params that deep features do not depend on"""
+
+
+class ClassifierParams(TypedDict, total=False):
+    """Params that :class:`CnnClassifier` takes, all by name."""
+
+    inputCol: str
+    labelCol: str
+    predictionCol: str
+    probabilityCol: str
+    rawPredictionCol: str
+    predictionLabelCol: str
+    validationIndicatorCol: str
+    modelName: str
+    method: str
+    weights: str
+    classes: list[str]
+    inputKind: str
+    imageSize: int
+    resizeMode: str
+    handleInvalid: str
+    maxIter: int
+    regParam: float
+    elasticNetParam: float
+    epochs: int
+    batchSize: int
+    learningRate: float
+    numProcesses: int
+    workDir: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a fit works on."""
+
+    rows: DataFrame
+    names: tuple[str, ...]
+    reader: FilmReader
+    start: Start
+
+
+class CnnClassifier(
+    Estimator[CnnClassifierModel],
+    HasFilms,
+    HasNetwork,
+    HasPredictions,
+    HasTraining,
+    DefaultParamsReadable["CnnClassifier"],
+    DefaultParamsWritable,
+):
+    """A CNN that tells the classes of films apart.
+
+    ``method='features'``: deep features of the frozen network, and MLlib's logistic regression
+    on them (``maxIter``, ``regParam``, ``elasticNetParam``), which becomes the network's last
+    layer. ``method='network'``: the CNN itself, through ``TorchDistributor`` in
+    ``numProcesses`` (``epochs``, ``batchSize``, ``learningRate``).
+
+        films = spark.read.format("binaryFile").load("films/*/*.png")
+        films = films.withColumn("label", F.element_at(F.split("path", "/"), -2))
+        model = CnnClassifier(inputCol="content", modelName="mobilenet_v2").fit(films)
+
+    ``labelCol`` holds class names (the classes are then in alphabetical order) or, as with
+    Spark's own classifiers, the class index from 0; names that ``StringIndexer`` left in the
+    column's metadata are kept. ``classes`` sets the names and their order. Where
+    ``validationIndicatorCol`` is set, rows in which it is true are not trained on: they choose
+    the best epoch and the temperature of the probabilities, which is 1 without them. Films of
+    one patient belong on one side of it.
+
+    With a ``CrossValidator`` over the params of the logistic regression the features are made
+    once a fold. Its evaluators need a numeric ``labelCol``.
+
+    ``workDir`` must be seen by the driver and every worker under the same path; see
+    :class:`~pulmospark.ml.featurizer.ImageFeaturizer`.
+    """
+
+    def __init__(self, **params: Unpack[ClassifierParams]) -> None:
+        super().__init__()
+        self._set(**params)
+
+    def setParams(self, **params: Unpack[ClassifierParams]) -> Self:
+        """Sets the params that are given."""
+        return self._set(**params)
+
+    def fitMultiple(
+        self, dataset: DataFrame, paramMaps: Sequence[dict[Param[Any], Any]]
+    ) -> Iterator[tuple[int, CnnClassifierModel]]:
+        """Fits a model for each param map; features are made once where they are the same."""
+        heads = all(param.name in _HEAD_PARAMS for told in paramMaps for param in told)
+        if self.getMethod() != "features" or not heads or len(paramMaps) < 2:
+            return super().fitMultiple(dataset, paramMaps)
+        return _SharedFeatures(self.copy(), dataset, paramMaps)
+
+    def _fit(self, dataset: DataFrame) -> CnnClassifierModel:
+        with fitting.worker_errors():
+            data = self._data(dataset)
+            if self.getMethod() == "network":
+                return self._fit_network(data)
+            with self._features(data) as frame:
+                return self._fit_head(data, frame)
+
+    def _data(self, dataset: DataFrame) -> _Data:
+        film = self.getInputCol()
+        kind = columns.input_kind(dataset, film, self.getInputKind())
+        labels = find_labels(dataset, self.getLabelCol(), self.getClasses())
+        start = start_of(self, len(labels.names), self.getSeed())
+        held = F.lit(False)
+        if self.isDefined(self.validationIndicatorCol):
+            name = self.getValidationIndicatorCol()
+            columns.need(dataset, name, "validationIndicatorCol")
+            held = F.coalesce(columns.column(name).cast("boolean"), held)
+        rows = dataset.select(
+            columns.column(film).alias(fitting.INPUT),
+            columns.row_name(dataset).alias("uri"),
+            labels.index.alias(fitting.LABEL),
+            held.alias(fitting.VALIDATION),
+        )
+        invalid: Invalid = "error" if self.getHandleInvalid() == "error" else "skip"
+        return _Data(rows, labels.names, start.reader(kind, invalid), start)
+
+    def _features(self, data: _Data) -> contextlib.AbstractContextManager[DataFrame]:
+        engine = feature_engine(data.start.network, self._work_folder(), data.start.size)
+        return fitting.deep_features(data.rows, data.reader, engine)
+
+    def _fit_head(self, data: _Data, frame: DataFrame) -> CnnClassifierModel:
+        values = {
+            "max_iter": self.getMaxIter(),
+            "reg_param": self.getRegParam(),
+            "elastic_net_param": self.getElasticNetParam(),
+        }
+        settings = parse(LogisticSettings, values, where=self.uid)
+        # A network of its own: several heads may be fitted on the same features at once.
+        network = copy.deepcopy(data.start.network)
+        fitted = fitting.fit_head(network, frame, data.names, settings, self.uid)
+        return self._model(data, network, fitted)
+
+    def _fit_network(self, data: _Data) -> CnnClassifierModel:
+        values = {
+            "epochs": self.getEpochs(),
+            "batch_size": self.getBatchSize(),
+            "learning_rate": self.getLearningRate(),
+        }
+        plan = fitting.NetworkPlan(
+            names=data.names,
+            reader=data.reader,
+            settings=parse(NetworkSettings, values, where=self.uid),
+            work=self._work_folder(),
+            processes=self.getNumProcesses(),
+            seed=self.getSeed(),
+            uid=self.uid,
+        )
+        fitted = fitting.fit_network(data.start.network, data.rows, plan)
+        return self._model(data, data.start.network, fitted)
+
+    def _model(self, data: _Data, network: Network, fitted: Fitted) -> CnnClassifierModel:
+        keeper = OwnBundle(self._work_folder())
+        told = {param.name: value for param, value in self.extractParamMap().items()}
+        for private in ("workDir", "weights"):  # paths of this machine
+            told.pop(private, None)
+        config = BundleConfig.for_network(
+            network,
+            classes=data.names,
+            input_size=data.start.size,
+            fit=data.start.resize,
+            temperature=fitted.temperature,
+            method=self.getMethod(),
+            weights=data.start.weights,
+            training=provenance(told, seed=self.getSeed()),
+            data={"films": dict(fitted.films), "held_out": fitted.held_out},
+        )
+        films = [
+            CardFigure(name=f"Films of {name}", value=f"{count:,}")
+            for name, count in fitted.films.items()
+        ]
+        facts = CardFacts(name=self.uid, data=tuple(films))
+        write_bundle(keeper.folder, network, config, {"evaluation": None}, facts)
+        model = CnnClassifierModel.keeping(keeper)
+        model._resetUid(self.uid)
+        return self._copyValues(model)
+
+
+class _SharedFeatures:
+    """Fits one head a param map on the same deep features, from any number of threads."""
+
+    def __init__(
+        self,
+        estimator: CnnClassifier,
+        dataset: DataFrame,
+        maps: Sequence[dict[Param[Any], Any]],
+    ) -> None:
+        self._estimator, self._dataset, self._maps = estimator, dataset, maps
+        self._lock = threading.Lock()
+        self._stack = contextlib.ExitStack()
+        self._made: tuple[_Data, DataFrame] | None = None
+        self._next, self._done = 0, 0
+
+    def __iter__(self) -> Iterator[tuple[int, CnnClassifierModel]]:
+        return self
+
+    def __next__(self) -> tuple[int, CnnClassifierModel]:
+        with self._lock:
+            if (index := self._next) >= len(self._maps):
+                raise StopIteration
+            self._next += 1
+        try:
+            with fitting.worker_errors():
+                data, frame = self._features()
+                estimator = self._estimator.copy(self._maps[index])
+                return index, estimator._fit_head(data, frame)
+        finally:
+            with self._lock:
+                self._done += 1
+                if self._done == len(self._maps):
+                    self._stack.close()
+
+    def _features(self) -> tuple[_Data, DataFrame]:
+        with self._lock:
+            if self._made is None:
+                data = self._estimator._data(self._dataset)
+                self._made = data, self._stack.enter_context(self._estimator._features(data))
+            return self._made

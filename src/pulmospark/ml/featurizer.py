@@ -1,0 +1,119 @@
+"""``ImageFeaturizer``: films in, deep features out, for any estimator of Spark ML."""
+
+# ruff: noqa: N802, N815 - Spark ML writes params and their accessors in camelCase
+
+from __future__ import annotations
+
+from typing import Self, TypedDict, Unpack
+
+from pyspark.ml.base import Transformer
+from pyspark.ml.param import Param, Params
+from pyspark.ml.param.shared import HasOutputCol, HasSeed
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+from pyspark.sql import DataFrame
+
+from pulmospark.core import limits
+from pulmospark.ml import columns
+from pulmospark.ml.networks import feature_engine, start_of
+from pulmospark.ml.params import DEFAULT_SEED, HasFilms, HasNetwork, whole
+from pulmospark.ml.worker import featurizer
+
+
+class FeaturizerParams(TypedDict, total=False):
+    """Params that :class:`ImageFeaturizer` takes, all by name."""
+
+    inputCol: str
+    outputCol: str
+    modelName: str
+    weights: str
+    inputKind: str
+    imageSize: int
+    resizeMode: str
+    handleInvalid: str
+    batchSize: int
+    workDir: str
+    seed: int
+
+
+class ImageFeaturizer(
+    Transformer,
+    HasFilms,
+    HasNetwork,
+    HasOutputCol,
+    HasSeed,
+    DefaultParamsReadable["ImageFeaturizer"],
+    DefaultParamsWritable,
+):
+    """Deep features of a frozen network, as a vector column.
+
+    It does the job of sparkdl's ``DeepImageFeaturizer(inputCol, outputCol, modelName)``: the
+    output goes into ``LogisticRegression`` as it is.
+
+        films = spark.read.format("binaryFile").load("films")
+        featurizer = ImageFeaturizer(inputCol="content", modelName="mobilenet_v2")
+        features = featurizer.transform(films)
+
+    What ``inputCol`` may hold, and how that is told, says the param ``inputKind``. Films are
+    read and run by the Python workers, in float32, one thread each; all other columns stay as
+    they are. The network is written once into ``workDir``, which every worker must see under
+    the same path: on one machine the cache folder is right, on a cluster name a folder on
+    shared storage.
+
+    Params are checked when they are set, columns and weights by ``transform``. A row that is
+    no film is met when Spark runs: see ``handleInvalid``. The ``PythonException`` that Spark
+    then raises has a line with the row's path and the reason.
+    """
+
+    batchSize: Param[int] = Param(
+        Params._dummy(),
+        "batchSize",
+        "films that the engine runs at once on a CPU.",
+        typeConverter=whole("batchSize", 1, limits.ENGINE_BATCH_MAX),
+    )
+
+    def __init__(self, **params: Unpack[FeaturizerParams]) -> None:
+        super().__init__()
+        self._setDefault(outputCol="features", batchSize=limits.ENGINE_BATCH, seed=DEFAULT_SEED)
+        self._set(**params)
+
+    def setParams(self, **params: Unpack[FeaturizerParams]) -> Self:
+        """Sets the params that are given."""
+        return self._set(**params)
+
+    def getBatchSize(self) -> int:
+        """Gets the value of batchSize or its default value."""
+        return self.getOrDefault(self.batchSize)
+
+    def setBatchSize(self, value: int) -> Self:
+        """Sets the value of batchSize."""
+        return self._set(batchSize=value)
+
+    def setOutputCol(self, value: str) -> Self:
+        """Sets the value of outputCol."""
+        return self._set(outputCol=value)
+
+    def setSeed(self, value: int) -> Self:
+        """Sets the value of seed, from which weights='none' draws."""
+        return self._set(seed=value)
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        target = self.getOutputCol()
+        columns.free(dataset, {"outputCol": target})
+        kind = columns.input_kind(dataset, self.getInputCol(), self.getInputKind())
+        # The head plays no part in features: two classes are the fewest a network has.
+        start = start_of(self, 2, self.getSeed())
+        reader = start.reader(kind, self.getHandleInvalid())
+        engine = feature_engine(
+            start.network, self._work_folder(), start.size, self.getBatchSize()
+        )
+        made = columns.with_films(
+            dataset,
+            self.getInputCol(),
+            reader,
+            featurizer(reader, engine),
+            kind="array<float>",
+            target=target,
+        )
+        features = columns.vector(columns.column(target))
+        told = {"ml_attr": {"num_attrs": engine.width}}
+        return made.withColumn(target, features.alias(target, metadata=told))

@@ -1,0 +1,255 @@
+"""The two ways to fit a classifier on a DataFrame of films; both end in a network."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pyspark.errors import PythonException
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
+from pyspark.sql.pandas.functions import pandas_udf
+
+from pulmospark.core import limits, tables
+from pulmospark.core.errors import ClassError, InputError
+from pulmospark.core.progress import Progress
+from pulmospark.core.settings import LogisticSettings, NetworkSettings
+from pulmospark.core.tables import Split, View
+from pulmospark.evaluation.calibration import fit_temperature
+from pulmospark.ml import columns, worker
+from pulmospark.ml.films import FilmReader
+from pulmospark.ml.networks import feature_engine
+from pulmospark.ml.storage import passing_folder, spark_path
+from pulmospark.models.logistic import set_linear_head
+from pulmospark.models.network import Network
+from pulmospark.scoring.engine import EngineSpec
+from pulmospark.spark.session import slots
+from pulmospark.training.distributed import threads_for, train_network
+from pulmospark.training.logistic import Head, fit_logistic
+from pulmospark.training.rank import RankPlan
+
+INPUT, LABEL, VALIDATION, FILM = "input", "label", "validation", "film"
+"""columns of the frames here: what is given, class index (double), held out, what is made"""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit ends in, beside the network itself.
+
+    Attributes:
+        temperature: 1 where no row was held out.
+        films: number a class of those trained on.
+        held_out: number of those held out.
+    """
+
+    temperature: float
+    films: Mapping[str, int]
+    held_out: int
+
+
+@contextlib.contextmanager
+def worker_errors() -> Iterator[None]:
+    """Raise what a worker said of a film as it was said, without Spark's stack around it.
+
+    Raises:
+        InputError: a film cannot be read.
+    """
+    try:
+        yield
+    except PythonException as error:
+        if told := re.search(r"pulmospark\.core\.errors\.InputError: (.+)", str(error)):
+            raise InputError(told.group(1), detail=str(error)) from None
+        raise
+
+
+@contextlib.contextmanager
+def deep_features(rows: DataFrame, reader: FilmReader, engine: EngineSpec) -> Iterator[DataFrame]:
+    """``features`` (vector), ``label`` and ``validation`` of films, kept in memory.
+
+    Args:
+        rows: ``input``, ``uri``, ``label`` and ``validation``.
+        reader: how it is read.
+        engine: for features.
+    """
+    work = worker.featurizer(reader, engine)
+    made = columns.with_films(rows, INPUT, reader, work, kind="array<float>", target=FILM)
+    features = columns.vector(F.col(FILM)).alias("features")
+    # MLlib passes over the data some hundred times, at the cost of a task a partition.
+    frame = made.select(features, LABEL, VALIDATION).coalesce(slots(rows.sparkSession)).persist()
+    try:
+        yield frame
+    finally:
+        frame.unpersist()
+
+
+def fit_head(
+    network: Network,
+    frame: DataFrame,
+    names: tuple[str, ...],
+    settings: LogisticSettings,
+    uid: str,
+) -> Fitted:
+    """Fit a logistic regression on deep features and write it into a network's head.
+
+    Args:
+        network: changed in place.
+        frame: as :func:`deep_features` gives it.
+        names: the classes, in the order of the index.
+        settings: of the regression.
+        uid: of the estimator, for messages.
+
+    Raises:
+        ClassError: a class has no film to train on.
+    """
+    training = frame.where(~F.col(VALIDATION))
+    counts = _counted(training, names, uid)
+    head: Head = fit_logistic(training.select("features", LABEL), uid, names, settings).head
+    set_linear_head(network, head.weights.copy(), head.bias.copy())  # Spark's are read-only
+    linear = linear_head(network)
+    score = pandas_udf(worker.head_scorer(linear), "array<double>")  # type: ignore[call-overload]
+    held = frame.where(VALIDATION).select(
+        score(vector_to_array(F.col("features"), "float32")).alias("raw"), LABEL
+    )
+    temperature, count = _temperature(held)
+    return Fitted(temperature, counts, count)
+
+
+def linear_head(network: Network, temperature: float = 1.0) -> worker.LinearHead:
+    """A network's head as workers take it."""
+    weights = network.head.weight.detach().double().cpu().tolist()
+    bias = network.head.bias.detach().double().cpu().tolist()
+    return worker.LinearHead(tuple(map(tuple, weights)), tuple(bias), temperature)
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """How a network is trained.
+
+    Attributes:
+        names: the classes, in the order of the index.
+        reader: how films are read.
+        settings: of the training.
+        work: folder that every worker sees.
+        processes: how many train.
+        seed: of the order of the films and of dropout.
+        uid: of the estimator, for messages.
+    """
+
+    names: tuple[str, ...]
+    reader: FilmReader
+    settings: NetworkSettings
+    work: Path
+    processes: int
+    seed: int
+    uid: str
+
+
+def fit_network(network: Network, rows: DataFrame, plan: NetworkPlan) -> Fitted:
+    """Train the network itself through TorchDistributor.
+
+    The standard images are written to a temporary table, which the training processes read.
+
+    Args:
+        network: changed in place.
+        rows: ``input``, ``uri``, ``label`` and ``validation``.
+        plan: how.
+
+    Raises:
+        ClassError: a class has no film to train on.
+        UsageError: more processes than the session has slots.
+        TrainingError: a process failed.
+    """
+    spark, size = rows.sparkSession, plan.reader.size
+    with passing_folder(plan.work) as folder:
+        images = _stage(rows, plan.reader, folder)
+        counts = _counted(images.where(~F.col(VALIDATION)), plan.names, plan.uid)
+        _write_cohort(images, folder / "cohort", plan.names)
+        told = RankPlan(
+            model=network.name,
+            classes=plan.names,
+            images=folder / "images",
+            cohort=folder / "cohort",
+            fold=None,
+            size=size,
+            settings=plan.settings,
+            seed=plan.seed,
+            threads=threads_for(plan.processes, spark),
+            folder=folder / "training",
+        )
+        with Progress("train", plan.settings.epochs, "epochs", quiet=True) as progress:
+            train_network(network, told, spark, processes=plan.processes, progress=progress)
+        network.eval()
+        held = images.where(VALIDATION)
+        if held.isEmpty():
+            return Fitted(1.0, counts, 0)
+        reader = FilmReader("pixels", size, plan.reader.resize, "error")
+        scorer = worker.scorer(
+            reader, feature_engine(network, plan.work, size), linear_head(network)
+        )
+        scored = columns.with_films(
+            held, "pixels", reader, scorer, kind=worker.SCORED, target=FILM
+        )
+        temperature, count = _temperature(scored.select(F.col(FILM)["raw"].alias("raw"), LABEL))
+        return Fitted(temperature, counts, count)
+
+
+def _stage(rows: DataFrame, reader: FilmReader, folder: Path) -> DataFrame:
+    """Write the standard images as an images table's columns ``uri`` and ``pixels``."""
+    work = worker.standardiser(reader)
+    made = columns.with_films(rows, INPUT, reader, work, kind="binary", target=FILM)
+    # Named by content, so that the order of the films, in which the processes share them out,
+    # does not depend on how the DataFrame is partitioned; the number keeps twins apart.
+    uri = F.concat_ws("-", F.sha2(F.col(FILM), 256), F.monotonically_increasing_id())
+    target = spark_path(folder / "images")
+    made.select(uri.alias("uri"), F.col(FILM).alias("pixels"), LABEL, VALIDATION).write.parquet(
+        target, compression="none"
+    )
+    return rows.sparkSession.read.parquet(target)
+
+
+def _write_cohort(images: DataFrame, cohort: Path, names: tuple[str, ...]) -> None:
+    names_array = F.array(*[F.lit(name) for name in names])
+    split = F.when(F.col(VALIDATION), Split.VALIDATION.value).otherwise(Split.TRAIN.value)
+    told = {
+        "image_id": F.col("uri"),
+        "uri": F.col("uri"),
+        "source": F.lit("dataframe"),
+        "group_id": F.col("uri"),
+        "label": names_array[F.col(LABEL).cast("int")],
+        "view": F.lit(View.UNKNOWN.value),
+        "split": split,
+    }
+    kinds = {"float": "float", "int32": "int"}
+    chosen = [
+        told.get(field.name, F.lit(None).cast(kinds.get(str(field.type), "string"))).alias(
+            field.name
+        )
+        for field in tables.COHORT
+    ]
+    images.select(*chosen).coalesce(1).write.parquet(spark_path(cohort / "table"))
+
+
+def _counted(frame: DataFrame, names: tuple[str, ...], uid: str) -> dict[str, int]:
+    rows = frame.groupBy(LABEL).count().collect()
+    counts = {names[int(row[LABEL])]: int(row["count"]) for row in rows}
+    if missing := [name for name in names if name not in counts]:
+        raise ClassError(
+            f"{uid}: no film of {', '.join(map(repr, missing))} to train on: give more films of "
+            "it, or leave the class out"
+        )
+    return {name: counts[name] for name in names}
+
+
+def _temperature(held: DataFrame) -> tuple[float, int]:
+    """Temperature from rows that were held out (``raw``, ``label``), and their number."""
+    rows = held.limit(limits.EVALUATION_ROWS_MAX).collect()
+    if not rows:
+        return 1.0, 0
+    raw = np.asarray([row["raw"] for row in rows], dtype=np.float64)
+    labels = np.asarray([row[LABEL] for row in rows], dtype=np.int64)
+    return fit_temperature(raw, labels), len(rows)

@@ -1,0 +1,188 @@
+"""``CnnClassifierModel``: scores films with a bundle."""
+
+# ruff: noqa: N802 - Spark ML writes params and their accessors in camelCase
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pyspark.ml.base import Model
+from pyspark.ml.util import (
+    DefaultParamsReader,
+    DefaultParamsWriter,
+    MLReadable,
+    MLReader,
+    MLWritable,
+    MLWriter,
+)
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
+
+from pulmospark.core.errors import BundleError, InputError, UsageError
+from pulmospark.core.machine import cache_folder
+from pulmospark.ml import columns, worker
+from pulmospark.ml.films import FilmReader
+from pulmospark.ml.fitting import linear_head
+from pulmospark.ml.networks import feature_engine
+from pulmospark.ml.params import HasFilms, HasPredictions
+from pulmospark.ml.storage import OwnBundle, copy_bundle, local_path, spark_path
+from pulmospark.models.bundle import Bundle, read_bundle
+
+BUNDLE = "bundle"
+"""name of the bundle's folder in a saved model"""
+
+
+class CnnClassifierModel(
+    Model, HasFilms, HasPredictions, MLReadable["CnnClassifierModel"], MLWritable
+):
+    """A fitted :class:`~pulmospark.ml.classifier.CnnClassifier`, or any bundle.
+
+        model = CnnClassifierModel.fromBundle("runs/covid/bundle").setInputCol("content")
+        model.transform(spark.read.format("binaryFile").load("films"))
+
+    ``rawPrediction`` holds the logits over the bundle's temperature, ``probability`` their
+    softmax, both in the order of :attr:`labels`; ``prediction`` is the index of the most
+    probable class (double), with the class names in its metadata, and ``predictionLabelCol``
+    its name. In rows that are no film and are kept (``handleInvalid``) all are null.
+
+    Saved, a model is its params as JSON and the bundle in a folder ``bundle``; nothing in it
+    is run, and one byte changed is refused with ``BundleError``. It is saved to, and loaded
+    from, a mounted file system.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bundle: Bundle | None = None
+        self._keeper: OwnBundle | None = None
+
+    @classmethod
+    def fromBundle(cls, folder: str | Path) -> CnnClassifierModel:
+        """A model that scores with a bundle, which stays where it is.
+
+        Raises:
+            BundleError: it is missing or damaged.
+        """
+        model = cls()
+        model._bundle = read_bundle(Path(folder).absolute())
+        return model
+
+    @classmethod
+    def keeping(cls, keeper: OwnBundle) -> CnnClassifierModel:
+        """A model whose bundle goes with it."""
+        model = cls.fromBundle(keeper.folder)
+        model._keeper = keeper
+        return model
+
+    def _need(self) -> Bundle:
+        if self._bundle is None:
+            raise UsageError(
+                "a CnnClassifierModel without a network: use CnnClassifier.fit, "
+                "CnnClassifierModel.load or CnnClassifierModel.fromBundle"
+            )
+        return self._bundle
+
+    @property
+    def bundle(self) -> Path:
+        """Folder of the bundle; it goes with the last model that holds it, unless saved."""
+        return self._need().folder
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes, in the order of the index."""
+        return list(self._need().config.classes)
+
+    @property
+    def numClasses(self) -> int:
+        """Number of classes."""
+        return len(self._need().config.classes)
+
+    @property
+    def modelId(self) -> str:
+        """Id of the bundle: of its configuration and tensors."""
+        return self._need().model_id
+
+    def write(self) -> MLWriter:
+        """Returns a writer; ``overwrite()`` it to replace what is there."""
+        return _Writer(self)
+
+    @classmethod
+    def read(cls) -> MLReader[CnnClassifierModel]:
+        """Returns a reader."""
+        return _Reader()
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        names = self._columns()
+        columns.free(dataset, {param: name for param, (name, _) in names.items()})
+        film = self.getInputCol()
+        kind = columns.input_kind(dataset, film, self.getInputKind())
+        bundle = read_bundle(self.bundle)
+        if bundle.model_id != self.modelId:
+            raise BundleError(f"{self.bundle}: another model now stands there: load it again")
+        config, network = bundle.config, bundle.network()
+        engine = feature_engine(network, self._work_folder(), config.input_size)
+        reader = FilmReader(kind, config.input_size, config.fit, self.getHandleInvalid())
+        work = worker.scorer(reader, engine, linear_head(network, config.temperature))
+        target = f"{self.uid}_scored"
+        made = columns.with_films(dataset, film, reader, work, kind=worker.SCORED, target=target)
+        made = made.withColumns({name: value for name, value in names.values() if name})
+        return made.drop(target)
+
+    def _columns(self) -> dict[str, tuple[str, Any]]:
+        """Param -> the name of a new column, and the column."""
+        scored = columns.column(f"{self.uid}_scored")
+        index, prediction = scored["prediction"], self.getPredictionCol()
+        told = columns.nominal(prediction, self.labels)
+        names = F.array(*[F.lit(name) for name in self.labels])
+        return {
+            "rawPredictionCol": (self.getRawPredictionCol(), columns.vector(scored["raw"])),
+            "probabilityCol": (
+                self.getProbabilityCol(),
+                columns.vector(scored["probability"]),
+            ),
+            "predictionCol": (prediction, index.alias(prediction, metadata=told)),
+            "predictionLabelCol": (self.getPredictionLabelCol(), names[index.cast("int")]),
+        }
+
+
+class _Writer(MLWriter):
+    """Writes params as JSON and the bundle beside them."""
+
+    def __init__(self, model: CnnClassifierModel) -> None:
+        super().__init__()
+        self._model = model
+
+    def save(self, path: str) -> None:
+        """Save to a path or ``file:`` URI."""
+        super().save(spark_path(local_path(path)))
+
+    def saveImpl(self, path: str) -> None:
+        """Called by :meth:`save`."""
+        DefaultParamsWriter.saveMetadata(self._model, path, self.sparkSession)
+        copy_bundle(self._model.bundle, local_path(path) / BUNDLE)
+
+
+class _Reader(MLReader[CnnClassifierModel]):
+    """Reads what :class:`_Writer` wrote."""
+
+    def load(self, path: str) -> CnnClassifierModel:
+        """Load from a path or ``file:`` URI.
+
+        Raises:
+            BundleError: the bundle is damaged.
+            InputError: the folder holds something else.
+        """
+        folder = local_path(path)
+        metadata = DefaultParamsReader.loadMetadata(spark_path(folder), self.sparkSession)
+        wanted = f"{CnnClassifierModel.__module__}.{CnnClassifierModel.__qualname__}"
+        if metadata["class"] != wanted:
+            raise InputError(f"{path}: holds a {metadata['class']}, not a {wanted}")
+        read_bundle(folder / BUNDLE)
+        # A copy, so that the saved folder may be moved, or saved over, while this model lives.
+        told = metadata["paramMap"].get("workDir")
+        keeper = OwnBundle(Path(told).expanduser().absolute() if told else cache_folder())
+        copy_bundle(folder / BUNDLE, keeper.folder)
+        model = CnnClassifierModel.keeping(keeper)
+        model._resetUid(metadata["uid"])
+        DefaultParamsReader.getAndSetParams(model, metadata)
+        return model

@@ -1,0 +1,131 @@
+"""From params to a network, and from a network to the engine that workers open."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from pulmospark.core import limits
+from pulmospark.core.errors import UsageError
+from pulmospark.ml.films import FilmReader, Invalid, Kind, Resize
+from pulmospark.ml.params import HasNetwork
+from pulmospark.models import zoo
+from pulmospark.models.bundle import MANIFEST, read_bundle
+from pulmospark.models.network import Network
+from pulmospark.models.weights import load_imagenet
+from pulmospark.scoring.engine import EngineSpec
+from pulmospark.scoring.prepare import prepare_engine
+
+# CrossValidator fits in several threads: torch has one generator and one number of threads.
+_BUILDING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network to start from, and how films are made for it.
+
+    Attributes:
+        network: in evaluation mode.
+        size: side of the standard image, pixels.
+        resize: how a film becomes a square.
+        weights: file, or id of the bundle, that the weights came from; ``None``: random.
+    """
+
+    network: Network
+    size: int
+    resize: Resize
+    weights: str | None
+
+    def reader(self, kind: Kind, invalid: Invalid) -> FilmReader:
+        """How workers read films for this network."""
+        return FilmReader(kind, self.size, self.resize, invalid)
+
+
+def start_of(params: HasNetwork, classes: int, seed: int) -> Start:
+    """Build the network that params tell of.
+
+    Args:
+        params: modelName, weights, imageSize and resizeMode.
+        classes: of the head, which is random unless a bundle's has as many.
+        seed: of what is random.
+
+    Raises:
+        UsageError: the network is unknown, takes no images of this size, or is not the
+            bundle's.
+        EnvironmentProblem: the weights are nowhere to be had.
+        InputError: the weights, or the bundle, are damaged.
+    """
+    told = params.getWeights()
+    resize = cast(Resize, params.getResizeMode())
+    with _BUILDING:
+        if told not in ("imagenet", "none") and (Path(told) / MANIFEST).is_file():
+            start = _from_bundle(params, Path(told), classes, seed)
+        else:
+            name = params.getModelName()
+            network = _build(name, classes, seed)
+            source = None if told in ("imagenet", "none") else Path(told)
+            found = load_imagenet(network, source=source).file if told != "none" else None
+            start = Start(network.eval(), zoo.entry(name).input_size, resize, found)
+    size = params.getImageSize() or start.size
+    if not limits.STANDARD_SIZE_MIN <= size <= limits.STANDARD_SIZE_MAX:
+        raise UsageError(
+            f"imageSize: {size}: must be {limits.STANDARD_SIZE_MIN} to {limits.STANDARD_SIZE_MAX}"
+        )
+    zoo.check_size(start.network.name, size)
+    return Start(start.network, size, start.resize, start.weights)
+
+
+def feature_engine(
+    network: Network, work: Path, size: int, batch: int | None = None
+) -> EngineSpec:
+    """The engine that gives a network's deep features; made once for the same backbone.
+
+    Args:
+        network: whose features.
+        work: folder that every worker sees.
+        size: side of the images, pixels.
+        batch: images run at once; ``None``: ``limits.ENGINE_BATCH``.
+    """
+    with _BUILDING:
+        return prepare_engine(
+            network,
+            work / "engines",
+            outputs="features",
+            size=size,
+            batch=batch or limits.ENGINE_BATCH,
+        )
+
+
+def _from_bundle(params: HasNetwork, folder: Path, classes: int, seed: int) -> Start:
+    bundle = read_bundle(folder)
+    config = bundle.config
+    if params.isSet(params.modelName) and params.getModelName() != config.model:
+        raise UsageError(
+            f"modelName is {params.getModelName()!r}, and the bundle {folder} holds "
+            f"{config.model!r}: leave modelName out, or name another bundle"
+        )
+    network = bundle.network()
+    if classes != network.classes:
+        given = network.backbone.state_dict()
+        network = _build(config.model, classes, seed, mean=config.mean, std=config.std)
+        network.backbone.load_state_dict(given)
+    asked = cast(Resize, params.getResizeMode())
+    resize = asked if params.isSet(params.resizeMode) else config.fit
+    return Start(network.eval(), config.input_size, resize, f"bundle {bundle.model_id}")
+
+
+def _build(
+    name: str,
+    classes: int,
+    seed: int,
+    *,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return zoo.build(name, classes, mean=mean, std=std)

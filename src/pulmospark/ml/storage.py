@@ -1,0 +1,75 @@
+"""Where fitted models and temporary tables lie, and for how long."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import uuid
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pulmospark.core.errors import UsageError
+from pulmospark.core.files import disk_errors, whole_folder
+from pulmospark.models.bundle import Bundle, read_bundle
+
+
+class OwnBundle:
+    """A bundle that is deleted when the last model that holds it is gone.
+
+    Attributes:
+        folder: of the bundle.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self.folder = work / "ml" / "models" / uuid.uuid4().hex
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def passing_folder(work: Path) -> Iterator[Path]:
+    """A folder that every worker sees, gone at the end."""
+    folder = work / "ml" / "passing" / uuid.uuid4().hex
+    with disk_errors(folder):
+        folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_bundle(source: Path, target: Path) -> Bundle:
+    """Copy a bundle, whole or not at all, and read the copy.
+
+    Raises:
+        BundleError: it is damaged.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    read_bundle(source)
+    with whole_folder(target) as aside:
+        shutil.copytree(source, aside, dirs_exist_ok=True)
+    return read_bundle(target)
+
+
+def local_path(path: str) -> Path:
+    """The folder that a path or ``file:`` URI names.
+
+    Raises:
+        UsageError: it is on another file system, which bundles are not written to.
+    """
+    told = urlsplit(path)
+    if not told.scheme:
+        return Path(path).absolute()
+    if told.scheme != "file":
+        raise UsageError(
+            f"{path}: a model with a network is saved to a mounted file system: give a path or "
+            "a file: URI, and copy the folder from there"
+        )
+    return Path(path.removeprefix("file:").removeprefix("//"))
+
+
+def spark_path(path: Path) -> str:
+    """A local path as Spark takes it, whatever its default file system."""
+    # Spark decodes no percent signs, so that Path.as_uri() would name another folder.
+    return f"file://{path}"

@@ -1,0 +1,136 @@
+"""The functions that Spark carries to its Python workers.
+
+They close over frozen dataclasses of plain values, never over an estimator or a model, and
+each worker opens its engine when the first film comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pulmospark.ml.films import FilmReader, Pixels
+from pulmospark.scoring.engine import EngineSpec, open_engine
+
+BLOCK_FILMS = 64
+"""films that are read before the engine runs: 3 MB at 224 x 224"""
+
+SCORED = "raw array<double>, probability array<double>, prediction double"
+"""what :func:`scorer` gives a row; all three null where there is no film"""
+
+Floats = NDArray[np.float64]
+
+
+class OnColumns(Protocol):
+    """A function of batches of columns, as an iterator UDF of pandas takes it."""
+
+    def __call__(self, batches: Iterator[tuple[pd.Series[Any], ...]], /) -> Iterator[Any]:
+        """Each batch's answer, row by row in the same order."""
+        ...
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """A linear layer and the temperature of its answer; plain tuples, for it travels.
+
+    Attributes:
+        weights: (classes, width).
+        bias: (classes,).
+        temperature: logits are divided by it.
+    """
+
+    weights: tuple[tuple[float, ...], ...]
+    bias: tuple[float, ...]
+    temperature: float = 1.0
+
+    def scores(self, features: NDArray[np.floating[Any]]) -> Floats:
+        """Logits over the temperature, (n, classes), of features (n, width)."""
+        logits = features.astype(np.float64) @ np.asarray(self.weights).T + np.asarray(self.bias)
+        return np.asarray(logits / self.temperature)
+
+
+def softmax(scores: Floats) -> Floats:
+    """Probabilities (n, k) of scores (n, k)."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def standardiser(reader: FilmReader) -> OnColumns:
+    """Cells to standard images: bytes of size x size uint8, null where there is no film."""
+
+    def standardised(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
+        for batch in batches:
+            found: list[bytes | None] = [None] * len(batch[0])
+            for places, pixels in _blocks(reader, batch):
+                for place, film in zip(places, pixels, strict=True):
+                    found[place] = film.tobytes()
+            yield pd.Series(found, dtype=object)
+
+    return standardised
+
+
+def featurizer(reader: FilmReader, engine: EngineSpec) -> OnColumns:
+    """Cells to deep features: float32 (width,), null where there is no film."""
+
+    def featurized(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
+        for batch in batches:
+            found: list[NDArray[np.float32] | None] = [None] * len(batch[0])
+            for places, pixels in _blocks(reader, batch):
+                for place, row in zip(places, _features(engine, pixels), strict=True):
+                    found[place] = row
+            yield pd.Series(found, dtype=object)
+
+    return featurized
+
+
+def scorer(reader: FilmReader, engine: EngineSpec, head: LinearHead) -> OnColumns:
+    """Cells to raw scores, probabilities and the index of the most probable class."""
+
+    def scored(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
+        for batch in batches:
+            rows: list[tuple[Any, Any, float | None]] = [(None, None, None)] * len(batch[0])
+            for places, pixels in _blocks(reader, batch):
+                raw = head.scores(_features(engine, pixels))
+                best = raw.argmax(axis=1).astype(float)
+                for place, row in zip(
+                    places, zip(raw, softmax(raw), best, strict=True), strict=True
+                ):
+                    rows[place] = row
+            yield pd.DataFrame(rows, columns=["raw", "probability", "prediction"])
+
+    return scored
+
+
+def head_scorer(head: LinearHead) -> Callable[[Iterator[pd.Series]], Iterator[pd.Series]]:
+    """Deep features (arrays) to raw scores."""
+
+    # One column is no tuple of one: Spark hands it over as it is.
+    def scored(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
+        for features in batches:
+            rows = list(head.scores(np.stack(list(features)))) if len(features) else []
+            yield pd.Series(rows, dtype=object)
+
+    return scored
+
+
+def _blocks(
+    reader: FilmReader, columns: Sequence[Iterable[Any]]
+) -> Iterator[tuple[list[int], Pixels]]:
+    """Places and standard images of the rows that are films, some at a time."""
+    cells = list(zip(*columns, strict=True))
+    for start in range(0, len(cells), BLOCK_FILMS):
+        pixels, places = reader.read(cells[start : start + BLOCK_FILMS])
+        if places:
+            yield [start + place for place in places], pixels
+
+
+def _features(engine: EngineSpec, pixels: Pixels) -> NDArray[np.float32]:
+    features = open_engine(engine).run(pixels).features
+    if features is None:
+        raise ValueError("the engine gives no features")
+    return features

@@ -1,0 +1,313 @@
+"""What is to be scored: files, folders, patterns and tables, listed into one manifest.
+
+Each file is seen once, however often it is named: a file inside a folder that is listed
+anyway is left to that folder, and so is a folder inside another.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.core import files, tables
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.settings import SourceSettings
+from pulmospark.core.tables import RejectReason
+from pulmospark.layouts import manifest
+from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, row_of
+from pulmospark.layouts.notes import printable
+from pulmospark.layouts.sheet import open_sheet, plain_name
+from pulmospark.layouts.walk import (
+    FoundFile,
+    absolute,
+    find_file,
+    glance,
+    is_hidden,
+    is_image_name,
+    walk,
+)
+from pulmospark.spark.chunks import parts_of
+
+SHEET_ENDS = (".csv", ".tsv")
+TABLE_END = ".parquet"
+IMAGE_COLUMNS = ("image_id", "uri", "source", "patient_id", "finding", "view", "pixels")
+"""columns of an images table that a prediction needs"""
+
+_PATH_COLUMNS = ("uri", "path", "file_path", "image_path", "filename", "file_name", "file",
+                 "image_file", "image")  # fmt: skip
+_FILES_SOURCE = "files"
+_ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the paths of a prediction stand for; all paths are absolute."""
+
+    folders: tuple[Path, ...] = ()
+    """listed, with all folders in them"""
+    named: tuple[Path, ...] = ()
+    """files named one by one"""
+    sheets: tuple[Path, ...] = ()
+    """CSV, TSV and Parquet files with a column of paths"""
+    images: tuple[Path, ...] = ()
+    """Parquet files of images tables: standardised already"""
+    layout: str | None = None
+    """of the folders and sheets"""
+    fits: dict[str, str] = field(default_factory=dict)
+    """images table -> how its films were made square, where that is told"""
+
+    @property
+    def is_one_film(self) -> bool:
+        """Whether it is one file, named as such: that needs no Spark."""
+        return len(self.named) == 1 and not (self.folders or self.sheets or self.images)
+
+
+def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
+    """Tell files, folders, patterns and tables apart; looks at a few entries, lists nothing.
+
+    Args:
+        paths: a file, a folder, a pattern (``*``, ``?``, ``[]``, and ``**`` for any folders),
+            the folder of an images table or of an ingest, or a CSV, TSV or Parquet file. A
+            pattern stands for all that it matches, as though each were named.
+        layout: of the folders, as ``ingest`` takes it; ``None``: every image file in them.
+
+    Raises:
+        UsageError: no path is given, or ``layout`` goes with none of them.
+        InputError: a path is not there, a pattern matches nothing, or a table cannot be used.
+    """
+    if not paths:
+        raise UsageError("no film is named: give a file, a folder, a pattern or a table")
+    found = _Sorted()
+    for path in _expanded(paths):
+        found.add(path, with_layout=layout is not None)
+    if layout is not None and (found.named or found.images):
+        odd = next(iter([*found.named, *found.images]))
+        raise UsageError(f"--layout goes with folders and their sheets, and {odd} is neither")
+    folders = tuple(
+        f for f in found.folders if layout is not None or not _within(f, found.folders)
+    )
+    return Inputs(
+        folders=folders,
+        named=tuple(found.named),
+        sheets=tuple(found.sheets),
+        images=tuple(found.images),
+        layout=layout,
+        fits=found.fits,
+    )
+
+
+def list_inputs(inputs: Inputs, target: Path, notes: ListingNotes) -> int:
+    """List the files into a Parquet file of ``core.tables.MANIFEST``; a row group is a chunk.
+
+    Memory holds a chunk, the names of one folder, and 100 bytes for each file that a sheet
+    or the command names.
+
+    Args:
+        inputs: what to list; its images tables are not.
+        target: the Parquet file.
+        notes: takes what is odd.
+
+    Returns:
+        Files seen.
+
+    Raises:
+        InputError: a folder or table cannot be read, or there is no file at all.
+        UsageError: the layout is unknown.
+    """
+    if inputs.layout is not None:
+        sources = [
+            SourceSettings(path=path, layout=inputs.layout)
+            for path in (*inputs.folders, *inputs.sheets)
+        ]
+        listings = manifest.write_manifest(sources, target)
+        for listing in listings:
+            for kind, count in listing.notes.counts.items():
+                example = next(iter(listing.notes.examples.get(kind, ("",))))
+                notes.add(NoteKind(kind), example, count)
+        return sum(listing.files for listing in listings)
+    count = 0
+    with files.disk_errors(target), pq.ParquetWriter(target, tables.MANIFEST) as writer:
+        for chunk in manifest.chunks(_rows(inputs, notes)):
+            rows = pa.Table.from_pylist([asdict(row) for row in chunk], schema=tables.MANIFEST)
+            writer.write_table(rows, row_group_size=len(chunk))
+            count += len(chunk)
+    if not count and not inputs.images:
+        where = ", ".join(str(path) for path in (*inputs.folders, *inputs.sheets))
+        raise InputError(f"{where}: no image file was found; check the path")
+    return count
+
+
+class _Sorted:
+    """Paths by what they are; a dict is a set that keeps its order."""
+
+    def __init__(self) -> None:
+        self.folders: dict[Path, None] = {}
+        self.named: dict[Path, None] = {}
+        self.sheets: dict[Path, None] = {}
+        self.images: dict[Path, None] = {}
+        self.fits: dict[str, str] = {}
+
+    def add(self, path: Path, *, with_layout: bool) -> None:
+        is_sheet = path.name.lower().endswith(SHEET_ENDS)
+        if path.is_dir():
+            parts = [] if with_layout else _table_parts(path)
+            if not parts:
+                self.folders[path] = None
+            self._add_parts(parts)
+        elif is_sheet:
+            self.sheets[path] = None
+        elif path.name.lower().endswith(TABLE_END) and not with_layout:
+            self._add_parts([path])
+        else:
+            self.named[path] = None
+
+    def _add_parts(self, parts: list[Path]) -> None:
+        for part in parts:
+            names = _schema(part).names
+            if "pixels" not in names:
+                self.sheets[part] = None
+                continue
+            if lacking := [name for name in IMAGE_COLUMNS if name not in names]:
+                raise InputError(
+                    f"{part}: no images table, for it lacks the column {lacking[0]!r}: give one "
+                    "that `pulmospark ingest` wrote, or the files themselves"
+                )
+            self.images[part] = None
+        if parts and (fit := _fit_told(parts[0].parent)):
+            self.fits[str(parts[0].parent)] = fit
+
+
+def _expanded(paths: Sequence[str]) -> Iterator[Path]:
+    for text in paths:
+        path = absolute(Path(text))
+        if os.path.lexists(path):
+            yield path
+        elif glob.has_magic(text):
+            matches = sorted(glob.iglob(os.path.expanduser(text), recursive=True))  # noqa: PTH111, PTH207 - a pattern, not a path
+            if not matches:
+                raise InputError(f"{text}: matches no file or folder; check the pattern")
+            yield from (absolute(Path(match)) for match in matches)
+        else:
+            raise InputError(f"{printable(str(path))}: no such file or folder; check the path")
+
+
+def _table_parts(folder: Path) -> list[Path]:
+    """Parquet files of a folder that is a table, or that ingest wrote; else none."""
+    inside = folder / "images"
+    if (folder / "ingest.json").is_file() and inside.is_dir():
+        return parts_of(inside)
+    names = glance(folder).files
+    if any(is_image_name(name) for name in names):
+        return []
+    return parts_of(folder)
+
+
+def _schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: cannot be read as Parquet: {_first(error)}") from error
+
+
+def _fit_told(images: Path) -> str | None:
+    record = images.parent / "ingest.json"
+    if not record.is_file():
+        return None
+    told = files.read_json(record).get("provenance", {}).get("settings", {}).get("fit")
+    return told if isinstance(told, str) else None
+
+
+def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
+    for folder in inputs.folders:
+        source = printable(folder.name) or _FILES_SOURCE
+        for file in walk(folder, notes):
+            yield row_of(file, source)
+    seen: set[str] = set()
+    for path, source in _one_by_one(inputs, notes):
+        text = str(path)
+        if text in seen or (is_image_name(path.name) and _within(path, inputs.folders)):
+            notes.add(NoteKind.REPEATED_ROWS, text)
+            continue
+        seen.add(text)
+        found = find_file(path, (path.name,), ListingNotes())
+        # Named outright, a pipe or a dangling link is seen, and rejected.
+        odd = FoundFile(printable(text), (path.name,), 0, 0, RejectReason.UNREADABLE)
+        yield row_of(found or odd, source)
+
+
+def _one_by_one(inputs: Inputs, notes: ListingNotes) -> Iterator[tuple[Path, str]]:
+    for path in inputs.named:
+        yield path, _FILES_SOURCE
+    for sheet in inputs.sheets:
+        for text in _paths_in(sheet):
+            plain = text.strip()
+            if plain.startswith("file:"):
+                plain = "/" + plain.removeprefix("file:").lstrip("/")  # as Spark writes it
+            if not plain or "\0" in plain:
+                notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{sheet.name}: {text}")
+            else:
+                yield absolute(sheet.parent / plain), printable(sheet.stem)
+
+
+def _paths_in(sheet: Path) -> Iterable[str]:
+    if not sheet.name.lower().endswith(TABLE_END):
+        table = open_sheet(sheet)
+        column = table.column(*_PATH_COLUMNS)
+        if column is None:
+            raise _no_path_column(sheet, table.columns)
+        return (cell(column) for _, cell in table.rows())
+    return _paths_in_parquet(sheet)
+
+
+def _paths_in_parquet(sheet: Path) -> Iterator[str]:
+    schema = _schema(sheet)
+    plain = {plain_name(name): name for name in reversed(schema.names)}
+    column = next((plain[n] for n in map(plain_name, _PATH_COLUMNS) if n in plain), None)
+    if column is None or not _is_text(schema.field(column).type):
+        raise _no_path_column(sheet, schema.names)
+    with pq.ParquetFile(sheet) as file:
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[column]):
+            yield from (text or "" for text in batch.column(0).to_pylist())
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _no_path_column(sheet: Path, columns: Iterable[str]) -> InputError:
+    has = ", ".join(columns)[:200]
+    return InputError(f"{sheet}: none of its columns {has} holds paths: name one 'path'")
+
+
+def _within(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether the listing of one of these folders comes by ``path``."""
+    return any(
+        folder != path and folder in path.parents and _reached(path.parent, folder, path.name)
+        for folder in folders
+    )
+
+
+def _reached(parent: Path, folder: Path, name: str) -> bool:
+    return not is_hidden(name) and _open_way(parent, folder)
+
+
+@lru_cache(maxsize=4096)
+def _open_way(parent: Path, folder: Path) -> bool:
+    """No link and no hidden folder from ``folder`` down to ``parent``."""
+    if parent == folder:
+        return True
+    return (
+        not is_hidden(parent.name) and not parent.is_symlink() and _open_way(parent.parent, folder)
+    )
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,329 @@
+"""CnnClassifier and CnnClassifierModel on Spark."""
+
+from __future__ import annotations
+
+import gc
+import io
+import shutil
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.feature import IndexToString, StringIndexer
+from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from pulmospark.core.errors import BundleError, ClassError, InputError, UsageError
+from pulmospark.core.settings import IngestSettings, SourceSettings
+from pulmospark.data.ingest import ingest
+from pulmospark.ml import CnnClassifier, CnnClassifierModel, ImageFeaturizer
+from pulmospark.ml.classifier import ClassifierParams
+from pulmospark.ml.films import film_of_bytes
+from pulmospark.models.bundle import read_bundle
+
+
+def scored(model: CnnClassifierModel, films: DataFrame) -> list[Any]:
+    return model.transform(films).drop("content").orderBy("path").collect()
+
+
+def test_probabilities_are_the_bundle_s(films: DataFrame, model: CnnClassifierModel) -> None:
+    bundle = read_bundle(model.bundle)
+    assert bundle.config.temperature != 1.0  # rows were held out
+    assert bundle.config.data["held_out"] > 0
+    network = bundle.network()
+    for row in model.transform(films.limit(5)).collect():
+        film = film_of_bytes(bytes(row["content"]), 32, "stretch")
+        assert isinstance(film, np.ndarray)
+        with torch.no_grad():
+            logits = network(torch.from_numpy(film[None])).double()[0]
+        raw = logits / bundle.config.temperature
+        wanted = torch.softmax(raw, 0).numpy()
+        assert np.allclose(row["rawPrediction"].toArray(), raw.numpy(), atol=1e-4)
+        assert np.allclose(row["probability"].toArray(), wanted, atol=1e-5)
+        assert row["prediction"] == wanted.argmax()
+
+
+def test_it_learns(films: DataFrame, shared_weights: Path, work: str) -> None:
+    """Accuracy on patients that were not trained on, three classes of like size."""
+    test = F.element_at(F.split("patient", "-"), -1).cast("int") % 3 == 0
+    model = CnnClassifier(
+        modelName="squeezenet1_1", weights=str(shared_weights), labelCol="finding", workDir=work
+    ).fit(films.where(~test))
+    model.setPredictionLabelCol("told")
+    rows = model.transform(films.where(test)).select("finding", "told").collect()
+    right = np.mean([row["finding"] == row["told"] for row in rows])
+    most = max(Counter(row["finding"] for row in rows).values()) / len(rows)
+    assert len(rows) >= 20
+    assert right > most + 0.1
+
+
+def test_three_kinds_of_input_agree(
+    spark: SparkSession, films: DataFrame, folder: Path, tmp_path: Path, shared_weights: Path
+) -> None:
+    work = str(tmp_path / "work")
+    model = CnnClassifier(
+        modelName="squeezenet1_1", weights=str(shared_weights), workDir=work, maxIter=20
+    ).fit(films)
+    sources = [SourceSettings(path=hospital) for hospital in sorted(folder.iterdir())]
+    ingest(sources, IngestSettings(), tmp_path / "tables", spark, quiet=True)
+    table = spark.read.parquet(str(tmp_path / "tables" / "images"))
+    images = spark.read.format("image").load(f"{folder}/*/images/")
+    found = {
+        "bytes": model.transform(films).select("path", "probability"),
+        "pixels": model.copy({model.inputCol: "pixels"})
+        .transform(table)
+        .select("uri", "probability"),
+        "image": model.copy({model.inputCol: "image"})
+        .transform(images)
+        .select("image.origin", "probability"),
+    }
+    by_name = {
+        kind: {row[0].rsplit("/", 1)[-1]: row[1].toArray() for row in frame.collect()}
+        for kind, frame in found.items()
+    }
+    assert set(by_name["bytes"]) == set(by_name["pixels"]) == set(by_name["image"])
+    compared = 0
+    for path, content in films.select("path", "content").collect():
+        name = path.rsplit("/", 1)[-1]
+        wanted = by_name["bytes"][name]
+        assert np.array_equal(by_name["pixels"][name], wanted)
+        # Spark's image source keeps the low byte of 16-bit films, and decodes JPEG by Java.
+        if Image.open(io.BytesIO(content)).mode in ("L", "RGB") and name.endswith(".png"):
+            assert np.allclose(by_name["image"][name], wanted, atol=1e-3)
+            compared += 1
+    assert compared > 10
+
+
+def test_new_columns(films: DataFrame, model: CnnClassifierModel) -> None:
+    made = model.copy({model.predictionLabelCol: "told"}).transform(films)
+    assert made.columns == [
+        *films.columns,
+        *("rawPrediction", "probability", "prediction", "told"),
+    ]
+    names = IndexToString(inputCol="prediction", outputCol="name").transform(made)
+    for row in names.select("told", "name", "prediction").collect():
+        assert row["told"] == row["name"] == model.labels[int(row["prediction"])]
+    bare = model.copy({model.rawPredictionCol: "", model.probabilityCol: ""}).transform(films)
+    assert bare.columns == [*films.columns, "prediction"]
+    with pytest.raises(UsageError, match="predictionCol is 'label', and the DataFrame has it"):
+        model.copy({model.predictionCol: "label"}).transform(films)
+
+
+def test_labels(films: DataFrame, small: ClassifierParams) -> None:
+    quick: ClassifierParams = {**small, "maxIter": 1}
+    by_name = CnnClassifier(**quick, labelCol="finding").fit(films)
+    assert by_name.labels == sorted(by_name.labels)
+    assert by_name.numClasses == 3
+    assert CnnClassifier(**quick).fit(films).labels == ["0", "1", "2"]
+    ordered = [by_name.labels[i] for i in (2, 0, 1)]
+    given = CnnClassifier(**quick, labelCol="finding", classes=ordered).fit(films)
+    assert given.labels == ordered
+    indexer = StringIndexer(inputCol="finding", outputCol="index")
+    fitted = Pipeline(stages=[indexer, CnnClassifier(**quick, labelCol="index")]).fit(films)
+    assert fitted.stages[1].labels == fitted.stages[0].labels  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("label", "classes", "words"),
+    [
+        ("nullif(finding, 'Pneumonia')", [], "is null in [0-9]+ rows"),
+        ("'one'", [], "one class only, 'one'"),
+        ("finding", ["COVID-19", "Pneumonia"], "has 'No Finding' in [0-9]+ rows"),
+        ("label", ["a", "b"], "has 2.0 in [0-9]+ rows"),
+        ("label - 1", [], "has -1.0"),
+        ("label / 2", [], "has 0.5"),
+        ("label * 1000", [], "goes to 2000.0"),
+        ("path", [], "has over"),
+        ("label + 1", [], "no film of '0'"),
+    ],
+)
+def test_labels_that_cannot_be(
+    films: DataFrame, small: ClassifierParams, label: str, classes: list[str], words: str
+) -> None:
+    rows = films.selectExpr("path", "content", f"{label} as y")
+    if label == "path":
+        rows = rows.crossJoin(rows.sparkSession.range(9)).withColumn("y", F.expr("path || id"))
+    with pytest.raises(ClassError, match=words) as error:
+        CnnClassifier(**small, labelCol="y", classes=classes).fit(rows)
+    assert "\n" not in error.value.message
+
+
+def test_an_empty_frame_cannot_be_fitted(films: DataFrame, small: ClassifierParams) -> None:
+    with pytest.raises(ClassError, match="DataFrame is empty"):
+        CnnClassifier(**small).fit(films.where("false"))
+
+
+def test_rows_that_are_no_films(
+    films: DataFrame, small: ClassifierParams, model: CnnClassifierModel
+) -> None:
+    bad = films.limit(1).withColumns(
+        {"content": F.lit(b"none"), "path": F.lit("/bad.png"), "label": F.lit(0.0)}
+    )
+    rows = films.union(bad)
+    classifier = CnnClassifier(**small, maxIter=1)
+    with pytest.raises(InputError, match=r"^/bad\.png: not_an_image: .*handleInvalid"):
+        classifier.fit(rows)
+    fitted = classifier.setHandleInvalid("keep").fit(rows)
+    assert sum(read_bundle(fitted.bundle).config.data["films"].values()) == films.count()
+    kept = {row["path"]: row for row in scored(fitted, rows)}
+    assert kept["/bad.png"]["probability"] is None
+    assert kept["/bad.png"]["prediction"] is None
+    assert len(kept) == rows.count()
+    assert len(scored(model.copy({model.handleInvalid: "skip"}), rows)) == films.count()
+
+
+def test_cross_validation_over_the_regression(films: DataFrame, small: ClassifierParams) -> None:
+    classifier = CnnClassifier(**small, maxIter=10)
+    classifier.lock = threading.Lock()  # type: ignore[attr-defined]  # cannot be pickled
+    grid = ParamGridBuilder().addGrid(classifier.regParam, [0.01, 1e6]).build()
+    evaluator = MulticlassClassificationEvaluator(metricName="logLoss")
+    found = CrossValidator(
+        estimator=classifier,
+        estimatorParamMaps=grid,
+        evaluator=evaluator,
+        numFolds=2,
+        parallelism=2,
+        seed=1,
+    ).fit(films)
+    chance = np.log(3)
+    assert found.avgMetrics[0] != pytest.approx(found.avgMetrics[1], abs=1e-3)
+    assert found.avgMetrics[1] == pytest.approx(chance, abs=0.1)  # nothing but the prior
+    best = found.bestModel
+    assert isinstance(best, CnnClassifierModel)
+    assert best.uid == classifier.uid
+    told = read_bundle(best.bundle).config.training["settings"]["regParam"]
+    assert told == grid[int(np.argmin(found.avgMetrics))][classifier.regParam]
+
+
+def test_several_fits_are_those_of_one(films: DataFrame, small: ClassifierParams) -> None:
+    classifier = CnnClassifier(**small, maxIter=5)
+    maps = [{classifier.regParam: value} for value in (0.1, 0.001)]
+    together = classifier.fit(films, maps)
+    alone = classifier.fit(films, maps[1])
+    assert together[1].modelId != together[0].modelId
+    for one, other in zip(scored(together[1], films), scored(alone, films), strict=True):
+        assert np.allclose(one["probability"].toArray(), other["probability"].toArray(), atol=1e-6)
+    assert not classifier.isSet(classifier.regParam)
+
+
+def test_saved_and_loaded(films: DataFrame, model: CnnClassifierModel, tmp_path: Path) -> None:
+    target = tmp_path / "a folder" / "model"
+    model.save(str(target))
+    loaded = CnnClassifierModel.load(f"file:{target}")
+    assert (loaded.uid, loaded.modelId, loaded.labels) == (model.uid, model.modelId, model.labels)
+    assert loaded.extractParamMap() == model.extractParamMap()
+    assert scored(loaded, films) == scored(model, films)
+    assert read_bundle(target / "bundle").model_id == model.modelId
+    kinds = {path.suffix for path in target.rglob("*") if path.is_file()}
+    assert kinds <= {".json", ".safetensors", ".md", ".txt", ".crc", ""}
+    # Over itself: what was loaded does not lie in the folder it came from.
+    loaded.write().overwrite().save(str(target))
+    shutil.rmtree(target)
+    assert len(scored(loaded, films.limit(1))) == 1
+
+
+def test_saved_and_loaded_in_a_pipeline(
+    films: DataFrame, model: CnnClassifierModel, small: ClassifierParams, tmp_path: Path
+) -> None:
+    pipeline = Pipeline(stages=[CnnClassifier(**small, regParam=0.5)])
+    pipeline.save(str(tmp_path / "pipeline"))
+    stage = Pipeline.load(str(tmp_path / "pipeline")).getStages()[0]
+    assert isinstance(stage, CnnClassifier)
+    assert stage.extractParamMap() == pipeline.getStages()[0].extractParamMap()
+    fitted = PipelineModel(stages=[model])
+    fitted.write().overwrite().save(str(tmp_path / "fitted"))
+    loaded = PipelineModel.load(str(tmp_path / "fitted"))
+    assert loaded.stages[0].modelId == model.modelId  # type: ignore[attr-defined]
+    assert loaded.transform(films.limit(2)).count() == 2
+
+
+def test_a_changed_byte_is_refused(
+    films: DataFrame, model: CnnClassifierModel, tmp_path: Path
+) -> None:
+    model.save(str(tmp_path / "model"))
+    loaded = CnnClassifierModel.load(str(tmp_path / "model"))
+    for folder in (tmp_path / "model" / "bundle", loaded.bundle):
+        file = folder / "model.safetensors"
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+    with pytest.raises(BundleError, match="not the file the manifest tells of"):
+        CnnClassifierModel.load(str(tmp_path / "model"))
+    with pytest.raises(BundleError, match="not the file the manifest tells of"):
+        loaded.transform(films)
+
+
+def test_what_is_no_saved_model_is_refused(tmp_path: Path, model: CnnClassifierModel) -> None:
+    ImageFeaturizer().save(str(tmp_path / "other"))
+    with pytest.raises(InputError, match=r"holds a .*ImageFeaturizer"):
+        CnnClassifierModel.load(str(tmp_path / "other"))
+    with pytest.raises(UsageError, match="mounted file system"):
+        model.save("hdfs://host/model")
+    with pytest.raises(UsageError, match="without a network"):
+        _ = CnnClassifierModel().labels
+
+
+def test_a_bundle_goes_with_its_last_model(films: DataFrame, small: ClassifierParams) -> None:
+    first = CnnClassifier(**small, maxIter=1).fit(films)
+    folder, second = first.bundle, first.copy()
+    del first
+    gc.collect()
+    made = second.transform(films.limit(1))
+    assert folder.is_dir()
+    del second
+    gc.collect()
+    assert not folder.exists()
+    assert made.count() == 1  # what is planned needs the engine only
+
+
+def test_any_bundle_scores(films: DataFrame, model: CnnClassifierModel, work: str) -> None:
+    other = CnnClassifierModel.fromBundle(model.bundle).setWorkDir(work)
+    assert scored(other, films) == scored(model, films)
+
+
+def test_wrong_settings_are_one_line(films: DataFrame, small: ClassifierParams) -> None:
+    with pytest.raises(UsageError, match=r"reg_param: .*-1"):
+        CnnClassifier(**small, regParam=-1.0).fit(films)
+    with pytest.raises(UsageError, match="method: 'forest': choose one of features, network"):
+        CnnClassifier(method="forest")
+    with pytest.raises(UsageError, match="validationIndicatorCol is 'none'"):
+        CnnClassifier(**small, validationIndicatorCol="none").fit(films)
+
+
+def test_params_have_their_accessors() -> None:
+    for stage in (CnnClassifier(), CnnClassifierModel()):
+        for param in stage.params:
+            name = param.name[0].upper() + param.name[1:]
+            value = stage.getOrDefault(param) if stage.isDefined(param) else "held"
+            assert getattr(stage, f"set{name}")(value) is stage
+            assert getattr(stage, f"get{name}")() == value
+
+
+def test_the_network_itself(spark: SparkSession, small: ClassifierParams, work: str) -> None:
+    """Dark, grey and bright noise, as pixels: a network that learns tells them apart."""
+    rng = np.random.default_rng(8)
+    levels = {"bright": 150, "dark": 0, "grey": 75}
+    rows = [
+        (bytearray(rng.integers(low, low + 100, 32 * 32, dtype=np.uint8)), name, number % 5 == 0)
+        for number in range(25)
+        for name, low in levels.items()
+    ]
+    data = spark.createDataFrame(rows, "pixels binary, finding string, held boolean")
+    classifier = CnnClassifier(**small, method="network", labelCol="finding", inputCol="pixels")
+    classifier.setParams(epochs=6, batchSize=12, learningRate=3e-3)
+    model = classifier.setValidationIndicatorCol("held").fit(data)
+    config = read_bundle(model.bundle).config
+    assert (config.method, config.weights, config.classes) == ("network", None, tuple(levels))
+    assert config.data == {"films": dict.fromkeys(levels, 20), "held_out": 15}
+    assert config.temperature != 1.0
+    told = model.setPredictionLabelCol("told").transform(data).select("finding", "told").collect()
+    assert np.mean([row["finding"] == row["told"] for row in told]) > 0.9
+    assert list((Path(work) / "ml" / "passing").iterdir()) == []

@@ -1,0 +1,214 @@
+"""ImageFeaturizer on Spark."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pyspark.errors import PythonException
+from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.linalg import VectorUDT
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import types as T  # noqa: N812
+
+from pulmospark.core.errors import UsageError
+from pulmospark.ml import CnnClassifierModel, ImageFeaturizer
+from pulmospark.ml.featurizer import FeaturizerParams
+from pulmospark.ml.films import film_of_bytes
+from pulmospark.ml.networks import start_of
+from pulmospark.models import zoo
+from pulmospark.models.weights import load_imagenet
+
+
+@pytest.fixture
+def params(work: str) -> FeaturizerParams:
+    return {"modelName": "basic_cnn", "weights": "none", "imageSize": 32, "workDir": work}
+
+
+def torch_features(stage: ImageFeaturizer, data: bytes) -> np.ndarray:
+    start = start_of(stage, 2, stage.getSeed())
+    film = film_of_bytes(data, start.size, "stretch")
+    assert isinstance(film, np.ndarray)
+    with torch.no_grad():
+        return start.network.features(torch.from_numpy(film[None])).numpy()[0]
+
+
+@pytest.fixture(scope="module")
+def spoilt(films: DataFrame) -> DataFrame:
+    """Three films, two rows that are none."""
+    three = films.orderBy("path").limit(3).select("path", "content")
+    bad = "cast('no film' as binary)"
+    return (
+        three.union(three.limit(1).selectExpr("'/bad/one.png'", bad))
+        .union(three.limit(1).selectExpr("'/bad/two.png'", "cast(null as binary)"))
+        .cache()
+    )
+
+
+def test_features_are_the_network_s_own(films: DataFrame, params: FeaturizerParams) -> None:
+    stage = ImageFeaturizer(**params)
+    found = stage.transform(films).orderBy("path").limit(6).collect()
+    for row in found:
+        wanted = torch_features(stage, bytes(row["content"]))
+        assert np.allclose(row["features"].toArray(), wanted, rtol=1e-5, atol=1e-5)
+        assert np.ptp(wanted) > 0.01
+
+
+def test_imagenet_features_are_the_network_s_own(
+    films: DataFrame, shared_weights: Path, work: str
+) -> None:
+    stage = ImageFeaturizer(
+        modelName="squeezenet1_1", weights=str(shared_weights), outputCol="deep", workDir=work
+    )
+    (row,) = stage.transform(films.orderBy("path").limit(1)).collect()
+    network = zoo.build("squeezenet1_1", 2).eval()
+    load_imagenet(network, source=shared_weights)
+    film = film_of_bytes(bytes(row["content"]), 224, "stretch")
+    assert isinstance(film, np.ndarray)
+    with torch.no_grad():
+        wanted = network.features(torch.from_numpy(film[None])).numpy()[0]
+    assert np.allclose(row["deep"].toArray(), wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_other_columns_stay_as_they_are(films: DataFrame, params: FeaturizerParams) -> None:
+    made = ImageFeaturizer(**params, outputCol="deep").transform(films)
+    assert made.columns == [*films.columns, "deep"]
+    assert made.schema["deep"].dataType == VectorUDT()
+    assert made.schema["deep"].metadata == {"ml_attr": {"num_attrs": 128}}
+    rest = made.drop("deep")
+    assert rest.schema == films.schema
+    assert rest.orderBy("path").collect() == films.orderBy("path").collect()
+
+
+@pytest.mark.parametrize("invalid", ["error", "skip", "keep"])
+def test_films_are_run_once(films: DataFrame, params: FeaturizerParams, invalid: str) -> None:
+    made = ImageFeaturizer(**params, handleInvalid=invalid).transform(films)
+    used = made.where(F.col("features").isNotNull()).select("features", "label")
+    plan = used._jdf.queryExecution().executedPlan().toString().split("Initial Plan")[0]
+    assert plan.count("ArrowEvalPython") == 1
+
+
+def test_a_row_that_is_no_film_is_an_error(spoilt: DataFrame, params: FeaturizerParams) -> None:
+    made = ImageFeaturizer(**params).transform(spoilt)
+    with pytest.raises(PythonException, match=r"InputError: /bad/(one|two)\.png: .*handleInv"):
+        made.collect()
+
+
+def test_a_row_that_is_no_film_is_skipped(spoilt: DataFrame, params: FeaturizerParams) -> None:
+    rows = ImageFeaturizer(**params).setHandleInvalid("skip").transform(spoilt).collect()
+    assert len(rows) == 3
+    assert all(row["features"] is not None for row in rows)
+
+
+def test_a_row_that_is_no_film_is_kept(spoilt: DataFrame, params: FeaturizerParams) -> None:
+    rows = ImageFeaturizer(**params, handleInvalid="keep").transform(spoilt).collect()
+    assert sorted(row["path"] for row in rows if row["features"] is None) == [
+        "/bad/one.png",
+        "/bad/two.png",
+    ]
+    assert len(rows) == 5
+
+
+def test_empty_frames_and_empty_partitions(films: DataFrame, params: FeaturizerParams) -> None:
+    stage = ImageFeaturizer(**params)
+    assert stage.transform(films.where("false")).collect() == []
+    few = films.limit(2).repartition(8)
+    assert stage.transform(few).count() == 2
+
+
+def test_nothing_of_the_stage_travels(films: DataFrame, params: FeaturizerParams) -> None:
+    stage = ImageFeaturizer(**params)
+    stage.lock = threading.Lock()  # type: ignore[attr-defined]  # cannot be pickled
+    assert len(stage.transform(films.limit(1)).collect()) == 1
+    assert len(stage.copy().transform(films.limit(1)).collect()) == 1
+
+
+def test_columns_with_odd_names(films: DataFrame, params: FeaturizerParams) -> None:
+    odd = films.limit(1).withColumnRenamed("content", "a.b`c")
+    made = ImageFeaturizer(**params, inputCol="a.b`c", outputCol="d.e").transform(odd)
+    assert made.collect()[0]["d.e"].size == 128
+
+
+def test_a_bundle_gives_its_own_network(
+    films: DataFrame, model: CnnClassifierModel, work: str
+) -> None:
+    stage = ImageFeaturizer(weights=str(model.bundle), workDir=work)
+    start = start_of(stage, 2, 0)
+    assert (start.network.name, start.size) == ("basic_cnn", 32)
+    assert stage.transform(films.limit(1)).collect()[0]["features"].size == 128
+    other = ImageFeaturizer(weights=str(model.bundle), modelName="mobilenet_v2", workDir=work)
+    with pytest.raises(UsageError, match=r"the bundle .* holds 'basic_cnn'"):
+        other.transform(films)
+
+
+def test_saved_and_loaded_in_a_pipeline(
+    films: DataFrame, params: FeaturizerParams, tmp_path: Path
+) -> None:
+    deep = ImageFeaturizer(**params, outputCol="deep", seed=7)
+    fitted = Pipeline(stages=[deep, LogisticRegression(featuresCol="deep", maxIter=5)]).fit(films)
+    fitted.save(str(tmp_path / "pipeline"))
+    loaded = PipelineModel.load(str(tmp_path / "pipeline"))
+    stage = loaded.stages[0]
+    assert isinstance(stage, ImageFeaturizer)
+    assert stage.uid == deep.uid
+    assert stage.extractParamMap() == deep.extractParamMap()
+    wanted = fitted.transform(films).orderBy("path").select("probability").collect()
+    assert loaded.transform(films).orderBy("path").select("probability").collect() == wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"inputCol": "nothing"}, "inputCol is 'nothing', and the columns are path"),
+        ({"inputCol": "label"}, "inputCol 'label' is double: give binary"),
+        ({"outputCol": "label"}, "outputCol is 'label', and the DataFrame has it"),
+        ({"inputKind": "image"}, "inputKind is 'image', and inputCol 'content' is binary"),
+        ({"modelName": "resnet5000"}, "not in the zoo; choose one of"),
+        ({"imageSize": 8}, "imageSize: 8: must be 16 to 1024"),
+        ({"weights": "imagenet"}, "there are no ImageNet weights of it"),
+        (
+            {"modelName": "squeezenet1_1", "weights": "/no/such/file"},
+            "/no/such/file: no such file or folder of weights",
+        ),
+    ],
+)
+def test_wrong_params_are_one_line(
+    films: DataFrame, params: FeaturizerParams, change: FeaturizerParams, words: str
+) -> None:
+    stage = ImageFeaturizer(**{**params, **change})  # type: ignore[typeddict-item]
+    with pytest.raises(UsageError, match=words) as error:
+        stage.transform(films)
+    assert "\n" not in error.value.message
+
+
+@pytest.mark.parametrize(
+    "change", [{"inputKind": "dicom"}, {"handleInvalid": "drop"}, {"batchSize": 0}]
+)
+def test_wrong_values_are_refused_when_they_are_set(change: FeaturizerParams) -> None:
+    with pytest.raises(UsageError, match=r"choose one of|must be 1 to"):
+        ImageFeaturizer(**change)
+
+
+def test_params_have_their_accessors() -> None:
+    stage = ImageFeaturizer()
+    for param in stage.params:
+        name = param.name[0].upper() + param.name[1:]
+        value = stage.getOrDefault(param)
+        assert getattr(stage, f"set{name}")(value) is stage
+        assert getattr(stage, f"get{name}")() == value
+    stage.setParams(batchSize=4, inputCol="x")
+    assert (stage.getBatchSize(), stage.getInputCol()) == (4, "x")
+
+
+def test_a_null_image_is_no_film(spark: SparkSession, params: FeaturizerParams) -> None:
+    fields = "origin string, height int, width int, nChannels int, mode int, data binary"
+    good = ("/a", 40, 40, 1, 0, bytearray(range(40)) * 40)
+    schema = T.StructType().add("image", T._parse_datatype_string(f"struct<{fields}>"))
+    data = spark.createDataFrame([(good,), (None,), (("/c", -1, -1, -1, -1, b""),)], schema)
+    made = ImageFeaturizer(**params, inputCol="image", handleInvalid="keep").transform(data)
+    assert [row["features"] is None for row in made.collect()] == [False, True, True]
