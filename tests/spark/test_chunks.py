@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
 from pulmospark.core import errors
@@ -16,9 +17,12 @@ from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
 from pulmospark.core.progress import Progress
 from pulmospark.spark import chunks
 from pulmospark.spark.chunks import Chunk, Part, chunks_of, run_chunks
+from spark import works
 from spark.works import Doubling
 
 pytestmark = pytest.mark.spark
+# The workers know the package, and not its tests.
+cloudpickle.register_pickle_by_value(works)
 _QUIET = Progress("test", 0, quiet=True)
 
 
@@ -67,7 +71,7 @@ def test_each_chunk_is_worked_on_once_and_in_its_order(place: Path, spark: Spark
     assert _rows(parts, "odd") == [2, 6, 10, 14, 18]
     assert _calls(place) == [0, 3, 6, 9]
     assert [part.rows for part in parts] == [pq.read_metadata(p.path).num_rows for p in parts]
-    assert len(parts) == 8  # the last chunk holds one odd number: it has no part of even ones
+    assert len(parts) == 7  # the last chunk holds one odd number: it has no part of even ones
     assert not [path for path in (place / "parts").iterdir() if path.name.startswith(".")]
 
 
@@ -87,7 +91,7 @@ def test_one_chunk_run_twice_at_once_is_as_run_once(place: Path, spark: SparkSes
     twice = [chunk for chunk in todo for _ in range(2)]
     work = Doubling(str(place / "notes"))
     parts = run_chunks(spark, work, twice, place / "parts", _QUIET)
-    assert parts[::2] != parts[1::2] or len(parts) == 16
+    assert len(parts) == 14
     assert {part.path for part in parts} == {part.path for part in _run(place, spark)}
     assert sorted(_rows(list(dict.fromkeys(parts)), "even")) == [0, 4, 8, 12, 16]
 

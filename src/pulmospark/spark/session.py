@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import sys
@@ -131,10 +132,11 @@ def _started(builder: Any, conf: Mapping[str, str]) -> SparkSession:
         try:
             session: SparkSession = builder.getOrCreate()
         except Exception as error:
-            tail = " | ".join(_tail(log)) or str(error)
+            tail = _tail(log)
             raise EnvironmentProblem(
-                f"Spark did not start: {_first_line(error)}; check Java, memory and --master",
-                detail=tail,
+                f"Spark did not start: {_reason(tail) or _first_line(error)}; check Java, memory "
+                "and --master",
+                detail=" | ".join(tail) or str(error),
             ) from error
     return session
 
@@ -163,6 +165,12 @@ def _quiet_start() -> Iterator[Path]:
 
 def _tail(log: Path) -> list[str]:
     return log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+
+
+def _reason(tail: list[str]) -> str:
+    """What the JVM ended with; Python only knows that it did."""
+    found = [line for line in tail if re.search(r"(Exception|Error): ", line)]
+    return re.split(r"(?:Exception|Error): ", found[-1], maxsplit=1)[1][:200] if found else ""
 
 
 def _first_line(error: Exception) -> str:
