@@ -55,7 +55,13 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
     Raises:
         InputError: an earlier step is missing, or its outcome is of another cohort.
     """
-    training = read_training(run.training)
+    training, parted = read_training(run.training), read_split(run.cohort)
+    if training.cohort_id != parted.cohort_id:
+        # Films of the new test part may be those that the model has learnt from.
+        raise InputError(
+            f"{run.training}: trained on another cohort than the one in {run.cohort}: run "
+            "`pulmospark train` again"
+        )
     model_id = read_bundle(run.bundle).model_id
     with files.whole_folder(run.evaluation) as aside:
         frame = tested_films(
@@ -77,7 +83,7 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
             model_id=model_id,
         )
         files.write_json(aside / "evaluation.json", result.model_dump(mode="json"))
-    write_evaluated(run.bundle, experiment, result.evaluation, read_split(run.cohort))
+    write_evaluated(run.bundle, experiment, result.evaluation, parted)
     return result
 
 
@@ -105,6 +111,12 @@ def _figures(
             "run split and train again, for the cohort has changed since"
         )
     cohort = read_cohort(run.cohort)
+    tested = len(cohort) - cohort["fold"].null_count or _count(cohort, Split.TEST)
+    if rows.num_rows != tested:
+        raise InputError(
+            f"{run.training}: has scores of {rows.num_rows} of the {tested} films to be tested "
+            "on: run `pulmospark train` again"
+        )
     settings, seed = experiment.evaluate, experiment.seed
     folds = [
         _fold(rows, cohort, record, classes)
@@ -132,6 +144,10 @@ def _figures(
         operating_point=one.operating_point,
     )
     return EvaluateResult(folder=run.evaluation, model_id=model_id, evaluation=evaluation)
+
+
+def _count(cohort: pa.Table, part: Split) -> int:
+    return int(in_part(cohort, Part(part)).sum())
 
 
 def _fold(

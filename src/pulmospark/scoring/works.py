@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class FeatureWork:
 
     def key(self, chunk: pa.Table) -> str:
         """The network and the images."""
-        return content.value_id([self.engine.engine_id, *_ids(chunk)])
+        return content.value_id([self.engine.engine_id, _pixels_id(chunk), *_ids(chunk)])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``features``."""
@@ -85,20 +86,32 @@ class HeadWork:
 
 @dataclass(frozen=True)
 class ScoreWork:
-    """Images to the logits of one network, for the films that a fold tests or validates on."""
+    """Images to the logits of one network, for the films that a fold tests or validates on.
+
+    Attributes:
+        engine: the network.
+        size: side of the images, pixels.
+        model: its name in the scores table.
+        cohort: folder of the cohort.
+        cohort_id: of the cohort; a worker that has read another from the folder reads it anew.
+        fold: whose films.
+        columns: of the images table that are read.
+    """
 
     engine: EngineSpec
     size: int
     model: str
     cohort: str
+    cohort_id: str
     fold: int | None
     columns: Sequence[str] = ("image_id", "uri", "pixels")
 
     def key(self, chunk: pa.Table) -> str:
         """The network, the cohort's rows of interest and the images."""
         mask = self._wanted(chunk)
+        seen = [_pixels_id(chunk), *_ids(chunk)]
         return content.value_id(
-            [self.engine.engine_id, self.model, mask.astype(int).tolist(), *_ids(chunk)]
+            [self.engine.engine_id, self.model, mask.astype(int).tolist(), *seen]
         )
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
@@ -112,12 +125,13 @@ class ScoreWork:
         return {"scores": _scores(chunk, self.model, logits.astype(np.float64))}
 
     def _wanted(self, chunk: pa.Table) -> npt.NDArray[np.bool_]:
-        wanted = _scored_uris(self.cohort, self.fold)
+        wanted = _scored_uris(self.cohort, self.cohort_id, self.fold)
         return np.asarray([uri in wanted for uri in chunk["uri"].to_pylist()], dtype=np.bool_)
 
 
 @functools.lru_cache(maxsize=2)
-def _scored_uris(cohort: str, fold: int | None) -> frozenset[str]:
+def _scored_uris(cohort: str, cohort_id: str, fold: int | None) -> frozenset[str]:
+    del cohort_id  # it only tells the cohorts apart that lay in one folder
     rows = read_cohort(Path(cohort))
     mask = in_part(rows, Part(Split.VALIDATION, fold)) | in_part(rows, Part(Split.TEST, fold))
     return frozenset(rows.filter(pa.array(mask))["uri"].to_pylist())
@@ -130,6 +144,14 @@ def _heads_id(heads: Any) -> str:
 
 def _ids(chunk: pa.Table) -> list[list[str]]:
     return [chunk["image_id"].to_pylist(), chunk["uri"].to_pylist()]
+
+
+def _pixels_id(chunk: pa.Table) -> str:
+    """The same file gives other pixels where the ingest's settings are others."""
+    digest = hashlib.sha256()
+    for film in chunk["pixels"]:
+        digest.update(film.as_buffer())
+    return digest.hexdigest()
 
 
 def _scores(chunk: pa.Table, model: str, logits: Array) -> pa.Table:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem, InputError, PulmosparkError
+from pulmospark.core import errors, limits
+from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.progress import Progress
 
@@ -156,7 +156,7 @@ class _Task:
             kind = error if isinstance(error, PulmosparkError) else None
             return "[]", json.dumps(
                 {
-                    "exit_code": kind.exit_code if kind else EnvironmentProblem.exit_code,
+                    "kind": type(kind or EnvironmentProblem("")).__name__,
                     "message": kind.message if kind else f"{type(error).__name__}: {error}",
                     "detail": traceback.format_exc(),
                 }
@@ -220,7 +220,7 @@ def _parts_in(folder: Path) -> set[str]:
 
 def _error_from(text: str) -> PulmosparkError:
     told: dict[str, Any] = json.loads(text)
-    kind = InputError if told["exit_code"] == InputError.exit_code else EnvironmentProblem
+    kind: type[PulmosparkError] = getattr(errors, told["kind"], EnvironmentProblem)
     return kind(told["message"], detail=told["detail"])
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,6 +22,7 @@ from pulmospark.spark.java import find_java
 GIB = 1024**3
 _DRIVER_MEMORY_SHARE = 0.25
 _LOG_TAIL_LINES = 20
+_CONNECT_S_MAX = 10
 
 _EVERYWHERE = {
     # Python workers decode and run networks: one thread each, or cores are fought over.
@@ -81,10 +84,29 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
         os.environ["JAVA_HOME"] = str(find_java().home)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         master = master or "local[*]"
+        if master.startswith("spark://"):
+            _check_answers(master)
         builder = builder.master(master)
         if master.startswith("local"):
             chosen |= _local_settings()
     return _started(builder, chosen | conf)
+
+
+def _check_answers(master: str) -> None:
+    """Spark itself would try for a minute, and then say something else."""
+    for place in master.removeprefix("spark://").split(","):
+        host, _, port = place.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=_CONNECT_S_MAX).close()
+        except ValueError:
+            return  # no port: Spark says what is wrong with it
+        except OSError as error:
+            reason = error.strerror or str(error)
+        else:
+            return
+    raise EnvironmentProblem(
+        f"{master} does not answer ({reason}): start Spark there, or name another with --master"
+    )
 
 
 def _local_settings() -> dict[str, str]:
@@ -110,10 +132,11 @@ def _started(builder: Any, conf: Mapping[str, str]) -> SparkSession:
         try:
             session: SparkSession = builder.getOrCreate()
         except Exception as error:
-            tail = " | ".join(_tail(log)) or str(error)
+            tail = _tail(log)
             raise EnvironmentProblem(
-                f"Spark did not start: {_first_line(error)}; check Java, memory and --master",
-                detail=tail,
+                f"Spark did not start: {_reason(tail) or _first_line(error)}; check Java, memory "
+                "and --master",
+                detail=" | ".join(tail) or str(error),
             ) from error
     return session
 
@@ -142,6 +165,12 @@ def _quiet_start() -> Iterator[Path]:
 
 def _tail(log: Path) -> list[str]:
     return log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+
+
+def _reason(tail: list[str]) -> str:
+    """What the JVM ended with; Python only knows that it did."""
+    found = [line for line in tail if re.search(r"(Exception|Error): ", line)]
+    return re.split(r"(?:Exception|Error): ", found[-1], maxsplit=1)[1][:200] if found else ""
 
 
 def _first_line(error: Exception) -> str:

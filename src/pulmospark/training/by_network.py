@@ -49,7 +49,9 @@ def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]
             )
         network.eval()
         engine = prepare_engine(network, job.work / "engines", outputs="logits", size=job.size)
-        work = ScoreWork(engine, job.size, model_name(fold), str(job.cohort), fold)
+        work = ScoreWork(
+            engine, job.size, model_name(fold), str(job.cohort), job.split.cohort_id, fold
+        )
         parts = chunks.run_chunks(
             job.spark, work, todo, job.work / "scores", Progress("score", 0, quiet=True)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import torch
 from pyspark.sql import SparkSession
 
@@ -11,10 +12,11 @@ from pulmospark.core import files
 from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import Experiment
-from pulmospark.data.ingest import read_ingest
-from pulmospark.data.split_summary import read_split
+from pulmospark.data.ingest import IngestResult, read_ingest
+from pulmospark.data.split_summary import SplitResult, read_split
 from pulmospark.models import zoo
 from pulmospark.models.weights import load_imagenet
+from pulmospark.spark.chunks import parts_of
 from pulmospark.training.bundling import write_trained
 from pulmospark.training.by_features import train_by_features
 from pulmospark.training.by_network import train_by_network
@@ -53,8 +55,8 @@ def train(
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
     """
-    split = read_split(cohort)
-    read_ingest(tables)
+    split, ingested = read_split(cohort), read_ingest(tables)
+    _check_together(experiment, ingested, split)
     settings = experiment.train
     zoo.check_size(settings.model, experiment.ingest.size)
     work = target.with_name(f".{target.name}.work")
@@ -89,6 +91,26 @@ def train(
             },
         )
     return result
+
+
+def _check_together(experiment: Experiment, ingested: IngestResult, split: SplitResult) -> None:
+    """Refuse tables and a cohort that are not of one run of the stages."""
+    if ingested.images != split.films + split.excluded:
+        raise InputError(
+            f"{split.cohort}: has {split.films + split.excluded} rows for the {ingested.images} "
+            f"of {ingested.tables}: run `pulmospark split` again"
+        )
+    for part in parts_of(ingested.tables / "images"):
+        with pq.ParquetFile(part) as file:
+            first = next(file.iter_batches(1, columns=["pixels"]), None)
+        if first is not None and first.num_rows:
+            side = int(len(first["pixels"][0].as_buffer()) ** 0.5)
+            if side != experiment.ingest.size:
+                raise InputError(
+                    f"{ingested.tables}: holds images of {side} pixels, and ingest.size is "
+                    f"{experiment.ingest.size}: run `pulmospark ingest` again"
+                )
+            return
 
 
 def read_training(target: Path) -> TrainResult:

@@ -1,0 +1,71 @@
+"""Stages run again one by one: what no longer fits together is told, never evaluated."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from pulmospark.core.errors import InputError
+from pulmospark.experiment import stages
+from pulmospark.experiment.folder import RunFolder
+
+if TYPE_CHECKING:
+    from conftest import FinishedRun
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture
+def copy(finished_run: FinishedRun, tmp_path: Path) -> FinishedRun:
+    """The finished run, to be changed."""
+    root = tmp_path / finished_run.folder.root.name
+    shutil.copytree(finished_run.folder.root, root)
+    return type(finished_run)(finished_run.experiment, RunFolder(root), finished_run.result)
+
+
+def test_evaluated_twice_is_the_same(copy: FinishedRun, spark: SparkSession) -> None:
+    again = stages.run_evaluate(copy.experiment, copy.folder, spark)
+    assert again.evaluation == copy.result.evaluate.evaluation
+    assert again.cross_validation == copy.result.evaluate.cross_validation
+    assert again.model_id == copy.result.evaluate.model_id
+
+
+def test_a_model_of_another_cohort_is_not_evaluated(
+    copy: FinishedRun, spark: SparkSession
+) -> None:
+    other = copy.experiment.model_copy(update={"seed": 77})
+    stages.run_split(other, copy.folder, spark)
+    with pytest.raises(InputError, match=r"another cohort.*pulmospark train"):
+        stages.run_evaluate(other, copy.folder, spark)
+    assert (copy.folder.evaluation / "evaluation.json").is_file()  # the old one stays
+
+
+def test_films_without_a_score_are_told(copy: FinishedRun, spark: SparkSession) -> None:
+    for part in (copy.folder.training / "scores").glob("*.parquet"):
+        rows = pq.read_table(part)
+        part.unlink()  # it may be a link, whose file is not ours to write in
+        uris = sorted(set(rows["uri"].to_pylist()))[1:]
+        pq.write_table(rows.filter(pc.is_in(rows["uri"], pa.array(uris))), part)
+    with pytest.raises(InputError, match=r"has scores of \d+ of the \d+ films"):
+        stages.run_evaluate(copy.experiment, copy.folder, spark)
+
+
+def test_tables_of_another_size_or_time_are_not_trained_on(
+    copy: FinishedRun, spark: SparkSession
+) -> None:
+    settings = copy.experiment.ingest.model_copy(update={"size": 64})
+    small = copy.experiment.model_copy(update={"ingest": settings})
+    with pytest.raises(InputError, match="pulmospark ingest"):
+        stages.run_train(small, copy.folder, spark, quiet=True)
+    record = copy.folder.cohort / "split.json"
+    told = record.read_text()
+    record.write_text(told.replace('"films": ', '"films": 9', 1))
+    with pytest.raises(InputError, match="pulmospark split"):
+        stages.run_train(copy.experiment, copy.folder, spark, quiet=True)

@@ -1,0 +1,170 @@
+"""Chunks: work on row groups, whose parts are written once and found again."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark import cloudpickle
+from pyspark.sql import SparkSession
+
+from pulmospark.core import errors
+from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
+from pulmospark.core.progress import Progress
+from pulmospark.spark import chunks
+from pulmospark.spark.chunks import Chunk, Part, chunks_of, run_chunks
+from spark import works
+from spark.works import Doubling
+
+pytestmark = pytest.mark.spark
+# The workers know the package, and not its tests.
+cloudpickle.register_pickle_by_value(works)
+_QUIET = Progress("test", 0, quiet=True)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """``numbers.parquet`` with 0 to 9 in row groups of three, and a folder for notes."""
+    table = pa.table({"number": pa.array(range(10), pa.int64()), "text": ["x"] * 10})
+    pq.write_table(table, tmp_path / "numbers.parquet", row_group_size=3)
+    (tmp_path / "notes").mkdir()
+    return tmp_path
+
+
+def _run(place: Path, spark: SparkSession, work: Doubling | None = None) -> list[Part]:
+    todo = chunks_of([place / "numbers.parquet"])
+    work = work or Doubling(str(place / "notes"))
+    return run_chunks(spark, work, todo, place / "parts", _QUIET)
+
+
+def _rows(parts: list[Part], table: str) -> list[int]:
+    return [
+        number
+        for part in parts
+        if part.table == table
+        for number in pq.read_table(part.path)["double"].to_pylist()
+    ]
+
+
+def _calls(place: Path) -> list[int]:
+    return sorted(int(path.name.split("-")[0]) for path in (place / "notes").iterdir())
+
+
+def test_a_row_group_is_a_chunk(place: Path) -> None:
+    path = str(place / "numbers.parquet")
+    assert chunks_of([Path(path)]) == [
+        Chunk(path, 0, 3),
+        Chunk(path, 1, 3),
+        Chunk(path, 2, 3),
+        Chunk(path, 3, 1),
+    ]
+    assert chunks_of([]) == []
+
+
+def test_each_chunk_is_worked_on_once_and_in_its_order(place: Path, spark: SparkSession) -> None:
+    parts = _run(place, spark)
+    assert _rows(parts, "even") == [0, 4, 8, 12, 16]
+    assert _rows(parts, "odd") == [2, 6, 10, 14, 18]
+    assert _calls(place) == [0, 3, 6, 9]
+    assert [part.rows for part in parts] == [pq.read_metadata(p.path).num_rows for p in parts]
+    assert len(parts) == 7  # the last chunk holds one odd number: it has no part of even ones
+    assert not [path for path in (place / "parts").iterdir() if path.name.startswith(".")]
+
+
+def test_parts_that_are_there_are_used(place: Path, spark: SparkSession) -> None:
+    first = _run(place, spark)
+    assert _run(place, spark) == first
+    assert _calls(place) == [0, 3, 6, 9]
+    lost = sorted((place / "parts").glob("*.done"))[0]
+    lost.unlink()
+    assert _run(place, spark) == first
+    assert len(_calls(place)) == 5
+
+
+def test_one_chunk_run_twice_at_once_is_as_run_once(place: Path, spark: SparkSession) -> None:
+    """What speculation and retries do: two tasks on the same chunk, both to the end."""
+    todo = chunks_of([place / "numbers.parquet"])
+    twice = [chunk for chunk in todo for _ in range(2)]
+    work = Doubling(str(place / "notes"))
+    parts = run_chunks(spark, work, twice, place / "parts", _QUIET)
+    assert len(parts) == 14
+    assert {part.path for part in parts} == {part.path for part in _run(place, spark)}
+    assert sorted(_rows(list(dict.fromkeys(parts)), "even")) == [0, 4, 8, 12, 16]
+
+
+@pytest.mark.parametrize("name", ["UsageError", "ClassError", "BundleError", "EnvironmentProblem"])
+def test_an_error_of_a_task_comes_back_as_itself(
+    name: str, place: Path, spark: SparkSession
+) -> None:
+    kind: type[PulmosparkError] = getattr(errors, name)
+    with pytest.raises(kind) as caught:
+        _run(place, spark, Doubling(str(place / "notes"), fails_at=4, error=name))
+    assert type(caught.value) is kind
+    assert caught.value.message == "cannot double 4"
+    assert "works.py" in (caught.value.detail or "")
+    assert _calls(place).count(3) == 1  # not tried again: it is a lost cause
+
+
+def test_any_other_error_is_told_in_one_line(place: Path, spark: SparkSession) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"^ValueError: cannot double 4$") as caught:
+        _run(place, spark, Doubling(str(place / "notes"), fails_at=4))
+    assert "Traceback" in (caught.value.detail or "")
+
+
+def test_what_was_done_before_an_error_is_kept(place: Path, spark: SparkSession) -> None:
+    with pytest.raises(EnvironmentProblem):
+        _run(place, spark, Doubling(str(place / "notes"), fails_at=4))
+    assert _rows(_run(place, spark), "odd") == [2, 6, 10, 14, 18]
+    assert _calls(place) == [0, 3, 3, 6, 9]
+
+
+def test_a_file_that_is_gone_is_told(place: Path, spark: SparkSession) -> None:
+    todo = chunks_of([place / "numbers.parquet"])
+    (place / "numbers.parquet").unlink()
+    with pytest.raises(EnvironmentProblem, match=r"numbers\.parquet") as caught:
+        run_chunks(spark, Doubling(str(place / "notes")), todo, place / "parts", _QUIET)
+    assert "\n" not in caught.value.message
+
+
+def test_a_folder_that_cannot_be_is_told(place: Path, spark: SparkSession) -> None:
+    (place / "parts").write_text("a file")
+    with pytest.raises(EnvironmentProblem, match="--out"):
+        _run(place, spark)
+
+
+def test_no_chunk_is_no_job(place: Path, spark: SparkSession) -> None:
+    assert run_chunks(spark, Doubling(""), [], place / "parts", _QUIET) == []
+
+
+def test_linked_parts_are_the_same_file(place: Path) -> None:
+    chunks.write_part(pa.table({"a": [1]}), place / "a.parquet")
+    chunks.link_parts([place / "a.parquet"], place / "table")
+    assert os.path.samefile(place / "a.parquet", place / "table" / "a.parquet")  # noqa: PTH121
+    assert chunks.parts_of(place / "table") == [place / "table" / "a.parquet"]
+
+
+def test_an_empty_table_has_its_schema(place: Path) -> None:
+    schema = pa.schema([pa.field("pixels", pa.binary()), pa.field("n", pa.int32())])
+    (place / "table").mkdir()
+    chunks.write_empty(schema, place / "table")
+    read = pq.read_table(place / "table")
+    assert (read.num_rows, read.schema.remove_metadata()) == (0, schema)
+
+
+def test_a_part_that_fails_leaves_nothing(place: Path) -> None:
+    target = place / "none" / "part.parquet"
+    with pytest.raises(OSError, match="none"):
+        chunks.write_part(pa.table({"a": [1]}), target)
+    assert sorted(path.name for path in place.iterdir()) == ["notes", "numbers.parquet"]
+
+
+def test_pixels_have_no_statistics(place: Path) -> None:
+    """They would repeat whole images in the footer."""
+    noise = random.Random(1).randbytes(5000)
+    table = pa.table({"uri": ["a"], "pixels": [noise]})
+    chunks.write_part(table, place / "part.parquet")
+    assert (place / "part.parquet").read_bytes().count(noise[:50]) == 1

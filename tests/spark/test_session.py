@@ -1,0 +1,82 @@
+"""The session: whose it is, what it is told, and what is said where there is none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+from pyspark.sql import SparkSession
+
+from pulmospark.spark.session import slots, spark_session
+
+pytestmark = pytest.mark.spark
+
+
+def test_an_active_session_is_used_and_stays(spark: SparkSession) -> None:
+    with spark_session("local[7]", {"spark.app.name": "other"}) as inner:
+        assert inner is spark
+    assert spark.range(3).count() == 3
+
+
+def test_slots_are_those_of_the_session(spark: SparkSession) -> None:
+    assert slots(spark) == 2
+
+
+_OWN = """
+from pyspark.sql import SparkSession
+from pulmospark.spark.session import slots, spark_session
+
+conf = {"spark.sql.shuffle.partitions": "3", "spark.app.name": "mine"}
+with spark_session("local[1]", conf) as spark:
+    assert spark.conf.get("spark.sql.shuffle.partitions") == "3"
+    assert spark.conf.get("spark.app.name") == "mine"
+    assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
+    assert slots(spark) == 1
+    rows = spark.range(4).mapInArrow(lambda batches: batches, "id bigint")
+    assert rows.count() == 4
+assert SparkSession.getActiveSession() is None
+"""
+
+
+def _python(program: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_settings_given_win_and_its_own_session_ends() -> None:
+    done = _python(_OWN)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert done.stderr == ""  # Spark's own dozen lines are not the user's
+
+
+_REFUSED = """
+from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.spark.session import spark_session
+
+try:
+    with spark_session({master!r}):
+        pass
+except EnvironmentProblem as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.parametrize(
+    ("master", "words"),
+    [
+        ("spark://127.0.0.1:1", "spark://127.0.0.1:1 does not answer"),
+        ("spark://nowhere.invalid:7077", "spark://nowhere.invalid:7077 does not answer"),
+        ("sprak://127.0.0.1:1", "sprak://127.0.0.1:1"),
+    ],
+)
+def test_a_master_that_does_not_answer_is_told_soon(master: str, words: str) -> None:
+    started = time.monotonic()
+    done = _python(_REFUSED.format(master=master))
+    assert done.stderr == ""
+    (line,) = done.stdout.splitlines()
+    assert words in line
+    assert "--master" in line
+    assert time.monotonic() - started < 60

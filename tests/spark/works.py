@@ -1,0 +1,45 @@
+"""Pieces of work for the tests of chunks; a module of its own, for the workers import it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pulmospark.core import errors
+from pulmospark.core.content import value_id
+
+
+@dataclass(frozen=True)
+class Doubling:
+    """Doubles numbers, parts odd from even, and notes each time it is called.
+
+    Attributes:
+        notes: folder in which each call leaves a file.
+        fails_at: number at which it raises.
+        error: name of pulmospark's error; any other name: a ValueError.
+    """
+
+    notes: str
+    fails_at: int | None = None
+    error: str = "ValueError"
+    columns: Sequence[str] | None = ("number",)
+
+    def key(self, chunk: pa.Table) -> str:
+        """The numbers."""
+        return value_id(chunk.to_pylist())
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``even`` and ``odd``."""
+        numbers = chunk["number"].to_pylist()
+        call = f"{numbers[0]}-{os.getpid()}-{os.urandom(4).hex()}"
+        with open(os.path.join(self.notes, call), "w"):  # noqa: PTH118, PTH123
+            pass
+        if self.fails_at in numbers:
+            raise getattr(errors, self.error, ValueError)(f"cannot double {self.fails_at}")
+        odd = pa.array([number % 2 == 1 for number in numbers])
+        doubled = pa.table({"double": pc.multiply(chunk["number"], 2)})
+        return {"even": doubled.filter(pc.invert(odd)), "odd": doubled.filter(odd)}
