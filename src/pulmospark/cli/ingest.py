@@ -53,6 +53,7 @@ def command(
 
     asked = common.pairs(changes, "--set")
     experiment, run = _experiment(what, out, layout, common.pairs(options, "--option"), asked)
+    stages.check_sources(experiment)
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         result = stages.run_ingest(experiment, run, spark, quiet=quiet or as_json)
     if as_json:

@@ -39,6 +39,7 @@ def command(
     from pulmospark.spark.session import spark_session
 
     experiment, run = open_experiment(what, common.pairs(changes, "--set"))
+    stages.check_sources(experiment)
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         result = stages.run_all(experiment, run, spark, quiet=quiet or as_json)
     if as_json:
