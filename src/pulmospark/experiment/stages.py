@@ -19,7 +19,6 @@ from pulmospark.data.split_summary import SplitResult
 from pulmospark.experiment.evaluation import EvaluateResult, evaluate
 from pulmospark.experiment.folder import RunFolder, note_seconds, save_settings
 from pulmospark.experiment.reporting import report_content
-from pulmospark.layouts.registry import check_place
 from pulmospark.report.page import write_report
 from pulmospark.training.records import TrainResult
 from pulmospark.training.train import train
@@ -39,17 +38,6 @@ class RunResult(BaseModel):
     split: SplitResult
     train: TrainResult
     evaluate: EvaluateResult
-
-
-def check_sources(experiment: Experiment) -> None:
-    """See that each source is there and has a layout: Spark need not be started to tell.
-
-    Raises:
-        UsageError: a layout is unknown.
-        InputError: a folder is missing, or has no known layout.
-    """
-    for source in experiment.sources:
-        check_place(source.path, source.layout)
 
 
 def run_ingest(
