@@ -117,7 +117,9 @@ def _limited(rows: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:
     most = settings.films_per_class
     if not most:
         return rows
-    used = rows.where("reason is null").groupBy("label", "group_id").agg(F.count("*").alias("size"))
+    used = (
+        rows.where("reason is null").groupBy("label", "group_id").agg(F.count("*").alias("size"))
+    )
     order = F.sha2(F.concat_ws(":", F.lit(f"{seed}:films_per_class"), "group_id"), 256)
     drawn = Window.partitionBy("label").orderBy(order, "group_id")
     # A patient with films of two classes takes part with all of them or with none.

@@ -11,8 +11,8 @@ from pulmospark.core.content import bytes_id
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import RejectReason, View
 from pulmospark.imaging.decode import Rejected, decode, rejected
-from pulmospark.imaging.standardise import perceptual_hash, standardise
-from pulmospark.imaging.view import measure_view
+from pulmospark.imaging.standardise import hash_of_thumbnail, standardise, thumbnail_of
+from pulmospark.imaging.view import view_of_thumbnail
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
     grey, extent, size = decoded.grey, decoded.extent, settings.size
     pixels = standardise(grey, size, settings.fit, extent)
     # The view is told from the whole film, so that it is the same whatever the fit.
-    stretched = settings.fit == "stretch"
-    whole = pixels if stretched else standardise(grey, size, "stretch", extent)
+    thumbnail = whole = thumbnail_of(pixels)
+    if settings.fit != "stretch":
+        whole = thumbnail_of(standardise(grey, size, "stretch", extent))
     return Film(
         image_id=image_id,
         format=decoded.format,
@@ -69,8 +70,8 @@ def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
         height=decoded.height,
         width=decoded.width,
         pixels=pixels.tobytes(),
-        phash=perceptual_hash(pixels),
-        view=measure_view(whole),
+        phash=hash_of_thumbnail(thumbnail),
+        view=view_of_thumbnail(whole),
     )
 
 

@@ -105,7 +105,16 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
         The hash as a signed 64-bit integer, as Parquet and Spark hold it. The distance of two
         is ``((a ^ b) & 0xFFFF_FFFF_FFFF_FFFF).bit_count()``.
     """
-    thumbnail = resized(pixels, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    return hash_of_thumbnail(thumbnail_of(pixels))
+
+
+def thumbnail_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The small picture that the hash and the view are told from, (32, 32) uint8."""
+    return resized(pixels, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+
+
+def hash_of_thumbnail(thumbnail: NDArray[np.uint8]) -> int:
+    """As :func:`perceptual_hash`, from the thumbnail."""
     low = cv2.dct(thumbnail.astype(np.float32))[:_HASH_SIDE, :_HASH_SIDE].ravel()
     ordered = np.sort(low)
     median = (ordered[31] + ordered[32]) / 2

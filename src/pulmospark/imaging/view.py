@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pulmospark.core.tables import View
-from pulmospark.imaging.standardise import THUMBNAIL_SIDE, resized
+from pulmospark.imaging.standardise import THUMBNAIL_SIDE, thumbnail_of
 
 _SIDE: Final = THUMBNAIL_SIDE
 _CONTRAST_MIN: Final = 16  # grey levels between the 2nd and 98th percentile
@@ -27,7 +27,24 @@ _ABDOMEN_MIN: Final = 0.5
 _SMOOTH_MIN: Final = 0.8  # correlation of neighbours; below it there is no anatomy, but noise
 _AXES: Final = np.arange(11, 22)  # columns before which the midline is looked for
 _LUNG_ROWS: Final = slice(8, 20)
+_LUNG_MEAN: Final = np.full(12, 1 / 12, np.float32)
 _CHEST_ROWS: Final = slice(4, 24)
+
+
+def _regions() -> NDArray[np.float32]:
+    """Weights (6, pixels) that average the middle of the top rows, that of the bottom rows, and
+    the four corners: one product takes a fifth of the time of six small means."""
+    middle, ends = slice(_SIDE // 4, -_SIDE // 4), (slice(None, 4), slice(-4, None))
+    places = [(slice(None, 2), middle), (slice(-2, None), middle)]
+    places += [(rows, columns) for rows in ends for columns in ends]
+    weights = np.zeros((len(places), _SIDE, _SIDE), np.float32)
+    for number, place in enumerate(places):
+        weights[number][place] = 1.0 / weights[number][place].size
+    return weights.reshape(len(places), -1)
+
+
+_REGIONS: Final = _regions()
+_GREYS: Final = np.arange(256, dtype=np.float32)
 
 
 def measure_view(pixels: NDArray[np.uint8]) -> View | None:
@@ -54,33 +71,34 @@ def measure_view(pixels: NDArray[np.uint8]) -> View | None:
     Returns:
         ``View.AXIAL`` or ``View.LATERAL``; ``None``: no opinion, most often a frontal.
     """
-    thumbnail = resized(pixels, _SIDE, _SIDE)
-    ordered = np.sort(thumbnail, axis=None)
-    low, high = int(ordered[_SIDE * _SIDE // 50]), int(ordered[-_SIDE * _SIDE // 50])
+    return view_of_thumbnail(thumbnail_of(pixels))
+
+
+def view_of_thumbnail(thumbnail: NDArray[np.uint8]) -> View | None:
+    """As :func:`measure_view`, from the 32 x 32 thumbnail of the standard image."""
+    counts = np.bincount(thumbnail.ravel(), minlength=256)
+    reached = counts.cumsum()
+    few = thumbnail.size // 50
+    low = int(reached.searchsorted(few, side="right"))
+    high = int(reached.searchsorted(thumbnail.size - few - 1, side="right"))
     if high - low < _CONTRAST_MIN:
         return None
-    scaled = np.clip((thumbnail.astype(np.float32) - low) / np.float32(high - low), 0.0, 1.0)
-    if _is_axial(scaled):
-        return View.AXIAL
-    return View.LATERAL if _is_lateral(scaled) else None
+    # 256 greys are scaled, not 1,024 pixels.
+    greys = np.clip((_GREYS - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
+    scaled = greys.take(thumbnail)
+    above, below, *corners = (_REGIONS @ scaled.ravel()).tolist()
+    if above < _AIR_ABOVE_MAX and below < _AIR_BELOW_MAX and max(corners) < _AIR_CORNER_MAX:
+        middle_greys = counts[(greys > 0.3) & (greys < 0.7)].sum()
+        if middle_greys < _MIDDLE_GREYS_MAX * thumbnail.size:
+            return View.AXIAL
+    return View.LATERAL if _is_lateral(scaled, below) else None
 
 
-def _is_axial(scaled: NDArray[np.float32]) -> bool:
-    middle = slice(_SIDE // 4, -_SIDE // 4)
-    if scaled[:2, middle].mean() >= _AIR_ABOVE_MAX or scaled[-2:, middle].mean() >= _AIR_BELOW_MAX:
-        return False
-    ends = (slice(None, 4), slice(-4, None))
-    if any(scaled[rows, columns].mean() >= _AIR_CORNER_MAX for rows in ends for columns in ends):
-        return False
-    middle_greys = np.count_nonzero((scaled > 0.3) & (scaled < 0.7))
-    return bool(middle_greys < _MIDDLE_GREYS_MAX * scaled.size)
-
-
-def _is_lateral(scaled: NDArray[np.float32]) -> bool:
-    ridge = _ridge(scaled[_LUNG_ROWS].mean(axis=0))
+def _is_lateral(scaled: NDArray[np.float32], below: float) -> bool:
+    ridge = _ridge(_LUNG_MEAN @ scaled[_LUNG_ROWS])
     if not _RIDGE_MIN < ridge < _RIDGE_MAX:
         return False
-    if scaled[-2:, _SIDE // 4 : -_SIDE // 4].mean() < _ABDOMEN_MIN:
+    if below < _ABDOMEN_MIN:
         return False
     return _mirror(scaled[_CHEST_ROWS]) < _MIRROR_MAX and _smoothness(scaled) > _SMOOTH_MIN
 

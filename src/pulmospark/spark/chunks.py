@@ -9,6 +9,8 @@ which parts make a table. Both sides must see the same file system.
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
 import os
 import threading
@@ -145,6 +147,7 @@ class _Task:
                         [("chunk", pa.int64()), ("parts", pa.string()), ("error", pa.string())]
                     ),
                 )
+        _settle()
 
     def _run(self, index: int) -> tuple[str, str | None]:
         # An error travels back as a row: raised, Spark would try a lost cause four times and
@@ -180,6 +183,16 @@ class _Task:
                     parts.append((table, name, rows.num_rows))
             _write_whole(record, json.dumps(parts).encode())
         return parts
+
+
+@functools.cache  # once a worker
+def _settle() -> None:
+    """Take what was imported out of garbage collection.
+
+    Spark's worker collects after every task, and would look through all that a few large
+    libraries hold: that takes longer than many a task.
+    """
+    gc.freeze()
 
 
 def write_part(rows: pa.Table, target: Path) -> None:

@@ -24,6 +24,12 @@ _DRIVER_MEMORY_SHARE = 0.25
 _LOG_TAIL_LINES = 20
 _CONNECT_S_MAX = 10
 
+_NEAR = {
+    # Over TCP the JVM and its Python workers wait for each other's acknowledgements, 50 ms a
+    # task. Not under YARN or Kubernetes: the path of a socket may have 108 bytes, and their
+    # temporary folders often take more.
+    "spark.python.unix.domain.socket.enabled": "true",
+}
 _EVERYWHERE = {
     # Python workers decode and run networks: one thread each, or cores are fought over.
     "spark.executorEnv.OMP_NUM_THREADS": "1",
@@ -87,6 +93,8 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
         if master.startswith("spark://"):
             _check_answers(master)
         builder = builder.master(master)
+        if master.startswith(("local", "spark://")):
+            chosen |= _NEAR
         if master.startswith("local"):
             chosen |= _local_settings()
     return _started(builder, chosen | conf, master or "the submitted session")
