@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import torch
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files
-from pulmospark.core.errors import InputError
+from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.provenance import provenance
-from pulmospark.core.settings import Experiment
+from pulmospark.core.settings import Experiment, TrainSettings
 from pulmospark.data.ingest import IngestResult, read_ingest
 from pulmospark.data.split_summary import SplitResult, read_split
 from pulmospark.models import zoo
+from pulmospark.models.network import Network
+from pulmospark.models.start import load_bundle
 from pulmospark.models.weights import load_imagenet
 from pulmospark.spark.chunks import parts_of
 from pulmospark.training.bundling import write_trained
@@ -51,7 +55,8 @@ def train(
 
     Raises:
         InputError: an earlier step is missing, or a part has no film.
-        UsageError: the network is unknown or does not fit the images.
+        UsageError: the network is unknown, does not fit the images, or is not that of
+            ``train.start``.
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
     """
@@ -64,10 +69,7 @@ def train(
         work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(experiment.seed)
     network = zoo.build(settings.model, len(split.classes))
-    origin = None
-    if settings.weights == "imagenet":
-        found = load_imagenet(network, source=settings.weights_path)
-        origin = {"file": found.file, "sha256": found.sha256, "licence": found.licence}
+    origin = _start(network, settings, split.classes)
     job = Job(experiment, tables / "images", cohort, split, work, spark, quiet)
     trainer = train_by_features if settings.method == "features" else train_by_network
     with files.whole_folder(target) as aside:
@@ -91,6 +93,22 @@ def train(
             },
         )
     return result
+
+
+def _start(
+    network: Network, settings: TrainSettings, classes: tuple[str, ...]
+) -> dict[str, Any] | None:
+    """Give a network its first weights; where they came from, or ``None`` for random ones."""
+    if settings.start is not None:
+        return asdict(load_bundle(network, settings.start, classes))
+    if settings.weights == "none":
+        return None
+    if settings.method == "features" and zoo.entry(network.name).added:
+        raise UsageError(
+            f"{network.name}: its added layers have no ImageNet weights, so that its features "
+            "would be random: use train.method = 'network', or train.start"
+        )
+    return asdict(load_imagenet(network, source=settings.weights_path))
 
 
 def _check_together(experiment: Experiment, ingested: IngestResult, split: SplitResult) -> None:
