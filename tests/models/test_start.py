@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from pulmospark.core.errors import BundleError, UsageError
+from pulmospark.core.settings import TrainSettings, read_experiment
 from pulmospark.models import zoo
 from pulmospark.models.bundle import BundleConfig, CardFacts, read_bundle, write_bundle
 from pulmospark.models.network import Network
-from pulmospark.models.start import load_bundle
+from pulmospark.models.start import load_bundle, load_start
 
 CLASSES = ("COVID-19", "normal", "pneumonia")
 
@@ -79,3 +80,37 @@ def test_another_network_is_refused(folder: Path, tmp_path: Path) -> None:
     assert torch.equal(other.head.weight, before)
     with pytest.raises(BundleError, match="no such folder"):
         load_bundle(zoo.build("basic_cnn", 3), tmp_path / "none", CLASSES)
+
+
+def test_the_settings_say_what_from(folder: Path, shared_weights: Path) -> None:
+    plain = TrainSettings(model="basic_cnn", method="network", weights="none")
+    network = zoo.build("basic_cnn", 3)
+    before = network.head.weight.clone()
+    assert load_start(network, plain, CLASSES) is None
+    assert torch.equal(network.head.weight, before)
+    origin = load_start(network, plain.model_copy(update={"start": folder}), CLASSES)
+    assert origin is not None
+    assert origin.file == f"bundle {read_bundle(folder).model_id}"
+
+    imagenet = TrainSettings(model="mobilenet_v2", weights_path=shared_weights)
+    origin = load_start(zoo.build("mobilenet_v2", 3), imagenet, CLASSES)
+    assert origin is not None
+    assert origin.licence == "Apache-2.0 (ONNX model zoo)"
+
+
+def test_random_layers_give_no_deep_features(shared_weights: Path) -> None:
+    network = zoo.build("mobilenet_v2_modified", 2)
+    asked = TrainSettings(model=network.name, weights_path=shared_weights)
+    with pytest.raises(UsageError, match="its features would be random: use"):
+        load_start(network, asked, CLASSES[:2])
+    assert load_start(network, asked.model_copy(update={"method": "network"}), CLASSES[:2])
+
+
+def test_paths_of_a_start_are_taken_from_the_experiments_folder(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(
+        '[[sources]]\npath = "films"\n[train]\nstart = "first/bundle"\nweights_path = "/w"\n',
+        encoding="utf-8",
+    )
+    train = read_experiment(path).train
+    assert (train.start, train.weights_path) == (tmp_path / "first" / "bundle", Path("/w"))

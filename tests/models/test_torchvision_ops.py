@@ -51,7 +51,7 @@ for name in names:
     torch.manual_seed(1)
     theirs = models.get_model(name, weights=None).state_dict()
     print(all(torch.equal(theirs[key], value) for key, value in ours[name].state_dict().items()))
-print(models.resnet18(weights=None)(torch.zeros(1, 3, 32, 32)).shape[1])
+print(models.resnet18(weights=None).eval()(torch.zeros(1, 3, 32, 32)).shape[1])
 """
     assert _python(program).split() == ["False", "False", *["True"] * 4, "1000"]
 

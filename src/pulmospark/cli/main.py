@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "Figures with intervals, on films the model has not seen.",
     "report": "Write the report: one HTML file.",
     "predict": "Score films with a bundle.",
+    "export": "Write a bundle as ONNX or OpenVINO.",
     "layouts": "List the data-set layouts that are known.",
     "models": "List the networks that are known.",
     "doctor": "Say what this machine has, and what is missing.",

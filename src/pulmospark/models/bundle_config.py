@@ -66,7 +66,7 @@ class BundleConfig(Settings):
         try:
             entry(value)
         except UsageError as error:
-            raise ValueError(error.message) from error
+            raise ValueError(error.message.removeprefix("model ")) from error
         return value
 
     @model_validator(mode="after")

@@ -1,4 +1,7 @@
-"""An earlier bundle as the start of a training: learn on one data set, carry over to another."""
+"""The start of a training: ImageNet's weights, or an earlier bundle's.
+
+With a bundle a network learns on one data set and carries over to another.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,41 @@ from pathlib import Path
 import torch
 
 from pulmospark.core.errors import UsageError
+from pulmospark.core.settings import TrainSettings
 from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.models.catalogue import entry
 from pulmospark.models.network import Network
-from pulmospark.models.weights import WeightsOrigin
+from pulmospark.models.weights import WeightsOrigin, load_imagenet
+
+
+def load_start(
+    network: Network, settings: TrainSettings, classes: Sequence[str]
+) -> WeightsOrigin | None:
+    """Give a network the weights that the settings ask for.
+
+    Args:
+        network: as ``zoo.build`` made it; changed in place.
+        settings: ``start``, ``weights`` and ``weights_path`` say what from.
+        classes: of the network, in the order of its output.
+
+    Returns:
+        Where they came from; ``None``: it stays as it is, random.
+
+    Raises:
+        UsageError: there are no such weights of the network, or the bundle is another's.
+        EnvironmentProblem: the weights are nowhere to be had.
+        InputError: the file or the bundle is damaged.
+    """
+    if settings.start is not None:
+        return load_bundle(network, settings.start, classes)
+    if settings.weights == "none":
+        return None
+    if settings.method == "features" and entry(network.name).added:
+        raise UsageError(
+            f"{network.name}: its added layers have no ImageNet weights, so that its features "
+            "would be random: use train.method = 'network', or train.start"
+        )
+    return load_imagenet(network, source=settings.weights_path)
 
 
 def load_bundle(network: Network, folder: Path, classes: Sequence[str]) -> WeightsOrigin:
@@ -57,7 +92,7 @@ def _check_same(network: Network, bundle: Bundle) -> None:
 
 @torch.no_grad()
 def _take_head(network: Network, given: Network, order: list[int]) -> None:
-    weight, bias = given.head.weight, given.head.bias
+    weight, bias = given.head.weight.data, given.head.bias.data
     if not network.single_logit:
         weight, bias = weight[order], bias[order]
     elif order != [0, 1]:  # one logit tells the second class from the first

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import torch
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files
-from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import provenance
-from pulmospark.core.settings import Experiment, TrainSettings
+from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import IngestResult, read_ingest
 from pulmospark.data.split_summary import SplitResult, read_split
 from pulmospark.models import zoo
-from pulmospark.models.network import Network
-from pulmospark.models.start import load_bundle
-from pulmospark.models.weights import load_imagenet
+from pulmospark.models.start import load_start
 from pulmospark.spark.chunks import parts_of
 from pulmospark.training.bundling import write_trained
 from pulmospark.training.by_features import train_by_features
@@ -69,7 +66,7 @@ def train(
         work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(experiment.seed)
     network = zoo.build(settings.model, len(split.classes))
-    origin = _start(network, settings, split.classes)
+    origin = load_start(network, settings, split.classes)
     job = Job(experiment, tables / "images", cohort, split, work, spark, quiet)
     trainer = train_by_features if settings.method == "features" else train_by_network
     with files.whole_folder(target) as aside:
@@ -81,7 +78,7 @@ def train(
             classes=split.classes,
             folds=split.folds,
             cohort_id=split.cohort_id,
-            weights=origin,
+            weights=asdict(origin) if origin else None,
             **trainer(job, network, aside / "scores"),
         )
         write_trained(bundle, experiment, network, result, split)
@@ -93,22 +90,6 @@ def train(
             },
         )
     return result
-
-
-def _start(
-    network: Network, settings: TrainSettings, classes: tuple[str, ...]
-) -> dict[str, Any] | None:
-    """Give a network its first weights; where they came from, or ``None`` for random ones."""
-    if settings.start is not None:
-        return asdict(load_bundle(network, settings.start, classes))
-    if settings.weights == "none":
-        return None
-    if settings.method == "features" and zoo.entry(network.name).added:
-        raise UsageError(
-            f"{network.name}: its added layers have no ImageNet weights, so that its features "
-            "would be random: use train.method = 'network', or train.start"
-        )
-    return asdict(load_imagenet(network, source=settings.weights_path))
 
 
 def _check_together(experiment: Experiment, ingested: IngestResult, split: SplitResult) -> None:
