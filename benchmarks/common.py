@@ -41,7 +41,7 @@ class Options:
     """of features"""
     sizes: tuple[int, ...] = (1000, 5000, 20000)
     """numbers of images of memory"""
-    patients: int = 200
+    patients: int = 320
     """of the demo"""
     repeats: int | None = None
     """``None``: as many as the benchmark thinks fit"""
