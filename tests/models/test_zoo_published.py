@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +18,7 @@ from pulmospark.models.catalogue import FLATTENED, ZOO, check_size, entry
 from pulmospark.models.network import Network
 from pulmospark.models.torchvision_ops import import_torchvision_models
 from pulmospark.models.zoo import build, stages
+from pulmospark.models.zoo_libraries import library_entry
 
 FROM_TORCHVISION = tuple(name for name, known in ZOO.items() if known.weights and not known.added)
 LAST = {
@@ -80,6 +85,9 @@ def test_one_logit_is_a_sigmoid() -> None:
     chances = torch.softmax(network(pixels), dim=1)
     torch.testing.assert_close(chances[:, 1:], torch.sigmoid(z))
     torch.testing.assert_close(chances[:, :1], torch.sigmoid(-z))
+    labels = torch.tensor([0, 1, 1])
+    wanted = nn.functional.binary_cross_entropy_with_logits(z[:, 0], labels.float())
+    torch.testing.assert_close(nn.functional.cross_entropy(network(pixels), labels), wanted)
 
 
 def test_layers_of_belman_lopez_are_the_papers() -> None:
@@ -238,10 +246,52 @@ def test_names_that_there_are_not(name: str, message: str) -> None:
         entry(name)
 
 
+@pytest.fixture
+def no_memory() -> Iterator[None]:
+    """Entries of libraries are remembered; not from one of these tests to the next."""
+    library_entry.cache_clear()
+    yield
+    library_entry.cache_clear()
+
+
+@pytest.mark.usefixtures("no_memory")
 def test_timm_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "timm", None)
+    monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(EnvironmentProblem, match=r"pip install 'pulmospark\[timm\]'"):
         entry("timm:resnet18")
+
+
+@pytest.mark.usefixtures("no_memory")
+def test_timms_own_facts_are_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for the three functions of timm that are called."""
+
+    def create_model(name: str, *, pretrained: bool) -> nn.Module:
+        assert (name, pretrained) == ("resnet18", False)
+        network: nn.Module = import_torchvision_models().resnet18(weights=None)
+        told = {
+            "input_size": (3, 288, 288),
+            "mean": (0.1, 0.2, 0.3),
+            "std": (0.4, 0.5, 0.6),
+            "hf_hub_id": "timm/resnet18.a1_in1k",
+            "license": "apache-2.0",
+        }
+        network.pretrained_cfg = told
+        return network
+
+    timm = SimpleNamespace(
+        create_model=create_model, is_model="resnet18".__eq__, list_models=lambda: ["resnet18"]
+    )
+    monkeypatch.setitem(sys.modules, "timm", timm)  # type: ignore[arg-type]
+    known = entry("timm:resnet18")
+    assert (known.width, known.input_size, known.min_size) == (512, 288, 32)
+    assert known.parameters == 11_689_512
+    assert (known.mean, known.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    (file,) = known.weights
+    assert (file.name, file.licence) == ("resnet18.a1_in1k.safetensors", "apache-2.0")
+    assert file.home == "https://huggingface.co/timm/resnet18.a1_in1k"
+    assert build("timm:resnet18", 3).head.weight.shape == (3, 512)
+    with pytest.raises(UsageError, match="no classifier of timm; near it: resnet18"):
+        entry("timm:resnet19")
 
 
 @settings(max_examples=8, deadline=None)

@@ -34,7 +34,7 @@ class BundleConfig(Settings):
         limits.BUNDLE_FORMAT_VERSION
     )
     model: str
-    """name in the zoo"""
+    """name in the zoo, or a library's own"""
     classes: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...],
         Field(min_length=2, max_length=limits.CLASSES_MAX),
@@ -54,7 +54,7 @@ class BundleConfig(Settings):
     method: Literal["features", "network"]
     """``features``: logistic regression on a frozen network; ``network``: trained itself"""
     weights: str | None = None
-    """file of the weights it started from; ``None``: from scratch"""
+    """file or bundle of the weights it started from; ``None``: from scratch"""
     training: dict[str, Any] = Field(default_factory=dict)
     """provenance: versions, settings, seed, time"""
     data: dict[str, Any] = Field(default_factory=dict)
