@@ -16,6 +16,7 @@ from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.models.backbones import without
 from pulmospark.models.catalogue import FLATTENED, ZOO, check_size, entry
 from pulmospark.models.network import Network
+from pulmospark.models.papers import EvenSides
 from pulmospark.models.torchvision_ops import import_torchvision_models
 from pulmospark.models.zoo import build, stages
 from pulmospark.models.zoo_libraries import library_entry
@@ -275,13 +276,13 @@ def test_timms_own_facts_are_taken_over(monkeypatch: pytest.MonkeyPatch) -> None
             "hf_hub_id": "timm/resnet18.a1_in1k",
             "license": "apache-2.0",
         }
-        network.pretrained_cfg = told
+        network.__dict__["pretrained_cfg"] = told
         return network
 
     timm = SimpleNamespace(
         create_model=create_model, is_model="resnet18".__eq__, list_models=lambda: ["resnet18"]
     )
-    monkeypatch.setitem(sys.modules, "timm", timm)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "timm", timm)
     known = entry("timm:resnet18")
     assert (known.width, known.input_size, known.min_size) == (512, 288, 32)
     assert known.parameters == 11_689_512
@@ -292,6 +293,18 @@ def test_timms_own_facts_are_taken_over(monkeypatch: pytest.MonkeyPatch) -> None
     assert build("timm:resnet18", 3).head.weight.shape == (3, 512)
     with pytest.raises(UsageError, match="no classifier of timm; near it: resnet18"):
         entry("timm:resnet19")
+
+
+@settings(max_examples=20, deadline=None)
+@given(height=st.integers(1, 9), width=st.integers(1, 9))
+def test_pooling_of_even_sides_rounds_up(height: int, width: int) -> None:
+    maps = torch.rand(2, 3, height, width)
+    even = EvenSides()(maps)
+    for found, wanted in (
+        (nn.AvgPool2d(2)(even), nn.AvgPool2d(2, ceil_mode=True)(maps)),
+        (nn.MaxPool2d(2)(even), nn.MaxPool2d(2, ceil_mode=True)(maps)),
+    ):
+        torch.testing.assert_close(found, wanted)
 
 
 @settings(max_examples=8, deadline=None)

@@ -108,12 +108,18 @@ def test_on_real_films_with_real_weights(
     )
 
 
-def test_a_network_of_one_logit(tmp_path: Path) -> None:
-    network = zoo.build("belman_lopez_2022_binary", 2)
+@pytest.mark.parametrize("name", ["belman_lopez_2022_binary", "mobilenet_v2_modified"])
+def test_the_papers_networks(name: str, tmp_path: Path) -> None:
+    network = zoo.build(name, 2)
     config = BundleConfig.for_network(
-        network, classes=("a", "b"), input_size=200, fit="pad", method="network", temperature=2.0
+        network,
+        classes=("a", "b"),
+        input_size=zoo.entry(name).input_size,
+        fit="pad",
+        method="network",
+        temperature=2.0,
     )
-    write_bundle(tmp_path / "b", network, config, {}, CardFacts(name="one"))
+    write_bundle(tmp_path / "b", network, config, {}, CardFacts(name="paper"))
     result = export_bundle(tmp_path / "b", "openvino", tmp_path / "ir")
     assert result.largest_difference <= 1e-5
 

@@ -122,6 +122,23 @@ class ModifiedMobileNetV2(nn.Module):
         return found
 
 
+class EvenSides(nn.Module):
+    """Repeats the last row and the last column of a map where their number is odd.
+
+    Pooling of 2 x 2 behind it rounds up, and a map of one pixel stays one. ``ceil_mode`` would
+    give the same, but OpenVINO takes no kernel that is larger than the map.
+    """
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """(n, channels, h, w) -> the same with h and w even."""
+        height, width = int(maps.shape[-2]), int(maps.shape[-1])
+        if height % 2:
+            maps = torch.cat((maps, maps[..., -1:, :]), dim=-2)
+        if width % 2:
+            maps = torch.cat((maps, maps[..., -1:]), dim=-1)
+        return maps
+
+
 def _added(width: int, filters: int, dropout: float) -> Iterator[nn.Module]:
     yield from (nn.Conv2d(width, filters, 3, padding=1), nn.ReLU())
     for kernel, pooling in zip(
@@ -130,10 +147,8 @@ def _added(width: int, filters: int, dropout: float) -> Iterator[nn.Module]:
         # Padded where a kernel of 2 needs it, so that the map keeps its size.
         yield nn.ZeroPad2d((0, kernel - 1, 0, kernel - 1))
         yield from (nn.Conv2d(filters, filters, kernel), nn.ReLU())
-        # Rounded up: a map of one pixel stays one.
-        if pooling == "average":
-            yield nn.AvgPool2d(2, ceil_mode=True)
-        elif pooling == "max":
-            yield nn.MaxPool2d(2, ceil_mode=True)
+        if pooling is not None:
+            yield EvenSides()
+            yield nn.AvgPool2d(2) if pooling == "average" else nn.MaxPool2d(2)
         yield nn.Dropout(dropout)
     yield from (nn.Conv2d(filters, filters, 3, padding=1), nn.ReLU())
