@@ -52,9 +52,9 @@ wheel: $(READY)
 	cd build && PYTHONPATH=installed ../$(BIN)/python -c 'import pathlib, pulmospark; assert "installed" in pathlib.Path(pulmospark.__file__).parts'
 	cd build && PYTHONPATH=installed ../$(BIN)/python -m pulmospark doctor
 
-# A file's tests stay together, for they share what was made for the first of them.
+# Tests that share what was made for the first of them stay together: see tests/conftest.py.
 unit: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pulmospark.evaluation.results import Figure
     from pulmospark.experiment.evaluation import EvaluateResult
     from pulmospark.experiment.stages import RunResult
+    from pulmospark.report.comparison_content import Comparison
     from pulmospark.training.records import TrainResult
 
 _EXCLUSIONS_SHOWN = 8
@@ -102,6 +103,27 @@ def say_run(result: RunResult, *, phantoms: bool = False) -> None:
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
     say(f"from files to report in {result.seconds:.0f} s")
     say(f"report: {result.report}")
+
+
+def say_comparison(result: Comparison) -> None:
+    """The networks side by side, ending in the path of the page."""
+    say(
+        f"{'network':24}{'accuracy':26}{'training':>10}{'parameters':>13}{'bundle':>10}{'films/s':>9}"
+    )
+    for one in result.models:
+        star = "* " if one.frontier else "  "
+        say(
+            f"{star}{one.name:22}{_figure(one.accuracy):26}{one.training_seconds:>8.0f} s"
+            f"{one.parameters:>13,}{one.bundle_bytes / 1e6:>7.1f} MB{one.films_per_s:>9.0f}"
+        )
+    say("* no other network is as accurate in less training time")
+    for pair in result.pairs:
+        say(
+            f"{pair.first} less {pair.second}: {_figure(pair.compared.difference)}, "
+            f"p {pair.adjusted_p:.3f}"
+        )
+    say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    say(f"comparison: {result.folder / 'comparison.html'}")
 
 
 def _film(phantoms: bool) -> str:

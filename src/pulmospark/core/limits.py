@@ -148,3 +148,11 @@ EXPORT_FILMS_MAX = 64
 
 EXPORT_PHANTOMS = 12
 """phantoms an export is checked on where no films are given: four of each made-up hospital."""
+SPEED_SECONDS = 2.0
+"""how long a network scores films when its speed is measured, seconds"""
+
+SPEED_FILMS = 64
+"""films that a network's speed is measured on"""
+
+COMPARED_MODELS_MAX = 30
+"""networks of one comparison; each pair of them is tested"""
