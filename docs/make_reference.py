@@ -25,7 +25,7 @@ from pulmospark.cli.main import COMMANDS, cli
 from pulmospark.core import errors, limits, settings, tables
 from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
-from pulmospark.models.zoo import ZOO
+from pulmospark.models.catalogue import ZOO
 
 PAGES = Path(__file__).parent / "reference"
 MADE = "<!-- Written by docs/make_reference.py from the code: change it there. -->\n"
@@ -309,18 +309,38 @@ def models_page() -> str:
             f"`{one.name}`",
             one.title,
             f"{one.input_size}",
-            f"{one.min_size}",
+            f"{one.max_size} only" if one.max_size else f"{one.min_size}",
+            f"{one.parameters:,}",
             f"{one.width:,}",
-            (one.weights_licence or "none to be had") if one.weights else "none to be had",
+            one.weights_licence or "none to be had",
             markdown(one.source),
         )
         for one in ZOO.values()
     ]
-    head = ("name", "network", "meant for, px", "at least, px", "deep features",
+    head = ("name", "network", "meant for, px", "at least, px", "parameters", "deep features",
             "ImageNet weights, licence", "published in")  # fmt: skip
+    flat = [
+        (f"`{one.flat_map.name}`", f"{one.flat_map.width:,}", f"{one.input_size}")
+        for one in ZOO.values()
+        if one.flat_map
+    ]
+    guessed = [(f"`{one.name}`", markdown("; ".join(one.guessed))) for one in ZOO.values()
+               if one.guessed]  # fmt: skip
     return (
         "# Networks\n\nWhat `train.model` takes. Where the ImageNet weights come from is told in "
-        "[Weights without network](../how-to/offline-weights.md).\n\n" + table(head, rows)
+        "[Weights and starts](../how-to/offline-weights.md). Parameters are counted with the "
+        "published output layer (1,000 classes where the weights are ImageNet's).\n\n"
+        + table(head, rows)
+        + "\nAny other classifier of torchvision goes by its name there, as "
+        "`torchvision:convnext_tiny`; with the extra `timm` so does any of timm's, as "
+        "`timm:resnet18`. Its last linear layer gives way to the head. "
+        "`pulmospark models NAME` says what is known of it.\n\n## Flattened maps\n\n"
+        "A network's deep features are what goes into its last linear layer, after pooling. "
+        "The variants below give the last convolutional map instead, flattened, at one size "
+        "only.\n\n"
+        + table(("name", "deep features", "px"), flat)
+        + "\n## What papers leave open\n\n"
+        + table(("name", "chosen here"), guessed)
     )
 
 

@@ -69,6 +69,8 @@ def test_networks_share_the_films_and_are_laid_side_by_side(
 def test_a_network_without_weights_is_trained_itself(finished_run: FinishedRun) -> None:
     chosen = settings_for(finished_run.experiment, "basic_cnn").train
     assert (chosen.model, chosen.method, chosen.weights) == ("basic_cnn", "network", "none")
+    added = settings_for(finished_run.experiment, "mobilenet_v2_modified").train
+    assert (added.method, added.weights) == ("network", "imagenet")
     kept = settings_for(finished_run.experiment, "mobilenet_v2").train
     assert (kept.model, kept.method, kept.weights) == ("mobilenet_v2", "features", "imagenet")
 

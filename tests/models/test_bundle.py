@@ -191,7 +191,7 @@ def test_a_newer_format_names_the_remedy(bundle: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "vgg99"}, "model: 'vgg99' is not in the zoo"),
+        ({"model": "vgg99"}, "model: 'vgg99': not in the zoo"),
         ({"news": 1}, "news: Extra inputs"),
         ({"temperature": 0}, "temperature"),
         ({"classes": ["a", "a", "b"], "operating_points": []}, "a class is named twice"),

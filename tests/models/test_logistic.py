@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from pulmospark.core.errors import UsageError
-from pulmospark.models.logistic import set_linear_head
+from pulmospark.models.logistic import head_as_regression, set_linear_head
 from pulmospark.models.zoo import build
 
 
@@ -22,6 +22,22 @@ def test_probabilities_are_the_regressions() -> None:
         set_linear_head(network, regression.coef_, regression.intercept_)
         found = torch.softmax(network(pixels), dim=1).numpy()
     np.testing.assert_allclose(found, regression.predict_proba(features), atol=1e-5)
+
+
+def test_one_logit_gives_the_same_probabilities_as_two_rows() -> None:
+    random = np.random.default_rng(5)
+    network = build("belman_lopez_2022_binary", 2).eval()
+    weight, bias = random.normal(size=(2, 512)), random.normal(size=2)
+    set_linear_head(network, weight, bias)
+    features = random.normal(size=(7, 512)) / 10
+    with torch.inference_mode():
+        logits = network.logits(torch.from_numpy(features).float())
+    wanted = torch.softmax(torch.from_numpy(features @ weight.T + bias), dim=1)
+    torch.testing.assert_close(torch.softmax(logits.double(), dim=1), wanted, atol=1e-5, rtol=0)
+    assert bool((logits[:, 0] == 0).all())
+    rows, intercept = head_as_regression(network)
+    assert (rows.shape, intercept.shape) == ((2, 512), (2,))
+    np.testing.assert_allclose(features @ rows.T + intercept, logits.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize(

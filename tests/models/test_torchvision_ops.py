@@ -28,6 +28,34 @@ def test_importing_the_zoo_imports_no_torchvision() -> None:
     ).split() == ["False"]
 
 
+def test_listing_the_networks_imports_no_torch() -> None:
+    program = "import sys, pulmospark.models.catalogue, pulmospark.models.weights_files as w\n"
+    program += "w.find_local(pulmospark.models.catalogue.entry('vgg19'))\n"
+    assert _python(program + "print('torch' in sys.modules)").split() == ["False"]
+
+
+def test_one_network_is_had_without_the_rest_of_torchvision() -> None:
+    """And is the same, key by key and number by number; the rest is still whole afterwards."""
+    program = """
+import sys, torch
+from pulmospark.models import zoo
+names = ["mobilenet_v2", "squeezenet1_1", "resnet50", "densenet121"]
+ours = {}
+for name in names:
+    torch.manual_seed(1)
+    ours[name] = zoo.build(name, 2).backbone
+print("torchvision" in sys.modules, "torch._dynamo" in sys.modules)
+from pulmospark.models.torchvision_ops import import_torchvision_models
+models = import_torchvision_models()
+for name in names:
+    torch.manual_seed(1)
+    theirs = models.get_model(name, weights=None).state_dict()
+    print(all(torch.equal(theirs[key], value) for key, value in ours[name].state_dict().items()))
+print(models.resnet18(weights=None).eval()(torch.zeros(1, 3, 32, 32)).shape[1])
+"""
+    assert _python(program).split() == ["False", "False", *["True"] * 4, "1000"]
+
+
 @pytest.mark.parametrize("declared", ["nms", "qnms"])
 def test_leaves_operators_alone_that_are_there(declared: str) -> None:
     program = f"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -46,7 +47,10 @@ def test_order_of_places(
     shared_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "squeezenet1_1"
-    with pytest.raises(EnvironmentProblem, match=f"set {VARIABLE} to a folder with squeezenet"):
+    with pytest.raises(
+        EnvironmentProblem,
+        match=rf"set {VARIABLE} to a folder with squeezenet.*\(from https://.*b8a52dc0.pth\)",
+    ):
         find_weights(name, hub=False)
     assert cache_folder() == tmp_path / "cache" / "pulmospark" / "weights"
     places = [cache_folder(), tmp_path / "env", tmp_path / "given"]
@@ -80,8 +84,72 @@ def test_a_fetched_file_is_kept_as_safetensors(monkeypatch: pytest.MonkeyPatch) 
     network = zoo.build("squeezenet1_1", 2)
     origin = load_imagenet(network)
     assert origin.file == "squeezenet1_1-b8a52dc0.safetensors"
-    assert [path.name for path in cache_folder().iterdir()] == [origin.file]
+    kept = sorted(path.name for path in cache_folder().iterdir())
+    assert kept == [origin.file, f"{origin.file}.sha256"]
     assert load_imagenet(network, hub=False) == origin
+    assert origin.licence == "BSD-3-Clause (torchvision)"
+    # What was converted is verified by the sum that was written beside it.
+    path = cache_folder() / origin.file
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="it is damaged; get it again"):
+        load_imagenet(network, hub=False)
+
+
+def test_a_file_as_the_hub_has_it_is_taken_from_a_folder_by_its_hash(tmp_path: Path) -> None:
+    """Its name holds the first digits of its SHA-256; another's content is refused."""
+    theirs = import_torchvision_models().squeezenet1_1(weights=None)
+    path = tmp_path / "squeezenet1_1-b8a52dc0.pth"
+    torch.save(theirs.state_dict(), path)
+    assert find_weights("squeezenet1_1", source=tmp_path) == path
+    with pytest.raises(InputError, match=r"and b8a52dc0\.\.\. is that of the published file"):
+        load_imagenet(zoo.build("squeezenet1_1", 2), source=tmp_path)
+
+
+def test_a_users_own_file_has_no_licence_that_is_known(tmp_path: Path) -> None:
+    theirs = import_torchvision_models().squeezenet1_1(weights=None)
+    save_file(theirs.state_dict(), tmp_path / "own.safetensors")
+    origin = load_imagenet(zoo.build("squeezenet1_1", 2), source=tmp_path / "own.safetensors")
+    assert (origin.file, origin.licence) == ("own.safetensors", None)
+
+
+def test_side_branches_and_old_names_are_no_hindrance(tmp_path: Path) -> None:
+    """InceptionV3's auxiliary branch is dropped; DenseNet's first files had dotted names."""
+    models = import_torchvision_models()
+    inception = models.inception_v3(weights=None, aux_logits=True, init_weights=False)
+    save_file(inception.state_dict(), tmp_path / "inception.safetensors")
+    network = zoo.build("inception_v3", 2)
+    load_imagenet(network, source=tmp_path / "inception.safetensors")
+    key = "Mixed_7c.branch1x1.conv.weight"
+    assert torch.equal(network.backbone.state_dict()[key], inception.state_dict()[key])
+
+    dense = models.densenet121(weights=None).state_dict()
+    old = re.compile(r"(denselayer\d+\.(?:norm|conv))([12])\.")
+    dotted = {old.sub(r"\1.\2.", name): value for name, value in dense.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in dotted
+    save_file(dotted, tmp_path / "dense.safetensors")
+    network = zoo.build("densenet121", 2)
+    load_imagenet(network, source=tmp_path / "dense.safetensors")
+    found = network.backbone.state_dict()
+    assert all(torch.equal(dense[name], value) for name, value in found.items())
+
+
+def test_layers_that_a_paper_added_stay_as_they_are(shared_weights: Path) -> None:
+    network = zoo.build("mobilenet_v2_modified", 2)
+    before = network.backbone.state_dict()["added.0.weight"].clone()
+    load_imagenet(network, source=shared_weights)
+    plain = zoo.build("mobilenet_v2", 2)
+    load_imagenet(plain, source=shared_weights)
+    found = network.backbone.state_dict()
+    assert torch.equal(found["added.0.weight"], before)
+    wanted = plain.backbone.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
+def test_a_flattened_variant_takes_the_same_file(shared_weights: Path) -> None:
+    network = zoo.build("squeezenet1_1_flattened", 2)
+    assert load_imagenet(network, source=shared_weights).file == FILES["squeezenet1_1"]
 
 
 def test_damaged_published_file_is_refused(shared_weights: Path, tmp_path: Path) -> None:

@@ -184,10 +184,11 @@ def _torch_facts(missing: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _weights_remedy(name: str) -> str:
-    from pulmospark.models.weights import VARIABLE, cache_folder
-    from pulmospark.models.zoo import ZOO
+    from pulmospark.models.catalogue import ZOO
+    from pulmospark.models.weights_files import VARIABLE, cache_folder
+    from pulmospark.models.weights_files import names as names_of
 
-    names = " or ".join(file.name for file in ZOO[name].weights)
+    names = " or ".join(names_of(ZOO[name]))
     return (
         f"fetched from torchvision's hub when first needed; without network, put {names} into "
         f"{cache_folder()}, or name its folder in {VARIABLE}"

@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "Write the report: one HTML file.",
     "compare": "Train several networks on the same films, and compare them.",
     "predict": "Score films with a bundle.",
+    "export": "Write a bundle as ONNX or OpenVINO.",
     "layouts": "List the data-set layouts that are known.",
     "models": "List the networks that are known.",
     "doctor": "Say what this machine has, and what is missing.",

@@ -138,6 +138,16 @@ TELLING_SOURCES = 0.10
 """accuracy that knowing the source adds to the most frequent class, above which the report
 says that the sources give the classes away."""
 
+EXPORT_DIFFERENCE_MAX = 1e-3
+"""largest difference of a probability between an exported file and its bundle: a tenth of a
+percent, the last digit that is shown. In float32 the sums of two programs differ by 1e-6 to
+1e-5; what goes over is another calculation."""
+
+EXPORT_FILMS_MAX = 64
+"""films an export is checked on: seconds of work, and differences show in the first few."""
+
+EXPORT_PHANTOMS = 12
+"""phantoms an export is checked on where no films are given: four of each made-up hospital."""
 SPEED_SECONDS = 2.0
 """how long a network scores films when its speed is measured, seconds"""
 

@@ -15,6 +15,7 @@ _TOLD = (
     "openvino",
     "pyarrow",
     "pyspark",
+    "timm",
     "torch",
     "torchvision",
 )

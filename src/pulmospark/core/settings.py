@@ -111,14 +111,17 @@ class TrainSettings(Settings):
     """Which network, and how it is trained."""
 
     model: str = "mobilenet_v2"
-    """name in the zoo: ``pulmospark.models.zoo``"""
+    """name in the zoo, or a library's own as ``torchvision:NAME`` or ``timm:NAME``"""
     method: Literal["features", "network"] = "features"
     """``features``: frozen network and logistic regression; ``network``: the CNN itself"""
     weights: Literal["imagenet", "none"] = "imagenet"
     """the start; ``none``: from scratch"""
     weights_path: Path | None = None
-    """file or folder of safetensors to take them from; ``None``: ``PULMOSPARK_WEIGHTS``, the
-    cache, the hub"""
+    """file or folder of safetensors or ``.pth`` files to take them from; ``None``:
+    ``PULMOSPARK_WEIGHTS``, the cache, the hub"""
+    start: Path | None = None
+    """bundle of an earlier training of the same network to start from, instead of ``weights``;
+    its head is taken over too where the classes are the same"""
     processes: Annotated[int, Field(ge=1, le=limits.TRAINING_PROCESSES_MAX)] = 1
     """processes that train a CNN together, each in a Spark task; ``features`` does not use it"""
     logistic: LogisticSettings = LogisticSettings()
@@ -194,9 +197,14 @@ def read_experiment(path: Path) -> Experiment:
         raise UsageError(f"{path}: not TOML: {error}") from error
     experiment = parse(Experiment, values, where=str(path))
     base = path.resolve().parent
+    train = experiment.train
+    named = {"weights_path": train.weights_path, "start": train.start}
     return experiment.model_copy(
         update={
             "out": base / experiment.out.expanduser(),
+            "train": train.model_copy(
+                update={name: base / at.expanduser() for name, at in named.items() if at}
+            ),
             "sources": tuple(
                 source.model_copy(update={"path": base / source.path.expanduser()})
                 for source in experiment.sources

@@ -120,10 +120,11 @@ def check_models(models: Sequence[str], size: int) -> None:
 def settings_for(experiment: Experiment, model: str) -> Experiment:
     """The experiment with another network; from scratch where no weights are published."""
     known = zoo.entry(model)
-    published = bool(known.weights or known.weights_url)
     changes: dict[str, object] = {"model": model}
-    if not published:
+    if not known.weights:
         changes |= {"method": "network", "weights": "none"}
+    elif known.added:  # whose features would be random before they are trained
+        changes |= {"method": "network", "weights": "imagenet"}
     elif experiment.train.method == "features":
         changes |= {"weights": "imagenet"}
     return experiment.model_copy(update={"train": experiment.train.model_copy(update=changes)})

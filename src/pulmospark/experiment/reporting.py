@@ -169,6 +169,7 @@ def _sum(shares: Iterable[Share]) -> tuple[int, int]:
 
 def _training(experiment: Experiment, trained: TrainResult) -> page.Training:
     known = zoo.entry(trained.model)
+    outputs = 1 if known.single_logit else len(trained.classes)
     settings = experiment.train
     if trained.method == "features":
         logistic = settings.logistic
@@ -177,14 +178,14 @@ def _training(experiment: Experiment, trained: TrainResult) -> page.Training:
             f"multinomial logistic regression on them (maxIter {logistic.max_iter}, regParam "
             f"{logistic.reg_param:g}, elasticNetParam {logistic.elastic_net_param:g})"
         )
-        head = len(trained.classes) * (known.width + 1)
+        head = outputs * (known.width + 1)
     else:
         network = settings.network
         method = (
             f"the CNN itself, through Spark's TorchDistributor (AdamW, up to {network.epochs} "
             f"epochs, batches of {network.batch_size}, learning rate {network.learning_rate:g})"
         )
-        head = len(trained.classes) * (known.width + 1) if network.frozen else trained.parameters
+        head = outputs * (known.width + 1) if network.frozen else trained.parameters
     return page.Training(
         method=method,
         model=known.title,

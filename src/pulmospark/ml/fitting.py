@@ -25,7 +25,7 @@ from pulmospark.ml import columns, worker
 from pulmospark.ml.films import FilmReader
 from pulmospark.ml.networks import feature_engine
 from pulmospark.ml.storage import passing_folder, spark_path
-from pulmospark.models.logistic import set_linear_head
+from pulmospark.models.logistic import head_as_regression, set_linear_head
 from pulmospark.models.network import Network
 from pulmospark.scoring.engine import EngineSpec
 from pulmospark.spark.session import slots
@@ -121,8 +121,7 @@ def fit_head(
 
 def linear_head(network: Network, temperature: float = 1.0) -> worker.LinearHead:
     """A network's head as workers take it."""
-    weights = network.head.weight.detach().double().cpu().tolist()
-    bias = network.head.bias.detach().double().cpu().tolist()
+    weights, bias = (values.tolist() for values in head_as_regression(network))
     return worker.LinearHead(tuple(map(tuple, weights)), tuple(bias), temperature)
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pulmospark.core import limits
+from pulmospark.core.errors import UsageError
 from pulmospark.core.settings import Fraction, Settings
+from pulmospark.models.catalogue import entry
 from pulmospark.models.network import Network
-from pulmospark.models.zoo import ZOO
 
 PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
@@ -33,7 +34,7 @@ class BundleConfig(Settings):
         limits.BUNDLE_FORMAT_VERSION
     )
     model: str
-    """name in the zoo"""
+    """name in the zoo, or a library's own"""
     classes: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...],
         Field(min_length=2, max_length=limits.CLASSES_MAX),
@@ -53,7 +54,7 @@ class BundleConfig(Settings):
     method: Literal["features", "network"]
     """``features``: logistic regression on a frozen network; ``network``: trained itself"""
     weights: str | None = None
-    """file of the weights it started from; ``None``: from scratch"""
+    """file or bundle of the weights it started from; ``None``: from scratch"""
     training: dict[str, Any] = Field(default_factory=dict)
     """provenance: versions, settings, seed, time"""
     data: dict[str, Any] = Field(default_factory=dict)
@@ -62,15 +63,17 @@ class BundleConfig(Settings):
     @field_validator("model")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in ZOO:
-            raise ValueError(f"{value!r} is not in the zoo: {', '.join(ZOO)}")
+        try:
+            entry(value)
+        except UsageError as error:
+            raise ValueError(error.message.removeprefix("model ")) from error
         return value
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("a class is named twice")
-        channels = len(ZOO[self.model].mean)
+        channels = len(entry(self.model).mean)
         if not len(self.mean) == len(self.std) == channels:
             raise ValueError(f"mean and std need {channels} channels")
         for point in self.operating_points:

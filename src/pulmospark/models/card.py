@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pulmospark
 from pulmospark.core.settings import Settings
 from pulmospark.models.bundle_config import BundleConfig
-from pulmospark.models.zoo import entry
+from pulmospark.models.catalogue import entry
 
 _USE = (
     "Research on the classification of frontal chest X-rays, and comparison of methods. "

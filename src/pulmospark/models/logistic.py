@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pulmospark.core.errors import UsageError
 from pulmospark.models.network import Network
@@ -15,7 +15,8 @@ def set_linear_head(network: Network, coefficients: ArrayLike, intercept: ArrayL
 
     The head's logits are then the regression's margins, and the softmax of the logits its
     probabilities. What was fitted on standardised features is to be given for the features
-    as the network makes them.
+    as the network makes them. A head of one logit takes the difference of the two rows, which
+    gives the same probabilities.
 
     Args:
         network: changed in place.
@@ -36,6 +37,21 @@ def set_linear_head(network: Network, coefficients: ArrayLike, intercept: ArrayL
     largest = np.finfo(np.float32).max
     if not all(np.all(np.abs(values) <= largest) for values in (weight, bias)):  # NaN too
         raise UsageError("coefficients or intercept are not finite: the regression diverged")
+    if network.single_logit:
+        weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
     with torch.no_grad():
         network.head.weight.copy_(torch.from_numpy(weight))
         network.head.bias.copy_(torch.from_numpy(bias))
+
+
+def head_as_regression(network: Network) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The head as a multinomial regression: coefficients (classes, width), intercept (classes,).
+
+    A head of one logit gives a row of zeros before its own.
+    """
+    weight = network.head.weight.detach().double().cpu().numpy()
+    bias = network.head.bias.detach().double().cpu().numpy()
+    if network.single_logit:
+        weight = np.concatenate([np.zeros_like(weight), weight])
+        bias = np.concatenate([np.zeros_like(bias), bias])
+    return weight, bias

@@ -28,6 +28,8 @@ class Network(nn.Module):
         mean: of each channel, in [0, 1].
         std: standard deviation of each channel, in [0, 1].
         dropout: probability with which a feature is dropped before the head in training.
+        single_logit: the head has one output z for two classes, as before a sigmoid; the
+            logits are then 0 and z, whose softmax is that sigmoid.
 
     Raises:
         UsageError: ``classes``, ``mean`` or ``std`` cannot be.
@@ -47,16 +49,20 @@ class Network(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         dropout: float = 0.0,
+        single_logit: bool = False,
     ) -> None:
         super().__init__()
         if classes < 2:
             raise UsageError(f"classes is {classes}: a network needs two or more")
+        if single_logit and classes != 2:
+            raise UsageError(f"classes is {classes}: one logit tells two classes apart")
         if len(mean) != len(std) or not mean or min(std) <= 0:
             raise UsageError(
                 f"mean {tuple(mean)} and std {tuple(std)}: give one of each a channel, "
                 "the latter above 0"
             )
         self.name, self.width, self.classes = name, width, classes
+        self.single_logit = single_logit
         self.channel_mean, self.channel_std = tuple(mean), tuple(std)
         shape = (1, len(mean), 1, 1)
         # Not in the state dict: the bundle's config is where they are kept.
@@ -64,7 +70,7 @@ class Network(nn.Module):
         self.register_buffer("std", torch.tensor(std).reshape(shape), persistent=False)
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(width, classes)
+        self.head = nn.Linear(width, 1 if single_logit else classes)
 
     def standardise(self, pixels: torch.Tensor) -> torch.Tensor:
         """Grey levels to what the backbone takes.
@@ -84,14 +90,20 @@ class Network(nn.Module):
         return (grey - self.mean) / self.std
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pooled deep features: (n, h, w) grey levels -> (n, width) float32."""
+        """Deep features: (n, h, w) grey levels -> (n, width) float32."""
         found: torch.Tensor = self.backbone(self.standardise(pixels))
         return found
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Logits before the temperature: (n, h, w) grey levels -> (n, classes) float32."""
-        logits: torch.Tensor = self.head(self.dropout(self.features(pixels)))
-        return logits
+        return self.logits(self.features(pixels))
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of deep features: (n, width) -> (n, classes) float32."""
+        found: torch.Tensor = self.head(self.dropout(features))
+        if self.single_logit:
+            return torch.cat((torch.zeros_like(found), found), dim=1)
+        return found
 
 
 class FeatureExtractor(nn.Module):
@@ -112,4 +124,4 @@ class FeatureExtractor(nn.Module):
         features = self.network.features(pixels)
         if not self.logits:
             return features
-        return self.network.head(self.network.dropout(features)), features
+        return self.network.logits(features), features

@@ -1,9 +1,13 @@
-"""Networks of the published papers that are small enough to be trained from scratch."""
+"""Networks of the published papers, layer by layer."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
+
+from pulmospark.models.backbones import torchvision_backbone
 
 _GRID = 4
 
@@ -61,3 +65,90 @@ def _block(before: int, after: int) -> nn.Sequential:
         nn.BatchNorm2d(after),
         nn.ReLU(),
     )
+
+
+class BelmanLopezCnn(nn.Module):
+    """The CNNs of Belman-López (2022), without their output layer.
+
+    Convolutions of 3 x 3, each with ReLU and max pooling of 2 x 2; flattened; dropout of 0.5;
+    a dense layer of 512 with ReLU. For two classes the filters are 32, 32, 64, 64, 128, 128
+    and the output one sigmoid: 353,569 parameters. For four they are 32, 64, 64, 128, 128
+    and the output a softmax: 1,328,900 parameters. At 200 x 200 x 3 both counts come out
+    without padding only.
+
+    Args:
+        filters: of each convolution.
+        flat: numbers in the last map.
+    """
+
+    def __init__(self, filters: tuple[int, ...], flat: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in zip((3, *filters[:-1]), filters, strict=True):
+            layers += [nn.Conv2d(before, after, kernel_size=3), nn.ReLU(), nn.MaxPool2d(2)]
+        self.convolutions = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(0.5)
+        self.dense = nn.Linear(flat, 512)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Deep features: (n, 3, 200, 200) float32 -> (n, 512) float32, none negative."""
+        flat = torch.flatten(self.convolutions(images), 1)
+        return torch.relu(self.dense(self.dropout(flat)))
+
+
+class ModifiedMobileNetV2(nn.Module):
+    """The modified MobileNetV2 of Akter et al. (2021), without its output layer.
+
+    The paper's: the convolutions of MobileNetV2, frozen; a convolution of 3 x 3; seven small
+    ones with kernels 2, 1, 2, 1, 1, 2, 2, followed by average, average, max, max, max, no and
+    average pooling, and dropout; a closing convolution of 3 x 3. Our choice, since the paper
+    does not say: the number of filters, the dropout's rate, ReLU, padding, and an average
+    over the last map.
+
+    Args:
+        filters: of each added convolution.
+        dropout: rate behind each small convolution.
+    """
+
+    def __init__(self, filters: int = 128, dropout: float = 0.2) -> None:
+        super().__init__()
+        base = torchvision_backbone("mobilenetv2.mobilenet_v2", ("classifier",))
+        self.features = base.get_submodule("features")
+        self.added = nn.Sequential(*_added(1280, filters, dropout))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Deep features: (n, 3, h, w) float32 -> (n, filters) float32, none negative."""
+        found: torch.Tensor = self.added(self.features(images)).mean(dim=(2, 3))
+        return found
+
+
+class EvenSides(nn.Module):
+    """Repeats the last row and the last column of a map where their number is odd.
+
+    Pooling of 2 x 2 behind it rounds up, and a map of one pixel stays one. ``ceil_mode`` would
+    give the same, but OpenVINO takes no kernel that is larger than the map.
+    """
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """(n, channels, h, w) -> the same with h and w even."""
+        height, width = int(maps.shape[-2]), int(maps.shape[-1])
+        if height % 2:
+            maps = torch.cat((maps, maps[..., -1:, :]), dim=-2)
+        if width % 2:
+            maps = torch.cat((maps, maps[..., -1:]), dim=-1)
+        return maps
+
+
+def _added(width: int, filters: int, dropout: float) -> Iterator[nn.Module]:
+    yield from (nn.Conv2d(width, filters, 3, padding=1), nn.ReLU())
+    for kernel, pooling in zip(
+        (2, 1, 2, 1, 1, 2, 2), ("average", "average", *["max"] * 3, None, "average"), strict=True
+    ):
+        # Padded where a kernel of 2 needs it, so that the map keeps its size.
+        yield nn.ZeroPad2d((0, kernel - 1, 0, kernel - 1))
+        yield from (nn.Conv2d(filters, filters, kernel), nn.ReLU())
+        if pooling is not None:
+            yield EvenSides()
+            yield nn.AvgPool2d(2) if pooling == "average" else nn.MaxPool2d(2)
+        yield nn.Dropout(dropout)
+    yield from (nn.Conv2d(filters, filters, 3, padding=1), nn.ReLU())

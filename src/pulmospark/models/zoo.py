@@ -1,158 +1,26 @@
-"""The zoo: which networks there are. A new one is one more entry of ``ZOO``."""
+"""The zoo: networks by name. What there is stands in :mod:`pulmospark.models.catalogue`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
 from pulmospark.core.errors import UsageError
+from pulmospark.models.catalogue import FLATTENED, ZOO, check_size, entry
 from pulmospark.models.network import Network
-from pulmospark.models.papers import BasicCnn
-from pulmospark.models.torchvision_ops import import_torchvision_models
+from pulmospark.models.zoo_entry import Stages, WeightsFile, ZooEntry
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-_HUB = "https://download.pytorch.org/models/"
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """A file that weights may come in.
-
-    Attributes:
-        name: of a safetensors file with torchvision's key names.
-        sha256: of its content where it is known.
-    """
-
-    name: str
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class ZooEntry:
-    """What is known of a network.
-
-    Attributes:
-        name: in settings and bundles.
-        title: for people.
-        builder: makes the backbone, (n, channels, h, w) -> (n, width), with torchvision's
-            key names and random weights.
-        width: of the deep features.
-        input_size: side of the image it is meant for, pixels.
-        min_size: smallest side that it takes, pixels.
-        mean: of each channel, in [0, 1]; as many as the backbone takes channels.
-        std: standard deviation of each channel, in [0, 1].
-        dropout: before the head, in training.
-        source: where it was published.
-        weights: safetensors files of ImageNet weights, in the order they are looked for.
-        weights_url: torchvision's own file; its name ends in the first eight digits of its
-            SHA-256.
-        weights_licence: of the ImageNet weights.
-        replaced: prefixes of the keys of the published output layer, which the head of
-            :class:`Network` replaces.
-    """
-
-    name: str
-    title: str
-    builder: Callable[[], nn.Module]
-    width: int
-    input_size: int
-    min_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    dropout: float
-    source: str
-    weights: tuple[WeightsFile, ...] = ()
-    weights_url: str | None = None
-    weights_licence: str | None = None
-    replaced: tuple[str, ...] = ()
-
-
-def _torchvision(name: str, last: Callable[[], nn.Module], **options: Any) -> nn.Module:
-    """A torchvision network whose ``classifier`` is replaced, so that features come out."""
-    network: nn.Module = getattr(import_torchvision_models(), name)(weights=None, **options)
-    network.classifier = last()
-    return network
-
-
-_ENTRIES = (
-    ZooEntry(
-        name="mobilenet_v2",
-        title="MobileNetV2",
-        builder=lambda: _torchvision("mobilenet_v2", nn.Identity),
-        width=1280,
-        input_size=224,
-        min_size=32,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        dropout=0.2,
-        source="Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, 2018",
-        weights=(
-            WeightsFile(
-                "mobilenet_v2-imagenet1k-features.safetensors",
-                "13c64ed2100c37264c01666747c488e37c8b9d981aadf1641d6d989d8c1060c4",
-            ),
-        ),
-        weights_url=_HUB + "mobilenet_v2-b0353104.pth",
-        weights_licence="Apache-2.0 (ONNX model zoo) or BSD-3-Clause (torchvision)",
-        replaced=("classifier.",),
-    ),
-    ZooEntry(
-        name="squeezenet1_1",
-        title="SqueezeNet 1.1",
-        builder=lambda: _torchvision("squeezenet1_1", lambda: nn.AdaptiveAvgPool2d(1)),
-        width=512,
-        input_size=224,
-        min_size=32,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        dropout=0.5,
-        source="Iandola et al., SqueezeNet: AlexNet-level accuracy with 50x fewer parameters "
-        "and <0.5MB model size, 2016; version 1.1",
-        weights=(
-            WeightsFile(
-                "squeezenet1_1-imagenet1k.safetensors",
-                "952016654f6ff674ea72ce71429ff86c5ea7a358ee31b2b4794545fbde5ac3b4",
-            ),
-        ),
-        weights_url=_HUB + "squeezenet1_1-b8a52dc0.pth",
-        weights_licence="Apache-2.0 (ONNX model zoo) or BSD-3-Clause (torchvision)",
-        replaced=("classifier.",),
-    ),
-    ZooEntry(
-        name="basic_cnn",
-        title="basic CNN",
-        builder=BasicCnn,
-        width=128,
-        input_size=128,
-        min_size=16,
-        mean=(0.5,),
-        std=(0.25,),
-        dropout=0.0,
-        source="Figure 1 of: Detecting COVID-19 in Chest X-Ray Images Using Apache Spark and CNN",
-    ),
-)
-
-ZOO = MappingProxyType({entry.name: entry for entry in _ENTRIES})
-"""name -> :class:`ZooEntry`"""
-
-
-def entry(name: str) -> ZooEntry:
-    """The entry of a network.
-
-    Raises:
-        UsageError: there is no network of that name.
-    """
-    try:
-        return ZOO[name]
-    except KeyError:
-        raise UsageError(
-            f"model {name!r}: not in the zoo; choose one of {', '.join(ZOO)}"
-        ) from None
+__all__ = [
+    "FLATTENED",
+    "ZOO",
+    "WeightsFile",
+    "ZooEntry",
+    "build",
+    "check_size",
+    "entry",
+    "stages",
+]
 
 
 def build(
@@ -165,19 +33,25 @@ def build(
     """Build a network with random weights (torch's own generator draws them).
 
     Args:
-        name: in the zoo.
+        name: in the zoo, or ``torchvision:NAME`` or ``timm:NAME``.
         classes: number of classes, two or more.
         mean: of each channel, in [0, 1]; ``None``: the zoo's.
         std: standard deviation of each channel, in [0, 1]; ``None``: the zoo's.
 
     Raises:
-        UsageError: an unknown name, fewer than two classes, or another number of channels.
-        EnvironmentProblem: torchvision is missing or does not fit torch.
+        UsageError: an unknown name, a number of classes that the network is not made for, or
+            another number of channels.
+        EnvironmentProblem: the library is missing or does not fit torch.
     """
     known = entry(name)
     mean, std = mean or known.mean, std or known.std
     if len(mean) != len(known.mean):
         raise UsageError(f"{name}: mean has {len(mean)} channels, and {len(known.mean)} go in")
+    if known.classes not in (None, classes):
+        raise UsageError(
+            f"{name}: made for {known.classes} classes, and there are {classes}: choose another "
+            "train.model, or map the findings to as many classes"
+        )
     return Network(
         known.name,
         known.builder(),
@@ -186,14 +60,49 @@ def build(
         mean=mean,
         std=std,
         dropout=known.dropout,
+        single_logit=known.single_logit,
     )
 
 
-def check_size(name: str, size: int) -> None:
-    """Check that a network takes images of this side.
+def stages(network: Network) -> Stages:
+    """Prefixes of the names of a network's parameters, stage by stage from the input.
 
-    Raises:
-        UsageError: the side, pixels, is below the network's smallest.
+    A parameter of the backbone belongs to the one stage of which a prefix is its name, or its
+    name up to a dot. The head, ``head.``, is in none: it is always trained.
+
+    Args:
+        network: as :func:`build` made it.
     """
-    if size < (least := entry(name).min_size):
-        raise UsageError(f"{name}: size {size} is under its smallest of {least} pixels")
+    told = entry(network.name).stages or tuple(_found_stages(network.backbone))
+    return tuple(tuple(f"backbone.{name}" for name in stage) for stage in told)
+
+
+def _found_stages(backbone: nn.Module) -> Iterator[tuple[str, ...]]:
+    """A stage a module; one that holds more than half of the whole is taken apart.
+
+    Parameters that a module holds itself, a position embedding say, go with the first stage
+    of what is in it.
+    """
+    half = _count(backbone) / 2
+
+    def walk(module: nn.Module, prefix: str) -> Iterator[tuple[str, ...]]:
+        own = [prefix + name for name, _ in module.named_parameters(recurse=False)]
+        for name, child in module.named_children():
+            if not _count(child):
+                continue
+            parts = any(_count(below) for below in child.children())
+            if parts and _count(child) > half:
+                inner = list(walk(child, f"{prefix}{name}."))
+            else:
+                inner = [(prefix + name,)]
+            inner[0] = (*own, *inner[0])
+            own = []
+            yield from inner
+        if own:
+            yield tuple(own)
+
+    return walk(backbone, "")
+
+
+def _count(module: nn.Module) -> int:
+    return sum(one.numel() for one in module.parameters())

@@ -136,7 +136,7 @@ class OpenVinoEngine:
             model = core.read_model(Path(spec.folder) / IR_FILE)
             # A fixed batch runs some 5 % faster than one of any length.
             model.reshape([spec.batch, spec.size, spec.size])
-            self._compiled: Any = core.compile_model(model, "CPU", _cpu_settings(threads))
+            self._compiled: Any = core.compile_model(model, "CPU", cpu_settings(threads))
         except (ImportError, RuntimeError) as error:
             raise EnvironmentProblem(
                 f"{spec.folder}: OpenVINO cannot open the network ({type(error).__name__}): "
@@ -171,7 +171,8 @@ class OpenVinoEngine:
         return EngineOutput(found.get("logits"), found.get("features"))
 
 
-def _cpu_settings(threads: int) -> dict[str, Any]:
+def cpu_settings(threads: int) -> dict[str, Any]:
+    """What OpenVINO is told for a network on a CPU in float32, with as many threads a run."""
     return {
         # Told outright: on processors with bf16 units the default is bf16, which moves
         # probabilities by up to 0.2.

@@ -138,16 +138,16 @@ def _convert(network: Network, path: Path, spec: EngineSpec) -> None:
         module = FeatureExtractor(network, logits=spec.outputs == "both")
     training, device = network.training, network.mean.device
     try:
-        model = _to_openvino(module.cpu().eval(), spec.size)
+        model = to_openvino(module.cpu().eval(), spec.size)
     # Each kind of layer that it does not know fails in a way of its own.
     except Exception as error:
         raise _NotConvertedError(" ".join(str(error).split())) from error
     finally:
         network.to(device).train(training)
-    _save(model, path)
+    save_openvino(model, path)
 
 
-def _to_openvino(module: torch.nn.Module, size: int) -> Any:
+def to_openvino(module: torch.nn.Module, size: int) -> Any:
     """OpenVINO's form of a module, for any number of uint8 images.
 
     The frontend is called itself: ``openvino.convert_model`` does the same in three times
@@ -172,7 +172,12 @@ def _to_openvino(module: torch.nn.Module, size: int) -> Any:
     return model
 
 
-def _save(model: Any, path: Path) -> None:
+def save_openvino(model: Any, path: Path) -> None:
+    """Write OpenVINO's form: ``path``, an ``.xml``, and its weights beside it, in float32.
+
+    Raises:
+        EnvironmentProblem: no space, or no right to write there.
+    """
     try:
         # Its default would store the weights as float16.
         import_openvino().save_model(model, path, compress_to_fp16=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import IngestResult, read_ingest
 from pulmospark.data.split_summary import SplitResult, read_split
 from pulmospark.models import zoo
-from pulmospark.models.weights import load_imagenet
+from pulmospark.models.start import load_start
 from pulmospark.spark.chunks import parts_of
 from pulmospark.training.bundling import write_trained
 from pulmospark.training.by_features import train_by_features
@@ -51,7 +52,8 @@ def train(
 
     Raises:
         InputError: an earlier step is missing, or a part has no film.
-        UsageError: the network is unknown or does not fit the images.
+        UsageError: the network is unknown, does not fit the images, or is not that of
+            ``train.start``.
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
     """
@@ -64,10 +66,7 @@ def train(
         work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(experiment.seed)
     network = zoo.build(settings.model, len(split.classes))
-    origin = None
-    if settings.weights == "imagenet":
-        found = load_imagenet(network, source=settings.weights_path)
-        origin = {"file": found.file, "sha256": found.sha256, "licence": found.licence}
+    origin = load_start(network, settings, split.classes)
     job = Job(experiment, tables / "images", cohort, split, work, spark, quiet)
     trainer = train_by_features if settings.method == "features" else train_by_network
     with files.whole_folder(target) as aside:
@@ -79,7 +78,7 @@ def train(
             classes=split.classes,
             folds=split.folds,
             cohort_id=split.cohort_id,
-            weights=origin,
+            weights=asdict(origin) if origin else None,
             **trainer(job, network, aside / "scores"),
         )
         write_trained(bundle, experiment, network, result, split)

@@ -1,0 +1,76 @@
+"""Backbones from the libraries' networks: without their output layer, with their key names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from pulmospark.models.torchvision_ops import import_torchvision_network
+
+
+class FlatFeatures(nn.Module):
+    """The last map of a network that has its convolutions in ``features``, flattened.
+
+    Args:
+        network: whose ``features`` are taken over, not copied.
+        relu: the map goes through a ReLU, which the network applies outside ``features``.
+    """
+
+    def __init__(self, network: nn.Module, *, relu: bool = False) -> None:
+        super().__init__()
+        self.features = network.get_submodule("features")
+        self.last = nn.ReLU() if relu else nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(n, channels, h, w) -> (n, channels x h x w of the map)."""
+        return torch.flatten(self.last(self.features(images)), 1)
+
+
+def torchvision_backbone(
+    place: str,
+    cut: Sequence[str],
+    *,
+    features_only: bool = False,
+    relu: bool = False,
+    pooled: bool = False,
+    **options: Any,
+) -> nn.Module:
+    """A torchvision network that answers with features, with random weights.
+
+    Args:
+        place: module and function below ``torchvision.models``: ``vgg.vgg19``.
+        cut: dotted names of the layers that fall away.
+        features_only: the last map, flattened, of a network that pools outside its modules.
+        relu: see :class:`FlatFeatures`.
+        pooled: an average over the map takes the place of what is cut.
+        options: of the function.
+
+    Raises:
+        EnvironmentProblem: torchvision is missing or does not fit torch.
+    """
+    module, _, function = place.partition(".")
+    build = getattr(import_torchvision_network(module), function)
+    network: nn.Module = build(weights=None, **options)
+    if features_only:
+        return FlatFeatures(network, relu=relu)
+    for name in cut:
+        without(network, name, nn.AdaptiveAvgPool2d(1) if pooled else nn.Identity())
+    return network
+
+
+def without(network: nn.Module, name: str, instead: nn.Module) -> nn.Module:
+    """Put another layer in the place of the one of this dotted name; the old one is given."""
+    parent, _, last = name.rpartition(".")
+    holder = network.get_submodule(parent)
+    old = holder.get_submodule(last)
+    setattr(holder, last, instead)
+    return old
+
+
+def last_linear(network: nn.Module) -> tuple[str, nn.Linear] | None:
+    """Dotted name and layer of the last linear layer, in the order they were made."""
+    found = [(name, one) for name, one in network.named_modules() if isinstance(one, nn.Linear)]
+    return found[-1] if found else None

@@ -1,0 +1,65 @@
+"""Which networks there are, without building one: imports no torch.
+
+A new one is one more :class:`~pulmospark.models.zoo_entry.ZooEntry` in ``zoo_torchvision`` or
+``zoo_papers``. Beside them any classifier of torchvision and timm goes by
+``torchvision:NAME`` and ``timm:NAME``.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from pulmospark.core.errors import UsageError
+from pulmospark.models.zoo_entry import ZooEntry, flat_entry
+from pulmospark.models.zoo_papers import PAPER_ENTRIES
+from pulmospark.models.zoo_torchvision import TORCHVISION_ENTRIES
+
+ZOO = MappingProxyType({entry.name: entry for entry in (*TORCHVISION_ENTRIES, *PAPER_ENTRIES)})
+"""name -> :class:`ZooEntry`"""
+
+FLATTENED = MappingProxyType(
+    {flat.name: flat for entry in ZOO.values() if (flat := flat_entry(entry)) is not None}
+)
+"""name -> the variants whose deep features are the last convolutional map, flattened"""
+
+LIBRARIES = ("torchvision", "timm")
+"""libraries of which any classifier may be named: ``torchvision:convnext_tiny``"""
+
+
+def entry(name: str) -> ZooEntry:
+    """The entry of a network.
+
+    Raises:
+        UsageError: there is no network of that name.
+        EnvironmentProblem: the library that it is to come from is not installed.
+    """
+    known = ZOO.get(name) or FLATTENED.get(name)
+    if known is not None:
+        return known
+    library, colon, within = name.partition(":")
+    if colon and library in LIBRARIES:
+        # Inside: it imports torch and the library.
+        from pulmospark.models.zoo_libraries import library_entry  # noqa: PLC0415
+
+        return library_entry(library, within)
+    raise UsageError(
+        f"model {name!r}: not in the zoo; choose one of {', '.join(ZOO)}, a variant "
+        f"NAME_flattened, or any classifier of a library as "
+        + " or ".join(f"{library}:NAME" for library in LIBRARIES)
+    )
+
+
+def check_size(name: str, size: int) -> None:
+    """Check that a network takes images of this side.
+
+    Raises:
+        UsageError: the side, pixels, is none that the network takes.
+    """
+    known = entry(name)
+    if known.max_size is not None and not known.min_size <= size <= known.max_size:
+        raise UsageError(
+            f"{name}: size {size}, and it takes {known.max_size} pixels only: "
+            f"--set ingest.size={known.max_size}"
+        )
+    if size < known.min_size:
+        raise UsageError(f"{name}: size {size} is under its smallest of {known.min_size} pixels")

@@ -1,0 +1,183 @@
+"""Entries of the classifiers that torchvision and timm have beside the zoo's own."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.models.backbones import last_linear, without
+from pulmospark.models.torchvision_ops import import_torchvision_models
+from pulmospark.models.zoo_entry import WeightsFile, ZooEntry, hub_file
+from pulmospark.models.zoo_torchvision import DENSENET_RENAMED
+
+_LEAST = 32
+"""pixels: sides below it leave a map of nothing in most networks"""
+
+# Branches for their training alone; their weights take grey levels in -1 to 1 (see InceptionV3).
+_WITH_SIDES = ("googlenet", "inception_v3")
+
+
+@functools.lru_cache(maxsize=64)
+def library_entry(library: str, name: str) -> ZooEntry:
+    """The entry of a library's classifier: its last linear layer gives way to the head.
+
+    Args:
+        library: ``torchvision`` or ``timm``.
+        name: in the library.
+
+    Raises:
+        UsageError: the library has no such classifier, or it does not end in a linear layer.
+        EnvironmentProblem: the library is not installed.
+    """
+    return _of_torchvision(name) if library == "torchvision" else _of_timm(name)
+
+
+def _of_torchvision(name: str) -> ZooEntry:
+    models = import_torchvision_models()
+    _check_known("torchvision", name, models.list_models(module=models))
+    options: dict[str, Any] = {}
+    if name in _WITH_SIDES:
+        options = {"aux_logits": False, "init_weights": True}
+
+    def make() -> nn.Module:
+        network: nn.Module = models.get_model(name, weights=None, **options)
+        return network
+
+    weights = models.get_model_weights(name).DEFAULT
+    shown = weights.transforms()
+    size = int(shown.crop_size[0])
+    with torch.device("meta"):  # shapes alone: nothing is drawn or held
+        network = make()
+    fixed = getattr(network, "image_size", None) or (size if name.startswith("maxvit") else None)
+    half = (0.5, 0.5, 0.5)
+    licence = weights.meta.get("license") or "BSD-3-Clause (torchvision)"
+    return _entry(
+        f"torchvision:{name}",
+        make,
+        network,
+        title=f"{name} of torchvision",
+        input_size=size,
+        min_size=max(int(weights.meta.get("min_size", (1, 1))[0]), _LEAST),
+        max_size=fixed,
+        mean=half if name in _WITH_SIDES else tuple(shown.mean),
+        std=half if name in _WITH_SIDES else tuple(shown.std),
+        source=f"torchvision, {weights.meta.get('recipe', 'torchvision.models')}",
+        published=int(weights.meta["num_params"]),
+        weights=(hub_file(weights.url, licence),),
+        renamed=DENSENET_RENAMED if name.startswith("densenet") else (),
+        sides=("aux", "AuxLogits.") if name in _WITH_SIDES else (),
+    )
+
+
+def _of_timm(name: str) -> ZooEntry:
+    timm = _import_timm(name)
+    if not timm.is_model(name):
+        _check_known("timm", name, timm.list_models())
+
+    def make() -> nn.Module:
+        network: nn.Module = timm.create_model(name, pretrained=False)
+        return network
+
+    network = make()
+    told: dict[str, Any] = dict(getattr(network, "pretrained_cfg", {}) or {})
+    size = int(told.get("input_size", (3, 224, 224))[-1])
+    fixed = size if told.get("fixed_input_size") else None
+    home = told.get("hf_hub_id")
+    title = str(home).rpartition("/")[2] if home else name
+    file = WeightsFile(
+        f"{title}.safetensors",
+        home=f"https://huggingface.co/{home}" if home else None,
+        licence=told.get("license"),
+    )
+    return _entry(
+        f"timm:{name}",
+        make,
+        network,
+        title=f"{name} of timm",
+        input_size=size,
+        min_size=fixed or int(told.get("min_input_size", (3, _LEAST, _LEAST))[-1]),
+        max_size=fixed,
+        mean=tuple(told.get("mean", (0.5, 0.5, 0.5))),
+        std=tuple(told.get("std", (0.5, 0.5, 0.5))),
+        source="Wightman, PyTorch Image Models (timm)",
+        published=_count(network),
+        weights=(file,),
+        renamed=(),
+        sides=(),
+    )
+
+
+def _import_timm(name: str) -> ModuleType:
+    import_torchvision_models()  # which timm imports, and which may need help
+    try:
+        import timm  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise EnvironmentProblem(
+            f"timm:{name}: timm is not installed: pip install 'pulmospark[timm]'"
+        ) from error
+    found: ModuleType = timm
+    return found
+
+
+def _entry(
+    name: str,
+    make: Callable[[], nn.Module],
+    network: nn.Module,
+    *,
+    published: int,
+    sides: tuple[str, ...],
+    **facts: Any,
+) -> ZooEntry:
+    found = last_linear(network)
+    if found is None:
+        raise UsageError(f"{name}: it has no linear layer that could give way to the head")
+    place, linear = found
+
+    def build() -> nn.Module:
+        made = make()
+        without(made, place, nn.Identity())
+        return made
+
+    without(network, place, nn.Identity())
+    _check_output(name, network, linear.in_features, facts["input_size"])
+    backbone = _count(network)
+    return ZooEntry(
+        name=name,
+        builder=build,
+        width=linear.in_features,
+        dropout=0.0,  # its own, if any, stays in the backbone
+        backbone_parameters=backbone,
+        outputs=linear.out_features,
+        # Negative by the bias where the published layer has none.
+        side_parameters=published - backbone - linear.out_features * (linear.in_features + 1),
+        replaced=(f"{place}.", *sides),
+        **facts,
+    )
+
+
+@torch.inference_mode()
+def _check_output(name: str, network: nn.Module, width: int, size: int) -> None:
+    device = next(network.parameters()).device
+    found = network.eval()(torch.zeros(1, 3, size, size, device=device))
+    if not isinstance(found, torch.Tensor) or tuple(found.shape) != (1, width):
+        raise UsageError(f"{name}: its last linear layer is not its output: it cannot be used")
+
+
+def _check_known(library: str, name: str, known: Iterable[str]) -> None:
+    names = list(known)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3) or names[:3]
+        raise UsageError(
+            f"{library}:{name}: no classifier of {library}; near it: {', '.join(near)}"
+        )
+
+
+def _count(network: nn.Module) -> int:
+    return sum(one.numel() for one in network.parameters())
