@@ -6,27 +6,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pulmospark.core import limits
+from pulmospark.core.augment_settings import AugmentSettings as AugmentSettings  # noqa: PLC0414
 from pulmospark.core.errors import UsageError
+from pulmospark.core.settings_base import Fraction, Seed
+from pulmospark.core.settings_base import Settings as Settings  # noqa: PLC0414
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
-T = TypeVar("T", bound="Settings")
-
-
-class Settings(BaseModel):
-    """Base: frozen, and an unknown key is an error rather than a silence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+T = TypeVar("T", bound=Settings)
 
 
 class SourceSettings(Settings):
@@ -123,6 +111,22 @@ class TrainSettings(Settings):
     """for the method ``features``"""
     network: NetworkSettings = NetworkSettings()
     """for the method ``network``"""
+    augment: AugmentSettings | None = None
+    """each training film is changed anew in each epoch of the method ``network``; ``None``:
+    films are left as they are"""
+    expanded: bool = False
+    """train on the expanded table that ``pulmospark expand`` made of the training part"""
+    expanded_path: Path | None = None
+    """folder of that table; ``None``: the run's own"""
+
+
+class ExpandSettings(Settings):
+    """Augmentation as a table of its own, made before the training."""
+
+    per_class: Annotated[int, Field(ge=1, le=limits.EXPAND_PER_CLASS_MAX)]
+    """rows that each class then has, the films themselves among them"""
+    augment: AugmentSettings = AugmentSettings()
+    """how the films are changed"""
 
 
 class EvaluateSettings(Settings):
@@ -161,6 +165,8 @@ class Experiment(Settings):
     """from files to the images table"""
     split: SplitSettings = SplitSettings()
     """who is trained on and who is tested on"""
+    expand: ExpandSettings | None = None
+    """a table with augmented films; ``None``: none is made"""
     train: TrainSettings = TrainSettings()
     """which network, and how it is trained"""
     evaluate: EvaluateSettings = EvaluateSettings()
