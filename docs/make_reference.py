@@ -188,6 +188,7 @@ _TABLES = {
     "IMAGES": "`tables/images/` of a run",
     "REJECTS": "`tables/rejects/` of a run",
     "COHORT": "`cohort/table/` of a run",
+    "EXPANDED": "`expanded/table/` of a run",
     "FEATURES": "`.training.work/features/` of a run, kept so that they need not be made again",
     "SCORES": "`training/scores/` of a run",
     "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out`",
