@@ -17,6 +17,7 @@ from pulmospark.core import files, limits
 from pulmospark.report import tables, words
 from pulmospark.report.content import Film, ReportContent, clean_text
 from pulmospark.report.figures import draw_all
+from pulmospark.report.phantom import say_phantoms
 from pulmospark.report.svg import Drawing
 
 _TEMPLATE = "report.html.j2"
@@ -73,6 +74,8 @@ def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
         commands=_commands(content.provenance),
         settings=_settings(content.provenance),
     )
+    if content.is_phantom:
+        page = say_phantoms(page)
     # Class names come through results that hold them as they were: clean once more.
     cleaned: str = clean_text(page)
     return cleaned
