@@ -78,7 +78,10 @@ def from_json(text: str) -> tuple[Operation, ...]:
         InputError: it is no such JSON, or an operation or a parameter is unknown.
     """
     try:
-        return tuple(_operation(name, given) for name, given in json.loads(text))
+        told = json.loads(text)
+        if not isinstance(told, list):
+            raise ValueError("no list")
+        return tuple(_operation(name, given) for name, given in told)
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"operations {text[:80]!r}: not a list of operations: {error}") from error
 

@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pulmospark.core import limits
 from pulmospark.core.augment_settings import AugmentSettings as AugmentSettings  # noqa: PLC0414
 from pulmospark.core.errors import UsageError
-from pulmospark.core.settings_base import Fraction, Seed
+from pulmospark.core.settings_base import Fraction as Fraction  # noqa: PLC0414
+from pulmospark.core.settings_base import Seed
 from pulmospark.core.settings_base import Settings as Settings  # noqa: PLC0414
 
 T = TypeVar("T", bound=Settings)
@@ -172,6 +173,15 @@ class Experiment(Settings):
     evaluate: EvaluateSettings = EvaluateSettings()
     """figures and their intervals"""
 
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if self.expand is not None and not self.train.expanded:
+            raise ValueError(
+                "expand is given and train.expanded is false, so nothing would train on the "
+                "table: set train.expanded = true, or leave expand out"
+            )
+        return self
+
     @field_validator("classes")
     @classmethod
     def _countable(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -198,8 +208,12 @@ def read_experiment(path: Path) -> Experiment:
         raise UsageError(f"{path}: not TOML: {error}") from error
     experiment = parse(Experiment, values, where=str(path))
     base = path.resolve().parent
+    train = experiment.train
+    if train.expanded_path is not None:
+        train = train.model_copy(update={"expanded_path": base / train.expanded_path.expanduser()})
     return experiment.model_copy(
         update={
+            "train": train,
             "out": base / experiment.out.expanduser(),
             "sources": tuple(
                 source.model_copy(update={"path": base / source.path.expanduser()})

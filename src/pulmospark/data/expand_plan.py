@@ -119,7 +119,7 @@ def children_of(
             )
         children = max(0, per_class - len(films))
         each, more = divmod(children, len(films))
-        order = sorted(films, key=lambda film: _order(seed, ids[film]))
+        order = sorted(films, key=lambda film: _order(seed, ids[int(film)]))
         counts[films] = each
         counts[np.asarray(order[:more], dtype=np.int64)] += 1
         plans.append(ClassPlan(label, len(films), children, each + bool(more)))

@@ -17,6 +17,7 @@ from pulmospark.data.split_summary import SplitResult, read_split
 from pulmospark.models import zoo
 from pulmospark.models.weights import load_imagenet
 from pulmospark.spark.chunks import parts_of
+from pulmospark.training.augmenting import check_augmentation, expanded_of
 from pulmospark.training.bundling import write_trained
 from pulmospark.training.by_features import train_by_features
 from pulmospark.training.by_network import train_by_network
@@ -58,6 +59,8 @@ def train(
     split, ingested = read_split(cohort), read_ingest(tables)
     _check_together(experiment, ingested, split)
     settings = experiment.train
+    expanded = expanded_of(settings, tables)
+    check_augmentation(settings, expanded, cohort, split)
     zoo.check_size(settings.model, experiment.ingest.size)
     work = target.with_name(f".{target.name}.work")
     with files.disk_errors(work):
@@ -68,7 +71,7 @@ def train(
     if settings.weights == "imagenet":
         found = load_imagenet(network, source=settings.weights_path)
         origin = {"file": found.file, "sha256": found.sha256, "licence": found.licence}
-    job = Job(experiment, tables / "images", cohort, split, work, spark, quiet)
+    job = Job(experiment, tables / "images", cohort, split, work, spark, quiet, expanded)
     trainer = train_by_features if settings.method == "features" else train_by_network
     with files.whole_folder(target) as aside:
         result = TrainResult(
