@@ -65,7 +65,7 @@ def measure(options: Options) -> Report:
         say(f"{films} films, to {rows} rows")
         memory = {size: _watched(folder, size) for size in options.rows}
         with bare.pool() as workers, spark_session(MASTER) as spark:
-            programs = {
+            programs: dict[str, Callable[[], float]] = {
                 _BARE: _loop(workers, folder, films, rows),
                 _SPARK: lambda: _expanded(folder, rows, spark),
             }

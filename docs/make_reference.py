@@ -163,8 +163,12 @@ def _number_text(schema: dict[str, Any]) -> str:
         )
         if key in schema
     }
-    told = " and ".join(f"{word} {value:,}" for word, value in bounds.items())
-    return f"{plain}, {told.replace('.0', '')}" if told else plain
+    told = " and ".join(f"{word} {_plain(value)}" for word, value in bounds.items())
+    return f"{plain}, {told}" if told else plain
+
+
+def _plain(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
 def _toml(value: Any) -> str:

@@ -107,6 +107,7 @@ def expand_here(
         settings.per_class,
         seed,
     )
+    target.parent.mkdir(exist_ok=True)
     plan = target.parent / "plan.parquet"
     write_plan(parents, children, images, plan, film_bytes=SIDE * SIDE)
     (target / TABLE).mkdir(parents=True)

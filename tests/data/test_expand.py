@@ -119,7 +119,7 @@ def test_a_class_without_a_training_film(tmp_path: Path, spark: SparkSession) ->
 def test_killed_and_started_again(tmp_path: Path, spark: SparkSession) -> None:
     rows = [member(n, CLASSES[n % 2]) for n in range(40)]
     images, cohort = write_cohort(tmp_path, rows, side=64)
-    target, per_class = tmp_path / "expanded", 12_000
+    target, per_class = tmp_path / "expanded", 6_000
     parts = tmp_path / ".expanded.work" / "parts"
     command = [sys.executable, "-c", _RUN, str(tmp_path), str(per_class)]
     child = subprocess.Popen(command, start_new_session=True)
@@ -132,8 +132,8 @@ def test_killed_and_started_again(tmp_path: Path, spark: SparkSession) -> None:
     finally:
         os.killpg(child.pid, signal.SIGKILL)  # the driver, its JVM and its Python workers
         child.wait()
-    inodes = {path.stat().st_ino for path in parts.glob("*.parquet")}
-    assert inodes
+    done = [parts / f"expanded-{path.stem}.parquet" for path in parts.glob("*.done")]
+    inodes = {path.stat().st_ino for path in done}
     assert not target.exists()  # whole or not at all
     settings = ExpandSettings(per_class=per_class)
     result = expand(images, cohort, settings, target, spark, seed=1, quiet=True)
