@@ -43,7 +43,7 @@ class Options:
     """numbers of images of memory"""
     rows: tuple[int, ...] = (5000, 52000)
     """numbers of rows of expand; the last is the one whose speed is told"""
-    patients: int = 200
+    patients: int = 320
     """of the demo"""
     repeats: int | None = None
     """``None``: as many as the benchmark thinks fit"""

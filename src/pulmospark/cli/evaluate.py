@@ -46,4 +46,4 @@ def command(
     if as_json:
         common.say_json(result.model_dump(mode="json"))
     else:
-        words.say_evaluate(result)
+        words.say_evaluate(result, phantoms=experiment.phantoms)

@@ -51,4 +51,4 @@ def command(
     if as_json:
         common.say_json(result.model_dump(mode="json"))
     else:
-        words.say_run(result)
+        words.say_run(result, phantoms=experiment.phantoms)

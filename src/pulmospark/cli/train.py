@@ -49,4 +49,4 @@ def command(
     if as_json:
         common.say_json(result.model_dump(mode="json"))
     else:
-        words.say_train(result)
+        words.say_train(result, phantoms=experiment.phantoms)

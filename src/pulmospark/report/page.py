@@ -42,7 +42,7 @@ def write_report(content: ReportContent, path: Path) -> None:
 
 
 def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
-    template = _environment().get_template(_TEMPLATE)
+    template = environment().get_template(_TEMPLATE)
     evaluation = content.evaluation
     parts = tuple(total.part for total in content.split.totals)
     exclusions, further = tables.shown_exclusions(content.exclusions)
@@ -81,7 +81,8 @@ def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
     return cleaned
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of all pages, and what they may call."""
     environment = Environment(
         loader=PackageLoader("pulmospark.report"),
         autoescape=True,
