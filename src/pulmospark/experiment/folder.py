@@ -40,7 +40,7 @@ class RunFolder:
     @property
     def expanded(self) -> Path:
         """Expand's outcome, where it was asked for."""
-        return self.root / "expanded"
+        return (self.shared or self.root) / "expanded"
 
     @property
     def training(self) -> Path:
