@@ -18,7 +18,7 @@ from scipy import ndimage
 from pulmospark.augment.apply import apply
 from pulmospark.augment.operations import Operation, OperationName
 from pulmospark.augment.warp import matrix
-from pulmospark.models import torchvision_ops  # noqa: F401 - before torchvision
+from pulmospark.models.torchvision_ops import import_torchvision_models
 
 Pixels = NDArray[np.uint8]
 SIDE = 224
@@ -117,6 +117,7 @@ def test_bending_moves_as_far_as_it_is_told(real: Pixels) -> None:
 
 
 def test_tones_are_torchvisions(real: Pixels) -> None:
+    import_torchvision_models()
     from torchvision.transforms.v2 import functional as golden
 
     film = torch.from_numpy(real[None].astype(np.float32) / 255)

@@ -42,9 +42,13 @@ class ExpandWork:
     columns: Sequence[str] | None = None
 
     def key(self, chunk: pa.Table) -> str:
-        """The settings and the rows, which name each parent's place and its file's time."""
+        """The settings, each parent with its place and its file's time, and the draws."""
         told = self.settings.model_dump(mode="json")
-        return content.value_id([AUGMENT_VERSION, told, self.seed, chunk.to_pydict()])
+        draws = chunk["draw"].to_numpy()
+        # Draws of one parent follow each other: its first row in the chunk tells all of it.
+        first = np.flatnonzero(np.diff(draws, prepend=-2) != 1)
+        parents = chunk.take(pa.array(first)).to_pydict()
+        return content.value_id([AUGMENT_VERSION, told, self.seed, draws.tolist(), parents])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``expanded``."""
@@ -68,7 +72,7 @@ class ExpandWork:
 
 def child_id(parent_id: str, operations: str) -> str:
     """``image_id`` of a child: of its parent and what was done to it."""
-    return content.value_id([AUGMENT_VERSION, parent_id, operations])
+    return content.bytes_id(f"{AUGMENT_VERSION}\0{parent_id}\0{operations}".encode())
 
 
 def _rows(chunk: pa.Table, made: Pixels, operations: Sequence[str]) -> pa.Table:
