@@ -41,6 +41,8 @@ class Options:
     """of features"""
     sizes: tuple[int, ...] = (1000, 5000, 20000)
     """numbers of images of memory"""
+    rows: tuple[int, ...] = (5000, 52000)
+    """numbers of rows of expand; the last is the one whose speed is told"""
     patients: int = 320
     """of the demo"""
     repeats: int | None = None

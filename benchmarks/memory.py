@@ -128,7 +128,11 @@ def _watch(pid: int, peaks: Peaks, done: threading.Event) -> None:
 
 def one_size(films: Path, target: Path) -> dict[str, Any]:
     """Ingest and features of a folder's films in a fresh process, and the memory they took."""
-    command = python("-m", memory_child.__name__, str(films), str(target))
+    return watched(python("-m", memory_child.__name__, str(films), str(target)))
+
+
+def watched(command: list[str]) -> dict[str, Any]:
+    """Run a fresh process that says ``stage NAME``; the JSON it ends with, and its memory."""
     peaks, done = Peaks(), threading.Event()
     with start(command, stdout=subprocess.PIPE) as process:
         watcher = threading.Thread(target=_watch, args=(process.pid, peaks, done))

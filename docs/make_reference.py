@@ -27,6 +27,9 @@ from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
 from pulmospark.models.catalogue import ZOO
 
+_ONE_TABLE = (settings.AugmentSettings,)
+"""kinds whose settings below are shown in one table, not in a section each"""
+
 PAGES = Path(__file__).parent / "reference"
 MADE = "<!-- Written by docs/make_reference.py from the code: change it there. -->\n"
 _WIDTH = 96
@@ -59,7 +62,7 @@ def settings_page() -> str:
         "that is not listed here is an error. Relative paths start from the file's folder. On "
         "the command line `--set train.model=squeezenet1_1` changes one for this call, except "
         "those within `sources` and `classes`.\n",
-        *_settings_section("", settings.Experiment),
+        *_settings_section("", settings.Experiment, {}),
         "`classes` is explained in [Several data sets and class "
         "mapping](../how-to/several-data-sets.md); the options of a source are those of its "
         "[layout](layouts.md).\n",
@@ -67,7 +70,9 @@ def settings_page() -> str:
     return "\n".join(parts)
 
 
-def _settings_section(prefix: str, kind: type[settings.Settings]) -> Iterator[str]:
+def _settings_section(
+    prefix: str, kind: type[settings.Settings], shown: dict[type, str]
+) -> Iterator[str]:
     schema = kind.model_json_schema()["properties"]
     meaning: dict[str, str] = {}
     for base in reversed(kind.__mro__):
@@ -76,6 +81,9 @@ def _settings_section(prefix: str, kind: type[settings.Settings]) -> Iterator[st
     title = f"`[{prefix}]`" if prefix and prefix != "sources" else "`[[sources]]`"
     if prefix:
         yield f"## {title}\n\n{first_paragraph(kind)}\n"
+    if kind in _ONE_TABLE:
+        yield table(("setting", "type", "default", "meaning"), list(_flat_rows(kind)))
+        return
     rows, inner = [], []
     for name, field in kind.model_fields.items():
         if name not in meaning:
@@ -83,8 +91,10 @@ def _settings_section(prefix: str, kind: type[settings.Settings]) -> Iterator[st
         place = f"{prefix}.{name}" if prefix else name
         below = _settings_kind(field.annotation)
         if below is not None:
-            inner.append((place, below))
-            type_text = f"[below](#{place.replace('.', '')})"
+            first = shown.setdefault(below, place)
+            if first == place:
+                inner.append((place, below))
+            type_text = f"[below](#{first.replace('.', '')})"
             default = "required" if field.is_required() else "-"
         else:
             type_text = _type_text(schema[name])
@@ -94,7 +104,22 @@ def _settings_section(prefix: str, kind: type[settings.Settings]) -> Iterator[st
         )
     yield table(("setting", "type", "default", "meaning"), rows)
     for place, below in inner:
-        yield from _settings_section(place, below)
+        yield from _settings_section(place, below, shown)
+
+
+def _flat_rows(kind: type[settings.Settings]) -> Iterator[tuple[str, ...]]:
+    """One row a setting of what lies below a kind: ``rotation.degrees``."""
+    for name, field in kind.model_fields.items():
+        below = _settings_kind(field.annotation)
+        if below is None:
+            raise SystemExit(f"{kind.__name__}.{name}: is no group of settings")
+        schema, meaning = below.model_json_schema()["properties"], sayings(below)
+        start = first_paragraph(below)
+        for inner, told in below.model_fields.items():
+            default = f"`{_toml(_default(told))}`"
+            text = f"{start} {meaning[inner].capitalize()}" if start else meaning[inner]
+            yield (f"`{name}.{inner}`", _type_text(schema[inner]), default, text)
+            start = ""
 
 
 def _unset(meaning: str) -> str:
@@ -138,8 +163,12 @@ def _number_text(schema: dict[str, Any]) -> str:
         )
         if key in schema
     }
-    told = " and ".join(f"{word} {value:,}" for word, value in bounds.items())
-    return f"{plain}, {told.replace('.0', '')}" if told else plain
+    told = " and ".join(f"{word} {_plain(value)}" for word, value in bounds.items())
+    return f"{plain}, {told}" if told else plain
+
+
+def _plain(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
 def _toml(value: Any) -> str:
@@ -188,6 +217,7 @@ _TABLES = {
     "IMAGES": "`tables/images/` of a run",
     "REJECTS": "`tables/rejects/` of a run",
     "COHORT": "`cohort/table/` of a run",
+    "EXPANDED": "`expanded/table/` of a run",
     "FEATURES": "`.training.work/features/` of a run, kept so that they need not be made again",
     "SCORES": "`training/scores/` of a run",
     "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out`",

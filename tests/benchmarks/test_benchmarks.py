@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,9 +25,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from benchmarks import __main__ as command
-from benchmarks import bare, common, experiment, features, ingest, memory, pictures
+from benchmarks import bare, common, expand, experiment, features, ingest, memory, pictures
+from pulmospark.augment.augmenter import Augmenter
 from pulmospark.core.content import bytes_id
-from pulmospark.core.settings import IngestSettings, LogisticSettings
+from pulmospark.core.settings import AugmentSettings, IngestSettings, LogisticSettings
 from pulmospark.imaging.film import Film, film_from_bytes
 from pulmospark.spark.session import spark_session
 from pulmospark.training.logistic import fit_logistic
@@ -64,6 +66,36 @@ def test_a_smoke_run_writes_its_figures(
     for program in warm.values():
         assert program["per_second"] == pytest.approx(command.SMALL.files / program["seconds"][0])
     assert [path.name for path in options.out.iterdir()] == [target.name]  # no film is left
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("spark")
+def test_a_smoke_run_of_expand(tmp_path: Path, shared_data: Path) -> None:
+    options = replace(command.SMALL, data=shared_data, out=tmp_path / "figures")
+    target = common.publish(expand.measure(options), options, "the command", common.facts())
+    told = json.loads(target.read_text(encoding="utf-8"))["figures"]
+    assert told["rows"] == 160
+    assert set(told["memory"]) == {"80", "160"}
+    for size in told["memory"].values():
+        assert size["sampled_mib"]["expand"]["driver"] > 10
+    assert [path.name for path in options.out.iterdir()] == [target.name]
+
+
+def test_the_bare_loop_makes_what_expand_makes(tmp_path: Path) -> None:
+    pictures.write_images_table(tmp_path / "images", 5, pictures.pictures(None, count=2))
+    items = expand.bare_items(tmp_path / "images", tmp_path, 5, 30)
+    assert [item.draws for item in items] == [(0, 1, 2, 3), (4, 5)]
+    assert sum(expand.bare_item(item) for item in items) == 30
+    rows = [row for item in items for row in pq.read_table(item.target).to_pylist()]
+    augmenter = Augmenter(AugmentSettings(), 1)
+    films = pq.read_table(tmp_path / "images", columns=["image_id", "pixels"]).to_pylist()
+    whole = {film["image_id"]: film["pixels"] for film in films}
+    for row in rows:
+        film = np.frombuffer(whole[row["parent_id"]], np.uint8).reshape(224, 224)
+        if row["draw"]:
+            assert augmenter(film, row["parent_id"], row["draw"])[0].tobytes() == row["pixels"]
+        else:
+            assert film.tobytes() == row["pixels"]
 
 
 def test_the_command_names_what_there_is() -> None:

@@ -31,7 +31,16 @@ def test_the_reference_is_up_to_date() -> None:
 def test_every_setting_column_and_limit_is_named() -> None:
     for name in Experiment.model_fields:
         assert f"`{name}`" in _page("settings")
-    for table in ("MANIFEST", "IMAGES", "REJECTS", "COHORT", "FEATURES", "SCORES", "PREDICTIONS"):
+    for table in (
+        "MANIFEST",
+        "IMAGES",
+        "REJECTS",
+        "COHORT",
+        "EXPANDED",
+        "FEATURES",
+        "SCORES",
+        "PREDICTIONS",
+    ):
         section = _page("tables").split(f"## {table.lower()}\n")[1].split("\n## ")[0]
         for column in getattr(tables, table).names:
             assert f"| `{column}` |" in section

@@ -52,6 +52,27 @@ def set_option(command: Command) -> Command:
     )(command)
 
 
+def augment_option(command: Command) -> Command:
+    """``--augment`` and ``--no-augment``."""
+    return click.option(
+        "--augment/--no-augment",
+        "augment",
+        default=None,
+        help="Change training films by chance, or none at all; by default as the experiment says.",
+    )(command)
+
+
+def augmented(experiment: Experiment, wanted: bool | None) -> Experiment:
+    """The experiment as ``--augment`` or ``--no-augment`` has it, with a warning where due."""
+    from pulmospark.experiment.expanding import with_augmentation
+
+    experiment = with_augmentation(experiment, wanted)
+    if experiment.train.augment is not None:
+        for text in experiment.train.augment.warnings():
+            warn(text)
+    return experiment
+
+
 def what_argument(command: Command) -> Command:
     """The experiment: its TOML file, or the folder of a run."""
     return click.argument("what", metavar="EXPERIMENT", type=click.Path(path_type=Path))(command)

@@ -59,6 +59,7 @@ def command(
         if not ready:
             stages.run_ingest(experiment, run, spark, quiet=quiet)
             stages.run_split(experiment, run, spark, quiet=quiet)
+        stages.run_expand(experiment, run, spark, quiet=quiet)
         result = compare(experiment, run, names, spark, quiet=quiet)
     if as_json:
         common.say_json(result.model_dump(mode="json"))

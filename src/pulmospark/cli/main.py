@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "Run an experiment: ingest, split, train, evaluate, report.",
     "ingest": "Make the images and rejects tables from folders of films.",
     "split": "Make the cohort: classes, and who is trained and tested on.",
+    "expand": "Make a table of augmented training films, so many a class.",
     "train": "Train a detector and write its bundle.",
     "evaluate": "Figures with intervals, on films the model has not seen.",
     "report": "Write the report: one HTML file.",

@@ -21,11 +21,13 @@ from pulmospark.cli import common
 )
 @common.what_argument
 @common.set_option
+@common.augment_option
 @common.spark_options
 @common.speech_options
 def command(
     what: Path,
     changes: tuple[str, ...],
+    augment: bool | None,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -35,6 +37,7 @@ def command(
     from pulmospark.experiment.folder import open_experiment
 
     experiment, run = open_experiment(what, common.pairs(changes, "--set"))
+    experiment = common.augmented(experiment, augment)
 
     # Seconds of import, which a wrong setting need not wait for.
     from pulmospark.cli import words

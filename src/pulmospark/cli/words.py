@@ -9,6 +9,7 @@ import pulmospark
 from pulmospark.cli.common import count, say, warn
 
 if TYPE_CHECKING:
+    from pulmospark.data.expanded import ExpandResult
     from pulmospark.data.ingest import IngestResult
     from pulmospark.data.split_summary import SplitResult
     from pulmospark.evaluation.results import Figure
@@ -57,6 +58,19 @@ def say_split(result: SplitResult, *, phantoms: bool = False) -> None:
         warn(text)
 
 
+def say_expand(result: ExpandResult) -> None:
+    """What each class has now."""
+    for one in result.classes:
+        say(
+            f"{one.label}: {count(one.films, 'film')} and {one.children:,} children, at most "
+            f"{one.children_of_a_film:,} of one film"
+        )
+    there = ", as it was" if result.already else ""
+    say(f"{count(result.rows, 'row')}{there}: {result.expanded}")
+    for text in result.warnings:
+        warn(text)
+
+
 def say_train(result: TrainResult, *, phantoms: bool = False) -> None:
     """What was trained."""
     models = f" and {count(result.folds, 'fold')}" if result.folds else ""
@@ -98,6 +112,8 @@ def say_run(result: RunResult, *, phantoms: bool = False) -> None:
     """A whole run, ending in the path of the report."""
     say_ingest(result.ingest)
     say_split(result.split, phantoms=phantoms)
+    if result.expand is not None:
+        say_expand(result.expand)
     say_train(result.train, phantoms=phantoms)
     say_evaluate(result.evaluate, phantoms=phantoms)
     say(pulmospark.NOT_A_MEDICAL_DEVICE)

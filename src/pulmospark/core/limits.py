@@ -41,6 +41,13 @@ CHUNK_BYTES_MAX = 64 * 1024 * 1024
 ROW_GROUP_ROWS = 256
 """rows of a Parquet row group in tables that hold pixels: 13 MB at 224 x 224."""
 
+EXPAND_PER_CLASS_MAX = 10_000_000
+"""rows of a class in an expanded table; at 224 x 224 that many take half a terabyte."""
+
+EXPAND_CHUNK_ROWS = 1024
+"""rows of an expanded table that a task makes, fewer where they are over ``CHUNK_BYTES_MAX``:
+a row takes a quarter of a millisecond, a Spark task 10 of them."""
+
 CLASSES_MAX = 64
 """classes of an experiment; the evaluation's cost grows with their number."""
 

@@ -6,27 +6,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pulmospark.core import limits
+from pulmospark.core.augment_settings import AugmentSettings as AugmentSettings  # noqa: PLC0414
 from pulmospark.core.errors import UsageError
+from pulmospark.core.settings_base import Fraction as Fraction  # noqa: PLC0414
+from pulmospark.core.settings_base import Seed
+from pulmospark.core.settings_base import Settings as Settings  # noqa: PLC0414
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
-T = TypeVar("T", bound="Settings")
-
-
-class Settings(BaseModel):
-    """Base: frozen, and an unknown key is an error rather than a silence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+T = TypeVar("T", bound=Settings)
 
 
 class SourceSettings(Settings):
@@ -128,6 +117,22 @@ class TrainSettings(Settings):
     """for the method ``features``"""
     network: NetworkSettings = NetworkSettings()
     """for the method ``network``"""
+    augment: AugmentSettings | None = None
+    """each training film is changed anew in each epoch of the method ``network``; ``None``:
+    films are left as they are"""
+    expanded: bool = False
+    """train on the expanded table that ``pulmospark expand`` made of the training part"""
+    expanded_path: Path | None = None
+    """folder of that table; ``None``: the run's own"""
+
+
+class ExpandSettings(Settings):
+    """Augmentation as a table of its own, made before the training."""
+
+    per_class: Annotated[int, Field(ge=1, le=limits.EXPAND_PER_CLASS_MAX)]
+    """rows that each class then has, the films themselves among them"""
+    augment: AugmentSettings = AugmentSettings()
+    """how the films are changed"""
 
 
 class EvaluateSettings(Settings):
@@ -166,10 +171,21 @@ class Experiment(Settings):
     """from files to the images table"""
     split: SplitSettings = SplitSettings()
     """who is trained on and who is tested on"""
+    expand: ExpandSettings | None = None
+    """a table with augmented films; ``None``: none is made"""
     train: TrainSettings = TrainSettings()
     """which network, and how it is trained"""
     evaluate: EvaluateSettings = EvaluateSettings()
     """figures and their intervals"""
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if self.expand is not None and not self.train.expanded:
+            raise ValueError(
+                "expand is given and train.expanded is false, so nothing would train on the "
+                "table: set train.expanded = true, or leave expand out"
+            )
+        return self
 
     @field_validator("classes")
     @classmethod
@@ -198,7 +214,11 @@ def read_experiment(path: Path) -> Experiment:
     experiment = parse(Experiment, values, where=str(path))
     base = path.resolve().parent
     train = experiment.train
-    named = {"weights_path": train.weights_path, "start": train.start}
+    named = {
+        "weights_path": train.weights_path,
+        "start": train.start,
+        "expanded_path": train.expanded_path,
+    }
     return experiment.model_copy(
         update={
             "out": base / experiment.out.expanduser(),

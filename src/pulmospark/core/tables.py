@@ -149,6 +149,30 @@ COHORT = pa.schema(
 )
 """One row a row of the images table: what the experiment makes of it."""
 
+EXPANDED = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),  # the film's; a child's own
+        pa.field("uri", pa.string(), nullable=False),  # the film's; a child's: with #draw-<n>
+        pa.field("parent_id", pa.string()),  # image_id it was made from; null: the film itself
+        pa.field("parent_uri", pa.string()),  # path of the film it was made from
+        pa.field("draw", pa.int32(), nullable=False),  # 0: the film itself; 1, 2, ...: children
+        pa.field("operations", pa.string(), nullable=False),  # what was done, as JSON
+        pa.field("source", pa.string(), nullable=False),  # the data set the film came from
+        pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
+        pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
+        pa.field("finding", pa.string()),  # as the source has it
+        pa.field("label", pa.string(), nullable=False),  # after class mapping
+        pa.field("view", pa.string(), nullable=False),  # a View
+        pa.field("age", pa.float32()),  # years
+        pa.field("sex", pa.string()),  # "M", "F", null where unknown
+        pa.field("split", pa.string(), nullable=False),  # always "train"
+        pa.field("fold", pa.int32()),  # the film's: a child is where its parent is
+        pa.field("reason", pa.string()),  # always null; so that this is a cohort, too
+        pa.field("pixels", pa.binary(), nullable=False),  # size x size uint8 grey, row-major
+    ]
+)
+"""One row a film of the training part, and one row each of its augmented children."""
+
 FEATURES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes

@@ -38,6 +38,11 @@ class RunFolder:
         return (self.shared or self.root) / "cohort"
 
     @property
+    def expanded(self) -> Path:
+        """Expand's outcome, where it was asked for."""
+        return (self.shared or self.root) / "expanded"
+
+    @property
     def training(self) -> Path:
         """Scores and history: train's outcome, beside the bundle."""
         return self.root / "training"

@@ -13,6 +13,8 @@ from pyspark.sql import SparkSession
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import Experiment
+from pulmospark.data.expand import expand
+from pulmospark.data.expanded import ExpandResult
 from pulmospark.data.ingest import IngestResult, ingest, read_ingest
 from pulmospark.data.split import split
 from pulmospark.data.split_summary import SplitResult
@@ -36,6 +38,8 @@ class RunResult(BaseModel):
     """from files to report, the start of Spark left out"""
     ingest: IngestResult
     split: SplitResult
+    expand: ExpandResult | None = None
+    """``None``: the experiment has no ``expand``"""
     train: TrainResult
     evaluate: EvaluateResult
 
@@ -61,6 +65,24 @@ def run_split(
             run.cohort,
             spark,
             seed=experiment.seed,
+        )
+
+
+def run_expand(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> ExpandResult | None:
+    """Expand: see :func:`pulmospark.data.expand.expand`; ``None`` where it is not asked for."""
+    if experiment.expand is None:
+        return None
+    with _stage(experiment, run, "expand"):
+        return expand(
+            run.tables / "images",
+            run.cohort,
+            experiment.expand,
+            run.expanded,
+            spark,
+            seed=experiment.seed,
+            quiet=quiet,
         )
 
 
@@ -104,10 +126,11 @@ def run_report(experiment: Experiment, run: RunFolder) -> Path:
 def run_all(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> RunResult:
-    """All stages: ingest, split, train, evaluate, report."""
+    """All stages: ingest, split, expand where asked for, train, evaluate, report."""
     started = time.perf_counter()
     ingested = run_ingest(experiment, run, spark, quiet=quiet)
     parted = run_split(experiment, run, spark, quiet=quiet)
+    expanded = run_expand(experiment, run, spark, quiet=quiet)
     trained = run_train(experiment, run, spark, quiet=quiet)
     evaluated = run_evaluate(experiment, run, spark, quiet=quiet)
     report = run_report(experiment, run)
@@ -118,6 +141,7 @@ def run_all(
         seconds=time.perf_counter() - started,
         ingest=ingested,
         split=parted,
+        expand=expanded,
         train=trained,
         evaluate=evaluated,
     )

@@ -11,12 +11,14 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pulmospark.core.progress import Progress
 from pulmospark.core.tables import Split
+from pulmospark.data.expanded import TABLE
 from pulmospark.models.logistic import set_linear_head
 from pulmospark.models.network import Network
 from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.scoring.works import FeatureWork, HeadWork
 from pulmospark.spark import chunks
 from pulmospark.spark.session import slots
+from pulmospark.training.augmenting import ChildFeatureWork
 from pulmospark.training.calibrate import record
 from pulmospark.training.job import Job
 from pulmospark.training.logistic import (
@@ -41,9 +43,11 @@ def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any
     features = extract_features(
         job.images, network, job.size, job.work, spark=job.spark, quiet=job.quiet
     )
+    children = _child_features(job, network)
     feature_seconds = time.perf_counter() - started
-    paths = [str(part.path) for part in features]
-    with feature_frame(job.spark, paths, job.cohort, job.split.classes) as frame:
+    paths = [str(part.path) for part in (*features, *children)]
+    told = job.expanded if children else None
+    with feature_frame(job.spark, paths, job.cohort, job.split.classes, expanded=told) as frame:
         fits = _fit_all(job, frame)
     heads = tuple(
         (name, tuple(map(tuple, fit.head.weights.tolist())), tuple(fit.head.bias.tolist()))
@@ -71,7 +75,7 @@ def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any
         )
         for fold in job.folds
     )
-    films = sum(part.rows for part in features)
+    films = sum(part.rows for part in (*features, *children))
     return {"models": models, "feature_films": films, "feature_seconds": feature_seconds}
 
 
@@ -107,23 +111,44 @@ def _fit_all(job: Job, frame: DataFrame) -> dict[str, LogisticFit]:
     return fits
 
 
+def _child_features(job: Job, network: Network) -> list[chunks.Part]:
+    """Deep features of the children of the expanded table, where one is trained on."""
+    if job.expanded is None:
+        return []
+    return extract_features(
+        job.expanded / TABLE,
+        network,
+        job.size,
+        job.work,
+        spark=job.spark,
+        quiet=job.quiet,
+        maker=ChildFeatureWork,
+    )
+
+
 def extract_features(
-    images: Path, network: Network, size: int, work: Path, *, spark: SparkSession, quiet: bool
+    images: Path,
+    network: Network,
+    size: int,
+    work: Path,
+    *,
+    spark: SparkSession,
+    quiet: bool,
+    maker: type[FeatureWork] = FeatureWork,
 ) -> list[chunks.Part]:
     """Deep features of every image of a table, on Spark; parts that are there are kept.
 
     Args:
-        images: the images table.
+        images: the images table, or an expanded table.
         network: whose features.
         size: side of the standard image, pixels.
         work: folder for the engine and the features.
         spark: the session.
         quiet: show no progress.
+        maker: what is done with a chunk.
     """
     engine = prepare_engine(network, work / "engines", outputs="features", size=size)
     todo = chunks.chunks_of(chunks.parts_of(images))
     total = sum(chunk.rows for chunk in todo)
     with Progress("features", total, "films", quiet=quiet) as progress:
-        return chunks.run_chunks(
-            spark, FeatureWork(engine, size), todo, work / "features", progress
-        )
+        return chunks.run_chunks(spark, maker(engine, size), todo, work / "features", progress)

@@ -22,6 +22,7 @@ class Job:
     work: Path
     spark: SparkSession
     quiet: bool
+    expanded: Path | None = None
 
     @property
     def size(self) -> int:

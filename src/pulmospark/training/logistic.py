@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import array_to_vector
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
 from pulmospark.core.errors import ClassError
 from pulmospark.core.settings import LogisticSettings
 from pulmospark.core.tables import Split
+from pulmospark.data.expanded import TABLE
 from pulmospark.spark.session import slots
 
 
@@ -50,24 +51,31 @@ class LogisticFit:
 
 @contextmanager
 def feature_frame(
-    spark: SparkSession, features: Sequence[str], cohort: Path, classes: tuple[str, ...]
+    spark: SparkSession,
+    features: Sequence[str],
+    cohort: Path,
+    classes: tuple[str, ...],
+    *,
+    expanded: Path | None = None,
 ) -> Iterator[DataFrame]:
     """The features of a cohort, kept in memory: ``features`` (vector), ``label``, parts.
 
     Args:
         spark: the session.
-        features: paths of the features table's parts.
+        features: paths of the features table's parts, the children's among them.
         cohort: folder of the cohort.
         classes: names in the order of the labels.
+        expanded: folder of an expansion, whose children are in the part and fold of their
+            parents; ``None``: there are none.
     """
     index = F.create_map(
         [F.lit(x) for pair in enumerate(classes) for x in (pair[1], float(pair[0]))]
     )
-    rows = (
-        spark.read.parquet(str(cohort / "table"))
-        .where("reason is null")
-        .select("uri", index[F.col("label")].alias("label"), "split", "fold")
-    )
+    told: list[Column | str] = ["uri", index[F.col("label")].alias("label"), "split", "fold"]
+    rows = spark.read.parquet(str(cohort / "table")).where("reason is null").select(*told)
+    if expanded is not None:
+        children = spark.read.parquet(str(expanded / TABLE)).where("draw > 0")
+        rows = rows.unionByName(children.select(*told))
     frame = (
         spark.read.parquet(*features)
         .select("uri", array_to_vector(F.col("features")).alias("features"))

@@ -18,6 +18,7 @@ from pulmospark.data.split_summary import SplitResult, read_split
 from pulmospark.models import zoo
 from pulmospark.models.start import load_start
 from pulmospark.spark.chunks import parts_of
+from pulmospark.training.augmenting import check_augmentation, expanded_of
 from pulmospark.training.bundling import write_trained
 from pulmospark.training.by_features import train_by_features
 from pulmospark.training.by_network import train_by_network
@@ -60,6 +61,8 @@ def train(
     split, ingested = read_split(cohort), read_ingest(tables)
     _check_together(experiment, ingested, split)
     settings = experiment.train
+    expanded = expanded_of(settings, tables)
+    check_augmentation(settings, expanded, cohort, split)
     zoo.check_size(settings.model, experiment.ingest.size)
     work = target.with_name(f".{target.name}.work")
     with files.disk_errors(work):
@@ -67,7 +70,7 @@ def train(
     torch.manual_seed(experiment.seed)
     network = zoo.build(settings.model, len(split.classes))
     origin = load_start(network, settings, split.classes)
-    job = Job(experiment, tables / "images", cohort, split, work, spark, quiet)
+    job = Job(experiment, tables / "images", cohort, split, work, spark, quiet, expanded)
     trainer = train_by_features if settings.method == "features" else train_by_network
     with files.whole_folder(target) as aside:
         result = TrainResult(

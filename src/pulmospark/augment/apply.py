@@ -1,0 +1,70 @@
+"""Do recorded operations: the same record and film give the same pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pulmospark.augment import grey
+from pulmospark.augment.operations import Operation, OperationName
+from pulmospark.augment.warp import warp
+
+Pixels = NDArray[np.uint8]
+
+_GEOMETRIC = frozenset(
+    {
+        OperationName.FLIP,
+        OperationName.ZOOM,
+        OperationName.SHEAR,
+        OperationName.ROTATION,
+        OperationName.SHIFT,
+        OperationName.ELASTIC,
+    }
+)
+_TONES = frozenset({OperationName.GAMMA, OperationName.CONTRAST, OperationName.BRIGHTNESS})
+_SINGLE: Mapping[OperationName, Callable[[Pixels, Operation], Pixels]] = {
+    OperationName.EQUALISE: grey.equalise,
+    OperationName.CLAHE: grey.clahe,
+    OperationName.BLUR: grey.blur,
+    OperationName.NOISE: grey.noise,
+    OperationName.ERASE: grey.erase,
+}
+
+
+def apply(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
+    """Do operations in their order.
+
+    Neighbouring geometric operations are one warp, neighbouring tone curves one table, so
+    that a film is resampled and rounded as rarely as can be.
+
+    Args:
+        pixels: (h, w) uint8; left as it is.
+        operations: what was drawn.
+
+    Returns:
+        (h, w) uint8, a new array.
+
+    Raises:
+        ValueError: the pixels are no grey film of 8 bits.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 2 or not pixels.size:
+        raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}: give uint8 (h, w)")
+    changed = pixels
+    for family, group in groupby(operations, key=_family):
+        if family == "geometric":
+            changed = warp(changed, list(group))
+        elif family == "tone":
+            changed = grey.tone(changed, list(group))
+        else:
+            for one in group:
+                changed = _SINGLE[one.name](changed, one)
+    return changed.copy() if changed is pixels else changed
+
+
+def _family(one: Operation) -> str:
+    if one.name in _GEOMETRIC:
+        return "geometric"
+    return "tone" if one.name in _TONES else "single"

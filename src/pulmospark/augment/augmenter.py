@@ -1,0 +1,146 @@
+"""The augmenter: which operations a film gets follows from seed, film and draw alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pulmospark.augment.apply import apply
+from pulmospark.augment.chance import unit, words
+from pulmospark.augment.operations import PARAMETERS, Operation, OperationName
+from pulmospark.core.augment_settings import AugmentSettings
+
+AUGMENT_VERSION = 1
+"""Raised whenever the same settings, seed, film and draw give other pixels."""
+
+_DIGITS = 6
+"""of a parameter behind the point: the record holds exactly what was done, and stays short"""
+
+_WORDS_EACH = 8
+"""random numbers kept for each operation, used or not: settings of one operation, or a new
+one at the end of the list, then change nothing of what is drawn for the others"""
+
+_ERASE_AREA_MIN = 0.02
+_ERASE_ASPECT_MAX = 10 / 3  # with its inverse, the range of the paper (Zhong et al., 2020)
+
+
+@dataclass(frozen=True)
+class Augmenter:
+    """Changes films by chance.
+
+    The same settings, seed, key and draw give the same pixels: in any order, in any process,
+    alone or in a batch.
+
+    Attributes:
+        settings: how often each operation is drawn, and how far it goes.
+        seed: of all films.
+    """
+
+    settings: AugmentSettings
+    seed: int
+
+    def operations(self, key: str, draw: int) -> tuple[Operation, ...]:
+        """What is drawn for a film, in the order in which it is done.
+
+        Args:
+            key: of the film: its ``image_id``.
+            draw: which version of the film: a child's number, or the epoch.
+        """
+        drawn = words(self.seed, key, draw, _WORDS_EACH * len(OperationName))
+        found = []
+        for place, name in enumerate(OperationName):
+            gate, *rest = drawn[place * _WORDS_EACH : (place + 1) * _WORDS_EACH]
+            settings: Any = getattr(self.settings, name.value)
+            if unit(gate) < settings.probability:
+                values = _DRAWN[name](settings, rest)
+                found.append(Operation(name, dict(zip(PARAMETERS[name], values, strict=True))))
+        return tuple(found)
+
+    def __call__(
+        self, pixels: NDArray[np.uint8], key: str, draw: int
+    ) -> tuple[NDArray[np.uint8], tuple[Operation, ...]]:
+        """A film's version ``draw``, and the operations that make it from the film.
+
+        Args:
+            pixels: (h, w) uint8; left as it is.
+            key: of the film: its ``image_id``.
+            draw: which version.
+
+        Returns:
+            (h, w) uint8, a new array; and what :func:`pulmospark.augment.apply.apply` takes
+            to make the same pixels again.
+
+        Raises:
+            ValueError: the pixels are no grey film of 8 bits.
+        """
+        operations = self.operations(key, draw)
+        return apply(pixels, operations), operations
+
+    def augment_batch(
+        self, pixels: NDArray[np.uint8], keys: Sequence[str], draw: int
+    ) -> NDArray[np.uint8]:
+        """Version ``draw`` of each film, the same pixels as one by one.
+
+        Args:
+            pixels: (n, h, w) uint8; left as they are.
+            keys: of the films.
+            draw: which version: the epoch, while training.
+
+        Returns:
+            (n, h, w) uint8, a new array.
+
+        Raises:
+            ValueError: keys and films differ in number, or the pixels are no grey films.
+        """
+        changed = np.empty_like(pixels)
+        for film, key, target in zip(pixels, keys, changed, strict=True):
+            target[:] = self(film, key, draw)[0]
+        return changed
+
+
+def _both_ways(most: float, word: int) -> float:
+    return round(most * (2.0 * unit(word) - 1.0), _DIGITS)
+
+
+def _up_to(most: float, word: int, least: float = 0.0) -> float:
+    return round(least + (most - least) * unit(word), _DIGITS)
+
+
+def _factor(share: float, word: int) -> float:
+    return round(math.exp(math.log1p(share) * (2.0 * unit(word) - 1.0)), _DIGITS)
+
+
+def _erased(settings: Any, rest: Sequence[int]) -> tuple[float, ...]:
+    area = _up_to(settings.area, rest[0], _ERASE_AREA_MIN)
+    aspect = _factor(_ERASE_ASPECT_MAX - 1.0, rest[1])
+    height = round(min(1.0, math.sqrt(area * aspect)), _DIGITS)
+    width = round(min(1.0, math.sqrt(area / aspect)), _DIGITS)
+    top, left = _up_to(1.0 - height, rest[2]), _up_to(1.0 - width, rest[3])
+    return top, left, height, width, int(256 * unit(rest[4]))
+
+
+_DRAWN: Mapping[OperationName, Callable[[Any, Sequence[int]], tuple[float, ...]]] = {
+    OperationName.FLIP: lambda _, __: (),
+    OperationName.ZOOM: lambda told, rest: (_factor(told.share, rest[0]),),
+    OperationName.SHEAR: lambda told, rest: (_both_ways(told.degrees, rest[0]),),
+    OperationName.ROTATION: lambda told, rest: (_both_ways(told.degrees, rest[0]),),
+    OperationName.SHIFT: lambda told, rest: (
+        _both_ways(told.share, rest[0]),
+        _both_ways(told.share, rest[1]),
+    ),
+    OperationName.ELASTIC: lambda told, rest: (told.share, rest[0]),
+    OperationName.EQUALISE: lambda _, __: (),
+    OperationName.CLAHE: lambda told, rest: (_up_to(told.clip_limit, rest[0], 1.0), told.tiles),
+    OperationName.GAMMA: lambda told, rest: (_factor(told.share, rest[0]),),
+    OperationName.CONTRAST: lambda told, rest: (_factor(told.share, rest[0]),),
+    OperationName.BRIGHTNESS: lambda told, rest: (_both_ways(told.share, rest[0]),),
+    OperationName.BLUR: lambda told, rest: (_up_to(told.sigma, rest[0]),),
+    OperationName.NOISE: lambda told, rest: (_up_to(told.sigma, rest[0]), rest[1]),
+    OperationName.ERASE: _erased,
+}
+"""Operation -> its parameters, in the order of :data:`PARAMETERS`, from its settings and words."""

@@ -1,0 +1,103 @@
+"""``pulmospark expand``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pulmospark.cli import common
+from pulmospark.core import limits
+
+
+@click.command(
+    help="""Make a table of the training films and augmented children of them.
+
+    TABLE is the folder of a run, or one with an images table. Each class then has N rows, its
+    films among them. Films of other parts have no children, and a child is trained on only
+    where its parent is.
+
+    \b
+    Example:
+      pulmospark expand runs/mine --per-class 26000
+      pulmospark train runs/mine --set train.expanded=true
+    """
+)
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option(
+    "--per-class",
+    type=click.IntRange(1, limits.EXPAND_PER_CLASS_MAX),
+    metavar="N",
+    help="Rows of a class, the films themselves among them.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the result; the run's expanded/."
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the children.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="TOML",
+    help="Experiment whose [expand] says how films are changed; the run's own by default.",
+)
+@click.option("--cohort", type=click.Path(path_type=Path), help="Folder of another cohort.")
+@click.option(
+    "--parents",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Take these films only, a path or image_id a line.",
+)
+@common.spark_options
+@common.speech_options
+def command(
+    table: Path,
+    per_class: int | None,
+    out: Path | None,
+    seed: int | None,
+    config: Path | None,
+    cohort: Path | None,
+    parents: Path | None,
+    master: str | None,
+    conf: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run it."""
+    from pulmospark.core.settings import read_experiment
+    from pulmospark.experiment.expanding import expansion, find_place
+
+    place = find_place(table, cohort=cohort, out=out)
+    experiment = read_experiment(config) if config else place.experiment
+    settings, seed = expansion(experiment, per_class, seed)
+    only = _lines(parents) if parents else None
+
+    # Seconds of import, which a wrong setting need not wait for.
+    from pulmospark.cli import words
+    from pulmospark.data.expand import expand
+    from pulmospark.spark.session import spark_session
+
+    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+        result = expand(
+            place.images,
+            place.cohort,
+            settings,
+            place.target,
+            spark,
+            seed=seed,
+            only=only,
+            quiet=quiet or as_json,
+        )
+    if as_json:
+        common.say_json(result.model_dump(mode="json"))
+    else:
+        words.say_expand(result)
+
+
+def _lines(path: Path) -> list[str]:
+    from pulmospark.core.errors import UsageError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--parents {path}: cannot be read as text: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]

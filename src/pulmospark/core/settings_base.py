@@ -1,0 +1,16 @@
+"""What all settings share: frozen models that refuse what they do not know."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class Settings(BaseModel):
+    """Base: frozen, and an unknown key is an error rather than a silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

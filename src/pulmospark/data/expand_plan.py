@@ -1,0 +1,202 @@
+"""What an expansion makes: which films have how many children, and where their pixels lie."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pulmospark.core import limits, tables
+from pulmospark.core.errors import ClassError, InputError
+from pulmospark.core.tables import Split
+
+Counts = npt.NDArray[np.int64]
+
+_COPIED = [name for name in tables.COHORT.names if name != "reason"]
+
+PLAN = pa.schema(
+    [
+        *(tables.COHORT.field(name) for name in _COPIED),
+        pa.field("part", pa.string(), nullable=False),  # file of the images table
+        pa.field("stamp", pa.string(), nullable=False),  # the file's size and time
+        pa.field("row_group", pa.int32(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),  # within the row group
+        pa.field("draw", pa.int32(), nullable=False),  # 0: the film itself
+    ]
+)
+"""One row a row of the expanded table, before it is made; a row group is a task's work."""
+
+
+@dataclass(frozen=True)
+class ClassPlan:
+    """What a class of the training part becomes.
+
+    Attributes:
+        label: the class.
+        films: of the training part.
+        children: made of them.
+        most: children of one film, at most; no other film of the class has fewer than one less.
+    """
+
+    label: str
+    films: int
+    children: int
+    most: int
+
+
+def choose_parents(cohort: pa.Table, only: Sequence[str] | None = None) -> pa.Table:
+    """The films that are expanded: those of the training part.
+
+    A film of another part is never a parent. With folds, a film's ``split`` says whether the
+    models that are not tested on its fold train on it; so its children do as it does.
+
+    Args:
+        cohort: all rows of the cohort table.
+        only: paths or ids of the films that are to be expanded; ``None``: all.
+
+    Raises:
+        InputError: one of them is not in the training part, or not in the cohort.
+    """
+    train = pc.equal(cohort["split"], Split.TRAIN.value)
+    if only is None:
+        return cohort.filter(train)
+    names = pa.array(list(only), pa.string())
+    # An id is also that of the copies of the file, which the cohort leaves out.
+    by_id = pc.and_(pc.is_in(cohort["image_id"], names), pc.is_null(cohort["reason"]))
+    chosen = cohort.filter(pc.or_(pc.is_in(cohort["uri"], names), by_id))
+    known = {*chosen["uri"].to_pylist(), *chosen["image_id"].to_pylist()}
+    if unknown := [name for name in only if name not in known]:
+        raise InputError(f"{unknown[0]}: no film that takes part; name films by path or image_id")
+    refused = chosen.filter(pc.not_equal(chosen["split"], Split.TRAIN.value)).sort_by("uri")
+    if refused.num_rows:
+        first = refused.slice(0, 1).to_pylist()[0]
+        raise InputError(
+            f"{first['uri']}: is in the {first['split']} part ({refused.num_rows:,} of "
+            f"{len(only):,} are not in the training part): only films that are trained on have "
+            "children; leave it out"
+        )
+    return chosen
+
+
+def children_of(
+    labels: Sequence[str], ids: Sequence[str], classes: Sequence[str], per_class: int, seed: int
+) -> tuple[Counts, tuple[ClassPlan, ...]]:
+    """How many children each film has, so that each class has ``per_class`` rows.
+
+    The films count. Children are dealt evenly: no two films of a class differ by more than
+    one, and who has the one more follows from seed and id. A class with more films than that
+    keeps them all.
+
+    Args:
+        labels: class of each film.
+        ids: ``image_id`` of each film.
+        classes: all classes.
+        per_class: rows of a class, the films among them.
+        seed: of the expansion.
+
+    Returns:
+        int64 (n,), children of each film; and what becomes of each class.
+
+    Raises:
+        ClassError: a class has no film.
+    """
+    counts = np.zeros(len(labels), dtype=np.int64)
+    names = np.asarray(labels, dtype=object)
+    plans = []
+    for label in classes:
+        films = np.flatnonzero(names == label)
+        if not len(films):
+            raise ClassError(
+                f"the training part has no film of {label!r} to expand: use other shares, or "
+                "more patients of the class"
+            )
+        children = max(0, per_class - len(films))
+        each, more = divmod(children, len(films))
+        order = sorted(films, key=lambda film: _order(seed, ids[int(film)]))
+        counts[films] = each
+        counts[np.asarray(order[:more], dtype=np.int64)] += 1
+        plans.append(ClassPlan(label, len(films), children, each + bool(more)))
+    return counts, tuple(plans)
+
+
+def _order(seed: int, image_id: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{image_id}".encode()).digest()
+
+
+def write_plan(
+    parents: pa.Table, children: Counts, images: Path, target: Path, *, film_bytes: int
+) -> int:
+    """Write the plan, in the order in which the films lie in the images table.
+
+    Memory: some 40 bytes a row of the plan, beside the parents.
+
+    Args:
+        parents: rows of the cohort.
+        children: int64 (n,), of each parent.
+        images: the images table.
+        target: the file to write.
+        film_bytes: of one film's pixels.
+
+    Returns:
+        How many rows there are.
+
+    Raises:
+        InputError: the images table lacks a parent.
+    """
+    places = _places(images, parents["uri"])
+    order = np.lexsort((places["row"], places["row_group"], places["part"]))
+    rows = np.repeat(order, children[order] + 1)
+    starts = np.cumsum(children[order] + 1) - (children[order] + 1)
+    draws = np.arange(len(rows)) - np.repeat(starts, children[order] + 1)
+    parts = sorted(images.glob("*.parquet"))
+    names = pa.array([part.name for part in parts], pa.string())
+    stamps = pa.array([_stamp(part) for part in parts], pa.string())
+    step = max(1, min(limits.EXPAND_CHUNK_ROWS, limits.CHUNK_BYTES_MAX // film_bytes))
+    with pq.ParquetWriter(target, PLAN, compression="zstd") as writer:
+        for start in range(0, len(rows), step):
+            here = rows[start : start + step]
+            part = pa.array(places["part"][here])
+            columns = [parents[name].take(pa.array(here)) for name in _COPIED]
+            columns += [names.take(part), stamps.take(part)]
+            columns += [pa.array(places[name][here], pa.int32()) for name in ("row_group", "row")]
+            columns.append(pa.array(draws[start : start + step], pa.int32()))
+            table = pa.table(columns, schema=PLAN)
+            writer.write_table(table, row_group_size=len(here))
+    return len(rows)
+
+
+def _stamp(part: Path) -> str:
+    facts = part.stat()
+    return f"{facts.st_size}:{facts.st_mtime_ns}"
+
+
+def _places(images: Path, uris: pa.ChunkedArray) -> dict[str, Counts]:
+    """Where each film lies: number of its file, row group, row; int64 (n,) each."""
+    found = {name: np.full(len(uris), -1, dtype=np.int64) for name in ("part", "row_group", "row")}
+    for part, row_group, told in _groups(images):
+        index = pc.index_in(told, value_set=uris)
+        rows = np.flatnonzero(pc.is_valid(index).to_numpy())
+        films = pc.drop_null(index).to_numpy()
+        found["part"][films], found["row_group"][films] = part, row_group
+        found["row"][films] = rows
+    lacking = np.flatnonzero(found["row"] < 0)
+    if len(lacking):
+        raise InputError(
+            f"{images}: lacks {len(lacking):,} films of the cohort, {uris[int(lacking[0])]} among "
+            "them: run `pulmospark split` again"
+        )
+    return found
+
+
+def _groups(images: Path) -> Iterator[tuple[int, int, pa.ChunkedArray]]:
+    for number, path in enumerate(sorted(images.glob("*.parquet"))):
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield number, group, file.read_row_group(group, columns=["uri"])["uri"]

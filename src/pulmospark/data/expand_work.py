@@ -1,0 +1,135 @@
+"""What executors do for an expansion: a row group of the plan to rows with pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.augment.augmenter import AUGMENT_VERSION, Augmenter
+from pulmospark.augment.operations import Operation, to_json
+from pulmospark.core import content, tables
+from pulmospark.core.augment_settings import AugmentSettings
+from pulmospark.core.errors import InputError
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ExpandWork:
+    """Makes the rows that a chunk of the plan asks for.
+
+    Attributes:
+        images: folder of the images table.
+        settings: how films are changed.
+        seed: of the expansion.
+        columns: of the plan; all.
+    """
+
+    images: str
+    settings: AugmentSettings
+    seed: int
+    columns: Sequence[str] | None = None
+
+    def key(self, chunk: pa.Table) -> str:
+        """The settings, each parent with its place and its file's time, and the draws."""
+        told = self.settings.model_dump(mode="json")
+        draws = chunk["draw"].to_numpy()
+        # Draws of one parent follow each other: its first row in the chunk tells all of it.
+        first = np.flatnonzero(np.diff(draws, prepend=-2) != 1)
+        parents = chunk.take(pa.array(first)).to_pydict()
+        return content.value_id([AUGMENT_VERSION, told, self.seed, draws.tolist(), parents])
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``expanded``."""
+        augmenter = Augmenter(self.settings, self.seed)
+        ids, draws = chunk["image_id"].to_pylist(), chunk["draw"].to_pylist()
+        done: list[tuple[Operation, ...]] = []
+        made: Pixels | None = None
+        with _one_thread():
+            for row, film in enumerate(_parents(Path(self.images), chunk)):
+                if made is None:
+                    made = np.empty((chunk.num_rows, *film.shape), np.uint8)
+                if draws[row]:
+                    made[row], operations = augmenter(film, ids[row], draws[row])
+                else:
+                    made[row], operations = film, ()
+                done.append(operations)
+        if made is None:
+            return {}
+        return {"expanded": _rows(chunk, made, [to_json(one) for one in done])}
+
+
+def child_id(parent_id: str, operations: str) -> str:
+    """``image_id`` of a child: of its parent and what was done to it."""
+    return content.bytes_id(f"{AUGMENT_VERSION}\0{parent_id}\0{operations}".encode())
+
+
+def _rows(chunk: pa.Table, made: Pixels, operations: Sequence[str]) -> pa.Table:
+    ids, uris = chunk["image_id"].to_pylist(), chunk["uri"].to_pylist()
+    draws = chunk["draw"].to_pylist()
+    own: dict[str, Any] = {
+        "image_id": [
+            child_id(parent, told) if draw else parent
+            for parent, told, draw in zip(ids, operations, draws, strict=True)
+        ],
+        "uri": [
+            f"{uri}#draw-{draw}" if draw else uri for uri, draw in zip(uris, draws, strict=True)
+        ],
+        "parent_id": [parent if draw else None for parent, draw in zip(ids, draws, strict=True)],
+        "parent_uri": [uri if draw else None for uri, draw in zip(uris, draws, strict=True)],
+        "operations": operations,
+        "reason": pa.nulls(len(ids), pa.string()),
+        "pixels": _binary(made),
+    }
+    columns = [own.get(name, chunk[name] if name not in own else None) for name in _NAMES]
+    return pa.table(columns, schema=tables.EXPANDED)
+
+
+_NAMES = tables.EXPANDED.names
+
+
+def _binary(made: Pixels) -> pa.Array:
+    """Films as a column, without copying them."""
+    size = int(np.prod(made.shape[1:]))
+    ends = np.arange(len(made) + 1, dtype=np.int32) * np.int32(size)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(made.reshape(-1))]
+    return pa.Array.from_buffers(pa.binary(), len(made), buffers)
+
+
+def _parents(images: Path, chunk: pa.Table) -> Iterator[Pixels]:
+    """The parent's pixels (side, side) of each row; a row group is read once in a stretch."""
+    places = zip(*(chunk[name].to_pylist() for name in ("part", "row_group", "row")), strict=True)
+    for (part, row_group), stretch in groupby(places, key=lambda place: place[:2]):
+        with pq.ParquetFile(images / part) as file:
+            column = file.read_row_group(row_group, columns=["pixels"])["pixels"]
+        for _, _, row in stretch:
+            flat = np.frombuffer(column[row].as_buffer(), np.uint8)
+            side = math.isqrt(flat.size)
+            if not side or side * side != flat.size:
+                raise InputError(
+                    f"{images / part}: a film has {flat.size} pixels, which make no square: run "
+                    "`pulmospark ingest` again"
+                )
+            yield flat.reshape(side, side)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep OpenCV from taking the cores of the other workers."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

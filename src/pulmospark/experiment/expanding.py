@@ -1,0 +1,108 @@
+"""Where an expansion finds its films, and what it is told: a run, or a folder of tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pulmospark.core import files
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.settings import AugmentSettings, ExpandSettings, Experiment, parse
+
+_SETTINGS = "experiment.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What an expansion reads and writes.
+
+    Attributes:
+        images: the images table.
+        cohort: folder of the cohort.
+        target: folder of the result.
+        experiment: settings of the run that the tables belong to, where there is one.
+    """
+
+    images: Path
+    cohort: Path
+    target: Path
+    experiment: Experiment | None
+
+
+def find_place(what: Path, *, cohort: Path | None = None, out: Path | None = None) -> Place:
+    """Images and cohort of a run's folder, or of a folder with an images table.
+
+    Args:
+        what: the folder of a run, or its ``tables``.
+        cohort: folder of the cohort; ``None``: that of the run.
+        out: folder of the result; ``None``: ``expanded`` in the folder of the run.
+
+    Raises:
+        UsageError: the folder holds no images table.
+        InputError: there is no cohort.
+    """
+    what = what.resolve()
+    tables = what if (what / "images").is_dir() else what / "tables"
+    if not (tables / "images").is_dir():
+        raise UsageError(
+            f"{what}: neither the folder of a run nor one with an images table: run "
+            "`pulmospark ingest` first, or name another"
+        )
+    run = tables.parent
+    found = (cohort or run / "cohort").resolve()
+    if not (found / "split.json").is_file():
+        raise InputError(f"{found}: no cohort there: run `pulmospark split` first")
+    told = run / _SETTINGS
+    experiment = None
+    if told.is_file():
+        experiment = parse(Experiment, files.read_json(told), where=str(told))
+    return Place(tables / "images", found, (out or run / "expanded").resolve(), experiment)
+
+
+def expansion(
+    experiment: Experiment | None, per_class: int | None, seed: int | None
+) -> tuple[ExpandSettings, int]:
+    """Settings and seed of an expansion: as given, else the experiment's, else the defaults.
+
+    Args:
+        experiment: the file given, or the run's own; ``None``: there is none.
+        per_class: rows of a class; ``None``: the experiment's.
+        seed: ``None``: the experiment's.
+
+    Raises:
+        UsageError: nothing says how many rows a class is to have.
+    """
+    own = experiment.expand if experiment else None
+    if per_class is None:
+        if own is None:
+            raise UsageError(
+                "nothing says how many rows a class is to have: give --per-class, or [expand] "
+                "per_class in the experiment"
+            )
+        per_class = own.per_class
+    augment = own.augment if own else AugmentSettings()
+    if own is None and experiment is not None and experiment.train.augment is not None:
+        augment = experiment.train.augment
+    told = {"per_class": per_class, "augment": augment.model_dump(mode="json")}
+    settings = parse(ExpandSettings, told, where="--per-class")
+    default: int = Experiment.model_fields["seed"].default
+    if seed is None:
+        seed = experiment.seed if experiment else default
+    return settings, seed
+
+
+def with_augmentation(experiment: Experiment, wanted: bool | None) -> Experiment:
+    """An experiment with augmentation while it trains, or with none of any kind.
+
+    Args:
+        experiment: the experiment.
+        wanted: ``True``: as it says, else the defaults; ``False``: neither on the fly nor
+            from an expanded table; ``None``: as it is.
+    """
+    if wanted is None:
+        return experiment
+    if wanted:
+        changes = {"augment": experiment.train.augment or AugmentSettings()}
+        return experiment.model_copy(update={"train": experiment.train.model_copy(update=changes)})
+    bare = experiment.train.model_copy(update={"augment": None, "expanded": False})
+    return experiment.model_copy(update={"train": bare, "expand": None})

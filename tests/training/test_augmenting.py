@@ -1,0 +1,101 @@
+"""Training with augmentation: children join the films they are of, and nothing else does."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from data.expansions import CLASSES, expand_here, member, write_cohort
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.settings import AugmentSettings, ExpandSettings, TrainSettings
+from pulmospark.core.tables import Split
+from pulmospark.data.cohort import Part, in_part, read_cohort
+from pulmospark.data.split_summary import read_split
+from pulmospark.experiment import stages
+from pulmospark.experiment.folder import RunFolder
+from pulmospark.training.augmenting import (
+    ChildFeatureWork,
+    check_augmentation,
+    expanded_of,
+    training_films,
+)
+
+if TYPE_CHECKING:
+    from conftest import FinishedRun
+
+PER_CLASS = 30
+
+
+@pytest.mark.spark
+def test_children_are_fitted_on_with_their_parents(
+    finished_run: FinishedRun, spark: SparkSession, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(finished_run.folder.root, run.root)
+    before = finished_run.experiment
+    experiment = before.model_copy(
+        update={
+            "expand": ExpandSettings(per_class=PER_CLASS),
+            "train": before.train.model_copy(update={"expanded": True}),
+        }
+    )
+    made = stages.run_expand(experiment, run, spark, quiet=True)
+    assert made is not None
+    assert {one.films + one.children for one in made.classes} == {PER_CLASS}
+    result = stages.run_train(experiment, run, spark, quiet=True)
+    assert result.feature_films == finished_run.result.train.feature_films + made.children
+    rows, cohort = pq.read_table(made.expanded / "table"), read_cohort(run.cohort)
+    child = np.asarray(rows["draw"].to_pylist()) > 0
+    for model in result.models:
+        part = Part(Split.TRAIN, model.fold)
+        children = int((in_part(rows, part) & child).sum())
+        films = in_part(cohort, part) | in_part(cohort, Part(Split.VALIDATION, model.fold))
+        assert 0 < children < made.children or model.fold is None
+        assert model.films == int(films.sum()) + children, model.name
+    scored = pq.read_table(run.training / "scores", columns=["uri"])["uri"].to_pylist()
+    assert not [uri for uri in scored if "#draw-" in uri]  # no child is tested or validated on
+
+    stages.run_split(experiment.model_copy(update={"seed": 77}), run, spark)
+    with pytest.raises(InputError, match="another cohort: run `pulmospark expand`"):
+        stages.run_train(experiment, run, spark, quiet=True)
+
+
+def test_augmentation_on_the_fly_needs_epochs(tmp_path: Path) -> None:
+    _, cohort = write_cohort(tmp_path, [member(1), member(2, "normal")])
+    split = read_split(cohort)
+    settings = TrainSettings(method="features", augment=AugmentSettings())
+    with pytest.raises(UsageError, match="sees each film once"):
+        check_augmentation(settings, None, cohort, split)
+    check_augmentation(settings.model_copy(update={"method": "network"}), None, cohort, split)
+
+
+def test_the_training_part_alone_comes_from_the_expanded_table(tmp_path: Path) -> None:
+    rows = [member(n, CLASSES[n % 2], "test" if n > 7 else "train") for n in range(10)]
+    images, cohort = write_cohort(tmp_path, rows)
+    assert training_films(None, images, cohort) == (images, cohort)
+    expanded = tmp_path / "expanded"
+    expand_here(images, cohort, ExpandSettings(per_class=9), expanded)
+    table, told = training_films(expanded, images, cohort)
+    films = read_cohort(told)
+    assert films.num_rows == int(in_part(films, Part(Split.TRAIN)).sum()) == 18
+    assert set(films["uri"].to_pylist()) == set(pq.read_table(table)["uri"].to_pylist())
+    settings = TrainSettings(expanded=True)
+    assert expanded_of(settings, tmp_path / "tables") == expanded
+    check_augmentation(settings, expanded, cohort, read_split(cohort))
+    other = settings.model_copy(update={"expanded_path": tmp_path / "other"})
+    assert expanded_of(other, tmp_path / "tables") == tmp_path / "other"
+    assert expanded_of(TrainSettings(), tmp_path / "tables") is None
+
+
+def test_films_that_have_their_features_get_no_second_ones(tmp_path: Path) -> None:
+    images, cohort = write_cohort(tmp_path, [member(n, CLASSES[n % 2]) for n in range(6)])
+    made = expand_here(images, cohort, ExpandSettings(per_class=3), tmp_path / "expanded")
+    assert set(made["draw"].to_pylist()) == {0}
+    none: Any = None  # no engine is opened where there is no child
+    assert ChildFeatureWork(none, 12)(made) == {}
