@@ -9,29 +9,34 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pyspark.sql import SparkSession
+from safetensors.torch import load_file, save_file
 
+from pulmospark.core import files
 from pulmospark.core.errors import TrainingError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.core.settings import NetworkSettings
 from pulmospark.models import zoo
 from pulmospark.models.network import Network
 from pulmospark.spark.session import slots
-from pulmospark.training.distributed import read_epochs, train_network
-from pulmospark.training.rank import RankPlan
+from pulmospark.training import launch
+from pulmospark.training.distributed import read_epochs, run_id, train_network
+from pulmospark.training.rank import START, RankPlan
+from training import processes
 from training.toys import CLASSES, toy_films, toy_plan
 
 pytestmark = pytest.mark.spark
 
 
-def _train(plan: RankPlan, spark: SparkSession, processes: int) -> Network:
+def _train(plan: RankPlan, spark: SparkSession, count: int) -> Network:
     torch.manual_seed(5)
     network = zoo.build(plan.model, len(CLASSES))
-    quiet = Progress("train", plan.settings.epochs, quiet=True)
-    epochs = train_network(network, plan, spark, processes=processes, progress=quiet)
-    assert len(epochs) == plan.settings.epochs
+    quiet = Progress("train", 0, quiet=True)
+    trained = train_network(network, plan, spark, processes=count, progress=quiet)
+    assert len(trained.history) == plan.settings.epochs
     return network
 
 
@@ -51,7 +56,7 @@ def test_two_processes_train_one_network(tmp_path: Path, spark: SparkSession) ->
 def test_a_worker_s_own_error_is_what_is_raised(
     tmp_path: Path, spark: SparkSession, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    settings = NetworkSettings(epochs=4, batch_size=8, learning_rate=1e30)
+    settings = NetworkSettings(epochs=4, batch_size=8, learning_rate=1e30, precision="fp32")
     with pytest.raises(TrainingError) as caught:
         _train(toy_plan(tmp_path, settings=settings), spark, 1)
     assert "lower train.network.learning_rate (now 1e+30)" in caught.value.message
@@ -70,7 +75,8 @@ def test_more_processes_than_slots(tmp_path: Path, spark: SparkSession) -> None:
 
 def _is_rank(process: psutil.Process, rank: str) -> bool:
     try:
-        return "train.py" in " ".join(process.cmdline()) and process.environ()["RANK"] == rank
+        told = process.environ()["RANK"] == rank
+        return told and "pulmospark.training.rank" in process.cmdline()
     except (psutil.Error, KeyError):
         return False
 
@@ -79,15 +85,18 @@ def _kill_rank(rank: str, plan: RankPlan, killed: list[int]) -> None:
     """SIGKILL one training process, below this one, once an epoch was told."""
     end = time.monotonic() + 120
     while time.monotonic() < end and not read_epochs(plan.folder):
-        time.sleep(0.05)
+        time.sleep(0.02)
     for process in psutil.Process().children(recursive=True):
         if _is_rank(process, rank):
             killed.append(process.pid)
             os.kill(process.pid, signal.SIGKILL)
 
 
-def test_a_killed_process_is_no_success(tmp_path: Path, spark: SparkSession) -> None:
-    plan = toy_plan(tmp_path, settings=NetworkSettings(epochs=5000, batch_size=8))
+def test_a_killed_process_is_no_success_and_another_run_goes_on(
+    tmp_path: Path, spark: SparkSession
+) -> None:
+    settings = NetworkSettings(epochs=100, batch_size=8, precision="fp32")
+    plan = toy_plan(tmp_path, settings=settings)
     killed: list[int] = []
     killer = threading.Thread(target=_kill_rank, args=("1", plan, killed))
     killer.start()
@@ -96,7 +105,61 @@ def test_a_killed_process_is_no_success(tmp_path: Path, spark: SparkSession) -> 
     killer.join()
     assert killed
     # The other process only saw the line go dead: it is not the one to blame.
-    assert "process 1 of 2 ended without a word" in caught.value.message
+    assert "process 1 of 2 ended without a word (SIGKILL)" in caught.value.message
     assert "train.network.batch_size" in caught.value.message
     assert "\n" not in caught.value.message
     assert spark.range(5).count() == 5  # the session goes on
+    before = len(read_epochs(plan.folder))
+    assert 0 < before < settings.epochs
+    torch.manual_seed(5)
+    network = zoo.build(plan.model, len(CLASSES))
+    told = Progress("train", 0, quiet=True)
+    trained = train_network(network, plan, spark, processes=2, progress=told)
+    assert trained.earlier >= 1
+    undisturbed = plan.model_copy(update={"folder": tmp_path / "whole"})
+    processes.prepare(undisturbed)
+    assert processes.same(processes.run(undisturbed, 2), network.state_dict())
+    # It has ended: asked for once more, nothing is trained.
+    again = zoo.build(plan.model, len(CLASSES))
+    again.load_state_dict(load_file(plan.folder / START))
+    started = time.monotonic()
+    found = train_network(again, plan, spark, processes=2, progress=told)
+    assert time.monotonic() - started < 2
+    assert found.earlier == settings.epochs
+    assert processes.same(again.state_dict(), network.state_dict())
+
+
+def test_a_training_is_known_by_all_that_it_depends_on(tmp_path: Path) -> None:
+    plan = toy_plan(tmp_path)
+    processes.prepare(plan)
+    known = run_id(plan, 1)
+    elsewhere = plan.model_copy(update={"threads": 7, "device": "cuda"})
+    assert run_id(elsewhere, 1) == known
+    more = plan.settings.model_copy(update={"epochs": 17})
+    other = [
+        run_id(plan, 2),
+        *(
+            run_id(plan.model_copy(update=change), 1)
+            for change in ({"seed": 2}, {"fold": 1}, {"settings": more})
+        ),
+    ]
+    save_file({"other": torch.ones(1)}, plan.folder / START)
+    other.append(run_id(plan, 1))
+    part = next((tmp_path / "cohort" / "table").iterdir())
+    rows = pq.read_table(part)
+    pq.write_table(rows.slice(1), part)
+    other.append(run_id(plan, 1))
+    assert len({known, *other}) == 1 + len(other)
+
+
+def test_a_process_that_cannot_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr("sys.path", [str(tmp_path)])  # no pulmospark there
+    (tmp_path / "pulmospark").mkdir()
+    with pytest.raises(RuntimeError, match="training process 0 ended with 1"):
+        launch.run_rank({}, str(tmp_path / "plan.json"), {"OMP_NUM_THREADS": "1"}, None)
+    told = files.read_json(tmp_path / "rank-0.dead")
+    assert told["code"] == 1
+    assert "No module named" in told["tail"][-1]
