@@ -24,7 +24,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from benchmarks import __main__ as command
-from benchmarks import bare, common, experiment, features, ingest, memory, pictures
+from benchmarks import bare, common, experiment, features, ingest, memory, pictures, training
 from pulmospark.core.content import bytes_id
 from pulmospark.core.settings import IngestSettings, LogisticSettings
 from pulmospark.imaging.film import Film, film_from_bytes
@@ -43,7 +43,9 @@ def spark() -> Iterator[SparkSession]:
 
 @pytest.mark.spark
 @pytest.mark.usefixtures("spark")
-@pytest.mark.parametrize("measured", [ingest, features], ids=["ingest", "features"])
+@pytest.mark.parametrize(
+    "measured", [ingest, features, training], ids=["ingest", "features", "training"]
+)
 def test_a_smoke_run_writes_its_figures(
     measured: ModuleType,
     tmp_path: Path,
