@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
@@ -19,14 +20,15 @@ from pulmospark.core import files
 from pulmospark.core.errors import TrainingError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.core.settings import NetworkSettings
+from pulmospark.data.cohort import read_cohort
 from pulmospark.models import zoo
 from pulmospark.models.network import Network
 from pulmospark.spark.session import slots
-from pulmospark.training import launch
-from pulmospark.training.distributed import read_epochs, run_id, train_network
-from pulmospark.training.rank import START, RankPlan
+from pulmospark.training import launch, rank
+from pulmospark.training.distributed import read_epochs, run_id, tell, train_network
+from pulmospark.training.rank import STANDING, START, RankPlan
 from training import processes
-from training.toys import CLASSES, toy_films, toy_plan
+from training.toys import CLASSES, toy_films, toy_plan, write_toy
 
 pytestmark = pytest.mark.spark
 
@@ -73,28 +75,26 @@ def test_more_processes_than_slots(tmp_path: Path, spark: SparkSession) -> None:
         _train(toy_plan(tmp_path), spark, room + 1)
 
 
-def _is_rank(process: psutil.Process, rank: str) -> bool:
+def _is_rank(process: psutil.Process, number: str) -> bool:
     try:
-        told = process.environ()["RANK"] == rank
+        told = process.environ()["RANK"] == number
         return told and "pulmospark.training.rank" in process.cmdline()
     except (psutil.Error, KeyError):
         return False
 
 
-def _kill_rank(rank: str, plan: RankPlan, killed: list[int]) -> None:
+def _kill_rank(number: str, plan: RankPlan, killed: list[int]) -> None:
     """SIGKILL one training process, below this one, once an epoch was told."""
     end = time.monotonic() + 120
     while time.monotonic() < end and not read_epochs(plan.folder):
         time.sleep(0.02)
     for process in psutil.Process().children(recursive=True):
-        if _is_rank(process, rank):
+        if _is_rank(process, number):
             killed.append(process.pid)
             os.kill(process.pid, signal.SIGKILL)
 
 
-def test_a_killed_process_is_no_success_and_another_run_goes_on(
-    tmp_path: Path, spark: SparkSession
-) -> None:
+def test_a_killed_process_is_no_success(tmp_path: Path, spark: SparkSession) -> None:
     settings = NetworkSettings(epochs=100, batch_size=8, precision="fp32")
     plan = toy_plan(tmp_path, settings=settings)
     killed: list[int] = []
@@ -109,6 +109,7 @@ def test_a_killed_process_is_no_success_and_another_run_goes_on(
     assert "train.network.batch_size" in caught.value.message
     assert "\n" not in caught.value.message
     assert spark.range(5).count() == 5  # the session goes on
+    # The same training, asked for again, goes on from there.
     before = len(read_epochs(plan.folder))
     assert 0 < before < settings.epochs
     torch.manual_seed(5)
@@ -163,3 +164,27 @@ def test_a_process_that_cannot_start_says_why(
     told = files.read_json(tmp_path / "rank-0.dead")
     assert told["code"] == 1
     assert "No module named" in told["tail"][-1]
+
+
+def test_progress_tells_steps_loss_and_speed(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with Progress("train", 0, "steps", stream=stream) as progress:
+        tell(progress, tmp_path)  # nothing was told yet
+        standing = {"done": 30, "total": 120, "note": "epoch 2 of 8, loss 0.412, 99 films/s"}
+        files.write_json(tmp_path / STANDING, standing)
+        tell(progress, tmp_path)
+    assert "train: 30 of 120 steps" in stream.getvalue()
+    assert "epoch 2 of 8, loss 0.412, 99 films/s" in stream.getvalue()
+
+
+def test_the_training_part_may_lie_in_a_table_of_its_own(tmp_path: Path) -> None:
+    settings = NetworkSettings(epochs=1, batch_size=8, precision="fp32")
+    plan = toy_plan(tmp_path / "a", settings=settings)
+    images, cohort = write_toy(tmp_path / "b", count=120)
+    other = plan.model_copy(update={"training_images": images, "training_cohort": cohort})
+    processes.prepare(plan)
+    assert run_id(other, 1) != run_id(plan, 1)
+    rows = read_cohort(cohort)["split"].to_pylist()
+    found = [len(one.labels) for one in rank.listings(other)]
+    assert found == [rows.count("train"), len(rank.listings(plan)[1].labels)]
+    assert found[0] > len(rank.listings(plan)[0].labels)

@@ -68,6 +68,7 @@ class Checkpoint:
             f"{part}/{name}": tensor
             for part, inside in state.parts.items()
             for name, tensor in inside.items()
+            if part != "best" or state.waited  # else it is what is written besides
         }
         told = {name: getattr(state, name) for name in _TOLD}
         write_tensors(self.path, self.run_id, tensors, told)
@@ -82,6 +83,8 @@ class Checkpoint:
         for key, tensor in tensors.items():
             part, _, name = key.partition("/")
             state.parts.setdefault(part, {})[name] = tensor
+        parts = state.parts
+        parts.setdefault("best", parts.get("average", parts.get("network", {})))
         return state
 
 

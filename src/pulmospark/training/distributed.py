@@ -43,6 +43,17 @@ from pulmospark.training.stages import trained_stages
 
 _POLL_S = 0.25
 _TASK_GPUS = "spark.task.resource.gpu.amount"
+_WHERE = {
+    "images",
+    "cohort",
+    "training_images",
+    "training_cohort",
+    "folder",
+    "threads",
+    "run_id",
+    "device",
+}
+"""fields of a plan that say where, and not what"""
 
 
 @dataclass(frozen=True)
@@ -133,24 +144,28 @@ def run_id(plan: RankPlan, processes: int) -> str:
 
     Where things lie and how many threads work on them is left out.
     """
-    rows = read_cohort(plan.cohort, ["image_id", "uri", "label", "split", "fold"])
-    digest = hashlib.sha256()
-    for column in rows.columns:
-        digest.update("\x1f".join(map(str, column.to_pylist())).encode() + b"\x1e")
-    told = plan.model_dump(
-        mode="json", exclude={"images", "cohort", "folder", "threads", "run_id", "device"}
-    )
+    tables = [(plan.images, plan.cohort)]
+    if plan.training_images is not None:
+        tables.append((plan.training_images, plan.training_cohort or plan.cohort))
+    told = plan.model_dump(mode="json", exclude=_WHERE)
     return content.value_id(
         {
             "plan": told,
             "processes": processes,
             "start": content.file_id(plan.folder / START),
-            "cohort": digest.hexdigest(),
-            # Parts are named by their content.
-            "images": sorted(path.name for path in plan.images.glob("*.parquet")),
+            "films": [_films_id(images, cohort) for images, cohort in tables],
             "versions": [pulmospark.__version__, metadata.version("torch")],
         }
     )
+
+
+def _films_id(images: Path, cohort: Path) -> list[str]:
+    rows = read_cohort(cohort, ["image_id", "uri", "label", "split", "fold"])
+    digest = hashlib.sha256()
+    for column in rows.columns:
+        digest.update("\x1f".join(map(str, column.to_pylist())).encode() + b"\x1e")
+    # Parts are named by their content.
+    return [digest.hexdigest(), *sorted(path.name for path in images.glob("*.parquet"))]
 
 
 def _is_local(spark: SparkSession) -> bool:
@@ -188,8 +203,8 @@ def _run(
         finished = threading.Event()
         job.add_done_callback(lambda _: finished.set())
         while not finished.wait(_POLL_S):
-            _tell(progress, plan.folder)
-        _tell(progress, plan.folder)
+            tell(progress, plan.folder)
+        tell(progress, plan.folder)
         error = job.exception()
     if error is not None and not isinstance(error, Exception):
         raise error
@@ -204,7 +219,8 @@ def _hushed() -> Iterator[None]:
         yield
 
 
-def _tell(progress: Progress, folder: Path) -> None:
+def tell(progress: Progress, folder: Path) -> None:
+    """Show how far a training in ``folder`` has come."""
     with contextlib.suppress(InputError):  # nothing was told yet
         told = files.read_json(folder / STANDING)
         note = told["note"]

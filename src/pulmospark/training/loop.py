@@ -137,9 +137,11 @@ def _pass(
     sums = stepper.epoch(train, how, tell)
     seconds = time.perf_counter() - started
     epoch = _epoch(how.epoch, sums, stepper.validate(validation), seconds, stepper.ranks)
-    if not np.isfinite(epoch.loss):
+    for name, loss in (("loss", epoch.loss), ("validation loss", epoch.validation_loss or 0.0)):
+        if np.isfinite(loss):
+            continue
         raise InputError(
-            f"epoch {epoch.epoch}: the loss is {epoch.loss}: lower train.network.learning_rate "
+            f"epoch {epoch.epoch}: the {name} is {loss}: lower train.network.learning_rate "
             f"(now {stepper.settings.learning_rate:g})"
         )
     return epoch

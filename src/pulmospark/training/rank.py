@@ -26,7 +26,7 @@ from pulmospark.data.cohort import Part
 from pulmospark.models import zoo
 from pulmospark.training.checkpoint import Checkpoint, write_tensors
 from pulmospark.training.feed import open_feed
-from pulmospark.training.films import list_films
+from pulmospark.training.films import Listing, list_films
 from pulmospark.training.loop import Epoch, Listener, fit
 from pulmospark.training.precision import device_of, make_repeatable
 from pulmospark.training.ranks import Ranks
@@ -60,7 +60,11 @@ class RankPlan(BaseModel):
     """of what is trained on what, how, from which start; a checkpoint of another is none"""
     device: Literal["cpu", "cuda"] = "cpu"
     feed_bytes: int = limits.FEED_BYTES_MAX
-    """bytes of pixels that a process holds"""
+    """bytes of pixels that a process holds of a part"""
+    training_images: Path | None = None
+    """images table of the training part; ``None``: ``images``"""
+    training_cohort: Path | None = None
+    """cohort of the training part; ``None``: ``cohort``"""
 
 
 def train_rank(plan_json: str) -> None:
@@ -102,10 +106,9 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
     network = zoo.build(plan.model, len(plan.classes))
     network.load_state_dict(load_file(plan.folder / START))
     network.to(ranks.device)
-    parts = [Part(Split.TRAIN, plan.fold), Part(Split.VALIDATION, plan.fold)]
     train, validation = (
         open_feed(listing, rank=ranks.rank, world=ranks.world, bytes_max=plan.feed_bytes)
-        for listing in list_films(plan.images, plan.cohort, parts, plan.classes, size=plan.size)
+        for listing in listings(plan)
     )
     checkpoint = Checkpoint(plan.folder / CHECKPOINT, plan.run_id)
     listener = _Teller(plan) if ranks.rank == 0 else Listener()
@@ -126,6 +129,23 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
     if ranks.world > 1:
         dist.barrier()  # no process may end while another still talks to it
         dist.destroy_process_group()
+
+
+def listings(plan: RankPlan) -> list[Listing]:
+    """The films that are trained on, and those that validate."""
+    train, validation = Part(Split.TRAIN, plan.fold), Part(Split.VALIDATION, plan.fold)
+    tables = [(plan.images, plan.cohort, [train, validation])]
+    if plan.training_images is not None:
+        cohort = plan.training_cohort or plan.cohort
+        tables = [
+            (plan.training_images, cohort, [train]),
+            (plan.images, plan.cohort, [validation]),
+        ]
+    return [
+        listing
+        for images, cohort, parts in tables
+        for listing in list_films(images, cohort, parts, plan.classes, size=plan.size)
+    ]
 
 
 class _Teller(Listener):
