@@ -42,6 +42,7 @@ def main() -> None:
     network: nn.Module = zoo.build(name, classes)
     bf16 = kind == "same" and uses_bf16(NetworkSettings(), _CPU)
     if kind == "same":
+        torch.set_num_threads(machine.cores())
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with bf16_where_fast(network, _CPU) if bf16 else contextlib.nullcontext():
         told = _train(network, pixels, labels, int(batch), int(epochs), bf16=bf16)

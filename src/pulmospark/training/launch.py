@@ -48,7 +48,8 @@ def run_rank(_: dict[str, Any], plan: str, environment: dict[str, str], gpu: str
     folder, rank = Path(plan).parent, os.environ["RANK"]
     for kind in ("done", "error", DEAD):  # of an earlier attempt of this task
         (folder / f"rank-{rank}.{kind}").unlink(missing_ok=True)
-    around = {**environment, **os.environ, "OMP_NUM_THREADS": environment["OMP_NUM_THREADS"]}
+    around = {**environment, **os.environ}
+    around |= {name: value for name, value in environment.items() if name.endswith("_THREADS")}
     around["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     if gpu is not None:
         around["CUDA_VISIBLE_DEVICES"] = gpu

@@ -32,10 +32,9 @@ def environment(threads: int, base: Mapping[str, str] = os.environ) -> dict[str,
         threads: that it may use.
         base: what the process would have otherwise.
     """
-    few = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    few["OMP_NUM_THREADS"] = str(threads)
+    many = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     # cuBLAS repeats its sums only with a workspace of a fixed size.
-    return {**_MEMORY, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **base, **few}
+    return {**_MEMORY, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **base, **many}
 
 
 def device_of(kind: str, rank: int) -> torch.device:
