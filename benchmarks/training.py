@@ -126,7 +126,7 @@ def _ours(
         network, plan, task.spark, processes=processes, progress=Progress("train", 0, quiet=True)
     ).history
     task.losses[name, told] = history[-1]["loss"]
-    return statistics.median(epoch["seconds"] for epoch in history[1:])
+    return float(statistics.median(epoch["seconds"] for epoch in history[1:]))
 
 
 def _bare(task: Task, name: str, *, kind: str) -> float:
@@ -134,7 +134,7 @@ def _bare(task: Task, name: str, *, kind: str) -> float:
     _, said = finish(python(*command, str(EPOCHS)))
     told = as_json(said)
     task.losses[name, _BARE if kind == "same" else _DEFAULTS] = told["loss"]
-    return statistics.median(told["seconds"][1:])
+    return float(statistics.median(told["seconds"][1:]))
 
 
 def _write_cohort(folder: Path) -> None:
