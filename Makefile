@@ -52,8 +52,9 @@ wheel: $(READY)
 	cd build && PYTHONPATH=installed ../$(BIN)/python -c 'import pathlib, pulmospark; assert "installed" in pathlib.Path(pulmospark.__file__).parts'
 	cd build && PYTHONPATH=installed ../$(BIN)/python -m pulmospark doctor
 
+# Tests that share what was made for the first of them stay together: see tests/conftest.py.
 unit: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -45,7 +45,7 @@ class Options:
     """networks of training"""
     sizes: tuple[int, ...] = (1000, 5000, 20000)
     """numbers of images of memory"""
-    patients: int = 200
+    patients: int = 320
     """of the demo"""
     repeats: int | None = None
     """``None``: as many as the benchmark thinks fit"""

@@ -22,7 +22,7 @@ def measure(options: Options) -> Report:
             out = folder / f"demo-{turn}"
             patients = ("--patients", str(options.patients))
             seconds, _ = finish(python("-m", "pulmospark", "demo", "--out", str(out), *patients))
-            if not (out / "run" / "report.html").is_file():
+            if not (out / "phantom-demo" / "report.html").is_file():
                 raise RuntimeError(f"{out}: the demo left no report")
             demos.append(seconds)
             say(f"  demo {turn + 1}: {seconds:.1f} s")

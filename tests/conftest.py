@@ -24,6 +24,13 @@ from pulmospark.phantoms.write import PhantomSummary, write_phantoms
 from pulmospark.spark.session import spark_session
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests in one process that share what takes long to make: a file, a finished run."""
+    for item in items:
+        uses_run = "finished_run" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("run" if uses_run else str(item.path)))
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """An experiment that was run, its folder, and what the stages said."""

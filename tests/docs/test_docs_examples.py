@@ -48,6 +48,7 @@ def test_submit_makes_a_run_whose_tables_are_read_without_spark(
     toml.write_text(
         'name = "small"\nsources = [{ path = "films" }]\n[ingest]\nsize = 32\n'
         '[train]\nmodel = "basic_cnn"\nmethod = "features"\nweights = "none"\n'
+        "[train.logistic]\nmax_iter = 5\n"
     )
     told = _run(
         str(EXAMPLES / "submit.py"), "run", str(toml), "--master", "local[2]", cwd=tmp_path

@@ -73,6 +73,7 @@ def test_comes_back_as_it_was_written(network: Network, tmp_path: Path) -> None:
     model_id = write_bundle(tmp_path / "b", network, config, {"a": 1}, CardFacts(name="trial"))
     found = read_bundle(tmp_path / "b")
     assert (found.config, found.metrics, found.model_id) == (config, {"a": 1}, model_id)
+    assert len({(tmp_path / "b" / name).stat().st_mode for name in FILES}) == 1, "others may read"
     files = [file_id(tmp_path / "b" / name) for name in ("config.json", "model.safetensors")]
     assert model_id == value_id(files)
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == sorted(FILES)

@@ -24,6 +24,7 @@ from pulmospark.report.content import (
     RejectGroup,
     SourceSummary,
 )
+from pulmospark.report.phantom import say_phantoms
 from report import sample
 
 VOID = {"meta", "img", "br"}
@@ -176,6 +177,17 @@ def test_phantoms_are_called_phantoms_before_anything_else() -> None:
     body = drawn[drawn.index("}\n") :]
     assert body.index("Drawn phantoms, not patients") < body.index("pulmospark report")
     assert "not patients" not in whole()
+
+
+def test_no_sentence_of_a_page_about_phantoms_speaks_of_films() -> None:
+    page = render_report(
+        sample.content(is_phantom=True, cross_validation=sample.cross_validation())
+    )
+    own = re.sub(r"<(bdi|pre|style|svg)\b.*?</\1>", "", page, flags=re.DOTALL)
+    assert not re.findall(r".{20}\b[Ff]ilms?\b.{20}", re.sub(r"<[^>]*>", " ", own))
+    assert "A drawn patient's phantoms are never parted" in own
+    named = say_phantoms('<td><bdi>film ward</bdi> of films <img alt="Film x"></td>')
+    assert named == '<td><bdi>film ward</bdi> of phantoms <img alt="Phantom x"></td>'
 
 
 def test_undefined_figures_are_dashes_with_reasons_and_never_nan() -> None:

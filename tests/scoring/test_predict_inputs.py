@@ -12,7 +12,7 @@ import pytest
 from pulmospark.core import tables
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.layouts.base import ListingNotes, NoteKind
-from pulmospark.scoring.predict_inputs import list_inputs, resolve_inputs
+from pulmospark.scoring.predict_inputs import NO_LAYOUT, list_inputs, resolve_inputs
 
 
 def _listed(
@@ -127,11 +127,22 @@ def test_with_a_layout_the_sheets_and_masks_of_a_data_set_are_understood(
     shared_data: Path, tmp_path: Path
 ) -> None:
     folder = shared_data / "COVID-19_Radiography_Dataset"
-    plain, _ = _listed(tmp_path, folder)
+    plain, _ = _listed(tmp_path, folder, layout=NO_LAYOUT)
     known, _ = _listed(tmp_path, folder, layout="radiography_database")
     assert (len(known), len(plain)) == (1000, 2000)
+    assert _listed(tmp_path, folder)[0] == known, "the layout is recognised"
     assert not any("/masks/" in uri for uri in known)
     assert set(pq.read_table(tmp_path / "manifest.parquet")["mask_uri"].to_pylist()) != {None}
+
+
+def test_a_data_set_beside_other_films_is_not_taken_for_a_folder_of_films(
+    shared_data: Path, films: Path
+) -> None:
+    known = str(shared_data / "COVID-19_Radiography_Dataset")
+    for other in (films, films / "a.png", shared_data / "chest_xray"):
+        with pytest.raises(UsageError, match="give it alone, or say --layout none"):
+            resolve_inputs([known, str(other)])
+    assert resolve_inputs([known, str(films)], NO_LAYOUT).layout is None
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from spark.works import Doubling
 
 pytestmark = pytest.mark.spark
 # The workers know the package, and not its tests.
-cloudpickle.register_pickle_by_value(works)
+cloudpickle.register_pickle_by_value(works)  # type: ignore[no-untyped-call]
 _QUIET = Progress("test", 0, quiet=True)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pulmospark.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pulmospark.core.settings import Experiment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,6 +70,19 @@ def pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:
             raise UsageError(f"{flag} {text!r}: give KEY=VALUE")
         found[key.strip()] = value.strip()
     return found
+
+
+def check_sources(experiment: Experiment) -> None:
+    """See that each source is there and has a layout: Spark need not be started to tell.
+
+    Raises:
+        UsageError: a layout is unknown.
+        InputError: a folder is missing, or has no known layout.
+    """
+    from pulmospark.layouts.registry import check_place
+
+    for source in experiment.sources:
+        check_place(source.path, source.layout)
 
 
 def say(text: str) -> None:

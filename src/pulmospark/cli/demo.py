@@ -29,7 +29,7 @@ from pulmospark.cli import common
     show_default=True,
     help="Folder for the phantoms and the run.",
 )
-@click.option("--patients", type=click.IntRange(30, 20_000), default=200, show_default=True)
+@click.option("--patients", type=click.IntRange(30, 20_000), default=320, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=20201, show_default=True)
 @click.option("--processes", type=click.IntRange(1, 64), help="Of the training.")
 @common.spark_options
@@ -68,4 +68,4 @@ def command(
     if as_json:
         common.say_json(result.model_dump(mode="json"))
     else:
-        words.say_run(result)
+        words.say_run(result, phantoms=experiment.phantoms)

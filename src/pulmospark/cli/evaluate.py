@@ -32,15 +32,18 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    from pulmospark.cli import words
-    from pulmospark.experiment import stages
     from pulmospark.experiment.folder import open_experiment
-    from pulmospark.spark.session import spark_session
 
     experiment, run = open_experiment(what, common.pairs(changes, "--set"))
+
+    # Seconds of import, which a wrong setting need not wait for.
+    from pulmospark.cli import words
+    from pulmospark.experiment import stages
+    from pulmospark.spark.session import spark_session
+
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         result = stages.run_evaluate(experiment, run, spark, quiet=quiet or as_json)
     if as_json:
         common.say_json(result.model_dump(mode="json"))
     else:
-        words.say_evaluate(result)
+        words.say_evaluate(result, phantoms=experiment.phantoms)

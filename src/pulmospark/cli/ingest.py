@@ -47,12 +47,15 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
+    asked = common.pairs(changes, "--set")
+    experiment, run = _experiment(what, out, layout, common.pairs(options, "--option"), asked)
+    common.check_sources(experiment)
+
+    # Seconds of import, which a wrong path need not wait for.
     from pulmospark.cli import words
     from pulmospark.experiment import stages
     from pulmospark.spark.session import spark_session
 
-    asked = common.pairs(changes, "--set")
-    experiment, run = _experiment(what, out, layout, common.pairs(options, "--option"), asked)
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         result = stages.run_ingest(experiment, run, spark, quiet=quiet or as_json)
     if as_json:

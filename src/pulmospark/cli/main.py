@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "Train a detector and write its bundle.",
     "evaluate": "Figures with intervals, on films the model has not seen.",
     "report": "Write the report: one HTML file.",
+    "compare": "Train several networks on the same films, and compare them.",
     "predict": "Score films with a bundle.",
     "layouts": "List the data-set layouts that are known.",
     "models": "List the networks that are known.",

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     PATH is a file, a folder (all image files in it and below), a quoted pattern
     ("films/**/*.png"), a CSV, TSV or Parquet file with a column of paths, or an images table
     that `pulmospark ingest` wrote. One film answers on the terminal; more need --out, which
-    gets a predictions and a rejects table, both as CSV as well. With --layout a public data
-    set is read as ingest reads it: masks are left out, and what its sheets know is used.
+    gets a predictions and a rejects table, both as CSV as well. A folder with the layout of a
+    public data set is read as ingest reads it: masks are left out, and what its sheets know
+    is used.
 
     {pulmospark.NOT_A_MEDICAL_DEVICE}
 
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the output.")
-@click.option("--layout", help="Layout of the folders: see `pulmospark layouts`.")
+@click.option(
+    "--layout",
+    help="Layout of the folders (see `pulmospark layouts`); a public data set's is recognised. "
+    "none: every image file in them.",
+)
 @click.option(
     "--threshold",
     type=click.FloatRange(0.0, 1.0),
@@ -84,6 +89,8 @@ def _say(result: PredictResult) -> None:
         _say_many(result)
     if result.images:
         common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    if result.layout is not None:
+        common.say(f"read as a data set with the layout {result.layout}")
     if result.folder is not None:
         common.say(f"predictions: {result.folder}")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pulmospark.evaluation.results import Figure
     from pulmospark.experiment.evaluation import EvaluateResult
     from pulmospark.experiment.stages import RunResult
+    from pulmospark.report.comparison_content import Comparison
     from pulmospark.training.records import TrainResult
 
 _EXCLUSIONS_SHOWN = 8
@@ -26,7 +27,7 @@ def say_ingest(result: IngestResult) -> None:
             f"{n:,} {kind.replace('_', ' ')}" for kind, n in listing.notes.counts.items()
         )
         say(
-            f"{listing.name}: {listing.title}, {count(listing.files, 'file')}"
+            f"{listing.name}: laid out as {listing.title}, {count(listing.files, 'file')}"
             f"{f' ({odd})' if odd else ''}"
         )
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in result.rejects_by_reason.items())
@@ -38,7 +39,7 @@ def say_ingest(result: IngestResult) -> None:
     say(f"tables: {result.tables}")
 
 
-def say_split(result: SplitResult) -> None:
+def say_split(result: SplitResult, *, phantoms: bool = False) -> None:
     """Who is where, and who was left out."""
     films: Counter[tuple[str, str]] = Counter()
     for share in result.shares:
@@ -47,7 +48,7 @@ def say_split(result: SplitResult) -> None:
     for part in dict.fromkeys(part for part, _ in films):
         each = ", ".join(f"{films[part, name]:,} {name}" for name in result.classes)
         say(f"{part}: {each}")
-    say(f"{count(result.films, 'film')} take part, {result.excluded:,} are left out")
+    say(f"{count(result.films, _film(phantoms))} take part, {result.excluded:,} are left out")
     for one in sorted(result.exclusions, key=lambda e: -e.films)[:_EXCLUSIONS_SHOWN]:
         say(f"  left out: {one.films:,} of {one.source}: {one.reason}")
     if (more := len(result.exclusions) - _EXCLUSIONS_SHOWN) > 0:
@@ -56,23 +57,25 @@ def say_split(result: SplitResult) -> None:
         warn(text)
 
 
-def say_train(result: TrainResult) -> None:
+def say_train(result: TrainResult, *, phantoms: bool = False) -> None:
     """What was trained."""
     models = f" and {count(result.folds, 'fold')}" if result.folds else ""
     final = result.models[-1]
+    films = count(final.films, _film(phantoms))
     say(
-        f"{result.model} ({result.parameters:,} parameters), {count(final.films, 'film')}: final "
+        f"{result.model} ({result.parameters:,} parameters), {films}: final "
         f"model{models} trained; temperature {final.temperature:.3f}"
     )
     say(f"bundle: {result.bundle}")
 
 
-def say_evaluate(result: EvaluateResult) -> None:
+def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
     """The main figures, with intervals, beside the rules that look at no image."""
     told = result.evaluation
     say(
-        f"tested on {count(told.films, 'film')} of {count(told.groups, 'patient')} not trained "
-        f"on; intervals of {told.confidence:.0%}"
+        f"tested on {count(told.films, _film(phantoms))} of "
+        f"{count(told.groups, 'drawn patient' if phantoms else 'patient')} not trained on; "
+        f"intervals of {told.confidence:.0%}"
     )
     say(f"  accuracy            {_figure(told.accuracy)}")
     say(f"  balanced accuracy   {_figure(told.balanced_accuracy)}")
@@ -91,15 +94,40 @@ def say_evaluate(result: EvaluateResult) -> None:
         )
 
 
-def say_run(result: RunResult) -> None:
+def say_run(result: RunResult, *, phantoms: bool = False) -> None:
     """A whole run, ending in the path of the report."""
     say_ingest(result.ingest)
-    say_split(result.split)
-    say_train(result.train)
-    say_evaluate(result.evaluate)
+    say_split(result.split, phantoms=phantoms)
+    say_train(result.train, phantoms=phantoms)
+    say_evaluate(result.evaluate, phantoms=phantoms)
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
     say(f"from files to report in {result.seconds:.0f} s")
     say(f"report: {result.report}")
+
+
+def say_comparison(result: Comparison) -> None:
+    """The networks side by side, ending in the path of the page."""
+    say(
+        f"{'network':24}{'accuracy':26}{'training':>10}{'parameters':>13}{'bundle':>10}{'films/s':>9}"
+    )
+    for one in result.models:
+        star = "* " if one.frontier else "  "
+        say(
+            f"{star}{one.name:22}{_figure(one.accuracy):26}{one.training_seconds:>8.0f} s"
+            f"{one.parameters:>13,}{one.bundle_bytes / 1e6:>7.1f} MB{one.films_per_s:>9.0f}"
+        )
+    say("* no other network is as accurate in less training time")
+    for pair in result.pairs:
+        say(
+            f"{pair.first} less {pair.second}: {_figure(pair.compared.difference)}, "
+            f"p {pair.adjusted_p:.3f}"
+        )
+    say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    say(f"comparison: {result.folder / 'comparison.html'}")
+
+
+def _film(phantoms: bool) -> str:
+    return "phantom" if phantoms else "film"
 
 
 def _figure(figure: Figure) -> str:

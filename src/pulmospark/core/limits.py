@@ -145,3 +145,12 @@ PHANTOM_FILMS_EACH_MAX = 16
 TELLING_SOURCES = 0.10
 """accuracy that knowing the source adds to the most frequent class, above which the report
 says that the sources give the classes away."""
+
+SPEED_SECONDS = 2.0
+"""how long a network scores films when its speed is measured, seconds"""
+
+SPEED_FILMS = 64
+"""films that a network's speed is measured on"""
+
+COMPARED_MODELS_MAX = 30
+"""networks of one comparison; each pair of them is tested"""

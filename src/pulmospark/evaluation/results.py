@@ -153,3 +153,18 @@ class CrossValidation(Result):
     folds: tuple[Evaluation, ...]
     summary: tuple[FoldSummary, ...]
     pooled: Evaluation
+
+
+class PairedDifference(Result):
+    """How the accuracies of two models differ on the same films."""
+
+    difference: Figure
+    """first less second"""
+    p_value: float
+    """two-sided, of a permutation test over patients"""
+    only_first: int
+    """films that the first names rightly and the second does not"""
+    only_second: int
+    films: int
+    groups: int
+    """patients, or films where no patient is known"""

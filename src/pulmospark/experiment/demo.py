@@ -21,7 +21,7 @@ PHANTOM_CLASSES: dict[str, tuple[str, ...]] = {
 
 
 def draw_demo(folder: Path, *, seed: int, patients: int) -> PhantomSummary:
-    """Draw the demo's phantoms into ``folder/phantoms``; about 10 s for 200 patients.
+    """Draw the demo's phantoms into ``folder/phantoms``; about 15 s for 320 patients.
 
     Args:
         folder: of the demo.
@@ -59,6 +59,6 @@ def demo_experiment(folder: Path, phantoms: PhantomSummary, *, processes: int) -
             method="network",
             weights="none",
             processes=processes,
-            network=NetworkSettings(epochs=30, batch_size=16, learning_rate=2e-3),
+            network=NetworkSettings(epochs=20, batch_size=16, learning_rate=2e-3),
         ),
     )

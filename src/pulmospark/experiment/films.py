@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from pulmospark.spark.chunks import parts_of
 def right_and_wrong(
     run: RunFolder, classes: Sequence[str]
 ) -> tuple[tuple[Film, ...], tuple[Film, ...]]:
-    """Films it got right and films it got wrong, the most certain first.
+    """Films it got right, of each class in turn, and films it got wrong; the most certain first.
 
     Args:
         run: folder of an evaluated run.
@@ -29,11 +30,19 @@ def right_and_wrong(
     rows = pq.read_table(run.evaluation / "predictions", columns=columns).to_pylist()
     most = limits.REPORT_FILMS_MAX
 
-    def certain(right: bool) -> list[dict[str, Any]]:
-        fitting = (row for row in rows if (row["label"] == row["prediction"]) == right)
+    def certain(fitting: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         return heapq.nsmallest(most, fitting, key=lambda r: (-max(r["probability"]), r["uri"]))
 
-    chosen = {right: certain(right) for right in (True, False)}
+    rights = [
+        certain(row for row in rows if row["label"] == row["prediction"] == name)
+        for name in classes
+    ]
+    # All of one class would tell nothing of the others.
+    mixed = [row for turn in zip_longest(*rights) for row in turn if row is not None]
+    chosen = {
+        True: mixed[:most],
+        False: certain(row for row in rows if row["label"] != row["prediction"]),
+    }
     pixels = _pixels(run, {row["uri"] for found in chosen.values() for row in found})
     right, wrong = (_films(chosen[key], pixels, classes) for key in (True, False))
     return right, wrong

@@ -19,6 +19,8 @@ class RunFolder:
     """Paths of an experiment's outcome; nothing of it need exist."""
 
     root: Path
+    shared: Path | None = None
+    """folder of another run, whose tables and cohort are used"""
 
     @property
     def settings(self) -> Path:
@@ -28,12 +30,12 @@ class RunFolder:
     @property
     def tables(self) -> Path:
         """``images``, ``rejects`` and the manifest: ingest's outcome."""
-        return self.root / "tables"
+        return (self.shared or self.root) / "tables"
 
     @property
     def cohort(self) -> Path:
         """Split's outcome."""
-        return self.root / "cohort"
+        return (self.shared or self.root) / "cohort"
 
     @property
     def training(self) -> Path:
@@ -54,6 +56,11 @@ class RunFolder:
     def report(self) -> Path:
         """The report."""
         return self.root / "report.html"
+
+    @property
+    def comparison(self) -> Path:
+        """Networks compared on the same films: compare's outcome, a folder each."""
+        return self.root / "compare"
 
     @property
     def timings(self) -> Path:

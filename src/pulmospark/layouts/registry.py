@@ -113,6 +113,20 @@ def locate(layout: Layout, path: Path) -> Recognition:
     return Recognition(layout, path / inside[0] if len(inside) == 1 else path)
 
 
+def check_place(path: Path, layout: str | None) -> None:
+    """Say now, before anything is started, what listing a source would say.
+
+    Raises:
+        UsageError: the layout is unknown.
+        InputError: there is no such folder.
+        LayoutError: no layout fits.
+    """
+    if layout is None:
+        recognise(path)
+    else:
+        locate(find(layout), path)
+
+
 def existing(path: Path) -> Path:
     """``path`` made absolute.
 

@@ -119,6 +119,8 @@ def write_bundle(
         write_json(aside / CONFIG, config.model_dump(mode="json"))
         write_json(aside / METRICS, metrics)
         save_file(tensors, aside / MODEL)
+        # safetensors makes a file for its owner alone, whatever the umask.
+        (aside / MODEL).chmod(stat.S_IMODE((aside / CONFIG).stat().st_mode))
         write_text(aside / CARD, render_card(config, card_facts))
         told = {
             name: {"bytes": (aside / name).stat().st_size, "sha256": file_id(aside / name)}

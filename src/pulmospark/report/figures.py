@@ -69,7 +69,7 @@ def reliability(evaluation: Evaluation) -> Drawing | None:
                 color=_MODEL,
                 alpha=0.55,
             )
-        lower.set(xlabel="Probability given to the predicted class", ylabel="Films")
+        lower.set(xlabel="Probability given to the predicted class", ylabel="Count")
         lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         lower.grid(visible=True, axis="y")
         svg = to_svg(figure, "reliability")

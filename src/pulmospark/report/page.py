@@ -17,6 +17,7 @@ from pulmospark.core import files, limits
 from pulmospark.report import tables, words
 from pulmospark.report.content import Film, ReportContent, clean_text
 from pulmospark.report.figures import draw_all
+from pulmospark.report.phantom import say_phantoms
 from pulmospark.report.svg import Drawing
 
 _TEMPLATE = "report.html.j2"
@@ -41,7 +42,7 @@ def write_report(content: ReportContent, path: Path) -> None:
 
 
 def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
-    template = _environment().get_template(_TEMPLATE)
+    template = environment().get_template(_TEMPLATE)
     evaluation = content.evaluation
     parts = tuple(total.part for total in content.split.totals)
     exclusions, further = tables.shown_exclusions(content.exclusions)
@@ -73,12 +74,15 @@ def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
         commands=_commands(content.provenance),
         settings=_settings(content.provenance),
     )
+    if content.is_phantom:
+        page = say_phantoms(page)
     # Class names come through results that hold them as they were: clean once more.
     cleaned: str = clean_text(page)
     return cleaned
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of all pages, and what they may call."""
     environment = Environment(
         loader=PackageLoader("pulmospark.report"),
         autoescape=True,

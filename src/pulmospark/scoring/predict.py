@@ -99,6 +99,8 @@ class PredictResult(BaseModel):
     """class of an operating point -> films at or above its threshold"""
     cautions: dict[str, int]
     """view -> films that were scored though they seem to be no frontal"""
+    layout: str | None
+    """of the folders, named or recognised; ``None``: every image file in them"""
     notes: NotesSummary
     """what was odd in the listing"""
     seconds: dict[str, float]
@@ -412,6 +414,7 @@ def _result(
             point.positive_class: tally.positive[point.positive_class] for point in plan.points
         },
         cautions=dict(sorted(tally.cautions.items())),
+        layout=plan.inputs.layout,
         notes=notes.summary(),
         seconds={name: round(value, 3) for name, value in seconds.items()},
         film=film,

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core import files, tables
-from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.errors import InputError, LayoutError, UsageError
 from pulmospark.core.settings import SourceSettings
 from pulmospark.core.tables import RejectReason
-from pulmospark.layouts import manifest
+from pulmospark.layouts import manifest, registry
 from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, row_of
 from pulmospark.layouts.notes import printable
 from pulmospark.layouts.sheet import open_sheet, plain_name
@@ -40,6 +40,9 @@ SHEET_ENDS = (".csv", ".tsv")
 TABLE_END = ".parquet"
 IMAGE_COLUMNS = ("image_id", "uri", "source", "patient_id", "finding", "view", "pixels")
 """columns of an images table that a prediction needs"""
+
+NO_LAYOUT = "none"
+"""asks for every image file of the folders"""
 
 _PATH_COLUMNS = ("uri", "path", "file_path", "image_path", "filename", "file_name", "file",
                  "image_file", "image")  # fmt: skip
@@ -60,7 +63,7 @@ class Inputs:
     images: tuple[Path, ...] = ()
     """Parquet files of images tables: standardised already"""
     layout: str | None = None
-    """of the folders and sheets"""
+    """of the folders and sheets; ``None``: every image file in them"""
     fits: dict[str, str] = field(default_factory=dict)
     """images table -> how its films were made square, where that is told"""
 
@@ -77,20 +80,26 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
         paths: a file, a folder, a pattern (``*``, ``?``, ``[]``, and ``**`` for any folders),
             the folder of an images table or of an ingest, or a CSV, TSV or Parquet file. A
             pattern stands for all that it matches, as though each were named.
-        layout: of the folders, as ``ingest`` takes it; ``None``: every image file in them.
+        layout: of the folders, as ``ingest`` takes it; ``None``: that of a public data set
+            where the folders have one, for its masks are no films, and else every image file
+            in them; ``none``: every image file in them, whatever they are.
 
     Raises:
-        UsageError: no path is given, or ``layout`` goes with none of them.
+        UsageError: no path is given, ``layout`` goes with none of them, or a data set is given
+            together with something else.
         InputError: a path is not there, a pattern matches nothing, or a table cannot be used.
     """
     if not paths:
         raise UsageError("no film is named: give a file, a folder, a pattern or a table")
     found = _Sorted()
+    asked, layout = layout, None if layout == NO_LAYOUT else layout
     for path in _expanded(paths):
         found.add(path, with_layout=layout is not None)
     if layout is not None and (found.named or found.images):
         odd = next(iter([*found.named, *found.images]))
         raise UsageError(f"--layout goes with folders and their sheets, and {odd} is neither")
+    if asked is None:
+        layout = _recognised(found)
     folders = tuple(
         f for f in found.folders if layout is not None or not _within(f, found.folders)
     )
@@ -183,6 +192,28 @@ class _Sorted:
             self.images[part] = None
         if parts and (fit := _fit_told(parts[0].parent)):
             self.fits[str(parts[0].parent)] = fit
+
+
+def _recognised(found: _Sorted) -> str | None:
+    """The layout that all that is named has; ``None`` where no data set is among it."""
+    known = {}
+    for folder in found.folders:
+        try:
+            place = registry.recognise(folder)
+        except LayoutError:
+            continue  # a plain folder of films
+        if not place.layout.generic:
+            known[folder] = place.layout.name
+    if not known:
+        return None
+    others = len(found.folders) - len(known) + len(found.named) + len(found.sheets)
+    if others or found.images or len(set(known.values())) > 1:
+        folder, name = next(iter(known.items()))
+        raise UsageError(
+            f"{folder}: is a data set ({name}), and goes with others of its layout only: give it "
+            f"alone, or say --layout {NO_LAYOUT} to take every image file for a film"
+        )
+    return next(iter(known.values()))
 
 
 def _expanded(paths: Sequence[str]) -> Iterator[Path]:

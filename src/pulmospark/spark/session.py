@@ -74,9 +74,9 @@ def slots(spark: SparkSession) -> int:
 
 def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
     if master is not None and master.startswith("sc://"):
-        return _started(SparkSession.builder.remote(master), conf)
+        return _started(SparkSession.builder.remote(master), conf, master)
     if master is None and os.environ.get("SPARK_REMOTE"):
-        return _started(SparkSession.builder, conf)
+        return _started(SparkSession.builder, conf, os.environ["SPARK_REMOTE"])
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # the JVM runs: spark-submit started us
     chosen = dict(_EVERYWHERE)
     builder = SparkSession.builder.appName("pulmospark")
@@ -89,7 +89,7 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
         builder = builder.master(master)
         if master.startswith("local"):
             chosen |= _local_settings()
-    return _started(builder, chosen | conf)
+    return _started(builder, chosen | conf, master or "the submitted session")
 
 
 def _check_answers(master: str) -> None:
@@ -125,7 +125,7 @@ def _local_settings() -> dict[str, str]:
     }
 
 
-def _started(builder: Any, conf: Mapping[str, str]) -> SparkSession:
+def _started(builder: Any, conf: Mapping[str, str], master: str) -> SparkSession:
     for key, value in conf.items():
         builder = builder.config(key, value)
     with _quiet_start() as log:
@@ -134,8 +134,8 @@ def _started(builder: Any, conf: Mapping[str, str]) -> SparkSession:
         except Exception as error:
             tail = _tail(log)
             raise EnvironmentProblem(
-                f"Spark did not start: {_reason(tail) or _first_line(error)}; check Java, memory "
-                "and --master",
+                f"Spark did not start with {master}: {_reason(tail) or _first_line(error)}; check "
+                "Java, memory and --master",
                 detail=" | ".join(tail) or str(error),
             ) from error
     return session

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -32,12 +33,13 @@ def _problem(films: int = 240, width: int = 6) -> tuple[Floats, NDArray[np.int64
 def _frame(spark: SparkSession, features: Floats, labels: NDArray[np.int64]) -> DataFrame:
     rows = [(x.tolist(), float(y)) for x, y in zip(features, labels, strict=True)]
     frame = spark.createDataFrame(rows, "values array<double>, label double").coalesce(2)
-    return frame.withColumn("features", array_to_vector("values"))
+    return frame.withColumn("features", array_to_vector(F.col("values")))
 
 
 def _softmax(logits: Floats) -> Floats:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 @pytest.mark.parametrize("strength", [0.1, 0.01])

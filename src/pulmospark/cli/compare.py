@@ -1,0 +1,66 @@
+"""``pulmospark compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import pulmospark
+from pulmospark.cli import common
+
+
+@click.command(
+    help=f"""Train several networks on the same films, and compare them.
+
+    EXPERIMENT is its TOML file, or the folder of a run; ingest and split are run first where
+    they were not yet. The end is one table (JSON and CSV) and one page: accuracy with interval,
+    training time, parameters, size, scoring speed, who lies on the frontier, and paired tests.
+
+    {pulmospark.NOT_A_MEDICAL_DEVICE}
+
+    \b
+    Example:
+      pulmospark compare runs/mine --models mobilenet_v2,squeezenet1_1,basic_cnn
+    """
+)
+@common.what_argument
+@click.option("--models", required=True, help="Networks, with commas between them.")
+@common.set_option
+@common.spark_options
+@common.speech_options
+def command(
+    what: Path,
+    models: str,
+    changes: tuple[str, ...],
+    master: str | None,
+    conf: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run it."""
+    from pulmospark.experiment.folder import open_experiment
+
+    experiment, run = open_experiment(what, common.pairs(changes, "--set"))
+    ready = (run.cohort / "split.json").is_file()
+    if not ready:
+        common.check_sources(experiment)
+
+    # Seconds of import, which a wrong path need not wait for.
+    from pulmospark.cli import words
+    from pulmospark.experiment import stages
+    from pulmospark.experiment.compare import check_models, compare
+    from pulmospark.spark.session import spark_session
+
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    check_models(names, experiment.ingest.size)
+    quiet = quiet or as_json
+    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+        if not ready:
+            stages.run_ingest(experiment, run, spark, quiet=quiet)
+            stages.run_split(experiment, run, spark, quiet=quiet)
+        result = compare(experiment, run, names, spark, quiet=quiet)
+    if as_json:
+        common.say_json(result.model_dump(mode="json"))
+    else:
+        words.say_comparison(result)

@@ -1,0 +1,83 @@
+"""What a comparison of networks says, and which of them no other beats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from pulmospark.evaluation.results import Figure, PairedDifference
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ModelFigures(_Told):
+    """One network of a comparison."""
+
+    name: str
+    title: str
+    method: str
+    """``features``: frozen, with a logistic regression; ``network``: trained itself"""
+    start: str
+    """``imagenet`` or ``none``"""
+    accuracy: Figure
+    macro_auroc: Figure
+    training_seconds: float
+    """of all folds and the final model, features with them"""
+    parameters: int
+    bundle_bytes: int
+    films_per_s: float
+    """scored by one worker with one thread on this machine, decoding left out"""
+    report: Path
+    frontier: bool = False
+    """no other network is as accurate in less training time"""
+
+
+class ModelPair(_Told):
+    """Two networks on the same films."""
+
+    first: str
+    second: str
+    compared: PairedDifference
+    """accuracy of the first less that of the second"""
+    adjusted_p: float
+    """p-value by Holm's method over all pairs"""
+
+
+class Comparison(_Told):
+    """Networks trained and tested on the same films."""
+
+    folder: Path
+    cohort_id: str
+    classes: tuple[str, ...]
+    films: int
+    groups: int
+    folds: int
+    confidence: float
+    phantoms: bool
+    models: tuple[ModelFigures, ...]
+    """the most accurate first"""
+    pairs: tuple[ModelPair, ...]
+
+
+def with_frontier(models: tuple[ModelFigures, ...]) -> tuple[ModelFigures, ...]:
+    """Mark the networks that are beaten by none in both accuracy and training time.
+
+    Returns:
+        The networks, the most accurate first; of equal ones the faster to train.
+    """
+
+    def beats(other: ModelFigures, one: ModelFigures) -> bool:
+        theirs = (other.accuracy.value or 0.0, -other.training_seconds)
+        ours = (one.accuracy.value or 0.0, -one.training_seconds)
+        return theirs != ours and theirs[0] >= ours[0] and theirs[1] >= ours[1]
+
+    marked = [
+        one.model_copy(update={"frontier": not any(beats(other, one) for other in models)})
+        for one in models
+    ]
+    return tuple(
+        sorted(marked, key=lambda one: (-(one.accuracy.value or 0), one.training_seconds))
+    )

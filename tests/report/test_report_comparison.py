@@ -1,0 +1,131 @@
+"""The comparison's page, and who lies on its frontier."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pulmospark
+from pulmospark.evaluation.results import Figure, PairedDifference
+from pulmospark.report.comparison import headline, pair_words, render_comparison
+from pulmospark.report.comparison_content import (
+    Comparison,
+    ModelFigures,
+    ModelPair,
+    with_frontier,
+)
+
+_NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def _model(name: str, accuracy: float, seconds: float) -> ModelFigures:
+    return ModelFigures(
+        name=name,
+        title=name.upper(),
+        method="features",
+        start="imagenet",
+        accuracy=Figure(
+            value=accuracy, low=accuracy - 0.04, high=accuracy + 0.03, method="wilson"
+        ),
+        macro_auroc=Figure(value=0.95, low=0.9, high=0.98, method="bootstrap"),
+        training_seconds=seconds,
+        parameters=int(seconds * 1e5),
+        bundle_bytes=9_100_000,
+        films_per_s=seconds,
+        report=Path("report.html"),
+    )
+
+
+def _pair(first: str, second: str, value: float, p: float) -> ModelPair:
+    compared = PairedDifference(
+        difference=Figure(value=value, low=value - 0.01, high=value + 0.02, method="bootstrap"),
+        p_value=p,
+        only_first=9,
+        only_second=4,
+        films=300,
+        groups=200,
+    )
+    return ModelPair(first=first, second=second, compared=compared, adjusted_p=p)
+
+
+def _comparison(phantoms: bool = False) -> Comparison:
+    models = with_frontier(
+        (_model("slow", 0.93, 400), _model("quick", 0.91, 40), _model("poor", 0.90, 90))
+    )
+    return Comparison(
+        folder=Path("compare"),
+        cohort_id="c",
+        classes=("covid", "normal"),
+        films=300,
+        groups=200,
+        folds=5,
+        confidence=0.95,
+        phantoms=phantoms,
+        models=models,
+        pairs=tuple(
+            _pair(a.name, b.name, -0.02, 0.004) for a, b in combinations(reversed(models), 2)
+        ),
+    )
+
+
+def test_the_most_accurate_first_and_the_beaten_one_off_the_frontier() -> None:
+    told = _comparison().models
+    assert [(one.name, one.frontier) for one in told] == [
+        ("slow", True), ("quick", True), ("poor", False),
+    ]  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5)), min_size=1, max_size=8))
+def test_off_the_frontier_is_who_is_beaten_and_nobody_else(
+    figures: list[tuple[int, int]],
+) -> None:
+    told = with_frontier(
+        tuple(_model(f"m{i}", a / 10 + 0.2, t) for i, (a, t) in enumerate(figures))
+    )
+    points = {one.name: (one.accuracy.value or 0, -one.training_seconds) for one in told}
+    for one in told:
+        mine = points[one.name]
+        beaten = any(
+            all(a >= b for a, b in zip(other, mine, strict=True)) and other != mine
+            for other in points.values()
+        )
+        assert one.frontier is not beaten
+    assert any(one.frontier for one in told)
+
+
+def test_the_headline_and_the_pairs_in_words() -> None:
+    told = _comparison()
+    assert headline(told) == (
+        "SLOW is the most accurate of 3 networks on the same 300 films: 93.0%, after 6 min 40 s "
+        "of training. On the frontier as well, with less training time: QUICK."
+    )
+    pair = _pair("quick", "slow", -0.02, 0.004)
+    minus = "\N{MINUS SIGN}"
+    assert pair_words(pair, told) == (
+        f"SLOW names 2.0 points more films rightly than QUICK ({minus}0.0 to +3.0): more than "
+        "chance would do (p 0.004)."
+    )
+    assert "no more than chance could do (p 0.300)" in pair_words(
+        _pair("quick", "slow", 0.02, 0.3), told
+    )
+
+
+def test_the_page_needs_nothing_and_says_what_it_is() -> None:
+    page = render_comparison(_comparison(), _NOW)
+    assert page.count(pulmospark.NOT_A_MEDICAL_DEVICE) == 2
+    assert not re.findall(r"(?:src|href)=\"(?!#|data:)", page)
+    for word in ("SLOW", "QUICK", "POOR", "9.1 MB", "6 min 40 s", "Holm", "in 5 folds"):
+        assert word in page
+    assert page == render_comparison(_comparison(), _NOW)
+
+
+def test_a_page_about_phantoms_says_so() -> None:
+    page = render_comparison(_comparison(phantoms=True), _NOW)
+    assert "Drawn phantoms, not patients" in page
+    own = re.sub(r"<(bdi|pre|style|svg)\b.*?</\1>", "", page, flags=re.DOTALL)
+    assert not re.findall(r"\b[Ff]ilms?\b", re.sub(r"<[^>]*>", " ", own))
