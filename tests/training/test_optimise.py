@@ -27,7 +27,7 @@ from pulmospark.training.optimise import (
 from pulmospark.training.precision import (
     bf16_where_fast,
     environment,
-    has_bf16_units,
+    has_bf16,
     uses_bf16,
 )
 from pulmospark.training.ranks import MovingAverage
@@ -154,7 +154,7 @@ def test_the_moving_average_follows_its_formula() -> None:
 def test_what_is_told_of_precision_is_done() -> None:
     assert uses_bf16(NetworkSettings(precision="bf16"), CPU)
     assert not uses_bf16(NetworkSettings(precision="fp32"), CPU)
-    assert uses_bf16(NetworkSettings(), CPU) == has_bf16_units(CPU)
+    assert uses_bf16(NetworkSettings(), CPU) == has_bf16(CPU)
 
 
 def test_what_is_slow_in_bf16_stays_in_float32_and_only_then() -> None:

@@ -126,7 +126,7 @@ class NetworkSettings(Settings):
     the weights (0.999 is usual); 0: none"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """of the training's arithmetic; weights, validation and scores are float32 in any case.
-    ``auto``: bf16 where the processor has matrix units for it"""
+    ``auto``: bf16 where the processor has instructions for it"""
     synchronise: Literal["gradients", "parameters"] = "gradients"
     """what several processes average: the gradients of every step, or the weights every
     ``synchronise_every`` steps"""

@@ -59,15 +59,15 @@ def uses_bf16(settings: NetworkSettings, device: torch.device) -> bool:
     """Whether a training computes in bf16, with its weights kept in float32."""
     if settings.precision != "auto":
         return settings.precision == "bf16"
-    return has_bf16_units(device)
+    return has_bf16(device)
 
 
-def has_bf16_units(device: torch.device) -> bool:
-    """Whether a device has matrix units for bf16."""
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for bf16: AVX-512 BF16 or AMX on CPUs."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     told: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(told.get("amx_bf16", False))
+    return any(bool(told.get(name)) for name in ("amx_bf16", "avx512_bf16"))
 
 
 @contextlib.contextmanager
