@@ -15,6 +15,7 @@ from data.cohorts import CLASSES, Row, hospital, image, parted
 from pulmospark.core import tables
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.settings import SplitSettings
+from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
 from pulmospark.data.ingest import read_ingest
 from pulmospark.data.split_summary import SplitResult, read_split
@@ -225,3 +226,20 @@ def test_fewer_than_two_findings(
 ) -> None:
     with pytest.raises(ClassError, match=words):
         parted(spark, tmp_path, rows, classes={})
+
+
+def test_a_class_s_number_of_films_is_kept_and_no_patient_parted(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    most = 40
+    settings = SplitSettings(films_per_class=most)
+    result, rows = parted(spark, tmp_path, _two_hospitals(), settings)
+    films = Counter(row["label"] for row in _used(rows))
+    assert set(films) == set(CLASSES)
+    assert all(most - 3 < count <= most for count in films.values())
+    taken = {row["group_id"] for row in _used(rows)}
+    left = [row for row in rows if row["reason"] == f"beyond the {most} films of its class"]
+    assert left
+    assert not taken & {row["group_id"] for row in left}
+    assert all(row["label"] is None and row["split"] == Split.EXCLUDED for row in left)
+    assert result.excluded == len(rows) - sum(films.values())

@@ -64,6 +64,8 @@ class SplitSettings(Settings):
     """share that is tested on; not used with folds, where each fold is tested on once"""
     folds: Annotated[int, Field(ge=0, le=100)] = 0
     """k of k-fold cross-validation; 0: one split"""
+    films_per_class: Annotated[int, Field(ge=0)] = 0
+    """films of a class that take part, at most, drawn by patient from the seed; 0: all"""
     views: tuple[str, ...] = ("PA", "AP", "AP supine", "frontal", "unknown")
     """views that take part; lateral films and CT slices are left out unless named"""
 

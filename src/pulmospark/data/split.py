@@ -53,7 +53,7 @@ def split(
     findings = sorted(
         (listing.name, finding) for listing in ingested.sources for finding in listing.findings
     )
-    labelled = _labelled(rows, findings, classes, settings)
+    labelled = _limited(_labelled(rows, findings, classes, settings), settings, seed)
     cohort = _assigned(labelled, settings, seed).select(tables.COHORT.names)
     with files.whole_folder(target) as aside:
         cohort.coalesce(1).sortWithinPartitions("uri").write.mode("append").parquet(
@@ -110,6 +110,29 @@ def _labelled(
         )
     )
     return rows.withColumn("label", F.when(F.col("reason").isNull(), F.col("label")))
+
+
+def _limited(rows: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:
+    """Rows of which those beyond a class's number are left out, whole groups at a time."""
+    most = settings.films_per_class
+    if not most:
+        return rows
+    used = rows.where("reason is null").groupBy("label", "group_id").agg(F.count("*").alias("size"))
+    order = F.sha2(F.concat_ws(":", F.lit(f"{seed}:films_per_class"), "group_id"), 256)
+    drawn = Window.partitionBy("label").orderBy(order, "group_id")
+    # A patient with films of two classes takes part with all of them or with none.
+    kept = (
+        used.withColumn("so_far", F.sum("size").over(drawn))
+        .groupBy("group_id")
+        .agg(F.max((F.col("so_far") > most).cast("int")).alias("beyond"))
+    )
+    beyond = F.when(F.col("beyond") == 1, F.lit(f"beyond the {most} films of its class"))
+    return (
+        rows.join(kept, "group_id", "left")
+        .withColumn("reason", F.when(F.col("reason").isNull(), beyond).otherwise(F.col("reason")))
+        .withColumn("label", F.when(F.col("reason").isNull(), F.col("label")))
+        .drop("beyond")
+    )
 
 
 def _assigned(rows: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:

@@ -91,8 +91,11 @@ def read_bytes(path: str) -> bytes | Rejected:
                 return rejected(RejectReason.UNREADABLE, "not a regular file")
             if found.st_size > limits.FILE_BYTES_MAX:
                 return _too_many(found.st_size)
-            # One byte more than allowed, for files that grow while they are read.
-            data = file.read(limits.FILE_BYTES_MAX + 1)
+            # A byte more than there is to be: to ask for as much as is allowed would set that
+            # much memory aside for each file, at a twentieth of the time of a whole film.
+            data = file.read(found.st_size + 1)
+            if len(data) > found.st_size:  # it grew
+                data += file.read(limits.FILE_BYTES_MAX + 1 - len(data))
     except (OSError, MemoryError) as error:
         return rejected(RejectReason.UNREADABLE, _words(error))
     return data if len(data) <= limits.FILE_BYTES_MAX else _too_many(len(data))
