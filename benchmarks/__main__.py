@@ -12,9 +12,16 @@ import click
 
 from benchmarks.common import Options, command_line, facts, publish, python, start
 
-NAMES = ("ingest", "features", "memory", "experiment", "demo", "expand")
+NAMES = ("ingest", "features", "memory", "training", "expand", "experiment", "demo")
 SMALL = Options(
-    files=40, images=40, sizes=(20, 40), patients=30, rows=(80, 160), repeats=1, small=True
+    files=40,
+    images=40,
+    sizes=(20, 40),
+    rows=(80, 160),
+    models=("squeezenet1_1",),
+    patients=30,
+    repeats=1,
+    small=True,
 )
 """A smoke test: everything is run, and no figure means anything."""
 
@@ -36,6 +43,8 @@ SMALL = Options(
 @click.option("--images", type=click.IntRange(1), help="Images of features.")
 @click.option("--sizes", help="Numbers of images of memory: 1000,5000,20000.")
 @click.option("--rows", help="Numbers of rows of expand: 5000,52000.")
+@click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
+@click.option("--models", help="Networks of training: mobilenet_v2,resnet50.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
     "--data",
@@ -44,7 +53,12 @@ SMALL = Options(
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
 def command(
-    names: tuple[str, ...], small: bool, sizes: str | None, rows: str | None, **given: Any
+    names: tuple[str, ...],
+    small: bool,
+    sizes: str | None,
+    rows: str | None,
+    models: str | None,
+    **given: Any,
 ) -> None:
     """Run them."""
     told: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
@@ -52,6 +66,8 @@ def command(
         told["sizes"] = _sizes(sizes)
     if rows is not None:
         told["rows"] = _sizes(rows)
+    if models is not None:
+        told["models"] = tuple(models.split(","))
     options = replace(SMALL if small else Options(), **told)
     if len(names) == 1:
         _run(names[0], options)

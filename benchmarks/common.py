@@ -39,6 +39,10 @@ class Options:
     """of ingest"""
     images: int = 4000
     """of features"""
+    training: int = 640
+    """films of training, an epoch"""
+    models: tuple[str, ...] = ("mobilenet_v2", "resnet50")
+    """networks of training"""
     sizes: tuple[int, ...] = (1000, 5000, 20000)
     """numbers of images of memory"""
     rows: tuple[int, ...] = (5000, 52000)

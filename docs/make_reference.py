@@ -139,7 +139,7 @@ def _default(field: Any) -> Any:
 
 def _type_text(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
-        return _type_text(next(one for one in schema["anyOf"] if one["type"] != "null"))
+        return " or ".join(_type_text(one) for one in schema["anyOf"] if one["type"] != "null")
     if "enum" in schema:
         return " or ".join(f'`"{value}"`' for value in schema["enum"])
     if schema["type"] == "array":

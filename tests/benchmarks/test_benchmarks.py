@@ -25,7 +25,17 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from benchmarks import __main__ as command
-from benchmarks import bare, common, expand, experiment, features, ingest, memory, pictures
+from benchmarks import (
+    bare,
+    common,
+    expand,
+    experiment,
+    features,
+    ingest,
+    memory,
+    pictures,
+    training,
+)
 from pulmospark.augment.augmenter import Augmenter
 from pulmospark.core.content import bytes_id
 from pulmospark.core.settings import AugmentSettings, IngestSettings, LogisticSettings
@@ -145,6 +155,20 @@ def test_programs_take_turns() -> None:
     found = common.speeds(10, seconds, "b")
     assert found["a"]["per_second"] == 5
     assert found["a"]["of_bare"] == 0.5
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("spark")
+def test_training_is_compared_with_a_bare_loop_and_with_the_defaults(tmp_path: Path) -> None:
+    report = training.measure(replace(command.SMALL, out=tmp_path))
+    assert [row[:2] for row in report.rows] == [
+        ("squeezenet1_1", name)
+        for name in ("bare loop: tensors in memory", training.DEFAULTS, "pulmospark, 2 processes")
+    ]
+    found = report.figures["speeds"]["squeezenet1_1"]
+    assert all(one["per_second"] > 0 for one in found.values())
+    # All have learnt from the same films as long.
+    assert all(0.3 < loss < 3.0 for loss in report.figures["losses"].values())
 
 
 def test_the_median_decides() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
@@ -9,29 +10,35 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pyspark.sql import SparkSession
+from safetensors.torch import load_file, save_file
 
+from pulmospark.core import files
 from pulmospark.core.errors import TrainingError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.core.settings import NetworkSettings
+from pulmospark.data.cohort import read_cohort
 from pulmospark.models import zoo
 from pulmospark.models.network import Network
 from pulmospark.spark.session import slots
-from pulmospark.training.distributed import read_epochs, train_network
-from pulmospark.training.rank import RankPlan
-from training.toys import CLASSES, toy_films, toy_plan
+from pulmospark.training import launch, rank
+from pulmospark.training.distributed import read_epochs, run_id, tell, train_network
+from pulmospark.training.rank import STANDING, START, RankPlan
+from training import processes
+from training.toys import CLASSES, toy_films, toy_plan, write_toy
 
 pytestmark = pytest.mark.spark
 
 
-def _train(plan: RankPlan, spark: SparkSession, processes: int) -> Network:
+def _train(plan: RankPlan, spark: SparkSession, count: int) -> Network:
     torch.manual_seed(5)
     network = zoo.build(plan.model, len(CLASSES))
-    quiet = Progress("train", plan.settings.epochs, quiet=True)
-    epochs = train_network(network, plan, spark, processes=processes, progress=quiet)
-    assert len(epochs) == plan.settings.epochs
+    quiet = Progress("train", 0, quiet=True)
+    trained = train_network(network, plan, spark, processes=count, progress=quiet)
+    assert len(trained.history) == plan.settings.epochs
     return network
 
 
@@ -51,7 +58,7 @@ def test_two_processes_train_one_network(tmp_path: Path, spark: SparkSession) ->
 def test_a_worker_s_own_error_is_what_is_raised(
     tmp_path: Path, spark: SparkSession, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    settings = NetworkSettings(epochs=4, batch_size=8, learning_rate=1e30)
+    settings = NetworkSettings(epochs=4, batch_size=8, learning_rate=1e30, precision="fp32")
     with pytest.raises(TrainingError) as caught:
         _train(toy_plan(tmp_path, settings=settings), spark, 1)
     assert "lower train.network.learning_rate (now 1e+30)" in caught.value.message
@@ -68,26 +75,28 @@ def test_more_processes_than_slots(tmp_path: Path, spark: SparkSession) -> None:
         _train(toy_plan(tmp_path), spark, room + 1)
 
 
-def _is_rank(process: psutil.Process, rank: str) -> bool:
+def _is_rank(process: psutil.Process, number: str) -> bool:
     try:
-        return "train.py" in " ".join(process.cmdline()) and process.environ()["RANK"] == rank
+        told = process.environ()["RANK"] == number
+        return told and "pulmospark.training.rank" in process.cmdline()
     except (psutil.Error, KeyError):
         return False
 
 
-def _kill_rank(rank: str, plan: RankPlan, killed: list[int]) -> None:
+def _kill_rank(number: str, plan: RankPlan, killed: list[int]) -> None:
     """SIGKILL one training process, below this one, once an epoch was told."""
     end = time.monotonic() + 120
     while time.monotonic() < end and not read_epochs(plan.folder):
-        time.sleep(0.05)
+        time.sleep(0.02)
     for process in psutil.Process().children(recursive=True):
-        if _is_rank(process, rank):
+        if _is_rank(process, number):
             killed.append(process.pid)
             os.kill(process.pid, signal.SIGKILL)
 
 
 def test_a_killed_process_is_no_success(tmp_path: Path, spark: SparkSession) -> None:
-    plan = toy_plan(tmp_path, settings=NetworkSettings(epochs=5000, batch_size=8))
+    settings = NetworkSettings(epochs=100, batch_size=8, precision="fp32")
+    plan = toy_plan(tmp_path, settings=settings)
     killed: list[int] = []
     killer = threading.Thread(target=_kill_rank, args=("1", plan, killed))
     killer.start()
@@ -96,7 +105,86 @@ def test_a_killed_process_is_no_success(tmp_path: Path, spark: SparkSession) -> 
     killer.join()
     assert killed
     # The other process only saw the line go dead: it is not the one to blame.
-    assert "process 1 of 2 ended without a word" in caught.value.message
+    assert "process 1 of 2 ended without a word (SIGKILL)" in caught.value.message
     assert "train.network.batch_size" in caught.value.message
     assert "\n" not in caught.value.message
     assert spark.range(5).count() == 5  # the session goes on
+    # The same training, asked for again, goes on from there.
+    before = len(read_epochs(plan.folder))
+    assert 0 < before < settings.epochs
+    torch.manual_seed(5)
+    network = zoo.build(plan.model, len(CLASSES))
+    told = Progress("train", 0, quiet=True)
+    trained = train_network(network, plan, spark, processes=2, progress=told)
+    assert trained.earlier >= 1
+    undisturbed = plan.model_copy(update={"folder": tmp_path / "whole"})
+    processes.prepare(undisturbed)
+    assert processes.same(processes.run(undisturbed, 2), network.state_dict())
+    # It has ended: asked for once more, nothing is trained.
+    again = zoo.build(plan.model, len(CLASSES))
+    again.load_state_dict(load_file(plan.folder / START))
+    started = time.monotonic()
+    found = train_network(again, plan, spark, processes=2, progress=told)
+    assert time.monotonic() - started < 2
+    assert found.earlier == settings.epochs
+    assert processes.same(again.state_dict(), network.state_dict())
+
+
+def test_a_training_is_known_by_all_that_it_depends_on(tmp_path: Path) -> None:
+    plan = toy_plan(tmp_path)
+    processes.prepare(plan)
+    known = run_id(plan, 1)
+    elsewhere = plan.model_copy(update={"threads": 7, "device": "cuda"})
+    assert run_id(elsewhere, 1) == known
+    more = plan.settings.model_copy(update={"epochs": 17})
+    other = [
+        run_id(plan, 2),
+        *(
+            run_id(plan.model_copy(update=change), 1)
+            for change in ({"seed": 2}, {"fold": 1}, {"settings": more})
+        ),
+    ]
+    save_file({"other": torch.ones(1)}, plan.folder / START)
+    other.append(run_id(plan, 1))
+    part = next((tmp_path / "cohort" / "table").iterdir())
+    rows = pq.read_table(part)
+    pq.write_table(rows.slice(1), part)
+    other.append(run_id(plan, 1))
+    assert len({known, *other}) == 1 + len(other)
+
+
+def test_a_process_that_cannot_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr("sys.path", [str(tmp_path)])  # no pulmospark there
+    (tmp_path / "pulmospark").mkdir()
+    with pytest.raises(RuntimeError, match="training process 0 ended with 1"):
+        launch.run_rank({}, str(tmp_path / "plan.json"), {"OMP_NUM_THREADS": "1"}, None)
+    told = files.read_json(tmp_path / "rank-0.dead")
+    assert told["code"] == 1
+    assert "No module named" in told["tail"][-1]
+
+
+def test_progress_tells_steps_loss_and_speed(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with Progress("train", 0, "steps", stream=stream) as progress:
+        tell(progress, tmp_path)  # nothing was told yet
+        standing = {"done": 30, "total": 120, "note": "epoch 2 of 8, loss 0.412, 99 films/s"}
+        files.write_json(tmp_path / STANDING, standing)
+        tell(progress, tmp_path)
+    assert "train: 30 of 120 steps" in stream.getvalue()
+    assert "epoch 2 of 8, loss 0.412, 99 films/s" in stream.getvalue()
+
+
+def test_the_training_part_may_lie_in_a_table_of_its_own(tmp_path: Path) -> None:
+    settings = NetworkSettings(epochs=1, batch_size=8, precision="fp32")
+    plan = toy_plan(tmp_path / "a", settings=settings)
+    images, cohort = write_toy(tmp_path / "b", count=120)
+    other = plan.model_copy(update={"training_images": images, "training_cohort": cohort})
+    processes.prepare(plan)
+    assert run_id(other, 1) != run_id(plan, 1)
+    rows = read_cohort(cohort)["split"].to_pylist()
+    found = [len(one.labels) for one in rank.listings(other)]
+    assert found == [rows.count("train"), len(rank.listings(plan)[1].labels)]
+    assert found[0] > len(rank.listings(plan)[0].labels)

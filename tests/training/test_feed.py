@@ -1,53 +1,173 @@
-"""Feed: each film of a part goes to one process, with its own pixels and label."""
+"""Feed: each film of a part goes to one process, with its own pixels, label and id."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pulmospark.core.errors import InputError
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
-from pulmospark.training.feed import Films, load_films
+from pulmospark.training.feed import Draw, Films, Stream, deal, open_feed, prefetched
+from pulmospark.training.films import Batch, Listing, Piece, list_films
 from training.toys import CLASSES, SIZE, toy_films, write_toy
 
+FILM = SIZE * SIZE
+MEMORY, STREAMED = 10**9, 12 * FILM
+"""bytes that a process may hold: all films, or twelve"""
 
-def _load(folder: Path, part: Part, shard: int = 0, shards: int = 1) -> Films:
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    write_toy(folder, count=200)
+    return folder
+
+
+def _listing(folder: Path, name: Split = Split.TRAIN) -> Listing:
     images, cohort = folder / "images", folder / "cohort"
-    return load_films(images, cohort, part, CLASSES, size=SIZE, shard=shard, shards=shards)
+    (found,) = list_films(images, cohort, [Part(name)], CLASSES, size=SIZE)
+    return found
+
+
+def _wanted(folder: Path, name: Split) -> dict[str, tuple[bytes, int]]:
+    """Key -> pixels and label, from the films as they were drawn."""
+    rows = read_cohort(folder / "cohort")
+    drawn = toy_films(200)
+    ids = [
+        key
+        for key, here in zip(rows["image_id"].to_pylist(), in_part(rows, Part(name)), strict=True)
+        if here
+    ]
+    return {key: (drawn.pixels[int(key, 16)].tobytes(), int(key, 16) % 2) for key in ids}
+
+
+def _films(batches: Iterator[Batch]) -> list[tuple[str, tuple[bytes, int]]]:
+    return [
+        (key, (pixels.tobytes(), int(label)))
+        for batch in batches
+        for key, pixels, label in zip(batch.keys, batch.pixels, batch.labels, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("split", [Split.TRAIN, Split.VALIDATION, Split.TEST])
-@pytest.mark.parametrize("shards", [1, 2, 3, 50])
-def test_shards_part_the_films(split: Split, shards: int, tmp_path: Path) -> None:
-    _, cohort = write_toy(tmp_path)
-    rows = read_cohort(cohort)
-    drawn = toy_films(60)
-    numbers = [int(uri[7:12]) for uri in rows["uri"].to_pylist()]
-    wanted = [n for n, here in zip(numbers, in_part(rows, Part(split)), strict=True) if here]
-    assert wanted
-    seen: dict[bytes, int] = {}
-    sizes = []
-    for shard in range(shards):
-        films = _load(tmp_path, Part(split), shard, shards)
-        assert films.pixels.dtype == np.uint8
-        sizes.append(len(films.labels))
-        for pixels, label in zip(films.pixels, films.labels, strict=True):
-            assert pixels.tobytes() not in seen
-            seen[pixels.tobytes()] = int(label)
-    assert seen == {drawn.pixels[n].tobytes(): int(drawn.labels[n]) for n in wanted}
-    assert max(sizes) - min(sizes) <= 1
+@pytest.mark.parametrize("world", [1, 2, 3, 30])
+@pytest.mark.parametrize("held", [MEMORY, FILM])
+def test_processes_part_the_films(toy: Path, split: Split, world: int, held: int) -> None:
+    listing, wanted = _listing(toy, split), _wanted(toy, split)
+    seen: dict[str, tuple[bytes, int]] = {}
+    for rank in range(world):
+        feed = open_feed(listing, rank=rank, world=world, bytes_max=held)
+        assert feed.counts(3) == (*np.bincount(listing.labels), 0)
+        found = _films(feed.once(7))
+        assert not set(seen) & {key for key, _ in found}
+        seen |= dict(found)
+    assert seen == wanted
 
 
-def test_films_left_out_are_in_no_part(tmp_path: Path) -> None:
-    write_toy(tmp_path)
-    counts = [len(_load(tmp_path, Part(name)).labels) for name in Split]
-    assert sum(counts) == len([n for n in range(60) if n % 11 != 10])
+@pytest.mark.parametrize("held", [MEMORY, STREAMED])
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_round_has_each_film_once_in_another_order_each_epoch(
+    toy: Path, held: int, world: int
+) -> None:
+    listing, wanted = _listing(toy), _wanted(toy, Split.TRAIN)
+    feeds = [open_feed(listing, rank=r, world=world, bytes_max=held) for r in range(world)]
+    assert all(isinstance(feed, Stream if held == STREAMED else Films) for feed in feeds)
+
+    def drawn(epoch: int, seed: int = 5) -> list[list[str]]:
+        keys = []
+        for rank, feed in enumerate(feeds):
+            # A round and a bit: processes may have a row group's films more or less.
+            how = Draw(seed, epoch, batch=5, rank=rank, world=world)
+            found = _films(islice(feed.draw(how), 45 // world))
+            assert all(wanted[key] == told for key, told in found)
+            keys.append([key for key, _ in found])
+        return keys
+
+    first = drawn(1)
+    assert first == drawn(1)
+    assert first != drawn(2)
+    assert first != drawn(1, seed=6)
+    rounds = Counter(key for keys in first for key in keys)
+    assert set(rounds) == set(wanted)
+    assert max(rounds.values()) <= 2
+    assert max(rounds.values()) == 1 or sum(rounds.values()) > len(wanted)
+
+
+def test_a_stream_mixes_row_groups(toy: Path) -> None:
+    listing = _listing(toy)
+    feed = open_feed(listing, bytes_max=40 * FILM)
+    group = {
+        key: number
+        for number, piece in enumerate(listing.pieces)
+        for key in listing.keys.take(piece.films).to_pylist()
+    }
+    batches = islice(feed.draw(Draw(1, 1, batch=8)), 8)
+    assert np.mean([len({group[key] for key in batch.keys}) for batch in batches]) > 2
+
+
+@pytest.mark.parametrize("held", [MEMORY, STREAMED])
+def test_classes_are_drawn_as_often_as_they_are_to_be(toy: Path, held: int) -> None:
+    feed = open_feed(_listing(toy), bytes_max=held)
+    batches = islice(feed.draw(Draw(1, 1, batch=20, times=(0.5, 1.5))), 100)
+    labels = np.concatenate([batch.labels for batch in batches])
+    assert 0.70 < labels.mean() < 0.80
+
+
+def test_films_left_out_are_in_no_part(toy: Path) -> None:
+    assert sum(len(_listing(toy, name).labels) for name in Split) == len(
+        [n for n in range(200) if n % 11 != 10]
+    )
 
 
 def test_a_film_that_the_images_lack_is_told(tmp_path: Path) -> None:
     write_toy(tmp_path)
     (tmp_path / "images" / "1.parquet").unlink()
-    with pytest.raises(ValueError, match="of the cohort are in the images table"):
-        _load(tmp_path, Part(Split.TRAIN))
+    with pytest.raises(InputError, match=r"of \d+ films of the cohort are in the images table"):
+        _listing(tmp_path)
+
+
+@pytest.mark.parametrize("held", [MEMORY, STREAMED])
+def test_films_of_another_size_are_told(tmp_path: Path, held: int) -> None:
+    images, cohort = write_toy(tmp_path)
+    (listing,) = list_films(images, cohort, [Part(Split.TRAIN)], CLASSES, size=SIZE + 1)
+    with pytest.raises(InputError, match="other than 17 x 17 pixels"):
+        next(open_feed(listing, bytes_max=held).once(4))
+
+
+@given(st.lists(st.integers(0, 300), max_size=40), st.integers(1, 20))
+def test_pieces_are_dealt_out_evenly(sizes: list[int], world: int) -> None:
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    pieces = [
+        Piece(Path("a"), n, np.arange(size), np.arange(start, start + size))
+        for n, (size, start) in enumerate(zip(sizes, starts, strict=False))
+    ]
+    hands = deal(pieces, world)
+    assert len(hands) == world
+    films = [film for hand in hands for piece in hand for film in piece.films.tolist()]
+    assert sorted(films) == list(range(sum(sizes)))
+    loads = [sum(len(piece.films) for piece in hand) for hand in hands]
+    assert max(loads) - min(loads) <= max(sizes, default=0)
+
+
+def test_what_fails_in_the_thread_is_raised_in_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise InputError("the third")
+
+    found = prefetched(items())
+    assert [next(found), next(found)] == [1, 2]
+    with pytest.raises(InputError, match="the third"):
+        next(found)
+    assert list(prefetched(iter(range(50)))) == list(range(50))
+    abandoned = prefetched(iter(range(50)))
+    assert next(abandoned) == 0
+    abandoned.close()  # type: ignore[attr-defined]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 import torch
 
-from pulmospark.core.errors import InputError
+from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.settings import NetworkSettings
 from pulmospark.models import zoo
 from pulmospark.models.network import Network
 from pulmospark.training.feed import Films
 from pulmospark.training.loop import Epoch, fit
+from pulmospark.training.stages import stages
 from training.toys import SIZE, toy_films
 
-SETTINGS = NetworkSettings(epochs=8, batch_size=8, learning_rate=3e-3)
+SETTINGS = NetworkSettings(epochs=8, batch_size=8, learning_rate=3e-3, precision="fp32")
 NONE = Films(np.zeros((0, SIZE, SIZE), np.uint8), np.zeros(0, np.int64))
 
 
@@ -48,15 +51,20 @@ def test_it_learns_and_is_the_same_each_time() -> None:
     assert (logits.argmax(1).numpy() == validation.labels).mean() >= 0.9
 
 
-def test_a_frozen_backbone_keeps_every_bit() -> None:
+@pytest.mark.parametrize("trainable", ["head", 1, 3, "all"])
+def test_what_is_frozen_keeps_every_bit(trainable: Literal["all", "head"] | int) -> None:
     network = _network("mobilenet_v2")  # it has batch norm, whose statistics move by themselves
     before = _weights(network)
     films = Films(toy_films(8).pixels.repeat(2, 1).repeat(2, 2), toy_films(8).labels)
-    settings = NetworkSettings(epochs=2, batch_size=4, learning_rate=0.01, frozen=True)
+    settings = NetworkSettings(
+        epochs=1, batch_size=4, learning_rate=0.01, trainable=trainable, ema=0.5, warm_up=0.0
+    )
     fit(network, films, NONE, settings, seed=1)
-    after = _weights(network)
-    assert all(torch.equal(after[k], v) for k, v in before.items() if not k.startswith("head."))
-    assert not torch.equal(after["head.weight"], before["head.weight"])
+    moved = {k for k, v in _weights(network).items() if not torch.equal(v, before[k])}
+    counts = {"head": 0, "all": len(stages(network))}
+    trained = counts[trainable] if isinstance(trainable, str) else trainable
+    free = [prefix for stage in stages(network)[::-1][:trained] for prefix in stage]
+    assert moved == {k for k in before if k.startswith(("head.", *(f"{p}." for p in free)))}
 
 
 def test_the_best_epoch_stays() -> None:
@@ -95,7 +103,7 @@ def test_fewer_films_than_a_batch_and_odd_numbers(films: int) -> None:
 
 
 def test_one_film_alone_cannot_be_trained_on() -> None:
-    with pytest.raises(InputError, match="two films"):
+    with pytest.raises(InputError, match="1 films for 1 training processes"):
         fit(_network(), toy_films(1), NONE, SETTINGS, seed=3)
 
 
@@ -108,3 +116,79 @@ def test_a_learning_rate_that_explodes_is_said() -> None:
 def test_nothing_to_train_on_is_said() -> None:
     with pytest.raises(InputError, match="nothing to train on"):
         fit(_network(), NONE, NONE, SETTINGS, seed=3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimiser": "adam"},
+        {"optimiser": "rmsprop", "learning_rate": 1e-3},
+        {"optimiser": "sgd", "learning_rate": 0.02},
+        {"schedule": "constant", "warm_up": 0.0},
+        {"stage_factor": 0.5},
+        {"balance": "weights"},
+        {"balance": "sampling"},
+        {"label_smoothing": 0.1},
+        {"mix_up": 0.2},
+        {"ema": 0.9},
+        {"precision": "bf16"},
+        {"precision": "auto"},
+    ],
+    ids=lambda changes: "-".join(map(str, changes.values())),
+)
+def test_it_learns_with_every_option_and_otherwise_than_without(changes: dict[str, Any]) -> None:
+    settings = NetworkSettings.model_validate(SETTINGS.model_dump() | changes)
+    plain, network = _network(), _network()
+    train, validation = toy_films(64), toy_films(20, seed=1)
+    fit(plain, train, validation, SETTINGS, seed=3)
+    history = fit(network, train, validation, settings, seed=3)
+    assert max(epoch.validation_accuracy or 0.0 for epoch in history) >= 0.9
+    if changes not in ({"balance": "weights"}, {"balance": "sampling"}, {"precision": "auto"}):
+        assert not _same(_weights(network), _weights(plain))  # toys are balanced as they are
+
+
+@pytest.mark.parametrize("balance", ["weights", "sampling"])
+def test_a_rare_class_weighs_as_much_where_classes_are_balanced(
+    balance: Literal["weights", "sampling"],
+) -> None:
+    # All films are one film: all there is to learn is how much each class weighs.
+    grey = np.repeat(toy_films(1).pixels, 72, axis=0)
+    films = Films(grey, (np.arange(72) % 9 == 0).astype(np.int64))
+    settings = NetworkSettings(
+        epochs=40, batch_size=24, learning_rate=0.1, precision="fp32", trainable="head"
+    )
+
+    def probability_of_rare(how: NetworkSettings) -> float:
+        network = _network()
+        fit(network, films, NONE, how, seed=3)
+        with torch.inference_mode():
+            return float(network.eval()(torch.from_numpy(grey[:1])).softmax(1)[0, 1])
+
+    assert probability_of_rare(settings) == pytest.approx(1 / 9, abs=0.05)
+    even = settings.model_copy(update={"balance": balance})
+    assert probability_of_rare(even) == pytest.approx(1 / 2, abs=0.1)
+
+
+def test_films_are_augmented_in_training_alone_anew_each_epoch() -> None:
+    seen: dict[int, list[str]] = {}
+
+    def darken(pixels: np.ndarray[Any, Any], keys: Any, draw: int) -> np.ndarray[Any, Any]:
+        assert pixels.dtype == np.uint8
+        assert len(pixels) == len(keys)
+        seen.setdefault(draw, []).extend(keys)
+        return np.zeros_like(pixels)
+
+    network = _network()
+    history = fit(network, toy_films(32), toy_films(8, 1), SETTINGS, seed=3, augment=darken)
+    assert sorted(seen) == list(range(1, SETTINGS.epochs + 1))
+    for keys in seen.values():
+        assert sorted(keys, key=int) == [str(n) for n in range(32)]
+    assert seen[1] != seen[2]
+    # All films are black: nothing can be learnt.
+    assert history[-1].loss > 0.6
+
+
+def test_more_stages_than_there_are_is_said() -> None:
+    settings = SETTINGS.model_copy(update={"trainable": 9})
+    with pytest.raises(UsageError, match=r"trainable is 9, and basic_cnn has \d stages"):
+        fit(_network(), toy_films(8), NONE, settings, seed=1)

@@ -79,7 +79,7 @@ def toy_plan(folder: Path, **changes: object) -> RankPlan:
         cohort=cohort,
         fold=None,
         size=SIZE,
-        settings=NetworkSettings(epochs=16, batch_size=8, learning_rate=3e-3),
+        settings=NetworkSettings(epochs=16, batch_size=8, learning_rate=3e-3, precision="fp32"),
         seed=1,
         threads=1,
         folder=folder / "work",

@@ -60,6 +60,14 @@ CONFIG_FILE_BYTES_MAX = 16 * 1024 * 1024
 TRAINING_PROCESSES_MAX = 256
 """processes of one distributed training."""
 
+FEED_BYTES_MAX = 512 * 1024 * 1024
+"""bytes of pixels that a training process holds of a part: 10,700 films at
+224 x 224. A share below it is kept in memory; a larger one is read anew each epoch, and
+shuffled within so many bytes."""
+
+FEED_BATCHES_AHEAD = 3
+"""batches that are made ready while one is trained on."""
+
 TRAINING_SILENCE_S_MAX = 1800
 """seconds for which a training process may wait for the others before it gives up."""
 

@@ -59,6 +59,12 @@ class Progress:
         if kind is None and not self._quiet:
             self._write(last=True)
 
+    def expect(self, total: int) -> None:
+        """Set how many there are, where that was not known before."""
+        self._total = total
+        if self._bar is not None:
+            self._bar.total = total
+
     def to(self, done: int, note: str = "") -> None:
         """Set how many are done so far, with a word on how it goes (the loss, say)."""
         step, self._done, self._note = done - self._done, done, note

@@ -86,14 +86,43 @@ class NetworkSettings(Settings):
     """passes over the training part, at most"""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     """films a step, over all processes together"""
+    trainable: Literal["all", "head"] | Annotated[int, Field(ge=1)] = "all"
+    """what is trained: all of it, the last layer only, or the last n stages and the last layer;
+    the batch norm of what is not trained keeps its statistics"""
+    optimiser: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
+    """``rmsprop`` with a decay of 0.9, ``sgd`` with Nesterov's momentum of 0.9; ``adam`` and
+    ``rmsprop`` and ``sgd`` take ``weight_decay`` as an L2 penalty"""
     learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    """highest rate of AdamW; it rises over the first tenth of the steps and falls as a cosine"""
+    """the highest, that of the last layer"""
+    stage_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """learning rate of a stage as a share of that of the stage after it; 1: the same for all"""
+    warm_up: Fraction = 0.1
+    """share of the steps over which the learning rate rises"""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """what the learning rate does after the warm-up: fall to 0 as a cosine, or stay"""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
-    """AdamW's"""
+    """the optimiser's"""
     patience: Annotated[int, Field(ge=0)] = 0
     """epochs without a better validation loss after which it stops; 0: never"""
-    frozen: bool = False
-    """train the last layer only"""
+    balance: Literal["none", "weights", "sampling"] = "none"
+    """rare classes count for more in the loss (``weights``), or are drawn more often and
+    frequent ones less (``sampling``), so that all classes weigh the same"""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """share of a film's label that is spread evenly over all classes"""
+    mix_up: Annotated[float, Field(ge=0.0)] = 0.0
+    """alpha of the Beta distribution from which the share is drawn in which two films and
+    their labels are mixed (0.2 is usual); 0: none are"""
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """decay a step of the moving average of the weights that is validated and kept instead of
+    the weights (0.999 is usual); 0: none"""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """of the training's arithmetic; weights, validation and scores are float32 in any case.
+    ``auto``: bf16 where the processor has instructions for it"""
+    synchronise: Literal["gradients", "parameters"] = "gradients"
+    """what several processes average: the gradients of every step, or the weights every
+    ``synchronise_every`` steps"""
+    synchronise_every: Annotated[int, Field(ge=0)] = 0
+    """steps between two averages of the weights; 0: at the end of an epoch only"""
 
 
 class TrainSettings(Settings):

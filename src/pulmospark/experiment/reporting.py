@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 
 from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import Experiment
@@ -22,10 +23,14 @@ from pulmospark.models import zoo
 from pulmospark.report import content as page
 from pulmospark.spark.chunks import parts_of
 from pulmospark.training.records import TrainResult
+from pulmospark.training.stages import trained_parameters
 from pulmospark.training.train import read_training
 
 _PARTS = ("train", "validation", "test")
 _EXAMPLES = 5
+_OPTIMISERS = {"adamw": "AdamW", "adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}
+_TRAINABLE = {"all": "the CNN itself", "head": "the CNN's last layer"}
+_STAGES = "the CNN's last {} stages and its last layer"
 
 
 def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent:
@@ -181,11 +186,15 @@ def _training(experiment: Experiment, trained: TrainResult) -> page.Training:
         head = outputs * (known.width + 1)
     else:
         network = settings.network
+        what = _TRAINABLE.get(str(network.trainable), _STAGES).format(network.trainable)
         method = (
-            f"the CNN itself, through Spark's TorchDistributor (AdamW, up to {network.epochs} "
-            f"epochs, batches of {network.batch_size}, learning rate {network.learning_rate:g})"
+            f"{what}, through Spark's TorchDistributor ({_OPTIMISERS[network.optimiser]}, up to "
+            f"{network.epochs} epochs, batches of {network.batch_size}, learning rate "
+            f"{network.learning_rate:g})"
         )
-        head = outputs * (known.width + 1) if network.frozen else trained.parameters
+        with torch.device("meta"):  # only counted: no weights are made
+            empty = zoo.build(trained.model, len(trained.classes))
+        head = trained_parameters(empty, network)
     return page.Training(
         method=method,
         model=known.title,

@@ -180,7 +180,7 @@ def fit_network(network: Network, rows: DataFrame, plan: NetworkPlan) -> Fitted:
             threads=threads_for(plan.processes, spark),
             folder=folder / "training",
         )
-        with Progress("train", plan.settings.epochs, "epochs", quiet=True) as progress:
+        with Progress("train", 0, "steps", quiet=True) as progress:
             train_network(network, told, spark, processes=plan.processes, progress=progress)
         network.eval()
         held = images.where(VALIDATION)

@@ -43,8 +43,8 @@ def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]
             folder=job.work / model_name(fold),
         )
         title = "train" if fold is None else f"train fold {fold}"
-        with Progress(title, settings.network.epochs, "epochs", quiet=job.quiet) as progress:
-            epochs = train_network(
+        with Progress(title, 0, "steps", quiet=job.quiet) as progress:
+            trained = train_network(
                 network, plan, job.spark, processes=settings.processes, progress=progress
             )
         network.eval()
@@ -56,7 +56,8 @@ def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]
             job.spark, work, todo, job.work / "scores", Progress("score", 0, quiet=True)
         )
         found += [part.path for part in parts]
-        told.append((fold, epochs, time.perf_counter() - begun))
+        earlier = sum(epoch["seconds"] for epoch in trained.history[: trained.earlier])
+        told.append((fold, trained.history, time.perf_counter() - begun + earlier))
     chunks.link_parts(found, scores)
     rows = read_cohort(job.cohort)
     models = tuple(

@@ -3,27 +3,70 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
+import os
+import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pyspark.ml.torch.distributor import TorchDistributor
+import torch
 from pyspark.sql import SparkSession
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from pulmospark.core import files, machine
-from pulmospark.core.errors import TrainingError, UsageError
+import pulmospark
+from pulmospark.core import content, files, machine
+from pulmospark.core.errors import InputError, TrainingError, UsageError
 from pulmospark.core.progress import Progress
+from pulmospark.data.cohort import read_cohort
 from pulmospark.models.network import Network
 from pulmospark.spark.session import slots
-from pulmospark.training.rank import RankPlan, train_rank
+from pulmospark.training.checkpoint import Checkpoint, read_tensors
+from pulmospark.training.launch import DEAD, PLAN, Distributor
+from pulmospark.training.precision import environment
+from pulmospark.training.rank import (
+    CHECKPOINT,
+    EPOCHS,
+    STANDING,
+    START,
+    TRAINED,
+    RankPlan,
+)
+from pulmospark.training.stages import trained_stages
 
-_POLL_S = 0.5
+_POLL_S = 0.25
+_TASK_GPUS = "spark.task.resource.gpu.amount"
+_WHERE = {
+    "images",
+    "cohort",
+    "training_images",
+    "training_cohort",
+    "folder",
+    "threads",
+    "run_id",
+    "device",
+}
+"""fields of a plan that say where, and not what"""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training did.
+
+    Attributes:
+        history: the epochs, as :class:`pulmospark.training.loop.Epoch` gives them.
+        earlier: how many of them an earlier run had done, which was killed or had ended.
+    """
+
+    history: list[dict[str, Any]]
+    earlier: int
 
 
 def train_network(
@@ -33,21 +76,21 @@ def train_network(
     *,
     processes: int,
     progress: Progress,
-) -> list[dict[str, Any]]:
+) -> Trained:
     """Train a network in place on the executors.
+
+    A training that was killed goes on after its last epoch, and one that had ended is not
+    done again, as long as plan, start, cohort, images and versions are the same.
 
     Args:
         network: the start; holds the trained weights afterwards.
         plan: what each process is told; its folder must be seen by all of them.
         spark: the session; it must have a free slot for every process.
         processes: how many.
-        progress: told of each epoch.
-
-    Returns:
-        The epochs, as :class:`pulmospark.training.loop.Epoch` gives them.
+        progress: told of the steps.
 
     Raises:
-        UsageError: more processes than the session has slots.
+        UsageError: more processes than the session has slots, or more stages than there are.
         TrainingError: a process failed; its own line and traceback, not Spark's.
     """
     if processes > (room := slots(spark)):
@@ -55,21 +98,34 @@ def train_network(
             f"train.processes is {processes}, and the Spark session runs {room} tasks at once: "
             "lower it, or give Spark more cores (--master)"
         )
+    trained_stages(network, plan.settings)
     with files.disk_errors(plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
         _clear(plan.folder)
         state = {name: value.contiguous() for name, value in network.state_dict().items()}
-        save_file(state, plan.folder / "start.safetensors")
-    error = _run(plan, processes, progress)
-    _raise_for(plan.folder, processes, error)
-    network.load_state_dict(load_file(plan.folder / "trained.safetensors"))
-    return read_epochs(plan.folder)
+        save_file(state, plan.folder / START)
+    plan = plan.model_copy(
+        update={"run_id": run_id(plan, processes), "device": _device(spark, processes)}
+    )
+    files.write_text(plan.folder / PLAN, plan.model_dump_json())
+    found = read_tensors(plan.folder / TRAINED, plan.run_id)
+    earlier = len(found[1]) if found is not None else _epochs_of_checkpoint(plan)
+    if found is None:
+        error = _run(plan, spark, processes, progress)
+        _raise_for(plan.folder, processes, error)
+        found = read_tensors(plan.folder / TRAINED, plan.run_id)
+    if found is None:
+        raise TrainingError(
+            f"{plan.folder}: the processes trained, and left no weights there that can be read: "
+            "let all executors see this folder"
+        )
+    network.load_state_dict(found[0])
+    return Trained(found[1], earlier)
 
 
 def threads_for(processes: int, spark: SparkSession) -> int:
     """Threads a training process may use so that the machine is full and not over-full."""
-    master = spark.conf.get("spark.master", "") or ""
-    if master.startswith("local"):
+    if _is_local(spark):
         return max(machine.cores() // processes, 1)
     return int(spark.conf.get("spark.task.cpus", "1") or 1)
 
@@ -77,24 +133,78 @@ def threads_for(processes: int, spark: SparkSession) -> int:
 def read_epochs(folder: Path) -> list[dict[str, Any]]:
     """The epochs that a training in ``folder`` has told of so far."""
     try:
-        text = (folder / "epochs.jsonl").read_text(encoding="utf-8")
+        text = (folder / EPOCHS).read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
     return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
 
 
-def _run(plan: RankPlan, processes: int, progress: Progress) -> Exception | None:
+def run_id(plan: RankPlan, processes: int) -> str:
+    """Content id of a training: plan, start, cohort, images and versions.
+
+    Where things lie and how many threads work on them is left out.
+    """
+    tables = [(plan.images, plan.cohort)]
+    if plan.training_images is not None:
+        tables.append((plan.training_images, plan.training_cohort or plan.cohort))
+    told = plan.model_dump(mode="json", exclude=_WHERE)
+    return content.value_id(
+        {
+            "plan": told,
+            "processes": processes,
+            "start": content.file_id(plan.folder / START),
+            "films": [_films_id(images, cohort) for images, cohort in tables],
+            "versions": [pulmospark.__version__, metadata.version("torch")],
+        }
+    )
+
+
+def _films_id(images: Path, cohort: Path) -> list[str]:
+    rows = read_cohort(cohort, ["image_id", "uri", "label", "split", "fold"])
+    digest = hashlib.sha256()
+    for column in rows.columns:
+        digest.update("\x1f".join(map(str, column.to_pylist())).encode() + b"\x1e")
+    # Parts are named by their content.
+    return [digest.hexdigest(), *sorted(path.name for path in images.glob("*.parquet"))]
+
+
+def _is_local(spark: SparkSession) -> bool:
+    return (spark.conf.get("spark.master", "") or "").startswith("local")
+
+
+def _device(spark: SparkSession, processes: int) -> str:
+    """``cuda`` where Spark gives each task a GPU, or a local machine has enough of them."""
+    if (told := int(spark.conf.get(_TASK_GPUS, "0") or 0)) > 1:
+        raise UsageError(f"{_TASK_GPUS} is {told}, and a training process uses one: set it to 1")
+    if told:
+        return "cuda"
+    return "cuda" if _is_local(spark) and torch.cuda.device_count() >= processes else "cpu"
+
+
+def _epochs_of_checkpoint(plan: RankPlan) -> int:
+    found = Checkpoint(plan.folder / CHECKPOINT, plan.run_id).read()
+    return 0 if found is None else found.epoch
+
+
+def _run(
+    plan: RankPlan, spark: SparkSession, processes: int, progress: Progress
+) -> Exception | None:
+    by_spark = bool(int(spark.conf.get(_TASK_GPUS, "0") or 0))
     # local_mode=True would start the processes beside the driver: faster, but it returns
     # whichever rank wrote last, and takes a rank that failed late for a success.
-    distributor = TorchDistributor(num_processes=processes, local_mode=False, use_gpu=False)
+    distributor = Distributor(num_processes=processes, local_mode=False, use_gpu=by_spark)
     distributor.logger.setLevel(logging.WARNING)
+    # Without GPUs of its own, Spark hides those of the machine from its workers.
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(processes)))
+    gpu = shown if plan.device == "cuda" and not by_spark else None
     with ThreadPoolExecutor(1, thread_name_prefix="torch-distributor") as pool, _hushed():
-        job = pool.submit(distributor.run, train_rank, plan.model_dump_json())
+        around = environment(plan.threads, {})
+        job = pool.submit(distributor.train, plan.folder / PLAN, around, gpu=gpu)
         finished = threading.Event()
         job.add_done_callback(lambda _: finished.set())
         while not finished.wait(_POLL_S):
-            _tell(progress, read_epochs(plan.folder))
-        _tell(progress, read_epochs(plan.folder))
+            tell(progress, plan.folder)
+        tell(progress, plan.folder)
         error = job.exception()
     if error is not None and not isinstance(error, Exception):
         raise error
@@ -103,24 +213,27 @@ def _run(plan: RankPlan, processes: int, progress: Progress) -> Exception | None
 
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-    """Keep TorchDistributor's own lines ("Started distributed training ...") off the screen,
-    and what it passes on of the workers: their tracebacks come with the error."""
+    """Keep TorchDistributor's own lines ("Started distributed training ...") off the screen;
+    what the workers have to say comes with the error."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
-def _tell(progress: Progress, epochs: Sequence[dict[str, Any]]) -> None:
-    if epochs:
-        last = epochs[-1]
-        note = f"loss {last['loss']:.3f}"
-        if last["validation_loss"] is not None:
-            note += f", validation {last['validation_loss']:.3f}"
-        progress.to(len(epochs), f"{note}, {last['films_per_s']:.0f} films/s")
+def tell(progress: Progress, folder: Path) -> None:
+    """Show how far a training in ``folder`` has come."""
+    with contextlib.suppress(InputError):  # nothing was told yet
+        told = files.read_json(folder / STANDING)
+        note = told["note"]
+        if epochs := read_epochs(folder):
+            validation = epochs[-1]["validation_loss"]
+            note += "" if validation is None else f", validation loss {validation:.3f}"
+        progress.expect(told["total"])
+        progress.to(told["done"], note)
 
 
 def _raise_for(folder: Path, processes: int, error: Exception | None) -> None:
-    paths = sorted(folder.glob("rank-*.error"), key=lambda path: path.stat().st_mtime_ns)
-    told = {_rank(path): files.read_json(path) for path in paths}
+    told = _told(folder, "error")
+    dead = {rank: said for rank, said in _told(folder, DEAD).items() if rank not in told}
     done = {_rank(path) for path in folder.glob("rank-*.done")}
     if own := [rank for rank, said in told.items() if not said["peer_lost"]]:
         raise TrainingError(
@@ -128,13 +241,31 @@ def _raise_for(folder: Path, processes: int, error: Exception | None) -> None:
             detail=told[own[0]]["detail"],
         ) from error
     silent = [rank for rank in range(processes) if rank not in told and rank not in done]
-    if silent or told or error is not None:
-        names = ", ".join(map(str, silent)) or "unknown"
-        raise TrainingError(
-            f"training process {names} of {processes} ended without a word: killed, or out of "
-            "memory; give Spark more memory or use a smaller batch (train.network.batch_size)",
-            detail="\n".join([*(said["detail"] for said in told.values()), str(error)]),
-        ) from error
+    if not (silent or told or error is not None):
+        return
+    details = [said["detail"] for said in told.values()]
+    details += ["\n".join(said["tail"]) for said in dead.values()]
+    # Spark ends the others once one is dead: they too are silent, and not to blame.
+    names = ", ".join(map(str, list(dead) or silent)) or "unknown"
+    how = "".join(f" ({_ending(said)})" for said in list(dead.values())[:1])
+    raise TrainingError(
+        f"training process {names} of {processes} ended without a word{how}: killed, or out of "
+        "memory; give Spark more memory or use a smaller batch (train.network.batch_size)",
+        detail="\n".join([*details, str(error)]),
+    ) from error
+
+
+def _ending(said: Mapping[str, Any]) -> str:
+    code = said["code"]
+    if code < 0:
+        return signal.Signals(-code).name
+    return next((line for line in reversed(said["tail"]) if line.strip()), f"exit code {code}")
+
+
+def _told(folder: Path, kind: str) -> dict[int, dict[str, Any]]:
+    """What processes left under this kind of name, the first to do so first."""
+    paths = sorted(folder.glob(f"rank-*.{kind}"), key=lambda path: path.stat().st_mtime_ns)
+    return {_rank(path): files.read_json(path) for path in paths}
 
 
 def _rank(path: Path) -> int:
@@ -142,6 +273,6 @@ def _rank(path: Path) -> int:
 
 
 def _clear(folder: Path) -> None:
-    for pattern in ("rank-*.done", "rank-*.error", "epochs.jsonl", "trained.safetensors"):
+    for pattern in ("rank-*", EPOCHS, STANDING):
         for path in folder.glob(pattern):
             path.unlink()

@@ -1,77 +1,267 @@
-"""Feed: from the images table to arrays, without the JVM and without a copy on disk."""
+"""Feed: batches of films from the images table, without the JVM and without a copy on disk.
+
+What a process reads is a function of seed, epoch and its number alone, so that a training
+that goes on after a kill meets the same batches.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow.parquet as pq
+import pyarrow as pa
 
-from pulmospark.data.cohort import Part, in_part, read_cohort
+from pulmospark.core import limits
+from pulmospark.training.films import (
+    Batch,
+    Labels,
+    Listing,
+    Piece,
+    Pixels,
+    Places,
+    read_piece,
+)
 
-Pixels = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
+T = TypeVar("T")
+Augment = Callable[[Pixels, Sequence[str], int], Pixels]
+"""(pixels uint8 (n, h, w), keys, number of the draw) -> pixels uint8 (n, h, w)"""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How one process goes through the films in one epoch.
+
+    Attributes:
+        seed: of the training.
+        epoch: from 1.
+        batch: films of a batch.
+        rank: number of this process.
+        world: number of processes.
+        times: mean number of times that a film of each class is drawn; empty: once.
+    """
+
+    seed: int
+    epoch: int
+    batch: int
+    rank: int = 0
+    world: int = 1
+    times: tuple[float, ...] = ()
+
+    def own(self) -> np.random.Generator:
+        """The random numbers of this process alone."""
+        return np.random.default_rng([self.seed, self.epoch, 1 + self.rank])
+
+    def common(self) -> np.random.Generator:
+        """Random numbers that are the same in all processes."""
+        return np.random.default_rng([self.seed, self.epoch, 0])
+
+    def repeated(self, films: Places, labels: Labels, rng: np.random.Generator) -> Places:
+        """``films`` as often as each is drawn in this round: k or k + 1 times, by chance."""
+        if not self.times:
+            return films
+        wanted = np.asarray(self.times)[labels]
+        return np.repeat(films, np.floor(wanted + rng.random(len(films))).astype(np.int64))
+
+
+class Source(Protocol):
+    """Films of a part, as far as one process has to do with them."""
+
+    def counts(self, classes: int) -> tuple[int, ...]:
+        """Films of each class, over all processes."""
+        ...
+
+    def draw(self, how: Draw) -> Iterator[Batch]:
+        """Batches in random order, round after round, without end."""
+        ...
+
+    def once(self, batch: int) -> Iterator[Batch]:
+        """Each film of this process once, in batches of ``batch`` at most."""
+        ...
 
 
 @dataclass(frozen=True)
 class Films:
-    """Standard images and their classes.
+    """A process's films, held in memory.
 
     Attributes:
         pixels: uint8 (n, size, size), grey.
         labels: int64 (n,), index into the experiment's classes.
+        keys: n texts that tell the films apart; empty: their numbers.
+        of_all: films of each class over all processes; empty: these are all.
     """
 
     pixels: Pixels
     labels: Labels
+    keys: tuple[str, ...] = ()
+    of_all: tuple[int, ...] = ()
+
+    def counts(self, classes: int) -> tuple[int, ...]:
+        """Films of each class, over all processes."""
+        told = self.of_all or tuple(int(n) for n in np.bincount(self.labels))
+        return told + (0,) * (classes - len(told))
+
+    def draw(self, how: Draw) -> Iterator[Batch]:
+        """Batches in random order, round after round, without end."""
+        rng = how.own()
+        films = np.arange(len(self.labels))
+        left = films[:0]
+        while len(films):
+            left = np.concatenate([left, rng.permutation(how.repeated(films, self.labels, rng))])
+            while len(left) >= how.batch:
+                yield self._batch(left[: how.batch])
+                left = left[how.batch :]
+
+    def once(self, batch: int) -> Iterator[Batch]:
+        """Each film once, in order."""
+        for start in range(0, len(self.labels), batch):
+            yield self._batch(np.arange(start, min(start + batch, len(self.labels))))
+
+    def _batch(self, films: Places) -> Batch:
+        keys = [self.keys[n] for n in films] if self.keys else [str(n) for n in films]
+        return Batch(self.pixels[films], self.labels[films], keys)
 
 
-def load_films(
-    images: Path,
-    cohort: Path,
-    part: Part,
-    classes: tuple[str, ...],
-    *,
-    size: int,
-    shard: int = 0,
-    shards: int = 1,
-) -> Films:
-    """Read one process's share of a part: every ``shards``-th film, from the ``shard``-th on.
+@dataclass(frozen=True)
+class Stream:
+    """A process's films, read row group by row group in each epoch.
 
-    Films are dealt out one by one, in the order of their paths, so that every process has a
-    like mixture of classes and sources. Memory: size x size bytes a film of the share.
+    The row groups are shuffled, the same in all processes, and dealt out so that each process
+    gets about as many films; within a process films are drawn at random from a buffer. A
+    process whose films are at an end before the others' goes through them again.
+
+    Attributes:
+        listing: the films of all processes.
+        rank: number of this process.
+        world: number of processes.
+        buffer: films from which a batch is drawn.
+    """
+
+    listing: Listing
+    rank: int
+    world: int
+    buffer: int
+
+    def counts(self, classes: int) -> tuple[int, ...]:
+        """Films of each class, over all processes."""
+        return self.listing.counts(classes)
+
+    def draw(self, how: Draw) -> Iterator[Batch]:
+        """Batches in random order, round after round, without end."""
+        order = how.common().permutation(len(self.listing.pieces))
+        mine = deal([self.listing.pieces[n] for n in order], self.world)[self.rank]
+        if not any(len(piece.films) for piece in mine):
+            mine = list(self.listing.pieces)  # fewer films than processes
+        pool = _Pool(max(self.buffer, 2 * how.batch), self.listing.size, how.own())
+        while len(self.listing.labels):
+            for piece in mine:
+                pixels = read_piece(piece, self.listing.size)
+                labels = self.listing.labels[piece.films]
+                chosen = how.repeated(np.arange(len(piece.films)), labels, pool.rng)
+                while len(chosen):
+                    chosen = pool.put(chosen, pixels, piece.films)
+                    if pool.full:
+                        yield self.listing.batch(*pool.take(how.batch))
+            while pool.held >= how.batch:
+                yield self.listing.batch(*pool.take(how.batch))
+
+    def once(self, batch: int) -> Iterator[Batch]:
+        """Each film of this process once, in order."""
+        for piece in deal(self.listing.pieces, self.world)[self.rank]:
+            pixels = read_piece(piece, self.listing.size)
+            for start in range(0, len(pixels), batch):
+                end = start + batch
+                yield self.listing.batch(piece.films[start:end], pixels[start:end])
+
+
+class _Pool:
+    """Films that wait to be drawn; uint8 (room, size, size)."""
+
+    def __init__(self, room: int, size: int, rng: np.random.Generator) -> None:
+        self.rng, self.held = rng, 0
+        self._pixels = np.empty((room, size, size), np.uint8)
+        self._films = np.empty(room, np.int64)
+
+    @property
+    def full(self) -> bool:
+        return self.held == len(self._films)
+
+    def put(self, chosen: Places, pixels: Pixels, films: Places) -> Places:
+        """Take in as many of the chosen as there is room for; the others come back."""
+        now = chosen[: len(self._films) - self.held]
+        place = slice(self.held, self.held + len(now))
+        self._pixels[place], self._films[place] = pixels[now], films[now]
+        self.held += len(now)
+        return chosen[len(now) :]
+
+    def take(self, count: int) -> tuple[Places, Pixels]:
+        """Draw films; the last ones move into their places."""
+        places = self.rng.choice(self.held, count, replace=False)
+        films, pixels = self._films[places], self._pixels[places]
+        self.held -= count
+        holes = np.sort(places[places < self.held])
+        movers = np.setdiff1d(np.arange(self.held, self.held + count), places)
+        self._pixels[holes], self._films[holes] = self._pixels[movers], self._films[movers]
+        return films, pixels
+
+
+def open_feed(
+    listing: Listing, *, rank: int = 0, world: int = 1, bytes_max: int = limits.FEED_BYTES_MAX
+) -> Films | Stream:
+    """A process's share of the films: in memory where it has no more than ``bytes_max``.
 
     Args:
-        images: the images table.
-        cohort: folder of the cohort.
-        part: which films.
-        classes: names in the order of the labels.
-        size: side of the standard image, pixels.
-        shard: which share, from 0.
-        shards: how many shares.
+        listing: the films of all processes.
+        rank: number of this process.
+        world: number of processes.
+        bytes_max: bytes of pixels that the process may hold.
     """
-    rows = read_cohort(cohort)
-    chosen = rows.filter(in_part(rows, part))
-    uris = chosen["uri"].to_pylist()[shard::shards]
-    names = chosen["label"].to_pylist()[shard::shards]
-    index = {name: number for number, name in enumerate(classes)}
-    place = {uri: number for number, uri in enumerate(uris)}
-    pixels = np.zeros((len(uris), size, size), dtype=np.uint8)
-    found = 0
-    for file in sorted(images.glob("*.parquet")):
-        with pq.ParquetFile(file) as parquet:
-            for group in range(parquet.num_row_groups):
-                wanted = parquet.read_row_group(group, columns=["uri"])["uri"].to_pylist()
-                here = [(row, place[uri]) for row, uri in enumerate(wanted) if uri in place]
-                if not here:
-                    continue
-                column = parquet.read_row_group(group, columns=["pixels"])["pixels"]
-                for row, target in here:
-                    flat = np.frombuffer(column[row].as_buffer(), dtype=np.uint8)
-                    pixels[target] = flat.reshape(size, size)
-                found += len(here)
-    if found != len(uris):
-        raise ValueError(f"{found} of {len(uris)} films of the cohort are in the images table")
-    return Films(pixels, np.asarray([index[name] for name in names], dtype=np.int64))
+    share = -(-len(listing.labels) // world)
+    if share * listing.film_bytes > bytes_max:
+        return Stream(listing, rank, world, bytes_max // listing.film_bytes)
+    return _load(listing, rank, world)
+
+
+def deal(pieces: Sequence[Piece], world: int) -> list[list[Piece]]:
+    """Deal pieces out, each to whoever has the fewest films; too few pieces are cut up."""
+    if pieces and len(pieces) < world:
+        cuts = -(-world // len(pieces))
+        pieces = [
+            replace(piece, rows=piece.rows[start::cuts], films=piece.films[start::cuts])
+            for start in range(cuts)
+            for piece in pieces
+        ]
+    hands: list[list[Piece]] = [[] for _ in range(world)]
+    heap = [(0, rank) for rank in range(world)]
+    for piece in pieces:
+        held, rank = heap[0]
+        hands[rank].append(piece)
+        heapq.heapreplace(heap, (held + len(piece.films), rank))
+    return hands
+
+
+def prefetched(items: Iterator[T], ahead: int = limits.FEED_BATCHES_AHEAD) -> Iterator[T]:
+    """The items, made in a thread while those before are worked on; its errors are raised."""
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="feed") as pool:
+        waiting = deque(pool.submit(next, items, end) for _ in range(ahead))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, items, end))
+            yield item  # type: ignore[misc]  # not the end
+
+
+def _load(listing: Listing, rank: int, world: int) -> Films:
+    """Every ``world``-th film in the order of the paths, so that all shares are alike."""
+    mine = np.arange(rank, len(listing.labels), world)
+    pixels = np.empty((len(mine), listing.size, listing.size), np.uint8)
+    for piece in listing.pieces:
+        own = piece.films % world == rank
+        if own.any():
+            some = replace(piece, rows=piece.rows[own], films=piece.films[own])
+            pixels[some.films // world] = read_piece(some, listing.size)
+    keys = tuple(listing.keys.take(pa.array(mine)).to_pylist())
+    return Films(pixels, listing.labels[mine], keys, listing.counts(0))

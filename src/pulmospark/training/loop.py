@@ -1,22 +1,33 @@
-"""The training loop of one process; with others, gradients are averaged over all."""
+"""The training loop of one process, epoch by epoch, and its going on after a kill."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import NetworkSettings
 from pulmospark.models.network import Network
-from pulmospark.training.feed import Films
+from pulmospark.training.checkpoint import (
+    Checkpoint,
+    State,
+    Tensors,
+    load_optimiser,
+    optimiser_tensors,
+)
+from pulmospark.training.feed import Augment, Draw, Source
+from pulmospark.training.optimise import even_share, make_optimiser
+from pulmospark.training.precision import bf16_where_fast, uses_bf16
+from pulmospark.training.ranks import MovingAverage, Ranks
+from pulmospark.training.steps import Stepper, Sums
 
 _BATCH_MIN = 2
 """films of the smallest batch: batch norm has no variance of one"""
@@ -26,7 +37,8 @@ _BATCH_MIN = 2
 class Epoch:
     """One pass over the training part.
 
-    Losses are mean cross-entropies in nats; ``None`` where the validation part is empty.
+    Losses are mean cross-entropies in nats, the training's as it is optimised (smoothed,
+    weighted, mixed); ``None`` where the validation part is empty.
     """
 
     epoch: int
@@ -42,141 +54,176 @@ class Epoch:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Ranks:
-    """Where this process stands among the others."""
+class Listener:
+    """Is told how a training goes; this one does nothing with it."""
 
-    rank: int = 0
-    world: int = 1
+    def begins(self, history: Sequence[Epoch], steps: int) -> None:
+        """It begins, after the epochs that an earlier run has done, with ``steps`` an epoch."""
 
-    def total(self, *values: float) -> list[float]:
-        """The sum of each value over all processes."""
-        if self.world == 1:
-            return list(values)
-        tensor = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(tensor)
-        return [float(value) for value in tensor]
+    def step(self, epoch: int, done: int, loss: float, films_per_s: float) -> None:
+        """Some steps of an epoch are done; now and then."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """An epoch is done."""
 
 
 def fit(
     network: Network,
-    train: Films,
-    validation: Films,
+    train: Source,
+    validation: Source,
     settings: NetworkSettings,
     *,
     seed: int,
     ranks: Ranks | None = None,
-    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    augment: Augment | None = None,
+    checkpoint: Checkpoint | None = None,
+    listener: Listener | None = None,
 ) -> list[Epoch]:
     """Train a network in place; at the end it holds the weights of its best epoch.
 
     The best epoch has the lowest validation loss, or the lowest training loss where no film
-    validates. AdamW with a cosine schedule after a linear warm-up over the first tenth.
+    validates. A training that was killed goes on from its checkpoint to the same weights: to
+    the last bit in one process and in two, and to rounding in more, whose sums may be added
+    up in another order.
 
     Args:
-        network: to train, in float32; the same in every process at the start.
-        train: this process's share of the training part.
-        validation: this process's share of the validation part.
-        settings: epochs, batch size (over all processes), learning rate and more.
-        seed: of the order of the films and of dropout.
-        ranks: where this process stands; ``None``: alone.
-        on_epoch: called after each epoch.
+        network: to train, in float32, on the device of ``ranks``; the same in every process
+            at the start.
+        train: the training part.
+        validation: the validation part.
+        settings: how.
+        seed: of the order of the films, of dropout and of mix-up.
+        ranks: where this process stands; ``None``: alone, on the CPU.
+        augment: what is done to the films that are trained on; its draw is the epoch.
+        checkpoint: where it stands after each epoch; ``None``: not kept.
+        listener: is told how it goes.
 
     Raises:
         InputError: there is nothing to train on, or the loss is no longer a number.
+        UsageError: more stages are to be trained than there are.
     """
-    ranks = ranks or Ranks()
-    torch.manual_seed(seed + ranks.rank)
-    order = np.random.default_rng([seed, ranks.rank])
-    films = int(ranks.total(len(train.labels))[0])
+    ranks, listener = ranks or Ranks(), listener or Listener()
+    counts = train.counts(network.classes)
+    batch = _batch(sum(counts), settings, ranks)
+    # Every process must take as many steps as the others, or they wait for ever.
+    steps = sum(counts) // (batch * ranks.world)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    stepper = _stepper(network, settings, ranks, counts=counts, steps=steps, augment=augment)
+    times = even_share(counts) if settings.balance == "sampling" else ()
+    state = _begin(stepper, checkpoint)
+    listener.begins([Epoch(**told) for told in state.history], steps)
+    mixed = bf16_where_fast(network, ranks.device) if stepper.bf16 else contextlib.nullcontext()
+    with mixed:
+        while state.epoch < settings.epochs and not _tired(state, settings):
+            how = Draw(seed, state.epoch + 1, batch, ranks.rank, ranks.world, times)
+            epoch = _pass(stepper, train, validation, how, listener)
+            _note(state, epoch, stepper)
+            if checkpoint is not None and ranks.rank == 0:
+                checkpoint.write(state)
+            listener.epoch(epoch)
+    network.load_state_dict(state.parts["best"])
+    return [Epoch(**told) for told in state.history]
+
+
+def _pass(
+    stepper: Stepper, train: Source, validation: Source, how: Draw, listener: Listener
+) -> Epoch:
+    """Train for an epoch, validate, and put together what all processes have seen."""
+
+    def tell(done: int, loss: float, films_per_s: float) -> None:
+        listener.step(how.epoch, done, loss, films_per_s * how.world)
+
+    started = time.perf_counter()
+    sums = stepper.epoch(train, how, tell)
+    seconds = time.perf_counter() - started
+    epoch = _epoch(how.epoch, sums, stepper.validate(validation), seconds, stepper.ranks)
+    for name, loss in (("loss", epoch.loss), ("validation loss", epoch.validation_loss or 0.0)):
+        if np.isfinite(loss):
+            continue
+        raise InputError(
+            f"epoch {epoch.epoch}: the {name} is {loss}: lower train.network.learning_rate "
+            f"(now {stepper.settings.learning_rate:g})"
+        )
+    return epoch
+
+
+def _batch(films: int, settings: NetworkSettings, ranks: Ranks) -> int:
+    """Films of a process's batch."""
     if not films:
         raise InputError("the training part is empty: nothing to train on")
-    batch = max(settings.batch_size // ranks.world, _BATCH_MIN)
-    # Every process must take as many steps as the others, or they wait for ever.
-    steps = max(films // (batch * ranks.world), 1)
-    if settings.frozen:
-        network.backbone.requires_grad_(False)
-    optimiser = torch.optim.AdamW(
-        [parameter for parameter in network.parameters() if parameter.requires_grad],
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
+    share = films // ranks.world
+    if share < _BATCH_MIN:
+        raise InputError(
+            f"{films} films for {ranks.world} training processes, and batch norm needs two films "
+            "or more in each: use fewer processes (train.processes) or more films"
+        )
+    return min(max(settings.batch_size // ranks.world, _BATCH_MIN), share)
+
+
+def _stepper(
+    network: Network,
+    settings: NetworkSettings,
+    ranks: Ranks,
+    *,
+    counts: tuple[int, ...],
+    steps: int,
+    augment: Augment | None,
+) -> Stepper:
+    optimiser = make_optimiser(network, settings)
+    model: nn.Module = network
+    if ranks.world > 1 and settings.synchronise == "gradients":
+        model = ddp = DistributedDataParallel(network, gradient_as_bucket_view=True)
+        ddp.broadcast_buffers = False  # they are averaged at the end of an epoch
+    weights = None
+    if settings.balance == "weights":
+        weights = torch.tensor(even_share(counts), device=ranks.device)
+    # As slow as the slowest: or the processes would not compute the same.
+    bf16 = bool(ranks.least(float(uses_bf16(settings, ranks.device)))[0])
+    average = MovingAverage(network, settings.ema) if settings.ema else None
+    return Stepper(
+        model, network, optimiser, settings, ranks, steps, bf16, weights, average, augment
     )
-    total = steps * settings.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total))
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model: nn.Module = DistributedDataParallel(network) if ranks.world > 1 else network
-    history: list[Epoch] = []
-    best, best_state, waited = float("inf"), _state(network), 0
-    for number in range(1, settings.epochs + 1):
-        started = time.perf_counter()
-        network.train()
-        if settings.frozen:  # batch norm keeps the statistics it was trained with
-            network.backbone.eval()
-        batches = _batches(order, len(train.labels), batch, steps)
-        loss, right, seen = ranks.total(*_train_epoch(model, optimiser, schedule, train, batches))
-        seconds = time.perf_counter() - started
-        epoch = _epoch(number, (loss, right, seen), _validate(network, validation, ranks), seconds)
-        if not np.isfinite(epoch.loss):
-            raise InputError(
-                f"epoch {number}: the loss is {epoch.loss}: lower train.network.learning_rate "
-                f"(now {settings.learning_rate:g})"
-            )
-        history.append(epoch)
-        on_epoch(epoch)
-        score = epoch.loss if epoch.validation_loss is None else epoch.validation_loss
-        if score < best:
-            best, best_state, waited = score, _state(network), 0
-        else:
-            waited += 1
-            if settings.patience and waited >= settings.patience:
-                break
-    network.load_state_dict(best_state)
-    return history
 
 
-def _train_epoch(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR,
-    films: Films,
-    batches: list[np.ndarray[Any, np.dtype[np.int64]]],
-) -> tuple[float, float, float]:
-    loss_sum = right = seen = 0.0
-    for chosen in batches:
-        labels = torch.from_numpy(films.labels[chosen])
-        logits = model(torch.from_numpy(films.pixels[chosen]))
-        loss = nn.functional.cross_entropy(logits, labels)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        loss_sum += loss.item() * len(chosen)
-        right += float((logits.argmax(1) == labels).sum())
-        seen += len(chosen)
-    return loss_sum, right, seen
+def _begin(stepper: Stepper, checkpoint: Checkpoint | None) -> State:
+    """Where the training goes on, or its start."""
+    network, ranks = stepper.network, stepper.ranks
+    found = checkpoint.read() if checkpoint is not None else None
+    epoch = found.epoch if found is not None else 0
+    least, most = ranks.least(epoch, -epoch)
+    if found is None or least != -most:  # the processes do not see the same file
+        return State(parts={"best": _copied(network)})
+    network.load_state_dict(found.parts["network"])
+    load_optimiser(stepper.optimiser, found.parts.get("optimiser", {}))
+    if stepper.average is not None:
+        stepper.average.network.load_state_dict(found.parts["average"])
+    return found
 
 
-@torch.inference_mode()
-def _validate(network: Network, films: Films, ranks: Ranks) -> tuple[float, float, float]:
-    network.eval()
-    loss_sum = right = 0.0
-    for start in range(0, len(films.labels), 64):
-        labels = torch.from_numpy(films.labels[start : start + 64])
-        logits = network(torch.from_numpy(films.pixels[start : start + 64]))
-        loss_sum += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-        right += float((logits.argmax(1) == labels).sum())
-    loss_sum, right, seen = ranks.total(loss_sum, right, float(len(films.labels)))
-    return loss_sum, right, seen
+def _note(state: State, epoch: Epoch, stepper: Stepper) -> None:
+    """Take an epoch into the state of the training."""
+    state.epoch = epoch.epoch
+    state.history.append(epoch.as_dict())
+    state.parts["network"] = stepper.network.state_dict()
+    state.parts["optimiser"] = optimiser_tensors(stepper.optimiser)
+    kept = stepper.network
+    if stepper.average is not None:
+        kept = stepper.average.network
+        state.parts["average"] = kept.state_dict()
+    score = epoch.loss if epoch.validation_loss is None else epoch.validation_loss
+    if state.best is None or score < state.best:
+        state.best, state.waited = score, 0
+        state.parts["best"] = _copied(kept)
+    else:
+        state.waited += 1
 
 
-def _epoch(
-    number: int,
-    train: tuple[float, float, float],
-    validation: tuple[float, float, float],
-    seconds: float,
-) -> Epoch:
-    loss, right, seen = train
-    val_loss, val_right, val_seen = validation
+def _tired(state: State, settings: NetworkSettings) -> bool:
+    return 0 < settings.patience <= state.waited
+
+
+def _epoch(number: int, train: Sums, validation: Sums, seconds: float, ranks: Ranks) -> Epoch:
+    loss, right, seen, val_loss, val_right, val_seen = ranks.total(*train, *validation)
     return Epoch(
         epoch=number,
         loss=loss / seen,
@@ -188,28 +235,5 @@ def _epoch(
     )
 
 
-def _batches(
-    order: np.random.Generator, films: int, batch: int, steps: int
-) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
-    """``steps`` batches of indices; a share that is too small for them starts over."""
-    if films < _BATCH_MIN:
-        raise InputError(
-            f"a training process has {films} films, and batch norm needs two films or more: use "
-            "fewer processes (train.processes) or more films"
-        )
-    rounds = -(-steps * batch // films)
-    chosen = np.concatenate([order.permutation(films) for _ in range(rounds)])
-    if steps * batch > films and steps == 1:
-        chosen = chosen[:films]  # fewer films than one batch: take each once
-    return [chosen[step * batch : (step + 1) * batch] for step in range(steps)]
-
-
-def _rate(step: int, total: int) -> float:
-    warm = max(total // 10, 1)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1.0 + float(np.cos(np.pi * (step - warm) / max(total - warm, 1))))
-
-
-def _state(network: Network) -> dict[str, torch.Tensor]:
+def _copied(network: nn.Module) -> Tensors:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

@@ -1,17 +1,22 @@
-"""What each process of a distributed training does; started by TorchDistributor."""
+"""What each process of a distributed training does: ``python -m pulmospark.training.rank``."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import os
+import sys
+import threading
+import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from pulmospark.core import files, limits
 from pulmospark.core.errors import PulmosparkError
@@ -19,8 +24,20 @@ from pulmospark.core.settings import NetworkSettings
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part
 from pulmospark.models import zoo
-from pulmospark.training.feed import load_films
-from pulmospark.training.loop import Epoch, Ranks, fit
+from pulmospark.training.checkpoint import Checkpoint, write_tensors
+from pulmospark.training.feed import open_feed
+from pulmospark.training.films import Listing, list_films
+from pulmospark.training.loop import Epoch, Listener, fit
+from pulmospark.training.precision import device_of, make_repeatable
+from pulmospark.training.ranks import Ranks
+
+START, CHECKPOINT, TRAINED = (
+    "start.safetensors",
+    "checkpoint.safetensors",
+    "trained.safetensors",
+)
+EPOCHS, STANDING = "epochs.jsonl", "standing.json"
+_PARENT_POLL_S = 0.5
 
 
 class RankPlan(BaseModel):
@@ -39,10 +56,19 @@ class RankPlan(BaseModel):
     threads: int
     folder: Path
     """where weights come from and go to, and where each process tells how it went"""
+    run_id: str = ""
+    """of what is trained on what, how, from which start; a checkpoint of another is none"""
+    device: Literal["cpu", "cuda"] = "cpu"
+    feed_bytes: int = limits.FEED_BYTES_MAX
+    """bytes of pixels that a process holds of a part"""
+    training_images: Path | None = None
+    """images table of the training part; ``None``: ``images``"""
+    training_cohort: Path | None = None
+    """cohort of the training part; ``None``: ``cohort``"""
 
 
 def train_rank(plan_json: str) -> None:
-    """Train as one process of several; run by ``torchrun``, which sets RANK and WORLD_SIZE.
+    """Train as one process of several; RANK, WORLD_SIZE and their kin are in the environment.
 
     The outcome is told through files, for Spark passes neither a worker's traceback on nor a
     failure of a rank whose elder had already ended: ``rank-<r>.done`` or ``rank-<r>.error``,
@@ -52,14 +78,14 @@ def train_rank(plan_json: str) -> None:
         plan_json: a :class:`RankPlan`.
     """
     plan = RankPlan.model_validate_json(plan_json)
-    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     try:
-        _train(plan, ranks)
-        files.write_text(plan.folder / f"rank-{ranks.rank}.done", "")
+        _train(plan, Ranks(rank, world, device_of(plan.device, rank)))
+        files.write_text(plan.folder / f"rank-{rank}.done", "")
     except BaseException as error:
         message = error.message if isinstance(error, PulmosparkError) else _one_line(error)
         files.write_json(
-            plan.folder / f"rank-{ranks.rank}.error",
+            plan.folder / f"rank-{rank}.error",
             {
                 "message": message,
                 "detail": traceback.format_exc(),
@@ -71,39 +97,81 @@ def train_rank(plan_json: str) -> None:
 
 def _train(plan: RankPlan, ranks: Ranks) -> None:
     torch.set_num_threads(plan.threads)
-    torch.use_deterministic_algorithms(True)
+    make_repeatable(ranks.device)
     if ranks.world > 1:
         dist.init_process_group(
-            "gloo", timeout=datetime.timedelta(seconds=limits.TRAINING_SILENCE_S_MAX)
+            "nccl" if ranks.device.type == "cuda" else "gloo",
+            timeout=datetime.timedelta(seconds=limits.TRAINING_SILENCE_S_MAX),
         )
     network = zoo.build(plan.model, len(plan.classes))
-    network.load_state_dict(load_file(plan.folder / "start.safetensors"))
+    network.load_state_dict(load_file(plan.folder / START))
+    network.to(ranks.device)
     train, validation = (
-        load_films(
-            plan.images,
-            plan.cohort,
-            Part(name, plan.fold),
-            plan.classes,
-            size=plan.size,
-            shard=ranks.rank,
-            shards=ranks.world,
-        )
-        for name in (Split.TRAIN, Split.VALIDATION)
+        open_feed(listing, rank=ranks.rank, world=ranks.world, bytes_max=plan.feed_bytes)
+        for listing in listings(plan)
     )
-    log = plan.folder / "epochs.jsonl"
-
-    def tell(epoch: Epoch) -> None:
-        if ranks.rank == 0:
-            with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(epoch.as_dict()) + "\n")
-
-    fit(network, train, validation, plan.settings, seed=plan.seed, ranks=ranks, on_epoch=tell)
+    checkpoint = Checkpoint(plan.folder / CHECKPOINT, plan.run_id)
+    listener = _Teller(plan) if ranks.rank == 0 else Listener()
+    history = fit(
+        network,
+        train,
+        validation,
+        plan.settings,
+        seed=plan.seed,
+        ranks=ranks,
+        checkpoint=checkpoint,
+        listener=listener,
+    )
     if ranks.rank == 0:
-        state = {name: value.contiguous() for name, value in network.state_dict().items()}
-        save_file(state, plan.folder / "trained.safetensors")
+        told = [epoch.as_dict() for epoch in history]
+        write_tensors(plan.folder / TRAINED, plan.run_id, network.state_dict(), told)
+        checkpoint.path.unlink(missing_ok=True)
     if ranks.world > 1:
         dist.barrier()  # no process may end while another still talks to it
         dist.destroy_process_group()
+
+
+def listings(plan: RankPlan) -> list[Listing]:
+    """The films that are trained on, and those that validate."""
+    train, validation = Part(Split.TRAIN, plan.fold), Part(Split.VALIDATION, plan.fold)
+    tables = [(plan.images, plan.cohort, [train, validation])]
+    if plan.training_images is not None:
+        cohort = plan.training_cohort or plan.cohort
+        tables = [
+            (plan.training_images, cohort, [train]),
+            (plan.images, plan.cohort, [validation]),
+        ]
+    return [
+        listing
+        for images, cohort, parts in tables
+        for listing in list_films(images, cohort, parts, plan.classes, size=plan.size)
+    ]
+
+
+class _Teller(Listener):
+    """Tells the driver through files."""
+
+    def __init__(self, plan: RankPlan) -> None:
+        self._plan, self._steps, self._before = plan, 0, 0
+
+    def begins(self, history: Sequence[Epoch], steps: int) -> None:
+        self._steps, self._before = steps, len(history)
+        lines = [json.dumps(epoch.as_dict()) + "\n" for epoch in history]
+        files.write_text(self._plan.folder / EPOCHS, "".join(lines))
+
+    def step(self, epoch: int, done: int, loss: float, films_per_s: float) -> None:
+        # Counted from where this run begins: what an earlier one did says nothing of its speed.
+        epochs = self._plan.settings.epochs
+        value: dict[str, Any] = {
+            "done": (epoch - 1 - self._before) * self._steps + done,
+            "total": (epochs - self._before) * self._steps,
+            "note": f"epoch {epoch} of {epochs}, loss {loss:.3f}, {films_per_s:.0f} films/s",
+        }
+        files.write_json(self._plan.folder / STANDING, value)
+
+    def epoch(self, epoch: Epoch) -> None:
+        with (self._plan.folder / EPOCHS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(epoch.as_dict()) + "\n")
 
 
 def _one_line(error: BaseException) -> str:
@@ -116,3 +184,25 @@ def _peer_lost(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and "gloo" in str(error)
     )
+
+
+def _end_with_parent() -> None:
+    """End when the Spark worker that started this process has gone."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_POLL_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()
+
+
+def main() -> None:
+    """Train as the plan says whose path is the first argument."""
+    _end_with_parent()
+    train_rank(Path(sys.argv[1]).read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

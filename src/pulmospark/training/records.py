@@ -31,6 +31,7 @@ class ModelRecord(BaseModel):
     objective: tuple[float, ...] = ()
     """regularised loss of each iteration of a logistic regression"""
     seconds: float
+    """with those of the epochs that an earlier run had done"""
 
 
 class TrainResult(BaseModel):

@@ -1,0 +1,68 @@
+"""TorchDistributor, with a start of our own for the processes that train.
+
+TorchDistributor's Spark side is used as it is: a barrier job, the rendezvous's address, the
+GPUs of each task. In a task it would start a wrapper, which starts ``torchrun``, which starts
+a script that unpickles a function: three Pythons one after the other, two of which import
+torch to start one process. Here a task starts the training process itself, in an environment
+of its own, and tells how it ended.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pyspark.ml.torch.distributor import TorchDistributor
+
+from pulmospark.core import files
+
+PLAN, DEAD = "plan.json", "dead"
+_TAIL_LINES = 40
+
+
+class Distributor(TorchDistributor):
+    """Runs ``python -m pulmospark.training.rank`` in every task."""
+
+    def train(self, plan: Path, environment: dict[str, str], *, gpu: str | None = None) -> None:
+        """Run the processes and wait for them.
+
+        Args:
+            plan: file of the plan, in the folder that all processes see.
+            environment: what the processes find in it beyond the worker's.
+            gpu: ``CUDA_VISIBLE_DEVICES`` of the processes; ``None``: as Spark gives it.
+        """
+        self._run(str(plan), run_rank, environment, gpu)
+
+
+def run_rank(_: dict[str, Any], plan: str, environment: dict[str, str], gpu: str | None) -> None:
+    """Start this task's training process and wait for it; runs in the Spark worker.
+
+    A process that dies leaves ``rank-<r>.dead`` with its exit code and its last lines.
+
+    Raises:
+        RuntimeError: it failed; Spark then ends the others.
+    """
+    folder, rank = Path(plan).parent, os.environ["RANK"]
+    for kind in ("done", "error", DEAD):  # of an earlier attempt of this task
+        (folder / f"rank-{rank}.{kind}").unlink(missing_ok=True)
+    around = {**environment, **os.environ}
+    around |= {name: value for name, value in environment.items() if name.endswith("_THREADS")}
+    around["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    if gpu is not None:
+        around["CUDA_VISIBLE_DEVICES"] = gpu
+    log = folder / f"rank-{rank}.log"
+    with log.open("wb") as file:
+        code = subprocess.call(
+            [sys.executable, "-m", "pulmospark.training.rank", plan],
+            env=around,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    if code:
+        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+        files.write_json(folder / f"rank-{rank}.{DEAD}", {"code": code, "tail": tail})
+        raise RuntimeError(f"training process {rank} ended with {code}")

@@ -1,0 +1,142 @@
+"""The steps of an epoch, and the validation after it, in one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import nn
+
+from pulmospark.core.settings import NetworkSettings
+from pulmospark.models.network import Network
+from pulmospark.training.checkpoint import optimiser_tensors
+from pulmospark.training.feed import Augment, Draw, Source, prefetched
+from pulmospark.training.films import Batch
+from pulmospark.training.optimise import loss_of, mix, set_rate, soft_targets
+from pulmospark.training.ranks import MovingAverage, Ranks
+from pulmospark.training.stages import train_mode
+
+_VALIDATION_BATCH = 64
+_TELL_EVERY_S = 0.5
+
+Told = Callable[[int, float, float], None]
+"""(steps done in this epoch, mean loss so far, films a second of this process)"""
+Sums = tuple[float, float, float]
+"""of one process: loss, films that were right, films"""
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """What the steps of all epochs share.
+
+    Attributes:
+        model: the network, or what averages its gradients over the processes.
+        network: the network itself.
+        optimiser: of what is trained.
+        settings: of the training.
+        ranks: the processes.
+        steps: of an epoch.
+        bf16: compute in it.
+        weights: of the classes in the loss, (k,); ``None``: all the same.
+        average: moving average of the weights; ``None``: there is none.
+        augment: changes films; ``None``: they stay as they are.
+    """
+
+    model: nn.Module
+    network: Network
+    optimiser: torch.optim.Optimizer
+    settings: NetworkSettings
+    ranks: Ranks
+    steps: int
+    bf16: bool = False
+    weights: torch.Tensor | None = None
+    average: MovingAverage | None = None
+    augment: Augment | None = None
+
+    def epoch(self, source: Source, how: Draw, told: Told) -> Sums:
+        """Train for an epoch; weights and statistics are the same in all processes after it."""
+        train_mode(self.network)
+        rng = np.random.default_rng([how.seed, how.epoch, 1 + how.rank, 1])
+        torch.manual_seed(int(rng.integers(2**62)))  # dropout's
+        total = self.steps * self.settings.epochs
+        first = self.steps * (how.epoch - 1)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.ranks.device)
+        started = last = time.perf_counter()
+        batches = prefetched(self._ready(islice(source.draw(how), self.steps), how.epoch))
+        for number, (pixels, labels) in enumerate(batches, start=1):
+            set_rate(self.optimiser, self.settings, first + number - 1, total)
+            sums += self._step(self._moved(pixels), self._moved(labels), rng)
+            if self.average is not None:
+                self.average.update(first + number)
+            every = self.settings.synchronise_every
+            if every and number % every == 0 and self.settings.synchronise == "parameters":
+                self.synchronise()
+            if (now := time.perf_counter()) - last >= _TELL_EVERY_S:
+                last = now
+                loss, _, films = sums.tolist()
+                told(number, loss / films, films / (now - started))
+        self.synchronise()
+        loss, right, films = sums.tolist()
+        return loss, right, films
+
+    def synchronise(self) -> None:
+        """Average over the processes what differs between them."""
+        # Where gradients are averaged, weights and moments are the same everywhere; the
+        # statistics of batch norm are each process's own.
+        kept = [*self.network.buffers()]
+        if self.average is not None:
+            kept += self.average.network.buffers()
+        if self.settings.synchronise == "parameters":
+            kept += [one for one in self.network.parameters() if one.requires_grad]
+            kept += optimiser_tensors(self.optimiser).values()
+            if self.average is not None:
+                kept += self.average.network.parameters()
+        self.ranks.average(kept)
+
+    @torch.inference_mode()
+    def validate(self, source: Source) -> Sums:
+        """Score what would be kept, in float32; the loss is the plain cross-entropy."""
+        network = self.network if self.average is None else self.average.network
+        network.eval()
+        loss_sum = right = films = 0.0
+        for pixels, labels in prefetched(self._ready(source.once(_VALIDATION_BATCH), None)):
+            logits, told = network(self._moved(pixels)), self._moved(labels)
+            loss_sum += float(nn.functional.cross_entropy(logits, told, reduction="sum"))
+            right += float((logits.argmax(1) == told).sum())
+            films += len(told)
+        return loss_sum, right, films
+
+    def _step(
+        self, pixels: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator
+    ) -> torch.Tensor:
+        targets = soft_targets(labels, self.network.classes, self.settings)
+        if self.settings.mix_up:
+            pixels, targets = mix(pixels, targets, self.settings.mix_up, rng)
+        with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.model(pixels)
+        loss = loss_of(logits, targets, self.weights)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        right = (logits.detach().argmax(1) == labels).sum()
+        films = len(labels)
+        return torch.stack([loss.detach() * films, right, torch.full_like(right, films)]).double()
+
+    def _ready(
+        self, batches: Iterator[Batch], draw: int | None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches as tensors, augmented where they are drawn; made in the feed's thread."""
+        pin = self.ranks.device.type == "cuda"
+        for batch in batches:
+            pixels = batch.pixels
+            if self.augment is not None and draw is not None:
+                pixels = self.augment(pixels, batch.keys, draw)
+            made = torch.from_numpy(pixels), torch.from_numpy(batch.labels)
+            yield (made[0].pin_memory(), made[1].pin_memory()) if pin else made
+
+    def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.ranks.device, non_blocking=True)

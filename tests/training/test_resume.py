@@ -1,0 +1,135 @@
+"""A training that is killed goes on to the weights of one that is not."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from pulmospark.core.settings import NetworkSettings
+from pulmospark.training.checkpoint import Checkpoint, State, read_tensors, write_tensors
+from pulmospark.training.distributed import read_epochs
+from pulmospark.training.rank import CHECKPOINT, RankPlan
+from training import processes
+from training.toys import SIZE, toy_plan
+
+OPTIONS = NetworkSettings(
+    epochs=60,
+    batch_size=8,
+    learning_rate=3e-3,
+    precision="fp32",
+    mix_up=0.2,
+    ema=0.9,
+    balance="sampling",
+    label_smoothing=0.1,
+    stage_factor=0.8,
+)
+
+
+def _killed(plan: RankPlan, world: int, delay: float) -> None:
+    """Train, and kill one process ``delay`` seconds after an epoch was told."""
+    done = len(read_epochs(plan.folder))
+    started = processes.start(plan, world)
+    end = time.monotonic() + 60
+    while len(read_epochs(plan.folder)) <= done and time.monotonic() < end:
+        time.sleep(0.005)
+    time.sleep(delay)
+    assert all(process.is_alive() for process in started), "over before it was killed"
+    started[-1].kill()
+    for process in started:
+        process.join(60)
+        assert process.exitcode not in {0, None}
+
+
+def _twice(folder: Path, settings: NetworkSettings, feed_bytes: int) -> list[RankPlan]:
+    plan = toy_plan(folder, settings=settings, run_id="one", feed_bytes=feed_bytes)
+    plans = [plan.model_copy(update={"folder": folder / name}) for name in ("whole", "killed")]
+    for one in plans:
+        processes.prepare(one)
+    return plans
+
+
+@pytest.mark.parametrize("feed_bytes", [10**9, 20 * SIZE * SIZE], ids=["memory", "stream"])
+def test_killed_five_times_it_ends_with_the_same_weights(tmp_path: Path, feed_bytes: int) -> None:
+    whole, killed = _twice(tmp_path, OPTIONS, feed_bytes)
+    undisturbed = processes.run(whole)
+    delays = [random.uniform(0.0, 0.05) for _ in range(5)]
+    for delay in delays:
+        _killed(killed, 1, delay)
+    assert not (killed.folder / "trained.safetensors").exists()
+    assert processes.same(processes.run(killed), undisturbed), delays
+    told = [[e["validation_loss"] for e in read_epochs(one.folder)] for one in (whole, killed)]
+    assert told[0] == told[1]
+    assert len(told[0]) == OPTIONS.epochs
+    assert not (killed.folder / CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize("synchronise", ["gradients", "parameters"])
+def test_two_processes_of_which_one_is_killed(tmp_path: Path, synchronise: str) -> None:
+    changes = {"epochs": 20, "synchronise": synchronise, "synchronise_every": 2}
+    settings = NetworkSettings.model_validate(OPTIONS.model_dump() | changes)
+    whole, killed = _twice(tmp_path, settings, 20 * SIZE * SIZE)
+    undisturbed = processes.run(whole, 2)
+    _killed(killed, 2, random.uniform(0.0, 0.1))
+    assert processes.same(processes.run(killed, 2), undisturbed)
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "c.safetensors", "mine")
+    assert checkpoint.read() is None
+    plain = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    state = State(3, [{"loss": 0.1 + 0.2}], 1 / 3, 2, {"a": {"x/y": plain}, "b": {"n": plain[0]}})
+    checkpoint.write(state)
+    found = checkpoint.read()
+    assert found is not None
+    assert (found.epoch, found.history, found.best, found.waited) == (3, state.history, 1 / 3, 2)
+    assert torch.equal(found.parts["a"]["x/y"], plain)
+    assert torch.equal(found.parts["b"]["n"], plain[0])
+
+
+@pytest.mark.parametrize("waited", [0, 1])
+@pytest.mark.parametrize("average", [False, True])
+def test_what_was_best_is_known_again(tmp_path: Path, waited: int, average: bool) -> None:
+    checkpoint = Checkpoint(tmp_path / "c.safetensors", "mine")
+    parts = {name: {"x": torch.rand(3)} for name in ("network", "average")[: 1 + average]}
+    last = parts["average" if average else "network"]
+    parts["best"] = {"x": torch.rand(3) if waited else last["x"].clone()}
+    checkpoint.write(State(3, [], 0.5, waited, parts))
+    found = checkpoint.read()
+    assert found is not None
+    assert torch.equal(found.parts["best"]["x"], parts["best"]["x"])
+
+
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "c.safetensors", "mine")
+    checkpoint.write(State(1, [], 0.5, 0, {"network": {"x": torch.ones(2)}}))
+    with pytest.raises(ValueError, match="JSON"):
+        checkpoint.write(State(2, [{"loss": float("nan")}], 0.5, 0, {}))
+    found = checkpoint.read()
+    assert found is not None
+    assert found.epoch == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    write_tensors(path, "mine", {"a": torch.ones(3)}, [1])
+    assert read_tensors(path, "mine") is not None
+    assert read_tensors(path, "other") is None
+    whole = path.read_bytes()
+    for content in (b"", whole[:20], whole[:-4], b"x" * 100):
+        path.write_bytes(content)
+        assert read_tensors(path, "mine") is None
+
+
+def test_another_training_does_not_go_on_from_it(tmp_path: Path) -> None:
+    settings = NetworkSettings(epochs=2, batch_size=8, precision="fp32")
+    whole, other = _twice(tmp_path, settings, 10**9)
+    trained = processes.run(whole)
+    # What stands there would be known by other weights: it is no checkpoint of this run.
+    state = State(1, [], None, 0, {"network": {}, "best": {}})
+    Checkpoint(other.folder / CHECKPOINT, "another").write(state)
+    assert processes.same(processes.run(other), trained)
