@@ -13,7 +13,12 @@ from pyspark.sql import SparkSession
 
 from data.expansions import CLASSES, expand_here, member, write_cohort
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.settings import AugmentSettings, ExpandSettings, TrainSettings
+from pulmospark.core.settings import (
+    AugmentSettings,
+    ExpandSettings,
+    NetworkSettings,
+    TrainSettings,
+)
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
 from pulmospark.data.split_summary import read_split
@@ -25,6 +30,8 @@ from pulmospark.training.augmenting import (
     expanded_of,
     training_films,
 )
+from training import processes
+from training.toys import toy_plan
 
 if TYPE_CHECKING:
     from conftest import FinishedRun
@@ -99,3 +106,14 @@ def test_films_that_have_their_features_get_no_second_ones(tmp_path: Path) -> No
     assert set(made["draw"].to_pylist()) == {0}
     none: Any = None  # no engine is opened where there is no child
     assert ChildFeatureWork(none, 12)(made) == {}
+
+
+def test_films_are_changed_anew_on_the_fly_and_the_same_from_the_seed(tmp_path: Path) -> None:
+    settings = NetworkSettings(epochs=2, batch_size=8, precision="fp32")
+    ends = []
+    for name, augment in (("a", AugmentSettings()), ("b", AugmentSettings()), ("c", None)):
+        plan = toy_plan(tmp_path / name, settings=settings).model_copy(update={"augment": augment})
+        processes.prepare(plan)
+        ends.append(processes.run(plan))
+    assert processes.same(ends[0], ends[1])
+    assert not processes.same(ends[0], ends[2])

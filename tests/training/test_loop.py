@@ -12,9 +12,9 @@ from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.settings import NetworkSettings
 from pulmospark.models import zoo
 from pulmospark.models.network import Network
+from pulmospark.models.zoo import stages
 from pulmospark.training.feed import Films
 from pulmospark.training.loop import Epoch, fit
-from pulmospark.training.stages import stages
 from training.toys import SIZE, toy_films
 
 SETTINGS = NetworkSettings(epochs=8, batch_size=8, learning_rate=3e-3, precision="fp32")

@@ -15,6 +15,7 @@ from torch.optim import lr_scheduler
 
 from pulmospark.core.settings import NetworkSettings
 from pulmospark.models import zoo
+from pulmospark.models.zoo import stages
 from pulmospark.training.optimise import (
     even_share,
     loss_of,
@@ -31,7 +32,7 @@ from pulmospark.training.precision import (
     uses_bf16,
 )
 from pulmospark.training.ranks import MovingAverage
-from pulmospark.training.stages import stages, trained_parameters
+from pulmospark.training.stages import trained_parameters
 
 CPU = torch.device("cpu")
 

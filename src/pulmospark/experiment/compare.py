@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
@@ -218,7 +219,7 @@ def _some_films(images: Path, size: int) -> npt.NDArray[np.uint8]:
         with pq.ParquetFile(part) as file:
             for batch in file.iter_batches(limits.SPEED_FILMS, columns=["pixels"]):
                 if batch.num_rows:
-                    return pixels_of(batch, size)
+                    return pixels_of(pa.Table.from_batches([batch]), size)
     raise InputError(f"{images}: holds no image: run `pulmospark ingest`")
 
 

@@ -9,10 +9,12 @@ from typing import Any
 from pulmospark.core.progress import Progress
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
+from pulmospark.data.expanded import expanded_for
 from pulmospark.models.network import Network
 from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.scoring.works import ScoreWork
 from pulmospark.spark import chunks
+from pulmospark.training.augmenting import training_films
 from pulmospark.training.calibrate import record
 from pulmospark.training.distributed import threads_for, train_network
 from pulmospark.training.job import Job
@@ -25,6 +27,7 @@ def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]
     settings = job.experiment.train
     start = {name: value.detach().clone() for name, value in network.state_dict().items()}
     todo = chunks.chunks_of(chunks.parts_of(job.images))
+    films, cohort = training_films(job.expanded, job.images, job.cohort)
     found: list[Path] = []
     told: list[tuple[int | None, list[dict[str, Any]], float]] = []
     for fold in job.folds:
@@ -41,6 +44,9 @@ def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]
             seed=job.experiment.seed,
             threads=threads_for(settings.processes, job.spark),
             folder=job.work / model_name(fold),
+            augment=settings.augment,
+            training_images=films if job.expanded else None,
+            training_cohort=cohort if job.expanded else None,
         )
         title = "train" if fold is None else f"train fold {fold}"
         with Progress(title, 0, "steps", quiet=job.quiet) as progress:
@@ -59,17 +65,23 @@ def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]
         earlier = sum(epoch["seconds"] for epoch in trained.history[: trained.earlier])
         told.append((fold, trained.history, time.perf_counter() - begun + earlier))
     chunks.link_parts(found, scores)
-    rows = read_cohort(job.cohort)
     models = tuple(
         record(
             job,
             scores,
             fold,
             validated_by=model_name(fold),
-            films=int(in_part(rows, Part(Split.TRAIN, fold)).sum()),
+            films=_films(job, Part(Split.TRAIN, fold)),
             seconds=seconds,
             history=tuple(epochs),
         )
         for fold, epochs, seconds in told
     )
     return {"models": models}
+
+
+def _films(job: Job, part: Part) -> int:
+    """Films of a training part, children of an expanded table with them."""
+    if job.expanded is not None:
+        return int(expanded_for(job.expanded, part).num_rows)
+    return int(in_part(read_cohort(job.cohort), part).sum())

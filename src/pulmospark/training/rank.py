@@ -18,9 +18,10 @@ import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file
 
+from pulmospark.augment.augmenter import Augmenter
 from pulmospark.core import files, limits
 from pulmospark.core.errors import PulmosparkError
-from pulmospark.core.settings import NetworkSettings
+from pulmospark.core.settings import AugmentSettings, NetworkSettings
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part
 from pulmospark.models import zoo
@@ -61,6 +62,8 @@ class RankPlan(BaseModel):
     device: Literal["cpu", "cuda"] = "cpu"
     feed_bytes: int = limits.FEED_BYTES_MAX
     """bytes of pixels that a process holds of a part"""
+    augment: AugmentSettings | None = None
+    """how the films of the training part are changed anew in each epoch; ``None``: not"""
     training_images: Path | None = None
     """images table of the training part; ``None``: ``images``"""
     training_cohort: Path | None = None
@@ -119,6 +122,7 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
         plan.settings,
         seed=plan.seed,
         ranks=ranks,
+        augment=Augmenter(plan.augment, plan.seed).augment_batch if plan.augment else None,
         checkpoint=checkpoint,
         listener=listener,
     )

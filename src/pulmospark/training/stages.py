@@ -9,18 +9,7 @@ from torch import nn
 from pulmospark.core.errors import UsageError
 from pulmospark.core.settings import NetworkSettings
 from pulmospark.models.network import Network
-
-
-def stages(network: Network) -> tuple[tuple[str, ...], ...]:
-    """Prefixes of the parameter names of each stage of the backbone, input first."""
-    prefix, module = "backbone", network.backbone
-    while True:
-        children = [
-            (name, child) for name, child in module.named_children() if list(child.parameters())
-        ]
-        if len(children) != 1 or list(module.parameters(recurse=False)):
-            return tuple((f"{prefix}.{name}",) for name, _ in children) or ((prefix,),)
-        prefix, module = f"{prefix}.{children[0][0]}", children[0][1]
+from pulmospark.models.zoo import stages
 
 
 def trained_stages(network: Network, settings: NetworkSettings) -> int:
