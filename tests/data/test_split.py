@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from data.cohorts import CLASSES, Row, hospital, image, parted
 from pulmospark.core import tables
 from pulmospark.core.errors import ClassError, InputError
-from pulmospark.core.settings import SplitSettings
+from pulmospark.core.settings import PartFilms, SplitSettings
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
 from pulmospark.data.ingest import read_ingest
@@ -228,18 +228,39 @@ def test_fewer_than_two_findings(
         parted(spark, tmp_path, rows, classes={})
 
 
-def test_a_class_s_number_of_films_is_kept_and_no_patient_parted(
+def test_films_are_counted_class_by_class_and_no_patient_parted(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    most = 40
-    settings = SplitSettings(films_per_class=most)
-    result, rows = parted(spark, tmp_path, _two_hospitals(), settings)
-    films = Counter(row["label"] for row in _used(rows))
-    assert set(films) == set(CLASSES)
-    assert all(most - 3 < count <= most for count in films.values())
-    taken = {row["group_id"] for row in _used(rows)}
-    left = [row for row in rows if row["reason"] == f"beyond the {most} films of its class"]
-    assert left
-    assert not taken & {row["group_id"] for row in left}
-    assert all(row["label"] is None and row["split"] == Split.EXCLUDED for row in left)
+    wanted = {
+        "covid": PartFilms(train=30, validation=5, test=15),
+        "normal": PartFilms(train=60, validation=10, test=20),
+    }
+    result, rows = parted(spark, tmp_path, _two_hospitals(), SplitSettings(films=wanted))
+    films = Counter((row["label"], row["split"]) for row in _used(rows))
+    for name, parts in wanted.items():
+        for part in (Split.TRAIN, Split.VALIDATION, Split.TEST):
+            most = getattr(parts, part.value)
+            # Patients of up to three films are not parted to fill a part.
+            assert most - 3 < films[name, part.value] <= most + 2
+        assert sum(films[name, part.value] for part in Split) <= parts.total
     assert result.excluded == len(rows) - sum(films.values())
+    places: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row["reason"] is None or row["reason"].startswith("beyond"):
+            places[row["group_id"]].add(row["split"])
+    assert all(len(found) == 1 for found in places.values())
+    assert any(found == {Split.EXCLUDED.value} for found in places.values())
+
+
+def test_a_class_with_fewer_films_keeps_the_proportions(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    many = PartFilms(train=6000, validation=1000, test=3000)
+    _, rows = parted(
+        spark, tmp_path, _two_hospitals(), SplitSettings(films=dict.fromkeys(CLASSES, many))
+    )
+    used = _used(rows)
+    films = Counter(row["split"] for row in used)
+    assert films["test"] / len(used) == pytest.approx(0.3, abs=0.03)
+    assert films["validation"] / len(used) == pytest.approx(0.1, abs=0.03)
+    assert not [row for row in rows if (row["reason"] or "").startswith("beyond")]

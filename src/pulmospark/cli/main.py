@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "Figures with intervals, on films the model has not seen.",
     "report": "Write the report: one HTML file.",
     "compare": "Train several networks on the same films, and compare them.",
+    "reproduce": "Repeat a published experiment, and show its figure beside ours.",
     "predict": "Score films with a bundle.",
     "export": "Write a bundle as ONNX or OpenVINO.",
     "layouts": "List the data-set layouts that are known.",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pulmospark.data.split_summary import SplitResult
     from pulmospark.evaluation.results import Figure
     from pulmospark.experiment.evaluation import EvaluateResult
+    from pulmospark.experiment.reproduce import Reproduction
     from pulmospark.experiment.stages import RunResult
     from pulmospark.report.comparison_content import Comparison
     from pulmospark.training.records import TrainResult
@@ -140,6 +141,26 @@ def say_comparison(result: Comparison) -> None:
         )
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
     say(f"comparison: {result.folder / 'comparison.html'}")
+
+
+def say_reproduction(result: Reproduction) -> None:
+    """The paper's figure, ours, and what stands between them."""
+    of = ""
+    if result.published_right is not None:
+        of = f" = {result.published_right} of {result.published_films}"
+    say(f"{result.preset}: {result.source}")
+    say(f"  published  {result.published:.4f}{of}")
+    ours = result.accuracy
+    say(f"  ours       {_figure(ours)} = {ours.numerator} of {ours.denominator}")
+    say(f"  parameters {result.parameters:,}; trained on {result.trained_films:,} films")
+    for part, films in result.films.items():
+        say(f"  {part}: " + ", ".join(f"{n:,} {name}" for name, n in films.items()))
+    for text in result.smaller:
+        say(f"  smaller than the paper's: {text}")
+    for text in result.guessed:
+        say(f"  guessed: {text}")
+    say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    say(f"report: {result.report}")
 
 
 def _film(phantoms: bool) -> str:

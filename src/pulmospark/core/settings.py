@@ -40,6 +40,22 @@ class IngestSettings(Settings):
     """how a film that is no square becomes one; the published papers stretch"""
 
 
+class PartFilms(Settings):
+    """Films of one class in each part."""
+
+    train: Annotated[int, Field(ge=1)]
+    """films that the model is fitted on"""
+    validation: Annotated[int, Field(ge=0)] = 0
+    """films from which temperature and operating point are chosen"""
+    test: Annotated[int, Field(ge=1)]
+    """films that are tested on"""
+
+    @property
+    def total(self) -> int:
+        """Films of all parts."""
+        return self.train + self.validation + self.test
+
+
 class SplitSettings(Settings):
     """Who is trained on and who is tested on."""
 
@@ -53,8 +69,10 @@ class SplitSettings(Settings):
     """share that is tested on; not used with folds, where each fold is tested on once"""
     folds: Annotated[int, Field(ge=0, le=100)] = 0
     """k of k-fold cross-validation; 0: one split"""
-    films_per_class: Annotated[int, Field(ge=0)] = 0
-    """films of a class that take part, at most, drawn by patient from the seed; 0: all"""
+    films: dict[str, PartFilms] = Field(default_factory=dict)
+    """class -> films of it in each part, at most, instead of shares; whole patients, drawn from
+    the seed. Where a class has fewer films its parts shrink in proportion; what is beyond them is
+    left out. Not with folds"""
     views: tuple[str, ...] = ("PA", "AP", "AP supine", "frontal", "unknown")
     """views that take part; lateral films and CT slices are left out unless named"""
 
@@ -65,6 +83,8 @@ class SplitSettings(Settings):
             raise ValueError(f"train + validation + test is {total:g}, and must be 1")
         if self.folds == 1:
             raise ValueError("folds is 1: use 0 for one split, or 2 and more")
+        if self.folds and self.films:
+            raise ValueError("films names the parts of one split, and folds has none: give one")
         return self
 
 

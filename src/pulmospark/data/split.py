@@ -53,7 +53,7 @@ def split(
     findings = sorted(
         (listing.name, finding) for listing in ingested.sources for finding in listing.findings
     )
-    labelled = _limited(_labelled(rows, findings, classes, settings), settings, seed)
+    labelled = _counted(_labelled(rows, findings, classes, settings), settings, seed)
     cohort = _assigned(labelled, settings, seed).select(tables.COHORT.names)
     with files.whole_folder(target) as aside:
         cohort.coalesce(1).sortWithinPartitions("uri").write.mode("append").parquet(
@@ -112,29 +112,50 @@ def _labelled(
     return rows.withColumn("label", F.when(F.col("reason").isNull(), F.col("label")))
 
 
-def _limited(rows: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:
-    """Rows of which those beyond a class's number are left out, whole groups at a time."""
-    most = settings.films_per_class
-    if not most:
-        return rows
-    used = (
+def _counted(rows: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:
+    """Rows with ``part``: of the classes whose films are counted, and null for the others.
+
+    The groups of a class are put in the order of a hash of seed and id, and their films counted
+    up: the first go to the test, the next to the validation, the next to the training, and the
+    rest are left out. A patient with films of two classes goes with the later of his two places,
+    so that no part has more films than it should.
+    """
+    if not settings.films:
+        return rows.withColumn("part", F.lit(None).cast("string"))
+    session = rows.sparkSession
+    wanted = session.createDataFrame(
+        [(name, one.test, one.validation, one.train) for name, one in settings.films.items()],
+        "label string, test long, validation long, train long",
+    )
+    groups = (
         rows.where("reason is null").groupBy("label", "group_id").agg(F.count("*").alias("size"))
     )
-    order = F.sha2(F.concat_ws(":", F.lit(f"{seed}:films_per_class"), "group_id"), 256)
+    groups = groups.join(F.broadcast(wanted), "label")
+    order = F.sha2(F.concat_ws(":", F.lit(f"{seed}:films"), "group_id"), 256)
     drawn = Window.partitionBy("label").orderBy(order, "group_id")
-    # A patient with films of two classes takes part with all of them or with none.
-    kept = (
-        used.withColumn("so_far", F.sum("size").over(drawn))
-        .groupBy("group_id")
-        .agg(F.max((F.col("so_far") > most).cast("int")).alias("beyond"))
+    total = F.col("test") + F.col("validation") + F.col("train")
+    there = F.sum("size").over(Window.partitionBy("label"))
+    share = F.least(F.lit(1.0), there / total)
+    groups = groups.withColumn("so_far", F.sum("size").over(drawn)).withColumn("share", share)
+    ends = (
+        F.floor(F.col("test") * F.col("share")),
+        F.floor((F.col("test") + F.col("validation")) * F.col("share")),
+        F.floor(total * F.col("share")),
     )
-    beyond = F.when(F.col("beyond") == 1, F.lit(f"beyond the {most} films of its class"))
-    return (
-        rows.join(kept, "group_id", "left")
-        .withColumn("reason", F.when(F.col("reason").isNull(), beyond).otherwise(F.col("reason")))
-        .withColumn("label", F.when(F.col("reason").isNull(), F.col("label")))
-        .drop("beyond")
+    place = sum(((F.col("so_far") > end).cast("int") for end in ends), F.lit(0))
+    placed = (
+        groups.withColumn("place", place).groupBy("group_id").agg(F.max("place").alias("place"))
     )
+    names = (Split.TEST, Split.VALIDATION, Split.TRAIN, Split.EXCLUDED)
+    part = F.coalesce(
+        *(F.when(F.col("place") == at, F.lit(name.value)) for at, name in enumerate(names))
+    )
+    rows = rows.join(placed.select("group_id", part.alias("part")), "group_id", "left")
+    beyond = F.col("reason").isNull() & (F.col("part") == Split.EXCLUDED.value)
+    rows = rows.withColumn(
+        "reason", F.when(beyond, F.lit("beyond the films asked for")).otherwise(F.col("reason"))
+    )
+    return rows.withColumn("label", F.when(F.col("reason").isNull(), F.col("label")))
 
 
 def _assigned(rows: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:
@@ -146,7 +167,10 @@ def _assigned(rows: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:
     """
     used = rows.where("reason is null")
     groups = used.groupBy("group_id").agg(
-        F.min("label").alias("stratum"), F.min("source").alias("home"), F.count("*").alias("size")
+        F.min("label").alias("stratum"),
+        F.min("source").alias("home"),
+        F.count("*").alias("size"),
+        F.min("part").alias("part"),
     )
     order = F.sha2(F.concat_ws(":", F.lit(str(seed)), "group_id"), 256)
     groups = groups.withColumn("order", order)
@@ -169,7 +193,9 @@ def _assigned(rows: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:
             .when(_spread("place") < settings.train + settings.test, Split.TEST.value)
             .otherwise(Split.VALIDATION.value)
         )
-    groups = groups.withColumn("split", named).select("group_id", "split", "fold")
+    groups = groups.withColumn("split", F.coalesce("part", named)).select(
+        "group_id", "split", "fold"
+    )
     excluded = rows.where("reason is not null").withColumns(
         {"split": F.lit(Split.EXCLUDED.value), "fold": F.lit(None).cast("int")}
     )

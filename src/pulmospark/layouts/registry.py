@@ -113,6 +113,18 @@ def locate(layout: Layout, path: Path) -> Recognition:
     return Recognition(layout, path / inside[0] if len(inside) == 1 else path)
 
 
+def data_sets(path: Path) -> list[Recognition]:
+    """The public data sets in a folder: it is one, or holds them side by side.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    path = existing(path)
+    if path.is_dir() and (here := _best(path)) is not None and not here.layout.generic:
+        return [here]
+    return [found for found in _inside(path, _WRAPPINGS_MAX) if not found.layout.generic]
+
+
 def check_place(path: Path, layout: str | None) -> None:
     """Say now, before anything is started, what listing a source would say.
 
