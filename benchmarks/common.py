@@ -35,7 +35,7 @@ _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8
 class Options:
     """What a benchmark may be told."""
 
-    files: int = 2000
+    files: int = 10_000
     """of ingest"""
     images: int = 4000
     """of features"""

@@ -24,6 +24,7 @@ from pulmospark.phantoms.write import PhantomSummary, write_phantoms
 from pulmospark.spark.session import spark_session
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests in one process that share what takes long to make: a file, a finished run."""
     for item in items:
