@@ -18,12 +18,13 @@ import simplejpeg
 
 from benchmarks.common import PROCESSES
 from pulmospark.core.settings import IngestSettings
+from pulmospark.data.ingest import IngestWork
 from pulmospark.imaging.decode import Decoded, decode
 from pulmospark.imaging.film import Film, read_film
 from pulmospark.imaging.standardise import standardise
 from pulmospark.scoring.engine import EngineSpec, open_engine
 from pulmospark.scoring.works import pixels_of
-from pulmospark.spark.chunks import Chunk
+from pulmospark.spark.chunks import Chunk, write_part
 
 Item = TypeVar("Item")
 _FILES_AT_ONCE = 64
@@ -87,6 +88,17 @@ def careful(path: str, size: int) -> int:
 def whole(path: str, size: int) -> int:
     """All that pulmospark does with a file: with its SHA-256, perceptual hash and view."""
     return int(isinstance(read_film(path, IngestSettings(size=size)), Film))
+
+
+def written(chunk: Chunk, size: int, folder: str) -> int:
+    """What a Spark task of ingest does with its chunk, the written part with it."""
+    with pq.ParquetFile(chunk.path) as file:
+        rows = file.read_row_group(chunk.row_group)
+    made = IngestWork(IngestSettings(size=size))(rows)
+    for name, table in made.items():
+        if table.num_rows:
+            write_part(table, Path(folder) / f"{name}-{chunk.row_group}.parquet")
+    return chunk.rows
 
 
 def file_works(size: int) -> dict[str, Callable[[str], int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ GOAL = 0.85
 _SETTINGS = IngestSettings()
 _WHOLE = "pulmospark ingest"
 _TASKS = "its Spark job alone (no listing, no publishing)"
+_WRITTEN = "bare: whole film, written as Parquet"
 
 
 def measure(options: Options) -> Report:
@@ -67,6 +69,7 @@ def measure(options: Options) -> Report:
                 _WHOLE: lambda: _ingest(folder, spark),
                 _TASKS: _tasks(folder, spark),
                 **loops,
+                _WRITTEN: _written(folder, workers),
             }
             seconds = take_turns(programs, options.repeats or 5)
     found = speeds(options.files, seconds, base)
@@ -104,6 +107,19 @@ def _tasks(folder: Path, spark: SparkSession) -> Callable[[], float]:
         parts = folder / "parts"
         shutil.rmtree(parts, ignore_errors=True)
         return timed(lambda: chunks.run_chunks(spark, IngestWork(_SETTINGS), todo, parts, silent))
+
+    return run
+
+
+def _written(folder: Path, workers: Any) -> Callable[[], float]:
+    todo = chunks.chunks_of([folder / "manifest.parquet"])
+
+    def run() -> float:
+        parts = folder / "bare-parts"
+        shutil.rmtree(parts, ignore_errors=True)
+        parts.mkdir()
+        work = partial(bare.written, size=_SETTINGS.size, folder=str(parts))
+        return timed(lambda: bare.count(workers, work, todo, 1))
 
     return run
 

@@ -1,8 +1,8 @@
 """Deep features and a CNN in Spark ML pipelines: ``python examples/spark_ml_pipeline.py``.
 
 The films are phantoms, drawn by a program: no figure here says anything of real films. The
-ImageNet weights of MobileNetV2 are fetched, or taken from the folder that
-``PULMOSPARK_WEIGHTS`` names.
+ImageNet weights of MobileNetV2, or of the network that is the second argument, are fetched, or
+taken from the folder that ``PULMOSPARK_WEIGHTS`` names.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ def read_films(spark: SparkSession, folder: Path) -> DataFrame:
     return indexer.fit(films).transform(films)
 
 
-def main(patients: int, folder: Path) -> None:
+def main(patients: int, folder: Path, network: str) -> None:
     """Fit two models on three quarters of the patients and test them on the rest.
 
     Args:
         patients: how many are drawn.
         folder: where the phantoms and the fitted pipeline go.
+        network: name in the zoo.
     """
     write_phantoms(folder / "phantoms", seed=1, patients=patients)
     with spark_session() as spark:
@@ -55,20 +56,25 @@ def main(patients: int, folder: Path) -> None:
         accuracy = MulticlassClassificationEvaluator(metricName="accuracy")
 
         # The demo draws files that are no films, too: skip their rows.
-        features = ImageFeaturizer(inputCol="content", outputCol="features", handleInvalid="skip")
-        pipeline = Pipeline(stages=[features, LogisticRegression(regParam=0.01)])
+        features = ImageFeaturizer(
+            inputCol="content", outputCol="features", modelName=network, handleInvalid="skip"
+        )
+        pipeline = Pipeline(stages=[features, LogisticRegression(regParam=0.01, maxIter=20)])
         pipeline.fit(train).write().overwrite().save(str(folder / "pipeline"))
         fitted = PipelineModel.load(str(folder / "pipeline"))
         scored = fitted.transform(test)
         print(f"ImageFeaturizer and LogisticRegression, on {scored.count()} phantoms not trained")
         print(f"on: accuracy {accuracy.evaluate(scored):.3f}")
 
-        classifier = CnnClassifier(inputCol="content", labelCol="label", handleInvalid="skip")
+        classifier = CnnClassifier(
+            inputCol="content", labelCol="label", modelName=network, handleInvalid="skip"
+        )
         model = classifier.fit(train)
         print(f"CnnClassifier: accuracy {accuracy.evaluate(model.transform(test)):.3f}")
 
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    name = sys.argv[2] if len(sys.argv) > 2 else "mobilenet_v2"
     with tempfile.TemporaryDirectory() as scratch:
-        main(count, Path(scratch))
+        main(count, Path(scratch), name)

@@ -16,13 +16,13 @@ import pytest
 
 from pulmospark.spark.java import find_java
 
+_DISTRIBUTED = "tests/training/test_distributed.py::"
 _TESTS = (
     "tests/experiment/test_run.py",
-    "tests/training/test_distributed.py",
+    _DISTRIBUTED + "test_two_processes_train_one_network",
+    _DISTRIBUTED + "test_a_worker_s_own_error_is_what_is_raised",
     "tests/data/test_split.py",
 )
-# It kills a process that it finds among its own children; here they are the workers'.
-_LEFT_OUT = "tests/training/test_distributed.py::test_a_killed_process_is_no_success"
 _START_S = 60
 
 
@@ -90,7 +90,7 @@ def _wait(folder: Path) -> None:
 def test_the_stages_pass_on_a_standalone_cluster(master: str) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--deselect", _LEFT_OUT, *_TESTS],
+        [sys.executable, "-m", "pytest", *_TESTS],
         cwd=root,
         capture_output=True,
         text=True,

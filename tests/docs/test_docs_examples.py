@@ -28,7 +28,9 @@ def _run(*command: str, env: dict[str, str] | None = None, cwd: Path) -> str:
 @pytest.mark.spark
 def test_the_pipeline_runs_on_a_few_phantoms(shared_weights: Path, tmp_path: Path) -> None:
     weights = {"PULMOSPARK_WEIGHTS": str(shared_weights), "XDG_CACHE_HOME": str(tmp_path)}
-    said = _run(str(EXAMPLES / "spark_ml_pipeline.py"), "16", env=weights, cwd=tmp_path)
+    said = _run(
+        str(EXAMPLES / "spark_ml_pipeline.py"), "16", "squeezenet1_1", env=weights, cwd=tmp_path
+    )
     assert "ImageFeaturizer and LogisticRegression" in said
     assert "CnnClassifier: accuracy" in said
 

@@ -47,6 +47,8 @@ def test_two_processes_train_one_network(tmp_path: Path, spark: SparkSession) ->
     network = _train(plan, spark, 2)
     assert (plan.folder / "rank-0.done").is_file()
     assert (plan.folder / "rank-1.done").is_file()
+    standing = files.read_json(plan.folder / STANDING)
+    assert standing["done"] == standing["total"] > 0
     losses = [epoch["loss"] for epoch in read_epochs(plan.folder)]
     assert losses[-1] < 0.8 * losses[0]
     test = toy_films(40, seed=9)
@@ -159,6 +161,7 @@ def test_a_process_that_cannot_start_says_why(
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setattr("sys.path", [str(tmp_path)])  # no pulmospark there
     (tmp_path / "pulmospark").mkdir()
+    (tmp_path / "pulmospark" / "__init__.py").touch()
     with pytest.raises(RuntimeError, match="training process 0 ended with 1"):
         launch.run_rank({}, str(tmp_path / "plan.json"), {"OMP_NUM_THREADS": "1"}, None)
     told = files.read_json(tmp_path / "rank-0.dead")

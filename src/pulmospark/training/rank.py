@@ -164,6 +164,15 @@ class _Teller(Listener):
         files.write_text(self._plan.folder / EPOCHS, "".join(lines))
 
     def step(self, epoch: int, done: int, loss: float, films_per_s: float) -> None:
+        self._stand(epoch, done, loss, films_per_s)
+
+    def epoch(self, epoch: Epoch) -> None:
+        with (self._plan.folder / EPOCHS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(epoch.as_dict()) + "\n")
+        # Short epochs end between two of the steps that are told.
+        self._stand(epoch.epoch, self._steps, epoch.loss, epoch.films_per_s)
+
+    def _stand(self, epoch: int, done: int, loss: float, films_per_s: float) -> None:
         # Counted from where this run begins: what an earlier one did says nothing of its speed.
         epochs = self._plan.settings.epochs
         value: dict[str, Any] = {
@@ -172,10 +181,6 @@ class _Teller(Listener):
             "note": f"epoch {epoch} of {epochs}, loss {loss:.3f}, {films_per_s:.0f} films/s",
         }
         files.write_json(self._plan.folder / STANDING, value)
-
-    def epoch(self, epoch: Epoch) -> None:
-        with (self._plan.folder / EPOCHS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(epoch.as_dict()) + "\n")
 
 
 def _one_line(error: BaseException) -> str:
