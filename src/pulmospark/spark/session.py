@@ -26,8 +26,8 @@ _CONNECT_S_MAX = 10
 
 _NEAR = {
     # Over TCP the JVM and its Python workers wait for each other's acknowledgements, tens
-    # of milliseconds a task. Not under YARN or Kubernetes: the path of a socket may have 108 bytes, and their
-    # temporary folders often take more.
+    # of milliseconds a task. Not under YARN or Kubernetes: the path of a socket may have 108
+    # bytes, and their temporary folders often take more.
     "spark.python.unix.domain.socket.enabled": "true",
 }
 _EVERYWHERE = {
