@@ -23,9 +23,10 @@ from pulmospark.report.comparison_content import (
 _NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def _model(name: str, accuracy: float, seconds: float) -> ModelFigures:
+def _model(name: str, accuracy: float, seconds: float, model: str | None = None) -> ModelFigures:
     return ModelFigures(
         name=name,
+        model=model or name,
         title=name.upper(),
         method="features",
         start="imagenet",
@@ -110,6 +111,10 @@ def test_the_headline_and_the_pairs_in_words() -> None:
         f"SLOW names 2.0 points more films rightly than QUICK ({minus}0.0 to +3.0): more than "
         "chance would do (p 0.004)."
     )
+    twice = told.model_copy(
+        update={"models": tuple(_model(n, 0.9, 40, model="one") for n in ("a", "b"))}
+    )
+    assert "of 2 trainings on the same" in headline(twice)
     assert "no more than chance could do (p 0.300)" in pair_words(
         _pair("quick", "slow", 0.02, 0.3), told
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pulmospark.experiment.evaluation import EvaluateResult
     from pulmospark.experiment.reproduce import Reproduction
     from pulmospark.experiment.stages import RunResult
-    from pulmospark.report.comparison_content import Comparison
+    from pulmospark.report.comparison_content import Comparison, ModelPair
     from pulmospark.training.records import TrainResult
 
 _EXCLUSIONS_SHOWN = 8
@@ -123,24 +123,39 @@ def say_run(result: RunResult, *, phantoms: bool = False) -> None:
 
 
 def say_comparison(result: Comparison) -> None:
-    """The networks side by side, ending in the path of the page."""
+    """The arms side by side, then pair by pair, ending in the path of the page."""
+    width = max(24, *(len(one.name) + 4 for one in result.models))
     say(
-        f"{'network':24}{'accuracy':26}{'training':>10}{'parameters':>13}{'bundle':>10}{'films/s':>9}"
+        f"{'network':{width}}{'accuracy':26}{'training':>10}{'parameters':>13}{'bundle':>10}"
+        f"{'films/s':>9}"
     )
     for one in result.models:
         star = "* " if one.frontier else "  "
         say(
-            f"{star}{one.name:22}{_figure(one.accuracy):26}{one.training_seconds:>8.0f} s"
+            f"{star}{one.name:{width - 2}}{_figure(one.accuracy):26}{one.training_seconds:>8.0f} s"
             f"{one.parameters:>13,}{one.bundle_bytes / 1e6:>7.1f} MB{one.films_per_s:>9.0f}"
         )
-    say("* no other network is as accurate in less training time")
+    say("* no other is as accurate in less training time")
+    patients = count(result.groups, "drawn patient" if result.phantoms else "patient")
+    say(f"differences on the same {patients}, points of accuracy:")
     for pair in result.pairs:
-        say(
-            f"{pair.first} less {pair.second}: {_figure(pair.compared.difference)}, "
-            f"p {pair.adjusted_p:.3f}"
-        )
+        say(f"  {_pair(pair, result.confidence)}")
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
     say(f"comparison: {result.folder / 'comparison.html'}")
+
+
+def _pair(pair: ModelPair, confidence: float) -> str:
+    """ "a less b: +2.1 (+0.9 to +3.4), p 0.001: more than chance would do"."""
+    told = pair.compared.difference
+    span = ""
+    if told.low is not None and told.high is not None:
+        span = f" ({100 * told.low:+.2f} to {100 * told.high:+.2f})"
+    clear = pair.adjusted_p < 1 - confidence
+    return (
+        f"{pair.first} less {pair.second}: {100 * (told.value or 0.0):+.2f}{span}, "
+        f"p {pair.adjusted_p:.3f}: {'more' if clear else 'no more'} than chance "
+        f"{'would' if clear else 'could'} do"
+    )
 
 
 def say_reproduction(result: Reproduction) -> None:

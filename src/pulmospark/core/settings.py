@@ -16,6 +16,7 @@ from pulmospark.core.settings_base import Seed
 from pulmospark.core.settings_base import Settings as Settings  # noqa: PLC0414
 
 T = TypeVar("T", bound=Settings)
+Method = Literal["features", "network"]
 
 
 class SourceSettings(Settings):
@@ -150,7 +151,7 @@ class TrainSettings(Settings):
 
     model: str = "mobilenet_v2"
     """name in the zoo, or a library's own as ``torchvision:NAME`` or ``timm:NAME``"""
-    method: Literal["features", "network"] = "features"
+    method: Method = "features"
     """``features``: frozen network and logistic regression; ``network``: the CNN itself"""
     weights: Literal["imagenet", "none"] = "imagenet"
     """the start; ``none``: from scratch"""

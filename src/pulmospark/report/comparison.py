@@ -71,8 +71,10 @@ def headline(comparison: Comparison) -> str:
     """Who is the most accurate, and who else no other network beats."""
     best = comparison.models[0]
     names = [one.title for one in comparison.models if one.frontier and one is not best]
+    apart = len({one.model for one in comparison.models}) == len(comparison.models)
     text = (
-        f"{best.title} is the most accurate of {len(comparison.models)} networks on the same "
+        f"{best.title} is the most accurate of {len(comparison.models)} "
+        f"{'networks' if apart else 'trainings'} on the same "
         f"{words.count(comparison.films, 'film')}: {_told(best.accuracy, 'percent')}, after "
         f"{words.duration(best.training_seconds)} of training."
     )

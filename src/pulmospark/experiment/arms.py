@@ -1,0 +1,131 @@
+"""Arms of a comparison: a network, and the way it is trained."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast, get_args
+
+from pulmospark.core import limits
+from pulmospark.core.errors import UsageError
+from pulmospark.core.settings import Experiment, Method
+from pulmospark.models import zoo
+
+_METHODS: tuple[str, ...] = get_args(Method)
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the trainings that are compared.
+
+    Attributes:
+        name: as it was asked for, ``mobilenet_v2:network``; no two arms share it.
+        model: name of the network.
+        settings: the experiment with this network, trained this way.
+    """
+
+    name: str
+    model: str
+    settings: Experiment
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder: network and method, so that two trainings of it stay apart."""
+        return f"{_UNSAFE.sub('_', self.model)}-{self.settings.train.method}"
+
+    @property
+    def how(self) -> str:
+        """How it is trained, in two words: ``frozen features``, say."""
+        train = self.settings.train
+        if train.method == "features":
+            return "frozen features"
+        started = train.weights == "imagenet" or train.start is not None
+        return "fine-tuned" if started else "from scratch"
+
+
+def arms_of(experiment: Experiment, names: Sequence[str]) -> tuple[Arm, ...]:
+    """The arms of a comparison.
+
+    Args:
+        experiment: its settings; its own network does not matter.
+        names: ``MODEL`` or ``MODEL:METHOD``. What stands behind the last colon is a method only
+            if it is one: ``timm:resnet18`` is a network, ``timm:resnet18:network`` an arm.
+
+    Raises:
+        UsageError: a network is unknown, cannot be trained that way, or takes no image of the
+            experiment's size; an arm stands twice; there are too few or too many.
+        EnvironmentProblem: the library that a network is to come from is not installed.
+    """
+    if not 2 <= len(names) <= limits.COMPARED_MODELS_MAX:
+        raise UsageError(
+            f"--models names {len(names)}: give 2 to {limits.COMPARED_MODELS_MAX}, with commas "
+            "between them"
+        )
+    found = []
+    for name in names:
+        model, method = _parted(name)
+        zoo.check_size(model, experiment.ingest.size)
+        found.append(Arm(name, model, settings_for(experiment, model, method)))
+    counts = Counter((arm.model, arm.settings.train.method) for arm in found)
+    for (model, method), count in counts.items():
+        if count > 1:
+            raise UsageError(
+                f"--models {','.join(names)}: {model} with the method {method} stands {count} "
+                f"times: name it once, or with another method, as {model}:{_other(method)}"
+            )
+    return tuple(found)
+
+
+def arm_titles(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """Titles for people; where a network stands twice they say how it was trained."""
+    counts = Counter(arm.model for arm in arms)
+    return tuple(
+        f"{zoo.entry(arm.model).title} ({arm.how})"
+        if counts[arm.model] > 1
+        else zoo.entry(arm.model).title
+        for arm in arms
+    )
+
+
+def settings_for(experiment: Experiment, model: str, method: Method | None = None) -> Experiment:
+    """The experiment with another network, and another method if one is named.
+
+    Where none is named it is the experiment's own; but a network without published weights,
+    or with layers that have none, is trained itself, for its features would be random.
+    Augmentation on the fly goes with the method ``network`` alone.
+
+    Raises:
+        UsageError: the features of such a network are asked for.
+    """
+    known = zoo.entry(model)
+    featureless = not known.weights or bool(known.added)
+    if method == "features" and featureless:
+        what = "it has" if not known.weights else "its added layers have"
+        raise UsageError(
+            f"{model}:features: {what} no published weights, so that its features would be "
+            f"random: compare {model}:network"
+        )
+    chosen = method or ("network" if featureless else experiment.train.method)
+    changes: dict[str, object] = {"model": model, "method": chosen}
+    if not known.weights:
+        changes["weights"] = "none"
+    elif chosen == "features" or known.added or experiment.train.method == "features":
+        changes["weights"] = "imagenet"
+    if method == "features":
+        changes["augment"] = None
+    return experiment.model_copy(update={"train": experiment.train.model_copy(update=changes)})
+
+
+def _parted(name: str) -> tuple[str, Method | None]:
+    """Network and method of an arm's name."""
+    model, colon, last = name.rpartition(":")
+    if colon and last in _METHODS:
+        return model, cast("Method", last)
+    return name, None
+
+
+def _other(method: str) -> str:
+    return next(one for one in _METHODS if one != method)
