@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pulmospark.core.errors import UsageError
 from pulmospark.core.settings import AugmentSettings, Experiment, SourceSettings, TrainSettings
-from pulmospark.experiment.arms import arm_titles, arms_of, settings_for
+from pulmospark.experiment.arms import arm_titles, arms_of, parse_arm, settings_for
 from pulmospark.models.catalogue import ZOO
 
 _SOURCES = (SourceSettings(path=Path("films")),)
@@ -30,11 +30,10 @@ _TRAINED = Experiment(sources=_SOURCES, train=TrainSettings(method="network"))
             [("mobilenet_v2", "features"), ("mobilenet_v2", "network")],
         ),
         (
-            ("torchvision:resnet18", "torchvision:resnet18:network", "timm:resnet18:features"),
+            ("torchvision:resnet18", "torchvision:resnet18:network"),
             [
                 ("torchvision:resnet18", "features"),
                 ("torchvision:resnet18", "network"),
-                ("timm:resnet18", "features"),
             ],
         ),
     ],
@@ -46,6 +45,14 @@ def test_a_method_may_stand_behind_the_last_colon(
     assert [(arm.model, arm.settings.train.method) for arm in arms] == told
     assert [arm.settings.train.model for arm in arms] == [arm.model for arm in arms]
     assert [arm.name for arm in arms] == list(names)
+
+
+@given(
+    st.sampled_from(["mobilenet_v2", "torchvision:resnet18", "timm:vit_tiny_patch16_224.augreg"]),
+    st.sampled_from(["features", "network", None]),
+)
+def test_a_librarys_colon_is_no_methods(model: str, method: str | None) -> None:
+    assert parse_arm(model if method is None else f"{model}:{method}") == (model, method)
 
 
 def test_a_name_alone_takes_the_experiments_method() -> None:

@@ -51,8 +51,7 @@ def arms_of(experiment: Experiment, names: Sequence[str]) -> tuple[Arm, ...]:
 
     Args:
         experiment: its settings; its own network does not matter.
-        names: ``MODEL`` or ``MODEL:METHOD``. What stands behind the last colon is a method only
-            if it is one: ``timm:resnet18`` is a network, ``timm:resnet18:network`` an arm.
+        names: ``MODEL`` or ``MODEL:METHOD``, as :func:`parse_arm` takes them.
 
     Raises:
         UsageError: a network is unknown, cannot be trained that way, or takes no image of the
@@ -66,7 +65,7 @@ def arms_of(experiment: Experiment, names: Sequence[str]) -> tuple[Arm, ...]:
         )
     found = []
     for name in names:
-        model, method = _parted(name)
+        model, method = parse_arm(name)
         zoo.check_size(model, experiment.ingest.size)
         found.append(Arm(name, model, settings_for(experiment, model, method)))
     counts = Counter((arm.model, arm.settings.train.method) for arm in found)
@@ -77,6 +76,18 @@ def arms_of(experiment: Experiment, names: Sequence[str]) -> tuple[Arm, ...]:
                 f"times: name it once, or with another method, as {model}:{_other(method)}"
             )
     return tuple(found)
+
+
+def parse_arm(name: str) -> tuple[str, Method | None]:
+    """Network and method that an arm's name says; ``None``: it says no method.
+
+    What stands behind the last colon is a method only if it is one: ``timm:resnet18`` is a
+    network, ``timm:resnet18:network`` an arm.
+    """
+    model, colon, last = name.rpartition(":")
+    if colon and last in _METHODS:
+        return model, cast("Method", last)
+    return name, None
 
 
 def arm_titles(arms: Sequence[Arm]) -> tuple[str, ...]:
@@ -117,14 +128,6 @@ def settings_for(experiment: Experiment, model: str, method: Method | None = Non
     if method == "features":
         changes["augment"] = None
     return experiment.model_copy(update={"train": experiment.train.model_copy(update=changes)})
-
-
-def _parted(name: str) -> tuple[str, Method | None]:
-    """Network and method of an arm's name."""
-    model, colon, last = name.rpartition(":")
-    if colon and last in _METHODS:
-        return model, cast("Method", last)
-    return name, None
 
 
 def _other(method: str) -> str:
