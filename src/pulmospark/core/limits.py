@@ -169,5 +169,9 @@ SPEED_SECONDS = 2.0
 SPEED_FILMS = 64
 """films that a network's speed is measured on"""
 
+MLFLOW_SETTING_CHARACTERS_MAX = 6000
+"""longest value of a setting that MLflow stores, characters; longer ones are cut there, and
+stand in full in ``settings.json`` beside them"""
+
 COMPARED_MODELS_MAX = 30
 """networks of one comparison; each pair of them is tested"""

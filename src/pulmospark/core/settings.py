@@ -14,6 +14,7 @@ from pulmospark.core.errors import UsageError
 from pulmospark.core.settings_base import Fraction as Fraction  # noqa: PLC0414
 from pulmospark.core.settings_base import Seed
 from pulmospark.core.settings_base import Settings as Settings  # noqa: PLC0414
+from pulmospark.core.tracking_settings import TrackingSettings as TrackingSettings  # noqa: PLC0414
 
 T = TypeVar("T", bound=Settings)
 Method = Literal["features", "network"]
@@ -227,6 +228,8 @@ class Experiment(Settings):
     """which network, and how it is trained"""
     evaluate: EvaluateSettings = EvaluateSettings()
     """figures and their intervals"""
+    tracking: TrackingSettings = TrackingSettings()
+    """where the run is written for MLflow and TensorBoard; nowhere by default"""
 
     @model_validator(mode="after")
     def _used(self) -> Self:
@@ -272,6 +275,7 @@ def read_experiment(path: Path) -> Experiment:
     return experiment.model_copy(
         update={
             "out": base / experiment.out.expanduser(),
+            "tracking": experiment.tracking.below(base),
             "train": train.model_copy(
                 update={name: base / at.expanduser() for name, at in named.items() if at}
             ),

@@ -23,6 +23,7 @@ from pulmospark.experiment import stages
 from pulmospark.experiment.arms import Arm, arm_titles, arms_of
 from pulmospark.experiment.evaluation import read_evaluation
 from pulmospark.experiment.folder import RunFolder
+from pulmospark.experiment.tracking import track
 from pulmospark.models.bundle import read_bundle
 from pulmospark.report.comparison import write_comparison
 from pulmospark.report.comparison_content import (
@@ -34,6 +35,7 @@ from pulmospark.report.comparison_content import (
 from pulmospark.scoring.speed import scoring_speed
 from pulmospark.scoring.works import pixels_of
 from pulmospark.spark.chunks import parts_of
+from pulmospark.tracking.extra import check_tracking
 from pulmospark.training.train import read_training
 
 _RESULT, _TABLE, _PAGE = "comparison.json", "comparison.csv", "comparison.html"
@@ -70,8 +72,11 @@ def compare(
         arm.name: RunFolder(run.comparison / arm.folder, shared=run.shared or run.root)
         for arm in arms
     }
+    check_tracking(experiment.tracking)
     for arm, place in zip(arms, places.values(), strict=True):
-        if not _is_done(arm.settings, place, parted.cohort_id):
+        if _is_done(arm.settings, place, parted.cohort_id):
+            track(arm.settings, place)
+        else:
             stages.run_train(arm.settings, place, spark, quiet=quiet)
             stages.run_evaluate(arm.settings, place, spark, quiet=quiet)
             stages.run_report(arm.settings, place)
@@ -108,7 +113,12 @@ def read_comparison(folder: Path) -> Comparison:
 
 def _is_done(experiment: Experiment, place: RunFolder, cohort_id: str) -> bool:
     try:
-        same = files.read_json(place.settings) == experiment.model_dump(mode="json")
+        # Where a run is written to does not change it.
+        before = files.read_json(place.settings)
+        same = {**before, "tracking": None} == {
+            **experiment.model_dump(mode="json"),
+            "tracking": None,
+        }
         trained = read_training(place.training)
         evaluated = read_evaluation(place.evaluation)
         model_id = read_bundle(place.bundle).model_id

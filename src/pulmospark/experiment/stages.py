@@ -21,7 +21,9 @@ from pulmospark.data.split_summary import SplitResult
 from pulmospark.experiment.evaluation import EvaluateResult, evaluate
 from pulmospark.experiment.folder import RunFolder, note_seconds, save_settings
 from pulmospark.experiment.reporting import report_content
+from pulmospark.experiment.tracking import followed, track
 from pulmospark.report.page import write_report
+from pulmospark.tracking.extra import check_tracking
 from pulmospark.training.records import TrainResult
 from pulmospark.training.train import train
 
@@ -90,8 +92,8 @@ def run_train(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> TrainResult:
     """Train: see :func:`pulmospark.training.train.train`."""
-    with _stage(experiment, run, "train"):
-        return train(
+    with _stage(experiment, run, "train"), followed(experiment, run) as finish:
+        result = train(
             experiment,
             spark,
             tables=run.tables,
@@ -100,6 +102,8 @@ def run_train(
             bundle=run.bundle,
             quiet=quiet,
         )
+        finish(result)
+        return result
 
 
 def run_evaluate(
@@ -112,14 +116,16 @@ def run_evaluate(
 
 
 def run_report(experiment: Experiment, run: RunFolder) -> Path:
-    """Write the report from what the other stages left; needs no Spark.
+    """Write the report from what the other stages left, and track the run; needs no Spark.
 
     Raises:
         InputError: an earlier stage is missing.
+        EnvironmentProblem: what ``tracking`` asks for cannot be written; the report is.
     """
     if not (run.evaluation / "evaluation.json").is_file():
         raise InputError(f"{run.root}: not evaluated yet: run `pulmospark evaluate` first")
     write_report(report_content(experiment, run), run.report)
+    track(experiment, run)
     return run.report
 
 
@@ -127,6 +133,7 @@ def run_all(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> RunResult:
     """All stages: ingest, split, expand where asked for, train, evaluate, report."""
+    check_tracking(experiment.tracking)
     started = time.perf_counter()
     ingested = run_ingest(experiment, run, spark, quiet=quiet)
     parted = run_split(experiment, run, spark, quiet=quiet)

@@ -38,7 +38,8 @@ class Epoch:
     """One pass over the training part.
 
     Losses are mean cross-entropies in nats, the training's as it is optimised (smoothed,
-    weighted, mixed); ``None`` where the validation part is empty.
+    weighted, mixed); ``None`` where the validation part is empty. The learning rate is the last
+    layer's in the last step.
     """
 
     epoch: int
@@ -48,6 +49,7 @@ class Epoch:
     validation_accuracy: float | None
     seconds: float
     films_per_s: float
+    learning_rate: float
 
     def as_dict(self) -> dict[str, Any]:
         """As a value of JSON's kinds."""
@@ -136,7 +138,7 @@ def _pass(
     started = time.perf_counter()
     sums = stepper.epoch(train, how, tell)
     seconds = time.perf_counter() - started
-    epoch = _epoch(how.epoch, sums, stepper.validate(validation), seconds, stepper.ranks)
+    epoch = _epoch(how.epoch, sums, stepper.validate(validation), seconds, stepper)
     for name, loss in (("loss", epoch.loss), ("validation loss", epoch.validation_loss or 0.0)):
         if np.isfinite(loss):
             continue
@@ -222,8 +224,9 @@ def _tired(state: State, settings: NetworkSettings) -> bool:
     return 0 < settings.patience <= state.waited
 
 
-def _epoch(number: int, train: Sums, validation: Sums, seconds: float, ranks: Ranks) -> Epoch:
-    loss, right, seen, val_loss, val_right, val_seen = ranks.total(*train, *validation)
+def _epoch(number: int, train: Sums, validation: Sums, seconds: float, stepper: Stepper) -> Epoch:
+    totals = stepper.ranks.total(*train, *validation)
+    loss, right, seen, val_loss, val_right, val_seen = totals
     return Epoch(
         epoch=number,
         loss=loss / seen,
@@ -232,6 +235,7 @@ def _epoch(number: int, train: Sums, validation: Sums, seconds: float, ranks: Ra
         validation_accuracy=val_right / val_seen if val_seen else None,
         seconds=seconds,
         films_per_s=seen / seconds,
+        learning_rate=float(stepper.optimiser.param_groups[-1]["lr"]),
     )
 
 
