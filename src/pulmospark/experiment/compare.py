@@ -135,6 +135,7 @@ def _figures(arm: Arm, title: str, place: RunFolder, films: npt.NDArray[np.uint8
         model=arm.model,
         title=title,
         method=trained.method,
+        how=arm.how,
         start=_start(arm, trained.weights is not None),
         accuracy=evaluated.evaluation.accuracy,
         macro_auroc=evaluated.evaluation.macro_auroc,

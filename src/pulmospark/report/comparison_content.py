@@ -24,6 +24,8 @@ class ModelFigures(_Told):
     """for people; says how it was trained where the network stands twice"""
     method: str
     """``features``: frozen, with a logistic regression; ``network``: trained itself"""
+    how: str
+    """in words: ``frozen features``, ``fine-tuned`` or ``from scratch``"""
     start: str
     """``imagenet``, ``bundle`` (an earlier one) or ``none``"""
     accuracy: Figure
