@@ -26,6 +26,7 @@ from pulmospark.core import errors, limits, settings, tables
 from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
 from pulmospark.models.catalogue import ZOO
+from pulmospark.models.zoo_entry import CAREFUL, Recipe
 
 _ONE_TABLE = (settings.AugmentSettings,)
 """kinds whose settings below are shown in one table, not in a section each"""
@@ -354,6 +355,11 @@ def models_page() -> str:
         for one in ZOO.values()
         if one.flat_map
     ]
+    recipes = [
+        (f"`{one.name}`", *_recipe(one.fine_tuning if one.weights else None),
+         *_recipe(one.from_scratch))
+        for one in ZOO.values()
+    ]  # fmt: skip
     guessed = [(f"`{one.name}`", markdown("; ".join(one.guessed))) for one in ZOO.values()
                if one.guessed]  # fmt: skip
     return (
@@ -369,9 +375,26 @@ def models_page() -> str:
         "The variants below give the last convolutional map instead, flattened, at one size "
         "only.\n\n"
         + table(("name", "deep features", "px"), flat)
+        + "\n## How they are trained\n\n"
+        "What `[train.network]` leaves open is the network's own: learning rate of the last "
+        "layer, the share of it that each stage has of the one after it, and films a step. They "
+        "follow common practice and were not tuned; any value of yours wins. Fine-tuned means "
+        "from weights, ImageNet's or a bundle's.\n\n"
+        + table(
+            ("name", "fine-tuned: rate", "share", "films", "from scratch: rate", "share", "films"),
+            recipes,
+        )
+        + "\nOther classifiers of torchvision and timm: "
+        f"{CAREFUL.learning_rate:g}, {CAREFUL.stage_factor:g}, {CAREFUL.batch_size} fine-tuned.\n"
         + "\n## What papers leave open\n\n"
         + table(("name", "chosen here"), guessed)
     )
+
+
+def _recipe(told: Recipe | None) -> tuple[str, str, str]:
+    if told is None:
+        return ("", "", "")
+    return f"{told.learning_rate:g}", f"{told.stage_factor:g}", f"{told.batch_size}"
 
 
 def errors_page() -> str:

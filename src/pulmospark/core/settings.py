@@ -18,6 +18,9 @@ from pulmospark.core.tracking_settings import TrackingSettings as TrackingSettin
 
 T = TypeVar("T", bound=Settings)
 Method = Literal["features", "network"]
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+Rate = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class SourceSettings(Settings):
@@ -101,23 +104,24 @@ class LogisticSettings(Settings):
     """MLlib's ``elasticNetParam``: 0 is L2 alone, 1 is L1 alone"""
 
 
-class NetworkSettings(Settings):
-    """A CNN trained through TorchDistributor."""
+class NetworkOptions(Settings):
+    """A CNN trained through TorchDistributor; what is left open is the network's own."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
     """passes over the training part, at most"""
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    """films a step, over all processes together"""
+    batch_size: BatchSize | None = None
+    """films a step, over all processes together; ``None``: the network's own"""
     trainable: Literal["all", "head"] | Annotated[int, Field(ge=1)] = "all"
     """what is trained: all of it, the last layer only, or the last n stages and the last layer;
     the batch norm of what is not trained keeps its statistics"""
     optimiser: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
     """``rmsprop`` with a decay of 0.9, ``sgd`` with Nesterov's momentum of 0.9; ``adam`` and
     ``rmsprop`` and ``sgd`` take ``weight_decay`` as an L2 penalty"""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    """the highest, that of the last layer"""
-    stage_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """learning rate of a stage as a share of that of the stage after it; 1: the same for all"""
+    learning_rate: Rate | None = None
+    """the highest, that of the last layer; ``None``: the network's own"""
+    stage_factor: Share | None = None
+    """learning rate of a stage as a share of that of the stage after it, 1: the same for all;
+    ``None``: the network's own"""
     warm_up: Fraction = 0.1
     """share of the steps over which the learning rate rises"""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -147,6 +151,17 @@ class NetworkSettings(Settings):
     """steps between two averages of the weights; 0: at the end of an epoch only"""
 
 
+class NetworkSettings(NetworkOptions):
+    """The same with nothing left open: what a training is told."""
+
+    batch_size: BatchSize = 32
+    """films a step, over all processes together"""
+    learning_rate: Rate = 1e-3
+    """the highest, that of the last layer"""
+    stage_factor: Share = 1.0
+    """learning rate of a stage as a share of that of the stage after it; 1: the same for all"""
+
+
 class TrainSettings(Settings):
     """Which network, and how it is trained."""
 
@@ -166,7 +181,7 @@ class TrainSettings(Settings):
     """processes that train a CNN together, each in a Spark task; ``features`` does not use it"""
     logistic: LogisticSettings = LogisticSettings()
     """for the method ``features``"""
-    network: NetworkSettings = NetworkSettings()
+    network: NetworkOptions = NetworkOptions()
     """for the method ``network``"""
     augment: AugmentSettings | None = None
     """each training film is changed anew in each epoch of the method ``network``; ``None``:

@@ -22,6 +22,7 @@ from pulmospark.layouts.manifest import SourceListing
 from pulmospark.models import zoo
 from pulmospark.report import content as page
 from pulmospark.spark.chunks import parts_of
+from pulmospark.training.recipe import network_settings
 from pulmospark.training.records import TrainResult
 from pulmospark.training.stages import trained_parameters
 from pulmospark.training.train import read_training
@@ -185,7 +186,7 @@ def _training(experiment: Experiment, trained: TrainResult) -> page.Training:
         )
         head = outputs * (known.width + 1)
     else:
-        network = settings.network
+        network = network_settings(settings)
         what = _TRAINABLE.get(str(network.trainable), _STAGES).format(network.trainable)
         method = (
             f"{what}, through Spark's TorchDistributor ({_OPTIMISERS[network.optimiser]}, up to "
