@@ -14,6 +14,7 @@ from benchmarks.common import (
     data_folder,
     goal,
     scratch,
+    weights_folder,
 )
 from pulmospark.core.settings import Experiment, SourceSettings, read_experiment
 from pulmospark.experiment import stages
@@ -37,7 +38,10 @@ def settings(data: Path, out: Path) -> Experiment:
     """
     told = read_experiment(EXAMPLE)
     sources = tuple(SourceSettings(path=data / source.path.name) for source in told.sources)
-    return told.model_copy(update={"name": "finetune", "out": out, "sources": sources})
+    train = told.train.model_copy(update={"weights_path": weights_folder()})
+    return told.model_copy(
+        update={"name": "finetune", "out": out, "sources": sources, "train": train}
+    )
 
 
 def small_settings(model: str, out: Path, patients: int) -> Experiment:
@@ -53,7 +57,13 @@ def small_settings(model: str, out: Path, patients: int) -> Experiment:
     )
     network = drawn.train.network.model_copy(update={"epochs": 1, "trainable": "head"})
     train = drawn.train.model_copy(
-        update={"model": model, "method": "features", "weights": "imagenet", "network": network}
+        update={
+            "model": model,
+            "method": "features",
+            "weights": "imagenet",
+            "weights_path": weights_folder(),
+            "network": network,
+        }
     )
     evaluate = drawn.evaluate.model_copy(update={"replicates": 100})
     return drawn.model_copy(update={"name": "finetune", "train": train, "evaluate": evaluate})
