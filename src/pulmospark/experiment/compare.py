@@ -35,7 +35,6 @@ from pulmospark.report.comparison_content import (
 from pulmospark.scoring.speed import scoring_speed
 from pulmospark.scoring.works import pixels_of
 from pulmospark.spark.chunks import parts_of
-from pulmospark.tracking.extra import check_tracking
 from pulmospark.training.train import read_training
 
 _RESULT, _TABLE, _PAGE = "comparison.json", "comparison.csv", "comparison.html"
@@ -72,7 +71,6 @@ def compare(
         arm.name: RunFolder(run.comparison / arm.folder, shared=run.shared or run.root)
         for arm in arms
     }
-    check_tracking(experiment.tracking)
     for arm, place in zip(arms, places.values(), strict=True):
         if _is_done(arm.settings, place, parted.cohort_id):
             track(arm.settings, place)

@@ -21,7 +21,7 @@ from pulmospark.data.split_summary import SplitResult
 from pulmospark.experiment.evaluation import EvaluateResult, evaluate
 from pulmospark.experiment.folder import RunFolder, note_seconds, save_settings
 from pulmospark.experiment.reporting import report_content
-from pulmospark.experiment.tracking import followed, track
+from pulmospark.experiment.tracking import check_store, followed, track
 from pulmospark.report.page import write_report
 from pulmospark.tracking.extra import check_tracking
 from pulmospark.training.records import TrainResult
@@ -92,6 +92,7 @@ def run_train(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> TrainResult:
     """Train: see :func:`pulmospark.training.train.train`."""
+    check_store(experiment)
     with _stage(experiment, run, "train"), followed(experiment, run) as finish:
         result = train(
             experiment,

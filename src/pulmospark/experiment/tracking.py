@@ -59,6 +59,17 @@ def track(experiment: Experiment, run: RunFolder) -> str | None:
     return run_id
 
 
+def check_store(experiment: Experiment) -> None:
+    """Open the store that the settings ask for, before hours of training go into it.
+
+    Raises:
+        EnvironmentProblem: a library is missing, or the store does not answer.
+    """
+    check_tracking(experiment.tracking)
+    if experiment.tracking.mlflow is not None:
+        MlflowStore(experiment.tracking, experiment.name)
+
+
 @contextlib.contextmanager
 def followed(experiment: Experiment, run: RunFolder) -> Iterator[Callable[[TrainResult], None]]:
     """Write the course of a training for TensorBoard while it goes on.

@@ -15,6 +15,9 @@ from pulmospark.core.tracking_settings import TrackingSettings
 from pulmospark.tracking.record import RunRecord
 
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+_RETRIES_DEFAULT = "2"
+"""by itself MLflow tries for minutes before it tells that a server does not answer"""
 _METRICS, _PARAMS = 1000, 100
 """values that MLflow takes in one call"""
 
@@ -139,10 +142,11 @@ def uri_of(settings: TrackingSettings) -> str:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """MLflow without its telemetry, which is decided at its import, and without its notes."""
-    before = {name: os.environ.get(name) for name in _QUIET}
+    told = {**_QUIET, _RETRIES: os.environ.get(_RETRIES, _RETRIES_DEFAULT)}
+    before = {name: os.environ.get(name) for name in told}
     logger = logging.getLogger("mlflow")
     level = logger.level
-    os.environ.update(_QUIET)
+    os.environ.update(told)
     try:
         logger.setLevel(logging.ERROR)
         yield
