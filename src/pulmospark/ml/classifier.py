@@ -174,7 +174,10 @@ class CnnClassifier(
         return self._model(data, network, fitted)
 
     def _fit_network(self, data: _Data) -> CnnClassifierModel:
-        own = {"batch_size": self.batchSize, "learning_rate": self.learningRate}
+        own: dict[str, Param[Any]] = {
+            "batch_size": self.batchSize,
+            "learning_rate": self.learningRate,
+        }
         values = {name: self.getOrDefault(one) for name, one in own.items() if self.isDefined(one)}
         options = parse(NetworkOptions, {"epochs": self.getEpochs(), **values}, where=self.uid)
         plan = fitting.NetworkPlan(

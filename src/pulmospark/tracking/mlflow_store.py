@@ -44,7 +44,7 @@ class MlflowStore:
         artifacts = None if folder is None else (folder.resolve() / "artifacts").as_uri()
         with self._failing(), _quietly():
             from mlflow.tracking import MlflowClient  # noqa: PLC0415 - seconds, and an extra
-
+        with self._failing(), _quietly():  # again: the import sets the level of its own notes
             self._client: Any = MlflowClient(tracking_uri=self.name)
             self._experiment_id = self._found(self.experiment, artifacts)
 
