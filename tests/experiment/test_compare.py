@@ -9,7 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pulmospark.core.errors import UsageError
-from pulmospark.experiment.compare import check_models, compare, read_comparison, settings_for
+from pulmospark.experiment.compare import (
+    check_models,
+    compare,
+    read_comparison,
+    settings_for,
+    start_of,
+)
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.models.bundle import read_bundle
 from pulmospark.training.train import read_training
@@ -73,6 +79,20 @@ def test_a_network_without_weights_is_trained_itself(finished_run: FinishedRun) 
     assert (added.method, added.weights) == ("network", "imagenet")
     kept = settings_for(finished_run.experiment, "mobilenet_v2").train
     assert (kept.model, kept.method, kept.weights) == ("mobilenet_v2", "features", "imagenet")
+
+
+def test_a_start_is_that_of_its_own_network_alone(finished_run: FinishedRun) -> None:
+    plain = finished_run.experiment
+    assert start_of(plain, _MODELS) is None
+    bundle = finished_run.folder.bundle  # a SqueezeNet
+    train = plain.train.model_copy(update={"start": bundle})
+    started = plain.model_copy(update={"train": train})
+    assert start_of(started, _MODELS) == "squeezenet1_1"
+    assert settings_for(started, "squeezenet1_1", start=True).train.start == bundle
+    others = settings_for(started, "mobilenet_v2").train
+    assert (others.start, others.weights) == (None, "imagenet")
+    with pytest.raises(UsageError, match="holds squeezenet1_1, which is not compared"):
+        start_of(started, ("mobilenet_v2", "basic_cnn"))
 
 
 @pytest.mark.parametrize(

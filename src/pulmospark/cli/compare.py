@@ -49,11 +49,12 @@ def command(
     # Seconds of import, which a wrong path need not wait for.
     from pulmospark.cli import words
     from pulmospark.experiment import stages
-    from pulmospark.experiment.compare import check_models, compare
+    from pulmospark.experiment.compare import check_models, compare, start_of
     from pulmospark.spark.session import spark_session
 
     names = [name.strip() for name in models.split(",") if name.strip()]
     check_models(names, experiment.ingest.size)
+    start_of(experiment, names)
     quiet = quiet or as_json
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         if not ready:

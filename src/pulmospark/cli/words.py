@@ -134,6 +134,8 @@ def say_comparison(result: Comparison) -> None:
             f"{one.parameters:>13,}{one.bundle_bytes / 1e6:>7.1f} MB{one.films_per_s:>9.0f}"
         )
     say("* no other network is as accurate in less training time")
+    for text in result.notes:
+        warn(text)
     for pair in result.pairs:
         say(
             f"{pair.first} less {pair.second}: {_figure(pair.compared.difference)}, "

@@ -50,8 +50,9 @@ def compare(
 ) -> Comparison:
     """Train each network on the same parts, test it on the same films, and lay them side by side.
 
-    A network without published weights is trained from scratch, as a CNN. One that was compared
-    before, with the same settings and cohort, is not trained again.
+    A network without published weights is trained from scratch, as a CNN. A bundle that the
+    experiment starts from is the start of its own network alone, and a note says so. One that
+    was compared before, with the same settings and cohort, is not trained again.
 
     Args:
         experiment: the settings; its own network does not matter.
@@ -61,22 +62,21 @@ def compare(
         quiet: show no progress.
 
     Raises:
-        UsageError: a name is unknown or stands twice, there are too few or too many, or one
-            takes no image of the experiment's size.
+        UsageError: a name is unknown or stands twice, there are too few or too many, one
+            takes no image of the experiment's size, or ``train.start`` fits none.
+        BundleError: the bundle of ``train.start`` is missing or damaged.
         InputError: ingest or split is missing.
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
     """
     check_models(models, experiment.ingest.size)
+    started = start_of(experiment, models)
     parted = read_split(run.cohort)
     found = []
     for name in models:
-        chosen = settings_for(experiment, name)
+        chosen = settings_for(experiment, name, start=name == started)
         place = RunFolder(run.comparison / name, shared=run.shared or run.root)
-        if not _is_done(chosen, place, parted.cohort_id):
-            stages.run_train(chosen, place, spark, quiet=quiet)
-            stages.run_evaluate(chosen, place, spark, quiet=quiet)
-            stages.run_report(chosen, place)
+        _run_once(chosen, place, parted.cohort_id, spark, quiet=quiet)
         found.append((read_training(place.training), read_evaluation(place.evaluation), place))
     films = _some_films(run.tables / "images", experiment.ingest.size)
     figures = tuple(
@@ -95,6 +95,7 @@ def compare(
         phantoms=experiment.phantoms,
         models=with_frontier(figures),
         pairs=_pairs(experiment, {name: one[2] for name, one in zip(models, found, strict=True)}),
+        notes=_notes(experiment, models, started),
     )
     _write(result)
     return result
@@ -118,10 +119,37 @@ def check_models(models: Sequence[str], size: int) -> None:
         zoo.check_size(name, size)
 
 
-def settings_for(experiment: Experiment, model: str) -> Experiment:
-    """The experiment with another network; from scratch where no weights are published."""
+def start_of(experiment: Experiment, models: Sequence[str]) -> str | None:
+    """The network that starts from the bundle of ``train.start``; ``None``: there is no bundle.
+
+    Raises:
+        UsageError: the bundle holds none of the networks that are compared.
+        BundleError: it is missing or damaged.
+    """
+    if (start := experiment.train.start) is None:
+        return None
+    held = read_bundle(start).config.model
+    if held not in models:
+        raise UsageError(
+            f"train.start: {start} holds {held}, which is not compared: add it to --models, or "
+            "leave the start out (--set train.start=none)"
+        )
+    return held
+
+
+def settings_for(experiment: Experiment, model: str, *, start: bool = False) -> Experiment:
+    """The experiment with another network; from scratch where no weights are published.
+
+    Args:
+        experiment: the settings.
+        model: the network.
+        start: ``train.start`` is a bundle of this network, and is kept.
+    """
     known = zoo.entry(model)
     changes: dict[str, object] = {"model": model}
+    if start:
+        return experiment.model_copy(update={"train": experiment.train.model_copy(update=changes)})
+    changes["start"] = None
     if not known.weights:
         changes |= {"method": "network", "weights": "none"}
     elif known.added:  # whose features would be random before they are trained
@@ -138,6 +166,32 @@ def read_comparison(folder: Path) -> Comparison:
         InputError: there is none.
     """
     return Comparison.model_validate(files.read_json(folder / _RESULT))
+
+
+def _notes(experiment: Experiment, models: Sequence[str], started: str | None) -> tuple[str, ...]:
+    if started is None:
+        return ()
+    others = ", ".join(name for name in models if name != started)
+    return (
+        f"{started} starts from the bundle {experiment.train.start}; a bundle is the start of its "
+        f"own network alone, so {others} do not: they start from ImageNet's weights, or from "
+        "scratch where there are none, and have seen less",
+    )
+
+
+def _start_words(trained: TrainResult) -> str:
+    if trained.weights is None:
+        return "none"
+    return "bundle" if str(trained.weights["file"]).startswith("bundle ") else "imagenet"
+
+
+def _run_once(
+    experiment: Experiment, place: RunFolder, cohort_id: str, spark: SparkSession, *, quiet: bool
+) -> None:
+    if not _is_done(experiment, place, cohort_id):
+        stages.run_train(experiment, place, spark, quiet=quiet)
+        stages.run_evaluate(experiment, place, spark, quiet=quiet)
+        stages.run_report(experiment, place)
 
 
 def _is_done(experiment: Experiment, place: RunFolder, cohort_id: str) -> bool:
@@ -163,7 +217,7 @@ def _figures(
         name=name,
         title=zoo.entry(name).title,
         method=trained.method,
-        start="none" if trained.weights is None else "imagenet",
+        start=_start_words(trained),
         accuracy=evaluated.evaluation.accuracy,
         macro_auroc=evaluated.evaluation.macro_auroc,
         training_seconds=trained.feature_seconds + sum(one.seconds for one in trained.models),

@@ -21,7 +21,7 @@ class ModelFigures(_Told):
     method: str
     """``features``: frozen, with a logistic regression; ``network``: trained itself"""
     start: str
-    """``imagenet`` or ``none``"""
+    """``imagenet``, ``bundle`` or ``none``"""
     accuracy: Figure
     macro_auroc: Figure
     training_seconds: float
@@ -60,6 +60,8 @@ class Comparison(_Told):
     models: tuple[ModelFigures, ...]
     """the most accurate first"""
     pairs: tuple[ModelPair, ...]
+    notes: tuple[str, ...] = ()
+    """what the networks do not have in common"""
 
 
 def with_frontier(models: tuple[ModelFigures, ...]) -> tuple[ModelFigures, ...]:
