@@ -30,7 +30,11 @@ from pulmospark.training.train import read_training
 _PARTS = ("train", "validation", "test")
 _EXAMPLES = 5
 _OPTIMISERS = {"adamw": "AdamW", "adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}
-_TRAINABLE = {"all": "the CNN itself", "head": "the CNN's last layer"}
+_TRAINABLE = {
+    "all": "the CNN itself",
+    "head": "the CNN's last layer",
+    "1": "the CNN's last stage and its last layer",
+}
 _STAGES = "the CNN's last {} stages and its last layer"
 
 
@@ -203,6 +207,7 @@ def _training(experiment: Experiment, run: RunFolder, trained: TrainResult) -> p
         parameters=trained.parameters,
         trained_parameters=head,
         processes=settings.processes if trained.method == "network" else None,
+        preparation="histogram equalised" if experiment.ingest.equalise else None,
         augmentations=augmentations(experiment, run),
         runs=tuple(
             page.TrainingRun(

@@ -189,6 +189,8 @@ class Training(Result):
     parameters: Natural | None = None
     trained_parameters: Natural | None = None
     processes: Natural | None = None
+    preparation: Text | None = None
+    """done to every film, also to those that are tested"""
     augmentations: tuple[Augmentation, ...] = ()
     """none: the films were left as they are"""
     runs: tuple[TrainingRun, ...] = ()
