@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundles import write_untrained
 from pulmospark.core.errors import UsageError
 from pulmospark.core.settings import AugmentSettings, Experiment, SourceSettings, TrainSettings
-from pulmospark.experiment.arms import arm_titles, arms_of, parse_arm, settings_for
+from pulmospark.experiment.arms import arm_titles, arms_of, parse_arm, settings_for, start_of
 from pulmospark.models.catalogue import ZOO
 
 _SOURCES = (SourceSettings(path=Path("films")),)
@@ -101,6 +102,19 @@ def test_a_network_without_weights_is_trained_itself() -> None:
     assert (added.method, added.weights) == ("network", "imagenet")
     kept = settings_for(_FROZEN, "mobilenet_v2").train
     assert (kept.model, kept.method, kept.weights) == ("mobilenet_v2", "features", "imagenet")
+
+
+def test_a_start_is_that_of_its_own_network_alone(tmp_path: Path) -> None:
+    assert start_of(_TRAINED, ("mobilenet_v2", "basic_cnn")) is None
+    bundle = write_untrained(tmp_path / "bundle")  # a basic CNN
+    started = _FROZEN.model_copy(update={"train": TrainSettings(start=bundle)})
+    arms = arms_of(started, ("basic_cnn:network", "basic_cnn:features", "mobilenet_v2"))
+    own, frozen, other = (arm.settings.train for arm in arms)
+    assert (own.start, own.method) == (bundle, "network")
+    assert (frozen.start, frozen.method) == (bundle, "features")
+    assert (other.start, other.weights) == (None, "imagenet")
+    with pytest.raises(UsageError, match="holds basic_cnn, which is not compared"):
+        arms_of(started, ("mobilenet_v2", "squeezenet1_1"))
 
 
 def test_frozen_features_leave_augmentation_on_the_fly_to_the_other_arm() -> None:

@@ -172,3 +172,9 @@ def test_a_page_about_phantoms_says_so() -> None:
     assert "Drawn phantoms, not patients" in page
     own = re.sub(r"<(bdi|pre|style|svg)\b.*?</\1>", "", page, flags=re.DOTALL)
     assert not re.findall(r"\b[Ff]ilms?\b", re.sub(r"<[^>]*>", " ", own))
+
+
+def test_what_the_networks_do_not_have_in_common_is_told() -> None:
+    note = "quick starts from the bundle runs/<first>/bundle"
+    page = render_comparison(_comparison().model_copy(update={"notes": (note,)}), _NOW)
+    assert "quick starts from the bundle runs/&lt;first&gt;/bundle" in page

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pulmospark.data.split_summary import SplitResult
     from pulmospark.evaluation.results import Figure
     from pulmospark.experiment.evaluation import EvaluateResult
+    from pulmospark.experiment.leak import LeakyArm
     from pulmospark.experiment.reproduce import Reproduction
     from pulmospark.experiment.stages import RunResult
     from pulmospark.report.comparison_content import Comparison, ModelPair
@@ -136,6 +137,8 @@ def say_comparison(result: Comparison) -> None:
             f"{one.parameters:>13,}{one.bundle_bytes / 1e6:>7.1f} MB{one.films_per_s:>9.0f}"
         )
     say("* no other is as accurate in less training time")
+    for text in result.notes:
+        warn(text)
     patients = count(result.groups, "drawn patient" if result.phantoms else "patient")
     say(f"differences on the same {patients}, points of accuracy:")
     for pair in result.pairs:
@@ -160,22 +163,64 @@ def _pair(pair: ModelPair, confidence: float) -> str:
 
 def say_reproduction(result: Reproduction) -> None:
     """The paper's figure, ours, and what stands between them."""
-    of = ""
+    of = span = ""
     if result.published_right is not None:
         of = f" = {result.published_right} of {result.published_films}"
+    if result.published_low is not None and result.published_high is not None:
+        span = (
+            f" ({result.published_low:.3f} to {result.published_high:.3f}, were they independent)"
+        )
     say(f"{result.preset}: {result.source}")
-    say(f"  published  {result.published:.4f}{of}")
+    say(f"  published  {result.published:.4f}{of}{span}")
+    if result.leak is not None:
+        say("  split before augmenting, so that no film is on both sides:")
     ours = result.accuracy
     say(f"  ours       {_figure(ours)} = {ours.numerator} of {ours.denominator}")
-    say(f"  parameters {result.parameters:,}; trained on {result.trained_films:,} films")
+    say(f"  balanced   {_figure(result.balanced_accuracy)}")
+    worth = "" if ours.effective is None else f", worth {ours.effective:.0f} independent films"
+    patients = "drawn patients" if result.phantoms else "patients, or films where none is known"
+    say(f"  intervals of {result.confidence:.0%}, over {result.groups:,} {patients}{worth}")
+    if result.leak is not None:
+        _say_leak(result, result.leak)
+    noun = _film(result.phantoms)
+    say(f"  parameters {result.parameters:,}; trained on {count(result.trained_films, noun)}")
     for part, films in result.films.items():
         say(f"  {part}: " + ", ".join(f"{n:,} {name}" for name, n in films.items()))
     for text in result.smaller:
         say(f"  smaller than the paper's: {text}")
     for text in result.guessed:
         say(f"  guessed: {text}")
+    for text in result.warnings:
+        warn(text)
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    if result.leak is not None:
+        say(f"report of the leak: {result.leak.report}")
     say(f"report: {result.report}")
+
+
+def _say_leak(result: Reproduction, leak: LeakyArm) -> None:
+    """The other arm: no interval, for it would mean nothing."""
+    told = leak.accuracy
+    say("  split after augmenting, as the paper does: a LEAK, and no result:")
+    say(f"  leak       {_plain(told)} = {told.numerator} of {told.denominator} rows")
+    say(f"  balanced   {_plain(leak.balanced_accuracy)}")
+    films = leak.on_films
+    say(
+        f"  of these, on {_film(result.phantoms)}s as they came: {_plain(films)} = "
+        f"{films.numerator} of {films.denominator}"
+    )
+    say(f"  no interval: {leak.why}")
+    ours, theirs = result.accuracy.value, told.value
+    if ours is not None and theirs is not None:
+        balanced = (leak.balanced_accuracy.value or 0.0) - (result.balanced_accuracy.value or 0.0)
+        say(
+            f"  leak less ours: {100 * (theirs - ours):+.1f} points of accuracy, "
+            f"{100 * balanced:+.1f} of balanced accuracy"
+        )
+
+
+def _plain(figure: Figure) -> str:
+    return "not defined" if figure.value is None else f"{figure.value:.3f}"
 
 
 def _film(phantoms: bool) -> str:

@@ -43,6 +43,9 @@ class IngestSettings(Settings):
     """side of the standard image, pixels"""
     fit: Literal["stretch", "pad", "crop"] = "stretch"
     """how a film that is no square becomes one; the published papers stretch"""
+    equalise: bool = False
+    """equalise each film's histogram, as a preparation of all films: of those that are trained on,
+    tested, and later predicted"""
 
 
 class PartFilms(Settings):

@@ -11,12 +11,14 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
 from pulmospark.core import files, tables
+from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import SplitSettings
 from pulmospark.core.tables import Split
 from pulmospark.data.classes import map_findings
 from pulmospark.data.ingest import IngestResult
 from pulmospark.data.split_summary import SplitResult, check_classes, summary
+from pulmospark.spark.chunks import parts_of
 
 _GOLDEN = 0.6180339887498949
 """Fraction of the golden ratio: the multiples of it, modulo 1, are spread more evenly than
@@ -48,7 +50,10 @@ def split(
 
     Raises:
         ClassError: a class has no film, or a part lacks one.
+        InputError: the images table holds augmented children, which a split would part from
+            their films.
     """
+    _check_no_children(ingested.tables / "images")
     rows = spark.read.schema(_columns_read()).parquet(str(ingested.tables / "images"))
     findings = sorted(
         (listing.name, finding) for listing in ingested.sources for finding in listing.findings
@@ -71,6 +76,20 @@ def split(
             },
         )
     return result
+
+
+def _check_no_children(images: Path) -> None:
+    """Refuse what would leak: children of one film on both sides."""
+    children = 0
+    for part in parts_of(images):
+        if "parent_id" in pq.read_schema(part).names:
+            told = pq.read_table(part, columns=["parent_id"])["parent_id"]
+            children += len(told) - told.null_count
+    if children:
+        raise InputError(
+            f"{images}: holds {children:,} augmented children, and a split would part them from "
+            "their films: split first, and expand the training part afterwards"
+        )
 
 
 def _labelled(

@@ -12,6 +12,7 @@ from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
 from pulmospark.core.settings import Experiment, Method
 from pulmospark.models import zoo
+from pulmospark.models.bundle import read_bundle
 
 _METHODS: tuple[str, ...] = get_args(Method)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -55,7 +56,9 @@ def arms_of(experiment: Experiment, names: Sequence[str]) -> tuple[Arm, ...]:
 
     Raises:
         UsageError: a network is unknown, cannot be trained that way, or takes no image of the
-            experiment's size; an arm stands twice; there are too few or too many.
+            experiment's size; an arm stands twice; there are too few or too many; the bundle of
+            ``train.start`` holds none of the networks.
+        BundleError: that bundle is missing or damaged.
         EnvironmentProblem: the library that a network is to come from is not installed.
     """
     if not 2 <= len(names) <= limits.COMPARED_MODELS_MAX:
@@ -63,11 +66,14 @@ def arms_of(experiment: Experiment, names: Sequence[str]) -> tuple[Arm, ...]:
             f"--models names {len(names)}: give 2 to {limits.COMPARED_MODELS_MAX}, with commas "
             "between them"
         )
-    found = []
-    for name in names:
-        model, method = parse_arm(name)
+    parsed = [(name, *parse_arm(name)) for name in names]
+    for _, model, _ in parsed:
         zoo.check_size(model, experiment.ingest.size)
-        found.append(Arm(name, model, settings_for(experiment, model, method)))
+    started = start_of(experiment, [model for _, model, _ in parsed])
+    found = [
+        Arm(name, model, settings_for(experiment, model, method, start=model == started))
+        for name, model, method in parsed
+    ]
     counts = Counter((arm.model, arm.settings.train.method) for arm in found)
     for (model, method), count in counts.items():
         if count > 1:
@@ -101,18 +107,44 @@ def arm_titles(arms: Sequence[Arm]) -> tuple[str, ...]:
     )
 
 
-def settings_for(experiment: Experiment, model: str, method: Method | None = None) -> Experiment:
+def start_of(experiment: Experiment, models: Sequence[str]) -> str | None:
+    """The network that starts from the bundle of ``train.start``; ``None``: there is no bundle.
+
+    Raises:
+        UsageError: the bundle holds none of the networks that are compared.
+        BundleError: it is missing or damaged.
+    """
+    if (start := experiment.train.start) is None:
+        return None
+    held = read_bundle(start).config.model
+    if held not in models:
+        raise UsageError(
+            f"train.start: {start} holds {held}, which is not compared: add it to --models, or "
+            "leave the start out (--set train.start=none)"
+        )
+    return held
+
+
+def settings_for(
+    experiment: Experiment, model: str, method: Method | None = None, *, start: bool = False
+) -> Experiment:
     """The experiment with another network, and another method if one is named.
 
     Where none is named it is the experiment's own; but a network without published weights,
     or with layers that have none, is trained itself, for its features would be random.
     Augmentation on the fly goes with the method ``network`` alone.
 
+    Args:
+        experiment: the settings.
+        model: the network.
+        method: how it is trained.
+        start: ``train.start`` is a bundle of this network, and is kept.
+
     Raises:
         UsageError: the features of such a network are asked for.
     """
     known = zoo.entry(model)
-    featureless = not known.weights or bool(known.added)
+    featureless = not start and (not known.weights or bool(known.added))
     if method == "features" and featureless:
         what = "it has" if not known.weights else "its added layers have"
         raise UsageError(
@@ -121,10 +153,12 @@ def settings_for(experiment: Experiment, model: str, method: Method | None = Non
         )
     chosen = method or ("network" if featureless else experiment.train.method)
     changes: dict[str, object] = {"model": model, "method": chosen}
-    if not known.weights:
-        changes["weights"] = "none"
-    elif chosen == "features" or known.added or experiment.train.method == "features":
-        changes["weights"] = "imagenet"
+    if not start:
+        changes["start"] = None
+        if not known.weights:
+            changes["weights"] = "none"
+        elif chosen == "features" or known.added or experiment.train.method == "features":
+            changes["weights"] = "imagenet"
     if method == "features":
         changes["augment"] = None
     return experiment.model_copy(update={"train": experiment.train.model_copy(update=changes)})

@@ -50,7 +50,9 @@ def compare(
 ) -> Comparison:
     """Train each arm on the same parts, test it on the same films, and lay them side by side.
 
-    An arm that was compared before, with the same settings and cohort, is not trained again.
+    A bundle that the experiment starts from is the start of its own network alone, and a note
+    says so. An arm that was compared before, with the same settings and cohort, is not trained
+    again.
 
     Args:
         experiment: the settings; its own network does not matter.
@@ -61,6 +63,7 @@ def compare(
 
     Raises:
         UsageError: see :func:`pulmospark.experiment.arms.arms_of`.
+        BundleError: the bundle of ``train.start`` is missing or damaged.
         InputError: ingest or split is missing.
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
@@ -95,6 +98,7 @@ def compare(
         phantoms=experiment.phantoms,
         models=with_frontier(figures),
         pairs=_pairs(experiment, places),
+        notes=_notes(experiment, arms),
     )
     _write(result)
     return result
@@ -107,6 +111,26 @@ def read_comparison(folder: Path) -> Comparison:
         InputError: there is none.
     """
     return Comparison.model_validate(files.read_json(folder / _RESULT))
+
+
+def _notes(experiment: Experiment, arms: Sequence[Arm]) -> tuple[str, ...]:
+    if experiment.train.start is None:
+        return ()
+    started = [arm.name for arm in arms if arm.settings.train.start is not None]
+    others = [arm.name for arm in arms if arm.settings.train.start is None]
+    if not others:
+        return ()
+    return (
+        f"{', '.join(started)}: from the bundle {experiment.train.start}; a bundle is the start "
+        f"of its own network alone, so {', '.join(others)} do not start there, but from "
+        "ImageNet's weights, or from scratch where there are none, and have seen less",
+    )
+
+
+def _start_words(trained: TrainResult) -> str:
+    if trained.weights is None:
+        return "none"
+    return "bundle" if str(trained.weights["file"]).startswith("bundle ") else "imagenet"
 
 
 def _is_done(experiment: Experiment, place: RunFolder, cohort_id: str) -> bool:
@@ -134,7 +158,7 @@ def _figures(arm: Arm, title: str, place: RunFolder, films: npt.NDArray[np.uint8
         title=title,
         method=trained.method,
         how=arm.how,
-        start=_start(arm, trained.weights is not None),
+        start=_start_words(trained),
         accuracy=evaluated.evaluation.accuracy,
         macro_auroc=evaluated.evaluation.macro_auroc,
         training_seconds=trained.feature_seconds + sum(one.seconds for one in trained.models),
@@ -145,12 +169,6 @@ def _figures(arm: Arm, title: str, place: RunFolder, films: npt.NDArray[np.uint8
         ),
         report=place.report,
     )
-
-
-def _start(arm: Arm, given: bool) -> str:
-    if not given:
-        return "none"
-    return "imagenet" if arm.settings.train.start is None else "bundle"
 
 
 def _pairs(experiment: Experiment, places: Mapping[str, RunFolder]) -> tuple[ModelPair, ...]:

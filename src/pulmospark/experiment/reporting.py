@@ -15,6 +15,7 @@ from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import IngestResult, read_ingest
 from pulmospark.data.split_summary import Share, SplitResult, read_split
+from pulmospark.experiment.augmentation import augmentations
 from pulmospark.experiment.evaluation import read_evaluation
 from pulmospark.experiment.films import right_and_wrong
 from pulmospark.experiment.folder import RunFolder, read_seconds
@@ -30,7 +31,11 @@ from pulmospark.training.train import read_training
 _PARTS = ("train", "validation", "test")
 _EXAMPLES = 5
 _OPTIMISERS = {"adamw": "AdamW", "adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}
-_TRAINABLE = {"all": "the CNN itself", "head": "the CNN's last layer"}
+_TRAINABLE = {
+    "all": "the CNN itself",
+    "head": "the CNN's last layer",
+    "1": "the CNN's last stage and its last layer",
+}
 _STAGES = "the CNN's last {} stages and its last layer"
 
 
@@ -65,7 +70,7 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
         classes=_classes(run, parted),
         split=_split(parted),
         warnings=parted.warnings,
-        training=_training(experiment, trained),
+        training=_training(experiment, run, trained),
         timings=tuple(
             page.Timing(stage=stage, seconds=seconds)
             for stage, seconds in read_seconds(run).items()
@@ -173,7 +178,7 @@ def _sum(shares: Iterable[Share]) -> tuple[int, int]:
     return sum(s.films for s in found), sum(s.groups for s in found)
 
 
-def _training(experiment: Experiment, trained: TrainResult) -> page.Training:
+def _training(experiment: Experiment, run: RunFolder, trained: TrainResult) -> page.Training:
     known = zoo.entry(trained.model)
     outputs = 1 if known.single_logit else len(trained.classes)
     settings = experiment.train
@@ -203,6 +208,8 @@ def _training(experiment: Experiment, trained: TrainResult) -> page.Training:
         parameters=trained.parameters,
         trained_parameters=head,
         processes=settings.processes if trained.method == "network" else None,
+        preparation="histogram equalised" if experiment.ingest.equalise else None,
+        augmentations=augmentations(experiment, run),
         runs=tuple(
             page.TrainingRun(
                 name=record.name,

@@ -11,7 +11,12 @@ from pulmospark.core.content import bytes_id
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import RejectReason, View
 from pulmospark.imaging.decode import Rejected, decode, rejected
-from pulmospark.imaging.standardise import hash_of_thumbnail, standardise, thumbnail_of
+from pulmospark.imaging.standardise import (
+    equalised,
+    hash_of_thumbnail,
+    standardise,
+    thumbnail_of,
+)
 from pulmospark.imaging.view import view_of_thumbnail
 
 
@@ -41,7 +46,7 @@ def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
 
     Args:
         path: absolute path; symbolic links are followed.
-        settings: size and fit of the standard image.
+        settings: size, fit and preparation of the standard image.
 
     Returns:
         The film, or the reason why there is none, with the ``image_id`` where the bytes could
@@ -59,7 +64,8 @@ def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
         return Rejected(decoded.reason, decoded.detail, image_id)
     grey, extent, size = decoded.grey, decoded.extent, settings.size
     pixels = standardise(grey, size, settings.fit, extent)
-    # The view is told from the whole film, so that it is the same whatever the fit.
+    # The view is told from the whole film, so that it is the same whatever the fit, and the hash
+    # from the film as it came.
     thumbnail = whole = thumbnail_of(pixels)
     if settings.fit != "stretch":
         whole = thumbnail_of(standardise(grey, size, "stretch", extent))
@@ -69,7 +75,7 @@ def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
         size_bytes=len(data),
         height=decoded.height,
         width=decoded.width,
-        pixels=pixels.tobytes(),
+        pixels=(equalised(pixels) if settings.equalise else pixels).tobytes(),
         phash=hash_of_thumbnail(thumbnail),
         view=view_of_thumbnail(whole),
     )

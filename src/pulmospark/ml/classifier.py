@@ -204,6 +204,7 @@ class CnnClassifier(
             classes=data.names,
             input_size=data.start.size,
             fit=data.start.resize,
+            equalise=data.start.equalise,
             temperature=fitted.temperature,
             method=self.getMethod(),
             weights=data.start.weights,

@@ -121,6 +121,8 @@ _MOBILENET_V2_MODIFIED = ZooEntry(
     guessed=(
         "every added convolution has 128 filters and a ReLU behind it",
         "dropout of 0.2 behind each of the seven small convolutions",
+        "strides of 1 and no skip connections: the paper names strides of 2 and calls the small "
+        "convolutions residual, and does not say how either goes with its pooling",
         "maps keep their size in a convolution, and pooling of 2 x 2 rounds up, so that the "
         "map of 7 x 7 lasts (7, 4, 2, 1, then 1)",
         "the last map is averaged before the output layer",

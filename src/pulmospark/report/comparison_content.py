@@ -67,6 +67,8 @@ class Comparison(_Told):
     models: tuple[ModelFigures, ...]
     """the most accurate first"""
     pairs: tuple[ModelPair, ...]
+    notes: tuple[str, ...] = ()
+    """what the networks do not have in common"""
 
 
 def with_frontier(models: tuple[ModelFigures, ...]) -> tuple[ModelFigures, ...]:

@@ -143,6 +143,41 @@ class TrainingRun(Result):
     """of a logistic regression, before the first and after each iteration"""
 
 
+class Operation(Result):
+    """One operation of an augmentation."""
+
+    name: Text
+    probability: Probability
+    """how often it is drawn"""
+    reach: Text
+    """how far it goes, in words"""
+
+
+class ExpandedClass(Result):
+    """What an expansion made of one class."""
+
+    name: Text
+    films: Natural
+    children: Natural
+    children_of_a_film: Natural
+    """at most"""
+
+
+class Augmentation(Result):
+    """How training films were changed by chance."""
+
+    how: Text
+    """in words: when, and of what"""
+    rows_per_class: Natural | None = None
+    """of an expanded table, the films among them"""
+    films: Natural | None = None
+    children: Natural | None = None
+    classes: tuple[ExpandedClass, ...] = ()
+    leak: bool = False
+    """children stand elsewhere than their film does"""
+    operations: tuple[Operation, ...] = ()
+
+
 class Training(Result):
     """How the model was made."""
 
@@ -154,6 +189,10 @@ class Training(Result):
     parameters: Natural | None = None
     trained_parameters: Natural | None = None
     processes: Natural | None = None
+    preparation: Text | None = None
+    """done to every film, also to those that are tested"""
+    augmentations: tuple[Augmentation, ...] = ()
+    """none: the films were left as they are"""
     runs: tuple[TrainingRun, ...] = ()
 
 

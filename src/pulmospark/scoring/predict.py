@@ -18,9 +18,9 @@ from pulmospark.core import files, tables
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.core.provenance import now_utc, provenance
-from pulmospark.core.settings import IngestSettings
 from pulmospark.layouts.base import ListingNotes, NotesSummary
 from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.models.bundle_config import BundleConfig
 from pulmospark.scoring.engine import Kind
 from pulmospark.scoring.predict_export import (
     DecisionPoint,
@@ -173,19 +173,32 @@ def plan_predict(
     read = read_bundle(bundle.expanduser().absolute())
     points = _points(read, threshold)
     inputs = resolve_inputs(paths, layout)
-    for table, fit in inputs.fits.items():
-        if fit != read.config.fit:
-            raise InputError(
-                f"{table}: its films were made square by {fit!r}, and the bundle takes "
-                f"{read.config.fit!r}: ingest with --set ingest.fit={read.config.fit}, or give "
-                "the files themselves"
-            )
+    _check_tables(inputs, read.config)
     if target is None and not inputs.is_one_film:
         raise UsageError("--out is missing: with more than one film, name a folder for the output")
     if target is not None:
         target = target.expanduser().absolute()
         _check_target(target)
     return PredictPlan(read, inputs, target, points)
+
+
+def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
+    """Refuse images tables whose films were prepared otherwise than the bundle takes them."""
+    for table, fit in inputs.fits.items():
+        if fit != config.fit:
+            raise InputError(
+                f"{table}: its films were made square by {fit!r}, and the bundle takes "
+                f"{config.fit!r}: ingest with --set ingest.fit={config.fit}, or give "
+                "the files themselves"
+            )
+    for table, equalise in inputs.equalised.items():
+        if equalise != config.equalise:
+            was, takes = (("" if told else "not ") for told in (equalise, config.equalise))
+            raise InputError(
+                f"{table}: its films were {was}equalised, and the bundle takes films that were "
+                f"{takes}equalised: ingest with --set ingest.equalise="
+                f"{str(config.equalise).lower()}, or give the files themselves"
+            )
 
 
 def _points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
@@ -252,7 +265,7 @@ def _run(
     listed = time.perf_counter()
     scorer = _scorer(plan.bundle, work, here=spark is None)
     config = plan.bundle.config
-    settings = IngestSettings(size=config.input_size, fit=config.fit)
+    settings = config.ingest
     with Progress("predict", total, "films", quiet=quiet) as progress:
         parts = _scored(spark, FilesWork(scorer, settings), of_files, work / PARTS, progress)
         later = _Later(progress, seen)

@@ -66,6 +66,8 @@ class Inputs:
     """of the folders and sheets; ``None``: every image file in them"""
     fits: dict[str, str] = field(default_factory=dict)
     """images table -> how its films were made square, where that is told"""
+    equalised: dict[str, bool] = field(default_factory=dict)
+    """images table -> whether its films' histograms were equalised"""
 
     @property
     def is_one_film(self) -> bool:
@@ -110,6 +112,7 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
         images=tuple(found.images),
         layout=layout,
         fits=found.fits,
+        equalised=found.equalised,
     )
 
 
@@ -163,6 +166,7 @@ class _Sorted:
         self.sheets: dict[Path, None] = {}
         self.images: dict[Path, None] = {}
         self.fits: dict[str, str] = {}
+        self.equalised: dict[str, bool] = {}
 
     def add(self, path: Path, *, with_layout: bool) -> None:
         is_sheet = path.name.lower().endswith(SHEET_ENDS)
@@ -192,6 +196,9 @@ class _Sorted:
             self.images[part] = None
         if parts and (fit := _fit_told(parts[0].parent)):
             self.fits[str(parts[0].parent)] = fit
+            self.equalised[str(parts[0].parent)] = (
+                _ingest_told(parts[0].parent, "equalise") is True
+            )
 
 
 def _recognised(found: _Sorted) -> str | None:
@@ -249,11 +256,16 @@ def _schema(path: Path) -> pa.Schema:
 
 
 def _fit_told(images: Path) -> str | None:
+    told = _ingest_told(images, "fit")
+    return told if isinstance(told, str) else None
+
+
+def _ingest_told(images: Path, name: str) -> Any:
+    """A setting that ingest made a table with; ``None`` where it is not known."""
     record = images.parent / "ingest.json"
     if not record.is_file():
         return None
-    told = files.read_json(record).get("provenance", {}).get("settings", {}).get("fit")
-    return told if isinstance(told, str) else None
+    return files.read_json(record).get("provenance", {}).get("settings", {}).get(name)
 
 
 def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:

@@ -27,6 +27,7 @@ from pulmospark.training.feed import Augment, Draw, Source
 from pulmospark.training.optimise import even_share, make_optimiser
 from pulmospark.training.precision import bf16_where_fast, uses_bf16
 from pulmospark.training.ranks import MovingAverage, Ranks
+from pulmospark.training.stages import changing
 from pulmospark.training.steps import Stepper, Sums
 
 _BATCH_MIN = 2
@@ -123,7 +124,7 @@ def fit(
             if checkpoint is not None and ranks.rank == 0:
                 checkpoint.write(state)
             listener.epoch(epoch)
-    network.load_state_dict(state.parts["best"])
+    _load(network, state.parts["best"])
     return [Epoch(**told) for told in state.history]
 
 
@@ -194,11 +195,11 @@ def _begin(stepper: Stepper, checkpoint: Checkpoint | None) -> State:
     epoch = found.epoch if found is not None else 0
     least, most = ranks.least(epoch, -epoch)
     if found is None or least != -most:  # the processes do not see the same file
-        return State(parts={"best": _copied(network)})
-    network.load_state_dict(found.parts["network"])
+        return State(parts={"best": _copied(_moving(network, network))})
+    _load(network, found.parts["network"])
     load_optimiser(stepper.optimiser, found.parts.get("optimiser", {}))
     if stepper.average is not None:
-        stepper.average.network.load_state_dict(found.parts["average"])
+        _load(stepper.average.network, found.parts["average"])
     return found
 
 
@@ -206,12 +207,11 @@ def _note(state: State, epoch: Epoch, stepper: Stepper) -> None:
     """Take an epoch into the state of the training."""
     state.epoch = epoch.epoch
     state.history.append(epoch.as_dict())
-    state.parts["network"] = stepper.network.state_dict()
+    network = stepper.network
+    kept = state.parts["network"] = _moving(network, network)
     state.parts["optimiser"] = optimiser_tensors(stepper.optimiser)
-    kept = stepper.network
     if stepper.average is not None:
-        kept = stepper.average.network
-        state.parts["average"] = kept.state_dict()
+        kept = state.parts["average"] = _moving(stepper.average.network, network)
     score = epoch.loss if epoch.validation_loss is None else epoch.validation_loss
     if state.best is None or score < state.best:
         state.best, state.waited = score, 0
@@ -239,5 +239,21 @@ def _epoch(number: int, train: Sums, validation: Sums, seconds: float, stepper: 
     )
 
 
-def _copied(network: nn.Module) -> Tensors:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+def _moving(holder: Network, trained: Network) -> Tensors:
+    """What a training changes of a network; the rest is as it was at the start.
+
+    Args:
+        holder: whose tensors are given, not copied: the network, or its moving average.
+        trained: the network that is trained, which tells what that changes.
+    """
+    names = changing(trained)
+    return {name: value for name, value in holder.state_dict().items() if name in names}
+
+
+def _load(network: Network, tensors: Tensors) -> None:
+    """Put back what :func:`_moving` gave."""
+    network.load_state_dict(network.state_dict() | tensors)
+
+
+def _copied(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
