@@ -35,6 +35,7 @@ from pulmospark.report.comparison_content import (
 from pulmospark.scoring.speed import scoring_speed
 from pulmospark.scoring.works import pixels_of
 from pulmospark.spark.chunks import parts_of
+from pulmospark.training.records import TrainResult
 from pulmospark.training.train import read_training
 
 _RESULT, _TABLE, _PAGE = "comparison.json", "comparison.csv", "comparison.html"
