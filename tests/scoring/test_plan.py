@@ -90,10 +90,10 @@ def test_a_folder_without_films_is_told(tmp_path: Path) -> None:
         sample_films(tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"films": 0}, {"cores": 0}, {"executors": -1}])
-def test_a_plan_needs_numbers_of_1_and_more(wrong: dict[str, int]) -> None:
+@pytest.mark.parametrize(("films", "executors", "cores"), [(0, 1, 1), (1, -1, 1), (1, 1, 0)])
+def test_a_plan_needs_numbers_of_1_and_more(films: int, executors: int, cores: int) -> None:
     with pytest.raises(UsageError, match="give 1 or more"):
-        PlanRequest(**{"films": 1, "executors": 1, "cores": 1, **wrong})
+        PlanRequest(films=films, executors=executors, cores=cores)
 
 
 def test_the_driver_is_known_among_its_processes() -> None:

@@ -1,0 +1,54 @@
+"""Films and an experiment that take seconds on any Spark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pulmospark.core.settings import (
+    EvaluateSettings,
+    Experiment,
+    IngestSettings,
+    LogisticSettings,
+    SourceSettings,
+    SplitSettings,
+    TrainSettings,
+)
+
+CLASSES = {"COVID-19": 80, "normal": 160}
+"""class -> mean grey level of its pictures"""
+
+
+def write_pictures(folder: Path, each: int) -> Path:
+    """A folder a class with pictures of noise, no two alike, and one text named as a picture."""
+    random = np.random.default_rng(4)
+    for name, mean in CLASSES.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(each):
+            grey = np.clip(random.normal(mean, 40, (40, 36)), 0, 255).astype(np.uint8)
+            Image.fromarray(grey).save(folder / name / f"{number:04d}.png")
+    (folder / "normal" / "no-film.png").write_text("no picture", encoding="utf-8")
+    return folder
+
+
+def small_experiment(folder: Path, films: Path, train: TrainSettings) -> Experiment:
+    """Two folds of small pictures."""
+    return Experiment(
+        name="small",
+        out=folder,
+        sources=(SourceSettings(path=films),),
+        classes={name: (name,) for name in CLASSES},
+        ingest=IngestSettings(size=64),
+        split=SplitSettings(folds=2, validation=0.2, train=0.6),
+        train=train,
+        evaluate=EvaluateSettings(replicates=100),
+    )
+
+
+def by_features(weights: Path) -> TrainSettings:
+    """Regression on SqueezeNet's features."""
+    return TrainSettings(
+        model="squeezenet1_1", weights_path=weights, logistic=LogisticSettings(max_iter=5)
+    )

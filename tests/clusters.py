@@ -1,0 +1,166 @@
+"""Spark's own servers on loopback, for tests: a master with workers, a Connect server."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyspark
+import pytest
+
+from pulmospark.spark.java import find_java
+
+START_S_MAX = 90
+
+
+def free_port() -> int:
+    """A port that nothing listens on just now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A standalone cluster that runs."""
+
+    url: str
+    workers: tuple[subprocess.Popen[bytes], ...]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What Spark's servers and the workers below them are to find."""
+    source = Path(__file__).parents[1] / "src"
+    return {
+        **os.environ,
+        "JAVA_HOME": str(find_java().home),
+        "SPARK_WORKER_DIR": str(folder / "work"),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_LOCAL_DIRS": str(folder / "local"),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(source), str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
+        ),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def launch(name: str, arguments: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    """Start a class of Spark's; what it says goes to ``<name's last word>-<number>.log``."""
+    home = Path(pyspark.__file__).parent
+    number = len(list(folder.glob("*.log")))
+    with (folder / f"{name.rsplit('.', 1)[-1]}-{number}.log").open("wb") as log:
+        return subprocess.Popen(
+            [str(home / "bin" / "spark-class"), f"org.apache.spark.{name}", *arguments],
+            stdout=log,
+            stderr=log,
+            env=environment(folder),
+        )
+
+
+def stop(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End processes, and wait for it."""
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait(30)
+
+
+def wait_for(folder: Path, words: str, count: int = 1) -> None:
+    """Wait until the logs of a folder say something so many times."""
+    until = time.monotonic() + START_S_MAX
+    while time.monotonic() < until:
+        text = "".join(path.read_text(errors="replace") for path in folder.glob("*.log"))
+        if text.count(words) >= count:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"no {words!r} within {START_S_MAX} s: {text[-2000:]}")
+
+
+@contextmanager
+def standalone(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+    """A master and workers of one core each."""
+    port = free_port()
+    url = f"spark://127.0.0.1:{port}"
+    where = ["--host", "127.0.0.1", "--webui-port", "0"]
+    master = launch("deploy.master.Master", [*where, "--port", str(port)], folder)
+    running = [master]
+    try:
+        wait_for(folder, "I have been elected leader")
+        size = ["--cores", "1", "--memory", "2g"]
+        running += [
+            launch("deploy.worker.Worker", [*where, *size, url], folder) for _ in range(workers)
+        ]
+        wait_for(folder, "Registering worker", workers)
+        yield Cluster(url, tuple(running[1:]))
+    finally:
+        stop(running)
+
+
+@contextmanager
+def connect_server(folder: Path, slots: int = 2) -> Iterator[str]:
+    """A Spark Connect server on a local Spark; its address."""
+    port = free_port()
+    conf = {
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": str(port),
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.sql.shuffle.partitions": "2",
+    }
+    settings = [part for key, value in conf.items() for part in ("--conf", f"{key}={value}")]
+    server = launch(
+        "deploy.SparkSubmit",
+        [
+            *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer"),
+            *("--master", f"local[{slots}]", "--name", "Spark Connect server"),
+            *settings,
+            "spark-internal",
+        ],
+        folder,
+    )
+    try:
+        wait_for(folder, "Spark Connect server started")
+        yield f"sc://127.0.0.1:{port}"
+    finally:
+        stop([server])
+
+
+def run_tests(master: str, tests: Sequence[str], **more: str) -> subprocess.CompletedProcess[str]:
+    """Run tests in a process of its own, whose session is that of ``master``.
+
+    A process has one session only, and these tests' own is a local one.
+    """
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--durations=5", "--durations-min=1", *tests],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={
+            **os.environ,
+            "PULMOSPARK_TEST_MASTER": master,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            **more,
+        },
+    )
+
+
+def check_passed(done: subprocess.CompletedProcess[str], count: int) -> None:
+    """All tests of :func:`run_tests` passed, ``count`` or more, and none was skipped."""
+    assert done.returncode == 0, done.stdout[-6000:]
+    found = re.search(r"(\d+) passed", done.stdout)
+    assert found is not None, done.stdout[-2000:]
+    assert int(found.group(1)) >= count, done.stdout[-2000:]
+    assert "skipped" not in done.stdout
