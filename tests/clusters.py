@@ -86,9 +86,21 @@ def wait_for(folder: Path, words: str, count: int = 1) -> None:
     pytest.fail(f"no {words!r} within {START_S_MAX} s: {text[-2000:]}")
 
 
+def _gpus(folder: Path) -> Path:
+    """Settings of a worker that believes in a GPU: how tasks ask for one can be seen without."""
+    script = folder / "gpus.sh"
+    script.write_text('#!/bin/sh\necho \'{"name": "gpu", "addresses": ["0"]}\'\n')
+    script.chmod(0o755)
+    settings = folder / "worker.conf"
+    settings.write_text(
+        f"spark.worker.resource.gpu.amount 1\nspark.worker.resource.gpu.discoveryScript {script}\n"
+    )
+    return settings
+
+
 @contextmanager
 def standalone(folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    """A master and workers of one core each."""
+    """A master and workers of one core each, who say that they have a GPU, too."""
     port = free_port()
     url = f"spark://127.0.0.1:{port}"
     where = ["--host", "127.0.0.1", "--webui-port", "0"]
@@ -96,7 +108,7 @@ def standalone(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     running = [master]
     try:
         wait_for(folder, "I have been elected leader")
-        size = ["--cores", "1", "--memory", "2g"]
+        size = ["--cores", "1", "--memory", "2g", "--properties-file", str(_gpus(folder))]
         running += [
             launch("deploy.worker.Worker", [*where, *size, url], folder) for _ in range(workers)
         ]

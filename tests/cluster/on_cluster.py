@@ -1,4 +1,7 @@
-"""A worker of a standalone cluster is killed in the middle; ``test_cluster`` runs this."""
+"""A worker of a standalone cluster is killed, and tasks ask for GPUs.
+
+``test_cluster`` runs this.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from bundles import write_untrained
-from cluster.small import write_pictures
+from cluster.small import gpus_of_tasks, write_pictures
 from pulmospark.scoring.predict import PARTS, PredictResult, plan_predict
+from pulmospark.spark.resources import EXECUTOR_GPUS, gpu_profile
+from pulmospark.spark.session import spark_session
 
 _EACH = 300
 _CHUNK_FILES = 6
@@ -73,3 +78,20 @@ def test_a_worker_killed_while_films_are_scored_changes_nothing(
         ]
         assert told[0].equals(told[1]), name
     assert (disturbed.images, disturbed.rejects) == (quiet.images, quiet.rejects)
+
+
+def test_only_tasks_with_a_network_for_a_gpu_ask_for_one(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    films = write_pictures(tmp_path / "films", 4)
+    bundle = write_untrained(tmp_path / "bundle")
+    spark.stop()  # executors with GPUs are a session of their own
+    master = os.environ["PULMOSPARK_TEST_MASTER"]
+    with spark_session(master, {EXECUTOR_GPUS: "1", "spark.executor.cores": "1"}) as own:
+        index = own.range(0, 2, 1, numPartitions=2)
+        asking = index.mapInArrow(gpus_of_tasks, "gpu bigint", profile=gpu_profile(own))
+        assert [row["gpu"] for row in asking.collect()] == [0, 0]
+        others = index.mapInArrow(gpus_of_tasks, "gpu bigint")
+        assert [row["gpu"] for row in others.collect()] == [None, None]
+        result = _predict(bundle, films, tmp_path / "out", own)
+    assert (result.images, result.rejects) == (8, 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 from pulmospark.core.settings import (
@@ -16,6 +18,7 @@ from pulmospark.core.settings import (
     SplitSettings,
     TrainSettings,
 )
+from pulmospark.spark.resources import task_gpu
 
 CLASSES = {"COVID-19": 80, "normal": 160}
 """class -> mean grey level of its pictures"""
@@ -52,3 +55,9 @@ def by_features(weights: Path) -> TrainSettings:
     return TrainSettings(
         model="squeezenet1_1", weights_path=weights, logistic=LogisticSettings(max_iter=5)
     )
+
+
+def gpus_of_tasks(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The GPU that Spark gave to the task, for each batch."""
+    for _ in batches:
+        yield pa.RecordBatch.from_pydict({"gpu": pa.array([task_gpu()], pa.int64())})

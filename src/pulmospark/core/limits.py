@@ -185,3 +185,7 @@ PLAN_FILM_BYTES_MAX = 64 * 1024 * 1024
 PLAN_ROUNDS_MIN, PLAN_ROUNDS_MAX = 3, 24
 """rounds of a plan's measurement: with fewer, Student's factor alone makes the interval
 useless; with more it hardly narrows."""
+
+GPU_TASKS_MAX = 4
+"""tasks that share a GPU; each has a CUDA context and a network of its own, about 1 GB, and
+more of them decode faster than the GPU takes films."""

@@ -34,6 +34,7 @@ from pulmospark.scoring.predict_inputs import Inputs, list_inputs, resolve_input
 from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, ImagesWork, Scorer
 from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.spark import chunks
+from pulmospark.spark.resources import executors_have_gpus, gpu_profile
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -256,7 +257,9 @@ def _run(
     of_images = chunks.chunks_of(plan.inputs.images)
     total = seen + sum(chunk.rows for chunk in of_images)
     listed = time.perf_counter()
-    scorer = _scorer(plan.bundle, plan.engines or work / "engines", here=spark is None)
+    # For a film or two, the conversion to OpenVINO costs more than it gains.
+    kind: Kind | None = "torch" if spark is None or executors_have_gpus(spark) else None
+    scorer = _scorer(plan.bundle, plan.engines or work / "engines", kind)
     prepared = time.perf_counter()
     config = plan.bundle.config
     settings = IngestSettings(size=config.input_size, fit=config.fit)
@@ -290,9 +293,7 @@ class _Later(Progress):
         self._whole.to(self._before + done, note)
 
 
-def _scorer(bundle: Bundle, engines: Path, *, here: bool) -> Scorer:
-    # For a film or two, the conversion to OpenVINO costs more than it gains.
-    kind: Kind | None = "torch" if here else None
+def _scorer(bundle: Bundle, engines: Path, kind: Kind | None) -> Scorer:
     config = bundle.config
     engine = prepare_engine(
         bundle.network(), engines, outputs="logits", size=config.input_size, kind=kind
@@ -308,7 +309,8 @@ def _scored(
     progress: Progress,
 ) -> list[chunks.Part]:
     if spark is not None:
-        return chunks.run_chunks(spark, work, todo, folder, progress)
+        profile = gpu_profile(spark) if work.scorer.engine.kind == "torch" else None
+        return chunks.run_chunks(spark, work, todo, folder, progress, profile=profile)
     with files.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return [part for chunk in todo for part in _scored_here(work, chunk, folder, progress)]

@@ -26,7 +26,7 @@ _LOG_TAIL_LINES = 20
 _CONNECT_S_MAX = 10
 _CONNECT_PORT = 15002
 """where a Spark Connect server listens unless it is told otherwise"""
-_CLIENT_NEEDS = ("grpc", "grpc_status", "google.rpc")
+_CLIENT_NEEDS = ("grpc", "grpc_status", "zstandard")
 
 _NEAR = {
     # Over TCP the JVM and its Python workers wait for each other's acknowledgements, tens
