@@ -13,7 +13,7 @@ from pulmospark.core.errors import InputError, UsageError
 from pulmospark.scoring.plan import PlanRequest, estimate, plan_scoring
 from pulmospark.scoring.plan_costs import Job, Round, Shape
 from pulmospark.scoring.plan_films import lay_out, sample_films
-from pulmospark.scoring.plan_measure import Measured
+from pulmospark.scoring.plan_measure import Bench, Measured
 from pulmospark.scoring.plan_memory import processes_of
 
 
@@ -53,6 +53,17 @@ def test_a_plan_is_measured_on_the_users_films(
         "python", "spark", "prepare", "first", "list", "score", "write"
     }  # fmt: skip
     assert not list(tmp_path.iterdir())  # nothing is left
+
+
+@pytest.mark.spark
+def test_films_that_cannot_be_read_are_no_measure(
+    bundle: Path, spark: SparkSession, tmp_path: Path
+) -> None:
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.png").write_text("no film", encoding="utf-8")
+    bench = Bench(spark, bundle, sample_films(tmp_path / "films"), tmp_path / "work", 2)
+    with pytest.raises(InputError, match=r"none of them could be read \(not_an_image"):
+        bench.run(1, 1)
 
 
 def test_start_up_is_told_and_has_no_interval() -> None:

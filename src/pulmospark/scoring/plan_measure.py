@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pulmospark.core import limits
+from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.scoring.plan_costs import Job, Round
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _FIRST_FILMS = 4
 """films of a chunk in the first job, from which the size of the others follows"""
 _ROUNDS_WANTED = 8
+_NOISE = 0.1
 _REHEARSED = 2048
 """films that the driver's part is timed on: a fifth of a second"""
 _IMPORTS = "import pulmospark.scoring.predict, pulmospark.spark.session"
@@ -73,7 +75,8 @@ def measure(bench: Bench, until: float, progress: Progress) -> Measured:
     warm_s = bench.run(_FIRST_FILMS, 1).seconds["score"]
     longer_s = bench.run(_FIRST_FILMS * 5, 1).seconds["score"]
     # The difference leaves out what a job costs; noise may turn it to nothing.
-    film_s = max((longer_s - warm_s) / (_FIRST_FILMS * 4), longer_s / (_FIRST_FILMS * 20))
+    film_s, average_s = (longer_s - warm_s) / (_FIRST_FILMS * 4), longer_s / (_FIRST_FILMS * 5)
+    film_s = film_s if film_s > _NOISE * average_s else average_s
     left = max(until - time.monotonic(), 1.0)
     films = int(left / _ROUNDS_WANTED / (6 * film_s))
     films = min(max(films - films % 2, 2), max(bench.sample.chunk_films // 3, 2))
@@ -126,6 +129,11 @@ class Bench:
         )
         plan = replace(plan, chunk_files=chunk_films, engines=self.folder / "engines")
         result = plan.run(self.spark, quiet=True)
+        if not result.images:
+            raise InputError(
+                f"{self.sample.origin}: none of them could be read "
+                f"({', '.join(result.rejects_by_reason)}): name others with --films-from"
+            )
         self.films_run += count
         self.last = target
         return result
@@ -159,7 +167,6 @@ def _writing_s(bench: Bench) -> float:
     tally = Tally()
     begun = time.perf_counter()
     while tally.images < _REHEARSED:
-        before = tally.images
         export_predictions(
             parts,
             bench.folder / "rehearsed.csv",
@@ -167,6 +174,4 @@ def _writing_s(bench: Bench) -> float:
             plan.points,
             tally,
         )
-        if tally.images == before:
-            raise ValueError("no film could be scored")
     return (time.perf_counter() - begun) / tally.images
