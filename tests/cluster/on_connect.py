@@ -36,10 +36,11 @@ def test_from_films_to_predictions_with_a_model_trained_on_the_way(
     run = run_folder(experiment)
     ingested = stages.run_ingest(experiment, run, spark, quiet=True)
     assert (ingested.images, ingested.rejects) == (2 * _EACH, 1)
-    assert sum(stages.run_split(experiment, run, spark).films.values()) == 2 * _EACH
+    assert stages.run_split(experiment, run, spark).films == 2 * _EACH
     stages.run_train(experiment, run, spark, quiet=True)
     figures = stages.run_evaluate(experiment, run, spark).evaluation
     assert figures.films == 2 * _EACH
+    assert figures.accuracy.value is not None
     assert figures.accuracy.value > 0.9  # light and dark pictures
     result = predict(run.bundle, [str(films)], tmp_path / "out", spark, layout="none", quiet=True)
     assert (result.images, result.rejects) == (2 * _EACH, 1)
