@@ -21,7 +21,7 @@ from pulmospark.scoring.predict import PARTS, PredictResult, plan_predict
 from pulmospark.spark.resources import EXECUTOR_GPUS, gpu_profile
 from pulmospark.spark.session import spark_session
 
-_EACH = 300
+_EACH = 200
 _CHUNK_FILES = 6
 
 
