@@ -12,7 +12,17 @@ import click
 
 from benchmarks.common import Options, command_line, facts, publish, python, start
 
-NAMES = ("ingest", "features", "memory", "training", "expand", "plan", "experiment", "demo")
+NAMES = (
+    "ingest",
+    "features",
+    "memory",
+    "training",
+    "expand",
+    "plan",
+    "cluster",
+    "experiment",
+    "demo",
+)
 SMALL = Options(
     files=40,
     images=40,
@@ -44,7 +54,7 @@ SMALL = Options(
 @click.option("--images", type=click.IntRange(1), help="Images of features.")
 @click.option("--sizes", help="Numbers of images of memory: 1000,5000,20000.")
 @click.option("--rows", help="Numbers of rows of expand: 5000,52000.")
-@click.option("--planned", type=click.IntRange(1), help="Films of the run a plan is checked on.")
+@click.option("--planned", type=click.IntRange(1), help="Films of plan and cluster.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
 @click.option("--models", help="Networks of training and plan: mobilenet_v2,resnet50.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")

@@ -48,7 +48,7 @@ class Options:
     rows: tuple[int, ...] = (5000, 52000)
     """numbers of rows of expand; the last is the one whose speed is told"""
     planned: int = 5000
-    """films of the run that a plan is checked against"""
+    """films of the run that a plan is checked against, and of cluster"""
     patients: int = 320
     """of the demo"""
     repeats: int | None = None

@@ -75,7 +75,7 @@ def _one(model: str, folder: Path, options: Options) -> dict[str, Any]:
     films = folder / "films"
     made_of = pictures(data_folder(options), count=4 if options.small else DIFFERENT)
     write_films(films, options.planned, made_of)
-    bundle = _bundle(model, folder / "bundle")
+    bundle = untrained_bundle(model, folder / "bundle")
     say(f"{model}: a plan")
     seconds = _SMALL_SECONDS if options.small else 60
     _, told = finish(
@@ -97,7 +97,8 @@ def _one(model: str, folder: Path, options: Options) -> dict[str, Any]:
     return {"plan": as_json(told), "real": {**real, "vmhwm_mib": seen["vmhwm_mib"]}}
 
 
-def _bundle(model: str, folder: Path) -> Path:
+def untrained_bundle(model: str, folder: Path) -> Path:
+    """A bundle of a network that has learnt nothing, which takes as long as another."""
     torch.manual_seed(0)
     network = zoo.build(model, len(_CLASSES))
     config = BundleConfig.for_network(

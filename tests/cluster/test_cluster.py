@@ -6,11 +6,15 @@ takes longer than most of them.
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
-from clusters import check_passed, connect_server, run_tests, standalone
+from benchmarks.servers import connect_server, standalone
 
 _ANY = "tests/cluster/test_any_spark.py"
 _DISTRIBUTED = "tests/training/test_distributed.py::"
@@ -19,7 +23,7 @@ _DISTRIBUTED = "tests/training/test_distributed.py::"
 @pytest.mark.spark
 def test_a_standalone_cluster(tmp_path: Path) -> None:
     with standalone(tmp_path) as cluster:
-        done = run_tests(
+        done = _run_tests(
             cluster.url,
             [
                 _ANY,
@@ -29,11 +33,41 @@ def test_a_standalone_cluster(tmp_path: Path) -> None:
             ],
             PULMOSPARK_TEST_WORKER=str(cluster.workers[0].pid),
         )
-    check_passed(done, 7)
+    _check_passed(done, 7)
 
 
 @pytest.mark.spark
 def test_spark_connect(tmp_path: Path) -> None:
     with connect_server(tmp_path) as url:
-        done = run_tests(url, [_ANY, "tests/cluster/on_connect.py"])
-    check_passed(done, 5)
+        done = _run_tests(url, [_ANY, "tests/cluster/on_connect.py"])
+    _check_passed(done, 5)
+
+
+def _run_tests(master: str, tests: Sequence[str], **more: str) -> subprocess.CompletedProcess[str]:
+    """Run tests in a process of its own, whose session is that of ``master``.
+
+    A process has one session only, and these tests' own is a local one.
+    """
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--durations=5", "--durations-min=1", *tests],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={
+            **os.environ,
+            "PULMOSPARK_TEST_MASTER": master,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            **more,
+        },
+    )
+
+
+def _check_passed(done: subprocess.CompletedProcess[str], count: int) -> None:
+    """All tests of ``_run_tests`` passed, ``count`` or more, and none was skipped."""
+    assert done.returncode == 0, done.stdout[-6000:]
+    found = re.search(r"(\d+) passed", done.stdout)
+    assert found is not None, done.stdout[-2000:]
+    assert int(found.group(1)) >= count, done.stdout[-2000:]
+    assert "skipped" not in done.stdout

@@ -1,9 +1,8 @@
-"""Spark's own servers on loopback, for tests: a master with workers, a Connect server."""
+"""Spark's own servers on loopback: a master with workers, a Connect server."""
 
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyspark
-import pytest
 
 from pulmospark.spark.java import find_java
 
@@ -39,7 +37,6 @@ class Cluster:
 
 def environment(folder: Path) -> dict[str, str]:
     """What Spark's servers and the workers below them are to find."""
-    source = Path(__file__).parents[1] / "src"
     return {
         **os.environ,
         "JAVA_HOME": str(find_java().home),
@@ -47,9 +44,7 @@ def environment(folder: Path) -> dict[str, str]:
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder / "local"),
         "PYSPARK_PYTHON": sys.executable,
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(source), str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
-        ),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OMP_NUM_THREADS": "1",
     }
 
@@ -76,14 +71,18 @@ def stop(running: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def wait_for(folder: Path, words: str, count: int = 1) -> None:
-    """Wait until the logs of a folder say something so many times."""
+    """Wait until the logs of a folder say something so many times.
+
+    Raises:
+        RuntimeError: they do not.
+    """
     until = time.monotonic() + START_S_MAX
     while time.monotonic() < until:
         text = "".join(path.read_text(errors="replace") for path in folder.glob("*.log"))
         if text.count(words) >= count:
             return
         time.sleep(0.1)
-    pytest.fail(f"no {words!r} within {START_S_MAX} s: {text[-2000:]}")
+    raise RuntimeError(f"no {words!r} within {START_S_MAX} s: {text[-2000:]}")
 
 
 def _gpus(folder: Path) -> Path:
@@ -146,33 +145,3 @@ def connect_server(folder: Path, slots: int = 2) -> Iterator[str]:
         yield f"sc://127.0.0.1:{port}"
     finally:
         stop([server])
-
-
-def run_tests(master: str, tests: Sequence[str], **more: str) -> subprocess.CompletedProcess[str]:
-    """Run tests in a process of its own, whose session is that of ``master``.
-
-    A process has one session only, and these tests' own is a local one.
-    """
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "--durations=5", "--durations-min=1", *tests],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        env={
-            **os.environ,
-            "PULMOSPARK_TEST_MASTER": master,
-            "SPARK_LOCAL_IP": "127.0.0.1",
-            **more,
-        },
-    )
-
-
-def check_passed(done: subprocess.CompletedProcess[str], count: int) -> None:
-    """All tests of :func:`run_tests` passed, ``count`` or more, and none was skipped."""
-    assert done.returncode == 0, done.stdout[-6000:]
-    found = re.search(r"(\d+) passed", done.stdout)
-    assert found is not None, done.stdout[-2000:]
-    assert int(found.group(1)) >= count, done.stdout[-2000:]
-    assert "skipped" not in done.stdout
