@@ -52,13 +52,12 @@ def test_from_films_to_a_model_and_predictions(
     assert read_cohort(run.cohort)["uri"].to_pylist() == sorted(map(str, films.glob("*/0*.png")))
     stages.run_train(experiment, run, spark, quiet=True)
     figures = stages.run_evaluate(experiment, run, spark).evaluation
-    assert figures.films == 2 * _EACH
-    assert figures.accuracy.value is not None
-    assert figures.accuracy.value > 0.9  # light and dark pictures
+    cohort = read_cohort(run.cohort).to_pylist()
+    tested = {row["uri"]: row["label"] for row in cohort if row["split"] == "test"}
     rows = pq.read_table(run.evaluation / "predictions").to_pylist()
-    assert {row["uri"]: row["label"] for row in rows} == {
-        str(path): path.parent.name for path in films.glob("*/0*.png")
-    }
+    assert {row["uri"]: row["label"] for row in rows} == tested
+    assert figures.films == len(tested) >= 6
+    assert sum(row["label"] == row["prediction"] for row in rows) >= len(tested) - 1
 
 
 def test_predictions_are_those_of_one_process(
