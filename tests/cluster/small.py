@@ -45,7 +45,7 @@ def small_experiment(folder: Path, films: Path, train: TrainSettings) -> Experim
         sources=(SourceSettings(path=films),),
         classes={name: (name,) for name in CLASSES},
         ingest=IngestSettings(size=64),
-        split=SplitSettings(validation=0.2, train=0.5),
+        split=SplitSettings(train=0.5, validation=0.2, test=0.3),
         train=train,
         evaluate=EvaluateSettings(replicates=100),
     )
