@@ -20,6 +20,8 @@ NAMES = (
     "expand",
     "experiment",
     "finetune",
+    "plan",
+    "cluster",
     "demo",
 )
 SMALL = Options(
@@ -27,6 +29,7 @@ SMALL = Options(
     images=40,
     sizes=(20, 40),
     rows=(80, 160),
+    planned=600,
     models=("squeezenet1_1",),
     patients=30,
     repeats=1,
@@ -52,8 +55,9 @@ SMALL = Options(
 @click.option("--images", type=click.IntRange(1), help="Images of features.")
 @click.option("--sizes", help="Numbers of images of memory: 1000,5000,20000.")
 @click.option("--rows", help="Numbers of rows of expand: 5000,52000.")
+@click.option("--planned", type=click.IntRange(1), help="Films of plan and cluster.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
-@click.option("--models", help="Networks of training: mobilenet_v2,resnet50.")
+@click.option("--models", help="Networks of training and plan: mobilenet_v2,resnet50.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
     "--data",

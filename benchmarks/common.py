@@ -47,6 +47,8 @@ class Options:
     """numbers of images of memory"""
     rows: tuple[int, ...] = (5000, 52000)
     """numbers of rows of expand; the last is the one whose speed is told"""
+    planned: int = 5000
+    """films of the run that a plan is checked against, and of cluster"""
     patients: int = 320
     """of the demo"""
     repeats: int | None = None

@@ -19,6 +19,7 @@ from pulmospark.data.classes import map_findings
 from pulmospark.data.ingest import IngestResult
 from pulmospark.data.split_summary import SplitResult, check_classes, summary
 from pulmospark.spark.chunks import parts_of
+from pulmospark.spark.paths import spark_path
 
 _GOLDEN = 0.6180339887498949
 """Fraction of the golden ratio: the multiples of it, modulo 1, are spread more evenly than
@@ -54,7 +55,7 @@ def split(
             their films.
     """
     _check_no_children(ingested.tables / "images")
-    rows = spark.read.schema(_columns_read()).parquet(str(ingested.tables / "images"))
+    rows = spark.read.schema(_columns_read()).parquet(spark_path(ingested.tables / "images"))
     findings = sorted(
         (listing.name, finding) for listing in ingested.sources for finding in listing.findings
     )
@@ -62,7 +63,7 @@ def split(
     cohort = _assigned(labelled, settings, seed).select(tables.COHORT.names)
     with files.whole_folder(target) as aside:
         cohort.coalesce(1).sortWithinPartitions("uri").write.mode("append").parquet(
-            str(aside / "table")
+            spark_path(aside / "table")
         )
         result = summary(
             pq.read_table(aside / "table"), target, classes, settings=settings, seed=seed

@@ -27,6 +27,7 @@ from pulmospark.evaluation.results import CrossValidation, Evaluation
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.experiment.predictions import tested_films
 from pulmospark.models.bundle import read_bundle
+from pulmospark.spark.paths import spark_path
 from pulmospark.training.bundling import write_evaluated
 from pulmospark.training.records import ModelRecord
 from pulmospark.training.train import read_training
@@ -72,7 +73,7 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
             temperatures={record.name: record.temperature for record in training.models},
             model_id=model_id,
         )
-        frame.coalesce(1).write.parquet(str(aside / "predictions"))
+        frame.coalesce(1).write.parquet(spark_path(aside / "predictions"))
         rows = pq.read_table(aside / "predictions")
         result = _figures(
             experiment,

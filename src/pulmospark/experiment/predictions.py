@@ -11,6 +11,7 @@ from pyspark.sql.types import DoubleType
 
 from pulmospark.core import tables
 from pulmospark.core.tables import Split
+from pulmospark.spark.paths import spark_path
 
 
 def tested_films(
@@ -35,11 +36,11 @@ def tested_films(
         temperatures: model -> temperature.
         model_id: of the bundle.
     """
-    rows = spark.read.parquet(str(cohort / "table")).where("reason is null")
+    rows = spark.read.parquet(spark_path(cohort / "table")).where("reason is null")
     by_fold = F.concat(F.lit("fold-"), F.col("fold").cast("string"))
     tested = rows.where((F.col("split") == Split.TEST.value) | F.col("fold").isNotNull())
     tested = tested.withColumn("model", F.coalesce(by_fold, F.lit("final"))).drop("image_id")
-    films = spark.read.parquet(str(scores)).join(tested, ["uri", "model"])
+    films = spark.read.parquet(spark_path(scores)).join(tested, ["uri", "model"])
     known = F.create_map([F.lit(x) for pair in sorted(temperatures.items()) for x in pair])
     probability = softmax("logits", known[F.col("model")])
     films = films.withColumn("probability", probability)

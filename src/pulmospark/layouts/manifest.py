@@ -106,12 +106,14 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
     return tuple(listings)
 
 
-def chunks(rows: Iterable[ManifestRow]) -> Iterator[list[ManifestRow]]:
+def chunks(
+    rows: Iterable[ManifestRow], files_max: int = limits.CHUNK_FILES_MAX
+) -> Iterator[list[ManifestRow]]:
     """Rows in their order, cut so that one task has neither too many files nor bytes."""
     chunk: list[ManifestRow] = []
     size = 0
     for row in rows:
-        full = len(chunk) >= limits.CHUNK_FILES_MAX
+        full = len(chunk) >= files_max
         if chunk and (full or size + row.size_bytes > limits.CHUNK_BYTES_MAX):
             yield chunk
             chunk, size = [], 0

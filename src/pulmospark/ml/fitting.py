@@ -24,10 +24,11 @@ from pulmospark.evaluation.calibration import fit_temperature
 from pulmospark.ml import columns, worker
 from pulmospark.ml.films import FilmReader
 from pulmospark.ml.networks import feature_engine
-from pulmospark.ml.storage import passing_folder, spark_path
+from pulmospark.ml.storage import passing_folder
 from pulmospark.models.logistic import head_as_regression, set_linear_head
 from pulmospark.models.network import Network
 from pulmospark.scoring.engine import EngineSpec
+from pulmospark.spark.paths import spark_path
 from pulmospark.spark.session import slots
 from pulmospark.training.distributed import threads_for, train_network
 from pulmospark.training.logistic import Head, fit_logistic

@@ -26,8 +26,9 @@ from pulmospark.ml.films import FilmReader
 from pulmospark.ml.fitting import linear_head
 from pulmospark.ml.networks import feature_engine
 from pulmospark.ml.params import HasFilms, HasPredictions
-from pulmospark.ml.storage import OwnBundle, copy_bundle, local_path, spark_path
+from pulmospark.ml.storage import OwnBundle, copy_bundle, local_path
 from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.spark.paths import spark_path
 
 BUNDLE = "bundle"
 """name of the bundle's folder in a saved model"""

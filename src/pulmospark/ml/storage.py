@@ -67,9 +67,3 @@ def local_path(path: str) -> Path:
             "a file: URI, and copy the folder from there"
         )
     return Path(path.removeprefix("file:").removeprefix("//"))
-
-
-def spark_path(path: Path) -> str:
-    """A local path as Spark takes it, whatever its default file system."""
-    # Spark decodes no percent signs, so that Path.as_uri() would name another folder.
-    return f"file://{path}"

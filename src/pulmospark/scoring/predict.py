@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from pulmospark.core import files, tables
+from pulmospark.core import files, limits, tables
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.core.provenance import now_utc, provenance
@@ -34,6 +34,7 @@ from pulmospark.scoring.predict_inputs import Inputs, list_inputs, resolve_input
 from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, ImagesWork, Scorer
 from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.spark import chunks
+from pulmospark.spark.resources import executors_have_gpus, gpu_profile
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -116,6 +117,10 @@ class PredictPlan:
     inputs: Inputs
     target: Path | None
     points: tuple[DecisionPoint, ...]
+    chunk_files: int = limits.CHUNK_FILES_MAX
+    """files of a task, at most"""
+    engines: Path | None = None
+    """folder in which a prepared network is looked for, and left; ``None``: the work folder"""
 
     def run(self, spark: SparkSession | None, *, quiet: bool = False) -> PredictResult:
         """Do it; see :func:`predict`."""
@@ -258,12 +263,17 @@ def _run(
     begun = time.perf_counter()
     notes = ListingNotes()
     manifest = work / "manifest.parquet"
-    seen = list_inputs(plan.inputs, manifest, notes) if _has_files(plan.inputs) else 0
+    seen = 0
+    if _has_files(plan.inputs):
+        seen = list_inputs(plan.inputs, manifest, notes, plan.chunk_files)
     of_files = chunks.chunks_of([manifest]) if seen else []
     of_images = chunks.chunks_of(plan.inputs.images)
     total = seen + sum(chunk.rows for chunk in of_images)
     listed = time.perf_counter()
-    scorer = _scorer(plan.bundle, work, here=spark is None)
+    # For a film or two, the conversion to OpenVINO costs more than it gains.
+    kind: Kind | None = "torch" if spark is None or executors_have_gpus(spark) else None
+    scorer = _scorer(plan.bundle, plan.engines or work / "engines", kind)
+    prepared = time.perf_counter()
     config = plan.bundle.config
     settings = config.ingest
     with Progress("predict", total, "films", quiet=quiet) as progress:
@@ -273,7 +283,11 @@ def _run(
             spark, ImagesWork(scorer, config.input_size), of_images, work / PARTS, later
         )
     scored = time.perf_counter()
-    seconds = {"list": listed - begun, "score": scored - listed}
+    seconds = {
+        "list": listed - begun,
+        "prepare": prepared - listed,
+        "score": scored - prepared,
+    }
     return _publish(plan, parts, notes, total, seconds)
 
 
@@ -292,12 +306,10 @@ class _Later(Progress):
         self._whole.to(self._before + done, note)
 
 
-def _scorer(bundle: Bundle, work: Path, *, here: bool) -> Scorer:
-    # For a film or two, the conversion to OpenVINO costs more than it gains.
-    kind: Kind | None = "torch" if here else None
+def _scorer(bundle: Bundle, engines: Path, kind: Kind | None) -> Scorer:
     config = bundle.config
     engine = prepare_engine(
-        bundle.network(), work / "engines", outputs="logits", size=config.input_size, kind=kind
+        bundle.network(), engines, outputs="logits", size=config.input_size, kind=kind
     )
     return Scorer(engine, config.classes, config.temperature, bundle.model_id, now_utc())
 
@@ -310,7 +322,8 @@ def _scored(
     progress: Progress,
 ) -> list[chunks.Part]:
     if spark is not None:
-        return chunks.run_chunks(spark, work, todo, folder, progress)
+        profile = gpu_profile(spark) if work.scorer.engine.kind == "torch" else None
+        return chunks.run_chunks(spark, work, todo, folder, progress, profile=profile)
     with files.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return [part for chunk in todo for part in _scored_here(work, chunk, folder, progress)]

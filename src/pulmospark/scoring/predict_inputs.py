@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.core import files, tables
+from pulmospark.core import files, limits, tables
 from pulmospark.core.errors import InputError, LayoutError, UsageError
 from pulmospark.core.settings import SourceSettings
 from pulmospark.core.tables import RejectReason
@@ -116,7 +116,12 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
     )
 
 
-def list_inputs(inputs: Inputs, target: Path, notes: ListingNotes) -> int:
+def list_inputs(
+    inputs: Inputs,
+    target: Path,
+    notes: ListingNotes,
+    chunk_files: int = limits.CHUNK_FILES_MAX,
+) -> int:
     """List the files into a Parquet file of ``core.tables.MANIFEST``; a row group is a chunk.
 
     Memory holds a chunk, the names of one folder, and 100 bytes for each file that a sheet
@@ -126,6 +131,7 @@ def list_inputs(inputs: Inputs, target: Path, notes: ListingNotes) -> int:
         inputs: what to list; its images tables are not.
         target: the Parquet file.
         notes: takes what is odd.
+        chunk_files: of a chunk at most, where no layout is asked for.
 
     Returns:
         Files seen.
@@ -147,7 +153,7 @@ def list_inputs(inputs: Inputs, target: Path, notes: ListingNotes) -> int:
         return sum(listing.files for listing in listings)
     count = 0
     with files.disk_errors(target), pq.ParquetWriter(target, tables.MANIFEST) as writer:
-        for chunk in manifest.chunks(_rows(inputs, notes)):
+        for chunk in manifest.chunks(_rows(inputs, notes), chunk_files):
             rows = pa.Table.from_pylist([asdict(row) for row in chunk], schema=tables.MANIFEST)
             writer.write_table(rows, row_group_size=len(chunk))
             count += len(chunk)

@@ -19,8 +19,16 @@ from pulmospark.scoring.engine import (
     check_pixels,
     empty_outputs,
 )
+from pulmospark.spark.resources import task_gpu
 
 _GPU_BATCH = 64
+_CPU = torch.device("cpu")
+
+
+def _gpu() -> int:
+    """The GPU that Spark gave to this task; the first where it gave none, or hides the others."""
+    given = task_gpu() or 0
+    return given if given < torch.cuda.device_count() else 0
 
 
 class TorchEngine:
@@ -34,7 +42,7 @@ class TorchEngine:
     def __init__(self, spec: EngineSpec, threads: int = 1) -> None:
         self._spec = spec
         self._lock = threading.Lock()
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device("cuda", _gpu()) if torch.cuda.is_available() else _CPU
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
         network = build(spec.model, spec.classes, mean=spec.mean, std=spec.std)

@@ -31,6 +31,7 @@ from pulmospark.core.files import disk_errors
 from pulmospark.core.progress import Progress
 
 if TYPE_CHECKING:  # half a second, which what only reads parts is spared
+    from pyspark.resource import ResourceProfile
     from pyspark.sql import SparkSession
 
 _POLL_S = 0.25
@@ -85,7 +86,13 @@ def chunks_of(files: Sequence[Path]) -> list[Chunk]:
 
 
 def run_chunks(
-    spark: SparkSession, work: Work, chunks: Sequence[Chunk], folder: Path, progress: Progress
+    spark: SparkSession,
+    work: Work,
+    chunks: Sequence[Chunk],
+    folder: Path,
+    progress: Progress,
+    *,
+    profile: ResourceProfile | None = None,
 ) -> list[Part]:
     """Do ``work`` on every chunk, on the executors; parts already in ``folder`` are kept.
 
@@ -95,6 +102,7 @@ def run_chunks(
         chunks: what to do it on.
         folder: where the parts are written; a killed run finds them there again.
         progress: told how many rows are done.
+        profile: what a task asks Spark for, GPUs say; ``None``: as the session has it.
 
     Returns:
         The parts of all chunks, in the order of the chunks.
@@ -108,7 +116,8 @@ def run_chunks(
         folder.mkdir(parents=True, exist_ok=True)
     plan = [(chunk.path, chunk.row_group) for chunk in chunks]
     task = _Task(work, tuple(plan), str(folder))
-    frame = spark.range(0, len(plan), 1, numPartitions=len(plan)).mapInArrow(task, _ROW_SCHEMA)
+    indices = spark.range(0, len(plan), 1, numPartitions=len(plan))
+    frame = indices.mapInArrow(task, _ROW_SCHEMA, profile=profile)
     before = set(_parts_in(folder))
     rows_each = sum(chunk.rows for chunk in chunks) / len(chunks)
     with ThreadPoolExecutor(1, thread_name_prefix="spark-job") as pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import shutil
@@ -23,6 +24,9 @@ GIB = 1024**3
 _DRIVER_MEMORY_SHARE = 0.25
 _LOG_TAIL_LINES = 20
 _CONNECT_S_MAX = 10
+_CONNECT_PORT = 15002
+"""where a Spark Connect server listens unless it is told otherwise"""
+_CLIENT_NEEDS = ("grpc", "grpc_status", "zstandard")
 
 _NEAR = {
     # Over TCP the JVM and its Python workers wait for each other's acknowledgements, tens
@@ -40,6 +44,9 @@ _EVERYWHERE = {
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.session.timeZone": "UTC",
 }
+
+_OF_A_CLIENT = {"spark.sql.session.timeZone": "UTC"}
+"""what a client of Spark Connect may set; the rest is the server's"""
 
 
 @contextlib.contextmanager
@@ -69,20 +76,40 @@ def spark_session(
         session.stop()
 
 
+def is_connect(spark: SparkSession) -> bool:
+    """Whether the session is a client of Spark Connect: it has no ``sparkContext`` and no RDD."""
+    return type(spark).__module__.startswith("pyspark.sql.connect.")
+
+
 def slots(spark: SparkSession) -> int:
     """How many tasks the session can run at once, as far as it tells; at least 1."""
-    try:
-        told = spark.sparkContext.defaultParallelism
-    except Exception:  # noqa: BLE001 - Spark Connect has no context; what it raises varies
-        told = int(spark.conf.get("spark.sql.shuffle.partitions", "1") or 1)
+    told = _slots_told(spark) if is_connect(spark) else spark.sparkContext.defaultParallelism
     return max(told, 1)
 
 
+def _slots_told(spark: SparkSession) -> int:
+    """The same from the server's settings, which are all that Spark Connect shows."""
+
+    def number(key: str) -> int:
+        text = spark.conf.get(key, "0") or "0"
+        return int(text) if text.isdecimal() else 0
+
+    if told := number("spark.default.parallelism"):
+        return told
+    local = re.fullmatch(r"local\[(\d+)(?:,.*)?\]", spark.conf.get("spark.master", "") or "")
+    if local:
+        return int(local.group(1))
+    executors = number("spark.executor.instances") * max(number("spark.executor.cores"), 1)
+    return executors or number("spark.cores.max") or number("spark.sql.shuffle.partitions")
+
+
 def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
+    if master is None:
+        master = os.environ.get("SPARK_REMOTE") or None
     if master is not None and master.startswith("sc://"):
-        return _started(SparkSession.builder.remote(master), conf, master)
-    if master is None and os.environ.get("SPARK_REMOTE"):
-        return _started(SparkSession.builder, conf, os.environ["SPARK_REMOTE"])
+        _check_client(master)
+        _check_answers(master.partition(";")[0].rstrip("/"), "sc://", _CONNECT_PORT)
+        return _started(SparkSession.builder.remote(master), _OF_A_CLIENT | conf, master)
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # the JVM runs: spark-submit started us
     chosen = dict(_EVERYWHERE)
     builder = SparkSession.builder.appName("pulmospark")
@@ -91,7 +118,7 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         master = master or "local[*]"
         if master.startswith("spark://"):
-            _check_answers(master)
+            _check_answers(master, "spark://")
         builder = builder.master(master)
         if master.startswith(("local", "spark://")):
             chosen |= _NEAR
@@ -100,12 +127,23 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
     return _started(builder, chosen | conf, master or "the submitted session")
 
 
-def _check_answers(master: str) -> None:
+def _check_client(master: str) -> None:
+    lacking = [name for name in _CLIENT_NEEDS if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise EnvironmentProblem(
+            f"{master}: Spark Connect needs {', '.join(lacking)}: "
+            "pip install 'pulmospark[connect]'"
+        )
+
+
+def _check_answers(master: str, scheme: str, port: int | None = None) -> None:
     """Spark itself would try for a minute, and then say something else."""
-    for place in master.removeprefix("spark://").split(","):
-        host, _, port = place.rpartition(":")
+    for place in master.removeprefix(scheme).split(","):
+        host, _, told = place.rpartition(":")
+        if not host and port is not None:
+            host, told = told, str(port)
         try:
-            socket.create_connection((host, int(port)), timeout=_CONNECT_S_MAX).close()
+            socket.create_connection((host, int(told)), timeout=_CONNECT_S_MAX).close()
         except ValueError:
             return  # no port: Spark says what is wrong with it
         except OSError as error:

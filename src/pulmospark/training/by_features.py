@@ -17,6 +17,7 @@ from pulmospark.models.network import Network
 from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.scoring.works import FeatureWork, HeadWork
 from pulmospark.spark import chunks
+from pulmospark.spark.resources import executors_have_gpus, gpu_profile
 from pulmospark.spark.session import slots
 from pulmospark.training.augmenting import ChildFeatureWork
 from pulmospark.training.calibrate import record
@@ -147,8 +148,22 @@ def extract_features(
         quiet: show no progress.
         maker: what is done with a chunk.
     """
-    engine = prepare_engine(network, work / "engines", outputs="features", size=size)
+    gpus = executors_have_gpus(spark)
+    engine = prepare_engine(
+        network,
+        work / "engines",
+        outputs="features",
+        size=size,
+        kind="torch" if gpus else None,
+    )
     todo = chunks.chunks_of(chunks.parts_of(images))
     total = sum(chunk.rows for chunk in todo)
     with Progress("features", total, "films", quiet=quiet) as progress:
-        return chunks.run_chunks(spark, maker(engine, size), todo, work / "features", progress)
+        return chunks.run_chunks(
+            spark,
+            maker(engine, size),
+            todo,
+            work / "features",
+            progress,
+            profile=gpu_profile(spark) if gpus else None,
+        )

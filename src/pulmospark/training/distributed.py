@@ -27,7 +27,7 @@ from pulmospark.core.errors import InputError, TrainingError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.data.cohort import read_cohort
 from pulmospark.models.network import Network
-from pulmospark.spark.session import slots
+from pulmospark.spark.session import is_connect, slots
 from pulmospark.training.checkpoint import Checkpoint, clear_asides, read_tensors
 from pulmospark.training.launch import DEAD, PLAN, Distributor
 from pulmospark.training.precision import environment
@@ -90,9 +90,15 @@ def train_network(
         progress: told of the steps.
 
     Raises:
-        UsageError: more processes than the session has slots, or more stages than there are.
+        UsageError: more processes than the session has slots, or more stages than there are,
+            or the session is one of Spark Connect.
         TrainingError: a process failed; its own line and traceback, not Spark's.
     """
+    if is_connect(spark):
+        raise UsageError(
+            "Spark Connect cannot train a network, for it has no barrier jobs: use a session of "
+            "the cluster itself (--master, spark-submit), or train.method=features"
+        )
     if processes > (room := slots(spark)):
         raise UsageError(
             f"train.processes is {processes}, and the Spark session runs {room} tasks at once: "

@@ -19,6 +19,7 @@ from pulmospark.core.errors import ClassError
 from pulmospark.core.settings import LogisticSettings
 from pulmospark.core.tables import Split
 from pulmospark.data.expanded import TABLE
+from pulmospark.spark.paths import spark_path
 from pulmospark.spark.session import slots
 
 
@@ -72,12 +73,12 @@ def feature_frame(
         [F.lit(x) for pair in enumerate(classes) for x in (pair[1], float(pair[0]))]
     )
     told: list[Column | str] = ["uri", index[F.col("label")].alias("label"), "split", "fold"]
-    rows = spark.read.parquet(str(cohort / "table")).where("reason is null").select(*told)
+    rows = spark.read.parquet(spark_path(cohort / "table")).where("reason is null").select(*told)
     if expanded is not None:
-        children = spark.read.parquet(str(expanded / TABLE)).where("draw > 0")
+        children = spark.read.parquet(spark_path(expanded / TABLE)).where("draw > 0")
         rows = rows.unionByName(children.select(*told))
     frame = (
-        spark.read.parquet(*features)
+        spark.read.parquet(*[spark_path(Path(part)) for part in features])
         .select("uri", array_to_vector(F.col("features")).alias("features"))
         .join(rows, "uri")
         # One partition a slot: every pass over the data costs a task each. Ordered, for the

@@ -1,0 +1,132 @@
+"""Films that a plan is measured on: a sample of the user's own, or phantoms."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError
+from pulmospark.core.files import disk_errors
+from pulmospark.layouts.base import ListingNotes
+from pulmospark.layouts.walk import absolute, walk
+from pulmospark.phantoms.draw import NOTE, draw_film, random_person
+from pulmospark.phantoms.looks import HOSPITALS
+from pulmospark.phantoms.opacities import Finding
+
+PHANTOM_SIDE = 1024
+"""pixels: the side of the films of NIH ChestX-ray14"""
+
+_PHANTOMS = 8
+_SEED = 11
+_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Films to measure on."""
+
+    origin: str
+    """what they are, for people"""
+    films: tuple[tuple[str, bytes], ...]
+    """suffix and content of each"""
+    read_s: float
+    """seconds that the first reading of one took, where it lies; 0 for phantoms"""
+
+    @property
+    def mean_bytes(self) -> float:
+        """Of a film's file."""
+        return sum(len(data) for _, data in self.films) / len(self.films)
+
+    @property
+    def chunk_films(self) -> int:
+        """How many of them a task gets."""
+        return max(min(limits.CHUNK_FILES_MAX, int(limits.CHUNK_BYTES_MAX / self.mean_bytes)), 1)
+
+
+def sample_films(folder: Path | None) -> Sample:
+    """Films from a folder, drawn by chance from the first that a listing finds; or phantoms.
+
+    Raises:
+        InputError: there is no image file in the folder, or none can be read.
+    """
+    if folder is None:
+        drawn = tuple((".jpg", _phantom(number)) for number in range(_PHANTOMS))
+        return Sample(f"phantoms of {PHANTOM_SIDE} x {PHANTOM_SIDE}, JPEG", drawn, 0.0)
+    folder = absolute(folder)
+    found = list(islice(walk(folder, ListingNotes()), limits.PLAN_LISTED_MAX))
+    usable = [
+        file
+        for file in found
+        if file.problem is None and file.size_bytes <= limits.PLAN_FILM_BYTES_MAX
+    ]
+    if not usable:
+        raise InputError(f"{folder}: no image file was found; check --films-from")
+    chosen = random.Random(_SEED).sample(usable, min(len(usable), limits.PLAN_FILMS))
+    films, seconds = [], []
+    for file in chosen:
+        begun = time.perf_counter()
+        try:
+            data = folder.joinpath(*file.parts).read_bytes()
+        except OSError:
+            continue
+        seconds.append(time.perf_counter() - begun)
+        films.append((Path(file.parts[-1]).suffix, data))
+    if not films:
+        raise InputError(f"{folder}: none of its films can be read; check the rights")
+    return Sample(f"films of {folder}", tuple(films), float(np.mean(seconds)))
+
+
+def read_again_s(paths: Sequence[Path]) -> float:
+    """Seconds that reading a film takes that the machine has in memory."""
+    begun = time.perf_counter()
+    for path in paths:
+        path.read_bytes()
+    return (time.perf_counter() - begun) / len(paths)
+
+
+def lay_out(sample: Sample, folder: Path, count: int) -> list[Path]:
+    """Write the films of a sample, over and over, under ``count`` names.
+
+    Raises:
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True)
+        paths: list[Path] = []
+        for number in range(count):
+            suffix, data = sample.films[number % len(sample.films)]
+            path = folder / f"film-{number:06d}{suffix}"
+            if number < len(sample.films):
+                path.write_bytes(data)
+            else:
+                _again(paths[number % len(sample.films)], path, data)
+            paths.append(path)
+    return paths
+
+
+def _again(film: Path, path: Path, data: bytes) -> None:
+    try:
+        os.link(film, path)
+    except OSError:  # a file system without hard links
+        path.write_bytes(data)
+
+
+def _phantom(number: int) -> bytes:
+    rng = np.random.default_rng((_SEED, number))
+    hospital = HOSPITALS[number % len(HOSPITALS)]
+    person = random_person(rng, hospital, list(Finding)[number % len(Finding)])
+    person = replace(person, size=(PHANTOM_SIDE, PHANTOM_SIDE), encoding="jpeg-grey")
+    pixels = draw_film(person, hospital, rng).pixels
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=_QUALITY, comment=NOTE.encode())
+    return file.getvalue()

@@ -1,0 +1,97 @@
+"""A worker of a standalone cluster is killed, and tasks ask for GPUs.
+
+``test_cluster`` runs this.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from bundles import write_untrained
+from cluster.small import gpus_of_tasks, write_pictures
+from pulmospark.scoring.predict import PARTS, PredictResult, plan_predict
+from pulmospark.spark.resources import EXECUTOR_GPUS, gpu_profile
+from pulmospark.spark.session import spark_session
+
+_EACH = 200
+_CHUNK_FILES = 6
+
+
+def _kill(pid: int) -> None:
+    """SIGKILL a worker and all that it has started, as though its machine were gone."""
+    worker = psutil.Process(pid)
+    for process in [worker, *worker.children(recursive=True)]:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _killed_at(folder: Path, parts: int, pid: int, seen: list[int]) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        done = len(list(folder.glob("*.done")))
+        if done >= parts:
+            _kill(pid)
+            seen.append(len(list(folder.glob("*.done"))))
+            return
+        time.sleep(0.005)
+
+
+def _predict(bundle: Path, films: Path, target: Path, spark: SparkSession) -> PredictResult:
+    plan = plan_predict(bundle, [str(films)], target, layout="none")
+    return replace(plan, chunk_files=_CHUNK_FILES).run(spark, quiet=True)
+
+
+def test_a_worker_killed_while_films_are_scored_changes_nothing(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    films = write_pictures(tmp_path / "films", _EACH)
+    bundle = write_untrained(tmp_path / "bundle")
+    quiet = _predict(bundle, films, tmp_path / "quiet", spark)
+    chunks = -(-quiet.files // _CHUNK_FILES)
+    seen: list[int] = []
+    work = tmp_path / ".disturbed.work" / PARTS
+    pid = int(os.environ["PULMOSPARK_TEST_WORKER"])
+    killer = threading.Thread(target=_killed_at, args=(work, chunks // 5, pid, seen))
+    killer.start()
+    disturbed = _predict(bundle, films, tmp_path / "disturbed", spark)
+    killer.join()
+    assert seen, "no worker was killed"
+    assert seen[0] < chunks, "the worker was killed too late"
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert (quiet.images, quiet.rejects) == (2 * _EACH, 1)
+    for name in ("predictions", "rejects"):
+        told = [
+            pq.read_table(tmp_path / run / name)
+            .drop_columns([c for c in ("predicted_at",) if name == "predictions"])
+            .sort_by("uri")
+            for run in ("quiet", "disturbed")
+        ]
+        assert told[0].equals(told[1]), name
+    assert (disturbed.images, disturbed.rejects) == (quiet.images, quiet.rejects)
+
+
+def test_only_tasks_with_a_network_for_a_gpu_ask_for_one(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    films = write_pictures(tmp_path / "films", 4)
+    bundle = write_untrained(tmp_path / "bundle")
+    spark.stop()  # executors with GPUs are a session of their own
+    master = os.environ["PULMOSPARK_TEST_MASTER"]
+    with spark_session(master, {EXECUTOR_GPUS: "1", "spark.executor.cores": "1"}) as own:
+        index = own.range(0, 2, 1, numPartitions=2)
+        asking = index.mapInArrow(gpus_of_tasks, "gpu bigint", profile=gpu_profile(own))
+        assert [row["gpu"] for row in asking.collect()] == [0, 0]
+        others = index.mapInArrow(gpus_of_tasks, "gpu bigint")
+        assert [row["gpu"] for row in others.collect()] == [None, None]
+        result = _predict(bundle, films, tmp_path / "out", own)
+    assert (result.images, result.rejects) == (8, 1)
