@@ -7,6 +7,7 @@ Connect.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -77,7 +78,12 @@ def test_predictions_are_those_of_one_process(
 
 
 def test_spark_ml_classes(frame: DataFrame, tmp_path: Path) -> None:
-    small = {"weights": "none", "imageSize": 32, "workDir": str(tmp_path), "handleInvalid": "skip"}
+    small: dict[str, Any] = {
+        "weights": "none",
+        "imageSize": 32,
+        "workDir": str(tmp_path),
+        "handleInvalid": "skip",
+    }
     featurizer = ImageFeaturizer(modelName="basic_cnn", **small)
     features = featurizer.transform(frame).select("features").collect()
     assert len(features) == 2 * _EACH

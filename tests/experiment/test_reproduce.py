@@ -25,6 +25,7 @@ from pulmospark.experiment.reproduce import (
     reproduce,
 )
 from pulmospark.models import zoo
+from pulmospark.training.recipe import completed
 from pulmospark.training.stages import trained_parameters
 
 
@@ -128,7 +129,8 @@ def test_the_base_of_akter_s_networks_is_frozen() -> None:
     for name, trained in (("mobilenetv2", 1281 * 2), ("modified", 4_158_336 - 2_223_872 + 258)):
         preset = preset_of(f"akter-2021-{name}")
         network = zoo.build(preset.train.model, 2)
-        assert trained_parameters(network, preset.train.network) == trained
+        settings = completed(preset.train.network, preset.train.model, started=True)
+        assert trained_parameters(network, settings) == trained
     assert any("filters" in text for text in preset.guessed)
     assert any("dropout of 0.2" in text for text in preset.guessed)
 

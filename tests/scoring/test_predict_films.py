@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -210,7 +211,7 @@ def test_an_images_table_of_another_size_or_fit_is_refused(bundle: Path, tmp_pat
     pq.write_table(pa.Table.from_pylist([chosen], schema=schema), images / "a.parquet")
     with pytest.raises(InputError, match=r"32 x 32 pixels, and the bundle takes 64 x 64"):
         predict(bundle, [str(images)], tmp_path / "out", None, quiet=True)
-    record = {"provenance": {"settings": {"fit": "pad"}}}
+    record: dict[str, Any] = {"provenance": {"settings": {"fit": "pad"}}}
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(InputError, match="'pad', and the bundle takes 'stretch'"):
         plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
