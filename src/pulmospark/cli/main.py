@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "Train several networks on the same films, and compare them.",
     "reproduce": "Repeat a published experiment, and show its figure beside ours.",
     "predict": "Score films with a bundle.",
+    "stream": "Score films as they land in a folder.",
     "export": "Write a bundle as ONNX or OpenVINO.",
     "layouts": "List the data-set layouts that are known.",
     "models": "List the networks that are known.",
