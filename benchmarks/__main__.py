@@ -12,7 +12,17 @@ import click
 
 from benchmarks.common import Options, command_line, facts, publish, python, start
 
-NAMES = ("ingest", "features", "memory", "training", "expand", "experiment", "demo")
+NAMES = (
+    "ingest",
+    "features",
+    "memory",
+    "training",
+    "expand",
+    "stream",
+    "stream_kills",
+    "experiment",
+    "demo",
+)
 SMALL = Options(
     files=40,
     images=40,
@@ -20,6 +30,11 @@ SMALL = Options(
     rows=(80, 160),
     models=("squeezenet1_1",),
     patients=30,
+    stream_films=4,
+    stream_lying=50,
+    stream_load=40,
+    kills=2,
+    kill_films=100,
     repeats=1,
     small=True,
 )
@@ -45,6 +60,9 @@ SMALL = Options(
 @click.option("--rows", help="Numbers of rows of expand: 5000,52000.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
 @click.option("--models", help="Networks of training: mobilenet_v2,resnet50.")
+@click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills.")
+@click.option("--kill-films", type=click.IntRange(1), help="Files of stream_kills.")
+@click.option("--stream-load", type=click.IntRange(1), help="Films of a round of stream.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
     "--data",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -73,12 +74,18 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
+    from pulmospark.core.errors import UsageError
     from pulmospark.core.settings import parse
     from pulmospark.core.stream_settings import StreamSettings
     from pulmospark.scoring.stream import plan_stream, run_stream
     from pulmospark.scoring.stream_metrics import StreamMetrics
     from pulmospark.spark.session import spark_session
 
+    if (master or os.environ.get("SPARK_REMOTE", "")).startswith("sc://"):
+        raise UsageError(
+            "a stream does not run on Spark Connect, whose batches never reach this process: name "
+            "another --master, or submit it to the cluster"
+        )
     asked = common.pairs(conf, "--conf")
     settings = parse(StreamSettings, dict(common.pairs(changes, "--set")), where="--set")
     plan = plan_stream(bundle, inbox, out, settings)

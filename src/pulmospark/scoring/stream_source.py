@@ -191,7 +191,7 @@ def _rows_of(piece: _Piece) -> list[Row]:
         warm(piece.work)
         return [(piece.entry, "", None, None)]
     found = score(piece.work, piece.source, piece.files)
-    return [(piece.entry, name, _to_bytes(table), None) for name, table in found]
+    return [(piece.entry, name, to_bytes(table), None) for name, table in found]
 
 
 def warm(work: FilesWork) -> None:
@@ -259,7 +259,8 @@ def _batch(rows: Sequence[Row]) -> pa.RecordBatch:
     )
 
 
-def _to_bytes(table: pa.Table) -> bytes:
+def to_bytes(table: pa.Table) -> bytes:
+    """Rows as Arrow's own bytes."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

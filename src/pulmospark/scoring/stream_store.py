@@ -88,7 +88,7 @@ class StreamStore:
         """
         arrivals = {one.uri: one for one in self.state.arrivals(entry)}
         rows = dict(scored)
-        rows |= self._told_apart(rows.get("predictions"), arrivals)
+        rows |= self._told_apart(rows, arrivals)
         told = [*again]
         for table in ("predictions", "rejects", "repeats"):
             told += rows[table]["uri"].to_pylist() if table in rows else []
@@ -138,11 +138,12 @@ class StreamStore:
         self._step("published")
 
     def _told_apart(
-        self, predictions: pa.Table | None, arrivals: Mapping[str, Arrival]
+        self, scored: Mapping[str, pa.Table], arrivals: Mapping[str, Arrival]
     ) -> dict[str, pa.Table]:
-        """``predictions`` of films that are new, and ``repeats`` of the others."""
-        if predictions is None:
+        """``predictions`` and ``cautions`` of films that are new, ``repeats`` of the others."""
+        if "predictions" not in scored:
             return {}
+        predictions = scored["predictions"]
         image_ids = predictions["image_id"].to_pylist()
         seen = self.state.seen(image_ids)
         fresh = []
@@ -153,10 +154,16 @@ class StreamStore:
         again = predictions.filter(pc.invert(mask)).to_pylist()
         now = now_utc()
         repeats = [_repeat(row, arrivals[row["uri"]], now) for row in again]
-        return {
+        found = {
             "predictions": predictions.filter(mask),
             "repeats": pa.Table.from_pylist(repeats, schema=tables.REPEATS),
         }
+        if "cautions" in scored:
+            kept = pc.is_in(
+                scored["cautions"]["uri"], found["predictions"]["uri"].combine_chunks()
+            )
+            found["cautions"] = scored["cautions"].filter(kept)
+        return found
 
 
 def _repeat(row: Mapping[str, Any], arrival: Arrival, now: datetime) -> dict[str, Any]:
