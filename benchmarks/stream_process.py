@@ -71,7 +71,7 @@ class Stream:
             )  # fmt: skip
 
     def kill(self, victim: str, chance: random.Random) -> bool:
-        """SIGKILL to the ``driver``, the ``jvm``, a ``worker`` or ``all``; whether one was there."""
+        """SIGKILL to ``driver``, ``jvm``, a ``worker`` or ``all``; whether there was one."""
         found: list[psutil.Process] = []
         with contextlib.suppress(psutil.Error):
             driver = psutil.Process(self.process.pid)
