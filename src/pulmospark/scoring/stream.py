@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from pulmospark.core import limits
-from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.errors import InputError, PulmosparkError, UsageError
 from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.stream_settings import StreamSettings
@@ -176,7 +176,7 @@ def run_stream(
         ThreadPoolExecutor(1, thread_name_prefix="engine") as pool,
     ):
         scorer = pool.submit(plan.scorer)  # while Spark starts
-        with session as spark:
+        with _stopped_quietly(session) as spark:
             if started is not None:
                 started()
             run = _Run(
@@ -196,6 +196,19 @@ def run_stream(
         latency_median_s=None if latency is None else round(latency[0], 4),
         latency_p99_s=None if latency is None else round(latency[1], 4),
     )
+
+
+@contextlib.contextmanager
+def _stopped_quietly(session: AbstractContextManager[SparkSession]) -> Iterator[SparkSession]:
+    """The session; where Spark is gone it cannot be stopped either, and would say so at length."""
+    try:
+        with session as spark:
+            yield spark
+    except Exception as error:
+        before = error.__context__
+        if isinstance(before, PulmosparkError) and not isinstance(error, PulmosparkError):
+            raise before from error
+        raise
 
 
 def _say_nothing(text: str) -> None:
@@ -225,6 +238,7 @@ class _Run:
         self._ready_ns: int | None = None
         self._worked: float | None = None
         self._said = (0, 0, 0)
+        self._warned = False
         spec = SourceSpec(
             state=str(plan.target / INNER / STATE),
             source=printable(plan.inbox.name) or "files",
@@ -258,7 +272,7 @@ class _Run:
                 if now - lined >= LINE_EVERY_S:
                     lined = now
                     self._line()
-                self._wake.wait(max(self._inbox.pause_s, 0.001) if going_on else 0.05)
+                self._wake.wait(self._inbox.pause_s or self._plan.settings.poll_s)
         finally:
             self._query.stop()
         self._line()
@@ -271,12 +285,22 @@ class _Run:
             return
         if not self._inbox.pause_s:
             self._inbox.look()
+            self._warn_of_depth()
         if under_way and self._inbox.waiting < films:
             return
         arrivals = self._inbox.take(films)
         if arrivals or (not under_way and self._is_cold()):
             state.plan(arrivals)
             self._worked = time.monotonic()
+
+    def _warn_of_depth(self) -> None:
+        deep = self._inbox.too_deep
+        if deep is not None and not self._warned:
+            self._warned = True
+            self._tell(
+                f"stream: {printable(deep)}: lies more than {limits.FOLDER_DEPTH_MAX} levels deep, "
+                "and is not watched: name a folder nearer to it as the inbox"
+            )
 
     def _is_cold(self) -> bool:
         """Whether workers have had nothing to do for so long that Spark may end them."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from pulmospark.scoring.stream_keys import Keys, KeySet
 from pulmospark.scoring.stream_state import Arrival
 
 _RACY_NS = 2_000_000_000  # some file systems keep times in steps of two seconds
-_SWEEP_SHARE_S = 0.02  # of one look
-_BLOCK = 1024
+_SWEEP_SLICE_S = 0.02  # of one look
+_SWEEP_SHARE = 0.05  # of the time, at most
+_BLOCK = 512
 _CANDIDATES_MAX = 20_000
 _AGAIN_AFTER_S = (0.2, 2.0)
 _NEVER = (0, 0)
@@ -68,10 +69,11 @@ class Inbox:
         self._candidates: dict[str, _Candidate] = {}
         self._given: dict[str, _Candidate] = {}
         self._sweep: Iterator[None] | None = None
-        self._swept = time.monotonic()
+        self._sweep_at = time.monotonic() + settings.rescan_s
+        self._sweep_took_s = 0.0
         self._next = 0.0
-        self.left_out = 0
-        """folders too deep to be listed"""
+        self.too_deep: str | None = None
+        """a folder that lies too deep to be listed"""
 
     @property
     def waiting(self) -> int:
@@ -151,17 +153,25 @@ class Inbox:
                 ) from error
             self._listed.pop(folder, None)
             return
-        told = self._listed.get(folder)
-        if told is not None and told[0] == changed_ns and changed_ns < told[1] - _RACY_NS:
+        before = self._listed.get(folder, _NEVER)
+        if before[0] == changed_ns and changed_ns < before[1] - _RACY_NS:
             return
         listed_ns = time.time_ns()
         for block in self._blocks(folder):
             keys = [hash(entry) for entry in block]
-            for (path, _), known, key in zip(block, self._known.among(keys), keys, strict=True):
-                if not known and self._consider(path):
+            known = self._known.among(keys).tolist()
+            fresh = [
+                (path, key)
+                for (path, _), key, old in zip(block, keys, known, strict=True)
+                if not old
+            ]
+            told = self._consider([path for path, _ in fresh])
+            for (_, key), done in zip(fresh, told, strict=True):
+                if done:
                     self._known.add(key)
             if len(self._candidates) >= _CANDIDATES_MAX:
-                return  # not listed to its end: the next look goes on
+                self._listed[folder] = _NEVER  # the next look goes on
+                return
         self._listed[folder] = (changed_ns, listed_ns)
 
     def _blocks(self, folder: str) -> Iterator[list[tuple[str, int]]]:
@@ -186,46 +196,57 @@ class Inbox:
     def _found_folder(self, path: str) -> None:
         depth = path.removeprefix(self._root).count("/")
         if depth > limits.FOLDER_DEPTH_MAX:
-            self.left_out += 1
+            self.too_deep = path
         elif path not in self._listed:
             self._listed[path] = _NEVER
 
     def _go_on_sweeping(self) -> None:
         """Look at a few of all files, the known ones among them."""
-        now = time.monotonic()
+        begun = time.monotonic()
         if self._sweep is None:
-            if now - self._swept < self._settings.rescan_s:
+            if begun < self._sweep_at:
                 return
-            self._sweep = self._sweeping()
-        end = now + _SWEEP_SHARE_S
+            self._sweep, self._sweep_took_s = self._sweeping(), 0.0
         for _ in self._sweep:
-            if time.monotonic() > end or len(self._candidates) >= _CANDIDATES_MAX:
+            if time.monotonic() - begun > _SWEEP_SLICE_S:
+                self._sweep_took_s += time.monotonic() - begun
                 return
-        self._sweep, self._swept = None, time.monotonic()
+        self._sweep_took_s += time.monotonic() - begun
+        wait_s = max(self._settings.rescan_s, self._sweep_took_s / _SWEEP_SHARE)
+        self._sweep, self._sweep_at = None, time.monotonic() + wait_s
 
     def _sweeping(self) -> Iterator[None]:
         for folder in list(self._listed):
             for block in self._blocks(folder):
-                for place, (path, _) in enumerate(block):
-                    self._consider(path)
-                    if place % 32 == 31:
-                        yield
+                self._consider([path for path, _ in block])
                 yield
 
-    def _consider(self, path: str) -> bool:
-        """Make a candidate of a file that is new; whether its name need not be looked at again."""
-        if path in self._candidates or path in self._given:
-            return False
-        try:
-            facts = os.stat(path)  # noqa: PTH116
-        except OSError:
-            return False  # gone again, or a link that leads nowhere yet
-        if not stat.S_ISREG(facts.st_mode):
-            return True
-        if self._arrival(path, facts.st_size, facts.st_mtime_ns, 0).key in self._taken:
-            return True
-        self._candidates[path] = _candidate(path, facts)
-        return False
+    def _consider(self, paths: Sequence[str]) -> list[bool]:
+        """Make candidates of files that are new.
+
+        Returns:
+            For each, whether it need not be looked at again under this name and inode.
+        """
+        answers = [False] * len(paths)
+        found = []
+        for place, path in enumerate(paths):
+            if path in self._candidates or path in self._given:
+                continue
+            try:
+                facts = os.stat(path)  # noqa: PTH116 - a million times, without a Path each
+            except OSError:
+                continue  # gone again, or a link that leads nowhere yet
+            if stat.S_ISREG(facts.st_mode):
+                found.append((place, path, facts))
+            else:
+                answers[place] = True
+        keys = [_arrival(path, f.st_size, f.st_mtime_ns, 0).key for _, path, f in found]
+        taken = self._taken.among(keys).tolist()
+        for (place, path, facts), old in zip(found, taken, strict=True):
+            answers[place] = old
+            if not old:
+                self._candidates[path] = _candidate(path, facts)
+        return answers
 
     # ---- taking ------------------------------------------------------------------------
 
@@ -242,18 +263,17 @@ class Inbox:
         quiet_s = max((wall_ns - one.modified_ns) / 1e9, now - one.since)
         if quiet_s < self._settings.settle_s:
             return None
-        arrival = self._arrival(one.path, one.size_bytes, one.modified_ns, one.landed_ns)
+        arrival = _arrival(one.path, one.size_bytes, one.modified_ns, one.landed_ns)
         if arrival.key in self._taken:  # it is again what it was when it was taken
             del self._candidates[one.path]
             return None
         return arrival
 
-    def _arrival(self, path: str, size_bytes: int, modified_ns: int, landed_ns: int) -> Arrival:
-        problem = None
-        uri = printable(path)
-        if uri != path:
-            problem = RejectReason.BAD_NAME.value
-        return Arrival(uri, size_bytes, modified_ns, landed_ns, problem)
+
+def _arrival(path: str, size_bytes: int, modified_ns: int, landed_ns: int) -> Arrival:
+    uri = printable(path)
+    problem = None if uri == path else RejectReason.BAD_NAME.value
+    return Arrival(uri, size_bytes, modified_ns, landed_ns, problem)
 
 
 def _candidate(path: str, facts: os.stat_result) -> _Candidate:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,13 +66,15 @@ class StreamQuery:
         self._spark, self._store, self._spec = spark, store, spec
         self._patience_s, self._heard = patience_s, heard
         self._query: StreamingQuery | None = None
-        self._checkpoint = Path(spec.state).parent / "checkpoint"
+        self._inner = Path(spec.state).parent
         self._failure: Exception | None = None
         self._failures = 0
 
     def start(self) -> None:
         """Begin with the first entry that is not committed."""
-        shutil.rmtree(self._checkpoint, ignore_errors=True)
+        self._forget_checkpoints()
+        # A name of its own: the JVM of a driver that was killed may still write to the last one.
+        checkpoint = self._inner / f"checkpoint-{uuid.uuid4().hex}"
         self._failure = None
         with _jvm():
             self._spark.dataSource.register(FilmsSource)
@@ -79,7 +82,7 @@ class StreamQuery:
             self._query = (
                 films.load()
                 .writeStream.queryName("pulmospark")
-                .option("checkpointLocation", self._checkpoint.absolute().as_uri())
+                .option("checkpointLocation", checkpoint.absolute().as_uri())
                 .foreachBatch(self._on_batch)
                 .start()
             )
@@ -90,7 +93,11 @@ class StreamQuery:
         if query is not None:
             with contextlib.suppress(Exception):
                 query.stop()
-        shutil.rmtree(self._checkpoint, ignore_errors=True)
+        self._forget_checkpoints()
+
+    def _forget_checkpoints(self) -> None:
+        for old in self._inner.glob("checkpoint-*"):
+            shutil.rmtree(old, ignore_errors=True)
 
     def failed(self) -> bool:
         """Whether what runs has failed.
@@ -125,7 +132,7 @@ class StreamQuery:
                 "have the memory they need",
                 detail=str(reason),
             )
-        for entry in self._store.state.open_entries():
+        for entry in self._store.state.open_entries()[:1]:  # the one that was worked on
             self._take_apart(entry)
         self.start()
 

@@ -151,8 +151,9 @@ class _FilmsReader(DataSourceStreamReader):
         return {"entry": waiting[0] - 1 if waiting else self._state.last()}
 
     def latestOffset(self) -> dict[str, int]:  # type: ignore[override]  # noqa: N802 - without limits, as Spark 4.0 knows it
-        """The newest entry."""
-        return {"entry": self._state.last()}
+        """The next entry that is not committed: a batch has one, so that each can fail alone."""
+        waiting = self._state.open_entries()
+        return {"entry": waiting[0] if waiting else self._state.last()}
 
     def partitions(self, start: dict[str, int], end: dict[str, int]) -> Sequence[InputPartition]:
         """The entries between two offsets that are not committed, in pieces."""
