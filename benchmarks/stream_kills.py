@@ -42,7 +42,7 @@ def measure(options: Options) -> Report:
         )
         with spark_session(MASTER) as spark:
             predict(bundle, [str(inbox)], work / "batch", spark, quiet=True)
-        found = _compare(work / "out", work / "batch", inbox)
+        found = compare(work / "out", work / "batch", inbox)
     found |= {"kills": dict(killed), "seconds": seconds}
     return _report(found, made_of, films, sum(killed.values()))
 
@@ -114,7 +114,7 @@ def _rows(out: Path) -> int:
     return pq.read_table(folder).num_rows if folder.is_dir() and any(folder.iterdir()) else 0
 
 
-def _compare(out: Path, batch: Path, inbox: Path) -> dict[str, Any]:
+def compare(out: Path, batch: Path, inbox: Path) -> dict[str, Any]:
     """What differs between a stream's tables and a batch run's."""
     streamed = pq.read_table(out / "predictions").to_pylist()
     times = Counter(row["image_id"] for row in streamed)

@@ -115,7 +115,8 @@ def test_a_file_overwritten_in_place_is_found_by_the_sweep(tmp_path: Path) -> No
     film.write_text("another film", encoding="utf-8")
     os.utime(film, (_OLD + 60, _OLD + 60))
     os.utime(tmp_path, (_OLD, _OLD))  # the folder's own time says nothing
-    end, found = time.monotonic() + 10, []
+    end = time.monotonic() + 10
+    found: list[str] = []
     while not found and time.monotonic() < end:
         time.sleep(0.05)
         found = _taken(inbox)

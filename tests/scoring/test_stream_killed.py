@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -61,14 +62,19 @@ def _is_jvm(process: psutil.Process) -> bool:
 
 def _is_worker(process: psutil.Process) -> bool:
     line = " ".join(process.cmdline())
-    return "pyspark.daemon" in line and "pyspark.daemon" in " ".join(process.parent().cmdline())
+    parent = process.parent()
+    return (
+        "pyspark.daemon" in line
+        and parent is not None
+        and "pyspark.daemon" in " ".join(parent.cmdline())
+    )
 
 
 def _films(out: Path) -> Counter[str]:
     if not (out / "predictions" / "empty.parquet").is_file():
         return Counter()
     query = f"SELECT uri FROM '{out}/predictions/*.parquet'"
-    by_duckdb = Counter(row[0] for row in duckdb.sql(query).fetchall())
+    by_duckdb = Counter(row[0] for row in duckdb.execute(query).fetchall())
     assert max(by_duckdb.values(), default=1) == 1
     return by_duckdb
 
@@ -154,6 +160,6 @@ def _rows_in_all(out: Path) -> int:
     return sum(pq.read_table(out / n).num_rows for n in ("predictions", "rejects", "repeats"))
 
 
-def _rows(table: Path) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = pq.read_table(table).to_pylist()
+def _rows(table: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(table).to_pylist()
     return rows

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pyspark.sql.types import StructType
 
 from pulmospark.core import tables
 from pulmospark.core.settings import IngestSettings
@@ -90,13 +91,13 @@ def test_warming_runs_the_network(spec: SourceSpec) -> None:
 def test_the_reader_brings_entries_that_are_not_committed(spec: SourceSpec, films: Path) -> None:
     state = StreamState(Path(spec.state))
     source = FilmsSource({"spec": spec.to_json()})
-    reader = source.streamReader(None)  # type: ignore[arg-type] - the schema is not looked at
+    reader = source.streamReader(StructType())
     assert reader.initialOffset() == {"entry": 0}
     first = state.plan([_arrival(films / "a.png")])
     second = state.plan([])
     state.commit(first, [], [], [])
     assert reader.initialOffset() == {"entry": first}
-    assert reader.latestOffset() == {"entry": second}  # type: ignore[call-arg]
+    assert reader.latestOffset() == {"entry": second}
     pieces = reader.partitions({"entry": 0}, {"entry": second})
     assert len(pieces) == spec.slots  # nothing but the warming of each slot's worker
     (batch,) = reader.read(pieces[0])

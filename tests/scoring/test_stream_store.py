@@ -105,7 +105,7 @@ def _films(out: Path) -> list[str]:
         return []
     by_arrow = pq.read_table(out / "predictions")["image_id"].to_pylist()
     query = f"SELECT image_id FROM '{out}/predictions/*.parquet'"
-    assert sorted(by_arrow) == sorted(row[0] for row in duckdb.sql(query).fetchall())
+    assert sorted(by_arrow) == sorted(row[0] for row in duckdb.execute(query).fetchall())
     return [str(film) for film in by_arrow]
 
 

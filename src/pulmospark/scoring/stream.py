@@ -268,6 +268,7 @@ class _Run:
                     self._take()
                 idle = not self._store.state.open_entries() and self._heard.empty()
                 if idle and (not going_on or (once and self._inbox.drained)):
+                    self._query.finish()
                     break
                 if now - lined >= LINE_EVERY_S:
                     lined = now
@@ -298,7 +299,7 @@ class _Run:
         if deep is not None and not self._warned:
             self._warned = True
             self._tell(
-                f"stream: {printable(deep)}: lies more than {limits.FOLDER_DEPTH_MAX} levels deep, "
+                f"stream: {printable(deep)}: lies over {limits.FOLDER_DEPTH_MAX} levels deep, "
                 "and is not watched: name a folder nearer to it as the inbox"
             )
 

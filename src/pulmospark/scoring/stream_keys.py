@@ -35,6 +35,7 @@ class KeySet:
         asked = np.asarray(keys, np.int64)
         if not len(asked):
             return np.zeros(0, np.bool_)
+        found: npt.NDArray[np.bool_]
         if len(self._sorted):
             places = np.searchsorted(self._sorted, asked)
             places[places == len(self._sorted)] = 0

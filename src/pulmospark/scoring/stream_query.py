@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 
 from pulmospark.core import limits, tables
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
@@ -86,6 +86,12 @@ class StreamQuery:
                 .foreachBatch(self._on_batch)
                 .start()
             )
+
+    def finish(self) -> None:
+        """Let Spark write down what it has done: stopped before, it would call that an error."""
+        if self._query is not None and self._failure is None:
+            with contextlib.suppress(Exception):
+                self._query.processAllAvailable()
 
     def stop(self) -> None:
         """End the query; nothing where Spark is gone already."""
