@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from benchmarks.stream_process import Reader
 
 from benchmarks import stream_kills
-from benchmarks.stream_process import Reader
 from pulmospark.core import tables
 from pulmospark.core.files import write_json
 from pulmospark.core.provenance import now_utc

@@ -34,7 +34,9 @@ class _Stream:
         command = [sys.executable, "-m", "pulmospark", "stream", str(bundle), str(inbox)]
         command += ["--out", str(out), "--master", "local[2,4]", "--set", "batch_films=8"]
         command += ["--set", "patience_s=8"]
-        self.process = subprocess.Popen(command, start_new_session=True, stderr=self._log)
+        self.process = subprocess.Popen(
+            command, start_new_session=True, stdout=self._log, stderr=self._log
+        )
 
     def wait_for(self, what: Callable[[], bool]) -> None:
         end = time.monotonic() + _WAIT_S
@@ -49,7 +51,7 @@ class _Stream:
     def kill(self) -> None:
         """The driver, its JVM and all Python workers, without a warning."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.ended()
 
     def ended(self) -> int:
         self._log.close()
@@ -113,7 +115,7 @@ def test_killed_in_several_ways(bundle: Path, phantoms: PhantomSummary, tmp_path
     assert b"Spark has ended: run the same command again" in (tmp_path / "log").read_bytes()
 
     stream = _Stream(bundle, inbox, out, tmp_path / "log")
-    (inbox / "again.png").write_bytes(films[0].read_bytes())
+    (inbox / "again.png").write_bytes(films[-1].read_bytes())
     half = Image.fromarray(np.random.default_rng(3).integers(0, 256, (90, 80), dtype=np.uint8))
     half.save(tmp_path / "whole.png")
     data = (tmp_path / "whole.png").read_bytes()
