@@ -22,6 +22,8 @@ NAMES = (
     "finetune",
     "plan",
     "cluster",
+    "stream",
+    "stream_kills",
     "demo",
 )
 SMALL = Options(
@@ -32,6 +34,11 @@ SMALL = Options(
     planned=600,
     models=("squeezenet1_1",),
     patients=30,
+    stream_films=4,
+    stream_lying=50,
+    stream_load=40,
+    kills=2,
+    kill_films=100,
     repeats=1,
     small=True,
 )
@@ -58,6 +65,10 @@ SMALL = Options(
 @click.option("--planned", type=click.IntRange(1), help="Films of plan and cluster.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
 @click.option("--models", help="Networks of training and plan: mobilenet_v2,resnet50.")
+@click.option("--models", help="Networks of training: mobilenet_v2,resnet50.")
+@click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills.")
+@click.option("--kill-films", type=click.IntRange(1), help="Files of stream_kills.")
+@click.option("--stream-load", type=click.IntRange(1), help="Films of a round of stream.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
     "--data",

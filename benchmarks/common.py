@@ -51,6 +51,16 @@ class Options:
     """films of the run that a plan is checked against, and of cluster"""
     patients: int = 320
     """of the demo"""
+    stream_films: int = 300
+    """single films that land in a stream, for the latency"""
+    stream_lying: int = 100_000
+    """files that lie in a full inbox"""
+    stream_load: int = 2000
+    """films that land at once in a stream, a round, for the throughput"""
+    kills: int = 100
+    """of a stream"""
+    kill_films: int = 5000
+    """files that land in a stream that is killed"""
     repeats: int | None = None
     """``None``: as many as the benchmark thinks fit"""
     data: Path | None = None

@@ -23,6 +23,7 @@ from reference_words import first_paragraph, markdown, sayings, table
 
 from pulmospark.cli.main import COMMANDS, cli
 from pulmospark.core import errors, limits, settings, tables
+from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
 from pulmospark.models.catalogue import ZOO
@@ -67,6 +68,9 @@ def settings_page() -> str:
         "`classes` is explained in [Several data sets and class "
         "mapping](../how-to/several-data-sets.md); the options of a source are those of its "
         "[layout](layouts.md).\n",
+        "## stream\n\nThe settings of `pulmospark stream`, which are no part of an experiment: "
+        "`--set batch_films=64`.\n",
+        *_settings_section("", StreamSettings, {}),
     ]
     return "\n".join(parts)
 
@@ -221,7 +225,9 @@ _TABLES = {
     "EXPANDED": "`expanded/table/` of a run",
     "FEATURES": "`.training.work/features/` of a run, kept so that they need not be made again",
     "SCORES": "`training/scores/` of a run",
-    "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out`",
+    "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out` and "
+    "`stream --out`",
+    "REPEATS": "`repeats/` of `stream --out`",
 }
 _LISTS = (tables.RejectReason, tables.View, tables.Modality, tables.Split)
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "reproduce": "Repeat a published experiment, and show its figure beside ours.",
     "predict": "Score films with a bundle.",
     "plan": "Estimate time and memory to score many films.",
+    "stream": "Score films as they land in a folder.",
     "export": "Write a bundle as ONNX or OpenVINO.",
     "layouts": "List the data-set layouts that are known.",
     "models": "List the networks that are known.",

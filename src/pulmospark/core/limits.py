@@ -193,3 +193,15 @@ useless; with more it hardly narrows."""
 GPU_TASKS_MAX = 4
 """tasks that share a GPU; each has a CUDA context and a network of its own, about 1 GB, and
 more of them decode faster than the GPU takes films."""
+STREAM_BATCH_FILMS_MAX = 4096
+"""films of a stream's micro-batch; their rows, some 300 bytes each, pass through the driver."""
+STREAM_PLANNED_MAX = 2
+"""micro-batches of a stream that are listed and not yet committed: one that is scored, and one
+that waits, so that Spark need not. What is over stays in the inbox."""
+STREAM_WARM_S = 30.0
+"""seconds without a film after which a stream's workers are given something to do; Spark ends
+those that had nothing for a minute, and the next film would wait for new ones."""
+STREAM_RESTARTS_MAX = 8
+"""times in a row, without a film between, that a stream goes on after its Spark job failed."""
+STREAM_TRIES_MAX = 4
+"""times that a film alone in a micro-batch may end its worker before it is rejected."""

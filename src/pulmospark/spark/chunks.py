@@ -129,7 +129,7 @@ def run_chunks(
         rows = sorted(job.result(), key=lambda row: row["chunk"])
     for row in rows:
         if row["error"]:
-            raise _error_from(row["error"])
+            raise error_from(row["error"])
     progress.to(sum(chunk.rows for chunk in chunks))
     return [
         Part(table, folder / name, count)
@@ -156,7 +156,7 @@ class _Task:
                         [("chunk", pa.int64()), ("parts", pa.string()), ("error", pa.string())]
                     ),
                 )
-        _settle()
+        settle_worker()
 
     def _run(self, index: int) -> tuple[str, str | None]:
         # An error travels back as a row: raised, Spark would try a lost cause four times and
@@ -165,14 +165,7 @@ class _Task:
             path, row_group = self.plan[index]
             return json.dumps(self._parts(path, row_group)), None
         except Exception as error:  # noqa: BLE001 - told to the driver, which raises it
-            kind = error if isinstance(error, PulmosparkError) else None
-            return "[]", json.dumps(
-                {
-                    "kind": type(kind or EnvironmentProblem("")).__name__,
-                    "message": kind.message if kind else f"{type(error).__name__}: {error}",
-                    "detail": traceback.format_exc(),
-                }
-            )
+            return "[]", error_row(error)
 
     def _parts(self, path: str, row_group: int) -> list[tuple[str, str, int]]:
         with pq.ParquetFile(path) as file:
@@ -195,7 +188,7 @@ class _Task:
 
 
 @functools.cache  # once a worker
-def _settle() -> None:
+def settle_worker() -> None:
     """Take what was imported out of garbage collection.
 
     Spark's worker collects after every task, and would look through all that a few large
@@ -240,7 +233,20 @@ def _parts_in(folder: Path) -> set[str]:
     return {name for name in os.listdir(folder) if name.endswith(".done")}  # noqa: PTH208 - fast
 
 
-def _error_from(text: str) -> PulmosparkError:
+def error_row(error: Exception) -> str:
+    """An error that is being handled, as the text that travels to the driver."""
+    kind = error if isinstance(error, PulmosparkError) else None
+    return json.dumps(
+        {
+            "kind": type(kind or EnvironmentProblem("")).__name__,
+            "message": kind.message if kind else f"{type(error).__name__}: {error}",
+            "detail": traceback.format_exc(),
+        }
+    )
+
+
+def error_from(text: str) -> PulmosparkError:
+    """The error that :func:`error_row` wrote down."""
     told: dict[str, Any] = json.loads(text)
     kind: type[PulmosparkError] = getattr(errors, told["kind"], EnvironmentProblem)
     return kind(told["message"], detail=told["detail"])
