@@ -18,6 +18,7 @@ from pulmospark.core import files, tables
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.core.provenance import now_utc, provenance
+from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.core.settings import IngestSettings
 from pulmospark.layouts.base import ListingNotes, NotesSummary
 from pulmospark.models.bundle import Bundle, read_bundle
@@ -88,7 +89,7 @@ class PredictResult(BaseModel):
     """the network's name in the zoo"""
     classes: tuple[str, ...]
     files: int
-    """files and rows seen: images + rejects"""
+    """files and rows seen: images + rejects, a file of several frames counted once"""
     images: int
     rejects: int
     rejects_by_reason: dict[str, int]
@@ -116,6 +117,7 @@ class PredictPlan:
     inputs: Inputs
     target: Path | None
     points: tuple[DecisionPoint, ...]
+    salt: Salt | None = None
 
     def run(self, spark: SparkSession | None, *, quiet: bool = False) -> PredictResult:
         """Do it; see :func:`predict`."""
@@ -131,6 +133,7 @@ def predict(
     *,
     layout: str | None = None,
     threshold: float | None = None,
+    salt_path: Path | None = None,
     quiet: bool = False,
 ) -> PredictResult:
     """Score films with a bundle.
@@ -147,6 +150,8 @@ def predict(
         spark: the session; ``None``: in this process, one film after the other.
         layout: of the folders; ``None``: every image file in them.
         threshold: of the operating point, 0 to 1, instead of the bundle's.
+        salt_path: file with the secret that patient numbers of DICOM headers are hashed with;
+            ``None``: they are left out.
         quiet: show no progress.
 
     Raises:
@@ -157,7 +162,9 @@ def predict(
             one film could not be read.
         EnvironmentProblem: no space, or no right to write there.
     """
-    plan = plan_predict(bundle, paths, target, layout=layout, threshold=threshold)
+    plan = plan_predict(
+        bundle, paths, target, layout=layout, threshold=threshold, salt_path=salt_path
+    )
     return plan.run(spark, quiet=quiet)
 
 
@@ -168,6 +175,7 @@ def plan_predict(
     *,
     layout: str | None = None,
     threshold: float | None = None,
+    salt_path: Path | None = None,
 ) -> PredictPlan:
     """Check a prediction before anything costly is done; arguments and errors of `predict`."""
     read = read_bundle(bundle.expanduser().absolute())
@@ -185,7 +193,8 @@ def plan_predict(
     if target is not None:
         target = target.expanduser().absolute()
         _check_target(target)
-    return PredictPlan(read, inputs, target, points)
+    salt = None if salt_path is None else read_salt(salt_path.expanduser())
+    return PredictPlan(read, inputs, target, points, salt)
 
 
 def _points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
@@ -252,9 +261,11 @@ def _run(
     listed = time.perf_counter()
     scorer = _scorer(plan.bundle, work, here=spark is None)
     config = plan.bundle.config
-    settings = IngestSettings(size=config.input_size, fit=config.fit)
+    settings = IngestSettings(size=config.input_size, fit=config.fit, ct_window=config.ct_window)
     with Progress("predict", total, "films", quiet=quiet) as progress:
-        parts = _scored(spark, FilesWork(scorer, settings), of_files, work / PARTS, progress)
+        parts = _scored(
+            spark, FilesWork(scorer, settings, plan.salt), of_files, work / PARTS, progress
+        )
         later = _Later(progress, seen)
         parts += _scored(
             spark, ImagesWork(scorer, config.input_size), of_images, work / PARTS, later
@@ -350,9 +361,9 @@ def _publish(
             tally,
         )
         export_rejects(by_table["rejects"], folder / "rejects.csv", tally)
-        if tally.images + tally.rejects != seen:
+        if tally.images - tally.later_frames + tally.rejects != seen:
             raise InputError(
-                f"{tally.images + tally.rejects} rows for {seen} films seen: a table has the same "
+                f"{tally.images + tally.rejects} rows for {seen} files seen: a table has the same "
                 "rows twice; name each film once"
             )
         seconds["write"] = time.perf_counter() - begun
@@ -404,7 +415,7 @@ def _result(
         model_id=plan.bundle.model_id,
         model=config.model,
         classes=config.classes,
-        files=tally.images + tally.rejects,
+        files=tally.images - tally.later_frames + tally.rejects,
         images=tally.images,
         rejects=tally.rejects,
         rejects_by_reason=dict(sorted(tally.reasons.items())),
