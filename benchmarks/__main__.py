@@ -12,7 +12,7 @@ import click
 
 from benchmarks.common import Options, command_line, facts, publish, python, start
 
-NAMES = ("ingest", "features", "memory", "training", "expand", "experiment", "demo")
+NAMES = ("ingest", "features", "memory", "training", "expand", "experiment", "demo", "dicom")
 SMALL = Options(
     files=40,
     images=40,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import config as pydicom_config
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
@@ -61,8 +65,13 @@ def dataset(pixels: NDArray[Any], **attributes: Any) -> Dataset:
     return made
 
 
-def file_of(made: Dataset, pixels: NDArray[Any], syntax: str = EXPLICIT) -> bytes:
-    """The file's bytes; ``pixels`` has the frames first where there are several."""
+def file_of(
+    made: Dataset, pixels: NDArray[Any], syntax: str = EXPLICIT, *, loose: bool = False
+) -> bytes:
+    """The file's bytes; ``pixels`` has the frames first where there are several.
+
+    ``loose``: values are written that the standard forbids.
+    """
     frames = int(made.get("NumberOfFrames", 1))
     each = pixels if frames > 1 else pixels[None]
     encoder = ENCODERS.get(syntax)
@@ -78,12 +87,52 @@ def file_of(made: Dataset, pixels: NDArray[Any], syntax: str = EXPLICIT) -> byte
     made.file_meta.TransferSyntaxUID = UID(syntax)
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    made.file_meta.SourceApplicationEntityTitle = "ZQCANARY7"
     out = io.BytesIO()
-    dcmwrite(out, made, enforce_file_format=True)
+    mode = pydicom_config.IGNORE if loose else pydicom_config.RAISE
+    with writing(mode):
+        dcmwrite(out, made, enforce_file_format=True)
     return out.getvalue()
+
+
+@contextmanager
+def writing(mode: int) -> Iterator[None]:
+    before = pydicom_config.settings.writing_validation_mode
+    pydicom_config.settings.writing_validation_mode = mode
+    try:
+        yield
+    finally:
+        pydicom_config.settings.writing_validation_mode = before
 
 
 def film(number: int = 0, syntax: str = EXPLICIT, **attributes: Any) -> bytes:
     """A CR film of 64 x 64 and 12 bits."""
     pixels = values(number)
     return file_of(dataset(pixels, **attributes), pixels, syntax)
+
+
+def as_file(data: bytes) -> io.BytesIO:
+    """What pydicom reads from."""
+    return io.BytesIO(data)
+
+
+def body_of(data: bytes) -> bytes:
+    """A file without preamble and file meta group, as old writers left it."""
+    told = dcmread(io.BytesIO(data))
+    return data[132 + 12 + told.file_meta.FileMetaInformationGroupLength :]
+
+
+def report() -> bytes:
+    """A structured report: no pixels."""
+    made = dataset(values(), Modality="SR", Rows=None, Columns=None)
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = UID(EXPLICIT)
+    out = io.BytesIO()
+    dcmwrite(out, made, enforce_file_format=True)
+    return out.getvalue()
+
+
+def sample(syntax: str) -> bytes:
+    """A CR film of 12 bits, of 8 where the syntax has no more."""
+    pixels = values(0, bits=8 if syntax.endswith(".50") else 12)
+    return file_of(dataset(pixels), pixels, syntax)

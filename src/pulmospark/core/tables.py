@@ -79,7 +79,7 @@ class Split(StrEnum):
 
 
 _METADATA = [
-    pa.field("uri", pa.string(), nullable=False),  # absolute path, #frame-<n> after it
+    pa.field("uri", pa.string(), nullable=False),  # absolute path (and #frame-<n>)
     pa.field("source", pa.string(), nullable=False),  # the data set it came from
     pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
     pa.field("study_id", pa.string()),  # as the source has it; from DICOM: hashed
@@ -106,9 +106,7 @@ MANIFEST = pa.schema(
 
 IMAGES = pa.schema(
     [
-        pa.field(
-            "image_id", pa.string(), nullable=False
-        ),  # SHA-256 of the file's bytes, and frame
+        pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of file's bytes (and frame)
         *_METADATA,
         pa.field("view_measured", pa.bool_(), nullable=False),  # view told from pixels
         pa.field("laterality", pa.string()),  # "L" or "R" as a DICOM header has it

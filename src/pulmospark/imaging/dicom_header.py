@@ -89,6 +89,8 @@ DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 
 _TAGS: Final = [BaseTag(tag) for tag in map(tag_for_keyword, KEPT) if tag is not None]
+FILE_SET_TAGS: Final = (BaseTag(0x00041220), BaseTag(0x00041500))
+"""of a DICOMDIR: DirectoryRecordSequence, and ReferencedFileID in its items"""
 _PIXEL_DATA: Final = 0x7FE00010
 _PREAMBLE: Final = 128
 _MARK: Final = b"DICM"
@@ -134,11 +136,7 @@ class Header:
 
     def words(self, keyword: str) -> tuple[str, ...]:
         """All values of a code string, in capitals; see :meth:`word`."""
-        found = _value(self.dataset, keyword)
-        if found is None:
-            return ()
-        several = found if not isinstance(found, str) and hasattr(found, "__iter__") else [found]
-        return tuple(str(one).strip().upper() for one in several)
+        return words_of(self.dataset, keyword)
 
     def items(self, keyword: str) -> tuple[Dataset, ...]:
         """Items of a sequence; none where it is missing or is none."""
@@ -152,6 +150,15 @@ def sequence(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
         return tuple(item for item in (found or ()) if isinstance(item, Dataset))
     except TypeError:
         return ()
+
+
+def words_of(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """All values of a code string, in capitals; see :meth:`Header.word`."""
+    found = _value(dataset, keyword)
+    if found is None:
+        return ()
+    several = found if not isinstance(found, str) and hasattr(found, "__iter__") else [found]
+    return tuple(str(one).strip().upper() for one in several)
 
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
@@ -180,24 +187,28 @@ def read_header(data: bytes) -> Header:
         Refused: the file is cut, damaged, or inflates to more than ``limits.FILE_BYTES_MAX``.
     """
     start = _PREAMBLE + 4 if data[_PREAMBLE : _PREAMBLE + 4] == _MARK else 0
-    syntax, start = _file_meta(data, start)
+    syntax, start = file_meta(data, start)
     body = memoryview(data)[start:]
     if syntax == DEFLATED:
         body = memoryview(_inflated(body))
     if not syntax:
         syntax = _guessed(bytes(body[:8]))
+    stream = io.BytesIO(body)
     with _parsing("header"):
         dataset = read_dataset(
-            io.BytesIO(body),
+            stream,
             is_implicit_VR=syntax == IMPLICIT,
             is_little_endian=syntax != BIG_ENDIAN,
             stop_when=lambda tag, _vr, _length: tag > _PIXEL_DATA,
             specific_tags=list(_TAGS),
         )
+    # What is not kept is skipped by its length, which may lead beyond the end.
+    if stream.tell() > len(body):
+        raise Refused(RejectReason.TRUNCATED, "dicom: ends within its header")
     return Header(dataset, syntax)
 
 
-def _file_meta(data: bytes, start: int) -> tuple[str, int]:
+def file_meta(data: bytes, start: int) -> tuple[str, int]:
     """Transfer syntax and end of the file meta group: always explicit, little-endian.
 
     Walked by hand, for nothing but the one element is wanted: others hold names of machines.

@@ -76,14 +76,18 @@ def check_pixels(header: Header) -> None:
     raise Refused(reason, f"dicom: {what}")
 
 
-def pixel_form(header: Header) -> PixelForm:
+def pixel_form(header: Header, *, least_side: int = limits.IMAGE_SIDE_MIN) -> PixelForm:
     """Check what the header declares before anything is decoded.
+
+    Args:
+        header: of the file.
+        least_side: pixels that the shorter side has to have.
 
     Raises:
         Refused: too many pixels, or of a form that is no film's.
     """
     rows, columns = header.whole("Rows"), header.whole("Columns")
-    check_size(rows, columns)
+    check_size(rows, columns, least_side)
     frames = header.whole("NumberOfFrames", 1)
     if not 1 <= frames <= limits.DICOM_FRAMES_MAX:
         raise Refused(

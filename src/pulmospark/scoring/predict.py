@@ -373,14 +373,22 @@ def _publish(
 
 
 def _film(plan: PredictPlan, by_table: dict[str, list[Path]]) -> FilmPrediction | None:
-    """The one film's prediction; ``None`` where it was rejected and that is written down."""
+    """The one film's prediction; ``None`` where it was rejected, or is one of several slices,
+    and that is written down."""
     if not by_table["predictions"]:
         row = pq.read_table(by_table["rejects"][0]).to_pylist()[0]
         if plan.target is None:
             raise InputError(f"{row['uri']}: {row['reason']}: {row['detail']}")
         return None
     part = by_table["predictions"][0]
-    row = pq.read_table(part).to_pylist()[0]
+    row, *more = pq.read_table(part).to_pylist()
+    if more:  # a CT in one file
+        if plan.target is None:
+            raise UsageError(
+                f"{plan.inputs.named[0]}: has {1 + len(more)} frames, each a slice: name a folder "
+                "for their predictions with --out"
+            )
+        return None
     chances = dict(zip(plan.bundle.config.classes, row["probability"], strict=True))
     beside = cautions_part(part)
     odd = pq.read_table(beside)["view"].to_pylist() if beside.is_file() else []
