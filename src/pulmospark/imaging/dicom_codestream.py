@@ -71,7 +71,8 @@ def jpeg_codestream(frame: bytes) -> Codestream:
 
 def _check_scans(frame: bytes) -> None:
     # A decoder of JPEG-LS may run for ever on a stream that has no end.
-    if not frame.rstrip(b"\0").endswith(_END):
+    # Some writers fill up with the bytes of a marker, some with zeros.
+    if not frame.rstrip(b"\0\xff").endswith(_END):
         raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame has no end mark")
     if (scans := frame.count(_SCAN)) > limits.JPEG_SCANS_MAX:
         raise Refused(
@@ -105,8 +106,9 @@ def jpeg2000_codestream(frame: bytes) -> Codestream:
     if len(body) < 40:
         raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame ends in its header")
     right, bottom, left, top = (int.from_bytes(body[n : n + 4], "big") for n in (4, 8, 12, 16))
-    tile_w, tile_h = (int.from_bytes(body[n : n + 4], "big") for n in (20, 24))
-    tiles = -(-right // max(tile_w, 1)) * -(-bottom // max(tile_h, 1))
+    sizes = (int.from_bytes(body[n : n + 4], "big") for n in (20, 24, 28, 32))
+    tile_w, tile_h, tile_left, tile_top = sizes
+    tiles = -((tile_left - right) // max(tile_w, 1)) * -((tile_top - bottom) // max(tile_h, 1))
     if tiles > limits.JPEG2000_TILES_MAX:
         raise Refused(
             RejectReason.UNREADABLE,

@@ -13,6 +13,7 @@ import select
 import struct
 import subprocess
 import sys
+import threading
 import time
 from typing import Final
 
@@ -51,16 +52,17 @@ def decode_jpegls(frame: bytes) -> NDArray[np.unsignedinteger]:
     Raises:
         Failed: the decoder refused it, died, or took over ``limits.JPEG_LS_SECONDS_MAX``.
     """
-    child = _child()
-    try:
-        return _asked(child, frame)
-    except _Refusal:
-        raise
-    except BaseException:
-        child.kill()
-        child.wait()
-        _child.cache_clear()
-        raise
+    child, lock = _child(os.getpid())
+    with lock:
+        try:
+            return _asked(child, frame)
+        except _Refusal:
+            raise
+        except BaseException:
+            child.kill()
+            child.wait()
+            _child.cache_clear()
+            raise
 
 
 class _Refusal(Failed):
@@ -68,15 +70,16 @@ class _Refusal(Failed):
 
 
 @functools.lru_cache(maxsize=1)
-def _child() -> subprocess.Popen[bytes]:
-    # A pipe inherited by a later child would keep this one from seeing its end.
-    return subprocess.Popen(
+def _child(parent: int) -> tuple[subprocess.Popen[bytes], threading.Lock]:
+    """The child of this process; one that was forked from it starts its own."""
+    del parent
+    child = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        close_fds=True,
     )
+    return child, threading.Lock()
 
 
 def _asked(child: subprocess.Popen[bytes], frame: bytes) -> NDArray[np.unsignedinteger]:
