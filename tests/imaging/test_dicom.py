@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,13 @@ def made(pixels: NDArray[Any], **told: Any) -> bytes:
     return dicoms.file_of(dicoms.dataset(pixels, **told), pixels)
 
 
+def lut(entries: Iterable[int]) -> Dataset:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [4096, 0, 16])
+    item.add_new("LUTData", "US", list(entries))
+    return item
+
+
 @pytest.mark.parametrize(
     "syntax",
     [dicoms.EXPLICIT, dicoms.IMPLICIT, dicoms.BIG_ENDIAN, dicoms.DEFLATED,
@@ -79,10 +87,7 @@ def test_windows_are_those_of_pydicom(function: str) -> None:
 
 
 def test_a_voi_lut_goes_before_the_window_and_a_modality_lut_before_both() -> None:
-    voi, modality = Dataset(), Dataset()
-    voi.LUTDescriptor, voi.LUTData = [4096, 0, 16], [(n * 7919) % 65536 for n in range(4096)]
-    modality.LUTDescriptor = [4096, 0, 16]
-    modality.LUTData = [4095 - n for n in range(4096)]
+    voi, modality = lut([(n * 7919) % 65536 for n in range(4096)]), lut(range(4095, -1, -1))
     modality.ModalityLUTType = "US"
     data = dicoms.film(VOILUTSequence=Sequence([voi]), ModalityLUTSequence=Sequence([modality]),
                        **WINDOW)  # fmt: skip
