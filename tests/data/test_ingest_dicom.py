@@ -29,7 +29,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return plant(
         tmp_path_factory.mktemp("dicom") / "set",
         {
-            "sick/a.dcm": dicoms.film(1, PatientAge="058Y", ViewPosition="AP", **told),
+            "sick/a.dcm": dicoms.film(
+                1, PatientAge="058Y", ViewPosition="AP", BurnedInAnnotation="YES", **told
+            ),
             "sick/b.dcm": dicoms.film(2, **{**told, "PatientID": " same  1"}),
             "well/volume.dcm": dicoms.file_of(ct, volume),
             "well/plain.png": png(),
@@ -58,6 +60,7 @@ def result(root: Path, spark: SparkSession) -> IngestResult:
 def test_headers_fill_what_the_folders_do_not_say(result: IngestResult) -> None:
     rows = _rows(result)
     assert (result.files, result.images, result.rejects) == (5, 6, 1)
+    assert result.burned_in == 1
     assert result.formats == {"dicom": 5, "png": 1}
     patients = {rows[name]["patient_id"] for name in ("a.dcm", "b.dcm", "volume.dcm#frame-2")}
     assert len(patients) == 1 and patients.pop().startswith("set:")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ class IngestResult(BaseModel):
     """files that an earlier run had ingested"""
     formats: dict[str, int]
     rejects_by_reason: dict[str, int]
+    burned_in: int = 0
+    """images whose DICOM header says that letters are burned into the pixels"""
     sources: tuple[SourceListing, ...]
 
 
@@ -201,7 +203,7 @@ def _publish(
         formats = _count(aside / "images", "format")
         reasons = _count(aside / "rejects", "reason")
         images, rejects = sum(formats.values()), sum(reasons.values())
-        beyond = _later_frames(aside / "images")
+        beyond = _sum(aside / "images", "frame", lambda frame: pc.greater(frame, 1))
         result = IngestResult(
             tables=target,
             images=images,
@@ -210,6 +212,7 @@ def _publish(
             already=not_read,
             formats=formats,
             rejects_by_reason=reasons,
+            burned_in=_sum(aside / "images", "burned_in", lambda told: told),
             sources=listings,
         )
         files.write_json(
@@ -230,10 +233,10 @@ def _count(table: Path, column: str) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _later_frames(table: Path) -> int:
-    """Images that are not the first of their file."""
-    frames = (pq.read_table(part, columns=["frame"]).column(0) for part in chunks.parts_of(table))
-    return sum(int(pc.sum(pc.greater(column, 1)).as_py() or 0) for column in frames)
+def _sum(table: Path, column: str, chosen: Callable[[pa.ChunkedArray], Any]) -> int:
+    """Rows of a table that are chosen by a column; null is not."""
+    columns = (pq.read_table(part, columns=[column]).column(0) for part in chunks.parts_of(table))
+    return sum(int(pc.sum(chosen(values)).as_py() or 0) for values in columns)
 
 
 def read_ingest(target: Path) -> IngestResult:
