@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ _BY_VR: dict[str, Any] = {
 _LEFT = {*PIXEL_ATTRIBUTES, "InstanceNumber", "Modality", "TransferSyntaxUID"}
 
 
+@functools.cache
 def film(**attributes: Any) -> bytes:
     """A CT slice of 64 x 64 with canaries all over; ``attributes`` are as given."""
     pixels = dicoms.values(3)
@@ -78,9 +80,11 @@ def _plant(made: Dataset) -> None:
     block.add_new(0x02, "SQ", Sequence([_given({"PatientName": CANARY})]))
     made.add_new(0x60000010, "US", 8)
     made.add_new(0x60000011, "US", 8)
+    made.add_new(0x60004000, "LT", CANARY)  # overlay comments, of a group that repeats
     made.add_new(0x60003000, "OW", CANARY.encode() + b" ")
 
 
+@functools.cache
 def odd_files() -> dict[str, bytes]:
     """Files that are refused for what stands in them, which is a canary."""
     whole = film()

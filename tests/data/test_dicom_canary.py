@@ -33,7 +33,7 @@ OF_THE_TABLE = (
     "StudyDescription", "SeriesDescription", "ImageComments", "DeviceSerialNumber",
     "ProtocolName", "RequestAttributesSequence", "MedicalRecordLocator",
     "PatientInsurancePlanCodeSequence", "TextString", "VerifyingObserverName",
-    "PersonName", "OverlayComments",
+    "PersonName",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -26,6 +27,15 @@ ENDLESS = bytes.fromhex(
     "402010101020408208201fff7000000000000733182082108421080ff0665a1084210844407e04cc"
     "a22222222207c14ca88888888881f044ca2222"
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_patience() -> Iterator[None]:
+    """Damaged JPEG-LS may run into the limit; a test need not wait for all of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "JPEG_LS_SECONDS_MAX", 3)
+        yield
+
 
 damage = st.lists(
     st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8

@@ -70,10 +70,11 @@ def check_pixels(header: Header) -> None:
     dataset = header.dataset
     if "PixelData" in dataset:
         return
-    floating = "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset
-    what = "floating-point pixels are not read" if floating else "it holds no image"
-    reason = RejectReason.UNSUPPORTED_FORMAT if floating else RejectReason.NO_PIXELS
-    raise Refused(reason, f"dicom: {what}")
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise Refused(RejectReason.UNSUPPORTED_FORMAT, "dicom: floating-point pixels are not read")
+    if "Rows" in dataset and "BitsAllocated" in dataset:
+        raise Refused(RejectReason.TRUNCATED, "dicom: it declares an image, and ends before it")
+    raise Refused(RejectReason.NO_PIXELS, "dicom: it holds no image")
 
 
 def pixel_form(header: Header, *, least_side: int = limits.IMAGE_SIDE_MIN) -> PixelForm:

@@ -7,6 +7,7 @@ ones, and ended where it takes longer than any film would.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import select
@@ -59,8 +60,7 @@ def decode_jpegls(frame: bytes) -> NDArray[np.unsignedinteger]:
         except _Refusal:
             raise
         except BaseException:
-            child.kill()
-            child.wait()
+            _end(child)
             _child.cache_clear()
             raise
 
@@ -80,6 +80,15 @@ def _child(parent: int) -> tuple[subprocess.Popen[bytes], threading.Lock]:
         stderr=subprocess.DEVNULL,
     )
     return child, threading.Lock()
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what was not taken is of no use any more
+                pipe.close()
 
 
 def _asked(child: subprocess.Popen[bytes], frame: bytes) -> NDArray[np.unsignedinteger]:
