@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 from benchmarks.common import Options, Report, data_folder
 from pulmospark.core.settings import IngestSettings

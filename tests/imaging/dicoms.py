@@ -80,8 +80,8 @@ def file_of(
         made["PixelData"].VR = "OB"
         made["PixelData"].is_undefined_length = True
     else:
-        order = ">" if syntax == BIG_ENDIAN else "<"
-        made.PixelData = each.astype(each.dtype.newbyteorder(order)).tobytes()
+        kind = each.dtype.newbyteorder(">" if syntax == BIG_ENDIAN else "<")
+        made.PixelData = each.astype(kind).tobytes()
         made["PixelData"].VR = "OW" if pixels.dtype.itemsize > 1 else "OB"
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = UID(syntax)

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 
 from imaging import dicoms
@@ -25,7 +25,7 @@ from pulmospark.imaging.dicom_grey import CtWindow
 from pulmospark.imaging.film import Film, films_from_bytes
 from pulmospark.imaging.sniff import sniff
 
-WINDOW = {"WindowCenter": 1500, "WindowWidth": 2000}
+WINDOW: dict[str, Any] = {"WindowCenter": 1500, "WindowWidth": 2000}
 
 
 def grey(data: bytes, ct_window: CtWindow = "lung") -> NDArray[np.uint8]:

@@ -146,13 +146,13 @@ def stored_values(header: Header, form: PixelForm, frame: int) -> tuple[Values, 
     encoded = _encoded(header, form, frame)
     if header.syntax == RLE:
         return _meant(_rle(encoded, form), form, 0, form.stored), space
-    stream, found = _decoded(header.syntax, encoded, form)
+    stream, decoded = _decoded(header.syntax, encoded, form)
     if form.samples == 3 and header.syntax in JPEG:
         space = stream.space or space
     elif form.samples == 3 and form.photometric in ("YBR_ICT", "YBR_RCT"):
         space = "RGB"
     own = header.syntax in JPEG_2000 or header.syntax in JPEG_LS
-    return _meant(found, form, 0, stream.precision if own else form.stored), space
+    return _meant(decoded, form, 0, stream.precision if own else form.stored), space
 
 
 def _meant(raw: NDArray[np.generic], form: PixelForm, shift: int, bits: int) -> Values:
@@ -166,7 +166,9 @@ def _meant(raw: NDArray[np.generic], form: PixelForm, shift: int, bits: int) -> 
         return raw  # type: ignore[return-value]
     # Up to the top, and down again: that frees both ends, and spreads the sign.
     up = np.left_shift(raw, max(unused, 0)) if unused > 0 else raw
-    return np.right_shift(up.view(f"i{raw.dtype.itemsize}") if form.signed else up, width - bits)
+    signed = up.view(f"i{raw.dtype.itemsize}") if form.signed else up
+    down: Values = np.right_shift(signed, width - bits)
+    return down
 
 
 def _native(header: Header, form: PixelForm, frame: int) -> NDArray[np.unsignedinteger]:
@@ -246,7 +248,9 @@ def _decoded(
         elif stream.is_ls:
             found = decode_jpegls(encoded)
         else:
-            found = imagecodecs.jpeg8_decode(encoded, **_as_it_is(stream))
+            # Colours are left as they are: which ones they are, the header knows better.
+            plain = None if stream.samples == 1 else "YCBCR"
+            found = imagecodecs.jpeg8_decode(encoded, colorspace=plain, outcolorspace=plain)
     except Failed as error:
         raise Refused(RejectReason.UNREADABLE, f"dicom: JPEG-LS: {error}") from error
     except Exception as error:
@@ -257,8 +261,3 @@ def _decoded(
     if found.shape != wanted:
         raise Refused(RejectReason.UNREADABLE, "dicom: the decoder gives another shape")
     return stream, found
-
-
-def _as_it_is(stream: Codestream) -> dict[str, str]:
-    """Have libjpeg change no colours: which ones they are, the header knows better."""
-    return {} if stream.samples == 1 else {"colorspace": "YCBCR", "outcolorspace": "YCBCR"}
