@@ -26,6 +26,7 @@ NAMES = (
     "stream_kills",
     "demo",
 )
+NAMES = ("ingest", "features", "memory", "training", "expand", "experiment", "demo", "dicom")
 SMALL = Options(
     files=40,
     images=40,
@@ -65,7 +66,6 @@ SMALL = Options(
 @click.option("--planned", type=click.IntRange(1), help="Films of plan and cluster.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
 @click.option("--models", help="Networks of training and plan: mobilenet_v2,resnet50.")
-@click.option("--models", help="Networks of training: mobilenet_v2,resnet50.")
 @click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills.")
 @click.option("--kill-films", type=click.IntRange(1), help="Files of stream_kills.")
 @click.option("--stream-load", type=click.IntRange(1), help="Films of a round of stream.")

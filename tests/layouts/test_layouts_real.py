@@ -94,7 +94,7 @@ def test_recognition_of_all(shared_data: Path) -> None:
     found = {
         folder.name: recognise(folder).layout.name
         for folder in sorted(shared_data.iterdir())
-        if folder.is_dir() and folder.name != "dicom-cxr"
+        if folder.is_dir()
     }
     assert found == {
         "CC-CCII-layout": "class_folders",
@@ -102,5 +102,6 @@ def test_recognition_of_all(shared_data: Path) -> None:
         "chest_xray": "kermany",
         "covid-chestxray-dataset": "covid_chestxray",
         "ct-dicom": "class_folders",
+        "dicom-cxr": "dicom",
         "nih-chest-xray14": "nih14",
     }

@@ -45,6 +45,13 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.0, 1.0),
     help="Of the operating point, instead of the bundle's own.",
 )
+@click.option(
+    "--salt",
+    "salt_path",
+    type=click.Path(path_type=Path),
+    help="File with the secret that patient numbers of DICOM headers are hashed with, salt.key "
+    "of a run, say. Without it they are left out.",
+)
 @common.spark_options
 @common.speech_options
 def command(
@@ -53,6 +60,7 @@ def command(
     out: Path | None,
     layout: str | None,
     threshold: float | None,
+    salt_path: Path | None,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -63,7 +71,9 @@ def command(
     from pulmospark.scoring.predict import plan_predict
 
     asked = common.pairs(conf, "--conf")
-    plan = plan_predict(bundle, paths, out, layout=layout, threshold=threshold)
+    plan = plan_predict(
+        bundle, paths, out, layout=layout, threshold=threshold, salt_path=salt_path
+    )
     if plan.inputs.is_one_film:
         result = plan.run(None, quiet=True)
     else:

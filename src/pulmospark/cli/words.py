@@ -39,6 +39,11 @@ def say_ingest(result: IngestResult) -> None:
         f"{count(result.rejects, 'reject')}{f' ({reasons})' if reasons else ''}; "
         f"{result.already:,} were there already"
     )
+    if result.burned_in:
+        warn(
+            f"{count(result.burned_in, 'image')} with letters burned into the pixels, as the "
+            "header says (column burned_in): they may name a person, and a model may read them"
+        )
     say(f"tables: {result.tables}")
 
 

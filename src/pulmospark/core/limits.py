@@ -25,6 +25,27 @@ JPEG_SCANS_MAX = 500
 """scans of a progressive JPEG; each costs a pass over all pixels, so that a small file could
 hold a worker for hours. The number is that of libjpeg-turbo's own tools; films have below 20."""
 
+DICOM_FRAMES_MAX = 2_000
+"""frames of one DICOM file: a chest CT at the thinnest slices in use has below 1,000. Each is a
+row of the images table, held in memory until its chunk is written."""
+
+DICOM_PIXELS_MAX = 1_000_000_000
+"""pixels of all frames of one DICOM file: 2,000 slices of 512 x 512 twice over; a worker would
+decode more for minutes."""
+
+JPEG_LS_SECONDS_MAX = 20
+"""seconds that a JPEG-LS frame may take to decode; a film of 10 megapixels takes one."""
+
+JPEG2000_TILES_MAX = 4_096
+"""tiles of a JPEG 2000 frame; each costs memory and time of its own, films have one or few."""
+
+PSEUDONYM_AGE_MAX = 90
+"""years: a higher age from a DICOM header is written down as this one, for so few people have
+it that it tells who they are (45 CFR 164.514(b)(2)(i)(C) names 90)."""
+
+SALT_BYTES_MIN = 16
+"""bytes of the secret that identifiers are hashed with; a shorter one could be guessed."""
+
 METADATA_FILE_BYTES_MAX = 1024 * 1024 * 1024
 """bytes: a larger metadata sheet (CSV) is refused."""
 

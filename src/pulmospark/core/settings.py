@@ -46,6 +46,13 @@ class IngestSettings(Settings):
     equalise: bool = False
     """equalise each film's histogram, as a preparation of all films: of those that are trained on,
     tested, and later predicted"""
+    ct_window: Literal["lung", "soft", "header"] = "lung"
+    """of CT slices from DICOM: ``lung`` (centre -600, width 1500 Hounsfield units), ``soft``
+    (40, 400), or the first window that the header names"""
+    salt_path: Path | None = None
+    """file with the secret that patient, study and series numbers of DICOM headers are hashed
+    with; ``None``: a random one, made once for the run. Name one to know patients again in
+    another run"""
 
 
 class PartFilms(Settings):
@@ -290,10 +297,14 @@ def read_experiment(path: Path) -> Experiment:
         "start": train.start,
         "expanded_path": train.expanded_path,
     }
+    salt = experiment.ingest.salt_path
     return experiment.model_copy(
         update={
             "out": base / experiment.out.expanduser(),
             "tracking": experiment.tracking.below(base),
+            "ingest": experiment.ingest.model_copy(
+                update={"salt_path": base / salt.expanduser() if salt else None}
+            ),
             "train": train.model_copy(
                 update={name: base / at.expanduser() for name, at in named.items() if at}
             ),

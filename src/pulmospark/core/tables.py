@@ -36,6 +36,10 @@ class RejectReason(StrEnum):
     """printing colours: a scan of a page, not a film"""
     ANIMATED = "animated"
     """several frames where one film was expected"""
+    NO_PIXELS = "no_pixels"
+    """a DICOM object without an image: a report, a plan, a key object"""
+    OTHER_MODALITY = "other_modality"
+    """a DICOM image that is neither an X-ray film nor a CT slice"""
     BAD_NAME = "bad_name"
     """the file's name is no valid UTF-8 and cannot stand in a table"""
 
@@ -75,11 +79,11 @@ class Split(StrEnum):
 
 
 _METADATA = [
-    pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
+    pa.field("uri", pa.string(), nullable=False),  # absolute path (and #frame-<n>)
     pa.field("source", pa.string(), nullable=False),  # the data set it came from
     pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
-    pa.field("study_id", pa.string()),  # as the source has it
-    pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
+    pa.field("study_id", pa.string()),  # as the source has it; from DICOM: hashed
+    pa.field("scan_id", pa.string()),  # of a CT series, as the source has it; from DICOM: hashed
     pa.field("slice_index", pa.int32()),  # place in the series
     pa.field("finding", pa.string()),  # as the source has it, null where it has none
     pa.field("view", pa.string(), nullable=False),  # a View
@@ -102,9 +106,12 @@ MANIFEST = pa.schema(
 
 IMAGES = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes
+        pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of file's bytes (and frame)
         *_METADATA,
         pa.field("view_measured", pa.bool_(), nullable=False),  # view told from pixels
+        pa.field("laterality", pa.string()),  # "L" or "R" as a DICOM header has it
+        pa.field("frame", pa.int32()),  # from 1, in a file of several; null: it has one
+        pa.field("burned_in", pa.bool_()),  # letters in the pixels, as a DICOM header has it
         pa.field("format", pa.string(), nullable=False),  # of the content: "jpeg", "png", ...
         pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
         pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
@@ -113,6 +120,7 @@ IMAGES = pa.schema(
         pa.field("pixels", pa.binary(), nullable=False),  # size x size uint8 grey, row-major
         pa.field("phash", pa.int64(), nullable=False),  # 64-bit perceptual hash, as signed
         pa.field("parent_id", pa.string()),  # image_id it was made from; null: original
+        pa.field("listed", pa.int64()),  # hash of its row of the manifest, as signed
     ]
 )
 """One row a standardised film or slice."""

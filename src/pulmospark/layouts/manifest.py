@@ -44,7 +44,7 @@ class SourceListing(BaseModel):
     views: dict[str, int]
     published_splits: dict[str, int]
     with_patient: int
-    """files whose patient is known"""
+    """files whose patient the layout knows; of DICOM the headers know more"""
     with_mask: int
     notes: NotesSummary
 

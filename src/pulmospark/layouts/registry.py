@@ -11,6 +11,7 @@ from pulmospark.layouts.base import Layout
 from pulmospark.layouts.class_folders import ClassFolders
 from pulmospark.layouts.covid_chestxray import CovidChestXray
 from pulmospark.layouts.csv_table import CsvTable
+from pulmospark.layouts.dicom import DicomStudies
 from pulmospark.layouts.kermany import Kermany
 from pulmospark.layouts.nih14 import Nih14
 from pulmospark.layouts.radiography_database import RadiographyDatabase
@@ -22,6 +23,7 @@ LAYOUTS: tuple[Layout, ...] = (
     RadiographyDatabase(),
     Kermany(),
     CsvTable(),
+    DicomStudies(),
     ClassFolders(),
 )
 """All layouts, the most specific first: of two that are equally sure the first is taken."""

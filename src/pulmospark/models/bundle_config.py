@@ -46,6 +46,8 @@ class BundleConfig(Settings):
     """how a film that is no square becomes one"""
     equalise: bool = False
     """each film's histogram is equalised"""
+    ct_window: Literal["lung", "soft", "header"] = "lung"
+    """window of CT slices from DICOM"""
     mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
     """of each input channel, in [0, 1]"""
     std: Annotated[tuple[PositiveFloat, ...], Field(min_length=1, max_length=3)]
@@ -86,7 +88,12 @@ class BundleConfig(Settings):
     @property
     def ingest(self) -> IngestSettings:
         """How a film becomes the standard image that the network takes."""
-        return IngestSettings(size=self.input_size, fit=self.fit, equalise=self.equalise)
+        return IngestSettings(
+            size=self.input_size,
+            fit=self.fit,
+            equalise=self.equalise,
+            ct_window=self.ct_window,
+        )
 
     @classmethod
     def for_network(cls, network: Network, **values: Any) -> BundleConfig:

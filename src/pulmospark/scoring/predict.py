@@ -18,6 +18,7 @@ from pulmospark.core import files, limits, tables
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.core.provenance import now_utc, provenance
+from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.layouts.base import ListingNotes, NotesSummary
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.models.bundle_config import BundleConfig
@@ -89,7 +90,7 @@ class PredictResult(BaseModel):
     """the network's name in the zoo"""
     classes: tuple[str, ...]
     files: int
-    """files and rows seen: images + rejects"""
+    """files and rows seen: images + rejects, a file of several frames counted once"""
     images: int
     rejects: int
     rejects_by_reason: dict[str, int]
@@ -121,6 +122,7 @@ class PredictPlan:
     """files of a task, at most"""
     engines: Path | None = None
     """folder in which a prepared network is looked for, and left; ``None``: the work folder"""
+    salt: Salt | None = None
 
     def run(self, spark: SparkSession | None, *, quiet: bool = False) -> PredictResult:
         """Do it; see :func:`predict`."""
@@ -136,6 +138,7 @@ def predict(
     *,
     layout: str | None = None,
     threshold: float | None = None,
+    salt_path: Path | None = None,
     quiet: bool = False,
 ) -> PredictResult:
     """Score films with a bundle.
@@ -152,6 +155,8 @@ def predict(
         spark: the session; ``None``: in this process, one film after the other.
         layout: of the folders; ``None``: every image file in them.
         threshold: of the operating point, 0 to 1, instead of the bundle's.
+        salt_path: file with the secret that patient numbers of DICOM headers are hashed with;
+            ``None``: they are left out.
         quiet: show no progress.
 
     Raises:
@@ -162,7 +167,9 @@ def predict(
             one film could not be read.
         EnvironmentProblem: no space, or no right to write there.
     """
-    plan = plan_predict(bundle, paths, target, layout=layout, threshold=threshold)
+    plan = plan_predict(
+        bundle, paths, target, layout=layout, threshold=threshold, salt_path=salt_path
+    )
     return plan.run(spark, quiet=quiet)
 
 
@@ -173,6 +180,7 @@ def plan_predict(
     *,
     layout: str | None = None,
     threshold: float | None = None,
+    salt_path: Path | None = None,
 ) -> PredictPlan:
     """Check a prediction before anything costly is done; arguments and errors of `predict`."""
     read = read_bundle(bundle.expanduser().absolute())
@@ -184,7 +192,8 @@ def plan_predict(
     if target is not None:
         target = target.expanduser().absolute()
         _check_target(target)
-    return PredictPlan(read, inputs, target, points)
+    salt = None if salt_path is None else read_salt(salt_path.expanduser())
+    return PredictPlan(read, inputs, target, points, salt)
 
 
 def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
@@ -277,7 +286,9 @@ def _run(
     config = plan.bundle.config
     settings = config.ingest
     with Progress("predict", total, "films", quiet=quiet) as progress:
-        parts = _scored(spark, FilesWork(scorer, settings), of_files, work / PARTS, progress)
+        parts = _scored(
+            spark, FilesWork(scorer, settings, plan.salt), of_files, work / PARTS, progress
+        )
         later = _Later(progress, seen)
         parts += _scored(
             spark, ImagesWork(scorer, config.input_size), of_images, work / PARTS, later
@@ -376,9 +387,9 @@ def _publish(
             tally,
         )
         export_rejects(by_table["rejects"], folder / "rejects.csv", tally)
-        if tally.images + tally.rejects != seen:
+        if tally.images - tally.later_frames + tally.rejects != seen:
             raise InputError(
-                f"{tally.images + tally.rejects} rows for {seen} films seen: a table has the same "
+                f"{tally.images + tally.rejects} rows for {seen} files seen: a table has the same "
                 "rows twice; name each film once"
             )
         seconds["write"] = time.perf_counter() - begun
@@ -388,14 +399,22 @@ def _publish(
 
 
 def _film(plan: PredictPlan, by_table: dict[str, list[Path]]) -> FilmPrediction | None:
-    """The one film's prediction; ``None`` where it was rejected and that is written down."""
+    """The one film's prediction; ``None`` where it was rejected, or is one of several slices,
+    and that is written down."""
     if not by_table["predictions"]:
         row = pq.read_table(by_table["rejects"][0]).to_pylist()[0]
         if plan.target is None:
             raise InputError(f"{row['uri']}: {row['reason']}: {row['detail']}")
         return None
     part = by_table["predictions"][0]
-    row = pq.read_table(part).to_pylist()[0]
+    row, *more = pq.read_table(part).to_pylist()
+    if more:  # a CT in one file
+        if plan.target is None:
+            raise UsageError(
+                f"{plan.inputs.named[0]}: has {1 + len(more)} frames, each a slice: name a folder "
+                "for their predictions with --out"
+            )
+        return None
     chances = dict(zip(plan.bundle.config.classes, row["probability"], strict=True))
     beside = cautions_part(part)
     odd = pq.read_table(beside)["view"].to_pylist() if beside.is_file() else []
@@ -430,7 +449,7 @@ def _result(
         model_id=plan.bundle.model_id,
         model=config.model,
         classes=config.classes,
-        files=tally.images + tally.rejects,
+        files=tally.images - tally.later_frames + tally.rejects,
         images=tally.images,
         rejects=tally.rejects,
         rejects_by_reason=dict(sorted(tally.reasons.items())),

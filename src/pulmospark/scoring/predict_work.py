@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pulmospark.core import content, limits, tables
+from pulmospark.core import content, tables
 from pulmospark.core.errors import InputError
+from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import View
-from pulmospark.imaging.film import Film, read_film
+from pulmospark.data.rows import image_row, reject_row
+from pulmospark.imaging.decode import Rejected
+from pulmospark.imaging.film import read_films
 from pulmospark.scoring.engine import EngineSpec, open_engine
 from pulmospark.scoring.predict_inputs import IMAGE_COLUMNS
 
@@ -111,11 +114,21 @@ class FilesWork:
     scorer: Scorer
     settings: IngestSettings
     """of the bundle's standard image"""
+    salt: Salt | None = None
+    """what patient numbers of DICOM headers are hashed with; ``None``: they are left out"""
     columns: Sequence[str] | None = None
 
     def key(self, chunk: pa.Table) -> str:
         """The network and the chunk's rows, which hold each file's size and time."""
-        return content.value_id(["files", *self.scorer.key(), chunk.to_pylist()])
+        return content.value_id(
+            [
+                "files",
+                *self.scorer.key(),
+                self.settings.ct_window,
+                self.salt.fingerprint if self.salt else None,
+                chunk.to_pylist(),
+            ]
+        )
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``predictions``, ``cautions`` and ``rejects``."""
@@ -124,16 +137,14 @@ class FilesWork:
         rejects: list[dict[str, Any]] = []
         for row in chunk.to_pylist():
             if row["problem"]:
-                rejects.append(_reject(row, None, row["problem"], "found while listing"))
+                rejects.append(reject_row(row, None, row["problem"], "found while listing"))
                 continue
-            film = read_film(row["uri"], self.settings)
-            if not isinstance(film, Film):
-                rejects.append(_reject(row, film.image_id, film.reason, film.detail))
+            found = read_films(row["uri"], self.settings, self.salt)
+            if isinstance(found, Rejected):
+                rejects.append(reject_row(row, found.image_id, found.reason, found.detail))
                 continue
-            measured = film.view.value if film.view else View.UNKNOWN.value
-            view = measured if row["view"] == View.UNKNOWN.value else row["view"]
-            films.append({**row, "image_id": film.image_id, "view": view})
-            pixels.append(film.pixels)
+            films += [image_row(row, film) for film in found]
+            pixels += [film.pixels for film in found]
         return {
             **self.scorer.tables(films, _stacked(pixels, self.settings.size)),
             "rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS),
@@ -172,14 +183,3 @@ class ImagesWork:
 
 def _stacked(pixels: Sequence[bytes], size: int) -> npt.NDArray[np.uint8]:
     return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, size, size)
-
-
-def _reject(
-    row: Mapping[str, Any], image_id: str | None, reason: str, detail: str
-) -> dict[str, Any]:
-    return {
-        **{name: row[name] for name in ("uri", "source", "size_bytes", "modified_ns")},
-        "image_id": image_id,
-        "reason": str(reason),
-        "detail": detail[: limits.DETAIL_CHARS_MAX],
-    }

@@ -32,6 +32,7 @@ def write_trained(
         input_size=experiment.ingest.size,
         fit=experiment.ingest.fit,
         equalise=experiment.ingest.equalise,
+        ct_window=experiment.ingest.ct_window,
         temperature=final.temperature,
         operating_points=(point,),
         method=result.method,
