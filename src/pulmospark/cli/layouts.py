@@ -34,6 +34,7 @@ def command(as_json: bool) -> None:
                         "recognised_by": layout.looked_for,
                         "home": layout.home,
                         "licence": layout.licence,
+                        "faults": list(layout.faults),
                         "options": dict(layout.options),
                     }
                     for layout in LAYOUTS
@@ -47,5 +48,7 @@ def command(as_json: bool) -> None:
         common.say(f"  recognised by  {layout.looked_for}")
         common.say(f"  home           {layout.home}")
         common.say(f"  licence        {layout.licence}")
+        for fault in layout.faults:
+            common.say(f"  known fault    {fault}")
         for option, meaning in layout.options.items():
             common.say(f"  --option {option}: {meaning}")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pulmospark.core.errors import InputError, LayoutError, UsageError
 from pulmospark.layouts.base import Layout
+from pulmospark.layouts.cc_ccii import CcCcii
 from pulmospark.layouts.class_folders import ClassFolders
 from pulmospark.layouts.covid_chestxray import CovidChestXray
 from pulmospark.layouts.csv_table import CsvTable
@@ -17,6 +18,7 @@ from pulmospark.layouts.radiography_database import RadiographyDatabase
 from pulmospark.layouts.walk import absolute, glance
 
 LAYOUTS: tuple[Layout, ...] = (
+    CcCcii(),
     CovidChestXray(),
     Nih14(),
     RadiographyDatabase(),
