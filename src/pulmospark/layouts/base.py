@@ -100,6 +100,8 @@ class Layout(ABC):
     """what a folder is recognised by"""
     faults: ClassVar[tuple[str, ...]] = ()
     """what is known to be wrong with it, or to mislead; for its users to know"""
+    download: ClassVar[str | None] = None
+    """address of a ZIP archive of it, where it may be had without an agreement"""
     generic: ClassVar[bool] = False
     """a kind of folder rather than one data set: the source is named after its folder"""
     options: ClassVar[Mapping[str, str]] = {}

@@ -28,6 +28,7 @@ class CovidChestXray(Layout):
     name = "covid_chestxray"
     title = "COVID-19 image data collection (ieee8023/covid-chestxray-dataset)"
     home = "https://github.com/ieee8023/covid-chestxray-dataset"
+    download = "https://codeload.github.com/ieee8023/covid-chestxray-dataset/zip/refs/heads/master"
     licence = "each image its own, in the sheet's column 'license'"
     holds = "films and CT of COVID-19 and other pneumonias, from publications and hospitals"
     faults = (

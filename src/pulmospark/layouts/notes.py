@@ -45,6 +45,8 @@ class NoteKind(StrEnum):
     """a view position in no known spelling; taken as unknown"""
     MASKS = "masks"
     """a lung mask; not a film, it goes with one"""
+    INFECTION_MASKS = "infection_masks"
+    """a mask of the infected part of a lung; not a film, and kept in no table"""
     MASKS_WITHOUT_IMAGE = "masks_without_image"
     """a lung mask that belongs to no film"""
     IMAGES_WITHOUT_MASK = "images_without_mask"
