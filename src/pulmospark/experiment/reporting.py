@@ -32,6 +32,13 @@ _OPTIMISERS = {"adamw": "AdamW", "adam": "Adam", "rmsprop": "RMSprop", "sgd": "S
 _TRAINABLE = {"all": "the CNN itself", "head": "the CNN's last layer"}
 _STAGES = "the CNN's last {} stages and its last layer"
 
+_POOLINGS = {
+    "mean": "mean",
+    "top_k": "mean of the {count} largest of each class",
+    "noisy_or": "noisy-or",
+    "attention": "attention trained on the validation part",
+}
+
 
 def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent:
     """Everything the report shows.
@@ -54,6 +61,14 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
         is_phantom=experiment.phantoms,
         evaluation=evaluated.evaluation,
         cross_validation=evaluated.cross_validation,
+        levels=tuple(
+            page.Level(
+                unit=one.level,
+                pooling=_POOLINGS[one.pooling].format(count=experiment.evaluate.top_k),
+                evaluation=one.evaluation,
+            )
+            for one in evaluated.levels
+        ),
         films_without_patient=films["patient_id"].null_count,
         sources=tuple(_source(listing, run) for listing in ingested.sources),
         rejects=_rejects(run, ingested),
