@@ -27,6 +27,7 @@ COMMANDS = {
     "reproduce": "Repeat a published experiment, and show its figure beside ours.",
     "predict": "Score films with a bundle.",
     "export": "Write a bundle as ONNX or OpenVINO.",
+    "fetch": "Fetch a data set that can be had by plain https.",
     "layouts": "List the data-set layouts that are known.",
     "models": "List the networks that are known.",
     "doctor": "Say what this machine has, and what is missing.",
