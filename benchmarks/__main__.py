@@ -12,12 +12,13 @@ import click
 
 from benchmarks.common import Options, command_line, facts, publish, python, start
 
-NAMES = ("ingest", "features", "memory", "training", "expand", "experiment", "demo")
+NAMES = ("ingest", "features", "memory", "training", "expand", "ccccii", "experiment", "demo")
 SMALL = Options(
     files=40,
     images=40,
     sizes=(20, 40),
     rows=(80, 160),
+    slices=(900, 1800),
     models=("squeezenet1_1",),
     patients=30,
     repeats=1,
@@ -43,6 +44,7 @@ SMALL = Options(
 @click.option("--images", type=click.IntRange(1), help="Images of features.")
 @click.option("--sizes", help="Numbers of images of memory: 1000,5000,20000.")
 @click.option("--rows", help="Numbers of rows of expand: 5000,52000.")
+@click.option("--slices", help="Numbers of slices of ccccii: 61778,617775.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
 @click.option("--models", help="Networks of training: mobilenet_v2,resnet50.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
@@ -52,11 +54,12 @@ SMALL = Options(
     help="Folder of the public data sets; by default ../shared/data where it is.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
-def command(
+def command(  # noqa: PLR0917 - click gives them by name
     names: tuple[str, ...],
     small: bool,
     sizes: str | None,
     rows: str | None,
+    slices: str | None,
     models: str | None,
     **given: Any,
 ) -> None:
@@ -66,6 +69,8 @@ def command(
         told["sizes"] = _sizes(sizes)
     if rows is not None:
         told["rows"] = _sizes(rows)
+    if slices is not None:
+        told["slices"] = _sizes(slices)
     if models is not None:
         told["models"] = tuple(models.split(","))
     options = replace(SMALL if small else Options(), **told)

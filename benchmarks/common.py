@@ -47,6 +47,8 @@ class Options:
     """numbers of images of memory"""
     rows: tuple[int, ...] = (5000, 52000)
     """numbers of rows of expand; the last is the one whose speed is told"""
+    slices: tuple[int, ...] = (61_778, 617_775)
+    """numbers of slices of ccccii"""
     patients: int = 320
     """of the demo"""
     repeats: int | None = None
