@@ -27,12 +27,14 @@ NAMES = (
     "demo",
 )
 NAMES = ("ingest", "features", "memory", "training", "expand", "experiment", "demo", "dicom")
+NAMES = ("ingest", "features", "memory", "training", "expand", "ccccii", "experiment", "demo")
 SMALL = Options(
     files=40,
     images=40,
     sizes=(20, 40),
     rows=(80, 160),
     planned=600,
+    slices=(900, 1800),
     models=("squeezenet1_1",),
     patients=30,
     stream_films=4,
@@ -64,6 +66,7 @@ SMALL = Options(
 @click.option("--sizes", help="Numbers of images of memory: 1000,5000,20000.")
 @click.option("--rows", help="Numbers of rows of expand: 5000,52000.")
 @click.option("--planned", type=click.IntRange(1), help="Films of plan and cluster.")
+@click.option("--slices", help="Numbers of slices of ccccii: 61778,617775.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
 @click.option("--models", help="Networks of training and plan: mobilenet_v2,resnet50.")
 @click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills.")
@@ -76,11 +79,12 @@ SMALL = Options(
     help="Folder of the public data sets; by default ../shared/data where it is.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
-def command(
+def command(  # noqa: PLR0917 - click gives them by name
     names: tuple[str, ...],
     small: bool,
     sizes: str | None,
     rows: str | None,
+    slices: str | None,
     models: str | None,
     **given: Any,
 ) -> None:
@@ -90,6 +94,8 @@ def command(
         told["sizes"] = _sizes(sizes)
     if rows is not None:
         told["rows"] = _sizes(rows)
+    if slices is not None:
+        told["slices"] = _sizes(slices)
     if models is not None:
         told["models"] = tuple(models.split(","))
     options = replace(SMALL if small else Options(), **told)

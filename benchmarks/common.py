@@ -49,6 +49,8 @@ class Options:
     """numbers of rows of expand; the last is the one whose speed is told"""
     planned: int = 5000
     """films of the run that a plan is checked against, and of cluster"""
+    slices: tuple[int, ...] = (61_778, 617_775)
+    """numbers of slices of ccccii"""
     patients: int = 320
     """of the demo"""
     stream_films: int = 300

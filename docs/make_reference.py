@@ -330,7 +330,8 @@ def layouts_page() -> str:
             f"## {one.name}\n\n{one.title}: {one.holds}.\n\n{first_paragraph(type(one))}\n"
         )
         home = f"<{one.home}>" if one.home.startswith("http") else one.home
-        parts.append(f"- Home: {home}\n- Licence: {one.licence}\n")
+        known = "".join(f"- Known fault: {fault}\n" for fault in one.faults)
+        parts.append(f"- Home: {home}\n- Licence: {one.licence}\n{known}")
         if one.options:
             given = [(f"`{name}`", markdown(text)) for name, text in one.options.items()]
             parts.append(table(("option", "meaning"), given))

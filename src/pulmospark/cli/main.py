@@ -29,6 +29,7 @@ COMMANDS = {
     "plan": "Estimate time and memory to score many films.",
     "stream": "Score films as they land in a folder.",
     "export": "Write a bundle as ONNX or OpenVINO.",
+    "fetch": "Fetch a data set that can be had by plain https.",
     "layouts": "List the data-set layouts that are known.",
     "models": "List the networks that are known.",
     "doctor": "Say what this machine has, and what is missing.",

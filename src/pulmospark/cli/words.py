@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pulmospark.data.ingest import IngestResult
     from pulmospark.data.split_summary import SplitResult
     from pulmospark.evaluation.results import Figure
-    from pulmospark.experiment.evaluation import EvaluateResult
+    from pulmospark.experiment.evaluation import EvaluateResult, LevelResult
     from pulmospark.experiment.leak import LeakyArm
     from pulmospark.experiment.reproduce import Reproduction
     from pulmospark.experiment.stages import RunResult
@@ -113,6 +113,22 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
             f"  {one.name}: sensitivity {_figure(one.sensitivity)}, "
             f"specificity {_figure(one.specificity)}"
         )
+    for level in result.levels:
+        say_level(level)
+
+
+def say_level(result: LevelResult) -> None:
+    """The main figures of scans or patients."""
+    told = result.evaluation
+    say(
+        f"each {result.level} as a whole, by {result.pooling} of its parts: "
+        f"{count(told.films, result.level)} of {count(told.groups, 'patient')}"
+    )
+    say(f"  accuracy            {_figure(told.accuracy)}")
+    say(f"  AUROC (mean)        {_figure(told.macro_auroc)}")
+    if told.trivial:
+        rule = _figure(told.trivial.most_frequent_class_of_source)
+        say(f"  beside the most frequent class of each source  {rule}")
 
 
 def say_run(result: RunResult, *, phantoms: bool = False) -> None:

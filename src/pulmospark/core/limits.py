@@ -226,3 +226,23 @@ STREAM_RESTARTS_MAX = 8
 """times in a row, without a film between, that a stream goes on after its Spark job failed."""
 STREAM_TRIES_MAX = 4
 """times that a film alone in a micro-batch may end its worker before it is rejected."""
+
+DATA_SET_ARCHIVE_BYTES_MAX = 8 * 1024 * 1024 * 1024
+"""bytes of a data set's archive that ``pulmospark fetch`` takes; ieee8023's, the largest, has
+below 3 GB."""
+
+DATA_SET_FETCH_MINUTES_MAX = 360
+"""minutes of one fetch; what came by then is kept, and the next goes on."""
+
+ARCHIVE_FILES_MAX = 1_000_000
+"""files in an archive; CC-CCII has 617,775 slices in several."""
+
+ARCHIVE_UNPACKED_BYTES_MAX = 64 * 1024 * 1024 * 1024
+"""bytes that an archive may unpack to, counted as they are written."""
+
+ARCHIVE_RATIO_MAX = 200
+"""bytes unpacked for one packed, of a file over ``ARCHIVE_RATIO_BYTES``: films hardly shrink, text
+some ten times; what shrinks a thousand times is a bomb."""
+
+ARCHIVE_RATIO_BYTES = 16 * 1024 * 1024
+"""bytes unpacked above which ``ARCHIVE_RATIO_MAX`` holds; small sheets may shrink more."""

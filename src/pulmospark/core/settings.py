@@ -222,6 +222,18 @@ class EvaluateSettings(Settings):
     """equal-width bins of the reliability diagram and the calibration error"""
     positive_class: str | None = None
     """class of the operating point; ``None``: the first class"""
+    levels: tuple[Literal["scan", "patient"], ...] = ()
+    """what is evaluated beside the single films or slices, which always are: a CT scan by its
+    slices, a patient by scans and films"""
+    pooling: Literal["mean", "top_k", "noisy_or", "attention"] = "mean"
+    """how the probabilities of slices become a scan's, and those of scans a patient's: their mean;
+    the mean of the ``top_k`` largest of each class; noisy-or, in which one slice that shows
+    a disease is enough; or a mean weighted by an attention over slices that is trained on the
+    validation part, scans of which become patients by their mean"""
+    top_k: Annotated[int, Field(ge=1, le=10_000)] = 5
+    """slices of the pooling ``top_k``; all, where a scan has fewer"""
+    negative_class: str | None = None
+    """the class of those without a disease; the pooling ``noisy_or`` needs it"""
     sensitivity_target: Fraction = 0.95
     """the operating point is the highest threshold with at least this sensitivity on the
     validation split"""
@@ -255,6 +267,21 @@ class Experiment(Settings):
     """figures and their intervals"""
     tracking: TrackingSettings = TrackingSettings()
     """where the run is written for MLflow and TensorBoard; nowhere by default"""
+
+    @model_validator(mode="after")
+    def _negative(self) -> Self:
+        asked, negative = self.evaluate, self.evaluate.negative_class
+        if asked.levels and asked.pooling == "noisy_or" and negative is None:
+            raise ValueError(
+                "evaluate.pooling is noisy_or, and no evaluate.negative_class says which class is "
+                "that without a disease: name it, or take mean or top_k"
+            )
+        if negative is not None and self.classes and negative not in self.classes:
+            raise ValueError(
+                f"evaluate.negative_class is {negative!r}, and the classes are "
+                f"{', '.join(self.classes)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _used(self) -> Self:

@@ -144,6 +144,7 @@ COHORT = pa.schema(
         pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
         pa.field("source", pa.string(), nullable=False),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
+        pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
         pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
         pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string()),  # after class mapping; null where left out
@@ -167,6 +168,7 @@ EXPANDED = pa.schema(
         pa.field("operations", pa.string(), nullable=False),  # what was done, as JSON
         pa.field("source", pa.string(), nullable=False),  # the data set the film came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
+        pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
         pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
         pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string(), nullable=False),  # after class mapping
@@ -210,6 +212,7 @@ PREDICTIONS = pa.schema(
         pa.field("logits", pa.list_(pa.float64()), nullable=False),  # before the temperature
         pa.field("source", pa.string()),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
+        pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
         pa.field("group_id", pa.string()),  # never parted: patient, else film
         pa.field("split", pa.string()),  # a Split, null outside an experiment
         pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
@@ -230,3 +233,17 @@ REPEATS = pa.schema(
     ]
 )
 """One row a file of a stream whose film, by its content, had been scored before."""
+UNITS = pa.schema(
+    [
+        pa.field("level", pa.string(), nullable=False),  # "scan" or "patient"
+        pa.field("unit", pa.string(), nullable=False),  # scan, patient, or film that has neither
+        pa.field("source", pa.string(), nullable=False),  # the data set it came from
+        pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
+        pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
+        pa.field("images", pa.int32(), nullable=False),  # films or slices it was pooled from
+        pa.field("label", pa.string(), nullable=False),  # the same for all of them
+        pa.field("prediction", pa.string(), nullable=False),  # most probable class
+        pa.field("probability", pa.list_(pa.float64()), nullable=False),  # pooled
+    ]
+)
+"""One row a scan or patient of an evaluation: what its slices say together."""

@@ -38,6 +38,13 @@ _TRAINABLE = {
 }
 _STAGES = "the CNN's last {} stages and its last layer"
 
+_POOLINGS = {
+    "mean": "mean",
+    "top_k": "mean of the {count} largest of each class",
+    "noisy_or": "noisy-or",
+    "attention": "attention trained on the validation part",
+}
+
 
 def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent:
     """Everything the report shows.
@@ -60,6 +67,14 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
         is_phantom=experiment.phantoms,
         evaluation=evaluated.evaluation,
         cross_validation=evaluated.cross_validation,
+        levels=tuple(
+            page.Level(
+                unit=one.level,
+                pooling=_POOLINGS[one.pooling].format(count=experiment.evaluate.top_k),
+                evaluation=one.evaluation,
+            )
+            for one in evaluated.levels
+        ),
         films_without_patient=films["patient_id"].null_count,
         sources=tuple(_source(listing, run) for listing in ingested.sources),
         rejects=_rejects(run, ingested),

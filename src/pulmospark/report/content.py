@@ -243,6 +243,16 @@ class Film(Result):
 Films = Annotated[tuple[Film, ...], Field(max_length=limits.REPORT_FILMS_MAX)]
 
 
+class Level(Result):
+    """Scans or patients, each scored as a whole."""
+
+    unit: Text
+    """scan or patient"""
+    pooling: Text
+    """how their parts' probabilities became theirs, in words"""
+    evaluation: Evaluation
+
+
 class ReportContent(Result):
     """Everything that the page shows."""
 
@@ -253,6 +263,8 @@ class ReportContent(Result):
     evaluation: Evaluation
     """of films the model was not trained on; the pooled one where there are folds"""
     cross_validation: CrossValidation | None = None
+    levels: tuple[Level, ...] = ()
+    """beside the single films or slices"""
     films_without_patient: Natural = 0
     """of the evaluated films: how many have no known patient"""
     sources: tuple[SourceSummary, ...] = ()

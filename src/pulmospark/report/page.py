@@ -65,6 +65,7 @@ def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
         bootstrap=tables.bootstrap_words(evaluation, content),
         operating=tables.operating_table(evaluation),
         fold_rows=() if content.cross_validation is None else _folds(content),
+        level_rows=tables.level_rows(content),
         split_classes=tables.split_table(content.split.by_class, parts),
         split_sources=tables.split_table(content.split.by_source, parts),
         exclusions=exclusions,

@@ -38,7 +38,16 @@ from pulmospark.spark.chunks import parts_of
 
 SHEET_ENDS = (".csv", ".tsv")
 TABLE_END = ".parquet"
-IMAGE_COLUMNS = ("image_id", "uri", "source", "patient_id", "finding", "view", "pixels")
+IMAGE_COLUMNS = (
+    "image_id",
+    "uri",
+    "source",
+    "patient_id",
+    "scan_id",
+    "finding",
+    "view",
+    "pixels",
+)
 """columns of an images table that a prediction needs"""
 
 NO_LAYOUT = "none"

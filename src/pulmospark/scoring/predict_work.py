@@ -33,6 +33,7 @@ CAUTIONS = pa.schema(
 )
 """One row a film that was scored though it seems to be none of the kind the model knows."""
 
+_COPIED = ("image_id", "uri", "source", "patient_id", "scan_id")
 _ODD_VIEWS = frozenset({View.LATERAL.value, View.AXIAL.value})
 
 
@@ -67,8 +68,8 @@ class Scorer:
         """Rows of ``predictions`` and of ``cautions``.
 
         Args:
-            rows: ``image_id``, ``uri``, ``source``, ``patient_id``, ``finding`` and ``view``
-                of each film.
+            rows: ``image_id``, ``uri``, ``source``, ``patient_id``, ``scan_id``, ``finding`` and
+                ``view`` of each film.
             pixels: (n, size, size) of the films.
 
         Raises:
@@ -88,7 +89,7 @@ class Scorer:
         known = {name.casefold(): name for name in self.classes}
         predictions = [
             {
-                **{name: row[name] for name in ("image_id", "uri", "source", "patient_id")},
+                **{name: row[name] for name in _COPIED},
                 "label": known.get((row["finding"] or "").casefold()),
                 "prediction": name,
                 "probability": chance,
