@@ -9,6 +9,7 @@ import pulmospark
 from pulmospark.cli.common import count, say, warn
 
 if TYPE_CHECKING:
+    from pulmospark.audit.results import AuditReport
     from pulmospark.data.expanded import ExpandResult
     from pulmospark.data.ingest import IngestResult
     from pulmospark.data.split_summary import SplitResult
@@ -109,6 +110,32 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
         )
 
 
+def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:
+    """Verdicts, worst first: those that failed or warn with what was found and a remedy."""
+    counts = ", ".join(
+        f"{result.count(verdict)} {word}"
+        for verdict, word in (
+            ("fail", "failed"),
+            ("warn", "warn"),
+            ("open", "could not be told"),
+            ("pass", "passed"),
+        )
+        if result.count(verdict)
+    )
+    say(f"audits of {count(result.films, _film(phantoms))}: {counts}")
+    for audit in result.audits:
+        if audit.verdict in {"fail", "warn"}:
+            say(f"  {audit.verdict.upper()}  {audit.title}: {audit.sentence}")
+            if audit.remedy:
+                say(f"        remedy: {audit.remedy}")
+    for word in ("open", "pass"):
+        names = ", ".join(audit.title for audit in result.audits if audit.verdict == word)
+        if names:
+            say(f"  {word}  {names}")
+    if result.skipped:
+        say(f"  left out by the settings: {', '.join(result.skipped)}")
+
+
 def say_run(result: RunResult, *, phantoms: bool = False) -> None:
     """A whole run, ending in the path of the report."""
     say_ingest(result.ingest)
@@ -116,6 +143,8 @@ def say_run(result: RunResult, *, phantoms: bool = False) -> None:
     if result.expand is not None:
         say_expand(result.expand)
     say_train(result.train, phantoms=phantoms)
+    if result.audit is not None:
+        say_audit(result.audit, phantoms=phantoms)
     say_evaluate(result.evaluate, phantoms=phantoms)
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
     say(f"from files to report in {result.seconds:.0f} s")

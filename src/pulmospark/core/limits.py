@@ -171,3 +171,20 @@ SPEED_FILMS = 64
 
 COMPARED_MODELS_MAX = 30
 """networks of one comparison; each pair of them is tested"""
+
+NEAR_DISTANCE_MAX = 16
+"""bits of 64 by which perceptual hashes may differ in a search; beyond it any two chests are
+near each other."""
+
+AUDIT_EXAMPLES_MAX = 6
+"""examples that an audit shows; all are counted."""
+
+AUDIT_EXAMPLE_FILMS_MAX = 4
+"""films of one example that stand side by side."""
+
+NEAR_PAIRS_MAX = 20_000_000
+"""pairs of films with near hashes that are looked at again: 500 MB of numbers, hours of work."""
+
+BUCKET_HASHES_MAX = 2_000
+"""hashes in one bucket of the index before the next band is asked for, too; a fuller one would
+be compared for ever, and says only that many films have the same coarse greys."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,9 @@ def right_and_wrong(
         True: mixed[:most],
         False: certain(row for row in rows if row["label"] != row["prediction"]),
     }
-    pixels = _pixels(run, {row["uri"] for found in chosen.values() for row in found})
+    pixels = thumbnails(
+        run.tables / "images", {row["uri"] for found in chosen.values() for row in found}
+    )
     right, wrong = (_films(chosen[key], pixels, classes) for key in (True, False))
     return right, wrong
 
@@ -65,10 +68,10 @@ def _films(
     )
 
 
-def _pixels(run: RunFolder, uris: set[str]) -> dict[str, bytes]:
-    """Thumbnails by path; only the row groups that hold one are read."""
+def thumbnails(images: Path, uris: set[str]) -> dict[str, bytes]:
+    """Thumbnails of films of an images table by path; only row groups that hold one are read."""
     found: dict[str, bytes] = {}
-    for part in parts_of(run.tables / "images"):
+    for part in parts_of(images):
         with pq.ParquetFile(part) as file:
             for group in range(file.num_row_groups):
                 names = file.read_row_group(group, columns=["uri"])["uri"].to_pylist()

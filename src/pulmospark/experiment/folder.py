@@ -58,6 +58,11 @@ class RunFolder:
         return self.root / "evaluation"
 
     @property
+    def audit(self) -> Path:
+        """What the audits found: audit's outcome."""
+        return self.root / "audit"
+
+    @property
     def report(self) -> Path:
         """The report."""
         return self.root / "report.html"

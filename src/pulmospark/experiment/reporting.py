@@ -15,6 +15,7 @@ from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import IngestResult, read_ingest
 from pulmospark.data.split_summary import Share, SplitResult, read_split
+from pulmospark.experiment.auditing import shown_audits
 from pulmospark.experiment.evaluation import read_evaluation
 from pulmospark.experiment.films import right_and_wrong
 from pulmospark.experiment.folder import RunFolder, read_seconds
@@ -52,6 +53,7 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
         title=experiment.name,
         made_at=now_utc(),
         is_phantom=experiment.phantoms,
+        audits=shown_audits(run),
         evaluation=evaluated.evaluation,
         cross_validation=evaluated.cross_validation,
         films_without_patient=films["patient_id"].null_count,

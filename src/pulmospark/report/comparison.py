@@ -14,7 +14,6 @@ from pulmospark.core import files
 from pulmospark.evaluation.results import Figure
 from pulmospark.report import words
 from pulmospark.report.comparison_content import Comparison, ModelFigures, ModelPair
-from pulmospark.report.content import clean_text
 from pulmospark.report.page import environment
 from pulmospark.report.phantom import say_phantoms
 from pulmospark.report.svg import (
@@ -26,6 +25,7 @@ from pulmospark.report.svg import (
     new_figure,
     to_svg,
 )
+from pulmospark.report.text import clean_text
 
 _TEMPLATE = "comparison.html.j2"
 _AREA_LEAST, _AREA_MOST = 30.0, 420.0

@@ -15,10 +15,12 @@ from markupsafe import Markup
 import pulmospark
 from pulmospark.core import files, limits
 from pulmospark.report import tables, words
-from pulmospark.report.content import Film, ReportContent, clean_text
+from pulmospark.report.audit_content import Picture
+from pulmospark.report.content import Film, ReportContent
 from pulmospark.report.figures import draw_all
 from pulmospark.report.phantom import say_phantoms
 from pulmospark.report.svg import Drawing
+from pulmospark.report.text import clean_text
 
 _TEMPLATE = "report.html.j2"
 _TOLD_APART = frozenset({"commands", "settings", "libraries"})
@@ -49,6 +51,7 @@ def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
     page = template.render(
         content=content,
         evaluation=evaluation,
+        audits=content.audits,
         drawings=drawings,
         noun=words.film_noun(content),
         notice=pulmospark.NOT_A_MEDICAL_DEVICE,
@@ -108,7 +111,7 @@ def _svg(drawing: Drawing) -> Markup:
     return Markup(drawing.svg)
 
 
-def _data_uri(film: Film) -> str:
+def _data_uri(film: Film | Picture) -> str:
     return f"data:{film.media_type};base64,{base64.b64encode(film.thumbnail).decode('ascii')}"
 
 
