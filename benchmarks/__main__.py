@@ -12,7 +12,19 @@ import click
 
 from benchmarks.common import Options, command_line, facts, publish, python, start
 
-NAMES = ("ingest", "features", "memory", "training", "expand", "experiment", "demo")
+NAMES = (
+    "ingest",
+    "features",
+    "memory",
+    "training",
+    "expand",
+    "near_duplicates",
+    "real_duplicates",
+    "audit_faults",
+    "lungs",
+    "experiment",
+    "demo",
+)
 SMALL = Options(
     files=40,
     images=40,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from benchmarks.audit_films import CLASSES, clean_subject, copies_of, no_copies
 
-from audit.subjects import CLASSES, clean_subject, copies_of, no_copies
 from pulmospark.audit import balance, exact_duplicates, near_duplicates, one_thing
 from pulmospark.audit.results import AuditResult
 

@@ -44,7 +44,7 @@ def guess(
     Returns:
         (n, classes), rows sum to 1.
     """
-    folds = _folds(labels, groups, seed)
+    folds = folds_of(labels, groups, seed)
     found = np.empty((labels.size, classes))
     for fold in range(FOLDS):
         tested = folds == fold
@@ -102,7 +102,7 @@ def area(
     return auroc_figure(value, np.mean(areas, axis=0), (fewest, count - fewest or 1), confidence)
 
 
-def _folds(labels: Labels, groups: Labels, seed: int) -> Labels:
+def folds_of(labels: Labels, groups: Labels, seed: int) -> Labels:
     """Fold of each film: patients in random order, class by class, dealt out in turn."""
     order = np.random.default_rng(seed).permutation(int(groups.max()) + 1)
     first = np.full(order.size, -1, np.int64)

@@ -42,6 +42,7 @@ class Subject:
         confidence: of all intervals.
         left_out: reason -> films that take no part.
         predictions: predictions of the tested films, where a model was evaluated.
+        expanded: folder of the expanded table's files, where films were augmented.
     """
 
     images: Path
@@ -52,6 +53,7 @@ class Subject:
     confidence: float = 0.95
     left_out: dict[str, int] | None = None
     predictions: pa.Table | None = None
+    expanded: Path | None = None
 
     def column(self, name: str) -> Column:
         """A column as an object array, ``None`` where it is null."""
@@ -132,6 +134,7 @@ def subject_of(
     classes: tuple[str, ...] = (),
     confidence: float = 0.95,
     predictions: pa.Table | None = None,
+    expanded: Path | None = None,
 ) -> Subject:
     """Films of a table, with the class and part that a cohort gives them.
 
@@ -145,6 +148,7 @@ def subject_of(
         classes: names of the classes; empty: those that occur.
         confidence: of all intervals.
         predictions: predictions of the tested films.
+        expanded: folder of the expanded table's files.
 
     Raises:
         InputError: the table is missing, empty, or no images table.
@@ -173,6 +177,7 @@ def subject_of(
         confidence=confidence,
         left_out=left_out,
         predictions=predictions,
+        expanded=expanded,
     )
 
 

@@ -18,12 +18,21 @@ from pulmospark.cli import common
     \b
     Examples:
       pulmospark audit runs/mine
-      pulmospark audit runs/mine --strict
+      pulmospark audit runs/mine --all --strict
       pulmospark audit runs/mine/tables --out audits
     """
 )
 @click.argument("what", metavar="RUN_OR_TABLE", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="A failed audit ends with exit code 5.")
+@click.option(
+    "--all",
+    "costly",
+    is_flag=True,
+    help="Also those that run the model again: lungs covered, one source left out, ...",
+)
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), help="Model to audit; by default the run's own."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -35,6 +44,8 @@ from pulmospark.cli import common
 def command(
     what: Path,
     strict: bool,
+    costly: bool,
+    bundle: Path | None,
     out: Path | None,
     changes: tuple[str, ...],
     master: str | None,
@@ -49,6 +60,8 @@ def command(
     told = common.pairs(changes, "--set")
     if strict:
         told["audit.strict"] = "true"
+    if costly:
+        told["audit.costly"] = "true"
     is_run = what.is_file() or (what / "experiment.json").is_file()
     if is_run and out is not None:
         raise UsageError("--out is for a table: a run's audit lies in its own folder")
@@ -69,13 +82,16 @@ def command(
     silent = quiet or as_json
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         if is_run:
-            report, folder = stages.run_audit(experiment, run, spark, quiet=silent), run.audit
+            report = stages.run_audit(experiment, run, spark, bundle=bundle, quiet=silent)
+            folder = run.audit
             phantoms = experiment.phantoms
             if (run.evaluation / "evaluation.json").is_file():
                 stages.run_report(experiment, run)
         else:
             folder, phantoms = (out or what.resolve().parent / "audit"), False
-            report = auditing.audit_table(what, settings, folder, spark, quiet=silent)
+            report = auditing.audit_table(
+                what, settings, folder, spark, bundle=bundle, quiet=silent
+            )
     if as_json:
         common.say_json(report.model_dump(mode="json"))
     else:

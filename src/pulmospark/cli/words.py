@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pulmospark.data.split_summary import SplitResult
     from pulmospark.evaluation.results import Figure
     from pulmospark.experiment.evaluation import EvaluateResult
+    from pulmospark.experiment.external import ExternalResult
     from pulmospark.experiment.reproduce import Reproduction
     from pulmospark.experiment.stages import RunResult
     from pulmospark.report.comparison_content import Comparison
@@ -108,6 +109,37 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
             f"  {one.name}: sensitivity {_figure(one.sensitivity)}, "
             f"specificity {_figure(one.specificity)}"
         )
+
+
+def say_external(result: ExternalResult) -> None:
+    """Figures from inside and from elsewhere side by side, and after a recalibration."""
+    columns = [("inside", result.inside), ("elsewhere", result.outside)]
+    if result.recalibrated is not None:
+        columns.append(("recalibrated", result.recalibrated))
+    given = [(name, told) for name, told in columns if told is not None]
+    say(f"{'':22}" + "".join(f"{name:26}" for name, _ in given))
+    say(
+        f"{'films (patients)':22}"
+        + "".join(f"{f'{told.films:,} ({told.groups:,})':26}" for _, told in given)
+    )
+    for title, field in (
+        ("accuracy", "accuracy"),
+        ("balanced accuracy", "balanced_accuracy"),
+        ("AUROC (mean)", "macro_auroc"),
+        ("calibration error", "calibration_error"),
+        ("log loss", "log_loss"),
+    ):
+        say(f"{title:22}" + "".join(f"{_figure(getattr(told, field)):26}" for _, told in given))
+    for reason, films in result.left_out.items():
+        say(f"  left out: {films:,}: {reason}")
+    if result.recalibration is not None:
+        moved = ", ".join(f"{one:+.2f}" for one in result.recalibration.offsets)
+        say(
+            f"recalibrated on {count(result.recalibration.films, 'film')}: temperature "
+            f"{result.recalibration.temperature:.3f}, offsets {moved}"
+        )
+    say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    say(f"external: {result.folder}")
 
 
 def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:

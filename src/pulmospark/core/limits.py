@@ -188,3 +188,10 @@ NEAR_PAIRS_MAX = 20_000_000
 BUCKET_HASHES_MAX = 2_000
 """hashes in one bucket of the index before the next band is asked for, too; a fuller one would
 be compared for ever, and says only that many films have the same coarse greys."""
+
+AUDIT_HEAT_MAPS_MAX = 48
+"""films that heat maps are drawn of; each takes a pass back through the network."""
+
+AUDIT_FILMS_MAX = 2_000
+"""films that audits of a model score, whole and covered: a minute's work, and intervals of two
+points."""

@@ -39,6 +39,9 @@ class IngestSettings(Settings):
     """side of the standard image, pixels"""
     fit: Literal["stretch", "pad", "crop"] = "stretch"
     """how a film that is no square becomes one; the published papers stretch"""
+    crop: Literal["none", "lungs"] = "none"
+    """cut each film to the lungs and a little around them, found by a simple method: what stands
+    at the border of a film can then tell no class"""
 
 
 class PartFilms(Settings):

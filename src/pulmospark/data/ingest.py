@@ -69,7 +69,7 @@ class IngestWork:
                 continue
             film = read_film(row["uri"], self.settings)
             if isinstance(film, Film):
-                images.append(_image(row, film))
+                images.append(_image(row, film, cropped=self.settings.crop != "none"))
             else:
                 rejects.append(_reject(row, film.image_id, film.reason, film.detail))
         return {
@@ -216,10 +216,12 @@ def read_ingest(target: Path) -> IngestResult:
     return IngestResult.model_validate(files.read_json(target / "ingest.json")["result"])
 
 
-def _image(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
+def _image(row: Mapping[str, Any], film: Film, *, cropped: bool) -> dict[str, Any]:
     measured = row["view"] == View.UNKNOWN.value and film.view is not None
     return {
         **{name: row[name] for name in COPIED},
+        # A mask is of the whole film: it fits no cut one.
+        "mask_uri": None if cropped else row["mask_uri"],
         "image_id": film.image_id,
         "view": film.view.value if measured and film.view else row["view"],
         "view_measured": measured,

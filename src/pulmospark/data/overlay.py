@@ -15,6 +15,7 @@ _BLUR = 5
 _SCALE_MAX = 0.3
 """how much a copy may be cut or stretched, as a share of its sides"""
 _COVER_MIN = 0.6
+_TILES, _TILE_COVER_MIN = 5, 0.7
 _DETAIL, _QUICK_DETAIL = 1 / 28, 1 / 16
 """standard deviation of the blur that details are what is left of, as a share of the side"""
 _QUICK_SIDE = 56
@@ -41,6 +42,9 @@ def overlay_correlation(first: Small, second: Small) -> float:
     quick = (_QUICK_SIDE, _QUICK_SIDE)
     small = [cv2.resize(film, quick, interpolation=cv2.INTER_AREA) for film in (first, second)]
     rough = _overlaid(small[0], small[1], _QUICK_DETAIL)
+    if rough == 0.0:  # no map: the search may end otherwise from the other side
+        first, second = second, first
+        rough = _overlaid(small[1], small[0], _QUICK_DETAIL)
     return _overlaid(first, second, _DETAIL) if rough >= _QUICK_MIN else 0.0
 
 
@@ -63,7 +67,7 @@ def _overlaid(first: Small, second: Small, share: float) -> float:
     covered = cv2.warpAffine(np.ones_like(other), found, size, flags=how) > 0.99
     if covered.mean() < _COVER_MIN:
         return 0.0
-    return _correlation(one[covered], laid[covered])
+    return _middle_correlation(one, laid, covered)
 
 
 def _detail(film: Small, share: float) -> Floats:
@@ -73,6 +77,19 @@ def _detail(film: Small, share: float) -> Floats:
     less = grey - cv2.GaussianBlur(grey, (0, 0), sigma)
     spread = np.sqrt(cv2.GaussianBlur(less * less, (0, 0), sigma))
     return np.asarray(less / (spread + 4.0), np.float32)
+
+
+def _middle_correlation(one: Floats, other: Floats, covered: npt.NDArray[np.bool_]) -> float:
+    """Median over tiles: letters, arrows and tubes that one copy has spoil a few tiles alone."""
+    found = []
+    side = one.shape[0] // _TILES
+    for top in range(0, side * _TILES, side):
+        for left in range(0, side * _TILES, side):
+            tile = (slice(top, top + side), slice(left, left + side))
+            inside = covered[tile]
+            if inside.mean() > _TILE_COVER_MIN:
+                found.append(_correlation(one[tile][inside], other[tile][inside]))
+    return float(np.median(found)) if len(found) >= _TILES else 0.0
 
 
 def _correlation(one: Floats, other: Floats) -> float:

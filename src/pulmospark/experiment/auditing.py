@@ -17,6 +17,7 @@ from pulmospark.core.audit_settings import AuditSettings
 from pulmospark.core.errors import AuditError, InputError, UsageError
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.settings import Experiment, parse
+from pulmospark.data.expanded import TABLE
 from pulmospark.data.near_copies import clusters_of_films, find_near_copies
 from pulmospark.data.split_summary import read_split
 from pulmospark.experiment.films import thumbnails
@@ -29,7 +30,12 @@ _RESULT, _PAGE, _WORK = "audit.json", "audit.html", ".audit.work"
 
 
 def audit_run(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+    experiment: Experiment,
+    run: RunFolder,
+    spark: SparkSession,
+    *,
+    bundle: Path | None = None,
+    quiet: bool = False,
 ) -> AuditReport:
     """Audit a run: its films and split, and its model where it was evaluated.
 
@@ -37,6 +43,7 @@ def audit_run(
         experiment: the settings.
         run: folder of the run; split must have left its outcome there.
         spark: the session.
+        bundle: folder of another model; ``None``: the run's own, where it has one.
         quiet: show no progress.
 
     Raises:
@@ -53,10 +60,11 @@ def audit_run(
         classes=parted.classes,
         confidence=experiment.evaluate.confidence,
         predictions=pq.read_table(predictions) if predictions.is_dir() else None,
+        expanded=_expanded_of(experiment, run),
     )
     return _audited(
-        subject, run.root, run.audit, spark, title=experiment.name,
-        phantoms=experiment.phantoms, quiet=quiet,
+        subject, run.root, run.audit, spark, bundle=bundle or _bundle_of(run),
+        title=experiment.name, phantoms=experiment.phantoms, quiet=quiet,
     )  # fmt: skip
 
 
@@ -66,6 +74,7 @@ def audit_table(
     target: Path,
     spark: SparkSession,
     *,
+    bundle: Path | None = None,
     seed: int = 20201,
     quiet: bool = False,
 ) -> AuditReport:
@@ -76,6 +85,7 @@ def audit_table(
         settings: of the audits.
         target: folder of the outcome.
         spark: the session.
+        bundle: folder of a model.
         seed: of folds and bootstrap.
         quiet: show no progress.
 
@@ -85,8 +95,8 @@ def audit_table(
     images = images_of(table)
     subject = subject_of(images, None, settings, seed=seed)
     return _audited(
-        subject, target.parent, target, spark, title=table.resolve().name, phantoms=False,
-        quiet=quiet,
+        subject, target.parent, target, spark, bundle=bundle, title=table.resolve().name,
+        phantoms=False, quiet=quiet,
     )  # fmt: skip
 
 
@@ -180,11 +190,12 @@ def _audited(
     target: Path,
     spark: SparkSession,
     *,
+    bundle: Path | None,
     title: str,
     phantoms: bool,
     quiet: bool,
 ) -> AuditReport:
-    report = run_audits(subject, root / _WORK, spark, quiet=quiet)
+    report = run_audits(subject, root / _WORK, spark, bundle=bundle, quiet=quiet)
     page = AuditPage(
         title=title,
         made_at=now_utc(),
@@ -197,6 +208,15 @@ def _audited(
         files.write_json(aside / _RESULT, report.model_dump(mode="json"))
         write_audit_page(page, aside / _PAGE)
     return report
+
+
+def _expanded_of(experiment: Experiment, run: RunFolder) -> Path | None:
+    place = (experiment.train.expanded_path or run.expanded) / TABLE
+    return place if experiment.train.expanded and parts_of(place) else None
+
+
+def _bundle_of(run: RunFolder) -> Path | None:
+    return run.bundle if run.bundle.is_dir() else None
 
 
 def _shown(report: AuditReport, images: Path) -> Audits:

@@ -8,14 +8,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from pulmospark.core import limits
+from pulmospark.data.pixels import pixels_of_some
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.report.content import Film
 from pulmospark.report.films import thumbnail
-from pulmospark.spark.chunks import parts_of
 
 
 def right_and_wrong(
@@ -69,18 +68,5 @@ def _films(
 
 
 def thumbnails(images: Path, uris: set[str]) -> dict[str, bytes]:
-    """Thumbnails of films of an images table by path; only row groups that hold one are read."""
-    found: dict[str, bytes] = {}
-    for part in parts_of(images):
-        with pq.ParquetFile(part) as file:
-            for group in range(file.num_row_groups):
-                names = file.read_row_group(group, columns=["uri"])["uri"].to_pylist()
-                here = [index for index, uri in enumerate(names) if uri in uris]
-                if not here:
-                    continue
-                column = file.read_row_group(group, columns=["pixels"])["pixels"]
-                for index in here:
-                    flat = np.frombuffer(column[index].as_buffer(), dtype=np.uint8)
-                    side = int(flat.size**0.5)
-                    found[names[index]] = thumbnail(flat.reshape(side, side))
-    return found
+    """Thumbnails of films of an images table by path."""
+    return {uri: thumbnail(pixels) for uri, pixels in pixels_of_some(images, uris)}

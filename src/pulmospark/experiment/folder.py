@@ -68,6 +68,11 @@ class RunFolder:
         return self.root / "report.html"
 
     @property
+    def claim(self) -> Path:
+        """The CLAIM 2024 checklist, filled in as far as the run knows it."""
+        return self.root / "claim.md"
+
+    @property
     def comparison(self) -> Path:
         """Networks compared on the same films: compare's outcome, a folder each."""
         return self.root / "compare"

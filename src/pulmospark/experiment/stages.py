@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import SparkSession
 
+from pulmospark.audit.claim import as_markdown
 from pulmospark.audit.results import AuditReport
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
@@ -117,11 +118,16 @@ def run_evaluate(
 
 
 def run_audit(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+    experiment: Experiment,
+    run: RunFolder,
+    spark: SparkSession,
+    *,
+    bundle: Path | None = None,
+    quiet: bool = False,
 ) -> AuditReport:
     """Audit: see :func:`pulmospark.experiment.auditing.audit_run`."""
     with _stage(experiment, run, "audit"):
-        return audit_run(experiment, run, spark, quiet=quiet)
+        return audit_run(experiment, run, spark, bundle=bundle, quiet=quiet)
 
 
 def run_report(experiment: Experiment, run: RunFolder) -> Path:
@@ -132,7 +138,9 @@ def run_report(experiment: Experiment, run: RunFolder) -> Path:
     """
     if not (run.evaluation / "evaluation.json").is_file():
         raise InputError(f"{run.root}: not evaluated yet: run `pulmospark evaluate` first")
-    write_report(report_content(experiment, run), run.report)
+    content = report_content(experiment, run)
+    write_report(content, run.report)
+    files.write_text(run.claim, as_markdown(content.claim, experiment.name))
     return run.report
 
 

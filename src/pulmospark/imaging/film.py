@@ -11,6 +11,7 @@ from pulmospark.core.content import bytes_id
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import RejectReason, View
 from pulmospark.imaging.decode import Rejected, decode, rejected
+from pulmospark.imaging.lungs import cut_to_lungs
 from pulmospark.imaging.standardise import hash_of_thumbnail, standardise, thumbnail_of
 from pulmospark.imaging.view import view_of_thumbnail
 
@@ -58,10 +59,13 @@ def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
     if isinstance(decoded, Rejected):
         return Rejected(decoded.reason, decoded.detail, image_id)
     grey, extent, size = decoded.grey, decoded.extent, settings.size
-    pixels = standardise(grey, size, settings.fit, extent)
+    body, body_extent = grey, extent
+    if settings.crop == "lungs":
+        body, body_extent = cut_to_lungs(grey), None
+    pixels = standardise(body, size, settings.fit, body_extent)
     # The view is told from the whole film, so that it is the same whatever the fit.
     thumbnail = whole = thumbnail_of(pixels)
-    if settings.fit != "stretch":
+    if settings.fit != "stretch" or body is not grey:
         whole = thumbnail_of(standardise(grey, size, "stretch", extent))
     return Film(
         image_id=image_id,

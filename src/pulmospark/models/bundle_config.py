@@ -44,6 +44,8 @@ class BundleConfig(Settings):
     """side of the standard image, pixels"""
     fit: Literal["stretch", "pad", "crop"]
     """how a film that is no square becomes one"""
+    crop: Literal["none", "lungs"] = "none"
+    """what films are cut to first, as ``ingest.crop`` says"""
     mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
     """of each input channel, in [0, 1]"""
     std: Annotated[tuple[PositiveFloat, ...], Field(min_length=1, max_length=3)]

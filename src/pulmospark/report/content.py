@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
+from pulmospark.audit.claim import ClaimItem
 from pulmospark.core import limits
 from pulmospark.evaluation.results import CrossValidation, Evaluation, Result
 from pulmospark.report.audit_content import Audits
@@ -212,6 +213,8 @@ class ReportContent(Result):
     """most certain first"""
     wrong: Films = ()
     """worst first: most certain of the wrong class"""
+    claim: tuple[ClaimItem, ...] = ()
+    """the CLAIM 2024 checklist, as far as it is known"""
     provenance: Annotated[dict[str, Any], BeforeValidator(clean_text)] = Field(
         default_factory=dict
     )

@@ -53,7 +53,7 @@ def films_for(config: BundleConfig, paths: Sequence[str]) -> CheckFilms:
         UsageError: an images table is given.
         InputError: a path is not there, or no film could be read.
     """
-    settings = IngestSettings(size=config.input_size, fit=config.fit)
+    settings = IngestSettings(size=config.input_size, fit=config.fit, crop=config.crop)
     return _given(paths, settings) if paths else _drawn(settings)
 
 

@@ -30,7 +30,7 @@ from pulmospark.scoring.predict_export import (
     export_predictions,
     export_rejects,
 )
-from pulmospark.scoring.predict_inputs import Inputs, list_inputs, resolve_inputs
+from pulmospark.scoring.predict_inputs import Inputs, crop_told, list_inputs, resolve_inputs
 from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, ImagesWork, Scorer
 from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.spark import chunks
@@ -180,6 +180,13 @@ def plan_predict(
                 f"{read.config.fit!r}: ingest with --set ingest.fit={read.config.fit}, or give "
                 "the files themselves"
             )
+    for table in inputs.fits:
+        if (crop := crop_told(Path(table))) != read.config.crop:
+            raise InputError(
+                f"{table}: its films were cut to {crop!r}, and the bundle takes "
+                f"{read.config.crop!r}: ingest with --set ingest.crop={read.config.crop}, or give "
+                "the files themselves"
+            )
     if target is None and not inputs.is_one_film:
         raise UsageError("--out is missing: with more than one film, name a folder for the output")
     if target is not None:
@@ -252,7 +259,7 @@ def _run(
     listed = time.perf_counter()
     scorer = _scorer(plan.bundle, work, here=spark is None)
     config = plan.bundle.config
-    settings = IngestSettings(size=config.input_size, fit=config.fit)
+    settings = IngestSettings(size=config.input_size, fit=config.fit, crop=config.crop)
     with Progress("predict", total, "films", quiet=quiet) as progress:
         parts = _scored(spark, FilesWork(scorer, settings), of_files, work / PARTS, progress)
         later = _Later(progress, seen)

@@ -256,6 +256,15 @@ def _fit_told(images: Path) -> str | None:
     return told if isinstance(told, str) else None
 
 
+def crop_told(images: Path) -> str:
+    """What the films of an images table were cut to; "none" where that is not told."""
+    record = images.parent / "ingest.json"
+    if not record.is_file():
+        return "none"
+    told = files.read_json(record).get("provenance", {}).get("settings", {}).get("crop")
+    return told if isinstance(told, str) else "none"
+
+
 def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
     for folder in inputs.folders:
         source = printable(folder.name) or _FILES_SOURCE

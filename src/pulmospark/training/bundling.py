@@ -31,6 +31,7 @@ def write_trained(
         classes=result.classes,
         input_size=experiment.ingest.size,
         fit=experiment.ingest.fit,
+        crop=experiment.ingest.crop,
         temperature=final.temperature,
         operating_points=(point,),
         method=result.method,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pulmospark.audit.subject import Subject
@@ -15,12 +16,16 @@ from pulmospark.data.near_copies import NearCopies, clusters
 CLASSES = ("COVID-19", "normal", "pneumonia")
 
 
-def clean_subject(films: int = 600, *, seed: int = 1, **columns: Any) -> Subject:
+def clean_subject(
+    films: int = 600, *, seed: int = 1, right: float | None = None, **columns: Any
+) -> Subject:
     """Films of which nothing tells the class; two a patient, in train and test.
 
     Args:
         films: how many.
         seed: of all that is drawn.
+        right: share of the tested films that a made-up model names rightly, with that
+            probability; ``None``: there is no model.
         columns: columns to be put in place of the drawn ones.
     """
     random = np.random.default_rng(seed)
@@ -49,7 +54,34 @@ def clean_subject(films: int = 600, *, seed: int = 1, **columns: Any) -> Subject
     }
     rows = pa.table({name: _array(values) for name, values in known.items()})
     return Subject(
-        images=Path("/nowhere"), rows=rows, settings=AuditSettings(), seed=seed, classes=CLASSES
+        images=Path("/nowhere"),
+        rows=rows,
+        settings=AuditSettings(),
+        seed=seed,
+        classes=CLASSES,
+        predictions=None if right is None else _predicted(rows, random, right),
+    )
+
+
+def _predicted(rows: pa.Table, random: np.random.Generator, right: float) -> pa.Table:
+    tested = rows.filter(pa.array(np.asarray(rows["split"].to_pylist()) == "test"))
+    hits = random.random(tested.num_rows) < right
+    return with_hits(tested, hits, right)
+
+
+def with_hits(tested: pa.Table, hits: npt.NDArray[np.bool_], said: float) -> pa.Table:
+    """Predictions of tested films: rightly named or not, and how surely."""
+    labels = [CLASSES.index(name) for name in tested["label"].to_pylist()]
+    named = [n if hit else (n + 1) % len(CLASSES) for n, hit in zip(labels, hits, strict=True)]
+    rest = (1 - said) / (len(CLASSES) - 1)
+    chances = [[said if n == kind else rest for kind in range(len(CLASSES))] for n in named]
+    return pa.table(
+        {
+            "uri": tested["uri"],
+            "label": tested["label"],
+            "prediction": [CLASSES[n] for n in named],
+            "probability": chances,
+        }
     )
 
 
