@@ -99,8 +99,8 @@ def children(subject: Subject) -> AuditResult:
         name="children",
         title=title,
         verdict=verdict,
-        sentence=f"Children are {percent(high)} of {most} and {percent(low)} of {least}, of the "
-        f"{int(known.sum()):,} films whose age is known."
+        sentence=f"Children are {percent(high)} of the films of {most}, the class with most of "
+        f"them, and {percent(low)} of {least}; the age of {int(known.sum()):,} films is known."
         + f" No age is known in {named(missing)}."
         * bool(missing),
         figures=tuple(figures),

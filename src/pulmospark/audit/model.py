@@ -70,10 +70,21 @@ def score_sample(
     files.write_json(wanted, uris)
     engine = prepare_engine(bundle.network(), work / "engines", outputs="both", size=size)
     cover = CoverWork(engine, size, str(wanted), content.value_id(uris))
-    todo = chunks.chunks_of(chunks.parts_of(subject.images))
+    todo = _with_films(chunks.chunks_of(chunks.parts_of(subject.images)), set(uris))
     with Progress("cover", sum(c.rows for c in todo), "films", quiet=quiet) as progress:
         parts = chunks.run_chunks(spark, cover, todo, work / "covered", progress)
     return _gather(subject, bundle, rows, parts)
+
+
+def _with_films(todo: list[chunks.Chunk], uris: set[str]) -> list[chunks.Chunk]:
+    """The chunks that hold a film of the sample; the pixels of the others are not read."""
+    found = []
+    for chunk in todo:
+        with pq.ParquetFile(chunk.path) as file:
+            names = file.read_row_group(chunk.row_group, columns=["uri"])["uri"].to_pylist()
+        if not uris.isdisjoint(names):
+            found.append(chunk)
+    return found
 
 
 def _check_size(subject: Subject, size: int) -> None:

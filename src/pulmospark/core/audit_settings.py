@@ -21,13 +21,13 @@ class AuditSettings(Settings):
     """a failed audit ends the run with exit code 5, after the report is written"""
     skip: tuple[str, ...] = ()
     """names of audits that are left out; the report says so"""
-    hash_distance: Annotated[int, Field(ge=0, le=limits.NEAR_DISTANCE_MAX)] = 9
+    hash_distance: Annotated[int, Field(ge=0, le=limits.NEAR_DISTANCE_MAX)] = 12
     """bits of 64 in which the perceptual hashes of two films may differ for them to be compared
-    further; up to 7 every such pair is found, beyond it most"""
-    copy_correlation: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.87
+    further; up to 7 every such pair is found, beyond it most. It is always even"""
+    copy_correlation: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.88
     """correlation of the details of two films, laid over each other, from which they are called
-    one film; other films of the same patient reach 0.83, phantoms of others 0.86, and of copies
-    known by hand 19 in 20 have 0.89 and more"""
+    one film; other films of the same patient reach 0.7, and of copies known by hand 19 in 20 have
+    0.85 and more"""
     leak_share: Fraction = 0.01
     """share of tested films with a copy among those trained on, above which it fails: accuracy
     can be off by as much, and differences of a point are what papers report"""

@@ -33,6 +33,9 @@ from pulmospark.spark.session import slots
 
 Numbers = npt.NDArray[np.int64]
 
+_PAIRS_A_CHUNK = 4_000
+"""pairs that a task looks at: some ten seconds"""
+
 
 @dataclass(frozen=True)
 class NearCopies:
@@ -214,9 +217,8 @@ def _candidates(aside: Path, spark: SparkSession, distance: int) -> int:
         pairs = pairs.join(one, "first", "left").join(other, "second", "left")
         pairs = pairs.where("one is null or other is null or one <> other")
     pairs = pairs.select("first", "second", "distance")
-    pairs.repartition(slots(spark) * 2, "first").sortWithinPartitions(
-        "first", "second"
-    ).write.option("parquet.block.size", 1024 * 1024).parquet(str(aside / "pairs"))
+    parts = pairs.repartition(slots(spark) * 2, "first").sortWithinPartitions("first", "second")
+    parts.write.option("maxRecordsPerFile", _PAIRS_A_CHUNK).parquet(str(aside / "pairs"))
     return int(found.hot.count())
 
 
