@@ -64,7 +64,7 @@ def search(folder: Path) -> dict[str, Any]:
 
 
 def _largest(told: dict[str, Any]) -> float:
-    return max(kinds.get("together", 0.0) for kinds in told["sampled_mib"].values())
+    return max(float(kinds.get("together", 0.0)) for kinds in told["sampled_mib"].values())
 
 
 def measure(options: Options) -> Report:

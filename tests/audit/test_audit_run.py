@@ -86,7 +86,9 @@ def planted(
 
 
 def test_planted_copies_are_found_and_no_others(planted: Path, spark: SparkSession) -> None:
-    subject = subject_of(planted / "images", None, AuditSettings(), seed=1)
+    # Drawn chests are more alike than people's: a pair has to fit better to be one picture.
+    settings = AuditSettings(hash_distance=8, copy_correlation=0.93)
+    subject = subject_of(planted / "images", None, settings, seed=1)
     found = run_audits(subject, planted.parent / "work", spark, quiet=True)
     audit = next(one for one in found.audits if one.name == "near_duplicates")
     assert audit.verdict == "fail"
@@ -103,7 +105,18 @@ def test_strict_ends_with_exit_code_5_after_the_page_is_written(
     tables = tmp_path / "tables"
     shutil.copytree(planted, tables)
     done = subprocess.run(
-        [sys.executable, "-m", "pulmospark", "audit", str(tables), "--strict", "--json", "-q"],
+        [
+            sys.executable,
+            "-m",
+            "pulmospark",
+            "audit",
+            str(tables),
+            "--strict",
+            "--json",
+            "-q",
+            "--set",
+            "audit.hash_distance=6",
+        ],
         capture_output=True,
         text=True,
         timeout=120,
@@ -116,4 +129,4 @@ def test_strict_ends_with_exit_code_5_after_the_page_is_written(
     assert told == json.loads((tmp_path / "audit" / "audit.json").read_text(encoding="utf-8"))
     page = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
     assert "not a medical device" in page
-    assert page.count("data:image/jpeg") >= 12
+    assert page.count("data:image/jpeg") >= 4

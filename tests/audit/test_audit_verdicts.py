@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ FILMS = 600
 KINDS = {kind.name: kind for kind in one_thing.KINDS}
 
 
-def _told_by(name: str, **columns: object) -> AuditResult:
+def _told_by(name: str, **columns: Any) -> AuditResult:
     subject = clean_subject(FILMS, **columns)
     return one_thing.audit(subject, no_copies(FILMS).looks, KINDS[name])
 

@@ -90,13 +90,13 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
     worst = max(gaps, key=lambda one: gaps[one])
     gap = gaps[worst]
     verdict: Verdict = "fail" if gap > _GAP_FAIL else "warn" if gap > _GAP_WARN else "pass"
-    told = {figure.name: plain(figure.figure) for figure in figures}
+    words = {figure.name: plain(figure.figure) for figure in figures}
     return AuditResult(
         name=name,
         title=title,
         verdict=verdict,
-        sentence=f"Largest gap: {worst}, AUROC {told[f'{worst}, inside']} when its other films "
-        f"are trained on, {told[f'{worst}, left out']} when none is.",
+        sentence=f"Largest gap: {worst}, AUROC {words[f'{worst}, inside']} when its other films "
+        f"are trained on, {words[f'{worst}, left out']} when none is.",
         figures=tuple(figures),
         threshold=f"warns when the intervals part by more than {_GAP_WARN:g}, fails above "
         f"{_GAP_FAIL:g}",

@@ -116,14 +116,14 @@ def _bins(thing: npt.NDArray[Any], trained: npt.NDArray[np.bool_]) -> Labels:
     """Number of each film's bin, cut by the films of the training part alone."""
     if thing.dtype == object:
         names = np.asarray(["\0" if one is None else str(one) for one in thing])
-        return np.unique(names, return_inverse=True)[1].astype(np.int64)
+        return np.asarray(np.unique(names, return_inverse=True)[1], np.int64)
     known = ~np.isnan(thing)
     values = thing[known & trained]
     if not values.size:
         return known.astype(np.int64)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1]))
     bins = np.searchsorted(edges, np.where(known, thing, 0.0), side="left") + 1
-    return np.where(known, bins, 0).astype(np.int64)
+    return np.asarray(np.where(known, bins, 0), np.int64)
 
 
 def _shares(bins: Labels, labels: Labels, trained: npt.NDArray[np.bool_], classes: int) -> Floats:

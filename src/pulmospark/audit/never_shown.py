@@ -47,7 +47,7 @@ def hand(random: np.random.Generator, size: int) -> Film:
                 cv2.line(film, ends[0], ends[1], grey, max(1, int(size * wide)))
             start = end + 0.01 * size
     film = cv2.GaussianBlur(film, (0, 0), size / 120) + random.normal(0, 0.02, film.shape)
-    return (film.clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(film.clip(0, 1) * 255, np.uint8)
 
 
 def slice_of_ct(random: np.random.Generator, size: int) -> Film:
@@ -62,7 +62,7 @@ def slice_of_ct(random: np.random.Generator, size: int) -> Film:
         cv2.ellipse(film, centre, lung, side * 8, 0, 360, 0.08, -1)
     cv2.circle(film, (size // 2, int(size * 0.68)), size // 16, 0.95, -1)
     film = cv2.GaussianBlur(film, (0, 0), size / 150) + random.normal(0, 0.02, film.shape)
-    return (film.clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(film.clip(0, 1) * 255, np.uint8)
 
 
 DRAWN: dict[str, Callable[[np.random.Generator, int], Film]] = {

@@ -9,7 +9,7 @@ import pulmospark
 from pulmospark.cli.common import count, say, warn
 
 if TYPE_CHECKING:
-    from pulmospark.audit.results import AuditReport
+    from pulmospark.audit.results import AuditReport, Verdict
     from pulmospark.data.expanded import ExpandResult
     from pulmospark.data.ingest import IngestResult
     from pulmospark.data.split_summary import SplitResult
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from pulmospark.training.records import TrainResult
 
 _EXCLUSIONS_SHOWN = 8
+_VERDICTS: tuple[tuple[Verdict, str], ...] = (
+    ("fail", "failed"),
+    ("warn", "warn"),
+    ("open", "could not be told"),
+    ("pass", "passed"),
+)
 
 
 def say_ingest(result: IngestResult) -> None:
@@ -144,16 +150,8 @@ def say_external(result: ExternalResult) -> None:
 
 def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:
     """Verdicts, worst first: those that failed or warn with what was found and a remedy."""
-    counts = ", ".join(
-        f"{result.count(verdict)} {word}"
-        for verdict, word in (
-            ("fail", "failed"),
-            ("warn", "warn"),
-            ("open", "could not be told"),
-            ("pass", "passed"),
-        )
-        if result.count(verdict)
-    )
+    found = Counter(audit.verdict for audit in result.audits)
+    counts = ", ".join(f"{found[verdict]} {word}" for verdict, word in _VERDICTS if found[verdict])
     say(f"audits of {count(result.films, _film(phantoms))}: {counts}")
     for audit in result.audits:
         if audit.verdict in {"fail", "warn"}:

@@ -70,7 +70,7 @@ def _overlaid(first: Small, second: Small, share: float) -> float:
     covered = cv2.warpAffine(np.ones_like(other), found, size, flags=how) > 0.99
     if covered.mean() < _COVER_MIN:
         return 0.0
-    turned = max(abs(found[0, 1]), abs(found[1, 0]))
+    turned = float(max(abs(found[0, 1]), abs(found[1, 0])))
     return _middle_correlation(one, laid, covered) - _TURN_COST * max(0.0, turned - _TURN_FREE)
 
 

@@ -59,7 +59,8 @@ def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
     if isinstance(decoded, Rejected):
         return Rejected(decoded.reason, decoded.detail, image_id)
     grey, extent, size = decoded.grey, decoded.extent, settings.size
-    body, body_extent = grey, extent
+    body = grey
+    body_extent: tuple[float, float] | None = extent
     if settings.crop == "lungs":
         body, body_extent = cut_to_lungs(grey), None
     pixels = standardise(body, size, settings.fit, body_extent)
