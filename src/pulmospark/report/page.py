@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import pulmospark
 from pulmospark.core import files, limits
@@ -99,6 +99,7 @@ def environment() -> Environment:
         percent=lambda value: words.number(value, "percent"),
         fixed=words.number,
         dash=lambda value: words.DASH if value is None else f"{value:,}",
+        code=_code,
         data_uri=_data_uri,
         svg=_svg,
     )
@@ -109,6 +110,12 @@ def environment() -> Environment:
 def _svg(drawing: Drawing) -> Markup:
     """The SVG as it is: made here by an XML writer, which escaped the text in it."""
     return Markup(drawing.svg)
+
+
+def _code(text: str) -> Markup:
+    """Text whose pieces between backticks are code; all of it is escaped."""
+    pieces = str(escape(text)).split("`")
+    return Markup("".join(f"<code>{p}</code>" if n % 2 else p for n, p in enumerate(pieces)))
 
 
 def _data_uri(film: Film | Picture) -> str:
