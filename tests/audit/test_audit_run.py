@@ -16,9 +16,18 @@ import pytest
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.subject import subject_of
 from pulmospark.core.errors import UsageError
-from pulmospark.core.settings import AuditSettings, IngestSettings, SourceSettings
+from pulmospark.core.settings import (
+    AuditSettings,
+    Experiment,
+    IngestSettings,
+    SourceSettings,
+    SplitSettings,
+)
+from pulmospark.data.cohort import read_cohort
 from pulmospark.data.ingest import ingest
-from pulmospark.experiment.auditing import read_audit
+from pulmospark.experiment.auditing import audit_run, read_audit
+from pulmospark.experiment.folder import RunFolder
+from pulmospark.experiment.stages import run_split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +106,38 @@ def test_planted_copies_are_found_and_no_others(planted: Path, spark: SparkSessi
     ]
     assert len(across) == len(audit.examples) == 6
     assert "8 across patients" in audit.sentence
+
+
+def test_copies_kept_together_leave_no_leak_when_audited_again(
+    planted: Path, phantoms: PhantomSummary, spark: SparkSession, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(planted, run.tables)
+    experiment = Experiment(
+        name="run",
+        out=tmp_path,
+        phantoms=True,
+        sources=(SourceSettings(path=phantoms.folder),),
+        classes={"COVID-19": ("COVID-19", "covid"), "normal": ("No Finding", "normal")},
+        split=SplitSettings(copies="together", train=0.5, validation=0.1, test=0.4),
+        audit=AuditSettings(hash_distance=8, copy_correlation=0.93),
+    )
+    parted = run_split(experiment, run, spark, quiet=True)
+    groups = {row["uri"]: row["group_id"] for row in read_cohort(run.cohort).to_pylist()}
+    copies = [uri for uri in groups if "/other/" in uri]
+    assert copies
+    # Each copy of a film that takes part, too, is in that film's group.
+    assert sum(groups[uri].startswith("covid_chestxray:") for uri in copies) >= 4
+    assert (
+        json.loads((run.cohort / "split.json").read_text(encoding="utf-8"))["provenance"][
+            "settings"
+        ]["copies"]
+        == "together"
+    )
+    found = {one.name: one for one in audit_run(experiment, run, spark, quiet=True).audits}
+    leak = found["near_duplicates"].figures[0].figure
+    assert leak.numerator == 0
+    assert parted.films == len(groups)
 
 
 def test_strict_ends_with_exit_code_5_after_the_page_is_written(
