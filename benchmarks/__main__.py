@@ -22,12 +22,18 @@ NAMES = (
     "finetune",
     "plan",
     "cluster",
+    "score",
+    "score_memory",
     "stream",
     "stream_kills",
+    "dicom",
+    "ccccii",
+    "near_duplicates",
+    "real_duplicates",
+    "audit_faults",
+    "lungs",
     "demo",
 )
-NAMES = ("ingest", "features", "memory", "training", "expand", "experiment", "demo", "dicom")
-NAMES = ("ingest", "features", "memory", "training", "expand", "ccccii", "experiment", "demo")
 SMALL = Options(
     files=40,
     images=40,

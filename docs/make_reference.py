@@ -225,6 +225,8 @@ _TABLES = {
     "EXPANDED": "`expanded/table/` of a run",
     "FEATURES": "`.training.work/features/` of a run, kept so that they need not be made again",
     "SCORES": "`training/scores/` of a run",
+    "LOOKS": "`.audit.work/looks/` of a run, kept so that they need not be made again",
+    "COPIES": "`.audit.work/overlays/` of a run, likewise",
     "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out` and "
     "`stream --out`",
     "REPEATS": "`repeats/` of `stream --out`",
@@ -413,7 +415,10 @@ def errors_page() -> str:
         ("2", "a flag, a setting or a call is wrong: `UsageError`"),
         ("3", "the data given cannot be used: `InputError`"),
         ("4", "Java, memory, disk, weights or network are missing: `EnvironmentProblem`"),
-        ("5", "an audit failed under `--strict`: `AuditError`; no command has audits yet"),
+        (
+            "5",
+            "an audit failed under `--strict`: `AuditError`; the report is written all the same",
+        ),
         ("130", "interrupted; the same command goes on where it was"),
     ]
     kinds = [

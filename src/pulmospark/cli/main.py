@@ -16,12 +16,13 @@ from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
 
 COMMANDS = {
     "demo": "Draw phantoms and run the whole job on them.",
-    "run": "Run an experiment: ingest, split, train, evaluate, report.",
+    "run": "Run an experiment: ingest, split, train, evaluate, audit, report.",
     "ingest": "Make the images and rejects tables from folders of films.",
     "split": "Make the cohort: classes, and who is trained and tested on.",
     "expand": "Make a table of augmented training films, so many a class.",
     "train": "Train a detector and write its bundle.",
     "evaluate": "Figures with intervals, on films the model has not seen.",
+    "audit": "Tell whether films, split and model can be trusted.",
     "report": "Write the report: one HTML file.",
     "compare": "Train several networks on the same films, and compare them.",
     "reproduce": "Repeat a published experiment, and show its figure beside ours.",

@@ -9,11 +9,13 @@ import pulmospark
 from pulmospark.cli.common import count, say, warn
 
 if TYPE_CHECKING:
+    from pulmospark.audit.results import AuditReport, Verdict
     from pulmospark.data.expanded import ExpandResult
     from pulmospark.data.ingest import IngestResult
     from pulmospark.data.split_summary import SplitResult
     from pulmospark.evaluation.results import Figure
     from pulmospark.experiment.evaluation import EvaluateResult, LevelResult
+    from pulmospark.experiment.external import ExternalResult
     from pulmospark.experiment.leak import LeakyArm
     from pulmospark.experiment.reproduce import Reproduction
     from pulmospark.experiment.stages import RunResult
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
     from pulmospark.training.records import TrainResult
 
 _EXCLUSIONS_SHOWN = 8
+_VERDICTS: tuple[tuple[Verdict, str], ...] = (
+    ("fail", "failed"),
+    ("warn", "warn"),
+    ("open", "could not be told"),
+    ("pass", "passed"),
+)
 
 
 def say_ingest(result: IngestResult) -> None:
@@ -131,6 +139,55 @@ def say_level(result: LevelResult) -> None:
         say(f"  beside the most frequent class of each source  {rule}")
 
 
+def say_external(result: ExternalResult) -> None:
+    """Figures from inside and from elsewhere side by side, and after a recalibration."""
+    columns = [("inside", result.inside), ("elsewhere", result.outside)]
+    if result.recalibrated is not None:
+        columns.append(("recalibrated", result.recalibrated))
+    given = [(name, told) for name, told in columns if told is not None]
+    say(f"{'':22}" + "".join(f"{name:26}" for name, _ in given))
+    say(
+        f"{'films (patients)':22}"
+        + "".join(f"{f'{told.films:,} ({told.groups:,})':26}" for _, told in given)
+    )
+    for title, field in (
+        ("accuracy", "accuracy"),
+        ("balanced accuracy", "balanced_accuracy"),
+        ("AUROC (mean)", "macro_auroc"),
+        ("calibration error", "calibration_error"),
+        ("log loss", "log_loss"),
+    ):
+        say(f"{title:22}" + "".join(f"{_figure(getattr(told, field)):26}" for _, told in given))
+    for reason, films in result.left_out.items():
+        say(f"  left out: {films:,}: {reason}")
+    if result.recalibration is not None:
+        moved = ", ".join(f"{one:+.2f}" for one in result.recalibration.offsets)
+        say(
+            f"recalibrated on {count(result.recalibration.films, 'film')}: temperature "
+            f"{result.recalibration.temperature:.3f}, offsets {moved}"
+        )
+    say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    say(f"external: {result.folder}")
+
+
+def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:
+    """Verdicts, worst first: those that failed or warn with what was found and a remedy."""
+    found = Counter(audit.verdict for audit in result.audits)
+    counts = ", ".join(f"{found[verdict]} {word}" for verdict, word in _VERDICTS if found[verdict])
+    say(f"audits of {count(result.films, _film(phantoms))}: {counts}")
+    for audit in result.audits:
+        if audit.verdict in {"fail", "warn"}:
+            say(f"  {audit.verdict.upper()}  {audit.title}: {audit.sentence}")
+            if audit.remedy:
+                say(f"        remedy: {audit.remedy}")
+    for word in ("open", "pass"):
+        names = ", ".join(audit.title for audit in result.audits if audit.verdict == word)
+        if names:
+            say(f"  {word}  {names}")
+    if result.skipped:
+        say(f"  left out by the settings: {', '.join(result.skipped)}")
+
+
 def say_run(result: RunResult, *, phantoms: bool = False) -> None:
     """A whole run, ending in the path of the report."""
     say_ingest(result.ingest)
@@ -138,6 +195,8 @@ def say_run(result: RunResult, *, phantoms: bool = False) -> None:
     if result.expand is not None:
         say_expand(result.expand)
     say_train(result.train, phantoms=phantoms)
+    if result.audit is not None:
+        say_audit(result.audit, phantoms=phantoms)
     say_evaluate(result.evaluate, phantoms=phantoms)
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
     say(f"from files to report in {result.seconds:.0f} s")

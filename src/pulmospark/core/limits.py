@@ -246,3 +246,27 @@ some ten times; what shrinks a thousand times is a bomb."""
 
 ARCHIVE_RATIO_BYTES = 16 * 1024 * 1024
 """bytes unpacked above which ``ARCHIVE_RATIO_MAX`` holds; small sheets may shrink more."""
+
+NEAR_DISTANCE_MAX = 16
+"""bits of 64 by which perceptual hashes may differ in a search; beyond it any two chests are
+near each other."""
+
+AUDIT_EXAMPLES_MAX = 6
+"""examples that an audit shows; all are counted."""
+
+AUDIT_EXAMPLE_FILMS_MAX = 4
+"""films of one example that stand side by side."""
+
+NEAR_PAIRS_MAX = 20_000_000
+"""pairs of films with near hashes that are looked at again: 500 MB of numbers, hours of work."""
+
+BUCKET_HASHES_MAX = 2_000
+"""hashes in one bucket of the index before the next band is asked for, too; a fuller one would
+be compared for ever, and says only that many films have the same coarse greys."""
+
+AUDIT_HEAT_MAPS_MAX = 48
+"""films that heat maps are drawn of; each takes a pass back through the network."""
+
+AUDIT_FILMS_MAX = 2_000
+"""films that audits of a model score, whole and covered: a minute's work, and intervals of two
+points."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pulmospark.core import limits
+from pulmospark.core.audit_settings import AuditSettings as AuditSettings  # noqa: PLC0414
 from pulmospark.core.augment_settings import AugmentSettings as AugmentSettings  # noqa: PLC0414
 from pulmospark.core.errors import UsageError
 from pulmospark.core.settings_base import Fraction as Fraction  # noqa: PLC0414
@@ -53,6 +54,9 @@ class IngestSettings(Settings):
     """file with the secret that patient, study and series numbers of DICOM headers are hashed
     with; ``None``: a random one, made once for the run. Name one to know patients again in
     another run"""
+    crop: Literal["none", "lungs"] = "none"
+    """cut each film to the lungs and a little around them, found by a simple method: what stands
+    at the border of a film can then tell no class"""
 
 
 class PartFilms(Settings):
@@ -90,6 +94,13 @@ class SplitSettings(Settings):
     left out. Not with folds"""
     views: tuple[str, ...] = ("PA", "AP", "AP supine", "frontal", "unknown")
     """views that take part; lateral films and CT slices are left out unless named"""
+
+    copies: Literal["ignore", "together", "drop"] = "ignore"
+    """near copies, as the audit finds them: ``together`` keeps them on one side of the split,
+    ``drop`` keeps one of each, and none where their classes differ"""
+    balance: Literal["none", "source", "age", "sex", "view"] = "none"
+    """leaves films out so that this tells the classes no longer: each source (band of ten years,
+    sex, view) keeps as many films of each class as it has of its rarest class"""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -265,6 +276,8 @@ class Experiment(Settings):
     """which network, and how it is trained"""
     evaluate: EvaluateSettings = EvaluateSettings()
     """figures and their intervals"""
+    audit: AuditSettings = AuditSettings()
+    """whether data, split and model can be trusted"""
     tracking: TrackingSettings = TrackingSettings()
     """where the run is written for MLflow and TensorBoard; nowhere by default"""
 

@@ -192,6 +192,27 @@ FEATURES = pa.schema(
 )
 """Deep features of a frozen network, one row an image."""
 
+LOOKS = pa.schema(
+    [
+        pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
+        pa.field("mean", pa.float32(), nullable=False),  # grey level of the whole film, 0 to 255
+        pa.field("border_mean", pa.float32(), nullable=False),  # grey level of its outer 3 %
+        pa.field("hashes", pa.list_(pa.int64()), nullable=False),  # of the whole, and of crops
+        pa.field("small", pa.binary(), nullable=False),  # 112 x 112 uint8 grey, row-major
+    ]
+)
+"""What audits compare films by, one row an image."""
+
+COPIES = pa.schema(
+    [
+        pa.field("first", pa.int64(), nullable=False),  # number of a film, in the order of uri
+        pa.field("second", pa.int64(), nullable=False),  # number of another, above the first
+        pa.field("distance", pa.int32(), nullable=False),  # bits in which their hashes differ
+        pa.field("correlation", pa.float32(), nullable=False),  # laid over each other, -1 to 1
+    ]
+)
+"""Pairs of films whose hashes are near, and how well they fit over each other."""
+
 SCORES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes

@@ -83,7 +83,10 @@ class IngestWork:
             if isinstance(films, Rejected):
                 rejects.append(reject_row(row, films.image_id, films.reason, films.detail))
             else:
-                images += [{**image_row(row, film), "listed": listed} for film in films]
+                cropped = self.settings.crop != "none"
+                images += [
+                    {**image_row(row, film, cropped=cropped), "listed": listed} for film in films
+                ]
         return {
             "images": pa.Table.from_pylist(images, schema=tables.IMAGES),
             "rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS),

@@ -19,7 +19,7 @@ def frame_of(uri: str) -> int | None:
     return int(number) if mark and number.isascii() and number.isdigit() else None
 
 
-def image_row(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
+def image_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> dict[str, Any]:
     """A row of the images table, but for ``listed``.
 
     What the source's own metadata says goes before what a DICOM header says, and that before
@@ -33,6 +33,8 @@ def image_row(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
         **known,
         "uri": row["uri"] if film.frame is None else f"{row['uri']}{_FRAME}{film.frame}",
         "image_id": film.image_id,
+        # A mask is of the whole film: it fits no cut one.
+        "mask_uri": None if cropped else row["mask_uri"],
         "view": film.view.value if measured and film.view else known["view"],
         "view_measured": measured,
         "laterality": header.laterality if header else None,

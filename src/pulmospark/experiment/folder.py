@@ -59,9 +59,19 @@ class RunFolder:
         return self.root / "evaluation"
 
     @property
+    def audit(self) -> Path:
+        """What the audits found: audit's outcome."""
+        return self.root / "audit"
+
+    @property
     def report(self) -> Path:
         """The report."""
         return self.root / "report.html"
+
+    @property
+    def claim(self) -> Path:
+        """The CLAIM 2024 checklist, filled in as far as the run knows it."""
+        return self.root / "claim.md"
 
     @property
     def comparison(self) -> Path:

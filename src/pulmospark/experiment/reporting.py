@@ -15,7 +15,9 @@ from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import IngestResult, read_ingest
 from pulmospark.data.split_summary import Share, SplitResult, read_split
+from pulmospark.experiment.auditing import shown_audits
 from pulmospark.experiment.augmentation import augmentations
+from pulmospark.experiment.claim import claim_of
 from pulmospark.experiment.evaluation import read_evaluation
 from pulmospark.experiment.films import right_and_wrong
 from pulmospark.experiment.folder import RunFolder, read_seconds
@@ -65,6 +67,7 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
         title=experiment.name,
         made_at=now_utc(),
         is_phantom=experiment.phantoms,
+        audits=shown_audits(run),
         evaluation=evaluated.evaluation,
         cross_validation=evaluated.cross_validation,
         levels=tuple(
@@ -90,6 +93,7 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
             page.Timing(stage=stage, seconds=seconds)
             for stage, seconds in read_seconds(run).items()
         ),
+        claim=claim_of(experiment, run),
         right=right,
         wrong=wrong,
         provenance={

@@ -14,6 +14,7 @@ from pulmospark.core.tables import Modality, RejectReason, View
 from pulmospark.imaging.decode import Decoded, Rejected, decode, rejected
 from pulmospark.imaging.dicom import open_dicom
 from pulmospark.imaging.dicom_facts import DicomFacts
+from pulmospark.imaging.lungs import cut_to_lungs
 from pulmospark.imaging.reject import Refused
 from pulmospark.imaging.sniff import sniff
 from pulmospark.imaging.standardise import (
@@ -165,11 +166,15 @@ def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
 
 def _film(decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSettings) -> Film:
     grey, extent, size = decoded.grey, decoded.extent, settings.size
-    pixels = standardise(grey, size, settings.fit, extent)
+    body = grey
+    body_extent: tuple[float, float] | None = extent
+    if settings.crop == "lungs":
+        body, body_extent = cut_to_lungs(grey), None
+    pixels = standardise(body, size, settings.fit, body_extent)
     # The view is told from the whole film, so that it is the same whatever the fit, and the hash
     # from the film as it came.
     thumbnail = whole = thumbnail_of(pixels)
-    if settings.fit != "stretch":
+    if settings.fit != "stretch" or body is not grey:
         whole = thumbnail_of(standardise(grey, size, "stretch", extent))
     return Film(
         image_id=image_id,

@@ -48,6 +48,8 @@ class BundleConfig(Settings):
     """each film's histogram is equalised"""
     ct_window: Literal["lung", "soft", "header"] = "lung"
     """window of CT slices from DICOM"""
+    crop: Literal["none", "lungs"] = "none"
+    """what films are cut to first, as ``ingest.crop`` says"""
     mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
     """of each input channel, in [0, 1]"""
     std: Annotated[tuple[PositiveFloat, ...], Field(min_length=1, max_length=3)]
@@ -92,6 +94,7 @@ class BundleConfig(Settings):
             size=self.input_size,
             fit=self.fit,
             equalise=self.equalise,
+            crop=self.crop,
             ct_window=self.ct_window,
         )
 

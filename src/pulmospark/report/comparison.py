@@ -12,9 +12,9 @@ from pulmospark.evaluation.results import Figure
 from pulmospark.report import words
 from pulmospark.report.comparison_content import Comparison, ModelPair
 from pulmospark.report.comparison_plot import cost
-from pulmospark.report.content import clean_text
 from pulmospark.report.page import environment
 from pulmospark.report.phantom import say_phantoms
+from pulmospark.report.text import clean_text
 
 _TEMPLATE = "comparison.html.j2"
 

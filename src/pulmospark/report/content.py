@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
+from pulmospark.audit.claim import ClaimItem
 from pulmospark.core import limits
 from pulmospark.evaluation.results import CrossValidation, Evaluation, Result
+from pulmospark.report.audit_content import Audits
+from pulmospark.report.text import Text, clean_text
 
-# Control characters but for tab and line feed, direction overrides and isolates (a name could
-# pass for another with them), and halves of surrogate pairs.
-_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
-def clean_text(value: Any) -> Any:
-    """Make text fit to be written as UTF-8 and shown, at any depth of lists and dicts.
-
-    Names from outside may hold undecodable bytes (lone surrogates), control characters or
-    characters that turn the direction of the text around them: all are shown as their
-    escapes (``\\udcff``, ``\\x1b``), so that nothing is hidden.
-    """
-    if isinstance(value, str):
-        return _UNSHOWABLE.sub(lambda found: ascii(found.group())[1:-1], value)
-    if isinstance(value, dict):
-        return {clean_text(str(key)): clean_text(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(clean_text(item) for item in value)
-    return value
-
-
-Text = Annotated[str, BeforeValidator(clean_text)]
 Natural = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -260,6 +242,8 @@ class ReportContent(Result):
     made_at: datetime
     is_phantom: bool
     """the films were drawn: the page says so above all else"""
+    audits: Audits | None = None
+    """what the audits found; ``None``: there were none"""
     evaluation: Evaluation
     """of films the model was not trained on; the pooled one where there are folds"""
     cross_validation: CrossValidation | None = None
@@ -280,6 +264,8 @@ class ReportContent(Result):
     """most certain first"""
     wrong: Films = ()
     """worst first: most certain of the wrong class"""
+    claim: tuple[ClaimItem, ...] = ()
+    """the CLAIM 2024 checklist, as far as it is known"""
     provenance: Annotated[dict[str, Any], BeforeValidator(clean_text)] = Field(
         default_factory=dict
     )

@@ -31,7 +31,7 @@ from pulmospark.scoring.predict_export import (
     export_predictions,
     export_rejects,
 )
-from pulmospark.scoring.predict_inputs import Inputs, list_inputs, resolve_inputs
+from pulmospark.scoring.predict_inputs import Inputs, crop_told, list_inputs, resolve_inputs
 from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, ImagesWork, Scorer
 from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.spark import chunks
@@ -203,6 +203,12 @@ def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
             raise InputError(
                 f"{table}: its films were made square by {fit!r}, and the bundle takes "
                 f"{config.fit!r}: ingest with --set ingest.fit={config.fit}, or give "
+                "the files themselves"
+            )
+        if (crop := crop_told(Path(table))) != config.crop:
+            raise InputError(
+                f"{table}: its films were cut to {crop!r}, and the bundle takes "
+                f"{config.crop!r}: ingest with --set ingest.crop={config.crop}, or give "
                 "the files themselves"
             )
     for table, equalise in inputs.equalised.items():

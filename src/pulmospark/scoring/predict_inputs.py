@@ -283,6 +283,12 @@ def _ingest_told(images: Path, name: str) -> Any:
     return files.read_json(record).get("provenance", {}).get("settings", {}).get(name)
 
 
+def crop_told(images: Path) -> str:
+    """What the films of an images table were cut to; "none" where that is not told."""
+    told = _ingest_told(images, "crop")
+    return told if isinstance(told, str) else "none"
+
+
 def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
     for folder in inputs.folders:
         source = printable(folder.name) or _FILES_SOURCE

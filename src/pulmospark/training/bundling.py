@@ -33,6 +33,7 @@ def write_trained(
         fit=experiment.ingest.fit,
         equalise=experiment.ingest.equalise,
         ct_window=experiment.ingest.ct_window,
+        crop=experiment.ingest.crop,
         temperature=final.temperature,
         operating_points=(point,),
         method=result.method,
