@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +16,11 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import View
 from pulmospark.imaging.film import Film, read_film
+from pulmospark.scoring.ahead import ahead
 from pulmospark.scoring.engine import EngineSpec, open_engine
 from pulmospark.scoring.predict_inputs import IMAGE_COLUMNS
-
-Floats = npt.NDArray[np.float64]
+from pulmospark.scoring.softmax import Floats, softmax
+from pulmospark.spark.task import task_cores
 
 CAUTIONS = pa.schema(
     [
@@ -31,17 +32,6 @@ CAUTIONS = pa.schema(
 """One row a film that was scored though it seems to be none of the kind the model knows."""
 
 _ODD_VIEWS = frozenset({View.LATERAL.value, View.AXIAL.value})
-
-
-def softmax(logits: Floats, temperature: float) -> Floats:
-    """Probabilities softmax(logits / T), (n, k); finite for logits of any size.
-
-    As ``evaluation.calibration.apply_temperature``, without the seconds that a worker would
-    spend on importing SciPy.
-    """
-    scaled = logits / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,11 @@ class Scorer:
         """What the predictions depend on."""
         return [self.model_id, self.engine.engine_id]
 
+    @property
+    def at_once(self) -> int:
+        """Films that are well handed over together."""
+        return limits.SCORING_BATCH if self.engine.kind == "openvino" else limits.SCORING_BATCH_GPU
+
     def tables(
         self, rows: Sequence[Mapping[str, Any]], pixels: npt.NDArray[np.uint8]
     ) -> dict[str, pa.Table]:
@@ -71,12 +66,21 @@ class Scorer:
         Raises:
             InputError: the network gives something that is no number.
         """
-        if not rows:
-            return {}
-        found = open_engine(self.engine).run(pixels).logits
+        return self.answers(rows, self.logits(pixels)) if rows else {}
+
+    def logits(self, pixels: npt.NDArray[np.uint8]) -> Floats:
+        """(n, classes), before the temperature, of standard images (n, size, size)."""
+        found = open_engine(self.engine, task_cores()).run(pixels).logits
         if found is None:
             raise ValueError("the engine gives no logits")
-        logits = found.astype(np.float64)
+        return found.astype(np.float64)
+
+    def answers(self, rows: Sequence[Mapping[str, Any]], logits: Floats) -> dict[str, pa.Table]:
+        """What :meth:`tables` gives, from logits that were calculated before.
+
+        Raises:
+            InputError: a logit is no number.
+        """
         if not (finite := np.isfinite(logits).all(axis=1)).all():
             uri = rows[int(np.argmin(finite))]["uri"]
             raise InputError(f"{uri}: the network gives no finite logits: the bundle is of no use")
@@ -104,6 +108,15 @@ class Scorer:
         }
 
 
+@dataclass
+class _Batch:
+    """Films that the network runs on at once, and what was rejected among them."""
+
+    films: list[dict[str, Any]] = field(default_factory=list)
+    pixels: list[bytes] = field(default_factory=list)
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class FilesWork:
     """Files of a chunk of the manifest to predictions, or rejects."""
@@ -118,26 +131,44 @@ class FilesWork:
         return content.value_id(["files", *self.scorer.key(), chunk.to_pylist()])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``predictions``, ``cautions`` and ``rejects``."""
+        """Rows of ``predictions``, ``cautions`` and ``rejects``.
+
+        Films are read by a second thread while the network runs on those before. Memory holds
+        a few batches of standard images, whatever the size of the chunk, and one film as it is
+        in its file.
+        """
         films: list[dict[str, Any]] = []
-        pixels: list[bytes] = []
         rejects: list[dict[str, Any]] = []
-        for row in chunk.to_pylist():
-            if row["problem"]:
-                rejects.append(_reject(row, None, row["problem"], "found while listing"))
-                continue
-            film = read_film(row["uri"], self.settings)
-            if not isinstance(film, Film):
-                rejects.append(_reject(row, film.image_id, film.reason, film.detail))
-                continue
-            measured = film.view.value if film.view else View.UNKNOWN.value
-            view = measured if row["view"] == View.UNKNOWN.value else row["view"]
-            films.append({**row, "image_id": film.image_id, "view": view})
-            pixels.append(film.pixels)
-        return {
-            **self.scorer.tables(films, _stacked(pixels, self.settings.size)),
-            "rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS),
-        }
+        logits: list[Floats] = []
+        for batch in ahead(self._batches(chunk.to_pylist()), limits.SCORING_BATCHES_AHEAD):
+            rejects += batch.rejects
+            if batch.films:
+                films += batch.films
+                logits.append(self.scorer.logits(_stacked(batch.pixels, self.settings.size)))
+        answers = self.scorer.answers(films, np.concatenate(logits)) if films else {}
+        return {**answers, "rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS)}
+
+    def _batches(self, rows: Iterable[dict[str, Any]]) -> Iterator[_Batch]:
+        batch = _Batch()
+        for row in rows:
+            self._read(row, batch)
+            if len(batch.films) >= self.scorer.at_once:
+                yield batch
+                batch = _Batch()
+        yield batch
+
+    def _read(self, row: dict[str, Any], batch: _Batch) -> None:
+        if row["problem"]:
+            batch.rejects.append(_reject(row, None, row["problem"], "found while listing"))
+            return
+        film = read_film(row["uri"], self.settings)
+        if not isinstance(film, Film):
+            batch.rejects.append(_reject(row, film.image_id, film.reason, film.detail))
+            return
+        measured = film.view.value if film.view else View.UNKNOWN.value
+        view = measured if row["view"] == View.UNKNOWN.value else row["view"]
+        batch.films.append({**row, "image_id": film.image_id, "view": view})
+        batch.pixels.append(film.pixels)
 
 
 @dataclass(frozen=True)
