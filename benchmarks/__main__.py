@@ -12,13 +12,24 @@ import click
 
 from benchmarks.common import Options, command_line, facts, publish, python, start
 
-NAMES = ("ingest", "features", "memory", "training", "expand", "experiment", "demo")
+NAMES = (
+    "ingest",
+    "features",
+    "memory",
+    "training",
+    "expand",
+    "score",
+    "score_memory",
+    "experiment",
+    "demo",
+)
 SMALL = Options(
     files=40,
     images=40,
     sizes=(20, 40),
     rows=(80, 160),
     models=("squeezenet1_1",),
+    films=(40, 80),
     patients=30,
     repeats=1,
     small=True,
@@ -43,8 +54,9 @@ SMALL = Options(
 @click.option("--images", type=click.IntRange(1), help="Images of features.")
 @click.option("--sizes", help="Numbers of images of memory: 1000,5000,20000.")
 @click.option("--rows", help="Numbers of rows of expand: 5000,52000.")
+@click.option("--films", help="Numbers of films of score and score_memory: 2000,20000,100000.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
-@click.option("--models", help="Networks of training: mobilenet_v2,resnet50.")
+@click.option("--models", help="Networks of training and score: mobilenet_v2,resnet50.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
     "--data",
@@ -55,17 +67,12 @@ SMALL = Options(
 def command(
     names: tuple[str, ...],
     small: bool,
-    sizes: str | None,
-    rows: str | None,
     models: str | None,
     **given: Any,
 ) -> None:
     """Run them."""
     told: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if sizes is not None:
-        told["sizes"] = _sizes(sizes)
-    if rows is not None:
-        told["rows"] = _sizes(rows)
+    told |= {key: _sizes(told[key]) for key in ("sizes", "rows", "films") if key in told}
     if models is not None:
         told["models"] = tuple(models.split(","))
     options = replace(SMALL if small else Options(), **told)

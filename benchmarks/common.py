@@ -42,11 +42,13 @@ class Options:
     training: int = 640
     """films of training, an epoch"""
     models: tuple[str, ...] = ("mobilenet_v2", "resnet50")
-    """networks of training"""
+    """networks of training and score"""
     sizes: tuple[int, ...] = (1000, 5000, 20000)
     """numbers of images of memory"""
     rows: tuple[int, ...] = (5000, 52000)
     """numbers of rows of expand; the last is the one whose speed is told"""
+    films: tuple[int, ...] | None = None
+    """numbers of films of score and score_memory; ``None``: their own"""
     patients: int = 320
     """of the demo"""
     repeats: int | None = None
