@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import bare
-from benchmarks.common import PROCESSES
+from benchmarks.common import PROCESSES, ROOT
 from pulmospark.scoring.engine import EngineSpec, open_engine
 
 BATCH = 32
@@ -149,12 +149,14 @@ def _ray_data() -> Any:
     import ray
 
     if not ray.is_initialized():
+        # Its workers take the environment of the process that starts them.
+        ways = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, ways))
         ray.init(
             num_cpus=PROCESSES,
             include_dashboard=False,
             logging_level="ERROR",
             log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}},
         )
     import ray.data
 
@@ -177,12 +179,16 @@ def ray_reader(job: Job) -> None:
 
 
 def _ray_map(films: Any, job: Job) -> None:
+    import ray.data
+
     films.map_batches(
         Actor,
         fn_constructor_args=(job.engine,),
         batch_size=BATCH,
-        concurrency=PROCESSES,
-        num_cpus=1,
+        compute=ray.data.ActorPoolStrategy(size=PROCESSES),
+        # Two actors that take all cores would leave none to the tasks that read and write, and
+        # nothing would ever run.
+        num_cpus=0.5,
     ).write_parquet(job.out)
 
 
