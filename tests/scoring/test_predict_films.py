@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,20 @@ from pyspark.sql import SparkSession
 
 from pulmospark.core import limits, machine, tables
 from pulmospark.core.errors import BundleError, InputError, UsageError
+from pulmospark.core.provenance import now_utc
 from pulmospark.core.scoring_settings import ScoringSettings
 from pulmospark.core.settings import IngestSettings, SourceSettings
 from pulmospark.data.ingest import ingest
 from pulmospark.evaluation.calibration import apply_temperature
+from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import read_bundle
 from pulmospark.scoring.predict import plan_predict, predict
 from pulmospark.scoring.predict_export import safe_cell
-from pulmospark.scoring.predict_work import CAUTIONS
+from pulmospark.scoring.predict_inputs import list_inputs, resolve_inputs
+from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, Scorer
+from pulmospark.scoring.prepare_scorer import bundle_engine
 from pulmospark.scoring.softmax import softmax
+from pulmospark.spark.chunks import write_part
 
 
 @given(
@@ -192,6 +198,33 @@ def test_spark_this_process_and_an_images_table_agree(
         assert ingested[uri] == pytest.approx(on_spark[uri], abs=1e-6)
     rows = pq.read_table(tmp_path / "table" / "predictions")
     assert None not in rows["patient_id"].to_pylist()
+
+
+def test_a_task_that_runs_twice_names_and_writes_the_same(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    """What a retry and speculation do: the part of the second is the part of the first."""
+    read = read_bundle(bundle)
+    list_inputs(resolve_inputs([str(films)]), tmp_path / "m.parquet", ListingNotes())
+    chunk = pq.read_table(tmp_path / "m.parquet")
+    engine = bundle_engine(read, tmp_path / "engines")
+    config = read.config
+    scorer = Scorer(engine, config.classes, config.temperature, read.model_id, now_utc())
+    work = FilesWork(scorer, IngestSettings(size=64))
+    first, again = work(chunk), work(chunk)
+    assert {name: table.num_rows for name, table in first.items()} == {
+        "predictions": 3,
+        "cautions": first["cautions"].num_rows,
+        "rejects": 1,
+    }
+    for name, table in first.items():
+        write_part(table, tmp_path / "one.parquet")
+        write_part(again[name], tmp_path / "two.parquet")
+        assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    assert work.key(chunk) == work.key(pq.read_table(tmp_path / "m.parquet"))
+    # In another precision the answers are others, and so are the names.
+    lower = replace(scorer, engine=engine.in_precision("bf16", 2))
+    assert FilesWork(lower, IngestSettings(size=64)).key(chunk) != work.key(chunk)
 
 
 @pytest.mark.spark

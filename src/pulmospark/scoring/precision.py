@@ -7,6 +7,7 @@ stay within the limits is not used, and the next precision is tried.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -61,9 +62,9 @@ class PrecisionOutcome(BaseModel):
 
     asked: PrecisionPolicy
     used: Precision
-    films: int
+    films: int = 0
     """of the sample; 0: none was taken"""
-    sample_id: str | None
+    sample_id: str | None = None
     """SHA-256 of what the sample is"""
     probability_limit: float = limits.PARITY_PROBABILITY_MAX
     decisions_limit: float = limits.PARITY_DECISIONS_MAX
@@ -161,28 +162,20 @@ def choose_precision(
         EnvironmentProblem: ``int8`` is asked for and its library is missing.
     """
 
-    def told(used: Precision, trials: Sequence[Trial] = (), reason: str = "") -> PrecisionOutcome:
-        return PrecisionOutcome(
-            asked=asked, used=used, films=0, sample_id=None, trials=tuple(trials), reason=reason
-        )
-
-    if asked == "fp32":
-        return exact, told("fp32")
     wanted = limits.PARITY_WORTH_FILMS if asked == "auto" else limits.PARITY_FILMS_MIN
-    if films < wanted:
-        return exact, told("fp32", reason=f"a lower one is tried from {wanted} films on")
-    order = _ORDER[1:] if asked == "auto" else _ORDER[_ORDER.index(asked) :]
-    reasons = {one: _no_gain(one, exact, asked, quantise is not None) for one in order}
-    trials: list[Trial] = []
+    if asked == "fp32" or films < wanted:
+        reason = "" if asked == "fp32" else f"a lower one is tried from {wanted} films on"
+        return exact, PrecisionOutcome(asked=asked, used="fp32", reason=reason)
     comparison = _Comparison(exact, answers, sample)
-    used = exact
+    order = _ORDER[1:] if asked == "auto" else _ORDER[_ORDER.index(asked) :]
+    trials: list[Trial] = []
+    used, reason = exact, ""
     try:
-        for precision, reason in reasons.items():
-            if reason:
-                trials.append(Trial(precision=precision, passed=False, reason=reason))
+        for precision in order:
+            if why := _no_gain(precision, exact, asked, quantise is not None):
+                trials.append(Trial(precision=precision, passed=False, reason=why))
                 continue
-            if precision == "int8":
-                assert quantise is not None  # or there would be a reason
+            if precision == "int8" and quantise is not None:
                 spec = quantise(comparison.pixels)
             else:
                 spec = exact.in_precision(precision, limits.ENGINE_BATCH_LOWER)
@@ -191,14 +184,15 @@ def choose_precision(
                 used = spec
                 break
     except _TooFewError as few:
-        return exact, told("fp32", trials, str(few))
+        reason = str(few)
     return used, PrecisionOutcome(
         asked=asked,
         used=used.precision,
         films=comparison.films,
         sample_id=comparison.sample_id if comparison.films else None,
         trials=tuple(trials),
-        remembered=comparison.remembered,
+        remembered=comparison.films > 0 and comparison.remembered,
+        reason=reason,
     )
 
 
@@ -213,8 +207,11 @@ class _Comparison:
         self._exact, self._answers, self._sample = exact, answers, sample
         self._pixels: Pixels | None = None
         self._logits: Floats | None = None
-        self.sample_id = sample.content_id
         self.films = 0
+
+    @functools.cached_property
+    def sample_id(self) -> str:
+        return self._sample.content_id
 
     @property
     def remembered(self) -> bool:
@@ -233,7 +230,7 @@ class _Comparison:
 
     def trial(self, spec: EngineSpec) -> Trial:
         ways = [self._answers.temperature, *map(list, self._answers.points)]
-        key = value_id([spec.engine_id, machine.processor_id(), self.sample_id, ways])
+        key = value_id([spec.engine_id, *_machine(spec), self.sample_id, ways])
         known = precision_memory.recall(key)
         if known is None:
             if self._logits is None:
@@ -256,6 +253,16 @@ def _logits(spec: EngineSpec, pixels: Pixels) -> Floats:
     if found is None:
         raise ValueError("the engine gives no logits")
     return found.astype(np.float64)
+
+
+def _machine(spec: EngineSpec) -> list[str]:
+    """What the answers depend on beside the network."""
+    if spec.kind == "openvino":
+        return [machine.processor_id()]
+    import torch  # noqa: PLC0415 - see below
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return [machine.processor_id(), torch.__version__, gpu]
 
 
 def _no_gain(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -183,25 +184,37 @@ class ImagesWork:
     def key(self, chunk: pa.Table) -> str:
         """The network and the rows with their pixels."""
         rows = chunk.drop_columns(["pixels"]).to_pylist()
-        pixels = content.bytes_id(b"".join(flat or b"" for flat in chunk["pixels"].to_pylist()))
-        return content.value_id(["images", *self.scorer.key(), rows, pixels])
+        digest = hashlib.sha256()
+        for flat in chunk["pixels"]:
+            digest.update(flat.as_buffer() or b"")
+        return content.value_id(["images", *self.scorer.key(), rows, digest.hexdigest()])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``predictions`` and ``cautions``."""
-        pixels = chunk["pixels"].to_pylist()
-        for flat in pixels:
-            if flat is None or len(flat) != self.size**2:
-                side = f"{len(flat or b'') ** 0.5:.0f}"
+        """Rows of ``predictions`` and ``cautions``; a batch of pixels is copied at a time."""
+        step = self.scorer.at_once
+        column = chunk["pixels"]
+        logits = [
+            self.scorer.logits(self._pixels(column.slice(at, step)))
+            for at in range(0, chunk.num_rows, step)
+        ]
+        rows = chunk.drop_columns(["pixels"]).to_pylist()
+        return self.scorer.answers(rows, np.concatenate(logits)) if rows else {}
+
+    def _pixels(self, column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+        films = [flat.as_buffer() for flat in column]
+        for film in films:
+            if film is None or film.size != self.size**2:
+                side = f"{(film.size if film is not None else 0) ** 0.5:.0f}"
                 raise InputError(
                     f"the images table has films of {side} x {side} pixels, and the bundle takes "
                     f"{self.size} x {self.size}: give the files themselves, or ingest them with "
                     f"--set ingest.size={self.size}"
                 )
-        rows = chunk.drop_columns(["pixels"]).to_pylist()
-        return self.scorer.tables(rows, _stacked(pixels, self.size))
+        return _stacked(films, self.size)
 
 
-def _stacked(pixels: Sequence[bytes], size: int) -> npt.NDArray[np.uint8]:
+def _stacked(pixels: Sequence[Any], size: int) -> npt.NDArray[np.uint8]:
+    """Films as bytes or buffers, as one array (n, size, size)."""
     return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, size, size)
 
 
