@@ -42,6 +42,7 @@ SMALL = Options(
     planned=600,
     slices=(900, 1800),
     models=("squeezenet1_1",),
+    films=(40, 80),
     patients=30,
     stream_films=4,
     stream_lying=50,
@@ -78,6 +79,8 @@ SMALL = Options(
 @click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills.")
 @click.option("--kill-films", type=click.IntRange(1), help="Files of stream_kills.")
 @click.option("--stream-load", type=click.IntRange(1), help="Films of a round of stream.")
+@click.option("--films", help="Numbers of films of score and score_memory: 2000,20000,100000.")
+@click.option("--models", help="Networks of training and score: mobilenet_v2,resnet50.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
     "--data",
@@ -102,6 +105,7 @@ def command(  # noqa: PLR0917 - click gives them by name
         told["rows"] = _sizes(rows)
     if slices is not None:
         told["slices"] = _sizes(slices)
+    told |= {key: _sizes(told[key]) for key in ("sizes", "rows", "films") if key in told}
     if models is not None:
         told["models"] = tuple(models.split(","))
     options = replace(SMALL if small else Options(), **told)

@@ -42,7 +42,7 @@ class Options:
     training: int = 640
     """films of training, an epoch"""
     models: tuple[str, ...] = ("mobilenet_v2", "resnet50")
-    """networks of training"""
+    """networks of training and score"""
     sizes: tuple[int, ...] = (1000, 5000, 20000)
     """numbers of images of memory"""
     rows: tuple[int, ...] = (5000, 52000)
@@ -51,6 +51,8 @@ class Options:
     """films of the run that a plan is checked against, and of cluster"""
     slices: tuple[int, ...] = (61_778, 617_775)
     """numbers of slices of ccccii"""
+    films: tuple[int, ...] | None = None
+    """numbers of films of score and score_memory; ``None``: their own"""
     patients: int = 320
     """of the demo"""
     stream_films: int = 300

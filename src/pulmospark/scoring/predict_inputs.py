@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from pulmospark.core import files, limits, tables
 from pulmospark.core.errors import InputError, LayoutError, UsageError
+from pulmospark.core.progress import Progress
 from pulmospark.core.settings import SourceSettings
 from pulmospark.core.tables import RejectReason
 from pulmospark.layouts import manifest, registry
@@ -130,6 +131,7 @@ def list_inputs(
     target: Path,
     notes: ListingNotes,
     chunk_files: int = limits.CHUNK_FILES_MAX,
+    progress: Progress | None = None,
 ) -> int:
     """List the files into a Parquet file of ``core.tables.MANIFEST``; a row group is a chunk.
 
@@ -141,6 +143,7 @@ def list_inputs(
         target: the Parquet file.
         notes: takes what is odd.
         chunk_files: of a chunk at most, where no layout is asked for.
+        progress: told how many files were seen so far, where no layout is read.
 
     Returns:
         Files seen.
@@ -163,9 +166,10 @@ def list_inputs(
     count = 0
     with files.disk_errors(target), pq.ParquetWriter(target, tables.MANIFEST) as writer:
         for chunk in manifest.chunks(_rows(inputs, notes), chunk_files):
-            rows = pa.Table.from_pylist([asdict(row) for row in chunk], schema=tables.MANIFEST)
-            writer.write_table(rows, row_group_size=len(chunk))
+            writer.write_table(manifest.table_of(chunk), row_group_size=len(chunk))
             count += len(chunk)
+            if progress is not None:
+                progress.to(count)
     if not count and not inputs.images:
         where = ", ".join(str(path) for path in (*inputs.folders, *inputs.sheets))
         raise InputError(f"{where}: no image file was found; check the path")
