@@ -68,6 +68,13 @@ def compare(path: Path) -> Reading:
     return Reading(path.name, _pixels(data), ingest, detail)
 
 
+def first_frame(data: bytes) -> NDArray[Any]:
+    """Stored values of a file's first frame, as pulmospark reads them."""
+    with quiet():
+        header = read_header(data)
+        return stored_values(header, pixel_form(header, least_side=1), 0)[0]
+
+
 def _pixels(data: bytes) -> str:
     """Stored values of all frames, whatever the modality and however small."""
     try:
