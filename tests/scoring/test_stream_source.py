@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -91,7 +92,7 @@ def test_warming_runs_the_network(spec: SourceSpec) -> None:
 def test_the_reader_brings_entries_that_are_not_committed(spec: SourceSpec, films: Path) -> None:
     state = StreamState(Path(spec.state))
     source = FilmsSource({"spec": spec.to_json()})
-    reader = source.streamReader(StructType())
+    reader: Any = source.streamReader(StructType())
     assert reader.initialOffset() == {"entry": 0}
     first = state.plan([_arrival(films / "a.png")])
     second = state.plan([])
