@@ -9,6 +9,7 @@ import pytest
 
 from bundles import write_untrained
 from pulmospark.cli.main import main
+from pulmospark.core.errors import UsageError
 from pulmospark.scoring.stream import plan_stream
 from pulmospark.scoring.stream_store import open_store
 
@@ -31,7 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["bundle", "s3://bucket/films", "--out", "out"], 2, "mount the store as a folder"),
         (["bundle", "inbox", "--out", "inbox/out"], 2, "keep them apart"),
         (["bundle", "inbox", "--out", "."], 2, "keep them apart"),
-        (["bundle", "inbox", "--out", "taken"], 2, "belongs to the bundle ffffffffffff"),
         (["bundle", "inbox", "--out", "bundle"], 2, "holds something that is no stream's"),
         (["none", "inbox", "--out", "out"], 3, "no such folder"),
         (["bundle", "inbox", "--out", "out", "--set", "poll_s=0"], 2, "poll_s: "),
@@ -55,6 +55,11 @@ def test_one_line_says_what_is_wrong(
     (line,) = errors.splitlines()
     assert message in line
     assert not (folder / "out").exists()
+
+
+def test_the_output_of_another_bundle_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="belongs to the bundle ffffffffffff"):
+        plan_stream(folder / "bundle", str(folder / "inbox"), folder / "taken")
 
 
 def test_a_second_stream_is_refused_in_one_line(

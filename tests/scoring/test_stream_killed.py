@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,7 +47,12 @@ class _Stream:
             time.sleep(0.02)
 
     def found(self, wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
-        return [p for p in psutil.Process(self.process.pid).children(recursive=True) if wanted(p)]
+        found = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended in the meantime
+                if wanted(process):
+                    found.append(process)
+        return found
 
     def kill(self) -> None:
         """The driver, its JVM and all Python workers, without a warning."""
@@ -104,7 +110,9 @@ def test_killed_in_several_ways(bundle: Path, phantoms: PhantomSummary, tmp_path
     stream = _Stream(bundle, inbox, out, tmp_path / "log")
     _land(inbox, films[20:30])
     stream.wait_for(lambda: _films(out) > first)
-    for worker in stream.found(_is_worker):
+    workers = stream.found(_is_worker)
+    assert workers
+    for worker in workers:
         worker.kill()
     now = _films(out)
     _land(inbox, films[30:40])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,29 +22,19 @@ from pulmospark.core.settings import IngestSettings
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.models.bundle import read_bundle
 from pulmospark.scoring.predict import predict
-from pulmospark.scoring.predict_work import FilesWork
 from pulmospark.scoring.stream import plan_stream
 from pulmospark.scoring.stream_query import put_back
-from pulmospark.scoring.stream_source import (
-    CHANGED,
-    FilmsSource,
-    SourceSpec,
-    from_bytes,
-    pieces_of,
-    score,
-    to_bytes,
-    warm,
-)
+from pulmospark.scoring.stream_source import FilmsSource, SourceSpec, pieces_of
 from pulmospark.scoring.stream_state import Arrival, StreamState
+from pulmospark.scoring.stream_work import CHANGED, StreamWork, from_bytes, to_bytes
 
 
 @pytest.fixture(scope="module")
-def spec(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> SourceSpec:
+def work(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> StreamWork:
     root = tmp_path_factory.mktemp("stream")
-    (root / "inbox").mkdir()
-    plan = plan_stream(bundle, str(root / "inbox"), root / "out", StreamSettings())
-    state = root / "state.sqlite"
-    return SourceSpec(str(state), "inbox", 2, plan.scorer(), IngestSettings(size=64))
+    (root / "films").mkdir()
+    plan = plan_stream(bundle, str(root / "films"), root / "out", StreamSettings())
+    return StreamWork("films", plan.scorer(), IngestSettings(size=64))
 
 
 def _arrival(path: Path) -> Arrival:
@@ -60,17 +53,25 @@ def test_pieces_hold_every_file_once_and_fill_the_slots(count: int, slots: int) 
     assert count == 0 or min(sizes) > 0
 
 
-def test_what_the_source_is_told_survives_the_way_as_text(spec: SourceSpec) -> None:
+def test_what_the_source_is_told_survives_the_way_as_text(work: StreamWork) -> None:
+    spec = SourceSpec("/state.sqlite", 2, work.to_json())
     assert SourceSpec.from_json(spec.to_json()) == spec
+    assert StreamWork.from_json(spec.work) == work
+
+
+def test_what_spark_imports_before_a_task_runs_is_light() -> None:
+    heavy = "{'cv2', 'torch', 'openvino', 'pyarrow.parquet', 'pydantic'}"
+    code = f"import sys, pulmospark.scoring.stream_source; print({heavy} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"
 
 
 def test_films_get_the_rows_that_predict_gives_them(
-    spec: SourceSpec, bundle: Path, films: Path, tmp_path: Path
+    work: StreamWork, bundle: Path, films: Path, tmp_path: Path
 ) -> None:
     names = ("a.png", "b.png", "d.png")
     files = [_arrival(films / name) for name in names]
-    work = FilesWork(spec.scorer, spec.settings)
-    found = {name: from_bytes(to_bytes(rows)) for name, rows in score(work, "films", files)}
+    found = {name: from_bytes(to_bytes(rows)) for name, rows in work.score(files)}
     assert set(found) == {"predictions", "rejects"}
     assert found["rejects"]["uri"].to_pylist() == [str(films / "d.png")]
     assert found["predictions"].schema.equals(tables.PREDICTIONS)
@@ -84,14 +85,13 @@ def test_films_get_the_rows_that_predict_gives_them(
             assert row[name] == other[name]
 
 
-def test_warming_runs_the_network(spec: SourceSpec) -> None:
-    warm(FilesWork(spec.scorer, spec.settings))
-
-
-def test_the_reader_brings_entries_that_are_not_committed(spec: SourceSpec, films: Path) -> None:
+def test_the_reader_brings_entries_that_are_not_committed(
+    work: StreamWork, films: Path, tmp_path: Path
+) -> None:
+    spec = SourceSpec(str(tmp_path / "state.sqlite"), 2, work.to_json())
     state = StreamState(Path(spec.state))
     source = FilmsSource({"spec": spec.to_json()})
-    reader = source.streamReader(StructType())
+    reader: Any = source.streamReader(StructType())
     assert reader.initialOffset() == {"entry": 0}
     first = state.plan([_arrival(films / "a.png")])
     second = state.plan([])
@@ -117,41 +117,40 @@ def _half(folder: Path) -> Path:
 
 
 def test_half_a_film_is_put_back_while_it_is_young_and_rejected_later(
-    spec: SourceSpec, films: Path, tmp_path: Path
+    work: StreamWork, films: Path, tmp_path: Path
 ) -> None:
     files = [_arrival(films / "a.png"), _arrival(_half(tmp_path))]
-    work = FilesWork(spec.scorer, spec.settings)
-    young = dict(score(work, "inbox", files))
+    young = dict(work.score(files))
     assert put_back(young, files, patience_s=60.0) == {files[1].uri}
     assert young["predictions"].num_rows == 1
     assert young["rejects"].num_rows == 0
-    old = dict(score(work, "inbox", files))
+    old = dict(work.score(files))
     assert put_back(old, files, patience_s=0.0) == set()
     assert old["rejects"]["reason"].to_pylist() == ["truncated"]
 
 
-def test_what_will_never_be_a_film_is_rejected_at_once(spec: SourceSpec, tmp_path: Path) -> None:
+def test_what_will_never_be_a_film_is_rejected_at_once(work: StreamWork, tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Image.new("L", (4, 4)).save(small)
     files = [_arrival(small)]
-    scored = dict(score(FilesWork(spec.scorer, spec.settings), "inbox", files))
+    scored = dict(work.score(files))
     assert put_back(scored, files, patience_s=60.0) == set()
     assert scored["rejects"]["reason"].to_pylist() == ["too_small"]
 
 
 def test_a_file_that_changed_while_it_was_read_is_put_back(
-    spec: SourceSpec, tmp_path: Path
+    work: StreamWork, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.png"
     Image.new("L", (90, 90)).save(path)
     files = [_arrival(path)]
     os.utime(path, (time.time() + 5, time.time() + 5))
-    scored = dict(score(FilesWork(spec.scorer, spec.settings), "inbox", files))
+    scored = dict(work.score(files))
     assert scored[CHANGED]["uri"].to_pylist() == [str(path)]
     assert put_back(scored, files, patience_s=0.0) == {str(path)}
     assert scored["predictions"].num_rows == 0
     assert CHANGED not in scored
 
 
-def test_the_bundle_is_the_one_that_scores(spec: SourceSpec, bundle: Path) -> None:
-    assert spec.scorer.model_id == read_bundle(bundle).model_id
+def test_the_bundle_is_the_one_that_scores(work: StreamWork, bundle: Path) -> None:
+    assert work.scorer.model_id == read_bundle(bundle).model_id

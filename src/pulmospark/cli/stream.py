@@ -74,11 +74,12 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    from pulmospark.core.errors import UsageError
+    from pulmospark.core.errors import BundleError, UsageError
     from pulmospark.core.settings import parse
     from pulmospark.core.stream_settings import StreamSettings
-    from pulmospark.scoring.stream import plan_stream, run_stream
     from pulmospark.scoring.stream_metrics import StreamMetrics
+    from pulmospark.scoring.stream_places import check_places
+    from pulmospark.spark.early import started_early
     from pulmospark.spark.session import spark_session
 
     if (master or os.environ.get("SPARK_REMOTE", "")).startswith("sc://"):
@@ -88,20 +89,26 @@ def command(
         )
     asked = common.pairs(conf, "--conf")
     settings = parse(StreamSettings, dict(common.pairs(changes, "--set")), where="--set")
-    plan = plan_stream(bundle, inbox, out, settings)
+    check_places(inbox, out)
+    if not bundle.expanduser().is_dir():
+        raise BundleError(f"{bundle}: no such folder: name the folder of a bundle")
     metrics, stop = StreamMetrics(), threading.Event()
     if metrics_port is not None:
         port = metrics.serve(metrics_port, metrics_host)
         _tell(f"stream: metrics on http://{metrics_host}:{port}/metrics")
-    result = run_stream(
-        plan,
-        spark_session(master or _RETRYING, asked),
-        once=once,
-        stop=stop,
-        metrics=metrics,
-        tell=None if quiet or as_json else _tell,
-        started=lambda: _stop_on_signals(stop),
-    )
+    # While Spark starts the bundle is read and its network prepared.
+    with started_early(spark_session(master or _RETRYING, asked)) as session:
+        from pulmospark.scoring.stream import plan_stream, run_stream
+
+        result = run_stream(
+            plan_stream(bundle, inbox, out, settings),
+            session,
+            once=once,
+            stop=stop,
+            metrics=metrics,
+            tell=None if quiet or as_json else _tell,
+            started=lambda: _stop_on_signals(stop),
+        )
     if as_json:
         common.say_json(result.model_dump(mode="json"))
     else:

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from pulmospark.core import limits
-from pulmospark.core.errors import InputError, PulmosparkError, UsageError
 from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.layouts.notes import printable
-from pulmospark.layouts.walk import absolute
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.scoring.predict_work import Scorer
 from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.scoring.stream_inbox import Inbox
 from pulmospark.scoring.stream_metrics import StreamMetrics
+from pulmospark.scoring.stream_places import check_places
 from pulmospark.scoring.stream_query import StreamQuery
 from pulmospark.scoring.stream_source import SourceSpec
 from pulmospark.scoring.stream_state import Arrival
@@ -37,6 +36,7 @@ from pulmospark.scoring.stream_store import (
     check_folder,
     open_store,
 )
+from pulmospark.scoring.stream_work import StreamWork
 from pulmospark.spark.session import slots
 
 if TYPE_CHECKING:
@@ -115,19 +115,11 @@ def plan_stream(
 
     Raises:
         BundleError: the bundle is missing or damaged.
-        UsageError: ``target`` holds something else, or the folders lie in each other.
+        UsageError: ``target`` holds something else or is another bundle's, another stream
+            writes to it, or the folders lie in each other.
         InputError: ``inbox`` is no folder that this machine sees.
     """
-    if "://" in inbox:
-        raise UsageError(
-            f"{inbox}: an object store's address cannot be watched: mount the store as a folder, "
-            "and name that"
-        )
-    folder, out = absolute(Path(inbox)), absolute(target)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder: name the one that films land in")
-    if out == folder or out in folder.parents or folder in out.parents:
-        raise UsageError(f"--out {out}: lies in the inbox, or the inbox in it: keep them apart")
+    folder, out = check_places(inbox, target)
     plan = StreamPlan(
         read_bundle(bundle.expanduser().absolute()), folder, out, settings or StreamSettings()
     )
@@ -175,7 +167,7 @@ def run_stream(
         ThreadPoolExecutor(1, thread_name_prefix="engine") as pool,
     ):
         scorer = pool.submit(plan.scorer)  # while Spark starts
-        with _stopped_quietly(session) as spark:
+        with session as spark:
             if started is not None:
                 started()
             run = _Run(
@@ -195,19 +187,6 @@ def run_stream(
         latency_median_s=None if latency is None else round(latency[0], 4),
         latency_p99_s=None if latency is None else round(latency[1], 4),
     )
-
-
-@contextlib.contextmanager
-def _stopped_quietly(session: AbstractContextManager[SparkSession]) -> Iterator[SparkSession]:
-    """The session; where Spark is gone it cannot be stopped either, and would say so at length."""
-    try:
-        with session as spark:
-            yield spark
-    except Exception as error:
-        before = error.__context__
-        if isinstance(before, PulmosparkError) and not isinstance(error, PulmosparkError):
-            raise before from error
-        raise
 
 
 def _say_nothing(text: str) -> None:
@@ -238,14 +217,20 @@ class _Run:
         self._worked: float | None = None
         self._said = (0, 0, 0)
         self._warned = False
-        spec = SourceSpec(
-            state=str(plan.target / INNER / STATE),
+        work = StreamWork(
             source=printable(plan.inbox.name) or "files",
-            slots=slots(spark),
             scorer=scorer,
             settings=config.ingest,
         )
-        self._query = StreamQuery(spark, store, spec, plan.settings.patience_s, self._on_committed)
+        spec = SourceSpec(str(plan.target / INNER / STATE), slots(spark), work.to_json())
+        self._query = StreamQuery(
+            spark,
+            store,
+            spec,
+            patience_s=plan.settings.patience_s,
+            source=work.source,
+            heard=self._on_committed,
+        )
 
     def until(self, stop: threading.Event, *, once: bool) -> None:
         """Go on until stopped; what is under way then is finished."""

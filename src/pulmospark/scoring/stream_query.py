@@ -21,9 +21,10 @@ from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pulmospark.core import limits, tables
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
 from pulmospark.core.tables import RejectReason
-from pulmospark.scoring.stream_source import CHANGED, NAME, FilmsSource, SourceSpec, from_bytes
+from pulmospark.scoring.stream_source import NAME, FilmsSource, SourceSpec
 from pulmospark.scoring.stream_state import Arrival
 from pulmospark.scoring.stream_store import Committed, StreamStore
+from pulmospark.scoring.stream_work import CHANGED, from_bytes
 from pulmospark.spark.chunks import error_from
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class StreamQuery:
         store: of the output.
         spec: of the source.
         patience_s: see ``StreamSettings``.
+        source: name of the inbox in the tables.
         heard: told each entry that is committed: counts, files that have their row, files
             that are given back. Called from another thread.
     """
@@ -60,11 +62,13 @@ class StreamQuery:
         spark: SparkSession,
         store: StreamStore,
         spec: SourceSpec,
+        *,
         patience_s: float,
+        source: str,
         heard: Heard,
     ) -> None:
         self._spark, self._store, self._spec = spark, store, spec
-        self._patience_s, self._heard = patience_s, heard
+        self._patience_s, self._source, self._heard = patience_s, source, heard
         self._query: StreamingQuery | None = None
         self._inner = Path(spec.state).parent
         self._failure: Exception | None = None
@@ -151,7 +155,7 @@ class StreamQuery:
         elif len(arrivals) == 1 and tries >= limits.STREAM_TRIES_MAX:
             row = {
                 "uri": arrivals[0].uri,
-                "source": self._spec.source,
+                "source": self._source,
                 "image_id": None,
                 "size_bytes": arrivals[0].size_bytes,
                 "modified_ns": arrivals[0].modified_ns,

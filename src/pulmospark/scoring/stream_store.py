@@ -223,15 +223,19 @@ def open_store(
             store.state.close()
 
 
-def check_folder(folder: Path, identity: Mapping[str, Any]) -> None:
-    """See that a folder is free, or a stream's of the same bundle.
+def check_folder(folder: Path, identity: Mapping[str, Any] | None = None) -> None:
+    """See that a folder is free, or a stream's.
+
+    Args:
+        folder: of the output.
+        identity: of the stream; ``None``: not known yet.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it holds something else, or belongs to another bundle.
     """
     if (folder / RECORD).is_file():
         told = files.read_json(folder / RECORD).get("stream", {})
-        if told.get("model_id") != identity["model_id"]:
+        if identity is not None and told.get("model_id") != identity["model_id"]:
             raise UsageError(
                 f"{folder}: belongs to the bundle {str(told.get('model_id'))[:12]}, and this is "
                 f"{identity['model_id'][:12]}: choose another --out"
@@ -243,6 +247,18 @@ def check_folder(folder: Path, identity: Mapping[str, Any]) -> None:
 
 def _names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
+
+
+def check_free(folder: Path) -> None:
+    """See that no stream writes to a folder now.
+
+    Raises:
+        UsageError: one does.
+    """
+    lock = folder / INNER / "lock"
+    if lock.is_file():
+        with _locked(lock, folder):
+            pass
 
 
 @contextlib.contextmanager
