@@ -16,8 +16,8 @@ from benchmarks import ccccii_child
 from benchmarks.common import Options, Report, goal, python, say, scratch
 from benchmarks.memory import watched
 
-SLICES_EACH = 149
-"""slices of a scan: 617,775 of 4,154"""
+SLICES_EACH = 75
+"""slices of a scan, so that two scans a patient make 617,775 slices of some 4,100 patients"""
 SCANS_EACH = 2
 _POOL = 512
 """different files; the tree is made of hard links to them, so that it fits a small disk"""
@@ -36,7 +36,7 @@ def measure(options: Options) -> Report:
         pool = write_pool(folder / "pool")
         for count in options.slices:
             tree = folder / "CC-CCII"
-            write_tree(tree, count, pool)
+            write_tree(tree, count, pool, each=10 if options.small else SLICES_EACH)
             command = python("-m", ccccii_child.__name__, str(tree), str(folder / "run"))
             found[count] = watched(command)
             say(f"  {count} slices: {found[count]['seconds']}")
@@ -60,21 +60,22 @@ def write_pool(folder: Path) -> list[Path]:
     return paths
 
 
-def scans(count: int) -> Iterator[tuple[str, int, int, int]]:
+def scans(count: int, each: int) -> Iterator[tuple[str, int, int, int]]:
     """Class, patient, scan and number of slices, of so many slices in all."""
     number = 0
     while count > 0:
-        size = min(SLICES_EACH, count)
-        yield _LABELS[number % 3], number // 3 // SCANS_EACH, number, size
+        size, label = min(each, count), number % 3
+        # No number is of patients of two classes: these would be kept together.
+        yield _LABELS[label], number // 3 // SCANS_EACH * 3 + label, number, size
         count -= size
         number += 1
 
 
-def write_tree(root: Path, count: int, pool: list[Path]) -> None:
+def write_tree(root: Path, count: int, pool: list[Path], *, each: int) -> None:
     """CC-CCII's folders and its list of scans, with a missing scan and a wrong count planted."""
     root.mkdir()
     lines = ["zip_file,label,patient_id,scan_id,n_slice"]
-    for label, patient, scan, size in scans(count):
+    for label, patient, scan, size in scans(count, each):
         folder = root / label / f"{patient:05d}" / str(scan)
         folder.mkdir(parents=True)
         for at in range(size):

@@ -29,8 +29,8 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import read_bundle
 from pulmospark.scoring.predict import plan_predict, predict
 from pulmospark.scoring.predict_export import safe_cell
-from pulmospark.scoring.predict_inputs import list_inputs, resolve_inputs
-from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, Scorer
+from pulmospark.scoring.predict_inputs import IMAGE_COLUMNS, list_inputs, resolve_inputs
+from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, Scorer, softmax
 from pulmospark.scoring.prepare_scorer import bundle_engine
 from pulmospark.scoring.softmax import softmax
 from pulmospark.spark.chunks import write_part
@@ -268,7 +268,7 @@ def test_an_images_table_of_another_size_or_fit_is_refused(bundle: Path, tmp_pat
         **dict.fromkeys(tables.IMAGES.names),
         **{"image_id": "0", "uri": "/a.png", "source": "s", "view": "PA", "pixels": bytes(32**2)},
     }
-    wanted = ("image_id", "uri", "source", "patient_id", "finding", "view", "pixels")
+    wanted = IMAGE_COLUMNS
     schema = pa.schema([tables.IMAGES.field(name) for name in wanted])
     chosen = {name: row[name] for name in wanted}
     pq.write_table(pa.Table.from_pylist([chosen], schema=schema), images / "a.parquet")

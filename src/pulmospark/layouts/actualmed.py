@@ -19,7 +19,6 @@ class Actualmed(OneSheet):
         "metadata.csv is ISO-8859-1",
         "inconclusive films have an empty finding",
         "one patient may have films with and without COVID-19",
-        "most films with COVID-19 are AP, most without PA",
     )
     sheet_name = "metadata.csv"
     columns = ("imagename", "patientid", "finding")

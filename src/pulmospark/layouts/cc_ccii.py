@@ -63,7 +63,7 @@ class CcCcii(Layout):
     title = "CC-CCII (China Consortium of Chest CT Image Investigation), also Clean-CC-CCII"
     home = "http://ncov-ai.big.ac.cn/download"
     licence = "for research, as its publishers say; Zhang et al. 2020, Cell 181, 1423-1433"
-    holds = "617,775 CT slices of 4,154 scans: COVID-19 (NCP), other pneumonia (CP), normal"
+    holds = "617,775 CT slices of 4,154 patients: COVID-19 (NCP), other pneumonia (CP), normal"
     looked_for = "folders NCP, CP and Normal with a folder a patient and a folder a scan"
     faults = (
         "scans that lie there twice; slices that repeat or are out of order (He et al. 2020)",

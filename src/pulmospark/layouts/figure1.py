@@ -27,7 +27,7 @@ class Figure1(OneSheet):
     faults = (
         "metadata.csv is ISO-8859-1",
         "many rows have no finding; ages as 50+",
-        "photographs of screens among them",
+        "patientid names a film: COVID-00003a and COVID-00003b are one patient",
     )
     sheet_name = "metadata.csv"
     columns = ("patientid", "originalfile", "finding")
