@@ -297,7 +297,7 @@ def _report(
             notes.append(goal(text, reached >= OF_BARE) + f" ({reached:.2f})")
         notes += _compared(name, next(iter(by_count.values())))
         notes += _flat(name, by_count, told)
-    missing = sorted({NEEDS[name] for name in _TITLES if name not in others()})
+    missing = sorted({NEEDS[name] for name in NEEDS if name not in others()})
     if missing:
         notes.append(f"left out, for they are not installed: {', '.join(missing)} (extra bench)")
     notes += [

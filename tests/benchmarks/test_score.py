@@ -74,6 +74,7 @@ def test_pytorchs_data_set_gives_the_film(job: Job) -> None:
 def test_a_smoke_run_writes_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The others take seconds to start: `python -m benchmarks score --small` runs them all.
     monkeypatch.setattr(score, "others", lambda: ["loader"])
+    monkeypatch.setattr(score, "_cold", lambda _: {})
     options = replace(command.SMALL, out=tmp_path / "figures", films=(6, 12))
     target = common.publish(score.measure(options), options, "the command", common.facts())
     told = json.loads(target.read_text(encoding="utf-8"))

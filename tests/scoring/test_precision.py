@@ -172,9 +172,12 @@ def test_int8_without_its_library_names_the_remedy(exact: EngineSpec) -> None:
 
 
 @pytest.mark.skipif(not can_quantise(), reason="nncf, an extra, is not installed")
-def test_int8_is_made_once_and_near_float32(exact: EngineSpec, network: Network) -> None:
+def test_int8_is_made_once_and_near_float32(
+    exact: EngineSpec, network: Network, capsys: pytest.CaptureFixture[str]
+) -> None:
     films = _films()
     spec = quantised(exact, films)
+    assert capsys.readouterr().out == ""
     assert quantised(exact, films) == spec
     assert spec.engine_id != quantised(exact, films[:33]).engine_id
     text = (Path(spec.folder) / "model.xml").read_text(encoding="utf-8")

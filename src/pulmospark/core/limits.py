@@ -168,7 +168,7 @@ faster than 8, since their maps stay in the cache, and 2 was the better over all
 ENGINE_BATCH_LOWER = 2
 """films the engine runs at once in a precision below float32."""
 
-SCORING_BATCH = 16
+SCORING_BATCH = 32
 """films of a task that are handed to the engine together; it runs ``ENGINE_BATCH`` of them at
 once, and what the hand-over costs is shared by all."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -61,4 +63,6 @@ def _quantised(path: Path, pixels: npt.NDArray[np.uint8]) -> Any:
     model = import_openvino().Core().read_model(path)
     images = nncf.Dataset([pixels[at : at + 1] for at in range(len(pixels))])
     nncf.set_log_level("ERROR")
-    return nncf.quantize(model, images, subset_size=len(pixels))
+    # It draws bars on standard output, which is for results.
+    with contextlib.redirect_stdout(io.StringIO()):
+        return nncf.quantize(model, images, subset_size=len(pixels))
