@@ -286,6 +286,7 @@ def copies_by_strength(
         spark,
         distance=settings.hash_distance,
         correlation=settings.copy_correlation,
+        pairs_max=settings.pairs_max,
         quiet=True,
     )
     pairs = {(names[a], names[b]) for a, b in zip(found.first, found.second, strict=True)}

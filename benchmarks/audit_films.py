@@ -100,6 +100,7 @@ def copies_of(films: int, pairs: list[tuple[int, int]]) -> NearCopies:
         correlation=np.full(first.size, 0.99),
         clusters=clusters(first, second, films),
         compared=first.size,
+        distance=12,
         hot_buckets=0,
         looks={name: random.normal(100, 20, films) for name in ("mean", "border_mean")},
     )

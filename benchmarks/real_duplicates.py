@@ -43,6 +43,7 @@ def measure(options: Options) -> Report:
             spark,
             distance=settings.hash_distance,
             correlation=settings.copy_correlation,
+            pairs_max=settings.pairs_max,
             quiet=True,
         )
         seconds = time.perf_counter() - started

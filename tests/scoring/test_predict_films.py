@@ -30,7 +30,7 @@ from pulmospark.models.bundle import read_bundle
 from pulmospark.scoring.predict import plan_predict, predict
 from pulmospark.scoring.predict_export import safe_cell
 from pulmospark.scoring.predict_inputs import IMAGE_COLUMNS, list_inputs, resolve_inputs
-from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, Scorer, softmax
+from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, Scorer
 from pulmospark.scoring.prepare_scorer import bundle_engine
 from pulmospark.scoring.softmax import softmax
 from pulmospark.spark.chunks import write_part

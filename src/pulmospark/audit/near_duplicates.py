@@ -114,12 +114,16 @@ def _sentence(subject: Subject, copies: NearCopies, between: npt.NDArray[np.bool
     sources = subject.column("source")
     across = sources[copies.first] != sources[copies.second]
     left = copies.hot_buckets
+    asked = subject.settings.hash_distance
+    nearer = f" So many films are near each other that only hashes within {copies.distance} bits "
+    nearer += f"were compared, not {asked} (audit.pairs_max)."
     return (
         f"{counted(copies.first.size, 'pair')} in {counted(int((sizes > 1).sum()), 'cluster')}, "
         f"the largest of {counted(int(sizes.max()), 'film')}; {int(across.sum()):,} across "
         f"sources, {int(between.sum()):,} across patients."
         + f" {counted(left, 'bucket')} of films with nearly the same hash were not searched."
         * bool(left)
+        + nearer * (copies.distance < asked)
     )
 
 

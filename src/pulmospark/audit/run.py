@@ -63,6 +63,7 @@ class _Shared:
                 self.spark,
                 distance=settings.hash_distance,
                 correlation=settings.copy_correlation,
+                pairs_max=settings.pairs_max,
                 quiet=self.quiet,
             )
         return self._copies

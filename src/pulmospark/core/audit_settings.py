@@ -24,6 +24,9 @@ class AuditSettings(Settings):
     hash_distance: Annotated[int, Field(ge=0, le=limits.NEAR_DISTANCE_MAX)] = 12
     """bits of 64 in which the perceptual hashes of two films may differ for them to be compared
     further; up to 7 every such pair is found, beyond it most. It is always even"""
+    pairs_max: Annotated[int, Field(ge=1, le=limits.NEAR_PAIRS_MAX)] = 50_000
+    """pairs with near hashes that are compared, the nearest first: some minute of two cores for
+    50,000; the audit tells up to which distance it came"""
     copy_correlation: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.88
     """correlation of the details of two films, laid over each other, from which they are called
     one film; other films of the same patient reach 0.7, and of copies known by hand 19 in 20 have

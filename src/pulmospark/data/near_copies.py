@@ -47,6 +47,7 @@ class NearCopies:
         correlation: float64 (p,).
         clusters: int64 (n,), number of each film's cluster; a film without a copy is alone.
         compared: candidates that were looked at again.
+        distance: bits up to which they were; fewer than asked for where there were too many.
         hot_buckets: buckets of the hash index that were left out as too full.
         looks: "mean" and "border_mean" of each film.
     """
@@ -56,6 +57,7 @@ class NearCopies:
     correlation: npt.NDArray[np.float64]
     clusters: Numbers
     compared: int
+    distance: int
     hot_buckets: int
     looks: Mapping[str, npt.NDArray[np.float64]]
 
@@ -67,18 +69,21 @@ class OverlayWork:
     Attributes:
         small: file of the small pictures, one after the other in the order of ``uri``.
         small_id: of the file's content.
+        distance: bits up to which pairs are compared; those further apart are passed over.
     """
 
     small: str
     small_id: str
+    distance: int
     columns: Sequence[str] | None = None
 
     def key(self, chunk: pa.Table) -> str:
         """The pictures and the pairs."""
-        return content.value_id(["overlay", self.small_id, chunk.to_pydict()])
+        return content.value_id(["overlay", self.small_id, self.distance, chunk.to_pydict()])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``copies``."""
+        chunk = chunk.filter(pa.array(chunk["distance"].to_numpy() <= self.distance))
         shape = (-1, SMALL_SIDE, SMALL_SIDE)
         films = np.memmap(self.small, np.uint8, "r").reshape(shape)
         found = [
@@ -99,6 +104,7 @@ def find_near_copies(
     *,
     distance: int,
     correlation: float,
+    pairs_max: int,
     quiet: bool,
 ) -> NearCopies:
     """Find the films of an images table that are one picture.
@@ -113,6 +119,7 @@ def find_near_copies(
         spark: the session.
         distance: bits in which hashes may differ.
         correlation: from which two films are one.
+        pairs_max: pairs that are laid over each other; where more are near, the nearest.
         quiet: show no progress.
 
     Raises:
@@ -125,14 +132,14 @@ def find_near_copies(
     looks, small_id = _gather([part.path for part in parts], facts, aside)
     hot = _candidates(aside, spark, distance)
     todo = chunks.chunks_of(chunks.parts_of(aside / "pairs"))
-    count = sum(chunk.rows for chunk in todo)
-    if count > limits.NEAR_PAIRS_MAX:
+    if (there := sum(chunk.rows for chunk in todo)) > limits.NEAR_PAIRS_MAX:
         raise InputError(
-            f"{count:,} pairs of films have near hashes, over the limit of "
+            f"{there:,} pairs of films have near hashes, over the limit of "
             f"{limits.NEAR_PAIRS_MAX:,}: set audit.hash_distance lower"
         )
-    with Progress("compare", count, "pairs", quiet=quiet or not count) as progress:
-        overlay = OverlayWork(str(aside / "small.bin"), small_id)
+    within, count = _nearest(aside / "pairs", distance, pairs_max)
+    with Progress("compare", there, "pairs", quiet=quiet or not count) as progress:
+        overlay = OverlayWork(str(aside / "small.bin"), small_id, within)
         done = chunks.run_chunks(spark, overlay, todo, work / "overlays", progress)
     found = _read(done, correlation)
     shutil.rmtree(aside)
@@ -140,6 +147,7 @@ def find_near_copies(
         **found,
         clusters=clusters(found["first"], found["second"], facts.num_rows),
         compared=count,
+        distance=within,
         hot_buckets=hot,
         looks=looks,
     )
@@ -220,6 +228,18 @@ def _candidates(aside: Path, spark: SparkSession, distance: int) -> int:
     parts = pairs.repartition(slots(spark) * 2, "first").sortWithinPartitions("first", "second")
     parts.write.option("maxRecordsPerFile", _PAIRS_A_CHUNK).parquet(str(aside / "pairs"))
     return int(found.hot.count())
+
+
+def _nearest(pairs: Path, distance: int, most: int) -> tuple[int, int]:
+    """The largest distance up to which there are at most so many pairs, and how many."""
+    counts = np.zeros(distance + 1, np.int64)
+    for part in chunks.parts_of(pairs):
+        told = pq.read_table(part, columns=["distance"])["distance"].to_numpy()
+        counts += np.bincount(told, minlength=distance + 1)
+    so_far = np.cumsum(counts)
+    fitting = np.flatnonzero(so_far <= most)
+    within = int(fitting[-1]) if fitting.size else 0
+    return within, int(so_far[within])
 
 
 def _read(parts: Sequence[chunks.Part], correlation: float) -> dict[str, Any]:

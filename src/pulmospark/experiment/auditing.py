@@ -118,6 +118,7 @@ def near_copies_of(
         spark,
         distance=experiment.audit.hash_distance,
         correlation=experiment.audit.copy_correlation,
+        pairs_max=experiment.audit.pairs_max,
         quiet=quiet,
     )
     return clusters_of_films(found, subject.rows)
