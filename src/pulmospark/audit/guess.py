@@ -120,10 +120,11 @@ def _bins(thing: npt.NDArray[Any], trained: npt.NDArray[np.bool_]) -> Labels:
     known = ~np.isnan(thing)
     values = thing[known & trained]
     if not values.size:
-        return known.astype(np.int64)
+        return np.asarray(known, np.int64)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1]))
     bins = np.searchsorted(edges, np.where(known, thing, 0.0), side="left") + 1
-    return np.asarray(np.where(known, bins, 0), np.int64)
+    found: Labels = np.where(known, bins, 0).astype(np.int64)
+    return found
 
 
 def _shares(bins: Labels, labels: Labels, trained: npt.NDArray[np.bool_], classes: int) -> Floats:
