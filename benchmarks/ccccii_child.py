@@ -84,12 +84,10 @@ def _images(rows: pa.Table) -> pa.Table:
         "width": [32] * number,
         "pixels": [b""] * number,
         "phash": [0] * number,
-        "parent_id": [None] * number,
     }
-    columns = [
-        pa.array(made[field.name], field.type) if field.name in made else rows[field.name]
-        for field in tables.IMAGES
-    ]
+    there = {**{name: rows[name] for name in rows.column_names}, **made}
+    # What a header would say, and what comes from augmentation: not there.
+    columns = [there.get(one.name, pa.nulls(number, one.type)) for one in tables.IMAGES]
     return pa.table(columns, schema=tables.IMAGES)
 
 

@@ -93,27 +93,6 @@ def test_a_smoke_run_of_expand(tmp_path: Path, shared_data: Path) -> None:
     assert [path.name for path in options.out.iterdir()] == [target.name]
 
 
-@pytest.mark.spark
-@pytest.mark.usefixtures("spark")
-def test_a_smoke_run_of_finetune(
-    tmp_path: Path, shared_weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PULMOSPARK_WEIGHTS", str(shared_weights))
-    options = replace(command.SMALL, out=tmp_path / "figures")
-    report = finetune.measure(options)
-    told = report.figures
-    arms = {one["name"]: one for one in told["comparison"]["models"]}
-    assert set(arms) == {"squeezenet1_1:network", "squeezenet1_1:features"}
-    gain = (
-        arms["squeezenet1_1:network"]["accuracy"]["value"]
-        - arms["squeezenet1_1:features"]["accuracy"]["value"]
-    )
-    assert told["difference_points"] == pytest.approx(100 * gain, abs=1e-3)
-    right = told["right_only_when_fine_tuned"] - told["right_only_when_frozen"]
-    assert right / told["films"] == pytest.approx(gain)
-    assert (tmp_path / "figures" / "finetune.html").is_file()
-
-
 def test_finetune_takes_the_example_as_it_is(shared_data: Path) -> None:
     made = finetune.settings(shared_data, shared_data)
     assert made.split.folds == 5

@@ -7,7 +7,6 @@ Connect.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from bundles import write_untrained
 from cluster.small import CLASSES, by_features, small_experiment, write_pictures
+from ml.small import Small
 from pulmospark.data.cohort import read_cohort
 from pulmospark.experiment import stages
 from pulmospark.experiment.folder import run_folder
@@ -78,17 +78,17 @@ def test_predictions_are_those_of_one_process(
 
 
 def test_spark_ml_classes(frame: DataFrame, tmp_path: Path) -> None:
-    small: dict[str, Any] = {
+    small: Small = {
+        "modelName": "basic_cnn",
         "weights": "none",
         "imageSize": 32,
         "workDir": str(tmp_path),
-        "handleInvalid": "skip",
     }
-    featurizer = ImageFeaturizer(modelName="basic_cnn", **small)
+    featurizer = ImageFeaturizer(**small, handleInvalid="skip")
     features = featurizer.transform(frame).select("features").collect()
     assert len(features) == 2 * _EACH
     assert all(np.ptp(row["features"].toArray()) > 0.01 for row in features)
-    model = CnnClassifier(modelName="basic_cnn", labelCol="label", maxIter=10, **small).fit(frame)
+    model = CnnClassifier(**small, handleInvalid="skip", maxIter=10).fit(frame)
     rows = model.transform(frame).select("label", "prediction").collect()
     assert len(rows) == 2 * _EACH
     assert sum(row["label"] == row["prediction"] for row in rows) > 1.8 * _EACH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from conftest import FinishedRun
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.settings import EvaluateSettings, Experiment, parse
 from pulmospark.experiment.evaluation import evaluate, read_evaluation
@@ -21,6 +20,9 @@ from pulmospark.experiment.levels import pooled_units, training_units
 from pulmospark.experiment.reporting import report_content
 from pulmospark.report.page import render_report
 from pulmospark.report.tables import level_rows
+
+if TYPE_CHECKING:
+    from conftest import FinishedRun
 
 CLASSES = ("ill", "well")
 

@@ -145,7 +145,7 @@ def test_find() -> None:
     assert find("NIH14").name == "nih14"
     assert find(" class-folders ").name == "class_folders"
     with pytest.raises(
-        UsageError, match=r"covid_chestxray, hannover, .*, kermany, .*, csv, class_folders"
+        UsageError, match=r"covid_chestxray, hannover, .*, kermany, .*, csv, dicom, class_folders"
     ):
         find("luna16")
 

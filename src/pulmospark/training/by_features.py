@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
 
 from pulmospark.core.progress import Progress
@@ -98,7 +99,9 @@ def _fit_all(job: Job, frame: DataFrame) -> dict[str, LogisticFit]:
     ):
         waiting = {
             pool.submit(
-                fit_logistic,
+                # Over Spark Connect a thread knows no session of its own accord. Anew for each
+                # fit: they would share the properties that Spark keeps for a thread.
+                inheritable_thread_target(job.spark)(fit_logistic),
                 frame.where(rows),
                 name,
                 job.split.classes,
