@@ -23,7 +23,7 @@ from pulmospark.scoring.engine import EngineSpec, OpenVinoEngine, open_engine
 from pulmospark.scoring.openvino_compile import capabilities
 from pulmospark.scoring.precision import Answers, choose_precision
 from pulmospark.scoring.prepare import prepare_engine
-from pulmospark.scoring.quantise import can_quantise, quantised
+from pulmospark.scoring.quantise import quantised
 from pulmospark.scoring.sample import GivenSample
 
 SIZE = 32
@@ -171,7 +171,6 @@ def test_int8_without_its_library_names_the_remedy(exact: EngineSpec) -> None:
         choose_precision("int8", exact, Answers(1.0), _sample(), films=MANY)
 
 
-@pytest.mark.skipif(not can_quantise(), reason="nncf, an extra, is not installed")
 def test_int8_is_made_once_and_near_float32(
     exact: EngineSpec, network: Network, capsys: pytest.CaptureFixture[str]
 ) -> None:
