@@ -75,12 +75,11 @@ SMALL = Options(
 @click.option("--planned", type=click.IntRange(1), help="Films of plan and cluster.")
 @click.option("--slices", help="Numbers of slices of ccccii: 61778,617775.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
-@click.option("--models", help="Networks of training and plan: mobilenet_v2,resnet50.")
+@click.option("--models", help="Networks of training, plan and score: mobilenet_v2,resnet50.")
 @click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills.")
 @click.option("--kill-films", type=click.IntRange(1), help="Files of stream_kills.")
 @click.option("--stream-load", type=click.IntRange(1), help="Films of a round of stream.")
 @click.option("--films", help="Numbers of films of score and score_memory: 2000,20000,100000.")
-@click.option("--models", help="Networks of training and score: mobilenet_v2,resnet50.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
     "--data",
