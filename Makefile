@@ -56,7 +56,9 @@ wheel: $(READY)
 unit: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
+# Ray and Hugging Face datasets are compared with, and are needed for nothing else.
 bench: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
 
 clean:

@@ -18,9 +18,20 @@ NAMES = (
     "memory",
     "training",
     "expand",
+    "experiment",
+    "finetune",
     "plan",
     "cluster",
-    "experiment",
+    "score",
+    "score_memory",
+    "stream",
+    "stream_kills",
+    "dicom",
+    "ccccii",
+    "near_duplicates",
+    "real_duplicates",
+    "audit_faults",
+    "lungs",
     "demo",
 )
 SMALL = Options(
@@ -29,8 +40,15 @@ SMALL = Options(
     sizes=(20, 40),
     rows=(80, 160),
     planned=600,
+    slices=(900, 1800),
     models=("squeezenet1_1",),
+    films=(40, 80),
     patients=30,
+    stream_films=4,
+    stream_lying=50,
+    stream_load=40,
+    kills=2,
+    kill_films=100,
     repeats=1,
     small=True,
 )
@@ -55,8 +73,14 @@ SMALL = Options(
 @click.option("--sizes", help="Numbers of images of memory: 1000,5000,20000.")
 @click.option("--rows", help="Numbers of rows of expand: 5000,52000.")
 @click.option("--planned", type=click.IntRange(1), help="Films of plan and cluster.")
+@click.option("--slices", help="Numbers of slices of ccccii: 61778,617775.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
 @click.option("--models", help="Networks of training and plan: mobilenet_v2,resnet50.")
+@click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills.")
+@click.option("--kill-films", type=click.IntRange(1), help="Files of stream_kills.")
+@click.option("--stream-load", type=click.IntRange(1), help="Films of a round of stream.")
+@click.option("--films", help="Numbers of films of score and score_memory: 2000,20000,100000.")
+@click.option("--models", help="Networks of training and score: mobilenet_v2,resnet50.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
     "--data",
@@ -64,11 +88,12 @@ SMALL = Options(
     help="Folder of the public data sets; by default ../shared/data where it is.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
-def command(
+def command(  # noqa: PLR0917 - click gives them by name
     names: tuple[str, ...],
     small: bool,
     sizes: str | None,
     rows: str | None,
+    slices: str | None,
     models: str | None,
     **given: Any,
 ) -> None:
@@ -78,6 +103,9 @@ def command(
         told["sizes"] = _sizes(sizes)
     if rows is not None:
         told["rows"] = _sizes(rows)
+    if slices is not None:
+        told["slices"] = _sizes(slices)
+    told |= {key: _sizes(told[key]) for key in ("sizes", "rows", "films") if key in told}
     if models is not None:
         told["models"] = tuple(models.split(","))
     options = replace(SMALL if small else Options(), **told)

@@ -64,7 +64,11 @@ def lean_pixels(path: str, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     Gives what :func:`pulmospark.imaging.standardise.standardise` gives wherever the scaled
     side is a whole number of pixels, up to a third above ``size``: 1024 to 224, say.
     """
-    data = Path(path).read_bytes()
+    return lean_decoded(Path(path).read_bytes(), size)
+
+
+def lean_decoded(data: bytes, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """See :func:`lean_pixels`."""
     grey = simplejpeg.decode_jpeg(data, "GRAY", min_height=size, min_width=size, strict=True)
     small: np.ndarray[Any, np.dtype[np.uint8]] = cv2.resize(
         grey[:, :, 0], (size, size), interpolation=cv2.INTER_LINEAR

@@ -42,15 +42,29 @@ class Options:
     training: int = 640
     """films of training, an epoch"""
     models: tuple[str, ...] = ("mobilenet_v2", "resnet50")
-    """networks of training"""
+    """networks of training and score"""
     sizes: tuple[int, ...] = (1000, 5000, 20000)
     """numbers of images of memory"""
     rows: tuple[int, ...] = (5000, 52000)
     """numbers of rows of expand; the last is the one whose speed is told"""
     planned: int = 5000
     """films of the run that a plan is checked against, and of cluster"""
+    slices: tuple[int, ...] = (61_778, 617_775)
+    """numbers of slices of ccccii"""
+    films: tuple[int, ...] | None = None
+    """numbers of films of score and score_memory; ``None``: their own"""
     patients: int = 320
     """of the demo"""
+    stream_films: int = 300
+    """single films that land in a stream, for the latency"""
+    stream_lying: int = 100_000
+    """files that lie in a full inbox"""
+    stream_load: int = 2000
+    """films that land at once in a stream, a round, for the throughput"""
+    kills: int = 100
+    """of a stream"""
+    kill_films: int = 5000
+    """files that land in a stream that is killed"""
     repeats: int | None = None
     """``None``: as many as the benchmark thinks fit"""
     data: Path | None = None

@@ -23,9 +23,11 @@ from reference_words import first_paragraph, markdown, sayings, table
 
 from pulmospark.cli.main import COMMANDS, cli
 from pulmospark.core import errors, limits, settings, tables
+from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
 from pulmospark.models.catalogue import ZOO
+from pulmospark.models.zoo_entry import CAREFUL, Recipe
 
 _ONE_TABLE = (settings.AugmentSettings,)
 """kinds whose settings below are shown in one table, not in a section each"""
@@ -66,6 +68,9 @@ def settings_page() -> str:
         "`classes` is explained in [Several data sets and class "
         "mapping](../how-to/several-data-sets.md); the options of a source are those of its "
         "[layout](layouts.md).\n",
+        "## stream\n\nThe settings of `pulmospark stream`, which are no part of an experiment: "
+        "`--set batch_films=64`.\n",
+        *_settings_section("", StreamSettings, {}),
     ]
     return "\n".join(parts)
 
@@ -220,7 +225,11 @@ _TABLES = {
     "EXPANDED": "`expanded/table/` of a run",
     "FEATURES": "`.training.work/features/` of a run, kept so that they need not be made again",
     "SCORES": "`training/scores/` of a run",
-    "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out`",
+    "LOOKS": "`.audit.work/looks/` of a run, kept so that they need not be made again",
+    "COPIES": "`.audit.work/overlays/` of a run, likewise",
+    "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out` and "
+    "`stream --out`",
+    "REPEATS": "`repeats/` of `stream --out`",
 }
 _LISTS = (tables.RejectReason, tables.View, tables.Modality, tables.Split)
 
@@ -323,7 +332,8 @@ def layouts_page() -> str:
             f"## {one.name}\n\n{one.title}: {one.holds}.\n\n{first_paragraph(type(one))}\n"
         )
         home = f"<{one.home}>" if one.home.startswith("http") else one.home
-        parts.append(f"- Home: {home}\n- Licence: {one.licence}\n")
+        known = "".join(f"- Known fault: {fault}\n" for fault in one.faults)
+        parts.append(f"- Home: {home}\n- Licence: {one.licence}\n{known}")
         if one.options:
             given = [(f"`{name}`", markdown(text)) for name, text in one.options.items()]
             parts.append(table(("option", "meaning"), given))
@@ -354,6 +364,11 @@ def models_page() -> str:
         for one in ZOO.values()
         if one.flat_map
     ]
+    recipes = [
+        (f"`{one.name}`", *_recipe(one.fine_tuning if one.weights else None),
+         *_recipe(one.from_scratch))
+        for one in ZOO.values()
+    ]  # fmt: skip
     guessed = [(f"`{one.name}`", markdown("; ".join(one.guessed))) for one in ZOO.values()
                if one.guessed]  # fmt: skip
     return (
@@ -369,9 +384,26 @@ def models_page() -> str:
         "The variants below give the last convolutional map instead, flattened, at one size "
         "only.\n\n"
         + table(("name", "deep features", "px"), flat)
+        + "\n## How they are trained\n\n"
+        "What `[train.network]` leaves open is the network's own: learning rate of the last "
+        "layer, the share of it that each stage has of the one after it, and films a step. They "
+        "follow common practice and were not tuned; any value of yours wins. Fine-tuned means "
+        "from weights, ImageNet's or a bundle's.\n\n"
+        + table(
+            ("name", "fine-tuned: rate", "share", "films", "from scratch: rate", "share", "films"),
+            recipes,
+        )
+        + "\nOther classifiers of torchvision and timm: "
+        f"{CAREFUL.learning_rate:g}, {CAREFUL.stage_factor:g}, {CAREFUL.batch_size} fine-tuned.\n"
         + "\n## What papers leave open\n\n"
         + table(("name", "chosen here"), guessed)
     )
+
+
+def _recipe(told: Recipe | None) -> tuple[str, str, str]:
+    if told is None:
+        return ("", "", "")
+    return f"{told.learning_rate:g}", f"{told.stage_factor:g}", f"{told.batch_size}"
 
 
 def errors_page() -> str:
@@ -383,7 +415,10 @@ def errors_page() -> str:
         ("2", "a flag, a setting or a call is wrong: `UsageError`"),
         ("3", "the data given cannot be used: `InputError`"),
         ("4", "Java, memory, disk, weights or network are missing: `EnvironmentProblem`"),
-        ("5", "an audit failed under `--strict`: `AuditError`; no command has audits yet"),
+        (
+            "5",
+            "an audit failed under `--strict`: `AuditError`; the report is written all the same",
+        ),
         ("130", "interrupted; the same command goes on where it was"),
     ]
     kinds = [

@@ -27,10 +27,12 @@ from pyspark.sql import functions as F  # noqa: N812
 from benchmarks import __main__ as command
 from benchmarks import (
     bare,
+    ccccii,
     common,
     expand,
     experiment,
     features,
+    finetune,
     ingest,
     memory,
     pictures,
@@ -88,6 +90,23 @@ def test_a_smoke_run_of_expand(tmp_path: Path, shared_data: Path) -> None:
     assert set(told["memory"]) == {"80", "160"}
     for size in told["memory"].values():
         assert size["sampled_mib"]["expand"]["driver"] > 10
+    assert [path.name for path in options.out.iterdir()] == [target.name]
+
+
+def test_finetune_takes_the_example_as_it_is(shared_data: Path) -> None:
+    made = finetune.settings(shared_data, shared_data)
+    assert made.split.folds == 5
+    assert all(source.path.is_dir() for source in made.sources)
+
+
+@pytest.mark.spark
+def test_a_smoke_run_of_ccccii(tmp_path: Path) -> None:
+    options = replace(command.SMALL, slices=(450,), out=tmp_path / "figures")
+    target = common.publish(ccccii.measure(options), options, "the command", common.facts())
+    told = json.loads(target.read_text(encoding="utf-8"))["figures"]["sizes"]["450"]
+    assert told["slices"] == told["films"] == 450
+    assert told["notes"] == {"missing_scans": 1, "slice_counts_differ": 1, "ignored_files": 1}
+    assert set(told["seconds"]) == {"manifest", "split"}
     assert [path.name for path in options.out.iterdir()] == [target.name]
 
 

@@ -17,7 +17,8 @@ from pyspark.sql import SparkSession
 
 from bundles import write_untrained
 from cluster.small import gpus_of_tasks, write_pictures
-from pulmospark.scoring.predict import PARTS, PredictResult, plan_predict
+from pulmospark.scoring.predict import PARTS, plan_predict
+from pulmospark.scoring.predict_result import PredictResult
 from pulmospark.spark.resources import EXECUTOR_GPUS, gpu_profile
 from pulmospark.spark.session import spark_session
 

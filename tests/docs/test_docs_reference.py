@@ -8,6 +8,7 @@ import sys
 from docs.pages import ROOT
 from pulmospark.core import limits, tables
 from pulmospark.core.settings import Experiment
+from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.evaluation.results import ClassFigures, Evaluation, Figure
 from pulmospark.models.bundle_config import BundleConfig
 
@@ -31,6 +32,8 @@ def test_the_reference_is_up_to_date() -> None:
 def test_every_setting_column_and_limit_is_named() -> None:
     for name in Experiment.model_fields:
         assert f"`{name}`" in _page("settings")
+    for name in StreamSettings.model_fields:
+        assert f"| `{name}` |" in _page("settings").split("## stream\n")[1]
     for table in (
         "MANIFEST",
         "IMAGES",
@@ -40,6 +43,7 @@ def test_every_setting_column_and_limit_is_named() -> None:
         "FEATURES",
         "SCORES",
         "PREDICTIONS",
+        "REPEATS",
     ):
         section = _page("tables").split(f"## {table.lower()}\n")[1].split("\n## ")[0]
         for column in getattr(tables, table).names:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from pulmospark.core.errors import UsageError
-from pulmospark.experiment.compare import check_models, compare, read_comparison, settings_for
+from pulmospark.experiment.compare import compare, read_comparison
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.models.bundle import read_bundle
 from pulmospark.training.train import read_training
@@ -34,7 +33,9 @@ def test_networks_share_the_films_and_are_laid_side_by_side(
     assert told.cohort_id == finished_run.result.split.cohort_id
     uris = [
         sorted(
-            pq.read_table(run.comparison / name / "evaluation" / "predictions")["uri"].to_pylist()
+            pq.read_table(run.comparison / f"{name}-features" / "evaluation" / "predictions")[
+                "uri"
+            ].to_pylist()
         )
         for name in _MODELS
     ]
@@ -51,40 +52,21 @@ def test_networks_share_the_films_and_are_laid_side_by_side(
         values[pair.first] - values[pair.second], abs=1e-12
     )
     assert read_comparison(run.comparison) == told
-    rows = list(csv.DictReader((run.comparison / "comparison.csv").open(encoding="utf-8")))
-    assert [row["model"] for row in rows] == [m.name for m in told.models]
+    with (run.comparison / "comparison.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["arm"] for row in rows] == [m.name for m in told.models]
+    assert [row["model"] for row in rows] == [m.model for m in told.models]
     assert "Drawn phantoms" in (run.comparison / "comparison.html").read_text(encoding="utf-8")
-    before = read_bundle(run.comparison / "mobilenet_v2" / "bundle").model_id
-    stamp = (run.comparison / "mobilenet_v2" / "training" / "training.json").stat().st_mtime_ns
-    again = compare(finished_run.experiment, run, _MODELS, spark, quiet=True)
-    place = run.comparison / "mobilenet_v2"
+    before = read_bundle(run.comparison / "mobilenet_v2-features" / "bundle").model_id
+    place = run.comparison / "mobilenet_v2-features"
+    stamp = (place / "training" / "training.json").stat().st_mtime_ns
+    # The same arms, named with their method.
+    named = [f"{name}:features" for name in _MODELS]
+    again = compare(finished_run.experiment, run, named, spark, quiet=True)
     assert (place / "training" / "training.json").stat().st_mtime_ns == stamp, "not trained again"
     assert read_bundle(place / "bundle").model_id == before
-    assert again.pairs == told.pairs
+    assert [pair.compared for pair in again.pairs] == [pair.compared for pair in told.pairs]
+    assert {one.name for one in again.models} == set(named)
     assert read_training(place / "training").parameters == next(
-        m.parameters for m in again.models if m.name == "mobilenet_v2"
+        m.parameters for m in again.models if m.model == "mobilenet_v2"
     )
-
-
-def test_a_network_without_weights_is_trained_itself(finished_run: FinishedRun) -> None:
-    chosen = settings_for(finished_run.experiment, "basic_cnn").train
-    assert (chosen.model, chosen.method, chosen.weights) == ("basic_cnn", "network", "none")
-    added = settings_for(finished_run.experiment, "mobilenet_v2_modified").train
-    assert (added.method, added.weights) == ("network", "imagenet")
-    kept = settings_for(finished_run.experiment, "mobilenet_v2").train
-    assert (kept.model, kept.method, kept.weights) == ("mobilenet_v2", "features", "imagenet")
-
-
-@pytest.mark.parametrize(
-    ("models", "message"),
-    [
-        (("mobilenet_v2",), "names 1: give 2"),
-        (("mobilenet_v2", "mobilenet_v2"), "stand once"),
-        (("mobilenet_v2", "resnet_of_mine"), "not in the zoo"),
-    ],
-)
-def test_what_cannot_be_compared_is_refused(models: tuple[str, ...], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        check_models(models, 224)
-    with pytest.raises(UsageError, match="under its smallest"):
-        check_models(("mobilenet_v2", "basic_cnn"), 20)

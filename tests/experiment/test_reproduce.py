@@ -8,12 +8,25 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from pulmospark.cli.words import say_reproduction
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.settings import PartFilms
+from pulmospark.evaluation.results import Figure
 from pulmospark.experiment.folder import run_folder
 from pulmospark.experiment.presets import PRESETS, preset_of
-from pulmospark.experiment.reproduce import RESULT, Reproduction, experiment_of, reproduce
+from pulmospark.experiment.reproduce import (
+    RESULT,
+    Reproduction,
+    _expansion,
+    _published,
+    _smaller,
+    check_per_class,
+    experiment_of,
+    reproduce,
+)
 from pulmospark.models import zoo
+from pulmospark.training.recipe import completed
+from pulmospark.training.stages import trained_parameters
 
 
 def test_the_presets_and_what_their_papers_report() -> None:
@@ -29,6 +42,8 @@ def test_the_presets_and_what_their_papers_report() -> None:
         "awan-2021-3class-vgg19": 0.9855,
         "benbrahim-2020-inceptionv3": 0.9901,
         "benbrahim-2020-resnet50": 0.9803,
+        "akter-2021-mobilenetv2": 0.97,
+        "akter-2021-modified": 0.98,
     }
     for one in PRESETS.values():
         if one.published.right is not None and one.published.films is not None:
@@ -81,5 +96,82 @@ def test_a_small_part_of_a_preset_on_real_films(
     assert told.accuracy.denominator == sum(told.films["test"].values())
     assert told.trained_films == 2 * 2 * min(told.films["train"].values())
     assert told.smaller == ()
+    # Wilson's interval of 357 of 360, by hand
+    assert (told.published_low, told.published_high) == pytest.approx(
+        (0.975789, 0.997162), abs=1e-6
+    )
+    assert told.leak is None
+    assert told.groups <= told.accuracy.denominator
     assert told.report.is_file()
     assert Reproduction.model_validate_json((run.root / RESULT).read_text()) == told
+
+
+def test_where_there_are_fewer_films_there_are_fewer_rows_in_proportion() -> None:
+    preset = preset_of("akter-2021-modified")
+    whole = sum(one.total for one in preset.films.values())
+    assert whole == 3616 + 10_192
+
+    def rows(here: int, per_class: int | None = None) -> int:
+        films = {"train": {"COVID-19": here // 2, "normal": here - here // 2}}
+        found = _expansion(preset, films, per_class)
+        assert found is not None
+        return found.per_class
+
+    assert rows(whole) == 26_000
+    assert rows(whole // 2) == 13_000
+    assert rows(800) == round(26_000 * 800 / whole)
+    assert rows(800, 26_000) == 26_000
+    with pytest.raises(UsageError, match="makes no augmented children"):
+        check_per_class(preset_of("benbrahim-2020-resnet50"), 5)
+
+
+def test_the_base_of_akter_s_networks_is_frozen() -> None:
+    for name, trained in (("mobilenetv2", 1281 * 2), ("modified", 4_158_336 - 2_223_872 + 258)):
+        preset = preset_of(f"akter-2021-{name}")
+        network = zoo.build(preset.train.model, 2)
+        settings = completed(preset.train.network, preset.train.model, started=True)
+        assert trained_parameters(network, settings) == trained
+    assert any("filters" in text for text in preset.guessed)
+    assert any("dropout of 0.2" in text for text in preset.guessed)
+
+
+def test_what_a_person_reads_of_a_smaller_preset(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = preset_of("belman-lopez-2022-4class")
+    films = {
+        part: dict.fromkeys(preset.classes, count)
+        for part, count in {"train": 36, "validation": 4, "test": 18}.items()
+    }
+    accuracy = Figure(
+        value=0.75, low=0.64, high=0.84, method="wilson", numerator=54, denominator=72,
+        effective=61.2,
+    )  # fmt: skip
+    told = Reproduction(
+        **_published(preset, 0.95),
+        parameters=1_328_900,
+        accuracy=accuracy,
+        balanced_accuracy=accuracy,
+        confidence=0.95,
+        groups=55,
+        films=films,
+        trained_films=288,
+        smaller=_smaller(preset, films),
+        report=tmp_path / "report.html",
+    )
+    say_reproduction(told)
+    said = capsys.readouterr().out
+    for text in (
+        "published  0.9403 = 677 of 720 (0.921 to 0.955, were they independent)",
+        "ours       0.750 (0.640 to 0.840) = 54 of 72",
+        "intervals of 95%, over 55 patients, or films where none is known, worth 61 independent",
+        "parameters 1,328,900; trained on 288 films",
+        "test: 18 COVID-19, 18 normal, 18 bacterial, 18 viral",
+        "smaller than the paper's: COVID-19: 58 films, and the paper has 580",
+        "smaller than the paper's: viral: 58 films, and the paper has 980",
+        "guessed: rotation: the range is not given",
+        "guessed: convolutions without padding",
+        "guessed: dropout of 0.5 as in the network for two classes",
+        "not a medical device",
+    ):
+        assert text in said

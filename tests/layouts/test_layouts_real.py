@@ -74,7 +74,7 @@ def test_radiography_database(shared_data: Path, tmp_path: Path) -> None:
 
 
 def test_slices_by_class_are_class_folders(shared_data: Path, tmp_path: Path) -> None:
-    listing, rows = listed(shared_data / "CC-CCII-layout", tmp_path)
+    listing, rows = listed(shared_data / "CC-CCII-layout", tmp_path, layout="class_folders")
     assert listing.layout == "class_folders"
     assert listing.name == "CC-CCII-layout"
     assert listing.findings == {"CP": 48, "NCP": 48, "Normal": 48}
@@ -83,6 +83,7 @@ def test_slices_by_class_are_class_folders(shared_data: Path, tmp_path: Path) ->
     listing, rows = listed(
         shared_data / "CC-CCII-layout",
         tmp_path,
+        layout="class_folders",
         options={"patient_level": "1", "view": "axial", "modality": "CT"},
     )
     assert len({row["patient_id"] for row in rows}) == 6
@@ -94,13 +95,14 @@ def test_recognition_of_all(shared_data: Path) -> None:
     found = {
         folder.name: recognise(folder).layout.name
         for folder in sorted(shared_data.iterdir())
-        if folder.is_dir() and folder.name != "dicom-cxr"
+        if folder.is_dir()
     }
     assert found == {
-        "CC-CCII-layout": "class_folders",
+        "CC-CCII-layout": "cc_ccii",
         "COVID-19_Radiography_Dataset": "radiography_database",
         "chest_xray": "kermany",
         "covid-chestxray-dataset": "covid_chestxray",
         "ct-dicom": "class_folders",
+        "dicom-cxr": "dicom",
         "nih-chest-xray14": "nih14",
     }

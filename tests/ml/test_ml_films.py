@@ -51,6 +51,30 @@ def test_bytes_are_read_as_ingest_reads_them(resize: Any) -> None:
     assert pixels(film_of_bytes(data, 32, resize)).tobytes() == film.pixels
 
 
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_an_equalised_film_has_an_even_histogram_and_the_hash_of_the_plain_one(fit: Any) -> None:
+    grey = np.asarray(60 + 40 * RNG.random((70, 50)) ** 3, np.uint8)
+    made = [
+        film_from_bytes(png(grey), IngestSettings(size=32, fit=fit, equalise=told))
+        for told in (False, True)
+    ]
+    plain, even = made
+    assert isinstance(plain, Film)
+    assert isinstance(even, Film)
+    assert (plain.phash, plain.view, plain.image_id) == (even.phash, even.view, even.image_id)
+    levels = np.frombuffer(plain.pixels, np.uint8)
+    counts = np.bincount(levels, minlength=256)
+    first = counts[levels.min()]
+    wanted = (counts.cumsum() - first) / (levels.size - first) * 255
+    found = np.frombuffer(even.pixels, np.uint8)
+    assert np.abs(found - wanted[levels]).max() <= 0.5 + 1e-3
+    reader = FilmReader("bytes", 32, fit, "error", equalise=True)
+    films, _ = reader.read([("a.png", png(grey))])
+    assert films[0].tobytes() == even.pixels
+    taken, _ = FilmReader("pixels", 32, fit, "error", equalise=True).read([("a", even.pixels)])
+    assert taken[0].tobytes() == even.pixels
+
+
 def test_colours_of_an_image_struct_are_bgr() -> None:
     red = np.zeros((20, 20, 3), np.uint8)
     red[..., 2] = 255

@@ -23,11 +23,14 @@ from pulmospark.evaluation.results import (
     TrivialRules,
 )
 from pulmospark.report.content import (
+    Augmentation,
     ClassSummary,
     Count,
     Epoch,
     Exclusion,
+    ExpandedClass,
     Film,
+    Operation,
     RejectExample,
     RejectGroup,
     ReportContent,
@@ -246,6 +249,20 @@ def training() -> Training:
         parameters=2_227_715,
         trained_parameters=2_227_715,
         processes=2,
+        augmentations=(
+            Augmentation(
+                how="children of the training films, made before the training",
+                rows_per_class=1000,
+                films=1487,
+                children=1513,
+                classes=(
+                    ExpandedClass(name="COVID-19", films=168, children=832, children_of_a_film=5),
+                    ExpandedClass(name="pneumonia", films=749, children=251, children_of_a_film=1),
+                    ExpandedClass(name="normal", films=570, children=430, children_of_a_film=1),
+                ),
+                operations=(Operation(name="rotation", probability=0.5, reach="up to 7 degrees"),),
+            ),
+        ),
         runs=(TrainingRun(epochs=epochs),),
     )
 

@@ -19,15 +19,18 @@ from pulmospark.report.comparison_content import (
     ModelPair,
     with_frontier,
 )
+from pulmospark.report.comparison_plot import cost, short_time, time_ticks
 
 _NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def _model(name: str, accuracy: float, seconds: float) -> ModelFigures:
+def _model(name: str, accuracy: float, seconds: float, model: str | None = None) -> ModelFigures:
     return ModelFigures(
         name=name,
+        model=model or name,
         title=name.upper(),
         method="features",
+        how="frozen features",
         start="imagenet",
         accuracy=Figure(
             value=accuracy, low=accuracy - 0.04, high=accuracy + 0.03, method="wilson"
@@ -110,9 +113,49 @@ def test_the_headline_and_the_pairs_in_words() -> None:
         f"SLOW names 2.0 points more films rightly than QUICK ({minus}0.0 to +3.0): more than "
         "chance would do (p 0.004)."
     )
+    twice = told.model_copy(
+        update={"models": tuple(_model(n, 0.9, 40, model="one") for n in ("a", "b"))}
+    )
+    assert "of 2 trainings on the same" in headline(twice)
     assert "no more than chance could do (p 0.300)" in pair_words(
         _pair("quick", "slow", 0.02, 0.3), told
     )
+
+
+def test_the_pairs_name_the_better_one_first() -> None:
+    page = render_comparison(_comparison(), _NOW)
+    rows = re.findall(r'<tr><th scope="row"><bdi>(\w+)</bdi></th><td><bdi>(\w+)</bdi></td>', page)
+    assert rows == [("QUICK", "POOR"), ("SLOW", "POOR"), ("SLOW", "QUICK")]
+    # Each first less second is -0.02 (-0.03 to 0.00), 9 films right alone against 4.
+    assert page.count("<small>\N{MINUS SIGN}0.0 to +3.0</small>") == 3
+    assert len(re.findall(r'<td class="num">4</td><td class="num">9</td>', page)) == 3
+
+
+def test_a_network_that_stands_twice_is_told_apart_in_the_plot() -> None:
+    told = _comparison()
+    both = [
+        _model("a", 0.9, 40, model="one").model_copy(update={"title": "One (frozen features)"}),
+        _model("b", 0.95, 4000, model="one").model_copy(
+            update={"title": "One (fine-tuned)", "how": "fine-tuned"}
+        ),
+    ]
+    svg = cost(told.model_copy(update={"models": with_frontier(tuple(both))})).svg
+    for word in ("fine-tuned", "frozen features"):
+        assert f">{word}<" in svg
+    assert "\N{HORIZONTAL ELLIPSIS}" not in svg
+
+
+@given(st.floats(0.2, 1e5), st.floats(1.5, 1e3))
+def test_times_are_round_few_and_inside(low: float, ratio: float) -> None:
+    ticks = time_ticks(low, low * ratio)
+    assert len(ticks) <= 7
+    assert all(low <= one <= low * ratio for one in ticks)
+    assert ticks == sorted(set(ticks))
+
+
+def test_a_round_time_is_short() -> None:
+    told = [short_time(one) for one in (0.5, 30, 60, 1800, 3600, 86400)]
+    assert told == ["0.5 s", "30 s", "1 min", "30 min", "1 h", "24 h"]
 
 
 def test_the_page_needs_nothing_and_says_what_it_is() -> None:
@@ -129,3 +172,9 @@ def test_a_page_about_phantoms_says_so() -> None:
     assert "Drawn phantoms, not patients" in page
     own = re.sub(r"<(bdi|pre|style|svg)\b.*?</\1>", "", page, flags=re.DOTALL)
     assert not re.findall(r"\b[Ff]ilms?\b", re.sub(r"<[^>]*>", " ", own))
+
+
+def test_what_the_networks_do_not_have_in_common_is_told() -> None:
+    note = "quick starts from the bundle runs/<first>/bundle"
+    page = render_comparison(_comparison().model_copy(update={"notes": (note,)}), _NOW)
+    assert "quick starts from the bundle runs/&lt;first&gt;/bundle" in page

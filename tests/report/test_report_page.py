@@ -218,6 +218,15 @@ def test_a_page_with_the_least_content_stands() -> None:
     assert "Nothing is known of the split." in " ".join(outline.text)
 
 
+def test_the_augmentation_is_told_row_by_row() -> None:
+    text = " ".join(" ".join(Outline(whole()).text).split())
+    assert "1,000 rows of each class were asked for: 1,487 films and 1,513 children" in text
+    assert "COVID-19 168 832 1,000 5" in text
+    assert "rotation 50 % up to 7 degrees" in text
+    plain = sample.content(training=sample.training().model_copy(update={"augmentations": ()}))
+    assert "none: the training films were left as they are" in render_report(plain)
+
+
 def test_many_classes_stand_in_rows() -> None:
     names = tuple(f"class {index}" for index in range(9))
     text = " ".join(Outline(render_report(sample.content(

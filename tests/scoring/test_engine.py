@@ -26,6 +26,7 @@ from pulmospark.scoring.engine import (
     Kind,
     OpenVinoEngine,
     Outputs,
+    new_engine,
     open_engine,
 )
 from pulmospark.scoring.prepare import prepare_engine
@@ -261,3 +262,25 @@ print([name for name in ("torch", "torchvision", "pyspark") if name in sys.modul
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stdout.split("\n")[:2] == ["(3, 3)", "[]"]
+
+
+def test_what_was_compiled_is_kept_and_made_anew_where_it_is_damaged(
+    network: Network, tmp_path: Path
+) -> None:
+    spec = prepare_engine(network, tmp_path, size=SIZE, kind="openvino")
+    pixels = _pixels(3)
+    first = new_engine(spec).run(pixels).logits
+    (kept,) = Path(spec.folder).glob("*.blob")
+    form = Path(spec.folder) / "model.xml"
+    text = form.read_text(encoding="utf-8")
+    form.write_text("<net", encoding="utf-8")
+    again = new_engine(spec).run(pixels).logits
+    assert (first is not None) and (again is not None)
+    assert np.array_equal(first, again), "it was loaded, for what it is compiled from is broken"
+    form.write_text(text, encoding="utf-8")
+    kept.write_bytes(b"half of it")
+    last = new_engine(spec).run(pixels).logits
+    assert last is not None
+    assert np.array_equal(first, last)
+    assert kept.stat().st_size > 1000
+    assert not list(Path(spec.folder).glob(".*"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +18,22 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as drawn
 from pyspark.sql import SparkSession
 
-from pulmospark.core import tables
+from pulmospark.core import limits, machine, tables
 from pulmospark.core.errors import BundleError, InputError, UsageError
+from pulmospark.core.provenance import now_utc
+from pulmospark.core.scoring_settings import ScoringSettings
 from pulmospark.core.settings import IngestSettings, SourceSettings
 from pulmospark.data.ingest import ingest
 from pulmospark.evaluation.calibration import apply_temperature
+from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import read_bundle
 from pulmospark.scoring.predict import plan_predict, predict
 from pulmospark.scoring.predict_export import safe_cell
-from pulmospark.scoring.predict_work import CAUTIONS, softmax
+from pulmospark.scoring.predict_inputs import IMAGE_COLUMNS, list_inputs, resolve_inputs
+from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, Scorer
+from pulmospark.scoring.prepare_scorer import bundle_engine
+from pulmospark.scoring.softmax import softmax
+from pulmospark.spark.chunks import write_part
 
 
 @given(
@@ -192,6 +201,61 @@ def test_spark_this_process_and_an_images_table_agree(
     assert None not in rows["patient_id"].to_pylist()
 
 
+def test_a_task_that_runs_twice_names_and_writes_the_same(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    """What a retry and speculation do: the part of the second is the part of the first."""
+    read = read_bundle(bundle)
+    list_inputs(resolve_inputs([str(films)]), tmp_path / "m.parquet", ListingNotes())
+    chunk = pq.read_table(tmp_path / "m.parquet")
+    engine = bundle_engine(read, tmp_path / "engines")
+    config = read.config
+    scorer = Scorer(engine, config.classes, config.temperature, read.model_id, now_utc())
+    work = FilesWork(scorer, IngestSettings(size=64))
+    first, again = work(chunk), work(chunk)
+    assert {name: table.num_rows for name, table in first.items()} == {
+        "predictions": 3,
+        "cautions": first["cautions"].num_rows,
+        "rejects": 1,
+    }
+    for name, table in first.items():
+        write_part(table, tmp_path / "one.parquet")
+        write_part(again[name], tmp_path / "two.parquet")
+        assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    assert work.key(chunk) == work.key(pq.read_table(tmp_path / "m.parquet"))
+    # In another precision the answers are others, and so are the names.
+    lower = replace(scorer, engine=engine.in_precision("bf16", 2))
+    assert FilesWork(lower, IngestSettings(size=64)).key(chunk) != work.key(chunk)
+
+
+@pytest.mark.spark
+def test_the_precision_is_told_and_its_answers_stay_within_its_limits(
+    bundle: Path,
+    shared_data: Path,
+    spark: SparkSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    nih = [str(shared_data / "nih-chest-xray14" / "images")]
+    exact = ScoringSettings(precision="fp32")
+    predict(bundle, nih, tmp_path / "fp32", spark, settings=exact, quiet=True)
+    lower = ScoringSettings(precision="bf16")
+    told = predict(bundle, nih, tmp_path / "bf16", spark, settings=lower, quiet=True).precision
+    record = json.loads((tmp_path / "bf16" / "predict.json").read_text(encoding="utf-8"))
+    assert record["provenance"]["settings"]["precision"] == told.model_dump(mode="json")
+    assert told.asked == "bf16"
+    assert told.trials[0].precision == "bf16"
+    if bf16_gains := "amx_bf16" in machine.processor().flags:
+        assert told.films == 60
+    assert bf16_gains or told.used == "fp32"
+    before, after = _probabilities(tmp_path / "fp32"), _probabilities(tmp_path / "bf16")
+    assert before.keys() == after.keys()
+    moved = max(np.abs(np.subtract(before[uri], after[uri])).max() for uri in before)
+    assert moved <= limits.PARITY_PROBABILITY_MAX  # the sample is all of them
+    assert (moved > 0) == (told.used != "fp32")
+
+
 def _probabilities(out: Path) -> dict[str, list[float]]:
     rows = pq.read_table(out / "predictions").to_pylist()
     return {row["uri"]: row["probability"] for row in rows}
@@ -204,13 +268,17 @@ def test_an_images_table_of_another_size_or_fit_is_refused(bundle: Path, tmp_pat
         **dict.fromkeys(tables.IMAGES.names),
         **{"image_id": "0", "uri": "/a.png", "source": "s", "view": "PA", "pixels": bytes(32**2)},
     }
-    wanted = ("image_id", "uri", "source", "patient_id", "finding", "view", "pixels")
+    wanted = IMAGE_COLUMNS
     schema = pa.schema([tables.IMAGES.field(name) for name in wanted])
     chosen = {name: row[name] for name in wanted}
     pq.write_table(pa.Table.from_pylist([chosen], schema=schema), images / "a.parquet")
     with pytest.raises(InputError, match=r"32 x 32 pixels, and the bundle takes 64 x 64"):
         predict(bundle, [str(images)], tmp_path / "out", None, quiet=True)
-    record = {"provenance": {"settings": {"fit": "pad"}}}
+    record: dict[str, Any] = {"provenance": {"settings": {"fit": "pad"}}}
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(InputError, match="'pad', and the bundle takes 'stretch'"):
+        plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
+    record = {"provenance": {"settings": {"fit": "stretch", "equalise": True}}}
+    (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(InputError, match="takes films that were not equalised: ingest with"):
         plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")

@@ -9,14 +9,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
-from pulmospark.core import errors
+from pulmospark.core import errors, limits
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
 from pulmospark.core.progress import Progress
 from pulmospark.spark import chunks
-from pulmospark.spark.chunks import Chunk, Part, chunks_of, run_chunks
+from pulmospark.spark.chunks import Chunk, Part, chunks_of, run_chunks, shares_of
 from spark import works
 from spark.works import Doubling
 
@@ -73,6 +75,37 @@ def test_each_chunk_is_worked_on_once_and_in_its_order(place: Path, spark: Spark
     assert [part.rows for part in parts] == [pq.read_metadata(p.path).num_rows for p in parts]
     assert len(parts) == 7  # the last chunk holds one odd number: it has no part of even ones
     assert not [path for path in (place / "parts").iterdir() if path.name.startswith(".")]
+
+
+@given(st.integers(0, 3000), st.integers(1, 64))
+def test_each_chunk_is_in_one_task_and_the_last_tasks_are_small(count: int, at_once: int) -> None:
+    shares = shares_of(count, at_once)
+    assert [chunk for start, size in shares for chunk in range(start, start + size)] == list(
+        range(count)
+    )
+    sizes = [size for _, size in shares]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(1 <= size <= limits.TASK_CHUNKS_MAX for size in sizes)
+    # None is more than a quarter of what a slot still has to do.
+    assert all(size == 1 or 4 * at_once * size <= count - start for start, size in shares)
+    assert sizes[-at_once:] == [1] * min(count, at_once)
+
+
+def test_many_chunks_in_few_tasks_give_the_same_parts(tmp_path: Path, spark: SparkSession) -> None:
+    table = pa.table({"number": pa.array(range(120), pa.int64())})
+    pq.write_table(table, tmp_path / "numbers.parquet", row_group_size=3)
+    (tmp_path / "notes").mkdir()
+    parts = _run(tmp_path, spark)
+    assert _rows(parts, "even") == [2 * number for number in range(0, 120, 2)]
+    assert _calls(tmp_path) == list(range(0, 120, 3))
+    assert len(shares_of(40, 2)) < 40
+
+
+def test_a_file_that_was_written_anew_is_read_anew(place: Path, spark: SparkSession) -> None:
+    _run(place, spark)
+    table = pa.table({"number": pa.array(range(50, 59), pa.int64()), "text": ["x"] * 9})
+    pq.write_table(table, place / "numbers.parquet", row_group_size=3)
+    assert _rows(_run(place, spark), "even") == [100, 104, 108, 112, 116]
 
 
 def test_parts_that_are_there_are_used(place: Path, spark: SparkSession) -> None:

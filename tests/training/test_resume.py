@@ -10,7 +10,13 @@ import pytest
 import torch
 
 from pulmospark.core.settings import NetworkSettings
-from pulmospark.training.checkpoint import Checkpoint, State, read_tensors, write_tensors
+from pulmospark.training.checkpoint import (
+    Checkpoint,
+    State,
+    clear_asides,
+    read_tensors,
+    write_tensors,
+)
 from pulmospark.training.distributed import read_epochs
 from pulmospark.training.rank import CHECKPOINT, RankPlan
 from training import processes
@@ -75,6 +81,30 @@ def test_two_processes_of_which_one_is_killed(tmp_path: Path, synchronise: str) 
     undisturbed = processes.run(whole, 2)
     _killed(killed, 2, random.uniform(0.0, 0.1))
     assert processes.same(processes.run(killed, 2), undisturbed)
+
+
+@pytest.mark.parametrize("trainable", [1, "head"])
+def test_what_is_frozen_is_not_written_and_comes_from_the_start(
+    tmp_path: Path, trainable: int | str
+) -> None:
+    changes = {"epochs": 12, "trainable": trainable, "mix_up": 0.0}
+    settings = NetworkSettings.model_validate(OPTIONS.model_dump() | changes)
+    whole, killed = _twice(tmp_path, settings, 10**9)
+    undisturbed = processes.run(whole)
+    _killed(killed, 1, 0.0)
+    found = Checkpoint(killed.folder / CHECKPOINT, "one").read()
+    assert found is not None
+    stages = ("head.", "backbone.fully_connected.")[: 1 if trainable == "head" else 2]
+    for part in ("network", "average", "best"):
+        assert {name for name in undisturbed if name.startswith(stages)} == set(found.parts[part])
+    assert processes.same(processes.run(killed), undisturbed)
+
+
+def test_a_file_half_written_by_a_killed_process_is_removed(tmp_path: Path) -> None:
+    (tmp_path / f".{CHECKPOINT}.0123.part").write_bytes(b"half")
+    (tmp_path / CHECKPOINT).write_bytes(b"whole")
+    clear_asides(tmp_path / CHECKPOINT)
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -13,6 +13,10 @@ from pulmospark.cli import common
 @click.command(
     help=f"""Train several networks on the same films, and compare them.
 
+    A network may stand twice, with another way to train it behind a colon:
+    mobilenet_v2:features is frozen, under a logistic regression, mobilenet_v2:network trained
+    itself. A name alone takes the experiment's own way.
+
     EXPERIMENT is its TOML file, or the folder of a run; ingest and split are run first where
     they were not yet. The end is one table (JSON and CSV) and one page: accuracy with interval,
     training time, parameters, size, scoring speed, who lies on the frontier, and paired tests.
@@ -22,10 +26,11 @@ from pulmospark.cli import common
     \b
     Example:
       pulmospark compare runs/mine --models mobilenet_v2,squeezenet1_1,basic_cnn
+      pulmospark compare runs/mine --models mobilenet_v2:features,mobilenet_v2:network
     """
 )
 @common.what_argument
-@click.option("--models", required=True, help="Networks, with commas between them.")
+@click.option("--models", required=True, help="MODEL or MODEL:METHOD, with commas between them.")
 @common.set_option
 @common.spark_options
 @common.speech_options
@@ -49,11 +54,12 @@ def command(
     # Seconds of import, which a wrong path need not wait for.
     from pulmospark.cli import words
     from pulmospark.experiment import stages
-    from pulmospark.experiment.compare import check_models, compare
+    from pulmospark.experiment.arms import arms_of
+    from pulmospark.experiment.compare import compare
     from pulmospark.spark.session import spark_session
 
     names = [name.strip() for name in models.split(",") if name.strip()]
-    check_models(names, experiment.ingest.size)
+    arms_of(experiment, names)  # refused before anything is run
     quiet = quiet or as_json
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         if not ready:

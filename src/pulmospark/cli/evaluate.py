@@ -3,28 +3,68 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pulmospark.cli import common
+from pulmospark.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pulmospark.core.settings import Experiment
 
 
 @click.command(
     help="""Figures with intervals, on films that the model has not seen.
 
-    EXPERIMENT is its TOML file, or the folder of a run.
+    EXPERIMENT is its TOML file, or the folder of a run. With a TABLE from elsewhere (what
+    `pulmospark ingest` made) EXPERIMENT is a run or a bundle, and its figures on the table stand
+    beside those from inside. Films and slices
+    are always evaluated one by one; --level adds CT scans, or patients, each scored as a whole.
 
     \b
-    Example:
+    Examples:
       pulmospark evaluate runs/mine --json
+      pulmospark evaluate runs/ct --level scan --level patient --set evaluate.pooling=top_k
+      pulmospark evaluate runs/mine/bundle runs/other/tables --class "COVID-19=covid*"
     """
 )
 @common.what_argument
+@click.argument("table", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--level",
+    "levels",
+    multiple=True,
+    type=click.Choice(["slice", "scan", "patient"]),
+    help="Evaluate scans or patients, too; as evaluate.levels.",
+)
+@click.option(
+    "--class",
+    "mapping",
+    multiple=True,
+    metavar="CLASS=FINDING,...",
+    help="Findings of the table that are a class of the bundle. May be repeated.",
+)
+@click.option(
+    "--recalibrate",
+    type=click.IntRange(1),
+    help="Patients of the table on whom probabilities are calibrated anew; told beside.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the outcome on a table. By default `external` beside the bundle.",
+)
 @common.set_option
 @common.spark_options
 @common.speech_options
 def command(
     what: Path,
+    table: Path | None,
+    levels: tuple[str, ...],
+    mapping: tuple[str, ...],
+    recalibrate: int | None,
+    out: Path | None,
     changes: tuple[str, ...],
     master: str | None,
     conf: tuple[str, ...],
@@ -32,9 +72,19 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
+    if table is not None:
+        if changes:
+            raise UsageError("--set is for an experiment: a table is evaluated as the bundle says")
+        classes = {k: tuple(v.split(",")) for k, v in common.pairs(mapping, "--class").items()}
+        _external(what, table, classes, recalibrate or 0, out, master, conf, as_json, quiet)
+        return
+    if mapping or recalibrate or out:
+        raise UsageError("--class, --recalibrate and --out need a TABLE after EXPERIMENT")
     from pulmospark.experiment.folder import open_experiment
 
     experiment, run = open_experiment(what, common.pairs(changes, "--set"))
+    if levels:
+        experiment = _with_levels(experiment, levels)
 
     # Seconds of import, which a wrong setting need not wait for.
     from pulmospark.cli import words
@@ -47,3 +97,44 @@ def command(
         common.say_json(result.model_dump(mode="json"))
     else:
         words.say_evaluate(result, phantoms=experiment.phantoms)
+
+
+def _with_levels(experiment: Experiment, levels: tuple[str, ...]) -> Experiment:
+    from pulmospark.core.settings import Experiment, parse
+
+    values = experiment.model_dump(mode="json")
+    # That of slices is always there.
+    values["evaluate"]["levels"] = [name for name in levels if name != "slice"]
+    return parse(Experiment, values, where="--level")
+
+
+def _external(
+    what: Path,
+    table: Path,
+    classes: dict[str, tuple[str, ...]],
+    recalibrate: int,
+    out: Path | None,
+    master: str | None,
+    conf: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from pulmospark.cli import words
+    from pulmospark.experiment.external import evaluate_external
+    from pulmospark.spark.session import spark_session
+
+    bundle = what / "bundle" if (what / "bundle").is_dir() else what
+    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+        result = evaluate_external(
+            bundle,
+            table,
+            out or bundle.resolve().parent / "external",
+            spark,
+            classes=classes,
+            recalibrate=recalibrate,
+            quiet=quiet or as_json,
+        )
+    if as_json:
+        common.say_json(result.model_dump(mode="json"))
+    else:
+        words.say_external(result)

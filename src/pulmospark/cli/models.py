@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,6 +63,8 @@ def _facts(entry: ZooEntry) -> dict[str, Any]:
         "stages": len(entry.stages) or None,
         "frozen_stages": entry.frozen_stages,
         "guessed": entry.guessed,
+        "fine_tuning": asdict(entry.fine_tuning),
+        "from_scratch": asdict(entry.from_scratch),
         "source": entry.source,
         "weights": weights_facts(entry),
     }
@@ -131,11 +134,19 @@ def _say_one(one: dict[str, Any]) -> None:
     for guess in one["guessed"]:
         say(f"  not in the paper: {guess}")
     say(f"  {one['source']}")
+    say(f"  trained from scratch with {_recipe(one['from_scratch'])}, unless you say otherwise")
     weights = one["weights"]
     if not weights["published"]:
         say("  no ImageNet weights are published: trained from scratch")
         return
+    say(f"  fine-tuned with {_recipe(one['fine_tuning'])}, unless you say otherwise")
     say(f"  ImageNet weights: {weights['found'] or 'not on this machine yet'}")
     for file in weights["files"]:
         where = f", {file['url']}" if file["url"] else ""
         say(f"    {file['name']}{where}; licence: {file['licence'] or 'not told'}")
+
+
+def _recipe(told: dict[str, Any]) -> str:
+    rate, factor = told["learning_rate"], told["stage_factor"]
+    each = "" if factor == 1 else f", x {factor:g} for each stage before the last layer"
+    return f"a learning rate of {rate:g}{each}, batches of {told['batch_size']}"

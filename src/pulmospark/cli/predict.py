@@ -11,7 +11,8 @@ import pulmospark
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
-    from pulmospark.scoring.predict import FilmPrediction, PredictResult
+    from pulmospark.core.scoring_settings import PrecisionPolicy
+    from pulmospark.scoring.predict_result import FilmPrediction, PredictResult
 
 
 @click.command(
@@ -45,6 +46,20 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.0, 1.0),
     help="Of the operating point, instead of the bundle's own.",
 )
+@click.option(
+    "--salt",
+    "salt_path",
+    type=click.Path(path_type=Path),
+    help="File with the secret that patient numbers of DICOM headers are hashed with, salt.key "
+    "of a run, say. Without it they are left out.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Of the network's arithmetic; below fp32 only where a check on the films allows it.",
+)
 @common.spark_options
 @common.speech_options
 def command(
@@ -53,6 +68,8 @@ def command(
     out: Path | None,
     layout: str | None,
     threshold: float | None,
+    salt_path: Path | None,
+    precision: PrecisionPolicy,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -60,10 +77,19 @@ def command(
 ) -> None:
     """Run it."""
     from pulmospark.core.errors import InputError
+    from pulmospark.core.scoring_settings import ScoringSettings
     from pulmospark.scoring.predict import plan_predict
 
     asked = common.pairs(conf, "--conf")
-    plan = plan_predict(bundle, paths, out, layout=layout, threshold=threshold)
+    plan = plan_predict(
+        bundle,
+        paths,
+        out,
+        layout=layout,
+        threshold=threshold,
+        salt_path=salt_path,
+        settings=ScoringSettings(precision=precision),
+    )
     if plan.inputs.is_one_film:
         result = plan.run(None, quiet=True)
     else:
@@ -122,6 +148,7 @@ def _say_many(result: PredictResult) -> None:
         f"{common.count(result.files, 'file')}: {common.count(result.images, 'film')} scored, "
         f"{common.count(result.rejects, 'reject')}{f' ({reasons})' if reasons else ''}"
     )
+    common.say(f"  {result.precision.line()}")
     for name, films in result.predictions.items():
         common.say(f"  most probable {name}: {common.count(films, 'film')}")
     for point in result.decision_points:

@@ -10,7 +10,7 @@ from pulmospark.cli import common
 
 
 @click.command(
-    help="""Run an experiment: ingest, split, train, evaluate, report.
+    help="""Run an experiment: ingest, split, train, evaluate, audit, report.
 
     EXPERIMENT is its TOML file, or the folder of a run. Run again, it does not read films
     that it has ingested before.
@@ -52,3 +52,7 @@ def command(
         common.say_json(result.model_dump(mode="json"))
     else:
         words.say_run(result, phantoms=experiment.phantoms)
+    if result.audit is not None:
+        from pulmospark.experiment.auditing import check_strict
+
+        check_strict(result.audit, experiment.audit)

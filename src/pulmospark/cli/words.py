@@ -9,17 +9,26 @@ import pulmospark
 from pulmospark.cli.common import count, say, warn
 
 if TYPE_CHECKING:
+    from pulmospark.audit.results import AuditReport, Verdict
     from pulmospark.data.expanded import ExpandResult
     from pulmospark.data.ingest import IngestResult
     from pulmospark.data.split_summary import SplitResult
     from pulmospark.evaluation.results import Figure
-    from pulmospark.experiment.evaluation import EvaluateResult
+    from pulmospark.experiment.evaluation import EvaluateResult, LevelResult
+    from pulmospark.experiment.external import ExternalResult
+    from pulmospark.experiment.leak import LeakyArm
     from pulmospark.experiment.reproduce import Reproduction
     from pulmospark.experiment.stages import RunResult
-    from pulmospark.report.comparison_content import Comparison
+    from pulmospark.report.comparison_content import Comparison, ModelPair
     from pulmospark.training.records import TrainResult
 
 _EXCLUSIONS_SHOWN = 8
+_VERDICTS: tuple[tuple[Verdict, str], ...] = (
+    ("fail", "failed"),
+    ("warn", "warn"),
+    ("open", "could not be told"),
+    ("pass", "passed"),
+)
 
 
 def say_ingest(result: IngestResult) -> None:
@@ -38,6 +47,11 @@ def say_ingest(result: IngestResult) -> None:
         f"{count(result.rejects, 'reject')}{f' ({reasons})' if reasons else ''}; "
         f"{result.already:,} were there already"
     )
+    if result.burned_in:
+        warn(
+            f"{count(result.burned_in, 'image')} with letters burned into the pixels, as the "
+            "header says (column burned_in): they may name a person, and a model may read them"
+        )
     say(f"tables: {result.tables}")
 
 
@@ -107,6 +121,71 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
             f"  {one.name}: sensitivity {_figure(one.sensitivity)}, "
             f"specificity {_figure(one.specificity)}"
         )
+    for level in result.levels:
+        say_level(level)
+
+
+def say_level(result: LevelResult) -> None:
+    """The main figures of scans or patients."""
+    told = result.evaluation
+    say(
+        f"each {result.level} as a whole, by {result.pooling} of its parts: "
+        f"{count(told.films, result.level)} of {count(told.groups, 'patient')}"
+    )
+    say(f"  accuracy            {_figure(told.accuracy)}")
+    say(f"  AUROC (mean)        {_figure(told.macro_auroc)}")
+    if told.trivial:
+        rule = _figure(told.trivial.most_frequent_class_of_source)
+        say(f"  beside the most frequent class of each source  {rule}")
+
+
+def say_external(result: ExternalResult) -> None:
+    """Figures from inside and from elsewhere side by side, and after a recalibration."""
+    columns = [("inside", result.inside), ("elsewhere", result.outside)]
+    if result.recalibrated is not None:
+        columns.append(("recalibrated", result.recalibrated))
+    given = [(name, told) for name, told in columns if told is not None]
+    say(f"{'':22}" + "".join(f"{name:26}" for name, _ in given))
+    say(
+        f"{'films (patients)':22}"
+        + "".join(f"{f'{told.films:,} ({told.groups:,})':26}" for _, told in given)
+    )
+    for title, field in (
+        ("accuracy", "accuracy"),
+        ("balanced accuracy", "balanced_accuracy"),
+        ("AUROC (mean)", "macro_auroc"),
+        ("calibration error", "calibration_error"),
+        ("log loss", "log_loss"),
+    ):
+        say(f"{title:22}" + "".join(f"{_figure(getattr(told, field)):26}" for _, told in given))
+    for reason, films in result.left_out.items():
+        say(f"  left out: {films:,}: {reason}")
+    if result.recalibration is not None:
+        moved = ", ".join(f"{one:+.2f}" for one in result.recalibration.offsets)
+        say(
+            f"recalibrated on {count(result.recalibration.films, 'film')}: temperature "
+            f"{result.recalibration.temperature:.3f}, offsets {moved}"
+        )
+    say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    say(f"external: {result.folder}")
+
+
+def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:
+    """Verdicts, worst first: those that failed or warn with what was found and a remedy."""
+    found = Counter(audit.verdict for audit in result.audits)
+    counts = ", ".join(f"{found[verdict]} {word}" for verdict, word in _VERDICTS if found[verdict])
+    say(f"audits of {count(result.films, _film(phantoms))}: {counts}")
+    for audit in result.audits:
+        if audit.verdict in {"fail", "warn"}:
+            say(f"  {audit.verdict.upper()}  {audit.title}: {audit.sentence}")
+            if audit.remedy:
+                say(f"        remedy: {audit.remedy}")
+    for word in ("open", "pass"):
+        names = ", ".join(audit.title for audit in result.audits if audit.verdict == word)
+        if names:
+            say(f"  {word}  {names}")
+    if result.skipped:
+        say(f"  left out by the settings: {', '.join(result.skipped)}")
 
 
 def say_run(result: RunResult, *, phantoms: bool = False) -> None:
@@ -116,6 +195,8 @@ def say_run(result: RunResult, *, phantoms: bool = False) -> None:
     if result.expand is not None:
         say_expand(result.expand)
     say_train(result.train, phantoms=phantoms)
+    if result.audit is not None:
+        say_audit(result.audit, phantoms=phantoms)
     say_evaluate(result.evaluate, phantoms=phantoms)
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
     say(f"from files to report in {result.seconds:.0f} s")
@@ -123,44 +204,103 @@ def say_run(result: RunResult, *, phantoms: bool = False) -> None:
 
 
 def say_comparison(result: Comparison) -> None:
-    """The networks side by side, ending in the path of the page."""
+    """The arms side by side, then pair by pair, ending in the path of the page."""
+    width = max(24, *(len(one.name) + 4 for one in result.models))
     say(
-        f"{'network':24}{'accuracy':26}{'training':>10}{'parameters':>13}{'bundle':>10}{'films/s':>9}"
+        f"{'network':{width}}{'accuracy':26}{'training':>10}{'parameters':>13}{'bundle':>10}"
+        f"{'films/s':>9}"
     )
     for one in result.models:
         star = "* " if one.frontier else "  "
         say(
-            f"{star}{one.name:22}{_figure(one.accuracy):26}{one.training_seconds:>8.0f} s"
+            f"{star}{one.name:{width - 2}}{_figure(one.accuracy):26}{one.training_seconds:>8.0f} s"
             f"{one.parameters:>13,}{one.bundle_bytes / 1e6:>7.1f} MB{one.films_per_s:>9.0f}"
         )
-    say("* no other network is as accurate in less training time")
+    say("* no other is as accurate in less training time")
+    for text in result.notes:
+        warn(text)
+    patients = count(result.groups, "drawn patient" if result.phantoms else "patient")
+    say(f"differences on the same {patients}, points of accuracy:")
     for pair in result.pairs:
-        say(
-            f"{pair.first} less {pair.second}: {_figure(pair.compared.difference)}, "
-            f"p {pair.adjusted_p:.3f}"
-        )
+        say(f"  {_pair(pair, result.confidence)}")
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
     say(f"comparison: {result.folder / 'comparison.html'}")
 
 
+def _pair(pair: ModelPair, confidence: float) -> str:
+    """ "a less b: +2.1 (+0.9 to +3.4), p 0.001: more than chance would do"."""
+    told = pair.compared.difference
+    span = ""
+    if told.low is not None and told.high is not None:
+        span = f" ({100 * told.low:+.2f} to {100 * told.high:+.2f})"
+    clear = pair.adjusted_p < 1 - confidence
+    return (
+        f"{pair.first} less {pair.second}: {100 * (told.value or 0.0):+.2f}{span}, "
+        f"p {pair.adjusted_p:.3f}: {'more' if clear else 'no more'} than chance "
+        f"{'would' if clear else 'could'} do"
+    )
+
+
 def say_reproduction(result: Reproduction) -> None:
     """The paper's figure, ours, and what stands between them."""
-    of = ""
+    of = span = ""
     if result.published_right is not None:
         of = f" = {result.published_right} of {result.published_films}"
+    if result.published_low is not None and result.published_high is not None:
+        span = (
+            f" ({result.published_low:.3f} to {result.published_high:.3f}, were they independent)"
+        )
     say(f"{result.preset}: {result.source}")
-    say(f"  published  {result.published:.4f}{of}")
+    say(f"  published  {result.published:.4f}{of}{span}")
+    if result.leak is not None:
+        say("  split before augmenting, so that no film is on both sides:")
     ours = result.accuracy
     say(f"  ours       {_figure(ours)} = {ours.numerator} of {ours.denominator}")
-    say(f"  parameters {result.parameters:,}; trained on {result.trained_films:,} films")
+    say(f"  balanced   {_figure(result.balanced_accuracy)}")
+    worth = "" if ours.effective is None else f", worth {ours.effective:.0f} independent films"
+    patients = "drawn patients" if result.phantoms else "patients, or films where none is known"
+    say(f"  intervals of {result.confidence:.0%}, over {result.groups:,} {patients}{worth}")
+    if result.leak is not None:
+        _say_leak(result, result.leak)
+    noun = _film(result.phantoms)
+    say(f"  parameters {result.parameters:,}; trained on {count(result.trained_films, noun)}")
     for part, films in result.films.items():
         say(f"  {part}: " + ", ".join(f"{n:,} {name}" for name, n in films.items()))
     for text in result.smaller:
         say(f"  smaller than the paper's: {text}")
     for text in result.guessed:
         say(f"  guessed: {text}")
+    for text in result.warnings:
+        warn(text)
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    if result.leak is not None:
+        say(f"report of the leak: {result.leak.report}")
     say(f"report: {result.report}")
+
+
+def _say_leak(result: Reproduction, leak: LeakyArm) -> None:
+    """The other arm: no interval, for it would mean nothing."""
+    told = leak.accuracy
+    say("  split after augmenting, as the paper does: a LEAK, and no result:")
+    say(f"  leak       {_plain(told)} = {told.numerator} of {told.denominator} rows")
+    say(f"  balanced   {_plain(leak.balanced_accuracy)}")
+    films = leak.on_films
+    say(
+        f"  of these, on {_film(result.phantoms)}s as they came: {_plain(films)} = "
+        f"{films.numerator} of {films.denominator}"
+    )
+    say(f"  no interval: {leak.why}")
+    ours, theirs = result.accuracy.value, told.value
+    if ours is not None and theirs is not None:
+        balanced = (leak.balanced_accuracy.value or 0.0) - (result.balanced_accuracy.value or 0.0)
+        say(
+            f"  leak less ours: {100 * (theirs - ours):+.1f} points of accuracy, "
+            f"{100 * balanced:+.1f} of balanced accuracy"
+        )
+
+
+def _plain(figure: Figure) -> str:
+    return "not defined" if figure.value is None else f"{figure.value:.3f}"
 
 
 def _film(phantoms: bool) -> str:

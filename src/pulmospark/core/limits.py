@@ -25,6 +25,27 @@ JPEG_SCANS_MAX = 500
 """scans of a progressive JPEG; each costs a pass over all pixels, so that a small file could
 hold a worker for hours. The number is that of libjpeg-turbo's own tools; films have below 20."""
 
+DICOM_FRAMES_MAX = 2_000
+"""frames of one DICOM file: a chest CT at the thinnest slices in use has below 1,000. Each is a
+row of the images table, held in memory until its chunk is written."""
+
+DICOM_PIXELS_MAX = 1_000_000_000
+"""pixels of all frames of one DICOM file: 2,000 slices of 512 x 512 twice over; a worker would
+decode more for minutes."""
+
+JPEG_LS_SECONDS_MAX = 20
+"""seconds that a JPEG-LS frame may take to decode; a film of 10 megapixels takes one."""
+
+JPEG2000_TILES_MAX = 4_096
+"""tiles of a JPEG 2000 frame; each costs memory and time of its own, films have one or few."""
+
+PSEUDONYM_AGE_MAX = 90
+"""years: a higher age from a DICOM header is written down as this one, for so few people have
+it that it tells who they are (45 CFR 164.514(b)(2)(i)(C) names 90)."""
+
+SALT_BYTES_MIN = 16
+"""bytes of the secret that identifiers are hashed with; a shorter one could be guessed."""
+
 METADATA_FILE_BYTES_MAX = 1024 * 1024 * 1024
 """bytes: a larger metadata sheet (CSV) is refused."""
 
@@ -32,11 +53,14 @@ DETAIL_CHARS_MAX = 200
 """characters of a reject's detail; library messages can be long."""
 
 CHUNK_FILES_MAX = 256
-"""files a task reads: long enough to hide the 10 ms a Spark task costs, short enough
-that the last task does not keep the others waiting."""
+"""files of a chunk: long enough to hide the 10 ms a Spark task costs, short enough that the
+last one does not keep the others waiting."""
 
 CHUNK_BYTES_MAX = 64 * 1024 * 1024
-"""bytes of files a task reads: bounds a worker's time between two signs of life."""
+"""bytes of files of a chunk: bounds a worker's time between two signs of life."""
+
+TASK_CHUNKS_MAX = 8
+"""chunks that a Spark task takes one after the other while there are many: seconds of work."""
 
 ROW_GROUP_ROWS = 256
 """rows of a Parquet row group in tables that hold pixels: 13 MB at 224 x 224."""
@@ -141,6 +165,41 @@ ENGINE_BATCH = 2
 """films the engine runs at once; on one thread in float32 batches of 1 and 2 ran 20 to 30 %
 faster than 8, since their maps stay in the cache, and 2 was the better over all networks."""
 
+ENGINE_BATCH_LOWER = 2
+"""films the engine runs at once in a precision below float32."""
+
+SCORING_BATCH = 32
+"""films of a task that are handed to the engine together; it runs ``ENGINE_BATCH`` of them at
+once, and what the hand-over costs is shared by all."""
+
+SCORING_BATCH_GPU = 64
+"""films of a task that are handed to PyTorch together, and that a GPU runs at once."""
+
+SCORING_BATCHES_AHEAD = 2
+"""batches of films that a task reads ahead of the one the network runs on."""
+
+ENGINES_KEPT_MAX = 8
+"""engines kept in the cache, those used last; MobileNetV2's takes 9 MB, ResNet50's 94."""
+
+PARITY_FILMS = 128
+"""films of those to be scored that a lower precision is checked on: where no decision changes on
+so many, with 95 % confidence fewer than 2.3 % do."""
+
+PARITY_FILMS_MIN = 32
+"""films below which a check says too little, and float32 is used."""
+
+PARITY_WORTH_FILMS = 512
+"""films to be scored from which a lower precision is tried unasked: the check takes about as
+long as it saves on so many."""
+
+PARITY_PROBABILITY_MAX = 0.02
+"""by how much a lower precision may move a probability: two percentage points, which
+change a decision only where it was as near to its threshold."""
+
+PARITY_DECISIONS_MAX = 0.01
+"""share of the check's films whose most probable class or decision a lower precision may change:
+one of 128."""
+
 ENGINE_BATCH_MAX = 256
 """films the engine may be told to run at once; more only takes memory."""
 PHANTOM_PATIENTS_MIN, PHANTOM_PATIENTS_MAX = 9, 100_000
@@ -169,6 +228,10 @@ SPEED_SECONDS = 2.0
 SPEED_FILMS = 64
 """films that a network's speed is measured on"""
 
+MLFLOW_SETTING_CHARACTERS_MAX = 6000
+"""longest value of a setting that MLflow stores, characters; longer ones are cut there, and
+stand in full in ``settings.json`` beside them"""
+
 COMPARED_MODELS_MAX = 30
 """networks of one comparison; each pair of them is tested"""
 
@@ -189,3 +252,59 @@ useless; with more it hardly narrows."""
 GPU_TASKS_MAX = 4
 """tasks that share a GPU; each has a CUDA context and a network of its own, about 1 GB, and
 more of them decode faster than the GPU takes films."""
+STREAM_BATCH_FILMS_MAX = 4096
+"""films of a stream's micro-batch; their rows, some 300 bytes each, pass through the driver."""
+STREAM_PLANNED_MAX = 2
+"""micro-batches of a stream that are listed and not yet committed: one that is scored, and one
+that waits, so that Spark need not. What is over stays in the inbox."""
+STREAM_WARM_S = 30.0
+"""seconds without a film after which a stream's workers are given something to do; Spark ends
+those that had nothing for a minute, and the next film would wait for new ones."""
+STREAM_RESTARTS_MAX = 8
+"""times in a row, without a film between, that a stream goes on after its Spark job failed."""
+STREAM_TRIES_MAX = 4
+"""times that a film alone in a micro-batch may end its worker before it is rejected."""
+
+DATA_SET_ARCHIVE_BYTES_MAX = 8 * 1024 * 1024 * 1024
+"""bytes of a data set's archive that ``pulmospark fetch`` takes; ieee8023's, the largest, has
+below 3 GB."""
+
+DATA_SET_FETCH_MINUTES_MAX = 360
+"""minutes of one fetch; what came by then is kept, and the next goes on."""
+
+ARCHIVE_FILES_MAX = 1_000_000
+"""files in an archive; CC-CCII has 617,775 slices in several."""
+
+ARCHIVE_UNPACKED_BYTES_MAX = 64 * 1024 * 1024 * 1024
+"""bytes that an archive may unpack to, counted as they are written."""
+
+ARCHIVE_RATIO_MAX = 200
+"""bytes unpacked for one packed, of a file over ``ARCHIVE_RATIO_BYTES``: films hardly shrink, text
+some ten times; what shrinks a thousand times is a bomb."""
+
+ARCHIVE_RATIO_BYTES = 16 * 1024 * 1024
+"""bytes unpacked above which ``ARCHIVE_RATIO_MAX`` holds; small sheets may shrink more."""
+
+NEAR_DISTANCE_MAX = 16
+"""bits of 64 by which perceptual hashes may differ in a search; beyond it any two chests are
+near each other."""
+
+AUDIT_EXAMPLES_MAX = 6
+"""examples that an audit shows; all are counted."""
+
+AUDIT_EXAMPLE_FILMS_MAX = 4
+"""films of one example that stand side by side."""
+
+NEAR_PAIRS_MAX = 20_000_000
+"""pairs of films with near hashes that are looked at again: 500 MB of numbers, hours of work."""
+
+BUCKET_HASHES_MAX = 2_000
+"""hashes in one bucket of the index before the next band is asked for, too; a fuller one would
+be compared for ever, and says only that many films have the same coarse greys."""
+
+AUDIT_HEAT_MAPS_MAX = 48
+"""films that heat maps are drawn of; each takes a pass back through the network."""
+
+AUDIT_FILMS_MAX = 2_000
+"""films that audits of a model score, whole and covered: a minute's work, and intervals of two
+points."""

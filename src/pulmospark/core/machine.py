@@ -1,11 +1,18 @@
-"""What this machine has: cores and memory that this process may use, and its cache folder."""
+"""What this machine has: cores and memory that this process may use, its processor and
+its cache folder."""
 
 from __future__ import annotations
 
+import functools
 import os
+import platform
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from pulmospark.core.content import value_id
 
 
 def cores() -> int:
@@ -28,3 +35,32 @@ def cache_folder() -> Path:
     """Folder for what can be made again (XDG base directories); not created here."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "pulmospark"
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What the system says of the first processor."""
+
+    name: str
+    flags: frozenset[str]
+    """its sets of instructions, as Linux spells them; empty on other systems"""
+
+
+@functools.cache
+def processor() -> Processor:
+    """This machine's processor."""
+    told: dict[str, str] = {}
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            key, colon, value = line.partition(":")
+            if not colon:
+                break  # the end of the first one
+            told[key.strip()] = value.strip()
+    flags = told.get("flags") or told.get("Features") or ""
+    return Processor(told.get("model name") or platform.processor(), frozenset(flags.split()))
+
+
+def processor_id() -> str:
+    """SHA-256 of what code for this kind of processor depends on."""
+    found = processor()
+    return value_id([platform.system(), platform.machine(), found.name, sorted(found.flags)])

@@ -17,7 +17,7 @@ class Progress:
 
     Args:
         title: what is done.
-        total: how many there are.
+        total: how many there are; 0: that is not known.
         unit: of what.
         quiet: show nothing.
         stream: where to; standard error by default.
@@ -40,7 +40,7 @@ class Progress:
         self._note = ""
         terminal = self._stream.isatty() and not quiet
         self._bar = (
-            tqdm(total=total, desc=title, unit=f" {unit}", file=self._stream, leave=False)
+            tqdm(total=total or None, desc=title, unit=f" {unit}", file=self._stream, leave=False)
             if terminal
             else None
         )
@@ -63,7 +63,7 @@ class Progress:
         """Set how many there are, where that was not known before."""
         self._total = total
         if self._bar is not None:
-            self._bar.total = total
+            self._bar.total = total or None
 
     def to(self, done: int, note: str = "") -> None:
         """Set how many are done so far, with a word on how it goes (the loss, say)."""
@@ -79,10 +79,11 @@ class Progress:
         now = time.monotonic()
         seconds = max(now - self._started, 1e-9)
         rate = self._done / seconds
-        text = f"{self._title}: {self._done} of {self._total} {self._unit}, {rate:.1f}/s"
+        of = f" of {self._total}" if self._total else ""
+        text = f"{self._title}: {self._done}{of} {self._unit}, {rate:.1f}/s"
         if last:
             text += f", {seconds:.1f} s"
-        elif rate > 0:
+        elif rate > 0 and self._total:
             text += f", {(self._total - self._done) / rate:.0f} s left"
         if self._note:
             text += f", {self._note}"

@@ -9,13 +9,19 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pulmospark.core import limits
+from pulmospark.core.audit_settings import AuditSettings as AuditSettings  # noqa: PLC0414
 from pulmospark.core.augment_settings import AugmentSettings as AugmentSettings  # noqa: PLC0414
 from pulmospark.core.errors import UsageError
 from pulmospark.core.settings_base import Fraction as Fraction  # noqa: PLC0414
 from pulmospark.core.settings_base import Seed
 from pulmospark.core.settings_base import Settings as Settings  # noqa: PLC0414
+from pulmospark.core.tracking_settings import TrackingSettings as TrackingSettings  # noqa: PLC0414
 
 T = TypeVar("T", bound=Settings)
+Method = Literal["features", "network"]
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+Rate = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class SourceSettings(Settings):
@@ -38,6 +44,19 @@ class IngestSettings(Settings):
     """side of the standard image, pixels"""
     fit: Literal["stretch", "pad", "crop"] = "stretch"
     """how a film that is no square becomes one; the published papers stretch"""
+    equalise: bool = False
+    """equalise each film's histogram, as a preparation of all films: of those that are trained on,
+    tested, and later predicted"""
+    ct_window: Literal["lung", "soft", "header"] = "lung"
+    """of CT slices from DICOM: ``lung`` (centre -600, width 1500 Hounsfield units), ``soft``
+    (40, 400), or the first window that the header names"""
+    salt_path: Path | None = None
+    """file with the secret that patient, study and series numbers of DICOM headers are hashed
+    with; ``None``: a random one, made once for the run. Name one to know patients again in
+    another run"""
+    crop: Literal["none", "lungs"] = "none"
+    """cut each film to the lungs and a little around them, found by a simple method: what stands
+    at the border of a film can then tell no class"""
 
 
 class PartFilms(Settings):
@@ -76,6 +95,13 @@ class SplitSettings(Settings):
     views: tuple[str, ...] = ("PA", "AP", "AP supine", "frontal", "unknown")
     """views that take part; lateral films and CT slices are left out unless named"""
 
+    copies: Literal["ignore", "together", "drop"] = "ignore"
+    """near copies, as the audit finds them: ``together`` keeps them on one side of the split,
+    ``drop`` keeps one of each, and none where their classes differ"""
+    balance: Literal["none", "source", "age", "sex", "view"] = "none"
+    """leaves films out so that this tells the classes no longer: each source (band of ten years,
+    sex, view) keeps as many films of each class as it has of its rarest class"""
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         total = self.train + self.validation + self.test
@@ -99,23 +125,24 @@ class LogisticSettings(Settings):
     """MLlib's ``elasticNetParam``: 0 is L2 alone, 1 is L1 alone"""
 
 
-class NetworkSettings(Settings):
-    """A CNN trained through TorchDistributor."""
+class NetworkOptions(Settings):
+    """A CNN trained through TorchDistributor; what is left open is the network's own."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
     """passes over the training part, at most"""
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    """films a step, over all processes together"""
+    batch_size: BatchSize | None = None
+    """films a step, over all processes together; ``None``: the network's own"""
     trainable: Literal["all", "head"] | Annotated[int, Field(ge=1)] = "all"
     """what is trained: all of it, the last layer only, or the last n stages and the last layer;
     the batch norm of what is not trained keeps its statistics"""
     optimiser: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
     """``rmsprop`` with a decay of 0.9, ``sgd`` with Nesterov's momentum of 0.9; ``adam`` and
     ``rmsprop`` and ``sgd`` take ``weight_decay`` as an L2 penalty"""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
-    """the highest, that of the last layer"""
-    stage_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """learning rate of a stage as a share of that of the stage after it; 1: the same for all"""
+    learning_rate: Rate | None = None
+    """the highest, that of the last layer; ``None``: the network's own"""
+    stage_factor: Share | None = None
+    """learning rate of a stage as a share of that of the stage after it, 1: the same for all;
+    ``None``: the network's own"""
     warm_up: Fraction = 0.1
     """share of the steps over which the learning rate rises"""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -145,12 +172,23 @@ class NetworkSettings(Settings):
     """steps between two averages of the weights; 0: at the end of an epoch only"""
 
 
+class NetworkSettings(NetworkOptions):
+    """The same with nothing left open: what a training is told."""
+
+    batch_size: BatchSize = 32
+    """films a step, over all processes together"""
+    learning_rate: Rate = 1e-3
+    """the highest, that of the last layer"""
+    stage_factor: Share = 1.0
+    """learning rate of a stage as a share of that of the stage after it; 1: the same for all"""
+
+
 class TrainSettings(Settings):
     """Which network, and how it is trained."""
 
     model: str = "mobilenet_v2"
     """name in the zoo, or a library's own as ``torchvision:NAME`` or ``timm:NAME``"""
-    method: Literal["features", "network"] = "features"
+    method: Method = "features"
     """``features``: frozen network and logistic regression; ``network``: the CNN itself"""
     weights: Literal["imagenet", "none"] = "imagenet"
     """the start; ``none``: from scratch"""
@@ -164,7 +202,7 @@ class TrainSettings(Settings):
     """processes that train a CNN together, each in a Spark task; ``features`` does not use it"""
     logistic: LogisticSettings = LogisticSettings()
     """for the method ``features``"""
-    network: NetworkSettings = NetworkSettings()
+    network: NetworkOptions = NetworkOptions()
     """for the method ``network``"""
     augment: AugmentSettings | None = None
     """each training film is changed anew in each epoch of the method ``network``; ``None``:
@@ -195,6 +233,18 @@ class EvaluateSettings(Settings):
     """equal-width bins of the reliability diagram and the calibration error"""
     positive_class: str | None = None
     """class of the operating point; ``None``: the first class"""
+    levels: tuple[Literal["scan", "patient"], ...] = ()
+    """what is evaluated beside the single films or slices, which always are: a CT scan by its
+    slices, a patient by scans and films"""
+    pooling: Literal["mean", "top_k", "noisy_or", "attention"] = "mean"
+    """how the probabilities of slices become a scan's, and those of scans a patient's: their mean;
+    the mean of the ``top_k`` largest of each class; noisy-or, in which one slice that shows
+    a disease is enough; or a mean weighted by an attention over slices that is trained on the
+    validation part, scans of which become patients by their mean"""
+    top_k: Annotated[int, Field(ge=1, le=10_000)] = 5
+    """slices of the pooling ``top_k``; all, where a scan has fewer"""
+    negative_class: str | None = None
+    """the class of those without a disease; the pooling ``noisy_or`` needs it"""
     sensitivity_target: Fraction = 0.95
     """the operating point is the highest threshold with at least this sensitivity on the
     validation split"""
@@ -226,6 +276,25 @@ class Experiment(Settings):
     """which network, and how it is trained"""
     evaluate: EvaluateSettings = EvaluateSettings()
     """figures and their intervals"""
+    audit: AuditSettings = AuditSettings()
+    """whether data, split and model can be trusted"""
+    tracking: TrackingSettings = TrackingSettings()
+    """where the run is written for MLflow and TensorBoard; nowhere by default"""
+
+    @model_validator(mode="after")
+    def _negative(self) -> Self:
+        asked, negative = self.evaluate, self.evaluate.negative_class
+        if asked.levels and asked.pooling == "noisy_or" and negative is None:
+            raise ValueError(
+                "evaluate.pooling is noisy_or, and no evaluate.negative_class says which class is "
+                "that without a disease: name it, or take mean or top_k"
+            )
+        if negative is not None and self.classes and negative not in self.classes:
+            raise ValueError(
+                f"evaluate.negative_class is {negative!r}, and the classes are "
+                f"{', '.join(self.classes)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _used(self) -> Self:
@@ -268,9 +337,14 @@ def read_experiment(path: Path) -> Experiment:
         "start": train.start,
         "expanded_path": train.expanded_path,
     }
+    salt = experiment.ingest.salt_path
     return experiment.model_copy(
         update={
             "out": base / experiment.out.expanduser(),
+            "tracking": experiment.tracking.below(base),
+            "ingest": experiment.ingest.model_copy(
+                update={"salt_path": base / salt.expanduser() if salt else None}
+            ),
             "train": train.model_copy(
                 update={name: base / at.expanduser() for name, at in named.items() if at}
             ),

@@ -36,6 +36,10 @@ class RejectReason(StrEnum):
     """printing colours: a scan of a page, not a film"""
     ANIMATED = "animated"
     """several frames where one film was expected"""
+    NO_PIXELS = "no_pixels"
+    """a DICOM object without an image: a report, a plan, a key object"""
+    OTHER_MODALITY = "other_modality"
+    """a DICOM image that is neither an X-ray film nor a CT slice"""
     BAD_NAME = "bad_name"
     """the file's name is no valid UTF-8 and cannot stand in a table"""
 
@@ -75,11 +79,11 @@ class Split(StrEnum):
 
 
 _METADATA = [
-    pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
+    pa.field("uri", pa.string(), nullable=False),  # absolute path (and #frame-<n>)
     pa.field("source", pa.string(), nullable=False),  # the data set it came from
     pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
-    pa.field("study_id", pa.string()),  # as the source has it
-    pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
+    pa.field("study_id", pa.string()),  # as the source has it; from DICOM: hashed
+    pa.field("scan_id", pa.string()),  # of a CT series, as the source has it; from DICOM: hashed
     pa.field("slice_index", pa.int32()),  # place in the series
     pa.field("finding", pa.string()),  # as the source has it, null where it has none
     pa.field("view", pa.string(), nullable=False),  # a View
@@ -102,9 +106,12 @@ MANIFEST = pa.schema(
 
 IMAGES = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes
+        pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of file's bytes (and frame)
         *_METADATA,
         pa.field("view_measured", pa.bool_(), nullable=False),  # view told from pixels
+        pa.field("laterality", pa.string()),  # "L" or "R" as a DICOM header has it
+        pa.field("frame", pa.int32()),  # from 1, in a file of several; null: it has one
+        pa.field("burned_in", pa.bool_()),  # letters in the pixels, as a DICOM header has it
         pa.field("format", pa.string(), nullable=False),  # of the content: "jpeg", "png", ...
         pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
         pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
@@ -113,6 +120,7 @@ IMAGES = pa.schema(
         pa.field("pixels", pa.binary(), nullable=False),  # size x size uint8 grey, row-major
         pa.field("phash", pa.int64(), nullable=False),  # 64-bit perceptual hash, as signed
         pa.field("parent_id", pa.string()),  # image_id it was made from; null: original
+        pa.field("listed", pa.int64()),  # hash of its row of the manifest, as signed
     ]
 )
 """One row a standardised film or slice."""
@@ -136,6 +144,7 @@ COHORT = pa.schema(
         pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
         pa.field("source", pa.string(), nullable=False),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
+        pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
         pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
         pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string()),  # after class mapping; null where left out
@@ -159,6 +168,7 @@ EXPANDED = pa.schema(
         pa.field("operations", pa.string(), nullable=False),  # what was done, as JSON
         pa.field("source", pa.string(), nullable=False),  # the data set the film came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
+        pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
         pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
         pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string(), nullable=False),  # after class mapping
@@ -182,6 +192,27 @@ FEATURES = pa.schema(
 )
 """Deep features of a frozen network, one row an image."""
 
+LOOKS = pa.schema(
+    [
+        pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
+        pa.field("mean", pa.float32(), nullable=False),  # grey level of the whole film, 0 to 255
+        pa.field("border_mean", pa.float32(), nullable=False),  # grey level of its outer 3 %
+        pa.field("hashes", pa.list_(pa.int64()), nullable=False),  # of the whole, and of crops
+        pa.field("small", pa.binary(), nullable=False),  # 112 x 112 uint8 grey, row-major
+    ]
+)
+"""What audits compare films by, one row an image."""
+
+COPIES = pa.schema(
+    [
+        pa.field("first", pa.int64(), nullable=False),  # number of a film, in the order of uri
+        pa.field("second", pa.int64(), nullable=False),  # number of another, above the first
+        pa.field("distance", pa.int32(), nullable=False),  # bits in which their hashes differ
+        pa.field("correlation", pa.float32(), nullable=False),  # laid over each other, -1 to 1
+    ]
+)
+"""Pairs of films whose hashes are near, and how well they fit over each other."""
+
 SCORES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes
@@ -202,6 +233,7 @@ PREDICTIONS = pa.schema(
         pa.field("logits", pa.list_(pa.float64()), nullable=False),  # before the temperature
         pa.field("source", pa.string()),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
+        pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
         pa.field("group_id", pa.string()),  # never parted: patient, else film
         pa.field("split", pa.string()),  # a Split, null outside an experiment
         pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
@@ -210,3 +242,29 @@ PREDICTIONS = pa.schema(
     ]
 )
 """One row a film that was scored."""
+
+REPEATS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),  # of the film's row in predictions
+        pa.field("uri", pa.string(), nullable=False),  # absolute path of the file sent again
+        pa.field("source", pa.string()),  # name of the stream's inbox
+        pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
+        pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
+        pa.field("seen_at", pa.timestamp("us", tz="UTC"), nullable=False),  # when
+    ]
+)
+"""One row a file of a stream whose film, by its content, had been scored before."""
+UNITS = pa.schema(
+    [
+        pa.field("level", pa.string(), nullable=False),  # "scan" or "patient"
+        pa.field("unit", pa.string(), nullable=False),  # scan, patient, or film that has neither
+        pa.field("source", pa.string(), nullable=False),  # the data set it came from
+        pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
+        pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
+        pa.field("images", pa.int32(), nullable=False),  # films or slices it was pooled from
+        pa.field("label", pa.string(), nullable=False),  # the same for all of them
+        pa.field("prediction", pa.string(), nullable=False),  # most probable class
+        pa.field("probability", pa.list_(pa.float64()), nullable=False),  # pooled
+    ]
+)
+"""One row a scan or patient of an evaluation: what its slices say together."""

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark.core import tables
-from pulmospark.core.tables import RejectReason, View
+from pulmospark.core.tables import RejectReason
 from pulmospark.spark import chunks
 
 Hashes = npt.NDArray[np.uint64]
@@ -26,8 +26,9 @@ Hashes = npt.NDArray[np.uint64]
 PASSING = (RejectReason.VANISHED.value, RejectReason.UNREADABLE.value)
 """rejects that another try may read"""
 
-COPIED = [name for name in tables.MANIFEST.names if name in tables.IMAGES.names and name != "view"]
-"""columns that an image has from the manifest as they are"""
+LISTED = [name for name in tables.MANIFEST.names if name in tables.IMAGES.names]
+"""columns whose values, as listed, a table's row goes by: ``listed`` is their hash. The row
+itself may hold more, from the pixels or a DICOM header."""
 
 _FILE_KEY = ["uri", "source", "size_bytes", "modified_ns"]
 
@@ -81,32 +82,25 @@ def _listed(manifest: Path) -> tuple[Hashes, Hashes]:
     with pq.ParquetFile(manifest) as file:
         for index in range(file.num_row_groups):
             rows = file.read_row_group(index)
-            images.append(_hashes(rows, [*COPIED, "view"]))
-            rejects.append(_hashes(rows, _FILE_KEY))
+            images.append(hashes(rows, LISTED))
+            rejects.append(hashes(rows, _FILE_KEY))
     return _joined(iter(images)), _joined(iter(rejects))
 
 
 def _image_hashes(part: Path) -> Hashes:
-    rows = pq.read_table(part, columns=[*COPIED, "view", "view_measured"])
-    # A view that was measured is one that the manifest did not know.
-    told = [
-        View.UNKNOWN.value if measured else view
-        for view, measured in zip(
-            rows["view"].to_pylist(), rows["view_measured"].to_pylist(), strict=True
-        )
-    ]
-    place = rows.schema.get_field_index("view")
-    return _hashes(rows.set_column(place, "view", pa.array(told, pa.string())), [*COPIED, "view"])
+    listed = pq.read_table(part, columns=["listed"]).column(0)
+    return np.asarray(pc.fill_null(listed, 0).to_numpy()).view(np.uint64)
 
 
 def _reject_hashes(part: Path) -> Hashes:
     rows = pq.read_table(part, columns=[*_FILE_KEY, "reason"])
-    hashes = _hashes(rows, _FILE_KEY)
+    found = hashes(rows, _FILE_KEY)
     passing = np.asarray([reason in PASSING for reason in rows["reason"].to_pylist()], dtype=bool)
-    return np.where(passing, np.uint64(0), hashes)
+    return np.where(passing, np.uint64(0), found)
 
 
-def _hashes(rows: pa.Table, columns: Sequence[str]) -> Hashes:
+def hashes(rows: pa.Table, columns: Sequence[str] = LISTED) -> Hashes:
+    """A hash of each row's values, never 0."""
     # As text, for a column of whole numbers with a gap would come out as one of fractions.
     texts = {name: pc.fill_null(pc.cast(rows[name], pa.string()), "\0") for name in columns}
     frame = pd.DataFrame({name: text.to_pandas() for name, text in texts.items()})
@@ -114,8 +108,8 @@ def _hashes(rows: pa.Table, columns: Sequence[str]) -> Hashes:
     return np.maximum(hashed, np.uint64(1))  # 0 stands for "to be read again"
 
 
-def _joined(hashes: Iterator[Hashes]) -> Hashes:
-    return np.concatenate([np.zeros(0, dtype=np.uint64), *hashes])
+def _joined(several: Iterator[Hashes]) -> Hashes:
+    return np.concatenate([np.zeros(0, dtype=np.uint64), *several])
 
 
 def _pending(manifest: Path, fresh: npt.NDArray[np.bool_], target: Path) -> list[Path]:

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import SparkSession
 
-from pulmospark.core import content, files, limits, tables
+from pulmospark.core import content, files, tables
 from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
 from pulmospark.core.provenance import provenance
+from pulmospark.core.pseudonyms import Salt, own_salt, read_salt
 from pulmospark.core.settings import IngestSettings, SourceSettings
-from pulmospark.core.tables import View
-from pulmospark.data.already import COPIED, Already, compare
-from pulmospark.imaging.film import Film, read_film
+from pulmospark.data.already import Already, compare, hashes
+from pulmospark.data.rows import image_row, reject_row
+from pulmospark.imaging.decode import Rejected
+from pulmospark.imaging.film import read_films
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.spark import chunks
 
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 """Raised whenever the same file and settings give other pixels: old parts are then unused."""
+
+SALT_FILE = "salt.key"
+"""secret that identifiers are hashed with, beside the tables, readable by its owner alone; to
+delete it makes the hashes of the run final"""
 
 
 class IngestResult(BaseModel):
@@ -38,11 +46,13 @@ class IngestResult(BaseModel):
     images: int
     rejects: int
     files: int
-    """files seen: images + rejects"""
+    """files seen: images + rejects, a file of several frames counted once"""
     already: int
     """files that an earlier run had ingested"""
     formats: dict[str, int]
     rejects_by_reason: dict[str, int]
+    burned_in: int = 0
+    """images whose DICOM header says that letters are burned into the pixels"""
     sources: tuple[SourceListing, ...]
 
 
@@ -51,27 +61,32 @@ class IngestWork:
     """Reads, decodes and standardises the files of a chunk of the manifest."""
 
     settings: IngestSettings
+    salt: Salt | None = None
+    """what identifiers of DICOM headers are hashed with; ``None``: they are left out"""
     columns: Sequence[str] | None = None
 
     def key(self, chunk: pa.Table) -> str:
         """The settings and the chunk's rows, which hold each file's size and time."""
-        return content.value_id(
-            [PIXELS_VERSION, self.settings.model_dump(mode="json"), chunk.to_pylist()]
-        )
+        return content.value_id([_settings_key(self.settings, self.salt), chunk.to_pylist()])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``images`` and of ``rejects``; each file gives one row of the two."""
+        """Rows of ``images`` and of ``rejects``; each file gives rows of one of the two."""
         images: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
-        for row in chunk.to_pylist():
+        for row, listed in zip(
+            chunk.to_pylist(), hashes(chunk).view(np.int64).tolist(), strict=True
+        ):
             if row["problem"]:
-                rejects.append(_reject(row, None, row["problem"], "found while listing"))
+                rejects.append(reject_row(row, None, row["problem"], "found while listing"))
                 continue
-            film = read_film(row["uri"], self.settings)
-            if isinstance(film, Film):
-                images.append(_image(row, film))
+            films = read_films(row["uri"], self.settings, self.salt)
+            if isinstance(films, Rejected):
+                rejects.append(reject_row(row, films.image_id, films.reason, films.detail))
             else:
-                rejects.append(_reject(row, film.image_id, film.reason, film.detail))
+                cropped = self.settings.crop != "none"
+                images += [
+                    {**image_row(row, film, cropped=cropped), "listed": listed} for film in films
+                ]
         return {
             "images": pa.Table.from_pylist(images, schema=tables.IMAGES),
             "rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS),
@@ -113,15 +128,18 @@ def ingest(
                 f"{', '.join(str(source.path) for source in sources)}: no image file was found; "
                 "check the path and the layout"
             )
+        salt = _salt(settings, target)
         already = (
             compare(manifest, target, work / "kept")
-            if _same_settings(target, settings)
+            if _same_settings(target, _settings_key(settings, salt))
             else Already([manifest], [], [])
         )
         todo = chunks.chunks_of(already.pending)
         count = sum(chunk.rows for chunk in todo)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
-            parts = chunks.run_chunks(spark, IngestWork(settings), todo, work / "parts", progress)
+            parts = chunks.run_chunks(
+                spark, IngestWork(settings, salt), todo, work / "parts", progress
+            )
         result = _publish(
             target,
             manifest=manifest,
@@ -129,6 +147,7 @@ def ingest(
             already=already,
             listings=listings,
             settings=settings,
+            key=_settings_key(settings, salt),
             not_read=seen - count,
         )
         if result.files != seen:
@@ -140,18 +159,27 @@ def ingest(
     return result
 
 
-def _same_settings(target: Path, settings: IngestSettings) -> bool:
+def _salt(settings: IngestSettings, target: Path) -> Salt:
+    """The one that is named, or the run's own, beside the tables."""
+    if settings.salt_path is not None:
+        return read_salt(settings.salt_path)
+    return own_salt(target.with_name(SALT_FILE))
+
+
+def _same_settings(target: Path, key: str) -> bool:
     record = target / "ingest.json"
     # Without its tables the record is of no use: someone has thrown them away to start anew.
     whole = all(chunks.parts_of(target / name) for name in ("images", "rejects"))
     if not whole or not record.is_file():
         return False
     told = files.read_json(record)
-    return bool(told.get("key") == _settings_key(settings))
+    return bool(told.get("key") == key)
 
 
-def _settings_key(settings: IngestSettings) -> str:
-    return content.value_id([PIXELS_VERSION, settings.model_dump(mode="json")])
+def _settings_key(settings: IngestSettings, salt: Salt | None) -> str:
+    """What the rows of a file depend on; of the salt only that it is another one."""
+    told = settings.model_dump(mode="json", exclude={"salt_path"})
+    return content.value_id([PIXELS_VERSION, told, salt.fingerprint if salt else None])
 
 
 def _publish(
@@ -162,6 +190,7 @@ def _publish(
     already: Already,
     listings: tuple[SourceListing, ...],
     settings: IngestSettings,
+    key: str,
     not_read: int,
 ) -> IngestResult:
     with files.whole_folder(target) as aside:
@@ -177,20 +206,22 @@ def _publish(
         formats = _count(aside / "images", "format")
         reasons = _count(aside / "rejects", "reason")
         images, rejects = sum(formats.values()), sum(reasons.values())
+        beyond = _sum(aside / "images", "frame", lambda frame: pc.greater(frame, 1))
         result = IngestResult(
             tables=target,
             images=images,
             rejects=rejects,
-            files=images + rejects,
+            files=images + rejects - beyond,
             already=not_read,
             formats=formats,
             rejects_by_reason=reasons,
+            burned_in=_sum(aside / "images", "burned_in", lambda told: told),
             sources=listings,
         )
         files.write_json(
             aside / "ingest.json",
             {
-                "key": _settings_key(settings),
+                "key": key,
                 "result": result.model_dump(mode="json"),
                 "provenance": provenance(settings.model_dump(mode="json")),
             },
@@ -205,6 +236,12 @@ def _count(table: Path, column: str) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
+def _sum(table: Path, column: str, chosen: Callable[[pa.ChunkedArray], Any]) -> int:
+    """Rows of a table that are chosen by a column; null is not."""
+    columns = (pq.read_table(part, columns=[column]).column(0) for part in chunks.parts_of(table))
+    return sum(int(pc.sum(chosen(values)).as_py() or 0) for values in columns)
+
+
 def read_ingest(target: Path) -> IngestResult:
     """The result that the last ingest into ``target`` left.
 
@@ -214,30 +251,3 @@ def read_ingest(target: Path) -> IngestResult:
     if not (target / "ingest.json").is_file():
         raise InputError(f"{target}: nothing there yet: run `pulmospark ingest` first")
     return IngestResult.model_validate(files.read_json(target / "ingest.json")["result"])
-
-
-def _image(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
-    measured = row["view"] == View.UNKNOWN.value and film.view is not None
-    return {
-        **{name: row[name] for name in COPIED},
-        "image_id": film.image_id,
-        "view": film.view.value if measured and film.view else row["view"],
-        "view_measured": measured,
-        "format": film.format,
-        "height": film.height,
-        "width": film.width,
-        "pixels": film.pixels,
-        "phash": film.phash,
-        "parent_id": None,
-    }
-
-
-def _reject(
-    row: Mapping[str, Any], image_id: str | None, reason: str, detail: str
-) -> dict[str, Any]:
-    return {
-        **{name: row[name] for name in ("uri", "source", "size_bytes", "modified_ns")},
-        "image_id": image_id,
-        "reason": str(reason),
-        "detail": detail[: limits.DETAIL_CHARS_MAX],
-    }

@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
 from pulmospark.core import files, tables
+from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import SplitSettings
 from pulmospark.core.tables import Split
 from pulmospark.data.classes import map_findings
+from pulmospark.data.cleaning import balanced, with_copies
 from pulmospark.data.ingest import IngestResult
 from pulmospark.data.split_summary import SplitResult, check_classes, summary
+from pulmospark.spark.chunks import parts_of
 from pulmospark.spark.paths import spark_path
 
 _GOLDEN = 0.6180339887498949
@@ -32,6 +36,7 @@ def split(
     spark: SparkSession,
     *,
     seed: int,
+    copies: pa.Table | None = None,
 ) -> SplitResult:
     """Make the cohort table: one row an image, with its class and its part.
 
@@ -46,15 +51,25 @@ def split(
         target: folder of the cohort table.
         spark: the session.
         seed: of the assignment.
+        copies: where ``settings.copies`` asks for it, ``uri`` and ``cluster`` of the films that
+            have near copies, as :func:`pulmospark.data.near_copies.clusters_of_films` gives them.
 
     Raises:
         ClassError: a class has no film, or a part lacks one.
+        InputError: the images table holds augmented children, which a split would part from
+            their films.
     """
+    _check_no_children(ingested.tables / "images")
     rows = spark.read.schema(_columns_read()).parquet(spark_path(ingested.tables / "images"))
     findings = sorted(
         (listing.name, finding) for listing in ingested.sources for finding in listing.findings
     )
-    labelled = _counted(_labelled(rows, findings, classes, settings), settings, seed)
+    labelled = _labelled(rows, findings, classes, settings)
+    if settings.copies != "ignore" and copies is not None:
+        labelled = with_copies(labelled, copies, settings.copies)
+    if settings.balance != "none":
+        labelled = balanced(labelled, settings.balance, seed)
+    labelled = _counted(labelled, settings, seed)
     cohort = _assigned(labelled, settings, seed).select(tables.COHORT.names)
     with files.whole_folder(target) as aside:
         cohort.coalesce(1).sortWithinPartitions("uri").write.mode("append").parquet(
@@ -72,6 +87,20 @@ def split(
             },
         )
     return result
+
+
+def _check_no_children(images: Path) -> None:
+    """Refuse what would leak: children of one film on both sides."""
+    children = 0
+    for part in parts_of(images):
+        if "parent_id" in pq.read_schema(part).names:
+            told = pq.read_table(part, columns=["parent_id"])["parent_id"]
+            children += len(told) - told.null_count
+    if children:
+        raise InputError(
+            f"{images}: holds {children:,} augmented children, and a split would part them from "
+            "their films: split first, and expand the training part afterwards"
+        )
 
 
 def _labelled(

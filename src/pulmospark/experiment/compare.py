@@ -1,4 +1,4 @@
-"""Compare: several networks, trained and tested on the same films."""
+"""Compare: several networks, or ways to train one, trained and tested on the same films."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files, limits
-from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.errors import InputError
 from pulmospark.core.settings import Experiment
 from pulmospark.data.split_summary import read_split
 from pulmospark.evaluation.paired import holm, paired_difference
 from pulmospark.experiment import stages
-from pulmospark.experiment.evaluation import EvaluateResult, read_evaluation
+from pulmospark.experiment.arms import Arm, arm_titles, arms_of
+from pulmospark.experiment.evaluation import read_evaluation
 from pulmospark.experiment.folder import RunFolder
-from pulmospark.models import zoo
+from pulmospark.experiment.tracking import track
 from pulmospark.models.bundle import read_bundle
 from pulmospark.report.comparison import write_comparison
 from pulmospark.report.comparison_content import (
@@ -48,42 +49,45 @@ def compare(
     *,
     quiet: bool = False,
 ) -> Comparison:
-    """Train each network on the same parts, test it on the same films, and lay them side by side.
+    """Train each arm on the same parts, test it on the same films, and lay them side by side.
 
-    A network without published weights is trained from scratch, as a CNN. One that was compared
-    before, with the same settings and cohort, is not trained again.
+    A bundle that the experiment starts from is the start of its own network alone, and a note
+    says so. An arm that was compared before, with the same settings and cohort, is not trained
+    again.
 
     Args:
         experiment: the settings; its own network does not matter.
         run: folder of the run; ingest and split must have left their outcome there.
-        models: names in the zoo.
+        models: arms, as :func:`pulmospark.experiment.arms.arms_of` takes them.
         spark: the session.
         quiet: show no progress.
 
     Raises:
-        UsageError: a name is unknown or stands twice, there are too few or too many, or one
-            takes no image of the experiment's size.
+        UsageError: see :func:`pulmospark.experiment.arms.arms_of`.
+        BundleError: the bundle of ``train.start`` is missing or damaged.
         InputError: ingest or split is missing.
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
     """
-    check_models(models, experiment.ingest.size)
+    arms = arms_of(experiment, models)
     parted = read_split(run.cohort)
-    found = []
-    for name in models:
-        chosen = settings_for(experiment, name)
-        place = RunFolder(run.comparison / name, shared=run.shared or run.root)
-        if not _is_done(chosen, place, parted.cohort_id):
-            stages.run_train(chosen, place, spark, quiet=quiet)
-            stages.run_evaluate(chosen, place, spark, quiet=quiet)
-            stages.run_report(chosen, place)
-        found.append((read_training(place.training), read_evaluation(place.evaluation), place))
+    places = {
+        arm.name: RunFolder(run.comparison / arm.folder, shared=run.shared or run.root)
+        for arm in arms
+    }
+    for arm, place in zip(arms, places.values(), strict=True):
+        if _is_done(arm.settings, place, parted.cohort_id):
+            track(arm.settings, place)
+        else:
+            stages.run_train(arm.settings, place, spark, quiet=quiet)
+            stages.run_evaluate(arm.settings, place, spark, quiet=quiet)
+            stages.run_report(arm.settings, place)
     films = _some_films(run.tables / "images", experiment.ingest.size)
     figures = tuple(
-        _figures(name, trained, evaluated, place, films)
-        for name, (trained, evaluated, place) in zip(models, found, strict=True)
+        _figures(arm, title, places[arm.name], films)
+        for arm, title in zip(arms, arm_titles(arms), strict=True)
     )
-    told = found[0][1].evaluation
+    told = read_evaluation(places[arms[0].name].evaluation).evaluation
     result = Comparison(
         folder=run.comparison,
         cohort_id=parted.cohort_id,
@@ -94,41 +98,11 @@ def compare(
         confidence=told.confidence,
         phantoms=experiment.phantoms,
         models=with_frontier(figures),
-        pairs=_pairs(experiment, {name: one[2] for name, one in zip(models, found, strict=True)}),
+        pairs=_pairs(experiment, places),
+        notes=_notes(experiment, arms),
     )
     _write(result)
     return result
-
-
-def check_models(models: Sequence[str], size: int) -> None:
-    """Refuse what cannot be compared, before anything is trained.
-
-    Raises:
-        UsageError: a name is unknown or stands twice, there are too few or too many, or one
-            takes no image of ``size`` pixels.
-    """
-    if not 2 <= len(models) <= limits.COMPARED_MODELS_MAX:
-        raise UsageError(
-            f"--models names {len(models)}: give 2 to {limits.COMPARED_MODELS_MAX}, with commas "
-            "between them"
-        )
-    if len(set(models)) < len(models):
-        raise UsageError(f"--models {','.join(models)}: each network may stand once")
-    for name in models:
-        zoo.check_size(name, size)
-
-
-def settings_for(experiment: Experiment, model: str) -> Experiment:
-    """The experiment with another network; from scratch where no weights are published."""
-    known = zoo.entry(model)
-    changes: dict[str, object] = {"model": model}
-    if not known.weights:
-        changes |= {"method": "network", "weights": "none"}
-    elif known.added:  # whose features would be random before they are trained
-        changes |= {"method": "network", "weights": "imagenet"}
-    elif experiment.train.method == "features":
-        changes |= {"weights": "imagenet"}
-    return experiment.model_copy(update={"train": experiment.train.model_copy(update=changes)})
 
 
 def read_comparison(folder: Path) -> Comparison:
@@ -140,9 +114,34 @@ def read_comparison(folder: Path) -> Comparison:
     return Comparison.model_validate(files.read_json(folder / _RESULT))
 
 
+def _notes(experiment: Experiment, arms: Sequence[Arm]) -> tuple[str, ...]:
+    if experiment.train.start is None:
+        return ()
+    started = [arm.name for arm in arms if arm.settings.train.start is not None]
+    others = [arm.name for arm in arms if arm.settings.train.start is None]
+    if not others:
+        return ()
+    return (
+        f"{', '.join(started)}: from the bundle {experiment.train.start}; a bundle is the start "
+        f"of its own network alone, so {', '.join(others)} do not start there, but from "
+        "ImageNet's weights, or from scratch where there are none, and have seen less",
+    )
+
+
+def _start_words(trained: TrainResult) -> str:
+    if trained.weights is None:
+        return "none"
+    return "bundle" if str(trained.weights["file"]).startswith("bundle ") else "imagenet"
+
+
 def _is_done(experiment: Experiment, place: RunFolder, cohort_id: str) -> bool:
     try:
-        same = files.read_json(place.settings) == experiment.model_dump(mode="json")
+        # Where a run is written to does not change it.
+        before = files.read_json(place.settings)
+        same = {**before, "tracking": None} == {
+            **experiment.model_dump(mode="json"),
+            "tracking": None,
+        }
         trained = read_training(place.training)
         evaluated = read_evaluation(place.evaluation)
         model_id = read_bundle(place.bundle).model_id
@@ -151,19 +150,16 @@ def _is_done(experiment: Experiment, place: RunFolder, cohort_id: str) -> bool:
     return same and trained.cohort_id == cohort_id and evaluated.model_id == model_id
 
 
-def _figures(
-    name: str,
-    trained: TrainResult,
-    evaluated: EvaluateResult,
-    place: RunFolder,
-    films: npt.NDArray[np.uint8],
-) -> ModelFigures:
+def _figures(arm: Arm, title: str, place: RunFolder, films: npt.NDArray[np.uint8]) -> ModelFigures:
+    trained, evaluated = read_training(place.training), read_evaluation(place.evaluation)
     bundle = read_bundle(place.bundle)
     return ModelFigures(
-        name=name,
-        title=zoo.entry(name).title,
+        name=arm.name,
+        model=arm.model,
+        title=title,
         method=trained.method,
-        start="none" if trained.weights is None else "imagenet",
+        how=arm.how,
+        start=_start_words(trained),
         accuracy=evaluated.evaluation.accuracy,
         macro_auroc=evaluated.evaluation.macro_auroc,
         training_seconds=trained.feature_seconds + sum(one.seconds for one in trained.models),
@@ -228,12 +224,13 @@ def _write(result: Comparison) -> None:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(
-        ["model", "method", "start", "accuracy", "accuracy_low", "accuracy_high", "macro_auroc",
-         "training_seconds", "parameters", "bundle_bytes", "films_per_s", "frontier"]
+        ["arm", "model", "method", "start", "accuracy", "accuracy_low", "accuracy_high",
+         "macro_auroc", "training_seconds", "parameters", "bundle_bytes", "films_per_s",
+         "frontier"]
     )  # fmt: skip
     for one in result.models:
         table.writerow(
-            [one.name, one.method, one.start, one.accuracy.value, one.accuracy.low,
+            [one.name, one.model, one.method, one.start, one.accuracy.value, one.accuracy.low,
              one.accuracy.high, one.macro_auroc.value, one.training_seconds, one.parameters,
              one.bundle_bytes, one.films_per_s, one.frontier]
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pulmospark.core.settings import (
+    AuditSettings,
     Experiment,
     IngestSettings,
     NetworkSettings,
@@ -54,6 +55,8 @@ def demo_experiment(folder: Path, phantoms: PhantomSummary, *, processes: int) -
         ),
         classes=PHANTOM_CLASSES,
         ingest=IngestSettings(size=96),
+        # Drawn chests are alike in their coarse greys: further off, thousands of them are near.
+        audit=AuditSettings(hash_distance=4),
         train=TrainSettings(
             model="basic_cnn",
             method="network",

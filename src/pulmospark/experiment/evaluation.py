@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files, limits
 from pulmospark.core.errors import InputError
-from pulmospark.core.settings import Experiment
+from pulmospark.core.settings import EvaluateSettings, Experiment
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
 from pulmospark.data.split_summary import read_split
@@ -25,6 +26,7 @@ from pulmospark.evaluation.evaluate import (
 from pulmospark.evaluation.inputs import TrainingPart
 from pulmospark.evaluation.results import CrossValidation, Evaluation
 from pulmospark.experiment.folder import RunFolder
+from pulmospark.experiment.levels import Level, fitted_attention, pooled_units, training_units
 from pulmospark.experiment.predictions import tested_films
 from pulmospark.models.bundle import read_bundle
 from pulmospark.spark.paths import spark_path
@@ -33,16 +35,31 @@ from pulmospark.training.records import ModelRecord
 from pulmospark.training.train import read_training
 
 
+class LevelResult(BaseModel):
+    """What an evaluation says of scans or patients, each scored as a whole."""
+
+    model_config = ConfigDict(frozen=True)
+
+    level: Level
+    pooling: str
+    """how the probabilities of films and slices became theirs"""
+    evaluation: Evaluation
+    """``films`` counts the units; without an operating point, for that is one of slices"""
+    cross_validation: CrossValidation | None = None
+
+
 class EvaluateResult(BaseModel):
     """What an evaluation says; with folds, ``evaluation`` is the pooled one."""
 
     model_config = ConfigDict(frozen=True)
 
     folder: Path
-    """``predictions/`` and ``evaluation.json``"""
+    """``predictions/``, ``units/`` where there are levels, and ``evaluation.json``"""
     model_id: str
     evaluation: Evaluation
     cross_validation: CrossValidation | None = None
+    levels: tuple[LevelResult, ...] = ()
+    """of scans and patients, where ``evaluate.levels`` asks for them"""
 
 
 def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> EvaluateResult:
@@ -83,6 +100,10 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
             classes=training.classes,
             model_id=model_id,
         )
+        if experiment.evaluate.levels:
+            result = result.model_copy(
+                update={"levels": _levels(experiment, run, rows, training.models, aside / "units")}
+            )
         files.write_json(aside / "evaluation.json", result.model_dump(mode="json"))
     write_evaluated(run.bundle, experiment, result.evaluation, parted)
     return result
@@ -132,8 +153,14 @@ def _figures(
             evaluation=cross.pooled,
             cross_validation=cross,
         )
-    one = folds[0]
-    evaluation = evaluate_predictions(
+    evaluation = _evaluated(folds[0], classes, settings, seed)
+    return EvaluateResult(folder=run.evaluation, model_id=model_id, evaluation=evaluation)
+
+
+def _evaluated(
+    one: FoldPredictions, classes: tuple[str, ...], settings: EvaluateSettings, seed: int
+) -> Evaluation:
+    return evaluate_predictions(
         one.labels,
         one.probabilities,
         one.groups,
@@ -144,7 +171,78 @@ def _figures(
         trivial=one.trivial,
         operating_point=one.operating_point,
     )
-    return EvaluateResult(folder=run.evaluation, model_id=model_id, evaluation=evaluation)
+
+
+def _levels(
+    experiment: Experiment,
+    run: RunFolder,
+    rows: pa.Table,
+    models: tuple[ModelRecord, ...],
+    target: Path,
+) -> tuple[LevelResult, ...]:
+    """Figures of scans and patients, whose predictions go to ``target``."""
+    settings, cohort = experiment.evaluate, read_cohort(run.cohort)
+    classes = read_training(run.training).classes
+    records = [one for one in models if one.fold is not None or len(models) == 1]
+    results: list[LevelResult] = []
+    target.mkdir()
+    weights = [
+        fitted_attention(cohort, run.training / "scores", one, classes)
+        if settings.pooling == "attention"
+        else None
+        for one in records
+    ]
+    for level in dict.fromkeys(settings.levels):
+        units = [
+            pooled_units(_of_fold(rows, one.fold), level, classes, settings, attention=attention)
+            for one, attention in zip(records, weights, strict=True)
+        ]
+        pq.write_table(pa.concat_tables(units), target / f"{level}.parquet")
+        folds = [
+            _units_fold(each, cohort, one, classes, level)
+            for each, one in zip(units, records, strict=True)
+        ]
+        cross = (
+            cross_validate_summary(folds, classes, settings, experiment.seed)
+            if len(folds) > 1
+            else None
+        )
+        results.append(
+            LevelResult(
+                level=level,
+                pooling=settings.pooling,
+                evaluation=cross.pooled
+                if cross
+                else _evaluated(folds[0], classes, settings, experiment.seed),
+                cross_validation=cross,
+            )
+        )
+    return tuple(results)
+
+
+def _units_fold(
+    units: pa.Table, cohort: pa.Table, record: ModelRecord, classes: tuple[str, ...], level: Level
+) -> FoldPredictions:
+    before = training_units(_learnt(cohort, record), level)
+    return FoldPredictions(
+        labels=_indices(units, classes),
+        probabilities=np.asarray(units["probability"].to_pylist(), dtype=np.float64),
+        groups=np.asarray(units["group_id"].to_pylist()),
+        sources=np.asarray(units["source"].to_pylist()),
+        trivial=TrainingPart(_indices(before, classes), np.asarray(before["source"].to_pylist())),
+    )
+
+
+def _of_fold(rows: pa.Table, fold: int | None) -> pa.Table:
+    """The rows that a fold was tested on; all, with one split."""
+    return rows if fold is None else rows.filter(pc.equal(rows["fold"], fold))
+
+
+def _learnt(cohort: pa.Table, record: ModelRecord) -> pa.Table:
+    """Rows of the training and validation part: all that the model learnt from."""
+    learnt = in_part(cohort, Part(Split.TRAIN, record.fold))
+    learnt |= in_part(cohort, Part(Split.VALIDATION, record.fold))
+    return cohort.filter(pa.array(learnt))
 
 
 def _count(cohort: pa.Table, part: Split) -> int:
@@ -154,13 +252,8 @@ def _count(cohort: pa.Table, part: Split) -> int:
 def _fold(
     rows: pa.Table, cohort: pa.Table, record: ModelRecord, classes: tuple[str, ...]
 ) -> FoldPredictions:
-    if record.fold is not None:
-        mask = np.asarray(rows["fold"].to_numpy(zero_copy_only=False) == record.fold)
-        rows = rows.filter(pa.array(mask))
-    # The rules learn from all that the model learnt from: training and validation part.
-    learnt = in_part(cohort, Part(Split.TRAIN, record.fold))
-    learnt |= in_part(cohort, Part(Split.VALIDATION, record.fold))
-    before = cohort.filter(pa.array(learnt))
+    rows = _of_fold(rows, record.fold)
+    before = _learnt(cohort, record)  # the rules learn from all that the model learnt from
     return FoldPredictions(
         labels=_indices(rows, classes),
         probabilities=np.asarray(rows["probability"].to_pylist(), dtype=np.float64),

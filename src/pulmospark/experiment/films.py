@@ -5,16 +5,16 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from pulmospark.core import limits
+from pulmospark.data.pixels import pixels_of_some
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.report.content import Film
 from pulmospark.report.films import thumbnail
-from pulmospark.spark.chunks import parts_of
 
 
 def right_and_wrong(
@@ -43,7 +43,9 @@ def right_and_wrong(
         True: mixed[:most],
         False: certain(row for row in rows if row["label"] != row["prediction"]),
     }
-    pixels = _pixels(run, {row["uri"] for found in chosen.values() for row in found})
+    pixels = thumbnails(
+        run.tables / "images", {row["uri"] for found in chosen.values() for row in found}
+    )
     right, wrong = (_films(chosen[key], pixels, classes) for key in (True, False))
     return right, wrong
 
@@ -65,19 +67,6 @@ def _films(
     )
 
 
-def _pixels(run: RunFolder, uris: set[str]) -> dict[str, bytes]:
-    """Thumbnails by path; only the row groups that hold one are read."""
-    found: dict[str, bytes] = {}
-    for part in parts_of(run.tables / "images"):
-        with pq.ParquetFile(part) as file:
-            for group in range(file.num_row_groups):
-                names = file.read_row_group(group, columns=["uri"])["uri"].to_pylist()
-                here = [index for index, uri in enumerate(names) if uri in uris]
-                if not here:
-                    continue
-                column = file.read_row_group(group, columns=["pixels"])["pixels"]
-                for index in here:
-                    flat = np.frombuffer(column[index].as_buffer(), dtype=np.uint8)
-                    side = int(flat.size**0.5)
-                    found[names[index]] = thumbnail(flat.reshape(side, side))
-    return found
+def thumbnails(images: Path, uris: set[str]) -> dict[str, bytes]:
+    """Thumbnails of films of an images table by path."""
+    return {uri: thumbnail(pixels) for uri, pixels in pixels_of_some(images, uris)}

@@ -10,6 +10,7 @@ from typing import Any
 from pulmospark.core import files
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.settings import Experiment, parse, read_experiment
+from pulmospark.tracking.extra import check_tracking
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -58,9 +59,19 @@ class RunFolder:
         return self.root / "evaluation"
 
     @property
+    def audit(self) -> Path:
+        """What the audits found: audit's outcome."""
+        return self.root / "audit"
+
+    @property
     def report(self) -> Path:
         """The report."""
         return self.root / "report.html"
+
+    @property
+    def claim(self) -> Path:
+        """The CLAIM 2024 checklist, filled in as far as the run knows it."""
+        return self.root / "claim.md"
 
     @property
     def comparison(self) -> Path:
@@ -96,6 +107,7 @@ def open_experiment(what: Path, changes: dict[str, str]) -> tuple[Experiment, Ru
 
     Raises:
         UsageError: it is neither, or a setting is wrong.
+        EnvironmentProblem: a library is missing that ``tracking`` asks for.
     """
     if what.is_dir():
         run = RunFolder(what.resolve())
@@ -107,9 +119,15 @@ def open_experiment(what: Path, changes: dict[str, str]) -> tuple[Experiment, Ru
                 "one, or an experiment's TOML file"
             ) from error
         experiment = parse(Experiment, values, where=str(run.settings))
-        return with_changes(experiment, changes), run
-    experiment = with_changes(read_experiment(what), changes)
+        return _ready(with_changes(experiment, changes)), run
+    experiment = _ready(with_changes(read_experiment(what), changes))
     return experiment, run_folder(experiment)
+
+
+def _ready(experiment: Experiment) -> Experiment:
+    """The experiment, if what it asks for beside the data is there."""
+    check_tracking(experiment.tracking)
+    return experiment
 
 
 def with_changes(experiment: Experiment, changes: dict[str, str]) -> Experiment:

@@ -13,6 +13,9 @@ from pulmospark.core import tables
 from pulmospark.core.tables import Split
 from pulmospark.spark.paths import spark_path
 
+_SPARK = {"string": "string", "int32": "int", "float": "float"}
+"""Arrow's types of the cohort, as Spark calls them"""
+
 
 def tested_films(
     spark: SparkSession,
@@ -36,7 +39,9 @@ def tested_films(
         temperatures: model -> temperature.
         model_id: of the bundle.
     """
-    rows = spark.read.parquet(spark_path(cohort / "table")).where("reason is null")
+    # With its schema, for a cohort that an older version made has fewer columns.
+    schema = ", ".join(f"`{one.name}` {_SPARK[str(one.type)]}" for one in tables.COHORT)
+    rows = spark.read.schema(schema).parquet(spark_path(cohort / "table")).where("reason is null")
     by_fold = F.concat(F.lit("fold-"), F.col("fold").cast("string"))
     tested = rows.where((F.col("split") == Split.TEST.value) | F.col("fold").isNotNull())
     tested = tested.withColumn("model", F.coalesce(by_fold, F.lit("final"))).drop("image_id")

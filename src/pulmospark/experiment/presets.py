@@ -52,8 +52,13 @@ class Preset:
         size: side of the images, pixels.
         train: network and settings.
         doubled: rows that each class has after augmentation, as a multiple of the smallest
-            class's training films; 0: no augmentation.
-        augment: how they are made.
+            class's training films; 0: it is not made so.
+        expanded_to: rows that each class of the whole data has after augmentation; 0: it is
+            not made so.
+        augment: how children are made; ``None``: none are.
+        equalise: every film's histogram is equalised.
+        leaky: the paper splits after augmenting. It is run as the paper does and, as its
+            opposite, with the split before.
         guessed: what the paper leaves open, and what was taken.
     """
 
@@ -65,7 +70,10 @@ class Preset:
     size: int
     train: TrainSettings
     doubled: int = 0
+    expanded_to: int = 0
     augment: AugmentSettings | None = None
+    equalise: bool = False
+    leaky: bool = False
     guessed: tuple[str, ...] = ()
 
 
@@ -125,6 +133,7 @@ def _belman(kind: str, classes: Mapping[str, tuple[str, ...]], published: Publis
             "rotation: the range is not given; up to 15 degrees to either side",
             "Adam: rate and batch are not given; 0.001 and 32",
             "stopping: up to 60 epochs; after 12 without a better validation loss",
+            *entry(f"belman_lopez_2022_{kind}").guessed,
         ),
     )
 
@@ -136,7 +145,7 @@ _LOGISTIC_GUESS = (
 )
 
 
-def _even(films: int) -> PartFilms:
+def eighty_twenty(films: int) -> PartFilms:
     """80 : 20, a tenth of the training films for the validation."""
     test = round(films * 0.2)
     validation = round((films - test) * 0.1)
@@ -158,7 +167,7 @@ def _features(
         source=source,
         published=Published(accuracy),
         classes=classes,
-        films=dict.fromkeys(classes, _even(films)),
+        films=dict.fromkeys(classes, eighty_twenty(films)),
         size=299 if network == "inception_v3" else 224,
         train=TrainSettings(model=f"{network}_flattened", logistic=_LOGISTIC),
         guessed=(
@@ -167,6 +176,60 @@ def _features(
             _VALIDATION,
             _LOGISTIC_GUESS,
             *guessed,
+        ),
+    )
+
+
+_AKTER = (
+    "Akter et al., COVID-19 Detection Using Deep Learning Algorithm on Chest X-ray Images, 2021, "
+    "doi 10.3390/biology10111174"
+)
+
+
+def _akter(kind: str, accuracy: float) -> Preset:
+    model = "mobilenet_v2_modified" if kind == "modified" else "mobilenet_v2"
+    return Preset(
+        name=f"akter-2021-{kind}",
+        source=_AKTER,
+        published=Published(accuracy),
+        classes={
+            "COVID-19": ("radiography_database:COVID",),
+            "normal": ("radiography_database:Normal",),
+        },
+        films={"COVID-19": eighty_twenty(3616), "normal": eighty_twenty(10_192)},
+        size=224,
+        train=TrainSettings(
+            model=model,
+            method="network",
+            expanded=True,
+            network=NetworkSettings(
+                epochs=20,
+                batch_size=32,
+                # The base is frozen: what was added is trained, and the last layer.
+                trainable=1 if kind == "modified" else "head",
+                optimiser="rmsprop",
+                learning_rate=1e-4 if kind == "modified" else 1e-3,
+                weight_decay=0.0,
+                warm_up=0.0,
+                schedule="constant",
+                patience=5,
+            ),
+        ),
+        expanded_to=26_000,
+        augment=AugmentSettings(),
+        equalise=True,
+        leaky=True,
+        guessed=(
+            "split before augmenting: no patient is known in the COVID-19 Radiography Database, "
+            "so films of one patient, and its copies in other sizes, may still be on both sides",
+            _VALIDATION,
+            "enhancement: histogram equalisation of every film; the paper's spectrum, greys, "
+            "cyan and N-CLAHE are left out",
+            "augmentation: operations and ranges are the defaults of `pulmospark expand`",
+            "RMSprop: rate and batch are taken as "
+            f"{'0.0001' if kind == 'modified' else '0.001'} and 32, constant",
+            "stopping: up to 20 epochs; after 5 without a better validation loss",
+            *entry(model).guessed,
         ),
     )
 
@@ -215,7 +278,7 @@ def _all() -> list[Preset]:
         _features("benbrahim-2020", _BENBRAHIM, network, _TWO, films=160, accuracy=accuracy)
         for network, accuracy in (("inception_v3", 0.9901), ("resnet50", 0.9803))
     ]
-    return found
+    return [*found, _akter("mobilenetv2", 0.97), _akter("modified", 0.98)]
 
 
 PRESETS = MappingProxyType({preset.name: preset for preset in _all()})

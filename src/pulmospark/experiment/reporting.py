@@ -15,6 +15,9 @@ from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import IngestResult, read_ingest
 from pulmospark.data.split_summary import Share, SplitResult, read_split
+from pulmospark.experiment.auditing import shown_audits
+from pulmospark.experiment.augmentation import augmentations
+from pulmospark.experiment.claim import claim_of
 from pulmospark.experiment.evaluation import read_evaluation
 from pulmospark.experiment.films import right_and_wrong
 from pulmospark.experiment.folder import RunFolder, read_seconds
@@ -22,6 +25,7 @@ from pulmospark.layouts.manifest import SourceListing
 from pulmospark.models import zoo
 from pulmospark.report import content as page
 from pulmospark.spark.chunks import parts_of
+from pulmospark.training.recipe import network_settings
 from pulmospark.training.records import TrainResult
 from pulmospark.training.stages import trained_parameters
 from pulmospark.training.train import read_training
@@ -29,8 +33,19 @@ from pulmospark.training.train import read_training
 _PARTS = ("train", "validation", "test")
 _EXAMPLES = 5
 _OPTIMISERS = {"adamw": "AdamW", "adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}
-_TRAINABLE = {"all": "the CNN itself", "head": "the CNN's last layer"}
+_TRAINABLE = {
+    "all": "the CNN itself",
+    "head": "the CNN's last layer",
+    "1": "the CNN's last stage and its last layer",
+}
 _STAGES = "the CNN's last {} stages and its last layer"
+
+_POOLINGS = {
+    "mean": "mean",
+    "top_k": "mean of the {count} largest of each class",
+    "noisy_or": "noisy-or",
+    "attention": "attention trained on the validation part",
+}
 
 
 def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent:
@@ -52,8 +67,17 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
         title=experiment.name,
         made_at=now_utc(),
         is_phantom=experiment.phantoms,
+        audits=shown_audits(run),
         evaluation=evaluated.evaluation,
         cross_validation=evaluated.cross_validation,
+        levels=tuple(
+            page.Level(
+                unit=one.level,
+                pooling=_POOLINGS[one.pooling].format(count=experiment.evaluate.top_k),
+                evaluation=one.evaluation,
+            )
+            for one in evaluated.levels
+        ),
         films_without_patient=films["patient_id"].null_count,
         sources=tuple(_source(listing, run) for listing in ingested.sources),
         rejects=_rejects(run, ingested),
@@ -64,11 +88,12 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
         classes=_classes(run, parted),
         split=_split(parted),
         warnings=parted.warnings,
-        training=_training(experiment, trained),
+        training=_training(experiment, run, trained),
         timings=tuple(
             page.Timing(stage=stage, seconds=seconds)
             for stage, seconds in read_seconds(run).items()
         ),
+        claim=claim_of(experiment, run),
         right=right,
         wrong=wrong,
         provenance={
@@ -172,7 +197,7 @@ def _sum(shares: Iterable[Share]) -> tuple[int, int]:
     return sum(s.films for s in found), sum(s.groups for s in found)
 
 
-def _training(experiment: Experiment, trained: TrainResult) -> page.Training:
+def _training(experiment: Experiment, run: RunFolder, trained: TrainResult) -> page.Training:
     known = zoo.entry(trained.model)
     outputs = 1 if known.single_logit else len(trained.classes)
     settings = experiment.train
@@ -185,7 +210,7 @@ def _training(experiment: Experiment, trained: TrainResult) -> page.Training:
         )
         head = outputs * (known.width + 1)
     else:
-        network = settings.network
+        network = network_settings(settings)
         what = _TRAINABLE.get(str(network.trainable), _STAGES).format(network.trainable)
         method = (
             f"{what}, through Spark's TorchDistributor ({_OPTIMISERS[network.optimiser]}, up to "
@@ -202,6 +227,8 @@ def _training(experiment: Experiment, trained: TrainResult) -> page.Training:
         parameters=trained.parameters,
         trained_parameters=head,
         processes=settings.processes if trained.method == "network" else None,
+        preparation="histogram equalised" if experiment.ingest.equalise else None,
+        augmentations=augmentations(experiment, run),
         runs=tuple(
             page.TrainingRun(
                 name=record.name,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files
-from pulmospark.core.errors import InputError
+from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.settings import (
     ExpandSettings,
     Experiment,
@@ -19,13 +20,18 @@ from pulmospark.core.settings import (
 )
 from pulmospark.core.tables import Split
 from pulmospark.data.split_summary import SplitResult
+from pulmospark.evaluation.intervals import wilson
 from pulmospark.evaluation.results import Figure
 from pulmospark.experiment import stages
 from pulmospark.experiment.folder import RunFolder
-from pulmospark.experiment.presets import LAYOUTS, Preset
+from pulmospark.experiment.leak import LeakyArm, leaky_arm
+from pulmospark.experiment.presets import LAYOUTS, Preset, eighty_twenty
 from pulmospark.layouts.registry import data_sets
 
 RESULT = "reproduction.json"
+_ENOUGH = 0.97
+"""share of the paper's films from which on there are as many: whole patients are drawn, and the
+last one may have had more films than were left"""
 
 
 class Reproduction(BaseModel):
@@ -40,16 +46,31 @@ class Reproduction(BaseModel):
     """the paper's accuracy, 0 to 1"""
     published_right: int | None
     published_films: int | None
+    published_low: float | None = None
+    published_high: float | None = None
+    """Wilson's interval of the paper's counts, as though its films were independent"""
     accuracy: Figure
     """ours, with its interval over the patients that were tested"""
+    balanced_accuracy: Figure
+    confidence: float
+    """of the intervals"""
+    groups: int
+    """patients that were tested, or films where no patient is known"""
+    phantoms: bool = False
     films: dict[str, dict[str, int]]
     """part -> class -> films; those trained on before augmentation"""
     trained_films: int
     """films trained on, augmented ones with them"""
+    rows_per_class: int | None = None
+    """of the training part after augmentation"""
+    leak: LeakyArm | None = None
+    """the same, split after augmenting as the paper does: figures that mean nothing"""
     smaller: tuple[str, ...]
     """where the data at hand is smaller than the paper's"""
     guessed: tuple[str, ...]
     """what the paper leaves open, and what was taken"""
+    warnings: tuple[str, ...] = ()
+    """of split and expansion"""
     report: Path
 
 
@@ -88,7 +109,7 @@ def experiment_of(
             if place.layout.name in used
         ),
         classes=dict(preset.classes),
-        ingest=IngestSettings(size=preset.size),
+        ingest=IngestSettings(size=preset.size, equalise=preset.equalise),
         split=SplitSettings(films=dict(preset.films)),
         train=preset.train.model_copy(update={"processes": processes}),
     )
@@ -100,48 +121,128 @@ def reproduce(
     run: RunFolder,
     spark: SparkSession,
     *,
+    per_class: int | None = None,
     quiet: bool = False,
 ) -> Reproduction:
     """Run a preset and lay its figure beside the paper's.
+
+    Where the paper splits after augmenting, the preset is run with the split before, and once
+    more as the paper does, so that the difference shows: see
+    :mod:`pulmospark.experiment.leak`.
 
     Args:
         preset: which.
         experiment: as :func:`experiment_of` made it.
         run: its folder.
         spark: the session.
+        per_class: rows of each class after augmentation; ``None``: as many as the paper has,
+            in proportion to the films where there are fewer.
         quiet: show no progress.
 
     Raises:
+        UsageError: ``per_class`` is given, and the preset makes no children.
         ClassError: a class has no film.
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
     """
+    check_per_class(preset, per_class)
     stages.run_ingest(experiment, run, spark, quiet=quiet)
     parted = stages.run_split(experiment, run, spark, quiet=quiet)
     films = _films(parted)
-    if preset.doubled and preset.augment is not None:
-        rows = preset.doubled * min(films[Split.TRAIN].values())
-        expand = ExpandSettings(per_class=rows, augment=preset.augment)
-        experiment = experiment.model_copy(update={"expand": expand})
-        stages.run_expand(experiment, run, spark, quiet=quiet)
+    whole = _expansion(preset, films, per_class)
+    expand = _of_training(whole) if whole is not None and preset.leaky else whole
+    experiment = experiment.model_copy(update={"expand": expand})
+    expanded = stages.run_expand(experiment, run, spark, quiet=quiet)
     trained = stages.run_train(experiment, run, spark, quiet=quiet)
-    evaluated = stages.run_evaluate(experiment, run, spark, quiet=quiet)
+    evaluation = stages.run_evaluate(experiment, run, spark, quiet=quiet).evaluation
+    report = stages.run_report(experiment, run)
+    leak = None
+    if preset.leaky and whole is not None:
+        leak = leaky_arm(experiment, run, spark, expansion=whole, quiet=quiet)
     result = Reproduction(
-        preset=preset.name,
-        source=preset.source,
+        **_published(preset, evaluation.confidence),
         parameters=trained.parameters,
-        published=preset.published.accuracy,
-        published_right=preset.published.right,
-        published_films=preset.published.films,
-        accuracy=evaluated.evaluation.accuracy,
+        accuracy=evaluation.accuracy,
+        balanced_accuracy=evaluation.balanced_accuracy,
+        confidence=evaluation.confidence,
+        groups=evaluation.groups,
+        phantoms=experiment.phantoms,
         films=films,
         trained_films=trained.models[-1].films,
-        smaller=_smaller(preset, films),
-        guessed=preset.guessed,
-        report=stages.run_report(experiment, run),
+        rows_per_class=expanded.per_class if expanded else None,
+        leak=leak,
+        smaller=(*_smaller(preset, films), *_fewer_rows(preset, whole, per_class)),
+        warnings=(*parted.warnings, *(expanded.warnings if expanded else ())),
+        report=report,
     )
     files.write_json(run.root / RESULT, result.model_dump(mode="json"))
     return result
+
+
+def check_per_class(preset: Preset, per_class: int | None) -> None:
+    """Refuse a number of rows where a preset makes none.
+
+    Raises:
+        UsageError: it makes no children.
+    """
+    if per_class is not None and preset.augment is None:
+        raise UsageError(f"--per-class: {preset.name} makes no augmented children: leave it out")
+
+
+def _expansion(
+    preset: Preset, films: dict[str, dict[str, int]], per_class: int | None
+) -> ExpandSettings | None:
+    """Rows of each class: of the training part, or of all films where the preset is leaky."""
+    if preset.augment is None:
+        return None
+    rows = per_class
+    if rows is None and preset.doubled:
+        rows = preset.doubled * min(films[Split.TRAIN].values())
+    if rows is None:
+        here = sum(sum(part.values()) for part in films.values())
+        share = here / sum(one.total for one in preset.films.values())
+        rows = preset.expanded_to if share >= _ENOUGH else round(preset.expanded_to * share)
+    return ExpandSettings(per_class=max(rows, 1), augment=preset.augment)
+
+
+def _of_training(whole: ExpandSettings) -> ExpandSettings:
+    """As many rows of a class as are trained on where the split follows the augmentation."""
+    rows = eighty_twenty(whole.per_class).train
+    return whole.model_copy(update={"per_class": rows})
+
+
+def _fewer_rows(
+    preset: Preset, whole: ExpandSettings | None, per_class: int | None
+) -> tuple[str, ...]:
+    if whole is None or not preset.expanded_to or whole.per_class >= preset.expanded_to:
+        return ()
+    why = (
+        "as was asked for"
+        if per_class is not None
+        else "as many a film as in the paper (--full-count makes all)"
+    )
+    return (
+        f"augmentation: {whole.per_class:,} rows of each class before the split, and the paper "
+        f"has {preset.expanded_to:,}; {why}",
+    )
+
+
+def _published(preset: Preset, confidence: float) -> dict[str, Any]:
+    """What the paper says."""
+    right, films = preset.published.right, preset.published.films
+    low = high = None
+    if right is not None and films is not None:
+        low, high = wilson(right / films, films, confidence)
+    return {
+        "preset": preset.name,
+        "source": preset.source,
+        "published": preset.published.accuracy,
+        "published_right": right,
+        "published_films": films,
+        "published_low": low,
+        "published_high": high,
+        "guessed": preset.guessed,
+    }
 
 
 def _films(parted: SplitResult) -> dict[str, dict[str, int]]:
@@ -158,8 +259,7 @@ def _smaller(preset: Preset, films: dict[str, dict[str, int]]) -> tuple[str, ...
     told = []
     for name, wanted in preset.films.items():
         here = sum(part[name] for part in films.values())
-        # Whole patients are drawn: the last one may have had more films than were left.
-        if here < 0.97 * wanted.total:
+        if here < _ENOUGH * wanted.total:
             told.append(
                 f"{name}: {here} films, and the paper has {wanted.total}; its parts keep their "
                 "proportions"

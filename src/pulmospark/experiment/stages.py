@@ -10,6 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import SparkSession
 
+from pulmospark.audit.claim import as_markdown
+from pulmospark.audit.results import AuditReport
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import Experiment
@@ -18,10 +20,13 @@ from pulmospark.data.expanded import ExpandResult
 from pulmospark.data.ingest import IngestResult, ingest, read_ingest
 from pulmospark.data.split import split
 from pulmospark.data.split_summary import SplitResult
+from pulmospark.experiment.auditing import audit_run, near_copies_of
 from pulmospark.experiment.evaluation import EvaluateResult, evaluate
 from pulmospark.experiment.folder import RunFolder, note_seconds, save_settings
 from pulmospark.experiment.reporting import report_content
+from pulmospark.experiment.tracking import check_store, followed, track
 from pulmospark.report.page import write_report
+from pulmospark.tracking.extra import check_tracking
 from pulmospark.training.records import TrainResult
 from pulmospark.training.train import train
 
@@ -42,6 +47,8 @@ class RunResult(BaseModel):
     """``None``: the experiment has no ``expand``"""
     train: TrainResult
     evaluate: EvaluateResult
+    audit: AuditReport | None = None
+    """``None``: ``audit.enabled`` is false"""
 
 
 def run_ingest(
@@ -56,8 +63,8 @@ def run_split(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> SplitResult:
     """Split: see :func:`pulmospark.data.split.split`."""
-    del quiet  # it takes seconds, whatever the number of films
     with _stage(experiment, run, "split"):
+        copies = near_copies_of(experiment, run, spark, quiet=quiet)
         return split(
             read_ingest(run.tables),
             experiment.classes,
@@ -65,6 +72,7 @@ def run_split(
             run.cohort,
             spark,
             seed=experiment.seed,
+            copies=copies,
         )
 
 
@@ -90,8 +98,9 @@ def run_train(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> TrainResult:
     """Train: see :func:`pulmospark.training.train.train`."""
-    with _stage(experiment, run, "train"):
-        return train(
+    check_store(experiment)
+    with _stage(experiment, run, "train"), followed(experiment, run) as finish:
+        result = train(
             experiment,
             spark,
             tables=run.tables,
@@ -100,6 +109,8 @@ def run_train(
             bundle=run.bundle,
             quiet=quiet,
         )
+        finish(result)
+        return result
 
 
 def run_evaluate(
@@ -111,28 +122,47 @@ def run_evaluate(
         return evaluate(experiment, run, spark)
 
 
+def run_audit(
+    experiment: Experiment,
+    run: RunFolder,
+    spark: SparkSession,
+    *,
+    bundle: Path | None = None,
+    quiet: bool = False,
+) -> AuditReport:
+    """Audit: see :func:`pulmospark.experiment.auditing.audit_run`."""
+    with _stage(experiment, run, "audit"):
+        return audit_run(experiment, run, spark, bundle=bundle, quiet=quiet)
+
+
 def run_report(experiment: Experiment, run: RunFolder) -> Path:
-    """Write the report from what the other stages left; needs no Spark.
+    """Write the report from what the other stages left, and track the run; needs no Spark.
 
     Raises:
         InputError: an earlier stage is missing.
+        EnvironmentProblem: what ``tracking`` asks for cannot be written; the report is.
     """
     if not (run.evaluation / "evaluation.json").is_file():
         raise InputError(f"{run.root}: not evaluated yet: run `pulmospark evaluate` first")
-    write_report(report_content(experiment, run), run.report)
+    content = report_content(experiment, run)
+    write_report(content, run.report)
+    files.write_text(run.claim, as_markdown(content.claim, experiment.name))
+    track(experiment, run)
     return run.report
 
 
 def run_all(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> RunResult:
-    """All stages: ingest, split, expand where asked for, train, evaluate, report."""
+    """All stages: ingest, split, expand where asked for, train, evaluate, audit, report."""
+    check_tracking(experiment.tracking)
     started = time.perf_counter()
     ingested = run_ingest(experiment, run, spark, quiet=quiet)
     parted = run_split(experiment, run, spark, quiet=quiet)
     expanded = run_expand(experiment, run, spark, quiet=quiet)
     trained = run_train(experiment, run, spark, quiet=quiet)
     evaluated = run_evaluate(experiment, run, spark, quiet=quiet)
+    audited = run_audit(experiment, run, spark, quiet=quiet) if experiment.audit.enabled else None
     report = run_report(experiment, run)
     return RunResult(
         folder=run.root,
@@ -144,6 +174,7 @@ def run_all(
         expand=expanded,
         train=trained,
         evaluate=evaluated,
+        audit=audited,
     )
 
 

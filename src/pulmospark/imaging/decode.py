@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from pulmospark.core import limits
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging import jpeg, raster
+from pulmospark.imaging.dicom import DicomImage, open_dicom
+from pulmospark.imaging.dicom_grey import CtWindow
 from pulmospark.imaging.reject import Refused
 from pulmospark.imaging.sniff import DECODED_FORMATS, sniff
 
@@ -54,7 +56,7 @@ class Rejected:
     """SHA-256 of the file's bytes, where they were read and identified"""
 
 
-def decode(data: bytes, *, at_least: int) -> Decoded | Rejected:
+def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decoded | Rejected:
     """Decode a film to 8-bit grey.
 
     JPEG is decoded at the smallest scale (n/8) whose shorter side is still ``at_least``,
@@ -63,6 +65,7 @@ def decode(data: bytes, *, at_least: int) -> Decoded | Rejected:
     Args:
         data: the file's bytes; any bytes are allowed.
         at_least: pixels that the shorter side keeps, where the original has them.
+        ct_window: of CT slices, see ``dicom_grey.CT_WINDOWS``.
 
     Returns:
         The film, or the reason why there is none. Nothing is raised, whatever the bytes.
@@ -73,12 +76,29 @@ def decode(data: bytes, *, at_least: int) -> Decoded | Rejected:
         if kind == "jpeg":
             grey, height, width, eighths = jpeg.decode_jpeg(data, at_least)
             return Decoded(grey, height, width, kind, eighths)
+        if kind == "dicom":
+            return _one_frame(open_dicom(data), ct_window)
         grey = raster.decode_raster(data, kind)
         return Decoded(grey, grey.shape[0], grey.shape[1], kind)
     except Refused as refusal:
         return rejected(refusal.reason, refusal.detail)
     except Exception as error:  # noqa: BLE001 - decoders raise anything on hostile bytes
-        return rejected(RejectReason.UNREADABLE, f"{kind}: {type(error).__name__}: {error}")
+        return rejected(RejectReason.UNREADABLE, _words(kind, error))
+
+
+def _one_frame(image: DicomImage, ct_window: CtWindow) -> Decoded:
+    if image.frames > 1:
+        raise Refused(
+            RejectReason.ANIMATED, f"dicom: {image.frames} frames where one film was expected"
+        )
+    grey = image.grey(0, ct_window)
+    return Decoded(grey, grey.shape[0], grey.shape[1], "dicom")
+
+
+def _words(kind: str, error: Exception) -> str:
+    name = f"{kind}: {type(error).__name__}"
+    # What a DICOM reader says may hold a patient's name.
+    return name if kind == "dicom" else f"{name}: {error}"
 
 
 def _format(data: bytes) -> str:

@@ -4,15 +4,49 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pulmospark.core import limits
-from pulmospark.core.content import bytes_id
+from pulmospark.core.content import bytes_id, value_id
+from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.settings import IngestSettings
-from pulmospark.core.tables import RejectReason, View
-from pulmospark.imaging.decode import Rejected, decode, rejected
-from pulmospark.imaging.standardise import hash_of_thumbnail, standardise, thumbnail_of
+from pulmospark.core.tables import Modality, RejectReason, View
+from pulmospark.imaging.decode import Decoded, Rejected, decode, rejected
+from pulmospark.imaging.dicom import open_dicom
+from pulmospark.imaging.dicom_facts import DicomFacts
+from pulmospark.imaging.lungs import cut_to_lungs
+from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.sniff import sniff
+from pulmospark.imaging.standardise import (
+    equalised,
+    hash_of_thumbnail,
+    standardise,
+    thumbnail_of,
+)
 from pulmospark.imaging.view import view_of_thumbnail
+
+
+@dataclass(frozen=True)
+class FilmHeader:
+    """What a row takes from a DICOM header where the source's own metadata is silent.
+
+    No text of the header is among it: identifiers are hashes, the rest numbers and words of
+    closed lists.
+    """
+
+    patient: str | None
+    """hash of PatientID; ``None``: it is empty, or no salt was given"""
+    study: str | None
+    series: str | None
+    slice_index: int | None
+    """InstanceNumber, or the number of the frame"""
+    modality: Modality
+    view: View
+    laterality: str | None
+    age: float | None
+    """years"""
+    sex: str | None
+    burned_in: bool | None
 
 
 @dataclass(frozen=True)
@@ -34,6 +68,76 @@ class Film:
     """64-bit perceptual hash, as signed"""
     view: View | None
     """as measured from the pixels; ``None``: no opinion"""
+    header: FilmHeader | None = None
+    """what a DICOM header says"""
+    frame: int | None = None
+    """from 1, in a file of several frames"""
+
+
+def read_films(
+    path: str, settings: IngestSettings, salt: Salt | None = None
+) -> list[Film] | Rejected:
+    """Read a file and make films of it: one, or one a frame of a CT in one DICOM file.
+
+    Args:
+        path: absolute path; symbolic links are followed.
+        settings: size and fit of the standard image, window of CT slices.
+        salt: what identifiers of DICOM headers are hashed with; ``None``: they are left out.
+
+    Returns:
+        The films, or the reason why there is none. Nothing is raised for any file.
+    """
+    data = read_bytes(path)
+    return data if isinstance(data, Rejected) else films_from_bytes(data, settings, salt)
+
+
+def films_from_bytes(
+    data: bytes, settings: IngestSettings, salt: Salt | None = None
+) -> list[Film] | Rejected:
+    """As :func:`read_films`, from a file's bytes; pure."""
+    if sniff(data[: limits.SNIFF_BYTES]) != "dicom":
+        film = film_from_bytes(data, settings)
+        return film if isinstance(film, Rejected) else [film]
+    image_id = bytes_id(data)
+    try:
+        image = open_dicom(data)
+        films = []
+        for number in range(image.frames):
+            grey = image.grey(number, settings.ct_window)
+            decoded = Decoded(grey, grey.shape[0], grey.shape[1], "dicom")
+            film = _film(decoded, image_id, len(data), settings)
+            frame = number + 1 if image.frames > 1 else None
+            films.append(
+                replace(
+                    film,
+                    image_id=image_id if frame is None else value_id([image_id, frame]),
+                    header=_film_header(image.facts, frame, salt),
+                    frame=frame,
+                )
+            )
+        return films
+    except Refused as refusal:
+        return rejected(refusal.reason, refusal.detail, image_id)
+    except Exception as error:  # noqa: BLE001 - on hostile bytes; its words may hold a name
+        return rejected(RejectReason.UNREADABLE, f"dicom: {type(error).__name__}", image_id)
+
+
+def _film_header(facts: DicomFacts, frame: int | None, salt: Salt | None) -> FilmHeader:
+    def hashed(kind: str, value: str) -> str | None:
+        return None if salt is None else salt.hashed(kind, value)
+
+    return FilmHeader(
+        patient=hashed("patient", facts.patient),
+        study=hashed("study", facts.study),
+        series=hashed("series", facts.series),
+        slice_index=facts.number if frame is None else frame,
+        modality=facts.modality,
+        view=facts.view,
+        laterality=facts.laterality,
+        age=facts.age,
+        sex=facts.sex,
+        burned_in=facts.burned_in,
+    )
 
 
 def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
@@ -41,7 +145,7 @@ def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
 
     Args:
         path: absolute path; symbolic links are followed.
-        settings: size and fit of the standard image.
+        settings: size, fit and preparation of the standard image.
 
     Returns:
         The film, or the reason why there is none, with the ``image_id`` where the bytes could
@@ -54,22 +158,31 @@ def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
 def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
     """Make a film of a file's bytes; pure, and nothing is raised for any bytes."""
     image_id = bytes_id(data)
-    decoded = decode(data, at_least=settings.size)
+    decoded = decode(data, at_least=settings.size, ct_window=settings.ct_window)
     if isinstance(decoded, Rejected):
         return Rejected(decoded.reason, decoded.detail, image_id)
+    return _film(decoded, image_id, len(data), settings)
+
+
+def _film(decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSettings) -> Film:
     grey, extent, size = decoded.grey, decoded.extent, settings.size
-    pixels = standardise(grey, size, settings.fit, extent)
-    # The view is told from the whole film, so that it is the same whatever the fit.
+    body = grey
+    body_extent: tuple[float, float] | None = extent
+    if settings.crop == "lungs":
+        body, body_extent = cut_to_lungs(grey), None
+    pixels = standardise(body, size, settings.fit, body_extent)
+    # The view is told from the whole film, so that it is the same whatever the fit, and the hash
+    # from the film as it came.
     thumbnail = whole = thumbnail_of(pixels)
-    if settings.fit != "stretch":
+    if settings.fit != "stretch" or body is not grey:
         whole = thumbnail_of(standardise(grey, size, "stretch", extent))
     return Film(
         image_id=image_id,
         format=decoded.format,
-        size_bytes=len(data),
+        size_bytes=size_bytes,
         height=decoded.height,
         width=decoded.width,
-        pixels=pixels.tobytes(),
+        pixels=(equalised(pixels) if settings.equalise else pixels).tobytes(),
         phash=hash_of_thumbnail(thumbnail),
         view=view_of_thumbnail(whole),
     )

@@ -28,7 +28,7 @@ class Refused(Exception):  # not of core's tree: it never leaves this package
         self.detail = detail
 
 
-def check_size(height: int, width: int) -> None:
+def check_size(height: int, width: int, least_side: int = limits.IMAGE_SIDE_MIN) -> None:
     """Refuse a size that is over or under the limits, as the header declares it.
 
     Raises:
@@ -39,10 +39,10 @@ def check_size(height: int, width: int) -> None:
             RejectReason.TOO_MANY_PIXELS,
             f"{width} x {height} pixels, over {limits.IMAGE_PIXELS_MAX}",
         )
-    if min(height, width) < limits.IMAGE_SIDE_MIN:
+    if min(height, width) < least_side:
         raise Refused(
             RejectReason.TOO_SMALL,
-            f"{width} x {height} pixels, a side under {limits.IMAGE_SIDE_MIN}",
+            f"{width} x {height} pixels, a side under {least_side}",
         )
 
 

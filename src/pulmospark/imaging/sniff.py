@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-DECODED_FORMATS = frozenset({"jpeg", "png", "tiff", "bmp", "webp", "gif"})
+from typing import Literal
+
+DECODED_FORMATS = frozenset({"jpeg", "png", "tiff", "bmp", "webp", "gif", "dicom"})
 """formats that :func:`pulmospark.imaging.decode.decode` reads"""
 
 _MARKS = (
@@ -29,9 +31,12 @@ def sniff(head: bytes) -> str | None:
         head: its first ``limits.SNIFF_BYTES`` bytes, or more.
 
     Returns:
-        A name in :data:`DECODED_FORMATS`; or ``dicom``, ``jpeg2000`` or ``heif``, which are
-        known and not decoded here; ``None`` for anything else.
+        A name in :data:`DECODED_FORMATS`; or ``jpeg2000`` or ``heif``, which are known and not
+        decoded here; ``None`` for anything else.
     """
+    # Before the others: the 128 bytes ahead of it are free, and may look like a TIFF.
+    if head[128:132] == b"DICM":
+        return "dicom"
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name
@@ -39,8 +44,22 @@ def sniff(head: bytes) -> str | None:
         return "webp"
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADER_BYTES:
         return "bmp"
-    if head[128:132] == b"DICM":
-        return "dicom"
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return "heif"
-    return None
+    return "dicom" if _is_bare_dicom(head) else None
+
+
+def _is_bare_dicom(head: bytes) -> bool:
+    """Whether a file's head is a DICOM data set without preamble, as old writers left it.
+
+    Its first element is of group 2 or 8 with a small element number, and has either a value
+    representation, two capitals, or a short length.
+    """
+    if len(head) < 12:
+        return False
+    order: Literal["little", "big"] = "big" if head[0] == 0 else "little"
+    group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
+    if group not in (0x0002, 0x0008) or element >= 0x0100:
+        return False
+    letters = head[4:6]
+    return (letters.isalpha() and letters.isupper()) or int.from_bytes(head[4:8], order) <= 64

@@ -51,6 +51,11 @@ def standardise(
     return np.ascontiguousarray(_centre(resized(grey, *outer, extent), size))
 
 
+def equalised(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A film with its histogram equalised; (h, w) uint8."""
+    return np.asarray(cv2.equalizeHist(pixels), np.uint8)
+
+
 def _centre(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     top, left = (grey.shape[0] - side) // 2, (grey.shape[1] - side) // 2
     return grey[top : top + side, left : left + side]

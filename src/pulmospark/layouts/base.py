@@ -44,6 +44,8 @@ def row_of(
     *,
     patient_id: str | None = None,
     study_id: str | None = None,
+    scan_id: str | None = None,
+    slice_index: int | None = None,
     finding: str | None = None,
     view: View = View.UNKNOWN,
     modality: Modality = Modality.UNKNOWN,
@@ -58,15 +60,16 @@ def row_of(
     no text cannot stand in a table.
     """
     if file.problem is not None:
-        patient_id = study_id = finding = sex = mask_uri = published_split = age = None
+        patient_id = study_id = scan_id = finding = sex = mask_uri = published_split = None
+        slice_index = age = None
         view, modality = View.UNKNOWN, Modality.UNKNOWN
     return ManifestRow(
         uri=file.uri,
         source=source,
         patient_id=patient_id,
         study_id=study_id,
-        scan_id=None,
-        slice_index=None,
+        scan_id=scan_id,
+        slice_index=slice_index,
         finding=finding,
         view=view,
         modality=modality,
@@ -95,6 +98,10 @@ class Layout(ABC):
     """what it holds"""
     looked_for: ClassVar[str]
     """what a folder is recognised by"""
+    faults: ClassVar[tuple[str, ...]] = ()
+    """what is known to be wrong with it, or to mislead; for its users to know"""
+    download: ClassVar[str | None] = None
+    """address of a ZIP archive of it, where it may be had without an agreement"""
     generic: ClassVar[bool] = False
     """a kind of folder rather than one data set: the source is named after its folder"""
     options: ClassVar[Mapping[str, str]] = {}

@@ -28,8 +28,14 @@ class CovidChestXray(Layout):
     name = "covid_chestxray"
     title = "COVID-19 image data collection (ieee8023/covid-chestxray-dataset)"
     home = "https://github.com/ieee8023/covid-chestxray-dataset"
+    download = "https://codeload.github.com/ieee8023/covid-chestxray-dataset/zip/refs/heads/master"
     licence = "each image its own, in the sheet's column 'license'"
     holds = "films and CT of COVID-19 and other pneumonias, from publications and hospitals"
+    faults = (
+        "few films without pneumonia: the class is nearly the source",
+        "scans of figures in papers, of all sizes and qualities; some rows name one film",
+        "much of it is in other collections, too: COVIDx, the Radiography Database, COVID-QU-Ex",
+    )
     looked_for = "metadata.csv with the columns patientid, finding and filename"
 
     def recognises(self, folder: Path) -> float:

@@ -54,6 +54,10 @@ class Kermany(Layout):
     licence = "CC BY 4.0"
     holds = "films of children of one to five years, normal and with pneumonia"
     looked_for = "folders NORMAL and PNEUMONIA, in train/ and test/, with names as person1_virus_6"
+    faults = (
+        "children only: beside another set's adults their age tells the class",
+        "what is named val has 16 films; the archive holds the set twice",
+    )
     options: ClassVar[Mapping[str, str]] = {
         "person_numbers": "'shared' (default): personN is one patient whatever the kind of "
         "pneumonia; 'by_kind': one for bacterial and one for viral",

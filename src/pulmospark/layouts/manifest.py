@@ -44,7 +44,7 @@ class SourceListing(BaseModel):
     views: dict[str, int]
     published_splits: dict[str, int]
     with_patient: int
-    """files whose patient is known"""
+    """files whose patient the layout knows; of DICOM the headers know more"""
     with_mask: int
     notes: NotesSummary
 
@@ -99,7 +99,7 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
             with pq.ParquetWriter(aside, MANIFEST) as writer:
                 rows = _all_rows(sources, places, names, listings)
                 for chunk in chunks(rows):
-                    writer.write_table(_table(chunk), row_group_size=len(chunk))
+                    writer.write_table(table_of(chunk), row_group_size=len(chunk))
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
@@ -123,7 +123,8 @@ def chunks(
         yield chunk
 
 
-def _table(chunk: list[ManifestRow]) -> pa.Table:
+def table_of(chunk: Sequence[ManifestRow]) -> pa.Table:
+    """Rows as a table of ``core.tables.MANIFEST``."""
     columns = {name: [getattr(row, name) for row in chunk] for name in _COLUMNS}
     return pa.Table.from_pydict(columns, schema=MANIFEST)
 

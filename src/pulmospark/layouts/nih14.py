@@ -25,6 +25,10 @@ class Nih14(Layout):
     home = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
     licence = "no restriction; NIH Clinical Center and the paper of Wang et al. 2017 to be named"
     holds = "112,120 frontal films of 30,805 adults and children, 14 findings told from reports"
+    faults = (
+        "labels were told from reports by a program; 'No Finding' is not 'healthy'",
+        "some ages are over 400 years",
+    )
     looked_for = "Data_Entry_2017*.csv with the columns Image Index and Finding Labels"
 
     def recognises(self, folder: Path) -> float:

@@ -25,6 +25,11 @@ class RadiographyDatabase(Layout):
     home = "https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database"
     licence = "as its publishers and the sources they took the films from say"
     holds = "films of COVID-19, lung opacity, viral pneumonia and normals, with lung masks"
+    faults = (
+        "normals and viral pneumonias are mostly Kermany's children, COVID-19 films are of adults",
+        "no patient is known, and films repeat in it",
+        "a film is 299 x 299, its mask 256 x 256",
+    )
     looked_for = "two of the folders COVID, Normal, Lung_Opacity, Viral Pneumonia, with images/"
 
     def recognises(self, folder: Path) -> float:

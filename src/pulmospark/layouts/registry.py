@@ -7,21 +7,49 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pulmospark.core.errors import InputError, LayoutError, UsageError
+from pulmospark.layouts.actualmed import Actualmed
 from pulmospark.layouts.base import Layout
+from pulmospark.layouts.bimcv_covid19 import BimcvCovid19
+from pulmospark.layouts.cc_ccii import CcCcii
+from pulmospark.layouts.chexpert import CheXpert
 from pulmospark.layouts.class_folders import ClassFolders
 from pulmospark.layouts.covid_chestxray import CovidChestXray
+from pulmospark.layouts.covid_ct_md import CovidCtMd
+from pulmospark.layouts.covid_qu_ex import CovidQuEx
+from pulmospark.layouts.covidx import Covidx
+from pulmospark.layouts.covidx_ct import CovidxCt
 from pulmospark.layouts.csv_table import CsvTable
+from pulmospark.layouts.dicom import DicomStudies
+from pulmospark.layouts.figure1 import Figure1
+from pulmospark.layouts.hannover import Hannover
 from pulmospark.layouts.kermany import Kermany
+from pulmospark.layouts.mimic_cxr_jpg import MimicCxrJpg
 from pulmospark.layouts.nih14 import Nih14
 from pulmospark.layouts.radiography_database import RadiographyDatabase
+from pulmospark.layouts.rsna_pneumonia import RsnaPneumonia
+from pulmospark.layouts.vindr_cxr import VindrCxr
 from pulmospark.layouts.walk import absolute, glance
 
 LAYOUTS: tuple[Layout, ...] = (
     CovidChestXray(),
+    Hannover(),
+    Actualmed(),
+    Figure1(),
     Nih14(),
     RadiographyDatabase(),
+    CovidQuEx(),
     Kermany(),
+    Covidx(),
+    BimcvCovid19(),
+    RsnaPneumonia(),
+    CheXpert(),
+    MimicCxrJpg(),
+    VindrCxr(),
+    CcCcii(),
+    CovidxCt(),
+    CovidCtMd(),
     CsvTable(),
+    DicomStudies(),
     ClassFolders(),
 )
 """All layouts, the most specific first: of two that are equally sure the first is taken."""
@@ -89,9 +117,9 @@ def recognise(path: Path) -> Recognition:
     if here is not None:
         return here
     raise LayoutError(
-        f"{path}: no layout is known that it has; looked for "
-        + "; ".join(f"{layout.name}: {layout.looked_for}" for layout in LAYOUTS)
-        + ": say which with --layout, or layout = in TOML"
+        f"{path}: no layout is known that it has: say with --layout (layout = in TOML) which of "
+        + ", ".join(layout.name for layout in LAYOUTS)
+        + "; `pulmospark layouts` says what each is recognised by"
     )
 
 

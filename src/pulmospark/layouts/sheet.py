@@ -103,6 +103,15 @@ def open_sheet(path: Path) -> Sheet:
     return Sheet(path, tuple(column.strip() for column in columns), delimiter)
 
 
+def has_columns(path: Path, *names: str) -> bool:
+    """Whether there is a sheet that has columns of all these names."""
+    try:
+        sheet = open_sheet(path)
+    except InputError:
+        return False
+    return all(sheet.column(name) for name in names)
+
+
 def plain_name(column: str) -> str:
     """A column's name for comparison: lower case, letters and digits only."""
     return re.sub(r"[\W_]+", "", column.casefold())
@@ -151,6 +160,8 @@ class Facts:
     age: float | None = None
     sex: str | None = None
     published_split: str | None = None
+    scan_id: str | None = None
+    slice_index: int | None = None
 
 
 class MetadataIndex:
@@ -214,6 +225,8 @@ class MetadataIndex:
             source,
             patient_id=None if patient is None else self._patient(patient),
             study_id=facts.study_id,
+            scan_id=facts.scan_id,
+            slice_index=facts.slice_index,
             finding=facts.finding,
             view=facts.view,
             modality=facts.modality,

@@ -25,6 +25,7 @@ _VIEWS = {
     "rl": View.LATERAL,
     "lat": View.LATERAL,
     "lateral": View.LATERAL,
+    "xtable lateral": View.LATERAL,
     # Whatever the plane, it is a slice and no film: the tables have one word for these.
     "axial": View.AXIAL,
     "coronal": View.AXIAL,
@@ -47,6 +48,7 @@ _SPLITS = {
     "val": Split.VALIDATION,
     "valid": Split.VALIDATION,
     "validation": Split.VALIDATION,
+    "validate": Split.VALIDATION,
     "dev": Split.VALIDATION,
     "test": Split.TEST,
     "testing": Split.TEST,

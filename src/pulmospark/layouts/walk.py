@@ -15,7 +15,7 @@ from pulmospark.core.tables import RejectReason
 from pulmospark.layouts.notes import ListingNotes, NoteKind, printable
 
 IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dcm"}
+    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dcm", ".dicom", ".ima"}
 )
 """A file of one of these, in any case, is seen, whatever its content."""
 

@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
 from pulmospark.core.provenance import provenance
-from pulmospark.core.settings import LogisticSettings, NetworkSettings, parse
+from pulmospark.core.settings import LogisticSettings, NetworkOptions, parse
 from pulmospark.ml import columns, fitting
 from pulmospark.ml.films import FilmReader, Invalid
 from pulmospark.ml.fitting import Fitted
@@ -31,6 +31,7 @@ from pulmospark.ml.training_params import HasTraining
 from pulmospark.models.bundle import BundleConfig, CardFacts, write_bundle
 from pulmospark.models.card import CardFigure
 from pulmospark.models.network import Network
+from pulmospark.training.recipe import completed
 
 _HEAD_PARAMS = {
     *("maxIter", "regParam", "elasticNetParam"),
@@ -173,15 +174,18 @@ class CnnClassifier(
         return self._model(data, network, fitted)
 
     def _fit_network(self, data: _Data) -> CnnClassifierModel:
-        values = {
-            "epochs": self.getEpochs(),
-            "batch_size": self.getBatchSize(),
-            "learning_rate": self.getLearningRate(),
+        own: dict[str, Param[Any]] = {
+            "batch_size": self.batchSize,
+            "learning_rate": self.learningRate,
         }
+        values = {name: self.getOrDefault(one) for name, one in own.items() if self.isDefined(one)}
+        options = parse(NetworkOptions, {"epochs": self.getEpochs(), **values}, where=self.uid)
         plan = fitting.NetworkPlan(
             names=data.names,
             reader=data.reader,
-            settings=parse(NetworkSettings, values, where=self.uid),
+            settings=completed(
+                options, data.start.network.name, started=self.getWeights() != "none"
+            ),
             work=self._work_folder(),
             processes=self.getNumProcesses(),
             seed=self.getSeed(),
@@ -200,6 +204,7 @@ class CnnClassifier(
             classes=data.names,
             input_size=data.start.size,
             fit=data.start.resize,
+            equalise=data.start.equalise,
             temperature=fitted.temperature,
             method=self.getMethod(),
             weights=data.start.weights,

@@ -20,7 +20,7 @@ from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.decode import Rejected, decode, rejected
 from pulmospark.imaging.grey import on_black
 from pulmospark.imaging.reject import Refused, check_size
-from pulmospark.imaging.standardise import standardise
+from pulmospark.imaging.standardise import equalised, standardise
 
 Kind = Literal["bytes", "image", "pixels"]
 Resize = Literal["stretch", "pad", "crop"]
@@ -41,12 +41,14 @@ class FilmReader:
         size: side of the standard image, pixels.
         resize: how a film that is no square becomes one.
         invalid: what to do with a cell that is no film.
+        equalise: each film's histogram is equalised; ``pixels`` are taken as they are.
     """
 
     kind: Kind
     size: int
     resize: Resize
     invalid: Invalid
+    equalise: bool = False
 
     def read(self, cells: Sequence[Sequence[Any]]) -> tuple[Pixels, list[int]]:
         """Read rows.
@@ -79,11 +81,13 @@ class FilmReader:
     def _film(self, values: Sequence[Any]) -> Pixels | Rejected:
         if values[0] is None:
             return rejected(RejectReason.EMPTY, "the cell is null")
-        if self.kind == "bytes":
-            return film_of_bytes(values[0], self.size, self.resize)
         if self.kind == "pixels":
             return film_of_pixels(values[0], self.size)
-        return film_of_image(values, self.size, self.resize)
+        if self.kind == "bytes":
+            film = film_of_bytes(values[0], self.size, self.resize)
+        else:
+            film = film_of_image(values, self.size, self.resize)
+        return film if isinstance(film, Rejected) or not self.equalise else equalised(film)
 
 
 def film_of_bytes(data: bytes, size: int, resize: Resize) -> Pixels | Rejected:

@@ -121,8 +121,15 @@ class CnnClassifierModel(
         if bundle.model_id != self.modelId:
             raise BundleError(f"{self.bundle}: another model now stands there: load it again")
         config, network = bundle.config, bundle.network()
+        if config.crop != "none":
+            raise BundleError(
+                f"{self.bundle}: takes films cut to the {config.crop}, which this class does not "
+                "do: score them with `pulmospark predict`"
+            )
         engine = feature_engine(network, self._work_folder(), config.input_size)
-        reader = FilmReader(kind, config.input_size, config.fit, self.getHandleInvalid())
+        reader = FilmReader(
+            kind, config.input_size, config.fit, self.getHandleInvalid(), config.equalise
+        )
         work = worker.scorer(reader, engine, linear_head(network, config.temperature))
         target = f"{self.uid}_scored"
         made = columns.with_films(dataset, film, reader, work, kind=worker.SCORED, target=target)

@@ -33,16 +33,18 @@ class Start:
         size: side of the standard image, pixels.
         resize: how a film becomes a square.
         weights: file, or id of the bundle, that the weights came from; ``None``: random.
+        equalise: each film's histogram is equalised, as the bundle was trained.
     """
 
     network: Network
     size: int
     resize: Resize
     weights: str | None
+    equalise: bool = False
 
     def reader(self, kind: Kind, invalid: Invalid) -> FilmReader:
         """How workers read films for this network."""
-        return FilmReader(kind, self.size, self.resize, invalid)
+        return FilmReader(kind, self.size, self.resize, invalid, self.equalise)
 
 
 def start_of(params: HasNetwork, classes: int, seed: int) -> Start:
@@ -76,7 +78,7 @@ def start_of(params: HasNetwork, classes: int, seed: int) -> Start:
             f"imageSize: {size}: must be {limits.STANDARD_SIZE_MIN} to {limits.STANDARD_SIZE_MAX}"
         )
     zoo.check_size(start.network.name, size)
-    return Start(start.network, size, start.resize, start.weights)
+    return Start(start.network, size, start.resize, start.weights, start.equalise)
 
 
 def feature_engine(
@@ -115,7 +117,8 @@ def _from_bundle(params: HasNetwork, folder: Path, classes: int, seed: int) -> S
         network.backbone.load_state_dict(given)
     asked = cast(Resize, params.getResizeMode())
     resize = asked if params.isSet(params.resizeMode) else config.fit
-    return Start(network.eval(), config.input_size, resize, f"bundle {bundle.model_id}")
+    name = f"bundle {bundle.model_id}"
+    return Start(network.eval(), config.input_size, resize, name, config.equalise)
 
 
 def _build(

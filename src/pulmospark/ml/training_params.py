@@ -15,7 +15,7 @@ from pyspark.ml.param.shared import (
     HasValidationIndicatorCol,
 )
 
-from pulmospark.core.settings import LogisticSettings, NetworkSettings
+from pulmospark.core.settings import LogisticSettings, NetworkOptions
 from pulmospark.ml.params import DEFAULT_SEED, METHODS, choice
 
 
@@ -44,13 +44,14 @@ class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndi
     batchSize: Param[int] = Param(
         Params._dummy(),
         "batchSize",
-        "films a step, over all processes together (method 'network').",
+        "films a step, over all processes together; not set: the network's own (method "
+        "'network').",
         typeConverter=TypeConverters.toInt,
     )
     learningRate: Param[float] = Param(
         Params._dummy(),
         "learningRate",
-        "highest learning rate of the schedule (method 'network').",
+        "highest learning rate of the schedule; not set: the network's own (method 'network').",
         typeConverter=TypeConverters.toFloat,
     )
     numProcesses: Param[int] = Param(
@@ -62,7 +63,7 @@ class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndi
 
     def __init__(self) -> None:
         super().__init__()
-        logistic, network = LogisticSettings(), NetworkSettings()
+        logistic, network = LogisticSettings(), NetworkOptions()
         self._setDefault(
             method="features",
             classes=[],
@@ -70,8 +71,6 @@ class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndi
             regParam=logistic.reg_param,
             elasticNetParam=logistic.elastic_net_param,
             epochs=network.epochs,
-            batchSize=network.batch_size,
-            learningRate=network.learning_rate,
             numProcesses=1,
             seed=DEFAULT_SEED,
         )
@@ -101,7 +100,7 @@ class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndi
         return self._set(epochs=value)
 
     def getBatchSize(self) -> int:
-        """Gets the value of batchSize or its default value."""
+        """Gets the value of batchSize; it must be set."""
         return self.getOrDefault(self.batchSize)
 
     def setBatchSize(self, value: int) -> Self:
@@ -109,7 +108,7 @@ class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndi
         return self._set(batchSize=value)
 
     def getLearningRate(self) -> float:
-        """Gets the value of learningRate or its default value."""
+        """Gets the value of learningRate; it must be set."""
         return self.getOrDefault(self.learningRate)
 
     def setLearningRate(self, value: float) -> Self:

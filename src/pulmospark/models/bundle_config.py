@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
-from pulmospark.core.settings import Fraction, Settings
+from pulmospark.core.settings import Fraction, IngestSettings, Settings
 from pulmospark.models.catalogue import entry
 from pulmospark.models.network import Network
 
@@ -44,6 +44,12 @@ class BundleConfig(Settings):
     """side of the standard image, pixels"""
     fit: Literal["stretch", "pad", "crop"]
     """how a film that is no square becomes one"""
+    equalise: bool = False
+    """each film's histogram is equalised"""
+    ct_window: Literal["lung", "soft", "header"] = "lung"
+    """window of CT slices from DICOM"""
+    crop: Literal["none", "lungs"] = "none"
+    """what films are cut to first, as ``ingest.crop`` says"""
     mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
     """of each input channel, in [0, 1]"""
     std: Annotated[tuple[PositiveFloat, ...], Field(min_length=1, max_length=3)]
@@ -80,6 +86,17 @@ class BundleConfig(Settings):
             if point.positive_class not in self.classes:
                 raise ValueError(f"operating point of {point.positive_class!r}, which is no class")
         return self
+
+    @property
+    def ingest(self) -> IngestSettings:
+        """How a film becomes the standard image that the network takes."""
+        return IngestSettings(
+            size=self.input_size,
+            fit=self.fit,
+            equalise=self.equalise,
+            crop=self.crop,
+            ct_window=self.ct_window,
+        )
 
     @classmethod
     def for_network(cls, network: Network, **values: Any) -> BundleConfig:

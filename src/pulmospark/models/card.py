@@ -80,7 +80,11 @@ def _model_rows(config: BundleConfig) -> list[tuple[str, str]]:
     return [
         ("Architecture", f"{known.title} ({known.source})"),
         ("Classes, in the order of the output", ", ".join(config.classes)),
-        ("Input", f"{config.input_size} x {config.input_size} grey levels, fit: {config.fit}"),
+        (
+            "Input",
+            f"{config.input_size} x {config.input_size} grey levels, fit: {config.fit}"
+            f"{', histogram equalised' if config.equalise else ''}",
+        ),
         ("Training", how[config.method]),
         ("Initial weights", start),
         ("Temperature of the softmax", f"{config.temperature:.4g}"),

@@ -50,6 +50,27 @@ def hub_file(url: str, licence: str) -> WeightsFile:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a network is trained where the settings leave it open, with AdamW.
+
+    Attributes:
+        learning_rate: the highest, that of the last layer.
+        stage_factor: learning rate of a stage as a share of that of the stage after it.
+        batch_size: films a step, over all processes together.
+    """
+
+    learning_rate: float
+    stage_factor: float = 1.0
+    batch_size: int = 32
+
+
+CAREFUL = Recipe(1e-4, stage_factor=0.7)
+"""for fine-tuning a network of which nothing is known; transformers ask for it, too"""
+PLAIN = Recipe(1e-3)
+"""for training from scratch with batch norm"""
+
+
+@dataclass(frozen=True)
 class FlatMap:
     """The other deep features of a network: its last convolutional map, flattened.
 
@@ -102,6 +123,8 @@ class ZooEntry:
         frozen_stages: stages from the input that the paper does not train.
         guessed: what the paper leaves open, and what was chosen.
         flat_map: the variant whose features are the last map, flattened.
+        fine_tuning: how it is trained from weights that it is given.
+        from_scratch: how it is trained from random ones.
     """
 
     name: str
@@ -128,6 +151,8 @@ class ZooEntry:
     frozen_stages: int = 0
     guessed: tuple[str, ...] = ()
     flat_map: FlatMap | None = None
+    fine_tuning: Recipe = CAREFUL
+    from_scratch: Recipe = PLAIN
 
     @property
     def parameters(self) -> int:

@@ -14,11 +14,14 @@ from torch import nn
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.models.backbones import last_linear, without
 from pulmospark.models.torchvision_ops import import_torchvision_models
-from pulmospark.models.zoo_entry import WeightsFile, ZooEntry, hub_file
+from pulmospark.models.zoo_entry import Recipe, WeightsFile, ZooEntry, hub_file
 from pulmospark.models.zoo_torchvision import DENSENET_RENAMED
 
 _LEAST = 32
 """pixels: sides below it leave a map of nothing in most networks"""
+
+# Some have no batch norm, and some are transformers.
+_FROM_SCRATCH = Recipe(3e-4)
 
 # Branches for their training alone; their weights take grey levels in -1 to 1 (see InceptionV3).
 _WITH_SIDES = ("googlenet", "inception_v3")
@@ -158,6 +161,7 @@ def _entry(
         # Negative by the bias where the published layer has none.
         side_parameters=published - backbone - linear.out_features * (linear.in_features + 1),
         replaced=(f"{place}.", *sides),
+        from_scratch=_FROM_SCRATCH,
         **facts,
     )
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pulmospark.models.zoo_entry import IMAGENET_MEAN, IMAGENET_STD, Builder, ZooEntry
-from pulmospark.models.zoo_torchvision import MOBILENET_V2_STAGES, MOBILENET_V2_WEIGHTS
+from pulmospark.models.zoo_entry import IMAGENET_MEAN, IMAGENET_STD, PLAIN, Builder, ZooEntry
+from pulmospark.models.zoo_torchvision import (
+    MOBILENET_V2_STAGES,
+    MOBILENET_V2_WEIGHTS,
+    SMALL_TUNED,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,6 +56,7 @@ _BASIC_CNN = ZooEntry(
         "four convolutions of 3 x 3 with 8, 16, 32 and 64 filters, batch normalisation, an "
         "average over a grid of 4 x 4, a fully connected layer of 128: the figure has no numbers",
     ),
+    fine_tuning=PLAIN,
 )
 
 _BELMAN_LOPEZ_BINARY = ZooEntry(
@@ -72,6 +77,7 @@ _BELMAN_LOPEZ_BINARY = ZooEntry(
     classes=2,
     stages=(*((f"convolutions.{3 * number}",) for number in range(6)), ("dense",)),
     guessed=_BELMAN_LOPEZ_GUESSED,
+    fine_tuning=PLAIN,
 )
 
 _BELMAN_LOPEZ_4CLASS = ZooEntry(
@@ -90,6 +96,7 @@ _BELMAN_LOPEZ_4CLASS = ZooEntry(
     outputs=4,
     stages=(*((f"convolutions.{3 * number}",) for number in range(5)), ("dense",)),
     guessed=(*_BELMAN_LOPEZ_GUESSED, "dropout of 0.5 as in the network for two classes"),
+    fine_tuning=PLAIN,
 )
 
 _MOBILENET_V2_MODIFIED = ZooEntry(
@@ -114,10 +121,13 @@ _MOBILENET_V2_MODIFIED = ZooEntry(
     guessed=(
         "every added convolution has 128 filters and a ReLU behind it",
         "dropout of 0.2 behind each of the seven small convolutions",
+        "strides of 1 and no skip connections: the paper names strides of 2 and calls the small "
+        "convolutions residual, and does not say how either goes with its pooling",
         "maps keep their size in a convolution, and pooling of 2 x 2 rounds up, so that the "
         "map of 7 x 7 lasts (7, 4, 2, 1, then 1)",
         "the last map is averaged before the output layer",
     ),
+    fine_tuning=SMALL_TUNED,
 )
 
 PAPER_ENTRIES = (

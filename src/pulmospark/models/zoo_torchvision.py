@@ -12,6 +12,7 @@ from pulmospark.models.zoo_entry import (
     IMAGENET_STD,
     Builder,
     FlatMap,
+    Recipe,
     Stages,
     WeightsFile,
     ZooEntry,
@@ -44,6 +45,18 @@ def _made(module: str, *cut: str, features_only: bool = False, **options: Any) -
 def _numbered(stem: str, *stages: tuple[int, ...]) -> Stages:
     return tuple(tuple(f"{stem}.{number}" for number in stage) for stage in stages)
 
+
+# Trained itself, each stage learns half as fast as the one after it: the first see edges, which
+# films have as photographs do. Small networks bear higher rates than large ones; those without
+# batch norm (VGG19, SqueezeNet) diverge at rates that the others need. Common practice, not tuned.
+SMALL_TUNED = Recipe(1e-3, stage_factor=0.5)
+_TUNED = Recipe(5e-4, stage_factor=0.5)
+_UNNORMALISED_TUNED = Recipe(3e-4, stage_factor=0.5)
+# 140 million parameters and wide maps: smaller batches take less memory, and without batch norm
+# they do no harm.
+_VGG_TUNED = Recipe(1e-4, stage_factor=0.5, batch_size=16)
+_UNNORMALISED = Recipe(3e-4)
+_VGG = Recipe(1e-4, batch_size=16)
 
 MOBILENET_V2_WEIGHTS = (
     WeightsFile(
@@ -78,6 +91,7 @@ _MOBILENET_V2 = ZooEntry(
         width=1280 * 7 * 7,
         backbone_parameters=2_223_872,
     ),
+    fine_tuning=SMALL_TUNED,
 )
 
 _SQUEEZENET1_1 = ZooEntry(
@@ -109,6 +123,8 @@ _SQUEEZENET1_1 = ZooEntry(
         width=512 * 13 * 13,
         backbone_parameters=722_496,
     ),
+    fine_tuning=_UNNORMALISED_TUNED,
+    from_scratch=_UNNORMALISED,
 )
 
 # Its deep features are the 4,096 of the second fully connected layer, as with every network
@@ -146,6 +162,8 @@ _VGG19 = ZooEntry(
         backbone_parameters=20_024_384,
         left_out=("classifier.",),
     ),
+    fine_tuning=_VGG_TUNED,
+    from_scratch=_VGG,
 )
 
 _RESNET50 = ZooEntry(
@@ -172,6 +190,7 @@ _RESNET50 = ZooEntry(
         width=2048 * 7 * 7,
         backbone_parameters=23_508_032,
     ),
+    fine_tuning=_TUNED,
 )
 
 _INCEPTION_V3 = ZooEntry(
@@ -214,6 +233,7 @@ _INCEPTION_V3 = ZooEntry(
         width=2048 * 8 * 8,
         backbone_parameters=21_785_568,
     ),
+    fine_tuning=_TUNED,
 )
 
 _DENSENET121 = ZooEntry(
@@ -244,6 +264,7 @@ _DENSENET121 = ZooEntry(
         width=1024 * 7 * 7,
         backbone_parameters=6_953_856,
     ),
+    fine_tuning=_TUNED,
 )
 
 _EFFICIENTNET_B0 = ZooEntry(
@@ -272,6 +293,7 @@ _EFFICIENTNET_B0 = ZooEntry(
         width=1280 * 7 * 7,
         backbone_parameters=4_007_548,
     ),
+    fine_tuning=SMALL_TUNED,
 )
 
 TORCHVISION_ENTRIES = (

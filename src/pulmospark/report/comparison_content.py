@@ -14,14 +14,20 @@ class _Told(BaseModel):
 
 
 class ModelFigures(_Told):
-    """One network of a comparison."""
+    """One arm of a comparison: a network, trained one way."""
 
     name: str
+    """of the arm, as it was asked for: ``mobilenet_v2`` or ``mobilenet_v2:network``"""
+    model: str
+    """name of the network"""
     title: str
+    """for people; says how it was trained where the network stands twice"""
     method: str
     """``features``: frozen, with a logistic regression; ``network``: trained itself"""
+    how: str
+    """in words: ``frozen features``, ``fine-tuned`` or ``from scratch``"""
     start: str
-    """``imagenet`` or ``none``"""
+    """``imagenet``, ``bundle`` (an earlier one) or ``none``"""
     accuracy: Figure
     macro_auroc: Figure
     training_seconds: float
@@ -36,9 +42,10 @@ class ModelFigures(_Told):
 
 
 class ModelPair(_Told):
-    """Two networks on the same films."""
+    """Two arms on the same films."""
 
     first: str
+    """name of an arm"""
     second: str
     compared: PairedDifference
     """accuracy of the first less that of the second"""
@@ -60,6 +67,8 @@ class Comparison(_Told):
     models: tuple[ModelFigures, ...]
     """the most accurate first"""
     pairs: tuple[ModelPair, ...]
+    notes: tuple[str, ...] = ()
+    """what the networks do not have in common"""
 
 
 def with_frontier(models: tuple[ModelFigures, ...]) -> tuple[ModelFigures, ...]:

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
+from pulmospark.audit.claim import ClaimItem
 from pulmospark.core import limits
 from pulmospark.evaluation.results import CrossValidation, Evaluation, Result
+from pulmospark.report.audit_content import Audits
+from pulmospark.report.text import Text, clean_text
 
-# Control characters but for tab and line feed, direction overrides and isolates (a name could
-# pass for another with them), and halves of surrogate pairs.
-_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
-def clean_text(value: Any) -> Any:
-    """Make text fit to be written as UTF-8 and shown, at any depth of lists and dicts.
-
-    Names from outside may hold undecodable bytes (lone surrogates), control characters or
-    characters that turn the direction of the text around them: all are shown as their
-    escapes (``\\udcff``, ``\\x1b``), so that nothing is hidden.
-    """
-    if isinstance(value, str):
-        return _UNSHOWABLE.sub(lambda found: ascii(found.group())[1:-1], value)
-    if isinstance(value, dict):
-        return {clean_text(str(key)): clean_text(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(clean_text(item) for item in value)
-    return value
-
-
-Text = Annotated[str, BeforeValidator(clean_text)]
 Natural = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -143,6 +125,41 @@ class TrainingRun(Result):
     """of a logistic regression, before the first and after each iteration"""
 
 
+class Operation(Result):
+    """One operation of an augmentation."""
+
+    name: Text
+    probability: Probability
+    """how often it is drawn"""
+    reach: Text
+    """how far it goes, in words"""
+
+
+class ExpandedClass(Result):
+    """What an expansion made of one class."""
+
+    name: Text
+    films: Natural
+    children: Natural
+    children_of_a_film: Natural
+    """at most"""
+
+
+class Augmentation(Result):
+    """How training films were changed by chance."""
+
+    how: Text
+    """in words: when, and of what"""
+    rows_per_class: Natural | None = None
+    """of an expanded table, the films among them"""
+    films: Natural | None = None
+    children: Natural | None = None
+    classes: tuple[ExpandedClass, ...] = ()
+    leak: bool = False
+    """children stand elsewhere than their film does"""
+    operations: tuple[Operation, ...] = ()
+
+
 class Training(Result):
     """How the model was made."""
 
@@ -154,6 +171,10 @@ class Training(Result):
     parameters: Natural | None = None
     trained_parameters: Natural | None = None
     processes: Natural | None = None
+    preparation: Text | None = None
+    """done to every film, also to those that are tested"""
+    augmentations: tuple[Augmentation, ...] = ()
+    """none: the films were left as they are"""
     runs: tuple[TrainingRun, ...] = ()
 
 
@@ -204,6 +225,16 @@ class Film(Result):
 Films = Annotated[tuple[Film, ...], Field(max_length=limits.REPORT_FILMS_MAX)]
 
 
+class Level(Result):
+    """Scans or patients, each scored as a whole."""
+
+    unit: Text
+    """scan or patient"""
+    pooling: Text
+    """how their parts' probabilities became theirs, in words"""
+    evaluation: Evaluation
+
+
 class ReportContent(Result):
     """Everything that the page shows."""
 
@@ -211,9 +242,13 @@ class ReportContent(Result):
     made_at: datetime
     is_phantom: bool
     """the films were drawn: the page says so above all else"""
+    audits: Audits | None = None
+    """what the audits found; ``None``: there were none"""
     evaluation: Evaluation
     """of films the model was not trained on; the pooled one where there are folds"""
     cross_validation: CrossValidation | None = None
+    levels: tuple[Level, ...] = ()
+    """beside the single films or slices"""
     films_without_patient: Natural = 0
     """of the evaluated films: how many have no known patient"""
     sources: tuple[SourceSummary, ...] = ()
@@ -229,6 +264,8 @@ class ReportContent(Result):
     """most certain first"""
     wrong: Films = ()
     """worst first: most certain of the wrong class"""
+    claim: tuple[ClaimItem, ...] = ()
+    """the CLAIM 2024 checklist, as far as it is known"""
     provenance: Annotated[dict[str, Any], BeforeValidator(clean_text)] = Field(
         default_factory=dict
     )

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import pulmospark
 from pulmospark.core import files, limits
 from pulmospark.report import tables, words
-from pulmospark.report.content import Film, ReportContent, clean_text
+from pulmospark.report.audit_content import Picture
+from pulmospark.report.content import Film, ReportContent
 from pulmospark.report.figures import draw_all
 from pulmospark.report.phantom import say_phantoms
 from pulmospark.report.svg import Drawing
+from pulmospark.report.text import clean_text
 
 _TEMPLATE = "report.html.j2"
 _TOLD_APART = frozenset({"commands", "settings", "libraries"})
@@ -49,6 +51,7 @@ def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
     page = template.render(
         content=content,
         evaluation=evaluation,
+        audits=content.audits,
         drawings=drawings,
         noun=words.film_noun(content),
         notice=pulmospark.NOT_A_MEDICAL_DEVICE,
@@ -65,6 +68,7 @@ def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
         bootstrap=tables.bootstrap_words(evaluation, content),
         operating=tables.operating_table(evaluation),
         fold_rows=() if content.cross_validation is None else _folds(content),
+        level_rows=tables.level_rows(content),
         split_classes=tables.split_table(content.split.by_class, parts),
         split_sources=tables.split_table(content.split.by_source, parts),
         exclusions=exclusions,
@@ -96,6 +100,7 @@ def environment() -> Environment:
         percent=lambda value: words.number(value, "percent"),
         fixed=words.number,
         dash=lambda value: words.DASH if value is None else f"{value:,}",
+        code=_code,
         data_uri=_data_uri,
         svg=_svg,
     )
@@ -108,7 +113,13 @@ def _svg(drawing: Drawing) -> Markup:
     return Markup(drawing.svg)
 
 
-def _data_uri(film: Film) -> str:
+def _code(text: str) -> Markup:
+    """Text whose pieces between backticks are code; all of it is escaped."""
+    pieces = str(escape(text)).split("`")
+    return Markup("".join(f"<code>{p}</code>" if n % 2 else p for n, p in enumerate(pieces)))
+
+
+def _data_uri(film: Film | Picture) -> str:
     return f"data:{film.media_type};base64,{base64.b64encode(film.thumbnail).decode('ascii')}"
 
 

@@ -14,8 +14,8 @@ from pulmospark.evaluation.results import (
     Figure,
     FoldSummary,
 )
-from pulmospark.report.content import Exclusion, ReportContent, SplitCell
-from pulmospark.report.words import DASH, Scale, count, groups, interval, number
+from pulmospark.report.content import Exclusion, Level, ReportContent, SplitCell
+from pulmospark.report.words import DASH, Scale, count, film_noun, groups, interval, number
 
 _NO_INTERVAL = "No interval could be had from so few films or patients."
 _CLASS_COLUMNS: tuple[tuple[str, str, Scale, str], ...] = (
@@ -231,6 +231,48 @@ def _fold_row(summary: FoldSummary) -> FoldRow:
     name = FOLD_NAMES.get(summary.name, summary.name.replace("_", " "))
     return FoldRow(
         name, shown(summary.mean), shown(summary.spread), tuple(map(shown, summary.values))
+    )
+
+
+@dataclass(frozen=True)
+class LevelRow:
+    """The main figures of one level; each with its interval."""
+
+    unit: str
+    count: int
+    groups: int
+    pooling: str
+    cells: tuple[tuple[str, str], ...]
+    """value and interval: accuracy, balanced accuracy, macro AUROC, rule of the source"""
+
+
+def level_rows(content: ReportContent) -> tuple[LevelRow, ...]:
+    """One row a level, that of the single films first; none where there is no other."""
+    first = Level(unit=film_noun(content), pooling=DASH, evaluation=content.evaluation)
+    return tuple(_level_row(one) for one in ((first, *content.levels) if content.levels else ()))
+
+
+def _level_row(level: Level) -> LevelRow:
+    told = level.evaluation
+    rule = told.trivial.most_frequent_class_of_source if told.trivial else Figure(value=None)
+    shown: tuple[tuple[Figure, Scale], ...] = (
+        (told.accuracy, "percent"),
+        (told.balanced_accuracy, "percent"),
+        (told.macro_auroc, "number"),
+        (rule, "percent"),
+    )
+    return LevelRow(
+        unit=level.unit,
+        count=told.films,
+        groups=told.groups,
+        pooling=level.pooling,
+        cells=tuple(
+            (
+                DASH if figure.value is None else number(figure.value, scale),
+                interval(figure, scale) or DASH,
+            )
+            for figure, scale in shown
+        ),
     )
 
 

@@ -10,22 +10,26 @@ from __future__ import annotations
 import functools
 import threading
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Protocol, cast
+from typing import Annotated, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from pulmospark.core import limits
+from pulmospark.core.content import value_id
 from pulmospark.core.errors import EnvironmentProblem, UsageError
-from pulmospark.core.settings import Settings
-from pulmospark.scoring.openvino_import import import_openvino
+from pulmospark.core.machine import cache_folder
+from pulmospark.core.scoring_settings import Precision
+from pulmospark.core.settings_base import Settings
+from pulmospark.scoring.openvino_compile import IR_FILE, compile_network
 
 Outputs = Literal["logits", "features", "both"]
 Kind = Literal["openvino", "torch"]
 
-IR_FILE = "model.xml"
 TENSORS_FILE = "model.safetensors"
+SPEC_FILE = "engine.json"
+"""written last into an engine's folder"""
 
 _ENGINES_MAX = 4
 
@@ -61,7 +65,7 @@ class EngineSpec(Settings):
     folder: str
     """folder with the engine's files; every worker has to see it"""
     engine_id: str
-    """SHA-256 of what the files were made from"""
+    """SHA-256 of what the answers depend on: network, outputs, precision, library"""
     model: str
     """name in the zoo"""
     outputs: Outputs
@@ -74,6 +78,14 @@ class EngineSpec(Settings):
     std: tuple[float, ...]
     batch: Annotated[int, Field(ge=1, le=limits.ENGINE_BATCH_MAX)] = limits.ENGINE_BATCH
     """images run at once"""
+    precision: Precision = "fp32"
+    """of the network's arithmetic"""
+
+    def in_precision(self, precision: Precision, batch: int) -> EngineSpec:
+        """The same files run in another precision of floating point, so many images at once."""
+        new_id = value_id([self.engine_id, precision])
+        update = {"precision": precision, "batch": batch, "engine_id": new_id}
+        return self.model_copy(update=update)
 
     def names(self) -> tuple[str, ...]:
         """The outputs in the order in which the network gives them."""
@@ -92,17 +104,25 @@ def open_engine(spec: EngineSpec, threads: int = 1) -> Engine:
             is missing.
         UsageError: ``threads`` is below 1.
     """
-    if threads < 1:
-        raise UsageError(f"threads is {threads}: an engine needs one or more")
     with _OPENING:
-        return _open(spec, threads)
+        return _opened(spec, threads)
 
 
 _OPENING = threading.Lock()
 
 
 @functools.lru_cache(maxsize=_ENGINES_MAX)
-def _open(spec: EngineSpec, threads: int) -> Engine:
+def _opened(spec: EngineSpec, threads: int) -> Engine:
+    return new_engine(spec, threads)
+
+
+def new_engine(spec: EngineSpec, threads: int = 1) -> Engine:
+    """Open an engine that nothing else holds, so that its memory goes when it is dropped.
+
+    Args and errors are those of :func:`open_engine`.
+    """
+    if threads < 1:
+        raise UsageError(f"threads is {threads}: an engine needs one or more")
     file = Path(spec.folder) / (IR_FILE if spec.kind == "openvino" else TENSORS_FILE)
     if not file.is_file():
         raise EnvironmentProblem(
@@ -118,7 +138,7 @@ def _open(spec: EngineSpec, threads: int) -> Engine:
 
 
 class OpenVinoEngine:
-    """Runs OpenVINO's form of a network on the CPU in float32.
+    """Runs OpenVINO's form of a network on the CPU.
 
     Args:
         spec: of the network.
@@ -131,16 +151,14 @@ class OpenVinoEngine:
     def __init__(self, spec: EngineSpec, threads: int = 1) -> None:
         self._spec = spec
         self._lock = threading.Lock()
+        shape = (spec.batch, spec.size, spec.size)
         try:
-            core = import_openvino().Core()
-            model = core.read_model(Path(spec.folder) / IR_FILE)
-            # A fixed batch runs some 5 % faster than one of any length.
-            model.reshape([spec.batch, spec.size, spec.size])
-            self._compiled: Any = core.compile_model(model, "CPU", cpu_settings(threads))
+            self._compiled = compile_network(Path(spec.folder), shape, spec.precision, threads)
         except (ImportError, RuntimeError) as error:
             raise EnvironmentProblem(
                 f"{spec.folder}: OpenVINO cannot open the network ({type(error).__name__}): "
-                "delete the folder so that it is made again",
+                f"delete the folder so that it is made again, and {cache_folder() / 'engines'}, "
+                "where it may come from",
                 detail=str(error),
             ) from error
         self._request = self._compiled.create_infer_request()
@@ -169,19 +187,6 @@ class OpenVinoEngine:
                     answer = self._request.get_output_tensor(place).data
                     found[name][start : start + count] = answer[:count]
         return EngineOutput(found.get("logits"), found.get("features"))
-
-
-def cpu_settings(threads: int) -> dict[str, Any]:
-    """What OpenVINO is told for a network on a CPU in float32, with as many threads a run."""
-    return {
-        # Told outright: on processors with bf16 units the default is bf16, which moves
-        # probabilities by up to 0.2.
-        "INFERENCE_PRECISION_HINT": "f32",
-        "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads,
-        # Pinned, the workers of one machine all sit on the same core: half the speed with two.
-        "ENABLE_CPU_PINNING": False,
-    }
 
 
 def check_pixels(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -22,11 +22,11 @@ from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.files import disk_errors, whole_folder
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.models.network import Network
-from pulmospark.scoring.engine import IR_FILE
 from pulmospark.scoring.export_films import CheckFilms, films_for
 from pulmospark.scoring.export_graph import ExportGraph, metadata_of, write_onnx, write_openvino
 from pulmospark.scoring.export_run import run_onnxruntime, run_openvino
-from pulmospark.scoring.predict_work import softmax
+from pulmospark.scoring.openvino_compile import IR_FILE
+from pulmospark.scoring.softmax import softmax
 
 Format = Literal["onnx", "openvino"]
 Floats = NDArray[np.float64]

@@ -53,8 +53,7 @@ def films_for(config: BundleConfig, paths: Sequence[str]) -> CheckFilms:
         UsageError: an images table is given.
         InputError: a path is not there, or no film could be read.
     """
-    settings = IngestSettings(size=config.input_size, fit=config.fit)
-    return _given(paths, settings) if paths else _drawn(settings)
+    return _given(paths, config.ingest) if paths else _drawn(config.ingest)
 
 
 def _given(paths: Sequence[str], settings: IngestSettings) -> CheckFilms:

@@ -91,6 +91,8 @@ def metadata_of(bundle: Bundle) -> dict[str, str]:
         "output": f"{PROBABILITIES}: float32 (films, classes), after the temperature",
         "input_size": str(config.input_size),
         "fit": config.fit,
+        "equalise": json.dumps(config.equalise),
+        "crop": config.crop,
         "temperature": json.dumps(config.temperature),
         "operating_points": json.dumps(points, ensure_ascii=False),
         "model": config.model,

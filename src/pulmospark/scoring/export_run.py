@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pulmospark.core.errors import EnvironmentProblem
-from pulmospark.scoring.engine import cpu_settings
+from pulmospark.scoring.openvino_compile import cpu_settings
 from pulmospark.scoring.openvino_import import import_openvino
 
 Floats = NDArray[np.float64]

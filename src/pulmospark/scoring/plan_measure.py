@@ -16,9 +16,10 @@ from pulmospark.core.progress import Progress
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.scoring.plan_costs import Job, Round
 from pulmospark.scoring.plan_films import Sample, lay_out, read_again_s
-from pulmospark.scoring.predict import PredictResult, plan_predict
+from pulmospark.scoring.predict import plan_predict
 from pulmospark.scoring.predict_export import Tally, export_predictions
 from pulmospark.scoring.predict_inputs import NO_LAYOUT, list_inputs, resolve_inputs
+from pulmospark.scoring.predict_result import PredictResult
 from pulmospark.spark.chunks import parts_of
 
 if TYPE_CHECKING:

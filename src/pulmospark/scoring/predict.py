@@ -12,101 +12,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
-from pulmospark.core import files, limits, tables
+from pulmospark.core import files, limits
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.progress import Progress
-from pulmospark.core.provenance import now_utc, provenance
-from pulmospark.core.settings import IngestSettings
-from pulmospark.layouts.base import ListingNotes, NotesSummary
+from pulmospark.core.pseudonyms import Salt, read_salt
+from pulmospark.core.scoring_settings import ScoringSettings
+from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.models.bundle_config import BundleConfig
 from pulmospark.scoring.engine import Kind
-from pulmospark.scoring.predict_export import (
-    DecisionPoint,
-    Tally,
-    caution_words,
-    cautions_part,
-    export_predictions,
-    export_rejects,
-)
-from pulmospark.scoring.predict_inputs import Inputs, list_inputs, resolve_inputs
-from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, ImagesWork, Scorer
-from pulmospark.scoring.prepare import prepare_engine
+from pulmospark.scoring.predict_export import DecisionPoint
+from pulmospark.scoring.predict_inputs import Inputs, crop_told, list_inputs, resolve_inputs
+from pulmospark.scoring.predict_publish import RECORD, Scored, publish
+from pulmospark.scoring.predict_result import PredictResult
+from pulmospark.scoring.predict_work import FilesWork, ImagesWork
+from pulmospark.scoring.prepare_scorer import prepare_scorer
+from pulmospark.scoring.sample import ListedSample
 from pulmospark.spark import chunks
 from pulmospark.spark.resources import executors_have_gpus, gpu_profile
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-RECORD = "predict.json"
-"""marks a folder as the output of a prediction"""
-
 PARTS = "parts"
 """folder of the work folder with what is scored already"""
-
-_NAMED_MAX = 100
-
-_SCHEMAS = {"predictions": tables.PREDICTIONS, "rejects": tables.REJECTS, "cautions": CAUTIONS}
-
-
-class Decision(BaseModel):
-    """What an operating point says of a film."""
-
-    model_config = ConfigDict(frozen=True)
-
-    positive_class: str
-    threshold: float
-    positive: bool
-
-
-class FilmPrediction(BaseModel):
-    """What is predicted of one film."""
-
-    model_config = ConfigDict(frozen=True)
-
-    uri: str
-    image_id: str
-    prediction: str
-    """the most probable class"""
-    probabilities: dict[str, float]
-    """class -> probability, in the order of the bundle"""
-    decisions: tuple[Decision, ...]
-    caution: str | None
-    """why the film may be none of the kind that the model was made for"""
-
-
-class PredictResult(BaseModel):
-    """What a prediction did."""
-
-    model_config = ConfigDict(frozen=True)
-
-    folder: Path | None
-    """of the output; ``None``: nothing was written"""
-    bundle: Path
-    model_id: str
-    model: str
-    """the network's name in the zoo"""
-    classes: tuple[str, ...]
-    files: int
-    """files and rows seen: images + rejects"""
-    images: int
-    rejects: int
-    rejects_by_reason: dict[str, int]
-    predictions: dict[str, int]
-    """class -> films for which it is the most probable"""
-    decision_points: tuple[DecisionPoint, ...]
-    positive: dict[str, int]
-    """class of an operating point -> films at or above its threshold"""
-    cautions: dict[str, int]
-    """view -> films that were scored though they seem to be no frontal"""
-    layout: str | None
-    """of the folders, named or recognised; ``None``: every image file in them"""
-    notes: NotesSummary
-    """what was odd in the listing"""
-    seconds: dict[str, float]
-    film: FilmPrediction | None = None
-    """where one film was asked for"""
 
 
 @dataclass(frozen=True)
@@ -117,10 +47,12 @@ class PredictPlan:
     inputs: Inputs
     target: Path | None
     points: tuple[DecisionPoint, ...]
+    settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
     """files of a task, at most"""
     engines: Path | None = None
     """folder in which a prepared network is looked for, and left; ``None``: the work folder"""
+    salt: Salt | None = None
 
     def run(self, spark: SparkSession | None, *, quiet: bool = False) -> PredictResult:
         """Do it; see :func:`predict`."""
@@ -136,6 +68,8 @@ def predict(
     *,
     layout: str | None = None,
     threshold: float | None = None,
+    salt_path: Path | None = None,
+    settings: ScoringSettings | None = None,
     quiet: bool = False,
 ) -> PredictResult:
     """Score films with a bundle.
@@ -152,6 +86,9 @@ def predict(
         spark: the session; ``None``: in this process, one film after the other.
         layout: of the folders; ``None``: every image file in them.
         threshold: of the operating point, 0 to 1, instead of the bundle's.
+        salt_path: file with the secret that patient numbers of DICOM headers are hashed with;
+            ``None``: they are left out.
+        settings: how the network scores; ``None``: the defaults.
         quiet: show no progress.
 
     Raises:
@@ -162,7 +99,15 @@ def predict(
             one film could not be read.
         EnvironmentProblem: no space, or no right to write there.
     """
-    plan = plan_predict(bundle, paths, target, layout=layout, threshold=threshold)
+    plan = plan_predict(
+        bundle,
+        paths,
+        target,
+        layout=layout,
+        threshold=threshold,
+        salt_path=salt_path,
+        settings=settings,
+    )
     return plan.run(spark, quiet=quiet)
 
 
@@ -173,24 +118,47 @@ def plan_predict(
     *,
     layout: str | None = None,
     threshold: float | None = None,
+    salt_path: Path | None = None,
+    settings: ScoringSettings | None = None,
 ) -> PredictPlan:
     """Check a prediction before anything costly is done; arguments and errors of `predict`."""
     read = read_bundle(bundle.expanduser().absolute())
     points = _points(read, threshold)
     inputs = resolve_inputs(paths, layout)
-    for table, fit in inputs.fits.items():
-        if fit != read.config.fit:
-            raise InputError(
-                f"{table}: its films were made square by {fit!r}, and the bundle takes "
-                f"{read.config.fit!r}: ingest with --set ingest.fit={read.config.fit}, or give "
-                "the files themselves"
-            )
+    _check_tables(inputs, read.config)
     if target is None and not inputs.is_one_film:
         raise UsageError("--out is missing: with more than one film, name a folder for the output")
     if target is not None:
         target = target.expanduser().absolute()
         _check_target(target)
-    return PredictPlan(read, inputs, target, points)
+    salt = None if salt_path is None else read_salt(salt_path.expanduser())
+    chosen = settings or ScoringSettings()
+    return PredictPlan(read, inputs, target, points, chosen, salt=salt)
+
+
+def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
+    """Refuse images tables whose films were prepared otherwise than the bundle takes them."""
+    for table, fit in inputs.fits.items():
+        if fit != config.fit:
+            raise InputError(
+                f"{table}: its films were made square by {fit!r}, and the bundle takes "
+                f"{config.fit!r}: ingest with --set ingest.fit={config.fit}, or give "
+                "the files themselves"
+            )
+        if (crop := crop_told(Path(table))) != config.crop:
+            raise InputError(
+                f"{table}: its films were cut to {crop!r}, and the bundle takes "
+                f"{config.crop!r}: ingest with --set ingest.crop={config.crop}, or give "
+                "the files themselves"
+            )
+    for table, equalise in inputs.equalised.items():
+        if equalise != config.equalise:
+            was, takes = (("" if told else "not ") for told in (equalise, config.equalise))
+            raise InputError(
+                f"{table}: its films were {was}equalised, and the bundle takes films that were "
+                f"{takes}equalised: ingest with --set ingest.equalise="
+                f"{str(config.equalise).lower()}, or give the files themselves"
+            )
 
 
 def _points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
@@ -252,30 +220,36 @@ def _run(
     manifest = work / "manifest.parquet"
     seen = 0
     if _has_files(plan.inputs):
-        seen = list_inputs(plan.inputs, manifest, notes, plan.chunk_files)
+        with Progress("list", 0, "files", quiet=quiet) as progress:
+            seen = list_inputs(plan.inputs, manifest, notes, plan.chunk_files, progress)
+            progress.to(seen)
     of_files = chunks.chunks_of([manifest]) if seen else []
     of_images = chunks.chunks_of(plan.inputs.images)
     total = seen + sum(chunk.rows for chunk in of_images)
     listed = time.perf_counter()
+    standard = plan.bundle.config.ingest
     # For a film or two, the conversion to OpenVINO costs more than it gains.
     kind: Kind | None = "torch" if spark is None or executors_have_gpus(spark) else None
-    scorer = _scorer(plan.bundle, plan.engines or work / "engines", kind)
-    prepared = time.perf_counter()
-    config = plan.bundle.config
-    settings = IngestSettings(size=config.input_size, fit=config.fit)
+    scorer, precision = prepare_scorer(
+        plan.bundle,
+        plan.engines or work / "engines",
+        plan.settings,
+        plan.points,
+        ListedSample(of_files, of_images, standard),
+        films=total,
+        kind=kind,
+    )
+    ready = time.perf_counter()
     with Progress("predict", total, "films", quiet=quiet) as progress:
-        parts = _scored(spark, FilesWork(scorer, settings), of_files, work / PARTS, progress)
-        later = _Later(progress, seen)
-        parts += _scored(
-            spark, ImagesWork(scorer, config.input_size), of_images, work / PARTS, later
+        parts = _scored(
+            spark, FilesWork(scorer, standard, plan.salt), of_files, work / PARTS, progress
         )
+        later = _Later(progress, seen)
+        parts += _scored(spark, ImagesWork(scorer, standard.size), of_images, work / PARTS, later)
     scored = time.perf_counter()
-    seconds = {
-        "list": listed - begun,
-        "prepare": prepared - listed,
-        "score": scored - prepared,
-    }
-    return _publish(plan, parts, notes, total, seconds)
+    seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
+    outcome = Scored(plan.bundle, plan.inputs, plan.target, plan.points, notes, precision)
+    return publish(outcome, parts, total, seconds)
 
 
 def _has_files(inputs: Inputs) -> bool:
@@ -291,14 +265,6 @@ class _Later(Progress):
 
     def to(self, done: int, note: str = "") -> None:
         self._whole.to(self._before + done, note)
-
-
-def _scorer(bundle: Bundle, engines: Path, kind: Kind | None) -> Scorer:
-    config = bundle.config
-    engine = prepare_engine(
-        bundle.network(), engines, outputs="logits", size=config.input_size, kind=kind
-    )
-    return Scorer(engine, config.classes, config.temperature, bundle.model_id, now_utc())
 
 
 def _scored(
@@ -330,121 +296,3 @@ def _scored_here(
             made.append(chunks.Part(table, path, found.num_rows))
     progress.to(chunk.rows)
     return made
-
-
-def _publish(
-    plan: PredictPlan,
-    parts: Sequence[chunks.Part],
-    notes: ListingNotes,
-    seen: int,
-    seconds: dict[str, float],
-) -> PredictResult:
-    begun = time.perf_counter()
-    by_table = {
-        name: list(dict.fromkeys(part.path for part in parts if part.table == name))
-        for name in _SCHEMAS
-    }
-    film = _film(plan, by_table) if plan.inputs.is_one_film else None
-    tally = Tally()
-    with contextlib.ExitStack() as stack:
-        if plan.target is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulmospark-")))
-        else:
-            folder = stack.enter_context(files.whole_folder(plan.target))
-        for name, schema in _SCHEMAS.items():
-            chunks.link_parts(by_table[name], folder / name)
-            if not by_table[name]:
-                chunks.write_empty(schema, folder / name)
-        export_predictions(
-            by_table["predictions"],
-            folder / "predictions.csv",
-            plan.bundle.config.classes,
-            plan.points,
-            tally,
-        )
-        export_rejects(by_table["rejects"], folder / "rejects.csv", tally)
-        if tally.images + tally.rejects != seen:
-            raise InputError(
-                f"{tally.images + tally.rejects} rows for {seen} films seen: a table has the same "
-                "rows twice; name each film once"
-            )
-        seconds["write"] = time.perf_counter() - begun
-        result = _result(plan, tally, notes, seconds, film)
-        files.write_json(folder / RECORD, _record(plan, result))
-    return result
-
-
-def _film(plan: PredictPlan, by_table: dict[str, list[Path]]) -> FilmPrediction | None:
-    """The one film's prediction; ``None`` where it was rejected and that is written down."""
-    if not by_table["predictions"]:
-        row = pq.read_table(by_table["rejects"][0]).to_pylist()[0]
-        if plan.target is None:
-            raise InputError(f"{row['uri']}: {row['reason']}: {row['detail']}")
-        return None
-    part = by_table["predictions"][0]
-    row = pq.read_table(part).to_pylist()[0]
-    chances = dict(zip(plan.bundle.config.classes, row["probability"], strict=True))
-    beside = cautions_part(part)
-    odd = pq.read_table(beside)["view"].to_pylist() if beside.is_file() else []
-    return FilmPrediction(
-        uri=row["uri"],
-        image_id=row["image_id"],
-        prediction=row["prediction"],
-        probabilities=chances,
-        decisions=tuple(
-            Decision(
-                positive_class=point.positive_class,
-                threshold=point.threshold,
-                positive=point.is_positive(chances[point.positive_class]),
-            )
-            for point in plan.points
-        ),
-        caution=caution_words(odd[0]) if odd else None,
-    )
-
-
-def _result(
-    plan: PredictPlan,
-    tally: Tally,
-    notes: ListingNotes,
-    seconds: dict[str, float],
-    film: FilmPrediction | None,
-) -> PredictResult:
-    config = plan.bundle.config
-    return PredictResult(
-        folder=plan.target,
-        bundle=plan.bundle.folder,
-        model_id=plan.bundle.model_id,
-        model=config.model,
-        classes=config.classes,
-        files=tally.images + tally.rejects,
-        images=tally.images,
-        rejects=tally.rejects,
-        rejects_by_reason=dict(sorted(tally.reasons.items())),
-        predictions={name: tally.predictions[name] for name in config.classes},
-        decision_points=plan.points,
-        positive={
-            point.positive_class: tally.positive[point.positive_class] for point in plan.points
-        },
-        cautions=dict(sorted(tally.cautions.items())),
-        layout=plan.inputs.layout,
-        notes=notes.summary(),
-        seconds={name: round(value, 3) for name, value in seconds.items()},
-        film=film,
-    )
-
-
-def _record(plan: PredictPlan, result: PredictResult) -> dict[str, object]:
-    inputs = plan.inputs
-    named = (*inputs.folders, *inputs.named, *inputs.sheets, *inputs.images)
-    settings = {
-        "bundle": str(plan.bundle.folder),
-        "model_id": plan.bundle.model_id,
-        "inputs": [
-            str(path).encode(errors="backslashreplace").decode() for path in named[:_NAMED_MAX]
-        ],
-        "inputs_in_all": len(named),
-        "layout": inputs.layout,
-        "points": [point.model_dump(mode="json") for point in plan.points],
-    }
-    return {"result": result.model_dump(mode="json"), "provenance": provenance(settings)}

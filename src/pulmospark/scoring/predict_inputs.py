@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from pulmospark.core import files, limits, tables
 from pulmospark.core.errors import InputError, LayoutError, UsageError
+from pulmospark.core.progress import Progress
 from pulmospark.core.settings import SourceSettings
 from pulmospark.core.tables import RejectReason
 from pulmospark.layouts import manifest, registry
@@ -38,7 +39,16 @@ from pulmospark.spark.chunks import parts_of
 
 SHEET_ENDS = (".csv", ".tsv")
 TABLE_END = ".parquet"
-IMAGE_COLUMNS = ("image_id", "uri", "source", "patient_id", "finding", "view", "pixels")
+IMAGE_COLUMNS = (
+    "image_id",
+    "uri",
+    "source",
+    "patient_id",
+    "scan_id",
+    "finding",
+    "view",
+    "pixels",
+)
 """columns of an images table that a prediction needs"""
 
 NO_LAYOUT = "none"
@@ -66,6 +76,8 @@ class Inputs:
     """of the folders and sheets; ``None``: every image file in them"""
     fits: dict[str, str] = field(default_factory=dict)
     """images table -> how its films were made square, where that is told"""
+    equalised: dict[str, bool] = field(default_factory=dict)
+    """images table -> whether its films' histograms were equalised"""
 
     @property
     def is_one_film(self) -> bool:
@@ -110,6 +122,7 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
         images=tuple(found.images),
         layout=layout,
         fits=found.fits,
+        equalised=found.equalised,
     )
 
 
@@ -118,6 +131,7 @@ def list_inputs(
     target: Path,
     notes: ListingNotes,
     chunk_files: int = limits.CHUNK_FILES_MAX,
+    progress: Progress | None = None,
 ) -> int:
     """List the files into a Parquet file of ``core.tables.MANIFEST``; a row group is a chunk.
 
@@ -129,6 +143,7 @@ def list_inputs(
         target: the Parquet file.
         notes: takes what is odd.
         chunk_files: of a chunk at most, where no layout is asked for.
+        progress: told how many files were seen so far, where no layout is read.
 
     Returns:
         Files seen.
@@ -151,9 +166,10 @@ def list_inputs(
     count = 0
     with files.disk_errors(target), pq.ParquetWriter(target, tables.MANIFEST) as writer:
         for chunk in manifest.chunks(_rows(inputs, notes), chunk_files):
-            rows = pa.Table.from_pylist([asdict(row) for row in chunk], schema=tables.MANIFEST)
-            writer.write_table(rows, row_group_size=len(chunk))
+            writer.write_table(manifest.table_of(chunk), row_group_size=len(chunk))
             count += len(chunk)
+            if progress is not None:
+                progress.to(count)
     if not count and not inputs.images:
         where = ", ".join(str(path) for path in (*inputs.folders, *inputs.sheets))
         raise InputError(f"{where}: no image file was found; check the path")
@@ -169,6 +185,7 @@ class _Sorted:
         self.sheets: dict[Path, None] = {}
         self.images: dict[Path, None] = {}
         self.fits: dict[str, str] = {}
+        self.equalised: dict[str, bool] = {}
 
     def add(self, path: Path, *, with_layout: bool) -> None:
         is_sheet = path.name.lower().endswith(SHEET_ENDS)
@@ -198,6 +215,9 @@ class _Sorted:
             self.images[part] = None
         if parts and (fit := _fit_told(parts[0].parent)):
             self.fits[str(parts[0].parent)] = fit
+            self.equalised[str(parts[0].parent)] = (
+                _ingest_told(parts[0].parent, "equalise") is True
+            )
 
 
 def _recognised(found: _Sorted) -> str | None:
@@ -255,11 +275,22 @@ def _schema(path: Path) -> pa.Schema:
 
 
 def _fit_told(images: Path) -> str | None:
+    told = _ingest_told(images, "fit")
+    return told if isinstance(told, str) else None
+
+
+def _ingest_told(images: Path, name: str) -> Any:
+    """A setting that ingest made a table with; ``None`` where it is not known."""
     record = images.parent / "ingest.json"
     if not record.is_file():
         return None
-    told = files.read_json(record).get("provenance", {}).get("settings", {}).get("fit")
-    return told if isinstance(told, str) else None
+    return files.read_json(record).get("provenance", {}).get("settings", {}).get(name)
+
+
+def crop_told(images: Path) -> str:
+    """What the films of an images table were cut to; "none" where that is not told."""
+    told = _ingest_told(images, "crop")
+    return told if isinstance(told, str) else "none"
 
 
 def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,13 +14,17 @@ import pyarrow as pa
 
 from pulmospark.core import content, limits, tables
 from pulmospark.core.errors import InputError
+from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import View
-from pulmospark.imaging.film import Film, read_film
+from pulmospark.data.rows import image_row, reject_row
+from pulmospark.imaging.decode import Rejected
+from pulmospark.imaging.film import read_films
+from pulmospark.scoring.ahead import ahead
 from pulmospark.scoring.engine import EngineSpec, open_engine
 from pulmospark.scoring.predict_inputs import IMAGE_COLUMNS
-
-Floats = npt.NDArray[np.float64]
+from pulmospark.scoring.softmax import Floats, softmax
+from pulmospark.spark.task import task_cores
 
 CAUTIONS = pa.schema(
     [
@@ -30,18 +35,8 @@ CAUTIONS = pa.schema(
 )
 """One row a film that was scored though it seems to be none of the kind the model knows."""
 
+_COPIED = ("image_id", "uri", "source", "patient_id", "scan_id")
 _ODD_VIEWS = frozenset({View.LATERAL.value, View.AXIAL.value})
-
-
-def softmax(logits: Floats, temperature: float) -> Floats:
-    """Probabilities softmax(logits / T), (n, k); finite for logits of any size.
-
-    As ``evaluation.calibration.apply_temperature``, without the seconds that a worker would
-    spend on importing SciPy.
-    """
-    scaled = logits / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -58,25 +53,39 @@ class Scorer:
         """What the predictions depend on."""
         return [self.model_id, self.engine.engine_id]
 
+    @property
+    def at_once(self) -> int:
+        """Films that are well handed over together."""
+        return limits.SCORING_BATCH if self.engine.kind == "openvino" else limits.SCORING_BATCH_GPU
+
     def tables(
         self, rows: Sequence[Mapping[str, Any]], pixels: npt.NDArray[np.uint8]
     ) -> dict[str, pa.Table]:
         """Rows of ``predictions`` and of ``cautions``.
 
         Args:
-            rows: ``image_id``, ``uri``, ``source``, ``patient_id``, ``finding`` and ``view``
-                of each film.
+            rows: ``image_id``, ``uri``, ``source``, ``patient_id``, ``scan_id``, ``finding`` and
+                ``view`` of each film.
             pixels: (n, size, size) of the films.
 
         Raises:
             InputError: the network gives something that is no number.
         """
-        if not rows:
-            return {}
-        found = open_engine(self.engine).run(pixels).logits
+        return self.answers(rows, self.logits(pixels)) if rows else {}
+
+    def logits(self, pixels: npt.NDArray[np.uint8]) -> Floats:
+        """(n, classes), before the temperature, of standard images (n, size, size)."""
+        found = open_engine(self.engine, task_cores()).run(pixels).logits
         if found is None:
             raise ValueError("the engine gives no logits")
-        logits = found.astype(np.float64)
+        return found.astype(np.float64)
+
+    def answers(self, rows: Sequence[Mapping[str, Any]], logits: Floats) -> dict[str, pa.Table]:
+        """What :meth:`tables` gives, from logits that were calculated before.
+
+        Raises:
+            InputError: a logit is no number.
+        """
         if not (finite := np.isfinite(logits).all(axis=1)).all():
             uri = rows[int(np.argmin(finite))]["uri"]
             raise InputError(f"{uri}: the network gives no finite logits: the bundle is of no use")
@@ -85,7 +94,7 @@ class Scorer:
         known = {name.casefold(): name for name in self.classes}
         predictions = [
             {
-                **{name: row[name] for name in ("image_id", "uri", "source", "patient_id")},
+                **{name: row[name] for name in _COPIED},
                 "label": known.get((row["finding"] or "").casefold()),
                 "prediction": name,
                 "probability": chance,
@@ -104,6 +113,15 @@ class Scorer:
         }
 
 
+@dataclass
+class _Batch:
+    """Films that the network runs on at once, and what was rejected among them."""
+
+    films: list[dict[str, Any]] = field(default_factory=list)
+    pixels: list[bytes] = field(default_factory=list)
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class FilesWork:
     """Files of a chunk of the manifest to predictions, or rejects."""
@@ -111,33 +129,59 @@ class FilesWork:
     scorer: Scorer
     settings: IngestSettings
     """of the bundle's standard image"""
+    salt: Salt | None = None
+    """what patient numbers of DICOM headers are hashed with; ``None``: they are left out"""
     columns: Sequence[str] | None = None
 
     def key(self, chunk: pa.Table) -> str:
         """The network and the chunk's rows, which hold each file's size and time."""
-        return content.value_id(["files", *self.scorer.key(), chunk.to_pylist()])
+        return content.value_id(
+            [
+                "files",
+                *self.scorer.key(),
+                self.settings.ct_window,
+                self.salt.fingerprint if self.salt else None,
+                chunk.to_pylist(),
+            ]
+        )
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``predictions``, ``cautions`` and ``rejects``."""
+        """Rows of ``predictions``, ``cautions`` and ``rejects``.
+
+        Films are read by a second thread while the network runs on those before. Memory holds
+        a few batches of standard images, whatever the size of the chunk, and one film as it is
+        in its file.
+        """
         films: list[dict[str, Any]] = []
-        pixels: list[bytes] = []
         rejects: list[dict[str, Any]] = []
-        for row in chunk.to_pylist():
-            if row["problem"]:
-                rejects.append(_reject(row, None, row["problem"], "found while listing"))
-                continue
-            film = read_film(row["uri"], self.settings)
-            if not isinstance(film, Film):
-                rejects.append(_reject(row, film.image_id, film.reason, film.detail))
-                continue
-            measured = film.view.value if film.view else View.UNKNOWN.value
-            view = measured if row["view"] == View.UNKNOWN.value else row["view"]
-            films.append({**row, "image_id": film.image_id, "view": view})
-            pixels.append(film.pixels)
-        return {
-            **self.scorer.tables(films, _stacked(pixels, self.settings.size)),
-            "rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS),
-        }
+        logits: list[Floats] = []
+        for batch in ahead(self._batches(chunk.to_pylist()), limits.SCORING_BATCHES_AHEAD):
+            rejects += batch.rejects
+            if batch.films:
+                films += batch.films
+                logits.append(self.scorer.logits(_stacked(batch.pixels, self.settings.size)))
+        answers = self.scorer.answers(films, np.concatenate(logits)) if films else {}
+        return {**answers, "rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS)}
+
+    def _batches(self, rows: Iterable[dict[str, Any]]) -> Iterator[_Batch]:
+        batch = _Batch()
+        for row in rows:
+            self._read(row, batch)
+            if len(batch.films) >= self.scorer.at_once:
+                yield batch
+                batch = _Batch()
+        yield batch
+
+    def _read(self, row: dict[str, Any], batch: _Batch) -> None:
+        if row["problem"]:
+            batch.rejects.append(reject_row(row, None, row["problem"], "found while listing"))
+            return
+        found = read_films(row["uri"], self.settings, self.salt)
+        if isinstance(found, Rejected):
+            batch.rejects.append(reject_row(row, found.image_id, found.reason, found.detail))
+            return
+        batch.films += [image_row(row, film) for film in found]
+        batch.pixels += [film.pixels for film in found]
 
 
 @dataclass(frozen=True)
@@ -152,34 +196,35 @@ class ImagesWork:
     def key(self, chunk: pa.Table) -> str:
         """The network and the rows with their pixels."""
         rows = chunk.drop_columns(["pixels"]).to_pylist()
-        pixels = content.bytes_id(b"".join(flat or b"" for flat in chunk["pixels"].to_pylist()))
-        return content.value_id(["images", *self.scorer.key(), rows, pixels])
+        digest = hashlib.sha256()
+        for flat in chunk["pixels"]:
+            digest.update(flat.as_buffer() or b"")
+        return content.value_id(["images", *self.scorer.key(), rows, digest.hexdigest()])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``predictions`` and ``cautions``."""
-        pixels = chunk["pixels"].to_pylist()
-        for flat in pixels:
-            if flat is None or len(flat) != self.size**2:
-                side = f"{len(flat or b'') ** 0.5:.0f}"
+        """Rows of ``predictions`` and ``cautions``; a batch of pixels is copied at a time."""
+        step = self.scorer.at_once
+        column = chunk["pixels"]
+        logits = [
+            self.scorer.logits(self._pixels(column.slice(at, step)))
+            for at in range(0, chunk.num_rows, step)
+        ]
+        rows = chunk.drop_columns(["pixels"]).to_pylist()
+        return self.scorer.answers(rows, np.concatenate(logits)) if rows else {}
+
+    def _pixels(self, column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+        films = [flat.as_buffer() for flat in column]
+        for film in films:
+            if film is None or film.size != self.size**2:
+                side = f"{(film.size if film is not None else 0) ** 0.5:.0f}"
                 raise InputError(
                     f"the images table has films of {side} x {side} pixels, and the bundle takes "
                     f"{self.size} x {self.size}: give the files themselves, or ingest them with "
                     f"--set ingest.size={self.size}"
                 )
-        rows = chunk.drop_columns(["pixels"]).to_pylist()
-        return self.scorer.tables(rows, _stacked(pixels, self.size))
+        return _stacked(films, self.size)
 
 
-def _stacked(pixels: Sequence[bytes], size: int) -> npt.NDArray[np.uint8]:
+def _stacked(pixels: Sequence[Any], size: int) -> npt.NDArray[np.uint8]:
+    """Films as bytes or buffers, as one array (n, size, size)."""
     return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, size, size)
-
-
-def _reject(
-    row: Mapping[str, Any], image_id: str | None, reason: str, detail: str
-) -> dict[str, Any]:
-    return {
-        **{name: row[name] for name in ("uri", "source", "size_bytes", "modified_ns")},
-        "image_id": image_id,
-        "reason": str(reason),
-        "detail": detail[: limits.DETAIL_CHARS_MAX],
-    }

@@ -19,10 +19,11 @@ from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.files import whole_folder, write_json
 from pulmospark.models.network import FeatureExtractor, Network
 from pulmospark.models.zoo import check_size
-from pulmospark.scoring.engine import IR_FILE, TENSORS_FILE, EngineSpec, Kind, Outputs
+from pulmospark.scoring.engine import SPEC_FILE, TENSORS_FILE, EngineSpec, Kind, Outputs
+from pulmospark.scoring.openvino_compile import IR_FILE
 from pulmospark.scoring.openvino_import import import_openvino
 
-_SPEC_FILE = "engine.json"
+"""written last into an engine's folder"""
 
 
 def prepare_engine(
@@ -55,7 +56,7 @@ def prepare_engine(
     """
     check_size(network.name, size)
     draft = EngineSpec(
-        kind=kind or ("torch" if torch.cuda.is_available() else "openvino"),
+        kind=kind or ("torch" if has_gpu() else "openvino"),
         folder="",
         engine_id="",
         model=network.name,
@@ -85,25 +86,31 @@ class _NotConvertedError(Exception):
 def _prepare(network: Network, folder: Path, draft: EngineSpec) -> EngineSpec:
     engine_id = value_id(
         {
-            **draft.model_dump(mode="json", exclude={"folder", "engine_id", "batch"}),
-            "library": _version(draft.kind),
+            **draft.model_dump(mode="json", exclude={"folder", "engine_id", "batch", "precision"}),
+            "library": library_version(draft.kind),
             "tensors": _tensors_id(network, head=draft.outputs != "features"),
         }
     )
     target = folder.resolve() / engine_id
     spec = draft.model_copy(update={"folder": str(target), "engine_id": engine_id})
-    if not (target / _SPEC_FILE).is_file():
+    if not (target / SPEC_FILE).is_file():
         with whole_folder(target) as aside:
             if spec.kind == "openvino":
                 _convert(network, aside / IR_FILE, spec)
             else:
                 tensors = {k: v.cpu().contiguous() for k, v in network.state_dict().items()}
                 save_file(tensors, aside / TENSORS_FILE)
-            write_json(aside / _SPEC_FILE, spec.model_dump(mode="json"))
+            write_json(aside / SPEC_FILE, spec.model_dump(mode="json"))
     return spec
 
 
-def _version(library: str) -> str | None:
+def has_gpu() -> bool:
+    """Whether this machine has a GPU, on which PyTorch then runs networks."""
+    return torch.cuda.is_available()
+
+
+def library_version(library: str) -> str | None:
+    """Version of an installed package; ``None``: it is not installed."""
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:

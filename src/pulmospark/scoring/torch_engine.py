@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from pulmospark.core import limits
 from pulmospark.models.network import FeatureExtractor
 from pulmospark.models.zoo import build
 from pulmospark.scoring.engine import (
@@ -21,7 +22,7 @@ from pulmospark.scoring.engine import (
 )
 from pulmospark.spark.resources import task_gpu
 
-_GPU_BATCH = 64
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _CPU = torch.device("cpu")
 
 
@@ -32,7 +33,9 @@ def _gpu() -> int:
 
 
 class TorchEngine:
-    """Runs a network in float32, on the GPU where there is one.
+    """Runs a network on the GPU where there is one.
+
+    In a lower precision torch's autocast decides layer by layer what is calculated in it.
 
     Args:
         spec: of the network.
@@ -51,7 +54,7 @@ class TorchEngine:
         # torch takes it, its type stubs do not know it.
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = FeatureExtractor(network, logits=True)
-        self._batch = _GPU_BATCH if self.device.type == "cuda" else spec.batch
+        self._batch = limits.SCORING_BATCH_GPU if self.device.type == "cuda" else spec.batch
 
     def run(self, pixels: NDArray[np.uint8]) -> EngineOutput:
         """See :class:`pulmospark.scoring.engine.Engine`."""
@@ -60,10 +63,12 @@ class TorchEngine:
         found = empty_outputs(spec, len(pixels))
         # TF32 is off: it has 10 bits of mantissa, and float32 was promised.
         exact = torch.backends.cudnn.flags(allow_tf32=False)
-        with self._lock, torch.inference_mode(), exact:
+        kind = _TYPES.get(spec.precision)
+        lower = torch.autocast(self.device.type, kind, enabled=kind is not None)
+        with self._lock, torch.inference_mode(), exact, lower:
             for start in range(0, len(pixels), self._batch):
                 batch = torch.tensor(pixels[start : start + self._batch], device=self.device)
                 answers = dict(zip(("logits", "features"), self._network(batch), strict=True))
                 for name, room in found.items():
-                    room[start : start + len(batch)] = answers[name].cpu().numpy()
+                    room[start : start + len(batch)] = answers[name].float().cpu().numpy()
         return EngineOutput(found.get("logits"), found.get("features"))

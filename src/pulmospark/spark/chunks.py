@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # half a second, which what only reads parts is spared
     from pyspark.sql import SparkSession
 
 _POLL_S = 0.25
+_SHARES_A_SLOT = 4
 _ROW_SCHEMA = "chunk bigint, parts string, error string"
 
 
@@ -112,11 +113,15 @@ def run_chunks(
     """
     if not chunks:
         return []
+    # Inside: it needs pyspark, which a session brings along.
+    from pulmospark.spark.session import slots  # noqa: PLC0415
+
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     plan = [(chunk.path, chunk.row_group) for chunk in chunks]
-    task = _Task(work, tuple(plan), str(folder))
-    indices = spark.range(0, len(plan), 1, numPartitions=len(plan))
+    shares = shares_of(len(plan), slots(spark))
+    task = _Task(work, tuple(plan), shares, str(folder))
+    indices = spark.range(0, len(shares), 1, numPartitions=len(shares))
     frame = indices.mapInArrow(task, _ROW_SCHEMA, profile=profile)
     before = set(_parts_in(folder))
     rows_each = sum(chunk.rows for chunk in chunks) / len(chunks)
@@ -129,7 +134,7 @@ def run_chunks(
         rows = sorted(job.result(), key=lambda row: row["chunk"])
     for row in rows:
         if row["error"]:
-            raise _error_from(row["error"])
+            raise error_from(row["error"])
     progress.to(sum(chunk.rows for chunk in chunks))
     return [
         Part(table, folder / name, count)
@@ -138,17 +143,42 @@ def run_chunks(
     ]
 
 
+def shares_of(count: int, at_once: int) -> tuple[tuple[int, int], ...]:
+    """How many chunks each task takes: many at first, one at the end.
+
+    A task costs 10 to 40 ms, whatever it does; but the last ones must be small, or one slot
+    works on while the others wait. So each takes a share of what is left ("guided
+    self-scheduling", Polychronopoulos and Kuck 1987), at most ``limits.TASK_CHUNKS_MAX``.
+
+    Args:
+        count: chunks.
+        at_once: tasks that run at the same time.
+
+    Returns:
+        First chunk and number of chunks of each task.
+    """
+    shares = []
+    start = 0
+    while start < count:
+        size = (count - start) // (_SHARES_A_SLOT * at_once)
+        size = max(1, min(size, limits.TASK_CHUNKS_MAX))
+        shares.append((start, size))
+        start += size
+    return tuple(shares)
+
+
 @dataclass(frozen=True)
 class _Task:
     """What Spark carries to the executors."""
 
     work: Work
     plan: tuple[tuple[str, int], ...]
+    shares: tuple[tuple[int, int], ...]
     folder: str
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            for index in batch.column(0).to_pylist():
+            for index in self._chunks(batch.column(0).to_pylist()):
                 parts, error = self._run(index)
                 yield pa.RecordBatch.from_pydict(
                     {"chunk": [index], "parts": [parts], "error": [error]},
@@ -156,7 +186,11 @@ class _Task:
                         [("chunk", pa.int64()), ("parts", pa.string()), ("error", pa.string())]
                     ),
                 )
-        _settle()
+        settle_worker()
+
+    def _chunks(self, tasks: Sequence[int]) -> Iterator[int]:
+        for start, size in (self.shares[task] for task in tasks):
+            yield from range(start, start + size)
 
     def _run(self, index: int) -> tuple[str, str | None]:
         # An error travels back as a row: raised, Spark would try a lost cause four times and
@@ -165,17 +199,10 @@ class _Task:
             path, row_group = self.plan[index]
             return json.dumps(self._parts(path, row_group)), None
         except Exception as error:  # noqa: BLE001 - told to the driver, which raises it
-            kind = error if isinstance(error, PulmosparkError) else None
-            return "[]", json.dumps(
-                {
-                    "kind": type(kind or EnvironmentProblem("")).__name__,
-                    "message": kind.message if kind else f"{type(error).__name__}: {error}",
-                    "detail": traceback.format_exc(),
-                }
-            )
+            return "[]", error_row(error)
 
     def _parts(self, path: str, row_group: int) -> list[tuple[str, str, int]]:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, metadata=_footer(path)) as file:
             columns = list(self.work.columns) if self.work.columns is not None else None
             chunk = file.read_row_group(row_group, columns=columns)
         key = self.work.key(chunk)
@@ -194,8 +221,19 @@ class _Task:
         return parts
 
 
+def _footer(path: str) -> pq.FileMetaData:
+    """A file's footer, read once a worker: with thousands of row groups that takes long."""
+    facts = os.stat(path)  # noqa: PTH116 - a file that was written anew has another footer
+    return _footer_of(path, facts.st_mtime_ns, facts.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _footer_of(path: str, _modified_ns: int, _size: int) -> pq.FileMetaData:
+    return pq.read_metadata(path)
+
+
 @functools.cache  # once a worker
-def _settle() -> None:
+def settle_worker() -> None:
     """Take what was imported out of garbage collection.
 
     Spark's worker collects after every task, and would look through all that a few large
@@ -240,7 +278,20 @@ def _parts_in(folder: Path) -> set[str]:
     return {name for name in os.listdir(folder) if name.endswith(".done")}  # noqa: PTH208 - fast
 
 
-def _error_from(text: str) -> PulmosparkError:
+def error_row(error: Exception) -> str:
+    """An error that is being handled, as the text that travels to the driver."""
+    kind = error if isinstance(error, PulmosparkError) else None
+    return json.dumps(
+        {
+            "kind": type(kind or EnvironmentProblem("")).__name__,
+            "message": kind.message if kind else f"{type(error).__name__}: {error}",
+            "detail": traceback.format_exc(),
+        }
+    )
+
+
+def error_from(text: str) -> PulmosparkError:
+    """The error that :func:`error_row` wrote down."""
     told: dict[str, Any] = json.loads(text)
     kind: type[PulmosparkError] = getattr(errors, told["kind"], EnvironmentProblem)
     return kind(told["message"], detail=told["detail"])

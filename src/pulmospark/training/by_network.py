@@ -19,6 +19,7 @@ from pulmospark.training.calibrate import record
 from pulmospark.training.distributed import threads_for, train_network
 from pulmospark.training.job import Job
 from pulmospark.training.rank import RankPlan
+from pulmospark.training.recipe import network_settings
 from pulmospark.training.records import model_name
 
 
@@ -40,7 +41,7 @@ def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]
             cohort=job.cohort,
             fold=fold,
             size=job.size,
-            settings=settings.network,
+            settings=network_settings(settings),
             seed=job.experiment.seed,
             threads=threads_for(settings.processes, job.spark),
             folder=job.work / model_name(fold),

@@ -2,7 +2,10 @@
 
 A safetensors file with its figures as JSON in the header. It appears whole or not at all, and
 one of another training, or a damaged one, counts as none. Random numbers are functions of
-seed, process and epoch, and so are not kept.
+seed, process and epoch, and so are not kept. Nor is what the training does not change: frozen
+weights and their statistics are those of the start, which lies beside it. So its size is that
+of what is trained: 4 bytes a number for the weights, as many for each moment, and as many for
+the best epoch's weights where that is not the last one.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from pulmospark.core.files import disk_errors
 Tensors = dict[str, torch.Tensor]
 _FORMAT = 1
 _KEY = "pulmospark"
+_ASIDE = ".part"
 _TOLD = ("epoch", "history", "best", "waited")
 
 
@@ -90,7 +94,7 @@ class Checkpoint:
 
 def write_tensors(path: Path, run_id: str, tensors: Mapping[str, Any], told: Any) -> None:
     """Write tensors, and a value of JSON's kinds about them, whole or not at all."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_ASIDE}")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = json.dumps({"format": _FORMAT, "run": run_id, "told": told}, allow_nan=False)
     with disk_errors(path):
@@ -99,6 +103,12 @@ def write_tensors(path: Path, run_id: str, tensors: Mapping[str, Any], told: Any
             os.replace(aside, path)  # noqa: PTH105 - the atomic one, also over a file
         finally:
             aside.unlink(missing_ok=True)
+
+
+def clear_asides(path: Path) -> None:
+    """Remove what processes left that were killed while they wrote ``path``."""
+    for aside in path.parent.glob(f".{path.name}.*{_ASIDE}"):
+        aside.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path, run_id: str) -> tuple[Tensors, Any] | None:

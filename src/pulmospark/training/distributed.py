@@ -28,7 +28,7 @@ from pulmospark.core.progress import Progress
 from pulmospark.data.cohort import read_cohort
 from pulmospark.models.network import Network
 from pulmospark.spark.session import is_connect, slots
-from pulmospark.training.checkpoint import Checkpoint, read_tensors
+from pulmospark.training.checkpoint import Checkpoint, clear_asides, read_tensors
 from pulmospark.training.launch import DEAD, PLAN, Distributor
 from pulmospark.training.precision import environment
 from pulmospark.training.rank import (
@@ -282,3 +282,5 @@ def _clear(folder: Path) -> None:
     for pattern in ("rank-*", EPOCHS, STANDING):
         for path in folder.glob(pattern):
             path.unlink()
+    for name in (CHECKPOINT, TRAINED):
+        clear_asides(folder / name)

@@ -27,6 +27,7 @@ from pulmospark.training.feed import Augment, Draw, Source
 from pulmospark.training.optimise import even_share, make_optimiser
 from pulmospark.training.precision import bf16_where_fast, uses_bf16
 from pulmospark.training.ranks import MovingAverage, Ranks
+from pulmospark.training.stages import changing
 from pulmospark.training.steps import Stepper, Sums
 
 _BATCH_MIN = 2
@@ -38,7 +39,8 @@ class Epoch:
     """One pass over the training part.
 
     Losses are mean cross-entropies in nats, the training's as it is optimised (smoothed,
-    weighted, mixed); ``None`` where the validation part is empty.
+    weighted, mixed); ``None`` where the validation part is empty. The learning rate is the last
+    layer's in the last step.
     """
 
     epoch: int
@@ -48,6 +50,7 @@ class Epoch:
     validation_accuracy: float | None
     seconds: float
     films_per_s: float
+    learning_rate: float
 
     def as_dict(self) -> dict[str, Any]:
         """As a value of JSON's kinds."""
@@ -121,7 +124,7 @@ def fit(
             if checkpoint is not None and ranks.rank == 0:
                 checkpoint.write(state)
             listener.epoch(epoch)
-    network.load_state_dict(state.parts["best"])
+    _load(network, state.parts["best"])
     return [Epoch(**told) for told in state.history]
 
 
@@ -136,7 +139,7 @@ def _pass(
     started = time.perf_counter()
     sums = stepper.epoch(train, how, tell)
     seconds = time.perf_counter() - started
-    epoch = _epoch(how.epoch, sums, stepper.validate(validation), seconds, stepper.ranks)
+    epoch = _epoch(how.epoch, sums, stepper.validate(validation), seconds, stepper)
     for name, loss in (("loss", epoch.loss), ("validation loss", epoch.validation_loss or 0.0)):
         if np.isfinite(loss):
             continue
@@ -192,11 +195,11 @@ def _begin(stepper: Stepper, checkpoint: Checkpoint | None) -> State:
     epoch = found.epoch if found is not None else 0
     least, most = ranks.least(epoch, -epoch)
     if found is None or least != -most:  # the processes do not see the same file
-        return State(parts={"best": _copied(network)})
-    network.load_state_dict(found.parts["network"])
+        return State(parts={"best": _copied(_moving(network, network))})
+    _load(network, found.parts["network"])
     load_optimiser(stepper.optimiser, found.parts.get("optimiser", {}))
     if stepper.average is not None:
-        stepper.average.network.load_state_dict(found.parts["average"])
+        _load(stepper.average.network, found.parts["average"])
     return found
 
 
@@ -204,12 +207,11 @@ def _note(state: State, epoch: Epoch, stepper: Stepper) -> None:
     """Take an epoch into the state of the training."""
     state.epoch = epoch.epoch
     state.history.append(epoch.as_dict())
-    state.parts["network"] = stepper.network.state_dict()
+    network = stepper.network
+    kept = state.parts["network"] = _moving(network, network)
     state.parts["optimiser"] = optimiser_tensors(stepper.optimiser)
-    kept = stepper.network
     if stepper.average is not None:
-        kept = stepper.average.network
-        state.parts["average"] = kept.state_dict()
+        kept = state.parts["average"] = _moving(stepper.average.network, network)
     score = epoch.loss if epoch.validation_loss is None else epoch.validation_loss
     if state.best is None or score < state.best:
         state.best, state.waited = score, 0
@@ -222,8 +224,9 @@ def _tired(state: State, settings: NetworkSettings) -> bool:
     return 0 < settings.patience <= state.waited
 
 
-def _epoch(number: int, train: Sums, validation: Sums, seconds: float, ranks: Ranks) -> Epoch:
-    loss, right, seen, val_loss, val_right, val_seen = ranks.total(*train, *validation)
+def _epoch(number: int, train: Sums, validation: Sums, seconds: float, stepper: Stepper) -> Epoch:
+    totals = stepper.ranks.total(*train, *validation)
+    loss, right, seen, val_loss, val_right, val_seen = totals
     return Epoch(
         epoch=number,
         loss=loss / seen,
@@ -232,8 +235,25 @@ def _epoch(number: int, train: Sums, validation: Sums, seconds: float, ranks: Ra
         validation_accuracy=val_right / val_seen if val_seen else None,
         seconds=seconds,
         films_per_s=seen / seconds,
+        learning_rate=float(stepper.optimiser.param_groups[-1]["lr"]),
     )
 
 
-def _copied(network: nn.Module) -> Tensors:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+def _moving(holder: Network, trained: Network) -> Tensors:
+    """What a training changes of a network; the rest is as it was at the start.
+
+    Args:
+        holder: whose tensors are given, not copied: the network, or its moving average.
+        trained: the network that is trained, which tells what that changes.
+    """
+    names = changing(trained)
+    return {name: value for name, value in holder.state_dict().items() if name in names}
+
+
+def _load(network: Network, tensors: Tensors) -> None:
+    """Put back what :func:`_moving` gave."""
+    network.load_state_dict(network.state_dict() | tensors)
+
+
+def _copied(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}

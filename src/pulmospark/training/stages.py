@@ -63,6 +63,21 @@ def trained_parameters(network: Network, settings: NetworkSettings) -> int:
     return sum(one.numel() for one in network.parameters() if one.requires_grad)
 
 
+def changing(network: Network) -> frozenset[str]:
+    """Names in the state dict of what training changes, once what is frozen is.
+
+    These are the parameters that are trained, and the statistics of the layers that train.
+    The network is in training mode afterwards.
+    """
+    train_mode(network)
+    found = {name for name, value in network.named_parameters() if value.requires_grad}
+    for place, module in network.named_modules():
+        if module.training:
+            inside = f"{place}." if place else ""
+            found |= {f"{inside}{name}" for name, _ in module.named_buffers(recurse=False)}
+    return frozenset(found & network.state_dict().keys())
+
+
 def train_mode(network: Network) -> None:
     """Training mode for what is trained; what is frozen stays as if it were scored.
 

@@ -1,0 +1,352 @@
+"""Planted faults at several strengths, each with its audit; and clean films, for false alarms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from benchmarks.audit_films import clean_subject, copies_of, no_copies, with_hits
+from benchmarks.common import MASTER, Options, Report, goal, say, scratch
+from pulmospark.audit import (
+    balance,
+    exact_duplicates,
+    near_duplicates,
+    one_thing,
+    patients,
+    subgroups,
+)
+from pulmospark.audit.results import AuditResult
+from pulmospark.audit.subject import Subject
+from pulmospark.core import tables
+from pulmospark.core.settings import AuditSettings, IngestSettings
+from pulmospark.data.near_copies import NearCopies, find_near_copies
+from pulmospark.imaging.film import Film, film_from_bytes
+from pulmospark.phantoms.draw import draw_film, encode, random_person
+from pulmospark.phantoms.looks import HOSPITALS
+from pulmospark.phantoms.opacities import Finding
+from pulmospark.spark.session import spark_session
+
+FILMS = 3000
+CLEAN = 100
+GOAL_ALARMS = 0.05
+_KINDS = {kind.name: kind for kind in one_thing.KINDS}
+Run = Callable[[Subject, NearCopies], AuditResult]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault at one strength.
+
+    Attributes:
+        audit: that has to find it.
+        told: the strength, in words.
+        plant: seed -> films and copies with the fault.
+        least: the verdict that it must have: "warn" or "fail".
+    """
+
+    audit: str
+    told: str
+    plant: Callable[[int], tuple[Subject, NearCopies]]
+    least: str
+
+
+def audits() -> dict[str, Run]:
+    """Audits that look at what is known of films, by name."""
+    found: dict[str, Run] = {
+        "exact_duplicates": lambda s, _: exact_duplicates.audit(s),
+        "near_duplicates": near_duplicates.audit,
+        "label_conflict": near_duplicates.conflicts,
+        "patients": lambda s, _: patients.audit(s),
+        "support": lambda s, _: balance.support(s),
+        "children": lambda s, _: balance.children(s),
+        "subgroups": lambda s, _: subgroups.accuracy(s, subgroups.tested(s)),
+        "calibration": lambda s, _: subgroups.calibration(s, subgroups.tested(s)),
+    }
+    for name, kind in _KINDS.items():
+        found[f"class_by_{name}"] = lambda s, c, kind=kind: one_thing.audit(s, c.looks, kind)  # type: ignore[misc]
+    return found
+
+
+def measure(options: Options) -> Report:
+    """Verdicts of every audit on clean films and on its faults; copies found by strength."""
+    clean = 3 if options.small else CLEAN
+    runs = audits()
+    alarms: Counter[str] = Counter()
+    for seed in range(clean):
+        subject, copies = _clean(seed)
+        alarms.update(name for name, run in runs.items() if run(subject, copies).verdict != "pass")
+    say(f"{clean} clean sets: {sum(alarms.values())} alarms in {len(runs)} audits")
+    repeats = 2 if options.small else 10
+    rows: list[tuple[str, str, str, str]] = []
+    missed = 0
+    for fault in faults():
+        verdicts = [runs[fault.audit](*fault.plant(seed)).verdict for seed in range(repeats)]
+        enough = {"fail"} if fault.least == "fail" else {"warn", "fail"}
+        found = sum(verdict in enough for verdict in verdicts)
+        missed += found < repeats
+        rows.append((fault.audit, fault.told, fault.least, f"{found} of {repeats}"))
+    with scratch(options) as folder, spark_session(MASTER) as spark:
+        pictures = copies_by_strength(folder, spark, films=12 if options.small else 60)
+    rows += [
+        ("near copies of phantoms", told, "found", f"{found} of {of}")
+        for told, (found, of) in pictures.items()
+    ]
+    worst = max((count / clean for count in alarms.values()), default=0.0)
+    return Report(
+        name="audit_faults",
+        title="Planted faults, and false alarms on clean films",
+        head=("audit", "fault", "must be at least", "found"),
+        rows=rows,
+        notes=[
+            f"{clean} clean sets of {FILMS} films, alarms: {dict(alarms) or 'none'}",
+            goal(f"at most {GOAL_ALARMS:.0%} false alarms a test", worst <= GOAL_ALARMS),
+            goal("every fault found at the stated strength", not missed),
+        ],
+        figures={"clean": clean, "alarms": dict(alarms), "rows": rows},
+    )
+
+
+def _clean(seed: int, **columns: Any) -> tuple[Subject, NearCopies]:
+    return clean_subject(FILMS, seed=seed, right=0.9, **columns), no_copies(FILMS)
+
+
+def faults() -> list[Fault]:
+    """Every fault at its strengths."""
+    found = [
+        Fault(f"class_by_{name}", f"tells the class of {share:.0%}", _telling(name, share), least)
+        for name in _KINDS
+        for share, least in (
+            # Two values tell three classes in part only: more of them are needed.
+            ((0.6, "warn"), (1.0, "fail"))
+            if name in {"sex", "view", "format"}
+            else ((0.4, "warn"), (0.7, "fail"))
+        )
+    ]
+    for share, least in ((0.002, "warn"), (0.03, "fail")):
+        found.append(Fault("near_duplicates", f"{share:.1%} leak", _leaking(share), least))
+        found.append(Fault("label_conflict", f"{share:.1%} conflict", _odd(share), least))
+    for share, least in ((0.4, "warn"), (0.8, "fail")):
+        told = f"{share:.0%} of one class are children"
+        found.append(Fault("children", told, _children(share), least))
+    for drop, least in ((0.2, "warn"), (0.35, "fail")):
+        told = f"women {drop * 100:.0f} points worse"
+        found.append(Fault("subgroups", told, _served_worse(drop), least))
+        found.append(Fault("calibration", told, _served_worse(drop), least))
+    found.append(Fault("exact_duplicates", "one file twice", _twice, "fail"))
+    found.append(Fault("patients", "one patient on both sides", _both_sides, "fail"))
+    found.append(
+        Fault(
+            "support",
+            "20 films a class",
+            lambda s: (clean_subject(60, seed=s), no_copies(60)),
+            "fail",
+        )
+    )
+    return found
+
+
+def _telling(name: str, share: float) -> Callable[[int], tuple[Subject, NearCopies]]:
+    """Of a share of the patients, the thing follows from the class."""
+
+    def plant(seed: int) -> tuple[Subject, NearCopies]:
+        subject, copies = _clean(seed)
+        random = np.random.default_rng(seed + 1000)
+        told = (random.random(FILMS // 2) < share)[np.arange(FILMS) // 2]
+        labels = subject.labels
+        looks = dict(copies.looks)
+        values: dict[str, Any] = {
+            "source": ("x", "y", "z"), "sex": ("M", "F", "M"), "view": ("AP", "PA", "AP"),
+            "format": ("png", "jpeg", "png"), "age": (75.0, 25.0, 50.0),
+            "size": (300, 600, 900), "compression": (9e3, 2e5, 2e6),
+        }  # fmt: skip
+        if name in {"border", "brightness"}:
+            key = "border_mean" if name == "border" else "mean"
+            looks[key] = np.where(told, 40.0 + 60.0 * labels, looks[key])
+            return subject, replace(copies, looks=looks)
+        column = {"size": "height", "compression": "size_bytes"}.get(name, name)
+        given = values.get(
+            name, {"size": (300, 600, 900), "compression": (9e3, 2e5, 2e6)}.get(name)
+        )
+        assert given is not None
+        now = subject.column(column)
+        for row in np.flatnonzero(told):
+            now[row] = type(now[row])(given[labels[row]])
+        rows = subject.rows
+        place = rows.column_names.index(column)
+        array = pa.array(now.tolist(), rows.schema.field(column).type)
+        return replace(subject, rows=rows.set_column(place, column, array)), copies
+
+    return plant
+
+
+def _leaking(share: float) -> Callable[[int], tuple[Subject, NearCopies]]:
+    def plant(seed: int) -> tuple[Subject, NearCopies]:
+        subject, _ = _clean(seed)
+        tested = subject.tested
+        count = max(1, round(share * tested.sum()))
+        pairs = zip(np.flatnonzero(tested)[:count], np.flatnonzero(~tested)[:count], strict=True)
+        return subject, copies_of(FILMS, [(min(p), max(p)) for p in pairs])
+
+    return plant
+
+
+def _odd(share: float) -> Callable[[int], tuple[Subject, NearCopies]]:
+    def plant(seed: int) -> tuple[Subject, NearCopies]:
+        subject, _ = _clean(seed)
+        labels = subject.labels
+        count = max(1, round(share * FILMS / 2))
+        ones, others = np.flatnonzero(labels == 0)[:count], np.flatnonzero(labels == 1)[:count]
+        return subject, copies_of(
+            FILMS, [(min(p), max(p)) for p in zip(ones, others, strict=True)]
+        )
+
+    return plant
+
+
+def _children(share: float) -> Callable[[int], tuple[Subject, NearCopies]]:
+    def plant(seed: int) -> tuple[Subject, NearCopies]:
+        subject, _ = _clean(seed)
+        random = np.random.default_rng(seed + 2000)
+        young = (random.random(FILMS // 2) < share)[np.arange(FILMS) // 2]
+        ages = np.where(young & (subject.labels == 1), 4.0, subject.numbers("age"))
+        return _clean(seed, age=ages.astype(np.float32))
+
+    return plant
+
+
+def _served_worse(drop: float) -> Callable[[int], tuple[Subject, NearCopies]]:
+    def plant(seed: int) -> tuple[Subject, NearCopies]:
+        subject, copies = _clean(seed)
+        random = np.random.default_rng(seed + 3000)
+        tested = subject.rows.filter(pa.array(subject.tested))
+        women = np.asarray(tested["sex"].to_pylist()) == "F"
+        hits = random.random(tested.num_rows) < np.where(women, 0.9 - drop, 0.9)
+        return replace(subject, predictions=with_hits(tested, hits, 0.9)), copies
+
+    return plant
+
+
+def _few(seed: int) -> tuple[Subject, NearCopies]:
+    return clean_subject(60, seed=seed), no_copies(60)
+
+
+def _twice(seed: int) -> tuple[Subject, NearCopies]:
+    ids = [f"{n:064x}" for n in range(FILMS)]
+    ids[7] = ids[900]
+    return _clean(seed, image_id=ids)
+
+
+def _both_sides(seed: int) -> tuple[Subject, NearCopies]:
+    subject, _ = _clean(seed)
+    split = subject.column("split")
+    split[0] = "train" if split[1] == "test" else "test"
+    return _clean(seed, split=split.tolist())
+
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def copies_by_strength(
+    folder: Path, spark: SparkSession, *, films: int
+) -> dict[str, tuple[int, int]]:
+    """Copies of phantoms that a search finds, by what was done to them, and films of others."""
+    changes: dict[str, Callable[[Pixels], Pixels]] = {
+        "as JPEG of quality 30": _jpeg,
+        "gamma 0.6": lambda film: (255 * (film / 255.0) ** 0.6).astype(np.uint8),
+        "to 96 pixels and back": lambda film: cv2.resize(cv2.resize(film, (96, 96)), (224, 224)),
+        "cut by 3 %": lambda film: _cut(film, 0.03),
+        "cut by 6 %": lambda film: _cut(film, 0.06),
+        "cut by 10 %": lambda film: _cut(film, 0.10),
+        "letters burned in": _letters,
+    }
+    originals = [_phantom(seed) for seed in range(films)]
+    names, pixels = [f"{n:04d}-0" for n in range(films)], list(originals)
+    for number, change in enumerate(changes.values(), start=1):
+        for place in range(number - 1, films, len(changes)):
+            names.append(f"{place:04d}-{number}")
+            pixels.append(np.ascontiguousarray(change(originals[place])))
+    order = np.argsort(names)
+    names, pixels = [names[n] for n in order], [pixels[n] for n in order]
+    facts = write_table(folder / "images", names, pixels)
+    settings = AuditSettings()
+    found = find_near_copies(
+        folder / "images",
+        facts,
+        folder / "work",
+        spark,
+        distance=settings.hash_distance,
+        correlation=settings.copy_correlation,
+        pairs_max=settings.pairs_max,
+        quiet=True,
+    )
+    pairs = {(names[a], names[b]) for a, b in zip(found.first, found.second, strict=True)}
+    told = {}
+    for number, name in enumerate(changes, start=1):
+        places = range(number - 1, films, len(changes))
+        right = sum((f"{p:04d}-0", f"{p:04d}-{number}") in pairs for p in places)
+        told[name] = (right, len(places))
+    wrong = sum(one[:4] != other[:4] for one, other in pairs)
+    told["(pairs of two made-up people called copies)"] = (wrong, films * (films - 1) // 2)
+    return told
+
+
+def write_table(images: Path, names: list[str], pixels: list[Pixels]) -> pa.Table:
+    """An images table of films without a file; the facts that a search asks for."""
+    count = len(names)
+    given: dict[str, Any] = {
+        "image_id": names,
+        "uri": names,
+        "source": ["drawn"] * count,
+        "view": ["PA"] * count,
+        "modality": ["X-ray"] * count,
+        "view_measured": [False] * count,
+        "format": ["png"] * count,
+        "pixels": [film.tobytes() for film in pixels],
+    }
+    numbers = ("size_bytes", "modified_ns", "height", "width", "phash")
+    given |= {name: [1] * count for name in numbers}
+    columns = [
+        pa.array(given[field.name], field.type)
+        if field.name in given
+        else pa.nulls(count, field.type)
+        for field in tables.IMAGES
+    ]
+    images.mkdir(parents=True)
+    table = pa.table(columns, schema=tables.IMAGES)
+    pq.write_table(table, images / "0.parquet", row_group_size=64)
+    return pa.table({"uri": names, "scan_id": pa.nulls(count, pa.string()), "group_id": names})
+
+
+def _phantom(seed: int) -> Pixels:
+    random = np.random.default_rng(seed)
+    hospital = HOSPITALS[seed % len(HOSPITALS)]
+    person = random_person(random, hospital, list(Finding)[seed // 3 % 3])
+    film = film_from_bytes(encode(draw_film(person, hospital, random)), IngestSettings())
+    assert isinstance(film, Film)
+    return np.frombuffer(film.pixels, np.uint8).reshape(224, 224)
+
+
+def _jpeg(film: Pixels) -> Pixels:
+    data = cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, 30])[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
+def _cut(film: Pixels, share: float) -> Pixels:
+    edge = round(share * film.shape[0])
+    return np.asarray(cv2.resize(film[edge:-edge, edge:-edge], (224, 224)), np.uint8)
+
+
+def _letters(film: Pixels) -> Pixels:
+    copy = film.copy()
+    cv2.putText(copy, "day 4", (60, 210), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 2)
+    return copy

@@ -1,0 +1,51 @@
+"""The simple lung finder against masks that came with films: Dice, and what is covered."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from benchmarks.common import Options, Report, data_folder
+from pulmospark.audit.covering import lungs_of, without_lungs
+from pulmospark.core.settings import IngestSettings
+from pulmospark.imaging.film import Film, read_film
+from pulmospark.imaging.lungs import find_lungs
+
+SET = "COVID-19_Radiography_Dataset"
+
+
+def measure(options: Options) -> Report:
+    """Every film of the set that has a mask; one in twenty for a smoke test."""
+    data = data_folder(options)
+    if data is None:
+        raise RuntimeError("the public data sets are needed: name their folder with --data")
+    films = sorted((data / SET).glob("*/images/*.png"))[:: 20 if options.small else 1]
+    dice, covered = [], []
+    for path in films:
+        film = read_film(str(path), IngestSettings())
+        mask_file = path.parent.parent / "masks" / path.name
+        if not isinstance(film, Film) or cv2.imread(str(mask_file)) is None:
+            continue
+        pixels = np.frombuffer(film.pixels, np.uint8).reshape(224, 224)
+        mask, found = lungs_of(pixels, str(mask_file)), find_lungs(pixels)
+        dice.append(2 * (mask & found).sum() / max(mask.sum() + found.sum(), 1))
+        black = without_lungs(np.full_like(pixels, 255), found) == 0
+        covered.append((mask & black).sum() / max(mask.sum(), 1))
+    rows = [
+        (name, f"{np.mean(told):.3f}", f"{np.quantile(told, 0.1):.3f}")
+        for name, told in (
+            ("Dice of the lungs found", dice),
+            ("share of the lungs blacked out", covered),
+        )
+    ]
+    return Report(
+        name="lungs",
+        title=f"Lungs found by the simple method, {len(dice)} films with masks",
+        head=("figure", "mean", "worst tenth below"),
+        rows=rows,
+        figures={
+            "films": len(dice),
+            "dice": float(np.mean(dice)),
+            "covered": float(np.mean(covered)),
+        },
+    )

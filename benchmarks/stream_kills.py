@@ -1,0 +1,186 @@
+"""A stream that is killed again and again: what is lost, what is there twice, what differs."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks.common import MASTER, Options, Report, data_folder, goal, say, scratch
+from benchmarks.pictures import Pictures, pictures
+from benchmarks.stream_process import WAIT_S, Stream, land, untrained_bundle
+from pulmospark.core.files import read_json
+from pulmospark.scoring.predict import predict
+from pulmospark.spark.session import spark_session
+
+_VICTIMS = ("driver", "jvm", "worker", "all")
+_SEED = 20201
+_LIFE_S = (0.5, 12.0)
+_BAD_EACH, _REPEAT_EACH = 97, 89
+"""of so many files one is no film, one a film that was sent before"""
+_LAST_S = 1200.0
+
+
+def measure(options: Options) -> Report:
+    """Kill the stream at random moments while films land; compare its tables with a batch's."""
+    made_of = pictures(data_folder(options))
+    kills, films = options.kills, options.kill_films
+    with scratch(options) as work:
+        bundle = untrained_bundle(
+            work / "bundle", "squeezenet1_1" if options.small else "mobilenet_v2"
+        )
+        inbox = work / "inbox"
+        inbox.mkdir()
+        killed, seconds = _kill(
+            bundle, work, inbox, made_of, films=films, kills=kills, small=options.small
+        )
+        with spark_session(MASTER) as spark:
+            predict(bundle, [str(inbox)], work / "batch", spark, quiet=True)
+        found = compare(work / "out", work / "batch", inbox)
+    found |= {"kills": dict(killed), "seconds": seconds}
+    return _report(found, made_of, films, sum(killed.values()))
+
+
+def _kill(
+    bundle: Path,
+    work: Path,
+    inbox: Path,
+    made_of: Pictures,
+    *,
+    films: int,
+    kills: int,
+    small: bool,
+) -> tuple[Counter[str], float]:
+    """Until all kills are done; then once more to the end."""
+    begun = time.monotonic()
+    chance = random.Random(_SEED)
+    gone = threading.Event()
+    # Films land over about the time that the kills take, restarts of Spark among it.
+    pause_s = 0.0 if small else 0.9 * kills * sum(_LIFE_S) / 2 / films
+    lander = threading.Thread(target=_land_all, args=(inbox, made_of, films, pause_s, gone))
+    lander.start()
+    killed: Counter[str] = Counter()
+    stream: Stream | None = None
+    try:
+        while sum(killed.values()) < kills:
+            if stream is None or not stream.running():
+                # What a killed driver has left is not cleared away: it has to do no harm.
+                stream = Stream(bundle, inbox, work / "out", work / "log")
+            time.sleep(chance.uniform(*_LIFE_S))
+            victim = chance.choice(_VICTIMS)
+            if stream.running() and stream.kill(victim, chance):
+                killed[victim] += 1
+                if sum(killed.values()) % 10 == 0:
+                    say(f"  {sum(killed.values())} kills, {_rows(work / 'out')} rows")
+                if victim != "worker":
+                    stream.process.wait(WAIT_S)
+        lander.join()
+        if stream is not None:
+            stream.clear()
+        stream = Stream(bundle, inbox, work / "out", work / "log", "--once")
+        if code := stream.process.wait(_LAST_S):
+            raise RuntimeError(f"the last stream ended with exit code {code}: see {work / 'log'}")
+    finally:
+        gone.set()
+        lander.join()
+        if stream is not None:
+            stream.clear()
+    return killed, time.monotonic() - begun
+
+
+def _land_all(
+    inbox: Path, made_of: Pictures, films: int, pause_s: float, gone: threading.Event
+) -> None:
+    for number in range(films):
+        if number % _BAD_EACH == _BAD_EACH - 1:
+            data = made_of.file(number)[: 1000 + number]
+        elif number % _REPEAT_EACH == _REPEAT_EACH - 1:
+            data = made_of.file(number - 1)
+        else:
+            data = made_of.file(number)
+        land(inbox, f"film-{number:06d}.jpg", data)
+        if gone.wait(pause_s):
+            return
+
+
+def _rows(out: Path) -> int:
+    folder = out / "predictions"
+    return pq.read_table(folder).num_rows if folder.is_dir() and any(folder.iterdir()) else 0
+
+
+def compare(out: Path, batch: Path, inbox: Path) -> dict[str, Any]:
+    """What differs between a stream's tables and a batch run's."""
+    streamed = pq.read_table(out / "predictions").to_pylist()
+    times = Counter(row["image_id"] for row in streamed)
+    # The batch scores a film that was sent twice twice; which of the two the stream took is
+    # chance.
+    wanted = {row["image_id"]: row for row in pq.read_table(batch / "predictions").to_pylist()}
+    differences = [
+        float(
+            np.abs(np.subtract(row["probability"], wanted[row["image_id"]]["probability"])).max()
+        )
+        for row in streamed
+        if row["image_id"] in wanted
+    ]
+    rejects = [
+        {(row["uri"], row["image_id"], row["reason"]) for row in pq.read_table(at).to_pylist()}
+        for at in (out / "rejects", batch / "rejects")
+    ]
+    told = Counter(
+        uri
+        for name in ("predictions", "rejects", "repeats")
+        for uri in pq.read_table(out / name)["uri"].to_pylist()
+    )
+    files = Counter(str(path) for path in inbox.iterdir())
+    return {
+        "files": len(files),
+        "films": len(wanted),
+        "rejects": len(rejects[1]),
+        "repeats": pq.read_table(out / "repeats").num_rows,
+        "lost": len(wanted.keys() - times.keys()),
+        "twice": sum(count - 1 for count in times.values()),
+        "unknown": len(times.keys() - wanted.keys()),
+        "rejects_that_differ": len(rejects[0] ^ rejects[1]),
+        "files_without_one_row": sum(((files - told) + (told - files)).values()),
+        "largest_difference": max(differences, default=0.0),
+        "other_answers": sum(
+            row["prediction"] != wanted[row["image_id"]]["prediction"]
+            for row in streamed
+            if row["image_id"] in wanted
+        ),
+        "batch_of": read_json(batch / "predict.json")["result"]["model_id"],
+    }
+
+
+def _report(found: dict[str, Any], made_of: Pictures, films: int, kills: int) -> Report:
+    rows = [
+        (name.replace("_", " "), f"{found[name]:g}")
+        for name in (
+            "files", "films", "rejects", "repeats", "lost", "twice", "unknown",
+            "rejects_that_differ", "files_without_one_row", "other_answers", "largest_difference",
+        )
+    ]  # fmt: skip
+    clean = not any(
+        found[name]
+        for name in (
+            "lost", "twice", "unknown", "rejects_that_differ", "files_without_one_row",
+            "other_answers",
+        )
+    )  # fmt: skip
+    return Report(
+        name="stream_kills",
+        title=f"{kills} kills while {films:,} files stream in ({made_of.described()})",
+        head=("count", "found"),
+        rows=rows,
+        notes=[
+            "killed: " + ", ".join(f"{n} x {name}" for name, n in sorted(found["kills"].items())),
+            goal("0 lost, 0 twice, the table of a batch run", clean),
+        ],
+        figures=found,
+    )

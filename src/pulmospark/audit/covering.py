@@ -1,0 +1,170 @@
+"""Films with something covered: the lungs, all but the lungs, all but the border, the letters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pulmospark.core import content, files, tables
+from pulmospark.imaging.decode import Decoded, decode
+from pulmospark.imaging.film import read_bytes
+from pulmospark.imaging.lungs import find_lungs
+from pulmospark.scoring.engine import EngineSpec, open_engine
+from pulmospark.scoring.works import pixels_of
+
+Film = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+_GROW = 0.04
+"""how far a mask is widened before the lungs are blacked out, as a share of the side"""
+_BORDER = 0.12
+_LETTER_GREY = 235
+_LETTER_SHARE = 0.01
+
+
+def lungs_of(film: Film, mask_uri: str | None) -> Mask:
+    """Lungs of a standard film: the mask that came with it, else found by a simple method.
+
+    Args:
+        film: (size, size) uint8.
+        mask_uri: file of a mask; one that cannot be read counts as none.
+
+    Returns:
+        (size, size) bool.
+    """
+    data = read_bytes(mask_uri) if mask_uri else None
+    mask = decode(data, at_least=film.shape[0]) if isinstance(data, bytes) else None
+    if not isinstance(mask, Decoded):
+        return find_lungs(film)
+    size = (film.shape[1], film.shape[0])
+    return np.asarray(cv2.resize(mask.grey, size, interpolation=cv2.INTER_AREA) > 127, np.bool_)
+
+
+def without_lungs(film: Film, lungs: Mask) -> Film:
+    """Black where the lungs are and a little around them."""
+    side = 2 * round(_GROW * film.shape[0]) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    wide = cv2.dilate(lungs.astype(np.uint8), kernel) > 0
+    return np.where(wide, 0, film).astype(np.uint8)
+
+
+def only_lungs(film: Film, lungs: Mask) -> Film:
+    """Black but for the lungs."""
+    return np.where(lungs, film, 0).astype(np.uint8)
+
+
+def only_border(film: Film, lungs: Mask) -> Film:
+    """Black but for the outer 12 % of each side."""
+    del lungs
+    edge = round(_BORDER * film.shape[0])
+    found = film.copy()
+    found[edge:-edge, edge:-edge] = 0
+    return found
+
+
+def without_letters(film: Film, lungs: Mask) -> Film:
+    """Small bright marks outside the lungs painted over from what stands around them."""
+    bright = ((film >= _LETTER_GREY) & ~lungs).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(bright)
+    small = stats[:, cv2.CC_STAT_AREA] < _LETTER_SHARE * film.size
+    small[0] = False
+    marks = small[labels].astype(np.uint8)
+    if count < 2 or not marks.any():
+        return film
+    marks = cv2.dilate(marks, np.ones((3, 3), np.uint8))
+    return np.asarray(cv2.inpaint(film, marks, 3, cv2.INPAINT_TELEA), np.uint8)
+
+
+def whole(film: Film, lungs: Mask) -> Film:
+    """The film as it is."""
+    del lungs
+    return film
+
+
+COVERS: Mapping[str, Callable[[Film, Mask], Film]] = MappingProxyType(
+    {
+        "whole": whole,
+        "without lungs": without_lungs,
+        "only lungs": only_lungs,
+        "only border": only_border,
+        "without letters": without_letters,
+    }
+)
+
+
+@dataclass(frozen=True)
+class CoverWork:
+    """Films to the logits of a network under each of :data:`COVERS`, and their deep features.
+
+    Attributes:
+        engine: the network, which gives logits and features.
+        size: side of the images, pixels.
+        wanted: JSON file with the ``uri`` of the films that are scored.
+        wanted_id: of its content.
+    """
+
+    engine: EngineSpec
+    size: int
+    wanted: str
+    wanted_id: str
+    columns: Sequence[str] = ("image_id", "uri", "mask_uri", "pixels")
+
+    def key(self, chunk: pa.Table) -> str:
+        """The network, the choice and the films."""
+        ids = [chunk["image_id"].to_pylist(), chunk["uri"].to_pylist()]
+        return content.value_id(
+            ["cover-1", self.engine.engine_id, self.wanted_id, self.size, *ids]
+        )
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``scores`` (``model`` is the cover) and of ``features``."""
+        names = set(files.read_json(Path(self.wanted)))
+        mask = [uri in names for uri in chunk["uri"].to_pylist()]
+        chunk = chunk.filter(pa.array(mask))
+        if not chunk.num_rows:
+            return {}
+        films = pixels_of(chunk, self.size)
+        masks = [
+            lungs_of(film, uri)
+            for film, uri in zip(films, chunk["mask_uri"].to_pylist(), strict=True)
+        ]
+        engine = open_engine(self.engine)
+        made, features = [], None
+        for name, cover in COVERS.items():
+            covered = np.stack([cover(f, m) for f, m in zip(films, masks, strict=True)])
+            logits, told = engine.run(covered)
+            if logits is None or told is None:
+                raise ValueError("the engine gives no logits and features")
+            features = told if features is None else features
+            made.append(_rows(chunk, name, logits.astype(np.float64)))
+        assert features is not None
+        return {
+            "scores": pa.concat_tables(made),
+            "features": pa.table(
+                [
+                    chunk["image_id"],
+                    chunk["uri"],
+                    pa.array(list(features), pa.list_(pa.float32())),
+                ],
+                schema=tables.FEATURES,
+            ),
+        }
+
+
+def _rows(chunk: pa.Table, name: str, logits: npt.NDArray[np.float64]) -> pa.Table:
+    return pa.table(
+        [
+            chunk["image_id"],
+            chunk["uri"],
+            pa.array([name] * chunk.num_rows, pa.string()),
+            pa.array(list(logits), pa.list_(pa.float64())),
+        ],
+        schema=tables.SCORES,
+    )

@@ -1,0 +1,243 @@
+"""What the model's own features hold: the source, and which films are unlike all others."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pulmospark.audit.guess import area, folds_of
+from pulmospark.audit.model import Scored
+from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict
+from pulmospark.audit.subject import Subject
+from pulmospark.audit.words import plain
+from pulmospark.core import limits
+from pulmospark.evaluation.results import Figure
+
+Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+_RIDGE = 1.0
+_NEIGHBOURS = 5
+_SOURCE_WARN = 0.9
+_GAP_WARN, _GAP_FAIL = 0.05, 0.15
+_SHARPEN = 4.0
+"""scores of a ridge fit are no probabilities; only their order counts"""
+
+
+def source(subject: Subject, scored: Scored) -> AuditResult:
+    """How well a linear model tells the source of a film from the network's features."""
+    names, labels = np.unique(
+        subject.column("source")[scored.rows].astype(str), return_inverse=True
+    )
+    name, title = "source_in_features", "Source told from the model's features"
+    if names.size < 2:
+        return _open(name, title, "there is one source")
+    groups = _groups(subject, scored)
+    chance = cross_fitted(scored.features, labels, groups, int(names.size), subject.seed)
+    found = _area(subject, labels.astype(np.int64), chance, groups)
+    bound = (found.low if found.low is not None else found.value) or 0.0
+    return AuditResult(
+        name=name,
+        title=title,
+        verdict="warn" if bound > _SOURCE_WARN else "pass",
+        sentence=f"A linear model tells the source of a film from the network's features with an "
+        f"AUROC of {plain(found)}.",
+        figures=(NamedFigure(name="AUROC of the source", figure=found, scale="number"),),
+        threshold=f"warns when the lower bound is above {_SOURCE_WARN:g}; it does not fail",
+        why="features that hold the source can serve as the class where the source tells it; that "
+        "they do is what the audits of covered lungs and left-out sources say",
+        remedy="" if bound <= _SOURCE_WARN else "look at `class_by_source` and `covered_lungs`",
+    )
+
+
+def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
+    """Trained on all sources but one and tested on it, against tested inside.
+
+    A ridge classifier on the bundle's features stands for the model, so that every source can be
+    left out within seconds. The network itself may have seen the source: the gap is a lower
+    bound.
+    """
+    name, title = "left_out_source", "Tested on a source left out"
+    labels = subject.labels[scored.rows]
+    sources = subject.column("source")[scored.rows].astype(str)
+    groups = _groups(subject, scored)
+    classes = len(subject.classes)
+    inside = cross_fitted(scored.features, labels, groups, classes, subject.seed)
+    figures: list[NamedFigure] = []
+    gaps: dict[str, float] = {}
+    for one in np.unique(sources):
+        tested = sources == one
+        present = np.intersect1d(np.unique(labels[tested]), np.unique(labels[~tested]))
+        taken = tested & np.isin(labels, present)
+        if present.size < 2 or min(np.sum(labels[taken] == k) for k in present) < 10:
+            continue
+        outside = ridge(scored.features[~tested], labels[~tested], classes)(scored.features[taken])
+        pair = []
+        for told, chance in (("inside", inside[taken]), ("left out", outside)):
+            found = _area(
+                subject,
+                np.searchsorted(present, labels[taken]).astype(np.int64),
+                _normal(chance[:, present]),
+                _dense(groups[taken]),
+            )
+            pair.append(found)
+            figures.append(NamedFigure(name=f"{one}, {told}", figure=found, scale="number"))
+        gaps[one] = (pair[0].low or pair[0].value or 0.0) - (pair[1].high or pair[1].value or 0.0)
+    if not gaps:
+        return _open(
+            name, title, "no source has ten films of each of two classes that others have, too"
+        )
+    worst = max(gaps, key=lambda one: gaps[one])
+    gap = gaps[worst]
+    verdict: Verdict = "fail" if gap > _GAP_FAIL else "warn" if gap > _GAP_WARN else "pass"
+    words = {figure.name: plain(figure.figure) for figure in figures}
+    return AuditResult(
+        name=name,
+        title=title,
+        verdict=verdict,
+        sentence=f"Largest gap: {worst}, AUROC {words[f'{worst}, inside']} when its other films "
+        f"are trained on, {words[f'{worst}, left out']} when none is.",
+        figures=tuple(figures),
+        threshold=f"warns when the intervals part by more than {_GAP_WARN:g}, fails above "
+        f"{_GAP_FAIL:g}",
+        why="a figure from inside says how well the hospital is known; the next hospital is "
+        "outside",
+        remedy=""
+        if verdict == "pass"
+        else "more sources that hold every class; report the "
+        "figure of a set from elsewhere: `pulmospark evaluate BUNDLE TABLE`",
+    )
+
+
+def unlike(subject: Subject, scored: Scored) -> AuditResult:
+    """Films far from all others in the model's features: lateral films, CT slices, other things.
+
+    The score is the mean distance to the five nearest films of other patients, on features
+    scaled to length 1 (Sun et al. 2022, deep nearest neighbours); films beyond the outer fence
+    of all scores (third quartile and three times the range between quartiles, Tukey) are told.
+    """
+    scores = distances(scored.features, scored.features, _groups(subject, scored))
+    low, high = np.quantile(scores, [0.25, 0.75])
+    fence = high + 3.0 * (high - low)
+    far = np.flatnonzero(scores > fence)
+    order = far[np.argsort(-scores[far])]
+    share = far.size / scores.size
+    examples = tuple(
+        Example(
+            caption=f"distance {scores[place]:.3f}, fence {fence:.3f}",
+            films=(subject.film(int(scored.rows[place])),),
+        )
+        for place in order[: limits.AUDIT_EXAMPLES_MAX]
+    )
+    return AuditResult(
+        name="unlike_films",
+        title="Films unlike all others",
+        verdict="warn" if share > 0.01 else "pass",
+        sentence=f"{far.size} of {scores.size} films lie beyond the fence of distances.",
+        figures=(
+            NamedFigure(
+                name="films beyond the fence",
+                figure=Figure(value=share, numerator=int(far.size), denominator=int(scores.size)),
+            ),
+        ),
+        threshold="warns above 1 %: third quartile and three ranges between quartiles (Tukey)",
+        why="a film like no other is seldom a frontal film of a chest, and its probability means "
+        "nothing",
+        remedy="look at the films shown, and leave out what is no frontal film" * (share > 0.01),
+        examples=examples,
+    )
+
+
+def distances(films: Floats, reference: Floats, groups: Labels | None = None) -> Floats:
+    """Mean distance to the nearest five of a reference, features at length 1.
+
+    Args:
+        films: (n, width).
+        reference: (m, width).
+        groups: (n,) patients where both are the same films: a patient's own do not count.
+
+    Returns:
+        (n,), 0 to 2.
+    """
+    one, other = _unit(films), _unit(reference)
+    found = np.empty(len(one))
+    for start in range(0, len(one), 256):
+        near = one[start : start + 256] @ other.T
+        if groups is not None:
+            near[groups[start : start + 256, None] == groups[None, :]] = -1.0
+        best = np.sort(near, axis=1)[:, -min(_NEIGHBOURS, near.shape[1]) :]
+        found[start : start + 256] = np.sqrt(np.maximum(2.0 - 2.0 * best, 0.0)).mean(axis=1)
+    return found
+
+
+def cross_fitted(
+    features: Floats, labels: Labels, groups: Labels, classes: int, seed: int
+) -> Floats:
+    """Scores of a ridge classifier, each film by one without its patient; rows sum to 1."""
+    folds = folds_of(labels.astype(np.int64), groups, seed)
+    found = np.full((labels.size, classes), 1.0 / classes)
+    for fold in np.unique(folds):
+        tested = folds == fold
+        if np.unique(labels[~tested]).size > 1:
+            found[tested] = ridge(features[~tested], labels[~tested], classes)(features[tested])
+    return found
+
+
+def ridge(features: Floats, labels: Labels, classes: int) -> _Ridge:
+    """A linear classifier by least squares on one-hot classes, each class of the same weight.
+
+    In the dual where there are fewer films than features. It takes milliseconds, and stands
+    beside logistic regression closely enough to say what features hold.
+    """
+    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
+    x = (features - mean) / spread / np.sqrt(features.shape[1])
+    counts = np.bincount(labels, minlength=classes).clip(1)
+    weight = np.sqrt(labels.size / (np.count_nonzero(counts) * counts[labels]))[:, None]
+    target = np.eye(classes)[labels] - 1.0 / classes
+    xw, tw = x * weight, target * weight
+    scale = _RIDGE * 0.1
+    if x.shape[0] <= x.shape[1]:
+        solved = xw.T @ np.linalg.solve(xw @ xw.T + scale * np.eye(len(xw)), tw)
+    else:
+        solved = np.linalg.solve(xw.T @ xw + scale * np.eye(xw.shape[1]), xw.T @ tw)
+    return _Ridge(mean, spread, solved)
+
+
+class _Ridge:
+    def __init__(self, mean: Floats, spread: Floats, solved: Floats) -> None:
+        self._mean, self._spread, self._solved = mean, spread, solved
+
+    def __call__(self, features: Floats) -> Floats:
+        x = (features - self._mean) / self._spread / np.sqrt(features.shape[1])
+        return _normal(np.exp(_SHARPEN * (x @ self._solved)))
+
+
+def _normal(scores: Floats) -> Floats:
+    return np.asarray(scores / scores.sum(axis=1, keepdims=True), np.float64)
+
+
+def _unit(features: Floats) -> Floats:
+    return np.asarray(features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-12))
+
+
+def _groups(subject: Subject, scored: Scored) -> Labels:
+    return _dense(subject.groups[scored.rows])
+
+
+def _dense(groups: Labels) -> Labels:
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
+
+def _area(subject: Subject, labels: Labels, chance: Floats, groups: Labels) -> Figure:
+    return area(
+        labels,
+        chance,
+        groups,
+        seed=subject.seed,
+        replicates=subject.settings.replicates,
+        confidence=subject.confidence,
+    )
+
+
+def _open(name: str, title: str, why: str) -> AuditResult:
+    return AuditResult(name=name, title=title, verdict="open", sentence=f"Not told: {why}.")

@@ -1,0 +1,143 @@
+"""A model under audit: what it says of a sample of films, whole and covered, and its features."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from pulmospark.audit.covering import CoverWork
+from pulmospark.audit.subject import Subject
+from pulmospark.core import content, files, limits
+from pulmospark.core.errors import InputError
+from pulmospark.core.progress import Progress
+from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.scoring.prepare import prepare_engine
+from pulmospark.spark import chunks
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model says of a sample of films.
+
+    Attributes:
+        bundle: the model.
+        rows: int64 (n,), the films' places in the subject's rows, rising.
+        probabilities: cover ("whole", "without lungs", ...) -> (n, classes).
+        features: float64 (n, width), of the whole films.
+        unseen: bool (n,), films that the model was not trained on.
+    """
+
+    bundle: Bundle
+    rows: npt.NDArray[np.int64]
+    probabilities: dict[str, Floats]
+    features: Floats
+    unseen: npt.NDArray[np.bool_]
+
+
+def score_sample(
+    subject: Subject, folder: Path, work: Path, spark: SparkSession, *, quiet: bool
+) -> Scored:
+    """Run a bundle on a sample of a subject's films, whole and covered.
+
+    Tested films come first, then others, in the order of a hash of seed and id, up to
+    ``limits.AUDIT_FILMS_MAX``.
+
+    Args:
+        subject: what is audited.
+        folder: of the bundle.
+        work: folder for what is scored; what is there is kept.
+        spark: the session.
+        quiet: show no progress.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        InputError: its images have another size than the table's.
+    """
+    bundle = read_bundle(folder)
+    size = bundle.config.input_size
+    _check_size(subject, size)
+    rows = _sample(subject)
+    uris = [subject.rows["uri"][int(row)].as_py() for row in rows]
+    wanted = work / "sample.json"
+    files.write_json(wanted, uris)
+    engine = prepare_engine(bundle.network(), work / "engines", outputs="both", size=size)
+    cover = CoverWork(engine, size, str(wanted), content.value_id(uris))
+    todo = _with_films(chunks.chunks_of(chunks.parts_of(subject.images)), set(uris))
+    with Progress("cover", sum(c.rows for c in todo), "films", quiet=quiet) as progress:
+        parts = chunks.run_chunks(spark, cover, todo, work / "covered", progress)
+    return _gather(subject, bundle, rows, parts)
+
+
+def _with_films(todo: list[chunks.Chunk], uris: set[str]) -> list[chunks.Chunk]:
+    """The chunks that hold a film of the sample; the pixels of the others are not read."""
+    found = []
+    for chunk in todo:
+        with pq.ParquetFile(chunk.path) as file:
+            names = file.read_row_group(chunk.row_group, columns=["uri"])["uri"].to_pylist()
+        if not uris.isdisjoint(names):
+            found.append(chunk)
+    return found
+
+
+def _check_size(subject: Subject, size: int) -> None:
+    part = chunks.parts_of(subject.images)[0]
+    pixels = pq.ParquetFile(part).read_row_group(0, columns=["pixels"])["pixels"]
+    found = int(len(pixels[0].as_buffer()) ** 0.5)
+    if found != size:
+        raise InputError(
+            f"{subject.images}: films of {found} pixels, and the bundle takes {size}: ingest them "
+            f"with --set ingest.size={size}"
+        )
+
+
+def _sample(subject: Subject) -> npt.NDArray[np.int64]:
+    labels, tested = subject.labels, subject.tested
+    ids = subject.rows["image_id"].to_pylist()
+    order = [hashlib.sha256(f"{subject.seed}:audit:{one}".encode()).digest() for one in ids]
+    known = np.flatnonzero(labels >= 0)
+    ranked = sorted(known.tolist(), key=lambda row: (not tested[row], order[row]))
+    half = limits.AUDIT_FILMS_MAX // 2
+    first = [row for row in ranked if tested[row]][:half]
+    rest = sorted(set(ranked) - set(first), key=lambda row: order[row])
+    return np.asarray(sorted(first + rest[: limits.AUDIT_FILMS_MAX - len(first)]), np.int64)
+
+
+def _gather(
+    subject: Subject,
+    bundle: Bundle,
+    rows: npt.NDArray[np.int64],
+    parts: list[chunks.Part],
+) -> Scored:
+    place = {subject.rows["uri"][int(row)].as_py(): n for n, row in enumerate(rows)}
+    classes = list(bundle.config.classes)
+    found: dict[str, Floats] = {}
+    features: Floats | None = None
+    for part in parts:
+        told = pq.read_table(part.path)
+        where = [place[uri] for uri in told["uri"].to_pylist()]
+        if part.table == "features":
+            values = np.asarray(told["features"].to_pylist(), np.float64)
+            if features is None:
+                features = np.full((rows.size, values.shape[1]), np.nan)
+            features[where] = values
+            continue
+        logits = np.asarray(told["logits"].to_pylist(), np.float64) / bundle.config.temperature
+        chance = np.exp(logits - logits.max(axis=1, keepdims=True))
+        chance /= chance.sum(axis=1, keepdims=True)
+        for name, row, one in zip(told["model"].to_pylist(), where, chance, strict=True):
+            found.setdefault(name, np.full((rows.size, len(classes)), np.nan))[row] = one
+    if features is None or any(np.isnan(one).any() for one in found.values()):
+        raise InputError(f"{subject.images}: lacks films of the cohort: run split again")
+    folds = not np.isnan(subject.numbers("fold")).all()
+    unseen = np.zeros(rows.size, bool) if folds else subject.tested[rows]
+    if not subject.has_split:
+        unseen = np.ones(rows.size, bool)
+    return Scored(bundle, rows, found, features, unseen)

@@ -1,0 +1,156 @@
+"""Films that are one picture in other sizes, cuts or greys, across parts and sources."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict
+from pulmospark.audit.subject import Subject
+from pulmospark.audit.words import counted, percent
+from pulmospark.core import limits
+from pulmospark.data.near_copies import NearCopies
+from pulmospark.evaluation.intervals import proportion
+
+_HOW = (
+    "pairs whose perceptual hashes differ in at most {} of 64 bits, laid over each other; one "
+    "picture from a correlation of {:g}"
+)
+_TOGETHER = "keep copies on one side: `--set split.copies=together`, or `--set split.copies=drop`"
+
+
+def audit(subject: Subject, copies: NearCopies) -> AuditResult:
+    """How many films are copies of others, and how many tested ones of films trained on."""
+    between = _between_patients(subject, copies)
+    first, second = copies.first[between], copies.second[between]
+    leaking = subject.leaks(first, second)
+    tested = subject.tested
+    leaked = np.zeros(subject.rows.num_rows, bool)
+    leaked[first[leaking]] = leaked[second[leaking]] = True
+    leaked &= tested
+    twin = np.zeros(subject.rows.num_rows, bool)
+    twin[first] = twin[second] = True
+    share = proportion(twin, None, subject.groups, subject.confidence)
+    figures = [NamedFigure(name="films with a copy among another patient's", figure=share)]
+    sentence = _sentence(subject, copies, between)
+    if subject.has_split and tested.any():
+        share = proportion(leaked, tested, subject.groups, subject.confidence)
+        figures.insert(0, NamedFigure(name="tested films with a copy trained on", figure=share))
+        sentence += f" Of the tested films, {percent(share)} have a copy among those trained on."
+    verdict: Verdict = "warn" if between.any() else "pass"
+    if (share.value or 0.0) > subject.settings.leak_share:
+        verdict = "fail"
+    return AuditResult(
+        name="near_duplicates",
+        title="Near copies",
+        verdict=verdict,
+        sentence=sentence,
+        figures=tuple(figures),
+        threshold=_threshold(subject),
+        why="a tested film that was trained on is answered by heart: accuracy can be too high by "
+        "the share of such films, and papers report differences of a point",
+        remedy=_TOGETHER if verdict != "pass" else "",
+        examples=_examples(subject, copies, between),
+    )
+
+
+def conflicts(subject: Subject, copies: NearCopies) -> AuditResult:
+    """How many films have a copy of another class."""
+    labels = subject.labels
+    first, second = copies.first, copies.second
+    if not subject.has_split:  # each source has its own words, which no class has joined yet
+        sources = subject.column("source")
+        same = np.asarray(sources[first] == sources[second], np.bool_)
+        first, second = first[same], second[same]
+    differ = (labels[first] != labels[second]) & (labels[first] >= 0) & (labels[second] >= 0)
+    odd = np.zeros(subject.rows.num_rows, bool)
+    odd[first[differ]] = odd[second[differ]] = True
+    figure = proportion(odd, None, subject.groups, subject.confidence)
+    over = (figure.value or 0.0) > subject.settings.conflict_share
+    verdict: Verdict = "pass" if not odd.any() else "fail" if over else "warn"
+    return AuditResult(
+        name="label_conflict",
+        title="Copies of different classes",
+        verdict=verdict,
+        sentence=f"{counted(int(odd.sum()), 'film')} of {subject.rows.num_rows:,} have a copy of "
+        "another class.",
+        figures=(NamedFigure(name="films with a copy of another class", figure=figure),),
+        threshold=f"warns at the first, fails above {subject.settings.conflict_share:.1%}",
+        why="one of the two labels is wrong; where labels err by half a percent, so does every "
+        "figure",
+        remedy="" if verdict == "pass" else "drop them: `--set split.copies=drop`",
+        examples=_examples(subject, copies, _among(copies, first[differ], second[differ])),
+    )
+
+
+def _among(
+    copies: NearCopies, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Which pairs of a search are among these."""
+    films = copies.clusters.size
+    return np.isin(copies.first * films + copies.second, first * films + second)
+
+
+def _between_patients(subject: Subject, copies: NearCopies) -> npt.NDArray[np.bool_]:
+    """Pairs of different patients; films of one patient are never parted and may be alike."""
+    groups = subject.groups
+    return np.asarray(groups[copies.first] != groups[copies.second], np.bool_)
+
+
+def _threshold(subject: Subject) -> str:
+    settings = subject.settings
+    of = "tested films" if subject.has_split else "films, which any split may part"
+    how = _HOW.format(settings.hash_distance, settings.copy_correlation)
+    return (
+        "warns at the first copy among another patient's films, fails above "
+        f"{settings.leak_share:.1%} of the {of}; {how}"
+    )
+
+
+def _sentence(subject: Subject, copies: NearCopies, between: npt.NDArray[np.bool_]) -> str:
+    if not copies.first.size:
+        return f"No near copy among {counted(subject.rows.num_rows, 'film')}."
+    sizes = np.bincount(copies.clusters)
+    sources = subject.column("source")
+    across = sources[copies.first] != sources[copies.second]
+    left = copies.hot_buckets
+    asked = subject.settings.hash_distance
+    nearer = f" So many films are near each other that only hashes within {copies.distance} bits "
+    nearer += f"were compared, not {asked} (audit.pairs_max)."
+    return (
+        f"{counted(copies.first.size, 'pair')} in {counted(int((sizes > 1).sum()), 'cluster')}, "
+        f"the largest of {counted(int(sizes.max()), 'film')}; {int(across.sum()):,} across "
+        f"sources, {int(between.sum()):,} across patients."
+        + f" {counted(left, 'bucket')} of films with nearly the same hash were not searched."
+        * bool(left)
+        + nearer * (copies.distance < asked)
+    )
+
+
+def _examples(
+    subject: Subject, copies: NearCopies, which: npt.NDArray[np.bool_]
+) -> tuple[Example, ...]:
+    """Pairs that leak first, then across sources; one a cluster."""
+    rows = np.flatnonzero(which)
+    first, second = copies.first[rows], copies.second[rows]
+    leak = subject.leaks(first, second)
+    sources = subject.column("source")
+    across = np.asarray(sources[first] != sources[second], np.bool_)
+    order = np.lexsort((copies.correlation[rows], ~across, ~leak))
+    seen: set[int] = set()
+    found = []
+    for place in order:
+        cluster = int(copies.clusters[first[place]])
+        if cluster in seen:
+            continue
+        seen.add(cluster)
+        pair = (int(first[place]), int(second[place]))
+        found.append(
+            Example(
+                caption=f"correlation {copies.correlation[rows[place]]:.3f}",
+                films=tuple(subject.film(row) for row in pair),
+            )
+        )
+        if len(found) == limits.AUDIT_EXAMPLES_MAX:
+            break
+    return tuple(found)

@@ -1,0 +1,132 @@
+"""What the model says of things it was never shown, and whether its features call them strange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pulmospark.audit.features import distances
+from pulmospark.audit.model import Scored
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict
+from pulmospark.audit.subject import Subject
+from pulmospark.audit.words import named
+from pulmospark.evaluation.intervals import newcombe_auroc
+from pulmospark.evaluation.metrics import auroc
+from pulmospark.evaluation.results import Figure
+
+Film = npt.NDArray[np.uint8]
+Runner = Callable[[Film], tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
+
+EACH = 16
+"""pictures of each kind"""
+_SURE = 0.9
+_TOLD_APART = 0.9
+
+
+def noise(random: np.random.Generator, size: int) -> Film:
+    """Grey noise."""
+    return random.integers(0, 256, (size, size)).astype(np.uint8)
+
+
+def hand(random: np.random.Generator, size: int) -> Film:
+    """A drawn hand: a palm, five fingers of three bones each."""
+    film = np.zeros((size, size), np.float32)
+    palm = (int(size * random.uniform(0.45, 0.55)), int(size * random.uniform(0.68, 0.75)))
+    cv2.ellipse(film, palm, (size // 6, size // 5), 0, 0, 360, 0.55, -1)
+    for finger, angle in enumerate(np.linspace(-55, 40, 5) + random.normal(0, 4, 5)):
+        turn = np.deg2rad(angle - 90)
+        start = np.asarray(palm) + 0.16 * size * np.asarray([np.cos(turn), np.sin(turn)])
+        for bone in range(3):
+            length = size * (0.14 - 0.03 * bone) * (0.8 if finger in {0, 4} else 1.0)
+            end = start + length * np.asarray([np.cos(turn), np.sin(turn)])
+            for wide, grey in ((0.07, 0.45), (0.03, 0.85)):
+                ends = [tuple(int(v) for v in point) for point in (start, end)]
+                cv2.line(film, ends[0], ends[1], grey, max(1, int(size * wide)))
+            start = end + 0.01 * size
+    film = cv2.GaussianBlur(film, (0, 0), size / 120) + random.normal(0, 0.02, film.shape)
+    return np.asarray(film.clip(0, 1) * 255, np.uint8)
+
+
+def slice_of_ct(random: np.random.Generator, size: int) -> Film:
+    """A drawn CT slice: a body in air, two dark lungs, a spine."""
+    film = np.zeros((size, size), np.float32)
+    middle = (size // 2, size // 2)
+    wide = (int(size * random.uniform(0.38, 0.45)), int(size * random.uniform(0.28, 0.34)))
+    cv2.ellipse(film, middle, wide, 0, 0, 360, 0.6, -1)
+    for side in (-1, 1):
+        centre = (int(size * (0.5 + side * 0.19)), int(size * 0.48))
+        lung = (int(size * 0.13), int(size * random.uniform(0.19, 0.23)))
+        cv2.ellipse(film, centre, lung, side * 8, 0, 360, 0.08, -1)
+    cv2.circle(film, (size // 2, int(size * 0.68)), size // 16, 0.95, -1)
+    film = cv2.GaussianBlur(film, (0, 0), size / 150) + random.normal(0, 0.02, film.shape)
+    return np.asarray(film.clip(0, 1) * 255, np.uint8)
+
+
+DRAWN: dict[str, Callable[[np.random.Generator, int], Film]] = {
+    "noise": noise,
+    "hand": hand,
+    "CT slice": slice_of_ct,
+}
+
+
+def audit(subject: Subject, scored: Scored, films: Film, run: Runner) -> AuditResult:
+    """Whether the model is sure of what it was never shown, and nothing warns of it.
+
+    Args:
+        subject: what is audited.
+        scored: its model and the features of a sample of its films.
+        films: uint8 (n, size, size), some of the subject's; shown inverted.
+        run: pixels -> probabilities (n, classes) and features (n, width).
+    """
+    random = np.random.default_rng(subject.seed)
+    size = scored.bundle.config.input_size
+    strange = {
+        name: np.stack([draw(random, size) for _ in range(EACH)]) for name, draw in DRAWN.items()
+    }
+    strange["film, inverted"] = (255 - films[:EACH]).astype(np.uint8)
+    usual = distances(scored.features, scored.features, np.arange(scored.rows.size))
+    figures, sure, hidden = [], {}, {}
+    for name, pictures in strange.items():
+        chance, features = run(pictures)
+        most = float(np.median(chance.max(axis=1)))
+        far = distances(features, scored.features)
+        both = np.concatenate([far, usual])
+        area = auroc(np.arange(both.size) < far.size, both) or 0.0
+        low, high = newcombe_auroc(area, far.size, usual.size, subject.confidence)
+        figures.append(
+            NamedFigure(
+                name=f"{name}: median of the highest probability", figure=Figure(value=most)
+            )
+        )
+        figures.append(
+            NamedFigure(
+                name=f"{name}: told from films by distance, AUROC",
+                figure=Figure(value=area, low=low, high=high, method="bound"),
+                scale="number",
+            )
+        )
+        sure[name], hidden[name] = most > _SURE, area < _TOLD_APART
+    both_wrong = [name for name in sure if sure[name] and hidden[name]]
+    unnoticed = [name for name in hidden if hidden[name]]
+    certain = [name for name in sure if sure[name]]
+    verdict: Verdict = "fail" if both_wrong else "warn" if certain else "pass"
+    return AuditResult(
+        name="never_shown",
+        title="Sure of what it was never shown",
+        verdict=verdict,
+        sentence=f"More than {_SURE:.0%} sure of: {named(certain) or 'none of them'}. Not told "
+        f"from films by the distance of its features: {named(unnoticed) or 'none of them'}.",
+        figures=tuple(figures),
+        threshold=f"warns where the median of the highest probability is above {_SURE:g}, fails "
+        f"where the distance to films does not tell it either (AUROC below {_TOLD_APART:g}); "
+        f"{EACH} pictures of each kind, drawn, and films inverted",
+        why="a softmax is sure far from all it has seen; somebody has to notice that it is no "
+        "frontal film",
+        remedy=""
+        if verdict == "pass"
+        else "refuse films whose distance is beyond those of the "
+        "training films before a probability is shown",
+    )

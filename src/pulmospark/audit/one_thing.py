@@ -1,0 +1,142 @@
+"""Class told by one thing beside the picture: source, age, sex, view, size, format, grey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pulmospark.audit.guess import FOLDS, guess_figure
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict
+from pulmospark.audit.subject import Subject
+from pulmospark.audit.words import plain
+from pulmospark.evaluation.results import Figure
+
+Thing = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One thing that a class might be told from.
+
+    Attributes:
+        name: of the audit.
+        words: of the thing, for sentences.
+        of: the thing of each film: numbers (nan where not known) or names (``None``).
+        remedy: what to do where it tells the class.
+    """
+
+    name: str
+    words: str
+    of: Callable[[Subject, Mapping[str, Thing]], Thing]
+    remedy: str
+
+
+def _bytes_a_pixel(subject: Subject) -> Thing:
+    area = subject.numbers("height") * subject.numbers("width")
+    return np.asarray(subject.numbers("size_bytes") / np.maximum(area, 1.0))
+
+
+def _size(subject: Subject) -> Thing:
+    sides = zip(subject.column("height"), subject.column("width"), strict=True)
+    return np.asarray([f"{height} x {width}" for height, width in sides], dtype=object)
+
+
+_PREPARE = "bring all films to one size, format and border before they are ingested"
+_SOURCES = (
+    "add sources that hold every class, or balance them: `--set split.balance=source`; test on a "
+    "source that was not trained on"
+)
+KINDS: tuple[Kind, ...] = (
+    Kind("source", "the source", lambda s, _: s.column("source"), _SOURCES),
+    Kind(
+        "age",
+        "age",
+        lambda s, _: s.numbers("age"),
+        "match the ages of the classes: `--set split.balance=age`",
+    ),
+    Kind("sex", "sex", lambda s, _: s.column("sex"), "balance the sexes over the classes"),
+    Kind(
+        "view",
+        "the view",
+        lambda s, _: s.column("view"),
+        "keep one view: `split.views`, or films of each view in every class",
+    ),
+    Kind("size", "the film's height and width", lambda s, _: _size(s), _PREPARE),
+    Kind("format", "the file's format", lambda s, _: s.column("format"), _PREPARE),
+    Kind("compression", "bytes a pixel", lambda s, _: _bytes_a_pixel(s), _PREPARE),
+    Kind("border", "the border's grey", lambda _, looks: looks["border_mean"], _PREPARE),
+    Kind(
+        "brightness",
+        "mean brightness",
+        lambda _, looks: looks["mean"],
+        "equalise the films' grey levels, and augment brightness and contrast",
+    ),
+)
+
+
+def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResult:
+    """Whether a small model tells the class from one thing alone, never seeing the picture.
+
+    Args:
+        subject: what is audited.
+        looks: "mean" and "border_mean" of each film, in the order of its rows.
+        kind: the thing.
+    """
+    labels = subject.labels
+    present = subject.common()
+    taken = np.isin(labels, present)
+    values = kind.of(subject, looks)
+    title = f"Class told by {kind.words} alone"
+    name = f"class_by_{kind.name}"
+    missing = _missing(values)
+    if present.size < 2 or missing == 1.0:
+        why = (
+            f"{kind.words} is not known of any film"
+            if missing == 1.0
+            else "fewer than two classes have 10 patients"
+        )
+        return AuditResult(name=name, title=title, verdict="open", sentence=f"Not told: {why}.")
+    _, groups = np.unique(subject.groups[taken], return_inverse=True)
+    figure = guess_figure(
+        values[taken],
+        np.searchsorted(present, labels[taken]).astype(np.int64),
+        groups.astype(np.int64),
+        classes=int(present.size),
+        seed=subject.seed,
+        replicates=subject.settings.replicates,
+        confidence=subject.confidence,
+    )
+    verdict = _verdict(figure, subject)
+    known = f" It is known of {1 - missing:.0%} of the films." if missing else ""
+    return AuditResult(
+        name=name,
+        title=title,
+        verdict=verdict,
+        sentence=f"A model that knows nothing but {kind.words} reaches an AUROC of "
+        f"{plain(figure)}; 0.5 is chance.{known}",
+        figures=(NamedFigure(name="AUROC", figure=figure, scale="number"),),
+        threshold=f"warns when the lower bound is above {subject.settings.thing_warn:g}, fails "
+        f"above {subject.settings.thing_fail:g}; {FOLDS} folds over patients",
+        why="0.7 is where a discrimination is called acceptable (Hosmer and Lemeshow): a network "
+        "that can see as much of it need not look at the lungs",
+        remedy=kind.remedy if verdict in {"warn", "fail"} else "",
+    )
+
+
+def _missing(values: Thing) -> float:
+    if values.dtype == object:
+        return float(np.mean([one is None for one in values]))
+    return float(np.isnan(values).mean())
+
+
+def _verdict(figure: Figure, subject: Subject) -> Verdict:
+    if figure.value is None:
+        return "open"
+    bound = figure.low if figure.low is not None else figure.value
+    if bound > subject.settings.thing_fail:
+        return "fail"
+    return "warn" if bound > subject.settings.thing_warn else "pass"

@@ -1,0 +1,183 @@
+"""Run the audits on a subject: what each needs is made once, and what cannot be told is said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pyspark.sql import SparkSession
+
+from pulmospark.audit import (
+    augmented,
+    balance,
+    exact_duplicates,
+    features,
+    heat_maps,
+    near_duplicates,
+    never_shown,
+    one_thing,
+    patients,
+    shortcuts,
+    subgroups,
+)
+from pulmospark.audit.covering import lungs_of
+from pulmospark.audit.model import Scored, score_sample
+from pulmospark.audit.results import ORDER, AuditReport, AuditResult
+from pulmospark.audit.subject import Subject
+from pulmospark.core import limits
+from pulmospark.core.errors import UsageError
+from pulmospark.core.provenance import provenance
+from pulmospark.data.near_copies import NearCopies, find_near_copies
+from pulmospark.data.pixels import pixels_of_some
+
+Audit = Callable[[], AuditResult]
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass
+class _Shared:
+    """What several audits need, made when the first asks for it."""
+
+    subject: Subject
+    work: Path
+    spark: SparkSession
+    quiet: bool
+    bundle: Path | None = None
+    _copies: NearCopies | None = None
+    _scored: Scored | None = None
+
+    def copies(self) -> NearCopies:
+        """The near copies, and the looks that were told on the way."""
+        if self._copies is None:
+            settings = self.subject.settings
+            self._copies = find_near_copies(
+                self.subject.images,
+                self.subject.rows,
+                self.work,
+                self.spark,
+                distance=settings.hash_distance,
+                correlation=settings.copy_correlation,
+                pairs_max=settings.pairs_max,
+                quiet=self.quiet,
+            )
+        return self._copies
+
+    def scored(self) -> Scored:
+        """What the bundle says of a sample of the films."""
+        if self._scored is None:
+            assert self.bundle is not None
+            self._scored = score_sample(
+                self.subject, self.bundle, self.work, self.spark, quiet=self.quiet
+            )
+        return self._scored
+
+    def some_films(self) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+        """Pixels and lungs of a few of the films that the bundle was run on."""
+        rows = self.scored().rows
+        picked = rows[:: max(1, rows.size // limits.AUDIT_HEAT_MAPS_MAX)]
+        picked = picked[: limits.AUDIT_HEAT_MAPS_MAX]
+        uris, masks = self.subject.column("uri")[picked], self.subject.column("mask_uri")[picked]
+        found = dict(pixels_of_some(self.subject.images, set(uris)))
+        films = np.stack([found[uri] for uri in uris])
+        return films, np.stack([lungs_of(f, m) for f, m in zip(films, masks, strict=True)])
+
+    def run(self, films: Pixels) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Probabilities and features of pictures that are in no table."""
+        bundle = self.scored().bundle
+        network = bundle.network()
+        with torch.no_grad():
+            features = network.features(torch.from_numpy(films))
+            logits = network.logits(features) / bundle.config.temperature
+            chance = torch.softmax(logits.double(), dim=1)
+        return chance.numpy(), features.double().numpy()
+
+
+def audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
+    """Name and function of every audit of films, split and predictions."""
+    subject = shared.subject
+    yield "exact_duplicates", partial(exact_duplicates.audit, subject)
+    yield "near_duplicates", lambda: near_duplicates.audit(subject, shared.copies())
+    yield "label_conflict", lambda: near_duplicates.conflicts(subject, shared.copies())
+    for kind in one_thing.KINDS:
+        yield (
+            f"class_by_{kind.name}",
+            lambda kind=kind: one_thing.audit(subject, shared.copies().looks, kind),  # type: ignore[misc]
+        )
+    yield "augmented", partial(augmented.audit, subject)
+    yield "patients", partial(patients.audit, subject)
+    yield "support", partial(balance.support, subject)
+    yield "children", partial(balance.children, subject)
+    films = subgroups.tested(subject)
+    yield "subgroups", partial(subgroups.accuracy, subject, films)
+    yield "calibration", partial(subgroups.calibration, subject, films)
+
+
+def costly_audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
+    """Name and function of the audits that run the model again."""
+    subject = shared.subject
+    yield "covered_lungs", lambda: shortcuts.covered(subject, shared.scored())
+    yield "letters", lambda: shortcuts.letters(subject, shared.scored())
+    yield "source_in_features", lambda: features.source(subject, shared.scored())
+    yield "left_out_source", lambda: features.left_out_source(subject, shared.scored())
+    yield "unlike_films", lambda: features.unlike(subject, shared.scored())
+    yield (
+        "never_shown",
+        lambda: never_shown.audit(subject, shared.scored(), shared.some_films()[0], shared.run),
+    )
+    yield (
+        "heat_maps",
+        lambda: heat_maps.audit(subject, shared.scored().bundle.network(), *shared.some_films()),
+    )
+
+
+def run_audits(
+    subject: Subject,
+    work: Path,
+    spark: SparkSession,
+    *,
+    bundle: Path | None = None,
+    quiet: bool = False,
+) -> AuditReport:
+    """Run every audit that the settings do not skip.
+
+    Args:
+        subject: what is audited.
+        work: folder for what audits share; kept, so that a second run is quick.
+        spark: the session.
+        bundle: folder of a model; the costly audits need one.
+        quiet: show no progress.
+
+    Raises:
+        UsageError: a name to be skipped is no audit's.
+        BundleError: the bundle cannot be used.
+        InputError: the images table lacks films, or too many are near each other.
+    """
+    settings = subject.settings
+    shared = _Shared(subject, work, spark, quiet, bundle)
+    cheap, costly = dict(audits_of(shared)), dict(costly_audits_of(shared))
+    if unknown := sorted(set(settings.skip) - set(cheap) - set(costly)):
+        raise UsageError(
+            f"audit.skip names {unknown[0]!r}: the audits are {', '.join({**cheap, **costly})}"
+        )
+    runs_model = settings.costly and bundle is not None
+    chosen = {**cheap, **costly} if runs_model else cheap
+    done = [_timed(run) for name, run in chosen.items() if name not in settings.skip]
+    return AuditReport(
+        films=subject.rows.num_rows,
+        audits=tuple(sorted(done, key=lambda one: ORDER[one.verdict])),
+        skipped=settings.skip,
+        costly_left_out=() if runs_model else tuple(costly),
+        provenance=provenance(settings.model_dump(mode="json"), seed=subject.seed),
+    )
+
+
+def _timed(run: Audit) -> AuditResult:
+    started = time.perf_counter()
+    result = run()
+    return result.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})

@@ -1,0 +1,196 @@
+"""What is audited: films and what is known of them, a split, and a model where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pulmospark.audit.results import ShownFilm
+from pulmospark.core.audit_settings import AuditSettings
+from pulmospark.core.errors import InputError
+from pulmospark.core.tables import Split
+from pulmospark.data.cohort import read_cohort
+from pulmospark.spark.chunks import parts_of
+
+FACTS = (
+    "image_id", "uri", "source", "patient_id", "scan_id", "slice_index", "finding", "view",
+    "modality", "age", "sex", "mask_uri", "format", "size_bytes", "height", "width", "phash",
+)  # fmt: skip
+"""Columns of the images table that audits look at; some 300 bytes a film."""
+
+Column = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Films that are audited.
+
+    Attributes:
+        images: folder of the images table.
+        rows: one a film that takes part, in the order of ``uri``: :data:`FACTS`, ``label``,
+            ``group_id``, ``split`` and ``fold``; the last two null outside an experiment.
+        settings: of the audits.
+        seed: of folds and bootstrap.
+        classes: names of the classes.
+        confidence: of all intervals.
+        left_out: reason -> films that take no part.
+        predictions: predictions of the tested films, where a model was evaluated.
+        expanded: folder of the expanded table's files, where films were augmented.
+    """
+
+    images: Path
+    rows: pa.Table
+    settings: AuditSettings
+    seed: int
+    classes: tuple[str, ...]
+    confidence: float = 0.95
+    left_out: dict[str, int] | None = None
+    predictions: pa.Table | None = None
+    expanded: Path | None = None
+
+    def column(self, name: str) -> Column:
+        """A column as an object array, ``None`` where it is null."""
+        return np.asarray(self.rows[name].to_pylist(), dtype=object)
+
+    def numbers(self, name: str) -> npt.NDArray[np.float64]:
+        """A column of numbers, nan where it is null."""
+        values = self.rows[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return np.asarray(values, dtype=np.float64)
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Index of each film's class; -1 where it has none."""
+        found = pc.index_in(self.rows["label"], value_set=pa.array(self.classes, pa.string()))
+        return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), np.int64)
+
+    def common(self, patients: int = 10) -> npt.NDArray[np.int64]:
+        """Indices of the classes that at least so many patients have."""
+        labels, groups = self.labels, self.groups
+        return np.asarray(
+            [
+                index
+                for index in range(len(self.classes))
+                if np.unique(groups[labels == index]).size >= patients
+            ],
+            np.int64,
+        )
+
+    @property
+    def groups(self) -> npt.NDArray[np.int64]:
+        """Number of each film's patient, from 0."""
+        _, codes = np.unique(np.asarray(self.rows["group_id"].to_pylist()), return_inverse=True)
+        return codes.astype(np.int64)
+
+    @property
+    def parts(self) -> Column:
+        """Part of each film in words: "fold 1", "train"; ``None`` outside an experiment."""
+        folds, splits = self.column("fold"), self.column("split")
+        return np.asarray(
+            [f"fold {f + 1}" if f is not None else s for f, s in zip(folds, splits, strict=True)],
+            dtype=object,
+        )
+
+    def leaks(
+        self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Which pairs have one film tested by a model that was trained on the other."""
+        folds = self.numbers("fold")
+        if not np.isnan(folds).all():
+            return np.asarray(folds[first] != folds[second], dtype=np.bool_)
+        tested = self.column("split") == Split.TEST.value
+        return np.asarray(tested[first] != tested[second], dtype=np.bool_)
+
+    @property
+    def tested(self) -> npt.NDArray[np.bool_]:
+        """Films that are tested on: all of them with folds; none outside an experiment."""
+        folds = ~np.isnan(self.numbers("fold"))
+        return np.asarray(folds | (self.column("split") == Split.TEST.value), dtype=np.bool_)
+
+    @property
+    def has_split(self) -> bool:
+        """Whether films are trained and tested on."""
+        return bool(self.rows["split"].null_count < self.rows.num_rows)
+
+    def film(self, row: int) -> ShownFilm:
+        """A film as the report shows it."""
+        told = self.rows.slice(row, 1).to_pylist()[0]
+        part = f"fold {told['fold'] + 1}" if told["fold"] is not None else told["split"]
+        return ShownFilm(part=part, **{n: told[n] for n in ("uri", "image_id", "source", "label")})
+
+
+def subject_of(
+    images: Path,
+    cohort: Path | None,
+    settings: AuditSettings,
+    *,
+    seed: int,
+    classes: tuple[str, ...] = (),
+    confidence: float = 0.95,
+    predictions: pa.Table | None = None,
+    expanded: Path | None = None,
+) -> Subject:
+    """Films of a table, with the class and part that a cohort gives them.
+
+    Without a cohort every film takes part, each finding is a class, and a patient is a group.
+
+    Args:
+        images: folder of the images table.
+        cohort: folder of the cohort.
+        settings: of the audits.
+        seed: of folds and bootstrap.
+        classes: names of the classes; empty: those that occur.
+        confidence: of all intervals.
+        predictions: predictions of the tested films.
+        expanded: folder of the expanded table's files.
+
+    Raises:
+        InputError: the table is missing, empty, or no images table.
+    """
+    facts = _facts(images)
+    left_out: dict[str, int] = {}
+    if cohort is None:
+        groups = pc.coalesce(facts["patient_id"], facts["image_id"])
+        nothing = pa.nulls(facts.num_rows)
+        rows = facts.append_column("label", facts["finding"]).append_column("group_id", groups)
+        rows = rows.append_column("split", nothing.cast(pa.string()))
+        rows = rows.append_column("fold", nothing.cast(pa.int32()))
+    else:
+        told = read_cohort(cohort, ["uri", "label", "group_id", "split", "fold"])
+        rows = facts.join(told, "uri", join_type="inner")
+        reasons = pq.read_table(cohort / "table", columns=["reason"])["reason"].drop_null()
+        left_out = {one["values"]: one["counts"] for one in reasons.value_counts().to_pylist()}
+    rows = rows.sort_by("uri").combine_chunks()
+    names = classes or tuple(sorted({x for x in rows["label"].to_pylist() if x is not None}))
+    return Subject(
+        images=images,
+        rows=rows,
+        settings=settings,
+        seed=seed,
+        classes=names,
+        confidence=confidence,
+        left_out=left_out,
+        predictions=predictions,
+        expanded=expanded,
+    )
+
+
+def _facts(images: Path) -> pa.Table:
+    parts = parts_of(images)
+    if not parts:
+        raise InputError(
+            f"{images}: no images table there: name a run, or the tables of an ingest"
+        )
+    try:
+        facts = pa.concat_tables([pq.read_table(part, columns=list(FACTS)) for part in parts])
+    except (KeyError, pa.ArrowInvalid) as error:
+        raise InputError(f"{images}: no images table: {error!s:.120}") from error
+    if not facts.num_rows or set(FACTS) - set(facts.column_names):
+        raise InputError(f"{images}: no films in it, or no images table: ingest some first")
+    return facts

@@ -1,0 +1,100 @@
+"""``pulmospark audit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pulmospark.cli import common
+
+
+@click.command(
+    help="""Tell whether films, split and model can be trusted.
+
+    RUN_OR_TABLE is an experiment's TOML file, the folder of a run, or an images table, such as
+    the tables of an ingest.
+
+    \b
+    Examples:
+      pulmospark audit runs/mine
+      pulmospark audit runs/mine --all --strict
+      pulmospark audit runs/mine/tables --out audits
+    """
+)
+@click.argument("what", metavar="RUN_OR_TABLE", type=click.Path(path_type=Path))
+@click.option("--strict", is_flag=True, help="A failed audit ends with exit code 5.")
+@click.option(
+    "--all",
+    "costly",
+    is_flag=True,
+    help="Also those that run the model again: lungs covered, one source left out, ...",
+)
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), help="Model to audit; by default the run's own."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the outcome; for a table only. By default `audit` beside it.",
+)
+@common.set_option
+@common.spark_options
+@common.speech_options
+def command(
+    what: Path,
+    strict: bool,
+    costly: bool,
+    bundle: Path | None,
+    out: Path | None,
+    changes: tuple[str, ...],
+    master: str | None,
+    conf: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run it."""
+    from pulmospark.core.errors import UsageError
+    from pulmospark.experiment.folder import open_experiment
+
+    told = common.pairs(changes, "--set")
+    if strict:
+        told["audit.strict"] = "true"
+    if costly:
+        told["audit.costly"] = "true"
+    is_run = what.is_file() or (what / "experiment.json").is_file()
+    if is_run and out is not None:
+        raise UsageError("--out is for a table: a run's audit lies in its own folder")
+    if is_run:
+        experiment, run = open_experiment(what, told)
+        settings = experiment.audit
+    else:
+        from pulmospark.experiment.auditing import images_of, table_settings
+
+        settings = table_settings(told)
+        images_of(what)  # seconds before Spark is there
+
+    # Seconds of import, which a wrong setting need not wait for.
+    from pulmospark.cli import words
+    from pulmospark.experiment import auditing, stages
+    from pulmospark.spark.session import spark_session
+
+    silent = quiet or as_json
+    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+        if is_run:
+            report = stages.run_audit(experiment, run, spark, bundle=bundle, quiet=silent)
+            folder = run.audit
+            phantoms = experiment.phantoms
+            if (run.evaluation / "evaluation.json").is_file():
+                stages.run_report(experiment, run)
+        else:
+            folder, phantoms = (out or what.resolve().parent / "audit"), False
+            report = auditing.audit_table(
+                what, settings, folder, spark, bundle=bundle, quiet=silent
+            )
+    if as_json:
+        common.say_json(report.model_dump(mode="json"))
+    else:
+        words.say_audit(report, phantoms=phantoms)
+        common.say(f"audit: {folder / 'audit.html'}")
+    auditing.check_strict(report, settings)

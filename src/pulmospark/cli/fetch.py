@@ -1,0 +1,91 @@
+"""``pulmospark fetch``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pulmospark.cli import common
+from pulmospark.core import limits
+
+_GB = 1024**3
+
+
+@click.command(
+    help="""Fetch a data set that can be had by plain https.
+
+    NAME is its layout's, as `pulmospark layouts` lists it. A fetch that breaks off is gone on with
+    by the same command. Nothing is fetched that needs an agreement; mind the licence that is
+    shown.
+
+    \b
+    Examples:
+      pulmospark fetch figure1 --out data
+      pulmospark fetch covid_chestxray --out data --sha256 HEX
+    """
+)
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("data"),
+    show_default=True,
+    help="Folder for data sets; NAME is made in it.",
+)
+@click.option("--sha256", help="SHA-256 that the archive must have.")
+@click.option(
+    "--max-gb",
+    type=click.FloatRange(min=0, min_open=True),
+    default=limits.DATA_SET_ARCHIVE_BYTES_MAX / _GB,
+    show_default=True,
+    help="Most gigabytes (2^30 bytes) to fetch.",
+)
+@click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=limits.DATA_SET_FETCH_MINUTES_MAX,
+    show_default=True,
+    help="Most minutes to take.",
+)
+@common.speech_options
+def command(
+    name: str,
+    out: Path,
+    sha256: str | None,
+    max_gb: float,
+    max_minutes: float,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run it."""
+    from pulmospark.core.download import Bounds
+    from pulmospark.layouts.fetch import fetch_data_set
+
+    bounds = Bounds(int(max_gb * _GB), max_minutes * 60)
+    told = None if quiet or as_json else _Teller()
+    result = fetch_data_set(name, out.expanduser().resolve(), bounds, sha256=sha256, told=told)
+    if as_json:
+        common.say_json(result.model_dump(mode="json"))
+        return
+    there = "was there already" if result.already else f"{result.files:,} files"
+    common.say(f"{result.layout}: {there}, {result.folder}")
+    checked = (
+        "as expected" if result.checked else "kept; give it with --sha256 to ask for the same"
+    )
+    common.say(f"SHA-256 of the archive {result.sha256} ({checked})")
+    common.say(f"licence: {result.licence}")
+
+
+class _Teller:
+    """Says how far it is, on standard error, every tenth of the way or hundred megabytes."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        if done < self._next:
+            return
+        self._next = done + (total // 10 or 100 * 1024**2)
+        of = f" of {total / 1e6:,.0f}" if total else ""
+        click.echo(f"fetched {done / 1e6:,.0f}{of} MB", err=True)

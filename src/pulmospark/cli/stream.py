@@ -1,0 +1,139 @@
+"""``pulmospark stream``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import pulmospark
+from pulmospark.cli import common
+
+if TYPE_CHECKING:
+    from pulmospark.scoring.stream import StreamResult
+
+_RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain local[*] is not
+
+
+@click.command(
+    help=f"""Score films as they land in a folder.
+
+    INBOX and the folders in it are watched. Each film that lands there becomes a row of
+    DIR/predictions within about a second, once, whatever is killed in the meantime; a file that
+    is no film becomes one of DIR/rejects, a film that was sent before one of DIR/repeats. Stop
+    it with Ctrl-C or SIGTERM: what is under way is finished. The same command goes on later.
+
+    {pulmospark.NOT_A_MEDICAL_DEVICE}
+
+    \b
+    Examples:
+      pulmospark stream runs/mine/bundle inbox --out scored
+      pulmospark stream runs/mine/bundle inbox --out scored --once
+    """
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("inbox")
+@click.option(
+    "--out", metavar="DIR", required=True, type=click.Path(path_type=Path),
+    help="Folder of the output.",
+)  # fmt: skip
+@click.option("--once", is_flag=True, help="Stop when all that is in INBOX has its row.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of the stream: batch_films=64, say. May be repeated.",
+)
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), help="Answer Prometheus on this port."
+)
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address that Prometheus is answered on.",
+)
+@common.spark_options
+@common.speech_options
+def command(
+    bundle: Path,
+    inbox: str,
+    out: Path,
+    once: bool,
+    changes: tuple[str, ...],
+    metrics_port: int | None,
+    metrics_host: str,
+    master: str | None,
+    conf: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run it."""
+    from pulmospark.core.errors import BundleError, UsageError
+    from pulmospark.core.settings import parse
+    from pulmospark.core.stream_settings import StreamSettings
+    from pulmospark.scoring.stream_metrics import StreamMetrics
+    from pulmospark.scoring.stream_places import check_places
+    from pulmospark.spark.early import started_early
+    from pulmospark.spark.session import spark_session
+
+    if (master or os.environ.get("SPARK_REMOTE", "")).startswith("sc://"):
+        raise UsageError(
+            "a stream does not run on Spark Connect, whose batches never reach this process: name "
+            "another --master, or submit it to the cluster"
+        )
+    asked = common.pairs(conf, "--conf")
+    settings = parse(StreamSettings, dict(common.pairs(changes, "--set")), where="--set")
+    check_places(inbox, out)
+    if not bundle.expanduser().is_dir():
+        raise BundleError(f"{bundle}: no such folder: name the folder of a bundle")
+    metrics, stop = StreamMetrics(), threading.Event()
+    if metrics_port is not None:
+        port = metrics.serve(metrics_port, metrics_host)
+        _tell(f"stream: metrics on http://{metrics_host}:{port}/metrics")
+    # While Spark starts the bundle is read and its network prepared.
+    with started_early(spark_session(master or _RETRYING, asked)) as session:
+        from pulmospark.scoring.stream import plan_stream, run_stream
+
+        result = run_stream(
+            plan_stream(bundle, inbox, out, settings),
+            session,
+            once=once,
+            stop=stop,
+            metrics=metrics,
+            tell=None if quiet or as_json else _tell,
+            started=lambda: _stop_on_signals(stop),
+        )
+    if as_json:
+        common.say_json(result.model_dump(mode="json"))
+    else:
+        _say(result)
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    """After Spark's start, which sets a handler of its own."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _say(result: StreamResult) -> None:
+    common.say(
+        f"{common.count(result.films, 'film')} scored, {common.count(result.rejects, 'reject')}, "
+        f"{common.count(result.repeats, 'repeat')} in {result.seconds:.0f} s"
+    )
+    if result.latency_median_s is not None:
+        common.say(
+            f"from landing to row: median {result.latency_median_s:.2f} s, 99th percentile "
+            f"{result.latency_p99_s:.2f} s"
+        )
+    common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
+    common.say(f"predictions: {result.folder / 'predictions'}")

@@ -1,0 +1,131 @@
+"""ZIP archives from outside, unpacked without trusting a name, a size or a kind in them."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError
+
+_BLOCK_BYTES = 1024 * 1024
+_NAME_BYTES_MAX = 255  # of a file's name, on every common file system
+_PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What an archive held."""
+
+    files: int
+    size_bytes: int
+    links: int
+    """symbolic links and other entries that are no files; left out"""
+
+
+def unpack(archive: Path, folder: Path, *, inside_one_folder: bool = False) -> Unpacked:
+    """Unpack a ZIP archive into a folder that is there and empty.
+
+    Args:
+        archive: the file.
+        folder: where to; nothing is written elsewhere.
+        inside_one_folder: leave out the folder that all entries lie in, as GitHub's have it.
+
+    Raises:
+        InputError: it is no ZIP, is damaged or locked, names a place outside the folder or one
+            twice, or is larger than the limits of ``core.limits`` (``ARCHIVE_...``).
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return _unpack(opened, archive, folder, strip=int(inside_one_folder))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise InputError(f"{archive}: is no sound ZIP archive: {error}") from error
+
+
+def _unpack(opened: zipfile.ZipFile, archive: Path, folder: Path, *, strip: int) -> Unpacked:
+    entries = opened.infolist()
+    if len(entries) > limits.ARCHIVE_FILES_MAX:
+        raise InputError(
+            f"{archive}: {len(entries)} entries, over the limit of {limits.ARCHIVE_FILES_MAX}"
+        )
+    written = files = links = 0
+    for entry in entries:
+        parts = _parts(entry.filename, archive)[strip:]
+        if not parts:
+            continue
+        if not entry.is_dir() and not _is_file(entry):
+            links += 1
+            continue
+        place = folder.joinpath(*parts)
+        if entry.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+            continue
+        _check(entry, archive)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with place.open("xb") as file:
+                for block in _blocks(opened, entry, archive):
+                    written += len(block)
+                    if written > limits.ARCHIVE_UNPACKED_BYTES_MAX:
+                        raise InputError(
+                            f"{archive}: unpacks to over {limits.ARCHIVE_UNPACKED_BYTES_MAX} bytes"
+                        )
+                    file.write(block)
+        except FileExistsError as error:
+            raise InputError(f"{archive}: names {entry.filename[:200]!r} twice") from error
+        files += 1
+    return Unpacked(files, written, links)
+
+
+def _parts(name: str, archive: Path) -> list[str]:
+    """An entry's folders and name, or an error where they could lead elsewhere."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    bad = (
+        name.startswith("/")
+        or ".." in parts
+        or any(odd in name for odd in ("\\", "\0", ":"))
+        or len(parts) > limits.FOLDER_DEPTH_MAX
+        or any(len(part.encode("utf-8", "surrogatepass")) > _NAME_BYTES_MAX for part in parts)
+    )
+    if bad:
+        raise InputError(
+            f"{archive}: names {name[:200]!a}, which is no place inside it: it is not unpacked"
+        )
+    return parts
+
+
+def _is_file(entry: zipfile.ZipInfo) -> bool:
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    return kind in (0, stat.S_IFREG)
+
+
+def _check(entry: zipfile.ZipInfo, archive: Path) -> None:
+    if entry.flag_bits & 0x1:
+        raise InputError(f"{archive}: {entry.filename[:200]!r} is locked with a password")
+    if entry.compress_type not in _PACKED:
+        raise InputError(f"{archive}: {entry.filename[:200]!r} is packed in an unusual way")
+    if _is_bomb(entry.file_size, entry):
+        raise InputError(
+            f"{archive}: {entry.filename[:200]!r} unpacks to {entry.file_size} bytes from "
+            f"{entry.compress_size}, over {limits.ARCHIVE_RATIO_MAX} for one: it is not unpacked"
+        )
+
+
+def _is_bomb(size: int, entry: zipfile.ZipInfo) -> bool:
+    big = size > limits.ARCHIVE_RATIO_BYTES
+    return big and size > limits.ARCHIVE_RATIO_MAX * max(entry.compress_size, 1)
+
+
+def _blocks(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, archive: Path) -> Iterator[bytes]:
+    """Content of an entry; not more than it says of itself."""
+    done = 0
+    with opened.open(entry) as file:
+        while block := file.read(_BLOCK_BYTES):
+            done += len(block)
+            if done > entry.file_size:
+                raise InputError(f"{archive}: {entry.filename[:200]!r} is larger than it says")
+            yield block

@@ -1,0 +1,57 @@
+"""Where a run is written for other programs to read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import field_validator
+
+from pulmospark.core.settings_base import Settings
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_PASSWORD = re.compile(r"[^:/]*://[^/@]*:[^/@]*@")
+
+
+class TrackingSettings(Settings):
+    """Runs written where MLflow and TensorBoard read them; needs the extra ``tracking``."""
+
+    mlflow: str | None = None
+    """a folder, for a store of its own there (``mlflow.db`` and ``artifacts``); or the URI of a
+    store or server, as MLflow takes it; ``None``: nothing is written"""
+    mlflow_experiment: str | None = None
+    """MLflow's experiment; ``None``: of the experiment's own name"""
+    tensorboard: Path | None = None
+    """folder for TensorBoard's event files, a folder a run and model below it; ``None``: nothing
+    is written"""
+
+    @field_validator("mlflow")
+    @classmethod
+    def _no_secret(cls, value: str | None) -> str | None:
+        if value is not None and _PASSWORD.match(value):
+            raise ValueError(
+                "it has a password, which would go into the run's folder and its report: name a "
+                "server without one, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        return value
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything is written at all."""
+        return self.mlflow is not None or self.tensorboard is not None
+
+    @property
+    def mlflow_folder(self) -> Path | None:
+        """The folder that ``mlflow`` names; ``None``: it names a URI, or nothing."""
+        if self.mlflow is None or _URI.match(self.mlflow):
+            return None
+        return Path(self.mlflow)
+
+    def below(self, base: Path) -> TrackingSettings:
+        """The same with relative folders taken from ``base``."""
+        changes: dict[str, object] = {}
+        if (folder := self.mlflow_folder) is not None:
+            changes["mlflow"] = str(base / folder.expanduser())
+        if self.tensorboard is not None:
+            changes["tensorboard"] = base / self.tensorboard.expanduser()
+        return self.model_copy(update=changes)

@@ -1,0 +1,127 @@
+"""Looks: what films are compared by, told from the images table once, on the executors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from pulmospark.core import content, tables
+from pulmospark.core.progress import Progress
+from pulmospark.imaging.standardise import perceptual_hash, resized
+from pulmospark.spark import chunks
+
+LOOKS_VERSION = 1
+"""Raised whenever the same film gets other looks: old parts are then unused."""
+
+SMALL_SIDE = 112
+"""pixels: side of the small picture that films are laid over each other by"""
+
+_MARGINS: tuple[tuple[float, float, float, float], ...] = (
+    (0.0, 0.0, 0.0, 0.0),
+    (0.05, 0.05, 0.05, 0.05), (0.1, 0.1, 0.1, 0.1), (0.15, 0.15, 0.15, 0.15),
+    (0.0, 0.0, 0.0, 0.1), (0.0, 0.1, 0.0, 0.0), (0.0, 0.2, 0.0, 0.0), (0.0, 0.0, 0.0, 0.2),
+    (0.1, 0.0, 0.1, 0.0), (0.15, 0.0, 0.15, 0.0), (0.1, 0.0, 0.0, 0.0), (0.0, 0.0, 0.1, 0.0),
+    (0.1, 0.0, 0.1, 0.1), (0.1, 0.1, 0.1, 0.0), (0.05, 0.1, 0.05, 0.0), (0.05, 0.0, 0.05, 0.1),
+    (0.1, 0.2, 0.1, 0.0), (0.1, 0.0, 0.1, 0.2), (0.2, 0.1, 0.2, 0.1),
+)  # fmt: skip
+"""left, top, right and bottom of what is cut off before a hash is taken, as shares of the sides:
+nothing first, then what a copy may have lost"""
+
+_BORDER = 0.03
+_DARK_MIN, _DARK_SHARE, _BRIGHT_ALONG = 12, 0.12, 0.35
+
+
+@dataclass(frozen=True)
+class LookWork:
+    """Films of the images table to their looks."""
+
+    columns: Sequence[str] = ("image_id", "uri", "pixels")
+
+    def key(self, chunk: pa.Table) -> str:
+        """The films; a film's id and the number of its pixels say what its pixels are."""
+        sizes = [len(one.as_buffer()) for one in chunk["pixels"]]
+        ids = [chunk["image_id"].to_pylist(), chunk["uri"].to_pylist()]
+        return content.value_id(["looks", LOOKS_VERSION, *ids, sizes])
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``looks``."""
+        rows = []
+        for uri, pixels in zip(chunk["uri"].to_pylist(), chunk["pixels"], strict=True):
+            flat = np.frombuffer(pixels.as_buffer(), np.uint8)
+            side = int(flat.size**0.5)
+            film = flat.reshape(side, side)
+            rows.append(
+                {
+                    "uri": uri,
+                    "mean": float(film.mean()),
+                    "border_mean": border_mean(film),
+                    "hashes": hashes_of(film),
+                    "small": resized(film, SMALL_SIDE, SMALL_SIDE).tobytes(),
+                }
+            )
+        return {"looks": pa.Table.from_pylist(rows, schema=tables.LOOKS)}
+
+
+def border_mean(film: npt.NDArray[np.uint8]) -> float:
+    """Mean grey level of the outer 3 % of a film on each side."""
+    wide = max(1, round(_BORDER * film.shape[0]))
+    inner = film[wide:-wide, wide:-wide]
+    return float((film.sum(dtype=np.float64) - inner.sum()) / (film.size - inner.size))
+
+
+def hashes_of(film: npt.NDArray[np.uint8]) -> list[int]:
+    """Perceptual hash of a film without its dark margins, and of each of its cuts.
+
+    Grey levels are equalised, so that another window or gamma gives the same hash.
+    """
+    body = without_margins(film)
+    height, width = body.shape
+    return [
+        perceptual_hash(
+            cv2.equalizeHist(
+                np.ascontiguousarray(
+                    body[
+                        round(top * height) : height - round(bottom * height),
+                        round(left * width) : width - round(right * width),
+                    ]
+                )
+            )
+        )
+        for left, top, right, bottom in _MARGINS
+    ]
+
+
+def without_margins(film: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A film without the rows and columns at its edges that are dark nearly all along."""
+    soft = cv2.GaussianBlur(film, (0, 0), 2)
+    bright = soft > max(_DARK_MIN, _DARK_SHARE * float(np.percentile(soft, 95)))
+    rows = np.flatnonzero(bright.mean(axis=1) > _BRIGHT_ALONG)
+    columns = np.flatnonzero(bright.mean(axis=0) > _BRIGHT_ALONG)
+    least = film.shape[0] // 4
+    if rows.size < least or columns.size < least:
+        return film
+    return film[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def make_looks(
+    images: Path, folder: Path, spark: SparkSession, *, quiet: bool
+) -> list[chunks.Part]:
+    """Looks of every film of an images table; parts that are there are kept.
+
+    Args:
+        images: the images table.
+        folder: for the parts.
+        spark: the session.
+        quiet: show no progress.
+    """
+    todo = chunks.chunks_of(chunks.parts_of(images))
+    count = sum(chunk.rows for chunk in todo)
+    with Progress("look", count, "films", quiet=quiet) as progress:
+        return chunks.run_chunks(spark, LookWork(), todo, folder, progress)

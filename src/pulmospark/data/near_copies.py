@@ -1,0 +1,265 @@
+"""Near copies: films that are one picture, cut, sized, toned or encoded differently.
+
+Candidates are joined by perceptual hash on Spark (:mod:`pulmospark.data.near_hashes`), and each
+is looked at again by laying one film over the other (:mod:`pulmospark.data.overlay`). What is
+held by the driver grows by a few bytes a film and a pair. Films that hang together, directly or
+through others, are one cluster.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+from scipy import sparse
+from scipy.sparse import csgraph
+
+from pulmospark.core import content, limits, tables
+from pulmospark.core.errors import InputError
+from pulmospark.core.progress import Progress
+from pulmospark.data.looks import SMALL_SIDE, make_looks
+from pulmospark.data.near_hashes import near_hashes
+from pulmospark.data.overlay import overlay_correlation
+from pulmospark.spark import chunks
+from pulmospark.spark.session import slots
+
+Numbers = npt.NDArray[np.int64]
+
+_PAIRS_A_CHUNK = 4_000
+"""pairs that a task looks at: some ten seconds"""
+
+
+@dataclass(frozen=True)
+class NearCopies:
+    """What a search found; films are numbered in the order of ``uri``.
+
+    Attributes:
+        first: int64 (p,), one film of each pair that is one picture.
+        second: int64 (p,), the other; above the first.
+        correlation: float64 (p,).
+        clusters: int64 (n,), number of each film's cluster; a film without a copy is alone.
+        compared: candidates that were looked at again.
+        distance: bits up to which they were; fewer than asked for where there were too many.
+        hot_buckets: buckets of the hash index that were left out as too full.
+        looks: "mean" and "border_mean" of each film.
+    """
+
+    first: Numbers
+    second: Numbers
+    correlation: npt.NDArray[np.float64]
+    clusters: Numbers
+    compared: int
+    distance: int
+    hot_buckets: int
+    looks: Mapping[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class OverlayWork:
+    """Candidate pairs to how well their films fit over each other.
+
+    Attributes:
+        small: file of the small pictures, one after the other in the order of ``uri``.
+        small_id: of the file's content.
+        distance: bits up to which pairs are compared; those further apart are passed over.
+    """
+
+    small: str
+    small_id: str
+    distance: int
+    columns: Sequence[str] | None = None
+
+    def key(self, chunk: pa.Table) -> str:
+        """The pictures and the pairs."""
+        return content.value_id(["overlay", self.small_id, self.distance, chunk.to_pydict()])
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``copies``."""
+        chunk = chunk.filter(pa.array(chunk["distance"].to_numpy() <= self.distance))
+        shape = (-1, SMALL_SIDE, SMALL_SIDE)
+        films = np.memmap(self.small, np.uint8, "r").reshape(shape)
+        found = [
+            overlay_correlation(films[one], films[other])
+            for one, other in zip(
+                chunk["first"].to_pylist(), chunk["second"].to_pylist(), strict=True
+            )
+        ]
+        rows = chunk.append_column("correlation", pa.array(found, pa.float32()))
+        return {"copies": rows.select(tables.COPIES.names).cast(tables.COPIES)}
+
+
+def find_near_copies(
+    images: Path,
+    facts: pa.Table,
+    work: Path,
+    spark: SparkSession,
+    *,
+    distance: int,
+    correlation: float,
+    pairs_max: int,
+    quiet: bool,
+) -> NearCopies:
+    """Find the films of an images table that are one picture.
+
+    Neighbouring slices of one scan are alike by nature: they are not compared.
+
+    Args:
+        images: the images table.
+        facts: ``uri``, ``scan_id`` and ``group_id`` of the films that are searched, ordered by
+            ``uri``.
+        work: folder for looks and pairs; what is there of the same films is kept.
+        spark: the session.
+        distance: bits in which hashes may differ.
+        correlation: from which two films are one.
+        pairs_max: pairs that are laid over each other; where more are near, the nearest.
+        quiet: show no progress.
+
+    Raises:
+        InputError: more candidates than ``limits.NEAR_PAIRS_MAX``, or a film has no looks.
+    """
+    parts = make_looks(images, work / "looks", spark, quiet=quiet)
+    aside = work / "search"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    looks, small_id = _gather([part.path for part in parts], facts, aside)
+    hot = _candidates(aside, spark, distance)
+    todo = chunks.chunks_of(chunks.parts_of(aside / "pairs"))
+    if (there := sum(chunk.rows for chunk in todo)) > limits.NEAR_PAIRS_MAX:
+        raise InputError(
+            f"{there:,} pairs of films have near hashes, over the limit of "
+            f"{limits.NEAR_PAIRS_MAX:,}: set audit.hash_distance lower"
+        )
+    within, count = _nearest(aside / "pairs", distance, pairs_max)
+    with Progress("compare", there, "pairs", quiet=quiet or not count) as progress:
+        overlay = OverlayWork(str(aside / "small.bin"), small_id, within)
+        done = chunks.run_chunks(spark, overlay, todo, work / "overlays", progress)
+    found = _read(done, correlation)
+    shutil.rmtree(aside)
+    return NearCopies(
+        **found,
+        clusters=clusters(found["first"], found["second"], facts.num_rows),
+        compared=count,
+        distance=within,
+        hot_buckets=hot,
+        looks=looks,
+    )
+
+
+def clusters(first: Numbers, second: Numbers, films: int) -> Numbers:
+    """Connected components of the graph of pairs; int64 (films,), numbered by first film."""
+    edges = sparse.coo_array((np.ones(first.size, np.int8), (first, second)), shape=(films, films))
+    _, found = csgraph.connected_components(edges, directed=False)
+    return np.asarray(found, np.int64)
+
+
+def clusters_of_films(found: NearCopies, facts: pa.Table) -> pa.Table:
+    """``uri`` and ``cluster`` of the films that have a copy; its name is that of the first."""
+    sizes = np.bincount(found.clusters, minlength=1)
+    films = np.flatnonzero(sizes[found.clusters] > 1)
+    first = np.full(sizes.size, facts.num_rows, np.int64)
+    np.minimum.at(first, found.clusters[films], films)
+    uris = facts["uri"]
+    return pa.table(
+        {
+            "uri": uris.take(pa.array(films)),
+            "cluster": uris.take(pa.array(first[found.clusters[films]])),
+        }
+    )
+
+
+def _gather(
+    parts: Sequence[Path], facts: pa.Table, aside: Path
+) -> tuple[dict[str, npt.NDArray[np.float64]], str]:
+    """Small pictures in one file, hashes in a table; a film's number is its place in ``facts``."""
+    number = {uri: place for place, uri in enumerate(facts["uri"].to_pylist())}
+    scans = facts["scan_id"].to_pylist()
+    looks = {name: np.full(len(number), np.nan) for name in ("mean", "border_mean")}
+    bytes_each = SMALL_SIDE * SMALL_SIDE
+    small = np.memmap(aside / "small.bin", np.uint8, "w+", shape=(len(number), bytes_each))
+    (aside / "hashes").mkdir()
+    told = []
+    for index, path in enumerate(sorted(parts)):
+        rows = pq.read_table(path, schema=tables.LOOKS)
+        places = [number.get(uri, -1) for uri in rows["uri"].to_pylist()]
+        kept = np.flatnonzero(np.asarray(places) >= 0)
+        films = np.asarray(places, np.int64)[kept]
+        taken = rows.take(pa.array(kept))
+        for name, values in looks.items():
+            values[films] = taken[name].to_numpy()
+        pictures = taken["small"].combine_chunks()
+        for film, picture in zip(films, pictures, strict=True):
+            small[film] = np.frombuffer(picture.as_buffer(), np.uint8)
+        columns = {
+            "film": pa.array(films),
+            "scan": pa.array([scans[film] for film in films], pa.string()),
+            "hashes": taken["hashes"],
+        }
+        pq.write_table(pa.table(columns), aside / "hashes" / f"{index:06d}.parquet")
+        told.append(path.name)
+    small.flush()
+    if missing := int(np.isnan(looks["mean"]).sum()):
+        raise InputError(
+            f"{missing} of {len(number)} films of the cohort are not in the images table: run "
+            "`pulmospark split` again"
+        )
+    return looks, content.value_id([told, facts["uri"].to_pylist()])
+
+
+def _candidates(aside: Path, spark: SparkSession, distance: int) -> int:
+    """Write the pairs with near hashes; the number of buckets that were left out."""
+    films = spark.read.parquet(str(aside / "hashes"))
+    found = near_hashes(films.select("film", "hashes"), distance)
+    scans = films.where("scan is not null").select("film", "scan")
+    pairs = found.pairs
+    if scans.head(1):
+        one = scans.withColumnsRenamed({"film": "first", "scan": "one"})
+        other = scans.withColumnsRenamed({"film": "second", "scan": "other"})
+        pairs = pairs.join(one, "first", "left").join(other, "second", "left")
+        pairs = pairs.where("one is null or other is null or one <> other")
+    pairs = pairs.select("first", "second", "distance")
+    parts = pairs.repartition(slots(spark) * 2, "first").sortWithinPartitions("first", "second")
+    parts.write.option("maxRecordsPerFile", _PAIRS_A_CHUNK).parquet(str(aside / "pairs"))
+    return int(found.hot.count())
+
+
+def _nearest(pairs: Path, distance: int, most: int) -> tuple[int, int]:
+    """The largest distance up to which there are at most so many pairs, and how many."""
+    counts = np.zeros(distance + 1, np.int64)
+    for part in chunks.parts_of(pairs):
+        told = pq.read_table(part, columns=["distance"])["distance"].to_numpy()
+        counts += np.bincount(told, minlength=distance + 1)
+    so_far = np.cumsum(counts)
+    fitting = np.flatnonzero(so_far <= most)
+    within = int(fitting[-1]) if fitting.size else 0
+    return within, int(so_far[within])
+
+
+def _read(parts: Sequence[chunks.Part], correlation: float) -> dict[str, Any]:
+    first, second, fits = [], [], []
+    for part in parts:
+        rows = pq.read_table(part.path, schema=tables.COPIES)
+        kept = rows.filter(pa.array(rows["correlation"].to_numpy() >= correlation))
+        first.append(kept["first"].to_numpy())
+        second.append(kept["second"].to_numpy())
+        fits.append(kept["correlation"].to_numpy().astype(np.float64))
+    if not first:
+        return {
+            "first": np.empty(0, np.int64),
+            "second": np.empty(0, np.int64),
+            "correlation": np.empty(0),
+        }
+    one, other = np.concatenate(first), np.concatenate(second)
+    order = np.lexsort((other, one))
+    return {
+        "first": one[order].astype(np.int64),
+        "second": other[order].astype(np.int64),
+        "correlation": np.concatenate(fits)[order],
+    }

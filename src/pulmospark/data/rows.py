@@ -1,0 +1,85 @@
+"""Rows of the images and rejects tables: what is listed of a file, and what was read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pulmospark.core import limits, tables
+from pulmospark.core.tables import Modality, View
+from pulmospark.imaging.film import Film
+
+_COPIED: Final = [name for name in tables.MANIFEST.names if name in tables.IMAGES.names]
+_FRAME: Final = "#frame-"
+
+
+def frame_of(uri: str) -> int | None:
+    """Number of the frame that a row's ``uri`` names, from 1; ``None``: the file has one."""
+    _, mark, number = uri.rpartition(_FRAME)
+    return int(number) if mark and number.isascii() and number.isdigit() else None
+
+
+def image_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> dict[str, Any]:
+    """A row of the images table, but for ``listed``.
+
+    What the source's own metadata says goes before what a DICOM header says, and that before
+    what the pixels show: a data set's sheet was made for the purpose, and headers of films
+    that were exported, digitised or anonymised are often wrong.
+    """
+    known = {**{name: row[name] for name in _COPIED}, **_from_header(row, film)}
+    measured = known["view"] == View.UNKNOWN.value and film.view is not None
+    header = film.header
+    return {
+        **known,
+        "uri": row["uri"] if film.frame is None else f"{row['uri']}{_FRAME}{film.frame}",
+        "image_id": film.image_id,
+        # A mask is of the whole film: it fits no cut one.
+        "mask_uri": None if cropped else row["mask_uri"],
+        "view": film.view.value if measured and film.view else known["view"],
+        "view_measured": measured,
+        "laterality": header.laterality if header else None,
+        "burned_in": header.burned_in if header else None,
+        "frame": film.frame,
+        "format": film.format,
+        "height": film.height,
+        "width": film.width,
+        "pixels": film.pixels,
+        "phash": film.phash,
+        "parent_id": None,
+    }
+
+
+def _from_header(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
+    """What the header fills in: that of which the source says nothing."""
+    header = film.header
+    if header is None:
+        return {}
+    patient = None if header.patient is None else f"{row['source']}:{header.patient}"
+    told = {
+        "patient_id": patient,
+        "study_id": header.study,
+        "scan_id": header.series if header.modality is Modality.CT else None,
+        "slice_index": header.slice_index if header.modality is Modality.CT else None,
+        "age": header.age,
+        "sex": header.sex,
+    }
+    filled = {name: value for name, value in told.items() if row[name] is None}
+    if film.frame is not None:  # the file's place says nothing of its frames'
+        filled["slice_index"] = film.frame
+    if row["view"] == View.UNKNOWN.value:
+        filled["view"] = header.view.value
+    if row["modality"] == Modality.UNKNOWN.value:
+        filled["modality"] = header.modality.value
+    return filled
+
+
+def reject_row(
+    row: Mapping[str, Any], image_id: str | None, reason: str, detail: str
+) -> dict[str, Any]:
+    """A row of the rejects table."""
+    return {
+        **{name: row[name] for name in ("uri", "source", "size_bytes", "modified_ns")},
+        "image_id": image_id,
+        "reason": str(reason),
+        "detail": detail[: limits.DETAIL_CHARS_MAX],
+    }

@@ -1,0 +1,227 @@
+"""Audit: the subject from a run's folder or a bare table, and its outcome beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from pulmospark.audit.results import AuditReport, AuditResult
+from pulmospark.audit.run import run_audits
+from pulmospark.audit.subject import Subject, subject_of
+from pulmospark.core import files
+from pulmospark.core.audit_settings import AuditSettings
+from pulmospark.core.errors import AuditError, InputError, UsageError
+from pulmospark.core.provenance import now_utc
+from pulmospark.core.settings import Experiment, parse
+from pulmospark.data.expanded import TABLE
+from pulmospark.data.near_copies import clusters_of_films, find_near_copies
+from pulmospark.data.split_summary import read_split
+from pulmospark.experiment.films import thumbnails
+from pulmospark.experiment.folder import RunFolder
+from pulmospark.report.audit import write_audit_page
+from pulmospark.report.audit_content import AuditPage, Audits, shown
+from pulmospark.spark.chunks import parts_of
+
+_RESULT, _PAGE, _WORK = "audit.json", "audit.html", ".audit.work"
+
+
+def audit_run(
+    experiment: Experiment,
+    run: RunFolder,
+    spark: SparkSession,
+    *,
+    bundle: Path | None = None,
+    quiet: bool = False,
+) -> AuditReport:
+    """Audit a run: its films and split, and its model where it was evaluated.
+
+    Args:
+        experiment: the settings.
+        run: folder of the run; split must have left its outcome there.
+        spark: the session.
+        bundle: folder of another model; ``None``: the run's own, where it has one.
+        quiet: show no progress.
+
+    Raises:
+        InputError: an earlier stage is missing.
+        UsageError: a setting names no audit.
+    """
+    parted = read_split(run.cohort)
+    predictions = run.evaluation / "predictions"
+    subject = subject_of(
+        run.tables / "images",
+        run.cohort,
+        experiment.audit,
+        seed=experiment.seed,
+        classes=parted.classes,
+        confidence=experiment.evaluate.confidence,
+        predictions=pq.read_table(predictions) if predictions.is_dir() else None,
+        expanded=_expanded_of(experiment, run),
+    )
+    return _audited(
+        subject, run.root, run.audit, spark, bundle=bundle or _bundle_of(run),
+        title=experiment.name, phantoms=experiment.phantoms, quiet=quiet,
+    )  # fmt: skip
+
+
+def audit_table(
+    table: Path,
+    settings: AuditSettings,
+    target: Path,
+    spark: SparkSession,
+    *,
+    bundle: Path | None = None,
+    seed: int = 20201,
+    quiet: bool = False,
+) -> AuditReport:
+    """Audit the films of an ingest, with no split: each finding is a class.
+
+    Args:
+        table: folder of an images table, or of an ingest's tables.
+        settings: of the audits.
+        target: folder of the outcome.
+        spark: the session.
+        bundle: folder of a model.
+        seed: of folds and bootstrap.
+        quiet: show no progress.
+
+    Raises:
+        InputError: it is no images table.
+    """
+    images = images_of(table)
+    subject = subject_of(images, None, settings, seed=seed)
+    return _audited(
+        subject, target.parent, target, spark, bundle=bundle, title=table.resolve().name,
+        phantoms=False, quiet=quiet,
+    )  # fmt: skip
+
+
+def near_copies_of(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> pa.Table | None:
+    """Clusters of near copies among all films of a run; ``None`` where split ignores them.
+
+    Raises:
+        InputError: ingest is missing.
+    """
+    if experiment.split.copies == "ignore":
+        return None
+    subject = subject_of(run.tables / "images", None, experiment.audit, seed=experiment.seed)
+    found = find_near_copies(
+        subject.images,
+        subject.rows,
+        run.root / _WORK,
+        spark,
+        distance=experiment.audit.hash_distance,
+        correlation=experiment.audit.copy_correlation,
+        pairs_max=experiment.audit.pairs_max,
+        quiet=quiet,
+    )
+    return clusters_of_films(found, subject.rows)
+
+
+def table_settings(changes: dict[str, str]) -> AuditSettings:
+    """Settings for a bare table from ``audit.NAME`` -> value, as text.
+
+    Raises:
+        UsageError: a setting is unknown or wrong, or none of the audits'.
+    """
+    values: dict[str, Any] = {}
+    for key, text in changes.items():
+        section, _, name = key.partition(".")
+        if section != "audit" or name not in AuditSettings.model_fields:
+            raise UsageError(f"--set {key}: a table has the settings audit.NAME alone")
+        values[name] = text
+    return parse(AuditSettings, values, where="--set")
+
+
+def images_of(table: Path) -> Path:
+    """The images table that a path means: the folder itself, or ``images`` in it.
+
+    Raises:
+        InputError: neither has Parquet files.
+    """
+    for folder in (table / "images", table / "tables" / "images", table):
+        if parts_of(folder):
+            return folder
+    raise InputError(
+        f"{table}: no images table there: name a run, an experiment, or what `pulmospark ingest` "
+        "made"
+    )
+
+
+def check_strict(report: AuditReport, settings: AuditSettings) -> None:
+    """Refuse what failed where the settings are strict.
+
+    Raises:
+        AuditError: an audit failed.
+    """
+    if settings.strict and report.failed:
+        names = ", ".join(audit.name for audit in report.failed)
+        first: AuditResult = report.failed[0]
+        raise AuditError(
+            f"{len(report.failed)} of {len(report.audits)} audits failed ({names}); "
+            f"{first.name}: {first.sentence} Remedy: {first.remedy or 'see the report'}"
+        )
+
+
+def read_audit(folder: Path) -> AuditReport:
+    """What the last audit into ``folder`` found.
+
+    Raises:
+        InputError: there is none.
+    """
+    return AuditReport.model_validate(files.read_json(folder / _RESULT))
+
+
+def shown_audits(run: RunFolder) -> Audits | None:
+    """The audits of a run as the report shows them; ``None`` where there were none."""
+    if not (run.audit / _RESULT).is_file():
+        return None
+    return _shown(read_audit(run.audit), run.tables / "images")
+
+
+def _audited(
+    subject: Subject,
+    root: Path,
+    target: Path,
+    spark: SparkSession,
+    *,
+    bundle: Path | None,
+    title: str,
+    phantoms: bool,
+    quiet: bool,
+) -> AuditReport:
+    report = run_audits(subject, root / _WORK, spark, bundle=bundle, quiet=quiet)
+    page = AuditPage(
+        title=title,
+        made_at=now_utc(),
+        is_phantom=phantoms,
+        films=report.films,
+        audits=_shown(report, subject.images),
+        provenance=report.provenance,
+    )
+    with files.whole_folder(target) as aside:
+        files.write_json(aside / _RESULT, report.model_dump(mode="json"))
+        write_audit_page(page, aside / _PAGE)
+    return report
+
+
+def _expanded_of(experiment: Experiment, run: RunFolder) -> Path | None:
+    place = (experiment.train.expanded_path or run.expanded) / TABLE
+    return place if experiment.train.expanded and parts_of(place) else None
+
+
+def _bundle_of(run: RunFolder) -> Path | None:
+    return run.bundle if run.bundle.is_dir() else None
+
+
+def _shown(report: AuditReport, images: Path) -> Audits:
+    uris = {
+        film.uri for audit in report.audits for example in audit.examples for film in example.films
+    }
+    return shown(report, thumbnails(images, uris) if uris else {})

@@ -1,0 +1,182 @@
+"""The CLAIM checklist of a run: what its settings, split, training and figures know."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pulmospark.audit.claim import ClaimItem, checklist
+from pulmospark.core.provenance import provenance
+from pulmospark.core.settings import Experiment
+from pulmospark.data.cohort import read_cohort
+from pulmospark.data.ingest import IngestResult, read_ingest
+from pulmospark.data.split_summary import SplitResult, read_split
+from pulmospark.evaluation.results import Figure
+from pulmospark.experiment.auditing import shown_audits
+from pulmospark.experiment.evaluation import EvaluateResult, read_evaluation
+from pulmospark.experiment.folder import RunFolder
+from pulmospark.models import zoo
+from pulmospark.report.audit_content import Audits
+from pulmospark.training.records import TrainResult
+from pulmospark.training.train import read_training
+
+
+def claim_of(experiment: Experiment, run: RunFolder) -> tuple[ClaimItem, ...]:
+    """The checklist, filled in from an evaluated run.
+
+    Raises:
+        InputError: a stage is missing.
+    """
+    ingested, parted = read_ingest(run.tables), read_split(run.cohort)
+    trained, evaluated = read_training(run.training), read_evaluation(run.evaluation)
+    known = {
+        **_data(experiment, ingested, parted, run),
+        **_model(experiment, trained),
+        **_figures(experiment, parted, evaluated),
+        **_audited(shown_audits(run)),
+    }
+    return checklist(known)
+
+
+def _data(
+    experiment: Experiment, ingested: IngestResult, parted: SplitResult, run: RunFolder
+) -> dict[int, str]:
+    settings, split = experiment.ingest, experiment.split
+    excluded = "; ".join(f"{e.films:,} of {e.source}: {e.reason}" for e in parted.exclusions)
+    rejects = ", ".join(f"{n:,} {reason}" for reason, n in ingested.rejects_by_reason.items())
+    shares = (
+        f"{split.folds} folds; {split.validation:.0%} of the others for validation"
+        if split.folds
+        else f"training {split.train:.0%}, validation {split.validation:.0%}, test "
+        f"{split.test:.0%}"
+    )
+    if split.films:
+        shares = "counted films of each class for training, validation and test"
+    return {
+        7: "; ".join(f"{s.name}: {s.title}, {s.files:,} files" for s in ingested.sources),
+        8: f"Views {', '.join(split.views)}; findings mapped to the classes "
+        f"{', '.join(parted.classes)}. Left out: {excluded or 'none'}.",
+        9: f"8-bit grey, {settings.size} x {settings.size} pixels, made square by "
+        f"{settings.fit!r}"
+        + (f", cut to the {settings.crop}" if settings.crop != "none" else "")
+        + "; 16-bit films windowed.",
+        10: f"Near copies: {split.copies}; balanced by: {split.balance}; identical files take "
+        "part once.",
+        12: _missing(run),
+        19: f"{shares}; stratified by class and source, from the seed {experiment.seed}.",
+        20: "Patients; films where no patient is known. "
+        + " ".join(w for w in parted.warnings if "patient" in w),
+        35: f"{ingested.files:,} files: {ingested.images:,} images, {ingested.rejects:,} rejects"
+        f" ({rejects or 'none'}); {parted.films:,} films take part, {parted.excluded:,} do not.",
+        36: _people(run),
+    }
+
+
+def _missing(run: RunFolder) -> str:
+    rows = read_cohort(run.cohort)
+    share = {
+        name: rows[name].null_count / max(rows.num_rows, 1)
+        for name in ("patient_id", "age", "sex")
+    }
+    return (
+        f"Not known: patient of {share['patient_id']:.0%}, age of {share['age']:.0%}, sex of "
+        f"{share['sex']:.0%} of the films. Nothing is imputed."
+    )
+
+
+def _people(run: RunFolder) -> str:
+    rows = read_cohort(run.cohort)
+    part = np.asarray(
+        [f"fold {f + 1}" if f is not None else s for f, s in
+         zip(rows["fold"].to_pylist(), rows["split"].to_pylist(), strict=True)]
+    )  # fmt: skip
+    ages = np.asarray(rows["age"].to_numpy(zero_copy_only=False), np.float64)
+    sex, groups = np.asarray(rows["sex"].to_pylist()), np.asarray(rows["group_id"].to_pylist())
+    told = []
+    for name in sorted(set(part.tolist())):
+        here = part == name
+        known = ages[here & ~np.isnan(ages)]
+        years = f"median age {np.median(known):.0f}" if known.size else "ages not known"
+        women, men = int((sex[here] == "F").sum()), int((sex[here] == "M").sum())
+        told.append(
+            f"{name}: {here.sum():,} films of {np.unique(groups[here]).size:,} groups, {years}, "
+            f"{women:,} films of women and {men:,} of men"
+        )
+    return "; ".join(told) + "."
+
+
+def _model(experiment: Experiment, trained: TrainResult) -> dict[int, str]:
+    train, known = experiment.train, zoo.entry(trained.model)
+    libraries = provenance({})["libraries"]
+    if trained.method == "features":
+        how = (
+            "Frozen network; multinomial logistic regression of Spark MLlib on its deep features "
+            f"(regParam {train.logistic.reg_param:g}, maxIter {train.logistic.max_iter})."
+        )
+        chosen = "Fitted anew with the validation part; nothing was chosen among models."
+    else:
+        net = train.network
+        how = (
+            f"{net.optimiser}, {net.epochs} epochs at most, batches of {net.batch_size}, learning "
+            f"rate {net.learning_rate:g}, {train.processes} processes."
+        )
+        chosen = "The epoch with the lowest loss on the validation part."
+    start = trained.weights["file"] if trained.weights else "random, from the seed"
+    return {
+        22: f"{known.title}, {trained.parameters:,} parameters, classes "
+        f"{', '.join(trained.classes)}.",
+        23: ", ".join(f"{name} {version}" for name, version in libraries.items()),
+        24: str(start),
+        25: how,
+        26: f"{chosen} Temperature and operating point from the validation part alone.",
+        27: "None.",
+    }
+
+
+def _figures(
+    experiment: Experiment, parted: SplitResult, evaluated: EvaluateResult
+) -> dict[int, str]:
+    told = evaluated.evaluation
+    by_class = "; ".join(
+        f"{one.name}: sensitivity {_words(one.sensitivity)}, specificity "
+        f"{_words(one.specificity)}, AUROC {_words(one.auroc)}"
+        for one in told.by_class
+    )
+    return {
+        28: "Accuracy, balanced accuracy, AUROC, average precision, sensitivity, specificity, "
+        "PPV, NPV, F1, MCC, log loss, Brier score, calibration error; beside two rules that look "
+        "at no image.",
+        29: f"{told.confidence:.0%} intervals over patients: Wilson's on the effective number of "
+        f"films for proportions, a bootstrap of {told.replicates:,} replicates for the rest.",
+        32: f"{told.films:,} films of {told.groups:,} groups, none trained on by the model that "
+        f"names them{f', in {parted.folds} folds' if parted.folds else ''}.",
+        37: f"Accuracy {_words(told.accuracy)}, mean AUROC {_words(told.macro_auroc)}.",
+        38: by_class + ".",
+        39: "The report shows the films that were named wrongly with most certainty.",
+        43: f"pulmospark (Apache-2.0); model {evaluated.model_id}; settings and seed "
+        f"{experiment.seed} in the run's folder.",
+    }
+
+
+def _audited(audits: Audits | None) -> dict[int, str]:
+    if audits is None:
+        return {}
+    results = [one.result for one in audits.shown]
+    failed = [r.title for r in results if r.verdict == "fail"]
+    known = {
+        40: f"Audits that failed: {'; '.join(failed) or 'none'}.",
+        30: "; ".join(f"{r.title}: {r.verdict}" for r in results if r.verdict != "open") + ".",
+    }
+    for result in results:
+        if result.name == "support":
+            known[21] = f"None was planned. {result.sentence}"
+        if result.name == "heat_maps":
+            known[31] = f"Grad-CAM. {result.sentence}"
+    return known
+
+
+def _words(figure: Figure) -> str:
+    if figure.value is None:
+        return "not defined"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

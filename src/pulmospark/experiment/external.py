@@ -1,0 +1,232 @@
+"""External validation: a bundle on a set from elsewhere, beside its figures from inside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+from pyspark.sql import SparkSession
+
+from pulmospark.core import files
+from pulmospark.core.errors import ClassError, InputError
+from pulmospark.core.provenance import provenance
+from pulmospark.core.settings import EvaluateSettings
+from pulmospark.data.classes import map_findings
+from pulmospark.evaluation.evaluate import evaluate_predictions
+from pulmospark.evaluation.recalibrate import Recalibration, fit_recalibration
+from pulmospark.evaluation.results import Evaluation, OperatingPoint
+from pulmospark.experiment.auditing import images_of
+from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.scoring.predict import predict
+from pulmospark.spark.chunks import parts_of
+
+RESULT = "external.json"
+_FACTS = ["uri", "image_id", "source", "patient_id", "finding"]
+
+
+class ExternalResult(BaseModel):
+    """A bundle's figures on films from elsewhere, beside those from inside."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    model_id: str
+    inside: Evaluation | None
+    """as the bundle has it; ``None``: it was never evaluated"""
+    outside: Evaluation
+    """of the bundle as it is; with a recalibration, of the films that it was not fitted on"""
+    recalibrated: Evaluation | None = None
+    """the same films after the recalibration"""
+    recalibration: Recalibration | None = None
+    left_out: dict[str, int]
+    """why films took no part -> how many"""
+
+
+@dataclass(frozen=True)
+class _Films:
+    logits: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+    groups: npt.NDArray[Any]
+    sources: npt.NDArray[Any]
+
+    def taken(self, rows: npt.NDArray[np.bool_]) -> _Films:
+        return _Films(self.logits[rows], self.labels[rows], self.groups[rows], self.sources[rows])
+
+
+def evaluate_external(
+    folder: Path,
+    table: Path,
+    target: Path,
+    spark: SparkSession,
+    *,
+    classes: Mapping[str, Sequence[str]],
+    recalibrate: int = 0,
+    settings: EvaluateSettings | None = None,
+    seed: int = 20201,
+    quiet: bool = False,
+) -> ExternalResult:
+    """Evaluate a bundle on the films of an images table that it was not made from.
+
+    Args:
+        folder: of the bundle.
+        table: folder of an images table, or of an ingest.
+        target: folder of the outcome: ``predictions/`` and ``external.json``.
+        spark: the session.
+        classes: class of the bundle -> findings of the table; empty: findings are called as the
+            classes are, whatever their case.
+        recalibrate: patients (films where none is known) on whom temperature and offsets are
+            fitted anew; they are then left out of the figures. 0: none.
+        settings: of the figures.
+        seed: of the choice of those patients, and of the bootstrap.
+        quiet: show no progress.
+
+    Raises:
+        InputError: no images table, or too few films for the recalibration.
+        ClassError: a class of ``classes`` is none of the bundle's, or no film has a class.
+        BundleError: the bundle cannot be used.
+    """
+    bundle = read_bundle(folder)
+    images = images_of(table)
+    facts = pa.concat_tables([pq.read_table(part, columns=_FACTS) for part in parts_of(images)])
+    labels = _labels(facts, bundle, classes)
+    predict(folder, [str(images)], target, spark, quiet=quiet)
+    told = pq.read_table(target / "predictions", columns=["uri", "logits"])
+    films, left_out = _joined(facts, labels, told)
+    settings = settings or EvaluateSettings()
+    temperature = bundle.config.temperature
+    fitted: Recalibration | None = None
+    if recalibrate:
+        local = _local(films, recalibrate, seed)
+        fitted = fit_recalibration(films.logits[local], films.labels[local], start=temperature)
+        left_out["in the local sample"] = int(local.sum())
+        films = films.taken(~local)
+    plain = Recalibration(
+        temperature=temperature, offsets=(0.0,) * len(bundle.config.classes), films=0
+    )
+    result = ExternalResult(
+        folder=target,
+        model_id=bundle.model_id,
+        inside=_inside(bundle),
+        outside=_figures(films, plain, bundle, settings, seed),
+        recalibrated=_figures(films, fitted, bundle, settings, seed) if fitted else None,
+        recalibration=fitted,
+        left_out=left_out,
+    )
+    record = {
+        "result": result.model_dump(mode="json"),
+        "provenance": provenance(
+            {"classes": {k: list(v) for k, v in classes.items()}, "recalibrate": recalibrate},
+            seed=seed,
+        ),
+    }
+    files.write_json(target / RESULT, record)
+    return result
+
+
+def _labels(
+    facts: pa.Table, bundle: Bundle, classes: Mapping[str, Sequence[str]]
+) -> list[int | None]:
+    names = list(bundle.config.classes)
+    if unknown := sorted(set(classes) - set(names)):
+        raise ClassError(
+            f"{unknown[0]!r} is no class of the bundle: it has {', '.join(map(repr, names))}"
+        )
+    pairs = list(zip(facts["source"].to_pylist(), facts["finding"].to_pylist(), strict=True))
+    told = classes or {name: (name,) for name in names}
+    known = sorted({(source, finding) for source, finding in pairs if finding is not None})
+    mapped = map_findings(known, told)
+    found = [mapped.get((s, f)) if f is not None else None for s, f in pairs]
+    if not any(found):
+        some = ", ".join(sorted({repr(f) for _, f in pairs if f is not None})[:6]) or "none"
+        raise ClassError(
+            f"no film has a class of the bundle ({', '.join(map(repr, names))}); the findings are "
+            f"{some}: map them with --class 'COVID-19=finding,...'"
+        )
+    return [None if name is None else names.index(name) for name in found]
+
+
+def _joined(
+    facts: pa.Table, labels: list[int | None], told: pa.Table
+) -> tuple[_Films, dict[str, int]]:
+    places = pc.index_in(facts["uri"], value_set=told["uri"].combine_chunks()).to_pylist()
+    reasons: Counter[str] = Counter()
+    ids: set[str] = set()
+    rows = []
+    for row, (place, label, image) in enumerate(
+        zip(places, labels, facts["image_id"].to_pylist(), strict=True)
+    ):
+        reason = (
+            "finding of no class"
+            if label is None
+            else "not scored"
+            if place is None
+            else "identical file"
+            if image in ids
+            else None
+        )
+        if reason:
+            reasons[reason] += 1
+            continue
+        ids.add(image)
+        rows.append(row)
+    taken = facts.take(pa.array(rows, pa.int64()))
+    groups = pc.coalesce(taken["patient_id"], taken["image_id"])
+    logits = told["logits"].take(pa.array([places[row] for row in rows], pa.int64()))
+    films = _Films(
+        logits=np.asarray(logits.to_pylist(), np.float64),
+        labels=np.asarray([labels[row] for row in rows], np.int64),
+        groups=np.asarray(groups.to_pylist()),
+        sources=np.asarray(taken["source"].to_pylist()),
+    )
+    return films, dict(reasons)
+
+
+def _local(films: _Films, patients: int, seed: int) -> npt.NDArray[np.bool_]:
+    """Films of the first patients in the order of a hash."""
+    names = sorted(
+        set(films.groups.tolist()),
+        key=lambda one: hashlib.sha256(f"{seed}:local:{one}".encode()).digest(),
+    )
+    if patients * 2 > len(names):
+        raise InputError(
+            f"--recalibrate {patients}: at most half of the {len(names)} patients of the table "
+            "can be its sample: give fewer"
+        )
+    return np.isin(films.groups, names[:patients])
+
+
+def _figures(
+    films: _Films,
+    recalibration: Recalibration,
+    bundle: Bundle,
+    settings: EvaluateSettings,
+    seed: int,
+) -> Evaluation:
+    point = None
+    if bundle.config.operating_points:
+        point = OperatingPoint(**bundle.config.operating_points[0].model_dump())
+    return evaluate_predictions(
+        films.labels,
+        recalibration.probabilities(films.logits),
+        films.groups,
+        bundle.config.classes,
+        settings,
+        seed,
+        sources=films.sources,
+        operating_point=point,
+    )
+
+
+def _inside(bundle: Bundle) -> Evaluation | None:
+    told = bundle.metrics.get("evaluation")
+    return Evaluation.model_validate(told) if told else None

@@ -1,0 +1,154 @@
+"""Films and slices pooled to scans and patients, as an evaluation takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.core import tables
+from pulmospark.core.errors import InputError
+from pulmospark.core.settings import EvaluateSettings
+from pulmospark.core.tables import Split
+from pulmospark.data.cohort import Part, in_part
+from pulmospark.evaluation.attention import fit_attention
+from pulmospark.evaluation.calibration import apply_temperature
+from pulmospark.evaluation.pooling import pool, pooler
+from pulmospark.spark import chunks
+from pulmospark.training.records import ModelRecord
+
+Floats = npt.NDArray[np.float64]
+Level = Literal["scan", "patient"]
+
+_TOLD = ("source", "group_id", "fold", "label")
+
+
+def pooled_units(
+    rows: pa.Table,
+    level: Level,
+    classes: Sequence[str],
+    settings: EvaluateSettings,
+    *,
+    attention: Floats | None = None,
+) -> pa.Table:
+    """Predictions of scans or patients: ``core.tables.UNITS``, in the order of their names.
+
+    A film that is of no scan is a scan by itself. A patient is pooled from scans, each of which
+    counts the same whatever its number of slices. Units are of one class: what a patient has
+    of two classes is two units, which stay in one group.
+
+    Args:
+        rows: predictions of films and slices.
+        level: what they are pooled to.
+        classes: in the order of the probabilities.
+        settings: ``pooling``, ``top_k`` and ``negative_class``.
+        attention: weights of the pooling ``attention``, over slices alone.
+
+    Raises:
+        InputError: noisy-or without a negative class, or no row is of a scan.
+    """
+    if level == "scan" and rows["scan_id"].null_count == rows.num_rows:
+        raise InputError(
+            "evaluate.levels names 'scan', and none of the tested films is of a scan: leave it "
+            "out, or take the layout of a CT data set"
+        )
+    how, above = (
+        pooler(
+            settings.pooling,
+            classes,
+            count=settings.top_k,
+            negative_class=settings.negative_class,
+            weights=weights,
+        )
+        for weights in (attention, None)
+    )
+    scans = _pooled(rows, _scan_names(rows), how)
+    if level == "scan":
+        return _told(scans, level, classes)
+    return _told(_pooled(scans, scans["group_id"].to_pylist(), above), level, classes)
+
+
+def fitted_attention(
+    cohort: pa.Table, scores: Path, record: ModelRecord, classes: Sequence[str]
+) -> Floats:
+    """Weights of the attention, from the validation part of one model and from it alone.
+
+    Args:
+        cohort: rows that take part.
+        scores: the scores table.
+        record: of the model.
+        classes: in the order of the logits.
+
+    Raises:
+        InputError: the validation part has no film.
+    """
+    rows = cohort.filter(pa.array(in_part(cohort, Part(Split.VALIDATION, record.fold))))
+    logits: dict[str, dict[str, list[float]]] = {}
+    # Where the kept model was fitted on them, its inner fit was not.
+    names = (f"{record.name}-inner", record.name)
+    for part in chunks.parts_of(scores):
+        table = pq.read_table(part, filters=[("model", "in", names)])
+        for row in table.select(["uri", "model", "logits"]).to_pylist():
+            logits.setdefault(row["model"], {})[row["uri"]] = row["logits"]
+    found = next((logits[name] for name in names if name in logits), {})
+    rows = rows.filter(pa.array([uri in found for uri in rows["uri"].to_pylist()], pa.bool_()))
+    values = np.asarray([found[uri] for uri in rows["uri"].to_pylist()], dtype=np.float64)
+    names_of, labels = _scan_names(rows), rows["label"].to_pylist()
+    keys = np.asarray([f"{name}\0{label}" for name, label in zip(names_of, labels, strict=True)])
+    _, first, units = np.unique(keys, return_index=True, return_inverse=True)
+    return fit_attention(
+        apply_temperature(values.reshape(-1, len(classes)), record.temperature),
+        units.astype(np.int64),
+        np.asarray([list(classes).index(labels[at]) for at in first], dtype=np.int64),
+    )
+
+
+def training_units(rows: pa.Table, level: Level) -> pa.Table:
+    """``label`` and ``source`` of the units of a cohort's rows, one row a unit."""
+    names = _scan_names(rows) if level == "scan" else rows["group_id"].to_pylist()
+    keyed = rows.select(["label", "source"]).append_column("unit", pa.array(names, pa.string()))
+    return keyed.group_by(["unit", "label", "source"]).aggregate([])
+
+
+def _scan_names(rows: pa.Table) -> list[str]:
+    scans = rows["scan_id"].to_pylist()
+    sources, uris = rows["source"].to_pylist(), rows["uri"].to_pylist()
+    return [
+        uri if scan is None else f"{source}:{scan}"
+        for scan, source, uri in zip(scans, sources, uris, strict=True)
+    ]
+
+
+def _pooled(rows: pa.Table, names: Sequence[str], how: Any) -> pa.Table:
+    """Rows of one unit and label as one, with the columns ``unit`` and ``images``."""
+    keys = np.asarray(
+        [f"{name}\0{label}" for name, label in zip(names, rows["label"].to_pylist(), strict=True)]
+    )
+    _, first, units = np.unique(keys, return_index=True, return_inverse=True)
+    probabilities = np.asarray(rows["probability"].to_pylist(), dtype=np.float64)
+    pooled, sizes = pool(probabilities, units.astype(np.int64), how)
+    if "images" in rows.column_names:
+        sizes = np.bincount(units, weights=rows["images"].to_numpy()).astype(np.int64)
+    told = rows.select(list(_TOLD)).take(pa.array(first))
+    return (
+        told.append_column("unit", pa.array([names[at] for at in first], pa.string()))
+        .append_column("images", pa.array(sizes, pa.int32()))
+        .append_column("probability", pa.array(pooled.tolist(), pa.list_(pa.float64())))
+    )
+
+
+def _told(units: pa.Table, level: Level, classes: Sequence[str]) -> pa.Table:
+    places = np.asarray(units["probability"].to_pylist(), dtype=np.float64).argmax(axis=1)
+    named = units.append_column(
+        "prediction", pa.array([classes[place] for place in places], pa.string())
+    ).append_column("level", pa.array([level] * units.num_rows, pa.string()))
+    return (
+        named.select(tables.UNITS.names)
+        .cast(tables.UNITS)
+        .sort_by([("unit", "ascending"), ("label", "ascending")])
+    )

@@ -1,0 +1,153 @@
+"""What is told of a run to MLflow and TensorBoard, gathered from its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pulmospark
+from pulmospark.core import files
+from pulmospark.core.errors import InputError
+from pulmospark.core.settings import Experiment
+from pulmospark.evaluation.results import Evaluation
+from pulmospark.experiment.evaluation import read_evaluation
+from pulmospark.experiment.folder import RunFolder, read_seconds
+from pulmospark.report.curves import precision_recall, roc
+from pulmospark.report.figures import confusion, reliability
+from pulmospark.tracking.extra import check_tracking
+from pulmospark.tracking.follow import Follower
+from pulmospark.tracking.mlflow_store import MlflowStore
+from pulmospark.tracking.record import RunRecord, figures_of, flat, series_of
+from pulmospark.training.records import TrainResult
+from pulmospark.training.train import read_training
+
+_NOTE = "tracked.json"
+
+
+def track(experiment: Experiment, run: RunFolder) -> str | None:
+    """Write an evaluated run into MLflow, where the settings ask for it.
+
+    A run that is in the store already, with the same settings and figures, is not written again.
+
+    Args:
+        experiment: the settings.
+        run: folder of the run; train and evaluate must have left their outcome there.
+
+    Returns:
+        Its id in the store; ``None``: the settings ask for no MLflow.
+
+    Raises:
+        EnvironmentProblem: MLflow is missing, or the store takes nothing.
+        InputError: an earlier step is missing.
+    """
+    settings = experiment.tracking
+    if settings.mlflow is None:
+        return None
+    check_tracking(settings)
+    record = run_record(experiment, run)
+    store = MlflowStore(settings, experiment.name)
+    told = {"store": store.name, "experiment": store.experiment, "record_id": record.record_id}
+    note = run.root / _NOTE
+    before = _noted(note)
+    if told.items() <= before.items() and store.has(before["run_id"]):
+        return str(before["run_id"])
+    run_id = store.write(record)
+    files.write_json(note, {**told, "run_id": run_id})
+    return run_id
+
+
+def check_store(experiment: Experiment) -> None:
+    """Open the store that the settings ask for, before hours of training go into it.
+
+    Raises:
+        EnvironmentProblem: a library is missing, or the store does not answer.
+    """
+    check_tracking(experiment.tracking)
+    if experiment.tracking.mlflow is not None:
+        MlflowStore(experiment.tracking, experiment.name)
+
+
+@contextlib.contextmanager
+def followed(experiment: Experiment, run: RunFolder) -> Iterator[Callable[[TrainResult], None]]:
+    """Write the course of a training for TensorBoard while it goes on.
+
+    Args:
+        experiment: the settings; without ``tracking.tensorboard`` nothing is done.
+        run: folder of the run.
+
+    Yields:
+        To be called with the result, so that nothing of it is missed.
+
+    Raises:
+        EnvironmentProblem: TensorBoard is missing, or its folder cannot be written.
+    """
+    folder = experiment.tracking.tensorboard
+    if folder is None:
+        yield lambda _: None
+        return
+    check_tracking(experiment.tracking)
+    work = run.training.with_name(f".{run.training.name}.work")
+    with Follower(work, folder / run_label(experiment, run)) as follower:
+        yield lambda result: follower.finish(result.models)
+
+
+def run_label(experiment: Experiment, run: RunFolder) -> str:
+    """Name of a run: its experiment's, and behind a slash that of an arm of a comparison."""
+    return experiment.name if run.shared is None else f"{experiment.name}/{run.root.name}"
+
+
+def run_record(experiment: Experiment, run: RunFolder) -> RunRecord:
+    """All that is told of a run: settings, figures and curves. No film, and no patient.
+
+    Raises:
+        InputError: an earlier step is missing.
+    """
+    trained, evaluated = read_training(run.training), read_evaluation(run.evaluation)
+    settings = experiment.model_dump(mode="json", exclude={"tracking"})
+    told = evaluated.evaluation
+    return RunRecord(
+        name=run_label(experiment, run),
+        settings=flat(settings),
+        tags={
+            "pulmospark.version": pulmospark.__version__,
+            "pulmospark.model_id": evaluated.model_id,
+            "pulmospark.cohort_id": trained.cohort_id,
+            "pulmospark.folder": str(run.root),
+            "pulmospark.films": "drawn phantoms" if experiment.phantoms else "films",
+            "mlflow.note.content": pulmospark.NOT_A_MEDICAL_DEVICE,
+        },
+        figures={**figures_of(told), "parameters": float(trained.parameters)},
+        seconds=_seconds(run, trained),
+        series=series_of(trained),
+        documents={
+            "settings.json": _json(settings),
+            "training.json": _json(trained.model_dump(mode="json")),
+            "evaluation.json": _json(evaluated.model_dump(mode="json")),
+            **_curves(told),
+        },
+    )
+
+
+def _seconds(run: RunFolder, trained: TrainResult) -> dict[str, float]:
+    found = {f"seconds/{stage}": value for stage, value in read_seconds(run).items()}
+    return found | {f"seconds/{model.name}": model.seconds for model in trained.models}
+
+
+def _curves(told: Evaluation) -> dict[str, str]:
+    drawings = (roc(told), precision_recall(told), reliability(told), confusion(told))
+    return {f"curves/{one.name}.svg": one.svg for one in drawings if one is not None}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = files.read_json(path)
+    except InputError:
+        return {}
+    return told

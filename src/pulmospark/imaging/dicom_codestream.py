@@ -1,0 +1,123 @@
+"""What a compressed frame declares of itself, told before it is decoded.
+
+A frame may declare another size than the DICOM header: that is checked against the header's,
+so that no decoder makes room for a bomb. Markers are those of ISO/IEC 10918-1 (JPEG), 14495-1
+(JPEG-LS) and 15444-1 (JPEG 2000).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pulmospark.core import limits
+from pulmospark.core.tables import RejectReason
+from pulmospark.imaging.reject import Refused
+
+_START: Final = b"\xff\xd8"
+_END: Final = b"\xff\xd9"
+_SCAN: Final = b"\xff\xda"
+_JPEG2000: Final = b"\xff\x4f\xff\x51"
+_JPEG2000_BOX: Final = b"\x00\x00\x00\x0cjP  "
+_LS_FRAME: Final = 0xF7
+# SOF0 to SOF15 without DHT, JPG and DAC, which lie among them.
+_FRAMES: Final = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {_LS_FRAME}
+_ADOBE, _JFIF = b"Adobe", b"JFIF\0"
+
+
+@dataclass(frozen=True)
+class Codestream:
+    """What a frame's own header declares."""
+
+    height: int
+    width: int
+    samples: int
+    """components a pixel"""
+    precision: int
+    """bits a sample"""
+    signed: bool = False
+    is_ls: bool = False
+    """JPEG-LS"""
+    space: str = ""
+    """``RGB`` or ``YBR`` where the codestream itself says which; else empty"""
+
+
+def jpeg_codestream(frame: bytes) -> Codestream:
+    """Read the header of a JPEG or JPEG-LS codestream.
+
+    Raises:
+        Refused: it is none, or it ends before its image does.
+    """
+    if frame[:2] != _START:
+        raise Refused(RejectReason.UNREADABLE, "dicom: the compressed frame is no JPEG")
+    at, space = 2, ""
+    while at + 4 <= len(frame) and frame[at] == 0xFF:
+        mark = frame[at + 1]
+        if mark == 0xFF:  # fill byte
+            at += 1
+            continue
+        length = int.from_bytes(frame[at + 2 : at + 4], "big")
+        body = frame[at + 4 : at + 2 + length]
+        if mark in _FRAMES:
+            _check_scans(frame)
+            return _jpeg_frame(body, space, is_ls=mark == _LS_FRAME)
+        if mark == 0xEE and body.startswith(_ADOBE) and len(body) >= 12:
+            space = "YBR" if body[11] else "RGB"
+        elif mark == 0xE0 and body.startswith(_JFIF):
+            space = space or "YBR"
+        at += 2 + max(length, 2)
+    raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame ends within its header")
+
+
+def _check_scans(frame: bytes) -> None:
+    # A decoder of JPEG-LS may run for ever on a stream that has no end.
+    # Some writers fill up with the bytes of a marker, some with zeros.
+    if not frame.rstrip(b"\0\xff").endswith(_END):
+        raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame has no end mark")
+    if (scans := frame.count(_SCAN)) > limits.JPEG_SCANS_MAX:
+        raise Refused(
+            RejectReason.UNREADABLE,
+            f"dicom: {scans} scans in a frame, over {limits.JPEG_SCANS_MAX}",
+        )
+
+
+def _jpeg_frame(body: bytes, space: str, *, is_ls: bool) -> Codestream:
+    if len(body) < 6 or len(body) < 6 + 3 * body[5]:
+        raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame ends in its header")
+    samples = body[5]
+    if samples == 3 and not space and bytes(body[6 + 3 * n] for n in range(3)) == b"RGB":
+        space = "RGB"
+    height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+    return Codestream(height, width, samples, body[0], is_ls=is_ls, space=space)
+
+
+def jpeg2000_codestream(frame: bytes) -> Codestream:
+    """Read the SIZ marker of a JPEG 2000 codestream, bare or in a JP2 file.
+
+    Raises:
+        Refused: it is none.
+    """
+    at = 0
+    if frame.startswith(_JPEG2000_BOX):
+        at = frame.find(_JPEG2000)
+    if at < 0 or frame[at : at + 4] != _JPEG2000:
+        raise Refused(RejectReason.UNREADABLE, "dicom: the compressed frame is no JPEG 2000")
+    body = frame[at + 4 : at + 4 + 40]
+    if len(body) < 40:
+        raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame ends in its header")
+    right, bottom, left, top = (int.from_bytes(body[n : n + 4], "big") for n in (4, 8, 12, 16))
+    sizes = (int.from_bytes(body[n : n + 4], "big") for n in (20, 24, 28, 32))
+    tile_w, tile_h, tile_left, tile_top = sizes
+    tiles = -((tile_left - right) // max(tile_w, 1)) * -((tile_top - bottom) // max(tile_h, 1))
+    if tiles > limits.JPEG2000_TILES_MAX:
+        raise Refused(
+            RejectReason.UNREADABLE,
+            f"dicom: {tiles} tiles in a frame, over {limits.JPEG2000_TILES_MAX}",
+        )
+    return Codestream(
+        height=bottom - top,
+        width=right - left,
+        samples=int.from_bytes(body[36:38], "big"),
+        precision=(body[38] & 0x7F) + 1,
+        signed=bool(body[38] & 0x80),
+    )

@@ -1,0 +1,268 @@
+"""The header of a DICOM file: what is read of it, and nothing else.
+
+:data:`KEPT` is the list of attributes that are read at all. Everything else (names, dates,
+places, private elements, overlays, comments) is passed over in the file and never becomes a
+value, so that it cannot get into a table, a log or an error. The identifiers among them leave
+this package only as hashes, see ``core.pseudonyms``.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+
+from pulmospark.core import limits
+from pulmospark.core.tables import RejectReason
+from pulmospark.imaging.reject import Refused
+
+IDENTIFIERS: Final = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+"""read, and given on as keyed hashes only"""
+
+FACTS: Final = (
+    "Modality",
+    "ImageType",
+    "PatientAge",
+    "PatientSex",
+    "InstanceNumber",
+    "ViewPosition",
+    "ViewCodeSequence",
+    "PatientOrientation",
+    "PatientOrientationModifierCodeSequence",
+    "Laterality",
+    "ImageLaterality",
+    "BurnedInAnnotation",
+)
+"""read, and turned into a value of a closed list or a number"""
+
+PIXEL_ATTRIBUTES: Final = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
+    "PixelData",
+)
+"""read to make grey levels of the pixels"""
+
+KEPT: Final = (*IDENTIFIERS, *FACTS, *PIXEL_ATTRIBUTES)
+"""the keep-list: keywords of all attributes that are read"""
+
+IMPLICIT: Final = "1.2.840.10008.1.2"
+EXPLICIT: Final = "1.2.840.10008.1.2.1"
+DEFLATED: Final = "1.2.840.10008.1.2.1.99"
+BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
+
+_TAGS: Final = [BaseTag(tag) for tag in map(tag_for_keyword, KEPT) if tag is not None]
+FILE_SET_TAGS: Final = (BaseTag(0x00041220), BaseTag(0x00041500))
+"""of a DICOMDIR: DirectoryRecordSequence, and ReferencedFileID in its items"""
+_PIXEL_DATA: Final = 0x7FE00010
+_PREAMBLE: Final = 128
+_MARK: Final = b"DICM"
+_LONG_VRS: Final = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN",
+                              b"UR", b"UT", b"SV", b"UV"})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Header:
+    """A DICOM file, read as far as :data:`KEPT` goes."""
+
+    dataset: Dataset
+    syntax: str
+    """transfer syntax UID; of a file without a file meta group, what its bytes look like"""
+
+    @property
+    def big_endian(self) -> bool:
+        """Whether numbers have their high byte first."""
+        return self.syntax == BIG_ENDIAN
+
+    def whole(self, keyword: str, default: int | None = None) -> int:
+        """A whole number.
+
+        Raises:
+            Refused: it is missing without a default, or no number.
+        """
+        found = _value(self.dataset, keyword)
+        if found is None or found == "":
+            if default is not None:
+                return default
+            raise Refused(RejectReason.UNREADABLE, f"dicom: {keyword} is missing")
+        try:
+            return int(found)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise Refused(RejectReason.UNREADABLE, f"dicom: {keyword} is no number") from error
+
+    def word(self, keyword: str) -> str:
+        """A code string in capitals, the first where there are several; empty where silent.
+
+        It may hold anything: compare it, and never give it on.
+        """
+        return next(iter(self.words(keyword)), "")
+
+    def words(self, keyword: str) -> tuple[str, ...]:
+        """All values of a code string, in capitals; see :meth:`word`."""
+        return words_of(self.dataset, keyword)
+
+    def items(self, keyword: str) -> tuple[Dataset, ...]:
+        """Items of a sequence; none where it is missing or is none."""
+        return sequence(self.dataset, keyword)
+
+
+def sequence(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """Items of a sequence; none where it is missing or is none."""
+    found = _value(dataset, keyword)
+    try:
+        return tuple(item for item in (found or ()) if isinstance(item, Dataset))
+    except TypeError:
+        return ()
+
+
+def words_of(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """All values of a code string, in capitals; see :meth:`Header.word`."""
+    found = _value(dataset, keyword)
+    if found is None:
+        return ()
+    several = found if not isinstance(found, str) and hasattr(found, "__iter__") else [found]
+    return tuple(str(one).strip().upper() for one in several)
+
+
+def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """Finite numbers of an attribute with one or several values; none where one is none."""
+    found = _value(dataset, keyword)
+    if found is None or found == "":
+        return ()
+    several = found if not isinstance(found, str) and hasattr(found, "__iter__") else [found]
+    try:
+        told = tuple(float(one) for one in several)
+    except (TypeError, ValueError, OverflowError):
+        return ()
+    return told if all(abs(one) < 1e30 for one in told) else ()
+
+
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """An attribute as text, one value; empty where it is missing or cannot be read."""
+    found = _value(dataset, keyword)
+    return "" if found is None else str(found).strip()
+
+
+def read_header(data: bytes) -> Header:
+    """Read the kept attributes of a file's bytes, pixel data among them (not decoded).
+
+    Raises:
+        Refused: the file is cut, damaged, or inflates to more than ``limits.FILE_BYTES_MAX``.
+    """
+    start = _PREAMBLE + 4 if data[_PREAMBLE : _PREAMBLE + 4] == _MARK else 0
+    syntax, start = file_meta(data, start)
+    body = memoryview(data)[start:]
+    if syntax == DEFLATED:
+        body = memoryview(_inflated(body))
+    if not syntax:
+        syntax = _guessed(bytes(body[:8]))
+    stream = io.BytesIO(body)
+    with _parsing("header"):
+        dataset = read_dataset(
+            stream,
+            is_implicit_VR=syntax == IMPLICIT,
+            is_little_endian=syntax != BIG_ENDIAN,
+            stop_when=lambda tag, _vr, _length: tag > _PIXEL_DATA,
+            specific_tags=list(_TAGS),
+        )
+    # What is not kept is skipped by its length, which may lead beyond the end.
+    if stream.tell() > len(body):
+        raise Refused(RejectReason.TRUNCATED, "dicom: ends within its header")
+    return Header(dataset, syntax)
+
+
+def file_meta(data: bytes, start: int) -> tuple[str, int]:
+    """Transfer syntax and end of the file meta group: always explicit, little-endian.
+
+    Walked by hand, for nothing but the one element is wanted: others hold names of machines.
+    """
+    at, syntax = start, ""
+    while data[at : at + 2] == b"\x02\x00":
+        long = data[at + 4 : at + 6] in _LONG_VRS
+        head = 12 if long else 8
+        length = int.from_bytes(data[at + head - (4 if long else 2) : at + head], "little")
+        if data[at + 2 : at + 4] == b"\x10\x00":
+            raw = data[at + head : at + head + min(length, 64)]
+            syntax = raw.decode("ascii", "replace").strip("\0 ")
+        at += head + length
+    return syntax, at
+
+
+def _guessed(head: bytes) -> str:
+    """Transfer syntax of a data set without file meta, told from its first element."""
+    if head[:1] == b"\0":
+        return BIG_ENDIAN
+    return EXPLICIT if head[4:6].isalpha() and head[4:6].isupper() else IMPLICIT
+
+
+def _inflated(body: memoryview) -> bytes:
+    """Inflate a deflated data set, to at most ``limits.FILE_BYTES_MAX`` bytes."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        plain = inflater.decompress(body, limits.FILE_BYTES_MAX)
+    except zlib.error as error:
+        raise Refused(RejectReason.UNREADABLE, "dicom: deflated data is damaged") from error
+    if inflater.unconsumed_tail:
+        raise Refused(
+            RejectReason.TOO_MANY_BYTES, f"dicom: inflates to over {limits.FILE_BYTES_MAX} bytes"
+        )
+    if not inflater.eof:
+        raise Refused(RejectReason.TRUNCATED, "dicom: the deflated data ends too early")
+    return plain
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    """An attribute's value; ``None`` where it is missing or cannot be read."""
+    try:
+        return dataset.get(keyword)
+    except Exception:  # noqa: BLE001 - pydicom raises anything, and its words hold values
+        return None
+
+
+@contextmanager
+def _parsing(what: str) -> Iterator[None]:
+    """Nothing of what pydicom says is given on: its words hold values of attributes."""
+    try:
+        yield
+    except EOFError as error:
+        raise Refused(RejectReason.TRUNCATED, f"dicom: ends within its {what}") from error
+    except Exception as error:
+        name = type(error).__name__
+        raise Refused(RejectReason.UNREADABLE, f"dicom: {what}: {name}") from error

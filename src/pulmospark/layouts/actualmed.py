@@ -1,0 +1,24 @@
+"""Actualmed: ``metadata.csv`` (ISO-8859-1) beside ``images/``."""
+
+from __future__ import annotations
+
+from pulmospark.layouts.one_sheet import OneSheet
+
+
+class Actualmed(OneSheet):
+    """Findings ``COVID-19``, ``No finding``; those that were inconclusive have none."""
+
+    name = "actualmed"
+    title = "Actualmed COVID-19 chest X-ray dataset"
+    home = "https://github.com/agchung/Actualmed-COVID-chestxray-dataset"
+    download = "https://codeload.github.com/agchung/Actualmed-COVID-chestxray-dataset/zip/refs/heads/master"
+    licence = "as its publishers say"
+    holds = "238 films of one provider, COVID-19 and not"
+    looked_for = "metadata.csv with the columns imagename, patientid and finding"
+    faults = (
+        "metadata.csv is ISO-8859-1",
+        "inconclusive films have an empty finding",
+        "one patient may have films with and without COVID-19",
+    )
+    sheet_name = "metadata.csv"
+    columns = ("imagename", "patientid", "finding")

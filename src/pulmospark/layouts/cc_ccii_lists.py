@@ -1,0 +1,216 @@
+"""The sheets and lists that come with CC-CCII: of scans, of slices with lesions, of errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError, LayoutError
+from pulmospark.layouts import values
+from pulmospark.layouts.notes import ListingNotes, NoteKind
+from pulmospark.layouts.sheet import Sheet, key_of, open_sheet
+from pulmospark.layouts.walk import glance
+
+CLASSES = ("NCP", "CP", "Normal")
+SCAN_LIST, LESION_LIST, PATIENTS = "unzip_filenames.csv", "lesions_slices.csv", "metadata.csv"
+ERROR_LIST = "exclude_list.txt"
+_SPLITS = re.compile(r"ct_(?:seg_)?(train|val|valid|test)\.json", re.IGNORECASE)
+_SEPARATORS = re.compile(r"[\s,;/_]+")
+
+
+class Scan(NamedTuple):
+    """A scan by its folders; an empty number stands for all there are."""
+
+    label: str
+    patient: str
+    number: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part)
+
+
+KNOWN_ERRORS = frozenset(
+    Scan(*text.split("/"))
+    for text in (
+        "NCP/328/1805", "CP/1781/3567", "CP/1769/3516", "NCP/1058/2635",
+        "NCP/868/2395", "NCP/868/2396", "NCP/869/2397", "NCP/911/2453",
+    )
+)  # fmt: skip
+"""Scans that the curators of COVIDx CT took out from its second edition on as erroneous
+(Gunraj et al. 2021; ``dataset_construction/cncb.py`` of haydengunraj/COVIDNet-CT)."""
+
+
+@dataclass(frozen=True)
+class ScanList:
+    """What ``unzip_filenames.csv`` says."""
+
+    slices: dict[Scan, int | None]
+    """scan -> number of slices; ``None`` where the sheet has none"""
+
+
+@dataclass(frozen=True)
+class Person:
+    """What ``metadata.csv`` says of a patient."""
+
+    age: float | None
+    sex: str | None
+
+
+@dataclass
+class Lists:
+    """All that lies beside the images."""
+
+    scans: ScanList | None = None
+    """``None``: there is no list of scans"""
+    lesions: dict[Scan, set[str]] = field(default_factory=dict)
+    """scan -> stems of its slices with lesions"""
+    people: dict[str, Person] = field(default_factory=dict)
+    """patient's number, or ``patient/scan`` -> age and sex"""
+    splits: dict[Scan, dict[str, str]] = field(default_factory=dict)
+    """scan -> file name -> part of the published split (Clean-CC-CCII)"""
+    errors: frozenset[Scan] = KNOWN_ERRORS
+
+    def person(self, scan: Scan) -> Person:
+        """Age and sex at a scan; nothing where they are not known."""
+        nobody = Person(None, None)
+        at_scan = self.people.get(f"{scan.patient}/{scan.number}")
+        return at_scan or self.people.get(scan.patient, nobody)
+
+    def is_error(self, scan: Scan) -> bool:
+        """Whether a list of errors names the scan, or all of its patient."""
+        return scan in self.errors or Scan(scan.label, scan.patient) in self.errors
+
+
+def read_lists(folder: Path, error_list: Path | None, notes: ListingNotes) -> Lists:
+    """Read what lies in ``folder`` beside the images; each list may be missing.
+
+    Args:
+        folder: of the data set.
+        error_list: file with a scan or patient a line, ``NCP/328/1805``, ``NCP_328_1805`` or
+            ``NCP 328``; ``None``: ``exclude_list.txt`` in the folder, if there is one.
+        notes: takes rows that cannot be used.
+
+    Raises:
+        InputError: a list cannot be read.
+        LayoutError: a sheet lacks a column.
+    """
+    lists = Lists()
+    names = set(glance(folder).files)
+    if SCAN_LIST in names:
+        lists.scans = _scan_list(open_sheet(folder / SCAN_LIST), notes)
+    if LESION_LIST in names:
+        _lesions(open_sheet(folder / LESION_LIST), lists.lesions, notes)
+    if PATIENTS in names:
+        _people(open_sheet(folder / PATIENTS), lists.people, notes)
+    for name in sorted(names):
+        if match := _SPLITS.fullmatch(name):
+            _split(folder / name, values.split(match[1]) or "", lists.splits)
+    here = folder / ERROR_LIST if ERROR_LIST in names else None
+    if (path := error_list or here) is not None:
+        lists.errors = KNOWN_ERRORS | frozenset(_errors(path))
+    return lists
+
+
+def _scan_list(sheet: Sheet, notes: ListingNotes) -> ScanList:
+    label, patient, number = (sheet.need(n) for n in ("label", "patient_id", "scan_id"))
+    count = sheet.column("n_slice", "n_slices")
+    slices: dict[Scan, int | None] = {}
+    places: Counter[str] = Counter()
+    for line, cell in sheet.rows():
+        scan = Scan(cell(label).strip(), cell(patient).strip(), cell(number).strip())
+        if not all(scan):
+            notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{sheet.path.name}, line {line}")
+            continue
+        if scan in slices:
+            notes.add(NoteKind.REPEATED_SCANS, f"{sheet.path.name}, line {line}: {scan}")
+            continue
+        places[scan.number] += 1
+        if places[scan.number] == 2:
+            notes.add(
+                NoteKind.REPEATED_SCANS,
+                f"{sheet.path.name}, line {line}: {scan}, whose number another patient has",
+            )
+        said = cell(count).strip() if count else ""
+        slices[scan] = int(said) if said.isascii() and said.isdigit() else None
+    return ScanList(slices)
+
+
+def _lesions(sheet: Sheet, lesions: dict[Scan, set[str]], notes: ListingNotes) -> None:
+    path = sheet.need("imgpath")
+    for line, cell in sheet.rows():
+        parts = (key_of(cell(path)) or "").split("/")
+        if len(parts) < 4:
+            notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{sheet.path.name}, line {line}")
+            continue
+        # Editions differ in the extension: the list says .jpg where the files are .png.
+        lesions.setdefault(Scan(*parts[-4:-1]), set()).add(_stem(parts[-1]))
+
+
+def _people(sheet: Sheet, people: dict[str, Person], notes: ListingNotes) -> None:
+    patient = sheet.need("patient_id", "patient")
+    scan, age = sheet.column("scan_id"), sheet.column("age")
+    sex = next((c for c in sheet.columns if c.casefold().startswith(("sex", "gender"))), None)
+    # The published sheet has "Sex(Male=1; Female=2)".
+    codes = {"1": "M", "2": "F"} if sex and "1" in sex and "2" in sex else {}
+    for _, cell in sheet.rows():
+        key = cell(patient).strip()
+        if scan and cell(scan).strip():
+            key += f"/{cell(scan).strip()}"
+        said = cell(sex).strip() if sex else ""
+        person = Person(
+            age=values.age_years(cell(age), notes) if age else None,
+            sex=values.sex(codes.get(said.partition(".")[0], said)),
+        )
+        if people.setdefault(key, person) != person:
+            notes.add(NoteKind.REPEATED_ROWS, f"{sheet.path.name}: {key}")
+
+
+def _split(path: Path, part: str, splits: dict[Scan, dict[str, str]]) -> None:
+    """Class -> patient -> scan -> file names, as Clean-CC-CCII's JSON has them."""
+    if (size := path.stat().st_size) > limits.METADATA_FILE_BYTES_MAX:
+        raise InputError(f"{path}: {size} bytes, over {limits.METADATA_FILE_BYTES_MAX}")
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        for label, patients in told.items():
+            for patient, scans in patients.items():
+                for number, names in scans.items():
+                    inside = splits.setdefault(Scan(label, patient, number), {})
+                    inside.update(dict.fromkeys(map(str, names), part))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+    except (AttributeError, TypeError) as error:
+        raise LayoutError(
+            f"{path}: is no list of class, patient, scan and file names: take Clean-CC-CCII's own "
+            "file, or take it away"
+        ) from error
+
+
+def _errors(path: Path) -> Iterator[Scan]:
+    """Scans and patients that a list names; blank lines and those with ``#`` are passed over."""
+    try:
+        if (size := path.stat().st_size) > limits.CONFIG_FILE_BYTES_MAX:
+            raise InputError(f"{path}: {size} bytes, over {limits.CONFIG_FILE_BYTES_MAX}")
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        parts = _SEPARATORS.split(text)
+        if parts[0] not in CLASSES or not 2 <= len(parts) <= 3:
+            raise InputError(
+                f"{path}, line {number}: {text[:60]!r} is no scan: write class, patient and, for "
+                "one scan alone, its number, as NCP/328/1805"
+            )
+        yield Scan(*parts)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] or name

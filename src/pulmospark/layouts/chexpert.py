@@ -1,0 +1,96 @@
+"""CheXpert: ``{train,valid,test}/patient*/study*/view*.jpg`` and ``train.csv``, ``valid.csv``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from pulmospark.core.tables import Modality, View
+from pulmospark.layouts import values
+from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
+from pulmospark.layouts.chexpert_labels import UNCERTAIN_OPTION, finding, label_columns
+from pulmospark.layouts.sheet import Facts, MetadataIndex, has_columns, open_sheet
+from pulmospark.layouts.walk import FoundFile, walk
+
+_SHEETS = ("train.csv", "valid.csv", "test.csv")
+_PLACE = re.compile(r"(train|valid|test)/(patient[0-9]+)/(study[0-9]+)/[^/]+$")
+
+
+class CheXpert(Layout):
+    """Findings are the labels that a report says, with ``|`` between."""
+
+    name = "chexpert"
+    title = "CheXpert"
+    home = "https://stanfordaimi.azurewebsites.net/datasets/8cbd9ed4-2eb9-4565-affc-111cf4f7ebe2"
+    licence = "Stanford University's research use agreement; not for commercial use"
+    holds = "224,316 frontal and lateral films of 65,240 adults, 14 labels told from reports"
+    looked_for = "train.csv or valid.csv with the columns Path, Frontal/Lateral and Pneumonia"
+    faults = (
+        "labels were told from reports by a program; many are uncertain (-1)",
+        "'No Finding' may go with support devices",
+        "ages over 89 are 90; one sex is given as Unknown",
+    )
+    options: ClassVar[Mapping[str, str]] = {"uncertain": UNCERTAIN_OPTION}
+
+    def recognises(self, folder: Path) -> float:
+        """0.95 by a sheet's columns."""
+        needed = ("Path", "Frontal/Lateral", "Pneumonia")
+        return 0.95 if any(has_columns(folder / name, *needed) for name in _SHEETS) else 0.0
+
+    def rows(
+        self,
+        folder: Path,
+        source_name: str,
+        options: Mapping[str, str],
+        notes: ListingNotes,
+    ) -> Iterator[ManifestRow]:
+        """One row a film."""
+        self.check_options(options)
+        uncertain = self.choice(options, "uncertain", ("leave", "positive")) == "positive"
+        index = MetadataIndex(notes)
+        for name in _SHEETS:
+            if has_columns(folder / name, "Path"):
+                _read(folder / name, source_name, index, notes, uncertain=uncertain)
+        for file in walk(folder, notes):
+            yield index.row(file, _key_of(file), source_name)
+        index.close()
+
+
+def _key_of(file: FoundFile) -> str:
+    # The sheet's paths begin with the archive's folder, CheXpert-v1.0-small, say.
+    place = _PLACE.search("/".join(file.parts))
+    return place[0] if place else "/".join(file.parts)
+
+
+def _read(
+    path: Path, source: str, index: MetadataIndex, notes: ListingNotes, *, uncertain: bool
+) -> None:
+    sheet = open_sheet(path)
+    film, labels = sheet.need("Path"), label_columns(sheet)
+    side, position = sheet.column("Frontal/Lateral"), sheet.column("AP/PA")
+    age, sex = sheet.column("Age"), sheet.column("Sex")
+    for line, cell in sheet.rows():
+        place = _PLACE.search(cell(film).strip())
+        if place is None:
+            notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {line}: {cell(film)}")
+            continue
+        said = finding(cell, labels, uncertain=uncertain)
+        view = values.view(cell(side), notes) if side else View.UNKNOWN
+        if view is not View.LATERAL and position and cell(position).strip() in ("AP", "PA"):
+            view = View(cell(position).strip())
+        index.add(
+            place[0],
+            Facts(
+                patient_id=values.patient_id(source, place[2]),
+                study_id=f"{place[2]}/{place[3]}",
+                finding=None if said is None else sys.intern(said),
+                view=view,
+                modality=Modality.XRAY,
+                age=values.age_years(cell(age), notes) if age else None,
+                sex=values.sex(cell(sex)) if sex else None,
+                published_split=values.split(place[1]),
+            ),
+        )

@@ -1,0 +1,137 @@
+"""COVIDx, chest X-rays: ``train*.txt`` and ``test*.txt`` beside ``train/`` and ``test/``.
+
+A row is ``patient file class source``, and is read from the right: patients' ids have blanks in
+them. Rows of some editions have no source. One source is spelled ``rnsa`` in places.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError
+from pulmospark.core.tables import Modality
+from pulmospark.layouts import values
+from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
+from pulmospark.layouts.sheet import Facts, MetadataIndex
+from pulmospark.layouts.walk import glance, is_image_name, walk
+
+_LIST = re.compile(r"(train|val|test)(?:_split)?(?:[_-]?COVIDx[-\w]*)?\.txt", re.IGNORECASE)
+_CLASSES = frozenset({"covid-19", "normal", "pneumonia", "positive", "negative"})
+_SOURCES = {"rnsa": "rsna"}
+_ROWS_LOOKED_AT = 3
+
+
+class Row(NamedTuple):
+    """A row of a list."""
+
+    patient: str | None
+    file: str
+    label: str
+    origin: str | None
+    """the collection that the film was taken from, cohen, sirm, rsna, say"""
+
+
+class Covidx(Layout):
+    """Findings as the list has them: ``COVID-19``, ``normal``, ``pneumonia``, or in later editions
+    ``positive`` and ``negative``. Patients of different origins are different patients.
+    """
+
+    name = "covidx"
+    title = "COVIDx (chest X-rays; lindawangg/COVID-Net)"
+    home = "https://github.com/lindawangg/COVID-Net/blob/master/docs/COVIDx.md"
+    licence = "that of each of its sources, as COVID-Net lists them"
+    holds = "up to 84,818 films put together from ieee8023, Figure 1, Actualmed, SIRM, RSNA, ..."
+    looked_for = "train*.txt and test*.txt with rows 'patient file class source'"
+    faults = (
+        "positive and negative films are mostly of different origins: the class is the source",
+        "'negative' mixes normals with pneumonias and ARDS, and films of COVID-19 patients",
+        "films of ieee8023, of the Radiography Database and of others are in it",
+        "SIRM's films have a patient id each, though some patients have several films",
+    )
+    options: ClassVar[Mapping[str, str]] = {
+        "origins": "only films of these sources of the lists, as 'sirm,fig1'; all by default",
+    }
+
+    def recognises(self, folder: Path) -> float:
+        """0.95 by the first rows of a list."""
+        for path in _lists(folder):
+            with path.open(encoding="utf-8", errors="replace") as lines:
+                heads = [lines.readline(limits.SHEET_HEAD_BYTES) for _ in range(_ROWS_LOOKED_AT)]
+            if any(read_row(head) is not None for head in heads):
+                return 0.95
+        return 0.0
+
+    def rows(
+        self,
+        folder: Path,
+        source_name: str,
+        options: Mapping[str, str],
+        notes: ListingNotes,
+    ) -> Iterator[ManifestRow]:
+        """One row a film, in ``train/`` and ``test/`` or wherever it lies."""
+        self.check_options(options)
+        origins = frozenset(options.get("origins", "").replace(",", " ").casefold().split())
+        index, others = MetadataIndex(notes), set[str]()
+        for path in _lists(folder):
+            split = values.split(_LIST.fullmatch(path.name)[1])  # type: ignore[index]
+            for row in _read(path, notes):
+                if origins and (row.origin or "") not in origins:
+                    others.add(row.file)
+                    continue
+                patient = row.patient and f"{row.origin or 'unknown'}/{row.patient}"
+                index.add(
+                    row.file,
+                    Facts(
+                        patient_id=values.patient_id(source_name, patient),
+                        finding=row.label,
+                        modality=Modality.XRAY,
+                        published_split=split,
+                    ),
+                )
+        for file in walk(folder, notes):
+            name = file.parts[-1]
+            if name not in others or name in index:
+                yield index.row(file, name, source_name)
+        index.close()
+
+    def territory(self, folder: Path, options: Mapping[str, str]) -> tuple[Path, bool]:
+        """The folder; not each image becomes a row where origins are named."""
+        return folder, "origins" not in options
+
+
+def read_row(line: str) -> Row | None:
+    """A list's row, read from the right; ``None`` where it is none."""
+    cells = line.split()
+    for at in (-1, -2):
+        place = len(cells) + at
+        if place >= 1 and cells[place].casefold() in _CLASSES and is_image_name(cells[place - 1]):
+            origin = cells[-1].casefold() if at == -2 else None
+            return Row(
+                patient=" ".join(cells[: place - 1]) or None,
+                file=cells[place - 1].rpartition("/")[2],
+                label=cells[place],
+                origin=_SOURCES.get(origin or "", origin),
+            )
+    return None
+
+
+def _lists(folder: Path) -> list[Path]:
+    return [folder / name for name in glance(folder).files if _LIST.fullmatch(name)]
+
+
+def _read(path: Path, notes: ListingNotes) -> Iterator[Row]:
+    if (size := path.stat().st_size) > limits.METADATA_FILE_BYTES_MAX:
+        raise InputError(f"{path}: {size} bytes, over {limits.METADATA_FILE_BYTES_MAX}")
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            row = read_row(line)
+            if row is not None:
+                yield row
+            elif line.strip():
+                notes.add(
+                    NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {number}: {line.strip()}"
+                )

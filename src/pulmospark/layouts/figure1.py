@@ -1,0 +1,39 @@
+"""Figure 1: ``metadata.csv`` (ISO-8859-1) beside ``images/``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from pulmospark.layouts.base import ListingNotes
+from pulmospark.layouts.one_sheet import OneSheet
+from pulmospark.layouts.sheet import Cells, Facts, Sheet
+
+_FILM_LETTER = re.compile(r"(?<=[0-9])[a-z]$")
+
+
+class Figure1(OneSheet):
+    """The sheet's ``patientid`` is the name of the film; its number is the patient's."""
+
+    name = "figure1"
+    title = "Figure 1 COVID-19 chest X-ray dataset"
+    home = "https://github.com/agchung/Figure1-COVID-chestxray-dataset"
+    download = (
+        "https://codeload.github.com/agchung/Figure1-COVID-chestxray-dataset/zip/refs/heads/master"
+    )
+    licence = "as its publishers say"
+    holds = "55 films that physicians sent in, most of COVID-19"
+    looked_for = "metadata.csv with the columns patientid, originalfile and finding"
+    faults = (
+        "metadata.csv is ISO-8859-1",
+        "many rows have no finding; ages as 50+",
+        "patientid names a film: COVID-00003a and COVID-00003b are one patient",
+    )
+    sheet_name = "metadata.csv"
+    columns = ("patientid", "originalfile", "finding")
+
+    def facts(self, sheet: Sheet, cell: Cells, source: str, notes: ListingNotes) -> Facts:
+        """``COVID-00003a`` and ``COVID-00003b`` are two films of one patient."""
+        found = super().facts(sheet, cell, source, notes)
+        patient = found.patient_id and _FILM_LETTER.sub("", found.patient_id)
+        return replace(found, patient_id=patient)

@@ -1,0 +1,121 @@
+"""MIMIC-CXR-JPG: ``files/p10/p10000032/s50414267/<dicom>.jpg`` and three sheets."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from pulmospark.core.errors import LayoutError
+from pulmospark.core.tables import Modality, View
+from pulmospark.layouts import values
+from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
+from pulmospark.layouts.chexpert_labels import UNCERTAIN_OPTION, finding, label_columns
+from pulmospark.layouts.sheet import Facts, MetadataIndex, open_sheet
+from pulmospark.layouts.walk import glance, walk
+
+_SHEET = re.compile(r"mimic-cxr-[0-9.]+-(metadata|chexpert|negbio|split)\.csv(\.gz)?")
+
+
+class MimicCxrJpg(Layout):
+    """Findings are the labels that CheXpert's labeller (NegBio's where it alone is there) found in
+    the study's report, with ``|`` between.
+    """
+
+    name = "mimic_cxr_jpg"
+    title = "MIMIC-CXR-JPG"
+    home = "https://physionet.org/content/mimic-cxr-jpg/"
+    licence = "PhysioNet's credentialed data use agreement"
+    holds = "377,110 films of 227,835 studies of 64,588 patients, labels told from reports"
+    looked_for = "mimic-cxr-*-metadata.csv beside files/"
+    faults = (
+        "labels are of a study's report, not of a film, and told by a program",
+        "neither age nor sex is in its sheets; they are in MIMIC-IV",
+        "one hospital's emergency department: nearly all are ill",
+    )
+    options: ClassVar[Mapping[str, str]] = {"uncertain": UNCERTAIN_OPTION}
+
+    def recognises(self, folder: Path) -> float:
+        """0.95 by the sheet's name."""
+        return 0.95 if "metadata" in _sheets(folder) else 0.0
+
+    def rows(
+        self,
+        folder: Path,
+        source_name: str,
+        options: Mapping[str, str],
+        notes: ListingNotes,
+    ) -> Iterator[ManifestRow]:
+        """One row a film; the sheets have to be unpacked."""
+        self.check_options(options)
+        uncertain = self.choice(options, "uncertain", ("leave", "positive")) == "positive"
+        sheets = _sheets(folder)
+        if "metadata" not in sheets:
+            raise LayoutError(
+                f"{folder}: has no mimic-cxr-*-metadata.csv, which the layout {self.name!r} "
+                "needs: put it there, or name another --layout"
+            )
+        for path in sheets.values():
+            if path.suffix == ".gz":
+                raise LayoutError(f"{path}: is packed: unpack it, with gunzip {path.name}")
+        labels = _labels(sheets.get("chexpert") or sheets.get("negbio"), uncertain=uncertain)
+        index = _read(sheets["metadata"], source_name, labels, notes)
+        if "split" in sheets:
+            split = open_sheet(sheets["split"])
+            film, part = split.need("dicom_id"), split.need("split")
+            for _, cell in split.rows():
+                name = values.split(cell(part))
+                if name and not index.set_split(cell(film).strip(), name):
+                    notes.add(NoteKind.SPLIT_NAMES_WITHOUT_ROW, cell(film))
+        for file in walk(folder, notes):
+            yield index.row(file, Path(file.parts[-1]).stem, source_name)
+        index.close()
+
+
+def _sheets(folder: Path) -> dict[str, Path]:
+    """Kind of sheet -> where it is; unpacked ones before packed ones."""
+    found: dict[str, Path] = {}
+    for name in sorted(glance(folder).files):
+        if match := _SHEET.fullmatch(name):
+            found.setdefault(match[1], folder / name)
+    return found
+
+
+def _labels(path: Path | None, *, uncertain: bool) -> dict[str, str]:
+    """Study -> labels."""
+    if path is None:
+        return {}
+    sheet = open_sheet(path)
+    study, columns = sheet.need("study_id"), label_columns(sheet)
+    found = (
+        (cell(study).strip(), finding(cell, columns, uncertain=uncertain))
+        for _, cell in sheet.rows()
+    )
+    return {key: sys.intern(said) for key, said in found if said is not None}
+
+
+def _read(
+    path: Path, source: str, labels: Mapping[str, str], notes: ListingNotes
+) -> MetadataIndex:
+    sheet = open_sheet(path)
+    film, patient, study = (sheet.need(n) for n in ("dicom_id", "subject_id", "study_id"))
+    view = sheet.column("ViewPosition")
+    index = MetadataIndex(notes)
+    for line, cell in sheet.rows():
+        key = cell(film).strip()
+        if not key:
+            notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {line}")
+            continue
+        index.add(
+            key,
+            Facts(
+                patient_id=values.patient_id(source, cell(patient)),
+                study_id=values.text(cell(study)),
+                finding=labels.get(cell(study).strip()),
+                view=values.view(cell(view), notes) if view else View.UNKNOWN,
+                modality=Modality.XRAY,
+            ),
+        )
+    return index

@@ -1,0 +1,77 @@
+"""Small collections with one sheet, a row a film: what they share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from pulmospark.core.tables import Modality, View
+from pulmospark.layouts import values
+from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
+from pulmospark.layouts.sheet import Cells, Facts, MetadataIndex, Sheet, has_columns, open_sheet
+from pulmospark.layouts.walk import walk
+
+
+class OneSheet(Layout):
+    """A sheet with a row a film, whose cells name the file with or without its extension."""
+
+    sheet_name: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]]
+    """that the sheet is recognised by; the first names the film"""
+
+    def recognises(self, folder: Path) -> float:
+        """0.95 by the sheet's columns."""
+        return 0.95 if has_columns(folder / self.sheet_name, *self.columns) else 0.0
+
+    def rows(
+        self,
+        folder: Path,
+        source_name: str,
+        options: Mapping[str, str],
+        notes: ListingNotes,
+    ) -> Iterator[ManifestRow]:
+        """One row a file with an image's name."""
+        self.check_options(options)
+        sheet = open_sheet(folder / self.sheet_name)
+        film = sheet.need(self.columns[0])
+        index = MetadataIndex(notes)
+        for line, cell in sheet.rows():
+            name = cell(film).strip()
+            if not name or "/" in name:
+                kind = NoteKind.ROWS_OUTSIDE_ROOT if name else NoteKind.ROWS_WITHOUT_PATH
+                notes.add(kind, f"{sheet.path.name}, line {line}: {name}")
+                continue
+            index.add(_stem(name), self.facts(sheet, cell, source_name, notes))
+        for file in walk(folder, notes):
+            yield index.row(file, _stem(file.parts[-1]), source_name)
+        index.close()
+
+    def facts(self, sheet: Sheet, cell: Cells, source: str, notes: ListingNotes) -> Facts:
+        """What a row says, in the columns that these collections share."""
+
+        def said(*names: str) -> str:
+            column = sheet.column(*names)
+            return cell(column).strip() if column else ""
+
+        finding = values.text(said("finding"))
+        modality = values.modality(said("modality"))
+        view = values.view(said("view", "projection"), notes)
+        if modality is Modality.CT and view is View.UNKNOWN:
+            view = View.AXIAL
+        return Facts(
+            patient_id=values.patient_id(source, said("patientid", "patient_id")),
+            finding=None if finding is None else sys.intern(finding),
+            view=view,
+            modality=modality,
+            age=values.age_years(said("age").removesuffix("+"), notes),
+            sex=values.sex(said("sex")),
+        )
+
+
+def _stem(name: str) -> str:
+    """A film's name without its extension, if it has an image's."""
+    path = Path(name)
+    known = {".png", ".jpg", ".jpeg"}
+    return path.stem if path.suffix.lower() in known else name

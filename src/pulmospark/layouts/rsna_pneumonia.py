@@ -1,0 +1,114 @@
+"""RSNA Pneumonia Detection Challenge: ``stage_2_*_images/<id>.dcm`` and two sheets."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError
+from pulmospark.core.tables import Modality, Split, View
+from pulmospark.layouts import values
+from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
+from pulmospark.layouts.sheet import Facts, MetadataIndex, has_columns, open_sheet
+from pulmospark.layouts.walk import glance, walk
+
+_TARGETS, _CLASSES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
+_MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
+_TARGET_NAMES = {"1": "Lung Opacity", "0": "no Lung Opacity"}
+
+
+class RsnaPneumonia(Layout):
+    """Findings ``Lung Opacity``, ``No Lung Opacity / Not Normal`` and ``Normal``; with the sheet
+    of boxes alone ``Lung Opacity`` and ``no Lung Opacity``.
+
+    The sheets have a row a box, so several of one film. Their ``patientId`` is a film's id and no
+    patient's: the patient is known where the mapping to NIH's names lies beside them.
+    """
+
+    name = "rsna_pneumonia"
+    title = "RSNA Pneumonia Detection Challenge"
+    home = "https://www.kaggle.com/c/rsna-pneumonia-detection-challenge"
+    licence = "as the challenge's rules say, for research and teaching"
+    holds = "29,684 frontal films of NIH ChestX-ray14 as DICOM, looked over by radiologists"
+    looked_for = "stage_2_train_labels.csv or stage_2_detailed_class_info.csv (patientId)"
+    faults = (
+        "patientId names a film; films of one patient have different ids",
+        "its films are NIH ChestX-ray14's, at 1024 x 1024 as JPEG within DICOM",
+        "'Lung Opacity' is not pneumonia proved; films of the test part have no label",
+    )
+
+    def recognises(self, folder: Path) -> float:
+        """0.95 by the sheets' names and column."""
+        sheets = (folder / _TARGETS, folder / _CLASSES)
+        return 0.95 if any(has_columns(path, "patientId") for path in sheets) else 0.0
+
+    def rows(
+        self,
+        folder: Path,
+        source_name: str,
+        options: Mapping[str, str],
+        notes: ListingNotes,
+    ) -> Iterator[ManifestRow]:
+        """One row a film."""
+        self.check_options(options)
+        patients = _patients(folder / _MAPPING)
+        index = MetadataIndex(notes)
+        for name, finding in _findings(folder, notes).items():
+            index.add(
+                name,
+                Facts(
+                    patient_id=values.patient_id(source_name, patients.get(name)),
+                    finding=finding,
+                    view=View.FRONTAL,
+                    modality=Modality.XRAY,
+                    published_split=Split.TRAIN.value,
+                ),
+            )
+        for file in walk(folder, notes):
+            yield index.row(file, Path(file.parts[-1]).stem, source_name)
+        index.close()
+
+
+def _findings(folder: Path, notes: ListingNotes) -> dict[str, str]:
+    """Film -> finding, of the sheet that says more; several boxes of one film are one row."""
+    found: dict[str, str] = {}
+    names = glance(folder).files
+    for name, column in ((_CLASSES, "class"), (_TARGETS, "Target")):
+        if name not in names:
+            continue
+        sheet = open_sheet(folder / name)
+        film, label = sheet.need("patientId"), sheet.need(column)
+        mine: dict[str, str] = {}
+        for line, cell in sheet.rows():
+            key, said = cell(film).strip(), cell(label).strip()
+            if not key:
+                notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{name}, line {line}")
+                continue
+            said = _TARGET_NAMES.get(said, said) if column == "Target" else said
+            if mine.setdefault(key, sys.intern(said)) != said:
+                notes.add(NoteKind.CONFLICTING_FINDINGS, f"{key}: {mine[key]} | {said}")
+        found = {**mine, **found}
+    return found
+
+
+def _patients(path: Path) -> dict[str, str]:
+    """Film -> NIH's patient, from the published mapping: ``00000001_000.png`` is patient 1."""
+    if not path.is_file():
+        return {}
+    try:
+        if (size := path.stat().st_size) > limits.METADATA_FILE_BYTES_MAX:
+            raise InputError(f"{path}: {size} bytes, over {limits.METADATA_FILE_BYTES_MAX}")
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            str(one["subset_img_id"]): str(one["img_id"]).partition("_")[0]
+            for one in told
+            if one.get("subset_img_id")
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: is no mapping of subset_img_id to img_id: take the published file, or take "
+            "it away"
+        ) from error

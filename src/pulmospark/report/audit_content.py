@@ -1,0 +1,97 @@
+"""What the report shows of the audits: their results, with pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict
+
+from pulmospark.audit.results import AuditReport, AuditResult, Verdict
+from pulmospark.evaluation.results import Result
+from pulmospark.report.text import Text, clean_text
+
+
+class Picture(Result):
+    """A film beside another."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    thumbnail: bytes
+    media_type: Literal["image/jpeg"] = "image/jpeg"
+    name: Text
+    """of the file, without its folders"""
+    source: Text
+    label: Text | None
+    part: Text | None
+
+
+class Pictures(Result):
+    """Films side by side."""
+
+    caption: Text
+    films: tuple[Picture, ...]
+
+
+class ShownAudit(Result):
+    """One audit and its pictures."""
+
+    result: AuditResult
+    pictures: tuple[Pictures, ...] = ()
+
+
+class Audits(Result):
+    """All audits, worst first."""
+
+    shown: tuple[ShownAudit, ...]
+    skipped: tuple[Text, ...] = ()
+    costly_left_out: tuple[Text, ...] = ()
+
+    def count(self, verdict: Verdict) -> int:
+        """Audits with a verdict."""
+        return sum(one.result.verdict == verdict for one in self.shown)
+
+
+class AuditPage(Result):
+    """A page of audits alone."""
+
+    title: Text
+    made_at: datetime
+    is_phantom: bool
+    films: int
+    audits: Audits
+    provenance: Annotated[dict[str, Any], BeforeValidator(clean_text)]
+
+
+def shown(report: AuditReport, thumbnails: Mapping[str, bytes]) -> Audits:
+    """Results with the pictures of their examples; a film without a thumbnail is left out."""
+    return Audits(
+        shown=tuple(
+            ShownAudit(result=audit, pictures=_pictures(audit, thumbnails))
+            for audit in report.audits
+        ),
+        skipped=report.skipped,
+        costly_left_out=report.costly_left_out,
+    )
+
+
+def _pictures(audit: AuditResult, thumbnails: Mapping[str, bytes]) -> tuple[Pictures, ...]:
+    return tuple(
+        Pictures(
+            caption=example.caption,
+            films=tuple(
+                Picture(
+                    thumbnail=thumbnails[film.uri],
+                    name=PurePath(film.uri).name,
+                    source=film.source,
+                    label=film.label,
+                    part=film.part,
+                )
+                for film in example.films
+                if film.uri in thumbnails
+            ),
+        )
+        for example in audit.examples
+    )

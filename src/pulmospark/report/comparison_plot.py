@@ -1,0 +1,206 @@
+"""The plot of a comparison: accuracy against training time, and who lies on the frontier."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.transforms import Bbox
+
+from pulmospark.report import words
+from pulmospark.report.comparison_content import Comparison, ModelFigures
+from pulmospark.report.svg import (
+    COLOURS,
+    MUTED,
+    Drawing,
+    drawing,
+    label,
+    new_figure,
+    to_svg,
+)
+
+_AREA_LEAST, _AREA_MOST = 30.0, 420.0
+"""of a network's dot, square points"""
+_TIMES = (
+    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0),
+    *(60.0 * minutes for minutes in (1, 2, 5, 10, 20, 30)),
+    *(3600.0 * hours for hours in (1, 2, 5, 10, 24, 48, 120, 240)),
+)
+"""times that a person counts in, seconds"""
+_TICKS_MOST = 7
+_SPREAD_LEAST = 0.01
+"""of the accuracies that are shown: a smaller one would make a picture of chance"""
+_PLACES = tuple(
+    (side, up)
+    for distance in (1, 2, 3)
+    for side in ("left", "right")
+    for up in (0, 9 * distance, -9 * distance)
+)
+"""where a label may stand: its side that touches the dot, and points above it"""
+
+
+def cost(comparison: Comparison) -> Drawing:
+    """Accuracy against training time; a dot's area tells the parameters."""
+    models = [one for one in comparison.models if one.accuracy.value is not None]
+    most = max((one.parameters for one in models), default=1)
+    with drawing():
+        figure = new_figure(7.0, 4.2)
+        axes = figure.add_subplot()
+        _scales(axes, models)
+        frontier = sorted(_point(one) for one in models if one.frontier)
+        if frontier:
+            axes.plot(*zip(*frontier, strict=True), color=COLOURS[0], lw=0.9, ls=":")
+        radii = []
+        for one in models:
+            area = _AREA_LEAST + (_AREA_MOST - _AREA_LEAST) * one.parameters / most
+            _dot(axes, one, area)
+            radii.append(np.sqrt(area / np.pi))
+        _label(figure, axes, models, radii, frontier)
+        svg = to_svg(figure, "cost")
+    said = "; ".join(
+        f"{one.title} {words.number(one.accuracy.value or 0.0, 'percent')} in "
+        f"{words.duration(one.training_seconds)}"
+        for one in models
+    )
+    return Drawing(
+        "cost",
+        "Accuracy and training time",
+        svg,
+        f"Bars are {comparison.confidence * 100:g}% intervals; the area of a dot tells the "
+        "parameters; the line joins those that no other beats in both, the frontier. Whether two "
+        "differ is told by the paired tests below, not by whether their bars meet.",
+        f"Accuracy against training time: {said}.",
+    )
+
+
+def time_ticks(low: float, high: float) -> list[float]:
+    """Round times between two, seconds: seven at most, evenly thinned."""
+    inside = [one for one in _TIMES if low <= one <= high]
+    step = -(-len(inside) // _TICKS_MOST) or 1
+    return inside[::step]
+
+
+def short_time(seconds: float) -> str:
+    """A round time in the fewest characters: ``30 s``, ``5 min``, ``2 h``."""
+    if seconds < 60:
+        return f"{seconds:g} s"
+    return f"{seconds / 60:g} min" if seconds < 3600 else f"{seconds / 3600:g} h"
+
+
+def _scales(axes: Any, models: Sequence[ModelFigures]) -> None:
+    times = [one.training_seconds for one in models] or [1.0]
+    low, high = min(times) / 1.8, max(times) * 1.8
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    if len(ticks := time_ticks(low, high)) > 1:
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_time(value)))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    ends = [
+        value
+        for one in models
+        for value in (one.accuracy.value, one.accuracy.low, one.accuracy.high)
+        if value is not None
+    ]
+    least, most = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    room = 0.06 * max(most - least, _SPREAD_LEAST)
+    axes.set_ylim(max(least - room, 0.0), min(most + room, 1.0 + room))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.set(xlabel="Training time", ylabel="Accuracy")
+    axes.grid(visible=True)
+
+
+def _point(one: ModelFigures) -> tuple[float, float]:
+    return one.training_seconds, one.accuracy.value or 0.0
+
+
+def _dot(axes: Any, one: ModelFigures, area: float) -> None:
+    colour = COLOURS[0] if one.frontier else MUTED
+    time, accuracy = _point(one)
+    if one.accuracy.low is not None and one.accuracy.high is not None:
+        span = (one.accuracy.low, one.accuracy.high)
+        axes.plot((time, time), span, color=colour, lw=1.6, alpha=0.6)
+    axes.scatter(time, accuracy, s=area, color=colour, alpha=0.85)
+
+
+def _label(
+    figure: Any,
+    axes: Any,
+    models: Sequence[ModelFigures],
+    radii: Sequence[float],
+    frontier: Sequence[tuple[float, float]],
+) -> None:
+    """Write the names where they cover the least of dots, bars, the line and each other."""
+    canvas = FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    renderer = canvas.get_renderer()
+    pixel = figure.dpi / 72
+    taken = _taken(axes, models, [radius * pixel for radius in radii], frontier)
+    inside = axes.get_window_extent(renderer)
+    for one, radius in zip(models, radii, strict=True):
+        best: tuple[float, Any, Bbox] | None = None
+        for side, up in _PLACES:
+            text = axes.annotate(
+                _name(one),
+                _point(one),
+                xytext=((radius + 4) * (1 if side == "left" else -1), up),
+                textcoords="offset points",
+                ha=side,
+                va="center",
+                fontsize=8.5,
+                linespacing=1.1,
+            )
+            box = text.get_window_extent(renderer)
+            covered = sum(_overlap(box, other) for other in taken) + 10 * _outside(box, inside)
+            if best is None or covered < best[0]:
+                if best is not None:
+                    best[1].remove()
+                best = (covered, text, box)
+            else:
+                text.remove()
+        if best is not None:
+            taken.append(best[2])
+
+
+def _taken(
+    axes: Any,
+    models: Sequence[ModelFigures],
+    radii: Sequence[float],
+    frontier: Sequence[tuple[float, float]],
+) -> list[Bbox]:
+    """What is drawn already, in pixels."""
+    found = []
+    for one, radius in zip(models, radii, strict=True):
+        time, value = _point(one)
+        x, y = axes.transData.transform((time, value))
+        found.append(Bbox.from_extents(x - radius, y - radius, x + radius, y + radius))
+        if one.accuracy.low is not None and one.accuracy.high is not None:
+            ends = axes.transData.transform([(time, one.accuracy.low), (time, one.accuracy.high)])
+            found.append(Bbox.from_extents(x - 2, ends[0][1], x + 2, ends[1][1]))
+    along = [axes.transData.transform(point) for point in frontier]
+    for start, end in itertools.pairwise(along):
+        for share in np.linspace(0, 1, 24):
+            x, y = start + share * (end - start)
+            found.append(Bbox.from_extents(x - 3, y - 2, x + 3, y + 2))
+    return found
+
+
+def _name(one: ModelFigures) -> str:
+    """The title, in two lines where it says how the network was trained."""
+    network = one.title.removesuffix(f" ({one.how})")
+    return label(network) if network == one.title else f"{label(network)}\n{one.how}"
+
+
+def _overlap(one: Bbox, other: Bbox) -> float:
+    width = min(one.x1, other.x1) - max(one.x0, other.x0)
+    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return float(max(width, 0.0) * max(height, 0.0))
+
+
+def _outside(one: Bbox, inside: Bbox) -> float:
+    return float(one.width * one.height - _overlap(one, inside))

@@ -1,0 +1,72 @@
+"""What a prediction did: values, frozen and fit for JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from pulmospark.layouts.base import NotesSummary
+from pulmospark.scoring.precision import PrecisionOutcome
+from pulmospark.scoring.predict_export import DecisionPoint
+
+
+class Decision(BaseModel):
+    """What an operating point says of a film."""
+
+    model_config = ConfigDict(frozen=True)
+
+    positive_class: str
+    threshold: float
+    positive: bool
+
+
+class FilmPrediction(BaseModel):
+    """What is predicted of one film."""
+
+    model_config = ConfigDict(frozen=True)
+
+    uri: str
+    image_id: str
+    prediction: str
+    """the most probable class"""
+    probabilities: dict[str, float]
+    """class -> probability, in the order of the bundle"""
+    decisions: tuple[Decision, ...]
+    caution: str | None
+    """why the film may be none of the kind that the model was made for"""
+
+
+class PredictResult(BaseModel):
+    """What a prediction did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path | None
+    """of the output; ``None``: nothing was written"""
+    bundle: Path
+    model_id: str
+    model: str
+    """the network's name in the zoo"""
+    classes: tuple[str, ...]
+    files: int
+    """files and rows seen: images + rejects, a file of several frames counted once"""
+    images: int
+    rejects: int
+    rejects_by_reason: dict[str, int]
+    predictions: dict[str, int]
+    """class -> films for which it is the most probable"""
+    decision_points: tuple[DecisionPoint, ...]
+    positive: dict[str, int]
+    """class of an operating point -> films at or above its threshold"""
+    cautions: dict[str, int]
+    """view -> films that were scored though they seem to be no frontal"""
+    layout: str | None
+    """of the folders, named or recognised; ``None``: every image file in them"""
+    notes: NotesSummary
+    """what was odd in the listing"""
+    precision: PrecisionOutcome
+    """in which the network calculated, and how that was decided"""
+    seconds: dict[str, float]
+    film: FilmPrediction | None = None
+    """where one film was asked for"""

@@ -1,0 +1,327 @@
+"""Films scored as they land in a folder: a bundle and an inbox in, growing tables out."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from pulmospark.core import limits
+from pulmospark.core.provenance import now_utc, provenance
+from pulmospark.core.stream_settings import StreamSettings
+from pulmospark.layouts.notes import printable
+from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.scoring.predict_work import Scorer
+from pulmospark.scoring.prepare import prepare_engine
+from pulmospark.scoring.stream_inbox import Inbox
+from pulmospark.scoring.stream_metrics import StreamMetrics
+from pulmospark.scoring.stream_places import check_places
+from pulmospark.scoring.stream_query import StreamQuery
+from pulmospark.scoring.stream_source import SourceSpec
+from pulmospark.scoring.stream_state import Arrival
+from pulmospark.scoring.stream_store import (
+    INNER,
+    STATE,
+    Committed,
+    StreamStore,
+    check_folder,
+    open_store,
+)
+from pulmospark.scoring.stream_work import StreamWork
+from pulmospark.spark.session import slots
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LINE_EVERY_S = 10.0
+_CHECK_EVERY_S = 0.5
+
+
+class StreamResult(BaseModel):
+    """What a stream did, from its start to its stop."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    """of the output"""
+    bundle: Path
+    model_id: str
+    films: int
+    """that were scored"""
+    rejects: int
+    repeats: int
+    """files whose film, by its content, had been scored before"""
+    restarts: int
+    """Spark jobs that failed and were begun anew"""
+    seconds: float
+    latency_median_s: float | None
+    """from landing to row, of the films that landed while it ran; ``None``: none did"""
+    latency_p99_s: float | None
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """A stream that was checked as far as it can be without Spark."""
+
+    bundle: Bundle
+    inbox: Path
+    target: Path
+    settings: StreamSettings
+
+    def identity(self) -> dict[str, Any]:
+        """What all rows have in common."""
+        return {"model_id": self.bundle.model_id}
+
+    def record(self) -> dict[str, Any]:
+        """What the output's folder says of itself."""
+        settings = {
+            "bundle": str(self.bundle.folder),
+            "inbox": printable(str(self.inbox)),
+            **self.settings.model_dump(mode="json"),
+        }
+        return {"classes": self.bundle.config.classes, "provenance": provenance(settings)}
+
+    def scorer(self) -> Scorer:
+        """Prepare the engine; seconds for the first stream into a folder."""
+        config = self.bundle.config
+        engine = prepare_engine(
+            self.bundle.network(),
+            self.target / INNER / "engines",
+            outputs="logits",
+            size=config.input_size,
+        )
+        return Scorer(engine, config.classes, config.temperature, self.bundle.model_id, now_utc())
+
+
+def plan_stream(
+    bundle: Path, inbox: str, target: Path, settings: StreamSettings | None = None
+) -> StreamPlan:
+    """Check a stream before anything costly is done.
+
+    Args:
+        bundle: folder of the bundle.
+        inbox: folder that films land in.
+        target: folder of the output.
+        settings: of the stream.
+
+    Raises:
+        BundleError: the bundle is missing or damaged.
+        UsageError: ``target`` holds something else or is another bundle's, another stream
+            writes to it, or the folders lie in each other.
+        InputError: ``inbox`` is no folder that this machine sees.
+    """
+    folder, out = check_places(inbox, target)
+    plan = StreamPlan(
+        read_bundle(bundle.expanduser().absolute()), folder, out, settings or StreamSettings()
+    )
+    check_folder(out, plan.identity())
+    return plan
+
+
+def run_stream(
+    plan: StreamPlan,
+    session: AbstractContextManager[SparkSession],
+    *,
+    once: bool = False,
+    stop: threading.Event | None = None,
+    metrics: StreamMetrics | None = None,
+    tell: Callable[[str], None] | None = None,
+    started: Callable[[], None] | None = None,
+) -> StreamResult:
+    """Score films as they land, until ``stop`` is set.
+
+    ``plan.target`` gets the tables ``predictions`` (``core.tables.PREDICTIONS``), ``rejects``
+    (``core.tables.REJECTS``), ``repeats`` (``core.tables.REPEATS``) and ``cautions``. Any
+    reader of Parquet finds each film in ``predictions`` once, at any moment, whatever was
+    killed before.
+
+    Args:
+        plan: see :func:`plan_stream`.
+        session: opened once the folder's lock is held: ``spark_session(...)``, or
+            ``contextlib.nullcontext(spark)``.
+        once: stop when all that is in the inbox has its row.
+        stop: ends the stream after the entries that are under way.
+        metrics: takes the counts.
+        tell: told a line every ten seconds in which something happened.
+        started: called when Spark is there, to set handlers of signals, say.
+
+    Raises:
+        UsageError: another stream writes to the folder, or it belongs to another bundle.
+        InputError: the inbox cannot be listed.
+        EnvironmentProblem: Spark ended, or its jobs fail again and again; no space, or no
+            right to write there.
+    """
+    begun = time.monotonic()
+    measured = metrics or StreamMetrics()
+    with (
+        open_store(plan.target, plan.identity(), plan.record) as store,
+        ThreadPoolExecutor(1, thread_name_prefix="engine") as pool,
+    ):
+        scorer = pool.submit(plan.scorer)  # while Spark starts
+        with session as spark:
+            if started is not None:
+                started()
+            run = _Run(
+                plan, store, spark, scorer.result(), metrics=measured, tell=tell or _say_nothing
+            )
+            run.until(stop or threading.Event(), once=once)
+    latency = measured.latency()
+    return StreamResult(
+        folder=plan.target,
+        bundle=plan.bundle.folder,
+        model_id=plan.bundle.model_id,
+        films=measured.films,
+        rejects=measured.rejects,
+        repeats=measured.repeats,
+        restarts=measured.restarts,
+        seconds=round(time.monotonic() - begun, 3),
+        latency_median_s=None if latency is None else round(latency[0], 4),
+        latency_p99_s=None if latency is None else round(latency[1], 4),
+    )
+
+
+def _say_nothing(text: str) -> None:
+    del text
+
+
+class _Run:
+    """The driver's loop: from the inbox to entries, as fast as they are committed."""
+
+    def __init__(
+        self,
+        plan: StreamPlan,
+        store: StreamStore,
+        spark: SparkSession,
+        scorer: Scorer,
+        *,
+        metrics: StreamMetrics,
+        tell: Callable[[str], None],
+    ) -> None:
+        config = plan.bundle.config
+        self._plan, self._store, self._metrics, self._tell = plan, store, metrics, tell
+        self._inbox = Inbox(plan.inbox, plan.settings, store.state.taken())
+        self._heard: queue.SimpleQueue[tuple[Sequence[Arrival], Sequence[Arrival]]] = (
+            queue.SimpleQueue()
+        )
+        self._wake = threading.Event()
+        self._ready_ns: int | None = None
+        self._worked: float | None = None
+        self._said = (0, 0, 0)
+        self._warned = False
+        work = StreamWork(
+            source=printable(plan.inbox.name) or "files",
+            scorer=scorer,
+            settings=config.ingest,
+        )
+        spec = SourceSpec(str(plan.target / INNER / STATE), slots(spark), work.to_json())
+        self._query = StreamQuery(
+            spark,
+            store,
+            spec,
+            patience_s=plan.settings.patience_s,
+            source=work.source,
+            heard=self._on_committed,
+        )
+
+    def until(self, stop: threading.Event, *, once: bool) -> None:
+        """Go on until stopped; what is under way then is finished."""
+        begun = time.monotonic()
+        checked = lined = begun
+        try:
+            self._query.start()
+            while True:
+                self._wake.clear()
+                self._hear()
+                now = time.monotonic()
+                if now - checked >= _CHECK_EVERY_S:
+                    checked = now
+                    if self._query.failed():
+                        self._metrics.restarted()
+                        self._query.begin_anew()
+                going_on = not stop.is_set()
+                if going_on:
+                    self._take()
+                idle = not self._store.state.open_entries() and self._heard.empty()
+                if idle and (not going_on or (once and self._inbox.drained)):
+                    self._query.finish()
+                    break
+                if now - lined >= LINE_EVERY_S:
+                    lined = now
+                    self._line()
+                self._wake.wait(self._inbox.pause_s or self._plan.settings.poll_s)
+        finally:
+            self._query.stop()
+        self._line()
+
+    def _take(self) -> None:
+        """Plan an entry of what is ripe: one that is scored, and a full one that waits."""
+        state, films = self._store.state, self._plan.settings.batch_films
+        under_way = len(state.open_entries())
+        if under_way >= limits.STREAM_PLANNED_MAX:
+            return
+        if not self._inbox.pause_s:
+            self._inbox.look()
+            self._warn_of_depth()
+        if under_way and self._inbox.waiting < films:
+            return
+        arrivals = self._inbox.take(films)
+        if arrivals or (not under_way and self._is_cold()):
+            state.plan(arrivals)
+            self._worked = time.monotonic()
+
+    def _warn_of_depth(self) -> None:
+        deep = self._inbox.too_deep
+        if deep is not None and not self._warned:
+            self._warned = True
+            self._tell(
+                f"stream: {printable(deep)}: lies over {limits.FOLDER_DEPTH_MAX} levels deep, "
+                "and is not watched: name a folder nearer to it as the inbox"
+            )
+
+    def _is_cold(self) -> bool:
+        """Whether workers have had nothing to do for so long that Spark may end them."""
+        return self._worked is None or time.monotonic() - self._worked > limits.STREAM_WARM_S
+
+    def _on_committed(
+        self, told: Committed, done: Sequence[Arrival], again: Sequence[Arrival]
+    ) -> None:
+        """Called from the query's thread."""
+        now_ns = time.time_ns()
+        since = self._ready_ns
+        if since is None:
+            self._ready_ns = now_ns
+            self._tell(f"stream: ready, watching {printable(str(self._plan.inbox))}")
+        latencies = [
+            (now_ns - one.landed_ns) / 1e9
+            for one in done
+            if since is not None and one.landed_ns >= since
+        ]
+        if done or again:
+            self._metrics.committed(told, latencies)
+        self._heard.put((done, again))
+        self._wake.set()
+
+    def _hear(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                done, again = self._heard.get_nowait()
+                for arrival in done:
+                    self._inbox.settled(arrival)
+                for arrival in again:
+                    self._inbox.give_back(arrival)
+        self._metrics.waiting(self._inbox.waiting)
+
+    def _line(self) -> None:
+        counts = (self._metrics.films, self._metrics.rejects, self._metrics.repeats)
+        if counts != self._said:
+            self._said = counts
+            self._tell(self._metrics.line(self._inbox.waiting))

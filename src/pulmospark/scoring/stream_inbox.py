@@ -1,0 +1,284 @@
+"""The folder that films land in: what is new there, and whether it is whole yet.
+
+A file is taken when it is a regular file with an image's name, is not hidden, and has had the
+same size and time for a while. A folder is listed anew only when its own time has changed; all
+files are looked at again, a few at a time, every ``rescan_s`` seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError
+from pulmospark.core.stream_settings import StreamSettings
+from pulmospark.core.tables import RejectReason
+from pulmospark.layouts.notes import printable
+from pulmospark.layouts.walk import is_hidden, is_image_name
+from pulmospark.scoring.stream_keys import Keys, KeySet
+from pulmospark.scoring.stream_state import Arrival
+
+_RACY_NS = 2_000_000_000  # some file systems keep times in steps of two seconds
+_SWEEP_SLICE_S = 0.02  # of one look
+_SWEEP_SHARE = 0.05  # of the time, at most
+_BLOCK = 512
+_CANDIDATES_MAX = 20_000
+_AGAIN_AFTER_S = (0.2, 2.0)
+_NEVER = (0, 0)
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A file that may be taken soon."""
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+    landed_ns: int
+    since: float
+    """when it was first seen with this size and time, by the clock that never goes back"""
+    not_before: float
+    """when it is looked at next"""
+    wait_s: float = _AGAIN_AFTER_S[0]
+    """after another try that fails"""
+
+
+class Inbox:
+    """What lands below a folder.
+
+    Args:
+        folder: absolute; it and the folders in it are watched.
+        settings: of the stream.
+        taken: keys (``Arrival.key``) of the files that were taken before.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+
+    def __init__(self, folder: Path, settings: StreamSettings, taken: Keys) -> None:
+        self._root = str(folder).rstrip("/") or "/"
+        self._settings = settings
+        self._taken = KeySet(taken)
+        self._known = KeySet()  # of path and inode: spares a look at the file itself
+        self._listed: dict[str, tuple[int, int]] = {}  # folder -> its time, when it was listed
+        self._candidates: dict[str, _Candidate] = {}
+        self._given: dict[str, _Candidate] = {}
+        self._sweep: Iterator[None] | None = None
+        self._sweep_at = time.monotonic() + settings.rescan_s
+        self._sweep_took_s = 0.0
+        self._next = 0.0
+        self.too_deep: str | None = None
+        """a folder that lies too deep to be listed"""
+
+    @property
+    def waiting(self) -> int:
+        """Files that were found and are not taken yet; more may be found when they are."""
+        return len(self._candidates)
+
+    @property
+    def drained(self) -> bool:
+        """Whether all folders were listed and every file found has its row."""
+        listed = all(told != _NEVER for told in self._listed.values())
+        return bool(self._listed) and listed and not (self._candidates or self._given)
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until the next look is due."""
+        return max(self._next - time.monotonic(), 0.0)
+
+    def look(self) -> None:
+        """Look for files that are new."""
+        begun = time.monotonic()
+        if len(self._candidates) < _CANDIDATES_MAX:
+            for folder in [self._root, *(f for f in self._listed if f != self._root)]:
+                self._look_into(folder)
+            self._go_on_sweeping()
+        # As long again as it took: a huge folder costs half of a core at the most.
+        now = time.monotonic()
+        self._next = now + max(self._settings.poll_s, now - begun)
+
+    def take(self, room: int) -> list[Arrival]:
+        """Files that are whole, ``room`` at most; taken with this, they are not given again."""
+        now, wall_ns = time.monotonic(), time.time_ns()
+        ready: list[tuple[_Candidate, Arrival]] = []
+        for path, one in list(self._candidates.items()):
+            if len(ready) >= room:
+                break
+            if one.not_before > now:
+                continue
+            if (arrival := self._if_settled(one, now, wall_ns)) is not None:
+                ready.append((one, arrival))
+                del self._candidates[path]
+        for one, arrival in ready:
+            self._taken.add(arrival.key)
+            self._given[arrival.uri] = one
+        return [arrival for _, arrival in ready]
+
+    def settled(self, arrival: Arrival) -> None:
+        """Say that a file that was taken has its row; forgets what `give_back` would need."""
+        self._given.pop(arrival.uri, None)
+
+    def give_back(self, arrival: Arrival) -> None:
+        """Take a file back that was not whole, to be taken again a little later."""
+        self._taken.discard(arrival.key)
+        candidate = self._given.pop(arrival.uri, None)
+        if candidate is None:
+            candidate = _Candidate(
+                arrival.uri,
+                arrival.size_bytes,
+                arrival.modified_ns,
+                arrival.landed_ns,
+                since=time.monotonic(),
+                not_before=0.0,
+            )
+        candidate.not_before = time.monotonic() + candidate.wait_s
+        candidate.wait_s = min(2 * candidate.wait_s, _AGAIN_AFTER_S[1])
+        self._candidates[candidate.path] = candidate
+
+    # ---- listing -----------------------------------------------------------------------
+
+    def _look_into(self, folder: str) -> None:
+        try:
+            changed_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116 - often, without a Path each
+        except OSError as error:
+            if folder == self._root:
+                raise InputError(
+                    f"{printable(folder)}: cannot be listed: {error.strerror}: name a folder "
+                    "that may be read"
+                ) from error
+            self._listed.pop(folder, None)
+            return
+        before = self._listed.get(folder, _NEVER)
+        if before[0] == changed_ns and changed_ns < before[1] - _RACY_NS:
+            return
+        listed_ns = time.time_ns()
+        for block in self._blocks(folder):
+            keys = [hash(entry) for entry in block]
+            known = self._known.among(keys).tolist()
+            fresh = [
+                (path, key)
+                for (path, _), key, old in zip(block, keys, known, strict=True)
+                if not old
+            ]
+            told = self._consider([path for path, _ in fresh])
+            for (_, key), done in zip(fresh, told, strict=True):
+                if done:
+                    self._known.add(key)
+            if len(self._candidates) >= _CANDIDATES_MAX:
+                self._listed[folder] = _NEVER  # the next look goes on
+                return
+        self._listed[folder] = (changed_ns, listed_ns)
+
+    def _blocks(self, folder: str) -> Iterator[list[tuple[str, int]]]:
+        """Path and inode of the images of a folder, some at a time; folders in it are noted."""
+        block: list[tuple[str, int]] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if is_hidden(entry.name):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        self._found_folder(entry.path)
+                    elif is_image_name(entry.name):
+                        block.append((entry.path, entry.inode()))
+                        if len(block) == _BLOCK:
+                            yield block
+                            block = []
+        except OSError:
+            self._listed.pop(folder, None)  # gone in the meantime
+        yield block
+
+    def _found_folder(self, path: str) -> None:
+        depth = path.removeprefix(self._root).count("/")
+        if depth > limits.FOLDER_DEPTH_MAX:
+            self.too_deep = path
+        elif path not in self._listed:
+            self._listed[path] = _NEVER
+
+    def _go_on_sweeping(self) -> None:
+        """Look at a few of all files, the known ones among them."""
+        begun = time.monotonic()
+        if self._sweep is None:
+            if begun < self._sweep_at:
+                return
+            self._sweep, self._sweep_took_s = self._sweeping(), 0.0
+        for _ in self._sweep:
+            if time.monotonic() - begun > _SWEEP_SLICE_S:
+                self._sweep_took_s += time.monotonic() - begun
+                return
+        self._sweep_took_s += time.monotonic() - begun
+        wait_s = max(self._settings.rescan_s, self._sweep_took_s / _SWEEP_SHARE)
+        self._sweep, self._sweep_at = None, time.monotonic() + wait_s
+
+    def _sweeping(self) -> Iterator[None]:
+        for folder in list(self._listed):
+            for block in self._blocks(folder):
+                self._consider([path for path, _ in block])
+                yield
+
+    def _consider(self, paths: Sequence[str]) -> list[bool]:
+        """Make candidates of files that are new.
+
+        Returns:
+            For each, whether it need not be looked at again under this name and inode.
+        """
+        answers = [False] * len(paths)
+        found = []
+        for place, path in enumerate(paths):
+            if path in self._candidates or path in self._given:
+                continue
+            try:
+                facts = os.stat(path)  # noqa: PTH116 - a million times, without a Path each
+            except OSError:
+                continue  # gone again, or a link that leads nowhere yet
+            if stat.S_ISREG(facts.st_mode):
+                found.append((place, path, facts))
+            else:
+                answers[place] = True
+        keys = [_arrival(path, f.st_size, f.st_mtime_ns, 0).key for _, path, f in found]
+        taken = self._taken.among(keys).tolist()
+        for (place, path, facts), old in zip(found, taken, strict=True):
+            answers[place] = old
+            if not old:
+                self._candidates[path] = _candidate(path, facts)
+        return answers
+
+    # ---- taking ------------------------------------------------------------------------
+
+    def _if_settled(self, one: _Candidate, now: float, wall_ns: int) -> Arrival | None:
+        try:
+            facts = os.stat(one.path)  # noqa: PTH116
+        except OSError:
+            del self._candidates[one.path]
+            return None
+        if (facts.st_size, facts.st_mtime_ns) != (one.size_bytes, one.modified_ns):
+            fresh = _candidate(one.path, facts)
+            one.size_bytes, one.modified_ns = fresh.size_bytes, fresh.modified_ns
+            one.landed_ns, one.since = fresh.landed_ns, now
+        quiet_s = max((wall_ns - one.modified_ns) / 1e9, now - one.since)
+        if quiet_s < self._settings.settle_s:
+            return None
+        arrival = _arrival(one.path, one.size_bytes, one.modified_ns, one.landed_ns)
+        if arrival.key in self._taken:  # it is again what it was when it was taken
+            del self._candidates[one.path]
+            return None
+        return arrival
+
+
+def _arrival(path: str, size_bytes: int, modified_ns: int, landed_ns: int) -> Arrival:
+    uri = printable(path)
+    problem = None if uri == path else RejectReason.BAD_NAME.value
+    return Arrival(uri, size_bytes, modified_ns, landed_ns, problem)
+
+
+def _candidate(path: str, facts: os.stat_result) -> _Candidate:
+    now = time.monotonic()
+    # On POSIX systems st_ctime is set by a rename as well as by the last write.
+    return _Candidate(
+        path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, since=now, not_before=now
+    )

@@ -1,0 +1,75 @@
+"""A set of 64-bit numbers in 8 bytes each, for millions of files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Keys = npt.NDArray[np.int64]
+
+_LOOSE_MAX = 16_384
+
+
+class KeySet:
+    """Signed 64-bit numbers: a sorted array, and a small set of those that came later.
+
+    Args:
+        keys: to begin with.
+    """
+
+    def __init__(self, keys: Keys | Sequence[int] = ()) -> None:
+        self._sorted: Keys = np.unique(np.asarray(keys, np.int64))
+        self._loose: set[int] = set()
+        self._gone: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._sorted) + len(self._loose) - len(self._gone)
+
+    def __contains__(self, key: int) -> bool:
+        return bool(self.among([key])[0])
+
+    def among(self, keys: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Which of the numbers are in the set, (n,)."""
+        asked = np.asarray(keys, np.int64)
+        if not len(asked):
+            return np.zeros(0, np.bool_)
+        found: npt.NDArray[np.bool_]
+        if len(self._sorted):
+            places = np.searchsorted(self._sorted, asked)
+            places[places == len(self._sorted)] = 0
+            found = self._sorted[places] == asked
+        else:
+            found = np.zeros(len(asked), np.bool_)
+        if self._loose:
+            found |= np.fromiter((key in self._loose for key in keys), np.bool_, len(asked))
+        if self._gone:
+            found &= np.fromiter((key not in self._gone for key in keys), np.bool_, len(asked))
+        return found
+
+    def add(self, key: int) -> None:
+        """Put a number in."""
+        if key in self:
+            return
+        if key in self._gone:
+            self._gone.discard(key)
+            return
+        self._loose.add(key)
+        if len(self._loose) > _LOOSE_MAX:
+            self._settle()
+
+    def discard(self, key: int) -> None:
+        """Take a number out, if it is in."""
+        if key in self._loose:
+            self._loose.discard(key)
+        elif key in self:
+            self._gone.add(key)
+            if len(self._gone) > _LOOSE_MAX:
+                self._settle()
+
+    def _settle(self) -> None:
+        loose = np.fromiter(self._loose, np.int64, len(self._loose))
+        gone = np.fromiter(self._gone, np.int64, len(self._gone))
+        self._sorted = np.union1d(np.setdiff1d(self._sorted, gone), loose)
+        self._loose, self._gone = set(), set()

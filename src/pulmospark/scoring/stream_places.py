@@ -1,0 +1,36 @@
+"""The folders of a stream, checked without Spark and without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.layouts.walk import absolute
+from pulmospark.scoring.stream_store import check_folder, check_free
+
+
+def check_places(inbox: str, target: Path) -> tuple[Path, Path]:
+    """The inbox and the output of a stream, absolute.
+
+    Args:
+        inbox: folder that films land in.
+        target: folder of the output.
+
+    Raises:
+        UsageError: ``target`` holds something else, another stream writes to it, or the
+            folders lie in each other.
+        InputError: ``inbox`` is no folder that this machine sees.
+    """
+    if "://" in inbox:
+        raise UsageError(
+            f"{inbox}: an object store's address cannot be watched: mount the store as a folder, "
+            "and name that"
+        )
+    folder, out = absolute(Path(inbox)), absolute(target)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder: name the one that films land in")
+    if out == folder or out in folder.parents or folder in out.parents:
+        raise UsageError(f"--out {out}: lies in the inbox, or the inbox in it: keep them apart")
+    check_folder(out)
+    check_free(out)
+    return folder, out

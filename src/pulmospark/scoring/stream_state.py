@@ -1,0 +1,219 @@
+"""What a stream remembers: which files it took, which films it has seen, what is under way.
+
+One SQLite file, written by the driver alone; the planner of Spark's source reads it. An
+*entry* is what is scored and committed together: the films of a micro-batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+_WAIT_S = 30.0
+_ASKED_AT_ONCE = 500  # SQLite's older limit of values in a statement is 999
+_TABLES = """
+CREATE TABLE IF NOT EXISTS last (entry INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS entries (
+    entry INTEGER PRIMARY KEY, tries INTEGER NOT NULL DEFAULT 0, parts TEXT);
+CREATE TABLE IF NOT EXISTS planned (
+    entry INTEGER, place INTEGER, uri TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    modified_ns INTEGER NOT NULL, landed_ns INTEGER NOT NULL, problem TEXT,
+    PRIMARY KEY (entry, place)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS taken (key INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS seen (image_id BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+class Arrival(NamedTuple):
+    """A file that landed in the inbox, as it was when it was taken."""
+
+    uri: str
+    """absolute path; bytes that are no UTF-8 written out as ``\\xNN``"""
+    size_bytes: int
+    modified_ns: int
+    """since 1970, nanoseconds"""
+    landed_ns: int
+    """when it got its name here, as far as the file system tells; since 1970, nanoseconds"""
+    problem: str | None = None
+    """a ``RejectReason`` found while listing"""
+
+    @property
+    def key(self) -> int:
+        """64 bits of path, size and time: what makes it another file."""
+        text = f"{self.uri}\0{self.size_bytes}\0{self.modified_ns}"
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big", signed=True)
+
+
+class StreamState:
+    """The state's file; safe to use from several threads.
+
+    Args:
+        path: the file; made where it is missing.
+        read_only: for the planner.
+
+    Raises:
+        sqlite3.DatabaseError: it is damaged.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._lock = threading.Lock()
+        mode = "ro" if read_only else "rwc"
+        self._db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=_WAIT_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        if not read_only:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut
+            self._db.executescript(_TABLES)
+            self._db.execute("INSERT INTO last SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM last)")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    def plan(self, arrivals: Sequence[Arrival]) -> int:
+        """Write down that these files are taken; the number of their entry."""
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            entry = self._add(arrivals)
+            self._db.executemany(
+                "INSERT OR IGNORE INTO taken VALUES (?)", [(one.key,) for one in arrivals]
+            )
+        return entry
+
+    def last(self) -> int:
+        """The newest entry there ever was; 0: none."""
+        return int(self._one("SELECT entry FROM last"))
+
+    def open_entries(self, after: int = 0, upto: int | None = None) -> list[int]:
+        """Entries that are not committed, in their order."""
+        end = self.last() if upto is None else upto
+        rows = self._all(
+            "SELECT entry FROM entries WHERE parts IS NULL AND entry > ? AND entry <= ? "
+            "ORDER BY entry",
+            (after, end),
+        )
+        return [entry for (entry,) in rows]
+
+    def arrivals(self, entry: int) -> list[Arrival]:
+        """The files of an entry that is not committed."""
+        rows = self._all(
+            "SELECT uri, size_bytes, modified_ns, landed_ns, problem FROM planned "
+            "WHERE entry = ? ORDER BY place",
+            (entry,),
+        )
+        return [Arrival(*row) for row in rows]
+
+    def seen(self, image_ids: Sequence[str]) -> set[str]:
+        """Those of the films that have a row of predictions already."""
+        found: set[str] = set()
+        for start in range(0, len(image_ids), _ASKED_AT_ONCE):
+            asked = [bytes.fromhex(one) for one in image_ids[start : start + _ASKED_AT_ONCE]]
+            marks = ", ".join("?" * len(asked))
+            rows = self._all(f"SELECT image_id FROM seen WHERE image_id IN ({marks})", asked)
+            found.update(image_id.hex() for (image_id,) in rows)
+        return found
+
+    def commit(
+        self,
+        entry: int,
+        parts: Sequence[str],
+        image_ids: Iterable[str],
+        again: Collection[Arrival],
+    ) -> None:
+        """The point from which on an entry's rows will appear, whatever happens.
+
+        Args:
+            entry: not committed so far.
+            parts: tables that have a part of it.
+            image_ids: of its rows of predictions.
+            again: files that are given back, to be taken another time.
+        """
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(
+                "UPDATE entries SET parts = ? WHERE entry = ?", (json.dumps(list(parts)), entry)
+            )
+            self._db.execute("DELETE FROM planned WHERE entry = ?", (entry,))
+            self._db.executemany(
+                "INSERT INTO seen VALUES (?)", [(bytes.fromhex(one),) for one in image_ids]
+            )
+            self._db.executemany("DELETE FROM taken WHERE key = ?", [(a.key,) for a in again])
+
+    def unpublished(self) -> list[tuple[int, list[str]]]:
+        """Entries that are committed, and whose parts may not be in their tables yet."""
+        rows = self._all("SELECT entry, parts FROM entries WHERE parts IS NOT NULL ORDER BY entry")
+        return [(entry, json.loads(parts)) for entry, parts in rows]
+
+    def published(self, entry: int) -> None:
+        """Write down that an entry's parts are in their tables."""
+        with self._lock:
+            self._db.execute("DELETE FROM entries WHERE entry = ?", (entry,))
+
+    def failed(self, entry: int) -> int:
+        """Write down that an entry's job failed; how often it did."""
+        with self._lock:
+            self._db.execute("UPDATE entries SET tries = tries + 1 WHERE entry = ?", (entry,))
+        return int(self._one("SELECT tries FROM entries WHERE entry = ?", (entry,)))
+
+    def halve(self, entry: int) -> None:
+        """Make two entries of one, so that a film that ends its worker is found."""
+        arrivals = self.arrivals(entry)
+        middle = len(arrivals) // 2
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM entries WHERE entry = ?", (entry,))
+            self._db.execute("DELETE FROM planned WHERE entry = ?", (entry,))
+            for half in (arrivals[:middle], arrivals[middle:]):
+                if half:
+                    self._add(half)
+
+    def taken(self) -> npt.NDArray[np.int64]:
+        """Keys of all files that were ever taken, sorted; 8 bytes each."""
+        count = int(self._one("SELECT count(*) FROM taken"))
+        with self._lock:
+            rows = self._db.execute("SELECT key FROM taken ORDER BY key")
+            return np.fromiter((key for (key,) in rows), np.int64, count)
+
+    def restore(self, last: int, image_ids: Iterable[str]) -> None:
+        """Fill a new state from the tables that an older one has left."""
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("UPDATE last SET entry = max(entry, ?)", (last,))
+            self._db.executemany(
+                "INSERT OR IGNORE INTO seen VALUES (?)",
+                ((bytes.fromhex(one),) for one in image_ids),
+            )
+
+    def _add(self, arrivals: Sequence[Arrival]) -> int:
+        self._db.execute("UPDATE last SET entry = entry + 1")
+        (entry,) = self._db.execute("SELECT entry FROM last").fetchone()
+        self._db.execute("INSERT INTO entries (entry) VALUES (?)", (entry,))
+        self._db.executemany(
+            "INSERT INTO planned VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(entry, place, *arrival) for place, arrival in enumerate(arrivals)],
+        )
+        return int(entry)
+
+    def _one(self, query: str, values: Sequence[object] = ()) -> int:
+        with self._lock:
+            row = self._db.execute(query, values).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _all(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()

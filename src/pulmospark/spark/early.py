@@ -1,0 +1,56 @@
+"""A Spark session that starts while something else is done."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+class _Awaited(AbstractContextManager["SparkSession"]):
+    """Gives the session once it is there; who began it ends it."""
+
+    def __init__(self, opening: Future[SparkSession]) -> None:
+        self._opening = opening
+
+    def __enter__(self) -> SparkSession:
+        return self._opening.result()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        del kind, value, trace
+
+
+@contextlib.contextmanager
+def started_early(
+    session: AbstractContextManager[SparkSession],
+) -> Iterator[AbstractContextManager[SparkSession]]:
+    """Begin to start a session at once, in a thread, and stop it at the end.
+
+    Spark takes seconds to start, in a process of its own; what is yielded waits for it.
+    Where Spark itself is gone when it is to be stopped, an error that is on its way stands.
+
+    Args:
+        session: as ``spark_session(...)`` gives it.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="spark-start") as pool:
+        opening = pool.submit(session.__enter__)
+        try:
+            yield _Awaited(opening)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                opening.result()
+                session.__exit__(None, None, None)
+            raise
+        opening.result()
+        session.__exit__(None, None, None)

@@ -1,0 +1,70 @@
+"""Pairs of real films that were looked at one by one: copies, and others that look like them.
+
+``real_duplicates.csv`` has file names alone. Candidates came from neighbours by ImageNet's deep
+features and by correlation of thumbnails, of which those with many SIFT matches on one affine
+map, or a good fit, were looked at; and from the search itself. ``python -m benchmarks
+real_duplicates`` runs the search on all films of the two folders.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pulmospark.core.settings import AuditSettings, IngestSettings
+from pulmospark.data.looks import SMALL_SIDE, hashes_of
+from pulmospark.data.near_copies import clusters
+from pulmospark.data.overlay import overlay_correlation
+from pulmospark.imaging.film import Film, read_film
+from pulmospark.imaging.standardise import resized
+
+PAIRS = Path(__file__).parent / "real_duplicates.csv"
+SETTINGS = AuditSettings()
+Small = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[dict[str, str]]:
+    with PAIRS.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def looks(pairs: list[dict[str, str]], shared_data: Path) -> dict[str, tuple[list[int], Small]]:
+    found = {}
+    for name in sorted({pair[key] for pair in pairs for key in ("first", "second")}):
+        film = read_film(str(shared_data / name), IngestSettings())
+        assert isinstance(film, Film), name
+        pixels = np.frombuffer(film.pixels, np.uint8).reshape(224, 224)
+        found[name] = (hashes_of(pixels), resized(pixels, SMALL_SIDE, SMALL_SIDE))
+    return found
+
+
+def _distance(one: list[int], other: list[int]) -> int:
+    """Least distance of the whole of one film from any cut of the other."""
+    crops = [(one[0], cut) for cut in other] + [(other[0], cut) for cut in one]
+    return min(((a ^ b) & (2**64 - 1)).bit_count() for a, b in crops)
+
+
+def test_copies_are_told_from_other_films_of_the_same_patient(
+    pairs: list[dict[str, str]], looks: dict[str, tuple[list[int], Small]]
+) -> None:
+    assert len(pairs) >= 100
+    names = sorted(looks)
+    number = {name: place for place, name in enumerate(names)}
+    fits = []
+    for pair in pairs:
+        one, other = looks[pair["first"]], looks[pair["second"]]
+        near = _distance(one[0], other[0]) <= SETTINGS.hash_distance
+        if near and overlay_correlation(one[1], other[1]) >= SETTINGS.copy_correlation:
+            fits.append((number[pair["first"]], number[pair["second"]]))
+    edges = np.asarray(fits, np.int64)
+    cluster = clusters(edges[:, 0], edges[:, 1], len(names))
+    said = np.asarray([cluster[number[p["first"]]] == cluster[number[p["second"]]] for p in pairs])
+    copy = np.asarray([pair["judged"] == "copy" for pair in pairs])
+    assert copy[said].mean() >= 0.95  # precision
+    assert said[copy].mean() >= 0.9  # recall

@@ -1,0 +1,78 @@
+"""``pulmospark stream`` refuses what cannot be, in one line and before Spark is started."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bundles import write_untrained
+from pulmospark.cli.main import main
+from pulmospark.core.errors import UsageError
+from pulmospark.scoring.stream import plan_stream
+from pulmospark.scoring.stream_store import open_store
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``bundle``, an empty ``inbox``, and ``taken``, which belongs to another bundle."""
+    folder = tmp_path_factory.mktemp("stream")
+    write_untrained(folder / "bundle")
+    (folder / "inbox").mkdir()
+    with open_store(folder / "taken", {"model_id": "f" * 64}, dict):
+        pass
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["bundle", "none", "--out", "out"], 3, "no such folder: name the one that films land in"),
+        (["bundle", "s3://bucket/films", "--out", "out"], 2, "mount the store as a folder"),
+        (["bundle", "inbox", "--out", "inbox/out"], 2, "keep them apart"),
+        (["bundle", "inbox", "--out", "."], 2, "keep them apart"),
+        (["bundle", "inbox", "--out", "bundle"], 2, "holds something that is no stream's"),
+        (["none", "inbox", "--out", "out"], 3, "no such folder"),
+        (["bundle", "inbox", "--out", "out", "--set", "poll_s=0"], 2, "poll_s: "),
+        (["bundle", "inbox", "--out", "out", "--set", "pol=1"], 2, "pol: "),
+        (["bundle", "inbox", "--out", "out", "--master", "sc://host"], 2, "Spark Connect"),
+    ],
+)
+def test_one_line_says_what_is_wrong(
+    folder: Path,
+    arguments: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit) as ended:
+        main(["stream", *arguments])
+    output, errors = capsys.readouterr()
+    assert (ended.value.code, output) == (code, "")
+    (line,) = errors.splitlines()
+    assert message in line
+    assert not (folder / "out").exists()
+
+
+def test_the_output_of_another_bundle_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="belongs to the bundle ffffffffffff"):
+        plan_stream(folder / "bundle", str(folder / "inbox"), folder / "taken")
+
+
+def test_a_second_stream_is_refused_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    plan = plan_stream(folder / "bundle", "inbox", folder / "busy")
+    with open_store(plan.target, plan.identity(), plan.record):
+        record = json.loads((folder / "busy" / "stream.json").read_text(encoding="utf-8"))
+        assert record["stream"]["model_id"] == plan.bundle.model_id
+        assert record["classes"] == ["COVID-19", "normal", "=pneumonia"]
+        with pytest.raises(SystemExit) as ended:
+            main(["stream", "bundle", "inbox", "--out", "busy"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "another stream is writing there" in line

@@ -1,0 +1,229 @@
+"""DICOM films: transfer syntaxes, transforms in their order, limits, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.sequence import Sequence
+
+from imaging import dicoms
+from pulmospark.core import limits
+from pulmospark.core.settings import IngestSettings
+from pulmospark.core.tables import Modality, View
+from pulmospark.core.tables import RejectReason as Why
+from pulmospark.imaging.decode import Decoded, Rejected, decode
+from pulmospark.imaging.dicom import open_dicom
+from pulmospark.imaging.dicom_grey import CtWindow
+from pulmospark.imaging.film import Film, films_from_bytes
+from pulmospark.imaging.sniff import sniff
+
+WINDOW: dict[str, Any] = {"WindowCenter": 1500, "WindowWidth": 2000}
+
+
+def grey(data: bytes, ct_window: CtWindow = "lung") -> NDArray[np.uint8]:
+    found = decode(data, at_least=32, ct_window=ct_window)
+    assert isinstance(found, Decoded), found
+    assert found.format == "dicom"
+    return found.grey
+
+
+def reason(data: bytes) -> Why:
+    found = decode(data, at_least=32)
+    assert isinstance(found, Rejected), "decoded"
+    assert len(found.detail) <= limits.DETAIL_CHARS_MAX
+    return found.reason
+
+
+def made(pixels: NDArray[Any], **told: Any) -> bytes:
+    return dicoms.file_of(dicoms.dataset(pixels, **told), pixels)
+
+
+def lut(entries: Iterable[int]) -> Dataset:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [4096, 0, 16])
+    item.add_new("LUTData", "US", list(entries))
+    return item
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [dicoms.EXPLICIT, dicoms.IMPLICIT, dicoms.BIG_ENDIAN, dicoms.DEFLATED,
+     "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"],
+)  # fmt: skip
+def test_every_lossless_syntax_gives_the_same_film(syntax: str) -> None:
+    assert np.array_equal(grey(dicoms.film(syntax=syntax, **WINDOW)), grey(dicoms.film(**WINDOW)))
+
+
+@pytest.mark.parametrize("syntax", [dicoms.EXPLICIT, dicoms.IMPLICIT, dicoms.BIG_ENDIAN])
+def test_a_file_without_preamble_and_meta_is_read(syntax: str) -> None:
+    whole = dicoms.film(syntax=syntax, **WINDOW)
+    data = dicoms.body_of(whole)
+    assert sniff(data[: limits.SNIFF_BYTES]) == "dicom"
+    assert np.array_equal(grey(data), grey(whole))
+
+
+def test_a_preamble_that_looks_like_a_tiff_is_no_tiff() -> None:
+    whole = dicoms.film()
+    assert sniff(b"II*\0" + whole[4:132]) == "dicom"
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_windows_are_those_of_pydicom(function: str) -> None:
+    data = dicoms.film(VOILUTFunction=function, RescaleSlope="0.5", RescaleIntercept="-100",
+                       WindowCenter=800, WindowWidth=900)  # fmt: skip
+    told = pydicom.dcmread(dicoms.as_file(data))
+    theirs = apply_voi_lut(apply_modality_lut(told.pixel_array, told), told)
+    low, high = -100, 0.5 * 4095 - 100  # pydicom's range: of the values that 12 bits can have
+    scaled = (theirs - low) / (high - low) * 255
+    assert np.abs(grey(data) - scaled).max() <= 1
+
+
+def test_a_voi_lut_goes_before_the_window_and_a_modality_lut_before_both() -> None:
+    voi, modality = lut([(n * 7919) % 65536 for n in range(4096)]), lut(range(4095, -1, -1))
+    modality.ModalityLUTType = "US"
+    data = dicoms.film(VOILUTSequence=Sequence([voi]), ModalityLUTSequence=Sequence([modality]),
+                       **WINDOW)  # fmt: skip
+    told = pydicom.dcmread(dicoms.as_file(data))
+    theirs = apply_voi_lut(apply_modality_lut(told.pixel_array, told), told) / 65535 * 255
+    assert np.abs(grey(data) - theirs).max() <= 1
+
+
+def test_the_first_of_several_windows_is_taken() -> None:
+    both = dicoms.film(WindowCenter=[1500, 300], WindowWidth=[2000, 50])
+    assert np.array_equal(grey(both), grey(dicoms.film(**WINDOW)))
+
+
+def test_monochrome1_is_the_inverse_after_the_window() -> None:
+    white = grey(dicoms.film(PhotometricInterpretation="MONOCHROME1", **WINDOW))
+    assert np.array_equal(white, 255 - grey(dicoms.film(**WINDOW)))
+
+
+def test_the_same_film_under_both_interpretations(shared_data: Path) -> None:
+    folder = shared_data / "dicom-cxr"
+    one = grey((folder / "rsna_cr_jpegbaseline_fakemono1_1024.dcm").read_bytes())
+    two = grey((folder / "rsna_cr_jpegbaseline_mono2_1024.dcm").read_bytes())
+    assert np.array_equal(one, 255 - two)
+    assert two[300:700].mean() > two[:20].mean() or two.std() > 20
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black_and_no_part_of_the_window(photometric: str) -> None:
+    plain = dicoms.values(2)
+    padded = plain.copy()
+    padded[:, :9] = 60_000
+    told = {"PhotometricInterpretation": photometric, "BitsStored": 16, "HighBit": 15}
+    found = grey(made(padded, PixelPaddingValue=60_000, **told))
+    assert not found[:, :9].any()
+    assert np.ptp(found[:, 9:]) > 250
+    assert np.ptp(grey(made(padded, **told))[:, 9:]) < 50
+
+
+def test_bits_above_those_stored_are_left_out() -> None:
+    pixels = dicoms.values(1)
+    overlaid = pixels | np.uint16(0xA000)
+    assert np.array_equal(grey(made(overlaid, **WINDOW)), grey(made(pixels, **WINDOW)))
+
+
+def test_a_high_bit_elsewhere_moves_the_values() -> None:
+    pixels = dicoms.values(1)
+    moved = made(pixels << np.uint16(4), HighBit=15, **WINDOW)
+    assert np.array_equal(grey(moved), grey(made(pixels, **WINDOW)))
+
+
+@pytest.mark.parametrize("bits", [9, 10, 13, 15, 16])
+def test_odd_depths_and_signs(bits: int) -> None:
+    pixels = (dicoms.values(1, bits=bits).astype(np.int32) - 2 ** (bits - 1)).astype(np.int16)
+    told = {"WindowCenter": 0, "WindowWidth": 2**bits}
+    data = made(pixels, BitsStored=bits, HighBit=bits - 1, **told)
+    exact = (pixels + 0.5) / (2**bits - 1) + 0.5
+    assert np.abs(grey(data) - exact * 255).max() <= 1
+
+
+def test_ct_windows() -> None:
+    hounsfield = np.linspace(-1024, 600, 64 * 64).reshape(64, 64).astype(np.int16)
+    data = made(hounsfield, Modality="CT", BitsStored=16, HighBit=15, RescaleIntercept="0",
+                RescaleSlope="1", WindowCenter=[100, 0], WindowWidth=[100, 10])  # fmt: skip
+    for window, centre, width in (("lung", -600, 1500), ("soft", 40, 400)):
+        exact = np.clip((hounsfield - centre) / width + 0.5, 0, 1) * 255
+        assert np.abs(grey(data, window) - exact).max() <= 1  # type: ignore[arg-type]
+    exact = np.clip((hounsfield - 99.5) / 99 + 0.5, 0, 1) * 255
+    assert np.abs(grey(data, "header") - exact).max() <= 1
+
+
+def test_frames_of_a_ct_are_slices_and_of_a_film_none() -> None:
+    volume = np.stack([dicoms.values(n) for n in range(3)])
+    told = {"NumberOfFrames": 3, "InstanceNumber": 9, "PatientID": "x"}
+    data = made(volume, Modality="CT", RescaleIntercept="-1024", **told)
+    found = films_from_bytes(data, IngestSettings(size=32))
+    assert isinstance(found, list)
+    assert [(film.frame, film.header and film.header.slice_index) for film in found] == [
+        (1, 1), (2, 2), (3, 3),
+    ]  # fmt: skip
+    assert len({film.image_id for film in found}) == 3
+    single = made(volume[1], Modality="CT", RescaleIntercept="-1024")
+    (alone,) = _films(single)
+    assert alone.pixels == found[1].pixels
+    assert reason(data) is Why.ANIMATED
+    assert reason(made(volume, **told)) is Why.ANIMATED
+
+
+def _films(data: bytes) -> list[Film]:
+    found = films_from_bytes(data, IngestSettings(size=32))
+    assert isinstance(found, list), found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("told", "view"),
+    [
+        ({"ViewPosition": "PA"}, View.PA),
+        ({"ViewPosition": "AP"}, View.AP),
+        ({"ViewPosition": "LL"}, View.LATERAL),
+        ({"PatientOrientation": ["L", "F"]}, View.FRONTAL),
+        ({"PatientOrientation": ["A", "F"]}, View.LATERAL),
+        ({"PatientOrientation": ["L", "P"]}, View.UNKNOWN),
+        ({"Modality": "CT"}, View.AXIAL),
+        ({}, View.UNKNOWN),
+    ],
+)
+def test_the_view_is_told(told: dict[str, Any], view: View) -> None:
+    assert open_dicom(dicoms.film(**told)).facts.view is view
+
+
+def test_facts() -> None:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator = "272479007", "SCT"
+    data = dicoms.film(ViewCodeSequence=Sequence([code]), PatientAge="011M", PatientSex="F",
+                       BurnedInAnnotation="YES", ImageLaterality="R")  # fmt: skip
+    facts = open_dicom(data).facts
+    assert (facts.view, facts.sex, facts.burned_in, facts.laterality) == (View.PA, "F", True, "R")
+    assert facts.age == pytest.approx(11 / 12)
+    assert facts.modality is Modality.XRAY
+    assert open_dicom(dicoms.film(PatientAge="097Y")).facts.age == limits.PSEUDONYM_AGE_MAX
+    assert open_dicom(dicoms.film(PatientAge="250Y")).facts.age is None
+
+
+def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = dicoms.values()
+    bomb = dicoms.file_of(dicoms.dataset(pixels, Rows=60_000, Columns=60_000), pixels)
+    assert reason(bomb) is Why.TOO_MANY_PIXELS
+    frame = dicoms.film(syntax="1.2.840.10008.1.2.4.90", Rows=128, Columns=128)
+    assert reason(frame) is Why.UNREADABLE  # the codestream says 64 x 64
+    assert reason(dicoms.film(Modality="MR")) is Why.OTHER_MODALITY
+    scout = dicoms.film(Modality="CT", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    assert reason(scout) is Why.OTHER_MODALITY
+    assert reason(dicoms.report()) is Why.NO_PIXELS
+    whole = dicoms.film()
+    assert reason(whole[: len(whole) // 2]) is Why.TRUNCATED
+    deflated = dicoms.film(syntax=dicoms.DEFLATED)
+    assert reason(deflated[:-300]) is Why.TRUNCATED
+    monkeypatch.setattr(limits, "FILE_BYTES_MAX", 1000)
+    assert reason(deflated) is Why.TOO_MANY_BYTES

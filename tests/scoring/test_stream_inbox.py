@@ -1,0 +1,171 @@
+"""What an inbox takes, and when."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pulmospark.core.errors import InputError
+from pulmospark.core.stream_settings import StreamSettings
+from pulmospark.scoring.stream_inbox import Inbox
+from pulmospark.scoring.stream_keys import Keys
+from pulmospark.scoring.stream_state import Arrival
+
+_OLD = 1_500_000_000
+_NONE: Keys = np.empty(0, np.int64)
+
+
+def _land(path: Path, text: str = "film", *, at: float = _OLD) -> Path:
+    """A file that was written aside and renamed, long ago by its time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(text, encoding="utf-8")
+    os.utime(aside, (at, at))
+    return aside.rename(path)
+
+
+def _taken(inbox: Inbox, room: int = 100) -> list[str]:
+    """Names that it gives; twice looked, for a folder found in one look is listed in the next."""
+    inbox.look()
+    inbox.look()
+    arrivals = inbox.take(room)
+    for arrival in arrivals:
+        inbox.settled(arrival)
+    return sorted(Path(one.uri).name for one in arrivals)
+
+
+def _inbox(folder: Path, taken: Keys = _NONE, **settings: float) -> Inbox:
+    return Inbox(folder, StreamSettings.model_validate(settings), taken)
+
+
+def test_each_file_is_taken_once_and_only_images_are(tmp_path: Path) -> None:
+    for name in ("a.png", "_b.JPG", "deep/er/c.tiff"):
+        _land(tmp_path / name)
+    for name in (
+        "note.txt",
+        ".hidden.png",
+        "d.png.part",
+        "e.tmp",
+        ".aside/f.png",
+        "__MACOSX/g.png",
+    ):
+        _land(tmp_path / name)
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere")
+    inbox = _inbox(tmp_path)
+    inbox.look()
+    assert _taken(inbox) == ["_b.JPG", "a.png", "c.tiff"]
+    assert inbox.drained
+    assert _taken(inbox) == []
+    _land(tmp_path / "deep" / "er" / "h.png")
+    assert _taken(inbox) == ["h.png"]
+
+
+def test_room_bounds_what_is_taken_and_the_rest_waits(tmp_path: Path) -> None:
+    for number in range(5):
+        _land(tmp_path / f"{number}.png")
+    inbox = _inbox(tmp_path)
+    first = _taken(inbox, room=3)
+    assert (len(first), inbox.waiting, inbox.drained) == (3, 2, False)
+    assert sorted(first + _taken(inbox, room=3)) == [f"{number}.png" for number in range(5)]
+
+
+def test_a_file_that_grows_is_left_until_it_has_settled(tmp_path: Path) -> None:
+    film = tmp_path / "a.png"
+    inbox = _inbox(tmp_path, settle_s=0.3)
+    film.write_text("half", encoding="utf-8")
+    assert _taken(inbox) == []
+    with film.open("a", encoding="utf-8") as file:
+        file.write(" and more")
+    assert _taken(inbox) == []
+    assert inbox.waiting == 1
+    time.sleep(0.35)
+    inbox.look()
+    (arrival,) = inbox.take(1)
+    assert arrival.size_bytes == len("half and more")
+
+
+def test_a_file_from_the_future_settles_too(tmp_path: Path) -> None:
+    _land(tmp_path / "a.png", at=time.time() + 10_000)
+    inbox = _inbox(tmp_path, settle_s=0.1)
+    assert _taken(inbox) == []
+    time.sleep(0.15)
+    assert _taken(inbox) == ["a.png"]
+
+
+def test_another_file_under_the_same_name_is_taken_at_once(tmp_path: Path) -> None:
+    _land(tmp_path / "a.png")
+    inbox = _inbox(tmp_path, rescan_s=10_000.0)
+    assert _taken(inbox) == ["a.png"]
+    _land(tmp_path / "a.png", "another film", at=_OLD + 60)
+    assert _taken(inbox) == ["a.png"]
+
+
+def test_a_file_overwritten_in_place_is_found_by_the_sweep(tmp_path: Path) -> None:
+    film = _land(tmp_path / "a.png")
+    for number in range(40):
+        _land(tmp_path / f"{number}.png")
+    inbox = _inbox(tmp_path, rescan_s=0.1)
+    assert len(_taken(inbox)) == 41
+    film.write_text("another film", encoding="utf-8")
+    os.utime(film, (_OLD + 60, _OLD + 60))
+    os.utime(tmp_path, (_OLD, _OLD))  # the folder's own time says nothing
+    end = time.monotonic() + 10
+    found: list[str] = []
+    while not found and time.monotonic() < end:
+        time.sleep(0.05)
+        found = _taken(inbox)
+    assert found == ["a.png"]
+
+
+def test_a_file_given_back_is_taken_again(tmp_path: Path) -> None:
+    _land(tmp_path / "a.png")
+    inbox = _inbox(tmp_path)
+    inbox.look()
+    (arrival,) = inbox.take(1)
+    assert not inbox.drained  # it has no row yet
+    inbox.give_back(arrival)
+    assert inbox.take(1) == []  # not in the same breath
+    time.sleep(0.25)
+    assert inbox.take(1) == [arrival]
+
+
+def test_what_was_taken_in_an_earlier_life_is_not_taken_again(tmp_path: Path) -> None:
+    film = _land(tmp_path / "a.png")
+    facts = film.stat()
+    key = Arrival(str(film), facts.st_size, facts.st_mtime_ns, 0).key
+    inbox = _inbox(tmp_path, np.asarray([key], np.int64))
+    assert _taken(inbox) == []
+    os.utime(film, (_OLD + 1, _OLD + 1))
+    assert _taken(_inbox(tmp_path, np.asarray([key], np.int64))) == ["a.png"]
+
+
+def test_a_name_that_is_no_text_is_a_problem_and_not_a_crash(tmp_path: Path) -> None:
+    with open(os.fsencode(tmp_path) + b"/\xff.png", "wb"):  # noqa: PTH123 - bytes
+        pass
+    inbox = _inbox(tmp_path, settle_s=0.0)
+    inbox.look()
+    (arrival,) = inbox.take(1)
+    assert arrival.problem == "bad_name"
+    assert arrival.uri.endswith("\\xff.png")
+
+
+def test_landing_is_the_renaming_and_not_the_writing(tmp_path: Path) -> None:
+    before = time.time_ns()
+    _land(tmp_path / "a.png", at=_OLD)
+    inbox = _inbox(tmp_path)
+    inbox.look()
+    (arrival,) = inbox.take(1)
+    assert arrival.modified_ns == _OLD * 10**9
+    # Kernels stamp with a clock that ticks every few milliseconds.
+    assert before - 20_000_000 <= arrival.landed_ns <= time.time_ns()
+
+
+def test_an_inbox_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be listed: No such file"):
+        _inbox(tmp_path / "none").look()
