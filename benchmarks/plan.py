@@ -51,6 +51,8 @@ def measure(options: Options) -> Report:
                 f"{max(real['vmhwm_mib']['worker'], default=0):.0f}",
             ),
         ]
+        used = (found["plan"]["basis"]["precision"]["used"], real["precision"])
+        notes.append(f"{model}: precision foretold and real: {used[0]} and {used[1]}")
         notes.append(
             goal(
                 f"{model}: the whole run lies within the interval",
@@ -90,7 +92,12 @@ def _one(model: str, folder: Path, options: Options) -> dict[str, Any]:
     command = python("-m", "pulmospark", "predict", str(bundle), str(films), "--json")
     command += ["--layout", "none", "--out", str(target), "--master", f"local[{PROCESSES}]"]
     taken, said = finish(command)
-    real: dict[str, Any] = {"total": taken, "score": as_json(said)["seconds"]["score"]}
+    result = as_json(said)
+    real: dict[str, Any] = {
+        "total": taken,
+        "score": result["seconds"]["score"],
+        "precision": result["precision"]["used"],
+    }
     shutil.rmtree(target)
     # Once more for the memory: watching takes time of its own.
     seen = watched(command)

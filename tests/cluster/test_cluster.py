@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from benchmarks.servers import connect_server, standalone
+from benchmarks.servers import QUICK, connect_server, standalone
 
 _ANY = "tests/cluster/test_any_spark.py"
 _DISTRIBUTED = "tests/training/test_distributed.py::"
@@ -31,6 +31,7 @@ def test_a_standalone_cluster(tmp_path: Path) -> None:
                 _DISTRIBUTED + "test_a_worker_s_own_error_is_what_is_raised",
                 "tests/cluster/on_cluster.py",  # last, for it kills a worker
             ],
+            SPARK_CONF_DIR=str(_defaults(tmp_path / "conf")),
             PULMOSPARK_TEST_WORKER=str(cluster.workers[0].pid),
         )
     _check_passed(done, 7)
@@ -41,6 +42,14 @@ def test_spark_connect(tmp_path: Path) -> None:
     with connect_server(tmp_path) as url:
         done = _run_tests(url, [_ANY, "tests/cluster/on_connect.py"])
     _check_passed(done, 5)
+
+
+def _defaults(folder: Path) -> Path:
+    """A folder with Spark's settings for a session that is told none."""
+    folder.mkdir()
+    lines = [f"{key} {value}\n" for key, value in QUICK.items()]
+    (folder / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")
+    return folder
 
 
 def _run_tests(master: str, tests: Sequence[str], **more: str) -> subprocess.CompletedProcess[str]:

@@ -10,11 +10,13 @@ from pyspark.sql import SparkSession
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.models.bundle import read_bundle
 from pulmospark.scoring.plan import PlanRequest, estimate, plan_scoring
 from pulmospark.scoring.plan_costs import Job, Round, Shape
-from pulmospark.scoring.plan_films import lay_out, sample_films
+from pulmospark.scoring.plan_films import folder_of, laid_out, sample_films
 from pulmospark.scoring.plan_measure import Bench, Measured
 from pulmospark.scoring.plan_memory import processes_of
+from pulmospark.scoring.plan_prepare import prepare, prepare_untrained
 
 
 @pytest.mark.spark
@@ -61,9 +63,42 @@ def test_films_that_cannot_be_read_are_no_measure(
 ) -> None:
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "a.png").write_text("no film", encoding="utf-8")
-    bench = Bench(spark, bundle, sample_films(tmp_path / "films"), tmp_path / "work", 2)
+    sample, work = sample_films(tmp_path / "films"), tmp_path / "work"
+    ready = prepare_untrained(read_bundle(bundle), "auto", work, spark)
+    bench = Bench(spark, bundle, sample, work, 2, ready)
     with pytest.raises(InputError, match=r"none of them could be read \(not_an_image"):
         bench.run(1, 1)
+
+
+@pytest.mark.spark
+def test_the_precision_is_that_of_a_run_over_all_films(
+    bundle: Path, spark: SparkSession, shared_data: Path, tmp_path: Path
+) -> None:
+    sample = sample_films(shared_data / "nih-chest-xray14")
+    laid_out(sample, tmp_path, 40)
+    read, films = read_bundle(bundle), folder_of(tmp_path, 40)
+    few = prepare(read, "auto", limits.PARITY_WORTH_FILMS - 1, films, spark=spark)
+    assert (few.outcome.used, few.outcome.films) == ("fp32", 0)
+    many = prepare(read, "auto", limits.PARITY_WORTH_FILMS, films, spark=spark)
+    assert many.outcome.reason == ""
+    assert many.outcome.trials  # bf16, wherever the processor has it
+    assert many.scorer.engine.precision == many.outcome.used
+    # And it is what the measurement's short jobs score with.
+    bench = Bench(spark, bundle, sample, tmp_path, 2, many)
+    assert bench.run(2, 1).precision == many.outcome
+
+
+@pytest.mark.spark
+def test_an_untrained_network_takes_the_precision_that_is_named(
+    bundle: Path, spark: SparkSession, tmp_path: Path
+) -> None:
+    read = read_bundle(bundle)
+    for asked, used in (("auto", "fp32"), ("bf16", "bf16")):
+        found = prepare_untrained(read, asked, tmp_path, spark)  # type: ignore[arg-type]
+        assert found.outcome.used == found.scorer.engine.precision == used
+        assert "not checked" in found.outcome.line()
+    with pytest.raises(UsageError, match="--bundle"):
+        prepare_untrained(read, "int8", tmp_path, spark)
 
 
 def test_start_up_is_told_and_has_no_interval() -> None:
@@ -89,7 +124,7 @@ def test_phantoms_stand_in_where_no_films_are_named() -> None:
 def test_films_are_laid_out_under_as_many_names_as_wanted(films: Path, tmp_path: Path) -> None:
     sample = sample_films(films)
     assert len(sample.films) == 4  # the broken one too: it takes its time
-    paths = lay_out(sample, tmp_path / "laid", 10)
+    paths = laid_out(sample, tmp_path / "laid", 10)
     assert len({path.name for path in paths}) == 10
     assert [path.read_bytes() for path in paths] == [
         sample.films[number % 4][1] for number in range(10)

@@ -10,6 +10,7 @@ import click
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
+    from pulmospark.core.scoring_settings import PrecisionPolicy
     from pulmospark.scoring.plan import PlanResult
     from pulmospark.scoring.plan_costs import Range
 
@@ -50,6 +51,13 @@ _STEPS = {
     "--model", help="Network to measure where there is no bundle (see `pulmospark models`)."
 )
 @click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Of the network's arithmetic, as predict takes it; unchecked where there is no bundle.",
+)
+@click.option(
     "--films-from",
     type=click.Path(path_type=Path),
     help="Folder of films to measure on; phantoms by default.",
@@ -72,6 +80,7 @@ def command(
     cores: int,
     bundle: Path | None,
     model: str | None,
+    precision: PrecisionPolicy,
     films_from: Path | None,
     seconds: float | None,
     work: Path | None,
@@ -93,6 +102,7 @@ def command(
         cores=cores,
         bundle=bundle,
         model=model or "mobilenet_v2",
+        precision=precision,
         films_from=films_from,
         seconds=seconds or SECONDS,
         work=work,
@@ -106,7 +116,7 @@ def command(
 
 def _say(result: PlanResult) -> None:
     say, basis = common.say, result.basis
-    trained = "" if basis.trained else ", untrained"
+    trained = f" in {basis.precision.used}" + ("" if basis.trained else ", untrained")
     say(
         f"{common.count(result.films, 'film')} on {common.count(result.executors, 'executor')} of "
         f"{common.count(result.cores, 'core')}: {_time(result.estimate.total)}"

@@ -14,22 +14,28 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from pulmospark.core import machine
+from pulmospark.core import limits, machine
 from pulmospark.core.errors import UsageError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.progress import Progress
+from pulmospark.core.scoring_settings import PrecisionPolicy
 from pulmospark.models import zoo
-from pulmospark.models.bundle import BundleConfig, CardFacts, read_bundle, write_bundle
-from pulmospark.scoring import plan_measure
+from pulmospark.models.bundle import Bundle, BundleConfig, CardFacts, read_bundle, write_bundle
 from pulmospark.scoring.plan_costs import Range, Shape, costs_of, expected, seconds_of
-from pulmospark.scoring.plan_films import sample_films
-from pulmospark.scoring.plan_measure import Measured
+from pulmospark.scoring.plan_films import Sample, folder_of, laid_out, sample_films
+from pulmospark.scoring.plan_measure import Bench, Measured, import_seconds, measure
 from pulmospark.scoring.plan_memory import MemoryWatch
+from pulmospark.scoring.plan_prepare import Prepared, prepare, prepare_untrained
+from pulmospark.scoring.precision import PrecisionOutcome
 from pulmospark.spark.session import slots, spark_session
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 SECONDS = 60.0
 """that the measurement takes, unless told otherwise"""
@@ -67,7 +73,9 @@ class PlanBasis(BaseModel):
     model: str
     """the network's name in the zoo"""
     trained: bool
-    """whether a bundle was given; an untrained network takes as long"""
+    """whether a bundle was given; an untrained network takes as long in the same precision"""
+    precision: PrecisionOutcome
+    """in which it was measured, and why"""
     films: str
     """what was scored"""
     film_bytes: float
@@ -123,6 +131,8 @@ class PlanRequest:
     bundle: Path | None = None
     model: str = "mobilenet_v2"
     """network of the zoo where there is no bundle; untrained"""
+    precision: PrecisionPolicy = "auto"
+    """of the network's arithmetic; without a bundle it is not checked, and ``auto`` is fp32"""
     films_from: Path | None = None
     """folder to draw films from; ``None``: phantoms"""
     seconds: float = SECONDS
@@ -168,8 +178,8 @@ def plan_scoring(
     sample = sample_films(request.films_from)
     with _scratch(request.work) as folder:
         bundle = request.bundle or _untrained(request.model, folder / "bundle")
-        config = read_bundle(bundle).config
-        python_s = plan_measure.import_seconds()
+        read = read_bundle(bundle)
+        python_s = import_seconds()
         if master is None and "SPARK_REMOTE" not in os.environ:
             master = f"local[{min(request.cores, machine.cores())}]"
         with (
@@ -179,11 +189,13 @@ def plan_scoring(
             before = time.monotonic()
             with spark_session(master, conf) as spark:
                 spark_s = time.monotonic() - before
-                bench = plan_measure.Bench(spark, bundle, sample, folder, slots(spark))
-                found = plan_measure.measure(bench, begun + request.seconds, progress)
+                ready = _ready(request, read, sample, folder, spark)
+                bench = Bench(spark, bundle, sample, folder, slots(spark), ready)
+                found = measure(bench, begun + request.seconds, progress)
         basis = PlanBasis(
-            model=config.model,
+            model=read.config.model,
             trained=request.bundle is not None,
+            precision=ready.outcome,
             films=sample.origin,
             film_bytes=sample.mean_bytes,
             slots=found.slots,
@@ -205,8 +217,18 @@ def plan_scoring(
         estimate=estimate(found, shape, once),
         memory=_memory(memory, request.cores),
         basis=basis,
-        notes=tuple(_notes(request, found)),
+        notes=tuple(_notes(request, found, ready.outcome)),
     )
+
+
+def _ready(
+    request: PlanRequest, bundle: Bundle, sample: Sample, folder: Path, spark: SparkSession
+) -> Prepared:
+    if request.bundle is None:
+        return prepare_untrained(bundle, request.precision, folder, spark)
+    laid_out(sample, folder, limits.PARITY_FILMS)
+    films = folder_of(folder, limits.PARITY_FILMS)
+    return prepare(bundle, request.precision, request.films, films, spark=spark)
 
 
 @contextlib.contextmanager
@@ -282,7 +304,13 @@ def _memory(seen: MemoryWatch, cores: int) -> PlanMemory:
     )
 
 
-def _notes(request: PlanRequest, found: Measured) -> Iterator[str]:
+def _notes(request: PlanRequest, found: Measured, precision: PrecisionOutcome) -> Iterator[str]:
+    yield precision.line()
+    if request.bundle is None and precision.used == "fp32" != request.precision:
+        yield (
+            "a trained network may earn a lower precision, and be several times faster: name it "
+            "with --bundle, or measure with --precision bf16"
+        )
     yield (
         "the interval is the scatter of the rounds; start-up was measured once and has no "
         "interval of its own"

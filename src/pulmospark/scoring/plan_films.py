@@ -94,12 +94,20 @@ def read_again_s(paths: Sequence[Path]) -> float:
     return (time.perf_counter() - begun) / len(paths)
 
 
-def lay_out(sample: Sample, folder: Path, count: int) -> list[Path]:
-    """Write the films of a sample, over and over, under ``count`` names.
+def folder_of(folder: Path, count: int) -> Path:
+    """Where :func:`laid_out` lays so many films."""
+    return folder / f"films-{count}"
+
+
+def laid_out(sample: Sample, folder: Path, count: int) -> list[Path]:
+    """The films of a sample, over and over, under ``count`` names; written once.
 
     Raises:
         EnvironmentProblem: no space, or no right to write there.
     """
+    folder = folder_of(folder, count)
+    if folder.is_dir():
+        return sorted(folder.iterdir())
     with disk_errors(folder):
         folder.mkdir(parents=True)
         paths: list[Path] = []

@@ -15,7 +15,8 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.scoring.plan_costs import Job, Round
-from pulmospark.scoring.plan_films import Sample, lay_out, read_again_s
+from pulmospark.scoring.plan_films import Sample, folder_of, laid_out, read_again_s
+from pulmospark.scoring.plan_prepare import Prepared
 from pulmospark.scoring.predict import plan_predict
 from pulmospark.scoring.predict_export import Tally, export_predictions
 from pulmospark.scoring.predict_inputs import NO_LAYOUT, list_inputs, resolve_inputs
@@ -41,7 +42,7 @@ class Measured:
     rounds: tuple[Round, ...]
     slots: int
     prepare_s: float
-    """to convert the network"""
+    """to make the network ready, the check of a lower precision within"""
     first_s: float
     """that the first job took longer than later ones: workers start and open the network"""
     film_extra_s: float
@@ -92,7 +93,7 @@ def measure(bench: Bench, until: float, progress: Progress) -> Measured:
     return Measured(
         rounds=tuple(rounds),
         slots=bench.slots,
-        prepare_s=first.seconds["prepare"],
+        prepare_s=bench.prepared.seconds,
         first_s=max(first.seconds["score"] - warm_s, 0.0),
         film_extra_s=max(bench.sample.read_s - again_s, 0.0),
         films_run=bench.films_run,
@@ -107,18 +108,16 @@ class Bench:
     bundle: Path
     sample: Sample
     folder: Path
-    """empty, and seen by the executors"""
+    """seen by the executors"""
     slots: int
+    prepared: Prepared
     films_run: int = 0
     last: Path | None = None
     """output of the last job"""
 
     def laid_out(self, count: int) -> list[Path]:
-        """A folder of so many films; made once."""
-        place = self.folder / f"films-{count}"
-        if place.is_dir():
-            return sorted(place.iterdir())
-        return lay_out(self.sample, place, count)
+        """The films of a folder of so many; made once."""
+        return laid_out(self.sample, self.folder, count)
 
     def run(self, chunk_films: int, chunks_each: int) -> PredictResult:
         """A prediction with so many chunks a slot."""
@@ -126,9 +125,10 @@ class Bench:
         self.laid_out(count)
         target = self.folder / "out"
         plan = plan_predict(
-            self.bundle, [str(self.folder / f"films-{count}")], target, layout=NO_LAYOUT
+            self.bundle, [str(folder_of(self.folder, count))], target, layout=NO_LAYOUT
         )
-        plan = replace(plan, chunk_files=chunk_films, engines=self.folder / "engines")
+        found = (self.prepared.scorer, self.prepared.outcome)
+        plan = replace(plan, chunk_files=chunk_films, prepared=found)
         result = plan.run(self.spark, quiet=True)
         if not result.images:
             raise InputError(
@@ -151,7 +151,7 @@ def _one_round(bench: Bench, films: int) -> Round:
 
 
 def _listing_s(bench: Bench) -> float:
-    folder = bench.folder / f"films-{_REHEARSED}"
+    folder = folder_of(bench.folder, _REHEARSED)
     begun = time.perf_counter()
     inputs = resolve_inputs([str(folder)], NO_LAYOUT)
     seen = list_inputs(inputs, bench.folder / "manifest.parquet", ListingNotes())
@@ -163,7 +163,7 @@ def _writing_s(bench: Bench) -> float:
     if bench.last is None:
         raise ValueError("no job was run")
     parts: Sequence[Path] = parts_of(bench.last / "predictions")
-    films = str(bench.folder / f"films-{_REHEARSED}")
+    films = str(folder_of(bench.folder, _REHEARSED))
     plan = plan_predict(bench.bundle, [films], bench.last, layout=NO_LAYOUT)
     tally = Tally()
     begun = time.perf_counter()

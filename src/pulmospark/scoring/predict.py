@@ -22,11 +22,12 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.models.bundle_config import BundleConfig
 from pulmospark.scoring.engine import Kind
+from pulmospark.scoring.precision import PrecisionOutcome
 from pulmospark.scoring.predict_export import DecisionPoint
 from pulmospark.scoring.predict_inputs import Inputs, crop_told, list_inputs, resolve_inputs
 from pulmospark.scoring.predict_publish import RECORD, Scored, publish
 from pulmospark.scoring.predict_result import PredictResult
-from pulmospark.scoring.predict_work import FilesWork, ImagesWork
+from pulmospark.scoring.predict_work import FilesWork, ImagesWork, Scorer
 from pulmospark.scoring.prepare_scorer import prepare_scorer
 from pulmospark.scoring.sample import ListedSample
 from pulmospark.spark import chunks
@@ -50,8 +51,8 @@ class PredictPlan:
     settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
     """files of a task, at most"""
-    engines: Path | None = None
-    """folder in which a prepared network is looked for, and left; ``None``: the work folder"""
+    prepared: tuple[Scorer, PrecisionOutcome] | None = None
+    """what is scored with, and how its precision was decided; ``None``: to be found"""
     salt: Salt | None = None
 
     def run(self, spark: SparkSession | None, *, quiet: bool = False) -> PredictResult:
@@ -228,16 +229,14 @@ def _run(
     total = seen + sum(chunk.rows for chunk in of_images)
     listed = time.perf_counter()
     standard = plan.bundle.config.ingest
-    # For a film or two, the conversion to OpenVINO costs more than it gains.
-    kind: Kind | None = "torch" if spark is None or executors_have_gpus(spark) else None
-    scorer, precision = prepare_scorer(
+    scorer, precision = plan.prepared or prepare_scorer(
         plan.bundle,
-        plan.engines or work / "engines",
+        work / "engines",
         plan.settings,
         plan.points,
         ListedSample(of_files, of_images, standard),
         films=total,
-        kind=kind,
+        kind=engine_kind(spark),
     )
     ready = time.perf_counter()
     with Progress("predict", total, "films", quiet=quiet) as progress:
@@ -250,6 +249,15 @@ def _run(
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
     outcome = Scored(plan.bundle, plan.inputs, plan.target, plan.points, notes, precision)
     return publish(outcome, parts, total, seconds)
+
+
+def engine_kind(spark: SparkSession | None) -> Kind | None:
+    """Which engine scores on a session's executors; ``None``: what the driver's machine says.
+
+    Without a session a film or two are scored, for which the conversion to OpenVINO costs
+    more than it gains.
+    """
+    return "torch" if spark is None or executors_have_gpus(spark) else None
 
 
 def _has_files(inputs: Inputs) -> bool:
