@@ -34,7 +34,7 @@ def work(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> StreamWork:
     root = tmp_path_factory.mktemp("stream")
     (root / "films").mkdir()
     plan = plan_stream(bundle, str(root / "films"), root / "out", StreamSettings())
-    return StreamWork("films", plan.scorer(), IngestSettings(size=64))
+    return StreamWork("films", plan.scorer()[0], IngestSettings(size=64))
 
 
 def _arrival(path: Path) -> Arrival:

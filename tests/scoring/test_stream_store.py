@@ -227,9 +227,33 @@ def test_the_same_film_sent_again_is_a_repeat_also_in_another_life(tmp_path: Pat
 def test_a_file_without_a_row_is_never_committed(tmp_path: Path) -> None:
     with open_store(tmp_path / "out", IDENTITY, dict) as store:
         entry = store.state.plan([Arrival("/a.png", 1, 2, 3), Arrival("/b.png", 1, 2, 3)])
-        with pytest.raises(ValueError, match="2 files, and 1 rows"):
+        with pytest.raises(ValueError, match="2 files, and 1 that are told of"):
             store.commit(entry, {}, again=["/a.png"])
         assert store.state.open_entries() == [entry]
+
+
+def _row(uri: str, image_id: str) -> dict[str, object]:
+    more = {"prediction": "x", "probability": [1.0], "logits": [0.0], "model_id": "m"}
+    return {"uri": uri, "image_id": image_id, **more, "predicted_at": now_utc()}
+
+
+def test_a_file_of_several_frames_has_a_row_a_frame(tmp_path: Path) -> None:
+    files = [Arrival("/ct.dcm", 1, 2, 3), Arrival("/a#frame-7", 1, 2, 3)]
+    first, second = (bytes_id(one) for one in (b"first", b"second"))
+    rows = [
+        _row("/ct.dcm#frame-1", first),
+        _row("/ct.dcm#frame-2", second),
+        _row("/a#frame-7", first),  # the file's own name, and a film that was seen
+    ]
+    films = pa.Table.from_pylist(rows, schema=tables.PREDICTIONS)
+    with open_store(tmp_path / "out", IDENTITY, dict) as store:
+        entry = store.state.plan(files)
+        told = store.commit(entry, {"predictions": films})
+        assert (told.films, told.repeats) == (2, 1)
+        entry = store.state.plan(files[:1])
+        with pytest.raises(ValueError, match="1 files"):
+            store.commit(entry, {"predictions": pa.concat_tables([films[:1], films[:1]])})
+    assert Counter(_films(tmp_path / "out")) == Counter([first, second])
 
 
 def test_a_file_that_is_given_back_is_not_taken(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pulmospark
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
+    from pulmospark.core.scoring_settings import PrecisionPolicy
     from pulmospark.scoring.stream import StreamResult
 
 _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain local[*] is not
@@ -50,6 +51,19 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
     help="Change a setting of the stream: batch_films=64, say. May be repeated.",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Of the network's arithmetic; below fp32 only where a check on films allows it.",
+)
+@click.option(
+    "--sample",
+    type=click.Path(path_type=Path),
+    help="Folder with films like those that will land, for that check; by default those that "
+    "lie in INBOX at the start.",
+)
+@click.option(
     "--metrics-port", type=click.IntRange(0, 65535), help="Answer Prometheus on this port."
 )
 @click.option(
@@ -66,6 +80,8 @@ def command(
     out: Path,
     once: bool,
     changes: tuple[str, ...],
+    precision: PrecisionPolicy,
+    sample: Path | None,
     metrics_port: int | None,
     metrics_host: str,
     master: str | None,
@@ -101,7 +117,7 @@ def command(
         from pulmospark.scoring.stream import plan_stream, run_stream
 
         result = run_stream(
-            plan_stream(bundle, inbox, out, settings),
+            plan_stream(bundle, inbox, out, settings, precision=precision, sample=sample),
             session,
             once=once,
             stop=stop,

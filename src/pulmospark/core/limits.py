@@ -257,6 +257,9 @@ STREAM_BATCH_FILMS_MAX = 4096
 STREAM_PLANNED_MAX = 2
 """micro-batches of a stream that are listed and not yet committed: one that is scored, and one
 that waits, so that Spark need not. What is over stays in the inbox."""
+STREAM_SAMPLE_FILES = 4096
+"""files of a folder among which the films are chosen that a stream's precision is checked on."""
+
 STREAM_WARM_S = 30.0
 """seconds without a film after which a stream's workers are given something to do; Spark ends
 those that had nothing for a minute, and the next film would wait for new ones."""

@@ -246,14 +246,14 @@ PREDICTIONS = pa.schema(
 REPEATS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),  # of the film's row in predictions
-        pa.field("uri", pa.string(), nullable=False),  # absolute path of the file sent again
+        pa.field("uri", pa.string(), nullable=False),  # of the film that was sent again
         pa.field("source", pa.string()),  # name of the stream's inbox
         pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
         pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
         pa.field("seen_at", pa.timestamp("us", tz="UTC"), nullable=False),  # when
     ]
 )
-"""One row a file of a stream whose film, by its content, had been scored before."""
+"""One row a film of a stream that, by its content, had been scored before."""
 UNITS = pa.schema(
     [
         pa.field("level", pa.string(), nullable=False),  # "scan" or "patient"

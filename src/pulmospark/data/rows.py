@@ -19,6 +19,11 @@ def frame_of(uri: str) -> int | None:
     return int(number) if mark and number.isascii() and number.isdigit() else None
 
 
+def file_of(uri: str) -> str:
+    """Path of the file that a row's ``uri`` names."""
+    return uri if frame_of(uri) is None else uri.rpartition(_FRAME)[0]
+
+
 def image_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> dict[str, Any]:
     """A row of the images table, but for ``listed``.
 

@@ -16,16 +16,20 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from pulmospark.core import limits
-from pulmospark.core.provenance import now_utc, provenance
+from pulmospark.core.errors import InputError
+from pulmospark.core.provenance import provenance
+from pulmospark.core.scoring_settings import PrecisionPolicy
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.layouts.notes import printable
+from pulmospark.layouts.walk import absolute
 from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.scoring.precision import PrecisionOutcome
 from pulmospark.scoring.predict_work import Scorer
-from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.scoring.stream_inbox import Inbox
 from pulmospark.scoring.stream_metrics import StreamMetrics
 from pulmospark.scoring.stream_places import check_places
 from pulmospark.scoring.stream_query import StreamQuery
+from pulmospark.scoring.stream_scorer import FolderSample, stream_scorer
 from pulmospark.scoring.stream_source import SourceSpec
 from pulmospark.scoring.stream_state import Arrival
 from pulmospark.scoring.stream_store import (
@@ -60,6 +64,8 @@ class StreamResult(BaseModel):
     rejects: int
     repeats: int
     """files whose film, by its content, had been scored before"""
+    precision: PrecisionOutcome
+    """in which the network scored, and why"""
     restarts: int
     """Spark jobs that failed and were begun anew"""
     seconds: float
@@ -76,6 +82,9 @@ class StreamPlan:
     inbox: Path
     target: Path
     settings: StreamSettings
+    precision: PrecisionPolicy
+    sample: Path | None
+    """films that a lower precision is checked on; ``None``: those that lie in the inbox"""
 
     def identity(self) -> dict[str, Any]:
         """What all rows have in common."""
@@ -90,20 +99,20 @@ class StreamPlan:
         }
         return {"classes": self.bundle.config.classes, "provenance": provenance(settings)}
 
-    def scorer(self) -> Scorer:
+    def scorer(self) -> tuple[Scorer, PrecisionOutcome]:
         """Prepare the engine; seconds for the first stream into a folder."""
-        config = self.bundle.config
-        engine = prepare_engine(
-            self.bundle.network(),
-            self.target / INNER / "engines",
-            outputs="logits",
-            size=config.input_size,
-        )
-        return Scorer(engine, config.classes, config.temperature, self.bundle.model_id, now_utc())
+        sample = FolderSample(self.sample or self.inbox, self.bundle.config.ingest)
+        return stream_scorer(self.bundle, self.target / INNER, self.precision, sample)
 
 
 def plan_stream(
-    bundle: Path, inbox: str, target: Path, settings: StreamSettings | None = None
+    bundle: Path,
+    inbox: str,
+    target: Path,
+    settings: StreamSettings | None = None,
+    *,
+    precision: PrecisionPolicy = "auto",
+    sample: Path | None = None,
 ) -> StreamPlan:
     """Check a stream before anything costly is done.
 
@@ -112,16 +121,26 @@ def plan_stream(
         inbox: folder that films land in.
         target: folder of the output.
         settings: of the stream.
+        precision: of the network's arithmetic; below float32 only where a check allows it.
+        sample: folder with films like those that will land, for that check; ``None``: those
+            that lie in the inbox at the start.
 
     Raises:
         BundleError: the bundle is missing or damaged.
         UsageError: ``target`` holds something else or is another bundle's, another stream
             writes to it, or the folders lie in each other.
-        InputError: ``inbox`` is no folder that this machine sees.
+        InputError: ``inbox`` or ``sample`` is no folder that this machine sees.
     """
     folder, out = check_places(inbox, target)
+    if sample is not None and not (sample := absolute(sample)).is_dir():
+        raise InputError(f"--sample {sample}: no such folder: name one with films")
     plan = StreamPlan(
-        read_bundle(bundle.expanduser().absolute()), folder, out, settings or StreamSettings()
+        bundle=read_bundle(bundle.expanduser().absolute()),
+        inbox=folder,
+        target=out,
+        settings=settings or StreamSettings(),
+        precision=precision,
+        sample=sample,
     )
     check_folder(out, plan.identity())
     return plan
@@ -166,13 +185,14 @@ def run_stream(
         open_store(plan.target, plan.identity(), plan.record) as store,
         ThreadPoolExecutor(1, thread_name_prefix="engine") as pool,
     ):
-        scorer = pool.submit(plan.scorer)  # while Spark starts
+        prepared = pool.submit(plan.scorer)  # while Spark starts
         with session as spark:
             if started is not None:
                 started()
-            run = _Run(
-                plan, store, spark, scorer.result(), metrics=measured, tell=tell or _say_nothing
-            )
+            scorer, precision = prepared.result()
+            say = tell or _say_nothing
+            say(f"stream: {precision.line()}")
+            run = _Run(plan, store, spark, scorer, metrics=measured, tell=say)
             run.until(stop or threading.Event(), once=once)
     latency = measured.latency()
     return StreamResult(
@@ -182,6 +202,7 @@ def run_stream(
         films=measured.films,
         rejects=measured.rejects,
         repeats=measured.repeats,
+        precision=precision,
         restarts=measured.restarts,
         seconds=round(time.monotonic() - begun, 3),
         latency_median_s=None if latency is None else round(latency[0], 4),

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 
 from pulmospark.core import limits, tables
@@ -23,7 +22,7 @@ from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
 from pulmospark.core.tables import RejectReason
 from pulmospark.scoring.stream_source import NAME, FilmsSource, SourceSpec
 from pulmospark.scoring.stream_state import Arrival
-from pulmospark.scoring.stream_store import Committed, StreamStore
+from pulmospark.scoring.stream_store import Committed, StreamStore, arrival_of
 from pulmospark.scoring.stream_work import CHANGED, from_bytes
 from pulmospark.spark.chunks import error_from
 
@@ -218,9 +217,10 @@ def put_back(
             if row["reason"] in PASSING and row["uri"] in fresh
         }
     if again:
-        out = pa.array(sorted(again), pa.string())
+        paths = {one.uri for one in arrivals}
         for name, rows in scored.items():
-            scored[name] = rows.filter(pc.invert(pc.is_in(rows["uri"], out)))
+            kept = [arrival_of(uri, paths) not in again for uri in rows["uri"].to_pylist()]
+            scored[name] = rows.filter(pa.array(kept, pa.bool_()))
     return again
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 from pulmospark.core import files, tables
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
 from pulmospark.core.provenance import now_utc
+from pulmospark.data.rows import file_of
 from pulmospark.scoring.predict_work import CAUTIONS
 from pulmospark.scoring.stream_state import Arrival, StreamState
 from pulmospark.spark.chunks import parts_of, write_empty, write_part
@@ -54,12 +55,14 @@ SCHEMAS = {
 
 @dataclass(frozen=True)
 class Committed:
-    """What an entry became; each of its files is in one of the four counts."""
+    """What an entry became."""
 
     entry: int
     films: int
+    """new rows of predictions"""
     rejects: int
     repeats: int
+    """films that have a row already"""
     again: int
     """files that were not whole yet, and will be read another time"""
 
@@ -87,13 +90,9 @@ class StreamStore:
             EnvironmentProblem: no space, or no right to write there.
         """
         arrivals = {one.uri: one for one in self.state.arrivals(entry)}
+        _check_all_told(entry, scored, arrivals, again)
         rows = dict(scored)
         rows |= self._told_apart(rows, arrivals)
-        told = [*again]
-        for table in ("predictions", "rejects", "repeats"):
-            told += rows[table]["uri"].to_pylist() if table in rows else []
-        if sorted(told) != sorted(arrivals):
-            raise ValueError(f"entry {entry}: {len(arrivals)} files, and {len(told)} rows of them")
         parts = [table for table in SCHEMAS if table in rows and rows[table].num_rows]
         with files.disk_errors(self.folder):
             for table in parts:
@@ -153,7 +152,7 @@ class StreamStore:
         mask = pa.array(fresh, pa.bool_())
         again = predictions.filter(pc.invert(mask)).to_pylist()
         now = now_utc()
-        repeats = [_repeat(row, arrivals[row["uri"]], now) for row in again]
+        repeats = [_repeat(row, arrivals[arrival_of(row["uri"], arrivals)], now) for row in again]
         found = {
             "predictions": predictions.filter(mask),
             "repeats": pa.Table.from_pylist(repeats, schema=tables.REPEATS),
@@ -164,6 +163,28 @@ class StreamStore:
             )
             found["cautions"] = scored["cautions"].filter(kept)
         return found
+
+
+def arrival_of(uri: str, arrivals: Container[str]) -> str:
+    """Path of the file that a row's ``uri`` is of; a file of several frames has several rows."""
+    return uri if uri in arrivals else file_of(uri)
+
+
+def _check_all_told(
+    entry: int,
+    scored: Mapping[str, pa.Table],
+    arrivals: Mapping[str, Arrival],
+    again: Collection[str],
+) -> None:
+    """See that each file is scored, rejected or given back, one of these, and no row is twice."""
+    rows = {
+        table: scored[table]["uri"].to_pylist() if table in scored else []
+        for table in ("predictions", "rejects")
+    }
+    told = [*{arrival_of(uri, arrivals) for uri in rows["predictions"]}, *rows["rejects"], *again]
+    films = len(rows["predictions"])
+    if sorted(told) != sorted(arrivals) or len(set(rows["predictions"])) != films:
+        raise ValueError(f"entry {entry}: {len(arrivals)} files, and {len(told)} that are told of")
 
 
 def _repeat(row: Mapping[str, Any], arrival: Arrival, now: datetime) -> dict[str, Any]:

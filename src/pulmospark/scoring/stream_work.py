@@ -22,7 +22,7 @@ from pulmospark.core.settings import IngestSettings
 from pulmospark.imaging.film import Film, film_from_bytes
 from pulmospark.layouts.base import row_of
 from pulmospark.layouts.walk import FoundFile
-from pulmospark.scoring.engine import EngineSpec, open_engine
+from pulmospark.scoring.engine import EngineSpec
 from pulmospark.scoring.predict_work import FilesWork, Scorer
 from pulmospark.scoring.stream_source import Piece
 from pulmospark.scoring.stream_state import Arrival
@@ -91,7 +91,7 @@ class StreamWork:
         if isinstance(film, Film):
             size = self.settings.size
             pixels = np.frombuffer(film.pixels, np.uint8).reshape(1, size, size)
-            open_engine(self.scorer.engine).run(pixels)
+            self.scorer.logits(pixels)
 
     def score(self, files: Sequence[Arrival]) -> Iterator[tuple[str, pa.Table]]:
         """Name and rows of the tables that files give, and of those that changed meanwhile."""
