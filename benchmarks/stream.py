@@ -28,6 +28,7 @@ _REPEATS = 5
 _COLD_STARTS = 3
 _GAP_S = (0.2, 1.2)
 _SEED = 20201
+_SAMPLE = 128
 
 
 def measure(options: Options) -> Report:
@@ -115,11 +116,16 @@ def _rounds(
     inbox = work / "inbox"
     inbox.mkdir(parents=True)
     found: dict[str, list[float]] = {"batch": [], "stream": []}
+    sample = work / "sample"
+    sample.mkdir()
+    land_many(sample, range(_SAMPLE), made_of)
+    # The batch run, with films enough, checks a lower precision on its own; so has the stream to.
     with (
-        streaming(bundle, inbox, work / "out", work / "log") as stream,
+        streaming(bundle, inbox, work / "out", work / "log", "--sample", str(sample)) as stream,
         spark_session(MASTER) as spark,
     ):
         reader = Reader(work / "out")
+        precisions = set()
         for turn in range(repeats + 1):
             numbers = range(turn * films, (turn + 1) * films)
             folder = work / f"batch-{turn}"
@@ -127,6 +133,7 @@ def _rounds(
             land_many(folder, numbers, made_of)
             told = predict(bundle, [str(folder)], work / f"batch-out-{turn}", spark, quiet=True)
             batch = films / sum(told.seconds.values())
+            precisions.add(told.precision.used)
             aside = work / f"aside-{turn}"
             aside.mkdir()
             land_many(aside, numbers, made_of)
@@ -139,6 +146,8 @@ def _rounds(
             if turn:
                 found["batch"].append(batch)
                 found["stream"].append(streamed)
+    say(f"  batch scored in {', '.join(sorted(precisions))}")
+    say("  " + (work / "log").read_text(encoding="utf-8").partition("\n")[0])
     return found
 
 

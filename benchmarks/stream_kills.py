@@ -16,6 +16,7 @@ from benchmarks.common import MASTER, Options, Report, data_folder, goal, say, s
 from benchmarks.pictures import Pictures, pictures
 from benchmarks.stream_process import WAIT_S, Stream, land, untrained_bundle
 from pulmospark.core.files import read_json
+from pulmospark.core.scoring_settings import ScoringSettings
 from pulmospark.scoring.predict import predict
 from pulmospark.spark.session import spark_session
 
@@ -25,6 +26,8 @@ _LIFE_S = (0.5, 12.0)
 _BAD_EACH, _REPEAT_EACH = 97, 89
 """of so many files one is no film, one a film that was sent before"""
 _LAST_S = 1200.0
+_EXACT = ScoringSettings(precision="fp32")
+_SAME = ("--precision", "fp32")
 
 
 def measure(options: Options) -> Report:
@@ -41,7 +44,7 @@ def measure(options: Options) -> Report:
             bundle, work, inbox, made_of, films=films, kills=kills, small=options.small
         )
         with spark_session(MASTER) as spark:
-            predict(bundle, [str(inbox)], work / "batch", spark, quiet=True)
+            predict(bundle, [str(inbox)], work / "batch", spark, quiet=True, settings=_EXACT)
         found = compare(work / "out", work / "batch", inbox)
     found |= {"kills": dict(killed), "seconds": seconds}
     return _report(found, made_of, films, sum(killed.values()))
@@ -71,7 +74,7 @@ def _kill(
         while sum(killed.values()) < kills:
             if stream is None or not stream.running():
                 # What a killed driver has left is not cleared away: it has to do no harm.
-                stream = Stream(bundle, inbox, work / "out", work / "log")
+                stream = Stream(bundle, inbox, work / "out", work / "log", *_SAME)
             time.sleep(chance.uniform(*_LIFE_S))
             victim = chance.choice(_VICTIMS)
             if stream.running() and stream.kill(victim, chance):
@@ -83,7 +86,7 @@ def _kill(
         lander.join()
         if stream is not None:
             stream.clear()
-        stream = Stream(bundle, inbox, work / "out", work / "log", "--once")
+        stream = Stream(bundle, inbox, work / "out", work / "log", "--once", *_SAME)
         if code := stream.process.wait(_LAST_S):
             raise RuntimeError(f"the last stream ended with exit code {code}: see {work / 'log'}")
     finally:

@@ -34,7 +34,7 @@ class _Stream:
         self.out, self._log = out, log.open("ab")
         command = [sys.executable, "-m", "pulmospark", "stream", str(bundle), str(inbox)]
         command += ["--out", str(out), "--master", "local[2,4]", "--set", "batch_films=8"]
-        command += ["--set", "patience_s=8"]
+        command += ["--set", "patience_s=8", "--precision", "fp32"]
         self.process = subprocess.Popen(
             command, start_new_session=True, stdout=self._log, stderr=self._log
         )
