@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pulmospark.core.errors import InputError
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
-from pulmospark.training.feed import Draw, Films, Stream, deal, open_feed, prefetched
+from pulmospark.training.feed import Draw, Films, Stream, deal, open_feed
 from pulmospark.training.films import Batch, Listing, Piece, list_films
 from training.toys import CLASSES, SIZE, toy_films, write_toy
 
@@ -155,19 +155,3 @@ def test_pieces_are_dealt_out_evenly(sizes: list[int], world: int) -> None:
     assert sorted(films) == list(range(sum(sizes)))
     loads = [sum(len(piece.films) for piece in hand) for hand in hands]
     assert max(loads) - min(loads) <= max(sizes, default=0)
-
-
-def test_what_fails_in_the_thread_is_raised_in_its_place() -> None:
-    def items() -> Iterator[int]:
-        yield 1
-        yield 2
-        raise InputError("the third")
-
-    found = prefetched(items())
-    assert [next(found), next(found)] == [1, 2]
-    with pytest.raises(InputError, match="the third"):
-        next(found)
-    assert list(prefetched(iter(range(50)))) == list(range(50))
-    abandoned = prefetched(iter(range(50)))
-    assert next(abandoned) == 0
-    abandoned.close()  # type: ignore[attr-defined]

@@ -7,11 +7,9 @@ that goes on after a kill meets the same batches.
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +25,6 @@ from pulmospark.training.films import (
     read_piece,
 )
 
-T = TypeVar("T")
 Augment = Callable[[Pixels, Sequence[str], int], Pixels]
 """(pixels uint8 (n, h, w), keys, number of the draw) -> pixels uint8 (n, h, w)"""
 
@@ -242,16 +239,6 @@ def deal(pieces: Sequence[Piece], world: int) -> list[list[Piece]]:
         hands[rank].append(piece)
         heapq.heapreplace(heap, (held + len(piece.films), rank))
     return hands
-
-
-def prefetched(items: Iterator[T], ahead: int = limits.FEED_BATCHES_AHEAD) -> Iterator[T]:
-    """The items, made in a thread while those before are worked on; its errors are raised."""
-    end = object()
-    with ThreadPoolExecutor(1, thread_name_prefix="feed") as pool:
-        waiting = deque(pool.submit(next, items, end) for _ in range(ahead))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(next, items, end))
-            yield item  # type: ignore[misc]  # not the end
 
 
 def _load(listing: Listing, rank: int, world: int) -> Films:

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from pulmospark.core import limits
 from pulmospark.core.settings import NetworkSettings
 from pulmospark.models.network import Network
+from pulmospark.scoring.ahead import ahead
 from pulmospark.training.checkpoint import optimiser_tensors
-from pulmospark.training.feed import Augment, Draw, Source, prefetched
+from pulmospark.training.feed import Augment, Draw, Source
 from pulmospark.training.films import Batch
 from pulmospark.training.optimise import loss_of, mix, set_rate, soft_targets
 from pulmospark.training.ranks import MovingAverage, Ranks
@@ -66,7 +68,8 @@ class Stepper:
         first = self.steps * (how.epoch - 1)
         sums = torch.zeros(3, dtype=torch.float64, device=self.ranks.device)
         started = last = time.perf_counter()
-        batches = prefetched(self._ready(islice(source.draw(how), self.steps), how.epoch))
+        drawn = self._ready(islice(source.draw(how), self.steps), how.epoch)
+        batches = ahead(drawn, limits.FEED_BATCHES_AHEAD)
         for number, (pixels, labels) in enumerate(batches, start=1):
             set_rate(self.optimiser, self.settings, first + number - 1, total)
             sums += self._step(self._moved(pixels), self._moved(labels), rng)
@@ -103,7 +106,8 @@ class Stepper:
         network = self.network if self.average is None else self.average.network
         network.eval()
         loss_sum = right = films = 0.0
-        for pixels, labels in prefetched(self._ready(source.once(_VALIDATION_BATCH), None)):
+        batches = self._ready(source.once(_VALIDATION_BATCH), None)
+        for pixels, labels in ahead(batches, limits.FEED_BATCHES_AHEAD):
             logits, told = network(self._moved(pixels)), self._moved(labels)
             loss_sum += float(nn.functional.cross_entropy(logits, told, reduction="sum"))
             right += float((logits.argmax(1) == told).sum())
