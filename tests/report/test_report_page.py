@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from datetime import UTC, datetime
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,9 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pulmospark
+from pulmospark.audit.results import AuditResult, NamedFigure
 from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.provenance import provenance
 from pulmospark.evaluation.results import Figure
 from pulmospark.report import ReportContent, page, render_report, write_report
+from pulmospark.report.audit import render_audit_page
+from pulmospark.report.audit_content import AuditPage, Audits, ShownAudit
 from pulmospark.report.content import (
     ClassSummary,
     Count,
@@ -277,3 +282,26 @@ def test_pyplot_is_never_touched() -> None:
 
     code = "import pulmospark.report.page, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_audits_of_phantoms_speak_of_phantoms_and_keep_names_from_the_page() -> None:
+    audit = AuditResult(
+        name="support",
+        title="Enough films for the claim",
+        verdict="fail",
+        sentence="2 films of <b>ward</b> are too few patients.",
+        figures=(NamedFigure(name="films of one patient", figure=Figure(value=0.5)),),
+    )
+    content = AuditPage(
+        title="drawn",
+        made_at=datetime(2026, 1, 2, tzinfo=UTC),
+        is_phantom=True,
+        films=2,
+        audits=Audits(shown=(ShownAudit(result=audit),)),
+        provenance=provenance({}),
+    )
+    page = render_audit_page(content)
+    assert "2 phantoms of &lt;b&gt;ward&lt;/b&gt; are too few drawn patients." in page
+    assert "phantoms of one drawn patient" in page
+    films = render_audit_page(content.model_copy(update={"is_phantom": False}))
+    assert "2 films of &lt;b&gt;ward&lt;/b&gt; are too few patients." in films

@@ -172,18 +172,21 @@ def say_external(result: ExternalResult) -> None:
 
 def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:
     """Verdicts, worst first: those that failed or warn with what was found and a remedy."""
+    from pulmospark.report.phantom import phantom_words
+
+    spoken = phantom_words if phantoms else str
     found = Counter(audit.verdict for audit in result.audits)
     counts = ", ".join(f"{found[verdict]} {word}" for verdict, word in _VERDICTS if found[verdict])
     say(f"audits of {count(result.films, _film(phantoms))}: {counts}")
     for audit in result.audits:
         if audit.verdict in {"fail", "warn"}:
-            say(f"  {audit.verdict.upper()}  {audit.title}: {audit.sentence}")
+            say(spoken(f"  {audit.verdict.upper()}  {audit.title}: {audit.sentence}"))
             if audit.remedy:
-                say(f"        remedy: {audit.remedy}")
+                say(spoken(f"        remedy: {audit.remedy}"))
     for word in ("open", "pass"):
         names = ", ".join(audit.title for audit in result.audits if audit.verdict == word)
         if names:
-            say(f"  {word}  {names}")
+            say(spoken(f"  {word}  {names}"))
     if result.skipped:
         say(f"  left out by the settings: {', '.join(result.skipped)}")
 

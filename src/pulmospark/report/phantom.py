@@ -31,16 +31,19 @@ def say_phantoms(page: str) -> str:
     said, given = [], 0
     for piece in _TAG.split(page):
         if not _TAG.fullmatch(piece):
-            said.append(piece if given else _said(piece))
+            said.append(piece if given else phantom_words(piece))
             continue
         name = re.match(r"</?(\w+)", piece)
         if name is not None and name[1] in _AS_GIVEN:
             given += -1 if piece.startswith("</") else 1
-        said.append(_SPOKEN.sub(lambda found: found[1] + _said(found[2]) + found[3], piece))
+        said.append(
+            _SPOKEN.sub(lambda found: found[1] + phantom_words(found[2]) + found[3], piece)
+        )
     return "".join(said)
 
 
-def _said(text: str) -> str:
+def phantom_words(text: str) -> str:
+    """A sentence about films and patients as one about phantoms and drawn patients."""
     for pattern, new in _CHANGES:
         text = pattern.sub(new, text)
     return text
