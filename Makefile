@@ -54,7 +54,7 @@ wheel: $(READY)
 
 # Tests that share what was made for the first of them stay together: see tests/conftest.py.
 unit: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 # Ray and Hugging Face datasets are compared with, and are needed for nothing else.
 bench: $(READY)

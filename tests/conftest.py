@@ -24,12 +24,33 @@ from pulmospark.phantoms.write import PhantomSummary, write_phantoms
 from pulmospark.spark.session import spark_session
 
 
+_RUN = "run"
+_LONG = (
+    "cluster/test_cluster.py",
+    _RUN,
+    "ml/test_ml_classifier.py",
+    "benchmarks/test_benchmarks.py",
+    "docs/test_docs_examples.py",
+    "scoring/test_stream_killed.py",
+    "training/test_distributed.py",
+)
+"""groups that take longest: begun last, one process would work on while the other waits"""
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests in one process that share what takes long to make: a file, a finished run."""
-    for item in items:
-        uses_run = "finished_run" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("run" if uses_run else str(item.path)))
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    ranks = {name: rank for rank, name in enumerate(_LONG)}
+    items.sort(key=lambda item: ranks.get(groups[item], len(ranks)))
+
+
+def _group(item: pytest.Item) -> str:
+    if "finished_run" in getattr(item, "fixturenames", ()):
+        return _RUN
+    return item.path.relative_to(Path(__file__).parent).as_posix()
 
 
 @dataclass(frozen=True)
