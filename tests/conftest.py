@@ -21,8 +21,9 @@ from pulmospark.experiment.demo import demo_experiment
 from pulmospark.experiment.folder import RunFolder, run_folder
 from pulmospark.experiment.stages import RunResult, run_all
 from pulmospark.phantoms.write import PhantomSummary, write_phantoms
+from pulmospark.spark.class_archive import class_archive
+from pulmospark.spark.java import find_java
 from pulmospark.spark.session import spark_session
-
 
 _RUN = "run"
 _LONG = (
@@ -78,9 +79,15 @@ def _need(folder: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests neither use nor fill the user's cache."""
+    """Tests neither use nor fill the user's cache, but for Spark's classes, if they are there."""
+    java = find_java()
+    archive = class_archive(java)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        if archive.is_file():
+            own = class_archive(java)
+            own.parent.mkdir(parents=True)
+            own.symlink_to(archive)
         yield
 
 

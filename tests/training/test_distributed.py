@@ -97,7 +97,7 @@ def _kill_rank(number: str, plan: RankPlan, killed: list[int]) -> None:
 
 
 def test_a_killed_process_is_no_success(tmp_path: Path, spark: SparkSession) -> None:
-    settings = NetworkSettings(epochs=40, batch_size=8, precision="fp32")
+    settings = NetworkSettings(epochs=20, batch_size=8, precision="fp32")
     plan = toy_plan(tmp_path, settings=settings)
     killed: list[int] = []
     killer = threading.Thread(target=_kill_rank, args=("1", plan, killed))

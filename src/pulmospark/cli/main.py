@@ -33,6 +33,7 @@ COMMANDS = {
     "fetch": "Fetch a data set that can be had by plain https.",
     "layouts": "List the data-set layouts that are known.",
     "models": "List the networks that are known.",
+    "prepare": "Make Spark start faster on this machine.",
     "doctor": "Say what this machine has, and what is missing.",
 }
 """Command -> its line in ``--help``; each has the module of its name. Kept here so that the

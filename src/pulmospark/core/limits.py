@@ -311,3 +311,6 @@ AUDIT_HEAT_MAPS_MAX = 48
 AUDIT_FILMS_MAX = 2_000
 """films that audits of a model score, whole and covered: a minute's work, and intervals of two
 points."""
+
+JVM_END_S_MAX = 300
+"""seconds that Spark's JVM may take to write its classes and end"""

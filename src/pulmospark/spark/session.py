@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from pulmospark.core import machine
 from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.spark.class_archive import OPTIONS, archive_options
 from pulmospark.spark.java import find_java
 
 GIB = 1024**3
@@ -114,7 +115,8 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
     chosen = dict(_EVERYWHERE)
     builder = SparkSession.builder.appName("pulmospark")
     if not submitted:
-        os.environ["JAVA_HOME"] = str(find_java().home)
+        java = find_java()
+        os.environ["JAVA_HOME"] = str(java.home)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         master = master or "local[*]"
         if master.startswith("spark://"):
@@ -123,7 +125,8 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
         if master.startswith(("local", "spark://")):
             chosen |= _NEAR
         if master.startswith("local"):
-            chosen |= _local_settings()
+            chosen |= local_settings()
+            chosen[OPTIONS] += f" {archive_options(java)}"
     return _started(builder, chosen | conf, master or "the submitted session")
 
 
@@ -155,7 +158,8 @@ def _check_answers(master: str, scheme: str, port: int | None = None) -> None:
     )
 
 
-def _local_settings() -> dict[str, str]:
+def local_settings() -> dict[str, str]:
+    """Spark's settings of a local session, but for where it keeps its classes ready."""
     memory = min(max(int(machine.memory_bytes() * _DRIVER_MEMORY_SHARE), GIB), 8 * GIB)
     return {
         "spark.driver.memory": f"{memory // 1024**2}m",
@@ -164,7 +168,7 @@ def _local_settings() -> dict[str, str]:
         "spark.ui.enabled": "false",
         # A local session lives for minutes and its JVM moves no pixels: compiling its code
         # twice over, and writing code for each query, costs more than it ever gains.
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+        OPTIONS: "-XX:TieredStopAtLevel=1",
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.shuffle.partitions": str(2 * machine.cores()),
         "spark.executorEnv.GLOO_SOCKET_IFNAME": "lo",

@@ -17,16 +17,21 @@ _SGD_MOMENTUM = 0.9
 
 
 def make_optimiser(network: Network, settings: NetworkSettings) -> torch.optim.Optimizer:
-    """The optimiser of what is trained; the rest is frozen."""
+    """The optimiser of what is trained; the rest is frozen.
+
+    Fused, a step passes over the weights once and not a dozen times.
+    """
     groups = parameter_groups(network, settings)
     decay = settings.weight_decay
     if settings.optimiser == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=decay)
+        return torch.optim.AdamW(groups, weight_decay=decay, fused=True)
     if settings.optimiser == "adam":
-        return torch.optim.Adam(groups, weight_decay=decay)
+        return torch.optim.Adam(groups, weight_decay=decay, fused=True)
     if settings.optimiser == "rmsprop":
         return torch.optim.RMSprop(groups, alpha=_RMSPROP_DECAY, weight_decay=decay)
-    return torch.optim.SGD(groups, momentum=_SGD_MOMENTUM, nesterov=True, weight_decay=decay)
+    return torch.optim.SGD(
+        groups, momentum=_SGD_MOMENTUM, nesterov=True, weight_decay=decay, fused=True
+    )
 
 
 def set_rate(

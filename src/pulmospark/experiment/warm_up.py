@@ -1,0 +1,76 @@
+"""A little of all that Spark is used for, to find out which classes that takes."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pulmospark.core.settings import (
+    EvaluateSettings,
+    LogisticSettings,
+    SplitSettings,
+    TrainSettings,
+)
+from pulmospark.experiment import stages
+from pulmospark.experiment.demo import demo_experiment
+from pulmospark.experiment.folder import run_folder
+from pulmospark.phantoms.write import write_phantoms
+from pulmospark.scoring.predict import predict
+from pulmospark.scoring.stream import plan_stream, run_stream
+from pulmospark.spark.class_archive import end_jvm, recorded
+from pulmospark.spark.java import Java
+from pulmospark.spark.session import local_settings, spark_session
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_PATIENTS = 30
+_LANDING = 3
+
+
+def record_classes(folder: Path, java: Java) -> None:
+    """Make the archive that local sessions start with; half a minute.
+
+    Args:
+        folder: for what is drawn and run; can be thrown away afterwards.
+        java: that runs Spark.
+
+    Raises:
+        EnvironmentProblem: no Java, no space, or this Java makes no archive.
+    """
+    with recorded(java, local_settings()) as conf:
+        with spark_session("local[2,4]", conf) as spark:
+            gateway = spark.sparkContext._gateway
+            _use(folder, spark)
+        end_jvm(gateway)
+
+
+def _use(folder: Path, spark: SparkSession) -> None:
+    phantoms = write_phantoms(folder / "phantoms", seed=1, patients=_PATIENTS)
+    experiment = demo_experiment(folder, phantoms, processes=1).model_copy(
+        update={
+            "split": SplitSettings(train=0.5, validation=0.2, test=0.3),
+            "train": TrainSettings(
+                model="basic_cnn",
+                method="features",
+                weights="none",
+                logistic=LogisticSettings(max_iter=3),
+            ),
+            "evaluate": EvaluateSettings(replicates=100),
+        }
+    )
+    run = run_folder(experiment)
+    stages.run_ingest(experiment, run, spark, quiet=True)
+    stages.run_split(experiment, run, spark)
+    stages.run_train(experiment, run, spark, quiet=True)
+    stages.run_evaluate(experiment, run, spark, quiet=True)
+    films = sorted(phantoms.folder.glob("*/images/*.png"))[:_LANDING]
+    inbox = folder / "inbox"
+    inbox.mkdir()
+    for film in films:
+        shutil.copy(film, inbox)
+    predict(run.bundle, [str(inbox)], folder / "scored", spark, layout="none", quiet=True)
+    plan = plan_stream(run.bundle, str(inbox), folder / "streamed", precision="fp32")
+    run_stream(plan, contextlib.nullcontext(spark), once=True)

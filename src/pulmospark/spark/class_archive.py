@@ -1,0 +1,98 @@
+"""Spark's classes kept ready for the JVM, so that a local session starts in half the time.
+
+The JVM reads, checks and links some ten thousand classes before Spark's first job has ended. A
+class-data archive (JEP 350) holds them as they then lie in memory. It fits one Java and one
+installation of Spark only; where it does not fit, or is damaged, the JVM does without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pulmospark.core import limits
+from pulmospark.core.content import value_id
+from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.files import disk_errors
+from pulmospark.core.machine import cache_folder
+from pulmospark.spark.java import Java
+
+if TYPE_CHECKING:
+    from py4j.java_gateway import JavaGateway  # type: ignore[import-untyped]
+
+OPTIONS = "spark.driver.extraJavaOptions"
+# What does not fit is told as a warning on standard output, which is the command's own.
+_SILENT = "-Xlog:disable -Xlog:all=error:stderr"
+
+
+def class_archive(java: Java) -> Path:
+    """Where the archive for a Java and the installed Spark is kept; it need not be there."""
+    import pyspark  # noqa: PLC0415 - a tenth of a second, which only a session's start has
+
+    spark = Path(pyspark.__file__).parent
+    key = value_id([java.version, str(java.home.resolve()), pyspark.__version__, str(spark)])
+    return cache_folder() / "java" / f"spark-{key[:16]}.jsa"
+
+
+def archive_options(java: Java) -> str:
+    """Options of the JVM with which it takes the archive; empty: there is none."""
+    found = class_archive(java)
+    return f'{_SILENT} "-XX:SharedArchiveFile={found}"' if found.is_file() else ""
+
+
+@contextlib.contextmanager
+def recorded(java: Java, conf: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Make the archive of the classes that a session uses.
+
+    Args:
+        java: that will run the session.
+        conf: Spark's settings as the session has them otherwise.
+
+    Yields:
+        The settings to start the session with. It has to be stopped, and its JVM to be ended
+        with :func:`end_jvm`, before the end: the JVM writes the archive as its last act.
+
+    Raises:
+        EnvironmentProblem: the JVM wrote none, or there is no space.
+    """
+    target = class_archive(java)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            options = f'{conf.get(OPTIONS, "")} {_SILENT} "-XX:ArchiveClassesAtExit={aside}"'
+            yield {**conf, OPTIONS: options.strip()}
+            if not aside.is_file():
+                raise EnvironmentProblem(
+                    f"Java {java.version} ({java.home}) keeps no classes ready: sessions start as "
+                    "before; another Java, 17 or newer, may do it"
+                )
+            os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def end_jvm(gateway: JavaGateway) -> None:
+    """Wait until the JVM of a session that was stopped has ended; this process can start no other.
+
+    Args:
+        gateway: to the JVM, ``spark.sparkContext._gateway``.
+
+    Raises:
+        EnvironmentProblem: it does not end.
+    """
+    process: subprocess.Popen[bytes] = gateway.proc
+    if process.stdin is not None:
+        process.stdin.close()  # at which the JVM ends
+    try:
+        process.wait(limits.JVM_END_S_MAX)
+    except subprocess.TimeoutExpired as error:
+        process.kill()
+        raise EnvironmentProblem(
+            f"Spark's JVM did not end within {limits.JVM_END_S_MAX} s: try it again"
+        ) from error
