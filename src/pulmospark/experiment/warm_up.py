@@ -31,7 +31,7 @@ _LANDING = 3
 
 
 def record_classes(folder: Path, java: Java) -> None:
-    """Make the archive that local sessions start with; half a minute.
+    """Make the archive that local sessions start with; less than a minute.
 
     Args:
         folder: for what is drawn and run; can be thrown away afterwards.
