@@ -11,8 +11,8 @@ from pulmospark.cli import common
     help="""Make Spark start faster on this machine.
 
     Once, in less than a minute: a small job on a few phantoms shows which classes Spark's JVM
-    needs, and Java keeps them ready in the cache (some 240 MB). Nothing else depends on it. Where it
-    was done before, for the same Java and Spark, nothing is done.
+    needs, and Java keeps them ready in the cache (some 240 MB). Nothing else depends on it.
+    Where it was done before, for the same Java and Spark, nothing is done.
 
     \b
     Example:
