@@ -26,7 +26,7 @@ def measure(options: Options) -> Report:
         mask_file = path.parent.parent / "masks" / path.name
         if not isinstance(film, Film) or cv2.imread(str(mask_file)) is None:
             continue
-        pixels = np.frombuffer(film.pixels, np.uint8).reshape(224, 224)
+        pixels = film.pixels
         mask, found = lungs_of(pixels, str(mask_file)), find_lungs(pixels)
         dice.append(2 * (mask & found).sum() / max(mask.sum() + found.sum(), 1))
         black = without_lungs(np.full_like(pixels, 255), found) == 0

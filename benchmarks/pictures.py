@@ -148,6 +148,6 @@ def _row(number: int, films: Sequence[Film]) -> dict[str, object]:
         "modified_ns": 0,
         "height": film.height,
         "width": film.width,
-        "pixels": mark + film.pixels[len(mark) :],
+        "pixels": mark + film.pixels.tobytes()[len(mark) :],
         "phash": film.phash,
     }

@@ -202,7 +202,7 @@ def test_the_bare_loop_gives_the_standard_image(tmp_path: Path) -> None:
         film = film_from_bytes(path.read_bytes(), IngestSettings())
         assert isinstance(film, Film)
         assert (film.height, film.width) == (pictures.SIDE, pictures.SIDE)
-        assert bare.lean_pixels(str(path), 224).tobytes() == film.pixels
+        assert bare.lean_pixels(str(path), 224).tobytes() == film.pixels.tobytes()
         assert [work(str(path)) for work in bare.file_works(224).values()] == [1, 1, 1]
 
 

@@ -40,15 +40,22 @@ def test_a_film_has_all_that_a_row_needs(film_file: Path) -> None:
     assert film.image_id == hashlib.sha256(data).hexdigest()
     assert (film.format, film.size_bytes) == ("png", len(data))
     assert (film.height, film.width) == (120, 160)
-    pixels = np.frombuffer(film.pixels, np.uint8).reshape(64, 64)
+    pixels = film.pixels
     assert film.phash == perceptual_hash(pixels)
-    assert film == film_from_bytes(data, SETTINGS)
+    again = film_from_bytes(data, SETTINGS)
+    assert isinstance(again, Film)
+    assert np.array_equal(again.pixels, pixels)
+    assert (again.image_id, again.phash) == (film.image_id, film.phash)
 
 
 def test_a_link_is_followed(film_file: Path) -> None:
     link = film_file.with_name("link")
     link.symlink_to(film_file)
-    assert read_film(str(link), SETTINGS) == read_film(str(film_file), SETTINGS)
+    found, wanted = read_film(str(link), SETTINGS), read_film(str(film_file), SETTINGS)
+    assert isinstance(found, Film)
+    assert isinstance(wanted, Film)
+    assert found.image_id == wanted.image_id
+    assert np.array_equal(found.pixels, wanted.pixels)
 
 
 def test_the_view_does_not_depend_on_the_fit(shared_data: Path) -> None:
@@ -114,6 +121,6 @@ def test_film_of_a_jpeg_is_level_with_its_png(shared_data: Path) -> None:
     other = film_from_bytes(file.getvalue(), settings)
     assert isinstance(one, Film)
     assert isinstance(other, Film)
-    pixels = [np.frombuffer(film.pixels, np.uint8).astype(float) for film in (one, other)]
+    pixels = [film.pixels.astype(float) for film in (one, other)]
     assert np.abs(pixels[0] - pixels[1]).mean() < 1
     assert one.image_id != other.image_id

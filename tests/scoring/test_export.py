@@ -95,7 +95,7 @@ def test_on_real_films_with_real_weights(
     assert (result.films, result.phantoms) == (3, False)
     film = read_film(str(real[0]), IngestSettings(size=224, fit="pad"))
     assert isinstance(film, Film)
-    pixels = np.frombuffer(film.pixels, np.uint8).reshape(1, 224, 224)
+    pixels = film.pixels[None]
     compiled = (
         import_openvino()
         .Core()
@@ -215,7 +215,7 @@ def test_films_are_taken_evenly_and_read_as_ingest_reads_them(
     assert found.pixels.shape == (3, 64, 64)
     film = read_film(str(tmp_path / "0.png"), IngestSettings(size=64, fit=config.fit))
     assert isinstance(film, Film)
-    assert found.pixels[0].tobytes() == film.pixels
+    assert found.pixels[0].tobytes() == film.pixels.tobytes()
     with pytest.raises(InputError, match="no film could be read"):
         films_for(config, [str(films / "d.png")])
 

@@ -25,7 +25,17 @@ def file_of(uri: str) -> str:
 
 
 def image_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> dict[str, Any]:
-    """A row of the images table, but for ``listed``.
+    """A row of the images table, but for ``listed``: :func:`film_row` and the film's pixels."""
+    return {
+        **film_row(row, film, cropped=cropped),
+        "pixels": film.pixels.tobytes(),
+        "phash": film.phash,
+        "parent_id": None,
+    }
+
+
+def film_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> dict[str, Any]:
+    """What is told of a film, its pixels and their hash aside.
 
     What the source's own metadata says goes before what a DICOM header says, and that before
     what the pixels show: a data set's sheet was made for the purpose, and headers of films
@@ -48,9 +58,6 @@ def image_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> d
         "format": film.format,
         "height": film.height,
         "width": film.width,
-        "pixels": film.pixels,
-        "phash": film.phash,
-        "parent_id": None,
     }
 
 

@@ -6,6 +6,9 @@ import os
 import stat
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pulmospark.core import limits
 from pulmospark.core.content import bytes_id, value_id
 from pulmospark.core.pseudonyms import Salt
@@ -49,7 +52,7 @@ class FilmHeader:
     burned_in: bool | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Film:
     """A standardised film: what a row of the images table has of the file itself."""
 
@@ -62,16 +65,21 @@ class Film:
     """of the upright original, pixels"""
     width: int
     """of the upright original, pixels"""
-    pixels: bytes
-    """size x size uint8 grey, row-major"""
-    phash: int
-    """64-bit perceptual hash, as signed"""
+    pixels: NDArray[np.uint8]
+    """(size, size) grey levels, contiguous"""
+    thumbnail: NDArray[np.uint8]
+    """(32, 32) grey levels, which the hash is told from"""
     view: View | None
     """as measured from the pixels; ``None``: no opinion"""
     header: FilmHeader | None = None
     """what a DICOM header says"""
     frame: int | None = None
     """from 1, in a file of several frames"""
+
+    @property
+    def phash(self) -> int:
+        """64-bit perceptual hash, as signed; calculated when it is asked for."""
+        return hash_of_thumbnail(self.thumbnail)
 
 
 def read_films(
@@ -182,8 +190,8 @@ def _film(decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSett
         size_bytes=size_bytes,
         height=decoded.height,
         width=decoded.width,
-        pixels=(equalised(pixels) if settings.equalise else pixels).tobytes(),
-        phash=hash_of_thumbnail(thumbnail),
+        pixels=equalised(pixels) if settings.equalise else pixels,
+        thumbnail=thumbnail,
         view=view_of_thumbnail(whole),
     )
 

@@ -75,7 +75,7 @@ def _given(paths: Sequence[str], settings: IngestSettings) -> CheckFilms:
         )
     pixels = [film.pixels for _, film in read]
     names = tuple(uri for uri, _ in read)
-    return CheckFilms(_stacked(pixels, settings.size), names, False, len(uris) - len(read))
+    return CheckFilms(np.stack(pixels), names, False, len(uris) - len(read))
 
 
 def _drawn(settings: IngestSettings) -> CheckFilms:
@@ -91,8 +91,4 @@ def _drawn(settings: IngestSettings) -> CheckFilms:
             raise InputError(f"phantom {number}: {film.detail}")
         pixels.append(film.pixels)
     names = tuple(f"phantom {number}" for number in range(len(pixels)))
-    return CheckFilms(_stacked(pixels, settings.size), names, True)
-
-
-def _stacked(pixels: Sequence[bytes], size: int) -> NDArray[np.uint8]:
-    return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, size, size)
+    return CheckFilms(np.stack(pixels), names, True)

@@ -17,7 +17,7 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import View
-from pulmospark.data.rows import image_row, reject_row
+from pulmospark.data.rows import film_row, reject_row
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.film import read_films
 from pulmospark.scoring.ahead import ahead
@@ -118,7 +118,7 @@ class _Batch:
     """Films that the network runs on at once, and what was rejected among them."""
 
     films: list[dict[str, Any]] = field(default_factory=list)
-    pixels: list[bytes] = field(default_factory=list)
+    pixels: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     rejects: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -159,7 +159,7 @@ class FilesWork:
             rejects += batch.rejects
             if batch.films:
                 films += batch.films
-                logits.append(self.scorer.logits(_stacked(batch.pixels, self.settings.size)))
+                logits.append(self.scorer.logits(np.stack(batch.pixels)))
         answers = self.scorer.answers(films, np.concatenate(logits)) if films else {}
         return {**answers, "rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS)}
 
@@ -180,7 +180,7 @@ class FilesWork:
         if isinstance(found, Rejected):
             batch.rejects.append(reject_row(row, found.image_id, found.reason, found.detail))
             return
-        batch.films += [image_row(row, film) for film in found]
+        batch.films += [film_row(row, film) for film in found]
         batch.pixels += [film.pixels for film in found]
 
 
@@ -222,9 +222,4 @@ class ImagesWork:
                     f"{self.size} x {self.size}: give the files themselves, or ingest them with "
                     f"--set ingest.size={self.size}"
                 )
-        return _stacked(films, self.size)
-
-
-def _stacked(pixels: Sequence[Any], size: int) -> npt.NDArray[np.uint8]:
-    """Films as bytes or buffers, as one array (n, size, size)."""
-    return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, size, size)
+        return np.frombuffer(b"".join(films), np.uint8).reshape(-1, self.size, self.size)

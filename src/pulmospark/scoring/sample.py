@@ -85,7 +85,9 @@ class ListedSample:
         uris = [row["uri"] for row in listed if not row["problem"]]
         read = partial(read_film, settings=self.settings)
         with ThreadPoolExecutor(machine.cores(), thread_name_prefix="sample") as pool:
-            found = [film.pixels for film in pool.map(read, uris) if isinstance(film, Film)]
+            found = [
+                film.pixels.tobytes() for film in pool.map(read, uris) if isinstance(film, Film)
+            ]
         size = self.settings.size
         found += [
             row["pixels"]

@@ -67,7 +67,9 @@ class FolderSample:
         read = partial(read_film, settings=self.settings)
         uris = [file.uri for file in self._files]
         with ThreadPoolExecutor(machine.cores(), thread_name_prefix="sample") as pool:
-            found = [film.pixels for film in pool.map(read, uris) if isinstance(film, Film)]
+            found = [
+                film.pixels.tobytes() for film in pool.map(read, uris) if isinstance(film, Film)
+            ]
         size = self.settings.size
         return np.frombuffer(b"".join(found), np.uint8).reshape(-1, size, size)
 

@@ -89,9 +89,7 @@ class StreamWork:
         jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(grey[:, :, None]), colorspace="GRAY")
         film = film_from_bytes(jpeg, self.settings)
         if isinstance(film, Film):
-            size = self.settings.size
-            pixels = np.frombuffer(film.pixels, np.uint8).reshape(1, size, size)
-            self.scorer.logits(pixels)
+            self.scorer.logits(film.pixels[None])
 
     def score(self, files: Sequence[Arrival]) -> Iterator[tuple[str, pa.Table]]:
         """Name and rows of the tables that files give, and of those that changed meanwhile."""
