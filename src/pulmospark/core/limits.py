@@ -176,7 +176,14 @@ SCORING_BATCH_GPU = 64
 """films of a task that are handed to PyTorch together, and that a GPU runs at once."""
 
 SCORING_BATCHES_AHEAD = 2
-"""batches of films that a task reads ahead of the one the network runs on."""
+"""batches of films that a task decodes ahead of the one the network runs on, where the network
+leaves it something to decode with."""
+
+FETCH_FILES = 32
+"""files that a task reads together, ahead of those it decodes."""
+
+FETCH_BYTES = 16 * 1024 * 1024
+"""bytes of them, unless one alone has more."""
 
 ENGINES_KEPT_MAX = 8
 """engines kept in the cache, those used last; MobileNetV2's takes 9 MB, ResNet50's 94."""

@@ -1,0 +1,51 @@
+"""Files of a chunk as bytes: each when its turn comes, or fetched by a thread ahead of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pulmospark.core import limits
+from pulmospark.imaging.decode import Rejected
+from pulmospark.imaging.film import read_bytes
+from pulmospark.scoring.ahead import ahead
+
+Row = dict[str, Any]
+"""of the manifest"""
+
+Fetched = tuple[Row, bytes | Rejected | None]
+"""``None``: a problem was found while listing, and the file is left alone"""
+
+
+def fetch(rows: Iterable[Row]) -> Iterator[Fetched]:
+    """Each file is read when it is asked for."""
+    return ((row, None if row["problem"] else read_bytes(row["uri"])) for row in rows)
+
+
+def fetch_ahead(rows: Iterable[Row]) -> Iterator[Fetched]:
+    """A thread reads the files of the next group while the caller works on those of this one.
+
+    Where files come over a network their way is hidden; where they lie on the machine's own
+    disk it costs nothing. Memory holds two groups, each of ``limits.FETCH_BYTES`` or one file.
+    """
+    for group in ahead(map(_fetched, _groups(rows)), 1):
+        yield from group
+
+
+def _fetched(group: list[Row]) -> list[Fetched]:
+    return list(fetch(group))
+
+
+def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    group: list[Row] = []
+    size = 0
+    for row in rows:
+        if group and (
+            len(group) == limits.FETCH_FILES or size + row["size_bytes"] > limits.FETCH_BYTES
+        ):
+            yield group
+            group, size = [], 0
+        group.append(row)
+        size += row["size_bytes"]
+    if group:
+        yield group
