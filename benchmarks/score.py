@@ -59,6 +59,8 @@ OF_LOADER = {"bf16": 9.0, "fp32": 5.0}
 OF_OTHERS = {"ray_reader": 2.5, "ray_paths": 1.25, "datasets": 1.0}
 DIFFERENT_FILES = 20_000
 """beyond so many, files are further names (hard links) of these"""
+WARM_UP_FILMS = 20_000
+"""with more, nothing is run before the rounds: the check of the precision is then within"""
 
 _SIZE = IngestSettings().size
 _BARE = "bare: two processes, the engine, {}"
@@ -107,12 +109,15 @@ def measure(options: Options) -> Report:
         for name in options.models:
             bundle = benchmark_bundle(folder / name, name)
             found[name] = {}
+            before: dict[str, Any] = {}
             for count in counts:
                 films = link_films(pool, count, folder / "films")
                 task = Task(folder, bundle, films, spark, workers)
                 first = count == counts[0]
+                task.told.update(before)
                 say(f"{name}: {count} files ({made_of.described()})")
                 found[name][count] = _measured(task, options, compared=first)
+                before = {"precision": task.told["precision"]}
                 told[f"{name}, {count}"] = {**task.told, "stages": task.stages}
                 if first:
                     told[f"{name}, {count}"]["with_start_up"] = _cold(task)
@@ -122,10 +127,12 @@ def measure(options: Options) -> Report:
 def _measured(task: Task, options: Options, *, compared: bool) -> dict[str, Any]:
     """Programs in turn; where not ``compared``, the bare loop and pulmospark alone."""
     # Once before all: the precision's check is remembered, workers have what they import.
-    result = _predict(task, "auto")
-    used = result.precision.used
-    task.told["precision"] = result.precision.model_dump(mode="json")
-    say(f"  {result.precision.line()}")
+    warm = compared or len(task.films) <= WARM_UP_FILMS
+    if warm:
+        precision = _predict(task, "auto").precision
+        task.told["precision"] = precision.model_dump(mode="json")
+        say(f"  {precision.line()}")
+    used = task.told["precision"]["used"]
     specs = {used: _engine(task, used)}
     if compared and used != "fp32":
         specs["fp32"] = _engine(task, "fp32")
@@ -135,7 +142,7 @@ def _measured(task: Task, options: Options, *, compared: bool) -> dict[str, Any]
         programs[_SPARK.format(precision)] = partial(_spark, task, precision)
     if compared:
         programs |= {_TITLES[name]: partial(_other, task, name, specs[used]) for name in others()}
-    for precision, spec in specs.items():
+    for precision, spec in specs.items() if compared else ():
         _bare(task, spec)  # a warm-up
         if precision != used:
             _spark(task, precision)
