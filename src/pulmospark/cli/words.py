@@ -276,13 +276,13 @@ def say_reproduction(result: Reproduction) -> None:
     for text in result.warnings:
         warn(text)
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
-    if result.leak is not None:
-        say(f"report of the leak: {result.leak.report}")
     say(f"report: {result.report}")
 
 
 def _say_leak(result: Reproduction, leak: LeakyArm) -> None:
     """The other arm: no interval, for it would mean nothing."""
+    from pulmospark.experiment.beside_paper import points_between
+
     told = leak.accuracy
     say("  split after augmenting, as the paper does: a LEAK, and no result:")
     say(f"  leak       {_plain(told)} = {told.numerator} of {told.denominator} rows")
@@ -293,13 +293,8 @@ def _say_leak(result: Reproduction, leak: LeakyArm) -> None:
         f"{films.numerator} of {films.denominator}"
     )
     say(f"  no interval: {leak.why}")
-    ours, theirs = result.accuracy.value, told.value
-    if ours is not None and theirs is not None:
-        balanced = (leak.balanced_accuracy.value or 0.0) - (result.balanced_accuracy.value or 0.0)
-        say(
-            f"  leak less ours: {100 * (theirs - ours):+.1f} points of accuracy, "
-            f"{100 * balanced:+.1f} of balanced accuracy"
-        )
+    if (between := points_between(result, leak)) is not None:
+        say(f"  leak less ours: {between}")
 
 
 def _plain(figure: Figure) -> str:

@@ -79,6 +79,11 @@ class RunFolder:
         return self.root / "compare"
 
     @property
+    def paper(self) -> Path:
+        """The published experiment that the run repeats, as its report shows it, as JSON."""
+        return self.root / "paper.json"
+
+    @property
     def timings(self) -> Path:
         """Seconds of each stage, as JSON."""
         return self.root / "timings.json"

@@ -3,8 +3,8 @@
 A film and its augmented children are then spread over both sides, so that a model is tested on
 what it has all but seen. `reproduce` runs it for the presets whose papers do so, beside the same
 experiment split before, and for nothing else. Nothing of it can be mistaken for a result: the
-leaked tables lie in a hidden folder and are thrown away with the leaked model, what stays is
-called LEAK, and `split` refuses any table that holds children.
+leaked tables and the leaked model are thrown away; what stays are figures without intervals,
+called a leak wherever they stand, and `split` refuses any table that holds children.
 """
 
 from __future__ import annotations
@@ -32,11 +32,8 @@ from pulmospark.data.ingest import read_ingest
 from pulmospark.data.split_summary import SplitResult, check_classes, read_split, summary
 from pulmospark.evaluation.results import Figure
 from pulmospark.experiment import stages
-from pulmospark.experiment.augmentation import augmentations
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.experiment.presets import eighty_twenty
-from pulmospark.experiment.reporting import report_content
-from pulmospark.report.page import write_report
 from pulmospark.spark import chunks
 
 FOLDER = "LEAK-split-after-augmenting"
@@ -63,7 +60,6 @@ class LeakyArm(BaseModel):
     """share of the tested rows of whose film another row, or the film itself, was trained on"""
     why: str
     """why an interval would mean nothing"""
-    report: Path
 
 
 def leaky_arm(
@@ -74,7 +70,7 @@ def leaky_arm(
     expansion: ExpandSettings,
     quiet: bool = False,
 ) -> LeakyArm:
-    """Augment first and split afterwards, as the paper did; train, test and report it as a leak.
+    """Augment first and split afterwards, as the paper did; train and test it.
 
     Args:
         experiment: of the arm that splits before.
@@ -101,7 +97,6 @@ def leaky_arm(
     )
     stages.run_train(marked, leak, spark, quiet=quiet)
     evaluation = stages.run_evaluate(marked, leak, spark, quiet=quiet).evaluation
-    _write_report(marked, leak, experiment.name)
     kin, parents = _kin(work)
     arm = LeakyArm(
         accuracy=_bare(evaluation.accuracy),
@@ -111,34 +106,11 @@ def leaky_arm(
         tested_parents=parents,
         tested_kin=kin,
         why=_why(evaluation.films, parents, kin),
-        report=leak.report,
     )
-    # Its figures stay, as a warning; a model with such figures must not go round.
-    shutil.rmtree(leak.bundle)
+    # Its figures stay beside the honest ones, as a warning; nothing else must go round.
+    shutil.rmtree(leak.root)
     shutil.rmtree(work)
     return arm
-
-
-def _write_report(marked: Experiment, leak: RunFolder, preset: str) -> None:
-    """The report, with its leak in the title and in the table of children."""
-    told = report_content(marked, leak)
-    where = {"expanded": True, "expanded_path": leak.tables.parent / "expanded"}
-    made = marked.model_copy(update={"train": marked.train.model_copy(update=where)})
-    children = tuple(
-        one.model_copy(
-            update={"how": "children of all films, made before the split", "leak": True}
-        )
-        for one in augmentations(made, leak)
-    )
-    training = told.training and told.training.model_copy(update={"augmentations": children})
-    page = told.model_copy(
-        update={
-            "title": f"LEAK, no result: {preset}, split after augmenting",
-            "training": training,
-            "provenance": {**told.provenance, "commands": [f"pulmospark reproduce {preset}"]},
-        }
-    )
-    write_report(page, leak.report)
 
 
 def _why(tested: int, parents: int, kin: float) -> str:
@@ -188,12 +160,6 @@ def _leak(
         settings=SplitSettings(train=0.72, validation=0.08, test=0.2),
         seed=experiment.seed,
     )
-    warning = (
-        "LEAK, made on purpose to show it: films were augmented first and split afterwards, so "
-        "that children of one film are trained on and tested on; no figure of this page says how "
-        "the model does on a new film, and its intervals mean nothing"
-    )
-    result = result.model_copy(update={"warnings": (warning, *result.warnings)})
     check_classes(result)
     _write_cohort(work / "cohort", cohort, result)
 

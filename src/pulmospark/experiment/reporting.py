@@ -15,6 +15,7 @@ from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import IngestResult, read_ingest
 from pulmospark.data.split_summary import Share, SplitResult, read_split
+from pulmospark.evaluation.results import Evaluation
 from pulmospark.experiment.auditing import shown_audits
 from pulmospark.experiment.augmentation import augmentations
 from pulmospark.experiment.claim import claim_of
@@ -24,6 +25,7 @@ from pulmospark.experiment.folder import RunFolder, read_seconds
 from pulmospark.layouts.manifest import SourceListing
 from pulmospark.models import zoo
 from pulmospark.report import content as page
+from pulmospark.report.paper_content import BesidePaper
 from pulmospark.spark.chunks import parts_of
 from pulmospark.training.recipe import network_settings
 from pulmospark.training.records import TrainResult
@@ -69,6 +71,7 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
         is_phantom=experiment.phantoms,
         audits=shown_audits(run),
         evaluation=evaluated.evaluation,
+        paper=_paper(run, evaluated.evaluation),
         cross_validation=evaluated.cross_validation,
         levels=tuple(
             page.Level(
@@ -103,6 +106,15 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
             "commands": [f"pulmospark run {run.settings.parent.name}"],
         },
     )
+
+
+def _paper(run: RunFolder, evaluation: Evaluation) -> BesidePaper | None:
+    """What `reproduce` left, unless the run was evaluated anew since then."""
+    if not run.paper.is_file():
+        return None
+    paper = BesidePaper.model_validate_json(run.paper.read_bytes())
+    still = any(one.accuracy == evaluation.accuracy.value for one in paper.figures)
+    return paper if still else None
 
 
 def _source(listing: SourceListing, run: RunFolder) -> page.SourceSummary:

@@ -23,6 +23,7 @@ from pulmospark.data.split_summary import SplitResult
 from pulmospark.evaluation.intervals import wilson
 from pulmospark.evaluation.results import Figure
 from pulmospark.experiment import stages
+from pulmospark.experiment.beside_paper import beside_paper
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.experiment.leak import LeakyArm, leaky_arm
 from pulmospark.experiment.presets import LAYOUTS, Preset, eighty_twenty
@@ -155,7 +156,8 @@ def reproduce(
     expanded = stages.run_expand(experiment, run, spark, quiet=quiet)
     trained = stages.run_train(experiment, run, spark, quiet=quiet)
     evaluation = stages.run_evaluate(experiment, run, spark, quiet=quiet).evaluation
-    report = stages.run_report(experiment, run)
+    if experiment.audit.enabled:
+        stages.run_audit(experiment, run, spark, quiet=quiet)
     leak = None
     if preset.leaky and whole is not None:
         leak = leaky_arm(experiment, run, spark, expansion=whole, quiet=quiet)
@@ -173,9 +175,11 @@ def reproduce(
         leak=leak,
         smaller=(*_smaller(preset, films), *_fewer_rows(preset, whole, per_class)),
         warnings=(*parted.warnings, *(expanded.warnings if expanded else ())),
-        report=report,
+        report=run.report,
     )
     files.write_json(run.root / RESULT, result.model_dump(mode="json"))
+    files.write_json(run.paper, beside_paper(result).model_dump(mode="json"))
+    stages.run_report(experiment, run)
     return result
 
 

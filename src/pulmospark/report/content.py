@@ -11,6 +11,7 @@ from pulmospark.audit.claim import ClaimItem
 from pulmospark.core import limits
 from pulmospark.evaluation.results import CrossValidation, Evaluation, Result
 from pulmospark.report.audit_content import Audits
+from pulmospark.report.paper_content import BesidePaper
 from pulmospark.report.text import Text, clean_text
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -155,8 +156,6 @@ class Augmentation(Result):
     films: Natural | None = None
     children: Natural | None = None
     classes: tuple[ExpandedClass, ...] = ()
-    leak: bool = False
-    """children stand elsewhere than their film does"""
     operations: tuple[Operation, ...] = ()
 
 
@@ -246,6 +245,8 @@ class ReportContent(Result):
     """what the audits found; ``None``: there were none"""
     evaluation: Evaluation
     """of films the model was not trained on; the pooled one where there are folds"""
+    paper: BesidePaper | None = None
+    """the published experiment that was repeated; ``None``: it is none"""
     cross_validation: CrossValidation | None = None
     levels: tuple[Level, ...] = ()
     """beside the single films or slices"""
