@@ -3,7 +3,17 @@
 ``real_duplicates.csv`` has file names alone. Candidates came from neighbours by ImageNet's deep
 features and by correlation of thumbnails, of which those with many SIFT matches on one affine
 map, or a good fit, were looked at; and from the search itself. ``python -m benchmarks
-real_duplicates`` runs the search on all films of the two folders.
+real_duplicates`` runs the search on all films of the folders.
+
+The settings were tuned on ``real_duplicates.csv``, so it says little of other films. The pairs of
+``real_duplicates_fresh.csv`` were looked at later, blind to what the search says of them, and no
+setting was chosen on them. They were drawn by strata from pairs that were not listed before, of
+one film a known cluster: by correlation of thumbnails and their cuts over all pairs of three
+sets, by the features of a SqueezeNet, by a difference hash, and by matches of SIFT features on
+one affine map. ``candidate_of`` names the stratum, the first that a pair falls into, and
+``weight`` how many of its pairs a judged one stands for. A pair where the eye could not tell
+would be "unsure" and count nowhere; there is none. Copies in it are either sized and encoded
+anew, which is easy, or cut and turned a lot, which the search mostly misses: four alone.
 """
 
 from __future__ import annotations
@@ -22,15 +32,26 @@ from pulmospark.data.overlay import overlay_correlation
 from pulmospark.imaging.film import Film, read_film
 from pulmospark.imaging.standardise import resized
 
-PAIRS = Path(__file__).parent / "real_duplicates.csv"
+TUNED, FRESH = "real_duplicates.csv", "real_duplicates_fresh.csv"
+AT_LEAST = {TUNED: (0.95, 0.9), FRESH: (0.95, 0.9)}
+"""precision and recall; for the fresh list what it reached, less a margin"""
 SETTINGS = AuditSettings()
 Small = npt.NDArray[np.uint8]
 
 
-@pytest.fixture(scope="module")
-def pairs() -> list[dict[str, str]]:
-    with PAIRS.open(encoding="utf-8", newline="") as file:
+def _listed(name: str) -> list[dict[str, str]]:
+    with (Path(__file__).parent / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module", params=[TUNED, FRESH])
+def named(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def pairs(named: str) -> list[dict[str, str]]:
+    return [pair for pair in _listed(named) if pair["judged"] != "unsure"]
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +72,9 @@ def _distance(one: list[int], other: list[int]) -> int:
 
 
 def test_copies_are_told_from_other_films_of_the_same_patient(
-    pairs: list[dict[str, str]], looks: dict[str, tuple[list[int], Small]]
+    named: str, pairs: list[dict[str, str]], looks: dict[str, tuple[list[int], Small]]
 ) -> None:
-    assert len(pairs) >= 100
+    assert len(pairs) >= 120
     names = sorted(looks)
     number = {name: place for place, name in enumerate(names)}
     fits = []
@@ -66,5 +87,14 @@ def test_copies_are_told_from_other_films_of_the_same_patient(
     cluster = clusters(edges[:, 0], edges[:, 1], len(names))
     said = np.asarray([cluster[number[p["first"]]] == cluster[number[p["second"]]] for p in pairs])
     copy = np.asarray([pair["judged"] == "copy" for pair in pairs])
-    assert copy[said].mean() >= 0.95  # precision
-    assert said[copy].mean() >= 0.9  # recall
+    precision, recall = AT_LEAST[named]
+    assert copy[said].mean() >= precision
+    assert said[copy].mean() >= recall
+
+
+def test_the_fresh_list_shares_no_pair_with_the_one_that_was_tuned_on() -> None:
+    tuned, fresh = ([frozenset((p["first"], p["second"])) for p in _listed(n)] for n in AT_LEAST)
+    assert len(set(fresh)) == len(fresh)
+    assert not set(tuned) & set(fresh)
+    assert {pair["judged"] for pair in _listed(FRESH)} <= {"copy", "other", "unsure"}
+    assert all(float(pair["weight"]) >= 1 for pair in _listed(FRESH))
