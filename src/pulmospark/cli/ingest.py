@@ -50,6 +50,7 @@ def command(
     asked = common.pairs(changes, "--set")
     experiment, run = _experiment(what, out, layout, common.pairs(options, "--option"), asked)
     common.check_sources(experiment)
+    common.make_folder(run.root)
 
     # Seconds of import, which a wrong path need not wait for.
     from pulmospark.cli import words

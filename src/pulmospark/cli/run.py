@@ -40,6 +40,7 @@ def command(
     experiment, run = open_experiment(what, common.pairs(changes, "--set"))
     experiment = common.augmented(experiment, augment)
     common.check_sources(experiment)
+    common.make_folder(run.root)
 
     # Seconds of import, which a wrong setting need not wait for.
     from pulmospark.cli import words
