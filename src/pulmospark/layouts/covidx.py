@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from pulmospark.core import limits
-from pulmospark.core.errors import InputError
 from pulmospark.core.tables import Modality
 from pulmospark.layouts import values
-from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
+from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow
+from pulmospark.layouts.lists import begins_with_row, lists_of, rows_of
 from pulmospark.layouts.sheet import Facts, MetadataIndex
-from pulmospark.layouts.walk import glance, is_image_name, walk
+from pulmospark.layouts.walk import is_image_name, walk
 
 _LIST = re.compile(r"(train|val|test)(?:_split)?(?:[_-]?COVIDx[-\w]*)?\.txt", re.IGNORECASE)
 _CLASSES = frozenset({"covid-19", "normal", "pneumonia", "positive", "negative"})
@@ -58,12 +57,10 @@ class Covidx(Layout):
 
     def recognises(self, folder: Path) -> float:
         """0.95 by the first rows of a list."""
-        for path in _lists(folder):
-            with path.open(encoding="utf-8", errors="replace") as lines:
-                heads = [lines.readline(limits.SHEET_HEAD_BYTES) for _ in range(_ROWS_LOOKED_AT)]
-            if any(read_row(head) is not None for head in heads):
-                return 0.95
-        return 0.0
+        found = (
+            begins_with_row(path, read_row, _ROWS_LOOKED_AT) for path, _ in lists_of(folder, _LIST)
+        )
+        return 0.95 if any(found) else 0.0
 
     def rows(
         self,
@@ -76,9 +73,8 @@ class Covidx(Layout):
         self.check_options(options)
         origins = frozenset(options.get("origins", "").replace(",", " ").casefold().split())
         index, others = MetadataIndex(notes), set[str]()
-        for path in _lists(folder):
-            split = values.split(_LIST.fullmatch(path.name)[1])  # type: ignore[index]
-            for row in _read(path, notes):
+        for path, split in lists_of(folder, _LIST):
+            for _, row in rows_of(path, read_row, notes):
                 if origins and (row.origin or "") not in origins:
                     others.add(row.file)
                     continue
@@ -117,21 +113,3 @@ def read_row(line: str) -> Row | None:
                 origin=_SOURCES.get(origin or "", origin),
             )
     return None
-
-
-def _lists(folder: Path) -> list[Path]:
-    return [folder / name for name in glance(folder).files if _LIST.fullmatch(name)]
-
-
-def _read(path: Path, notes: ListingNotes) -> Iterator[Row]:
-    if (size := path.stat().st_size) > limits.METADATA_FILE_BYTES_MAX:
-        raise InputError(f"{path}: {size} bytes, over {limits.METADATA_FILE_BYTES_MAX}")
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            row = read_row(line)
-            if row is not None:
-                yield row
-            elif line.strip():
-                notes.add(
-                    NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {number}: {line.strip()}"
-                )

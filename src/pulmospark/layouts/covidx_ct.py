@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pulmospark.core import limits
-from pulmospark.core.errors import InputError
 from pulmospark.core.tables import Modality, View
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
+from pulmospark.layouts.lists import begins_with_row, lists_of, rows_of
 from pulmospark.layouts.series import slice_number
 from pulmospark.layouts.sheet import Facts, MetadataIndex, key_of, open_sheet
-from pulmospark.layouts.walk import glance, is_image_name, walk
+from pulmospark.layouts.walk import is_image_name, walk
 
 _LIST = re.compile(r"(train|val|test)(?:_COVIDx[_-]?CT[-\w]*)?\.txt", re.IGNORECASE)
 _SHEET = "metadata.csv"
@@ -71,11 +70,8 @@ class CovidxCt(Layout):
 
     def recognises(self, folder: Path) -> float:
         """0.95 by the first row of a list."""
-        for path in _lists(folder):
-            with path.open(encoding="utf-8", errors="replace") as lines:
-                if _row(lines.readline(limits.SHEET_HEAD_BYTES)) is not None:
-                    return 0.95
-        return 0.0
+        found = (begins_with_row(path, _row, 1) for path, _ in lists_of(folder, _LIST))
+        return 0.95 if any(found) else 0.0
 
     def rows(
         self,
@@ -89,9 +85,8 @@ class CovidxCt(Layout):
         people = _people(folder / _SHEET, notes)
         index = MetadataIndex(notes)
         chosen: defaultdict[str, Counter[bool]] = defaultdict(Counter)
-        for path in _lists(folder):
-            split = values.split(_LIST.fullmatch(path.name)[1])  # type: ignore[index]
-            for number, row in _read(path, notes):
+        for path, split in lists_of(folder, _LIST):
+            for number, row in rows_of(path, _row, notes):
                 name = _name(Path(row.file).stem, people)
                 person = people.get(name.patient)
                 if person is not None:
@@ -123,30 +118,12 @@ class CovidxCt(Layout):
         index.close()
 
 
-def _lists(folder: Path) -> list[Path]:
-    return [folder / name for name in glance(folder).files if _LIST.fullmatch(name)]
-
-
 def _row(line: str) -> _Row | None:
     cells = line.rsplit(maxsplit=_ROW_CELLS - 1)
     numbers = len(cells) == _ROW_CELLS and all(cell.isdigit() for cell in cells[1:])
     if not numbers or cells[1] not in _CLASSES or not is_image_name(cells[0]):
         return None
     return _Row(cells[0], _CLASSES[cells[1]])
-
-
-def _read(path: Path, notes: ListingNotes) -> Iterator[tuple[int, _Row]]:
-    if (size := path.stat().st_size) > limits.METADATA_FILE_BYTES_MAX:
-        raise InputError(f"{path}: {size} bytes, over {limits.METADATA_FILE_BYTES_MAX}")
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            row = _row(line)
-            if row is not None:
-                yield number, row
-            elif line.strip():
-                notes.add(
-                    NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {number}: {line.strip()}"
-                )
 
 
 def _people(path: Path, notes: ListingNotes) -> dict[str, _Person]:
