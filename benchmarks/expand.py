@@ -72,7 +72,7 @@ def measure(options: Options) -> Report:
             for program in programs.values():
                 program()
             seconds = take_turns(programs, options.repeats or 3)
-    return _report(speeds(rows, seconds, _BARE), memory, films, rows)
+    return report_of(speeds(rows, seconds, _BARE), memory, films, rows)
 
 
 def write_training_cohort(images: Path, cohort: Path) -> None:
@@ -198,9 +198,10 @@ def _watched(folder: Path, rows: int) -> dict[str, Any]:
     return told
 
 
-def _report(
+def report_of(
     found: dict[str, Any], memory: dict[int, dict[str, Any]], films: int, rows: int
 ) -> Report:
+    """The report of speeds, and of what :func:`watched` told of each number of rows."""
     reached = found[_SPARK]["of_bare"]
     first, last = min(memory), max(memory)
     mib = {

@@ -83,14 +83,34 @@ def test_a_smoke_run_writes_its_figures(
 @pytest.mark.spark
 @pytest.mark.usefixtures("spark")
 def test_a_smoke_run_of_expand(tmp_path: Path, shared_data: Path) -> None:
-    options = replace(command.SMALL, data=shared_data, out=tmp_path / "figures")
+    # One size: each takes a process with a Spark of its own.
+    options = replace(command.SMALL, data=shared_data, out=tmp_path / "figures", rows=(160,))
     target = common.publish(expand.measure(options), options, "the command", common.facts())
     told = json.loads(target.read_text(encoding="utf-8"))["figures"]
     assert told["rows"] == 160
-    assert set(told["memory"]) == {"80", "160"}
-    for size in told["memory"].values():
-        assert size["sampled_mib"]["expand"]["driver"] > 10
+    assert set(told["memory"]) == {"160"}
+    assert told["memory"]["160"]["rows"] == 160
+    assert told["memory"]["160"]["sampled_mib"]["expand"]["driver"] > 10
     assert [path.name for path in options.out.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize(("driver", "met"), [(110.0, True), (111.0, False)])
+def test_memory_of_expand_is_that_of_the_most_rows_beside_the_fewest(
+    driver: float, met: bool
+) -> None:
+    sampled = {
+        80: {"driver": 100.0, "jvm": 300.0, "worker": 200.0, "together": 600.0},
+        160: {"driver": driver, "jvm": 600.0, "worker": 190.0, "together": 900.0},
+    }
+    memory = {size: {"sampled_mib": {"expand": told}} for size, told in sampled.items()}
+    found = common.speeds(160, {"pulmospark expand": [2.0], "bare": [1.0]}, "bare")
+    report = expand.report_of(found, memory, 20, 160)
+    assert report.figures["last_of_first"] == pytest.approx(
+        {"driver": driver / 100, "jvm": 2.0, "worker": 0.95, "together": 1.5}
+    )
+    flat = next(note for note in report.notes if "memory of driver and worker" in note)
+    assert flat == common.goal("memory of driver and worker flat within 10%", met)
+    assert f"driver: 100 MiB at 80 rows, {driver:.0f} at 160" in report.notes
 
 
 def test_finetune_takes_the_example_as_it_is(shared_data: Path) -> None:
@@ -178,7 +198,10 @@ def test_programs_take_turns() -> None:
 
 @pytest.mark.spark
 @pytest.mark.usefixtures("spark")
-def test_training_is_compared_with_a_bare_loop_and_with_the_defaults(tmp_path: Path) -> None:
+def test_training_is_compared_with_a_bare_loop_and_with_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "EPOCHS", 2)  # one that is counted
     report = training.measure(replace(command.SMALL, out=tmp_path))
     assert [row[:2] for row in report.rows] == [
         ("squeezenet1_1", name)
