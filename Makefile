@@ -33,10 +33,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@$(BIN)/pulmospark demo
 
-# Types take one core: in that time Spark's classes are made ready, and the tests start sooner.
+# Types take one core, and as long as the rest before the tests. Spark's classes are made ready
+# there: the tests start sooner for it.
 test: lint
-	@$(MAKE) --no-print-directory --jobs=2 types ready
-	@$(MAKE) --no-print-directory layers wheel unit
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types ready layers wheel
+	@$(MAKE) --no-print-directory unit
 
 # A Java that cannot do it is no fault: the tests then take longer.
 ready: $(READY)
@@ -61,8 +62,9 @@ wheel: $(READY)
 	cd build && PYTHONPATH=installed ../$(BIN)/python -m pulmospark doctor
 
 # Tests that share what was made for the first of them stay together: see tests/conftest.py.
+# One thread each: more than there are cores would wait for each other, and burn time doing so.
 unit: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 # Ray and Hugging Face datasets are compared with, and are needed for nothing else.
 bench: $(READY)
