@@ -62,7 +62,7 @@ def main(patients: int, folder: Path, network: str) -> None:
         pipeline = Pipeline(stages=[features, LogisticRegression(regParam=0.01, maxIter=20)])
         pipeline.fit(train).write().overwrite().save(str(folder / "pipeline"))
         fitted = PipelineModel.load(str(folder / "pipeline"))
-        scored = fitted.transform(test)
+        scored = fitted.transform(test).cache()  # read twice below
         print(f"ImageFeaturizer and LogisticRegression, on {scored.count()} phantoms not trained")
         print(f"on: accuracy {accuracy.evaluate(scored):.3f}")
 
