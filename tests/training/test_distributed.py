@@ -42,9 +42,15 @@ def _train(plan: RankPlan, spark: SparkSession, count: int) -> Network:
     return network
 
 
-def test_two_processes_train_one_network(tmp_path: Path, spark: SparkSession) -> None:
+def test_two_processes_train_one_network(
+    tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[bool] = []
+    server = "pyspark.ml.torch.log_communication.LogStreamingServer.start"
+    monkeypatch.setattr(server, lambda *_, **__: served.append(True))
     plan = toy_plan(tmp_path)
     network = _train(plan, spark, 2)
+    assert not served, "a server listens, which takes a second to start"
     assert (plan.folder / "rank-0.done").is_file()
     assert (plan.folder / "rank-1.done").is_file()
     standing = files.read_json(plan.folder / STANDING)

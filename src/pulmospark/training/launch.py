@@ -34,7 +34,14 @@ class Distributor(TorchDistributor):
             environment: what the processes find in it beyond the worker's.
             gpu: ``CUDA_VISIBLE_DEVICES`` of the processes; ``None``: as Spark gives it.
         """
-        self._run(str(plan), run_rank, environment, gpu)
+        # As where TorchDistributor's server for the lines of workers could not be started. No
+        # worker sends any here; it would listen on all addresses of the machine, and be waited
+        # for longer than a second.
+        self.driver_address, self.log_streaming_server_port = "", -1
+        task = self._get_spark_task_function(run_rank, str(plan), run_rank, None, environment, gpu)
+        self._check_encryption()
+        index = self.spark.range(0, self.num_tasks, 1, self.num_tasks)
+        index.mapInArrow(task, "chunk binary", barrier=True).collect()
 
 
 def run_rank(_: dict[str, Any], plan: str, environment: dict[str, str], gpu: str | None) -> None:
