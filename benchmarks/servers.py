@@ -14,18 +14,26 @@ from pathlib import Path
 
 import pyspark
 
+from pulmospark.spark.class_archive import archive_options
 from pulmospark.spark.java import find_java
 
 START_S_MAX = 90
-_QUICK_JAVA = "-XX:TieredStopAtLevel=1"
-QUICK = {
-    "spark.driver.extraJavaOptions": _QUICK_JAVA,
-    "spark.executor.extraJavaOptions": _QUICK_JAVA,
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.shuffle.partitions": "2",
-    "spark.ui.enabled": "false",
-}
-"""settings of a session that lives for a minute and whose tables are small"""
+
+
+def quick() -> dict[str, str]:
+    """Settings of a session that lives for a minute and whose tables are small."""
+    return {
+        "spark.driver.extraJavaOptions": _quick_java(),
+        "spark.executor.extraJavaOptions": _quick_java(),
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.ui.enabled": "false",
+    }
+
+
+def _quick_java() -> str:
+    """Options of a JVM that starts soon, with Spark's classes ready where they are kept."""
+    return f"-XX:TieredStopAtLevel=1 {archive_options(find_java())}".strip()
 
 
 def free_port() -> int:
@@ -55,7 +63,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OMP_NUM_THREADS": "1",
-        "SPARK_DAEMON_JAVA_OPTS": _QUICK_JAVA,
+        "SPARK_DAEMON_JAVA_OPTS": _quick_java(),
     }
 
 
@@ -136,7 +144,7 @@ def connect_server(folder: Path, slots: int = 2) -> Iterator[str]:
         "spark.connect.grpc.binding.port": str(port),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        **QUICK,
+        **quick(),
     }
     settings = [part for key, value in conf.items() for part in ("--conf", f"{key}={value}")]
     server = launch(

@@ -22,7 +22,7 @@ from pulmospark.scoring.predict_result import PredictResult
 from pulmospark.spark.resources import EXECUTOR_GPUS, gpu_profile
 from pulmospark.spark.session import spark_session
 
-_EACH = 200
+_EACH = 100
 _CHUNK_FILES = 6
 
 

@@ -6,15 +6,17 @@ takes longer than most of them.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from benchmarks.servers import QUICK, connect_server, standalone
+from benchmarks.servers import connect_server, quick, standalone
 
 _ANY = "tests/cluster/test_any_spark.py"
 _DISTRIBUTED = "tests/training/test_distributed.py::"
@@ -31,7 +33,7 @@ def test_a_standalone_cluster(tmp_path: Path) -> None:
                 _DISTRIBUTED + "test_a_worker_s_own_error_is_what_is_raised",
                 "tests/cluster/on_cluster.py",  # last, for it kills a worker
             ],
-            SPARK_CONF_DIR=str(_defaults(tmp_path / "conf")),
+            PYSPARK_SUBMIT_ARGS=_submit_arguments(),
             PULMOSPARK_TEST_WORKER=str(cluster.workers[0].pid),
         )
     _check_passed(done, 7)
@@ -44,12 +46,13 @@ def test_spark_connect(tmp_path: Path) -> None:
     _check_passed(done, 5)
 
 
-def _defaults(folder: Path) -> Path:
-    """A folder with Spark's settings for a session that is told none."""
-    folder.mkdir()
-    lines = [f"{key} {value}\n" for key, value in QUICK.items()]
-    (folder / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")
-    return folder
+def _submit_arguments() -> str:
+    """Spark's settings for a session that is told none.
+
+    Not a folder of settings: on Java's class path it would keep Spark's ready classes from use.
+    """
+    settings = (("--conf", f"{key}={value}") for key, value in quick().items())
+    return shlex.join([*itertools.chain.from_iterable(settings), "pyspark-shell"])
 
 
 def _run_tests(master: str, tests: Sequence[str], **more: str) -> subprocess.CompletedProcess[str]:
