@@ -227,6 +227,7 @@ _TABLES = {
     "SCORES": "`training/scores/` of a run",
     "LOOKS": "`.audit.work/looks/` of a run, kept so that they need not be made again",
     "COPIES": "`.audit.work/overlays/` of a run, likewise",
+    "DISTANCES": "`audit/distances/` of a run, where `audit --with-table` asked for it",
     "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out` and "
     "`stream --out`",
     "REPEATS": "`repeats/` of `stream --out`",

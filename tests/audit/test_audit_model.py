@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pulmospark.audit import covering, features, never_shown
+from pulmospark.audit.distances import distances
 from pulmospark.audit.heat_maps import heat_map
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.settings import EvaluateSettings
@@ -80,8 +81,8 @@ def test_what_is_far_from_all_has_the_largest_distance() -> None:
     random = np.random.default_rng(2)
     films = random.normal(0, 0.1, (100, 20)) + 1.0
     strange = -np.ones((1, 20))
-    usual = features.distances(films, films, np.arange(100))
-    assert features.distances(strange, films)[0] > usual.max()
+    usual = distances(films, films, np.arange(100))
+    assert distances(strange, films)[0] > usual.max()
 
 
 @pytest.mark.parametrize("name", never_shown.DRAWN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from pulmospark.audit.distances import distances, fence
 from pulmospark.audit.guess import area, folds_of
 from pulmospark.audit.model import Scored
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict
@@ -17,7 +18,6 @@ Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 _RIDGE = 1.0
-_NEIGHBOURS = 5
 _SOURCE_WARN = 0.9
 _GAP_WARN, _GAP_FAIL = 0.05, 0.15
 _SHARPEN = 4.0
@@ -117,14 +117,13 @@ def unlike(subject: Subject, scored: Scored) -> AuditResult:
     of all scores (third quartile and three times the range between quartiles, Tukey) are told.
     """
     scores = distances(scored.features, scored.features, _groups(subject, scored))
-    low, high = np.quantile(scores, [0.25, 0.75])
-    fence = high + 3.0 * (high - low)
-    far = np.flatnonzero(scores > fence)
+    limit = fence(scores)
+    far = np.flatnonzero(scores > limit)
     order = far[np.argsort(-scores[far])]
     share = far.size / scores.size
     examples = tuple(
         Example(
-            caption=f"distance {scores[place]:.3f}, fence {fence:.3f}",
+            caption=f"distance {scores[place]:.3f}, fence {limit:.3f}",
             films=(subject.film(int(scored.rows[place])),),
         )
         for place in order[: limits.AUDIT_EXAMPLES_MAX]
@@ -146,28 +145,6 @@ def unlike(subject: Subject, scored: Scored) -> AuditResult:
         remedy="look at the films shown, and leave out what is no frontal film" * (share > 0.01),
         examples=examples,
     )
-
-
-def distances(films: Floats, reference: Floats, groups: Labels | None = None) -> Floats:
-    """Mean distance to the nearest five of a reference, features at length 1.
-
-    Args:
-        films: (n, width).
-        reference: (m, width).
-        groups: (n,) patients where both are the same films: a patient's own do not count.
-
-    Returns:
-        (n,), 0 to 2.
-    """
-    one, other = _unit(films), _unit(reference)
-    found = np.empty(len(one))
-    for start in range(0, len(one), 256):
-        near = one[start : start + 256] @ other.T
-        if groups is not None:
-            near[groups[start : start + 256, None] == groups[None, :]] = -1.0
-        best = np.sort(near, axis=1)[:, -min(_NEIGHBOURS, near.shape[1]) :]
-        found[start : start + 256] = np.sqrt(np.maximum(2.0 - 2.0 * best, 0.0)).mean(axis=1)
-    return found
 
 
 def cross_fitted(
@@ -214,10 +191,6 @@ class _Ridge:
 
 def _normal(scores: Floats) -> Floats:
     return np.asarray(scores / scores.sum(axis=1, keepdims=True), np.float64)
-
-
-def _unit(features: Floats) -> Floats:
-    return np.asarray(features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-12))
 
 
 def _groups(subject: Subject, scored: Scored) -> Labels:

@@ -63,8 +63,8 @@ def score_sample(
     """
     bundle = read_bundle(folder)
     size = bundle.config.input_size
-    _check_size(subject, size)
-    rows = _sample(subject)
+    check_size(subject, size)
+    rows = sample_of(subject)
     uris = [subject.rows["uri"][int(row)].as_py() for row in rows]
     wanted = work / "sample.json"
     files.write_json(wanted, uris)
@@ -87,7 +87,12 @@ def _with_films(todo: list[chunks.Chunk], uris: set[str]) -> list[chunks.Chunk]:
     return found
 
 
-def _check_size(subject: Subject, size: int) -> None:
+def check_size(subject: Subject, size: int) -> None:
+    """See that the films are of the size that a bundle takes, pixels.
+
+    Raises:
+        InputError: they are of another.
+    """
     part = chunks.parts_of(subject.images)[0]
     pixels = pq.ParquetFile(part).read_row_group(0, columns=["pixels"])["pixels"]
     found = int(len(pixels[0].as_buffer()) ** 0.5)
@@ -98,7 +103,8 @@ def _check_size(subject: Subject, size: int) -> None:
         )
 
 
-def _sample(subject: Subject) -> npt.NDArray[np.int64]:
+def sample_of(subject: Subject) -> npt.NDArray[np.int64]:
+    """Places of the films that a model is audited on, rising; see :func:`score_sample`."""
     labels, tested = subject.labels, subject.tested
     ids = subject.rows["image_id"].to_pylist()
     order = [hashlib.sha256(f"{subject.seed}:audit:{one}".encode()).digest() for one in ids]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pulmospark.audit.features import distances
+from pulmospark.audit.distances import distances
 from pulmospark.audit.model import Scored
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict
 from pulmospark.audit.subject import Subject

@@ -58,6 +58,21 @@ class AuditResult(Result):
     seconds: float = 0.0
 
 
+class FilmDistances(Result):
+    """A table of how unlike all others each film is."""
+
+    table: str
+    """its folder, within that of the audit"""
+    films: int
+    """that it has a row of"""
+    unlike: int
+    """films beyond the fence"""
+    fence: float
+    """distance beyond which a film is called unlike all others, 0 to 2"""
+    reference: int
+    """films that it is measured by"""
+
+
 class AuditReport(Result):
     """All audits of one subject."""
 
@@ -68,6 +83,8 @@ class AuditReport(Result):
     """names of audits that were left out by the settings"""
     costly_left_out: tuple[str, ...] = ()
     """names of audits that only ``--all`` runs"""
+    distances: FilmDistances | None = None
+    """of the table that ``--with-table`` asks for; ``None``: it was not asked for"""
     provenance: dict[str, Any]
 
     def count(self, verdict: Verdict) -> int:

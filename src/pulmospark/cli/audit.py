@@ -19,6 +19,7 @@ from pulmospark.cli import common
     Examples:
       pulmospark audit runs/mine
       pulmospark audit runs/mine --all --strict
+      pulmospark audit runs/mine --with-table
       pulmospark audit runs/mine/tables --out audits
     """
 )
@@ -29,6 +30,11 @@ from pulmospark.cli import common
     "costly",
     is_flag=True,
     help="Also those that run the model again: lungs covered, one source left out, ...",
+)
+@click.option(
+    "--with-table",
+    is_flag=True,
+    help="Also a table that tells of each film how unlike all others the model finds it.",
 )
 @click.option(
     "--bundle", type=click.Path(path_type=Path), help="Model to audit; by default the run's own."
@@ -45,6 +51,7 @@ def command(
     what: Path,
     strict: bool,
     costly: bool,
+    with_table: bool,
     bundle: Path | None,
     out: Path | None,
     changes: tuple[str, ...],
@@ -62,6 +69,8 @@ def command(
         told["audit.strict"] = "true"
     if costly:
         told["audit.costly"] = "true"
+    if with_table:
+        told["audit.with_table"] = "true"
     is_run = what.is_file() or (what / "experiment.json").is_file()
     if is_run and out is not None:
         raise UsageError("--out is for a table: a run's audit lies in its own folder")
@@ -69,10 +78,11 @@ def command(
         experiment, run = open_experiment(what, told)
         settings = experiment.audit
     else:
-        from pulmospark.experiment.auditing import images_of, table_settings
+        from pulmospark.experiment.auditing import check_model, images_of, table_settings
 
         settings = table_settings(told)
         images_of(what)  # seconds before Spark is there
+        check_model(settings, bundle)
 
     # Seconds of import, which a wrong setting need not wait for.
     from pulmospark.cli import words
@@ -96,5 +106,7 @@ def command(
         common.say_json(report.model_dump(mode="json"))
     else:
         words.say_audit(report, phantoms=phantoms)
+        if report.distances is not None:
+            words.say_distances(report.distances, folder, phantoms=phantoms)
         common.say(f"audit: {folder / 'audit.html'}")
     auditing.check_strict(report, settings)

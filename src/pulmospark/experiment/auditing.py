@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from pulmospark.audit.film_distances import measure_films
 from pulmospark.audit.results import AuditReport, AuditResult
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.subject import Subject, subject_of
@@ -24,7 +25,7 @@ from pulmospark.experiment.films import thumbnails
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.report.audit import write_audit_page
 from pulmospark.report.audit_content import AuditPage, Audits, shown
-from pulmospark.spark.chunks import parts_of
+from pulmospark.spark.chunks import link_parts, parts_of
 
 _RESULT, _PAGE, _WORK = "audit.json", "audit.html", ".audit.work"
 
@@ -48,7 +49,7 @@ def audit_run(
 
     Raises:
         InputError: an earlier stage is missing.
-        UsageError: a setting names no audit.
+        UsageError: a setting names no audit, or needs a model where there is none.
     """
     parted = read_split(run.cohort)
     predictions = run.evaluation / "predictions"
@@ -65,6 +66,7 @@ def audit_run(
     return _audited(
         subject, run.root, run.audit, spark, bundle=bundle or _bundle_of(run),
         title=experiment.name, phantoms=experiment.phantoms, quiet=quiet,
+        features=run.training.with_name(f".{run.training.name}.work"),
     )  # fmt: skip
 
 
@@ -91,6 +93,7 @@ def audit_table(
 
     Raises:
         InputError: it is no images table.
+        UsageError: a setting names no audit, or needs a model where there is none.
     """
     images = images_of(table)
     subject = subject_of(images, None, settings, seed=seed)
@@ -154,6 +157,19 @@ def images_of(table: Path) -> Path:
     )
 
 
+def check_model(settings: AuditSettings, bundle: Path | None) -> None:
+    """Refuse a table of distances where there is no model to measure with.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if settings.with_table and bundle is None:
+        raise UsageError(
+            "audit.with_table (--with-table) measures films by a model's features, and no model "
+            "is there: train one first, or name one with --bundle"
+        )
+
+
 def check_strict(report: AuditReport, settings: AuditSettings) -> None:
     """Refuse what failed where the settings are strict.
 
@@ -195,8 +211,16 @@ def _audited(
     title: str,
     phantoms: bool,
     quiet: bool,
+    features: Path | None = None,
 ) -> AuditReport:
+    check_model(subject.settings, bundle)
     report = run_audits(subject, root / _WORK, spark, bundle=bundle, quiet=quiet)
+    parts: list[Path] = []
+    if subject.settings.with_table and bundle is not None:
+        told, parts = measure_films(
+            subject, bundle, root / _WORK, spark, features=features, quiet=quiet
+        )
+        report = report.model_copy(update={"distances": told})
     page = AuditPage(
         title=title,
         made_at=now_utc(),
@@ -208,6 +232,8 @@ def _audited(
     with files.whole_folder(target) as aside:
         files.write_json(aside / _RESULT, report.model_dump(mode="json"))
         write_audit_page(page, aside / _PAGE)
+        if report.distances is not None:
+            link_parts(parts, aside / report.distances.table)
     return report
 
 

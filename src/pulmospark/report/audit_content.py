@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict
 
-from pulmospark.audit.results import AuditReport, AuditResult, Verdict
+from pulmospark.audit.results import AuditReport, AuditResult, FilmDistances, Verdict
 from pulmospark.evaluation.results import Result
 from pulmospark.report.text import Text, clean_text
 
@@ -48,6 +48,8 @@ class Audits(Result):
     shown: tuple[ShownAudit, ...]
     skipped: tuple[Text, ...] = ()
     costly_left_out: tuple[Text, ...] = ()
+    distances: FilmDistances | None = None
+    """of the table with a row for each film; ``None``: there is none"""
 
     def count(self, verdict: Verdict) -> int:
         """Audits with a verdict."""
@@ -74,6 +76,7 @@ def shown(report: AuditReport, thumbnails: Mapping[str, bytes]) -> Audits:
         ),
         skipped=report.skipped,
         costly_left_out=report.costly_left_out,
+        distances=report.distances,
     )
 
 
