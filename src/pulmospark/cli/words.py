@@ -169,7 +169,7 @@ def say_external(result: ExternalResult) -> None:
             f"{result.recalibration.temperature:.3f}, offsets {moved}"
         )
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
-    say(f"external: {result.folder}")
+    say(f"external: {result.folder / 'external.html'}")
 
 
 def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:

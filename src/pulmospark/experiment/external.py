@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from pulmospark.core import files
 from pulmospark.core.errors import ClassError, InputError
-from pulmospark.core.provenance import provenance
+from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import EvaluateSettings
 from pulmospark.data.classes import map_findings
 from pulmospark.evaluation.evaluate import evaluate_predictions
@@ -27,10 +27,12 @@ from pulmospark.evaluation.recalibrate import Recalibration, fit_recalibration
 from pulmospark.evaluation.results import Evaluation, OperatingPoint
 from pulmospark.experiment.auditing import images_of
 from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.report.external import write_external_page
+from pulmospark.report.external_content import ExternalPage
 from pulmospark.scoring.predict import predict
 from pulmospark.spark.chunks import parts_of
 
-RESULT = "external.json"
+RESULT, PAGE = "external.json", "external.html"
 _FACTS = ["uri", "image_id", "source", "patient_id", "finding"]
 
 
@@ -58,16 +60,23 @@ class _Films:
     labels: npt.NDArray[np.int64]
     groups: npt.NDArray[Any]
     sources: npt.NDArray[Any]
+    patient_known: npt.NDArray[np.bool_]
 
     def taken(self, rows: npt.NDArray[np.bool_]) -> _Films:
-        return _Films(self.logits[rows], self.labels[rows], self.groups[rows], self.sources[rows])
+        return _Films(
+            self.logits[rows],
+            self.labels[rows],
+            self.groups[rows],
+            self.sources[rows],
+            self.patient_known[rows],
+        )
 
 
 def evaluate_external(
     folder: Path,
     table: Path,
     target: Path,
-    spark: SparkSession,
+    spark: SparkSession | None,
     *,
     classes: Mapping[str, Sequence[str]],
     recalibrate: int = 0,
@@ -80,8 +89,8 @@ def evaluate_external(
     Args:
         folder: of the bundle.
         table: folder of an images table, or of an ingest.
-        target: folder of the outcome: ``predictions/`` and ``external.json``.
-        spark: the session.
+        target: folder of the outcome: ``predictions/``, ``external.json``, ``external.html``.
+        spark: the session; ``None``: in this process, one film after the other.
         classes: class of the bundle -> findings of the table; empty: findings are called as the
             classes are, whatever their case.
         recalibrate: patients (films where none is known) on whom temperature and offsets are
@@ -130,7 +139,40 @@ def evaluate_external(
         ),
     }
     files.write_json(target / RESULT, record)
+    page = _page(result, films, bundle, images, record["provenance"])
+    write_external_page(page, target / PAGE)
     return result
+
+
+def _page(
+    result: ExternalResult, films: _Films, bundle: Bundle, images: Path, made_by: dict[str, Any]
+) -> ExternalPage:
+    sources = sorted(set(films.sources.tolist()))
+    mapping = made_by["settings"]["classes"]
+    return ExternalPage(
+        title=", ".join(sources),
+        made_at=now_utc(),
+        is_phantom=_of_phantoms(images.resolve().parent.parent),
+        inside_is_phantom=_of_phantoms(bundle.folder.resolve().parent),
+        model=bundle.config.model,
+        model_id=bundle.model_id,
+        inside=result.inside,
+        outside=result.outside,
+        recalibrated=result.recalibrated,
+        recalibration=result.recalibration,
+        temperature=bundle.config.temperature,
+        sources=tuple(sources),
+        mapping=tuple((name, tuple(found)) for name, found in mapping.items()),
+        films_without_patient=int(np.count_nonzero(~films.patient_known)),
+        left_out=tuple(result.left_out.items()),
+        provenance=made_by,
+    )
+
+
+def _of_phantoms(run: Path) -> bool:
+    """Whether a folder is that of a run on drawn phantoms."""
+    told = run / "experiment.json"
+    return told.is_file() and files.read_json(told).get("phantoms") is True
 
 
 def _labels(
@@ -187,6 +229,7 @@ def _joined(
         labels=np.asarray([labels[row] for row in rows], np.int64),
         groups=np.asarray(groups.to_pylist()),
         sources=np.asarray(taken["source"].to_pylist()),
+        patient_known=np.asarray(pc.is_valid(taken["patient_id"]), np.bool_),
     )
     return films, dict(reasons)
 

@@ -43,8 +43,16 @@ def draw_all(content: ReportContent) -> dict[str, Drawing]:
     return {one.name: one for one in drawings if one is not None}
 
 
-def reliability(evaluation: Evaluation) -> Drawing | None:
-    """Share right against probability given, over a histogram of the probabilities."""
+def reliability(
+    evaluation: Evaluation, name: str = "reliability", title: str = "Reliability"
+) -> Drawing | None:
+    """Share right against probability given, over a histogram of the probabilities.
+
+    Args:
+        evaluation: of the films that are shown.
+        name: of the drawing, unique within the page.
+        title: above its caption.
+    """
     bins = [
         (one.confidence, one.accuracy, one.count)
         for one in evaluation.reliability
@@ -72,15 +80,15 @@ def reliability(evaluation: Evaluation) -> Drawing | None:
         lower.set(xlabel="Probability given to the predicted class", ylabel="Count")
         lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         lower.grid(visible=True, axis="y")
-        svg = to_svg(figure, "reliability")
+        svg = to_svg(figure, name)
     error = told(evaluation.calibration_error)
     said = "; ".join(
         f"{number(at, 'percent')} given, {number(was, 'percent')} right, {count(int(n), 'film')}"
         for at, was, n in zip(given, right, films, strict=True)
     )
     return Drawing(
-        "reliability",
-        "Reliability",
+        name,
+        title,
         svg,
         "On the dotted line a probability of 80% is right 80% of the time; below it the model "
         f"is too sure of itself. Calibration error {error}. Below: how many films were given "

@@ -74,9 +74,9 @@ def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
         exclusions=exclusions,
         further=further,
         excluded=sum(one.count for one in content.exclusions),
-        facts=_facts(content.provenance),
+        facts=provenance_facts(content.provenance),
         commands=_commands(content.provenance),
-        settings=_settings(content.provenance),
+        settings=provenance_settings(content.provenance),
     )
     if content.is_phantom:
         page = say_phantoms(page)
@@ -128,7 +128,7 @@ def _folds(content: ReportContent) -> tuple[tables.FoldRow, ...]:
     return () if cross is None else tables.fold_rows(cross)
 
 
-def _facts(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def provenance_facts(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Short pieces of provenance as name and value; libraries one by one."""
     facts = {
         key.replace("_", " "): _line(value)
@@ -150,7 +150,8 @@ def _commands(provenance: Mapping[str, Any]) -> str:
     return commands if isinstance(commands, str) else "\n".join(map(str, commands))
 
 
-def _settings(provenance: Mapping[str, Any]) -> str:
+def provenance_settings(provenance: Mapping[str, Any]) -> str:
+    """The settings of a provenance as indented JSON; empty where it has none."""
     settings = provenance.get("settings")
     if not settings:
         return ""

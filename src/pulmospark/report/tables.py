@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pulmospark.core import limits
@@ -153,6 +153,61 @@ def overall_table(evaluation: Evaluation) -> FigureTable:
         for name, label, scale, about, why in _OVERALL
     )
     return FigureTable(("Value",), rows, tuple(notes.texts))
+
+
+def overall_beside(evaluations: Sequence[Evaluation]) -> FigureTable:
+    """The figures over all classes, one a row, each evaluation in a column of its own."""
+    notes = _Notes()
+    rows = tuple(
+        Row(
+            label,
+            tuple(
+                _cell(getattr(one, name), scale, f"{label}: {why}.", notes) for one in evaluations
+            ),
+            about,
+        )
+        for name, label, scale, about, why in _OVERALL
+    )
+    return FigureTable((), rows, tuple(notes.texts))
+
+
+def classes_beside(evaluations: Sequence[Evaluation], columns: Sequence[str]) -> FigureTable:
+    """Some figures of each class, one a row, each evaluation in a column of its own.
+
+    Args:
+        evaluations: of the same classes in the same order.
+        columns: fields of ``ClassFigures``: those shown, in the order of the class table.
+    """
+    notes = _Notes()
+    shown = [one for one in _CLASS_COLUMNS if one[0] in columns]
+    rows = tuple(
+        Row(
+            figures.name,
+            tuple(
+                _cell(getattr(one.by_class[place], name), scale, why, notes) for one in evaluations
+            ),
+            label,
+        )
+        for place, figures in enumerate(evaluations[0].by_class)
+        for name, label, scale, why in shown
+    )
+    return FigureTable((), rows, tuple(notes.texts))
+
+
+def operating_beside(evaluations: Sequence[Evaluation]) -> FigureTable | None:
+    """The operating point's figures, one a row, each evaluation in a column of its own.
+
+    ``None`` where one of them has no operating point.
+    """
+    points = [one.operating for one in evaluations]
+    if any(point is None for point in points):
+        return None
+    notes = _Notes()
+    rows = tuple(
+        Row(label, tuple(_cell(getattr(one, name), scale, why, notes) for one in points))
+        for name, label, scale, why in _CLASS_COLUMNS[:4]
+    )
+    return FigureTable((), rows, tuple(notes.texts))
 
 
 def class_table(evaluation: Evaluation) -> FigureTable:

@@ -67,13 +67,19 @@ def film_noun(content: ReportContent) -> str:
 
 def groups(content: ReportContent) -> str:
     """Whose films were tested, as far as it is known; what the bootstrap resamples."""
-    evaluation = content.evaluation
     patient = "drawn patient" if content.is_phantom else "patient"
     unknown = content.films_without_patient
+    return groups_of(content.evaluation, unknown, patient=patient, film=film_noun(content))
+
+
+def groups_of(
+    evaluation: Evaluation, unknown: int, *, patient: str = "patient", film: str = "film"
+) -> str:
+    """Whose films an evaluation is of; ``unknown`` of them have no known patient."""
     if unknown == 0:
         return count(evaluation.groups, patient)
     if unknown >= evaluation.films:
-        return f"{count(evaluation.groups, film_noun(content))}, no patient being known"
+        return f"{count(evaluation.groups, film)}, no patient being known"
     return f"{count(evaluation.groups, 'group')} (a patient, or a film of an unknown one)"
 
 
@@ -214,16 +220,7 @@ def _above(model: Figure, rule: Figure) -> bool:
 
 def warnings(content: ReportContent) -> tuple[str, ...]:
     """Plain sentences of what weakens the result: the content's own, then the page's."""
-    evaluation = content.evaluation
-    found = list(content.warnings)
-    for figures in evaluation.by_class:
-        if figures.support < limits.SMALL_CLASS_FILMS:
-            found.append(
-                f"Class \N{LEFT DOUBLE QUOTATION MARK}{figures.name}"
-                f"\N{RIGHT DOUBLE QUOTATION MARK} has {count(figures.support, 'tested film')}, "
-                f"fewer than {limits.SMALL_CLASS_FILMS}: its figures are coarse, and one film "
-                "more or less moves them."
-            )
+    found = [*content.warnings, *small_classes(content.evaluation)]
     for source in content.sources:
         if source.images + source.rejects != source.files_seen:
             found.append(
@@ -232,3 +229,15 @@ def warnings(content: ReportContent) -> tuple[str, ...]:
                 "they do not add up."
             )
     return tuple(dict.fromkeys(found))
+
+
+def small_classes(evaluation: Evaluation) -> list[str]:
+    """A sentence for each class with too few tested films for more than coarse figures."""
+    return [
+        f"Class \N{LEFT DOUBLE QUOTATION MARK}{figures.name}"
+        f"\N{RIGHT DOUBLE QUOTATION MARK} has {count(figures.support, 'tested film')}, "
+        f"fewer than {limits.SMALL_CLASS_FILMS}: its figures are coarse, and one film "
+        "more or less moves them."
+        for figures in evaluation.by_class
+        if figures.support < limits.SMALL_CLASS_FILMS
+    ]

@@ -1,0 +1,65 @@
+"""What the page of an external validation shows, as plain frozen values."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BeforeValidator, Field
+
+from pulmospark.evaluation.recalibrate import Recalibration
+from pulmospark.evaluation.results import Evaluation, Result
+from pulmospark.report.content import Natural
+from pulmospark.report.text import Text, clean_text
+
+
+class Column(NamedTuple):
+    """An evaluation, and what it is called."""
+
+    key: str
+    """``inside``, ``elsewhere`` or ``recalibrated``"""
+    title: str
+    evaluation: Evaluation
+
+
+class ExternalPage(Result):
+    """A model's figures on films from elsewhere, beside those from inside."""
+
+    title: Text
+    """what the films from elsewhere are called"""
+    made_at: datetime
+    is_phantom: bool
+    """the films from elsewhere were drawn"""
+    inside_is_phantom: bool = False
+    """the films that it was made from were drawn"""
+    model: Text
+    """name of the network"""
+    model_id: Text
+    inside: Evaluation | None
+    """``None``: the bundle was never evaluated"""
+    outside: Evaluation
+    recalibrated: Evaluation | None = None
+    recalibration: Recalibration | None = None
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    """of the bundle as it is"""
+    sources: tuple[Text, ...] = ()
+    """names of the data sets from elsewhere"""
+    mapping: tuple[tuple[Text, tuple[Text, ...]], ...] = ()
+    """class and its findings, where they were mapped"""
+    films_without_patient: Natural = 0
+    """of the films from elsewhere"""
+    left_out: tuple[tuple[Text, Natural], ...] = ()
+    """why films took no part, and how many"""
+    provenance: Annotated[dict[str, Any], BeforeValidator(clean_text)] = Field(
+        default_factory=dict
+    )
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The evaluations that there are, that from inside first."""
+        told = (
+            ("inside", "Inside", self.inside),
+            ("elsewhere", "Elsewhere", self.outside),
+            ("recalibrated", "Elsewhere, recalibrated", self.recalibrated),
+        )
+        return tuple(Column(key, title, one) for key, title, one in told if one is not None)

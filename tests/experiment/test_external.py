@@ -1,0 +1,83 @@
+"""A bundle on a table from elsewhere, in this process: its figures and its page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bundles import write_untrained
+from pulmospark.core import tables
+from pulmospark.core.settings import EvaluateSettings
+from pulmospark.experiment.external import ExternalResult, evaluate_external
+
+_SIDE = 64
+_FINDINGS = ("covid", "normal", "pneumonia", "tuberculosis")
+_CLASSES = {"COVID-19": ("covid",), "normal": ("normal",), "=pneumonia": ("pneumonia",)}
+
+
+def _write_table(folder: Path, films: int = 48, **ingested: Any) -> Path:
+    """Tables of films of noise; three a patient, and of every fifth none is known."""
+    random = np.random.default_rng(5)
+    rows = [
+        {
+            **dict.fromkeys(tables.IMAGES.names),
+            **{"image_id": f"{n:064x}", "uri": f"/films/{n:03}.png", "source": "ward"},
+            **{"patient_id": None if n % 5 == 2 else f"ward:{n // 3 * 2}"},
+            **{"finding": _FINDINGS[n % 4], "view": "PA", "modality": "X-ray"},
+            **{"view_measured": False, "format": "png", "size_bytes": 1, "modified_ns": 1},
+            **{"height": _SIDE, "width": _SIDE, "phash": n},
+            "pixels": random.integers(0, 256, _SIDE**2, dtype=np.uint8).tobytes(),
+        }
+        for n in range(films)
+    ]
+    (folder / "images").mkdir(parents=True)
+    table = pa.Table.from_pylist(rows, schema=tables.IMAGES)
+    pq.write_table(table, folder / "images" / "a.parquet", row_group_size=16)
+    record = {"provenance": {"settings": {"fit": "stretch", **ingested}}}
+    (folder / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def _evaluate(root: Path, **changes: Any) -> ExternalResult:
+    return evaluate_external(
+        write_untrained(root / "run" / "bundle"),
+        root / "other" / "tables",
+        root / "external",
+        None,
+        classes=_CLASSES,
+        settings=EvaluateSettings(replicates=100),
+        quiet=True,
+        **changes,
+    )
+
+
+def test_the_page_says_what_the_record_does(tmp_path: Path) -> None:
+    _write_table(tmp_path / "other" / "tables")
+    told = _evaluate(tmp_path, recalibrate=5)
+    assert told.inside is None
+    assert told.recalibration is not None
+    local = told.left_out["in the local sample"]
+    assert told.outside.films + local == 36  # a quarter has a finding of no class
+    record = json.loads((tmp_path / "external" / "external.json").read_text(encoding="utf-8"))
+    assert record["result"]["outside"]["films"] == told.outside.films
+    page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
+    assert "Not compared" in page
+    assert f"{told.outside.accuracy.numerator} / {told.outside.films}" in page
+    assert f"Recalibrated on {local} films" in page
+    assert f"{told.recalibration.temperature:.3f} instead of 0.100" in page
+    assert "No patient is known of" in page
+    assert "Drawn phantoms" not in page
+
+
+def test_films_of_a_run_on_phantoms_are_called_so(tmp_path: Path) -> None:
+    _write_table(tmp_path / "other" / "tables")
+    told = tmp_path / "other" / "experiment.json"
+    told.write_text(json.dumps({"phantoms": True}), encoding="utf-8")
+    _evaluate(tmp_path)
+    page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
+    assert "Drawn phantoms, not patients" in page

@@ -1,0 +1,148 @@
+"""The page of an external validation: inside beside elsewhere, and what a recalibration did."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+import pulmospark
+from pulmospark.evaluation.recalibrate import Recalibration
+from pulmospark.evaluation.results import Evaluation, Figure
+from pulmospark.report import external
+from pulmospark.report.external import headline, render_external_page, verdict, warnings
+from pulmospark.report.external_content import ExternalPage
+from report import sample
+from report.test_report_page import Outline
+
+_SMALL = (12, 180, 140)
+
+
+def page_content(**changes: object) -> ExternalPage:
+    """A page with everything on it; any field may be given another value."""
+    fields: dict[str, object] = {
+        "title": "other-hospital",
+        "made_at": datetime(2026, 1, 5, 10, 24, tzinfo=UTC),
+        "is_phantom": False,
+        "model": "mobilenet_v2",
+        "model_id": "0123456789abcdef" * 4,
+        "inside": sample.evaluation(),
+        "outside": sample.evaluation(_SMALL, sharpness=1.2, seed=3),
+        "recalibrated": sample.evaluation(_SMALL, sharpness=1.3, seed=3),
+        "recalibration": Recalibration(temperature=1.9, offsets=(-0.41, 0.3, 0.11), films=71),
+        "temperature": 1.24,
+        "sources": ("ward", "clinic"),
+        "mapping": (("COVID-19", ("COVID*",)), ("normal", ("Normal", "No Finding"))),
+        "films_without_patient": 12,
+        "left_out": (("finding of no class", 31), ("in the local sample", 71)),
+        "provenance": sample.provenance(),
+    }
+    return ExternalPage.model_validate(fields | changes)
+
+
+def test_the_page_is_whole_fetches_nothing_and_says_what_it_is() -> None:
+    page = render_external_page(page_content())
+    outline = Outline(page)
+    assert outline.open == []
+    ids = [value for _, name, value in outline.attributes if name == "id"]
+    assert len(ids) == len(set(ids))  # three reliability diagrams among them
+    for tag, name, value in outline.attributes:
+        assert not name.startswith("on")
+        if name in {"src", "href", "srcset"}:
+            assert value.startswith(("data:image/", "#")), (tag, name)
+    assert "script" not in {shape[0] for shape in outline.shape}
+    assert page.count(pulmospark.NOT_A_MEDICAL_DEVICE) == 2
+    figures = [shape for shape in outline.shape if shape[0] == "figure"]
+    assert len(figures) == 1 + 3 + 2
+
+
+def test_figures_stand_side_by_side_with_their_intervals() -> None:
+    content = page_content()
+    page = render_external_page(content)
+    row = page[page.index('scope="row">Accuracy<') :]
+    row = row[: row.index("</tr>")]
+    for _, _, told in content.columns:
+        value, low = told.accuracy.value, told.accuracy.low
+        assert value is not None
+        assert low is not None
+        assert f"{100 * value:.1f}%" in row
+        assert f"{100 * low:.1f}% to" in row
+    assert "temperature of 1.900 instead of 1.240" in page
+    assert "<bdi>COVID-19</bdi> \N{MINUS SIGN}0.41" in page
+    assert "finding of no class" in page
+
+
+def test_without_inside_or_recalibration_there_is_one_column() -> None:
+    content = page_content(inside=None, recalibrated=None, recalibration=None, left_out=())
+    assert [column.key for column in content.columns] == ["elsewhere"]
+    page = render_external_page(content)
+    assert "Inside it was" not in page
+    assert "Not compared" in page
+    assert "--recalibrate N" in page
+    assert "No film was left out" in page
+
+
+def _with(balanced: Figure, accuracy: float = 0.8) -> Evaluation:
+    told = sample.evaluation()
+    figure = Figure(value=accuracy, low=accuracy - 0.01, high=accuracy + 0.01)
+    return told.model_copy(update={"balanced_accuracy": balanced, "accuracy": figure})
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "tone", "said"),
+    [
+        (0.70, 0.03, "bad", "falls by 20.0 points elsewhere, and the intervals do not meet"),
+        (0.88, 0.03, "caution", "falls by 2.0 points elsewhere; the intervals meet"),
+        (0.91, 0.03, "good", "no lower elsewhere"),
+    ],
+)
+def test_the_verdict_hangs_on_the_intervals(
+    value: float, half: float, tone: str, said: str
+) -> None:
+    inside = _with(Figure(value=0.90, low=0.88, high=0.92))
+    outside = _with(Figure(value=value, low=value - half, high=value + half))
+    found = verdict(inside, outside)
+    assert found.tone == tone
+    assert found.sentence.startswith("Balanced accuracy")
+    assert said in found.sentence
+    assert external.TAGS[tone] in render_external_page(
+        page_content(inside=inside, outside=outside)
+    )
+
+
+def test_a_class_without_a_film_leaves_accuracy_to_compare() -> None:
+    found = verdict(_with(Figure(value=None), 0.9), _with(Figure(value=None), 0.7))
+    assert found.tone == "bad"
+    assert found.sentence.startswith("Accuracy falls by 20.0 points")
+    assert verdict(None, sample.evaluation()).tone == "unknown"
+
+
+def test_phantoms_are_called_so_and_few_films_are_warned_of() -> None:
+    content = page_content(is_phantom=True, inside_is_phantom=True)
+    page = render_external_page(content)
+    assert "Drawn phantoms, not patients" in page
+    assert "drawn patient" in page
+    assert " films " not in "".join(Outline(page).text).replace("No film", "")
+    told = " ".join(warnings(page_content(inside_is_phantom=True)))
+    assert "has 12 tested films" in told
+    assert "from inside are of drawn phantoms" in told
+    assert "No patient is known of 12 films" in told
+
+
+def test_the_headline_tells_both() -> None:
+    content = page_content(films_without_patient=0)
+    outside, inside = content.outside, content.inside
+    assert inside is not None
+    text = headline(content)
+    assert text.startswith(f"Of 332 films from elsewhere, of {outside.groups} patients, ")
+    assert f"Inside it was {100 * (inside.accuracy.value or 0):.1f}%" in text
+
+
+def test_names_from_outside_are_escaped() -> None:
+    name = "<script>alert(1)</script>"
+    page = render_external_page(
+        page_content(title=name, sources=(name,), mapping=((name, (name,)),), model=name,
+                     left_out=((name, 1),))
+    )  # fmt: skip
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 6
