@@ -1,4 +1,4 @@
-"""A bundle on a table from elsewhere, in this process: its figures and its page."""
+"""A bundle on a table from elsewhere, in this process: its figures, its page, what is refused."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from bundles import write_untrained
 from pulmospark.core import tables
+from pulmospark.core.errors import InputError
 from pulmospark.core.settings import EvaluateSettings
 from pulmospark.experiment.external import ExternalResult, evaluate_external
 
@@ -81,3 +83,9 @@ def test_films_of_a_run_on_phantoms_are_called_so(tmp_path: Path) -> None:
     _evaluate(tmp_path)
     page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
     assert "Drawn phantoms, not patients" in page
+
+
+def test_slices_of_another_window_are_refused(tmp_path: Path) -> None:
+    _write_table(tmp_path / "other" / "tables", ct_window="soft")
+    with pytest.raises(InputError, match="windowed by 'soft', and the bundle takes 'lung'"):
+        _evaluate(tmp_path)

@@ -278,6 +278,15 @@ def test_an_images_table_of_another_size_or_fit_is_refused(bundle: Path, tmp_pat
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(InputError, match="'pad', and the bundle takes 'stretch'"):
         plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
+    settings = {"fit": "stretch", "ct_window": "soft"}
+    record = {"provenance": {"settings": settings}}
+    (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(InputError, match=r"'soft', and the bundle takes 'lung': ingest with --set "
+                       r"ingest\.ct_window=lung"):  # fmt: skip
+        plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
+    settings["ct_window"] = "lung"
+    (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
+    plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
     record = {"provenance": {"settings": {"fit": "stretch", "equalise": True}}}
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(InputError, match="takes films that were not equalised: ingest with"):

@@ -24,7 +24,13 @@ from pulmospark.models.bundle_config import BundleConfig
 from pulmospark.scoring.engine import Kind
 from pulmospark.scoring.precision import PrecisionOutcome
 from pulmospark.scoring.predict_export import DecisionPoint
-from pulmospark.scoring.predict_inputs import Inputs, crop_told, list_inputs, resolve_inputs
+from pulmospark.scoring.predict_inputs import (
+    Inputs,
+    crop_told,
+    ct_window_told,
+    list_inputs,
+    resolve_inputs,
+)
 from pulmospark.scoring.predict_publish import RECORD, Scored, publish
 from pulmospark.scoring.predict_result import PredictResult
 from pulmospark.scoring.predict_work import FilesWork, ImagesWork, Scorer
@@ -151,6 +157,13 @@ def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
                 f"{table}: its films were cut to {crop!r}, and the bundle takes "
                 f"{config.crop!r}: ingest with --set ingest.crop={config.crop}, or give "
                 "the files themselves"
+            )
+        window = ct_window_told(Path(table))
+        if window not in {None, config.ct_window}:
+            raise InputError(
+                f"{table}: its CT slices were windowed by {window!r}, and the bundle takes "
+                f"{config.ct_window!r}: ingest with --set ingest.ct_window={config.ct_window}, "
+                "or give the files themselves"
             )
     for table, equalise in inputs.equalised.items():
         if equalise != config.equalise:

@@ -293,6 +293,12 @@ def crop_told(images: Path) -> str:
     return told if isinstance(told, str) else "none"
 
 
+def ct_window_told(images: Path) -> str | None:
+    """The window of an images table's CT slices; ``None`` where it is not told."""
+    told = _ingest_told(images, "ct_window")
+    return told if isinstance(told, str) else None
+
+
 def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
     for folder in inputs.folders:
         source = printable(folder.name) or _FILES_SOURCE
