@@ -11,6 +11,7 @@ from pydicom.fileset import FileSet
 from imaging import dicoms
 from layouts.listing import listed, plant
 from pulmospark.core.errors import UsageError
+from pulmospark.imaging.dicom_header import patient_mark
 from pulmospark.layouts.base import NoteKind
 from pulmospark.layouts.registry import recognise
 
@@ -52,6 +53,71 @@ def test_plain_dicom_is_recognised_and_folders_of_classes_go_first(tmp_path: Pat
     assert recognise(studies).layout.name == "dicom"
     classes = plant(tmp_path / "b", {"x/1.dcm": dicoms.film(), "y/2.dcm": dicoms.film(1)})
     assert recognise(classes).layout.name == "class_folders"
+
+
+def _of(number: int, patient: str | None) -> bytes:
+    return dicoms.film(number, PatientID=patient)
+
+
+def test_a_folder_a_patient_is_an_archive_without_findings(tmp_path: Path) -> None:
+    films = {
+        f"{name}/study-{n}/series-1/{n}.dcm": _of(n, person)
+        for name, person in (("first", "one"), ("second", "two"), ("third", "three"))
+        for n in range(2)
+    }
+    root = plant(tmp_path / "a", films)
+    assert recognise(root).layout.name == "dicom"
+    _, rows = listed(root, tmp_path)
+    assert len(rows) == 6
+    assert {row["finding"] for row in rows} == {None}
+    single = {name: data for name, data in films.items() if "study-0" in name}
+    assert recognise(plant(tmp_path / "b", single)).layout.name == "dicom"
+
+
+@pytest.mark.parametrize(
+    "patients",
+    [
+        {"x/1.dcm": "a", "y/1.dcm": "b"},
+        {"x/1.dcm": "a", "x/2.dcm": "b", "y/1.dcm": "c"},
+        {"x/p/s/1.dcm": "a", "x/q/s/1.dcm": "b", "y/r/s/1.dcm": "c", "y/t/s/1.dcm": "d"},
+        {"x/p/s/1.dcm": None, "x/p/s/2.dcm": None, "y/q/s/1.dcm": None, "y/q/s/2.dcm": None},
+        {f"{c}/p/{n}.dcm": "ANONYMOUS" for c in "xy" for n in range(3)},
+        {f"{c}/{n:02}.dcm": f"{c}{n // 8}" for c in "xy" for n in range(16)},
+        {f"{part}/{c}/1.dcm": part for part in ("train", "test") for c in "xy"},
+    ],
+    ids=["a film each", "two in one", "patients below", "no number", "one number for all",
+         "slices in a row", "parts"],
+)  # fmt: skip
+def test_folders_that_may_be_classes_stay_so(
+    patients: dict[str, str | None], tmp_path: Path
+) -> None:
+    films = {path: _of(n, person) for n, (path, person) in enumerate(patients.items())}
+    assert recognise(plant(tmp_path / "a", films)).layout.name == "class_folders"
+
+
+def test_real_slices_by_patient_are_an_archive_and_by_class_are_none(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    for patient in sorted((shared_data / "ct-dicom").glob("*/*")):
+        series = tmp_path / "archive" / patient.name / "study" / "series"
+        series.mkdir(parents=True)
+        for film in patient.iterdir():
+            (series / film.name).symlink_to(film)
+    assert recognise(tmp_path / "archive").layout.name == "dicom"
+    assert recognise(shared_data / "ct-dicom").layout.name == "class_folders"
+
+
+@pytest.mark.parametrize("syntax", [dicoms.EXPLICIT, dicoms.IMPLICIT, dicoms.BIG_ENDIAN,
+                                    dicoms.DEFLATED])  # fmt: skip
+def test_patients_are_told_apart_by_a_hash(syntax: str) -> None:
+    marks = [
+        patient_mark(dicoms.film(n, syntax, PatientID=person)) for n, person in enumerate("AAB")
+    ]
+    assert marks[0] == marks[1] != marks[2]
+    assert len(marks[0] or "") == 64
+    assert patient_mark(dicoms.film(0, syntax)) is None
+    whole = dicoms.film(0, syntax, PatientID="A")
+    assert patient_mark(whole[:150]) is None  # cut before the patient
 
 
 def test_a_damaged_index_costs_no_film(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ FOLDER_DEPTH_MAX = 32
 SNIFF_BYTES = 132
 """bytes of a file's head from which its format is told; DICOM's mark ends at the 132nd."""
 
+DICOM_HEAD_BYTES = 64 * 1024
+"""bytes of a DICOM file in which its patient is looked for when a layout is recognised; what
+stands before the patient in a header are some kilobytes."""
+
 JPEG_SCANS_MAX = 500
 """scans of a progressive JPEG; each costs a pass over all pixels, so that a small file could
 hold a worker for hours. The number is that of libjpeg-turbo's own tools; films have below 20."""

@@ -21,6 +21,7 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
 from pulmospark.core import limits
+from pulmospark.core.content import bytes_id
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.reject import Refused
 
@@ -92,6 +93,7 @@ _TAGS: Final = [BaseTag(tag) for tag in map(tag_for_keyword, KEPT) if tag is not
 FILE_SET_TAGS: Final = (BaseTag(0x00041220), BaseTag(0x00041500))
 """of a DICOMDIR: DirectoryRecordSequence, and ReferencedFileID in its items"""
 _PIXEL_DATA: Final = 0x7FE00010
+_PATIENT_ID: Final = BaseTag(0x00100020)
 _PREAMBLE: Final = 128
 _MARK: Final = b"DICM"
 _LONG_VRS: Final = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN",
@@ -206,6 +208,36 @@ def read_header(data: bytes) -> Header:
     if stream.tell() > len(body):
         raise Refused(RejectReason.TRUNCATED, "dicom: ends within its header")
     return Header(dataset, syntax)
+
+
+def patient_mark(head: bytes) -> str | None:
+    """What tells a file's patient from others: a hash, to be compared within one process.
+
+    Args:
+        head: the first bytes of the file; nothing after the patient's number is read.
+
+    Returns:
+        64 hexadecimal digits; ``None`` where no patient is told or the bytes do not reach him.
+    """
+    start = _PREAMBLE + 4 if head[_PREAMBLE : _PREAMBLE + 4] == _MARK else 0
+    syntax, start = file_meta(head, start)
+    body = head[start:]
+    try:
+        with _parsing("header"):
+            if syntax == DEFLATED:
+                body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, len(head))
+            syntax = syntax or _guessed(body[:8])
+            dataset = read_dataset(
+                io.BytesIO(body),
+                is_implicit_VR=syntax == IMPLICIT,
+                is_little_endian=syntax != BIG_ENDIAN,
+                stop_when=lambda tag, _vr, _length: tag > _PATIENT_ID,
+                specific_tags=[_PATIENT_ID],
+            )
+    except Refused:
+        return None
+    told = text_of(dataset, "PatientID")
+    return bytes_id(told.encode("utf-8", "replace")) if told else None
 
 
 def file_meta(data: bytes, start: int) -> tuple[str, int]:

@@ -6,12 +6,14 @@ it reads the pixels, on the executors; here the files are only listed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from pulmospark.core import limits
 from pulmospark.imaging.dicom_dir import NAME, referenced_files
+from pulmospark.imaging.dicom_header import patient_mark
+from pulmospark.imaging.dicom_quiet import quiet
 from pulmospark.imaging.film import read_bytes
 from pulmospark.imaging.sniff import sniff
 from pulmospark.layouts import values
@@ -21,6 +23,10 @@ from pulmospark.layouts.walk import glance, walk
 _ENDS = frozenset({".dcm", ".dicom", ".ima", ".dic", ".dcm30", ".img"})
 _LOOKED_AT = 5
 _DEPTH = 3
+_PATIENTS_LOOKED_AT = 6
+_BRANCHES = 3
+_NESTED = 2
+"""folders between a patient's and his files, study and series, in an archive"""
 
 
 class DicomStudies(Layout):
@@ -31,19 +37,26 @@ class DicomStudies(Layout):
     home = "any: what a scanner, an archive or a disc wrote"
     licence = "that of the images"
     holds = "films and CT series; patient, study, series and view from each header"
-    looked_for = "a DICOMDIR, or DICOM files, with or without an extension"
+    looked_for = (
+        "a DICOMDIR, or DICOM files, with or without an extension, also a folder a patient"
+    )
     generic = True
     options: ClassVar[Mapping[str, str]] = {
         "finding": "finding of all files, for headers name none",
     }
 
     def recognises(self, folder: Path) -> float:
-        """0.9 for a DICOMDIR; 0.4 for DICOM files, below what folders of classes say."""
+        """0.9 for a DICOMDIR; 0.4 for DICOM files, below what folders of classes say.
+
+        0.6, above them, where each folder is one patient's.
+        """
         if folder.is_file():
             return 0.0
         if NAME in {name.upper() for name in glance(folder).files}:
             return 0.9
-        return 0.4 if _holds_dicom(folder, _DEPTH) else 0.0
+        if not _holds_dicom(folder, _DEPTH):
+            return 0.0
+        return 0.6 if _is_by_patient(folder) else 0.4
 
     def rows(
         self,
@@ -91,6 +104,54 @@ def _holds_dicom(folder: Path, depth: int) -> bool:
     if any(_is_dicom(folder / name) for name in names):
         return True
     return depth > 0 and any(_holds_dicom(folder / name, depth - 1) for name in seen.folders[:3])
+
+
+def _is_by_patient(folder: Path) -> bool:
+    """Whether its folders are patients and no classes, as far as some headers tell.
+
+    A class has several patients. A folder whose files are of one, where another folder's are of
+    another, is a patient's; unless a film alone lies in it, which says nothing.
+    """
+    names = [name for name in glance(folder).folders if values.split(name) is None]
+    seen = [_some_of(folder / name, _DEPTH) for name in _spread(names, _PATIENTS_LOOKED_AT)]
+    seen = [found for found in seen if found]
+    if len(seen) < 2 or not any(_shows_one_patient(found) for found in seen):
+        return False
+    marks = [{_mark_of(path) for path, _ in found} for found in seen]
+    alone = all(len(each) == 1 and None not in each for each in marks)
+    return alone and len(set().union(*marks)) > 1
+
+
+def _shows_one_patient(found: Sequence[tuple[Path, int]]) -> bool:
+    """Whether files of a folder, were they of one patient, would say that it is his."""
+    return len(found) > 1 or found[0][1] >= _NESTED
+
+
+def _some_of(folder: Path, depth: int, below: int = 0) -> list[tuple[Path, int]]:
+    """DICOM files from all over a folder, each with the folders between the two."""
+    seen = glance(folder)
+    names = [name for name in seen.files if _wanted((name,))]
+    files = [folder / name for name in _spread(names, _LOOKED_AT)]
+    found = [(path, below) for path in files if _is_dicom(path)]
+    if depth > 0:
+        for name in _spread(seen.folders, _BRANCHES):
+            found += _some_of(folder / name, depth - 1, below + 1)
+    return found
+
+
+def _spread(names: Sequence[str], most: int) -> list[str]:
+    """At most so many of the names, evenly from the first to the last."""
+    if len(names) <= most:
+        return list(names)
+    return [names[n * (len(names) - 1) // (most - 1)] for n in range(most)]
+
+
+def _mark_of(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file, quiet():
+            return patient_mark(file.read(limits.DICOM_HEAD_BYTES))
+    except OSError:
+        return None
 
 
 def _is_dicom(path: Path) -> bool:
