@@ -265,6 +265,9 @@ GPU_TASKS_MAX = 4
 more of them decode faster than the GPU takes films."""
 STREAM_BATCH_FILMS_MAX = 4096
 """films of a stream's micro-batch; their rows, some 300 bytes each, pass through the driver."""
+STREAM_EARLY_FILMS = 8
+"""films of an entry that the driver scores itself while Spark starts."""
+
 STREAM_PLANNED_MAX = 2
 """micro-batches of a stream that are listed and not yet committed: one that is scored, and one
 that waits, so that Spark need not. What is over stays in the inbox."""

@@ -28,7 +28,7 @@ from pulmospark.scoring.predict_work import Scorer
 from pulmospark.scoring.stream_inbox import Inbox
 from pulmospark.scoring.stream_metrics import StreamMetrics
 from pulmospark.scoring.stream_places import check_places
-from pulmospark.scoring.stream_query import StreamQuery
+from pulmospark.scoring.stream_query import StreamQuery, commit
 from pulmospark.scoring.stream_scorer import FolderSample, stream_scorer
 from pulmospark.scoring.stream_source import SourceSpec
 from pulmospark.scoring.stream_state import Arrival
@@ -41,6 +41,7 @@ from pulmospark.scoring.stream_store import (
     open_store,
 )
 from pulmospark.scoring.stream_work import StreamWork
+from pulmospark.spark.early import started_early
 from pulmospark.spark.session import slots
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ def run_stream(
     Args:
         plan: see :func:`plan_stream`.
         session: opened once the folder's lock is held: ``spark_session(...)``, or
-            ``contextlib.nullcontext(spark)``.
+            ``contextlib.nullcontext(spark)``. Until it is there films are scored in this
+            process.
         once: stop when all that is in the inbox has its row.
         stop: ends the stream after the entries that are under way.
         metrics: takes the counts.
@@ -181,19 +183,17 @@ def run_stream(
     """
     begun = time.monotonic()
     measured = metrics or StreamMetrics()
-    with (
-        open_store(plan.target, plan.identity(), plan.record) as store,
-        ThreadPoolExecutor(1, thread_name_prefix="engine") as pool,
-    ):
-        prepared = pool.submit(plan.scorer)  # while Spark starts
-        with session as spark:
-            if started is not None:
-                started()
-            scorer, precision = prepared.result()
-            say = tell or _say_nothing
+    with open_store(plan.target, plan.identity(), plan.record) as store:
+        stopped, say = stop or threading.Event(), tell or _say_nothing
+        with started_early(session) as opening:
+            scorer, precision = plan.scorer()
             say(f"stream: {precision.line()}")
-            run = _Run(plan, store, spark, scorer, metrics=measured, tell=say)
-            run.until(stop or threading.Event(), once=once)
+            run = _Run(plan, store, scorer, metrics=measured, tell=say)
+            run.before(lambda: opening.is_there, stopped)
+            with opening as spark:
+                if started is not None:
+                    started()
+                run.until(spark, stopped, once=once)
     latency = measured.latency()
     return StreamResult(
         folder=plan.target,
@@ -221,7 +221,6 @@ class _Run:
         self,
         plan: StreamPlan,
         store: StreamStore,
-        spark: SparkSession,
         scorer: Scorer,
         *,
         metrics: StreamMetrics,
@@ -238,55 +237,96 @@ class _Run:
         self._worked: float | None = None
         self._said = (0, 0, 0)
         self._warned = False
-        work = StreamWork(
+        self._work = StreamWork(
             source=printable(plan.inbox.name) or "files",
             scorer=scorer,
             settings=config.ingest,
         )
-        spec = SourceSpec(str(plan.target / INNER / STATE), slots(spark), work.to_json())
-        self._query = StreamQuery(
+        # What was left open may hold a film that ended the process: it waits for a worker of
+        # Spark's, and so does all else.
+        self._scores_here = not store.state.open_entries() and scorer.engine.kind == "openvino"
+
+    def before(self, is_there: Callable[[], bool], stop: threading.Event) -> None:
+        """Score here what is in the inbox until what is awaited is there."""
+        while self._scores_here and not (is_there() or stop.is_set()):
+            if not self._score_here():
+                time.sleep(self._plan.settings.poll_s)
+
+    def _score_here(self) -> int:
+        """Score a few films of the inbox in this process; how many."""
+        if not self._inbox.pause_s:
+            self._inbox.look()
+        arrivals = self._inbox.take(limits.STREAM_EARLY_FILMS)
+        if arrivals:
+            entry = self._store.state.plan(arrivals, here=True)
+            scored = dict(self._work.score(arrivals))
+            told, *heard = commit(self._store, entry, scored, self._plan.settings.patience_s)
+            self._metrics.committed(told, ())
+            for arrival in heard[0]:
+                self._inbox.settled(arrival)
+            for arrival in heard[1]:
+                self._inbox.give_back(arrival)
+        return len(arrivals)
+
+    def _query_on(self, spark: SparkSession) -> StreamQuery:
+        state = str(self._plan.target / INNER / STATE)
+        return StreamQuery(
             spark,
-            store,
-            spec,
-            patience_s=plan.settings.patience_s,
-            source=work.source,
+            self._store,
+            SourceSpec(state, slots(spark), self._work.to_json()),
+            patience_s=self._plan.settings.patience_s,
+            source=self._work.source,
             heard=self._on_committed,
         )
 
-    def until(self, stop: threading.Event, *, once: bool) -> None:
+    def until(self, spark: SparkSession, stop: threading.Event, *, once: bool) -> None:
         """Go on until stopped; what is under way then is finished."""
+        query = self._query_on(spark)
         begun = time.monotonic()
         checked = lined = begun
         try:
-            self._query.start()
+            with ThreadPoolExecutor(1, thread_name_prefix="query") as pool:
+                starting = pool.submit(query.start)  # seconds, in which films go on landing
+                self.before(starting.done, stop)
+                starting.result()
             while True:
                 self._wake.clear()
                 self._hear()
                 now = time.monotonic()
                 if now - checked >= _CHECK_EVERY_S:
                     checked = now
-                    if self._query.failed():
+                    if query.failed():
                         self._metrics.restarted()
-                        self._query.begin_anew()
+                        query.begin_anew()
                 going_on = not stop.is_set()
                 if going_on:
                     self._take()
                 idle = not self._store.state.open_entries() and self._heard.empty()
                 if idle and (not going_on or (once and self._inbox.drained)):
-                    self._query.finish()
+                    query.finish()
                     break
                 if now - lined >= LINE_EVERY_S:
                     lined = now
                     self._line()
                 self._wake.wait(self._inbox.pause_s or self._plan.settings.poll_s)
         finally:
-            self._query.stop()
+            query.stop()
         self._line()
 
     def _take(self) -> None:
-        """Plan an entry of what is ripe: one that is scored, and a full one that waits."""
+        """Plan an entry of what is ripe: one that is scored, and a full one that waits.
+
+        Until Spark has made its workers ready, by an entry without films, this process scores.
+        """
         state, films = self._store.state, self._plan.settings.batch_films
         under_way = len(state.open_entries())
+        if self._scores_here and self._ready_ns is None:
+            if self._worked is None:
+                state.plan([])
+                self._worked = time.monotonic()
+            if self._score_here():
+                self._wake.set()
+            return
         if under_way >= limits.STREAM_PLANNED_MAX:
             return
         if not self._inbox.pause_s:

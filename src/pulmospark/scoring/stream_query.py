@@ -184,12 +184,31 @@ class StreamQuery:
             if row["name"]:
                 pieces.setdefault(row["name"], []).append(from_bytes(row["rows"]))
         scored = {name: pa.concat_tables(tables_) for name, tables_ in pieces.items()}
-        again = put_back(scored, arrivals, self._patience_s)
-        told = self._store.commit(entry, scored, again)
+        told, done, again = commit(self._store, entry, scored, self._patience_s)
         if arrivals:
             self._failures = 0
-        done = [one for one in arrivals if one.uri not in again]
-        self._heard(told, done, [one for one in arrivals if one.uri in again])
+        self._heard(told, done, again)
+
+
+def commit(
+    store: StreamStore, entry: int, scored: dict[str, pa.Table], patience_s: float
+) -> tuple[Committed, list[Arrival], list[Arrival]]:
+    """Commit what was found of an entry's files, but for those that are on their way still.
+
+    Args:
+        store: of the output.
+        entry: one that is not committed.
+        scored: table -> rows; changed.
+        patience_s: how long after its last change a file may be.
+
+    Returns:
+        The counts, the files that have their row, and those that are given back.
+    """
+    arrivals = store.state.arrivals(entry)
+    again = put_back(scored, arrivals, patience_s)
+    told = store.commit(entry, scored, again)
+    done = [one for one in arrivals if one.uri not in again]
+    return told, done, [one for one in arrivals if one.uri in again]
 
 
 def put_back(

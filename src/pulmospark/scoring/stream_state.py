@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS planned (
     entry INTEGER, place INTEGER, uri TEXT NOT NULL, size_bytes INTEGER NOT NULL,
     modified_ns INTEGER NOT NULL, landed_ns INTEGER NOT NULL, problem TEXT,
     PRIMARY KEY (entry, place)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS here (entry INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS taken (key INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS seen (image_id BLOB PRIMARY KEY) WITHOUT ROWID;
 """
@@ -79,17 +80,30 @@ class StreamState:
             self._db.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut
             self._db.executescript(_TABLES)
             self._db.execute("INSERT INTO last SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM last)")
+            # A film of theirs may have ended the process: they are for a worker of Spark's.
+            self._db.execute("DELETE FROM here")
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._db.close()
 
-    def plan(self, arrivals: Sequence[Arrival]) -> int:
-        """Write down that these files are taken; the number of their entry."""
+    def plan(self, arrivals: Sequence[Arrival], *, here: bool = False) -> int:
+        """Write down that these files are taken.
+
+        Args:
+            arrivals: the files.
+            here: scored by this process: as long as it lives the entry is not among the open
+                ones, so that Spark does not take it, too.
+
+        Returns:
+            The number of their entry.
+        """
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             entry = self._add(arrivals)
+            if here:
+                self._db.execute("INSERT INTO here VALUES (?)", (entry,))
             self._db.executemany(
                 "INSERT OR IGNORE INTO taken VALUES (?)", [(one.key,) for one in arrivals]
             )
@@ -100,11 +114,11 @@ class StreamState:
         return int(self._one("SELECT entry FROM last"))
 
     def open_entries(self, after: int = 0, upto: int | None = None) -> list[int]:
-        """Entries that are not committed, in their order."""
+        """Entries that are not committed and not scored here, in their order."""
         end = self.last() if upto is None else upto
         rows = self._all(
             "SELECT entry FROM entries WHERE parts IS NULL AND entry > ? AND entry <= ? "
-            "ORDER BY entry",
+            "AND entry NOT IN (SELECT entry FROM here) ORDER BY entry",
             (after, end),
         )
         return [entry for (entry,) in rows]
@@ -149,6 +163,7 @@ class StreamState:
                 "UPDATE entries SET parts = ? WHERE entry = ?", (json.dumps(list(parts)), entry)
             )
             self._db.execute("DELETE FROM planned WHERE entry = ?", (entry,))
+            self._db.execute("DELETE FROM here WHERE entry = ?", (entry,))
             self._db.executemany(
                 "INSERT INTO seen VALUES (?)", [(bytes.fromhex(one),) for one in image_ids]
             )

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-class _Awaited(AbstractContextManager["SparkSession"]):
+class Awaited(AbstractContextManager["SparkSession"]):
     """Gives the session once it is there; who began it ends it."""
 
     def __init__(self, opening: Future[SparkSession]) -> None:
         self._opening = opening
+
+    @property
+    def is_there(self) -> bool:
+        """Whether to enter it takes no time any more, be it to raise what went wrong."""
+        return self._opening.done()
 
     def __enter__(self) -> SparkSession:
         return self._opening.result()
@@ -34,7 +39,7 @@ class _Awaited(AbstractContextManager["SparkSession"]):
 @contextlib.contextmanager
 def started_early(
     session: AbstractContextManager[SparkSession],
-) -> Iterator[AbstractContextManager[SparkSession]]:
+) -> Iterator[Awaited]:
     """Begin to start a session at once, in a thread, and stop it at the end.
 
     Spark takes seconds to start, in a process of its own; what is yielded waits for it.
@@ -46,7 +51,7 @@ def started_early(
     with ThreadPoolExecutor(1, thread_name_prefix="spark-start") as pool:
         opening = pool.submit(session.__enter__)
         try:
-            yield _Awaited(opening)
+            yield Awaited(opening)
         except BaseException:
             with contextlib.suppress(Exception):
                 opening.result()

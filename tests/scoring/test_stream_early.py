@@ -1,0 +1,100 @@
+"""Films that land while Spark starts are scored by the driver, each once."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+import pytest
+
+from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.scoring.stream import plan_stream, run_stream
+from pulmospark.scoring.stream_state import StreamState
+from pulmospark.scoring.stream_store import INNER, STATE
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_WAIT_S = 60.0
+
+
+class _NoSpark(AbstractContextManager["SparkSession"]):
+    """A Spark that takes until something has happened, and then does not start."""
+
+    def __init__(self, until: Callable[[], bool]) -> None:
+        self._until = until
+
+    def __enter__(self) -> SparkSession:
+        end = time.monotonic() + _WAIT_S
+        while not self._until():
+            assert time.monotonic() < end, "nothing was scored while Spark started"
+            time.sleep(0.02)
+        raise EnvironmentProblem("no Spark today")
+
+    def __exit__(self, *_: object) -> None:
+        raise AssertionError("it was never there")
+
+
+def _uris(out: Path, table: str = "predictions") -> list[str]:
+    return sorted(
+        uri
+        for part in (out / table).glob(f"{table}-*.parquet")
+        for uri in pq.read_table(part, columns=["uri"])["uri"].to_pylist()
+    )
+
+
+def test_what_lies_there_and_what_lands_has_its_row_before_spark(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    inbox, out = tmp_path / "inbox", tmp_path / "out"
+    inbox.mkdir()
+    first, second, *_ = sorted(films.glob("*.*"))
+    shutil.copy(first, inbox / f"first{first.suffix}")
+    (inbox / "broken.png").write_bytes(b"no film")
+
+    def then_lands() -> bool:
+        if not _uris(out):
+            return False
+        if not (inbox / f"second{second.suffix}").exists():
+            aside = tmp_path / "aside"
+            shutil.copy(second, aside)
+            aside.rename(inbox / f"second{second.suffix}")
+        return len(_uris(out)) == 2
+
+    plan = plan_stream(bundle, str(inbox), out)
+    with pytest.raises(EnvironmentProblem, match="no Spark today"):
+        run_stream(plan, _NoSpark(then_lands))
+    assert [Path(uri).stem for uri in _uris(out)] == ["first", "second"]
+    state = StreamState(out / INNER / STATE)
+    assert not state.open_entries()
+    assert not state.unpublished()
+    state.close()
+
+
+def test_an_entry_that_was_left_open_is_not_tried_here(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    inbox, out = tmp_path / "inbox", tmp_path / "out"
+    inbox.mkdir()
+    film = sorted(films.glob("*.*"))[0]
+    plan = plan_stream(bundle, str(inbox), out)
+    with pytest.raises(EnvironmentProblem):
+        run_stream(plan, _NoSpark(lambda: True))
+    state = StreamState(out / INNER / STATE)
+    entry = state.plan([], here=True)  # as one whose film ended the process
+    assert not state.open_entries()
+    state.close()
+
+    shutil.copy(film, inbox / film.name)
+    begun = time.monotonic()
+    with pytest.raises(EnvironmentProblem):
+        run_stream(plan, _NoSpark(lambda: time.monotonic() - begun > 2.0))
+    assert not _uris(out)
+    state = StreamState(out / INNER / STATE)
+    assert state.open_entries() == [entry]
+    state.close()
