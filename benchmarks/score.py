@@ -37,7 +37,7 @@ from benchmarks.common import (
     weights_folder,
 )
 from benchmarks.pictures import DIFFERENT, pictures, write_films
-from benchmarks.score_programs import NEEDS, Job, bare_loop
+from benchmarks.score_programs import NEEDS, Job, bare_loop, whole_loop
 from pulmospark.core.errors import PulmosparkError
 from pulmospark.core.scoring_settings import Precision, ScoringSettings
 from pulmospark.core.settings import IngestSettings
@@ -64,6 +64,7 @@ WARM_UP_FILMS = 20_000
 
 _SIZE = IngestSettings().size
 _BARE = "bare: two processes, the engine, {}"
+_WHOLE = "two processes, all that a row of predictions has, {}"
 _SPARK = "pulmospark predict, {}"
 _JOB = "its Spark job alone, {}"
 _TITLES = {
@@ -139,6 +140,7 @@ def _measured(task: Task, options: Options, *, compared: bool) -> dict[str, Any]
     programs: dict[str, Callable[[], float]] = {}
     for precision, spec in specs.items():
         programs[_BARE.format(precision)] = partial(_bare, task, spec)
+        programs[_WHOLE.format(precision)] = partial(_whole, task, spec)
         programs[_SPARK.format(precision)] = partial(_spark, task, precision)
     if compared:
         programs |= {_TITLES[name]: partial(_other, task, name, specs[used]) for name in others()}
@@ -169,6 +171,13 @@ def others() -> list[str]:
 def _bare(task: Task, spec: EngineSpec) -> float:
     job = task.job(spec)
     seconds = timed(lambda: bare_loop(task.workers, job))
+    _check(job)
+    return seconds
+
+
+def _whole(task: Task, spec: EngineSpec) -> float:
+    job = task.job(spec)
+    seconds = timed(lambda: whole_loop(task.workers, job))
     _check(job)
     return seconds
 

@@ -21,7 +21,15 @@ import pyarrow.parquet as pq
 
 from benchmarks import bare
 from benchmarks.common import PROCESSES, ROOT
+from pulmospark.core import tables
+from pulmospark.core.provenance import now_utc
+from pulmospark.core.settings import IngestSettings
+from pulmospark.layouts.base import row_of
+from pulmospark.layouts.walk import FoundFile
+from pulmospark.models.bundle import read_bundle
 from pulmospark.scoring.engine import EngineSpec, open_engine
+from pulmospark.scoring.predict_work import FilesWork, Scorer
+from pulmospark.spark.chunks import write_part
 
 BATCH = 32
 """films a batch, of all programs but the engine's own batches"""
@@ -74,11 +82,40 @@ def score_part(numbered: tuple[int, tuple[str, ...]], spec: EngineSpec, out: str
 
 def bare_loop(workers: Pool, job: Job) -> int:
     """The bare limit; the pool's processes stay."""
-    parts = [
+    work = partial(score_part, spec=job.spec, out=job.out)
+    return bare.count(workers, work, _parts(job), 1)
+
+
+def whole_part(numbered: tuple[int, tuple[str, ...]], scorer: Scorer, out: str) -> int:
+    """What a task of ``predict`` does with as many films, without Spark."""
+    number, uris = numbered
+    rows = []
+    for uri in uris:
+        facts = Path(uri).stat()
+        found = FoundFile(uri, (), facts.st_size, facts.st_mtime_ns)
+        rows.append(asdict(row_of(found, "benchmark")))
+    made = FilesWork(scorer, IngestSettings())(pa.Table.from_pylist(rows, schema=tables.MANIFEST))
+    write_part(made["predictions"], Path(out) / f"{number:06d}.parquet")
+    return len(uris)
+
+
+def whole_loop(workers: Pool, job: Job) -> int:
+    """As the bare loop, with all that a row of predictions has: id, checks, view, rejects."""
+    work = partial(whole_part, scorer=scorer_of(job), out=job.out)
+    return bare.count(workers, work, _parts(job), 1)
+
+
+def scorer_of(job: Job) -> Scorer:
+    """The engine as tasks of ``predict`` have it."""
+    bundle = read_bundle(Path(job.bundle))
+    return Scorer(job.spec, bundle.config.classes, 1.0, bundle.model_id, now_utc())
+
+
+def _parts(job: Job) -> list[tuple[int, tuple[str, ...]]]:
+    return [
         (number, job.films[at : at + PART_FILMS])
         for number, at in enumerate(range(0, len(job.films), PART_FILMS))
     ]
-    return bare.count(workers, partial(score_part, spec=job.spec, out=job.out), parts, 1)
 
 
 # ---- PyTorch as one would write it -------------------------------------------------------

@@ -49,6 +49,10 @@ def test_all_programs_give_the_logits_of_a_prediction(job: Job, tmp_path: Path) 
     (tmp_path / "bare").mkdir()
     assert score_programs.score_part((0, job.films), job.spec, str(tmp_path / "bare")) == 5
     np.testing.assert_allclose(_logits(str(tmp_path / "bare")), wanted, atol=1e-5)
+    (tmp_path / "whole").mkdir()
+    scorer = score_programs.scorer_of(job)
+    assert score_programs.whole_part((0, job.films), scorer, str(tmp_path / "whole")) == 5
+    np.testing.assert_allclose(_logits(str(tmp_path / "whole")), wanted, atol=1e-5)
     found = Actor(job.engine)({"path": np.asarray(job.films)})
     assert found["uri"].tolist() == list(job.films)
     read = {"path": job.films, "bytes": [Path(uri).read_bytes() for uri in job.films]}
@@ -81,11 +85,12 @@ def test_a_smoke_run_writes_its_figures(tmp_path: Path, monkeypatch: pytest.Monk
     programs = told["figures"]["speeds"]["squeezenet1_1"]
     assert set(programs["6"]) == {
         "bare: two processes, the engine, fp32",
+        "two processes, all that a row of predictions has, fp32",
         "pulmospark predict, fp32",
         "its Spark job alone, fp32",
         "DataLoader, 2 workers, PyTorch fp32, Pillow",
     }
-    assert len(programs["12"]) == 3
+    assert len(programs["12"]) == 4
     assert all(one["per_second"] > 0 for by in programs.values() for one in by.values())
     assert any("flat within 5 %" in note for note in told["notes"])
     assert [path.name for path in options.out.iterdir()] == [target.name]

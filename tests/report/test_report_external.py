@@ -68,6 +68,7 @@ def test_figures_stand_side_by_side_with_their_intervals() -> None:
         assert f"{100 * value:.1f}%" in row
         assert f"{100 * low:.1f}% to" in row
     assert "temperature of 1.900 instead of 1.240" in page
+    assert "on the recalibrated probabilities, for which it was not chosen" in page
     assert "<bdi>COVID-19</bdi> \N{MINUS SIGN}0.41" in page
     assert "finding of no class" in page
 
@@ -77,6 +78,7 @@ def test_without_inside_or_recalibration_there_is_one_column() -> None:
     assert [column.key for column in content.columns] == ["elsewhere"]
     page = render_external_page(content)
     assert "Inside it was" not in page
+    assert "for which it was not chosen" not in page
     assert "Not compared" in page
     assert "--recalibrate N" in page
     assert "No film was left out" in page
