@@ -78,7 +78,7 @@ class Stream:
             below = driver.children(recursive=True)
             kinds = {
                 "driver": [driver],
-                "jvm": [one for one in below if one.name() == "java"],
+                "jvm": [one for one in below if _is_spark(one)],
                 "worker": [one for one in below if _is_worker(one)],
                 "all": [driver, *below],
             }
@@ -149,6 +149,11 @@ class Reader:
                     self._read.add(name)
                     self.rows.update(dict.fromkeys(uris, time.time()))
         return len(self.rows)
+
+
+def _is_spark(process: psutil.Process) -> bool:
+    """Spark's JVM, and no Java that was only asked for its version: that one ends no stream."""
+    return process.name() == "java" and any("SparkSubmit" in word for word in process.cmdline())
 
 
 def _is_worker(process: psutil.Process) -> bool:

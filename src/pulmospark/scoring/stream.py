@@ -28,7 +28,7 @@ from pulmospark.scoring.predict_work import Scorer
 from pulmospark.scoring.stream_inbox import Inbox
 from pulmospark.scoring.stream_metrics import StreamMetrics
 from pulmospark.scoring.stream_places import check_places
-from pulmospark.scoring.stream_query import StreamQuery, commit
+from pulmospark.scoring.stream_query import StreamQuery, commit, jvm_errors
 from pulmospark.scoring.stream_scorer import FolderSample, stream_scorer
 from pulmospark.scoring.stream_source import SourceSpec
 from pulmospark.scoring.stream_state import Arrival
@@ -270,10 +270,12 @@ class _Run:
 
     def _query_on(self, spark: SparkSession) -> StreamQuery:
         state = str(self._plan.target / INNER / STATE)
+        with jvm_errors():
+            at_once = slots(spark)
         return StreamQuery(
             spark,
             self._store,
-            SourceSpec(state, slots(spark), self._work.to_json()),
+            SourceSpec(state, at_once, self._work.to_json()),
             patience_s=self._plan.settings.patience_s,
             source=self._work.source,
             heard=self._on_committed,

@@ -79,7 +79,7 @@ class StreamQuery:
         # A name of its own: the JVM of a driver that was killed may still write to the last one.
         checkpoint = self._inner / f"checkpoint-{uuid.uuid4().hex}"
         self._failure = None
-        with _jvm():
+        with jvm_errors():
             self._spark.dataSource.register(FilmsSource)
             films = self._spark.readStream.format(NAME).option("spec", self._spec.to_json())
             self._query = (
@@ -116,7 +116,7 @@ class StreamQuery:
         """
         if self._failure is not None:
             return True
-        with _jvm():
+        with jvm_errors():
             return self._query is None or not self._query.isActive
 
     def begin_anew(self) -> None:
@@ -244,7 +244,7 @@ def put_back(
 
 
 @contextlib.contextmanager
-def _jvm() -> Iterator[None]:
+def jvm_errors() -> Iterator[None]:
     """Turn the end of Spark's JVM into one line."""
     try:
         yield
