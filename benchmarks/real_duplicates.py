@@ -89,12 +89,13 @@ def measure(options: Options) -> Report:
     data = data_folder(options)
     if data is None:
         raise RuntimeError("the public data sets are needed: name their folder with --data")
+    data = data.resolve()
     with scratch(options) as folder, spark_session(MASTER) as spark:
         sources = [SourceSettings(path=data / name) for name in FRESH_SETS]
         ingest(sources, IngestSettings(), folder / "tables", spark, quiet=True)
         subject = subject_of(folder / "tables" / "images", None, AuditSettings(), seed=1)
         told = {
-            name: _judged(name, sets, subject, data.resolve(), work=folder / name, spark=spark)
+            name: _judged(name, sets, subject, data, work=folder / name, spark=spark)
             for name, sets in ((TUNED, TUNED_SETS), (FRESH, FRESH_SETS))
         }
     return report_of(told)
