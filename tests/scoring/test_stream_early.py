@@ -98,3 +98,24 @@ def test_an_entry_that_was_left_open_is_not_tried_here(
     state = StreamState(out / INNER / STATE)
     assert state.open_entries() == [entry]
     state.close()
+
+
+def test_an_entry_that_was_left_to_spark_hinders_nobody(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    inbox, out = tmp_path / "inbox", tmp_path / "out"
+    inbox.mkdir()
+    plan = plan_stream(bundle, str(inbox), out)
+    with pytest.raises(EnvironmentProblem):
+        run_stream(plan, _NoSpark(lambda: True))
+    state = StreamState(out / INNER / STATE)
+    entry = state.plan([])
+    state.close()
+
+    film = sorted(films.glob("*.*"))[0]
+    shutil.copy(film, inbox / film.name)
+    with pytest.raises(EnvironmentProblem):
+        run_stream(plan, _NoSpark(lambda: bool(_uris(out))))
+    state = StreamState(out / INNER / STATE)
+    assert state.open_entries() == [entry]
+    state.close()

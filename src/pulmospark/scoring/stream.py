@@ -242,9 +242,9 @@ class _Run:
             scorer=scorer,
             settings=config.ingest,
         )
-        # What was left open may hold a film that ended the process: it waits for a worker of
-        # Spark's, and so does all else.
-        self._scores_here = not store.state.open_entries() and scorer.engine.kind == "openvino"
+        # What was left may hold a film that ended the process: it waits for a worker of Spark's,
+        # and so does all else, for it may not be the only one.
+        self._scores_here = not store.state.left_here and scorer.engine.kind == "openvino"
 
     def before(self, is_there: Callable[[], bool], stop: threading.Event) -> None:
         """Score here what is in the inbox until what is awaited is there."""
@@ -324,7 +324,8 @@ class _Run:
         under_way = len(state.open_entries())
         if self._scores_here and self._ready_ns is None:
             if self._worked is None:
-                state.plan([])
+                if not under_way:
+                    state.plan([])
                 self._worked = time.monotonic()
             if self._score_here():
                 self._wake.set()

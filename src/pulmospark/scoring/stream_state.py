@@ -67,6 +67,8 @@ class StreamState:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._lock = threading.Lock()
+        self.left_here = 0
+        """entries that a process before was scoring itself when it ended"""
         mode = "ro" if read_only else "rwc"
         self._db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}",
@@ -81,6 +83,7 @@ class StreamState:
             self._db.executescript(_TABLES)
             self._db.execute("INSERT INTO last SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM last)")
             # A film of theirs may have ended the process: they are for a worker of Spark's.
+            self.left_here = self._one("SELECT count(*) FROM here")
             self._db.execute("DELETE FROM here")
 
     def close(self) -> None:

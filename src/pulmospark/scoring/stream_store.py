@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,6 +73,7 @@ class StreamStore:
 
     def __init__(self, folder: Path, state: StreamState, step: Callable[[str], None]) -> None:
         self.folder, self.state = folder, state
+        self._lock = threading.Lock()
         self._step = step
         self._staged = folder / INNER / "staged"
 
@@ -89,6 +91,12 @@ class StreamStore:
             ValueError: a file of the entry has no row, or two.
             EnvironmentProblem: no space, or no right to write there.
         """
+        with self._lock:  # two that hold the same film must not both find it new
+            return self._commit(entry, scored, again)
+
+    def _commit(
+        self, entry: int, scored: Mapping[str, pa.Table], again: Collection[str]
+    ) -> Committed:
         arrivals = {one.uri: one for one in self.state.arrivals(entry)}
         _check_all_told(entry, scored, arrivals, again)
         rows = dict(scored)
