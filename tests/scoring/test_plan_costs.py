@@ -78,3 +78,19 @@ def test_the_interval_holds_what_it_says(length: float) -> None:
 
 def test_what_was_measured_once_has_no_interval() -> None:
     assert expected([3.0]).model_dump() == {"value": 3.0, "low": None, "high": None}
+
+
+@given(
+    seconds=st.lists(st.floats(0.01, 100.0), min_size=3, max_size=6),
+    films=st.integers(256, 1_000_000),
+    slots=st.integers(1, 64),
+)
+def test_however_loud_the_noise_many_films_take_no_time_below_nothing(
+    seconds: list[float], films: int, slots: int
+) -> None:
+    jobs = tuple(
+        Job(films=4 * (number + 1) ** 2, chunks=2 * (number + 1), seconds=told)
+        for number, told in enumerate(seconds)
+    )
+    costs = costs_of(Round(jobs, list_s=0.0, write_s=0.0), slots=2)
+    assert makespan(Shape(films, slots, 256), costs.chunk, costs.film) >= 0.0

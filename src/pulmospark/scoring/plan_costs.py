@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+from scipy.optimize import nnls
 from scipy.stats import t as student
 
 CONFIDENCE = 0.95
@@ -88,7 +89,9 @@ def costs_of(measured: Round, slots: int, *, film_extra: float = 0.0) -> Costs:
     """The terms that fit a round best, by least squares.
 
     They are not held at 0 or above: that would be a bias, and a small term that noise has
-    turned negative is made up for by the others.
+    turned negative is made up for by the others. But where noise is so loud that a film or a
+    chunk comes out as costing nothing or less, the sum would foretell a time below 0 for many
+    films: then the terms are held.
 
     Args:
         measured: jobs of at least three sizes, for three terms.
@@ -101,6 +104,10 @@ def costs_of(measured: Round, slots: int, *, film_extra: float = 0.0) -> Costs:
         for job in measured.jobs
     ]
     found = np.linalg.lstsq(np.asarray(terms), np.ones(len(terms)), rcond=None)[0]
+    _, chunk_s, film_s = (float(value) for value in found)
+    lengths = [job.films / job.chunks for job in measured.jobs]
+    if film_s <= 0.0 or min(chunk_s + film_s * films for films in lengths) <= 0.0:
+        found = nnls(np.asarray(terms), np.ones(len(terms)))[0]
     job_s, chunk_s, film_s = (float(value) for value in found)
     return Costs(job_s, chunk_s, film_s + film_extra, measured.list_s, measured.write_s)
 
