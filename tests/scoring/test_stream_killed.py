@@ -31,7 +31,8 @@ class _Stream:
     """``pulmospark stream`` in a process group of its own."""
 
     def __init__(self, bundle: Path, inbox: Path, out: Path, log: Path) -> None:
-        self.out, self._log = out, log.open("ab")
+        self.out, self._log, self._path = out, log.open("ab"), log
+        self._begun = log.stat().st_size
         command = [sys.executable, "-m", "pulmospark", "stream", str(bundle), str(inbox)]
         command += ["--out", str(out), "--master", "local[2,4]", "--set", "batch_films=8"]
         command += ["--set", "patience_s=8", "--precision", "fp32"]
@@ -45,6 +46,10 @@ class _Stream:
             assert self.process.poll() is None, "it ended by itself"
             assert time.monotonic() < end, "it did not come"
             time.sleep(0.02)
+
+    def is_ready(self) -> bool:
+        """Whether Spark's workers score, and no longer the driver."""
+        return b"stream: ready" in self._path.read_bytes()[self._begun :]
 
     def found(self, wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
         found = []
@@ -110,6 +115,7 @@ def test_killed_in_several_ways(bundle: Path, phantoms: PhantomSummary, tmp_path
     stream = _Stream(bundle, inbox, out, tmp_path / "log")
     _land(inbox, films[20:30])
     stream.wait_for(lambda: _films(out) > first)
+    stream.wait_for(stream.is_ready)
     workers = stream.found(_is_worker)
     assert workers
     for worker in workers:
