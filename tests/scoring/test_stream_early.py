@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pulmospark.core.errors import EnvironmentProblem
-from pulmospark.scoring.stream import plan_stream, run_stream
+from pulmospark.scoring.stream import StreamPlan, plan_stream, run_stream
 from pulmospark.scoring.stream_state import StreamState
 from pulmospark.scoring.stream_store import INNER, STATE
 
@@ -76,21 +76,29 @@ def test_what_lies_there_and_what_lands_has_its_row_before_spark(
     state.close()
 
 
+def _left_by_another(
+    bundle: Path, films: Path, folder: Path, *, here: bool
+) -> tuple[StreamPlan, int]:
+    """A stream whose last process left an entry, its own or Spark's, and a film that landed."""
+    inbox = folder / "inbox"
+    inbox.mkdir()
+    plan = plan_stream(bundle, str(inbox), folder / "out")
+    with pytest.raises(EnvironmentProblem):
+        run_stream(plan, _NoSpark(lambda: True))
+    state = StreamState(plan.target / INNER / STATE)
+    entry = state.plan([], here=here)
+    assert state.open_entries() == ([] if here else [entry])
+    state.close()
+    film = sorted(films.glob("*.*"))[0]
+    shutil.copy(film, inbox / film.name)
+    return plan, entry
+
+
 def test_an_entry_that_was_left_open_is_not_tried_here(
     bundle: Path, films: Path, tmp_path: Path
 ) -> None:
-    inbox, out = tmp_path / "inbox", tmp_path / "out"
-    inbox.mkdir()
-    film = sorted(films.glob("*.*"))[0]
-    plan = plan_stream(bundle, str(inbox), out)
-    with pytest.raises(EnvironmentProblem):
-        run_stream(plan, _NoSpark(lambda: True))
-    state = StreamState(out / INNER / STATE)
-    entry = state.plan([], here=True)  # as one whose film ended the process
-    assert not state.open_entries()
-    state.close()
-
-    shutil.copy(film, inbox / film.name)
+    plan, entry = _left_by_another(bundle, films, tmp_path, here=True)
+    out = plan.target
     begun = time.monotonic()
     with pytest.raises(EnvironmentProblem):
         run_stream(plan, _NoSpark(lambda: time.monotonic() - begun > 2.0))
@@ -103,17 +111,8 @@ def test_an_entry_that_was_left_open_is_not_tried_here(
 def test_an_entry_that_was_left_to_spark_hinders_nobody(
     bundle: Path, films: Path, tmp_path: Path
 ) -> None:
-    inbox, out = tmp_path / "inbox", tmp_path / "out"
-    inbox.mkdir()
-    plan = plan_stream(bundle, str(inbox), out)
-    with pytest.raises(EnvironmentProblem):
-        run_stream(plan, _NoSpark(lambda: True))
-    state = StreamState(out / INNER / STATE)
-    entry = state.plan([])
-    state.close()
-
-    film = sorted(films.glob("*.*"))[0]
-    shutil.copy(film, inbox / film.name)
+    plan, entry = _left_by_another(bundle, films, tmp_path, here=False)
+    out = plan.target
     with pytest.raises(EnvironmentProblem):
         run_stream(plan, _NoSpark(lambda: bool(_uris(out))))
     state = StreamState(out / INNER / STATE)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from matplotlib.ticker import PercentFormatter
-
 from pulmospark.evaluation.results import Figure
 from pulmospark.report.external_content import Column
-from pulmospark.report.svg import COLOURS, MUTED, Drawing, drawing, new_figure, to_svg
+from pulmospark.report.svg import (
+    COLOURS,
+    MUTED,
+    Drawing,
+    drawing,
+    new_figure,
+    shares_across,
+    to_svg,
+)
 from pulmospark.report.words import Scale, interval, number
 
 _SHOWN: tuple[tuple[str, str, Scale], ...] = (
@@ -41,12 +46,7 @@ def beside(columns: tuple[Column, ...]) -> Drawing:
             axes.plot((), (), color=colour, marker=mark, ls="", ms=6, label=column.title)
         axes.set_yticks(range(len(_SHOWN)), [label for _, label, _ in reversed(_SHOWN)])
         axes.set(ylim=(-0.55, len(_SHOWN) - 0.45), xlim=(-0.01, 1.17))
-        axes.set_xticks(np.linspace(0, 1, 6))
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.spines["bottom"].set_bounds(0, 1)
-        axes.grid(visible=True, axis="x")
+        shares_across(axes)
         figure.legend(
             loc="outside upper left", ncols=len(columns), handletextpad=0.1, columnspacing=1.0
         )

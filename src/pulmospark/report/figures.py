@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from pulmospark.evaluation.results import CrossValidation, Evaluation, Figure
 from pulmospark.report.content import ReportContent
@@ -19,6 +19,7 @@ from pulmospark.report.svg import (
     drawing,
     label,
     new_figure,
+    shares_across,
     to_svg,
 )
 from pulmospark.report.tables import FOLD_NAMES
@@ -189,12 +190,7 @@ def trivial_rules(evaluation: Evaluation) -> Drawing | None:
             _dot(axes, place, one, colour)
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
         axes.set(ylim=(-0.5, len(rows) - 0.35), xlim=(0, 1.2))
-        axes.set_xticks(np.linspace(0, 1, 6))
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.spines["bottom"].set_bounds(0, 1)
-        axes.grid(visible=True, axis="x")
+        shares_across(axes)
         svg = to_svg(figure, "trivial")
     said = "; ".join(
         f"{' '.join(name.split())} {_percent(one)}" for name, one, _ in reversed(rows)

@@ -21,6 +21,7 @@ from xml.etree import ElementTree as ET
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from pulmospark.core import limits
 
@@ -96,6 +97,16 @@ def drawing() -> Iterator[None]:
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of that size in inches, with no state outside it."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def shares_across(axes: Any) -> None:
+    """Axes with shares from left to right, 0 to 100 %, and names at their left."""
+    axes.set_xticks((0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.spines["bottom"].set_bounds(0, 1)
+    axes.grid(visible=True, axis="x")
 
 
 def label(text: str) -> str:
