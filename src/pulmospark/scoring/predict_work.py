@@ -165,8 +165,7 @@ class FilesWork:
 
     def _decoded(self, rows: list[dict[str, Any]]) -> Iterator[_Batch]:
         if self.scorer.engine.kind == "openvino" and task_cores() == 1:
-            # Network and decoder share the core: in turns they leave each other the cache, and
-            # side by side the same films took 4 % longer.
+            # Network and decoder share the core: in turns they leave each other the cache.
             return self._batches(fetch_ahead(rows))
         return ahead(self._batches(fetch(rows)), limits.SCORING_BATCHES_AHEAD)
 
