@@ -31,6 +31,7 @@ NAMES = (
     "near_duplicates",
     "real_duplicates",
     "audit_faults",
+    "audit_models",
     "lungs",
     "demo",
 )

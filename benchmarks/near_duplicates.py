@@ -1,4 +1,4 @@
-"""The join of near hashes at 100,000 and 617,775 rows: seconds, growth, memory, what is found."""
+"""The search for near hashes at 100,000 and 617,775 rows: seconds, growth, memory, finds."""
 
 from __future__ import annotations
 
@@ -9,58 +9,54 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmarks.common import MASTER, Options, Report, goal, python, say, scratch
 from benchmarks.memory import watched
 from pulmospark.core.settings import AuditSettings
-from pulmospark.data.near_hashes import near_hashes
+from pulmospark.data.looks import HASHES
+from pulmospark.data.near_copies import candidates
+from pulmospark.data.near_hashes import write_hashes
 from pulmospark.spark.session import spark_session
 
 SIZES = (100_000, 617_775)
-GOAL_SECONDS, GOAL_GROWTH = 600.0, 1.3
+GOAL_SECONDS, GOAL_GROWTH, GOAL_MEMORY = 600.0, 1.3, 1.1
 _TWINS = 0.02
 _BITS = 7
 _SEED = 1
 
 
-def write_hashes(folder: Path, rows: int) -> int:
-    """Random hashes of films and one cut each; 2 % are twins of another, 0 to 7 bits apart.
+def draw_hashes(folder: Path, rows: int) -> int:
+    """Random hashes of films and their cuts; 2 % are twins of another, 0 to 7 bits apart.
 
     Returns:
         The number of twins: pairs that must be found.
     """
     random = np.random.default_rng(_SEED)
-    hashes = random.integers(-(2**63), 2**63 - 1, (rows, 2), dtype=np.int64)
+    hashes, scans = write_hashes(folder, rows, HASHES)
+    hashes[:] = random.integers(0, 2**64 - 1, (rows, HASHES), dtype=np.uint64)
+    scans[:] = -1
     twins = int(rows * _TWINS)
     chosen = random.choice(rows, 2 * twins, replace=False)
     for copy, film in zip(chosen[:twins], chosen[twins:], strict=True):
         value = int(hashes[film, 0])
         for bit in random.choice(64, int(random.integers(0, _BITS + 1)), replace=False):
             value ^= 1 << int(bit)
-        hashes[copy, 0] = np.uint64(value & (2**64 - 1)).astype(np.int64)
-    table = pa.table(
-        {
-            "film": np.arange(rows, dtype=np.int64),
-            "hashes": pa.FixedSizeListArray.from_arrays(hashes.ravel(), 2).cast(
-                pa.list_(pa.int64())
-            ),
-        }
-    )
-    folder.mkdir(parents=True)
-    pq.write_table(table, folder / "0.parquet", row_group_size=50_000)
+        hashes[copy, 0] = value
+    hashes.flush()
+    scans.flush()
     return twins
 
 
 def search(folder: Path) -> dict[str, Any]:
-    """Join the hashes of a folder; what a fresh process of this module prints."""
+    """Find the near hashes of a folder; what a fresh process of this module prints."""
     with spark_session(MASTER) as spark:
         started = time.perf_counter()
-        films = spark.read.parquet(str(folder)).repartition(8)
-        near = near_hashes(films, AuditSettings().hash_distance)
-        close = near.pairs.where(f"distance <= {_BITS}").count()
-        return {"seconds": round(time.perf_counter() - started, 1), "pairs": close}
+        candidates(
+            folder, "drawn", folder / "near", spark, AuditSettings().hash_distance, quiet=True
+        )
+        seconds = round(time.perf_counter() - started, 1)
+        close = spark.read.parquet(str(folder / "pairs")).where(f"distance <= {_BITS}").count()
+        return {"seconds": seconds, "pairs": close}
 
 
 def _largest(told: dict[str, Any]) -> float:
@@ -73,16 +69,17 @@ def measure(options: Options) -> Report:
     found: dict[int, dict[str, Any]] = {}
     with scratch(options) as folder:
         for rows in sizes:
-            twins = write_hashes(folder / str(rows), rows)
+            twins = draw_hashes(folder / str(rows), rows)
             say(f"{rows} rows, {twins} twins")
             told = watched(python("-m", "benchmarks.near_duplicates", str(folder / str(rows))))
             found[rows] = {**told, "twins": twins}
     first, last = sizes[0], sizes[-1]
     growth = (found[last]["seconds"] / found[first]["seconds"]) / (last / first)
+    memory = _largest(found[last]) / _largest(found[first])
     complete = all(told["pairs"] >= told["twins"] for told in found.values())
     return Report(
         name="near_duplicates",
-        title="Join of near hashes, 2 hashes a film",
+        title=f"Search for near hashes, {HASHES} hashes a film",
         head=(
             "rows",
             "seconds",
@@ -108,6 +105,8 @@ def measure(options: Options) -> Report:
             f"seconds grow {growth:.2f} times as fast as rows: "
             + goal(f"at most {GOAL_GROWTH}", growth <= GOAL_GROWTH),
             goal("every twin found", complete),
+            f"memory grows to {memory:.2f} times: "
+            + goal(f"at most {GOAL_MEMORY}", memory <= GOAL_MEMORY),
         ],
         figures={str(rows): told for rows, told in found.items()},
     )

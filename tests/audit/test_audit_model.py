@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 from pulmospark.audit import covering, features, never_shown
-from pulmospark.audit.distances import distances
+from pulmospark.audit.distances import distances, fence
 from pulmospark.audit.heat_maps import heat_map
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.settings import EvaluateSettings
 from pulmospark.experiment.auditing import audit_run
 from pulmospark.experiment.external import evaluate_external
 from pulmospark.imaging.lungs import cut_to_lungs, find_lungs
+from pulmospark.models import zoo
 from pulmospark.models.bundle import read_bundle
 from pulmospark.phantoms.draw import draw_film, encode, random_person
 from pulmospark.phantoms.looks import HOSPITALS
@@ -49,6 +51,15 @@ def test_lungs_are_dark_lie_on_both_sides_and_hold_a_tenth_of_the_film(film: np.
     assert film[lungs].mean() < film[~lungs & (film > 20)].mean()
     cut = cut_to_lungs(film)
     assert 60 < min(cut.shape) <= 224
+
+
+def test_the_region_holds_the_lungs_of_all_films_but_of_few() -> None:
+    lungs = np.zeros((40, 8, 8), np.bool_)
+    lungs[:2, 0, 0] = True  # one in twenty
+    lungs[:1, 1, 1] = True
+    region = covering.lung_region(lungs)
+    assert region[0, 0]
+    assert region.sum() == 1
 
 
 def test_covers_do_what_they_say(film: np.ndarray) -> None:
@@ -85,6 +96,14 @@ def test_what_is_far_from_all_has_the_largest_distance() -> None:
     assert distances(strange, films)[0] > usual.max()
 
 
+def test_strange_films_that_are_like_each_other_stand_out() -> None:
+    random = np.random.default_rng(5)
+    films = random.normal(0, 0.1, (500, 30)) + 1.0
+    films[:20, :15] -= 1.6
+    scores = distances(films, films, np.arange(500))
+    assert set(np.flatnonzero(scores > fence(scores))) == set(range(20))
+
+
 @pytest.mark.parametrize("name", never_shown.DRAWN)
 def test_strange_things_are_drawn_in_grey(name: str) -> None:
     drawn = never_shown.DRAWN[name](np.random.default_rng(3), 96)
@@ -111,11 +130,12 @@ def test_all_audits_of_a_run_and_its_model(
     assert whole.value > 0.6
     assert found["covered_lungs"].verdict in {"pass", "warn", "fail"}
     assert found["source_in_features"].figures[0].figure.value is not None
-    heat = found["heat_maps"].figures[0].figure
-    assert heat.low is not None
-    assert heat.high is not None
-    assert heat.value is not None
-    assert 0 < heat.low <= heat.value <= heat.high < 1
+    for told in found["heat_maps"].figures:
+        heat = told.figure
+        assert heat.low is not None
+        assert heat.high is not None
+        assert heat.value is not None
+        assert 0 < heat.low <= heat.value <= heat.high < 1
     assert len(found["never_shown"].figures) == 2 * (len(never_shown.DRAWN) + 1)
 
 
@@ -128,6 +148,17 @@ def test_heat_is_a_distribution_over_the_film(finished_run: FinishedRun) -> None
     assert heat.shape == (size, size)
     assert heat.min() >= 0
     assert heat.sum() == pytest.approx(1.0)
+
+
+def test_a_class_without_weights_of_its_own_has_a_heat_map() -> None:
+    """Its logit is 0 whatever the film; what speaks for it is what speaks against the other."""
+    torch.manual_seed(1)
+    network = zoo.build("basic_cnn", 2).eval()
+    film = np.random.default_rng(1).integers(0, 255, (64, 64)).astype(np.uint8)
+    with torch.no_grad():
+        network.head.weight[0] = 0.0
+        network.head.bias[:] = torch.tensor([100.0, 0.0])
+    assert heat_map(network, film).std() > 0
 
 
 @pytest.mark.spark

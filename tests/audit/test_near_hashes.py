@@ -1,15 +1,17 @@
-"""The join of near hashes, beside all pairs compared."""
+"""The search for near hashes, beside all pairs compared."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 
 from pulmospark.core import limits
-from pulmospark.data.near_hashes import near_hashes
-
-pytestmark = pytest.mark.spark
+from pulmospark.core.errors import InputError
+from pulmospark.data import near_hashes
+from pulmospark.data.near_hashes import NearWork, plan_of, write_hashes
 
 
 def _hashes(seed: int, films: int) -> list[int]:
@@ -25,44 +27,72 @@ def _hashes(seed: int, films: int) -> list[int]:
     return found
 
 
-def _signed(value: int) -> int:
-    return value - 2**64 if value >= 2**63 else value
+def _found(
+    folder: Path, hashes: list[list[int]], distance: int, scans: list[int] | None = None
+) -> tuple[dict[tuple[int, int], int], set[int]]:
+    """Pairs with their distance, and the bands of the buckets that were left out."""
+    values, numbers = write_hashes(folder, len(hashes), len(hashes[0]))
+    values[:] = np.asarray(hashes, np.uint64)
+    numbers[:] = scans or [-1] * len(hashes)
+    values.flush()
+    numbers.flush()
+    work = NearWork(str(folder), "id", distance)
+    pairs: dict[tuple[int, int], int] = {}
+    hot: set[int] = set()
+    plan = pq.ParquetFile(plan_of(folder))
+    for group in range(plan.num_row_groups):
+        told = work(plan.read_row_group(group))
+        hot.update(told["hot"]["band"].to_pylist())
+        for row in told["near"].to_pylist():
+            pair = (row["first"], row["second"])
+            pairs[pair] = min(row["distance"], pairs.get(pair, 64))
+    return pairs, hot
 
 
 @pytest.mark.parametrize("distance", [3, 7])
+@pytest.mark.parametrize("entries", [100, 2_000_000])
 def test_every_pair_within_the_distance_is_found_and_no_other(
-    spark: SparkSession, distance: int
+    tmp_path: Path, distance: int, entries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(near_hashes, "_ENTRIES_A_TASK", entries)
+    monkeypatch.setattr(near_hashes, "_COMPARED_AT_ONCE", 7)
+    monkeypatch.setattr(near_hashes, "_FOUND_AT_ONCE", 20)
+    monkeypatch.setattr(near_hashes, "_ROWS_AT_ONCE", 33)
     hashes = _hashes(distance, 400)
-    rows = [(film, [_signed(value)]) for film, value in enumerate(hashes)]
-    films = spark.createDataFrame(rows, "film long, hashes array<long>").coalesce(1)
-    near = near_hashes(films, distance)
-    found = {(row["first"], row["second"]): row["distance"] for row in near.pairs.collect()}
+    found, hot = _found(tmp_path, [[value] for value in hashes], distance)
     bits = {
         (one, other): (hashes[one] ^ hashes[other]).bit_count()
         for one in range(len(hashes))
         for other in range(one + 1, len(hashes))
     }
     assert found == {pair: count for pair, count in bits.items() if count <= distance}
-    assert near.hot.count() == 0
+    assert not hot
 
 
-def test_a_crop_is_compared_with_the_whole_of_another(spark: SparkSession) -> None:
-    rows = [(0, [1, 2**40]), (1, [2**50 + 2**30, 1 + 2**9]), (2, [2**60 + 2**20, 2**40])]
-    films = spark.createDataFrame(rows, "film long, hashes array<long>")
-    found = {tuple(row)[:2] for row in near_hashes(films, 1).pairs.collect()}
+def test_a_crop_is_compared_with_the_whole_of_another(tmp_path: Path) -> None:
+    hashes = [[1, 2**40], [2**50 + 2**30, 1 + 2**9], [2**60 + 2**20, 2**40]]
     # 1's crop is 0's whole but for a bit; 2's crop is only 0's crop.
-    assert found == {(0, 1)}
+    assert _found(tmp_path, hashes, 1)[0].keys() == {(0, 1)}
+
+
+def test_films_of_one_scan_are_not_compared(tmp_path: Path) -> None:
+    found, _ = _found(tmp_path, [[5], [5], [5], [5]], 7, scans=[0, 0, 1, -1])
+    assert found.keys() == {(0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
 
 
 def test_a_bucket_too_full_is_left_out_and_told(
-    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "BUCKET_HASHES_MAX", 10)
-    rows = [(film, [film << 16]) for film in range(20)]
-    films = spark.createDataFrame(rows, "film long, hashes array<long>")
-    near = near_hashes(films, 7)
+    found, hot = _found(tmp_path, [[film << 16] for film in range(20)], 7)
     # Bands 0, 2 and 3 are nought in all; next to 0 stands what differs, next to 2 and 3 nought.
-    assert {row["band"] for row in near.hot.collect()} == {2, 3}
-    found = {(row["first"], row["second"]) for row in near.pairs.collect()}
+    assert hot == {2, 3}
     assert (0, 1) in found  # by band 1, with one bit turned
+
+
+def test_more_pairs_than_can_be_looked_at_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "NEAR_PAIRS_MAX", 44)
+    with pytest.raises(InputError, match=r"45 pairs.*the limit of 44"):
+        _found(tmp_path, [[7]] * 10, 7)

@@ -126,7 +126,8 @@ def test_a_smoke_run_of_ccccii(tmp_path: Path) -> None:
     told = json.loads(target.read_text(encoding="utf-8"))["figures"]["sizes"]["450"]
     assert told["slices"] == told["films"] == 450
     assert told["notes"] == {"missing_scans": 1, "slice_counts_differ": 1, "ignored_files": 1}
-    assert set(told["seconds"]) == {"manifest", "split"}
+    assert set(told["seconds"]) == {"manifest", "split", "audits"}
+    assert told["audits"]["near_duplicates"][0] == "pass"
     assert [path.name for path in options.out.iterdir()] == [target.name]
 
 

@@ -19,7 +19,9 @@ Reals = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.integer[Any]]
 
-_NEIGHBOURS = 5
+_NEIGHBOURS_SHARE, _NEIGHBOURS_MIN = 0.05, 5
+"""of the films that others are measured by: strange films that are like each other, hands say,
+are near their own kind, and stand out only from more neighbours than there are of them"""
 _ROWS_AT_ONCE = 256
 _FENCE_RANGES = 3.0
 
@@ -33,7 +35,9 @@ MEASURED = pa.schema([("uri", pa.string()), ("group", pa.int32())])
 def distances(
     films: Reals, reference: Reals, groups: Groups | None = None, others: Groups | None = None
 ) -> Floats:
-    """Mean distance to the nearest five of a reference, features at length 1.
+    """Mean distance to the nearest of a reference, features at length 1.
+
+    The nearest are a twentieth of the reference, five at least.
 
     Args:
         films: (n, width).
@@ -47,11 +51,12 @@ def distances(
     one, other = unit(films), unit(reference)
     others = groups if others is None else others
     found = np.empty(len(one))
+    count = min(max(_NEIGHBOURS_MIN, round(_NEIGHBOURS_SHARE * len(other))), len(other))
     for start in range(0, len(one), _ROWS_AT_ONCE):
         near = one[start : start + _ROWS_AT_ONCE] @ other.T
         if groups is not None and others is not None:
             near[groups[start : start + _ROWS_AT_ONCE, None] == others[None, :]] = -1.0
-        best = np.sort(near, axis=1)[:, -min(_NEIGHBOURS, near.shape[1]) :]
+        best = np.partition(near, -count, axis=1)[:, -count:]
         apart = np.sqrt(np.maximum(2.0 - 2.0 * best, 0.0)).mean(axis=1)
         found[start : start + _ROWS_AT_ONCE] = apart
     return found

@@ -112,9 +112,10 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
 def unlike(subject: Subject, scored: Scored) -> AuditResult:
     """Films far from all others in the model's features: lateral films, CT slices, other things.
 
-    The score is the mean distance to the five nearest films of other patients, on features
-    scaled to length 1 (Sun et al. 2022, deep nearest neighbours); films beyond the outer fence
-    of all scores (third quartile and three times the range between quartiles, Tukey) are told.
+    The score is the mean distance to the nearest twentieth of the films, of other patients, on
+    features scaled to length 1 (after Sun et al. 2022, deep nearest neighbours); films beyond
+    the outer fence of all scores (third quartile and three times the range between quartiles,
+    Tukey) are told.
     """
     scores = distances(scored.features, scored.features, _groups(subject, scored))
     limit = fence(scores)

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from pulmospark.audit.covering import CoverWork
+from pulmospark.audit.covering import CoverWork, lung_region, lungs_of
 from pulmospark.audit.subject import Subject
 from pulmospark.core import content, files, limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
+from pulmospark.data.pixels import pixels_of_some
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.spark import chunks
@@ -33,6 +34,7 @@ class Scored:
         probabilities: cover ("whole", "without lungs", ...) -> (n, classes).
         features: float64 (n, width), of the whole films.
         unseen: bool (n,), films that the model was not trained on.
+        region: bool (size, size), where the films may have lungs.
     """
 
     bundle: Bundle
@@ -40,6 +42,7 @@ class Scored:
     probabilities: dict[str, Floats]
     features: Floats
     unseen: npt.NDArray[np.bool_]
+    region: npt.NDArray[np.bool_]
 
 
 def score_sample(
@@ -66,14 +69,33 @@ def score_sample(
     check_size(subject, size)
     rows = sample_of(subject)
     uris = [subject.rows["uri"][int(row)].as_py() for row in rows]
+    region = _region(subject, rows)
+    told = {"films": uris, "region": region.astype(int).tolist()}
     wanted = work / "sample.json"
-    files.write_json(wanted, uris)
+    files.write_json(wanted, told)
     engine = prepare_engine(bundle.network(), work / "engines", outputs="both", size=size)
-    cover = CoverWork(engine, size, str(wanted), content.value_id(uris))
+    cover = CoverWork(engine, size, str(wanted), content.value_id(told))
     todo = _with_films(chunks.chunks_of(chunks.parts_of(subject.images)), set(uris))
     with Progress("cover", sum(c.rows for c in todo), "films", quiet=quiet) as progress:
         parts = chunks.run_chunks(spark, cover, todo, work / "covered", progress)
-    return _gather(subject, bundle, rows, parts)
+    return _gather(subject, bundle, rows, region, parts)
+
+
+def some_films(
+    subject: Subject, rows: npt.NDArray[np.int64], most: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """A few of some films, evenly taken: their places in the subject's rows, and their pixels."""
+    picked = rows[:: max(1, -(-rows.size // most))]
+    uris = subject.column("uri")[picked]
+    found = dict(pixels_of_some(subject.images, set(uris)))
+    return picked, np.stack([found[uri] for uri in uris])
+
+
+def _region(subject: Subject, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Where the films of a sample may have lungs, from the masks of some of them."""
+    picked, films = some_films(subject, rows, limits.AUDIT_MASKS_MAX)
+    masks = subject.column("mask_uri")[picked]
+    return lung_region(np.stack([lungs_of(f, m) for f, m in zip(films, masks, strict=True)]))
 
 
 def _with_films(todo: list[chunks.Chunk], uris: set[str]) -> list[chunks.Chunk]:
@@ -120,6 +142,7 @@ def _gather(
     subject: Subject,
     bundle: Bundle,
     rows: npt.NDArray[np.int64],
+    region: npt.NDArray[np.bool_],
     parts: list[chunks.Part],
 ) -> Scored:
     place = {subject.rows["uri"][int(row)].as_py(): n for n, row in enumerate(rows)}
@@ -146,4 +169,4 @@ def _gather(
     unseen = np.zeros(rows.size, bool) if folds else subject.tested[rows]
     if not subject.has_split:
         unseen = np.ones(rows.size, bool)
-    return Scored(bundle, rows, found, features, unseen)
+    return Scored(bundle, rows, found, features, unseen, region)

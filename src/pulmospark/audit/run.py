@@ -26,15 +26,13 @@ from pulmospark.audit import (
     shortcuts,
     subgroups,
 )
-from pulmospark.audit.covering import lungs_of
-from pulmospark.audit.model import Scored, score_sample
+from pulmospark.audit.model import Scored, score_sample, some_films
 from pulmospark.audit.results import ORDER, AuditReport, AuditResult
 from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
 from pulmospark.core.provenance import provenance
 from pulmospark.data.near_copies import NearCopies, find_near_copies
-from pulmospark.data.pixels import pixels_of_some
 
 Audit = Callable[[], AuditResult]
 Pixels = npt.NDArray[np.uint8]
@@ -51,6 +49,7 @@ class _Shared:
     bundle: Path | None = None
     _copies: NearCopies | None = None
     _scored: Scored | None = None
+    _films: tuple[npt.NDArray[np.int64], Pixels] | None = None
 
     def copies(self) -> NearCopies:
         """The near copies, and the looks that were told on the way."""
@@ -77,15 +76,11 @@ class _Shared:
             )
         return self._scored
 
-    def some_films(self) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-        """Pixels and lungs of a few of the films that the bundle was run on."""
-        rows = self.scored().rows
-        picked = rows[:: max(1, rows.size // limits.AUDIT_HEAT_MAPS_MAX)]
-        picked = picked[: limits.AUDIT_HEAT_MAPS_MAX]
-        uris, masks = self.subject.column("uri")[picked], self.subject.column("mask_uri")[picked]
-        found = dict(pixels_of_some(self.subject.images, set(uris)))
-        films = np.stack([found[uri] for uri in uris])
-        return films, np.stack([lungs_of(f, m) for f, m in zip(films, masks, strict=True)])
+    def some_films(self) -> tuple[npt.NDArray[np.int64], Pixels]:
+        """Places and pixels of a few of the films that the bundle was run on."""
+        if self._films is None:
+            self._films = some_films(self.subject, self.scored().rows, limits.AUDIT_HEAT_MAPS_MAX)
+        return self._films
 
     def run(self, films: Pixels) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Probabilities and features of pictures that are in no table."""
@@ -128,11 +123,11 @@ def costly_audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
     yield "unlike_films", lambda: features.unlike(subject, shared.scored())
     yield (
         "never_shown",
-        lambda: never_shown.audit(subject, shared.scored(), shared.some_films()[0], shared.run),
+        lambda: never_shown.audit(subject, shared.scored(), shared.some_films()[1], shared.run),
     )
     yield (
         "heat_maps",
-        lambda: heat_maps.audit(subject, shared.scored().bundle.network(), *shared.some_films()),
+        lambda: heat_maps.audit(subject, shared.scored(), *shared.some_films()),
     )
 
 

@@ -319,7 +319,10 @@ BUCKET_HASHES_MAX = 2_000
 """hashes in one bucket of the index before the next band is asked for, too; a fuller one would
 be compared for ever, and says only that many films have the same coarse greys."""
 
-AUDIT_HEAT_MAPS_MAX = 48
+AUDIT_MASKS_MAX = 200
+"""films whose lungs are looked for, to know where films of a set may have lungs."""
+
+AUDIT_HEAT_MAPS_MAX = 96
 """films that heat maps are drawn of; each takes a pass back through the network."""
 
 AUDIT_FILMS_MAX = 2_000

@@ -34,6 +34,9 @@ _MARGINS: tuple[tuple[float, float, float, float], ...] = (
 """left, top, right and bottom of what is cut off before a hash is taken, as shares of the sides:
 nothing first, then what a copy may have lost"""
 
+HASHES = len(_MARGINS)
+"""of a film, the first of the whole"""
+
 _BORDER = 0.03
 _DARK_MIN, _DARK_SHARE, _BRIGHT_ALONG = 12, 0.12, 0.35
 

@@ -1,6 +1,6 @@
 """Near copies: films that are one picture, cut, sized, toned or encoded differently.
 
-Candidates are joined by perceptual hash on Spark (:mod:`pulmospark.data.near_hashes`), and each
+Candidates are found by perceptual hash on Spark (:mod:`pulmospark.data.near_hashes`), and each
 is looked at again by laying one film over the other (:mod:`pulmospark.data.overlay`). What is
 held by the driver grows by a few bytes a film and a pair. Films that hang together, directly or
 through others, are one cluster.
@@ -12,11 +12,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from scipy import sparse
@@ -25,8 +26,8 @@ from scipy.sparse import csgraph
 from pulmospark.core import content, limits, tables
 from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
-from pulmospark.data.looks import SMALL_SIDE, make_looks
-from pulmospark.data.near_hashes import near_hashes
+from pulmospark.data.looks import HASHES, SMALL_SIDE, make_looks
+from pulmospark.data.near_hashes import NearWork, plan_of, write_hashes
 from pulmospark.data.overlay import overlay_correlation
 from pulmospark.spark import chunks
 from pulmospark.spark.session import slots
@@ -84,16 +85,21 @@ class OverlayWork:
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``copies``."""
         chunk = chunk.filter(pa.array(chunk["distance"].to_numpy() <= self.distance))
-        shape = (-1, SMALL_SIDE, SMALL_SIDE)
-        films = np.memmap(self.small, np.uint8, "r").reshape(shape)
-        found = [
-            overlay_correlation(films[one], films[other])
-            for one, other in zip(
-                chunk["first"].to_pylist(), chunk["second"].to_pylist(), strict=True
-            )
-        ]
+        pairs = zip(chunk["first"].to_pylist(), chunk["second"].to_pylist(), strict=True)
+        with Path(self.small).open("rb") as small:
+            found = [
+                overlay_correlation(_picture(small, one), _picture(small, other))
+                for one, other in pairs
+            ]
         rows = chunk.append_column("correlation", pa.array(found, pa.float32()))
         return {"copies": rows.select(tables.COPIES.names).cast(tables.COPIES)}
+
+
+def _picture(small: BinaryIO, film: int) -> npt.NDArray[np.uint8]:
+    # Read, not mapped: what was mapped counts as the worker's memory, and it reads all over.
+    size = SMALL_SIDE * SMALL_SIDE
+    small.seek(film * size)
+    return np.frombuffer(small.read(size), np.uint8).reshape(SMALL_SIDE, SMALL_SIDE)
 
 
 def find_near_copies(
@@ -130,7 +136,7 @@ def find_near_copies(
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     looks, small_id = _gather([part.path for part in parts], facts, aside)
-    hot = _candidates(aside, spark, distance)
+    hot = candidates(aside, small_id, work / "near", spark, distance, quiet=quiet)
     todo = chunks.chunks_of(chunks.parts_of(aside / "pairs"))
     if (there := sum(chunk.rows for chunk in todo)) > limits.NEAR_PAIRS_MAX:
         raise InputError(
@@ -178,56 +184,71 @@ def clusters_of_films(found: NearCopies, facts: pa.Table) -> pa.Table:
 def _gather(
     parts: Sequence[Path], facts: pa.Table, aside: Path
 ) -> tuple[dict[str, npt.NDArray[np.float64]], str]:
-    """Small pictures in one file, hashes in a table; a film's number is its place in ``facts``."""
+    """Small pictures and hashes in files; a film's number is its place in ``facts``."""
     number = {uri: place for place, uri in enumerate(facts["uri"].to_pylist())}
-    scans = facts["scan_id"].to_pylist()
     looks = {name: np.full(len(number), np.nan) for name in ("mean", "border_mean")}
-    bytes_each = SMALL_SIDE * SMALL_SIDE
-    small = np.memmap(aside / "small.bin", np.uint8, "w+", shape=(len(number), bytes_each))
-    (aside / "hashes").mkdir()
+    hashes, scans = write_hashes(aside, len(number), HASHES)
+    scans[:] = _numbered(facts["scan_id"])
     told = []
-    for index, path in enumerate(sorted(parts)):
-        rows = pq.read_table(path, schema=tables.LOOKS)
-        places = [number.get(uri, -1) for uri in rows["uri"].to_pylist()]
-        kept = np.flatnonzero(np.asarray(places) >= 0)
-        films = np.asarray(places, np.int64)[kept]
-        taken = rows.take(pa.array(kept))
-        for name, values in looks.items():
-            values[films] = taken[name].to_numpy()
-        pictures = taken["small"].combine_chunks()
-        for film, picture in zip(films, pictures, strict=True):
-            small[film] = np.frombuffer(picture.as_buffer(), np.uint8)
-        columns = {
-            "film": pa.array(films),
-            "scan": pa.array([scans[film] for film in films], pa.string()),
-            "hashes": taken["hashes"],
-        }
-        pq.write_table(pa.table(columns), aside / "hashes" / f"{index:06d}.parquet")
-        told.append(path.name)
-    small.flush()
+    with (aside / "small.bin").open("wb") as small:
+        for path in sorted(parts):
+            rows = pq.read_table(path, schema=tables.LOOKS)
+            places = [number.get(uri, -1) for uri in rows["uri"].to_pylist()]
+            kept = np.flatnonzero(np.asarray(places) >= 0)
+            films = np.asarray(places, np.int64)[kept]
+            taken = rows.take(pa.array(kept)).combine_chunks()
+            for name, values in looks.items():
+                values[films] = taken[name].to_numpy()
+            flat = pc.list_flatten(taken["hashes"]).to_numpy().view(np.uint64)
+            hashes[films] = flat.reshape(-1, HASHES)
+            for film, picture in zip(films.tolist(), taken["small"], strict=True):
+                small.seek(film * SMALL_SIDE * SMALL_SIDE)
+                small.write(picture.as_buffer())
+            told.append(path.name)
+    hashes.flush()
+    scans.flush()
     if missing := int(np.isnan(looks["mean"]).sum()):
         raise InputError(
             f"{missing} of {len(number)} films of the cohort are not in the images table: run "
             "`pulmospark split` again"
         )
-    return looks, content.value_id([told, facts["uri"].to_pylist()])
+    return looks, content.value_id([told, facts["uri"].to_pylist(), facts["scan_id"].to_pylist()])
 
 
-def _candidates(aside: Path, spark: SparkSession, distance: int) -> int:
-    """Write the pairs with near hashes; the number of buckets that were left out."""
-    films = spark.read.parquet(str(aside / "hashes"))
-    found = near_hashes(films.select("film", "hashes"), distance)
-    scans = films.where("scan is not null").select("film", "scan")
-    pairs = found.pairs
-    if scans.head(1):
-        one = scans.withColumnsRenamed({"film": "first", "scan": "one"})
-        other = scans.withColumnsRenamed({"film": "second", "scan": "other"})
-        pairs = pairs.join(one, "first", "left").join(other, "second", "left")
-        pairs = pairs.where("one is null or other is null or one <> other")
-    pairs = pairs.select("first", "second", "distance")
-    parts = pairs.repartition(slots(spark) * 2, "first").sortWithinPartitions("first", "second")
-    parts.write.option("maxRecordsPerFile", _PAIRS_A_CHUNK).parquet(str(aside / "pairs"))
-    return int(found.hot.count())
+def _numbered(names: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    """A number for each name, -1 where there is none."""
+    codes = names.combine_chunks().dictionary_encode().indices
+    return np.asarray(pc.fill_null(codes, -1).to_numpy(zero_copy_only=False), np.int32)
+
+
+def candidates(
+    aside: Path, hashes_id: str, parts: Path, spark: SparkSession, distance: int, *, quiet: bool
+) -> int:
+    """Write the pairs with near hashes into ``pairs``.
+
+    Args:
+        aside: folder with the hashes (``near_hashes.write_hashes``).
+        hashes_id: of their content.
+        parts: folder for what tasks find; what is there of the same hashes is kept.
+        spark: the session.
+        distance: bits in which hashes may differ.
+        quiet: show no progress.
+
+    Returns:
+        The number of buckets that were left out.
+    """
+    todo = chunks.chunks_of([plan_of(aside)])
+    with Progress("search", len(todo), "parts", quiet=quiet) as progress:
+        near = NearWork(str(aside), hashes_id, distance)
+        done = chunks.run_chunks(spark, near, todo, parts, progress)
+    if found := [str(part.path) for part in done if part.table == "near"]:
+        # A pair may meet in each of the four bands.
+        pairs = spark.read.parquet(*found).groupBy("first", "second").agg({"distance": "min"})
+        pairs = pairs.withColumnRenamed("min(distance)", "distance")
+        parts_each = pairs.repartition(slots(spark) * 2, "first")
+        ordered = parts_each.sortWithinPartitions("first", "second")
+        ordered.write.option("maxRecordsPerFile", _PAIRS_A_CHUNK).parquet(str(aside / "pairs"))
+    return sum(part.rows for part in done if part.table == "hot")
 
 
 def _nearest(pairs: Path, distance: int, most: int) -> tuple[int, int]:

@@ -1,10 +1,10 @@
-"""Pairs of near perceptual hashes, joined on Spark without comparing all with all.
+"""Pairs of near perceptual hashes, found on Spark without comparing all with all.
 
 Multi-index hashing (Norouzi, Punjani and Fleet, "Fast search in Hamming space with multi-index
 hashing", 2012): 64 bits are four bands of 16. Where two hashes differ in at most 7 bits, one
 band differs in at most one (pigeonhole). So each hash is put down under its four bands, and the
-hash of each whole film is looked up under each band as it is and with any one bit turned: an
-equi-join, whose few matches are then counted bit by bit. None within 7 bits is missed; of those
+hash of each whole film is looked up under each band as it is and with any one bit turned; the
+few that are found there are then counted bit by bit. None within 7 bits is missed; of those
 further apart most are found (88 % at 9 bits, where the bits that differ are spread evenly). Up
 to 3 bits no bit need be turned.
 
@@ -15,91 +15,220 @@ next band has to be the same, too; what is still too full is left out, and told.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from pulmospark.core import limits
+from pulmospark.core import content, limits
+from pulmospark.core.errors import InputError
 
 BANDS, BITS = 4, 16
-_PLACE = ("band", "key", "extra")
+_KEYS = 1 << BITS
+_HASHES, _SCANS = "hashes.npy", "scans.npy"
+_ENTRIES_A_TASK = 2_000_000
+"""hashes that a task puts in order: some 60 MB"""
+_ROWS_AT_ONCE = 65_536
+_COMPARED_AT_ONCE = 1 << 18
+"""hashes laid side by side: few enough to stay in a core's cache"""
+_FOUND_AT_ONCE = 4_000_000
+
+PAIRS = pa.schema([("first", pa.int64()), ("second", pa.int64()), ("distance", pa.int32())])
+"""``first`` < ``second``; each pair once in a task, and again from another band."""
+
+HOT = pa.schema([("band", pa.int32()), ("key", pa.int32()), ("extra", pa.int32())])
+"""Buckets that were left out: the band, its bits, and those of the next band."""
+
+Hashes = npt.NDArray[np.uint64]
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Near:
-    """Pairs whose hashes are near.
+class NearWork:
+    """A band and some of its keys to the pairs that meet there.
+
+    Films are numbers from 0. A film's first hash is of the whole picture; of two hashes that are
+    compared, one is that. Films of one scan are not compared.
 
     Attributes:
-        pairs: ``first`` < ``second`` (long) and ``distance`` (int), each pair once.
-        hot: ``band``, ``key``, ``extra`` and ``count`` of the buckets that were left out.
+        folder: with the hashes; see :func:`write_hashes`.
+        hashes_id: of their content.
+        distance: bits of 64 in which hashes may differ, at most ``limits.NEAR_DISTANCE_MAX``.
     """
 
-    pairs: DataFrame
-    hot: DataFrame
+    folder: str
+    hashes_id: str
+    distance: int
+    columns: Sequence[str] | None = None
 
+    def key(self, chunk: pa.Table) -> str:
+        """The hashes, the limits and the keys."""
+        told = [self.hashes_id, self.distance, limits.BUCKET_HASHES_MAX, chunk.to_pydict()]
+        return content.value_id(["near-2", *told])
 
-def near_hashes(films: DataFrame, distance: int) -> Near:
-    """Pairs of films that have hashes within a distance.
-
-    A film's first hash is of the whole picture; of two hashes that are compared, one is that.
-
-    Args:
-        films: ``film`` (long) and ``hashes`` (array of long).
-        distance: bits of 64, at most ``limits.NEAR_DISTANCE_MAX``.
-
-    Returns:
-        The pairs, lazily.
-    """
-    each = films.select("film", F.posexplode("hashes").alias("crop", "hash"))
-    index = each.select("*", F.posexplode(F.array(*_bands("hash"))).alias("band", "key"))
-    full = limits.BUCKET_HASHES_MAX
-    crowded = index.groupBy("band", "key").count().where(F.col("count") > full).drop("count")
-    index = _placed(index, crowded)
-    hot = index.groupBy(*_PLACE).count().where(F.col("count") > full)
-    index = index.join(F.broadcast(hot.drop("count")), [*_PLACE], "left_anti")
-    wholes = each.where("crop = 0").select(
-        "film", "hash", F.posexplode(F.array(*_bands("hash"))).alias("band", "key")
-    )
-    looked_up = _placed(wholes.withColumn("key", F.explode(_probes("key", distance))), crowded)
-    one = looked_up.select(*_PLACE, F.col("film").alias("one"), F.col("hash").alias("one_hash"))
-    other = index.select(
-        *_PLACE, F.col("film").alias("other"), F.col("hash").alias("other_hash"), "crop"
-    )
-    bits = F.bit_count(F.col("one_hash").bitwiseXOR(F.col("other_hash")))
-    # Of two wholes each is looked up: one of the two finds is enough.
-    once = (F.col("one") < F.col("other")) | (
-        (F.col("crop") > 0) & (F.col("one") != F.col("other"))
-    )
-    found = one.join(other, [*_PLACE]).where(once & (bits <= distance))
-    pairs = (
-        found.select(
-            F.least("one", "other").alias("first"),
-            F.greatest("one", "other").alias("second"),
-            bits.cast("int").alias("distance"),
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``near`` (:data:`PAIRS`) and of ``hot`` (:data:`HOT`)."""
+        hashes, scans = (
+            np.load(Path(self.folder) / name, mmap_mode="r", allow_pickle=False)
+            for name in (_HASHES, _SCANS)
         )
-        .groupBy("first", "second")
-        .agg(F.min("distance").alias("distance"))
-    )
-    return Near(pairs, hot)
+        near, hot = [], []
+        for row in chunk.to_pylist():
+            index = _Index(hashes, row["band"], row["low"], row["high"])
+            hot.append(index.hot)
+            near.append(_pairs(index, hashes, scans, self.distance))
+        return {"near": pa.concat_tables(near), "hot": pa.concat_tables(hot)}
 
 
-def _placed(rows: DataFrame, crowded: DataFrame) -> DataFrame:
-    """Rows with ``extra``: in a crowded bucket the next band of the hash, elsewhere -1."""
-    marked = F.broadcast(crowded.withColumn("crowded", F.lit(True)))
-    after = F.array(*_bands("hash"))[(F.col("band") + 1) % BANDS]
-    extra = F.when(F.col("crowded"), after).otherwise(F.lit(-1))
-    return rows.join(marked, ["band", "key"], "left").withColumn("extra", extra).drop("crowded")
+def write_hashes(
+    folder: Path, films: int, crops: int
+) -> tuple[np.memmap[Any, np.dtype[np.uint64]], np.memmap[Any, np.dtype[np.int32]]]:
+    """Files for the hashes, (films, crops) uint64, and scans, (films,) int32, -1 for none.
+
+    Both are to be filled and flushed before :func:`plan_of`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    open_memmap = np.lib.format.open_memmap
+    hashes = open_memmap(folder / _HASHES, mode="w+", dtype=np.uint64, shape=(films, crops))
+    scans = open_memmap(folder / _SCANS, mode="w+", dtype=np.int32, shape=(films,))
+    return hashes, scans
 
 
-def _bands(column: str) -> Iterator[Column]:
-    for band in range(BANDS):
-        moved = F.shiftrightunsigned(column, band * BITS)
-        yield moved.bitwiseAND(F.lit(2**BITS - 1)).cast("int")
+def plan_of(folder: Path) -> Path:
+    """The file whose row groups are the tasks: each a band, and keys from ``low`` to ``high``."""
+    hashes = np.load(folder / _HASHES, mmap_mode="r", allow_pickle=False)
+    ranges = int(np.clip(-(-hashes.size // _ENTRIES_A_TASK), 1, _KEYS))
+    edges = np.linspace(0, _KEYS, ranges + 1).astype(int).tolist()
+    tasks = [
+        {"band": band, "low": low, "high": high}
+        for band in range(BANDS)
+        for low, high in itertools.pairwise(edges)
+    ]
+    path = folder / "plan.parquet"
+    pq.write_table(pa.Table.from_pylist(tasks), path, row_group_size=1)
+    return path
 
 
-def _probes(key: str, distance: int) -> Column:
-    """The key, and where the distance asks for it the key with each bit turned."""
-    turned = [F.col(key).bitwiseXOR(F.lit(1 << bit)) for bit in range(BITS)]
-    return F.array(F.col(key), *(turned if distance >= BANDS else []))
+class _Index:
+    """The hashes of some keys of a band, by bucket.
+
+    A bucket's number is its key, and in a crowded one also the bits of the next band.
+    """
+
+    def __init__(self, hashes: Hashes, band: int, low: int, high: int) -> None:
+        self.band, self.low, self.high = band, low, high
+        films, crops, keys = _within(hashes, band, low, high)
+        self.crowded = np.bincount(keys - low, minlength=high - low) > limits.BUCKET_HASHES_MAX
+        values = hashes[films, crops]
+        buckets = self.buckets(keys, values)
+        order = np.argsort(buckets, kind="stable")
+        sizes = np.unique(buckets, return_counts=True)
+        full = sizes[0][sizes[1] > limits.BUCKET_HASHES_MAX]
+        order = order[~np.isin(buckets[order], full)]
+        self.films, self.whole = films[order], crops[order] == 0
+        self.values, self.ordered = values[order], buckets[order]
+        self.hot = pa.table([[band] * full.size, full >> (BITS + 1), full % _KEYS], schema=HOT)
+
+    def buckets(self, keys: Numbers, values: Hashes) -> Numbers:
+        """Numbers of the buckets of hashes under these keys."""
+        extra = _band(values, (self.band + 1) % BANDS) + _KEYS
+        return (keys << (BITS + 1)) + np.where(self.crowded[keys - self.low], extra, 0)
+
+
+def _within(hashes: Hashes, band: int, low: int, high: int) -> tuple[Numbers, Numbers, Numbers]:
+    """Film, crop and key of the hashes whose key is in a range."""
+    found = []
+    for start in range(0, len(hashes), _ROWS_AT_ONCE):
+        keys = _band(hashes[start : start + _ROWS_AT_ONCE], band)
+        films, crops = np.nonzero((keys >= low) & (keys < high))
+        found.append((films + start, crops, keys[films, crops]))
+    films, crops, keys = (np.concatenate(one) for one in zip(*found, strict=True))
+    return films, crops, keys
+
+
+def _probes(index: _Index, wholes: Hashes, distance: int) -> tuple[Numbers, Numbers]:
+    """Film and bucket of every look-up of a whole film, in the order of the buckets."""
+    keys = _band(wholes, index.band)
+    turned = [0, *((1 << bit for bit in range(BITS)) if distance >= BANDS else ())]
+    films, buckets = [], []
+    for bits in turned:
+        asked = keys ^ bits
+        there = np.flatnonzero((asked >= index.low) & (asked < index.high))
+        films.append(there)
+        buckets.append(index.buckets(asked[there], wholes[there]))
+    film, bucket = np.concatenate(films), np.concatenate(buckets)
+    order = np.argsort(bucket, kind="stable")
+    return film[order], bucket[order]
+
+
+def _pairs(index: _Index, hashes: Hashes, scans: npt.NDArray[np.int32], distance: int) -> pa.Table:
+    """The pairs that meet in the buckets of an index."""
+    wholes = np.ascontiguousarray(hashes[:, 0])
+    film, bucket = _probes(index, wholes, distance)
+    first = np.searchsorted(index.ordered, bucket, "left")
+    count = np.searchsorted(index.ordered, bucket, "right") - first
+    waiting: list[tuple[Numbers, Numbers, Numbers]] = []
+    found = _nothing()
+    for probes, places in _side_by_side(first, count):
+        one, other = film[probes], index.films[places]
+        bits = np.bitwise_count(wholes[one] ^ index.values[places])
+        kept = np.flatnonzero(bits <= distance)
+        one, other, whole = one[kept], other[kept], index.whole[places[kept]]
+        # Of two wholes each is looked up: one of the two finds is enough.
+        wanted = np.where(whole, one < other, one != other)
+        wanted &= (scans[one] < 0) | (scans[one] != scans[other])
+        one, other = one[wanted], other[wanted]
+        told = bits[kept][wanted].astype(np.int64)
+        waiting.append((np.minimum(one, other), np.maximum(one, other), told))
+        if sum(len(some[0]) for some in waiting) > _FOUND_AT_ONCE:
+            found, waiting = _nearest([found, *waiting], len(hashes)), []
+    found = _nearest([found, *waiting], len(hashes))
+    return pa.table([found[0], found[1], found[2].astype(np.int32)], schema=PAIRS)
+
+
+def _side_by_side(first: Numbers, count: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
+    """Numbers of look-ups and places in the index that are to be compared, some at a time."""
+    ends = np.cumsum(count)
+    start = 0
+    while start < count.size:
+        before = int(ends[start - 1]) if start else 0
+        end = int(np.searchsorted(ends, before + _COMPARED_AT_ONCE, "right"))
+        end = max(end, start + 1)
+        some = count[start:end]
+        skipped = ends[start:end] - some - before - first[start:end]
+        places = np.arange(some.sum()) - np.repeat(skipped, some)
+        if places.size:
+            yield np.repeat(np.arange(start, end), some), places
+        start = end
+
+
+def _nearest(
+    found: Sequence[tuple[Numbers, Numbers, Numbers]], films: int
+) -> tuple[Numbers, Numbers, Numbers]:
+    """Each pair once, with its least distance."""
+    first, second, bits = (np.concatenate(one) for one in zip(*found, strict=True))
+    pair = first * films + second
+    order = np.lexsort((bits, pair))
+    order = order[np.diff(pair[order], prepend=-1) > 0]
+    if order.size > limits.NEAR_PAIRS_MAX:
+        raise InputError(
+            f"{order.size:,} pairs of films have near hashes, over the limit of "
+            f"{limits.NEAR_PAIRS_MAX:,}: set audit.hash_distance lower"
+        )
+    return first[order], second[order], bits[order]
+
+
+def _nothing() -> tuple[Numbers, Numbers, Numbers]:
+    empty = np.empty(0, np.int64)
+    return empty, empty, empty
+
+
+def _band(hashes: npt.NDArray[Any], band: int) -> Numbers:
+    moved = hashes >> np.uint64(band * BITS)
+    return np.asarray(moved & np.uint64(_KEYS - 1), np.int64)

@@ -23,8 +23,6 @@ from pulmospark.scoring.engine import SPEC_FILE, TENSORS_FILE, EngineSpec, Kind,
 from pulmospark.scoring.openvino_compile import IR_FILE
 from pulmospark.scoring.openvino_import import import_openvino
 
-"""written last into an engine's folder"""
-
 
 def prepare_engine(
     network: Network,

@@ -36,6 +36,8 @@ if TYPE_CHECKING:  # half a second, which what only reads parts is spared
 
 _POLL_S = 0.25
 _SHARES_A_SLOT = 4
+_NUMBERS_A_GROUP = 65_536
+"""rows of a row group that holds numbers alone"""
 _ROW_SCHEMA = "chunk bigint, parts string, error string"
 
 
@@ -249,12 +251,13 @@ def write_part(rows: pa.Table, target: Path) -> None:
     statistics, which would repeat whole images in the footer.
     """
     light = [field.name for field in rows.schema if field.name not in {"pixels", "features"}]
+    numbers = all(pa.types.is_integer(field.type) for field in rows.schema)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
         pq.write_table(
             rows,
             aside,
-            row_group_size=limits.ROW_GROUP_ROWS,
+            row_group_size=_NUMBERS_A_GROUP if numbers else limits.ROW_GROUP_ROWS,
             compression={
                 field.name: "ZSTD" if field.name in light else "NONE" for field in rows.schema
             },
