@@ -24,6 +24,7 @@ NAMES = (
     "cluster",
     "score",
     "score_memory",
+    "archive",
     "stream",
     "stream_kills",
     "dicom",
@@ -74,7 +75,7 @@ SMALL = Options(
 @click.option("--sizes", help="Numbers of images of memory: 1000,5000,20000.")
 @click.option("--rows", help="Numbers of rows of expand: 5000,52000.")
 @click.option("--planned", type=click.IntRange(1), help="Films of plan and cluster.")
-@click.option("--slices", help="Numbers of slices of ccccii: 61778,617775.")
+@click.option("--slices", help="Numbers of slices of ccccii (archive: the last): 61778,617775.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
 @click.option("--models", help="Networks of training, plan and score: mobilenet_v2,resnet50.")
 @click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills.")
