@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
-from pulmospark.audit import covering, features, never_shown
+from pulmospark.audit import covering, linear, never_shown
 from pulmospark.audit.distances import distances, fence
 from pulmospark.audit.heat_maps import heat_map
 from pulmospark.core.errors import ClassError, InputError
@@ -81,11 +83,25 @@ def test_features_that_hold_a_class_are_told_and_noise_is_not() -> None:
     groups = np.arange(300)
     told = random.normal(0, 1, (300, 40))
     told[np.arange(300), labels] += 3.0
-    right = features.cross_fitted(told, labels, groups, 3, seed=1).argmax(axis=1) == labels
+    right = linear.cross_fitted(told, labels, groups, 3, seed=1).argmax(axis=1) == labels
     assert right.mean() > 0.8
     noise = random.normal(0, 1, (300, 40))
-    by_chance = features.cross_fitted(noise, labels, groups, 3, seed=1).argmax(axis=1) == labels
+    by_chance = linear.cross_fitted(noise, labels, groups, 3, seed=1).argmax(axis=1) == labels
     assert by_chance.mean() < 0.45
+
+
+def test_the_regression_is_that_of_scikit_learn() -> None:
+    """One class is rare, and there are more features than films."""
+    random = np.random.default_rng(3)
+    labels = np.repeat([0, 1, 2], [80, 60, 10])
+    films = random.normal(2.0, 3.0, (150, 200))
+    films[np.arange(150), labels] += 4.0
+    others = random.normal(2.0, 3.0, (50, 200))
+    ours = linear.logistic(films, labels, 3)(others)
+    scaler = StandardScaler().fit(films)
+    theirs = LogisticRegression(C=1 / linear._PENALTY, tol=1e-8, max_iter=1000)
+    theirs.fit(scaler.transform(films), labels)
+    np.testing.assert_allclose(ours, theirs.predict_proba(scaler.transform(others)), atol=0.002)
 
 
 def test_what_is_far_from_all_has_the_largest_distance() -> None:

@@ -74,7 +74,8 @@ def children(subject: Subject) -> AuditResult:
     title, years = "Children in one class only", subject.settings.child_years
     labels, ages = subject.labels, subject.numbers("age")
     young = ages < years
-    young |= np.isin(subject.column("source"), list(CHILD_SOURCES))
+    by_source = np.isnan(ages) & np.isin(subject.column("source"), list(CHILD_SOURCES))
+    young |= by_source
     known = ~np.isnan(ages) | young
     figures, share = [], {}
     for index in subject.common():
@@ -95,12 +96,16 @@ def children(subject: Subject) -> AuditResult:
         "fail" if parted and gap > 0.5 else "warn" if parted and gap > 0.2 else "pass"
     )
     missing = [name for name in subject.classes if name not in share]
+    told = f"It is known of {int(known.sum()):,} of {known.size:,} films"
+    told += f", of {int(by_source.sum()):,} because their source holds children alone."
+    if not by_source.any():
+        told = f"Ages are known of {int(known.sum()):,} of {known.size:,} films."
     return AuditResult(
         name="children",
         title=title,
         verdict=verdict,
         sentence=f"Children are {percent(high)} of the films of {most}, the class with most of "
-        f"them, and {percent(low)} of {least}; the age of {int(known.sum()):,} films is known."
+        f"them, and {percent(low)} of {least}. {told}"
         + f" No age is known in {named(missing)}."
         * bool(missing),
         figures=tuple(figures),

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pulmospark.audit.distances import distances, fence
-from pulmospark.audit.guess import area, folds_of
+from pulmospark.audit.guess import area
+from pulmospark.audit.linear import cross_fitted, logistic
 from pulmospark.audit.model import Scored
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict
 from pulmospark.audit.subject import Subject
@@ -17,11 +18,8 @@ from pulmospark.evaluation.results import Figure
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
-_RIDGE = 1.0
 _SOURCE_WARN = 0.9
 _GAP_WARN, _GAP_FAIL = 0.05, 0.15
-_SHARPEN = 4.0
-"""scores of a ridge fit are no probabilities; only their order counts"""
 
 
 def source(subject: Subject, scored: Scored) -> AuditResult:
@@ -53,8 +51,8 @@ def source(subject: Subject, scored: Scored) -> AuditResult:
 def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
     """Trained on all sources but one and tested on it, against tested inside.
 
-    A ridge classifier on the bundle's features stands for the model, so that every source can be
-    left out within seconds. The network itself may have seen the source: the gap is a lower
+    A logistic regression on the bundle's features stands for the model, so that every source can
+    be left out within seconds. The network itself may have seen the source: the gap is a lower
     bound.
     """
     name, title = "left_out_source", "Tested on a source left out"
@@ -71,13 +69,14 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
         taken = tested & np.isin(labels, present)
         if present.size < 2 or min(np.sum(labels[taken] == k) for k in present) < 10:
             continue
-        outside = ridge(scored.features[~tested], labels[~tested], classes)(scored.features[taken])
+        model = logistic(scored.features[~tested], labels[~tested], classes)
+        outside = model(scored.features[taken])
         pair = []
         for told, chance in (("inside", inside[taken]), ("left out", outside)):
             found = _area(
                 subject,
                 np.searchsorted(present, labels[taken]).astype(np.int64),
-                _normal(chance[:, present]),
+                chance[:, present] / chance[:, present].sum(axis=1, keepdims=True),
                 _dense(groups[taken]),
             )
             pair.append(found)
@@ -146,52 +145,6 @@ def unlike(subject: Subject, scored: Scored) -> AuditResult:
         remedy="look at the films shown, and leave out what is no frontal film" * (share > 0.01),
         examples=examples,
     )
-
-
-def cross_fitted(
-    features: Floats, labels: Labels, groups: Labels, classes: int, seed: int
-) -> Floats:
-    """Scores of a ridge classifier, each film by one without its patient; rows sum to 1."""
-    folds = folds_of(labels.astype(np.int64), groups, seed)
-    found = np.full((labels.size, classes), 1.0 / classes)
-    for fold in np.unique(folds):
-        tested = folds == fold
-        if np.unique(labels[~tested]).size > 1:
-            found[tested] = ridge(features[~tested], labels[~tested], classes)(features[tested])
-    return found
-
-
-def ridge(features: Floats, labels: Labels, classes: int) -> _Ridge:
-    """A linear classifier by least squares on one-hot classes, each class of the same weight.
-
-    In the dual where there are fewer films than features. It takes milliseconds, and stands
-    beside logistic regression closely enough to say what features hold.
-    """
-    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
-    x = (features - mean) / spread / np.sqrt(features.shape[1])
-    counts = np.bincount(labels, minlength=classes).clip(1)
-    weight = np.sqrt(labels.size / (np.count_nonzero(counts) * counts[labels]))[:, None]
-    target = np.eye(classes)[labels] - 1.0 / classes
-    xw, tw = x * weight, target * weight
-    scale = _RIDGE * 0.1
-    if x.shape[0] <= x.shape[1]:
-        solved = xw.T @ np.linalg.solve(xw @ xw.T + scale * np.eye(len(xw)), tw)
-    else:
-        solved = np.linalg.solve(xw.T @ xw + scale * np.eye(xw.shape[1]), xw.T @ tw)
-    return _Ridge(mean, spread, solved)
-
-
-class _Ridge:
-    def __init__(self, mean: Floats, spread: Floats, solved: Floats) -> None:
-        self._mean, self._spread, self._solved = mean, spread, solved
-
-    def __call__(self, features: Floats) -> Floats:
-        x = (features - self._mean) / self._spread / np.sqrt(features.shape[1])
-        return _normal(np.exp(_SHARPEN * (x @ self._solved)))
-
-
-def _normal(scores: Floats) -> Floats:
-    return np.asarray(scores / scores.sum(axis=1, keepdims=True), np.float64)
 
 
 def _groups(subject: Subject, scored: Scored) -> Labels:
