@@ -96,7 +96,7 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
         verdict=verdict,
         sentence=f"Largest gap: {worst}, AUROC {words[f'{worst}, inside']} when its other films "
         f"are trained on, {words[f'{worst}, left out']} when none is.",
-        figures=tuple(figures),
+        figures=tuple(sorted(figures, key=lambda one: one.name != f"{worst}, left out")),
         threshold=f"warns when the intervals part by more than {_GAP_WARN:g}, fails above "
         f"{_GAP_FAIL:g}",
         why="a figure from inside says how well the hospital is known; the next hospital is "

@@ -102,7 +102,7 @@ def audit(subject: Subject, scored: Scored, rows: Labels, films: Film) -> AuditR
         f"spread evenly over the film it would be {even:.1%}. {rows.size} films.",
         figures=tuple(
             NamedFigure(name=f"heat outside the lungs, {name}", figure=one)
-            for name, one in figures.items()
+            for name, one in sorted(figures.items(), key=lambda pair: pair[0] != worst)
         ),
         threshold="warns when the lower bound for a class is above that of heat spread evenly, "
         "fails when it is nearer to all of it",

@@ -88,7 +88,8 @@ def audit(subject: Subject, scored: Scored, films: Film, run: Runner) -> AuditRe
     }
     strange["film, inverted"] = (255 - films[:EACH]).astype(np.uint8)
     usual = distances(scored.features, scored.features, np.arange(scored.rows.size))
-    figures, sure, hidden = [], {}, {}
+    figures: list[tuple[float, NamedFigure]] = []
+    sure, hidden = {}, {}
     for name, pictures in strange.items():
         chance, features = run(pictures)
         most = float(np.median(chance.max(axis=1)))
@@ -96,18 +97,13 @@ def audit(subject: Subject, scored: Scored, films: Film, run: Runner) -> AuditRe
         both = np.concatenate([far, usual])
         area = auroc(np.arange(both.size) < far.size, both) or 0.0
         low, high = newcombe_auroc(area, far.size, usual.size, subject.confidence)
-        figures.append(
-            NamedFigure(
-                name=f"{name}: median of the highest probability", figure=Figure(value=most)
-            )
-        )
-        figures.append(
-            NamedFigure(
-                name=f"{name}: told from films by distance, AUROC",
-                figure=Figure(value=area, low=low, high=high, method="bound"),
-                scale="number",
-            )
-        )
+        apart = Figure(value=area, low=low, high=high, method="bound")
+        surest = f"{name}: median of the highest probability"
+        far_off = f"{name}: told from films by distance, AUROC"
+        figures += [
+            (most, NamedFigure(name=surest, figure=Figure(value=most))),
+            (most, NamedFigure(name=far_off, figure=apart, scale="number")),
+        ]
         sure[name], hidden[name] = most > _SURE, area < _TOLD_APART
     both_wrong = [name for name in sure if sure[name] and hidden[name]]
     unnoticed = [name for name in hidden if hidden[name]]
@@ -119,7 +115,7 @@ def audit(subject: Subject, scored: Scored, films: Film, run: Runner) -> AuditRe
         verdict=verdict,
         sentence=f"More than {_SURE:.0%} sure of: {named(certain) or 'none of them'}. Not told "
         f"from films by the distance of its features: {named(unnoticed) or 'none of them'}.",
-        figures=tuple(figures),
+        figures=tuple(one for _, one in sorted(figures, key=lambda pair: -pair[0])),
         threshold=f"warns where the median of the highest probability is above {_SURE:g}, fails "
         f"where the distance to films does not tell it either (AUROC below {_TOLD_APART:g}); "
         f"{EACH} pictures of each kind, drawn, and films inverted",

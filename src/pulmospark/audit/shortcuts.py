@@ -25,9 +25,9 @@ def covered(subject: Subject, scored: Scored) -> AuditResult:
     Maguolo and Nanni (2021) blacked the lungs out of public films, and networks still told the
     data sets, and so the classes, apart.
     """
-    names = ("whole", "only lungs", "without lungs", "only border")
+    names = ("without lungs", "only border", "only lungs", "whole")
     figures = {name: figure(subject, scored, name) for name in names}
-    blind = max((figures[name] for name in names[2:]), key=lambda f: f.low or f.value or 0.0)
+    blind = max((figures[name] for name in names[:2]), key=lambda f: f.low or f.value or 0.0)
     bound = (blind.low if blind.low is not None else blind.value) or 0.0
     settings = subject.settings
     verdict: Verdict = "pass"
@@ -73,8 +73,8 @@ def letters(subject: Subject, scored: Scored) -> AuditResult:
         sentence=f"AUROC {plain(with_them)} as they are, {plain(without)} with small bright marks "
         f"outside the lungs painted over; {flipped:.1%} of the films then get another class.",
         figures=(
-            NamedFigure(name="as they are", figure=with_them, scale="number"),
             NamedFigure(name="letters painted over", figure=without, scale="number"),
+            NamedFigure(name="as they are", figure=with_them, scale="number"),
         ),
         threshold=f"warns when the AUROC falls by more than {_LETTERS_WARN:g}, fails above "
         f"{_LETTERS_FAIL:g}",

@@ -108,7 +108,7 @@ def accuracy(subject: Subject, films: Tested | None) -> AuditResult:
         title=title,
         verdict=verdict,
         sentence=told,
-        figures=tuple(figures),
+        figures=_led_by(worst, figures),
         threshold=f"warns where a subgroup of {_FILMS_MIN} films or more lies {limit * 100:.0f} "
         f"points below the rest and the intervals part, fails at {2 * limit * 100:.0f}",
         why="an accuracy over all is carried by the largest subgroup, and hides who is failed",
@@ -155,7 +155,7 @@ def calibration(subject: Subject, films: Tested | None) -> AuditResult:
         title=title,
         verdict=verdict,
         sentence=told,
-        figures=tuple(figures),
+        figures=_led_by(worst, figures),
         threshold=f"warns where the mean probability of {_FILMS_MIN} films or more lies outside "
         f"the interval of the share right and {limit * 100:.0f} points from it, fails at "
         f"{2 * limit * 100:.0f}",
@@ -165,6 +165,11 @@ def calibration(subject: Subject, films: Tested | None) -> AuditResult:
         if verdict == "pass"
         else "recalibrate on local films: `pulmospark evaluate BUNDLE TABLE --recalibrate`",
     )
+
+
+def _led_by(worst: str | None, figures: list[NamedFigure]) -> tuple[NamedFigure, ...]:
+    """The figure that the verdict hangs on first, for the table of all audits shows the first."""
+    return tuple(sorted(figures, key=lambda one: not (worst and one.name.startswith(worst))))
 
 
 def _open(name: str, title: str) -> AuditResult:
