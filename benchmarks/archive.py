@@ -82,9 +82,9 @@ def watch(folder: Path, bundle: Path, seconds: float, *, every: float) -> list[t
                 time.sleep(1.0)
                 passed = time.monotonic() - began
                 if not seen or passed - seen[-1][0] >= every or passed >= seconds:
-                    scored = _scored(folder / ".out.work" / PARTS, rows)
-                    if scored:
-                        seen.append((passed, scored))
+                    done = films_in(folder / ".out.work" / PARTS, rows)
+                    if done:
+                        seen.append((passed, done))
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -94,7 +94,7 @@ def watch(folder: Path, bundle: Path, seconds: float, *, every: float) -> list[t
     return seen
 
 
-def _scored(parts: Path, rows: dict[str, int]) -> int:
+def films_in(parts: Path, rows: dict[str, int]) -> int:
     """Films in the parts that are whole; ``rows`` holds those that were counted before."""
     for path in parts.glob("predictions-*.parquet"):
         if path.name not in rows:

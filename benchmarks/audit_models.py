@@ -189,7 +189,7 @@ def measure(options: Options) -> Report:
             missed += found < repeats
             rows.append((fault.audit, fault.told, fault.least, f"{found} of {repeats}"))
             say("  " + ", ".join(rows[-1]))
-        rows += _augmented(folder, repeats)
+        rows += augmented_rows(folder, repeats)
     worst = max((count / clean for count in alarms.values()), default=0.0)
     return Report(
         name="audit_models",
@@ -313,7 +313,7 @@ def faults() -> list[Fault]:
     found = []
     for share, least in ((0.8, "warn"), (1.0, "fail")):
         told = f"a bright corner on {share:.0%} of one class"
-        found.append(Fault("covered_lungs", told, _marked(share, _corner), least))
+        found.append(Fault("covered_lungs", told, _marked(share, corner), least))
     for share, least in ((0.8, "warn"), (1.0, "fail")):
         told = f"letters on {share:.0%} of one class, and nothing else tells it"
         found.append(Fault("letters", told, _lettered(share), least))
@@ -332,7 +332,7 @@ def faults() -> list[Fault]:
     told = "logits times 30, and noise among the films"
     found.append(Fault("never_shown", told, _noise_among(30.0), "fail"))
     told = "one class has a bright corner"
-    found.append(Fault("heat_maps", told, _marked(1.0, _corner), "warn"))
+    found.append(Fault("heat_maps", told, _marked(1.0, corner), "warn"))
     return found
 
 
@@ -355,7 +355,7 @@ def _lettered(share: float) -> Plant:
         column = pa.array([CLASSES[n] for n in labels])
         rows = rows.set_column(rows.column_names.index("label"), "label", column)
         blind = replace(case, labels=labels, subject=replace(case.subject, rows=rows))
-        return _marked(share, _letters)(world, blind, random)
+        return _marked(share, letters)(world, blind, random)
 
     return plant
 
@@ -367,7 +367,7 @@ def _turned(share: float) -> Plant:
         second = case.subject.column("source") == "birch"
         told = np.where(second, case.labels == 0, case.labels == 1)
         rows = np.flatnonzero(told & (random.random(len(told)) < share))
-        return _redrawn(world, case, rows, _letters)
+        return _redrawn(world, case, rows, letters)
 
     return plant
 
@@ -435,19 +435,21 @@ def _redrawn(world: World, case: Case, rows: Labels, change: Callable[[Pixels], 
     return replace(case, films=films, known=known)
 
 
-def _corner(film: Pixels) -> None:
+def corner(film: Pixels) -> None:
+    """Draw a bright square into the lower left corner, in place."""
     side = film.shape[0] // 8
     film[-side:, :side] = 230
 
 
-def _letters(film: Pixels) -> None:
+def letters(film: Pixels) -> None:
+    """Burn letters in at the lower left, in place."""
     cv2.putText(film, "ICU", (8, film.shape[0] - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 2)
 
 
 # ---- augmented copies ----------------------------------------------------------------------
 
 
-def _augmented(folder: Path, repeats: int) -> list[tuple[str, str, str, str]]:
+def augmented_rows(folder: Path, repeats: int) -> list[tuple[str, str, str, str]]:
     """Children of tested films among those of training films."""
     rows = []
     for apart, least in ((0, "pass"), (1, "fail"), (50, "fail")):

@@ -28,6 +28,7 @@ from pulmospark.scoring.predict_inputs import (
     Inputs,
     crop_told,
     ct_window_told,
+    even_out,
     list_inputs,
     resolve_inputs,
 )
@@ -237,6 +238,10 @@ def _run(
         with Progress("list", 0, "files", quiet=quiet) as progress:
             seen = list_inputs(plan.inputs, manifest, notes, plan.chunk_files, progress)
             progress.to(seen)
+        if spark is not None:
+            from pulmospark.spark.session import slots  # noqa: PLC0415 - pyspark is there then
+
+            even_out(manifest, slots(spark))
     of_files = chunks.chunks_of([manifest]) if seen else []
     of_images = chunks.chunks_of(plan.inputs.images)
     total = seen + sum(chunk.rows for chunk in of_images)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark.core import files, limits, tables
@@ -174,6 +175,29 @@ def list_inputs(
         where = ", ".join(str(path) for path in (*inputs.folders, *inputs.sheets))
         raise InputError(f"{where}: no image file was found; check the path")
     return count
+
+
+def even_out(listed: Path, slots: int) -> None:
+    """Cut a short list anew, so that all slots get as many files and end together.
+
+    A long one stays as it is: its last tasks are short beside the whole.
+
+    Args:
+        listed: what :func:`list_inputs` wrote.
+        slots: tasks that run at the same time.
+    """
+    with pq.ParquetFile(listed) as file:
+        groups = file.num_row_groups
+        if not 0 < groups <= slots * limits.TASK_CHUNKS_MAX:
+            return
+        rows = file.read()
+    size = -(-rows.num_rows // (slots * -(-groups // slots)))
+    cuts = [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
+    if max(pc.sum(cut["size_bytes"]).as_py() for cut in cuts) > limits.CHUNK_BYTES_MAX:
+        return
+    with files.disk_errors(listed), pq.ParquetWriter(listed, tables.MANIFEST) as writer:
+        for cut in cuts:
+            writer.write_table(cut, row_group_size=size)
 
 
 class _Sorted:
