@@ -15,7 +15,8 @@ from pulmospark.audit.run import _Shared, audits_of, costly_audits_of
 def test_every_audit_has_a_fault_that_it_must_find() -> None:
     shared = _Shared(clean_subject(60), Path("/nowhere"), cast("Any", None), quiet=True)
     every = {*dict(audits_of(shared)), *dict(costly_audits_of(shared))}
-    planted = {fault.audit for fault in (*audit_faults.faults(), *audit_models.faults())}
+    planted = {fault.audit for fault in audit_faults.faults()}
+    planted |= {fault.audit for fault in audit_models.faults()}
     assert planted | {"augmented"} == every
     assert planted == {*audit_faults.audits(), *audit_models.model_audits()}
 
