@@ -314,7 +314,6 @@ def faults() -> list[Fault]:
     for share, least in ((0.8, "warn"), (1.0, "fail")):
         told = f"a bright corner on {share:.0%} of one class"
         found.append(Fault("covered_lungs", told, _marked(share, corner), least))
-    for share, least in ((0.8, "warn"), (1.0, "fail")):
         told = f"letters on {share:.0%} of one class, and nothing else tells it"
         found.append(Fault("letters", told, _lettered(share), least))
     for strength in (0.5, 1.0):

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from benchmarks.audit_films import clean_subject
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from benchmarks import archive, audit_faults, audit_models
+from benchmarks import archive, audit_faults, audit_films, audit_models
 from pulmospark.audit.run import _Shared, audits_of, costly_audits_of
 
 
 def test_every_audit_has_a_fault_that_it_must_find() -> None:
-    shared = _Shared(clean_subject(60), Path("/nowhere"), cast("Any", None), quiet=True)
+    shared = _Shared(
+        audit_films.clean_subject(60), Path("/nowhere"), cast("Any", None), quiet=True
+    )
     every = {*dict(audits_of(shared)), *dict(costly_audits_of(shared))}
     planted = {fault.audit for fault in audit_faults.faults()}
     planted |= {fault.audit for fault in audit_models.faults()}
@@ -37,9 +40,6 @@ def test_marks_stay_in_their_corner() -> None:
 
 
 def test_films_of_whole_parts_are_counted_once(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rows: dict[str, int] = {}
     for name, count in (("predictions-a", 3), ("predictions-b", 4), ("rejects-a", 9)):
         pq.write_table(pa.table({"uri": ["x"] * count}), tmp_path / f"{name}.parquet")
