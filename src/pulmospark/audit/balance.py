@@ -96,6 +96,10 @@ def children(subject: Subject) -> AuditResult:
         "fail" if parted and gap > 0.5 else "warn" if parted and gap > 0.2 else "pass"
     )
     missing = [name for name in subject.classes if name not in share]
+    shares = f"Children are {percent(high)} of the films of {most}, the class with most of them, "
+    shares += f"and {percent(low)} of {least}."
+    if not young.any():
+        shares = "No child is among the films."
     told = f"It is known of {int(known.sum()):,} of {known.size:,} films"
     told += f", of {int(by_source.sum()):,} because their source holds children alone."
     if not by_source.any():
@@ -104,10 +108,7 @@ def children(subject: Subject) -> AuditResult:
         name="children",
         title=title,
         verdict=verdict,
-        sentence=f"Children are {percent(high)} of the films of {most}, the class with most of "
-        f"them, and {percent(low)} of {least}. {told}"
-        + f" No age is known in {named(missing)}."
-        * bool(missing),
+        sentence=f"{shares} {told}" + f" No age is known in {named(missing)}." * bool(missing),
         figures=tuple(figures),
         threshold=f"below {years:g} years; warns where the shares of two classes differ by 20 "
         "points and their intervals part, fails at 50",
