@@ -47,7 +47,9 @@ def test_a_folder_gives_a_table_a_csv_and_rejects(
     assert told["rejects"] == rejects
     with (out / "predictions.csv").open(newline="", encoding="utf-8") as file:
         sheet = list(csv.DictReader(file))
-    assert [line["prediction"] for line in sheet] == [row["prediction"] for row in rows]
+    for column in ("uri", "prediction"):
+        assert [line[column] for line in sheet] == [row[column] for row in rows]
+    assert [row["uri"] for row in rows] == sorted(row["uri"] for row in rows)
     for row in rows:
         assert sum(row["probability"]) == pytest.approx(1.0, abs=1e-9)
 

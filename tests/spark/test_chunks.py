@@ -180,6 +180,15 @@ def test_linked_parts_are_the_same_file(place: Path) -> None:
     assert chunks.parts_of(place / "table") == [place / "table" / "a.parquet"]
 
 
+def test_numbered_parts_are_read_in_their_order(place: Path) -> None:
+    parts = [place / f"{name}.parquet" for name in "cab"]
+    for number, part in enumerate(parts):
+        chunks.write_part(pa.table({"a": [number]}), part)
+    chunks.link_parts(parts, place / "table", numbered=True)
+    assert pq.read_table(place / "table")["a"].to_pylist() == [0, 1, 2]
+    assert len(chunks.parts_of(place / "table")) == 3
+
+
 def test_an_empty_table_has_its_schema(place: Path) -> None:
     schema = pa.schema([pa.field("pixels", pa.binary()), pa.field("n", pa.int32())])
     (place / "table").mkdir()

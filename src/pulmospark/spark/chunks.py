@@ -300,11 +300,18 @@ def error_from(text: str) -> PulmosparkError:
     return kind(told["message"], detail=told["detail"])
 
 
-def link_parts(parts: Sequence[Path], folder: Path) -> None:
-    """Give a table's folder its parts by hard links, or copies where links can't be made."""
+def link_parts(parts: Sequence[Path], folder: Path, *, numbered: bool = False) -> None:
+    """Give a table's folder its parts by hard links, or copies where links can't be made.
+
+    Args:
+        parts: Parquet files, in the order of their rows.
+        folder: of the table; made where it is not there.
+        numbered: their names begin with their place, so that who reads the folder in the order
+            of the names, as pandas and pyarrow do, has the rows in their order.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for part in parts:
-        target = folder / part.name
+    for place, part in enumerate(parts):
+        target = folder / (f"{place:06d}-{part.name}" if numbered else part.name)
         try:
             os.link(part, target)
         except OSError:
