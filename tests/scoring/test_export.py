@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from pulmospark.models.bundle import BundleConfig, CardFacts, read_bundle, write
 from pulmospark.models.weights import load_imagenet
 from pulmospark.scoring.export import check_export, export_bundle
 from pulmospark.scoring.export_films import CheckFilms, films_for
-from pulmospark.scoring.export_graph import FixedAverage
+from pulmospark.scoring.export_graph import FixedAverage, metadata_of
 from pulmospark.scoring.openvino_import import import_openvino
 
 HAS_ONNX = importlib.util.find_spec("onnx") is not None
@@ -77,6 +78,16 @@ def test_the_file_says_what_it_is(bundle: Path, tmp_path: Path) -> None:
     assert told["model_id"] == read_bundle(bundle).model_id == result.model_id
     assert json.loads(told["operating_points"])[0]["threshold"] == 0.3
     assert model.inputs[0].get_partial_shape().to_string() == "[?,64,64]"
+
+
+def test_the_file_says_how_a_film_is_prepared(bundle: Path) -> None:
+    read = read_bundle(bundle)
+    changes = {"fit": "pad", "equalise": True, "crop": "lungs", "ct_window": "soft"}
+    told = metadata_of(replace(read, config=read.config.model_copy(update=changes)))
+    assert {name: told[name] for name in changes} == changes | {"equalise": "true"}
+    assert told["input_size"] == "64"
+    # Whatever else pixels come to depend on has to be told, too.
+    assert set(IngestSettings.model_fields) == {*changes, "size", "salt_path"}
 
 
 def test_on_real_films_with_real_weights(

@@ -93,6 +93,7 @@ def metadata_of(bundle: Bundle) -> dict[str, str]:
         "fit": config.fit,
         "equalise": json.dumps(config.equalise),
         "crop": config.crop,
+        "ct_window": config.ct_window,
         "temperature": json.dumps(config.temperature),
         "operating_points": json.dumps(points, ensure_ascii=False),
         "model": config.model,
