@@ -19,7 +19,7 @@ help:
 	@echo "make lint | types | layers | wheel | unit   one part of make test"
 	@echo "make ready                                  have Java keep Spark's classes, for faster starts"
 	@echo "make bench                                  the benchmarks, with their table"
-	@echo "make clean                                  remove .venv and what was built"
+	@echo "make clean                                  remove .venv, demo/ and what was built"
 
 setup: $(READY)
 
