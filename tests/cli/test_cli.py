@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,9 @@ def test_doctor_says_which_java_and_what_there_is() -> None:
     text = json.dumps(told)
     for word in ("java", "cores", "memory", "accelerator", "pyspark", "missing"):
         assert word in text
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+    needed = [re.split("[>=<,[ ]", one)[0] for one in project["project"]["dependencies"]]
+    assert sorted(told["libraries"]) == sorted(needed)
 
 
 def test_layouts_and_models_are_listed() -> None:

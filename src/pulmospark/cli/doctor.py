@@ -10,6 +10,8 @@ import click
 from pulmospark.cli import common
 
 _NEEDED = (
+    "click",
+    "imagecodecs",
     "jinja2",
     "matplotlib",
     "numpy",
@@ -20,6 +22,7 @@ _NEEDED = (
     "psutil",
     "pyarrow",
     "pydantic",
+    "pydicom",
     "pyspark",
     "safetensors",
     "scipy",
