@@ -15,6 +15,7 @@ import tokenize
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -28,6 +29,7 @@ from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
 from pulmospark.models.catalogue import ZOO
 from pulmospark.models.zoo_entry import CAREFUL, Recipe
+from pulmospark.scoring import predict_work
 
 _ONE_TABLE = (settings.AugmentSettings,)
 """kinds whose settings below are shown in one table, not in a section each"""
@@ -61,9 +63,13 @@ def settings_page() -> str:
     parts = [
         "# Settings\n",
         "An experiment is a TOML file. Every setting but `sources` has a default, and a key "
-        "that is not listed here is an error. Relative paths start from the file's folder. On "
-        "the command line `--set train.model=squeezenet1_1` changes one for this call, except "
-        "those within `sources` and `classes`.\n",
+        "that is not listed here is an error. Relative paths start from the file's folder.\n",
+        "On the command line `--set train.model=squeezenet1_1` changes one. It changes none of "
+        "`sources`, `classes` and `split.films`, no list but `audit.skip`, and nothing in "
+        "`[expand]` and `[train.augment]` where the experiment has no such section. Each stage "
+        "keeps its settings in the run's folder, with what `--set`, `--strict`, `--all`, "
+        "`--with-table`, `--level`, `--augment` and `--no-augment` changed: a later call on the "
+        "folder has them still, and a call on the TOML file reads the file anew.\n",
         *_settings_section("", settings.Experiment, {}),
         "`classes` is explained in [Several data sets and class "
         "mapping](../how-to/several-data-sets.md); the options of a source are those of its "
@@ -230,32 +236,69 @@ _TABLES = {
     "DISTANCES": "`audit/distances/` of a run, where `audit --with-table` asked for it",
     "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out` and "
     "`stream --out`",
+    "CAUTIONS": "`cautions/` of `predict --out` and `stream --out`",
+    "UNITS": "`evaluation/units/scan.parquet` and `patient.parquet` of a run, where "
+    "`evaluate.levels` or `--level` asked for them",
     "REPEATS": "`repeats/` of `stream --out`",
 }
+_HOMES = (tables, predict_work)
+"""modules that have them"""
+
 _LISTS = (tables.RejectReason, tables.View, tables.Modality, tables.Split)
 
 
 def tables_page() -> str:
     """Every table with its columns, and the closed lists of values."""
-    comments = _column_comments()
-    said = sayings(tables)
+    comments: dict[str, dict[str, str]] = {}
+    said: dict[str, str] = {}
+    schemas: dict[str, Any] = {}
+    for home in _HOMES:
+        comments |= _column_comments(home)
+        said |= sayings(home)
+        schemas |= vars(home)
     parts = [
         "# Tables\n",
-        "Every table is a folder of Parquet files (the manifest is one file). Any reader of "
-        "Parquet opens them; the types are Arrow's. [`examples/read_tables.py`]"
-        "(../../examples/read_tables.py) shows how.\n",
+        "Every table is a folder of Parquet files (the manifest is one file, and so is each of "
+        "the units). Any reader of Parquet opens them; the types are Arrow's. "
+        "[`examples/read_tables.py`](../../examples/read_tables.py) shows how.\n",
     ]
     for name, place in _TABLES.items():
-        schema: pa.Schema = getattr(tables, name)
+        schema: pa.Schema = schemas[name]
         rows = [
             (f"`{field.name}`", str(field.type), "yes" if field.nullable else "no", comment)
             for field, comment in zip(schema, _comments_of(name, schema, comments), strict=True)
         ]
         head = ("column", "type", "null", "meaning")
         parts.append(f"## {name.lower()}\n\n{said[name]} In {place}.\n\n{table(head, rows)}")
+    parts.append(_csv_files())
     for kind in _LISTS:
         parts.append(f"## {_spaced(kind.__name__)}\n\n{first_paragraph(kind)}\n\n{_values(kind)}")
     return "\n".join(parts)
+
+
+def _csv_files() -> str:
+    rows = (
+        ("`uri`, `image_id`, `prediction`", "as in the table"),
+        ("`probability_CLASS`", "one column a class, in the bundle's order; six decimals"),
+        (
+            "`decision_CLASS`",
+            "`positive` or `negative` at the operating point for that class; no such column "
+            "where the bundle has none",
+        ),
+        ("`caution`", "what a film in `cautions` looks like; else empty"),
+        ("`model_id`", "as in the table"),
+    )
+    return (
+        "## predictions.csv and rejects.csv\n\n"
+        "`predict --out` writes two of its tables as CSV as well, with the films in the order in "
+        "which they were listed. The Parquet parts of its tables are numbered, so that pandas "
+        "and pyarrow, which read them in the order of their names, have the rows in that order, "
+        f"too.\n\n{table(('column of `predictions.csv`', 'meaning'), rows)}\n"
+        "`rejects.csv` has `uri`, `source`, `reason`, `detail`, `image_id` and `size_bytes`.\n\n"
+        "A cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return has an "
+        "apostrophe in front, or a spreadsheet would run it as a formula. The Parquet tables have "
+        "the text as it is.\n"
+    )
 
 
 def _values(kind: type[StrEnum]) -> str:
@@ -268,11 +311,11 @@ def _spaced(name: str) -> str:
     return re.sub(r"(?<!^)([A-Z])", lambda m: " " + m.group(1).lower(), name)
 
 
-def _column_comments() -> dict[str, dict[str, str]]:
-    """Variable of ``core.tables`` -> column -> the comment at the end of its line."""
+def _column_comments(home: ModuleType) -> dict[str, dict[str, str]]:
+    """Variable of a module -> column -> the comment at the end of its line."""
     found: dict[str, dict[str, str]] = {}
     variable = column = ""
-    source = inspect.getsource(tables)
+    source = inspect.getsource(home)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.NAME and token.start[1] == 0:
             variable, column = token.string, ""
@@ -325,7 +368,8 @@ def layouts_page() -> str:
         "# Layouts\n",
         "A layout says how one data set lies on disk: which files are films, and where finding, "
         'patient, view, age and sex stand. It is recognised from the folder; `layout = "..."` '
-        "in a source, or `--layout`, overrides the guess. DICOM files are not read yet.\n",
+        "in a source, or `--layout`, overrides the guess. Films may be DICOM files in every "
+        "layout: [Read DICOM](../how-to/dicom.md).\n",
         table(("layout", "data set", "recognised by"), rows),
     ]
     for one in LAYOUTS:

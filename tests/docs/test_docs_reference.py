@@ -11,12 +11,17 @@ from pulmospark.core.settings import Experiment
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.evaluation.results import ClassFigures, Evaluation, Figure
 from pulmospark.models.bundle_config import BundleConfig
+from pulmospark.scoring.predict_work import CAUTIONS
 
 REFERENCE = ROOT / "docs" / "reference"
 
 
 def _page(name: str) -> str:
     return (REFERENCE / f"{name}.md").read_text(encoding="utf-8")
+
+
+def _section(table: str) -> str:
+    return _page("tables").split(f"## {table}\n")[1].split("\n## ")[0]
 
 
 def test_the_reference_is_up_to_date() -> None:
@@ -43,11 +48,13 @@ def test_every_setting_column_and_limit_is_named() -> None:
         "FEATURES",
         "SCORES",
         "PREDICTIONS",
+        "UNITS",
         "REPEATS",
     ):
-        section = _page("tables").split(f"## {table.lower()}\n")[1].split("\n## ")[0]
         for column in getattr(tables, table).names:
-            assert f"| `{column}` |" in section
+            assert f"| `{column}` |" in _section(table.lower())
+    for column in CAUTIONS.names:
+        assert f"| `{column}` |" in _section("cautions")
     for name in vars(limits):
         assert not name.isupper() or f"`{name}`" in _page("limits")
 

@@ -29,8 +29,8 @@ from pulmospark.spark.task import task_cores
 
 CAUTIONS = pa.schema(
     [
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),  # absolute path (and #frame-<n>)
+        pa.field("image_id", pa.string(), nullable=False),  # of the film's row in predictions
         pa.field("view", pa.string(), nullable=False),  # a View that is no frontal one
     ]
 )
