@@ -29,6 +29,7 @@ def test_rsna_has_a_row_a_box(tmp_path: Path) -> None:
     assert listing.layout == "rsna_pneumonia"
     assert listing.findings == {"Lung Opacity": 1, "Normal": 1, "no Lung Opacity": 1}
     assert (listing.without_finding, listing.with_patient) == (1, 0)
+    assert not any(row["header_patient"] for row in rows)  # PatientID is the film's id
     assert "repeated_rows" not in listing.notes.counts  # a row a box
     assert listing.notes.counts["conflicting_findings"] == 1
     assert listing.notes.counts["files_without_row"] == 1
@@ -78,6 +79,7 @@ def test_chexpert(tmp_path: Path) -> None:
     assert listing.views == {"AP": 2, "lateral": 1, "PA": 1, "frontal": 1}
     assert listing.published_splits == {"train": 4, "validation": 1}
     first = rows[0]
+    assert first["header_patient"]
     assert (first["patient_id"], first["study_id"]) == (
         "chexpert:patient00001",
         "patient00001/study1",

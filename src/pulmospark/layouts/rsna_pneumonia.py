@@ -24,8 +24,9 @@ class RsnaPneumonia(Layout):
     """Findings ``Lung Opacity``, ``No Lung Opacity / Not Normal`` and ``Normal``; with the sheet
     of boxes alone ``Lung Opacity`` and ``no Lung Opacity``.
 
-    The sheets have a row a box, so several of one film. Their ``patientId`` is a film's id and no
-    patient's: the patient is known where the mapping to NIH's names lies beside them.
+    The sheets have a row a box, so several of one film. Their ``patientId``, which stands in the
+    headers as PatientID too, is a film's id and no patient's: the patient is known where the
+    mapping to NIH's names lies beside them.
     """
 
     name = "rsna_pneumonia"
@@ -34,8 +35,10 @@ class RsnaPneumonia(Layout):
     licence = "as the challenge's rules say, for research and teaching"
     holds = "29,684 frontal films of NIH ChestX-ray14 as DICOM, looked over by radiologists"
     looked_for = "stage_2_train_labels.csv or stage_2_detailed_class_info.csv (patientId)"
+    header_patient = False
     faults = (
-        "patientId names a film; films of one patient have different ids",
+        "patientId (PatientID in the headers) names a film; films of one patient have different "
+        "ids",
         "its films are NIH ChestX-ray14's, at 1024 x 1024 as JPEG within DICOM",
         "'Lung Opacity' is not pneumonia proved; films of the test part have no label",
     )
