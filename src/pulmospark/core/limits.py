@@ -106,7 +106,8 @@ AGE_YEARS_MAX = 120
 """years: an age above it is a slip of the keyboard (NIH ChestX-ray14 has some over 400)."""
 
 LAYOUT_ENTRIES_MAX = 5000
-"""entries of one folder that are looked at to recognise a layout; a listing has no such limit."""
+"""entries of one folder that are looked at to recognise a layout; sheets are looked for among
+all, and a listing has no such limit."""
 
 NOTE_EXAMPLES_MAX = 5
 """examples kept of each oddity that a listing notes; all are counted."""

@@ -13,7 +13,7 @@ from pulmospark.core.tables import Modality, Split, View
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
 from pulmospark.layouts.sheet import Facts, MetadataIndex, has_columns, open_sheet
-from pulmospark.layouts.walk import glance, walk
+from pulmospark.layouts.walk import walk
 
 _TARGETS, _CLASSES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
 _MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
@@ -78,9 +78,8 @@ class RsnaPneumonia(Layout):
 def _findings(folder: Path, notes: ListingNotes) -> dict[str, str]:
     """Film -> finding, of the sheet that says more; several boxes of one film are one row."""
     found: dict[str, str] = {}
-    names = glance(folder).files
     for name, column in ((_CLASSES, "class"), (_TARGETS, "Target")):
-        if name not in names:
+        if not (folder / name).is_file():
             continue
         sheet = open_sheet(folder / name)
         film, label = sheet.need("patientId"), sheet.need(column)
