@@ -181,11 +181,33 @@ def _films(data: bytes) -> list[Film]:
     return found
 
 
+def coded(value: str, **attributes: Any) -> Sequence:
+    """A sequence of one item with a code of SNOMED CT."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator = value, "SCT"
+    for keyword, told in attributes.items():
+        setattr(item, keyword, told)
+    return Sequence([item])
+
+
+RECUMBENT, SUPINE, PRONE = "102538003", "40199007", "1240000"
+MODIFIER = "PatientOrientationModifierCodeSequence"
+
+
+def lying(modifier: str) -> dict[str, Any]:
+    """AP, the patient lying as the modifier says."""
+    orientation = coded(RECUMBENT, **{MODIFIER: coded(modifier)})
+    return {"ViewPosition": "AP", "PatientOrientationCodeSequence": orientation}
+
+
 @pytest.mark.parametrize(
     ("told", "view"),
     [
         ({"ViewPosition": "PA"}, View.PA),
         ({"ViewPosition": "AP"}, View.AP),
+        (lying(SUPINE), View.AP_SUPINE),
+        (lying(PRONE), View.AP),
+        ({"ViewPosition": "AP", MODIFIER: coded(SUPINE)}, View.AP_SUPINE),
         ({"ViewPosition": "LL"}, View.LATERAL),
         ({"PatientOrientation": ["L", "F"]}, View.FRONTAL),
         ({"PatientOrientation": ["A", "F"]}, View.LATERAL),
@@ -199,9 +221,7 @@ def test_the_view_is_told(told: dict[str, Any], view: View) -> None:
 
 
 def test_facts() -> None:
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator = "272479007", "SCT"
-    data = dicoms.film(ViewCodeSequence=Sequence([code]), PatientAge="011M", PatientSex="F",
+    data = dicoms.film(ViewCodeSequence=coded("272479007"), PatientAge="011M", PatientSex="F",
                        BurnedInAnnotation="YES", ImageLaterality="R")  # fmt: skip
     facts = open_dicom(data).facts
     assert (facts.view, facts.sex, facts.burned_in, facts.laterality) == (View.PA, "F", True, "R")

@@ -37,6 +37,7 @@ FACTS: Final = (
     "ViewPosition",
     "ViewCodeSequence",
     "PatientOrientation",
+    "PatientOrientationCodeSequence",
     "PatientOrientationModifierCodeSequence",
     "Laterality",
     "ImageLaterality",
