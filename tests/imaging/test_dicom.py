@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.sequence import Sequence
 
 from imaging import dicoms
@@ -130,6 +131,30 @@ def test_bits_above_those_stored_are_left_out() -> None:
     pixels = dicoms.values(1)
     overlaid = pixels | np.uint16(0xA000)
     assert np.array_equal(grey(made(overlaid, **WINDOW)), grey(made(pixels, **WINDOW)))
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+@pytest.mark.parametrize("left", ["YBR_FULL_422", "YBR_PARTIAL_422"])
+def test_a_name_of_halved_colours_over_whole_ones(left: str, planar: int) -> None:
+    """What is left behind by programs that unpack a JPEG."""
+    luma = dicoms.values(1, bits=8)
+    pixels = np.stack([luma, np.roll(luma, 5, 0), np.roll(luma, 9, 1)], axis=-1)
+    laid = np.ascontiguousarray(pixels.transpose(2, 0, 1)) if planar else pixels
+    told = {"PlanarConfiguration": planar}
+    film = dicoms.dataset(pixels, PhotometricInterpretation=left, **told)
+    assert np.array_equal(grey(dicoms.file_of(film, laid)), luma)
+    true = dicoms.dataset(pixels, PhotometricInterpretation="YBR_FULL", **told)
+    read = pydicom.dcmread(dicoms.as_file(dicoms.file_of(true, laid)))
+    assert np.array_equal(pixel_array(read, raw=True)[..., 0], luma)
+
+
+def test_halved_colours() -> None:
+    luma = dicoms.values(1, bits=8)
+    pairs = np.full((64, 32, 4), 128, np.uint8)
+    pairs[..., :2] = luma.reshape(64, 32, 2)
+    film = dicoms.dataset(np.zeros((64, 64, 3), np.uint8), PlanarConfiguration=0,
+                          PhotometricInterpretation="YBR_FULL_422")  # fmt: skip
+    assert np.array_equal(grey(dicoms.file_of(film, pairs)), luma)
 
 
 def test_a_high_bit_elsewhere_moves_the_values() -> None:

@@ -173,9 +173,9 @@ def _meant(raw: NDArray[np.generic], form: PixelForm, shift: int, bits: int) -> 
 
 def _native(header: Header, form: PixelForm, frame: int) -> NDArray[np.unsignedinteger]:
     data = header.dataset["PixelData"].value
-    halved = form.photometric in ("YBR_FULL_422", "YBR_PARTIAL_422")
     if form.photometric == "YBR_PARTIAL_420":
         raise Refused(RejectReason.UNSUPPORTED_FORMAT, "dicom: 4:2:0 colours, not compressed")
+    halved = _is_halved(data, form)
     count = form.rows * form.columns * (2 if halved else form.samples)
     size = count * form.dtype.itemsize
     start = frame * size
@@ -193,6 +193,17 @@ def _native(header: Header, form: PixelForm, frame: int) -> NDArray[np.unsignedi
     if form.planar:
         return flat.reshape(3, form.rows, form.columns).transpose(1, 2, 0)
     return flat.reshape(form.rows, form.columns, 3)
+
+
+def _is_halved(data: object, form: PixelForm) -> bool:
+    """Whether two pixels share their colours, as the photometric interpretation may say.
+
+    Programs that unpack a JPEG often leave its name behind: where there is room for the colours
+    of all pixels, they are there.
+    """
+    whole = form.frames * form.rows * form.columns * form.samples * form.dtype.itemsize
+    named = form.photometric in ("YBR_FULL_422", "YBR_PARTIAL_422")
+    return named and isinstance(data, bytes) and len(data) < whole
 
 
 def _encoded(header: Header, form: PixelForm, frame: int) -> bytes:
