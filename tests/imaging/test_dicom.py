@@ -47,16 +47,27 @@ def made(pixels: NDArray[Any], **told: Any) -> bytes:
     return dicoms.file_of(dicoms.dataset(pixels, **told), pixels)
 
 
-def lut(entries: Iterable[int]) -> Dataset:
+def lut(entries: Iterable[int], first: int = 0, order: str = "") -> Dataset:
+    """A table of 4,096 entries, as numbers or, with their ``order``, as words."""
     item = Dataset()
-    item.add_new("LUTDescriptor", "US", [4096, 0, 16])
-    item.add_new("LUTData", "US", list(entries))
+    item.add_new("LUTDescriptor", "US", [4096, first, 16])
+    if order:
+        item.add_new("LUTData", "OW", np.fromiter(entries, f"{order}u2").tobytes())
+    else:
+        item.add_new("LUTData", "US", list(entries))
     return item
+
+
+def theirs_of(data: bytes) -> NDArray[np.float64]:
+    """Both transforms as pydicom applies them, of tables of 16 bits, as levels of 8."""
+    told = pydicom.dcmread(dicoms.as_file(data))
+    found = apply_voi_lut(apply_modality_lut(told.pixel_array, told), told)
+    return np.asarray(found / 65535 * 255)
 
 
 @pytest.mark.parametrize(
     "syntax",
-    [dicoms.EXPLICIT, dicoms.IMPLICIT, dicoms.BIG_ENDIAN, dicoms.DEFLATED,
+    [dicoms.EXPLICIT, dicoms.IMPLICIT, dicoms.BIG_ENDIAN, dicoms.DEFLATED, dicoms.RLE,
      "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"],
 )  # fmt: skip
 def test_every_lossless_syntax_gives_the_same_film(syntax: str) -> None:
@@ -92,9 +103,54 @@ def test_a_voi_lut_goes_before_the_window_and_a_modality_lut_before_both() -> No
     modality.ModalityLUTType = "US"
     data = dicoms.film(VOILUTSequence=Sequence([voi]), ModalityLUTSequence=Sequence([modality]),
                        **WINDOW)  # fmt: skip
-    told = pydicom.dcmread(dicoms.as_file(data))
-    theirs = apply_voi_lut(apply_modality_lut(told.pixel_array, told), told) / 65535 * 255
-    assert np.abs(grey(data) - theirs).max() <= 1
+    assert np.abs(grey(data) - theirs_of(data)).max() <= 1
+
+
+@pytest.mark.parametrize(("syntax", "order"), [(dicoms.EXPLICIT, "<"), (dicoms.BIG_ENDIAN, ">")])
+def test_tables_of_words_are_read_in_the_files_order(syntax: str, order: str) -> None:
+    voi = lut(((n * 7919) % 65536 for n in range(4096)), order=order)
+    modality = lut(range(4095, -1, -1), order=order)
+    modality.ModalityLUTType = "US"
+    data = dicoms.film(syntax=syntax, VOILUTSequence=Sequence([voi]),
+                       ModalityLUTSequence=Sequence([modality]))  # fmt: skip
+    assert np.abs(grey(data) - theirs_of(data)).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("syntax", "order"), [(dicoms.EXPLICIT, "<"), (dicoms.BIG_ENDIAN, ">")])
+def test_palettes_are_read_in_the_files_order(syntax: str, order: str, bits: int) -> None:
+    entries = np.random.default_rng(3).integers(0, 2**bits, (3, 256))
+    if bits == 8:  # two entries a word, the first in its low byte
+        words = entries.astype(np.uint8).view("<u2").astype(f"{order}u2")
+    else:
+        words = entries.astype(f"{order}u2")
+    told: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour, data in zip(("Red", "Green", "Blue"), words, strict=True):
+        told[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
+        told[f"{colour}PaletteColorLookupTableData"] = data.tobytes()
+    pixels = dicoms.values(1, bits=8)
+    found = grey(dicoms.file_of(dicoms.dataset(pixels, **told), pixels, syntax))
+    luma = np.array([0.299, 0.587, 0.114]) @ entries / (2**bits - 1) * 255
+    assert np.abs(found - luma[pixels]).max() <= 1
+
+
+def test_a_table_of_unsigned_values_may_begin_above_32767() -> None:
+    pixels = dicoms.values(1) + np.uint16(40_000)
+    voi = lut(((n * 7919) % 65536 for n in range(4096)), first=40_000)
+    data = made(pixels, BitsStored=16, HighBit=15, VOILUTSequence=Sequence([voi]))
+    assert np.abs(grey(data) - theirs_of(data)).max() <= 1
+
+
+@pytest.mark.parametrize("told", [{"PixelRepresentation": 1}, {"RescaleIntercept": "-2048"}])
+def test_a_table_of_signed_values_may_have_its_beginning_written_as_unsigned(
+    told: dict[str, Any],
+) -> None:
+    entries = [(n * 7919) % 65536 for n in range(4096)]
+    pixels = dicoms.values(1)
+    stored = (pixels.astype(np.int16) - 2048) if "PixelRepresentation" in told else pixels
+    voi = lut(entries, first=65536 - 2048)
+    data = made(stored, RescaleSlope="1", VOILUTSequence=Sequence([voi]), **told)
+    assert np.abs(grey(data) - np.take(entries, pixels) / 65535 * 255).max() <= 1
 
 
 def test_the_first_of_several_windows_is_taken() -> None:
@@ -125,6 +181,21 @@ def test_padding_is_black_and_no_part_of_the_window(photometric: str) -> None:
     assert not found[:, :9].any()
     assert np.ptp(found[:, 9:]) > 250
     assert np.ptp(grey(made(padded, **told))[:, 9:]) < 50
+
+
+@pytest.mark.parametrize("syntax", [dicoms.EXPLICIT, dicoms.BIG_ENDIAN, dicoms.RLE])
+@pytest.mark.parametrize("limit", [None, 63_000])
+def test_padding_may_lie_beyond_the_stored_bits(syntax: str, limit: int | None) -> None:
+    plain = dicoms.values(2)
+    padded = plain.copy()
+    padded[:, :9] = 63_536  # in 12 bits 2096, a value like any other
+    told = {"PixelPaddingValue": 63_536, "PixelPaddingRangeLimit": limit}
+    for window in ({}, WINDOW):
+        film = dicoms.dataset(padded, **told, **window)
+        found = grey(dicoms.file_of(film, padded, syntax))
+        assert not found[:, :9].any()
+        expected = grey(made(plain[:, 9:], **window))
+        assert np.array_equal(found[:, 9:], expected)
 
 
 def test_bits_above_those_stored_are_left_out() -> None:
