@@ -54,6 +54,7 @@ def test_a_data_set_is_fetched_and_unpacked(server: Server, tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hannover", "hannover.fetch.json"]
     again = fetch_data_set("Hannover", tmp_path, _ROOMY)
     assert again.already
+    assert fetch_data_set("hannover", tmp_path, _ROOMY, sha256=_HASH.upper()).already
     assert len(server.asked) == 1
     with pytest.raises(EnvironmentProblem, match="is of an archive with SHA-256"):
         fetch_data_set("hannover", tmp_path, _ROOMY, sha256="0" * 64)
