@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pulmospark.core.errors import UsageError
@@ -16,12 +16,15 @@ ONE, OTHER = Salt(b"one secret of the tests"), Salt(b"other secret of the tests"
 
 
 @given(st.text())
+@example("\u0131")
 def test_hashes_hang_on_salt_and_kind_and_show_nothing(value: str) -> None:
     found = ONE.hashed("patient", value)
     if not value.split():
         assert found is None
         return
-    assert found == ONE.hashed("patient", f"  {value}\n".upper().lower()) or value != value.lower()
+    # ASCII alone: of other letters some have no way back, as the dotless i.
+    other_case = "".join(one.swapcase() if one.isascii() else one for one in value)
+    assert found == ONE.hashed("patient", f"  {other_case}\n")
     assert len({found, OTHER.hashed("patient", value), ONE.hashed("study", value)}) == 3
     assert found is not None and len(found) == 20 and set(found) <= set("0123456789abcdef")
 

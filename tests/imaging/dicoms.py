@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,21 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 IMPLICIT = "1.2.840.10008.1.2"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
+RLE = "1.2.840.10008.1.2.5"
+
+
+def _rle(frame: NDArray[Any]) -> bytes:
+    """PS3.5, Annex G: a segment a byte of the samples, the high one first."""
+    size = frame.dtype.itemsize
+    planes = frame.astype(frame.dtype.newbyteorder(">")).tobytes()
+    packed = [imagecodecs.packbits_encode(planes[byte::size]) for byte in range(size)]
+    segments = [one + bytes(len(one) % 2) for one in packed]
+    starts = [64 + sum(map(len, segments[:n])) for n in range(size)]
+    return struct.pack("<16I", size, *starts, *[0] * (15 - size)) + b"".join(segments)
+
+
 ENCODERS: dict[str, Any] = {
+    RLE: _rle,
     "1.2.840.10008.1.2.4.50": lambda a: imagecodecs.jpeg8_encode(a, level=95),
     "1.2.840.10008.1.2.4.70": lambda a: imagecodecs.jpeg8_encode(
         a, lossless=True, predictor=1, bitspersample=12 if a.dtype == np.uint16 else 8

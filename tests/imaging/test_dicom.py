@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.sequence import Sequence
 
 from imaging import dicoms
@@ -46,16 +47,27 @@ def made(pixels: NDArray[Any], **told: Any) -> bytes:
     return dicoms.file_of(dicoms.dataset(pixels, **told), pixels)
 
 
-def lut(entries: Iterable[int]) -> Dataset:
+def lut(entries: Iterable[int], first: int = 0, order: str = "") -> Dataset:
+    """A table of 4,096 entries, as numbers or, with their ``order``, as words."""
     item = Dataset()
-    item.add_new("LUTDescriptor", "US", [4096, 0, 16])
-    item.add_new("LUTData", "US", list(entries))
+    item.add_new("LUTDescriptor", "US", [4096, first, 16])
+    if order:
+        item.add_new("LUTData", "OW", np.fromiter(entries, f"{order}u2").tobytes())
+    else:
+        item.add_new("LUTData", "US", list(entries))
     return item
+
+
+def theirs_of(data: bytes) -> NDArray[np.float64]:
+    """Both transforms as pydicom applies them, of tables of 16 bits, as levels of 8."""
+    told = pydicom.dcmread(dicoms.as_file(data))
+    found = apply_voi_lut(apply_modality_lut(told.pixel_array, told), told)
+    return np.asarray(found / 65535 * 255)
 
 
 @pytest.mark.parametrize(
     "syntax",
-    [dicoms.EXPLICIT, dicoms.IMPLICIT, dicoms.BIG_ENDIAN, dicoms.DEFLATED,
+    [dicoms.EXPLICIT, dicoms.IMPLICIT, dicoms.BIG_ENDIAN, dicoms.DEFLATED, dicoms.RLE,
      "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"],
 )  # fmt: skip
 def test_every_lossless_syntax_gives_the_same_film(syntax: str) -> None:
@@ -91,9 +103,54 @@ def test_a_voi_lut_goes_before_the_window_and_a_modality_lut_before_both() -> No
     modality.ModalityLUTType = "US"
     data = dicoms.film(VOILUTSequence=Sequence([voi]), ModalityLUTSequence=Sequence([modality]),
                        **WINDOW)  # fmt: skip
-    told = pydicom.dcmread(dicoms.as_file(data))
-    theirs = apply_voi_lut(apply_modality_lut(told.pixel_array, told), told) / 65535 * 255
-    assert np.abs(grey(data) - theirs).max() <= 1
+    assert np.abs(grey(data) - theirs_of(data)).max() <= 1
+
+
+@pytest.mark.parametrize(("syntax", "order"), [(dicoms.EXPLICIT, "<"), (dicoms.BIG_ENDIAN, ">")])
+def test_tables_of_words_are_read_in_the_files_order(syntax: str, order: str) -> None:
+    voi = lut(((n * 7919) % 65536 for n in range(4096)), order=order)
+    modality = lut(range(4095, -1, -1), order=order)
+    modality.ModalityLUTType = "US"
+    data = dicoms.film(syntax=syntax, VOILUTSequence=Sequence([voi]),
+                       ModalityLUTSequence=Sequence([modality]))  # fmt: skip
+    assert np.abs(grey(data) - theirs_of(data)).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("syntax", "order"), [(dicoms.EXPLICIT, "<"), (dicoms.BIG_ENDIAN, ">")])
+def test_palettes_are_read_in_the_files_order(syntax: str, order: str, bits: int) -> None:
+    entries = np.random.default_rng(3).integers(0, 2**bits, (3, 256))
+    if bits == 8:  # two entries a word, the first in its low byte
+        words = entries.astype(np.uint8).view("<u2").astype(f"{order}u2")
+    else:
+        words = entries.astype(f"{order}u2")
+    told: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour, data in zip(("Red", "Green", "Blue"), words, strict=True):
+        told[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
+        told[f"{colour}PaletteColorLookupTableData"] = data.tobytes()
+    pixels = dicoms.values(1, bits=8)
+    found = grey(dicoms.file_of(dicoms.dataset(pixels, **told), pixels, syntax))
+    luma = np.array([0.299, 0.587, 0.114]) @ entries / (2**bits - 1) * 255
+    assert np.abs(found - luma[pixels]).max() <= 1
+
+
+def test_a_table_of_unsigned_values_may_begin_above_32767() -> None:
+    pixels = dicoms.values(1) + np.uint16(40_000)
+    voi = lut(((n * 7919) % 65536 for n in range(4096)), first=40_000)
+    data = made(pixels, BitsStored=16, HighBit=15, VOILUTSequence=Sequence([voi]))
+    assert np.abs(grey(data) - theirs_of(data)).max() <= 1
+
+
+@pytest.mark.parametrize("told", [{"PixelRepresentation": 1}, {"RescaleIntercept": "-2048"}])
+def test_a_table_of_signed_values_may_have_its_beginning_written_as_unsigned(
+    told: dict[str, Any],
+) -> None:
+    entries = [(n * 7919) % 65536 for n in range(4096)]
+    pixels = dicoms.values(1)
+    stored = (pixels.astype(np.int16) - 2048) if "PixelRepresentation" in told else pixels
+    voi = lut(entries, first=65536 - 2048)
+    data = made(stored, RescaleSlope="1", VOILUTSequence=Sequence([voi]), **told)
+    assert np.abs(grey(data) - np.take(entries, pixels) / 65535 * 255).max() <= 1
 
 
 def test_the_first_of_several_windows_is_taken() -> None:
@@ -126,10 +183,49 @@ def test_padding_is_black_and_no_part_of_the_window(photometric: str) -> None:
     assert np.ptp(grey(made(padded, **told))[:, 9:]) < 50
 
 
+@pytest.mark.parametrize("syntax", [dicoms.EXPLICIT, dicoms.BIG_ENDIAN, dicoms.RLE])
+@pytest.mark.parametrize("limit", [None, 63_000])
+def test_padding_may_lie_beyond_the_stored_bits(syntax: str, limit: int | None) -> None:
+    plain = dicoms.values(2)
+    padded = plain.copy()
+    padded[:, :9] = 63_536  # in 12 bits 2096, a value like any other
+    told = {"PixelPaddingValue": 63_536, "PixelPaddingRangeLimit": limit}
+    for window in ({}, WINDOW):
+        film = dicoms.dataset(padded, **told, **window)
+        found = grey(dicoms.file_of(film, padded, syntax))
+        assert not found[:, :9].any()
+        expected = grey(made(plain[:, 9:], **window))
+        assert np.array_equal(found[:, 9:], expected)
+
+
 def test_bits_above_those_stored_are_left_out() -> None:
     pixels = dicoms.values(1)
     overlaid = pixels | np.uint16(0xA000)
     assert np.array_equal(grey(made(overlaid, **WINDOW)), grey(made(pixels, **WINDOW)))
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+@pytest.mark.parametrize("left", ["YBR_FULL_422", "YBR_PARTIAL_422"])
+def test_a_name_of_halved_colours_over_whole_ones(left: str, planar: int) -> None:
+    """What is left behind by programs that unpack a JPEG."""
+    luma = dicoms.values(1, bits=8)
+    pixels = np.stack([luma, np.roll(luma, 5, 0), np.roll(luma, 9, 1)], axis=-1)
+    laid = np.ascontiguousarray(pixels.transpose(2, 0, 1)) if planar else pixels
+    told = {"PlanarConfiguration": planar}
+    film = dicoms.dataset(pixels, PhotometricInterpretation=left, **told)
+    assert np.array_equal(grey(dicoms.file_of(film, laid)), luma)
+    true = dicoms.dataset(pixels, PhotometricInterpretation="YBR_FULL", **told)
+    read = pydicom.dcmread(dicoms.as_file(dicoms.file_of(true, laid)))
+    assert np.array_equal(pixel_array(read, raw=True)[..., 0], luma)
+
+
+def test_halved_colours() -> None:
+    luma = dicoms.values(1, bits=8)
+    pairs = np.full((64, 32, 4), 128, np.uint8)
+    pairs[..., :2] = luma.reshape(64, 32, 2)
+    film = dicoms.dataset(np.zeros((64, 64, 3), np.uint8), PlanarConfiguration=0,
+                          PhotometricInterpretation="YBR_FULL_422")  # fmt: skip
+    assert np.array_equal(grey(dicoms.file_of(film, pairs)), luma)
 
 
 def test_a_high_bit_elsewhere_moves_the_values() -> None:
@@ -181,11 +277,33 @@ def _films(data: bytes) -> list[Film]:
     return found
 
 
+def coded(value: str, **attributes: Any) -> Sequence:
+    """A sequence of one item with a code of SNOMED CT."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator = value, "SCT"
+    for keyword, told in attributes.items():
+        setattr(item, keyword, told)
+    return Sequence([item])
+
+
+RECUMBENT, SUPINE, PRONE = "102538003", "40199007", "1240000"
+MODIFIER = "PatientOrientationModifierCodeSequence"
+
+
+def lying(modifier: str) -> dict[str, Any]:
+    """AP, the patient lying as the modifier says."""
+    orientation = coded(RECUMBENT, **{MODIFIER: coded(modifier)})
+    return {"ViewPosition": "AP", "PatientOrientationCodeSequence": orientation}
+
+
 @pytest.mark.parametrize(
     ("told", "view"),
     [
         ({"ViewPosition": "PA"}, View.PA),
         ({"ViewPosition": "AP"}, View.AP),
+        (lying(SUPINE), View.AP_SUPINE),
+        (lying(PRONE), View.AP),
+        ({"ViewPosition": "AP", MODIFIER: coded(SUPINE)}, View.AP_SUPINE),
         ({"ViewPosition": "LL"}, View.LATERAL),
         ({"PatientOrientation": ["L", "F"]}, View.FRONTAL),
         ({"PatientOrientation": ["A", "F"]}, View.LATERAL),
@@ -199,9 +317,7 @@ def test_the_view_is_told(told: dict[str, Any], view: View) -> None:
 
 
 def test_facts() -> None:
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator = "272479007", "SCT"
-    data = dicoms.film(ViewCodeSequence=Sequence([code]), PatientAge="011M", PatientSex="F",
+    data = dicoms.film(ViewCodeSequence=coded("272479007"), PatientAge="011M", PatientSex="F",
                        BurnedInAnnotation="YES", ImageLaterality="R")  # fmt: skip
     facts = open_dicom(data).facts
     assert (facts.view, facts.sex, facts.burned_in, facts.laterality) == (View.PA, "F", True, "R")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 
@@ -55,7 +56,8 @@ def test_nothing_is_raised(
     begun = time.monotonic()
     found = films_from_bytes(bytes(data[: int(kept * len(data))]), IngestSettings(size=32))
     assert isinstance(found, Rejected) or len(found) >= 1
-    assert time.monotonic() - begun < limits.JPEG_LS_SECONDS_MAX + 10
+    most = limits.JPEG_LS_START_SECONDS_MAX + limits.JPEG_LS_SECONDS_MAX + 10
+    assert time.monotonic() - begun < most
 
 
 def test_a_decoder_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +68,37 @@ def test_a_decoder_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> 
     frame = dicoms.ENCODERS["1.2.840.10008.1.2.4.80"](dicoms.values(4))
     monkeypatch.undo()
     assert np.array_equal(jpegls_apart.decode_jpegls(frame), dicoms.values(4))
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A decoder of the test's own."""
+    start, started = jpegls_apart._child.__wrapped__, []
+
+    def child(parent: int) -> jpegls_apart._Child:
+        started.append(start(parent))
+        return started[-1]
+
+    monkeypatch.setattr(jpegls_apart, "_child", functools.lru_cache(maxsize=1)(child))
+    yield
+    for made in started:
+        jpegls_apart._end(made.process)
+
+
+def test_a_slow_start_is_not_taken_for_a_slow_frame(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = f"import time; time.sleep(1.2)\n{jpegls_apart._PROGRAM}"
+    monkeypatch.setattr(jpegls_apart, "_PROGRAM", slow)
+    monkeypatch.setattr(limits, "JPEG_LS_SECONDS_MAX", 1)
+    frame = dicoms.ENCODERS["1.2.840.10008.1.2.4.80"](dicoms.values(4))
+    assert np.array_equal(decode_jpegls(frame), dicoms.values(4))
+
+
+def test_a_decoder_that_does_not_start_is_ended(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jpegls_apart, "_PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr(limits, "JPEG_LS_START_SECONDS_MAX", 0.2)
+    with pytest.raises(Failed, match=r"the decoder did not start within 0\.2 s"):
+        decode_jpegls(ENDLESS)

@@ -190,6 +190,7 @@ def test_running_out_of_memory_costs_one_file(monkeypatch: pytest.MonkeyPatch) -
     assert reason(SAMPLES["jpeg"]) == Why.UNREADABLE
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
     assert isinstance(decode(data, at_least=32), Rejected)

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Server:
-    """Serves ``content`` under ``/set.zip``."""
+    """Serves ``content`` under ``/set.zip``, and a redirect under ``/moved.zip``."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -17,6 +17,8 @@ class Server:
         self.length = True
         self.cut: int | None = None
         """bytes after which it breaks off"""
+        self.moved_to = ""
+        """where the redirect leads"""
         self.asked: list[str | None] = []
         """the range of each request"""
         outer = self
@@ -25,6 +27,11 @@ class Server:
             def do_GET(self) -> None:
                 asked = self.headers.get("Range")
                 outer.asked.append(asked)
+                if self.path == "/moved.zip":
+                    self.send_response(302)
+                    self.send_header("Location", outer.moved_to)
+                    self.end_headers()
+                    return
                 if self.path != "/set.zip":
                     self.send_error(404)
                     return

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import json
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +56,7 @@ def test_a_data_set_is_fetched_and_unpacked(server: Server, tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hannover", "hannover.fetch.json"]
     again = fetch_data_set("Hannover", tmp_path, _ROOMY)
     assert again.already
+    assert fetch_data_set("hannover", tmp_path, _ROOMY, sha256=_HASH.upper()).already
     assert len(server.asked) == 1
     with pytest.raises(EnvironmentProblem, match="is of an archive with SHA-256"):
         fetch_data_set("hannover", tmp_path, _ROOMY, sha256="0" * 64)
@@ -140,6 +143,34 @@ def test_names_and_addresses_that_cannot_be_fetched(tmp_path: Path) -> None:
         download("file:///etc/passwd", tmp_path / "x", _ROOMY)
     with pytest.raises(EnvironmentProblem, match="cannot be fetched"):
         download("http://127.0.0.1:9/x", tmp_path / "x", _ROOMY)
+
+
+def test_redirects_lead_to_http_and_never_out_of_https(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server has no certificate: what begins with https is asked without one.
+    monkeypatch.setattr(
+        urllib.request.HTTPSHandler,
+        "https_open",
+        lambda self, request: self.do_open(http.client.HTTPConnection, request),
+    )
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    plain = server.url.replace("set.zip", "moved.zip")
+    secure, secure_set = (url.replace("http:", "https:") for url in (plain, server.url))
+    for number, (start, there) in enumerate(
+        ((plain, server.url), (plain, secure_set), (secure, secure_set))
+    ):
+        server.moved_to = there
+        assert download(start, tmp_path / f"{number}.zip", _ROOMY) == _HASH
+    for start, there, followed in (
+        (secure, server.url, "https"),
+        (plain, "ftp://127.0.0.1:9/set.zip", "http and https"),
+    ):
+        server.moved_to = there
+        with pytest.raises(EnvironmentProblem, match=f"and only {followed} is followed"):
+            download(start, tmp_path / "refused.zip", _ROOMY)
+    assert len(server.asked) == 8  # two of each that was followed, one of each that was not
+    assert not (tmp_path / "refused.zip").exists()
 
 
 def test_the_command(server: Server, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from layouts.listing import by_name, listed, plant
 from pulmospark.core.errors import InputError, LayoutError
+from pulmospark.layouts.registry import recognise
 
 _CHEXPERT = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Lung Opacity,Pneumonia\n"
 
@@ -29,6 +30,7 @@ def test_rsna_has_a_row_a_box(tmp_path: Path) -> None:
     assert listing.layout == "rsna_pneumonia"
     assert listing.findings == {"Lung Opacity": 1, "Normal": 1, "no Lung Opacity": 1}
     assert (listing.without_finding, listing.with_patient) == (1, 0)
+    assert not any(row["header_patient"] for row in rows)  # PatientID is the film's id
     assert "repeated_rows" not in listing.notes.counts  # a row a box
     assert listing.notes.counts["conflicting_findings"] == 1
     assert listing.notes.counts["files_without_row"] == 1
@@ -78,6 +80,7 @@ def test_chexpert(tmp_path: Path) -> None:
     assert listing.views == {"AP": 2, "lateral": 1, "PA": 1, "frontal": 1}
     assert listing.published_splits == {"train": 4, "validation": 1}
     first = rows[0]
+    assert first["header_patient"]
     assert (first["patient_id"], first["study_id"]) == (
         "chexpert:patient00001",
         "patient00001/study1",
@@ -86,6 +89,37 @@ def test_chexpert(tmp_path: Path) -> None:
     listing, _ = listed(root, tmp_path, options={"uncertain": "positive"})
     assert listing.findings["Lung Opacity|Pneumonia"] == 2
     assert listing.findings["Pneumonia"] == 1
+
+
+def test_chexpert_in_the_four_archives_of_the_full_edition(tmp_path: Path) -> None:
+    home = "CheXpert-v1.0"
+    first, second, third = (
+        f"{home} batch {name}" for name in ("1 (validate & csv)", "2 (train 1)", "3 (train 2)")
+    )
+    films = ("patient00001/study1/view1_frontal.jpg", "patient21514/study2/view2_lateral.jpg")
+    root = plant(
+        tmp_path / "download" / "chexpert",
+        {
+            f"{first}/train.csv": _CHEXPERT + f"{home}/train/{films[0]},Female,68,Frontal,AP,1,,\n"
+            f"{home}/train/{films[1]},Male,50,Lateral,,,1,\n",
+            f"{first}/valid.csv": _CHEXPERT
+            + f"{home}/valid/patient64541/study1/view1_frontal.jpg,Male,73,Frontal,PA,,,1\n",
+            f"{first}/valid/patient64541/study1/view1_frontal.jpg": "",
+            f"{second}/{films[0]}": "",
+            f"{third}/{films[1]}": "",
+        },
+    )
+    assert recognise(root.parent).folder == root
+    listing, rows = listed(root, tmp_path)
+    assert listing.layout == "chexpert"
+    assert listing.findings == {"Pneumonia": 1, "No Finding": 1, "Lung Opacity": 1}
+    assert listing.views == {"PA": 1, "AP": 1, "lateral": 1}
+    assert listing.published_splits == {"validation": 1, "train": 2}
+    assert listing.notes.counts == {"ignored_files": 2}
+    assert by_name(rows)["view2_lateral.jpg"]["patient_id"] == "chexpert:patient21514"
+    # Once more beside the films: each sheet is read once.
+    plant(root, {"valid.csv": (root / first / "valid.csv").read_text()})
+    assert listed(root, tmp_path)[0].notes.counts == {"ignored_files": 3}
 
 
 def test_mimic_cxr_jpg(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import HTTPMessage
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 from urllib.parse import urlsplit
 
 import pulmospark
@@ -59,7 +60,8 @@ def download(
 
     Raises:
         UsageError: the address is neither http nor https.
-        EnvironmentProblem: no network, no space, too large, too slow, or another content.
+        EnvironmentProblem: no network, no space, too large, too slow, another content, or a
+            redirect that leaves https or http.
     """
     if urlsplit(url).scheme not in {"http", "https"}:
         raise UsageError(f"{url}: only http and https addresses are fetched")
@@ -87,6 +89,34 @@ def download(
     return found
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https alone, and from https to https alone."""
+
+    def redirect_request(  # noqa: PLR0917 - urllib's own
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """The request that a redirect leads to.
+
+        Raises:
+            EnvironmentProblem: it leads elsewhere.
+        """
+        there = urlsplit(newurl)
+        is_secure = urlsplit(req.full_url).scheme == "https"
+        if there.scheme not in ({"https"} if is_secure else {"http", "https"}):
+            raise EnvironmentProblem(
+                f"{req.full_url}: is redirected to {there.scheme}://{there.hostname}, and only "
+                f"{'https' if is_secure else 'http and https'} is followed: what came from there "
+                "could be anyone's"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _broken(url: str, why: object) -> EnvironmentProblem:
     return EnvironmentProblem(
         f"{url}: cannot be fetched ({why}): check the network and run again; what came so far is "
@@ -112,8 +142,9 @@ def _fill(
     if have and edition:
         request.add_header("If-Range", edition)
     until = time.monotonic() + bounds.seconds_max
+    opener = urllib.request.build_opener(_Redirects)
     try:
-        answer = urllib.request.urlopen(request, timeout=limits.FETCH_SILENCE_S_MAX)
+        answer = opener.open(request, timeout=limits.FETCH_SILENCE_S_MAX)
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
             return  # nothing is left to fetch

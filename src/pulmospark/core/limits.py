@@ -40,6 +40,10 @@ decode more for minutes."""
 JPEG_LS_SECONDS_MAX = 20
 """seconds that a JPEG-LS frame may take to decode; a film of 10 megapixels takes one."""
 
+JPEG_LS_START_SECONDS_MAX = 120
+"""seconds that the process which decodes JPEG-LS may take to start; loading its libraries takes
+below one, and longer where all cores are busy or a network's disk holds them."""
+
 JPEG2000_TILES_MAX = 4_096
 """tiles of a JPEG 2000 frame; each costs memory and time of its own, films have one or few."""
 
@@ -106,7 +110,8 @@ AGE_YEARS_MAX = 120
 """years: an age above it is a slip of the keyboard (NIH ChestX-ray14 has some over 400)."""
 
 LAYOUT_ENTRIES_MAX = 5000
-"""entries of one folder that are looked at to recognise a layout; a listing has no such limit."""
+"""entries of one folder that are looked at to recognise a layout; sheets are looked for among
+all, and a listing has no such limit."""
 
 NOTE_EXAMPLES_MAX = 5
 """examples kept of each oddity that a listing notes; all are counted."""

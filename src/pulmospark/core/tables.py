@@ -100,6 +100,7 @@ MANIFEST = pa.schema(
         pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
         pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
         pa.field("problem", pa.string()),  # a RejectReason found while listing
+        pa.field("header_patient", pa.bool_(), nullable=False),  # DICOM header names a patient
     ]
 )
 """One row a file seen, before it is read."""

@@ -26,7 +26,10 @@ Hashes = npt.NDArray[np.uint64]
 PASSING = (RejectReason.VANISHED.value, RejectReason.UNREADABLE.value)
 """rejects that another try may read"""
 
-LISTED = [name for name in tables.MANIFEST.names if name in tables.IMAGES.names]
+LISTED = [
+    *(name for name in tables.MANIFEST.names if name in tables.IMAGES.names),
+    "header_patient",
+]
 """columns whose values, as listed, a table's row goes by: ``listed`` is their hash. The row
 itself may hold more, from the pixels or a DICOM header."""
 

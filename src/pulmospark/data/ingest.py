@@ -29,8 +29,9 @@ from pulmospark.imaging.film import read_films
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.spark import chunks
 
-PIXELS_VERSION = 2
-"""Raised whenever the same file and settings give other pixels: old parts are then unused."""
+PIXELS_VERSION = 3
+"""Raised whenever the same file and settings give other pixels or facts: old parts are then
+unused."""
 
 SALT_FILE = "salt.key"
 """secret that identifiers are hashed with, beside the tables, readable by its owner alone; to

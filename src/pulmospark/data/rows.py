@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pulmospark.core import limits, tables
-from pulmospark.core.tables import Modality, View
+from pulmospark.core.tables import FRONTAL_VIEWS, Modality, View
 from pulmospark.imaging.film import Film
 
 _COPIED: Final = [name for name in tables.MANIFEST.names if name in tables.IMAGES.names]
@@ -62,11 +62,15 @@ def film_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> di
 
 
 def _from_header(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
-    """What the header fills in: that of which the source says nothing."""
+    """What the header fills in: that of which the source says nothing, or less.
+
+    A patient is not taken from it where the layout knows that it names none.
+    """
     header = film.header
     if header is None:
         return {}
-    patient = None if header.patient is None else f"{row['source']}:{header.patient}"
+    named = header.patient if row["header_patient"] else None
+    patient = None if named is None else f"{row['source']}:{named}"
     told = {
         "patient_id": patient,
         "study_id": header.study,
@@ -78,7 +82,9 @@ def _from_header(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
     filled = {name: value for name, value in told.items() if row[name] is None}
     if film.frame is not None:  # the file's place says nothing of its frames'
         filled["slice_index"] = film.frame
-    if row["view"] == View.UNKNOWN.value:
+    # "frontal" leaves open which of them, and the header may know.
+    refines = row["view"] == View.FRONTAL.value and header.view in FRONTAL_VIEWS
+    if refines or row["view"] == View.UNKNOWN.value:
         filled["view"] = header.view.value
     if row["modality"] == Modality.UNKNOWN.value:
         filled["modality"] = header.modality.value

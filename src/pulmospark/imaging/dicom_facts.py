@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from pulmospark.core import limits
 from pulmospark.core.tables import Modality, RejectReason, View
-from pulmospark.imaging.dicom_header import Header, text_of
+from pulmospark.imaging.dicom_header import Header, sequence, text_of
 from pulmospark.imaging.reject import Refused
 
 XRAYS: Final = frozenset({"CR", "DX", "RG"})
@@ -151,8 +151,14 @@ def _oriented_view(directions: tuple[str, ...]) -> View | None:
 
 
 def _is_supine(header: Header) -> bool:
-    items = header.items("PatientOrientationModifierCodeSequence")
-    return any(_code(item) in _SUPINE_CODES for item in items)
+    """PS3.3, C.8.11.5: what modifies an orientation is in the orientation's item; some writers
+    have it beside."""
+    places = (*header.items("PatientOrientationCodeSequence"), header.dataset)
+    return any(
+        _code(item) in _SUPINE_CODES
+        for place in places
+        for item in sequence(place, "PatientOrientationModifierCodeSequence")
+    )
 
 
 def _code(item: Dataset) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from pulmospark.imaging.dicom_header import Header, numbers, sequence, text_of
+from pulmospark.imaging.dicom_header import Header, numbers, sequence, table_data, text_of
 from pulmospark.imaging.dicom_pixels import PixelForm, Values
 from pulmospark.imaging.grey import window
 
@@ -30,21 +30,30 @@ _LEVELS_MAX: Final = 1 << 17
 """levels of one chain at most; values of a wider range are transformed pixel by pixel"""
 
 
+class Lut(NamedTuple):
+    """A lookup table."""
+
+    first: int
+    """value that the first entry is of; lower ones have it, too"""
+    entries: Floats
+    """(entries,)"""
+    top: float
+    """entry that is white"""
+
+
 @dataclass(frozen=True)
 class Chain:
     """The transforms of one frame; in a file of several frames each may have its own."""
 
-    modality_lut: Dataset | None
+    modality_lut: Lut | None
     slope: float
     intercept: float
     hounsfield: bool
     """whether the rescaled values are Hounsfield units"""
-    voi_lut: Dataset | None
+    voi_lut: Lut | None
     centre: float | None
     width: float | None
     function: str
-    padding: tuple[float, float] | None
-    """first and last stored value that stands for no measurement"""
     ct: CtWindow | None
     """window of a CT slice; ``None``: it is none, and the header's window is used"""
 
@@ -57,20 +66,23 @@ def chain_of(header: Header, form: PixelForm, frame: int, ct: CtWindow | None = 
     """
     rescale = _group(header, frame, "PixelValueTransformationSequence", "RescaleSlope")
     voi = _group(header, frame, "FrameVOILUTSequence", "WindowCenter")
-    slope, intercept = numbers(rescale, "RescaleSlope"), numbers(rescale, "RescaleIntercept")
+    slopes, intercepts = numbers(rescale, "RescaleSlope"), numbers(rescale, "RescaleIntercept")
+    slope = slopes[0] if slopes and slopes[0] else 1.0
+    intercept = intercepts[0] if intercepts else 0.0
     unit = text_of(rescale, "RescaleType").upper()
     centres, widths = numbers(voi, "WindowCenter"), numbers(voi, "WindowWidth")
     windowed = bool(centres and widths and widths[0] > 0)
+    modality_lut = _lut(header, header.dataset, "ModalityLUTSequence", signed=form.signed)
+    lowest = min(slope * end + intercept for end in (form.lowest, form.highest))
     return Chain(
-        modality_lut=next(iter(sequence(header.dataset, "ModalityLUTSequence")), None),
-        slope=slope[0] if slope and slope[0] else 1.0,
-        intercept=intercept[0] if intercept else 0.0,
-        hounsfield=bool(intercept) and unit in ("", "HU"),
-        voi_lut=next(iter(sequence(voi, "VOILUTSequence")), None),
+        modality_lut=modality_lut,
+        slope=slope,
+        intercept=intercept,
+        hounsfield=bool(intercepts) and unit in ("", "HU"),
+        voi_lut=_lut(header, voi, "VOILUTSequence", signed=modality_lut is None and lowest < 0),
         centre=centres[0] if windowed else None,
         width=widths[0] if windowed else None,
         function=text_of(voi, "VOILUTFunction").upper(),
-        padding=_padding(header, form),
         ct=ct,
     )
 
@@ -101,7 +113,7 @@ def grey_of_values(
 def _tone(levels: Values, values: Values, form: PixelForm, chain: Chain) -> NDArray[np.uint8]:
     """Grey of each of ``levels``, which are all that occur, or the values themselves."""
     scaled = _modality(levels.astype(np.float64), chain)
-    padding = _is_padding(levels, chain)
+    padding = _is_padding(levels, form)
     voi = _voi(chain)
     grey = np.zeros(levels.shape, np.uint8) if voi is None else _eight_bit(voi(scaled))
     if grey[~padding].size and grey[~padding].min() == grey[~padding].max():
@@ -136,10 +148,8 @@ def _percentile_tone(
 
 def _modality(levels: Floats, chain: Chain) -> Floats:
     if chain.modality_lut is not None:
-        table = _lut(chain.modality_lut)
-        if table is not None:
-            first, found, _ = table
-            return found[np.clip(levels - first, 0, len(found) - 1).astype(np.int64)]
+        first, found, _ = chain.modality_lut
+        return found[np.clip(levels - first, 0, len(found) - 1).astype(np.int64)]
     return levels * chain.slope + chain.intercept
 
 
@@ -148,8 +158,8 @@ def _voi(chain: Chain) -> Callable[[Floats], Floats] | None:
     if chain.ct in CT_WINDOWS and chain.hounsfield:
         centre, width = CT_WINDOWS[chain.ct]
         return lambda values: (values - centre) / width + 0.5
-    if chain.voi_lut is not None and (table := _lut(chain.voi_lut)) is not None:
-        first, found, top = table
+    if chain.voi_lut is not None:
+        first, found, top = chain.voi_lut
         return lambda values: (
             found[np.clip(np.rint(values - first), 0, len(found) - 1).astype(np.int64)] / top
         )
@@ -174,10 +184,20 @@ def _eight_bit(values: Floats) -> NDArray[np.uint8]:
     return grey
 
 
-def _lut(item: Dataset) -> tuple[int, Floats, float] | None:
-    """First mapped value, entries, and the value of white; ``None`` where it is damaged."""
+def _lut(header: Header, place: Dataset, keyword: str, *, signed: bool) -> Lut | None:
+    """The first table of a sequence; ``None`` where there is none, or it is damaged.
+
+    Args:
+        header: of the file.
+        place: where the sequence stands.
+        keyword: of the sequence.
+        signed: whether the values that it is of may be below 0.
+    """
+    item = next(iter(sequence(place, keyword)), None)
+    if item is None:
+        return None
     descriptor = numbers(item, "LUTDescriptor")
-    data = item.get("LUTData")
+    data = table_data(item, "LUTData", big_endian=header.big_endian)
     if len(descriptor) != 3 or data is None:
         return None
     count, first, bits = (int(number) for number in descriptor)
@@ -185,8 +205,8 @@ def _lut(item: Dataset) -> tuple[int, Floats, float] | None:
     if entries is None or not 1 <= bits <= 16:
         return None
     # The descriptor's middle number is signed where the values are, and may be read as not.
-    first = first - 65536 if first >= 32768 else first
-    return first, entries, max(float(2**bits - 1), float(entries.max()), 1.0)
+    first = first - 65536 if signed and first >= 32768 else first
+    return Lut(first, entries, max(float(2**bits - 1), float(entries.max()), 1.0))
 
 
 def _entries(data: object, count: int, bits: int) -> Floats | None:
@@ -205,29 +225,10 @@ def _entries(data: object, count: int, bits: int) -> Floats | None:
     return found[:count].astype(np.float64) if found.size >= count > 0 else None
 
 
-def _padding(header: Header, form: PixelForm) -> tuple[float, float] | None:
-    told = _signed_number(header.dataset, "PixelPaddingValue", form)
-    if told is None:
-        return None
-    limit = _signed_number(header.dataset, "PixelPaddingRangeLimit", form)
-    return (told, told) if limit is None else (min(told, limit), max(told, limit))
-
-
-def _signed_number(dataset: Dataset, keyword: str, form: PixelForm) -> float | None:
-    found = numbers(dataset, keyword)
-    if not found:
-        return None
-    # Written as unsigned though the pixels are signed, or the other way round.
-    value = int(found[0])
-    if form.signed and value >= 1 << (form.allocated - 1):
-        return float(value - (1 << form.allocated))
-    return float(value + (1 << form.allocated)) if value < 0 and not form.signed else float(value)
-
-
-def _is_padding(levels: Values, chain: Chain) -> NDArray[np.bool_]:
-    if chain.padding is None:
+def _is_padding(levels: Values, form: PixelForm) -> NDArray[np.bool_]:
+    if form.padding is None:
         return np.zeros(levels.shape, bool)
-    return (levels >= chain.padding[0]) & (levels <= chain.padding[1])
+    return (levels >= form.padding[0]) & (levels <= form.padding[1])
 
 
 def _luma(values: Values, space: str, form: PixelForm) -> NDArray[np.uint8]:
@@ -245,7 +246,7 @@ def _palette(values: Values, header: Header) -> NDArray[np.uint8]:
     for colour in ("Red", "Green", "Blue"):
         name = f"{colour}PaletteColorLookupTable"
         descriptor = numbers(header.dataset, f"{name}Descriptor")
-        data = header.dataset.get(f"{name}Data")
+        data = table_data(header.dataset, f"{name}Data", big_endian=header.big_endian)
         if len(descriptor) != 3 or data is None:
             return window(values)
         count, first, bits = (int(number) for number in descriptor)

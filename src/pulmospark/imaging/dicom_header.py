@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -37,6 +38,7 @@ FACTS: Final = (
     "ViewPosition",
     "ViewCodeSequence",
     "PatientOrientation",
+    "PatientOrientationCodeSequence",
     "PatientOrientationModifierCodeSequence",
     "Laterality",
     "ImageLaterality",
@@ -180,6 +182,21 @@ def text_of(dataset: Dataset, keyword: str) -> str:
     """An attribute as text, one value; empty where it is missing or cannot be read."""
     found = _value(dataset, keyword)
     return "" if found is None else str(found).strip()
+
+
+def table_data(dataset: Dataset, keyword: str, *, big_endian: bool) -> Any:
+    """Data of a table: numbers, or bytes of words with the low byte first, whatever the file's
+    order; ``None`` where it is missing or cannot be read."""
+    found = _value(dataset, keyword)
+    # Numbers (US) were put in order when they were read; bytes (OW) are as they lie in the file.
+    if big_endian and isinstance(found, bytes) and dataset[keyword].VR == "OW":
+        return little_endian(found)
+    return found
+
+
+def little_endian(words: bytes) -> bytes:
+    """Words of 16 bits with their low byte first instead of last; an odd byte is left out."""
+    return np.frombuffer(words[: len(words) // 2 * 2], ">u2").astype("<u2").tobytes()
 
 
 def read_header(data: bytes) -> Header:

@@ -13,7 +13,15 @@ from pydicom.encaps import get_frame
 from pulmospark.core import limits
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.dicom_codestream import Codestream, jpeg2000_codestream, jpeg_codestream
-from pulmospark.imaging.dicom_header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Header
+from pulmospark.imaging.dicom_header import (
+    BIG_ENDIAN,
+    DEFLATED,
+    EXPLICIT,
+    IMPLICIT,
+    Header,
+    little_endian,
+    numbers,
+)
 from pulmospark.imaging.jpegls_apart import Failed, decode_jpegls
 from pulmospark.imaging.reject import Refused, check_size
 
@@ -54,6 +62,18 @@ class PixelForm:
     """one plane after the other rather than pixel by pixel"""
     photometric: str
     """photometric interpretation, one of the closed list"""
+    padding: tuple[float, float] | None = None
+    """first and last value that stands for no measurement; it may lie beyond the used bits"""
+
+    @property
+    def lowest(self) -> int:
+        """Least value that the used bits can hold."""
+        return -(1 << (self.stored - 1)) if self.signed else 0
+
+    @property
+    def highest(self) -> int:
+        """Greatest value that the used bits can hold."""
+        return self.lowest + (1 << self.stored) - 1
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -113,12 +133,33 @@ def pixel_form(header: Header, *, least_side: int = limits.IMAGE_SIDE_MIN) -> Pi
         raise Refused(
             RejectReason.UNSUPPORTED_FORMAT, f"dicom: {stored} of {allocated} bits a sample"
         )
+    signed = header.whole("PixelRepresentation", 0) == 1
     return PixelForm(
-        rows, columns, frames, samples, allocated, stored, high,
-        signed=header.whole("PixelRepresentation", 0) == 1,
+        rows, columns, frames, samples, allocated, stored, high, signed,
         planar=header.whole("PlanarConfiguration", 0) == 1,
         photometric=photometric,
+        padding=_padding(header, allocated, signed=signed),
     )  # fmt: skip
+
+
+def _padding(header: Header, allocated: int, *, signed: bool) -> tuple[float, float] | None:
+    told, limit = (
+        _as_signed(numbers(header.dataset, keyword), allocated, signed=signed)
+        for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")
+    )
+    if told is None:
+        return None
+    return (told, told) if limit is None else (min(told, limit), max(told, limit))
+
+
+def _as_signed(told: tuple[float, ...], allocated: int, *, signed: bool) -> float | None:
+    """A number of the pixels' kind, which may be written as of the other."""
+    if not told:
+        return None
+    value = int(told[0])
+    if signed and value >= 1 << (allocated - 1):
+        return float(value - (1 << allocated))
+    return float(value + (1 << allocated)) if value < 0 and not signed else float(value)
 
 
 def stored_values(header: Header, form: PixelForm, frame: int) -> tuple[Values, str]:
@@ -132,7 +173,8 @@ def stored_values(header: Header, form: PixelForm, frame: int) -> tuple[Values, 
     Returns:
         Whole numbers, (rows, columns) or (rows, columns, 3) of unused bits freed and signed as
         declared; ``""`` for grey and palette, ``RGB`` or ``YBR`` for colours. Of uncompressed
-        4:2:2 colours only the luma is returned, (rows, columns).
+        4:2:2 colours only the luma is returned, (rows, columns). Padding beyond the used bits
+        stays as it lies in the file.
 
     Raises:
         Refused: the data is cut or damaged, or the transfer syntax is not read.
@@ -142,10 +184,11 @@ def stored_values(header: Header, form: PixelForm, frame: int) -> tuple[Values, 
         found, bits = _native(header, form, frame), form.stored
         if found.ndim == 2 and space:
             return found, "Y"
-        return _meant(found, form, form.high + 1 - form.stored, bits), space
+        return _padded(found, _meant(found, form, form.high + 1 - form.stored, bits), form), space
     encoded = _encoded(header, form, frame)
     if header.syntax == RLE:
-        return _meant(_rle(encoded, form), form, 0, form.stored), space
+        found = _rle(encoded, form)
+        return _padded(found, _meant(found, form, 0, form.stored), form), space
     stream, decoded = _decoded(header.syntax, encoded, form)
     if form.samples == 3 and header.syntax in JPEG:
         space = stream.space or space
@@ -171,11 +214,23 @@ def _meant(raw: NDArray[np.generic], form: PixelForm, shift: int, bits: int) -> 
     return down
 
 
+def _padded(raw: NDArray[np.unsignedinteger], meant: Values, form: PixelForm) -> Values:
+    """The meant values, but for padding that the used bits cannot hold: 63536 in 12 of 16 bits
+    would become 2096, a value like any other."""
+    if form.padding is None or not form.photometric.startswith("MONOCHROME"):
+        return meant
+    first, last = form.padding
+    if form.lowest <= first and last <= form.highest:
+        return meant
+    whole: Values = raw.view(f"i{raw.dtype.itemsize}") if form.signed else raw
+    return np.where((whole >= first) & (whole <= last), whole, meant)
+
+
 def _native(header: Header, form: PixelForm, frame: int) -> NDArray[np.unsignedinteger]:
     data = header.dataset["PixelData"].value
-    halved = form.photometric in ("YBR_FULL_422", "YBR_PARTIAL_422")
     if form.photometric == "YBR_PARTIAL_420":
         raise Refused(RejectReason.UNSUPPORTED_FORMAT, "dicom: 4:2:0 colours, not compressed")
+    halved = _is_halved(data, form)
     count = form.rows * form.columns * (2 if halved else form.samples)
     size = count * form.dtype.itemsize
     start = frame * size
@@ -183,7 +238,7 @@ def _native(header: Header, form: PixelForm, frame: int) -> NDArray[np.unsignedi
         raise Refused(RejectReason.TRUNCATED, "dicom: the pixel data ends before its image does")
     words = header.big_endian and form.allocated == 8 and header.dataset["PixelData"].VR == "OW"
     if words:  # two samples a word, the first in its low byte
-        data = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").tobytes()
+        data = little_endian(data)
     kind = form.dtype.newbyteorder(">" if header.big_endian else "<")
     flat = np.frombuffer(data, kind, count, start).astype(form.dtype, copy=False)
     if halved:  # Y1 Y2 Cb Cr
@@ -193,6 +248,17 @@ def _native(header: Header, form: PixelForm, frame: int) -> NDArray[np.unsignedi
     if form.planar:
         return flat.reshape(3, form.rows, form.columns).transpose(1, 2, 0)
     return flat.reshape(form.rows, form.columns, 3)
+
+
+def _is_halved(data: object, form: PixelForm) -> bool:
+    """Whether two pixels share their colours, as the photometric interpretation may say.
+
+    Programs that unpack a JPEG often leave its name behind: where there is room for the colours
+    of all pixels, they are there.
+    """
+    whole = form.frames * form.rows * form.columns * form.samples * form.dtype.itemsize
+    named = form.photometric in ("YBR_FULL_422", "YBR_PARTIAL_422")
+    return named and isinstance(data, bytes) and len(data) < whole
 
 
 def _encoded(header: Header, form: PixelForm, frame: int) -> bytes:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,8 @@ _PROGRAM: Final = """
 import struct, sys
 import imagecodecs
 take, give = sys.stdin.buffer, sys.stdout.buffer
+give.write(b"R")
+give.flush()
 while head := take.read(8):
     try:
         found = imagecodecs.jpegls_decode(take.read(struct.unpack("<q", head)[0]))
@@ -51,16 +54,18 @@ def decode_jpegls(frame: bytes) -> NDArray[np.unsignedinteger]:
         (h, w) or (h, w, 3), of 8 or 16 bits, unsigned.
 
     Raises:
-        Failed: the decoder refused it, died, or took over ``limits.JPEG_LS_SECONDS_MAX``.
+        Failed: the decoder refused it, died, or took over ``limits.JPEG_LS_SECONDS_MAX``; or it
+            did not start within ``limits.JPEG_LS_START_SECONDS_MAX``.
     """
-    child, lock = _child(os.getpid())
-    with lock:
+    child = _child(os.getpid())
+    with child.lock:
         try:
-            return _asked(child, frame)
+            _await(child)
+            return _asked(child.process, frame)
         except _Refusal:
             raise
         except BaseException:
-            _end(child)
+            _end(child.process)
             _child.cache_clear()
             raise
 
@@ -69,17 +74,36 @@ class _Refusal(Failed):
     """The decoder's own, after which the child can go on."""
 
 
+@dataclass
+class _Child:
+    process: subprocess.Popen[bytes]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """held by the one whose frame it decodes"""
+    is_ready: bool = False
+    """whether it has said that its libraries are loaded"""
+
+
 @functools.lru_cache(maxsize=1)
-def _child(parent: int) -> tuple[subprocess.Popen[bytes], threading.Lock]:
+def _child(parent: int) -> _Child:
     """The child of this process; one that was forked from it starts its own."""
     del parent
-    child = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+    return _Child(
+        subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
     )
-    return child, threading.Lock()
+
+
+def _await(child: _Child) -> None:
+    """Wait until it is ready: what loading takes on a busy machine is no fault of the frame."""
+    if not child.is_ready and child.process.stdout is not None:
+        seconds = limits.JPEG_LS_START_SECONDS_MAX
+        late = f"the decoder did not start within {seconds} s"
+        _read(child.process.stdout.fileno(), 1, time.monotonic() + seconds, late)
+        child.is_ready = True
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -93,6 +117,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _asked(child: subprocess.Popen[bytes], frame: bytes) -> NDArray[np.unsignedinteger]:
     until = time.monotonic() + limits.JPEG_LS_SECONDS_MAX
+    late = f"not decoded within {limits.JPEG_LS_SECONDS_MAX} s"
     if child.stdin is None or child.stdout is None:
         raise Failed("no pipe to the decoder")
     try:
@@ -101,21 +126,21 @@ def _asked(child: subprocess.Popen[bytes], frame: bytes) -> NDArray[np.unsignedi
     except OSError as error:
         raise Failed("the decoder has died") from error
     source = child.stdout.fileno()
-    size, *shape = _HEAD.unpack(_read(source, _HEAD.size, until))
+    size, *shape = _HEAD.unpack(_read(source, _HEAD.size, until, late))
     if size not in (1, 2):
         raise _Refusal("the decoder refuses it")
     height, width, samples = shape
-    raw = _read(source, size * height * width * samples, until)
+    raw = _read(source, size * height * width * samples, until, late)
     found = np.frombuffer(raw, f"<u{size}")
     return found.reshape((height, width) if samples == 1 else (height, width, samples))
 
 
-def _read(source: int, count: int, until: float) -> bytes:
+def _read(source: int, count: int, until: float, late: str) -> bytes:
     parts: list[bytes] = []
     while count:
         left = until - time.monotonic()
         if left <= 0 or not select.select([source], [], [], left)[0]:
-            raise Failed(f"not decoded within {limits.JPEG_LS_SECONDS_MAX} s")
+            raise Failed(late)
         part = os.read(source, min(count, 1 << 20))
         if not part:
             raise Failed("the decoder has died")

@@ -36,6 +36,8 @@ class ManifestRow:
     size_bytes: int
     modified_ns: int
     problem: str | None
+    header_patient: bool = True
+    """as its layout says, see ``Layout.header_patient``"""
 
 
 def row_of(
@@ -104,6 +106,9 @@ class Layout(ABC):
     """address of a ZIP archive of it, where it may be had without an agreement"""
     generic: ClassVar[bool] = False
     """a kind of folder rather than one data set: the source is named after its folder"""
+    header_patient: ClassVar[bool] = True
+    """whether PatientID in its DICOM headers names a patient: some publishers write a film's id
+    there, which would part one patient's films"""
     options: ClassVar[Mapping[str, str]] = {}
     """option -> what it means"""
 

@@ -12,7 +12,7 @@ from pulmospark.core.tables import Modality, View
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind, row_of
 from pulmospark.layouts.sheet import has_columns, open_sheet
-from pulmospark.layouts.walk import FoundFile, glance, walk
+from pulmospark.layouts.walk import FoundFile, files_like, glance, walk
 
 _LABELS, _PEOPLE = "derivatives/labels", "participants.tsv"
 _PLACE = re.compile(r"sub-(S[0-9]+)_ses-(E[0-9]+)_")
@@ -108,9 +108,9 @@ def _row(  # noqa: PLR0917 - the file, and what is known
 def _labels(folder: Path, notes: ListingNotes) -> dict[tuple[str, str], str]:
     """Subject and session -> labels of the report."""
     found: dict[tuple[str, str], str] = {}
-    for name in glance(folder / _LABELS).files:
+    for name in files_like(folder / _LABELS, lambda name: name.endswith(".tsv")):
         path = folder / _LABELS / name
-        if not (name.endswith(".tsv") and has_columns(path, "PatientID", "ReportID", "Labels")):
+        if not has_columns(path, "PatientID", "ReportID", "Labels"):
             continue
         sheet = open_sheet(path)
         patient, report, labels = (sheet.need(n) for n in ("PatientID", "ReportID", "Labels"))

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, LayoutError
 from pulmospark.layouts import values
+from pulmospark.layouts.lists import lists_of
 from pulmospark.layouts.notes import ListingNotes, NoteKind
 from pulmospark.layouts.sheet import Sheet, key_of, open_sheet
-from pulmospark.layouts.walk import glance
 
 CLASSES = ("NCP", "CP", "Normal")
 SCAN_LIST, LESION_LIST, PATIENTS = "unzip_filenames.csv", "lesions_slices.csv", "metadata.csv"
@@ -101,18 +101,16 @@ def read_lists(folder: Path, error_list: Path | None, notes: ListingNotes) -> Li
         LayoutError: a sheet lacks a column.
     """
     lists = Lists()
-    names = set(glance(folder).files)
-    if SCAN_LIST in names:
-        lists.scans = _scan_list(open_sheet(folder / SCAN_LIST), notes)
-    if LESION_LIST in names:
-        _lesions(open_sheet(folder / LESION_LIST), lists.lesions, notes)
-    if PATIENTS in names:
-        _people(open_sheet(folder / PATIENTS), lists.people, notes)
-    for name in sorted(names):
-        if match := _SPLITS.fullmatch(name):
-            _split(folder / name, values.split(match[1]) or "", lists.splits)
-    here = folder / ERROR_LIST if ERROR_LIST in names else None
-    if (path := error_list or here) is not None:
+    if (path := folder / SCAN_LIST).is_file():
+        lists.scans = _scan_list(open_sheet(path), notes)
+    if (path := folder / LESION_LIST).is_file():
+        _lesions(open_sheet(path), lists.lesions, notes)
+    if (path := folder / PATIENTS).is_file():
+        _people(open_sheet(path), lists.people, notes)
+    for path, split in lists_of(folder, _SPLITS):
+        _split(path, split or "", lists.splits)
+    path = error_list or folder / ERROR_LIST
+    if error_list is not None or path.is_file():
         lists.errors = KNOWN_ERRORS | frozenset(_errors(path))
     return lists
 

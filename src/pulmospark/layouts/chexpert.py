@@ -1,10 +1,17 @@
-"""CheXpert: ``{train,valid,test}/patient*/study*/view*.jpg`` and ``train.csv``, ``valid.csv``."""
+"""CheXpert: ``patient*/study*/view*.jpg`` and ``train.csv``, ``valid.csv``.
+
+The small edition has them in ``train/`` and ``valid/``. The full one comes as four archives:
+``CheXpert-v1.0 batch 1 (validate & csv)`` with the sheets and ``valid/``, and three more with the
+patients of the training part, without a folder ``train``. Patients' numbers are the data set's,
+not the part's, so a film is known by patient, study and view, wherever it lies.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,10 +20,11 @@ from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
 from pulmospark.layouts.chexpert_labels import UNCERTAIN_OPTION, finding, label_columns
 from pulmospark.layouts.sheet import Facts, MetadataIndex, has_columns, open_sheet
-from pulmospark.layouts.walk import FoundFile, walk
+from pulmospark.layouts.walk import FoundFile, folders_like, walk
 
 _SHEETS = ("train.csv", "valid.csv", "test.csv")
-_PLACE = re.compile(r"(train|valid|test)/(patient[0-9]+)/(study[0-9]+)/[^/]+$")
+_PLACE = re.compile(r"(?<![^/])(?:(train|valid|test)/)?(patient[0-9]+)/(study[0-9]+)/([^/]+)$")
+_BATCH_OF_SHEETS = re.compile(r".*batch 1\b.*", re.IGNORECASE)
 
 
 class CheXpert(Layout):
@@ -27,7 +35,10 @@ class CheXpert(Layout):
     home = "https://stanfordaimi.azurewebsites.net/datasets/8cbd9ed4-2eb9-4565-affc-111cf4f7ebe2"
     licence = "Stanford University's research use agreement; not for commercial use"
     holds = "224,316 frontal and lateral films of 65,240 adults, 14 labels told from reports"
-    looked_for = "train.csv or valid.csv with the columns Path, Frontal/Lateral and Pneumonia"
+    looked_for = (
+        "train.csv or valid.csv with the columns Path, Frontal/Lateral and Pneumonia, beside the "
+        "films or in a folder '... batch 1 ...'"
+    )
     faults = (
         "labels were told from reports by a program; many are uncertain (-1)",
         "'No Finding' may go with support devices",
@@ -38,7 +49,7 @@ class CheXpert(Layout):
     def recognises(self, folder: Path) -> float:
         """0.95 by a sheet's columns."""
         needed = ("Path", "Frontal/Lateral", "Pneumonia")
-        return 0.95 if any(has_columns(folder / name, *needed) for name in _SHEETS) else 0.0
+        return 0.95 if next(_sheets(folder, *needed), None) is not None else 0.0
 
     def rows(
         self,
@@ -51,18 +62,29 @@ class CheXpert(Layout):
         self.check_options(options)
         uncertain = self.choice(options, "uncertain", ("leave", "positive")) == "positive"
         index = MetadataIndex(notes)
-        for name in _SHEETS:
-            if has_columns(folder / name, "Path"):
-                _read(folder / name, source_name, index, notes, uncertain=uncertain)
+        for sheet in _sheets(folder, "Path"):
+            _read(sheet, source_name, index, notes, uncertain=uncertain)
         for file in walk(folder, notes):
             yield index.row(file, _key_of(file), source_name)
         index.close()
 
 
+def _sheets(folder: Path, *columns: str) -> Iterator[Path]:
+    """The sheets that have these columns, each name once: beside the films, or in batch 1."""
+    batches = folders_like(folder, _BATCH_OF_SHEETS.fullmatch)
+    for name in _SHEETS:
+        places = (folder / name, *(folder / batch / name for batch in batches))
+        yield from islice((path for path in places if has_columns(path, *columns)), 1)
+
+
 def _key_of(file: FoundFile) -> str:
-    # The sheet's paths begin with the archive's folder, CheXpert-v1.0-small, say.
-    place = _PLACE.search("/".join(file.parts))
-    return place[0] if place else "/".join(file.parts)
+    path = "/".join(file.parts)
+    place = _PLACE.search(path)
+    return _key(place) if place else path
+
+
+def _key(place: re.Match[str]) -> str:
+    return f"{place[2]}/{place[3]}/{place[4]}"
 
 
 def _read(
@@ -82,7 +104,7 @@ def _read(
         if view is not View.LATERAL and position and cell(position).strip() in ("AP", "PA"):
             view = View(cell(position).strip())
         index.add(
-            place[0],
+            _key(place),
             Facts(
                 patient_id=values.patient_id(source, place[2]),
                 study_id=f"{place[2]}/{place[3]}",

@@ -10,7 +10,7 @@ from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind, row_of
-from pulmospark.layouts.walk import glance, holds_image, walk
+from pulmospark.layouts.walk import folders_like, glance, holds_image, walk
 
 # Folders that hold the images of a data set rather than those of one class.
 _NO_CLASSES = frozenset({"images", "image", "masks", "mask", "annotations", "volumes", "docs"})
@@ -83,9 +83,7 @@ class ClassFolders(Layout):
 def _split_folders(folder: Path) -> tuple[str, ...]:
     """Folders named as a split is, that hold folders themselves."""
     return tuple(
-        name
-        for name in glance(folder).folders
-        if values.split(name) is not None and glance(folder / name).folders
+        name for name in folders_like(folder, values.split) if glance(folder / name).folders
     )
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from pulmospark.core.tables import Modality, View
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind, row_of
-from pulmospark.layouts.walk import FoundFile, glance, walk
+from pulmospark.layouts.walk import FoundFile, folders_like, glance, walk
 
 _CLASSES = frozenset({"COVID-19", "Non-COVID", "Normal"})
 _PARTS = {"lung": "Lung Segmentation Data", "infection": "Infection Segmentation Data"}
@@ -52,7 +52,7 @@ class CovidQuEx(Layout):
         """One row a film of the part that is asked for."""
         self.check_options(options)
         part = self.choice(options, "part", ("lung", "infection", "both"))
-        there = {name for name in _PARTS.values() if name in glance(folder).folders}
+        there = set(folders_like(folder, frozenset(_PARTS.values()).__contains__))
         asked = {_PARTS[part]} if part in _PARTS and _PARTS[part] in there else there
         for file in walk(folder, notes):
             if there and file.parts[0] in there - asked:

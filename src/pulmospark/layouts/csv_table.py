@@ -14,7 +14,7 @@ from pulmospark.core.tables import Modality, View
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
 from pulmospark.layouts.sheet import Facts, MetadataIndex, Sheet, key_of, open_sheet
-from pulmospark.layouts.walk import absolute, find_file, glance, is_image_name, walk
+from pulmospark.layouts.walk import absolute, files_like, find_file, is_image_name, walk
 
 _SHEET_ENDS = (".csv", ".tsv")
 _SHEETS_LOOKED_AT = 20
@@ -131,14 +131,18 @@ def _fits(path: Path) -> bool:
 
 
 def _fitting(folder: Path) -> list[Path]:
-    names = [name for name in glance(folder).files if name.lower().endswith(_SHEET_ENDS)]
-    return [path for name in names[:_SHEETS_LOOKED_AT] if _fits(path := folder / name)]
+    names = _sheets(folder)[:_SHEETS_LOOKED_AT]
+    return [path for name in names if _fits(path := folder / name)]
+
+
+def _sheets(folder: Path) -> tuple[str, ...]:
+    return files_like(folder, lambda name: name.lower().endswith(_SHEET_ENDS))
 
 
 def _only_sheet(folder: Path) -> Path:
     fitting = _fitting(folder)
     if not fitting:
-        sheets = [n for n in glance(folder).files if n.lower().endswith(_SHEET_ENDS)]
+        sheets = _sheets(folder)
         if len(sheets) == 1:
             return folder / sheets[0]
         raise LayoutError(

@@ -18,7 +18,7 @@ from pulmospark.imaging.film import read_bytes
 from pulmospark.imaging.sniff import sniff
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind, row_of
-from pulmospark.layouts.walk import glance, walk
+from pulmospark.layouts.walk import files_like, glance, walk
 
 _ENDS = frozenset({".dcm", ".dicom", ".ima", ".dic", ".dcm30", ".img"})
 _LOOKED_AT = 5
@@ -52,7 +52,7 @@ class DicomStudies(Layout):
         """
         if folder.is_file():
             return 0.0
-        if NAME in {name.upper() for name in glance(folder).files}:
+        if _indexes(folder):
             return 0.9
         if not _holds_dicom(folder, _DEPTH):
             return 0.0
@@ -91,11 +91,15 @@ def _wanted(parts: tuple[str, ...]) -> bool:
 
 
 def _named(folder: Path) -> frozenset[tuple[str, ...]]:
-    for name in glance(folder).files:
-        if name.upper() == NAME:
-            data = read_bytes(str(folder / name))
-            return referenced_files(data) if isinstance(data, bytes) else frozenset()
+    for name in _indexes(folder):
+        data = read_bytes(str(folder / name))
+        return referenced_files(data) if isinstance(data, bytes) else frozenset()
     return frozenset()
+
+
+def _indexes(folder: Path) -> tuple[str, ...]:
+    """Names of the DICOMDIR, in whatever case a disc has it."""
+    return files_like(folder, lambda name: name.upper() == NAME)
 
 
 def _holds_dicom(folder: Path, depth: int) -> bool:

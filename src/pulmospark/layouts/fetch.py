@@ -79,6 +79,7 @@ def fetch_data_set(
         )
     if sha256 is not None and not _SHA256.fullmatch(sha256):
         raise UsageError(f"--sha256 is {sha256[:80]!r}, and a SHA-256 has 64 hexadecimal digits")
+    sha256 = sha256.lower() if sha256 is not None else None
     folder, record = out / layout.name, out / f"{layout.name}.fetch.json"
     earlier = _earlier(record)
     if folder.is_dir() and earlier is not None:
@@ -92,10 +93,10 @@ def fetch_data_set(
         raise EnvironmentProblem(f"{folder}: stands in the way: fetch elsewhere with --out")
     expected = (sha256 or (earlier.sha256 if earlier else None)) or None
     archive = out / f".{layout.name}.zip"
-    if not (archive.is_file() and expected is not None and file_id(archive) == expected.lower()):
+    if not (archive.is_file() and expected is not None and file_id(archive) == expected):
         found = download(layout.download, archive, bounds, sha256=expected, told=told)
     else:
-        found = expected.lower()
+        found = expected
     with files.whole_folder(folder) as aside:
         held = unpack(archive, aside, inside_one_folder=True)
         if layout.recognises(aside) <= 0:

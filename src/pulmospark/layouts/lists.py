@@ -11,7 +11,7 @@ from pulmospark.core import limits
 from pulmospark.core.errors import InputError
 from pulmospark.layouts import values
 from pulmospark.layouts.base import ListingNotes, NoteKind
-from pulmospark.layouts.walk import glance
+from pulmospark.layouts.walk import files_like
 
 Row = TypeVar("Row")
 
@@ -23,7 +23,7 @@ def lists_of(folder: Path, name: re.Pattern[str]) -> list[tuple[Path, str | None
         folder: they lie in.
         name: of a list, whole; its first group is the part.
     """
-    found = ((folder / file, name.fullmatch(file)) for file in glance(folder).files)
+    found = ((folder / file, name.fullmatch(file)) for file in files_like(folder, name.fullmatch))
     return [(path, values.split(match[1])) for path, match in found if match]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,14 +58,13 @@ class _Tally:
         self.views: Counter[str] = Counter()
         self.splits: Counter[str | None] = Counter()
 
-    def add(self, row: ManifestRow) -> ManifestRow:
+    def add(self, row: ManifestRow) -> None:
         self.files += 1
         self.with_patient += row.patient_id is not None
         self.with_mask += row.mask_uri is not None
         self.findings[row.finding] += 1
         self.views[row.view.value] += 1
         self.splits[row.published_split] += 1
-        return row
 
 
 def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[SourceListing, ...]:
@@ -140,7 +139,8 @@ def _all_rows(
         notes, tally = ListingNotes(), _Tally()
         try:
             for row in place.layout.rows(place.folder, name, source.options, notes):
-                yield tally.add(row)
+                tally.add(row)
+                yield row if place.layout.header_patient else replace(row, header_patient=False)
         except OSError as error:
             raise InputError(
                 f"{error.filename or place.folder}: cannot be read: {error.strerror}: check the "

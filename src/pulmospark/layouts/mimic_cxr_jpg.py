@@ -14,7 +14,7 @@ from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
 from pulmospark.layouts.chexpert_labels import UNCERTAIN_OPTION, finding, label_columns
 from pulmospark.layouts.sheet import Facts, MetadataIndex, open_sheet
-from pulmospark.layouts.walk import glance, walk
+from pulmospark.layouts.walk import files_like, walk
 
 _SHEET = re.compile(r"mimic-cxr-[0-9.]+-(metadata|chexpert|negbio|split)\.csv(\.gz)?")
 
@@ -77,7 +77,7 @@ class MimicCxrJpg(Layout):
 def _sheets(folder: Path) -> dict[str, Path]:
     """Kind of sheet -> where it is; unpacked ones before packed ones."""
     found: dict[str, Path] = {}
-    for name in sorted(glance(folder).files):
+    for name in files_like(folder, _SHEET.fullmatch):
         if match := _SHEET.fullmatch(name):
             found.setdefault(match[1], folder / name)
     return found

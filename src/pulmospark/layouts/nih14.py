@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,8 +13,9 @@ from pulmospark.core.tables import Modality, Split
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
 from pulmospark.layouts.sheet import Facts, MetadataIndex, Sheet, open_sheet
-from pulmospark.layouts.walk import glance, is_image_name, walk
+from pulmospark.layouts.walk import files_like, is_image_name, walk
 
+_SHEET = re.compile(r"Data_Entry_2017.*\.csv")
 _SPLIT_LISTS = {"train_val_list.txt": Split.TRAIN, "test_list.txt": Split.TEST}
 
 
@@ -71,11 +73,7 @@ class Nih14(Layout):
 
 
 def _sheets(folder: Path) -> list[Path]:
-    return [
-        folder / name
-        for name in glance(folder).files
-        if name.startswith("Data_Entry_2017") and name.endswith(".csv")
-    ]
+    return [folder / name for name in files_like(folder, _SHEET.fullmatch)]
 
 
 def _read(sheet: Sheet, source: str, notes: ListingNotes) -> MetadataIndex:

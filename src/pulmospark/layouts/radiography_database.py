@@ -49,8 +49,7 @@ class RadiographyDatabase(Layout):
     ) -> Iterator[ManifestRow]:
         """One row a film; masks are no films and are counted."""
         self.check_options(options)
-        classes = [name for name in glance(folder).folders if name in _CLASSES]
-        masked = {name for name in classes if (folder / name / _MASKS).is_dir()}
+        masked = {name for name in _CLASSES if (folder / name / _MASKS).is_dir()}
         for file in walk(folder, notes):
             place = file.parts[0] if len(file.parts) > 1 and file.parts[0] in _CLASSES else None
             if place is not None and file.parts[1] == _MASKS:

@@ -13,7 +13,7 @@ from pulmospark.core.tables import Modality, Split, View
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
 from pulmospark.layouts.sheet import Facts, MetadataIndex, has_columns, open_sheet
-from pulmospark.layouts.walk import glance, walk
+from pulmospark.layouts.walk import walk
 
 _TARGETS, _CLASSES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
 _MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
@@ -24,8 +24,9 @@ class RsnaPneumonia(Layout):
     """Findings ``Lung Opacity``, ``No Lung Opacity / Not Normal`` and ``Normal``; with the sheet
     of boxes alone ``Lung Opacity`` and ``no Lung Opacity``.
 
-    The sheets have a row a box, so several of one film. Their ``patientId`` is a film's id and no
-    patient's: the patient is known where the mapping to NIH's names lies beside them.
+    The sheets have a row a box, so several of one film. Their ``patientId``, which stands in the
+    headers as PatientID too, is a film's id and no patient's: the patient is known where the
+    mapping to NIH's names lies beside them.
     """
 
     name = "rsna_pneumonia"
@@ -34,8 +35,10 @@ class RsnaPneumonia(Layout):
     licence = "as the challenge's rules say, for research and teaching"
     holds = "29,684 frontal films of NIH ChestX-ray14 as DICOM, looked over by radiologists"
     looked_for = "stage_2_train_labels.csv or stage_2_detailed_class_info.csv (patientId)"
+    header_patient = False
     faults = (
-        "patientId names a film; films of one patient have different ids",
+        "patientId (PatientID in the headers) names a film; films of one patient have different "
+        "ids",
         "its films are NIH ChestX-ray14's, at 1024 x 1024 as JPEG within DICOM",
         "'Lung Opacity' is not pneumonia proved; films of the test part have no label",
     )
@@ -75,9 +78,8 @@ class RsnaPneumonia(Layout):
 def _findings(folder: Path, notes: ListingNotes) -> dict[str, str]:
     """Film -> finding, of the sheet that says more; several boxes of one film are one row."""
     found: dict[str, str] = {}
-    names = glance(folder).files
     for name, column in ((_CLASSES, "class"), (_TARGETS, "Target")):
-        if name not in names:
+        if not (folder / name).is_file():
             continue
         sheet = open_sheet(folder / name)
         film, label = sheet.need("patientId"), sheet.need(column)
