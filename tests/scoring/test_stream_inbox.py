@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pulmospark.core import limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.scoring.stream_inbox import Inbox
@@ -169,3 +171,60 @@ def test_landing_is_the_renaming_and_not_the_writing(tmp_path: Path) -> None:
 def test_an_inbox_that_is_gone_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be listed: No such file"):
         _inbox(tmp_path / "none").look()
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Folders that may not be listed; ``chmod 000`` stops no root."""
+    closed: set[str] = set()
+    scandir = os.scandir
+
+    def refusing(folder: str) -> Any:
+        if folder in closed:
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    return closed
+
+
+def test_an_inbox_that_may_not_be_listed_is_one_line(tmp_path: Path, closed: set[str]) -> None:
+    closed.add(str(tmp_path))
+    with pytest.raises(InputError, match="cannot be listed: Permission denied: name a folder"):
+        _inbox(tmp_path).look()
+
+
+def test_a_folder_that_may_not_be_listed_is_told_once_and_taken_later(
+    tmp_path: Path, closed: set[str]
+) -> None:
+    _land(tmp_path / "a.png")
+    _land(tmp_path / "ward" / "b.png")
+    os.utime(tmp_path / "ward", (_OLD, _OLD))
+    closed.add(str(tmp_path / "ward"))
+    inbox = _inbox(tmp_path, rescan_s=10_000.0)
+    assert _taken(inbox) == ["a.png"]
+    (line,) = inbox.left_out()
+    assert line.startswith(f"{tmp_path / 'ward'}: cannot be listed: Permission denied")
+    assert inbox.drained  # with --once it is not waited for
+    assert _taken(inbox) == []
+    assert inbox.left_out() == []
+    closed.clear()
+    assert _taken(inbox) == ["b.png"]
+    closed.add(str(tmp_path / "ward"))
+    os.utime(tmp_path / "ward", (_OLD + 1, _OLD + 1))
+    inbox.look()
+    assert len(inbox.left_out()) == 1
+
+
+def test_a_folder_that_lies_too_deep_is_told_once(tmp_path: Path) -> None:
+    for name in "ab":
+        deep = tmp_path / name
+        for _ in range(limits.FOLDER_DEPTH_MAX):
+            deep /= "d"
+        deep.mkdir(parents=True)
+    inbox = _inbox(tmp_path)
+    for _ in range(limits.FOLDER_DEPTH_MAX + 1):
+        inbox.look()
+    (line,) = inbox.left_out()
+    assert "levels deep, and is not watched" in line
+    assert inbox.left_out() == []

@@ -236,7 +236,6 @@ class _Run:
         self._ready_ns: int | None = None
         self._worked: float | None = None
         self._said = (0, 0, 0)
-        self._warned = False
         self._work = StreamWork(
             source=printable(plan.inbox.name) or "files",
             scorer=scorer,
@@ -303,6 +302,8 @@ class _Run:
                 going_on = not stop.is_set()
                 if going_on:
                     self._take()
+                for text in self._inbox.left_out():
+                    self._tell(f"stream: {text}")
                 idle = not self._store.state.open_entries() and self._heard.empty()
                 if idle and (not going_on or (once and self._inbox.drained)):
                     query.finish()
@@ -334,22 +335,12 @@ class _Run:
             return
         if not self._inbox.pause_s:
             self._inbox.look()
-            self._warn_of_depth()
         if under_way and self._inbox.waiting < films:
             return
         arrivals = self._inbox.take(films)
         if arrivals or (not under_way and self._is_cold()):
             state.plan(arrivals)
             self._worked = time.monotonic()
-
-    def _warn_of_depth(self) -> None:
-        deep = self._inbox.too_deep
-        if deep is not None and not self._warned:
-            self._warned = True
-            self._tell(
-                f"stream: {printable(deep)}: lies over {limits.FOLDER_DEPTH_MAX} levels deep, "
-                "and is not watched: name a folder nearer to it as the inbox"
-            )
 
     def _is_cold(self) -> bool:
         """Whether workers have had nothing to do for so long that Spark may end them."""

@@ -7,6 +7,7 @@ files are looked at again, a few at a time, every ``rescan_s`` seconds.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -30,6 +31,8 @@ _BLOCK = 512
 _CANDIDATES_MAX = 20_000
 _AGAIN_AFTER_S = (0.2, 2.0)
 _NEVER = (0, 0)
+_CLOSED = (-1, -1)  # of a folder that may not be listed: no time of its own tells when it may
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 @dataclass(slots=True)
@@ -72,8 +75,9 @@ class Inbox:
         self._sweep_at = time.monotonic() + settings.rescan_s
         self._sweep_took_s = 0.0
         self._next = 0.0
-        self.too_deep: str | None = None
-        """a folder that lies too deep to be listed"""
+        self._closed: set[str] = set()
+        self._too_deep = False
+        self._untold: list[str] = []
 
     @property
     def waiting(self) -> int:
@@ -91,8 +95,17 @@ class Inbox:
         """Seconds until the next look is due."""
         return max(self._next - time.monotonic(), 0.0)
 
+    def left_out(self) -> list[str]:
+        """What is not watched and was not told yet, a line each."""
+        told, self._untold = self._untold, []
+        return told
+
     def look(self) -> None:
-        """Look for files that are new."""
+        """Look for files that are new.
+
+        Raises:
+            InputError: the inbox itself cannot be listed.
+        """
         begun = time.monotonic()
         if len(self._candidates) < _CANDIDATES_MAX:
             for folder in [self._root, *(f for f in self._listed if f != self._root)]:
@@ -145,58 +158,81 @@ class Inbox:
     def _look_into(self, folder: str) -> None:
         try:
             changed_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116 - often, without a Path each
-        except OSError as error:
-            if folder == self._root:
-                raise InputError(
-                    f"{printable(folder)}: cannot be listed: {error.strerror}: name a folder "
-                    "that may be read"
-                ) from error
-            self._listed.pop(folder, None)
-            return
-        before = self._listed.get(folder, _NEVER)
-        if before[0] == changed_ns and changed_ns < before[1] - _RACY_NS:
-            return
-        listed_ns = time.time_ns()
-        for block in self._blocks(folder):
-            keys = [hash(entry) for entry in block]
-            known = self._known.among(keys).tolist()
-            fresh = [
-                (path, key)
-                for (path, _), key, old in zip(block, keys, known, strict=True)
-                if not old
-            ]
-            told = self._consider([path for path, _ in fresh])
-            for (_, key), done in zip(fresh, told, strict=True):
-                if done:
-                    self._known.add(key)
-            if len(self._candidates) >= _CANDIDATES_MAX:
-                self._listed[folder] = _NEVER  # the next look goes on
+            before = self._listed.get(folder, _NEVER)
+            if before[0] == changed_ns and changed_ns < before[1] - _RACY_NS:
                 return
+            listed_ns = time.time_ns()
+            for block in self._blocks(folder):
+                self._consider_new(block)
+                if len(self._candidates) >= _CANDIDATES_MAX:
+                    self._listed[folder] = _NEVER  # the next look goes on
+                    return
+        except OSError as error:
+            self._not_listed(folder, error)
+            return
         self._listed[folder] = (changed_ns, listed_ns)
+        self._closed.discard(folder)
+
+    def _not_listed(self, folder: str, error: OSError) -> None:
+        """Tell of a folder that may not be listed, once, and try it again at the next look."""
+        if folder == self._root:
+            raise InputError(
+                f"{printable(folder)}: cannot be listed: {error.strerror}: name a folder "
+                "that may be read"
+            ) from error
+        if error.errno in _GONE:
+            self._listed.pop(folder, None)
+            self._closed.discard(folder)
+            return
+        self._listed[folder] = _CLOSED
+        if folder not in self._closed:
+            self._closed.add(folder)
+            self._untold.append(
+                f"{printable(folder)}: cannot be listed: {error.strerror}: nothing in it is seen "
+                "until it may be read"
+            )
+
+    def _consider_new(self, block: Sequence[tuple[str, int]]) -> None:
+        """Look at those files of a block that are not known by path and inode."""
+        keys = [hash(entry) for entry in block]
+        known = self._known.among(keys).tolist()
+        fresh = [
+            (path, key) for (path, _), key, old in zip(block, keys, known, strict=True) if not old
+        ]
+        told = self._consider([path for path, _ in fresh])
+        for (_, key), done in zip(fresh, told, strict=True):
+            if done:
+                self._known.add(key)
 
     def _blocks(self, folder: str) -> Iterator[list[tuple[str, int]]]:
-        """Path and inode of the images of a folder, some at a time; folders in it are noted."""
+        """Path and inode of the images of a folder, some at a time; folders in it are noted.
+
+        Raises:
+            OSError: it cannot be listed.
+        """
         block: list[tuple[str, int]] = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if is_hidden(entry.name):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        self._found_folder(entry.path)
-                    elif is_image_name(entry.name):
-                        block.append((entry.path, entry.inode()))
-                        if len(block) == _BLOCK:
-                            yield block
-                            block = []
-        except OSError:
-            self._listed.pop(folder, None)  # gone in the meantime
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_hidden(entry.name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    self._found_folder(entry.path)
+                elif is_image_name(entry.name):
+                    block.append((entry.path, entry.inode()))
+                    if len(block) == _BLOCK:
+                        yield block
+                        block = []
         yield block
 
     def _found_folder(self, path: str) -> None:
         depth = path.removeprefix(self._root).count("/")
         if depth > limits.FOLDER_DEPTH_MAX:
-            self.too_deep = path
+            if not self._too_deep:  # one stands for all
+                self._too_deep = True
+                self._untold.append(
+                    f"{printable(path)}: lies over {limits.FOLDER_DEPTH_MAX} levels deep, and is "
+                    "not watched: name a folder nearer to it as the inbox"
+                )
         elif path not in self._listed:
             self._listed[path] = _NEVER
 
@@ -217,8 +253,12 @@ class Inbox:
 
     def _sweeping(self) -> Iterator[None]:
         for folder in list(self._listed):
-            for block in self._blocks(folder):
-                self._consider([path for path, _ in block])
+            try:
+                for block in self._blocks(folder):
+                    self._consider([path for path, _ in block])
+                    yield
+            except OSError as error:
+                self._not_listed(folder, error)
                 yield
 
     def _consider(self, paths: Sequence[str]) -> list[bool]:
