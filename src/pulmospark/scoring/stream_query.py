@@ -25,6 +25,7 @@ from pulmospark.scoring.stream_state import Arrival
 from pulmospark.scoring.stream_store import Committed, StreamStore, arrival_of
 from pulmospark.scoring.stream_work import CHANGED, from_bytes
 from pulmospark.spark.chunks import error_from
+from pulmospark.spark.paths import spark_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -85,7 +86,7 @@ class StreamQuery:
             self._query = (
                 films.load()
                 .writeStream.queryName("pulmospark")
-                .option("checkpointLocation", checkpoint.absolute().as_uri())
+                .option("checkpointLocation", spark_path(checkpoint))
                 .foreachBatch(self._on_batch)
                 .start()
             )
