@@ -155,7 +155,6 @@ def run_stream(
     stop: threading.Event | None = None,
     metrics: StreamMetrics | None = None,
     tell: Callable[[str], None] | None = None,
-    started: Callable[[], None] | None = None,
 ) -> StreamResult:
     """Score films as they land, until ``stop`` is set.
 
@@ -170,10 +169,10 @@ def run_stream(
             ``contextlib.nullcontext(spark)``. Until it is there films are scored in this
             process.
         once: stop when all that is in the inbox has its row.
-        stop: ends the stream after the entries that are under way.
+        stop: ends the stream after the entries that are under way; before Spark is there, what
+            an earlier process has left is left.
         metrics: takes the counts.
         tell: told a line every ten seconds in which something happened.
-        started: called when Spark is there, to set handlers of signals, say.
 
     Raises:
         UsageError: another stream writes to the folder, or it belongs to another bundle.
@@ -187,13 +186,13 @@ def run_stream(
         stopped, say = stop or threading.Event(), tell or _say_nothing
         with started_early(session) as opening:
             scorer, precision = plan.scorer()
-            say(f"stream: {precision.line()}")
             run = _Run(plan, store, scorer, metrics=measured, tell=say)
             run.before(lambda: opening.is_there, stopped)
             with opening as spark:
-                if started is not None:
-                    started()
-                run.until(spark, stopped, once=once)
+                # Not before: while Spark starts, standard error is its log's.
+                say(f"stream: {precision.line()}")
+                if not stopped.is_set():
+                    run.until(spark, stopped, once=once)
     latency = measured.latency()
     return StreamResult(
         folder=plan.target,
@@ -249,7 +248,7 @@ class _Run:
         """Score here what is in the inbox until what is awaited is there."""
         while self._scores_here and not (is_there() or stop.is_set()):
             if not self._score_here():
-                time.sleep(self._plan.settings.poll_s)
+                stop.wait(min(self._plan.settings.poll_s, _CHECK_EVERY_S))
 
     def _score_here(self) -> int:
         """Score a few films of the inbox in this process; how many."""
@@ -311,7 +310,8 @@ class _Run:
                 if now - lined >= LINE_EVERY_S:
                     lined = now
                     self._line()
-                self._wake.wait(self._inbox.pause_s or self._plan.settings.poll_s)
+                pause_s = self._inbox.pause_s or self._plan.settings.poll_s
+                self._wake.wait(min(pause_s, _CHECK_EVERY_S))
         finally:
             query.stop()
         self._line()
