@@ -277,10 +277,14 @@ STREAM_SAMPLE_FILES = 4096
 STREAM_WARM_S = 30.0
 """seconds without a film after which a stream's workers are given something to do; Spark ends
 those that had nothing for a minute, and the next film would wait for new ones."""
-STREAM_RESTARTS_MAX = 8
-"""times in a row, without a film between, that a stream goes on after its Spark job failed."""
+STREAM_RESTARTS_MAX = 12
+"""times in a row, without a film between, that a stream goes on after its Spark job failed: two
+films among four that end their workers are found in ten."""
 STREAM_TRIES_MAX = 4
 """times that a film alone in a micro-batch may end its worker before it is rejected."""
+STREAM_ENDED_MAX = 4
+"""films in a row, none scored between, that are rejected because they ended their workers; if the
+next one fails, too, it is the machine's fault and no film's, and the stream ends."""
 
 DATA_SET_ARCHIVE_BYTES_MAX = 8 * 1024 * 1024 * 1024
 """bytes of a data set's archive that ``pulmospark fetch`` takes; ieee8023's, the largest, has

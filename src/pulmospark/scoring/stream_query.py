@@ -73,6 +73,7 @@ class StreamQuery:
         self._inner = Path(spec.state).parent
         self._failure: Exception | None = None
         self._failures = 0
+        self._ended = 0
 
     def start(self) -> None:
         """Begin with the first entry that is not committed."""
@@ -131,15 +132,15 @@ class StreamQuery:
         if isinstance(failure, PulmosparkError):
             raise failure
         self._failures += 1
-        if self._failures > limits.STREAM_RESTARTS_MAX:
+        if self._failures > limits.STREAM_RESTARTS_MAX or self._ended >= limits.STREAM_ENDED_MAX:
             reason = failure
             if reason is None and query is not None:
                 with contextlib.suppress(Exception):
                     reason = query.exception()
             first = (str(reason).splitlines() or [""])[0][:200]
             raise EnvironmentProblem(
-                f"Spark's job failed {self._failures} times in a row ({first}): see that workers "
-                "have the memory they need",
+                f"Spark's jobs fail again and again ({first}): see that workers have the memory "
+                "they need, and run the same command again",
                 detail=str(reason),
             )
         for entry in self._store.state.open_entries()[:1]:  # the one that was worked on
@@ -164,6 +165,7 @@ class StreamQuery:
             }
             rejects = pa.Table.from_pylist([row], schema=tables.REJECTS)
             self._heard(self._store.commit(entry, {"rejects": rejects}), arrivals, [])
+            self._failures, self._ended = 0, self._ended + 1  # the film's, and it is gone
 
     def _on_batch(self, frame: DataFrame, batch_id: int) -> None:
         del batch_id  # the state's entries say what is what, whatever Spark counts
@@ -187,7 +189,7 @@ class StreamQuery:
         scored = {name: pa.concat_tables(tables_) for name, tables_ in pieces.items()}
         told, done, again = commit(self._store, entry, scored, self._patience_s)
         if arrivals:
-            self._failures = 0
+            self._failures = self._ended = 0
         self._heard(told, done, again)
 
 
