@@ -55,7 +55,12 @@ def _query(out: Path) -> Iterator[tuple[_Query, StreamStore]]:
         none = cast("SparkSession", None)
         yield (
             _Query(
-                none, store, spec, patience_s=0.0, source="inbox", heard=lambda *_: None
+                none,
+                store,
+                spec,
+                source="inbox",
+                is_young=lambda _: False,
+                heard=lambda *_: None,
             ),
             store,
         )

@@ -258,13 +258,17 @@ class _Run:
         if arrivals:
             entry = self._store.state.plan(arrivals, here=True)
             scored = dict(self._work.score(arrivals))
-            told, *heard = commit(self._store, entry, scored, self._plan.settings.patience_s)
+            told, *heard = commit(self._store, entry, scored, self._is_young)
             self._metrics.committed(told, ())
             for arrival in heard[0]:
                 self._inbox.settled(arrival)
             for arrival in heard[1]:
                 self._inbox.give_back(arrival)
         return len(arrivals)
+
+    def _is_young(self, arrival: Arrival) -> bool:
+        """Called from the query's thread as well."""
+        return self._inbox.unchanged_s(arrival) < self._plan.settings.patience_s
 
     def _query_on(self, spark: SparkSession) -> StreamQuery:
         state = str(self._plan.target / INNER / STATE)
@@ -274,8 +278,8 @@ class _Run:
             spark,
             self._store,
             SourceSpec(state, at_once, self._work.to_json()),
-            patience_s=self._plan.settings.patience_s,
             source=self._work.source,
+            is_young=self._is_young,
             heard=self._on_committed,
         )
 

@@ -47,6 +47,8 @@ class _Candidate:
     """when it was first seen with this size and time, by the clock that never goes back"""
     not_before: float
     """when it is looked at next"""
+    lay_there: bool
+    """whether it was there before it could be seen to land, or to change"""
     wait_s: float = _AGAIN_AFTER_S[0]
     """after another try that fails"""
 
@@ -75,6 +77,7 @@ class Inbox:
         self._sweep_at = time.monotonic() + settings.rescan_s
         self._sweep_took_s = 0.0
         self._next = 0.0
+        self._seen_all = False
         self._closed: set[str] = set()
         self._too_deep = False
         self._untold: list[str] = []
@@ -87,8 +90,7 @@ class Inbox:
     @property
     def drained(self) -> bool:
         """Whether all folders were listed and every file found has its row."""
-        listed = all(told != _NEVER for told in self._listed.values())
-        return bool(self._listed) and listed and not (self._candidates or self._given)
+        return self._all_listed() and not (self._candidates or self._given)
 
     @property
     def pause_s(self) -> float:
@@ -110,6 +112,7 @@ class Inbox:
         if len(self._candidates) < _CANDIDATES_MAX:
             for folder in [self._root, *(f for f in self._listed if f != self._root)]:
                 self._look_into(folder)
+            self._seen_all = self._seen_all or self._all_listed()
             self._go_on_sweeping()
         # As long again as it took: a huge folder costs half of a core at the most.
         now = time.monotonic()
@@ -132,6 +135,19 @@ class Inbox:
             self._given[arrival.uri] = one
         return [arrival for _, arrival in ready]
 
+    def unchanged_s(self, arrival: Arrival) -> float:
+        """Seconds for which a file that was taken is known to be as it is; from any thread.
+
+        They are counted by this machine's clock alone, from when the file was seen to land or to
+        change: its own times may be those of another machine, whose clock is ahead or behind.
+        Only where it lay there before do they have to do.
+        """
+        one = self._given.get(arrival.uri)
+        watched_s = 0.0 if one is None else time.monotonic() - one.since
+        if one is not None and not one.lay_there:
+            return watched_s
+        return max(watched_s, (time.time_ns() - arrival.landed_ns) / 1e9)
+
     def settled(self, arrival: Arrival) -> None:
         """Say that a file that was taken has its row; forgets what `give_back` would need."""
         self._given.pop(arrival.uri, None)
@@ -148,10 +164,14 @@ class Inbox:
                 arrival.landed_ns,
                 since=time.monotonic(),
                 not_before=0.0,
+                lay_there=True,
             )
         candidate.not_before = time.monotonic() + candidate.wait_s
         candidate.wait_s = min(2 * candidate.wait_s, _AGAIN_AFTER_S[1])
         self._candidates[candidate.path] = candidate
+
+    def _all_listed(self) -> bool:
+        return bool(self._listed) and all(told != _NEVER for told in self._listed.values())
 
     # ---- listing -----------------------------------------------------------------------
 
@@ -285,7 +305,8 @@ class Inbox:
         for (place, path, facts), old in zip(found, taken, strict=True):
             answers[place] = old
             if not old:
-                self._candidates[path] = _candidate(path, facts)
+                lay_there = not self._seen_all
+                self._candidates[path] = _candidate(path, facts, lay_there=lay_there)
         return answers
 
     # ---- taking ------------------------------------------------------------------------
@@ -297,9 +318,8 @@ class Inbox:
             del self._candidates[one.path]
             return None
         if (facts.st_size, facts.st_mtime_ns) != (one.size_bytes, one.modified_ns):
-            fresh = _candidate(one.path, facts)
-            one.size_bytes, one.modified_ns = fresh.size_bytes, fresh.modified_ns
-            one.landed_ns, one.since = fresh.landed_ns, now
+            one.size_bytes, one.modified_ns = facts.st_size, facts.st_mtime_ns
+            one.landed_ns, one.since, one.lay_there = facts.st_ctime_ns, now, False
         quiet_s = max((wall_ns - one.modified_ns) / 1e9, now - one.since)
         if quiet_s < self._settings.settle_s:
             return None
@@ -316,9 +336,15 @@ def _arrival(path: str, size_bytes: int, modified_ns: int, landed_ns: int) -> Ar
     return Arrival(uri, size_bytes, modified_ns, landed_ns, problem)
 
 
-def _candidate(path: str, facts: os.stat_result) -> _Candidate:
+def _candidate(path: str, facts: os.stat_result, *, lay_there: bool) -> _Candidate:
     now = time.monotonic()
     # On POSIX systems st_ctime is set by a rename as well as by the last write.
     return _Candidate(
-        path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, since=now, not_before=now
+        path,
+        facts.st_size,
+        facts.st_mtime_ns,
+        facts.st_ctime_ns,
+        since=now,
+        not_before=now,
+        lay_there=lay_there,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +41,8 @@ PASSING = frozenset(
 """what a file may look like while it is being copied"""
 
 Heard = Callable[[Committed, Sequence[Arrival], Sequence[Arrival]], None]
+IsYoung = Callable[[Arrival], bool]
+"""whether a file changed so lately that it may still be on its way"""
 
 
 class StreamQuery:
@@ -51,8 +52,8 @@ class StreamQuery:
         spark: the session.
         store: of the output.
         spec: of the source.
-        patience_s: see ``StreamSettings``.
         source: name of the inbox in the tables.
+        is_young: asked of files that cannot be read whole. Called from another thread.
         heard: told each entry that is committed: counts, files that have their row, files
             that are given back. Called from another thread.
     """
@@ -63,12 +64,12 @@ class StreamQuery:
         store: StreamStore,
         spec: SourceSpec,
         *,
-        patience_s: float,
         source: str,
+        is_young: IsYoung,
         heard: Heard,
     ) -> None:
         self._spark, self._store, self._spec = spark, store, spec
-        self._patience_s, self._source, self._heard = patience_s, source, heard
+        self._source, self._is_young, self._heard = source, is_young, heard
         self._query: StreamingQuery | None = None
         self._inner = Path(spec.state).parent
         self._failure: Exception | None = None
@@ -187,14 +188,14 @@ class StreamQuery:
             if row["name"]:
                 pieces.setdefault(row["name"], []).append(from_bytes(row["rows"]))
         scored = {name: pa.concat_tables(tables_) for name, tables_ in pieces.items()}
-        told, done, again = commit(self._store, entry, scored, self._patience_s)
+        told, done, again = commit(self._store, entry, scored, self._is_young)
         if arrivals:
             self._failures = self._ended = 0
         self._heard(told, done, again)
 
 
 def commit(
-    store: StreamStore, entry: int, scored: dict[str, pa.Table], patience_s: float
+    store: StreamStore, entry: int, scored: dict[str, pa.Table], is_young: IsYoung
 ) -> tuple[Committed, list[Arrival], list[Arrival]]:
     """Commit what was found of an entry's files, but for those that are on their way still.
 
@@ -202,27 +203,27 @@ def commit(
         store: of the output.
         entry: one that is not committed.
         scored: table -> rows; changed.
-        patience_s: how long after its last change a file may be.
+        is_young: asked of files that cannot be read whole.
 
     Returns:
         The counts, the files that have their row, and those that are given back.
     """
     arrivals = store.state.arrivals(entry)
-    again = put_back(scored, arrivals, patience_s)
+    again = put_back(scored, arrivals, is_young)
     told = store.commit(entry, scored, again)
     done = [one for one in arrivals if one.uri not in again]
     return told, done, [one for one in arrivals if one.uri in again]
 
 
 def put_back(
-    scored: dict[str, pa.Table], arrivals: Sequence[Arrival], patience_s: float
+    scored: dict[str, pa.Table], arrivals: Sequence[Arrival], is_young: IsYoung
 ) -> set[str]:
     """Take out of the rows of an entry those of files that seem to be on their way still.
 
     Args:
         scored: table -> rows; changed.
         arrivals: the files of the entry.
-        patience_s: how long after its last change a file may be.
+        is_young: asked of files that cannot be read whole.
 
     Returns:
         Their paths: files that changed while they were read, and files that changed lately and
@@ -231,12 +232,11 @@ def put_back(
     changed = scored.pop(CHANGED, None)
     again = set() if changed is None else set(changed["uri"].to_pylist())
     if "rejects" in scored:
-        now_ns = time.time_ns()
-        fresh = {a.uri for a in arrivals if (now_ns - a.landed_ns) / 1e9 < patience_s}
+        by_uri = {one.uri: one for one in arrivals}
         again |= {
             row["uri"]
             for row in scored["rejects"].select(["uri", "reason"]).to_pylist()
-            if row["reason"] in PASSING and row["uri"] in fresh
+            if row["reason"] in PASSING and is_young(by_uri[row["uri"]])
         }
     if again:
         paths = {one.uri for one in arrivals}
