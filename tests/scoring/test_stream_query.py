@@ -40,7 +40,13 @@ class _Query(StreamQuery):
             return
         row = {"prediction": "x", "probability": [1.0], "logits": [0.0], "model_id": "m"}
         rows = [
-            {**row, "uri": name, "source": "s", "image_id": value_id(name), "predicted_at": now_utc()}
+            {
+                **row,
+                "uri": name,
+                "source": "s",
+                "image_id": value_id(name),
+                "predicted_at": now_utc(),
+            }
             for name in names
         ]
         films = to_bytes(pa.Table.from_pylist(rows, schema=tables.PREDICTIONS))

@@ -113,9 +113,7 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
         raise UsageError(f"--layout goes with folders and their sheets, and {odd} is neither")
     if asked is None:
         layout = _recognised(found)
-    folders = tuple(
-        f for f in found.folders if layout is not None or not within(f, found.folders)
-    )
+    folders = tuple(f for f in found.folders if layout is not None or not within(f, found.folders))
     return Inputs(
         folders=folders,
         named=tuple(found.named),
