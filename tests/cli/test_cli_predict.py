@@ -73,7 +73,7 @@ def test_what_the_listing_passed_over_is_said(
     films = tmp_path / "films"
     films.mkdir()
     shutil.copy(folder / "a.png", films)
-    (films / "linked").symlink_to(folder / "bundle")
+    (films / "linked.png").symlink_to(folder / "bundle")
     result = predict(folder / "bundle", [str(films)], tmp_path / "out", None, quiet=True)
     command._say(result)
     assert "found in the listing: 1 symlinks left out\n" in capsys.readouterr().out
