@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pyspark.sql import SparkSession
 
 from pulmospark.core.settings import (
@@ -36,6 +37,18 @@ _LONG = (
     "training/test_distributed.py",
 )
 """groups that take longest: begun last, one process would work on while the other waits"""
+
+
+# A machine may be busy: how long an example takes says nothing of the code. And the examples are
+# the same each time, so that a failure is the change's.
+settings.register_profile(
+    "pulmospark",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("pulmospark")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the marks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 from bundles import write_untrained
+from pulmospark.cli import predict as command
 from pulmospark.cli.main import main
+from pulmospark.scoring.predict import predict
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,18 @@ def test_one_film_for_machines(told: Told) -> None:
     result = json.loads(told("bundle", "a.*", "--json")[1])
     assert (result["images"], result["rejects"], result["folder"]) == (1, 0, None)
     assert set(result["film"]["probabilities"]) == {"COVID-19", "normal", "=pneumonia"}
+
+
+def test_what_the_listing_passed_over_is_said(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    shutil.copy(folder / "a.png", films)
+    (films / "linked.png").symlink_to(folder / "bundle")
+    result = predict(folder / "bundle", [str(films)], tmp_path / "out", None, quiet=True)
+    command._say(result)
+    assert "found in the listing: 1 symlinks left out\n" in capsys.readouterr().out
 
 
 def test_one_film_starts_no_spark(folder: Path) -> None:

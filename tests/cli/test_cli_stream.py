@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,3 +80,35 @@ def test_a_second_stream_is_refused_in_one_line(
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "another stream is writing there" in line
+
+
+@pytest.fixture
+def unheard() -> Iterator[list[int]]:
+    """Signals that nobody else took: they would have ended the process."""
+    unheard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: unheard.append(number))
+    yield unheard
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_while_spark_starts_ends_it_in_good_order(
+    folder: Path,
+    unheard: list[int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @contextlib.contextmanager
+    def signalled(*arguments: object) -> Iterator[object]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield object()  # a Spark that nothing is asked of any more
+
+    monkeypatch.setattr("pulmospark.spark.session.spark_session", signalled)
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit) as ended:
+        main(["stream", "bundle", "inbox", "--out", "stopped"])
+    assert (ended.value.code, unheard) == (0, [])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("0 films scored")
+    assert any(line.startswith("precision: ") for line in lines)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert unheard == [signal.SIGTERM]  # who had the signal before has it again

@@ -238,7 +238,7 @@ def test_phantoms_are_the_same_each_time_and_differ_from_each_other(bundle: Path
     assert len({film.tobytes() for film in first.pixels}) == limits.EXPORT_PHANTOMS
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     before=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     after=st.tuples(st.integers(1, 9), st.integers(1, 9)),

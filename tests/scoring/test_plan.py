@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import psutil
@@ -63,7 +64,8 @@ def test_films_that_cannot_be_read_are_no_measure(
 ) -> None:
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "a.png").write_text("no film", encoding="utf-8")
-    sample, work = sample_films(tmp_path / "films"), tmp_path / "work"
+    work = tmp_path / "work"
+    sample = sample_films(tmp_path / "films", work)
     ready = prepare_untrained(read_bundle(bundle), "auto", work, spark)
     bench = Bench(spark, bundle, sample, work, 2, ready)
     with pytest.raises(InputError, match=r"none of them could be read \(not_an_image"):
@@ -74,7 +76,7 @@ def test_films_that_cannot_be_read_are_no_measure(
 def test_the_precision_is_that_of_a_run_over_all_films(
     bundle: Path, spark: SparkSession, shared_data: Path, tmp_path: Path
 ) -> None:
-    sample = sample_films(shared_data / "nih-chest-xray14")
+    sample = sample_films(shared_data / "nih-chest-xray14", tmp_path)
     laid_out(sample, tmp_path, 40)
     read, films = read_bundle(bundle), folder_of(tmp_path, 40)
     few = prepare(read, "auto", limits.PARITY_WORTH_FILMS - 1, films, spark=spark)
@@ -114,26 +116,50 @@ def test_start_up_is_told_and_has_no_interval() -> None:
     assert told.seconds["list"].value == pytest.approx(1.0)
 
 
-def test_phantoms_stand_in_where_no_films_are_named() -> None:
-    sample = sample_films(None)
+def test_phantoms_stand_in_where_no_films_are_named(tmp_path: Path) -> None:
+    sample = sample_films(None, tmp_path)
     assert "phantoms" in sample.origin
     assert sample.chunk_films == limits.CHUNK_FILES_MAX
     assert 50_000 < sample.mean_bytes < 1_000_000
 
 
 def test_films_are_laid_out_under_as_many_names_as_wanted(films: Path, tmp_path: Path) -> None:
-    sample = sample_films(films)
+    sample = sample_films(films, tmp_path)
     assert len(sample.films) == 4  # the broken one too: it takes its time
+    originals = [films / name for name in ("a.png", "b.png", "d.png", "deep/c.png")]
+    assert {path.read_bytes() for path in sample.films} == {p.read_bytes() for p in originals}
+    assert sample.mean_bytes == sum(path.stat().st_size for path in originals) / 4
     paths = laid_out(sample, tmp_path / "laid", 10)
     assert len({path.name for path in paths}) == 10
-    assert [path.read_bytes() for path in paths] == [
-        sample.films[number % 4][1] for number in range(10)
-    ]
+    for number, path in enumerate(paths):
+        assert path.samefile(sample.films[number % 4])  # written once, whatever the count
+
+
+def test_a_sample_has_no_more_bytes_than_its_limit(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {name: (films / name).stat().st_size for name in ("a.png", "b.png", "deep/c.png")}
+    monkeypatch.setattr(limits, "PLAN_SAMPLE_BYTES_MAX", int(1.5 * max(sizes.values())))
+    sample = sample_films(films, tmp_path)
+    assert 1 <= len(sample.films) <= 2  # the broken one is small
+
+
+def test_films_are_copied_where_no_hard_link_can_be_made(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*paths: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    sample = sample_films(films, tmp_path)
+    paths = laid_out(sample, tmp_path / "laid", 5)
+    for number, path in enumerate(paths):
+        assert path.read_bytes() == sample.films[number % 4].read_bytes()
 
 
 def test_a_folder_without_films_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--films-from"):
-        sample_films(tmp_path)
+        sample_films(tmp_path, tmp_path / "work")
 
 
 @pytest.mark.parametrize(("films", "executors", "cores"), [(0, 1, 1), (1, -1, 1), (1, 1, 0)])

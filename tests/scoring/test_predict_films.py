@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as drawn
 from pyspark.sql import SparkSession
 
+from imaging import dicoms
 from pulmospark.core import limits, machine, tables
 from pulmospark.core.errors import BundleError, InputError, UsageError
 from pulmospark.core.provenance import now_utc
@@ -174,6 +175,50 @@ def test_wrong_calls_are_refused_before_anything_is_read(
     (broken / "config.json").write_text(text.replace("0.3", "0.4"), encoding="utf-8")
     with pytest.raises(BundleError, match=r"config\.json"):
         plan_predict(broken, [str(films)], tmp_path / "out")
+
+
+def _volume() -> bytes:
+    """A CT of three slices in one file."""
+    slices = np.stack([dicoms.values(number) for number in range(3)])
+    made = dicoms.dataset(slices, Modality="CT", NumberOfFrames=3, RescaleIntercept="-1024")
+    return dicoms.file_of(made, slices)
+
+
+def _images_table(folder: Path, uris: list[str]) -> Path:
+    """An images table of films of 64 x 64, as ``ingest`` writes it."""
+    schema = pa.schema([tables.IMAGES.field(name) for name in IMAGE_COLUMNS])
+    rows = [
+        {"image_id": f"{number:064x}", "uri": uri, "source": "s", "view": "axial",
+         "pixels": bytes([number]) * 64**2}
+        for number, uri in enumerate(uris)
+    ]  # fmt: skip
+    folder.mkdir()
+    write_part(pa.Table.from_pylist(rows, schema=schema), folder / "a.parquet")
+    return folder
+
+
+def test_frames_count_once_a_file_and_each_by_itself_in_a_table(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "volume.dcm").write_bytes(_volume())
+    uris = [f"/ct/volume.dcm#frame-{number}" for number in (1, 2, 3)]
+    paths = [_images_table(tmp_path / "t", uris), tmp_path / "volume.dcm", films / "a.png"]
+    result = predict(bundle, [str(path) for path in paths], tmp_path / "out", None, quiet=True)
+    assert (result.files, result.images, result.rejects) == (5, 7, 0)
+
+
+def test_a_file_that_is_named_as_a_frame_is_a_file(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    named, broken = tmp_path / "x#frame-2", tmp_path / "x#frame-3"
+    shutil.copy(films / "a.png", named)
+    broken.write_text("no picture", encoding="utf-8")
+    result = predict(bundle, [str(named)], None, None, quiet=True)
+    assert result.film is not None
+    (tmp_path / "volume.dcm").write_bytes(_volume())
+    paths = [str(path) for path in (named, broken, tmp_path / "volume.dcm")]
+    result = predict(bundle, paths, tmp_path / "out", None, quiet=True)
+    assert (result.files, result.images, result.rejects) == (3, 4, 1)
 
 
 @pytest.mark.spark

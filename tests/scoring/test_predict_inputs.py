@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from pulmospark.layouts import manifest
 from pulmospark.layouts.base import ListingNotes, NoteKind, row_of
 from pulmospark.layouts.walk import FoundFile
 from pulmospark.scoring.predict_inputs import NO_LAYOUT, even_out, list_inputs, resolve_inputs
+from pulmospark.scoring.predict_paths import expanded
 
 
 def _listed(
@@ -53,6 +55,45 @@ def test_a_pattern_stands_for_what_it_matches(
 ) -> None:
     uris, _ = _listed(tmp_path, films / pattern)
     assert uris == [str(films / name) for name in names]
+
+
+def test_any_folders_enters_no_link_that_is_not_named(tmp_path: Path) -> None:
+    """Links that lead back would have each film many times, and may never end."""
+    films = tmp_path / "films"
+    (films / "deep" / ".hidden").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("films/a.png", "films/deep/b.png", "films/deep/.hidden/c.png"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "elsewhere" / "d.png").write_bytes(b"x")
+    (films / "deep" / "back").symlink_to(films)
+    (films / "deep" / "away").symlink_to(tmp_path / "elsewhere")
+    (films / "itself.png").symlink_to(films / "itself.png")
+    want = [str(films / name) for name in ("a.png", "deep/b.png", "itself.png")]
+    for pattern in ("**/*.png", "**/**/*.png", "**/*"):
+        assert sorted(_listed(tmp_path, films / pattern)[0]) == want, pattern
+    notes = ListingNotes()
+    assert films / "deep" in expanded([str(films / "**")], notes)
+    assert notes.count(NoteKind.SYMLINKS_LEFT_OUT) == 2
+    named = _listed(tmp_path, films / "deep/away/**/*.png")[0]
+    assert named == [str(films / "deep/away/d.png")]
+    assert _listed(tmp_path, films / "*/away/*.png")[0] == named
+    assert _listed(tmp_path, f"{films}/d*/aw*/")[0] == named  # without any folders, as ever
+
+
+def test_a_pattern_s_folder_that_may_not_be_listed_is_noted(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def refusing(folder: str) -> Any:
+        if str(folder) == str(films / "deep"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    uris, notes = _listed(tmp_path, films / "**/[ac].png")
+    assert uris == [str(films / "a.png")]
+    assert notes.count(NoteKind.UNREADABLE_FOLDERS) == 1
 
 
 def test_a_name_with_a_pattern_s_signs_is_a_name_where_it_is_there(tmp_path: Path) -> None:

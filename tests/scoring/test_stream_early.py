@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pyarrow.parquet as pq
 import pytest
@@ -30,14 +31,28 @@ class _NoSpark(AbstractContextManager["SparkSession"]):
         self._until = until
 
     def __enter__(self) -> SparkSession:
+        self._wait()
+        raise EnvironmentProblem("no Spark today")
+
+    def _wait(self) -> None:
         end = time.monotonic() + _WAIT_S
         while not self._until():
             assert time.monotonic() < end, "nothing was scored while Spark started"
             time.sleep(0.02)
-        raise EnvironmentProblem("no Spark today")
 
     def __exit__(self, *_: object) -> None:
         raise AssertionError("it was never there")
+
+
+class _UnusedSpark(_NoSpark):
+    """A Spark that is there in the end, and of which nothing is asked."""
+
+    def __enter__(self) -> SparkSession:
+        self._wait()
+        return cast("SparkSession", object())
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 def _uris(out: Path, table: str = "predictions") -> list[str]:
@@ -74,6 +89,26 @@ def test_what_lies_there_and_what_lands_has_its_row_before_spark(
     assert not state.open_entries()
     assert not state.unpublished()
     state.close()
+
+
+def test_a_stop_before_spark_is_there_asks_nothing_of_it(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    inbox, out = tmp_path / "inbox", tmp_path / "out"
+    inbox.mkdir()
+    shutil.copy(films / "a.png", inbox)
+    stop = threading.Event()
+    told: list[str] = []
+
+    def is_there() -> bool:
+        if _uris(out):
+            stop.set()
+        return stop.is_set() and not told  # until then standard error is the log of Spark's start
+
+    plan = plan_stream(bundle, str(inbox), out)
+    result = run_stream(plan, _UnusedSpark(is_there), stop=stop, tell=told.append)
+    assert (result.films, len(_uris(out))) == (1, 1)
+    assert told == [f"stream: {result.precision.line()}"]
 
 
 def _left_by_another(

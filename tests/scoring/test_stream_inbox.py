@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pulmospark.core import limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.scoring.stream_inbox import Inbox
@@ -36,6 +38,34 @@ def _taken(inbox: Inbox, room: int = 100) -> list[str]:
     for arrival in arrivals:
         inbox.settled(arrival)
     return sorted(Path(one.uri).name for one in arrivals)
+
+
+class _Clock:
+    """Goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self._now_ns = time.time_ns()
+
+    def monotonic(self) -> float:
+        return self._now_ns / 1e9
+
+    def time_ns(self) -> int:
+        return self._now_ns
+
+    def on(self, seconds: float) -> None:
+        self._now_ns += int(seconds * 1e9)
+
+    def stamp(self, path: Path) -> None:
+        """Give a file this clock's time."""
+        os.utime(path, ns=(self._now_ns, self._now_ns))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    """The inbox's clock: however busy the machine is, no time goes by of itself."""
+    clock = _Clock()
+    monkeypatch.setattr("pulmospark.scoring.stream_inbox.time", clock)
+    return clock
 
 
 def _inbox(folder: Path, taken: Keys = _NONE, **settings: float) -> Inbox:
@@ -75,26 +105,31 @@ def test_room_bounds_what_is_taken_and_the_rest_waits(tmp_path: Path) -> None:
     assert sorted(first + _taken(inbox, room=3)) == [f"{number}.png" for number in range(5)]
 
 
-def test_a_file_that_grows_is_left_until_it_has_settled(tmp_path: Path) -> None:
+def test_a_file_that_grows_is_left_until_it_has_settled(tmp_path: Path, clock: _Clock) -> None:
     film = tmp_path / "a.png"
     inbox = _inbox(tmp_path, settle_s=0.3)
     film.write_text("half", encoding="utf-8")
+    clock.stamp(film)
     assert _taken(inbox) == []
+    clock.on(0.25)
     with film.open("a", encoding="utf-8") as file:
         file.write(" and more")
+    clock.stamp(film)
     assert _taken(inbox) == []
     assert inbox.waiting == 1
-    time.sleep(0.35)
+    clock.on(0.25)
+    assert _taken(inbox) == []
+    clock.on(0.1)
     inbox.look()
     (arrival,) = inbox.take(1)
     assert arrival.size_bytes == len("half and more")
 
 
-def test_a_file_from_the_future_settles_too(tmp_path: Path) -> None:
+def test_a_file_from_the_future_settles_too(tmp_path: Path, clock: _Clock) -> None:
     _land(tmp_path / "a.png", at=time.time() + 10_000)
     inbox = _inbox(tmp_path, settle_s=0.1)
     assert _taken(inbox) == []
-    time.sleep(0.15)
+    clock.on(0.15)
     assert _taken(inbox) == ["a.png"]
 
 
@@ -123,7 +158,7 @@ def test_a_file_overwritten_in_place_is_found_by_the_sweep(tmp_path: Path) -> No
     assert found == ["a.png"]
 
 
-def test_a_file_given_back_is_taken_again(tmp_path: Path) -> None:
+def test_a_file_given_back_is_taken_again(tmp_path: Path, clock: _Clock) -> None:
     _land(tmp_path / "a.png")
     inbox = _inbox(tmp_path)
     inbox.look()
@@ -131,8 +166,43 @@ def test_a_file_given_back_is_taken_again(tmp_path: Path) -> None:
     assert not inbox.drained  # it has no row yet
     inbox.give_back(arrival)
     assert inbox.take(1) == []  # not in the same breath
-    time.sleep(0.25)
+    clock.on(0.25)
     assert inbox.take(1) == [arrival]
+
+
+@pytest.mark.parametrize("ahead_s", [-3600, 0, 3600])
+def test_how_long_a_file_is_left_alone_hangs_on_no_other_clock(
+    tmp_path: Path, clock: _Clock, ahead_s: int
+) -> None:
+    """The file's times are those of a server, whose clock may be wrong."""
+    inbox = _inbox(tmp_path, settle_s=0.0)
+    inbox.look()
+    _land(tmp_path / "a.png")
+    inbox.look()
+    (arrival,) = inbox.take(1)
+    stamped = arrival._replace(landed_ns=clock.time_ns() + ahead_s * 10**9)
+    assert inbox.unchanged_s(stamped) == 0
+    clock.on(5.0)
+    assert inbox.unchanged_s(stamped) == pytest.approx(5.0)
+    inbox.give_back(arrival)
+    (tmp_path / "a.png").write_text("more of it", encoding="utf-8")
+    assert inbox.take(1) == []  # not in the same breath
+    clock.on(5.0)
+    (arrival,) = inbox.take(1)
+    assert inbox.unchanged_s(arrival) == 0  # it has changed
+
+
+def test_of_a_file_that_lay_there_its_own_time_tells(tmp_path: Path, clock: _Clock) -> None:
+    _land(tmp_path / "a.png")
+    inbox = _inbox(tmp_path)
+    inbox.look()
+    (arrival,) = inbox.take(1)
+    old = arrival._replace(landed_ns=clock.time_ns() - 60 * 10**9)
+    ahead = arrival._replace(landed_ns=clock.time_ns() + 60 * 10**9)
+    unknown = old._replace(uri="/taken/by/an/earlier/process.png")
+    assert [inbox.unchanged_s(one) for one in (old, ahead, unknown)] == [60, 0, 60]
+    clock.on(5.0)
+    assert inbox.unchanged_s(ahead) == pytest.approx(5.0)
 
 
 def test_what_was_taken_in_an_earlier_life_is_not_taken_again(tmp_path: Path) -> None:
@@ -169,3 +239,60 @@ def test_landing_is_the_renaming_and_not_the_writing(tmp_path: Path) -> None:
 def test_an_inbox_that_is_gone_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be listed: No such file"):
         _inbox(tmp_path / "none").look()
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Folders that may not be listed; ``chmod 000`` stops no root."""
+    closed: set[str] = set()
+    scandir = os.scandir
+
+    def refusing(folder: str) -> Any:
+        if folder in closed:
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    return closed
+
+
+def test_an_inbox_that_may_not_be_listed_is_one_line(tmp_path: Path, closed: set[str]) -> None:
+    closed.add(str(tmp_path))
+    with pytest.raises(InputError, match="cannot be listed: Permission denied: name a folder"):
+        _inbox(tmp_path).look()
+
+
+def test_a_folder_that_may_not_be_listed_is_told_once_and_taken_later(
+    tmp_path: Path, closed: set[str]
+) -> None:
+    _land(tmp_path / "a.png")
+    _land(tmp_path / "ward" / "b.png")
+    os.utime(tmp_path / "ward", (_OLD, _OLD))
+    closed.add(str(tmp_path / "ward"))
+    inbox = _inbox(tmp_path, rescan_s=10_000.0)
+    assert _taken(inbox) == ["a.png"]
+    (line,) = inbox.left_out()
+    assert line.startswith(f"{tmp_path / 'ward'}: cannot be listed: Permission denied")
+    assert inbox.drained  # with --once it is not waited for
+    assert _taken(inbox) == []
+    assert inbox.left_out() == []
+    closed.clear()
+    assert _taken(inbox) == ["b.png"]
+    closed.add(str(tmp_path / "ward"))
+    os.utime(tmp_path / "ward", (_OLD + 1, _OLD + 1))
+    inbox.look()
+    assert len(inbox.left_out()) == 1
+
+
+def test_a_folder_that_lies_too_deep_is_told_once(tmp_path: Path) -> None:
+    for name in "ab":
+        deep = tmp_path / name
+        for _ in range(limits.FOLDER_DEPTH_MAX):
+            deep /= "d"
+        deep.mkdir(parents=True)
+    inbox = _inbox(tmp_path)
+    for _ in range(limits.FOLDER_DEPTH_MAX + 1):
+        inbox.look()
+    (line,) = inbox.left_out()
+    assert "levels deep, and is not watched" in line
+    assert inbox.left_out() == []

@@ -103,7 +103,7 @@ def test_killed_in_several_ways(bundle: Path, phantoms: PhantomSummary, tmp_path
     broken = {Path(name).name for ward in phantoms.hospitals for name in ward.broken}
     films = sorted(phantoms.folder.glob("*/images/*"), key=lambda p: (p.name not in broken, p))
     assert len(films) > 45
-    inbox, out = tmp_path / "inbox", tmp_path / "out"
+    inbox, out = tmp_path / "inbox", tmp_path / "out of Säle"
     inbox.mkdir()
 
     stream = _Stream(bundle, inbox, out, tmp_path / "log")
@@ -119,7 +119,8 @@ def test_killed_in_several_ways(bundle: Path, phantoms: PhantomSummary, tmp_path
     workers = stream.found(_is_worker)
     assert workers
     for worker in workers:
-        worker.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended in the meantime
+            worker.kill()
     now = _films(out)
     _land(inbox, films[30:40])
     stream.wait_for(lambda: _films(out) > now)  # the driver goes on by itself
@@ -142,9 +143,13 @@ def test_killed_in_several_ways(bundle: Path, phantoms: PhantomSummary, tmp_path
         file.write(data[len(data) // 2 :])
     files = len(films) + 2
     stream.wait_for(lambda: _rows_in_all(out) == files)
+    stream.wait_for(stream.is_ready)  # so that it is Spark's query that is ended, too
     os.kill(stream.process.pid, signal.SIGTERM)
     assert stream.ended() == 0
 
+    # Spark's own files are where the stream's are, and gone with it.
+    assert not [path for path in tmp_path.iterdir() if "%" in path.name]
+    assert not list(out.glob("_stream/checkpoint-*"))
     assert str(inbox / "slow.png") in _films(out)
     _check(bundle, inbox, out, tmp_path)
 

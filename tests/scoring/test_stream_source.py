@@ -121,11 +121,11 @@ def test_half_a_film_is_put_back_while_it_is_young_and_rejected_later(
 ) -> None:
     files = [_arrival(films / "a.png"), _arrival(_half(tmp_path))]
     young = dict(work.score(files))
-    assert put_back(young, files, patience_s=60.0) == {files[1].uri}
+    assert put_back(young, files, lambda one: one == files[1]) == {files[1].uri}
     assert young["predictions"].num_rows == 1
     assert young["rejects"].num_rows == 0
     old = dict(work.score(files))
-    assert put_back(old, files, patience_s=0.0) == set()
+    assert put_back(old, files, lambda _: False) == set()
     assert old["rejects"]["reason"].to_pylist() == ["truncated"]
 
 
@@ -134,7 +134,7 @@ def test_what_will_never_be_a_film_is_rejected_at_once(work: StreamWork, tmp_pat
     Image.new("L", (4, 4)).save(small)
     files = [_arrival(small)]
     scored = dict(work.score(files))
-    assert put_back(scored, files, patience_s=60.0) == set()
+    assert put_back(scored, files, lambda _: True) == set()
     assert scored["rejects"]["reason"].to_pylist() == ["too_small"]
 
 
@@ -147,7 +147,7 @@ def test_a_file_that_changed_while_it_was_read_is_put_back(
     os.utime(path, (time.time() + 5, time.time() + 5))
     scored = dict(work.score(files))
     assert scored[CHANGED]["uri"].to_pylist() == [str(path)]
-    assert put_back(scored, files, patience_s=0.0) == {str(path)}
+    assert put_back(scored, files, lambda _: False) == {str(path)}
     assert scored["predictions"].num_rows == 0
     assert CHANGED not in scored
 

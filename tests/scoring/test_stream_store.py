@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -18,12 +20,17 @@ from hypothesis import strategies as st
 
 from pulmospark.core import tables
 from pulmospark.core.content import bytes_id
-from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.scoring.predict_work import CAUTIONS
 from pulmospark.scoring.stream_inbox import Inbox
-from pulmospark.scoring.stream_state import Arrival, StreamState
+from pulmospark.scoring.stream_state import (
+    Arrival,
+    DamagedStateError,
+    StreamState,
+    state_errors,
+)
 from pulmospark.scoring.stream_store import INNER, STATE, open_store
 
 IDENTITY = {"model_id": hashlib.sha256(b"a model").hexdigest()}
@@ -140,9 +147,7 @@ _LIVES = st.lists(
 )
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lives=_LIVES)
 def test_killed_at_random_every_film_is_there_once(
     lives: list[tuple[list[str], int, int]], tmp_path_factory: pytest.TempPathFactory
@@ -212,6 +217,83 @@ def test_a_state_that_is_lost_is_made_again_from_the_tables(tmp_path: Path, harm
     assert Counter(_films(out)) == Counter([bytes_id(b"one"), bytes_id(b"two")])
     again = pq.read_table(out / "repeats")["uri"].to_pylist()
     assert again == [str(inbox / "a.png")]  # which files were taken is known no more
+
+
+def test_the_log_of_a_state_that_is_lost_is_not_the_new_one_s(tmp_path: Path) -> None:
+    inbox, out = _one_film(tmp_path)
+    path = out / INNER / STATE
+    log = path.with_name(f"{STATE}-wal")
+    state = StreamState(path)
+    state.plan([Arrival("/gone.png", 1, 2, 3)])
+    left = log.read_bytes()  # as a driver that is killed leaves it
+    state.close()
+    path.unlink()
+    log.write_bytes(left)
+    (inbox / "b.png").write_text("two", encoding="utf-8")
+    _live(inbox, out, 3, lambda _: None)
+    assert Counter(_films(out)) == Counter([bytes_id(b"one"), bytes_id(b"two")])
+
+
+def test_a_state_that_another_program_holds_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox, out = _one_film(tmp_path)
+    monkeypatch.setattr("pulmospark.scoring.stream_state._WAIT_S", 0.1)
+    other = sqlite3.connect(out / INNER / STATE, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(EnvironmentProblem, match="is locked: another program holds it: end that"):
+        _live(inbox, out, 3, lambda _: None)
+    other.close()
+    _live(inbox, out, 3, lambda _: None)
+    assert pq.read_table(out / "repeats").num_rows == 0  # which files were taken is known still
+
+
+@pytest.mark.parametrize(
+    ("code", "damaged", "remedy"),
+    [
+        (sqlite3.SQLITE_NOTADB, True, "makes it anew from the tables"),
+        (sqlite3.SQLITE_CORRUPT | 1 << 8, True, "makes it anew from the tables"),
+        (sqlite3.SQLITE_IOERR | 10 << 8, False, "see that its disk works"),
+        (sqlite3.SQLITE_READONLY, False, "may be written"),
+        (sqlite3.SQLITE_FULL, False, "make room"),
+    ],
+)
+def test_only_damage_is_damage(tmp_path: Path, code: int, damaged: bool, remedy: str) -> None:
+    error = sqlite3.OperationalError("so it says")
+    error.sqlite_errorcode = code
+    with (
+        pytest.raises(EnvironmentProblem, match=f"s.sqlite: so it says: .*{remedy}") as caught,
+        state_errors(tmp_path / "s.sqlite"),
+    ):
+        raise error
+    assert isinstance(caught.value, DamagedStateError) == damaged
+
+
+def test_a_disk_that_is_full_is_told_in_one_line(tmp_path: Path) -> None:
+    state = StreamState(tmp_path / "state.sqlite")
+    state._db.execute("PRAGMA max_page_count = 1")  # no more than there are
+    with pytest.raises(EnvironmentProblem, match="disk is full: make room"):
+        state.plan([Arrival(f"/{number}".ljust(500, "x"), 1, 2, 3) for number in range(500)])
+    assert state.open_entries() == []
+    state.close()
+
+
+def test_a_lock_that_may_not_be_written_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def refused(path: Path, *arguments: Any, **more: Any) -> Any:
+        if path.name == "lock":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with (
+        pytest.raises(EnvironmentProblem, match="no right to write there"),
+        open_store(tmp_path / "out", IDENTITY, dict),
+    ):
+        pass
 
 
 def test_the_same_film_sent_again_is_a_repeat_also_in_another_life(tmp_path: Path) -> None:

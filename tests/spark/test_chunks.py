@@ -148,6 +148,13 @@ def test_any_other_error_is_told_in_one_line(place: Path, spark: SparkSession) -
     assert "Traceback" in (caught.value.detail or "")
 
 
+def test_a_worker_that_is_killed_is_no_fault_of_ours(place: Path, spark: SparkSession) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"worker exited .* memory") as caught:
+        _run(place, spark, Doubling(str(place / "notes"), fails_at=4, error="killed"))
+    assert "\n" not in caught.value.message
+    assert _rows(_run(place, spark), "odd") == [2, 6, 10, 14, 18]  # the session is sound
+
+
 def test_what_was_done_before_an_error_is_kept(place: Path, spark: SparkSession) -> None:
     with pytest.raises(EnvironmentProblem):
         _run(place, spark, Doubling(str(place / "notes"), fails_at=4))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from pyspark.sql import SparkSession
 
+from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.spark.session import slots, spark_session
 
 pytestmark = pytest.mark.spark
@@ -22,6 +24,30 @@ def test_an_active_session_is_used_and_stays(spark: SparkSession) -> None:
 
 def test_slots_are_those_of_the_session(spark: SparkSession) -> None:
     assert slots(spark) == 2
+
+
+class _Gone:
+    """A session whose JVM has ended."""
+
+    stops = 0
+
+    def stop(self) -> None:
+        self.stops += 1
+        raise ConnectionRefusedError("nobody answers")
+
+
+def test_an_error_on_its_way_is_not_hidden_by_a_spark_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = _Gone()
+    none_active = SimpleNamespace(getActiveSession=lambda: None)
+    monkeypatch.setattr("pulmospark.spark.session.SparkSession", none_active)
+    monkeypatch.setattr("pulmospark.spark.session._start", lambda *_: session)
+    with pytest.raises(EnvironmentProblem, match="why"), spark_session():
+        raise EnvironmentProblem("why")
+    assert session.stops == 1
+    with pytest.raises(ConnectionRefusedError), spark_session():
+        pass
 
 
 _OWN = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ class Doubling:
     Attributes:
         notes: folder in which each call leaves a file.
         fails_at: number at which it raises.
-        error: name of pulmospark's error; any other name: a ValueError.
+        error: name of pulmospark's error; "killed": the worker ends as the system ends one that
+            takes too much memory; any other name: a ValueError.
     """
 
     notes: str
@@ -38,6 +40,8 @@ class Doubling:
         call = f"{numbers[0]}-{os.getpid()}-{os.urandom(4).hex()}"
         with open(os.path.join(self.notes, call), "w"):  # noqa: PTH118, PTH123
             pass
+        if self.fails_at in numbers and self.error == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.fails_at in numbers:
             raise getattr(errors, self.error, ValueError)(f"cannot double {self.fails_at}")
         odd = pa.array([number % 2 == 1 for number in numbers])

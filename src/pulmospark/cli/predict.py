@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import pulmospark
-from pulmospark.cli import common
+from pulmospark.cli import common, words
 
 if TYPE_CHECKING:
     from pulmospark.core.scoring_settings import PrecisionPolicy
@@ -113,6 +113,8 @@ def _say(result: PredictResult) -> None:
         _say_film(result.film)
     elif result.images:
         _say_many(result)
+    if odd := words.oddities(result.notes):
+        common.say(f"found in the listing: {odd}")
     if result.images:
         common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
     if result.layout is not None:

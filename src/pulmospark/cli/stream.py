@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -112,8 +115,12 @@ def command(
     if metrics_port is not None:
         port = metrics.serve(metrics_port, metrics_host)
         _tell(f"stream: metrics on http://{metrics_host}:{port}/metrics")
-    # While Spark starts the bundle is read and its network prepared.
-    with started_early(spark_session(master or _RETRYING, asked)) as session:
+    # While Spark starts the bundle is read and its network prepared. Its start sets no handler of
+    # its own, for it is not in the main thread.
+    with (
+        _stopping_on_signals(stop),
+        started_early(spark_session(master or _RETRYING, asked)) as session,
+    ):
         from pulmospark.scoring.stream import plan_stream, run_stream
 
         result = run_stream(
@@ -123,7 +130,6 @@ def command(
             stop=stop,
             metrics=metrics,
             tell=None if quiet or as_json else _tell,
-            started=lambda: _stop_on_signals(stop),
         )
     if as_json:
         common.say_json(result.model_dump(mode="json"))
@@ -131,10 +137,23 @@ def command(
         _say(result)
 
 
-def _stop_on_signals(stop: threading.Event) -> None:
-    """After Spark's start, which sets a handler of its own."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+@contextlib.contextmanager
+def _stopping_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Have SIGTERM and Ctrl-C end what runs in good order; a second Ctrl-C ends it at once."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del frame
+        if number == signal.SIGINT and stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, on_signal) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _tell(text: str) -> None:
@@ -151,5 +170,6 @@ def _say(result: StreamResult) -> None:
             f"from landing to row: median {result.latency_median_s:.2f} s, 99th percentile "
             f"{result.latency_p99_s:.2f} s"
         )
+    common.say(result.precision.line())
     common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
     common.say(f"predictions: {result.folder / 'predictions'}")

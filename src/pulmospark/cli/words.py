@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pulmospark.experiment.leak import LeakyArm
     from pulmospark.experiment.reproduce import Reproduction
     from pulmospark.experiment.stages import RunResult
+    from pulmospark.layouts.base import NotesSummary
     from pulmospark.report.comparison_content import Comparison, ModelPair
     from pulmospark.training.records import TrainResult
 
@@ -33,12 +34,15 @@ _VERDICTS: tuple[tuple[Verdict, str], ...] = (
 )
 
 
+def oddities(notes: NotesSummary) -> str:
+    """What a listing found odd, in a line; empty where there is nothing."""
+    return ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in notes.counts.items())
+
+
 def say_ingest(result: IngestResult) -> None:
     """What was ingested, from where, and what was rejected."""
     for listing in result.sources:
-        odd = ", ".join(
-            f"{n:,} {kind.replace('_', ' ')}" for kind, n in listing.notes.counts.items()
-        )
+        odd = oddities(listing.notes)
         say(
             f"{listing.name}: laid out as {listing.title}, {count(listing.files, 'file')}"
             f"{f' ({odd})' if odd else ''}"

@@ -28,10 +28,10 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Raises:
         EnvironmentProblem: no space, or no right to write there.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     old = target.with_name(f".{target.name}.{uuid.uuid4().hex}.old")
     with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
         aside.mkdir()
         try:
             yield aside

@@ -252,14 +252,17 @@ COMPARED_MODELS_MAX = 30
 """networks of one comparison; each pair of them is tested"""
 
 PLAN_FILMS = 256
-"""films of the user's own that a plan is measured on: a chunk, and seconds to copy."""
+"""films of the user's own that a plan is measured on, at most: a chunk."""
 
 PLAN_LISTED_MAX = 20_000
 """files that are listed to draw a plan's sample from; a million would take longer to list
 than the measurement."""
 
 PLAN_FILM_BYTES_MAX = 64 * 1024 * 1024
-"""bytes: larger files are left out of a plan's sample, which is held in memory."""
+"""bytes: larger files are left out of a plan's sample; memory holds one at a time."""
+
+PLAN_SAMPLE_BYTES_MAX = 512 * 1024 * 1024
+"""bytes of the films of a plan's sample together: seconds to copy, and as much of a disk."""
 
 PLAN_ROUNDS_MIN, PLAN_ROUNDS_MAX = 3, 24
 """rounds of a plan's measurement: with fewer, Student's factor alone makes the interval
@@ -282,10 +285,14 @@ STREAM_SAMPLE_FILES = 4096
 STREAM_WARM_S = 30.0
 """seconds without a film after which a stream's workers are given something to do; Spark ends
 those that had nothing for a minute, and the next film would wait for new ones."""
-STREAM_RESTARTS_MAX = 8
-"""times in a row, without a film between, that a stream goes on after its Spark job failed."""
+STREAM_RESTARTS_MAX = 12
+"""times in a row, without a film between, that a stream goes on after its Spark job failed: two
+films among four that end their workers are found in ten."""
 STREAM_TRIES_MAX = 4
 """times that a film alone in a micro-batch may end its worker before it is rejected."""
+STREAM_ENDED_MAX = 4
+"""films in a row, none scored between, that are rejected because they ended their workers; if the
+next one fails, too, it is the machine's fault and no film's, and the stream ends."""
 
 DATA_SET_ARCHIVE_BYTES_MAX = 8 * 1024 * 1024 * 1024
 """bytes of a data set's archive that ``pulmospark fetch`` takes; ieee8023's, the largest, has

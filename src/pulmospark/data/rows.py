@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pulmospark.core import limits, tables
 from pulmospark.core.tables import FRONTAL_VIEWS, Modality, View
 from pulmospark.imaging.film import Film
@@ -22,6 +25,12 @@ def frame_of(uri: str) -> int | None:
 def file_of(uri: str) -> str:
     """Path of the file that a row's ``uri`` names."""
     return uri if frame_of(uri) is None else uri.rpartition(_FRAME)[0]
+
+
+def later_frames(uris: pa.ChunkedArray | pa.Array) -> list[str]:
+    """Those of many rows' ``uri`` that end as the name of a frame after the first does."""
+    marked = uris.filter(pc.match_substring(uris, _FRAME))
+    return [uri for uri in marked.to_pylist() if (frame_of(uri) or 1) > 1]
 
 
 def image_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> dict[str, Any]:

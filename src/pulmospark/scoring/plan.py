@@ -175,8 +175,8 @@ def plan_scoring(
         EnvironmentProblem: Spark does not start, or there is no space.
     """
     begun = time.monotonic()
-    sample = sample_films(request.films_from)
     with _scratch(request.work) as folder:
+        sample = sample_films(request.films_from, folder)
         bundle = request.bundle or _untrained(request.model, folder / "bundle")
         read = read_bundle(bundle)
         python_s = import_seconds()

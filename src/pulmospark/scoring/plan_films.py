@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from pulmospark.core import limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.files import disk_errors
 from pulmospark.layouts.base import ListingNotes
-from pulmospark.layouts.walk import absolute, walk
+from pulmospark.layouts.walk import FoundFile, absolute, walk
 from pulmospark.phantoms.draw import NOTE, draw_film, random_person
 from pulmospark.phantoms.looks import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
@@ -37,15 +38,12 @@ class Sample:
 
     origin: str
     """what they are, for people"""
-    films: tuple[tuple[str, bytes], ...]
-    """suffix and content of each"""
+    films: tuple[Path, ...]
+    """a copy of each, in the measurement's own folder"""
+    mean_bytes: float
+    """of a film's file"""
     read_s: float
     """seconds that the first reading of one took, where it lies; 0 for phantoms"""
-
-    @property
-    def mean_bytes(self) -> float:
-        """Of a film's file."""
-        return sum(len(data) for _, data in self.films) / len(self.films)
 
     @property
     def chunk_films(self) -> int:
@@ -53,16 +51,45 @@ class Sample:
         return max(min(limits.CHUNK_FILES_MAX, int(limits.CHUNK_BYTES_MAX / self.mean_bytes)), 1)
 
 
-def sample_films(folder: Path | None) -> Sample:
+def sample_films(folder: Path | None, work: Path) -> Sample:
     """Films from a folder, drawn by chance from the first that a listing finds; or phantoms.
+
+    Memory holds one film, whatever the sample.
+
+    Args:
+        folder: of the films; ``None``: phantoms.
+        work: of the measurement, where they are copied to.
 
     Raises:
         InputError: there is no image file in the folder, or none can be read.
+        EnvironmentProblem: no space, or no right to write there.
     """
+    copies = work / "sample"
     if folder is None:
-        drawn = tuple((".jpg", _phantom(number)) for number in range(_PHANTOMS))
-        return Sample(f"phantoms of {PHANTOM_SIDE} x {PHANTOM_SIDE}, JPEG", drawn, 0.0)
+        drawn = [_written(copies, n, ".jpg", _phantom(n)) for n in range(_PHANTOMS)]
+        return _sample(f"phantoms of {PHANTOM_SIDE} x {PHANTOM_SIDE}, JPEG", drawn, 0.0)
     folder = absolute(folder)
+    films: list[Path] = []
+    seconds: list[float] = []
+    room = limits.PLAN_SAMPLE_BYTES_MAX
+    for file in _chosen(folder):
+        if file.size_bytes > room:
+            break
+        begun = time.perf_counter()
+        try:
+            data = folder.joinpath(*file.parts).read_bytes()
+        except OSError:
+            continue
+        seconds.append(time.perf_counter() - begun)
+        films.append(_written(copies, len(films), Path(file.parts[-1]).suffix, data))
+        room -= len(data)
+    if not films:
+        raise InputError(f"{folder}: none of its films can be read; check the rights")
+    return _sample(f"films of {folder}", films, float(np.mean(seconds)))
+
+
+def _chosen(folder: Path) -> list[FoundFile]:
+    """Files of a folder in an order of chance, as many as a sample may have."""
     found = list(islice(walk(folder, ListingNotes()), limits.PLAN_LISTED_MAX))
     usable = [
         file
@@ -71,19 +98,20 @@ def sample_films(folder: Path | None) -> Sample:
     ]
     if not usable:
         raise InputError(f"{folder}: no image file was found; check --films-from")
-    chosen = random.Random(_SEED).sample(usable, min(len(usable), limits.PLAN_FILMS))
-    films, seconds = [], []
-    for file in chosen:
-        begun = time.perf_counter()
-        try:
-            data = folder.joinpath(*file.parts).read_bytes()
-        except OSError:
-            continue
-        seconds.append(time.perf_counter() - begun)
-        films.append((Path(file.parts[-1]).suffix, data))
-    if not films:
-        raise InputError(f"{folder}: none of its films can be read; check the rights")
-    return Sample(f"films of {folder}", tuple(films), float(np.mean(seconds)))
+    return random.Random(_SEED).sample(usable, min(len(usable), limits.PLAN_FILMS))
+
+
+def _written(folder: Path, number: int, suffix: str, data: bytes) -> Path:
+    path = folder / f"film-{number:06d}{suffix}"
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return path
+
+
+def _sample(origin: str, films: list[Path], read_s: float) -> Sample:
+    mean_bytes = sum(path.stat().st_size for path in films) / len(films)
+    return Sample(origin, tuple(films), mean_bytes, read_s)
 
 
 def read_again_s(paths: Sequence[Path]) -> float:
@@ -100,7 +128,7 @@ def folder_of(folder: Path, count: int) -> Path:
 
 
 def laid_out(sample: Sample, folder: Path, count: int) -> list[Path]:
-    """The films of a sample, over and over, under ``count`` names; written once.
+    """The films of a sample, over and over, under ``count`` names: hard links, made once.
 
     Raises:
         EnvironmentProblem: no space, or no right to write there.
@@ -112,21 +140,14 @@ def laid_out(sample: Sample, folder: Path, count: int) -> list[Path]:
         folder.mkdir(parents=True)
         paths: list[Path] = []
         for number in range(count):
-            suffix, data = sample.films[number % len(sample.films)]
-            path = folder / f"film-{number:06d}{suffix}"
-            if number < len(sample.films):
-                path.write_bytes(data)
-            else:
-                _again(paths[number % len(sample.films)], path, data)
+            film = sample.films[number % len(sample.films)]
+            path = folder / f"film-{number:06d}{film.suffix}"
+            try:
+                os.link(film, path)
+            except OSError:  # a file system without hard links, or with no more of them for a file
+                shutil.copyfile(film, path)
             paths.append(path)
     return paths
-
-
-def _again(film: Path, path: Path, data: bytes) -> None:
-    try:
-        os.link(film, path)
-    except OSError:  # a file system without hard links
-        path.write_bytes(data)
 
 
 def _phantom(number: int) -> bytes:

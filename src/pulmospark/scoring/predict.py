@@ -18,6 +18,7 @@ from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.core.scoring_settings import ScoringSettings
+from pulmospark.data.rows import later_frames
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.models.bundle_config import BundleConfig
@@ -32,7 +33,7 @@ from pulmospark.scoring.predict_inputs import (
     list_inputs,
     resolve_inputs,
 )
-from pulmospark.scoring.predict_publish import RECORD, Scored, publish
+from pulmospark.scoring.predict_publish import RECORD, Scored, Written, publish
 from pulmospark.scoring.predict_result import PredictResult
 from pulmospark.scoring.predict_work import FilesWork, ImagesWork, Scorer
 from pulmospark.scoring.prepare_scorer import prepare_scorer
@@ -262,11 +263,12 @@ def _run(
             spark, FilesWork(scorer, standard, plan.salt), of_files, work / PARTS, progress
         )
         later = _Later(progress, seen)
-        parts += _scored(spark, ImagesWork(scorer, standard.size), of_images, work / PARTS, later)
+        rows = _scored(spark, ImagesWork(scorer, standard.size), of_images, work / PARTS, later)
     scored = time.perf_counter()
+    written = Written(parts, rows, _named_as_frames(manifest) if seen else frozenset())
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
     outcome = Scored(plan.bundle, plan.inputs, plan.target, plan.points, notes, precision)
-    return publish(outcome, parts, total, seconds)
+    return publish(outcome, written, total, seconds)
 
 
 def engine_kind(spark: SparkSession | None) -> Kind | None:
@@ -276,6 +278,13 @@ def engine_kind(spark: SparkSession | None) -> Kind | None:
     more than it gains.
     """
     return "torch" if spark is None or executors_have_gpus(spark) else None
+
+
+def _named_as_frames(manifest: Path) -> frozenset[str]:
+    """Files whose own names end as a later frame's does; hardly ever is there one."""
+    with pq.ParquetFile(manifest) as file:
+        batches = file.iter_batches(columns=["uri"])
+        return frozenset(uri for batch in batches for uri in later_frames(batch.column(0)))
 
 
 def _has_files(inputs: Inputs) -> bool:

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from pulmospark.core import limits
 from pulmospark.core.settings import Fraction, Settings
-from pulmospark.data.rows import frame_of
 
 _CAUTIONS = {
     "lateral": "looks like a lateral film",
@@ -42,8 +41,6 @@ class Tally:
     """What was counted while the tables were written; its size is that of the classes."""
 
     images: int = 0
-    later_frames: int = 0
-    """of ``images``, those that are not the first of their file"""
     rejects: int = 0
     predictions: Counter[str] = field(default_factory=Counter)
     positive: Counter[str] = field(default_factory=Counter)
@@ -90,7 +87,6 @@ def export_predictions(
                 chances = row["probability"]
                 called = {p.positive_class: p.is_positive(chances[i]) for p, i in order}
                 tally.images += 1
-                tally.later_frames += (frame_of(row["uri"]) or 1) > 1
                 tally.predictions[row["prediction"]] += 1
                 tally.positive.update(name for name, positive in called.items() if positive)
                 view = odd.get(row["uri"])

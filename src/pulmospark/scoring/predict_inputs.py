@@ -6,11 +6,8 @@ anyway is left to that folder, and so is a folder inside another.
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ from pulmospark.core.progress import Progress
 from pulmospark.core.settings import SourceSettings
 from pulmospark.core.tables import RejectReason
 from pulmospark.layouts import manifest, registry
-from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, row_of
+from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary, row_of
 from pulmospark.layouts.notes import printable
 from pulmospark.layouts.sheet import open_sheet, plain_name
 from pulmospark.layouts.walk import (
@@ -32,10 +29,10 @@ from pulmospark.layouts.walk import (
     absolute,
     find_file,
     glance,
-    is_hidden,
     is_image_name,
     walk,
 )
+from pulmospark.scoring.predict_paths import expanded, within
 from pulmospark.spark.chunks import parts_of
 
 SHEET_ENDS = (".csv", ".tsv")
@@ -79,6 +76,8 @@ class Inputs:
     """images table -> how its films were made square, where that is told"""
     equalised: dict[str, bool] = field(default_factory=dict)
     """images table -> whether its films' histograms were equalised"""
+    notes: NotesSummary = field(default_factory=lambda: ListingNotes().summary())
+    """what was passed over where patterns were expanded"""
 
     @property
     def is_one_film(self) -> bool:
@@ -87,12 +86,13 @@ class Inputs:
 
 
 def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
-    """Tell files, folders, patterns and tables apart; looks at a few entries, lists nothing.
+    """Tell files, folders, patterns and tables apart; lists nothing but what patterns need.
 
     Args:
         paths: a file, a folder, a pattern (``*``, ``?``, ``[]``, and ``**`` for any folders),
             the folder of an images table or of an ingest, or a CSV, TSV or Parquet file. A
-            pattern stands for all that it matches, as though each were named.
+            pattern stands for all that it matches, as though each were named; see
+            :func:`pulmospark.scoring.predict_paths.expanded`.
         layout: of the folders, as ``ingest`` takes it; ``None``: that of a public data set
             where the folders have one, for its masks are no films, and else every image file
             in them; ``none``: every image file in them, whatever they are.
@@ -104,18 +104,16 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
     """
     if not paths:
         raise UsageError("no film is named: give a file, a folder, a pattern or a table")
-    found = _Sorted()
+    found, notes = _Sorted(), ListingNotes()
     asked, layout = layout, None if layout == NO_LAYOUT else layout
-    for path in _expanded(paths):
+    for path in expanded(paths, notes):
         found.add(path, with_layout=layout is not None)
     if layout is not None and (found.named or found.images):
         odd = next(iter([*found.named, *found.images]))
         raise UsageError(f"--layout goes with folders and their sheets, and {odd} is neither")
     if asked is None:
         layout = _recognised(found)
-    folders = tuple(
-        f for f in found.folders if layout is not None or not _within(f, found.folders)
-    )
+    folders = tuple(f for f in found.folders if layout is not None or not within(f, found.folders))
     return Inputs(
         folders=folders,
         named=tuple(found.named),
@@ -124,6 +122,7 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
         layout=layout,
         fits=found.fits,
         equalised=found.equalised,
+        notes=notes.summary(),
     )
 
 
@@ -153,6 +152,7 @@ def list_inputs(
         InputError: a folder or table cannot be read, or there is no file at all.
         UsageError: the layout is unknown.
     """
+    _add_notes(notes, inputs.notes)
     if inputs.layout is not None:
         sources = [
             SourceSettings(path=path, layout=inputs.layout)
@@ -160,9 +160,7 @@ def list_inputs(
         ]
         listings = manifest.write_manifest(sources, target)
         for listing in listings:
-            for kind, count in listing.notes.counts.items():
-                example = next(iter(listing.notes.examples.get(kind, ("",))))
-                notes.add(NoteKind(kind), example, count)
+            _add_notes(notes, listing.notes)
         return sum(listing.files for listing in listings)
     count = 0
     with files.disk_errors(target), pq.ParquetWriter(target, tables.MANIFEST) as writer:
@@ -175,6 +173,12 @@ def list_inputs(
         where = ", ".join(str(path) for path in (*inputs.folders, *inputs.sheets))
         raise InputError(f"{where}: no image file was found; check the path")
     return count
+
+
+def _add_notes(notes: ListingNotes, found: NotesSummary) -> None:
+    for kind, count in found.counts.items():
+        example = next(iter(found.examples.get(kind, ("",))))
+        notes.add(NoteKind(kind), example, count)
 
 
 def even_out(listed: Path, slots: int) -> None:
@@ -266,20 +270,6 @@ def _recognised(found: _Sorted) -> str | None:
     return next(iter(known.values()))
 
 
-def _expanded(paths: Sequence[str]) -> Iterator[Path]:
-    for text in paths:
-        path = absolute(Path(text))
-        if os.path.lexists(path):
-            yield path
-        elif glob.has_magic(text):
-            matches = sorted(glob.iglob(os.path.expanduser(text), recursive=True))  # noqa: PTH111, PTH207 - a pattern, not a path
-            if not matches:
-                raise InputError(f"{text}: matches no file or folder; check the pattern")
-            yield from (absolute(Path(match)) for match in matches)
-        else:
-            raise InputError(f"{printable(str(path))}: no such file or folder; check the path")
-
-
 def _table_parts(folder: Path) -> list[Path]:
     """Parquet files of a folder that is a table, or that ingest wrote; else none."""
     inside = folder / "images"
@@ -331,7 +321,7 @@ def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
     seen: set[str] = set()
     for path, source in _one_by_one(inputs, notes):
         text = str(path)
-        if text in seen or (is_image_name(path.name) and _within(path, inputs.folders)):
+        if text in seen or (is_image_name(path.name) and within(path, inputs.folders)):
             notes.add(NoteKind.REPEATED_ROWS, text)
             continue
         seen.add(text)
@@ -383,28 +373,6 @@ def _is_text(kind: Any) -> bool:
 def _no_path_column(sheet: Path, columns: Iterable[str]) -> InputError:
     has = ", ".join(columns)[:200]
     return InputError(f"{sheet}: none of its columns {has} holds paths: name one 'path'")
-
-
-def _within(path: Path, folders: Iterable[Path]) -> bool:
-    """Whether the listing of one of these folders comes by ``path``."""
-    return any(
-        folder != path and folder in path.parents and _reached(path.parent, folder, path.name)
-        for folder in folders
-    )
-
-
-def _reached(parent: Path, folder: Path, name: str) -> bool:
-    return not is_hidden(name) and _open_way(parent, folder)
-
-
-@lru_cache(maxsize=4096)
-def _open_way(parent: Path, folder: Path) -> bool:
-    """No link and no hidden folder from ``folder`` down to ``parent``."""
-    if parent == folder:
-        return True
-    return (
-        not is_hidden(parent.name) and not parent.is_symlink() and _open_way(parent.parent, folder)
-    )
 
 
 def _first(error: Exception) -> str:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pulmospark.core import files, tables
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.provenance import provenance
+from pulmospark.data.rows import later_frames
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import Bundle
 from pulmospark.scoring.precision import PrecisionOutcome
@@ -50,14 +51,42 @@ class Scored:
     precision: PrecisionOutcome
 
 
+@dataclass(frozen=True)
+class Written:
+    """What the tasks wrote."""
+
+    of_files: Sequence[chunks.Part]
+    of_images: Sequence[chunks.Part]
+    """from rows of images tables, each of which counts by itself, whatever frame it is"""
+    named_as_frames: frozenset[str]
+    """files whose own names end as a later frame's does"""
+
+    def by_table(self) -> dict[str, list[Path]]:
+        """The parts of each table, each once."""
+        parts = (*self.of_files, *self.of_images)
+        return {
+            name: list(dict.fromkeys(part.path for part in parts if part.table == name))
+            for name in _SCHEMAS
+        }
+
+    def later_frames(self) -> int:
+        """Predictions that are not the first of their file."""
+        paths = {part.path for part in self.of_files if part.table == "predictions"}
+        return sum(
+            uri not in self.named_as_frames
+            for path in paths
+            for uri in later_frames(pq.read_table(path, columns=["uri"])["uri"])
+        )
+
+
 def publish(
-    scored: Scored, parts: Sequence[chunks.Part], seen: int, seconds: dict[str, float]
+    scored: Scored, written: Written, seen: int, seconds: dict[str, float]
 ) -> PredictResult:
     """Make the tables, CSV files and the record of a prediction, whole or not at all.
 
     Args:
         scored: what was scored, and with what.
-        parts: that the tasks wrote.
+        written: what the tasks wrote.
         seen: files and rows that were to be scored.
         seconds: of the stages so far; gets ``write``.
 
@@ -67,10 +96,7 @@ def publish(
         EnvironmentProblem: no space, or no right to write there.
     """
     begun = time.perf_counter()
-    by_table = {
-        name: list(dict.fromkeys(part.path for part in parts if part.table == name))
-        for name in _SCHEMAS
-    }
+    by_table = written.by_table()
     film = _film(scored, by_table) if scored.inputs.is_one_film else None
     tally = Tally()
     with contextlib.ExitStack() as stack:
@@ -90,13 +116,13 @@ def publish(
             tally,
         )
         export_rejects(by_table["rejects"], folder / "rejects.csv", tally)
-        if tally.images - tally.later_frames + tally.rejects != seen:
+        if tally.images - written.later_frames() + tally.rejects != seen:
             raise InputError(
                 f"{tally.images + tally.rejects} rows for {seen} files seen: a table has the same "
                 "rows twice; name each film once"
             )
         seconds["write"] = time.perf_counter() - begun
-        result = _result(scored, tally, seconds, film)
+        result = _result(scored, tally, seen, seconds, film)
         files.write_json(folder / RECORD, _record(scored, result))
     return result
 
@@ -141,6 +167,7 @@ def _film(scored: Scored, by_table: dict[str, list[Path]]) -> FilmPrediction | N
 def _result(
     scored: Scored,
     tally: Tally,
+    seen: int,
     seconds: dict[str, float],
     film: FilmPrediction | None,
 ) -> PredictResult:
@@ -151,7 +178,7 @@ def _result(
         model_id=scored.bundle.model_id,
         model=config.model,
         classes=config.classes,
-        files=tally.images - tally.later_frames + tally.rejects,
+        files=seen,
         images=tally.images,
         rejects=tally.rejects,
         rejects_by_reason=dict(sorted(tally.reasons.items())),

@@ -50,7 +50,8 @@ class PredictResult(BaseModel):
     """the network's name in the zoo"""
     classes: tuple[str, ...]
     files: int
-    """files and rows seen: images + rejects, a file of several frames counted once"""
+    """files and rows seen: images + rejects, a file of several frames counted once, and each
+    row of an images table by itself"""
     images: int
     rejects: int
     rejects_by_reason: dict[str, int]

@@ -155,7 +155,6 @@ def run_stream(
     stop: threading.Event | None = None,
     metrics: StreamMetrics | None = None,
     tell: Callable[[str], None] | None = None,
-    started: Callable[[], None] | None = None,
 ) -> StreamResult:
     """Score films as they land, until ``stop`` is set.
 
@@ -170,10 +169,10 @@ def run_stream(
             ``contextlib.nullcontext(spark)``. Until it is there films are scored in this
             process.
         once: stop when all that is in the inbox has its row.
-        stop: ends the stream after the entries that are under way.
+        stop: ends the stream after the entries that are under way; before Spark is there, what
+            an earlier process has left is left.
         metrics: takes the counts.
         tell: told a line every ten seconds in which something happened.
-        started: called when Spark is there, to set handlers of signals, say.
 
     Raises:
         UsageError: another stream writes to the folder, or it belongs to another bundle.
@@ -187,13 +186,13 @@ def run_stream(
         stopped, say = stop or threading.Event(), tell or _say_nothing
         with started_early(session) as opening:
             scorer, precision = plan.scorer()
-            say(f"stream: {precision.line()}")
             run = _Run(plan, store, scorer, metrics=measured, tell=say)
             run.before(lambda: opening.is_there, stopped)
             with opening as spark:
-                if started is not None:
-                    started()
-                run.until(spark, stopped, once=once)
+                # Not before: while Spark starts, standard error is its log's.
+                say(f"stream: {precision.line()}")
+                if not stopped.is_set():
+                    run.until(spark, stopped, once=once)
     latency = measured.latency()
     return StreamResult(
         folder=plan.target,
@@ -236,7 +235,6 @@ class _Run:
         self._ready_ns: int | None = None
         self._worked: float | None = None
         self._said = (0, 0, 0)
-        self._warned = False
         self._work = StreamWork(
             source=printable(plan.inbox.name) or "files",
             scorer=scorer,
@@ -250,7 +248,7 @@ class _Run:
         """Score here what is in the inbox until what is awaited is there."""
         while self._scores_here and not (is_there() or stop.is_set()):
             if not self._score_here():
-                time.sleep(self._plan.settings.poll_s)
+                stop.wait(min(self._plan.settings.poll_s, _CHECK_EVERY_S))
 
     def _score_here(self) -> int:
         """Score a few films of the inbox in this process; how many."""
@@ -260,13 +258,17 @@ class _Run:
         if arrivals:
             entry = self._store.state.plan(arrivals, here=True)
             scored = dict(self._work.score(arrivals))
-            told, *heard = commit(self._store, entry, scored, self._plan.settings.patience_s)
+            told, *heard = commit(self._store, entry, scored, self._is_young)
             self._metrics.committed(told, ())
             for arrival in heard[0]:
                 self._inbox.settled(arrival)
             for arrival in heard[1]:
                 self._inbox.give_back(arrival)
         return len(arrivals)
+
+    def _is_young(self, arrival: Arrival) -> bool:
+        """Called from the query's thread as well."""
+        return self._inbox.unchanged_s(arrival) < self._plan.settings.patience_s
 
     def _query_on(self, spark: SparkSession) -> StreamQuery:
         state = str(self._plan.target / INNER / STATE)
@@ -276,8 +278,8 @@ class _Run:
             spark,
             self._store,
             SourceSpec(state, at_once, self._work.to_json()),
-            patience_s=self._plan.settings.patience_s,
             source=self._work.source,
+            is_young=self._is_young,
             heard=self._on_committed,
         )
 
@@ -303,6 +305,8 @@ class _Run:
                 going_on = not stop.is_set()
                 if going_on:
                     self._take()
+                for text in self._inbox.left_out():
+                    self._tell(f"stream: {text}")
                 idle = not self._store.state.open_entries() and self._heard.empty()
                 if idle and (not going_on or (once and self._inbox.drained)):
                     query.finish()
@@ -310,7 +314,8 @@ class _Run:
                 if now - lined >= LINE_EVERY_S:
                     lined = now
                     self._line()
-                self._wake.wait(self._inbox.pause_s or self._plan.settings.poll_s)
+                pause_s = self._inbox.pause_s or self._plan.settings.poll_s
+                self._wake.wait(min(pause_s, _CHECK_EVERY_S))
         finally:
             query.stop()
         self._line()
@@ -334,22 +339,12 @@ class _Run:
             return
         if not self._inbox.pause_s:
             self._inbox.look()
-            self._warn_of_depth()
         if under_way and self._inbox.waiting < films:
             return
         arrivals = self._inbox.take(films)
         if arrivals or (not under_way and self._is_cold()):
             state.plan(arrivals)
             self._worked = time.monotonic()
-
-    def _warn_of_depth(self) -> None:
-        deep = self._inbox.too_deep
-        if deep is not None and not self._warned:
-            self._warned = True
-            self._tell(
-                f"stream: {printable(deep)}: lies over {limits.FOLDER_DEPTH_MAX} levels deep, "
-                "and is not watched: name a folder nearer to it as the inbox"
-            )
 
     def _is_cold(self) -> bool:
         """Whether workers have had nothing to do for so long that Spark may end them."""

@@ -7,6 +7,7 @@ files are looked at again, a few at a time, every ``rescan_s`` seconds.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -30,6 +31,8 @@ _BLOCK = 512
 _CANDIDATES_MAX = 20_000
 _AGAIN_AFTER_S = (0.2, 2.0)
 _NEVER = (0, 0)
+_CLOSED = (-1, -1)  # of a folder that may not be listed: no time of its own tells when it may
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 @dataclass(slots=True)
@@ -44,6 +47,8 @@ class _Candidate:
     """when it was first seen with this size and time, by the clock that never goes back"""
     not_before: float
     """when it is looked at next"""
+    lay_there: bool
+    """whether it was there before it could be seen to land, or to change"""
     wait_s: float = _AGAIN_AFTER_S[0]
     """after another try that fails"""
 
@@ -72,8 +77,10 @@ class Inbox:
         self._sweep_at = time.monotonic() + settings.rescan_s
         self._sweep_took_s = 0.0
         self._next = 0.0
-        self.too_deep: str | None = None
-        """a folder that lies too deep to be listed"""
+        self._seen_all = False
+        self._closed: set[str] = set()
+        self._too_deep = False
+        self._untold: list[str] = []
 
     @property
     def waiting(self) -> int:
@@ -83,20 +90,29 @@ class Inbox:
     @property
     def drained(self) -> bool:
         """Whether all folders were listed and every file found has its row."""
-        listed = all(told != _NEVER for told in self._listed.values())
-        return bool(self._listed) and listed and not (self._candidates or self._given)
+        return self._all_listed() and not (self._candidates or self._given)
 
     @property
     def pause_s(self) -> float:
         """Seconds until the next look is due."""
         return max(self._next - time.monotonic(), 0.0)
 
+    def left_out(self) -> list[str]:
+        """What is not watched and was not told yet, a line each."""
+        told, self._untold = self._untold, []
+        return told
+
     def look(self) -> None:
-        """Look for files that are new."""
+        """Look for files that are new.
+
+        Raises:
+            InputError: the inbox itself cannot be listed.
+        """
         begun = time.monotonic()
         if len(self._candidates) < _CANDIDATES_MAX:
             for folder in [self._root, *(f for f in self._listed if f != self._root)]:
                 self._look_into(folder)
+            self._seen_all = self._seen_all or self._all_listed()
             self._go_on_sweeping()
         # As long again as it took: a huge folder costs half of a core at the most.
         now = time.monotonic()
@@ -119,6 +135,19 @@ class Inbox:
             self._given[arrival.uri] = one
         return [arrival for _, arrival in ready]
 
+    def unchanged_s(self, arrival: Arrival) -> float:
+        """Seconds for which a file that was taken is known to be as it is; from any thread.
+
+        They are counted by this machine's clock alone, from when the file was seen to land or to
+        change: its own times may be those of another machine, whose clock is ahead or behind.
+        Only where it lay there before do they have to do.
+        """
+        one = self._given.get(arrival.uri)
+        watched_s = 0.0 if one is None else time.monotonic() - one.since
+        if one is not None and not one.lay_there:
+            return watched_s
+        return max(watched_s, (time.time_ns() - arrival.landed_ns) / 1e9)
+
     def settled(self, arrival: Arrival) -> None:
         """Say that a file that was taken has its row; forgets what `give_back` would need."""
         self._given.pop(arrival.uri, None)
@@ -135,68 +164,95 @@ class Inbox:
                 arrival.landed_ns,
                 since=time.monotonic(),
                 not_before=0.0,
+                lay_there=True,
             )
         candidate.not_before = time.monotonic() + candidate.wait_s
         candidate.wait_s = min(2 * candidate.wait_s, _AGAIN_AFTER_S[1])
         self._candidates[candidate.path] = candidate
+
+    def _all_listed(self) -> bool:
+        return bool(self._listed) and all(told != _NEVER for told in self._listed.values())
 
     # ---- listing -----------------------------------------------------------------------
 
     def _look_into(self, folder: str) -> None:
         try:
             changed_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116 - often, without a Path each
-        except OSError as error:
-            if folder == self._root:
-                raise InputError(
-                    f"{printable(folder)}: cannot be listed: {error.strerror}: name a folder "
-                    "that may be read"
-                ) from error
-            self._listed.pop(folder, None)
-            return
-        before = self._listed.get(folder, _NEVER)
-        if before[0] == changed_ns and changed_ns < before[1] - _RACY_NS:
-            return
-        listed_ns = time.time_ns()
-        for block in self._blocks(folder):
-            keys = [hash(entry) for entry in block]
-            known = self._known.among(keys).tolist()
-            fresh = [
-                (path, key)
-                for (path, _), key, old in zip(block, keys, known, strict=True)
-                if not old
-            ]
-            told = self._consider([path for path, _ in fresh])
-            for (_, key), done in zip(fresh, told, strict=True):
-                if done:
-                    self._known.add(key)
-            if len(self._candidates) >= _CANDIDATES_MAX:
-                self._listed[folder] = _NEVER  # the next look goes on
+            before = self._listed.get(folder, _NEVER)
+            if before[0] == changed_ns and changed_ns < before[1] - _RACY_NS:
                 return
+            listed_ns = time.time_ns()
+            for block in self._blocks(folder):
+                self._consider_new(block)
+                if len(self._candidates) >= _CANDIDATES_MAX:
+                    self._listed[folder] = _NEVER  # the next look goes on
+                    return
+        except OSError as error:
+            self._not_listed(folder, error)
+            return
         self._listed[folder] = (changed_ns, listed_ns)
+        self._closed.discard(folder)
+
+    def _not_listed(self, folder: str, error: OSError) -> None:
+        """Tell of a folder that may not be listed, once, and try it again at the next look."""
+        if folder == self._root:
+            raise InputError(
+                f"{printable(folder)}: cannot be listed: {error.strerror}: name a folder "
+                "that may be read"
+            ) from error
+        if error.errno in _GONE:
+            self._listed.pop(folder, None)
+            self._closed.discard(folder)
+            return
+        self._listed[folder] = _CLOSED
+        if folder not in self._closed:
+            self._closed.add(folder)
+            self._untold.append(
+                f"{printable(folder)}: cannot be listed: {error.strerror}: nothing in it is seen "
+                "until it may be read"
+            )
+
+    def _consider_new(self, block: Sequence[tuple[str, int]]) -> None:
+        """Look at those files of a block that are not known by path and inode."""
+        keys = [hash(entry) for entry in block]
+        known = self._known.among(keys).tolist()
+        fresh = [
+            (path, key) for (path, _), key, old in zip(block, keys, known, strict=True) if not old
+        ]
+        told = self._consider([path for path, _ in fresh])
+        for (_, key), done in zip(fresh, told, strict=True):
+            if done:
+                self._known.add(key)
 
     def _blocks(self, folder: str) -> Iterator[list[tuple[str, int]]]:
-        """Path and inode of the images of a folder, some at a time; folders in it are noted."""
+        """Path and inode of the images of a folder, some at a time; folders in it are noted.
+
+        Raises:
+            OSError: it cannot be listed.
+        """
         block: list[tuple[str, int]] = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if is_hidden(entry.name):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        self._found_folder(entry.path)
-                    elif is_image_name(entry.name):
-                        block.append((entry.path, entry.inode()))
-                        if len(block) == _BLOCK:
-                            yield block
-                            block = []
-        except OSError:
-            self._listed.pop(folder, None)  # gone in the meantime
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_hidden(entry.name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    self._found_folder(entry.path)
+                elif is_image_name(entry.name):
+                    block.append((entry.path, entry.inode()))
+                    if len(block) == _BLOCK:
+                        yield block
+                        block = []
         yield block
 
     def _found_folder(self, path: str) -> None:
         depth = path.removeprefix(self._root).count("/")
         if depth > limits.FOLDER_DEPTH_MAX:
-            self.too_deep = path
+            if not self._too_deep:  # one stands for all
+                self._too_deep = True
+                self._untold.append(
+                    f"{printable(path)}: lies over {limits.FOLDER_DEPTH_MAX} levels deep, and is "
+                    "not watched: name a folder nearer to it as the inbox"
+                )
         elif path not in self._listed:
             self._listed[path] = _NEVER
 
@@ -217,8 +273,12 @@ class Inbox:
 
     def _sweeping(self) -> Iterator[None]:
         for folder in list(self._listed):
-            for block in self._blocks(folder):
-                self._consider([path for path, _ in block])
+            try:
+                for block in self._blocks(folder):
+                    self._consider([path for path, _ in block])
+                    yield
+            except OSError as error:
+                self._not_listed(folder, error)
                 yield
 
     def _consider(self, paths: Sequence[str]) -> list[bool]:
@@ -245,7 +305,8 @@ class Inbox:
         for (place, path, facts), old in zip(found, taken, strict=True):
             answers[place] = old
             if not old:
-                self._candidates[path] = _candidate(path, facts)
+                lay_there = not self._seen_all
+                self._candidates[path] = _candidate(path, facts, lay_there=lay_there)
         return answers
 
     # ---- taking ------------------------------------------------------------------------
@@ -257,9 +318,8 @@ class Inbox:
             del self._candidates[one.path]
             return None
         if (facts.st_size, facts.st_mtime_ns) != (one.size_bytes, one.modified_ns):
-            fresh = _candidate(one.path, facts)
-            one.size_bytes, one.modified_ns = fresh.size_bytes, fresh.modified_ns
-            one.landed_ns, one.since = fresh.landed_ns, now
+            one.size_bytes, one.modified_ns = facts.st_size, facts.st_mtime_ns
+            one.landed_ns, one.since, one.lay_there = facts.st_ctime_ns, now, False
         quiet_s = max((wall_ns - one.modified_ns) / 1e9, now - one.since)
         if quiet_s < self._settings.settle_s:
             return None
@@ -276,9 +336,15 @@ def _arrival(path: str, size_bytes: int, modified_ns: int, landed_ns: int) -> Ar
     return Arrival(uri, size_bytes, modified_ns, landed_ns, problem)
 
 
-def _candidate(path: str, facts: os.stat_result) -> _Candidate:
+def _candidate(path: str, facts: os.stat_result, *, lay_there: bool) -> _Candidate:
     now = time.monotonic()
     # On POSIX systems st_ctime is set by a rename as well as by the last write.
     return _Candidate(
-        path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, since=now, not_before=now
+        path,
+        facts.st_size,
+        facts.st_mtime_ns,
+        facts.st_ctime_ns,
+        since=now,
+        not_before=now,
+        lay_there=lay_there,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from pulmospark.scoring.stream_state import Arrival
 from pulmospark.scoring.stream_store import Committed, StreamStore, arrival_of
 from pulmospark.scoring.stream_work import CHANGED, from_bytes
 from pulmospark.spark.chunks import error_from
+from pulmospark.spark.paths import spark_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -41,6 +41,8 @@ PASSING = frozenset(
 """what a file may look like while it is being copied"""
 
 Heard = Callable[[Committed, Sequence[Arrival], Sequence[Arrival]], None]
+IsYoung = Callable[[Arrival], bool]
+"""whether a file changed so lately that it may still be on its way"""
 
 
 class StreamQuery:
@@ -50,8 +52,8 @@ class StreamQuery:
         spark: the session.
         store: of the output.
         spec: of the source.
-        patience_s: see ``StreamSettings``.
         source: name of the inbox in the tables.
+        is_young: asked of files that cannot be read whole. Called from another thread.
         heard: told each entry that is committed: counts, files that have their row, files
             that are given back. Called from another thread.
     """
@@ -62,16 +64,17 @@ class StreamQuery:
         store: StreamStore,
         spec: SourceSpec,
         *,
-        patience_s: float,
         source: str,
+        is_young: IsYoung,
         heard: Heard,
     ) -> None:
         self._spark, self._store, self._spec = spark, store, spec
-        self._patience_s, self._source, self._heard = patience_s, source, heard
+        self._source, self._is_young, self._heard = source, is_young, heard
         self._query: StreamingQuery | None = None
         self._inner = Path(spec.state).parent
         self._failure: Exception | None = None
         self._failures = 0
+        self._ended = 0
 
     def start(self) -> None:
         """Begin with the first entry that is not committed."""
@@ -85,7 +88,7 @@ class StreamQuery:
             self._query = (
                 films.load()
                 .writeStream.queryName("pulmospark")
-                .option("checkpointLocation", checkpoint.absolute().as_uri())
+                .option("checkpointLocation", spark_path(checkpoint))
                 .foreachBatch(self._on_batch)
                 .start()
             )
@@ -130,15 +133,15 @@ class StreamQuery:
         if isinstance(failure, PulmosparkError):
             raise failure
         self._failures += 1
-        if self._failures > limits.STREAM_RESTARTS_MAX:
+        if self._failures > limits.STREAM_RESTARTS_MAX or self._ended >= limits.STREAM_ENDED_MAX:
             reason = failure
             if reason is None and query is not None:
                 with contextlib.suppress(Exception):
                     reason = query.exception()
             first = (str(reason).splitlines() or [""])[0][:200]
             raise EnvironmentProblem(
-                f"Spark's job failed {self._failures} times in a row ({first}): see that workers "
-                "have the memory they need",
+                f"Spark's jobs fail again and again ({first}): see that workers have the memory "
+                "they need, and run the same command again",
                 detail=str(reason),
             )
         for entry in self._store.state.open_entries()[:1]:  # the one that was worked on
@@ -163,6 +166,7 @@ class StreamQuery:
             }
             rejects = pa.Table.from_pylist([row], schema=tables.REJECTS)
             self._heard(self._store.commit(entry, {"rejects": rejects}), arrivals, [])
+            self._failures, self._ended = 0, self._ended + 1  # the film's, and it is gone
 
     def _on_batch(self, frame: DataFrame, batch_id: int) -> None:
         del batch_id  # the state's entries say what is what, whatever Spark counts
@@ -184,14 +188,14 @@ class StreamQuery:
             if row["name"]:
                 pieces.setdefault(row["name"], []).append(from_bytes(row["rows"]))
         scored = {name: pa.concat_tables(tables_) for name, tables_ in pieces.items()}
-        told, done, again = commit(self._store, entry, scored, self._patience_s)
+        told, done, again = commit(self._store, entry, scored, self._is_young)
         if arrivals:
-            self._failures = 0
+            self._failures = self._ended = 0
         self._heard(told, done, again)
 
 
 def commit(
-    store: StreamStore, entry: int, scored: dict[str, pa.Table], patience_s: float
+    store: StreamStore, entry: int, scored: dict[str, pa.Table], is_young: IsYoung
 ) -> tuple[Committed, list[Arrival], list[Arrival]]:
     """Commit what was found of an entry's files, but for those that are on their way still.
 
@@ -199,27 +203,27 @@ def commit(
         store: of the output.
         entry: one that is not committed.
         scored: table -> rows; changed.
-        patience_s: how long after its last change a file may be.
+        is_young: asked of files that cannot be read whole.
 
     Returns:
         The counts, the files that have their row, and those that are given back.
     """
     arrivals = store.state.arrivals(entry)
-    again = put_back(scored, arrivals, patience_s)
+    again = put_back(scored, arrivals, is_young)
     told = store.commit(entry, scored, again)
     done = [one for one in arrivals if one.uri not in again]
     return told, done, [one for one in arrivals if one.uri in again]
 
 
 def put_back(
-    scored: dict[str, pa.Table], arrivals: Sequence[Arrival], patience_s: float
+    scored: dict[str, pa.Table], arrivals: Sequence[Arrival], is_young: IsYoung
 ) -> set[str]:
     """Take out of the rows of an entry those of files that seem to be on their way still.
 
     Args:
         scored: table -> rows; changed.
         arrivals: the files of the entry.
-        patience_s: how long after its last change a file may be.
+        is_young: asked of files that cannot be read whole.
 
     Returns:
         Their paths: files that changed while they were read, and files that changed lately and
@@ -228,12 +232,11 @@ def put_back(
     changed = scored.pop(CHANGED, None)
     again = set() if changed is None else set(changed["uri"].to_pylist())
     if "rejects" in scored:
-        now_ns = time.time_ns()
-        fresh = {a.uri for a in arrivals if (now_ns - a.landed_ns) / 1e9 < patience_s}
+        by_uri = {one.uri: one for one in arrivals}
         again |= {
             row["uri"]
             for row in scored["rejects"].select(["uri", "reason"]).to_pylist()
-            if row["reason"] in PASSING and row["uri"] in fresh
+            if row["reason"] in PASSING and is_young(by_uri[row["uri"]])
         }
     if again:
         paths = {one.uri for one in arrivals}

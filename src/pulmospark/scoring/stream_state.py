@@ -6,16 +6,19 @@ One SQLite file, written by the driver alone; the planner of Spark's source read
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from pulmospark.core.errors import EnvironmentProblem
 
 _WAIT_S = 30.0
 _ASKED_AT_ONCE = 500  # SQLite's older limit of values in a statement is 999
@@ -31,6 +34,16 @@ CREATE TABLE IF NOT EXISTS here (entry INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS taken (key INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS seen (image_id BLOB PRIMARY KEY) WITHOUT ROWID;
 """
+_DAMAGE = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+_REMEDIES = {
+    **dict.fromkeys(_DAMAGE, "take it away, and the next start makes it anew from the tables"),
+    sqlite3.SQLITE_FULL: "make room, and run the same command again",
+    sqlite3.SQLITE_BUSY: "another program holds it: end that, and run the same command again",
+}
+_REMEDY = (
+    "see that its disk works and that it may be written, and run the same command again, or "
+    "choose another folder with --out"
+)
 
 
 class Arrival(NamedTuple):
@@ -54,41 +67,75 @@ class Arrival(NamedTuple):
         return int.from_bytes(digest, "big", signed=True)
 
 
+class DamagedStateError(EnvironmentProblem):
+    """SQLite finds the file itself wrong; the disk, rights and other programs are not at fault."""
+
+
+@contextlib.contextmanager
+def state_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite says of a file and its disk into one line.
+
+    Raises:
+        DamagedStateError: the file is no database, or a damaged one.
+        EnvironmentProblem: it cannot be opened, read or written.
+    """
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise  # a fault of ours
+    except sqlite3.DatabaseError as error:
+        # The lowest byte is the error's kind; those above say where it happened.
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        kind = DamagedStateError if code in _DAMAGE else EnvironmentProblem
+        raise kind(f"{path}: {error}: {_REMEDIES.get(code, _REMEDY)}") from error
+
+
 class StreamState:
     """The state's file; safe to use from several threads.
+
+    Every method tells what is wrong with the file or its disk as :func:`state_errors` does.
 
     Args:
         path: the file; made where it is missing.
         read_only: for the planner.
 
     Raises:
-        sqlite3.DatabaseError: it is damaged.
+        DamagedStateError: it is damaged.
+        EnvironmentProblem: it cannot be opened, read or written.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._path = threading.Lock(), path
         self.left_here = 0
         """entries that a process before was scoring itself when it ended"""
         mode = "ro" if read_only else "rwc"
-        self._db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            timeout=_WAIT_S,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        if not read_only:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut
-            self._db.executescript(_TABLES)
-            self._db.execute("INSERT INTO last SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM last)")
-            # A film of theirs may have ended the process: they are for a worker of Spark's.
-            self.left_here = self._one("SELECT count(*) FROM here")
-            self._db.execute("DELETE FROM here")
+        with state_errors(path):
+            self._db = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode={mode}",
+                uri=True,
+                timeout=_WAIT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            if not read_only:
+                try:
+                    self._begin()
+                except BaseException:
+                    self._db.close()
+                    raise
+
+    def _begin(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut
+        self._db.executescript(_TABLES)
+        self._db.execute("INSERT INTO last SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM last)")
+        # A film of theirs may have ended the process: they are for a worker of Spark's.
+        self.left_here = self._one("SELECT count(*) FROM here")
+        self._db.execute("DELETE FROM here")
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        with self._held():
             self._db.close()
 
     def plan(self, arrivals: Sequence[Arrival], *, here: bool = False) -> int:
@@ -102,7 +149,7 @@ class StreamState:
         Returns:
             The number of their entry.
         """
-        with self._lock, self._db:
+        with self._held(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             entry = self._add(arrivals)
             if here:
@@ -160,7 +207,7 @@ class StreamState:
             image_ids: of its rows of predictions.
             again: files that are given back, to be taken another time.
         """
-        with self._lock, self._db:
+        with self._held(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(
                 "UPDATE entries SET parts = ? WHERE entry = ?", (json.dumps(list(parts)), entry)
@@ -179,12 +226,12 @@ class StreamState:
 
     def published(self, entry: int) -> None:
         """Write down that an entry's parts are in their tables."""
-        with self._lock:
+        with self._held():
             self._db.execute("DELETE FROM entries WHERE entry = ?", (entry,))
 
     def failed(self, entry: int) -> int:
         """Write down that an entry's job failed; how often it did."""
-        with self._lock:
+        with self._held():
             self._db.execute("UPDATE entries SET tries = tries + 1 WHERE entry = ?", (entry,))
         return int(self._one("SELECT tries FROM entries WHERE entry = ?", (entry,)))
 
@@ -192,7 +239,7 @@ class StreamState:
         """Make two entries of one, so that a film that ends its worker is found."""
         arrivals = self.arrivals(entry)
         middle = len(arrivals) // 2
-        with self._lock, self._db:
+        with self._held(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM entries WHERE entry = ?", (entry,))
             self._db.execute("DELETE FROM planned WHERE entry = ?", (entry,))
@@ -203,19 +250,24 @@ class StreamState:
     def taken(self) -> npt.NDArray[np.int64]:
         """Keys of all files that were ever taken, sorted; 8 bytes each."""
         count = int(self._one("SELECT count(*) FROM taken"))
-        with self._lock:
+        with self._held():
             rows = self._db.execute("SELECT key FROM taken ORDER BY key")
             return np.fromiter((key for (key,) in rows), np.int64, count)
 
     def restore(self, last: int, image_ids: Iterable[str]) -> None:
         """Fill a new state from the tables that an older one has left."""
-        with self._lock, self._db:
+        with self._held(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("UPDATE last SET entry = max(entry, ?)", (last,))
             self._db.executemany(
                 "INSERT OR IGNORE INTO seen VALUES (?)",
                 ((bytes.fromhex(one),) for one in image_ids),
             )
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        with state_errors(self._path), self._lock:
+            yield
 
     def _add(self, arrivals: Sequence[Arrival]) -> int:
         self._db.execute("UPDATE last SET entry = entry + 1")
@@ -228,10 +280,10 @@ class StreamState:
         return int(entry)
 
     def _one(self, query: str, values: Sequence[object] = ()) -> int:
-        with self._lock:
+        with self._held():
             row = self._db.execute(query, values).fetchone()
         return 0 if row is None else int(row[0])
 
     def _all(self, query: str, values: Sequence[object] = ()) -> list[Any]:
-        with self._lock:
+        with self._held():
             return self._db.execute(query, values).fetchall()

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import threading
 from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
 from pulmospark.core.provenance import now_utc
 from pulmospark.data.rows import file_of
 from pulmospark.scoring.predict_work import CAUTIONS
-from pulmospark.scoring.stream_state import Arrival, StreamState
+from pulmospark.scoring.stream_state import Arrival, DamagedStateError, StreamState
 from pulmospark.spark.chunks import parts_of, write_empty, write_part
 
 RECORD = "stream.json"
@@ -244,7 +243,9 @@ def open_store(
                     write_empty(schema, folder / table)  # readers find the columns from the start
             if not (folder / RECORD).is_file():
                 files.write_json(folder / RECORD, {"stream": dict(identity), **record()})
-        store = StreamStore(folder, _state_of(folder), step)
+        with files.disk_errors(folder):
+            state = _state_of(folder)
+        store = StreamStore(folder, state, step)
         try:
             store.recover()
             yield store
@@ -297,12 +298,19 @@ def _locked(path: Path, folder: Path) -> Iterator[None]:
         import fcntl  # noqa: PLC0415 - POSIX only
     except ImportError as error:
         raise EnvironmentProblem("a stream needs POSIX file locks: run it on Linux") from error
-    with path.open("a", encoding="utf-8") as file:
+    with files.disk_errors(folder):
+        file = path.open("a", encoding="utf-8")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(
                 f"{folder}: another stream is writing there: stop it, or choose another --out"
+            ) from error
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"{folder}: its file system locks no files ({error.strerror}): choose one that "
+                "does with --out"
             ) from error
         yield
 
@@ -311,10 +319,10 @@ def _state_of(folder: Path) -> StreamState:
     """The state; where it is missing or damaged, a new one from what the tables hold."""
     path = folder / INNER / STATE
     if path.is_file():
-        try:
+        # Only damage: a state that is sound on a disk that is not knows more than the tables.
+        with contextlib.suppress(DamagedStateError):
             return StreamState(path)
-        except sqlite3.DatabaseError:
-            _remove(path)
+    _remove(path)  # its log as well, which SQLite would take for the new one's
     # Aside, so that one which was killed half-way is not taken for a whole one.
     aside = path.with_name(f"{STATE}.new")
     _remove(aside)

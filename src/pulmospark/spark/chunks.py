@@ -29,6 +29,7 @@ from pulmospark.core import errors, limits
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.progress import Progress
+from pulmospark.spark.failures import job_errors
 
 if TYPE_CHECKING:  # half a second, which what only reads parts is spared
     from pyspark.resource import ResourceProfile
@@ -112,6 +113,7 @@ def run_chunks(
 
     Raises:
         PulmosparkError: what a task raised; the first in the order of the chunks.
+        EnvironmentProblem: Spark gave the job up, or has ended itself.
     """
     if not chunks:
         return []
@@ -121,10 +123,11 @@ def run_chunks(
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     plan = [(chunk.path, chunk.row_group) for chunk in chunks]
-    shares = shares_of(len(plan), slots(spark))
-    task = _Task(work, tuple(plan), shares, str(folder))
-    indices = spark.range(0, len(shares), 1, numPartitions=len(shares))
-    frame = indices.mapInArrow(task, _ROW_SCHEMA, profile=profile)
+    with job_errors():
+        shares = shares_of(len(plan), slots(spark))
+        task = _Task(work, tuple(plan), shares, str(folder))
+        indices = spark.range(0, len(shares), 1, numPartitions=len(shares))
+        frame = indices.mapInArrow(task, _ROW_SCHEMA, profile=profile)
     before = set(_parts_in(folder))
     rows_each = sum(chunk.rows for chunk in chunks) / len(chunks)
     with ThreadPoolExecutor(1, thread_name_prefix="spark-job") as pool:
@@ -133,7 +136,8 @@ def run_chunks(
         job.add_done_callback(lambda _: finished.set())
         while not finished.wait(_POLL_S):
             progress.to(int(len(_parts_in(folder) - before) * rows_each))
-        rows = sorted(job.result(), key=lambda row: row["chunk"])
+        with job_errors():
+            rows = sorted(job.result(), key=lambda row: row["chunk"])
     for row in rows:
         if row["error"]:
             raise error_from(row["error"])

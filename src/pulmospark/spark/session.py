@@ -73,8 +73,12 @@ def spark_session(
     session = _start(master, dict(conf or {}))
     try:
         yield session
-    finally:
-        session.stop()
+    except BaseException:
+        # Where Spark itself is gone, the error that is on its way says why.
+        with contextlib.suppress(Exception):
+            session.stop()
+        raise
+    session.stop()
 
 
 def is_connect(spark: SparkSession) -> bool:

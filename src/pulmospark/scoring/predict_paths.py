@@ -1,0 +1,141 @@
+"""Paths and patterns of a prediction, expanded; and which of them a folder's listing comes by."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from pulmospark.core.errors import InputError
+from pulmospark.layouts.base import ListingNotes, NoteKind
+from pulmospark.layouts.notes import printable
+from pulmospark.layouts.walk import absolute, is_hidden
+
+_ANY_FOLDERS = "**"
+
+
+def expanded(paths: Sequence[str], notes: ListingNotes) -> Iterator[Path]:
+    """Absolute paths of what is named, and of what patterns match.
+
+    A name that is there is a name, whatever signs it has. In a pattern ``*``, ``?`` and ``[]``
+    stand for names that are not hidden, and ``**`` for any folders, or none. A pattern with
+    ``**`` enters no link to a folder, but for one that is named outright: it may lead back, or to
+    files that are found anyway.
+
+    Args:
+        paths: as they were given.
+        notes: takes what patterns pass over: links to folders, folders that cannot be listed.
+
+    Raises:
+        InputError: a path is not there, or a pattern matches nothing.
+    """
+    for text in paths:
+        path = absolute(Path(text))
+        if os.path.lexists(path):
+            yield path
+        elif glob.has_magic(text):
+            matches = sorted(set(_Pattern(text, notes).matches()))
+            if not matches:
+                raise InputError(f"{text}: matches no file or folder; check the pattern")
+            yield from (absolute(Path(match)) for match in matches)
+        else:
+            raise InputError(f"{printable(str(path))}: no such file or folder; check the path")
+
+
+class _Pattern:
+    """A pattern, part by part."""
+
+    def __init__(self, text: str, notes: ListingNotes) -> None:
+        path = Path(text).expanduser()
+        self._anchor = path.anchor or "."
+        self._parts = path.parts[1:] if path.anchor else path.parts
+        self._only_folders = text.endswith(os.sep)
+        self._links = _ANY_FOLDERS not in self._parts
+        self._notes = notes
+
+    def matches(self) -> Iterator[str]:
+        """What is there; some of it more than once where ``**`` stands twice."""
+        for match in self._in(self._anchor, self._parts):
+            if not self._only_folders or os.path.isdir(match):  # noqa: PTH112 - no Path for each
+                yield match
+
+    def _in(self, folder: str, parts: tuple[str, ...]) -> Iterator[str]:
+        if not parts:
+            yield folder
+            return
+        first, rest = parts[0], parts[1:]
+        if first == _ANY_FOLDERS:
+            while rest[:1] == (_ANY_FOLDERS,):  # no more than one says
+                rest = rest[1:]
+            if not rest:
+                yield folder
+            for below in self._below(folder):
+                yield from self._in(below, rest or ("*",))
+        elif glob.has_magic(first):
+            yield from self._matching(folder, first, rest)
+        else:
+            path = os.path.join(folder, first)  # noqa: PTH118 - no Path for each
+            if os.path.isdir(path) if rest else os.path.lexists(path):  # noqa: PTH112
+                yield from self._in(path, rest)
+
+    def _below(self, folder: str) -> Iterator[str]:
+        """A folder and those in it, but for hidden ones and what links lead to."""
+        for where, folders, _ in os.walk(folder, onerror=self._not_listed, followlinks=False):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            yield where
+
+    def _matching(self, folder: str, part: str, rest: tuple[str, ...]) -> Iterator[str]:
+        is_match = re.compile(fnmatch.translate(part)).match
+        try:
+            with os.scandir(folder) as entries:
+                found = [
+                    (entry.path, entry.is_symlink(), _is_folder(entry))
+                    for entry in entries
+                    if is_match(entry.name)
+                    and (part.startswith(".") or not entry.name.startswith("."))
+                ]
+        except OSError as error:
+            self._not_listed(error)
+            return
+        for path, is_link, is_folder in found:
+            if is_link and is_folder and not self._links:
+                self._notes.add(NoteKind.SYMLINKS_LEFT_OUT, path)
+            elif is_folder or not rest:
+                yield from self._in(path, rest)
+
+    def _not_listed(self, error: OSError) -> None:
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            self._notes.add(NoteKind.UNREADABLE_FOLDERS, str(error.filename))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, say
+        return False
+
+
+def within(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether the listing of one of these folders comes by ``path``."""
+    return any(
+        folder != path and folder in path.parents and _reached(path.parent, folder, path.name)
+        for folder in folders
+    )
+
+
+def _reached(parent: Path, folder: Path, name: str) -> bool:
+    return not is_hidden(name) and _open_way(parent, folder)
+
+
+@lru_cache(maxsize=4096)
+def _open_way(parent: Path, folder: Path) -> bool:
+    """No link and no hidden folder from ``folder`` down to ``parent``."""
+    if parent == folder:
+        return True
+    return (
+        not is_hidden(parent.name) and not parent.is_symlink() and _open_way(parent.parent, folder)
+    )
