@@ -10,10 +10,10 @@ from pulmospark.models import zoo
 from pulmospark.models.bundle import BundleConfig, BundleOperatingPoint, CardFacts, write_bundle
 
 
-def write_untrained(folder: Path) -> Path:
+def write_untrained(folder: Path, seed: int = 1) -> Path:
     """A bundle of a basic CNN that has learnt nothing: its answers are sound, and no more."""
     with torch.random.fork_rng():
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         network = zoo.build("basic_cnn", 3)
     point = BundleOperatingPoint(
         positive_class="COVID-19",
