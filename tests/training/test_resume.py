@@ -5,19 +5,24 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
 from pulmospark.core.settings import NetworkSettings
+from pulmospark.models import zoo
 from pulmospark.training.checkpoint import (
     Checkpoint,
     State,
     clear_asides,
+    load_optimiser,
+    optimiser_tensors,
     read_tensors,
     write_tensors,
 )
 from pulmospark.training.distributed import read_epochs
+from pulmospark.training.optimise import make_optimiser
 from pulmospark.training.rank import CHECKPOINT, RankPlan
 from training import processes
 from training.toys import SIZE, toy_plan
@@ -131,6 +136,27 @@ def test_what_was_best_is_known_again(tmp_path: Path, waited: int, average: bool
     found = checkpoint.read()
     assert found is not None
     assert torch.equal(found.parts["best"]["x"], parts["best"]["x"])
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "device"), [("adamw", "meta"), ("adam", "meta"), ("rmsprop", "cpu")]
+)
+def test_a_count_of_steps_goes_where_the_optimiser_reads_it(
+    optimiser: Literal["adamw", "adam", "rmsprop"], device: str
+) -> None:
+    """``meta`` stands for a GPU here: it holds shapes, and computes nothing."""
+    settings = NetworkSettings(optimiser=optimiser)
+    network, elsewhere = (zoo.build("basic_cnn", 2) for _ in range(2))
+    made = make_optimiser(network, settings)
+    network(torch.zeros(2, SIZE, SIZE)).sum().backward()
+    made.step()
+    again = make_optimiser(elsewhere.to("meta"), settings)
+    load_optimiser(again, optimiser_tensors(made))
+    assert again.state
+    for values in again.state.values():
+        devices = {name: value.device.type for name, value in values.items()}
+        assert devices.pop("step") == device
+        assert set(devices.values()) == {"meta"}
 
 
 def test_nothing_half_written_is_left(tmp_path: Path) -> None:
