@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +24,7 @@ from pulmospark.training.distributed import read_epochs
 from pulmospark.training.optimise import make_optimiser
 from pulmospark.training.rank import CHECKPOINT, RankPlan
 from training import processes
+from training.processes import Kill
 from training.toys import SIZE, toy_plan
 
 OPTIONS = NetworkSettings(
@@ -38,21 +38,6 @@ OPTIONS = NetworkSettings(
     label_smoothing=0.1,
     stage_factor=0.8,
 )
-
-
-def _killed(plan: RankPlan, world: int, delay: float) -> None:
-    """Train, and kill one process ``delay`` seconds after an epoch was told."""
-    done = len(read_epochs(plan.folder))
-    started = processes.start(plan, world)
-    end = time.monotonic() + 60
-    while len(read_epochs(plan.folder)) <= done and time.monotonic() < end:
-        time.sleep(0.005)
-    time.sleep(delay)
-    assert all(process.is_alive() for process in started), "over before it was killed"
-    started[-1].kill()
-    for process in started:
-        process.join(60)
-        assert process.exitcode not in {0, None}
 
 
 def _twice(folder: Path, settings: NetworkSettings, feed_bytes: int) -> list[RankPlan]:
@@ -69,7 +54,7 @@ def test_killed_five_times_it_ends_with_the_same_weights(tmp_path: Path, feed_by
     undisturbed = processes.run(whole)
     delays = [random.uniform(0.0, 0.05) for _ in range(5)]
     for delay in delays:
-        _killed(killed, 1, delay)
+        processes.run_and_kill(killed, Kill(delay=delay))
     assert not (killed.folder / "trained.safetensors").exists()
     assert processes.same(processes.run(killed), undisturbed), delays
     told = [[e["validation_loss"] for e in read_epochs(one.folder)] for one in (whole, killed)]
@@ -84,7 +69,7 @@ def test_two_processes_of_which_one_is_killed(tmp_path: Path, synchronise: str) 
     settings = NetworkSettings.model_validate(OPTIONS.model_dump() | changes)
     whole, killed = _twice(tmp_path, settings, 20 * SIZE * SIZE)
     undisturbed = processes.run(whole, 2)
-    _killed(killed, 2, random.uniform(0.0, 0.1))
+    processes.run_and_kill(killed, Kill(delay=random.uniform(0.0, 0.1)), 2)
     assert processes.same(processes.run(killed, 2), undisturbed)
 
 
@@ -96,7 +81,7 @@ def test_what_is_frozen_is_not_written_and_comes_from_the_start(
     settings = NetworkSettings.model_validate(OPTIONS.model_dump() | changes)
     whole, killed = _twice(tmp_path, settings, 10**9)
     undisturbed = processes.run(whole)
-    _killed(killed, 1, 0.0)
+    processes.run_and_kill(killed, Kill())
     found = Checkpoint(killed.folder / CHECKPOINT, "one").read()
     assert found is not None
     stages = ("head.", "backbone.fully_connected.")[: 1 if trainable == "head" else 2]

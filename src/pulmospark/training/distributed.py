@@ -110,9 +110,7 @@ def train_network(
         _clear(plan.folder)
         state = {name: value.contiguous() for name, value in network.state_dict().items()}
         save_file(state, plan.folder / START)
-    plan = plan.model_copy(
-        update={"run_id": run_id(plan, processes), "device": _device(spark, processes)}
-    )
+    plan = _completed(plan, network, spark, processes)
     files.write_text(plan.folder / PLAN, plan.model_dump_json())
     found = read_tensors(plan.folder / TRAINED, plan.run_id)
     earlier = len(found[1]) if found is not None else _epochs_of_checkpoint(plan)
@@ -127,6 +125,15 @@ def train_network(
         )
     network.load_state_dict(found[0])
     return Trained(found[1], earlier)
+
+
+def _completed(plan: RankPlan, network: Network, spark: SparkSession, processes: int) -> RankPlan:
+    """The plan with what the network and the session tell."""
+    # Weights do not tell how the input is standardised: a bundle's may be other than the zoo's.
+    plan = plan.model_copy(update={"mean": network.channel_mean, "std": network.channel_std})
+    return plan.model_copy(
+        update={"run_id": run_id(plan, processes), "device": _device(spark, processes)}
+    )
 
 
 def threads_for(processes: int, spark: SparkSession) -> int:
