@@ -15,7 +15,7 @@ from pulmospark.ml.networks import start_of
 def test_a_bundle_for_cut_films_is_no_start(tmp_path: Path) -> None:
     bundle = write_untrained(tmp_path / "bundle", crop="lungs")
     for params in (CnnClassifier(weights=str(bundle)), ImageFeaturizer(weights=str(bundle))):
-        with pytest.raises(BundleError, match="takes films cut to the lungs.*pulmospark predict"):
+        with pytest.raises(BundleError, match=r"takes films cut to the lungs.*pulmospark predict"):
             start_of(params, 3, 1)
 
 

@@ -15,13 +15,13 @@ from typing import Any
 from unittest import mock
 
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
+from torch._C._distributed_c10d import TCPStore
 
 from pulmospark.core import machine
 from pulmospark.models import zoo
 from pulmospark.training import rank
-from pulmospark.training.loop import Epoch, Listener
+from pulmospark.training.loop import Epoch, Listener, fit
 from pulmospark.training.rank import START, TRAINED, RankPlan, train_rank
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -79,10 +79,10 @@ def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
 def kill_itself(kill: Kill) -> None:
     """Have the training of this process end by its own hand."""
     # For good: this process does nothing else.
-    mock.patch.object(rank, "fit", functools.partial(_fit, rank.fit, kill)).start()
+    mock.patch.object(rank, "fit", functools.partial(_fit, kill)).start()
 
 
-def _fit(fit: Any, kill: Kill, *args: Any, listener: Listener, **options: Any) -> Any:
+def _fit(kill: Kill, *args: Any, listener: Listener, **options: Any) -> Any:
     return fit(*args, listener=_Killer(listener, kill), **options)
 
 
@@ -115,7 +115,7 @@ def _ended(plan: RankPlan, world: int, kill: Kill | None) -> list[int | None]:
     """Run the processes of a training, and give their exit codes; the last may be killed."""
     # The store is bound here, to whichever port is free: one that is only looked up beforehand
     # may be another's by the time that a process binds it.
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     made: list[BaseProcess] = []
     for number in range(world):
         last = number == world - 1

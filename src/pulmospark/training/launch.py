@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pyspark.ml.torch.distributor import TorchDistributor
 
 from pulmospark.core import files
 
-Task = Callable[[Iterable[Any]], Iterable[Any]]
+Task = Callable[[Iterator[Any]], Iterator[Any]]
 PLAN, DEAD = "plan.json", "dead"
 _TAIL_LINES = 40
 
@@ -53,7 +53,7 @@ def leaving_no_trace(task: Task) -> Task:
     ``CUDA_VISIBLE_DEVICES`` that hides the GPUs where it was told to use none.
     """
 
-    def run(rows: Iterable[Any]) -> Iterator[Any]:
+    def run(rows: Iterator[Any]) -> Iterator[Any]:
         before = dict(os.environ)
         try:
             yield from task(rows)
