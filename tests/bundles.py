@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -10,11 +11,17 @@ from pulmospark.models import zoo
 from pulmospark.models.bundle import BundleConfig, BundleOperatingPoint, CardFacts, write_bundle
 
 
-def write_untrained(folder: Path) -> Path:
+def write_untrained(
+    folder: Path,
+    seed: int = 1,
+    *,
+    crop: Literal["none", "lungs"] = "none",
+    mean: tuple[float, ...] | None = None,
+) -> Path:
     """A bundle of a basic CNN that has learnt nothing: its answers are sound, and no more."""
     with torch.random.fork_rng():
-        torch.manual_seed(1)
-        network = zoo.build("basic_cnn", 3)
+        torch.manual_seed(seed)
+        network = zoo.build("basic_cnn", 3, mean=mean)
     point = BundleOperatingPoint(
         positive_class="COVID-19",
         threshold=0.3,
@@ -27,6 +34,7 @@ def write_untrained(folder: Path) -> Path:
         classes=("COVID-19", "normal", "=pneumonia"),
         input_size=64,
         fit="stretch",
+        crop=crop,
         temperature=0.1,
         method="network",
         operating_points=(point,),

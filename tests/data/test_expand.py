@@ -15,11 +15,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from data.expansions import CLASSES, expand_here, member, write_cohort
+from pulmospark.core import files
 from pulmospark.core.errors import ClassError, InputError
-from pulmospark.core.settings import AugmentSettings, ExpandSettings
+from pulmospark.core.settings import AugmentSettings, ExpandSettings, TrainSettings
 from pulmospark.data.expand import expand
 from pulmospark.data.expanded import TABLE, read_expanded
+from pulmospark.data.split_summary import read_split
 from pulmospark.spark.chunks import parts_of
+from pulmospark.training.augmenting import check_augmentation
 
 pytestmark = pytest.mark.spark
 _WAIT_S = 90
@@ -83,6 +86,22 @@ def test_a_second_run_does_nothing_and_another_seed_does_all(
     assert _content(target) == before
     assert not expand(*place, SETTINGS, target, spark, seed=2, quiet=True).already
     assert _content(target) != before
+
+
+def test_the_same_rows_of_another_cohort_are_told_of_that_cohort(
+    place: tuple[Path, Path], tmp_path: Path, spark: SparkSession
+) -> None:
+    images, cohort = place
+    target = tmp_path / "expanded"
+    first = expand(images, cohort, SETTINGS, target, spark, seed=1, quiet=True)
+    inodes = {part.stat().st_ino for part in parts_of(target / TABLE)}
+    told = files.read_json(cohort / "split.json")
+    told["result"]["cohort_id"] = "another"  # the training part is the same
+    files.write_json(cohort / "split.json", told)
+    again = expand(images, cohort, SETTINGS, target, spark, seed=1, quiet=True)
+    assert again == first.model_copy(update={"already": True, "cohort_id": "another"})
+    assert {part.stat().st_ino for part in parts_of(target / TABLE)} == inodes
+    check_augmentation(TrainSettings(expanded=True), target, cohort, read_split(cohort))
 
 
 def test_what_is_odd_is_said(

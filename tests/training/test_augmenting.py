@@ -68,9 +68,10 @@ def test_children_are_fitted_on_with_their_parents(
     scored = pq.read_table(run.training / "scores", columns=["uri"])["uri"].to_pylist()
     assert not [uri for uri in scored if "#draw-" in uri]  # no child is tested or validated on
 
-    stages.run_split(experiment.model_copy(update={"seed": 77}), run, spark)
+    other = experiment.model_copy(update={"seed": 77})
+    stages.run_split(other, run, spark)
     with pytest.raises(InputError, match="another cohort: run `pulmospark expand`"):
-        stages.run_train(experiment, run, spark, quiet=True)
+        stages.run_train(other, run, spark, quiet=True)
 
 
 def test_augmentation_on_the_fly_needs_epochs(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import signal
-import threading
-import time
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -83,57 +83,68 @@ def test_more_processes_than_slots(tmp_path: Path, spark: SparkSession) -> None:
         _train(toy_plan(tmp_path), spark, room + 1)
 
 
-def _is_rank(process: psutil.Process, number: str) -> bool:
-    try:
-        told = process.environ()["RANK"] == number
-        return told and "pulmospark.training.rank" in process.cmdline()
-    except (psutil.Error, KeyError):
-        return False
+_KILLS_ITSELF = """
+import sys
+sys.path.insert(0, {tests!r})
+from training.processes import Kill, kill_itself
+kill_itself(Kill(after={after}))
+from pulmospark.training.rank import main
+main()
+"""
 
 
-def _kill_rank(number: str, plan: RankPlan, killed: list[int]) -> None:
-    """SIGKILL one training process, below this one, once an epoch was told."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end and not read_epochs(plan.folder):
-        time.sleep(0.02)
-    for process in psutil.Process().children(recursive=True):
-        if _is_rank(process, number):
-            killed.append(process.pid)
-            os.kill(process.pid, signal.SIGKILL)
+def _with_a_kill(number: str, after: int) -> Callable[..., None]:
+    """``run_rank`` of which one process is killed, after as many epochs.
+
+    A function of its own, which travels to the workers as it is: they do not see the tests.
+    """
+    tests = str(Path(__file__).parents[1])
+    program = _KILLS_ITSELF.format(tests=tests, after=after)
+
+    def run_rank(told: Any, plan: str, environment: dict[str, str], gpu: str | None) -> None:
+        call = subprocess.call
+
+        def instead(command: list[str], **options: Any) -> int:
+            return call([command[0], "-c", program, command[-1]], **options)
+
+        chosen = instead if os.environ["RANK"] == number else call
+        with mock.patch.object(subprocess, "call", chosen):
+            launch.run_rank(told, plan, environment, gpu)
+
+    return run_rank
 
 
-def test_a_killed_process_is_no_success(tmp_path: Path, spark: SparkSession) -> None:
+def test_a_killed_process_is_no_success(
+    tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = NetworkSettings(epochs=20, batch_size=8, precision="fp32")
     plan = toy_plan(tmp_path, settings=settings)
-    killed: list[int] = []
-    killer = threading.Thread(target=_kill_rank, args=("1", plan, killed))
-    killer.start()
-    with pytest.raises(TrainingError) as caught:
+    # The other process has told of the second epoch before the third can be done.
+    with monkeypatch.context() as patch, pytest.raises(TrainingError) as caught:
+        patch.setattr(launch, "run_rank", _with_a_kill("1", 3))
         _train(plan, spark, 2)
-    killer.join()
-    assert killed
     # The other process only saw the line go dead: it is not the one to blame.
     assert "process 1 of 2 ended without a word (SIGKILL)" in caught.value.message
     assert "train.network.batch_size" in caught.value.message
     assert "\n" not in caught.value.message
     assert spark.range(5).count() == 5  # the session goes on
     # The same training, asked for again, goes on from there.
-    before = len(read_epochs(plan.folder))
-    assert 0 < before < settings.epochs
+    assert 2 <= len(read_epochs(plan.folder)) < settings.epochs
     torch.manual_seed(5)
     network = zoo.build(plan.model, len(CLASSES))
     told = Progress("train", 0, quiet=True)
     trained = train_network(network, plan, spark, processes=2, progress=told)
-    assert trained.earlier >= 1
+    assert trained.earlier >= 2
     undisturbed = plan.model_copy(update={"folder": tmp_path / "whole"})
     processes.prepare(undisturbed)
     assert processes.same(processes.run(undisturbed, 2), network.state_dict())
     # It has ended: asked for once more, nothing is trained.
     again = zoo.build(plan.model, len(CLASSES))
     again.load_state_dict(load_file(plan.folder / START))
-    started = time.monotonic()
+    launched: list[Any] = []
+    monkeypatch.setattr(launch.Distributor, "train", lambda *_, **__: launched.append(1))
     found = train_network(again, plan, spark, processes=2, progress=told)
-    assert time.monotonic() - started < 2
+    assert not launched
     assert found.earlier == settings.epochs
     assert processes.same(again.state_dict(), network.state_dict())
 

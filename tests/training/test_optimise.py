@@ -29,6 +29,7 @@ from pulmospark.training.precision import (
     bf16_where_fast,
     environment,
     has_bf16,
+    make_repeatable,
     uses_bf16,
 )
 from pulmospark.training.ranks import MovingAverage
@@ -156,6 +157,17 @@ def test_what_is_told_of_precision_is_done() -> None:
     assert uses_bf16(NetworkSettings(precision="bf16"), CPU)
     assert not uses_bf16(NetworkSettings(precision="fp32"), CPU)
     assert uses_bf16(NetworkSettings(), CPU) == has_bf16(CPU)
+
+
+def test_float32_is_not_computed_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What it sets for the whole process goes no further than this test.
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *_, **__: None)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    with torch.backends.cudnn.flags(allow_tf32=True):
+        make_repeatable(CPU)
+        assert not torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_what_is_slow_in_bf16_stays_in_float32_and_only_then() -> None:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
 from pulmospark.core.settings import NetworkSettings
+from pulmospark.models import zoo
 from pulmospark.training.checkpoint import (
     Checkpoint,
     State,
     clear_asides,
+    load_optimiser,
+    optimiser_tensors,
     read_tensors,
     write_tensors,
 )
 from pulmospark.training.distributed import read_epochs
+from pulmospark.training.optimise import make_optimiser
 from pulmospark.training.rank import CHECKPOINT, RankPlan
 from training import processes
+from training.processes import Kill
 from training.toys import SIZE, toy_plan
 
 OPTIONS = NetworkSettings(
@@ -33,21 +38,6 @@ OPTIONS = NetworkSettings(
     label_smoothing=0.1,
     stage_factor=0.8,
 )
-
-
-def _killed(plan: RankPlan, world: int, delay: float) -> None:
-    """Train, and kill one process ``delay`` seconds after an epoch was told."""
-    done = len(read_epochs(plan.folder))
-    started = processes.start(plan, world)
-    end = time.monotonic() + 60
-    while len(read_epochs(plan.folder)) <= done and time.monotonic() < end:
-        time.sleep(0.005)
-    time.sleep(delay)
-    assert all(process.is_alive() for process in started), "over before it was killed"
-    started[-1].kill()
-    for process in started:
-        process.join(60)
-        assert process.exitcode not in {0, None}
 
 
 def _twice(folder: Path, settings: NetworkSettings, feed_bytes: int) -> list[RankPlan]:
@@ -64,7 +54,7 @@ def test_killed_five_times_it_ends_with_the_same_weights(tmp_path: Path, feed_by
     undisturbed = processes.run(whole)
     delays = [random.uniform(0.0, 0.05) for _ in range(5)]
     for delay in delays:
-        _killed(killed, 1, delay)
+        processes.run_and_kill(killed, Kill(delay=delay))
     assert not (killed.folder / "trained.safetensors").exists()
     assert processes.same(processes.run(killed), undisturbed), delays
     told = [[e["validation_loss"] for e in read_epochs(one.folder)] for one in (whole, killed)]
@@ -79,7 +69,7 @@ def test_two_processes_of_which_one_is_killed(tmp_path: Path, synchronise: str) 
     settings = NetworkSettings.model_validate(OPTIONS.model_dump() | changes)
     whole, killed = _twice(tmp_path, settings, 20 * SIZE * SIZE)
     undisturbed = processes.run(whole, 2)
-    _killed(killed, 2, random.uniform(0.0, 0.1))
+    processes.run_and_kill(killed, Kill(delay=random.uniform(0.0, 0.1)), 2)
     assert processes.same(processes.run(killed, 2), undisturbed)
 
 
@@ -91,7 +81,7 @@ def test_what_is_frozen_is_not_written_and_comes_from_the_start(
     settings = NetworkSettings.model_validate(OPTIONS.model_dump() | changes)
     whole, killed = _twice(tmp_path, settings, 10**9)
     undisturbed = processes.run(whole)
-    _killed(killed, 1, 0.0)
+    processes.run_and_kill(killed, Kill())
     found = Checkpoint(killed.folder / CHECKPOINT, "one").read()
     assert found is not None
     stages = ("head.", "backbone.fully_connected.")[: 1 if trainable == "head" else 2]
@@ -131,6 +121,27 @@ def test_what_was_best_is_known_again(tmp_path: Path, waited: int, average: bool
     found = checkpoint.read()
     assert found is not None
     assert torch.equal(found.parts["best"]["x"], parts["best"]["x"])
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "device"), [("adamw", "meta"), ("adam", "meta"), ("rmsprop", "cpu")]
+)
+def test_a_count_of_steps_goes_where_the_optimiser_reads_it(
+    optimiser: Literal["adamw", "adam", "rmsprop"], device: str
+) -> None:
+    """``meta`` stands for a GPU here: it holds shapes, and computes nothing."""
+    settings = NetworkSettings(optimiser=optimiser)
+    network, elsewhere = (zoo.build("basic_cnn", 2) for _ in range(2))
+    made = make_optimiser(network, settings)
+    network(torch.zeros(2, SIZE, SIZE)).sum().backward()
+    made.step()
+    again = make_optimiser(elsewhere.to("meta"), settings)
+    load_optimiser(again, optimiser_tensors(made))
+    assert again.state
+    for values in again.state.values():
+        devices = {name: value.device.type for name, value in values.items()}
+        assert devices.pop("step") == device
+        assert set(devices.values()) == {"meta"}
 
 
 def test_nothing_half_written_is_left(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from pulmospark.cli import common
     itself. A name alone takes the experiment's own way.
 
     EXPERIMENT is its TOML file, or the folder of a run; ingest and split are run first where
-    they were not yet. The end is one table (JSON and CSV) and one page: accuracy with interval,
-    training time, parameters, size, scoring speed, who lies on the frontier, and paired tests.
+    they were not yet, or with other settings. The end is one table (JSON and CSV) and one page:
+    accuracy with interval, training time, parameters, size, scoring speed, who lies on the
+    frontier, and paired tests.
 
     {pulmospark.NOT_A_MEDICAL_DEVICE}
 
@@ -44,10 +45,11 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
+    from pulmospark.data.made_with import is_made_with
     from pulmospark.experiment.folder import open_experiment
 
     experiment, run = open_experiment(what, common.pairs(changes, "--set"))
-    ready = (run.cohort / "split.json").is_file()
+    ready = is_made_with(experiment, run.tables, run.cohort)
     if not ready:
         common.check_sources(experiment)
 

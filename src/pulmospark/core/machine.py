@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,11 @@ def memory_bytes() -> int:
     except (OSError, ValueError):  # no control group, or its limit is the word "max"
         return total
     return min(total, limit)
+
+
+def loopback() -> str:
+    """Name of the network interface by which a machine talks to itself."""
+    return "lo0" if sys.platform == "darwin" else "lo"
 
 
 def cache_folder() -> Path:

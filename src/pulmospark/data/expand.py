@@ -18,7 +18,13 @@ from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import ExpandSettings
 from pulmospark.data.expand_plan import ClassPlan, children_of, choose_parents, write_plan
 from pulmospark.data.expand_work import ExpandWork
-from pulmospark.data.expanded import RECORD, TABLE, ExpandedClass, ExpandResult
+from pulmospark.data.expanded import (
+    RECORD,
+    TABLE,
+    ExpandedClass,
+    ExpandResult,
+    read_expanded,
+)
 from pulmospark.data.split_summary import SplitResult, read_split
 from pulmospark.spark import chunks
 
@@ -75,16 +81,23 @@ def expand(
         count = write_plan(parents, children, images, plan, film_bytes=size)
         maker = ExpandWork(str(images), settings.augment, seed)
         key = content.value_id([content.file_id(plan), maker.key(_nothing(plan))])
-        found = _already(target, key, count)
-        if found is None:
+        result = _result(target, split, classes, settings)
+        record = {
+            "key": key,
+            "result": result.model_dump(mode="json"),
+            "provenance": provenance(settings.model_dump(mode="json"), seed=seed),
+        }
+        already = _is_there(target, key, count)
+        if not already:
             todo = chunks.chunks_of([plan])
             with Progress("expand", count, "films", quiet=quiet) as progress:
                 parts = chunks.run_chunks(spark, maker, todo, work / "parts", progress)
-            found = _publish(
-                target, parts, classes, key=key, split=split, settings=settings, seed=seed
-            )
+            _publish(target, parts, result, record)
+        elif read_expanded(target) != result:
+            # The same rows, of a cohort that is another elsewhere: in its test part, say.
+            files.write_json(target / RECORD, record)
         shutil.rmtree(work)
-    return found
+    return result.model_copy(update={"already": already})
 
 
 def _nothing(plan: Path) -> pa.Table:
@@ -101,56 +114,42 @@ def _film_bytes(images: Path) -> int:
     raise InputError(f"{images}: holds no film: run `pulmospark ingest` first")
 
 
-def _already(target: Path, key: str, count: int) -> ExpandResult | None:
-    """The result of an earlier run that made the same, if its rows are all there."""
+def _is_there(target: Path, key: str, count: int) -> bool:
+    """Whether an earlier run made the same rows, and they are all there."""
     if not (target / RECORD).is_file():
-        return None
-    told = files.read_json(target / RECORD)
+        return False
     there = sum(pq.read_metadata(part).num_rows for part in chunks.parts_of(target / TABLE))
-    if told.get("key") != key or there != count:
-        return None
-    return ExpandResult.model_validate(told["result"]).model_copy(
-        update={"already": True, "expanded": target}
+    return bool(files.read_json(target / RECORD).get("key") == key and there == count)
+
+
+def _result(
+    target: Path, split: SplitResult, classes: Sequence[ClassPlan], settings: ExpandSettings
+) -> ExpandResult:
+    films, children = sum(one.films for one in classes), sum(one.children for one in classes)
+    return ExpandResult(
+        expanded=target,
+        cohort_id=split.cohort_id,
+        per_class=settings.per_class,
+        rows=films + children,
+        films=films,
+        children=children,
+        classes=tuple(_told(one) for one in classes),
+        warnings=(*_warnings(classes, settings), *settings.augment.warnings()),
     )
 
 
 def _publish(
-    target: Path,
-    parts: Sequence[chunks.Part],
-    classes: Sequence[ClassPlan],
-    *,
-    key: str,
-    split: SplitResult,
-    settings: ExpandSettings,
-    seed: int,
-) -> ExpandResult:
-    result = ExpandResult(
-        expanded=target,
-        cohort_id=split.cohort_id,
-        per_class=settings.per_class,
-        rows=sum(part.rows for part in parts),
-        films=sum(one.films for one in classes),
-        children=sum(one.children for one in classes),
-        classes=tuple(_told(one) for one in classes),
-        warnings=(*_warnings(classes, settings), *settings.augment.warnings()),
-    )
-    if result.rows != result.films + result.children:
+    target: Path, parts: Sequence[chunks.Part], result: ExpandResult, record: dict[str, Any]
+) -> None:
+    made = sum(part.rows for part in parts)
+    if made != result.rows:
         raise InputError(
-            f"{target}: {result.rows:,} rows were made for {result.films + result.children:,} "
-            "that were planned: remove the folder and expand again"
+            f"{target}: {made:,} rows were made for {result.rows:,} that were planned: remove "
+            "the folder and expand again"
         )
-    told: dict[str, Any] = settings.model_dump(mode="json")
     with files.whole_folder(target) as aside:
         chunks.link_parts([part.path for part in parts], aside / TABLE)
-        files.write_json(
-            aside / RECORD,
-            {
-                "key": key,
-                "result": result.model_dump(mode="json"),
-                "provenance": provenance(told, seed=seed),
-            },
-        )
-    return result
+        files.write_json(aside / RECORD, record)
 
 
 def _told(one: ClassPlan) -> ExpandedClass:

@@ -48,8 +48,12 @@ class SplitResult(BaseModel):
 
     cohort: Path
     cohort_id: str
-    """the same for the same images, classes, settings and seed"""
+    """the same for the same images, classes, settings and seed, and only where each image
+    stands in the same part and fold"""
     classes: tuple[str, ...]
+    findings: dict[str, tuple[str, ...]] | None = None
+    """class -> findings, as it was asked for; empty: every finding is a class; ``None``: an
+    older version made it, which did not keep them"""
     films: int
     excluded: int
     folds: int
@@ -92,12 +96,12 @@ def summary(
     left_out = cohort.filter(pc.is_valid(cohort["reason"]))
     exclusions = left_out.group_by(["source", "reason"]).aggregate([("uri", "count")])
     named = tuple(classes) or tuple(sorted(set(used["label"].to_pylist())))
-    ids = sorted(zip(used["image_id"].to_pylist(), used["label"].to_pylist(), strict=True))
-    told = [ids, settings.model_dump(mode="json"), dict(classes), seed]
+    told = [_places(used), settings.model_dump(mode="json"), dict(classes), seed]
     return SplitResult(
         cohort=target,
         cohort_id=content.value_id(told),
         classes=named,
+        findings={name: tuple(wanted) for name, wanted in classes.items()},
         films=used.num_rows,
         excluded=left_out.num_rows,
         folds=settings.folds,
@@ -125,6 +129,25 @@ def summary(
         ),
         warnings=tuple(_warnings(used)),
     )
+
+
+def _places(used: pa.Table) -> list[tuple[str, str, str, str, int]]:
+    """Image, class, group, part and fold (-1: none) of each film, in the order of the images.
+
+    A group goes by the first of its images: what it is called hangs on the name of its source
+    or, of DICOM, on the run's secret.
+    """
+    names = ("image_id", "label", "group_id", "split", "fold")
+    rows = sorted(
+        zip(*(used[name].to_pylist() for name in names), strict=True), key=lambda row: row[0]
+    )
+    first: dict[str, str] = {}
+    for image_id, _, group, _, _ in rows:
+        first.setdefault(group, image_id)
+    return [
+        (image_id, label, first[group], split, -1 if fold is None else fold)
+        for image_id, label, group, split, fold in rows
+    ]
 
 
 def _warnings(used: pa.Table) -> list[str]:

@@ -16,6 +16,7 @@ from pulmospark.experiment.evaluation import EvaluateResult, read_evaluation
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.models import zoo
 from pulmospark.report.audit_content import Audits
+from pulmospark.training.recipe import network_settings
 from pulmospark.training.records import TrainResult
 from pulmospark.training.train import read_training
 
@@ -112,14 +113,12 @@ def _model(experiment: Experiment, trained: TrainResult) -> dict[int, str]:
             "Frozen network; multinomial logistic regression of Spark MLlib on its deep features "
             f"(regParam {train.logistic.reg_param:g}, maxIter {train.logistic.max_iter})."
         )
-        chosen = "Fitted anew with the validation part; nothing was chosen among models."
     else:
-        net = train.network
+        net = network_settings(train)
         how = (
             f"{net.optimiser}, {net.epochs} epochs at most, batches of {net.batch_size}, learning "
             f"rate {net.learning_rate:g}, {train.processes} processes."
         )
-        chosen = "The epoch with the lowest loss on the validation part."
     start = trained.weights["file"] if trained.weights else "random, from the seed"
     return {
         22: f"{known.title}, {trained.parameters:,} parameters, classes "
@@ -127,9 +126,22 @@ def _model(experiment: Experiment, trained: TrainResult) -> dict[int, str]:
         23: ", ".join(f"{name} {version}" for name, version in libraries.items()),
         24: str(start),
         25: how,
-        26: f"{chosen} Temperature and operating point from the validation part alone.",
+        26: _chosen(trained),
         27: "None.",
     }
+
+
+def _chosen(trained: TrainResult) -> str:
+    """How the model, its temperature and its operating point were chosen."""
+    validated = all(one.validation_films for one in trained.models)
+    if trained.method == "features":
+        again = "Fitted anew with the validation part; n" if validated else "N"
+        model = f"{again}othing was chosen among models."
+    else:
+        otherwise = "" if validated else ", or the training part where no film validates"
+        model = f"The epoch with the lowest loss on the validation part{otherwise}."
+    otherwise = "" if validated else "; where no film validates they are 1 and 0.5"
+    return f"{model} Temperature and operating point from the validation part alone{otherwise}."
 
 
 def _figures(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +17,16 @@ from pulmospark.core import files, limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import Experiment
 from pulmospark.data.split_summary import read_split
-from pulmospark.evaluation.paired import holm, paired_difference
 from pulmospark.experiment import stages
+from pulmospark.experiment.arm_pairs import pairs_of
+from pulmospark.experiment.arm_record import arm_id, is_done, note_done
 from pulmospark.experiment.arms import Arm, arm_titles, arms_of
 from pulmospark.experiment.evaluation import read_evaluation
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.experiment.tracking import track
 from pulmospark.models.bundle import read_bundle
 from pulmospark.report.comparison import write_comparison
-from pulmospark.report.comparison_content import (
-    Comparison,
-    ModelFigures,
-    ModelPair,
-    with_frontier,
-)
+from pulmospark.report.comparison_content import Comparison, ModelFigures, with_frontier
 from pulmospark.scoring.speed import scoring_speed
 from pulmospark.scoring.works import pixels_of
 from pulmospark.spark.chunks import parts_of
@@ -52,8 +47,8 @@ def compare(
     """Train each arm on the same parts, test it on the same films, and lay them side by side.
 
     A bundle that the experiment starts from is the start of its own network alone, and a note
-    says so. An arm that was compared before, with the same settings and cohort, is not trained
-    again.
+    says so. An arm that was compared before, with the same settings, films and cohort, is not
+    trained again.
 
     Args:
         experiment: the settings; its own network does not matter.
@@ -65,7 +60,7 @@ def compare(
     Raises:
         UsageError: see :func:`pulmospark.experiment.arms.arms_of`.
         BundleError: the bundle of ``train.start`` is missing or damaged.
-        InputError: ingest or split is missing.
+        InputError: ingest or split is missing, or was done with other settings.
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
     """
@@ -76,12 +71,14 @@ def compare(
         for arm in arms
     }
     for arm, place in zip(arms, places.values(), strict=True):
-        if _is_done(arm.settings, place, parted.cohort_id):
-            track(arm.settings, place)
-        else:
+        made_from = arm_id(arm.settings, place)
+        if not is_done(place, made_from):
             stages.run_train(arm.settings, place, spark, quiet=quiet)
             stages.run_evaluate(arm.settings, place, spark, quiet=quiet)
-            stages.run_report(arm.settings, place)
+            stages.write_page(arm.settings, place)
+            note_done(place, made_from)
+        # Afterwards: a store that takes nothing does not make it train again.
+        track(arm.settings, place)
     films = _some_films(run.tables / "images", experiment.ingest.size)
     figures = tuple(
         _figures(arm, title, places[arm.name], films)
@@ -98,7 +95,11 @@ def compare(
         confidence=told.confidence,
         phantoms=experiment.phantoms,
         models=with_frontier(figures),
-        pairs=_pairs(experiment, places),
+        pairs=pairs_of(
+            experiment,
+            told.classes,
+            {name: place.evaluation / "predictions" for name, place in places.items()},
+        ),
         notes=_notes(experiment, arms),
     )
     _write(result)
@@ -134,22 +135,6 @@ def _start_words(trained: TrainResult) -> str:
     return "bundle" if str(trained.weights["file"]).startswith("bundle ") else "imagenet"
 
 
-def _is_done(experiment: Experiment, place: RunFolder, cohort_id: str) -> bool:
-    try:
-        # Where a run is written to does not change it.
-        before = files.read_json(place.settings)
-        same = {**before, "tracking": None} == {
-            **experiment.model_dump(mode="json"),
-            "tracking": None,
-        }
-        trained = read_training(place.training)
-        evaluated = read_evaluation(place.evaluation)
-        model_id = read_bundle(place.bundle).model_id
-    except InputError:
-        return False
-    return same and trained.cohort_id == cohort_id and evaluated.model_id == model_id
-
-
 def _figures(arm: Arm, title: str, place: RunFolder, films: npt.NDArray[np.uint8]) -> ModelFigures:
     trained, evaluated = read_training(place.training), read_evaluation(place.evaluation)
     bundle = read_bundle(place.bundle)
@@ -169,43 +154,6 @@ def _figures(arm: Arm, title: str, place: RunFolder, films: npt.NDArray[np.uint8
             bundle.network(), films, place.training.with_name(".training.work") / "engines"
         ),
         report=place.report,
-    )
-
-
-def _pairs(experiment: Experiment, places: Mapping[str, RunFolder]) -> tuple[ModelPair, ...]:
-    columns = ["uri", "group_id", "label", "probability"]
-    said = {
-        name: pq.read_table(place.evaluation / "predictions", columns=columns).sort_by("uri")
-        for name, place in places.items()
-    }
-    first_place = next(iter(places.values()))
-    classes = read_evaluation(first_place.evaluation).evaluation.classes
-    rows = next(iter(said.values()))
-    labels = np.asarray(
-        [classes.index(name) for name in rows["label"].to_pylist()], dtype=np.int64
-    )
-    chances = {
-        name: np.asarray(table["probability"].to_pylist(), dtype=np.float64)
-        for name, table in said.items()
-    }
-    names = list(combinations(said, 2))
-    compared = [
-        paired_difference(
-            labels,
-            chances[first],
-            chances[second],
-            np.asarray(rows["group_id"].to_pylist()),
-            classes,
-            replicates=experiment.evaluate.replicates,
-            confidence=experiment.evaluate.confidence,
-            seed=experiment.seed,
-        )
-        for first, second in names
-    ]
-    adjusted = holm([one.p_value for one in compared])
-    return tuple(
-        ModelPair(first=first, second=second, compared=one, adjusted_p=p)
-        for (first, second), one, p in zip(names, compared, adjusted, strict=True)
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pulmospark.core import files
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.settings import Experiment, parse, read_experiment
+from pulmospark.core.settings import Experiment, Settings, parse, read_experiment
 from pulmospark.tracking.extra import check_tracking
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -140,7 +140,8 @@ def with_changes(experiment: Experiment, changes: dict[str, str]) -> Experiment:
 
     Args:
         experiment: the experiment.
-        changes: setting, with dots -> value, as text; read as the setting's type asks.
+        changes: setting, with dots -> value, as text; read as the setting's type asks. ``none``
+            unsets what may be unset, but where it is one of the setting's own words.
 
     Raises:
         UsageError: a setting is unknown or a value is wrong.
@@ -155,8 +156,22 @@ def with_changes(experiment: Experiment, changes: dict[str, str]) -> Experiment:
             raise UsageError(
                 f"--set {key}: there is no such setting; see docs/reference/settings.md"
             )
-        place[last] = None if text in {"", "none"} and place[last] is None else text
+        place[last] = None if text in {"", "none"} and _may_be_unset(key) else text
     return parse(Experiment, values, where="--set") if changes else experiment
+
+
+def _may_be_unset(key: str) -> bool:
+    """Whether a setting can be ``None``, and "none" is no word of its own."""
+    kind: Any = Experiment
+    for name in key.split("."):
+        # A section that may be left out is a union of its settings and None.
+        inside = [one for one in (kind, *get_args(kind)) if isinstance(one, type)]
+        section = next((one for one in inside if issubclass(one, Settings)), None)
+        if section is None or name not in section.model_fields:
+            return False  # of a table whose names are a user's own, the classes, say
+        kind = section.model_fields[name].annotation
+    told = get_args(kind)
+    return type(None) in told and "none" not in [word for one in told for word in get_args(one)]
 
 
 def save_settings(experiment: Experiment, run: RunFolder) -> None:

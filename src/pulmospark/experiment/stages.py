@@ -142,12 +142,22 @@ def run_report(experiment: Experiment, run: RunFolder) -> Path:
         InputError: an earlier stage is missing.
         EnvironmentProblem: what ``tracking`` asks for cannot be written; the report is.
     """
+    page = write_page(experiment, run)
+    track(experiment, run)
+    return page
+
+
+def write_page(experiment: Experiment, run: RunFolder) -> Path:
+    """Write the report and the checklist, and track nothing.
+
+    Raises:
+        InputError: an earlier stage is missing.
+    """
     if not (run.evaluation / "evaluation.json").is_file():
         raise InputError(f"{run.root}: not evaluated yet: run `pulmospark evaluate` first")
     content = report_content(experiment, run)
     write_report(content, run.report)
     files.write_text(run.claim, as_markdown(content.claim, experiment.name))
-    track(experiment, run)
     return run.report
 
 

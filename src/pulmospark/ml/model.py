@@ -24,7 +24,7 @@ from pulmospark.core.machine import cache_folder
 from pulmospark.ml import columns, worker
 from pulmospark.ml.films import FilmReader
 from pulmospark.ml.fitting import linear_head
-from pulmospark.ml.networks import feature_engine
+from pulmospark.ml.networks import check_no_crop, feature_engine
 from pulmospark.ml.params import HasFilms, HasPredictions
 from pulmospark.ml.storage import OwnBundle, copy_bundle, local_path
 from pulmospark.models.bundle import Bundle, read_bundle
@@ -121,11 +121,7 @@ class CnnClassifierModel(
         if bundle.model_id != self.modelId:
             raise BundleError(f"{self.bundle}: another model now stands there: load it again")
         config, network = bundle.config, bundle.network()
-        if config.crop != "none":
-            raise BundleError(
-                f"{self.bundle}: takes films cut to the {config.crop}, which this class does not "
-                "do: score them with `pulmospark predict`"
-            )
+        check_no_crop(bundle)
         engine = feature_engine(network, self._work_folder(), config.input_size)
         reader = FilmReader(
             kind, config.input_size, config.fit, self.getHandleInvalid(), config.equalise

@@ -10,11 +10,11 @@ from typing import cast
 import torch
 
 from pulmospark.core import limits
-from pulmospark.core.errors import UsageError
+from pulmospark.core.errors import BundleError, UsageError
 from pulmospark.ml.films import FilmReader, Invalid, Kind, Resize
 from pulmospark.ml.params import HasNetwork
 from pulmospark.models import zoo
-from pulmospark.models.bundle import MANIFEST, read_bundle
+from pulmospark.models.bundle import MANIFEST, Bundle, read_bundle
 from pulmospark.models.network import Network
 from pulmospark.models.weights import load_imagenet
 from pulmospark.scoring.engine import EngineSpec
@@ -59,7 +59,7 @@ def start_of(params: HasNetwork, classes: int, seed: int) -> Start:
         UsageError: the network is unknown, takes no images of this size, or is not the
             bundle's.
         EnvironmentProblem: the weights are nowhere to be had.
-        InputError: the weights, or the bundle, are damaged.
+        InputError: the weights, or the bundle, are damaged, or it takes films that are cut.
     """
     told = params.getWeights()
     resize = cast(Resize, params.getResizeMode())
@@ -102,9 +102,23 @@ def feature_engine(
         )
 
 
+def check_no_crop(bundle: Bundle) -> None:
+    """Refuse a bundle for films that are cut to the lungs, which Spark ML's classes do not do.
+
+    Raises:
+        BundleError: it is one.
+    """
+    if bundle.config.crop != "none":
+        raise BundleError(
+            f"{bundle.folder}: takes films cut to the {bundle.config.crop}, which the classes for "
+            "Spark ML do not do: use `pulmospark predict`, or `pulmospark train` with train.start"
+        )
+
+
 def _from_bundle(params: HasNetwork, folder: Path, classes: int, seed: int) -> Start:
     bundle = read_bundle(folder)
     config = bundle.config
+    check_no_crop(bundle)
     if params.isSet(params.modelName) and params.getModelName() != config.model:
         raise UsageError(
             f"modelName is {params.getModelName()!r}, and the bundle {folder} holds "

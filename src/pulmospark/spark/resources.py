@@ -20,6 +20,11 @@ def executors_have_gpus(spark: SparkSession) -> bool:
     return _number(spark, EXECUTOR_GPUS) > 0
 
 
+def gpus_of_a_task(spark: SparkSession) -> float:
+    """GPUs that each task of the session asks for, a share of one (0.5, say); 0: none."""
+    return _number(spark, TASK_GPUS)
+
+
 def gpu_profile(spark: SparkSession) -> ResourceProfile | None:
     """What the tasks of a job ask for that runs a network on a GPU.
 
@@ -34,7 +39,7 @@ def gpu_profile(spark: SparkSession) -> ResourceProfile | None:
     master = spark.conf.get("spark.master", "") or ""
     if master.startswith("local") or not executors_have_gpus(spark):
         return None
-    if _number(spark, TASK_GPUS) > 0:
+    if gpus_of_a_task(spark) > 0:
         return None
     from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests  # noqa: PLC0415
 

@@ -175,7 +175,7 @@ def local_settings() -> dict[str, str]:
         OPTIONS: "-XX:TieredStopAtLevel=1",
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.shuffle.partitions": str(2 * machine.cores()),
-        "spark.executorEnv.GLOO_SOCKET_IFNAME": "lo",
+        "spark.executorEnv.GLOO_SOCKET_IFNAME": machine.loopback(),
     }
 
 

@@ -29,6 +29,8 @@ _FORMAT = 1
 _KEY = "pulmospark"
 _ASIDE = ".part"
 _TOLD = ("epoch", "history", "best", "waited")
+_COUNT = "step"
+"""name of an optimiser's count of its steps; all else that it keeps is of a weight's shape"""
 
 
 @dataclass
@@ -135,12 +137,18 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:
 
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
     """Give an optimiser back what :func:`optimiser_tensors` took from it."""
-    parameters = [one for group in optimiser.param_groups for one in group["params"]]
+    parameters = [
+        (one, bool(group.get("fused")))
+        for group in optimiser.param_groups
+        for one in group["params"]
+    ]
     for key, tensor in tensors.items():
         number, _, name = key.partition("/")
-        parameter = parameters[int(number)]
-        moment = tensor
-        if tensor.shape == parameter.shape:
+        parameter, fused = parameters[int(number)]
+        if name == _COUNT:
+            # A fused kernel reads it on the device; others keep it on the CPU, as they made it.
+            value = tensor.to(parameter.device) if fused else tensor
+        else:
             # In the order in memory that the parameter has, as the optimiser made it.
-            moment = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
-        optimiser.state[parameter][name] = moment
+            value = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+        optimiser.state[parameter][name] = value

@@ -27,6 +27,7 @@ from pulmospark.core.errors import InputError, TrainingError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.data.cohort import read_cohort
 from pulmospark.models.network import Network
+from pulmospark.spark.resources import TASK_GPUS, gpus_of_a_task
 from pulmospark.spark.session import is_connect, slots
 from pulmospark.training.checkpoint import Checkpoint, clear_asides, read_tensors
 from pulmospark.training.launch import DEAD, PLAN, Distributor
@@ -42,7 +43,6 @@ from pulmospark.training.rank import (
 from pulmospark.training.stages import trained_stages
 
 _POLL_S = 0.25
-_TASK_GPUS = "spark.task.resource.gpu.amount"
 _WHERE = {
     "images",
     "cohort",
@@ -110,9 +110,7 @@ def train_network(
         _clear(plan.folder)
         state = {name: value.contiguous() for name, value in network.state_dict().items()}
         save_file(state, plan.folder / START)
-    plan = plan.model_copy(
-        update={"run_id": run_id(plan, processes), "device": _device(spark, processes)}
-    )
+    plan = _completed(plan, network, spark, processes)
     files.write_text(plan.folder / PLAN, plan.model_dump_json())
     found = read_tensors(plan.folder / TRAINED, plan.run_id)
     earlier = len(found[1]) if found is not None else _epochs_of_checkpoint(plan)
@@ -127,6 +125,15 @@ def train_network(
         )
     network.load_state_dict(found[0])
     return Trained(found[1], earlier)
+
+
+def _completed(plan: RankPlan, network: Network, spark: SparkSession, processes: int) -> RankPlan:
+    """The plan with what the network and the session tell."""
+    # Weights do not tell how the input is standardised: a bundle's may be other than the zoo's.
+    plan = plan.model_copy(update={"mean": network.channel_mean, "std": network.channel_std})
+    return plan.model_copy(
+        update={"run_id": run_id(plan, processes), "device": _device(spark, processes)}
+    )
 
 
 def threads_for(processes: int, spark: SparkSession) -> int:
@@ -180,8 +187,13 @@ def _is_local(spark: SparkSession) -> bool:
 
 def _device(spark: SparkSession, processes: int) -> str:
     """``cuda`` where Spark gives each task a GPU, or a local machine has enough of them."""
-    if (told := int(spark.conf.get(_TASK_GPUS, "0") or 0)) > 1:
-        raise UsageError(f"{_TASK_GPUS} is {told}, and a training process uses one: set it to 1")
+    # Processes that share a GPU cannot exchange anything through NCCL, and TorchDistributor
+    # takes whole ones alone.
+    if (told := gpus_of_a_task(spark)) not in {0, 1}:
+        raise UsageError(
+            f"{TASK_GPUS} is {told:g}, and a training process uses one whole GPU: set it to 1, or "
+            "leave it out"
+        )
     if told:
         return "cuda"
     return "cuda" if _is_local(spark) and torch.cuda.device_count() >= processes else "cpu"
@@ -195,7 +207,7 @@ def _epochs_of_checkpoint(plan: RankPlan) -> int:
 def _run(
     plan: RankPlan, spark: SparkSession, processes: int, progress: Progress
 ) -> Exception | None:
-    by_spark = bool(int(spark.conf.get(_TASK_GPUS, "0") or 0))
+    by_spark = gpus_of_a_task(spark) > 0
     # local_mode=True would start the processes beside the driver: faster, but it returns
     # whichever rank wrote last, and takes a rank that failed late for a success.
     distributor = Distributor(num_processes=processes, local_mode=False, use_gpu=by_spark)

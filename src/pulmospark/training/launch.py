@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pyspark.ml.torch.distributor import TorchDistributor
 
 from pulmospark.core import files
 
+Task = Callable[[Iterator[Any]], Iterator[Any]]
 PLAN, DEAD = "plan.json", "dead"
 _TAIL_LINES = 40
 
@@ -41,7 +43,26 @@ class Distributor(TorchDistributor):
         task = self._get_spark_task_function(run_rank, str(plan), run_rank, None, environment, gpu)
         self._check_encryption()
         index = self.spark.range(0, self.num_tasks, 1, self.num_tasks)
-        index.mapInArrow(task, "chunk binary", barrier=True).collect()
+        index.mapInArrow(leaving_no_trace(task), "chunk binary", barrier=True).collect()
+
+
+def leaving_no_trace(task: Task) -> Task:
+    """A task that leaves its worker's environment as it was.
+
+    The worker goes on to other tasks. TorchDistributor leaves its rendezvous there, and a
+    ``CUDA_VISIBLE_DEVICES`` that hides the GPUs where it was told to use none.
+    """
+
+    def run(rows: Iterator[Any]) -> Iterator[Any]:
+        before = dict(os.environ)
+        try:
+            yield from task(rows)
+        finally:
+            for name in os.environ.keys() - before.keys():
+                del os.environ[name]
+            os.environ.update(before)
+
+    return run
 
 
 def run_rank(_: dict[str, Any], plan: str, environment: dict[str, str], gpu: str | None) -> None:

@@ -47,12 +47,18 @@ def device_of(kind: str, rank: int) -> torch.device:
 
 
 def make_repeatable(device: torch.device) -> None:
-    """Have torch use algorithms that give the same sums each time."""
+    """Have torch use algorithms that give the same sums each time, and float32 where it says so.
+
+    For all that this process computes from then on: it is a training process's own.
+    """
     # Some layers have none on GPUs: there they are run all the same.
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
     # What would be filled is overwritten; only a fault in torch would show the difference.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+    # TF32 has 10 bits of mantissa, and cuDNN takes it for float32's convolutions by default.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def uses_bf16(settings: NetworkSettings, device: torch.device) -> bool:

@@ -68,6 +68,10 @@ class RankPlan(BaseModel):
     """images table of the training part; ``None``: ``images``"""
     training_cohort: Path | None = None
     """cohort of the training part; ``None``: ``cohort``"""
+    mean: tuple[float, ...] | None = None
+    """of each channel, by which the network standardises its input; ``None``: the zoo's"""
+    std: tuple[float, ...] | None = None
+    """standard deviation of each channel; ``None``: the zoo's"""
 
 
 def train_rank(plan_json: str) -> None:
@@ -106,7 +110,7 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
             "nccl" if ranks.device.type == "cuda" else "gloo",
             timeout=datetime.timedelta(seconds=limits.TRAINING_SILENCE_S_MAX),
         )
-    network = zoo.build(plan.model, len(plan.classes))
+    network = zoo.build(plan.model, len(plan.classes), mean=plan.mean, std=plan.std)
     network.load_state_dict(load_file(plan.folder / START))
     network.to(ranks.device)
     train, validation = (

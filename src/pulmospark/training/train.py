@@ -14,6 +14,7 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.ingest import IngestResult, read_ingest
+from pulmospark.data.made_with import check_made_with
 from pulmospark.data.split_summary import SplitResult, read_split
 from pulmospark.models import zoo
 from pulmospark.models.start import load_start
@@ -52,13 +53,15 @@ def train(
         quiet: show no progress.
 
     Raises:
-        InputError: an earlier step is missing, or a part has no film.
+        InputError: an earlier step is missing or was done with other settings, or a part has
+            no film.
         UsageError: the network is unknown, does not fit the images, or is not that of
             ``train.start``.
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
     """
     split, ingested = read_split(cohort), read_ingest(tables)
+    check_made_with(experiment, tables, cohort)
     _check_together(experiment, ingested, split)
     settings = experiment.train
     expanded = expanded_of(settings, tables)

@@ -1,0 +1,78 @@
+"""Arms of a comparison two by two: tests on the predictions of the same films."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.core.errors import InputError
+from pulmospark.core.settings import Experiment
+from pulmospark.evaluation.paired import holm, paired_difference
+from pulmospark.report.comparison_content import ModelPair
+
+_OF_FILMS = ["uri", "group_id", "label"]
+"""columns that are the film's, whatever an arm says of it"""
+_COLUMNS = [*_OF_FILMS, "probability"]
+
+
+def pairs_of(
+    experiment: Experiment, classes: Sequence[str], predictions: Mapping[str, Path]
+) -> tuple[ModelPair, ...]:
+    """Each arm against each other, patient by patient.
+
+    Args:
+        experiment: whose replicates, confidence and seed are used.
+        classes: names in the order of the probabilities.
+        predictions: arm -> folder of its predictions.
+
+    Raises:
+        InputError: two arms were not tested on the same films.
+    """
+    said = {
+        name: pq.read_table(folder, columns=_COLUMNS).sort_by("uri")
+        for name, folder in predictions.items()
+    }
+    _check_same_films(said, predictions)
+    rows = next(iter(said.values()))
+    index = {name: number for number, name in enumerate(classes)}
+    labels = np.asarray([index[name] for name in rows["label"].to_pylist()], dtype=np.int64)
+    groups = np.asarray(rows["group_id"].to_pylist())
+    chances = {
+        name: np.asarray(table["probability"].to_pylist(), dtype=np.float64)
+        for name, table in said.items()
+    }
+    names = list(combinations(said, 2))
+    compared = [
+        paired_difference(
+            labels,
+            chances[first],
+            chances[second],
+            groups,
+            classes,
+            replicates=experiment.evaluate.replicates,
+            confidence=experiment.evaluate.confidence,
+            seed=experiment.seed,
+        )
+        for first, second in names
+    ]
+    adjusted = holm([one.p_value for one in compared])
+    return tuple(
+        ModelPair(first=first, second=second, compared=one, adjusted_p=p)
+        for (first, second), one, p in zip(names, compared, adjusted, strict=True)
+    )
+
+
+def _check_same_films(said: Mapping[str, pa.Table], predictions: Mapping[str, Path]) -> None:
+    """Refuse predictions whose rows are not of the same films: they are paired by their order."""
+    (first, rows), *others = said.items()
+    for name, table in others:
+        if not table.select(_OF_FILMS).equals(rows.select(_OF_FILMS)):
+            raise InputError(
+                f"{predictions[name]}: holds predictions of other films than {first} was tested "
+                f"on: remove {predictions[name].parent.parent} and compare again"
+            )

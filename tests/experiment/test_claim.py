@@ -1,0 +1,65 @@
+"""The checklist of a run, filled in."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pulmospark.core import files
+from pulmospark.core.settings import TrainSettings
+from pulmospark.experiment.claim import claim_of
+from pulmospark.experiment.folder import RunFolder
+from pulmospark.training.recipe import network_settings
+
+if TYPE_CHECKING:
+    from conftest import FinishedRun
+
+pytestmark = pytest.mark.spark
+
+
+def _answers(
+    finished_run: FinishedRun, root: Path, train: TrainSettings, *, validated: bool = True
+) -> dict[int, str | None]:
+    """Answers of the finished run, as though it had been trained this way."""
+    run = RunFolder(root / "run", shared=finished_run.folder.root)
+    for folder in ("training", "evaluation"):
+        shutil.copytree(finished_run.folder.root / folder, run.root / folder)
+    told: dict[str, Any] = files.read_json(run.training / "training.json")
+    told["result"] |= {"method": train.method, "model": train.model}
+    for model in told["result"]["models"]:
+        model["validation_films"] *= validated
+    files.write_json(run.training / "training.json", told)
+    experiment = finished_run.experiment.model_copy(update={"train": train})
+    return {item.number: item.answer for item in claim_of(experiment, run)}
+
+
+def test_a_network_trained_by_its_own_rates_tells_them(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    train = TrainSettings(method="network")  # which leaves rate and batch to the network
+    own = network_settings(train)
+    told = _answers(finished_run, tmp_path, train)
+    assert told[25] == (
+        f"adamw, 10 epochs at most, batches of {own.batch_size}, learning rate "
+        f"{own.learning_rate:g}, 1 processes."
+    )
+    assert told[26] == (
+        "The epoch with the lowest loss on the validation part. Temperature and operating point "
+        "from the validation part alone."
+    )
+
+
+def test_where_no_film_validates_the_checklist_does_not_say_that_one_did(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    train = TrainSettings(method="network")
+    said = _answers(finished_run, tmp_path / "a", train, validated=False)[26] or ""
+    assert "or the training part where no film validates" in said
+    assert "where no film validates they are 1 and 0.5" in said
+    frozen = TrainSettings(method="features")
+    said = _answers(finished_run, tmp_path / "b", frozen, validated=False)[26] or ""
+    assert "Fitted anew" not in said
+    assert "Fitted anew" in (_answers(finished_run, tmp_path / "c", frozen)[26] or "")

@@ -1,0 +1,27 @@
+"""Networks that the classes for Spark ML start from, without Spark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bundles import write_untrained
+from pulmospark.core.errors import BundleError
+from pulmospark.ml import CnnClassifier, ImageFeaturizer
+from pulmospark.ml.networks import start_of
+
+
+def test_a_bundle_for_cut_films_is_no_start(tmp_path: Path) -> None:
+    bundle = write_untrained(tmp_path / "bundle", crop="lungs")
+    for params in (CnnClassifier(weights=str(bundle)), ImageFeaturizer(weights=str(bundle))):
+        with pytest.raises(BundleError, match=r"takes films cut to the lungs.*pulmospark predict"):
+            start_of(params, 3, 1)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_bundle_s_own_standardisation_is_kept(tmp_path: Path, classes: int) -> None:
+    zoo_s = start_of(CnnClassifier(modelName="basic_cnn", weights="none"), classes, 1).network
+    mean = tuple(value / 2 for value in zoo_s.channel_mean)
+    bundle = write_untrained(tmp_path / "bundle", mean=mean)
+    assert start_of(CnnClassifier(weights=str(bundle)), classes, 1).network.channel_mean == mean
