@@ -19,7 +19,7 @@ _NAMED = 5
 
 
 class Share(BaseModel):
-    """How many films and patients one class of one source has in one part."""
+    """How many films and groups one class of one source has in one part."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,6 +29,8 @@ class Share(BaseModel):
     source: str
     films: int
     groups: int
+    """what is never parted: patients, films of unknown ones, or several joined by near copies; one
+    with films of two classes is counted in both"""
 
 
 class Exclusion(BaseModel):
@@ -48,7 +50,7 @@ class SplitResult(BaseModel):
 
     cohort: Path
     cohort_id: str
-    """the same for the same images, classes, settings and seed"""
+    """the same for the same images, classes, parts, settings and seed"""
     classes: tuple[str, ...]
     films: int
     excluded: int
@@ -56,6 +58,8 @@ class SplitResult(BaseModel):
     shares: tuple[Share, ...]
     exclusions: tuple[Exclusion, ...]
     warnings: tuple[str, ...]
+    views: tuple[str, ...] = ()
+    """that take part; empty: an older version made the split and did not tell"""
 
 
 def read_split(target: Path) -> SplitResult:
@@ -92,8 +96,10 @@ def summary(
     left_out = cohort.filter(pc.is_valid(cohort["reason"]))
     exclusions = left_out.group_by(["source", "reason"]).aggregate([("uri", "count")])
     named = tuple(classes) or tuple(sorted(set(used["label"].to_pylist())))
-    ids = sorted(zip(used["image_id"].to_pylist(), used["label"].to_pylist(), strict=True))
-    told = [ids, settings.model_dump(mode="json"), dict(classes), seed]
+    # Parts, too: with the same settings, patients or near copies may have become others.
+    names = ("image_id", "label", "split", "fold")
+    parted = sorted(zip(*(used[name].to_pylist() for name in names), strict=True), key=str)
+    told = [parted, settings.model_dump(mode="json"), dict(classes), seed]
     return SplitResult(
         cohort=target,
         cohort_id=content.value_id(told),
@@ -124,6 +130,7 @@ def summary(
             )
         ),
         warnings=tuple(_warnings(used)),
+        views=settings.views,
     )
 
 
