@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,8 +11,13 @@ from pulmospark.models import zoo
 from pulmospark.models.bundle import BundleConfig, BundleOperatingPoint, CardFacts, write_bundle
 
 
-def write_untrained(folder: Path) -> Path:
-    """A bundle of a basic CNN that has learnt nothing: its answers are sound, and no more."""
+def write_untrained(folder: Path, **data: Any) -> Path:
+    """A bundle of a basic CNN that has learnt nothing: its answers are sound, and no more.
+
+    Args:
+        folder: of the bundle.
+        data: what it says of the data it was made from.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(1)
         network = zoo.build("basic_cnn", 3)
@@ -30,6 +36,7 @@ def write_untrained(folder: Path) -> Path:
         temperature=0.1,
         method="network",
         operating_points=(point,),
+        data=data,
     )
     write_bundle(folder, network, config, {}, CardFacts(name="untrained"))
     return folder
