@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -17,8 +17,17 @@ def write_untrained(
     *,
     crop: Literal["none", "lungs"] = "none",
     mean: tuple[float, ...] | None = None,
+    **data: Any,
 ) -> Path:
-    """A bundle of a basic CNN that has learnt nothing: its answers are sound, and no more."""
+    """A bundle of a basic CNN that has learnt nothing: its answers are sound, and no more.
+
+    Args:
+        folder: of the bundle.
+        seed: of its weights.
+        crop: what its films are cut to.
+        mean: that its films are standardised by.
+        data: what it says of the data it was made from.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = zoo.build("basic_cnn", 3, mean=mean)
@@ -38,6 +47,7 @@ def write_untrained(
         temperature=0.1,
         method="network",
         operating_points=(point,),
+        data=data,
     )
     write_bundle(folder, network, config, {}, CardFacts(name="untrained"))
     return folder

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from benchmarks.audit_films import CLASSES, clean_subject, copies_of, no_copies
 
-from pulmospark.audit import balance, exact_duplicates, near_duplicates, one_thing
+from pulmospark.audit import (
+    augmented,
+    balance,
+    exact_duplicates,
+    near_duplicates,
+    one_thing,
+    patients,
+)
 from pulmospark.audit.results import AuditResult
+from pulmospark.audit.run import COSTLY, costly_audits_of, run_audits
+from pulmospark.audit.subject import ModelLeftOut
 
 FILMS = 600
 KINDS = {kind.name: kind for kind in one_thing.KINDS}
@@ -109,8 +121,98 @@ def test_children_in_one_class_only() -> None:
 
 def test_a_source_of_children_alone_needs_no_ages() -> None:
     source = _of_class("nih14", "kermany", "nih14")
-    found = balance.children(clean_subject(FILMS, source=source, age=_of_class(60.0, None, 50.0)))
+    subject = clean_subject(FILMS, source=source, age=_of_class(60.0, None, 50.0))
+    found = balance.children(subject)
     assert found.verdict == "fail"
+    assert "taken from its name" in found.sentence
+    # An ingest tells what the sources are laid out as, whatever they are called.
+    told = replace(subject, layouts={"nih14": "kermany", "kermany": "csv"})
+    assert balance.children(told).verdict == "open"
+    source = _of_class("nih14", "ward", "nih14")
+    ward = clean_subject(FILMS, source=source, age=_of_class(60.0, None, 50.0))
+    assert balance.children(ward).verdict == "open"
+    found = balance.children(replace(ward, layouts={"nih14": "nih14", "ward": "kermany"}))
+    assert found.verdict == "fail"
+    assert "its name" not in found.sentence
+
+
+def test_a_class_without_any_age_leaves_children_open() -> None:
+    found = balance.children(clean_subject(FILMS, age=_of_class(60.0, None, 50.0)))
+    assert found.verdict == "open"
+    assert f"No age is known in {CLASSES[1]}." in found.sentence
+    assert "No child is among the films whose age is known." in found.sentence
+    assert found.remedy
+    # Of the others it can be told all the same.
+    found = balance.children(clean_subject(FILMS, age=_of_class(60.0, None, 4.0)))
+    assert found.verdict == "fail"
+
+
+def test_a_class_of_few_patients_is_not_said_to_have_no_age() -> None:
+    labels = [CLASSES[2] if n < 6 else CLASSES[n // 2 % 2] for n in range(FILMS)]
+    found = balance.children(clean_subject(FILMS, label=labels))
+    assert found.verdict == "pass"
+    assert "No age is known" not in found.sentence
+    assert f"fewer than 10 patients: {CLASSES[2]}" in found.sentence
+    assert "No child is among the films." in found.sentence
+
+
+def test_what_needs_a_split_is_open_without_one() -> None:
+    subject = clean_subject(FILMS)
+    assert patients.audit(subject).verdict == augmented.audit(subject).verdict == "pass"
+    bare = clean_subject(FILMS, split=pa.nulls(FILMS, pa.string()))
+    for found in (patients.audit(bare), augmented.audit(bare)):
+        assert found.verdict == "open"
+        assert "there is no split" in found.sentence
+    # What does not need one is found all the same.
+    ids = [f"alder:P-{n // 2:05d}" for n in range(FILMS - 2)] + ["alder:p00000"] * 2
+    bare = clean_subject(FILMS, split=pa.nulls(FILMS, pa.string()), patient_id=ids)
+    assert patients.audit(bare).verdict == "warn"
+
+
+def test_copies_that_the_split_keeps_together_are_told_across_patients_and_pass() -> None:
+    subject = clean_subject(FILMS)
+    groups = subject.column("group_id").tolist()
+    trains = np.flatnonzero(subject.column("split") == "train")
+    first, second = int(trains[0]), int(trains[-1])
+    pair = copies_of(FILMS, [(first, second)])
+    assert near_duplicates.audit(subject, pair).verdict == "warn"
+    joined = [groups[first] if one == groups[second] else one for one in groups]
+    found = near_duplicates.audit(clean_subject(FILMS, group_id=joined), pair)
+    assert found.verdict == "pass"
+    assert "1 across patients, 1 of these kept on one side by the split." in found.sentence
+    copied = next(f.figure for f in found.figures if "another patient" in f.name)
+    assert copied.numerator == 2
+
+
+def test_support_counts_patients_and_draws_groups() -> None:
+    groups = [f"alder:{n // 4}" for n in range(FILMS)]
+    split = ["test"] * FILMS
+    apart = balance.support(clean_subject(FILMS, split=split))
+    joined = balance.support(clean_subject(FILMS, split=split, group_id=groups))
+    assert [one.name for one in joined.figures] == [one.name for one in apart.figures]
+    for wide, narrow in zip(joined.figures, apart.figures, strict=True):
+        assert wide.figure.low is not None
+        assert narrow.figure.low is not None
+        assert wide.figure.low < narrow.figure.low
+
+
+def test_a_model_of_another_split_leaves_its_audits_open(tmp_path: Path) -> None:
+    left_out = ModelLeftOut("it was trained on another split", "`pulmospark train`")
+    subject = clean_subject(FILMS)
+    without_spark = ["near_duplicates", "label_conflict", *(f"class_by_{name}" for name in KINDS)]
+    settings = subject.settings.model_copy(update={"costly": True, "skip": tuple(without_spark)})
+    subject = replace(subject, settings=settings, model_left_out=left_out)
+    found = run_audits(subject, tmp_path, cast("Any", None), quiet=True)
+    titles = dict(COSTLY)
+    shared = cast("Any", SimpleNamespace(subject=None))
+    assert titles.keys() == dict(costly_audits_of(shared)).keys()
+    assert not found.costly_left_out
+    told = {one.name: one for one in found.audits}
+    for name in (*titles, "subgroups", "calibration"):
+        assert told[name].verdict == "open"
+        assert told[name].sentence == "Not told: it was trained on another split."
+        assert told[name].remedy == "`pulmospark train`"
+    assert {name: told[name].title for name in titles} == titles
 
 
 def test_the_threshold_is_a_setting() -> None:

@@ -145,3 +145,11 @@ def test_layouts_and_models_are_listed() -> None:
     models = json.loads(_run("models", "--json").stdout)
     assert "kermany" in json.dumps(layouts)
     assert "mobilenet_v2" in json.dumps(models)
+
+
+def test_the_audit_of_a_runs_tables_does_not_replace_that_of_the_run(tmp_path: Path) -> None:
+    run = tmp_path / "mine"
+    (run / "tables" / "images").mkdir(parents=True)
+    (run / "tables" / "images" / "0.parquet").write_bytes(b"")
+    (run / "experiment.json").write_text("{}", encoding="utf-8")
+    _one_line(_run("audit", str(run / "tables")), 2, str(run / "audit"), "--out")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
+from fractions import Fraction
+from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from pulmospark.core.settings import PartFilms, SplitSettings
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
 from pulmospark.data.ingest import read_ingest
+from pulmospark.data.split import part_ends
 from pulmospark.data.split_summary import SplitResult, read_split
 
 pytestmark = pytest.mark.spark
@@ -250,6 +253,42 @@ def test_films_are_counted_class_by_class_and_no_patient_parted(
             places[row["group_id"]].add(row["split"])
     assert all(len(found) == 1 for found in places.values())
     assert any(found == {Split.EXCLUDED.value} for found in places.values())
+
+
+def test_no_film_is_lost_to_rounding(spark: SparkSession, tmp_path: Path) -> None:
+    many = PartFilms(train=50, test=50)
+    rows = [
+        image(100 * place + n, finding, f"{place}-{n}")
+        for place, finding in enumerate(("COVID-19", "No Finding"))
+        for n in range(58)
+    ]
+    _, found = parted(spark, tmp_path, rows, SplitSettings(films=dict.fromkeys(CLASSES, many)))
+    films = Counter((row["label"], row["split"]) for row in found)
+    # In doubles 50 times 58 / 100 is less than 29.
+    assert films == {(name, part): 29 for name in CLASSES for part in ("train", "test")}
+
+
+def test_ends_of_parts_are_whole_shares_rounded_down(spark: SparkSession) -> None:
+    draw = random.Random(3)
+    wanted = [
+        (
+            draw.randint(1, most),
+            draw.randint(0, most),
+            draw.randint(1, most),
+            draw.randint(1, most),
+        )
+        for most in (5, 50, 500, 50_000)
+        for _ in range(500)
+    ]
+    frame = spark.createDataFrame(wanted, "test long, validation long, train long, there long")
+    ends = [one.alias(str(n)) for n, one in enumerate(part_ends())]
+    for (test, validation, train, there), found in zip(
+        wanted, frame.select(*ends).collect(), strict=True
+    ):
+        total = test + validation + train
+        share = min(Fraction(1), Fraction(there, total))
+        assert list(found) == [floor(n * share) for n in (test, test + validation, total)]
+        assert found[2] == min(there, total)
 
 
 def test_a_class_with_fewer_films_keeps_the_proportions(

@@ -56,3 +56,10 @@ def test_order_paths_and_names_of_groups_do_not_matter() -> None:
 def test_films_that_are_left_out_do_not_matter() -> None:
     rows = _rows()
     assert _id([*rows, member(99, None, "excluded")]) == _id(rows)
+
+
+def test_the_views_that_take_part_are_told() -> None:
+    cohort = pa.Table.from_pylist(_rows(), schema=tables.COHORT)
+    settings = SplitSettings(views=("axial",))
+    told = summary(cohort, Path("cohort"), _CLASSES, settings=settings, seed=1)
+    assert told.views == ("axial",)

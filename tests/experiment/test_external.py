@@ -22,7 +22,9 @@ _FINDINGS = ("covid", "normal", "pneumonia", "tuberculosis")
 _CLASSES = {"COVID-19": ("covid",), "normal": ("normal",), "=pneumonia": ("pneumonia",)}
 
 
-def _write_table(folder: Path, films: int = 48, **ingested: Any) -> Path:
+def _write_table(
+    folder: Path, films: int = 48, views: tuple[str, ...] = ("PA",), **ingested: Any
+) -> Path:
     """Tables of films of noise; three a patient, and of every fifth none is known."""
     random = np.random.default_rng(5)
     rows = [
@@ -30,7 +32,7 @@ def _write_table(folder: Path, films: int = 48, **ingested: Any) -> Path:
             **dict.fromkeys(tables.IMAGES.names),
             **{"image_id": f"{n:064x}", "uri": f"/films/{n:03}.png", "source": "ward"},
             **{"patient_id": None if n % 5 == 2 else f"ward:{n // 3 * 2}"},
-            **{"finding": _FINDINGS[n % 4], "view": "PA", "modality": "X-ray"},
+            **{"finding": _FINDINGS[n % 4], "view": views[n % len(views)], "modality": "X-ray"},
             **{"view_measured": False, "format": "png", "size_bytes": 1, "modified_ns": 1},
             **{"height": _SIDE, "width": _SIDE, "phash": n},
             "pixels": random.integers(0, 256, _SIDE**2, dtype=np.uint8).tobytes(),
@@ -45,9 +47,11 @@ def _write_table(folder: Path, films: int = 48, **ingested: Any) -> Path:
     return folder
 
 
-def _evaluate(root: Path, **changes: Any) -> ExternalResult:
+def _evaluate(
+    root: Path, made_from: dict[str, Any] | None = None, **changes: Any
+) -> ExternalResult:
     return evaluate_external(
-        write_untrained(root / "run" / "bundle"),
+        write_untrained(root / "run" / "bundle", **(made_from or {})),
         root / "other" / "tables",
         root / "external",
         None,
@@ -74,6 +78,24 @@ def test_the_page_says_what_the_record_does(tmp_path: Path) -> None:
     assert f"{told.recalibration.temperature:.3f} instead of 0.100" in page
     assert "No patient is known of" in page
     assert "Drawn phantoms" not in page
+
+
+def test_films_of_views_that_took_no_part_inside_take_none_outside(tmp_path: Path) -> None:
+    _write_table(tmp_path / "other" / "tables", views=("PA", "unknown", "lateral"))
+    told = _evaluate(tmp_path)  # an older bundle says nothing of views: frontal ones, and unknown
+    assert told.left_out == {"view: lateral": 16, "finding of no class": 8}
+    assert told.outside.films == 24
+    page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
+    assert "view: lateral" in page
+    of_slices = _evaluate(tmp_path, {"views": ["axial", "lateral"]})
+    assert of_slices.left_out["view: PA"] == of_slices.left_out["view: unknown"] == 16
+    assert of_slices.outside.films == 12
+
+
+def test_a_table_without_a_view_of_the_bundle_is_refused(tmp_path: Path) -> None:
+    _write_table(tmp_path / "other" / "tables", views=("axial",))
+    with pytest.raises(InputError, match=r"48 for 'view: axial'.*views PA, AP, .*train anew"):
+        _evaluate(tmp_path)
 
 
 def test_films_of_a_run_on_phantoms_are_called_so(tmp_path: Path) -> None:

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from conftest import FinishedRun
 
 CLASSES = ("ill", "well")
+_NAMES = ("uri", "source", "scan_id", "patient_id", "group_id")
 
 
-def _rows(*told: tuple[str | None, str, str, float]) -> pa.Table:
+def _rows(*told: tuple[str | None, str | None, str, float]) -> pa.Table:
     """Slices as scan, patient, label and probability of being ill."""
     return pa.Table.from_pylist(
         [
@@ -35,7 +36,8 @@ def _rows(*told: tuple[str | None, str, str, float]) -> pa.Table:
                 "uri": f"/{at}.png",
                 "source": "ct",
                 "scan_id": scan,
-                "group_id": f"ct:{patient}",
+                "patient_id": None if patient is None else f"ct:{patient}",
+                "group_id": f"ct:{patient or at}",
                 "fold": None,
                 "label": label,
                 "probability": [ill, 1 - ill],
@@ -44,7 +46,7 @@ def _rows(*told: tuple[str | None, str, str, float]) -> pa.Table:
         ],
         schema=pa.schema(
             [
-                *[(name, pa.string()) for name in ("uri", "source", "scan_id", "group_id")],
+                *[(name, pa.string()) for name in _NAMES],
                 ("fold", pa.int32()),
                 ("label", pa.string()),
                 ("probability", pa.list_(pa.float64())),
@@ -87,6 +89,29 @@ def test_slices_become_scans_and_scans_patients() -> None:
     # What a patient has of two classes is two units of one group.
     assert patients["ct:2", "well"]["probability"] == pytest.approx([0.4, 0.6])
     assert patients["ct:2", "ill"]["group_id"] == patients["ct:2", "well"]["group_id"]
+
+
+def test_patients_that_a_split_keeps_together_are_pooled_apart_and_drawn_together() -> None:
+    joined = ROWS.set_column(
+        ROWS.column_names.index("group_id"), "group_id", pa.array(["ct:1"] * ROWS.num_rows)
+    )
+    settings = EvaluateSettings()
+    told = _by_unit(pooled_units(joined, "patient", CLASSES, settings))
+    apart = _by_unit(pooled_units(ROWS, "patient", CLASSES, settings))
+    assert told.keys() == apart.keys()
+    assert {key[0] for key in told} == {"ct:1", "ct:2"}
+    assert all(told[key]["probability"] == apart[key]["probability"] for key in told)
+    assert {row["group_id"] for row in told.values()} == {"ct:1"}
+    assert training_units(joined, "patient").num_rows == len(told)
+
+
+def test_a_scan_stands_for_a_patient_who_is_not_known() -> None:
+    rows = _rows(("a", None, "ill", 0.9), ("a", None, "ill", 0.7), (None, None, "well", 0.2))
+    told = _by_unit(pooled_units(rows, "patient", CLASSES, EvaluateSettings()))
+    assert told.keys() == {("ct:a", "ill"), ("/2.png", "well")}
+    assert told["ct:a", "ill"]["images"] == 2
+    units = training_units(rows, "patient").to_pylist()
+    assert {(row["unit"], row["label"]) for row in units} == told.keys()
 
 
 def test_the_order_of_the_rows_is_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pulmospark.core.errors import InputError
+from pulmospark.core.errors import InputError, UsageError
 from pulmospark.experiment import stages
+from pulmospark.experiment.auditing import old_audits, shown_audits
+from pulmospark.experiment.evaluation import other_evaluation
 from pulmospark.experiment.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -45,6 +48,51 @@ def test_a_model_of_another_cohort_is_not_evaluated(
     with pytest.raises(InputError, match=r"another cohort.*pulmospark train"):
         stages.run_evaluate(other, copy.folder, spark)
     assert (copy.folder.evaluation / "evaluation.json").is_file()  # the old one stays
+
+
+def test_a_model_of_another_cohort_is_neither_audited_nor_reported(
+    copy: FinishedRun, spark: SparkSession
+) -> None:
+    audit = copy.experiment.audit.model_copy(update={"costly": True})
+    other = copy.experiment.model_copy(update={"seed": 77, "audit": audit})
+    assert old_audits(copy.folder) is None
+    assert shown_audits(copy.folder) is not None
+    parted = stages.run_split(other, copy.folder, spark)
+    assert shown_audits(copy.folder) is None
+    assert "another split" in (old_audits(copy.folder) or "")
+    found = stages.run_audit(other, copy.folder, spark, quiet=True)
+    told = {one.name: one for one in found.audits}
+    for name in ("subgroups", "calibration", "covered_lungs", "heat_maps"):
+        assert told[name].verdict == "open"
+        assert "trained on another split" in told[name].sentence
+        assert "pulmospark train" in told[name].remedy
+    assert told["near_duplicates"].verdict == "pass"
+    assert found.cohort_id == parted.cohort_id
+    assert shown_audits(copy.folder) is not None
+    with pytest.raises(InputError, match=r"another cohort.*pulmospark train.*evaluate"):
+        stages.run_report(other, copy.folder)
+    table = audit.model_copy(update={"with_table": True})
+    with pytest.raises(UsageError, match=r"--with-table.*another cohort"):
+        stages.run_audit(other.model_copy(update={"audit": table}), copy.folder, spark, quiet=True)
+
+
+def test_an_audit_of_another_split_is_left_out_of_the_report(copy: FinishedRun) -> None:
+    record = copy.folder.audit / "audit.json"
+    told = json.loads(record.read_text(encoding="utf-8"))
+    record.write_text(json.dumps({**told, "cohort_id": "another"}), encoding="utf-8")
+    page = stages.run_report(copy.experiment, copy.folder).read_text(encoding="utf-8")
+    assert 'id="audits"' not in page
+    assert "run `pulmospark audit` again" in page
+    assert "Audits that failed" not in copy.folder.claim.read_text(encoding="utf-8")
+
+
+def test_figures_of_another_model_are_not_reported(copy: FinishedRun) -> None:
+    record = copy.folder.evaluation / "evaluation.json"
+    told = json.loads(record.read_text(encoding="utf-8"))
+    record.write_text(json.dumps({**told, "model_id": "another"}), encoding="utf-8")
+    assert "another model" in (other_evaluation(copy.folder) or "")
+    with pytest.raises(InputError, match="pulmospark evaluate"):
+        stages.run_report(copy.experiment, copy.folder)
 
 
 def test_films_without_a_score_are_told(copy: FinishedRun, spark: SparkSession) -> None:

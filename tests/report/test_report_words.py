@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulmospark.evaluation.results import Evaluation, Figure, TrivialRules
-from pulmospark.report import tables, words
-from pulmospark.report.content import SourceSummary
+from pulmospark.evaluation.results import (
+    CrossValidation,
+    Evaluation,
+    Figure,
+    FoldSummary,
+    TrivialRules,
+)
+from pulmospark.report import figures, render_report, tables, words
+from pulmospark.report.content import Level, SourceSummary
 from report import sample
 
 
@@ -90,6 +96,76 @@ def test_headline_says_phantoms_folds_and_unknown_patients() -> None:
     assert "patients" not in words.groups(unknown)
     some = sample.content(films_without_patient=3)
     assert "not known for 3 of them" in words.headline(some)
+
+
+def test_patients_are_not_the_groups_that_a_split_keeps_together() -> None:
+    one = sample.evaluation()
+    joined = sample.content(known_patients=one.groups + 7)
+    told = f"{one.groups + 7} patients ({one.groups} groups that share no near copy)"
+    assert words.groups(joined) == told
+    assert f"of {told} that it was not trained on" in words.headline(joined)
+    assert f"replicates over {told}" in tables.bootstrap_words(one, joined)
+    alike = sample.content(known_patients=one.groups)
+    assert words.groups(alike) == f"{one.groups} patients"
+    some = sample.content(films_without_patient=9, known_patients=one.groups)
+    assert "several that share near copies" in words.groups(some)
+    apart = sample.content(films_without_patient=9, known_patients=one.groups - 9)
+    assert words.groups(apart) == f"{one.groups} groups (a patient, or a film of an unknown one)"
+    none = sample.content(films_without_patient=one.films, known_patients=0)
+    assert words.groups(none).startswith(f"{one.films} films ({one.groups} groups")
+
+
+def test_scans_are_of_patients_where_these_are_known() -> None:
+    one = sample.evaluation()
+    levels = (Level(unit="scan", pooling="mean", evaluation=one),)
+    rows = tables.level_rows(sample.content(levels=levels, known_patients=one.groups))
+    assert [row.whose for row in rows] == [f"{one.groups} patients"] * 2
+    rows = tables.level_rows(sample.content(levels=levels, films_without_patient=3))
+    assert rows[1].whose == f"{one.groups} groups"
+
+
+def test_a_figure_without_an_interval_says_why() -> None:
+    one = sample.evaluation()
+    why = Figure(value=1.0, note="all replicates are equal: no interval can be had from them")
+    bound = Figure(value=1.0, low=0.9, high=1.0, method="bound", note="Newcombe's bounds")
+    classes = tuple(
+        figures.model_copy(update={"f1": why, "mcc": Figure(value=0.5), "auroc": bound})
+        for figures in one.by_class
+    )
+    told = one.model_copy(update={"by_class": classes})
+    table = tables.class_table(told)
+    assert table.notes == (
+        "All replicates are equal: no interval can be had from them.",
+        "No interval could be had from so few films or patients.",
+        "Newcombe's bounds.",
+    )
+    assert "AUROC, where all replicates are equal: Newcombe's bounds" in tables.class_methods(
+        told, sample.content()
+    )
+
+
+def test_a_figure_of_a_class_over_the_folds_names_the_class() -> None:
+    rows = tables.fold_rows(_of_classes())
+    assert [(row.name, row.of) for row in rows] == [
+        ("Accuracy", None),
+        ("Sensitivity", "COVID-19"),
+        ("Sensitivity", "<b>ward"),
+    ]
+    drawn = figures.folds(_of_classes())
+    assert drawn is not None
+    assert "Sensitivity, COVID-19, mean 0.800" in drawn.alt
+    assert "Sensitivity: COVID-19" in drawn.svg
+    page = render_report(sample.content(cross_validation=_of_classes()))
+    assert "Sensitivity: <bdi>&lt;b&gt;ward</bdi>" in page
+
+
+def _of_classes() -> CrossValidation:
+    told = (("accuracy", None), ("sensitivity", "COVID-19"), ("sensitivity", "<b>ward"))
+    summary = tuple(
+        FoldSummary(name=name, class_name=of, mean=0.8, spread=0.1, values=(0.7, 0.9))
+        for name, of in told
+    )
+    return sample.cross_validation().model_copy(update={"summary": summary})
 
 
 def test_headline_without_a_tested_film() -> None:

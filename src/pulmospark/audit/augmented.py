@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict
+from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, left_open
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import counted
 from pulmospark.core import limits
@@ -26,10 +26,12 @@ def audit(subject: Subject) -> AuditResult:
     Sets that were augmented before they were split test on what was trained on; the papers that
     did so report accuracies near 100 %.
     """
-    title = "Augmented copies apart from their parent"
+    name, title = "augmented", "Augmented copies apart from their parent"
+    if not subject.has_split:
+        return left_open(name, title, "there is no split", "make one: `pulmospark split`")
     if subject.expanded is None:
         return AuditResult(
-            name="augmented",
+            name=name,
             title=title,
             verdict="pass",
             sentence="No table of augmented films was trained on; what is augmented within the "
@@ -70,7 +72,7 @@ def audit(subject: Subject) -> AuditResult:
     places = {uri: row for row, uri in enumerate(subject.rows["uri"].to_pylist())}
     shown = [uri for uri in dict.fromkeys(apart) if uri in places][: limits.AUDIT_EXAMPLES_MAX]
     return AuditResult(
-        name="augmented",
+        name=name,
         title=title,
         verdict=verdict,
         sentence=f"{counted(len(apart), 'child', 'children')} of {children:,} not where the film "

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from pulmospark.audit.results import AuditResult, NamedFigure, Verdict
-from pulmospark.audit.subject import Subject
+import numpy as np
+import numpy.typing as npt
+
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, left_open
+from pulmospark.audit.subject import PATIENTS_MIN, Subject
 from pulmospark.audit.words import counted, named, percent
 from pulmospark.evaluation.intervals import effective_films, proportion, wilson
 from pulmospark.evaluation.results import Figure
 
+CHILD_LAYOUTS = frozenset({"kermany"})
+"""layouts of data sets that hold children alone: Kermany's are one to five years old (Cell
+2018)"""
+_AGES = "give the layout an age column"
 _HOPED = 0.9
 """sensitivity at which the width of an interval is foretold: what detectors claim"""
 
@@ -20,12 +27,12 @@ def support(subject: Subject) -> AuditResult:
     The interval that a sensitivity of 90 % would have on the class's tested films (all of its
     films, outside an experiment): it follows from who is tested, before any model is.
     """
-    labels, groups = subject.labels, subject.groups
+    labels, groups, patients = subject.labels, subject.groups, subject.patients
     among = subject.tested if subject.has_split else np.ones(labels.size, bool)
     figures, widths = [], {}
     for index, name in enumerate(subject.classes):
-        mine = groups[among & (labels == index)]
-        films = np.bincount(mine).astype(np.float64)
+        mine = among & (labels == index)
+        films = np.bincount(groups[mine]).astype(np.float64)
         films = films[films > 0]
         if not films.size:
             widths[name] = 1.0
@@ -38,12 +45,12 @@ def support(subject: Subject) -> AuditResult:
         figures.append(
             NamedFigure(
                 name=f"{name}: 90 % found on {counted(int(films.sum()), 'film')} of "
-                f"{counted(films.size, 'patient')}",
+                f"{counted(np.unique(patients[mine]).size, 'patient')}",
                 figure=Figure(value=_HOPED, low=low, high=high, method="wilson"),
             )
         )
     if not widths:
-        return _open("support", "Enough films for the claim", "no film has a class")
+        return left_open("support", "Enough films for the claim", "no film has a class")
     limit = subject.settings.interval_width
     worst = max(widths, key=lambda name: widths[name])
     verdict: Verdict = "pass"
@@ -68,61 +75,94 @@ def support(subject: Subject) -> AuditResult:
 def children(subject: Subject) -> AuditResult:
     """Whether children are in one class only: then age, bones and thorax tell it.
 
-    Where ages are known they decide. Where a class's ages are not known at all and another's
-    are, it cannot be told; sources that hold children alone are known by their layout.
+    Where ages are known they decide; sources that hold children alone are known by their layout.
+    A class of which no age is known may be of children, or of none: then it cannot be told that
+    all is well.
     """
     title, years = "Children in one class only", subject.settings.child_years
-    labels, ages = subject.labels, subject.numbers("age")
-    young = ages < years
-    by_source = np.isnan(ages) & np.isin(subject.column("source"), list(CHILD_SOURCES))
-    young |= by_source
-    known = ~np.isnan(ages) | young
-    figures, share = [], {}
+    people, labels = _people(subject), subject.labels
+    figures, share, ageless = [], {}, []
     for index in subject.common():
         name = subject.classes[index]
-        among = known & (labels == index)
-        figure = proportion(young, among, subject.groups, subject.confidence)
+        among = people.known & (labels == index)
+        figure = proportion(people.young, among, subject.groups, subject.confidence)
         figures.append(NamedFigure(name=f"{name}: children", figure=figure))
-        if figure.value is not None:
+        if figure.value is None:
+            ageless.append(name)
+        else:
             share[name] = figure
     if len(share) < 2:
-        return _open("children", title, "ages are known in fewer than two classes")
+        why = f"ages are known in fewer than two classes of {PATIENTS_MIN} patients"
+        return left_open("children", title, why, _AGES)
     most = max(share, key=lambda name: share[name].value or 0.0)
     least = min(share, key=lambda name: share[name].value or 0.0)
     high, low = share[most], share[least]
-    parted = (high.low or 0.0) > (low.high or 1.0)
+    parted = high.low is not None and low.high is not None and high.low > low.high
     gap = (high.value or 0.0) - (low.value or 0.0)
     verdict: Verdict = (
         "fail" if parted and gap > 0.5 else "warn" if parted and gap > 0.2 else "pass"
     )
-    missing = [name for name in subject.classes if name not in share]
-    shares = f"Children are {percent(high)} of the films of {most}, the class with most of them, "
-    shares += f"and {percent(low)} of {least}."
-    if not young.any():
-        shares = "No child is among the films."
-    told = f"It is known of {int(known.sum()):,} of {known.size:,} films"
-    told += f", of {int(by_source.sum()):,} because their source holds children alone."
-    if not by_source.any():
-        told = f"Ages are known of {int(known.sum()):,} of {known.size:,} films."
+    if verdict == "pass" and ageless:
+        verdict = "open"
+    shares = (
+        f"Children are {percent(high)} of the films of {most}, the class with most of them, "
+        f"and {percent(low)} of {least}."
+    )
+    remedies = {"pass": "", "open": _AGES}
     return AuditResult(
         name="children",
         title=title,
         verdict=verdict,
-        sentence=f"{shares} {told}" + f" No age is known in {named(missing)}." * bool(missing),
+        sentence=f"{people.none or shares} {people.told}{_left_out(subject, ageless)}",
         figures=tuple(figures),
         threshold=f"below {years:g} years; warns where the shares of two classes differ by 20 "
         "points and their intervals part, fails at 50",
         why="a child's thorax is told from an adult's at a glance: where they are one class, a "
         "detector of children looks like a detector of disease",
-        remedy=""
-        if verdict == "pass"
-        else "give every class adults, or match ages: `--set split.balance=age`",
+        remedy=remedies.get(
+            verdict, "give every class adults, or match ages: `--set split.balance=age`"
+        ),
     )
 
 
-CHILD_SOURCES = frozenset({"kermany"})
-"""data sets that hold children alone: Kermany's are one to five years old (Cell 2018)"""
+@dataclass(frozen=True)
+class _People:
+    """Which films are of children, and how that is known.
+
+    Attributes:
+        young: bool (n,), of a child.
+        known: bool (n,), whether it is known.
+        told: a sentence on how many it is known of, and why.
+        none: a sentence that there is no child; empty where there are.
+    """
+
+    young: npt.NDArray[np.bool_]
+    known: npt.NDArray[np.bool_]
+    told: str
+    none: str
 
 
-def _open(name: str, title: str, why: str) -> AuditResult:
-    return AuditResult(name=name, title=title, verdict="open", sentence=f"Not told: {why}.")
+def _people(subject: Subject) -> _People:
+    ages, sources = subject.numbers("age"), subject.column("source")
+    # Where no ingest tells the layouts a source goes by its name, which by default is theirs.
+    layouts = [subject.layouts.get(one, one) for one in sources]
+    by_source = np.isnan(ages) & np.isin(layouts, list(CHILD_LAYOUTS))
+    young = np.asarray((ages < subject.settings.child_years) | by_source, np.bool_)
+    known = np.asarray(~np.isnan(ages) | by_source, np.bool_)
+    told = f"Ages are known of {int(known.sum()):,} of {known.size:,} films."
+    if by_source.any():
+        named_so = all(one in subject.layouts for one in set(sources[by_source]))
+        told = f"It is known of {int(known.sum()):,} of {known.size:,} films, of "
+        told += f"{int(by_source.sum()):,} because their source holds children alone"
+        told += "." if named_so else " (taken from its name, for no layout is told)."
+    of_known = " whose age is known" * (not known.all())
+    none = f"No child is among the films{of_known}." * (not young.any())
+    return _People(young, known, told, none)
+
+
+def _left_out(subject: Subject, ageless: list[str]) -> str:
+    """Sentences on the classes that have no share: without an age, or of few patients."""
+    common = subject.common()
+    few = [name for kind, name in enumerate(subject.classes) if kind not in common]
+    told = f" No age is known in {named(ageless)}." * bool(ageless)
+    return told + f" Left out, with fewer than {PATIENTS_MIN} patients: {named(few)}." * bool(few)

@@ -9,37 +9,48 @@ from pulmospark.audit.distances import distances, fence
 from pulmospark.audit.guess import area
 from pulmospark.audit.linear import cross_fitted, logistic
 from pulmospark.audit.model import Scored
-from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict
-from pulmospark.audit.subject import Subject
-from pulmospark.audit.words import plain
+from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, left_open
+from pulmospark.audit.subject import PATIENTS_MIN, Subject
+from pulmospark.audit.words import named, plain
 from pulmospark.core import limits
 from pulmospark.evaluation.results import Figure
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
+SOURCE = ("source_in_features", "Source told from the model's features")
+LEFT_OUT = ("left_out_source", "Tested on a source left out")
+UNLIKE = ("unlike_films", "Films unlike all others")
 _SOURCE_WARN = 0.9
 _GAP_WARN, _GAP_FAIL = 0.05, 0.15
 
 
 def source(subject: Subject, scored: Scored) -> AuditResult:
     """How well a linear model tells the source of a film from the network's features."""
-    names, labels = np.unique(
-        subject.column("source")[scored.rows].astype(str), return_inverse=True
-    )
-    name, title = "source_in_features", "Source told from the model's features"
-    if names.size < 2:
-        return _open(name, title, "there is one source")
-    groups = _groups(subject, scored)
-    chance = cross_fitted(scored.features, labels, groups, int(names.size), subject.seed)
-    found = _area(subject, labels.astype(np.int64), chance, groups)
-    bound = (found.low if found.low is not None else found.value) or 0.0
+    name, title = SOURCE
+    sources = subject.column("source")[scored.rows].astype(str)
+    every, groups = np.unique(sources), _groups(subject, scored)
+    names = [one for one in every if np.unique(groups[sources == one]).size >= PATIENTS_MIN]
+    if len(names) < 2:
+        why = f"fewer than two sources have {PATIENTS_MIN} patients"
+        return left_open(name, title, "there is one source" if every.size < 2 else why)
+    taken = np.isin(sources, names)
+    labels = np.searchsorted(names, sources[taken]).astype(np.int64)
+    groups = _dense(groups[taken])
+    chance = cross_fitted(scored.features[taken], labels, groups, len(names), subject.seed)
+    found = _area(subject, labels, chance, groups)
+    bound = found.low
+    if bound is None:
+        return left_open(name, title, f"no interval could be had ({found.note})")
+    few = named(one for one in every if one not in names)
     return AuditResult(
         name=name,
         title=title,
         verdict="warn" if bound > _SOURCE_WARN else "pass",
         sentence=f"A linear model tells the source of a film from the network's features with an "
-        f"AUROC of {plain(found)}.",
+        f"AUROC of {plain(found)}."
+        + f" Left out, with fewer than {PATIENTS_MIN} patients: {few}."
+        * bool(few),
         figures=(NamedFigure(name="AUROC of the source", figure=found, scale="number"),),
         threshold=f"warns when the lower bound is above {_SOURCE_WARN:g}; it does not fail",
         why="features that hold the source can serve as the class where the source tells it; that "
@@ -55,37 +66,26 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
     be left out within seconds. The network itself may have seen the source: the gap is a lower
     bound.
     """
-    name, title = "left_out_source", "Tested on a source left out"
-    labels = subject.labels[scored.rows]
+    name, title = LEFT_OUT
+    labels, groups = subject.labels[scored.rows], _groups(subject, scored)
     sources = subject.column("source")[scored.rows].astype(str)
-    groups = _groups(subject, scored)
-    classes = len(subject.classes)
-    inside = cross_fitted(scored.features, labels, groups, classes, subject.seed)
+    inside = cross_fitted(scored.features, labels, groups, len(subject.classes), subject.seed)
     figures: list[NamedFigure] = []
     gaps: dict[str, float] = {}
     for one in np.unique(sources):
-        tested = sources == one
-        present = np.intersect1d(np.unique(labels[tested]), np.unique(labels[~tested]))
-        taken = tested & np.isin(labels, present)
-        if present.size < 2 or min(np.sum(labels[taken] == k) for k in present) < 10:
+        pair = _inside_and_out(subject, scored, inside, sources == one)
+        bounds = (pair[0].low, pair[1].high) if pair else (None, None)
+        if bounds[0] is None or bounds[1] is None:
             continue
-        model = logistic(scored.features[~tested], labels[~tested], classes)
-        outside = model(scored.features[taken])
-        pair = []
-        for told, chance in (("inside", inside[taken]), ("left out", outside)):
-            found = _area(
-                subject,
-                np.searchsorted(present, labels[taken]).astype(np.int64),
-                chance[:, present] / chance[:, present].sum(axis=1, keepdims=True),
-                _dense(groups[taken]),
-            )
-            pair.append(found)
-            figures.append(NamedFigure(name=f"{one}, {told}", figure=found, scale="number"))
-        gaps[one] = (pair[0].low or pair[0].value or 0.0) - (pair[1].high or pair[1].value or 0.0)
+        gaps[one] = bounds[0] - bounds[1]
+        figures += [
+            NamedFigure(name=f"{one}, {told}", figure=found, scale="number")
+            for told, found in zip(("inside", "left out"), pair, strict=True)
+        ]
+    enough = f"{PATIENTS_MIN} patients of each of two classes that others have as many of, too"
     if not gaps:
-        return _open(
-            name, title, "no source has ten films of each of two classes that others have, too"
-        )
+        return left_open(name, title, f"no source has {enough}")
+    skipped = named(one for one in np.unique(sources) if one not in gaps)
     worst = max(gaps, key=lambda one: gaps[one])
     gap = gaps[worst]
     verdict: Verdict = "fail" if gap > _GAP_FAIL else "warn" if gap > _GAP_WARN else "pass"
@@ -95,7 +95,9 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
         title=title,
         verdict=verdict,
         sentence=f"Largest gap: {worst}, AUROC {words[f'{worst}, inside']} when its other films "
-        f"are trained on, {words[f'{worst}, left out']} when none is.",
+        f"are trained on, {words[f'{worst}, left out']} when none is."
+        + f" Not told of {skipped}, without {enough}."
+        * bool(skipped),
         figures=tuple(sorted(figures, key=lambda one: one.name != f"{worst}, left out")),
         threshold=f"warns when the intervals part by more than {_GAP_WARN:g}, fails above "
         f"{_GAP_FAIL:g}",
@@ -105,6 +107,30 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
         if verdict == "pass"
         else "more sources that hold every class; report the "
         "figure of a set from elsewhere: `pulmospark evaluate BUNDLE TABLE`",
+    )
+
+
+def _inside_and_out(
+    subject: Subject, scored: Scored, inside: Floats, tested: npt.NDArray[np.bool_]
+) -> tuple[Figure, ...]:
+    """AUROC on the films of a source, by models of its other films and by one of none of them.
+
+    Empty where it has fewer than two classes of enough patients that the others have, too.
+    """
+    labels, groups = subject.labels[scored.rows], _groups(subject, scored)
+    present = np.intersect1d(_held(labels, groups, tested), _held(labels, groups, ~tested))
+    if present.size < 2:
+        return ()
+    taken = tested & np.isin(labels, present)
+    model = logistic(scored.features[~tested], labels[~tested], len(subject.classes))
+    return tuple(
+        _area(
+            subject,
+            np.searchsorted(present, labels[taken]).astype(np.int64),
+            chance[:, present] / chance[:, present].sum(axis=1, keepdims=True),
+            _dense(groups[taken]),
+        )
+        for chance in (inside[taken], model(scored.features[taken]))
     )
 
 
@@ -129,8 +155,8 @@ def unlike(subject: Subject, scored: Scored) -> AuditResult:
         for place in order[: limits.AUDIT_EXAMPLES_MAX]
     )
     return AuditResult(
-        name="unlike_films",
-        title="Films unlike all others",
+        name=UNLIKE[0],
+        title=UNLIKE[1],
         verdict="warn" if share > 0.01 else "pass",
         sentence=f"{far.size} of {scores.size} films lie beyond the fence of distances.",
         figures=(
@@ -166,5 +192,13 @@ def _area(subject: Subject, labels: Labels, chance: Floats, groups: Labels) -> F
     )
 
 
-def _open(name: str, title: str, why: str) -> AuditResult:
-    return AuditResult(name=name, title=title, verdict="open", sentence=f"Not told: {why}.")
+def _held(labels: Labels, groups: Labels, among: npt.NDArray[np.bool_]) -> Labels:
+    """Classes that enough patients have among some films."""
+    return np.asarray(
+        [
+            kind
+            for kind in np.unique(labels[among])
+            if np.unique(groups[among & (labels == kind)]).size >= PATIENTS_MIN
+        ],
+        np.int64,
+    )

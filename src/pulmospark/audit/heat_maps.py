@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pulmospark.audit.model import Scored
-from pulmospark.audit.results import AuditResult, NamedFigure, Verdict
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, left_open
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import percent
 from pulmospark.evaluation.results import Figure
@@ -18,9 +18,9 @@ from pulmospark.models.network import Network
 Film = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
-_FILMS_MIN = 8
-"""films of a class that its figure takes"""
-_TITLE = "Heat maps outside the lungs"
+HEAT = ("heat_maps", "Heat maps outside the lungs")
+_PATIENTS_MIN = 8
+"""patients whose films a class is said of, that its figure takes"""
 
 
 def heat_map(network: Network, film: Film) -> npt.NDArray[np.float64]:
@@ -77,26 +77,22 @@ def audit(subject: Subject, scored: Scored, rows: Labels, films: Film) -> AuditR
     """
     network, outside = scored.bundle.network(), ~scored.region
     said = scored.probabilities["whole"][np.searchsorted(scored.rows, rows)].argmax(axis=1)
-    names = scored.bundle.config.classes
+    names, groups = scored.bundle.config.classes, subject.groups[rows]
     even = float(outside.mean())
     figures = {
-        names[kind]: _share(subject, network, films[said == kind], outside)
+        names[kind]: _share(subject, network, films[said == kind], groups[said == kind], outside)
         for kind in np.unique(said)
-        if np.count_nonzero(said == kind) >= _FILMS_MIN
+        if np.unique(groups[said == kind]).size >= _PATIENTS_MIN
     }
     if not figures:
-        return AuditResult(
-            name="heat_maps",
-            title=_TITLE,
-            verdict="open",
-            sentence=f"Not told: no class is said of {_FILMS_MIN} of {rows.size} films.",
-        )
+        why = f"no class is said of films of {_PATIENTS_MIN} patients among {rows.size} films"
+        return left_open(*HEAT, why)
     worst = max(figures, key=lambda name: figures[name].low or 0.0)
     low = figures[worst].low or 0.0
     verdict: Verdict = "fail" if low > (1 + even) / 2 else "warn" if low > even else "pass"
     return AuditResult(
-        name="heat_maps",
-        title=_TITLE,
+        name=HEAT[0],
+        title=HEAT[1],
         verdict=verdict,
         sentence=f"Of the heat for {worst}, {percent(figures[worst])} lies where no lungs are; "
         f"spread evenly over the film it would be {even:.1%}. {rows.size} films.",
@@ -115,12 +111,45 @@ def audit(subject: Subject, scored: Scored, rows: Labels, films: Film) -> AuditR
 
 
 def _share(
-    subject: Subject, network: Network, films: Film, outside: npt.NDArray[np.bool_]
+    subject: Subject,
+    network: Network,
+    films: Film,
+    groups: Labels,
+    outside: npt.NDArray[np.bool_],
 ) -> Figure:
-    """Mean share of the heat outside, with its bootstrap interval over films."""
+    """Mean share of the heat outside, with its bootstrap interval over patients."""
     shares = np.asarray([heat_map(network, film)[outside].sum() for film in films])
-    random = np.random.default_rng(subject.seed)
-    draws = random.integers(0, shares.size, (subject.settings.replicates, shares.size))
-    tail = (1 - subject.confidence) / 2
-    low, high = np.quantile(shares[draws].mean(axis=1), [tail, 1 - tail])
+    return mean_share(
+        shares,
+        groups,
+        seed=subject.seed,
+        replicates=subject.settings.replicates,
+        confidence=subject.confidence,
+    )
+
+
+def mean_share(
+    shares: npt.NDArray[np.float64],
+    groups: Labels,
+    *,
+    seed: int,
+    replicates: int,
+    confidence: float,
+) -> Figure:
+    """Mean of a share over films, with its bootstrap interval over patients.
+
+    Args:
+        shares: (n,) of each film.
+        groups: (n,) patient.
+        seed: of the draws.
+        replicates: how many.
+        confidence: of the interval.
+    """
+    _, places = np.unique(groups, return_inverse=True)
+    sums, films = np.bincount(places, weights=shares), np.bincount(places)
+    random = np.random.default_rng(seed)
+    draws = random.integers(0, sums.size, (replicates, sums.size))
+    means = sums[draws].sum(axis=1) / films[draws].sum(axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
     return Figure(value=float(shares.mean()), low=float(low), high=float(high), method="bootstrap")

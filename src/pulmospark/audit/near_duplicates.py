@@ -21,7 +21,7 @@ _TOGETHER = "keep copies on one side: `--set split.copies=together`, or `--set s
 
 def audit(subject: Subject, copies: NearCopies) -> AuditResult:
     """How many films are copies of others, and how many tested ones of films trained on."""
-    between = _between_patients(subject, copies)
+    between, together = _between_patients(subject, copies)
     first, second = copies.first[between], copies.second[between]
     leaking = subject.leaks(first, second)
     tested = subject.tested
@@ -32,12 +32,12 @@ def audit(subject: Subject, copies: NearCopies) -> AuditResult:
     twin[first] = twin[second] = True
     share = proportion(twin, None, subject.groups, subject.confidence)
     figures = [NamedFigure(name="films with a copy among another patient's", figure=share)]
-    sentence = _sentence(subject, copies, between)
+    sentence = _sentence(subject, copies, between, together)
     if subject.has_split and tested.any():
         share = proportion(leaked, tested, subject.groups, subject.confidence)
         figures.insert(0, NamedFigure(name="tested films with a copy trained on", figure=share))
         sentence += f" Of the tested films, {percent(share)} have a copy among those trained on."
-    verdict: Verdict = "warn" if between.any() else "pass"
+    verdict: Verdict = "warn" if (between & ~together).any() else "pass"
     if (share.value or 0.0) > subject.settings.leak_share:
         verdict = "fail"
     return AuditResult(
@@ -91,36 +91,52 @@ def _among(
     return np.isin(copies.first * films + copies.second, first * films + second)
 
 
-def _between_patients(subject: Subject, copies: NearCopies) -> npt.NDArray[np.bool_]:
-    """Pairs of different patients; films of one patient are never parted and may be alike."""
-    groups = subject.groups
-    return np.asarray(groups[copies.first] != groups[copies.second], np.bool_)
+def _between_patients(
+    subject: Subject, copies: NearCopies
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Pairs of different patients, and pairs that the split keeps on one side.
+
+    Films of one patient are never parted, and may be alike.
+    """
+    apart, together = (
+        np.asarray(numbers[copies.first] == numbers[copies.second], np.bool_)
+        for numbers in (subject.patients, subject.groups)
+    )
+    return ~apart, together
 
 
 def _threshold(subject: Subject) -> str:
     settings = subject.settings
     of = "tested films" if subject.has_split else "films, which any split may part"
     how = _HOW.format(settings.hash_distance, settings.copy_correlation)
+    parted = " that the split does not keep on the same side" * subject.has_split
     return (
-        "warns at the first copy among another patient's films, fails above "
+        f"warns at the first copy among another patient's films{parted}, fails above "
         f"{settings.leak_share:.1%} of the {of}; {how}"
     )
 
 
-def _sentence(subject: Subject, copies: NearCopies, between: npt.NDArray[np.bool_]) -> str:
+def _sentence(
+    subject: Subject,
+    copies: NearCopies,
+    between: npt.NDArray[np.bool_],
+    together: npt.NDArray[np.bool_],
+) -> str:
     if not copies.first.size:
         return f"No near copy among {counted(subject.rows.num_rows, 'film')}."
     sizes = np.bincount(copies.clusters)
     sources = subject.column("source")
     across = sources[copies.first] != sources[copies.second]
-    left = copies.hot_buckets
+    left, kept = copies.hot_buckets, int((between & together).sum())
     asked = subject.settings.hash_distance
     nearer = f" So many films are near each other that only hashes within {copies.distance} bits "
     nearer += f"were compared, not {asked} (audit.pairs_max)."
     return (
         f"{counted(copies.first.size, 'pair')} in {counted(int((sizes > 1).sum()), 'cluster')}, "
         f"the largest of {counted(int(sizes.max()), 'film')}; {int(across.sum()):,} across "
-        f"sources, {int(between.sum()):,} across patients."
+        f"sources, {int(between.sum()):,} across patients"
+        + f", {kept:,} of these kept on one side by the split" * bool(kept)
+        + "."
         + f" {counted(left, 'bucket')} of films with nearly the same hash were not searched."
         * bool(left)
         + nearer * (copies.distance < asked)

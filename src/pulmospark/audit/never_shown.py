@@ -20,6 +20,7 @@ from pulmospark.evaluation.results import Figure
 Film = npt.NDArray[np.uint8]
 Runner = Callable[[Film], tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
 
+SURE = ("never_shown", "Sure of what it was never shown")
 EACH = 16
 """pictures of each kind"""
 _SURE = 0.9
@@ -87,7 +88,8 @@ def audit(subject: Subject, scored: Scored, films: Film, run: Runner) -> AuditRe
         name: np.stack([draw(random, size) for _ in range(EACH)]) for name, draw in DRAWN.items()
     }
     strange["film, inverted"] = (255 - films[:EACH]).astype(np.uint8)
-    usual = distances(scored.features, scored.features, np.arange(scored.rows.size))
+    groups = subject.groups[scored.rows]  # a patient's other films are no others
+    usual, patients = distances(scored.features, scored.features, groups), np.unique(groups).size
     figures: list[tuple[float, NamedFigure]] = []
     sure, hidden = {}, {}
     for name, pictures in strange.items():
@@ -96,7 +98,7 @@ def audit(subject: Subject, scored: Scored, films: Film, run: Runner) -> AuditRe
         far = distances(features, scored.features)
         both = np.concatenate([far, usual])
         area = auroc(np.arange(both.size) < far.size, both) or 0.0
-        low, high = newcombe_auroc(area, far.size, usual.size, subject.confidence)
+        low, high = newcombe_auroc(area, far.size, patients, subject.confidence)
         apart = Figure(value=area, low=low, high=high, method="bound")
         surest = f"{name}: median of the highest probability"
         far_off = f"{name}: told from films by distance, AUROC"
@@ -110,8 +112,8 @@ def audit(subject: Subject, scored: Scored, films: Film, run: Runner) -> AuditRe
     certain = [name for name in sure if sure[name]]
     verdict: Verdict = "fail" if both_wrong else "warn" if certain else "pass"
     return AuditResult(
-        name="never_shown",
-        title="Sure of what it was never shown",
+        name=SURE[0],
+        title=SURE[1],
         verdict=verdict,
         sentence=f"More than {_SURE:.0%} sure of: {named(certain) or 'none of them'}. Not told "
         f"from films by the distance of its features: {named(unnoticed) or 'none of them'}.",

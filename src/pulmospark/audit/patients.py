@@ -13,6 +13,7 @@ from pulmospark.audit.words import counted, named, percent
 from pulmospark.core import limits
 from pulmospark.evaluation.intervals import proportion
 
+_REMEDIES = {"pass": "", "open": "make a split: `pulmospark split`"}
 _DIGITS = re.compile(r"0*(\d+)")
 _UNKNOWN_SHARE = 0.5
 _TELLING_CHARS = 6
@@ -42,12 +43,17 @@ def audit(subject: Subject) -> AuditResult:
         verdict = "warn"
     if both:
         verdict = "fail"
+    if verdict == "pass" and not subject.has_split:
+        verdict = "open"
+    dealt = "they are split" if subject.has_split else "a split deals them out"
     told = [
+        "Not told whether a patient is on both sides: there is no split."
+        * (not subject.has_split),
         f"{counted(len(both), 'patient')} on both sides of the split ({named(both)})."
         * bool(both),
         f"{counted(len(alike), 'group')} of ids look like one patient "
         f"({named('/'.join(group) for group in alike)})." * bool(alike),
-        f"The patient is not known for {percent(figures[0].figure)} of the films: they are split "
+        f"The patient is not known for {percent(figures[0].figure)} of the films: {dealt} "
         "film by film." * bool(share),
     ]
     return AuditResult(
@@ -61,9 +67,9 @@ def audit(subject: Subject) -> AuditResult:
         f"patient, or where more than {_UNKNOWN_SHARE:.0%} of the films have no patient",
         why="films of one patient are alike in all but the disease: a model that has seen one "
         "knows the other",
-        remedy=""
-        if verdict == "pass"
-        else "give the layout a patient column, make ids the same, and split by patient",
+        remedy=_REMEDIES.get(
+            verdict, "give the layout a patient column, make ids the same, and split by patient"
+        ),
         examples=_examples(subject, ids, alike),
     )
 

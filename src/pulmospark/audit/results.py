@@ -53,9 +53,16 @@ class AuditResult(Result):
     why: str = ""
     """why that threshold"""
     remedy: str = ""
-    """what to do about it; empty where it passed"""
+    """what to do about it, or what would let it be told; empty where it passed"""
     examples: tuple[Example, ...] = ()
     seconds: float = 0.0
+
+
+def left_open(name: str, title: str, why: str, remedy: str = "") -> AuditResult:
+    """An audit that could not be told, and what is missing."""
+    return AuditResult(
+        name=name, title=title, verdict="open", sentence=f"Not told: {why}.", remedy=remedy
+    )
 
 
 class FilmDistances(Result):
@@ -85,6 +92,8 @@ class AuditReport(Result):
     """names of audits that only ``--all`` runs"""
     distances: FilmDistances | None = None
     """of the table that ``--with-table`` asks for; ``None``: it was not asked for"""
+    cohort_id: str | None = None
+    """of the cohort that was audited; ``None``: a bare table, or an older version's audit"""
     provenance: dict[str, Any]
 
     def count(self, verdict: Verdict) -> int:

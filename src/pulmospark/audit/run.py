@@ -27,12 +27,23 @@ from pulmospark.audit import (
     subgroups,
 )
 from pulmospark.audit.model import Scored, score_sample, some_films
-from pulmospark.audit.results import ORDER, AuditReport, AuditResult
+from pulmospark.audit.results import ORDER, AuditReport, AuditResult, left_open
 from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
 from pulmospark.core.provenance import provenance
 from pulmospark.data.near_copies import NearCopies, find_near_copies
+
+COSTLY = (
+    shortcuts.COVERED,
+    shortcuts.LETTERS,
+    features.SOURCE,
+    features.LEFT_OUT,
+    features.UNLIKE,
+    never_shown.SURE,
+    heat_maps.HEAT,
+)
+"""name and title of the audits that run the model again"""
 
 Audit = Callable[[], AuditResult]
 Pixels = npt.NDArray[np.uint8]
@@ -153,14 +164,19 @@ def run_audits(
         BundleError: the bundle cannot be used.
         InputError: the images table lacks films, or too many are near each other.
     """
-    settings = subject.settings
+    settings, left_out = subject.settings, subject.model_left_out
     shared = _Shared(subject, work, spark, quiet, bundle)
     cheap, costly = dict(audits_of(shared)), dict(costly_audits_of(shared))
+    if bundle is None and left_out is not None:
+        costly = {
+            name: partial(left_open, name, title, left_out.why, left_out.remedy)
+            for name, title in COSTLY
+        }
     if unknown := sorted(set(settings.skip) - set(cheap) - set(costly)):
         raise UsageError(
             f"audit.skip names {unknown[0]!r}: the audits are {', '.join({**cheap, **costly})}"
         )
-    runs_model = settings.costly and bundle is not None
+    runs_model = settings.costly and (bundle is not None or left_out is not None)
     chosen = {**cheap, **costly} if runs_model else cheap
     done = [_timed(run) for name, run in chosen.items() if name not in settings.skip]
     return AuditReport(

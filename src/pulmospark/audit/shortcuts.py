@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from pulmospark.audit.guess import area
+from pulmospark.audit.guess import area, area_fall
 from pulmospark.audit.model import Scored
-from pulmospark.audit.results import AuditResult, NamedFigure, Verdict
-from pulmospark.audit.subject import Subject
-from pulmospark.audit.words import plain
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, left_open
+from pulmospark.audit.subject import PATIENTS_MIN, Subject
+from pulmospark.audit.words import named, plain
 from pulmospark.evaluation.results import Figure
 
+COVERED = ("covered_lungs", "Told with the lungs blacked out")
+LETTERS = ("letters", "Burned-in letters")
 _SEEN = (
     " The model was trained on these films, too (folds keep one model of all): the figures are "
     "too high, beside each other they still tell."
 )
 _LETTERS_WARN, _LETTERS_FAIL = 0.05, 0.10
+_FEW = f"fewer than two classes have {PATIENTS_MIN} patients"
+
+
+@dataclass(frozen=True)
+class _Rated:
+    """The films that figures are taken of, and of which of the model's classes they are.
+
+    Attributes:
+        rows: bool (n,), among the scored films: those not trained on, or all where there is
+            none, of a class that enough patients have.
+        classes: int64 (k,), the model's classes that take part, two or more; empty where there
+            are fewer.
+        labels: int64 (m,) of the taken films, places in ``classes``.
+        groups: int64 (m,) of them, from 0.
+        strange: names of the films' classes that are none of the model's.
+    """
+
+    rows: npt.NDArray[np.bool_]
+    classes: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.int64]
+    strange: tuple[str, ...]
+
+    def said(self, scored: Scored, cover: str) -> npt.NDArray[np.float64]:
+        """Probabilities of the taken films under a cover, (m, k)."""
+        return scored.probabilities[cover][self.rows][:, self.classes]
 
 
 def covered(subject: Subject, scored: Scored) -> AuditResult:
@@ -26,20 +56,24 @@ def covered(subject: Subject, scored: Scored) -> AuditResult:
     data sets, and so the classes, apart.
     """
     names = ("without lungs", "only border", "only lungs", "whole")
-    figures = {name: figure(subject, scored, name) for name in names}
-    blind = max((figures[name] for name in names[:2]), key=lambda f: f.low or f.value or 0.0)
-    bound = (blind.low if blind.low is not None else blind.value) or 0.0
+    rated = _rated(subject, scored)
+    figures = {name: _figure(subject, scored, rated, name) for name in names}
+    bounds = {name: one.low for name, one in figures.items() if one.low is not None}
+    if not bounds.keys() >= set(names[:2]):
+        return _open(*COVERED, rated, scored)
+    bound = max(bounds[name] for name in names[:2])
     settings = subject.settings
     verdict: Verdict = "pass"
     if bound > settings.thing_warn:
         verdict = "fail" if bound > settings.thing_fail else "warn"
     return AuditResult(
-        name="covered_lungs",
-        title="Told with the lungs blacked out",
+        name=COVERED[0],
+        title=COVERED[1],
         verdict=verdict,
         sentence=f"AUROC on whole films {plain(figures['whole'])}, with the lungs blacked out "
         f"{plain(figures['without lungs'])}, with the border alone "
-        f"{plain(figures['only border'])}.{'' if scored.unseen.any() else _SEEN}",
+        f"{plain(figures['only border'])}.{'' if scored.unseen.any() else _SEEN}"
+        f"{_left_out(rated)}",
         figures=tuple(
             NamedFigure(name=name, figure=one, scale="number") for name, one in figures.items()
         ),
@@ -58,26 +92,31 @@ def covered(subject: Subject, scored: Scored) -> AuditResult:
 
 def letters(subject: Subject, scored: Scored) -> AuditResult:
     """How much the AUROC falls when small bright marks outside the lungs are painted over."""
-    with_them, without = (figure(subject, scored, n) for n in ("whole", "without letters"))
-    before, after = scored.probabilities["whole"], scored.probabilities["without letters"]
-    rows = _rated(scored)
-    flipped = float((before.argmax(axis=1) != after.argmax(axis=1))[rows].mean())
-    fall = (with_them.value or 0.0) - (without.value or 0.0)
+    rated = _rated(subject, scored)
+    covers = ("whole", "without letters")
+    with_them, without = (_figure(subject, scored, rated, name) for name in covers)
+    fall = _fall(subject, scored, rated)
+    if fall.low is None:
+        return _open(*LETTERS, rated, scored)
+    before, after = (scored.probabilities[name].argmax(axis=1) for name in covers)
+    flipped = float((before != after)[rated.rows].mean())
     verdict: Verdict = "pass"
-    if fall > _LETTERS_WARN:
-        verdict = "fail" if fall > _LETTERS_FAIL else "warn"
+    if fall.low > _LETTERS_WARN:
+        verdict = "fail" if fall.low > _LETTERS_FAIL else "warn"
     return AuditResult(
-        name="letters",
-        title="Burned-in letters",
+        name=LETTERS[0],
+        title=LETTERS[1],
         verdict=verdict,
         sentence=f"AUROC {plain(with_them)} as they are, {plain(without)} with small bright marks "
-        f"outside the lungs painted over; {flipped:.1%} of the films then get another class.",
+        f"outside the lungs painted over, a fall of {plain(fall)}; {flipped:.1%} of the films "
+        f"then get another class.{_left_out(rated)}",
         figures=(
+            NamedFigure(name="fall of the AUROC", figure=fall, scale="number"),
             NamedFigure(name="letters painted over", figure=without, scale="number"),
             NamedFigure(name="as they are", figure=with_them, scale="number"),
         ),
-        threshold=f"warns when the AUROC falls by more than {_LETTERS_WARN:g}, fails above "
-        f"{_LETTERS_FAIL:g}",
+        threshold=f"warns when the lower bound of the fall is above {_LETTERS_WARN:g}, fails "
+        f"above {_LETTERS_FAIL:g}; the same draws of patients serve both figures",
         why="markers and letters are a hospital's hand: what falls with them was read off them",
         remedy="" if verdict == "pass" else "cut films to the lungs, or augment with erasing",
     )
@@ -85,26 +124,77 @@ def letters(subject: Subject, scored: Scored) -> AuditResult:
 
 def figure(subject: Subject, scored: Scored, cover: str) -> Figure:
     """AUROC of a cover, mean over the classes, on films that were not trained on where there are
-    such."""
-    rows = _rated(scored)
-    names = list(scored.bundle.config.classes)
-    index = np.asarray([names.index(n) if n in names else -1 for n in subject.classes])
-    labels = index[subject.labels[scored.rows]]
-    rows &= labels >= 0
-    present = np.unique(labels[rows])
-    if present.size < 2:
-        return Figure(value=None, note="one class only")
-    _, groups = np.unique(subject.groups[scored.rows][rows], return_inverse=True)
+    such; without a value where fewer than two of the model's classes have ten patients there."""
+    return _figure(subject, scored, _rated(subject, scored), cover)
+
+
+def _figure(subject: Subject, scored: Scored, rated: _Rated, cover: str) -> Figure:
+    if not rated.classes.size:
+        return Figure(value=None, note=_FEW)
     return area(
-        np.searchsorted(present, labels[rows]).astype(np.int64),
-        scored.probabilities[cover][rows][:, present],
-        groups.astype(np.int64),
+        rated.labels,
+        rated.said(scored, cover),
+        rated.groups,
         seed=subject.seed,
         replicates=subject.settings.replicates,
         confidence=subject.confidence,
     )
 
 
-def _rated(scored: Scored) -> npt.NDArray[np.bool_]:
-    """Films that count: those not trained on, or all where there is none."""
-    return scored.unseen.copy() if scored.unseen.any() else np.ones(scored.rows.size, np.bool_)
+def _fall(subject: Subject, scored: Scored, rated: _Rated) -> Figure:
+    """AUROC of whole films less that of films without letters."""
+    if not rated.classes.size:
+        return Figure(value=None, note=_FEW)
+    return area_fall(
+        rated.labels,
+        rated.said(scored, "whole"),
+        rated.said(scored, "without letters"),
+        rated.groups,
+        seed=subject.seed,
+        replicates=subject.settings.replicates,
+        confidence=subject.confidence,
+    )
+
+
+def _rated(subject: Subject, scored: Scored) -> _Rated:
+    rows = scored.unseen.copy() if scored.unseen.any() else np.ones(scored.rows.size, np.bool_)
+    names = list(scored.bundle.config.classes)
+    index = np.asarray([names.index(n) if n in names else -1 for n in subject.classes], np.int64)
+    own = subject.labels[scored.rows]
+    labels, groups = index[own], subject.groups[scored.rows]
+    classes = [
+        kind
+        for kind in range(len(names))
+        if np.unique(groups[rows & (labels == kind)]).size >= PATIENTS_MIN
+    ]
+    taken = np.asarray(classes if len(classes) > 1 else [], np.int64)
+    rows &= np.isin(labels, taken)
+    return _Rated(
+        rows=rows,
+        classes=taken,
+        labels=np.searchsorted(taken, labels[rows]).astype(np.int64),
+        groups=np.unique(groups[rows], return_inverse=True)[1].astype(np.int64),
+        strange=tuple(subject.classes[kind] for kind in np.unique(own[labels < 0])),
+    )
+
+
+def _left_out(rated: _Rated) -> str:
+    """A sentence on classes that the model does not know; empty where it knows all."""
+    strange = named(rated.strange)
+    return f" Left out, for the model has no such class: {strange}." * bool(strange)
+
+
+def _open(name: str, title: str, rated: _Rated, scored: Scored) -> AuditResult:
+    why = (
+        f"fewer than two of the model's classes have {PATIENTS_MIN} patients among "
+        f"{'the films that it was not trained on' if scored.unseen.any() else 'the films'}"
+    )
+    if not rated.strange:
+        return left_open(name, title, why, "more patients of each class")
+    known = named(scored.bundle.config.classes)
+    return left_open(
+        name,
+        title,
+        f"{why}; it has no class {named(rated.strange)}, and has {known}",
+        "name the findings as the model's classes are, or audit a run whose `classes` join them",
+    )

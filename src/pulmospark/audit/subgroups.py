@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from pulmospark.audit.results import AuditResult, NamedFigure, Verdict
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, left_open
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import counted, percent
 from pulmospark.evaluation.intervals import proportion
@@ -84,7 +84,7 @@ def accuracy(subject: Subject, films: Tested | None) -> AuditResult:
     """Whether the accuracy of a subgroup lies clearly below that of all other films."""
     name, title = "subgroups", "Accuracy by sex, age, view and source"
     if films is None:
-        return _open(name, title)
+        return _open(subject, name, title)
     figures, gaps = [], {}
     for who, which in films.subgroups.items():
         mine = proportion(films.right, which, films.groups, subject.confidence)
@@ -122,7 +122,7 @@ def calibration(subject: Subject, films: Tested | None) -> AuditResult:
     """Whether the probabilities of a source or subgroup are far from the share right."""
     name, title = "calibration", "Calibration by source and subgroup"
     if films is None:
-        return _open(name, title)
+        return _open(subject, name, title)
     figures, gaps = [], {}
     for who, which in films.subgroups.items():
         right = proportion(films.right, which, films.groups, subject.confidence)
@@ -172,10 +172,8 @@ def _led_by(worst: str | None, figures: list[NamedFigure]) -> tuple[NamedFigure,
     return tuple(sorted(figures, key=lambda one: not (worst and one.name.startswith(worst))))
 
 
-def _open(name: str, title: str) -> AuditResult:
-    return AuditResult(
-        name=name,
-        title=title,
-        verdict="open",
-        sentence="Not told: no model was evaluated on these films.",
-    )
+def _open(subject: Subject, name: str, title: str) -> AuditResult:
+    left_out = subject.model_left_out
+    if left_out is not None:
+        return left_open(name, title, left_out.why, left_out.remedy)
+    return left_open(name, title, "no model was evaluated on these films")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark.audit.results import ShownFilm
+from pulmospark.core import files
 from pulmospark.core.audit_settings import AuditSettings
 from pulmospark.core.errors import InputError
 from pulmospark.core.tables import Split
@@ -26,6 +28,22 @@ FACTS = (
 """Columns of the images table that audits look at; some 300 bytes a film."""
 
 Column = npt.NDArray[Any]
+
+PATIENTS_MIN = 10
+"""patients of a class, or of a source, below which no figure hangs on it"""
+
+
+@dataclass(frozen=True)
+class ModelLeftOut:
+    """Why a run's model, or what it predicted, is not audited though it is there.
+
+    Attributes:
+        why: for a sentence.
+        remedy: what to run.
+    """
+
+    why: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,9 @@ class Subject:
         left_out: reason -> films that take no part.
         predictions: predictions of the tested films, where a model was evaluated.
         expanded: folder of the expanded table's files, where films were augmented.
+        model_left_out: why there are no predictions where a model was evaluated; ``None``: none
+            was, or they are there.
+        layouts: source -> name of its layout, as far as an ingest told.
     """
 
     images: Path
@@ -54,6 +75,8 @@ class Subject:
     left_out: dict[str, int] | None = None
     predictions: pa.Table | None = None
     expanded: Path | None = None
+    model_left_out: ModelLeftOut | None = None
+    layouts: Mapping[str, str] = field(default_factory=dict)
 
     def column(self, name: str) -> Column:
         """A column as an object array, ``None`` where it is null."""
@@ -70,8 +93,8 @@ class Subject:
         found = pc.index_in(self.rows["label"], value_set=pa.array(self.classes, pa.string()))
         return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), np.int64)
 
-    def common(self, patients: int = 10) -> npt.NDArray[np.int64]:
-        """Indices of the classes that at least so many patients have."""
+    def common(self, patients: int = PATIENTS_MIN) -> npt.NDArray[np.int64]:
+        """Indices of the classes that at least so many patients have, copies counted once."""
         labels, groups = self.labels, self.groups
         return np.asarray(
             [
@@ -84,9 +107,16 @@ class Subject:
 
     @property
     def groups(self) -> npt.NDArray[np.int64]:
-        """Number of each film's patient, from 0."""
-        _, codes = np.unique(np.asarray(self.rows["group_id"].to_pylist()), return_inverse=True)
-        return codes.astype(np.int64)
+        """Number of each film's group, from 0: the patient, or patients joined by near copies.
+
+        What a split never parts, and what a bootstrap draws.
+        """
+        return _codes(self.rows["group_id"])
+
+    @property
+    def patients(self) -> npt.NDArray[np.int64]:
+        """Number of each film's patient, from 0; where none is known a film stands for itself."""
+        return _codes(pc.coalesce(self.rows["patient_id"], self.rows["image_id"]))
 
     @property
     def parts(self) -> Column:
@@ -125,6 +155,11 @@ class Subject:
         return ShownFilm(part=part, **{n: told[n] for n in ("uri", "image_id", "source", "label")})
 
 
+def _codes(names: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    _, codes = np.unique(np.asarray(names.to_pylist()), return_inverse=True)
+    return codes.astype(np.int64)
+
+
 def subject_of(
     images: Path,
     cohort: Path | None,
@@ -135,6 +170,7 @@ def subject_of(
     confidence: float = 0.95,
     predictions: pa.Table | None = None,
     expanded: Path | None = None,
+    model_left_out: ModelLeftOut | None = None,
 ) -> Subject:
     """Films of a table, with the class and part that a cohort gives them.
 
@@ -149,6 +185,7 @@ def subject_of(
         confidence: of all intervals.
         predictions: predictions of the tested films.
         expanded: folder of the expanded table's files.
+        model_left_out: why there are no predictions where a model was evaluated.
 
     Raises:
         InputError: the table is missing, empty, or no images table.
@@ -178,7 +215,16 @@ def subject_of(
         left_out=left_out,
         predictions=predictions,
         expanded=expanded,
+        model_left_out=model_left_out,
+        layouts=_layouts(images),
     )
+
+
+def _layouts(images: Path) -> dict[str, str]:
+    """Layout of each source, from the record that an ingest leaves beside its tables."""
+    record = images.parent / "ingest.json"
+    told = files.read_json(record).get("result", {}) if record.is_file() else {}
+    return {one["name"]: one["layout"] for one in told.get("sources", ())}
 
 
 def _facts(images: Path) -> pa.Table:

@@ -64,13 +64,9 @@ def command(
     from pulmospark.core.errors import UsageError
     from pulmospark.experiment.folder import open_experiment
 
+    asked = {"strict": strict, "costly": costly, "with_table": with_table}
     told = common.pairs(changes, "--set")
-    if strict:
-        told["audit.strict"] = "true"
-    if costly:
-        told["audit.costly"] = "true"
-    if with_table:
-        told["audit.with_table"] = "true"
+    told |= {f"audit.{name}": "true" for name, wanted in asked.items() if wanted}
     is_run = what.is_file() or (what / "experiment.json").is_file()
     if is_run and out is not None:
         raise UsageError("--out is for a table: a run's audit lies in its own folder")
@@ -83,10 +79,13 @@ def command(
         settings = table_settings(told)
         images_of(what)  # seconds before Spark is there
         check_model(settings, bundle)
+        if out is None:
+            _check_beside(what)
 
     # Seconds of import, which a wrong setting need not wait for.
     from pulmospark.cli import words
     from pulmospark.experiment import auditing, stages
+    from pulmospark.experiment.evaluation import other_evaluation
     from pulmospark.spark.session import spark_session
 
     silent = quiet or as_json
@@ -95,7 +94,9 @@ def command(
             report = stages.run_audit(experiment, run, spark, bundle=bundle, quiet=silent)
             folder = run.audit
             phantoms = experiment.phantoms
-            if (run.evaluation / "evaluation.json").is_file():
+            if (why := other_evaluation(run)) is not None:
+                common.warn(f"the report was not written: {why}")
+            elif (run.evaluation / "evaluation.json").is_file():
                 stages.run_report(experiment, run)
         else:
             folder, phantoms = (out or what.resolve().parent / "audit"), False
@@ -110,3 +111,15 @@ def command(
             words.say_distances(report.distances, folder, phantoms=phantoms)
         common.say(f"audit: {folder / 'audit.html'}")
     auditing.check_strict(report, settings)
+
+
+def _check_beside(table: Path) -> None:
+    """Refuse to put the audit of a run's tables in the place of the run's own."""
+    from pulmospark.core.errors import UsageError
+
+    run = table.resolve().parent
+    if (run / "experiment.json").is_file():
+        raise UsageError(
+            f"{table}: of the run {run}, whose own audit lies in {run / 'audit'}: name the run "
+            "itself, or another folder with --out"
+        )

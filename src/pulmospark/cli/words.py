@@ -107,11 +107,7 @@ def say_train(result: TrainResult, *, phantoms: bool = False) -> None:
 def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
     """The main figures, with intervals, beside the rules that look at no image."""
     told = result.evaluation
-    say(
-        f"tested on {count(told.films, _film(phantoms))} of "
-        f"{count(told.groups, 'drawn patient' if phantoms else 'patient')} not trained on; "
-        f"intervals of {told.confidence:.0%}"
-    )
+    say(f"tested on {_tested(result, phantoms=phantoms)}; intervals of {told.confidence:.0%}")
     say(f"  accuracy            {_figure(told.accuracy)}")
     say(f"  balanced accuracy   {_figure(told.balanced_accuracy)}")
     say(f"  AUROC (mean)        {_figure(told.macro_auroc)}")
@@ -128,15 +124,31 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
             f"specificity {_figure(one.specificity)}"
         )
     for level in result.levels:
-        say_level(level)
+        say_level(level, result)
 
 
-def say_level(result: LevelResult) -> None:
-    """The main figures of scans or patients."""
+def _tested(result: EvaluateResult, *, phantoms: bool) -> str:
+    """ "118 films of 64 patients not trained on"."""
+    from pulmospark.report.words import groups_of
+
+    told, unknown = result.evaluation, result.films_without_patient or 0
+    films, never = count(told.films, _film(phantoms)), "not trained on"
+    if unknown >= told.films:
+        return f"{films} {never} (who the patients are is not known)"
+    patient = "drawn patient" if phantoms else "patient"
+    whose = groups_of(told, unknown, known=result.patients, patient=patient, film=_film(phantoms))
+    return f"{films} of {whose} {never}"
+
+
+def say_level(result: LevelResult, films: EvaluateResult) -> None:
+    """The main figures of scans or patients, beside those of their films."""
+    from pulmospark.report.words import units_of
+
     told = result.evaluation
+    whose = units_of(told, films.films_without_patient or 0, known=films.patients)
     say(
         f"each {result.level} as a whole, by {result.pooling} of its parts: "
-        f"{count(told.films, result.level)} of {count(told.groups, 'patient')}"
+        f"{count(told.films, result.level)} of {whose}"
     )
     say(f"  accuracy            {_figure(told.accuracy)}")
     say(f"  AUROC (mean)        {_figure(told.macro_auroc)}")

@@ -146,7 +146,7 @@ COHORT = pa.schema(
         pa.field("source", pa.string(), nullable=False),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
+        pa.field("group_id", pa.string(), nullable=False),  # never parted: patients, or a film
         pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string()),  # after class mapping; null where left out
         pa.field("view", pa.string(), nullable=False),  # a View
@@ -170,7 +170,7 @@ EXPANDED = pa.schema(
         pa.field("source", pa.string(), nullable=False),  # the data set the film came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
+        pa.field("group_id", pa.string(), nullable=False),  # never parted: patients, or a film
         pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string(), nullable=False),  # after class mapping
         pa.field("view", pa.string(), nullable=False),  # a View
@@ -245,7 +245,7 @@ PREDICTIONS = pa.schema(
         pa.field("source", pa.string()),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field("group_id", pa.string()),  # never parted: patient, else film
+        pa.field("group_id", pa.string()),  # never parted: patients, or a film
         pa.field("split", pa.string()),  # a Split, null outside an experiment
         pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
         pa.field("model_id", pa.string(), nullable=False),  # of the bundle
@@ -270,7 +270,7 @@ UNITS = pa.schema(
         pa.field("level", pa.string(), nullable=False),  # "scan" or "patient"
         pa.field("unit", pa.string(), nullable=False),  # scan, patient, or film that has neither
         pa.field("source", pa.string(), nullable=False),  # the data set it came from
-        pa.field("group_id", pa.string(), nullable=False),  # never parted: patient, else film
+        pa.field("group_id", pa.string(), nullable=False),  # never parted: patients, or a film
         pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
         pa.field("images", pa.int32(), nullable=False),  # films or slices it was pooled from
         pa.field("label", pa.string(), nullable=False),  # the same for all of them

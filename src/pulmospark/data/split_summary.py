@@ -19,7 +19,7 @@ _NAMED = 5
 
 
 class Share(BaseModel):
-    """How many films and patients one class of one source has in one part."""
+    """How many films and groups one class of one source has in one part."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,6 +29,8 @@ class Share(BaseModel):
     source: str
     films: int
     groups: int
+    """what is never parted: patients, films of unknown ones, or several joined by near copies; one
+    with films of two classes is counted in both"""
 
 
 class Exclusion(BaseModel):
@@ -60,6 +62,8 @@ class SplitResult(BaseModel):
     shares: tuple[Share, ...]
     exclusions: tuple[Exclusion, ...]
     warnings: tuple[str, ...]
+    views: tuple[str, ...] = ()
+    """that take part; empty: an older version made the split and did not tell"""
 
 
 def read_split(target: Path) -> SplitResult:
@@ -128,6 +132,7 @@ def summary(
             )
         ),
         warnings=tuple(_warnings(used)),
+        views=settings.views,
     )
 
 

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pulmospark.audit.film_distances import measure_films
 from pulmospark.audit.results import AuditReport, AuditResult
 from pulmospark.audit.run import run_audits
-from pulmospark.audit.subject import Subject, subject_of
+from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
 from pulmospark.core import files
 from pulmospark.core.audit_settings import AuditSettings
 from pulmospark.core.errors import AuditError, InputError, UsageError
@@ -21,6 +21,7 @@ from pulmospark.core.settings import Experiment, parse
 from pulmospark.data.expanded import TABLE
 from pulmospark.data.near_copies import clusters_of_films, find_near_copies
 from pulmospark.data.split_summary import read_split
+from pulmospark.experiment.evaluation import other_evaluation, other_training
 from pulmospark.experiment.films import thumbnails
 from pulmospark.experiment.folder import RunFolder
 from pulmospark.report.audit import write_audit_page
@@ -40,6 +41,9 @@ def audit_run(
 ) -> AuditReport:
     """Audit a run: its films and split, and its model where it was evaluated.
 
+    A model that was trained on another split, and figures of another model, are left out, and
+    the audits that need them say so.
+
     Args:
         experiment: the settings.
         run: folder of the run; split must have left its outcome there.
@@ -49,10 +53,16 @@ def audit_run(
 
     Raises:
         InputError: an earlier stage is missing.
-        UsageError: a setting names no audit, or needs a model where there is none.
+        UsageError: a setting names no audit, or needs a model where there is none of this split.
+        BundleError: a bundle cannot be used.
     """
     parted = read_split(run.cohort)
-    predictions = run.evaluation / "predictions"
+    left_out, own = _model_left_out(run), _bundle_of(run)
+    if own is not None and (why := other_training(run)) is not None:
+        if experiment.audit.with_table and bundle is None:
+            raise UsageError(f"audit.with_table (--with-table): {why}")
+        own = None  # tested films may be those that it was trained on
+    told = run.evaluation / "predictions"
     subject = subject_of(
         run.tables / "images",
         run.cohort,
@@ -60,13 +70,15 @@ def audit_run(
         seed=experiment.seed,
         classes=parted.classes,
         confidence=experiment.evaluate.confidence,
-        predictions=pq.read_table(predictions) if predictions.is_dir() else None,
+        predictions=pq.read_table(told) if left_out is None and told.is_dir() else None,
         expanded=_expanded_of(experiment, run),
+        model_left_out=left_out,
     )
     return _audited(
-        subject, run.root, run.audit, spark, bundle=bundle or _bundle_of(run),
+        subject, run.root, run.audit, spark, bundle=bundle or own,
         title=experiment.name, phantoms=experiment.phantoms, quiet=quiet,
         features=run.training.with_name(f".{run.training.name}.work"),
+        cohort_id=parted.cohort_id,
     )  # fmt: skip
 
 
@@ -195,10 +207,22 @@ def read_audit(folder: Path) -> AuditReport:
 
 
 def shown_audits(run: RunFolder) -> Audits | None:
-    """The audits of a run as the report shows them; ``None`` where there were none."""
-    if not (run.audit / _RESULT).is_file():
+    """The audits of a run as the report shows them; ``None`` where its split had none."""
+    if not (run.audit / _RESULT).is_file() or old_audits(run) is not None:
         return None
     return _shown(read_audit(run.audit), run.tables / "images")
+
+
+def old_audits(run: RunFolder) -> str | None:
+    """A sentence on audits that are there and of another split; ``None``: there are none."""
+    if not (run.audit / _RESULT).is_file():
+        return None
+    if read_audit(run.audit).cohort_id == read_split(run.cohort).cohort_id:
+        return None
+    return (
+        "The audits that were made are of another split, or of an older version, and are not "
+        "shown: run `pulmospark audit` again."
+    )
 
 
 def _audited(
@@ -212,9 +236,11 @@ def _audited(
     phantoms: bool,
     quiet: bool,
     features: Path | None = None,
+    cohort_id: str | None = None,
 ) -> AuditReport:
     check_model(subject.settings, bundle)
     report = run_audits(subject, root / _WORK, spark, bundle=bundle, quiet=quiet)
+    report = report.model_copy(update={"cohort_id": cohort_id})
     parts: list[Path] = []
     if subject.settings.with_table and bundle is not None:
         told, parts = measure_films(
@@ -240,6 +266,20 @@ def _audited(
 def _expanded_of(experiment: Experiment, run: RunFolder) -> Path | None:
     place = (experiment.train.expanded_path or run.expanded) / TABLE
     return place if experiment.train.expanded and parts_of(place) else None
+
+
+def _model_left_out(run: RunFolder) -> ModelLeftOut | None:
+    if other_training(run) is not None:
+        return ModelLeftOut(
+            "the model was trained on another split than the one that is audited",
+            "train it on this split and evaluate it: `pulmospark train`, `pulmospark evaluate`",
+        )
+    if other_evaluation(run) is not None:
+        return ModelLeftOut(
+            "the figures are of another model than the one that was trained last",
+            "evaluate that one: `pulmospark evaluate`",
+        )
+    return None
 
 
 def _bundle_of(run: RunFolder) -> Path | None:

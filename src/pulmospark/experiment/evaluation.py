@@ -29,10 +29,13 @@ from pulmospark.experiment.folder import RunFolder
 from pulmospark.experiment.levels import Level, fitted_attention, pooled_units, training_units
 from pulmospark.experiment.predictions import tested_films
 from pulmospark.models.bundle import read_bundle
+from pulmospark.report.words import groups_of
 from pulmospark.spark.paths import spark_path
 from pulmospark.training.bundling import write_evaluated
 from pulmospark.training.records import ModelRecord
 from pulmospark.training.train import read_training
+
+_RESULT = "evaluation.json"
 
 
 class LevelResult(BaseModel):
@@ -60,6 +63,10 @@ class EvaluateResult(BaseModel):
     cross_validation: CrossValidation | None = None
     levels: tuple[LevelResult, ...] = ()
     """of scans and patients, where ``evaluate.levels`` asks for them"""
+    patients: int | None = None
+    """known patients of the tested films; ``None``: an older version did not count them"""
+    films_without_patient: int | None = None
+    """tested films of whom no patient is known"""
 
 
 def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> EvaluateResult:
@@ -74,12 +81,8 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
         InputError: an earlier step is missing, or its outcome is of another cohort.
     """
     training, parted = read_training(run.training), read_split(run.cohort)
-    if training.cohort_id != parted.cohort_id:
-        # Films of the new test part may be those that the model has learnt from.
-        raise InputError(
-            f"{run.training}: trained on another cohort than the one in {run.cohort}: run "
-            "`pulmospark train` again"
-        )
+    if (why := other_training(run)) is not None:
+        raise InputError(why)
     model_id = read_bundle(run.bundle).model_id
     with files.whole_folder(run.evaluation) as aside:
         frame = tested_films(
@@ -104,8 +107,11 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
             result = result.model_copy(
                 update={"levels": _levels(experiment, run, rows, training.models, aside / "units")}
             )
-        files.write_json(aside / "evaluation.json", result.model_dump(mode="json"))
-    write_evaluated(run.bundle, experiment, result.evaluation, parted)
+        patients, unknown = known_patients(rows)
+        result = result.model_copy(update={"patients": patients, "films_without_patient": unknown})
+        files.write_json(aside / _RESULT, result.model_dump(mode="json"))
+    whose = groups_of(result.evaluation, unknown, known=patients)
+    write_evaluated(run.bundle, experiment, result.evaluation, parted, whose=whose)
     return result
 
 
@@ -115,7 +121,45 @@ def read_evaluation(folder: Path) -> EvaluateResult:
     Raises:
         InputError: there is none.
     """
-    return EvaluateResult.model_validate(files.read_json(folder / "evaluation.json"))
+    return EvaluateResult.model_validate(files.read_json(folder / _RESULT))
+
+
+def other_training(run: RunFolder) -> str | None:
+    """Why the model of a run does not go with its split; ``None``: it does, or there is none.
+
+    Films of the new test part may be those that the model has learnt from.
+    """
+    if not (run.training / "training.json").is_file():
+        return None
+    if read_training(run.training).cohort_id == read_split(run.cohort).cohort_id:
+        return None
+    return (
+        f"{run.training}: trained on another cohort than the one in {run.cohort}: run "
+        "`pulmospark train` again"
+    )
+
+
+def other_evaluation(run: RunFolder) -> str | None:
+    """Why the figures of a run do not go with its split and model; ``None``: they do.
+
+    A model's id follows from its cohort, too.
+    """
+    if (why := other_training(run)) is not None:
+        return f"{why}, and `pulmospark evaluate`"
+    if not (run.evaluation / _RESULT).is_file() or not run.bundle.is_dir():
+        return None
+    if read_evaluation(run.evaluation).model_id == read_bundle(run.bundle).model_id:
+        return None
+    return (
+        f"{run.evaluation}: of another model than the one in {run.bundle}: run "
+        "`pulmospark evaluate` again"
+    )
+
+
+def known_patients(rows: pa.Table) -> tuple[int, int]:
+    """How many patients a table's films are of, and of how many films none is known."""
+    told = rows["patient_id"]
+    return int(pc.count_distinct(told, mode="only_valid").as_py()), told.null_count
 
 
 def _figures(

@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 from pulmospark.core import files
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.provenance import now_utc, provenance
-from pulmospark.core.settings import EvaluateSettings
+from pulmospark.core.settings import EvaluateSettings, SplitSettings
 from pulmospark.data.classes import map_findings
 from pulmospark.evaluation.evaluate import evaluate_predictions
 from pulmospark.evaluation.recalibrate import Recalibration, fit_recalibration
@@ -33,7 +33,7 @@ from pulmospark.scoring.predict import predict
 from pulmospark.spark.chunks import parts_of
 
 RESULT, PAGE = "external.json", "external.html"
-_FACTS = ["uri", "image_id", "source", "patient_id", "finding"]
+_FACTS = ["uri", "image_id", "source", "patient_id", "finding", "view"]
 
 
 class ExternalResult(BaseModel):
@@ -86,6 +86,8 @@ def evaluate_external(
 ) -> ExternalResult:
     """Evaluate a bundle on the films of an images table that it was not made from.
 
+    Films of views that the bundle was not made for take no part, as in its own split.
+
     Args:
         folder: of the bundle.
         table: folder of an images table, or of an ingest.
@@ -100,7 +102,7 @@ def evaluate_external(
         quiet: show no progress.
 
     Raises:
-        InputError: no images table, or too few films for the recalibration.
+        InputError: no images table, no film that takes part, or too few for the recalibration.
         ClassError: a class of ``classes`` is none of the bundle's, or no film has a class.
         BundleError: the bundle cannot be used.
     """
@@ -110,7 +112,7 @@ def evaluate_external(
     labels = _labels(facts, bundle, classes)
     predict(folder, [str(images)], target, spark, quiet=quiet)
     told = pq.read_table(target / "predictions", columns=["uri", "logits"])
-    films, left_out = _joined(facts, labels, told)
+    films, left_out = _joined(facts, labels, told, _views(bundle))
     settings = settings or EvaluateSettings()
     temperature = bundle.config.temperature
     fitted: Recalibration | None = None
@@ -197,18 +199,26 @@ def _labels(
     return [None if name is None else names.index(name) for name in found]
 
 
+def _views(bundle: Bundle) -> tuple[str, ...]:
+    """Views that took part inside; by default where an older version made the bundle."""
+    return tuple(bundle.config.data.get("views") or SplitSettings().views)
+
+
 def _joined(
-    facts: pa.Table, labels: list[int | None], told: pa.Table
+    facts: pa.Table, labels: list[int | None], told: pa.Table, views: Sequence[str]
 ) -> tuple[_Films, dict[str, int]]:
     places = pc.index_in(facts["uri"], value_set=told["uri"].combine_chunks()).to_pylist()
     reasons: Counter[str] = Counter()
     ids: set[str] = set()
     rows = []
-    for row, (place, label, image) in enumerate(
-        zip(places, labels, facts["image_id"].to_pylist(), strict=True)
-    ):
+    seen = zip(
+        places, labels, facts["image_id"].to_pylist(), facts["view"].to_pylist(), strict=True
+    )
+    for row, (place, label, image, view) in enumerate(seen):
         reason = (
-            "finding of no class"
+            f"view: {view}"
+            if view not in views
+            else "finding of no class"
             if label is None
             else "not scored"
             if place is None
@@ -221,6 +231,12 @@ def _joined(
             continue
         ids.add(image)
         rows.append(row)
+    if not rows:
+        why = ", ".join(f"{count:,} for {reason!r}" for reason, count in reasons.most_common())
+        raise InputError(
+            f"no film of the table takes part ({why}); the bundle was made for the views "
+            f"{', '.join(views)}: name a table that has them, or train anew on the others"
+        )
     taken = facts.take(pa.array(rows, pa.int64()))
     groups = pc.coalesce(taken["patient_id"], taken["image_id"])
     logits = told["logits"].take(pa.array([places[row] for row in rows], pa.int64()))

@@ -25,7 +25,7 @@ from pulmospark.training.records import ModelRecord
 Floats = npt.NDArray[np.float64]
 Level = Literal["scan", "patient"]
 
-_TOLD = ("source", "group_id", "fold", "label")
+_TOLD = ("source", "patient_id", "group_id", "fold", "label")
 
 
 def pooled_units(
@@ -39,8 +39,9 @@ def pooled_units(
     """Predictions of scans or patients: ``core.tables.UNITS``, in the order of their names.
 
     A film that is of no scan is a scan by itself. A patient is pooled from scans, each of which
-    counts the same whatever its number of slices. Units are of one class: what a patient has
-    of two classes is two units, which stay in one group.
+    counts the same whatever its number of slices. Where none is known a scan stands for its
+    patient. Units are of one class: what a patient has of two classes is two units, which stay
+    in one group; so do patients that a split keeps together.
 
     Args:
         rows: predictions of films and slices.
@@ -70,7 +71,8 @@ def pooled_units(
     scans = _pooled(rows, _scan_names(rows), how)
     if level == "scan":
         return _told(scans, level, classes)
-    return _told(_pooled(scans, scans["group_id"].to_pylist(), above), level, classes)
+    patients = _patient_names(scans, scans["unit"].to_pylist())
+    return _told(_pooled(scans, patients, above), level, classes)
 
 
 def fitted_attention(
@@ -110,7 +112,9 @@ def fitted_attention(
 
 def training_units(rows: pa.Table, level: Level) -> pa.Table:
     """``label`` and ``source`` of the units of a cohort's rows, one row a unit."""
-    names = _scan_names(rows) if level == "scan" else rows["group_id"].to_pylist()
+    names = _scan_names(rows)
+    if level == "patient":
+        names = _patient_names(rows, names)
     keyed = rows.select(["label", "source"]).append_column("unit", pa.array(names, pa.string()))
     return keyed.group_by(["unit", "label", "source"]).aggregate([])
 
@@ -122,6 +126,15 @@ def _scan_names(rows: pa.Table) -> list[str]:
         uri if scan is None else f"{source}:{scan}"
         for scan, source, uri in zip(scans, sources, uris, strict=True)
     ]
+
+
+def _patient_names(rows: pa.Table, scans: Sequence[str]) -> list[str]:
+    """The patient of each row, or its scan where none is known.
+
+    Not its group: that may be several patients whose films are near copies.
+    """
+    known = rows["patient_id"].to_pylist()
+    return [scan if one is None else one for one, scan in zip(known, scans, strict=True)]
 
 
 def _pooled(rows: pa.Table, names: Sequence[str], how: Any) -> pa.Table:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
+from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import Experiment
+from pulmospark.data.cohort import read_cohort
 from pulmospark.data.ingest import IngestResult, read_ingest
-from pulmospark.data.split_summary import Share, SplitResult, read_split
+from pulmospark.data.split_summary import SplitResult, read_split
 from pulmospark.evaluation.results import Evaluation
-from pulmospark.experiment.auditing import shown_audits
+from pulmospark.experiment.auditing import old_audits, shown_audits
 from pulmospark.experiment.augmentation import augmentations
 from pulmospark.experiment.claim import claim_of
-from pulmospark.experiment.evaluation import read_evaluation
+from pulmospark.experiment.evaluation import (
+    known_patients,
+    other_evaluation,
+    read_evaluation,
+)
 from pulmospark.experiment.films import right_and_wrong
 from pulmospark.experiment.folder import RunFolder, read_seconds
-from pulmospark.layouts.manifest import SourceListing
 from pulmospark.models import zoo
 from pulmospark.report import content as page
 from pulmospark.report.paper_content import BesidePaper
@@ -58,11 +63,15 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
         run: folder of the run, with the outcome of every stage.
 
     Raises:
-        InputError: a stage is missing.
+        InputError: a stage is missing, or model and figures are not of this split.
     """
     ingested, parted = read_ingest(run.tables), read_split(run.cohort)
+    if (why := other_evaluation(run)) is not None:
+        raise InputError(why)
     trained, evaluated = read_training(run.training), read_evaluation(run.evaluation)
     films = pq.read_table(run.evaluation / "predictions", columns=["patient_id"])
+    patients, unknown = known_patients(films)
+    old = old_audits(run)
     right, wrong = right_and_wrong(run, trained.classes)
     settings = experiment.model_dump(mode="json")
     return page.ReportContent(
@@ -81,16 +90,17 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
             )
             for one in evaluated.levels
         ),
-        films_without_patient=films["patient_id"].null_count,
-        sources=tuple(_source(listing, run) for listing in ingested.sources),
+        films_without_patient=unknown,
+        known_patients=patients,
+        sources=_sources(ingested, run),
         rejects=_rejects(run, ingested),
         exclusions=tuple(
             page.Exclusion(reason=one.reason, count=one.films, source=one.source)
             for one in parted.exclusions
         ),
         classes=_classes(run, parted),
-        split=_split(parted),
-        warnings=parted.warnings,
+        split=_split(read_cohort(run.cohort), parted.classes),
+        warnings=parted.warnings if old is None else (*parted.warnings, old),
         training=_training(experiment, run, trained),
         timings=tuple(
             page.Timing(stage=stage, seconds=seconds)
@@ -117,30 +127,33 @@ def _paper(run: RunFolder, evaluation: Evaluation) -> BesidePaper | None:
     return paper if still else None
 
 
-def _source(listing: SourceListing, run: RunFolder) -> page.SourceSummary:
-    notes = listing.notes
-    images = _count_where(run.tables / "images", listing.name)
-    return page.SourceSummary(
-        name=listing.name,
-        layout=listing.title,
-        path=listing.path,
-        files_seen=listing.files,
-        images=images,
-        rejects=listing.files - images,
-        notes=tuple(
-            page.Count(name=kind.replace("_", " "), count=n, examples=notes.examples.get(kind, ()))
-            for kind, n in notes.counts.items()
-        ),
-    )
-
-
-def _count_where(table: Path, source: str) -> int:
-    return sum(
-        int(
-            pc.sum(pc.equal(pq.read_table(part, columns=["source"])["source"], source)).as_py()
-            or 0
+def _sources(ingested: IngestResult, run: RunFolder) -> tuple[page.SourceSummary, ...]:
+    """What each source holds; images and rejects are counted in their tables."""
+    images, frames, rejects = Counter[str](), Counter[str](), Counter[str]()
+    for part in parts_of(run.tables / "images"):
+        rows = pq.read_table(part, columns=["source", "frame"])
+        images.update(rows["source"].to_pylist())
+        # Where a file has one frame it is null, and not kept either.
+        frames.update(rows.filter(pc.greater(rows["frame"], 1))["source"].to_pylist())
+    for part in parts_of(run.tables / "rejects"):
+        rejects.update(pq.read_table(part, columns=["source"])["source"].to_pylist())
+    return tuple(
+        page.SourceSummary(
+            name=one.name,
+            layout=one.title,
+            path=one.path,
+            files_seen=one.files,
+            images=images[one.name],
+            frames=frames[one.name],
+            rejects=rejects[one.name],
+            notes=tuple(
+                page.Count(
+                    name=kind.replace("_", " "), count=n, examples=one.notes.examples.get(kind, ())
+                )
+                for kind, n in one.notes.counts.items()
+            ),
         )
-        for part in parts_of(table)
+        for one in ingested.sources
     )
 
 
@@ -174,39 +187,55 @@ def _classes(run: RunFolder, parted: SplitResult) -> tuple[page.ClassSummary, ..
     )
 
 
-def _split(parted: SplitResult) -> page.SplitSummary:
-    def part(share: Share) -> str:
-        return f"fold {share.fold + 1}" if share.fold is not None else share.split
+def _split(rows: pa.Table, classes: Sequence[str]) -> page.SplitSummary:
+    """Films and known patients of each part, counted in the rows of a cohort that take part.
 
-    def key(name: str) -> tuple[int, Any]:
-        return (0, _PARTS.index(name)) if name in _PARTS else (1, int(name.split()[1]))
+    Not summed up from smaller cells: a patient with films of two classes is one patient.
+    """
+    folds, names = rows["fold"].to_pylist(), rows["split"].to_pylist()
+    told = [n if f is None else f"fold {f + 1}" for f, n in zip(folds, names, strict=True)]
+    rows = rows.append_column("part", pa.array(told, pa.string()))
+    parts = sorted(set(told), key=_part_order)
 
-    parts = sorted({part(share) for share in parted.shares}, key=key)
-
-    def cells(of: Any, names: Iterable[str]) -> tuple[page.SplitCell, ...]:
+    def cells(column: str, of: Sequence[str]) -> tuple[page.SplitCell, ...]:
+        counts = _films_and_patients(rows, ["part", column])
         return tuple(
-            page.SplitCell(part=one, name=name, films=films, patients=patients)
-            for name in names
-            for one in parts
-            for films, patients in [
-                _sum(s for s in parted.shares if part(s) == one and of(s) == name)
-            ]
+            page.SplitCell(part=part, name=name, films=films, patients=patients)
+            for name in of
+            for part in parts
+            for films, patients in [counts.get((part, name), (0, None))]
         )
 
+    totals = _films_and_patients(rows, ["part"])
     return page.SplitSummary(
         totals=tuple(
-            page.SplitTotal(part=one, films=films, patients=patients)
-            for one in parts
-            for films, patients in [_sum(s for s in parted.shares if part(s) == one)]
+            page.SplitTotal(part=part, films=totals[part,][0], patients=totals[part,][1])
+            for part in parts
         ),
-        by_class=cells(lambda share: share.label, parted.classes),
-        by_source=cells(lambda share: share.source, sorted({s.source for s in parted.shares})),
+        by_class=cells("label", classes),
+        by_source=cells("source", sorted(set(rows["source"].to_pylist()))),
     )
 
 
-def _sum(shares: Iterable[Share]) -> tuple[int, int]:
-    found = list(shares)
-    return sum(s.films for s in found), sum(s.groups for s in found)
+def _part_order(name: str) -> int:
+    return _PARTS.index(name) if name in _PARTS else int(name.split()[1])
+
+
+def _films_and_patients(
+    rows: pa.Table, keys: list[str]
+) -> dict[tuple[str, ...], tuple[int, int | None]]:
+    """Films, and patients (``None`` where none is known), of each value of some columns."""
+    known = pc.CountOptions(mode="only_valid")
+    counts = rows.group_by(keys).aggregate(
+        [([], "count_all"), ("patient_id", "count_distinct", known)]
+    )
+    return {
+        tuple(row[key] for key in keys): (
+            row["count_all"],
+            row["patient_id_count_distinct"] or None,
+        )
+        for row in counts.to_pylist()
+    }
 
 
 def _training(experiment: Experiment, run: RunFolder, trained: TrainResult) -> page.Training:

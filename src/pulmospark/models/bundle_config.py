@@ -64,7 +64,7 @@ class BundleConfig(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
     """provenance: versions, settings, seed, time"""
     data: dict[str, Any] = Field(default_factory=dict)
-    """summary of the data: films and patients a class, source and split"""
+    """summary of the data: views that take part, films and groups a class, source and split"""
 
     @field_validator("model")
     @classmethod

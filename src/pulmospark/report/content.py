@@ -38,6 +38,8 @@ class SourceSummary(Result):
     path: Text | None = None
     files_seen: Natural
     images: Natural
+    frames: Natural = 0
+    """of the images: those beyond the first of a file that has several"""
     rejects: Natural
     notes: tuple[Count, ...] = ()
     """rows without a file, files without a row, repeated rows, ignored files, ..."""
@@ -252,6 +254,8 @@ class ReportContent(Result):
     """beside the single films or slices"""
     films_without_patient: Natural = 0
     """of the evaluated films: how many have no known patient"""
+    known_patients: Natural | None = None
+    """whose the other evaluated films are; ``None``: a group each"""
     sources: tuple[SourceSummary, ...] = ()
     rejects: tuple[RejectGroup, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()

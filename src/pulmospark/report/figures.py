@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from pulmospark.evaluation.results import CrossValidation, Evaluation, Figure
+from pulmospark.evaluation.results import CrossValidation, Evaluation, Figure, FoldSummary
 from pulmospark.report.content import ReportContent
 from pulmospark.report.curves import precision_recall, roc, training_curves
 from pulmospark.report.svg import (
@@ -22,7 +22,7 @@ from pulmospark.report.svg import (
     shares_across,
     to_svg,
 )
-from pulmospark.report.tables import FOLD_NAMES
+from pulmospark.report.tables import fold_name
 from pulmospark.report.words import confidence, count, number, told
 
 _MODEL = COLOURS[0]
@@ -244,9 +244,7 @@ def folds(cross: CrossValidation) -> Drawing | None:
             )
             if one.mean is not None:
                 axes.plot((one.mean,), (place,), marker="|", ms=14, mew=2, color=INK)
-        axes.set_yticks(
-            range(len(rows)), [label(FOLD_NAMES.get(one.name, one.name)) for one in reversed(rows)]
-        )
+        axes.set_yticks(range(len(rows)), [_fold_label(one) for one in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_xlim(right=1.005)
         axes.tick_params(axis="y", length=0)
@@ -254,7 +252,8 @@ def folds(cross: CrossValidation) -> Drawing | None:
         axes.grid(visible=True, axis="x")
         svg = to_svg(figure, "folds")
     said = "; ".join(
-        f"{FOLD_NAMES.get(one.name, one.name)} mean {number(one.mean)}"
+        f"{fold_name(one)}{f', {one.class_name},' if one.class_name else ''} mean "
+        f"{number(one.mean)}"
         for one in rows
         if one.mean is not None
     )
@@ -265,3 +264,9 @@ def folds(cross: CrossValidation) -> Drawing | None:
         "A dot a fold; the line is their mean, the band one standard deviation to each side.",
         f"Figures of {count(len(cross.folds), 'fold')}: {said}.",
     )
+
+
+def _fold_label(summary: FoldSummary) -> str:
+    """The figure, and the class that it is of, each short enough for a drawing."""
+    name = label(fold_name(summary))
+    return name if summary.class_name is None else f"{name}: {label(summary.class_name)}"

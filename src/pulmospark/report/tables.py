@@ -15,7 +15,16 @@ from pulmospark.evaluation.results import (
     FoldSummary,
 )
 from pulmospark.report.content import Exclusion, Level, ReportContent, SplitCell
-from pulmospark.report.words import DASH, Scale, count, film_noun, groups, interval, number
+from pulmospark.report.words import (
+    DASH,
+    Scale,
+    count,
+    film_noun,
+    groups,
+    interval,
+    number,
+    units,
+)
 
 _NO_INTERVAL = "No interval could be had from so few films or patients."
 _CLASS_COLUMNS: tuple[tuple[str, str, Scale, str], ...] = (
@@ -71,11 +80,14 @@ _OVERALL: tuple[tuple[str, str, Scale, str, str], ...] = (
         "no film was tested",
     ),
 )
-FOLD_NAMES = {name: label for name, label, _, _, _ in _OVERALL}
+_FOLD_NAMES = {
+    **{name: label for name, label, _, _, _ in _OVERALL},
+    **{name: label for name, label, _, _ in _CLASS_COLUMNS},
+}
 _METHODS = {
     "wilson": "Wilson",
     "bootstrap": "bootstrap",
-    "bound": "bounds",
+    "bound": "bounds (see the note)",
     "none": "no interval",
 }
 
@@ -136,13 +148,18 @@ def _cell(figure: Figure, scale: Scale, why_undefined: str, notes: _Notes) -> Ce
     ratio = ""
     if figure.numerator is not None and figure.denominator is not None:
         ratio = f"{figure.numerator:,} / {figure.denominator:,}"
+    note = _NO_INTERVAL if figure.note is None else _sentence(figure.note)
     return Cell(
         number(figure.value, scale),
         span,
         ratio,
         _METHODS[figure.method],
-        None if span else notes.mark(_NO_INTERVAL),
+        None if span and figure.note is None else notes.mark(note),
     )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def overall_table(evaluation: Evaluation) -> FigureTable:
@@ -236,6 +253,11 @@ def class_methods(evaluation: Evaluation, content: ReportContent) -> str:
         told.append(f"{_listed(columns)}: Wilson interval of the proportion shown")
     if columns := by_method.get("bootstrap"):
         told.append(f"{_listed(columns)}: {bootstrap_words(evaluation, content)}")
+    if columns := by_method.get("bound"):
+        told.append(
+            f"{_listed(columns)}, where all replicates are equal: Newcombe's bounds for as many "
+            "independent patients"
+        )
     return "; ".join(told) + "." * bool(told)
 
 
@@ -267,6 +289,8 @@ class FoldRow:
     """One figure over the folds, ready to show."""
 
     name: str
+    of: str | None
+    """class that it is of, where it is of one"""
     mean: str
     spread: str
     values: tuple[str, ...]
@@ -283,10 +307,18 @@ def _fold_row(summary: FoldSummary) -> FoldRow:
     def shown(value: float | None) -> str:
         return DASH if value is None else number(value, scale)
 
-    name = FOLD_NAMES.get(summary.name, summary.name.replace("_", " "))
     return FoldRow(
-        name, shown(summary.mean), shown(summary.spread), tuple(map(shown, summary.values))
+        fold_name(summary),
+        summary.class_name,
+        shown(summary.mean),
+        shown(summary.spread),
+        tuple(map(shown, summary.values)),
     )
+
+
+def fold_name(summary: FoldSummary) -> str:
+    """A figure over the folds, for people; whose it is stands in ``class_name``."""
+    return _FOLD_NAMES.get(summary.name, summary.name.replace("_", " "))
 
 
 @dataclass(frozen=True)
@@ -295,7 +327,8 @@ class LevelRow:
 
     unit: str
     count: int
-    groups: int
+    whose: str
+    """patients or groups that they are of, in words"""
     pooling: str
     cells: tuple[tuple[str, str], ...]
     """value and interval: accuracy, balanced accuracy, macro AUROC, rule of the source"""
@@ -304,10 +337,13 @@ class LevelRow:
 def level_rows(content: ReportContent) -> tuple[LevelRow, ...]:
     """One row a level, that of the single films first; none where there is no other."""
     first = Level(unit=film_noun(content), pooling=DASH, evaluation=content.evaluation)
-    return tuple(_level_row(one) for one in ((first, *content.levels) if content.levels else ()))
+    if not content.levels:
+        return ()
+    others = (_level_row(one, units(content, one.evaluation)) for one in content.levels)
+    return (_level_row(first, groups(content)), *others)
 
 
-def _level_row(level: Level) -> LevelRow:
+def _level_row(level: Level, whose: str) -> LevelRow:
     told = level.evaluation
     rule = told.trivial.most_frequent_class_of_source if told.trivial else Figure(value=None)
     shown: tuple[tuple[Figure, Scale], ...] = (
@@ -319,7 +355,7 @@ def _level_row(level: Level) -> LevelRow:
     return LevelRow(
         unit=level.unit,
         count=told.films,
-        groups=told.groups,
+        whose=whose,
         pooling=level.pooling,
         cells=tuple(
             (

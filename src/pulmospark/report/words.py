@@ -67,20 +67,72 @@ def film_noun(content: ReportContent) -> str:
 
 def groups(content: ReportContent) -> str:
     """Whose films were tested, as far as it is known; what the bootstrap resamples."""
-    patient = "drawn patient" if content.is_phantom else "patient"
-    unknown = content.films_without_patient
-    return groups_of(content.evaluation, unknown, patient=patient, film=film_noun(content))
+    return groups_of(
+        content.evaluation,
+        content.films_without_patient,
+        known=content.known_patients,
+        patient=_patient_noun(content),
+        film=film_noun(content),
+    )
+
+
+def _patient_noun(content: ReportContent) -> str:
+    return "drawn patient" if content.is_phantom else "patient"
 
 
 def groups_of(
-    evaluation: Evaluation, unknown: int, *, patient: str = "patient", film: str = "film"
+    evaluation: Evaluation,
+    unknown: int,
+    *,
+    known: int | None = None,
+    patient: str = "patient",
+    film: str = "film",
 ) -> str:
-    """Whose films an evaluation is of; ``unknown`` of them have no known patient."""
+    """Whose films an evaluation is of, in words.
+
+    Args:
+        evaluation: of the films.
+        unknown: how many of them have no known patient.
+        known: patients of the others; a split that keeps near copies together makes fewer groups
+            than these and the films of unknown ones. ``None``: a group each.
+        patient: noun.
+        film: noun.
+    """
+    joined = known is not None and known + unknown != evaluation.groups
     if unknown == 0:
+        if known is not None and joined:
+            return f"{count(known, patient)} ({_apart(evaluation)})"
         return count(evaluation.groups, patient)
     if unknown >= evaluation.films:
-        return f"{count(evaluation.groups, film)}, no patient being known"
-    return f"{count(evaluation.groups, 'group')} (a patient, or a film of an unknown one)"
+        own = f"{count(unknown, film)} ({_apart(evaluation)})"
+        return f"{own if joined else count(evaluation.groups, film)}, no patient being known"
+    several = "a patient, a film of an unknown one, or several that share near copies"
+    plain = "a patient, or a film of an unknown one"
+    return f"{count(evaluation.groups, 'group')} ({several if joined else plain})"
+
+
+def _apart(evaluation: Evaluation) -> str:
+    """What the bootstrap draws where near copies are kept together."""
+    return f"{count(evaluation.groups, 'group')} that share no near copy"
+
+
+def units_of(
+    evaluation: Evaluation, unknown: int, *, known: int | None = None, patient: str = "patient"
+) -> str:
+    """Whose scans or patients an evaluation is of: as :func:`groups_of`, which counts films."""
+    if unknown:
+        return count(evaluation.groups, "group")
+    return groups_of(evaluation, 0, known=known, patient=patient)
+
+
+def units(content: ReportContent, evaluation: Evaluation) -> str:
+    """Whose scans or patients one level of a report is of."""
+    return units_of(
+        evaluation,
+        content.films_without_patient,
+        known=content.known_patients,
+        patient=_patient_noun(content),
+    )
 
 
 def rightly_named(evaluation: Evaluation) -> int:
@@ -112,8 +164,7 @@ def _tested_on(content: ReportContent) -> str:
     if cross is not None:
         folds = f", in {count(len(cross.folds), 'fold')} that each served once as the test"
     if content.films_without_patient == 0:
-        patient = "drawn patient" if content.is_phantom else "patient"
-        return f"of {count(evaluation.groups, patient)} {never}{folds}"
+        return f"of {groups(content)} {never}{folds}"
     if content.films_without_patient >= evaluation.films:
         return f"{never}{folds} (who the patients are is not known)"
     known = content.films_without_patient
@@ -222,10 +273,11 @@ def warnings(content: ReportContent) -> tuple[str, ...]:
     """Plain sentences of what weakens the result: the content's own, then the page's."""
     found = [*content.warnings, *small_classes(content.evaluation)]
     for source in content.sources:
-        if source.images + source.rejects != source.files_seen:
+        read = source.images - source.frames
+        if read + source.rejects != source.files_seen:
             found.append(
                 f"Source {source.name}: {count(source.files_seen, 'file')} seen, but "
-                f"{count(source.images, 'image')} and {count(source.rejects, 'reject')}: "
+                f"{count(read, 'file')} with images and {count(source.rejects, 'reject')}: "
                 "they do not add up."
             )
     return tuple(dict.fromkeys(found))

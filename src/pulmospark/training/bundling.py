@@ -39,16 +39,28 @@ def write_trained(
         method=result.method,
         weights=result.weights["file"] if result.weights else None,
         training=provenance(experiment.train.model_dump(mode="json"), seed=experiment.seed),
-        data=_data(split),
+        data=_data(split, experiment),
     )
     facts = CardFacts(name=experiment.name, data=_card_data(split))
     return write_bundle(folder, network, config, {"evaluation": None}, facts)
 
 
 def write_evaluated(
-    folder: Path, experiment: Experiment, evaluation: Evaluation, split: SplitResult
+    folder: Path,
+    experiment: Experiment,
+    evaluation: Evaluation,
+    split: SplitResult,
+    *,
+    whose: str,
 ) -> str:
     """Write the figures of an evaluation into a bundle, and into its card.
+
+    Args:
+        folder: of the bundle.
+        experiment: the settings.
+        evaluation: of the films it was tested on.
+        split: of all films.
+        whose: the tested films are, in words: "314 patients".
 
     Returns:
         The model id, which the figures do not change.
@@ -60,19 +72,20 @@ def write_evaluated(
     facts = CardFacts(
         name=experiment.name,
         data=_card_data(split),
-        figures=_card_figures(evaluation),
+        figures=_card_figures(evaluation, whose),
         limitations=split.warnings,
     )
     metrics = {"evaluation": evaluation.model_dump(mode="json")}
     return write_bundle(folder, bundle.network(), bundle.config, metrics, facts)
 
 
-def _data(split: SplitResult) -> dict[str, Any]:
+def _data(split: SplitResult, experiment: Experiment) -> dict[str, Any]:
     return {
         "cohort_id": split.cohort_id,
         "films": split.films,
         "left_out": split.excluded,
         "folds": split.folds,
+        "views": list(split.views or experiment.split.views),
         "shares": [share.model_dump(mode="json") for share in split.shares],
     }
 
@@ -90,10 +103,9 @@ def _card_data(split: SplitResult) -> tuple[CardFigure, ...]:
     )
 
 
-def _card_figures(evaluation: Evaluation) -> tuple[CardFigure, ...]:
-    tested = f"{evaluation.films:,} films of {evaluation.groups:,} patients"
+def _card_figures(evaluation: Evaluation, whose: str) -> tuple[CardFigure, ...]:
     return (
-        CardFigure(name="Tested on", value=tested),
+        CardFigure(name="Tested on", value=f"{evaluation.films:,} films of {whose}"),
         CardFigure(name="Accuracy", value=_words(evaluation.accuracy)),
         CardFigure(name="Balanced accuracy", value=_words(evaluation.balanced_accuracy)),
         CardFigure(name="AUROC, mean of the classes", value=_words(evaluation.macro_auroc)),
