@@ -63,3 +63,14 @@ def test_where_no_film_validates_the_checklist_does_not_say_that_one_did(
     said = _answers(finished_run, tmp_path / "b", frozen, validated=False)[26] or ""
     assert "Fitted anew" not in said
     assert "Fitted anew" in (_answers(finished_run, tmp_path / "c", frozen)[26] or "")
+
+
+def test_phantoms_are_called_phantoms(finished_run: FinishedRun) -> None:
+    experiment, run = finished_run.experiment, finished_run.folder
+    assert experiment.phantoms
+    told = {item.number: item.answer or "" for item in claim_of(experiment, run)}
+    assert "drawn by a program" in told[7]
+    written = run.claim.read_text(encoding="utf-8")
+    assert "phantoms drawn by a program" in written
+    assert " films" not in written
+    assert " films" not in run.report.read_text(encoding="utf-8").partition('id="claim"')[2]

@@ -52,8 +52,9 @@ def _data(
     )
     if split.films:
         shares = "counted films of each class for training, validation and test"
+    drawn = "films drawn by a program, laid out as " if experiment.phantoms else ""
     return {
-        7: "; ".join(f"{s.name}: {s.title}, {s.files:,} files" for s in ingested.sources),
+        7: "; ".join(f"{s.name}: {drawn}{s.title}, {s.files:,} files" for s in ingested.sources),
         8: f"Views {', '.join(split.views)}; findings mapped to the classes "
         f"{', '.join(parted.classes)}. Left out: {excluded or 'none'}.",
         9: f"8-bit grey, {settings.size} x {settings.size} pixels, made square by "

@@ -26,6 +26,7 @@ from pulmospark.experiment.folder import RunFolder, note_seconds, save_settings
 from pulmospark.experiment.reporting import report_content
 from pulmospark.experiment.tracking import check_store, followed, track
 from pulmospark.report.page import write_report
+from pulmospark.report.phantom import phantom_words
 from pulmospark.tracking.extra import check_tracking
 from pulmospark.training.records import TrainResult
 from pulmospark.training.train import train
@@ -157,7 +158,8 @@ def write_page(experiment: Experiment, run: RunFolder) -> Path:
         raise InputError(f"{run.root}: not evaluated yet: run `pulmospark evaluate` first")
     content = report_content(experiment, run)
     write_report(content, run.report)
-    files.write_text(run.claim, as_markdown(content.claim, experiment.name))
+    checklist = as_markdown(content.claim, experiment.name)
+    files.write_text(run.claim, phantom_words(checklist) if experiment.phantoms else checklist)
     return run.report
 
 
