@@ -25,6 +25,7 @@ class Hub:
         self.content = CONTENT
         self.ranges = True
         self.cut: int | None = None
+        self.moved_to: str | None = None
         self.asked: list[str | None] = []
         hub = self
 
@@ -33,7 +34,11 @@ class Hub:
                 asked = self.headers.get("Range")
                 hub.asked.append(asked)
                 start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-                if self.path != f"/{NAME}":
+                if hub.moved_to is not None:
+                    self.send_response(302)
+                    self.send_header("Location", hub.moved_to)
+                    self.end_headers()
+                elif self.path != f"/{NAME}":
                     self.send_error(404)
                 elif asked and hub.ranges and start >= len(hub.content):
                     self.send_error(416)
@@ -111,6 +116,13 @@ def test_says_what_is_wrong_with_the_network(hub: Hub, tmp_path: Path) -> None:
     hub.server.server_close()
     with pytest.raises(EnvironmentProblem, match="check the network and run again"):
         fetch(f"http://127.0.0.1:1/{NAME}", tmp_path)
+
+
+def test_is_not_led_to_another_kind_of_address(hub: Hub, tmp_path: Path) -> None:
+    hub.moved_to = f"ftp://127.0.0.1:9/{NAME}"
+    with pytest.raises(EnvironmentProblem, match="is redirected to ftp://"):
+        fetch(hub.url, tmp_path)
+    assert len(hub.asked) == 1
 
 
 @pytest.mark.parametrize("url", [f"file:///{NAME}", "https://host/net.pth"])

@@ -89,6 +89,17 @@ def download(
     return found
 
 
+def open_url(request: urllib.request.Request) -> Any:
+    """The answer to a request; a redirect is followed from https to https alone.
+
+    Raises:
+        EnvironmentProblem: a redirect leads out of https, or to neither http nor https.
+        urllib.error.URLError: there is no answer, or it is an error.
+    """
+    opener = urllib.request.build_opener(_Redirects)
+    return opener.open(request, timeout=limits.FETCH_SILENCE_S_MAX)
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to http and https alone, and from https to https alone."""
 
@@ -142,9 +153,8 @@ def _fill(
     if have and edition:
         request.add_header("If-Range", edition)
     until = time.monotonic() + bounds.seconds_max
-    opener = urllib.request.build_opener(_Redirects)
     try:
-        answer = opener.open(request, timeout=limits.FETCH_SILENCE_S_MAX)
+        answer = open_url(request)
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
             return  # nothing is left to fetch

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pulmospark
 from pulmospark.core import limits
 from pulmospark.core.content import file_id
+from pulmospark.core.download import open_url
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.files import disk_errors
 
@@ -80,7 +81,7 @@ def _fill(url: str, part: Path, told: Told | None) -> None:
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        answer = urllib.request.urlopen(request, timeout=limits.FETCH_SILENCE_S_MAX)
+        answer = open_url(request)
     except urllib.error.HTTPError as error:
         # Nothing is left to fetch; whether it is the right thing the hash will tell.
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
