@@ -11,14 +11,17 @@ PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# per cent of lines and branches that the tests ran when it was last raised
+COVERAGE_FLOOR := 85
 
-.PHONY: help setup demo test lint types layers wheel ready unit bench clean
+.PHONY: help setup demo test lint types layers wheel ready unit bench mutants clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 	@echo "make lint | types | layers | wheel | unit   one part of make test"
 	@echo "make ready                                  have Java keep Spark's classes, for faster starts"
 	@echo "make bench                                  the benchmarks, with their table"
+	@echo "make mutants                                which changed lines no test notices"
 	@echo "make clean                                  remove .venv, demo/ and what was built"
 
 setup: $(READY)
@@ -64,12 +67,20 @@ wheel: $(READY)
 # Tests that share what was made for the first of them stay together: see tests/conftest.py.
 # One thread each: more than there are cores would wait for each other, and burn time doing so.
 unit: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	@mkdir -p build
+	OMP_NUM_THREADS=1 $(BIN)/python -m slipcover --branch --source src/pulmospark --json --out build/coverage.json \
+	  -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python tests/coverage_gate.py build/coverage.json $(COVERAGE_FLOOR)
 
 # Ray and Hugging Face datasets are compared with, and are needed for nothing else.
 bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
+
+# One line changed at a time: a test must fall. See [tool.mutmut] in pyproject.toml.
+mutants: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt mutmut
+	$(BIN)/python -m benchmarks.mutants
 
 clean:
 	rm -rf $(VENV) build dist demo

@@ -1,0 +1,84 @@
+"""``python -m benchmarks.mutants [--sample N] [ROOM...]``: which changed lines no test notices.
+
+mutmut changes one expression at a time and runs the tests that reach it. A room's share is of
+all its mutants, or of a sample drawn with a fixed seed. mutmut keeps its work in ``mutants/``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+import click
+
+from benchmarks.common import ROOT
+from pulmospark.core import files
+from pulmospark.evaluation.intervals import wilson
+
+ROOMS: Mapping[str, Sequence[str]] = {
+    "split": ("data/split*.py",),
+    "intervals": ("evaluation/intervals.py",),
+    "calibration": ("evaluation/calibration.py",),
+    "dicom_grey": ("imaging/dicom_grey*.py",),
+    "chunks": ("spark/chunks.py",),
+    "stream_store": ("scoring/stream_store.py",),
+    "audits": ("audit/*.py",),
+}
+_SEED = 13
+_MUTANTS = ROOT / "mutants"
+_NOT_RUN = None
+_SURVIVED = frozenset({0, 33})  # 33: no test reaches it
+
+
+def mutants_of(room: str) -> dict[str, int | None]:
+    """The room's mutants with the exit code of their tests, ``None`` where they were not run."""
+    codes: dict[str, int | None] = {}
+    for pattern in ROOMS[room]:
+        for file in sorted((_MUTANTS / "src/pulmospark").glob(f"{pattern}.meta")):
+            codes |= json.loads(file.read_text(encoding="utf-8"))["exit_code_by_key"]
+    return codes
+
+
+def run_mutmut(*names: str) -> None:
+    """Let mutmut run the named mutants, or patterns of names."""
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", "2", *names]
+    with (ROOT / "build/mutants.log").open("ab") as log:
+        subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, check=False)
+
+
+@click.command()
+@click.argument("rooms", nargs=-1, type=click.Choice(tuple(ROOMS)))
+@click.option("--sample", type=click.IntRange(1), help="Mutants of each room; all by default.")
+def main(rooms: tuple[str, ...], sample: int | None) -> None:
+    """Print the share of mutants killed for each room, and the survivors."""
+    shutil.rmtree(_MUTANTS, ignore_errors=True)
+    (ROOT / "build").mkdir(exist_ok=True)
+    run_mutmut("none.*")  # writes the mutants, and learns which tests reach them
+    results = {}
+    for room in rooms or tuple(ROOMS):
+        names = sorted(mutants_of(room))
+        if sample is not None and sample < len(names):
+            names = random.Random(_SEED).sample(names, sample)
+        run_mutmut(*names)
+        codes = {name: code for name, code in mutants_of(room).items() if name in set(names)}
+        unfinished = [name for name, code in codes.items() if code is _NOT_RUN]
+        if unfinished or not codes:
+            raise click.ClickException(f"{room}: mutmut did not run; see build/mutants.log")
+        survivors = sorted(name for name, code in codes.items() if code in _SURVIVED)
+        share = 1 - len(survivors) / len(codes)
+        low, high = wilson(share, len(codes), 0.95)
+        results[room] = {"tried": len(codes), "killed": share, "survivors": survivors}
+        click.echo(
+            f"{room:<14} {len(codes):>5} tried, {share:6.1%} killed"
+            + ("" if sample is None else f" (95 % CI {low:.1%} to {high:.1%})")
+        )
+    files.write_json(ROOT / "build/mutants.json", results)
+    click.echo("survivors: build/mutants.json; mutmut show NAME prints one")
+
+
+if __name__ == "__main__":
+    main()
