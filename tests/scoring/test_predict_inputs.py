@@ -158,6 +158,32 @@ def test_a_parquet_file_gives_its_paths_as_spark_writes_them(films: Path, tmp_pa
     assert _listed(tmp_path, table / "part-0.parquet")[0] == want
 
 
+def test_a_list_gives_uris_of_both_spellings(tmp_path: Path) -> None:
+    names = ("a b/x#1.png", "a b/100%.png", "50%25/y.png", "é/z.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    want = [str(tmp_path / name) for name in names]
+    # Python's own URIs, what Spark's input_file_name gives, and Hadoop's Path.toString.
+    for spell in (Path.as_uri, lambda p: p.as_uri().replace("///", "/"), lambda p: f"file:{p}"):
+        sheet = tmp_path / "list.csv"
+        rows = [f'"{spell(tmp_path / name)}"' for name in names]
+        sheet.write_text("\n".join(["path", *rows]), encoding="utf-8")
+        assert _listed(tmp_path, sheet)[0] == want
+    assert _listed(tmp_path, *map(Path.as_uri, map(Path, want)))[0] == want
+    assert _listed(tmp_path, f"file://{tmp_path}/a%20b/*.png")[0] == sorted(want[:2])
+
+
+@pytest.mark.parametrize("cell", ["s3://bucket/x.png", "file://elsewhere/x.png"])
+def test_an_address_in_a_list_is_refused(cell: str, tmp_path: Path) -> None:
+    sheet = tmp_path / "list.csv"
+    sheet.write_text(f"path\n{cell}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=f"list.csv: {cell}"):
+        _listed(tmp_path, sheet)
+    with pytest.raises(UsageError, match=cell):
+        _listed(tmp_path, cell)
+
+
 def test_a_pipe_and_a_dangling_link_are_seen_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "link.png").symlink_to(tmp_path / "nowhere")

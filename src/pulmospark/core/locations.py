@@ -7,6 +7,7 @@ cell, an environment variable or a Spark ML param, goes through :func:`local_pat
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import BeforeValidator
 
-from pulmospark.core.errors import PulmosparkError, UsageError
+from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
 
 _SCHEME = re.compile(r"\s*((?:[A-Za-z][A-Za-z0-9+.-]*:)+)/")
 """RFC 3986's scheme and a slash. One slash is enough: Hadoop takes ``hdfs:/x``, and ``Path`` makes
@@ -70,6 +71,46 @@ def local_path(text: str, *, error: type[PulmosparkError] = UsageError) -> Path:
             raise error(f"{_shown(text)}: holds %00, which no path has: correct the path")
         path = raw.decode("utf-8", "surrogateescape")  # as the system spells such a name
     return Path(path)
+
+
+def local_paths(text: str, *, error: type[PulmosparkError] = UsageError) -> tuple[Path, ...]:
+    """Paths that a text may name, the likeliest first, for whoever can see which is there.
+
+    ``file:/a%20b`` is a URI, and what Hadoop writes of a folder that is called ``a%20b``.
+
+    Raises:
+        PulmosparkError: as :func:`local_path`.
+    """
+    path = local_path(text, error=error)
+    if _scheme(text) is None:
+        return (path,)
+    after = text.lstrip()[len("file:") :]
+    unescaped = Path(after)
+    return (path,) if after.startswith("//") or path == unescaped else (path, unescaped)
+
+
+def local_text(text: str) -> str:
+    """A pattern or path as text: what :func:`local_path` makes of a URI, and else as it is.
+
+    Raises:
+        UsageError: as :func:`local_path`.
+    """
+    return str(local_path(text)) if is_uri(text) or "\0" in text else text
+
+
+def path_of_variable(name: str) -> Path | None:
+    """The path that an environment variable names; ``None``: it is not set, or empty.
+
+    Raises:
+        EnvironmentProblem: it names an address elsewhere.
+    """
+    text = os.environ.get(name)
+    if not text:
+        return None
+    try:
+        return local_path(text)
+    except UsageError as error:
+        raise EnvironmentProblem(f"{name} is {error.message}") from error
 
 
 def is_uri(text: str) -> bool:

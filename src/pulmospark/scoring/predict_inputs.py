@@ -6,6 +6,7 @@ anyway is left to that folder, and so is a folder inside another.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pulmospark.core import files, limits, tables
 from pulmospark.core.errors import InputError, LayoutError, UsageError
+from pulmospark.core.locations import local_paths
 from pulmospark.core.progress import Progress
 from pulmospark.core.settings import SourceSettings
 from pulmospark.core.tables import RejectReason
@@ -337,12 +339,21 @@ def _one_by_one(inputs: Inputs, notes: ListingNotes) -> Iterator[tuple[Path, str
     for sheet in inputs.sheets:
         for text in _paths_in(sheet):
             plain = text.strip()
-            if plain.startswith("file:"):
-                plain = "/" + plain.removeprefix("file:").lstrip("/")  # as Spark writes it
             if not plain or "\0" in plain:
                 notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{sheet.name}: {text}")
             else:
-                yield absolute(sheet.parent / plain), printable(sheet.stem)
+                yield absolute(sheet.parent / _existing(plain, sheet)), printable(sheet.stem)
+
+
+def _existing(cell: str, sheet: Path) -> Path:
+    """The path in a cell; of the spellings that a URI leaves open, the one that is there."""
+    try:
+        paths = local_paths(cell, error=InputError)
+    except InputError as error:
+        raise InputError(f"{sheet}: {error.message}") from error
+    if len(paths) == 1:
+        return paths[0]
+    return next((path for path in paths if os.path.lexists(path)), paths[0])
 
 
 def _paths_in(sheet: Path) -> Iterable[str]:
