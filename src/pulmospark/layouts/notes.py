@@ -23,6 +23,9 @@ class NoteKind(StrEnum):
     """an image file in no class folder; it is seen, and has no finding"""
     FILES_BELOW_CLASS = "files_below_class"
     """an image file in a folder below its class folder: a folder a patient, perhaps"""
+    FILES_IN_OTHER_FOLDERS = "files_in_other_folders"
+    """an image file in a folder of which the layout says that it holds no images of the data
+    set, next to ``images`` and ``masks``, say; excluded"""
     FILES_OF_SAME_NAME = "files_of_same_name"
     """a second file of the name that one metadata row gives; both take the row"""
     REPEATED_ROWS = "repeated_rows"
