@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from layouts.listing import by_name, listed, plant
+from pulmospark.core.errors import LayoutError
 from pulmospark.layouts.registry import recognise
 
 # agchung/Figure1-COVID-chestxray-dataset, metadata.csv at its last commit 95bb569 (2020-05);
@@ -422,3 +423,160 @@ def test_figure1_is_not_taken_for_its_neighbours(tmp_path: Path) -> None:
     text = _figure1(False).replace(b"artifacts", b"imagename,artifacts", 1)
     (root / "metadata.csv").write_bytes(text)
     assert recognise(root).layout.name == "actualmed"
+
+
+# Kaggle, vinbigdata-chest-xray-abnormalities-detection/train.csv: eight columns, 67,914 rows.
+_VINBIGDATA = "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max\n"
+
+
+@pytest.mark.parametrize("end", [".dicom", ".png"])
+def test_vinbigdata_takes_the_majority_of_its_readers(end: str, tmp_path: Path) -> None:
+    rows = (
+        "a,No finding,14,R11,,,,\na,No finding,14,R7,,,,\na,No finding,14,R10,,,,\n"
+        "b,Cardiomegaly,3,R10,691,1375,1653,1831\nb,Aortic enlargement,0,R10,1,1,2,2\n"
+        "b,No finding,14,R9,,,,\nb,Cardiomegaly,3,R8,691,1375,1653,1831\n"
+        "b,Cardiomegaly,3,R8,600,1375,1653,1831\n"
+        "c,ILD,5,R8,1,1,2,2\nc,No finding,14,R9,,,,\nc,Calcification,2,R10,1,1,2,2\n"
+        "d,Pleural thickening,11,R9,627,357,947,433\n"
+    )
+    root = plant(
+        tmp_path / "root",
+        {
+            "train.csv": _VINBIGDATA + rows,
+            "sample_submission.csv": "image_id,PredictionString\ne,14 1 0 0 1 1\n",
+            **{f"train/{name}{end}": "" for name in "abcd"},
+            f"test/e{end}": "",
+        },
+    )
+    listing, found = listed(root, tmp_path)
+    assert listing.layout == "vinbigdata"
+    named = {Path(row["uri"]).stem: row["finding"] for row in found}
+    assert named == {
+        "a": "No finding",
+        "b": "Cardiomegaly",  # two of three; a second box of one reader is no second vote
+        "c": None,
+        "d": "Pleural thickening",
+        "e": None,
+    }
+    assert listing.notes.counts == {
+        "files_without_row": 1,
+        "conflicting_findings": 1,
+        "ignored_files": 2,
+    }
+
+
+def test_vinbigdata_of_the_shared_cases(shared_cases: Path, tmp_path: Path) -> None:
+    folder = shared_cases / "f13-csv-joins-no-names/vinbigdata"
+    listing, rows = listed(folder, tmp_path)
+    assert (listing.layout, listing.files) == ("vinbigdata", 4)
+    assert {Path(row["uri"]).stem[:8]: row["finding"] for row in rows} == {
+        "50a41819": "No finding",
+        "21a10246": "Cardiomegaly",
+        "9a5094b2": "Pleural thickening",
+        "051132a7": "Pulmonary fibrosis",
+    }
+
+
+# BIMCV's PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv: 36 columns, the first without a
+# name; in the order in which its readers list them.
+_PADCHEST = (
+    ",ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,PatientSex_DICOM,"
+    "ViewPosition_DICOM,Projection,MethodProjection,Pediatric,Modality_DICOM,Manufacturer_DICOM,"
+    "PhotometricInterpretation_DICOM,PixelRepresentation_DICOM,PixelAspectRatio_DICOM,"
+    "SpatialResolution_DICOM,BitsStored_DICOM,WindowCenter_DICOM,WindowWidth_DICOM,Rows_DICOM,"
+    "Columns_DICOM,XRayTubeCurrent_DICOM,Exposure_DICOM,ExposureInuAs_DICOM,ExposureTime,"
+    "RelativeXRayExposure_DICOM,ReportID,Report,MethodLabel,Labels,Localizations,"
+    "LabelsLocalizationsBySentence,labelCUIS,LocalizationsCUIS\n"
+)
+
+
+def _padchest(image: str, day: str, born: str, view: str, labels: str) -> str:
+    cells = ["0", image, "7", day, "31415", "271828", born, "M", "", view, "Manual", "No", "DX"]
+    rest = [*[""] * 15, "4765777", "sin hallazgos", "Physician", f'"{labels}"', "[]", "[]", "", ""]
+    return ",".join([*cells, *rest]) + "\n"
+
+
+def test_padchest(tmp_path: Path) -> None:
+    rows = (
+        _padchest("a.png", "20140915", "1938.0", "PA", "['normal']")
+        + _padchest("b.png", "20150622", "1993.0", "AP_horizontal", "['NSG tube', 'pneumonia', ]")
+        + _padchest("c.png", "20150622", "", "COSTAL", "[]")
+        + _padchest("d.png", "20150622", "1993.0", "L", "['laminar atelectasis', 'pneumonia']")
+    )
+    name = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
+    root = plant(
+        tmp_path / "root",
+        {name: _PADCHEST + rows, "7/a.png": "", "7/b.png": "", "54/c.png": "", "d.png": ""},
+    )
+    listing, found = listed(root, tmp_path)
+    assert listing.layout == "padchest"
+    assert listing.findings == {
+        "normal": 1,
+        "NSG tube|pneumonia": 1,
+        "laminar atelectasis|pneumonia": 1,
+    }
+    assert listing.views == {"PA": 1, "AP supine": 1, "unknown": 1, "lateral": 1}
+    first = by_name(found)["a.png"]
+    assert (first["patient_id"], first["study_id"]) == ("padchest:271828", "31415")
+    assert (first["age"], first["sex"]) == (76.0, "M")  # 2014 less 1938
+    assert listing.notes.counts == {"unknown_views": 1, "ignored_files": 1}
+    (root / name).rename(root / f"{name}.gz")
+    with pytest.raises(LayoutError, match="is packed: unpack it, with gunzip"):
+        listed(root, tmp_path)
+    (root / f"{name}.gz").unlink()
+    with pytest.raises(LayoutError, match=r"has no PADCHEST_chest_x_ray_images_labels\*\.csv"):
+        listed(root, tmp_path, layout="padchest")
+
+
+def test_siim_covid19(tmp_path: Path) -> None:
+    """Kaggle, siim-covid19-detection: both sheets as they are, and train/study/series/image."""
+    studies = (
+        "id,Negative for Pneumonia,Typical Appearance,Indeterminate Appearance,"
+        "Atypical Appearance\n00086460a852_study,0,1,0,0\nff0879eb20ed_study,1,0,0,0\n"
+    )
+    box = "\"[{'x': 789.28836, 'y': 582.43035, 'width': 1026.65662, 'height': 1917.30292}]\""
+    images = (
+        "id,boxes,label,StudyInstanceUID\n"
+        f"000a312787f2_image,{box},opacity 1 789.28836 582.43035 1815.94498 2499.73327,"
+        "00086460a852\n000c3a3f293f_image,,none 1 0 0 1 1,ff0879eb20ed\n"
+        "gone_image,,none 1 0 0 1 1,ff0879eb20ed\n"
+    )
+    root = plant(
+        tmp_path / "root",
+        {
+            "train_study_level.csv": studies,
+            "train_image_level.csv": images,
+            "sample_submission.csv": "id,PredictionString\n000c_study,negative 1 0 0 1 1\n",
+            "train/00086460a852/9e8302230c91/000a312787f2.dcm": "",
+            "train/00086460a852/9e8302230c91/not-listed.dcm": "",
+            "train/ff0879eb20ed/d8a644cc4f93/000c3a3f293f.dcm": "",
+            "test/d2cf237688a4/3fde77b139aa/51759b5579bc.dcm": "",
+        },
+    )
+    listing, rows = listed(root, tmp_path)
+    assert listing.layout == "siim_covid19"
+    assert listing.findings == {"Typical Appearance": 2, "Negative for Pneumonia": 1}
+    assert listing.published_splits == {"train": 3}
+    found = by_name(rows)
+    assert found["000a312787f2.dcm"]["study_id"] == "00086460a852"
+    assert found["51759b5579bc.dcm"]["finding"] is None
+    assert all(row["header_patient"] for row in rows)
+    assert listing.notes.counts == {
+        "rows_without_file": 1,
+        "files_without_row": 1,
+        "ignored_files": 3,
+    }
+    # Converted and in one folder, they are told by the sheet of images.
+    flat = plant(
+        tmp_path / "flat",
+        {
+            "train_study_level.csv": studies,
+            "train_image_level.csv": images,
+            "train/000a312787f2.png": "",
+            "train/000c3a3f293f_image.png": "",
+        },
+    )
+    assert listed(flat, tmp_path)[0].findings == {
+        "Typical Appearance": 1,
+        "Negative for Pneumonia": 1,
+    }

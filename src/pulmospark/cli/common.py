@@ -132,7 +132,7 @@ def check_sources(experiment: Experiment) -> None:
     from pulmospark.layouts.registry import check_place
 
     for source in experiment.sources:
-        check_place(source.path, source.layout)
+        check_place(source.path, source.layout, source.options)
 
 
 def make_folder(folder: Path) -> None:

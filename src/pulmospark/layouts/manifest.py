@@ -179,7 +179,7 @@ def _listing(place: Recognition, name: str, tally: _Tally, notes: ListingNotes) 
 
 def _place(source: SourceSettings) -> Recognition:
     if source.layout is None:
-        return recognise(source.path)
+        return recognise(source.path, source.options)
     return locate(find(source.layout), existing(source.path))
 
 

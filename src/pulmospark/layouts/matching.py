@@ -96,9 +96,11 @@ def match_rows(keys: Collection[str], root: Path, notes: ListingNotes) -> Matchi
             notes.add(_kind(best, keen[0], path), f"{keen[0]} -> {path}")
         for _, key in claimed:
             if keen != [key]:
-                found.reasons[key] = f"so do other rows, {path} fits"
+                found.reasons[key] = f"{path} fits other rows, too"
                 if len(keen) > 1:
-                    notes.add(NoteKind.ROWS_OF_SEVERAL_FILES, f"{key}: as other rows, {path}")
+                    notes.add(
+                        NoteKind.ROWS_OF_SEVERAL_FILES, f"{key}: {path} fits other rows, too"
+                    )
     return found
 
 

@@ -124,6 +124,9 @@ class NotesSummary(BaseModel):
     """``NoteKind`` -> how many; those that did not occur are left out"""
     examples: dict[str, tuple[str, ...]]
     """``NoteKind`` -> the first few"""
+    columns: dict[str, tuple[str, bool]] = {}
+    """of a sheet of the user's own: what a column was taken for -> its name, and whether that was
+    guessed"""
     ignored_extensions: dict[str, int]
     """extension in lower case, with its dot -> how many files were ignored for it"""
 
@@ -135,6 +138,8 @@ class ListingNotes:
     counts: dict[NoteKind, int] = field(default_factory=dict)
     examples: dict[NoteKind, list[str]] = field(default_factory=dict)
     ignored_extensions: dict[str, int] = field(default_factory=dict)
+    columns: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    """as :attr:`NotesSummary.columns`"""
 
     def add(self, kind: NoteKind, example: str, count: int = 1) -> None:
         """Count one more oddity (or ``count``), with the text that shows it."""
@@ -165,6 +170,7 @@ class ListingNotes:
                 kind.value: tuple(self.examples[kind]) for kind in NoteKind if kind in self.counts
             },
             ignored_extensions=dict(sorted(self.ignored_extensions.items())),
+            columns=dict(self.columns),
         )
 
 

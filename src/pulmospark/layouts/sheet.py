@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from pulmospark.layouts.walk import FoundFile
 _DELIMITERS = (",", "\t", ";", "|")
 
 _AROUND = " \t\r\n\f\v\xa0\u2007\u202f\ufeff\u200b\u200e\u200f"
+_DRIVE = re.compile(r"[A-Za-z]:/")
 _EXCEL_TEXT = re.compile(r'="([^"]*)"')
 
 Cells = Callable[[str], str]
@@ -142,24 +143,30 @@ def plain_name(column: str) -> str:
     return re.sub(r"[\W_]+", "", column.casefold())
 
 
+def is_drive(path: str) -> bool:
+    """Whether a path begins with a drive of Windows, ``C:/``."""
+    return _DRIVE.match(path) is not None
+
+
 def key_of(path: str, roots: tuple[str, ...] = ()) -> str | None:
     """Where a sheet's path points, as ``folder/file`` below the root.
 
     Nothing is opened: the key is only compared with files that a listing of the root found.
 
     Args:
-        path: as the sheet has it; Windows' backslashes are understood.
+        path: as the sheet has it; Windows' backslashes are understood, mixed with slashes, too.
         roots: spellings of the root's absolute path, under which absolute paths may lie.
 
     Returns:
-        ``None`` where it leaves the root, by ``..`` or as an absolute path; ``""`` where it
+        ``None`` where it leaves the root, by ``..``, as an absolute path or one of a drive of
+        Windows, ``C:/a.png``; ``""`` where it
         names no file.
     """
-    path = path.strip()
-    if "/" not in path:
-        path = path.replace("\\", "/")
+    path = path.strip().replace("\\", "/")
     if not path:
         return ""
+    if is_drive(path):
+        return None
     plain = posixpath.normpath(path)
     if plain.startswith("/"):
         plain = "/" + plain.lstrip("/")
@@ -260,11 +267,20 @@ class MetadataIndex:
             published_split=facts.published_split,
         )
 
-    def close(self) -> None:
-        """Note the rows whose file was not found."""
+    def keys(self) -> Collection[str]:
+        """The keys of all rows."""
+        return self._facts.keys()
+
+    def close(self, reasons: Mapping[str, str] | None = None) -> None:
+        """Note the rows whose file was not found.
+
+        Args:
+            reasons: key -> why, where more is known than that no file of that name is there.
+        """
         for key in self._facts:
             if key not in self._taken:
-                self._notes.add(NoteKind.ROWS_WITHOUT_FILE, key)
+                reason = (reasons or {}).get(key)
+                self._notes.add(NoteKind.ROWS_WITHOUT_FILE, f"{key}: {reason}" if reason else key)
 
     def _patient(self, patient: str) -> str:
         while patient in self._same_patient:
