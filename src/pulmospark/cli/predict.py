@@ -115,6 +115,8 @@ def _say(result: PredictResult) -> None:
         _say_many(result)
     if odd := words.oddities(result.notes):
         common.say(f"found in the listing: {odd}")
+    for text in words.listing_notes(result.notes):
+        common.say(text)
     if result.images:
         common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
     if result.layout is not None:

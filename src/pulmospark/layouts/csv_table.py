@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from pulmospark.core.errors import InputError, LayoutError, UsageError
-from pulmospark.core.locations import is_uri, local_paths
 from pulmospark.core.tables import Modality, View
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
 from pulmospark.layouts.columns import GUESSES, NEEDED, Column, columns_of, guess
-from pulmospark.layouts.matching import canonical, match_rows
+from pulmospark.layouts.matching import canonical, cell_paths, match_rows
 from pulmospark.layouts.sheet import (
     Facts,
     MetadataIndex,
@@ -137,14 +136,9 @@ class _Place:
         Raises:
             InputError: it is an address elsewhere, ``s3://...``.
         """
-        text = cell.strip()
-        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-            text = text[1:-1].strip()
-        if "\0" in text:
-            return ""
-        if not is_uri(text):
-            return self._below(text)
-        keys = [self._below(str(path)) for path in local_paths(text, error=InputError)]
+        keys = [self._below(path) for path in cell_paths(cell)]
+        if len(keys) < 2:
+            return keys[0] if keys else ""
         there = (key for key in keys if key and os.path.lexists(self.root / key))
         return next(there, keys[0])
 

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from pulmospark.core.errors import InputError
+from pulmospark.core.locations import is_uri, local_paths
 from pulmospark.layouts.notes import ListingNotes, NoteKind
 from pulmospark.layouts.walk import is_hidden, is_image_name, may_hold_image
 
@@ -45,6 +47,8 @@ class Matching:
     """file, as :func:`canonical` writes it -> key of its row"""
     reasons: dict[str, str] = field(default_factory=dict)
     """key of a row without a file -> why, where more is to be said than that none is there"""
+    spelled: dict[str, str] = field(default_factory=dict)
+    """file whose name has backslashes, as :func:`canonical` writes it -> its path"""
 
 
 def canonical(parts: Iterable[str]) -> str:
@@ -55,7 +59,26 @@ def canonical(parts: Iterable[str]) -> str:
     return "/".join(parts).replace("\\", "/")
 
 
-def match_rows(keys: Collection[str], root: Path, notes: ListingNotes) -> Matching:
+def cell_paths(cell: str) -> tuple[str, ...]:
+    """The paths that a sheet's cell may name, the likeliest first: of a ``file:`` URI that may be
+    escaped or not both; nothing where the cell holds none.
+
+    Raises:
+        InputError: it is an address elsewhere, ``s3://...``.
+    """
+    text = cell.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    if not text or "\0" in text:
+        return ()
+    if not is_uri(text):
+        return (text,)
+    return tuple(str(path) for path in local_paths(text, error=InputError))
+
+
+def match_rows(
+    keys: Collection[str], root: Path, notes: ListingNotes, taken: Collection[str] = ()
+) -> Matching:
     """Find the file of each row below a folder; the names of its files alone are read.
 
     Memory holds the paths of the files whose names are in the rows.
@@ -65,10 +88,12 @@ def match_rows(keys: Collection[str], root: Path, notes: ListingNotes) -> Matchi
             machine, ``/home/me/a.png`` or ``C:/a.png``.
         root: the folder.
         notes: told how rows were matched, and which fit several files.
+        taken: paths of files below the root that other rows name to the letter.
     """
-    by_name = _candidates(keys, root)
+    found = Matching()
+    by_name = _candidates(keys, root, found.spelled)
     exact = {path for paths in by_name.values() for path in paths if path in keys}
-    found = Matching({path: path for path in exact})
+    found.files.update({path: path for path in exact})
     claims: defaultdict[str, list[tuple[_Fit, str]]] = defaultdict(list)
     for key in keys:
         if key in exact:
@@ -76,7 +101,7 @@ def match_rows(keys: Collection[str], root: Path, notes: ListingNotes) -> Matchi
         fits = [
             (fit, path)
             for path in _named_like(key, by_name)
-            if path not in exact and (fit := _fit(key, path)) is not None
+            if not (path in exact or path in taken) and (fit := _fit(key, path)) is not None
         ]
         if not fits:
             continue
@@ -104,7 +129,9 @@ def match_rows(keys: Collection[str], root: Path, notes: ListingNotes) -> Matchi
     return found
 
 
-def _candidates(keys: Iterable[str], root: Path) -> dict[str, list[str]]:
+def _candidates(
+    keys: Collection[str], root: Path, spelled: dict[str, str]
+) -> dict[str, list[str]]:
     """Plain name, with and without extension -> paths of the files that rows may mean."""
     wanted = {plain for key in keys for plain in _plain_names(key)}
     found: defaultdict[str, list[str]] = defaultdict(list)
@@ -114,6 +141,8 @@ def _candidates(keys: Iterable[str], root: Path) -> dict[str, list[str]]:
             for plain in _plain_names(path):
                 if plain in wanted:
                     found[plain].append(path)
+                    if (real := "/".join(parts)) != path:
+                        spelled[path] = real
     return found
 
 
