@@ -60,8 +60,7 @@ def listing_notes(notes: NotesSummary) -> Iterator[str]:
         if n := notes.counts.get(kind, 0):
             yield f"{kind.replace('_', ' ')}: {n:,}, as {'; '.join(notes.examples[kind][:2])}"
     if notes.ignored_extensions:
-        each = (f"{n:,} {end}" for end, n in notes.ignored_extensions.items())
-        yield f"ignored, with no image's extension or content: {', '.join(each)}"
+        yield f"ignored: {notes.ignored()}"
 
 
 def say_ingest(result: IngestResult) -> None:

@@ -149,8 +149,10 @@ def _all_rows(
         if tally.files == 0:
             missing = notes.count(NoteKind.ROWS_WITHOUT_FILE)
             named = f"; its sheet names {missing} that are not there" if missing else ""
+            ignored = f"; ignored: {said}" if (said := notes.summary().ignored()) else ""
             raise InputError(
-                f"{place.folder}: no image file in it{named}: check the path of the source"
+                f"{place.folder}: no image file in it{named}{ignored}: check the path of the "
+                "source"
             )
         listings.append(_listing(place, name, tally, notes))
 

@@ -10,6 +10,14 @@ from pydantic import BaseModel, ConfigDict
 from pulmospark.core import limits
 
 NO_EXTENSION, OTHER_EXTENSIONS = "(none)", "(other)"
+_REASONS = {
+    NO_EXTENSION: "without extension whose content is no image's",
+    OTHER_EXTENSIONS: "of other extensions",
+    ".gz": ".gz (unpack them; CT volumes, .nii.gz, are not read)",
+    ".nii": ".nii (CT volumes are not read)",
+    ".zip": ".zip (unpack them)",
+}
+"""extension -> what is said of files that are ignored for it; of others the extension is"""
 
 
 class NoteKind(StrEnum):
@@ -130,6 +138,13 @@ class NotesSummary(BaseModel):
     ignored_extensions: dict[str, int]
     """extension in lower case, with its dot -> how many files were ignored for it"""
 
+    def ignored(self) -> str:
+        """How many files were ignored for which reason, in a line; empty where none was."""
+        return ", ".join(
+            f"{count:,} {_REASONS.get(extension, extension)}"
+            for extension, count in self.ignored_extensions.items()
+        )
+
 
 @dataclass(slots=True)
 class ListingNotes:
@@ -152,6 +167,8 @@ class ListingNotes:
         """Count an ignored file under its extension."""
         dot = name.rfind(".")
         extension = printable(name[dot:].lower()) if dot > 0 else NO_EXTENSION
+        if extension[1:].isdigit():  # the end of a UID, say
+            extension = NO_EXTENSION
         seen = self.ignored_extensions
         if extension not in seen and len(seen) >= limits.NOTE_EXTENSIONS_MAX:
             extension = OTHER_EXTENSIONS

@@ -165,8 +165,8 @@ def list_inputs(
                 progress.to(count)
     if not count and not inputs.images:
         where = ", ".join(str(path) for path in (*inputs.folders, *inputs.sheets))
-        ignored = ", ".join(f"{n:,} {end}" for end, n in notes.ignored_extensions.items())
-        passed = f" ({ignored} ignored, with no image's extension or content)" if ignored else ""
+        ignored = notes.summary().ignored()
+        passed = f" (ignored: {ignored})" if ignored else ""
         raise InputError(f"{where}: no image file was found{passed}; check the path")
     return count
 
