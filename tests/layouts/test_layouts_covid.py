@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from layouts.listing import by_name, listed, plant
 from pulmospark.core.errors import UsageError
 from pulmospark.layouts.covidx import read_row
-from pulmospark.layouts.registry import recognise
 
 
 def test_covidx_is_read_from_the_right(tmp_path: Path) -> None:
@@ -164,41 +163,3 @@ def test_hannover(tmp_path: Path) -> None:
     assert listing.views == {"AP": 1, "PA": 1}
     assert {(row["patient_id"], row["sex"]) for row in rows} == {("hannover:042f", "M")}
     assert listing.notes.counts == {"rows_without_file": 1, "ignored_files": 1}
-
-
-def test_actualmed_and_figure1_in_latin_1(tmp_path: Path) -> None:
-    head = "patientid,offset,sex,age,finding,view,modality,{},notes\n"
-    actualmed = head.format("imagename") + (
-        "ANON196,,,,,PA,X-ray,CR.1.png,Inconclusive 37 °C\n"
-        "ANON56,,,,No finding,PA,X-ray,CR.2.png,\nANON196,,,,COVID-19,AP,X-ray,CR.3.png,\n"
-    )
-    figure1 = head.format("originalfile") + (
-        "COVID-00003a,8,M,28,,AP erect,X-ray,COVID-0024.jpeg,37 °C\n"
-        "COVID-00003b,8,M,28,COVID-19,AP erect,X-ray,COVID-0025.jpeg,\n"
-        "COVID-00002,,M,50+,,AP erect,X-ray,,\n"
-    )
-    one = plant(
-        tmp_path / "actualmed",
-        {
-            "metadata.csv": actualmed.encode("latin-1"),
-            **{f"images/CR.{n}.png": "" for n in (1, 2, 3)},
-        },
-    )
-    other = plant(
-        tmp_path / "figure1",
-        {
-            "metadata.csv": figure1.encode("latin-1"),
-            **{f"images/COVID-{n}.jpg": "" for n in ("00003a", "00003b", "00002")},
-        },
-    )
-    listing, rows = listed(one, tmp_path)
-    assert (listing.layout, listing.without_finding) == ("actualmed", 1)
-    assert listing.findings == {"No finding": 1, "COVID-19": 1}
-    assert len({row["patient_id"] for row in rows}) == 2
-    listing, rows = listed(other, tmp_path)
-    assert (listing.layout, listing.without_finding) == ("figure1", 2)
-    found = by_name(rows)
-    assert found["COVID-00003a.jpg"]["patient_id"] == "figure1:covid-00003"
-    assert found["COVID-00003b.jpg"]["patient_id"] == "figure1:covid-00003"
-    assert (found["COVID-00002.jpg"]["age"], found["COVID-00002.jpg"]["view"]) == (50.0, "AP")
-    assert recognise(one).layout.name == "actualmed"

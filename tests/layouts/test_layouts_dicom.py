@@ -55,6 +55,24 @@ def test_plain_dicom_is_recognised_and_folders_of_classes_go_first(tmp_path: Pat
     assert recognise(classes).layout.name == "class_folders"
 
 
+_PARTS = ("train", "test")
+
+
+@pytest.mark.parametrize("split", ["train/", "Validation/", ""])
+def test_patients_below_a_split_are_an_archive_as_without_it(split: str, tmp_path: Path) -> None:
+    """Folders of patients below ``train/`` are no classes."""
+    films = {
+        f"{split}pat{p:03}/study1/ser1/{n}.dcm": _of(10 * p + n, f"P{p}")
+        for p in range(4)
+        for n in range(3)
+    }
+    root = plant(tmp_path / "a", films)
+    listing, _ = listed(root, tmp_path)
+    assert (listing.layout, listing.files, listing.findings) == ("dicom", 12, {})
+    splits = {"train/": {"train": 12}, "Validation/": {"validation": 12}, "": {}}
+    assert listing.published_splits == splits[split]
+
+
 def _of(number: int, patient: str | None) -> bytes:
     return dicoms.film(number, PatientID=patient)
 
@@ -83,10 +101,12 @@ def test_a_folder_a_patient_is_an_archive_without_findings(tmp_path: Path) -> No
         {"x/p/s/1.dcm": None, "x/p/s/2.dcm": None, "y/q/s/1.dcm": None, "y/q/s/2.dcm": None},
         {f"{c}/p/{n}.dcm": "ANONYMOUS" for c in "xy" for n in range(3)},
         {f"{c}/{n:02}.dcm": f"{c}{n // 8}" for c in "xy" for n in range(16)},
-        {f"{part}/{c}/1.dcm": part for part in ("train", "test") for c in "xy"},
+        {f"{part}/{c}/1.dcm": part for part in _PARTS for c in "xy"},
+        {f"{part}/{c}/{n}.dcm": part + c for part in _PARTS for c in "xy" for n in "12"},
+        {f"train/{c}/p/s/{n}.dcm": c + n for c in "xy" for n in "12"},
     ],
     ids=["a film each", "two in one", "patients below", "no number", "one number for all",
-         "slices in a row", "parts"],
+         "slices in a row", "parts", "a patient a class and part", "patients below in one part"],
 )  # fmt: skip
 def test_folders_that_may_be_classes_stay_so(
     patients: dict[str, str | None], tmp_path: Path

@@ -61,7 +61,26 @@ def test_key(path: str, key: str | None) -> None:
         ("path;label\r\na.png;grippé\r\n".encode(), "grippé"),
         (b'path|label\na.png|"a, b; c"\n', "a, b; c"),
         (b'"path","label"\n"a.png","two\nlines"\n', "two\nlines"),
-        (b"\npath,label\na.png,x\n", None),
+        (b"\n\r\npath,label\na.png,x\n", "x"),
+        # Excel's declaration of the delimiter, also as a spreadsheet saves it again.
+        (b"sep=;\r\npath;label\r\na.png;x,y\r\n", "x,y"),
+        (b'\xef\xbb\xbf"sep=|"\npath|label\na.png|x\n', "x"),
+        (b"SEP=\t\npath\tlabel\na.png\tx\n", "x"),
+        ("sep=,\npath,label\na.png,x\n".encode("utf-16"), "x"),
+        ("path;label\na.png;grippé\n".encode("utf-16-le"), "grippé"),
+        ("path;label\na.png;grippé\n".encode("utf-16-be"), "grippé"),
+        ("path,label\na.png,grippé\n".encode("utf-32"), "grippé"),
+        # Windows-1252: a dash, an ellipsis (latin-1's NEL), quotation marks and the euro.
+        (
+            b"path,label\na.png,COVID\x9619\x85 \x93\x80\x94\n",
+            "COVID\N{EN DASH}19\N{HORIZONTAL ELLIPSIS} \N{LEFT DOUBLE QUOTATION MARK}\N{EURO SIGN}"
+            "\N{RIGHT DOUBLE QUOTATION MARK}",
+        ),
+        (b"path,label\na.png,\x81\xe9\n", "\x81\xe9"),  # no character of Windows-1252
+        (b'path,label\n="a.png",="0017"\n', "0017"),
+        (b"path ,\xc2\xa0label\t\n a.png ,\xc2\xa0x \n", "x"),
+        (b"path,label\r a.png,x\r", "x"),
+        (b"\n \n", None),
     ],
 )
 def test_encodings_and_delimiters(tmp_path: Path, raw: bytes, finding: str | None) -> None:

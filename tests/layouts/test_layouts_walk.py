@@ -73,8 +73,8 @@ def test_links_and_special_files(tmp_path: Path) -> None:
     os.mkfifo(root / "pipe.png")
     files, notes = _walk(root)
     assert {file.parts[0]: file.size_bytes for file in files} == {"link.png": 4, "real.png": 3}
-    assert notes.count(NoteKind.SYMLINKS_LEFT_OUT) == 3
-    assert notes.ignored_extensions == {"(none)": 1}  # the link named as no image is
+    assert notes.count(NoteKind.SYMLINKS_LEFT_OUT) == 4
+    assert notes.ignored_extensions == {}
     assert notes.count(NoteKind.SPECIAL_FILES) == 1
 
 

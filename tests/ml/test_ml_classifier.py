@@ -221,7 +221,13 @@ def test_several_fits_are_those_of_one(films: DataFrame, small: Small) -> None:
 
 def test_saved_and_loaded(films: DataFrame, model: CnnClassifierModel, tmp_path: Path) -> None:
     target = tmp_path / "a folder" / "model"
-    model.save(str(target))
+    model.save(target.as_uri())
+    assert (target / "bundle").is_dir()
+    for address in ("s3a://bucket/model", "hdfs:/model"):
+        with pytest.raises(UsageError, match=address):
+            model.save(address)
+        with pytest.raises(UsageError, match=address):
+            CnnClassifierModel.load(address)
     loaded = CnnClassifierModel.load(f"file:{target}")
     assert (loaded.uid, loaded.modelId, loaded.labels) == (model.uid, model.modelId, model.labels)
     assert loaded.extractParamMap() == model.extractParamMap()

@@ -158,6 +158,32 @@ def test_a_parquet_file_gives_its_paths_as_spark_writes_them(films: Path, tmp_pa
     assert _listed(tmp_path, table / "part-0.parquet")[0] == want
 
 
+def test_a_list_gives_uris_of_both_spellings(tmp_path: Path) -> None:
+    names = ("a b/x#1.png", "a b/100%.png", "50%25/y.png", "é/z.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    want = [str(tmp_path / name) for name in names]
+    # Python's own URIs, what Spark's input_file_name gives, and Hadoop's Path.toString.
+    for spell in (Path.as_uri, lambda p: p.as_uri().replace("///", "/"), lambda p: f"file:{p}"):
+        sheet = tmp_path / "list.csv"
+        rows = [f'"{spell(tmp_path / name)}"' for name in names]
+        sheet.write_text("\n".join(["path", *rows]), encoding="utf-8")
+        assert _listed(tmp_path, sheet)[0] == want
+    assert _listed(tmp_path, *map(Path.as_uri, map(Path, want)))[0] == want
+    assert _listed(tmp_path, f"file://{tmp_path}/a%20b/*.png")[0] == sorted(want[:2])
+
+
+@pytest.mark.parametrize("cell", ["s3://bucket/x.png", "file://elsewhere/x.png"])
+def test_an_address_in_a_list_is_refused(cell: str, tmp_path: Path) -> None:
+    sheet = tmp_path / "list.csv"
+    sheet.write_text(f"path\n{cell}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=f"list.csv: {cell}"):
+        _listed(tmp_path, sheet)
+    with pytest.raises(UsageError, match=cell):
+        _listed(tmp_path, cell)
+
+
 def test_a_pipe_and_a_dangling_link_are_seen_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "link.png").symlink_to(tmp_path / "nowhere")
@@ -246,3 +272,88 @@ def test_a_short_list_is_shared_out_evenly(
     tmp_path: Path, sizes: list[int], size_bytes: int, evened: list[int]
 ) -> None:
     assert _groups(tmp_path / "manifest.parquet", sizes, size_bytes) == evened
+
+
+def test_files_without_an_extension_are_told_by_their_content(
+    shared_cases: Path, tmp_path: Path
+) -> None:
+    """Named as storescp, scanners and discs name them."""
+    inbox = shared_cases / "f04-stream-and-predict-no-extension/inbox"
+    uris, notes = _listed(tmp_path, inbox)
+    assert sorted(Path(uri).name for uri in uris) == [
+        "CR.1.3.51.0.7.99.20260101.1",
+        "DX.1.2.826.0.1.3680043.8.498.33453453453",
+        "IM000001",
+    ]
+    assert notes.count(NoteKind.IGNORED_FILES) == 0
+    # Named beside its folder, each is seen once.
+    assert len(_listed(tmp_path, inbox, *uris)[0]) == 3
+
+
+def test_what_no_content_tells_an_image_is_ignored_and_named(tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for name, head in (
+        ("scan", b"\xff\xd8\xff\xe0"),
+        ("1.2.840.1", b"\0" * 128 + b"DICM"),
+        ("old.img", b"\x89PNG\r\n\x1a\n"),
+        ("README", b"no image"),
+        ("empty.12", b""),
+        ("notes.txt", b"\xff\xd8\xff\xe0"),
+        ("half.png.part", b"\x89PNG\r\n\x1a\n"),
+    ):
+        (folder / name).write_bytes(head)
+    uris, notes = _listed(tmp_path, folder)
+    assert [Path(uri).name for uri in uris] == ["1.2.840.1", "old.img", "scan"]
+    assert notes.ignored_extensions == {"(none)": 2, ".txt": 1, ".part": 1}
+    for name in ("scan", "1.2.840.1", "old.img"):
+        (folder / name).unlink()
+    with pytest.raises(
+        InputError,
+        match=r"\(ignored: 2 without extension whose content is no image's, 1 \.part, 1 \.txt\)",
+    ):
+        _listed(tmp_path, folder)
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [
+        ("films\\a.png", "films/a.png"),
+        ("./films\\deep/c.png", "films/deep/c.png"),
+        ("a", "films/a.png"),
+        ("c.png", "films/deep/c.png"),
+        ("/home/me/films/deep/c.png", "films/deep/c.png"),
+        ("C:\\me\\films\\a.png", "films/a.png"),
+        ("Films/A.PNG", "films/a.png"),
+        ("'films/a.png'", "films/a.png"),
+        ("x/a.png", "x/a.png"),  # another folder's: it is not there
+        ("nowhere", "nowhere"),
+    ],
+)
+def test_a_list_s_paths_are_read_as_ingest_reads_them(
+    films: Path, tmp_path: Path, cell: str, name: str
+) -> None:
+    sheet = films.parent / "list.csv"
+    sheet.write_text(f"sep=;\nimage_id;n\nfilms/b.png;1\n{cell};2\n", encoding="utf-8")
+    uris, notes = _listed(tmp_path, sheet)
+    assert uris == [str(films / "b.png"), str(films.parent / name)]
+    assert notes.columns == {"path": ("image_id", True)}
+
+
+def test_a_list_s_file_uris_are_decoded(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for name in ("a b/x#1.png", "100%25.png", "d%20e/f.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    cells = [
+        f"file://{folder}/a%20b/x%231.png",
+        f"file:{folder}/100%2525.png",
+        f"file:{folder}/d%20e/f.png",
+    ]
+    sheet = folder / "list.csv"
+    sheet.write_text("\n".join(["uri", *cells]), encoding="utf-8")
+    uris, _ = _listed(tmp_path, sheet)
+    assert uris == [str(folder / name) for name in ("a b/x#1.png", "100%25.png", "d%20e/f.png")]
+    sheet.write_text("uri\ns3://bucket/a.png\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"list\.csv: s3://bucket/a\.png: .* not supported"):
+        _listed(tmp_path, sheet)

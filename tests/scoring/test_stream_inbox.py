@@ -96,6 +96,56 @@ def test_each_file_is_taken_once_and_only_images_are(tmp_path: Path) -> None:
     assert _taken(inbox) == ["h.png"]
 
 
+_IMAGE = {
+    "DX.1.2.826.0.1.33453453453": b"\0" * 128 + b"DICM",
+    "IM000001": b"\xff\xd8\xff\xe0",
+    "deep/scan.img": b"\x89PNG\r\n\x1a\n",
+}
+
+
+def _land_all(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        path = _land(folder / name)
+        path.write_bytes(content)
+        os.utime(path, (_OLD, _OLD))
+
+
+def test_files_without_an_extension_are_taken_by_their_content(tmp_path: Path) -> None:
+    _land_all(tmp_path, {**_IMAGE, "README": b"no image", "empty": b""})
+    inbox = _inbox(tmp_path)
+    assert _taken(inbox) == sorted(Path(name).name for name in _IMAGE)
+    lines = sorted(inbox.left_out())
+    assert [Path(line.partition(":")[0]).name for line in lines] == ["README", "empty"]
+    assert all("ignored, its name says nothing of what it is" in line for line in lines)
+    assert inbox.drained
+    assert (_taken(inbox), inbox.left_out()) == ([], [])
+    # What was no image is looked at again when it has changed.
+    _land_all(tmp_path, {"empty": _IMAGE["IM000001"] + b"whole"})
+    assert _taken(inbox) == ["empty"]
+
+
+def test_the_shared_inbox_is_taken_by_content(shared_cases: Path) -> None:
+    inbox = _inbox(shared_cases / "f04-stream-and-predict-no-extension/inbox", settle_s=0.0)
+    assert len(_taken(inbox)) == 3
+    assert inbox.left_out() == []
+
+
+def test_what_is_ignored_is_told_with_its_reason(tmp_path: Path) -> None:
+    _land_all(tmp_path, {f"{n}.txt": b"" for n in range(20)} | {"d.png.part": b"\x89PNG"})
+    _land_all(tmp_path, {f"note{n:02}": b"" for n in range(20)})
+    inbox = _inbox(tmp_path)
+    assert _taken(inbox) == []
+    lines = inbox.left_out()
+    by_name = [line for line in lines if "extension" in line]
+    assert len(by_name) == 2
+    assert sum(".txt is no image's extension; other such files" in line for line in by_name) == 1
+    assert sum(".part is no image's extension" in line for line in by_name) == 1
+    assert len(lines) - len(by_name) == limits.NOTE_EXAMPLES_MAX
+    assert "other such files are ignored without a line" in lines[-1]
+    (tmp_path / "d.png.part").rename(tmp_path / "d.png")
+    assert _taken(inbox) == ["d.png"]
+
+
 def test_room_bounds_what_is_taken_and_the_rest_waits(tmp_path: Path) -> None:
     for number in range(5):
         _land(tmp_path / f"{number}.png")

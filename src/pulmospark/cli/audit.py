@@ -23,7 +23,7 @@ from pulmospark.cli import common
       pulmospark audit runs/mine/tables --out audits
     """
 )
-@click.argument("what", metavar="RUN_OR_TABLE", type=click.Path(path_type=Path))
+@click.argument("what", metavar="RUN_OR_TABLE", type=common.PATH)
 @click.option("--strict", is_flag=True, help="A failed audit ends with exit code 5.")
 @click.option(
     "--all",
@@ -36,12 +36,10 @@ from pulmospark.cli import common
     is_flag=True,
     help="Also a table that tells of each film how unlike all others the model finds it.",
 )
-@click.option(
-    "--bundle", type=click.Path(path_type=Path), help="Model to audit; by default the run's own."
-)
+@click.option("--bundle", type=common.PATH, help="Model to audit; by default the run's own.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=common.PATH,
     help="Folder of the outcome; for a table only. By default `audit` beside it.",
 )
 @common.set_option

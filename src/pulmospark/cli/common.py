@@ -10,11 +10,40 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pulmospark.core.errors import UsageError
+from pulmospark.core.locations import local_path, local_text
 
 if TYPE_CHECKING:
     from pulmospark.core.settings import Experiment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _PathType(click.Path):
+    """A path or a ``file:`` URI, as ``Path``; an address elsewhere is refused."""
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 - click's
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> Path:
+        return local_path(str(value))
+
+
+class _PatternType(_PathType):
+    """The same as text: it may be a pattern, and a slash at its end asks for folders."""
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> str:  # type: ignore[override]
+        return local_text(str(value))
+
+
+PATH = _PathType()
+PATTERN = _PatternType()
 
 
 def spark_options(command: Command) -> Command:
@@ -75,7 +104,7 @@ def augmented(experiment: Experiment, wanted: bool | None) -> Experiment:
 
 def what_argument(command: Command) -> Command:
     """The experiment: its TOML file, or the folder of a run."""
-    return click.argument("what", metavar="EXPERIMENT", type=click.Path(path_type=Path))(command)
+    return click.argument("what", metavar="EXPERIMENT", type=PATH)(command)
 
 
 def pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:
@@ -103,7 +132,7 @@ def check_sources(experiment: Experiment) -> None:
     from pulmospark.layouts.registry import check_place
 
     for source in experiment.sources:
-        check_place(source.path, source.layout)
+        check_place(source.path, source.layout, source.options)
 
 
 def make_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ from pulmospark.cli import common
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=common.PATH,
     default=Path("demo"),
     show_default=True,
     help="Folder for the phantoms and the run.",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     """
 )
 @common.what_argument
-@click.argument("table", required=False, type=click.Path(path_type=Path))
+@click.argument("table", required=False, type=common.PATH)
 @click.option(
     "--level",
     "levels",
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=common.PATH,
     help="Folder of the outcome on a table. By default `external` beside the bundle.",
 )
 @common.set_option

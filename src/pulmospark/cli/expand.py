@@ -23,27 +23,25 @@ from pulmospark.core import limits
       pulmospark train runs/mine --set train.expanded=true
     """
 )
-@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("table", type=common.PATH)
 @click.option(
     "--per-class",
     type=click.IntRange(1, limits.EXPAND_PER_CLASS_MAX),
     metavar="N",
     help="Rows of a class, the films themselves among them.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder of the result; the run's expanded/."
-)
+@click.option("--out", type=common.PATH, help="Folder of the result; the run's expanded/.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the children.")
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=common.PATH,
     metavar="TOML",
     help="Experiment whose [expand] says how films are changed; the run's own by default.",
 )
-@click.option("--cohort", type=click.Path(path_type=Path), help="Folder of another cohort.")
+@click.option("--cohort", type=common.PATH, help="Folder of another cohort.")
 @click.option(
     "--parents",
-    type=click.Path(path_type=Path),
+    type=common.PATH,
     metavar="FILE",
     help="Take these films only, a path or image_id a line.",
 )
@@ -95,9 +93,10 @@ def command(
 
 def _lines(path: Path) -> list[str]:
     from pulmospark.core.errors import UsageError
+    from pulmospark.core.locations import local_text
 
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--parents {path}: cannot be read as text: {error}") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [local_text(line.strip()) for line in text.splitlines() if line.strip()]

@@ -32,14 +32,15 @@ _MB = 1_000_000
       pulmospark export runs/mine/bundle --to onnx --out detector.onnx
     """
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=common.PATH)
 @click.option(
     "--to", "form", type=click.Choice(["onnx", "openvino"]), required=True, help="The form."
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where to.")
+@click.option("--out", type=common.PATH, required=True, help="Where to.")
 @click.option(
     "--films",
     multiple=True,
+    type=common.PATTERN,
     metavar="PATH",
     help="Films to check it on: a file, a folder or a quoted pattern; may be repeated. "
     "Without it phantoms are drawn.",

@@ -28,7 +28,7 @@ _GB = 1024**3
 @click.argument("name")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=common.PATH,
     default=Path("data"),
     show_default=True,
     help="Folder for data sets; NAME is made in it.",

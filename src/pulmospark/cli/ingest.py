@@ -26,8 +26,8 @@ if TYPE_CHECKING:
       pulmospark ingest covid-chestxray-dataset chest_xray --out runs/mine
     """
 )
-@click.argument("what", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run (with folders).")
+@click.argument("what", nargs=-1, required=True, type=common.PATH)
+@click.option("--out", type=common.PATH, help="Folder of the run (with folders).")
 @click.option("--layout", help="Layout of the folders; recognised where not given.")
 @click.option(
     "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the layout."

@@ -46,7 +46,7 @@ _STEPS = {
     required=True,
     help="Cores (tasks at once) of each executor.",
 )
-@click.option("--bundle", type=click.Path(path_type=Path), help="Folder of the bundle.")
+@click.option("--bundle", type=common.PATH, help="Folder of the bundle.")
 @click.option(
     "--model", help="Network to measure where there is no bundle (see `pulmospark models`)."
 )
@@ -59,7 +59,7 @@ _STEPS = {
 )
 @click.option(
     "--films-from",
-    type=click.Path(path_type=Path),
+    type=common.PATH,
     help="Folder of films to measure on; phantoms by default.",
 )
 @click.option(
@@ -69,7 +69,7 @@ _STEPS = {
 )
 @click.option(
     "--work",
-    type=click.Path(path_type=Path),
+    type=common.PATH,
     help="Folder to work in, which all executors see; a temporary one by default.",
 )
 @common.spark_options

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
       pulmospark predict runs/mine/bundle inbox "more/**/*.jpg" --out predictions
     """
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the output.")
+@click.argument("bundle", type=common.PATH)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=common.PATTERN)
+@click.option("--out", type=common.PATH, help="Folder of the output.")
 @click.option(
     "--layout",
     help="Layout of the folders (see `pulmospark layouts`); a public data set's is recognised. "
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--salt",
     "salt_path",
-    type=click.Path(path_type=Path),
+    type=common.PATH,
     help="File with the secret that patient numbers of DICOM headers are hashed with, salt.key "
     "of a run, say. Without it they are left out.",
 )
@@ -115,6 +115,8 @@ def _say(result: PredictResult) -> None:
         _say_many(result)
     if odd := words.oddities(result.notes):
         common.say(f"found in the listing: {odd}")
+    for text in words.listing_notes(result.notes):
+        common.say(text)
     if result.images:
         common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
     if result.layout is not None:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     """
 )
 @click.argument("preset", required=False)
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data sets.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--data", type=common.PATH, help="Folder of the data sets.")
+@click.option("--out", type=common.PATH, default=Path("runs"), show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=20201, show_default=True)
 @click.option("--processes", type=click.IntRange(1, 64), help="Of the training of a CNN.")
 @click.option(

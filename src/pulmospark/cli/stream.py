@@ -39,10 +39,10 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
       pulmospark stream runs/mine/bundle inbox --out scored --once
     """
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("inbox")
+@click.argument("bundle", type=common.PATH)
+@click.argument("inbox", type=common.PATTERN)
 @click.option(
-    "--out", metavar="DIR", required=True, type=click.Path(path_type=Path),
+    "--out", metavar="DIR", required=True, type=common.PATH,
     help="Folder of the output.",
 )  # fmt: skip
 @click.option("--once", is_flag=True, help="Stop when all that is in INBOX has its row.")
@@ -62,7 +62,7 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
 )
 @click.option(
     "--sample",
-    type=click.Path(path_type=Path),
+    type=common.PATH,
     help="Folder with films like those that will land, for that check; by default those that "
     "lie in INBOX at the start.",
 )

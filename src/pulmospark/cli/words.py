@@ -9,6 +9,7 @@ import pulmospark
 from pulmospark.cli.common import count, say, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pulmospark.audit.results import AuditReport, FilmDistances, Verdict
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from pulmospark.training.records import TrainResult
 
 _EXCLUSIONS_SHOWN = 8
+# Notes on single rows and files, which a count alone does not explain.
+_SHOWN_BY_EXAMPLE = (
+    "rows_matched_by_name",
+    "rows_matched_by_stem",
+    "rows_matched_without_case",
+    "rows_of_several_files",
+    "rows_without_file",
+    "files_in_other_folders",
+)
 _VERDICTS: tuple[tuple[Verdict, str], ...] = (
     ("fail", "failed"),
     ("warn", "warn"),
@@ -39,6 +49,20 @@ def oddities(notes: NotesSummary) -> str:
     return ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in notes.counts.items())
 
 
+def listing_notes(notes: NotesSummary) -> Iterator[str]:
+    """What a listing took columns for, how rows were matched, and what it ignored, a line each."""
+    for title, is_guessed in (("columns guessed", True), ("columns as named", False)):
+        each = (f"{what} = {name}" for what, (name, g) in notes.columns.items() if g == is_guessed)
+        if taken := ", ".join(each):
+            hint = "; --option <what>_column=NAME says otherwise" if is_guessed else ""
+            yield f"{title}: {taken}{hint}"
+    for kind in _SHOWN_BY_EXAMPLE:
+        if n := notes.counts.get(kind, 0):
+            yield f"{kind.replace('_', ' ')}: {n:,}, as {'; '.join(notes.examples[kind][:2])}"
+    if notes.ignored_extensions:
+        yield f"ignored: {notes.ignored()}"
+
+
 def say_ingest(result: IngestResult) -> None:
     """What was ingested, from where, and what was rejected."""
     for listing in result.sources:
@@ -47,6 +71,8 @@ def say_ingest(result: IngestResult) -> None:
             f"{listing.name}: laid out as {listing.title}, {count(listing.files, 'file')}"
             f"{f' ({odd})' if odd else ''}"
         )
+        for text in listing_notes(listing.notes):
+            say(f"  {text}")
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in result.rejects_by_reason.items())
     say(
         f"{count(result.files, 'file')}: {count(result.images, 'image')}, "

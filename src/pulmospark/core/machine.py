@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from pulmospark.core.content import value_id
+from pulmospark.core.locations import path_of_variable
 
 
 def cores() -> int:
@@ -38,9 +39,17 @@ def loopback() -> str:
 
 
 def cache_folder() -> Path:
-    """Folder for what can be made again (XDG base directories); not created here."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "pulmospark"
+    """Folder for what can be made again; not created here.
+
+    ``$XDG_CACHE_HOME`` or ``~/.cache``, by the XDG base directory rules: a relative path there is
+    ignored.
+
+    Raises:
+        EnvironmentProblem: the variable names an address elsewhere.
+    """
+    base = path_of_variable("XDG_CACHE_HOME")
+    root = base if base is not None and base.is_absolute() else Path.home() / ".cache"
+    return root / "pulmospark"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pulmospark.core import limits
 from pulmospark.core.audit_settings import AuditSettings as AuditSettings  # noqa: PLC0414
 from pulmospark.core.augment_settings import AugmentSettings as AugmentSettings  # noqa: PLC0414
 from pulmospark.core.errors import UsageError
+from pulmospark.core.locations import LocalPath, local_text
 from pulmospark.core.settings_base import Fraction as Fraction  # noqa: PLC0414
 from pulmospark.core.settings_base import Seed
 from pulmospark.core.settings_base import Settings as Settings  # noqa: PLC0414
@@ -27,7 +28,7 @@ Share = Annotated[float, Field(gt=0.0, le=1.0)]
 class SourceSettings(Settings):
     """One data set on disk."""
 
-    path: Path
+    path: LocalPath
     """folder of the data set, or the CSV file of a ``csv`` layout"""
     layout: str | None = None
     """name of the layout; ``None``: recognised from the folder"""
@@ -35,6 +36,15 @@ class SourceSettings(Settings):
     """name the data set has in the tables; ``None``: the layout's own, or the folder's"""
     options: dict[str, str] = Field(default_factory=dict)
     """what the layout asks for, ``path_column`` and ``label_column`` of a CSV, say"""
+
+    @field_validator("options")
+    @classmethod
+    def _local(cls, value: dict[str, str]) -> dict[str, str]:
+        """Some options are folders, ``root`` of a CSV; none else begins as an address does."""
+        try:
+            return {name: local_text(text) for name, text in value.items()}
+        except UsageError as error:
+            raise ValueError(error.message) from error
 
 
 class IngestSettings(Settings):
@@ -50,7 +60,7 @@ class IngestSettings(Settings):
     ct_window: Literal["lung", "soft", "header"] = "lung"
     """of CT slices from DICOM: ``lung`` (centre -600, width 1500 Hounsfield units), ``soft``
     (40, 400), or the first window that the header names"""
-    salt_path: Path | None = None
+    salt_path: LocalPath | None = None
     """file with the secret that patient, study and series numbers of DICOM headers are hashed
     with; ``None``: a random one, made once for the run. Name one to know patients again in
     another run"""
@@ -192,10 +202,10 @@ class TrainSettings(Settings):
     """``features``: frozen network and logistic regression; ``network``: the CNN itself"""
     weights: Literal["imagenet", "none"] = "imagenet"
     """the start; ``none``: from scratch"""
-    weights_path: Path | None = None
+    weights_path: LocalPath | None = None
     """file or folder of safetensors or ``.pth`` files to take them from; ``None``:
     ``PULMOSPARK_WEIGHTS``, the cache, the hub"""
-    start: Path | None = None
+    start: LocalPath | None = None
     """bundle of an earlier training of the same network to start from, instead of ``weights``;
     its head is taken over too where the classes are the same"""
     processes: Annotated[int, Field(ge=1, le=limits.TRAINING_PROCESSES_MAX)] = 1
@@ -209,7 +219,7 @@ class TrainSettings(Settings):
     films are left as they are"""
     expanded: bool = False
     """train on the expanded table that ``pulmospark expand`` made of the training part"""
-    expanded_path: Path | None = None
+    expanded_path: LocalPath | None = None
     """folder of that table; ``None``: the run's own"""
 
 
@@ -257,7 +267,7 @@ class Experiment(Settings):
     """name of the experiment and of its folder"""
     seed: Seed = 20201
     """of the split, the training and the bootstrap"""
-    out: Path = Path("runs")
+    out: LocalPath = Path("runs")
     """folder under which the experiment's own folder is made"""
     phantoms: bool = False
     """the films were drawn, not taken: the report says so above all else"""

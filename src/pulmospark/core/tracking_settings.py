@@ -7,9 +7,15 @@ from pathlib import Path
 
 from pydantic import field_validator
 
+from pulmospark.core.errors import UsageError
+from pulmospark.core.locations import LocalPath, local_text
 from pulmospark.core.settings_base import Settings
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_STORES = re.compile(
+    r"(https?|sqlite|mysql|mssql|postgresql|databricks(-uc)?|uc)(\+\w+)?:", re.IGNORECASE
+)
+"""databases and servers that MLflow keeps runs in; anything else is a folder or a mistake"""
 _PASSWORD = re.compile(r"[^:/]*://[^/@]*:[^/@]*@")
 
 
@@ -21,7 +27,7 @@ class TrackingSettings(Settings):
     store or server, as MLflow takes it; ``None``: nothing is written"""
     mlflow_experiment: str | None = None
     """MLflow's experiment; ``None``: of the experiment's own name"""
-    tensorboard: Path | None = None
+    tensorboard: LocalPath | None = None
     """folder for TensorBoard's event files, a folder a run and model below it; ``None``: nothing
     is written"""
 
@@ -33,7 +39,12 @@ class TrackingSettings(Settings):
                 "it has a password, which would go into the run's folder and its report: name a "
                 "server without one, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
-        return value
+        if value is None or _STORES.match(value):
+            return value
+        try:
+            return local_text(value)
+        except UsageError as error:
+            raise ValueError(error.message) from error
 
     @property
     def asked(self) -> bool:

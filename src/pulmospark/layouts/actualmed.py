@@ -1,4 +1,4 @@
-"""Actualmed: ``metadata.csv`` (ISO-8859-1) beside ``images/``."""
+"""Actualmed: ``metadata.csv`` (Windows-1252) beside ``images/``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Actualmed(OneSheet):
     holds = "238 films of one provider, COVID-19 and not"
     looked_for = "metadata.csv with the columns imagename, patientid and finding"
     faults = (
-        "metadata.csv is ISO-8859-1",
+        "metadata.csv is Windows-1252",
         "inconclusive films have an empty finding",
         "one patient may have films with and without COVID-19",
     )

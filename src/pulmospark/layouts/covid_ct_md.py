@@ -1,4 +1,8 @@
-"""COVID-CT-MD: ``{COVID-19,Cap,Normal} Cases/<patient>/IM*.dcm``, a series a patient."""
+"""COVID-CT-MD: ``{COVID-19,Cap,Normal} Cases/<patient>/IM*.dcm``, a series a patient.
+
+The publisher's README and sample (ShahinSHH/COVID-CT-MD) name the folders ``COVID-19 subjects``,
+``CAP subjects`` and ``Normal subjects``; the download from figshare has ``... Cases``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,11 @@ from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind,
 from pulmospark.layouts.series import by_folder, in_order
 from pulmospark.layouts.walk import glance, is_image_name, walk
 
-_FINDINGS = {"covid-19 cases": "COVID-19", "cap cases": "CAP", "normal cases": "Normal"}
+_FINDINGS = {
+    f"{group} {word}": finding
+    for group, finding in (("covid-19", "COVID-19"), ("cap", "CAP"), ("normal", "Normal"))
+    for word in ("cases", "subjects")
+}
 _PATIENTS_LOOKED_AT = 5
 
 
@@ -24,7 +32,10 @@ class CovidCtMd(Layout):
     home = "https://github.com/ShahinSHH/COVID-CT-MD"
     licence = "CC BY 4.0 (the data on figshare); Afshar et al. 2021, Scientific Data 8, 121"
     holds = "CT series as DICOM: 169 patients with COVID-19, 60 with CAP, 76 normal"
-    looked_for = "folders 'COVID-19 Cases', 'Cap Cases', 'Normal Cases' with a folder a patient"
+    looked_for = (
+        "folders 'COVID-19 Cases', 'Cap Cases', 'Normal Cases' (or '... subjects') with a "
+        "folder a patient"
+    )
     faults = (
         "one centre; the three groups are of different times",
         "slices with infection are named for 79 patients only, in .npy files that are not read",

@@ -18,8 +18,15 @@ from pulmospark.layouts.lists import begins_with_row, lists_of, rows_of
 from pulmospark.layouts.sheet import Facts, MetadataIndex
 from pulmospark.layouts.walk import is_image_name, walk
 
-_LIST = re.compile(r"(train|val|test)(?:_split)?(?:[_-]?COVIDx[-\w]*)?\.txt", re.IGNORECASE)
-_CLASSES = frozenset({"covid-19", "normal", "pneumonia", "positive", "negative"})
+# train_split.txt, train_split_v2.txt, train_COVIDx5.txt, train_COVIDx9B.txt and
+# train_COVIDx_CXR-3A.txt in lindawangg/COVID-Net; train.txt of edition CXR-4 on Kaggle.
+_LIST = re.compile(
+    r"(train|val|test)(?:_split)?(?:_v\d+)?(?:[_-]?COVIDx[-\w]*)?\.txt", re.IGNORECASE
+)
+# The first edition, train_split.txt, has pneumonia in two: bacteria and viral.
+_CLASSES = frozenset(
+    {"covid-19", "normal", "pneumonia", "bacteria", "viral", "positive", "negative"}
+)
 _SOURCES = {"rnsa": "rsna"}
 _ROWS_LOOKED_AT = 3
 
@@ -35,8 +42,9 @@ class Row(NamedTuple):
 
 
 class Covidx(Layout):
-    """Findings as the list has them: ``COVID-19``, ``normal``, ``pneumonia``, or in later editions
-    ``positive`` and ``negative``. Patients of different origins are different patients.
+    """Findings as the list has them: ``COVID-19``, ``normal``, ``pneumonia`` (``bacteria`` and
+    ``viral`` in the first edition), or in later editions ``positive`` and ``negative``. Patients
+    of different origins are different patients.
     """
 
     name = "covidx"

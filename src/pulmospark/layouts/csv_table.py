@@ -13,26 +13,22 @@ from pulmospark.core.errors import InputError, LayoutError, UsageError
 from pulmospark.core.tables import Modality, View
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
-from pulmospark.layouts.sheet import Facts, MetadataIndex, Sheet, key_of, open_sheet
-from pulmospark.layouts.walk import absolute, files_like, find_file, is_image_name, walk
+from pulmospark.layouts.columns import GUESSES, NEEDED, Column, columns_of, guess
+from pulmospark.layouts.matching import canonical, cell_paths, match_rows
+from pulmospark.layouts.sheet import (
+    Facts,
+    MetadataIndex,
+    Sheet,
+    has_columns,
+    is_drive,
+    key_of,
+    open_sheet,
+)
+from pulmospark.layouts.sheet_encoding import known_encoding
+from pulmospark.layouts.walk import absolute, files_like, find_file, is_image, walk
 
 _SHEET_ENDS = (".csv", ".tsv")
 _SHEETS_LOOKED_AT = 20
-
-# Names that such columns usually have, the surest first.
-_GUESSES: dict[str, tuple[str, ...]] = {
-    "path": ("path", "file_path", "image_path", "img_path", "filename", "file_name", "file",
-             "image_file", "image_name", "image_index", "image", "img", "uri"),
-    "label": ("label", "finding", "findings", "finding_labels", "labels", "class", "diagnosis",
-              "target", "category"),
-    "patient": ("patient_id", "patient", "subject_id", "subject"),
-    "view": ("view", "view_position", "projection"),
-    "age": ("age", "patient_age", "age_years"),
-    "sex": ("sex", "gender", "patient_sex", "patient_gender"),
-    "study": ("study_id", "study", "study_instance_uid"),
-    "modality": ("modality",),
-    "split": ("split",),
-}  # fmt: skip
 
 
 class CsvTable(Layout):
@@ -47,8 +43,10 @@ class CsvTable(Layout):
     generic = True
     options: ClassVar[Mapping[str, str]] = {
         **{
-            f"{what}_column": f"column of the {what}; guessed where not given" for what in _GUESSES
+            f"{what}_column": f"column of the {what}; guessed where not given, none where empty"
+            for what in GUESSES
         },
+        "encoding": "of the sheet, cp1251 say; UTF-8, UTF-16 and Windows-1252 are recognised",
         "root": "folder that the paths start from, by itself or from the sheet's folder",
         "outside": "'refuse' (default) absolute paths outside the root, or 'follow' them",
         "files_without_row": "'list' (default) images below the root that no row names, or only "
@@ -63,6 +61,11 @@ class CsvTable(Layout):
         # With several, a tree of classes is the surer guess.
         return 0.0 if not fitting else 0.6 if len(fitting) == 1 else 0.3
 
+    @staticmethod
+    def has_sheet(folder: Path) -> bool:
+        """Whether a CSV or TSV lies in a folder."""
+        return bool(_sheets(folder))
+
     def rows(
         self,
         folder: Path,
@@ -74,20 +77,30 @@ class CsvTable(Layout):
         self.check_options(options)
         _, lists = self.territory(folder, options)
         follow = self.choice(options, "outside", ("refuse", "follow")) == "follow"
-        sheet = open_sheet(folder if folder.is_file() else _only_sheet(folder))
+        named = options.get("encoding")
+        encoding = known_encoding(named) if named else None
+        path = folder if folder.is_file() else _only_sheet(folder, options)
+        sheet = open_sheet(path, encoding)
         root = _root(sheet.path.parent, options)
         if not root.is_dir():
             raise UsageError(f"options: root is {options.get('root')!r}, and {root} is no folder")
-        columns = _columns(sheet, options)
-        index = _read(sheet, columns, _Place(root, follow, source_name), notes)
+        columns = columns_of(sheet, options)
+        notes.columns.update(
+            {what: (column.name, column.is_guessed) for what, column in columns.items()}
+        )
+        place = _Place(root, follow, source_name)
+        index = _read(sheet, columns, place, notes)
+        matching = match_rows(index.keys(), root, notes)
 
         def wanted(parts: tuple[str, ...]) -> bool:
-            return is_image_name(parts[-1]) or "/".join(parts) in index
+            if canonical(parts) in matching.files:
+                return True
+            return is_image("/".join((str(root), *parts)), parts[-1])
 
         for file in walk(root, notes, wanted):
-            key = "/".join(file.parts)
-            if key in index or lists:
-                yield index.row(file, key, source_name)
+            key = matching.files.get(canonical(file.parts))
+            if key is not None or lists:
+                yield index.row(file, canonical(file.parts) if key is None else key, source_name)
             else:
                 notes.add(NoteKind.FILES_WITHOUT_ROW, file.uri)
         if follow:
@@ -96,7 +109,7 @@ class CsvTable(Layout):
                     found = find_file(Path(key), (key,), notes)
                     if found is not None:
                         yield index.row(found, key, source_name)
-        index.close()
+        index.close(matching.reasons)
 
     def territory(self, folder: Path, options: Mapping[str, str]) -> tuple[Path, bool]:
         """The root; its images become rows unless ``files_without_row`` says otherwise."""
@@ -114,12 +127,30 @@ class _Place:
     follow_outside: bool
     source: str
 
-    def key(self, path: str) -> str | None:
-        """As ``sheet.key_of``; an absolute path outside stays one where it is followed."""
+    def key(self, cell: str) -> str | None:
+        """Where a cell points, below the root; an absolute path that is not there stays one.
+
+        It is another machine's, and its end may be that of a path below the root. ``None``:
+        outside the root, and not to be followed; ``""``: no path.
+
+        Raises:
+            InputError: it is an address elsewhere, ``s3://...``.
+        """
+        keys = [self._below(path) for path in cell_paths(cell)]
+        if len(keys) < 2:
+            return keys[0] if keys else ""
+        there = (key for key in keys if key and os.path.lexists(self.root / key))
+        return next(there, keys[0])
+
+    def _below(self, path: str) -> str | None:
         key = key_of(path, (str(self.root), str(self.root.resolve())))
-        if key is None and self.follow_outside and path.startswith("/") and "\0" not in path:
-            return str(absolute(Path(path)))
-        return key
+        if key is not None:
+            return key
+        plain = path.replace("\\", "/")
+        is_absolute = plain.startswith("/")
+        if is_absolute and os.path.lexists(plain):
+            return str(absolute(Path(plain))) if self.follow_outside else None
+        return plain if is_absolute or is_drive(plain) else None
 
 
 def _fits(path: Path) -> bool:
@@ -127,7 +158,7 @@ def _fits(path: Path) -> bool:
         sheet = open_sheet(path)
     except InputError:
         return False
-    return all(sheet.column(*_GUESSES[what]) for what in ("path", "label"))
+    return all(guess(sheet, what) for what in NEEDED)
 
 
 def _fitting(folder: Path) -> list[Path]:
@@ -139,8 +170,13 @@ def _sheets(folder: Path) -> tuple[str, ...]:
     return files_like(folder, lambda name: name.lower().endswith(_SHEET_ENDS))
 
 
-def _only_sheet(folder: Path) -> Path:
+def _only_sheet(folder: Path, options: Mapping[str, str]) -> Path:
+    """The sheet of a folder: the one that has the columns that are named, or that fits."""
+    named = [name for what in GUESSES if (name := options.get(f"{what}_column"))]
     fitting = _fitting(folder)
+    if named:
+        paths = [folder / name for name in _sheets(folder)]
+        fitting = [path for path in paths if has_columns(path, *named)] or fitting
     if not fitting:
         sheets = _sheets(folder)
         if len(sheets) == 1:
@@ -158,33 +194,17 @@ def _only_sheet(folder: Path) -> Path:
     return fitting[0]
 
 
-def _columns(sheet: Sheet, options: Mapping[str, str]) -> dict[str, str | None]:
-    """What is looked for -> the sheet's column for it."""
-    columns: dict[str, str | None] = {}
-    for what, guesses in _GUESSES.items():
-        named = options.get(f"{what}_column")
-        found = sheet.column(*guesses) if named is None else sheet.column(named)
-        has = ", ".join(sheet.columns)[:200]
-        if named is not None and found is None:
-            raise UsageError(
-                f"options: {what}_column is {named!r}, and {sheet.path} has only the columns {has}"
-            )
-        if found is None and what in ("path", "label"):
-            raise LayoutError(
-                f"{sheet.path}: none of its columns {has} is known to hold the {what}: name it "
-                f"with the option {what}_column"
-            )
-        columns[what] = found
-    return columns
-
-
 def _read(
-    sheet: Sheet, columns: dict[str, str | None], place: _Place, notes: ListingNotes
+    sheet: Sheet, columns: Mapping[str, Column], place: _Place, notes: ListingNotes
 ) -> MetadataIndex:
     index = MetadataIndex(notes)
     for line, cell in sheet.rows():
-        row = {what: cell(column) if column else "" for what, column in columns.items()}
-        key = place.key(row["path"])
+        row = dict.fromkeys(GUESSES, "")
+        row.update({what: cell(column.name) for what, column in columns.items()})
+        try:
+            key = place.key(row["path"])
+        except InputError as error:
+            raise InputError(f"{sheet.path}, line {line}: {error.message}") from error
         if not key:
             kind = NoteKind.ROWS_OUTSIDE_ROOT if key is None else NoteKind.ROWS_WITHOUT_PATH
             notes.add(kind, f"{sheet.path.name}, line {line}: {row['path']}")

@@ -18,11 +18,12 @@ from pulmospark.imaging.film import read_bytes
 from pulmospark.imaging.sniff import sniff
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind, row_of
-from pulmospark.layouts.walk import files_like, glance, walk
+from pulmospark.layouts.walk import files_like, glance, may_hold_image, walk
 
-_ENDS = frozenset({".dcm", ".dicom", ".ima", ".dic", ".dcm30", ".img"})
+_ENDS = frozenset({".dcm", ".dicom", ".ima"})
 _LOOKED_AT = 5
-_DEPTH = 3
+_DEPTH = 4
+"""folders from the root to the files: a split, a patient, a study and a series"""
 _PATIENTS_LOOKED_AT = 6
 _BRANCHES = 3
 _NESTED = 2
@@ -75,7 +76,8 @@ class DicomStudies(Layout):
             if indexed and parts not in named:
                 notes.add(NoteKind.FILES_WITHOUT_ROW, file.uri)
             named.discard(parts)
-            yield row_of(file, source_name, finding=finding)
+            split = values.split(file.parts[0]) if len(file.parts) > 1 else None
+            yield row_of(file, source_name, finding=finding, published_split=split)
         for _ in named:  # what the medium calls it stays unsaid: it may be a person's name
             notes.add(NoteKind.ROWS_WITHOUT_FILE, NAME)
 
@@ -85,9 +87,7 @@ def _wanted(parts: tuple[str, ...]) -> bool:
     name = parts[-1]
     if name.upper() == NAME:
         return False
-    dot = name.rfind(".")
-    end = name[dot:].lower() if dot > 0 else ""
-    return end in _ENDS or end == "" or end[1:].isdigit()
+    return may_hold_image(name) or name[name.rfind(".") :].lower() in _ENDS
 
 
 def _named(folder: Path) -> frozenset[tuple[str, ...]]:
@@ -116,14 +116,30 @@ def _is_by_patient(folder: Path) -> bool:
     A class has several patients. A folder whose files are of one, where another folder's are of
     another, is a patient's; unless a film alone lies in it, which says nothing.
     """
-    names = [name for name in glance(folder).folders if values.split(name) is None]
-    seen = [_some_of(folder / name, _DEPTH) for name in _spread(names, _PATIENTS_LOOKED_AT)]
+    branches = _branches(folder)
+    names = _spread(sorted(branches), _PATIENTS_LOOKED_AT)
+    seen = [[each for path in branches[name] for each in _some_of(path, _DEPTH)] for name in names]
     seen = [found for found in seen if found]
     if len(seen) < 2 or not any(_shows_one_patient(found) for found in seen):
         return False
     marks = [{_mark_of(path) for path, _ in found} for found in seen]
     alone = all(len(each) == 1 and None not in each for each in marks)
     return alone and len(set().union(*marks)) > 1
+
+
+def _branches(folder: Path) -> dict[str, list[Path]]:
+    """Folders of a folder, by name; of one that is named as a split is, the folders in it.
+
+    Classes have the same names in all splits, and patients' names stand in one of them.
+    """
+    branches: dict[str, list[Path]] = {}
+    for name in glance(folder).folders:
+        if values.split(name) is None:
+            branches.setdefault(name, []).append(folder / name)
+            continue
+        for inner in glance(folder / name).folders:
+            branches.setdefault(inner, []).append(folder / name / inner)
+    return branches
 
 
 def _shows_one_patient(found: Sequence[tuple[Path, int]]) -> bool:

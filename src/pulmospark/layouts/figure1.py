@@ -1,4 +1,4 @@
-"""Figure 1: ``metadata.csv`` (ISO-8859-1) beside ``images/``."""
+"""Figure 1: ``metadata.csv`` (Windows-1252) beside ``images/``."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ class Figure1(OneSheet):
     )
     licence = "as its publishers say"
     holds = "55 films that physicians sent in, most of COVID-19"
-    looked_for = "metadata.csv with the columns patientid, originalfile and finding"
+    looked_for = "metadata.csv with the columns patientid, finding and artifacts/distortion"
     faults = (
-        "metadata.csv is ISO-8859-1",
+        "metadata.csv is Windows-1252",
         "many rows have no finding; ages as 50+",
         "patientid names a film: COVID-00003a and COVID-00003b are one patient",
     )
     sheet_name = "metadata.csv"
-    columns = ("patientid", "originalfile", "finding")
+    # The column originalfile was dropped in April 2020. No other column names the image, which
+    # tells the sheet from Actualmed's (imagename) and from ieee8023's (filename).
+    columns = ("patientid", "finding", "artifacts/distortion")
+    other_columns = ("imagename", "filename")
 
     def facts(self, sheet: Sheet, cell: Cells, source: str, notes: ListingNotes) -> Facts:
         """``COVID-00003a`` and ``COVID-00003b`` are two films of one patient."""

@@ -149,8 +149,10 @@ def _all_rows(
         if tally.files == 0:
             missing = notes.count(NoteKind.ROWS_WITHOUT_FILE)
             named = f"; its sheet names {missing} that are not there" if missing else ""
+            ignored = f"; ignored: {said}" if (said := notes.summary().ignored()) else ""
             raise InputError(
-                f"{place.folder}: no image file in it{named}: check the path of the source"
+                f"{place.folder}: no image file in it{named}{ignored}: check the path of the "
+                "source"
             )
         listings.append(_listing(place, name, tally, notes))
 
@@ -179,7 +181,7 @@ def _listing(place: Recognition, name: str, tally: _Tally, notes: ListingNotes) 
 
 def _place(source: SourceSettings) -> Recognition:
     if source.layout is None:
-        return recognise(source.path)
+        return recognise(source.path, source.options)
     return locate(find(source.layout), existing(source.path))
 
 

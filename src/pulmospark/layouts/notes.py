@@ -10,6 +10,14 @@ from pydantic import BaseModel, ConfigDict
 from pulmospark.core import limits
 
 NO_EXTENSION, OTHER_EXTENSIONS = "(none)", "(other)"
+_REASONS = {
+    NO_EXTENSION: "without extension whose content is no image's",
+    OTHER_EXTENSIONS: "of other extensions",
+    ".gz": ".gz (unpack them; CT volumes, .nii.gz, are not read)",
+    ".nii": ".nii (CT volumes are not read)",
+    ".zip": ".zip (unpack them)",
+}
+"""extension -> what is said of files that are ignored for it; of others the extension is"""
 
 
 class NoteKind(StrEnum):
@@ -23,8 +31,20 @@ class NoteKind(StrEnum):
     """an image file in no class folder; it is seen, and has no finding"""
     FILES_BELOW_CLASS = "files_below_class"
     """an image file in a folder below its class folder: a folder a patient, perhaps"""
+    FILES_IN_OTHER_FOLDERS = "files_in_other_folders"
+    """an image file in a folder of which the layout says that it holds no images of the data
+    set, next to ``images`` and ``masks``, say; excluded"""
     FILES_OF_SAME_NAME = "files_of_same_name"
     """a second file of the name that one metadata row gives; both take the row"""
+    ROWS_MATCHED_BY_NAME = "rows_matched_by_name"
+    """a metadata row whose folders are not the file's, or which names none; the name, and the
+    folders that both have, are the same"""
+    ROWS_MATCHED_BY_STEM = "rows_matched_by_stem"
+    """a metadata row that names its file without its extension, or with another"""
+    ROWS_MATCHED_WITHOUT_CASE = "rows_matched_without_case"
+    """a metadata row whose path differs from the file's in upper and lower case"""
+    ROWS_OF_SEVERAL_FILES = "rows_of_several_files"
+    """a metadata row that several files fit, or a file that several rows claim; none is taken"""
     REPEATED_ROWS = "repeated_rows"
     """a metadata row for a file that had one; the first is used"""
     CONFLICTING_FINDINGS = "conflicting_findings"
@@ -112,8 +132,18 @@ class NotesSummary(BaseModel):
     """``NoteKind`` -> how many; those that did not occur are left out"""
     examples: dict[str, tuple[str, ...]]
     """``NoteKind`` -> the first few"""
+    columns: dict[str, tuple[str, bool]] = {}
+    """of a sheet of the user's own: what a column was taken for -> its name, and whether that was
+    guessed"""
     ignored_extensions: dict[str, int]
     """extension in lower case, with its dot -> how many files were ignored for it"""
+
+    def ignored(self) -> str:
+        """How many files were ignored for which reason, in a line; empty where none was."""
+        return ", ".join(
+            f"{count:,} {_REASONS.get(extension, extension)}"
+            for extension, count in self.ignored_extensions.items()
+        )
 
 
 @dataclass(slots=True)
@@ -123,6 +153,8 @@ class ListingNotes:
     counts: dict[NoteKind, int] = field(default_factory=dict)
     examples: dict[NoteKind, list[str]] = field(default_factory=dict)
     ignored_extensions: dict[str, int] = field(default_factory=dict)
+    columns: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    """as :attr:`NotesSummary.columns`"""
 
     def add(self, kind: NoteKind, example: str, count: int = 1) -> None:
         """Count one more oddity (or ``count``), with the text that shows it."""
@@ -135,6 +167,8 @@ class ListingNotes:
         """Count an ignored file under its extension."""
         dot = name.rfind(".")
         extension = printable(name[dot:].lower()) if dot > 0 else NO_EXTENSION
+        if extension[1:].isdigit():  # the end of a UID, say
+            extension = NO_EXTENSION
         seen = self.ignored_extensions
         if extension not in seen and len(seen) >= limits.NOTE_EXTENSIONS_MAX:
             extension = OTHER_EXTENSIONS
@@ -153,6 +187,7 @@ class ListingNotes:
                 kind.value: tuple(self.examples[kind]) for kind in NoteKind if kind in self.counts
             },
             ignored_extensions=dict(sorted(self.ignored_extensions.items())),
+            columns=dict(self.columns),
         )
 
 

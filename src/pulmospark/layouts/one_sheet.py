@@ -19,11 +19,16 @@ class OneSheet(Layout):
 
     sheet_name: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
-    """that the sheet is recognised by; the first names the film"""
+    """that the sheet is recognised by; the first names the image"""
+    other_columns: ClassVar[tuple[str, ...]] = ()
+    """that tell a sheet as another collection's"""
 
     def recognises(self, folder: Path) -> float:
         """0.95 by the sheet's columns."""
-        return 0.95 if has_columns(folder / self.sheet_name, *self.columns) else 0.0
+        path = folder / self.sheet_name
+        if any(has_columns(path, column) for column in self.other_columns):
+            return 0.0
+        return 0.95 if has_columns(path, *self.columns) else 0.0
 
     def rows(
         self,

@@ -10,7 +10,7 @@ from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind,
 from pulmospark.layouts.walk import FoundFile, glance, walk
 
 _CLASSES = frozenset({"COVID", "Normal", "Lung_Opacity", "Viral Pneumonia"})
-_IMAGES, _MASKS = "images", "masks"
+_IMAGES, _MASKS, _OTHER = "images", "masks", "other"
 
 
 class RadiographyDatabase(Layout):
@@ -50,9 +50,14 @@ class RadiographyDatabase(Layout):
         """One row a film; masks are no films and are counted."""
         self.check_options(options)
         masked = {name for name in _CLASSES if (folder / name / _MASKS).is_dir()}
+        split_up = {name for name in _CLASSES if (folder / name / _IMAGES).is_dir()}
         for file in walk(folder, notes):
             place = file.parts[0] if len(file.parts) > 1 and file.parts[0] in _CLASSES else None
-            if place is not None and file.parts[1] == _MASKS:
+            kind = _kind(file.parts, place in split_up)
+            if kind == _OTHER:
+                notes.add(NoteKind.FILES_IN_OTHER_FOLDERS, file.uri)
+                continue
+            if place is not None and kind == _MASKS:
                 notes.add(NoteKind.MASKS, file.uri)
                 if not folder.joinpath(place, _IMAGES, *file.parts[2:]).is_file():
                     notes.add(NoteKind.MASKS_WITHOUT_IMAGE, file.uri)
@@ -70,6 +75,17 @@ class RadiographyDatabase(Layout):
                 modality=Modality.XRAY,
                 mask_uri=mask,
             )
+
+
+def _kind(parts: tuple[str, ...], is_split_up: bool) -> str:
+    """``images``, ``masks``, or ``other``: any other place in a class that has ``images/``.
+
+    A class without ``images/``, as the first editions had it, holds its images itself.
+    """
+    if len(parts) > 2 and parts[1] in (_IMAGES, _MASKS):
+        return parts[1]
+    is_image = not is_split_up and len(parts) <= 2
+    return _IMAGES if is_image or parts[0] not in _CLASSES else _OTHER
 
 
 def _mask(folder: Path, place: str, file: FoundFile, notes: ListingNotes) -> str | None:

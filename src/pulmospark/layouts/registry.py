@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +25,11 @@ from pulmospark.layouts.hannover import Hannover
 from pulmospark.layouts.kermany import Kermany
 from pulmospark.layouts.mimic_cxr_jpg import MimicCxrJpg
 from pulmospark.layouts.nih14 import Nih14
+from pulmospark.layouts.padchest import PadChest
 from pulmospark.layouts.radiography_database import RadiographyDatabase
 from pulmospark.layouts.rsna_pneumonia import RsnaPneumonia
+from pulmospark.layouts.siim_covid19 import SiimCovid19
+from pulmospark.layouts.vinbigdata import VinBigData
 from pulmospark.layouts.vindr_cxr import VindrCxr
 from pulmospark.layouts.walk import absolute, glance
 
@@ -45,6 +48,9 @@ LAYOUTS: tuple[Layout, ...] = (
     CheXpert(),
     MimicCxrJpg(),
     VindrCxr(),
+    VinBigData(),
+    PadChest(),
+    SiimCovid19(),
     CcCcii(),
     CovidxCt(),
     CovidCtMd(),
@@ -54,6 +60,7 @@ LAYOUTS: tuple[Layout, ...] = (
 )
 """All layouts, the most specific first: of two that are equally sure the first is taken."""
 
+_COLUMN_OPTION = "_column"
 _WRAPPINGS_MAX = 2
 _FOLDERS_LOOKED_AT = 50
 
@@ -79,16 +86,22 @@ def find(name: str) -> Layout:
     raise UsageError(f"layout {name!r} is not known: take one of {known}")
 
 
-def recognise(path: Path) -> Recognition:
+def recognise(path: Path, options: Mapping[str, str] | None = None) -> Recognition:
     """The layout of a folder (or a CSV file) and the folder that has it.
 
     A folder that holds nothing but the data set's folder, as archives unpack, is seen through.
+
+    Args:
+        path: of the folder or file.
+        options: of the layout. Columns that are named go before what a sheet is recognised by.
 
     Raises:
         InputError: there is no such folder.
         LayoutError: no layout fits, or the folder holds several data sets.
     """
     path = existing(path)
+    if _names_columns(path, options or {}):
+        return Recognition(find(CsvTable.name), path)
     if path.is_file():
         best = _best(path)
         if best is None:
@@ -123,6 +136,12 @@ def recognise(path: Path) -> Recognition:
     )
 
 
+def _names_columns(path: Path, options: Mapping[str, str]) -> bool:
+    """Whether options name columns of a sheet, which is there."""
+    named = any(option.endswith(_COLUMN_OPTION) for option in options)
+    return named and (path.is_file() or CsvTable.has_sheet(path))
+
+
 def locate(layout: Layout, path: Path) -> Recognition:
     """The folder that has a layout that was named: the one given, or the one it wraps.
 
@@ -153,7 +172,7 @@ def data_sets(path: Path) -> list[Recognition]:
     return [found for found in _inside(path, _WRAPPINGS_MAX) if not found.layout.generic]
 
 
-def check_place(path: Path, layout: str | None) -> None:
+def check_place(path: Path, layout: str | None, options: Mapping[str, str] | None = None) -> None:
     """Say now, before anything is started, what listing a source would say.
 
     Raises:
@@ -162,7 +181,7 @@ def check_place(path: Path, layout: str | None) -> None:
         LayoutError: no layout fits.
     """
     if layout is None:
-        recognise(path)
+        recognise(path, options)
     else:
         locate(find(layout), path)
 

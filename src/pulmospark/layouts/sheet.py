@@ -1,12 +1,14 @@
-"""Metadata sheets: CSV and TSV of any common encoding, read row by row."""
+"""Metadata sheets: CSV and TSV of any common encoding, read row by row.
+
+The encoding and the lines before the header are :mod:`pulmospark.layouts.sheet_encoding`'s.
+"""
 
 from __future__ import annotations
 
-import codecs
 import csv
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +17,19 @@ from pulmospark.core.errors import InputError, LayoutError
 from pulmospark.core.tables import Modality, View
 from pulmospark.layouts.base import ManifestRow, row_of
 from pulmospark.layouts.notes import ListingNotes, NoteKind
+from pulmospark.layouts.sheet_encoding import (
+    before_header,
+    encoding_of,
+    encoding_of_head,
+    lines_of,
+)
 from pulmospark.layouts.walk import FoundFile
 
-_BLOCK_BYTES = 1024 * 1024
 _DELIMITERS = (",", "\t", ";", "|")
+
+_AROUND = " \t\r\n\f\v\xa0\u2007\u202f\ufeff\u200b\u200e\u200f"
+_DRIVE = re.compile(r"[A-Za-z]:/")
+_EXCEL_TEXT = re.compile(r'="([^"]*)"')
 
 Cells = Callable[[str], str]
 """column -> the row's cell, empty where the row is too short"""
@@ -31,6 +42,10 @@ class Sheet:
     path: Path
     columns: tuple[str, ...]
     delimiter: str
+    encoding: str | None
+    """as the user named it; ``None``: it is told from the bytes"""
+    lines_before: int
+    """ahead of the header: blank ones, and one that declares the delimiter"""
 
     def column(self, *names: str) -> str | None:
         """The first column of one of these names, whatever its case, blanks and dashes."""
@@ -59,19 +74,27 @@ class Sheet:
             InputError: the sheet cannot be read, or is over ``limits.METADATA_FILE_BYTES_MAX``.
         """
         try:
-            with self.path.open(encoding=_encoding(self.path), newline="") as file:
+            # Of the whole file: an accent may be its last character.
+            encoding = self.encoding or encoding_of(self.path)
+            with self.path.open(encoding=encoding, newline="") as file:
+                for _ in range(self.lines_before):
+                    next(file, None)
                 reader = csv.reader(file, delimiter=self.delimiter)
                 next(reader, None)
                 places = {column: i for i, column in reversed(list(enumerate(self.columns)))}
                 for cells in reader:
                     if any(cells):
-                        yield reader.line_num, _cells(cells, places)
+                        yield self.lines_before + reader.line_num, _cells(cells, places)
         except (OSError, UnicodeError, csv.Error) as error:
             raise InputError(f"{self.path}: cannot be read as a table: {error}") from error
 
 
-def open_sheet(path: Path) -> Sheet:
-    """Read a sheet's first line: columns and delimiter.
+def open_sheet(path: Path, encoding: str | None = None) -> Sheet:
+    """Read a sheet's header: columns, delimiter and encoding.
+
+    Args:
+        path: of the sheet.
+        encoding: told from its bytes where not given.
 
     Raises:
         InputError: it is missing, empty, over ``limits.METADATA_FILE_BYTES_MAX`` or no table.
@@ -87,20 +110,23 @@ def open_sheet(path: Path) -> Sheet:
             f"{path}: {size} bytes, over the limit of {limits.METADATA_FILE_BYTES_MAX} for a "
             "metadata sheet: cut it in parts, each a source"
         )
-    if len(head) < size and b"\n" not in head and b"\r" not in head:
+    lines = lines_of(head, encoding or encoding_of_head(head))
+    before, declared = before_header(lines)
+    if before == len(lines):
+        raise InputError(f"{path}: has no first line with the columns' names")
+    if before == len(lines) - 1 and len(head) < size:
         raise InputError(
             f"{path}: its first line is over the limit of {limits.SHEET_HEAD_BYTES} bytes: give a "
             "table with a line of columns' names"
         )
-    first = _first_line(head)
-    if not first.strip():
-        raise InputError(f"{path}: has no first line with the columns' names")
     try:
-        parsed = [(next(csv.reader([first], delimiter=d)), d) for d in _DELIMITERS]
-    except (csv.Error, StopIteration) as error:
+        delimiters = (declared,) if declared else _DELIMITERS
+        header = [f"{line}\n" for line in lines[before:]]
+        parsed = [(next(csv.reader(header, delimiter=d)), d) for d in delimiters]
+    except (csv.Error, StopIteration, TypeError) as error:
         raise InputError(f"{path}: cannot be read as a table: {error}") from error
     columns, delimiter = max(parsed, key=lambda found: len(found[0]))
-    return Sheet(path, tuple(column.strip() for column in columns), delimiter)
+    return Sheet(path, tuple(map(_plain_cell, columns)), delimiter, encoding, before)
 
 
 def has_columns(path: Path, *names: str) -> bool:
@@ -117,24 +143,30 @@ def plain_name(column: str) -> str:
     return re.sub(r"[\W_]+", "", column.casefold())
 
 
+def is_drive(path: str) -> bool:
+    """Whether a path begins with a drive of Windows, ``C:/``."""
+    return _DRIVE.match(path) is not None
+
+
 def key_of(path: str, roots: tuple[str, ...] = ()) -> str | None:
     """Where a sheet's path points, as ``folder/file`` below the root.
 
     Nothing is opened: the key is only compared with files that a listing of the root found.
 
     Args:
-        path: as the sheet has it; Windows' backslashes are understood.
+        path: as the sheet has it; Windows' backslashes are understood, mixed with slashes, too.
         roots: spellings of the root's absolute path, under which absolute paths may lie.
 
     Returns:
-        ``None`` where it leaves the root, by ``..`` or as an absolute path; ``""`` where it
+        ``None`` where it leaves the root, by ``..``, as an absolute path or one of a drive of
+        Windows, ``C:/a.png``; ``""`` where it
         names no file.
     """
-    path = path.strip()
-    if "/" not in path:
-        path = path.replace("\\", "/")
+    path = path.strip().replace("\\", "/")
     if not path:
         return ""
+    if is_drive(path):
+        return None
     plain = posixpath.normpath(path)
     if plain.startswith("/"):
         plain = "/" + plain.lstrip("/")
@@ -235,11 +267,20 @@ class MetadataIndex:
             published_split=facts.published_split,
         )
 
-    def close(self) -> None:
-        """Note the rows whose file was not found."""
+    def keys(self) -> Collection[str]:
+        """The keys of all rows."""
+        return self._facts.keys()
+
+    def close(self, reasons: Mapping[str, str] | None = None) -> None:
+        """Note the rows whose file was not found.
+
+        Args:
+            reasons: key -> why, where more is known than that no file of that name is there.
+        """
         for key in self._facts:
             if key not in self._taken:
-                self._notes.add(NoteKind.ROWS_WITHOUT_FILE, key)
+                reason = (reasons or {}).get(key)
+                self._notes.add(NoteKind.ROWS_WITHOUT_FILE, f"{key}: {reason}" if reason else key)
 
     def _patient(self, patient: str) -> str:
         while patient in self._same_patient:
@@ -255,41 +296,16 @@ class MetadataIndex:
 def _cells(cells: list[str], places: dict[str, int]) -> Cells:
     def cell(column: str) -> str:
         place = places[column]
-        return cells[place] if place < len(cells) else ""
+        return _plain_cell(cells[place]) if place < len(cells) else ""
 
     return cell
 
 
-def _first_line(head: bytes) -> str:
-    if (bom := _bom(head)) is not None:
-        return next(iter(head.decode(bom, "replace").splitlines()), "")
-    line = next(iter(head.splitlines()), b"")
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("latin-1")
+def _plain_cell(text: str) -> str:
+    """A cell without what surrounds its text.
 
-
-def _bom(head: bytes) -> str | None:
-    if head.startswith(codecs.BOM_UTF8):
-        return "utf-8-sig"
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    return None
-
-
-def _encoding(path: Path) -> str:
-    """UTF-8 where the whole file is, else latin-1, which every file is."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with path.open("rb") as file:
-        block = file.read(_BLOCK_BYTES)
-        if (bom := _bom(block)) is not None:
-            return bom
-        try:
-            while block:
-                decoder.decode(block)
-                block = file.read(_BLOCK_BYTES)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return "latin-1"
-    return "utf-8"
+    That is blanks, marks that have no width, and the ``="0017"`` by which Excel keeps zeros.
+    """
+    text = text.strip(_AROUND)
+    match = _EXCEL_TEXT.fullmatch(text)
+    return match[1].strip(_AROUND) if match else text

@@ -18,6 +18,7 @@ _VIEWS = {
     "ap semi erect": View.AP,
     "anteroposterior": View.AP,
     "ap supine": View.AP_SUPINE,
+    "ap horizontal": View.AP_SUPINE,  # PadChest
     "supine": View.AP_SUPINE,
     "frontal": View.FRONTAL,
     "l": View.LATERAL,

@@ -19,6 +19,8 @@ _SHEETS = {
     "image_labels_test.csv": Split.TEST,
 }
 _NO_LABELS = ("image_id", "rad_id")
+# One label has two names: that of the training part, and that of the test part.
+_SAME_LABEL = {"Other disease": "Other diseases"}
 
 
 class VindrCxr(Layout):
@@ -75,6 +77,7 @@ def _majority(path: Path, notes: ListingNotes) -> dict[str, str | None]:
     film = sheet.need("image_id")
     skipped = {sheet.column(name) for name in _NO_LABELS}
     columns = [column for column in sheet.columns if column and column not in skipped]
+    labels = [_SAME_LABEL.get(column, column) for column in columns]
     readers: Counter[str] = Counter()
     votes: dict[str, Counter[str]] = {}
     for line, cell in sheet.rows():
@@ -84,9 +87,13 @@ def _majority(path: Path, notes: ListingNotes) -> dict[str, str | None]:
             continue
         readers[key] += 1
         said = votes.setdefault(key, Counter())
-        said.update(column for column in columns if cell(column).strip() in ("1", "1.0"))
+        said.update(
+            _SAME_LABEL.get(column, column)
+            for column in columns
+            if cell(column).strip() in ("1", "1.0")
+        )
     return {
         key: sys.intern(text) if text else None
         for key, said in votes.items()
-        for text in ["|".join(c for c in columns if 2 * said[c] > readers[key])]
+        for text in ["|".join(label for label in labels if 2 * said[label] > readers[key])]
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.tables import RejectReason
+from pulmospark.imaging.sniff import sniff
 from pulmospark.layouts.notes import ListingNotes, NoteKind, printable
 
 IMAGE_EXTENSIONS = frozenset(
@@ -19,7 +20,13 @@ IMAGE_EXTENSIONS = frozenset(
 )
 """A file of one of these, in any case, is seen, whatever its content."""
 
+CONTENT_EXTENSIONS = frozenset({"", ".dic", ".dcm30", ".img"})
+"""A file of one of these, or of a number for one, is seen where its content is an image's:
+scanners, archives and ``storescp`` leave DICOM files under such names."""
+
 ARCHIVE_LITTER = "__MACOSX"
+
+_UNNAMED_LOOKED_AT = 5
 
 Wanted = Callable[[tuple[str, ...]], bool]
 
@@ -51,6 +58,37 @@ def is_image_name(name: str) -> bool:
     return dot >= 0 and name[dot:].lower() in IMAGE_EXTENSIONS
 
 
+def may_hold_image(name: str) -> bool:
+    """Whether a file's name says nothing of its content, which therefore tells what it is."""
+    dot = name.rfind(".")
+    end = name[dot:].lower() if dot > 0 else ""
+    return end in CONTENT_EXTENSIONS or (end[1:].isascii() and end[1:].isdigit())
+
+
+def content_is_image(path: str) -> bool:
+    """Whether a file begins as an image does, or cannot be read, which is not passed over."""
+    try:
+        # A pipe would be waited for; what it is, the listing notes.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return os.path.islink(path)  # noqa: PTH114
+    except OSError:
+        return True
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return True
+        return sniff(os.read(handle, limits.SNIFF_BYTES)) is not None
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+
+
+def is_image(path: str, name: str) -> bool:
+    """Whether a file is an image by its name, or by its content where the name says nothing."""
+    return is_image_name(name) or (may_hold_image(name) and content_is_image(path))
+
+
 def is_hidden(name: str) -> bool:
     """Whether an entry is left out for its name."""
     return name.startswith(".") or name == ARCHIVE_LITTER
@@ -65,7 +103,8 @@ def walk(root: Path, notes: ListingNotes, wanted: Wanted | None = None) -> Itera
     Args:
         root: an absolute folder.
         notes: takes what is left out, and why.
-        wanted: whether a file is seen, by its parts below ``root``; an image's name by default.
+        wanted: whether a file is seen, by its parts below ``root``; by default by
+            :func:`is_image`.
 
     Raises:
         InputError: ``root`` cannot be listed, or a folder lies deeper than
@@ -85,10 +124,10 @@ def walk(root: Path, notes: ListingNotes, wanted: Wanted | None = None) -> Itera
         names, folders = _entries(where, notes, is_root=not place)
         for name in names:
             parts = (*place, name)
-            seen = wanted(parts) if wanted is not None else is_image_name(name)
-            if not seen:
+            path = "/".join((base, *parts))
+            if not (wanted(parts) if wanted is not None else is_image(path, name)):
                 notes.ignore(name)
-            elif (file := _found("/".join((base, *parts)), parts, notes)) is not None:
+            elif (file := _found(path, parts, notes)) is not None:
                 yield file
         waiting.extend((*place, name) for name in reversed(folders))
 
@@ -203,9 +242,16 @@ def _names_like(folder: Path, wanted: Callable[[str], object], *, folders: bool)
         return
 
 
+def _unnamed(names: tuple[str, ...]) -> list[str]:
+    """The first few names that say nothing of the content."""
+    return list(islice(filter(may_hold_image, names), _UNNAMED_LOOKED_AT))
+
+
 def holds_image(folder: Path, depth: int = 3) -> bool:
-    """Whether an image's name is among a folder's first entries, or in its first folders."""
+    """Whether an image is among a folder's first entries, or in its first folders."""
     seen = glance(folder)
     if any(is_image_name(name) for name in seen.files):
+        return True
+    if any(content_is_image(str(folder / name)) for name in _unnamed(seen.files)):
         return True
     return depth > 0 and any(holds_image(folder / name, depth - 1) for name in seen.folders[:3])

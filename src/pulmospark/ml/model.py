@@ -20,13 +20,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
 from pulmospark.core.errors import BundleError, InputError, UsageError
+from pulmospark.core.locations import local_path
 from pulmospark.core.machine import cache_folder
 from pulmospark.ml import columns, worker
 from pulmospark.ml.films import FilmReader
 from pulmospark.ml.fitting import linear_head
 from pulmospark.ml.networks import check_no_crop, feature_engine
 from pulmospark.ml.params import HasFilms, HasPredictions
-from pulmospark.ml.storage import OwnBundle, copy_bundle, local_path
+from pulmospark.ml.storage import OwnBundle, copy_bundle
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.spark.paths import spark_path
 
@@ -65,7 +66,7 @@ class CnnClassifierModel(
             BundleError: it is missing or damaged.
         """
         model = cls()
-        model._bundle = read_bundle(Path(folder).absolute())
+        model._bundle = read_bundle(local_path(str(folder)).absolute())
         return model
 
     @classmethod
@@ -155,15 +156,23 @@ class _Writer(MLWriter):
     def __init__(self, model: CnnClassifierModel) -> None:
         super().__init__()
         self._model = model
+        self._folder: Path | None = None
 
     def save(self, path: str) -> None:
-        """Save to a path or ``file:`` URI."""
-        super().save(spark_path(local_path(path)))
+        """Save to a path or ``file:`` URI, which is percent-decoded.
+
+        Raises:
+            UsageError: it is on another file system, which bundles are not written to.
+        """
+        self._folder = local_path(path).absolute()
+        super().save(spark_path(self._folder))
 
     def saveImpl(self, path: str) -> None:
         """Called by :meth:`save`."""
         DefaultParamsWriter.saveMetadata(self._model, path, self.sparkSession)
-        copy_bundle(self._model.bundle, local_path(path) / BUNDLE)
+        # Spark's spelling of the folder is not read back: it escapes nothing, and has names of
+        # its own for what Databricks mounts.
+        copy_bundle(self._model.bundle, (self._folder or local_path(path)) / BUNDLE)
 
 
 class _Reader(MLReader[CnnClassifierModel]):
@@ -173,18 +182,19 @@ class _Reader(MLReader[CnnClassifierModel]):
         """Load from a path or ``file:`` URI.
 
         Raises:
+            UsageError: the path is on another file system.
             BundleError: the bundle is damaged.
             InputError: the folder holds something else.
         """
-        folder = local_path(path)
+        folder = local_path(path).absolute()
         metadata = DefaultParamsReader.loadMetadata(spark_path(folder), self.sparkSession)
         wanted = f"{CnnClassifierModel.__module__}.{CnnClassifierModel.__qualname__}"
         if metadata["class"] != wanted:
             raise InputError(f"{path}: holds a {metadata['class']}, not a {wanted}")
         read_bundle(folder / BUNDLE)
         # A copy, so that the saved folder may be moved, or saved over, while this model lives.
-        told = metadata["paramMap"].get("workDir")
-        keeper = OwnBundle(Path(told).expanduser().absolute() if told else cache_folder())
+        work = metadata["paramMap"].get("workDir")
+        keeper = OwnBundle(local_path(work).expanduser().absolute() if work else cache_folder())
         copy_bundle(folder / BUNDLE, keeper.folder)
         model = CnnClassifierModel.keeping(keeper)
         model._resetUid(metadata["uid"])

@@ -18,6 +18,7 @@ from pyspark.ml.param.shared import (
 )
 
 from pulmospark.core.errors import UsageError
+from pulmospark.core.locations import local_path, local_text
 from pulmospark.core.machine import cache_folder
 from pulmospark.ml.films import Invalid
 
@@ -52,6 +53,18 @@ def whole(name: str, least: int, most: int) -> Callable[[Any], int]:
     return convert
 
 
+def path_text(name: str) -> Callable[[Any], str]:
+    """A converter that takes a path or a ``file:`` URI, and keeps the path."""
+
+    def convert(value: Any) -> str:
+        try:
+            return local_text(TypeConverters.toString(value))
+        except UsageError as error:
+            raise UsageError(f"{name}: {error.message}") from error
+
+    return convert
+
+
 class HasWorkDir(Params):
     """Mixin for param workDir."""
 
@@ -60,7 +73,7 @@ class HasWorkDir(Params):
         "workDir",
         "folder for engines, temporary tables and fitted models; the driver and every worker "
         "must see it under this path. Empty: pulmospark's cache folder.",
-        typeConverter=TypeConverters.toString,
+        typeConverter=path_text("workDir"),
     )
 
     def __init__(self) -> None:
@@ -76,8 +89,8 @@ class HasWorkDir(Params):
         return self._set(workDir=value)
 
     def _work_folder(self) -> Path:
-        told = self.getWorkDir()
-        return Path(told).expanduser().absolute() if told else cache_folder().absolute()
+        work = self.getWorkDir()
+        return local_path(work).expanduser().absolute() if work else cache_folder().absolute()
 
 
 class HasFilms(HasInputCol, HasWorkDir):
@@ -139,7 +152,7 @@ class HasNetwork(Params):
         "weights",
         "'imagenet' (from PULMOSPARK_WEIGHTS, the cache or the hub), 'none' (random, from the "
         "seed), the path of a file or folder with ImageNet weights, or the path of a bundle.",
-        typeConverter=TypeConverters.toString,
+        typeConverter=path_text("weights"),
     )
     imageSize: Param[int] = Param(
         Params._dummy(),

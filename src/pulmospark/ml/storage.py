@@ -8,9 +8,7 @@ import uuid
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from pulmospark.core.errors import UsageError
 from pulmospark.core.files import disk_errors, whole_folder
 from pulmospark.models.bundle import Bundle, read_bundle
 
@@ -50,20 +48,3 @@ def copy_bundle(source: Path, target: Path) -> Bundle:
     with whole_folder(target) as aside:
         shutil.copytree(source, aside, dirs_exist_ok=True)
     return read_bundle(target)
-
-
-def local_path(path: str) -> Path:
-    """The folder that a path or ``file:`` URI names.
-
-    Raises:
-        UsageError: it is on another file system, which bundles are not written to.
-    """
-    told = urlsplit(path)
-    if not told.scheme:
-        return Path(path).absolute()
-    if told.scheme != "file":
-        raise UsageError(
-            f"{path}: a model with a network is saved to a mounted file system: give a path or "
-            "a file: URI, and copy the folder from there"
-        )
-    return Path(path.removeprefix("file:").removeprefix("//"))

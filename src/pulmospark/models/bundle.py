@@ -30,6 +30,7 @@ from pulmospark.core import limits
 from pulmospark.core.content import bytes_id, file_id, value_id
 from pulmospark.core.errors import BundleError, UsageError
 from pulmospark.core.files import whole_folder, write_json, write_text
+from pulmospark.core.locations import check_local
 from pulmospark.models.bundle_config import BundleConfig, BundleOperatingPoint
 from pulmospark.models.card import CardFacts, render_card
 from pulmospark.models.network import Network
@@ -134,9 +135,11 @@ def read_bundle(folder: Path) -> Bundle:
     """Read and verify a bundle; the network is built by :meth:`Bundle.network`.
 
     Raises:
+        UsageError: ``folder`` was made of an address elsewhere, ``s3://...``.
         BundleError: it is missing, damaged, incomplete, has more in it than it should, or is
             of a newer format.
     """
+    folder = check_local(folder)
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder; name the folder of a bundle")
     text = _bytes_of(folder / MANIFEST).decode("utf-8", errors="replace")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
+from pulmospark.core import machine
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.locations import path_of_variable
 from pulmospark.models.zoo_entry import WeightsFile, ZooEntry
 
 VARIABLE = "PULMOSPARK_WEIGHTS"
@@ -19,11 +20,8 @@ _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, pulmospark/weights."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    # The XDG rules: a relative path there is to be ignored.
-    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
-    return root / "pulmospark" / "weights"
+    """Where downloaded weights are kept: ``weights`` in pulmospark's cache folder."""
+    return machine.cache_folder() / "weights"
 
 
 def find_local(known: ZooEntry, source: Path | None = None) -> Path | None:
@@ -45,11 +43,13 @@ def find_local(known: ZooEntry, source: Path | None = None) -> Path | None:
         )
     if source is not None:
         return _in_source(known, source)
-    named = os.environ.get(VARIABLE)
-    if named and not Path(named).is_dir():
-        raise EnvironmentProblem(f"{VARIABLE} is {named!r}: no such folder; correct or unset it")
-    if named and (found := _in_folder(known, Path(named))) is not None:
-        return found
+    named = path_of_variable(VARIABLE)
+    if named is not None and not named.is_dir():
+        raise EnvironmentProblem(
+            f"{VARIABLE} is {str(named)!r}: no such folder; correct or unset it"
+        )
+    if named is not None and (path := _in_folder(known, named)) is not None:
+        return path
     # In the cache a .pth is not converted yet: that is for the hub's part to do.
     converted = (cache_folder() / file.name for file in known.weights)
     return next((path for path in converted if path.is_file()), None)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.files import disk_errors, whole_folder
+from pulmospark.core.locations import check_local
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.models.network import Network
 from pulmospark.scoring.export_films import CheckFilms, films_for
@@ -84,8 +85,8 @@ def export_bundle(
         EnvironmentProblem: the file's probabilities are not the bundle's, and nothing was
             written; a library is missing; no space, or no right to write there.
     """
-    read = read_bundle(bundle.expanduser().absolute())
-    target = target.expanduser().absolute()
+    read = read_bundle(check_local(bundle).expanduser().absolute())
+    target = check_local(target).expanduser().absolute()
     _check_target(target, to)
     chosen = films_for(read.config, films)
     network = read.network()

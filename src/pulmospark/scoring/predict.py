@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pulmospark.core import files, limits
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.locations import check_local
 from pulmospark.core.progress import Progress
 from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.core.scoring_settings import ScoringSettings
@@ -131,16 +132,16 @@ def plan_predict(
     settings: ScoringSettings | None = None,
 ) -> PredictPlan:
     """Check a prediction before anything costly is done; arguments and errors of `predict`."""
-    read = read_bundle(bundle.expanduser().absolute())
+    read = read_bundle(check_local(bundle).expanduser().absolute())
     points = _points(read, threshold)
     inputs = resolve_inputs(paths, layout)
     _check_tables(inputs, read.config)
     if target is None and not inputs.is_one_film:
         raise UsageError("--out is missing: with more than one film, name a folder for the output")
     if target is not None:
-        target = target.expanduser().absolute()
+        target = check_local(target).expanduser().absolute()
         _check_target(target)
-    salt = None if salt_path is None else read_salt(salt_path.expanduser())
+    salt = None if salt_path is None else read_salt(check_local(salt_path).expanduser())
     chosen = settings or ScoringSettings()
     return PredictPlan(read, inputs, target, points, chosen, salt=salt)
 

@@ -6,12 +6,11 @@ anyway is left to that folder, and so is a folder inside another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -23,20 +22,18 @@ from pulmospark.core.tables import RejectReason
 from pulmospark.layouts import manifest, registry
 from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary, row_of
 from pulmospark.layouts.notes import printable
-from pulmospark.layouts.sheet import open_sheet, plain_name
 from pulmospark.layouts.walk import (
     FoundFile,
-    absolute,
     find_file,
     glance,
+    is_image,
     is_image_name,
     walk,
 )
 from pulmospark.scoring.predict_paths import expanded, within
+from pulmospark.scoring.predict_sheets import SHEET_ENDS, TABLE_END, files_of_sheet, schema_of
 from pulmospark.spark.chunks import parts_of
 
-SHEET_ENDS = (".csv", ".tsv")
-TABLE_END = ".parquet"
 IMAGE_COLUMNS = (
     "image_id",
     "uri",
@@ -52,10 +49,7 @@ IMAGE_COLUMNS = (
 NO_LAYOUT = "none"
 """asks for every image file of the folders"""
 
-_PATH_COLUMNS = ("uri", "path", "file_path", "image_path", "filename", "file_name", "file",
-                 "image_file", "image")  # fmt: skip
 _FILES_SOURCE = "files"
-_ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -171,14 +165,21 @@ def list_inputs(
                 progress.to(count)
     if not count and not inputs.images:
         where = ", ".join(str(path) for path in (*inputs.folders, *inputs.sheets))
-        raise InputError(f"{where}: no image file was found; check the path")
+        ignored = notes.summary().ignored()
+        passed = f" (ignored: {ignored})" if ignored else ""
+        raise InputError(f"{where}: no image file was found{passed}; check the path")
     return count
 
 
 def _add_notes(notes: ListingNotes, found: NotesSummary) -> None:
     for kind, count in found.counts.items():
-        example = next(iter(found.examples.get(kind, ("",))))
-        notes.add(NoteKind(kind), example, count)
+        first, *others = found.examples.get(kind, ("",))
+        notes.add(NoteKind(kind), first, count - len(others))
+        for example in others:
+            notes.add(NoteKind(kind), example)
+    for end, count in found.ignored_extensions.items():
+        notes.ignored_extensions[end] = notes.ignored_extensions.get(end, 0) + count
+    notes.columns.update(found.columns)
 
 
 def even_out(listed: Path, slots: int) -> None:
@@ -231,7 +232,7 @@ class _Sorted:
 
     def _add_parts(self, parts: list[Path]) -> None:
         for part in parts:
-            names = _schema(part).names
+            names = schema_of(part).names
             if "pixels" not in names:
                 self.sheets[part] = None
                 continue
@@ -281,13 +282,6 @@ def _table_parts(folder: Path) -> list[Path]:
     return parts_of(folder)
 
 
-def _schema(path: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: cannot be read as Parquet: {_first(error)}") from error
-
-
 def _fit_told(images: Path) -> str | None:
     told = _ingest_told(images, "fit")
     return told if isinstance(told, str) else None
@@ -321,7 +315,8 @@ def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
     seen: set[str] = set()
     for path, source in _one_by_one(inputs, notes):
         text = str(path)
-        if text in seen or (is_image_name(path.name) and within(path, inputs.folders)):
+        # Asked of the folders first: what a name does not tell, the content would have to.
+        if text in seen or (within(path, inputs.folders) and is_image(text, path.name)):
             notes.add(NoteKind.REPEATED_ROWS, text)
             continue
         seen.add(text)
@@ -335,45 +330,5 @@ def _one_by_one(inputs: Inputs, notes: ListingNotes) -> Iterator[tuple[Path, str
     for path in inputs.named:
         yield path, _FILES_SOURCE
     for sheet in inputs.sheets:
-        for text in _paths_in(sheet):
-            plain = text.strip()
-            if plain.startswith("file:"):
-                plain = "/" + plain.removeprefix("file:").lstrip("/")  # as Spark writes it
-            if not plain or "\0" in plain:
-                notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{sheet.name}: {text}")
-            else:
-                yield absolute(sheet.parent / plain), printable(sheet.stem)
-
-
-def _paths_in(sheet: Path) -> Iterable[str]:
-    if not sheet.name.lower().endswith(TABLE_END):
-        table = open_sheet(sheet)
-        column = table.column(*_PATH_COLUMNS)
-        if column is None:
-            raise _no_path_column(sheet, table.columns)
-        return (cell(column) for _, cell in table.rows())
-    return _paths_in_parquet(sheet)
-
-
-def _paths_in_parquet(sheet: Path) -> Iterator[str]:
-    schema = _schema(sheet)
-    plain = {plain_name(name): name for name in reversed(schema.names)}
-    column = next((plain[n] for n in map(plain_name, _PATH_COLUMNS) if n in plain), None)
-    if column is None or not _is_text(schema.field(column).type):
-        raise _no_path_column(sheet, schema.names)
-    with pq.ParquetFile(sheet) as file:
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[column]):
-            yield from (text or "" for text in batch.column(0).to_pylist())
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _no_path_column(sheet: Path, columns: Iterable[str]) -> InputError:
-    has = ", ".join(columns)[:200]
-    return InputError(f"{sheet}: none of its columns {has} holds paths: name one 'path'")
-
-
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+        source = printable(sheet.stem)
+        yield from ((path, source) for path in files_of_sheet(sheet, notes))

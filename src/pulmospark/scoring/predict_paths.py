@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pulmospark.core.errors import InputError
+from pulmospark.core.locations import local_text
 from pulmospark.layouts.base import ListingNotes, NoteKind
 from pulmospark.layouts.notes import printable
 from pulmospark.layouts.walk import absolute, is_hidden
@@ -31,9 +32,10 @@ def expanded(paths: Sequence[str], notes: ListingNotes) -> Iterator[Path]:
         notes: takes what patterns pass over: links to folders, folders that cannot be listed.
 
     Raises:
+        UsageError: one is an address elsewhere, ``s3://...``.
         InputError: a path is not there, or a pattern matches nothing.
     """
-    for text in paths:
+    for text in map(local_text, paths):
         path = absolute(Path(text))
         if os.path.lexists(path):
             yield path

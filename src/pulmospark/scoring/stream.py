@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
+from pulmospark.core.locations import check_local
 from pulmospark.core.provenance import provenance
 from pulmospark.core.scoring_settings import PrecisionPolicy
 from pulmospark.core.stream_settings import StreamSettings
@@ -133,10 +134,10 @@ def plan_stream(
         InputError: ``inbox`` or ``sample`` is no folder that this machine sees.
     """
     folder, out = check_places(inbox, target)
-    if sample is not None and not (sample := absolute(sample)).is_dir():
+    if sample is not None and not (sample := absolute(check_local(sample))).is_dir():
         raise InputError(f"--sample {sample}: no such folder: name one with films")
     plan = StreamPlan(
-        bundle=read_bundle(bundle.expanduser().absolute()),
+        bundle=read_bundle(check_local(bundle).expanduser().absolute()),
         inbox=folder,
         target=out,
         settings=settings or StreamSettings(),

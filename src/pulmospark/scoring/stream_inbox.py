@@ -1,8 +1,9 @@
-"""The folder that films land in: what is new there, and whether it is whole yet.
+"""The folder that images land in: what is new there, and whether it is whole yet.
 
-A file is taken when it is a regular file with an image's name, is not hidden, and has had the
-same size and time for a while. A folder is listed anew only when its own time has changed; all
-files are looked at again, a few at a time, every ``rescan_s`` seconds.
+A file is taken when it is a regular file with an image's name, or with a name that says nothing
+and an image's content, is not hidden, and has had the same size and time for a while. A folder is
+listed anew only when its own time has changed; all files are looked at again, a few at a time,
+every ``rescan_s`` seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import errno
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,12 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.core.tables import RejectReason
 from pulmospark.layouts.notes import printable
-from pulmospark.layouts.walk import is_hidden, is_image_name
+from pulmospark.layouts.walk import (
+    content_is_image,
+    is_hidden,
+    is_image_name,
+    may_hold_image,
+)
 from pulmospark.scoring.stream_keys import Keys, KeySet
 from pulmospark.scoring.stream_state import Arrival
 
@@ -32,6 +39,7 @@ _CANDIDATES_MAX = 20_000
 _AGAIN_AFTER_S = (0.2, 2.0)
 _NEVER = (0, 0)
 _CLOSED = (-1, -1)  # of a folder that may not be listed: no time of its own tells when it may
+_NO_CONTENT = "its name says nothing of what it is, and its content is no image's"
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
@@ -81,6 +89,8 @@ class Inbox:
         self._closed: set[str] = set()
         self._too_deep = False
         self._untold: list[str] = []
+        self._no_images = KeySet()  # files that are none by their content
+        self._ignored: Counter[str] = Counter()  # reason -> files told
 
     @property
     def waiting(self) -> int:
@@ -98,7 +108,10 @@ class Inbox:
         return max(self._next - time.monotonic(), 0.0)
 
     def left_out(self) -> list[str]:
-        """What is not watched and was not told yet, a line each."""
+        """What is not watched or taken and was not told yet, a line each, with the reason.
+
+        Of files that are ignored for one reason, an extension say, the first are told.
+        """
         told, self._untold = self._untold, []
         return told
 
@@ -237,12 +250,25 @@ class Inbox:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     self._found_folder(entry.path)
-                elif is_image_name(entry.name):
+                elif not (is_image_name(entry.name) or may_hold_image(entry.name)):
+                    extension = entry.name[entry.name.rfind(".") :].lower()
+                    self._ignore(entry.path, f"{printable(extension)} is no image's extension")
+                else:
                     block.append((entry.path, entry.inode()))
                     if len(block) == _BLOCK:
                         yield block
                         block = []
         yield block
+
+    def _ignore(self, path: str, reason: str) -> None:
+        """Tell of a file that is not taken; of many for one reason the first alone."""
+        told = self._ignored[reason]
+        most = limits.NOTE_EXAMPLES_MAX if reason == _NO_CONTENT else 1
+        if told >= most or (not told and len(self._ignored) > limits.NOTE_EXTENSIONS_MAX):
+            return
+        self._ignored[reason] += 1
+        more = "; other such files are ignored without a line" if told + 1 == most else ""
+        self._untold.append(f"{printable(path)}: ignored, {reason}{more}")
 
     def _found_folder(self, path: str) -> None:
         depth = path.removeprefix(self._root).count("/")
@@ -301,8 +327,8 @@ class Inbox:
             else:
                 answers[place] = True
         keys = [_arrival(path, f.st_size, f.st_mtime_ns, 0).key for _, path, f in found]
-        taken = self._taken.among(keys).tolist()
-        for (place, path, facts), old in zip(found, taken, strict=True):
+        done = (self._taken.among(keys) | self._no_images.among(keys)).tolist()
+        for (place, path, facts), old in zip(found, done, strict=True):
             answers[place] = old
             if not old:
                 lay_there = not self._seen_all
@@ -325,6 +351,11 @@ class Inbox:
             return None
         arrival = _arrival(one.path, one.size_bytes, one.modified_ns, one.landed_ns)
         if arrival.key in self._taken:  # it is again what it was when it was taken
+            del self._candidates[one.path]
+            return None
+        if not (is_image_name(one.path) or content_is_image(one.path)):
+            self._no_images.add(arrival.key)
+            self._ignore(one.path, _NO_CONTENT)
             del self._candidates[one.path]
             return None
         return arrival

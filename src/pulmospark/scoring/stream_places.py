@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.locations import check_local, local_path
 from pulmospark.layouts.walk import absolute
 from pulmospark.scoring.stream_store import check_folder, check_free
 
@@ -21,12 +22,7 @@ def check_places(inbox: str, target: Path) -> tuple[Path, Path]:
             folders lie in each other.
         InputError: ``inbox`` is no folder that this machine sees.
     """
-    if "://" in inbox:
-        raise UsageError(
-            f"{inbox}: an object store's address cannot be watched: mount the store as a folder, "
-            "and name that"
-        )
-    folder, out = absolute(Path(inbox)), absolute(target)
+    folder, out = absolute(local_path(inbox)), absolute(check_local(target))
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: name the one that films land in")
     if out == folder or out in folder.parents or folder in out.parents:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import stat
@@ -13,6 +12,7 @@ from typing import Literal
 
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.files import write_text
+from pulmospark.core.locations import path_of_variable
 from pulmospark.core.machine import cache_folder
 
 JAVA_MIN = 17
@@ -47,10 +47,10 @@ def find_java() -> Java:
         EnvironmentProblem: none is 17 or newer.
     """
     seen: list[str] = []
-    if home := os.environ.get("JAVA_HOME"):
-        version = java_version(Path(home) / "bin" / "java")
+    if home := path_of_variable("JAVA_HOME"):
+        version = java_version(home / "bin" / "java")
         if _new_enough(version):
-            return Java(Path(home), version, "JAVA_HOME")
+            return Java(home, version, "JAVA_HOME")
         seen.append(f"JAVA_HOME={home} ({version or 'no java there'})")
     if found := shutil.which("java"):
         version = java_version(Path(found))

@@ -1,0 +1,209 @@
+"""Which file a sheet's row means, where its path is not a file's path to the letter.
+
+Sheets name images by an id without folder or extension, by the paths of another machine, with
+Windows' slashes, or in other letters' case. Such a row is joined to the one file that fits, and
+only where nothing else fits:
+
+- The name has to be the same, whatever its case, with or without an image's extension.
+- Of the folders, those that both name have to be the same, from the name outwards: ``x/a.png`` is
+  never ``y/a.png``, and ``/home/me/set/x/a.png`` may be ``x/a.png``.
+- A file that a row names to the letter is no other row's.
+- Of several files the one is taken that agrees in more folders, then in the name's own letters
+  and extension; where two agree alike, none is. So it is where two rows claim one file.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pulmospark.core.errors import InputError
+from pulmospark.core.locations import is_uri, local_paths
+from pulmospark.layouts.notes import ListingNotes, NoteKind
+from pulmospark.layouts.walk import is_hidden, is_image_name, may_hold_image
+
+_TOLD_FILES = 3
+
+
+class _Fit(NamedTuple):
+    """How well a file fits a row; the larger the better."""
+
+    folders: int
+    """that agree"""
+    name: int
+    """2: to the letter; 1: but for the case; 0: but for the extension, too"""
+
+
+@dataclass
+class Matching:
+    """Rows and files that belong together."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    """file, as :func:`canonical` writes it -> key of its row"""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """key of a row without a file -> why, where more is to be said than that none is there"""
+    spelled: dict[str, str] = field(default_factory=dict)
+    """file whose name has backslashes, as :func:`canonical` writes it -> its path"""
+
+
+def canonical(parts: Iterable[str]) -> str:
+    """A file's path below the root as keys have it: with ``/`` between all folders.
+
+    Archives that Windows packed are unpacked elsewhere as files called ``images\\a.png``.
+    """
+    return "/".join(parts).replace("\\", "/")
+
+
+def cell_paths(cell: str) -> tuple[str, ...]:
+    """The paths that a sheet's cell may name, the likeliest first: of a ``file:`` URI that may be
+    escaped or not both; nothing where the cell holds none.
+
+    Raises:
+        InputError: it is an address elsewhere, ``s3://...``.
+    """
+    text = cell.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    if not text or "\0" in text:
+        return ()
+    if not is_uri(text):
+        return (text,)
+    return tuple(str(path) for path in local_paths(text, error=InputError))
+
+
+def match_rows(
+    keys: Collection[str], root: Path, notes: ListingNotes, taken: Collection[str] = ()
+) -> Matching:
+    """Find the file of each row below a folder; the names of its files alone are read.
+
+    Memory holds the paths of the files whose names are in the rows.
+
+    Args:
+        keys: paths of the rows below the root, with ``/`` between; or absolute ones of another
+            machine, ``/home/me/a.png`` or ``C:/a.png``.
+        root: the folder.
+        notes: told how rows were matched, and which fit several files.
+        taken: paths of files below the root that other rows name to the letter.
+    """
+    found = Matching()
+    by_name = _candidates(keys, root, found.spelled)
+    exact = {path for paths in by_name.values() for path in paths if path in keys}
+    found.files.update({path: path for path in exact})
+    claims: defaultdict[str, list[tuple[_Fit, str]]] = defaultdict(list)
+    for key in keys:
+        if key in exact:
+            continue
+        fits = [
+            (fit, path)
+            for path in _named_like(key, by_name)
+            if not (path in exact or path in taken) and (fit := _fit(key, path)) is not None
+        ]
+        if not fits:
+            continue
+        best = max(fit for fit, _ in fits)
+        first, *others = sorted(path for fit, path in fits if fit == best)
+        if others:
+            told = ", ".join([first, *others][:_TOLD_FILES])
+            found.reasons[key] = f"{1 + len(others)} files fit: {told}"
+            notes.add(NoteKind.ROWS_OF_SEVERAL_FILES, f"{key}: {told}")
+        else:
+            claims[first].append((best, key))
+    for path, claimed in claims.items():
+        best = max(fit for fit, _ in claimed)
+        keen = [key for fit, key in claimed if fit == best]
+        if len(keen) == 1:
+            found.files[path] = keen[0]
+            notes.add(_kind(best, keen[0], path), f"{keen[0]} -> {path}")
+        for _, key in claimed:
+            if keen != [key]:
+                found.reasons[key] = f"{path} fits other rows, too"
+                if len(keen) > 1:
+                    notes.add(
+                        NoteKind.ROWS_OF_SEVERAL_FILES, f"{key}: {path} fits other rows, too"
+                    )
+    return found
+
+
+def _candidates(
+    keys: Collection[str], root: Path, spelled: dict[str, str]
+) -> dict[str, list[str]]:
+    """Plain name, with and without extension -> paths of the files that rows may mean."""
+    wanted = {plain for key in keys for plain in _plain_names(key)}
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for parts in _files(str(root).rstrip("/")):
+        path = canonical(parts)
+        if path in keys or is_image_name(parts[-1]) or may_hold_image(parts[-1]):
+            for plain in _plain_names(path):
+                if plain in wanted:
+                    found[plain].append(path)
+                    if (real := "/".join(parts)) != path:
+                        spelled[path] = real
+    return found
+
+
+def _files(root: str) -> Iterator[tuple[str, ...]]:
+    """Files as ``walk`` comes by them, without a look at each."""
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir("/".join((root, *place)) or "/") as entries:
+                for entry in entries:
+                    if is_hidden(entry.name):
+                        continue
+                    parts = (*place, entry.name)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(parts)
+                    else:
+                        yield parts
+        except OSError:
+            continue  # the listing that follows notes or raises it
+
+
+def _named_like(key: str, by_name: dict[str, list[str]]) -> set[str]:
+    return {path for plain in _plain_names(key) for path in by_name.get(plain, ())}
+
+
+def _plain_names(path: str) -> tuple[str, ...]:
+    """The name of a file, and that without an image's extension, for comparison."""
+    name = _plain(path.rpartition("/")[2])
+    stem = _stem(name)
+    return (name,) if stem == name else (name, stem)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] if is_image_name(name) else name
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _fit(key: str, path: str) -> _Fit | None:
+    """How well a file fits; ``None``: a folder that both name differs, or the name does."""
+    *asked, name = [part for part in key.split("/") if part]
+    *there, file = path.split("/")
+    if name == file:
+        level = 2
+    elif _plain(name) == _plain(file):
+        level = 1
+    elif _plain(_stem(_plain(name))) == _plain(_stem(_plain(file))):
+        level = 0
+    else:
+        return None
+    both = min(len(asked), len(there))
+    tails = zip(asked[len(asked) - both :], there[len(there) - both :], strict=True)
+    return _Fit(both, level) if all(_plain(a) == _plain(b) for a, b in tails) else None
+
+
+def _kind(fit: _Fit, key: str, path: str) -> NoteKind:
+    if fit.name == 0:
+        return NoteKind.ROWS_MATCHED_BY_STEM
+    both = fit.folders + 1
+    same = key.split("/")[-both:] == path.split("/")[-both:]
+    return NoteKind.ROWS_MATCHED_BY_NAME if same else NoteKind.ROWS_MATCHED_WITHOUT_CASE
