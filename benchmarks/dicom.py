@@ -22,8 +22,9 @@ from benchmarks.common import Options, Report, data_folder
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.decode import Rejected
+from pulmospark.imaging.dicom_form import check_pixels, pixel_form
 from pulmospark.imaging.dicom_header import read_header
-from pulmospark.imaging.dicom_pixels import check_pixels, pixel_form, stored_values
+from pulmospark.imaging.dicom_pixels import stored_values
 from pulmospark.imaging.dicom_quiet import quiet
 from pulmospark.imaging.film import films_from_bytes
 from pulmospark.imaging.reject import Refused

@@ -45,6 +45,31 @@ DICOM_PIXELS_MAX = 1_000_000_000
 """pixels of all frames of one DICOM file: 2,000 slices of 512 x 512 twice over; a worker would
 decode more for minutes."""
 
+DICOM_ELEMENTS_MAX = 200_000
+"""elements and items of a DICOM header that are walked through; a chest CT of 1,000 slices in one
+file has some 60,000, and 200,000 take half a second."""
+
+DICOM_DEPTH_MAX = 16
+"""sequences of a DICOM header within each other; the standard's deepest have below ten."""
+
+DICOM_VALUE_BYTES_MAX = 1024 * 1024
+"""bytes of one value of a DICOM header that is read; the longest, a lookup table of 65,536
+entries, has 131,072."""
+
+DICOM_META_ELEMENTS_MAX = 1_000
+"""elements of a DICOM file's meta group, of which the standard has below twenty."""
+
+DICOM_FRAGMENTS_MAX = 200_000
+"""pieces that a DICOM file's compressed pixels come in: 512 MiB in pieces of 4 KiB are below."""
+
+DICOM_FRAMES_BYTES_MAX = 512 * 1024 * 1024
+"""bytes of the standard images of one DICOM file of several frames, which are held until its rows
+are written: 10,700 at 224 x 224, 512 at 1024 x 1024."""
+
+PALETTE_ENTRIES_MAX = 65_536
+"""entries of a colour table, as many as 16 bits can choose from; a segmented one could unfold
+without end."""
+
 JPEG_LS_SECONDS_MAX = 20
 """seconds that a JPEG-LS frame may take to decode; a film of 10 megapixels takes one."""
 
