@@ -56,6 +56,9 @@ DICOM_VALUE_BYTES_MAX = 1024 * 1024
 """bytes of one value of a DICOM header that is read; the longest, a lookup table of 65,536
 entries, has 131,072."""
 
+DICOM_INFLATED_HEADER_BYTES_MAX = 64 * 1024 * 1024
+"""bytes of a deflated DICOM file's header, of which a copy is parsed; headers have kilobytes."""
+
 DICOM_META_ELEMENTS_MAX = 1_000
 """elements of a DICOM file's meta group, of which the standard has below twenty."""
 

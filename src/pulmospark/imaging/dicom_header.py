@@ -236,8 +236,7 @@ def read_header(data: bytes) -> Header:
         notes.add(Note.SYNTAX_GUESSED)
     implicit, big_endian = syntax == IMPLICIT, syntax == BIG_ENDIAN
     extent = walk(body, start, implicit=implicit, big_endian=big_endian, kept=_KEPT_TAGS)
-    # A stream over bytes shares them; of what was inflated the header is copied.
-    stream = io.BytesIO(body if isinstance(body, bytes) else bytes(body[: extent.end]))
+    stream = io.BytesIO(body if isinstance(body, bytes) else _copied(body, extent.end))
     stream.seek(start)
     with _parsing("header"):
         dataset = read_dataset(
@@ -248,6 +247,17 @@ def read_header(data: bytes) -> Header:
             specific_tags=list(_TAGS),
         )
     return Header(dataset, syntax, body, extent.pixels, notes)
+
+
+def _copied(body: Buffer, end: int) -> bytes:
+    """The header alone: a stream shares the memory of bytes, and not of what was inflated."""
+    if end > limits.DICOM_INFLATED_HEADER_BYTES_MAX:
+        raise Refused(
+            RejectReason.TOO_MANY_BYTES,
+            f"dicom: {end} bytes of deflated header, over DICOM_INFLATED_HEADER_BYTES_MAX "
+            f"({limits.DICOM_INFLATED_HEADER_BYTES_MAX})",
+        )
+    return bytes(memoryview(body)[:end])
 
 
 def patient_mark(head: bytes) -> str | None:
