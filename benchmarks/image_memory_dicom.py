@@ -43,7 +43,7 @@ def noise(side: int, kind: str = "u2", samples: int = 1) -> NDArray[Any]:
 
 
 def write_dicom(
-    path: Path,
+    path: Path | io.BytesIO,
     pixels: NDArray[Any],
     syntax: str = EXPLICIT,
     frames: list[bytes] | None = None,

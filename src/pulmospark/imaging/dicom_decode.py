@@ -13,7 +13,7 @@ from pulmospark.core import limits
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.dicom_codestream import Codestream, jpeg2000_codestream, jpeg_codestream
 from pulmospark.imaging.dicom_form import PixelForm
-from pulmospark.imaging.dicom_syntax import codec_of, family_of, name_of
+from pulmospark.imaging.dicom_syntax import MAY_LOSE, codec_of, family_of, name_of
 from pulmospark.imaging.jpeg2000_reduced import decode_reduced
 from pulmospark.imaging.jpegls_apart import Failed, decode_jpegls
 from pulmospark.imaging.reject import Refused
@@ -43,6 +43,7 @@ class Decoded:
     """see ``dicom_pixels.Stored.space``; empty where the header knows"""
     eighths: int = 8
     is_lossy: bool = False
+    """whether values may differ from those that were compressed"""
 
 
 def decode_frame(
@@ -96,12 +97,13 @@ def decode_frame(
         raise Refused(
             RejectReason.UNREADABLE, f"dicom: the decoder refuses a frame: {type(error).__name__}"
         ) from error
-    return _checked(family, raw, stream, form, eighths)
+    return _checked(syntax, raw, stream, form, eighths)
 
 
 def _checked(
-    family: str, raw: NDArray[np.generic], stream: Codestream, form: PixelForm, eighths: int
+    syntax: str, raw: NDArray[np.generic], stream: Codestream, form: PixelForm, eighths: int
 ) -> Decoded:
+    family = family_of(syntax)
     rows, columns = -(-form.rows * eighths // 8), -(-form.columns * eighths // 8)
     space = _space(family, stream, form)
     wanted = (rows, columns) if form.samples == 1 or space == "Y" else (rows, columns, 3)
@@ -114,7 +116,7 @@ def _checked(
         signed=stream.signed if family in ("JPEG 2000", "HTJ2K") else None,
         space=space,
         eighths=eighths,
-        is_lossy=stream.is_lossy,
+        is_lossy=syntax in MAY_LOSE,
     )
 
 

@@ -176,13 +176,15 @@ def grey_of(
         return _luma(stored, form)
     if stored.raw.dtype.itemsize > 2:
         return _wide_grey(stored, form, chain, notes)
-    levels = np.arange(
-        1 << (8 * stored.raw.dtype.itemsize), dtype=stored.raw.dtype.newbyteorder("=")
-    )
+    own = f"u{stored.raw.dtype.itemsize}"
+    levels = np.arange(1 << (8 * stored.raw.dtype.itemsize), dtype=own)
     is_there = _occurring(stored.raw, len(levels))
-    if _has_more(levels[is_there], stored, form):
-        notes.add(Note.BITS_MASKED)
     values = stored.values(form, levels)
+    if _has_more(levels[is_there], stored, form):
+        if stored.is_lossy and _overshoots(levels[is_there], form):
+            values = np.clip(_whole(levels, form), form.lowest, form.highest)
+        else:
+            notes.add(Note.BITS_MASKED)
     if form.photometric == "PALETTE COLOR":
         return _looked_up(stored.raw, palette_of(header, signed=form.signed).at(values))
     tone = _tone(values, is_there, form, chain, notes)
@@ -231,6 +233,21 @@ def _has_more(occurring: Raw, stored: Stored, form: PixelForm) -> bool:
     negative = ((occurring >> (used - 1)) & 1).astype(bool) if form.signed else False
     plain = (rest == 0) | (negative & (rest == (1 << above) - 1))
     return bool((~plain & ~_is_padding(stored.values(form, occurring), form)).any())
+
+
+def _whole(levels: Raw, form: PixelForm) -> Values:
+    """Samples by all of their bits."""
+    return levels.view(f"i{levels.dtype.itemsize}") if form.signed else levels
+
+
+def _overshoots(occurring: Raw, form: PixelForm) -> bool:
+    """Whether values leave the used bits by as little as a lossy codec's ripples do.
+
+    They are clipped: without its highest bit a white pixel would become a black one.
+    """
+    whole = _whole(occurring, form).astype(np.int64)
+    reach = (form.highest - form.lowest + 1) // 8
+    return bool(whole.min() >= form.lowest - reach and whole.max() <= form.highest + reach)
 
 
 def _wide_grey(

@@ -23,6 +23,9 @@ HTJ2K: Final = frozenset({f"{_UID}.4.201", f"{_UID}.4.202", f"{_UID}.4.203"})
 JPEG_XL: Final = frozenset({f"{_UID}.4.110", f"{_UID}.4.111", f"{_UID}.4.112"})
 """lossless, recompressed JPEG, and all"""
 
+MAY_LOSE: Final = frozenset(f"{_UID}.4.{n}" for n in (50, 51, 81, 91, 112, 203))
+"""those whose values may differ from what was compressed"""
+
 _FAMILIES: Final = {
     "JPEG": JPEG, "JPEG-LS": JPEG_LS, "JPEG 2000": JPEG_2000, "HTJ2K": HTJ2K, "JPEG XL": JPEG_XL,
     "RLE": frozenset({RLE}),
