@@ -185,7 +185,8 @@ def _native(header: Header, form: PixelForm, frame: int) -> Stored:
 
 def _check_native(header: Header, data: memoryview, pixels: PixelPlace) -> None:
     if pixels.length is None:
-        codec = codec_of(data[pixels.start + 16 :]) or "compressed"
+        table = int.from_bytes(bytes(data[pixels.start + 4 : pixels.start + 8]), "little")
+        codec = codec_of(data[pixels.start + 8 + table + 8 :]) or "compressed"
         raise Refused(
             RejectReason.UNREADABLE,
             f"dicom: the transfer syntax says {name_of(header.syntax)}, "
