@@ -28,6 +28,7 @@ NAMES = (
     "stream",
     "stream_kills",
     "dicom",
+    "image_memory",
     "ccccii",
     "near_duplicates",
     "real_duplicates",

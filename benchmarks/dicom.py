@@ -1,4 +1,6 @@
-"""DICOM pixels beside an independent reading: how many files are equal, and what is refused.
+"""DICOM pixels next to an independent reading: how many files are equal, and what is refused.
+
+And one image in every transfer syntax: see ``dicom_syntaxes``.
 
 Ours come through imagecodecs (libjpeg-turbo, CharLS, OpenJPEG) and numpy. The other reading is
 pydicom's, through pylibjpeg (another libjpeg, a Rust RLE decoder), GDCM and Pillow.
@@ -18,12 +20,15 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.decoders.base import get_decoder
 
-from benchmarks.common import Options, Report, data_folder
+from benchmarks import dicom_syntaxes
+from benchmarks.common import Options, Report, data_folder, scratch
+from benchmarks.dicom_syntaxes import Difference
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.decode import Rejected
+from pulmospark.imaging.dicom_form import check_pixels, pixel_form
 from pulmospark.imaging.dicom_header import read_header
-from pulmospark.imaging.dicom_pixels import check_pixels, pixel_form, stored_values
+from pulmospark.imaging.dicom_pixels import stored_values
 from pulmospark.imaging.dicom_quiet import quiet
 from pulmospark.imaging.film import films_from_bytes
 from pulmospark.imaging.reject import Refused
@@ -135,14 +140,42 @@ def measure(options: Options) -> Report:
     for group in dict.fromkeys(group for group, _ in readings):
         of_group = [reading for name, reading in readings if name == group]
         rows += [[group, *row] for row in _counted(of_group)]
+    with scratch(options) as folder:
+        depths = (8, 12) if options.small else dicom_syntaxes.DEPTHS
+        apart = list(
+            dicom_syntaxes.differences(folder if dicom_syntaxes.has_dcmtk() else None, depths)
+        )
+    rows += _by_syntax(apart)
     return Report(
         name="dicom",
         title="DICOM files: stored pixels beside another reading, and what ingest makes of them",
         head=["files", "what", "outcome", "number"],
         rows=rows,
-        notes=["no reading: no other decoder opens the file; lossy JPEG may differ by one level"],
-        figures={"files": [{"group": group, **vars(reading)} for group, reading in readings]},
+        notes=[
+            "no reading: no other decoder opens the file; lossy JPEG may differ by one level",
+            "written by: one image of 8 to 16 bits, signed and unsigned; how many kinds have the "
+            "uncompressed one's grey, and the largest mean difference of a kind's pixels",
+        ],
+        figures={
+            "files": [{"group": group, **vars(reading)} for group, reading in readings],
+            "syntaxes": [vars(difference) for difference in apart],
+        },
     )
+
+
+def _by_syntax(apart: list[Difference]) -> list[list[str]]:
+    rows = []
+    for key in dict.fromkeys((difference.writer, difference.name) for difference in apart):
+        of_key = [
+            difference for difference in apart if (difference.writer, difference.name) == key
+        ]
+        equal = sum(difference.is_equal for difference in of_key)
+        worst = max(difference.mean for difference in of_key)
+        rows.append([
+            f"written by {key[0]}", key[1], f"grey as uncompressed: {equal} of {len(of_key)}",
+            f"{worst:.2f} of {of_key[0].limit}",
+        ])  # fmt: skip
+    return rows
 
 
 def _counted(readings: list[Reading]) -> list[list[str]]:

@@ -22,6 +22,8 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 IMPLICIT = "1.2.840.10008.1.2"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
+CLASSES = {"CR": "1.2.840.10008.5.1.4.1.1.1", "CT": "1.2.840.10008.5.1.4.1.1.2"}
+"""SOP classes: computed radiography, and CT"""
 RLE = "1.2.840.10008.1.2.5"
 
 
@@ -60,7 +62,7 @@ def dataset(pixels: NDArray[Any], **attributes: Any) -> Dataset:
     """A CR film of 12 or 8 bits; attributes by keyword, ``None`` leaves one out."""
     bits = 8 * pixels.dtype.itemsize
     told: dict[str, Any] = {
-        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1",
+        "SOPClassUID": CLASSES.get(attributes.get("Modality", "CR"), CLASSES["CR"]),
         "SOPInstanceUID": generate_uid(entropy_srcs=[pixels.tobytes().hex()[:64]]),
         "Modality": "CR",
         "SamplesPerPixel": 1 if pixels.ndim == 2 or pixels.shape[-1] != 3 else 3,

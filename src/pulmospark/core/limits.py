@@ -9,6 +9,14 @@ IMAGE_PIXELS_MAX = 100_000_000
 """pixels, height x width as the header declares them: 10,000 x 10,000, four times the
 largest detector in use; more is a decompression bomb or a whole-slide image."""
 
+DECODED_BYTES_MAX = 880 * 1024 * 1024
+"""bytes that decoding one image may hold at once, its file included: a worker, which takes 130
+MiB before it reads anything, then stays within 1 GiB. 100 megapixels of 8 bytes each are over."""
+
+DECODE_SECONDS_MAX = 4.0
+"""seconds of a core (not of the clock, which says more of the machine than of the image) that
+decoding one image may take; a radiograph of 20 megapixels takes 0.1 to 0.5."""
+
 IMAGE_SIDE_MIN = 16
 """pixels: a film with a shorter side shows nothing and is rejected."""
 
@@ -36,6 +44,34 @@ row of the images table, held in memory until its chunk is written."""
 DICOM_PIXELS_MAX = 1_000_000_000
 """pixels of all frames of one DICOM file: 2,000 slices of 512 x 512 twice over; a worker would
 decode more for minutes."""
+
+DICOM_ELEMENTS_MAX = 200_000
+"""elements and items of a DICOM header that are walked through; a chest CT of 1,000 slices in one
+file has some 60,000, and 200,000 take half a second."""
+
+DICOM_DEPTH_MAX = 16
+"""sequences of a DICOM header within each other; the standard's deepest have below ten."""
+
+DICOM_VALUE_BYTES_MAX = 1024 * 1024
+"""bytes of one value of a DICOM header that is read; the longest, a lookup table of 65,536
+entries, has 131,072."""
+
+DICOM_INFLATED_HEADER_BYTES_MAX = 64 * 1024 * 1024
+"""bytes of a deflated DICOM file's header, of which a copy is parsed; headers have kilobytes."""
+
+DICOM_META_ELEMENTS_MAX = 1_000
+"""elements of a DICOM file's meta group, of which the standard has below twenty."""
+
+DICOM_FRAGMENTS_MAX = 200_000
+"""pieces that a DICOM file's compressed pixels come in: 512 MiB in pieces of 4 KiB are below."""
+
+DICOM_FRAMES_BYTES_MAX = 512 * 1024 * 1024
+"""bytes of the standard images of one DICOM file of several frames, which are held until its rows
+are written: 10,700 at 224 x 224, 512 at 1024 x 1024."""
+
+PALETTE_ENTRIES_MAX = 65_536
+"""entries of a colour table, as many as 16 bits can choose from; a segmented one could unfold
+without end."""
 
 JPEG_LS_SECONDS_MAX = 20
 """seconds that a JPEG-LS frame may take to decode; a film of 10 megapixels takes one."""

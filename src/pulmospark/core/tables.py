@@ -29,7 +29,9 @@ class RejectReason(StrEnum):
     TOO_MANY_BYTES = "too_many_bytes"
     """over ``limits.FILE_BYTES_MAX``"""
     TOO_MANY_PIXELS = "too_many_pixels"
-    """over ``limits.IMAGE_PIXELS_MAX`` by its header; not decoded"""
+    """over ``limits.IMAGE_PIXELS_MAX`` or ``limits.DECODED_BYTES_MAX`` by its header; not decoded"""
+    TOO_SLOW = "too_slow"
+    """over ``limits.DECODE_SECONDS_MAX`` of a core, or bound to be by what its header declares"""
     TOO_SMALL = "too_small"
     """a side under ``limits.IMAGE_SIDE_MIN``"""
     CMYK = "cmyk"
@@ -42,6 +44,39 @@ class RejectReason(StrEnum):
     """a DICOM image that is neither an X-ray film nor a CT slice"""
     BAD_NAME = "bad_name"
     """the file's name is no valid UTF-8 and cannot stand in a table"""
+
+
+class Note(StrEnum):
+    """What of a file's header was doubtful and how it was read; the list is closed.
+
+    An image's row has those that hold for it in ``notes``, joined by ``"; "`` in this order.
+    """
+
+    DECIMAL_COMMA = "decimal comma read as a point"
+    SYNTAX_GUESSED = "no transfer syntax, guessed from the first bytes"
+    FRAMES_ZERO = "NumberOfFrames 0 read as 1"
+    NO_DELIMITER = "compressed pixels without their closing delimiter"
+    OFFSET_TABLE = "wrong offset table ignored"
+    PHOTOMETRIC_MISSING = "no PhotometricInterpretation, read as MONOCHROME2"
+    BITS_MISSING = "no BitsStored, read as BitsAllocated"
+    SIGN_MISSING = "no PixelRepresentation, read as unsigned"
+    HIGH_BIT = "HighBit contradicts BitsStored, ignored"
+    BITS_MASKED = "bits above BitsStored left out"
+    PRECISION = "compressed precision differs from BitsStored"
+    SIGN = "compressed sign differs from PixelRepresentation"
+    PADDING_UNREADABLE = "unreadable pixel padding ignored"
+    RESCALE_INCOMPLETE = "rescale slope or intercept missing"
+    SLOPE_ZERO = "RescaleSlope 0 read as 1"
+    RESCALE_TYPE = "RescaleType is not HU, read as HU"
+    NOT_HOUNSFIELD = "CT without rescale, not in Hounsfield units"
+    LUT_BITS = "lookup table holds other bits than it declares, scaled by its maximum"
+    LUT_UNREADABLE = "unreadable VOI lookup table ignored"
+    WINDOW_UNREADABLE = "unreadable window ignored"
+    WINDOW_FUNCTION = "unknown VOILUTFunction read as LINEAR"
+    WINDOW_EMPTY = "window shows nothing, scaled between percentiles"
+    PRESENTATION_SHAPE = "PresentationLUTShape contradicts PhotometricInterpretation, ignored"
+    FOR_PROCESSING = "for processing: the detector's values, not meant to be looked at"
+    ORIENTATION_UNREADABLE = "unreadable slice orientation ignored"
 
 
 class View(StrEnum):
@@ -113,6 +148,7 @@ IMAGES = pa.schema(
         pa.field("laterality", pa.string()),  # "L" or "R" as a DICOM header has it
         pa.field("frame", pa.int32()),  # from 1, in a file of several; null: it has one
         pa.field("burned_in", pa.bool_()),  # letters in the pixels, as a DICOM header has it
+        pa.field("notes", pa.string()),  # Notes joined by "; ": what of its header was doubtful
         pa.field("format", pa.string(), nullable=False),  # of the content: "jpeg", "png", ...
         pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
         pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds

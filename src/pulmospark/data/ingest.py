@@ -29,7 +29,7 @@ from pulmospark.imaging.film import read_films
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.spark import chunks
 
-PIXELS_VERSION = 3
+PIXELS_VERSION = 4
 """Raised whenever the same file and settings give other pixels or facts: old parts are then
 unused."""
 

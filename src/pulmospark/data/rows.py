@@ -64,6 +64,7 @@ def film_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> di
         "laterality": header.laterality if header else None,
         "burned_in": header.burned_in if header else None,
         "frame": film.frame,
+        "notes": film.notes,
         "format": film.format,
         "height": film.height,
         "width": film.width,

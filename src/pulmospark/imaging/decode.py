@@ -34,6 +34,8 @@ class Decoded:
     """of the content: a name in ``sniff.DECODED_FORMATS``"""
     eighths: int = 8
     """scale of ``grey`` to the original, in eighths"""
+    notes: str | None = None
+    """what of the file's header was doubtful: ``tables.Note`` s, joined"""
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -77,7 +79,7 @@ def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decod
             grey, height, width, eighths = jpeg.decode_jpeg(data, at_least)
             return Decoded(grey, height, width, kind, eighths)
         if kind == "dicom":
-            return _one_frame(open_dicom(data), ct_window)
+            return _one_frame(open_dicom(data), ct_window, at_least)
         grey = raster.decode_raster(data, kind)
         return Decoded(grey, grey.shape[0], grey.shape[1], kind)
     except Refused as refusal:
@@ -86,13 +88,13 @@ def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decod
         return rejected(RejectReason.UNREADABLE, _words(kind, error))
 
 
-def _one_frame(image: DicomImage, ct_window: CtWindow) -> Decoded:
+def _one_frame(image: DicomImage, ct_window: CtWindow, at_least: int) -> Decoded:
     if image.frames > 1:
         raise Refused(
             RejectReason.ANIMATED, f"dicom: {image.frames} frames where one film was expected"
         )
-    grey = image.grey(0, ct_window)
-    return Decoded(grey, grey.shape[0], grey.shape[1], "dicom")
+    frame = image.frame(0, ct_window, at_least=at_least)
+    return Decoded(frame.grey, frame.height, frame.width, "dicom", frame.eighths, frame.notes)
 
 
 def _words(kind: str, error: Exception) -> str:

@@ -7,6 +7,7 @@ so that no decoder makes room for a bomb. Markers are those of ISO/IEC 10918-1 (
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,12 +17,19 @@ from pulmospark.imaging.reject import Refused
 
 _START: Final = b"\xff\xd8"
 _END: Final = b"\xff\xd9"
-_SCAN: Final = b"\xff\xda"
+_FILL: Final = b"\0\xff"
+_TAIL_BYTES: Final = 64 * 1024
+"""bytes at a frame's end among which its end mark is looked for, fill bytes behind it"""
+_BOXES_BYTES: Final = 1024 * 1024
+"""bytes of a JP2 file in which its codestream has to begin"""
+_SCAN: Final = re.compile(rb"\xff\xda")
 _JPEG2000: Final = b"\xff\x4f\xff\x51"
 _JPEG2000_BOX: Final = b"\x00\x00\x00\x0cjP  "
 _LS_FRAME: Final = 0xF7
 # SOF0 to SOF15 without DHT, JPG and DAC, which lie among them.
 _FRAMES: Final = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {_LS_FRAME}
+_PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_LOSSLESS: Final = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _ADOBE, _JFIF = b"Adobe", b"JFIF\0"
 
 
@@ -36,13 +44,15 @@ class Codestream:
     precision: int
     """bits a sample"""
     signed: bool = False
-    is_ls: bool = False
-    """JPEG-LS"""
+    is_buffered: bool = False
+    """several passes over the samples: a decoder keeps the coefficients of all of them"""
+    is_lossy: bool = False
+    """JPEG of a cosine transform"""
     space: str = ""
     """``RGB`` or ``YBR`` where the codestream itself says which; else empty"""
 
 
-def jpeg_codestream(frame: bytes) -> Codestream:
+def jpeg_codestream(frame: bytes | memoryview) -> Codestream:
     """Read the header of a JPEG or JPEG-LS codestream.
 
     Raises:
@@ -57,10 +67,9 @@ def jpeg_codestream(frame: bytes) -> Codestream:
             at += 1
             continue
         length = int.from_bytes(frame[at + 2 : at + 4], "big")
-        body = frame[at + 4 : at + 2 + length]
+        body = bytes(frame[at + 4 : at + 2 + length])
         if mark in _FRAMES:
-            _check_scans(frame)
-            return _jpeg_frame(body, space, is_ls=mark == _LS_FRAME)
+            return _jpeg_frame(body, space, mark, _scans(frame))
         if mark == 0xEE and body.startswith(_ADOBE) and len(body) >= 12:
             space = "YBR" if body[11] else "RGB"
         elif mark == 0xE0 and body.startswith(_JFIF):
@@ -69,40 +78,53 @@ def jpeg_codestream(frame: bytes) -> Codestream:
     raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame ends within its header")
 
 
-def _check_scans(frame: bytes) -> None:
+def _scans(frame: bytes | memoryview) -> int:
+    """Count the scans of a stream that has an end."""
     # A decoder of JPEG-LS may run for ever on a stream that has no end.
     # Some writers fill up with the bytes of a marker, some with zeros.
-    if not frame.rstrip(b"\0\xff").endswith(_END):
+    if not has_end(frame):
         raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame has no end mark")
-    if (scans := frame.count(_SCAN)) > limits.JPEG_SCANS_MAX:
+    scans = sum(1 for _ in _SCAN.finditer(frame))
+    if scans > limits.JPEG_SCANS_MAX:
         raise Refused(
-            RejectReason.UNREADABLE,
-            f"dicom: {scans} scans in a frame, over {limits.JPEG_SCANS_MAX}",
+            RejectReason.TOO_SLOW,
+            f"dicom: {scans} scans in a frame, over JPEG_SCANS_MAX ({limits.JPEG_SCANS_MAX})",
         )
+    return scans
 
 
-def _jpeg_frame(body: bytes, space: str, *, is_ls: bool) -> Codestream:
+def has_end(frame: bytes | memoryview) -> bool:
+    """Whether a codestream comes to its end mark, bytes of filling behind it."""
+    return bytes(frame[-_TAIL_BYTES:]).rstrip(_FILL).endswith(_END)
+
+
+def _jpeg_frame(body: bytes, space: str, mark: int, scans: int) -> Codestream:
     if len(body) < 6 or len(body) < 6 + 3 * body[5]:
         raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame ends in its header")
     samples = body[5]
     if samples == 3 and not space and bytes(body[6 + 3 * n] for n in range(3)) == b"RGB":
         space = "RGB"
     height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-    return Codestream(height, width, samples, body[0], is_ls=is_ls, space=space)
+    return Codestream(
+        height, width, samples, body[0],
+        is_buffered=mark != _LS_FRAME and (scans > 1 or mark in _PROGRESSIVE),
+        is_lossy=mark != _LS_FRAME and mark not in _LOSSLESS,
+        space=space,
+    )  # fmt: skip
 
 
-def jpeg2000_codestream(frame: bytes) -> Codestream:
+def jpeg2000_codestream(frame: bytes | memoryview) -> Codestream:
     """Read the SIZ marker of a JPEG 2000 codestream, bare or in a JP2 file.
 
     Raises:
         Refused: it is none.
     """
     at = 0
-    if frame.startswith(_JPEG2000_BOX):
-        at = frame.find(_JPEG2000)
+    if frame[: len(_JPEG2000_BOX)] == _JPEG2000_BOX:
+        at = bytes(frame[:_BOXES_BYTES]).find(_JPEG2000)
     if at < 0 or frame[at : at + 4] != _JPEG2000:
         raise Refused(RejectReason.UNREADABLE, "dicom: the compressed frame is no JPEG 2000")
-    body = frame[at + 4 : at + 4 + 40]
+    body = bytes(frame[at + 4 : at + 4 + 40])
     if len(body) < 40:
         raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame ends in its header")
     right, bottom, left, top = (int.from_bytes(body[n : n + 4], "big") for n in (4, 8, 12, 16))

@@ -95,9 +95,6 @@ def facts_of(header: Header) -> DicomFacts:
     """
     word = header.word("Modality")
     modality = _modality(word)
-    image_type = header.words("ImageType")
-    if modality is Modality.CT and "LOCALIZER" in image_type[2:]:
-        raise Refused(RejectReason.OTHER_MODALITY, "dicom: a CT localizer (scout), no slice")
     return DicomFacts(
         modality=modality,
         view=View.AXIAL if modality is Modality.CT else _view(header),

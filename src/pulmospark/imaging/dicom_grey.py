@@ -1,24 +1,29 @@
 """From a DICOM frame's stored values to 8-bit grey, in the order of PS3.3 and PS3.4.
 
 Modality transform (LUT or rescale), then VOI transform (LUT or window), then the photometric
-interpretation; so MONOCHROME1 is inverted last. The chain is worked out once for each level
-that occurs, not for each pixel.
+interpretation; so MONOCHROME1 is inverted last. The chain is worked out once for each sample that
+8 or 16 bits can hold, not for each pixel, and looked up in strips: a frame of 100 megapixels
+takes its own bytes, and one byte a pixel more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
-from pulmospark.imaging.dicom_header import Header, numbers, sequence, table_data, text_of
-from pulmospark.imaging.dicom_pixels import PixelForm, Values
-from pulmospark.imaging.grey import window
+from pulmospark.core.tables import Note, RejectReason
+from pulmospark.imaging.dicom_form import PixelForm, Values
+from pulmospark.imaging.dicom_header import Header, text_of
+from pulmospark.imaging.dicom_luts import Lut, NoTableError, lut_of, palette_of
+from pulmospark.imaging.dicom_numbers import NoNumberError, numbers
+from pulmospark.imaging.dicom_pixels import Stored
+from pulmospark.imaging.grey import WINDOW_PERCENTILES
+from pulmospark.imaging.reject import Refused
 
 CtWindow = Literal["lung", "soft", "header"]
 CT_WINDOWS: Final = {"lung": (-600.0, 1500.0), "soft": (40.0, 400.0)}
@@ -26,19 +31,14 @@ CT_WINDOWS: Final = {"lung": (-600.0, 1500.0), "soft": (40.0, 400.0)}
 soft tissue of the chest"""
 
 Floats = NDArray[np.float64]
+Raw = NDArray[np.unsignedinteger]
 _LEVELS_MAX: Final = 1 << 17
 """levels of one chain at most; values of a wider range are transformed pixel by pixel"""
-
-
-class Lut(NamedTuple):
-    """A lookup table."""
-
-    first: int
-    """value that the first entry is of; lower ones have it, too"""
-    entries: Floats
-    """(entries,)"""
-    top: float
-    """entry that is white"""
+_STRIP_PIXELS: Final = 1 << 20
+"""pixels that are worked on at once: some megabytes"""
+_SAMPLE_PIXELS: Final = 1_000_000
+"""pixels that percentiles are taken of, as ``grey.window`` does"""
+_FUNCTIONS: Final = frozenset({"", "LINEAR", "LINEAR_EXACT", "SIGMOID"})
 
 
 @dataclass(frozen=True)
@@ -48,124 +48,102 @@ class Chain:
     modality_lut: Lut | None
     slope: float
     intercept: float
-    hounsfield: bool
-    """whether the rescaled values are Hounsfield units"""
-    voi_lut: Lut | None
-    centre: float | None
-    width: float | None
-    function: str
-    ct: CtWindow | None
-    """window of a CT slice; ``None``: it is none, and the header's window is used"""
+    voi: Callable[[Floats], Floats] | None
+    """VOI transform, to 0 ... 1; ``None`` where there is none"""
+
+    def scaled(self, values: Floats) -> Floats:
+        """The modality transform."""
+        if self.modality_lut is not None:
+            return self.modality_lut.at(values)
+        return values * self.slope + self.intercept
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the modality transform changes nothing."""
+        return self.modality_lut is None and (self.slope, self.intercept) == (1.0, 0.0)
 
 
-def chain_of(header: Header, form: PixelForm, frame: int, ct: CtWindow | None = None) -> Chain:
+def chain_of(
+    header: Header, form: PixelForm, frame: int, ct: CtWindow | None, notes: set[Note]
+) -> Chain:
     """The transforms of a frame, from the header's root or its functional groups.
 
     Of several windows or VOI LUTs the first is taken: the standard leaves the choice to the
     viewer, and makers put their default first. A VOI LUT goes before a window.
-    """
-    rescale = _group(header, frame, "PixelValueTransformationSequence", "RescaleSlope")
-    voi = _group(header, frame, "FrameVOILUTSequence", "WindowCenter")
-    slopes, intercepts = numbers(rescale, "RescaleSlope"), numbers(rescale, "RescaleIntercept")
-    slope = slopes[0] if slopes and slopes[0] else 1.0
-    intercept = intercepts[0] if intercepts else 0.0
-    unit = text_of(rescale, "RescaleType").upper()
-    centres, widths = numbers(voi, "WindowCenter"), numbers(voi, "WindowWidth")
-    windowed = bool(centres and widths and widths[0] > 0)
-    modality_lut = _lut(header, header.dataset, "ModalityLUTSequence", signed=form.signed)
-    lowest = min(slope * end + intercept for end in (form.lowest, form.highest))
-    return Chain(
-        modality_lut=modality_lut,
-        slope=slope,
-        intercept=intercept,
-        hounsfield=bool(intercepts) and unit in ("", "HU"),
-        voi_lut=_lut(header, voi, "VOILUTSequence", signed=modality_lut is None and lowest < 0),
-        centre=centres[0] if windowed else None,
-        width=widths[0] if windowed else None,
-        function=text_of(voi, "VOILUTFunction").upper(),
-        ct=ct,
-    )
-
-
-def grey_of_values(
-    values: Values, space: str, header: Header, form: PixelForm, chain: Chain
-) -> NDArray[np.uint8]:
-    """8-bit grey, (rows, columns), of a frame's stored values.
 
     Args:
-        values: as ``dicom_pixels.stored_values`` gives them.
-        space: their colour space, from there too.
         header: of the file.
         form: of its pixels.
-        chain: of the frame.
+        frame: from 0.
+        ct: window of a CT slice; ``None``: it is none, and the header's window is used.
+        notes: gets what was doubtful.
+
+    Raises:
+        Refused: the modality transform is there and cannot be read.
     """
-    if space:
-        return _luma(values, space, form)
-    if form.photometric == "PALETTE COLOR":
-        return _palette(values, header)
-    low, high = int(values.min()), int(values.max())
-    if high - low >= _LEVELS_MAX:
-        return _tone(values, values, form, chain)
-    tone = _tone(np.arange(low, high + 1), values, form, chain)
-    return np.take(tone, values.astype(np.int64) - low)
-
-
-def _tone(levels: Values, values: Values, form: PixelForm, chain: Chain) -> NDArray[np.uint8]:
-    """Grey of each of ``levels``, which are all that occur, or the values themselves."""
-    scaled = _modality(levels.astype(np.float64), chain)
-    padding = _is_padding(levels, form)
-    voi = _voi(chain)
-    grey = np.zeros(levels.shape, np.uint8) if voi is None else _eight_bit(voi(scaled))
-    if grey[~padding].size and grey[~padding].min() == grey[~padding].max():
-        # There is no window, or one beside the values, which shows nothing.
-        if _is_plain(form, chain):
-            grey = levels.astype(np.uint8)
-        else:
-            grey = _percentile_tone(scaled, levels, values, padding)
-    if form.photometric == "MONOCHROME1":
-        grey = 255 - grey
-    return np.where(padding, np.uint8(0), grey)
-
-
-def _is_plain(form: PixelForm, chain: Chain) -> bool:
-    """Whether the values are grey levels of 8 bits as they are."""
-    same = chain.modality_lut is None and (chain.slope, chain.intercept) == (1.0, 0.0)
-    return form.stored == 8 and not form.signed and same
-
-
-def _percentile_tone(
-    scaled: Floats, levels: Values, values: Values, padding: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    """As films of more than 8 bits without a header are scaled; see ``grey.window``."""
-    scaled = np.where(padding, np.nan, scaled)
-    if levels is values:
-        return window(scaled)
-    place = values.astype(np.int64) - int(levels[0])
-    tone = np.zeros(levels.shape, np.uint8)
-    tone[place] = window(np.take(scaled, place))
-    return tone
-
-
-def _modality(levels: Floats, chain: Chain) -> Floats:
-    if chain.modality_lut is not None:
-        first, found, _ = chain.modality_lut
-        return found[np.clip(levels - first, 0, len(found) - 1).astype(np.int64)]
-    return levels * chain.slope + chain.intercept
-
-
-def _voi(chain: Chain) -> Callable[[Floats], Floats] | None:
-    """The VOI transform, to 0 ... 1; ``None`` where the header has none."""
-    if chain.ct in CT_WINDOWS and chain.hounsfield:
-        centre, width = CT_WINDOWS[chain.ct]
-        return lambda values: (values - centre) / width + 0.5
-    if chain.voi_lut is not None:
-        first, found, top = chain.voi_lut
-        return lambda values: (
-            found[np.clip(np.rint(values - first), 0, len(found) - 1).astype(np.int64)] / top
+    rescale = header.group(frame, "PixelValueTransformationSequence", "RescaleSlope")
+    slopes = header.numbers("RescaleSlope", rescale)
+    intercepts = header.numbers("RescaleIntercept", rescale)
+    try:
+        modality_lut = lut_of(
+            header, header.dataset, "ModalityLUTSequence", signed=form.signed, notes=notes
         )
-    if chain.centre is None or chain.width is None:
+    except NoTableError as error:
+        raise Refused(
+            RejectReason.UNREADABLE, "dicom: its modality lookup table cannot be read"
+        ) from error
+    if modality_lut is None and bool(slopes) != bool(intercepts):
+        notes.add(Note.RESCALE_INCOMPLETE)
+    slope = slopes[0] if slopes else 1.0
+    if slope == 0:
+        slope = 1.0
+        notes.add(Note.SLOPE_ZERO)
+    chain = Chain(modality_lut, slope, intercepts[0] if intercepts else 0.0, None)
+    if ct in CT_WINDOWS:
+        if modality_lut is None and intercepts:
+            # One window for all: which unit a header names tells scanners apart, and no tissue.
+            if text_of(rescale, "RescaleType").upper() not in ("", "HU"):
+                notes.add(Note.RESCALE_TYPE)
+            centre, width = CT_WINDOWS[ct]
+            return _with(chain, lambda values: (values - centre) / width + 0.5)
+        notes.add(Note.NOT_HOUNSFIELD)
+    return _with(chain, _voi(header, form, frame, chain, notes))
+
+
+def _with(chain: Chain, voi: Callable[[Floats], Floats] | None) -> Chain:
+    return Chain(chain.modality_lut, chain.slope, chain.intercept, voi)
+
+
+def _voi(
+    header: Header, form: PixelForm, frame: int, chain: Chain, notes: set[Note]
+) -> Callable[[Floats], Floats] | None:
+    """The header's own VOI transform."""
+    place = header.group(frame, "FrameVOILUTSequence", "WindowCenter")
+    lowest = min(chain.slope * end + chain.intercept for end in (form.lowest, form.highest))
+    signed = chain.modality_lut is None and lowest < 0
+    try:
+        lut = lut_of(header, place, "VOILUTSequence", signed=signed, notes=notes)
+    except NoTableError:
+        lut = None
+        notes.add(Note.LUT_UNREADABLE)
+    if lut is not None:
+        table, top = lut, lut.top
+        return lambda values: table.at(values) / top
+    try:
+        centres = numbers(place, "WindowCenter", notes)
+        widths = numbers(place, "WindowWidth", notes)
+    except NoNumberError:
+        notes.add(Note.WINDOW_UNREADABLE)
         return None
-    return _window(chain.centre, chain.width, chain.function)
+    if not centres and not widths:
+        return None
+    if not centres or not widths or widths[0] <= 0:
+        notes.add(Note.WINDOW_UNREADABLE)
+        return None
+    function = text_of(place, "VOILUTFunction").upper()
+    if function not in _FUNCTIONS:
+        notes.add(Note.WINDOW_FUNCTION)
+    return _window(centres[0], widths[0], function)
 
 
 def _window(centre: float, width: float, function: str) -> Callable[[Floats], Floats]:
@@ -179,50 +157,179 @@ def _window(centre: float, width: float, function: str) -> Callable[[Floats], Fl
     return lambda values: (values - (centre - 0.5)) / (width - 1) + 0.5
 
 
-def _eight_bit(values: Floats) -> NDArray[np.uint8]:
-    grey: NDArray[np.uint8] = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+def grey_of(
+    stored: Stored, header: Header, form: PixelForm, chain: Chain, notes: set[Note]
+) -> NDArray[np.uint8]:
+    """8-bit grey, (rows, columns), of a frame.
+
+    Args:
+        stored: the frame's samples.
+        header: of the file.
+        form: of its pixels.
+        chain: of the frame.
+        notes: gets what was doubtful.
+
+    Raises:
+        Refused: a colour table is missing or damaged.
+    """
+    if stored.space:
+        return _luma(stored, form)
+    if stored.raw.dtype.itemsize > 2:
+        return _wide_grey(stored, form, chain, notes)
+    own = f"u{stored.raw.dtype.itemsize}"
+    levels = np.arange(1 << (8 * stored.raw.dtype.itemsize), dtype=own)
+    is_there = _occurring(stored.raw, len(levels))
+    values = stored.values(form, levels)
+    if _has_more(levels[is_there], stored, form):
+        if stored.is_lossy and _overshoots(levels[is_there], form):
+            values = np.clip(_whole(levels, form), form.lowest, form.highest)
+        else:
+            notes.add(Note.BITS_MASKED)
+    if form.photometric == "PALETTE COLOR":
+        return _looked_up(stored.raw, palette_of(header, signed=form.signed).at(values))
+    tone = _tone(values, is_there, form, chain, notes)
+    if tone is None:
+        scaled = chain.scaled(values.astype(np.float64))
+        scaled[_is_padding(values, form)] = np.nan
+        low, high = _ends(np.take(scaled, _sample(stored.raw)))
+        tone = _finished(_eight_bit((scaled - low) / (high - low)), values, form)
+    return _looked_up(stored.raw, tone)
+
+
+def _tone(
+    values: Values,
+    is_there: NDArray[np.bool_],
+    form: PixelForm,
+    chain: Chain,
+    notes: set[Note],
+) -> NDArray[np.uint8] | None:
+    """Grey of each level; ``None`` where that shows nothing of those that occur."""
+    if chain.voi is not None:
+        grey = _eight_bit(chain.voi(chain.scaled(values.astype(np.float64))))
+        shown = grey[is_there & ~_is_padding(values, form)]
+        if not shown.size or shown.min() != shown.max():
+            return _finished(grey, values, form)
+        notes.add(Note.WINDOW_EMPTY)
+    # There is no window, or one beside the values.
+    if form.stored == 8 and not form.signed and chain.is_identity:
+        return _finished(values.astype(np.uint8), values, form)
+    return None
+
+
+def _finished(grey: NDArray[np.uint8], values: Values, form: PixelForm) -> NDArray[np.uint8]:
+    """The photometric interpretation; padding is black in either."""
+    if form.photometric == "MONOCHROME1":
+        grey = 255 - grey
+    return np.where(_is_padding(values, form), np.uint8(0), grey)
+
+
+def _has_more(occurring: Raw, stored: Stored, form: PixelForm) -> bool:
+    """Whether samples have bits above the used ones that are neither sign nor padding."""
+    used = stored.shift + stored.bits
+    above = 8 * occurring.dtype.itemsize - used
+    if above <= 0:
+        return False
+    rest = (occurring >> used).astype(np.int64)
+    negative = ((occurring >> (used - 1)) & 1).astype(bool) if form.signed else False
+    plain = (rest == 0) | (negative & (rest == (1 << above) - 1))
+    return bool((~plain & ~_is_padding(stored.values(form, occurring), form)).any())
+
+
+def _whole(levels: Raw, form: PixelForm) -> Values:
+    """Samples by all of their bits."""
+    return levels.view(f"i{levels.dtype.itemsize}") if form.signed else levels
+
+
+def _overshoots(occurring: Raw, form: PixelForm) -> bool:
+    """Whether values leave the used bits by as little as a lossy codec's ripples do.
+
+    They are clipped: without its highest bit a white pixel would become a black one.
+    """
+    whole = _whole(occurring, form).astype(np.int64)
+    reach = (form.highest - form.lowest + 1) // 8
+    return bool(whole.min() >= form.lowest - reach and whole.max() <= form.highest + reach)
+
+
+def _wide_grey(
+    stored: Stored, form: PixelForm, chain: Chain, notes: set[Note]
+) -> NDArray[np.uint8]:
+    """As :func:`grey_of`, of 32-bit samples."""
+    ends = [(int(v.min()), int(v.max())) for v in _strips_of_values(stored, form)]
+    low, high = min(a for a, _ in ends), max(b for _, b in ends)
+    grey = np.empty(stored.raw.shape, np.uint8)
+    if high - low < _LEVELS_MAX:
+        levels = np.arange(low, high + 1)
+        is_there = np.zeros(len(levels), bool)
+        for values in _strips_of_values(stored, form):
+            is_there[np.asarray(values, np.int64) - low] = True
+        tone = _tone(levels, is_there, form, chain, notes)
+        if tone is not None:
+            for strip, values in zip(_strips(grey), _strips_of_values(stored, form), strict=True):
+                strip[:] = tone[np.asarray(values, np.int64) - low]
+            return grey
+    elif chain.voi is not None:
+        for strip, values in zip(_strips(grey), _strips_of_values(stored, form), strict=True):
+            strip[:] = _finished(
+                _eight_bit(chain.voi(chain.scaled(values.astype(np.float64)))), values, form
+            )
+        if grey.min() != grey.max():
+            return grey
+        notes.add(Note.WINDOW_EMPTY)
+    sample = stored.values(form, _sample(stored.raw))
+    scaled = chain.scaled(sample.astype(np.float64))
+    scaled[_is_padding(sample, form)] = np.nan
+    black, white = _ends(scaled)
+    for strip, values in zip(_strips(grey), _strips_of_values(stored, form), strict=True):
+        level = (chain.scaled(values.astype(np.float64)) - black) / (white - black)
+        strip[:] = _finished(_eight_bit(level), values, form)
     return grey
 
 
-def _lut(header: Header, place: Dataset, keyword: str, *, signed: bool) -> Lut | None:
-    """The first table of a sequence; ``None`` where there is none, or it is damaged.
-
-    Args:
-        header: of the file.
-        place: where the sequence stands.
-        keyword: of the sequence.
-        signed: whether the values that it is of may be below 0.
-    """
-    item = next(iter(sequence(place, keyword)), None)
-    if item is None:
-        return None
-    descriptor = numbers(item, "LUTDescriptor")
-    data = table_data(item, "LUTData", big_endian=header.big_endian)
-    if len(descriptor) != 3 or data is None:
-        return None
-    count, first, bits = (int(number) for number in descriptor)
-    entries = _entries(data, count or 65536, bits)
-    if entries is None or not 1 <= bits <= 16:
-        return None
-    # The descriptor's middle number is signed where the values are, and may be read as not.
-    first = first - 65536 if signed and first >= 32768 else first
-    return Lut(first, entries, max(float(2**bits - 1), float(entries.max()), 1.0))
+def _strips_of_values(stored: Stored, form: PixelForm) -> Iterator[Values]:
+    return (stored.values(form, strip) for strip in _strips(stored.raw))
 
 
-def _entries(data: object, count: int, bits: int) -> Floats | None:
-    if isinstance(data, bytes):
-        wide = bits > 8 or len(data) >= 2 * count
-        found = (
-            np.frombuffer(data[: len(data) // 2 * 2], "<u2")
-            if wide
-            else np.frombuffer(data, np.uint8)
-        )
-    else:
-        try:
-            found = np.asarray(data).astype(np.float64).ravel()
-        except (TypeError, ValueError):
-            return None
-    return found[:count].astype(np.float64) if found.size >= count > 0 else None
+def _strips(pixels: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
+    """Views of rows of an image, each about :data:`_STRIP_PIXELS`."""
+    rows = max(1, _STRIP_PIXELS // max(1, pixels.shape[1]))
+    return (pixels[n : n + rows] for n in range(0, len(pixels), rows))
+
+
+def _occurring(raw: Raw, levels: int) -> NDArray[np.bool_]:
+    """Which of all levels occur, (levels,)."""
+    is_there = np.zeros(levels, bool)
+    for strip in _strips(raw):
+        is_there[strip] = True
+    return is_there
+
+
+def _looked_up(raw: Raw, tone: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    grey = np.empty(raw.shape, np.uint8)
+    for target, strip in zip(_strips(grey), _strips(raw), strict=True):
+        target[:] = tone[strip]
+    return grey
+
+
+def _sample(raw: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Every n-th row and column, about :data:`_SAMPLE_PIXELS` pixels."""
+    step = max(1, int(np.sqrt(raw.size / _SAMPLE_PIXELS)))
+    return raw[::step, ::step]
+
+
+def _ends(sample: Floats) -> tuple[float, float]:
+    """What becomes black and white where no window says it, as ``grey.window`` has it."""
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(sample, WINDOW_PERCENTILES))
+    if not high > low:
+        low, high = float(sample.min()), float(sample.max())
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _eight_bit(values: Floats) -> NDArray[np.uint8]:
+    grey: NDArray[np.uint8] = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return grey
 
 
 def _is_padding(levels: Values, form: PixelForm) -> NDArray[np.bool_]:
@@ -231,41 +338,19 @@ def _is_padding(levels: Values, form: PixelForm) -> NDArray[np.bool_]:
     return (levels >= form.padding[0]) & (levels <= form.padding[1])
 
 
-def _luma(values: Values, space: str, form: PixelForm) -> NDArray[np.uint8]:
-    if space == "RGB":
-        kind = np.uint8 if values.dtype.itemsize == 1 else np.uint16
-        scaled = values if values.dtype.itemsize < 4 else values >> (form.stored - 16)
-        luma = cv2.cvtColor(np.ascontiguousarray(scaled.astype(kind)), cv2.COLOR_RGB2GRAY)
-    else:
-        luma = values[..., 0] if values.ndim == 3 else values
-    return luma.astype(np.uint8) if form.stored == 8 else window(luma)
-
-
-def _palette(values: Values, header: Header) -> NDArray[np.uint8]:
-    planes = []
-    for colour in ("Red", "Green", "Blue"):
-        name = f"{colour}PaletteColorLookupTable"
-        descriptor = numbers(header.dataset, f"{name}Descriptor")
-        data = table_data(header.dataset, f"{name}Data", big_endian=header.big_endian)
-        if len(descriptor) != 3 or data is None:
-            return window(values)
-        count, first, bits = (int(number) for number in descriptor)
-        entries = _entries(data, count or 65536, bits)
-        if entries is None:
-            return window(values)
-        place = np.clip(values.astype(np.int64) - first, 0, len(entries) - 1)
-        top = 255.0 if entries.max() <= 255 else 65535.0
-        planes.append((entries / top * 255.0)[place])
-    red, green, blue = planes
-    return np.rint(0.299 * red + 0.587 * green + 0.114 * blue).astype(np.uint8)
-
-
-def _group(header: Header, frame: int, group: str, keyword: str) -> Dataset:
-    """Where a frame's attribute stands: its own functional group, the shared one, the root."""
-    per_frame = header.items("PerFrameFunctionalGroupsSequence")
-    places = [*per_frame[frame : frame + 1], *header.items("SharedFunctionalGroupsSequence")[:1]]
-    for place in places:
-        for item in sequence(place, group):
-            if keyword in item:
-                return item
-    return header.dataset
+def _luma(stored: Stored, form: PixelForm) -> NDArray[np.uint8]:
+    """Luma of colours: ITU-R BT.601, as JPEG has it."""
+    raw, used = stored.raw, stored.shift + stored.bits
+    kind = np.uint8 if raw.dtype.itemsize == 1 else np.uint16
+    down = stored.shift + max(0, stored.bits - 16)  # 32 bits to 16
+    mask = (1 << used) - 1
+    luma = np.empty(raw.shape[:2], kind)
+    for target, strip in zip(_strips(luma), _strips(raw), strict=True):
+        plain = strip if raw.ndim == 2 or stored.space == "RGB" else strip[..., 0]
+        samples = np.ascontiguousarray(((plain & mask) >> down).astype(kind))
+        target[:] = cv2.cvtColor(samples, cv2.COLOR_RGB2GRAY) if stored.space == "RGB" else samples
+    if form.stored == 8:
+        return luma.astype(np.uint8, copy=False)
+    levels = np.arange(1 << (8 * luma.dtype.itemsize), dtype=np.float64)
+    low, high = _ends(_sample(luma).astype(np.float64))
+    return _looked_up(luma, _eight_bit((levels - low) / (high - low)))

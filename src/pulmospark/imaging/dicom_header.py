@@ -12,7 +12,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -23,15 +23,21 @@ from pydicom.tag import BaseTag
 
 from pulmospark.core import limits
 from pulmospark.core.content import bytes_id
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.tables import Note, RejectReason
+from pulmospark.imaging.dicom_numbers import NoNumberError, numbers
+from pulmospark.imaging.dicom_syntax import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
+from pulmospark.imaging.dicom_walk import LONG_VRS, Buffer, PixelPlace, walk
 from pulmospark.imaging.reject import Refused
 
 IDENTIFIERS: Final = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 """read, and given on as keyed hashes only"""
 
 FACTS: Final = (
+    "SOPClassUID",
     "Modality",
     "ImageType",
+    "ImageOrientationPatient",
+    "PresentationIntentType",
     "PatientAge",
     "PatientSex",
     "InstanceNumber",
@@ -67,39 +73,35 @@ PIXEL_ATTRIBUTES: Final = (
     "WindowCenter",
     "WindowWidth",
     "VOILUTFunction",
+    "PresentationLUTShape",
     "RedPaletteColorLookupTableDescriptor",
     "GreenPaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableDescriptor",
     "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData",
     "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
-    "PixelData",
 )
-"""read to make grey levels of the pixels"""
+"""read to make grey levels of the pixels, which themselves stay where they lie"""
 
 KEPT: Final = (*IDENTIFIERS, *FACTS, *PIXEL_ATTRIBUTES)
 """the keep-list: keywords of all attributes that are read"""
 
-IMPLICIT: Final = "1.2.840.10008.1.2"
-EXPLICIT: Final = "1.2.840.10008.1.2.1"
-DEFLATED: Final = "1.2.840.10008.1.2.1.99"
-BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
-
 _TAGS: Final = [BaseTag(tag) for tag in map(tag_for_keyword, KEPT) if tag is not None]
 FILE_SET_TAGS: Final = (BaseTag(0x00041220), BaseTag(0x00041500))
 """of a DICOMDIR: DirectoryRecordSequence, and ReferencedFileID in its items"""
-_PIXEL_DATA: Final = 0x7FE00010
+_PIXEL_GROUP: Final = 0x7FE00008
 _PATIENT_ID: Final = BaseTag(0x00100020)
 _PREAMBLE: Final = 128
 _MARK: Final = b"DICM"
-_LONG_VRS: Final = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN",
-                              b"UR", b"UT", b"SV", b"UV"})  # fmt: skip
+_INFLATE_BYTES: Final = 1 << 20
+_KEPT_TAGS: Final = frozenset(_TAGS)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,12 @@ class Header:
     dataset: Dataset
     syntax: str
     """transfer syntax UID; of a file without a file meta group, what its bytes look like"""
+    body: Buffer
+    """bytes that hold the data set, inflated where the file is deflated"""
+    pixels: PixelPlace | None
+    """where in ``body`` the pixels lie; ``None``: there are none"""
+    notes: set[Note] = field(default_factory=set)
+    """what of it was doubtful, whatever the frame"""
 
     @property
     def big_endian(self) -> bool:
@@ -121,14 +129,28 @@ class Header:
         Raises:
             Refused: it is missing without a default, or no number.
         """
-        found = _value(self.dataset, keyword)
-        if found is None or found == "":
+        values = self.numbers(keyword)
+        if not values:
             if default is not None:
                 return default
             raise Refused(RejectReason.UNREADABLE, f"dicom: {keyword} is missing")
+        if len(values) > 1 or values[0] != int(values[0]):
+            raise Refused(RejectReason.UNREADABLE, f"dicom: {keyword} is no whole number")
+        return int(values[0])
+
+    def numbers(self, keyword: str, place: Dataset | None = None) -> tuple[float, ...]:
+        """Numbers of an attribute; none where it is missing or empty.
+
+        Args:
+            keyword: of the attribute.
+            place: where it stands; ``None``: at the root.
+
+        Raises:
+            Refused: there is a value that is no number.
+        """
         try:
-            return int(found)
-        except (TypeError, ValueError, OverflowError) as error:
+            return numbers(self.dataset if place is None else place, keyword, self.notes)
+        except NoNumberError as error:
             raise Refused(RejectReason.UNREADABLE, f"dicom: {keyword} is no number") from error
 
     def word(self, keyword: str) -> str:
@@ -145,6 +167,16 @@ class Header:
     def items(self, keyword: str) -> tuple[Dataset, ...]:
         """Items of a sequence; none where it is missing or is none."""
         return sequence(self.dataset, keyword)
+
+    def group(self, frame: int, group: str, keyword: str) -> Dataset:
+        """Where a frame's attribute stands: its own functional group, the shared one, the root."""
+        per_frame = self.items("PerFrameFunctionalGroupsSequence")
+        shared = self.items("SharedFunctionalGroupsSequence")
+        for place in (*per_frame[frame : frame + 1], *shared[:1]):
+            for item in sequence(place, group):
+                if keyword in item:
+                    return item
+        return self.dataset
 
 
 def sequence(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
@@ -163,19 +195,6 @@ def words_of(dataset: Dataset, keyword: str) -> tuple[str, ...]:
         return ()
     several = found if not isinstance(found, str) and hasattr(found, "__iter__") else [found]
     return tuple(str(one).strip().upper() for one in several)
-
-
-def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
-    """Finite numbers of an attribute with one or several values; none where one is none."""
-    found = _value(dataset, keyword)
-    if found is None or found == "":
-        return ()
-    several = found if not isinstance(found, str) and hasattr(found, "__iter__") else [found]
-    try:
-        told = tuple(float(one) for one in several)
-    except (TypeError, ValueError, OverflowError):
-        return ()
-    return told if all(abs(one) < 1e30 for one in told) else ()
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:
@@ -200,31 +219,45 @@ def little_endian(words: bytes) -> bytes:
 
 
 def read_header(data: bytes) -> Header:
-    """Read the kept attributes of a file's bytes, pixel data among them (not decoded).
+    """Read the kept attributes of a file's bytes, and find its pixels (not decoded).
 
     Raises:
-        Refused: the file is cut, damaged, or inflates to more than ``limits.FILE_BYTES_MAX``.
+        Refused: the file is cut, damaged, has a header over the limits, or inflates to more than
+            ``limits.FILE_BYTES_MAX``.
     """
     start = _PREAMBLE + 4 if data[_PREAMBLE : _PREAMBLE + 4] == _MARK else 0
     syntax, start = file_meta(data, start)
-    body = memoryview(data)[start:]
+    notes: set[Note] = set()
+    body: Buffer = data
     if syntax == DEFLATED:
-        body = memoryview(_inflated(body))
+        body, start = _inflated(memoryview(data)[start:]), 0
     if not syntax:
-        syntax = _guessed(bytes(body[:8]))
-    stream = io.BytesIO(body)
+        syntax = _guessed(data[start : start + 8])
+        notes.add(Note.SYNTAX_GUESSED)
+    implicit, big_endian = syntax == IMPLICIT, syntax == BIG_ENDIAN
+    extent = walk(body, start, implicit=implicit, big_endian=big_endian, kept=_KEPT_TAGS)
+    stream = io.BytesIO(body if isinstance(body, bytes) else _copied(body, extent.end))
+    stream.seek(start)
     with _parsing("header"):
         dataset = read_dataset(
             stream,
-            is_implicit_VR=syntax == IMPLICIT,
-            is_little_endian=syntax != BIG_ENDIAN,
-            stop_when=lambda tag, _vr, _length: tag > _PIXEL_DATA,
+            is_implicit_VR=implicit,
+            is_little_endian=not big_endian,
+            stop_when=lambda tag, _vr, _length: tag >= _PIXEL_GROUP,
             specific_tags=list(_TAGS),
         )
-    # What is not kept is skipped by its length, which may lead beyond the end.
-    if stream.tell() > len(body):
-        raise Refused(RejectReason.TRUNCATED, "dicom: ends within its header")
-    return Header(dataset, syntax)
+    return Header(dataset, syntax, body, extent.pixels, notes)
+
+
+def _copied(body: Buffer, end: int) -> bytes:
+    """The header alone: a stream shares the memory of bytes, and not of what was inflated."""
+    if end > limits.DICOM_INFLATED_HEADER_BYTES_MAX:
+        raise Refused(
+            RejectReason.TOO_MANY_BYTES,
+            f"dicom: {end} bytes of deflated header, over DICOM_INFLATED_HEADER_BYTES_MAX "
+            f"({limits.DICOM_INFLATED_HEADER_BYTES_MAX})",
+        )
+    return bytes(memoryview(body)[:end])
 
 
 def patient_mark(head: bytes) -> str | None:
@@ -237,9 +270,9 @@ def patient_mark(head: bytes) -> str | None:
         64 hexadecimal digits; ``None`` where no patient is told or the bytes do not reach him.
     """
     start = _PREAMBLE + 4 if head[_PREAMBLE : _PREAMBLE + 4] == _MARK else 0
-    syntax, start = file_meta(head, start)
-    body = head[start:]
     try:
+        syntax, start = file_meta(head, start)
+        body = head[start:]
         with _parsing("header"):
             if syntax == DEFLATED:
                 body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, len(head))
@@ -262,9 +295,16 @@ def file_meta(data: bytes, start: int) -> tuple[str, int]:
 
     Walked by hand, for nothing but the one element is wanted: others hold names of machines.
     """
-    at, syntax = start, ""
+    at, syntax, count = start, "", 0
     while data[at : at + 2] == b"\x02\x00":
-        long = data[at + 4 : at + 6] in _LONG_VRS
+        count += 1
+        if count > limits.DICOM_META_ELEMENTS_MAX:
+            raise Refused(
+                RejectReason.TOO_SLOW,
+                "dicom: elements in its file meta group, over DICOM_META_ELEMENTS_MAX "
+                f"({limits.DICOM_META_ELEMENTS_MAX})",
+            )
+        long = data[at + 4 : at + 6] in LONG_VRS
         head = 12 if long else 8
         length = int.from_bytes(data[at + head - (4 if long else 2) : at + head], "little")
         if data[at + 2 : at + 4] == b"\x10\x00":
@@ -281,19 +321,28 @@ def _guessed(head: bytes) -> str:
     return EXPLICIT if head[4:6].isalpha() and head[4:6].isupper() else IMPLICIT
 
 
-def _inflated(body: memoryview) -> bytes:
-    """Inflate a deflated data set, to at most ``limits.FILE_BYTES_MAX`` bytes."""
+def _inflated(body: memoryview) -> bytearray:
+    """Inflate a deflated data set, to at most ``limits.FILE_BYTES_MAX`` bytes.
+
+    Piece by piece into room that grows, for a single call would hold all of it twice.
+    """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    plain, rest = bytearray(), body
     try:
-        plain = inflater.decompress(body, limits.FILE_BYTES_MAX)
+        while not inflater.eof:
+            piece = inflater.decompress(rest[:_INFLATE_BYTES], _INFLATE_BYTES)
+            taken = min(len(rest), _INFLATE_BYTES) - len(inflater.unconsumed_tail)
+            rest = rest[taken:]
+            plain += piece
+            if len(plain) > limits.FILE_BYTES_MAX:
+                raise Refused(
+                    RejectReason.TOO_MANY_BYTES,
+                    f"dicom: inflates to over FILE_BYTES_MAX ({limits.FILE_BYTES_MAX} bytes)",
+                )
+            if not piece and not taken:
+                raise Refused(RejectReason.TRUNCATED, "dicom: the deflated data ends too early")
     except zlib.error as error:
         raise Refused(RejectReason.UNREADABLE, "dicom: deflated data is damaged") from error
-    if inflater.unconsumed_tail:
-        raise Refused(
-            RejectReason.TOO_MANY_BYTES, f"dicom: inflates to over {limits.FILE_BYTES_MAX} bytes"
-        )
-    if not inflater.eof:
-        raise Refused(RejectReason.TRUNCATED, "dicom: the deflated data ends too early")
     return plain
 
 

@@ -15,7 +15,7 @@ from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import Modality, RejectReason, View
 from pulmospark.imaging.decode import Decoded, Rejected, decode, rejected
-from pulmospark.imaging.dicom import open_dicom
+from pulmospark.imaging.dicom import DicomImage, open_dicom
 from pulmospark.imaging.dicom_facts import DicomFacts
 from pulmospark.imaging.lungs import cut_to_lungs
 from pulmospark.imaging.reject import Refused
@@ -75,6 +75,8 @@ class Film:
     """what a DICOM header says"""
     frame: int | None = None
     """from 1, in a file of several frames"""
+    notes: str | None = None
+    """what of the file's header was doubtful: ``tables.Note`` s, joined"""
 
     @property
     def phash(self) -> int:
@@ -109,10 +111,13 @@ def films_from_bytes(
     image_id = bytes_id(data)
     try:
         image = open_dicom(data)
+        _check_room(image, settings)
         films = []
         for number in range(image.frames):
-            grey = image.grey(number, settings.ct_window)
-            decoded = Decoded(grey, grey.shape[0], grey.shape[1], "dicom")
+            read = image.frame(number, settings.ct_window, at_least=settings.size)
+            decoded = Decoded(
+                read.grey, read.height, read.width, "dicom", read.eighths, read.notes
+            )
             film = _film(decoded, image_id, len(data), settings)
             frame = number + 1 if image.frames > 1 else None
             films.append(
@@ -128,6 +133,17 @@ def films_from_bytes(
         return rejected(refusal.reason, refusal.detail, image_id)
     except Exception as error:  # noqa: BLE001 - on hostile bytes; its words may hold a name
         return rejected(RejectReason.UNREADABLE, f"dicom: {type(error).__name__}", image_id)
+
+
+def _check_room(image: DicomImage, settings: IngestSettings) -> None:
+    """Refuse a file whose frames' standard images would not fit into memory together."""
+    need = image.frames * settings.size * settings.size
+    if image.frames > 1 and need > limits.DICOM_FRAMES_BYTES_MAX:
+        raise Refused(
+            RejectReason.TOO_MANY_PIXELS,
+            f"dicom: {image.frames} frames of {settings.size} x {settings.size} standard pixels, "
+            f"over DICOM_FRAMES_BYTES_MAX ({limits.DICOM_FRAMES_BYTES_MAX})",
+        )
 
 
 def _film_header(facts: DicomFacts, frame: int | None, salt: Salt | None) -> FilmHeader:
@@ -193,6 +209,7 @@ def _film(decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSett
         pixels=equalised(pixels) if settings.equalise else pixels,
         thumbnail=thumbnail,
         view=view_of_thumbnail(whole),
+        notes=decoded.notes,
     )
 
 

@@ -32,12 +32,13 @@ give.write(b"R")
 give.flush()
 while head := take.read(8):
     try:
-        found = imagecodecs.jpegls_decode(take.read(struct.unpack("<q", head)[0]))
-        raw = found.tobytes()
-        shape = (*found.shape, 1)[:3]
-        give.write(struct.pack("<4q", found.itemsize, *shape) + raw)
+        values = imagecodecs.jpegls_decode(take.read(struct.unpack("<q", head)[0]))
+        shape = (*values.shape, 1)[:3]
+        give.write(struct.pack("<4q", values.itemsize, *shape))
+        give.write(values.data.cast("B"))
     except Exception:
         give.write(struct.pack("<4q", 0, 0, 0, 0))
+    values = None
     give.flush()
 """
 _HEAD: Final = struct.Struct("<4q")
@@ -46,8 +47,13 @@ _HEAD: Final = struct.Struct("<4q")
 class Failed(Exception):
     """The frame cannot be decoded; the text says no more than how it ended."""
 
+    def __init__(self, text: str, *, is_late: bool = False) -> None:
+        super().__init__(text)
+        self.is_late = is_late
+        """it took over ``limits.JPEG_LS_SECONDS_MAX``"""
 
-def decode_jpegls(frame: bytes) -> NDArray[np.unsignedinteger]:
+
+def decode_jpegls(frame: bytes | memoryview) -> NDArray[np.unsignedinteger]:
     """Decode a JPEG-LS codestream, whose declared size was checked before.
 
     Returns:
@@ -115,13 +121,16 @@ def _end(child: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def _asked(child: subprocess.Popen[bytes], frame: bytes) -> NDArray[np.unsignedinteger]:
+def _asked(
+    child: subprocess.Popen[bytes], frame: bytes | memoryview
+) -> NDArray[np.unsignedinteger]:
     until = time.monotonic() + limits.JPEG_LS_SECONDS_MAX
     late = f"not decoded within {limits.JPEG_LS_SECONDS_MAX} s"
     if child.stdin is None or child.stdout is None:
         raise Failed("no pipe to the decoder")
     try:
-        child.stdin.write(struct.pack("<q", len(frame)) + frame)
+        child.stdin.write(struct.pack("<q", len(frame)))
+        child.stdin.write(frame)
         child.stdin.flush()
     except OSError as error:
         raise Failed("the decoder has died") from error
@@ -130,20 +139,24 @@ def _asked(child: subprocess.Popen[bytes], frame: bytes) -> NDArray[np.unsignedi
     if size not in (1, 2):
         raise _Refusal("the decoder refuses it")
     height, width, samples = shape
-    raw = _read(source, size * height * width * samples, until, late)
-    found = np.frombuffer(raw, f"<u{size}")
-    return found.reshape((height, width) if samples == 1 else (height, width, samples))
+    values = np.empty((height, width) if samples == 1 else (height, width, samples), f"<u{size}")
+    _read_into(source, memoryview(values.reshape(-1).view(np.uint8)), until, late)
+    return values
 
 
 def _read(source: int, count: int, until: float, late: str) -> bytes:
-    parts: list[bytes] = []
-    while count:
+    room = bytearray(count)
+    _read_into(source, memoryview(room), until, late)
+    return bytes(room)
+
+
+def _read_into(source: int, room: memoryview, until: float, late: str) -> None:
+    """Read as much as there is room for, into it."""
+    while room:
         left = until - time.monotonic()
         if left <= 0 or not select.select([source], [], [], left)[0]:
-            raise Failed(late)
-        part = os.read(source, min(count, 1 << 20))
-        if not part:
+            raise Failed(late, is_late=True)
+        count = os.readv(source, [room[: 1 << 20]])
+        if not count:
             raise Failed("the decoder has died")
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+        room = room[count:]
