@@ -9,6 +9,14 @@ IMAGE_PIXELS_MAX = 100_000_000
 """pixels, height x width as the header declares them: 10,000 x 10,000, four times the
 largest detector in use; more is a decompression bomb or a whole-slide image."""
 
+DECODED_BYTES_MAX = 880 * 1024 * 1024
+"""bytes that decoding one image may hold at once, its file included: a worker, which takes 130
+MiB before it reads anything, then stays within 1 GiB. 100 megapixels of 8 bytes each are over."""
+
+DECODE_SECONDS_MAX = 4.0
+"""seconds of a core (not of the clock, which says more of the machine than of the image) that
+decoding one image may take; a radiograph of 20 megapixels takes 0.1 to 0.5."""
+
 IMAGE_SIDE_MIN = 16
 """pixels: a film with a shorter side shows nothing and is rejected."""
 
