@@ -111,6 +111,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Small inputs made after public bug reports."""
+    return _need(shared_folder() / "cases")
+
+
+@pytest.fixture(scope="session")
 def shared_weights() -> Path:
     """Real ImageNet weights."""
     return _need(shared_folder() / "weights")

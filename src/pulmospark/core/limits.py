@@ -17,34 +17,6 @@ DECODE_SECONDS_MAX = 4.0
 """seconds of a core (not of the clock, which says more of the machine than of the image) that
 decoding one image may take; a radiograph of 20 megapixels takes 0.1 to 0.5."""
 
-IMAGE_SIDE_MIN = 16
-"""pixels: a film with a shorter side shows nothing and is rejected."""
-
-STANDARD_SIZE_MIN, STANDARD_SIZE_MAX = 16, 1024
-"""pixels: the side of the standard image that a table may hold."""
-
-FOLDER_DEPTH_MAX = 32
-"""levels below a source's folder that are listed; deeper ones are an error, not a silence."""
-
-SNIFF_BYTES = 132
-"""bytes of a file's head from which its format is told; DICOM's mark ends at the 132nd."""
-
-DICOM_HEAD_BYTES = 64 * 1024
-"""bytes of a DICOM file in which its patient is looked for when a layout is recognised; what
-stands before the patient in a header are some kilobytes."""
-
-JPEG_SCANS_MAX = 500
-"""scans of a progressive JPEG; each costs a pass over all pixels, so that a small file could
-hold a worker for hours. The number is that of libjpeg-turbo's own tools; films have below 20."""
-
-DICOM_FRAMES_MAX = 2_000
-"""frames of one DICOM file: a chest CT at the thinnest slices in use has below 1,000. Each is a
-row of the images table, held in memory until its chunk is written."""
-
-DICOM_PIXELS_MAX = 1_000_000_000
-"""pixels of all frames of one DICOM file: 2,000 slices of 512 x 512 twice over; a worker would
-decode more for minutes."""
-
 JPEG_SCAN_PIXELS_MAX = 2_000_000_000
 """pixels times scans of a progressive JPEG: 200 megapixels at the ten scans that are usual. Each
 scan visits all pixels, empty or not, at some 500 million a second."""
@@ -88,6 +60,41 @@ one, and longer where all cores are busy or a network's disk holds them."""
 DECODER_SILENCE_SECONDS_MAX = 120
 """seconds of the clock after which a decoder that was given ``DECODE_SECONDS_MAX`` of a core is
 ended although it has not used them: it hangs."""
+
+IMAGE_SIDE_MIN = 16
+"""pixels: a film with a shorter side shows nothing and is rejected."""
+
+STANDARD_SIZE_MIN, STANDARD_SIZE_MAX = 16, 1024
+"""pixels: the side of the standard image that a table may hold."""
+
+FOLDER_DEPTH_MAX = 32
+"""levels below a source's folder that are listed; deeper ones are an error, not a silence."""
+
+SNIFF_BYTES = 132
+"""bytes of a file's head from which its format is told; DICOM's mark ends at the 132nd."""
+
+DICOM_HEAD_BYTES = 64 * 1024
+"""bytes of a DICOM file in which its patient is looked for when a layout is recognised; what
+stands before the patient in a header are some kilobytes."""
+
+JPEG_SCANS_MAX = 500
+"""scans of a progressive JPEG; each costs a pass over all pixels, so that a small file could
+hold a worker for hours. The number is that of libjpeg-turbo's own tools; films have below 20."""
+
+DICOM_FRAMES_MAX = 2_000
+"""frames of one DICOM file: a chest CT at the thinnest slices in use has below 1,000. Each is a
+row of the images table, held in memory until its chunk is written."""
+
+DICOM_PIXELS_MAX = 1_000_000_000
+"""pixels of all frames of one DICOM file: 2,000 slices of 512 x 512 twice over; a worker would
+decode more for minutes."""
+
+JPEG_LS_SECONDS_MAX = 20
+"""seconds that a JPEG-LS frame may take to decode; a film of 10 megapixels takes one."""
+
+JPEG_LS_START_SECONDS_MAX = 120
+"""seconds that the process which decodes JPEG-LS may take to start; loading its libraries takes
+below one, and longer where all cores are busy or a network's disk holds them."""
 
 JPEG2000_TILES_MAX = 4_096
 """tiles of a JPEG 2000 frame; each costs memory and time of its own, films have one or few."""

@@ -12,7 +12,6 @@ from pydicom.encaps import get_frame
 
 from pulmospark.core import limits
 from pulmospark.core.tables import RejectReason
-from pulmospark.imaging.apart import DecoderError, DecoderSlowError, decode_codestream
 from pulmospark.imaging.dicom_codestream import Codestream, jpeg2000_codestream, jpeg_codestream
 from pulmospark.imaging.dicom_header import (
     BIG_ENDIAN,
@@ -23,6 +22,7 @@ from pulmospark.imaging.dicom_header import (
     little_endian,
     numbers,
 )
+from pulmospark.imaging.jpegls_apart import Failed, decode_jpegls
 from pulmospark.imaging.reject import Refused, check_size
 
 _UID: Final = "1.2.840.10008.1.2"
@@ -312,14 +312,12 @@ def _decoded(
         if syntax in JPEG_2000:
             found = imagecodecs.jpeg2k_decode(encoded, numthreads=1)
         elif stream.is_ls:
-            found = decode_codestream("jpegls", encoded)
+            found = decode_jpegls(encoded)
         else:
             # Colours are left as they are: which ones they are, the header knows better.
             plain = None if stream.samples == 1 else "YCBCR"
             found = imagecodecs.jpeg8_decode(encoded, colorspace=plain, outcolorspace=plain)
-    except DecoderSlowError as error:
-        raise Refused(RejectReason.TOO_SLOW, f"dicom: JPEG-LS: {error}") from error
-    except DecoderError as error:
+    except Failed as error:
         raise Refused(RejectReason.UNREADABLE, f"dicom: JPEG-LS: {error}") from error
     except Exception as error:
         raise Refused(

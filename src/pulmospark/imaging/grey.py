@@ -14,7 +14,7 @@ WINDOW_PERCENTILES = (0.5, 99.5)
 """of the pixel values: what maps to black and to white in films of more than 8 bits"""
 
 _WINDOW_SAMPLE_PIXELS = 1_000_000
-_STRIP_PIXELS = 4_000_000
+_STRIP_PIXELS = 2_000_000
 _TIFF_PHOTOMETRIC = 262
 _TIFF_SAMPLE_FORMAT = 339
 _TIFF_SIGNED = 2
@@ -37,12 +37,20 @@ def grey_of(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode == "LAB":
         return _converted(image, lambda strip: np.asarray(strip.getchannel(0)))
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        luma = _converted(image, lambda strip: np.asarray(strip.convert("RGBA").convert("L")))
-        alpha = _converted(image, lambda strip: np.asarray(strip.convert("RGBA").getchannel("A")))
-        return on_black(luma, alpha)
+        return _grey_on_black(image)
     return _converted(
         image, lambda strip: np.asarray(strip if strip.mode == "L" else strip.convert("L"))
     )
+
+
+def _grey_on_black(image: Image.Image) -> NDArray[np.uint8]:
+    luma = np.empty((image.height, image.width), np.uint8)
+    alpha = np.empty_like(luma)
+    for rows in _strips(*luma.shape):
+        strip = image.crop((0, rows.start, image.width, rows.stop))
+        strip = strip.convert("RGBA")
+        luma[rows], alpha[rows] = strip.convert("L"), strip.getchannel("A")
+    return on_black(luma, alpha)
 
 
 def _converted(
@@ -70,15 +78,6 @@ def grey_of_colours(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if values.shape[2] == 3:
         return luma
     return on_black(luma, np.ascontiguousarray(values[..., 3]))
-
-
-def grey_of_samples(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """8-bit grey of 16-bit colours, (height, width, 3 or 4), in OpenCV's order BGR(A)."""
-    luma = cv2.cvtColor(values[..., :3], cv2.COLOR_BGR2GRAY)
-    alpha = values[..., 3] if values.shape[2] == 4 else None
-    if alpha is None or alpha.max() == 0:
-        return window(luma)
-    return on_black(window(luma), (alpha >> 8).astype(np.uint8))
 
 
 def on_black(luma: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:

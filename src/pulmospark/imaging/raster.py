@@ -22,7 +22,7 @@ from PIL import (
 from pulmospark.core import limits
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging import png, tiff, webp
-from pulmospark.imaging.grey import grey_of, grey_of_samples
+from pulmospark.imaging.grey import grey_of, on_black, window
 from pulmospark.imaging.reject import Refused, check_bytes, check_size, orientation_of, turned
 
 # The readers are called by name rather than through Image.open: it would try every format
@@ -117,6 +117,7 @@ def _png_of_chunks(
     _check(image, "png", len(data))
     if png.is_cut(listed, data) and _PNG_END not in data:
         raise Refused(RejectReason.TRUNCATED, "the png file ends before its image does")
+    png.check_pixels(data, listed)
     if form is not None and form.is_deep_colour:
         grey = png.grey_of_deep_colour(data, form, listed)
     else:
@@ -151,13 +152,19 @@ def _deep_tiff(
     data: bytes, directory: tiff.Directory, image: ImageFile.ImageFile
 ) -> NDArray[np.uint8]:
     """Grey of 16-bit colour, of which Pillow keeps the upper 8 bits only."""
-    pixels = image.width * image.height
     samples = directory.whole(tiff.SAMPLES, 3)
-    check_bytes(pixels, 2 * samples + 4, len(data))
+    check_bytes(image.width * image.height, 2 * samples + (2 if samples == 3 else 5), len(data))
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
         raise Refused(RejectReason.UNREADABLE, "tiff: 16-bit colours that cannot be decoded")
-    return grey_of_samples(values)
+    luma = cv2.cvtColor(values, cv2.COLOR_BGR2GRAY)  # of four channels the first three
+    extra = directory.numbers(tiff.EXTRA_SAMPLES)
+    # Associated alpha is multiplied into the colours already; an extra sample may be anything.
+    shown = samples == 4 and (not len(extra) or extra[0] not in (0, 1))
+    alpha = (values[..., 3] >> 8).astype(np.uint8) if shown else None
+    del values
+    grey = window(luma)
+    return grey if alpha is None else on_black(grey, alpha)
 
 
 def _mend_palette(image: Image.Image) -> None:
