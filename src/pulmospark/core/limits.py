@@ -17,6 +17,50 @@ DECODE_SECONDS_MAX = 4.0
 """seconds of a core (not of the clock, which says more of the machine than of the image) that
 decoding one image may take; a radiograph of 20 megapixels takes 0.1 to 0.5."""
 
+JPEG_SCAN_PIXELS_MAX = 2_000_000_000
+"""pixels times scans of a progressive JPEG: 200 megapixels at the ten scans that are usual. Each
+scan visits all pixels, empty or not, at some 500 million a second."""
+
+PNG_CHUNKS_MAX = 200_000
+"""chunks of a PNG file; 512 MiB in the usual 8 KiB have 65,536."""
+
+TIFF_FIELDS_MAX = 1_000
+"""fields of a TIFF directory; an image's has below 100."""
+
+TIFF_STRIPS_MAX = 200_000
+"""strips or tiles of a TIFF file; 10,000 rows in strips of one, in three planes, are 30,000."""
+
+EXIF_BYTES_MAX = 64 * 1024
+"""bytes of an EXIF block, as one JPEG segment holds, above which an image is decoded apart: the
+block's fields may share their values, each of which is copied."""
+
+INLINE_PIXELS_MAX = 32_000_000
+"""pixels of an image that is decoded by the worker itself; one of more, or of a kind whose cost
+its header does not bound, in a child process that can be ended. The largest detectors have 20."""
+
+INLINE_SCAN_PIXELS_MAX = 320_000_000
+"""pixels times scans of a progressive JPEG that the worker itself decodes: below a second."""
+
+INLINE_BYTES_MAX = 64 * 1024 * 1024
+"""bytes of a file that the worker itself decodes."""
+
+INLINE_STRIPS_MAX = 5_000
+"""strips or tiles of a TIFF file that the worker itself decodes, at 20 microseconds each."""
+
+INLINE_GIF_BYTES_MAX = 1024 * 1024
+"""bytes of a GIF that the worker itself decodes: its blocks are looked at one by one."""
+
+INLINE_RLE_PIXELS_MAX = 1_000_000
+"""pixels of a run-length encoded BMP that the worker itself decodes, at a microsecond each."""
+
+DECODER_START_SECONDS_MAX = 120
+"""seconds that the process which decodes apart may take to start; loading its libraries takes
+one, and longer where all cores are busy or a network's disk holds them."""
+
+DECODER_SILENCE_SECONDS_MAX = 120
+"""seconds of the clock after which a decoder that was given ``DECODE_SECONDS_MAX`` of a core is
+ended although it has not used them: it hangs."""
+
 IMAGE_SIDE_MIN = 16
 """pixels: a film with a shorter side shows nothing and is rejected."""
 

@@ -29,7 +29,7 @@ class RejectReason(StrEnum):
     TOO_MANY_BYTES = "too_many_bytes"
     """over ``limits.FILE_BYTES_MAX``"""
     TOO_MANY_PIXELS = "too_many_pixels"
-    """over ``limits.IMAGE_PIXELS_MAX`` or ``limits.DECODED_BYTES_MAX`` by its header; not decoded"""
+    """over ``limits.IMAGE_PIXELS_MAX`` or ``DECODED_BYTES_MAX`` by its header; not decoded"""
     TOO_SLOW = "too_slow"
     """over ``limits.DECODE_SECONDS_MAX`` of a core, or bound to be by what its header declares"""
     TOO_SMALL = "too_small"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pulmospark.core import limits
 from pulmospark.core.tables import RejectReason
-from pulmospark.imaging import jpeg, raster
+from pulmospark.imaging import apart, jpeg, raster
 from pulmospark.imaging.dicom import DicomImage, open_dicom
 from pulmospark.imaging.dicom_grey import CtWindow
 from pulmospark.imaging.reject import Refused
@@ -62,7 +62,8 @@ def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decod
     """Decode a film to 8-bit grey.
 
     JPEG is decoded at the smallest scale (n/8) whose shorter side is still ``at_least``,
-    other formats in full. Films of more than 8 bits are windowed, see ``grey.window``.
+    other formats in full. Films of more than 8 bits are windowed, see ``grey.window``. What may
+    take long is decoded in a child process, see :mod:`pulmospark.imaging.apart`.
 
     Args:
         data: the file's bytes; any bytes are allowed.
@@ -75,17 +76,60 @@ def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decod
     kind = "file"
     try:
         kind = _format(data)
-        if kind == "jpeg":
-            grey, height, width, eighths = jpeg.decode_jpeg(data, at_least)
-            return Decoded(grey, height, width, kind, eighths)
         if kind == "dicom":
             return _one_frame(open_dicom(data), ct_window, at_least)
-        grey = raster.decode_raster(data, kind)
-        return Decoded(grey, grey.shape[0], grey.shape[1], kind)
+        heavy = jpeg.is_heavy(data) if kind == "jpeg" else raster.is_heavy(data, kind)
     except Refused as refusal:
         return rejected(refusal.reason, refusal.detail)
     except Exception as error:  # noqa: BLE001 - decoders raise anything on hostile bytes
         return rejected(RejectReason.UNREADABLE, _words(kind, error))
+    if heavy:
+        return _decode_apart(data, kind, at_least=at_least)
+    try:
+        return decode_here(data, kind, at_least=at_least)
+    except MemoryError as error:
+        return rejected(RejectReason.UNREADABLE, _words(kind, error))
+
+
+def decode_here(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
+    """As :func:`decode`, in this process, whatever it costs.
+
+    Args:
+        data: the file's bytes.
+        kind: its format, any but ``dicom``.
+        at_least: pixels that the shorter side keeps, where the original has them.
+
+    Raises:
+        MemoryError: there is not enough; nothing else is raised.
+    """
+    try:
+        if kind == "jpeg":
+            grey, height, width, eighths = jpeg.decode_jpeg(data, at_least)
+            return Decoded(grey, height, width, kind, eighths)
+        grey = raster.decode_raster(data, kind)
+        return Decoded(grey, grey.shape[0], grey.shape[1], kind)
+    except Refused as refusal:
+        if isinstance(refusal.__cause__, MemoryError):
+            raise refusal.__cause__ from None
+        return rejected(refusal.reason, refusal.detail)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - decoders raise anything on hostile bytes
+        return rejected(RejectReason.UNREADABLE, _words(kind, error))
+
+
+def _decode_apart(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
+    """As :func:`decode_here`, in a child process that is ended where it takes too long."""
+    try:
+        answer, raw = apart.ask("image", data, {"kind": kind, "at_least": at_least})
+    except apart.DecoderSlowError as error:
+        return rejected(RejectReason.TOO_SLOW, f"{kind}: {error} (DECODE_SECONDS_MAX)")
+    except apart.DecoderError as error:
+        return rejected(RejectReason.UNREADABLE, f"{kind}: {error}")
+    if "reason" in answer:
+        return rejected(RejectReason(answer["reason"]), answer["detail"])
+    grey = np.frombuffer(raw, np.uint8).reshape(answer["shape"])
+    return Decoded(grey, answer["height"], answer["width"], kind, answer["eighths"])
 
 
 def _one_frame(image: DicomImage, ct_window: CtWindow, at_least: int) -> Decoded:

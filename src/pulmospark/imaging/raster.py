@@ -1,10 +1,10 @@
-"""PNG, TIFF, BMP, WebP and GIF, through Pillow."""
+"""PNG, TIFF, BMP, WebP and GIF, through Pillow and imagecodecs."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import cv2
 import numpy as np
@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
+    Image,
     ImageFile,
     PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
 
+from pulmospark.core import limits
 from pulmospark.core.tables import RejectReason
-from pulmospark.imaging.grey import grey_of, grey_of_deep_colour
-from pulmospark.imaging.reject import Refused, check_size, orientation_of, turned
+from pulmospark.imaging import png, tiff, webp
+from pulmospark.imaging.grey import grey_of, on_black, window
+from pulmospark.imaging.reject import Refused, check_bytes, check_size, orientation_of, turned
 
 # The readers are called by name rather than through Image.open: it would try every format
 # that is installed, and warn of size on its own terms through process-wide settings.
@@ -32,7 +35,41 @@ _READERS: Final[dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]]] = {
     "gif": GifImagePlugin.GifImageFile,
 }
 _PNG_END: Final = b"IEND\xaeB`\x82"
-_TIFF_BITS_PER_SAMPLE: Final = 258
+_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
+"""bytes of a pixel in Pillow's memory, by mode; others have 4"""
+
+
+def is_heavy(data: bytes, kind: str) -> bool:
+    """Whether decoding may take long, or its cost is not known beforehand.
+
+    Raises:
+        Refused: by the header.
+    """
+    if kind == "png":
+        form = png.png_form(data)
+        return form is not None and form.width * form.height > limits.INLINE_PIXELS_MAX
+    if kind == "tiff":
+        directory = tiff.directory_of(data)
+        strips = max(
+            len(directory.numbers(tag)) for tag in (tiff.STRIP_OFFSETS, tiff.TILE_OFFSETS)
+        )
+        pixels = directory.whole(tiff.WIDTH) * directory.whole(tiff.HEIGHT)
+        return (
+            directory.is_costly
+            or strips > limits.INLINE_STRIPS_MAX
+            or pixels > limits.INLINE_PIXELS_MAX
+        )
+    if kind == "bmp":
+        width, height = (abs(int.from_bytes(data[at : at + 4], "little", signed=True))
+                         for at in (18, 22))  # fmt: skip
+        plain = int.from_bytes(data[30:34], "little") in (0, 3)
+        most = limits.INLINE_PIXELS_MAX if plain else limits.INLINE_RLE_PIXELS_MAX
+        return width * height > most
+    if kind == "webp":
+        height, width = webp.webp_size(data)
+        return height * width > limits.INLINE_PIXELS_MAX // 2  # slower, and of more memory
+    width, height = (int.from_bytes(data[at : at + 2], "little") for at in (6, 8))
+    return len(data) > limits.INLINE_GIF_BYTES_MAX or width * height > limits.INLINE_PIXELS_MAX
 
 
 def decode_raster(data: bytes, kind: str) -> NDArray[np.uint8]:
@@ -41,27 +78,113 @@ def decode_raster(data: bytes, kind: str) -> NDArray[np.uint8]:
     Raises:
         Refused: by the header, or because the data is cut or damaged.
     """
+    if kind == "png":
+        return _png(data)
+    if kind == "tiff":
+        return _tiff(data)
     if kind == "webp":
-        check_size(*_webp_size(data))  # Pillow's reader already makes room for the canvas
+        return webp.decode_webp(data)
     image = _opened(data, kind)
+    _check(image, kind, len(data))
+    if _is_cut(data, kind):
+        raise Refused(RejectReason.TRUNCATED, f"the {kind} file ends before its image does")
+    _load(image, data, kind)
+    return turned(grey_of(image), orientation_of(image))
+
+
+def _png(data: bytes) -> NDArray[np.uint8]:
+    form = png.png_form(data)
+    if form is not None:
+        check_size(form.height, form.width)
+    listed = png.chunks(data)
+    try:
+        return _png_of_chunks(data, form, listed)
+    except Refused as refusal:
+        damaged = refusal.reason in (RejectReason.UNREADABLE, RejectReason.TRUNCATED)
+        if not damaged or png.is_cut(listed, data):
+            raise
+        # A chunk that says nothing of the pixels may be what is damaged.
+        bare = png.without_ancillary(data, listed)
+        if len(bare) == len(data):
+            raise
+        return _png_of_chunks(bare, form, png.chunks(bare))
+
+
+def _png_of_chunks(
+    data: bytes, form: png.PngForm | None, listed: list[png.Chunk]
+) -> NDArray[np.uint8]:
+    image = _opened(data, "png")
+    _check(image, "png", len(data))
+    if png.is_cut(listed, data) and _PNG_END not in data:
+        raise Refused(RejectReason.TRUNCATED, "the png file ends before its image does")
+    png.check_pixels(data, listed)
+    if form is not None and form.is_deep_colour:
+        grey = png.grey_of_deep_colour(data, form, listed)
+    else:
+        _load(image, data, "png")
+        grey = grey_of(image)
+    return turned(grey, orientation_of(image, png.exif_of(data, listed)))
+
+
+def _tiff(data: bytes) -> NDArray[np.uint8]:
+    directory = tiff.directory_of(data)
+    check_size(directory.whole(tiff.HEIGHT), directory.whole(tiff.WIDTH))
+    if directory.has_next:
+        raise Refused(RejectReason.ANIMATED, "several frames or pages in one tiff file")
+    tiff.check_form(directory)
+    try:
+        image = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
+    except SyntaxError as error:  # Pillow's word for a form of pixels that it does not know
+        raise Refused(
+            RejectReason.UNSUPPORTED_FORMAT, f"tiff: {tiff.form_words(directory)}: not read"
+        ) from error
+    except Exception as error:
+        raise Refused(_reason(data, "tiff", error), f"tiff header: {error}") from error
+    _check(image, "tiff", len(data))
+    if directory.is_deep_colour:
+        return _deep_tiff(data, directory, image)
+    _load(image, data, "tiff")
+    _mend_palette(image)
+    return grey_of(image)  # Pillow turns TIFF itself while it loads
+
+
+def _deep_tiff(
+    data: bytes, directory: tiff.Directory, image: ImageFile.ImageFile
+) -> NDArray[np.uint8]:
+    """Grey of 16-bit colour, of which Pillow keeps the upper 8 bits only."""
+    samples = directory.whole(tiff.SAMPLES, 3)
+    check_bytes(image.width * image.height, 2 * samples + (2 if samples == 3 else 5), len(data))
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3:
+        raise Refused(RejectReason.UNREADABLE, "tiff: 16-bit colours that cannot be decoded")
+    luma = cv2.cvtColor(values, cv2.COLOR_BGR2GRAY)  # of four channels the first three
+    extra = directory.numbers(tiff.EXTRA_SAMPLES)
+    # Associated alpha is multiplied into the colours already; an extra sample may be anything.
+    shown = samples == 4 and (not len(extra) or extra[0] not in (0, 1))
+    alpha = (values[..., 3] >> 8).astype(np.uint8) if shown else None
+    del values
+    grey = window(luma)
+    return grey if alpha is None else on_black(grey, alpha)
+
+
+def _mend_palette(image: Image.Image) -> None:
+    """Old writers filled the colour map, of 16 bits, with 8: Pillow would show black."""
+    if image.mode not in ("P", "PA"):
+        return
+    entries = np.asarray(getattr(image, "tag_v2", {}).get(tiff.COLOUR_MAP, ()))
+    if len(entries) and len(entries) % 3 == 0 and 0 < entries.max() < 256:
+        image.putpalette(entries.reshape(3, -1).T.astype(np.uint8).tobytes(), "RGB")
+
+
+def _check(image: ImageFile.ImageFile, kind: str, file_bytes: int) -> None:
     check_size(image.height, image.width)
-    if getattr(image, "is_animated", False):
+    if kind != "tiff" and getattr(image, "is_animated", False):
         raise Refused(RejectReason.ANIMATED, f"several frames or pages in one {kind} file")
     if image.mode == "CMYK":
         raise Refused(RejectReason.CMYK, "four printing colours (CMYK)")
-    if _is_cut(data, kind):
-        raise Refused(RejectReason.TRUNCATED, f"the {kind} file ends before its image does")
-    deep_colour = _has_deep_colour(data, kind, image)
-    try:
-        image.load()
-    except Exception as error:
-        raise Refused(_reason(data, kind, error), f"{kind}: {error}") from error
-    grey = _deep_colour(data) if deep_colour else None
-    if grey is None:
-        grey = grey_of(image)
-    if kind != "tiff":  # Pillow turns TIFF itself while it loads
-        grey = turned(grey, orientation_of(image))
-    return grey
+    # Beside Pillow's own pixels: luma, or grey; of transparent ones alpha, and both together.
+    beside = 1 if _BYTES.get(image.mode, 0) or image.mode in ("I", "F", "RGB") else 3
+    check_bytes(image.height * image.width, _BYTES.get(image.mode, 4) + beside, file_bytes)
 
 
 def _opened(data: bytes, kind: str) -> ImageFile.ImageFile:
@@ -69,6 +192,13 @@ def _opened(data: bytes, kind: str) -> ImageFile.ImageFile:
         return _READERS[kind](io.BytesIO(data))
     except Exception as error:
         raise Refused(_reason(data, kind, error), f"{kind} header: {error}") from error
+
+
+def _load(image: ImageFile.ImageFile, data: bytes, kind: str) -> None:
+    try:
+        image.load()
+    except Exception as error:
+        raise Refused(_reason(data, kind, error), f"{kind}: {error}") from error
 
 
 def _reason(data: bytes, kind: str, error: Exception) -> RejectReason:
@@ -81,58 +211,8 @@ def _is_cut(data: bytes, kind: str) -> bool:
     """Whether the file's own structure reaches beyond its end."""
     if kind == "png":
         return _PNG_END not in data
-    if kind == "webp":
-        return int.from_bytes(data[4:8], "little") + 8 > len(data)
     if kind == "tiff":
-        return _tiff_is_cut(data)
+        return False  # its directory was read whole
     if kind == "bmp":
         return len(data) < 54 or int.from_bytes(data[10:14], "little") >= len(data)
     return len(data) < 14 or not data.rstrip(b"\0").endswith(b";")  # GIF's trailer
-
-
-def _tiff_is_cut(data: bytes) -> bool:
-    """Whether its first directory, a count and entries of 12 bytes, reaches beyond the end."""
-    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
-    version = int.from_bytes(data[2:4], order)
-    if version != 42:  # BigTIFF, with wider fields
-        return int.from_bytes(data[8:16], order) + 8 > len(data)
-    at = int.from_bytes(data[4:8], order)
-    entries = int.from_bytes(data[at : at + 2], order)
-    return at + 2 + 12 * entries > len(data)
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """(height, width) of the canvas: RFC 9649, sections 2.5 to 2.7."""
-    if len(data) < 30:
-        raise Refused(RejectReason.TRUNCATED, f"{len(data)} bytes, and a WebP header has 30")
-    chunk = data[12:16]
-    if chunk == b"VP8X":
-        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-    elif chunk == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    elif chunk == b"VP8 ":
-        width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
-    else:
-        raise Refused(RejectReason.UNREADABLE, f"WebP begins with an unknown chunk {chunk!r}")
-    return height, width
-
-
-def _has_deep_colour(data: bytes, kind: str, image: ImageFile.ImageFile) -> bool:
-    """Whether it has colours of more than 8 bits, of which Pillow keeps the upper 8 only."""
-    if kind == "png":
-        return data[24] == 16 and data[25] != 0
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in ("RGB", "RGBA", "RGBX"):
-        return bool(max(image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,))) > 8)
-    return False
-
-
-def _deep_colour(data: bytes) -> NDArray[np.uint8] | None:
-    """Grey of 16-bit colour by OpenCV; ``None`` where it reads the file otherwise.
-
-    A film of 12 bits in such a file would keep 16 greys of Pillow's 8 upper bits.
-    """
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16:
-        return None
-    return grey_of_deep_colour(values)

@@ -16,8 +16,9 @@ from pulmospark.imaging.sniff import sniff
 from pulmospark.layouts.notes import ListingNotes, NoteKind, printable
 
 IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dcm", ".dicom", ".ima"}
-)
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".png", ".apng", ".bmp", ".dib",
+     ".tif", ".tiff", ".btf", ".webp", ".gif", ".dcm", ".dicom", ".ima"}
+)  # fmt: skip
 """A file of one of these, in any case, is seen, whatever its content."""
 
 CONTENT_EXTENSIONS = frozenset({"", ".dic", ".dcm30", ".img"})

@@ -1,0 +1,170 @@
+"""Decoding in a child process: what it gives, and how it is ended."""
+
+from __future__ import annotations
+
+import functools
+import os
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from imaging import dicoms
+from imaging.rasters import encoded, progressive_bomb
+from pulmospark.core import limits
+from pulmospark.core.tables import RejectReason as Why
+from pulmospark.imaging import apart
+from pulmospark.imaging.apart import DecoderError, DecoderSlowError, decode_codestream
+from pulmospark.imaging.decode import Decoded, Rejected, decode, decode_here
+
+JPEG_LS = "1.2.840.10008.1.2.4.80"
+# A cut JPEG-LS scan on which CharLS 2.4.3 never comes to an end.
+ENDLESS = bytes.fromhex(
+    "ffd8fff7000b100032000a01011100fff8000d01ffff0018004d01220040ffda0008010100020000"
+    "402010101020408208201fff7000000000000733182082108421080ff0665a1084210844407e04cc"
+    "a22222222207c14ca88888888881f044ca2222"
+)
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A decoder of the test's own."""
+    start, started = apart._child.__wrapped__, []
+
+    def child(parent: int) -> apart._Child:
+        started.append(start(parent))
+        return started[-1]
+
+    monkeypatch.setattr(apart, "_child", functools.lru_cache(maxsize=1)(child))
+    yield
+    for made in started:
+        apart._end(made.process)
+
+
+def test_a_decoder_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DECODE_SECONDS_MAX", 0.5)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with pytest.raises(DecoderSlowError, match=r"over 0\.5 s of a core"):
+        decode_codestream("jpegls", ENDLESS)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert 0.5 < spent < 10  # its start, and whatever it did before, are among them
+    # The next frame gets a new child.
+    frame = dicoms.ENCODERS[JPEG_LS](dicoms.values(4))
+    monkeypatch.undo()
+    assert np.array_equal(decode_codestream("jpegls", frame), dicoms.values(4))
+
+
+def test_a_slow_start_is_not_taken_for_a_slow_image(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = f"import time\nwhile time.process_time() < 0.8: pass\n{apart._PROGRAM}"
+    monkeypatch.setattr(apart, "_PROGRAM", slow)
+    monkeypatch.setattr(limits, "DECODE_SECONDS_MAX", 0.5)
+    frame = dicoms.ENCODERS[JPEG_LS](dicoms.values(4))
+    assert np.array_equal(decode_codestream("jpegls", frame), dicoms.values(4))
+
+
+def test_a_decoder_that_does_not_start_is_ended(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "_PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr(limits, "DECODER_START_SECONDS_MAX", 0.2)
+    with pytest.raises(DecoderError, match=r"the decoder did not start within 0\.2 s"):
+        decode_codestream("jpegls", ENDLESS)
+
+
+def test_a_decoder_that_hangs_without_working_is_ended(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode_codestream("jpegls", dicoms.ENCODERS[JPEG_LS](dicoms.values(4)))
+    os.kill(apart._child(os.getpid()).process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(limits, "DECODER_SILENCE_SECONDS_MAX", 0.3)
+    with pytest.raises(DecoderSlowError, match=r"no answer within 0\.3 s"):
+        decode_codestream("jpegls", ENDLESS)
+
+
+def test_a_decoder_that_is_killed_costs_one_image(fresh: None, heavy_jpeg: bytes) -> None:
+    assert isinstance(decode(heavy_jpeg, at_least=64), Decoded)
+    process = apart._child(os.getpid()).process
+    process.kill()
+    lost = decode(heavy_jpeg, at_least=64)
+    assert isinstance(lost, Rejected)
+    assert (lost.reason, "SIGKILL" in lost.detail) == (Why.UNREADABLE, True)
+    assert isinstance(decode(heavy_jpeg, at_least=64), Decoded)
+
+
+def test_nothing_is_imported_from_the_current_folder(
+    fresh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heavy_jpeg: bytes
+) -> None:
+    for name in ("cv2", "random", "json", "numpy", "struct"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(9)\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.syspath_prepend("")
+    assert isinstance(decode(heavy_jpeg, at_least=64), Decoded)
+
+
+@pytest.fixture
+def heavy_jpeg(drawn: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A JPEG that the worker does not decode itself."""
+    monkeypatch.setattr(limits, "INLINE_PIXELS_MAX", 100)
+    return encoded(Image.fromarray(drawn), "JPEG")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF"])
+def test_apart_and_here_are_the_same(
+    drawn: NDArray[np.uint8], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(Image.fromarray(drawn), kind)
+    here = decode_here(data, kind.lower(), at_least=64)
+    asked: list[str] = []
+    ask = apart.ask
+
+    def noted(call: str, *rest: object) -> object:
+        asked.append(call)
+        return ask(call, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(apart, "ask", noted)
+    monkeypatch.setattr(limits, "INLINE_PIXELS_MAX", 100)
+    there = decode(data, at_least=64)
+    assert isinstance(here, Decoded)
+    assert isinstance(there, Decoded)
+    assert asked == ["image"]
+    assert np.array_equal(here.grey, there.grey)
+    assert (here.height, here.width, here.format, here.eighths) == (
+        there.height, there.width, there.format, there.eighths,
+    )  # fmt: skip
+
+
+def test_a_reject_comes_back_with_its_reason(
+    drawn: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(Image.fromarray(drawn), "PNG")[:-200]
+    here = decode(data, at_least=64)
+    monkeypatch.setattr(limits, "INLINE_PIXELS_MAX", 100)
+    assert decode(data, at_least=64) == here
+    assert isinstance(here, Rejected)
+    assert here.reason is Why.TRUNCATED
+
+
+def test_a_slow_image_is_a_reject(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = progressive_bomb(side=3000, scans=400)
+    refused = decode(bomb, at_least=64)
+    assert isinstance(refused, Rejected)
+    assert (refused.reason, "JPEG_SCAN_PIXELS_MAX" in refused.detail) == (Why.TOO_SLOW, True)
+    # Where the header's bound lets it pass, the clock of the child's core does not.
+    monkeypatch.setattr(limits, "DECODE_SECONDS_MAX", 0.3)
+    bomb = progressive_bomb(side=3000, scans=400)
+    monkeypatch.setattr(limits, "JPEG_SCAN_PIXELS_MAX", 10**12)
+    begun = time.monotonic()
+    refused = decode(bomb, at_least=64)
+    assert isinstance(refused, Rejected)
+    assert refused.reason is Why.TOO_SLOW
+    assert time.monotonic() - begun < 60
