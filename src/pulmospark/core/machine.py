@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from pulmospark.core.content import value_id
+from pulmospark.core.errors import EnvironmentProblem
 
 
 def cores() -> int:
@@ -40,7 +41,22 @@ def loopback() -> str:
 def cache_folder() -> Path:
     """Folder for what can be made again (XDG base directories); not created here."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "pulmospark"
+    return (Path(base) if base else home_folder() / ".cache") / "pulmospark"
+
+
+def home_folder() -> Path:
+    """The user's own folder.
+
+    Raises:
+        EnvironmentProblem: neither ``HOME`` nor the system names one.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise EnvironmentProblem(
+            "this user has no home folder: set HOME, or XDG_CACHE_HOME, to a folder that may be "
+            "written to"
+        ) from error
 
 
 @dataclass(frozen=True)

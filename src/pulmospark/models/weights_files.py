@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.machine import home_folder
 from pulmospark.models.zoo_entry import WeightsFile, ZooEntry
 
 VARIABLE = "PULMOSPARK_WEIGHTS"
@@ -22,7 +23,7 @@ def cache_folder() -> Path:
     """Where fetched weights are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, pulmospark/weights."""
     base = os.environ.get("XDG_CACHE_HOME")
     # The XDG rules: a relative path there is to be ignored.
-    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    root = Path(base) if base and Path(base).is_absolute() else home_folder() / ".cache"
     return root / "pulmospark" / "weights"
 
 

@@ -161,7 +161,7 @@ class StreamQuery:
                 "image_id": None,
                 "size_bytes": arrivals[0].size_bytes,
                 "modified_ns": arrivals[0].modified_ns,
-                "reason": RejectReason.UNREADABLE.value,
+                "reason": RejectReason.ENDED_ITS_WORKER.value,
                 "detail": f"ended the worker that read it, {tries} times",
             }
             rejects = pa.Table.from_pylist([row], schema=tables.REJECTS)
