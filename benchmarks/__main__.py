@@ -16,6 +16,7 @@ NAMES = (
     "ingest",
     "features",
     "memory",
+    "list_memory",
     "training",
     "expand",
     "experiment",
@@ -46,6 +47,7 @@ SMALL = Options(
     slices=(900, 1800),
     models=("squeezenet1_1",),
     films=(40, 80),
+    listed=(300, 600),
     patients=30,
     stream_films=4,
     stream_lying=50,
@@ -83,6 +85,7 @@ SMALL = Options(
 @click.option("--kill-films", type=click.IntRange(1), help="Files of stream_kills.")
 @click.option("--stream-load", type=click.IntRange(1), help="Films of a round of stream.")
 @click.option("--films", help="Numbers of films of score and score_memory: 2000,20000,100000.")
+@click.option("--listed", help="Numbers of listed images of list_memory: 10000,10000000.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
     "--data",
@@ -107,7 +110,7 @@ def command(  # noqa: PLR0917 - click gives them by name
         told["rows"] = _sizes(rows)
     if slices is not None:
         told["slices"] = _sizes(slices)
-    told |= {key: _sizes(told[key]) for key in ("sizes", "rows", "films") if key in told}
+    told |= {key: _sizes(told[key]) for key in ("sizes", "rows", "films", "listed") if key in told}
     if models is not None:
         told["models"] = tuple(models.split(","))
     options = replace(SMALL if small else Options(), **told)

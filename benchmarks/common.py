@@ -53,6 +53,8 @@ class Options:
     """numbers of slices of ccccii"""
     films: tuple[int, ...] | None = None
     """numbers of films of score and score_memory; ``None``: their own"""
+    listed: tuple[int, ...] = (10_000, 10_000_000)
+    """numbers of listed images of list_memory"""
     patients: int = 320
     """of the demo"""
     stream_films: int = 300

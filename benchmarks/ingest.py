@@ -100,7 +100,7 @@ def _ingest(folder: Path, spark: SparkSession) -> float:
 def _tasks(folder: Path, spark: SparkSession) -> Callable[[], float]:
     manifest = folder / "manifest.parquet"
     write_manifest([SourceSettings(path=folder / "films")], manifest)
-    todo = chunks.chunks_of([manifest])
+    todo = chunks.listed_chunks([manifest])
     silent = Progress("ingest", 0, quiet=True)
 
     def run() -> float:
@@ -112,7 +112,7 @@ def _tasks(folder: Path, spark: SparkSession) -> Callable[[], float]:
 
 
 def _written(folder: Path, workers: Any) -> Callable[[], float]:
-    todo = chunks.chunks_of([folder / "manifest.parquet"])
+    todo = chunks.listed_chunks([folder / "manifest.parquet"])
 
     def run() -> float:
         parts = folder / "bare-parts"

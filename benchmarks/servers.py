@@ -67,13 +67,22 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def launch(name: str, arguments: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
-    """Start a class of Spark's; what it says goes to ``<name's last word>-<number>.log``."""
+def launch(
+    name: str, arguments: Sequence[str], folder: Path, prefix: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
+    """Start a class of Spark's; what it says goes to ``<name's last word>-<number>.log``.
+
+    Args:
+        name: of the class, below ``org.apache.spark``.
+        arguments: of the class.
+        folder: for its log and its files.
+        prefix: command that runs it, in a namespace of its own, say.
+    """
     home = Path(pyspark.__file__).parent
     number = len(list(folder.glob("*.log")))
     with (folder / f"{name.rsplit('.', 1)[-1]}-{number}.log").open("wb") as log:
         return subprocess.Popen(
-            [str(home / "bin" / "spark-class"), f"org.apache.spark.{name}", *arguments],
+            [*prefix, str(home / "bin" / "spark-class"), f"org.apache.spark.{name}", *arguments],
             stdout=log,
             stderr=log,
             env=environment(folder),
@@ -116,8 +125,14 @@ def _gpus(folder: Path) -> Path:
 
 
 @contextmanager
-def standalone(folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    """A master and workers of one core each, who say that they have a GPU, too."""
+def standalone(folder: Path, workers: int = 2, last: Sequence[str] = ()) -> Iterator[Cluster]:
+    """A master and workers of one core each, who say that they have a GPU, too.
+
+    Args:
+        folder: for logs and files.
+        workers: how many.
+        last: command that runs the last of them.
+    """
     port = free_port()
     url = f"spark://127.0.0.1:{port}"
     where = ["--host", "127.0.0.1", "--webui-port", "0"]
@@ -127,7 +142,13 @@ def standalone(folder: Path, workers: int = 2) -> Iterator[Cluster]:
         wait_for(folder, "I have been elected leader")
         size = ["--cores", "1", "--memory", "2g", "--properties-file", str(_gpus(folder))]
         running += [
-            launch("deploy.worker.Worker", [*where, *size, url], folder) for _ in range(workers)
+            launch(
+                "deploy.worker.Worker",
+                [*where, *size, url],
+                folder,
+                last if number == workers - 1 else (),
+            )
+            for number in range(workers)
         ]
         wait_for(folder, "Registering worker", workers)
         yield Cluster(url, tuple(running[1:]))

@@ -17,7 +17,7 @@ from data.samples import SIDE, content_of, films, plant, source
 from pulmospark.core.settings import IngestSettings
 from pulmospark.data.ingest import IngestWork, ingest
 from pulmospark.layouts.manifest import write_manifest
-from pulmospark.spark.chunks import chunks_of
+from pulmospark.spark.chunks import listed_chunks
 
 pytestmark = pytest.mark.spark
 SETTINGS = IngestSettings(size=SIDE)
@@ -63,7 +63,7 @@ def test_killed_and_started_again(tmp_path: Path, spark: SparkSession) -> None:
     target = tmp_path / "tables"
     done = _kill_in_the_middle(root, target)
     write_manifest([source(root)], tmp_path / "manifest.parquet")
-    chunks = len(chunks_of([tmp_path / "manifest.parquet"]))
+    chunks = len(listed_chunks([tmp_path / "manifest.parquet"]))
     assert 0 < len(done) < chunks, "not killed in the middle"
     assert not target.exists()  # whole or not at all
 

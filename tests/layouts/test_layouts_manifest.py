@@ -1,23 +1,19 @@
 from __future__ import annotations
 
-import itertools
 from dataclasses import fields
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from layouts.listing import plant
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, LayoutError, UsageError
 from pulmospark.core.settings import SourceSettings
 from pulmospark.core.tables import MANIFEST
-from pulmospark.layouts.base import ManifestRow, row_of
-from pulmospark.layouts.manifest import SourceListing, chunks, write_manifest
+from pulmospark.layouts.base import ManifestRow
+from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.registry import LAYOUTS, find, recognise
-from pulmospark.layouts.walk import FoundFile
 
 _TREE = {"A/1.png": "1", "B/2.png": "22"}
 
@@ -30,30 +26,8 @@ def test_row_has_the_fields_of_the_manifest() -> None:
     assert [field.name for field in fields(ManifestRow)] == MANIFEST.names
 
 
-@settings(deadline=None)
-@given(
-    st.lists(
-        st.integers(0, limits.CHUNK_BYTES_MAX // 3)
-        | st.sampled_from([0, 1, limits.CHUNK_BYTES_MAX, limits.CHUNK_BYTES_MAX * 2]),
-        max_size=40,
-    ),
-    st.integers(0, 600),
-)
-def test_chunks_are_bounded_and_lose_nothing(sizes: list[int], empty: int) -> None:
-    sizes = sizes + [0] * empty
-    rows = [row_of(FoundFile(f"/{i}", (str(i),), size, 0), "s") for i, size in enumerate(sizes)]
-    cut = list(chunks(rows))
-    assert [row for chunk in cut for row in chunk] == rows
-    for chunk in cut:
-        total = sum(row.size_bytes for row in chunk)
-        assert 1 <= len(chunk) <= limits.CHUNK_FILES_MAX
-        assert total <= limits.CHUNK_BYTES_MAX or len(chunk) == 1
-    for one, following in itertools.pairwise(cut):
-        total = sum(row.size_bytes for row in one) + following[0].size_bytes
-        assert len(one) == limits.CHUNK_FILES_MAX or total > limits.CHUNK_BYTES_MAX
-
-
-def test_row_group_is_a_chunk(tmp_path: Path) -> None:
+def test_a_manifest_has_a_row_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LIST_GROUP_ROWS", 256)
     files = {f"{'AB'[i % 2]}/{i:04d}.png": "x" for i in range(600)}
     root = plant(tmp_path / "root", files)
     target = tmp_path / "new/folder/manifest.parquet"

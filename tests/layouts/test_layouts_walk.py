@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import os
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from layouts.listing import listed, plant
 from pulmospark.core import limits
-from pulmospark.core.errors import InputError
+from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.settings import SourceSettings
 from pulmospark.core.tables import RejectReason
 from pulmospark.layouts.manifest import write_manifest
@@ -155,7 +157,8 @@ def _peak_bytes(root: Path, files: int, folders: int) -> int:
     return peak
 
 
-def test_memory_does_not_grow_with_files(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LIST_GROUP_ROWS", 256)  # rows that are held before written
     _peak_bytes(tmp_path / "warm", 1_000, 2)  # what is loaded once is no growth
     few = _peak_bytes(tmp_path / "few", 1_000, 2)
     many = _peak_bytes(tmp_path / "many", 20_000, 40)
@@ -163,3 +166,26 @@ def test_memory_does_not_grow_with_files(tmp_path: Path) -> None:
     # In one folder the names are held, to give them in their order, and nothing else.
     wide = _peak_bytes(tmp_path / "wide", 5_000, 2)
     assert wide - few < 5_000 * 120
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EMFILE])
+@pytest.mark.parametrize("call", ["scandir", "stat"])
+def test_a_store_that_fails_hides_nothing(
+    number: int, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listed as far as it went, what lies below would be missing without an error."""
+    monkeypatch.setattr(limits, "READ_PAUSE_S", 0.0)
+    root = plant(tmp_path / "root", {"A/1.png": "1", "B/2.png": "2"})
+    failing = str(root / "B" if call == "scandir" else root / "B" / "2.png")
+    real, tries = getattr(os, call), list[str]()
+
+    def refusing(path: Any, **more: Any) -> Any:
+        if str(path) == failing:
+            tries.append(failing)
+            raise OSError(number, os.strerror(number), failing)
+        return real(path, **more)
+
+    monkeypatch.setattr(os, call, refusing)
+    with pytest.raises(SourceUnavailableError, match=f"{failing}: .*{os.strerror(number)}"):
+        list(walk(root, ListingNotes()))
+    assert len(tries) == limits.READ_TRIES

@@ -12,10 +12,8 @@ import pytest
 
 from pulmospark.core import tables
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.layouts import manifest
-from pulmospark.layouts.base import ListingNotes, NoteKind, row_of
-from pulmospark.layouts.walk import FoundFile
-from pulmospark.scoring.predict_inputs import NO_LAYOUT, even_out, list_inputs, resolve_inputs
+from pulmospark.layouts.base import ListingNotes, NoteKind
+from pulmospark.scoring.predict_inputs import NO_LAYOUT, list_inputs, resolve_inputs
 from pulmospark.scoring.predict_paths import expanded
 
 
@@ -239,39 +237,6 @@ def test_a_layout_of_a_single_file_is_refused(films: Path) -> None:
         resolve_inputs([str(films / "a.png")], "class_folders")
     with pytest.raises(UsageError, match="no film is named"):
         resolve_inputs([])
-
-
-def _groups(path: Path, sizes: list[int], size_bytes: int) -> list[int]:
-    """Row groups of a list with row groups of these sizes, once it is evened out for 2 slots."""
-    row = row_of(FoundFile("/alder/film.png", ("film.png",), size_bytes, 0), "alder")
-    with pq.ParquetWriter(path, tables.MANIFEST) as writer:
-        for size in sizes:
-            writer.write_table(manifest.table_of([row] * size), row_group_size=size)
-    even_out(path, 2)
-    with pq.ParquetFile(path) as file:
-        told = file.metadata
-        return [told.row_group(group).num_rows for group in range(told.num_row_groups)]
-
-
-@pytest.mark.parametrize(
-    ("sizes", "size_bytes", "evened"),
-    [
-        ([256] * 7 + [208], 120_000, [250] * 8),
-        ([60], 120_000, [30, 30]),
-        ([1], 120_000, [1]),
-        ([256, 1], 120_000, [129, 128]),
-        ([3, 1], 2**24, [2, 2]),
-        ([4, 4, 4], 2**24, [3] * 4),
-        ([5, 4, 3], 2**24, [3] * 4),
-        ([256] * 17, 120_000, [256] * 17),  # a long one
-        ([7, 1], 2**24, [4, 4]),
-        ([6, 5], 2**24, [6, 5]),  # six are over the limit, as a list may not be
-    ],
-)
-def test_a_short_list_is_shared_out_evenly(
-    tmp_path: Path, sizes: list[int], size_bytes: int, evened: list[int]
-) -> None:
-    assert _groups(tmp_path / "manifest.parquet", sizes, size_bytes) == evened
 
 
 def test_files_without_an_extension_are_told_by_their_content(

@@ -15,8 +15,9 @@ from pyspark.sql import SparkSession
 
 from pulmospark.core import limits, tables
 from pulmospark.core.content import value_id
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError
 from pulmospark.core.provenance import now_utc
+from pulmospark.core.tables import RejectReason
 from pulmospark.scoring.stream_query import StreamQuery
 from pulmospark.scoring.stream_source import SourceSpec
 from pulmospark.scoring.stream_state import Arrival
@@ -89,7 +90,24 @@ def test_films_that_end_their_workers_are_rejected_and_the_others_scored(
     }
     bad = {f"/{name}.png" for name in names if name.startswith("bad")}
     assert told["rejects"] == Counter(bad)
+    reasons = pq.read_table(tmp_path / "out" / "rejects")["reason"].to_pylist()
+    assert set(reasons) <= {RejectReason.ENDED_ITS_WORKER}
     assert told["predictions"] == Counter({f"/{name}.png" for name in names} - bad)
+
+
+def test_where_a_machine_cannot_read_no_film_is_rejected(tmp_path: Path) -> None:
+    java = "Lost task 0.0: PythonException: Traceback (most recent call last):\n  ...\n"
+    with _query(tmp_path / "out") as (query, store):
+        store.state.plan([Arrival("/a.png", 1, 2, 3)])
+        query._failure = RuntimeError(
+            f"{java}pulmospark.core.errors.SourceUnavailableError: host-7: cannot read /a.png"
+        )
+        with pytest.raises(SourceUnavailableError, match=r"^host-7: cannot read /a\.png$"):
+            query.begin_anew()
+        assert len(store.state.open_entries()) == 1
+    assert not (tmp_path / "out" / "rejects").exists() or not pq.read_table(
+        tmp_path / "out" / "rejects"
+    )
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -98,7 +116,7 @@ def test_where_every_film_fails_it_is_no_film_s_fault(tmp_path: Path, together: 
     with _query(tmp_path / "out") as (query, store):
         for few in [films] if together else [[film] for film in films]:
             store.state.plan(few)
-        with pytest.raises(EnvironmentProblem, match=r"again and again \(Python worker exited"):
+        with pytest.raises(EnvironmentProblem, match=r"again and again: .*Python worker exited"):
             for _ in range(100):
                 query.job()
     rejects = pq.read_table(tmp_path / "out" / "rejects").num_rows

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pulmospark.scoring.engine import EngineSpec
-from pulmospark.scoring.works import FeatureWork, ScoreWork
+from pulmospark.scoring.works import FeatureWork, ScoreWork, write_scored
 from training.toys import SIZE, write_toy
 
 _ENGINE = EngineSpec(
@@ -41,11 +42,21 @@ def test_features_of_other_pixels_or_networks_have_another_name() -> None:
 
 def test_scores_follow_the_cohort_and_the_pixels(tmp_path: Path) -> None:
     _, cohort = write_toy(tmp_path / "one", 15)
-    work = ScoreWork(_ENGINE, SIZE, "final", str(cohort), "id-1", None)
+    scored = tmp_path / "scored.npy"
+    write_scored(cohort, None, scored)
+    work = ScoreWork(_ENGINE, SIZE, "final", str(scored), "id-1")
     before = work.key(_chunk())
     assert work.key(_chunk(1)) != before
-    rest = cohort / "table" / "0.parquet"
     _, other = write_toy(tmp_path / "two", 3)  # where the film validates no longer
-    rest.write_bytes((other / "table" / "0.parquet").read_bytes())
-    again = ScoreWork(_ENGINE, SIZE, "final", str(cohort), "id-2", None)
+    write_scored(other, None, scored)
+    again = ScoreWork(_ENGINE, SIZE, "final", str(scored), "id-2")
     assert again.key(_chunk()) != before
+
+
+def test_scored_are_the_images_that_are_tested_or_validated(tmp_path: Path) -> None:
+    _, cohort = write_toy(tmp_path, 15)
+    rows = pq.read_table(cohort / "table").to_pylist()
+    write_scored(cohort, None, tmp_path / "scored.npy")
+    work = ScoreWork(_ENGINE, SIZE, "final", str(tmp_path / "scored.npy"), "id")
+    wanted = work._wanted(pa.table({"uri": [*(row["uri"] for row in rows), "/another.png"]}))
+    assert wanted.tolist() == [*(row["split"] in {"validation", "test"} for row in rows), False]

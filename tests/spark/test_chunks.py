@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
 from pulmospark.core import errors, limits
-from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
+from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.spark import chunks
 from pulmospark.spark.chunks import Chunk, Part, chunks_of, run_chunks, shares_of
@@ -142,14 +143,27 @@ def test_an_error_of_a_task_comes_back_as_itself(
     assert _calls(place).count(3) == 1  # not tried again: it is a lost cause
 
 
+def test_the_first_error_ends_the_job(tmp_path: Path, spark: SparkSession) -> None:
+    """Four chunks wait for a second each behind the one that fails; they are not begun."""
+    table = pa.table({"number": pa.array(range(40), pa.int64())})
+    pq.write_table(table, tmp_path / "numbers.parquet", row_group_size=1)
+    (tmp_path / "notes").mkdir()
+    begun = time.monotonic()
+    with pytest.raises(UsageError, match="cannot double 1"):
+        slow = Doubling(str(tmp_path / "notes"), fails_at=1, error="UsageError", pause_s=0.5)
+        _run(tmp_path, spark, slow)
+    assert time.monotonic() - begun < 40 * 0.5 / 2 / 2
+    assert len(_calls(tmp_path)) < 20
+
+
 def test_any_other_error_is_told_in_one_line(place: Path, spark: SparkSession) -> None:
     with pytest.raises(EnvironmentProblem, match=r"^ValueError: cannot double 4$") as caught:
         _run(place, spark, Doubling(str(place / "notes"), fails_at=4))
     assert "Traceback" in (caught.value.detail or "")
 
 
-def test_a_worker_that_is_killed_is_no_fault_of_ours(place: Path, spark: SparkSession) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"worker exited .* memory") as caught:
+def test_a_row_that_ends_its_worker_is_named(place: Path, spark: SparkSession) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"^row 1 of row group 1 of .* memory") as caught:
         _run(place, spark, Doubling(str(place / "notes"), fails_at=4, error="killed"))
     assert "\n" not in caught.value.message
     assert _rows(_run(place, spark), "odd") == [2, 6, 10, 14, 18]  # the session is sound

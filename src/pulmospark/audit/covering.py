@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from pulmospark.core import content, files, tables
 from pulmospark.imaging.decode import Decoded, decode
-from pulmospark.imaging.film import read_bytes
 from pulmospark.imaging.lungs import find_lungs
+from pulmospark.imaging.read_file import read_bytes
 from pulmospark.scoring.engine import EngineSpec, open_engine
 from pulmospark.scoring.works import pixels_of
 

@@ -7,6 +7,7 @@
     |   |-- ClassError         a class is empty, or a fold has only one
     |   `-- BundleError        a model bundle is damaged or of another kind
     |-- EnvironmentProblem   4  Java, memory, disk, weights or network are missing
+    |   |-- SourceUnavailableError  a machine cannot reach the images; another might
     |   `-- TrainingError      a training process failed; carries its own traceback
     `-- AuditError          5  an audit says that the result can't be trusted
 
@@ -61,6 +62,13 @@ class EnvironmentProblem(PulmosparkError):
     """Something outside the data is missing: Java, memory, disk, weights, network."""
 
     exit_code = 4
+
+
+class SourceUnavailableError(EnvironmentProblem):
+    """A machine cannot reach files that were listed: its mount, its store or its system failed.
+
+    No image is to blame, so none is rejected for it; Spark may try another machine.
+    """
 
 
 class TrainingError(EnvironmentProblem):

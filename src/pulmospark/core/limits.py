@@ -5,6 +5,13 @@ from __future__ import annotations
 FILE_BYTES_MAX = 512 * 1024 * 1024
 """bytes: a larger file is rejected unread; the largest public films are below 60 MB."""
 
+READ_TRIES = 3
+"""times that a file is read where the machine fails at it: a network's disk that is handed over
+to another server answers again within a second."""
+
+READ_PAUSE_S = 0.1
+"""seconds after the first failure; four times as long after each further one."""
+
 IMAGE_PIXELS_MAX = 100_000_000
 """pixels, height x width as the header declares them: 10,000 x 10,000, four times the
 largest detector in use; more is a decompression bomb or a whole-slide image."""
@@ -146,6 +153,10 @@ last one does not keep the others waiting."""
 
 CHUNK_BYTES_MAX = 64 * 1024 * 1024
 """bytes of files of a chunk: bounds a worker's time between two signs of life."""
+
+LIST_GROUP_ROWS = 16_384
+"""rows of a row group in lists of files: 5 MB in a worker, which keeps one; ten million files
+make 610 row groups, whose footer takes a worker 10 MB."""
 
 TASK_CHUNKS_MAX = 8
 """chunks that a Spark task takes one after the other while there are many: seconds of work."""
@@ -423,3 +434,27 @@ points."""
 
 JVM_END_S_MAX = 300
 """seconds that Spark's JVM may take to write its classes and end"""
+
+PREFLIGHT_S_MAX = 10.0
+"""seconds in which each executor should have answered before the work starts; one that has not
+is checked when it begins its first chunk."""
+
+PREFLIGHT_PAUSE_S = 0.05
+"""seconds for which a task of the preflight keeps its slot, so that others go elsewhere."""
+
+PREFLIGHT_SAMPLES = 3
+"""listed images that each executor opens before the work starts: first, middle and last."""
+
+ISOLATION_PIECES = 16
+"""pieces that a chunk which ended its worker is cut into: 256 images are down to one in two
+steps, each of which costs a worker."""
+
+ENDED_TRIES = 2
+"""times that an image alone in its task may end its worker before it is rejected: once may be
+the machine's."""
+
+ENDED_IN_A_ROW_MAX = 16
+"""images in a row, no chunk done between, that end their workers; more is the machine's fault."""
+
+FAILED_JOBS_MAX = 1_000
+"""Spark jobs of one run that workers' ends may cost: 250 images that end theirs."""

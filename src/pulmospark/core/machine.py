@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from pulmospark.core.content import value_id
+from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.locations import path_of_variable
 
 
@@ -48,8 +49,23 @@ def cache_folder() -> Path:
         EnvironmentProblem: the variable names an address elsewhere.
     """
     base = path_of_variable("XDG_CACHE_HOME")
-    root = base if base is not None and base.is_absolute() else Path.home() / ".cache"
+    root = base if base is not None and base.is_absolute() else home_folder() / ".cache"
     return root / "pulmospark"
+
+
+def home_folder() -> Path:
+    """The user's own folder.
+
+    Raises:
+        EnvironmentProblem: neither ``HOME`` nor the system names one.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise EnvironmentProblem(
+            "this user has no home folder: set HOME, or XDG_CACHE_HOME, to a folder that may be "
+            "written to"
+        ) from error
 
 
 @dataclass(frozen=True)

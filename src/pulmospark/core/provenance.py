@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -48,6 +49,11 @@ def now_utc() -> datetime:
 
 
 def _version(name: str) -> str | None:
+    # What is imported is what runs: under spark-submit that is the PySpark of SPARK_HOME, beside
+    # which another may be installed.
+    imported = getattr(sys.modules.get(name), "__version__", None)
+    if isinstance(imported, str):
+        return imported
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

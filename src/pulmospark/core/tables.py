@@ -25,7 +25,7 @@ class RejectReason(StrEnum):
     UNREADABLE = "unreadable"
     """the decoder, or the operating system, refused it"""
     VANISHED = "vanished"
-    """listed, and gone when it was read"""
+    """listed, and gone when it was read, though its folder is there and holds other files"""
     TOO_MANY_BYTES = "too_many_bytes"
     """over ``limits.FILE_BYTES_MAX``"""
     TOO_MANY_PIXELS = "too_many_pixels"
@@ -42,6 +42,8 @@ class RejectReason(StrEnum):
     """a DICOM object without an image: a report, a plan, a key object"""
     OTHER_MODALITY = "other_modality"
     """a DICOM image that is neither an X-ray film nor a CT slice"""
+    ENDED_ITS_WORKER = "ended_its_worker"
+    """alone in a task, it ended the process that read it, more than once"""
     BAD_NAME = "bad_name"
     """the file's name is no valid UTF-8 and cannot stand in a table"""
 

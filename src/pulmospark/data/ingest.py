@@ -22,12 +22,15 @@ from pulmospark.core.progress import Progress
 from pulmospark.core.provenance import provenance
 from pulmospark.core.pseudonyms import Salt, own_salt, read_salt
 from pulmospark.core.settings import IngestSettings, SourceSettings
+from pulmospark.core.tables import RejectReason
 from pulmospark.data.already import Already, compare, hashes
-from pulmospark.data.rows import image_row, reject_row
+from pulmospark.data.rows import image_row, reject_row, rejects_of
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.film import read_films
 from pulmospark.layouts.manifest import SourceListing, write_manifest
+from pulmospark.layouts.walk import absolute
 from pulmospark.spark import chunks
+from pulmospark.spark.preflight import preflight, reads_of
 
 PIXELS_VERSION = 4
 """Raised whenever the same file and settings give other pixels or facts: old parts are then
@@ -69,6 +72,10 @@ class IngestWork:
     def key(self, chunk: pa.Table) -> str:
         """The settings and the chunk's rows, which hold each file's size and time."""
         return content.value_id([_settings_key(self.settings, self.salt), chunk.to_pylist()])
+
+    def rejects(self, rows: pa.Table, detail: str) -> Mapping[str, pa.Table]:
+        """Rows of ``rejects``, of files that end the worker which reads them."""
+        return rejects_of(rows, RejectReason.ENDED_ITS_WORKER, detail)
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``images`` and of ``rejects``; each file gives rows of one of the two."""
@@ -117,7 +124,11 @@ def ingest(
 
     Raises:
         InputError: a folder is missing, has no known layout, or holds no file.
+        SourceUnavailableError: a machine cannot reach the images.
+        EnvironmentProblem: an executor lacks the package, the images or the output's folder.
     """
+    roots = [str(absolute(source.path)) for source in sources]
+    preflight(spark, reads=roots, folder=target.parent)
     work = target.with_name(f".{target.name}.work")
     with files.disk_errors(target):
         work.mkdir(parents=True, exist_ok=True)
@@ -135,11 +146,16 @@ def ingest(
             if _same_settings(target, _settings_key(settings, salt))
             else Already([manifest], [], [])
         )
-        todo = chunks.chunks_of(already.pending)
+        todo = chunks.listed_chunks(already.pending)
         count = sum(chunk.rows for chunk in todo)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
             parts = chunks.run_chunks(
-                spark, IngestWork(settings, salt), todo, work / "parts", progress
+                spark,
+                IngestWork(settings, salt),
+                todo,
+                work / "parts",
+                progress,
+                reads=[*roots, *reads_of(todo)],
             )
         result = _publish(
             target,

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pulmospark.core import limits, tables
-from pulmospark.core.tables import FRONTAL_VIEWS, Modality, View
+from pulmospark.core.tables import FRONTAL_VIEWS, Modality, RejectReason, View
 from pulmospark.imaging.film import Film
 
 _COPIED: Final = [name for name in tables.MANIFEST.names if name in tables.IMAGES.names]
@@ -111,3 +111,9 @@ def reject_row(
         "reason": str(reason),
         "detail": detail[: limits.DETAIL_CHARS_MAX],
     }
+
+
+def rejects_of(rows: pa.Table, reason: RejectReason, detail: str) -> dict[str, pa.Table]:
+    """All files of a list as rejects of one kind: the table's name and its rows."""
+    rejects = [reject_row(row, None, reason, detail) for row in rows.to_pylist()]
+    return {"rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +16,7 @@ from pulmospark.imaging.decode import Decoded, Rejected, decode, rejected
 from pulmospark.imaging.dicom import DicomImage, open_dicom
 from pulmospark.imaging.dicom_facts import DicomFacts
 from pulmospark.imaging.lungs import cut_to_lungs
+from pulmospark.imaging.read_file import read_bytes
 from pulmospark.imaging.reject import Refused
 from pulmospark.imaging.sniff import sniff
 from pulmospark.imaging.standardise import (
@@ -95,7 +94,10 @@ def read_films(
         salt: what identifiers of DICOM headers are hashed with; ``None``: they are left out.
 
     Returns:
-        The films, or the reason why there is none. Nothing is raised for any file.
+        The films, or the reason why there is none. Nothing is raised for what a file holds.
+
+    Raises:
+        SourceUnavailableError: the machine failed to read it; see ``read_file.read_bytes``.
     """
     data = read_bytes(path)
     return data if isinstance(data, Rejected) else films_from_bytes(data, settings, salt)
@@ -173,7 +175,10 @@ def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
 
     Returns:
         The film, or the reason why there is none, with the ``image_id`` where the bytes could
-        be read. Nothing is raised for any file.
+        be read. Nothing is raised for what a file holds.
+
+    Raises:
+        SourceUnavailableError: the machine failed to read it; see ``read_file.read_bytes``.
     """
     data = read_bytes(path)
     return data if isinstance(data, Rejected) else film_from_bytes(data, settings)
@@ -211,39 +216,3 @@ def _film(decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSett
         view=view_of_thumbnail(whole),
         notes=decoded.notes,
     )
-
-
-def read_bytes(path: str) -> bytes | Rejected:
-    """Read a regular file of at most ``limits.FILE_BYTES_MAX`` bytes."""
-    # Without O_NONBLOCK the opening of a named pipe would wait for a writer for ever.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        descriptor = os.open(path, flags)
-    except (FileNotFoundError, NotADirectoryError):
-        return rejected(RejectReason.VANISHED, "listed, and gone when it was read")
-    except (OSError, ValueError) as error:
-        return rejected(RejectReason.UNREADABLE, _words(error))
-    try:
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                return rejected(RejectReason.UNREADABLE, "not a regular file")
-            if found.st_size > limits.FILE_BYTES_MAX:
-                return _too_many(found.st_size)
-            # A byte more than there is to be: to ask for as much as is allowed would set that
-            # much memory aside for each file, at a twentieth of the time of a whole film.
-            data = file.read(found.st_size + 1)
-            if len(data) > found.st_size:  # it grew
-                data += file.read(limits.FILE_BYTES_MAX + 1 - len(data))
-    except (OSError, MemoryError) as error:
-        return rejected(RejectReason.UNREADABLE, _words(error))
-    return data if len(data) <= limits.FILE_BYTES_MAX else _too_many(len(data))
-
-
-def _too_many(size: int) -> Rejected:
-    return rejected(RejectReason.TOO_MANY_BYTES, f"{size} bytes, over {limits.FILE_BYTES_MAX}")
-
-
-def _words(error: Exception) -> str:
-    # An OSError's own text repeats the path, which has its own column.
-    return str(getattr(error, "strerror", None) or error)

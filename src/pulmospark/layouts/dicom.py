@@ -14,7 +14,7 @@ from pulmospark.core import limits
 from pulmospark.imaging.dicom_dir import NAME, referenced_files
 from pulmospark.imaging.dicom_header import patient_mark
 from pulmospark.imaging.dicom_quiet import quiet
-from pulmospark.imaging.film import read_bytes
+from pulmospark.imaging.read_file import read_bytes
 from pulmospark.imaging.sniff import sniff
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind, row_of

@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -70,10 +71,9 @@ class _Tally:
 def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[SourceListing, ...]:
     """List the files of all sources into one Parquet file of ``core.tables.MANIFEST``.
 
-    A row group is a chunk: at most ``limits.CHUNK_FILES_MAX`` files and
-    ``limits.CHUNK_BYTES_MAX`` bytes, but for a larger file, which is a chunk alone. The file
-    appears whole or not at all. Memory holds a chunk, the names of one folder, and the rows
-    of one source's metadata sheet.
+    A row group has ``limits.LIST_GROUP_ROWS`` files; ``spark.work_list`` cuts it into chunks.
+    The file appears whole or not at all. Memory holds a row group, the names of one folder, and
+    the rows of one source's metadata sheet.
 
     Args:
         sources: what to list, in this order.
@@ -97,34 +97,24 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
         try:
             with pq.ParquetWriter(aside, MANIFEST) as writer:
                 rows = _all_rows(sources, places, names, listings)
-                for chunk in chunks(rows):
-                    writer.write_table(table_of(chunk), row_group_size=len(chunk))
+                for group in row_groups(rows):
+                    writer.write_table(group, row_group_size=group.num_rows)
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
     return tuple(listings)
 
 
-def chunks(
-    rows: Iterable[ManifestRow], files_max: int = limits.CHUNK_FILES_MAX
-) -> Iterator[list[ManifestRow]]:
-    """Rows in their order, cut so that one task has neither too many files nor bytes."""
-    chunk: list[ManifestRow] = []
-    size = 0
-    for row in rows:
-        full = len(chunk) >= files_max
-        if chunk and (full or size + row.size_bytes > limits.CHUNK_BYTES_MAX):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(row)
-        size += row.size_bytes
-    if chunk:
-        yield chunk
+def row_groups(rows: Iterable[ManifestRow]) -> Iterator[pa.Table]:
+    """Rows in their order, as tables of ``limits.LIST_GROUP_ROWS`` rows at most."""
+    left = iter(rows)
+    while group := list(islice(left, limits.LIST_GROUP_ROWS)):
+        yield table_of(group)
 
 
-def table_of(chunk: Sequence[ManifestRow]) -> pa.Table:
+def table_of(rows: Sequence[ManifestRow]) -> pa.Table:
     """Rows as a table of ``core.tables.MANIFEST``."""
-    columns = {name: [getattr(row, name) for row in chunk] for name in _COLUMNS}
+    columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
     return pa.Table.from_pydict(columns, schema=MANIFEST)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import platform
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from pulmospark.core import limits
-from pulmospark.core.errors import InputError
+from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.sniff import sniff
 from pulmospark.layouts.notes import ListingNotes, NoteKind, printable
@@ -30,6 +34,20 @@ ARCHIVE_LITTER = "__MACOSX"
 _UNNAMED_LOOKED_AT = 5
 
 Wanted = Callable[[tuple[str, ...]], bool]
+T = TypeVar("T")
+
+_TELLABLE = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        None,
+    }
+)
+"""errors that say something of a file or folder; all others are the machine's"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +161,7 @@ def _entries(where: str, notes: ListingNotes, *, is_root: bool) -> tuple[list[st
     names: list[str] = []
     folders: list[str] = []
     try:
-        with os.scandir(where) as entries:
+        with retried(lambda: os.scandir(where)) as entries:
             for entry in entries:
                 if is_hidden(entry.name):
                     notes.add(NoteKind.HIDDEN_ENTRIES, entry.path)
@@ -157,6 +175,7 @@ def _entries(where: str, notes: ListingNotes, *, is_root: bool) -> tuple[list[st
                 f"{printable(where)}: cannot be listed: {error.strerror}: name a folder that "
                 "may be read"
             ) from error
+        check_fault(where, error)
         notes.add(NoteKind.UNREADABLE_FOLDERS, where)
     names.sort()
     folders.sort()
@@ -165,11 +184,12 @@ def _entries(where: str, notes: ListingNotes, *, is_root: bool) -> tuple[list[st
 
 def _found(path: str, parts: tuple[str, ...], notes: ListingNotes) -> FoundFile | None:
     try:
-        facts = os.stat(path)  # noqa: PTH116 - a million times, without a Path each
+        facts = retried(lambda: os.stat(path))  # noqa: PTH116 - often, without a Path each
     except OSError as error:
         if os.path.islink(path):  # noqa: PTH114
             notes.add(NoteKind.SYMLINKS_LEFT_OUT, path)
             return None
+        check_fault(path, error)
         gone = isinstance(error, FileNotFoundError)
         reason = RejectReason.VANISHED if gone else RejectReason.UNREADABLE
         return FoundFile(printable(path), parts, 0, 0, _name_problem(path) or reason)
@@ -216,6 +236,39 @@ def glance(folder: Path) -> Glance:
     except OSError:
         return Glance((), ())
     return Glance(tuple(sorted(folders)), tuple(sorted(files)))
+
+
+def retried(action: Callable[[], T]) -> T:
+    """What ``action`` gives; where the machine fails at it, it is tried again.
+
+    Raises:
+        OSError: it failed ``limits.READ_TRIES`` times, or says something of the file itself.
+    """
+    for number in range(limits.READ_TRIES - 1):
+        try:
+            return action()
+        except OSError as error:
+            if error.errno in _TELLABLE:
+                raise
+        time.sleep(limits.READ_PAUSE_S * 4**number)
+    return action()
+
+
+def check_fault(path: str, error: OSError) -> None:
+    """Tell the machine's faults from what can be told of a folder or file while listing.
+
+    A folder that is closed to this user is noted and excluded: on many disks there is one, as
+    ``lost+found`` at the root of an ext4 mount. A store that fails hides images that are there.
+
+    Raises:
+        SourceUnavailableError: the machine, its mount or its store failed.
+    """
+    if error.errno not in _TELLABLE:
+        raise SourceUnavailableError(
+            f"{platform.node()}: {printable(path)}: cannot be listed: {error.strerror}; check "
+            "that machine's mount of the images and its system log, and run the same command "
+            "again"
+        ) from error
 
 
 def files_like(folder: Path, wanted: Callable[[str], object]) -> tuple[str, ...]:

@@ -30,7 +30,6 @@ from pulmospark.scoring.predict_inputs import (
     Inputs,
     crop_told,
     ct_window_told,
-    even_out,
     list_inputs,
     resolve_inputs,
 )
@@ -40,6 +39,7 @@ from pulmospark.scoring.predict_work import FilesWork, ImagesWork, Scorer
 from pulmospark.scoring.prepare_scorer import prepare_scorer
 from pulmospark.scoring.sample import ListedSample
 from pulmospark.spark import chunks
+from pulmospark.spark.preflight import preflight, reads_of
 from pulmospark.spark.resources import executors_have_gpus, gpu_profile
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ def predict(
             range, or the bundle has no operating point.
         InputError: a path is not there, there is no image file, or, without ``target``, the
             one film could not be read.
-        EnvironmentProblem: no space, or no right to write there.
+        SourceUnavailableError: a machine cannot reach the films.
+        EnvironmentProblem: no space, no right to write there, or an executor lacks the package,
+            the films or the output's folder.
     """
     plan = plan_predict(
         bundle,
@@ -236,15 +238,14 @@ def _run(
     notes = ListingNotes()
     manifest = work / "manifest.parquet"
     seen = 0
+    roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
+    if spark is not None:
+        preflight(spark, reads=roots, folder=work)
     if _has_files(plan.inputs):
         with Progress("list", 0, "files", quiet=quiet) as progress:
-            seen = list_inputs(plan.inputs, manifest, notes, plan.chunk_files, progress)
+            seen = list_inputs(plan.inputs, manifest, notes, progress)
             progress.to(seen)
-        if spark is not None:
-            from pulmospark.spark.session import slots  # noqa: PLC0415 - pyspark is there then
-
-            even_out(manifest, slots(spark))
-    of_files = chunks.chunks_of([manifest]) if seen else []
+    of_files = _file_chunks(manifest, spark, plan.chunk_files) if seen else []
     of_images = chunks.chunks_of(plan.inputs.images)
     total = seen + sum(chunk.rows for chunk in of_images)
     listed = time.perf_counter()
@@ -261,7 +262,12 @@ def _run(
     ready = time.perf_counter()
     with Progress("predict", total, "films", quiet=quiet) as progress:
         parts = _scored(
-            spark, FilesWork(scorer, standard, plan.salt), of_files, work / PARTS, progress
+            spark,
+            FilesWork(scorer, standard, plan.salt),
+            of_files,
+            work / PARTS,
+            progress,
+            reads=[*roots, *reads_of(of_files)],
         )
         later = _Later(progress, seen)
         rows = _scored(spark, ImagesWork(scorer, standard.size), of_images, work / PARTS, later)
@@ -270,6 +276,14 @@ def _run(
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
     outcome = Scored(plan.bundle, plan.inputs, plan.target, plan.points, notes, precision)
     return publish(outcome, written, total, seconds)
+
+
+def _file_chunks(manifest: Path, spark: SparkSession | None, files_max: int) -> list[chunks.Chunk]:
+    if spark is None:
+        return chunks.listed_chunks([manifest], files_max)
+    from pulmospark.spark.session import slots  # noqa: PLC0415 - pyspark is there then
+
+    return chunks.evened([manifest], slots(spark), files_max)
 
 
 def engine_kind(spark: SparkSession | None) -> Kind | None:
@@ -309,10 +323,12 @@ def _scored(
     todo: Sequence[chunks.Chunk],
     folder: Path,
     progress: Progress,
+    *,
+    reads: Sequence[str] = (),
 ) -> list[chunks.Part]:
     if spark is not None:
         profile = gpu_profile(spark) if work.scorer.engine.kind == "torch" else None
-        return chunks.run_chunks(spark, work, todo, folder, progress, profile=profile)
+        return chunks.run_chunks(spark, work, todo, folder, progress, profile=profile, reads=reads)
     with files.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return [part for chunk in todo for part in _scored_here(work, chunk, folder, progress)]
@@ -321,8 +337,7 @@ def _scored(
 def _scored_here(
     work: FilesWork | ImagesWork, chunk: chunks.Chunk, folder: Path, progress: Progress
 ) -> list[chunks.Part]:
-    with pq.ParquetFile(chunk.path) as file:
-        rows = file.read_row_group(chunk.row_group, columns=work.columns)
+    rows = chunks.read_chunk(chunk, work.columns)
     key = work.key(rows)
     made = []
     for table, found in work(rows).items():

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pulmospark.core import files, limits, tables
+from pulmospark.core import files, tables
 from pulmospark.core.errors import InputError, LayoutError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.core.settings import SourceSettings
@@ -124,7 +123,6 @@ def list_inputs(
     inputs: Inputs,
     target: Path,
     notes: ListingNotes,
-    chunk_files: int = limits.CHUNK_FILES_MAX,
     progress: Progress | None = None,
 ) -> int:
     """List the files into a Parquet file of ``core.tables.MANIFEST``; a row group is a chunk.
@@ -136,7 +134,6 @@ def list_inputs(
         inputs: what to list; its images tables are not.
         target: the Parquet file.
         notes: takes what is odd.
-        chunk_files: of a chunk at most, where no layout is asked for.
         progress: told how many files were seen so far, where no layout is read.
 
     Returns:
@@ -158,9 +155,9 @@ def list_inputs(
         return sum(listing.files for listing in listings)
     count = 0
     with files.disk_errors(target), pq.ParquetWriter(target, tables.MANIFEST) as writer:
-        for chunk in manifest.chunks(_rows(inputs, notes), chunk_files):
-            writer.write_table(manifest.table_of(chunk), row_group_size=len(chunk))
-            count += len(chunk)
+        for group in manifest.row_groups(_rows(inputs, notes)):
+            writer.write_table(group, row_group_size=group.num_rows)
+            count += group.num_rows
             if progress is not None:
                 progress.to(count)
     if not count and not inputs.images:
@@ -180,29 +177,6 @@ def _add_notes(notes: ListingNotes, found: NotesSummary) -> None:
     for end, count in found.ignored_extensions.items():
         notes.ignored_extensions[end] = notes.ignored_extensions.get(end, 0) + count
     notes.columns.update(found.columns)
-
-
-def even_out(listed: Path, slots: int) -> None:
-    """Cut a short list anew, so that all slots get as many files and end together.
-
-    A long one stays as it is: its last tasks are short beside the whole.
-
-    Args:
-        listed: what :func:`list_inputs` wrote.
-        slots: tasks that run at the same time.
-    """
-    with pq.ParquetFile(listed) as file:
-        groups = file.num_row_groups
-        if not 0 < groups <= slots * limits.TASK_CHUNKS_MAX:
-            return
-        rows = file.read()
-    size = -(-rows.num_rows // (slots * -(-groups // slots)))
-    cuts = [rows.slice(start, size) for start in range(0, rows.num_rows, size)]
-    if max(pc.sum(cut["size_bytes"]).as_py() for cut in cuts) > limits.CHUNK_BYTES_MAX:
-        return
-    with files.disk_errors(listed), pq.ParquetWriter(listed, tables.MANIFEST) as writer:
-        for cut in cuts:
-            writer.write_table(cut, row_group_size=size)
 
 
 class _Sorted:

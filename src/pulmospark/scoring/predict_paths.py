@@ -14,7 +14,7 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.locations import local_text
 from pulmospark.layouts.base import ListingNotes, NoteKind
 from pulmospark.layouts.notes import printable
-from pulmospark.layouts.walk import absolute, is_hidden
+from pulmospark.layouts.walk import absolute, check_fault, is_hidden
 
 _ANY_FOLDERS = "**"
 
@@ -111,6 +111,7 @@ class _Pattern:
 
     def _not_listed(self, error: OSError) -> None:
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            check_fault(str(error.filename), error)
             self._notes.add(NoteKind.UNREADABLE_FOLDERS, str(error.filename))
 
 

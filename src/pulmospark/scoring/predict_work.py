@@ -16,8 +16,8 @@ from pulmospark.core import content, limits, tables
 from pulmospark.core.errors import InputError
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.settings import IngestSettings
-from pulmospark.core.tables import View
-from pulmospark.data.rows import film_row, reject_row
+from pulmospark.core.tables import RejectReason, View
+from pulmospark.data.rows import film_row, reject_row, rejects_of
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.film import films_from_bytes
 from pulmospark.scoring.ahead import ahead
@@ -132,7 +132,13 @@ class FilesWork:
     """of the bundle's standard image"""
     salt: Salt | None = None
     """what patient numbers of DICOM headers are hashed with; ``None``: they are left out"""
+    inbox: str | None = None
+    """folder from which files may be taken away at any time; ``None``: an archive"""
     columns: Sequence[str] | None = None
+
+    def rejects(self, rows: pa.Table, detail: str) -> Mapping[str, pa.Table]:
+        """Rows of ``rejects``, of files that end the worker which reads them."""
+        return rejects_of(rows, RejectReason.ENDED_ITS_WORKER, detail)
 
     def key(self, chunk: pa.Table) -> str:
         """The network and the chunk's rows, which hold each file's size and time."""
@@ -166,8 +172,8 @@ class FilesWork:
     def _decoded(self, rows: list[dict[str, Any]]) -> Iterator[_Batch]:
         if self.scorer.engine.kind == "openvino" and task_cores() == 1:
             # Network and decoder share the core: in turns they leave each other the cache.
-            return self._batches(fetch_ahead(rows))
-        return ahead(self._batches(fetch(rows)), limits.SCORING_BATCHES_AHEAD)
+            return self._batches(fetch_ahead(rows, self.inbox))
+        return ahead(self._batches(fetch(rows, self.inbox)), limits.SCORING_BATCHES_AHEAD)
 
     def _batches(self, files: Iterable[Fetched]) -> Iterator[_Batch]:
         batch = _Batch()

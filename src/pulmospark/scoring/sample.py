@@ -11,13 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from pulmospark.core import limits, machine
 from pulmospark.core.content import bytes_id, value_id
 from pulmospark.core.settings import IngestSettings
 from pulmospark.imaging.film import Film, read_film
-from pulmospark.spark.chunks import Chunk
+from pulmospark.spark.work_list import Chunk, read_chunk
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -114,6 +113,5 @@ def _rows(
     index = lambda place: int(np.searchsorted(starts, place, side="right")) - 1  # noqa: E731
     for number, within in groupby(places, key=index):
         chunk = chunks[number]
-        with pq.ParquetFile(chunk.path) as file:
-            rows = file.read_row_group(chunk.row_group, columns=columns)
+        rows = read_chunk(chunk, columns)
         yield from rows.take([place - int(starts[number]) for place in within]).to_pylist()

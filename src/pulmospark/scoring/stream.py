@@ -43,6 +43,7 @@ from pulmospark.scoring.stream_store import (
 )
 from pulmospark.scoring.stream_work import StreamWork
 from pulmospark.spark.early import started_early
+from pulmospark.spark.preflight import preflight
 from pulmospark.spark.session import slots
 
 if TYPE_CHECKING:
@@ -240,6 +241,7 @@ class _Run:
             source=printable(plan.inbox.name) or "files",
             scorer=scorer,
             settings=config.ingest,
+            inbox=str(plan.inbox),
         )
         # What was left may hold a film that ended the process: it waits for a worker of Spark's,
         # and so does all else, for it may not be the only one.
@@ -273,6 +275,7 @@ class _Run:
 
     def _query_on(self, spark: SparkSession) -> StreamQuery:
         state = str(self._plan.target / INNER / STATE)
+        preflight(spark, reads=[str(self._plan.inbox)], folder=self._plan.target / INNER)
         with jvm_errors():
             at_once = slots(spark)
         return StreamQuery(

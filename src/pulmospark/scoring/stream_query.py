@@ -17,13 +17,14 @@ import pyarrow as pa
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 
 from pulmospark.core import limits, tables
-from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
+from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, SourceUnavailableError
 from pulmospark.core.tables import RejectReason
 from pulmospark.scoring.stream_source import NAME, FilmsSource, SourceSpec
 from pulmospark.scoring.stream_state import Arrival
 from pulmospark.scoring.stream_store import Committed, StreamStore, arrival_of
 from pulmospark.scoring.stream_work import CHANGED, from_bytes
 from pulmospark.spark.chunks import error_from
+from pulmospark.spark.failures import job_failure
 from pulmospark.spark.paths import spark_path
 
 if TYPE_CHECKING:
@@ -129,20 +130,19 @@ class StreamQuery:
             PulmosparkError: what a task said, or that nothing gets better.
         """
         failure, query = self._failure, self._query
+        if failure is None and query is not None:
+            with contextlib.suppress(Exception):
+                failure = query.exception()
         self.stop()
         if isinstance(failure, PulmosparkError):
             raise failure
         self._failures += 1
+        cause = job_failure(failure or RuntimeError("the query ended without an error message"))
+        if isinstance(cause, SourceUnavailableError):
+            raise cause  # no film's fault: none is taken apart for it
         if self._failures > limits.STREAM_RESTARTS_MAX or self._ended >= limits.STREAM_ENDED_MAX:
-            reason = failure
-            if reason is None and query is not None:
-                with contextlib.suppress(Exception):
-                    reason = query.exception()
-            first = (str(reason).splitlines() or [""])[0][:200]
             raise EnvironmentProblem(
-                f"Spark's jobs fail again and again ({first}): see that workers have the memory "
-                "they need, and run the same command again",
-                detail=str(reason),
+                f"Spark's jobs fail again and again: {cause.message}", detail=cause.detail
             )
         for entry in self._store.state.open_entries()[:1]:  # the one that was worked on
             self._take_apart(entry)
@@ -161,7 +161,7 @@ class StreamQuery:
                 "image_id": None,
                 "size_bytes": arrivals[0].size_bytes,
                 "modified_ns": arrivals[0].modified_ns,
-                "reason": RejectReason.UNREADABLE.value,
+                "reason": RejectReason.ENDED_ITS_WORKER.value,
                 "detail": f"ended the worker that read it, {tries} times",
             }
             rejects = pa.Table.from_pylist([row], schema=tables.REJECTS)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import simplejpeg
 
 from pulmospark.core import tables
+from pulmospark.core.errors import SourceUnavailableError
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.settings import IngestSettings
 from pulmospark.imaging.film import Film, film_from_bytes
@@ -53,6 +54,8 @@ class StreamWork:
     scorer: Scorer
     settings: IngestSettings
     """of the bundle's standard image"""
+    inbox: str | None = None
+    """its folder; files may be taken away from it before they are read"""
 
     def to_json(self) -> str:
         """As text."""
@@ -66,6 +69,7 @@ class StreamWork:
                 "model_id": scorer.model_id,
                 "predicted_at": scorer.predicted_at.isoformat(),
                 "settings": self.settings.model_dump(mode="json"),
+                "inbox": self.inbox,
             }
         )
 
@@ -80,7 +84,8 @@ class StreamWork:
             model_id=told["model_id"],
             predicted_at=datetime.fromisoformat(told["predicted_at"]),
         )
-        return cls(told["source"], scorer, IngestSettings.model_validate(told["settings"]))
+        settings = IngestSettings.model_validate(told["settings"])
+        return cls(told["source"], scorer, settings, told["inbox"])
 
     def warm(self) -> None:
         """Open the engine, decode a picture and run the network on it."""
@@ -102,7 +107,8 @@ class StreamWork:
             )
             for one in files
         ]
-        work = FilesWork(replace(self.scorer, predicted_at=now_utc()), self.settings)
+        scorer = replace(self.scorer, predicted_at=now_utc())
+        work = FilesWork(scorer, self.settings, inbox=self.inbox)
         found: Mapping[str, pa.Table] = work(
             pa.Table.from_pylist(manifest, schema=tables.MANIFEST)
         )
@@ -125,6 +131,8 @@ def batch_of(piece: Piece) -> Iterator[pa.RecordBatch]:
             ]
         else:
             work.warm()
+    except SourceUnavailableError:
+        raise  # Spark tries it again, on another machine where it can
     except Exception as error:  # noqa: BLE001 - told to the driver, which raises it
         rows = [(piece.entry, "", None, error_row(error))]
     columns = zip(*rows, strict=True)

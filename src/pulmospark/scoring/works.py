@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from pulmospark.core import content, tables
@@ -92,18 +93,17 @@ class ScoreWork:
         engine: the network.
         size: side of the images, pixels.
         model: its name in the scores table.
-        cohort: folder of the cohort.
-        cohort_id: of the cohort; a worker that has read another from the folder reads it anew.
-        fold: whose films.
+        scored: file with the images of the fold, as :func:`write_scored` leaves it; workers map
+            it into memory, for a set of all names would grow with the archive.
+        cohort_id: of the cohort; a worker that has opened another's file opens this one.
         columns: of the images table that are read.
     """
 
     engine: EngineSpec
     size: int
     model: str
-    cohort: str
+    scored: str
     cohort_id: str
-    fold: int | None
     columns: Sequence[str] = ("image_id", "uri", "pixels")
 
     def key(self, chunk: pa.Table) -> str:
@@ -125,16 +125,35 @@ class ScoreWork:
         return {"scores": _scores(chunk, self.model, logits.astype(np.float64))}
 
     def _wanted(self, chunk: pa.Table) -> npt.NDArray[np.bool_]:
-        wanted = _scored_uris(self.cohort, self.cohort_id, self.fold)
-        return np.asarray([uri in wanted for uri in chunk["uri"].to_pylist()], dtype=np.bool_)
+        scored = _scored(self.scored, self.cohort_id)
+        hashed = _hashed(chunk["uri"])
+        places = np.searchsorted(scored, hashed)
+        return np.asarray(scored[np.minimum(places, len(scored) - 1)] == hashed, dtype=np.bool_)
+
+
+def write_scored(cohort: Path, fold: int | None, target: Path) -> None:
+    """Write down which images a fold tests or validates on: uint64 hashes (n,), rising, a .npy.
+
+    Of ten million images two share a hash once in 370,000 cohorts; one would be scored then that
+    nobody asks for.
+    """
+    rows = read_cohort(cohort)
+    mask = in_part(rows, Part(Split.VALIDATION, fold)) | in_part(rows, Part(Split.TEST, fold))
+    hashed = np.unique(_hashed(rows.filter(pa.array(mask))["uri"]))
+    # One that matches none where there is none: it saves a special case.
+    np.save(target, hashed if len(hashed) else np.zeros(1, np.uint64))
+
+
+def _hashed(uris: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    values = np.asarray(uris.to_pylist(), dtype=object)
+    return np.maximum(pd.util.hash_array(values), np.uint64(1))
 
 
 @functools.lru_cache(maxsize=2)
-def _scored_uris(cohort: str, cohort_id: str, fold: int | None) -> frozenset[str]:
-    del cohort_id  # it only tells the cohorts apart that lay in one folder
-    rows = read_cohort(Path(cohort))
-    mask = in_part(rows, Part(Split.VALIDATION, fold)) | in_part(rows, Part(Split.TEST, fold))
-    return frozenset(rows.filter(pa.array(mask))["uri"].to_pylist())
+def _scored(path: str, cohort_id: str) -> npt.NDArray[np.uint64]:
+    del cohort_id  # it only tells the cohorts apart whose files had the same name
+    kept: npt.NDArray[np.uint64] = np.load(path, mmap_mode="r")
+    return kept
 
 
 @functools.lru_cache(maxsize=2)

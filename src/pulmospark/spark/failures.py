@@ -1,4 +1,4 @@
-"""Jobs that Spark gave up, and Spark's own end, in one line."""
+"""Jobs that Spark gave up, and Spark's own end, in one line that names the cause."""
 
 from __future__ import annotations
 
@@ -6,23 +6,39 @@ import contextlib
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterator
 
+import pulmospark
+from pulmospark.core import errors
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
 
-_TELLING = re.compile(
-    r"(Python worker exited unexpectedly|ExecutorLostFailure|OutOfMemoryError|Connection refused|"
-    r"Answer from Java side is empty)[^\n]{0,120}"
-)
 _FULL = os.strerror(errno.ENOSPC)
+_OURS = re.compile(r"pulmospark\.core\.errors\.(\w+): ([^\n]+)")
+_MACHINE = re.compile(r"\(TID \d+\) \((\S+) executor \S+\)")
+_WORKER_ENDED = re.compile(
+    r"(Python worker exited unexpectedly|ExecutorLostFailure|(?<!OutOf)MemoryError|"
+    r"Python worker process terminated)[^\n]{0,120}"
+)
+_JVM_ENDED = re.compile(
+    r"(Connection refused|Answer from Java side is empty|Connection reset by peer)[^\n]{0,120}"
+)
+_JVM_MEMORY = re.compile(r"OutOfMemoryError[^\n]{0,120}")
+_OTHER_PYTHON = re.compile(
+    r"Python in worker has different version:? '?\(?([\d., ]+?)\)?'? than that in driver:? "
+    r"'?\(?([\d., ]+\d)"
+)
+_NO_PYTHON = re.compile(r'Cannot run program "([^"\n]+)"[^\n]*?: (?:error=\d+, )?([^\n]{0,80})')
+_NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): ([^\n]{0,160})")
+_NOT_BACK = re.compile(r"Python worker failed to connect back[^\n]{0,80}")
+_NO_HOST = re.compile(r"UnknownHostException: ([^\n]{0,120})")
+
+_AGAIN = "and run the same command again"
 
 
 @contextlib.contextmanager
 def job_errors() -> Iterator[None]:
-    """Turn what Spark raises into one line with its remedy.
-
-    Tasks tell of their own errors otherwise, as rows of their answer. So what Spark itself raises
-    is that a worker or the JVM has ended, mostly because the system was short of memory.
+    """Turn what Spark raises into one line with its cause and remedy.
 
     Raises:
         EnvironmentProblem: Spark raised something.
@@ -32,23 +48,90 @@ def job_errors() -> Iterator[None]:
     except PulmosparkError:
         raise
     except Exception as error:
-        text = str(error)
-        if _FULL in text:
-            raise EnvironmentProblem(
-                "the disk is full: make room, also where Spark keeps files of its own "
-                "(spark.local.dir), and run the same command again",
-                detail=text,
-            ) from error
-        raise EnvironmentProblem(
-            f"Spark's job failed ({_reason(text) or type(error).__name__}): see that its workers "
-            "and its JVM have the memory they need, or give it fewer cores with --master "
-            "local[1], and run the same command again",
-            detail=text,
-        ) from error
+        raise job_failure(error) from error
 
 
-def _reason(text: str) -> str:
-    """The words among Spark's many that say why."""
-    if found := _TELLING.search(text):
-        return found[0]
-    return (text.strip().splitlines() or [""])[0][:200]
+def ended_worker(text: str) -> bool:
+    """Whether Spark gave a job up because a worker ended without an error message."""
+    return _WORKER_ENDED.search(text) is not None
+
+
+def job_failure(error: BaseException) -> PulmosparkError:
+    """What Spark raised, in one line."""
+    text = str(error)
+    if ours := _OURS.search(text):
+        kind: type[PulmosparkError] = getattr(errors, ours[1], EnvironmentProblem)
+        return kind(ours[2], detail=text)
+    machine = _MACHINE.search(text)
+    where = f"{machine[1]}: " if machine else ""
+    return EnvironmentProblem(
+        _python_cause(text, where) or _other_cause(text, where) or _unknown(error, where),
+        detail=text,
+    )
+
+
+def _python_cause(text: str, where: str) -> str | None:
+    """What is wrong with the workers' Python."""
+    ours = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    if versions := _OTHER_PYTHON.search(text):
+        return (
+            f"{where}the workers run Python {versions[1]}, and the driver {versions[2]}: set "
+            f"PYSPARK_PYTHON (or spark.pyspark.python) to a {ours} that has pulmospark, on every "
+            "machine"
+        )
+    if program := _NO_PYTHON.search(text):
+        return (
+            f"{where}the workers' Python {program[1]} does not start ({program[2]}): set "
+            f"PYSPARK_PYTHON (or spark.pyspark.python) to a {ours} that has pulmospark, on every "
+            "machine"
+        )
+    if module := _NO_MODULE.search(text):
+        return (
+            f"{where}the workers' Python cannot import a module ({module[1]}): install pulmospark "
+            f"{pulmospark.__version__} with its requirements there, or name another with "
+            "PYSPARK_PYTHON"
+        )
+    if back := _NOT_BACK.search(text):
+        return (
+            f"{where}{back[0]}: see that the workers' Python starts, and that loopback "
+            f"connections are allowed there, {_AGAIN}"
+        )
+    return None
+
+
+def _other_cause(text: str, where: str) -> str | None:
+    if _FULL in text:
+        return (
+            f"{where}the disk is full: make room, also where Spark keeps files of its own "
+            f"(spark.local.dir), {_AGAIN}"
+        )
+    if memory := _JVM_MEMORY.search(text):
+        return (
+            f"{where}Spark's JVM had too little memory ({memory[0]}): raise spark.driver.memory "
+            f"or spark.executor.memory, {_AGAIN}"
+        )
+    if ended := _WORKER_ENDED.search(text):
+        return (
+            f"{where}a worker ended without an error message ({ended[0]}), probably for want of "
+            "memory: give the workers more, or run fewer at once with --master local[1], "
+            f"{_AGAIN}"
+        )
+    if host := _NO_HOST.search(text):
+        return (
+            f"{where}a machine's name cannot be resolved ({host[1]}): add it to /etc/hosts or "
+            "DNS, or set spark.driver.host to an address that the workers reach"
+        )
+    if ended := _JVM_ENDED.search(text):
+        return (
+            f"Spark's JVM has ended ({ended[0]}), killed or for want of memory: see "
+            f"spark.driver.memory and the system log, {_AGAIN}"
+        )
+    return None
+
+
+def _unknown(error: BaseException, where: str) -> str:
+    first = (str(error).strip().splitlines() or [""])[0][:200]
+    return (
+        f"{where}Spark's job failed ({first or type(error).__name__}): --debug shows Spark's own "
+        f"words; mend what they name, {_AGAIN}"
+    )

@@ -14,11 +14,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyspark
 from pyspark.sql import SparkSession
 
 from pulmospark.core import machine
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.spark.class_archive import OPTIONS, archive_options
+from pulmospark.spark.environment import check_spark_home, check_user
 from pulmospark.spark.java import find_java
 
 GIB = 1024**3
@@ -34,6 +36,11 @@ _NEAR = {
     # of milliseconds a task. Not under YARN or Kubernetes: the path of a socket may have 108
     # bytes, and their temporary folders often take more.
     "spark.python.unix.domain.socket.enabled": "true",
+}
+_CLUSTER = {
+    # A task whose machine failed goes to another one: the one that is free first is mostly the
+    # one that has just failed.
+    "spark.excludeOnFailure.taskAndStage.enabled": "true",
 }
 _EVERYWHERE = {
     # Python workers decode and run networks: one thread each, or cores are fought over.
@@ -119,6 +126,8 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
     chosen = dict(_EVERYWHERE)
     builder = SparkSession.builder.appName("pulmospark")
     if not submitted:
+        check_user()
+        check_spark_home(os.environ, Path(pyspark.__file__).parent, pyspark.__version__)
         java = find_java()
         os.environ["JAVA_HOME"] = str(java.home)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -128,7 +137,11 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
         builder = builder.master(master)
         if master.startswith(("local", "spark://")):
             chosen |= _NEAR
+        if not master.startswith("local"):
+            chosen |= _CLUSTER
         if master.startswith("local"):
+            # Else Spark looks up the machine's own name, which not every machine can resolve.
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
             chosen |= local_settings()
             chosen[OPTIONS] += f" {archive_options(java)}"
     return _started(builder, chosen | conf, master or "the submitted session")
@@ -188,8 +201,8 @@ def _started(builder: Any, conf: Mapping[str, str], master: str) -> SparkSession
         except Exception as error:
             tail = _tail(log)
             raise EnvironmentProblem(
-                f"Spark did not start with {master}: {_reason(tail) or _first_line(error)}; check "
-                "Java, memory and --master",
+                f"Spark did not start with {master}: {_reason(tail) or _first_line(error)}; "
+                f"{_remedy(tail)}",
                 detail=" | ".join(tail) or str(error),
             ) from error
     return session
@@ -225,6 +238,15 @@ def _reason(tail: list[str]) -> str:
     """What the JVM ended with; Python only knows that it did."""
     found = [line for line in tail if re.search(r"(Exception|Error): ", line)]
     return re.split(r"(?:Exception|Error): ", found[-1], maxsplit=1)[1][:200] if found else ""
+
+
+def _remedy(tail: list[str]) -> str:
+    if any("UnknownHostException" in line for line in tail):
+        return (
+            "this machine's name cannot be resolved: add it to /etc/hosts, or set SPARK_LOCAL_IP "
+            "and --conf spark.driver.host=ADDRESS to an address that the workers reach"
+        )
+    return "check Java, memory and --master"
 
 
 def _first_line(error: Exception) -> str:

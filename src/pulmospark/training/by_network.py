@@ -12,7 +12,7 @@ from pulmospark.data.cohort import Part, in_part, read_cohort
 from pulmospark.data.expanded import expanded_for
 from pulmospark.models.network import Network
 from pulmospark.scoring.prepare import prepare_engine
-from pulmospark.scoring.works import ScoreWork
+from pulmospark.scoring.works import ScoreWork, write_scored
 from pulmospark.spark import chunks
 from pulmospark.training.augmenting import training_films
 from pulmospark.training.calibrate import record
@@ -56,9 +56,9 @@ def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]
             )
         network.eval()
         engine = prepare_engine(network, job.work / "engines", outputs="logits", size=job.size)
-        work = ScoreWork(
-            engine, job.size, model_name(fold), str(job.cohort), job.split.cohort_id, fold
-        )
+        scored = job.work / f"scored-{model_name(fold)}.npy"
+        write_scored(job.cohort, fold, scored)
+        work = ScoreWork(engine, job.size, model_name(fold), str(scored), job.split.cohort_id)
         parts = chunks.run_chunks(
             job.spark, work, todo, job.work / "scores", Progress("score", 0, quiet=True)
         )

@@ -1,0 +1,58 @@
+"""What of the environment keeps Spark's JVM from starting, found before it is started."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pulmospark.core.errors import EnvironmentProblem
+
+_CORE_JAR = re.compile(r"spark-core_[\d.]+-(\d[^/]*)\.jar")
+
+
+def check_spark_home(environment: Mapping[str, str], package: Path, version: str) -> None:
+    """See that ``SPARK_HOME``, where it is set, is the Spark that the Python package drives.
+
+    Args:
+        environment: variables.
+        package: folder of the pyspark package, which has a Spark of its own.
+        version: of the pyspark package.
+
+    Raises:
+        EnvironmentProblem: it names another Spark, or none.
+    """
+    told = environment.get("SPARK_HOME")
+    if not told or Path(told).resolve() == package.resolve():
+        return
+    remedy = "unset SPARK_HOME: the pyspark package has a Spark of its own"
+    jars = Path(told) / "jars"
+    if not jars.is_dir():
+        raise EnvironmentProblem(f"SPARK_HOME={told}: holds no Spark: {remedy}")
+    versions = [m[1] for path in jars.iterdir() if (m := _CORE_JAR.fullmatch(path.name))]
+    if versions and versions[0] != version:
+        raise EnvironmentProblem(
+            f"SPARK_HOME={told}: holds Spark {versions[0]}, and the pyspark package is {version}: "
+            f"{remedy}; or install pyspark=={versions[0]}"
+        )
+
+
+def check_user() -> None:
+    """See that this process's user has a name, without which Java's login fails.
+
+    Raises:
+        EnvironmentProblem: the system knows no name for its id.
+    """
+    try:
+        import pwd  # noqa: PLC0415 - not on Windows, where users have names
+    except ImportError:
+        return
+    uid = os.getuid()
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise EnvironmentProblem(
+            f"user id {uid} has no entry in /etc/passwd, and Spark's login needs one: add there "
+            f"'spark:x:{uid}:{os.getgid()}::/tmp:/bin/sh', or run as a user who has one"
+        ) from None

@@ -1,0 +1,91 @@
+"""Parquet parts: how a task writes one, and how parts make a table's folder."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.core import limits
+
+_NUMBERS_A_GROUP = 65_536
+"""rows of a row group that holds numbers alone"""
+_PLACE_DIGITS = 9
+"""digits of a part's place in its name: a billion parts sort by name as by number"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file that a task wrote."""
+
+    table: str
+    path: Path
+    rows: int
+
+
+def write_part(rows: pa.Table, target: Path) -> None:
+    """Write one Parquet file, whole or not at all.
+
+    Pixels are stored as they are (compressing them costs more than reading them) and without
+    statistics, which would repeat whole images in the footer.
+    """
+    light = [field.name for field in rows.schema if field.name not in {"pixels", "features"}]
+    numbers = all(pa.types.is_integer(field.type) for field in rows.schema)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        pq.write_table(
+            rows,
+            aside,
+            row_group_size=_NUMBERS_A_GROUP if numbers else limits.ROW_GROUP_ROWS,
+            compression={
+                field.name: "ZSTD" if field.name in light else "NONE" for field in rows.schema
+            },
+            use_dictionary=[
+                name for name in light if pa.types.is_string(rows.schema.field(name).type)
+            ],
+            write_statistics=light,
+        )
+        os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_bytes(target: Path, data: bytes) -> None:
+    """Write a small file, whole or not at all."""
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    aside.write_bytes(data)
+    os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file
+
+
+def link_parts(parts: Sequence[Path], folder: Path, *, numbered: bool = False) -> None:
+    """Give a table's folder its parts by hard links, or copies where links can't be made.
+
+    Args:
+        parts: Parquet files, in the order of their rows.
+        folder: of the table; made where it is not there.
+        numbered: their names begin with their place, so that who reads the folder in the order
+            of the names, as pandas and pyarrow do, has the rows in their order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, part in enumerate(parts):
+        name = f"{place:0{_PLACE_DIGITS}d}-{part.name}" if numbered else part.name
+        target = folder / name
+        try:
+            os.link(part, target)
+        except OSError:
+            target.write_bytes(part.read_bytes())
+
+
+def parts_of(table: Path) -> list[Path]:
+    """The Parquet files of a table, in the order of their names."""
+    return sorted(table.glob("*.parquet"))
+
+
+def write_empty(schema: pa.Schema, folder: Path) -> None:
+    """Give a table without rows one part, so that its schema can be read."""
+    write_part(schema.empty_table(), folder / "empty.parquet")

@@ -1,0 +1,167 @@
+"""Before the work starts: a task on each executor sees that nothing it needs is missing.
+
+On a cluster each executor has its own files, mounts and Python. What one of them lacks would
+show an hour later, as images that are gone; here it is one line within seconds. On a local
+master the executor is this machine, and only its Python may be another.
+
+Limits: a task cannot be sent to a chosen executor. So many tasks are sent at once, and again
+until each executor that Spark knows of has answered or ``limits.PREFLIGHT_S_MAX`` is over. What
+joins the cluster later is checked when it begins its first chunk (:mod:`.chunk_task`). Over
+Spark Connect the number of executors is not known, and one round has to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pulmospark.core import limits
+from pulmospark.core.content import value_id
+from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.files import disk_errors
+from pulmospark.spark.failures import job_errors
+from pulmospark.spark.work_list import Chunk, read_chunk
+from pulmospark.spark.worker_check import Expected, expected, faults, unseen
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_PASSED = "pulmospark.preflight."
+"""settings of the session that say which preflights it has passed"""
+_TASKS_A_SLOT = 2
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """What Spark carries to the executors."""
+
+    wanted: Expected
+    pause_s: float
+    """for which a task keeps its slot, so that the next one goes to another"""
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for _ in batches:
+            found = list(faults(self.wanted))
+            # Spark's daemon is this process's parent: one an executor.
+            text = json.dumps([f"{platform.node()}:{os.getppid()}", found])
+            time.sleep(self.pause_s)
+            yield pa.RecordBatch.from_pydict({"answer": [text]})
+
+
+def preflight(
+    spark: SparkSession, *, reads: Sequence[str] = (), folder: Path | None = None
+) -> None:
+    """See that every executor has the driver's package, Python, input and output.
+
+    Done once for a session and the same places.
+
+    Args:
+        spark: the session.
+        reads: folders and files that tasks read: those that this machine sees itself are
+            looked for on each executor.
+        folder: that tasks write to; made where it is missing.
+
+    Raises:
+        EnvironmentProblem: an executor lacks something; the line names its machine.
+    """
+    local = on_this_machine(spark)
+    places = () if local else seen_here(reads)
+    target = None if local else folder
+    passed = _PASSED + value_id([list(places), str(target) if target else None])[:32]
+    with job_errors():
+        if spark.conf.get(passed, "") == "yes":
+            return
+        with _token(target) as token:
+            _probe(
+                spark, expected(places, token), pause_s=0.0 if local else limits.PREFLIGHT_PAUSE_S
+            )
+        spark.conf.set(passed, "yes")
+
+
+def on_this_machine(spark: SparkSession) -> bool:
+    """Whether tasks run on the driver's machine and see its files as it does."""
+    from pulmospark.spark.session import is_connect  # noqa: PLC0415 - it needs pyspark
+
+    return not is_connect(spark) and bool(spark.sparkContext.master.startswith("local"))
+
+
+def seen_here(reads: Iterable[str]) -> tuple[str, ...]:
+    """Those that this machine reads itself: what it lacks, it says when its turn comes."""
+    return tuple(path for path in dict.fromkeys(reads) if unseen(path, tries=1) is None)
+
+
+def reads_of(listed: Sequence[Chunk]) -> list[str]:
+    """Paths of ``limits.PREFLIGHT_SAMPLES`` files of a list, spread evenly over it."""
+    last, count = len(listed) - 1, limits.PREFLIGHT_SAMPLES
+    places = {round(last * n / (count - 1)) for n in range(count)} if listed else set()
+    found = []
+    for place in sorted(places):
+        rows = read_chunk(listed[place], ["uri", "problem"])
+        found += [row["uri"] for row in rows.to_pylist() if not row["problem"]][:1]
+    return found
+
+
+@contextlib.contextmanager
+def _token(folder: Path | None) -> Iterator[str]:
+    """A file in ``folder`` that executors look for; gone at the end, with their answers."""
+    if folder is None:
+        yield ""
+        return
+    token = folder / f".preflight-{uuid.uuid4().hex}"
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        token.touch()
+    try:
+        yield str(token)
+        if not _replies(token):
+            raise EnvironmentProblem(
+                f"{folder}: what the workers write there is not seen on the driver "
+                f"({platform.node()}): --out must be a folder that every machine of the cluster "
+                "shares"
+            )
+    finally:
+        for path in (token, *_replies(token)):
+            path.unlink(missing_ok=True)
+
+
+def _replies(token: Path) -> list[Path]:
+    return list(token.parent.glob(f"{token.name}.*"))
+
+
+def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
+    from pulmospark.spark.session import slots  # noqa: PLC0415 - it needs pyspark
+
+    until = time.monotonic() + limits.PREFLIGHT_S_MAX
+    seen: set[str] = set()
+    while True:
+        tasks = _TASKS_A_SLOT * slots(spark) if pause_s else 1
+        frame = spark.range(0, tasks, 1, numPartitions=tasks)
+        rows = frame.mapInArrow(_Probe(wanted, pause_s), "answer string").collect()
+        for executor, found in (json.loads(row["answer"]) for row in rows):
+            seen.add(executor)
+            if found:
+                raise EnvironmentProblem(found[0], detail="\n".join(found))
+        if len(seen) >= executors_known(spark) or time.monotonic() > until:
+            return
+
+
+def executors_known(spark: SparkSession) -> int:
+    """Executors that Spark knows of now; 1 where it does not tell."""
+    from pulmospark.spark.session import is_connect  # noqa: PLC0415 - it needs pyspark
+
+    if is_connect(spark):
+        return 1
+    context = spark.sparkContext
+    known: int = context._jsc.sc().getExecutorMemoryStatus().size()  # type: ignore[union-attr]
+    # The driver is among them; on a local master it is the executor.
+    return max(known - (0 if context.master.startswith("local") else 1), 1)

@@ -1,0 +1,227 @@
+"""Spark jobs over shares of chunks: started, followed by their workers' logs, ended early."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import uuid
+from array import array
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pulmospark.core.errors import PulmosparkError
+from pulmospark.core.files import disk_errors
+from pulmospark.core.progress import Progress
+from pulmospark.spark.chunk_task import (
+    ENDED,
+    PLAN,
+    ROW_SCHEMA,
+    Name,
+    PartFacts,
+    Task,
+    Unit,
+    Work,
+    error_from,
+    line_of,
+)
+from pulmospark.spark.failures import ended_worker, job_errors, job_failure
+from pulmospark.spark.worker_check import Expected
+
+if TYPE_CHECKING:
+    from pyspark.resource import ResourceProfile
+    from pyspark.sql import SparkSession
+
+_POLL_S = 0.25
+
+
+@dataclass
+class Logs:
+    """What the workers of a run have written down, read as it grows.
+
+    A look takes as long as there are worker processes and news, whatever the archive's size.
+
+    Attributes:
+        run: folder of the run.
+        done: parts of each unit that has ended.
+        begun: units that were begun and have not ended.
+        errors: what tasks raised that no other try would mend.
+        faults: what tasks raised for their machine's sake.
+    """
+
+    run: Path
+    done: dict[Name, PartFacts] = field(default_factory=dict)
+    begun: set[Name] = field(default_factory=set)
+    errors: list[PulmosparkError] = field(default_factory=list)
+    faults: list[PulmosparkError] = field(default_factory=list)
+    _read: dict[str, int] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Read what is new."""
+        with os.scandir(self.run) as entries:
+            names = [entry.name for entry in entries if entry.name.endswith(".log")]
+        for name in names:
+            start = self._read.get(name, 0)
+            with (self.run / name).open("rb") as file:
+                file.seek(start)
+                news = file.read()
+            whole = news[: news.rfind(b"\n") + 1]  # a line may be half written
+            self._read[name] = start + len(whole)
+            for line in whole.splitlines():
+                event, unit, content = json.loads(line)
+                self._take(event, Name(*unit), content)
+
+    def _take(self, event: str, name: Name, content: Any) -> None:
+        if event == "begin":
+            self.begun.add(name)
+            return
+        self.begun.discard(name)
+        if event == "end":
+            self.done[name] = [(table, file, rows) for table, file, rows in content]
+        else:
+            (self.errors if event == "error" else self.faults).append(error_from(content))
+
+
+@dataclass
+class Jobs:
+    """Runs the Spark jobs of one run of chunks, one after the other.
+
+    Attributes:
+        spark: the session.
+        work: what is done with a chunk.
+        folder: for the parts.
+        run: folder of the run, for plan and logs.
+        progress: told how many rows are done.
+        profile: what a task asks Spark for.
+        wanted: of a worker; ``None``: it is on this machine.
+    """
+
+    spark: SparkSession
+    work: Work
+    folder: Path
+    run: Path
+    progress: Progress
+    profile: ResourceProfile | None
+    wanted: Expected | None
+
+    def __post_init__(self) -> None:
+        self._logs = Logs(self.run)
+        self._rows_done = 0
+        self._counted: set[Name] = set()
+
+    @property
+    def done(self) -> dict[Name, PartFacts]:
+        """Parts of each unit that has ended, over all jobs."""
+        return self._logs.done
+
+    def run_shares(
+        self, units: Sequence[Unit], shares: Sequence[tuple[int, int]], *, alone: bool = False
+    ) -> list[Unit]:
+        """Do units in one job, a task a share.
+
+        Args:
+            units: what to do.
+            shares: first unit and number of units of each task.
+            alone: whether a unit that has ended one worker is left, not tried in another.
+
+        Returns:
+            Empty where all are done. Else a worker has ended, and these units were begun.
+
+        Raises:
+            PulmosparkError: what a task raised first.
+            EnvironmentProblem: Spark gave the job up, or has ended itself.
+        """
+        self._logs.begun.clear()
+        failure = self._job(units, shares, alone=alone)
+        self._logs.look()
+        if self._logs.errors:
+            raise self._logs.errors[0]
+        if failure is None:
+            return [unit for unit in units if unit.name not in self.done]
+        text = str(failure)
+        if self._logs.faults and type(self._logs.faults[-1]).__name__ in text:
+            raise self._logs.faults[-1] from failure
+        begun = [unit for unit in units if unit.name in self._logs.begun - self.done.keys()]
+        if begun and ended_worker(text):
+            return begun
+        raise job_failure(failure) from failure
+
+    def run_alone(self, units: Sequence[Unit]) -> Unit | None:
+        """Do units in one task, one after the other, and nothing beside them.
+
+        Returns:
+            The one that ended its worker, those after it not done; ``None``: all are done.
+        """
+        left = [unit for unit in units if unit.name not in self.done]
+        if left and self.run_shares(left, ((0, len(left)),), alone=True):
+            return next(unit for unit in left if unit.name not in self.done)
+        return None
+
+    def _job(
+        self, units: Sequence[Unit], shares: Sequence[tuple[int, int]], *, alone: bool
+    ) -> Exception | None:
+        """Run a job to its end, or to its first error; what Spark raised."""
+        task = Task(
+            work=self.work,
+            folder=str(self.folder),
+            run=str(self.run),
+            offsets=self._plan(units, shares),
+            wanted=self.wanted,
+            marks=uuid.uuid4().hex if alone else None,
+        )
+        tag = f"pulmospark-{uuid.uuid4().hex}"
+        with job_errors():
+            indices = self.spark.range(0, len(shares), 1, numPartitions=len(shares))
+            frame = indices.mapInArrow(task, ROW_SCHEMA, profile=self.profile)
+
+        def collect() -> list[Any]:
+            self.spark.addTag(tag)  # of this thread
+            return frame.collect()
+
+        with ThreadPoolExecutor(1, thread_name_prefix="spark-job") as pool:
+            job = pool.submit(collect)
+            self._follow(job, units, tag)
+            if (failure := job.exception()) is not None:
+                if not isinstance(failure, Exception):
+                    raise failure
+                return failure
+        for row in job.result():
+            if row["error"] == ENDED:
+                continue
+            if row["error"]:
+                raise error_from(row["error"])
+            name = Name(row["place"], row["first"], row["rows"])
+            self.done[name] = [
+                (table, file, rows) for table, file, rows in json.loads(row["parts"])
+            ]
+        return None
+
+    def _follow(self, job: Future[list[Any]], units: Sequence[Unit], tag: str) -> None:
+        """Tell the progress until a job has ended; end it at the first error."""
+        finished = threading.Event()
+        job.add_done_callback(lambda _: finished.set())
+        mine = {unit.name for unit in units}
+        cancelled = False
+        while not finished.wait(_POLL_S):
+            self._logs.look()
+            for name in (self.done.keys() & mine) - self._counted:
+                self._counted.add(name)
+                self._rows_done += name.rows
+            self.progress.to(self._rows_done)
+            if self._logs.errors and not cancelled:
+                cancelled = True
+                with contextlib.suppress(Exception):  # the error itself is what is raised
+                    self.spark.interruptTag(tag)
+
+    def _plan(self, units: Sequence[Unit], shares: Sequence[tuple[int, int]]) -> bytes:
+        """Write the plan; where the lines of each share begin, and where they end."""
+        offsets = array("q", [0])
+        with disk_errors(self.folder), (self.run / PLAN).open("wb") as file:
+            for start, size in shares:
+                file.writelines(line_of(unit) for unit in units[start : start + size])
+                offsets.append(file.tell())
+        return offsets.tobytes()

@@ -1,0 +1,151 @@
+"""Chunks: stretches of rows of Parquet files, and how executors read them.
+
+A table of images is cut at its row groups. A list of files has row groups of
+``limits.LIST_GROUP_ROWS`` rows, each of many chunks: a file's footer takes some 15 kB of memory
+for each row group in each process that reads from it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.core import limits
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows of one row group of one Parquet file.
+
+    Attributes:
+        path: of the file.
+        row_group: number of the row group.
+        rows: how many.
+        first: place of the first of them in the row group.
+    """
+
+    path: str
+    row_group: int
+    rows: int
+    first: int = 0
+
+    def cut(self, pieces: int) -> list[Chunk]:
+        """The same rows in chunks of about the same size, ``pieces`` at most, none empty."""
+        size = -(-self.rows // pieces)
+        return [
+            replace(self, first=self.first + start, rows=min(size, self.rows - start))
+            for start in range(0, self.rows, size)
+        ]
+
+
+def chunks_of(files: Sequence[Path]) -> list[Chunk]:
+    """The row groups of Parquet files as chunks, in their order."""
+    found = []
+    for file in files:
+        metadata = pq.read_metadata(file)
+        found += [
+            Chunk(str(file), index, metadata.row_group(index).num_rows)
+            for index in range(metadata.num_row_groups)
+        ]
+    return found
+
+
+def listed_chunks(
+    files: Sequence[Path],
+    rows_max: int = limits.CHUNK_FILES_MAX,
+    bytes_max: int = limits.CHUNK_BYTES_MAX,
+) -> list[Chunk]:
+    """The rows of lists of files (``core.tables.MANIFEST``) as chunks, in their order.
+
+    Args:
+        files: the lists.
+        rows_max: files of a chunk.
+        bytes_max: bytes of a chunk's files together, but for a larger file, which is alone.
+    """
+    found = []
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                sizes = file.read_row_group(group, columns=["size_bytes"])["size_bytes"].to_numpy()
+                found += [
+                    Chunk(str(path), group, end - start, start)
+                    for start, end in _cuts(sizes, rows_max, bytes_max)
+                ]
+    return found
+
+
+def evened(
+    files: Sequence[Path], slots: int, rows_max: int = limits.CHUNK_FILES_MAX
+) -> list[Chunk]:
+    """As :func:`listed_chunks`, but a short list is cut so that all slots end together.
+
+    A long one's last tasks are short beside the whole.
+    """
+    usual = listed_chunks(files, rows_max)
+    if not 0 < len(usual) <= slots * limits.TASK_CHUNKS_MAX:
+        return usual
+    rows = sum(chunk.rows for chunk in usual)
+    even = listed_chunks(files, -(-rows // (slots * -(-len(usual) // slots))))
+    # More of them than slots take at once: the files' bytes have cut them anyway.
+    return even if -(-len(even) // slots) == -(-len(usual) // slots) else usual
+
+
+def _cuts(
+    sizes: npt.NDArray[np.int64], rows_max: int, bytes_max: int
+) -> Iterator[tuple[int, int]]:
+    """First and last row (exclusive) of each chunk."""
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(sizes):
+        before = ends[start - 1] if start else 0
+        end = int(np.searchsorted(ends, before + bytes_max, side="right"))
+        end = min(max(end, start + 1), start + rows_max, len(sizes))
+        yield start, end
+        start = end
+
+
+def read_chunk(chunk: Chunk, columns: Sequence[str] | None = None) -> pa.Table:
+    """A chunk's rows.
+
+    Memory holds one footer, and of a list of files one row group.
+
+    Args:
+        chunk: which.
+        columns: to read; ``None``: all.
+    """
+    # A file that was written anew has another footer and other rows.
+    facts = os.stat(chunk.path)  # noqa: PTH116
+    at = (chunk.path, facts.st_mtime_ns, facts.st_size)
+    names = None if columns is None else tuple(columns)
+    whole = _footer(*at).row_group(chunk.row_group).num_rows
+    if chunk.rows == whole:
+        return _rows(at, chunk.row_group, names)
+    return _kept_rows(at, chunk.row_group, names).slice(chunk.first, chunk.rows)
+
+
+_At = tuple[str, int, int]
+
+
+@functools.lru_cache(maxsize=1)
+def _footer(path: str, _modified_ns: int, _size: int) -> pq.FileMetaData:
+    """Read once a worker: with hundreds of row groups that takes long."""
+    return pq.read_metadata(path)
+
+
+def _rows(at: _At, row_group: int, columns: tuple[str, ...] | None) -> pa.Table:
+    with pq.ParquetFile(at[0], metadata=_footer(*at)) as file:
+        return file.read_row_group(row_group, columns=None if columns is None else list(columns))
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_rows(at: _At, row_group: int, columns: tuple[str, ...] | None) -> pa.Table:
+    """Kept, for the next chunk is mostly of the same row group."""
+    return _rows(at, row_group, columns)

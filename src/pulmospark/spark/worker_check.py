@@ -1,0 +1,148 @@
+"""What an executor must have in common with the driver, looked at where the tasks run."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import platform
+import stat
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulmospark
+from pulmospark.core import limits
+from pulmospark.core.errors import EnvironmentProblem
+
+MODULES = (
+    "cv2",
+    "imagecodecs",
+    "numpy",
+    "openvino",
+    "pandas",
+    "PIL",
+    "psutil",
+    "pyarrow",
+    "pydantic",
+    "pydicom",
+    "safetensors",
+    "scipy",
+    "simplejpeg",
+    "torch",
+    "torchvision",
+)
+"""packages whose code tasks run; of the driver's others they have no need"""
+
+
+def python_version() -> str:
+    """Of the interpreter that runs this: Spark takes no other minor version on a worker."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a worker is held against.
+
+    Attributes:
+        version: of pulmospark.
+        python: minor version of Python.
+        driver: name of the driver's machine.
+        reads: folders and files that must be there; folders hold something.
+        token: file that the driver wrote into the output's folder; empty: there is none.
+    """
+
+    version: str
+    python: str
+    driver: str
+    reads: tuple[str, ...] = ()
+    token: str = ""
+
+
+def expected(reads: tuple[str, ...] = (), token: str = "") -> Expected:
+    """What workers of this driver are held against."""
+    return Expected(pulmospark.__version__, python_version(), platform.node(), reads, token)
+
+
+def faults(wanted: Expected) -> Iterator[str]:
+    """What this process lacks, a line each, the machine's name first."""
+    host = platform.node()
+    install = f"install the driver's there, into {sys.executable}"
+    if pulmospark.__version__ != wanted.version:
+        yield (
+            f"{host}: has pulmospark {pulmospark.__version__}, and the driver ({wanted.driver}) "
+            f"{wanted.version}: {install}"
+        )
+    if python_version() != wanted.python:
+        yield (
+            f"{host}: has Python {python_version()} ({sys.executable}), and the driver "
+            f"({wanted.driver}) {wanted.python}: name the same with PYSPARK_PYTHON"
+        )
+    lacking = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    if lacking:
+        yield f"{host}: {sys.executable} lacks {', '.join(lacking)}: {install}"
+    for path in wanted.reads:
+        if reason := unseen(path):
+            yield (
+                f"{host}: {path}: {reason}, though the driver ({wanted.driver}) reads it: mount "
+                "the images there at the same path, as on every machine of the cluster"
+            )
+    if wanted.token and (reason := unseen(wanted.token) or _unwritable(wanted.token)):
+        folder = os.path.dirname(wanted.token)  # noqa: PTH120
+        yield (
+            f"{host}: {folder}: {reason}, though the driver ({wanted.driver}) writes there: "
+            "--out must be a folder that every machine of the cluster shares and may write to"
+        )
+
+
+@functools.lru_cache(maxsize=4)  # once a worker
+def check_worker(wanted: Expected) -> None:
+    """See that this process has what it needs before it begins.
+
+    Raises:
+        EnvironmentProblem: it has not; the first of the faults.
+    """
+    for line in faults(wanted):
+        raise EnvironmentProblem(line)
+
+
+def unseen(path: str, tries: int = limits.READ_TRIES) -> str | None:
+    """Why a folder with something in it, or a file, cannot be read here; ``None``: it can."""
+    reason = None
+    for number in range(tries):
+        if number:
+            time.sleep(limits.READ_PAUSE_S * 4 ** (number - 1))
+        try:
+            if (reason := _looked_at(path)) is None:
+                return None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+    return reason
+
+
+def _looked_at(path: str) -> str | None:
+    mode = os.stat(path).st_mode  # noqa: PTH116
+    if stat.S_ISDIR(mode):
+        with os.scandir(path) as entries:
+            return None if next(entries, None) is not None else "the folder is empty"
+    if not stat.S_ISREG(mode):
+        return "not a regular file"
+    with open(path, "rb") as file:  # noqa: PTH123
+        file.read(1)
+    return None
+
+
+def reply_of(token: str) -> str:
+    """Name of the file by which this process shows that it writes to the token's folder."""
+    return f"{token}.{uuid.uuid4().hex}"
+
+
+def _unwritable(token: str) -> str | None:
+    try:
+        Path(reply_of(token)).touch(exist_ok=False)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None

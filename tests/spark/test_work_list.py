@@ -1,0 +1,83 @@
+"""Chunks of lists: bounded, complete, the same whatever the row groups, and shared out evenly."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pulmospark.core import limits
+from pulmospark.spark.work_list import Chunk, evened, listed_chunks, read_chunk
+
+
+def _list(folder: Path, sizes: list[int], group: int = limits.LIST_GROUP_ROWS) -> Path:
+    path = folder / "list.parquet"
+    table = pa.table(
+        {"size_bytes": pa.array(sizes, pa.int64()), "uri": [str(n) for n in range(len(sizes))]}
+    )
+    pq.write_table(table, path, row_group_size=group)
+    return path
+
+
+@given(
+    st.lists(
+        st.integers(0, limits.CHUNK_BYTES_MAX // 3)
+        | st.sampled_from([0, 1, limits.CHUNK_BYTES_MAX, limits.CHUNK_BYTES_MAX * 2]),
+        max_size=40,
+    ),
+    st.integers(0, 600),
+)
+def test_chunks_are_bounded_and_lose_nothing(sizes: list[int], empty: int) -> None:
+    sizes = sizes + [0] * empty
+    with tempfile.TemporaryDirectory() as folder:
+        chunks = listed_chunks([_list(Path(folder), sizes)])
+        uris = [uri for chunk in chunks for uri in read_chunk(chunk, ["uri"])["uri"].to_pylist()]
+    assert uris == [str(n) for n in range(len(sizes))]
+    cut = [sizes[chunk.first : chunk.first + chunk.rows] for chunk in chunks]
+    for own in cut:
+        assert 1 <= len(own) <= limits.CHUNK_FILES_MAX
+        assert sum(own) <= limits.CHUNK_BYTES_MAX or len(own) == 1
+    for own, following in itertools.pairwise(cut):
+        full = len(own) == limits.CHUNK_FILES_MAX
+        assert full or sum(own) + following[0] > limits.CHUNK_BYTES_MAX
+
+
+def test_rows_of_several_row_groups_and_pieces(tmp_path: Path) -> None:
+    path = _list(tmp_path, [1] * 100, group=40)
+    chunks = listed_chunks([path], 30)
+    assert [(c.row_group, c.first, c.rows) for c in chunks] == [
+        *((0, 0, 30), (0, 30, 10)),
+        *((1, 0, 30), (1, 30, 10)),
+        (2, 0, 20),
+    ]
+    pieces = chunks[2].cut(4)
+    assert [(piece.first, piece.rows) for piece in pieces] == [(0, 8), (8, 8), (16, 8), (24, 6)]
+    read = [row for piece in pieces for row in read_chunk(piece)["uri"].to_pylist()]
+    assert read == [str(n) for n in range(40, 70)]
+    assert Chunk("x", 0, 3, 5).cut(16) == [Chunk("x", 0, 1, n) for n in (5, 6, 7)]
+
+
+@pytest.mark.parametrize(
+    ("count", "size_bytes", "sizes"),
+    [
+        (2000, 120_000, [250] * 8),
+        (60, 120_000, [30, 30]),
+        (1, 120_000, [1]),
+        (257, 120_000, [129, 128]),
+        (12, 2**24, [3] * 4),
+        (11, 2**24, [3, 3, 3, 2]),
+        (256 * 17, 120_000, [256] * 17),  # a long one
+        (3, 2**25 + 1, [1] * 3),
+    ],
+)
+def test_a_short_list_is_shared_out_evenly(
+    count: int, size_bytes: int, sizes: list[int], tmp_path: Path
+) -> None:
+    chunks = evened([_list(tmp_path, [size_bytes] * count)], 2)
+    assert [chunk.rows for chunk in chunks] == sizes
