@@ -29,7 +29,7 @@ _EXCLUSIONS_SHOWN = 8
 _VERDICTS: tuple[tuple[Verdict, str], ...] = (
     ("fail", "failed"),
     ("warn", "warn"),
-    ("open", "could not be told"),
+    ("not assessable", "not assessable"),
     ("pass", "passed"),
 )
 
@@ -114,10 +114,10 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
     if told.trivial:
         say("beside rules that look at no image:")
         say(f"  most frequent class                 {_figure(told.trivial.most_frequent_class)}")
-        say(
-            "  most frequent class of each source  "
-            f"{_figure(told.trivial.most_frequent_class_of_source)}"
-        )
+        rule = _figure(told.trivial.most_frequent_class_of_source)
+        if not told.trivial.source_assessable:
+            rule = "not assessable: the tested images are of one source"
+        say(f"  most frequent class of each source  {rule}")
     for one in told.by_class:
         say(
             f"  {one.name}: sensitivity {_figure(one.sensitivity)}, "
@@ -154,6 +154,8 @@ def say_level(result: LevelResult, films: EvaluateResult) -> None:
     say(f"  AUROC (mean)        {_figure(told.macro_auroc)}")
     if told.trivial:
         rule = _figure(told.trivial.most_frequent_class_of_source)
+        if not told.trivial.source_assessable:
+            rule = "not assessable: one source"
         say(f"  beside the most frequent class of each source  {rule}")
 
 
@@ -201,7 +203,7 @@ def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:
             say(spoken(f"  {audit.verdict.upper()}  {audit.title}: {audit.sentence}"))
             if audit.remedy:
                 say(spoken(f"        remedy: {audit.remedy}"))
-    for word in ("open", "pass"):
+    for word in ("not assessable", "pass"):
         names = ", ".join(audit.title for audit in result.audits if audit.verdict == word)
         if names:
             say(spoken(f"  {word}  {names}"))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Method = Literal["wilson", "bootstrap", "bound", "none"]
+Method = Literal["wilson", "bootstrap", "basic", "bound", "none"]
 
 
 class Result(BaseModel):
@@ -20,8 +20,10 @@ class Figure(Result):
 
     ``value`` is ``None`` where it is not defined (the PPV of a class never predicted, say);
     ``low`` and ``high`` are ``None`` where no interval could be had. ``numerator`` and
-    ``denominator`` stand beside plain proportions. ``method`` is ``bound`` where all bootstrap
-    replicates were equal and a rule that ``note`` names gave the interval.
+    ``denominator`` stand beside plain proportions. ``method`` is ``wilson`` (Wilson's score
+    interval; on ``effective`` images where that is given), ``bootstrap`` (percentiles), ``basic``
+    (the bootstrap's basic interval), or ``bound`` where all bootstrap replicates were equal and
+    a rule that ``note`` names gave the interval.
     """
 
     value: float | None
@@ -31,7 +33,11 @@ class Figure(Result):
     numerator: int | None = None
     denominator: int | None = None
     effective: float | None = None
-    """independent films that the denominator is worth, where patients have several"""
+    """effective sample size: independent images that the denominator is worth; ``None`` where
+    every patient has one, and all count"""
+    groups: int | None = None
+    """patients that the denominator is of; where ``effective`` is given, the interval has
+    Student's quantile of ``groups`` - 1 degrees of freedom (one patient: the normal quantile)"""
     note: str | None = None
     """why there is no interval, or which rule gave it"""
 
@@ -107,6 +113,14 @@ class TrivialRules(Result):
 
     most_frequent_class: Figure
     most_frequent_class_of_source: Figure
+    sources: int | None = None
+    """sources of the tested images that the training part has, too; below two the second rule is
+    the first, and says nothing of sources. ``None``: an older version did not count them"""
+
+    @property
+    def source_assessable(self) -> bool:
+        """Whether the second rule knows more than the first: two sources or more."""
+        return self.sources is None or self.sources >= 2
 
 
 class Evaluation(Result):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pulmospark
 from pulmospark.core import files
 from pulmospark.evaluation.results import Evaluation, Figure
-from pulmospark.report import tables, words
+from pulmospark.report import methods, tables, words
 from pulmospark.report.curves import roc
 from pulmospark.report.external_content import ExternalPage
 from pulmospark.report.external_plot import beside
@@ -43,6 +43,7 @@ def write_external_page(content: ExternalPage, path: Path) -> None:
 def render_external_page(content: ExternalPage) -> str:
     """The page as one HTML document: no script, and nothing fetched from anywhere."""
     evaluations = [column.evaluation for column in content.columns]
+    whose = words.groups_of(content.outside, content.films_without_patient)
     drawn = [roc(content.outside), confusion(content.outside)]
     page = (
         environment()
@@ -53,7 +54,7 @@ def render_external_page(content: ExternalPage) -> str:
             headline=headline(content),
             verdict=verdict(content.inside, content.outside),
             warnings=warnings(content),
-            groups=words.groups_of(content.outside, content.films_without_patient),
+            groups=whose,
             beside=beside(content.columns),
             calibration=calibration_drawings(content),
             drawings=[one for one in drawn if one is not None],
@@ -62,7 +63,7 @@ def render_external_page(content: ExternalPage) -> str:
             operating=tables.operating_beside(evaluations),
             confidence=" and ".join(dict.fromkeys(words.confidence(one) for one in evaluations)),
             effect=effect(content),
-            replicates=content.outside.replicates,
+            methods=methods.beside_methods(evaluations, content.outside, whose),
             tags=TAGS,
             facts=provenance_facts(content.provenance),
             settings=provenance_settings(content.provenance),

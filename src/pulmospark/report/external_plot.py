@@ -63,8 +63,9 @@ def beside(columns: tuple[Column, ...]) -> Drawing:
         "beside",
         "Inside and elsewhere",
         svg,
-        "Bars are intervals over patients. Accuracy hangs on how frequent each class is, which "
-        "differs from set to set; balanced accuracy and AUROC do not.",
+        "Bars are confidence intervals over patients. Accuracy depends on how frequent a class "
+        "is, which differs from set to set; balanced accuracy and AUROC do not, but are means "
+        "over the classes that the set holds: where a class is missing they are of other classes.",
         f"Figures side by side: {said}.",
     )
 
