@@ -161,6 +161,8 @@ def say_level(result: LevelResult, films: EvaluateResult) -> None:
 
 def say_external(result: ExternalResult) -> None:
     """Figures from inside and from elsewhere side by side, and after a recalibration."""
+    from pulmospark.report.external import verdict
+
     columns = [("inside", result.inside), ("elsewhere", result.outside)]
     if result.recalibrated is not None:
         columns.append(("recalibrated", result.recalibrated))
@@ -178,8 +180,19 @@ def say_external(result: ExternalResult) -> None:
         ("log loss", "log_loss"),
     ):
         say(f"{title:22}" + "".join(f"{_figure(getattr(told, field)):26}" for _, told in given))
+    if result.by_class:
+        say("sensitivity of each class:")
+        for one in result.by_class:
+            say(
+                f"  {one.name}: inside {_figure(one.inside)}, elsewhere {_figure(one.outside)}; "
+                f"difference {_signed(one.change)}: {one.finding}"
+            )
+        if any(one.finding == "not assessable" for one in result.by_class):
+            say("  the figures above it are of other classes than inside, and not comparable")
+    found = verdict(result.inside, result.outside)
+    say(f"{found.tag}. {found.sentence}")
     for reason, films in result.left_out.items():
-        say(f"  left out: {films:,}: {reason}")
+        say(f"  excluded: {films:,}: {reason}")
     if result.recalibration is not None:
         moved = ", ".join(f"{one:+.2f}" for one in result.recalibration.offsets)
         say(
@@ -324,6 +337,12 @@ def _say_leak(result: Reproduction, leak: LeakyArm) -> None:
     say(f"  no interval: {leak.why}")
     if (between := points_between(result, leak)) is not None:
         say(f"  leak less ours: {between}")
+
+
+def _signed(figure: Figure) -> str:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return "not defined" if figure.value is None else f"{figure.value:+.3f}"
+    return f"{figure.value:+.3f} ({figure.low:+.3f} to {figure.high:+.3f})"
 
 
 def _plain(figure: Figure) -> str:

@@ -152,6 +152,33 @@ def proportion(
     )
 
 
+def difference(first: Figure, second: Figure) -> Figure:
+    """First proportion less the second, of two independent sets, with its interval.
+
+    Newcombe's hybrid score interval (1998, Statistics in Medicine 17:873, method 10), from the
+    bounds of the two; with bounds of clustered images it is Zou and Donner's MOVER (2008).
+
+    Args:
+        first: with its interval, or without a value.
+        second: of the same confidence.
+
+    Returns:
+        The difference, -1 to 1; without a value where one has none, without an interval where
+        one has none.
+    """
+    if first.value is None or second.value is None:
+        return Figure(value=None, note="one of the two is not defined")
+    value = first.value - second.value
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return Figure(value=value, note="one of the two has no interval")
+    return Figure(
+        value=value,
+        low=value - math.hypot(first.value - first.low, second.high - second.value),
+        high=value + math.hypot(first.high - first.value, second.value - second.low),
+        method="mover",
+    )
+
+
 def expected_interval(
     share: float, groups: NDArray[np.int64], confidence: float
 ) -> tuple[float, float]:

@@ -6,7 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Method = Literal["wilson", "bootstrap", "basic", "bound", "none"]
+Method = Literal["wilson", "bootstrap", "basic", "bound", "mover", "none"]
+Finding = Literal["lower", "unclear", "not lower", "not assessable"]
+"""of a class elsewhere against inside: ``lower`` where the CI of the difference lies below 0;
+``not lower`` where it leaves out a fall beyond ``limits.EXTERNAL_FALL_MARGIN``"""
 
 
 class Result(BaseModel):
@@ -22,8 +25,9 @@ class Figure(Result):
     ``low`` and ``high`` are ``None`` where no interval could be had. ``numerator`` and
     ``denominator`` stand beside plain proportions. ``method`` is ``wilson`` (Wilson's score
     interval; on ``effective`` images where that is given), ``bootstrap`` (percentiles), ``basic``
-    (the bootstrap's basic interval), or ``bound`` where all bootstrap replicates were equal and
-    a rule that ``note`` names gave the interval.
+    (the bootstrap's basic interval), ``mover`` (of the difference of two proportions, from
+    their bounds: Newcombe 1998, method 10), or ``bound`` where all bootstrap replicates were
+    equal and a rule that ``note`` names gave the interval.
     """
 
     value: float | None
@@ -167,6 +171,17 @@ class CrossValidation(Result):
     folds: tuple[Evaluation, ...]
     summary: tuple[FoldSummary, ...]
     pooled: Evaluation
+
+
+class ClassDifference(Result):
+    """Sensitivity of a class inside and elsewhere."""
+
+    name: str
+    inside: Figure
+    outside: Figure
+    change: Figure
+    """outside less inside; without a value where one of them has none"""
+    finding: Finding
 
 
 class PairedDifference(Result):

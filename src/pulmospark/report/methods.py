@@ -16,6 +16,7 @@ METHODS = {
     "wilson": "Wilson",
     "bootstrap": "bootstrap",
     "basic": "basic bootstrap",
+    "mover": "MOVER",
     "bound": "bounds (see the note)",
     "none": "no interval",
 }

@@ -322,11 +322,17 @@ def warnings(content: ReportContent) -> tuple[str, ...]:
 
 def small_classes(evaluation: Evaluation) -> list[str]:
     """A sentence for each class with too few tested films for more than coarse figures."""
-    return [
+    none = [
+        f"Class \N{LEFT DOUBLE QUOTATION MARK}{figures.name}\N{RIGHT DOUBLE QUOTATION MARK} has "
+        "no tested film: its sensitivity is not assessable."
+        for figures in evaluation.by_class
+        if not figures.support
+    ]
+    return none + [
         f"Class \N{LEFT DOUBLE QUOTATION MARK}{figures.name}"
         f"\N{RIGHT DOUBLE QUOTATION MARK} has {count(figures.support, 'tested film')}, "
         f"fewer than {limits.SMALL_CLASS_FILMS}: its figures are coarse, and one film "
         "more or less moves them."
         for figures in evaluation.by_class
-        if figures.support < limits.SMALL_CLASS_FILMS
+        if 0 < figures.support < limits.SMALL_CLASS_FILMS
     ]
