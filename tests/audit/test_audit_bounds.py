@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -58,7 +59,7 @@ def test_a_model_that_needs_the_lungs_passes_and_one_that_does_not_fails() -> No
 def test_classes_that_the_model_does_not_have_leave_it_open(run: Any) -> None:
     subject = clean_subject(600)
     found = run(subject, _scored(subject, ("covid", "healthy", "ill")))
-    assert found.verdict == "open"
+    assert found.verdict == "not assessable"
     for name in (*CLASSES, "covid", "healthy", "ill"):
         assert name in found.sentence
     assert found.remedy
@@ -67,7 +68,7 @@ def test_classes_that_the_model_does_not_have_leave_it_open(run: Any) -> None:
 @pytest.mark.parametrize("run", [shortcuts.covered, shortcuts.letters])
 def test_one_class_alone_leaves_it_open(run: Any) -> None:
     subject = clean_subject(600, label=["normal"] * 600)
-    assert run(subject, _scored(subject)).verdict == "open"
+    assert run(subject, _scored(subject)).verdict == "not assessable"
 
 
 def test_one_class_that_the_model_does_not_have_is_left_out_and_named() -> None:
@@ -81,7 +82,7 @@ def test_one_class_that_the_model_does_not_have_is_left_out_and_named() -> None:
 def test_many_films_of_few_patients_leave_it_open(run: Any) -> None:
     few = [f"alder:{n % 9}" for n in range(600)]
     subject = clean_subject(600, group_id=few, patient_id=few)
-    assert run(subject, _scored(subject)).verdict == "open"
+    assert run(subject, _scored(subject)).verdict == "not assessable"
 
 
 def test_the_verdict_on_letters_hangs_on_the_lower_bound_of_the_fall() -> None:
@@ -128,22 +129,24 @@ def test_sources_of_few_patients_are_left_out_and_named() -> None:
     found = features.source(subject, scored)
     assert found.verdict == "pass"
     assert "fewer than 10 patients: cedar" in found.sentence
-    left_out = features.left_out_source(subject, scored)
+    told = scored.features.copy()
+    told[np.arange(600), subject.labels] += 2.0
+    left_out = features.left_out_source(subject, replace(scored, features=told))
     assert left_out.verdict == "pass"
-    assert "Not told of cedar" in left_out.sentence
+    assert "Not assessable for cedar" in left_out.sentence
     assert {one.name.partition(",")[0] for one in left_out.figures} == {"alder", "birch"}
     one = clean_subject(600, source=["alder"] * 590 + ["cedar"] * 10)
-    assert features.source(one, _scored(one)).verdict == "open"
+    assert features.source(one, _scored(one)).verdict == "not assessable"
 
 
 def test_a_lower_bound_of_nought_is_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not the value that stands in for it."""
+    """It is not the value that stands in for it: a model no better than chance loses nothing."""
     from pulmospark.evaluation.results import Figure
 
     figures = iter([Figure(value=0.9, low=0.0, high=1.0), Figure(value=0.2, low=0.0, high=0.4)])
     monkeypatch.setattr(features, "_inside_and_out", lambda *_: (next(figures), next(figures)))
     subject = clean_subject(200, source=["alder"] * 200)
-    assert features.left_out_source(subject, _scored(subject)).verdict == "pass"
+    assert features.left_out_source(subject, _scored(subject)).verdict == "not assessable"
 
 
 def test_heat_of_one_patient_with_many_films_has_a_wide_interval() -> None:

@@ -65,8 +65,8 @@ def test_a_thing_that_tells_the_class_fails(
     assert found.remedy
 
 
-def test_a_thing_that_is_unknown_is_left_open() -> None:
-    assert _told_by("sex", sex=[None] * FILMS).verdict == "open"
+def test_a_thing_that_is_unknown_is_not_assessable() -> None:
+    assert _told_by("sex", sex=[None] * FILMS).verdict == "not assessable"
 
 
 def test_a_copy_across_the_split_fails_and_within_a_patient_does_not() -> None:
@@ -116,7 +116,7 @@ def test_children_in_one_class_only() -> None:
     assert found.verdict == "fail"
     assert CLASSES[1] in found.sentence
     without = balance.children(clean_subject(FILMS, age=_of_class(None, 4.0, None)))
-    assert without.verdict == "open"
+    assert without.verdict == "not assessable"
 
 
 def test_a_source_of_children_alone_needs_no_ages() -> None:
@@ -127,10 +127,10 @@ def test_a_source_of_children_alone_needs_no_ages() -> None:
     assert "taken from its name" in found.sentence
     # An ingest tells what the sources are laid out as, whatever they are called.
     told = replace(subject, layouts={"nih14": "kermany", "kermany": "csv"})
-    assert balance.children(told).verdict == "open"
+    assert balance.children(told).verdict == "not assessable"
     source = _of_class("nih14", "ward", "nih14")
     ward = clean_subject(FILMS, source=source, age=_of_class(60.0, None, 50.0))
-    assert balance.children(ward).verdict == "open"
+    assert balance.children(ward).verdict == "not assessable"
     found = balance.children(replace(ward, layouts={"nih14": "nih14", "ward": "kermany"}))
     assert found.verdict == "fail"
     assert "its name" not in found.sentence
@@ -138,8 +138,8 @@ def test_a_source_of_children_alone_needs_no_ages() -> None:
 
 def test_a_class_without_any_age_leaves_children_open() -> None:
     found = balance.children(clean_subject(FILMS, age=_of_class(60.0, None, 50.0)))
-    assert found.verdict == "open"
-    assert f"No age is known in {CLASSES[1]}." in found.sentence
+    assert found.verdict == "not assessable"
+    assert f"Ages are known of fewer than 10 patients in {CLASSES[1]}." in found.sentence
     assert "No child is among the films whose age is known." in found.sentence
     assert found.remedy
     # Of the others it can be told all the same.
@@ -151,7 +151,7 @@ def test_a_class_of_few_patients_is_not_said_to_have_no_age() -> None:
     labels = [CLASSES[2] if n < 6 else CLASSES[n // 2 % 2] for n in range(FILMS)]
     found = balance.children(clean_subject(FILMS, label=labels))
     assert found.verdict == "pass"
-    assert "No age is known" not in found.sentence
+    assert "fewer than 10 patients in" not in found.sentence
     assert f"fewer than 10 patients: {CLASSES[2]}" in found.sentence
     assert "No child is among the films." in found.sentence
 
@@ -161,7 +161,7 @@ def test_what_needs_a_split_is_open_without_one() -> None:
     assert patients.audit(subject).verdict == augmented.audit(subject).verdict == "pass"
     bare = clean_subject(FILMS, split=pa.nulls(FILMS, pa.string()))
     for found in (patients.audit(bare), augmented.audit(bare)):
-        assert found.verdict == "open"
+        assert found.verdict == "not assessable"
         assert "there is no split" in found.sentence
     # What does not need one is found all the same.
     ids = [f"alder:P-{n // 2:05d}" for n in range(FILMS - 2)] + ["alder:p00000"] * 2
@@ -209,8 +209,8 @@ def test_a_model_of_another_split_leaves_its_audits_open(tmp_path: Path) -> None
     assert not found.costly_left_out
     told = {one.name: one for one in found.audits}
     for name in (*titles, "subgroups", "calibration"):
-        assert told[name].verdict == "open"
-        assert told[name].sentence == "Not told: it was trained on another split."
+        assert told[name].verdict == "not assessable"
+        assert told[name].sentence == "Not assessable: it was trained on another split."
         assert told[name].remedy == "`pulmospark train`"
     assert {name: told[name].title for name in titles} == titles
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
-
 import pulmospark
 from pulmospark.evaluation.recalibrate import Recalibration
-from pulmospark.evaluation.results import Evaluation, Figure
-from pulmospark.report import external
-from pulmospark.report.external import headline, render_external_page, verdict, warnings
+from pulmospark.report.external import headline, render_external_page, warnings
 from pulmospark.report.external_content import ExternalPage
 from report import sample
 from report.test_report_page import Outline
@@ -82,41 +78,6 @@ def test_without_inside_or_recalibration_there_is_one_column() -> None:
     assert "Not compared" in page
     assert "--recalibrate N" in page
     assert "No film was left out" in page
-
-
-def _with(balanced: Figure, accuracy: float = 0.8) -> Evaluation:
-    told = sample.evaluation()
-    figure = Figure(value=accuracy, low=accuracy - 0.01, high=accuracy + 0.01)
-    return told.model_copy(update={"balanced_accuracy": balanced, "accuracy": figure})
-
-
-@pytest.mark.parametrize(
-    ("value", "half", "tone", "said"),
-    [
-        (0.70, 0.03, "bad", "falls by 20.0 points elsewhere, and the intervals do not meet"),
-        (0.88, 0.03, "caution", "falls by 2.0 points elsewhere; the intervals meet"),
-        (0.91, 0.03, "good", "no lower elsewhere"),
-    ],
-)
-def test_the_verdict_hangs_on_the_intervals(
-    value: float, half: float, tone: str, said: str
-) -> None:
-    inside = _with(Figure(value=0.90, low=0.88, high=0.92))
-    outside = _with(Figure(value=value, low=value - half, high=value + half))
-    found = verdict(inside, outside)
-    assert found.tone == tone
-    assert found.sentence.startswith("Balanced accuracy")
-    assert said in found.sentence
-    assert external.TAGS[tone] in render_external_page(
-        page_content(inside=inside, outside=outside)
-    )
-
-
-def test_a_class_without_a_film_leaves_accuracy_to_compare() -> None:
-    found = verdict(_with(Figure(value=None), 0.9), _with(Figure(value=None), 0.7))
-    assert found.tone == "bad"
-    assert found.sentence.startswith("Accuracy falls by 20.0 points")
-    assert verdict(None, sample.evaluation()).tone == "unknown"
 
 
 def test_phantoms_are_called_so_and_few_films_are_warned_of() -> None:

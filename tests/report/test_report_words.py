@@ -16,7 +16,7 @@ from pulmospark.evaluation.results import (
     FoldSummary,
     TrivialRules,
 )
-from pulmospark.report import figures, render_report, tables, words
+from pulmospark.report import figures, methods, render_report, tables, words
 from pulmospark.report.content import Level, SourceSummary
 from report import sample
 
@@ -104,7 +104,7 @@ def test_patients_are_not_the_groups_that_a_split_keeps_together() -> None:
     told = f"{one.groups + 7} patients ({one.groups} groups that share no near copy)"
     assert words.groups(joined) == told
     assert f"of {told} that it was not trained on" in words.headline(joined)
-    assert f"replicates over {told}" in tables.bootstrap_words(one, joined)
+    assert f"replicates over {told}" in methods.overall_methods(one, joined)
     alike = sample.content(known_patients=one.groups)
     assert words.groups(alike) == f"{one.groups} patients"
     some = sample.content(films_without_patient=9, known_patients=one.groups)
@@ -139,7 +139,7 @@ def test_a_figure_without_an_interval_says_why() -> None:
         "No interval could be had from so few films or patients.",
         "Newcombe's bounds.",
     )
-    assert "AUROC, where all replicates are equal: Newcombe's bounds" in tables.class_methods(
+    assert "AUROC, where all replicates are equal: Newcombe's bounds" in methods.class_methods(
         told, sample.content()
     )
 

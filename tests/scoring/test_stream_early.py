@@ -129,7 +129,7 @@ def _left_by_another(
     return plan, entry
 
 
-def test_an_entry_that_was_left_open_is_not_tried_here(
+def test_an_entry_that_was_not_assessable_is_not_tried_here(
     bundle: Path, films: Path, tmp_path: Path
 ) -> None:
     plan, entry = _left_by_another(bundle, films, tmp_path, here=True)

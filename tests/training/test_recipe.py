@@ -23,7 +23,7 @@ def _train(model: str, **network: object) -> TrainSettings:
     )
 
 
-def test_what_is_left_open_is_the_networks_own() -> None:
+def test_what_is_not_assessable_is_the_networks_own() -> None:
     vgg, mobile = (network_settings(_train(name)) for name in ("vgg19", "mobilenet_v2"))
     assert vgg.learning_rate < mobile.learning_rate
     assert vgg.batch_size < mobile.batch_size

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, left_open
+from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import counted
 from pulmospark.core import limits
 from pulmospark.core.tables import Split
-from pulmospark.evaluation.intervals import wilson
-from pulmospark.evaluation.results import Figure
+from pulmospark.evaluation.intervals import proportion
 from pulmospark.spark.chunks import parts_of
 
 _COLUMNS = ["parent_uri", "split", "fold"]
@@ -28,7 +28,7 @@ def audit(subject: Subject) -> AuditResult:
     """
     name, title = "augmented", "Augmented copies apart from their parent"
     if not subject.has_split:
-        return left_open(name, title, "there is no split", "make one: `pulmospark split`")
+        return not_assessable(name, title, "there is no split", "make one: `pulmospark split`")
     if subject.expanded is None:
         return AuditResult(
             name=name,
@@ -46,30 +46,28 @@ def audit(subject: Subject) -> AuditResult:
             strict=True,
         )
     }
-    children, apart = 0, []
+    places = {uri: row for row, uri in enumerate(subject.rows["uri"].to_pylist())}
+    parents: list[str] = []
+    moved: list[bool] = []
     for batch in _batches(subject.expanded):
         columns = [batch[name].to_pylist() for name in _COLUMNS]
         for parent, split, fold in zip(*columns, strict=True):
             if parent is None:
                 continue
-            children += 1
             there = home.get(parent)
             trained = there is not None and there[0] == Split.TRAIN.value
-            if not trained or (there is not None and there[1] != fold) or split != "train":
-                apart.append(parent)
-    figure = Figure(value=None, note="there is no child")
-    if children:
-        low, high = wilson(len(apart) / children, children, subject.confidence)
-        figure = Figure(
-            value=len(apart) / children,
-            low=low,
-            high=high,
-            method="wilson",
-            numerator=len(apart),
-            denominator=children,
-        )
+            parents.append(parent)
+            moved.append(
+                not trained or (there is not None and there[1] != fold) or split != "train"
+            )
+    if not parents:
+        return not_assessable(name, title, "the expanded table holds no augmented copy")
+    # Copies of one image stand or fall together.
+    _, groups = np.unique(np.asarray(parents), return_inverse=True)
+    figure = proportion(np.asarray(moved), None, groups.astype(np.int64), subject.confidence)
+    children = len(parents)
+    apart = [parent for parent, away in zip(parents, moved, strict=True) if away]
     verdict: Verdict = "fail" if apart else "pass"
-    places = {uri: row for row, uri in enumerate(subject.rows["uri"].to_pylist())}
     shown = [uri for uri in dict.fromkeys(apart) if uri in places][: limits.AUDIT_EXAMPLES_MAX]
     return AuditResult(
         name=name,

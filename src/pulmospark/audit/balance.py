@@ -7,15 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, left_open
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
 from pulmospark.audit.words import counted, named, percent
-from pulmospark.evaluation.intervals import effective_films, proportion, wilson
+from pulmospark.evaluation.intervals import expected_interval, proportion
 from pulmospark.evaluation.results import Figure
+from pulmospark.layouts.registry import LAYOUTS
 
-CHILD_LAYOUTS = frozenset({"kermany"})
-"""layouts of data sets that hold children alone: Kermany's are one to five years old (Cell
-2018)"""
 _AGES = "give the layout an age column"
 _HOPED = 0.9
 """sensitivity at which the width of an interval is foretold: what detectors claim"""
@@ -32,25 +30,22 @@ def support(subject: Subject) -> AuditResult:
     figures, widths = [], {}
     for index, name in enumerate(subject.classes):
         mine = among & (labels == index)
-        films = np.bincount(groups[mine]).astype(np.float64)
-        films = films[films > 0]
-        if not films.size:
+        films = int(mine.sum())
+        if not films:
             widths[name] = 1.0
             figures.append(NamedFigure(name=name, figure=Figure(value=None, note="no film")))
             continue
-        # Which film of a patient is missed is not known yet: a patient's films count as one.
-        worth = effective_films(films, films)
-        low, high = wilson(_HOPED, worth, subject.confidence)
+        low, high = expected_interval(_HOPED, groups[mine], subject.confidence)
         widths[name] = high - low
         figures.append(
             NamedFigure(
-                name=f"{name}: 90 % found on {counted(int(films.sum()), 'film')} of "
+                name=f"{name}: 90 % found on {counted(films, 'film')} of "
                 f"{counted(np.unique(patients[mine]).size, 'patient')}",
                 figure=Figure(value=_HOPED, low=low, high=high, method="wilson"),
             )
         )
     if not widths:
-        return left_open("support", "Enough films for the claim", "no film has a class")
+        return not_assessable("support", "Enough films for the claim", "no film has a class")
     limit = subject.settings.interval_width
     worst = max(widths, key=lambda name: widths[name])
     verdict: Verdict = "pass"
@@ -68,16 +63,17 @@ def support(subject: Subject) -> AuditResult:
         "tell them apart, one wider than twenty not even a good model from a poor one",
         remedy=""
         if verdict == "pass"
-        else f"more patients of {worst}, or folds in place of a test part: `--set split.folds=5`",
+        else f"more patients of {worst}"
+        + ", or folds in place of a test part: `--set split.folds=5`" * (not subject.has_folds),
     )
 
 
 def children(subject: Subject) -> AuditResult:
     """Whether children are in one class only: then age, bones and thorax tell it.
 
-    Where ages are known they decide; sources that hold children alone are known by their layout.
-    A class of which no age is known may be of children, or of none: then it cannot be told that
-    all is well.
+    Where ages are known they decide; else what the layout knows of its publisher's set. A class
+    of which the ages of fewer than ten patients are known may be of children, or of none: then
+    nobody can say that all is well.
     """
     title, years = "Children in one class only", subject.settings.child_years
     people, labels = _people(subject), subject.labels
@@ -87,13 +83,13 @@ def children(subject: Subject) -> AuditResult:
         among = people.known & (labels == index)
         figure = proportion(people.young, among, subject.groups, subject.confidence)
         figures.append(NamedFigure(name=f"{name}: children", figure=figure))
-        if figure.value is None:
+        if np.unique(subject.groups[among]).size < PATIENTS_MIN:
             ageless.append(name)
         else:
             share[name] = figure
     if len(share) < 2:
-        why = f"ages are known in fewer than two classes of {PATIENTS_MIN} patients"
-        return left_open("children", title, why, _AGES)
+        why = f"in fewer than two classes the age of {PATIENTS_MIN} patients is known"
+        return not_assessable("children", title, why, _AGES)
     most = max(share, key=lambda name: share[name].value or 0.0)
     least = min(share, key=lambda name: share[name].value or 0.0)
     high, low = share[most], share[least]
@@ -103,12 +99,12 @@ def children(subject: Subject) -> AuditResult:
         "fail" if parted and gap > 0.5 else "warn" if parted and gap > 0.2 else "pass"
     )
     if verdict == "pass" and ageless:
-        verdict = "open"
+        verdict = "not assessable"
     shares = (
         f"Children are {percent(high)} of the films of {most}, the class with most of them, "
         f"and {percent(low)} of {least}."
     )
-    remedies = {"pass": "", "open": _AGES}
+    remedies = {"pass": "", "not assessable": _AGES}
     return AuditResult(
         name="children",
         title=title,
@@ -146,23 +142,38 @@ def _people(subject: Subject) -> _People:
     ages, sources = subject.numbers("age"), subject.column("source")
     # Where no ingest tells the layouts a source goes by its name, which by default is theirs.
     layouts = [subject.layouts.get(one, one) for one in sources]
-    by_source = np.isnan(ages) & np.isin(layouts, list(CHILD_LAYOUTS))
-    young = np.asarray((ages < subject.settings.child_years) | by_source, np.bool_)
-    known = np.asarray(~np.isnan(ages) | by_source, np.bool_)
+    published = _published(layouts, subject.column("finding").tolist())
+    ageless = np.isnan(ages)
+    by_layout = ageless & np.asarray([one is not None for one in published], np.bool_)
+    of_children = by_layout & np.asarray([one is True for one in published], np.bool_)
+    young = np.asarray((ages < subject.settings.child_years) | of_children, np.bool_)
+    known = np.asarray(~ageless | by_layout, np.bool_)
     told = f"Ages are known of {int(known.sum()):,} of {known.size:,} films."
-    if by_source.any():
-        named_so = all(one in subject.layouts for one in set(sources[by_source]))
+    if by_layout.any():
+        named_so = all(one in subject.layouts for one in set(sources[by_layout]))
         told = f"It is known of {int(known.sum()):,} of {known.size:,} films, of "
-        told += f"{int(by_source.sum()):,} because their source holds children alone"
+        told += f"{int(by_layout.sum()):,} because their data set's publisher says that they are "
+        told += f"of children ({int(of_children.sum()):,}) or of adults"
         told += "." if named_so else " (taken from its name, for no layout is told)."
     of_known = " whose age is known" * (not known.all())
     none = f"No child is among the films{of_known}." * (not young.any())
     return _People(young, known, told, none)
 
 
+def _published(layouts: list[str], findings: list[str | None]) -> list[bool | None]:
+    """Of each image whether it is of a child, as its layout says of all of its finding."""
+    known = {layout.name: layout.paediatric for layout in LAYOUTS if layout.paediatric}
+    told = [known.get(name, {}) for name in layouts]
+    return [
+        said.get("*") if finding is None else said.get(finding, said.get("*"))
+        for said, finding in zip(told, findings, strict=True)
+    ]
+
+
 def _left_out(subject: Subject, ageless: list[str]) -> str:
     """Sentences on the classes that have no share: without an age, or of few patients."""
     common = subject.common()
     few = [name for kind, name in enumerate(subject.classes) if kind not in common]
-    told = f" No age is known in {named(ageless)}." * bool(ageless)
+    told = f" Ages are known of fewer than {PATIENTS_MIN} patients in {named(ageless)}."
+    told *= bool(ageless)
     return told + f" Left out, with fewer than {PATIENTS_MIN} patients: {named(few)}." * bool(few)

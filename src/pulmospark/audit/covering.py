@@ -135,11 +135,11 @@ class CoverWork:
         """The network, the choice and the films."""
         ids = [chunk["image_id"].to_pylist(), chunk["uri"].to_pylist()]
         return content.value_id(
-            ["cover-2", self.engine.engine_id, self.wanted_id, self.size, *ids]
+            ["cover-3", self.engine.engine_id, self.wanted_id, self.size, *ids]
         )
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``scores`` (``model`` is the cover) and of ``features``."""
+        """Rows of ``scores`` and ``covered`` (``model`` is the cover), and of ``features``."""
         wanted = files.read_json(Path(self.wanted))
         names, region = set(wanted["films"]), np.asarray(wanted["region"], np.bool_)
         mask = [uri in names for uri in chunk["uri"].to_pylist()]
@@ -148,7 +148,7 @@ class CoverWork:
             return {}
         films = pixels_of(chunk, self.size)
         engine = open_engine(self.engine)
-        made, features = [], None
+        made, beneath, features = [], [], None
         for name, cover in COVERS.items():
             covered = np.stack([cover(film, region) for film in films])
             logits, told = engine.run(covered)
@@ -156,9 +156,11 @@ class CoverWork:
                 raise ValueError("the engine gives no logits and features")
             features = told if features is None else features
             made.append(_rows(chunk, name, logits.astype(np.float64)))
+            beneath.append(_features(chunk, name, told))
         assert features is not None
         return {
             "scores": pa.concat_tables(made),
+            "covered": pa.concat_tables(beneath),
             "features": pa.table(
                 [
                     chunk["image_id"],
@@ -168,6 +170,23 @@ class CoverWork:
                 schema=tables.FEATURES,
             ),
         }
+
+
+COVERED = pa.schema(
+    [("uri", pa.string()), ("model", pa.string()), ("features", pa.list_(pa.float32()))]
+)
+"""Deep features of covered images; ``model`` is the cover."""
+
+
+def _features(chunk: pa.Table, name: str, features: npt.NDArray[np.float32]) -> pa.Table:
+    return pa.table(
+        [
+            chunk["uri"],
+            pa.array([name] * chunk.num_rows, pa.string()),
+            pa.array(list(features.astype(np.float32)), pa.list_(pa.float32())),
+        ],
+        schema=COVERED,
+    )
 
 
 def _rows(chunk: pa.Table, name: str, logits: npt.NDArray[np.float64]) -> pa.Table:

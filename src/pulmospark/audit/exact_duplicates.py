@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pulmospark.audit.results import AuditResult, Example, NamedFigure
+from pulmospark.audit.results import AuditResult, Example, NamedFigure, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import counted
 from pulmospark.core import limits
@@ -22,6 +22,9 @@ def audit(subject: Subject) -> AuditResult:
     nothing. ``split`` leaves copies out, so a cohort passes; a bare table may not.
     """
     ids = subject.column("image_id")
+    if any(one is None for one in ids):
+        why = "the hash of a file's content is not known of every image"
+        return not_assessable("exact_duplicates", TITLE, why, "ingest the images again")
     _, codes, counts = np.unique(ids.astype(str), return_inverse=True, return_counts=True)
     twice = counts[codes] > 1
     left_out = subject.left_out or {}

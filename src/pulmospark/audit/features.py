@@ -9,7 +9,7 @@ from pulmospark.audit.distances import distances, fence
 from pulmospark.audit.guess import area
 from pulmospark.audit.linear import cross_fitted, logistic
 from pulmospark.audit.model import Scored
-from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, left_open
+from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
 from pulmospark.audit.words import named, plain
 from pulmospark.core import limits
@@ -21,6 +21,9 @@ Labels = npt.NDArray[np.int64]
 SOURCE = ("source_in_features", "Source told from the model's features")
 LEFT_OUT = ("left_out_source", "Tested on a source left out")
 UNLIKE = ("unlike_films", "Films unlike all others")
+_CONSTANT = "the network's features are no numbers, or the same for all images"
+_CHANCE = 0.5
+"""AUROC of a guess"""
 _SOURCE_WARN = 0.9
 _GAP_WARN, _GAP_FAIL = 0.05, 0.15
 
@@ -28,12 +31,14 @@ _GAP_WARN, _GAP_FAIL = 0.05, 0.15
 def source(subject: Subject, scored: Scored) -> AuditResult:
     """How well a linear model tells the source of a film from the network's features."""
     name, title = SOURCE
+    if not _vary(scored.features):
+        return not_assessable(name, title, _CONSTANT)
     sources = subject.column("source")[scored.rows].astype(str)
     every, groups = np.unique(sources), _groups(subject, scored)
     names = [one for one in every if np.unique(groups[sources == one]).size >= PATIENTS_MIN]
     if len(names) < 2:
         why = f"fewer than two sources have {PATIENTS_MIN} patients"
-        return left_open(name, title, "there is one source" if every.size < 2 else why)
+        return not_assessable(name, title, "there is one source" if every.size < 2 else why)
     taken = np.isin(sources, names)
     labels = np.searchsorted(names, sources[taken]).astype(np.int64)
     groups = _dense(groups[taken])
@@ -41,7 +46,7 @@ def source(subject: Subject, scored: Scored) -> AuditResult:
     found = _area(subject, labels, chance, groups)
     bound = found.low
     if bound is None:
-        return left_open(name, title, f"no interval could be had ({found.note})")
+        return not_assessable(name, title, f"no interval could be had ({found.note})")
     few = named(one for one in every if one not in names)
     return AuditResult(
         name=name,
@@ -67,15 +72,21 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
     bound.
     """
     name, title = LEFT_OUT
+    if not _vary(scored.features):
+        return not_assessable(name, title, _CONSTANT)
     labels, groups = subject.labels[scored.rows], _groups(subject, scored)
     sources = subject.column("source")[scored.rows].astype(str)
     inside = cross_fitted(scored.features, labels, groups, len(subject.classes), subject.seed)
     figures: list[NamedFigure] = []
     gaps: dict[str, float] = {}
+    blind: list[str] = []
     for one in np.unique(sources):
         pair = _inside_and_out(subject, scored, inside, sources == one)
         bounds = (pair[0].low, pair[1].high) if pair else (None, None)
         if bounds[0] is None or bounds[1] is None:
+            continue
+        if bounds[0] <= _CHANCE:
+            blind.append(one)
             continue
         gaps[one] = bounds[0] - bounds[1]
         figures += [
@@ -83,9 +94,12 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
             for told, found in zip(("inside", "left out"), pair, strict=True)
         ]
     enough = f"{PATIENTS_MIN} patients of each of two classes that others have as many of, too"
+    if not gaps and blind:
+        why = f"the features do not tell the classes apart inside {named(blind)}, either"
+        return not_assessable(name, title, why)
     if not gaps:
-        return left_open(name, title, f"no source has {enough}")
-    skipped = named(one for one in np.unique(sources) if one not in gaps)
+        return not_assessable(name, title, f"no source has {enough}")
+    skipped = named(one for one in np.unique(sources) if one not in (*gaps, *blind))
     worst = max(gaps, key=lambda one: gaps[one])
     gap = gaps[worst]
     verdict: Verdict = "fail" if gap > _GAP_FAIL else "warn" if gap > _GAP_WARN else "pass"
@@ -96,8 +110,9 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
         verdict=verdict,
         sentence=f"Largest gap: {worst}, AUROC {words[f'{worst}, inside']} when its other films "
         f"are trained on, {words[f'{worst}, left out']} when none is."
-        + f" Not told of {skipped}, without {enough}."
-        * bool(skipped),
+        + f" Not assessable for {skipped}, without {enough}." * bool(skipped)
+        + f" Not assessable for {named(blind)}, whose classes the features do not tell apart."
+        * bool(blind),
         figures=tuple(sorted(figures, key=lambda one: one.name != f"{worst}, left out")),
         threshold=f"warns when the intervals part by more than {_GAP_WARN:g}, fails above "
         f"{_GAP_FAIL:g}",
@@ -142,7 +157,12 @@ def unlike(subject: Subject, scored: Scored) -> AuditResult:
     the outer fence of all scores (third quartile and three times the range between quartiles,
     Tukey) are told.
     """
-    scores = distances(scored.features, scored.features, _groups(subject, scored))
+    groups = _groups(subject, scored)
+    if np.unique(groups).size < PATIENTS_MIN:
+        return not_assessable(*UNLIKE, f"there are fewer than {PATIENTS_MIN} patients to compare")
+    if not _vary(scored.features):
+        return not_assessable(*UNLIKE, _CONSTANT)
+    scores = distances(scored.features, scored.features, groups)
     limit = fence(scores)
     far = np.flatnonzero(scores > limit)
     order = far[np.argsort(-scores[far])]
@@ -171,6 +191,11 @@ def unlike(subject: Subject, scored: Scored) -> AuditResult:
         remedy="look at the films shown, and leave out what is no frontal film" * (share > 0.01),
         examples=examples,
     )
+
+
+def _vary(features: Floats) -> bool:
+    """Whether features are numbers, and not the same for all images."""
+    return bool(np.isfinite(features).all() and np.ptp(features, axis=0).max() > 0)
 
 
 def _groups(subject: Subject, scored: Scored) -> Labels:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pulmospark.audit.model import Scored
-from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, left_open
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
-from pulmospark.audit.words import percent
+from pulmospark.audit.words import counted, named, percent
 from pulmospark.evaluation.results import Figure
 from pulmospark.models.network import Network
 
@@ -19,6 +19,7 @@ Film = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 HEAT = ("heat_maps", "Heat maps outside the lungs")
+_REMEDIES = {"pass": "", "not assessable": "more images of these classes"}
 _PATIENTS_MIN = 8
 """patients whose films a class is said of, that its figure takes"""
 
@@ -79,25 +80,41 @@ def audit(subject: Subject, scored: Scored, rows: Labels, films: Film) -> AuditR
     said = scored.probabilities["whole"][np.searchsorted(scored.rows, rows)].argmax(axis=1)
     names, groups = scored.bundle.config.classes, subject.groups[rows]
     even = float(outside.mean())
-    figures = {
-        names[kind]: _share(subject, network, films[said == kind], groups[said == kind], outside)
-        for kind in np.unique(said)
-        if np.unique(groups[said == kind]).size >= _PATIENTS_MIN
-    }
+    if not 0.0 < even < 1.0:
+        return not_assessable(*HEAT, "lungs may be anywhere on the images, or nowhere")
+    counts, figures, few = {}, {}, []
+    for kind, name in enumerate(names):
+        mine = said == kind
+        patients = int(np.unique(groups[mine]).size)
+        counts[name] = f"{counted(int(mine.sum()), 'image')} of {counted(patients, 'patient')}"
+        share = None
+        if patients >= _PATIENTS_MIN:
+            share = _share(subject, network, films[mine], groups[mine], outside)
+        if share is None:
+            few.append(f"{name} ({counts[name]})")
+        else:
+            figures[name] = share
     if not figures:
-        why = f"no class is said of films of {_PATIENTS_MIN} patients among {rows.size} films"
-        return left_open(*HEAT, why)
+        why = (
+            f"no class has heat maps of images of {_PATIENTS_MIN} patients that the model gives "
+            f"it: {named(few)}"
+        )
+        return not_assessable(*HEAT, why)
     worst = max(figures, key=lambda name: figures[name].low or 0.0)
     low = figures[worst].low or 0.0
     verdict: Verdict = "fail" if low > (1 + even) / 2 else "warn" if low > even else "pass"
+    if verdict == "pass" and few:
+        verdict = "not assessable"
     return AuditResult(
         name=HEAT[0],
         title=HEAT[1],
         verdict=verdict,
         sentence=f"Of the heat for {worst}, {percent(figures[worst])} lies where no lungs are; "
-        f"spread evenly over the film it would be {even:.1%}. {rows.size} films.",
+        f"spread evenly over the film it would be {even:.1%}."
+        + f" Not assessable for {named(few)}: fewer than {_PATIENTS_MIN} patients, or no heat."
+        * bool(few),
         figures=tuple(
-            NamedFigure(name=f"heat outside the lungs, {name}", figure=one)
+            NamedFigure(name=f"heat outside the lungs, {name}: {counts[name]}", figure=one)
             for name, one in sorted(figures.items(), key=lambda pair: pair[0] != worst)
         ),
         threshold="warns when the lower bound for a class is above that of heat spread evenly, "
@@ -106,7 +123,7 @@ def audit(subject: Subject, scored: Scored, rows: Labels, films: Film) -> AuditR
         "of a lung, so that their share alone says little; heat that is no more on the lungs than "
         "chance would put there comes from elsewhere. That it is on the lungs is no proof that "
         "the disease is seen",
-        remedy="" if verdict == "pass" else "cut films to the lungs: `--set ingest.crop=lungs`",
+        remedy=_REMEDIES.get(verdict, "cut films to the lungs: `--set ingest.crop=lungs`"),
     )
 
 
@@ -116,12 +133,19 @@ def _share(
     films: Film,
     groups: Labels,
     outside: npt.NDArray[np.bool_],
-) -> Figure:
-    """Mean share of the heat outside, with its bootstrap interval over patients."""
-    shares = np.asarray([heat_map(network, film)[outside].sum() for film in films])
+) -> Figure | None:
+    """Mean share of the heat outside, with its bootstrap interval over patients.
+
+    Of maps that have heat; ``None`` where those are of too few patients.
+    """
+    maps = [heat_map(network, film) for film in films]
+    warm = np.asarray([bool(np.ptp(one) > 0) for one in maps], np.bool_)
+    if np.unique(groups[warm]).size < _PATIENTS_MIN:
+        return None
+    shares = np.asarray([one[outside].sum() for one, has in zip(maps, warm, strict=True) if has])
     return mean_share(
         shares,
-        groups,
+        groups[warm],
         seed=subject.seed,
         replicates=subject.settings.replicates,
         confidence=subject.confidence,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ class Scored:
         probabilities: cover ("whole", "without lungs", ...) -> (n, classes).
         features: float64 (n, width), of the whole films.
         unseen: bool (n,), films that the model was not trained on.
+        covered: cover -> features (n, width) under it; empty where they were not kept.
         region: bool (size, size), where the films may have lungs.
     """
 
@@ -43,6 +45,7 @@ class Scored:
     features: Floats
     unseen: npt.NDArray[np.bool_]
     region: npt.NDArray[np.bool_]
+    covered: dict[str, Floats] = field(default_factory=dict)
 
 
 def score_sample(
@@ -86,9 +89,39 @@ def some_films(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     """A few of some films, evenly taken: their places in the subject's rows, and their pixels."""
     picked = rows[:: max(1, -(-rows.size // most))]
-    uris = subject.column("uri")[picked]
+    return picked, films_at(subject, picked)
+
+
+def stratified(scored: Scored, groups: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
+    """Places, among scored images, of a few of each class that the model says; rising.
+
+    Every class gets the same number, so that a rare one is not passed over; what a class lacks
+    goes to the others. Within a class an image of each patient comes before a second one.
+
+    Args:
+        scored: the model and what it says.
+        groups: int64 (n,), patient of each scored image.
+        most: how many in all.
+    """
+    said = scored.probabilities["whole"].argmax(axis=1)
+    queues = []
+    for kind in np.unique(said):
+        mine = np.flatnonzero(said == kind)
+        turn = np.zeros(mine.size, np.int64)
+        for patient in np.unique(groups[mine]):
+            here = groups[mine] == patient
+            turn[here] = np.arange(here.sum())
+        queues.append(mine[np.argsort(turn, kind="stable")].tolist())
+    rounds = zip_longest(*queues)
+    dealt = [place for each in rounds for place in each if place is not None]
+    return np.asarray(sorted(dealt[:most]), np.int64)
+
+
+def films_at(subject: Subject, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Pixels (n, size, size) of images at some places in the subject's rows."""
+    uris = subject.column("uri")[rows]
     found = dict(pixels_of_some(subject.images, set(uris)))
-    return picked, np.stack([found[uri] for uri in uris])
+    return np.stack([found[uri] for uri in uris])
 
 
 def _region(subject: Subject, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -149,6 +182,7 @@ def _gather(
     classes = list(bundle.config.classes)
     found: dict[str, Floats] = {}
     features: Floats | None = None
+    covered: dict[str, Floats] = {}
     for part in parts:
         told = pq.read_table(part.path)
         where = [place[uri] for uri in told["uri"].to_pylist()]
@@ -157,6 +191,12 @@ def _gather(
             if features is None:
                 features = np.full((rows.size, values.shape[1]), np.nan)
             features[where] = values
+            continue
+        if part.table == "covered":
+            for name, row, one in zip(
+                told["model"].to_pylist(), where, told["features"].to_pylist(), strict=True
+            ):
+                covered.setdefault(name, np.full((rows.size, len(one)), np.nan))[row] = one
             continue
         logits = np.asarray(told["logits"].to_pylist(), np.float64) / bundle.config.temperature
         chance = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -169,4 +209,4 @@ def _gather(
     unseen = np.zeros(rows.size, bool) if folds else subject.tested[rows]
     if not subject.has_split:
         unseen = np.ones(rows.size, bool)
-    return Scored(bundle, rows, found, features, unseen, region)
+    return Scored(bundle, rows, found, features, unseen, region, covered)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict
+from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import counted, percent
 from pulmospark.core import limits
@@ -16,11 +16,19 @@ _HOW = (
     "pairs whose perceptual hashes differ in at most {} of 64 bits, laid over each other; one "
     "picture from a correlation of {:g}"
 )
+NEAR = ("near_duplicates", "Near copies")
+CONFLICT = ("label_conflict", "Copies of different classes")
 _TOGETHER = "keep copies on one side: `--set split.copies=together`, or `--set split.copies=drop`"
 
 
 def audit(subject: Subject, copies: NearCopies) -> AuditResult:
-    """How many films are copies of others, and how many tested ones of films trained on."""
+    """How many films are copies of others, and how many tested ones of films trained on.
+
+    Not assessable where no two patients can be compared, or where the search left some out and
+    found none among the others.
+    """
+    if np.unique(subject.patients).size < 2:
+        return not_assessable(*NEAR, "there are no two patients whose images could be copies")
     between, together = _between_patients(subject, copies)
     first, second = copies.first[between], copies.second[between]
     leaking = subject.leaks(first, second)
@@ -40,9 +48,11 @@ def audit(subject: Subject, copies: NearCopies) -> AuditResult:
     verdict: Verdict = "warn" if (between & ~together).any() else "pass"
     if (share.value or 0.0) > subject.settings.leak_share:
         verdict = "fail"
+    if verdict == "pass" and (unsearched := _unsearched(subject, copies)):
+        return not_assessable(*NEAR, f"{unsearched}; among the others no copy was found")
     return AuditResult(
-        name="near_duplicates",
-        title="Near copies",
+        name=NEAR[0],
+        title=NEAR[1],
         verdict=verdict,
         sentence=sentence,
         figures=tuple(figures),
@@ -55,8 +65,10 @@ def audit(subject: Subject, copies: NearCopies) -> AuditResult:
 
 
 def conflicts(subject: Subject, copies: NearCopies) -> AuditResult:
-    """How many films have a copy of another class."""
+    """How many films have a copy of another class; needs two classes, and a whole search."""
     labels = subject.labels
+    if np.unique(labels[labels >= 0]).size < 2:
+        return not_assessable(*CONFLICT, "fewer than two classes have an image")
     first, second = copies.first, copies.second
     if not subject.has_split:  # each source has its own words, which no class has joined yet
         sources = subject.column("source")
@@ -68,9 +80,11 @@ def conflicts(subject: Subject, copies: NearCopies) -> AuditResult:
     figure = proportion(odd, None, subject.groups, subject.confidence)
     over = (figure.value or 0.0) > subject.settings.conflict_share
     verdict: Verdict = "pass" if not odd.any() else "fail" if over else "warn"
+    if verdict == "pass" and (unsearched := _unsearched(subject, copies)):
+        return not_assessable(*CONFLICT, f"{unsearched}; among the others there is no conflict")
     return AuditResult(
-        name="label_conflict",
-        title="Copies of different classes",
+        name=CONFLICT[0],
+        title=CONFLICT[1],
         verdict=verdict,
         sentence=f"{counted(int(odd.sum()), 'film')} of {subject.rows.num_rows:,} have a copy of "
         "another class.",
@@ -81,6 +95,22 @@ def conflicts(subject: Subject, copies: NearCopies) -> AuditResult:
         remedy="" if verdict == "pass" else "drop them: `--set split.copies=drop`",
         examples=_examples(subject, copies, _among(copies, first[differ], second[differ])),
     )
+
+
+def _unsearched(subject: Subject, copies: NearCopies) -> str:
+    """What the search left out, in words; empty where it was whole."""
+    asked = subject.settings.hash_distance
+    if copies.hot_buckets:
+        return (
+            f"{counted(copies.hot_buckets, 'bucket')} of images with nearly the same hash "
+            f"{'was' if copies.hot_buckets == 1 else 'were'} not searched"
+        )
+    if copies.distance < asked:
+        return (
+            f"only hashes within {copies.distance} bits were compared, not {asked} "
+            "(audit.pairs_max)"
+        )
+    return ""
 
 
 def _among(

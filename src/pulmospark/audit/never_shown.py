@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pulmospark.audit.distances import distances
 from pulmospark.audit.model import Scored
-from pulmospark.audit.results import AuditResult, NamedFigure, Verdict
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import named
 from pulmospark.evaluation.intervals import newcombe_auroc
@@ -82,6 +82,10 @@ def audit(subject: Subject, scored: Scored, films: Film, run: Runner) -> AuditRe
         films: uint8 (n, size, size), some of the subject's; shown inverted.
         run: pixels -> probabilities (n, classes) and features (n, width).
     """
+    whole = scored.probabilities["whole"]
+    if not np.isfinite(whole).all() or np.ptp(whole, axis=0).max() == 0:
+        why = "the model gives every image the same probabilities, or no numbers"
+        return not_assessable(*SURE, why)
     random = np.random.default_rng(subject.seed)
     size = scored.bundle.config.input_size
     strange = {
@@ -94,6 +98,8 @@ def audit(subject: Subject, scored: Scored, films: Film, run: Runner) -> AuditRe
     sure, hidden = {}, {}
     for name, pictures in strange.items():
         chance, features = run(pictures)
+        if not (np.isfinite(chance).all() and np.isfinite(features).all()):
+            return not_assessable(*SURE, f"the model gives no numbers for: {name}")
         most = float(np.median(chance.max(axis=1)))
         far = distances(features, scored.features)
         both = np.concatenate([far, usual])

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pulmospark.audit.guess import FOLDS, guess_figure
-from pulmospark.audit.results import AuditResult, NamedFigure, Verdict
-from pulmospark.audit.subject import Subject
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
+from pulmospark.audit.subject import PATIENTS_MIN, Subject
 from pulmospark.audit.words import plain
-from pulmospark.evaluation.results import Figure
 
 Thing = npt.NDArray[Any]
 
@@ -27,12 +26,14 @@ class Kind:
         words: of the thing, for sentences.
         of: the thing of each film: numbers (nan where not known) or names (``None``).
         remedy: what to do where it tells the class.
+        of_pixels: whether it is read off the image's pixels.
     """
 
     name: str
     words: str
     of: Callable[[Subject, Mapping[str, Thing]], Thing]
     remedy: str
+    of_pixels: bool = False
 
 
 def _bytes_a_pixel(subject: Subject) -> Thing:
@@ -42,7 +43,8 @@ def _bytes_a_pixel(subject: Subject) -> Thing:
 
 def _size(subject: Subject) -> Thing:
     sides = zip(subject.column("height"), subject.column("width"), strict=True)
-    return np.asarray([f"{height} x {width}" for height, width in sides], dtype=object)
+    names = [None if None in pair else f"{pair[0]} x {pair[1]}" for pair in sides]
+    return np.asarray(names, dtype=object)
 
 
 _PREPARE = "bring all films to one size, format and border before they are ingested"
@@ -68,12 +70,19 @@ KINDS: tuple[Kind, ...] = (
     Kind("size", "the film's height and width", lambda s, _: _size(s), _PREPARE),
     Kind("format", "the file's format", lambda s, _: s.column("format"), _PREPARE),
     Kind("compression", "bytes a pixel", lambda s, _: _bytes_a_pixel(s), _PREPARE),
-    Kind("border", "the border's grey", lambda _, looks: looks["border_mean"], _PREPARE),
+    Kind(
+        "border",
+        "the border's grey",
+        lambda _, looks: looks["border_mean"],
+        _PREPARE,
+        of_pixels=True,
+    ),
     Kind(
         "brightness",
         "mean brightness",
         lambda _, looks: looks["mean"],
         "equalise the films' grey levels, and augment brightness and contrast",
+        of_pixels=True,
     ),
 )
 
@@ -93,13 +102,13 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
     title = f"Class told by {kind.words} alone"
     name = f"class_by_{kind.name}"
     missing = _missing(values)
-    if present.size < 2 or missing == 1.0:
-        why = (
-            f"{kind.words} is not known of any film"
-            if missing == 1.0
-            else "fewer than two classes have 10 patients"
-        )
-        return AuditResult(name=name, title=title, verdict="open", sentence=f"Not told: {why}.")
+    if present.size < 2:
+        why = f"fewer than two classes have {PATIENTS_MIN} patients"
+        return not_assessable(name, title, why)
+    if _missing(values[taken]) == 1.0:
+        return not_assessable(name, title, f"{kind.words} is not known of any image")
+    if not _varies(values[taken]):
+        return not_assessable(name, title, f"{kind.words} is the same for all images")
     _, groups = np.unique(subject.groups[taken], return_inverse=True)
     figure = guess_figure(
         values[taken],
@@ -110,7 +119,12 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
         replicates=subject.settings.replicates,
         confidence=subject.confidence,
     )
-    verdict = _verdict(figure, subject)
+    if figure.low is None:
+        return not_assessable(name, title, f"no CI could be had ({figure.note})")
+    settings = subject.settings
+    verdict: Verdict = "pass"
+    if figure.low > settings.thing_warn:
+        verdict = "fail" if figure.low > settings.thing_fail else "warn"
     known = f" It is known of {1 - missing:.0%} of the films." if missing else ""
     return AuditResult(
         name=name,
@@ -119,8 +133,8 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
         sentence=f"A model that knows nothing but {kind.words} reaches an AUROC of "
         f"{plain(figure)}; 0.5 is chance.{known}",
         figures=(NamedFigure(name="AUROC", figure=figure, scale="number"),),
-        threshold=f"warns when the lower bound is above {subject.settings.thing_warn:g}, fails "
-        f"above {subject.settings.thing_fail:g}; {FOLDS} folds over patients",
+        threshold=f"warns when the lower bound is above {settings.thing_warn:g}, fails "
+        f"above {settings.thing_fail:g}; {FOLDS} folds over patients",
         why="0.7 is where a discrimination is called acceptable (Hosmer and Lemeshow): a network "
         "that can see as much of it need not look at the lungs",
         remedy=kind.remedy if verdict in {"warn", "fail"} else "",
@@ -133,10 +147,7 @@ def _missing(values: Thing) -> float:
     return float(np.isnan(values).mean())
 
 
-def _verdict(figure: Figure, subject: Subject) -> Verdict:
-    if figure.value is None:
-        return "open"
-    bound = figure.low if figure.low is not None else figure.value
-    if bound > subject.settings.thing_fail:
-        return "fail"
-    return "warn" if bound > subject.settings.thing_warn else "pass"
+def _varies(values: Thing) -> bool:
+    """Whether a thing has two values or more; that it is missing is one."""
+    known = {str(one) for one in values.tolist() if one is not None and one == one}  # noqa: PLR0124 - nan
+    return len(known) + bool(_missing(values)) > 1

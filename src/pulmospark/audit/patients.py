@@ -7,13 +7,14 @@ from collections import defaultdict
 
 import numpy as np
 
-from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict
+from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import counted, named, percent
 from pulmospark.core import limits
 from pulmospark.evaluation.intervals import proportion
 
-_REMEDIES = {"pass": "", "open": "make a split: `pulmospark split`"}
+PATIENTS = ("patients", "Patients on both sides")
+_REMEDIES = {"pass": "", "not assessable": "make a split: `pulmospark split`"}
 _DIGITS = re.compile(r"0*(\d+)")
 _UNKNOWN_SHARE = 0.5
 _TELLING_CHARS = 6
@@ -28,6 +29,8 @@ def audit(subject: Subject) -> AuditResult:
     share; and films whose patient is not known, which may be anyone's.
     """
     ids = subject.column("patient_id")
+    if np.unique(subject.patients).size < 2:
+        return not_assessable(*PATIENTS, "all images are of one patient")
     unknown = np.asarray([one is None for one in ids], np.bool_)
     both = _on_both_sides(subject, ids)
     alike = alike_ids({one for one in ids if one is not None})
@@ -44,10 +47,10 @@ def audit(subject: Subject) -> AuditResult:
     if both:
         verdict = "fail"
     if verdict == "pass" and not subject.has_split:
-        verdict = "open"
+        verdict = "not assessable"
     dealt = "they are split" if subject.has_split else "a split deals them out"
     told = [
-        "Not told whether a patient is on both sides: there is no split."
+        "Not assessable whether a patient is on both sides: there is no split."
         * (not subject.has_split),
         f"{counted(len(both), 'patient')} on both sides of the split ({named(both)})."
         * bool(both),
@@ -57,8 +60,8 @@ def audit(subject: Subject) -> AuditResult:
         "film by film." * bool(share),
     ]
     return AuditResult(
-        name="patients",
-        title="Patients on both sides",
+        name=PATIENTS[0],
+        title=PATIENTS[1],
         verdict=verdict,
         sentence=" ".join(text for text in told if text and not text.startswith("0 "))
         or "Every film's patient is known, and none is on both sides.",

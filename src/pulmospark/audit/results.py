@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from pulmospark.evaluation.results import Figure, Result
 
-Verdict = Literal["pass", "warn", "fail", "open"]
-"""``open``: it could not be told; the sentence says what is missing"""
+Verdict = Literal["pass", "warn", "fail", "not assessable"]
+"""``not assessable``: there is nothing to measure it on; the sentence says what is missing"""
 
-ORDER: dict[Verdict, int] = {"fail": 0, "warn": 1, "open": 2, "pass": 3}
+ORDER: dict[Verdict, int] = {"fail": 0, "warn": 1, "not assessable": 2, "pass": 3}
 """Worst first; what could not be told stands before what is good."""
+
+
+_OLDER = {"open": "not assessable"}
+"""verdicts as older versions wrote them"""
 
 
 class NamedFigure(Result):
@@ -44,7 +50,7 @@ class AuditResult(Result):
 
     name: str
     title: str
-    verdict: Verdict
+    verdict: Annotated[Verdict, BeforeValidator(lambda told: _OLDER.get(told, told))]
     sentence: str
     """what was found, in one sentence"""
     figures: tuple[NamedFigure, ...] = ()
@@ -58,10 +64,17 @@ class AuditResult(Result):
     seconds: float = 0.0
 
 
-def left_open(name: str, title: str, why: str, remedy: str = "") -> AuditResult:
-    """An audit that could not be told, and what is missing."""
+def not_assessable(name: str, title: str, why: str, remedy: str = "") -> AuditResult:
+    """An audit that has nothing to measure its quantity on, and what is missing.
+
+    Never a pass: that nothing was found where nothing could be found is no comfort.
+    """
     return AuditResult(
-        name=name, title=title, verdict="open", sentence=f"Not told: {why}.", remedy=remedy
+        name=name,
+        title=title,
+        verdict="not assessable",
+        sentence=f"Not assessable: {why}.",
+        remedy=remedy,
     )
 
 

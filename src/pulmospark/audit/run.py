@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,14 +26,16 @@ from pulmospark.audit import (
     shortcuts,
     subgroups,
 )
-from pulmospark.audit.model import Scored, score_sample, some_films
-from pulmospark.audit.results import ORDER, AuditReport, AuditResult, left_open
+from pulmospark.audit.model import Scored, films_at, score_sample, stratified
+from pulmospark.audit.results import ORDER, AuditReport, AuditResult, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
 from pulmospark.core.provenance import provenance
-from pulmospark.data.near_copies import NearCopies, find_near_copies
+from pulmospark.data.near_copies import NearCopies, find_near_copies, grey_levels
 
+_NO_SEARCH = "the search for near copies is skipped (audit.skip)"
+_SEARCH = "take near_duplicates out of `audit.skip`"
 COSTLY = (
     shortcuts.COVERED,
     shortcuts.LETTERS,
@@ -59,6 +61,7 @@ class _Shared:
     quiet: bool
     bundle: Path | None = None
     _copies: NearCopies | None = None
+    _looks: Mapping[str, npt.NDArray[np.float64]] | None = None
     _scored: Scored | None = None
     _films: tuple[npt.NDArray[np.int64], Pixels] | None = None
 
@@ -78,6 +81,16 @@ class _Shared:
             )
         return self._copies
 
+    def looks(self) -> Mapping[str, npt.NDArray[np.float64]]:
+        """Grey levels of each image; without the search for copies where that is skipped."""
+        if near_duplicates.NEAR[0] not in self.subject.settings.skip:
+            return self.copies().looks
+        if self._looks is None:
+            self._looks = grey_levels(
+                self.subject.images, self.subject.rows, self.work, self.spark, quiet=self.quiet
+            )
+        return self._looks
+
     def scored(self) -> Scored:
         """What the bundle says of a sample of the films."""
         if self._scored is None:
@@ -88,9 +101,14 @@ class _Shared:
         return self._scored
 
     def some_films(self) -> tuple[npt.NDArray[np.int64], Pixels]:
-        """Places and pixels of a few of the films that the bundle was run on."""
+        """Places and pixels of a few films of each class that the bundle says."""
         if self._films is None:
-            self._films = some_films(self.subject, self.scored().rows, limits.AUDIT_HEAT_MAPS_MAX)
+            scored = self.scored()
+            places = stratified(
+                scored, self.subject.groups[scored.rows], limits.AUDIT_HEAT_MAPS_MAX
+            )
+            rows = scored.rows[places]
+            self._films = rows, films_at(self.subject, rows)
         return self._films
 
     def run(self, films: Pixels) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -109,11 +127,19 @@ def audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
     subject = shared.subject
     yield "exact_duplicates", partial(exact_duplicates.audit, subject)
     yield "near_duplicates", lambda: near_duplicates.audit(subject, shared.copies())
-    yield "label_conflict", lambda: near_duplicates.conflicts(subject, shared.copies())
+    skipped = near_duplicates.NEAR[0] in subject.settings.skip
+    yield (
+        "label_conflict",
+        partial(not_assessable, *near_duplicates.CONFLICT, _NO_SEARCH, _SEARCH)
+        if skipped
+        else lambda: near_duplicates.conflicts(subject, shared.copies()),
+    )
     for kind in one_thing.KINDS:
         yield (
             f"class_by_{kind.name}",
-            lambda kind=kind: one_thing.audit(subject, shared.copies().looks, kind),  # type: ignore[misc]
+            lambda kind=kind: one_thing.audit(  # type: ignore[misc]
+                subject, shared.looks() if kind.of_pixels else {}, kind
+            ),
         )
     yield "augmented", partial(augmented.audit, subject)
     yield "patients", partial(patients.audit, subject)
@@ -169,7 +195,7 @@ def run_audits(
     cheap, costly = dict(audits_of(shared)), dict(costly_audits_of(shared))
     if bundle is None and left_out is not None:
         costly = {
-            name: partial(left_open, name, title, left_out.why, left_out.remedy)
+            name: partial(not_assessable, name, title, left_out.why, left_out.remedy)
             for name, title in COSTLY
         }
     if unknown := sorted(set(settings.skip) - set(cheap) - set(costly)):

@@ -8,18 +8,28 @@ import numpy as np
 import numpy.typing as npt
 
 from pulmospark.audit.guess import area, area_fall
+from pulmospark.audit.linear import logistic
 from pulmospark.audit.model import Scored
-from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, left_open
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
 from pulmospark.audit.words import named, plain
 from pulmospark.evaluation.results import Figure
 
+Labels = npt.NDArray[np.int64]
+
 COVERED = ("covered_lungs", "Told with the lungs blacked out")
 LETTERS = ("letters", "Burned-in letters")
-_SEEN = (
-    " The model was trained on these films, too (folds keep one model of all): the figures are "
-    "too high, beside each other they still tell."
+_OUT_OF_FOLD = (
+    " Each image was scored by a logistic regression on the network's features that was fitted "
+    "without its fold, as the folds' own models were: the kept model learned from all of them."
 )
+_SEEN = (
+    "the kept model was trained on every one of these images, and the networks of the folds are "
+    "not kept"
+)
+_CHANCE = 0.5
+"""AUROC of a guess"""
+_TEST_PART = "evaluate with a test part instead of folds: `--set split.folds=0`"
 _LETTERS_WARN, _LETTERS_FAIL = 0.05, 0.10
 _FEW = f"fewer than two classes have {PATIENTS_MIN} patients"
 
@@ -36,6 +46,8 @@ class _Rated:
         labels: int64 (m,) of the taken films, places in ``classes``.
         groups: int64 (m,) of them, from 0.
         strange: names of the films' classes that are none of the model's.
+        probabilities: cover -> (n, classes) of all scored films, by models that were not trained
+            on them where folds left no film out.
     """
 
     rows: npt.NDArray[np.bool_]
@@ -43,10 +55,11 @@ class _Rated:
     labels: npt.NDArray[np.int64]
     groups: npt.NDArray[np.int64]
     strange: tuple[str, ...]
+    probabilities: dict[str, npt.NDArray[np.float64]]
 
-    def said(self, scored: Scored, cover: str) -> npt.NDArray[np.float64]:
+    def said(self, cover: str) -> npt.NDArray[np.float64]:
         """Probabilities of the taken films under a cover, (m, k)."""
-        return scored.probabilities[cover][self.rows][:, self.classes]
+        return self.probabilities[cover][self.rows][:, self.classes]
 
 
 def covered(subject: Subject, scored: Scored) -> AuditResult:
@@ -56,11 +69,17 @@ def covered(subject: Subject, scored: Scored) -> AuditResult:
     data sets, and so the classes, apart.
     """
     names = ("without lungs", "only border", "only lungs", "whole")
+    if (reason := _learned_all(subject, scored)) is not None:
+        return not_assessable(*COVERED, reason, _TEST_PART)
+    if scored.region.all():
+        return not_assessable(*COVERED, "lungs may be anywhere on the images: nothing is left")
     rated = _rated(subject, scored)
-    figures = {name: _figure(subject, scored, rated, name) for name in names}
+    figures = {name: _figure(subject, rated, name) for name in names}
     bounds = {name: one.low for name, one in figures.items() if one.low is not None}
     if not bounds.keys() >= set(names[:2]):
         return _open(*COVERED, rated, scored)
+    if (blind := _blind(figures["whole"])) is not None:
+        return not_assessable(*COVERED, blind)
     bound = max(bounds[name] for name in names[:2])
     settings = subject.settings
     verdict: Verdict = "pass"
@@ -72,7 +91,7 @@ def covered(subject: Subject, scored: Scored) -> AuditResult:
         verdict=verdict,
         sentence=f"AUROC on whole films {plain(figures['whole'])}, with the lungs blacked out "
         f"{plain(figures['without lungs'])}, with the border alone "
-        f"{plain(figures['only border'])}.{'' if scored.unseen.any() else _SEEN}"
+        f"{plain(figures['only border'])}.{_OUT_OF_FOLD * subject.has_folds}"
         f"{_left_out(rated)}",
         figures=tuple(
             NamedFigure(name=name, figure=one, scale="number") for name, one in figures.items()
@@ -92,13 +111,20 @@ def covered(subject: Subject, scored: Scored) -> AuditResult:
 
 def letters(subject: Subject, scored: Scored) -> AuditResult:
     """How much the AUROC falls when small bright marks outside the lungs are painted over."""
+    if (reason := _learned_all(subject, scored)) is not None:
+        return not_assessable(*LETTERS, reason, _TEST_PART)
     rated = _rated(subject, scored)
     covers = ("whole", "without letters")
-    with_them, without = (_figure(subject, scored, rated, name) for name in covers)
-    fall = _fall(subject, scored, rated)
+    with_them, without = (_figure(subject, rated, name) for name in covers)
+    fall = _fall(subject, rated)
     if fall.low is None:
         return _open(*LETTERS, rated, scored)
-    before, after = (scored.probabilities[name].argmax(axis=1) for name in covers)
+    if np.array_equal(*(rated.said(name) for name in covers)):
+        why = "no small bright mark lies outside the lungs, so that nothing was painted over"
+        return not_assessable(*LETTERS, why)
+    if (blind := _blind(with_them)) is not None:
+        return not_assessable(*LETTERS, blind)
+    before, after = (rated.probabilities[name].argmax(axis=1) for name in covers)
     flipped = float((before != after)[rated.rows].mean())
     verdict: Verdict = "pass"
     if fall.low > _LETTERS_WARN:
@@ -109,7 +135,7 @@ def letters(subject: Subject, scored: Scored) -> AuditResult:
         verdict=verdict,
         sentence=f"AUROC {plain(with_them)} as they are, {plain(without)} with small bright marks "
         f"outside the lungs painted over, a fall of {plain(fall)}; {flipped:.1%} of the films "
-        f"then get another class.{_left_out(rated)}",
+        f"then get another class.{_OUT_OF_FOLD * subject.has_folds}{_left_out(rated)}",
         figures=(
             NamedFigure(name="fall of the AUROC", figure=fall, scale="number"),
             NamedFigure(name="letters painted over", figure=without, scale="number"),
@@ -125,15 +151,15 @@ def letters(subject: Subject, scored: Scored) -> AuditResult:
 def figure(subject: Subject, scored: Scored, cover: str) -> Figure:
     """AUROC of a cover, mean over the classes, on films that were not trained on where there are
     such; without a value where fewer than two of the model's classes have ten patients there."""
-    return _figure(subject, scored, _rated(subject, scored), cover)
+    return _figure(subject, _rated(subject, scored), cover)
 
 
-def _figure(subject: Subject, scored: Scored, rated: _Rated, cover: str) -> Figure:
+def _figure(subject: Subject, rated: _Rated, cover: str) -> Figure:
     if not rated.classes.size:
         return Figure(value=None, note=_FEW)
     return area(
         rated.labels,
-        rated.said(scored, cover),
+        rated.said(cover),
         rated.groups,
         seed=subject.seed,
         replicates=subject.settings.replicates,
@@ -141,19 +167,53 @@ def _figure(subject: Subject, scored: Scored, rated: _Rated, cover: str) -> Figu
     )
 
 
-def _fall(subject: Subject, scored: Scored, rated: _Rated) -> Figure:
+def _fall(subject: Subject, rated: _Rated) -> Figure:
     """AUROC of whole films less that of films without letters."""
     if not rated.classes.size:
         return Figure(value=None, note=_FEW)
     return area_fall(
         rated.labels,
-        rated.said(scored, "whole"),
-        rated.said(scored, "without letters"),
+        rated.said("whole"),
+        rated.said("without letters"),
         rated.groups,
         seed=subject.seed,
         replicates=subject.settings.replicates,
         confidence=subject.confidence,
     )
+
+
+def _learned_all(subject: Subject, scored: Scored) -> str | None:
+    """Why there is no score of a model that has not learned these films; ``None``: there is."""
+    if not subject.has_folds or (scored.bundle.config.method == "features" and scored.covered):
+        return None
+    return _SEEN
+
+
+def _blind(whole: Figure) -> str | None:
+    """Why a model cannot lose what it never had; ``None`` where it tells the classes apart."""
+    if whole.low is None or whole.low <= _CHANCE:
+        return f"the model does not tell the classes apart on whole images (AUROC {plain(whole)})"
+    return None
+
+
+def _out_of_fold(
+    subject: Subject, scored: Scored, labels: Labels
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Probabilities of each film under each cover, by a regression fitted without its fold.
+
+    The network was frozen, so that the features have learned from no film; the regression is
+    fitted to whole films, as the folds' own were.
+    """
+    folds, classes = subject.numbers("fold")[scored.rows], len(scored.bundle.config.classes)
+    found = {name: np.full((folds.size, classes), 1.0 / classes) for name in scored.covered}
+    for fold in np.unique(folds[~np.isnan(folds)]):
+        tested, learned = folds == fold, (folds != fold) & (labels >= 0)
+        if np.unique(labels[learned]).size < 2:
+            continue
+        model = logistic(scored.features[learned], labels[learned], classes)
+        for name, features in scored.covered.items():
+            found[name][tested] = model(features[tested])
+    return found
 
 
 def _rated(subject: Subject, scored: Scored) -> _Rated:
@@ -170,6 +230,9 @@ def _rated(subject: Subject, scored: Scored) -> _Rated:
     taken = np.asarray(classes if len(classes) > 1 else [], np.int64)
     rows &= np.isin(labels, taken)
     return _Rated(
+        probabilities=_out_of_fold(subject, scored, labels)
+        if subject.has_folds
+        else scored.probabilities,
         rows=rows,
         classes=taken,
         labels=np.searchsorted(taken, labels[rows]).astype(np.int64),
@@ -190,9 +253,9 @@ def _open(name: str, title: str, rated: _Rated, scored: Scored) -> AuditResult:
         f"{'the films that it was not trained on' if scored.unseen.any() else 'the films'}"
     )
     if not rated.strange:
-        return left_open(name, title, why, "more patients of each class")
+        return not_assessable(name, title, why, "more patients of each class")
     known = named(scored.bundle.config.classes)
-    return left_open(
+    return not_assessable(
         name,
         title,
         f"{why}; it has no class {named(rated.strange)}, and has {known}",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, left_open
+from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import counted, percent
 from pulmospark.evaluation.intervals import proportion
@@ -85,6 +85,14 @@ def accuracy(subject: Subject, films: Tested | None) -> AuditResult:
     name, title = "subgroups", "Accuracy by sex, age, view and source"
     if films is None:
         return _open(subject, name, title)
+    assessable = [
+        which
+        for which in films.subgroups.values()
+        if min(which.sum(), (~which).sum()) >= _FILMS_MIN
+    ]
+    if not assessable:
+        why = f"no subgroup has {_FILMS_MIN} tested images and as many that are not of it"
+        return not_assessable(name, title, why, "give the layout columns of sex, age or view")
     figures, gaps = [], {}
     for who, which in films.subgroups.items():
         mine = proportion(films.right, which, films.groups, subject.confidence)
@@ -123,6 +131,10 @@ def calibration(subject: Subject, films: Tested | None) -> AuditResult:
     name, title = "calibration", "Calibration by source and subgroup"
     if films is None:
         return _open(subject, name, title)
+    if not np.isfinite(films.confidence).all():
+        return not_assessable(name, title, "a probability of the model is not a number")
+    if not any(which.sum() >= _FILMS_MIN for which in films.subgroups.values()):
+        return not_assessable(name, title, f"no subgroup has {_FILMS_MIN} tested images")
     figures, gaps = [], {}
     for who, which in films.subgroups.items():
         right = proportion(films.right, which, films.groups, subject.confidence)
@@ -175,5 +187,5 @@ def _led_by(worst: str | None, figures: list[NamedFigure]) -> tuple[NamedFigure,
 def _open(subject: Subject, name: str, title: str) -> AuditResult:
     left_out = subject.model_left_out
     if left_out is not None:
-        return left_open(name, title, left_out.why, left_out.remedy)
-    return left_open(name, title, "no model was evaluated on these films")
+        return not_assessable(name, title, left_out.why, left_out.remedy)
+    return not_assessable(name, title, "no model was evaluated on these films")

@@ -131,8 +131,8 @@ class Subject:
         self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_]:
         """Which pairs have one film tested by a model that was trained on the other."""
-        folds = self.numbers("fold")
-        if not np.isnan(folds).all():
+        if self.has_folds:
+            folds = self.numbers("fold")
             return np.asarray(folds[first] != folds[second], dtype=np.bool_)
         tested = self.column("split") == Split.TEST.value
         return np.asarray(tested[first] != tested[second], dtype=np.bool_)
@@ -142,6 +142,11 @@ class Subject:
         """Films that are tested on: all of them with folds; none outside an experiment."""
         folds = ~np.isnan(self.numbers("fold"))
         return np.asarray(folds | (self.column("split") == Split.TEST.value), dtype=np.bool_)
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether each image is tested in one of several folds."""
+        return bool(self.rows["fold"].null_count < self.rows.num_rows)
 
     @property
     def has_split(self) -> bool:

@@ -39,7 +39,7 @@ _SHOWN_BY_EXAMPLE = (
 _VERDICTS: tuple[tuple[Verdict, str], ...] = (
     ("fail", "failed"),
     ("warn", "warn"),
-    ("open", "could not be told"),
+    ("not assessable", "not assessable"),
     ("pass", "passed"),
 )
 
@@ -140,10 +140,10 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
     if told.trivial:
         say("beside rules that look at no image:")
         say(f"  most frequent class                 {_figure(told.trivial.most_frequent_class)}")
-        say(
-            "  most frequent class of each source  "
-            f"{_figure(told.trivial.most_frequent_class_of_source)}"
-        )
+        rule = _figure(told.trivial.most_frequent_class_of_source)
+        if not told.trivial.source_assessable:
+            rule = "not assessable: the tested images are of one source"
+        say(f"  most frequent class of each source  {rule}")
     for one in told.by_class:
         say(
             f"  {one.name}: sensitivity {_figure(one.sensitivity)}, "
@@ -180,11 +180,15 @@ def say_level(result: LevelResult, films: EvaluateResult) -> None:
     say(f"  AUROC (mean)        {_figure(told.macro_auroc)}")
     if told.trivial:
         rule = _figure(told.trivial.most_frequent_class_of_source)
+        if not told.trivial.source_assessable:
+            rule = "not assessable: one source"
         say(f"  beside the most frequent class of each source  {rule}")
 
 
 def say_external(result: ExternalResult) -> None:
     """Figures from inside and from elsewhere side by side, and after a recalibration."""
+    from pulmospark.report.external import verdict
+
     columns = [("inside", result.inside), ("elsewhere", result.outside)]
     if result.recalibrated is not None:
         columns.append(("recalibrated", result.recalibrated))
@@ -202,8 +206,19 @@ def say_external(result: ExternalResult) -> None:
         ("log loss", "log_loss"),
     ):
         say(f"{title:22}" + "".join(f"{_figure(getattr(told, field)):26}" for _, told in given))
+    if result.by_class:
+        say("sensitivity of each class:")
+        for one in result.by_class:
+            say(
+                f"  {one.name}: inside {_figure(one.inside)}, elsewhere {_figure(one.outside)}; "
+                f"difference {_signed(one.change)}: {one.finding}"
+            )
+        if any(one.finding == "not assessable" for one in result.by_class):
+            say("  the figures above it are of other classes than inside, and not comparable")
+    found = verdict(result.inside, result.outside)
+    say(f"{found.tag}. {found.sentence}")
     for reason, films in result.left_out.items():
-        say(f"  left out: {films:,}: {reason}")
+        say(f"  excluded: {films:,}: {reason}")
     if result.recalibration is not None:
         moved = ", ".join(f"{one:+.2f}" for one in result.recalibration.offsets)
         say(
@@ -227,7 +242,7 @@ def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:
             say(spoken(f"  {audit.verdict.upper()}  {audit.title}: {audit.sentence}"))
             if audit.remedy:
                 say(spoken(f"        remedy: {audit.remedy}"))
-    for word in ("open", "pass"):
+    for word in ("not assessable", "pass"):
         names = ", ".join(audit.title for audit in result.audits if audit.verdict == word)
         if names:
             say(spoken(f"  {word}  {names}"))
@@ -348,6 +363,12 @@ def _say_leak(result: Reproduction, leak: LeakyArm) -> None:
     say(f"  no interval: {leak.why}")
     if (between := points_between(result, leak)) is not None:
         say(f"  leak less ours: {between}")
+
+
+def _signed(figure: Figure) -> str:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return "not defined" if figure.value is None else f"{figure.value:+.3f}"
+    return f"{figure.value:+.3f} ({figure.low:+.3f} to {figure.high:+.3f})"
 
 
 def _plain(figure: Figure) -> str:

@@ -252,6 +252,15 @@ moves the sensitivity by more than 3 points."""
 NEAR_SOURCE_RULE = 0.05
 """accuracy: a model less than this above the rule that only knows the source is called near
 it, even where the intervals part."""
+
+EXTERNAL_FALL_MARGIN = 0.05
+"""sensitivity: on a set from elsewhere a class is called no worse than inside where the CI of the
+difference leaves out any fall larger than this; one in twenty patients more would be missed."""
+
+EXCLUDED_FINDINGS_NAMED_MAX = 20
+"""findings of no class that an external validation names with their counts; the rest are summed:
+a set of radiologists' own words can have thousands."""
+
 WEIGHTS_FILE_BYTES_MAX = 1024 * 1024 * 1024
 """bytes of a file of weights, fetched or read; VGG19, the largest of the zoo, has 575 MB."""
 

@@ -159,6 +159,40 @@ def find_near_copies(
     )
 
 
+def grey_levels(
+    images: Path, facts: pa.Table, work: Path, spark: SparkSession, *, quiet: bool
+) -> dict[str, npt.NDArray[np.float64]]:
+    """ "mean" and "border_mean" of each image, in the order of ``facts``; no pair is compared.
+
+    Args:
+        images: the images table.
+        facts: ``uri`` of the images.
+        work: folder for looks; what is there is kept.
+        spark: the session.
+        quiet: show no progress.
+
+    Raises:
+        InputError: an image is not in the table.
+    """
+    number = {uri: place for place, uri in enumerate(facts["uri"].to_pylist())}
+    looks = {name: np.full(len(number), np.nan) for name in ("mean", "border_mean")}
+    for part in make_looks(images, work / "looks", spark, quiet=quiet):
+        rows = pq.read_table(part.path, columns=["uri", *looks])
+        places = np.asarray([number.get(uri, -1) for uri in rows["uri"].to_pylist()], np.int64)
+        for name, values in looks.items():
+            values[places[places >= 0]] = rows[name].to_numpy()[places >= 0]
+    _check_looks(looks)
+    return looks
+
+
+def _check_looks(looks: Mapping[str, npt.NDArray[np.float64]]) -> None:
+    if missing := int(np.isnan(looks["mean"]).sum()):
+        raise InputError(
+            f"{missing} of {looks['mean'].size} films of the cohort are not in the images table: "
+            "run `pulmospark split` again"
+        )
+
+
 def clusters(first: Numbers, second: Numbers, films: int) -> Numbers:
     """Connected components of the graph of pairs; int64 (films,), numbered by first film."""
     edges = sparse.coo_array((np.ones(first.size, np.int8), (first, second)), shape=(films, films))
@@ -207,11 +241,7 @@ def _gather(
             told.append(path.name)
     hashes.flush()
     scans.flush()
-    if missing := int(np.isnan(looks["mean"]).sum()):
-        raise InputError(
-            f"{missing} of {len(number)} films of the cohort are not in the images table: run "
-            "`pulmospark split` again"
-        )
+    _check_looks(looks)
     return looks, content.value_id([told, facts["uri"].to_pylist(), facts["scan_id"].to_pylist()])
 
 

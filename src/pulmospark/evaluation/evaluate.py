@@ -25,7 +25,7 @@ from pulmospark.evaluation.results import (
     OperatingFigures,
     OperatingPoint,
 )
-from pulmospark.evaluation.trivial import trivial_predictions, trivial_rules
+from pulmospark.evaluation.trivial import shared_sources, trivial_predictions, trivial_rules
 
 Floats = NDArray[np.float64]
 
@@ -69,6 +69,8 @@ class _Decided:
     point: OperatingPoint | None
     called: NDArray[np.bool_] | None
     thresholds: tuple[float, ...] = ()
+    sources: frozenset[str] = frozenset()
+    """those of the films that the trivial rules have learned from"""
 
 
 def evaluate_predictions(  # noqa: PLR0917 - films, then how they are looked at
@@ -152,8 +154,11 @@ def cross_validate_summary(
 def _decide(fold: FoldPredictions, classes: Sequence[str]) -> _Decided:
     films = checked(fold.labels, fold.probabilities, fold.groups, classes, fold.sources)
     said = called = None
+    sources: frozenset[str] = frozenset()
     if fold.trivial is not None:
         said = trivial_predictions(fold.trivial, films.sources, films.labels.size, len(classes))
+        assert films.sources is not None  # without them there are no rules
+        sources = shared_sources(fold.trivial, films.sources.astype(str))
     if (point := fold.operating_point) is not None:
         if point.positive_class not in classes:
             raise InputError(
@@ -162,7 +167,9 @@ def _decide(fold: FoldPredictions, classes: Sequence[str]) -> _Decided:
             )
         column = list(classes).index(point.positive_class)
         called = called_positive(point, films.probabilities[:, column])
-    return _Decided(films=films, trivial=said, point=fold.operating_point, called=called)
+    return _Decided(
+        films=films, trivial=said, point=fold.operating_point, called=called, sources=sources
+    )
 
 
 def _pool(
@@ -202,6 +209,7 @@ def _pool(
         else None,
         called=np.concatenate(called) if called else None,
         thresholds=thresholds,
+        sources=frozenset().union(*(one.sources for one in decided)),
     )
 
 
@@ -261,7 +269,9 @@ def _evaluation(
             films.labels, films.probabilities, settings.calibration_bins
         ),
         operating=_operating(given, classes, confidence),
-        trivial=None if given.trivial is None else trivial_rules(given.trivial, films, confidence),
+        trivial=None
+        if given.trivial is None
+        else trivial_rules(given.trivial, films, confidence, sources=len(given.sources)),
     )
 
 

@@ -6,7 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Method = Literal["wilson", "bootstrap", "bound", "none"]
+Method = Literal["wilson", "bootstrap", "basic", "bound", "mover", "none"]
+Finding = Literal["lower", "unclear", "not lower", "not assessable"]
+"""of a class elsewhere against inside: ``lower`` where the CI of the difference lies below 0;
+``not lower`` where it leaves out a fall beyond ``limits.EXTERNAL_FALL_MARGIN``"""
 
 
 class Result(BaseModel):
@@ -20,8 +23,11 @@ class Figure(Result):
 
     ``value`` is ``None`` where it is not defined (the PPV of a class never predicted, say);
     ``low`` and ``high`` are ``None`` where no interval could be had. ``numerator`` and
-    ``denominator`` stand beside plain proportions. ``method`` is ``bound`` where all bootstrap
-    replicates were equal and a rule that ``note`` names gave the interval.
+    ``denominator`` stand beside plain proportions. ``method`` is ``wilson`` (Wilson's score
+    interval; on ``effective`` images where that is given), ``bootstrap`` (percentiles), ``basic``
+    (the bootstrap's basic interval), ``mover`` (of the difference of two proportions, from
+    their bounds: Newcombe 1998, method 10), or ``bound`` where all bootstrap replicates were
+    equal and a rule that ``note`` names gave the interval.
     """
 
     value: float | None
@@ -31,7 +37,11 @@ class Figure(Result):
     numerator: int | None = None
     denominator: int | None = None
     effective: float | None = None
-    """independent films that the denominator is worth, where patients have several"""
+    """effective sample size: independent images that the denominator is worth; ``None`` where
+    every patient has one, and all count"""
+    groups: int | None = None
+    """patients that the denominator is of; where ``effective`` is given, the interval has
+    Student's quantile of ``groups`` - 1 degrees of freedom (one patient: the normal quantile)"""
     note: str | None = None
     """why there is no interval, or which rule gave it"""
 
@@ -107,6 +117,14 @@ class TrivialRules(Result):
 
     most_frequent_class: Figure
     most_frequent_class_of_source: Figure
+    sources: int | None = None
+    """sources of the tested images that the training part has, too; below two the second rule is
+    the first, and says nothing of sources. ``None``: an older version did not count them"""
+
+    @property
+    def source_assessable(self) -> bool:
+        """Whether the second rule knows more than the first: two sources or more."""
+        return self.sources is None or self.sources >= 2
 
 
 class Evaluation(Result):
@@ -153,6 +171,17 @@ class CrossValidation(Result):
     folds: tuple[Evaluation, ...]
     summary: tuple[FoldSummary, ...]
     pooled: Evaluation
+
+
+class ClassDifference(Result):
+    """Sensitivity of a class inside and elsewhere."""
+
+    name: str
+    inside: Figure
+    outside: Figure
+    change: Figure
+    """outside less inside; without a value where one of them has none"""
+    finding: Finding
 
 
 class PairedDifference(Result):

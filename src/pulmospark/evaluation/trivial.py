@@ -47,8 +47,13 @@ def trivial_predictions(
     return np.full(films, most, dtype=np.int64), by_source
 
 
+def shared_sources(part: TrainingPart, sources: NDArray[Any]) -> frozenset[str]:
+    """Sources of some images (n,) that the training part has, too."""
+    return frozenset(map(str, np.intersect1d(np.asarray(part.sources).astype(str), sources)))
+
+
 def trivial_rules(
-    said: tuple[Labels, Labels], films: Predictions, confidence: float
+    said: tuple[Labels, Labels], films: Predictions, confidence: float, *, sources: int
 ) -> TrivialRules:
     """Accuracy of both rules, with intervals.
 
@@ -56,8 +61,11 @@ def trivial_rules(
         said: what each rule says of each film.
         films: the films.
         confidence: of the intervals.
+        sources: how many of the films' sources the rules have learned from.
     """
     plain, by_source = (
         proportion(each == films.labels, None, films.groups, confidence) for each in said
     )
-    return TrivialRules(most_frequent_class=plain, most_frequent_class_of_source=by_source)
+    return TrivialRules(
+        most_frequent_class=plain, most_frequent_class_of_source=by_source, sources=sources
+    )

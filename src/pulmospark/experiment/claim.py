@@ -177,7 +177,8 @@ def _audited(audits: Audits | None) -> dict[int, str]:
     failed = [r.title for r in results if r.verdict == "fail"]
     known = {
         40: f"Audits that failed: {'; '.join(failed) or 'none'}.",
-        30: "; ".join(f"{r.title}: {r.verdict}" for r in results if r.verdict != "open") + ".",
+        30: "; ".join(f"{r.title}: {r.verdict}" for r in results if r.verdict != "not assessable")
+        + ".",
     }
     for result in results:
         if result.name == "support":

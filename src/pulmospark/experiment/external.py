@@ -17,14 +17,15 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 from pyspark.sql import SparkSession
 
-from pulmospark.core import files
+from pulmospark.core import files, limits
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import EvaluateSettings, SplitSettings
 from pulmospark.data.classes import map_findings
+from pulmospark.evaluation.by_class import class_differences
 from pulmospark.evaluation.evaluate import evaluate_predictions
 from pulmospark.evaluation.recalibrate import Recalibration, fit_recalibration
-from pulmospark.evaluation.results import Evaluation, OperatingPoint
+from pulmospark.evaluation.results import ClassDifference, Evaluation, OperatingPoint
 from pulmospark.experiment.auditing import images_of
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.report.external import write_external_page
@@ -32,6 +33,7 @@ from pulmospark.report.external_content import ExternalPage
 from pulmospark.scoring.predict import predict
 from pulmospark.spark.chunks import parts_of
 
+_NO_CLASS = "finding of no class"
 RESULT, PAGE = "external.json", "external.html"
 _FACTS = ["uri", "image_id", "source", "patient_id", "finding", "view"]
 
@@ -50,8 +52,10 @@ class ExternalResult(BaseModel):
     recalibrated: Evaluation | None = None
     """the same films after the recalibration"""
     recalibration: Recalibration | None = None
+    by_class: tuple[ClassDifference, ...] = ()
+    """sensitivity of each class elsewhere against inside; empty where the bundle has no figures"""
     left_out: dict[str, int]
-    """why films took no part -> how many"""
+    """why films took no part -> how many; findings of no class by name"""
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,8 @@ def evaluate_external(
         table: folder of an images table, or of an ingest.
         target: folder of the outcome: ``predictions/``, ``external.json``, ``external.html``.
         spark: the session; ``None``: in this process, one film after the other.
-        classes: class of the bundle -> findings of the table; empty: findings are called as the
-            classes are, whatever their case.
+        classes: class of the bundle -> findings of the table. A finding that none of these claims
+            is the class that is called as it is, whatever its case.
         recalibrate: patients (films where none is known) on whom temperature and offsets are
             fitted anew; they are then left out of the figures. 0: none.
         settings: of the figures.
@@ -124,11 +128,13 @@ def evaluate_external(
     plain = Recalibration(
         temperature=temperature, offsets=(0.0,) * len(bundle.config.classes), films=0
     )
+    inside, outside = _inside(bundle), _figures(films, plain, bundle, settings, seed)
     result = ExternalResult(
         folder=target,
         model_id=bundle.model_id,
-        inside=_inside(bundle),
-        outside=_figures(films, plain, bundle, settings, seed),
+        inside=inside,
+        outside=outside,
+        by_class=class_differences(inside, outside) if inside else (),
         recalibrated=_figures(films, fitted, bundle, settings, seed) if fitted else None,
         recalibration=fitted,
         left_out=left_out,
@@ -186,9 +192,11 @@ def _labels(
             f"{unknown[0]!r} is no class of the bundle: it has {', '.join(map(repr, names))}"
         )
     pairs = list(zip(facts["source"].to_pylist(), facts["finding"].to_pylist(), strict=True))
-    told = classes or {name: (name,) for name in names}
     known = sorted({(source, finding) for source, finding in pairs if finding is not None})
-    mapped = map_findings(known, told)
+    mapped = map_findings(known, classes) if classes else {}
+    by_name = map_findings(known, {name: (name,) for name in names})
+    # A mapping of one class says nothing of the others: they stay called as they are.
+    mapped = {pair: mapped.get(pair) or by_name[pair] for pair in known}
     found = [mapped.get((s, f)) if f is not None else None for s, f in pairs]
     if not any(found):
         some = ", ".join(sorted({repr(f) for _, f in pairs if f is not None})[:6]) or "none"
@@ -211,14 +219,13 @@ def _joined(
     reasons: Counter[str] = Counter()
     ids: set[str] = set()
     rows = []
-    seen = zip(
-        places, labels, facts["image_id"].to_pylist(), facts["view"].to_pylist(), strict=True
-    )
-    for row, (place, label, image, view) in enumerate(seen):
+    columns = (facts[name].to_pylist() for name in ("image_id", "view", "finding"))
+    seen = zip(places, labels, *columns, strict=True)
+    for row, (place, label, image, view, finding) in enumerate(seen):
         reason = (
             f"view: {view}"
             if view not in views
-            else "finding of no class"
+            else (f"{_NO_CLASS}: {finding}" if finding is not None else "no finding is known")
             if label is None
             else "not scored"
             if place is None
@@ -247,7 +254,17 @@ def _joined(
         sources=np.asarray(taken["source"].to_pylist()),
         patient_known=np.asarray(pc.is_valid(taken["patient_id"]), np.bool_),
     )
-    return films, dict(reasons)
+    return films, _named(reasons)
+
+
+def _named(reasons: Counter[str]) -> dict[str, int]:
+    """Reasons and counts, the most frequent findings of no class by name, the rest summed."""
+    findings = [reason for reason, _ in reasons.most_common() if reason.startswith(_NO_CLASS)]
+    rest = findings[limits.EXCLUDED_FINDINGS_NAMED_MAX :]
+    shown = {reason: count for reason, count in reasons.items() if reason not in set(rest)}
+    if rest:
+        shown[f"{_NO_CLASS}: {len(rest):,} others"] = sum(reasons[one] for one in rest)
+    return shown
 
 
 def _local(films: _Films, patients: int, seed: int) -> npt.NDArray[np.bool_]:

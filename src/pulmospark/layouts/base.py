@@ -109,6 +109,9 @@ class Layout(ABC):
     header_patient: ClassVar[bool] = True
     """whether PatientID in its DICOM headers names a patient: some publishers write a film's id
     there, which would part one patient's films"""
+    paediatric: ClassVar[Mapping[str, bool]] = {}
+    """finding -> whether its images are of children (true) or of adults (false), where the
+    publisher says so of all of them; ``*``: every finding"""
     options: ClassVar[Mapping[str, str]] = {}
     """option -> what it means"""
 

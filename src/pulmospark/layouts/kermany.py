@@ -53,6 +53,7 @@ class Kermany(Layout):
     home = "https://data.mendeley.com/datasets/rscbjbr9sj"
     licence = "CC BY 4.0"
     holds = "films of children of one to five years, normal and with pneumonia"
+    paediatric: ClassVar[Mapping[str, bool]] = {"*": True}
     looked_for = "folders NORMAL and PNEUMONIA, in train/ and test/, with names as person1_virus_6"
     faults = (
         "children only: beside another set's adults their age tells the class",

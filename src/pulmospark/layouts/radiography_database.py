@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from pulmospark.core.tables import Modality, View
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind, row_of
@@ -26,10 +27,12 @@ class RadiographyDatabase(Layout):
     licence = "as its publishers and the sources they took the films from say"
     holds = "films of COVID-19, lung opacity, viral pneumonia and normals, with lung masks"
     faults = (
-        "normals and viral pneumonias are mostly Kermany's children, COVID-19 films are of adults",
+        "viral pneumonias and part of the normals are Kermany's children, COVID-19 films are of "
+        "adults",
         "no patient is known, and films repeat in it",
         "a film is 299 x 299, its mask 256 x 256",
     )
+    paediatric: ClassVar[Mapping[str, bool]] = {"Viral Pneumonia": True, "COVID": False}
     looked_for = "two of the folders COVID, Normal, Lung_Opacity, Viral Pneumonia, with images/"
 
     def recognises(self, folder: Path) -> float:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
+from typing import Literal
 
 import pulmospark
-from pulmospark.core import files
-from pulmospark.evaluation.results import Evaluation, Figure
-from pulmospark.report import tables, words
+from pulmospark.core import files, limits
+from pulmospark.evaluation.by_class import class_differences
+from pulmospark.evaluation.results import ClassDifference, Evaluation, Figure
+from pulmospark.report import methods, tables, words
 from pulmospark.report.curves import roc
 from pulmospark.report.external_content import ExternalPage
 from pulmospark.report.external_plot import beside
@@ -43,6 +46,7 @@ def write_external_page(content: ExternalPage, path: Path) -> None:
 def render_external_page(content: ExternalPage) -> str:
     """The page as one HTML document: no script, and nothing fetched from anywhere."""
     evaluations = [column.evaluation for column in content.columns]
+    whose = words.groups_of(content.outside, content.films_without_patient)
     drawn = [roc(content.outside), confusion(content.outside)]
     page = (
         environment()
@@ -53,7 +57,7 @@ def render_external_page(content: ExternalPage) -> str:
             headline=headline(content),
             verdict=verdict(content.inside, content.outside),
             warnings=warnings(content),
-            groups=words.groups_of(content.outside, content.films_without_patient),
+            groups=whose,
             beside=beside(content.columns),
             calibration=calibration_drawings(content),
             drawings=[one for one in drawn if one is not None],
@@ -62,13 +66,15 @@ def render_external_page(content: ExternalPage) -> str:
             operating=tables.operating_beside(evaluations),
             confidence=" and ".join(dict.fromkeys(words.confidence(one) for one in evaluations)),
             effect=effect(content),
-            replicates=content.outside.replicates,
-            tags=TAGS,
+            methods=methods.beside_methods(evaluations, content.outside, whose),
+            compared=() if content.inside is None else comparison_rows(content),
             facts=provenance_facts(content.provenance),
             settings=provenance_settings(content.provenance),
             notice=pulmospark.NOT_A_MEDICAL_DEVICE,
             version=pulmospark.__version__,
             made_at=content.made_at.astimezone(UTC),
+            points=lambda value: f"{100 * value:+.1f}".replace("-", words.MINUS),
+            margin=f"{100 * limits.EXTERNAL_FALL_MARGIN:g}",
             signed=lambda value: f"{value:+.2f}".replace("-", words.MINUS),
         )
     )
@@ -86,48 +92,94 @@ def headline(content: ExternalPage) -> str:
         f"Of {words.count(told.films, 'film')} from elsewhere, of {whose}, the model named "
         f"{words.rightly_named(told):,} rightly: accuracy {_figure(told.accuracy, told)}"
     )
-    if content.inside is None or content.inside.accuracy.value is None:
+    inside = content.inside
+    if inside is None or inside.accuracy.value is None:
         return f"{text}."
-    return f"{text}. Inside it was {_figure(content.inside.accuracy, content.inside)}."
+    if _lacking(inside, told):
+        return f"{text}. That of inside is of more classes, and not comparable."
+    return f"{text}. Inside it was {_figure(inside.accuracy, inside)}."
+
+
+def _lacking(inside: Evaluation, outside: Evaluation) -> list[str]:
+    """Classes that are tested inside, and of which the other set holds no image."""
+    held = {figures.name for figures in outside.by_class if figures.support}
+    return [one.name for one in inside.by_class if one.support and one.name not in held]
 
 
 def verdict(inside: Evaluation | None, outside: Evaluation) -> Verdict:
-    """Whether the figures hold elsewhere: by balanced accuracy, or accuracy where it has none."""
+    """Whether the model holds elsewhere: by the sensitivity of each class that both sets hold."""
     if inside is None:
         return Verdict(
             "unknown",
             "The bundle has no figures from inside to compare with.",
             "Evaluate the run that made it, `pulmospark evaluate RUN`, and come back.",
+            named=TAGS["unknown"],
         )
-    for name, one, other in (
-        ("Balanced accuracy", inside.balanced_accuracy, outside.balanced_accuracy),
-        ("Accuracy", inside.accuracy, outside.accuracy),
-    ):
-        if one.value is not None and other.value is not None:
-            return _compared(name, one, other)
-    return Verdict("unknown", "No figure is defined both inside and elsewhere.")
+    return compared(class_differences(inside, outside))
 
 
-def _compared(name: str, inside: Figure, outside: Figure) -> Verdict:
-    points = 100 * ((outside.value or 0.0) - (inside.value or 0.0))
-    if points >= 0:
+def compared(classes: Sequence[ClassDifference]) -> Verdict:
+    """The verdict on classes that were compared one by one, and what could not be."""
+    by_finding: dict[str, list[ClassDifference]] = {}
+    for one in classes:
+        by_finding.setdefault(one.finding, []).append(one)
+    missing = by_finding.get("not assessable", [])
+    if len(missing) == len(classes):
         return Verdict(
-            "good", f"{name} is no lower elsewhere than inside ({points:+.1f} points).", _ONE_SET
+            "unknown",
+            f"No class could be compared: {_missing(missing)}.",
+            named=TAGS["unknown"],
         )
-    fell = f"{name} falls by {-points:.1f} points elsewhere"
-    if _below(outside, inside):
-        return Verdict("bad", f"{fell}, and the intervals do not meet.", _LOCAL)
-    return Verdict("caution", f"{fell}; the intervals meet, so chance could do as much.", _LOCAL)
+    tone: Tone = "good"
+    if missing or "unclear" in by_finding:
+        tone = "caution"
+    if "lower" in by_finding:
+        tone = "bad"
+    named = TAGS[tone]
+    if tone == "caution" and "unclear" not in by_finding:
+        shared = len(classes) - len(missing)
+        named = f"No worse than inside in {shared} of {len(classes)} classes; the others are open"
+    order = ("lower", "unclear", "not lower")
+    said = [_change(one) for finding in order for one in by_finding.get(finding, [])]
+    sentence = f"Sensitivity elsewhere against inside: {'; '.join(said)}."
+    if missing:
+        sentence += f" Not assessable: {_missing(missing)}."
+    return Verdict(tone, sentence, _ONE_SET if tone == "good" else _LOCAL, named=named)
 
 
-def _below(one: Figure, other: Figure) -> bool:
-    """Whether the intervals part, the first's below; without both nothing is clear."""
-    return one.high is not None and other.low is not None and one.high < other.low
+def _change(one: ClassDifference) -> str:
+    """A class in words: both sensitivities, their difference, and what it shows."""
+    values = (one.inside, one.outside, one.change)
+    inside, outside, change = (100 * (figure.value or 0.0) for figure in values)
+    low, high = 100 * (one.change.low or 0.0), 100 * (one.change.high or 0.0)
+    shown = {
+        "lower": "clearly lower",
+        "not lower": "no worse",
+        "unclear": f"no clear difference, but a fall of up to {-low:.0f} points is not excluded",
+    }[one.finding]
+    text = (
+        f"{outside:.1f}% against {inside:.1f}%, {change:+.1f} points ({low:+.1f} to {high:+.1f})"
+    )
+    return f"{one.name} {text.replace('-', words.MINUS)}, {shown}"
 
 
-TAGS = {
+def _missing(classes: Sequence[ClassDifference]) -> str:
+    """Classes that could not be compared, each with what it lacks."""
+    return "; ".join(f"{one.name} ({_lacks(one)})" for one in classes)
+
+
+def _lacks(one: ClassDifference) -> str:
+    sides = [("inside", one.inside), ("elsewhere", one.outside)]
+    without = [where for where, figure in sides if figure.value is None]
+    if without:
+        return f"no image {' or '.join(without)}"
+    return "no confidence interval"
+
+
+Tone = Literal["good", "caution", "bad", "unknown"]
+TAGS: dict[Tone, str] = {
     "good": "No worse than inside",
-    "caution": "Lower than inside, perhaps by chance",
+    "caution": "No clear difference from inside",
     "bad": "Clearly lower than inside",
     "unknown": "Not compared",
 }
@@ -137,6 +189,11 @@ TAGS = {
 def warnings(content: ExternalPage) -> tuple[str, ...]:
     """Plain sentences of what weakens the figures from elsewhere."""
     found = words.small_classes(content.outside)
+    if content.inside is not None and (lacking := _lacking(content.inside, content.outside)):
+        found.append(
+            f"The set holds no image of {', '.join(lacking)}: its accuracy, balanced accuracy and "
+            "macro AUROC are of other classes than those inside, and not comparable."
+        )
     if content.inside_is_phantom and not content.is_phantom:
         found.append("The figures from inside are of drawn phantoms: they say nothing of people.")
     if unknown := content.films_without_patient:
@@ -154,6 +211,17 @@ def calibration_drawings(content: ExternalPage) -> list[Drawing]:
         for one in content.columns
     )
     return [one for one in drawn if one is not None]
+
+
+def comparison_rows(content: ExternalPage) -> tuple[tuple[ClassDifference, str], ...]:
+    """Each class inside and elsewhere, and what the difference shows in words."""
+    if content.inside is None:
+        return ()
+    differences = class_differences(content.inside, content.outside)
+    return tuple(
+        (one, f"not assessable: {_lacks(one)}" if one.finding == "not assessable" else one.finding)
+        for one in differences
+    )
 
 
 def effect(content: ExternalPage) -> str | None:

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from pulmospark.evaluation.results import CrossValidation, Evaluation, Figure, FoldSummary
+from pulmospark.evaluation.results import (
+    CrossValidation,
+    Evaluation,
+    Figure,
+    FoldSummary,
+    TrivialRules,
+)
 from pulmospark.report.content import ReportContent
 from pulmospark.report.curves import precision_recall, roc, training_curves
 from pulmospark.report.svg import (
@@ -200,9 +206,14 @@ def trivial_rules(evaluation: Evaluation) -> Drawing | None:
         "Accuracy beside two rules that look at no image",
         svg,
         f"Accuracy with its {confidence(evaluation)} interval. Both rules learned from the labels "
-        "of the training part alone.",
+        "of the training and the validation part, as the model did, and look at no image."
+        + (" There is one source here, so that both are the same rule." * _one_source(trivial)),
         f"Accuracy: {said}.",
     )
+
+
+def _one_source(rules: TrivialRules) -> bool:
+    return rules.sources is not None and rules.sources < 2
 
 
 def _dot(axes: Any, place: int, figure: Figure, colour: str) -> None:

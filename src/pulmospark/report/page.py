@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 import pulmospark
 from pulmospark.core import files, limits
-from pulmospark.report import tables, words
+from pulmospark.report import methods, tables, words
 from pulmospark.report.audit_content import Picture
 from pulmospark.report.content import Film, ReportContent
 from pulmospark.report.figures import draw_all
@@ -64,9 +64,12 @@ def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
         groups=words.groups(content),
         overall=tables.overall_table(evaluation),
         by_class=tables.class_table(evaluation),
-        class_methods=tables.class_methods(evaluation, content),
-        bootstrap=tables.bootstrap_words(evaluation, content),
+        overall_methods=methods.overall_methods(evaluation, content),
+        class_methods=methods.class_methods(evaluation, content),
         operating=tables.operating_table(evaluation),
+        operating_words=""
+        if evaluation.operating is None
+        else methods.operating_words(evaluation.operating, words.film_noun(content)),
         fold_rows=() if content.cross_validation is None else _folds(content),
         level_rows=tables.level_rows(content),
         split_classes=tables.split_table(content.split.by_class, parts),

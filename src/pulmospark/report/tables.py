@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pulmospark.core import limits
@@ -15,6 +15,7 @@ from pulmospark.evaluation.results import (
     FoldSummary,
 )
 from pulmospark.report.content import Exclusion, Level, ReportContent, SplitCell
+from pulmospark.report.methods import METHODS, effective_words
 from pulmospark.report.words import (
     DASH,
     Scale,
@@ -84,12 +85,6 @@ _FOLD_NAMES = {
     **{name: label for name, label, _, _, _ in _OVERALL},
     **{name: label for name, label, _, _ in _CLASS_COLUMNS},
 }
-_METHODS = {
-    "wilson": "Wilson",
-    "bootstrap": "bootstrap",
-    "bound": "bounds (see the note)",
-    "none": "no interval",
-}
 
 
 @dataclass(frozen=True)
@@ -101,6 +96,8 @@ class Cell:
     ratio: str = ""
     """numerator / denominator of a plain proportion"""
     method: str = ""
+    effective: str = ""
+    """effective sample size of a proportion, where its interval is of that"""
     note: int | None = None
     """number of the footnote, from 1"""
 
@@ -153,7 +150,8 @@ def _cell(figure: Figure, scale: Scale, why_undefined: str, notes: _Notes) -> Ce
         number(figure.value, scale),
         span,
         ratio,
-        _METHODS[figure.method],
+        METHODS[figure.method],
+        effective_words(figure),
         None if span and figure.note is None else notes.mark(note),
     )
 
@@ -239,36 +237,6 @@ def _class_row(figures: ClassFigures, notes: _Notes) -> Row:
         _cell(getattr(figures, name), scale, why, notes) for name, _, scale, why in _CLASS_COLUMNS
     )
     return Row(figures.name, cells, films=figures.support)
-
-
-def class_methods(evaluation: Evaluation, content: ReportContent) -> str:
-    """How the intervals of the class table were made, column by column."""
-    by_method: dict[str, list[str]] = {}
-    for name, label, _, _ in _CLASS_COLUMNS:
-        for method in {getattr(figures, name).method for figures in evaluation.by_class}:
-            if method != "none":
-                by_method.setdefault(method, []).append(label)
-    told = []
-    if columns := by_method.get("wilson"):
-        told.append(f"{_listed(columns)}: Wilson interval of the proportion shown")
-    if columns := by_method.get("bootstrap"):
-        told.append(f"{_listed(columns)}: {bootstrap_words(evaluation, content)}")
-    if columns := by_method.get("bound"):
-        told.append(
-            f"{_listed(columns)}, where all replicates are equal: Newcombe's bounds for as many "
-            "independent patients"
-        )
-    return "; ".join(told) + "." * bool(told)
-
-
-def bootstrap_words(evaluation: Evaluation, content: ReportContent) -> str:
-    """How the bootstrap was done: replicates, and over whom."""
-    return f"bootstrap of {evaluation.replicates:,} replicates over {groups(content)}"
-
-
-def _listed(words: Iterable[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def operating_table(evaluation: Evaluation) -> FigureTable | None:

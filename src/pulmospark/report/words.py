@@ -173,23 +173,25 @@ def _tested_on(content: ReportContent) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How the model does beside the rules that look at no image."""
+    """How the model does compared with the rules that look at no image."""
 
     tone: Literal["good", "caution", "bad", "unknown"]
     sentence: str
     explanation: str = ""
+    named: str = ""
+    """the verdict in a few words, where those of its tone do not fit"""
 
     @property
     def tag(self) -> str:
         """The verdict in a few words."""
-        return _TAGS[self.tone]
+        return self.named or _TAGS[self.tone]
 
 
 _TAGS = {
     "good": "Better than the source alone",
     "caution": "May have learned the hospital",
     "bad": "No better than a rule without the image",
-    "unknown": "Not compared",
+    "unknown": "Not assessable",
 }
 
 
@@ -197,10 +199,18 @@ _LEARNED = (
     "It may have learned to tell the hospital or data set, not the disease: test it on a "
     "source that has every class, or on one it has never seen."
 )
+_ONE_SOURCE = (
+    "With one source nobody can say whether it would recognise the hospital instead of the "
+    "disease: add a source that has every class, or validate on a set from elsewhere."
+)
 
 
 def verdict(evaluation: Evaluation) -> Verdict:
-    """Compare the model's accuracy with the two trivial rules, in words."""
+    """Compare the model's accuracy with the two trivial rules, in words.
+
+    Not assessable where there is nothing to compare with: no rules, no interval, images of one
+    class alone, or one source, for which the rule of the source is the most frequent class.
+    """
     trivial, model = evaluation.trivial, evaluation.accuracy
     if trivial is None or model.value is None:
         return Verdict(
@@ -209,15 +219,44 @@ def verdict(evaluation: Evaluation) -> Verdict:
             "Without that comparison nobody can say whether the model learned more than where "
             "a film came from.",
         )
+    if sum(1 for figures in evaluation.by_class if figures.support) < 2:
+        return Verdict(
+            "unknown",
+            "All tested films are of one class: a rule that looks at no image is right for all "
+            "of them or for none, so that comparing with it says nothing.",
+        )
     common, source = trivial.most_frequent_class, trivial.most_frequent_class_of_source
-    if common.value is not None and not _above(model, common):
+    if common.value is None or _no_interval(model, common, source):
+        return Verdict("unknown", "There is no confidence interval to compare by.")
+    if not _above(model, common):
         return Verdict(
             "bad",
             "The model is not clearly better than always saying the most frequent class "
             f"({number(common.value, 'percent')}).",
             "It has learned nothing of use, or was tested on too few films to show it.",
         )
-    if source.value is None:
+    if not trivial.source_assessable:
+        return Verdict(
+            "unknown",
+            f"The model is {(model.value - common.value) * 100:.1f} points above always saying "
+            f"the most frequent class ({number(common.value, 'percent')}), and their intervals "
+            "do not meet. A rule that only knows the source cannot be compared with: the tested "
+            "films are of one source.",
+            _ONE_SOURCE,
+            named="Better than the most frequent class; the source is not assessable",
+        )
+    return _beside_source(model, source, common.value)
+
+
+def _no_interval(*figures: Figure) -> bool:
+    return any(
+        figure.value is not None and (figure.low is None or figure.high is None)
+        for figure in figures
+    )
+
+
+def _beside_source(model: Figure, source: Figure, common: float) -> Verdict:
+    if source.value is None or model.value is None:
         return Verdict("unknown", "The rule that only knows the source has no accuracy here.")
     known = number(source.value, "percent")
     if model.value <= source.value:
@@ -234,10 +273,10 @@ def verdict(evaluation: Evaluation) -> Verdict:
             f"and never looks at it ({known}).",
             _LEARNED,
         )
-    return _clearly_above(model.value, source.value, common.value)
+    return _clearly_above(model.value, source.value, common)
 
 
-def _clearly_above(model: float, source: float, common: float | None) -> Verdict:
+def _clearly_above(model: float, source: float, common: float) -> Verdict:
     points = (model - source) * 100
     known = number(source, "percent")
     if model - source < limits.NEAR_SOURCE_RULE:
@@ -248,7 +287,7 @@ def _clearly_above(model: float, source: float, common: float | None) -> Verdict
             _LEARNED,
         )
     told = ""
-    if common is not None and source - common > limits.TELLING_SOURCES:
+    if source - common > limits.TELLING_SOURCES:
         told = (
             f" The sources alone give much away here: knowing them lifts the trivial rule from "
             f"{number(common, 'percent')} to {known}."
@@ -263,10 +302,8 @@ def _clearly_above(model: float, source: float, common: float | None) -> Verdict
 
 
 def _above(model: Figure, rule: Figure) -> bool:
-    """Whether the intervals part, the model's above; values stand in where there is none."""
-    low = model.low if model.low is not None else model.value
-    high = rule.high if rule.high is not None else rule.value
-    return low is not None and high is not None and low > high
+    """Whether the intervals part, the model's above; without both nothing is clear."""
+    return model.low is not None and rule.high is not None and model.low > rule.high
 
 
 def warnings(content: ReportContent) -> tuple[str, ...]:
@@ -285,11 +322,17 @@ def warnings(content: ReportContent) -> tuple[str, ...]:
 
 def small_classes(evaluation: Evaluation) -> list[str]:
     """A sentence for each class with too few tested films for more than coarse figures."""
-    return [
+    none = [
+        f"Class \N{LEFT DOUBLE QUOTATION MARK}{figures.name}\N{RIGHT DOUBLE QUOTATION MARK} has "
+        "no tested film: its sensitivity is not assessable."
+        for figures in evaluation.by_class
+        if not figures.support
+    ]
+    return none + [
         f"Class \N{LEFT DOUBLE QUOTATION MARK}{figures.name}"
         f"\N{RIGHT DOUBLE QUOTATION MARK} has {count(figures.support, 'tested film')}, "
         f"fewer than {limits.SMALL_CLASS_FILMS}: its figures are coarse, and one film "
         "more or less moves them."
         for figures in evaluation.by_class
-        if figures.support < limits.SMALL_CLASS_FILMS
+        if 0 < figures.support < limits.SMALL_CLASS_FILMS
     ]

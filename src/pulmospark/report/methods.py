@@ -1,0 +1,164 @@
+"""Sentences on method: how the confidence intervals of a page were computed.
+
+Each is made from the figures themselves (``Figure.method``, ``effective``, ``groups``), so that
+what a page says of a method is what was done to the numbers on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pulmospark.evaluation.results import ClassFigures, Evaluation, Figure, OperatingFigures
+from pulmospark.report.content import ReportContent
+from pulmospark.report.words import count, film_noun, groups, number
+
+METHODS = {
+    "wilson": "Wilson",
+    "bootstrap": "bootstrap",
+    "basic": "basic bootstrap",
+    "mover": "MOVER",
+    "bound": "bounds (see the note)",
+    "none": "no interval",
+}
+"""``Figure.method`` as a table names it"""
+CLASS_FIGURES: tuple[tuple[str, str], ...] = (
+    ("sensitivity", "Sensitivity"),
+    ("specificity", "Specificity"),
+    ("ppv", "PPV"),
+    ("npv", "NPV"),
+    ("f1", "F1"),
+    ("mcc", "MCC"),
+    ("auroc", "AUROC"),
+    ("auprc", "AUPRC"),
+)
+"""field of ``ClassFigures`` and its heading"""
+_EFFECTIVE = (
+    "Wilson's score interval on the effective sample size (films / design effect), with Student's "
+    "quantile of patients \N{MINUS SIGN} 1 degrees of freedom in place of the normal one, since "
+    "films of one patient are not independent"
+)
+_PLAIN = "Wilson's score interval of the proportion"
+
+
+def effective_words(figure: Figure) -> str:
+    """The effective sample size of a figure, ``effective n 71.2``; empty where all films count."""
+    return "" if figure.effective is None else f"effective n {figure.effective:.1f}"
+
+
+def overall_methods(evaluation: Evaluation, content: ReportContent) -> str:
+    """How the intervals of the table over all classes were computed."""
+    whose, films = groups(content), count(evaluation.films, film_noun(content))
+    accuracy = evaluation.accuracy
+    if accuracy.effective is None:
+        proportions = (
+            f"Wilson: {_PLAIN}; each of the {films} is a patient's only one, or its patient is "
+            "not known, so each counts in full."
+        )
+    else:
+        proportions = (
+            f"Wilson: {_EFFECTIVE}. For the accuracy the {films} of {whose} count as "
+            f"{accuracy.effective:.1f} independent ones."
+        )
+    return f"{proportions} Bootstrap: {bootstrap_words(evaluation, whose)}."
+
+
+def class_methods(evaluation: Evaluation, content: ReportContent) -> str:
+    """How the intervals of the class table were computed, column by column."""
+    by_method: dict[str, list[str]] = {}
+    for name, label in CLASS_FIGURES:
+        for method in {getattr(figures, name).method for figures in evaluation.by_class}:
+            if method != "none":
+                by_method.setdefault(method, []).append(label)
+    sentences = []
+    if columns := by_method.get("wilson"):
+        sentences.append(f"{_listed(columns)}: {proportions_words(evaluation.by_class)}")
+    if columns := by_method.get("bootstrap"):
+        drawn = f"percentiles of {_draws(evaluation, groups(content))}"
+        sentences.append(f"{_listed(columns)}: {drawn}")
+    if columns := by_method.get("bound"):
+        sentences.append(
+            f"{_listed(columns)}, where all replicates are equal: Newcombe's bounds for as many "
+            "independent patients"
+        )
+    return "; ".join(sentences) + "." * bool(sentences)
+
+
+def proportions_words(of: Sequence[ClassFigures] | Sequence[OperatingFigures]) -> str:
+    """How the intervals of sensitivity, specificity, PPV and NPV were computed."""
+    shown = [
+        getattr(figures, name)
+        for figures in of
+        for name in ("sensitivity", "specificity", "ppv", "npv")
+    ]
+    return _proportions([figure for figure in shown if figure.low is not None])
+
+
+def beside_methods(evaluations: Sequence[Evaluation], outside: Evaluation, whose: str) -> str:
+    """How the intervals of several evaluations side by side were computed.
+
+    Args:
+        evaluations: those shown.
+        outside: the one whose bootstrap is described.
+        whose: patients or groups that it is of, in words.
+    """
+    shown = [
+        figure
+        for one in evaluations
+        for figure in (one.accuracy, *(kind.sensitivity for kind in one.by_class))
+        if figure.low is not None
+    ]
+    return (
+        f"Proportions: {_proportions(shown)}. Other figures from elsewhere: "
+        f"{bootstrap_words(outside, whose)}."
+    )
+
+
+def operating_words(operating: OperatingFigures, noun: str) -> str:
+    """Which threshold calls an image positive, and on what it was chosen; class names aside.
+
+    Pooled folds have a threshold each, chosen on films that are tested in other folds.
+
+    Args:
+        operating: the figures at the operating point.
+        noun: of what is shown, film or phantom.
+    """
+    point = operating.point
+    target = f"a sensitivity of at least {number(point.sensitivity_target, 'percent')}"
+    missed = "" if point.reached else "; the validation part did not allow that sensitivity"
+    if operating.thresholds:
+        each = ", ".join(number(one) for one in operating.thresholds)
+        return (
+            f"from its fold's own threshold upwards ({each}; mean {number(point.threshold)}). "
+            f"Each was chosen on the validation part of its fold, of which no {noun} is tested "
+            f"there, for {target}{missed}."
+        )
+    return (
+        f"from a probability of {number(point.threshold)} upwards. The threshold was chosen on "
+        f"{count(point.chosen_on, noun)} of the validation part, none of them tested here, for "
+        f"{target}{missed}."
+    )
+
+
+def bootstrap_words(evaluation: Evaluation, whose: str) -> str:
+    """How the bootstrap was done: replicates, over whom, and which interval was taken of them."""
+    basic = ""
+    if evaluation.calibration_error.method == "basic":
+        basic = "; of the calibration error, which noise can only raise, their basic interval"
+    return f"percentiles of {_draws(evaluation, whose)}{basic}"
+
+
+def _draws(evaluation: Evaluation, whose: str) -> str:
+    return f"{evaluation.replicates:,} replicates over {whose}"
+
+
+def _proportions(shown: Sequence[Figure]) -> str:
+    clustered = [figure.effective is not None for figure in shown]
+    if not any(clustered):
+        return f"{_PLAIN}, each film counted in full, for no patient has two"
+    where = "" if all(clustered) else f"; {_PLAIN} itself where no effective n is given"
+    return f"{_EFFECTIVE}; effective n is that size{where}"
+
+
+def _listed(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,217 @@
+"""Intervals against references that share no code: roots, statsmodels, scipy, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+from pulmospark.evaluation.intervals import (
+    auroc_figure,
+    basic,
+    effective_films,
+    expected_interval,
+    newcombe_auroc,
+    percentile,
+    proportion,
+    wilson,
+)
+
+Floats = NDArray[np.float64]
+
+HITS = np.array([4, 0, 3, 2, 5, 1, 0, 2, 6, 1, 3, 0], dtype=np.float64)
+FILMS = np.array([4, 3, 3, 4, 6, 2, 2, 5, 7, 3, 4, 2], dtype=np.float64)
+
+
+def score_interval(share: float, size: float, quantile: float) -> tuple[float, float]:
+    """Shares t that a score test does not reject: |share - t| = q sqrt(t (1 - t) / size)."""
+
+    def excess(t: float) -> float:
+        return abs(share - t) - quantile * math.sqrt(t * (1 - t) / size)
+
+    low = optimize.brentq(excess, 1e-12, share - 1e-9) if share > 0 else 0.0
+    high = optimize.brentq(excess, share + 1e-9, 1 - 1e-12) if share < 1 else 1.0
+    return float(low), float(high)
+
+
+def rows(hits: Floats, films: Floats) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """One row a film: whether it counts, and its patient."""
+    hit = [n < h for h, many in zip(hits, films, strict=True) for n in range(int(many))]
+    return np.array(hit), np.repeat(np.arange(films.size), films.astype(int))
+
+
+def test_the_design_effect_is_that_of_cluster_robust_standard_errors() -> None:
+    # statsmodels 0.15.0, OLS of the 45 films on a constant, cov_type="cluster" by patient:
+    # share 0.6, standard error 0.09715134501582495, with its g / (g - 1); over the binomial
+    # 0.6 x 0.4 / 45 that is a design effect of 1.76970.
+    robust = 0.09715134501582495**2 / (0.6 * 0.4 / 45)
+    largest = float((FILMS**2).sum() / FILMS.sum())  # 197 / 45: films of a patient all alike
+    # 9 patients have a film that counts, 11 one that does not; two more stand for the prior.
+    expected = (9 * robust + 2 * largest) / 11
+    assert effective_films(HITS, FILMS) == pytest.approx(45 / expected, rel=1e-9)
+    assert 45 / expected == pytest.approx(20.0544, abs=1e-4)
+
+
+def test_one_patient_with_errors_is_outweighed_two_to_one() -> None:
+    # 10 patients of 4 films, 2 wrong in one of them. Residuals of the share 0.95: 0.2 nine
+    # times and -1.8: squares sum to 0.36 + 3.24 = 3.6, over 40 films and 10 / 9: 0.1; over
+    # 0.95 x 0.05 that is 2.10526. All alike would be 4; 1 part of the one, 2 of the other.
+    hits = np.full(10, 4.0)
+    hits[3] = 2.0
+    effect = (0.1 / 0.0475 + 2 * 4.0) / 3
+    assert effective_films(hits, np.full(10, 4.0)) == pytest.approx(40 / effect, rel=1e-12)
+
+
+def test_films_of_a_patient_never_count_for_more_than_themselves() -> None:
+    # Every patient has one film of two right: less variance between patients than by chance.
+    many = np.full(200, 2.0)
+    # 200 of 202 parts of an effect of 1, 2 of an effect of 2.
+    assert effective_films(many / 2, many) == pytest.approx(400 / (202 * 1.0 + 2) * 202)
+
+
+def test_the_interval_of_clustered_films_is_a_score_interval_with_students_quantile() -> None:
+    hit, groups = rows(HITS, FILMS)
+    figure = proportion(hit, None, groups, 0.95)
+    worth = effective_films(HITS, FILMS)
+    student = stats.t(df=11).isf(0.025)
+    assert student == pytest.approx(2.2009852, abs=1e-7)  # tables of Student's distribution
+    assert (figure.low, figure.high) == pytest.approx(
+        score_interval(0.6, worth, student), abs=1e-7
+    )
+    assert (figure.numerator, figure.denominator, figure.groups) == (27, 45, 12)
+    assert figure.effective == pytest.approx(worth, abs=0.005)
+    other = proportion(hit, None, groups, 0.8)
+    assert (other.low, other.high) == pytest.approx(
+        score_interval(0.6, worth, stats.t(df=11).isf(0.1)), abs=1e-7
+    )
+
+
+def test_groups_outside_the_denominator_give_no_degrees_of_freedom() -> None:
+    hit, groups = rows(HITS, FILMS)
+    more = np.concatenate([groups, np.arange(12, 60)])
+    among = more < 12
+    figure = proportion(np.resize(hit, more.size), among, more, 0.95)
+    alone = proportion(np.resize(hit, more.size)[:45], None, groups, 0.95)
+    assert figure == alone
+    assert figure.groups == 12
+
+
+def test_one_film_a_patient_is_the_plain_score_interval() -> None:
+    # statsmodels 0.15.0: proportion_confint(89, 118, method="wilson")
+    figure = proportion(np.arange(118) < 89, None, np.arange(118), 0.95)
+    assert (figure.low, figure.high) == pytest.approx((0.6693551578, 0.8230880596), abs=1e-9)
+    assert (figure.effective, figure.groups) == (None, 118)
+    assert wilson(89 / 118, 118, 0.95) == pytest.approx(
+        score_interval(89 / 118, 118, stats.norm.isf(0.025)), abs=1e-7
+    )
+
+
+def test_all_films_of_one_patient_are_one_film_with_the_normal_quantile() -> None:
+    figure = proportion(np.arange(6) < 3, None, np.zeros(6, np.int64), 0.95)
+    assert figure.effective == 1.0
+    assert figure.groups == 1
+    assert (figure.low, figure.high) == pytest.approx(
+        score_interval(0.5, 1.0, stats.norm.isf(0.025)), abs=1e-7
+    )
+
+
+def test_where_all_films_count_they_are_worth_sum_squared_over_squares() -> None:
+    films = np.array([1, 2, 3, 10])
+    groups = np.repeat(np.arange(4), films)
+    figure = proportion(np.ones(16, bool), None, groups, 0.95)
+    # 16^2 / (1 + 4 + 9 + 100) = 256 / 114; lower bound n / (n + t^2) with t of 3 degrees.
+    worth, t = 256 / 114, stats.t(df=3).isf(0.025)
+    assert figure.low == pytest.approx(worth / (worth + t * t), rel=1e-12)
+    assert figure.high == 1.0
+    none = proportion(np.zeros(16, bool), None, groups, 0.95)
+    assert (none.low, none.high) == (0.0, pytest.approx(t * t / (worth + t * t), rel=1e-12))
+
+
+def test_the_expected_interval_is_that_of_films_all_alike() -> None:
+    groups = np.repeat(np.arange(4), [1, 2, 3, 10])
+    assert expected_interval(0.9, groups, 0.95) == pytest.approx(
+        score_interval(0.9, 256 / 114, stats.t(df=3).isf(0.025)), abs=1e-7
+    )
+    assert expected_interval(0.9, np.arange(50), 0.95) == pytest.approx(
+        score_interval(0.9, 50, stats.norm.isf(0.025)), abs=1e-7
+    )
+    assert expected_interval(1.0, groups, 0.95) == pytest.approx(
+        (proportion(np.ones(16, bool), None, groups, 0.95).low, 1.0)
+    )
+
+
+def newcombe_excess(area: float, t: float, m: int, n: int, z: float) -> float:
+    """Square of the distance less z squared times the variance, method 5 in its own notation."""
+    mean = (m + n) / 2
+    variance = t * (1 - t) * (1 + (mean - 1) * ((1 - t) / (2 - t) + t / (1 + t))) / (m * n)
+    return (area - t) ** 2 - z * z * variance
+
+
+@pytest.mark.parametrize(("area", "m", "n"), [(0.83, 9, 31), (0.5, 20, 20), (0.97, 4, 50)])
+def test_newcombes_bounds_solve_his_equation(area: float, m: int, n: int) -> None:
+    low, high = newcombe_auroc(area, m, n, 0.95)
+    z = stats.norm.isf(0.025)
+    for bound in (low, high):
+        assert newcombe_excess(area, bound, m, n, z) == pytest.approx(0.0, abs=1e-9)
+    # Between the bounds no share is rejected, beyond them each is.
+    assert newcombe_excess(area, (low + high) / 2, m, n, z) < 0
+    for beyond in (low - 0.02, (high + 1) / 2):
+        assert newcombe_excess(area, beyond, m, n, z) > 0
+    assert low < area < high
+
+
+def test_newcombes_bound_of_a_perfect_area_by_hand() -> None:
+    # (1 - t)^2 = z^2 t (1 - t) / (mn) [...] has the root 1 and one more; m = n = 1: N = 1, so
+    # 1 - t = z^2 t, t = 1 / (1 + z^2), which is Wilson's bound of 1 of 1.
+    z = stats.norm.isf(0.025)
+    low, high = newcombe_auroc(1.0, 1, 1, 0.95)
+    assert (low, high) == (pytest.approx(1 / (1 + z * z), abs=1e-9), 1.0)
+    assert newcombe_auroc(0.0, 1, 1, 0.95) == (0.0, pytest.approx(z * z / (1 + z * z), abs=1e-9))
+
+
+def test_percentiles_are_scipys_percentile_bootstrap() -> None:
+    sample = np.random.default_rng(3).exponential(size=80)
+    drawn = stats.bootstrap(
+        (sample,), np.mean, n_resamples=999, method="percentile", rng=np.random.default_rng(1)
+    )
+    figure = percentile(float(sample.mean()), drawn.bootstrap_distribution, 0.95)
+    expected = (drawn.confidence_interval.low, drawn.confidence_interval.high)
+    assert (figure.low, figure.high) == pytest.approx(expected, abs=1e-12)
+    assert (figure.method, figure.note) == ("bootstrap", None)
+    reflected = stats.bootstrap((sample,), np.mean, method="basic", bootstrap_result=drawn,
+                                n_resamples=0)  # fmt: skip
+    mirrored = basic(float(sample.mean()), drawn.bootstrap_distribution, 0.95)
+    assert mirrored.method == "basic"
+    assert (mirrored.low, mirrored.high) == pytest.approx(
+        (reflected.confidence_interval.low, reflected.confidence_interval.high), abs=1e-12
+    )
+
+
+def test_a_percentile_interval_leaves_the_same_share_out_on_both_sides() -> None:
+    drawn = np.arange(1.0, 1001.0)
+    figure = percentile(500.0, drawn, 0.9)
+    assert figure.low is not None
+    assert figure.high is not None
+    assert np.count_nonzero(drawn < figure.low) == np.count_nonzero(drawn > figure.high) == 50
+
+
+def test_a_width_of_rounding_is_no_width() -> None:
+    assert percentile(0.5, 0.5 + np.array([0.0, 9e-13]), 0.95).low is None
+    assert percentile(0.5, 0.5 + np.array([0.0, 2e-12]), 0.95).low is not None
+
+
+def test_an_undefined_basic_interval_stays_undefined() -> None:
+    for drawn in (np.array([]), np.full(50, 0.2)):
+        figure = basic(0.2, drawn, 0.95)
+        assert (figure.low, figure.high, figure.method) == (None, None, "none")
+
+
+def test_an_auroc_with_an_interval_of_its_own_needs_no_bounds() -> None:
+    drawn = np.linspace(0.7, 0.9, 101)
+    assert auroc_figure(0.8, drawn, (5, 5), 0.95) == percentile(0.8, drawn, 0.95)
+    assert auroc_figure(math.nan, drawn, (0, 5), 0.95).value is None
+    low = newcombe_auroc(1.0, 10, 30, 0.95)[0]
+    assert auroc_figure(1.0, np.ones(100), (10, 30), 0.95).low == low
