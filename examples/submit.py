@@ -1,6 +1,6 @@
 """What ``spark-submit`` takes: ``spark-submit --master yarn submit.py run my.toml``."""
 
-from pulmospark.cli.main import main
+from pulmospark.__main__ import main
 
 if __name__ == "__main__":
     main()

@@ -53,7 +53,7 @@ class Measured:
 def import_seconds() -> float:
     """Seconds that a fresh Python takes to import what a prediction needs."""
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", _IMPORTS], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-P", "-c", _IMPORTS], check=True, capture_output=True)
     return time.perf_counter() - begun
 
 

@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 
 from pulmospark.core import machine
 from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.python_path import SAFE_PATH, guard_children
 from pulmospark.spark.class_archive import OPTIONS, archive_options
 from pulmospark.spark.environment import check_spark_home, check_user
 from pulmospark.spark.java import find_java
@@ -47,6 +48,8 @@ _EVERYWHERE = {
     "spark.executorEnv.OMP_NUM_THREADS": "1",
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
     "spark.executorEnv.MKL_NUM_THREADS": "1",
+    # No code of the folder that an executor was started in.
+    f"spark.executorEnv.{SAFE_PATH}": "1",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
@@ -131,6 +134,7 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
         java = find_java()
         os.environ["JAVA_HOME"] = str(java.home)
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        guard_children()
         master = master or "local[*]"
         if master.startswith("spark://"):
             _check_answers(master, "spark://")

@@ -84,7 +84,7 @@ def run_rank(_: dict[str, Any], plan: str, environment: dict[str, str], gpu: str
     log = folder / f"rank-{rank}.log"
     with log.open("wb") as file:
         code = subprocess.call(
-            [sys.executable, "-m", "pulmospark.training.rank", plan],
+            [sys.executable, "-P", "-m", "pulmospark.training.rank", plan],
             env=around,
             stdin=subprocess.DEVNULL,
             stdout=file,
