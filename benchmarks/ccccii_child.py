@@ -57,7 +57,7 @@ def main(tree: Path, target: Path) -> None:
     with spark_session(MASTER) as spark:
         say("stage split")
         started = time.perf_counter()
-        done = split(ingested, {}, settings, target / "cohort", spark, seed=1)
+        done = split(ingested, {}, settings, target / "cohort", seed=1)
         seconds["split"] = round(time.perf_counter() - started, 3)
         say("stage audits")
         started = time.perf_counter()

@@ -24,7 +24,6 @@ from benchmarks.common import (
 )
 from pulmospark.core.settings import (
     Experiment,
-    LogisticSettings,
     SourceSettings,
     SplitSettings,
     TrainSettings,
@@ -32,6 +31,7 @@ from pulmospark.core.settings import (
 from pulmospark.data.cohort import read_cohort
 from pulmospark.experiment.evaluation import read_evaluation
 from pulmospark.experiment.folder import RunFolder, read_seconds, save_settings
+from pulmospark.training.train import read_training
 
 GOAL_SECONDS = 180.0
 GOAL_POINTS = 0.5
@@ -121,20 +121,21 @@ def measure(options: Options) -> Report:
             walls.append(seconds)
             say(f"  run {turn + 1}: {seconds:.1f} s, of which {read_seconds(run)}")
         stages = read_seconds(run)
-        compared = compare(run, settings(data, folder).train.logistic)
+        compared = compare(run)
         report = run.report.stat().st_size
     return _report(walls, stages, compared, report)
 
 
-def compare(run: RunFolder, logistic: LogisticSettings) -> Comparison:
+def compare(run: RunFolder) -> Comparison:
     """Fit scikit-learn's logistic regression on a run's features, fold by fold.
 
-    Each fold's model is trained on all other folds, as pulmospark's outer models are.
+    Each fold's model is trained on all other folds, as pulmospark's outer models are, with the
+    regularisation that was chosen for it.
 
     Args:
         run: a run with folds, trained on features and evaluated.
-        logistic: the run's settings.
     """
+    strengths = {one.fold: one.reg_param for one in read_training(run.training).models}
     told = read_evaluation(run.evaluation)
     classes = told.evaluation.classes
     films = read_cohort(run.cohort)
@@ -144,7 +145,8 @@ def compare(run: RunFolder, logistic: LogisticSettings) -> Comparison:
     reference = np.full(len(labels), -1)
     for fold in np.unique(folds):
         held = folds == fold
-        weights, bias = fit_reference(features[~held], labels[~held], logistic)
+        strength = strengths[int(fold)] or 0.0
+        weights, bias = fit_reference(features[~held], labels[~held], strength)
         reference[held] = np.argmax(features[held] @ weights.T + bias, axis=1)
     said = pq.read_table(run.evaluation / "predictions", columns=["uri", "prediction"])
     ours = dict(zip(said["uri"].to_pylist(), said["prediction"].to_pylist(), strict=True))
@@ -158,7 +160,7 @@ def compare(run: RunFolder, logistic: LogisticSettings) -> Comparison:
 
 
 def fit_reference(
-    features: Features, labels: Labels, logistic: LogisticSettings
+    features: Features, labels: Labels, reg_param: float
 ) -> tuple[Features, Features]:
     """scikit-learn's fit of what MLlib fits: weights (classes, width) and bias (classes,).
 
@@ -168,12 +170,12 @@ def fit_reference(
     """
     from sklearn.linear_model import LogisticRegression
 
-    if logistic.elastic_net_param or not logistic.reg_param:
+    if not reg_param:
         raise ValueError("the comparison is for L2 regularisation")
     deviation = features.std(axis=0, ddof=1)
     deviation[deviation == 0] = 1.0  # MLlib gives a constant feature the weight 0
     model = LogisticRegression(
-        C=1 / (len(labels) * logistic.reg_param), solver="lbfgs", max_iter=10_000, tol=1e-6
+        C=1 / (len(labels) * reg_param), solver="lbfgs", max_iter=10_000, tol=1e-6
     )
     model.fit(features / deviation, labels)
     return model.coef_ / deviation, model.intercept_

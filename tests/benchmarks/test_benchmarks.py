@@ -168,12 +168,12 @@ def test_the_reference_minimises_what_mllib_minimises(spark: SparkSession) -> No
     scales = np.array([0.1, 1.0, 30.0, 1.0])
     features = (rng.normal(size=(150, 4)) + 0.8 * labels[:, None]) * scales + 5
     features[:, 3] = 2.0  # constant: MLlib gives it the weight 0
-    logistic = LogisticSettings(max_iter=100, reg_param=0.05)
-    weights, bias = experiment.fit_reference(features, labels, logistic)
+    weights, bias = experiment.fit_reference(features, labels, 0.05)
     rows = [(row.tolist(), float(label)) for row, label in zip(features, labels, strict=True)]
     frame = spark.createDataFrame(rows, "features array<double>, label double")
     frame = frame.withColumn("features", array_to_vector(F.col("features")))
-    head = fit_logistic(frame, "made up", ("a", "b", "c"), logistic).head
+    settings = LogisticSettings(max_iter=100)
+    head = fit_logistic(frame, "made up", ("a", "b", "c"), settings, 0.05).head
     ours = _softmax(features @ head.weights.T + head.bias)
     np.testing.assert_allclose(ours, _softmax(features @ weights.T + bias), atol=1e-3)
 

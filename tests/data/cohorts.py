@@ -10,12 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import SparkSession
 
 from pulmospark.core import tables
 from pulmospark.core.settings import SplitSettings
 from pulmospark.data.ingest import IngestResult
-from pulmospark.data.split import split
+from pulmospark.data.split import Search, split
 from pulmospark.data.split_summary import SplitResult
 from pulmospark.layouts.manifest import SourceListing
 from pulmospark.layouts.notes import ListingNotes
@@ -107,7 +106,6 @@ def _listing(source: str, rows: Sequence[Row]) -> SourceListing:
 
 
 def parted(
-    spark: SparkSession,
     folder: Path,
     rows: Sequence[Row],
     settings: SplitSettings | None = None,
@@ -115,6 +113,7 @@ def parted(
     classes: Mapping[str, Sequence[str]] | None = None,
     seed: int = 1,
     parts: int = 1,
+    search: Search | None = None,
 ) -> tuple[SplitResult, list[Row]]:
     """The result of a split, and the rows of its cohort by ``uri``."""
     write_images(folder, rows, parts)
@@ -123,8 +122,8 @@ def parted(
         CLASSES if classes is None else classes,
         settings or SplitSettings(),
         folder / "cohort",
-        spark,
         seed=seed,
+        search=search,
     )
     table = pq.read_table(folder / "cohort" / "table")
     return result, sorted(table.to_pylist(), key=lambda row: str(row["uri"]))

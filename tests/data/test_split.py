@@ -11,19 +11,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 
 from data.cohorts import CLASSES, Row, hospital, image, parted
 from pulmospark.core import tables
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.settings import PartFilms, SplitSettings
 from pulmospark.core.tables import Split
+from pulmospark.data.assignment import part_ends
 from pulmospark.data.cohort import Part, in_part, read_cohort
 from pulmospark.data.ingest import read_ingest
-from pulmospark.data.split import part_ends
 from pulmospark.data.split_summary import SplitResult, read_split
 
-pytestmark = pytest.mark.spark
 Cohort = tuple[SplitResult, list[Row]]
 _FOLDS = 4
 
@@ -40,14 +38,14 @@ def _two_hospitals() -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def one(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    return parted(spark, tmp_path_factory.mktemp("one"), _two_hospitals())
+def one(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    return parted(tmp_path_factory.mktemp("one"), _two_hospitals())
 
 
 @pytest.fixture(scope="module")
-def folded(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+def folded(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     settings = SplitSettings(folds=_FOLDS)
-    return parted(spark, tmp_path_factory.mktemp("folded"), _two_hospitals(), settings)
+    return parted(tmp_path_factory.mktemp("folded"), _two_hospitals(), settings)
 
 
 def _used(rows: list[Row]) -> list[Row]:
@@ -72,25 +70,35 @@ def test_one_row_an_image_and_each_left_out_has_its_reason(one: Cohort) -> None:
     assert all((row["label"] is None) == (row["reason"] is not None) for row in rows)
 
 
+_PATIENT = {row["uri"]: row["patient_id"] for row in _two_hospitals()}
+"""whose image is whose, as the test made it up"""
+
+
 @pytest.mark.parametrize("kind", ["one", "folded"])
-def test_no_patient_is_parted(kind: str, request: pytest.FixtureRequest) -> None:
+def test_the_images_of_a_patient_are_in_one_part(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
     _, rows = request.getfixturevalue(kind)
-    parts = defaultdict(set)
+    parts, groups = defaultdict(set), defaultdict(set)
     for row in _used(rows):
-        parts[row["group_id"]].add((row["split"], row["fold"]))
+        parts[_PATIENT[row["uri"]]].add((row["split"], row["fold"]))
+        groups[row["group_id"]].add(_PATIENT[row["uri"]])
+    assert len(parts) == 180
     assert all(len(found) == 1 for found in parts.values())
+    assert all(len(found) == 1 for found in groups.values())
+    assert max(Counter(_PATIENT[row["uri"]] for row in _used(rows)).values()) == 3
 
 
 def test_each_class_of_each_source_has_its_share(one: Cohort) -> None:
     _, rows = one
-    groups: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    splits: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in _used(rows):
-        groups[row["source"], row["label"]][row["group_id"]] = row["split"]
-    for members in groups.values():
-        counts = Counter(members.values())
+        splits[row["source"], row["label"]].append(row["split"])
+    for members in splits.values():
+        counts = Counter(members)
         for name, share in {"train": 0.7, "validation": 0.1, "test": 0.2}.items():
-            # A stretch of the golden sequence is off by a few places, not by a share.
-            assert abs(counts[name] - share * len(members)) <= 2.5, (counts, len(members))
+            # Patients have up to three images, and one that comes before may be owed.
+            assert abs(counts[name] - share * len(members)) <= 3, (counts, len(members))
 
 
 def test_folds_have_like_numbers_of_each_class_and_source(folded: Cohort) -> None:
@@ -99,8 +107,8 @@ def test_folds_have_like_numbers_of_each_class_and_source(folded: Cohort) -> Non
     for source in ("a", "b"):
         for label in CLASSES:
             here = [r for r in _used(rows) if (r["source"], r["label"]) == (source, label)]
-            groups = Counter(fold for _, fold in {(r["group_id"], r["fold"]) for r in here})
-            assert max(groups.values()) - min(groups.values()) <= 1
+            people = Counter(f for _, f in {(_PATIENT[r["uri"]], r["fold"]) for r in here})
+            assert max(people.values()) - min(people.values()) <= 2
             films = Counter(row["fold"] for row in here)
             assert set(films) == set(range(_FOLDS))
             assert max(films.values()) - min(films.values()) <= 3
@@ -111,7 +119,7 @@ def test_folds_test_each_film_once_and_never_one_they_learn_from(folded: Cohort)
     rows = read_cohort(result.cohort)
     tested = sum(in_part(rows, Part(tables.Split.TEST, k)).astype(int) for k in range(_FOLDS))
     assert set(np.asarray(tested).tolist()) == {1}
-    groups = rows["group_id"].to_pylist()
+    groups = [_PATIENT[uri] for uri in rows["uri"].to_pylist()]
     for k in range(_FOLDS):
         sides = {
             name: {g for g, here in zip(groups, in_part(rows, Part(name, k)), strict=True) if here}
@@ -123,29 +131,25 @@ def test_folds_test_each_film_once_and_never_one_they_learn_from(folded: Cohort)
         assert not sides[tables.Split.TRAIN] & sides[tables.Split.VALIDATION]
 
 
-def test_order_and_partitions_of_the_rows_do_not_matter(
-    one: Cohort, spark: SparkSession, tmp_path: Path
-) -> None:
+def test_order_and_partitions_of_the_rows_do_not_matter(one: Cohort, tmp_path: Path) -> None:
     rows = _two_hospitals()
     random.Random(7).shuffle(rows)
-    result, found = parted(spark, tmp_path, rows, parts=5)
+    result, found = parted(tmp_path, rows, parts=5)
     assert found == one[1]
     assert result.cohort_id == one[0].cohort_id
     assert result.shares == one[0].shares
 
 
-def test_another_seed_is_another_split(one: Cohort, spark: SparkSession, tmp_path: Path) -> None:
-    result, rows = parted(spark, tmp_path, _two_hospitals(), seed=2)
+def test_another_seed_is_another_split(one: Cohort, tmp_path: Path) -> None:
+    result, rows = parted(tmp_path, _two_hospitals(), seed=2)
     assert result.cohort_id != one[0].cohort_id
     moved = sum(a["split"] != b["split"] for a, b in zip(rows, one[1], strict=True))
     assert moved > len(rows) / 10
 
 
-def test_the_other_source_does_not_matter_much(
-    one: Cohort, spark: SparkSession, tmp_path: Path
-) -> None:
+def test_the_other_source_does_not_matter_much(one: Cohort, tmp_path: Path) -> None:
     """A set that comes later in the alphabet leaves those before it where they were."""
-    _, rows = parted(spark, tmp_path, hospital(120, each=3))
+    _, rows = parted(tmp_path, hospital(120, each=3))
     before = {row["uri"]: row["split"] for row in rows}
     after = {row["uri"]: row["split"] for row in one[1]}
     assert before == {uri: after[uri] for uri in before}
@@ -155,13 +159,14 @@ def test_result_can_be_read_again(folded: Cohort) -> None:
     assert read_split(folded[0].cohort) == folded[0]
 
 
-def test_warnings_name_what_is_odd(spark: SparkSession, tmp_path: Path) -> None:
+def test_warnings_name_what_is_odd(tmp_path: Path) -> None:
     rows = hospital(30)
     rows += [image(500 + n, "COVID-19", None, source="films") for n in range(3)]
     rows += [image(600, "COVID-19", "both"), image(601, "No Finding", "both")]
-    result, found = parted(spark, tmp_path, rows)
+    result, found = parted(tmp_path, rows)
     text = "\n".join(result.warnings)
-    assert "'films': 3 films have no patient id" in text
+    assert "'films': 3 images have no patient id" in text
+    assert "keep 0 of them" in text
     assert "1 patient has films of more than one class" in text
     assert "a:both (covid and normal)" in text
     both = {row["split"] for row in found if row["patient_id"] == "a:both"}
@@ -170,16 +175,14 @@ def test_warnings_name_what_is_odd(spark: SparkSession, tmp_path: Path) -> None:
     assert all(row["group_id"] == row["image_id"] for row in alone)
 
 
-def test_identical_files_count_once_and_conflicts_not_at_all(
-    spark: SparkSession, tmp_path: Path
-) -> None:
+def test_identical_files_count_once_and_conflicts_not_at_all(tmp_path: Path) -> None:
     rows = hospital(30)
     twin, other = rows[0]["image_id"], rows[4]["image_id"]
     conflict = "No Finding" if rows[4]["finding"] == "COVID-19" else "COVID-19"
     rows.append(image(700, rows[0]["finding"], "twin", image_id=twin))
     rows.append(image(701, conflict, "conflict", image_id=other))
     rows.append(image(702, "COVID-19", "side", image_id=rows[6]["image_id"], view="lateral"))
-    result, found = parted(spark, tmp_path, rows)
+    result, found = parted(tmp_path, rows)
     reasons = {row["uri"]: row["reason"] for row in found if row["reason"]}
     assert reasons == {
         "/films/00700.png": "identical file",
@@ -190,8 +193,8 @@ def test_identical_files_count_once_and_conflicts_not_at_all(
     assert {one.reason: one.films for one in result.exclusions} == dict(Counter(reasons.values()))
 
 
-def test_without_classes_each_finding_is_one(spark: SparkSession, tmp_path: Path) -> None:
-    result, rows = parted(spark, tmp_path, hospital(30), classes={})
+def test_without_classes_each_finding_is_one(tmp_path: Path) -> None:
+    result, rows = parted(tmp_path, hospital(30), classes={})
     assert result.classes == ("COVID-19", "No Finding")
     assert all(row["label"] == row["finding"] for row in rows)
 
@@ -209,10 +212,10 @@ _ALONE = [*[image(n, "No Finding", f"p{n}") for n in range(20)], image(99, "COVI
     ],
 )
 def test_what_cannot_be_split_is_said_in_one_line(
-    rows: list[Row], settings: SplitSettings, words: str, spark: SparkSession, tmp_path: Path
+    rows: list[Row], settings: SplitSettings, words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ClassError) as caught:
-        parted(spark, tmp_path, rows, settings)
+        parted(tmp_path, rows, settings)
     assert words in caught.value.message
     assert "\n" not in caught.value.message
     assert not (tmp_path / "cohort").exists()
@@ -224,21 +227,17 @@ def test_no_images_table_names_the_step_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("rows", "words"), [([], "no film"), (_ALONE[:-1], "one class only")])
-def test_fewer_than_two_findings(
-    rows: list[Row], words: str, spark: SparkSession, tmp_path: Path
-) -> None:
+def test_fewer_than_two_findings(rows: list[Row], words: str, tmp_path: Path) -> None:
     with pytest.raises(ClassError, match=words):
-        parted(spark, tmp_path, rows, classes={})
+        parted(tmp_path, rows, classes={})
 
 
-def test_films_are_counted_class_by_class_and_no_patient_parted(
-    spark: SparkSession, tmp_path: Path
-) -> None:
+def test_films_are_counted_class_by_class_and_no_patient_parted(tmp_path: Path) -> None:
     wanted = {
         "covid": PartFilms(train=30, validation=5, test=15),
         "normal": PartFilms(train=60, validation=10, test=20),
     }
-    result, rows = parted(spark, tmp_path, _two_hospitals(), SplitSettings(films=wanted))
+    result, rows = parted(tmp_path, _two_hospitals(), SplitSettings(films=wanted))
     films = Counter((row["label"], row["split"]) for row in _used(rows))
     for name, parts in wanted.items():
         for part in (Split.TRAIN, Split.VALIDATION, Split.TEST):
@@ -255,49 +254,35 @@ def test_films_are_counted_class_by_class_and_no_patient_parted(
     assert any(found == {Split.EXCLUDED.value} for found in places.values())
 
 
-def test_no_film_is_lost_to_rounding(spark: SparkSession, tmp_path: Path) -> None:
+def test_no_film_is_lost_to_rounding(tmp_path: Path) -> None:
     many = PartFilms(train=50, test=50)
     rows = [
         image(100 * place + n, finding, f"{place}-{n}")
         for place, finding in enumerate(("COVID-19", "No Finding"))
         for n in range(58)
     ]
-    _, found = parted(spark, tmp_path, rows, SplitSettings(films=dict.fromkeys(CLASSES, many)))
+    _, found = parted(tmp_path, rows, SplitSettings(films=dict.fromkeys(CLASSES, many)))
     films = Counter((row["label"], row["split"]) for row in found)
     # In doubles 50 times 58 / 100 is less than 29.
     assert films == {(name, part): 29 for name in CLASSES for part in ("train", "test")}
 
 
-def test_ends_of_parts_are_whole_shares_rounded_down(spark: SparkSession) -> None:
+def test_ends_of_parts_are_whole_shares_rounded_down() -> None:
     draw = random.Random(3)
-    wanted = [
-        (
-            draw.randint(1, most),
-            draw.randint(0, most),
-            draw.randint(1, most),
-            draw.randint(1, most),
-        )
-        for most in (5, 50, 500, 50_000)
-        for _ in range(500)
-    ]
-    frame = spark.createDataFrame(wanted, "test long, validation long, train long, there long")
-    ends = [one.alias(str(n)) for n, one in enumerate(part_ends())]
-    for (test, validation, train, there), found in zip(
-        wanted, frame.select(*ends).collect(), strict=True
-    ):
-        total = test + validation + train
-        share = min(Fraction(1), Fraction(there, total))
-        assert list(found) == [floor(n * share) for n in (test, test + validation, total)]
-        assert found[2] == min(there, total)
+    for most in (5, 50, 500, 50_000):
+        for _ in range(500):
+            test, train = draw.randint(1, most), draw.randint(1, most)
+            validation, there = draw.randint(0, most), draw.randint(1, most)
+            parts = PartFilms(train=train, validation=validation, test=test)
+            share = min(Fraction(1), Fraction(there, test + validation + train))
+            ends = [floor(n * share) for n in (test, test + validation, parts.total)]
+            assert list(part_ends(parts, there)) == ends
+            assert ends[2] == min(there, parts.total)
 
 
-def test_a_class_with_fewer_films_keeps_the_proportions(
-    spark: SparkSession, tmp_path: Path
-) -> None:
+def test_a_class_with_fewer_films_keeps_the_proportions(tmp_path: Path) -> None:
     many = PartFilms(train=6000, validation=1000, test=3000)
-    _, rows = parted(
-        spark, tmp_path, _two_hospitals(), SplitSettings(films=dict.fromkeys(CLASSES, many))
-    )
+    _, rows = parted(tmp_path, _two_hospitals(), SplitSettings(films=dict.fromkeys(CLASSES, many)))
     used = _used(rows)
     films = Counter(row["split"] for row in used)
     assert films["test"] / len(used) == pytest.approx(0.3, abs=0.03)

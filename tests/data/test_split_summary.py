@@ -12,7 +12,13 @@ import pytest
 from data.expansions import Row, member
 from pulmospark.core import tables
 from pulmospark.core.settings import SplitSettings
-from pulmospark.data.split_summary import summary
+from pulmospark.data.split_summary import (
+    CopiesHandled,
+    NameGrouping,
+    SplitResult,
+    grouping_sentences,
+    summary,
+)
 
 _CLASSES = {"covid": ("covid",), "normal": ("normal",)}
 _PARTS = ("train", "validation", "test")
@@ -63,3 +69,36 @@ def test_the_views_that_take_part_are_told() -> None:
     settings = SplitSettings(views=("axial",))
     told = summary(cohort, Path("cohort"), _CLASSES, settings=settings, seed=1)
     assert told.views == ("axial",)
+
+
+def _result(**changes: Any) -> SplitResult:
+    rows = pa.Table.from_pylist(_rows(), schema=tables.COHORT)
+    told = summary(rows, Path("cohort"), _CLASSES, settings=SplitSettings(), seed=1)
+    return told.model_copy(update=changes)
+
+
+_COPIES = CopiesHandled(
+    how="together", pairs=118, across=103, films=205, clusters=96, groups_before=2257,
+    groups_after=2190, tested=1000, tested_with_copy=154, distance=12,
+)  # fmt: skip
+
+
+def test_what_the_safe_choice_did_and_cost_is_said_with_its_counts() -> None:
+    named = NameGrouping(source="x", films=300, grouped=120, groups=240)
+    told = grouping_sentences(_result(copies=_COPIES, name_groups=(named,)))
+    assert told == (
+        "Source 'x': 300 images have no patient id; study, scan or name group 120 of them, 240 "
+        "groups in all.",
+        "118 pairs of near copies (205 images in 96 clusters), 103 of them between groups, are "
+        "kept in the same split: 2,257 groups become 2,190. Without this 154 of 1,000 tested "
+        "images (15.4%) would have a near copy among those trained on. The cost is 67 fewer "
+        "independent groups, and CIs that are wider by that.",
+    )
+    dropped = _COPIES.model_copy(update={"how": "drop"})
+    assert "one image of each cluster takes part" in grouping_sentences(_result(copies=dropped))[0]
+    none = _COPIES.model_copy(update={"pairs": 0})
+    assert grouping_sentences(_result(copies=none)) == (
+        "Near copies were looked for, and there are none.",
+    )
+    alone = named.model_copy(update={"grouped": 0})
+    assert grouping_sentences(_result(name_groups=(alone,))) == ()

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.evaluation.calibration import (
     apply_temperature,
     choose_operating_point,
+    expected_sensitivity,
     fit_temperature,
     operating_figures,
     smoothed_targets,
@@ -146,6 +148,51 @@ def test_a_target_of_whole_films_is_not_rounded_up() -> None:
 def test_without_a_positive_film_the_target_is_not_reached() -> None:
     point = choose_operating_point(np.array([0.2, 0.9]), np.zeros(2, dtype=bool), 0.95, "a")
     assert (point.reached, point.threshold, point.chosen_on) == (False, 0.5, 2)
+    assert (point.positives, point.expected_low, point.is_coarse) == (0, None, True)
+
+
+@pytest.mark.parametrize(("n", "target"), [(4, 0.95), (10, 0.9), (40, 0.95), (200, 0.95)])
+def test_the_expected_sensitivity_is_clopper_and_pearsons_where_patients_have_one_image(
+    n: int, target: float
+) -> None:
+    scores = np.linspace(0.01, 0.99, 2 * n)
+    positive = np.arange(2 * n) % 2 == 1
+    point = choose_operating_point(scores, positive, target, "a", confidence=0.9)
+    found = int((scores[positive] >= point.threshold).sum())
+    assert found == math.ceil(target * n - 1e-9)
+    exact = stats.binomtest(found, n).proportion_ci(0.9, method="exact")
+    assert (point.expected_low, point.expected_high) == pytest.approx(exact)
+    assert (point.chosen_on, point.positives, point.positive_groups) == (2 * n, n, n)
+    assert point.is_coarse == (n < 20)
+
+
+def test_images_of_one_patient_are_worth_fewer() -> None:
+    scores = np.repeat(np.linspace(0.05, 0.95, 20), 3)
+    positive = np.ones(60, dtype=bool)
+    patients = np.repeat(np.arange(20), 3)
+    alone = choose_operating_point(scores, positive, 0.9, "a")
+    grouped = choose_operating_point(scores, positive, 0.9, "a", groups=patients)
+    assert grouped.threshold == alone.threshold
+    assert (grouped.positives, grouped.positive_groups) == (60, 20)
+    # Three equal images of each of 20 patients are 20 images.
+    exact = stats.binomtest(18, 20).proportion_ci(0.95, method="exact")
+    assert (grouped.expected_low, grouped.expected_high) == pytest.approx(exact, abs=0.01)
+    assert alone.expected_low is not None
+    assert grouped.expected_low is not None
+    assert grouped.expected_low < alone.expected_low
+
+
+def test_the_bounds_reach_the_ends_of_the_scale() -> None:
+    one = np.array([0])
+    assert expected_sensitivity(np.array([True]), one, 0.95) == pytest.approx((0.025, 1.0))
+    assert expected_sensitivity(np.array([False]), one, 0.95) == pytest.approx((0.0, 0.975))
+
+
+def test_groups_have_to_be_as_many_as_images() -> None:
+    with pytest.raises(InputError, match="groups of shape"):
+        choose_operating_point(
+            np.array([0.5]), np.array([True]), 0.9, "a", groups=np.array([1, 2])
+        )
 
 
 def test_figures_at_a_point_count_by_hand() -> None:

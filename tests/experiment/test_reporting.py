@@ -89,7 +89,7 @@ def test_a_patient_with_films_of_two_classes_is_one_patient_of_all() -> None:
         ("test", "ill", "b", None),
         ("test", "well", "a", "a:3"),
     )
-    told = _split(rows, ("ill", "well"))
+    told = _split(rows, _parted(classes=("ill", "well")))
     assert {one.part: (one.films, one.patients) for one in told.totals} == {
         "train": (3, 2),
         "test": (3, 1),
@@ -111,7 +111,7 @@ def test_folds_are_the_parts_in_their_order() -> None:
     rows = _cohort(*(("train", "ill", "a", f"a:{n}") for n in range(12)))
     at = rows.column_names.index("fold")
     rows = rows.set_column(at, "fold", pa.array([n % 11 for n in range(12)], pa.int32()))
-    told = _split(rows, ("ill",))
+    told = _split(rows, _parted(classes=("ill",)))
     assert [one.part for one in told.totals] == [f"fold {n + 1}" for n in range(11)]
     assert told.totals[0].patients == 2
 

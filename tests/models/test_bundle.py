@@ -316,7 +316,7 @@ def test_card_says_what_it_is_and_is_not(network: Network) -> None:
         "| films | 1,200 |",
         "COVID-19, pneumonia, normal",
         "64 x 64 grey levels, fit: pad",
-        "probability of 0.3100 and more; chosen on 40 films",
+        "probability of 0.3100 and more; chosen on 40 images",
         "- No film of a child.",
         "random (trained from scratch)",
     ):

@@ -101,14 +101,14 @@ def test_headline_says_phantoms_folds_and_unknown_patients() -> None:
 def test_patients_are_not_the_groups_that_a_split_keeps_together() -> None:
     one = sample.evaluation()
     joined = sample.content(known_patients=one.groups + 7)
-    told = f"{one.groups + 7} patients ({one.groups} groups that share no near copy)"
+    told = f"{one.groups + 7} patients ({one.groups} groups, joined by name or near copy)"
     assert words.groups(joined) == told
     assert f"of {told} that it was not trained on" in words.headline(joined)
     assert f"replicates over {told}" in methods.overall_methods(one, joined)
     alike = sample.content(known_patients=one.groups)
     assert words.groups(alike) == f"{one.groups} patients"
     some = sample.content(films_without_patient=9, known_patients=one.groups)
-    assert "several that share near copies" in words.groups(some)
+    assert "several joined by name or near copies" in words.groups(some)
     apart = sample.content(films_without_patient=9, known_patients=one.groups - 9)
     assert words.groups(apart) == f"{one.groups} groups (a patient, or a film of an unknown one)"
     none = sample.content(films_without_patient=one.films, known_patients=0)

@@ -45,8 +45,8 @@ def _softmax(logits: Floats) -> Floats:
 @pytest.mark.parametrize("strength", [0.1, 0.01])
 def test_probabilities_are_scikit_learns(strength: float, spark: SparkSession) -> None:
     features, labels = _problem()
-    settings = LogisticSettings(max_iter=500, reg_param=strength)
-    fit = fit_logistic(_frame(spark, features, labels), "final", CLASSES, settings)
+    settings = LogisticSettings(max_iter=500)
+    fit = fit_logistic(_frame(spark, features, labels), "final", CLASSES, settings, strength)
     assert (fit.films, fit.head.name) == (len(labels), "final")
     found = _softmax(features @ fit.head.weights.T + fit.head.bias)
     # MLlib takes the sample's standard deviation (n - 1), scikit-learn's scaler the other one.
@@ -63,7 +63,7 @@ def test_probabilities_are_scikit_learns(strength: float, spark: SparkSession) -
 def test_the_same_rows_give_the_same_head(spark: SparkSession) -> None:
     frame = _frame(spark, *_problem()).persist()
     settings = LogisticSettings(max_iter=30)
-    one, two = (fit_logistic(frame, "final", CLASSES, settings).head for _ in range(2))
+    one, two = (fit_logistic(frame, "final", CLASSES, settings, 0.01).head for _ in range(2))
     frame.unpersist()
     assert np.array_equal(one.weights, two.weights)
     assert np.array_equal(one.bias, two.bias)
@@ -71,9 +71,8 @@ def test_the_same_rows_give_the_same_head(spark: SparkSession) -> None:
 
 def test_two_classes_have_a_row_each(spark: SparkSession) -> None:
     features, labels = _problem()
-    fit = fit_logistic(
-        _frame(spark, features, labels % 2), "final", CLASSES[:2], LogisticSettings(max_iter=20)
-    )
+    frame, settings = _frame(spark, features, labels % 2), LogisticSettings(max_iter=20)
+    fit = fit_logistic(frame, "final", CLASSES[:2], settings, 0.01)
     assert fit.head.weights.shape == (2, features.shape[1])
     assert fit.head.bias.shape == (2,)
 
@@ -81,9 +80,8 @@ def test_two_classes_have_a_row_each(spark: SparkSession) -> None:
 def test_a_class_without_a_film_is_named(spark: SparkSession) -> None:
     features, labels = _problem()
     with pytest.raises(ClassError, match=r"fold-1-inner: .* no film of 'pneumonia'"):
-        fit_logistic(
-            _frame(spark, features, labels % 2), "fold-1-inner", CLASSES, LogisticSettings()
-        )
+        frame = _frame(spark, features, labels % 2)
+        fit_logistic(frame, "fold-1-inner", CLASSES, LogisticSettings(), 0.01)
 
 
 def test_conditions_of_the_parts() -> None:

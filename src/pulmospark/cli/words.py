@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pulmospark.experiment.stages import RunResult
     from pulmospark.layouts.base import NotesSummary
     from pulmospark.report.comparison_content import Comparison, ModelPair
-    from pulmospark.training.records import TrainResult
+    from pulmospark.training.records import ModelRecord, TrainResult
 
 _EXCLUSIONS_SHOWN = 8
 # Notes on single rows and files, which a count alone does not explain.
@@ -88,7 +88,9 @@ def say_ingest(result: IngestResult) -> None:
 
 
 def say_split(result: SplitResult, *, phantoms: bool = False) -> None:
-    """Who is where, and who was left out."""
+    """Who is where, who was excluded, and what keeps patients and copies in one part."""
+    from pulmospark.data.split_summary import grouping_sentences
+
     films: Counter[tuple[str, str]] = Counter()
     for share in result.shares:
         part = f"fold {share.fold + 1}" if share.fold is not None else share.split
@@ -101,6 +103,8 @@ def say_split(result: SplitResult, *, phantoms: bool = False) -> None:
         say(f"  left out: {one.films:,} of {one.source}: {one.reason}")
     if (more := len(result.exclusions) - _EXCLUSIONS_SHOWN) > 0:
         say(f"  and {more} more reasons: see the report, or --json")
+    for text in grouping_sentences(result):
+        say(text)
     for text in result.warnings:
         warn(text)
 
@@ -127,7 +131,34 @@ def say_train(result: TrainResult, *, phantoms: bool = False) -> None:
         f"{result.model} ({result.parameters:,} parameters), {films}: final "
         f"model{models} trained; temperature {final.temperature:.3f}"
     )
+    if final.reg_param is not None:
+        each = ", ".join(f"{one.reg_param:g}" for one in result.models[:-1] if one.reg_param)
+        say(f"regularisation (regParam): {final.reg_param:g}{f'; folds {each}' if each else ''}")
+    say_point(final)
+    for text in result.warnings:
+        warn(text)
     say(f"bundle: {result.bundle}")
+
+
+def say_point(model: ModelRecord) -> None:
+    """What an operating point was chosen on, and the sensitivity to expect of it."""
+    point = model.operating_point
+    if not point.reached or point.positives is None:
+        return
+    span = ""
+    if point.expected_low is not None and point.expected_high is not None:
+        span = (
+            f"; sensitivity to expect on new patients {point.expected_low:.3f} to "
+            f"{point.expected_high:.3f}"
+        )
+    scores = (
+        "out-of-fold scores" if model.calibrated_by == "out-of-fold" else "the validation part"
+    )
+    say(
+        f"operating point for {point.positive_class}: threshold {point.threshold:.4f} for a "
+        f"sensitivity of {point.sensitivity_target:g}, chosen on {scores} of "
+        f"{point.chosen_on:,} images, {point.positives:,} positive{span}"
+    )
 
 
 def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:

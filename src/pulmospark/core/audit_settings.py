@@ -9,6 +9,11 @@ from pydantic import Field, field_validator
 from pulmospark.core import limits
 from pulmospark.core.settings_base import Fraction, Settings
 
+PHANTOM_COPIES: dict[str, Any] = {"hash_distance": 4, "copy_correlation": 0.93}
+"""how near phantoms are looked for, unless the user says otherwise: drawn chests are more alike
+than people's, thousands of them are near further off, and two of them have to fit better than two
+images to be one picture"""
+
 
 class AuditSettings(Settings):
     """Audits of a data set, a split and a model."""

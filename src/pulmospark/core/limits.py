@@ -174,6 +174,26 @@ a row takes a quarter of a millisecond, a Spark task 10 of them."""
 CLASSES_MAX = 64
 """classes of an experiment; the evaluation's cost grows with their number."""
 
+CROSS_FIT_VALUES_MAX = 32_000_000
+"""values of deep features, images x width, up to which regularisation, temperature and operating
+point are chosen by fits on the driver: 25,000 images of MobileNetV2, 128 MB and as much again for
+a fit's own copy. Beyond it a validation part of a tenth is large enough."""
+
+OPERATING_POSITIVES_MIN = 20
+"""images of the positive class below which an operating point is said to be coarse: with fewer a
+sensitivity of 95 % means that none was missed, whatever the model."""
+
+NAME_GROUP_SHARE_MAX = 0.2
+"""share of a source's images that the rule of the last numbers in file names may make one group;
+beyond it the number before them is a date or a class, not a patient."""
+
+STATED_GROUP_SHARE_MAX = 0.5
+"""the same where a name says that it is a person's (``patient12``), or a sheet a study's; a column
+or folder that more than half of a source share is a constant."""
+
+NAME_GROUP_IMAGES = 5
+"""images that such a group may always have, in sources too small for a share."""
+
 EVALUATION_ROWS_MAX = 5_000_000
 """predictions that one evaluation reads into memory (about 100 bytes each)."""
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pulmospark.core import limits
+from pulmospark.core.audit_settings import PHANTOM_COPIES
 from pulmospark.core.audit_settings import AuditSettings as AuditSettings  # noqa: PLC0414
 from pulmospark.core.augment_settings import AugmentSettings as AugmentSettings  # noqa: PLC0414
 from pulmospark.core.errors import UsageError
@@ -92,8 +93,9 @@ class SplitSettings(Settings):
     """share of the patients that the model is fitted on; with folds the films that are
     neither tested on nor validated on"""
     validation: Fraction = 0.1
-    """share from which temperature and operating point are chosen, and early stopping; with
-    folds, of the films that are not tested on"""
+    """share that validates: the epoch of a CNN, its temperature and its operating point; with
+    folds, of the films that are not tested on. The method ``features`` trains on these too, and
+    chooses by out-of-fold scores of all that it trains on"""
     test: Fraction = 0.2
     """share that is tested on; not used with folds, where each fold is tested on once"""
     folds: Annotated[int, Field(ge=0, le=100)] = 0
@@ -105,9 +107,10 @@ class SplitSettings(Settings):
     views: tuple[str, ...] = ("PA", "AP", "AP supine", "frontal", "unknown")
     """views that take part; lateral films and CT slices are left out unless named"""
 
-    copies: Literal["ignore", "together", "drop"] = "ignore"
-    """near copies, as the audit finds them: ``together`` keeps them on one side of the split,
-    ``drop`` keeps one of each, and none where their classes differ"""
+    copies: Literal["together", "drop", "ignore"] = "together"
+    """near copies, as the audit finds them: ``together`` keeps them in the same part or fold,
+    ``drop`` keeps one of each, and none where their classes differ; ``ignore`` lets a tested
+    image have a copy among those trained on"""
     balance: Literal["none", "source", "age", "sex", "view"] = "none"
     """leaves films out so that this tells the classes no longer: each source (band of ten years,
     sex, view) keeps as many films of each class as it has of its rarest class"""
@@ -129,10 +132,22 @@ class LogisticSettings(Settings):
 
     max_iter: Annotated[int, Field(ge=1, le=10_000)] = 60
     """MLlib's ``maxIter``: iterations at most"""
-    reg_param: Annotated[float, Field(ge=0.0)] = 0.01
-    """MLlib's ``regParam``: strength of the regularisation, on standardised features"""
+    reg_param: Annotated[float, Field(ge=0.0)] | None = None
+    """MLlib's ``regParam``: strength of the regularisation, on standardised features; ``None``:
+    each model's own, from 0.001 to 1, by the log loss of out-of-fold scores of its training
+    images"""
     elastic_net_param: Fraction = 0.0
-    """MLlib's ``elasticNetParam``: 0 is L2 alone, 1 is L1 alone"""
+    """MLlib's ``elasticNetParam``: 0 is L2 alone, 1 is L1 alone; other than 0 it needs a
+    ``reg_param``"""
+
+    @model_validator(mode="after")
+    def _tunable(self) -> Self:
+        if self.elastic_net_param and self.reg_param is None:
+            raise ValueError(
+                f"elastic_net_param is {self.elastic_net_param:g} and reg_param is not set: it is "
+                "chosen for L2 alone, so give one"
+            )
+        return self
 
 
 class NetworkOptions(Settings):
@@ -256,8 +271,9 @@ class EvaluateSettings(Settings):
     negative_class: str | None = None
     """the class of those without a disease; the pooling ``noisy_or`` needs it"""
     sensitivity_target: Fraction = 0.95
-    """the operating point is the highest threshold with at least this sensitivity on the
-    validation split"""
+    """the operating point is the highest threshold with at least this sensitivity on the images
+    that it is chosen on: out-of-fold scores of the training part with the method ``features``,
+    the validation part with ``network``"""
 
 
 class Experiment(Settings):
@@ -290,6 +306,17 @@ class Experiment(Settings):
     """whether data, split and model can be trusted"""
     tracking: TrackingSettings = TrackingSettings()
     """where the run is written for MLflow and TensorBoard; nowhere by default"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _phantom_copies(cls, values: Any) -> Any:
+        """Phantoms that are no copies are nearer than people's images: see ``PHANTOM_COPIES``."""
+        if not (isinstance(values, dict) and values.get("phantoms")):
+            return values
+        audit = values.get("audit", {})
+        if isinstance(audit, AuditSettings):
+            audit = audit.model_dump(include=audit.model_fields_set)
+        return values | {"audit": PHANTOM_COPIES | audit} if isinstance(audit, dict) else values
 
     @model_validator(mode="after")
     def _negative(self) -> Self:

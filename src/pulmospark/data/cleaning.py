@@ -1,67 +1,34 @@
-"""What a split leaves out or keeps together so that an audit passes; each has its reason."""
+"""What a split excludes or keeps together so that an audit passes; each has its reason."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 from scipy import sparse
 from scipy.sparse import csgraph
+
+from pulmospark.data.assignment import hashed
 
 COPY = "near copy of another film"
 CONFLICT = "label conflict between near copies"
 _BAND_YEARS = 10
 
 
-def with_copies(rows: DataFrame, copies: pa.Table, how: Literal["together", "drop"]) -> DataFrame:
-    """Keep near copies on one side of the split, or keep one film of each.
+def joined_groups(rows: pd.DataFrame, clusters: pd.Series[Any]) -> pd.Series[Any]:
+    """One group for all groups that hang together through near copies, named by the first.
 
     Args:
-        rows: ``uri``, ``group_id``, ``label`` and ``reason``.
-        copies: ``uri`` and ``cluster`` of the films that have copies.
-        how: ``together`` makes one group of all patients whose films are copies of each other;
-            ``drop`` gives all but the first of a cluster a reason, and all of a cluster where
-            their classes differ.
+        rows: ``uri`` and ``group_id`` of the images that take part.
+        clusters: name of the cluster of each image that has a near copy, indexed by ``uri``.
+
+    Returns:
+        ``group_id`` of each row.
     """
-    if not copies.num_rows:
-        return rows
-    known = rows.sparkSession.createDataFrame(copies.to_pandas())
-    if how == "together":
-        return _together(rows, known)
-    rows = rows.join(F.broadcast(known), "uri", "left")
-    same = Window.partitionBy("cluster", F.col("reason").isNull())
-    takes_part = F.col("reason").isNull() & F.col("cluster").isNotNull()
-    rows = rows.withColumns(
-        {
-            "first_copy": F.min("uri").over(same),
-            "copy_labels": F.size(F.collect_set("label").over(same)),
-        }
-    )
-    reason = F.when(takes_part & (F.col("copy_labels") > 1), CONFLICT).when(
-        takes_part & (F.col("uri") != F.col("first_copy")), COPY
-    )
-    return _without(rows, reason).drop("cluster", "first_copy", "copy_labels")
-
-
-def _together(rows: DataFrame, copies: DataFrame) -> DataFrame:
-    """One group of the patients that hang together through copies, named by the first of them."""
-    taking_part = rows.where("reason is null")
-    edges = taking_part.join(F.broadcast(copies), "uri").select("group_id", "cluster").distinct()
-    told = edges.toPandas()  # as many as there are copies
-    joined = _components(told)
-    if joined.empty:
-        return rows
-    names = rows.sparkSession.createDataFrame(joined)
-    rows = rows.join(F.broadcast(names), "group_id", "left")
-    return rows.withColumn("group_id", F.coalesce("joined", "group_id")).drop("joined")
-
-
-def _components(edges: pd.DataFrame) -> pd.DataFrame:
-    """``group_id`` and ``joined``, the least group of its connected component."""
+    edges = rows.assign(cluster=rows["uri"].map(clusters)).dropna(subset=["cluster"])
+    if edges.empty:
+        return rows["group_id"]
     groups, left = np.unique(edges["group_id"].to_numpy(str), return_inverse=True)
     names, right = np.unique(edges["cluster"].to_numpy(str), return_inverse=True)
     size = groups.size + names.size
@@ -69,46 +36,50 @@ def _components(edges: pd.DataFrame) -> pd.DataFrame:
         (np.ones(left.size, np.int8), (left, right + groups.size)), shape=(size, size)
     )
     _, component = csgraph.connected_components(graph, directed=False)
-    of_groups = component[: groups.size]
-    _, first, place = np.unique(of_groups, return_index=True, return_inverse=True)
-    return pd.DataFrame({"group_id": groups, "joined": groups[first[place]]})
+    _, first, place = np.unique(component[: groups.size], return_index=True, return_inverse=True)
+    joined = dict(zip(groups.tolist(), groups[first[place]].tolist(), strict=True))
+    return rows["group_id"].map(lambda group: joined.get(group, group))
 
 
-def balanced(rows: DataFrame, by: Literal["source", "age", "sex", "view"], seed: int) -> DataFrame:
-    """Leave films out so that a thing tells the classes no longer.
-
-    Each value of it keeps as many films of each class as it has of its rarest class; a value
-    that lacks a class, or films of which it is not known, are left out. Patients are kept in
-    the order of a hash of seed and id, so that the same films stay whatever their order.
+def copy_reasons(rows: pd.DataFrame, clusters: pd.Series[Any]) -> pd.Series[Any]:
+    """Why an image is excluded where one of each cluster of near copies stays, null if it stays.
 
     Args:
-        rows: the columns of a cohort, ``label`` and ``reason`` among them.
+        rows: ``uri`` and ``label`` of the images that take part.
+        clusters: name of the cluster of each image that has a near copy, indexed by ``uri``.
+    """
+    cluster = rows["uri"].map(clusters)
+    known = rows.assign(cluster=cluster).groupby("cluster")
+    first, labels = cluster.map(known["uri"].min()), cluster.map(known["label"].nunique())
+    reason = pd.Series([None] * len(rows), rows.index, dtype=object)
+    reason[cluster.notna() & (rows["uri"] != first)] = COPY
+    reason[cluster.notna() & (labels > 1)] = CONFLICT
+    return reason
+
+
+def balance_reasons(
+    rows: pd.DataFrame, by: Literal["source", "age", "sex", "view"], seed: int
+) -> pd.Series[Any]:
+    """Why an image is excluded so that a thing predicts the class no longer, null if it stays.
+
+    Each value of it keeps as many images of each class as it has of its rarest class; a value
+    that lacks a class, or images of which it is not known, are excluded. Patients are kept in
+    the order of a hash of seed and id, so that the same images stay whatever their order.
+
+    Args:
+        rows: ``uri``, ``group_id``, ``label`` and the thing of the images that take part.
         by: the thing; ages by bands of ten years.
         seed: of the choice.
     """
-    stratum = _stratum(by)
-    rows = rows.withColumn("stratum", stratum)
-    used = rows.where("reason is null")
-    classes = used.select("label").distinct().count()
-    cells = used.where("stratum is not null").groupBy("stratum", "label").count()
-    kept = cells.groupBy("stratum").agg(
-        F.when(F.count("*") == classes, F.min("count")).otherwise(0).alias("kept")
-    )
-    rows = rows.join(F.broadcast(kept), "stratum", "left")
-    order = F.sha2(F.concat_ws(":", F.lit(f"{seed}:balance"), "group_id"), 256)
-    place = Window.partitionBy("stratum", "label", F.col("reason").isNull()).orderBy(order, "uri")
-    rows = rows.withColumn("place", F.row_number().over(place))
-    beyond = F.col("reason").isNull() & (F.col("place") > F.coalesce("kept", F.lit(0)))
-    reason = F.when(beyond, F.lit(f"balanced by {by}"))
-    return _without(rows, reason).drop("stratum", "kept", "place")
-
-
-def _stratum(by: str) -> Column:
-    if by == "age":
-        return F.floor(F.col("age") / _BAND_YEARS).cast("string")
-    return F.col(by)
-
-
-def _without(rows: DataFrame, reason: Column) -> DataFrame:
-    rows = rows.withColumn("reason", F.coalesce("reason", reason))
-    return rows.withColumn("label", F.when(F.col("reason").isNull(), F.col("label")))
+    stratum = rows["age"] // _BAND_YEARS if by == "age" else rows[by]
+    given = rows.assign(stratum=stratum).dropna(subset=["stratum"])
+    cells = given.groupby(["stratum", "label"]).size().unstack(fill_value=0)
+    classes = rows["label"].nunique()
+    kept = cells.min(axis=1) if cells.shape[1] == classes else cells.min(axis=1) * 0
+    order = {group: hashed(f"{seed}:balance", group) for group in given["group_id"].unique()}
+    given = given.assign(order=given["group_id"].map(order)).sort_values(["order", "uri"])
+    place = given.groupby(["stratum", "label"]).cumcount()
+    stays = place.index[(place < given["stratum"].map(kept)).to_numpy()]
+    reason = pd.Series([f"balanced by {by}"] * len(rows), rows.index, dtype=object)
+    reason[stays] = None
+    return reason

@@ -23,16 +23,23 @@ from pyspark.sql import SparkSession
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from pulmospark.core import content, limits, tables
+from pulmospark.core import content, files, limits, tables
 from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
 from pulmospark.data.looks import HASHES, SMALL_SIDE, make_looks
 from pulmospark.data.near_hashes import NearWork, plan_of, write_hashes
 from pulmospark.data.overlay import overlay_correlation
 from pulmospark.spark import chunks
+from pulmospark.spark.chunks import parts_of
 from pulmospark.spark.session import slots
 
 Numbers = npt.NDArray[np.int64]
+
+_KEPT = "copies"
+"""folder of the last search"""
+_IDENTITY = ("uri", "scan_id")
+_LOOKS = ("mean", "border_mean")
+_COUNTS = ("compared", "distance", "hot_buckets")
 
 _PAIRS_A_CHUNK = 4_000
 """pairs that a task looks at: some ten seconds"""
@@ -115,12 +122,13 @@ def find_near_copies(
 ) -> NearCopies:
     """Find the films of an images table that are one picture.
 
-    Neighbouring slices of one scan are alike by nature: they are not compared.
+    Neighbouring slices of one scan are alike by nature: they are not compared. A search is kept
+    in ``work``, and another for the same images or some of them, in the same table and with the
+    same settings, takes its pairs from there: the audit looks at what the split found.
 
     Args:
         images: the images table.
-        facts: ``uri``, ``scan_id`` and ``group_id`` of the films that are searched, ordered by
-            ``uri``.
+        facts: ``uri`` and ``scan_id`` of the films that are searched, ordered by ``uri``.
         work: folder for looks and pairs; what is there of the same films is kept.
         spark: the session.
         distance: bits in which hashes may differ.
@@ -131,6 +139,9 @@ def find_near_copies(
     Raises:
         InputError: more candidates than ``limits.NEAR_PAIRS_MAX``, or a film has no looks.
     """
+    told = _search_id(images, distance, correlation, pairs_max)
+    if (kept := kept_search(work / _KEPT, told, facts)) is not None:
+        return kept
     parts = make_looks(images, work / "looks", spark, quiet=quiet)
     aside = work / "search"
     shutil.rmtree(aside, ignore_errors=True)
@@ -149,7 +160,7 @@ def find_near_copies(
         done = chunks.run_chunks(spark, overlay, todo, work / "overlays", progress)
     found = _read(done, correlation)
     shutil.rmtree(aside)
-    return NearCopies(
+    copies = NearCopies(
         **found,
         clusters=clusters(found["first"], found["second"], facts.num_rows),
         compared=count,
@@ -157,6 +168,69 @@ def find_near_copies(
         hot_buckets=hot,
         looks=looks,
     )
+    keep_search(work / _KEPT, told, facts, copies)
+    return copies
+
+
+def _search_id(images: Path, distance: int, correlation: float, pairs_max: int) -> str:
+    """Of the files of an images table as they now are, and of a search's settings."""
+    stats = [(part.name, part.stat()) for part in parts_of(images)]
+    told = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return content.value_id(["search", told, distance, correlation, pairs_max])
+
+
+def keep_search(folder: Path, search_id: str, facts: pa.Table, copies: NearCopies) -> None:
+    """Keep a search for :func:`kept_search`, in place of the one that is there."""
+    looked = {name: pa.array(values) for name, values in copies.looks.items()}
+    films = pa.table({name: facts[name] for name in _IDENTITY} | looked)
+    pairs = {name: getattr(copies, name) for name in ("first", "second", "correlation")}
+    with files.whole_folder(folder) as aside:
+        pq.write_table(films, aside / "films.parquet")
+        pq.write_table(pa.table(pairs), aside / "pairs.parquet")
+        counts = {name: getattr(copies, name) for name in _COUNTS}
+        files.write_json(aside / "search.json", {"search_id": search_id, **counts})
+
+
+def kept_search(folder: Path, search_id: str, facts: pa.Table) -> NearCopies | None:
+    """The pairs of a kept search that are among some images; ``None``: it was another search.
+
+    Args:
+        folder: of :func:`keep_search`.
+        search_id: of table and settings.
+        facts: ``uri`` and ``scan_id`` of the images, ordered by ``uri``: all that were searched,
+            or some of them.
+    """
+    record = folder / "search.json"
+    if not record.is_file() or (told := files.read_json(record))["search_id"] != search_id:
+        return None
+    films = pq.read_table(folder / "films.parquet")
+    at = pc.index_in(facts["uri"], value_set=films["uri"].combine_chunks())
+    if at.null_count:
+        return None
+    places = np.asarray(at.to_numpy(), np.int64)
+    films = films.take(pa.array(places))
+    if films["scan_id"].to_pylist() != facts["scan_id"].to_pylist():
+        return None
+    pairs = pq.read_table(folder / "pairs.parquet")
+    number = np.full(int(places.max(initial=-1)) + 1, -1, np.int64)
+    number[places] = np.arange(places.size)
+    first, second = (_renumbered(pairs[name].to_numpy(), number) for name in ("first", "second"))
+    inside = (first >= 0) & (second >= 0)
+    first, second = first[inside], second[inside]
+    return NearCopies(
+        first=first,
+        second=second,
+        correlation=pairs["correlation"].to_numpy()[inside],
+        clusters=clusters(first, second, facts.num_rows),
+        looks={name: films[name].to_numpy() for name in _LOOKS},
+        **{name: told[name] for name in _COUNTS},
+    )
+
+
+def _renumbered(numbers: Numbers, number: Numbers) -> Numbers:
+    """New numbers of images, -1 for those that have none."""
+    known = numbers < number.size
+    return np.where(known, number[np.where(known, numbers, 0)] if number.size else -1, -1)
 
 
 def grey_levels(
@@ -220,7 +294,7 @@ def _gather(
 ) -> tuple[dict[str, npt.NDArray[np.float64]], str]:
     """Small pictures and hashes in files; a film's number is its place in ``facts``."""
     number = {uri: place for place, uri in enumerate(facts["uri"].to_pylist())}
-    looks = {name: np.full(len(number), np.nan) for name in ("mean", "border_mean")}
+    looks = {name: np.full(len(number), np.nan) for name in _LOOKS}
     hashes, scans = write_hashes(aside, len(number), HASHES)
     scans[:] = _numbered(facts["scan_id"])
     told = []

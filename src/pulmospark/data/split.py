@@ -1,31 +1,42 @@
-"""Split: who is trained on, who is tested on, and who is left out and why."""
+"""Split: who is trained on, who is tested on, and who is excluded and why."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame, SparkSession, Window
-from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
-from pulmospark.core import files, tables
+from pulmospark.core import files, limits, tables
 from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import SplitSettings
 from pulmospark.core.tables import Split
+from pulmospark.data.assignment import assign, counted_parts
 from pulmospark.data.classes import map_findings
-from pulmospark.data.cleaning import balanced, with_copies
+from pulmospark.data.cleaning import balance_reasons, copy_reasons, joined_groups
 from pulmospark.data.ingest import IngestResult
-from pulmospark.data.split_summary import SplitResult, check_classes, summary
+from pulmospark.data.name_groups import bounded, name_groups
+from pulmospark.data.near_copies import NearCopies, clusters_of_films
+from pulmospark.data.split_summary import (
+    CopiesHandled,
+    NameGrouping,
+    SplitResult,
+    check_classes,
+    summary,
+)
 from pulmospark.spark.chunks import parts_of
-from pulmospark.spark.paths import spark_path
 
-_GOLDEN = 0.6180339887498949
-"""Fraction of the golden ratio: the multiples of it, modulo 1, are spread more evenly than
-those of any other number, in every stretch of them (Weyl's sequence; Knuth, TAOCP 3, 6.4)."""
+Search = Callable[[pa.Table], NearCopies]
+"""from ``uri`` and ``scan_id`` of images, ordered by ``uri``, to their near copies"""
+
+_READ = tuple(name for name in tables.COHORT.names if name in tables.IMAGES.names)
+_GROUPED_BY = ("study_id", "scan_id")
+"""columns whose images are of one patient, used where the patient is not known"""
 
 
 def split(
@@ -33,51 +44,49 @@ def split(
     classes: Mapping[str, Sequence[str]],
     settings: SplitSettings,
     target: Path,
-    spark: SparkSession,
     *,
     seed: int,
-    copies: pa.Table | None = None,
+    search: Search | None = None,
 ) -> SplitResult:
     """Make the cohort table: one row an image, with its class and its part.
 
-    A patient is never parted; where no patient is known a film stands for itself. Parts are
-    stratified by class and source, and follow from the seed and the ids alone, whatever the
-    order of the rows.
+    A patient is never in two parts. Where no patient is known, study, scan, and file and folder
+    names say which images are kept in the same split; what tells nothing stands for itself.
+    Parts are stratified by class and source, and follow from the seed and the ids alone,
+    whatever the order of the rows. Some hundred bytes an image are held in memory.
 
     Args:
         ingested: the images, and what findings they have.
         classes: class -> findings, as :func:`pulmospark.data.classes.map_findings` takes them.
         settings: shares or folds, and the views that take part.
         target: folder of the cohort table.
-        spark: the session.
         seed: of the assignment.
-        copies: where ``settings.copies`` asks for it, ``uri`` and ``cluster`` of the films that
-            have near copies, as :func:`pulmospark.data.near_copies.clusters_of_films` gives them.
+        search: for near copies, where ``settings.copies`` asks for it; ``None``: there is no
+            search, whatever the settings say.
 
     Raises:
         ClassError: a class has no film, or a part lacks one.
-        InputError: the images table holds augmented children, which a split would part from
+        InputError: the images table holds augmented copies, which a split would part from
             their films.
     """
-    _check_no_children(ingested.tables / "images")
-    rows = spark.read.schema(_columns_read()).parquet(spark_path(ingested.tables / "images"))
-    findings = sorted(
-        (listing.name, finding) for listing in ingested.sources for finding in listing.findings
-    )
-    labelled = _labelled(rows, findings, classes, settings)
-    if settings.copies != "ignore" and copies is not None:
-        labelled = with_copies(labelled, copies, settings.copies)
+    images = ingested.tables / "images"
+    _check_no_children(images)
+    table = _read(images)
+    rows = _labelled(table, ingested, classes, settings)
+    named = _name_groups(rows, {one.name: one.path for one in ingested.sources})
+    copies = None
+    if settings.copies != "ignore" and search is not None and rows["reason"].isna().any():
+        copies = _with_copies(rows, settings, seed, search)
     if settings.balance != "none":
-        labelled = balanced(labelled, settings.balance, seed)
-    labelled = _counted(labelled, settings, seed)
-    cohort = _assigned(labelled, settings, seed).select(tables.COHORT.names)
+        used = rows[rows["reason"].isna()]
+        _exclude(rows, balance_reasons(used, settings.balance, seed))
+    _assign(rows, settings, seed)
+    cohort = _cohort(table, rows)
     with files.whole_folder(target) as aside:
-        cohort.coalesce(1).sortWithinPartitions("uri").write.mode("append").parquet(
-            spark_path(aside / "table")
-        )
-        result = summary(
-            pq.read_table(aside / "table"), target, classes, settings=settings, seed=seed
-        )
+        (aside / "table").mkdir()
+        pq.write_table(cohort, aside / "table" / "cohort.parquet")
+        result = summary(cohort, target, classes, settings=settings, seed=seed)
+        result = result.model_copy(update={"name_groups": named, "copies": copies})
         check_classes(result)
         files.write_json(
             aside / "split.json",
@@ -90,7 +99,7 @@ def split(
 
 
 def _check_no_children(images: Path) -> None:
-    """Refuse what would leak: children of one film on both sides."""
+    """Refuse what would leak: augmented copies of one image on both sides."""
     children = 0
     for part in parts_of(images):
         if "parent_id" in pq.read_schema(part).names:
@@ -103,150 +112,159 @@ def _check_no_children(images: Path) -> None:
         )
 
 
+def _read(images: Path) -> pa.Table:
+    """The columns that a split looks at, ordered by ``uri``."""
+    columns = [*_READ, *(name for name in _GROUPED_BY if name not in _READ)]
+    schema = pa.schema([tables.IMAGES.field(name) for name in columns])
+    parts = [pq.read_table(part, columns=columns).cast(schema) for part in parts_of(images)]
+    return pa.concat_tables([schema.empty_table(), *parts]).sort_by("uri").combine_chunks()
+
+
 def _labelled(
-    rows: DataFrame,
-    findings: Sequence[tuple[str, str]],
+    table: pa.Table,
+    ingested: IngestResult,
     classes: Mapping[str, Sequence[str]],
     settings: SplitSettings,
-) -> DataFrame:
-    """Rows with ``label`` (null where left out), ``reason`` and ``group_id``."""
-    mapping = [
-        (source, finding, label)
-        for (source, finding), label in sorted(map_findings(findings, classes).items())
-        if label is not None
-    ]
-    mapped = rows.sparkSession.createDataFrame(
-        mapping, "source string, finding string, label string"
+) -> pd.DataFrame:
+    """Rows with ``label`` (null where excluded), ``reason``, ``group_id`` and ``part`` (null)."""
+    findings = sorted(
+        (listing.name, finding) for listing in ingested.sources for finding in listing.findings
     )
-    rows = rows.join(F.broadcast(mapped), ["source", "finding"], "left")
-    rows = rows.withColumn("group_id", F.coalesce("patient_id", "image_id"))
-    left_out = (
-        F.when(~F.col("view").isin(list(settings.views)), F.concat(F.lit("view: "), "view"))
-        .when(F.col("finding").isNull(), F.lit("no finding"))
-        .when(F.col("label").isNull(), F.concat(F.lit("finding of no class: "), "finding"))
+    mapped = map_findings(findings, classes)
+    rows = table.to_pandas()
+    rows["group_id"] = rows["patient_id"].where(rows["patient_id"].notna(), rows["image_id"])
+    rows["label"] = pd.Series(
+        [mapped.get(key) for key in zip(rows["source"], rows["finding"], strict=True)],
+        rows.index,
+        dtype=object,
     )
-    rows = rows.withColumn("reason", left_out)
-    same = Window.partitionBy("image_id", F.col("reason").isNull())
-    rows = (
-        rows.withColumn("first_uri", F.min("uri").over(same))
-        .withColumn("labels", F.size(F.collect_set("label").over(same)))
-        .withColumn(
-            "reason",
-            F.coalesce(
-                "reason",
-                F.when(F.col("labels") > 1, F.lit("label conflict between identical files")),
-                F.when(F.col("uri") != F.col("first_uri"), F.lit("identical file")),
-            ),
+    rows["reason"] = pd.Series([None] * len(rows), rows.index, dtype=object)
+    other = ~rows["view"].isin(list(settings.views))
+    unnamed = ~other & rows["finding"].isna()
+    unclaimed = ~other & ~unnamed & rows["label"].isna()
+    rows.loc[other, "reason"] = "view: " + rows.loc[other, "view"]
+    rows.loc[unnamed, "reason"] = "no finding"
+    rows.loc[unclaimed, "reason"] = "finding of no class: " + rows.loc[unclaimed, "finding"]
+    used = rows[rows["reason"].isna()]
+    same = used.groupby("image_id")
+    repeated = used["uri"] != same["uri"].transform("min")
+    differ = same["label"].transform("nunique") > 1
+    rows.loc[repeated.index[repeated], "reason"] = "identical file"
+    rows.loc[differ.index[differ], "reason"] = "label conflict between identical files"
+    rows.loc[rows["reason"].notna(), "label"] = None
+    rows["part"] = pd.Series([None] * len(rows), rows.index, dtype=object)
+    return rows
+
+
+def _name_groups(rows: pd.DataFrame, roots: Mapping[str, str]) -> tuple[NameGrouping, ...]:
+    """Set ``group_id`` of images of unknown patients from study, scan or names."""
+    told = []
+    unknown = rows[rows["patient_id"].isna()]
+    for source, some in unknown.groupby("source"):
+        keys = pd.Series([None] * len(some), some.index, dtype=object)
+        for column in _GROUPED_BY:
+            of_column = f"{source}:{column.removesuffix('_id')}:" + some[column]
+            keys = keys.where(keys.notna(), bounded(of_column, limits.STATED_GROUP_SHARE_MAX))
+        names = name_groups(some["uri"], roots.get(str(source)))
+        keys = keys.where(keys.notna(), f"{source}:name:" + names)
+        known = keys.dropna()
+        rows.loc[known.index, "group_id"] = known
+        used = rows.loc[some.index]
+        used = used[used["reason"].isna()]
+        told.append(
+            NameGrouping(
+                source=str(source),
+                films=len(used),
+                grouped=int(used.index.isin(known.index).sum()),
+                groups=int(used["group_id"].nunique()),
+            )
         )
+    return tuple(one for one in told if one.films)
+
+
+def _with_copies(
+    rows: pd.DataFrame, settings: SplitSettings, seed: int, search: Search
+) -> CopiesHandled:
+    """Join the groups of near copies, or exclude copies, and count what that changed."""
+    used = rows[rows["reason"].isna()]
+    facts = pa.Table.from_pandas(
+        used[["uri", "scan_id"]],
+        schema=pa.schema([("uri", pa.string()), ("scan_id", pa.string())]),
+        preserve_index=False,
     )
-    return rows.withColumn("label", F.when(F.col("reason").isNull(), F.col("label")))
-
-
-def _counted(rows: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:
-    """Rows with ``part``: of the classes whose films are counted, and null for the others.
-
-    The groups of a class are put in the order of a hash of seed and id, and their films counted
-    up: the first go to the test, the next to the validation, the next to the training, and the
-    rest are left out. A patient with films of two classes goes with the later of his two places,
-    so that no part has more films than it should.
-    """
-    if not settings.films:
-        return rows.withColumn("part", F.lit(None).cast("string"))
-    session = rows.sparkSession
-    wanted = session.createDataFrame(
-        [(name, one.test, one.validation, one.train) for name, one in settings.films.items()],
-        "label string, test long, validation long, train long",
-    )
-    groups = (
-        rows.where("reason is null").groupBy("label", "group_id").agg(F.count("*").alias("size"))
-    )
-    groups = groups.join(F.broadcast(wanted), "label")
-    order = F.sha2(F.concat_ws(":", F.lit(f"{seed}:films"), "group_id"), 256)
-    drawn = Window.partitionBy("label").orderBy(order, "group_id")
-    there = F.sum("size").over(Window.partitionBy("label"))
-    groups = groups.withColumns({"so_far": F.sum("size").over(drawn), "there": there})
-    place = sum(((F.col("so_far") > end).cast("int") for end in part_ends()), F.lit(0))
-    placed = (
-        groups.withColumn("place", place).groupBy("group_id").agg(F.max("place").alias("place"))
-    )
-    names = (Split.TEST, Split.VALIDATION, Split.TRAIN, Split.EXCLUDED)
-    part = F.coalesce(
-        *(F.when(F.col("place") == at, F.lit(name.value)) for at, name in enumerate(names))
-    )
-    rows = rows.join(placed.select("group_id", part.alias("part")), "group_id", "left")
-    beyond = F.col("reason").isNull() & (F.col("part") == Split.EXCLUDED.value)
-    rows = rows.withColumn(
-        "reason", F.when(beyond, F.lit("beyond the films asked for")).otherwise(F.col("reason"))
-    )
-    return rows.withColumn("label", F.when(F.col("reason").isNull(), F.col("label")))
-
-
-def part_ends() -> tuple[Column, Column, Column]:
-    """Films of a class at which its test, its validation and its training end, counted up.
-
-    From the columns ``test``, ``validation`` and ``train``, the films that are wanted, and
-    ``there``, those that the class has: where these are fewer the parts shrink in proportion,
-    rounded down. In whole numbers, for of doubles 50 times 0.58 is less than 29.
-    """
-    total = "(test + validation + train)"
-    wanted = ("test", "(test + validation)", total)
-    first, second, third = (F.expr(f"{one} * least(there, {total}) div {total}") for one in wanted)
-    return first, second, third
-
-
-def _assigned(rows: DataFrame, settings: SplitSettings, seed: int) -> DataFrame:
-    """Rows with ``split`` and ``fold``.
-
-    Groups are put in the order of class, source, number of films and a hash of seed and id;
-    the k-th of a class then goes where the k-th multiple of the golden ratio falls. As every
-    stretch of that sequence is spread evenly, so are sources, and patients with many films.
-    """
-    used = rows.where("reason is null")
-    groups = used.groupBy("group_id").agg(
-        F.min("label").alias("stratum"),
-        F.min("source").alias("home"),
-        F.count("*").alias("size"),
-        F.min("part").alias("part"),
-    )
-    order = F.sha2(F.concat_ws(":", F.lit(str(seed)), "group_id"), 256)
-    groups = groups.withColumn("order", order)
-    place = Window.partitionBy("stratum").orderBy("home", F.col("size").desc(), "order")
-    groups = groups.withColumn("place", F.row_number().over(place) - 1)
-    if settings.folds:
-        groups = groups.withColumn("fold", (F.col("place") % settings.folds).cast("int"))
-        inside = Window.partitionBy("stratum", "fold").orderBy(
-            "home", F.col("size").desc(), "order"
-        )
-        groups = groups.withColumn("place", F.row_number().over(inside) - 1)
-        share = settings.validation
-        named = F.when(_spread("place") < share, Split.VALIDATION.value).otherwise(
-            Split.TRAIN.value
-        )
+    found = search(facts)
+    clusters = clusters_of_films(found, facts).to_pandas().set_index("uri")["cluster"]
+    before = used["group_id"].to_numpy()
+    tested, leaking = _leaks_without(used, found, settings, seed)
+    if settings.copies == "together":
+        rows.loc[used.index, "group_id"] = joined_groups(used, clusters)
     else:
-        groups = groups.withColumn("fold", F.lit(None).cast("int"))
-        named = (
-            F.when(_spread("place") < settings.train, Split.TRAIN.value)
-            .when(_spread("place") < settings.train + settings.test, Split.TEST.value)
-            .otherwise(Split.VALIDATION.value)
+        _exclude(rows, copy_reasons(used, clusters))
+    used = rows[rows["reason"].isna()]
+    return CopiesHandled(
+        how="together" if settings.copies == "together" else "drop",
+        pairs=int(found.first.size),
+        across=int((before[found.first] != before[found.second]).sum()),
+        films=len(clusters),
+        clusters=int(clusters.nunique()),
+        groups_before=len(set(before.tolist())),
+        groups_after=int(used["group_id"].nunique()),
+        tested=tested,
+        tested_with_copy=leaking,
+        distance=found.distance,
+    )
+
+
+def _leaks_without(
+    used: pd.DataFrame, found: NearCopies, settings: SplitSettings, seed: int
+) -> tuple[int, int]:
+    """Tested images of the split that ignores near copies, and how many have one trained on."""
+    rows = used.copy()
+    _assign(rows, settings, seed)
+    on_test = rows["split"] == Split.TEST.value
+    tested = np.asarray(rows["fold"].notna() | on_test, np.bool_)
+    part = rows["fold"].where(rows["fold"].notna(), on_test).to_numpy()
+    used_at_all = np.asarray(rows["split"] != Split.EXCLUDED.value, np.bool_)
+    first, second = found.first, found.second
+    leak = (part[first] != part[second]) & used_at_all[first] & used_at_all[second]
+    leaking = np.zeros(len(rows), np.bool_)
+    leaking[first[leak]] = leaking[second[leak]] = True
+    return int(tested.sum()), int((leaking & tested).sum())
+
+
+def _exclude(rows: pd.DataFrame, reasons: pd.Series[Any]) -> None:
+    reasons = reasons.dropna()
+    rows.loc[reasons.index, "reason"] = reasons
+    rows.loc[reasons.index, "label"] = None
+
+
+def _assign(rows: pd.DataFrame, settings: SplitSettings, seed: int) -> None:
+    """Set ``split`` and ``fold``; where images are counted, exclude those beyond the count."""
+    used = rows[rows["reason"].isna()]
+    if (parts := counted_parts(used, settings.films, seed)) is not None:
+        counted = used["group_id"].map(parts)
+        rows.loc[used.index, "part"] = counted
+        beyond = counted.index[counted == Split.EXCLUDED.value]
+        _exclude(rows, pd.Series("beyond the films asked for", beyond, dtype=object))
+        used = rows[rows["reason"].isna()]
+    rows["split"] = Split.EXCLUDED.value
+    rows["fold"] = pd.Series([None] * len(rows), rows.index, dtype=object)
+    if used.empty:
+        return
+    places = assign(used, settings, seed)
+    rows.loc[used.index, "split"] = used["group_id"].map(places["split"])
+    rows.loc[used.index, "fold"] = used["group_id"].map(places["fold"])
+
+
+def _cohort(table: pa.Table, rows: pd.DataFrame) -> pa.Table:
+    made = {
+        name: pa.array(
+            [None if pd.isna(value) else value for value in rows[name]],
+            tables.COHORT.field(name).type,
         )
-    groups = groups.withColumn("split", F.coalesce("part", named)).select(
-        "group_id", "split", "fold"
-    )
-    excluded = rows.where("reason is not null").withColumns(
-        {"split": F.lit(Split.EXCLUDED.value), "fold": F.lit(None).cast("int")}
-    )
-    return used.join(groups, "group_id").unionByName(excluded)
-
-
-def _columns_read() -> str:
-    """Schema of the columns that a split looks at; Spark then reads no others."""
-    return ", ".join(
-        f"{name} {'float' if name == 'age' else 'string'}"
-        for name in tables.COHORT.names
-        if name in tables.IMAGES.names
-    )
-
-
-def _spread(place: str) -> Any:
-    # Half a step in, so that the first of a class falls in the middle of the unit interval.
-    return (F.col(place) * _GOLDEN + 0.5) % 1.0
+        for name in ("group_id", "label", "split", "fold", "reason")
+    }
+    columns = [
+        made.get(name, table[name] if name in _READ else None) for name in tables.COHORT.names
+    ]
+    return pa.table(columns, schema=tables.COHORT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,6 +44,43 @@ class Exclusion(BaseModel):
     films: int
 
 
+class NameGrouping(BaseModel):
+    """How the images of one source whose patients are not known were grouped."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    films: int
+    """images that take part and have no patient id"""
+    grouped: int
+    """of these: images that a study, a scan or a name puts into a group"""
+    groups: int
+    """that all of them make, before near copies join some; an image that nothing groups is one"""
+
+
+class CopiesHandled(BaseModel):
+    """What a split did with near copies, and what would have happened without."""
+
+    model_config = ConfigDict(frozen=True)
+
+    how: Literal["together", "drop"]
+    pairs: int
+    across: int
+    """pairs of images of two groups, which a split could have put on both sides"""
+    films: int
+    """images that have a near copy"""
+    clusters: int
+    groups_before: int
+    """patients, and groups of images of unknown ones"""
+    groups_after: int
+    tested: int
+    """images that the split would have tested on, had it ignored near copies"""
+    tested_with_copy: int
+    """of these: images with a near copy among those trained on"""
+    distance: int
+    """bits of the perceptual hash up to which images were compared"""
+
+
 class SplitResult(BaseModel):
     """What a split did."""
 
@@ -64,6 +102,10 @@ class SplitResult(BaseModel):
     warnings: tuple[str, ...]
     views: tuple[str, ...] = ()
     """that take part; empty: an older version made the split and did not tell"""
+    name_groups: tuple[NameGrouping, ...] = ()
+    """of each source with images of unknown patients"""
+    copies: CopiesHandled | None = None
+    """``None``: near copies were ignored"""
 
 
 def read_split(target: Path) -> SplitResult:
@@ -156,12 +198,7 @@ def _places(used: pa.Table) -> list[tuple[str, str, str, str, int]]:
 
 
 def _warnings(used: pa.Table) -> list[str]:
-    unknown = used.filter(pc.is_null(used["patient_id"])).group_by("source")
-    said = [
-        f"source {row['source']!r}: {row['uri_count']:,} films have no patient id and are split "
-        "film by film: films of one patient may stand on both sides"
-        for row in sorted(unknown.aggregate([("uri", "count")]).to_pylist(), key=str)
-    ]
+    said = _unknown_patients(used)
     known = used.filter(pc.is_valid(used["patient_id"])).group_by("patient_id")
     labels = known.aggregate([("label", "distinct")]).to_pylist()
     several = sorted(
@@ -177,6 +214,59 @@ def _warnings(used: pa.Table) -> list[str]:
             f"than one class, kept on one side of the split: {names}{more}"
         )
     return said
+
+
+def grouping_sentences(result: SplitResult) -> tuple[str, ...]:
+    """What a split did so that no patient is on both sides, and what it cost, in sentences."""
+    told = [
+        f"Source {one.source!r}: {one.films:,} images have no patient id; study, scan or name "
+        f"group {one.grouped:,} of them, {one.groups:,} groups in all."
+        for one in result.name_groups
+        if one.grouped
+    ]
+    if result.copies is not None:
+        told.append(_copies_sentence(result.copies))
+    return tuple(told)
+
+
+def _copies_sentence(copies: CopiesHandled) -> str:
+    if not copies.pairs:
+        return "Near copies were looked for, and there are none."
+    pairs = (
+        f"{copies.pairs:,} pairs of near copies ({copies.films:,} images in {copies.clusters:,} "
+        f"clusters), {copies.across:,} of them between groups"
+    )
+    fewer = copies.groups_before - copies.groups_after
+    if copies.how == "together":
+        done = (
+            f"{pairs}, are kept in the same split: {copies.groups_before:,} groups become "
+            f"{copies.groups_after:,}"
+        )
+        cost = f"The cost is {fewer:,} fewer independent groups, and CIs that are wider by that."
+    else:
+        done = f"{pairs}: one image of each cluster takes part, none where classes differ"
+        cost = f"The cost is {fewer:,} groups without an image."
+    share = f" ({copies.tested_with_copy / copies.tested:.1%})" if copies.tested else ""
+    return (
+        f"{done}. Without this {copies.tested_with_copy:,} of {copies.tested:,} tested "
+        f"images{share} would have a near copy among those trained on. {cost}"
+    )
+
+
+def _unknown_patients(used: pa.Table) -> list[str]:
+    """A sentence for each source with images of unknown patients."""
+    sizes = used.group_by("group_id").aggregate([([], "count_all")])
+    several = sizes.filter(pc.greater(sizes["count_all"], 1))["group_id"]
+    unknown = used.filter(pc.is_null(used["patient_id"]))
+    grouped = pc.is_in(unknown["group_id"], value_set=several.combine_chunks())
+    unknown = unknown.append_column("grouped", grouped.cast(pa.int64()))
+    told = unknown.group_by("source").aggregate([([], "count_all"), ("grouped", "sum")])
+    return [
+        f"source {row['source']!r}: {row['count_all']:,} images have no patient id. Study, scan, "
+        f"names and near copies keep {row['grouped_sum']:,} of them in the same split as others; "
+        "the rest is split image by image, and images of one patient may be on both sides"
+        for row in sorted(told.to_pylist(), key=str)
+    ]
 
 
 def check_classes(result: SplitResult) -> None:

@@ -1,4 +1,4 @@
-"""Temperature scaling and operating points, both chosen on the validation split only."""
+"""Temperature scaling and operating points, chosen on images that are not tested on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.evaluation.intervals import proportion
+from pulmospark.evaluation.intervals import effective_films, proportion
 from pulmospark.evaluation.results import OperatingFigures, OperatingPoint
 
 Floats = NDArray[np.float64]
@@ -108,20 +108,34 @@ def choose_operating_point(
     positive: NDArray[np.bool_],
     target_sensitivity: float,
     positive_class: str,
+    *,
+    groups: NDArray[np.int64] | None = None,
+    confidence: float = 0.95,
 ) -> OperatingPoint:
-    """Highest threshold at which the validation split has the target sensitivity.
+    """Highest threshold at which images that the model was not fitted on reach the target.
 
-    A film counts as positive where its probability is at or above the threshold. With a
-    target of 0 the threshold still finds one film.
+    An image counts as positive where its probability is at or above the threshold. With a
+    target of 0 the threshold still finds one image.
+
+    The sensitivity to expect on new patients is stated as an interval. The threshold is the
+    score of the k-th highest of n positives, and the share of the population above an order
+    statistic has the distribution Beta(k, n - k + 1) (David and Nagaraja 2003, section 2.5).
+    So the lower bound is a quantile of that, which is Clopper and Pearson's; the upper bound is
+    Clopper and Pearson's too, a little further off, for the model in use was fitted on more
+    images than those that scored these. Where patients have several images, n is the number of
+    independent images that they are worth (``intervals.effective_films``).
 
     Args:
-        probabilities: (n,) of the positive class, of the validation split.
-        positive: (n,) whether a film is of that class.
+        probabilities: (n,) of the positive class.
+        positive: (n,) whether an image is of that class.
         target_sensitivity: 0 to 1.
         positive_class: its name.
+        groups: (n,) group (patient) of each image, whole numbers from 0; ``None``: each image
+            is of another patient.
+        confidence: of the interval, between 0 and 1.
 
     Returns:
-        The point; ``reached`` is false, and the threshold 0.5, where no film is positive.
+        The point; ``reached`` is false, and the threshold 0.5, where no image is positive.
 
     Raises:
         UsageError: the target is not within 0 and 1.
@@ -130,19 +144,47 @@ def choose_operating_point(
     if not 0.0 <= target_sensitivity <= 1.0:
         raise UsageError(f"target sensitivity {target_sensitivity}: must lie in 0 to 1")
     scores, truth = _scores(probabilities, positive)
+    whose = np.arange(scores.size) if groups is None else np.asarray(groups)
+    if whose.shape != scores.shape:
+        raise InputError(f"groups of shape {whose.shape} for {scores.size} films: give one a film")
     ranked = -np.sort(-scores[truth])
-    threshold = 0.5
+    threshold, low, high = 0.5, None, None
     if ranked.size:
         # Compared as the sensitivity is computed: 0.07 x 100 alone rounds up to 8 films.
         reached = np.arange(1, ranked.size + 1) / ranked.size >= target_sensitivity
         threshold = float(ranked[int(np.argmax(reached))])
+        low, high = expected_sensitivity(scores[truth] >= threshold, whose[truth], confidence)
     return OperatingPoint(
         positive_class=positive_class,
         threshold=threshold,
         sensitivity_target=target_sensitivity,
         chosen_on=int(scores.size),
         reached=bool(ranked.size),
+        positives=int(ranked.size),
+        positive_groups=int(np.unique(whose[truth]).size),
+        expected_low=low,
+        expected_high=high,
     )
+
+
+def expected_sensitivity(
+    called: NDArray[np.bool_], groups: NDArray[np.int64], confidence: float
+) -> tuple[float, float]:
+    """Bounds of the sensitivity on new patients; see :func:`choose_operating_point`.
+
+    Args:
+        called: (n,) whether each positive image is at or above the threshold; one or more.
+        groups: (n,) group (patient) of each, whole numbers from 0.
+        confidence: between 0 and 1.
+    """
+    films = np.bincount(groups).astype(np.float64)
+    hits = np.bincount(groups, weights=called)[films > 0]
+    worth = effective_films(hits, films[films > 0])
+    right = worth * float(called.mean())
+    tail = (1 - confidence) / 2
+    low = float(stats.beta.ppf(tail, right, worth - right + 1)) if right else 0.0
+    high = float(stats.beta.ppf(1 - tail, right + 1, worth - right)) if right < worth else 1.0
+    return low, high
 
 
 def operating_figures(

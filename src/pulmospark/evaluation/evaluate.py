@@ -198,18 +198,36 @@ def _pool(
         )
         if said
         else None,
-        point=points[0].model_copy(
-            update={
-                "threshold": float(np.mean(thresholds)),
-                "chosen_on": sum(point.chosen_on for point in points),
-                "reached": all(point.reached for point in points),
-            }
-        )
-        if points
-        else None,
+        point=_pooled_point(points) if points else None,
         called=np.concatenate(called) if called else None,
         thresholds=thresholds,
         sources=frozenset().union(*(one.sources for one in decided)),
+    )
+
+
+def _pooled_point(points: Sequence[OperatingPoint]) -> OperatingPoint:
+    """The points of all folds as one, with the mean threshold.
+
+    An image that a point is chosen on serves the models of all folds but its own, so of what
+    the folds count together each image is counted once.
+    """
+    others = len(points) - 1
+
+    def once(name: str) -> int | None:
+        told = [getattr(point, name) for point in points]
+        return None if None in told else round(sum(told) / others)
+
+    def mean(name: str) -> float | None:
+        told = [getattr(point, name) for point in points]
+        return None if None in told else float(np.mean(told))
+
+    return points[0].model_copy(
+        update={
+            "threshold": mean("threshold"),
+            "reached": all(point.reached for point in points),
+            **{name: once(name) for name in ("chosen_on", "positives", "positive_groups")},
+            **{name: mean(name) for name in ("expected_low", "expected_high")},
+        }
     )
 
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from pulmospark.core import limits
+
 Method = Literal["wilson", "bootstrap", "basic", "bound", "mover", "none"]
 Finding = Literal["lower", "unclear", "not lower", "not assessable"]
 """of a class elsewhere against inside: ``lower`` where the CI of the difference lies below 0;
@@ -67,15 +69,28 @@ class ReliabilityBin(Result):
 
 
 class OperatingPoint(Result):
-    """A threshold on one class's probability, chosen on the validation split only."""
+    """A threshold on one class's probability, chosen on images that are not tested on."""
 
     positive_class: str
     threshold: float
     sensitivity_target: float
     chosen_on: int
-    """films of the validation split it was chosen on"""
+    """images it was chosen on, each counted once"""
     reached: bool
-    """whether the validation split allowed the target"""
+    """whether they allowed the target"""
+    positives: int | None = None
+    """images of the class among them; ``None``: an older version did not count them"""
+    positive_groups: int | None = None
+    """patients, or groups, of these images"""
+    expected_low: float | None = None
+    """lower bound of the sensitivity to expect on new patients"""
+    expected_high: float | None = None
+    """its upper bound"""
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether it hangs on fewer positives than ``limits.OPERATING_POSITIVES_MIN``."""
+        return self.positives is not None and self.positives < limits.OPERATING_POSITIVES_MIN
 
 
 class OperatingFigures(Result):

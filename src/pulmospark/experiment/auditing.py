@@ -19,7 +19,8 @@ from pulmospark.core.errors import AuditError, InputError, UsageError
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.settings import Experiment, parse
 from pulmospark.data.expanded import TABLE
-from pulmospark.data.near_copies import clusters_of_films, find_near_copies
+from pulmospark.data.near_copies import NearCopies, find_near_copies
+from pulmospark.data.split import Search
 from pulmospark.data.split_summary import read_split
 from pulmospark.experiment.evaluation import other_evaluation, other_training
 from pulmospark.experiment.films import thumbnails
@@ -115,28 +116,32 @@ def audit_table(
     )  # fmt: skip
 
 
-def near_copies_of(
+def near_copy_search(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
-) -> pa.Table | None:
-    """Clusters of near copies among all films of a run; ``None`` where split ignores them.
+) -> Search:
+    """The search for near copies that the split of a run makes, and that its audit takes over.
 
-    Raises:
-        InputError: ingest is missing.
+    Args:
+        experiment: the settings.
+        run: its folder; ingest must have left its tables there.
+        spark: the session.
+        quiet: show no progress.
     """
-    if experiment.split.copies == "ignore":
-        return None
-    subject = subject_of(run.tables / "images", None, experiment.audit, seed=experiment.seed)
-    found = find_near_copies(
-        subject.images,
-        subject.rows,
-        run.root / _WORK,
-        spark,
-        distance=experiment.audit.hash_distance,
-        correlation=experiment.audit.copy_correlation,
-        pairs_max=experiment.audit.pairs_max,
-        quiet=quiet,
-    )
-    return clusters_of_films(found, subject.rows)
+    audit = experiment.audit
+
+    def search(facts: pa.Table) -> NearCopies:
+        return find_near_copies(
+            run.tables / "images",
+            facts,
+            run.root / _WORK,
+            spark,
+            distance=audit.hash_distance,
+            correlation=audit.copy_correlation,
+            pairs_max=audit.pairs_max,
+            quiet=quiet,
+        )
+
+    return search
 
 
 def table_settings(changes: dict[str, str]) -> AuditSettings:

@@ -9,7 +9,7 @@ from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.cohort import read_cohort
 from pulmospark.data.ingest import IngestResult, read_ingest
-from pulmospark.data.split_summary import SplitResult, read_split
+from pulmospark.data.split_summary import SplitResult, grouping_sentences, read_split
 from pulmospark.evaluation.results import Figure
 from pulmospark.experiment.auditing import shown_audits
 from pulmospark.experiment.evaluation import EvaluateResult, read_evaluation
@@ -17,7 +17,7 @@ from pulmospark.experiment.folder import RunFolder
 from pulmospark.models import zoo
 from pulmospark.report.audit_content import Audits
 from pulmospark.training.recipe import network_settings
-from pulmospark.training.records import TrainResult
+from pulmospark.training.records import TrainResult, strengths
 from pulmospark.training.train import read_training
 
 
@@ -62,10 +62,10 @@ def _data(
         + (f", cut to the {settings.crop}" if settings.crop != "none" else "")
         + "; 16-bit films windowed.",
         10: f"Near copies: {split.copies}; balanced by: {split.balance}; identical files take "
-        "part once.",
+        f"part once. {' '.join(grouping_sentences(parted))}".rstrip(),
         12: _missing(run),
         19: f"{shares}; stratified by class and source, from the seed {experiment.seed}.",
-        20: "Patients; films where no patient is known. "
+        20: "Patients; where none is known, images that study, scan, name or near copies join. "
         + " ".join(w for w in parted.warnings if "patient" in w),
         35: f"{ingested.files:,} files: {ingested.images:,} images, {ingested.rejects:,} rejects"
         f" ({rejects or 'none'}); {parted.films:,} films take part, {parted.excluded:,} do not.",
@@ -112,7 +112,7 @@ def _model(experiment: Experiment, trained: TrainResult) -> dict[int, str]:
     if trained.method == "features":
         how = (
             "Frozen network; multinomial logistic regression of Spark MLlib on its deep features "
-            f"(regParam {train.logistic.reg_param:g}, maxIter {train.logistic.max_iter})."
+            f"({strengths(trained, train.logistic)}, maxIter {train.logistic.max_iter})."
         )
     else:
         net = network_settings(train)
@@ -135,6 +135,13 @@ def _model(experiment: Experiment, trained: TrainResult) -> dict[int, str]:
 def _chosen(trained: TrainResult) -> str:
     """How the model, its temperature and its operating point were chosen."""
     validated = all(one.validation_films for one in trained.models)
+    point = trained.models[-1].operating_point
+    hangs = "" if point.positives is None else f" The latter hangs on {point.positives} positives."
+    if all(one.calibrated_by == "out-of-fold" for one in trained.models):
+        return (
+            "Regularisation, temperature and operating point from out-of-fold scores of the "
+            f"training images; the tested images take no part.{hangs}"
+        )
     if trained.method == "features":
         again = "Fitted anew with the validation part; n" if validated else "N"
         model = f"{again}othing was chosen among models."
@@ -142,7 +149,10 @@ def _chosen(trained: TrainResult) -> str:
         otherwise = "" if validated else ", or the training part where no film validates"
         model = f"The epoch with the lowest loss on the validation part{otherwise}."
     otherwise = "" if validated else "; where no film validates they are 1 and 0.5"
-    return f"{model} Temperature and operating point from the validation part alone{otherwise}."
+    return (
+        f"{model} Temperature and operating point from the validation part alone{otherwise}."
+        f"{hangs}"
+    )
 
 
 def _figures(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from pulmospark.core.settings import (
-    AuditSettings,
     Experiment,
     IngestSettings,
     NetworkSettings,
@@ -55,9 +54,6 @@ def demo_experiment(folder: Path, phantoms: PhantomSummary, *, processes: int) -
         ),
         classes=PHANTOM_CLASSES,
         ingest=IngestSettings(size=96),
-        # Drawn chests are more alike than people's: thousands of them are near further off, and
-        # two of them have to fit better than two films to be one picture.
-        audit=AuditSettings(hash_distance=4, copy_correlation=0.93),
         train=TrainSettings(
             model="basic_cnn",
             method="network",

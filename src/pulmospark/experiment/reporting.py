@@ -16,7 +16,7 @@ from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.cohort import read_cohort
 from pulmospark.data.ingest import IngestResult, read_ingest
-from pulmospark.data.split_summary import SplitResult, read_split
+from pulmospark.data.split_summary import SplitResult, grouping_sentences, read_split
 from pulmospark.evaluation.results import Evaluation
 from pulmospark.experiment.auditing import old_audits, shown_audits
 from pulmospark.experiment.augmentation import augmentations
@@ -33,7 +33,7 @@ from pulmospark.report import content as page
 from pulmospark.report.paper_content import BesidePaper
 from pulmospark.spark.chunks import parts_of
 from pulmospark.training.recipe import network_settings
-from pulmospark.training.records import TrainResult
+from pulmospark.training.records import TrainResult, strengths
 from pulmospark.training.stages import trained_parameters
 from pulmospark.training.train import read_training
 
@@ -99,8 +99,8 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
             for one in parted.exclusions
         ),
         classes=_classes(run, parted),
-        split=_split(read_cohort(run.cohort), parted.classes),
-        warnings=parted.warnings if old is None else (*parted.warnings, old),
+        split=_split(read_cohort(run.cohort), parted),
+        warnings=(*parted.warnings, *trained.warnings, *(() if old is None else (old,))),
         training=_training(experiment, run, trained),
         timings=tuple(
             page.Timing(stage=stage, seconds=seconds)
@@ -187,7 +187,7 @@ def _classes(run: RunFolder, parted: SplitResult) -> tuple[page.ClassSummary, ..
     )
 
 
-def _split(rows: pa.Table, classes: Sequence[str]) -> page.SplitSummary:
+def _split(rows: pa.Table, parted: SplitResult) -> page.SplitSummary:
     """Films and known patients of each part, counted in the rows of a cohort that take part.
 
     Not summed up from smaller cells: a patient with films of two classes is one patient.
@@ -212,8 +212,9 @@ def _split(rows: pa.Table, classes: Sequence[str]) -> page.SplitSummary:
             page.SplitTotal(part=part, films=totals[part,][0], patients=totals[part,][1])
             for part in parts
         ),
-        by_class=cells("label", classes),
+        by_class=cells("label", parted.classes),
         by_source=cells("source", sorted(set(rows["source"].to_pylist()))),
+        notes=grouping_sentences(parted),
     )
 
 
@@ -246,8 +247,8 @@ def _training(experiment: Experiment, run: RunFolder, trained: TrainResult) -> p
         logistic = settings.logistic
         method = (
             "deep features of the frozen network, extracted on Spark, and Spark MLlib's "
-            f"multinomial logistic regression on them (maxIter {logistic.max_iter}, regParam "
-            f"{logistic.reg_param:g}, elasticNetParam {logistic.elastic_net_param:g})"
+            f"multinomial logistic regression on them (maxIter {logistic.max_iter}, "
+            f"{strengths(trained, logistic)}, elasticNetParam {logistic.elastic_net_param:g})"
         )
         head = outputs * (known.width + 1)
     else:

@@ -20,7 +20,7 @@ from pulmospark.data.expanded import ExpandResult
 from pulmospark.data.ingest import IngestResult, ingest, read_ingest
 from pulmospark.data.split import split
 from pulmospark.data.split_summary import SplitResult
-from pulmospark.experiment.auditing import audit_run, near_copies_of
+from pulmospark.experiment.auditing import audit_run, near_copy_search
 from pulmospark.experiment.evaluation import EvaluateResult, evaluate
 from pulmospark.experiment.folder import RunFolder, note_seconds, save_settings
 from pulmospark.experiment.reporting import report_content
@@ -65,15 +65,13 @@ def run_split(
 ) -> SplitResult:
     """Split: see :func:`pulmospark.data.split.split`."""
     with _stage(experiment, run, "split"):
-        copies = near_copies_of(experiment, run, spark, quiet=quiet)
         return split(
             read_ingest(run.tables),
             experiment.classes,
             experiment.split,
             run.cohort,
-            spark,
             seed=experiment.seed,
-            copies=copies,
+            search=near_copy_search(experiment, run, spark, quiet=quiet),
         )
 
 

@@ -31,7 +31,7 @@ from pulmospark.scoring.engine import EngineSpec
 from pulmospark.spark.paths import spark_path
 from pulmospark.spark.session import slots
 from pulmospark.training.distributed import threads_for, train_network
-from pulmospark.training.logistic import Head, fit_logistic
+from pulmospark.training.logistic import UNTUNED_REG_PARAM, Head, fit_logistic
 from pulmospark.training.rank import RankPlan
 
 INPUT, LABEL, VALIDATION, FILM = "input", "label", "validation", "film"
@@ -109,7 +109,9 @@ def fit_head(
     """
     training = frame.where(~F.col(VALIDATION))
     counts = _counted(training, names, uid)
-    head: Head = fit_logistic(training.select("features", LABEL), uid, names, settings).head
+    reg_param = UNTUNED_REG_PARAM if settings.reg_param is None else settings.reg_param
+    rows = training.select("features", LABEL)
+    head: Head = fit_logistic(rows, uid, names, settings, reg_param).head
     set_linear_head(network, head.weights, head.bias)
     linear = linear_head(network)
     score = pandas_udf(worker.head_scorer(linear), "array<double>")  # type: ignore[call-overload]

@@ -17,6 +17,7 @@ from pyspark.ml.param.shared import (
 
 from pulmospark.core.settings import LogisticSettings, NetworkOptions
 from pulmospark.ml.params import DEFAULT_SEED, METHODS, choice
+from pulmospark.training.logistic import UNTUNED_REG_PARAM
 
 
 class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndicatorCol, HasSeed):
@@ -68,7 +69,7 @@ class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndi
             method="features",
             classes=[],
             maxIter=logistic.max_iter,
-            regParam=logistic.reg_param,
+            regParam=UNTUNED_REG_PARAM,
             elasticNetParam=logistic.elastic_net_param,
             epochs=network.epochs,
             numProcesses=1,

@@ -16,15 +16,23 @@ PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
 class BundleOperatingPoint(Settings):
-    """A threshold on one class's probability, chosen on the validation split only."""
+    """A threshold on one class's probability, chosen on images that are not tested on."""
 
     positive_class: str
     threshold: float
     sensitivity_target: Fraction
     chosen_on: Annotated[int, Field(ge=0)]
-    """films of the validation split it was chosen on"""
+    """images it was chosen on, each counted once"""
     reached: bool
-    """whether the validation split allowed the target"""
+    """whether they allowed the target"""
+    positives: Annotated[int, Field(ge=0)] | None = None
+    """images of the class among them; ``None``: an older version did not count them"""
+    positive_groups: Annotated[int, Field(ge=0)] | None = None
+    """patients, or groups, of these images"""
+    expected_low: Fraction | None = None
+    """lower bound of the sensitivity to expect on new patients"""
+    expected_high: Fraction | None = None
+    """its upper bound"""
 
 
 class BundleConfig(Settings):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pulmospark
+from pulmospark.core import limits
 from pulmospark.core.settings import Settings
-from pulmospark.models.bundle_config import BundleConfig
+from pulmospark.models.bundle_config import BundleConfig, BundleOperatingPoint
 from pulmospark.models.catalogue import entry
 
 _USE = (
@@ -94,15 +95,26 @@ def _model_rows(config: BundleConfig) -> list[tuple[str, str]]:
 
 
 def _point_rows(config: BundleConfig) -> list[tuple[str, str]]:
-    return [
-        (
-            point.positive_class,
-            f"probability of {point.threshold:.4f} and more; chosen on {point.chosen_on} films "
-            f"of the validation split for a sensitivity of {point.sensitivity_target:.2f}"
-            + ("" if point.reached else ", which they did not allow"),
+    return [(point.positive_class, _point_text(point)) for point in config.operating_points]
+
+
+def _point_text(point: BundleOperatingPoint) -> str:
+    text = (
+        f"probability of {point.threshold:.4f} and more; chosen on {point.chosen_on} images that "
+        f"are not tested, for a sensitivity of {point.sensitivity_target:.2f}"
+    )
+    if not point.reached:
+        return f"{text}, which they did not allow"
+    if point.positives is not None:
+        text += f"; {point.positives} of them of this class, of {point.positive_groups} patients"
+        if point.positives < limits.OPERATING_POSITIVES_MIN:
+            text += f" (fewer than {limits.OPERATING_POSITIVES_MIN}: a coarse choice)"
+    if point.expected_low is not None and point.expected_high is not None:
+        text += (
+            f"; sensitivity to expect on new patients: {point.expected_low:.2f} to "
+            f"{point.expected_high:.2f}"
         )
-        for point in config.operating_points
-    ]
+    return text
 
 
 def _section(title: str, lines: list[str]) -> list[str]:

@@ -105,6 +105,8 @@ class SplitSummary(Result):
     """in the order they are shown"""
     by_class: tuple[SplitCell, ...] = ()
     by_source: tuple[SplitCell, ...] = ()
+    notes: tuple[Text, ...] = ()
+    """sentences on what keeps patients and near copies in one part, and what that cost"""
 
 
 class Epoch(Result):

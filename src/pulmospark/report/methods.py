@@ -124,18 +124,25 @@ def operating_words(operating: OperatingFigures, noun: str) -> str:
     """
     point = operating.point
     target = f"a sensitivity of at least {number(point.sensitivity_target, 'percent')}"
-    missed = "" if point.reached else "; the validation part did not allow that sensitivity"
+    missed = "" if point.reached else "; they did not allow that sensitivity"
+    positives = "" if point.positives is None else f", {point.positives:,} of them positive"
+    chosen_on = f"{count(point.chosen_on, noun)}{positives}"
+    expected = ""
+    if point.expected_low is not None and point.expected_high is not None:
+        expected = (
+            f" The sensitivity to expect on new patients is {number(point.expected_low, 'percent')}"
+            f" to {number(point.expected_high, 'percent')} (95 % CI)."
+        )
     if operating.thresholds:
-        each = ", ".join(number(one) for one in operating.thresholds)
+        each = ", ".join(number(threshold) for threshold in operating.thresholds)
         return (
             f"from its fold's own threshold upwards ({each}; mean {number(point.threshold)}). "
-            f"Each was chosen on the validation part of its fold, of which no {noun} is tested "
-            f"there, for {target}{missed}."
+            f"Each was chosen on images that are not tested in its fold, together {chosen_on}, "
+            f"for {target}{missed}.{expected}"
         )
     return (
         f"from a probability of {number(point.threshold)} upwards. The threshold was chosen on "
-        f"{count(point.chosen_on, noun)} of the validation part, none of them tested here, for "
-        f"{target}{missed}."
+        f"{chosen_on}, none of them tested here, for {target}{missed}.{expected}"
     )
 
 

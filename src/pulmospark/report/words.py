@@ -106,14 +106,14 @@ def groups_of(
     if unknown >= evaluation.films:
         own = f"{count(unknown, film)} ({_apart(evaluation)})"
         return f"{own if joined else count(evaluation.groups, film)}, no patient being known"
-    several = "a patient, a film of an unknown one, or several that share near copies"
+    several = "a patient, an image of an unknown one, or several joined by name or near copies"
     plain = "a patient, or a film of an unknown one"
     return f"{count(evaluation.groups, 'group')} ({several if joined else plain})"
 
 
 def _apart(evaluation: Evaluation) -> str:
-    """What the bootstrap draws where near copies are kept together."""
-    return f"{count(evaluation.groups, 'group')} that share no near copy"
+    """What the bootstrap draws where names or near copies join patients and images."""
+    return f"{count(evaluation.groups, 'group')}, joined by name or near copy"
 
 
 def units_of(

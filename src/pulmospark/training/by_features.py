@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from pulmospark.spark import chunks
 from pulmospark.spark.resources import executors_have_gpus, gpu_profile
 from pulmospark.spark.session import slots
 from pulmospark.training.augmenting import ChildFeatureWork
-from pulmospark.training.calibrate import record
+from pulmospark.training.calibrate import Chosen, from_validation, record
+from pulmospark.training.cross_fit import Tuned
 from pulmospark.training.job import Job
 from pulmospark.training.logistic import (
+    UNTUNED_REG_PARAM,
     Head,
     LogisticFit,
     feature_frame,
@@ -31,6 +34,15 @@ from pulmospark.training.logistic import (
     part_filter,
 )
 from pulmospark.training.records import FINAL, model_name
+from pulmospark.training.tuning import (
+    Images,
+    Untunable,
+    chosen_of,
+    final_scores,
+    images_of,
+    tuned_models,
+    write_out_of_fold,
+)
 
 _FITS_AT_ONCE = 8
 """MLlib's fits spend most of their time between tasks; more at once only wait for each other."""
@@ -47,10 +59,11 @@ def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any
     )
     children = _child_features(job, network)
     feature_seconds = time.perf_counter() - started
+    images, tuned, untuned = _tuned(job, [part.path for part in features], bool(children))
     paths = [str(part.path) for part in (*features, *children)]
     told = job.expanded if children else None
     with feature_frame(job.spark, paths, job.cohort, job.split.classes, expanded=told) as frame:
-        fits = _fit_all(job, frame)
+        fits = _fit_all(job, frame, tuned)
     heads = tuple(
         (name, tuple(map(tuple, fit.head.weights.tolist())), tuple(fit.head.bias.tolist()))
         for name, fit in fits.items()
@@ -63,34 +76,95 @@ def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any
         Progress("score", 0, quiet=True),
     )
     chunks.link_parts([part.path for part in parts], scores)
+    chosen = _chosen(job, images, tuned, fits, scores)
     head: Head = fits[FINAL].head
     set_linear_head(network, head.weights, head.bias)
     models = tuple(
         record(
             job,
-            scores,
+            chosen[model_name(fold)],
             fold,
-            validated_by=f"{model_name(fold)}-inner",
             films=fits[model_name(fold)].films,
-            seconds=fits[model_name(fold)].seconds + fits[f"{model_name(fold)}-inner"].seconds,
+            seconds=sum(
+                fits[name].seconds for name in (model_name(fold), inner_name(fold)) if name in fits
+            ),
             objective=fits[model_name(fold)].objective,
+            reg_param=_strength(job, tuned, model_name(fold)),
+            losses=tuned[model_name(fold)].losses if tuned else None,
         )
         for fold in job.folds
     )
     films = sum(part.rows for part in (*features, *children))
-    return {"models": models, "feature_films": films, "feature_seconds": feature_seconds}
+    return {
+        "models": models,
+        "feature_films": films,
+        "feature_seconds": feature_seconds,
+        "warnings": untuned,
+    }
 
 
-def _fit_all(job: Job, frame: DataFrame) -> dict[str, LogisticFit]:
-    """Two fits a fold, several at once: one alone leaves the cores idle between its passes.
+def inner_name(fold: int | None) -> str:
+    """Name, in the scores table, of the scores that a model is calibrated by."""
+    return f"{model_name(fold)}-inner"
 
-    The inner fit leaves the validation part out, so that temperature and operating point are
-    chosen on films it has not seen; the outer fit then takes them in.
+
+def _tuned(
+    job: Job, features: Sequence[Path], children: bool
+) -> tuple[Images | None, dict[str, Tuned], tuple[str, ...]]:
+    """Images, and what was chosen for each model; nothing, and why, where that cannot be had."""
+    try:
+        images = images_of(job, features, children=children)
+        return images, tuned_models(job, images), ()
+    except Untunable as why:
+        if job.experiment.train.logistic.reg_param is not None:
+            return None, {}, ()
+        return None, {}, (
+            f"reg_param is {UNTUNED_REG_PARAM:g} and was not chosen, for {why}: set "
+            "train.logistic.reg_param where another is known to be better",
+        )  # fmt: skip
+
+
+def _strength(job: Job, tuned: Mapping[str, Tuned], name: str) -> float:
+    if name in tuned:
+        return tuned[name].reg_param
+    given = job.experiment.train.logistic.reg_param
+    return UNTUNED_REG_PARAM if given is None else given
+
+
+def _chosen(
+    job: Job,
+    images: Images | None,
+    tuned: Mapping[str, Tuned],
+    fits: Mapping[str, LogisticFit],
+    scores: Path,
+) -> dict[str, Chosen]:
+    """What each model is calibrated by; out-of-fold scores are added to the scores table."""
+    if images is None:
+        return {
+            model_name(fold): from_validation(job, scores, inner_name(fold), fold)
+            for fold in job.folds
+        }
+    logits = {name: one.logits for name, one in tuned.items()}
+    if job.split.folds:
+        outer = {fold: fits[model_name(fold)].head for fold in range(job.split.folds)}
+        logits[FINAL] = final_scores(images, outer)
+    named = {inner_name(fold): logits[model_name(fold)] for fold in job.folds}
+    write_out_of_fold(scores / "out-of-fold.parquet", images, named)
+    return {name: chosen_of(images, values) for name, values in logits.items()}
+
+
+def _fit_all(job: Job, frame: DataFrame, tuned: Mapping[str, Tuned]) -> dict[str, LogisticFit]:
+    """A fit a fold, several at once: one alone leaves the cores idle between its passes.
+
+    Where there are no out-of-fold scores each fold has an inner fit too, which leaves the
+    validation part out, so that temperature and operating point are chosen on films it has not
+    seen; the outer fit then takes them in.
     """
     plan = [
-        (name, part_filter(taken, fold))
+        (name, part_filter(taken, fold), _strength(job, tuned, model_name(fold)))
         for fold in job.folds
-        for name, taken in ((f"{model_name(fold)}-inner", _INNER), (model_name(fold), _OUTER))
+        for name, taken in ((inner_name(fold), _INNER), (model_name(fold), _OUTER))
+        if taken is _OUTER or not tuned
     ]
     fits: dict[str, LogisticFit] = {}
     with (
@@ -106,8 +180,9 @@ def _fit_all(job: Job, frame: DataFrame) -> dict[str, LogisticFit]:
                 name,
                 job.split.classes,
                 job.experiment.train.logistic,
+                reg_param,
             )
-            for name, rows in plan
+            for name, rows, reg_param in plan
         }
         for done in as_completed(waiting):
             fits[done.result().head.name] = done.result()

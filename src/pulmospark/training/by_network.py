@@ -15,7 +15,7 @@ from pulmospark.scoring.prepare import prepare_engine
 from pulmospark.scoring.works import ScoreWork, write_scored
 from pulmospark.spark import chunks
 from pulmospark.training.augmenting import training_films
-from pulmospark.training.calibrate import record
+from pulmospark.training.calibrate import from_validation, record
 from pulmospark.training.distributed import threads_for, train_network
 from pulmospark.training.job import Job
 from pulmospark.training.rank import RankPlan
@@ -69,9 +69,9 @@ def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]
     models = tuple(
         record(
             job,
-            scores,
+            # Out-of-fold scores would cost as many trainings again for each fold.
+            from_validation(job, scores, model_name(fold), fold),
             fold,
-            validated_by=model_name(fold),
             films=_films(job, Part(Split.TRAIN, fold)),
             seconds=seconds,
             history=tuple(epochs),

@@ -1,14 +1,18 @@
-"""Temperature and operating point of a model, from its validation part."""
+"""Temperature and operating point of a model, from scores of images it was not fitted on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.core import limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
@@ -21,22 +25,43 @@ from pulmospark.spark import chunks
 from pulmospark.training.job import Job
 from pulmospark.training.records import ModelRecord, model_name
 
+Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Scores by models that were not fitted on the images, from which a model is calibrated.
+
+    Attributes:
+        logits: float64 (n, classes).
+        labels: int64 (n,).
+        groups: int64 (n,), number of each image's group, from 0.
+        by: whose scores they are, as ``ModelRecord.calibrated_by``.
+    """
+
+    logits: Floats
+    labels: Labels
+    groups: Labels
+    by: Literal["validation", "out-of-fold"]
+
 
 def record(
     job: Job,
-    scores: Path,
+    chosen: Chosen,
     fold: int | None,
     *,
-    validated_by: str,
     films: int,
     seconds: float,
     history: tuple[dict[str, Any], ...] = (),
     objective: tuple[float, ...] = (),
+    reg_param: float | None = None,
+    losses: Mapping[float, float] | None = None,
 ) -> ModelRecord:
-    """Temperature and operating point from the validation part, and from it alone."""
+    """Temperature and operating point from scores of images that the model does not test."""
     classes, settings = job.split.classes, job.experiment.evaluate
-    logits, labels = _validation(job, scores, validated_by, fold)
-    temperature = fit_temperature(logits, labels) if len(labels) else 1.0
+    films_chosen = len(chosen.labels)
+    temperature = fit_temperature(chosen.logits, chosen.labels) if films_chosen else 1.0
     positive = settings.positive_class or classes[0]
     if positive not in classes:
         raise InputError(
@@ -44,41 +69,77 @@ def record(
         )
     index = classes.index(positive)
     point = choose_operating_point(
-        apply_temperature(logits, temperature)[:, index],
-        labels == index,
+        apply_temperature(chosen.logits, temperature)[:, index],
+        chosen.labels == index,
         settings.sensitivity_target,
         positive,
+        groups=chosen.groups,
+        confidence=settings.confidence,
     )
     return ModelRecord(
         name=model_name(fold),
         fold=fold,
         films=films,
-        validation_films=len(labels),
+        validation_films=films_chosen,
         temperature=temperature,
         operating_point=point,
+        calibrated_by=chosen.by,
+        reg_param=reg_param,
+        reg_param_losses=dict(losses or {}),
         history=history,
         objective=objective,
         seconds=seconds,
     )
 
 
-def _validation(
-    job: Job, scores: Path, model: str, fold: int | None
-) -> tuple[np.ndarray[Any, np.dtype[np.float64]], np.ndarray[Any, np.dtype[np.int64]]]:
-    """Logits (n, k) and labels (n,) of the validation part, in the order of the paths."""
+def from_validation(job: Job, scores: Path, model: str, fold: int | None) -> Chosen:
+    """The scores that a model gives the validation part, in the order of the paths.
+
+    Args:
+        job: the training.
+        scores: the scores table.
+        model: name in it of a model that was not fitted on these images.
+        fold: the one that is tested on; ``None``: none of the folds.
+    """
     rows = read_cohort(job.cohort)
     rows = rows.filter(pa.array(in_part(rows, Part(Split.VALIDATION, fold))))
-    label = dict(zip(rows["uri"].to_pylist(), rows["label"].to_pylist(), strict=True))
     found: dict[str, list[float]] = {}
     for part in chunks.parts_of(scores):
         table = pq.read_table(part, filters=[("model", "=", model)])
-        for uri, logits in zip(table["uri"].to_pylist(), table["logits"].to_pylist(), strict=True):
-            if uri in label:
-                found[uri] = logits
-    uris = sorted(found)
-    values = np.asarray([found[uri] for uri in uris], dtype=np.float64)
+        found.update(zip(table["uri"].to_pylist(), table["logits"].to_pylist(), strict=True))
+    rows = rows.filter(pa.array([uri in found for uri in rows["uri"].to_pylist()], pa.bool_()))
+    values = np.asarray([found[uri] for uri in rows["uri"].to_pylist()], dtype=np.float64)
     classes = job.split.classes
-    return (
+    labels = [classes.index(label) for label in rows["label"].to_pylist()]
+    return Chosen(
         values.reshape(-1, len(classes)),
-        np.asarray([classes.index(label[uri]) for uri in uris], dtype=np.int64),
+        np.asarray(labels, dtype=np.int64),
+        numbered(rows["group_id"]),
+        "validation",
+    )
+
+
+def numbered(names: pa.ChunkedArray) -> Labels:
+    """A number for each name, from 0; int64 (n,)."""
+    values = np.asarray(names.to_pylist(), dtype=object).astype(str)
+    return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
+
+
+def calibration_warnings(models: Sequence[ModelRecord]) -> tuple[str, ...]:
+    """Sentences on operating points that hang on few images."""
+    final = models[-1].operating_point
+    fewest = min(models, key=lambda one: one.operating_point.positives or 0).operating_point
+    if not fewest.is_coarse:
+        return ()
+    folds = "" if len(models) == 1 else f" (a fold's on {fewest.positives})"
+    span = ""
+    if final.expected_low is not None and final.expected_high is not None:
+        span = (
+            f": on new patients its sensitivity may be anything from {final.expected_low:.1%} to "
+            f"{final.expected_high:.1%}"
+        )
+    return (
+        f"the operating point for {final.positive_class!r} was chosen on {final.positives} images "
+        f"of that class{folds}, fewer than {limits.OPERATING_POSITIVES_MIN}{span}; add images of "
+        "the class, or take the method 'features', which chooses on all that it trains on",
     )

@@ -22,6 +22,9 @@ from pulmospark.data.expanded import TABLE
 from pulmospark.spark.paths import spark_path
 from pulmospark.spark.session import slots
 
+UNTUNED_REG_PARAM = 0.01
+"""regParam where none is given and none can be chosen: for much data, which needs little"""
+
 
 @dataclass(frozen=True)
 class Head:
@@ -100,7 +103,11 @@ def part_filter(names: tuple[Split, ...], fold: int | None) -> str:
 
 
 def fit_logistic(
-    frame: DataFrame, name: str, classes: tuple[str, ...], settings: LogisticSettings
+    frame: DataFrame,
+    name: str,
+    classes: tuple[str, ...],
+    settings: LogisticSettings,
+    reg_param: float,
 ) -> LogisticFit:
     """Fit a multinomial logistic regression.
 
@@ -111,7 +118,8 @@ def fit_logistic(
         frame: ``features`` (vector) and ``label`` (double) of the films to train on.
         name: of the model.
         classes: names in the order of the labels.
-        settings: maxIter, regParam, elasticNetParam.
+        settings: maxIter and elasticNetParam.
+        reg_param: regParam.
 
     Raises:
         ClassError: a class has no film to train on.
@@ -129,7 +137,7 @@ def fit_logistic(
         labelCol="label",
         family="multinomial",
         maxIter=settings.max_iter,
-        regParam=settings.reg_param,
+        regParam=reg_param,
         elasticNetParam=settings.elastic_net_param,
     ).fit(frame)
     head = Head(name, model.coefficientMatrix.toArray(), model.interceptVector.toArray())

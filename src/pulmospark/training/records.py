@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from pulmospark.core.settings import LogisticSettings
 from pulmospark.evaluation.results import OperatingPoint
 
 FINAL = "final"
@@ -23,9 +24,18 @@ class ModelRecord(BaseModel):
     films: int
     """films it was fitted on"""
     validation_films: int
+    """images that temperature and operating point were chosen on, each counted once"""
     temperature: float
     operating_point: OperatingPoint
-    """not ``reached`` where the validation part has no film of the positive class"""
+    """not ``reached`` where those images have none of the positive class"""
+    calibrated_by: Literal["validation", "out-of-fold"] = "validation"
+    """scores that they were chosen on: of the validation part, or of the training part by models
+    that were not fitted on the image"""
+    reg_param: float | None = None
+    """of a logistic regression"""
+    reg_param_losses: dict[float, float] = {}
+    """strengths that were tried -> mean log loss of the out-of-fold scores; empty: none was
+    chosen among"""
     history: tuple[dict[str, Any], ...] = ()
     """epochs of a CNN"""
     objective: tuple[float, ...] = ()
@@ -50,8 +60,23 @@ class TrainResult(BaseModel):
     feature_films: int = 0
     feature_seconds: float = 0.0
     weights: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+    """what weakens what was chosen: an operating point that hangs on few images, say"""
 
 
 def model_name(fold: int | None) -> str:
     """Name of a fold's model, or of the final one."""
     return FINAL if fold is None else f"fold-{fold}"
+
+
+def strengths(result: TrainResult, settings: LogisticSettings) -> str:
+    """The ``regParam`` of a training on features, in words: each model's, where it was chosen."""
+    told = [one for one in result.models if one.reg_param is not None]
+    if not told:  # of an older version
+        return f"regParam {settings.reg_param:g}" if settings.reg_param is not None else "regParam"
+    final = told[-1]
+    if not final.reg_param_losses or settings.reg_param is not None:
+        return f"regParam {final.reg_param:g}"
+    folds = ", ".join(f"{one.reg_param:g}" for one in told[:-1])
+    of_folds = f"; of the folds {folds}" if folds else ""
+    return f"regParam {final.reg_param:g}, chosen by the log loss of out-of-fold scores{of_folds}"

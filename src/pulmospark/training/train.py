@@ -23,6 +23,7 @@ from pulmospark.training.augmenting import check_augmentation, expanded_of
 from pulmospark.training.bundling import write_trained
 from pulmospark.training.by_features import train_by_features
 from pulmospark.training.by_network import train_by_network
+from pulmospark.training.calibrate import calibration_warnings
 from pulmospark.training.job import Job
 from pulmospark.training.records import TrainResult
 
@@ -41,7 +42,9 @@ def train(
 
     With folds, one model is trained for each (tested on it, validated on a share of the
     others) and a final one on all; the bundle holds the final one, and its figures are those
-    of the folds. Temperature and operating point come from the validation part alone.
+    of the folds. Temperature and operating point come from images that a model does not test:
+    of its training part by out-of-fold scores with the method ``features``, of its validation
+    part with ``network``.
 
     Args:
         experiment: the settings.
@@ -76,6 +79,11 @@ def train(
     job = Job(experiment, tables / "images", cohort, split, work, spark, quiet, expanded)
     trainer = train_by_features if settings.method == "features" else train_by_network
     with files.whole_folder(target) as aside:
+        trained = trainer(job, network, aside / "scores")
+        trained["warnings"] = (
+            *trained.get("warnings", ()),
+            *calibration_warnings(trained["models"]),
+        )
         result = TrainResult(
             bundle=bundle,
             method=settings.method,
@@ -85,7 +93,7 @@ def train(
             folds=split.folds,
             cohort_id=split.cohort_id,
             weights=asdict(origin) if origin else None,
-            **trainer(job, network, aside / "scores"),
+            **trained,
         )
         write_trained(bundle, experiment, network, result, split)
         files.write_json(
