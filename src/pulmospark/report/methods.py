@@ -113,7 +113,7 @@ def beside_methods(evaluations: Sequence[Evaluation], outside: Evaluation, whose
     )
 
 
-def operating_words(operating: OperatingFigures, noun: str) -> str:
+def operating_words(operating: OperatingFigures, noun: str, confidence: str) -> str:
     """Which threshold calls an image positive, and on what it was chosen; class names aside.
 
     Pooled folds have a threshold each, chosen on films that are tested in other folds.
@@ -121,6 +121,7 @@ def operating_words(operating: OperatingFigures, noun: str) -> str:
     Args:
         operating: the figures at the operating point.
         noun: of what is shown, film or phantom.
+        confidence: of the interval, "95 %".
     """
     point = operating.point
     target = f"a sensitivity of at least {number(point.sensitivity_target, 'percent')}"
@@ -129,9 +130,9 @@ def operating_words(operating: OperatingFigures, noun: str) -> str:
     chosen_on = f"{count(point.chosen_on, noun)}{positives}"
     expected = ""
     if point.expected_low is not None and point.expected_high is not None:
+        low, high = (number(x, "percent") for x in (point.expected_low, point.expected_high))
         expected = (
-            f" The sensitivity to expect on new patients is {number(point.expected_low, 'percent')}"
-            f" to {number(point.expected_high, 'percent')} (95 % CI)."
+            f" The sensitivity to expect on new patients is {low} to {high} ({confidence} CI)."
         )
     if operating.thresholds:
         each = ", ".join(number(threshold) for threshold in operating.thresholds)

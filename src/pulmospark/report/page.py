@@ -69,7 +69,9 @@ def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
         operating=tables.operating_table(evaluation),
         operating_words=""
         if evaluation.operating is None
-        else methods.operating_words(evaluation.operating, words.film_noun(content)),
+        else methods.operating_words(
+            evaluation.operating, words.film_noun(content), words.confidence(evaluation)
+        ),
         fold_rows=() if content.cross_validation is None else _folds(content),
         level_rows=tables.level_rows(content),
         split_classes=tables.split_table(content.split.by_class, parts),
