@@ -123,16 +123,18 @@ def codec_variants(pixels: NDArray[Any], bits: int) -> Iterator[Variant]:
         "JPEG-LS, all bits": (".4.80", lambda: imagecodecs.jpegls_encode(whole)),
         "JPEG 2000": (".4.90", lambda: _jpeg2000(pixels, bits, reversible=True)),
         "JPEG 2000, all bits": (".4.90", lambda: _jpeg2000(pixels, None, reversible=True)),
+        "JPEG XL": (".4.110", lambda: _jpegxl(used, bits, lossless=True)),
         "HTJ2K": (".4.201", lambda: imagecodecs.htj2k_encode(pixels, reversible=True)),
     }  # fmt: skip
     lossy: dict[str, tuple[str, Callable[[], bytes]]] = {
         "JPEG-LS near-lossless": (".4.81", lambda: imagecodecs.jpegls_encode(used, level=1)),
         "JPEG 2000, lossy": (".4.91", lambda: _jpeg2000(pixels, bits, level=60)),
+        "JPEG XL, lossy": (".4.112", lambda: _jpegxl(used, bits, level=97)),
         "HTJ2K, lossy": (
             ".4.203", lambda: imagecodecs.htj2k_encode(pixels, reversible=False, level=0.0005)),
     }  # fmt: skip
     if signed:  # what is lossy has to know where values end: it would mix -1 with the highest
-        del lossy["JPEG-LS near-lossless"]
+        del lossy["JPEG-LS near-lossless"], lossy["JPEG XL, lossy"]
     elif bits == 8:
         lossy["JPEG baseline"] = (".4.50", lambda: imagecodecs.jpeg8_encode(pixels, level=95))
     elif bits <= 12:
@@ -150,6 +152,10 @@ def _jpeg2000(values: NDArray[Any], bits: int | None, **options: Any) -> bytes:
     return bytes(
         imagecodecs.jpeg2k_encode(values, bitspersample=bits, codecformat="j2k", **options)
     )
+
+
+def _jpegxl(values: NDArray[Any], bits: int, **options: Any) -> bytes:
+    return bytes(imagecodecs.jpegxl_encode(values, bitspersample=bits, **options))
 
 
 def has_dcmtk() -> bool:

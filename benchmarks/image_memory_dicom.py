@@ -21,6 +21,8 @@ from pydicom.uid import UID, generate_uid
 from benchmarks.image_memory import Case
 
 EXPLICIT, BIG_ENDIAN, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in (".1", ".2", ".1.99"))
+JPEG_XL = "1.2.840.10008.1.2.4.11"
+"""what the syntaxes of JPEG XL begin with"""
 CR, CT = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.2"
 _JPEG_LOSSLESS = {"lossless": True, "predictor": 1}
 
@@ -81,7 +83,22 @@ def write_dicom(
     data.file_meta.TransferSyntaxUID = UID(syntax)
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    dcmwrite(path, data, enforce_file_format=True)
+    if syntax.startswith(JPEG_XL):  # younger than pydicom's list: a syntax as long, renamed
+        _write_renamed(path, data, syntax)
+    else:
+        dcmwrite(path, data, enforce_file_format=True)
+
+
+def _write_renamed(path: Path | io.BytesIO, data: Dataset, syntax: str) -> None:
+    stand_in = "1.2.840.10008.1.2.4.201"
+    data.file_meta.TransferSyntaxUID = UID(stand_in)
+    out = io.BytesIO()
+    dcmwrite(out, data, enforce_file_format=True)
+    renamed = out.getvalue().replace(stand_in.encode(), syntax.encode(), 1)
+    if isinstance(path, Path):
+        path.write_bytes(renamed)
+    else:
+        path.write(renamed)
 
 
 def rle(frame: NDArray[Any]) -> bytes:
@@ -185,6 +202,7 @@ def _compressed_cases(side: int) -> Iterator[Case]:
         "JPEG 2000": (
             ".4.90", partial(imagecodecs.jpeg2k_encode, reversible=True, codecformat="j2k"),
             ("u1", "u2", "i2", "rgb")),
+        "JPEG XL": (".4.110", _unsigned(_jpegxl), ("u1", "u2", "rgb")),
         "HTJ2K": (
             ".4.201", partial(imagecodecs.htj2k_encode, reversible=True),
             ("u1", "u2", "i2", "rgb")),
@@ -213,6 +231,10 @@ def _jpeg_progressive(image: NDArray[Any]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", progressive=True)
     return file.getvalue()
+
+
+def _jpegxl(image: NDArray[Any]) -> bytes:
+    return bytes(imagecodecs.jpegxl_encode(image, lossless=True, effort=1))
 
 
 def _unsigned(encode: Callable[[NDArray[Any]], bytes]) -> Callable[[NDArray[Any]], bytes]:

@@ -30,14 +30,14 @@ _BY_VR: dict[str, Any] = {
     **dict.fromkeys(("OB", "UN", "OW"), CANARY.encode() + b" "),
     **{"AS": CANARY},
 }
-_LEFT = {*PIXEL_ATTRIBUTES, "InstanceNumber", "Modality", "TransferSyntaxUID"}
+_LEFT = {*PIXEL_ATTRIBUTES, "PixelData", "InstanceNumber", "Modality", "TransferSyntaxUID"}
 
 
 @functools.cache
 def film(**attributes: Any) -> bytes:
     """A CT slice of 64 x 64 with canaries all over; ``attributes`` are as given."""
     pixels = dicoms.values(3)
-    made = dicoms.dataset(pixels)
+    made = dicoms.dataset(pixels, Modality="CT")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _plant(made)

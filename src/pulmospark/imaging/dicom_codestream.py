@@ -2,7 +2,7 @@
 
 A frame may declare another size than the DICOM header: that is checked against the header's,
 so that no decoder makes room for a bomb. Markers are those of ISO/IEC 10918-1 (JPEG), 14495-1
-(JPEG-LS) and 15444-1 (JPEG 2000).
+(JPEG-LS) and 15444-1 (JPEG 2000); the size header is that of 18181-1 (JPEG XL).
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _BOXES_BYTES: Final = 1024 * 1024
 _SCAN: Final = re.compile(rb"\xff\xda")
 _JPEG2000: Final = b"\xff\x4f\xff\x51"
 _JPEG2000_BOX: Final = b"\x00\x00\x00\x0cjP  "
+_JPEG_XL: Final = b"\xff\x0a"
+_JPEG_XL_RATIOS: Final = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+"""width to height, as a size header may say instead of the width"""
 _LS_FRAME: Final = 0xF7
 # SOF0 to SOF15 without DHT, JPG and DAC, which lie among them.
 _FRAMES: Final = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {_LS_FRAME}
@@ -143,3 +146,55 @@ def jpeg2000_codestream(frame: bytes | memoryview) -> Codestream:
         precision=(body[38] & 0x7F) + 1,
         signed=bool(body[38] & 0x80),
     )
+
+
+def jpegxl_size(frame: bytes | memoryview) -> tuple[int, int]:
+    """Height and width of a JPEG XL codestream, bare or in boxes.
+
+    Raises:
+        Refused: it is none, or it ends in its header.
+    """
+    head = bytes(frame[:_BOXES_BYTES])
+    at = 0 if head.startswith(_JPEG_XL) else _jpegxl_box(head)
+    if head[at : at + 2] != _JPEG_XL or len(head) < at + 16:
+        raise Refused(RejectReason.UNREADABLE, "dicom: the compressed frame is no JPEG XL")
+    bits = _Bits(int.from_bytes(head[at + 2 : at + 16], "little"))
+    is_small = bits.take(1)
+    height = _jpegxl_side(bits, is_small=bool(is_small))
+    ratio = bits.take(3)
+    if ratio == 0:
+        return height, _jpegxl_side(bits, is_small=bool(is_small))
+    wide, high = _JPEG_XL_RATIOS[ratio - 1]
+    return height, height * wide // high
+
+
+class _Bits:
+    """Bits of a number, the lowest first."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def take(self, count: int) -> int:
+        """The next bits."""
+        taken = self._value & ((1 << count) - 1)
+        self._value >>= count
+        return taken
+
+
+def _jpegxl_side(bits: _Bits, *, is_small: bool) -> int:
+    if is_small:
+        return 8 * (bits.take(5) + 1)
+    return bits.take((9, 13, 18, 30)[bits.take(2)]) + 1
+
+
+def _jpegxl_box(head: bytes) -> int:
+    """Where the codestream begins in a file of boxes."""
+    at = 0
+    while at + 8 <= len(head):
+        length, kind = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8]
+        if kind in (b"jxlc", b"jxlp"):
+            return at + (8 if kind == b"jxlc" else 12)
+        if length < 8:
+            break
+        at += length
+    return len(head)

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from pulmospark.core import limits
 from pulmospark.core.tables import RejectReason
-from pulmospark.imaging.dicom_codestream import Codestream, jpeg2000_codestream, jpeg_codestream
+from pulmospark.imaging.dicom_codestream import (
+    Codestream,
+    jpeg2000_codestream,
+    jpeg_codestream,
+    jpegxl_size,
+)
 from pulmospark.imaging.dicom_form import PixelForm
 from pulmospark.imaging.dicom_syntax import MAY_LOSE, codec_of, family_of, name_of
 from pulmospark.imaging.jpeg2000_reduced import decode_reduced
@@ -73,11 +78,7 @@ def decode_frame(
     if family == "RLE":
         _check_room(family, form, held, 8)
         return Decoded(_rle(encoded, form), 0, has_own_sign=False)
-    if family == "JPEG XL":
-        raise Refused(RejectReason.UNSUPPORTED_FORMAT, f"dicom: {name_of(syntax)} is not read")
-    stream = (
-        jpeg_codestream(encoded) if family in ("JPEG", "JPEG-LS") else jpeg2000_codestream(encoded)
-    )
+    stream = _declared(family, encoded, form)
     declared = (stream.height, stream.width, stream.samples)
     if declared != (form.rows, form.columns, form.samples):
         raise Refused(
@@ -98,6 +99,16 @@ def decode_frame(
             RejectReason.UNREADABLE, f"dicom: the decoder refuses a frame: {type(error).__name__}"
         ) from error
     return _checked(syntax, raw, stream, form, eighths)
+
+
+def _declared(family: str, encoded: memoryview | bytes, form: PixelForm) -> Codestream:
+    """What the codestream declares of itself."""
+    if family in ("JPEG", "JPEG-LS"):
+        return jpeg_codestream(encoded)
+    if family == "JPEG XL":  # its size alone is told without a decoder
+        height, width = jpegxl_size(encoded)
+        return Codestream(height, width, form.samples, 0)
+    return jpeg2000_codestream(encoded)
 
 
 def _checked(
@@ -170,6 +181,8 @@ def _samples(
     raw: NDArray[np.generic]
     if family == "JPEG-LS":
         raw = decode_jpegls(encoded)
+    elif family == "JPEG XL":
+        raw = imagecodecs.jpegxl_decode(encoded, index=0, numthreads=1)
     elif family == "HTJ2K":
         raw = imagecodecs.htj2k_decode(encoded, skipres=halvings or None)
     elif family == "JPEG 2000" and halvings:
