@@ -2,7 +2,7 @@
 
 Each file is read in a process of its own, as ``ingest`` reads it; its peak is what the operating
 system counted (``ru_maxrss``), children of that process aside, which are counted on their own.
-To add a format, add its cases to :data:`SOURCES`.
+To add a format, add a module ``image_memory_*.py``, see :data:`SOURCES`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any
 
 from benchmarks.common import Options, Report, python, scratch
 
-SOURCES = ("benchmarks.image_memory_dicom",)
+SOURCES = sorted(
+    f"benchmarks.{path.stem}" for path in Path(__file__).parent.glob("image_memory_*.py")
+)
 """modules with a function ``cases(side)`` that gives the cases of an image of so many pixels a
 side"""
 SIDE, SIDE_SMALL = 10_000, 1_000
@@ -42,10 +44,10 @@ if isinstance(found, Rejected):
 else:
     mean = float(sum(film.pixels.mean() for film in found) / len(found))
     answer |= {"outcome": f"{len(found)} read", "detail": f"mean {mean:.1f}"}
-from pulmospark.imaging import jpegls_apart
-if jpegls_apart._child.cache_info().currsize:
+from pulmospark.imaging import apart
+if apart._child.cache_info().currsize:
     import os
-    child = jpegls_apart._child(os.getpid()).process
+    child = apart._child(os.getpid()).process
     child.stdin.close()
     child.wait()
     of_children = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -77,7 +79,7 @@ class Outcome:
     """of the process before it read"""
     cpu_s: float
     child_mib: float = 0.0
-    """of the process that decodes JPEG-LS"""
+    """of the process that decodes what may be slow"""
 
     @property
     def is_bounded(self) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pulmospark.core.python_path import guard_children, leave_current_folder
-from pulmospark.imaging.jpegls_apart import _child, _end, decode_jpegls
+from pulmospark.imaging.apart import _child, _end, decode_codestream
 from pulmospark.scoring.plan_measure import import_seconds
 from pulmospark.training.launch import run_rank
 
@@ -80,7 +80,7 @@ def test_children_are_started_outside_of_it(
     monkeypatch.chdir(hostile)
     _child.cache_clear()  # that of another test was started elsewhere
     grey = np.arange(64, dtype=np.uint16).reshape(8, 8)
-    assert np.array_equal(decode_jpegls(imagecodecs.jpegls_encode(grey)), grey)
+    assert np.array_equal(decode_codestream("jpegls", imagecodecs.jpegls_encode(grey)), grey)
     assert import_seconds() > 0
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(RuntimeError, match="ended"):  # there is no plan

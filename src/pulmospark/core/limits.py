@@ -124,13 +124,6 @@ PALETTE_ENTRIES_MAX = 65_536
 """entries of a colour table, as many as 16 bits can choose from; a segmented one could unfold
 without end."""
 
-JPEG_LS_SECONDS_MAX = 20
-"""seconds that a JPEG-LS frame may take to decode; a film of 10 megapixels takes one."""
-
-JPEG_LS_START_SECONDS_MAX = 120
-"""seconds that the process which decodes JPEG-LS may take to start; loading its libraries takes
-below one, and longer where all cores are busy or a network's disk holds them."""
-
 JPEG2000_TILES_MAX = 4_096
 """tiles of a JPEG 2000 frame; each costs memory and time of its own, films have one or few."""
 

@@ -51,11 +51,14 @@ class _RefusedError(DecoderError):
     """The decoder's own refusal, after which the child can go on."""
 
 
-def decode_codestream(codec: str, frame: bytes, **options: Any) -> NDArray[np.generic]:
+def decode_codestream(
+    codec: str, frame: bytes | memoryview, **options: Any
+) -> NDArray[np.generic]:
     """Decode a bare codestream, whose declared size was checked before, in the child.
 
     Args:
-        codec: one of ``apart_child.CODECS``: ``jpegls``, ``jpeg2k``, ``htj2k`` or ``jpeg8``.
+        codec: one of ``apart_child.CODECS``: ``jpegls``, ``jpeg2k``, ``htj2k``,
+            ``jpeg8`` or ``jpegxl``.
         frame: the codestream.
         options: keyword arguments of imagecodecs' function, of JSON's kinds.
 
@@ -70,7 +73,9 @@ def decode_codestream(codec: str, frame: bytes, **options: Any) -> NDArray[np.ge
     return np.frombuffer(raw, answer["dtype"]).reshape(answer["shape"])
 
 
-def ask(call: str, data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], bytearray]:
+def ask(
+    call: str, data: bytes | memoryview, options: dict[str, Any]
+) -> tuple[dict[str, Any], bytearray]:
     """Have the child do a call of ``apart_child.CALLS``.
 
     Args:
@@ -149,7 +154,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _answer(
-    process: subprocess.Popen[bytes], call: str, data: bytes, options: dict[str, Any]
+    process: subprocess.Popen[bytes],
+    call: str,
+    data: bytes | memoryview,
+    options: dict[str, Any],
 ) -> tuple[dict[str, Any], bytearray]:
     until = time.monotonic() + limits.DECODER_SILENCE_SECONDS_MAX
     late = DecoderSlowError(f"no answer within {limits.DECODER_SILENCE_SECONDS_MAX} s")

@@ -21,7 +21,7 @@ from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.apart import HEAD
 from pulmospark.imaging.decode import Rejected, decode_here
 
-CODECS: Final = ("jpegls", "jpeg2k", "htj2k", "jpeg8")
+CODECS: Final = ("jpegls", "jpeg2k", "htj2k", "jpeg8", "jpegxl")
 """codestreams that are decoded, by imagecodecs' names"""
 
 _Answer = tuple[dict[str, Any], NDArray[Any] | None]

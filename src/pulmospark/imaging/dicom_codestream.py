@@ -47,8 +47,8 @@ class Codestream:
     precision: int
     """bits a sample"""
     signed: bool = False
-    is_buffered: bool = False
-    """several passes over the samples: a decoder keeps the coefficients of all of them"""
+    passes: int = 1
+    """over the samples; in several, a decoder keeps the coefficients of all of them"""
     is_lossy: bool = False
     """JPEG of a cosine transform"""
     space: str = ""
@@ -110,7 +110,7 @@ def _jpeg_frame(body: bytes, space: str, mark: int, scans: int) -> Codestream:
     height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
     return Codestream(
         height, width, samples, body[0],
-        is_buffered=mark != _LS_FRAME and (scans > 1 or mark in _PROGRESSIVE),
+        passes=1 if mark == _LS_FRAME else max(scans, 2 if mark in _PROGRESSIVE else 1),
         is_lossy=mark != _LS_FRAME and mark not in _LOSSLESS,
         space=space,
     )  # fmt: skip

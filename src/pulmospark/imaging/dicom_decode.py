@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import imagecodecs
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pulmospark.core import limits
 from pulmospark.core.tables import RejectReason
+from pulmospark.imaging import apart
 from pulmospark.imaging.dicom_codestream import (
     Codestream,
     jpeg2000_codestream,
@@ -20,7 +21,6 @@ from pulmospark.imaging.dicom_codestream import (
 from pulmospark.imaging.dicom_form import PixelForm
 from pulmospark.imaging.dicom_syntax import MAY_LOSE, codec_of, family_of, name_of
 from pulmospark.imaging.jpeg2000_reduced import decode_reduced
-from pulmospark.imaging.jpegls_apart import Failed, decode_jpegls
 from pulmospark.imaging.reject import Refused
 
 _GREY_BYTES: Final = 3
@@ -28,6 +28,13 @@ _GREY_BYTES: Final = 3
 _EXTRA_BYTES: Final = {"JPEG 2000": 8, "HTJ2K": 2, "JPEG": 2, "JPEG XL": 16}
 """bytes a sample that a codec works in, beside what it gives; measured by
 ``python -m benchmarks image_memory``"""
+_CODECS: Final = {
+    "JPEG": "jpeg8", "JPEG-LS": "jpegls", "JPEG 2000": "jpeg2k", "HTJ2K": "htj2k",
+    "JPEG XL": "jpegxl",
+}  # fmt: skip
+"""imagecodecs' names"""
+_INLINE_SAMPLES, _INLINE_BYTES = 64_000_000, 16 * 1024 * 1024
+"""samples times passes over them, and bytes, up to which a frame takes below a second or two"""
 _REDUCED_PIXELS: Final = 16_000_000
 """pixels of a JPEG 2000 frame from which it is decoded at half the resolution, or less"""
 
@@ -87,13 +94,18 @@ def decode_frame(
             f"header says {form.columns} x {form.rows} x {form.samples}",
         )
     eighths = _eighths(family, form, at_least)
-    _check_room(family, form, held, eighths, is_buffered=stream.is_buffered)
+    _check_room(family, form, held, eighths, is_buffered=stream.passes > 1)
     try:
         luma = _space(family, stream, form) == "Y"
         raw = _samples(family, encoded, stream, eighths, luma=luma)
-    except Failed as error:
-        reason = RejectReason.TOO_SLOW if error.is_late else RejectReason.UNREADABLE
-        raise Refused(reason, f"dicom: JPEG-LS: {error}") from error
+    except apart.DecoderSlowError as error:
+        raise Refused(
+            RejectReason.TOO_SLOW, f"dicom: {family}: {error} (DECODE_SECONDS_MAX)"
+        ) from error
+    except apart.DecoderError as error:
+        raise Refused(
+            RejectReason.UNREADABLE, f"dicom: {family}: the decoder refuses a frame, or ended"
+        ) from error
     except Exception as error:
         raise Refused(
             RejectReason.UNREADABLE, f"dicom: the decoder refuses a frame: {type(error).__name__}"
@@ -178,23 +190,38 @@ def _samples(
     family: str, encoded: memoryview | bytes, stream: Codestream, eighths: int, *, luma: bool
 ) -> NDArray[np.generic]:
     halvings = {8: 0, 4: 1, 2: 2, 1: 3}[eighths]
-    raw: NDArray[np.generic]
-    if family == "JPEG-LS":
-        raw = decode_jpegls(encoded)
-    elif family == "JPEG XL":
-        raw = imagecodecs.jpegxl_decode(encoded, index=0, numthreads=1)
-    elif family == "HTJ2K":
-        raw = imagecodecs.htj2k_decode(encoded, skipres=halvings or None)
-    elif family == "JPEG 2000" and halvings:
-        raw = decode_reduced(encoded, halvings, stream)
-    elif family == "JPEG 2000":
-        raw = imagecodecs.jpeg2k_decode(encoded, numthreads=1)
-    else:
+    if family == "JPEG 2000" and halvings:
+        return decode_reduced(encoded, halvings, stream)
+    options: dict[str, Any] = {}
+    if family == "JPEG":
         # Colours are left as they are: which ones they are, the header knows better.
         plain = None if stream.samples == 1 else "YCBCR"
-        wanted = "GRAYSCALE" if luma else plain
-        raw = imagecodecs.jpeg8_decode(encoded, colorspace=plain, outcolorspace=wanted)
-    return raw
+        options = {"colorspace": plain, "outcolorspace": "GRAYSCALE" if luma else plain}
+    elif family == "HTJ2K":
+        options = {"skipres": halvings or None}
+    elif family == "JPEG 2000":
+        options = {"numthreads": 1}
+    elif family == "JPEG XL":
+        options = {"index": 0, "numthreads": 1}
+    if _may_be_slow(family, encoded, stream):
+        return apart.decode_codestream(_CODECS[family], encoded, **options)
+    decode = getattr(imagecodecs, f"{_CODECS[family]}_decode")
+    samples: NDArray[np.generic] = decode(encoded, **options)
+    return samples
+
+
+def _may_be_slow(family: str, encoded: memoryview | bytes, stream: Codestream) -> bool:
+    """Whether a frame is decoded in a process that is ended where it takes too long.
+
+    CharLS runs for ever on some damaged streams, and how long JPEG XL takes its header hides.
+    """
+    pixels = stream.height * stream.width * stream.samples
+    passes = stream.passes if family == "JPEG" else 4
+    return (
+        family in ("JPEG-LS", "JPEG XL")
+        or passes * pixels > _INLINE_SAMPLES
+        or len(encoded) > _INLINE_BYTES
+    )
 
 
 def _rle(encoded: memoryview | bytes, form: PixelForm) -> NDArray[np.unsignedinteger]:
