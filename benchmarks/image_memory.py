@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Options, Report, python, scratch
+from benchmarks.common import Options, Report, python, say, scratch
 
 SOURCES = sorted(
     f"benchmarks.{path.stem}" for path in Path(__file__).parent.glob("image_memory_*.py")
@@ -133,6 +133,7 @@ def measure(options: Options) -> Report:
                 size = path.stat().st_size
                 found = read_alone(path)
                 path.unlink()
+                say(f"  {case.name}: {found.outcome}, {found.peak_mib:.0f} MiB")
                 figures.append({"case": case.name, "bytes": size, **vars(found)})
                 rows.append([
                     case.name, f"{size / 2**20:.1f}", found.outcome, f"{found.peak_mib:.0f}",
