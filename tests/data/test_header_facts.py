@@ -14,6 +14,7 @@ from data.samples import plant
 from imaging import dicoms
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.settings import IngestSettings, SourceSettings
+from pulmospark.core.tables import Note
 from pulmospark.data.already import hashes
 from pulmospark.data.ingest import IngestWork
 from pulmospark.layouts.manifest import write_manifest
@@ -82,3 +83,11 @@ def test_a_file_is_read_again_once_its_header_is_believed_no_more(tmp_path: Path
     place = rows.schema.get_field_index("header_patient")
     believed = rows.set_column(place, rows.schema.field(place), pa.array([True] * len(rows)))
     assert (hashes(rows) != hashes(believed)).all()
+
+
+def test_what_was_doubtful_stands_in_the_row(tmp_path: Path) -> None:
+    pair = {"PhotometricInterpretation": "MONOCHROME2", "PresentationLUTShape": "INVERSE"}
+    films = {"a/one.dcm": dicoms.film(1), "a/two.dcm": dicoms.film(2, **pair, HighBit=3)}
+    rows = _ingested(plant(tmp_path / "set", films), "dicom")
+    assert rows["one"]["notes"] is None
+    assert rows["two"]["notes"] == "; ".join([Note.HIGH_BIT, Note.PRESENTATION_SHAPE])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import struct
 import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,3 +169,11 @@ def test_a_frame_that_would_take_too_much_memory_is_not_decoded(
     assert isinstance(outcome, Rejected)
     assert outcome.reason is Why.TOO_MANY_PIXELS
     assert "DECODED_BYTES_MAX (10000)" in outcome.detail
+
+
+def test_an_image_of_100_megapixels_stays_below_a_gibibyte(shared_cases: Path) -> None:
+    bench = importlib.import_module("benchmarks.image_memory")
+    for path in sorted((shared_cases / "a01-memory-bombs").glob("*.dcm")):
+        found = bench.read_alone(path)
+        assert found.outcome == "1 read", found
+        assert found.is_bounded, found
