@@ -319,6 +319,15 @@ def test_encapsulated_pixels_under_an_uncompressed_syntax_are_named() -> None:
     assert "Explicit VR Little Endian" in outcome.detail and "JPEG-LS" in outcome.detail
 
 
+@pytest.mark.parametrize("syntax", [dicoms.EXPLICIT, dicoms.IMPLICIT])
+def test_elements_encoded_otherwise_than_the_syntax_says(syntax: str) -> None:
+    other = dicoms.IMPLICIT if syntax == dicoms.EXPLICIT else dicoms.EXPLICIT
+    plain = dicoms.film(syntax=syntax, **WINDOW)
+    outcome = read(_under(plain, syntax, other))
+    assert np.array_equal(outcome.grey, read(plain).grey)
+    assert outcome.notes == Note.ENCODING and read(plain).notes is None
+
+
 ITEM, END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 

@@ -56,6 +56,7 @@ class Note(StrEnum):
 
     DECIMAL_COMMA = "decimal comma read as a point"
     SYNTAX_GUESSED = "no transfer syntax, guessed from the first bytes"
+    ENCODING = "elements encoded otherwise than the transfer syntax says"
     FRAMES_ZERO = "NumberOfFrames 0 read as 1"
     NO_DELIMITER = "compressed pixels without their closing delimiter"
     OFFSET_TABLE = "wrong offset table ignored"

@@ -234,7 +234,10 @@ def read_header(data: bytes) -> Header:
     if not syntax:
         syntax = _guessed(data[start : start + 8])
         notes.add(Note.SYNTAX_GUESSED)
-    implicit, big_endian = syntax == IMPLICIT, syntax == BIG_ENDIAN
+    big_endian = syntax == BIG_ENDIAN
+    implicit = not big_endian and not _is_explicit(bytes(body[start : start + 8]))
+    if implicit != (syntax == IMPLICIT):
+        notes.add(Note.ENCODING)
     extent = walk(body, start, implicit=implicit, big_endian=big_endian, kept=_KEPT_TAGS)
     stream = io.BytesIO(body if isinstance(body, bytes) else _copied(body, extent.end))
     stream.seek(start)
@@ -318,7 +321,12 @@ def _guessed(head: bytes) -> str:
     """Transfer syntax of a data set without file meta, told from its first element."""
     if head[:1] == b"\0":
         return BIG_ENDIAN
-    return EXPLICIT if head[4:6].isalpha() and head[4:6].isupper() else IMPLICIT
+    return EXPLICIT if _is_explicit(head) else IMPLICIT
+
+
+def _is_explicit(head: bytes) -> bool:
+    """Whether a data set's first element has a value representation."""
+    return head[4:6].isalpha() and head[4:6].isupper()
 
 
 def _inflated(body: memoryview) -> bytearray:
