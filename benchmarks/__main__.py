@@ -30,6 +30,7 @@ NAMES = (
     "stream_kills",
     "dicom",
     "image_memory",
+    "slow_files",
     "ccccii",
     "near_duplicates",
     "real_duplicates",

@@ -124,3 +124,10 @@ def test_film_of_a_jpeg_is_level_with_its_png(shared_data: Path) -> None:
     pixels = [film.pixels.astype(float) for film in (one, other)]
     assert np.abs(pixels[0] - pixels[1]).mean() < 1
     assert one.image_id != other.image_id
+
+
+def test_a_jpeg_named_jfif_is_a_film(shared_cases: Path) -> None:
+    film = read_film(str(shared_cases / "f20-jfif-jpe" / "r30_jfif_ext.jfif"), IngestSettings())
+    assert isinstance(film, Film)
+    assert film.format == "jpeg"
+    assert abs(film.pixels.mean() - 116.7) < 0.05  # of the PNG it was made from

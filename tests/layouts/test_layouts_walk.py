@@ -136,7 +136,10 @@ def test_notes_are_bounded() -> None:
 
 
 def test_image_names() -> None:
-    assert all(is_image_name(f"a.{e}") for e in ("jpg", "JPEG", "Png", "tif", "dcm", "webp"))
+    assert all(
+        is_image_name(f"a.{e}")
+        for e in ("jpg", "JPEG", "Png", "tif", "dcm", "webp", "jfif", "JPE", "dib")
+    )
     assert not any(is_image_name(name) for name in ("a.csv", "png", "a.png.txt", "a.nii.gz"))
 
 

@@ -24,6 +24,9 @@ from pulmospark.imaging.decode import Rejected, decode_here
 CODECS: Final = ("jpegls", "jpeg2k", "htj2k", "jpeg8", "jpegxl")
 """codestreams that are decoded, by imagecodecs' names"""
 
+_STRIPS_BYTES: Final = 64 * 1024 * 1024
+"""for the strips that are worked on, beside what ``limits.DECODED_BYTES_MAX`` counts"""
+
 _Answer = tuple[dict[str, Any], NDArray[Any] | None]
 
 
@@ -99,5 +102,5 @@ def _bound_memory() -> None:
     except OSError:  # no Linux: the checks of the headers have to do
         return
     held = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData"))
-    most = held * 1024 + limits.DECODED_BYTES_MAX
+    most = held * 1024 + limits.DECODED_BYTES_MAX + _STRIPS_BYTES
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))

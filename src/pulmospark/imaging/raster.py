@@ -50,6 +50,8 @@ def is_heavy(data: bytes, kind: str) -> bool:
         return form is not None and form.width * form.height > limits.INLINE_PIXELS_MAX
     if kind == "tiff":
         directory = tiff.directory_of(data)
+        if directory.has_next:  # refused at once
+            return False
         strips = max(
             len(directory.numbers(tag)) for tag in (tiff.STRIP_OFFSETS, tiff.TILE_OFFSETS)
         )
@@ -128,9 +130,9 @@ def _png_of_chunks(
 
 def _tiff(data: bytes) -> NDArray[np.uint8]:
     directory = tiff.directory_of(data)
-    check_size(directory.whole(tiff.HEIGHT), directory.whole(tiff.WIDTH))
     if directory.has_next:
         raise Refused(RejectReason.ANIMATED, "several frames or pages in one tiff file")
+    check_size(directory.whole(tiff.HEIGHT), directory.whole(tiff.WIDTH))
     tiff.check_form(directory)
     try:
         image = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
