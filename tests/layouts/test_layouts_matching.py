@@ -85,6 +85,7 @@ def test_a_row_is_joined_to_the_one_file_that_fits(
         (["C:/p1/a.png"], ["p2/a.png"], "C:/p1/a.png"),
         (["p1/a.png", "p2/a.png"], ["a.png"], "p1/a.png: a.png fits other rows, too"),
         (["ab"], ["a.png"], "ab"),
+        (["z"], ["a.png"], "z: is a folder, and a row names one image"),
         (["a"], ["a.txt", "other.png"], "a"),
     ],
 )  # fmt: skip
