@@ -99,9 +99,9 @@ def match_rows(
         if key in exact:
             continue
         fits = [
-            (fit, path)
+            (_fit(key, path), path)
             for path in files.ending_like(key)
-            if not (path in exact or path in taken) and (fit := _fit(key, path)) is not None
+            if path not in exact and path not in taken
         ]
         if not fits:
             continue
@@ -209,21 +209,12 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
-def _fit(key: str, path: str) -> _Fit | None:
-    """How well a file fits; ``None``: a folder that both name differs, or the name does."""
+def _fit(key: str, path: str) -> _Fit:
+    """How well a file fits a row, of whose paths one is the end of the other."""
     *asked, name = [part for part in key.split("/") if part]
     *there, file = path.split("/")
-    if name == file:
-        level = 2
-    elif _plain(name) == _plain(file):
-        level = 1
-    elif _plain(_stem(_plain(name))) == _plain(_stem(_plain(file))):
-        level = 0
-    else:
-        return None
-    both = min(len(asked), len(there))
-    tails = zip(asked[len(asked) - both :], there[len(there) - both :], strict=True)
-    return _Fit(both, level) if all(_plain(a) == _plain(b) for a, b in tails) else None
+    level = 2 if name == file else 1 if _plain(name) == _plain(file) else 0
+    return _Fit(min(len(asked), len(there)), level)
 
 
 def _kind(fit: _Fit, key: str, path: str) -> NoteKind:
