@@ -77,6 +77,16 @@ def _of(number: int, patient: str | None) -> bytes:
     return dicoms.film(number, PatientID=patient)
 
 
+def test_many_folders_of_one_image_each_are_patients(tmp_path: Path) -> None:
+    films = {f"train/p{n:02}/1.dcm": _of(n, f"P{n}") for n in range(20)}
+    root = plant(tmp_path / "a", films)
+    assert recognise(root).layout.name == "dicom"
+    for n in range(10, 20):
+        (root / f"train/p{n}/1.dcm").unlink()
+        (root / f"train/p{n}").rmdir()
+    assert recognise(root).layout.name == "class_folders"
+
+
 def test_a_folder_a_patient_is_an_archive_without_findings(tmp_path: Path) -> None:
     films = {
         f"{name}/study-{n}/series-1/{n}.dcm": _of(n, person)

@@ -197,6 +197,14 @@ def test_class_folders_with_and_without_splits(tmp_path: Path) -> None:
             listed(split, tmp_path, options={"patient_level": wrong})
 
 
+def test_images_without_an_extension_are_in_their_class(tmp_path: Path) -> None:
+    dicom, jpeg = b"\0" * 128 + b"DICM", b"\xff\xd8\xff\xe0"
+    files = {"Sick/1.2.840.7": dicom, "Sick/IM2": jpeg, "Well/0003": jpeg, "Well/README": b"text"}
+    listing, _ = listed(plant(tmp_path / "set", files), tmp_path)
+    assert (listing.layout, listing.findings) == ("class_folders", {"Sick": 2, "Well": 1})
+    assert listing.notes.ignored_extensions == {"(none)": 1}
+
+
 def test_named_layout_that_the_folder_lacks(tmp_path: Path) -> None:
     root = plant(tmp_path / "root", {"A/1.png": "", "B/1.png": ""})
     with pytest.raises(LayoutError, match="Data_Entry_2017"):

@@ -8,7 +8,8 @@ import pytest
 
 from layouts.listing import by_name, listed, plant
 from pulmospark.core.errors import InputError
-from pulmospark.layouts.notes import NoteKind
+from pulmospark.layouts.matching import FilesBelow, match_rows
+from pulmospark.layouts.notes import ListingNotes, NoteKind
 
 _HOWS = (
     NoteKind.ROWS_MATCHED_BY_NAME,
@@ -85,6 +86,7 @@ def test_a_row_is_joined_to_the_one_file_that_fits(
         (["C:/p1/a.png"], ["p2/a.png"], "C:/p1/a.png"),
         (["p1/a.png", "p2/a.png"], ["a.png"], "p1/a.png: a.png fits other rows, too"),
         (["ab"], ["a.png"], "ab"),
+        (["z"], ["a.png"], "z: is a folder, and a row names one image"),
         (["a"], ["a.txt", "other.png"], "a"),
     ],
 )  # fmt: skip
@@ -160,3 +162,15 @@ def test_shared_cases(
     assert (listing.layout, listing.findings) == ("csv", expected)
     assert len({row["patient_id"] for row in rows}) == 4
     assert by_name(rows)["a1.png"]["patient_id"].endswith(":1")
+
+
+def test_rows_are_held_against_no_more_files_than_they_may_mean(tmp_path: Path) -> None:
+    """Of many files of one name, with another machine's folders in front of the rows'."""
+    files = [f"p{n:03}/study1/frontal.jpg" for n in range(100)]
+    root = plant(tmp_path / "set", dict.fromkeys(files, ""))
+    keys = {f"/mnt/set/{name}": name for name in files}
+    below = FilesBelow(keys.keys(), root, {})
+    assert {key: below.ending_like(key) for key in keys} == {k: {n} for k, n in keys.items()}
+    notes = ListingNotes()
+    assert match_rows(keys.keys(), root, notes).files == {name: key for key, name in keys.items()}
+    assert notes.count(NoteKind.ROWS_MATCHED_BY_NAME) == 100

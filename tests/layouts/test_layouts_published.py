@@ -438,13 +438,14 @@ def test_vinbigdata_takes_the_majority_of_its_readers(end: str, tmp_path: Path) 
         "b,Cardiomegaly,3,R8,600,1375,1653,1831\n"
         "c,ILD,5,R8,1,1,2,2\nc,No finding,14,R9,,,,\nc,Calcification,2,R10,1,1,2,2\n"
         "d,Pleural thickening,11,R9,627,357,947,433\n"
+        "f,ILD,5,R8,1,1,2,2\nf,No finding,14,R9,,,,\n"
     )
     root = plant(
         tmp_path / "root",
         {
             "train.csv": _VINBIGDATA + rows,
             "sample_submission.csv": "image_id,PredictionString\ne,14 1 0 0 1 1\n",
-            **{f"train/{name}{end}": "" for name in "abcd"},
+            **{f"train/{name}{end}": "" for name in "abcdf"},
             f"test/e{end}": "",
         },
     )
@@ -456,11 +457,12 @@ def test_vinbigdata_takes_the_majority_of_its_readers(end: str, tmp_path: Path) 
         "b": "Cardiomegaly",  # two of three; a second box of one reader is no second vote
         "c": None,
         "d": "Pleural thickening",
+        "f": None,  # one of two is not more than half
         "e": None,
     }
     assert listing.notes.counts == {
         "files_without_row": 1,
-        "conflicting_findings": 1,
+        "conflicting_findings": 2,
         "ignored_files": 2,
     }
 

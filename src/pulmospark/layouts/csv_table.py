@@ -14,7 +14,7 @@ from pulmospark.core.tables import Modality, View
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
 from pulmospark.layouts.columns import GUESSES, NEEDED, Column, columns_of, guess
-from pulmospark.layouts.matching import canonical, cell_paths, match_rows
+from pulmospark.layouts.matching import Matching, canonical, cell_paths, match_rows
 from pulmospark.layouts.sheet import (
     Facts,
     MetadataIndex,
@@ -109,7 +109,7 @@ class CsvTable(Layout):
                     found = find_file(Path(key), (key,), notes)
                     if found is not None:
                         yield index.row(found, key, source_name)
-        index.close(matching.reasons)
+        index.close({**_folders_among(index, matching, root), **matching.reasons})
 
     def territory(self, folder: Path, options: Mapping[str, str]) -> tuple[Path, bool]:
         """The root; its images become rows unless ``files_without_row`` says otherwise."""
@@ -168,6 +168,16 @@ def _fitting(folder: Path) -> list[Path]:
 
 def _sheets(folder: Path) -> tuple[str, ...]:
     return files_like(folder, lambda name: name.lower().endswith(_SHEET_ENDS))
+
+
+def _folders_among(index: MetadataIndex, matching: Matching, root: Path) -> dict[str, str]:
+    """Rows that name a folder, a CT series say, and why they have no file."""
+    with_file = set(matching.files.values())
+    return {
+        key: "is a folder, and a row names one image"
+        for key in index
+        if key not in with_file and not key.startswith("/") and (root / key).is_dir()
+    }
 
 
 def _only_sheet(folder: Path, options: Mapping[str, str]) -> Path:

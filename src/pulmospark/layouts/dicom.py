@@ -26,6 +26,9 @@ _DEPTH = 4
 """folders from the root to the files: a split, a patient, a study and a series"""
 _PATIENTS_LOOKED_AT = 6
 _BRANCHES = 3
+_FOLDERS_OF_NO_CLASSES = 20
+"""so many folders of one patient each are patients', though each holds a single image: no data set
+has so many classes of a single image"""
 _NESTED = 2
 """folders between a patient's and his files, study and series, in an archive"""
 
@@ -120,7 +123,8 @@ def _is_by_patient(folder: Path) -> bool:
     names = _spread(sorted(branches), _PATIENTS_LOOKED_AT)
     seen = [[each for path in branches[name] for each in _some_of(path, _DEPTH)] for name in names]
     seen = [found for found in seen if found]
-    if len(seen) < 2 or not any(_shows_one_patient(found) for found in seen):
+    told = len(branches) >= _FOLDERS_OF_NO_CLASSES or any(map(_shows_one_patient, seen))
+    if len(seen) < 2 or not told:
         return False
     marks = [{_mark_of(path) for path, _ in found} for found in seen]
     alone = all(len(each) == 1 and None not in each for each in marks)

@@ -91,17 +91,17 @@ def match_rows(
         taken: paths of files below the root that other rows name to the letter.
     """
     found = Matching()
-    by_name = _candidates(keys, root, found.spelled)
-    exact = {path for paths in by_name.values() for path in paths if path in keys}
+    files = FilesBelow(keys, root, found.spelled)
+    exact = files.exact
     found.files.update({path: path for path in exact})
     claims: defaultdict[str, list[tuple[_Fit, str]]] = defaultdict(list)
     for key in keys:
         if key in exact:
             continue
         fits = [
-            (fit, path)
-            for path in _named_like(key, by_name)
-            if not (path in exact or path in taken) and (fit := _fit(key, path)) is not None
+            (_fit(key, path), path)
+            for path in files.ending_like(key)
+            if path not in exact and path not in taken
         ]
         if not fits:
             continue
@@ -129,21 +129,42 @@ def match_rows(
     return found
 
 
-def _candidates(
-    keys: Collection[str], root: Path, spelled: dict[str, str]
-) -> dict[str, list[str]]:
-    """Plain name, with and without extension -> paths of the files that rows may mean."""
-    wanted = {plain for key in keys for plain in _plain_names(key)}
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for parts in _files(str(root).rstrip("/")):
-        path = canonical(parts)
-        if path in keys or is_image_name(parts[-1]) or may_hold_image(parts[-1]):
-            for plain in _plain_names(path):
-                if plain in wanted:
-                    found[plain].append(path)
-                    if (real := "/".join(parts)) != path:
-                        spelled[path] = real
-    return found
+class FilesBelow:
+    """The files below a folder whose names are in the rows, by their paths' ends.
+
+    Rows and files are compared by hash alone: of the files that are called ``frontal.jpg``, each
+    in a folder of its own, no row is held against more than those that it may mean.
+    """
+
+    def __init__(self, keys: Collection[str], root: Path, spelled: dict[str, str]) -> None:
+        self.exact: set[str] = set()
+        """paths that rows name to the letter"""
+        self._whole: defaultdict[str, list[str]] = defaultdict(list)
+        self._ends: defaultdict[str, list[str]] = defaultdict(list)
+        wanted = {_form(key) for key in keys}
+        names = {form.rpartition("/")[2] for form in wanted}
+        for parts in _files(str(root).rstrip("/")):
+            path = canonical(parts)
+            named = path in keys
+            if not (named or is_image_name(parts[-1]) or may_hold_image(parts[-1])):
+                continue
+            form = _form(path)
+            if form.rpartition("/")[2] not in names:
+                continue
+            if named:
+                self.exact.add(path)
+            self._whole[form].append(path)
+            for end in _ends(form):
+                if end in wanted:
+                    self._ends[end].append(path)
+            if (real := "/".join(parts)) != path:
+                spelled[path] = real
+
+    def ending_like(self, key: str) -> set[str]:
+        """Files of whose path and the row's one is the end of the other, but for the spelling."""
+        form = _form(key)
+        whole = (path for end in _ends(form) for path in self._whole.get(end, ()))
+        return {*self._ends.get(form, ()), *whole}
 
 
 def _files(root: str) -> Iterator[tuple[str, ...]]:
@@ -165,15 +186,19 @@ def _files(root: str) -> Iterator[tuple[str, ...]]:
             continue  # the listing that follows notes or raises it
 
 
-def _named_like(key: str, by_name: dict[str, list[str]]) -> set[str]:
-    return {path for plain in _plain_names(key) for path in by_name.get(plain, ())}
+def _form(path: str) -> str:
+    """A path for comparison: no case, no image's extension, no empty folder."""
+    *folders, name = [part for part in _plain(path).split("/") if part] or [""]
+    return "/".join((*folders, _stem(name)))
 
 
-def _plain_names(path: str) -> tuple[str, ...]:
-    """The name of a file, and that without an image's extension, for comparison."""
-    name = _plain(path.rpartition("/")[2])
-    stem = _stem(name)
-    return (name,) if stem == name else (name, stem)
+def _ends(form: str) -> Iterator[str]:
+    """The path itself, and what is left of it without its first folders, down to the name."""
+    while True:
+        yield form
+        _, slash, form = form.partition("/")
+        if not slash:
+            return
 
 
 def _stem(name: str) -> str:
@@ -184,21 +209,12 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
-def _fit(key: str, path: str) -> _Fit | None:
-    """How well a file fits; ``None``: a folder that both name differs, or the name does."""
+def _fit(key: str, path: str) -> _Fit:
+    """How well a file fits a row, of whose paths one is the end of the other."""
     *asked, name = [part for part in key.split("/") if part]
     *there, file = path.split("/")
-    if name == file:
-        level = 2
-    elif _plain(name) == _plain(file):
-        level = 1
-    elif _plain(_stem(_plain(name))) == _plain(_stem(_plain(file))):
-        level = 0
-    else:
-        return None
-    both = min(len(asked), len(there))
-    tails = zip(asked[len(asked) - both :], there[len(there) - both :], strict=True)
-    return _Fit(both, level) if all(_plain(a) == _plain(b) for a, b in tails) else None
+    level = 2 if name == file else 1 if _plain(name) == _plain(file) else 0
+    return _Fit(min(len(asked), len(there)), level)
 
 
 def _kind(fit: _Fit, key: str, path: str) -> NoteKind:
