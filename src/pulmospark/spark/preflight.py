@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _PASSED = "pulmospark.preflight."
 """settings of the session that say which preflights it has passed"""
+_WAITED = "pulmospark.preflight.waited"
+"""setting of the session that says that some executor did not answer in time"""
 _TASKS_A_SLOT = 2
 
 
@@ -141,7 +143,8 @@ def _replies(token: Path) -> list[Path]:
 def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
     from pulmospark.spark.session import slots  # noqa: PLC0415 - it needs pyspark
 
-    until = time.monotonic() + limits.PREFLIGHT_S_MAX
+    waited = spark.conf.get(_WAITED, "") == "yes"  # one whole wait a session is enough
+    until = time.monotonic() + (0.0 if waited else limits.PREFLIGHT_S_MAX)
     seen: set[str] = set()
     while True:
         tasks = _TASKS_A_SLOT * slots(spark) if pause_s else 1
@@ -151,7 +154,10 @@ def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
             seen.add(executor)
             if found:
                 raise EnvironmentProblem(found[0], detail="\n".join(found))
-        if len(seen) >= executors_known(spark) or time.monotonic() > until:
+        if not pause_s or len(seen) >= executors_known(spark):
+            return
+        if time.monotonic() > until:
+            spark.conf.set(_WAITED, "yes")
             return
 
 

@@ -130,6 +130,8 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
         check_spark_home(os.environ, Path(pyspark.__file__).parent, pyspark.__version__)
         java = find_java()
         os.environ["JAVA_HOME"] = str(java.home)
+        if python := conf.get("spark.pyspark.python"):
+            os.environ["PYSPARK_PYTHON"] = python  # PySpark itself goes by the variable alone
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         master = master or "local[*]"
         if master.startswith("spark://"):
