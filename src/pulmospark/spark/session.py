@@ -38,9 +38,12 @@ _NEAR = {
     "spark.python.unix.domain.socket.enabled": "true",
 }
 _CLUSTER = {
-    # A task whose machine failed goes to another one: the one that is free first is mostly the
-    # one that has just failed.
+    # A task whose machine failed twice goes to another one: the one that is free first is mostly
+    # the one that has just failed. Where there is no other, the job is to end, not to wait for
+    # two minutes.
     "spark.excludeOnFailure.taskAndStage.enabled": "true",
+    "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": "2",
+    "spark.scheduler.excludeOnFailure.unschedulableTaskSetTimeout": "5s",
 }
 _EVERYWHERE = {
     # Python workers decode and run networks: one thread each, or cores are fought over.
