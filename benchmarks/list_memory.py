@@ -18,6 +18,7 @@ GOAL_MIB = 50.0
 _NAMES = {
     "files": "ingest and predict: a list of files",
     "images": "features and network scores: an images table",
+    "training": "training of a network: what it adds to a process",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -14,17 +15,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.common import MASTER, say
+from benchmarks.common import MASTER, finish, python, say
 from pulmospark.core import content, limits, tables
 from pulmospark.core.progress import Progress
 from pulmospark.data.ingest import IngestWork
-from pulmospark.scoring.predict_work import FilesWork
-from pulmospark.scoring.works import FeatureWork, ScoreWork, _hashed, _scored
+from pulmospark.scoring.works import FeatureWork, hashed_uris, open_scored
 from pulmospark.spark import chunks
 from pulmospark.spark.session import spark_session
+from pulmospark.training.feed import deal
+from pulmospark.training.films import Listing, Piece
+from pulmospark.training.kept_listing import keep_listing, kept_listing
 
 _BYTES = 80_000
 """of a listed file"""
+_LOOKED_AT = 1_000
+"""chunks at most, evenly spread over the list: what a worker holds of it does not wait for all"""
 _SIDE = 8
 """of a listed image's pixels, in place of 224: they are not what is measured"""
 
@@ -48,7 +53,7 @@ class Looking:
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """A row of ``memory``."""
         if self.scored:
-            np.searchsorted(_scored(self.scored, ""), _hashed(chunk["uri"]))
+            np.searchsorted(open_scored(self.scored, ""), hashed_uris(chunk["uri"]))
         return {"memory": pa.table({"pid": [os.getpid()], "bytes": [own_bytes()]})}
 
 
@@ -83,54 +88,93 @@ def write_images(folder: Path, count: int) -> None:
 
 
 def _filled(schema: pa.Schema, uris: list[str]) -> pa.Table:
-    columns = []
+    columns = dict(_same(schema, len(uris)))
+    columns["uri"] = pa.array(uris, pa.string())
+    return pa.table([columns[field.name] for field in schema], schema=schema)
+
+
+@functools.lru_cache(maxsize=4)
+def _same(schema: pa.Schema, rows: int) -> dict[str, pa.Array]:
+    """Columns that are the same for all."""
+    columns = {}
     for field in schema:
-        if field.name == "uri":
-            values: list[object] = list(uris)
-        elif field.name == "image_id":
-            values = [content.value_id(uri) for uri in uris]
+        values: list[object] = [None] * rows
+        if field.name == "image_id":
+            values = [content.value_id(number) for number in range(rows)]
         elif field.name == "size_bytes":
-            values = [_BYTES] * len(uris)
+            values = [_BYTES] * rows
         elif field.name == "pixels":
-            values = [bytes(_SIDE * _SIDE)] * len(uris)
-        elif field.nullable:
-            values = [None] * len(uris)
-        else:
+            values = [bytes(_SIDE * _SIDE)] * rows
+        elif not field.nullable:
             text = pa.types.is_string(field.type)
-            values = ["text" if text else pa.scalar(0).cast(field.type).as_py()] * len(uris)
-        columns.append(pa.array(values, field.type))
-    return pa.table(columns, schema=schema)
+            values = ["text" if text else pa.scalar(0).cast(field.type).as_py()] * rows
+        columns[field.name] = pa.array(values, field.type)
+    return columns
+
+
+def write_listing(folder: Path, count: int) -> None:
+    """What a network is trained on, as the driver leaves it to the training processes."""
+    keys = pa.chunked_array([[content.value_id(number) for number in range(count)]])
+    pieces = tuple(
+        Piece(
+            folder / f"images-{start:012d}.parquet",
+            0,
+            np.arange(min(limits.CHUNK_FILES_MAX, count - start)),
+            np.arange(start, min(start + limits.CHUNK_FILES_MAX, count)),
+        )
+        for start in range(0, count, limits.CHUNK_FILES_MAX)
+    )
+    keep_listing(Listing(_SIDE, np.arange(count) % 3, keys, pieces), folder)
+
+
+def opened(folder: Path) -> None:
+    """What a training process does with the listing in an epoch, but for the pixels."""
+    before = own_bytes()
+    listing = kept_listing(folder)
+    order = np.random.default_rng(1).permutation(len(listing.pieces))
+    for piece in deal([listing.pieces[place] for place in order], 2)[0]:
+        listing.batch(piece.films, np.zeros((len(piece.films), 1, 1), np.uint8))
+    say(json.dumps({"worker_mib": round((own_bytes() - before) / 1024**2, 1)}))
 
 
 def main(kind: str, count: int, folder: Path) -> None:
     """Write the list, run the job, end with a line of JSON."""
+    if kind == "opened":
+        opened(folder)
+    elif kind == "training":
+        write_listing(folder, count)
+        _, output = finish(
+            python("-m", "benchmarks.list_memory_child", "opened", "0", str(folder))
+        )
+        say(output.splitlines()[-1])
+    else:
+        say(json.dumps(_run(kind, count, folder)))
+
+
+def _run(kind: str, count: int, folder: Path) -> dict[str, float]:
     if kind == "files":
         write_list(folder / "list.parquet", count)
         todo = chunks.listed_chunks([folder / "list.parquet"])
         work = Looking(IngestWork.columns)
-        assert IngestWork.columns == FilesWork.columns
     else:
         write_images(folder / "images", count)
         hashed = np.random.default_rng(1).integers(1, 2**63, count // 3, dtype=np.uint64)
         np.save(folder / "scored.npy", np.sort(hashed))
         todo = chunks.chunks_of(chunks.parts_of(folder / "images"))
         work = Looking(FeatureWork.columns, str(folder / "scored.npy"))
-        assert FeatureWork.columns == ScoreWork.columns
+    listed = len(todo)
+    todo = todo[:: max(listed // _LOOKED_AT, 1)]
     begun = time.perf_counter()
     with spark_session(MASTER) as spark:
         quiet = Progress("look", 0, quiet=True)
         parts = chunks.run_chunks(spark, work, todo, folder / "parts", quiet)
-    most: dict[int, int] = {}
-    for part in parts:
-        for row in pq.read_table(part.path).to_pylist():
-            most[row["pid"]] = max(most.get(row["pid"], 0), row["bytes"])
-    told = {
-        "chunks": len(todo),
-        "worker_mib": round(max(most.values()) / 1024**2, 1),
-        "workers": len(most),
+    most = max(max(pq.read_table(part.path)["bytes"].to_pylist()) for part in parts)
+    return {
+        "chunks": listed,
+        "looked_at": len(todo),
+        "worker_mib": round(most / 1024**2, 1),
         "seconds": round(time.perf_counter() - begun, 1),
     }
-    say(json.dumps(told))
 
 
 if __name__ == "__main__":

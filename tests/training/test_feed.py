@@ -17,6 +17,7 @@ from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
 from pulmospark.training.feed import Draw, Films, Stream, deal, open_feed
 from pulmospark.training.films import Batch, Listing, Piece, list_films
+from pulmospark.training.kept_listing import keep_listing, kept_listing
 from training.toys import CLASSES, SIZE, toy_films, write_toy
 
 FILM = SIZE * SIZE
@@ -34,7 +35,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _listing(folder: Path, name: Split = Split.TRAIN) -> Listing:
     images, cohort = folder / "images", folder / "cohort"
     (found,) = list_films(images, cohort, [Part(name)], CLASSES, size=SIZE)
-    return found
+    keep_listing(found, folder / f"kept-{name}")
+    return kept_listing(folder / f"kept-{name}")
 
 
 def _wanted(folder: Path, name: Split) -> dict[str, tuple[bytes, int]]:
@@ -55,6 +57,24 @@ def _films(batches: Iterator[Batch]) -> list[tuple[str, tuple[bytes, int]]]:
         for batch in batches
         for key, pixels, label in zip(batch.keys, batch.pixels, batch.labels, strict=True)
     ]
+
+
+@pytest.mark.parametrize("fold", [None, 99])
+def test_a_kept_listing_is_the_listing(toy: Path, tmp_path: Path, fold: int | None) -> None:
+    part = Part(Split.TEST, fold)  # of fold 99 there is none
+    (listing,) = list_films(toy / "images", toy / "cohort", [part], CLASSES, size=SIZE)
+    keep_listing(listing, tmp_path)
+    kept = kept_listing(tmp_path)
+    assert kept.size == SIZE
+    assert kept.labels.tolist() == listing.labels.tolist()
+    assert kept.keys.to_pylist() == listing.keys.to_pylist()
+    assert [(p.path, p.group) for p in kept.pieces] == [(p.path, p.group) for p in listing.pieces]
+    for own, piece in zip(kept.pieces, listing.pieces, strict=True):
+        assert own.rows.tolist() == piece.rows.tolist()
+        assert own.films.tolist() == piece.films.tolist()
+        # Of a file: not in this process's own memory.
+        assert own.films.base is not None
+        assert isinstance(own.films.base.base, np.memmap)
 
 
 @pytest.mark.parametrize("split", [Split.TRAIN, Split.VALIDATION, Split.TEST])

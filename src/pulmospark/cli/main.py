@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import logging
 import os
 import sys
 from typing import Any
@@ -98,6 +99,8 @@ def main(arguments: list[str] | None = None) -> None:
         # Anywhere on the line, not only before the command: it is asked for after a failure.
         arguments = ["--debug", *[a for a in arguments if a != "--debug"]]
         os.environ["PULMOSPARK_SPARK_LOG"] = "1"
+    else:  # where it keeps its cache, for a user without a home folder, is no error of a command's
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.exit(_run(arguments, debug=debug))
 
 

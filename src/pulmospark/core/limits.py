@@ -461,6 +461,9 @@ PREFLIGHT_S_MAX = 10.0
 """seconds in which each executor should have answered before the work starts; one that has not
 is checked when it begins its first chunk."""
 
+PREFLIGHT_SETTLE_S = 2.0
+"""seconds without a new executor after which a cluster is taken to have started all of them."""
+
 PREFLIGHT_PAUSE_S = 0.05
 """seconds for which a task of the preflight keeps its slot, so that others go elsewhere."""
 

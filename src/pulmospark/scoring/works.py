@@ -125,8 +125,8 @@ class ScoreWork:
         return {"scores": _scores(chunk, self.model, logits.astype(np.float64))}
 
     def _wanted(self, chunk: pa.Table) -> npt.NDArray[np.bool_]:
-        scored = _scored(self.scored, self.cohort_id)
-        hashed = _hashed(chunk["uri"])
+        scored = open_scored(self.scored, self.cohort_id)
+        hashed = hashed_uris(chunk["uri"])
         places = np.searchsorted(scored, hashed)
         return np.asarray(scored[np.minimum(places, len(scored) - 1)] == hashed, dtype=np.bool_)
 
@@ -139,18 +139,20 @@ def write_scored(cohort: Path, fold: int | None, target: Path) -> None:
     """
     rows = read_cohort(cohort)
     mask = in_part(rows, Part(Split.VALIDATION, fold)) | in_part(rows, Part(Split.TEST, fold))
-    hashed = np.unique(_hashed(rows.filter(pa.array(mask))["uri"]))
+    hashed = np.unique(hashed_uris(rows.filter(pa.array(mask))["uri"]))
     # One that matches none where there is none: it saves a special case.
     np.save(target, hashed if len(hashed) else np.zeros(1, np.uint64))
 
 
-def _hashed(uris: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+def hashed_uris(uris: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """A hash of each path, uint64 (n,), never 0."""
     values = np.asarray(uris.to_pylist(), dtype=object)
     return np.maximum(pd.util.hash_array(values), np.uint64(1))
 
 
 @functools.lru_cache(maxsize=2)
-def _scored(path: str, cohort_id: str) -> npt.NDArray[np.uint64]:
+def open_scored(path: str, cohort_id: str) -> npt.NDArray[np.uint64]:
+    """What :func:`write_scored` wrote, mapped into memory."""
     del cohort_id  # it only tells the cohorts apart whose files had the same name
     kept: npt.NDArray[np.uint64] = np.load(path, mmap_mode="r")
     return kept

@@ -5,9 +5,10 @@ show an hour later, as images that are gone; here it is one line within seconds.
 master the executor is this machine, and only its Python may be another.
 
 Limits: a task cannot be sent to a chosen executor. So many tasks are sent at once, and again
-until each executor that Spark knows of has answered or ``limits.PREFLIGHT_S_MAX`` is over. What
-joins the cluster later is checked when it begins its first chunk (:mod:`.chunk_task`). Over
-Spark Connect the number of executors is not known, and one round has to do.
+until each executor that Spark knows of has answered and no further one has joined for
+``limits.PREFLIGHT_SETTLE_S``, or ``limits.PREFLIGHT_S_MAX`` is over; that once a session, one
+round each time after. What joins the cluster later is checked when it begins its first chunk
+(:mod:`.chunk_task`). Over Spark Connect the number of executors is not known.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 _PASSED = "pulmospark.preflight."
 """settings of the session that say which preflights it has passed"""
+_WAITED = "pulmospark.preflight.waited"
+"""setting of the session that says that its executors were waited for"""
 _TASKS_A_SLOT = 2
 
 
@@ -141,8 +144,11 @@ def _replies(token: Path) -> list[Path]:
 def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
     from pulmospark.spark.session import slots  # noqa: PLC0415 - it needs pyspark
 
-    until = time.monotonic() + limits.PREFLIGHT_S_MAX
+    # One wait a session: for executors that are still starting, and for those that are busy.
+    waited = not pause_s or spark.conf.get(_WAITED, "") == "yes"
+    begun = changed = time.monotonic()
     seen: set[str] = set()
+    known = 0
     while True:
         tasks = _TASKS_A_SLOT * slots(spark) if pause_s else 1
         frame = spark.range(0, tasks, 1, numPartitions=tasks)
@@ -151,8 +157,15 @@ def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
             seen.add(executor)
             if found:
                 raise EnvironmentProblem(found[0], detail="\n".join(found))
-        if len(seen) >= executors_known(spark) or time.monotonic() > until:
-            return
+        now, before = time.monotonic(), known
+        known = executors_known(spark)
+        changed = now if known != before else changed
+        settled = len(seen) >= known and now - changed >= limits.PREFLIGHT_SETTLE_S
+        if waited or settled or now - begun > limits.PREFLIGHT_S_MAX:
+            break
+        time.sleep(pause_s)
+    if not waited:
+        spark.conf.set(_WAITED, "yes")
 
 
 def executors_known(spark: SparkSession) -> int:

@@ -39,9 +39,12 @@ _NEAR = {
     "spark.python.unix.domain.socket.enabled": "true",
 }
 _CLUSTER = {
-    # A task whose machine failed goes to another one: the one that is free first is mostly the
-    # one that has just failed.
+    # A task whose machine failed twice goes to another one: the one that is free first is mostly
+    # the one that has just failed. Where there is no other, the job is to end, not to wait for
+    # two minutes.
     "spark.excludeOnFailure.taskAndStage.enabled": "true",
+    "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": "2",
+    "spark.scheduler.excludeOnFailure.unschedulableTaskSetTimeout": "5s",
 }
 _EVERYWHERE = {
     # Python workers decode and run networks: one thread each, or cores are fought over.
@@ -133,6 +136,8 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
         check_spark_home(os.environ, Path(pyspark.__file__).parent, pyspark.__version__)
         java = find_java()
         os.environ["JAVA_HOME"] = str(java.home)
+        if python := conf.get("spark.pyspark.python"):
+            os.environ["PYSPARK_PYTHON"] = python  # PySpark itself goes by the variable alone
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         guard_children()
         master = master or "local[*]"

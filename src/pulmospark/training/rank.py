@@ -28,6 +28,7 @@ from pulmospark.models import zoo
 from pulmospark.training.checkpoint import Checkpoint, write_tensors
 from pulmospark.training.feed import open_feed
 from pulmospark.training.films import Listing, list_films
+from pulmospark.training.kept_listing import kept_listing
 from pulmospark.training.loop import Epoch, Listener, fit
 from pulmospark.training.precision import device_of, make_repeatable
 from pulmospark.training.ranks import Ranks
@@ -37,6 +38,8 @@ START, CHECKPOINT, TRAINED = (
     "checkpoint.safetensors",
     "trained.safetensors",
 )
+LISTINGS = ("films-trained", "films-validated")
+"""folders in the training's own, which the driver writes and the processes map into memory"""
 EPOCHS, STANDING = "epochs.jsonl", "standing.json"
 _PARENT_POLL_S = 0.5
 
@@ -115,7 +118,7 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
     network.to(ranks.device)
     train, validation = (
         open_feed(listing, rank=ranks.rank, world=ranks.world, bytes_max=plan.feed_bytes)
-        for listing in listings(plan)
+        for listing in (kept_listing(plan.folder / name) for name in LISTINGS)
     )
     checkpoint = Checkpoint(plan.folder / CHECKPOINT, plan.run_id)
     listener = _Teller(plan) if ranks.rank == 0 else Listener()
@@ -140,7 +143,11 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
 
 
 def listings(plan: RankPlan) -> list[Listing]:
-    """The films that are trained on, and those that validate."""
+    """The films that are trained on, and those that validate; for the driver.
+
+    Raises:
+        InputError: an images table lacks films of the cohort.
+    """
     train, validation = Part(Split.TRAIN, plan.fold), Part(Split.VALIDATION, plan.fold)
     tables = [(plan.images, plan.cohort, [train, validation])]
     if plan.training_images is not None:
