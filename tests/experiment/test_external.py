@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bundles import write_untrained
-from pulmospark.core import tables
+from pulmospark.core import limits, tables
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import EvaluateSettings
 from pulmospark.experiment.external import ExternalResult, evaluate_external
@@ -48,14 +48,18 @@ def _write_table(
 
 
 def _evaluate(
-    root: Path, made_from: dict[str, Any] | None = None, **changes: Any
+    root: Path,
+    made_from: dict[str, Any] | None = None,
+    *,
+    classes: dict[str, tuple[str, ...]] = _CLASSES,
+    **changes: Any,
 ) -> ExternalResult:
     return evaluate_external(
         write_untrained(root / "run" / "bundle", **(made_from or {})),
         root / "other" / "tables",
         root / "external",
         None,
-        classes=_CLASSES,
+        classes=classes,
         settings=EvaluateSettings(replicates=100),
         quiet=True,
         **changes,
@@ -83,13 +87,56 @@ def test_the_page_says_what_the_record_does(tmp_path: Path) -> None:
 def test_films_of_views_that_took_no_part_inside_take_none_outside(tmp_path: Path) -> None:
     _write_table(tmp_path / "other" / "tables", views=("PA", "unknown", "lateral"))
     told = _evaluate(tmp_path)  # an older bundle says nothing of views: frontal ones, and unknown
-    assert told.left_out == {"view: lateral": 16, "finding of no class": 8}
+    assert told.left_out == {"view: lateral": 16, "finding of no class: tuberculosis": 8}
     assert told.outside.films == 24
     page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
     assert "view: lateral" in page
     of_slices = _evaluate(tmp_path, {"views": ["axial", "lateral"]})
     assert of_slices.left_out["view: PA"] == of_slices.left_out["view: unknown"] == 16
     assert of_slices.outside.films == 12
+
+
+def _of_class(told: ExternalResult) -> dict[str, int]:
+    return {one.name: one.support for one in told.outside.by_class}
+
+
+def test_a_mapping_of_one_class_leaves_the_others_called_as_they_are(tmp_path: Path) -> None:
+    """12 images of each finding; the class called "=pneumonia" has no finding of its name."""
+    _write_table(tmp_path / "other" / "tables")
+    told = _evaluate(tmp_path, classes={"COVID-19": ("covid",)})
+    assert _of_class(told) == {"COVID-19": 12, "normal": 12, "=pneumonia": 0}
+    assert told.left_out == {
+        "finding of no class: pneumonia": 12,
+        "finding of no class: tuberculosis": 12,
+    }
+    # What a mapping claims is no longer called as it was; what it does not claim still is.
+    told = _evaluate(tmp_path, classes={"COVID-19": ("normal", "covid")})
+    assert _of_class(told) == {"COVID-19": 24, "normal": 0, "=pneumonia": 0}
+    told = _evaluate(tmp_path, classes={"normal": ("tuberculosis",)})
+    assert _of_class(told) == {"COVID-19": 0, "normal": 24, "=pneumonia": 0}
+    page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
+    assert "finding of no class: covid" in page
+
+
+def test_many_findings_of_no_class_are_named_by_frequency_and_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "EXCLUDED_FINDINGS_NAMED_MAX", 1)
+    table = _write_table(tmp_path / "other" / "tables", films=50)  # 13 covid, 13 normal, 12, 12
+    told = _evaluate(tmp_path, classes={"normal": ("normal",)})
+    assert told.left_out == {
+        "finding of no class: covid": 13,
+        "finding of no class: 2 others": 24,
+    }
+    part = table / "images" / "a.parquet"
+    rows = pq.read_table(part)
+    nameless = rows.set_column(
+        rows.column_names.index("finding"), "finding",
+        pa.array([None if f == "covid" else f for f in rows["finding"].to_pylist()], pa.string()),
+    )  # fmt: skip
+    pq.write_table(nameless, part, row_group_size=16)
+    told = _evaluate(tmp_path, classes={"normal": ("normal",)})
+    assert told.left_out["no finding is known"] == 13
 
 
 def test_a_table_without_a_view_of_the_bundle_is_refused(tmp_path: Path) -> None:

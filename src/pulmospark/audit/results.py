@@ -103,6 +103,8 @@ class AuditReport(Result):
     """names of audits that were left out by the settings"""
     costly_left_out: tuple[str, ...] = ()
     """names of audits that only ``--all`` runs"""
+    near_copies: int | None = None
+    """pairs in the tables ``near_copies.parquet`` and ``.csv`` beside the audit; ``None``: none"""
     distances: FilmDistances | None = None
     """of the table that ``--with-table`` asks for; ``None``: it was not asked for"""
     cohort_id: str | None = None

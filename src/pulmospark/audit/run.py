@@ -26,6 +26,7 @@ from pulmospark.audit import (
     shortcuts,
     subgroups,
 )
+from pulmospark.audit.copy_pairs import CSV, PARQUET, pairs_of, write_pairs
 from pulmospark.audit.model import Scored, films_at, score_sample, stratified
 from pulmospark.audit.results import ORDER, AuditReport, AuditResult, not_assessable
 from pulmospark.audit.subject import Subject
@@ -80,6 +81,13 @@ class _Shared:
                 quiet=self.quiet,
             )
         return self._copies
+
+    def write_pairs(self) -> int | None:
+        """Write the pairs of near copies into the work folder; their number, ``None``: none."""
+        if self._copies is None or not self._copies.first.size:
+            return None
+        write_pairs(pairs_of(self.subject, self._copies), self.work)
+        return int(self._copies.first.size)
 
     def looks(self) -> Mapping[str, npt.NDArray[np.float64]]:
         """Grey levels of each image; without the search for copies where that is skipped."""
@@ -180,7 +188,8 @@ def run_audits(
 
     Args:
         subject: what is audited.
-        work: folder for what audits share; kept, so that a second run is quick.
+        work: folder for what audits share; kept, so that a second run is quick. The pairs of near
+            copies that were found are written there.
         spark: the session.
         bundle: folder of a model; the costly audits need one.
         quiet: show no progress.
@@ -191,6 +200,8 @@ def run_audits(
         InputError: the images table lacks films, or too many are near each other.
     """
     settings, left_out = subject.settings, subject.model_left_out
+    for name in (PARQUET, CSV):
+        (work / name).unlink(missing_ok=True)
     shared = _Shared(subject, work, spark, quiet, bundle)
     cheap, costly = dict(audits_of(shared)), dict(costly_audits_of(shared))
     if bundle is None and left_out is not None:
@@ -210,6 +221,7 @@ def run_audits(
         audits=tuple(sorted(done, key=lambda one: ORDER[one.verdict])),
         skipped=settings.skip,
         costly_left_out=() if runs_model else tuple(costly),
+        near_copies=shared.write_pairs(),
         provenance=provenance(settings.model_dump(mode="json"), seed=subject.seed),
     )
 

@@ -218,6 +218,7 @@ def say_level(result: LevelResult, films: EvaluateResult) -> None:
 
 def say_external(result: ExternalResult) -> None:
     """Figures from inside and from elsewhere side by side, and after a recalibration."""
+    from pulmospark.experiment.external import copies_sentence
     from pulmospark.report.external import verdict
 
     columns = [("inside", result.inside), ("elsewhere", result.outside)]
@@ -248,6 +249,7 @@ def say_external(result: ExternalResult) -> None:
             say("  the figures above it are of other classes than inside, and not comparable")
     found = verdict(result.inside, result.outside)
     say(f"{found.tag}. {found.sentence}")
+    say(copies_sentence(result.training_copies, result.outside.films))
     for reason, films in result.left_out.items():
         say(f"  excluded: {films:,}: {reason}")
     if result.recalibration is not None:

@@ -270,6 +270,10 @@ EXTERNAL_FALL_MARGIN = 0.05
 """sensitivity: on a set from elsewhere a class is called no worse than inside where the CI of the
 difference leaves out any fall larger than this; one in twenty patients more would be missed."""
 
+EXTERNAL_PAIRS_MAX = 5_000
+"""pairs of an image from elsewhere and a training image with near hashes that are laid over each
+other: some 15 s of one core and 125 MB; where more are near, the nearest."""
+
 EXCLUDED_FINDINGS_NAMED_MAX = 20
 """findings of no class that an external validation names with their counts; the rest are summed:
 a set of radiologists' own words can have thousands."""

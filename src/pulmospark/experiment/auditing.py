@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from pulmospark.audit.copy_pairs import CSV, PARQUET
 from pulmospark.audit.film_distances import measure_films
 from pulmospark.audit.results import AuditReport, AuditResult
 from pulmospark.audit.run import run_audits
@@ -215,7 +216,7 @@ def shown_audits(run: RunFolder) -> Audits | None:
     """The audits of a run as the report shows them; ``None`` where its split had none."""
     if not (run.audit / _RESULT).is_file() or old_audits(run) is not None:
         return None
-    return _shown(read_audit(run.audit), run.tables / "images")
+    return _shown(read_audit(run.audit), run.tables / "images", folder=f"{run.audit.name}/")
 
 
 def old_audits(run: RunFolder) -> str | None:
@@ -263,6 +264,8 @@ def _audited(
     with files.whole_folder(target) as aside:
         files.write_json(aside / _RESULT, report.model_dump(mode="json"))
         write_audit_page(page, aside / _PAGE)
+        if report.near_copies is not None:
+            link_parts([root / _WORK / name for name in (PARQUET, CSV)], aside)
         if report.distances is not None:
             link_parts(parts, aside / report.distances.table)
     return report
@@ -291,8 +294,8 @@ def _bundle_of(run: RunFolder) -> Path | None:
     return run.bundle if run.bundle.is_dir() else None
 
 
-def _shown(report: AuditReport, images: Path) -> Audits:
+def _shown(report: AuditReport, images: Path, *, folder: str = "") -> Audits:
     uris = {
         film.uri for audit in report.audits for example in audit.examples for film in example.films
     }
-    return shown(report, thumbnails(images, uris) if uris else {})
+    return shown(report, thumbnails(images, uris) if uris else {}, folder=folder)

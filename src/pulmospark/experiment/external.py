@@ -27,6 +27,14 @@ from pulmospark.evaluation.evaluate import evaluate_predictions
 from pulmospark.evaluation.recalibrate import Recalibration, fit_recalibration
 from pulmospark.evaluation.results import ClassDifference, Evaluation, OperatingPoint
 from pulmospark.experiment.auditing import images_of
+from pulmospark.experiment.external_copies import (
+    CSV as PAIRS_CSV,
+)
+from pulmospark.experiment.external_copies import (
+    TrainingCopies,
+    find_training_copies,
+    write_training_copies,
+)
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.report.external import write_external_page
 from pulmospark.report.external_content import ExternalPage
@@ -35,7 +43,7 @@ from pulmospark.spark.chunks import parts_of
 
 _NO_CLASS = "finding of no class"
 RESULT, PAGE = "external.json", "external.html"
-_FACTS = ["uri", "image_id", "source", "patient_id", "finding", "view"]
+_FACTS = ["uri", "image_id", "source", "patient_id", "finding", "view", "phash"]
 
 
 class ExternalResult(BaseModel):
@@ -56,6 +64,8 @@ class ExternalResult(BaseModel):
     """sensitivity of each class elsewhere against inside; empty where the bundle has no figures"""
     left_out: dict[str, int]
     """why films took no part -> how many; findings of no class by name"""
+    training_copies: TrainingCopies | None = None
+    """evaluated images that are copies of training images"""
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,7 @@ class _Films:
     groups: npt.NDArray[Any]
     sources: npt.NDArray[Any]
     patient_known: npt.NDArray[np.bool_]
+    facts: pa.Table
 
     def taken(self, rows: npt.NDArray[np.bool_]) -> _Films:
         return _Films(
@@ -73,6 +84,7 @@ class _Films:
             self.groups[rows],
             self.sources[rows],
             self.patient_known[rows],
+            self.facts.filter(pa.array(rows)),
         )
 
 
@@ -128,6 +140,9 @@ def evaluate_external(
     plain = Recalibration(
         temperature=temperature, offsets=(0.0,) * len(bundle.config.classes), films=0
     )
+    copies, pairs = find_training_copies(bundle, films.facts, images)
+    if pairs.num_rows:
+        write_training_copies(pairs, target)
     inside, outside = _inside(bundle), _figures(films, plain, bundle, settings, seed)
     result = ExternalResult(
         folder=target,
@@ -138,6 +153,7 @@ def evaluate_external(
         recalibrated=_figures(films, fitted, bundle, settings, seed) if fitted else None,
         recalibration=fitted,
         left_out=left_out,
+        training_copies=copies,
     )
     record = {
         "result": result.model_dump(mode="json"),
@@ -173,7 +189,24 @@ def _page(
         mapping=tuple((name, tuple(found)) for name, found in mapping.items()),
         films_without_patient=int(np.count_nonzero(~films.patient_known)),
         left_out=tuple(result.left_out.items()),
+        training_copies=copies_sentence(result.training_copies, result.outside.films),
         provenance=made_by,
+    )
+
+
+def copies_sentence(copies: TrainingCopies | None, films: int) -> str:
+    """What the search for copies of training images found, in words."""
+    if copies is None or not copies.assessable:
+        why = "no search was made" if copies is None else copies.why
+        return f"Not assessable whether images of the set are copies of training images: {why}."
+    part = f" The search is not complete: {copies.why}." * bool(copies.why)
+    among = f"{films:,} images, compared with {copies.training:,} training images"
+    if not copies.copies:
+        return f"No copy of a training image among the {among}.{part}"
+    return (
+        f"{copies.exact:,} exact and {copies.near:,} near copies of training images among the "
+        f"{among}: the model answers those from memory, and the figures are too good by up to "
+        f"{copies.copies / films:.1%}. {PAIRS_CSV} lists them.{part}"
     )
 
 
@@ -253,6 +286,7 @@ def _joined(
         groups=np.asarray(groups.to_pylist()),
         sources=np.asarray(taken["source"].to_pylist()),
         patient_known=np.asarray(pc.is_valid(taken["patient_id"]), np.bool_),
+        facts=taken,
     )
     return films, _named(reasons)
 

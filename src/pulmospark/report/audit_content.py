@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict
 
+from pulmospark.audit.copy_pairs import CSV
 from pulmospark.audit.results import AuditReport, AuditResult, FilmDistances, Verdict
 from pulmospark.evaluation.results import Result
 from pulmospark.report.text import Text, clean_text
@@ -48,6 +49,10 @@ class Audits(Result):
     shown: tuple[ShownAudit, ...]
     skipped: tuple[Text, ...] = ()
     costly_left_out: tuple[Text, ...] = ()
+    near_copies: int | None = None
+    """pairs in the table of near copies; ``None``: there is none"""
+    near_copies_table: str = ""
+    """the table's CSV, relative to the page"""
     distances: FilmDistances | None = None
     """of the table with a row for each film; ``None``: there is none"""
 
@@ -67,8 +72,14 @@ class AuditPage(Result):
     provenance: Annotated[dict[str, Any], BeforeValidator(clean_text)]
 
 
-def shown(report: AuditReport, thumbnails: Mapping[str, bytes]) -> Audits:
-    """Results with the pictures of their examples; a film without a thumbnail is left out."""
+def shown(report: AuditReport, thumbnails: Mapping[str, bytes], *, folder: str = "") -> Audits:
+    """Results with the pictures of their examples; a film without a thumbnail is left out.
+
+    Args:
+        report: the audits.
+        thumbnails: path of an image -> PNG or JPEG.
+        folder: of the audits' tables, relative to the page, with a slash at its end.
+    """
     return Audits(
         shown=tuple(
             ShownAudit(result=audit, pictures=_pictures(audit, thumbnails))
@@ -76,6 +87,8 @@ def shown(report: AuditReport, thumbnails: Mapping[str, bytes]) -> Audits:
         ),
         skipped=report.skipped,
         costly_left_out=report.costly_left_out,
+        near_copies=report.near_copies,
+        near_copies_table=f"{folder}{CSV}",
         distances=report.distances,
     )
 

@@ -28,10 +28,7 @@ _LOCAL = (
     "Where the AUROC holds, the model sees what it should, and its probabilities and thresholds "
     "were the old hospital's: recalibrate. Where the AUROC falls, no recalibration helps."
 )
-_ONE_SET = (
-    "One other set is one other set: the next hospital may differ, and films shared between "
-    "public sets would make both figures alike. `pulmospark audit` looks for such copies."
-)
+_ONE_SET = "One other set is one other set: the next hospital may differ."
 
 
 def write_external_page(content: ExternalPage, path: Path) -> None:
@@ -196,6 +193,8 @@ def warnings(content: ExternalPage) -> tuple[str, ...]:
         )
     if content.inside_is_phantom and not content.is_phantom:
         found.append("The figures from inside are of drawn phantoms: they say nothing of people.")
+    if content.training_copies and not content.training_copies.startswith("No copy"):
+        found.append(content.training_copies)
     if unknown := content.films_without_patient:
         found.append(
             f"No patient is known of {words.count(unknown, 'film')}: several of one patient "

@@ -50,6 +50,8 @@ class ExternalPage(Result):
     """of the films from elsewhere"""
     left_out: tuple[tuple[Text, Natural], ...] = ()
     """why films took no part, and how many"""
+    training_copies: Text = ""
+    """whether images of the set are copies of training images, in a sentence"""
     provenance: Annotated[dict[str, Any], BeforeValidator(clean_text)] = Field(
         default_factory=dict
     )

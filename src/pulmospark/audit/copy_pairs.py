@@ -1,0 +1,81 @@
+"""The table of pairs of near copies: every pair that a search found, for a person to go through.
+
+As Parquet for programs and as CSV for a spreadsheet, with the same rows: pairs that leak first,
+then those across sources, the most alike first.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.audit.subject import Subject
+from pulmospark.core import files
+from pulmospark.data.near_copies import NearCopies
+
+PARQUET, CSV = "near_copies.parquet", "near_copies.csv"
+_FACTS = ("uri", "image_id", "source", "label")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""what a spreadsheet takes for the beginning of a formula"""
+
+
+def pairs_of(subject: Subject, copies: NearCopies) -> pa.Table:
+    """One row a pair of near copies.
+
+    Columns: of each image ``uri``, ``image_id``, ``source``, ``label`` and ``part`` (``first_``
+    and ``second_``); ``correlation`` of one laid over the other; ``cluster`` (number);
+    ``same_patient`` (no patient known: false), ``same_group`` (kept in the same split),
+    ``leak`` (one is tested by a model trained on the other).
+    """
+    first, second = copies.first, copies.second
+    columns: dict[str, object] = {}
+    for side, rows in (("first", first), ("second", second)):
+        for name in _FACTS:
+            columns[f"{side}_{name}"] = subject.rows[name].take(pa.array(rows, pa.int64()))
+        columns[f"{side}_part"] = pa.array(subject.parts[rows].tolist(), pa.string())
+    patients, groups, sources = subject.patients, subject.groups, subject.column("source")
+    leak = subject.leaks(first, second) if subject.has_split else np.zeros(first.size, bool)
+    across = np.asarray(sources[first] != sources[second], np.bool_)
+    table = pa.table(
+        {
+            **columns,
+            "correlation": copies.correlation,
+            "cluster": copies.clusters[first],
+            "same_patient": patients[first] == patients[second],
+            "same_group": groups[first] == groups[second],
+            "leak": leak,
+        }
+    )
+    return table.take(pa.array(np.lexsort((-copies.correlation, ~across, ~leak))))
+
+
+def write_pairs(table: pa.Table, folder: Path) -> None:
+    """Write a table of pairs into a folder, as ``near_copies.parquet`` and ``.csv``.
+
+    Raises:
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    with files.disk_errors(folder):
+        pq.write_table(table, folder / PARQUET)
+    files.write_text(folder / CSV, as_csv(table))
+
+
+def as_csv(table: pa.Table) -> str:
+    """A table as CSV; text that a spreadsheet would run as a formula has an apostrophe first."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for row in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+        writer.writerow([_cell(value) for value in row])
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return f"{value:.6f}" if isinstance(value, float) else value
