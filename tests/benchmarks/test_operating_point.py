@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from benchmarks.operating_point import POSITIVES, PROBLEMS, solved
 
 

@@ -31,6 +31,8 @@ def _answers(
     told["result"] |= {"method": train.method, "model": train.model}
     for model in told["result"]["models"]:
         model["validation_films"] *= validated
+        if train.method == "network":
+            model["calibrated_by"] = "validation"
     files.write_json(run.training / "training.json", told)
     experiment = finished_run.experiment.model_copy(update={"train": train})
     return {item.number: item.answer for item in claim_of(experiment, run)}
@@ -46,9 +48,9 @@ def test_a_network_trained_by_its_own_rates_tells_them(
         f"adamw, 10 epochs at most, batches of {own.batch_size}, learning rate "
         f"{own.learning_rate:g}, 1 processes."
     )
-    assert told[26] == (
+    assert (told[26] or "").startswith(
         "The epoch with the lowest loss on the validation part. Temperature and operating point "
-        "from the validation part alone."
+        "from the validation part alone. The latter hangs on "
     )
 
 

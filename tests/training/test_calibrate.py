@@ -11,10 +11,10 @@ import pytest
 
 from data.expansions import member
 from pulmospark.core import tables
-from pulmospark.core.errors import UsageError
-from pulmospark.core.settings import LogisticSettings, parse
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.settings import EvaluateSettings, LogisticSettings, parse
 from pulmospark.evaluation.calibration import choose_operating_point
-from pulmospark.training.calibrate import calibration_warnings, numbered
+from pulmospark.training.calibrate import calibration_warnings, numbered, positive_of
 from pulmospark.training.logistic import Head
 from pulmospark.training.records import ModelRecord, TrainResult, strengths
 from pulmospark.training.tuning import Images, chosen_of, final_scores, write_out_of_fold
@@ -106,6 +106,30 @@ def test_only_images_with_a_score_are_chosen_on_and_written(tmp_path: Path) -> N
     assert told.schema.names == tables.SCORES.names
     assert told["logits"].to_pylist() == chosen.logits.tolist()
     assert set(told["model"].to_pylist()) == {"fold-1-inner"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive"),
+    [
+        (("NORMAL", "PNEUMONIA"), "PNEUMONIA"),
+        (("No Finding", "TB", "COVID"), "TB"),
+        (("COVID", "non-COVID"), "COVID"),
+        (("Non_Covid", "Covid"), "Covid"),
+        (("Normal", "Healthy"), "Normal"),
+        (("nodule", "mass"), "nodule"),
+    ],
+)
+def test_the_positive_class_is_by_default_a_disease(
+    classes: tuple[str, ...], positive: str
+) -> None:
+    assert positive_of(classes, EvaluateSettings()) == positive
+    assert positive_of(classes, EvaluateSettings(positive_class=classes[-1])) == classes[-1]
+    with pytest.raises(InputError, match="is 'x', and the classes are"):
+        positive_of(classes, EvaluateSettings(positive_class="x"))
+
+
+def test_the_negative_class_is_not_the_positive_one() -> None:
+    assert positive_of(("a", "b"), EvaluateSettings(negative_class="a")) == "b"
 
 
 def test_groups_are_numbered_by_name() -> None:
