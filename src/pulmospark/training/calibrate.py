@@ -30,8 +30,8 @@ from pulmospark.training.records import ModelRecord, model_name
 _HEALTHY = re.compile(
     r"\s*(normal\b.*|no(n|t)?[-_ ].*|healthy\b.*|negative|controls?|none)\s*$", re.IGNORECASE
 )
-"""names of classes without the disease: "Normal", "No Finding", "non-COVID", "healthy"; to find 95 %
-of the healthy is not what an operating point is for"""
+"""names of classes without the disease: "Normal", "No Finding", "non-COVID"; to find 95 % of the
+healthy is not what an operating point is for"""
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
