@@ -20,6 +20,7 @@ NAMES = (
     "training",
     "expand",
     "experiment",
+    "operating_point",
     "finetune",
     "plan",
     "cluster",

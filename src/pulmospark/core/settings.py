@@ -257,7 +257,8 @@ class EvaluateSettings(Settings):
     calibration_bins: Annotated[int, Field(ge=2, le=100)] = 15
     """equal-width bins of the reliability diagram and the calibration error"""
     positive_class: str | None = None
-    """class of the operating point; ``None``: the first class"""
+    """class of the operating point; ``None``: the first class that is not named as the healthy
+    are (normal, no finding, non-..., healthy, negative, control)"""
     levels: tuple[Literal["scan", "patient"], ...] = ()
     """what is evaluated beside the single films or slices, which always are: a CT scan by its
     slices, a patient by scans and films"""

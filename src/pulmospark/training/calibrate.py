@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
+from pulmospark.core.settings import EvaluateSettings
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
 from pulmospark.evaluation.calibration import (
@@ -24,6 +26,12 @@ from pulmospark.evaluation.calibration import (
 from pulmospark.spark import chunks
 from pulmospark.training.job import Job
 from pulmospark.training.records import ModelRecord, model_name
+
+_HEALTHY = re.compile(
+    r"\s*(normal\b.*|no(n|t)?[-_ ].*|healthy\b.*|negative|controls?|none)\s*$", re.IGNORECASE
+)
+"""names of classes without the disease: "Normal", "No Finding", "non-COVID"; to find 95 % of the
+healthy is not what an operating point is for"""
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -62,11 +70,7 @@ def record(
     classes, settings = job.split.classes, job.experiment.evaluate
     films_chosen = len(chosen.labels)
     temperature = fit_temperature(chosen.logits, chosen.labels) if films_chosen else 1.0
-    positive = settings.positive_class or classes[0]
-    if positive not in classes:
-        raise InputError(
-            f"evaluate.positive_class is {positive!r}, and the classes are {', '.join(classes)}"
-        )
+    positive = positive_of(classes, settings)
     index = classes.index(positive)
     point = choose_operating_point(
         apply_temperature(chosen.logits, temperature)[:, index],
@@ -90,6 +94,24 @@ def record(
         objective=objective,
         seconds=seconds,
     )
+
+
+def positive_of(classes: Sequence[str], settings: EvaluateSettings) -> str:
+    """The class of the operating point: the one that is named, or the first that is a disease.
+
+    Raises:
+        InputError: the one that is named is no class.
+    """
+    if (named := settings.positive_class) is not None:
+        if named not in classes:
+            raise InputError(
+                f"evaluate.positive_class is {named!r}, and the classes are {', '.join(classes)}"
+            )
+        return named
+    ill = [
+        name for name in classes if name != settings.negative_class and not _HEALTHY.match(name)
+    ]
+    return ill[0] if ill else classes[0]
 
 
 def from_validation(job: Job, scores: Path, model: str, fold: int | None) -> Chosen:
