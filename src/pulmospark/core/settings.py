@@ -65,6 +65,9 @@ class IngestSettings(Settings):
     """file with the secret that patient, study and series numbers of DICOM headers are hashed
     with; ``None``: a random one, made once for the run. Name one to know patients again in
     another run"""
+    body_parts: Literal["chest", "any"] = "chest"
+    """``chest``: a DICOM file whose header names another part of the body is a reject; ``any``: it
+    is read like all others. A header without such an entry says nothing"""
     crop: Literal["none", "lungs"] = "none"
     """cut each film to the lungs and a little around them, found by a simple method: what stands
     at the border of a film can then tell no class"""

@@ -63,6 +63,8 @@ def film_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> di
         "view_measured": measured,
         "laterality": header.laterality if header else None,
         "burned_in": header.burned_in if header else None,
+        "body_part": header.body_part.value if header else None,
+        "phantom": film.phantom,
         "frame": film.frame,
         "notes": film.notes,
         "format": film.format,
