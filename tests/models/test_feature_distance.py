@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import lognorm
 from sklearn.decomposition import PCA
 
 from pulmospark.core import limits
@@ -42,11 +43,18 @@ def test_each_image_is_measured_by_those_of_other_patients() -> None:
     assert measured.min() > 1.5 * distance.of(known).max()
 
 
-@pytest.mark.parametrize(("count", "place"), [(50, 50), (99, 99), (199, 198), (1999, 1980)])
+@pytest.mark.parametrize(("count", "place"), [(500, 496), (999, 990), (1999, 1980)])
 def test_the_fence_is_the_conformal_quantile(count: int, place: int) -> None:
-    """The ceil(0.99 (n + 1))-th smallest, or the largest where there is none."""
+    """The ceil(0.99 (n + 1))-th smallest."""
     distances = np.random.default_rng(5).permutation(np.arange(1.0, count + 1))
     assert fence_of(distances) == place
+
+
+def test_the_fence_of_few_is_a_log_normal_quantile() -> None:
+    distances = np.random.default_rng(5).lognormal(0.1, 0.2, 150)
+    _, _, scale = lognorm.fit(distances, floc=0)
+    sigma = np.log(distances).std(ddof=1)
+    assert fence_of(distances) == pytest.approx(lognorm.ppf(0.99, sigma, scale=scale))
 
 
 def test_one_new_image_in_a_hundred_is_beyond_the_fence() -> None:

@@ -327,7 +327,7 @@ def test_bf16_keeps_the_distances(aware: Path, tmp_path: Path) -> None:
 def test_real_chests_pass_and_a_knee_teeth_and_slices_do_not(
     shared_data: Path, shared_weights: Path
 ) -> None:
-    """ImageNet's features of 150 real frontals; 50 others, of the same sets, are held out."""
+    """ImageNet's features of 80 real frontals; 20 others, of the same sets, are held out."""
     network = zoo.build("squeezenet1_1", 2).eval()
     load_imagenet(network, source=shared_weights)
     settings = IngestSettings(body_parts="any")
@@ -339,13 +339,14 @@ def test_real_chests_pass_and_a_knee_teeth_and_slices_do_not(
             found: npt.NDArray[np.float32] = network.features(torch.from_numpy(pixels)).numpy()
         return found
 
-    chests = sorted((shared_data / "COVID-19_Radiography_Dataset").glob("*/images/*.png"))[::5]
-    statistics = statistics_of(features(chests[:150]), np.arange(150))
+    chests = sorted((shared_data / "COVID-19_Radiography_Dataset").glob("*/images/*.png"))[::10]
+    held, trained = chests[::5], [path for n, path in enumerate(chests) if n % 5]
+    statistics = statistics_of(features(trained), np.arange(80))
     assert statistics is not None
     distance = FeatureDistance.from_bytes(statistics.content, "x")
     fence = statistics.facts.fence
-    assert (distance.of(features(chests[150:])) > fence).mean() <= 0.06
+    assert (distance.of(features(held)) > fence).sum() <= 1
     other = [*(shared_data / "dicom-cxr").rglob("*teeth*"), *shared_data.rglob("RG3_J2KR*")]
-    other += sorted((shared_data / "ct-dicom").rglob("*.dcm"))[::8]
-    assert len(other) == 8
+    other += sorted((shared_data / "ct-dicom").rglob("*.dcm"))[::16]
+    assert len(other) == 5
     assert (distance.of(features(other)) > fence).all()

@@ -93,7 +93,7 @@ def test_the_file_says_how_a_film_is_prepared(bundle: Path) -> None:
     assert {name: told[name] for name in changes} == changes | {"equalise": "true"}
     assert told["input_size"] == "64"
     # Whatever else pixels come to depend on has to be told, too.
-    assert set(IngestSettings.model_fields) == {*changes, "size", "salt_path"}
+    assert set(IngestSettings.model_fields) == {*changes, "size", "salt_path", "guess_view"}
 
 
 def test_on_real_films_with_real_weights(

@@ -305,6 +305,10 @@ features; more move the fence by less than its own uncertainty."""
 DISTANCE_HELD_MIN = 20
 """validation images from which the fence of a network that was trained itself heeds them."""
 
+DISTANCE_ORDERED_MIN = 500
+"""training images from which the fence of distances is an order statistic: the fifth largest of
+them, and no outlier alone."""
+
 DISTANCE_RANK_MAX = 64
 """principal components kept of deep features; see benchmarks/cautions.py."""
 

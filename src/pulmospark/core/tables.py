@@ -181,7 +181,8 @@ IMAGES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of file's bytes (and frame)
         *_METADATA,
-        pa.field("view_measured", pa.bool_(), nullable=False),  # view told from pixels
+        pa.field("view_measured", pa.bool_(), nullable=False),  # view guessed from pixels
+        pa.field("view_guess", pa.string()),  # a View guessed from pixels, used or not
         pa.field("laterality", pa.string()),  # "L" or "R" as a DICOM header has it
         pa.field("frame", pa.int32()),  # from 1, in a file of several; null: it has one
         pa.field("burned_in", pa.bool_()),  # letters in the pixels, as a DICOM header has it

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+from scipy.special import ndtri
 
 from pulmospark.core import limits
 from pulmospark.core.errors import BundleError, EnvironmentProblem
@@ -31,6 +32,8 @@ Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.floating[Any]]
 
 _FOLDS = 5
+_IMAGES_A_RANK = 16
+"""images a principal component: with more components of few images, teeth passed as chests"""
 _DAMAGED = "not the statistics of features: get the bundle again"
 _NAMES = ("axes", "mean", "rest", "variances")
 
@@ -157,9 +160,14 @@ def fit_distance(features: Features, groups: npt.NDArray[Any]) -> tuple[FeatureD
 def fence_of(distances: Floats, quantile: float = limits.DISTANCE_QUANTILE) -> float:
     """The distance that a share of new training images would keep to.
 
-    As in split conformal prediction the quantile is raised by one image, so that the share holds
-    for an image from the same source that is not among them; with few images it is the largest.
+    With many images it is an order statistic: as in split conformal prediction the quantile is
+    raised by one image, so that the share holds for an image from the same sources that is not
+    among them. With fewer than ``limits.DISTANCE_ORDERED_MIN`` the order statistic would be one of
+    the few largest, which are outliers; then it is the quantile of a log-normal distribution.
     """
+    if len(distances) < limits.DISTANCE_ORDERED_MIN:
+        logs = np.log(np.maximum(distances, np.finfo(np.float64).tiny))
+        return float(np.exp(logs.mean() + ndtri(quantile) * logs.std(ddof=1)))
     place = min(int(np.ceil((len(distances) + 1) * quantile)), len(distances))
     return float(np.sort(distances)[place - 1])
 
@@ -174,7 +182,9 @@ def _gaussian(features: Features) -> FeatureDistance:
     mean = values.mean(axis=0)
     _, singular, axes = np.linalg.svd(values - mean, full_matrices=False)
     variances = singular**2 / max(len(values) - 1, 1)
-    rank = max(1, min(limits.DISTANCE_RANK_MAX, len(values) // 4, values.shape[1] - 1))
+    rank = max(
+        1, min(limits.DISTANCE_RANK_MAX, len(values) // _IMAGES_A_RANK, values.shape[1] - 1)
+    )
     total = float(variances.sum())
     floor = max(total, 1.0) * 1e-9
     rest = max((total - float(variances[:rank].sum())) / (values.shape[1] - rank), floor)
