@@ -242,7 +242,14 @@ _TABLES = {
 _HOMES = (tables,)
 """modules that have them"""
 
-_LISTS = (tables.RejectReason, tables.View, tables.Modality, tables.Split)
+_LISTS = (
+    tables.RejectReason,
+    tables.View,
+    tables.Modality,
+    tables.BodyPart,
+    tables.Caution,
+    tables.Split,
+)
 
 
 def tables_page() -> str:
