@@ -38,6 +38,8 @@ NAMES = (
     "audit_faults",
     "audit_models",
     "lungs",
+    "cautions",
+    "view_guess",
     "demo",
 )
 SMALL = Options(

@@ -29,7 +29,6 @@ from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
 from pulmospark.models.catalogue import ZOO
 from pulmospark.models.zoo_entry import CAREFUL, Recipe
-from pulmospark.scoring import predict_work
 
 _ONE_TABLE = (settings.AugmentSettings,)
 """kinds whose settings below are shown in one table, not in a section each"""
@@ -236,15 +235,21 @@ _TABLES = {
     "DISTANCES": "`audit/distances/` of a run, where `audit --with-table` asked for it",
     "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out` and "
     "`stream --out`",
-    "CAUTIONS": "`cautions/` of `predict --out` and `stream --out`",
     "UNITS": "`evaluation/units/scan.parquet` and `patient.parquet` of a run, where "
     "`evaluate.levels` or `--level` asked for them",
     "REPEATS": "`repeats/` of `stream --out`",
 }
-_HOMES = (tables, predict_work)
+_HOMES = (tables,)
 """modules that have them"""
 
-_LISTS = (tables.RejectReason, tables.View, tables.Modality, tables.Split)
+_LISTS = (
+    tables.RejectReason,
+    tables.View,
+    tables.Modality,
+    tables.BodyPart,
+    tables.Caution,
+    tables.Split,
+)
 
 
 def tables_page() -> str:
@@ -285,7 +290,8 @@ def _csv_files() -> str:
             "`positive` or `negative` at the operating point for that class; no such column "
             "where the bundle has none",
         ),
-        ("`caution`", "what a film in `cautions` looks like; else empty"),
+        ("`cautions`", "why the answer may mean nothing, in words; empty: nothing is known"),
+        ("`distance`", "from the training images; empty: not assessable"),
         ("`model_id`", "as in the table"),
     )
     return (

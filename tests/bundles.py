@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from pulmospark.models import zoo
 from pulmospark.models.bundle import BundleConfig, BundleOperatingPoint, CardFacts, write_bundle
+from pulmospark.training.distance import statistics_of
 
 
 def write_untrained(
@@ -16,7 +19,12 @@ def write_untrained(
     seed: int = 1,
     *,
     crop: Literal["none", "lungs"] = "none",
+    ct_window: Literal["lung", "soft", "header"] = "lung",
+    fit: Literal["stretch", "pad", "crop"] = "stretch",
+    equalise: bool = False,
     mean: tuple[float, ...] | None = None,
+    phantoms: bool = False,
+    trained_on: npt.NDArray[np.uint8] | None = None,
     **data: Any,
 ) -> Path:
     """A bundle of a basic CNN that has learnt nothing: its answers are sound, and no more.
@@ -25,7 +33,12 @@ def write_untrained(
         folder: of the bundle.
         seed: of its weights.
         crop: what its films are cut to.
+        ct_window: of CT slices.
+        fit: how its images become squares.
+        equalise: whether its images' histograms are equalised.
         mean: that its films are standardised by.
+        phantoms: whether it says that it was trained on phantoms.
+        trained_on: (n, 64, 64) images whose features it has statistics of.
         data: what it says of the data it was made from.
     """
     with torch.random.fork_rng():
@@ -38,16 +51,27 @@ def write_untrained(
         chosen_on=40,
         reached=True,
     )
+    found = None
+    if trained_on is not None:
+        with torch.no_grad():
+            features = network.eval().features(torch.from_numpy(trained_on)).numpy()
+        found = statistics_of(features, np.arange(len(features)))
+        assert found is not None
     config = BundleConfig.for_network(
         network,
         classes=("COVID-19", "normal", "=pneumonia"),
         input_size=64,
-        fit="stretch",
+        fit=fit,
+        equalise=equalise,
         crop=crop,
+        ct_window=ct_window,
         temperature=0.1,
         method="network",
         operating_points=(point,),
         data=data,
+        phantoms=phantoms,
+        distance=found.facts if found else None,
     )
-    write_bundle(folder, network, config, {}, CardFacts(name="untrained"))
+    file = found.content if found else None
+    write_bundle(folder, network, config, {}, CardFacts(name="untrained"), distance=file)
     return folder

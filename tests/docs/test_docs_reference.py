@@ -11,7 +11,6 @@ from pulmospark.core.settings import Experiment
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.evaluation.results import ClassFigures, Evaluation, Figure
 from pulmospark.models.bundle_config import BundleConfig
-from pulmospark.scoring.predict_work import CAUTIONS
 
 REFERENCE = ROOT / "docs" / "reference"
 
@@ -53,8 +52,6 @@ def test_every_setting_column_and_limit_is_named() -> None:
     ):
         for column in getattr(tables, table).names:
             assert f"| `{column}` |" in _section(table.lower())
-    for column in CAUTIONS.names:
-        assert f"| `{column}` |" in _section("cautions")
     for name in vars(limits):
         assert not name.isupper() or f"`{name}`" in _page("limits")
 

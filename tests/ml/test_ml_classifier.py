@@ -25,8 +25,8 @@ from ml.small import Small
 from pulmospark.core.errors import BundleError, ClassError, InputError, UsageError
 from pulmospark.core.settings import IngestSettings, SourceSettings
 from pulmospark.data.ingest import ingest
+from pulmospark.imaging.film import Film, film_from_bytes
 from pulmospark.ml import CnnClassifier, CnnClassifierModel, ImageFeaturizer
-from pulmospark.ml.films import film_of_bytes
 from pulmospark.ml.labels import find_labels
 from pulmospark.models.bundle import read_bundle
 
@@ -41,10 +41,10 @@ def test_probabilities_are_the_bundle_s(films: DataFrame, model: CnnClassifierMo
     assert bundle.config.data["held_out"] > 0
     network = bundle.network()
     for row in model.transform(films.limit(5)).collect():
-        film = film_of_bytes(bytes(row["content"]), 32, "stretch")
-        assert isinstance(film, np.ndarray)
+        film = film_from_bytes(bytes(row["content"]), IngestSettings(size=32))
+        assert isinstance(film, Film)
         with torch.no_grad():
-            logits = network(torch.from_numpy(film[None])).double()[0]
+            logits = network(torch.from_numpy(film.pixels[None])).double()[0]
         raw = logits / bundle.config.temperature
         wanted = torch.softmax(raw, 0).numpy()
         assert np.allclose(row["rawPrediction"].toArray(), raw.numpy(), atol=1e-4)

@@ -19,9 +19,10 @@ from pyspark.sql import types as T  # noqa: N812
 
 from ml.small import Small
 from pulmospark.core.errors import UsageError
+from pulmospark.core.settings import IngestSettings
+from pulmospark.imaging.film import Film, film_from_bytes
 from pulmospark.ml import CnnClassifierModel, ImageFeaturizer
 from pulmospark.ml.featurizer import FeaturizerParams
-from pulmospark.ml.films import film_of_bytes
 from pulmospark.ml.networks import start_of
 from pulmospark.models import zoo
 from pulmospark.models.weights import load_imagenet
@@ -29,10 +30,10 @@ from pulmospark.models.weights import load_imagenet
 
 def torch_features(stage: ImageFeaturizer, data: bytes) -> npt.NDArray[np.float32]:
     start = start_of(stage, 2, stage.getSeed())
-    film = film_of_bytes(data, start.size, "stretch")
-    assert isinstance(film, np.ndarray)
+    film = film_from_bytes(data, IngestSettings(size=start.size))
+    assert isinstance(film, Film)
     with torch.no_grad():
-        (found,) = start.network.features(torch.from_numpy(film[None])).numpy()
+        (found,) = start.network.features(torch.from_numpy(film.pixels[None])).numpy()
     return np.asarray(found, np.float32)
 
 
@@ -66,10 +67,10 @@ def test_imagenet_features_are_the_network_s_own(
     (row,) = stage.transform(films.orderBy("path").limit(1)).collect()
     network = zoo.build("squeezenet1_1", 2).eval()
     load_imagenet(network, source=shared_weights)
-    film = film_of_bytes(bytes(row["content"]), 224, "stretch")
-    assert isinstance(film, np.ndarray)
+    film = film_from_bytes(bytes(row["content"]), IngestSettings(size=224))
+    assert isinstance(film, Film)
     with torch.no_grad():
-        wanted = network.features(torch.from_numpy(film[None])).numpy()[0]
+        wanted = network.features(torch.from_numpy(film.pixels[None])).numpy()[0]
     assert np.allclose(row["deep"].toArray(), wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
 
 

@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 
 from bundles import write_untrained
-from pulmospark.core.errors import BundleError
 from pulmospark.ml import CnnClassifier, ImageFeaturizer
 from pulmospark.ml.networks import start_of
 
 
-def test_a_bundle_for_cut_films_is_no_start(tmp_path: Path) -> None:
-    bundle = write_untrained(tmp_path / "bundle", crop="lungs")
+def test_a_bundle_s_own_images_are_kept_but_for_what_params_set(tmp_path: Path) -> None:
+    bundle = write_untrained(tmp_path / "bundle", crop="lungs", ct_window="soft")
     for params in (CnnClassifier(weights=str(bundle)), ImageFeaturizer(weights=str(bundle))):
-        with pytest.raises(BundleError, match=r"takes films cut to the lungs.*pulmospark predict"):
-            start_of(params, 3, 1)
+        settings = start_of(params, 3, 1).reader("bytes", "error").settings
+        assert (settings.crop, settings.ct_window, settings.size) == ("lungs", "soft", 64)
+    asked = CnnClassifier(weights=str(bundle), imageSize=96, resizeMode="pad")
+    settings = start_of(asked, 3, 1).settings
+    assert (settings.size, settings.fit, settings.ct_window) == (96, "pad", "soft")
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -29,6 +30,7 @@ from pulmospark.models.bundle import (
 )
 from pulmospark.models.card import CardFigure, render_card
 from pulmospark.models.network import Network
+from pulmospark.training.distance import statistics_of
 
 CLASSES = ("COVID-19", "pneumonia", "normal")
 FILES = ("README.md", "config.json", "manifest.json", "metrics.json", "model.safetensors")
@@ -181,10 +183,10 @@ def _seal(bundle: Path) -> None:
 @pytest.mark.parametrize("name", ["manifest.json", "config.json"])
 def test_a_newer_format_names_the_remedy(bundle: Path, name: str) -> None:
     value = json.loads((bundle / name).read_text())
-    (bundle / name).write_text(json.dumps({**value, "format_version": 2, "news": 1}))
+    (bundle / name).write_text(json.dumps({**value, "format_version": 3, "news": 1}))
     if name == "config.json":
         _seal(bundle)
-    with pytest.raises(BundleError, match=r"format 2, .* up to 1: install a newer pulmospark"):
+    with pytest.raises(BundleError, match=r"format 3, .* up to 2: install a newer pulmospark"):
         read_bundle(bundle)
 
 
@@ -207,6 +209,47 @@ def test_a_sealed_bundle_with_a_bad_config_is_refused(
     _seal(bundle)
     with pytest.raises(BundleError, match=message):
         read_bundle(bundle)
+
+
+def test_a_bundle_of_the_first_format_is_read(bundle: Path) -> None:
+    """As an older pulmospark wrote it: without what came with the second."""
+    path = bundle / "config.json"
+    value = json.loads(path.read_text())
+    for name in ("distance", "phantoms", "body_parts"):
+        del value[name]
+    path.write_text(json.dumps({**value, "format_version": 1}))
+    _seal(bundle)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    text = json.dumps({**manifest, "format_version": 1}, indent=2, sort_keys=True) + "\n"
+    (bundle / "manifest.json").write_text(text)
+    config = read_bundle(bundle).config
+    assert (config.distance, config.phantoms, config.body_parts) == (None, False, "chest")
+
+
+def test_statistics_of_training_images_go_with_the_bundle(
+    network: Network, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(3)
+    known = random.normal(size=(60, network.width)).astype(np.float32)
+    found = statistics_of(known, np.arange(60))
+    assert found is not None
+    config = _config(network, distance=found.facts)
+    folder = tmp_path / "b"
+    write_bundle(folder, network, config, {}, CardFacts(name="trial"), distance=found.content)
+    distance = read_bundle(folder).distance()
+    assert distance is not None
+    assert np.isfinite(distance.of(known)).all()
+    assert "caution" in (folder / "README.md").read_text()
+    with pytest.raises(UsageError, match="other statistics"):
+        write_bundle(folder, network, config, {}, CardFacts(name="trial"))
+    # Sealed anew, they are still not those that the configuration tells of.
+    (folder / "distance.safetensors").write_bytes(found.content + b" ")
+    _seal(folder)
+    with pytest.raises(BundleError, match=r"distance\.safetensors: not what config\.json"):
+        read_bundle(folder)
+    (folder / "distance.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"distance\.safetensors: is missing"):
+        read_bundle(folder)
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "[]", "{", "NaN"])

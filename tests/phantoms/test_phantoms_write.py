@@ -16,8 +16,8 @@ from pulmospark.core.content import file_id
 from pulmospark.core.errors import UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.core.tables import RejectReason
+from pulmospark.imaging.phantom_mark import NOTE
 from pulmospark.phantoms.broken import BOMB_SIDE
-from pulmospark.phantoms.draw import NOTE
 from pulmospark.phantoms.looks import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
 from pulmospark.phantoms.write import COLUMNS, PhantomSummary, write_phantoms

@@ -82,12 +82,18 @@ def test_the_file_says_what_it_is(bundle: Path, tmp_path: Path) -> None:
 
 def test_the_file_says_how_a_film_is_prepared(bundle: Path) -> None:
     read = read_bundle(bundle)
-    changes = {"fit": "pad", "equalise": True, "crop": "lungs", "ct_window": "soft"}
+    changes = {
+        "fit": "pad",
+        "equalise": True,
+        "crop": "lungs",
+        "ct_window": "soft",
+        "body_parts": "any",
+    }
     told = metadata_of(replace(read, config=read.config.model_copy(update=changes)))
     assert {name: told[name] for name in changes} == changes | {"equalise": "true"}
     assert told["input_size"] == "64"
     # Whatever else pixels come to depend on has to be told, too.
-    assert set(IngestSettings.model_fields) == {*changes, "size", "salt_path"}
+    assert set(IngestSettings.model_fields) == {*changes, "size", "salt_path", "guess_view"}
 
 
 def test_on_real_films_with_real_weights(

@@ -31,7 +31,7 @@ from pulmospark.models.bundle import read_bundle
 from pulmospark.scoring.predict import plan_predict, predict
 from pulmospark.scoring.predict_export import safe_cell
 from pulmospark.scoring.predict_inputs import IMAGE_COLUMNS, list_inputs, resolve_inputs
-from pulmospark.scoring.predict_work import CAUTIONS, FilesWork, Scorer
+from pulmospark.scoring.predict_work import FilesWork, Scorer
 from pulmospark.scoring.prepare_scorer import bundle_engine
 from pulmospark.scoring.softmax import softmax
 from pulmospark.spark.chunks import write_part
@@ -91,11 +91,11 @@ def test_a_lateral_film_and_a_slice_are_cautioned(bundle: Path, shared_data: Pat
     a_slice = next((shared_data / "CC-CCII-layout").rglob("*.jpg"))
     film = predict(bundle, [str(a_slice)], None, None, quiet=True).film
     assert film is not None
-    assert film.caution == "looks like a CT slice"
+    assert film.cautions == ("not a view that the model was trained on (guessed from pixels)",)
     frontal = sorted((shared_data / "nih-chest-xray14" / "images").iterdir())[0]
     film = predict(bundle, [str(frontal)], None, None, quiet=True).film
     assert film is not None
-    assert film.caution is None
+    assert film.cautions == ()
 
 
 def test_many_films_without_spark_are_all_rows_in_tables_and_csv(
@@ -109,7 +109,6 @@ def test_many_films_without_spark_are_all_rows_in_tables_and_csv(
     rows = pq.read_table(out / "predictions")
     assert rows.schema.equals(tables.PREDICTIONS)
     assert pq.read_table(out / "rejects").schema.equals(tables.REJECTS)
-    assert pq.read_table(out / "cautions").schema.equals(CAUTIONS)
     logits = np.asarray(rows["logits"].to_pylist())
     assert np.asarray(rows["probability"].to_pylist()) == pytest.approx(
         apply_temperature(logits, read_bundle(bundle).config.temperature)
@@ -260,7 +259,6 @@ def test_a_task_that_runs_twice_names_and_writes_the_same(
     first, again = work(chunk), work(chunk)
     assert {name: table.num_rows for name, table in first.items()} == {
         "predictions": 3,
-        "cautions": first["cautions"].num_rows,
         "rejects": 1,
     }
     for name, table in first.items():

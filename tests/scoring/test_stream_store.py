@@ -23,7 +23,6 @@ from pulmospark.core.content import bytes_id
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.stream_settings import StreamSettings
-from pulmospark.scoring.predict_work import CAUTIONS
 from pulmospark.scoring.stream_inbox import Inbox
 from pulmospark.scoring.stream_state import (
     Arrival,
@@ -39,7 +38,7 @@ _STEPS_MAX = 60
 
 def _scored(arrivals: list[Arrival]) -> dict[str, pa.Table]:
     """As the works score: a file whose text begins with "bad" is no film, "side" an odd one."""
-    films, rejects, odd = [], [], []
+    films, rejects = [], []
     for one in arrivals:
         data = Path(one.uri).read_bytes()
         row = {"uri": one.uri, "source": "inbox", "image_id": bytes_id(data)}
@@ -48,13 +47,11 @@ def _scored(arrivals: list[Arrival]) -> dict[str, pa.Table]:
             rejects.append({**row, **sizes, "reason": "not_an_image", "detail": "bad"})
             continue
         more = {"prediction": "x", "probability": [1.0], "logits": [0.0], "model_id": "m"}
-        films.append({**row, **more, "predicted_at": now_utc()})
-        if data.startswith(b"side"):
-            odd.append({**row, "view": "lateral"})
+        cautions = ["other_view"] if data.startswith(b"side") else []
+        films.append({**row, **more, "cautions": cautions, "predicted_at": now_utc()})
     return {
         "predictions": pa.Table.from_pylist(films, schema=tables.PREDICTIONS),
         "rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS),
-        "cautions": pa.Table.from_pylist(odd, schema=CAUTIONS),
     }
 
 
@@ -129,9 +126,9 @@ def _check_whole(inbox: Path, out: Path) -> None:
     assert set(rows["repeats"]["image_id"].to_pylist()) <= good
     for name, table in rows.items():
         assert table.schema.equals(getattr(tables, name.upper()))
-    odd = Counter(pq.read_table(out / "cautions")["image_id"].to_pylist())
+    scored = rows["predictions"].to_pylist()
     sides = {bytes_id(one) for one in data.values() if one.startswith(b"side")}
-    assert odd == Counter(sides)
+    assert {row["image_id"] for row in scored if row["cautions"]} == sides
     assert not list((out / INNER / "staged").iterdir())
 
 

@@ -18,6 +18,7 @@ from pulmospark.audit import (
     balance,
     exact_duplicates,
     features,
+    guessed_views,
     heat_maps,
     near_duplicates,
     never_shown,
@@ -149,6 +150,7 @@ def audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
                 subject, shared.looks() if kind.of_pixels else {}, kind
             ),
         )
+    yield guessed_views.NAME, partial(guessed_views.audit, subject)
     yield "augmented", partial(augmented.audit, subject)
     yield "patients", partial(patients.audit, subject)
     yield "support", partial(balance.support, subject)

@@ -60,6 +60,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of the network's arithmetic; below fp32 only where a check on the films allows it.",
 )
+@click.option(
+    "--allow-phantom-model",
+    is_flag=True,
+    help="Let a model that was trained on phantoms score other images; its answers say nothing "
+    "of a person.",
+)
+@click.option(
+    "--any-body-part",
+    is_flag=True,
+    help="Score DICOM images whose header names another part of the body than the chest; they "
+    "are rejects otherwise.",
+)
 @common.spark_options
 @common.speech_options
 def command(
@@ -70,6 +82,8 @@ def command(
     threshold: float | None,
     salt_path: Path | None,
     precision: PrecisionPolicy,
+    allow_phantom_model: bool,
+    any_body_part: bool,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -88,7 +102,11 @@ def command(
         layout=layout,
         threshold=threshold,
         salt_path=salt_path,
-        settings=ScoringSettings(precision=precision),
+        settings=ScoringSettings(
+            precision=precision,
+            allow_phantom_model=allow_phantom_model,
+            any_body_part=any_body_part,
+        ),
     )
     if plan.inputs.is_one_film:
         result = plan.run(None, quiet=True)
@@ -104,13 +122,15 @@ def command(
     if not result.images:
         reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
         raise InputError(
-            f"no film could be read ({reasons}): {result.folder}/rejects.csv has the reasons"
+            f"no image was scored ({reasons}): {result.folder}/rejects.csv has the reasons"
         )
 
 
 def _say(result: PredictResult) -> None:
     if result.film is not None:
         _say_film(result.film)
+        if result.fence is None:
+            common.say(f"  distance from the training images: {result.distances}")
     elif result.images:
         _say_many(result)
     if odd := words.oddities(result.notes):
@@ -142,11 +162,13 @@ def _say_film(film: FilmPrediction) -> None:
             f"({_percent(film.probabilities[one.positive_class])}, {side} its threshold of "
             f"{_percent(one.threshold)})"
         )
-    if film.caution:
-        common.say(f"  caution: it {film.caution}, and the model was made for frontal films")
+    for caution in film.cautions:
+        common.say(f"  caution: {caution}")
 
 
 def _say_many(result: PredictResult) -> None:
+    from pulmospark.scoring.cautions import sentence
+
     reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
     common.say(
         f"{common.count(result.files, 'file')}: {common.count(result.images, 'film')} scored, "
@@ -161,12 +183,10 @@ def _say_many(result: PredictResult) -> None:
             f"  operating point for {point.positive_class}, threshold "
             f"{_percent(point.threshold)}: {common.count(films, 'film')} positive"
         )
-    if odd := sum(result.cautions.values()):
-        views = ", ".join(f"{n:,} {view}" for view, n in result.cautions.items())
-        common.warn(
-            f"{common.count(odd, 'film')} scored that look like no frontal ({views}); the model "
-            "was made for frontal films: see the column caution"
-        )
+    if result.fence is None:
+        common.say(f"  distance from the training images: {result.distances}")
+    for caution, images in result.cautions.items():
+        common.warn(f"{common.count(images, 'image')}: {sentence(caution)}; see column cautions")
 
 
 def _percent(chance: float) -> str:

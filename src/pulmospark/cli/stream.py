@@ -75,6 +75,18 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
     show_default=True,
     help="Address that Prometheus is answered on.",
 )
+@click.option(
+    "--allow-phantom-model",
+    is_flag=True,
+    help="Let a model that was trained on phantoms score other images; its answers say nothing "
+    "of a person.",
+)
+@click.option(
+    "--any-body-part",
+    is_flag=True,
+    help="Score DICOM images whose header names another part of the body than the chest; they "
+    "are rejects otherwise.",
+)
 @common.spark_options
 @common.speech_options
 def command(
@@ -87,6 +99,8 @@ def command(
     sample: Path | None,
     metrics_port: int | None,
     metrics_host: str,
+    allow_phantom_model: bool,
+    any_body_part: bool,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -107,7 +121,16 @@ def command(
             "another --master, or submit it to the cluster"
         )
     asked = common.pairs(conf, "--conf")
-    settings = parse(StreamSettings, dict(common.pairs(changes, "--set")), where="--set")
+    allowed = {
+        name: "true"
+        for name, given in (
+            ("allow_phantom_model", allow_phantom_model),
+            ("any_body_part", any_body_part),
+        )
+        if given
+    }
+    changed = {**dict(common.pairs(changes, "--set")), **allowed}
+    settings = parse(StreamSettings, changed, where="--set")
     check_places(inbox, out)
     if not bundle.expanduser().is_dir():
         raise BundleError(f"{bundle}: no such folder: name the folder of a bundle")

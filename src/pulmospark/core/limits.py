@@ -284,8 +284,34 @@ WEIGHTS_FILE_BYTES_MAX = 1024 * 1024 * 1024
 FETCH_SILENCE_S_MAX = 30
 """seconds without a byte after which fetching weights gives up."""
 
-BUNDLE_FORMAT_VERSION = 1
+BUNDLE_FORMAT_VERSION = 2
 """newest format of a model bundle that this version reads, and the one it writes."""
+
+DISTANCE_FILE_BYTES_MAX = 16 * 1024 * 1024
+"""bytes of a bundle's statistics of its training images: 256 kB for each thousand of the features'
+width, and no network of the zoo gives over 4,096."""
+
+DISTANCE_IMAGES_MIN = 50
+"""training images below which no statistics of their features are kept: a fence at a quantile of
+so few says nothing, and directions of few images are nearly those of single ones."""
+
+DISTANCE_IMAGES_MAX = 2_000
+"""training images that statistics of features are fitted on: 10 MB on the driver with 1,280
+features; more move the fence by less than its own uncertainty."""
+
+DISTANCE_HELD_MIN = 20
+"""validation images from which the fence of a network that was trained itself heeds them."""
+
+DISTANCE_ORDERED_MIN = 500
+"""training images from which the fence of distances is an order statistic: the fifth largest of
+them, and no outlier alone."""
+
+DISTANCE_RANK_MAX = 64
+"""principal components kept of deep features; see benchmarks/cautions.py."""
+
+DISTANCE_QUANTILE = 0.99
+"""share of the training images that lie within the fence of distances: one caution in a hundred
+is a false alarm that people still read."""
 
 ENGINE_BATCH = 2
 """films the engine runs at once; on one thread in float32 batches of 1 and 2 ran 20 to 30 %

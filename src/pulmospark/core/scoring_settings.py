@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pulmospark.core.settings import IngestSettings
 from pulmospark.core.settings_base import Settings
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
@@ -12,7 +13,22 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PrecisionPolicy = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 
 
-class ScoringSettings(Settings):
+class Allowances(Settings):
+    """Which images are scored on demand that are refused otherwise; each has a caution."""
+
+    allow_phantom_model: bool = False
+    """score images that are no phantoms with a model that was trained on phantoms"""
+    any_body_part: bool = False
+    """score DICOM images whose header names another part of the body than the chest"""
+
+    def reading(self, ingest: IngestSettings) -> IngestSettings:
+        """How files are read, from how the model's training images were."""
+        if not self.any_body_part:
+            return ingest
+        return ingest.model_copy(update={"body_parts": "any"})
+
+
+class ScoringSettings(Allowances):
     """How a network scores."""
 
     precision: PrecisionPolicy = "auto"

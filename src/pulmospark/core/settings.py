@@ -65,6 +65,14 @@ class IngestSettings(Settings):
     """file with the secret that patient, study and series numbers of DICOM headers are hashed
     with; ``None``: a random one, made once for the run. Name one to know patients again in
     another run"""
+    body_parts: Literal["chest", "any"] = "chest"
+    """``chest``: a DICOM file whose header names another part of the body is a reject; ``any``: it
+    is read like all others. A header without such an entry says nothing"""
+    guess_view: Literal["off", "axial", "all"] = "off"
+    """whether a view that nothing else tells is guessed from pixels: not at all; CT slices only;
+    or lateral views, too. Guessed images are then excluded like others of that view. Off, since
+    the guess misses most of them on other data, and takes some frontals for lateral views, those
+    of one white lung above all; either way the audit ``guessed_views`` shows the images"""
     crop: Literal["none", "lungs"] = "none"
     """cut each film to the lungs and a little around them, found by a simple method: what stands
     at the border of a film can then tell no class"""

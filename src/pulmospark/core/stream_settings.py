@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from pulmospark.core import limits
-from pulmospark.core.settings_base import Settings
+from pulmospark.core.scoring_settings import Allowances
 
 
-class StreamSettings(Settings):
+class StreamSettings(Allowances):
     """How a stream takes films from its inbox."""
 
     batch_films: Annotated[int, Field(ge=1, le=limits.STREAM_BATCH_FILMS_MAX)] = 512

@@ -44,6 +44,10 @@ class RejectReason(StrEnum):
     """a DICOM image that is neither an X-ray film nor a CT slice"""
     ENDED_ITS_WORKER = "ended_its_worker"
     """alone in a task, it ended the process that read it, more than once"""
+    OTHER_BODY_PART = "other_body_part"
+    """a DICOM image whose header names a part of the body other than the chest"""
+    NOT_A_PHANTOM = "not_a_phantom"
+    """an image that no program of ours drew, for a model that was trained on phantoms"""
     BAD_NAME = "bad_name"
     """the file's name is no valid UTF-8 and cannot stand in a table"""
 
@@ -107,6 +111,37 @@ class Modality(StrEnum):
     UNKNOWN = "unknown"
 
 
+class BodyPart(StrEnum):
+    """The part of the body that a DICOM header names."""
+
+    CHEST = "chest"
+    """the chest, what lies in it, or a region that holds it"""
+    OTHER = "other"
+    UNRECOGNISED = "unrecognised"
+    """a word of no list, which is not repeated"""
+    UNKNOWN = "unknown"
+    """the header is silent"""
+
+
+class Caution(StrEnum):
+    """Why a prediction may mean nothing: the image is none of the kind that was trained on."""
+
+    UNLIKE_TRAINING_IMAGES = "unlike_training_images"
+    """its deep features lie beyond the fence of those trained on"""
+    OTHER_VIEW = "other_view"
+    """a view that was not trained on, as a header or a sheet says"""
+    OTHER_VIEW_GUESSED = "other_view_guessed"
+    """a view that was not trained on, as guessed from pixels"""
+    OTHER_BODY_PART = "other_body_part"
+    """the header names another part of the body than the chest, and it was scored on demand"""
+    BODY_PART_UNRECOGNISED = "body_part_unrecognised"
+    """the header names a part of the body by a word that is on no list"""
+    PHANTOM_MODEL = "phantom_model"
+    """the model was trained on phantoms: its answer says nothing of a person"""
+    NOT_A_PHANTOM = "not_a_phantom"
+    """no phantom, and scored on demand by a model that was trained on phantoms"""
+
+
 class Split(StrEnum):
     """The part of an experiment that a film plays."""
 
@@ -147,11 +182,14 @@ IMAGES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of file's bytes (and frame)
         *_METADATA,
-        pa.field("view_measured", pa.bool_(), nullable=False),  # view told from pixels
+        pa.field("view_measured", pa.bool_(), nullable=False),  # view guessed from pixels
+        pa.field("view_guess", pa.string()),  # a View guessed from pixels, used or not
         pa.field("laterality", pa.string()),  # "L" or "R" as a DICOM header has it
         pa.field("frame", pa.int32()),  # from 1, in a file of several; null: it has one
         pa.field("burned_in", pa.bool_()),  # letters in the pixels, as a DICOM header has it
         pa.field("notes", pa.string()),  # Notes joined by "; ": what of its header was doubtful
+        pa.field("body_part", pa.string()),  # a BodyPart, null where it is no DICOM file
+        pa.field("phantom", pa.bool_()),  # drawn by pulmospark, by the file's own comment
         pa.field("format", pa.string(), nullable=False),  # of the content: "jpeg", "png", ...
         pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
         pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
@@ -281,6 +319,8 @@ PREDICTIONS = pa.schema(
         pa.field("prediction", pa.string(), nullable=False),  # most probable class
         pa.field("probability", pa.list_(pa.float64()), nullable=False),  # bundle's class order
         pa.field("logits", pa.list_(pa.float64()), nullable=False),  # before the temperature
+        pa.field("cautions", pa.list_(pa.string())),  # each a Caution; null in an evaluation
+        pa.field("distance", pa.float64()),  # from the training images; null: not assessable
         pa.field("source", pa.string()),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it

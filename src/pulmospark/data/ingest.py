@@ -91,9 +91,10 @@ class IngestWork:
             if isinstance(films, Rejected):
                 rejects.append(reject_row(row, films.image_id, films.reason, films.detail))
             else:
-                cropped = self.settings.crop != "none"
+                cropped, guess = self.settings.crop != "none", self.settings.guess_view
                 images += [
-                    {**image_row(row, film, cropped=cropped), "listed": listed} for film in films
+                    {**image_row(row, film, cropped=cropped, guess_view=guess), "listed": listed}
+                    for film in films
                 ]
         return {
             "images": pa.Table.from_pylist(images, schema=tables.IMAGES),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from pulmospark.core import limits, tables
 from pulmospark.core.tables import FRONTAL_VIEWS, Modality, RejectReason, View
 from pulmospark.imaging.film import Film
+
+GuessView = Literal["off", "axial", "all"]
 
 _COPIED: Final = [name for name in tables.MANIFEST.names if name in tables.IMAGES.names]
 _FRAME: Final = "#frame-"
@@ -33,25 +35,35 @@ def later_frames(uris: pa.ChunkedArray | pa.Array) -> list[str]:
     return [uri for uri in marked.to_pylist() if (frame_of(uri) or 1) > 1]
 
 
-def image_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> dict[str, Any]:
+def image_row(
+    row: Mapping[str, Any], film: Film, *, cropped: bool = False, guess_view: GuessView = "off"
+) -> dict[str, Any]:
     """A row of the images table, but for ``listed``: :func:`film_row` and the film's pixels."""
     return {
-        **film_row(row, film, cropped=cropped),
+        **film_row(row, film, cropped=cropped, guess_view=guess_view),
         "pixels": film.pixels.tobytes(),
         "phash": film.phash,
         "parent_id": None,
     }
 
 
-def film_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> dict[str, Any]:
+def film_row(
+    row: Mapping[str, Any], film: Film, *, cropped: bool = False, guess_view: GuessView = "off"
+) -> dict[str, Any]:
     """What is told of a film, its pixels and their hash aside.
 
     What the source's own metadata says goes before what a DICOM header says, and that before
     what the pixels show: a data set's sheet was made for the purpose, and headers of films
-    that were exported, digitised or anonymised are often wrong.
+    that were exported, digitised or anonymised are often wrong. What pixels show is only a guess,
+    and taken for the view where ``guess_view`` allows it, see ``IngestSettings``.
     """
     known = {**{name: row[name] for name in _COPIED}, **_from_header(row, film)}
-    measured = known["view"] == View.UNKNOWN.value and film.view is not None
+    guess = film.view
+    measured = (
+        known["view"] == View.UNKNOWN.value
+        and guess is not None
+        and (guess_view == "all" or (guess_view == "axial" and guess is View.AXIAL))
+    )
     header = film.header
     return {
         **known,
@@ -59,10 +71,13 @@ def film_row(row: Mapping[str, Any], film: Film, *, cropped: bool = False) -> di
         "image_id": film.image_id,
         # A mask is of the whole film: it fits no cut one.
         "mask_uri": None if cropped else row["mask_uri"],
-        "view": film.view.value if measured and film.view else known["view"],
+        "view": guess.value if measured and guess else known["view"],
         "view_measured": measured,
+        "view_guess": guess.value if guess else None,
         "laterality": header.laterality if header else None,
         "burned_in": header.burned_in if header else None,
+        "body_part": header.body_part.value if header else None,
+        "phantom": film.phantom,
         "frame": film.frame,
         "notes": film.notes,
         "format": film.format,

@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 from pulmospark.core import files, limits
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.provenance import now_utc, provenance
+from pulmospark.core.scoring_settings import ScoringSettings
 from pulmospark.core.settings import EvaluateSettings, SplitSettings
 from pulmospark.data.classes import map_findings
 from pulmospark.evaluation.by_class import class_differences
@@ -126,7 +127,9 @@ def evaluate_external(
     images = images_of(table)
     facts = pa.concat_tables([pq.read_table(part, columns=_FACTS) for part in parts_of(images)])
     labels = _labels(facts, bundle, classes)
-    predict(folder, [str(images)], target, spark, quiet=quiet)
+    # The page says which sets are of phantoms.
+    scoring = ScoringSettings(allow_phantom_model=True)
+    predict(folder, [str(images)], target, spark, settings=scoring, quiet=quiet)
     told = pq.read_table(target / "predictions", columns=["uri", "logits"])
     films, left_out = _joined(facts, labels, told, _views(bundle))
     settings = settings or EvaluateSettings()
@@ -177,7 +180,7 @@ def _page(
         title=", ".join(sources),
         made_at=now_utc(),
         is_phantom=_of_phantoms(images.resolve().parent.parent),
-        inside_is_phantom=_of_phantoms(bundle.folder.resolve().parent),
+        inside_is_phantom=bundle.config.phantoms or _of_phantoms(bundle.folder.resolve().parent),
         model=bundle.config.model,
         model_id=bundle.model_id,
         inside=result.inside,

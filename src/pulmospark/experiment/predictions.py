@@ -54,6 +54,8 @@ def tested_films(
     return films.withColumns(
         {
             "prediction": F.element_at(names, place),
+            "cautions": F.lit(None).cast("array<string>"),
+            "distance": F.lit(None).cast("double"),
             "model_id": F.lit(model_id),
             "predicted_at": F.current_timestamp(),
         }

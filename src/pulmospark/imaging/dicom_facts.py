@@ -9,7 +9,8 @@ from typing import Final
 from pydicom.dataset import Dataset
 
 from pulmospark.core import limits
-from pulmospark.core.tables import Modality, RejectReason, View
+from pulmospark.core.tables import BodyPart, Modality, RejectReason, View
+from pulmospark.imaging.body_part import body_part_of
 from pulmospark.imaging.dicom_header import Header, sequence, text_of
 from pulmospark.imaging.reject import Refused
 
@@ -28,6 +29,27 @@ _OTHERS: Final = frozenset({
     "TEXTUREMAP", "TG", "US", "VA", "XA", "XAPROTOCOL", "XC"
 })  # fmt: skip
 """other modalities of PS3.3, C.7.3.1.1.1; a word of another kind is not repeated"""
+
+_STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
+_OTHER_SOP_NAMES: Final = {
+    f"{_STORAGE}{number}": name
+    for number, name in (
+        ("1.2", "mammography"),
+        ("1.3", "intra-oral"),
+        ("3", "ultrasound"),
+        ("4", "MR"),
+        ("6", "ultrasound"),
+        ("12", "angiography or fluoroscopy"),
+        ("13", "3D X-ray"),
+        ("20", "nuclear medicine"),
+        ("77", "visible light or eye"),
+        ("128", "PET"),
+        ("130", "PET"),
+        ("481", "radiotherapy"),
+    )
+}
+"""beginnings of SOP class UIDs of PS3.4, table B.5-1, whose images are neither chest X-rays nor CT
+slices, whatever the modality says"""
 
 _VIEWS: Final = {
     "PA": View.PA,
@@ -76,6 +98,7 @@ class DicomFacts:
     """``M`` or ``F``"""
     burned_in: bool | None
     """whether letters are burned into the pixels"""
+    body_part: BodyPart
     number: int | None
     """instance number: place in the series"""
     patient: str
@@ -95,6 +118,11 @@ def facts_of(header: Header) -> DicomFacts:
     """
     word = header.word("Modality")
     modality = _modality(word)
+    if (other := _other_sop_class(header)) is not None:
+        raise Refused(
+            RejectReason.OTHER_MODALITY,
+            f"dicom: its SOP class is one of {other}, whatever the modality",
+        )
     return DicomFacts(
         modality=modality,
         view=View.AXIAL if modality is Modality.CT else _view(header),
@@ -102,6 +130,10 @@ def facts_of(header: Header) -> DicomFacts:
         age=_age(header),
         sex={"M": "M", "F": "F"}.get(header.word("PatientSex")),
         burned_in={"YES": True, "NO": False}.get(header.word("BurnedInAnnotation")),
+        body_part=body_part_of(
+            header.words("BodyPartExamined"),
+            (text_of(item, "CodeValue") for item in header.items("AnatomicRegionSequence")),
+        ),
         number=_number(header),
         patient=text_of(header.dataset, "PatientID"),
         study=text_of(header.dataset, "StudyInstanceUID"),
@@ -120,6 +152,19 @@ def _modality(word: str) -> Modality:
     raise Refused(
         RejectReason.OTHER_MODALITY,
         f"dicom: modality {named}; CR, DX, CT and secondary captures are read",
+    )
+
+
+def _other_sop_class(header: Header) -> str | None:
+    """What kind of image a SOP class stands for; ``None``: it may be an X-ray or a CT slice."""
+    uid = header.word("SOPClassUID")
+    return next(
+        (
+            name
+            for start, name in _OTHER_SOP_NAMES.items()
+            if uid == start or uid.startswith(f"{start}.")
+        ),
+        None,
     )
 
 

@@ -35,6 +35,8 @@ IDENTIFIERS: Final = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 FACTS: Final = (
     "SOPClassUID",
     "Modality",
+    "BodyPartExamined",
+    "AnatomicRegionSequence",
     "ImageType",
     "ImageOrientationPatient",
     "PresentationIntentType",

@@ -11,12 +11,13 @@ from pulmospark.core import limits
 from pulmospark.core.content import bytes_id, value_id
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.settings import IngestSettings
-from pulmospark.core.tables import Modality, RejectReason, View
+from pulmospark.core.tables import BodyPart, Modality, RejectReason, View
 from pulmospark.imaging.decode import Decoded, Rejected, decode, rejected
 from pulmospark.imaging.dicom import DicomImage, open_dicom
 from pulmospark.imaging.dicom_facts import DicomFacts
 from pulmospark.imaging.lungs import cut_to_lungs
-from pulmospark.imaging.read_file import read_bytes
+from pulmospark.imaging.phantom_mark import is_marked
+from pulmospark.imaging.read_file import read_bytes, too_many
 from pulmospark.imaging.reject import Refused
 from pulmospark.imaging.sniff import sniff
 from pulmospark.imaging.standardise import (
@@ -49,6 +50,7 @@ class FilmHeader:
     """years"""
     sex: str | None
     burned_in: bool | None
+    body_part: BodyPart
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,8 @@ class Film:
     """from 1, in a file of several frames"""
     notes: str | None = None
     """what of the file's header was doubtful: ``tables.Note`` s, joined"""
+    phantom: bool = False
+    """drawn by pulmospark, by the file's own comment"""
 
     @property
     def phash(self) -> int:
@@ -107,12 +111,40 @@ def films_from_bytes(
     data: bytes, settings: IngestSettings, salt: Salt | None = None
 ) -> list[Film] | Rejected:
     """As :func:`read_films`, from a file's bytes; pure."""
-    if sniff(data[: limits.SNIFF_BYTES]) != "dicom":
-        film = film_from_bytes(data, settings)
-        return film if isinstance(film, Rejected) else [film]
+    return _films(data, settings, salt, one_only=False)
+
+
+def _films(
+    data: bytes, settings: IngestSettings, salt: Salt | None, *, one_only: bool
+) -> list[Film] | Rejected:
+    """The only way from a file's bytes to standard images; everything that reads files is here.
+
+    Args:
+        data: the file's bytes.
+        settings: of the standard image.
+        salt: of the identifiers; ``None``: they are left out.
+        one_only: reject a file of several frames before a pixel is decoded.
+    """
+    if len(data) > limits.FILE_BYTES_MAX:
+        return too_many(len(data))
     image_id = bytes_id(data)
+    if sniff(data[: limits.SNIFF_BYTES]) != "dicom":
+        decoded = decode(data, at_least=settings.size)
+        if isinstance(decoded, Rejected):
+            return Rejected(decoded.reason, decoded.detail, image_id)
+        film = _film(decoded, image_id, len(data), settings)
+        return [replace(film, phantom=is_marked(data))]
     try:
         image = open_dicom(data)
+        if settings.body_parts == "chest" and image.facts.body_part is BodyPart.OTHER:
+            raise Refused(
+                RejectReason.OTHER_BODY_PART,
+                "dicom: the header names another part of the body than the chest",
+            )
+        if one_only and image.frames > 1:
+            raise Refused(
+                RejectReason.ANIMATED, f"dicom: {image.frames} frames where one film was expected"
+            )
         _check_room(image, settings)
         films = []
         for number in range(image.frames):
@@ -163,6 +195,7 @@ def _film_header(facts: DicomFacts, frame: int | None, salt: Salt | None) -> Fil
         age=facts.age,
         sex=facts.sex,
         burned_in=facts.burned_in,
+        body_part=facts.body_part,
     )
 
 
@@ -185,25 +218,49 @@ def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
 
 
 def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
-    """Make a film of a file's bytes; pure, and nothing is raised for any bytes."""
-    image_id = bytes_id(data)
-    decoded = decode(data, at_least=settings.size, ct_window=settings.ct_window)
-    if isinstance(decoded, Rejected):
-        return Rejected(decoded.reason, decoded.detail, image_id)
-    return _film(decoded, image_id, len(data), settings)
+    """Make a film of a file's bytes; pure, and nothing is raised for any bytes.
+
+    As :func:`films_from_bytes`, but a file of several frames is rejected.
+    """
+    films = _films(data, settings, None, one_only=True)
+    return films if isinstance(films, Rejected) else films[0]
+
+
+def standard_image(
+    grey: NDArray[np.uint8],
+    settings: IngestSettings,
+    extent: tuple[float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Crop, resize and equalise a grey image: the only way to the image that a network takes.
+
+    Args:
+        grey: (h, w) uint8.
+        settings: ``crop``, ``size``, ``fit`` and ``equalise``.
+        extent: see :func:`pulmospark.imaging.standardise.standardise`.
+
+    Returns:
+        (size, size) uint8, contiguous.
+    """
+    pixels = _resized(grey, settings, extent)
+    return equalised(pixels) if settings.equalise else pixels
+
+
+def _resized(
+    grey: NDArray[np.uint8], settings: IngestSettings, extent: tuple[float, float] | None
+) -> NDArray[np.uint8]:
+    """The standard image before its histogram is equalised."""
+    if settings.crop == "lungs":
+        return standardise(cut_to_lungs(grey), settings.size, settings.fit)
+    return standardise(grey, settings.size, settings.fit, extent)
 
 
 def _film(decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSettings) -> Film:
     grey, extent, size = decoded.grey, decoded.extent, settings.size
-    body = grey
-    body_extent: tuple[float, float] | None = extent
-    if settings.crop == "lungs":
-        body, body_extent = cut_to_lungs(grey), None
-    pixels = standardise(body, size, settings.fit, body_extent)
+    pixels = _resized(grey, settings, extent)
     # The view is told from the whole film, so that it is the same whatever the fit, and the hash
     # from the film as it came.
     thumbnail = whole = thumbnail_of(pixels)
-    if settings.fit != "stretch" or body is not grey:
+    if settings.fit != "stretch" or settings.crop != "none":
         whole = thumbnail_of(standardise(grey, size, "stretch", extent))
     return Film(
         image_id=image_id,

@@ -63,16 +63,17 @@ def _read(path: str) -> bytes | Rejected:
         if not stat.S_ISREG(facts.st_mode):
             return rejected(RejectReason.UNREADABLE, "not a regular file")
         if facts.st_size > limits.FILE_BYTES_MAX:
-            return _too_many(facts.st_size)
+            return too_many(facts.st_size)
         # A byte more than there is to be: to ask for as much as is allowed would set that
         # much memory aside for each file, at a twentieth of the time of a whole film.
         data = file.read(facts.st_size + 1)
         if len(data) > facts.st_size:  # it grew
             data += file.read(limits.FILE_BYTES_MAX + 1 - len(data))
-    return data if len(data) <= limits.FILE_BYTES_MAX else _too_many(len(data))
+    return data if len(data) <= limits.FILE_BYTES_MAX else too_many(len(data))
 
 
-def _too_many(size: int) -> Rejected:
+def too_many(size: int) -> Rejected:
+    """The reason why a file of more than ``limits.FILE_BYTES_MAX`` bytes is none."""
     return rejected(RejectReason.TOO_MANY_BYTES, f"{size} bytes, over {limits.FILE_BYTES_MAX}")
 
 

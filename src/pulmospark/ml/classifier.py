@@ -29,6 +29,7 @@ from pulmospark.ml.params import HasFilms, HasNetwork, HasPredictions
 from pulmospark.ml.storage import OwnBundle
 from pulmospark.ml.training_params import HasTraining
 from pulmospark.models.bundle import BundleConfig, CardFacts, write_bundle
+from pulmospark.models.bundle_config import image_values
 from pulmospark.models.card import CardFigure
 from pulmospark.models.network import Network
 from pulmospark.training.recipe import completed
@@ -36,6 +37,7 @@ from pulmospark.training.recipe import completed
 _HEAD_PARAMS = {
     *("maxIter", "regParam", "elasticNetParam"),
     *("predictionCol", "probabilityCol", "rawPredictionCol", "predictionLabelCol"),
+    *("cautionsCol", "distanceCol", "allowPhantomModel"),
 }
 """params that deep features do not depend on"""
 
@@ -49,6 +51,10 @@ class ClassifierParams(TypedDict, total=False):
     probabilityCol: str
     rawPredictionCol: str
     predictionLabelCol: str
+    cautionsCol: str
+    distanceCol: str
+    allowPhantomModel: bool
+    anyBodyPart: bool
     validationIndicatorCol: str
     modelName: str
     method: str
@@ -77,6 +83,8 @@ class _Data:
     names: tuple[str, ...]
     reader: FilmReader
     start: Start
+    phantoms: bool
+    """there are phantoms among them"""
 
 
 class CnnClassifier(
@@ -155,7 +163,9 @@ class CnnClassifier(
             held.alias(fitting.VALIDATION),
         )
         invalid: Invalid = "error" if self.getHandleInvalid() == "error" else "skip"
-        return _Data(rows, labels.names, start.reader(kind, invalid), start)
+        reader = start.reader(kind, invalid, any_body_part=self.getAnyBodyPart())
+        phantoms = fitting.are_phantoms(dataset, film, kind)
+        return _Data(rows, labels.names, reader, start, phantoms)
 
     def _features(self, data: _Data) -> contextlib.AbstractContextManager[DataFrame]:
         engine = feature_engine(data.start.network, self._work_folder(), data.start.size)
@@ -202,9 +212,9 @@ class CnnClassifier(
         config = BundleConfig.for_network(
             network,
             classes=data.names,
-            input_size=data.start.size,
-            fit=data.start.resize,
-            equalise=data.start.equalise,
+            **image_values(data.reader.settings),
+            phantoms=data.phantoms,
+            distance=fitted.distance.facts if fitted.distance else None,
             temperature=fitted.temperature,
             method=self.getMethod(),
             weights=data.start.weights,
@@ -216,7 +226,8 @@ class CnnClassifier(
             for name, count in fitted.films.items()
         ]
         facts = CardFacts(name=self.uid, data=tuple(films))
-        write_bundle(keeper.folder, network, config, {"evaluation": None}, facts)
+        file = fitted.distance.content if fitted.distance else None
+        write_bundle(keeper.folder, network, config, {"evaluation": None}, facts, distance=file)
         model = CnnClassifierModel.keeping(keeper)
         model._resetUid(self.uid)
         return self._copyValues(model)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,19 +16,38 @@ from numpy.typing import NDArray
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
+from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import RejectReason
-from pulmospark.imaging.decode import Rejected, decode, rejected
+from pulmospark.imaging.decode import Rejected, rejected
+from pulmospark.imaging.film import Film, film_from_bytes, standard_image
 from pulmospark.imaging.grey import on_black
 from pulmospark.imaging.reject import Refused, check_size
-from pulmospark.imaging.standardise import equalised, standardise
+from pulmospark.imaging.standardise import standardise
+from pulmospark.scoring.cautions import facts_of
 
 Kind = Literal["bytes", "image", "pixels"]
-Resize = Literal["stretch", "pad", "crop"]
 Invalid = Literal["error", "skip", "keep"]
 Pixels = NDArray[np.uint8]
 
 CHANNELS = {0: 1, 16: 3, 24: 4}
 """OpenCV types of Spark's image schema (CV_8UC1, CV_8UC3, CV_8UC4) -> channels, order BGR(A)"""
+
+
+_PHANTOM_DETAIL = (
+    "the model was trained on phantoms, and this is none by its file's comment: set "
+    "allowPhantomModel to score it all the same"
+)
+
+
+class FilmsRead(NamedTuple):
+    """What was read of some rows."""
+
+    pixels: Pixels
+    """standard images, uint8 (m, size, size)"""
+    places: list[int]
+    """of their rows"""
+    facts: list[dict[str, Any]]
+    """of each, as ``scoring.cautions.facts_of`` gives them; empty where a cell holds no file"""
 
 
 @dataclass(frozen=True)
@@ -38,32 +57,33 @@ class FilmReader:
     Attributes:
         kind: what a cell holds: ``bytes`` of a file, Spark's ``image``, or ``pixels`` of a
             standard image (side x side uint8 grey, row-major).
-        size: side of the standard image, pixels.
-        resize: how a film that is no square becomes one.
+        settings: of the standard image, the bundle's own where there is one; ``pixels`` are
+            standard images already, and only resized where their side differs.
         invalid: what to do with a cell that is no film.
-        equalise: each film's histogram is equalised; ``pixels`` are taken as they are.
+        phantoms_only: images that are no phantoms are none of the films that are read.
     """
 
     kind: Kind
-    size: int
-    resize: Resize
+    settings: IngestSettings
     invalid: Invalid
-    equalise: bool = False
+    phantoms_only: bool = False
 
-    def read(self, cells: Sequence[Sequence[Any]]) -> tuple[Pixels, list[int]]:
+    @property
+    def size(self) -> int:
+        """Side of the standard image, pixels."""
+        return self.settings.size
+
+    def read(self, cells: Sequence[Sequence[Any]]) -> FilmsRead:
         """Read rows.
 
         Args:
             cells: one sequence a row: the row's name (a path, or ``None``), then the data,
                 and for ``image`` height, width, channels and mode.
 
-        Returns:
-            Standard images, uint8 (m, size, size), and the places of their rows.
-
         Raises:
             InputError: a row is no film, and ``invalid`` is ``error``.
         """
-        films, places = [], []
+        films, places, facts = [], [], []
         for place, (name, *values) in enumerate(cells):
             film = self._film(values)
             if isinstance(film, Rejected):
@@ -73,33 +93,27 @@ class FilmReader:
                         "set handleInvalid to 'skip' or 'keep' to go on without it"
                     )
                 continue
-            films.append(film)
+            if isinstance(film, Film):
+                facts.append(facts_of(film))
+                films.append(film.pixels)
+            else:
+                facts.append({})
+                films.append(film)
             places.append(place)
         empty = np.empty((0, self.size, self.size), np.uint8)
-        return (np.stack(films) if films else empty), places
+        return FilmsRead(np.stack(films) if films else empty, places, facts)
 
-    def _film(self, values: Sequence[Any]) -> Pixels | Rejected:
+    def _film(self, values: Sequence[Any]) -> Film | Pixels | Rejected:
         if values[0] is None:
             return rejected(RejectReason.EMPTY, "the cell is null")
         if self.kind == "pixels":
             return film_of_pixels(values[0], self.size)
-        if self.kind == "bytes":
-            film = film_of_bytes(values[0], self.size, self.resize)
-        else:
-            film = film_of_image(values, self.size, self.resize)
-        return film if isinstance(film, Rejected) or not self.equalise else equalised(film)
-
-
-def film_of_bytes(data: bytes, size: int, resize: Resize) -> Pixels | Rejected:
-    """The standard image of a file's bytes, as ingest makes it."""
-    if len(data) > limits.FILE_BYTES_MAX:
-        return rejected(
-            RejectReason.TOO_MANY_BYTES, f"{len(data)} bytes, over {limits.FILE_BYTES_MAX}"
-        )
-    found = decode(data, at_least=size)
-    if isinstance(found, Rejected):
-        return found
-    return standardise(found.grey, size, resize, found.extent)
+        if self.kind == "image":
+            return film_of_image(values, self.settings)
+        film = film_from_bytes(values[0], self.settings)
+        if self.phantoms_only and isinstance(film, Film) and not film.phantom:
+            return rejected(RejectReason.NOT_A_PHANTOM, _PHANTOM_DETAIL)
+        return film
 
 
 def film_of_pixels(data: bytes, size: int) -> Pixels | Rejected:
@@ -115,13 +129,12 @@ def film_of_pixels(data: bytes, size: int) -> Pixels | Rejected:
     return grey if side == size else standardise(grey, size, "stretch")
 
 
-def film_of_image(values: Sequence[Any], size: int, resize: Resize) -> Pixels | Rejected:
+def film_of_image(values: Sequence[Any], settings: IngestSettings) -> Pixels | Rejected:
     """The standard image of a value of Spark's image schema.
 
     Args:
         values: data, height, width, number of channels, OpenCV type.
-        size: side of the standard image, pixels.
-        resize: how it becomes a square.
+        settings: of the standard image.
     """
     data = values[0]
     # Where a row of the batch is null, pandas gives the whole column as float.
@@ -141,7 +154,7 @@ def film_of_image(values: Sequence[Any], size: int, resize: Resize) -> Pixels | 
             f"{len(data)} bytes, and {width} x {height} x {channels} channels need {wanted}",
         )
     array = np.frombuffer(data, np.uint8).reshape(height, width, channels)
-    return standardise(_grey(array), size, resize)
+    return standard_image(_grey(array), settings)
 
 
 def _grey(array: Pixels) -> Pixels:

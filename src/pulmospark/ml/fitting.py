@@ -21,8 +21,9 @@ from pulmospark.core.progress import Progress
 from pulmospark.core.settings import LogisticSettings, NetworkSettings
 from pulmospark.core.tables import Split, View
 from pulmospark.evaluation.calibration import fit_temperature
+from pulmospark.imaging.phantom_mark import MARK_BYTES, is_marked
 from pulmospark.ml import columns, worker
-from pulmospark.ml.films import FilmReader
+from pulmospark.ml.films import FilmReader, Kind
 from pulmospark.ml.networks import feature_engine
 from pulmospark.ml.storage import passing_folder
 from pulmospark.models.logistic import head_as_regression, set_linear_head
@@ -30,12 +31,16 @@ from pulmospark.models.network import Network
 from pulmospark.scoring.engine import EngineSpec
 from pulmospark.spark.paths import spark_path
 from pulmospark.spark.session import slots
+from pulmospark.training.distance import TrainingDistance, statistics_of
 from pulmospark.training.distributed import threads_for, train_network
 from pulmospark.training.logistic import UNTUNED_REG_PARAM, Head, fit_logistic
 from pulmospark.training.rank import RankPlan
 
 INPUT, LABEL, VALIDATION, FILM = "input", "label", "validation", "film"
 """columns of the frames here: what is given, class index (double), held out, what is made"""
+
+_MARKED_FILES = 32
+"""files looked into for the mark of a phantom: a set is of phantoms, or it is not"""
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,13 @@ class Fitted:
         temperature: 1 where no row was held out.
         films: number a class of those trained on.
         held_out: number of those held out.
+        distance: statistics of the training images' features; ``None``: there are too few.
     """
 
     temperature: float
     films: Mapping[str, int]
     held_out: int
+    distance: TrainingDistance | None = None
 
 
 @contextlib.contextmanager
@@ -119,7 +126,35 @@ def fit_head(
         score(vector_to_array(F.col("features"), "float32")).alias("raw"), LABEL
     )
     temperature, count = _temperature(held)
-    return Fitted(temperature, counts, count)
+    return Fitted(temperature, counts, count, _distance(training))
+
+
+def _distance(training: DataFrame) -> TrainingDistance | None:
+    """Statistics of the features of training images, some of them where there are many.
+
+    Who of them are the same patient's a DataFrame does not say: each counts by itself.
+    """
+    rows = training.select(vector_to_array(F.col("features"), "float32").alias("features"))
+    ordered = rows.orderBy(F.xxhash64("features")).limit(limits.DISTANCE_IMAGES_MAX).collect()
+    features = np.asarray([row["features"] for row in ordered], np.float32)
+    return statistics_of(features, np.arange(len(features)))
+
+
+def are_phantoms(data: DataFrame, name: str, kind: Kind) -> bool:
+    """Whether films are phantoms, by the marks in a few files or an images table's column.
+
+    Args:
+        data: the films.
+        name: of their column.
+        kind: what it holds.
+    """
+    if "phantom" in data.columns:
+        return not data.where(F.col("phantom").cast("boolean")).isEmpty()
+    if kind != "bytes":
+        return False
+    heads = data.select(F.substring(columns.column(name), 1, MARK_BYTES).alias("head"))
+    rows = heads.where(F.col("head").isNotNull()).limit(_MARKED_FILES).collect()
+    return any(is_marked(bytes(row["head"])) for row in rows)
 
 
 def linear_head(network: Network, temperature: float = 1.0) -> worker.LinearHead:
@@ -186,18 +221,32 @@ def fit_network(network: Network, rows: DataFrame, plan: NetworkPlan) -> Fitted:
         with Progress("train", 0, "steps", quiet=True) as progress:
             train_network(network, told, spark, processes=plan.processes, progress=progress)
         network.eval()
+        reader = FilmReader("pixels", plan.reader.settings, "error")
+        engine = feature_engine(network, plan.work, size)
+        distance = _network_distance(images, reader, engine)
         held = images.where(VALIDATION)
         if held.isEmpty():
-            return Fitted(1.0, counts, 0)
-        reader = FilmReader("pixels", size, plan.reader.resize, "error")
-        scorer = worker.scorer(
-            reader, feature_engine(network, plan.work, size), linear_head(network)
-        )
+            return Fitted(1.0, counts, 0, distance)
+        scorer = worker.scorer(reader, engine, linear_head(network))
         scored = columns.with_films(
             held, "pixels", reader, scorer, kind=worker.SCORED, target=FILM
         )
         temperature, count = _temperature(scored.select(F.col(FILM)["raw"].alias("raw"), LABEL))
-        return Fitted(temperature, counts, count)
+        return Fitted(temperature, counts, count, distance)
+
+
+def _network_distance(
+    images: DataFrame, reader: FilmReader, engine: EngineSpec
+) -> TrainingDistance | None:
+    """Statistics of the features of a network that was trained itself."""
+    parts = []
+    for rows in (images.where(~F.col(VALIDATION)), images.where(VALIDATION)):
+        few = rows.orderBy(F.xxhash64("pixels")).limit(limits.DISTANCE_IMAGES_MAX)
+        work = worker.featurizer(reader, engine)
+        made = columns.with_films(few, "pixels", reader, work, kind="array<float>", target=FILM)
+        parts.append(np.asarray([row[FILM] for row in made.select(FILM).collect()], np.float32))
+    fitted, held = parts
+    return statistics_of(fitted, np.arange(len(fitted)), held)
 
 
 def _stage(rows: DataFrame, reader: FilmReader, folder: Path) -> DataFrame:

@@ -23,12 +23,13 @@ from pulmospark.core.errors import BundleError, InputError, UsageError
 from pulmospark.core.locations import local_path
 from pulmospark.core.machine import cache_folder
 from pulmospark.ml import columns, worker
-from pulmospark.ml.films import FilmReader
+from pulmospark.ml.films import FilmReader, Kind
 from pulmospark.ml.fitting import linear_head
-from pulmospark.ml.networks import check_no_crop, feature_engine
+from pulmospark.ml.networks import feature_engine
 from pulmospark.ml.params import HasFilms, HasPredictions
 from pulmospark.ml.storage import OwnBundle, copy_bundle
-from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.models.bundle import Bundle, BundleConfig, read_bundle
+from pulmospark.scoring.prepare_scorer import checks_of
 from pulmospark.spark.paths import spark_path
 
 BUNDLE = "bundle"
@@ -46,7 +47,9 @@ class CnnClassifierModel(
     ``rawPrediction`` holds the logits over the bundle's temperature, ``probability`` their
     softmax, both in the order of :attr:`labels`; ``prediction`` is the index of the most
     probable class (double), with the class names in its metadata, and ``predictionLabelCol``
-    its name. In rows that are no film and are kept (``handleInvalid``) all are null.
+    its name. ``cautionsCol`` says why an answer may mean nothing, as ``pulmospark predict`` does:
+    an image unlike those trained on, of another view or part of the body. In rows that are no film
+    and are kept (``handleInvalid``) all are null.
 
     Saved, a model is its params as JSON and the bundle in a folder ``bundle``; nothing in it
     is run, and one byte changed is refused with ``BundleError``. It is saved to, and loaded
@@ -122,16 +125,26 @@ class CnnClassifierModel(
         if bundle.model_id != self.modelId:
             raise BundleError(f"{self.bundle}: another model now stands there: load it again")
         config, network = bundle.config, bundle.network()
-        check_no_crop(bundle)
         engine = feature_engine(network, self._work_folder(), config.input_size)
-        reader = FilmReader(
-            kind, config.input_size, config.fit, self.getHandleInvalid(), config.equalise
-        )
-        work = worker.scorer(reader, engine, linear_head(network, config.temperature))
+        reader = self._reader(config, kind)
+        checks = checks_of(bundle, self._work_folder() / "engines", engine.width)
+        work = worker.scorer(reader, engine, linear_head(network, config.temperature), checks)
         target = f"{self.uid}_scored"
         made = columns.with_films(dataset, film, reader, work, kind=worker.SCORED, target=target)
         made = made.withColumns({name: value for name, value in names.values() if name})
         return made.drop(target)
+
+    def _reader(self, config: BundleConfig, kind: Kind) -> FilmReader:
+        settings = config.ingest
+        if self.getAnyBodyPart():
+            settings = settings.model_copy(update={"body_parts": "any"})
+        phantoms_only = config.phantoms and not self.getAllowPhantomModel()
+        if phantoms_only and kind != "bytes":
+            raise UsageError(
+                f"{self.bundle}: was trained on phantoms, and whether {kind} are of phantoms is "
+                "not known: give the files' bytes, or set allowPhantomModel"
+            )
+        return FilmReader(kind, settings, self.getHandleInvalid(), phantoms_only)
 
     def _columns(self) -> dict[str, tuple[str, Any]]:
         """Param -> the name of a new column, and the column."""
@@ -147,6 +160,8 @@ class CnnClassifierModel(
             ),
             "predictionCol": (prediction, index.alias(prediction, metadata=told)),
             "predictionLabelCol": (self.getPredictionLabelCol(), names[index.cast("int")]),
+            "cautionsCol": (self.getCautionsCol(), scored["cautions"]),
+            "distanceCol": (self.getDistanceCol(), scored["distance"]),
         }
 
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import torch
 
 from pulmospark.core import limits
-from pulmospark.core.errors import BundleError, UsageError
-from pulmospark.ml.films import FilmReader, Invalid, Kind, Resize
+from pulmospark.core.errors import UsageError
+from pulmospark.core.settings import IngestSettings
+from pulmospark.ml.films import FilmReader, Invalid, Kind
 from pulmospark.ml.params import HasNetwork
 from pulmospark.models import zoo
-from pulmospark.models.bundle import MANIFEST, Bundle, read_bundle
+from pulmospark.models.bundle import MANIFEST, read_bundle
 from pulmospark.models.network import Network
 from pulmospark.models.weights import load_imagenet
 from pulmospark.scoring.engine import EngineSpec
 from pulmospark.scoring.prepare import prepare_engine
+
+Fit = Literal["stretch", "pad", "crop"]
 
 # CrossValidator fits in several threads: torch has one generator and one number of threads.
 _BUILDING = threading.Lock()
@@ -30,21 +33,26 @@ class Start:
 
     Attributes:
         network: in evaluation mode.
-        size: side of the standard image, pixels.
-        resize: how a film becomes a square.
+        settings: of the standard image; a bundle's own where the weights are a bundle's, but for
+            what params set.
         weights: file, or id of the bundle, that the weights came from; ``None``: random.
-        equalise: each film's histogram is equalised, as the bundle was trained.
     """
 
     network: Network
-    size: int
-    resize: Resize
+    settings: IngestSettings
     weights: str | None
-    equalise: bool = False
 
-    def reader(self, kind: Kind, invalid: Invalid) -> FilmReader:
+    @property
+    def size(self) -> int:
+        """Side of the standard image, pixels."""
+        return self.settings.size
+
+    def reader(self, kind: Kind, invalid: Invalid, *, any_body_part: bool = False) -> FilmReader:
         """How workers read films for this network."""
-        return FilmReader(kind, self.size, self.resize, invalid, self.equalise)
+        settings = self.settings
+        if any_body_part:
+            settings = settings.model_copy(update={"body_parts": "any"})
+        return FilmReader(kind, settings, invalid)
 
 
 def start_of(params: HasNetwork, classes: int, seed: int) -> Start:
@@ -59,10 +67,10 @@ def start_of(params: HasNetwork, classes: int, seed: int) -> Start:
         UsageError: the network is unknown, takes no images of this size, or is not the
             bundle's.
         EnvironmentProblem: the weights are nowhere to be had.
-        InputError: the weights, or the bundle, are damaged, or it takes films that are cut.
+        InputError: the weights, or the bundle, are damaged.
     """
     told = params.getWeights()
-    resize = cast(Resize, params.getResizeMode())
+    resize = cast(Fit, params.getResizeMode())
     with _BUILDING:
         if told not in ("imagenet", "none") and (Path(told) / MANIFEST).is_file():
             start = _from_bundle(params, Path(told), classes, seed)
@@ -71,14 +79,16 @@ def start_of(params: HasNetwork, classes: int, seed: int) -> Start:
             network = _build(name, classes, seed)
             source = None if told in ("imagenet", "none") else Path(told)
             found = load_imagenet(network, source=source).file if told != "none" else None
-            start = Start(network.eval(), zoo.entry(name).input_size, resize, found)
+            settings = IngestSettings(size=zoo.entry(name).input_size, fit=resize)
+            start = Start(network.eval(), settings, found)
     size = params.getImageSize() or start.size
     if not limits.STANDARD_SIZE_MIN <= size <= limits.STANDARD_SIZE_MAX:
         raise UsageError(
             f"imageSize: {size}: must be {limits.STANDARD_SIZE_MIN} to {limits.STANDARD_SIZE_MAX}"
         )
     zoo.check_size(start.network.name, size)
-    return Start(start.network, size, start.resize, start.weights, start.equalise)
+    settings = start.settings.model_copy(update={"size": size})
+    return Start(start.network, settings, start.weights)
 
 
 def feature_engine(
@@ -102,23 +112,9 @@ def feature_engine(
         )
 
 
-def check_no_crop(bundle: Bundle) -> None:
-    """Refuse a bundle for films that are cut to the lungs, which Spark ML's classes do not do.
-
-    Raises:
-        BundleError: it is one.
-    """
-    if bundle.config.crop != "none":
-        raise BundleError(
-            f"{bundle.folder}: takes films cut to the {bundle.config.crop}, which the classes for "
-            "Spark ML do not do: use `pulmospark predict`, or `pulmospark train` with train.start"
-        )
-
-
 def _from_bundle(params: HasNetwork, folder: Path, classes: int, seed: int) -> Start:
     bundle = read_bundle(folder)
     config = bundle.config
-    check_no_crop(bundle)
     if params.isSet(params.modelName) and params.getModelName() != config.model:
         raise UsageError(
             f"modelName is {params.getModelName()!r}, and the bundle {folder} holds "
@@ -129,10 +125,11 @@ def _from_bundle(params: HasNetwork, folder: Path, classes: int, seed: int) -> S
         given = network.backbone.state_dict()
         network = _build(config.model, classes, seed, mean=config.mean, std=config.std)
         network.backbone.load_state_dict(given)
-    asked = cast(Resize, params.getResizeMode())
-    resize = asked if params.isSet(params.resizeMode) else config.fit
-    name = f"bundle {bundle.model_id}"
-    return Start(network.eval(), config.input_size, resize, name, config.equalise)
+    settings = config.ingest
+    if params.isSet(params.resizeMode):
+        asked = cast(Fit, params.getResizeMode())
+        settings = settings.model_copy(update={"fit": asked})
+    return Start(network.eval(), settings, f"bundle {bundle.model_id}")
 
 
 def _build(

@@ -218,9 +218,74 @@ class HasPredictions(HasLabelCol, HasPredictionCol, HasProbabilityCol, HasRawPre
         typeConverter=TypeConverters.toString,
     )
 
+    cautionsCol: Param[str] = Param(
+        Params._dummy(),
+        "cautionsCol",
+        "column for why an answer may mean nothing, an array of words, see core.tables.Caution; "
+        "empty: none.",
+        typeConverter=TypeConverters.toString,
+    )
+    distanceCol: Param[str] = Param(
+        Params._dummy(),
+        "distanceCol",
+        "column for the distance from the training images, null where it is not assessable; "
+        "empty: none.",
+        typeConverter=TypeConverters.toString,
+    )
+    allowPhantomModel: Param[bool] = Param(
+        Params._dummy(),
+        "allowPhantomModel",
+        "let a model that was trained on phantoms score other images.",
+        typeConverter=TypeConverters.toBoolean,
+    )
+    anyBodyPart: Param[bool] = Param(
+        Params._dummy(),
+        "anyBodyPart",
+        "read DICOM images whose header names another part of the body than the chest, too.",
+        typeConverter=TypeConverters.toBoolean,
+    )
+
     def __init__(self) -> None:
         super().__init__()
-        self._setDefault(predictionLabelCol="")
+        self._setDefault(
+            predictionLabelCol="",
+            cautionsCol="cautions",
+            distanceCol="",
+            allowPhantomModel=False,
+            anyBodyPart=False,
+        )
+
+    def getCautionsCol(self) -> str:
+        """Gets the value of cautionsCol or its default value."""
+        return self.getOrDefault(self.cautionsCol)
+
+    def setCautionsCol(self, value: str) -> Self:
+        """Sets the value of cautionsCol."""
+        return self._set(cautionsCol=value)
+
+    def getDistanceCol(self) -> str:
+        """Gets the value of distanceCol or its default value."""
+        return self.getOrDefault(self.distanceCol)
+
+    def setDistanceCol(self, value: str) -> Self:
+        """Sets the value of distanceCol."""
+        return self._set(distanceCol=value)
+
+    def getAllowPhantomModel(self) -> bool:
+        """Gets the value of allowPhantomModel or its default value."""
+        return self.getOrDefault(self.allowPhantomModel)
+
+    def setAllowPhantomModel(self, value: bool) -> Self:
+        """Sets the value of allowPhantomModel."""
+        return self._set(allowPhantomModel=value)
+
+    def getAnyBodyPart(self) -> bool:
+        """Gets the value of anyBodyPart or its default value."""
+        return self.getOrDefault(self.anyBodyPart)
+
+    def setAnyBodyPart(self, value: bool) -> Self:
+        """Sets the value of anyBodyPart."""
+        return self._set(anyBodyPart=value)
 
     def setLabelCol(self, value: str) -> Self:
         """Sets the value of labelCol."""

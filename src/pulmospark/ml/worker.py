@@ -14,14 +14,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pulmospark.ml.films import FilmReader, Pixels
+from pulmospark.ml.films import FilmReader, FilmsRead, Pixels
+from pulmospark.scoring.cautions import NO_CHECKS, Checks
 from pulmospark.scoring.engine import EngineSpec, open_engine
 
 BLOCK_FILMS = 64
 """films that are read before the engine runs: 3 MB at 224 x 224"""
 
-SCORED = "raw array<double>, probability array<double>, prediction double"
-"""what :func:`scorer` gives a row; all three null where there is no film"""
+SCORED = (
+    "raw array<double>, probability array<double>, prediction double, cautions array<string>, "
+    "distance double"
+)
+"""what :func:`scorer` gives a row; all null where there is no film"""
+
+_SCORED_COLUMNS = ["raw", "probability", "prediction", "cautions", "distance"]
 
 Floats = NDArray[np.float64]
 
@@ -66,8 +72,8 @@ def standardiser(reader: FilmReader) -> OnColumns:
     def standardised(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
         for batch in batches:
             found: list[bytes | None] = [None] * len(batch[0])
-            for places, pixels in _blocks(reader, batch):
-                for place, film in zip(places, pixels, strict=True):
+            for read in _blocks(reader, batch):
+                for place, film in zip(read.places, read.pixels, strict=True):
                     found[place] = film.tobytes()
             yield pd.Series(found, dtype=object)
 
@@ -80,28 +86,38 @@ def featurizer(reader: FilmReader, engine: EngineSpec) -> OnColumns:
     def featurized(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
         for batch in batches:
             found: list[NDArray[np.float32] | None] = [None] * len(batch[0])
-            for places, pixels in _blocks(reader, batch):
-                for place, row in zip(places, _features(engine, pixels), strict=True):
+            for read in _blocks(reader, batch):
+                for place, row in zip(read.places, _features(engine, read.pixels), strict=True):
                     found[place] = row
             yield pd.Series(found, dtype=object)
 
     return featurized
 
 
-def scorer(reader: FilmReader, engine: EngineSpec, head: LinearHead) -> OnColumns:
-    """Cells to raw scores, probabilities and the index of the most probable class."""
+def scorer(
+    reader: FilmReader, engine: EngineSpec, head: LinearHead, checks: Checks = NO_CHECKS
+) -> OnColumns:
+    """Cells to raw scores, probabilities, the index of the most probable class, and cautions."""
 
     def scored(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
         for batch in batches:
-            rows: list[tuple[Any, Any, float | None]] = [(None, None, None)] * len(batch[0])
-            for places, pixels in _blocks(reader, batch):
-                raw = head.scores(_features(engine, pixels))
+            rows: list[tuple[Any, ...]] = [(None,) * len(_SCORED_COLUMNS)] * len(batch[0])
+            for read in _blocks(reader, batch):
+                features = _features(engine, read.pixels)
+                raw = head.scores(features)
                 best = raw.argmax(axis=1).astype(float)
-                for place, row in zip(
-                    places, zip(raw, softmax(raw), best, strict=True), strict=True
-                ):
+                distance = checks.opened()
+                distances: Sequence[float | None] = [None] * len(raw)
+                if distance is not None:
+                    distances = distance.of(features).tolist()
+                cautions = [
+                    checks.cautions(facts, value)
+                    for facts, value in zip(read.facts, distances, strict=True)
+                ]
+                made = zip(raw, softmax(raw), best, cautions, distances, strict=True)
+                for place, row in zip(read.places, made, strict=True):
                     rows[place] = row
-            yield pd.DataFrame(rows, columns=["raw", "probability", "prediction"])
+            yield pd.DataFrame(rows, columns=_SCORED_COLUMNS)
 
     return scored
 
@@ -118,15 +134,13 @@ def head_scorer(head: LinearHead) -> Callable[[Iterator[pd.Series]], Iterator[pd
     return scored
 
 
-def _blocks(
-    reader: FilmReader, columns: Sequence[Iterable[Any]]
-) -> Iterator[tuple[list[int], Pixels]]:
-    """Places and standard images of the rows that are films, some at a time."""
+def _blocks(reader: FilmReader, columns: Sequence[Iterable[Any]]) -> Iterator[FilmsRead]:
+    """The rows that are films, some at a time; their places are those of all rows."""
     cells = list(zip(*columns, strict=True))
     for start in range(0, len(cells), BLOCK_FILMS):
-        pixels, places = reader.read(cells[start : start + BLOCK_FILMS])
-        if places:
-            yield [start + place for place in places], pixels
+        read = reader.read(cells[start : start + BLOCK_FILMS])
+        if read.places:
+            yield read._replace(places=[start + place for place in read.places])
 
 
 def _features(engine: EngineSpec, pixels: Pixels) -> NDArray[np.float32]:

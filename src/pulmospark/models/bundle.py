@@ -2,6 +2,7 @@
 
     config.json        architecture, classes, input, temperature, operating points, provenance
     model.safetensors  the network's tensors
+    distance.safetensors  statistics of the training images' deep features, where there are any
     metrics.json       the evaluation
     README.md          the model card
     manifest.json      SHA-256 and length of each of the others
@@ -33,6 +34,7 @@ from pulmospark.core.files import whole_folder, write_json, write_text
 from pulmospark.core.locations import check_local
 from pulmospark.models.bundle_config import BundleConfig, BundleOperatingPoint
 from pulmospark.models.card import CardFacts, render_card
+from pulmospark.models.feature_distance import FeatureDistance
 from pulmospark.models.network import Network
 from pulmospark.models.zoo import build, check_size
 
@@ -46,8 +48,10 @@ __all__ = [
 ]
 
 CONFIG, MODEL, METRICS, CARD = "config.json", "model.safetensors", "metrics.json", "README.md"
+DISTANCE = "distance.safetensors"
 MANIFEST = "manifest.json"
 _FILES = (CONFIG, METRICS, MODEL, CARD)
+_OPTIONAL = (DISTANCE,)
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,24 @@ class Bundle:
             raise BundleError(f"{path}: not the tensors of a {config.model}: {first}") from error
         return network.eval()
 
+    def distance(self) -> FeatureDistance | None:
+        """Read the statistics of the training images; ``None``: there are none.
+
+        Raises:
+            BundleError: they changed since the bundle was read, or are of another network.
+        """
+        content = self.distance_bytes()
+        if content is None:
+            return None
+        return FeatureDistance.from_bytes(content, str(self.folder / DISTANCE))
+
+    def distance_bytes(self) -> bytes | None:
+        """The file with the statistics, as :meth:`distance` reads it."""
+        told = self.config.distance
+        if told is None:
+            return None
+        return _bytes_of(self.folder / DISTANCE, told.sha256)
+
 
 def write_bundle(
     folder: Path,
@@ -88,6 +110,8 @@ def write_bundle(
     config: BundleConfig,
     metrics: dict[str, Any],
     card_facts: CardFacts,
+    *,
+    distance: bytes | None = None,
 ) -> str:
     """Write a bundle, whole or not at all; an older bundle there is replaced.
 
@@ -97,6 +121,8 @@ def write_bundle(
         config: what it is.
         metrics: the evaluation, of JSON's kinds.
         card_facts: what the model card says beyond ``config``.
+        distance: the statistics of the training images that ``config.distance`` tells of, as a
+            file.
 
     Returns:
         The model id.
@@ -110,6 +136,8 @@ def write_bundle(
     if folder.exists() and not (folder / MANIFEST).is_file() and _has_content(folder):
         raise UsageError(f"{folder}: holds something that is no bundle: choose another folder")
     _check_described(network, config)
+    if (config.distance and config.distance.sha256) != (distance and bytes_id(distance)):
+        raise UsageError("the configuration tells of other statistics of the training images")
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
@@ -123,9 +151,12 @@ def write_bundle(
         # safetensors makes a file for its owner alone, whatever the umask.
         (aside / MODEL).chmod(stat.S_IMODE((aside / CONFIG).stat().st_mode))
         write_text(aside / CARD, render_card(config, card_facts))
+        if distance is not None:
+            (aside / DISTANCE).write_bytes(distance)
         told = {
             name: {"bytes": (aside / name).stat().st_size, "sha256": file_id(aside / name)}
-            for name in _FILES
+            for name in (*_FILES, *_OPTIONAL)
+            if (aside / name).is_file()
         }
         write_text(aside / MANIFEST, _manifest_text(told))
     return _model_id(told)
@@ -144,10 +175,11 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{folder}: no such folder; name the folder of a bundle")
     text = _bytes_of(folder / MANIFEST).decode("utf-8", errors="replace")
     told = _files_told(folder, text)
-    _check_listing(folder)
-    for name in _FILES:
+    _check_listing(folder, told)
+    for name in told:
         _check_file(folder / name, told[name])
     config = _read_config(folder / CONFIG, told[CONFIG]["sha256"])
+    _check_distance(folder, config, told)
     metrics = _json(folder / METRICS, _bytes_of(folder / METRICS, told[METRICS]["sha256"]))
     return Bundle(folder, config, metrics, _model_id(told), told[MODEL]["sha256"])
 
@@ -172,8 +204,8 @@ def _model_id(files: dict[str, dict[str, Any]]) -> str:
     return value_id([files[CONFIG]["sha256"], files[MODEL]["sha256"]])
 
 
-def _manifest_text(files: dict[str, Any]) -> str:
-    value = {"format_version": limits.BUNDLE_FORMAT_VERSION, "files": files}
+def _manifest_text(files: dict[str, Any], version: int = limits.BUNDLE_FORMAT_VERSION) -> str:
+    value = {"format_version": version, "files": files}
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
@@ -184,7 +216,7 @@ def _files_told(folder: Path, text: str) -> dict[str, dict[str, Any]]:
     # Written again it must come out the same, or a changed byte could go unseen.
     if (
         not isinstance(files, dict)
-        or sorted(files) != sorted(_FILES)
+        or {*files} - {*_OPTIONAL} != {*_FILES}
         or not all(
             isinstance(told, dict)
             and sorted(told) == ["bytes", "sha256"]
@@ -192,7 +224,8 @@ def _files_told(folder: Path, text: str) -> dict[str, dict[str, Any]]:
             and isinstance(told["sha256"], str)
             for told in files.values()
         )
-        or _manifest_text(files) != text
+        or type(version := value.get("format_version")) is not int
+        or _manifest_text(files, version) != text
     ):
         raise BundleError(f"{folder / MANIFEST}: not as pulmospark wrote it: get the bundle again")
     return files
@@ -207,11 +240,18 @@ def _check_version(path: Path, value: dict[str, Any]) -> None:
         )
 
 
-def _check_listing(folder: Path) -> None:
+def _check_distance(folder: Path, config: BundleConfig, files: dict[str, dict[str, Any]]) -> None:
+    """Refuse statistics of training images that the configuration does not describe."""
+    described = config.distance.sha256 if config.distance else None
+    if described != (files[DISTANCE]["sha256"] if DISTANCE in files else None):
+        raise BundleError(f"{folder / DISTANCE}: not what {CONFIG} tells of: get the bundle again")
+
+
+def _check_listing(folder: Path, files: dict[str, dict[str, Any]]) -> None:
     found = {path.name for path in folder.iterdir()}
     for problem, names in (
-        ("is missing", {*_FILES, MANIFEST} - found),
-        ("does not belong in a bundle", found - {*_FILES, MANIFEST}),
+        ("is missing", {*files, MANIFEST} - found),
+        ("does not belong in a bundle", found - {*files, MANIFEST}),
     ):
         if names:
             raise BundleError(f"{folder / min(names)}: {problem}: get the bundle again")
@@ -231,7 +271,11 @@ def _regular_size(path: Path) -> int:
         raise BundleError(f"{path}: {error.strerror or error}: no bundle, or not whole") from error
     if not stat.S_ISREG(found.st_mode):
         raise BundleError(f"{path}: no plain file: a bundle has no links or folders in it")
-    most = limits.WEIGHTS_FILE_BYTES_MAX if path.name == MODEL else limits.CONFIG_FILE_BYTES_MAX
+    known = {
+        MODEL: limits.WEIGHTS_FILE_BYTES_MAX,
+        DISTANCE: limits.DISTANCE_FILE_BYTES_MAX,
+    }
+    most = known.get(path.name, limits.CONFIG_FILE_BYTES_MAX)
     if found.st_size > most:
         raise BundleError(f"{path}: {found.st_size} bytes, over the limit of {most}")
     return found.st_size

@@ -10,7 +10,18 @@ from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
 from pulmospark.core.settings import Fraction, IngestSettings, Settings
 from pulmospark.models.catalogue import entry
+from pulmospark.models.feature_distance import DistanceFacts
 from pulmospark.models.network import Network
+
+_IMAGE_SETTINGS = {
+    "input_size": "size",
+    "fit": "fit",
+    "equalise": "equalise",
+    "crop": "crop",
+    "ct_window": "ct_window",
+    "body_parts": "body_parts",
+}
+"""what a bundle records of its images -> the setting of ingest"""
 
 PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
@@ -58,6 +69,10 @@ class BundleConfig(Settings):
     """window of CT slices from DICOM"""
     crop: Literal["none", "lungs"] = "none"
     """what films are cut to first, as ``ingest.crop`` says"""
+    body_parts: Literal["chest", "any"] = "chest"
+    """whether DICOM files of other body parts are rejected, as ``ingest.body_parts`` says"""
+    phantoms: bool = False
+    """trained on phantoms: every answer says so, and other images are refused unless asked for"""
     mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
     """of each input channel, in [0, 1]"""
     std: Annotated[tuple[PositiveFloat, ...], Field(min_length=1, max_length=3)]
@@ -69,6 +84,8 @@ class BundleConfig(Settings):
     """``features``: logistic regression on a frozen network; ``network``: trained itself"""
     weights: str | None = None
     """file or bundle of the weights it started from; ``None``: from scratch"""
+    distance: DistanceFacts | None = None
+    """how images unlike those trained on are recognised; ``None``: they are not"""
     training: dict[str, Any] = Field(default_factory=dict)
     """provenance: versions, settings, seed, time"""
     data: dict[str, Any] = Field(default_factory=dict)
@@ -99,11 +116,7 @@ class BundleConfig(Settings):
     def ingest(self) -> IngestSettings:
         """How a film becomes the standard image that the network takes."""
         return IngestSettings(
-            size=self.input_size,
-            fit=self.fit,
-            equalise=self.equalise,
-            crop=self.crop,
-            ct_window=self.ct_window,
+            **{setting: getattr(self, name) for name, setting in _IMAGE_SETTINGS.items()}
         )
 
     @classmethod
@@ -112,3 +125,8 @@ class BundleConfig(Settings):
         return cls(
             model=network.name, mean=network.channel_mean, std=network.channel_std, **values
         )
+
+
+def image_values(settings: IngestSettings) -> dict[str, Any]:
+    """What a :class:`BundleConfig` records of how its images were made; see its ``ingest``."""
+    return {name: getattr(settings, setting) for name, setting in _IMAGE_SETTINGS.items()}

@@ -61,6 +61,7 @@ def render_card(config: BundleConfig, facts: CardFacts) -> str:
             *_section("Model", _table(_model_rows(config))),
             *_section("Data", _table((row.name, row.value) for row in facts.data)),
             *_section("Figures", _table((row.name, row.value) for row in facts.figures)),
+            *_section("Images that it should not score", _caution_lines(config)),
             *_section("Operating points", _table(_point_rows(config))),
             *_section(
                 "Limitations",
@@ -92,6 +93,35 @@ def _model_rows(config: BundleConfig) -> list[tuple[str, str]]:
         ("Made at", str(config.training.get("made_at", "not known"))),
         ("pulmospark", str(config.training.get("pulmospark", "not known"))),
     ]
+
+
+def _caution_lines(config: BundleConfig) -> list[str]:
+    """What happens to images unlike those trained on."""
+    told = config.distance
+    lines = []
+    if config.phantoms:
+        lines.append(
+            "- It was trained on phantoms, images that a program draws: its answers say nothing "
+            "of a person. It refuses other images unless `--allow-phantom-model` is given."
+        )
+    if config.body_parts == "chest":
+        lines.append(
+            "- DICOM images whose header names another part of the body than the chest are "
+            "refused unless `--any-body-part` is given."
+        )
+    if told is None:
+        lines.append(
+            "- Whether an image is unlike those trained on is not assessable: there are no "
+            "statistics of their features."
+        )
+    else:
+        lines.append(
+            f"- An image whose features lie beyond a distance of {told.fence:.4g} gets a caution: "
+            f"{100 * (1 - told.quantile):.3g} % of {told.images:,} training images do, each "
+            f"measured by those of other patients (Mahalanobis distance with {told.rank} "
+            "principal components; see `distance.safetensors`)."
+        )
+    return [*lines, ""]
 
 
 def _point_rows(config: BundleConfig) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from pulmospark.imaging.phantom_mark import NOTE
 from pulmospark.phantoms.anatomy import Anatomy, Canvas, random_anatomy, random_pose
 from pulmospark.phantoms.frontal import frontal
 from pulmospark.phantoms.lateral import lateral
@@ -23,9 +24,6 @@ from pulmospark.phantoms.looks import (
     quantise,
 )
 from pulmospark.phantoms.opacities import Finding, Opacity
-
-NOTE = "PHANTOM: drawn by a program, no film of a patient"
-"""Stands in the metadata of every file and row."""
 
 ViewName = Literal["PA", "AP", "AP Supine", "L"]
 
@@ -114,7 +112,7 @@ def draw_film(
 
 
 def encode(phantom: Phantom) -> bytes:
-    """A phantom as PNG or JPEG, with :data:`NOTE` in the file's own comment."""
+    """A phantom as PNG or JPEG, with ``phantom_mark.NOTE`` in the file's own comment."""
     image = Image.fromarray(phantom.pixels)
     file = io.BytesIO()
     if phantom.suffix == ".png":

@@ -15,8 +15,9 @@ from pulmospark.core.errors import UsageError
 from pulmospark.core.files import whole_folder
 from pulmospark.core.progress import Progress
 from pulmospark.core.tables import RejectReason
+from pulmospark.imaging.phantom_mark import NOTE
 from pulmospark.phantoms.broken import BROKEN
-from pulmospark.phantoms.draw import NOTE, Person, Phantom, draw_film, encode, random_person
+from pulmospark.phantoms.draw import Person, Phantom, draw_film, encode, random_person
 from pulmospark.phantoms.looks import HOSPITALS, Hospital
 from pulmospark.phantoms.opacities import Finding
 from pulmospark.phantoms.plan import FILM_SHARES, patients_of, quotas

@@ -94,6 +94,8 @@ def metadata_of(bundle: Bundle) -> dict[str, str]:
         "equalise": json.dumps(config.equalise),
         "crop": config.crop,
         "ct_window": config.ct_window,
+        "body_parts": config.body_parts,
+        "phantoms": str(config.phantoms).lower(),
         "temperature": json.dumps(config.temperature),
         "operating_points": json.dumps(points, ensure_ascii=False),
         "model": config.model,

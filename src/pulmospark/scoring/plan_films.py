@@ -18,9 +18,10 @@ from PIL import Image
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.files import disk_errors
+from pulmospark.imaging.phantom_mark import NOTE
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.layouts.walk import FoundFile, absolute, walk
-from pulmospark.phantoms.draw import NOTE, draw_film, random_person
+from pulmospark.phantoms.draw import draw_film, random_person
 from pulmospark.phantoms.looks import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from pulmospark.core import limits, machine
-from pulmospark.core.content import value_id
+from pulmospark.core.content import bytes_id, value_id
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.scoring_settings import Precision, PrecisionPolicy
+from pulmospark.models.feature_distance import FeatureDistance
 from pulmospark.scoring import precision_memory
-from pulmospark.scoring.engine import EngineSpec, new_engine
+from pulmospark.scoring.engine import EngineOutput, EngineSpec, new_engine
 from pulmospark.scoring.openvino_compile import capabilities
 from pulmospark.scoring.predict_export import DecisionPoint
 from pulmospark.scoring.sample import Pixels, Sample
@@ -103,6 +105,9 @@ class Answers:
 
     temperature: float
     points: tuple[tuple[int, float], ...] = ()
+    distance: FeatureDistance | None = None
+    """from the training images, by the network's features; ``None``: not assessable"""
+    fence: float | None = None
 
     @classmethod
     def of(
@@ -118,8 +123,33 @@ class Answers:
         columns += [probabilities[:, place] >= threshold for place, threshold in self.points]
         return np.column_stack(columns).astype(np.int64)
 
-    def compare(self, exact: Floats, lower: Floats) -> tuple[float, int]:
+    def of_network(self, output: EngineOutput) -> tuple[Floats, Floats]:
+        """Logits (n, classes), and distances (n,): nothing but 0 where they are not assessable.
+
+        Raises:
+            ValueError: the engine gives no logits, or no features where they are needed.
+        """
+        logits, features = output
+        if logits is None or (features is None and self.distance is not None):
+            raise ValueError("the engine does not give what is asked for")
+        distances = np.zeros(len(logits))
+        if self.distance is not None and features is not None:
+            distances = self.distance.of(features)
+        return logits.astype(np.float64), distances
+
+    def compare(
+        self,
+        exact: Floats,
+        lower: Floats,
+        distances: tuple[Floats, Floats] | None = None,
+    ) -> tuple[float, int]:
         """How far the lower precision's logits are from float32's.
+
+        Args:
+            exact: logits in float32.
+            lower: logits in the lower precision.
+            distances: in float32 and in the lower precision: whether an image is cautioned for
+                them is a decision, too.
 
         Returns:
             By how much a probability moves at most (infinity where one is no number), and the
@@ -129,6 +159,9 @@ class Answers:
             return float("inf"), len(lower)
         before, after = (softmax(logits, self.temperature) for logits in (exact, lower))
         changed = (self.decisions(before) != self.decisions(after)).any(axis=1)
+        if distances is not None and self.fence is not None:
+            far, far_lower = (values > self.fence for values in distances)
+            changed |= far != far_lower
         return float(np.abs(before - after).max()), int(changed.sum())
 
 
@@ -206,7 +239,7 @@ class _Comparison:
     def __init__(self, exact: EngineSpec, answers: Answers, sample: Sample) -> None:
         self._exact, self._answers, self._sample = exact, answers, sample
         self._pixels: Pixels | None = None
-        self._logits: Floats | None = None
+        self._exactly: tuple[Floats, Floats] | None = None
         self.films = 0
 
     @functools.cached_property
@@ -215,7 +248,7 @@ class _Comparison:
 
     @property
     def remembered(self) -> bool:
-        return self._logits is None
+        return self._exactly is None
 
     @property
     def pixels(self) -> Pixels:
@@ -229,13 +262,18 @@ class _Comparison:
         return self._pixels
 
     def trial(self, spec: EngineSpec) -> Trial:
-        ways = [self._answers.temperature, *map(list, self._answers.points)]
+        ways: list[Any] = [self._answers.temperature, *map(list, self._answers.points)]
+        if self._answers.distance is not None:
+            ways += [self._answers.fence, bytes_id(self._answers.distance.to_bytes())]
         key = value_id([spec.engine_id, *_machine(spec), self.sample_id, ways])
         known = precision_memory.recall(key)
         if known is None:
-            if self._logits is None:
-                self._logits = _logits(self._exact, self.pixels)
-            moved, changed = self._answers.compare(self._logits, _logits(spec, self.pixels))
+            if self._exactly is None:
+                self._exactly = self._run(self._exact)
+            logits, distances = self._run(spec)
+            moved, changed = self._answers.compare(
+                self._exactly[0], logits, (self._exactly[1], distances)
+            )
             known = precision_memory.Compared(len(self.pixels), moved, changed)
             precision_memory.remember(key, known)
         self.films = known.films
@@ -247,12 +285,8 @@ class _Comparison:
             decisions_changed=known.changed,
         )
 
-
-def _logits(spec: EngineSpec, pixels: Pixels) -> Floats:
-    found = new_engine(spec, machine.cores()).run(pixels).logits
-    if found is None:
-        raise ValueError("the engine gives no logits")
-    return found.astype(np.float64)
+    def _run(self, spec: EngineSpec) -> tuple[Floats, Floats]:
+        return self._answers.of_network(new_engine(spec, machine.cores()).run(self.pixels))
 
 
 def _machine(spec: EngineSpec) -> list[str]:

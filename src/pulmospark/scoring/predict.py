@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark.core import files, limits
@@ -84,10 +85,10 @@ def predict(
 ) -> PredictResult:
     """Score films with a bundle.
 
-    ``target`` gets the tables ``predictions`` (``core.tables.PREDICTIONS``), ``rejects``
-    (``core.tables.REJECTS``) and ``cautions``, the first two as CSV as well, and
-    ``predict.json``; it appears whole or not at all, and a killed run goes on where it was.
-    Each file seen is a row of ``predictions`` or of ``rejects``.
+    ``target`` gets the tables ``predictions`` (``core.tables.PREDICTIONS``) and ``rejects``
+    (``core.tables.REJECTS``), both as CSV as well, and ``predict.json``; it appears whole or not
+    at all, and a killed run goes on where it was. Each file seen is a row of ``predictions`` or of
+    ``rejects``.
 
     Args:
         bundle: folder of the bundle.
@@ -98,7 +99,7 @@ def predict(
         threshold: of the operating point, 0 to 1, instead of the bundle's.
         salt_path: file with the secret that patient numbers of DICOM headers are hashed with;
             ``None``: they are left out.
-        settings: how the network scores; ``None``: the defaults.
+        settings: how the network scores, and what it may; ``None``: the defaults.
         quiet: show no progress.
 
     Raises:
@@ -145,7 +146,21 @@ def plan_predict(
         _check_target(target)
     salt = None if salt_path is None else read_salt(check_local(salt_path).expanduser())
     chosen = settings or ScoringSettings()
+    if read.config.phantoms and not chosen.allow_phantom_model:
+        _check_phantoms(inputs)
     return PredictPlan(read, inputs, target, points, chosen, salt=salt)
+
+
+def _check_phantoms(inputs: Inputs) -> None:
+    """Refuse images tables with rows that are no phantoms, for a model trained on phantoms."""
+    for part in inputs.images:
+        known = "phantom" in pq.read_schema(part).names
+        rows = pq.read_table(part, columns=["phantom"])["phantom"] if known else None
+        if rows is None or not pc.all(pc.fill_null(rows, False)).as_py():
+            raise InputError(
+                f"{part}: holds images that are no phantoms, and the model was trained on "
+                "phantoms: name another bundle, or give --allow-phantom-model"
+            )
 
 
 def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
@@ -249,7 +264,9 @@ def _run(
     of_images = chunks.chunks_of(plan.inputs.images)
     total = seen + sum(chunk.rows for chunk in of_images)
     listed = time.perf_counter()
-    standard = plan.bundle.config.ingest
+    config = plan.bundle.config
+    standard = plan.settings.reading(config.ingest)
+    phantoms_only = config.phantoms and not plan.settings.allow_phantom_model
     scorer, precision = plan.prepared or prepare_scorer(
         plan.bundle,
         work / "engines",
@@ -263,7 +280,7 @@ def _run(
     with Progress("predict", total, "films", quiet=quiet) as progress:
         parts = _scored(
             spark,
-            FilesWork(scorer, standard, plan.salt),
+            FilesWork(scorer, standard, plan.salt, phantoms_only=phantoms_only),
             of_files,
             work / PARTS,
             progress,

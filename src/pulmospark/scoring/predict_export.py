@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from pulmospark.core import limits
 from pulmospark.core.settings import Fraction, Settings
+from pulmospark.scoring.cautions import sentence
 
-_CAUTIONS = {
-    "lateral": "looks like a lateral film",
-    "axial": "looks like a CT slice",
-}
+_PREDICTION_COLUMNS = [
+    *("uri", "image_id", "prediction", "probability", "cautions", "distance", "model_id")
+]
 _REJECT_COLUMNS = ("uri", "source", "reason", "detail", "image_id", "size_bytes")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -48,53 +48,50 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def caution_words(view: str) -> str:
-    """What is wrong with a film of this view, for people."""
-    return _CAUTIONS.get(view, f"looks like {view}")
-
-
 def export_predictions(
     parts: Sequence[Path],
     target: Path,
     classes: Sequence[str],
     points: Sequence[DecisionPoint],
+    *,
     tally: Tally,
+    fence: float | None = None,
 ) -> None:
     """Write ``predictions.csv``; memory holds a row group.
 
     Args:
-        parts: Parquet parts of ``predictions``; the part of ``cautions`` of the same films
-            lies beside each, where there is one.
+        parts: Parquet parts of ``predictions``.
         target: the CSV file.
         classes: in the order of the probabilities.
         points: a column of decisions each.
         tally: takes the counts.
+        fence: of the distances from the training images.
     """
     order = [(point, classes.index(point.positive_class)) for point in points]
     head = [
         *("uri", "image_id", "prediction"),
         *(f"probability_{name}" for name in classes),
         *(f"decision_{point.positive_class}" for point in points),
-        *("caution", "model_id"),
+        *("cautions", "distance", "model_id"),
     ]
     with target.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(map(safe_cell, head))
         for part in parts:
-            odd = _odd_views(part)
-            tally.cautions.update(odd.values())
-            for row in _rows(part, ["uri", "image_id", "prediction", "probability", "model_id"]):
+            for row in _rows(part, _PREDICTION_COLUMNS):
                 chances = row["probability"]
                 called = {p.positive_class: p.is_positive(chances[i]) for p, i in order}
                 tally.images += 1
                 tally.predictions[row["prediction"]] += 1
                 tally.positive.update(name for name, positive in called.items() if positive)
-                view = odd.get(row["uri"])
+                tally.cautions.update(cautions := row["cautions"] or [])
+                distance = row["distance"]
                 cells = [
                     *(row["uri"], row["image_id"], row["prediction"]),
                     *(f"{chance:.6f}" for chance in chances),
                     *("positive" if positive else "negative" for positive in called.values()),
-                    *(caution_words(view) if view else "", row["model_id"]),
+                    "; ".join(sentence(caution, distance, fence) for caution in cautions),
+                    *("" if distance is None else f"{distance:.4g}", row["model_id"]),
                 ]
                 writer.writerow(map(safe_cell, cells))
 
@@ -127,19 +124,6 @@ def safe_cell(value: Any) -> str:
     """
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
-def cautions_part(part: Path) -> Path:
-    """The part of ``cautions`` that goes with a part of ``predictions``; it may not be there."""
-    return part.with_name(part.name.replace("predictions-", "cautions-", 1))
-
-
-def _odd_views(part: Path) -> dict[str, str]:
-    beside = cautions_part(part)
-    if not beside.is_file():
-        return {}
-    rows = pq.read_table(beside, columns=["uri", "view"])
-    return dict(zip(rows["uri"].to_pylist(), rows["view"].to_pylist(), strict=True))
 
 
 def _rows(part: Path, columns: list[str]) -> Iterator[dict[str, Any]]:

@@ -45,6 +45,9 @@ IMAGE_COLUMNS = (
 )
 """columns of an images table that a prediction needs"""
 
+FACT_COLUMNS = ("view_measured", "view_guess", "body_part", "phantom")
+"""columns that cautions rest on, where an images table has them"""
+
 NO_LAYOUT = "none"
 """asks for every image file of the folders"""
 

@@ -17,18 +17,16 @@ from pulmospark.core.provenance import provenance
 from pulmospark.data.rows import later_frames
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import Bundle
+from pulmospark.scoring.cautions import NOT_ASSESSABLE, sentence
 from pulmospark.scoring.precision import PrecisionOutcome
 from pulmospark.scoring.predict_export import (
     DecisionPoint,
     Tally,
-    caution_words,
-    cautions_part,
     export_predictions,
     export_rejects,
 )
 from pulmospark.scoring.predict_inputs import Inputs
 from pulmospark.scoring.predict_result import Decision, FilmPrediction, PredictResult
-from pulmospark.scoring.predict_work import CAUTIONS
 from pulmospark.spark import chunks
 
 RECORD = "predict.json"
@@ -36,7 +34,7 @@ RECORD = "predict.json"
 
 _NAMED_MAX = 100
 
-_SCHEMAS = {"predictions": tables.PREDICTIONS, "rejects": tables.REJECTS, "cautions": CAUTIONS}
+_SCHEMAS = {"predictions": tables.PREDICTIONS, "rejects": tables.REJECTS}
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,12 @@ class Scored:
     points: tuple[DecisionPoint, ...]
     notes: ListingNotes
     precision: PrecisionOutcome
+
+    @property
+    def fence(self) -> float | None:
+        """Of the distances from the training images; ``None``: not assessable."""
+        told = self.bundle.config.distance
+        return None if told is None else told.fence
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,8 @@ def publish(
             folder / "predictions.csv",
             scored.bundle.config.classes,
             scored.points,
-            tally,
+            tally=tally,
+            fence=scored.fence,
         )
         export_rejects(by_table["rejects"], folder / "rejects.csv", tally)
         if tally.images - written.later_frames() + tally.rejects != seen:
@@ -145,8 +150,6 @@ def _film(scored: Scored, by_table: dict[str, list[Path]]) -> FilmPrediction | N
             )
         return None
     chances = dict(zip(scored.bundle.config.classes, row["probability"], strict=True))
-    beside = cautions_part(part)
-    odd = pq.read_table(beside)["view"].to_pylist() if beside.is_file() else []
     return FilmPrediction(
         uri=row["uri"],
         image_id=row["image_id"],
@@ -160,7 +163,10 @@ def _film(scored: Scored, by_table: dict[str, list[Path]]) -> FilmPrediction | N
             )
             for point in scored.points
         ),
-        caution=caution_words(odd[0]) if odd else None,
+        cautions=tuple(
+            sentence(caution, row["distance"], scored.fence) for caution in row["cautions"]
+        ),
+        distance=row["distance"],
     )
 
 
@@ -188,6 +194,8 @@ def _result(
             point.positive_class: tally.positive[point.positive_class] for point in scored.points
         },
         cautions=dict(sorted(tally.cautions.items())),
+        fence=scored.fence,
+        distances=NOT_ASSESSABLE if scored.fence is None else "assessed",
         layout=scored.inputs.layout,
         notes=scored.notes.summary(),
         precision=scored.precision,

@@ -33,8 +33,10 @@ class FilmPrediction(BaseModel):
     probabilities: dict[str, float]
     """class -> probability, in the order of the bundle"""
     decisions: tuple[Decision, ...]
-    caution: str | None
-    """why the film may be none of the kind that the model was made for"""
+    cautions: tuple[str, ...]
+    """why the answer may mean nothing, each a sentence"""
+    distance: float | None
+    """from the training images, about 1 for most of them; ``None``: not assessable"""
 
 
 class PredictResult(BaseModel):
@@ -61,7 +63,11 @@ class PredictResult(BaseModel):
     positive: dict[str, int]
     """class of an operating point -> films at or above its threshold"""
     cautions: dict[str, int]
-    """view -> films that were scored though they seem to be no frontal"""
+    """a ``core.tables.Caution`` -> images that were scored and have it"""
+    fence: float | None
+    """distance beyond which an image is unlike those trained on; ``None``: not assessable"""
+    distances: str
+    """``assessed``, or why they are not"""
     layout: str | None
     """of the folders, named or recognised; ``None``: every image file in them"""
     notes: NotesSummary

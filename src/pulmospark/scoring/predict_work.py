@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,28 +16,37 @@ from pulmospark.core import content, limits, tables
 from pulmospark.core.errors import InputError
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.settings import IngestSettings
-from pulmospark.core.tables import RejectReason, View
+from pulmospark.core.tables import RejectReason
 from pulmospark.data.rows import film_row, reject_row, rejects_of
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.film import films_from_bytes
 from pulmospark.scoring.ahead import ahead
+from pulmospark.scoring.cautions import NO_CHECKS, PHANTOM_DETAIL, Checks
 from pulmospark.scoring.engine import EngineSpec, open_engine
 from pulmospark.scoring.fetch import Fetched, fetch, fetch_ahead
-from pulmospark.scoring.predict_inputs import IMAGE_COLUMNS
+from pulmospark.scoring.predict_inputs import FACT_COLUMNS, IMAGE_COLUMNS
 from pulmospark.scoring.softmax import Floats, softmax
 from pulmospark.spark.task import task_cores
 
-CAUTIONS = pa.schema(
-    [
-        pa.field("uri", pa.string(), nullable=False),  # absolute path (and #frame-<n>)
-        pa.field("image_id", pa.string(), nullable=False),  # of the film's row in predictions
-        pa.field("view", pa.string(), nullable=False),  # a View that is no frontal one
-    ]
-)
-"""One row a film that was scored though it seems to be none of the kind the model knows."""
-
 _COPIED = ("image_id", "uri", "source", "patient_id", "scan_id")
-_ODD_VIEWS = frozenset({View.LATERAL.value, View.AXIAL.value})
+
+
+class Answers(NamedTuple):
+    """What a network says of images, float64."""
+
+    logits: Floats
+    """(n, classes), before the temperature"""
+    distances: Floats | None
+    """(n,) from the training images; ``None``: not assessable"""
+
+    @classmethod
+    def joined(cls, several: Sequence[Answers]) -> Answers:
+        """Of all images, in their order."""
+        distances = [each.distances for each in several if each.distances is not None]
+        return cls(
+            np.concatenate([each.logits for each in several]),
+            np.concatenate(distances) if distances else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class Scorer:
     temperature: float
     model_id: str
     predicted_at: datetime
+    checks: Checks = NO_CHECKS
 
     def key(self) -> list[str]:
         """What the predictions depend on."""
@@ -59,59 +69,52 @@ class Scorer:
         """Films that are well handed over together."""
         return limits.SCORING_BATCH if self.engine.kind == "openvino" else limits.SCORING_BATCH_GPU
 
-    def tables(
-        self, rows: Sequence[Mapping[str, Any]], pixels: npt.NDArray[np.uint8]
-    ) -> dict[str, pa.Table]:
-        """Rows of ``predictions`` and of ``cautions``.
+    def run(self, pixels: npt.NDArray[np.uint8]) -> Answers:
+        """Run the network on standard images (n, size, size)."""
+        logits, features = open_engine(self.engine, task_cores()).run(pixels)
+        if logits is None:
+            raise ValueError("the engine gives no logits")
+        distance = self.checks.opened()
+        if distance is None or features is None:
+            return Answers(logits.astype(np.float64), None)
+        return Answers(logits.astype(np.float64), distance.of(features))
+
+    def predictions(self, rows: Sequence[Mapping[str, Any]], answers: Answers) -> pa.Table:
+        """Rows of ``predictions``.
 
         Args:
-            rows: ``image_id``, ``uri``, ``source``, ``patient_id``, ``scan_id``, ``finding`` and
-                ``view`` of each film.
-            pixels: (n, size, size) of the films.
-
-        Raises:
-            InputError: the network gives something that is no number.
-        """
-        return self.answers(rows, self.logits(pixels)) if rows else {}
-
-    def logits(self, pixels: npt.NDArray[np.uint8]) -> Floats:
-        """(n, classes), before the temperature, of standard images (n, size, size)."""
-        found = open_engine(self.engine, task_cores()).run(pixels).logits
-        if found is None:
-            raise ValueError("the engine gives no logits")
-        return found.astype(np.float64)
-
-    def answers(self, rows: Sequence[Mapping[str, Any]], logits: Floats) -> dict[str, pa.Table]:
-        """What :meth:`tables` gives, from logits that were calculated before.
+            rows: ``image_id``, ``uri``, ``source``, ``patient_id``, ``scan_id`` and ``finding`` of
+                each image, and what :meth:`Checks.cautions` takes.
+            answers: of the network on them.
 
         Raises:
             InputError: a logit is no number.
         """
+        logits = answers.logits
         if not (finite := np.isfinite(logits).all(axis=1)).all():
             uri = rows[int(np.argmin(finite))]["uri"]
             raise InputError(f"{uri}: the network gives no finite logits: the bundle is of no use")
         chances = softmax(logits, self.temperature)
         names = [self.classes[place] for place in chances.argmax(axis=1)]
         known = {name.casefold(): name for name in self.classes}
-        predictions = [
+        distances = [None] * len(rows) if answers.distances is None else answers.distances.tolist()
+        made = [
             {
                 **{name: row[name] for name in _COPIED},
                 "label": known.get((row["finding"] or "").casefold()),
                 "prediction": name,
                 "probability": chance,
                 "logits": logit,
+                "cautions": self.checks.cautions(row, distance),
+                "distance": distance,
                 "model_id": self.model_id,
                 "predicted_at": self.predicted_at,
             }
-            for row, name, chance, logit in zip(
-                rows, names, chances.tolist(), logits.tolist(), strict=True
+            for row, name, chance, logit, distance in zip(
+                rows, names, chances.tolist(), logits.tolist(), distances, strict=True
             )
         ]
-        odd = [row for row in rows if row["view"] in _ODD_VIEWS]
-        return {
-            "predictions": pa.Table.from_pylist(predictions, schema=tables.PREDICTIONS),
-            "cautions": pa.Table.from_pylist(odd, schema=CAUTIONS),
-        }
+        return pa.Table.from_pylist(made, schema=tables.PREDICTIONS)
 
 
 @dataclass
@@ -134,6 +137,8 @@ class FilesWork:
     """what patient numbers of DICOM headers are hashed with; ``None``: they are left out"""
     inbox: str | None = None
     """folder from which files may be taken away at any time; ``None``: an archive"""
+    phantoms_only: bool = False
+    """reject images that are no phantoms"""
     columns: Sequence[str] | None = None
 
     def rejects(self, rows: pa.Table, detail: str) -> Mapping[str, pa.Table]:
@@ -146,28 +151,31 @@ class FilesWork:
             [
                 "files",
                 *self.scorer.key(),
-                self.settings.ct_window,
+                self.settings.model_dump(mode="json", exclude={"salt_path"}),
+                self.phantoms_only,
                 self.salt.fingerprint if self.salt else None,
                 chunk.to_pylist(),
             ]
         )
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``predictions``, ``cautions`` and ``rejects``.
+        """Rows of ``predictions`` and ``rejects``.
 
         Memory holds a few batches of standard images, whatever the size of the chunk, and the
         bytes of a group of files (``limits.FETCH_BYTES``) or of one.
         """
         films: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
-        logits: list[Floats] = []
+        answers: list[Answers] = []
         for batch in self._decoded(chunk.to_pylist()):
             rejects += batch.rejects
             if batch.films:
                 films += batch.films
-                logits.append(self.scorer.logits(np.stack(batch.pixels)))
-        answers = self.scorer.answers(films, np.concatenate(logits)) if films else {}
-        return {**answers, "rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS)}
+                answers.append(self.scorer.run(np.stack(batch.pixels)))
+        found = {"rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS)}
+        if films:
+            found["predictions"] = self.scorer.predictions(films, Answers.joined(answers))
+        return found
 
     def _decoded(self, rows: list[dict[str, Any]]) -> Iterator[_Batch]:
         if self.scorer.engine.kind == "openvino" and task_cores() == 1:
@@ -196,6 +204,10 @@ class FilesWork:
         if isinstance(found, Rejected):
             batch.rejects.append(reject_row(row, found.image_id, found.reason, found.detail))
             return
+        if self.phantoms_only and not all(film.phantom for film in found):
+            reason = RejectReason.NOT_A_PHANTOM
+            batch.rejects.append(reject_row(row, found[0].image_id, reason, PHANTOM_DETAIL))
+            return
         batch.films += [film_row(row, film) for film in found]
         batch.pixels += [film.pixels for film in found]
 
@@ -207,7 +219,7 @@ class ImagesWork:
     scorer: Scorer
     size: int
     """side of the bundle's standard image, pixels"""
-    columns: Sequence[str] = IMAGE_COLUMNS
+    columns: Sequence[str] = (*IMAGE_COLUMNS, *FACT_COLUMNS)
 
     def key(self, chunk: pa.Table) -> str:
         """The network and the rows with their pixels."""
@@ -218,15 +230,17 @@ class ImagesWork:
         return content.value_id(["images", *self.scorer.key(), rows, digest.hexdigest()])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``predictions`` and ``cautions``; a batch of pixels is copied at a time."""
+        """Rows of ``predictions``; a batch of pixels is copied at a time."""
         step = self.scorer.at_once
         column = chunk["pixels"]
-        logits = [
-            self.scorer.logits(self._pixels(column.slice(at, step)))
+        answers = [
+            self.scorer.run(self._pixels(column.slice(at, step)))
             for at in range(0, chunk.num_rows, step)
         ]
         rows = chunk.drop_columns(["pixels"]).to_pylist()
-        return self.scorer.answers(rows, np.concatenate(logits)) if rows else {}
+        if not rows:
+            return {}
+        return {"predictions": self.scorer.predictions(rows, Answers.joined(answers))}
 
     def _pixels(self, column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
         films = [flat.as_buffer() for flat in column]

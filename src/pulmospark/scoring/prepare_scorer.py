@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pulmospark
+from pulmospark.core import files
 from pulmospark.core.content import value_id
+from pulmospark.core.errors import BundleError
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.scoring_settings import ScoringSettings
+from pulmospark.core.settings import SplitSettings
 from pulmospark.models.bundle import Bundle
-from pulmospark.scoring.engine import EngineSpec, Kind
+from pulmospark.models.feature_distance import FeatureDistance
+from pulmospark.scoring.cautions import Checks
+from pulmospark.scoring.engine import EngineSpec, Kind, Outputs
 from pulmospark.scoring.engine_cache import cached_engine
 from pulmospark.scoring.precision import Answers, PrecisionOutcome, choose_precision
 from pulmospark.scoring.predict_export import DecisionPoint
@@ -51,29 +58,74 @@ def prepare_scorer(
     """
     config = bundle.config
     exact = bundle_engine(bundle, folder, kind=kind)
+    checks = checks_of(bundle, folder, exact.width)
+    answers = Answers.of(config.temperature, config.classes, points)
     engine, outcome = choose_precision(
         settings.precision,
         exact,
-        Answers.of(config.temperature, config.classes, points),
+        replace(answers, distance=checks.opened(), fence=checks.fence),
         sample,
         films=films,
         quantise=partial(quantised, exact) if can_quantise() else None,
     )
-    scorer = Scorer(engine, config.classes, config.temperature, bundle.model_id, now_utc())
-    return scorer, outcome
+    return scorer_of(bundle, engine, checks), outcome
+
+
+def scorer_of(bundle: Bundle, engine: EngineSpec, checks: Checks) -> Scorer:
+    """What workers score with, of a bundle and its engine."""
+    config = bundle.config
+    return Scorer(engine, config.classes, config.temperature, bundle.model_id, now_utc(), checks)
+
+
+def checks_of(bundle: Bundle, folder: Path, width: int) -> Checks:
+    """What is checked of a bundle's images; its statistics are laid out for the workers.
+
+    Args:
+        bundle: the model.
+        folder: every worker has to see it.
+        width: of the network's features.
+
+    Raises:
+        BundleError: the statistics are of other features.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    config = bundle.config
+    views = tuple(config.data.get("views") or SplitSettings().views)
+    content, told = bundle.distance_bytes(), config.distance
+    if content is None or told is None:
+        return Checks(views, config.phantoms)
+    distance = FeatureDistance.from_bytes(content, str(bundle.folder))
+    if len(distance.mean) != width:
+        raise BundleError(
+            f"{bundle.folder}: its statistics are of {len(distance.mean)} features, and the "
+            f"network gives {width}: get the bundle again"
+        )
+    path = folder.resolve() / f"distance-{told.sha256}.safetensors"
+    if not path.is_file():
+        with files.disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_name(f".{path.name}.{os.getpid()}")
+            aside.write_bytes(content)
+            aside.replace(path)
+    return Checks(views, config.phantoms, str(path), told.fence)
 
 
 def bundle_engine(bundle: Bundle, folder: Path, *, kind: Kind | None = None) -> EngineSpec:
-    """A bundle's network in float32, giving logits, in ``folder``; converted once a machine.
+    """A bundle's network in float32 in ``folder``; converted once a machine.
+
+    It gives logits, and features too where the bundle has statistics of them.
 
     Args and errors are those of :func:`prepare_scorer`.
     """
     size = bundle.config.input_size
-    if kind == "torch":  # nothing is converted, and nothing gained by keeping it
-        return prepare_engine(bundle.network(), folder, size=size, kind=kind)
-    key = value_id([bundle.model_id, size, pulmospark.__version__, library_version("openvino")])
+    outputs: Outputs = "both" if bundle.config.distance else "logits"
+    made_of = [bundle.model_id, size, outputs]
+    key = value_id([*made_of, pulmospark.__version__, library_version("openvino")])
 
     def make() -> EngineSpec:
-        return prepare_engine(bundle.network(), folder, size=size, kind=kind)
+        return prepare_engine(bundle.network(), folder, outputs=outputs, size=size, kind=kind)
+
+    if kind == "torch":  # nothing is converted, and nothing gained by keeping it
+        return make()
 
     return make() if has_gpu() else cached_engine(key, folder, make)

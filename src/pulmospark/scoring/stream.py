@@ -161,9 +161,8 @@ def run_stream(
     """Score films as they land, until ``stop`` is set.
 
     ``plan.target`` gets the tables ``predictions`` (``core.tables.PREDICTIONS``), ``rejects``
-    (``core.tables.REJECTS``), ``repeats`` (``core.tables.REPEATS``) and ``cautions``. Any
-    reader of Parquet finds each film in ``predictions`` once, at any moment, whatever was
-    killed before.
+    (``core.tables.REJECTS``) and ``repeats`` (``core.tables.REPEATS``). Any reader of Parquet
+    finds each film in ``predictions`` once, at any moment, whatever was killed before.
 
     Args:
         plan: see :func:`plan_stream`.
@@ -240,8 +239,9 @@ class _Run:
         self._work = StreamWork(
             source=printable(plan.inbox.name) or "files",
             scorer=scorer,
-            settings=config.ingest,
+            settings=plan.settings.reading(config.ingest),
             inbox=str(plan.inbox),
+            phantoms_only=config.phantoms and not plan.settings.allow_phantom_model,
         )
         # What was left may hold a film that ended the process: it waits for a worker of Spark's,
         # and so does all else, for it may not be the only one.

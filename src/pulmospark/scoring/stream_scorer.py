@@ -17,7 +17,6 @@ import pulmospark
 from pulmospark.core import files, limits, machine
 from pulmospark.core.content import value_id
 from pulmospark.core.errors import PulmosparkError
-from pulmospark.core.provenance import now_utc
 from pulmospark.core.scoring_settings import PrecisionPolicy, ScoringSettings
 from pulmospark.core.settings import IngestSettings
 from pulmospark.imaging.film import Film, read_film
@@ -29,7 +28,7 @@ from pulmospark.scoring.precision import PrecisionOutcome
 from pulmospark.scoring.predict_export import DecisionPoint
 from pulmospark.scoring.predict_work import Scorer
 from pulmospark.scoring.prepare import has_gpu, library_version
-from pulmospark.scoring.prepare_scorer import prepare_scorer
+from pulmospark.scoring.prepare_scorer import checks_of, prepare_scorer, scorer_of
 from pulmospark.scoring.sample import Pixels
 
 FILE = "engine.json"
@@ -102,8 +101,8 @@ def stream_scorer(
     key = value_id([bundle.model_id, precision, has_gpu(), *versions])
     if (kept := _kept(inner / FILE, key)) is not None:
         engine, outcome = kept
-        scorer = Scorer(engine, config.classes, config.temperature, bundle.model_id, now_utc())
-        return scorer, outcome
+        checks = checks_of(bundle, inner / "engines", engine.width)
+        return scorer_of(bundle, engine, checks), outcome
     points = [
         DecisionPoint(
             positive_class=point.positive_class,

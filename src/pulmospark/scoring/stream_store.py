@@ -2,7 +2,7 @@
 
     stream.json                   what the stream is of
     predictions/, rejects/,       one Parquet file an entry and table, complete from the moment
-    repeats/, cautions/           it has its name, and never changed again
+    repeats/                      it has its name, and never changed again
     _stream/                      lock, state, staged parts, engine
 
 An entry is committed so:
@@ -34,7 +34,6 @@ from pulmospark.core import files, tables
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
 from pulmospark.core.provenance import now_utc
 from pulmospark.data.rows import file_of
-from pulmospark.scoring.predict_work import CAUTIONS
 from pulmospark.scoring.stream_state import Arrival, DamagedStateError, StreamState
 from pulmospark.spark.chunks import parts_of, write_empty, write_part
 
@@ -45,7 +44,6 @@ INNER = "_stream"
 STATE = "state.sqlite"
 
 SCHEMAS = {
-    "cautions": CAUTIONS,
     "rejects": tables.REJECTS,
     "repeats": tables.REPEATS,
     "predictions": tables.PREDICTIONS,
@@ -83,7 +81,7 @@ class StreamStore:
 
         Args:
             entry: one that is not committed.
-            scored: table -> rows, of ``predictions``, ``rejects`` and ``cautions``.
+            scored: table -> rows, of ``predictions`` and ``rejects``.
             again: paths of files that are given back, to be taken another time.
 
         Raises:
@@ -146,7 +144,7 @@ class StreamStore:
     def _told_apart(
         self, scored: Mapping[str, pa.Table], arrivals: Mapping[str, Arrival]
     ) -> dict[str, pa.Table]:
-        """``predictions`` and ``cautions`` of films that are new, ``repeats`` of the others."""
+        """``predictions`` of films that are new, ``repeats`` of the others."""
         if "predictions" not in scored:
             return {}
         predictions = scored["predictions"]
@@ -160,16 +158,10 @@ class StreamStore:
         again = predictions.filter(pc.invert(mask)).to_pylist()
         now = now_utc()
         repeats = [_repeat(row, arrivals[arrival_of(row["uri"], arrivals)], now) for row in again]
-        found = {
+        return {
             "predictions": predictions.filter(mask),
             "repeats": pa.Table.from_pylist(repeats, schema=tables.REPEATS),
         }
-        if "cautions" in scored:
-            kept = pc.is_in(
-                scored["cautions"]["uri"], found["predictions"]["uri"].combine_chunks()
-            )
-            found["cautions"] = scored["cautions"].filter(kept)
-        return found
 
 
 def arrival_of(uri: str, arrivals: Container[str]) -> str:

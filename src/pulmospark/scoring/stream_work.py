@@ -23,6 +23,7 @@ from pulmospark.core.settings import IngestSettings
 from pulmospark.imaging.film import Film, film_from_bytes
 from pulmospark.layouts.base import row_of
 from pulmospark.layouts.walk import FoundFile
+from pulmospark.scoring.cautions import Checks
 from pulmospark.scoring.engine import EngineSpec
 from pulmospark.scoring.predict_work import FilesWork, Scorer
 from pulmospark.scoring.stream_source import Piece
@@ -56,6 +57,8 @@ class StreamWork:
     """of the bundle's standard image"""
     inbox: str | None = None
     """its folder; files may be taken away from it before they are read"""
+    phantoms_only: bool = False
+    """reject images that are no phantoms"""
 
     def to_json(self) -> str:
         """As text."""
@@ -68,6 +71,8 @@ class StreamWork:
                 "temperature": scorer.temperature,
                 "model_id": scorer.model_id,
                 "predicted_at": scorer.predicted_at.isoformat(),
+                "checks": asdict(scorer.checks),
+                "phantoms_only": self.phantoms_only,
                 "settings": self.settings.model_dump(mode="json"),
                 "inbox": self.inbox,
             }
@@ -83,9 +88,12 @@ class StreamWork:
             temperature=told["temperature"],
             model_id=told["model_id"],
             predicted_at=datetime.fromisoformat(told["predicted_at"]),
+            checks=Checks(**{**told["checks"], "views": tuple(told["checks"]["views"])}),
         )
         settings = IngestSettings.model_validate(told["settings"])
-        return cls(told["source"], scorer, settings, told["inbox"])
+        return cls(
+            told["source"], scorer, settings, told["inbox"], phantoms_only=told["phantoms_only"]
+        )
 
     def warm(self) -> None:
         """Open the engine, decode a picture and run the network on it."""
@@ -94,7 +102,7 @@ class StreamWork:
         jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(grey[:, :, None]), colorspace="GRAY")
         film = film_from_bytes(jpeg, self.settings)
         if isinstance(film, Film):
-            self.scorer.logits(film.pixels[None])
+            self.scorer.run(film.pixels[None])
 
     def score(self, files: Sequence[Arrival]) -> Iterator[tuple[str, pa.Table]]:
         """Name and rows of the tables that files give, and of those that changed meanwhile."""
@@ -107,8 +115,12 @@ class StreamWork:
             )
             for one in files
         ]
-        scorer = replace(self.scorer, predicted_at=now_utc())
-        work = FilesWork(scorer, self.settings, inbox=self.inbox)
+        work = FilesWork(
+            replace(self.scorer, predicted_at=now_utc()),
+            self.settings,
+            inbox=self.inbox,
+            phantoms_only=self.phantoms_only,
+        )
         found: Mapping[str, pa.Table] = work(
             pa.Table.from_pylist(manifest, schema=tables.MANIFEST)
         )

@@ -3,21 +3,54 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.split_summary import SplitResult
 from pulmospark.evaluation.results import Evaluation, Figure
 from pulmospark.models.bundle import BundleConfig, BundleOperatingPoint, read_bundle, write_bundle
+from pulmospark.models.bundle_config import image_values
 from pulmospark.models.card import CardFacts, CardFigure
 from pulmospark.models.network import Network
+from pulmospark.spark.chunks import parts_of
+from pulmospark.training.distance import TrainingDistance
 from pulmospark.training.records import FINAL, TrainResult
 
 
+@dataclass(frozen=True)
+class TrainedOn:
+    """What a bundle says of the images it was trained on, beside their counts."""
+
+    distance: TrainingDistance | None
+    """statistics of their features; ``None``: there are too few"""
+    phantoms: bool
+    """there are phantoms among them"""
+
+
+def has_phantoms(images: Path) -> bool:
+    """Whether an images table holds phantoms, by the mark in their files."""
+    for part in parts_of(images):
+        if "phantom" in pq.read_schema(part).names:
+            rows = pq.read_table(part, columns=["phantom"])["phantom"]
+            if pc.any(rows).as_py():
+                return True
+    return False
+
+
 def write_trained(
-    folder: Path, experiment: Experiment, network: Network, result: TrainResult, split: SplitResult
+    folder: Path,
+    experiment: Experiment,
+    network: Network,
+    result: TrainResult,
+    split: SplitResult,
+    *,
+    trained_on: TrainedOn,
 ) -> str:
     """Write the bundle of a training; it has no figures before it is evaluated.
 
@@ -29,12 +62,10 @@ def write_trained(
     config = BundleConfig.for_network(
         network,
         classes=result.classes,
-        input_size=experiment.ingest.size,
-        fit=experiment.ingest.fit,
-        equalise=experiment.ingest.equalise,
-        ct_window=experiment.ingest.ct_window,
-        crop=experiment.ingest.crop,
+        **image_values(experiment.ingest),
         temperature=final.temperature,
+        phantoms=experiment.phantoms or trained_on.phantoms,
+        distance=trained_on.distance.facts if trained_on.distance else None,
         operating_points=(point,),
         method=result.method,
         weights=result.weights["file"] if result.weights else None,
@@ -42,7 +73,8 @@ def write_trained(
         data=_data(split, experiment),
     )
     facts = CardFacts(name=experiment.name, data=_card_data(split))
-    return write_bundle(folder, network, config, {"evaluation": None}, facts)
+    file = trained_on.distance.content if trained_on.distance else None
+    return write_bundle(folder, network, config, {"evaluation": None}, facts, distance=file)
 
 
 def write_evaluated(
@@ -76,7 +108,14 @@ def write_evaluated(
         limitations=split.warnings,
     )
     metrics = {"evaluation": evaluation.model_dump(mode="json")}
-    return write_bundle(folder, bundle.network(), bundle.config, metrics, facts)
+    return write_bundle(
+        folder,
+        bundle.network(),
+        bundle.config,
+        metrics,
+        facts,
+        distance=bundle.distance_bytes(),
+    )
 
 
 def _data(split: SplitResult, experiment: Experiment) -> dict[str, Any]:

@@ -51,8 +51,14 @@ _INNER: tuple[Split, ...] = (Split.TRAIN,)
 _OUTER: tuple[Split, ...] = (Split.TRAIN, Split.VALIDATION)
 
 
-def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any]:
-    """Way (a): deep features of the frozen network, logistic regression on them."""
+def train_by_features(
+    job: Job, network: Network, scores: Path
+) -> tuple[dict[str, Any], list[Path]]:
+    """Way (a): deep features of the frozen network, logistic regression on them.
+
+    Returns:
+        What a ``TrainResult`` says of it, and the parts of the table of features.
+    """
     started = time.perf_counter()
     features = extract_features(
         job.images, network, job.size, job.work, spark=job.spark, quiet=job.quiet
@@ -95,12 +101,13 @@ def train_by_features(job: Job, network: Network, scores: Path) -> dict[str, Any
         for fold in job.folds
     )
     films = sum(part.rows for part in (*features, *children))
-    return {
+    values = {
         "models": models,
         "feature_films": films,
         "feature_seconds": feature_seconds,
         "warnings": untuned,
     }
+    return values, [part.path for part in features]
 
 
 def inner_name(fold: int | None) -> str:

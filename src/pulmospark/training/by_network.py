@@ -16,6 +16,7 @@ from pulmospark.scoring.works import ScoreWork, write_scored
 from pulmospark.spark import chunks
 from pulmospark.training.augmenting import training_films
 from pulmospark.training.calibrate import from_validation, record
+from pulmospark.training.distance import features_of_training
 from pulmospark.training.distributed import threads_for, train_network
 from pulmospark.training.job import Job
 from pulmospark.training.rank import RankPlan
@@ -23,8 +24,14 @@ from pulmospark.training.recipe import network_settings
 from pulmospark.training.records import model_name
 
 
-def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]:
-    """Way (b): the CNN itself, through TorchDistributor."""
+def train_by_network(
+    job: Job, network: Network, scores: Path
+) -> tuple[dict[str, Any], list[Path]]:
+    """Way (b): the CNN itself, through TorchDistributor.
+
+    Returns:
+        What a ``TrainResult`` says of it, and parts of a table of features of training images.
+    """
     settings = job.experiment.train
     start = {name: value.detach().clone() for name, value in network.state_dict().items()}
     todo = chunks.chunks_of(chunks.parts_of(job.images))
@@ -78,7 +85,7 @@ def train_by_network(job: Job, network: Network, scores: Path) -> dict[str, Any]
         )
         for fold, epochs, seconds in told
     )
-    return {"models": models}
+    return {"models": models}, features_of_training(job, network)
 
 
 def _films(job: Job, part: Part) -> int:

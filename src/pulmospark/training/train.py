@@ -20,10 +20,11 @@ from pulmospark.models import zoo
 from pulmospark.models.start import load_start
 from pulmospark.spark.chunks import parts_of
 from pulmospark.training.augmenting import check_augmentation, expanded_of
-from pulmospark.training.bundling import write_trained
+from pulmospark.training.bundling import TrainedOn, has_phantoms, write_trained
 from pulmospark.training.by_features import train_by_features
 from pulmospark.training.by_network import train_by_network
 from pulmospark.training.calibrate import calibration_warnings
+from pulmospark.training.distance import training_distance
 from pulmospark.training.job import Job
 from pulmospark.training.records import TrainResult
 
@@ -79,10 +80,10 @@ def train(
     job = Job(experiment, tables / "images", cohort, split, work, spark, quiet, expanded)
     trainer = train_by_features if settings.method == "features" else train_by_network
     with files.whole_folder(target) as aside:
-        trained = trainer(job, network, aside / "scores")
-        trained["warnings"] = (
-            *trained.get("warnings", ()),
-            *calibration_warnings(trained["models"]),
+        values, features = trainer(job, network, aside / "scores")
+        values["warnings"] = (
+            *values.get("warnings", ()),
+            *calibration_warnings(values["models"]),
         )
         result = TrainResult(
             bundle=bundle,
@@ -93,9 +94,10 @@ def train(
             folds=split.folds,
             cohort_id=split.cohort_id,
             weights=asdict(origin) if origin else None,
-            **trained,
+            **values,
         )
-        write_trained(bundle, experiment, network, result, split)
+        facts = TrainedOn(training_distance(job, features), has_phantoms(job.images))
+        write_trained(bundle, experiment, network, result, split, trained_on=facts)
         files.write_json(
             aside / "training.json",
             {

@@ -1,0 +1,196 @@
+"""How far an image lies from those a network was trained on, by the network's deep features.
+
+The Mahalanobis distance of Lee et al. ("A Simple Unified Framework for Detecting
+Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018), with one Gaussian for all
+classes, whose covariance has the largest principal components of the features and one variance
+along all other directions (probabilistic PCA; Tipping and Bishop 1999). Features are first put
+nearer to a Gaussian by their signed square root, for those of most networks are means of what a
+ReLU let pass: with the features as they are, images that excite the network little (teeth, a flat
+grey) lay within the fence. What is kept is a mean and a few directions: a few hundred kB, and
+nothing of any single image.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from scipy.special import ndtri
+
+from pulmospark.core import limits
+from pulmospark.core.errors import BundleError, EnvironmentProblem
+from pulmospark.core.settings_base import Settings
+
+Floats = npt.NDArray[np.float64]
+Features = npt.NDArray[np.floating[Any]]
+
+_FOLDS = 5
+_IMAGES_A_RANK = 16
+"""images a principal component: with more components of few images, teeth passed as chests"""
+_DAMAGED = "not the statistics of features: get the bundle again"
+_NAMES = ("axes", "mean", "rest", "variances")
+
+
+class DistanceFacts(Settings):
+    """What a bundle says of the statistics of its training images."""
+
+    fence: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+    """distance beyond which an image is called unlike those trained on"""
+    quantile: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """share of the training images within the fence, each measured by others than its own group"""
+    images: Annotated[int, Field(ge=1)]
+    """training images that the statistics are of"""
+    rank: Annotated[int, Field(ge=1)]
+    """principal components kept"""
+    sha256: str
+    """of the file with the statistics"""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureDistance:
+    """A Gaussian of the signed square roots of deep features.
+
+    Attributes:
+        mean: (width,) float32.
+        axes: (rank, width) float32, orthonormal principal axes.
+        variances: (rank,) float32, along the axes.
+        rest: variance along every other direction.
+    """
+
+    mean: npt.NDArray[np.float32]
+    axes: npt.NDArray[np.float32]
+    variances: npt.NDArray[np.float32]
+    rest: float
+
+    def of(self, features: Features) -> Floats:
+        """Root mean squared distance over the directions, (n,): about 1 for training images.
+
+        Args:
+            features: (n, width); a row that is not finite is infinitely far.
+        """
+        centred = _even(features) - self.mean
+        along = centred @ self.axes.T.astype(np.float64)
+        squares = np.einsum("ij,ij->i", centred, centred)
+        beside = np.maximum(squares - np.einsum("ij,ij->i", along, along), 0.0)
+        total = (along**2 / self.variances.astype(np.float64)).sum(axis=1) + beside / self.rest
+        distances = np.sqrt(total / len(self.mean))
+        return np.where(np.isfinite(distances), distances, np.inf)
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file."""
+        rest = np.asarray([self.rest], np.float64)
+        tensors = dict(zip(_NAMES, (self.axes, self.mean, rest, self.variances), strict=True))
+        content: bytes = save({name: np.ascontiguousarray(t) for name, t in tensors.items()})
+        return content
+
+    @classmethod
+    def from_bytes(cls, content: bytes, where: str) -> FeatureDistance:
+        """From a safetensors file.
+
+        Raises:
+            BundleError: these are no such statistics.
+        """
+        try:
+            tensors = load(content)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{where}: {_DAMAGED}") from error
+        made = [tensors.get(name) for name in _NAMES]
+        if sorted(tensors) != list(_NAMES) or not _fit_together(*made):
+            raise BundleError(f"{where}: {_DAMAGED}")
+        axes, mean, rest, variances = made
+        return cls(mean, axes, variances, float(rest[0]))
+
+
+def _fit_together(axes: Any, mean: Any, rest: Any, variances: Any) -> bool:
+    return bool(
+        (axes.ndim, mean.ndim, variances.ndim, rest.shape) == (2, 1, 1, (1,))
+        and axes.shape == (len(variances), len(mean))
+        and all(np.isfinite(tensor).all() for tensor in (axes, mean, rest, variances))
+        and rest[0] > 0
+        and (variances > 0).all()
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def open_distance(path: str) -> FeatureDistance:
+    """Read the statistics that a driver laid out for its workers; once a process.
+
+    Args:
+        path: of the file, named by its content.
+
+    Raises:
+        EnvironmentProblem: it is not to be seen from here.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{path}: not found on this worker: keep the work folder on storage that every worker "
+            "mounts"
+        ) from error
+    return FeatureDistance.from_bytes(content, path)
+
+
+def fit_distance(features: Features, groups: npt.NDArray[Any]) -> tuple[FeatureDistance, Floats]:
+    """Fit the Gaussian, and measure each image by those of other groups.
+
+    Args:
+        features: (n, width) of training images; ``limits.DISTANCE_IMAGES_MIN`` or more.
+        groups: (n,), equal for images of one patient, which lie near each other.
+
+    Returns:
+        The Gaussian of all, and the cross-validated distances (n,).
+    """
+    _, numbers = np.unique(groups, return_inverse=True)
+    folds = numbers % _FOLDS
+    distances = np.empty(len(features))
+    for fold in np.unique(folds):
+        inside = folds == fold
+        distances[inside] = _gaussian(features[~inside]).of(features[inside])
+    return _gaussian(features), distances
+
+
+def fence_of(distances: Floats, quantile: float = limits.DISTANCE_QUANTILE) -> float:
+    """The distance that a share of new training images would keep to.
+
+    With many images it is an order statistic: as in split conformal prediction the quantile is
+    raised by one image, so that the share holds for an image from the same sources that is not
+    among them. With fewer than ``limits.DISTANCE_ORDERED_MIN`` the order statistic would be one of
+    the few largest, which are outliers; then it is the quantile of a log-normal distribution.
+    """
+    if len(distances) < limits.DISTANCE_ORDERED_MIN:
+        logs = np.log(np.maximum(distances, np.finfo(np.float64).tiny))
+        return float(np.exp(logs.mean() + ndtri(quantile) * logs.std(ddof=1)))
+    place = min(int(np.ceil((len(distances) + 1) * quantile)), len(distances))
+    return float(np.sort(distances)[place - 1])
+
+
+def _even(features: Features) -> Floats:
+    values = features.astype(np.float64)
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _gaussian(features: Features) -> FeatureDistance:
+    values = _even(features)
+    mean = values.mean(axis=0)
+    _, singular, axes = np.linalg.svd(values - mean, full_matrices=False)
+    variances = singular**2 / max(len(values) - 1, 1)
+    rank = max(
+        1, min(limits.DISTANCE_RANK_MAX, len(values) // _IMAGES_A_RANK, values.shape[1] - 1)
+    )
+    total = float(variances.sum())
+    floor = max(total, 1.0) * 1e-9
+    rest = max((total - float(variances[:rank].sum())) / (values.shape[1] - rank), floor)
+    return FeatureDistance(
+        mean=mean.astype(np.float32),
+        axes=axes[:rank].astype(np.float32),
+        variances=np.maximum(variances[:rank], rest).astype(np.float32),
+        rest=rest,
+    )
