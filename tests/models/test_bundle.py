@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def test_a_newer_format_names_the_remedy(bundle: Path, name: str) -> None:
     ("change", "message"),
     [
         ({"model": "vgg99"}, "model: 'vgg99': not in the zoo"),
-        ({"news": 1}, "news: Extra inputs"),
+        ({"news": 1}, "news: there is no such setting"),
         ({"temperature": 0}, "temperature"),
         ({"classes": ["a", "a", "b"], "operating_points": []}, "a class is named twice"),
         ({"operating_points": [{**POINT.model_dump(), "positive_class": "x"}]}, "'x'"),
@@ -230,10 +231,75 @@ def test_a_sealed_bundle_with_other_tensors_is_refused(bundle: Path, change: str
     if change == "garbage":
         (bundle / "model.safetensors").write_bytes(b"\x80\x02}.")
     _seal(bundle)
-    found = read_bundle(bundle)
-    with pytest.raises(BundleError, match="not the tensors of a basic_cnn") as caught:
-        found.network()
+    wanted = "its head" if change == "garbage" else "not the tensors of a basic_cnn"
+    with pytest.raises(BundleError, match=wanted) as caught:
+        read_bundle(bundle).network()
     assert "\n" not in caught.value.message
+
+
+def _leaves(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Numbers and texts of nested JSON, with their places."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inside in items:
+        if isinstance(inside, (dict, list)):
+            yield from _leaves(inside, (*place, key))
+        else:
+            yield (*place, key), inside
+
+
+def test_a_sealed_bundle_with_a_number_or_name_that_is_none_is_refused(bundle: Path) -> None:
+    path = bundle / "config.json"
+    config = json.loads(path.read_text())
+    config["weights"] = "net.pth"
+    checked = 0
+    for place, leaf in list(_leaves({k: config[k] for k in config.keys() - {"training", "data"}})):
+        if isinstance(leaf, bool):
+            bad: tuple[Any, ...] = ("\x1b[2J", 2.5)
+        elif isinstance(leaf, str):
+            bad = ("", "\x1b[2J", "a\u202eb", "\x9b1m", 1, None)
+        else:
+            bad = (float("nan"), float("inf"), float("-inf"), -1, 1e308, "x")
+        for value in bad:
+            if place == ("weights",) and value is None:
+                continue  # from scratch
+            changed = json.loads(json.dumps(config))
+            inside = changed
+            for key in place[:-1]:
+                inside = inside[key]
+            inside[place[-1]] = value
+            path.write_text(json.dumps(changed))
+            _seal(bundle)
+            with pytest.raises(BundleError) as caught:
+                read_bundle(bundle)
+            assert caught.value.message.isprintable(), (place, value)
+            checked += 1
+    assert checked > 60
+
+
+@pytest.mark.parametrize("name", ["\x1b[2Jx", "a b", "", "x" * 501, "a\nb", "\u202ea"])
+def test_a_sealed_bundle_with_an_odd_tensor_s_name_is_refused(bundle: Path, name: str) -> None:
+    tensors = dict(read_bundle(bundle).network().state_dict())
+    save_file({**tensors, name: torch.zeros(1)}, bundle / "model.safetensors")
+    _seal(bundle)
+    with pytest.raises(BundleError, match="no name of a tensor") as caught:
+        read_bundle(bundle)
+    assert caught.value.message.isprintable()
+
+
+def test_a_sealed_bundle_with_weights_that_are_not_finite_is_refused(bundle: Path) -> None:
+    tensors = dict(read_bundle(bundle).network().state_dict())
+    tensors["head.bias"] = torch.full_like(tensors["head.bias"], torch.nan)
+    save_file(tensors, bundle / "model.safetensors")
+    _seal(bundle)
+    with pytest.raises(BundleError, match=r"head\.bias is not finite"):
+        read_bundle(bundle).network()
+
+
+@pytest.mark.parametrize("case", ["cfg_nan_thr", "st_ansi_key"])
+def test_a_bundle_of_an_attacker_is_refused(shared_cases: Path, case: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        read_bundle(shared_cases / "a03-bundles" / case)
+    assert caught.value.message.isprintable()
 
 
 def test_tensors_changed_after_reading_are_refused(bundle: Path) -> None:

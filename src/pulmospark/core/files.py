@@ -14,6 +14,7 @@ from typing import Any
 
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, InputError
+from pulmospark.core.plain_text import shown_json
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
@@ -65,7 +66,8 @@ def write_text(target: Path, text: str) -> None:
 
 def write_json(target: Path, value: Any) -> None:
     """Write a value of JSON's kinds, indented, whole or not at all."""
-    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(target, shown_json(text) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -79,11 +81,15 @@ def read_json(path: Path) -> Any:
             raise InputError(
                 f"{path}: {size} bytes, over the limit of {limits.CONFIG_FILE_BYTES_MAX}"
             )
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_finite)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (ValueError, OSError) as error:
         raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+def _not_finite(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core import limits
+from pulmospark.core.csv_files import write_row
 from pulmospark.core.settings import Fraction, Settings
 
 _CAUTIONS = {
@@ -20,7 +20,6 @@ _CAUTIONS = {
     "axial": "looks like a CT slice",
 }
 _REJECT_COLUMNS = ("uri", "source", "reason", "detail", "image_id", "size_bytes")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class DecisionPoint(Settings):
@@ -78,8 +77,7 @@ def export_predictions(
         *("caution", "model_id"),
     ]
     with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(map(safe_cell, head))
+        write_row(file, head)
         for part in parts:
             odd = _odd_views(part)
             tally.cautions.update(odd.values())
@@ -96,7 +94,7 @@ def export_predictions(
                     *("positive" if positive else "negative" for positive in called.values()),
                     *(caution_words(view) if view else "", row["model_id"]),
                 ]
-                writer.writerow(map(safe_cell, cells))
+                write_row(file, cells)
 
 
 def export_rejects(parts: Iterable[Path], target: Path, tally: Tally) -> None:
@@ -108,25 +106,12 @@ def export_rejects(parts: Iterable[Path], target: Path, tally: Tally) -> None:
         tally: takes the counts.
     """
     with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_REJECT_COLUMNS)
+        write_row(file, _REJECT_COLUMNS)
         for part in parts:
             for row in _rows(part, list(_REJECT_COLUMNS)):
                 tally.rejects += 1
                 tally.reasons[row["reason"]] += 1
-                writer.writerow(safe_cell(row[name]) for name in _REJECT_COLUMNS)
-
-
-def safe_cell(value: Any) -> str:
-    """A cell that a spreadsheet takes for text, whatever a file's or class's name begins with.
-
-    Spreadsheets run a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula, also
-    where it is quoted. As OWASP advises ("CSV Injection"), such a cell, or one that begins
-    with a tab or a carriage return, gets an apostrophe in front. The Parquet tables have the
-    text as it is.
-    """
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+                write_row(file, (row[name] for name in _REJECT_COLUMNS))
 
 
 def cautions_part(part: Path) -> Path:
