@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -393,3 +395,34 @@ def test_model_id_does_not_depend_on_the_place(written: Path, bundle: Path) -> N
     assert read_bundle(written).model_id == read_bundle(bundle).model_id
     os.utime(bundle / "config.json", (1, 1))
     assert read_bundle(written).model_id == read_bundle(bundle).model_id
+
+
+_REPLACER = """
+import shutil, sys
+from pathlib import Path
+from pulmospark.core.files import whole_folder
+for number in range(300):
+    with whole_folder(Path(sys.argv[1])) as aside:
+        shutil.copytree(sys.argv[2 + number % 2], aside, dirs_exist_ok=True)
+"""
+
+
+def test_a_bundle_is_read_while_it_is_replaced(bundle: Path, tmp_path: Path) -> None:
+    versions = [tmp_path / "one", tmp_path / "other"]
+    for number, version in enumerate(versions):
+        shutil.copytree(bundle, version)
+        config = json.loads((version / "config.json").read_text())
+        config["training"] = {"number": number}
+        (version / "config.json").write_text(json.dumps(config))
+        _seal(version)
+    ids = {read_bundle(version).model_id for version in versions}
+    shutil.rmtree(bundle)
+    shutil.copytree(versions[0], bundle)
+    command = [sys.executable, "-c", _REPLACER, str(bundle), *map(str, versions)]
+    seen = []
+    with subprocess.Popen(command) as writer:
+        while writer.poll() is None:
+            seen.append(read_bundle(bundle).model_id)
+    assert writer.returncode == 0
+    assert set(seen) == ids
+    assert len(seen) > 50

@@ -143,12 +143,33 @@ def write_bundle(
 def read_bundle(folder: Path) -> Bundle:
     """Read and verify a bundle; the network is built by :meth:`Bundle.network`.
 
+    One that is replaced while it is read is read anew.
+
     Raises:
         UsageError: ``folder`` was made of an address elsewhere, ``s3://...``.
         BundleError: it is missing, damaged, incomplete, has more in it than it should, or is
             of a newer format.
     """
     folder = check_local(folder)
+    for _ in range(limits.BUNDLE_READ_TRIES):
+        before = _identity(folder)
+        try:
+            return _read(folder)
+        except BundleError:
+            if _identity(folder) == before:
+                raise  # it is the same bundle: not one that was replaced under our hands
+    return _read(folder)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        facts = folder.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def _read(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder; name the folder of a bundle")
     text = _bytes_of(folder / MANIFEST).decode("utf-8", errors="replace")
