@@ -161,12 +161,13 @@ def read_bundle(folder: Path) -> Bundle:
     return _read(folder)
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _identity(folder: Path) -> tuple[int, ...] | None:
     try:
         facts = folder.stat()
     except OSError:
         return None
-    return facts.st_dev, facts.st_ino
+    # The times as well: the number of a folder that was removed is given to the next one.
+    return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 def _read(folder: Path) -> Bundle:
