@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +197,7 @@ def test_a_newer_format_names_the_remedy(bundle: Path, name: str) -> None:
     ("change", "message"),
     [
         ({"model": "vgg99"}, "model: 'vgg99': not in the zoo"),
-        ({"news": 1}, "news: Extra inputs"),
+        ({"news": 1}, "news: there is no such setting"),
         ({"temperature": 0}, "temperature"),
         ({"classes": ["a", "a", "b"], "operating_points": []}, "a class is named twice"),
         ({"operating_points": [{**POINT.model_dump(), "positive_class": "x"}]}, "'x'"),
@@ -273,10 +276,75 @@ def test_a_sealed_bundle_with_other_tensors_is_refused(bundle: Path, change: str
     if change == "garbage":
         (bundle / "model.safetensors").write_bytes(b"\x80\x02}.")
     _seal(bundle)
-    found = read_bundle(bundle)
-    with pytest.raises(BundleError, match="not the tensors of a basic_cnn") as caught:
-        found.network()
+    wanted = "its head" if change == "garbage" else "not the tensors of a basic_cnn"
+    with pytest.raises(BundleError, match=wanted) as caught:
+        read_bundle(bundle).network()
     assert "\n" not in caught.value.message
+
+
+def _leaves(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Numbers and texts of nested JSON, with their places."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inside in items:
+        if isinstance(inside, (dict, list)):
+            yield from _leaves(inside, (*place, key))
+        else:
+            yield (*place, key), inside
+
+
+def test_a_sealed_bundle_with_a_number_or_name_that_is_none_is_refused(bundle: Path) -> None:
+    path = bundle / "config.json"
+    config = json.loads(path.read_text())
+    config["weights"] = "net.pth"
+    checked = 0
+    for place, leaf in list(_leaves({k: config[k] for k in config.keys() - {"training", "data"}})):
+        if isinstance(leaf, bool):
+            bad: tuple[Any, ...] = ("\x1b[2J", 2.5)
+        elif isinstance(leaf, str):
+            bad = ("", "\x1b[2J", "a\u202eb", "\x9b1m", 1, None)
+        else:
+            bad = (float("nan"), float("inf"), float("-inf"), -1, 1e308, "x")
+        for value in bad:
+            if place == ("weights",) and value is None:
+                continue  # from scratch
+            changed = json.loads(json.dumps(config))
+            inside = changed
+            for key in place[:-1]:
+                inside = inside[key]
+            inside[place[-1]] = value
+            path.write_text(json.dumps(changed))
+            _seal(bundle)
+            with pytest.raises(BundleError) as caught:
+                read_bundle(bundle)
+            assert caught.value.message.isprintable(), (place, value)
+            checked += 1
+    assert checked > 60
+
+
+@pytest.mark.parametrize("name", ["\x1b[2Jx", "a b", "", "x" * 501, "a\nb", "\u202ea"])
+def test_a_sealed_bundle_with_an_odd_tensor_s_name_is_refused(bundle: Path, name: str) -> None:
+    tensors = dict(read_bundle(bundle).network().state_dict())
+    save_file({**tensors, name: torch.zeros(1)}, bundle / "model.safetensors")
+    _seal(bundle)
+    with pytest.raises(BundleError, match="no name of a tensor") as caught:
+        read_bundle(bundle)
+    assert caught.value.message.isprintable()
+
+
+def test_a_sealed_bundle_with_weights_that_are_not_finite_is_refused(bundle: Path) -> None:
+    tensors = dict(read_bundle(bundle).network().state_dict())
+    tensors["head.bias"] = torch.full_like(tensors["head.bias"], torch.nan)
+    save_file(tensors, bundle / "model.safetensors")
+    _seal(bundle)
+    with pytest.raises(BundleError, match=r"head\.bias is not finite"):
+        read_bundle(bundle).network()
+
+
+@pytest.mark.parametrize("case", ["cfg_nan_thr", "st_ansi_key"])
+def test_a_bundle_of_an_attacker_is_refused(shared_cases: Path, case: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        read_bundle(shared_cases / "a03-bundles" / case)
+    assert caught.value.message.isprintable()
 
 
 def test_tensors_changed_after_reading_are_refused(bundle: Path) -> None:
@@ -370,3 +438,34 @@ def test_model_id_does_not_depend_on_the_place(written: Path, bundle: Path) -> N
     assert read_bundle(written).model_id == read_bundle(bundle).model_id
     os.utime(bundle / "config.json", (1, 1))
     assert read_bundle(written).model_id == read_bundle(bundle).model_id
+
+
+_REPLACER = """
+import shutil, sys
+from pathlib import Path
+from pulmospark.core.files import whole_folder
+for number in range(300):
+    with whole_folder(Path(sys.argv[1])) as aside:
+        shutil.copytree(sys.argv[2 + number % 2], aside, dirs_exist_ok=True)
+"""
+
+
+def test_a_bundle_is_read_while_it_is_replaced(bundle: Path, tmp_path: Path) -> None:
+    versions = [tmp_path / "one", tmp_path / "other"]
+    for number, version in enumerate(versions):
+        shutil.copytree(bundle, version)
+        config = json.loads((version / "config.json").read_text())
+        config["training"] = {"number": number}
+        (version / "config.json").write_text(json.dumps(config))
+        _seal(version)
+    ids = {read_bundle(version).model_id for version in versions}
+    shutil.rmtree(bundle)
+    shutil.copytree(versions[0], bundle)
+    command = [sys.executable, "-c", _REPLACER, str(bundle), *map(str, versions)]
+    seen = []
+    with subprocess.Popen(command) as writer:
+        while writer.poll() is None:
+            seen.append(read_bundle(bundle).model_id)
+    assert writer.returncode == 0
+    assert set(seen) == ids
+    assert len(seen) > 50

@@ -145,7 +145,7 @@ def test_a_store_that_cannot_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for uri, message in (
         (str(tmp_path / "file"), "a file stands where a folder is needed"),
-        ("sqlite:////no/such/x.db", "x.db', and MLflow failed there"),
+        (f"sqlite:///{tmp_path}/file/x.db", "x.db', and MLflow failed there"),
         (
             "http://127.0.0.1:9",
             "127.0.0.1:9', and MLflow failed there: MlflowException: API request",

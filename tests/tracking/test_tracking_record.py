@@ -88,7 +88,7 @@ def test_a_missing_extra_is_one_line_with_its_remedy(
     )
     with pytest.raises(EnvironmentProblem, match=f"{library} is not installed") as told:
         check_tracking(settings)
-    assert told.value.message.endswith("pip install 'pulmospark[tracking]'")
+    assert told.value.message.endswith("'.[tracking]' in pulmospark's checkout")
     assert "\n" not in told.value.message
 
 

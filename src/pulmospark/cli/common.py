@@ -11,6 +11,7 @@ import click
 
 from pulmospark.core.errors import UsageError
 from pulmospark.core.locations import local_path, local_text
+from pulmospark.core.plain_text import one_line, shown, shown_json
 
 if TYPE_CHECKING:
     from pulmospark.core.settings import Experiment
@@ -149,17 +150,22 @@ def make_folder(folder: Path) -> None:
 
 def say(text: str) -> None:
     """A line of the result, on standard output."""
-    click.echo(text)
+    click.echo(shown(text))
 
 
 def say_json(value: Any) -> None:
     """The result for machines: one JSON object, the last thing on standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(shown_json(json.dumps(value, ensure_ascii=False)))
 
 
 def warn(text: str) -> None:
     """A warning, on standard error."""
-    click.echo(f"warning: {text}", err=True)
+    click.echo(f"warning: {one_line(text)}", err=True)
+
+
+def tell(text: str) -> None:
+    """A line on how it goes, on standard error."""
+    click.echo(one_line(text), err=True)
 
 
 def count(number: int, noun: str) -> str:

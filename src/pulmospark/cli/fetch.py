@@ -88,4 +88,4 @@ class _Teller:
             return
         self._next = done + (total // 10 or 100 * 1024**2)
         of = f" of {total / 1e6:,.0f}" if total else ""
-        click.echo(f"fetched {done / 1e6:,.0f}{of} MB", err=True)
+        common.tell(f"fetched {done / 1e6:,.0f}{of} MB")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import json
 import logging
 import os
 import sys
@@ -13,7 +14,10 @@ from typing import Any
 import click
 
 import pulmospark
-from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
+from pulmospark.cli.output import clean_messages
+from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
+from pulmospark.core.near_names import did_you_mean
+from pulmospark.core.plain_text import one_line, shown, shown_json
 
 COMMANDS = {
     "demo": "Draw phantoms and run the whole job on them.",
@@ -58,6 +62,16 @@ class _Commands(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise UsageError(
+                f"{args[0]!r}: no such command{did_you_mean(args[0], COMMANDS)}; "
+                "`pulmospark --help` lists them"
+            )
+        return super().resolve_command(ctx, args)
+
     def format_commands(
         self,
         ctx: click.Context,  # noqa: ARG002
@@ -94,6 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 done, 2 wrong usage, 3 bad input data, 4 environment, 5 an audit failed.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    clean_messages()
     debug = "--debug" in arguments
     if debug:
         # Anywhere on the line, not only before the command: it is asked for after a failure.
@@ -101,10 +116,23 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ["PULMOSPARK_SPARK_LOG"] = "1"
     else:  # where it keeps its cache, for a user without a home folder, is no error of a command's
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    sys.exit(_run(arguments, debug=debug))
+    sys.exit(_run(arguments, debug=debug, as_json="--json" in arguments))
 
 
-def _run(arguments: list[str], *, debug: bool) -> int:
+def _run(arguments: list[str], *, debug: bool, as_json: bool = False) -> int:
+    """Run a command; gives its exit code. An error is one line, or one JSON object."""
+
+    def say(message: str, code: int, kind: str) -> int:
+        text = one_line(message)
+        if not as_json:
+            click.echo(f"pulmospark: {text}", err=True)
+            return code
+        error = {"error": {"kind": kind, "message": text, "exit_code": code}}
+        # Both where the result would be, and where errors are looked for.
+        for is_error in (False, True):
+            click.echo(shown_json(json.dumps(error, ensure_ascii=False)), err=is_error)
+        return code
+
     try:
         outcome: Any = cli.main(arguments, prog_name="pulmospark", standalone_mode=False)
         sys.stdout.flush()  # here, where it can still be told that it did not work
@@ -112,32 +140,36 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         _close_output()
         return 0  # the reader of a pipe has seen enough
     except (click.exceptions.Abort, KeyboardInterrupt):
-        return _say("interrupted; run the same command again to go on", 130)
+        return say("interrupted; rerun to resume", 130, "Interrupted")
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
-        return _say(f"{error.format_message()} See `pulmospark --help`.", 2)
+        message = error.format_message().rstrip(".")
+        return say(f"{message}; see `pulmospark --help`", 2, "UsageError")
     except Exception as error:
         if _disk_is_full(error):
             _close_output()
         if debug:
-            click.echo(getattr(error, "detail", None) or "", err=True)
+            click.echo(shown(getattr(error, "detail", None) or ""), err=True)
             raise
-        return _told(error)
+        return say(*_described(error))
     return outcome if isinstance(outcome, int) else 0
 
 
-def _told(error: Exception) -> int:
+def _described(error: Exception) -> tuple[str, int, str]:
+    """An error's line, its exit code and its kind."""
     if isinstance(error, PulmosparkError):
-        return _say(error.message, error.exit_code)
+        return error.message, error.exit_code, type(error).__name__
     if _disk_is_full(error):
-        return _say(
+        return (
             "the disk is full: make room, or write elsewhere with --out",
             EnvironmentProblem.exit_code,
+            EnvironmentProblem.__name__,
         )
     first = (str(error).splitlines() or [""])[0][:200]
-    return _say(f"{type(error).__name__}: {first} (a fault of pulmospark's: --debug shows it)", 1)
+    kind = type(error).__name__
+    return f"{kind}: {first} (this is a bug; rerun with --debug for the traceback)", 1, kind
 
 
 def _disk_is_full(error: BaseException | None) -> bool:
@@ -157,8 +189,3 @@ def _close_output() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-
-
-def _say(message: str, code: int) -> int:
-    click.echo(f"pulmospark: {message}", err=True)
-    return code

@@ -137,7 +137,7 @@ def command(
     metrics, stop = StreamMetrics(), threading.Event()
     if metrics_port is not None:
         port = metrics.serve(metrics_port, metrics_host)
-        _tell(f"stream: metrics on http://{metrics_host}:{port}/metrics")
+        common.tell(f"stream: metrics on http://{metrics_host}:{port}/metrics")
     # While Spark starts the bundle is read and its network prepared. Its start sets no handler of
     # its own, for it is not in the main thread.
     with (
@@ -152,7 +152,7 @@ def command(
             once=once,
             stop=stop,
             metrics=metrics,
-            tell=None if quiet or as_json else _tell,
+            tell=None if quiet or as_json else common.tell,
         )
     if as_json:
         common.say_json(result.model_dump(mode="json"))
@@ -177,10 +177,6 @@ def _stopping_on_signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-
-
-def _tell(text: str) -> None:
-    click.echo(text, err=True)
 
 
 def _say(result: StreamResult) -> None:

@@ -12,10 +12,12 @@
     `-- AuditError          5  an audit says that the result can't be trusted
 
 The number is the exit code of the command line. Each message is one line that names
-the value, the limit and the remedy.
+the value, the limit and the remedy; what it quotes from outside is made so.
 """
 
 from __future__ import annotations
+
+from pulmospark.core.plain_text import one_line
 
 
 class PulmosparkError(Exception):
@@ -29,8 +31,8 @@ class PulmosparkError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, detail: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = one_line(message)
+        super().__init__(self.message)
         self.detail = detail
 
 

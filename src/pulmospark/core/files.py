@@ -14,8 +14,16 @@ from typing import Any
 
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, InputError
+from pulmospark.core.locations import check_local
+from pulmospark.core.plain_text import shown_json
+from pulmospark.core.whole_folders import folder_aside
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_LINKS = {
+    # No such thing there, another file system, too many for one file, or a mount that refuses.
+    errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK,
+    errno.EACCES, errno.EINVAL,
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -23,28 +31,43 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """Give a folder beside ``target`` to write in, which becomes ``target`` at the end.
 
     What stood at ``target`` is replaced only then; after an error it is untouched and the
-    half-written folder is gone.
+    half-written folder is gone. After a kill the old or the new one is there, and the next call
+    removes what was left: see :func:`pulmospark.core.whole_folders.folder_aside`.
 
     Raises:
         EnvironmentProblem: no space, or no right to write there.
     """
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    old = target.with_name(f".{target.name}.{uuid.uuid4().hex}.old")
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside.mkdir()
-        try:
-            yield aside
-            if target.exists():
-                target.rename(old)
-            aside.rename(target)
-        except BaseException:
-            if old.exists() and not target.exists():
-                old.rename(target)
+    with disk_errors(target), folder_aside(check_local(target)) as aside:
+        yield aside
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where hard links can't be made.
+
+    Raises:
+        OSError: the copy failed, or the disk is full.
+    """
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
             raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.copyfile(source, target)
+
+
+def allocate(path: Path) -> None:
+    """Have the disk set aside all bytes of a file that has its size.
+
+    A file that is mapped into memory is sparse until it is written, and a process that writes to
+    it when the disk is full dies of SIGBUS.
+
+    Raises:
+        EnvironmentProblem: no space.
+    """
+    with disk_errors(path), path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -65,7 +88,8 @@ def write_text(target: Path, text: str) -> None:
 
 def write_json(target: Path, value: Any) -> None:
     """Write a value of JSON's kinds, indented, whole or not at all."""
-    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(target, shown_json(text) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -79,11 +103,15 @@ def read_json(path: Path) -> Any:
             raise InputError(
                 f"{path}: {size} bytes, over the limit of {limits.CONFIG_FILE_BYTES_MAX}"
             )
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_finite)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (ValueError, OSError) as error:
         raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+def _not_finite(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
 
 
 @contextlib.contextmanager

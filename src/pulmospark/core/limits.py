@@ -140,6 +140,16 @@ METADATA_FILE_BYTES_MAX = 1024 * 1024 * 1024
 DETAIL_CHARS_MAX = 200
 """characters of a reject's detail; library messages can be long."""
 
+BUNDLE_READ_TRIES = 100
+"""readings of a bundle that is replaced each time while it is read; a reading takes some
+milliseconds, and writing a bundle longer."""
+
+MESSAGE_CHARS_MAX = 2_000
+"""characters of an error's or a warning's line: some 25 lines of a terminal."""
+
+NAME_CHARS_MAX = 1_000
+"""characters of a class's name; findings of real sheets are sentences at most."""
+
 CHUNK_FILES_MAX = 256
 """files of a chunk: long enough to hide the 10 ms a Spark task costs, short enough that the
 last one does not keep the others waiting."""

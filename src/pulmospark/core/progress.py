@@ -9,6 +9,8 @@ from typing import Self, TextIO
 
 from tqdm import tqdm
 
+from pulmospark.core.plain_text import one_line
+
 _LINE_EVERY_S = 10.0
 
 
@@ -40,7 +42,13 @@ class Progress:
         self._note = ""
         terminal = self._stream.isatty() and not quiet
         self._bar = (
-            tqdm(total=total or None, desc=title, unit=f" {unit}", file=self._stream, leave=False)
+            tqdm(
+                total=total or None,
+                desc=one_line(title),
+                unit=f" {unit}",
+                file=self._stream,
+                leave=False,
+            )
             if terminal
             else None
         )
@@ -70,7 +78,7 @@ class Progress:
         step, self._done, self._note = done - self._done, done, note
         if self._bar is not None:
             if note:
-                self._bar.set_postfix_str(note, refresh=False)
+                self._bar.set_postfix_str(one_line(note), refresh=False)
             self._bar.update(step)
         elif not self._quiet and time.monotonic() - self._last_line >= _LINE_EVERY_S:
             self._write()
@@ -87,6 +95,6 @@ class Progress:
             text += f", {(self._total - self._done) / rate:.0f} s left"
         if self._note:
             text += f", {self._note}"
-        self._stream.write(text + "\n")
+        self._stream.write(one_line(text) + "\n")
         self._stream.flush()
         self._last_line = now

@@ -14,10 +14,12 @@ from pulmospark.core.audit_settings import AuditSettings as AuditSettings  # noq
 from pulmospark.core.augment_settings import AugmentSettings as AugmentSettings  # noqa: PLC0414
 from pulmospark.core.errors import UsageError
 from pulmospark.core.locations import LocalPath, local_text
+from pulmospark.core.plain_text import is_name, one_line
 from pulmospark.core.settings_base import Fraction as Fraction  # noqa: PLC0414
 from pulmospark.core.settings_base import Seed
 from pulmospark.core.settings_base import Settings as Settings  # noqa: PLC0414
 from pulmospark.core.tracking_settings import TrackingSettings as TrackingSettings  # noqa: PLC0414
+from pulmospark.core.validation import validation_line
 
 T = TypeVar("T", bound=Settings)
 Method = Literal["features", "network"]
@@ -356,6 +358,12 @@ class Experiment(Settings):
     def _countable(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         if len(value) == 1:
             raise ValueError(f"classes has only {next(iter(value))!r}: name two or more")
+        for name in value:
+            if not is_name(name):
+                raise ValueError(
+                    f"{one_line(name, 80)!r} is no name for a class: it is blank, over "
+                    f"{limits.NAME_CHARS_MAX} characters, or has control characters"
+                )
         if len(value) > limits.CLASSES_MAX:
             raise ValueError(f"classes has {len(value)}, and at most {limits.CLASSES_MAX} may be")
         return value
@@ -416,8 +424,4 @@ def parse(kind: type[T], values: dict[str, Any], *, where: str) -> T:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        given = "" if first["type"] == "missing" else f" (given: {str(first['input'])[:80]!r})"
-        message = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{where}: {place}: {message}{given}") from error
+        raise UsageError(f"{where}: {validation_line(error, kind)}") from error

@@ -11,6 +11,6 @@ Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class Settings(BaseModel):
-    """Base: frozen, and an unknown key is an error rather than a silence."""
+    """Base: frozen; an unknown key is an error, and so is a number that is none (NaN, inf)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

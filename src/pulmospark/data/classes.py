@@ -5,7 +5,9 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 
+from pulmospark.core import limits
 from pulmospark.core.errors import ClassError
+from pulmospark.core.plain_text import is_name, one_line
 
 
 def map_findings(
@@ -22,12 +24,12 @@ def map_findings(
         classes: class -> patterns; empty: every finding is a class of its own.
 
     Raises:
-        ClassError: two classes claim one finding.
+        ClassError: two classes claim one finding, or one cannot be a class's name.
     """
     mapped: dict[tuple[str, str], str | None] = {}
     for source, finding in findings:
         if not classes:
-            mapped[source, finding] = finding
+            mapped[source, finding] = _class_named(source, finding)
             continue
         claims = [
             name
@@ -41,6 +43,17 @@ def map_findings(
             )
         mapped[source, finding] = claims[0] if claims else None
     return mapped
+
+
+def _class_named(source: str, finding: str) -> str:
+    """A finding as a class's name, which ends up in bundles, reports and on terminals."""
+    if not is_name(finding):
+        raise ClassError(
+            f"finding {one_line(finding, 80)!r} of source {source!r} is no name for a class: it "
+            f"is blank, over {limits.NAME_CHARS_MAX} characters, or has control characters: name "
+            "the classes under [classes]"
+        )
+    return finding
 
 
 def _matches(source: str, finding: str, pattern: str) -> bool:

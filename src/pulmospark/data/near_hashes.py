@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.core import content, limits
+from pulmospark.core import content, files, limits
 from pulmospark.core.errors import InputError
 
 BANDS, BITS = 4, 16
@@ -92,11 +92,16 @@ def write_hashes(
     """Files for the hashes, (films, crops) uint64, and scans, (films,) int32, -1 for none.
 
     Both are to be filled and flushed before :func:`plan_of`.
+
+    Raises:
+        EnvironmentProblem: no space for them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     open_memmap = np.lib.format.open_memmap
     hashes = open_memmap(folder / _HASHES, mode="w+", dtype=np.uint64, shape=(films, crops))
     scans = open_memmap(folder / _SCANS, mode="w+", dtype=np.int32, shape=(films,))
+    for name in (_HASHES, _SCANS):
+        files.allocate(folder / name)
     return hashes, scans
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files, limits
+from pulmospark.core.csv_files import write_row
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import Experiment
 from pulmospark.data.split_summary import read_split
@@ -170,17 +170,18 @@ def _some_films(images: Path, size: int) -> npt.NDArray[np.uint8]:
 def _write(result: Comparison) -> None:
     files.write_json(result.folder / _RESULT, result.model_dump(mode="json"))
     out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(
+    write_row(
+        out,
         ["arm", "model", "method", "start", "accuracy", "accuracy_low", "accuracy_high",
          "macro_auroc", "training_seconds", "parameters", "bundle_bytes", "films_per_s",
-         "frontier"]
+         "frontier"],
     )  # fmt: skip
     for one in result.models:
-        table.writerow(
+        write_row(
+            out,
             [one.name, one.model, one.method, one.start, one.accuracy.value, one.accuracy.low,
              one.accuracy.high, one.macro_auroc.value, one.training_seconds, one.parameters,
-             one.bundle_bytes, one.films_per_s, one.frontier]
+             one.bundle_bytes, one.films_per_s, one.frontier],
         )  # fmt: skip
     files.write_text(result.folder / _TABLE, out.getvalue())
     write_comparison(result, result.folder / _PAGE)

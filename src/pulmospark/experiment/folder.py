@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from pulmospark.core import files
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.locks import hold_lock
 from pulmospark.core.settings import Experiment, Settings, parse, read_experiment
+from pulmospark.core.whole_folders import sweep_inside
 from pulmospark.tracking.extra import check_tracking
+
+LOCK = ".lock"
+"""file in a run's folder whose lock its writer holds"""
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -172,6 +179,24 @@ def _may_be_unset(key: str) -> bool:
         kind = section.model_fields[name].annotation
     told = get_args(kind)
     return type(None) in told and "none" not in [word for one in told for word in get_args(one)]
+
+
+@contextlib.contextmanager
+def locked(run: RunFolder) -> Iterator[None]:
+    """Be the one that writes to a run's folder, and remove what a killed one left there.
+
+    Raises:
+        UsageError: another process writes there; the message names it.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    with files.disk_errors(run.root):
+        run.root.mkdir(parents=True, exist_ok=True)
+        lock = run.root / LOCK
+        lock.touch()
+    # Where a file system has no locks a run works as well: it is the user who starts two.
+    with hold_lock(lock, run.root, writer="run", needed=False):
+        sweep_inside(run.root)
+        yield
 
 
 def save_settings(experiment: Experiment, run: RunFolder) -> None:

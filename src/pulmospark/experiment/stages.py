@@ -22,7 +22,7 @@ from pulmospark.data.split import split
 from pulmospark.data.split_summary import SplitResult
 from pulmospark.experiment.auditing import audit_run, near_copy_search
 from pulmospark.experiment.evaluation import EvaluateResult, evaluate
-from pulmospark.experiment.folder import RunFolder, note_seconds, save_settings
+from pulmospark.experiment.folder import RunFolder, locked, note_seconds, save_settings
 from pulmospark.experiment.reporting import report_content
 from pulmospark.experiment.tracking import check_store, followed, track
 from pulmospark.report.page import write_report
@@ -166,6 +166,13 @@ def run_all(
 ) -> RunResult:
     """All stages: ingest, split, expand where asked for, train, evaluate, audit, report."""
     check_tracking(experiment.tracking)
+    with locked(run):
+        return _run_all(experiment, run, spark, quiet=quiet)
+
+
+def _run_all(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool
+) -> RunResult:
     started = time.perf_counter()
     ingested = run_ingest(experiment, run, spark, quiet=quiet)
     parted = run_split(experiment, run, spark, quiet=quiet)
@@ -190,9 +197,8 @@ def run_all(
 
 @contextlib.contextmanager
 def _stage(experiment: Experiment, run: RunFolder, name: str) -> Iterator[None]:
-    with files.disk_errors(run.root):
-        run.root.mkdir(parents=True, exist_ok=True)
-    save_settings(experiment, run)
-    started = time.perf_counter()
-    yield
-    note_seconds(run, name, time.perf_counter() - started)
+    with locked(run):
+        save_settings(experiment, run)
+        started = time.perf_counter()
+        yield
+        note_seconds(run, name, time.perf_counter() - started)

@@ -17,7 +17,9 @@ file more or less, or a link is refused.
 from __future__ import annotations
 
 import json
+import re
 import stat
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from pulmospark.core.content import bytes_id, file_id, value_id
 from pulmospark.core.errors import BundleError, UsageError
 from pulmospark.core.files import whole_folder, write_json, write_text
 from pulmospark.core.locations import check_local
+from pulmospark.core.validation import validation_line
 from pulmospark.models.bundle_config import BundleConfig, BundleOperatingPoint
 from pulmospark.models.card import CardFacts, render_card
 from pulmospark.models.feature_distance import FeatureDistance
@@ -52,6 +55,8 @@ DISTANCE = "distance.safetensors"
 MANIFEST = "manifest.json"
 _FILES = (CONFIG, METRICS, MODEL, CARD)
 _OPTIONAL = (DISTANCE,)
+_TENSOR_NAME = re.compile(r"[A-Za-z0-9_.]{1,500}")
+_TENSOR_KINDS = ("F64", "F32", "F16", "BF16", "I64", "I32", "U8", "BOOL")
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,11 @@ class Bundle:
         config = self.config
         network = build(config.model, len(config.classes), mean=config.mean, std=config.std)
         try:
-            network.load_state_dict(load(content), strict=True)
+            tensors = load(content)
+            for name, value in tensors.items():
+                if not bool(torch.isfinite(value).all()):
+                    raise BundleError(f"{path}: {name} is not finite: get the bundle again")
+            network.load_state_dict(tensors, strict=True)
         except (SafetensorError, RuntimeError, ValueError) as error:
             first = " ".join(str(error).split())[: limits.DETAIL_CHARS_MAX]
             raise BundleError(f"{path}: not the tensors of a {config.model}: {first}") from error
@@ -165,12 +174,34 @@ def write_bundle(
 def read_bundle(folder: Path) -> Bundle:
     """Read and verify a bundle; the network is built by :meth:`Bundle.network`.
 
+    One that is replaced while it is read is read anew.
+
     Raises:
         UsageError: ``folder`` was made of an address elsewhere, ``s3://...``.
         BundleError: it is missing, damaged, incomplete, has more in it than it should, or is
             of a newer format.
     """
     folder = check_local(folder)
+    for _ in range(limits.BUNDLE_READ_TRIES):
+        before = _identity(folder)
+        try:
+            return _read(folder)
+        except BundleError:
+            if _identity(folder) == before:
+                raise  # it is the same bundle: not one that was replaced under our hands
+    return _read(folder)
+
+
+def _identity(folder: Path) -> tuple[int, ...] | None:
+    try:
+        facts = folder.stat()
+    except OSError:
+        return None
+    # The times as well: the number of a folder that was removed is given to the next one.
+    return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _read(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder; name the folder of a bundle")
     text = _bytes_of(folder / MANIFEST).decode("utf-8", errors="replace")
@@ -179,9 +210,39 @@ def read_bundle(folder: Path) -> Bundle:
     for name in told:
         _check_file(folder / name, told[name])
     config = _read_config(folder / CONFIG, told[CONFIG]["sha256"])
+    _check_tensors(folder / MODEL)
     _check_distance(folder, config, told)
     metrics = _json(folder / METRICS, _bytes_of(folder / METRICS, told[METRICS]["sha256"]))
     return Bundle(folder, config, metrics, _model_id(told), told[MODEL]["sha256"])
+
+
+def _check_tensors(path: Path) -> None:
+    """Refuse tensors whose names or kinds are not a network's, by the file's head alone.
+
+    The head is eight bytes of its length and JSON, by safetensors' format: a name, the kind of
+    number and the shape of each.
+    """
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
+        head = file.read(min(length, limits.CONFIG_FILE_BYTES_MAX + 1))
+    if length > limits.CONFIG_FILE_BYTES_MAX or len(head) < length:
+        raise BundleError(
+            f"{path}: its head should have {length} bytes, and up to "
+            f"{limits.CONFIG_FILE_BYTES_MAX} are read: get the bundle again"
+        )
+    for name, facts in _json(path, head).items():
+        if name == "__metadata__":
+            continue
+        if not _TENSOR_NAME.fullmatch(name):
+            raise BundleError(
+                f"{path}: {name[:80]!r} is no name of a tensor: get the bundle again"
+            )
+        kind = facts.get("dtype") if isinstance(facts, dict) else None
+        if kind not in _TENSOR_KINDS:
+            raise BundleError(
+                f"{path}: {name} is of the kind {kind!s:.20}, and a network's tensors are of "
+                f"{', '.join(_TENSOR_KINDS)}: get the bundle again"
+            )
 
 
 def _check_described(network: Network, config: BundleConfig) -> None:
@@ -289,9 +350,13 @@ def _bytes_of(path: Path, sha256: str | None = None) -> bytes:
     return content
 
 
+def _not_finite(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
+
+
 def _json(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(content)
+        value = json.loads(content, parse_constant=_not_finite)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: no JSON ({error!s:.100}): get the bundle again") from error
     if not isinstance(value, dict):
@@ -305,8 +370,4 @@ def _read_config(path: Path, sha256: str) -> BundleConfig:
     try:
         return BundleConfig.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BundleError(
-            f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}"
-        ) from error
+        raise BundleError(f"{path}: {validation_line(error)}: get the bundle again") from error

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
+from pulmospark.core.plain_text import is_name, one_line
 from pulmospark.core.settings import Fraction, IngestSettings, Settings
-from pulmospark.models.catalogue import entry
+from pulmospark.models.catalogue import check_size, entry
 from pulmospark.models.feature_distance import DistanceFacts
 from pulmospark.models.network import Network
 
@@ -23,22 +24,37 @@ _IMAGE_SETTINGS = {
 }
 """what a bundle records of its images -> the setting of ingest"""
 
-PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
+def _named(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(
+            f"{one_line(text, 80)!r} is no name: blank, over {limits.NAME_CHARS_MAX} characters, "
+            "or with control characters"
+        )
+    return text
+
+
+Name = Annotated[str, AfterValidator(_named)]
+"""a class's, a network's or a file's: no control characters"""
+
+Scale = Annotated[float, Field(gt=0.0, le=1.0)]
+Temperature = Annotated[float, Field(ge=limits.TEMPERATURE_MIN, le=limits.TEMPERATURE_MAX)]
+"""what a calibration may find"""
 
 
 class BundleOperatingPoint(Settings):
     """A threshold on one class's probability, chosen on images that are not tested on."""
 
-    positive_class: str
-    threshold: float
+    positive_class: Name
+    threshold: Fraction
     sensitivity_target: Fraction
-    chosen_on: Annotated[int, Field(ge=0)]
+    chosen_on: Annotated[int, Field(ge=0, le=limits.EVALUATION_ROWS_MAX)]
     """images it was chosen on, each counted once"""
     reached: bool
     """whether they allowed the target"""
-    positives: Annotated[int, Field(ge=0)] | None = None
+    positives: Annotated[int, Field(ge=0, le=limits.EVALUATION_ROWS_MAX)] | None = None
     """images of the class among them; ``None``: an older version did not count them"""
-    positive_groups: Annotated[int, Field(ge=0)] | None = None
+    positive_groups: Annotated[int, Field(ge=0, le=limits.EVALUATION_ROWS_MAX)] | None = None
     """patients, or groups, of these images"""
     expected_low: Fraction | None = None
     """lower bound of the sensitivity to expect on new patients"""
@@ -52,10 +68,10 @@ class BundleConfig(Settings):
     format_version: Annotated[int, Field(ge=1, le=limits.BUNDLE_FORMAT_VERSION)] = (
         limits.BUNDLE_FORMAT_VERSION
     )
-    model: str
+    model: Name
     """name in the zoo, or a library's own"""
     classes: Annotated[
-        tuple[Annotated[str, Field(min_length=1)], ...],
+        tuple[Name, ...],
         Field(min_length=2, max_length=limits.CLASSES_MAX),
     ]
     """in the order of the output"""
@@ -73,16 +89,16 @@ class BundleConfig(Settings):
     """whether DICOM files of other body parts are rejected, as ``ingest.body_parts`` says"""
     phantoms: bool = False
     """trained on phantoms: every answer says so, and other images are refused unless asked for"""
-    mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
+    mean: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=3)]
     """of each input channel, in [0, 1]"""
-    std: Annotated[tuple[PositiveFloat, ...], Field(min_length=1, max_length=3)]
+    std: Annotated[tuple[Scale, ...], Field(min_length=1, max_length=3)]
     """standard deviation of each input channel, in [0, 1]"""
-    temperature: PositiveFloat = 1.0
+    temperature: Temperature = 1.0
     """logits are divided by it before the softmax"""
     operating_points: tuple[BundleOperatingPoint, ...] = ()
     method: Literal["features", "network"]
     """``features``: logistic regression on a frozen network; ``network``: trained itself"""
-    weights: str | None = None
+    weights: Name | None = None
     """file or bundle of the weights it started from; ``None``: from scratch"""
     distance: DistanceFacts | None = None
     """how images unlike those trained on are recognised; ``None``: they are not"""
@@ -104,6 +120,10 @@ class BundleConfig(Settings):
     def _agree(self) -> Self:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("a class is named twice")
+        try:
+            check_size(self.model, self.input_size)
+        except UsageError as error:
+            raise ValueError(error.message) from error
         channels = len(entry(self.model).mean)
         if not len(self.mean) == len(self.std) == channels:
             raise ValueError(f"mean and std need {channels} channels")

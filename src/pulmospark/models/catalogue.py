@@ -10,6 +10,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from pulmospark.core.errors import UsageError
+from pulmospark.core.near_names import did_you_mean
 from pulmospark.models.zoo_entry import ZooEntry, flat_entry
 from pulmospark.models.zoo_papers import PAPER_ENTRIES
 from pulmospark.models.zoo_torchvision import TORCHVISION_ENTRIES
@@ -43,7 +44,8 @@ def entry(name: str) -> ZooEntry:
 
         return library_entry(library, within)
     raise UsageError(
-        f"model {name!r}: not in the zoo; choose one of {', '.join(ZOO)}, a variant "
+        f"model {name!r}: not in the zoo{did_you_mean(name, [*ZOO, *FLATTENED])}; "
+        f"choose one of {', '.join(ZOO)}, a variant "
         f"NAME_flattened, or any classifier of a library as "
         + " or ".join(f"{library}:NAME" for library in LIBRARIES)
     )

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.extras import how_to_install
 from pulmospark.models.backbones import last_linear, without
 from pulmospark.models.torchvision_ops import import_torchvision_models
 from pulmospark.models.zoo_entry import Recipe, WeightsFile, ZooEntry, hub_file
@@ -123,7 +124,7 @@ def _import_timm(name: str) -> ModuleType:
         import timm  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise EnvironmentProblem(
-            f"timm:{name}: timm is not installed: pip install 'pulmospark[timm]'"
+            f"timm:{name}: timm is not installed: {how_to_install('timm')}"
         ) from error
     found: ModuleType = timm
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pulmospark.core import limits
+from pulmospark.core.csv_files import write_row
 from pulmospark.core.errors import UsageError
 from pulmospark.core.files import whole_folder
 from pulmospark.core.progress import Progress
@@ -262,6 +262,6 @@ def _plant(ward: _Ward, index: int, seed: int) -> dict[str, RejectReason]:
 
 def _write_sheet(ward: _Ward) -> None:
     with (ward.folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
-        sheet = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        sheet.writeheader()
-        sheet.writerows(ward.rows)
+        write_row(file, COLUMNS)
+        for row in ward.rows:
+            write_row(file, (row[name] for name in COLUMNS))

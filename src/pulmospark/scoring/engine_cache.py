@@ -48,10 +48,7 @@ def _copy(source: Path, target: Path) -> None:
     for path in source.iterdir():
         if path.name.startswith("."):
             continue  # a worker is writing it
-        try:
-            os.link(path, target / path.name)
-        except OSError:
-            shutil.copyfile(path, target / path.name)
+        files.link_or_copy(path, target / path.name)
 
 
 def _forget_oldest(folder: Path) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 import pulmospark
 from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.extras import how_to_install
 from pulmospark.models.bundle import Bundle
 from pulmospark.models.network import Network
 from pulmospark.scoring.prepare import save_openvino, to_openvino
@@ -165,7 +166,7 @@ def _import_onnx() -> ModuleType:
             importlib.import_module(f"onnx.{part}")
     except ImportError as error:
         raise EnvironmentProblem(
-            "--to onnx: the package onnx is not installed: pip install 'pulmospark[export]', or "
+            f"--to onnx: the package onnx is not installed: {how_to_install('export')}, or "
             "use --to openvino"
         ) from error
     return onnx

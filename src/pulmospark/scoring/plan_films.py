@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import random
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +15,7 @@ from PIL import Image
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
-from pulmospark.core.files import disk_errors
+from pulmospark.core.files import disk_errors, link_or_copy
 from pulmospark.imaging.phantom_mark import NOTE
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.layouts.walk import FoundFile, absolute, walk
@@ -143,10 +141,7 @@ def laid_out(sample: Sample, folder: Path, count: int) -> list[Path]:
         for number in range(count):
             film = sample.films[number % len(sample.films)]
             path = folder / f"film-{number:06d}{film.suffix}"
-            try:
-                os.link(film, path)
-            except OSError:  # a file system without hard links, or with no more of them for a file
-                shutil.copyfile(film, path)
+            link_or_copy(film, path)
             paths.append(path)
     return paths
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from pulmospark.core import limits, machine
 from pulmospark.core.content import bytes_id, value_id
 from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.extras import how_to_install
 from pulmospark.core.scoring_settings import Precision, PrecisionPolicy
 from pulmospark.models.feature_distance import FeatureDistance
 from pulmospark.scoring import precision_memory
@@ -308,7 +309,7 @@ def _no_gain(
     if precision == "int8":
         if not can_quantise:
             raise EnvironmentProblem(
-                "int8 needs the package nncf: pip install 'pulmospark[int8]', or choose another "
+                f"int8 needs the package nncf: {how_to_install('int8')}, or choose another "
                 "--precision"
             )
         return "" if "INT8" in capabilities() else "does not run on this processor"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core import limits
+from pulmospark.core.csv_files import write_row
 from pulmospark.core.settings import Fraction, Settings
 from pulmospark.scoring.cautions import sentence
 
@@ -20,7 +20,6 @@ _PREDICTION_COLUMNS = [
     *("uri", "image_id", "prediction", "probability", "cautions", "distance", "model_id")
 ]
 _REJECT_COLUMNS = ("uri", "source", "reason", "detail", "image_id", "size_bytes")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class DecisionPoint(Settings):
@@ -75,8 +74,7 @@ def export_predictions(
         *("cautions", "distance", "model_id"),
     ]
     with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(map(safe_cell, head))
+        write_row(file, head)
         for part in parts:
             for row in _rows(part, _PREDICTION_COLUMNS):
                 chances = row["probability"]
@@ -93,7 +91,7 @@ def export_predictions(
                     "; ".join(sentence(caution, distance, fence) for caution in cautions),
                     *("" if distance is None else f"{distance:.4g}", row["model_id"]),
                 ]
-                writer.writerow(map(safe_cell, cells))
+                write_row(file, cells)
 
 
 def export_rejects(parts: Iterable[Path], target: Path, tally: Tally) -> None:
@@ -105,25 +103,12 @@ def export_rejects(parts: Iterable[Path], target: Path, tally: Tally) -> None:
         tally: takes the counts.
     """
     with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_REJECT_COLUMNS)
+        write_row(file, _REJECT_COLUMNS)
         for part in parts:
             for row in _rows(part, list(_REJECT_COLUMNS)):
                 tally.rejects += 1
                 tally.reasons[row["reason"]] += 1
-                writer.writerow(safe_cell(row[name]) for name in _REJECT_COLUMNS)
-
-
-def safe_cell(value: Any) -> str:
-    """A cell that a spreadsheet takes for text, whatever a file's or class's name begins with.
-
-    Spreadsheets run a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula, also
-    where it is quoted. As OWASP advises ("CSV Injection"), such a cell, or one that begins
-    with a tab or a carriage return, gets an apostrophe in front. The Parquet tables have the
-    text as it is.
-    """
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+                write_row(file, (row[name] for name in _REJECT_COLUMNS))
 
 
 def _rows(part: Path, columns: list[str]) -> Iterator[dict[str, Any]]:

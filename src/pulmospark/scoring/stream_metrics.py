@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.extras import how_to_install
 from pulmospark.scoring.stream_store import Committed
 
 LATENCY_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
@@ -102,7 +103,7 @@ class _Prometheus:
             import prometheus_client as client  # noqa: PLC0415
         except ImportError as error:
             raise EnvironmentProblem(
-                'prometheus-client is not installed: pip install "pulmospark[metrics]", or leave '
+                f"prometheus-client is not installed: {how_to_install('metrics')}, or leave "
                 "--metrics-port out"
             ) from error
         registry = client.CollectorRegistry()

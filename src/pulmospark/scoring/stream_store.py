@@ -31,7 +31,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark.core import files, tables
-from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.locks import hold_lock
 from pulmospark.core.provenance import now_utc
 from pulmospark.data.rows import file_of
 from pulmospark.scoring.stream_state import Arrival, DamagedStateError, StreamState
@@ -285,25 +286,9 @@ def check_free(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path, folder: Path) -> Iterator[None]:
-    """A lock that ends with the process, however it ends."""
-    try:
-        import fcntl  # noqa: PLC0415 - POSIX only
-    except ImportError as error:
-        raise EnvironmentProblem("a stream needs POSIX file locks: run it on Linux") from error
     with files.disk_errors(folder):
-        file = path.open("a", encoding="utf-8")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"{folder}: another stream is writing there: stop it, or choose another --out"
-            ) from error
-        except OSError as error:
-            raise EnvironmentProblem(
-                f"{folder}: its file system locks no files ({error.strerror}): choose one that "
-                "does with --out"
-            ) from error
+        path.touch()
+    with hold_lock(path, folder, writer="stream"):
         yield
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.core import limits
+from pulmospark.core import files, limits
 
 _NUMBERS_A_GROUP = 65_536
 """rows of a row group that holds numbers alone"""
@@ -75,10 +75,7 @@ def link_parts(parts: Sequence[Path], folder: Path, *, numbered: bool = False) -
     for place, part in enumerate(parts):
         name = f"{place:0{_PLACE_DIGITS}d}-{part.name}" if numbered else part.name
         target = folder / name
-        try:
-            os.link(part, target)
-        except OSError:
-            target.write_bytes(part.read_bytes())
+        files.link_or_copy(part, target)
 
 
 def parts_of(table: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 
 from pulmospark.core import machine
 from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.extras import how_to_install
 from pulmospark.core.python_path import SAFE_PATH, guard_children
 from pulmospark.spark.class_archive import OPTIONS, archive_options
 from pulmospark.spark.environment import check_spark_home, check_user
@@ -160,8 +161,7 @@ def _check_client(master: str) -> None:
     lacking = [name for name in _CLIENT_NEEDS if importlib.util.find_spec(name) is None]
     if lacking:
         raise EnvironmentProblem(
-            f"{master}: Spark Connect needs {', '.join(lacking)}: "
-            "pip install 'pulmospark[connect]'"
+            f"{master}: Spark Connect needs {', '.join(lacking)}: {how_to_install('connect')}"
         )
 
 

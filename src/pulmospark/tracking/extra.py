@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.extras import how_to_install
 from pulmospark.core.tracking_settings import TrackingSettings
 
 _MLFLOW = ("mlflow", "sqlalchemy", "alembic")
@@ -26,5 +27,5 @@ def check_tracking(settings: TrackingSettings) -> None:
         if value is not None and missing:
             raise EnvironmentProblem(
                 f"tracking.{name} is {str(value)!r}, and {missing[0]} is not installed: "
-                "pip install 'pulmospark[tracking]'"
+                f"{how_to_install('tracking')}"
             )

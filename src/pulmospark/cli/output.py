@@ -1,0 +1,48 @@
+"""What libraries say on the terminal while a command runs, without control characters.
+
+They quote names and headers from outside: Pillow and pydicom in warnings, others in log lines.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+import warnings
+from types import TracebackType
+
+from pulmospark.core.plain_text import one_line, shown
+
+
+class _CleanRecord(logging.LogRecord):
+    """A log record whose message is fit to be shown."""
+
+    def getMessage(self) -> str:  # noqa: N802 - logging's
+        return shown(super().getMessage())
+
+
+def clean_messages() -> None:
+    """Have this process's warnings, log lines and tracebacks written clean.
+
+    For the command line alone: a program that uses pulmospark as a library has its own ways.
+    """
+    logging.setLogRecordFactory(_CleanRecord)
+    warnings.formatwarning = _warning_line
+    sys.excepthook = _write_traceback
+
+
+def _warning_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    del line
+    return one_line(f"{filename}:{lineno}: {category.__name__}: {message}") + "\n"
+
+
+def _write_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    sys.stderr.write(shown("".join(traceback.format_exception(kind, error, trace))))

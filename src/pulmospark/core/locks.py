@@ -1,0 +1,116 @@
+"""Locks that end with their process, however it ends: one writer of a folder at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from pulmospark.core.errors import EnvironmentProblem, UsageError
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL}
+_OWNER_BYTES_MAX = 300
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path, folder: Path, *, writer: str, needed: bool = True) -> Iterator[None]:
+    """Hold a file's lock (``flock``); the file says who does: process, host and thread.
+
+    The same thread may hold it several times over: a stage within a run.
+
+    Args:
+        path: the lock's file, made where it is not there; its folder exists.
+        folder: what is locked, for the message.
+        writer: what may be writing there, "run" or "stream".
+        needed: refuse a file system without locks; else go on without.
+
+    Raises:
+        UsageError: another process, or another thread of this one, holds it.
+        EnvironmentProblem: the file system, or this system, has no such locks.
+    """
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only
+    except ImportError as error:
+        if needed:
+            raise EnvironmentProblem(
+                f"a {writer} needs POSIX file locks: run it on Linux"
+            ) from error
+        yield
+        return
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = _owner(path)
+            if owner != _myself():
+                raise UsageError(
+                    f"{folder}: another {writer} is writing there{_described(owner)}: wait for it "
+                    "or stop it, or choose another --out"
+                ) from error
+        except OSError as error:
+            if needed or error.errno not in _NO_LOCKS:
+                raise EnvironmentProblem(
+                    f"{folder}: its file system locks no files ({error.strerror}): choose one "
+                    "that does with --out"
+                ) from error
+        else:
+            file.truncate(0)
+            file.write(_myself())
+            file.flush()
+        yield
+
+
+def free_to_remove(folder: Path) -> bool:
+    """Whether nobody holds a folder's own lock, so that what is left of it may be removed."""
+    lock = own_folder(folder)
+    if lock is None:
+        return False
+    os.close(lock)
+    return True
+
+
+def own_folder(folder: Path) -> int | None:
+    """Lock a folder itself; gives the descriptor that holds the lock until it is closed.
+
+    Returns:
+        ``None``: another process holds it, the folder is gone, or folders can't be locked there
+        (NFS).
+    """
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only
+    except ImportError:
+        return None
+    descriptor = -1
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Not one that was removed, or moved away, between the two.
+        if os.fstat(descriptor).st_ino == folder.stat().st_ino:
+            return descriptor
+    except OSError:
+        pass
+    if descriptor >= 0:
+        os.close(descriptor)
+    return None
+
+
+def _myself() -> str:
+    return f"{os.getpid()} {socket.gethostname()} {threading.get_ident()}"
+
+
+def _owner(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(_OWNER_BYTES_MAX)
+    except OSError:
+        return ""
+
+
+def _described(owner: str) -> str:
+    process, _, rest = owner.partition(" ")
+    host = rest.rpartition(" ")[0]
+    return f" (process {process} on {host})" if process.isdecimal() and host else ""

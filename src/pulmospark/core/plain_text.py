@@ -1,0 +1,65 @@
+"""Text from outside, made fit for a terminal, a log line, an error or a label.
+
+File names, sheets' cells, tensors' names and headers may hold characters that a terminal obeys
+(ESC and the C1 controls move the cursor, change the title, write to the clipboard), or that turn
+the direction of the text around them, so that a name passes for another. All are shown as their
+escapes (``\\x1b``, ``\\u202e``): nothing is hidden, and nothing is obeyed.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pulmospark.core import limits
+
+# C0 but for tab and line feed, DEL, C1, the marks, overrides and isolates of Unicode's
+# bidirectional algorithm (UAX 9), line and paragraph separators, the byte order mark,
+# interlinear annotations, and halves of surrogate pairs.
+_UNSHOWABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff]"
+)
+_LINES = re.compile("[\t\n]")
+_NOT_IN_A_NAME = re.compile(_UNSHOWABLE.pattern.replace("\x0b-\x1f", "\x0b\x0c\x0e-\x1f"))
+_CUT = " ... "
+_END_SHARE = 0.4
+
+
+def shown(text: str) -> str:
+    """The text with its control characters as escapes; tabs and line feeds stay."""
+    return _UNSHOWABLE.sub(_escape, text)
+
+
+def one_line(text: str, most: int = limits.MESSAGE_CHARS_MAX) -> str:
+    """The text as one line: tabs and line breaks are escapes as well, and a long one is cut.
+
+    The middle goes: an error begins with what is wrong and ends with what to do.
+
+    Args:
+        text: any text.
+        most: characters of the line.
+    """
+    line = _LINES.sub(_escape, shown(text.strip("\n")))
+    if len(line) <= most:
+        return line
+    end = int(most * _END_SHARE)
+    return line[: most - end - len(_CUT)] + _CUT + line[-end:]
+
+
+def shown_json(text: str) -> str:
+    """JSON with the same characters as JSON's own escapes; it reads as the same value."""
+    return _UNSHOWABLE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of a class: not blank, and without control characters.
+
+    Tabs and line breaks are let through, which cells of real sheets have; they are written as
+    escapes wherever they would end a line.
+    """
+    is_short = len(text.strip()) > 0 and len(text) <= limits.NAME_CHARS_MAX
+    return is_short and _NOT_IN_A_NAME.search(text) is None
+
+
+def _escape(match: re.Match[str]) -> str:
+    return ascii(match.group())[1:-1]
