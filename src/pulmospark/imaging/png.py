@@ -26,6 +26,9 @@ _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _SHOWN: Final = frozenset({b"tRNS", b"eXIf", b"acTL"})
 """ancillary chunks that change what is seen: transparency, orientation, animation"""
 _STRIP_BYTES: Final = 2 * 1024 * 1024
+_STORED_MAX: Final = 65_535
+"""bytes of a block that is stored in a deflated stream (RFC 1951, section 3.2.4)"""
+_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _PIECE_BYTES: Final = 64 * 1024
 _PASSES: Final = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2),
                   (0, 1, 2, 2), (1, 0, 2, 1))  # fmt: skip
@@ -225,14 +228,24 @@ def _strips(
         yield samples
 
 
-def _small_file(filtered: bytes, form: PngForm, width: int, height: int) -> bytes:
-    head = struct.pack(">IIBBBBB", width, height, form.bits, form.colour, 0, 0, 0)
-    packed = imagecodecs.zlibng_encode(filtered, level=0)  # stored as it is
-    parts = [_SIGNATURE]
-    for name, content in ((b"IHDR", head), (b"IDAT", packed), (b"IEND", b"")):
-        crc = imagecodecs.zlibng_crc32(content, zlib.crc32(name))
-        parts += [struct.pack(">I", len(content)), name, content, struct.pack(">I", crc)]
-    return b"".join(parts)
+def _small_file(filtered: bytes, form: PngForm, width: int, height: int) -> bytearray:
+    """A file of these rows; what is deflated is stored, and each byte copied once."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, form.bits, form.colour, 0, 0, 0)
+    blocks = range(0, len(filtered), _STORED_MAX)
+    size = 2 + 5 * len(blocks) + len(filtered) + 4
+    parts: list[bytes | memoryview] = [
+        _SIGNATURE, struct.pack(">I", 13), head, struct.pack(">I", zlib.crc32(head)),
+        struct.pack(">I", size), b"IDAT", b"\x78\x01",
+    ]  # fmt: skip
+    view = memoryview(filtered)
+    for at in blocks:
+        block = view[at : at + _STORED_MAX]
+        parts += [struct.pack("<BHH", at == blocks[-1], len(block), len(block) ^ 0xFFFF), block]
+    parts.append(struct.pack(">I", imagecodecs.zlibng_adler32(filtered)))
+    file = bytearray().join(parts)
+    crc = imagecodecs.zlibng_crc32(memoryview(file)[-size - 4 :])
+    file += struct.pack(">I", crc) + _END
+    return file
 
 
 class _Inflated:
