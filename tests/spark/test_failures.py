@@ -44,6 +44,9 @@ _JAVA = """An error occurred while calling o54.collectToPython.
          r"^worker-7: Python worker failed to connect back.*starts.*loopback"),
         ("java.net.UnknownHostException: node-3: Name or service not known",
          r"cannot be resolved \(node-3: Name.*/etc/hosts"),
+        ("org.apache.spark.api.python.PythonException: Traceback (most recent call last):\n"
+         '  File "x.py", line 1, in <module>\nAttributeError: module has no attribute x\n',
+         r"^worker-7: Spark's job failed \(AttributeError: module has no attribute x\)"),
         ("java.lang.IllegalStateException: odd", r"^worker-7: Spark's job failed \(.*--debug"),
     ],
 )  # fmt: skip

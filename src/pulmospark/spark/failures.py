@@ -33,6 +33,10 @@ _NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): ([^\n]{0,160})")
 _NOT_BACK = re.compile(r"Python worker failed to connect back[^\n]{0,80}")
 _NO_HOST = re.compile(r"UnknownHostException: ([^\n]{0,120})")
 
+_RAISED = re.compile(
+    r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit)\b: [^\n]+)", re.MULTILINE
+)
+
 _AGAIN = "and run the same command again"
 
 
@@ -130,7 +134,10 @@ def _other_cause(text: str, where: str) -> str | None:
 
 
 def _unknown(error: BaseException, where: str) -> str:
-    first = (str(error).strip().splitlines() or [""])[0][:200]
+    text = str(error)
+    # A Python traceback ends with what was raised; Java's begins with it.
+    raised = _RAISED.findall(text) if "Traceback (most recent call last)" in text else []
+    first = (raised or text.strip().splitlines() or [""])[0 if not raised else -1][:200]
     return (
         f"{where}Spark's job failed ({first or type(error).__name__}): --debug shows Spark's own "
         f"words; mend what they name, {_AGAIN}"
