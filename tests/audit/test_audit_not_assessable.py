@@ -77,6 +77,15 @@ def test_what_is_the_same_for_all_tells_no_class_and_is_no_pass(name: str) -> No
         said(one_thing.audit(bare, looks(), KINDS[name]), "not known of any image")
 
 
+def test_bytes_are_of_a_pixel_and_not_of_a_file() -> None:
+    """Larger images have larger files: a third of a byte a pixel is one value for all."""
+    heights = [512 if n % 3 else 1536 for n in range(FILMS)]
+    sizes = [height * 256 // 3 for height in heights]
+    subject = clean_subject(FILMS, height=heights, width=[256] * FILMS, size_bytes=sizes)
+    found = one_thing._bytes_a_pixel(subject)
+    np.testing.assert_allclose(found, 1 / 3, atol=1e-5)
+
+
 def test_a_source_that_is_one_within_the_classes_compared_is_one() -> None:
     """The other source stands in a class of too few patients, which takes no part."""
     labels = [CLASSES[2] if n < 8 else CLASSES[n // 2 % 2] for n in range(FILMS)]

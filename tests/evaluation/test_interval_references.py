@@ -109,6 +109,14 @@ def test_one_film_a_patient_is_the_plain_score_interval() -> None:
     )
 
 
+def test_the_end_of_the_scale_is_reached_exactly() -> None:
+    """By algebra a bound is 0 or 1 there; by rounding it is a little off."""
+    for films in range(1, 400):
+        assert wilson(1.0, films, 0.95)[1] == 1.0
+        assert wilson(0.0, films, 0.95)[0] == 0.0
+        assert 0.0 < wilson(1.0, films, 0.95)[0] < 1.0
+
+
 def test_all_films_of_one_patient_are_one_film_with_the_normal_quantile() -> None:
     figure = proportion(np.arange(6) < 3, None, np.zeros(6, np.int64), 0.95)
     assert figure.effective == 1.0

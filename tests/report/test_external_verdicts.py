@@ -93,7 +93,7 @@ def test_positives_alone_are_compared_with_positives_alone() -> None:
     found = verdict(inside, outside)
     # sqrt((0.7738 - 0.7526)^2 + (0.8137 - 0.7767)^2) = 0.0427: -0.3 points, -4.6 to +4.5.
     assert found.tone == "caution"
-    assert found.tag == "No worse than inside in 1 of 3 classes; the others are open"
+    assert found.tag == "No worse than inside in 1 of 3 classes; not assessable in others"
     assert "COVID-19 77.4% against 77.7%, \N{MINUS SIGN}0.3 points" in found.sentence
     assert "clearly lower" not in found.sentence
     assert "no worse" in found.sentence
@@ -107,6 +107,7 @@ def test_positives_alone_are_compared_with_positives_alone() -> None:
     assert page.count("has no tested film: its sensitivity is not assessable") == 2
     assert "holds no image of normal, pneumonia" in page
     assert "Inside it was" not in page
+    assert "No image of normal, pneumonia: not comparable with inside." in page
     assert "not assessable: no image elsewhere" in page
 
 

@@ -13,7 +13,7 @@ from pulmospark.evaluation.by_class import class_differences
 from pulmospark.evaluation.results import ClassDifference, Evaluation, Figure
 from pulmospark.report import methods, tables, words
 from pulmospark.report.curves import roc
-from pulmospark.report.external_content import ExternalPage
+from pulmospark.report.external_content import Column, ExternalPage
 from pulmospark.report.external_plot import beside
 from pulmospark.report.figures import confusion, reliability
 from pulmospark.report.page import environment, provenance_facts, provenance_settings
@@ -42,7 +42,7 @@ def write_external_page(content: ExternalPage, path: Path) -> None:
 
 def render_external_page(content: ExternalPage) -> str:
     """The page as one HTML document: no script, and nothing fetched from anywhere."""
-    evaluations = [column.evaluation for column in content.columns]
+    evaluations = [_marked(column, content.inside) for column in content.columns]
     whose = words.groups_of(content.outside, content.films_without_patient)
     drawn = [roc(content.outside), confusion(content.outside)]
     page = (
@@ -93,8 +93,19 @@ def headline(content: ExternalPage) -> str:
     if inside is None or inside.accuracy.value is None:
         return f"{text}."
     if _lacking(inside, told):
-        return f"{text}. That of inside is of more classes, and not comparable."
+        return f"{text}. The accuracy inside is of more classes, and not comparable."
     return f"{text}. Inside it was {_figure(inside.accuracy, inside)}."
+
+
+def _marked(column: Column, inside: Evaluation | None) -> Evaluation:
+    """An evaluation whose figures over all classes say so where they are of fewer than inside."""
+    told = column.evaluation
+    if inside is None or column.key == "inside" or not _lacking(inside, told):
+        return told
+    note = f"no image of {', '.join(_lacking(inside, told))}: not comparable with inside"
+    names = ("accuracy", "balanced_accuracy", "macro_auroc")
+    marked = {name: getattr(told, name).model_copy(update={"note": note}) for name in names}
+    return told.model_copy(update=marked)
 
 
 def _lacking(inside: Evaluation, outside: Evaluation) -> list[str]:
@@ -135,7 +146,9 @@ def compared(classes: Sequence[ClassDifference]) -> Verdict:
     named = TAGS[tone]
     if tone == "caution" and "unclear" not in by_finding:
         shared = len(classes) - len(missing)
-        named = f"No worse than inside in {shared} of {len(classes)} classes; the others are open"
+        named = (
+            f"No worse than inside in {shared} of {len(classes)} classes; not assessable in others"
+        )
     order = ("lower", "unclear", "not lower")
     said = [_change(one) for finding in order for one in by_finding.get(finding, [])]
     sentence = f"Sensitivity elsewhere against inside: {'; '.join(said)}."

@@ -33,11 +33,11 @@ CLASS_FIGURES: tuple[tuple[str, str], ...] = (
 )
 """field of ``ClassFigures`` and its heading"""
 _EFFECTIVE = (
-    "Wilson's score interval on the effective sample size (films / design effect), with Student's "
+    "score interval on the effective sample size (films / design effect), with Student's "
     "quantile of patients \N{MINUS SIGN} 1 degrees of freedom in place of the normal one, since "
     "films of one patient are not independent"
 )
-_PLAIN = "Wilson's score interval of the proportion"
+_PLAIN = "score interval of the proportion"
 
 
 def effective_words(figure: Figure) -> str:
@@ -162,9 +162,9 @@ def _draws(evaluation: Evaluation, whose: str) -> str:
 def _proportions(shown: Sequence[Figure]) -> str:
     clustered = [figure.effective is not None for figure in shown]
     if not any(clustered):
-        return f"{_PLAIN}, each film counted in full, for no patient has two"
-    where = "" if all(clustered) else f"; {_PLAIN} itself where no effective n is given"
-    return f"{_EFFECTIVE}; effective n is that size{where}"
+        return f"Wilson's {_PLAIN}, each film counted in full, for no patient has two"
+    where = "" if all(clustered) else f"; Wilson's {_PLAIN} itself where no effective n is given"
+    return f"Wilson's {_EFFECTIVE}; effective n is that size{where}"
 
 
 def _listed(words: Iterable[str]) -> str:
