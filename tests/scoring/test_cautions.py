@@ -214,7 +214,6 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A phantom, and a picture that is none."""
     folder = tmp_path_factory.mktemp("mixed") / "films"
     folder.mkdir()
-    (folder / "phantom.img").write_bytes(phantom())
     (folder / "phantom.png").write_bytes(phantom())
     (folder / "real.png").write_bytes(png(blobs(1, 3)[0]))
     return folder
@@ -242,7 +241,6 @@ def test_a_model_of_phantoms_refuses_other_images(
     assert scored["rejects"]["reason"].to_pylist() == ["not_a_phantom"]
     found = by_spark_ml(read_bundle(of_phantoms), mixed, tmp_path / "w", phantoms_only=True)
     assert found == {
-        "phantom.img": ["phantom_model"],
         "phantom.png": ["phantom_model"],
         "real.png": None,
     }
