@@ -29,6 +29,8 @@ NAMES = (
     "archive",
     "stream",
     "stream_kills",
+    "kills",
+    "wrong_settings",
     "dicom",
     "image_memory",
     "slow_files",
@@ -85,7 +87,7 @@ SMALL = Options(
 @click.option("--slices", help="Numbers of slices of ccccii (archive: the last): 61778,617775.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
 @click.option("--models", help="Networks of training, plan and score: mobilenet_v2,resnet50.")
-@click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills.")
+@click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills; of kills, up to 60.")
 @click.option("--kill-films", type=click.IntRange(1), help="Files of stream_kills.")
 @click.option("--stream-load", type=click.IntRange(1), help="Films of a round of stream.")
 @click.option("--films", help="Numbers of films of score and score_memory: 2000,20000,100000.")

@@ -47,13 +47,6 @@ def test_the_workers_softmax_is_the_evaluations(logits: np.ndarray, temperature:
     )
 
 
-@given(st.text(max_size=8))
-def test_no_cell_begins_a_formula(text: str) -> None:
-    cell = safe_cell(text)
-    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert cell.removeprefix("'") == text.removeprefix("'")
-
-
 def test_one_film_needs_no_spark_and_no_folder(bundle: Path, films: Path) -> None:
     result = predict(bundle, [str(films / "a.png")], None, None, quiet=True)
     film = result.film

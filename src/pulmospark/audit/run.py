@@ -32,7 +32,6 @@ from pulmospark.audit.model import Scored, films_at, score_sample, stratified
 from pulmospark.audit.results import ORDER, AuditReport, AuditResult, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
-from pulmospark.core.errors import UsageError
 from pulmospark.core.provenance import provenance
 from pulmospark.data.near_copies import NearCopies, find_near_copies, grey_levels
 
@@ -197,7 +196,6 @@ def run_audits(
         quiet: show no progress.
 
     Raises:
-        UsageError: a name to be skipped is no audit's.
         BundleError: the bundle cannot be used.
         InputError: the images table lacks films, or too many are near each other.
     """
@@ -211,10 +209,6 @@ def run_audits(
             name: partial(not_assessable, name, title, left_out.why, left_out.remedy)
             for name, title in COSTLY
         }
-    if unknown := sorted(set(settings.skip) - set(cheap) - set(costly)):
-        raise UsageError(
-            f"audit.skip names {unknown[0]!r}: the audits are {', '.join({**cheap, **costly})}"
-        )
     runs_model = settings.costly and (bundle is not None or left_out is not None)
     chosen = {**cheap, **costly} if runs_model else cheap
     done = [_timed(run) for name, run in chosen.items() if name not in settings.skip]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pulmospark.cli import common
+
+if TYPE_CHECKING:
+    from pulmospark.experiment.check import Plan
+    from pulmospark.experiment.folder import RunFolder
 
 
 @click.command(
@@ -21,12 +27,14 @@ from pulmospark.cli import common
     """
 )
 @common.what_argument
+@click.option("--dry-run", is_flag=True, help="Check all settings, and say what would be done.")
 @common.set_option
 @common.augment_option
 @common.spark_options
 @common.speech_options
 def command(
     what: Path,
+    dry_run: bool,
     changes: tuple[str, ...],
     augment: bool | None,
     master: str | None,
@@ -35,11 +43,15 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
+    from pulmospark.experiment.check import check_experiment
     from pulmospark.experiment.folder import open_experiment
 
     experiment, run = open_experiment(what, common.pairs(changes, "--set"))
     experiment = common.augmented(experiment, augment)
-    common.check_sources(experiment)
+    plan = check_experiment(experiment)
+    if dry_run:
+        _say_plan(plan, run, as_json=as_json)
+        return
     common.make_folder(run.root)
 
     # Seconds of import, which a wrong setting need not wait for.
@@ -57,3 +69,14 @@ def command(
         from pulmospark.experiment.auditing import check_strict
 
         check_strict(result.audit, experiment.audit)
+
+
+def _say_plan(plan: Plan, run: RunFolder, *, as_json: bool) -> None:
+    if as_json:
+        common.say_json({"folder": str(run.root), **dataclasses.asdict(plan)})
+        return
+    for source in plan.sources:
+        common.say(f"source {source}")
+    common.say(f"starts from {plan.weights}")
+    common.say(f"stages: {', '.join(plan.stages)}")
+    common.say(f"folder: {run.root}")

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from pulmospark.core import limits
+from pulmospark.core.near_names import did_you_mean
 from pulmospark.core.settings_base import Fraction, Settings
+
+AUDITS = (
+    "exact_duplicates", "near_duplicates", "label_conflict", "class_by_source", "class_by_age",
+    "class_by_sex", "class_by_view", "class_by_size", "class_by_format", "class_by_compression",
+    "class_by_border", "class_by_brightness",
+    "augmented", "patients", "support", "children", "subgroups", "calibration",
+    "covered_lungs", "letters", "source_in_features", "left_out_source", "unlike_films",
+    "never_shown", "heat_maps",
+)  # fmt: skip
+"""names of all audits; here, so that one that is to be skipped is checked without Spark"""
 
 PHANTOM_COPIES: dict[str, Any] = {"hash_distance": 4, "copy_correlation": 0.93}
 """how near phantoms are looked for, unless the user says otherwise: drawn chests are more alike
@@ -67,4 +78,15 @@ class AuditSettings(Settings):
         """Names with commas between them, as ``--set`` gives them."""
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("skip")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in AUDITS:
+                raise ValueError(
+                    f"there is no audit {name!r}{did_you_mean(name, AUDITS)}: the audits are "
+                    f"{', '.join(AUDITS)}"
+                )
         return value

@@ -14,10 +14,12 @@ from pulmospark.core.audit_settings import AuditSettings as AuditSettings  # noq
 from pulmospark.core.augment_settings import AugmentSettings as AugmentSettings  # noqa: PLC0414
 from pulmospark.core.errors import UsageError
 from pulmospark.core.locations import LocalPath, local_text
+from pulmospark.core.near_names import did_you_mean
 from pulmospark.core.plain_text import is_name, one_line
 from pulmospark.core.settings_base import Fraction as Fraction  # noqa: PLC0414
 from pulmospark.core.settings_base import Seed
 from pulmospark.core.settings_base import Settings as Settings  # noqa: PLC0414
+from pulmospark.core.tables import View
 from pulmospark.core.tracking_settings import TrackingSettings as TrackingSettings  # noqa: PLC0414
 from pulmospark.core.validation import validation_line
 
@@ -124,6 +126,25 @@ class SplitSettings(Settings):
     balance: Literal["none", "source", "age", "sex", "view"] = "none"
     """leaves films out so that this tells the classes no longer: each source (band of ten years,
     sex, view) keeps as many films of each class as it has of its rarest class"""
+
+    @field_validator("views")
+    @classmethod
+    def _known_views(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in list(View):
+                raise ValueError(
+                    f"there is no view {name!r}{did_you_mean(name, View)}: the views are "
+                    f"{', '.join(View)}"
+                )
+        return value
+
+    @field_validator("views", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """Names with commas between them, as ``--set`` gives them."""
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -339,8 +360,8 @@ class Experiment(Settings):
             )
         if negative is not None and self.classes and negative not in self.classes:
             raise ValueError(
-                f"evaluate.negative_class is {negative!r}, and the classes are "
-                f"{', '.join(self.classes)}"
+                f"evaluate.negative_class is {negative!r}{did_you_mean(negative, self.classes)}, "
+                f"and the classes are {', '.join(self.classes)}"
             )
         return self
 

@@ -58,8 +58,9 @@ def validation_line(error: ValidationError, kind: type[BaseModel] | None = None)
     is_new = first["type"] in {"missing", "extra_forbidden"}
     text = ", or ".join(words)
     given = "" if is_new or str(first["input"]) in text else _given(first)
-    where = ".".join(map(str, place)) or "the file"
-    return f"{where}: {text}{_suggestion(first, place, kind)}{given}"
+    if not place:  # settings that do not go together: their names are in the text
+        return text
+    return f"{'.'.join(map(str, place))}: {text}{_suggestion(first, place, kind)}{given}"
 
 
 def _place(error: ErrorDetails) -> list[int | str]:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pulmospark.core import files
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.locks import hold_lock
+from pulmospark.core.near_names import did_you_mean
 from pulmospark.core.settings import Experiment, Settings, parse, read_experiment
 from pulmospark.core.whole_folders import sweep_inside
 from pulmospark.tracking.extra import check_tracking
@@ -160,8 +161,9 @@ def with_changes(experiment: Experiment, changes: dict[str, str]) -> Experiment:
         for name in path:
             place = place.get(name) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last not in place:
+            near = did_you_mean(last, place) if isinstance(place, dict) else ""
             raise UsageError(
-                f"--set {key}: there is no such setting; see docs/reference/settings.md"
+                f"--set {key}: there is no such setting{near}; see docs/reference/settings.md"
             )
         place[last] = None if text in {"", "none"} and _may_be_unset(key) else text
     return parse(Experiment, values, where="--set") if changes else experiment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,7 +114,7 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
             **provenance(settings, seed=experiment.seed),
             "model_id": evaluated.model_id,
             "cohort_id": parted.cohort_id,
-            "commands": [f"pulmospark run {run.settings.parent.name}"],
+            "commands": [f"pulmospark run {shlex.quote(str(run.root.resolve()))}"],
         },
     )
 

@@ -21,6 +21,7 @@ from pulmospark.data.ingest import IngestResult, ingest, read_ingest
 from pulmospark.data.split import split
 from pulmospark.data.split_summary import SplitResult
 from pulmospark.experiment.auditing import audit_run, near_copy_search
+from pulmospark.experiment.check import check_classes
 from pulmospark.experiment.evaluation import EvaluateResult, evaluate
 from pulmospark.experiment.folder import RunFolder, locked, note_seconds, save_settings
 from pulmospark.experiment.reporting import report_content
@@ -176,6 +177,7 @@ def _run_all(
     started = time.perf_counter()
     ingested = run_ingest(experiment, run, spark, quiet=quiet)
     parted = run_split(experiment, run, spark, quiet=quiet)
+    check_classes(experiment.evaluate, parted.classes)  # before hours of training
     expanded = run_expand(experiment, run, spark, quiet=quiet)
     trained = run_train(experiment, run, spark, quiet=quiet)
     evaluated = run_evaluate(experiment, run, spark, quiet=quiet)

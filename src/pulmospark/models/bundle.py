@@ -171,17 +171,25 @@ def write_bundle(
     return _model_id(told)
 
 
+def bundle_folder(folder: Path) -> Path:
+    """The bundle that a folder is, or that the run has whose folder it is."""
+    inside = folder / "bundle"
+    is_run = not (folder / MANIFEST).exists() and (inside / MANIFEST).is_file()
+    return inside if is_run else folder
+
+
 def read_bundle(folder: Path) -> Bundle:
     """Read and verify a bundle; the network is built by :meth:`Bundle.network`.
 
-    One that is replaced while it is read is read anew.
+    One that is replaced while it is read is read anew. ``folder`` may be a run's, which holds
+    its own.
 
     Raises:
         UsageError: ``folder`` was made of an address elsewhere, ``s3://...``.
         BundleError: it is missing, damaged, incomplete, has more in it than it should, or is
             of a newer format.
     """
-    folder = check_local(folder)
+    folder = bundle_folder(check_local(folder))
     for _ in range(limits.BUNDLE_READ_TRIES):
         before = _identity(folder)
         try:

@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 from pulmospark.core import files, limits
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.locations import check_local
+from pulmospark.core.locks import hold_lock
 from pulmospark.core.progress import Progress
 from pulmospark.core.pseudonyms import Salt, read_salt
 from pulmospark.core.scoring_settings import ScoringSettings
+from pulmospark.core.whole_folders import sweep_inside
 from pulmospark.data.rows import later_frames
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import Bundle, read_bundle
@@ -237,13 +239,15 @@ def _work_folder(target: Path | None) -> Iterator[Path]:
     work = target.with_name(f".{target.name}.work")
     with files.disk_errors(target):
         work.mkdir(parents=True, exist_ok=True)
-    try:
-        yield work
-    except BaseException:
-        if not (work / PARTS).is_dir():  # nothing in it that a next run could use
-            shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
+    with hold_lock(work / "lock", target, writer="prediction", needed=False):
+        sweep_inside(work)
+        try:
+            yield work
+        except BaseException:
+            if not (work / PARTS).is_dir():  # nothing in it that a next run could use
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _run(

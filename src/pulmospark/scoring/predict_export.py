@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core import limits
+from pulmospark.core.csv_files import safe_cell as safe_cell  # noqa: PLC0414 - part of the format
 from pulmospark.core.csv_files import write_row
 from pulmospark.core.settings import Fraction, Settings
 from pulmospark.scoring.cautions import sentence

@@ -1,0 +1,133 @@
+"""An experiment, checked before its first stage: what would fail hours later fails now.
+
+No image is read, and neither Spark nor torch is imported unless a network of a library is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.near_names import did_you_mean
+from pulmospark.core.pseudonyms import read_salt
+from pulmospark.core.settings import EvaluateSettings, Experiment, TrainSettings
+from pulmospark.layouts import registry
+from pulmospark.models.catalogue import check_size, entry
+from pulmospark.models.hub import fetch
+from pulmospark.models.weights_files import cache_folder, find_local, nowhere
+from pulmospark.models.zoo_entry import ZooEntry
+from pulmospark.tracking.extra import check_tracking
+
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        sources: a line for each: its name, folder and layout.
+        weights: where the network starts from.
+        stages: in their order.
+    """
+
+    sources: tuple[str, ...]
+    weights: str
+    stages: tuple[str, ...]
+
+
+def check_experiment(experiment: Experiment) -> Plan:
+    """Check all that can be checked without reading an image, and say what would be done.
+
+    Weights that are nowhere on this machine are downloaded to the cache, as the training would.
+
+    Raises:
+        UsageError: a setting is wrong, or goes with another one not.
+        InputError: a folder is missing, or has no known layout; a bundle or a salt is damaged.
+        EnvironmentProblem: weights, a library or the network are missing.
+    """
+    check_tracking(experiment.tracking)
+    check_classes(experiment.evaluate, tuple(experiment.classes))
+    sources = tuple(_checked_sources(experiment))
+    if experiment.ingest.salt_path is not None:
+        read_salt(experiment.ingest.salt_path)
+    weights = _checked_training(experiment)
+    stages = ["ingest", "split"]
+    stages += ["expand"] if experiment.expand is not None else []
+    stages += ["train", "evaluate"]
+    stages += ["audit"] if experiment.audit.enabled else []
+    return Plan(sources, weights, (*stages, "report"))
+
+
+def check_classes(settings: EvaluateSettings, classes: Sequence[str]) -> None:
+    """Check the classes that the evaluation's settings name, once the classes are known.
+
+    Raises:
+        UsageError: one is none of them.
+    """
+    for name in ("positive_class", "negative_class"):
+        value = getattr(settings, name)
+        if classes and value is not None and value not in classes:
+            raise UsageError(
+                f"evaluate.{name} is {value!r}{did_you_mean(value, classes)}, and the classes are "
+                f"{', '.join(classes)}"
+            )
+
+
+def _checked_sources(experiment: Experiment) -> list[str]:
+    lines = []
+    for source in experiment.sources:
+        if source.layout is None:
+            place = registry.recognise(source.path)
+        else:
+            place = registry.locate(registry.find(source.layout), source.path)
+        place.layout.check_options(source.options)
+        lines.append(f"{source.name or place.folder.name}: {place.folder}, {place.layout.name}")
+    return lines
+
+
+def _checked_training(experiment: Experiment) -> str:
+    """Check the network and its start; gives where it starts from."""
+    train = experiment.train
+    try:
+        known = entry(train.model)
+        check_size(train.model, experiment.ingest.size)
+    except UsageError as error:
+        raise UsageError(f"train.model: {error.message}") from error
+    expanded = train.expanded_path
+    if expanded is not None and not expanded.is_dir():
+        raise InputError(f"train.expanded_path: {expanded}: no such folder: check the path")
+    if train.start is not None:
+        places = (train.start, train.start / "bundle")  # a bundle, or a run that has one
+        if not any((place / _MANIFEST).is_file() for place in places):
+            raise InputError(
+                f"train.start: {train.start}: no such bundle: name the folder of a bundle"
+            )
+        return f"bundle {train.start}"
+    if train.weights == "none":
+        return "random weights"
+    if train.method == "features" and known.added:
+        raise UsageError(
+            f"train.model: {train.model}: its added layers have no ImageNet weights, so that its "
+            "features would be random: use train.method = 'network', or train.start"
+        )
+    return f"ImageNet weights {_weights(known, train)}"
+
+
+def _weights(known: ZooEntry, train: TrainSettings) -> str:
+    """Path of the weights; those that the hub has are downloaded where they are not here."""
+    try:
+        path = find_local(known, train.weights_path)
+    except (UsageError, EnvironmentProblem) as error:
+        name = "train.weights_path" if train.weights_path is not None else "train.weights"
+        raise type(error)(f"{name}: {error.message}") from error
+    if path is not None:
+        return str(path)
+    url = next((file.url for file in known.weights if file.url), None)
+    if url is None:
+        raise nowhere(known)
+    try:
+        return str(fetch(url, cache_folder()))
+    except EnvironmentProblem as error:
+        raise nowhere(known, f", and {error.message}; or") from error
