@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
@@ -289,7 +289,7 @@ def _strips_of_values(stored: Stored, form: PixelForm) -> Iterator[Values]:
     return (stored.values(form, strip) for strip in _strips(stored.raw))
 
 
-def _strips(pixels: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
+def _strips(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """Views of rows of an image, each about :data:`_STRIP_PIXELS`."""
     rows = max(1, _STRIP_PIXELS // max(1, pixels.shape[1]))
     return (pixels[n : n + rows] for n in range(0, len(pixels), rows))
@@ -310,7 +310,7 @@ def _looked_up(raw: Raw, tone: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grey
 
 
-def _sample(raw: NDArray[np.generic]) -> NDArray[np.generic]:
+def _sample(raw: NDArray[Any]) -> NDArray[Any]:
     """Every n-th row and column, about :data:`_SAMPLE_PIXELS` pixels."""
     step = max(1, int(np.sqrt(raw.size / _SAMPLE_PIXELS)))
     return raw[::step, ::step]
@@ -341,7 +341,7 @@ def _is_padding(levels: Values, form: PixelForm) -> NDArray[np.bool_]:
 def _luma(stored: Stored, form: PixelForm) -> NDArray[np.uint8]:
     """Luma of colours: ITU-R BT.601, as JPEG has it."""
     raw, used = stored.raw, stored.shift + stored.bits
-    kind = np.uint8 if raw.dtype.itemsize == 1 else np.uint16
+    kind = np.dtype("u1" if raw.dtype.itemsize == 1 else "u2")
     down = stored.shift + max(0, stored.bits - 16)  # 32 bits to 16
     mask = (1 << used) - 1
     luma = np.empty(raw.shape[:2], kind)

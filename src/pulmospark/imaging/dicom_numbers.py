@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -78,7 +78,7 @@ def _number(text: str, notes: set[Note]) -> float:
     return value
 
 
-def _values(value: object, keyword: str, notes: set[Note]) -> tuple[float, ...]:
+def _values(value: Any, keyword: str, notes: set[Note]) -> tuple[float, ...]:
     if value is None or (isinstance(value, str | bytes) and not value):
         return ()
     if isinstance(value, str):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,8 @@ def decode_reduced(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(encoded), formats=("JPEG2000",))
-        image.reduce = halvings  # type: ignore[method-assign, assignment]
+        image: Any = Image.open(io.BytesIO(encoded), formats=("JPEG2000",))
+        image.reduce = halvings
         image.load()
     if image.mode not in ("L", "I;16", "RGB") or (image.mode == "RGB" and stream.precision > 8):
         raise OSError(f"no way to decode {stream.samples} samples of {stream.precision} bits")
