@@ -8,6 +8,7 @@ import resource
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -90,14 +91,41 @@ def test_a_decoder_that_hangs_without_working_is_ended(
         decode_codestream("jpegls", ENDLESS)
 
 
-def test_a_decoder_that_is_killed_costs_one_image(fresh: None, heavy_jpeg: bytes) -> None:
+def test_a_decoder_that_was_killed_between_images_costs_none(
+    fresh: None, heavy_jpeg: bytes
+) -> None:
+    for _ in range(3):
+        assert isinstance(decode(heavy_jpeg, at_least=64), Decoded)
+        process = apart._child(os.getpid()).process
+        process.kill()
+        process.wait()
+
+
+def test_a_decoder_that_is_killed_each_time_costs_one_image(
+    fresh: None, heavy_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = apart._PROGRAM
+    dying = "import os, signal, sys; sys.stdout.write('R'); sys.stdout.flush()\n" + (
+        "sys.stdin.buffer.read(8); os.kill(os.getpid(), signal.{})"
+    )
+    for name in ("SIGKILL", "SIGSEGV"):
+        monkeypatch.setattr(apart, "_PROGRAM", dying.format(name))
+        lost = decode(heavy_jpeg, at_least=64)
+        assert isinstance(lost, Rejected)
+        assert (lost.reason, name in lost.detail) == (Why.UNREADABLE, True)
+    monkeypatch.setattr(apart, "_PROGRAM", program)
     assert isinstance(decode(heavy_jpeg, at_least=64), Decoded)
-    process = apart._child(os.getpid()).process
-    process.kill()
-    lost = decode(heavy_jpeg, at_least=64)
-    assert isinstance(lost, Rejected)
-    assert (lost.reason, "SIGKILL" in lost.detail) == (Why.UNREADABLE, True)
-    assert isinstance(decode(heavy_jpeg, at_least=64), Decoded)
+
+
+def test_threads_that_wait_for_a_child_that_is_ended_lose_no_image(
+    fresh: None, heavy_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DECODE_SECONDS_MAX", 0.5)
+    with ThreadPoolExecutor(4) as pool:
+        slow = pool.submit(decode_codestream, "jpegls", ENDLESS)
+        rest = [pool.submit(decode, heavy_jpeg, at_least=64) for _ in range(3)]
+        assert isinstance(slow.exception(), DecoderSlowError)
+        assert all(isinstance(done.result(), Decoded) for done in rest)
 
 
 def test_nothing_is_imported_from_the_current_folder(

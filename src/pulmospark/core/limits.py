@@ -60,7 +60,7 @@ INLINE_GIF_BYTES_MAX = 1024 * 1024
 INLINE_RLE_PIXELS_MAX = 1_000_000
 """pixels of a run-length encoded BMP that the worker itself decodes, at a microsecond each."""
 
-DECODER_START_SECONDS_MAX = 120
+DECODER_START_SECONDS_MAX = 300
 """seconds that the process which decodes apart may take to start; loading its libraries takes
 one, and longer where all cores are busy or a network's disk holds them."""
 

@@ -47,6 +47,10 @@ class DecoderSlowError(DecoderError):
     """Decoding took over ``limits.DECODE_SECONDS_MAX`` of a core."""
 
 
+class _KilledError(DecoderError):
+    """Somebody else ended the child."""
+
+
 class _RefusedError(DecoderError):
     """The decoder's own refusal, after which the child can go on."""
 
@@ -90,17 +94,39 @@ def ask(
         DecoderSlowError: it took over the limit.
         DecoderError: the decoder refused it, crashed, or did not start.
     """
-    child = _child(os.getpid())
-    with child.lock:
+    for is_last in (False, True):
         try:
-            _await_start(child)
-            return _answer(child.process, call, data, options)
-        except _RefusedError:
-            raise
-        except BaseException:
-            _end(child.process)
-            _child.cache_clear()
-            raise
+            return _asked(call, data, options)
+        except _KilledError:  # by the system, for want of memory: the image need not be why
+            if is_last:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _asked(
+    call: str, data: bytes | memoryview, options: dict[str, Any]
+) -> tuple[dict[str, Any], bytearray]:
+    while True:
+        child = _child(os.getpid())
+        with child.lock:
+            if child.process.poll() is not None:  # ended between images, or by another thread
+                _forget(child)
+                continue
+            try:
+                _await_start(child)
+                return _answer(child.process, call, data, options)
+            except _RefusedError:
+                raise
+            except BaseException:
+                _end(child.process)
+                _forget(child)
+                raise
+
+
+def _forget(child: _Child) -> None:
+    """Let the next image have a new child, unless there is one already."""
+    if _child(os.getpid()) is child:
+        _child.cache_clear()
 
 
 @dataclass
@@ -206,4 +232,5 @@ def _ended(process: subprocess.Popen[bytes]) -> DecoderError:
     if code == -signal.SIGPROF:
         return DecoderSlowError(f"over {limits.DECODE_SECONDS_MAX:g} s of a core")
     name = signal.Signals(-code).name if code < 0 else f"exit {code}"
-    return DecoderError(f"the decoder's process ended: {name}")
+    kind = _KilledError if code == -signal.SIGKILL else DecoderError
+    return kind(f"the decoder's process ended: {name}")
