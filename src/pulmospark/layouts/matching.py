@@ -1,15 +1,14 @@
-"""Which file a sheet's row means, where its path is not a file's path to the letter.
+"""Matching a sheet's rows to files where the path in the row is not exactly a file's path.
 
-Sheets name images by an id without folder or extension, by the paths of another machine, with
-Windows' slashes, or in other letters' case. Such a row is joined to the one file that fits, and
-only where nothing else fits:
+Sheets name images by an id without folder or extension, by paths of another machine, with
+Windows' slashes, or in different case. Such a row is matched to a file only if that is unique:
 
-- The name has to be the same, whatever its case, with or without an image's extension.
-- Of the folders, those that both name have to be the same, from the name outwards: ``x/a.png`` is
-  never ``y/a.png``, and ``/home/me/set/x/a.png`` may be ``x/a.png``.
-- A file that a row names to the letter is no other row's.
-- Of several files the one is taken that agrees in more folders, then in the name's own letters
-  and extension; where two agree alike, none is. So it is where two rows claim one file.
+- The names are the same, ignoring case and an image's extension.
+- Where row and file both name folders, these are the same, from the name upwards: ``x/a.png`` is
+  never ``y/a.png``, but ``/home/me/set/x/a.png`` may be ``x/a.png``.
+- A file whose exact path is in one row belongs to no other row.
+- Of several candidates the one wins that shares more folders, then the exact name, then the name
+  but for the case. On a tie the row has no file; nor have two rows that claim the same file.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from pulmospark.core.locations import is_uri, local_paths
 from pulmospark.layouts.notes import ListingNotes, NoteKind
 from pulmospark.layouts.walk import is_hidden, is_image_name, may_hold_image
 
-_TOLD_FILES = 3
+_FILES_SHOWN = 3
 
 
 class _Fit(NamedTuple):
@@ -87,13 +86,13 @@ def match_rows(
         keys: paths of the rows below the root, with ``/`` between; or absolute ones of another
             machine, ``/home/me/a.png`` or ``C:/a.png``.
         root: the folder.
-        notes: told how rows were matched, and which fit several files.
+        notes: receives how rows were matched, and which fit several files.
         taken: paths of files below the root that other rows name to the letter.
     """
-    found = Matching()
-    files = FilesBelow(keys, root, found.spelled)
+    matching = Matching()
+    files = FilesBelow(keys, root, matching.spelled)
     exact = files.exact
-    found.files.update({path: path for path in exact})
+    matching.files.update({path: path for path in exact})
     claims: defaultdict[str, list[tuple[_Fit, str]]] = defaultdict(list)
     for key in keys:
         if key in exact:
@@ -108,25 +107,25 @@ def match_rows(
         best = max(fit for fit, _ in fits)
         first, *others = sorted(path for fit, path in fits if fit == best)
         if others:
-            told = ", ".join([first, *others][:_TOLD_FILES])
-            found.reasons[key] = f"{1 + len(others)} files fit: {told}"
-            notes.add(NoteKind.ROWS_OF_SEVERAL_FILES, f"{key}: {told}")
+            names = ", ".join([first, *others][:_FILES_SHOWN])
+            matching.reasons[key] = f"{1 + len(others)} files fit: {names}"
+            notes.add(NoteKind.ROWS_OF_SEVERAL_FILES, f"{key}: {names}")
         else:
             claims[first].append((best, key))
     for path, claimed in claims.items():
         best = max(fit for fit, _ in claimed)
-        keen = [key for fit, key in claimed if fit == best]
-        if len(keen) == 1:
-            found.files[path] = keen[0]
-            notes.add(_kind(best, keen[0], path), f"{keen[0]} -> {path}")
+        winners = [key for fit, key in claimed if fit == best]
+        if len(winners) == 1:
+            matching.files[path] = winners[0]
+            notes.add(_kind(best, winners[0], path), f"{winners[0]} -> {path}")
         for _, key in claimed:
-            if keen != [key]:
-                found.reasons[key] = f"{path} fits other rows, too"
-                if len(keen) > 1:
+            if winners != [key]:
+                matching.reasons[key] = f"{path} fits other rows, too"
+                if len(winners) > 1:
                     notes.add(
                         NoteKind.ROWS_OF_SEVERAL_FILES, f"{key}: {path} fits other rows, too"
                     )
-    return found
+    return matching
 
 
 class FilesBelow:
@@ -211,10 +210,10 @@ def _plain(text: str) -> str:
 
 def _fit(key: str, path: str) -> _Fit:
     """How well a file fits a row, of whose paths one is the end of the other."""
-    *asked, name = [part for part in key.split("/") if part]
-    *there, file = path.split("/")
+    *folders, name = [part for part in key.split("/") if part]
+    *file_folders, file = path.split("/")
     level = 2 if name == file else 1 if _plain(name) == _plain(file) else 0
-    return _Fit(min(len(asked), len(there)), level)
+    return _Fit(min(len(folders), len(file_folders)), level)
 
 
 def _kind(fit: _Fit, key: str, path: str) -> NoteKind:

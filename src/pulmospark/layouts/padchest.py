@@ -99,7 +99,7 @@ def _read(sheet: Sheet, source: str, notes: ListingNotes) -> MetadataIndex:
 
 def _finding(labels: str) -> str | None:
     """``['pneumonia', 'normal', 'pneumonia']``, a list of Python's -> ``pneumonia|normal``."""
-    words = ((one or other).strip() for one, other in _QUOTED.findall(labels))
+    words = ((single or double).strip() for single, double in _QUOTED.findall(labels))
     return "|".join(dict.fromkeys(word for word in words if word)) or None
 
 

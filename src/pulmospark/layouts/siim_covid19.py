@@ -90,17 +90,17 @@ def _findings(path: Path, notes: ListingNotes) -> dict[str, str | None]:
     sheet = open_sheet(path)
     study = sheet.need("id")
     columns = {finding: sheet.need(finding) for finding in _FINDINGS}
-    found: dict[str, str | None] = {}
+    finding_of: dict[str, str | None] = {}
     for line, cell in sheet.rows():
         key = cell(study).removesuffix(_STUDY_END)
         if not key:
             notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {line}")
             continue
-        said = [name for name, column in columns.items() if cell(column) in ("1", "1.0")]
-        if len(said) > 1 or (key in found and said != [found[key]]):
-            notes.add(NoteKind.CONFLICTING_FINDINGS, f"{key}: {' | '.join(said)}")
-        found.setdefault(key, sys.intern(said[0]) if len(said) == 1 else None)
-    return found
+        marked = [name for name, column in columns.items() if cell(column) in ("1", "1.0")]
+        if len(marked) > 1 or (key in finding_of and marked != [finding_of[key]]):
+            notes.add(NoteKind.CONFLICTING_FINDINGS, f"{key}: {' | '.join(marked)}")
+        finding_of.setdefault(key, sys.intern(marked[0]) if len(marked) == 1 else None)
+    return finding_of
 
 
 def _studies(path: Path, notes: ListingNotes) -> dict[str, str]:
@@ -109,11 +109,11 @@ def _studies(path: Path, notes: ListingNotes) -> dict[str, str]:
         return {}
     sheet = open_sheet(path)
     image, study = sheet.need("id"), sheet.need("StudyInstanceUID")
-    found: dict[str, str] = {}
+    study_of: dict[str, str] = {}
     for line, cell in sheet.rows():
         key = values.text(cell(image).removesuffix(_IMAGE_END))
         if key is None:
             notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {line}")
-        elif found.setdefault(key, cell(study)) != cell(study):
+        elif study_of.setdefault(key, cell(study)) != cell(study):
             notes.add(NoteKind.REPEATED_ROWS, f"{path.name}, line {line}: {key}")
-    return found
+    return study_of

@@ -75,11 +75,11 @@ def _majority(path: Path, notes: ListingNotes) -> dict[str, str | None]:
             notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {line}")
             continue
         marked[key].setdefault(cell(reader), set()).add(sys.intern(cell(label)))
-    found: dict[str, str | None] = {}
+    findings: dict[str, str | None] = {}
     for key, by_reader in marked.items():
         votes = Counter(name for names in by_reader.values() for name in sorted(names))
         agreed = "|".join(name for name in votes if 2 * votes[name] > len(by_reader))
         if not agreed:
             notes.add(NoteKind.CONFLICTING_FINDINGS, f"{key}: {' | '.join(votes)}")
-        found[key] = sys.intern(agreed) if agreed else None
-    return found
+        findings[key] = sys.intern(agreed) if agreed else None
+    return findings

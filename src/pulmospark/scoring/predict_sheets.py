@@ -32,11 +32,11 @@ _ROWS_AT_ONCE = 65_536
 def files_of_sheet(sheet: Path, notes: ListingNotes) -> Iterator[Path]:
     """Absolute paths of the files that a list names, in its order; those joined by name follow.
 
-    A path of which no file can be told is given as it is, for it becomes a reject.
+    A path that matches no file is yielded as it is: it becomes a reject.
 
     Args:
         sheet: absolute.
-        notes: told the column that was taken, how rows were joined, and which name no path.
+        notes: receives the column that was taken, how rows were joined, and which name no path.
 
     Raises:
         InputError: the list cannot be read, no column of it is known to hold paths, or a path
