@@ -83,6 +83,13 @@ def _ingest(half: Half, out: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
+def _outcome(job: subprocess.Popen[str]) -> tuple[str, str]:
+    try:
+        return job.communicate(timeout=_S_MAX)
+    finally:
+        job.kill()  # else it would keep the cluster from the next test
+
+
 def _one_line(text: str) -> str:
     (line,) = text.strip().splitlines()
     return line
@@ -92,7 +99,7 @@ def test_a_worker_without_the_images_is_named_before_the_work(half: Half, tmp_pa
     half.blind()
     try:
         job = _ingest(half, tmp_path / "run")
-        _, errors = job.communicate(timeout=_S_MAX)
+        _, errors = _outcome(job)
     finally:
         half.see()
     line = _one_line(errors)
@@ -108,7 +115,7 @@ def test_images_that_go_while_they_are_read_are_not_rejected(half: Half, tmp_pat
         time.sleep(0.01)
     half.blind()
     try:
-        output, errors = job.communicate(timeout=_S_MAX)
+        output, errors = _outcome(job)
     finally:
         half.see()
     rejects = list(tmp_path.rglob("rejects-*.parquet"))

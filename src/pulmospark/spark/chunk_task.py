@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -194,12 +194,12 @@ def _rows_of(chunk: Chunk, columns: Sequence[str] | None) -> pa.Table:
         ) from error
 
 
-def write_parts(folder: Path, key: str, work: Any) -> PartFacts:
+def write_parts(folder: Path, key: str, work: Callable[[], Mapping[str, pa.Table]]) -> PartFacts:
     """Write what ``work()`` gives, unless an earlier run has."""
     record = folder / f"{key}.done"
     if record.is_file():
-        kept: PartFacts = [tuple(part) for part in json.loads(record.read_text(encoding="utf-8"))]
-        return kept
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        return [(table, name, rows) for table, name, rows in kept]
     parts: PartFacts = []
     for table, rows in work().items():
         if rows.num_rows:

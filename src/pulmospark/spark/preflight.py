@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -175,6 +175,7 @@ def executors_known(spark: SparkSession) -> int:
     if is_connect(spark):
         return 1
     context = spark.sparkContext
-    known: int = context._jsc.sc().getExecutorMemoryStatus().size()  # type: ignore[union-attr]
+    java: Any = context._jsc
+    known: int = java.sc().getExecutorMemoryStatus().size()
     # The driver is among them; on a local master it is the executor.
     return max(known - (0 if context.master.startswith("local") else 1), 1)
