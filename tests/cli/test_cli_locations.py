@@ -27,7 +27,8 @@ NO_PATHS = {
 def _parameters() -> Iterator[tuple[str, click.Command, click.Parameter]]:
     context = click.Context(cli)
     for name in COMMANDS:
-        command = cli.get_command(context, name)  # type: ignore[attr-defined]
+        command = cli.get_command(context, name)
+        assert command is not None
         for parameter in command.params:
             yield name, command, parameter
 
@@ -38,8 +39,8 @@ def _line(name: str, command: click.Command, tested: click.Parameter, text: str)
     for parameter in command.params:
         if parameter is not tested and not parameter.required:
             continue
-        is_choice = isinstance(parameter.type, click.Choice)
-        value = next(iter(parameter.type.choices)) if is_choice else "1"  # type: ignore[attr-defined]
+        kind = parameter.type
+        value = str(kind.choices[0]) if isinstance(kind, click.Choice) else "1"
         value = text if parameter is tested else value
         line += [value] if isinstance(parameter, click.Argument) else [parameter.opts[0], value]
     return line

@@ -112,7 +112,7 @@ def test_without_exchange_a_kill_between_renames_is_made_good(
     target = tmp_path / "target"
     target.mkdir()
     (target / "x").write_text("old")
-    done = []
+    done: list[Path] = []
 
     class Killed(BaseException):
         pass

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +284,7 @@ def test_a_sealed_bundle_with_other_tensors_is_refused(bundle: Path, change: str
 
 def _leaves(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Numbers and texts of nested JSON, with their places."""
+    items: Iterable[tuple[Any, Any]]
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inside in items:
         if isinstance(inside, (dict, list)):

@@ -31,7 +31,7 @@ class _PathType(click.Path):
         return local_path(str(value))
 
 
-class _PatternType(_PathType):
+class _PatternType(click.Path):
     """The same as text: it may be a pattern, and a slash at its end asks for folders."""
 
     def convert(
@@ -39,7 +39,7 @@ class _PatternType(_PathType):
         value: Any,
         param: click.Parameter | None,  # noqa: ARG002
         ctx: click.Context | None,  # noqa: ARG002
-    ) -> str:  # type: ignore[override]
+    ) -> str:
         return local_text(str(value))
 
 

@@ -70,7 +70,8 @@ def _place(error: ErrorDetails) -> list[int | str]:
 
 def _names_branch(part: int | str) -> bool:
     """Whether a part of a place names a type of a union (``literal['all','head']``)."""
-    return isinstance(part, str) and ("[" in part or part in {"int", "float", "str", "bool"})
+    is_plain = part in {"int", "float", "str", "bool"}
+    return isinstance(part, str) and (is_plain or "[" in part or part.startswith("constrained-"))
 
 
 def _words(error: ErrorDetails) -> str:

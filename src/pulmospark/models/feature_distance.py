@@ -45,11 +45,11 @@ class DistanceFacts(Settings):
     """distance beyond which an image is called unlike those trained on"""
     quantile: Annotated[float, Field(gt=0.0, lt=1.0)]
     """share of the training images within the fence, each measured by others than its own group"""
-    images: Annotated[int, Field(ge=1)]
+    images: Annotated[int, Field(ge=1, le=limits.EVALUATION_ROWS_MAX)]
     """training images that the statistics are of"""
     rank: Annotated[int, Field(ge=1)]
     """principal components kept"""
-    sha256: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """of the file with the statistics"""
 
 
