@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import imagecodecs
@@ -19,6 +19,7 @@ from pulmospark.core.tables import RejectReason as Why
 from pulmospark.imaging.decode import Decoded, Rejected, decode
 
 Grey = NDArray[np.uint8]
+Order = Literal["<", ">"]
 
 
 def grey(data: bytes) -> Grey:
@@ -67,7 +68,7 @@ READ = [("i1", "<"), ("i1", ">"), ("u2", "<"), ("u2", ">"), ("i2", "<"), ("i2", 
 
 
 @pytest.mark.parametrize(("kind", "order"), READ)
-def test_every_type_of_sample_that_is_read(kind: str, order: str, drawn: Grey) -> None:
+def test_every_type_of_sample_that_is_read(kind: str, order: Order, drawn: Grey) -> None:
     values = values_of(kind, drawn)
     data = tiff(values, order=order)
     independent = imagecodecs.tiff_decode(data)
@@ -109,7 +110,7 @@ UNREAD: list[tuple[str, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("kind", "order", "tags"), UNREAD)
 def test_a_form_that_is_not_read_is_a_reject_by_name(
-    kind: str, order: str, tags: dict[str, Any], drawn: Grey
+    kind: str, order: Order, tags: dict[str, Any], drawn: Grey
 ) -> None:
     assert reason(tiff(values_of(kind, drawn), order=order, **tags)) is Why.UNSUPPORTED_FORMAT
 
