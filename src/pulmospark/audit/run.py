@@ -32,6 +32,7 @@ from pulmospark.audit.model import Scored, films_at, score_sample, stratified
 from pulmospark.audit.results import ORDER, AuditReport, AuditResult, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
+from pulmospark.core.audit_settings import check_skip
 from pulmospark.core.provenance import provenance
 from pulmospark.data.near_copies import NearCopies, find_near_copies, grey_levels
 
@@ -196,10 +197,12 @@ def run_audits(
         quiet: show no progress.
 
     Raises:
+        UsageError: a name to be skipped is no audit's.
         BundleError: the bundle cannot be used.
         InputError: the images table lacks films, or too many are near each other.
     """
     settings, left_out = subject.settings, subject.model_left_out
+    check_skip(settings)
     for name in (PARQUET, CSV):
         (work / name).unlink(missing_ok=True)
     shared = _Shared(subject, work, spark, quiet, bundle)

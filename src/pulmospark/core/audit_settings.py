@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from pulmospark.core import limits
+from pulmospark.core.errors import UsageError
 from pulmospark.core.near_names import did_you_mean
 from pulmospark.core.settings_base import Fraction, Settings
 
@@ -80,13 +81,16 @@ class AuditSettings(Settings):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator("skip")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if name not in AUDITS:
-                raise ValueError(
-                    f"there is no audit {name!r}{did_you_mean(name, AUDITS)}: the audits are "
-                    f"{', '.join(AUDITS)}"
-                )
-        return value
+
+def check_skip(settings: AuditSettings) -> None:
+    """Check the names of the audits that are to be skipped; needs neither data nor Spark.
+
+    Raises:
+        UsageError: there is no such audit.
+    """
+    for name in settings.skip:
+        if name not in AUDITS:
+            raise UsageError(
+                f"audit.skip: there is no audit {name!r}{did_you_mean(name, AUDITS)}: the audits "
+                f"are {', '.join(AUDITS)}"
+            )

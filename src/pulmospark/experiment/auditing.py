@@ -15,7 +15,7 @@ from pulmospark.audit.results import AuditReport, AuditResult
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
 from pulmospark.core import files
-from pulmospark.core.audit_settings import AuditSettings
+from pulmospark.core.audit_settings import AuditSettings, check_skip
 from pulmospark.core.errors import AuditError, InputError, UsageError
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.settings import Experiment, parse
@@ -157,7 +157,9 @@ def table_settings(changes: dict[str, str]) -> AuditSettings:
         if section != "audit" or name not in AuditSettings.model_fields:
             raise UsageError(f"--set {key}: a table has the settings audit.NAME alone")
         values[name] = text
-    return parse(AuditSettings, values, where="--set")
+    settings = parse(AuditSettings, values, where="--set")
+    check_skip(settings)
+    return settings
 
 
 def images_of(table: Path) -> Path:

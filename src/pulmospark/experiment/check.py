@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pulmospark.core.audit_settings import check_skip
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
 from pulmospark.core.near_names import did_you_mean
 from pulmospark.core.pseudonyms import read_salt
@@ -48,6 +49,7 @@ def check_experiment(experiment: Experiment) -> Plan:
         EnvironmentProblem: weights, a library or the network are missing.
     """
     check_tracking(experiment.tracking)
+    check_skip(experiment.audit)
     check_classes(experiment.evaluate, tuple(experiment.classes))
     sources = tuple(_checked_sources(experiment))
     if experiment.ingest.salt_path is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pulmospark.core import files
+from pulmospark.core.audit_settings import check_skip
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.locks import hold_lock
 from pulmospark.core.near_names import did_you_mean
@@ -140,6 +141,7 @@ def open_experiment(what: Path, changes: dict[str, str]) -> tuple[Experiment, Ru
 def _ready(experiment: Experiment) -> Experiment:
     """The experiment, if what it asks for beside the data is there."""
     check_tracking(experiment.tracking)
+    check_skip(experiment.audit)
     return experiment
 
 
