@@ -202,7 +202,7 @@ CORONAL, SAGITTAL = ["1", "0", "0", "0", "0", "-1"], ["0", "1", "0", "0", "0", "
         ({"ImageType": ["ORIGINAL", "PRIMARY", "TOPOGRAM"]}, "scout"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "secondary capture"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.4"}, "secondary capture"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}, "another SOP class"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1"}, "another SOP class"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"}, None),
     ],
 )
