@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,11 @@ def progressive_bomb(side: int, scans: int) -> bytes:
 
 
 def tiff(
-    values: NDArray[np.generic], *, order: str = "<", photometric: int = 1, **tags: Any
+    values: NDArray[np.generic],
+    *,
+    order: Literal["<", ">"] = "<",
+    photometric: int = 1,
+    **tags: Any,
 ) -> bytes:
     """An uncompressed TIFF of one strip, of values as they are: (h, w) or (h, w, samples).
 

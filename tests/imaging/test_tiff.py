@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import imagecodecs
@@ -19,6 +19,7 @@ from pulmospark.core.tables import RejectReason as Why
 from pulmospark.imaging.decode import Decoded, Rejected, decode
 
 Grey = NDArray[np.uint8]
+Order = Literal["<", ">"]
 
 
 def grey(data: bytes) -> Grey:
@@ -36,7 +37,7 @@ def reason(data: bytes) -> Why:
 def spread(values: NDArray[Any]) -> NDArray[np.float64]:
     """The documented window, worked out with numpy."""
     low, high = np.percentile(values, (0.5, 99.5))
-    return np.clip((values.astype(np.float64) - low) * 255 / (high - low), 0, 255)
+    return np.asarray(np.clip((values.astype(np.float64) - low) * 255 / (high - low), 0, 255))
 
 
 def test_signed_bytes_of_a_real_writer(shared_cases: Path) -> None:
@@ -67,7 +68,7 @@ READ = [("i1", "<"), ("i1", ">"), ("u2", "<"), ("u2", ">"), ("i2", "<"), ("i2", 
 
 
 @pytest.mark.parametrize(("kind", "order"), READ)
-def test_every_type_of_sample_that_is_read(kind: str, order: str, drawn: Grey) -> None:
+def test_every_type_of_sample_that_is_read(kind: str, order: Order, drawn: Grey) -> None:
     values = values_of(kind, drawn)
     data = tiff(values, order=order)
     independent = imagecodecs.tiff_decode(data)
@@ -109,7 +110,7 @@ UNREAD: list[tuple[str, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("kind", "order", "tags"), UNREAD)
 def test_a_form_that_is_not_read_is_a_reject_by_name(
-    kind: str, order: str, tags: dict[str, Any], drawn: Grey
+    kind: str, order: Order, tags: dict[str, Any], drawn: Grey
 ) -> None:
     assert reason(tiff(values_of(kind, drawn), order=order, **tags)) is Why.UNSUPPORTED_FORMAT
 
@@ -142,7 +143,7 @@ def test_planes_and_compressions(drawn: Grey, compression: str | None, planar: i
         planes = np.concatenate([colours[..., band] for band in range(3)])
         size = drawn.size
         places = (8, 8 + size, 8 + 2 * size)
-        tags = {"t257": (120,), "t258": (8, 8, 8), "t277": (3,), "t339": (1, 1, 1)}
+        tags: dict[str, Any] = {"t257": (120,), "t258": (8, 8, 8), "t277": (3,), "t339": (1, 1, 1)}
         tags |= {"t273": places, "t279": (size,) * 3, "t278": (120,), "t284": (2,)}
         data = tiff(planes, photometric=2, **tags)
         independent = imagecodecs.tiff_decode(data).reshape(3, 120, 160)
@@ -176,11 +177,13 @@ def test_a_cut_file_of_deep_colours_is_no_image(drawn: Grey) -> None:
 def test_directories_are_bounded(drawn: Grey) -> None:
     plain = tiff(drawn)
     assert reason(tiff(drawn, t273=range(8, 8 + limits.TIFF_STRIPS_MAX + 1))) is Why.TOO_SLOW
-    many = {f"t{tag}": (1,) for tag in range(40_000, 40_000 + limits.TIFF_FIELDS_MAX)}
+    many: dict[str, Any] = {
+        f"t{tag}": (1,) for tag in range(40_000, 40_000 + limits.TIFF_FIELDS_MAX)
+    }
     assert reason(tiff(drawn, **many)) is Why.UNREADABLE
     # 900 fields that share one value of the file's own size.
-    shared = bytearray(tiff(drawn, **{f"t{tag}": range(70_000) for tag in (40_000,)},
-                            **{f"t{tag}": (1,) for tag in range(40_001, 40_900)}))  # fmt: skip
+    values: dict[str, Any] = {f"t{tag}": (1,) for tag in range(40_001, 40_900)}
+    shared = bytearray(tiff(drawn, **values, t40000=range(70_000)))
     start = int.from_bytes(shared[4:8], "little") + 2
     entries = [start + 12 * number for number in range(900)]
     first = next(at for at in entries if shared[at : at + 2] == (40_000).to_bytes(2, "little"))

@@ -49,7 +49,8 @@ def _grey_on_black(image: Image.Image) -> NDArray[np.uint8]:
     for rows in _strips(*luma.shape):
         strip = image.crop((0, rows.start, image.width, rows.stop))
         strip = strip.convert("RGBA")
-        luma[rows], alpha[rows] = strip.convert("L"), strip.getchannel("A")
+        luma[rows] = np.asarray(strip.convert("L"))
+        alpha[rows] = np.asarray(strip.getchannel("A"))
     return on_black(luma, alpha)
 
 
@@ -72,8 +73,9 @@ def _strips(height: int, width: int) -> list[slice]:
 
 def grey_of_colours(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """8-bit grey, (height, width), of 8-bit colours RGB(A), (height, width, 3 or 4)."""
-    luma = np.empty(values.shape[:2], np.uint8)
-    for rows in _strips(*luma.shape):
+    height, width = values.shape[:2]
+    luma = np.empty((height, width), np.uint8)
+    for rows in _strips(height, width):
         luma[rows] = np.asarray(Image.fromarray(values[rows]).convert("L"))
     if values.shape[2] == 3:
         return luma
