@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,7 +51,7 @@ def with_chunk(data: bytes, extra: bytes, *, after_pixels: bool = False) -> byte
 def test_the_cases_of_a_damaged_ancillary_chunk(shared_cases: Path, name: str) -> None:
     folder = shared_cases / "f11-png-bad-ancillary-chunk"
     data = (folder / f"{name}.png").read_bytes()
-    independent = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    independent: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     assert np.array_equal(grey(data), independent)
     assert abs(grey(data).mean() - 116.7) < 0.05
 
@@ -163,7 +164,7 @@ def test_deep_colours_in_strips_are_what_a_whole_decoder_gives(
     monkeypatch.setattr(png, "_STRIP_BYTES", strip_bytes)
     noise = np.random.default_rng(5).integers(0, 65536, (37, 45, channels), dtype=np.uint16)
     data = deep_png(noise, interlaced=interlaced)
-    whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    whole: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(whole[..., 2], noise[..., 0])  # OpenCV gives BGR: the file is right
     wanted = window(cv2.cvtColor(np.ascontiguousarray(whole[..., :3]), cv2.COLOR_BGR2GRAY))
     if channels != 3:

@@ -37,7 +37,7 @@ def reason(data: bytes) -> Why:
 def spread(values: NDArray[Any]) -> NDArray[np.float64]:
     """The documented window, worked out with numpy."""
     low, high = np.percentile(values, (0.5, 99.5))
-    return np.clip((values.astype(np.float64) - low) * 255 / (high - low), 0, 255)
+    return np.asarray(np.clip((values.astype(np.float64) - low) * 255 / (high - low), 0, 255))
 
 
 def test_signed_bytes_of_a_real_writer(shared_cases: Path) -> None:
@@ -143,7 +143,7 @@ def test_planes_and_compressions(drawn: Grey, compression: str | None, planar: i
         planes = np.concatenate([colours[..., band] for band in range(3)])
         size = drawn.size
         places = (8, 8 + size, 8 + 2 * size)
-        tags = {"t257": (120,), "t258": (8, 8, 8), "t277": (3,), "t339": (1, 1, 1)}
+        tags: dict[str, Any] = {"t257": (120,), "t258": (8, 8, 8), "t277": (3,), "t339": (1, 1, 1)}
         tags |= {"t273": places, "t279": (size,) * 3, "t278": (120,), "t284": (2,)}
         data = tiff(planes, photometric=2, **tags)
         independent = imagecodecs.tiff_decode(data).reshape(3, 120, 160)
@@ -177,11 +177,13 @@ def test_a_cut_file_of_deep_colours_is_no_image(drawn: Grey) -> None:
 def test_directories_are_bounded(drawn: Grey) -> None:
     plain = tiff(drawn)
     assert reason(tiff(drawn, t273=range(8, 8 + limits.TIFF_STRIPS_MAX + 1))) is Why.TOO_SLOW
-    many = {f"t{tag}": (1,) for tag in range(40_000, 40_000 + limits.TIFF_FIELDS_MAX)}
+    many: dict[str, Any] = {
+        f"t{tag}": (1,) for tag in range(40_000, 40_000 + limits.TIFF_FIELDS_MAX)
+    }
     assert reason(tiff(drawn, **many)) is Why.UNREADABLE
     # 900 fields that share one value of the file's own size.
-    shared = bytearray(tiff(drawn, **{f"t{tag}": range(70_000) for tag in (40_000,)},
-                            **{f"t{tag}": (1,) for tag in range(40_001, 40_900)}))  # fmt: skip
+    values: dict[str, Any] = {f"t{tag}": (1,) for tag in range(40_001, 40_900)}
+    shared = bytearray(tiff(drawn, **values, t40000=range(70_000)))
     start = int.from_bytes(shared[4:8], "little") + 2
     entries = [start + 12 * number for number in range(900)]
     first = next(at for at in entries if shared[at : at + 2] == (40_000).to_bytes(2, "little"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import cv2
 import imagecodecs
@@ -93,7 +93,8 @@ def without_ancillary(data: bytes, listed: list[Chunk]) -> bytes:
 def _is_whole(data: memoryview, chunk: Chunk) -> bool:
     """Whether its checksum is that of its name and content."""
     end = chunk.start + chunk.size
-    crc = imagecodecs.zlibng_crc32(data[chunk.start - 4 : end])  # ten times as fast as zlib's
+    checked: Any = data[chunk.start - 4 : end]
+    crc = imagecodecs.zlibng_crc32(checked)  # ten times as fast as zlib's
     return int(crc).to_bytes(4, "big") == data[end : end + 4]
 
 
@@ -243,7 +244,9 @@ def _small_file(filtered: bytes, form: PngForm, width: int, height: int) -> byte
         parts += [struct.pack("<BHH", at == blocks[-1], len(block), len(block) ^ 0xFFFF), block]
     parts.append(struct.pack(">I", imagecodecs.zlibng_adler32(filtered)))
     file = bytearray().join(parts)
-    crc = imagecodecs.zlibng_crc32(memoryview(file)[-size - 4 :])
+    checked: Any = memoryview(file)[-size - 4 :]
+    crc = imagecodecs.zlibng_crc32(checked)
+    checked.release()  # while it is held, the file cannot grow
     file += struct.pack(">I", crc) + _END
     return file
 

@@ -43,7 +43,8 @@ class Field(NamedTuple):
     """A field of the directory."""
 
     type: int
-    count: int
+    values: int
+    """how many"""
     place: int
     """of its first value in the file"""
 
@@ -78,7 +79,7 @@ class Directory:
         if field is None or field.type not in _WHOLE or tag not in _SHOWN:
             return np.empty(0, np.uint64)
         kind = f"{self.order}{_WHOLE[field.type]}"
-        return np.frombuffer(self.data, kind, field.count, field.place)
+        return np.frombuffer(self.data, kind, field.values, field.place)
 
     @property
     def is_deep_colour(self) -> bool:
@@ -134,16 +135,16 @@ def directory_of(data: bytes) -> Directory:
 def _check_values(data: bytes, fields: dict[int, Field]) -> None:
     held = 0
     for tag, field in fields.items():
-        size = field.count * _SIZES.get(field.type, 1)
+        size = field.values * _SIZES.get(field.type, 1)
         if field.place + size > len(data):
             if tag in _SHOWN:
                 raise Refused(RejectReason.TRUNCATED, f"tiff: it ends within tag {tag}")
             continue  # a description, a profile: readers pass over it
         held += size
-        if field.type in _WHOLE and field.type != 1 and field.count > limits.TIFF_STRIPS_MAX:
+        if field.type in _WHOLE and field.type != 1 and field.values > limits.TIFF_STRIPS_MAX:
             raise Refused(
                 RejectReason.TOO_SLOW,
-                f"tiff: {field.count} values of tag {tag}, over {limits.TIFF_STRIPS_MAX} "
+                f"tiff: {field.values} values of tag {tag}, over {limits.TIFF_STRIPS_MAX} "
                 "(TIFF_STRIPS_MAX)",
             )
     if held > 2 * len(data):  # some share the two resolutions, none a profile
