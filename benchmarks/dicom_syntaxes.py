@@ -83,7 +83,8 @@ def image(bits: int, *, signed: bool, side: int = 96) -> NDArray[Any]:
     waves = np.sin((columns + 7) / 19) * np.cos((rows - 3) / 23) + columns / (2 * side)
     span = (waves - waves.min()) / np.ptp(waves)
     values = np.rint(span * (2**bits - 1)).astype(np.int64) - (2 ** (bits - 1) if signed else 0)
-    return values.astype(f"{'i' if signed else 'u'}{1 if bits == 8 else 2}")
+    stored: NDArray[Any] = values.astype(f"{'i' if signed else 'u'}{1 if bits == 8 else 2}")
+    return stored
 
 
 def file_of(
@@ -111,7 +112,7 @@ def codec_variants(pixels: NDArray[Any], bits: int) -> Iterator[Variant]:
     for name, syntax in (("implicit", IMPLICIT), ("high byte first", BIG_ENDIAN),
                          ("deflated", DEFLATED)):  # fmt: skip
         yield Variant(name, file_of(pixels, bits, syntax))
-    lossless: dict[str, tuple[str, Callable[[], bytes]]] = {
+    lossless: dict[str, tuple[str, Callable[[], bytes | bytearray]]] = {
         "RLE": (".5", lambda: rle(pixels)),
         "RLE, used bits": (".5", lambda: rle(used)),
         "JPEG lossless": (".4.57", lambda: _jpeg(used, bits, lossless=True, predictor=4)),
@@ -126,7 +127,7 @@ def codec_variants(pixels: NDArray[Any], bits: int) -> Iterator[Variant]:
         "JPEG XL": (".4.110", lambda: _jpegxl(used, bits, lossless=True)),
         "HTJ2K": (".4.201", lambda: imagecodecs.htj2k_encode(pixels, reversible=True)),
     }  # fmt: skip
-    lossy: dict[str, tuple[str, Callable[[], bytes]]] = {
+    lossy: dict[str, tuple[str, Callable[[], bytes | bytearray]]] = {
         "JPEG-LS near-lossless": (".4.81", lambda: imagecodecs.jpegls_encode(used, level=1)),
         "JPEG 2000, lossy": (".4.91", lambda: _jpeg2000(pixels, bits, level=60)),
         "JPEG XL, lossy": (".4.112", lambda: _jpegxl(used, bits, level=97)),
@@ -141,7 +142,7 @@ def codec_variants(pixels: NDArray[Any], bits: int) -> Iterator[Variant]:
         lossy["JPEG extended"] = (".4.51", lambda: _jpeg(pixels, 12, level=97))
     for kinds, is_lossy in ((lossless, False), (lossy, True)):
         for name, (syntax, encode) in kinds.items():
-            yield Variant(name, file_of(pixels, bits, _UID + syntax, encode()), is_lossy)
+            yield Variant(name, file_of(pixels, bits, _UID + syntax, bytes(encode())), is_lossy)
 
 
 def _jpeg(values: NDArray[Any], bits: int, **options: Any) -> bytes:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -24,7 +24,8 @@ EXPLICIT, BIG_ENDIAN, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in (".1", ".
 JPEG_XL = "1.2.840.10008.1.2.4.11"
 """what the syntaxes of JPEG XL begin with"""
 CR, CT = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.2"
-_JPEG_LOSSLESS = {"lossless": True, "predictor": 1}
+_JPEG_LOSSLESS: dict[str, Any] = {"lossless": True, "predictor": 1}
+_Encode = Callable[[NDArray[Any]], bytes | bytearray]
 
 
 def gradient(side: int, kind: str = "u2", samples: int = 1) -> NDArray[Any]:
@@ -72,7 +73,7 @@ def write_dicom(
     for keyword, value in values.items():
         setattr(data, keyword, value)
     if frames is None:
-        order = ">" if syntax == BIG_ENDIAN else "<"
+        order: Literal[">", "<"] = ">" if syntax == BIG_ENDIAN else "<"
         data.PixelData = pixels.astype(pixels.dtype.newbyteorder(order), copy=False).tobytes()
         data["PixelData"].VR = "OW" if bits > 8 else "OB"
     else:
@@ -117,10 +118,10 @@ def rle(frame: NDArray[Any]) -> bytes:
 
 def _compressed(
     path: Path, *, pixels: Callable[[], NDArray[Any]], syntax: str,
-    encode: Callable[[NDArray[Any]], bytes], **attributes: Any,
+    encode: _Encode, **attributes: Any,
 ) -> None:  # fmt: skip
     image = pixels()
-    write_dicom(path, image, f"1.2.840.10008.1.2{syntax}", [encode(image)], **attributes)
+    write_dicom(path, image, f"1.2.840.10008.1.2{syntax}", [bytes(encode(image))], **attributes)
 
 
 def _native(path: Path, *, pixels: Callable[[], NDArray[Any]], **attributes: Any) -> None:
@@ -170,7 +171,7 @@ def cases(side: int) -> Iterator[Case]:
         "8 bit": partial(gradient, side, "u1"),
         "32 bit": partial(gradient, side, "u4"),
     }
-    window = {"WindowCenter": 2000, "WindowWidth": 4000}
+    window: dict[str, Any] = {"WindowCenter": 2000, "WindowWidth": 4000}
     for name, pixels in natives.items():
         yield Case(f"dicom native {name}", partial(_native, pixels=pixels))
     yield Case("dicom native windowed", partial(_native, pixels=natives["16 bit"], **window))
@@ -192,7 +193,7 @@ def cases(side: int) -> Iterator[Case]:
 
 
 def _compressed_cases(side: int) -> Iterator[Case]:
-    codecs: dict[str, tuple[str, Callable[..., bytes], tuple[str, ...]]] = {
+    codecs: dict[str, tuple[str, _Encode, tuple[str, ...]]] = {
         "RLE": (".5", rle, ("u1", "u2", "i2", "rgb")),
         "JPEG baseline": (".4.50", imagecodecs.jpeg8_encode, ("u1", "rgb")),
         "JPEG progressive": (
@@ -210,7 +211,7 @@ def _compressed_cases(side: int) -> Iterator[Case]:
     for name, (syntax, encode, kinds) in codecs.items():
         for kind in kinds:
             samples, of = (3, "u1") if kind == "rgb" else (1, kind)
-            colours = {"PhotometricInterpretation": "RGB"} if kind == "rgb" else {}
+            colours: dict[str, Any] = {"PhotometricInterpretation": "RGB"} if kind == "rgb" else {}
             for text, draw in (("", gradient), (" noise", noise)):
                 if text and not (name in ("RLE", "JPEG lossless") and kind in ("u2", "rgb")):
                     continue  # wavelets and JPEG-LS take minutes to write what they cannot shrink
@@ -237,6 +238,6 @@ def _jpegxl(image: NDArray[Any]) -> bytes:
     return bytes(imagecodecs.jpegxl_encode(image, lossless=True, effort=1))
 
 
-def _unsigned(encode: Callable[[NDArray[Any]], bytes]) -> Callable[[NDArray[Any]], bytes]:
+def _unsigned(encode: _Encode) -> _Encode:
     """Codecs that know no sign are given the bits."""
     return lambda image: encode(image.view(f"u{image.dtype.itemsize}"))

@@ -71,8 +71,10 @@ def test_what_is_the_same_for_all_tells_no_class_and_is_no_pass(name: str) -> No
     said(one_thing.audit(subject, looks(90.0), KINDS[name]), "the same for all images")
     # So is one that is known of nobody.
     none = {key: [None] * FILMS for key in CONSTANT[name]}
-    bare = clean_subject(FILMS, **{k: pa.nulls(FILMS, pa.float64()) if k != "source" else v
-                                   for k, v in none.items()})  # fmt: skip
+    columns: dict[str, Any] = {
+        k: pa.nulls(FILMS, pa.float64()) if k != "source" else v for k, v in none.items()
+    }
+    bare = clean_subject(FILMS, **columns)
     if none and name != "source":
         said(one_thing.audit(bare, looks(), KINDS[name]), "not known of any image")
 

@@ -94,8 +94,8 @@ def test_csv_with_hostile_names_reads_the_same_everywhere(tmp_path: Path) -> Non
     query = "SELECT * FROM read_csv(?, header = true, all_varchar = true)"
     got = duckdb.execute(query, [str(path)]).fetchall()
     assert [[cell or "" for cell in row] for row in got] == want
-    for row in want:
-        for cell in row:
+    for cells in want:
+        for cell in cells:
             for line in cell.replace("\r", "\n").splitlines():
                 assert not line.startswith(("=", "+", "-", "@", "\t", "\uff1d")), ascii(cell)
 

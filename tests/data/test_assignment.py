@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from hashlib import sha256
 
 import pandas as pd
@@ -94,7 +95,7 @@ def test_the_order_is_that_of_class_source_size_and_hash() -> None:
     )
 
 
-def _hash(seed: int):
+def _hash(seed: int) -> Callable[[str], str]:
     return lambda name: sha256(f"{seed}:{name}".encode()).hexdigest()
 
 
@@ -145,7 +146,7 @@ def test_parts_that_were_counted_stay_and_the_others_are_dealt() -> None:
     assert counted_parts(rows, {}, seed=3) is None
 
 
-def _hash_films(seed: int):
+def _hash_films(seed: int) -> Callable[[str], str]:
     return lambda name: sha256(f"{seed}:films:{name}".encode()).hexdigest()
 
 

@@ -19,7 +19,9 @@ from pulmospark.experiment.external import ExternalResult, evaluate_external
 
 _SIDE = 64
 _FINDINGS = ("covid", "normal", "pneumonia", "tuberculosis")
-_CLASSES = {"COVID-19": ("covid",), "normal": ("normal",), "=pneumonia": ("pneumonia",)}
+_CLASSES: dict[str, tuple[str, ...]] = {
+    "COVID-19": ("covid",), "normal": ("normal",), "=pneumonia": ("pneumonia",)
+}  # fmt: skip
 
 
 def _write_table(

@@ -23,6 +23,7 @@ from pulmospark.core.tables import RejectReason as Why
 from pulmospark.imaging import apart
 from pulmospark.imaging.apart import DecoderError, DecoderSlowError, decode_codestream
 from pulmospark.imaging.decode import Decoded, Rejected, decode, decode_here
+from pulmospark.imaging.raster import is_heavy
 
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 # A cut JPEG-LS scan on which CharLS 2.4.3 never comes to an end.
@@ -169,6 +170,17 @@ def test_apart_and_here_are_the_same(
     assert (here.height, here.width, here.format, here.eighths) == (
         there.height, there.width, there.format, there.eighths,
     )  # fmt: skip
+
+
+def test_a_file_of_many_bytes_is_decoded_apart(
+    drawn: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("PNG", "TIFF", "BMP", "WEBP", "GIF"):
+        data = encoded(Image.fromarray(drawn), kind)
+        monkeypatch.setattr(limits, "INLINE_BYTES_MAX", len(data))
+        assert not is_heavy(data, kind.lower()), kind
+        monkeypatch.setattr(limits, "INLINE_BYTES_MAX", len(data) - 1)
+        assert is_heavy(data, kind.lower()), kind
 
 
 def test_a_reject_comes_back_with_its_reason(

@@ -24,7 +24,7 @@ from pulmospark.imaging.decode import Decoded, Rejected, decode
 from pulmospark.imaging.film import Film, films_from_bytes
 
 WINDOW: dict[str, Any] = {"WindowCenter": 2048, "WindowWidth": 4096}
-HOUNSFIELD = {"Modality": "CT", "RescaleSlope": "1", "RescaleIntercept": "-1024"}
+HOUNSFIELD: dict[str, Any] = {"Modality": "CT", "RescaleSlope": "1", "RescaleIntercept": "-1024"}
 JPEG, JPEG_LS, JPEG_2000 = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 80, 90))
 
 

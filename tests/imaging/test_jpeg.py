@@ -79,6 +79,11 @@ def test_what_is_decoded_apart(drawn: Grey, monkeypatch: pytest.MonkeyPatch) -> 
     assert is_heavy(data[:2] + segment(0xFE, b"") * 2000 + data[2:])
     assert not is_heavy(encoded(Image.fromarray(drawn), "JPEG", progressive=True))
     assert is_heavy(progressive_bomb(side=1500, scans=200))
+    with monkeypatch.context() as patch:
+        patch.setattr(limits, "INLINE_BYTES_MAX", len(data))
+        assert not is_heavy(data)
+        patch.setattr(limits, "INLINE_BYTES_MAX", len(data) - 1)
+        assert is_heavy(data)
     monkeypatch.setattr(limits, "INLINE_PIXELS_MAX", 120 * 160 - 1)
     assert is_heavy(data)
 

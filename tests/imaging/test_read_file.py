@@ -174,3 +174,18 @@ def test_what_only_the_file_can_cause_is_a_reject(folder: Path) -> None:
         reject = read_bytes(str(folder / name))
         assert isinstance(reject, Rejected), name
         assert reject.reason is RejectReason.UNREADABLE
+
+
+def test_an_error_without_a_number_has_words_of_its_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems' drivers raise such; an empty file is none of the machine's faults."""
+    (folder / "empty.png").write_bytes(b"")
+
+    def fails(*_: object) -> int:
+        raise OSError("no number")
+
+    monkeypatch.setattr(os, "open", fails)
+    reject = read_bytes(str(folder / "empty.png"))
+    assert isinstance(reject, Rejected)
+    assert reject.detail == "Input/output error"

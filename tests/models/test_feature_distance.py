@@ -22,7 +22,8 @@ def features(count: int, seed: int) -> np.ndarray:
 
 
 def rooted(values: np.ndarray) -> np.ndarray:
-    return np.copysign(np.abs(values.astype(np.float64)) ** 0.5, values)
+    roots: np.ndarray = np.copysign(np.abs(values.astype(np.float64)) ** 0.5, values)
+    return roots
 
 
 def test_distances_are_those_of_scikit_learn_s_covariance(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,8 +91,11 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("odd") / "films"
     folder.mkdir()
     spot = np.asarray(blobs(1, 9)[0], np.uint16) * 16
-    told = {"WindowCenter": "2048", "WindowWidth": "4096"}  # greys as they were
-    dicom = lambda **more: dicoms.file_of(dicoms.dataset(spot, **told, **more), spot)  # noqa: E731
+    told: dict[str, Any] = {"WindowCenter": "2048", "WindowWidth": "4096"}  # greys as they were
+
+    def dicom(**more: Any) -> bytes:
+        return dicoms.file_of(dicoms.dataset(spot, **told, **more), spot)
+
     for name, data in {
         "none.png": png(blobs(1, 8)[0]),
         "unlike_training_images.png": png(noise()),

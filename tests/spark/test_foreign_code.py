@@ -44,7 +44,7 @@ def _ran(folder: Path) -> str:
 
 @pytest.mark.spark
 def test_ingest_in_a_hostile_folder(hostile: Path) -> None:
-    command = [Path(sys.executable).with_name("pulmospark"), "ingest", "set", "--out", "o"]
+    command = [str(Path(sys.executable).with_name("pulmospark")), "ingest", "set", "--out", "o"]
     done = subprocess.run(
         [*command, "--master", "local[1]"],
         cwd=hostile, capture_output=True, text=True, timeout=300, check=False,
@@ -80,7 +80,8 @@ def test_children_are_started_outside_of_it(
     monkeypatch.chdir(hostile)
     _child.cache_clear()  # that of another test was started elsewhere
     grey = np.arange(64, dtype=np.uint16).reshape(8, 8)
-    assert np.array_equal(decode_codestream("jpegls", imagecodecs.jpegls_encode(grey)), grey)
+    encoded = bytes(imagecodecs.jpegls_encode(grey))
+    assert np.array_equal(decode_codestream("jpegls", encoded), grey)
     assert import_seconds() > 0
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(RuntimeError, match="ended"):  # there is no plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,7 +39,7 @@ def _run(place: Path, spark: SparkSession, work: Killing) -> list[Part]:
     return run_chunks(spark, work, todo, place / "parts", Progress("test", 0, quiet=True))
 
 
-def _column(parts: list[Part], table: str, column: str) -> list[int]:
+def _column(parts: list[Part], table: str, column: str) -> list[Any]:
     rows = [pq.read_table(part.path)[column].to_pylist() for part in parts if part.table == table]
     return [value for values in rows for value in values]
 

@@ -119,7 +119,7 @@ def letters(subject: Subject, scored: Scored) -> AuditResult:
     fall = _fall(subject, rated)
     if fall.low is None:
         return _open(*LETTERS, rated, scored)
-    if np.array_equal(*(rated.said(name) for name in covers)):
+    if np.array_equal(rated.said(covers[0]), rated.said(covers[1])):
         why = "no small bright mark lies outside the lungs, so that nothing was painted over"
         return not_assessable(*LETTERS, why)
     if (blind := _blind(with_them)) is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -107,7 +107,7 @@ def counted_parts(
     for label, parts in wanted.items():
         if label not in sizes.index.get_level_values("label"):
             continue
-        groups = sizes.loc[label]
+        groups = cast("pd.Series[int]", sizes.loc[label])
         order = sorted(groups.index, key=lambda group: (hashed(f"{seed}:films", group), group))
         ends = part_ends(parts, int(groups.sum()))
         so_far = 0

@@ -131,7 +131,7 @@ def _labelled(
         (listing.name, finding) for listing in ingested.sources for finding in listing.findings
     )
     mapped = map_findings(findings, classes)
-    rows = table.to_pandas()
+    rows: pd.DataFrame = table.to_pandas()
     rows["group_id"] = rows["patient_id"].where(rows["patient_id"].notna(), rows["image_id"])
     rows["label"] = pd.Series(
         [mapped.get(key) for key in zip(rows["source"], rows["finding"], strict=True)],

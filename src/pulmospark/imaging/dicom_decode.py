@@ -228,7 +228,9 @@ def _rle(encoded: memoryview | bytes, form: PixelForm) -> NDArray[np.unsignedint
     kind = form.dtype.newbyteorder("<")
     count = form.rows * form.columns * form.samples
     try:  # into room of the declared size: a small file could unfold to 64 times its own
-        raw = imagecodecs.dicomrle_decode(encoded, kind, out=bytearray(count * kind.itemsize))
+        room = bytearray(count * kind.itemsize)
+        # It takes any buffer; its stub leaves memoryview out.
+        raw = imagecodecs.dicomrle_decode(encoded, kind, out=room)  # type: ignore[arg-type]
     except Exception as error:
         raise Refused(RejectReason.UNREADABLE, "dicom: the RLE data is damaged") from error
     flat = np.frombuffer(raw, kind)

@@ -62,7 +62,7 @@ class Frames:
         self._body = memoryview(header.body)
         self._family = family_of(header.syntax)
         start = header.pixels.start
-        if self._body[start : start + 4] != b"\xfe\xff\x00\xe0":
+        if bytes(self._body[start : start + 4]) != b"\xfe\xff\x00\xe0":
             raise Refused(
                 RejectReason.UNREADABLE,
                 f"dicom: the transfer syntax says {name_of(header.syntax)}, "

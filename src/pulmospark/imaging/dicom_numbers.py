@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 
 from pulmospark.core.tables import Note
@@ -38,7 +38,8 @@ def numbers(dataset: Dataset, keyword: str, notes: set[Note]) -> tuple[float, ..
     tag = tag_for_keyword(keyword)
     if tag is None or tag not in dataset:
         return ()
-    element = dataset.get_item(tag)
+    # What pydicom says it returns leaves out the element that was not read yet.
+    element = cast("DataElement | RawDataElement", dataset.get_item(tag))
     if isinstance(element, RawDataElement) and (element.VR or "DS") in _TEXTS:
         text = _text_of(element)
         if text is not None:

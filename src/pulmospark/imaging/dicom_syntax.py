@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydicom.uid import UID_dictionary
+from pydicom import config
+from pydicom.uid import UID
 
 _UID: Final = "1.2.840.10008.1.2"
 IMPLICIT: Final = _UID
@@ -43,10 +44,10 @@ def name_of(syntax: str) -> str:
     """A transfer syntax's name and number; its text is not repeated where PS3.6 has it not."""
     if syntax in JPEG_XL:  # younger than pydicom's list
         return f"JPEG XL ({syntax})"
-    known = UID_dictionary.get(syntax)
-    if known is None or known[1] != "Transfer Syntax":
+    known = UID(syntax, config.IGNORE)  # its text is the file's, and may be anything
+    if known.type != "Transfer Syntax":
         return "an unknown transfer syntax"
-    return f"{known[0].split(':')[0].split(' (')[0]} ({syntax})"
+    return f"{known.name.split(':')[0].split(' (')[0]} ({syntax})"
 
 
 def codec_of(frame: bytes | memoryview) -> str:

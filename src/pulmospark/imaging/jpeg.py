@@ -81,6 +81,8 @@ def jpeg_header(data: bytes) -> JpegHeader | None:
 
 def is_heavy(data: bytes) -> bool:
     """Whether decoding may take long, or its cost is not known beforehand."""
+    if len(data) > limits.INLINE_BYTES_MAX:
+        return True
     header = jpeg_header(data)
     if header is None or len(header.exif) > limits.EXIF_BYTES_MAX:
         return True

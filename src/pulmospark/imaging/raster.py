@@ -45,6 +45,10 @@ def is_heavy(data: bytes, kind: str) -> bool:
     Raises:
         Refused: by the header.
     """
+    return _has_heavy_header(data, kind) or len(data) > limits.INLINE_BYTES_MAX
+
+
+def _has_heavy_header(data: bytes, kind: str) -> bool:
     if kind == "png":
         form = png.png_form(data)
         return form is not None and form.width * form.height > limits.INLINE_PIXELS_MAX

@@ -79,7 +79,7 @@ def too_many(size: int) -> Rejected:
 
 def _own_fault(path: str, error: Exception, inbox: str | None) -> Rejected | None:
     """Why the file itself is to be rejected; ``None``: the machine is to blame."""
-    number = error.errno if isinstance(error, OSError) else errno.ENOMEM
+    number = (error.errno or errno.EIO) if isinstance(error, OSError) else errno.ENOMEM
     if number in _GONE:
         return _if_gone(path, inbox)
     if number in _OWN_FAULT:

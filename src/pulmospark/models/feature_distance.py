@@ -101,10 +101,11 @@ class FeatureDistance:
             tensors = load(content)
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{where}: {_DAMAGED}") from error
-        made = [tensors.get(name) for name in _NAMES]
-        if sorted(tensors) != list(_NAMES) or not _fit_together(*made):
+        if sorted(tensors) != list(_NAMES):
             raise BundleError(f"{where}: {_DAMAGED}")
-        axes, mean, rest, variances = made
+        axes, mean, rest, variances = (tensors[name] for name in _NAMES)
+        if not _fit_together(axes, mean, rest, variances):
+            raise BundleError(f"{where}: {_DAMAGED}")
         return cls(mean, axes, variances, float(rest[0]))
 
 

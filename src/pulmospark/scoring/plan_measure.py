@@ -165,6 +165,7 @@ def _writing_s(bench: Bench) -> float:
     parts: Sequence[Path] = parts_of(bench.last / "predictions")
     films = str(folder_of(bench.folder, _REHEARSED))
     plan = plan_predict(bench.bundle, [films], bench.last, layout=NO_LAYOUT)
+    distance = plan.bundle.config.distance
     tally = Tally()
     begun = time.perf_counter()
     while tally.images < _REHEARSED:
@@ -173,6 +174,7 @@ def _writing_s(bench: Bench) -> float:
             bench.folder / "rehearsed.csv",
             plan.bundle.config.classes,
             plan.points,
-            tally,
+            tally=tally,
+            fence=None if distance is None else distance.fence,
         )
     return (time.perf_counter() - begun) / tally.images

@@ -95,7 +95,7 @@ def on_this_machine(spark: SparkSession) -> bool:
     """Whether tasks run on the driver's machine and see its files as it does."""
     from pulmospark.spark.session import is_connect  # noqa: PLC0415 - it needs pyspark
 
-    return not is_connect(spark) and bool(spark.sparkContext.master.startswith("local"))
+    return not is_connect(spark) and (spark.sparkContext.master or "").startswith("local")
 
 
 def seen_here(reads: Iterable[str]) -> tuple[str, ...]:
@@ -178,4 +178,4 @@ def executors_known(spark: SparkSession) -> int:
     java: Any = context._jsc
     known: int = java.sc().getExecutorMemoryStatus().size()
     # The driver is among them; on a local master it is the executor.
-    return max(known - (0 if context.master.startswith("local") else 1), 1)
+    return max(known - (0 if (context.master or "").startswith("local") else 1), 1)

@@ -112,7 +112,7 @@ def tuned_models(job: Job, images: Images) -> dict[str, Tuned]:
     strengths = REG_PARAMS if settings.reg_param is None else (settings.reg_param,)
     classes = len(job.split.classes)
     fitter = CrossFit(images.features, images.labels, classes, max_iter=settings.max_iter)
-    models = [fold for fold in job.folds if fold is not None] or [None]
+    models: list[int | None] = [fold for fold in job.folds if fold is not None] or [None]
     divided = [_inner(job, images, fold) for fold in models]
     if not all(can_cross_fit(images.labels, parts, classes) for parts in divided):
         raise Untunable("a class has patients in too few of the inner folds")
