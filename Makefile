@@ -66,10 +66,14 @@ wheel: $(READY)
 
 # Tests that share what was made for the first of them stay together: see tests/conftest.py.
 # One thread each: more than there are cores would wait for each other, and burn time doing so.
+# Coverage is that of the tests without Spark, by which logic is to be tested: SlipCover's probes
+# cannot be pickled, and Spark pickles what it sends.
+PYTEST := -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 unit: $(READY)
 	@mkdir -p build
 	OMP_NUM_THREADS=1 $(BIN)/python -m slipcover --branch --source src/pulmospark --json --out build/coverage.json \
-	  -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	  $(PYTEST) -m "not spark"
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m spark
 	$(BIN)/python tests/coverage_gate.py build/coverage.json $(COVERAGE_FLOOR)
 
 # Ray and Hugging Face datasets are compared with, and are needed for nothing else.

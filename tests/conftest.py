@@ -53,10 +53,15 @@ settings.load_profile("pulmospark")
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests in one process that share what takes long to make: a file, a finished run."""
+    """Keep tests in one process that share what takes long to make: a file, a finished run.
+
+    What takes a session is marked as such: coverage is measured without it, see the Makefile.
+    """
     groups = {item: _group(item) for item in items}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.spark)
     ranks = {name: rank for rank, name in enumerate(_LONG)}
     items.sort(key=lambda item: ranks.get(groups[item], len(ranks)))
 
