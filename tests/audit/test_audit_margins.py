@@ -40,12 +40,6 @@ def test_copies_fail_above_the_share_and_not_at_it() -> None:
         assert near_duplicates.audit(with_settings(subject, leak_share=limit), copies).verdict == (
             verdict
         )
-    labels = subject.labels
-    odd = sum(labels[a] != labels[b] for a, b in pairs)
-    assert odd
-    for limit, verdict in ((2 * odd / FILMS, "warn"), (2 * odd / FILMS - STEP, "fail")):
-        told = with_settings(subject, conflict_share=limit)
-        assert near_duplicates.conflicts(told, copies).verdict == verdict
 
 
 @pytest.mark.parametrize(("unknown", "verdict"), [(300, "pass"), (302, "warn")])

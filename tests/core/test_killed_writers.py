@@ -146,7 +146,8 @@ def test_a_lock_names_its_owner_and_ends_with_it(tmp_path: Path) -> None:
         pass
     holder.kill()
     holder.communicate()
-    with hold_lock(lock, tmp_path, writer="run"), hold_lock(lock, tmp_path, writer="run"):
+    stage = hold_lock(lock, tmp_path, writer="run", again=True)
+    with hold_lock(lock, tmp_path, writer="run"), stage:
         assert lock.read_text().split()[0] == str(os.getpid())
 
 

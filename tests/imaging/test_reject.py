@@ -79,7 +79,7 @@ SAMPLES = samples()
         (b"", Why.EMPTY),
         (b"no image, but a text\n" * 20, Why.NOT_AN_IMAGE),
         (bytes(500), Why.NOT_AN_IMAGE),
-        (bytes(128) + b"DICM" + bytes(100), Why.NO_PIXELS),
+        (bytes(128) + b"DICM" + bytes(100), Why.TRUNCATED),
         (b"\0\0\0\x18ftypheic" + bytes(99), Why.UNSUPPORTED_FORMAT),
         (b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(99), Why.UNSUPPORTED_FORMAT),
         (b"\xff\xd8\xff\xe0 not more of a JPEG \xff\xd9", Why.UNREADABLE),

@@ -15,7 +15,7 @@ AUDITS = (
     "exact_duplicates", "near_duplicates", "label_conflict", "class_by_source", "class_by_age",
     "class_by_sex", "class_by_view", "class_by_size", "class_by_format", "class_by_compression",
     "class_by_border", "class_by_brightness",
-    "augmented", "patients", "support", "children", "subgroups", "calibration",
+    "augmented", "patients", "guessed_views", "support", "children", "subgroups", "calibration",
     "covered_lungs", "letters", "source_in_features", "left_out_source", "unlike_films",
     "never_shown", "heat_maps",
 )  # fmt: skip

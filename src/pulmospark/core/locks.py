@@ -17,20 +17,22 @@ _OWNER_BYTES_MAX = 300
 
 
 @contextlib.contextmanager
-def hold_lock(path: Path, folder: Path, *, writer: str, needed: bool = True) -> Iterator[None]:
+def hold_lock(
+    path: Path, folder: Path, *, writer: str, needed: bool = True, again: bool = False
+) -> Iterator[None]:
     """Hold a file's lock (``flock``); the file says who does: process, host and thread.
-
-    The same thread may hold it several times over: a stage within a run.
 
     Args:
         path: the lock's file, made where it is not there; its folder exists.
         folder: what is locked, for the message.
         writer: what may be writing there, "run" or "stream".
         needed: refuse a file system without locks; else go on without.
+        again: the same thread may hold it several times over, as a stage within a run does.
 
     Raises:
         UsageError: another process, or another thread of this one, holds it.
-        EnvironmentProblem: the file system, or this system, has no such locks.
+        EnvironmentProblem: the file system, or this system, has no such locks, or the lock's
+            file may not be written.
     """
     try:
         import fcntl  # noqa: PLC0415 - POSIX only
@@ -41,12 +43,18 @@ def hold_lock(path: Path, folder: Path, *, writer: str, needed: bool = True) -> 
             ) from error
         yield
         return
-    with path.open("a+", encoding="utf-8") as file:
+    try:
+        file = path.open("a+", encoding="utf-8")
+    except PermissionError as error:
+        raise EnvironmentProblem(
+            f"{folder}: no right to write there: choose another folder with --out"
+        ) from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             owner = _owner(path)
-            if owner != _myself():
+            if not (again and owner == _myself()):
                 raise UsageError(
                     f"{folder}: another {writer} is writing there{_described(owner)}: wait for it "
                     "or stop it, or choose another --out"

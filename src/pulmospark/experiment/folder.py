@@ -198,7 +198,7 @@ def locked(run: RunFolder) -> Iterator[None]:
         lock = run.root / LOCK
         lock.touch()
     # Where a file system has no locks a run works as well: it is the user who starts two.
-    with hold_lock(lock, run.root, writer="run", needed=False):
+    with hold_lock(lock, run.root, writer="run", needed=False, again=True):
         sweep_inside(run.root)
         yield
 
