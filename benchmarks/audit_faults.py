@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from benchmarks.common import MASTER, Options, Report, goal, say, scratch
 from pulmospark.audit import (
     balance,
     exact_duplicates,
+    guessed_views,
     near_duplicates,
     one_thing,
     patients,
@@ -66,6 +68,7 @@ def audits() -> dict[str, Run]:
         "exact_duplicates": lambda s, _: exact_duplicates.audit(s),
         "near_duplicates": near_duplicates.audit,
         "label_conflict": near_duplicates.conflicts,
+        "guessed_views": lambda s, _: _guessed_views(s),
         "patients": lambda s, _: patients.audit(s),
         "support": lambda s, _: balance.support(s),
         "children": lambda s, _: balance.children(s),
@@ -116,6 +119,13 @@ def measure(options: Options) -> Report:
     )
 
 
+def _guessed_views(subject: Subject) -> AuditResult:
+    """It reads an images table, not the rows of the subject, which are written as one."""
+    with tempfile.TemporaryDirectory() as folder:
+        pq.write_table(subject.rows, Path(folder) / "0.parquet")
+        return guessed_views.audit(replace(subject, images=Path(folder)))
+
+
 def _clean(seed: int, **columns: Any) -> tuple[Subject, NearCopies]:
     return clean_subject(FILMS, seed=seed, right=0.9, **columns), no_copies(FILMS)
 
@@ -143,6 +153,9 @@ def faults() -> list[Fault]:
         found.append(Fault("subgroups", told, _served_worse(drop), least))
         found.append(Fault("calibration", told, _served_worse(drop), least))
     found.append(Fault("exact_duplicates", "one file twice", _twice, "fail"))
+    for measured, done in ((False, "treated as frontal"), (True, "excluded")):
+        told = f"1 of {FILMS} images guessed to be lateral, {done}"
+        found.append(Fault("guessed_views", told, _guessed(measured), "warn"))
     found.append(Fault("patients", "one patient on both sides", _both_sides, "fail"))
     found.append(Fault("support", "20 films a class", _few, "fail"))
     return found
@@ -234,6 +247,20 @@ def _twice(seed: int) -> tuple[Subject, NearCopies]:
     ids = [f"{n:064x}" for n in range(FILMS)]
     ids[7] = ids[900]
     return _clean(seed, image_id=ids)
+
+
+def _guessed(measured: bool) -> Callable[[int], tuple[Subject, NearCopies]]:
+    """One image has no view but a guess; ``measured``: it was taken for its view."""
+
+    def plant(seed: int) -> tuple[Subject, NearCopies]:
+        subject, _ = _clean(seed)
+        views, flags = subject.column("view").tolist(), [False] * FILMS
+        guesses: list[str | None] = [None] * FILMS
+        views[7], flags[7] = ("lateral", True) if measured else ("unknown", False)
+        guesses[7] = "lateral"
+        return _clean(seed, view=views, view_measured=flags, view_guess=guesses)
+
+    return plant
 
 
 def _both_sides(seed: int) -> tuple[Subject, NearCopies]:

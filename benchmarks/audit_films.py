@@ -39,6 +39,8 @@ def clean_subject(
         "patient_id": [f"alder:{n}" for n in patients],
         "finding": [CLASSES[n] for n in labels],
         "view": random.choice(["PA", "AP"], films // 2)[patients],
+        "view_measured": [False] * films,
+        "view_guess": pa.nulls(films, pa.string()),
         "age": random.normal(55, 15, films // 2)[patients].clip(19, 95).astype(np.float32),
         "sex": random.choice(["M", "F"], films // 2)[patients],
         "format": random.choice(["png", "jpeg"], films),

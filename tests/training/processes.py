@@ -45,11 +45,12 @@ class Kill:
 
 
 def prepare(plan: RankPlan) -> None:
-    """Write the start, as the driver does."""
+    """Write the start and the listings, as the driver does."""
     torch.manual_seed(5)
     state = zoo.build(plan.model, len(plan.classes)).state_dict()
     plan.folder.mkdir(parents=True)
     save_file(state, plan.folder / START)
+    rank.keep_listings(plan)
 
 
 def run(plan: RankPlan, world: int = 1) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
-from pydantic import BeforeValidator
+from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
 
@@ -127,17 +127,20 @@ def check_local(path: Path) -> Path:
     return local_path(str(path)) if is_uri(str(path)) else path
 
 
-def _checked(value: Any) -> Any:
-    """For pydantic, which reports a ``ValueError`` with the setting's name."""
+def _checked(value: Any, standard: ValidatorFunctionWrapHandler) -> Any:
+    """For pydantic, which reports a ``ValueError`` with the setting's name.
+
+    Its own check of a path is for other values only: while it reads JSON it refuses a ``Path``.
+    """
     if not isinstance(value, (str, Path)):
-        return value
+        return standard(value)
     try:
         return local_path(str(value))
     except UsageError as error:
         raise ValueError(error.message) from error
 
 
-LocalPath = Annotated[Path, BeforeValidator(_checked)]
+LocalPath = Annotated[Path, WrapValidator(_checked)]
 """type of a setting that is a path: plain, or a ``file:`` URI"""
 
 

@@ -30,18 +30,16 @@ from pulmospark.models.network import Network
 from pulmospark.spark.resources import TASK_GPUS, gpus_of_a_task
 from pulmospark.spark.session import is_connect, slots
 from pulmospark.training.checkpoint import Checkpoint, clear_asides, read_tensors
-from pulmospark.training.kept_listing import keep_listing
 from pulmospark.training.launch import DEAD, PLAN, Distributor
 from pulmospark.training.precision import environment
 from pulmospark.training.rank import (
     CHECKPOINT,
     EPOCHS,
-    LISTINGS,
     STANDING,
     START,
     TRAINED,
     RankPlan,
-    listings,
+    keep_listings,
 )
 from pulmospark.training.stages import trained_stages
 
@@ -119,8 +117,7 @@ def train_network(
     earlier = len(found[1]) if found is not None else _epochs_of_checkpoint(plan)
     if found is None:
         with files.disk_errors(plan.folder):
-            for name, listing in zip(LISTINGS, listings(plan), strict=True):
-                keep_listing(listing, plan.folder / name)
+            keep_listings(plan)
         error = _run(plan, spark, processes, progress)
         _raise_for(plan.folder, processes, error)
         found = read_tensors(plan.folder / TRAINED, plan.run_id)

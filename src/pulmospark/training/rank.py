@@ -28,7 +28,7 @@ from pulmospark.models import zoo
 from pulmospark.training.checkpoint import Checkpoint, write_tensors
 from pulmospark.training.feed import open_feed
 from pulmospark.training.films import Listing, list_films
-from pulmospark.training.kept_listing import kept_listing
+from pulmospark.training.kept_listing import keep_listing, kept_listing
 from pulmospark.training.loop import Epoch, Listener, fit
 from pulmospark.training.precision import device_of, make_repeatable
 from pulmospark.training.ranks import Ranks
@@ -161,6 +161,16 @@ def listings(plan: RankPlan) -> list[Listing]:
         for images, cohort, parts in tables
         for listing in list_films(images, cohort, parts, plan.classes, size=plan.size)
     ]
+
+
+def keep_listings(plan: RankPlan) -> None:
+    """Write what the processes train on into the training's folder; for the driver.
+
+    Raises:
+        InputError: an images table lacks films of the cohort.
+    """
+    for name, listing in zip(LISTINGS, listings(plan), strict=True):
+        keep_listing(listing, plan.folder / name)
 
 
 class _Teller(Listener):
