@@ -79,10 +79,10 @@ def test_three_kinds_of_input_agree(
     images = spark.read.format("image").load(f"{folder}/*/images/")
     found = {
         "bytes": model.transform(films).select("path", "probability"),
-        "pixels": model.copy({model.inputCol: "pixels"})
+        "pixels": model.copy({model.inputCol: "pixels", model.allowPhantomModel: True})
         .transform(table)
         .select("uri", "probability"),
-        "image": model.copy({model.inputCol: "image"})
+        "image": model.copy({model.inputCol: "image", model.allowPhantomModel: True})
         .transform(images)
         .select("image.origin", "probability"),
     }
@@ -107,13 +107,13 @@ def test_new_columns(films: DataFrame, model: CnnClassifierModel) -> None:
     made = model.copy({model.predictionLabelCol: "told"}).transform(films)
     assert made.columns == [
         *films.columns,
-        *("rawPrediction", "probability", "prediction", "told"),
+        *("rawPrediction", "probability", "prediction", "told", "cautions"),
     ]
     names = IndexToString(inputCol="prediction", outputCol="name").transform(made)
     for row in names.select("told", "name", "prediction").collect():
         assert row["told"] == row["name"] == model.labels[int(row["prediction"])]
     bare = model.copy({model.rawPredictionCol: "", model.probabilityCol: ""}).transform(films)
-    assert bare.columns == [*films.columns, "prediction"]
+    assert bare.columns == [*films.columns, "prediction", "cautions"]
     with pytest.raises(UsageError, match="predictionCol is 'label', and the DataFrame has it"):
         model.copy({model.predictionCol: "label"}).transform(films)
 
