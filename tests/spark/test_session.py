@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,11 @@ def test_an_active_session_is_used_and_stays(spark: SparkSession) -> None:
     with spark_session("local[7]", {"spark.app.name": "other"}) as inner:
         assert inner is spark
     assert spark.range(3).count() == 3
+
+
+def test_other_children_of_the_caller_keep_their_path(spark: SparkSession) -> None:
+    """What guards Spark's Pythons from the current folder ends with the start of its JVM."""
+    assert "PYTHONSAFEPATH" not in os.environ
 
 
 def test_slots_are_those_of_the_session(spark: SparkSession) -> None:

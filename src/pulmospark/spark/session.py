@@ -140,7 +140,6 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
         if python := conf.get("spark.pyspark.python"):
             os.environ["PYSPARK_PYTHON"] = python  # PySpark itself goes by the variable alone
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        guard_children()
         master = master or "local[*]"
         if master.startswith("spark://"):
             _check_answers(master, "spark://")
@@ -154,7 +153,24 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
             chosen |= local_settings()
             chosen[OPTIONS] += f" {archive_options(java)}"
-    return _started(builder, chosen | conf, master or "the submitted session")
+    with contextlib.nullcontext() if submitted else _guarded_children():
+        return _started(builder, chosen | conf, master or "the submitted session")
+
+
+@contextlib.contextmanager
+def _guarded_children() -> Iterator[None]:
+    """Let the JVM keep its Pythons from the current folder; other children of the caller's are not
+    ours to change."""
+    before = {name: os.environ.get(name) for name in (SAFE_PATH, "PYTHONPATH")}
+    guard_children()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _check_client(master: str) -> None:
