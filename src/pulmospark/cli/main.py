@@ -15,7 +15,7 @@ import click
 
 import pulmospark
 from pulmospark.cli.output import clean_messages
-from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
+from pulmospark.core.errors import AuditError, EnvironmentProblem, PulmosparkError, UsageError
 from pulmospark.core.near_names import did_you_mean
 from pulmospark.core.plain_text import one_line, shown, shown_json
 
@@ -128,8 +128,9 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool = False) -> int:
             click.echo(f"pulmospark: {text}", err=True)
             return code
         error = {"error": {"kind": kind, "message": text, "exit_code": code}}
-        # Both where the result would be, and where errors are looked for.
-        for is_error in (False, True):
+        # Both where the result would be, and where errors are looked for; where the result is
+        # already there (a failed audit's), it stays the one document on its stream.
+        for is_error in (True,) if kind == AuditError.__name__ else (False, True):
             click.echo(shown_json(json.dumps(error, ensure_ascii=False)), err=is_error)
         return code
 
