@@ -109,6 +109,9 @@ class Jobs:
     wanted: Expected | None
 
     def __post_init__(self) -> None:
+        from pulmospark.spark.session import is_connect  # noqa: PLC0415 - it needs pyspark
+
+        self._is_connect = is_connect(self.spark)
         self._logs = Logs(self.run)
         self._rows_done = 0
         self._counted: set[Name] = set()
@@ -179,7 +182,11 @@ class Jobs:
             frame = indices.mapInArrow(task, ROW_SCHEMA, profile=self.profile)
 
         def collect() -> list[Any]:
-            self.spark.addTag(tag)  # of this thread
+            # Of this thread. A tag of the classic session can be interrupted by its thread alone.
+            if self._is_connect:
+                self.spark.addTag(tag)
+            else:
+                self.spark.sparkContext.addJobTag(tag)
             return frame.collect()
 
         with ThreadPoolExecutor(1, thread_name_prefix="spark-job") as pool:
@@ -215,7 +222,10 @@ class Jobs:
             if self._logs.errors and not cancelled:
                 cancelled = True
                 with contextlib.suppress(Exception):  # the error itself is what is raised
-                    self.spark.interruptTag(tag)
+                    if self._is_connect:
+                        self.spark.interruptTag(tag)
+                    else:
+                        self.spark.sparkContext.cancelJobsWithTag(tag)
 
     def _plan(self, units: Sequence[Unit], shares: Sequence[tuple[int, int]]) -> bytes:
         """Write the plan; where the lines of each share begin, and where they end."""
