@@ -45,4 +45,6 @@ def test_the_public_folders(bench: ModuleType, shared_data: Path) -> None:
     assert {
         reading.name: reading.pixels for reading in readings if reading.pixels != "equal"
     } == {}
-    assert {reading.ingest for reading in readings} == {"film"}
+    refused = {reading.name for reading in readings if reading.ingest != "film"}
+    assert {reading.ingest for reading in readings} == {"film", "other_body_part"}
+    assert refused == {"RG3_J2KR.dcm"}  # a knee
