@@ -1,7 +1,7 @@
 """Peak memory and time of one image of 100 megapixels, in each format and transfer syntax.
 
 Each file is read in a process of its own, as ``ingest`` reads it; its peak is what the operating
-system counted (``ru_maxrss``), children of that process aside, which are counted on their own.
+kernel counted (``VmHWM``: ``ru_maxrss`` begins with that of the process which forked it), children of that process aside, which are counted on their own.
 To add a format, add a module ``image_memory_*.py``, see :data:`SOURCES`.
 """
 
@@ -33,11 +33,14 @@ from pulmospark.core.settings import IngestSettings
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.film import read_films
 
-base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak(process):
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+base = peak("self")
 began = time.process_time()
 found = read_films(sys.argv[1], IngestSettings())
-own = resource.getrusage(resource.RUSAGE_SELF)
-answer = {"base_mib": base / 1024, "peak_mib": own.ru_maxrss / 1024}
+answer = {"base_mib": base / 1024, "peak_mib": peak("self") / 1024}
 answer["cpu_s"] = time.process_time() - began
 if isinstance(found, Rejected):
     answer |= {"outcome": found.reason.value, "detail": found.detail}
@@ -48,10 +51,11 @@ from pulmospark.imaging import apart
 if apart._child.cache_info().currsize:
     import os
     child = apart._child(os.getpid()).process
+    if child.poll() is None:
+        answer["child_mib"] = peak(child.pid) / 1024
     child.stdin.close()
     child.wait()
     of_children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    answer["child_mib"] = of_children.ru_maxrss / 1024
     answer["cpu_s"] += of_children.ru_utime + of_children.ru_stime
 print(json.dumps(answer))
 """
