@@ -1,7 +1,8 @@
 """Peak memory and time of one image of 100 megapixels, in each format and transfer syntax.
 
-Each file is read in a process of its own, as ``ingest`` reads it; its peak is what the operating
-kernel counted (``VmHWM``: ``ru_maxrss`` begins with that of the process which forked it), children of that process aside, which are counted on their own.
+Each file is read in a process of its own, as ``ingest`` reads it. Its peak is the kernel's mark of
+that process (``VmHWM``; ``ru_maxrss`` begins with the size of the process which forked it). The
+process that decodes what may be slow is counted on its own.
 To add a format, add a module ``image_memory_*.py``, see :data:`SOURCES`.
 """
 
