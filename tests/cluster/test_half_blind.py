@@ -10,10 +10,13 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+import pyarrow.parquet as pq
 import pytest
 from benchmarks.servers import quick, standalone
 
@@ -103,3 +106,25 @@ def test_a_worker_without_the_images_is_named_before_the_work(half: Half, tmp_pa
     assert job.returncode == 4, errors
     assert re.search(rf"{re.escape(platform.node())}: {half.images}: the folder is empty", line)
     assert not list(tmp_path.rglob("rejects"))
+
+
+def test_images_that_go_while_they_are_read_are_not_rejected(half: Half, tmp_path: Path) -> None:
+    job = _ingest(half, tmp_path / "run")
+    until = time.monotonic() + _S_MAX
+    while not list(tmp_path.rglob("*.done")) and time.monotonic() < until and job.poll() is None:
+        time.sleep(0.01)
+    half.blind()
+    try:
+        output, errors = _outcome(job)
+    finally:
+        half.see()
+    rejects = list(tmp_path.rglob("rejects-*.parquet"))
+    reasons = {r for path in rejects for r in pq.read_table(path)["reason"].to_pylist()}
+    assert reasons <= {"not_an_image"}, "an image was rejected for the machine's fault"
+    if job.returncode:  # the machine was asked again, and not left aside
+        assert job.returncode == 4, errors
+        assert platform.node() in _one_line(errors)
+        assert str(half.images) in errors
+    else:
+        assert "1,536 images, 1 reject (1 not_an_image)" in output  # all, by the other worker
+    assert psutil.pid_exists(half.worker)
