@@ -7,9 +7,10 @@ import functools
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import psutil
 
@@ -24,14 +25,38 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def memory_bytes() -> int:
-    """Memory that this process may use: the machine's, or its control group's where lower."""
+def memory_bytes(root: Path = Path("/")) -> int:
+    """Memory that this process may use: the machine's, or its control groups' where lower.
+
+    Args:
+        root: folder that holds ``proc`` and ``sys``.
+    """
     total = int(psutil.virtual_memory().total)
+    return min([total, *_memory_limits(root)])
+
+
+def _memory_limits(root: Path) -> Iterator[int]:
+    """Limits of this process's control groups and of those around them, of both versions.
+
+    Within a container the group may be named by its path outside, where nothing lies inside: its
+    own limit is then that of the mounted root, which is looked at in any case.
+    """
     try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text().strip())
-    except (OSError, ValueError):  # no control group, or its limit is the word "max"
-        return total
-    return min(total, limit)
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:  # no Linux
+        return
+    for line in lines:
+        hierarchy, controllers, group = line.split(":", 2)
+        if hierarchy == "0":
+            mount, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            mount, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        for above in (PurePosixPath(group), *PurePosixPath(group).parents):
+            # no such group, or its limit is the word "max"
+            with suppress(OSError, ValueError):
+                yield int((mount / str(above).lstrip("/") / name).read_text().strip())
 
 
 def loopback() -> str:
