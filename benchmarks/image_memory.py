@@ -12,12 +12,17 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Options, Report, python, say, scratch
+import pyarrow.parquet as pq
+
+from benchmarks.common import Options, Report, goal, python, say, scratch
+from benchmarks.control_group import run_in_group
+from benchmarks.pictures import pictures, write_films
 
 SOURCES = sorted(
     f"benchmarks.{path.stem}" for path in Path(__file__).parent.glob("image_memory_*.py")
@@ -25,6 +30,9 @@ SOURCES = sorted(
 """modules with a function ``cases(side)`` that gives the cases of an image of so many pixels a
 side"""
 SIDE, SIDE_SMALL = 10_000, 1_000
+GOOD = 1000
+GROUP_BYTES = 3 << 30
+"""memory of the control group in which two workers read the same files among good ones"""
 PEAK_MIB = 1024
 """what one image may take"""
 _CHILD = """
@@ -125,30 +133,99 @@ def write_apart(module: str, name: str, path: Path, side: int) -> bool:
 
 
 def measure(options: Options) -> Report:
-    """Read each case's file alone."""
+    """Read each case's file alone, and all of them among good ones within a control group."""
     side = SIDE_SMALL if options.small else SIDE
-    rows, figures = [], []
+    rows: list[list[str]] = []
+    figures: list[dict[str, Any]] = []
+    alone: dict[str, Outcome] = {}
     with scratch(options) as folder:
+        huge = folder / "images" / "huge"
+        huge.mkdir(parents=True)
         for source in SOURCES:
             for case in importlib.import_module(source).cases(side):
-                path = folder / "image"
+                path = huge / f"{len(rows):03d}{_ending(case)}"
                 if not write_apart(source, case.name, path, side):
                     rows.append([case.name, "-", "not written", "-", "-", "-"])
                     continue
                 size = path.stat().st_size
-                found = read_alone(path)
-                path.unlink()
-                say(f"  {case.name}: {found.outcome}, {found.peak_mib:.0f} MiB")
-                figures.append({"case": case.name, "bytes": size, **vars(found)})
+                outcome = alone[path.name] = read_alone(path)
+                say(f"  {case.name}: {outcome.outcome}, {outcome.peak_mib:.0f} MiB")
+                figures.append({"case": case.name, "bytes": size, **vars(outcome)})
                 rows.append([
-                    case.name, f"{size / 2**20:.1f}", found.outcome, f"{found.peak_mib:.0f}",
-                    f"{found.child_mib:.0f}" if found.child_mib else "-", f"{found.cpu_s:.1f}",
+                    case.name, f"{size / 2**20:.1f}", outcome.outcome, f"{outcome.peak_mib:.0f}",
+                    f"{outcome.child_mib:.0f}" if outcome.child_mib else "-",
+                    f"{outcome.cpu_s:.1f}",
                 ])  # fmt: skip
+        crowd = ingest_crowd(folder, alone, good=50 if options.small else GOOD)
+    notes = [
+        goal(f"each at most {PEAK_MIB} MiB", all(one.is_bounded for one in alone.values())),
+        *crowd.pop("notes"),
+    ]
     return Report(
         name="image_memory",
         title=f"Peak memory of one image of {side} x {side} pixels, read alone",
         head=["case", "file, MiB", "outcome", "peak, MiB", "decoder's process, MiB", "core, s"],
         rows=rows,
-        notes=[f"at most {PEAK_MIB} MiB, or a reject that names its limit"],
-        figures={"cases": figures},
+        notes=notes,
+        figures={"cases": figures, "crowd": crowd},
     )
+
+
+def _ending(case: Case) -> str:
+    kind = case.name.split()[0].lower()
+    return ".dcm" if kind == "dicom" else f".{kind}"
+
+
+def ingest_crowd(folder: Path, alone: Mapping[str, Outcome], *, good: int) -> dict[str, Any]:
+    """Ingest ``folder/images`` with ``good`` small images added, within :data:`GROUP_BYTES`.
+
+    Args:
+        folder: holds ``images/huge``.
+        alone: what became of each file of it, read alone.
+        good: number of images of ordinary size.
+    """
+    write_films(folder / "images", good, pictures(None))
+    out = folder / "out"
+    command = python(
+        "-m", "pulmospark", "ingest", str(folder / "images"), "--layout", "class_folders",
+        "--out", str(out), "--set", "ingest.body_parts=any",
+    )  # fmt: skip
+    began = time.monotonic()
+    try:
+        done, peak = run_in_group(command, GROUP_BYTES)
+    except OSError as error:
+        return {"notes": [f"not run among good images: no control group: {error}"]}
+    seconds = time.monotonic() - began
+    if done.returncode:
+        return {
+            "exit": done.returncode,
+            "stderr": done.stderr[-2000:],
+            "notes": [goal(f"among {good} good images: {done.stderr[-300:]}", met=False)],
+        }
+    images = pq.read_table(out / "images", columns=["path"])["path"].to_pylist()
+    rejects = pq.read_table(out / "rejects", columns=["path", "reason", "detail"]).to_pylist()
+    read = {Path(path).name for path in images if Path(path).parent.name == "huge"}
+    refused = {Path(row["path"]).name: row["reason"] for row in rejects}
+    changed = {
+        name: refused.get(name, "read" if name in read else "no row")
+        for name, outcome in alone.items()
+        if (name in read) != outcome.outcome.endswith(" read")
+    }
+    good_read = sum(Path(path).parent.name != "huge" for path in images)
+    return {
+        "good": good_read,
+        "read": len(read),
+        "rejects": refused,
+        "changed": changed,
+        "peak_bytes": peak,
+        "seconds": seconds,
+        "notes": [
+            goal(
+                f"ingest of {good} good images and {len(alone)} huge ones, two workers in "
+                f"{GROUP_BYTES / 2**30:.0f} GiB: {good_read} good and {len(read)} huge ones read, "
+                f"{len(refused)} named rejects; exit 0; {seconds:.0f} s",
+                good_read == good and len(read | set(refused)) == len(alone),
+            ),
+            f"huge ones with another outcome than alone: {len(changed)} {changed or ''}".rstrip(),
+        ],
+    }
