@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
@@ -42,4 +45,17 @@ def run_in_group(
         )
         return done, int((group / peak).read_text())
     finally:
-        group.rmdir()
+        _end(group)
+
+
+def _end(group: Path) -> None:
+    """End what a command left running in its group, and the group."""
+    for _ in range(100):
+        left = (group / "cgroup.procs").read_text().split()
+        for number in left:
+            with suppress(ProcessLookupError):
+                os.kill(int(number), signal.SIGKILL)
+        if not left:
+            group.rmdir()
+            return
+        time.sleep(0.1)

@@ -202,16 +202,19 @@ def ingest_crowd(folder: Path, alone: Mapping[str, Outcome], *, good: int) -> di
             "stderr": done.stderr[-2000:],
             "notes": [goal(f"among {good} good images: {done.stderr[-300:]}", met=False)],
         }
-    images = pq.read_table(out / "images", columns=["path"])["path"].to_pylist()
-    rejects = pq.read_table(out / "rejects", columns=["path", "reason", "detail"]).to_pylist()
-    read = {Path(path).name for path in images if Path(path).parent.name == "huge"}
-    refused = {Path(row["path"]).name: row["reason"] for row in rejects}
+    tables = out / "tables"
+    images = [
+        Path(uri) for uri in pq.read_table(tables / "images", columns=["uri"])["uri"].to_pylist()
+    ]
+    rejects = pq.read_table(tables / "rejects").to_pylist()
+    read = {path.name for path in images if path.parent.name == "huge"}
+    refused = {Path(row["uri"]).name: row["reason"] for row in rejects}
     changed = {
         name: refused.get(name, "read" if name in read else "no row")
         for name, outcome in alone.items()
         if (name in read) != outcome.outcome.endswith(" read")
     }
-    good_read = sum(Path(path).parent.name != "huge" for path in images)
+    good_read = sum(path.parent.name != "huge" for path in images)
     return {
         "good": good_read,
         "read": len(read),
