@@ -26,7 +26,7 @@ ROOT = DOCS.parent
 OUTSIDE = "repository"
 """folder of the site that holds what is linked to outside ``docs/``"""
 
-ALWAYS = ("CHANGELOG.md", "CONTRIBUTING.md")
+ALWAYS = ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md")
 """pages outside ``docs/`` that the navigation names, linked to or not"""
 
 _LINK = re.compile(r"(\]\()([^)\s#]+)")
