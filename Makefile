@@ -58,9 +58,10 @@ layers: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 # Strict: a dead link or anchor, a page that the navigation lacks, or one that would load anything
-# from another host fails. The variable silences an advertisement of the theme's.
+# from another host fails. Not --quiet, which would let warnings pass uncounted. The variable
+# silences an advertisement of the theme's.
 docs: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
 # The wheel is built from the source distribution, so that both are known to be whole. It is
 # installed aside and run from there, not from the checkout.

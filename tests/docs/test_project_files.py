@@ -64,6 +64,14 @@ def test_pre_commit_runs_what_make_runs() -> None:
     assert len(commands) == len(entries) == 4
 
 
+def test_the_site_is_built_strictly() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (line,) = [line for line in makefile.splitlines() if "mkdocs build" in line]
+    assert "--strict" in line
+    # mkdocs counts the warnings that it logs, and --quiet logs none
+    assert "--quiet" not in line
+
+
 def test_the_citation_is_of_this_version_and_licence() -> None:
     citation = _yaml("CITATION.cff")
     assert citation["cff-version"] == "1.2.0"
