@@ -1,5 +1,6 @@
 # make demo   the main job on phantoms; the last line says where the report is
-# make test   lint, types, import layers, the wheel, and all tests
+# make test   lint, types, import layers, the docs' site, the wheel, and all tests
+# make docs   the documentation as a site: build/site/index.html
 # make help   the rest
 #
 # Both set up a .venv of the project from pinned versions first. Options:
@@ -14,11 +15,11 @@ READY := $(VENV)/.ready
 # per cent of lines and branches that the tests ran when it was last raised
 COVERAGE_FLOOR := 83
 
-.PHONY: help setup demo test lint types layers wheel ready unit bench mutants clean
+.PHONY: help setup demo test lint types layers docs wheel ready unit bench mutants clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
-	@echo "make lint | types | layers | wheel | unit   one part of make test"
+	@echo "make lint | types | layers | docs | wheel | unit   one part of make test"
 	@echo "make ready                                  have Java keep Spark's classes, for faster starts"
 	@echo "make bench                                  the benchmarks, with their table"
 	@echo "make mutants                                which changed lines no test notices"
@@ -39,7 +40,7 @@ demo: $(READY)
 # Types take one core, and as long as the rest before the tests. Spark's classes are made ready
 # there: the tests start sooner for it.
 test: lint
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types ready layers wheel
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types ready layers docs wheel
 	@$(MAKE) --no-print-directory unit
 
 # A Java that cannot do it is no fault: the tests then take longer.
@@ -56,10 +57,18 @@ types: $(READY)
 layers: $(READY)
 	$(BIN)/lint-imports --no-cache
 
-# The wheel is built, installed aside and run from there, not from the checkout.
+# Strict: a dead link or anchor, a page that the navigation lacks, or one that would load anything
+# from another host fails. Not --quiet, which would let warnings pass uncounted. The variable
+# silences an advertisement of the theme's.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
+# The wheel is built from the source distribution, so that both are known to be whole. It is
+# installed aside and run from there, not from the checkout.
 wheel: $(READY)
 	@rm -rf build/wheel build/installed
-	$(BIN)/python -m build --wheel --no-isolation --outdir build/wheel . > /dev/null
+	$(BIN)/python -m build --no-isolation --outdir build/wheel . > /dev/null
+	$(BIN)/twine check --strict build/wheel/*
 	$(BIN)/python -m pip install --quiet --no-deps --target build/installed build/wheel/*.whl
 	cd build && PYTHONPATH=installed ../$(BIN)/python -c 'import pathlib, pulmospark; assert "installed" in pathlib.Path(pulmospark.__file__).parts'
 	cd build && PYTHONPATH=installed ../$(BIN)/python -m pulmospark doctor

@@ -18,6 +18,7 @@ PAGES = sorted(
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`(pulmospark [^`]+)`(?!`)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_MODULE = re.compile(r"`([\w*]+/[\w*/]+\.py)`")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -77,6 +78,15 @@ def links() -> list[Found]:
         for page in PAGES
         for match in _LINK.finditer(_BLOCK.sub("", page.read_text(encoding="utf-8")))
         if "://" not in match[1]
+    ]
+
+
+def modules() -> list[Found]:
+    """Every ``package/module.py`` that the text names, a pattern like ``stream*.py`` too."""
+    return [
+        Found(page, match[1])
+        for page in PAGES
+        for match in _MODULE.finditer(_BLOCK.sub("", page.read_text(encoding="utf-8")))
     ]
 
 

@@ -9,7 +9,18 @@ from typing import Any
 import click
 import pytest
 
-from docs.pages import EXAMPLES, PAGES, ROOT, Found, anchors, arguments, blocks, commands, links
+from docs.pages import (
+    EXAMPLES,
+    PAGES,
+    ROOT,
+    Found,
+    anchors,
+    arguments,
+    blocks,
+    commands,
+    links,
+    modules,
+)
 from pulmospark.cli.main import COMMANDS, cli
 from pulmospark.core.settings import Experiment, parse, read_experiment
 from pulmospark.layouts import registry
@@ -23,6 +34,12 @@ def test_every_relative_link_leads_to_a_page_and_a_heading(link: Found) -> None:
     assert target.exists(), f"{link}: there is no {target}"
     if anchor:
         assert anchor in anchors(target), f"{link}: {target.name} has no such heading"
+
+
+@pytest.mark.parametrize("module", modules(), ids=str)
+def test_every_module_that_a_page_names_is_there(module: Found) -> None:
+    roots = (ROOT, ROOT / "src" / "pulmospark")
+    assert any(list(root.glob(module.text)) for root in roots), f"{module}: there is none"
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
