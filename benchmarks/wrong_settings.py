@@ -13,7 +13,8 @@ _SECONDS_MAX = 2.0
 _WRONG = (
     "train.model=mobilnet_v2", "train.modle=x", "train.method=featurs",
     "train.weights_path=/nowhere/x", "train.start=/nowhere/x", "train.expanded_path=/nowhere/x",
-    "train.network.epochs=0", "train.network.trainable=hed", "ingest.size=7",
+    "train.network.epochs=0", "train.network.trainable=hed",
+    "train.network.trainable=99", "ingest.size=7",
     "ingest.salt_path=/nowhere/x", "evaluate.positive_class=covd",
     "evaluate.negative_class=norml", "audit.skip=near_duplicate", "split.views=PA,AQ",
     "split.train=nan", "split.train=0.9", "seed=x", "out=s3://bucket/runs",

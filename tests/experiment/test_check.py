@@ -24,6 +24,7 @@ WRONG = (
     ("train.expanded_path=/nowhere/x", 3, "train.expanded_path: /nowhere/x: no such folder"),
     ("train.network.epochs=0", 2, "train.network.epochs: must be 1 or more"),
     ("train.network.trainable=hed", 2, "train.network.trainable: must be"),
+    ("train.network.trainable=99", 2, "mobilenet_v2 has 5 stages"),
     ("ingest.size=7", 2, "ingest.size: must be"),
     ("ingest.salt_path=/nowhere/x", 2, "the salt cannot be read"),
     ("evaluate.positive_class=covd", 2, "did you mean 'covid'"),

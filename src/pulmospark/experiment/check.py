@@ -97,6 +97,7 @@ def _checked_training(experiment: Experiment) -> str:
         check_size(train.model, experiment.ingest.size)
     except UsageError as error:
         raise UsageError(f"train.model: {error.message}") from error
+    _check_trainable(known, train)
     expanded = train.expanded_path
     if expanded is not None and not expanded.is_dir():
         raise InputError(f"train.expanded_path: {expanded}: no such folder: check the path")
@@ -115,6 +116,16 @@ def _checked_training(experiment: Experiment) -> str:
             "features would be random: use train.method = 'network', or train.start"
         )
     return f"ImageNet weights {_weights(known, train)}"
+
+
+def _check_trainable(known: ZooEntry, train: TrainSettings) -> None:
+    """Check the number of stages to train, where they are known without building the network."""
+    trainable = train.network.trainable
+    if isinstance(trainable, int) and known.stages and trainable > len(known.stages):
+        raise UsageError(
+            f"train.network.trainable is {trainable}, and {train.model} has {len(known.stages)} "
+            'stages: give fewer, or "all"'
+        )
 
 
 def _weights(known: ZooEntry, train: TrainSettings) -> str:
