@@ -12,6 +12,7 @@ import warnings
 from types import TracebackType
 
 from pulmospark.core.plain_text import one_line, shown
+from pulmospark.core.records import RenamedSettingWarning
 
 
 class _CleanRecord(logging.LogRecord):
@@ -39,6 +40,8 @@ def _warning_line(
     line: str | None = None,
 ) -> str:
     del line
+    if issubclass(category, RenamedSettingWarning):  # the line of code is of no use to a user
+        return one_line(f"pulmospark: {message}") + "\n"
     return one_line(f"{filename}:{lineno}: {category.__name__}: {message}") + "\n"
 
 

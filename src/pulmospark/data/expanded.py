@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.core import files, tables
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.records import Record
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
 
@@ -21,7 +22,7 @@ RECORD = "expand.json"
 _LIGHT = [name for name in tables.EXPANDED.names if name != "pixels"]
 
 
-class ExpandedClass(BaseModel):
+class ExpandedClass(Record):
     """What an expansion made of one class."""
 
     model_config = ConfigDict(frozen=True)
@@ -34,7 +35,7 @@ class ExpandedClass(BaseModel):
     """at most; every other film of the class has as many, or one less"""
 
 
-class ExpandResult(BaseModel):
+class ExpandResult(Record):
     """What an expansion did; counts are of the table as it now stands."""
 
     model_config = ConfigDict(frozen=True)

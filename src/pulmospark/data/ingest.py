@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
 from pulmospark.core import content, files, tables
@@ -21,6 +21,7 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
 from pulmospark.core.provenance import provenance
 from pulmospark.core.pseudonyms import Salt, own_salt, read_salt
+from pulmospark.core.records import Record
 from pulmospark.core.settings import IngestSettings, SourceSettings
 from pulmospark.core.tables import RejectReason
 from pulmospark.data.already import Already, compare, hashes
@@ -41,7 +42,7 @@ SALT_FILE = "salt.key"
 delete it makes the hashes of the run final"""
 
 
-class IngestResult(BaseModel):
+class IngestResult(Record):
     """What an ingest did; counts are of the table as it now stands."""
 
     model_config = ConfigDict(frozen=True)

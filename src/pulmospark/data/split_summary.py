@@ -8,10 +8,11 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.core import content, files
 from pulmospark.core.errors import ClassError, InputError
+from pulmospark.core.records import Record
 from pulmospark.core.settings import SplitSettings
 from pulmospark.core.tables import Split
 
@@ -19,7 +20,7 @@ _NAMED = 5
 """How many offenders a warning names."""
 
 
-class Share(BaseModel):
+class Share(Record):
     """How many films and groups one class of one source has in one part."""
 
     model_config = ConfigDict(frozen=True)
@@ -34,7 +35,7 @@ class Share(BaseModel):
     with films of two classes is counted in both"""
 
 
-class Exclusion(BaseModel):
+class Exclusion(Record):
     """How many films of one source were left out for one reason."""
 
     model_config = ConfigDict(frozen=True)
@@ -44,7 +45,7 @@ class Exclusion(BaseModel):
     films: int
 
 
-class NameGrouping(BaseModel):
+class NameGrouping(Record):
     """How the images of one source whose patients are not known were grouped."""
 
     model_config = ConfigDict(frozen=True)
@@ -58,7 +59,7 @@ class NameGrouping(BaseModel):
     """that all of them make, before near copies join some; an image that nothing groups is one"""
 
 
-class CopiesHandled(BaseModel):
+class CopiesHandled(Record):
     """What a split did with near copies, and what would have happened without."""
 
     model_config = ConfigDict(frozen=True)
@@ -81,7 +82,7 @@ class CopiesHandled(BaseModel):
     """bits of the perceptual hash up to which images were compared"""
 
 
-class SplitResult(BaseModel):
+class SplitResult(Record):
     """What a split did."""
 
     model_config = ConfigDict(frozen=True)

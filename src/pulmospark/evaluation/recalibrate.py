@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from scipy import optimize, special
 
 from pulmospark.core import limits
+from pulmospark.core.records import Record
 
 Floats = NDArray[np.float64]
 
@@ -15,7 +16,7 @@ _PENALTY = 1.0
 """weight of the squared offsets, in films: few films then move them little"""
 
 
-class Recalibration(BaseModel):
+class Recalibration(Record):
     """Logits are divided by ``temperature`` and ``offsets`` are added, one a class.
 
     The offsets stand for classes that are more or less frequent than where the model was

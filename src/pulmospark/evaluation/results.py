@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.core import limits
+from pulmospark.core.records import Record
 
 Method = Literal["wilson", "bootstrap", "basic", "bound", "mover", "none"]
 Finding = Literal["lower", "unclear", "not lower", "not assessable"]
@@ -14,7 +15,7 @@ Finding = Literal["lower", "unclear", "not lower", "not assessable"]
 ``not lower`` where it leaves out a fall beyond ``limits.EXTERNAL_FALL_MARGIN``"""
 
 
-class Result(BaseModel):
+class Result(Record):
     """Base of all results: frozen, JSON both ways."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files, limits
 from pulmospark.core.errors import InputError
+from pulmospark.core.records import Record
 from pulmospark.core.settings import EvaluateSettings, Experiment
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
@@ -38,7 +39,7 @@ from pulmospark.training.train import read_training
 _RESULT = "evaluation.json"
 
 
-class LevelResult(BaseModel):
+class LevelResult(Record):
     """What an evaluation says of scans or patients, each scored as a whole."""
 
     model_config = ConfigDict(frozen=True)
@@ -51,7 +52,7 @@ class LevelResult(BaseModel):
     cross_validation: CrossValidation | None = None
 
 
-class EvaluateResult(BaseModel):
+class EvaluateResult(Record):
     """What an evaluation says; with folds, ``evaluation`` is the pooled one."""
 
     model_config = ConfigDict(frozen=True)

@@ -14,12 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files, limits
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.provenance import now_utc, provenance
+from pulmospark.core.records import Record
 from pulmospark.core.scoring_settings import ScoringSettings
 from pulmospark.core.settings import EvaluateSettings, SplitSettings
 from pulmospark.data.classes import map_findings
@@ -47,7 +48,7 @@ RESULT, PAGE = "external.json", "external.html"
 _FACTS = ["uri", "image_id", "source", "patient_id", "finding", "view", "phash"]
 
 
-class ExternalResult(BaseModel):
+class ExternalResult(Record):
     """A bundle's figures on films from elsewhere, beside those from inside."""
 
     model_config = ConfigDict(frozen=True)

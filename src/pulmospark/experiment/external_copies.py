@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.audit.copy_pairs import as_csv
 from pulmospark.core import files, limits
 from pulmospark.core.audit_settings import AuditSettings
+from pulmospark.core.records import Record
 from pulmospark.core.settings import Experiment
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import read_cohort
@@ -36,7 +37,7 @@ _ROWS_AT_ONCE = 512
 _FACTS = ["uri", "image_id", "source", "phash"]
 
 
-class TrainingCopies(BaseModel):
+class TrainingCopies(Record):
     """Images of a set from elsewhere that are copies of training images."""
 
     model_config = ConfigDict(frozen=True)

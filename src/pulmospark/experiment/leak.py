@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
 from pulmospark.core import content, files, tables
 from pulmospark.core.provenance import provenance
+from pulmospark.core.records import Record
 from pulmospark.core.settings import ExpandSettings, Experiment, PartFilms, SplitSettings
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import read_cohort
@@ -41,7 +42,7 @@ _NO_INTERVAL = "a leak: tested rows have kin that was trained on, and no interva
 _LIGHT = [name for name in tables.EXPANDED.names if name != "pixels"]
 
 
-class LeakyArm(BaseModel):
+class LeakyArm(Record):
     """What comes out where the split follows the augmentation: not a result, a warning."""
 
     model_config = ConfigDict(frozen=True)

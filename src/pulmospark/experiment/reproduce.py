@@ -6,11 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.records import Record
 from pulmospark.core.settings import (
     ExpandSettings,
     Experiment,
@@ -35,7 +36,7 @@ _ENOUGH = 0.97
 last one may have had more films than were left"""
 
 
-class Reproduction(BaseModel):
+class Reproduction(Record):
     """A published experiment, repeated."""
 
     model_config = ConfigDict(frozen=True)

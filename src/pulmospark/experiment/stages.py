@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
 from pulmospark.audit.claim import as_markdown
 from pulmospark.audit.results import AuditReport
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
+from pulmospark.core.records import Record
 from pulmospark.core.settings import Experiment
 from pulmospark.data.expand import expand
 from pulmospark.data.expanded import ExpandResult
@@ -33,7 +34,7 @@ from pulmospark.training.records import TrainResult
 from pulmospark.training.train import train
 
 
-class RunResult(BaseModel):
+class RunResult(Record):
     """What a whole run did."""
 
     model_config = ConfigDict(frozen=True)

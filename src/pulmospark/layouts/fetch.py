@@ -6,20 +6,21 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.core import files
 from pulmospark.core.archive import unpack
 from pulmospark.core.content import file_id
 from pulmospark.core.download import Bounds, Told, download
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.records import Record
 from pulmospark.layouts.base import Layout
 from pulmospark.layouts.registry import LAYOUTS, find
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
-class FetchResult(BaseModel):
+class FetchResult(Record):
     """What a fetch brought; kept beside the folder as ``NAME.fetch.json``."""
 
     model_config = ConfigDict(frozen=True)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.files import disk_errors
+from pulmospark.core.records import Record
 from pulmospark.core.settings import SourceSettings
 from pulmospark.core.tables import MANIFEST
 from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary
@@ -24,7 +25,7 @@ from pulmospark.layouts.registry import Recognition, existing, find, locate, rec
 _COLUMNS = tuple(field.name for field in fields(ManifestRow))
 
 
-class SourceListing(BaseModel):
+class SourceListing(Record):
     """What one source holds, frozen and fit for JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

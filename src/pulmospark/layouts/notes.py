@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
 
 from pulmospark.core import limits
+from pulmospark.core.records import Record
 
 NO_EXTENSION, OTHER_EXTENSIONS = "(none)", "(other)"
 _REASONS = {
@@ -123,7 +124,7 @@ class NoteKind(StrEnum):
     """an image file whose name is no valid UTF-8; it is seen, and rejected"""
 
 
-class NotesSummary(BaseModel):
+class NotesSummary(Record):
     """What a listing found odd, frozen and fit for JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -132,7 +133,7 @@ class NotesSummary(BaseModel):
     """``NoteKind`` -> how many; those that did not occur are left out"""
     examples: dict[str, tuple[str, ...]]
     """``NoteKind`` -> the first few"""
-    columns: dict[str, tuple[str, bool]] = {}
+    columns: dict[str, tuple[str, bool]] = Field(default_factory=dict)
     """of a sheet of the user's own: what a column was taken for -> its name, and whether that was
     guessed"""
     ignored_extensions: dict[str, int]

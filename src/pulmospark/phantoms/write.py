@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.core import limits
 from pulmospark.core.csv_files import write_row
 from pulmospark.core.errors import UsageError
 from pulmospark.core.files import whole_folder
 from pulmospark.core.progress import Progress
+from pulmospark.core.records import Record
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.phantom_mark import NOTE
 from pulmospark.phantoms.broken import BROKEN
@@ -32,7 +33,7 @@ COLUMNS: tuple[str, ...] = (
 """The data set's columns in its order; the last has no name there either."""
 
 
-class HospitalSummary(BaseModel):
+class HospitalSummary(Record):
     """What was written for one hospital; paths are relative to its folder."""
 
     model_config = ConfigDict(frozen=True)
@@ -46,7 +47,7 @@ class HospitalSummary(BaseModel):
     """files that are no images, and what each should be rejected for"""
 
 
-class PhantomSummary(BaseModel):
+class PhantomSummary(Record):
     """What was written; one folder a hospital."""
 
     model_config = ConfigDict(frozen=True)

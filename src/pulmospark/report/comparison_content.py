@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from pulmospark.core.records import Record
 from pulmospark.evaluation.results import Figure, PairedDifference
 
 
-class _Told(BaseModel):
+class _Told(Record):
     model_config = ConfigDict(frozen=True)
 
 

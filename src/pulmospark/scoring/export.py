@@ -15,12 +15,13 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.files import disk_errors, whole_folder
 from pulmospark.core.locations import check_local
+from pulmospark.core.records import Record
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.models.network import Network
 from pulmospark.scoring.export_films import CheckFilms, films_for
@@ -37,7 +38,7 @@ _ONNX_END = ".onnx"
 _BATCH = 8
 
 
-class ExportResult(BaseModel):
+class ExportResult(Record):
     """What an export wrote, and how it was checked."""
 
     model_config = ConfigDict(frozen=True)

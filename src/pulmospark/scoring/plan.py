@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.core import limits, machine
 from pulmospark.core.errors import UsageError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.progress import Progress
+from pulmospark.core.records import Record
 from pulmospark.core.scoring_settings import PrecisionPolicy
 from pulmospark.models import zoo
 from pulmospark.models.bundle import Bundle, BundleConfig, CardFacts, read_bundle, write_bundle
@@ -46,7 +47,7 @@ _OVERHEAD_MARGIN = 1.25
 _OVERHEAD_STEP_MIB = 256
 
 
-class PlanMemory(BaseModel):
+class PlanMemory(Record):
     """Highest resident memory that was seen, bytes; ``None``: the process ran elsewhere.
 
     It does not grow with the number of films: a task holds a film at a time and a chunk's
@@ -65,7 +66,7 @@ class PlanMemory(BaseModel):
     """``spark.executor.memoryOverhead``: an executor's workers and a quarter more"""
 
 
-class PlanBasis(BaseModel):
+class PlanBasis(Record):
     """What the estimate rests on."""
 
     model_config = ConfigDict(frozen=True)
@@ -88,7 +89,7 @@ class PlanBasis(BaseModel):
     """that the measurement took"""
 
 
-class Estimate(BaseModel):
+class Estimate(Record):
     """Time with its error."""
 
     model_config = ConfigDict(frozen=True)
@@ -101,7 +102,7 @@ class Estimate(BaseModel):
     """start-up left out"""
 
 
-class PlanResult(BaseModel):
+class PlanResult(Record):
     """What a plan foretells."""
 
     model_config = ConfigDict(frozen=True)

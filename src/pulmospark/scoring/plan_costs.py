@@ -17,14 +17,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from scipy.optimize import nnls
 from scipy.stats import t as student
+
+from pulmospark.core.records import Record
 
 CONFIDENCE = 0.95
 
 
-class Range(BaseModel):
+class Range(Record):
     """A value with the interval it is expected in; without one where it was measured once."""
 
     model_config = ConfigDict(frozen=True)

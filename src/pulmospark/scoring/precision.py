@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.core import limits, machine
 from pulmospark.core.content import bytes_id, value_id
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.extras import how_to_install
+from pulmospark.core.records import Record
 from pulmospark.core.scoring_settings import Precision, PrecisionPolicy
 from pulmospark.models.feature_distance import FeatureDistance
 from pulmospark.scoring import precision_memory
@@ -34,7 +35,7 @@ _BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 _FP16_FLAGS = frozenset({"amx_fp16", "asimdhp"})
 
 
-class Trial(BaseModel):
+class Trial(Record):
     """What came of one lower precision."""
 
     model_config = ConfigDict(frozen=True)
@@ -58,7 +59,7 @@ class Trial(BaseModel):
         )
 
 
-class PrecisionOutcome(BaseModel):
+class PrecisionOutcome(Record):
     """In which precision a network scores, and why."""
 
     model_config = ConfigDict(frozen=True)

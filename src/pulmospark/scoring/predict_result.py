@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from pulmospark.core.records import Record
 from pulmospark.layouts.base import NotesSummary
 from pulmospark.scoring.precision import PrecisionOutcome
 from pulmospark.scoring.predict_export import DecisionPoint
 
 
-class Decision(BaseModel):
+class Decision(Record):
     """What an operating point says of a film."""
 
     model_config = ConfigDict(frozen=True)
@@ -21,7 +22,7 @@ class Decision(BaseModel):
     positive: bool
 
 
-class FilmPrediction(BaseModel):
+class FilmPrediction(Record):
     """What is predicted of one film."""
 
     model_config = ConfigDict(frozen=True)
@@ -39,7 +40,7 @@ class FilmPrediction(BaseModel):
     """from the training images, about 1 for most of them; ``None``: not assessable"""
 
 
-class PredictResult(BaseModel):
+class PredictResult(Record):
     """What a prediction did."""
 
     model_config = ConfigDict(frozen=True)

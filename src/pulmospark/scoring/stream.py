@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
 from pulmospark.core.locations import check_local
 from pulmospark.core.provenance import provenance
+from pulmospark.core.records import Record
 from pulmospark.core.scoring_settings import PrecisionPolicy
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.layouts.notes import printable
@@ -53,7 +54,7 @@ LINE_EVERY_S = 10.0
 _CHECK_EVERY_S = 0.5
 
 
-class StreamResult(BaseModel):
+class StreamResult(Record):
     """What a stream did, from its start to its stop."""
 
     model_config = ConfigDict(frozen=True)

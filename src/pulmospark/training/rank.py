@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from safetensors.torch import load_file
 
 from pulmospark.augment.augmenter import Augmenter
 from pulmospark.core import files, limits
 from pulmospark.core.errors import PulmosparkError
+from pulmospark.core.records import Record
 from pulmospark.core.settings import AugmentSettings, NetworkSettings
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part
@@ -44,7 +45,7 @@ EPOCHS, STANDING = "epochs.jsonl", "standing.json"
 _PARENT_POLL_S = 0.5
 
 
-class RankPlan(BaseModel):
+class RankPlan(Record):
     """All that a training process needs to know; travels as JSON."""
 
     model_config = ConfigDict(frozen=True)

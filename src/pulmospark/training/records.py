@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
 
+from pulmospark.core.records import Record
 from pulmospark.core.settings import LogisticSettings
 from pulmospark.evaluation.results import OperatingPoint
 
 FINAL = "final"
 
 
-class ModelRecord(BaseModel):
+class ModelRecord(Record):
     """One model of a training: the final one, or a fold's."""
 
     model_config = ConfigDict(frozen=True)
@@ -33,7 +34,7 @@ class ModelRecord(BaseModel):
     that were not fitted on the image"""
     reg_param: float | None = None
     """of a logistic regression"""
-    reg_param_losses: dict[float, float] = {}
+    reg_param_losses: dict[float, float] = Field(default_factory=dict)
     """strengths that were tried -> mean log loss of the out-of-fold scores; empty: none was
     chosen among"""
     history: tuple[dict[str, Any], ...] = ()
@@ -44,7 +45,7 @@ class ModelRecord(BaseModel):
     """with those of the epochs that an earlier run had done"""
 
 
-class TrainResult(BaseModel):
+class TrainResult(Record):
     """What a training did."""
 
     model_config = ConfigDict(frozen=True)

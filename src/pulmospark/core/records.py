@@ -1,0 +1,61 @@
+"""The base of what is kept as TOML or JSON, which reads the names of earlier versions."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, model_validator
+
+_WORDS = {"film": "image", "films": "images"}
+"""parts of a name, as earlier versions wrote them, and as they are written now"""
+_WORD = re.compile(r"[a-z0-9]+")
+
+
+class RenamedSettingWarning(FutureWarning):
+    """A user's setting has a new name."""
+
+
+def current_name(name: str) -> str:
+    """The name that a field of an earlier version has now.
+
+    Example:
+        >>> current_name("batch_films")
+        'batch_images'
+    """
+    return _WORD.sub(lambda part: _WORDS.get(part[0], part[0]), name)
+
+
+class Record(BaseModel):
+    """A model whose fields are found under their earlier names, too.
+
+    Where ``warns_of_renames`` is set, as it is for what a user writes, each such name is a
+    :class:`RenamedSettingWarning`.
+    """
+
+    warns_of_renames: ClassVar[bool] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_earlier_names(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        renamed = dict(cls._renamed(values))
+        for old, new in renamed.items() if cls.warns_of_renames else ():
+            warnings.warn(
+                f"the setting {old!r} is now called {new!r}: rename it; the old name will go",
+                RenamedSettingWarning,
+                stacklevel=2,
+            )
+        return {renamed.get(name, name): value for name, value in values.items()}
+
+    @classmethod
+    def _renamed(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Names of an earlier version among ``values``, with the present ones."""
+        for name in values:
+            if isinstance(name, str) and name not in cls.model_fields:
+                new = current_name(name)
+                if new in cls.model_fields and new not in values:
+                    yield name, new
