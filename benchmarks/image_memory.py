@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from benchmarks.common import Options, Report, goal, python, say, scratch
 from benchmarks.control_group import run_in_group
 from benchmarks.pictures import pictures, write_films
+from pulmospark.data.rows import file_of
 
 SOURCES = sorted(
     f"benchmarks.{path.stem}" for path in Path(__file__).parent.glob("image_memory_*.py")
@@ -203,9 +204,8 @@ def ingest_crowd(folder: Path, alone: Mapping[str, Outcome], *, good: int) -> di
             "notes": [goal(f"among {good} good images: {done.stderr[-300:]}", met=False)],
         }
     tables = out / "tables"
-    images = [
-        Path(uri) for uri in pq.read_table(tables / "images", columns=["uri"])["uri"].to_pylist()
-    ]
+    uris = pq.read_table(tables / "images", columns=["uri"])["uri"].to_pylist()
+    images = {Path(file_of(uri)) for uri in uris}  # a file of many frames has many rows
     rejects = pq.read_table(tables / "rejects").to_pylist()
     read = {path.name for path in images if path.parent.name == "huge"}
     refused = {Path(row["uri"]).name: row["reason"] for row in rejects}

@@ -28,8 +28,8 @@ _SEED = 20201
 _STAGES = ("ingest", "split", "train", "evaluate", "audit", "report", "predict")
 _LEFT = re.compile(r"\..+\.(part|old)$")
 _LAST_S = 1800.0
-_UNLIKE = {"model_id", "modified_ns"}
-"""columns that differ between two runs: the model's id holds the time of its training"""
+_UNLIKE = {"model_id", "modified_ns", "predicted_at"}
+"""columns that differ between any two runs: the model's id holds the time of its training"""
 
 
 def measure(options: Options) -> Report:
