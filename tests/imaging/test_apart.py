@@ -6,11 +6,14 @@ import functools
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -208,3 +211,26 @@ def test_a_slow_image_is_a_reject(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(refused, Rejected)
     assert refused.reason is Why.TOO_SLOW
     assert time.monotonic() - begun < 60
+
+
+_SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+from pulmospark.imaging.decode import decode_here
+data = Path(sys.argv[1]).read_bytes()
+status = Path("/proc/self/status").read_text()
+held = int(status.partition("VmData:")[2].split()[0]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (held + 20_000_000,) * 2)
+try:
+    print(decode_here(data, "tiff", at_least=64))
+except MemoryError:
+    print("MemoryError")
+"""
+
+
+def test_opencv_s_want_of_memory_is_no_fault_of_the_bytes(tmp_path: Path) -> None:
+    deep = np.zeros((3000, 3000, 3), np.uint16)  # 54 MB
+    assert cv2.imwrite(str(tmp_path / "deep.tiff"), deep)
+    command = [sys.executable, "-c", _SHORT_OF_MEMORY, str(tmp_path / "deep.tiff")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == "MemoryError\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -115,6 +116,8 @@ def decode_here(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - decoders raise anything on hostile bytes
+        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+            raise MemoryError(str(error)) from error
         return rejected(RejectReason.UNREADABLE, _words(kind, error))
 
 
