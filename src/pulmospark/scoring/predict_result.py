@@ -6,6 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+import pulmospark
+from pulmospark.core.html import html_table
+from pulmospark.core.plain_text import percent
 from pulmospark.layouts.base import NotesSummary
 from pulmospark.scoring.precision import PrecisionOutcome
 from pulmospark.scoring.predict_export import DecisionPoint
@@ -21,8 +24,11 @@ class Decision(BaseModel):
     positive: bool
 
 
-class FilmPrediction(BaseModel):
-    """What is predicted of one film."""
+class Prediction(BaseModel):
+    """What is predicted of one image.
+
+    In a notebook it shows itself as a table, cautions included.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,6 +43,30 @@ class FilmPrediction(BaseModel):
     """why the answer may mean nothing, each a sentence"""
     distance: float | None
     """from the training images, about 1 for most of them; ``None``: not assessable"""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Prediction {self.prediction}: {percent(self.probabilities[self.prediction])}, "
+            f"{len(self.cautions)} cautions, {self.uri}>"
+        )
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        ranked = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
+        rows = [(f"probability of {name}", percent(value)) for name, value in ranked]
+        rows += [
+            (
+                f"operating point for {point.positive_class}",
+                f"{'positive' if point.positive else 'negative'} "
+                f"(threshold {percent(point.threshold)})",
+            )
+            for point in self.decisions
+        ]
+        rows += [("caution", text) for text in self.cautions]
+        return html_table(
+            f"{self.prediction}: {self.uri}", rows, note=pulmospark.NOT_A_MEDICAL_DEVICE
+        )
 
 
 class PredictResult(BaseModel):
@@ -75,5 +105,5 @@ class PredictResult(BaseModel):
     precision: PrecisionOutcome
     """in which the network calculated, and how that was decided"""
     seconds: dict[str, float]
-    film: FilmPrediction | None = None
+    film: Prediction | None = None
     """where one film was asked for"""
