@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard, overload
+from typing import TYPE_CHECKING, Any, TypeGuard, overload
 
 import pyarrow.parquet as pq
 
@@ -48,13 +48,13 @@ def load(bundle: PathLike) -> Model:
     Example:
         >>> model = ps.load("runs/mine/bundle")
         >>> model.classes
-        ('COVID-19', 'normal', 'pneumonia')
+        ('COVID-19', 'pneumonia', 'normal')
     """
     return Model(local_path(os.fspath(bundle)).expanduser().absolute())
 
 
 class Model:
-    """A trained model, which `load` makes of a bundle.
+    """A trained model, which ``load`` makes of a bundle.
 
     Attributes:
         bundle: folder of the bundle.
@@ -78,7 +78,7 @@ class Model:
         self._scorer: tuple[Scorer, PrecisionOutcome] | None = None
 
     @overload
-    def predict(
+    def predict(  # type: ignore[overload-overlap]  # a text is a path, not a list of letters
         self,
         images: PathLike,
         *,
@@ -132,13 +132,14 @@ class Model:
             quiet: show no progress.
 
         Returns:
-            For one image a `Prediction`. For a list a pandas DataFrame, a row for each image:
+            For one image a ``Prediction``. For a list a pandas DataFrame, a row for each image:
             ``uri``, ``image_id``, ``prediction``, ``probability_CLASS`` (float64, 0 to 1),
             ``decision_CLASS`` (``positive`` or ``negative`` at the operating point),
             ``cautions`` (lists of text) and ``distance`` (from the training images); files that
             are no images come last, with ``reject`` and ``reject_detail``. For a Spark DataFrame
-            its columns and those of `pulmospark.ml.CnnClassifierModel`, null in rows that hold
-            no image.
+            its columns, and ``prediction`` (index of the class, double), ``predictionLabel`` (its
+            name), ``probability`` and ``rawPrediction`` (vectors), ``cautions`` and ``distance``;
+            null in rows that hold no image.
 
         Raises:
             InputError: a path is not there, or the one image cannot be read.
@@ -150,7 +151,7 @@ class Model:
             >>> model = ps.load("runs/mine/bundle")
             >>> frame = model.predict(["image.png", "text.png"], quiet=True)
             >>> frame["reject"].tolist()
-            [None, 'unsupported_format']
+            [None, 'not_an_image']
         """
         settings = ScoringSettings(
             allow_phantom_model=allow_phantom_model, any_body_part=any_body_part
@@ -191,8 +192,12 @@ class Model:
             else:
                 with _session() as spark:
                     result = plan.run(spark, quiet=quiet)
-            tables = (pq.read_table(target / name) for name in ("predictions", "rejects"))
-            return scored_frame(*tables, result.classes, result.decision_points)
+            return scored_frame(
+                pq.read_table(target / "predictions"),
+                pq.read_table(target / "rejects"),
+                result.classes,
+                result.decision_points,
+            )
 
     def _rows(self, rows: DataFrame, settings: ScoringSettings) -> DataFrame:
         from pulmospark.ml.model import CnnClassifierModel  # noqa: PLC0415 - seconds
@@ -205,7 +210,8 @@ class Model:
             )
         model = CnnClassifierModel.fromBundle(self.bundle).setInputCol(column)
         self._check_same(model.modelId)
-        model = model.setHandleInvalid("keep").setDistanceCol("distance")
+        model = model.setHandleInvalid("keep").setPredictionLabelCol("predictionLabel")
+        model = model.setDistanceCol("distance")
         model = model.setAllowPhantomModel(settings.allow_phantom_model)
         return model.setAnyBodyPart(settings.any_body_part).transform(rows)
 
@@ -247,7 +253,7 @@ def _is_dataframe(images: object) -> TypeGuard[DataFrame]:
     return isinstance(images, DataFrame)
 
 
-def _paths(images: Iterable[PathLike]) -> list[str]:
+def _paths(images: Any) -> list[str]:
     try:
         return [local_text(os.fspath(path)) for path in images]
     except TypeError as error:

@@ -43,7 +43,7 @@ def run(
     end.
 
     Args:
-        experiment: its TOML file, the folder of an earlier run, or an `Experiment`, whose
+        experiment: its TOML file, the folder of an earlier run, or an ``Experiment``, whose
             relative paths start from the current folder.
         settings: changes, as ``--set`` takes them: ``{"train.model": "squeezenet1_1"}``.
         master: of the session that is started: ``local[2]``, ``spark://host:7077``.
@@ -57,7 +57,7 @@ def run(
         UsageError: a setting is wrong, or another process writes to the run's folder.
         InputError: a folder is missing or has no known layout, or a class is empty.
         EnvironmentProblem: Java, memory, disk, weights or network are missing.
-        AuditError: an audit failed and ``audit.strict`` is set; `open_run` opens the run.
+        AuditError: an audit failed and ``audit.strict`` is set; ``open_run`` opens the run.
 
     Example:
         >>> run = ps.run("my.toml", settings={"split.folds": 5})  # doctest: +SKIP
@@ -100,9 +100,9 @@ def open_run(folder: PathLike) -> Run:
 
 
 class Run:
-    """A run's folder: what its experiment came to. Made by `run` and `open_run`.
+    """A run's folder: what its experiment came to. Made by ``run`` and ``open_run``.
 
-    What the folder holds is read when it is asked for, so that a `Run` shows a run that is still
+    What the folder holds is read when it is asked for, so that a ``Run`` shows a run that is still
     going on as it is then.
 
     Attributes:
@@ -124,7 +124,7 @@ class Run:
 
     @property
     def bundle(self) -> Path:
-        """Folder of the trained model, which `load` takes."""
+        """Folder of the trained model, which ``load`` takes."""
         return self._folder.bundle
 
     @property
@@ -135,7 +135,7 @@ class Run:
             InputError: it is not written yet.
         """
         if not self._folder.report.is_file():
-            raise InputError(f"{self._folder.report}: not written yet: run the experiment")
+            raise InputError(f"{self._folder.report}: no report yet: run the experiment")
         return self._folder.report
 
     @property
@@ -163,9 +163,12 @@ class Run:
         """
         from pulmospark.experiment.auditing import old_audits, read_audit  # noqa: PLC0415
 
+        folder = self._folder.audit
         if (why := old_audits(self._folder)) is not None:
-            raise InputError(f"{self._folder.audit}: {why}")
-        return read_audit(self._folder.audit)
+            raise InputError(f"{folder}: {why}")
+        if not folder.is_dir():
+            raise InputError(f"{folder}: not audited yet: run `pulmospark audit`")
+        return read_audit(folder)
 
     def predictions(self) -> pd.DataFrame:
         """Predictions of the images that were tested on, one row each.
@@ -190,7 +193,10 @@ class Run:
 
         if (why := other_evaluation(self._folder)) is not None:
             raise InputError(why)
-        return read_evaluation(self._folder.evaluation)
+        folder = self._folder.evaluation
+        if not folder.is_dir():
+            raise InputError(f"{folder}: not evaluated yet: run the experiment")
+        return read_evaluation(folder)
 
     def __repr__(self) -> str:
         evaluated = _or_none(self._evaluated)

@@ -105,6 +105,7 @@ class AuditReport(Result):
     """
 
     films: int
+    """images that were audited"""
     audits: tuple[AuditResult, ...]
     """worst first"""
     skipped: tuple[str, ...] = ()
@@ -118,6 +119,7 @@ class AuditReport(Result):
     cohort_id: str | None = None
     """of the cohort that was audited; ``None``: a bare table, or an older version's audit"""
     provenance: dict[str, Any]
+    """versions, settings and seed"""
 
     def __repr__(self) -> str:
         counts = Counter(audit.verdict for audit in self.audits)

@@ -30,7 +30,8 @@ class _OneLineErrors(_ModelMetaclass):
         try:
             return super().__call__(*args, **values)
         except ValidationError as error:
-            raise UsageError(f"{cls.__name__}: {validation_line(error, cls)}") from error
+            kind: Any = cls
+            raise UsageError(f"{cls.__name__}: {validation_line(error, kind)}") from error
 
 
 class Settings(BaseModel, metaclass=_OneLineErrors):

@@ -33,12 +33,15 @@ class Prediction(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     uri: str
+    """absolute path of the file"""
     image_id: str
+    """SHA-256 of the file's bytes"""
     prediction: str
     """the most probable class"""
     probabilities: dict[str, float]
     """class -> probability, in the order of the bundle"""
     decisions: tuple[Decision, ...]
+    """at each operating point of the bundle: ``positive_class``, ``threshold``, ``positive``"""
     cautions: tuple[str, ...]
     """why the answer may mean nothing, each a sentence"""
     distance: float | None
@@ -46,8 +49,8 @@ class Prediction(BaseModel):
 
     def __repr__(self) -> str:
         return (
-            f"<Prediction {self.prediction}: {percent(self.probabilities[self.prediction])}, "
-            f"{len(self.cautions)} cautions, {self.uri}>"
+            f"<Prediction {self.prediction}: {percent(self.probabilities[self.prediction])}"
+            f"{'; with cautions' if self.cautions else ''}; {self.uri}>"
         )
 
     __str__ = __repr__
