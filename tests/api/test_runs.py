@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,12 +170,14 @@ def test_metrics_of_another_model_are_not_shown(finished_run: FinishedRun, tmp_p
     assert "not evaluated yet" in repr(run)
 
 
-def _examples() -> Iterator[doctest.DocTest]:
+def _examples() -> list[doctest.DocTest]:
     finder = doctest.DocTestFinder()
+    examples = []
     for name in ps.__all__:
         for found in finder.find(getattr(ps, name), name, globs={"ps": ps}):
             if found.examples and callable(getattr(ps, name)):
-                yield found
+                examples.append(found)
+    return examples
 
 
 @pytest.mark.parametrize("example", _examples(), ids=lambda example: example.name)
