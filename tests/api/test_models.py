@@ -109,6 +109,11 @@ def test_what_is_no_image_is_an_error_of_one_line(
     assert "\n" not in str(raised.value)
 
 
+def test_out_is_for_a_list(model: ps.Model, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ps.UsageError, match="out is for a list of paths"):
+        model.predict(folder / "a.png", out=tmp_path / "out")  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize("given", [3, [3], [b"\x00" * 10, None]])
 def test_what_is_no_path_is_a_wrong_call(model: ps.Model, given: Any) -> None:
     with pytest.raises(ps.UsageError, match="a path, a list of paths or a Spark DataFrame"):

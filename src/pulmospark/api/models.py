@@ -157,12 +157,12 @@ class Model:
             allow_phantom_model=allow_phantom_model, any_body_part=any_body_part
         )
         if isinstance(images, (str, os.PathLike)):
+            _check_unset(out)
             return self._one(local_text(os.fspath(images)), settings)
-        if not _is_dataframe(images):
-            return self._list(_paths(images), out, settings, quiet=quiet)
-        if out is not None:
-            raise UsageError("out is for a list of paths: write the DataFrame that predict gives")
-        return self._rows(images, settings)
+        if _is_dataframe(images):
+            _check_unset(out)
+            return self._rows(images, settings)
+        return self._list(_paths(images), out, settings, quiet=quiet)
 
     def _one(self, path: str, settings: ScoringSettings) -> Prediction:
         if not resolve_inputs([path]).is_one_film:
@@ -185,16 +185,17 @@ class Model:
             else:
                 target = local_path(os.fspath(out))
             plan = self._plan(paths, target, settings)
-            told = plan.inputs
-            more = told.folders or told.sheets or told.images
-            if len(told.named) <= limits.CHUNK_FILES_MAX and not more:  # a task of Spark's at most
+            inputs = plan.inputs
+            more = inputs.folders or inputs.sheets or inputs.images
+            if len(inputs.named) <= limits.CHUNK_FILES_MAX and not more:  # one task for Spark
                 result = self._here(plan).run(None, quiet=True)
             else:
                 with _session() as spark:
                     result = plan.run(spark, quiet=quiet)
+            folder = result.folder or target
             return scored_frame(
-                pq.read_table(target / "predictions"),
-                pq.read_table(target / "rejects"),
+                pq.read_table(folder / "predictions"),
+                pq.read_table(folder / "rejects"),
                 result.classes,
                 result.decision_points,
             )
@@ -242,6 +243,11 @@ class Model:
         from pulmospark.report.notebook import model_html  # noqa: PLC0415 - half a second
 
         return model_html(self._read)
+
+
+def _check_unset(out: PathLike | None) -> None:
+    if out is not None:
+        raise UsageError("out is for a list of paths: give a list, or no out")
 
 
 def _is_dataframe(images: object) -> TypeGuard[DataFrame]:

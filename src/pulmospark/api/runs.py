@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow.parquet as pq
 
 from pulmospark.audit.results import AuditReport
+from pulmospark.core import files
 from pulmospark.core.errors import InputError
 from pulmospark.core.locations import PathLike, local_path
 from pulmospark.core.settings import Experiment
@@ -73,6 +74,8 @@ def run(
         for text in chosen.train.augment.warnings():
             warnings.warn(text, stacklevel=2)
     check_experiment(chosen)
+    with files.disk_errors(folder.root):  # Spark need not be started to tell
+        folder.root.mkdir(parents=True, exist_ok=True)
     with spark_session(master, conf) as spark:
         result = run_all(chosen, folder, spark, quiet=quiet)
     if result.audit is not None:
