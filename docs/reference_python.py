@@ -95,7 +95,7 @@ def _members(value: type) -> Iterator[tuple[str, Any]]:
 def _member(owner: str, key: str, member: Any) -> str:
     title = f"### {owner}.{key}\n\n"
     if isinstance(member, property):
-        returned = inspect.signature(member.fget).return_annotation  # type: ignore[arg-type]
+        returned = inspect.signature(member.fget).return_annotation
         return f"{title}```python\n{owner}.{key}: {returned}\n```\n\n{_doc(member)}"
     return f"{title}{_code(f'{owner}.{key}', member)}{_doc(member)}"
 
