@@ -79,14 +79,16 @@ _ELSEWHERE = {
 """public name -> its module; the errors, which are the rest, are in ``core.errors``"""
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: importing the package takes milliseconds."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'core.errors')}")
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker is to find a name that there is not
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used: importing the package takes milliseconds."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'core.errors')}")
+        value = getattr(module, name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -87,11 +87,11 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_audits_are_shown_escaped_and_worst_first() -> None:
-    each = [
-        AuditResult(name=name, title=name, verdict=verdict, sentence="5 < 6 & <b>")
-        for name, verdict in (("copies", "fail"), ("support", "pass"))
-    ]
-    report = AuditReport(films=1200, audits=tuple(each), provenance={})
+    each = (
+        AuditResult(name="copies", title="copies", verdict="fail", sentence="5 < 6 & <b>"),
+        AuditResult(name="support", title="support", verdict="pass", sentence="enough"),
+    )
+    report = AuditReport(films=1200, audits=each, provenance={})
     assert repr(report) == str(report) == "<AuditReport of 1,200 images: 1 fail, 1 pass>"
     html = report._repr_html_()
     assert "5 &lt; 6 &amp; &lt;b&gt;" in html
