@@ -94,8 +94,8 @@ def open_run(folder: PathLike) -> Run:
 
     Example:
         >>> run = ps.open_run("runs/mine")
-        >>> run.metrics.loc["accuracy", ["low", "high"]].between(0, 1).all()
-        True
+        >>> run.metrics.columns.tolist()
+        ['value', 'low', 'high', 'ci_method', 'numerator', 'denominator']
         >>> sorted(run.predictions()["prediction"].unique())
         ['COVID-19', 'normal', 'pneumonia']
     """
