@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 import pyarrow as pa
+from reference_python import python_page
 from reference_words import first_paragraph, markdown, sayings, table
 
 from pulmospark.cli.main import COMMANDS, cli
@@ -498,6 +499,7 @@ PAGE_MAKERS: dict[str, Callable[[], str]] = {
     "layouts.md": layouts_page,
     "models.md": models_page,
     "errors.md": errors_page,
+    "python.md": python_page,
 }
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ _LONG = (
     _RUN,
     "ml/test_ml_classifier.py",
     "benchmarks/test_benchmarks.py",
+    "docs/test_docs_notebooks.py",
     "docs/test_docs_examples.py",
     "scoring/test_stream_killed.py",
     "training/test_distributed.py",

@@ -51,7 +51,7 @@ def commands() -> list[Found]:
     for page in PAGES:
         text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
         found += [Found(page, match[1]) for match in _INLINE.finditer(text)]
-    for example in sorted(EXAMPLES.iterdir()):
+    for example in sorted(path for path in EXAMPLES.iterdir() if path.is_file()):
         lines = example.read_text(encoding="utf-8").splitlines()
         said = "\n".join(line.lstrip("# ") for line in lines if line.startswith("#   "))
         found += [Found(example, line) for line in _command_lines(said)]

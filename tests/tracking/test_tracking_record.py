@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name
-from pydantic import ValidationError
 
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.settings import read_experiment
@@ -67,7 +66,7 @@ def test_nothing_is_tracked_by_default() -> None:
 
 
 def test_a_password_is_refused() -> None:
-    with pytest.raises(ValidationError, match="MLFLOW_TRACKING_PASSWORD"):
+    with pytest.raises(UsageError, match="MLFLOW_TRACKING_PASSWORD"):
         TrackingSettings(mlflow="https://me:secret@mlflow.example.org/")
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from pulmospark.core.html import html_table
 from pulmospark.evaluation.results import Figure, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Verdict = Literal["pass", "warn", "fail", "not assessable"]
 """``not assessable``: there is nothing to measure it on; the sentence says what is missing"""
@@ -94,9 +99,13 @@ class FilmDistances(Result):
 
 
 class AuditReport(Result):
-    """All audits of one subject."""
+    """All audits of one subject, worst first.
+
+    In a notebook it shows itself as a table.
+    """
 
     films: int
+    """images that were audited"""
     audits: tuple[AuditResult, ...]
     """worst first"""
     skipped: tuple[str, ...] = ()
@@ -110,6 +119,34 @@ class AuditReport(Result):
     cohort_id: str | None = None
     """of the cohort that was audited; ``None``: a bare table, or an older version's audit"""
     provenance: dict[str, Any]
+    """versions, settings and seed"""
+
+    def __repr__(self) -> str:
+        counts = Counter(audit.verdict for audit in self.audits)
+        verdicts = ", ".join(f"{counts[name]} {name}" for name in ORDER if counts[name])
+        return f"<AuditReport of {self.films:,} images: {verdicts or 'no audits'}>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return html_table(
+            repr(self).strip("<>"),
+            [(one.verdict, one.title, one.sentence, one.remedy) for one in self.audits],
+            head=("verdict", "audit", "result", "remedy"),
+        )
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row an audit, worst first.
+
+        Returns:
+            Index ``name``; columns ``verdict``, ``title``, ``sentence``, ``threshold``, ``why``,
+            ``remedy`` (text) and ``seconds`` (float64).
+        """
+        import pandas as pd  # noqa: PLC0415 - half a second, which reading an audit is spared
+
+        columns = ("name", "verdict", "title", "sentence", "threshold", "why", "remedy", "seconds")
+        rows = [[getattr(one, column) for column in columns] for one in self.audits]
+        return pd.DataFrame(rows, columns=list(columns)).set_index("name")
 
     def count(self, verdict: Verdict) -> int:
         """Audits with a verdict."""

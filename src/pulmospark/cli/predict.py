@@ -9,10 +9,11 @@ import click
 
 import pulmospark
 from pulmospark.cli import common, words
+from pulmospark.core.plain_text import percent
 
 if TYPE_CHECKING:
     from pulmospark.core.scoring_settings import PrecisionPolicy
-    from pulmospark.scoring.predict_result import FilmPrediction, PredictResult
+    from pulmospark.scoring.predict_result import Prediction, PredictResult
 
 
 @click.command(
@@ -145,22 +146,22 @@ def _say(result: PredictResult) -> None:
         common.say(f"predictions: {result.folder}")
 
 
-def _say_film(film: FilmPrediction) -> None:
+def _say_film(film: Prediction) -> None:
     ranked = sorted(film.probabilities.items(), key=lambda pair: -pair[1])
     others = ", ".join(
-        f"{name} {_percent(chance)}" for name, chance in ranked if name != film.prediction
+        f"{name} {percent(chance)}" for name, chance in ranked if name != film.prediction
     )
     common.say(film.uri)
     common.say(
-        f"  most probable: {film.prediction}, {_percent(film.probabilities[film.prediction])}"
+        f"  most probable: {film.prediction}, {percent(film.probabilities[film.prediction])}"
     )
     common.say(f"  the others: {others}")
     for one in film.decisions:
         side, word = ("at or above", "positive") if one.positive else ("below", "negative")
         common.say(
             f"  operating point for {one.positive_class}: {word} "
-            f"({_percent(film.probabilities[one.positive_class])}, {side} its threshold of "
-            f"{_percent(one.threshold)})"
+            f"({percent(film.probabilities[one.positive_class])}, {side} its threshold of "
+            f"{percent(one.threshold)})"
         )
     for caution in film.cautions:
         common.say(f"  caution: {caution}")
@@ -181,19 +182,9 @@ def _say_many(result: PredictResult) -> None:
         films = result.positive[point.positive_class]
         common.say(
             f"  operating point for {point.positive_class}, threshold "
-            f"{_percent(point.threshold)}: {common.count(films, 'film')} positive"
+            f"{percent(point.threshold)}: {common.count(films, 'film')} positive"
         )
     if result.fence is None:
         common.say(f"  distance from the training images: {result.distances}")
     for caution, images in result.cautions.items():
         common.warn(f"{common.count(images, 'image')}: {sentence(caution)}; see column cautions")
-
-
-def _percent(chance: float) -> str:
-    """A probability as a person reads it; never a certainty that rounding made."""
-    text = f"{100 * chance:.1f}"
-    if chance < 1.0 and text == "100.0":
-        return "over 99.9 %"
-    if chance > 0.0 and text == "0.0":
-        return "under 0.1 %"
-    return f"{text} %"

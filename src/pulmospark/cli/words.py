@@ -413,8 +413,4 @@ def _film(phantoms: bool) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    if figure.value is None:
-        return "not defined"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+    return figure.text()

@@ -17,6 +17,9 @@ from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
 
+PathLike = str | os.PathLike[str]
+"""a path as Python's own functions take it"""
+
 _SCHEME = re.compile(r"\s*((?:[A-Za-z][A-Za-z0-9+.-]*:)+)/")
 """RFC 3986's scheme and a slash. One slash is enough: Hadoop takes ``hdfs:/x``, and ``Path`` makes
 ``s3:/x`` of ``s3://x``. Java nests them (``jar:file:/x``)"""

@@ -46,6 +46,16 @@ def one_line(text: str, most: int = limits.MESSAGE_CHARS_MAX) -> str:
     return line[: most - end - len(_CUT)] + _CUT + line[-end:]
 
 
+def percent(probability: float) -> str:
+    """A probability as a person reads it; never a certainty that rounding made."""
+    text = f"{100 * probability:.1f}"
+    if probability < 1.0 and text == "100.0":
+        return "over 99.9 %"
+    if probability > 0.0 and text == "0.0":
+        return "under 0.1 %"
+    return f"{text} %"
+
+
 def shown_json(text: str) -> str:
     """JSON with the same characters as JSON's own escapes; it reads as the same value."""
     return _UNSHOWABLE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)

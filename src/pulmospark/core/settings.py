@@ -404,8 +404,11 @@ def read_experiment(path: Path) -> Experiment:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
-    experiment = parse(Experiment, values, where=str(path))
-    base = path.resolve().parent
+    return located(parse(Experiment, values, where=str(path)), path.resolve().parent)
+
+
+def located(experiment: Experiment, base: Path) -> Experiment:
+    """The experiment with absolute paths; relative ones are taken from ``base``."""
     train = experiment.train
     named = {
         "weights_path": train.weights_path,

@@ -48,6 +48,14 @@ class Figure(Result):
     note: str | None = None
     """why there is no interval, or which rule gave it"""
 
+    def text(self) -> str:
+        """``0.912 (0.850 to 0.951)``; in words where there is no value."""
+        if self.value is None:
+            return "not defined"
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
 
 class Curve(Result):
     """Points of a curve, in the order they are drawn; at most a few hundred."""

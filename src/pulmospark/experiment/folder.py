@@ -14,12 +14,24 @@ from pulmospark.core.audit_settings import check_skip
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.locks import hold_lock
 from pulmospark.core.near_names import did_you_mean
-from pulmospark.core.settings import Experiment, Settings, parse, read_experiment
+from pulmospark.core.settings import Experiment, Settings, located, parse, read_experiment
 from pulmospark.core.whole_folders import sweep_inside
 from pulmospark.tracking.extra import check_tracking
 
 LOCK = ".lock"
 """file in a run's folder whose lock its writer holds"""
+
+_TABLES = {
+    "manifest": ("tables", "manifest.parquet"),
+    "images": ("tables", "images"),
+    "rejects": ("tables", "rejects"),
+    "cohort": ("cohort", "table"),
+    "expanded": ("expanded", "table"),
+    "scores": ("training", "scores"),
+    "predictions": ("evaluation", "predictions"),
+    "distances": ("audit", "distances"),
+}
+"""table -> its place in a run's folder"""
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -112,17 +124,35 @@ def run_folder(experiment: Experiment) -> RunFolder:
     return RunFolder(experiment.out.resolve() / experiment.name)
 
 
-def open_experiment(what: Path, changes: dict[str, str]) -> tuple[Experiment, RunFolder]:
-    """An experiment from its TOML file, or from the folder of an earlier run.
+def table_of_run(path: Path) -> Path:
+    """Where a table lies that is named as though it were right below a run's folder.
 
     Args:
-        what: the file or the folder.
+        path: ``RUN/images`` and so on, or the table's own place, which stays as it is.
+    """
+    place = _TABLES.get(path.name)
+    if place is None or not RunFolder(path.parent).settings.is_file():
+        return path
+    return path.parent.joinpath(*place)
+
+
+def open_experiment(
+    what: Path | Experiment, changes: dict[str, str]
+) -> tuple[Experiment, RunFolder]:
+    """An experiment from its TOML file, from the folder of an earlier run, or as it is given.
+
+    Args:
+        what: the file, the folder, or the experiment, whose relative paths are then taken from
+            the current folder.
         changes: setting, with dots (``train.model``) -> value, as text.
 
     Raises:
         UsageError: it is neither, or a setting is wrong.
         EnvironmentProblem: a library is missing that ``tracking`` asks for.
     """
+    if isinstance(what, Experiment):
+        experiment = _ready(with_changes(located(what, Path.cwd()), changes))
+        return experiment, run_folder(experiment)
     if what.is_dir():
         run = RunFolder(what.resolve())
         try:

@@ -115,7 +115,7 @@ def decode_here(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
         return rejected(refusal.reason, refusal.detail)
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - decoders raise anything on hostile bytes
+    except Exception as error:
         if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
             raise MemoryError(str(error)) from error
         return rejected(RejectReason.UNREADABLE, _words(kind, error))

@@ -151,7 +151,8 @@ class CnnClassifierModel(
         scored = columns.column(f"{self.uid}_scored")
         index, prediction = scored["prediction"], self.getPredictionCol()
         told = columns.nominal(prediction, self.labels)
-        names = F.array(*[F.lit(name) for name in self.labels])
+        # Not `names[index]`, which fails on the null index of a row that is kept without an image.
+        name_of = F.get(F.array(*[F.lit(name) for name in self.labels]), index.cast("int"))
         return {
             "rawPredictionCol": (self.getRawPredictionCol(), columns.vector(scored["raw"])),
             "probabilityCol": (
@@ -159,7 +160,7 @@ class CnnClassifierModel(
                 columns.vector(scored["probability"]),
             ),
             "predictionCol": (prediction, index.alias(prediction, metadata=told)),
-            "predictionLabelCol": (self.getPredictionLabelCol(), names[index.cast("int")]),
+            "predictionLabelCol": (self.getPredictionLabelCol(), name_of),
             "cautionsCol": (self.getCautionsCol(), scored["cautions"]),
             "distanceCol": (self.getDistanceCol(), scored["distance"]),
         }

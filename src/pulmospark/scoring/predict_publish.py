@@ -26,7 +26,7 @@ from pulmospark.scoring.predict_export import (
     export_rejects,
 )
 from pulmospark.scoring.predict_inputs import Inputs
-from pulmospark.scoring.predict_result import Decision, FilmPrediction, PredictResult
+from pulmospark.scoring.predict_result import Decision, Prediction, PredictResult
 from pulmospark.spark import chunks
 
 RECORD = "predict.json"
@@ -132,7 +132,7 @@ def publish(
     return result
 
 
-def _film(scored: Scored, by_table: dict[str, list[Path]]) -> FilmPrediction | None:
+def _film(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None:
     """The one film's prediction; ``None`` where it was rejected, or is one of several slices,
     and that is written down."""
     if not by_table["predictions"]:
@@ -150,7 +150,7 @@ def _film(scored: Scored, by_table: dict[str, list[Path]]) -> FilmPrediction | N
             )
         return None
     chances = dict(zip(scored.bundle.config.classes, row["probability"], strict=True))
-    return FilmPrediction(
+    return Prediction(
         uri=row["uri"],
         image_id=row["image_id"],
         prediction=row["prediction"],
@@ -175,7 +175,7 @@ def _result(
     tally: Tally,
     seen: int,
     seconds: dict[str, float],
-    film: FilmPrediction | None,
+    film: Prediction | None,
 ) -> PredictResult:
     config = scored.bundle.config
     return PredictResult(

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
+import pulmospark
+from pulmospark.core.html import html_table
+from pulmospark.core.plain_text import percent
 from pulmospark.core.records import Record
 from pulmospark.layouts.base import NotesSummary
 from pulmospark.scoring.precision import PrecisionOutcome
@@ -22,22 +25,52 @@ class Decision(Record):
     positive: bool
 
 
-class FilmPrediction(Record):
-    """What is predicted of one film."""
+class Prediction(Record):
+    """What is predicted of one image.
+
+    In a notebook it shows itself as a table, cautions included.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     uri: str
+    """absolute path of the file"""
     image_id: str
+    """SHA-256 of the file's bytes"""
     prediction: str
     """the most probable class"""
     probabilities: dict[str, float]
     """class -> probability, in the order of the bundle"""
     decisions: tuple[Decision, ...]
+    """at each operating point of the bundle: ``positive_class``, ``threshold``, ``positive``"""
     cautions: tuple[str, ...]
     """why the answer may mean nothing, each a sentence"""
     distance: float | None
     """from the training images, about 1 for most of them; ``None``: not assessable"""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Prediction {self.prediction}: {percent(self.probabilities[self.prediction])}"
+            f"{'; with cautions' if self.cautions else ''}; {self.uri}>"
+        )
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        ranked = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
+        rows = [(f"probability of {name}", percent(value)) for name, value in ranked]
+        rows += [
+            (
+                f"operating point for {point.positive_class}",
+                f"{'positive' if point.positive else 'negative'} "
+                f"(threshold {percent(point.threshold)})",
+            )
+            for point in self.decisions
+        ]
+        rows += [("caution", text) for text in self.cautions]
+        return html_table(
+            f"{self.prediction}: {self.uri}", rows, note=pulmospark.NOT_A_MEDICAL_DEVICE
+        )
 
 
 class PredictResult(Record):
@@ -76,5 +109,5 @@ class PredictResult(Record):
     precision: PrecisionOutcome
     """in which the network calculated, and how that was decided"""
     seconds: dict[str, float]
-    film: FilmPrediction | None = None
+    film: Prediction | None = None
     """where one film was asked for"""

@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 import pulmospark
 from pulmospark.core import files
 from pulmospark.core.content import value_id
@@ -25,7 +27,7 @@ from pulmospark.scoring.predict_export import DecisionPoint
 from pulmospark.scoring.predict_work import Scorer
 from pulmospark.scoring.prepare import has_gpu, library_version, prepare_engine
 from pulmospark.scoring.quantise import can_quantise, quantised
-from pulmospark.scoring.sample import Sample
+from pulmospark.scoring.sample import GivenSample, Sample
 
 
 def prepare_scorer(
@@ -69,6 +71,17 @@ def prepare_scorer(
         quantise=partial(quantised, exact) if can_quantise() else None,
     )
     return scorer_of(bundle, engine, checks), outcome
+
+
+def prepare_here(bundle: Bundle, folder: Path) -> tuple[Scorer, PrecisionOutcome]:
+    """Make a bundle's network ready to score a few images in this process, again and again.
+
+    In float32 by PyTorch: for a few images the conversion to OpenVINO, or the check of a lower
+    precision, costs more than it gains. Args and errors are those of :func:`prepare_scorer`.
+    """
+    nothing = GivenSample(np.empty((0, bundle.config.input_size, bundle.config.input_size), "u1"))
+    settings = ScoringSettings(precision="fp32")
+    return prepare_scorer(bundle, folder, settings, (), nothing, films=1, kind="torch")
 
 
 def scorer_of(bundle: Bundle, engine: EngineSpec, checks: Checks) -> Scorer:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pulmospark.core import content
+from pulmospark.evaluation.by_name import metrics_by_name
 from pulmospark.evaluation.results import Evaluation, Figure
 from pulmospark.training.records import TrainResult
 
@@ -75,18 +76,15 @@ def figures_of(told: Evaluation) -> dict[str, float]:
     ``accuracy``, ``accuracy_low``, ``accuracy_high``; ``COVID-19/sensitivity``, and so on. What
     is not defined is left out.
     """
-    found = dict(_with_ends(told))
-    if told.trivial is not None:
-        found |= _prefixed("trivial", told.trivial)
-    if told.operating is not None:
-        found |= _prefixed("operating_point", told.operating)
-    taken: set[str] = set()
+    names: list[str] = []
     for one in told.by_class:
         name = plain_name(one.name)
-        while name in taken:  # two classes that differ in odd characters only
+        while name in names:  # two classes that differ in odd characters only
             name += "_"
-        taken.add(name)
-        found |= _prefixed(name, one)
+        names.append(name)
+    found: dict[str, float] = {}
+    for name, figure in metrics_by_name(told, names).items():
+        found |= _with_ends(name, figure)
     return found | {"films": float(told.films), "patients": float(told.groups)}
 
 
@@ -114,15 +112,10 @@ def plain_name(text: str) -> str:
     return _ODD.sub("_", text).strip(" .") or "_"
 
 
-def _prefixed(name: str, told: Any) -> dict[str, float]:
-    return {f"{name}/{key}": value for key, value in _with_ends(told)}
-
-
-def _with_ends(told: Any) -> Iterator[tuple[str, float]]:
-    for key in type(told).model_fields:
-        one = getattr(told, key)
-        if isinstance(one, Figure) and one.value is not None:
-            yield key, one.value
-            if one.low is not None and one.high is not None:
-                yield f"{key}_low", one.low
-                yield f"{key}_high", one.high
+def _with_ends(name: str, figure: Figure) -> Iterator[tuple[str, float]]:
+    if figure.value is None:
+        return
+    yield name, figure.value
+    if figure.low is not None and figure.high is not None:
+        yield f"{name}_low", figure.low
+        yield f"{name}_high", figure.high

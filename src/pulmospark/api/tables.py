@@ -1,0 +1,56 @@
+"""Tables as pandas: ``read_table``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.locations import PathLike, local_path
+from pulmospark.core.near_names import did_you_mean
+from pulmospark.experiment.folder import table_of_run
+from pulmospark.spark.parts import parts_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_table(table: PathLike, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table as pandas; what the columns hold is in the reference of tables.
+
+    Args:
+        table: folder or file of the table; within a run's folder its name is enough:
+            ``runs/mine/images``, ``rejects``, ``manifest``, ``cohort``, ``expanded``, ``scores``,
+            ``predictions``, ``distances``.
+        columns: those to read; ``None``: all but ``pixels``, which is read where it is named:
+            size x size uint8 grey levels a row, row-major, as bytes.
+
+    Returns:
+        A row for each row of the table, in its order.
+
+    Raises:
+        InputError: there is no such table.
+        UsageError: it has no such column.
+
+    Example:
+        >>> cohort = ps.read_table("runs/mine/cohort", columns=["label", "fold"])
+        >>> cohort.groupby("label")["fold"].nunique().tolist()
+        [2, 2, 2]
+    """
+    place = table_of_run(local_path(os.fspath(table)).expanduser())
+    parts = [place] if place.is_file() else parts_of(place)
+    if not parts:
+        raise InputError(f"{table}: no table there: name a folder of Parquet files, or a file")
+    names = pq.read_schema(parts[0]).names
+    for name in columns or ():
+        if name not in names:
+            raise UsageError(
+                f"{table}: has no column {name!r}{did_you_mean(name, names)}; its columns are "
+                f"{', '.join(names)}"
+            )
+    wanted = [name for name in names if name != "pixels"] if columns is None else list(columns)
+    frame: pd.DataFrame = pq.read_table(parts, columns=wanted).to_pandas()
+    return frame
