@@ -7,6 +7,7 @@ all its mutants, or of a sample drawn with a fixed seed. mutmut keeps its work i
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -20,14 +21,15 @@ from pulmospark.core import files
 from pulmospark.evaluation.intervals import wilson
 
 ROOMS: Mapping[str, Sequence[str]] = {
-    "split": ("data/split*.py",),
+    "split": ("data/*.py",),
     "intervals": ("evaluation/intervals.py",),
     "calibration": ("evaluation/calibration.py",),
-    "dicom_grey": ("imaging/dicom_grey*.py",),
-    "chunks": ("spark/chunks.py",),
+    "dicom_grey": ("imaging/dicom_*.py",),
+    "chunks": ("spark/*.py",),
     "stream_store": ("scoring/stream_store.py",),
     "audits": ("audit/*.py",),
 }
+"""modules of each room, of those that ``only_mutate`` names in pyproject.toml"""
 _SEED = 13
 _MUTANTS = ROOT / "mutants"
 _NOT_RUN = None
@@ -43,9 +45,9 @@ def mutants_of(room: str) -> dict[str, int | None]:
     return codes
 
 
-def run_mutmut(*names: str) -> None:
-    """Let mutmut run the named mutants, or patterns of names."""
-    command = [sys.executable, "-m", "mutmut", "run", "--max-children", "2", *names]
+def run_mutmut(*names: str, processes: int) -> None:
+    """Let mutmut run the named mutants, or patterns of names, so many at a time."""
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(processes), *names]
     with (ROOT / "build/mutants.log").open("ab") as log:
         subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, check=False)
 
@@ -53,17 +55,26 @@ def run_mutmut(*names: str) -> None:
 @click.command()
 @click.argument("rooms", nargs=-1, type=click.Choice(tuple(ROOMS)))
 @click.option("--sample", type=click.IntRange(1), help="Mutants of each room; all by default.")
-def main(rooms: tuple[str, ...], sample: int | None) -> None:
+@click.option(
+    "--max-children",
+    type=click.IntRange(1),
+    default=lambda: os.cpu_count() or 1,
+    show_default="cores",
+    help="Mutants that are tried at the same time.",
+)
+def main(rooms: tuple[str, ...], sample: int | None, max_children: int) -> None:
     """Print the share of mutants killed for each room, and the survivors."""
     shutil.rmtree(_MUTANTS, ignore_errors=True)
     (ROOT / "build").mkdir(exist_ok=True)
-    run_mutmut("none.*")  # writes the mutants, and learns which tests reach them
+    run_mutmut(
+        "none.*", processes=max_children
+    )  # writes the mutants, and learns which tests reach them
     results = {}
     for room in rooms or tuple(ROOMS):
         names = sorted(mutants_of(room))
         if sample is not None and sample < len(names):
             names = random.Random(_SEED).sample(names, sample)
-        run_mutmut(*names)
+        run_mutmut(*names, processes=max_children)
         codes = {name: code for name, code in mutants_of(room).items() if name in set(names)}
         unfinished = [name for name, code in codes.items() if code is _NOT_RUN]
         if unfinished or not codes:
