@@ -41,7 +41,7 @@ class Context:
         self.defaultParallelism = slots
         self.master = master
         self.tags: dict[int, str] = {}
-        self.cancelled: set[str] = set()
+        self.cancelled: list[str] = []
         status = SimpleNamespace(size=lambda: 1)
         java = SimpleNamespace(getExecutorMemoryStatus=lambda: status)
         self._jsc = SimpleNamespace(sc=lambda: java)
@@ -50,7 +50,7 @@ class Context:
         self.tags[threading.get_ident()] = tag
 
     def cancelJobsWithTag(self, tag: str) -> None:  # noqa: N802 - Spark's name
-        self.cancelled.add(tag)
+        self.cancelled.append(tag)
 
 
 class LocalSpark:

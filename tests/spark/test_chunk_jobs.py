@@ -17,7 +17,7 @@ import pytest
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError, UsageError
 from pulmospark.core.progress import Progress
-from pulmospark.spark import preflight, share_job
+from pulmospark.spark import chunks, preflight, share_job
 from pulmospark.spark.chunk_task import Name, Unit, error_row, write_down
 from pulmospark.spark.chunks import Part, chunks_of, run_chunks, shares_of
 from pulmospark.spark.share_job import Jobs, Logs
@@ -101,7 +101,8 @@ def _run(
     todo = chunks_of([place / "numbers.parquet"])
     progress = settings.pop("progress", None) or Progress("test", 0, quiet=True)
     session = cast("Any", spark or LocalSpark())
-    return run_chunks(session, work, todo, place / "parts", progress, **settings)
+    folder = settings.pop("folder", place / "parts")
+    return run_chunks(session, work, todo, folder, progress, **settings)
 
 
 def _column(parts: list[Part], table: str, column: str) -> list[Any]:
@@ -125,6 +126,10 @@ def test_parts_are_those_of_all_chunks_in_their_order(place: Path, kind: Any) ->
     # Found again, nothing is done anew.
     assert _run(place, work, kind()) == parts
     assert len(work.calls) == 4
+
+
+def test_the_folder_for_parts_is_made(place: Path) -> None:
+    assert len(_run(place, _Deadly(), folder=place / "deep" / "parts")) == 4
 
 
 def test_the_folder_of_a_killed_run_goes(place: Path) -> None:
@@ -163,6 +168,12 @@ def test_executors_of_a_cluster_are_held_against_the_driver(
 ) -> None:
     """On a cluster what tasks read is looked for on each executor: folders alone, once a chunk."""
     seen: list[Any] = []
+    looked: list[Any] = []
+    monkeypatch.setattr(
+        chunks, "preflight", lambda session, **told: looked.append(told) or preflight.preflight(
+            session, **told
+        ),
+    )  # fmt: skip
     monkeypatch.setattr(share_job, "Task", lambda **told: seen.append(told) or _raise())
     monkeypatch.setattr(preflight, "_probe", lambda *_, **__: None)
     monkeypatch.setattr(preflight, "_replies", lambda token: [token])
@@ -175,6 +186,7 @@ def test_executors_of_a_cluster_are_held_against_the_driver(
         assert told["folder"] == str(place / "parts")
         assert told["run"].startswith(str(place / "parts" / ".run-"))
         assert told["marks"] is None
+        assert looked.pop() == {"reads": reads, "folder": place / "parts"}
 
 
 class _StopError(Exception):
@@ -260,6 +272,19 @@ def test_work_that_rejects_nothing_names_the_image(place: Path) -> None:
         _run(place, _Deadly((57,)))
     where = f"row 9 of row group 2 of {place / 'numbers.parquet'}"
     assert caught.value.message == f"{where}: {words}: {_MEMORY}"
+
+
+def test_the_columns_that_the_work_asks_for_are_rejected(place: Path) -> None:
+    parts = _run(place, _Rejecting((57,), columns=("number",)))
+    rejects = [pq.read_table(part.path) for part in parts if part.table == "rejects"]
+    assert [table.column_names for table in rejects] == [["number", "detail"]]
+
+
+def test_a_chunk_of_one_row_whose_worker_ended_once_is_done(tmp_path: Path) -> None:
+    table = pa.table({"number": pa.array(range(3), pa.int64())})
+    pq.write_table(table, tmp_path / "numbers.parquet", row_group_size=1)
+    parts = _run(tmp_path, _Rejecting((1,), tries=1))
+    assert _column(parts, "doubled", "double") == [0, 2, 4]
 
 
 @pytest.mark.parametrize("tries", [1, 2, 3])

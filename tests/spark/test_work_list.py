@@ -84,6 +84,21 @@ def test_a_short_list_is_shared_out_evenly(
     assert [chunk.rows for chunk in chunks] == sizes
 
 
+def test_a_list_that_bytes_cut_anyway_is_left_as_it_is(tmp_path: Path) -> None:
+    """Shared out by rows it would take a third round of two slots."""
+    sizes = [30, 40, 1, 30, 20, 20, 1, 30, 1]
+    path = _list(tmp_path, [size * 2**20 for size in sizes])
+    assert [chunk.rows for chunk in listed_chunks([path], 3)] == [1, 2, 2, 3, 1]
+    assert [chunk.rows for chunk in evened([path], 2)] == [1, 2, 2, 4]
+
+
+def test_chunks_may_have_fewer_rows_at_most(tmp_path: Path) -> None:
+    path = _list(tmp_path, [1] * 42)
+    assert [chunk.rows for chunk in evened([path], 2, 5)] == [5] * 8 + [2]
+    assert [chunk.rows for chunk in evened([path], 4, 8)] == [6] * 7
+    assert evened([_list(tmp_path, [])], 2) == []
+
+
 @given(st.integers(0, 3000), st.integers(1, 64))
 def test_each_chunk_is_in_one_task_and_the_last_tasks_are_small(count: int, at_once: int) -> None:
     shares = shares_of(count, at_once)
@@ -140,7 +155,16 @@ def test_a_list_is_read_once_for_the_chunks_of_a_row_group(
         footers.append(name)
         return metadata(name)
 
-    chunks = listed_chunks([path], 5)
+    columns: list[object] = []
+
+    def sizes_alone(file: pq.ParquetFile, number: int, **settings: object) -> pa.Table:
+        columns.append(settings["columns"])
+        return row_group(file, number, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq.ParquetFile, "read_row_group", sizes_alone)
+        chunks = listed_chunks([path], 5)
+    assert columns == [["size_bytes"]] * 3
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
     monkeypatch.setattr(pq, "read_metadata", footer)
     for chunk in chunks:
