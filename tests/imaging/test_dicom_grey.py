@@ -16,6 +16,8 @@ from imaging import dicoms
 from pulmospark.core.tables import Note
 from pulmospark.imaging import dicom_grey
 from pulmospark.imaging.dicom import Frame, open_dicom
+from pulmospark.imaging.dicom_grey import chain_of, grey_of
+from pulmospark.imaging.dicom_pixels import Stored
 
 SIDE = 20
 
@@ -367,3 +369,37 @@ def test_bits_above_the_used_ones_are_noted_where_they_are_no_sign_or_padding() 
     padded[:2] = 0xF000
     assert _frame(padded, PixelPaddingValue=0xF000, **window).notes is None
     assert _frame(padded, PixelPaddingValue=0xF001, **window).notes == Note.BITS_MASKED
+
+
+@pytest.mark.parametrize(
+    ("signed", "below", "above", "clipped"),
+    [
+        (True, 0, 0, True), (True, 512, 512, True), (True, 513, 0, False), (True, 1, 513, False),
+        (False, 0, 0, True), (False, 0, 512, True), (False, 0, 513, False),
+    ],
+)  # fmt: skip
+def test_ripples_of_a_lossy_codec_are_clipped(
+    signed: bool, below: int, above: int, clipped: bool
+) -> None:
+    """By an eighth of the range at most; more is something else in the bits above."""
+    raw = _drawn(16, 12, 11, signed).astype(np.int64)
+    low, high = (-2048, 2047) if signed else (0, 4095)
+    raw[5, 5], raw[6, 6] = high + above, low - below
+    kind = np.int16 if signed else np.uint16
+    told = {"WindowCenter": "0" if signed else "2048", "WindowWidth": "4096"}
+    image = open_dicom(_file(raw.astype(kind), **told))
+    notes: set[Note] = set()
+    chain = chain_of(image.header, image.form, 0, None, notes)
+    stored = Stored(raw.astype(kind).view(np.uint16), 0, 12, is_lossy=True)
+    found = grey_of(stored, image.header, image.form, chain, notes)
+    if clipped:
+        assert notes == set()
+        assert (found[5, 5], found[6, 6]) == (255, 0)
+        within = np.clip(raw, low, high).astype(kind)
+        assert np.array_equal(found, _frame(within, **told).grey)
+    else:
+        assert notes == {Note.BITS_MASKED}
+        assert np.array_equal(found, _frame(raw.astype(kind), **told).grey)
+    lossless = Stored(raw.astype(kind).view(np.uint16), 0, 12)
+    exact = grey_of(lossless, image.header, image.form, chain, set())
+    assert np.array_equal(exact, _frame(raw.astype(kind), **told).grey)

@@ -319,3 +319,19 @@ def test_segments_unfold_to_so_many_entries_at_most(monkeypatch: pytest.MonkeyPa
     assert refused(unfolded, [0, 2, 1, 2, 1, 5, 9], is_wide=False) == (
         Why.UNREADABLE, "dicom: entries of its colour table, over PALETTE_ENTRIES_MAX (6)",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_segments_of_an_odd_length(bits: int) -> None:
+    """As no writer should leave them: of 16 bits the odd byte is left out."""
+    kind = "<u2" if bits == 16 else "u1"
+    words = np.asarray([0, 1, 9, 1, 15, 2**bits - 1], kind).tobytes()
+    header = header_of(**_palette(16, 0, bits))
+    for colour in ("Red", "Green", "Blue"):
+        data = header.dataset
+        del data[f"{colour}PaletteColorLookupTableData"]
+        odd = words + (b"\x07" if bits == 16 else b"\0")
+        data.add_new(f"Segmented{colour}PaletteColorLookupTableData", "OW", odd)
+    found = palette_of(header, signed=False)
+    exact = np.linspace(9, 2**bits - 1, 16) / (2**bits - 1) * 255
+    assert np.abs(found.grey - exact).max() <= 1
