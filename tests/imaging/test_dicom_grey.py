@@ -19,7 +19,7 @@ from pulmospark.imaging.dicom import Frame, open_dicom
 from pulmospark.imaging.dicom_grey import chain_of, grey_of
 from pulmospark.imaging.dicom_pixels import Stored
 
-SIDE = 20
+SIDE = 16
 
 
 def _file(raw: NDArray[Any], syntax: str = dicoms.EXPLICIT, **told: Any) -> bytes:
