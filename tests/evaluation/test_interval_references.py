@@ -344,3 +344,14 @@ def test_a_rounded_number_of_independent_films_is_told() -> None:
     hit, groups = rows(HITS, FILMS)
     figure = proportion(hit, None, groups, 0.95)
     assert figure.effective == round(effective_films(HITS, FILMS), 2) == 20.05
+
+
+def test_two_patients_have_students_quantile_with_one_degree_of_freedom() -> None:
+    groups = np.repeat([0, 1], 5)
+    figure = proportion(np.arange(10) < 7, None, groups, 0.95)
+    worth = effective_films(np.array([5.0, 2.0]), np.array([5.0, 5.0]))
+    student = stats.t(df=1).isf(0.025)
+    assert student == pytest.approx(12.7062, abs=1e-4)
+    assert (figure.low, figure.high) == pytest.approx(
+        score_interval(0.7, worth, student), abs=1e-7
+    )
