@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from audit.test_audit_not_assessable import scored
 from pulmospark.audit import guess as guesses
 from pulmospark.audit import linear, never_shown
 from pulmospark.audit.distances import distances, unit
@@ -268,6 +269,26 @@ def test_drawings_stay_as_they_are(kind: str) -> None:
     np.testing.assert_allclose(_blocks(drawn), expected[8 * place : 8 * place + 8], atol=0.6)
     another = never_shown.DRAWN[kind](np.random.default_rng(12), 128)
     assert np.abs(_blocks(another) - _blocks(drawn)).max() > 1
+
+
+def test_the_seed_draws_the_same_strange_pictures() -> None:
+    def shown(seed: int) -> list[np.ndarray]:
+        subject = replace(clean_subject(120), seed=seed)
+        pictures: list[np.ndarray] = []
+
+        def run(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            pictures.append(some)
+            return np.full((len(some), 3), 1 / 3), np.zeros((len(some), 8))
+
+        films = np.random.default_rng(2).integers(0, 256, (20, 32, 32)).astype(np.uint8)
+        never_shown.audit(subject, scored(subject), films, run)
+        np.testing.assert_array_equal(pictures[-1], 255 - films[: never_shown.EACH])
+        return pictures
+
+    first, again, other = shown(1), shown(1), shown(2)
+    assert [len(some) for some in first] == [never_shown.EACH] * 4
+    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not any(np.array_equal(one, two) for one, two in zip(first[:3], other, strict=False))
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,16 @@ def test_the_keys_of_names() -> None:
     assert _keys("person3.v1.png", "person4.tar.png") == ["person3", "person4"]
 
 
+def test_a_study_may_hold_more_of_a_source_than_numbers_at_the_end_of_names() -> None:
+    """Up to half of it; what is read from numbers at the end, up to a fifth."""
+    others = [f"x{chr(97 + n)}.png" for n in range(14)]
+    assert 0.2 < 6 / 20 < 0.5
+    studies = _keys(*(f"covid/study1/{n}.png" for n in range(6)), *others)
+    assert studies == ["covid/study1"] * 6 + [None] * 14
+    numbered = _keys(*(f"IM-0115-000{n}.png" for n in range(6)), *others)
+    assert numbered == [None] * 20
+
+
 def test_a_key_of_too_many_images_is_none() -> None:
     few = pd.Series(["a"] * 12 + ["b"] * 3 + [None] * 5, dtype=object)
     assert bounded(few, 12 / 20).tolist() == few.tolist()

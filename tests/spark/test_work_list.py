@@ -73,6 +73,7 @@ def test_rows_of_several_row_groups_and_pieces(tmp_path: Path) -> None:
         (257, 120_000, [129, 128]),
         (12, 2**24, [3] * 4),
         (11, 2**24, [3, 3, 3, 2]),
+        (256 * 15 + 10, 120_000, [241] * 15 + [235]),  # as many as two slots take eight times
         (256 * 17, 120_000, [256] * 17),  # a long one
         (3, 2**25 + 1, [1] * 3),
     ],
