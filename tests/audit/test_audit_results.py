@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
-from audit import model_cases
+from audit import model_cases, subgroup_cases
 from audit.data_cases import CASES
 from pulmospark.audit.results import AuditResult
 
 EXPECTED = Path(__file__).with_name("audit_results.json")
 _UPDATE = "PULMOSPARK_UPDATE_EXPECTED"
-assert model_cases  # it adds its cases
+assert model_cases and subgroup_cases  # they add their cases
 
 
 def _told(result: AuditResult) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from imaging.dicom_reading import header_of, refused
 from pulmospark.core import limits
 from pulmospark.core.tables import Note
 from pulmospark.core.tables import RejectReason as Why
+from pulmospark.imaging.dicom import open_dicom
 from pulmospark.imaging.dicom_form import PixelForm, check_pixels, pixel_form
 from pulmospark.imaging.dicom_header import Header, read_header
 from pulmospark.imaging.dicom_numbers import NoNumberError, numbers
@@ -337,3 +338,21 @@ def test_padding_of_palettes_is_a_value_like_others() -> None:
     assert Stored(raw, 0, 12).values(grey).min() == 0xF005
     assert Stored(raw.astype(">u2"), 0, 12).values(grey).dtype.isnative
     assert Stored(raw + np.uint16(2), 0, 12).values(grey).min() == 7
+
+
+@pytest.mark.parametrize("rows", [21, 20])
+def test_bytes_of_a_big_endian_file_lie_two_a_word(rows: int) -> None:
+    """PS3.5, 7.3: of OW, the first of two bytes in the low one; also where frames are odd."""
+    volume = np.random.default_rng(2).integers(0, 256, (3, rows, 21)).astype(np.uint8)
+    made = dicoms.dataset(volume, Modality="CT", NumberOfFrames=3, RescaleSlope="1",
+                          RescaleIntercept="-900")  # fmt: skip
+    flat = volume.tobytes() + bytes(volume.size % 2)
+    swapped = np.frombuffer(flat, "<u2").astype(">u2").view(np.uint8)
+    data = dicoms.file_of(made, np.zeros((3, rows, 21), np.uint8), dicoms.BIG_ENDIAN)
+    place = data.rindex(bytes(len(flat)))
+    whole = data[:place] + swapped.tobytes()
+    whole = whole.replace(b"\x7f\xe0\x00\x10OB", b"\x7f\xe0\x00\x10OW")
+    image = open_dicom(whole)
+    for number in range(3):
+        exact = np.clip((volume[number] - 300.0) / 1500 + 0.5, 0, 1) * 255
+        assert np.abs(image.frame(number, "lung").grey - exact).max() <= 0.5 + 1e-6

@@ -331,24 +331,6 @@ def test_colours_with_unused_bits_below_and_above() -> None:
     assert np.array_equal(above.grey, plain.grey)
 
 
-@pytest.mark.parametrize("rows", [21, 20])
-def test_bytes_of_a_big_endian_file_lie_two_a_word(rows: int) -> None:
-    """PS3.5, 7.3: of OW, the first of two bytes in the low one; also where frames are odd."""
-    volume = np.random.default_rng(2).integers(0, 256, (3, rows, 21)).astype(np.uint8)
-    made = dicoms.dataset(volume, Modality="CT", NumberOfFrames=3, RescaleSlope="1",
-                          RescaleIntercept="-900")  # fmt: skip
-    flat = volume.tobytes() + bytes(volume.size % 2)
-    swapped = np.frombuffer(flat, "<u2").astype(">u2").view(np.uint8)
-    data = dicoms.file_of(made, np.zeros((3, rows, 21), np.uint8), dicoms.BIG_ENDIAN)
-    place = data.rindex(bytes(len(flat)))
-    whole = data[:place] + swapped.tobytes()
-    whole = whole.replace(b"\x7f\xe0\x00\x10OB", b"\x7f\xe0\x00\x10OW")
-    image = open_dicom(whole)
-    for number in range(3):
-        exact = np.clip((volume[number] - 300.0) / 1500 + 0.5, 0, 1) * 255
-        assert np.abs(image.frame(number, "lung").grey - exact).max() <= 0.5 + 1e-6
-
-
 def test_bits_above_the_used_ones_are_noted_where_they_are_no_sign_or_padding() -> None:
     plain = _drawn(16, 12, 11, False) & np.uint16(0xFFF)
     above = plain.copy()
