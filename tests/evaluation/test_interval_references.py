@@ -9,16 +9,20 @@ import pytest
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from pulmospark.core.errors import UsageError
 from pulmospark.evaluation.intervals import (
     auroc_figure,
     basic,
+    difference,
     effective_films,
     expected_interval,
+    mean_of_bounds,
     newcombe_auroc,
     percentile,
     proportion,
     wilson,
 )
+from pulmospark.evaluation.results import Figure
 
 Floats = NDArray[np.float64]
 
@@ -227,3 +231,127 @@ def test_an_auroc_with_an_interval_of_its_own_needs_no_bounds() -> None:
     assert auroc_figure(math.nan, drawn, (0, 5), 0.95).value is None
     low = newcombe_auroc(1.0, 10, 30, 0.95)[0]
     assert auroc_figure(1.0, np.ones(100), (10, 30), 0.95).low == low
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high"),
+    [
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((6, 7), (2, 7), 0.0582, 0.8062),
+        ((5, 56), (0, 29), -0.0381, 0.1926),
+        ((0, 10), (0, 20), -0.1611, 0.2775),
+        ((0, 10), (0, 10), -0.2775, 0.2775),
+        ((10, 10), (0, 20), 0.6791, 1.0),
+        ((10, 10), (0, 10), 0.6075, 1.0),
+    ],
+)
+def test_a_difference_is_newcombes_table(
+    first: tuple[int, int], second: tuple[int, int], low: float, high: float
+) -> None:
+    # Newcombe 1998, Statistics in Medicine 17:873, table II, method 10.
+    one, other = (
+        proportion(np.arange(films) < hits, None, np.arange(films), 0.95)
+        for hits, films in (first, second)
+    )
+    found = difference(one, other)
+    assert found.value == pytest.approx(first[0] / first[1] - second[0] / second[1])
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+    assert (found.method, found.note) == ("mover", None)
+
+
+def test_a_difference_needs_two_values_and_two_intervals() -> None:
+    whole = Figure(value=0.75, low=0.6, high=0.8)
+    none = Figure(value=None)
+    for pair in ((whole, none), (none, whole), (none, none)):
+        assert difference(*pair) == Figure(value=None, note="one of the two is not defined")
+    for missing in ("low", "high"):
+        half = whole.model_copy(update={missing: None, "value": 0.5})
+        told = "one of the two has no interval"
+        assert difference(whole, half) == Figure(value=0.25, note=told)
+        assert difference(half, whole) == Figure(value=-0.25, note=told)
+        assert difference(half, half) == Figure(value=0.0, note=told)
+
+
+@pytest.mark.parametrize(
+    ("share", "films", "confidence"),
+    [(-0.1, 5, 0.9), (1.1, 5, 0.9), (0.5, 0, 0.9), (0.5, 5, 0.0), (0.5, 5, 1.0)],
+)
+def test_what_has_no_interval_is_told_with_its_limits(
+    share: float, films: float, confidence: float
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        wilson(share, films, confidence)
+    assert caught.value.message == (
+        f"Wilson interval of share {share}, films {films}, confidence {confidence}: "
+        "share must lie in 0 to 1, films above 0, confidence between 0 and 1"
+    )
+    assert wilson(0.0, 0.5, 0.001)[0] == 0.0
+    assert wilson(1.0, 0.5, 0.999)[1] == 1.0
+
+
+def test_the_words_of_figures_without_an_interval() -> None:
+    none = proportion(np.ones(3, bool), np.zeros(3, bool), np.arange(3), 0.95)
+    assert none == Figure(value=None, numerator=0, denominator=0, note="no film to measure it on")
+    assert percentile(math.nan, np.ones(3), 0.95) == Figure(
+        value=None, note="not defined on these films"
+    )
+    drawn = np.linspace(0, 1, 16)
+    drawn[0] = math.nan
+    assert percentile(0.5, drawn, 0.95) == Figure(
+        value=0.5,
+        note="not defined in 6% of the replicates, over the limit of 5%: too few patients for an "
+        "interval",
+    )
+    equal = percentile(0.5, np.full(9, 0.5), 0.95)
+    assert equal.note == "all replicates are equal: no interval can be had from them"
+    parts = (Figure(value=0.5, low=0.25, high=0.75), Figure(value=0.5, low=0.5, high=1.0))
+    assert mean_of_bounds(equal, parts) == Figure(
+        value=0.5,
+        low=0.375,
+        high=0.875,
+        method="bound",
+        note="all replicates are equal: mean of the bounds of the classes",
+    )
+    for missing in ("low", "high"):
+        half = (parts[0], parts[1].model_copy(update={missing: None}))
+        assert mean_of_bounds(equal, half) == equal
+    assert mean_of_bounds(equal, ()) == equal
+    own = percentile(0.5, np.linspace(0, 1, 11), 0.95)
+    assert mean_of_bounds(own, parts) == own
+    one = auroc_figure(1.0, np.ones(100), (10, 30), 0.95)
+    assert one.note == (
+        "all replicates are equal: Newcombe's bounds for 10 and 30 independent patients"
+    )
+    assert (one.value, one.method) == (1.0, "bound")
+
+
+def test_replicates_that_are_all_undefined_leave_no_interval() -> None:
+    found = percentile(0.5, np.full(4, math.nan), 0.95)
+    assert found.value == 0.5
+    assert (found.note or "").startswith("not defined in 100% of the replicates")
+
+
+@pytest.mark.parametrize("area", [1e-13, 1e-6, 1 - 1e-6, 1 - 1e-13])
+def test_newcombes_bounds_near_the_ends_go_over_into_those_of_the_ends(area: float) -> None:
+    low, high = newcombe_auroc(area, 6, 9, 0.95)
+    end = newcombe_auroc(float(round(area)), 6, 9, 0.95)
+    assert (low, high) == pytest.approx(end, abs=2e-5)
+    assert low <= area <= high
+
+
+def test_a_rounded_number_of_independent_films_is_told() -> None:
+    hit, groups = rows(HITS, FILMS)
+    figure = proportion(hit, None, groups, 0.95)
+    assert figure.effective == round(effective_films(HITS, FILMS), 2) == 20.05
+
+
+def test_two_patients_have_students_quantile_with_one_degree_of_freedom() -> None:
+    groups = np.repeat([0, 1], 5)
+    figure = proportion(np.arange(10) < 7, None, groups, 0.95)
+    worth = effective_films(np.array([5.0, 2.0]), np.array([5.0, 5.0]))
+    student = stats.t(df=1).isf(0.025)
+    assert student == pytest.approx(12.7062, abs=1e-4)
+    assert (figure.low, figure.high) == pytest.approx(
+        score_interval(0.7, worth, student), abs=1e-7
+    )

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import random
 import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
-from pulmospark.core import errors, limits
+from pulmospark.core import errors
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
 from pulmospark.core.progress import Progress
-from pulmospark.spark import chunks
-from pulmospark.spark.chunks import Chunk, Part, chunks_of, run_chunks, shares_of
+from pulmospark.spark.chunks import Part, chunks_of, run_chunks, shares_of
 from spark import works
 from spark.works import Doubling
 
@@ -57,17 +52,6 @@ def _calls(place: Path) -> list[int]:
     return sorted(int(path.name.split("-")[0]) for path in (place / "notes").iterdir())
 
 
-def test_a_row_group_is_a_chunk(place: Path) -> None:
-    path = str(place / "numbers.parquet")
-    assert chunks_of([Path(path)]) == [
-        Chunk(path, 0, 3),
-        Chunk(path, 1, 3),
-        Chunk(path, 2, 3),
-        Chunk(path, 3, 1),
-    ]
-    assert chunks_of([]) == []
-
-
 def test_each_chunk_is_worked_on_once_and_in_its_order(place: Path, spark: SparkSession) -> None:
     parts = _run(place, spark)
     assert _rows(parts, "even") == [0, 4, 8, 12, 16]
@@ -76,20 +60,6 @@ def test_each_chunk_is_worked_on_once_and_in_its_order(place: Path, spark: Spark
     assert [part.rows for part in parts] == [pq.read_metadata(p.path).num_rows for p in parts]
     assert len(parts) == 7  # the last chunk holds one odd number: it has no part of even ones
     assert not [path for path in (place / "parts").iterdir() if path.name.startswith(".")]
-
-
-@given(st.integers(0, 3000), st.integers(1, 64))
-def test_each_chunk_is_in_one_task_and_the_last_tasks_are_small(count: int, at_once: int) -> None:
-    shares = shares_of(count, at_once)
-    assert [chunk for start, size in shares for chunk in range(start, start + size)] == list(
-        range(count)
-    )
-    sizes = [size for _, size in shares]
-    assert sizes == sorted(sizes, reverse=True)
-    assert all(1 <= size <= limits.TASK_CHUNKS_MAX for size in sizes)
-    # None is more than a quarter of what a slot still has to do.
-    assert all(size == 1 or 4 * at_once * size <= count - start for start, size in shares)
-    assert sizes[-at_once:] == [1] * min(count, at_once)
 
 
 def test_many_chunks_in_few_tasks_give_the_same_parts(tmp_path: Path, spark: SparkSession) -> None:
@@ -188,46 +158,3 @@ def test_a_folder_that_cannot_be_is_told(place: Path, spark: SparkSession) -> No
     (place / "parts").write_text("a file")
     with pytest.raises(EnvironmentProblem, match="--out"):
         _run(place, spark)
-
-
-def test_no_chunk_is_no_job(place: Path, spark: SparkSession) -> None:
-    assert run_chunks(spark, Doubling(""), [], place / "parts", _QUIET) == []
-
-
-def test_linked_parts_are_the_same_file(place: Path) -> None:
-    chunks.write_part(pa.table({"a": [1]}), place / "a.parquet")
-    chunks.link_parts([place / "a.parquet"], place / "table")
-    assert os.path.samefile(place / "a.parquet", place / "table" / "a.parquet")  # noqa: PTH121
-    assert chunks.parts_of(place / "table") == [place / "table" / "a.parquet"]
-
-
-def test_numbered_parts_are_read_in_their_order(place: Path) -> None:
-    parts = [place / f"{name}.parquet" for name in "cab"]
-    for number, part in enumerate(parts):
-        chunks.write_part(pa.table({"a": [number]}), part)
-    chunks.link_parts(parts, place / "table", numbered=True)
-    assert pq.read_table(place / "table")["a"].to_pylist() == [0, 1, 2]
-    assert len(chunks.parts_of(place / "table")) == 3
-
-
-def test_an_empty_table_has_its_schema(place: Path) -> None:
-    schema = pa.schema([pa.field("pixels", pa.binary()), pa.field("n", pa.int32())])
-    (place / "table").mkdir()
-    chunks.write_empty(schema, place / "table")
-    read = pq.read_table(place / "table")
-    assert (read.num_rows, read.schema.remove_metadata()) == (0, schema)
-
-
-def test_a_part_that_fails_leaves_nothing(place: Path) -> None:
-    target = place / "none" / "part.parquet"
-    with pytest.raises(OSError, match="none"):
-        chunks.write_part(pa.table({"a": [1]}), target)
-    assert sorted(path.name for path in place.iterdir()) == ["notes", "numbers.parquet"]
-
-
-def test_pixels_have_no_statistics(place: Path) -> None:
-    """They would repeat whole images in the footer."""
-    noise = random.Random(1).randbytes(5000)
-    table = pa.table({"uri": ["a"], "pixels": [noise]})
-    chunks.write_part(table, place / "part.parquet")
-    assert (place / "part.parquet").read_bytes().count(noise[:50]) == 1

@@ -39,7 +39,7 @@ def pairs_of(subject: Subject, copies: NearCopies) -> pa.Table:
             columns[f"{side}_{name}"] = subject.rows[name].take(pa.array(rows, pa.int64()))
         columns[f"{side}_part"] = pa.array(subject.parts[rows].tolist(), pa.string())
     patients, groups, sources = subject.patients, subject.groups, subject.column("source")
-    leak = subject.leaks(first, second) if subject.has_split else np.zeros(first.size, bool)
+    leak = subject.leaks(first, second)
     across = np.asarray(sources[first] != sources[second], np.bool_)
     table = pa.table(
         {

@@ -65,7 +65,7 @@ def _subgroups(subject: Subject) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
         for value in sorted({one for one in values if one is not None}):
             yield f"{column}: {value}", np.asarray(values == value, np.bool_)
     ages = subject.numbers("age")
-    bands = np.digitize(np.nan_to_num(ages, nan=-1.0), AGE_EDGES)
+    bands = np.digitize(ages, AGE_EDGES)
     for band in range(len(AGE_EDGES) + 1):
         which = (bands == band) & ~np.isnan(ages)
         if which.any():

@@ -155,9 +155,10 @@ class Subject:
 
     def film(self, row: int) -> ShownFilm:
         """A film as the report shows it."""
-        told = self.rows.slice(row, 1).to_pylist()[0]
-        part = f"fold {told['fold'] + 1}" if told["fold"] is not None else told["split"]
-        return ShownFilm(part=part, **{n: told[n] for n in ("uri", "image_id", "source", "label")})
+        columns = ("uri", "image_id", "source", "label", "split", "fold")
+        told = {name: self.rows[name][row].as_py() for name in columns}
+        fold, split = told.pop("fold"), told.pop("split")
+        return ShownFilm(part=split if fold is None else f"fold {fold + 1}", **told)
 
 
 def _codes(names: pa.ChunkedArray) -> npt.NDArray[np.int64]:

@@ -134,7 +134,7 @@ def proportion(
     films = np.bincount(groups).astype(np.float64)
     held = films > 0
     films = films[held]
-    hits = np.bincount(groups, weights=hit)[held].astype(np.float64)
+    hits = np.bincount(groups, weights=hit)[held]
     numerator, denominator = int(hit.sum()), int(hit.size)
     worth = effective_films(hits, films)
     clustered = denominator > films.size
@@ -300,10 +300,11 @@ def newcombe_auroc(
         spread = 1 + (mean - 1) * ((1 - t) / (2 - t) + t / (1 + t))
         return (value - t) ** 2 - z * z * t * (1 - t) / (positives * negatives) * spread
 
-    # excess is >= 0 at 0 and 1 and < 0 just beside the value, on its inner side.
+    # excess is >= 0 at 0 and 1 and < 0 just beside the value, on its inner side. Of the values 0
+    # and 1 it is 0 there, which the search returns as it is.
     inner = min(max(value, 1e-12), 1 - 1e-12)
-    low = 0.0 if value <= 0 else float(optimize.brentq(excess, 0.0, inner, xtol=1e-12))
-    high = 1.0 if value >= 1 else float(optimize.brentq(excess, inner, 1.0, xtol=1e-12))
+    low = float(optimize.brentq(excess, 0.0, inner))
+    high = float(optimize.brentq(excess, inner, 1.0))
     return low, high
 
 
