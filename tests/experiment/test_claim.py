@@ -49,12 +49,12 @@ def test_a_network_trained_by_its_own_rates_tells_them(
     own = network_settings(train)
     told = _answers(finished_run, tmp_path, train)
     assert told[25] == (
-        f"adamw, 10 epochs at most, batches of {own.batch_size}, learning rate "
+        f"adamw, at most 10 epochs, batch size {own.batch_size}, learning rate "
         f"{own.learning_rate:g}, 1 processes."
     )
     assert (told[26] or "").startswith(
-        "The epoch with the lowest loss on the validation part. Temperature and operating point "
-        "from the validation part alone. The latter hangs on "
+        "The epoch with the lowest loss on the validation split. Temperature and operating point "
+        "from the validation split alone. The latter rests on "
     )
 
 
@@ -63,12 +63,12 @@ def test_where_no_film_validates_the_checklist_does_not_say_that_one_did(
 ) -> None:
     train = TrainSettings(method="network")
     said = _answers(finished_run, tmp_path / "a", train, validated=False)[26] or ""
-    assert "or the training part where no film validates" in said
-    assert "where no film validates they are 1 and 0.5" in said
+    assert "or on the training split where there is none" in said
+    assert "without one they are 1 and 0.5" in said
     frozen = TrainSettings(method="features")
     said = _answers(finished_run, tmp_path / "b", frozen, validated=False)[26] or ""
-    assert "Fitted anew" not in said
-    assert "Fitted anew" in (_answers(finished_run, tmp_path / "c", frozen)[26] or "")
+    assert "Refitted" not in said
+    assert "Refitted" in (_answers(finished_run, tmp_path / "c", frozen)[26] or "")
     said = _answers(finished_run, tmp_path / "d", frozen, by="out-of-fold")[26] or ""
     assert "from out-of-fold scores of the training images" in said
 

@@ -139,7 +139,7 @@ def test_copies_of_what_was_trained_on_are_found_and_listed(
     page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
     copies = len(exact) + len(near)
     assert f"{len(exact)} exact and {len(near)} near copies of training images" in page
-    assert f"too good by up to {copies / told.outside.films:.1%}" in page
+    assert f"too high by up to {copies / told.outside.films:.1%}" in page
     record = json.loads((tmp_path / "external" / "external.json").read_text(encoding="utf-8"))
     assert record["result"]["training_copies"]["exact"] == len(exact)
 
@@ -158,10 +158,10 @@ def test_a_bundle_without_its_run_cannot_say(tmp_path: Path) -> None:
     )  # fmt: skip
     assert alone.training_copies is not None
     assert not alone.training_copies.assessable
-    assert "is not beside it" in alone.training_copies.why
+    assert "is not around it" in alone.training_copies.why
     assert not (tmp_path / "out" / "training_copies.csv").exists()
     page = (tmp_path / "out" / "external.html").read_text(encoding="utf-8")
-    assert "Not assessable whether images of the set are copies" in page
+    assert "Whether the set contains copies of training images" in page
     assert copies_sentence(None, 5).startswith("Not assessable")
 
 
@@ -186,4 +186,4 @@ def test_a_search_that_was_cut_short_says_so(
     assert found.exact == 1
     assert found.near < 2
     assert "bits were compared, not 12" in found.why
-    assert "The search is not complete" in copies_sentence(found, 30)
+    assert "The search is incomplete" in copies_sentence(found, 30)

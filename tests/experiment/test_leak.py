@@ -103,8 +103,8 @@ def _says_what_it_is(output: str, run: Path) -> None:
     beside = page.partition('<h2 id="paper">')[2].partition("</section>")[0]
     assert "98.0%" in beside
     assert "LEAK, no result" in beside
-    assert "The leak has no interval: the 16 tested rows are of" in beside
-    assert "Leak less ours: " in beside
+    assert "The leak has no CI: the 16 tested rows are of" in beside
+    assert "Leak minus ours: " in beside
     assert "every added convolution has 128 filters" in beside
     assert beside.count(" / 16<") == 1
     assert read_split(run / "cohort").classes == ("COVID-19", "normal")

@@ -132,7 +132,7 @@ def test_the_rules_learn_from_units_not_from_slices() -> None:
 
 def test_a_level_that_is_not_there_is_said() -> None:
     films = _rows((None, "1", "ill", 0.9))
-    with pytest.raises(InputError, match="none of the tested films is of a scan"):
+    with pytest.raises(InputError, match="none of the tested films belongs to a scan"):
         pooled_units(films, "scan", CLASSES, EvaluateSettings())
     values = {"sources": [{"path": "x"}], "evaluate": {"levels": ["scan"], "pooling": "noisy_or"}}
     with pytest.raises(UsageError, match=r"no evaluate\.negative_class"):

@@ -184,7 +184,7 @@ def test_what_a_person_reads_of_a_smaller_preset(
         "test: 18 COVID-19, 18 normal, 18 bacterial, 18 viral",
         "smaller than the paper's: COVID-19: 58 films, and the paper has 580",
         "smaller than the paper's: viral: 58 films, and the paper has 980",
-        "guessed: rotation: the range is not given",
+        "guessed: rotation: range not stated",
         "guessed: convolutions without padding",
         "guessed: dropout of 0.5 as in the network for two classes",
         "not a medical device",

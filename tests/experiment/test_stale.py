@@ -83,7 +83,7 @@ def test_an_audit_of_another_split_is_left_out_of_the_report(copy: FinishedRun) 
     page = stages.run_report(copy.experiment, copy.folder).read_text(encoding="utf-8")
     assert 'id="audits"' not in page
     assert "run `pulmospark audit` again" in page
-    assert "Audits that failed" not in copy.folder.claim.read_text(encoding="utf-8")
+    assert "Failed audits" not in copy.folder.claim.read_text(encoding="utf-8")
 
 
 def test_figures_of_another_model_are_not_reported(copy: FinishedRun) -> None:

@@ -1,4 +1,4 @@
-"""Arms of a comparison two by two: tests on the predictions of the same films."""
+"""Pairwise comparison of arms: tests on predictions of the same films."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pulmospark.evaluation.paired import holm, paired_difference
 from pulmospark.report.comparison_content import ModelPair
 
 _OF_FILMS = ["uri", "group_id", "label"]
-"""columns that are the film's, whatever an arm says of it"""
+"""columns that describe the film and do not depend on the arm"""
 _COLUMNS = [*_OF_FILMS, "probability"]
 
 
 def pairs_of(
     experiment: Experiment, classes: Sequence[str], predictions: Mapping[str, Path]
 ) -> tuple[ModelPair, ...]:
-    """Each arm against each other, patient by patient.
+    """Compare each pair of arms, with patients as the unit.
 
     Args:
         experiment: whose replicates, confidence and seed are used.
@@ -33,25 +33,25 @@ def pairs_of(
     Raises:
         InputError: two arms were not tested on the same films.
     """
-    said = {
+    tables = {
         name: pq.read_table(folder, columns=_COLUMNS).sort_by("uri")
         for name, folder in predictions.items()
     }
-    _check_same_films(said, predictions)
-    rows = next(iter(said.values()))
+    _check_same_films(tables, predictions)
+    rows = next(iter(tables.values()))
     index = {name: number for number, name in enumerate(classes)}
     labels = np.asarray([index[name] for name in rows["label"].to_pylist()], dtype=np.int64)
     groups = np.asarray(rows["group_id"].to_pylist())
-    chances = {
+    probabilities = {
         name: np.asarray(table["probability"].to_pylist(), dtype=np.float64)
-        for name, table in said.items()
+        for name, table in tables.items()
     }
-    names = list(combinations(said, 2))
+    names = list(combinations(tables, 2))
     compared = [
         paired_difference(
             labels,
-            chances[first],
-            chances[second],
+            probabilities[first],
+            probabilities[second],
             groups,
             classes,
             replicates=experiment.evaluate.replicates,
@@ -60,19 +60,19 @@ def pairs_of(
         )
         for first, second in names
     ]
-    adjusted = holm([one.p_value for one in compared])
+    adjusted = holm([difference.p_value for difference in compared])
     return tuple(
-        ModelPair(first=first, second=second, compared=one, adjusted_p=p)
-        for (first, second), one, p in zip(names, compared, adjusted, strict=True)
+        ModelPair(first=first, second=second, compared=difference, adjusted_p=p)
+        for (first, second), difference, p in zip(names, compared, adjusted, strict=True)
     )
 
 
-def _check_same_films(said: Mapping[str, pa.Table], predictions: Mapping[str, Path]) -> None:
-    """Refuse predictions whose rows are not of the same films: they are paired by their order."""
-    (first, rows), *others = said.items()
+def _check_same_films(tables: Mapping[str, pa.Table], predictions: Mapping[str, Path]) -> None:
+    """Refuse predictions of different films: rows are paired by their order."""
+    (first, rows), *others = tables.items()
     for name, table in others:
         if not table.select(_OF_FILMS).equals(rows.select(_OF_FILMS)):
             raise InputError(
-                f"{predictions[name]}: holds predictions of other films than {first} was tested "
-                f"on: remove {predictions[name].parent.parent} and compare again"
+                f"{predictions[name]}: holds predictions for other films than {first}: remove "
+                f"{predictions[name].parent.parent} and run compare again"
             )

@@ -1,4 +1,4 @@
-"""What an arm of a comparison says of itself once it is done: what made it, what came out."""
+"""Record of a finished arm of a comparison: its inputs and its outputs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _DONE = "done.json"
 
 
 def arm_id(experiment: Experiment, place: RunFolder) -> str:
-    """Content id of all that an arm's outcome follows from.
+    """Content id of everything that determines an arm's result.
 
-    These are the settings (but for where the run is written to, which does not change it), the
-    cohort, the tables, and the model that ``train.start`` holds now.
+    These are the settings (without tracking, which does not change it), the cohort, the tables,
+    and the model that ``train.start`` holds now.
 
     Args:
         experiment: settings of the arm.
@@ -32,20 +32,22 @@ def arm_id(experiment: Experiment, place: RunFolder) -> str:
     """
     train = experiment.train
     expanded = expanded_of(train, place.tables)
-    told = None if expanded is None else expanded / RECORD
+    record = None if expanded is None else expanded / RECORD
     return content.value_id(
         {
             "settings": experiment.model_dump(mode="json", exclude={"tracking"}),
             "cohort": read_split(place.cohort).cohort_id,
             "tables": files.read_json(place.tables / "ingest.json").get("key"),
-            "expanded": files.read_json(told).get("key") if told and told.is_file() else None,
+            "expanded": files.read_json(record).get("key")
+            if record and record.is_file()
+            else None,
             "start": None if train.start is None else read_bundle(train.start).model_id,
         }
     )
 
 
 def note_done(place: RunFolder, made_from: str) -> None:
-    """Say of an arm that training, evaluation and report are there, and what made them.
+    """Record that training, evaluation and report of an arm are complete, and their inputs.
 
     Args:
         place: folder of the arm.
@@ -55,25 +57,25 @@ def note_done(place: RunFolder, made_from: str) -> None:
 
 
 def is_done(place: RunFolder, made_from: str) -> bool:
-    """Whether an arm's training, evaluation and report are there, and made by this.
+    """Whether training, evaluation and report of an arm are complete, with these inputs.
 
-    Settings that a stage saved before it began say nothing of its outcome: it may have failed,
-    and have left what an earlier one made.
+    Saved settings do not show it: a stage saves them before it starts, and may then fail and
+    leave an earlier result.
 
     Args:
         place: folder of the arm.
         made_from: its :func:`arm_id` now.
     """
     try:
-        told = files.read_json(place.root / _DONE)
-        same = bool(told == {"made_from": made_from, "outcome": _outcome(place)})
+        record = files.read_json(place.root / _DONE)
+        same = bool(record == {"made_from": made_from, "outcome": _outcome(place)})
     except InputError:
         return False
     return same and place.report.is_file()
 
 
 def _outcome(place: RunFolder) -> dict[str, Any]:
-    """Content ids of what the stages left."""
+    """Content ids of the stages' results."""
     return {
         "model_id": read_bundle(place.bundle).model_id,
         "training": content.value_id(files.read_json(place.training / "training.json")),

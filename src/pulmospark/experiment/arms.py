@@ -23,7 +23,7 @@ class Arm:
     """One of the trainings that are compared.
 
     Attributes:
-        name: as it was asked for, ``mobilenet_v2:network``; no two arms share it.
+        name: as given, ``mobilenet_v2:network``; unique among the arms.
         model: name of the network.
         settings: the experiment with this network, trained this way.
     """
@@ -34,12 +34,12 @@ class Arm:
 
     @property
     def folder(self) -> str:
-        """Name of its folder: network and method, so that two trainings of it stay apart."""
+        """Name of its folder: network and method, unique among the arms."""
         return f"{_UNSAFE.sub('_', self.model)}-{self.settings.train.method}"
 
     @property
     def how(self) -> str:
-        """How it is trained, in two words: ``frozen features``, say."""
+        """How it is trained, in two words: for example ``frozen features``."""
         train = self.settings.train
         if train.method == "features":
             return "frozen features"
@@ -48,47 +48,47 @@ class Arm:
 
 
 def arms_of(experiment: Experiment, names: Sequence[str]) -> tuple[Arm, ...]:
-    """The arms of a comparison.
+    """Parse the arms of a comparison.
 
     Args:
         experiment: its settings; its own network does not matter.
         names: ``MODEL`` or ``MODEL:METHOD``, as :func:`parse_arm` takes them.
 
     Raises:
-        UsageError: a network is unknown, cannot be trained that way, or takes no image of the
-            experiment's size; an arm stands twice; there are too few or too many; the bundle of
-            ``train.start`` holds none of the networks.
+        UsageError: a network is unknown, cannot be trained that way, or does not accept the
+            experiment's image size; an arm is named twice; there are too few or too many; the
+            bundle of ``train.start`` holds none of the networks.
         BundleError: that bundle is missing or damaged.
-        EnvironmentProblem: the library that a network is to come from is not installed.
+        EnvironmentProblem: the library that provides a network is not installed.
     """
     if not 2 <= len(names) <= limits.COMPARED_MODELS_MAX:
         raise UsageError(
-            f"--models names {len(names)}: give 2 to {limits.COMPARED_MODELS_MAX}, with commas "
-            "between them"
+            f"--models names {len(names)}: give 2 to {limits.COMPARED_MODELS_MAX}, separated by "
+            "commas"
         )
     parsed = [(name, *parse_arm(name)) for name in names]
     for _, model, _ in parsed:
         zoo.check_size(model, experiment.ingest.size)
     started = start_of(experiment, [model for _, model, _ in parsed])
-    found = [
+    arms = [
         Arm(name, model, settings_for(experiment, model, method, start=model == started))
         for name, model, method in parsed
     ]
-    counts = Counter((arm.model, arm.settings.train.method) for arm in found)
+    counts = Counter((arm.model, arm.settings.train.method) for arm in arms)
     for (model, method), count in counts.items():
         if count > 1:
             raise UsageError(
-                f"--models {','.join(names)}: {model} with the method {method} stands {count} "
-                f"times: name it once, or with another method, as {model}:{_other(method)}"
+                f"--models {','.join(names)}: {model} with method {method} is given {count} "
+                f"times: give it once, or with another method, as {model}:{_other(method)}"
             )
-    return tuple(found)
+    return tuple(arms)
 
 
 def parse_arm(name: str) -> tuple[str, Method | None]:
-    """Network and method that an arm's name says; ``None``: it says no method.
+    """Network and method of an arm's name; ``None``: it names no method.
 
-    What stands behind the last colon is a method only if it is one: ``timm:resnet18`` is a
-    network, ``timm:resnet18:network`` an arm.
+    Only a known method after the last colon counts as one: ``timm:resnet18`` is a network,
+    ``timm:resnet18:network`` an arm.
     """
     model, colon, last = name.rpartition(":")
     if colon and last in _METHODS:
@@ -97,7 +97,7 @@ def parse_arm(name: str) -> tuple[str, Method | None]:
 
 
 def arm_titles(arms: Sequence[Arm]) -> tuple[str, ...]:
-    """Titles for people; where a network stands twice they say how it was trained."""
+    """Titles for display; a network with several arms gets its method appended."""
     counts = Counter(arm.model for arm in arms)
     return tuple(
         f"{zoo.entry(arm.model).title} ({arm.how})"
@@ -108,10 +108,10 @@ def arm_titles(arms: Sequence[Arm]) -> tuple[str, ...]:
 
 
 def start_of(experiment: Experiment, models: Sequence[str]) -> str | None:
-    """The network that starts from the bundle of ``train.start``; ``None``: there is no bundle.
+    """The network that ``train.start``'s bundle holds; ``None``: there is no bundle.
 
     Raises:
-        UsageError: the bundle holds none of the networks that are compared.
+        UsageError: none of the compared networks is in the bundle.
         BundleError: it is missing or damaged.
     """
     if (start := experiment.train.start) is None:
@@ -120,7 +120,7 @@ def start_of(experiment: Experiment, models: Sequence[str]) -> str | None:
     if held not in models:
         raise UsageError(
             f"train.start: {start} holds {held}, which is not compared: add it to --models, or "
-            "leave the start out (--set train.start=none)"
+            "unset the start (--set train.start=none)"
         )
     return held
 
@@ -130,9 +130,9 @@ def settings_for(
 ) -> Experiment:
     """The experiment with another network, and another method if one is named.
 
-    Where none is named it is the experiment's own; but a network without published weights,
-    or with layers that have none, is trained itself, for its features would be random.
-    Augmentation on the fly goes with the method ``network`` alone.
+    Without a method it is the experiment's own; but a network without published weights, or
+    with layers that have none, is trained end to end, because its features would be random.
+    On-the-fly augmentation needs the method ``network``.
 
     Args:
         experiment: the settings.
@@ -141,15 +141,15 @@ def settings_for(
         start: ``train.start`` is a bundle of this network, and is kept.
 
     Raises:
-        UsageError: the features of such a network are asked for.
+        UsageError: the features of such a network are requested.
     """
     known = zoo.entry(model)
     featureless = not start and (not known.weights or bool(known.added))
     if method == "features" and featureless:
         what = "it has" if not known.weights else "its added layers have"
         raise UsageError(
-            f"{model}:features: {what} no published weights, so that its features would be "
-            f"random: compare {model}:network"
+            f"{model}:features: {what} no published weights, so its features would be random: "
+            f"compare {model}:network"
         )
     chosen = method or ("network" if featureless else experiment.train.method)
     changes: dict[str, object] = {"model": model, "method": chosen}
@@ -165,4 +165,4 @@ def settings_for(
 
 
 def _other(method: str) -> str:
-    return next(one for one in _METHODS if one != method)
+    return next(name for name in _METHODS if name != method)

@@ -1,4 +1,4 @@
-"""Audit: the subject from a run's folder or a bare table, and its outcome beside it."""
+"""Audit a run's folder or a bare table, and write the result next to it."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def audit_run(
     bundle: Path | None = None,
     quiet: bool = False,
 ) -> AuditReport:
-    """Audit a run: its films and split, and its model where it was evaluated.
+    """Audit a run: its films and split, and its model if it was evaluated.
 
-    A model that was trained on another split, and figures of another model, are left out, and
-    the audits that need them say so.
+    A model that was trained on another split, and metrics of another model, are excluded; the
+    audits that need them report so.
 
     Args:
         experiment: the settings.
-        run: folder of the run; split must have left its outcome there.
+        run: folder of the run; split must have finished there.
         spark: the session.
-        bundle: folder of another model; ``None``: the run's own, where it has one.
+        bundle: folder of another model; ``None``: the run's own, if it has one.
         quiet: show no progress.
 
     Raises:
         InputError: an earlier stage is missing.
-        UsageError: a setting names no audit, or needs a model where there is none of this split.
+        UsageError: a setting names no audit, or needs a model and this split has none.
         BundleError: a bundle cannot be used.
     """
     parted = read_split(run.cohort)
@@ -63,8 +63,8 @@ def audit_run(
     if own is not None and (why := other_training(run)) is not None:
         if experiment.audit.with_table and bundle is None:
             raise UsageError(f"audit.with_table (--with-table): {why}")
-        own = None  # tested films may be those that it was trained on
-    told = run.evaluation / "predictions"
+        own = None  # tested films may be among those it was trained on
+    predictions = run.evaluation / "predictions"
     subject = subject_of(
         run.tables / "images",
         run.cohort,
@@ -72,7 +72,9 @@ def audit_run(
         seed=experiment.seed,
         classes=parted.classes,
         confidence=experiment.evaluate.confidence,
-        predictions=pq.read_table(told) if left_out is None and told.is_dir() else None,
+        predictions=pq.read_table(predictions)
+        if left_out is None and predictions.is_dir()
+        else None,
         expanded=_expanded_of(experiment, run),
         model_left_out=left_out,
     )
@@ -94,12 +96,12 @@ def audit_table(
     seed: int = 20201,
     quiet: bool = False,
 ) -> AuditReport:
-    """Audit the films of an ingest, with no split: each finding is a class.
+    """Audit the films of an ingest without a split: each finding is a class.
 
     Args:
         table: folder of an images table, or of an ingest's tables.
         settings: of the audits.
-        target: folder of the outcome.
+        target: folder of the result.
         spark: the session.
         bundle: folder of a model.
         seed: of folds and bootstrap.
@@ -120,11 +122,11 @@ def audit_table(
 def near_copy_search(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> Search:
-    """The search for near copies that the split of a run makes, and that its audit takes over.
+    """The search for near copies that a run's split makes and its audit reuses.
 
     Args:
         experiment: the settings.
-        run: its folder; ingest must have left its tables there.
+        run: its folder; ingest must have finished there.
         spark: the session.
         quiet: show no progress.
     """
@@ -149,13 +151,13 @@ def table_settings(changes: dict[str, str]) -> AuditSettings:
     """Settings for a bare table from ``audit.NAME`` -> value, as text.
 
     Raises:
-        UsageError: a setting is unknown or wrong, or none of the audits'.
+        UsageError: a setting is unknown, wrong, or not one of the audits'.
     """
     values: dict[str, Any] = {}
     for key, text in changes.items():
         section, _, name = key.partition(".")
         if section != "audit" or name not in AuditSettings.model_fields:
-            raise UsageError(f"--set {key}: a table has the settings audit.NAME alone")
+            raise UsageError(f"--set {key}: only audit.NAME can be set for a table")
         values[name] = text
     settings = parse(AuditSettings, values, where="--set")
     check_skip(settings)
@@ -163,7 +165,7 @@ def table_settings(changes: dict[str, str]) -> AuditSettings:
 
 
 def images_of(table: Path) -> Path:
-    """The images table that a path means: the folder itself, or ``images`` in it.
+    """The images table at a path: the folder itself, or ``images`` in it.
 
     Raises:
         InputError: neither has Parquet files.
@@ -172,8 +174,8 @@ def images_of(table: Path) -> Path:
         if parts_of(folder):
             return folder
     raise InputError(
-        f"{table}: no images table there: name a run, an experiment, or what `pulmospark ingest` "
-        "made"
+        f"{table}: contains no images table: name a run, an experiment, or the output of "
+        "`pulmospark ingest`"
     )
 
 
@@ -185,13 +187,13 @@ def check_model(settings: AuditSettings, bundle: Path | None) -> None:
     """
     if settings.with_table and bundle is None:
         raise UsageError(
-            "audit.with_table (--with-table) measures films by a model's features, and no model "
-            "is there: train one first, or name one with --bundle"
+            "audit.with_table (--with-table) measures films by a model's features, but there is "
+            "no model: train one first, or name one with --bundle"
         )
 
 
 def check_strict(report: AuditReport, settings: AuditSettings) -> None:
-    """Refuse what failed where the settings are strict.
+    """Raise if an audit failed and the settings are strict.
 
     Raises:
         AuditError: an audit failed.
@@ -206,7 +208,7 @@ def check_strict(report: AuditReport, settings: AuditSettings) -> None:
 
 
 def read_audit(folder: Path) -> AuditReport:
-    """What the last audit into ``folder`` found.
+    """The results of the last audit into ``folder``.
 
     Raises:
         InputError: there is none.
@@ -215,21 +217,21 @@ def read_audit(folder: Path) -> AuditReport:
 
 
 def shown_audits(run: RunFolder) -> Audits | None:
-    """The audits of a run as the report shows them; ``None`` where its split had none."""
+    """The audits of a run as the report shows them; ``None``: its split has not been audited."""
     if not (run.audit / _RESULT).is_file() or old_audits(run) is not None:
         return None
     return _shown(read_audit(run.audit), run.tables / "images", folder=f"{run.audit.name}/")
 
 
 def old_audits(run: RunFolder) -> str | None:
-    """A sentence on audits that are there and of another split; ``None``: there are none."""
+    """A note on audits of another split; ``None``: there are none."""
     if not (run.audit / _RESULT).is_file():
         return None
     if read_audit(run.audit).cohort_id == read_split(run.cohort).cohort_id:
         return None
     return (
-        "The audits that were made are of another split, or of an older version, and are not "
-        "shown: run `pulmospark audit` again."
+        "The existing audits are of another split or an older version and are not shown: run "
+        "`pulmospark audit` again."
     )
 
 
@@ -251,10 +253,10 @@ def _audited(
     report = report.model_copy(update={"cohort_id": cohort_id})
     parts: list[Path] = []
     if subject.settings.with_table and bundle is not None:
-        told, parts = measure_films(
+        distances, parts = measure_films(
             subject, bundle, root / _WORK, spark, features=features, quiet=quiet
         )
-        report = report.model_copy(update={"distances": told})
+        report = report.model_copy(update={"distances": distances})
     page = AuditPage(
         title=title,
         made_at=now_utc(),
@@ -281,13 +283,13 @@ def _expanded_of(experiment: Experiment, run: RunFolder) -> Path | None:
 def _model_left_out(run: RunFolder) -> ModelLeftOut | None:
     if other_training(run) is not None:
         return ModelLeftOut(
-            "the model was trained on another split than the one that is audited",
+            "the model was trained on another split than the audited one",
             "train it on this split and evaluate it: `pulmospark train`, `pulmospark evaluate`",
         )
     if other_evaluation(run) is not None:
         return ModelLeftOut(
-            "the figures are of another model than the one that was trained last",
-            "evaluate that one: `pulmospark evaluate`",
+            "the metrics are of another model than the one trained last",
+            "evaluate it: `pulmospark evaluate`",
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Which augmentation a training saw, for its report."""
+"""The augmentation that a training used, for its report."""
 
 from __future__ import annotations
 
@@ -12,54 +12,56 @@ from pulmospark.training.augmenting import expanded_of
 
 
 def augmentations(experiment: Experiment, run: RunFolder) -> tuple[page.Augmentation, ...]:
-    """The augmentations of a training, as its tables and settings have them.
+    """The augmentations of a training, from its tables and settings.
 
     Args:
         experiment: the settings.
         run: folder of the run.
 
     Raises:
-        InputError: the expanded table that was trained on is gone.
+        InputError: the expanded table that was trained on is missing.
     """
-    found = []
+    used = []
     settings = experiment.train
     if (expanded := expanded_of(settings, run.tables)) is not None:
         result = read_expanded(expanded)
-        # As the table was made: `pulmospark expand` may have been told otherwise.
-        told = files.read_json(expanded / RECORD)["provenance"]["settings"]
-        made = parse(ExpandSettings, told, where=str(expanded / RECORD))
-        found.append(
+        # As the table was made: `pulmospark expand` may have had other settings.
+        record = files.read_json(expanded / RECORD)["provenance"]["settings"]
+        expansion = parse(ExpandSettings, record, where=str(expanded / RECORD))
+        used.append(
             page.Augmentation(
-                how="children of the training films, made before the training",
+                how="augmented copies of the training films, made before training",
                 rows_per_class=result.per_class,
                 films=result.films,
                 children=result.children,
                 classes=tuple(
                     page.ExpandedClass(
-                        name=one.label,
-                        films=one.films,
-                        children=one.children,
-                        children_of_a_film=one.children_of_a_film,
+                        name=row.label,
+                        films=row.films,
+                        children=row.children,
+                        children_of_a_film=row.children_of_a_film,
                     )
-                    for one in result.classes
+                    for row in result.classes
                 ),
-                operations=_operations(made.augment),
+                operations=_operations(expansion.augment),
             )
         )
     if settings.augment is not None:
-        found.append(
+        used.append(
             page.Augmentation(
-                how="each training film changed anew in each epoch",
+                how="each training film randomly augmented in each epoch",
                 operations=_operations(settings.augment),
             )
         )
-    return tuple(found)
+    return tuple(used)
 
 
 def _operations(settings: AugmentSettings) -> tuple[page.Operation, ...]:
     return tuple(
         page.Operation(
-            name=one.name.value.replace("_", " "), probability=one.probability, reach=one.reach
+            name=operation.name.value.replace("_", " "),
+            probability=operation.probability,
+            reach=operation.reach,
         )
-        for one in told_operations(settings)
+        for operation in told_operations(settings)
     )

@@ -1,4 +1,4 @@
-"""A repeated experiment as its report shows it: the paper's figure and ours, side by side."""
+"""A reproduced experiment for its report: the paper's accuracy and ours, side by side."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def beside_paper(result: Reproduction) -> BesidePaper:
 
 
 def points_between(result: Reproduction, leak: LeakyArm) -> str | None:
-    """Leak less ours, in points, in words; ``None``: one of them is not defined."""
+    """Difference between the leak and ours, in percentage points; ``None``: undefined."""
     ours, theirs = result.accuracy.value, leak.accuracy.value
     if ours is None or theirs is None:
         return None
@@ -37,7 +37,7 @@ def points_between(result: Reproduction, leak: LeakyArm) -> str | None:
 def _figures(result: Reproduction) -> tuple[PaperFigure, ...]:
     published = PaperFigure(
         what="published",
-        about="" if result.published_low is None else "interval as though films were independent",
+        about="" if result.published_low is None else "CI as though films were independent",
         accuracy=result.published,
         low=result.published_low,
         high=result.published_high,
@@ -47,7 +47,7 @@ def _figures(result: Reproduction) -> tuple[PaperFigure, ...]:
     figure, leak = result.accuracy, result.leak
     ours = PaperFigure(
         what="here",
-        about="" if leak is None else "split before augmenting, so that no film is on both sides",
+        about="" if leak is None else "split before augmenting: no film is on both sides",
         accuracy=figure.value,
         low=figure.low,
         high=figure.high,
@@ -68,13 +68,13 @@ def _figures(result: Reproduction) -> tuple[PaperFigure, ...]:
 
 
 def _of_leak(result: Reproduction, leak: LeakyArm) -> tuple[str, ...]:
-    told = [f"The leak has no interval: {leak.why}."]
+    remarks = [f"The leak has no CI: {leak.why}."]
     films = leak.on_films
     if films.value is not None:
-        told.append(
-            f"On those of its rows that are films as they came, it named {films.numerator:,} of "
-            f"{films.denominator:,} rightly ({films.value:.1%})."
+        remarks.append(
+            f"On its rows that are unaugmented films, it classified {films.numerator:,} of "
+            f"{films.denominator:,} correctly ({films.value:.1%})."
         )
     if (between := points_between(result, leak)) is not None:
-        told.append(f"Leak less ours: {between}.")
-    return tuple(told)
+        remarks.append(f"Leak minus ours: {between}.")
+    return tuple(remarks)

@@ -1,6 +1,6 @@
-"""An experiment, checked before its first stage: what would fail hours later fails now.
+"""Check an experiment before its first stage, so that it fails now rather than hours later.
 
-No image is read, and neither Spark nor torch is imported unless a network of a library is named.
+Reads no image, and imports neither Spark nor torch unless a library's network is named.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Plan:
     """What a run would do.
 
     Attributes:
-        sources: a line for each: its name, folder and layout.
-        weights: where the network starts from.
+        sources: one line each: its name, folder and layout.
+        weights: what the network starts from.
         stages: in their order.
     """
 
@@ -39,12 +39,12 @@ class Plan:
 
 
 def check_experiment(experiment: Experiment) -> Plan:
-    """Check all that can be checked without reading an image, and say what would be done.
+    """Check all that can be checked without reading an image, and return the plan.
 
-    Weights that are nowhere on this machine are downloaded to the cache, as the training would.
+    Weights that are not on this machine are downloaded to the cache, as in training.
 
     Raises:
-        UsageError: a setting is wrong, or goes with another one not.
+        UsageError: a setting is wrong, or does not go with another.
         InputError: a folder is missing, or has no known layout; a bundle or a salt is damaged.
         EnvironmentProblem: weights, a library or the network are missing.
     """
@@ -63,16 +63,16 @@ def check_experiment(experiment: Experiment) -> Plan:
 
 
 def check_classes(settings: EvaluateSettings, classes: Sequence[str]) -> None:
-    """Check the classes that the evaluation's settings name, once the classes are known.
+    """Check the classes that the evaluation settings name, once the classes are known.
 
     Raises:
-        UsageError: one is none of them.
+        UsageError: a name is not a class.
     """
     for name in ("positive_class", "negative_class"):
         value = getattr(settings, name)
         if classes and value is not None and value not in classes:
             raise UsageError(
-                f"evaluate.{name} is {value!r}{did_you_mean(value, classes)}, and the classes are "
+                f"evaluate.{name} is {value!r}{did_you_mean(value, classes)}: choose one of "
                 f"{', '.join(classes)}"
             )
 
@@ -90,7 +90,7 @@ def _checked_sources(experiment: Experiment) -> list[str]:
 
 
 def _checked_training(experiment: Experiment) -> str:
-    """Check the network and its start; gives where it starts from."""
+    """Check the network and its start; return what it starts from."""
     train = experiment.train
     try:
         known = entry(train.model)
@@ -105,14 +105,14 @@ def _checked_training(experiment: Experiment) -> str:
         places = (train.start, train.start / "bundle")  # a bundle, or a run that has one
         if not any((place / _MANIFEST).is_file() for place in places):
             raise InputError(
-                f"train.start: {train.start}: no such bundle: name the folder of a bundle"
+                f"train.start: {train.start}: no such bundle: give the folder of a bundle"
             )
         return f"bundle {train.start}"
     if train.weights == "none":
         return "random weights"
     if train.method == "features" and known.added:
         raise UsageError(
-            f"train.model: {train.model}: its added layers have no ImageNet weights, so that its "
+            f"train.model: {train.model}: its added layers have no ImageNet weights, so its "
             "features would be random: use train.method = 'network', or train.start"
         )
     return f"ImageNet weights {_weights(known, train)}"
@@ -123,13 +123,13 @@ def _check_trainable(known: ZooEntry, train: TrainSettings) -> None:
     trainable = train.network.trainable
     if isinstance(trainable, int) and known.stages and trainable > len(known.stages):
         raise UsageError(
-            f"train.network.trainable is {trainable}, and {train.model} has {len(known.stages)} "
-            'stages: give fewer, or "all"'
+            f"train.network.trainable is {trainable}, but {train.model} has "
+            f'{len(known.stages)} stages: give fewer, or "all"'
         )
 
 
 def _weights(known: ZooEntry, train: TrainSettings) -> str:
-    """Path of the weights; those that the hub has are downloaded where they are not here."""
+    """Path of the weights, downloaded if the hub has them and this machine does not."""
     try:
         path = find_local(known, train.weights_path)
     except (UsageError, EnvironmentProblem) as error:

@@ -1,4 +1,4 @@
-"""The CLAIM checklist of a run: what its settings, split, training and figures know."""
+"""The CLAIM checklist of a run, filled in from its settings, split, training and metrics."""
 
 from __future__ import annotations
 
@@ -51,24 +51,24 @@ def _data(
         f"{split.test:.0%}"
     )
     if split.films:
-        shares = "counted films of each class for training, validation and test"
-    drawn = "films drawn by a program, laid out as " if experiment.phantoms else ""
+        shares = "fixed numbers of films of each class for training, validation and test"
+    drawn = "synthetic phantoms, laid out as " if experiment.phantoms else ""
     return {
         7: "; ".join(f"{s.name}: {drawn}{s.title}, {s.files:,} files" for s in ingested.sources),
         8: f"Views {', '.join(split.views)}; findings mapped to the classes "
-        f"{', '.join(parted.classes)}. Left out: {excluded or 'none'}.",
-        9: f"8-bit grey, {settings.size} x {settings.size} pixels, made square by "
+        f"{', '.join(parted.classes)}. Excluded: {excluded or 'none'}.",
+        9: f"8-bit greyscale, {settings.size} x {settings.size} pixels, resized with fit="
         f"{settings.fit!r}"
-        + (f", cut to the {settings.crop}" if settings.crop != "none" else "")
+        + (f", cropped to the {settings.crop}" if settings.crop != "none" else "")
         + "; 16-bit films windowed.",
-        10: f"Near copies: {split.copies}; balanced by: {split.balance}; identical files take "
-        f"part once. {' '.join(grouping_sentences(parted))}".rstrip(),
+        10: f"Near copies: {split.copies}; balanced by: {split.balance}; identical files count "
+        f"once. {' '.join(grouping_sentences(parted))}".rstrip(),
         12: _missing(run),
-        19: f"{shares}; stratified by class and source, from the seed {experiment.seed}.",
-        20: "Patients; where none is known, images that study, scan, name or near copies join. "
+        19: f"{shares}; stratified by class and source, seed {experiment.seed}.",
+        20: "Patients; where unknown, images grouped by study, scan, name or near copies. "
         + " ".join(w for w in parted.warnings if "patient" in w),
         35: f"{ingested.files:,} files: {ingested.images:,} images, {ingested.rejects:,} rejects"
-        f" ({rejects or 'none'}); {parted.films:,} films take part, {parted.excluded:,} do not.",
+        f" ({rejects or 'none'}); {parted.films:,} films included, {parted.excluded:,} excluded.",
         36: _people(run),
     }
 
@@ -80,8 +80,8 @@ def _missing(run: RunFolder) -> str:
         for name in ("patient_id", "age", "sex")
     }
     return (
-        f"Not known: patient of {share['patient_id']:.0%}, age of {share['age']:.0%}, sex of "
-        f"{share['sex']:.0%} of the films. Nothing is imputed."
+        f"Unknown: patient of {share['patient_id']:.0%}, age of {share['age']:.0%}, sex of "
+        f"{share['sex']:.0%} of the films. No imputation."
     )
 
 
@@ -93,17 +93,17 @@ def _people(run: RunFolder) -> str:
     )  # fmt: skip
     ages = np.asarray(rows["age"].to_numpy(zero_copy_only=False), np.float64)
     sex, groups = np.asarray(rows["sex"].to_pylist()), np.asarray(rows["group_id"].to_pylist())
-    told = []
+    parts = []
     for name in sorted(set(part.tolist())):
         here = part == name
         known = ages[here & ~np.isnan(ages)]
-        years = f"median age {np.median(known):.0f}" if known.size else "ages not known"
+        years = f"median age {np.median(known):.0f}" if known.size else "ages unknown"
         women, men = int((sex[here] == "F").sum()), int((sex[here] == "M").sum())
-        told.append(
+        parts.append(
             f"{name}: {here.sum():,} films of {np.unique(groups[here]).size:,} groups, {years}, "
             f"{women:,} films of women and {men:,} of men"
         )
-    return "; ".join(told) + "."
+    return "; ".join(parts) + "."
 
 
 def _model(experiment: Experiment, trained: TrainResult) -> dict[int, str]:
@@ -111,16 +111,16 @@ def _model(experiment: Experiment, trained: TrainResult) -> dict[int, str]:
     libraries = provenance({})["libraries"]
     if trained.method == "features":
         how = (
-            "Frozen network; multinomial logistic regression of Spark MLlib on its deep features "
+            "Frozen network; Spark MLlib's multinomial logistic regression on its deep features "
             f"({strengths(trained, train.logistic)}, maxIter {train.logistic.max_iter})."
         )
     else:
         net = network_settings(train)
         how = (
-            f"{net.optimiser}, {net.epochs} epochs at most, batches of {net.batch_size}, learning "
+            f"{net.optimiser}, at most {net.epochs} epochs, batch size {net.batch_size}, learning "
             f"rate {net.learning_rate:g}, {train.processes} processes."
         )
-    start = trained.weights["file"] if trained.weights else "random, from the seed"
+    start = trained.weights["file"] if trained.weights else "random initialisation, seeded"
     return {
         22: f"{known.title}, {trained.parameters:,} parameters, classes "
         f"{', '.join(trained.classes)}.",
@@ -134,47 +134,47 @@ def _model(experiment: Experiment, trained: TrainResult) -> dict[int, str]:
 
 def _chosen(trained: TrainResult) -> str:
     """How the model, its temperature and its operating point were chosen."""
-    validated = all(one.validation_films for one in trained.models)
+    validated = all(model.validation_films for model in trained.models)
     point = trained.models[-1].operating_point
-    hangs = "" if point.positives is None else f" The latter hangs on {point.positives} positives."
-    if all(one.calibrated_by == "out-of-fold" for one in trained.models):
+    few = "" if point.positives is None else f" The latter rests on {point.positives} positives."
+    if all(model.calibrated_by == "out-of-fold" for model in trained.models):
         return (
             "Regularisation, temperature and operating point from out-of-fold scores of the "
-            f"training images; the tested images take no part.{hangs}"
+            f"training images; test images are not used.{few}"
         )
     if trained.method == "features":
-        again = "Fitted anew with the validation part; n" if validated else "N"
-        model = f"{again}othing was chosen among models."
+        again = "Refitted with the validation split; n" if validated else "N"
+        model = f"{again}o model selection."
     else:
-        otherwise = "" if validated else ", or the training part where no film validates"
-        model = f"The epoch with the lowest loss on the validation part{otherwise}."
-    otherwise = "" if validated else "; where no film validates they are 1 and 0.5"
+        otherwise = "" if validated else ", or on the training split where there is none"
+        model = f"The epoch with the lowest loss on the validation split{otherwise}."
+    otherwise = "" if validated else "; without one they are 1 and 0.5"
     return (
-        f"{model} Temperature and operating point from the validation part alone{otherwise}."
-        f"{hangs}"
+        f"{model} Temperature and operating point from the validation split alone{otherwise}.{few}"
     )
 
 
 def _figures(
     experiment: Experiment, parted: SplitResult, evaluated: EvaluateResult
 ) -> dict[int, str]:
-    told = evaluated.evaluation
+    evaluation = evaluated.evaluation
     by_class = "; ".join(
-        f"{one.name}: sensitivity {_words(one.sensitivity)}, specificity "
-        f"{_words(one.specificity)}, AUROC {_words(one.auroc)}"
-        for one in told.by_class
+        f"{row.name}: sensitivity {_words(row.sensitivity)}, specificity "
+        f"{_words(row.specificity)}, AUROC {_words(row.auroc)}"
+        for row in evaluation.by_class
     )
     return {
         28: "Accuracy, balanced accuracy, AUROC, average precision, sensitivity, specificity, "
-        "PPV, NPV, F1, MCC, log loss, Brier score, calibration error; beside two rules that look "
-        "at no image.",
-        29: f"{told.confidence:.0%} intervals over patients: Wilson's on the effective number of "
-        f"films for proportions, a bootstrap of {told.replicates:,} replicates for the rest.",
-        32: f"{told.films:,} films of {told.groups:,} groups, none trained on by the model that "
-        f"names them{f', in {parted.folds} folds' if parted.folds else ''}.",
-        37: f"Accuracy {_words(told.accuracy)}, mean AUROC {_words(told.macro_auroc)}.",
+        "PPV, NPV, F1, MCC, log loss, Brier score, calibration error; compared with two "
+        "image-blind baselines.",
+        29: f"{evaluation.confidence:.0%} CIs over patients: Wilson's on the effective number of "
+        f"films for proportions, bootstrap with {evaluation.replicates:,} replicates otherwise.",
+        32: f"{evaluation.films:,} films of {evaluation.groups:,} groups, each predicted by a "
+        f"model not trained on it{f', in {parted.folds} folds' if parted.folds else ''}.",
+        37: f"Accuracy {_words(evaluation.accuracy)}, "
+        f"mean AUROC {_words(evaluation.macro_auroc)}.",
         38: by_class + ".",
-        39: "The report shows the films that were named wrongly with most certainty.",
+        39: "The report shows the misclassified films of the highest confidence.",
         43: f"pulmospark (Apache-2.0); model {evaluated.model_id}; settings and seed "
         f"{experiment.seed} in the run's folder.",
     }
@@ -183,10 +183,10 @@ def _figures(
 def _audited(audits: Audits | None) -> dict[int, str]:
     if audits is None:
         return {}
-    results = [one.result for one in audits.shown]
+    results = [audit.result for audit in audits.shown]
     failed = [r.title for r in results if r.verdict == "fail"]
     known = {
-        40: f"Audits that failed: {'; '.join(failed) or 'none'}.",
+        40: f"Failed audits: {'; '.join(failed) or 'none'}.",
         30: "; ".join(f"{r.title}: {r.verdict}" for r in results if r.verdict != "not assessable")
         + ".",
     }
@@ -200,7 +200,7 @@ def _audited(audits: Audits | None) -> dict[int, str]:
 
 def _words(figure: Figure) -> str:
     if figure.value is None:
-        return "not defined"
+        return "undefined"
     if figure.low is None or figure.high is None:
         return f"{figure.value:.3f}"
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -1,4 +1,4 @@
-"""Compare: several networks, or ways to train one, trained and tested on the same films."""
+"""Compare: several networks, or training methods, trained and tested on the same films."""
 
 from __future__ import annotations
 
@@ -44,15 +44,14 @@ def compare(
     *,
     quiet: bool = False,
 ) -> Comparison:
-    """Train each arm on the same parts, test it on the same films, and lay them side by side.
+    """Train each arm on the same split, test it on the same films, and compare them.
 
-    A bundle that the experiment starts from is the start of its own network alone, and a note
-    says so. An arm that was compared before, with the same settings, films and cohort, is not
-    trained again.
+    Only the network that the experiment's starting bundle holds starts from it, and a note says
+    so. An arm compared before with the same settings, films and cohort is not retrained.
 
     Args:
         experiment: the settings; its own network does not matter.
-        run: folder of the run; ingest and split must have left their outcome there.
+        run: folder of the run; ingest and split must have finished there.
         models: arms, as :func:`pulmospark.experiment.arms.arms_of` takes them.
         spark: the session.
         quiet: show no progress.
@@ -77,27 +76,27 @@ def compare(
             stages.run_evaluate(arm.settings, place, spark, quiet=quiet)
             stages.write_page(arm.settings, place)
             note_done(place, made_from)
-        # Afterwards: a store that takes nothing does not make it train again.
+        # Afterwards: if the store refuses, the arm is not retrained.
         track(arm.settings, place)
     films = _some_films(run.tables / "images", experiment.ingest.size)
     figures = tuple(
         _figures(arm, title, places[arm.name], films)
         for arm, title in zip(arms, arm_titles(arms), strict=True)
     )
-    told = read_evaluation(places[arms[0].name].evaluation).evaluation
+    evaluation = read_evaluation(places[arms[0].name].evaluation).evaluation
     result = Comparison(
         folder=run.comparison,
         cohort_id=parted.cohort_id,
-        classes=told.classes,
-        films=told.films,
-        groups=told.groups,
+        classes=evaluation.classes,
+        films=evaluation.films,
+        groups=evaluation.groups,
         folds=parted.folds,
-        confidence=told.confidence,
+        confidence=evaluation.confidence,
         phantoms=experiment.phantoms,
         models=with_frontier(figures),
         pairs=pairs_of(
             experiment,
-            told.classes,
+            evaluation.classes,
             {name: place.evaluation / "predictions" for name, place in places.items()},
         ),
         notes=_notes(experiment, arms),
@@ -107,7 +106,7 @@ def compare(
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """The result that the last comparison into ``folder`` left.
+    """The result of the last comparison into ``folder``.
 
     Raises:
         InputError: there is none.
@@ -123,9 +122,9 @@ def _notes(experiment: Experiment, arms: Sequence[Arm]) -> tuple[str, ...]:
     if not others:
         return ()
     return (
-        f"{', '.join(started)}: from the bundle {experiment.train.start}; a bundle is the start "
-        f"of its own network alone, so {', '.join(others)} do not start there, but from "
-        "ImageNet's weights, or from scratch where there are none, and have seen less",
+        f"{', '.join(started)}: from the bundle {experiment.train.start}; a bundle holds one "
+        f"network, so {', '.join(others)} start from ImageNet weights, or from scratch if there "
+        "are none, and have seen less data",
     )
 
 
@@ -147,7 +146,7 @@ def _figures(arm: Arm, title: str, place: RunFolder, films: npt.NDArray[np.uint8
         start=_start_words(trained),
         accuracy=evaluated.evaluation.accuracy,
         macro_auroc=evaluated.evaluation.macro_auroc,
-        training_seconds=trained.feature_seconds + sum(one.seconds for one in trained.models),
+        training_seconds=trained.feature_seconds + sum(model.seconds for model in trained.models),
         parameters=trained.parameters,
         bundle_bytes=sum(path.stat().st_size for path in place.bundle.iterdir()),
         films_per_s=scoring_speed(
@@ -164,7 +163,7 @@ def _some_films(images: Path, size: int) -> npt.NDArray[np.uint8]:
             for batch in file.iter_batches(limits.SPEED_FILMS, columns=["pixels"]):
                 if batch.num_rows:
                     return pixels_of(pa.Table.from_batches([batch]), size)
-    raise InputError(f"{images}: holds no image: run `pulmospark ingest`")
+    raise InputError(f"{images}: contains no image: run `pulmospark ingest`")
 
 
 def _write(result: Comparison) -> None:
@@ -176,12 +175,12 @@ def _write(result: Comparison) -> None:
          "macro_auroc", "training_seconds", "parameters", "bundle_bytes", "films_per_s",
          "frontier"],
     )  # fmt: skip
-    for one in result.models:
+    for arm in result.models:
         write_row(
             out,
-            [one.name, one.model, one.method, one.start, one.accuracy.value, one.accuracy.low,
-             one.accuracy.high, one.macro_auroc.value, one.training_seconds, one.parameters,
-             one.bundle_bytes, one.films_per_s, one.frontier],
+            [arm.name, arm.model, arm.method, arm.start, arm.accuracy.value, arm.accuracy.low,
+             arm.accuracy.high, arm.macro_auroc.value, arm.training_seconds, arm.parameters,
+             arm.bundle_bytes, arm.films_per_s, arm.frontier],
         )  # fmt: skip
     files.write_text(result.folder / _TABLE, out.getvalue())
     write_comparison(result, result.folder / _PAGE)

@@ -1,4 +1,4 @@
-"""The demo: the whole job on phantoms that it draws itself."""
+"""The demo: the whole pipeline on phantoms that it draws itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluate: figures with intervals, on films that the model has not seen."""
+"""Evaluate: metrics with CIs on films that the model has not seen."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ _RESULT = "evaluation.json"
 
 
 class LevelResult(Record):
-    """What an evaluation says of scans or patients, each scored as a whole."""
+    """Evaluation of scans or patients, each scored as a whole."""
 
     model_config = ConfigDict(frozen=True)
 
     level: Level
     pooling: str
-    """how the probabilities of films and slices became theirs"""
+    """how the probabilities of films and slices are pooled"""
     evaluation: Evaluation
-    """``films`` counts the units; without an operating point, for that is one of slices"""
+    """``films`` counts the units; no operating point, since that applies to slices"""
     cross_validation: CrossValidation | None = None
 
 
 class EvaluateResult(Record):
-    """What an evaluation says; with folds, ``evaluation`` is the pooled one."""
+    """The result of an evaluation; with folds, ``evaluation`` is the pooled one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -63,23 +63,23 @@ class EvaluateResult(Record):
     evaluation: Evaluation
     cross_validation: CrossValidation | None = None
     levels: tuple[LevelResult, ...] = ()
-    """of scans and patients, where ``evaluate.levels`` asks for them"""
+    """of scans and patients, if ``evaluate.levels`` asks for them"""
     patients: int | None = None
-    """known patients of the tested films; ``None``: an older version did not count them"""
+    """known patients of the tested films; ``None``: not counted by an older version"""
     films_without_patient: int | None = None
-    """tested films of whom no patient is known"""
+    """tested films without a known patient"""
 
 
 def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> EvaluateResult:
-    """Evaluate a training on the films it was not trained on, and tell the bundle.
+    """Evaluate a training on the films it was not trained on; store the metrics in the bundle.
 
     Args:
         experiment: the settings.
-        run: folder of the run; split and train must have left their outcome there.
+        run: folder of the run; split and train must have finished there.
         spark: the session.
 
     Raises:
-        InputError: an earlier step is missing, or its outcome is of another cohort.
+        InputError: an earlier stage is missing, or belongs to another cohort.
     """
     training, parted = read_training(run.training), read_split(run.cohort)
     if (why := other_training(run)) is not None:
@@ -117,7 +117,7 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
 
 
 def read_evaluation(folder: Path) -> EvaluateResult:
-    """The result that the last evaluation into ``folder`` left.
+    """The result of the last evaluation into ``folder``.
 
     Raises:
         InputError: there is none.
@@ -126,24 +126,24 @@ def read_evaluation(folder: Path) -> EvaluateResult:
 
 
 def other_training(run: RunFolder) -> str | None:
-    """Why the model of a run does not go with its split; ``None``: it does, or there is none.
+    """Why the model of a run does not match its split; ``None``: it does, or there is none.
 
-    Films of the new test part may be those that the model has learnt from.
+    The model may have been trained on films of the new test split.
     """
     if not (run.training / "training.json").is_file():
         return None
     if read_training(run.training).cohort_id == read_split(run.cohort).cohort_id:
         return None
     return (
-        f"{run.training}: trained on another cohort than the one in {run.cohort}: run "
+        f"{run.training}: trained on another cohort than {run.cohort}: run "
         "`pulmospark train` again"
     )
 
 
 def other_evaluation(run: RunFolder) -> str | None:
-    """Why the figures of a run do not go with its split and model; ``None``: they do.
+    """Why the metrics of a run do not match its split and model; ``None``: they do.
 
-    A model's id follows from its cohort, too.
+    A model's id depends on its cohort, too.
     """
     if (why := other_training(run)) is not None:
         return f"{why}, and `pulmospark evaluate`"
@@ -151,16 +151,13 @@ def other_evaluation(run: RunFolder) -> str | None:
         return None
     if read_evaluation(run.evaluation).model_id == read_bundle(run.bundle).model_id:
         return None
-    return (
-        f"{run.evaluation}: of another model than the one in {run.bundle}: run "
-        "`pulmospark evaluate` again"
-    )
+    return f"{run.evaluation}: of another model than {run.bundle}: run `pulmospark evaluate` again"
 
 
 def known_patients(rows: pa.Table) -> tuple[int, int]:
-    """How many patients a table's films are of, and of how many films none is known."""
-    told = rows["patient_id"]
-    return int(pc.count_distinct(told, mode="only_valid").as_py()), told.null_count
+    """Number of known patients of a table's films, and of films without one."""
+    patients = rows["patient_id"]
+    return int(pc.count_distinct(patients, mode="only_valid").as_py()), patients.null_count
 
 
 def _figures(
@@ -174,15 +171,15 @@ def _figures(
 ) -> EvaluateResult:
     if not 0 < rows.num_rows <= limits.EVALUATION_ROWS_MAX:
         raise InputError(
-            f"{rows.num_rows} predictions to evaluate: 1 to {limits.EVALUATION_ROWS_MAX} can be; "
-            "run split and train again, for the cohort has changed since"
+            f"{rows.num_rows} predictions to evaluate, must be 1 to {limits.EVALUATION_ROWS_MAX}: "
+            "the cohort has changed, run split and train again"
         )
     cohort = read_cohort(run.cohort)
     tested = len(cohort) - cohort["fold"].null_count or _count(cohort, Split.TEST)
     if rows.num_rows != tested:
         raise InputError(
-            f"{run.training}: has scores of {rows.num_rows} of the {tested} films to be tested "
-            "on: run `pulmospark train` again"
+            f"{run.training}: has scores for {rows.num_rows} of the {tested} films to test: run "
+            "`pulmospark train` again"
         )
     settings, seed = experiment.evaluate, experiment.seed
     folds = [
@@ -203,18 +200,18 @@ def _figures(
 
 
 def _evaluated(
-    one: FoldPredictions, classes: tuple[str, ...], settings: EvaluateSettings, seed: int
+    fold: FoldPredictions, classes: tuple[str, ...], settings: EvaluateSettings, seed: int
 ) -> Evaluation:
     return evaluate_predictions(
-        one.labels,
-        one.probabilities,
-        one.groups,
+        fold.labels,
+        fold.probabilities,
+        fold.groups,
         classes,
         settings,
         seed,
-        sources=one.sources,
-        trivial=one.trivial,
-        operating_point=one.operating_point,
+        sources=fold.sources,
+        trivial=fold.trivial,
+        operating_point=fold.operating_point,
     )
 
 
@@ -225,27 +222,29 @@ def _levels(
     models: tuple[ModelRecord, ...],
     target: Path,
 ) -> tuple[LevelResult, ...]:
-    """Figures of scans and patients, whose predictions go to ``target``."""
+    """Metrics of scans and patients, whose predictions go to ``target``."""
     settings, cohort = experiment.evaluate, read_cohort(run.cohort)
     classes = read_training(run.training).classes
-    records = [one for one in models if one.fold is not None or len(models) == 1]
+    records = [record for record in models if record.fold is not None or len(models) == 1]
     results: list[LevelResult] = []
     target.mkdir()
     weights = [
-        fitted_attention(cohort, run.training / "scores", one, classes)
+        fitted_attention(cohort, run.training / "scores", record, classes)
         if settings.pooling == "attention"
         else None
-        for one in records
+        for record in records
     ]
     for level in dict.fromkeys(settings.levels):
         units = [
-            pooled_units(_of_fold(rows, one.fold), level, classes, settings, attention=attention)
-            for one, attention in zip(records, weights, strict=True)
+            pooled_units(
+                _of_fold(rows, record.fold), level, classes, settings, attention=attention
+            )
+            for record, attention in zip(records, weights, strict=True)
         ]
         pq.write_table(pa.concat_tables(units), target / f"{level}.parquet")
         folds = [
-            _units_fold(each, cohort, one, classes, level)
-            for each, one in zip(units, records, strict=True)
+            _units_fold(pooled, cohort, record, classes, level)
+            for pooled, record in zip(units, records, strict=True)
         ]
         cross = (
             cross_validate_summary(folds, classes, settings, experiment.seed)
@@ -279,12 +278,12 @@ def _units_fold(
 
 
 def _of_fold(rows: pa.Table, fold: int | None) -> pa.Table:
-    """The rows that a fold was tested on; all, with one split."""
+    """The rows that a fold was tested on; without folds, all."""
     return rows if fold is None else rows.filter(pc.equal(rows["fold"], fold))
 
 
 def _learnt(cohort: pa.Table, record: ModelRecord) -> pa.Table:
-    """Rows of the training and validation part: all that the model learnt from."""
+    """Rows of the training and validation splits: all that the model learnt from."""
     learnt = in_part(cohort, Part(Split.TRAIN, record.fold))
     learnt |= in_part(cohort, Part(Split.VALIDATION, record.fold))
     return cohort.filter(pa.array(learnt))
@@ -298,7 +297,7 @@ def _fold(
     rows: pa.Table, cohort: pa.Table, record: ModelRecord, classes: tuple[str, ...]
 ) -> FoldPredictions:
     rows = _of_fold(rows, record.fold)
-    before = _learnt(cohort, record)  # the rules learn from all that the model learnt from
+    before = _learnt(cohort, record)  # the baselines see the same films as the model
     return FoldPredictions(
         labels=_indices(rows, classes),
         probabilities=np.asarray(rows["probability"].to_pylist(), dtype=np.float64),

@@ -1,4 +1,4 @@
-"""Where an expansion finds its films, and what it is told: a run, or a folder of tables."""
+"""Input and settings of an expansion: a run, or a folder of tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Place:
 
 
 def find_place(what: Path, *, cohort: Path | None = None, out: Path | None = None) -> Place:
-    """Images and cohort of a run's folder, or of a folder with an images table.
+    """Find images and cohort in a run's folder, or in a folder with an images table.
 
     Args:
         what: the folder of a run, or its ``tables``.
@@ -45,18 +45,18 @@ def find_place(what: Path, *, cohort: Path | None = None, out: Path | None = Non
     tables = what if (what / "images").is_dir() else what / "tables"
     if not (tables / "images").is_dir():
         raise UsageError(
-            f"{what}: neither the folder of a run nor one with an images table: run "
-            "`pulmospark ingest` first, or name another"
+            f"{what}: neither a run's folder nor one with an images table: run `pulmospark "
+            "ingest` first, or give another"
         )
     run = tables.parent
-    found = (cohort or run / "cohort").resolve()
-    if not (found / "split.json").is_file():
-        raise InputError(f"{found}: no cohort there: run `pulmospark split` first")
-    told = run / _SETTINGS
+    found_cohort = (cohort or run / "cohort").resolve()
+    if not (found_cohort / "split.json").is_file():
+        raise InputError(f"{found_cohort}: contains no cohort: run `pulmospark split` first")
+    saved = run / _SETTINGS
     experiment = None
-    if told.is_file():
-        experiment = parse(Experiment, files.read_json(told), where=str(told))
-    return Place(tables / "images", found, (out or run / "expanded").resolve(), experiment)
+    if saved.is_file():
+        experiment = parse(Experiment, files.read_json(saved), where=str(saved))
+    return Place(tables / "images", found_cohort, (out or run / "expanded").resolve(), experiment)
 
 
 def expansion(
@@ -66,25 +66,25 @@ def expansion(
 
     Args:
         experiment: the file given, or the run's own; ``None``: there is none.
-        per_class: rows of a class; ``None``: the experiment's.
+        per_class: rows per class; ``None``: the experiment's.
         seed: ``None``: the experiment's.
 
     Raises:
-        UsageError: nothing says how many rows a class is to have.
+        UsageError: the number of rows per class is not given.
     """
     own = experiment.expand if experiment else None
     if per_class is None:
         if own is None:
             raise UsageError(
-                "nothing says how many rows a class is to have: give --per-class, or [expand] "
-                "per_class in the experiment"
+                "the number of rows per class is not set: give --per-class, or [expand] per_class "
+                "in the experiment"
             )
         per_class = own.per_class
     augment = own.augment if own else AugmentSettings()
     if own is None and experiment is not None and experiment.train.augment is not None:
         augment = experiment.train.augment
-    told = {"per_class": per_class, "augment": augment.model_dump(mode="json")}
-    settings = parse(ExpandSettings, told, where="--per-class")
+    values = {"per_class": per_class, "augment": augment.model_dump(mode="json")}
+    settings = parse(ExpandSettings, values, where="--per-class")
     default: int = Experiment.model_fields["seed"].default
     if seed is None:
         seed = experiment.seed if experiment else default
@@ -92,12 +92,12 @@ def expansion(
 
 
 def with_augmentation(experiment: Experiment, wanted: bool | None) -> Experiment:
-    """An experiment with augmentation while it trains, or with none of any kind.
+    """An experiment with on-the-fly augmentation, or with none of any kind.
 
     Args:
         experiment: the experiment.
-        wanted: ``True``: as it says, else the defaults; ``False``: neither on the fly nor
-            from an expanded table; ``None``: as it is.
+        wanted: ``True``: as configured, else the defaults; ``False``: neither on the fly nor
+            from an expanded table; ``None``: unchanged.
     """
     if wanted is None:
         return experiment

@@ -1,4 +1,4 @@
-"""External validation: a bundle on a set from elsewhere, beside its figures from inside."""
+"""External validation: a bundle on another data set, compared with its internal metrics."""
 
 from __future__ import annotations
 
@@ -49,23 +49,23 @@ _FACTS = ["uri", "image_id", "source", "patient_id", "finding", "view", "phash"]
 
 
 class ExternalResult(Record):
-    """A bundle's figures on films from elsewhere, beside those from inside."""
+    """A bundle's metrics on external films, with those of its own test set."""
 
     model_config = ConfigDict(frozen=True)
 
     folder: Path
     model_id: str
     inside: Evaluation | None
-    """as the bundle has it; ``None``: it was never evaluated"""
+    """as stored in the bundle; ``None``: it was never evaluated"""
     outside: Evaluation
-    """of the bundle as it is; with a recalibration, of the films that it was not fitted on"""
+    """of the bundle as it is; with recalibration, only films that it was not fitted on"""
     recalibrated: Evaluation | None = None
-    """the same films after the recalibration"""
+    """the same films after recalibration"""
     recalibration: Recalibration | None = None
     by_class: tuple[ClassDifference, ...] = ()
-    """sensitivity of each class elsewhere against inside; empty where the bundle has no figures"""
+    """sensitivity of each class, external against internal; empty if the bundle has no metrics"""
     left_out: dict[str, int]
-    """why films took no part -> how many; findings of no class by name"""
+    """reason for exclusion -> number of films; unmapped findings by name"""
     training_copies: TrainingCopies | None = None
     """evaluated images that are copies of training images"""
 
@@ -102,37 +102,36 @@ def evaluate_external(
     seed: int = 20201,
     quiet: bool = False,
 ) -> ExternalResult:
-    """Evaluate a bundle on the films of an images table that it was not made from.
+    """Evaluate a bundle on the films of an external images table.
 
-    Films of views that the bundle was not made for take no part, as in its own split.
+    Films of views that the bundle was not made for are excluded, as in its own split.
 
     Args:
         folder: of the bundle.
         table: folder of an images table, or of an ingest.
-        target: folder of the outcome: ``predictions/``, ``external.json``, ``external.html``.
-        spark: the session; ``None``: in this process, one film after the other.
-        classes: class of the bundle -> findings of the table. A finding that none of these claims
-            is the class that is called as it is, whatever its case.
+        target: folder of the result: ``predictions/``, ``external.json``, ``external.html``.
+        spark: the session; ``None``: in this process, film by film.
+        classes: class of the bundle -> findings of the table. A finding that no class claims
+            gets the class of the same name, ignoring case.
         recalibrate: patients (films where none is known) on whom temperature and offsets are
-            fitted anew; they are then left out of the figures. 0: none.
-        settings: of the figures.
+            refitted; they are then excluded from the metrics. 0: none.
+        settings: of the evaluation.
         seed: of the choice of those patients, and of the bootstrap.
         quiet: show no progress.
-
     Raises:
-        InputError: no images table, no film that takes part, or too few for the recalibration.
-        ClassError: a class of ``classes`` is none of the bundle's, or no film has a class.
+        InputError: no images table, no film to evaluate, or too few for the recalibration.
+        ClassError: a class of ``classes`` is not in the bundle, or no film has a class.
         BundleError: the bundle cannot be used.
     """
     bundle = read_bundle(folder)
     images = images_of(table)
     facts = pa.concat_tables([pq.read_table(part, columns=_FACTS) for part in parts_of(images)])
     labels = _labels(facts, bundle, classes)
-    # The page says which sets are of phantoms.
+    # The report says which sets are phantoms.
     scoring = ScoringSettings(allow_phantom_model=True)
     predict(folder, [str(images)], target, spark, settings=scoring, quiet=quiet)
-    told = pq.read_table(target / "predictions", columns=["uri", "logits"])
-    films, left_out = _joined(facts, labels, told, _views(bundle))
+    scores = pq.read_table(target / "predictions", columns=["uri", "logits"])
+    films, left_out = _joined(facts, labels, scores, _views(bundle))
     settings = settings or EvaluateSettings()
     temperature = bundle.config.temperature
     fitted: Recalibration | None = None
@@ -190,7 +189,7 @@ def _page(
         recalibration=result.recalibration,
         temperature=bundle.config.temperature,
         sources=tuple(sources),
-        mapping=tuple((name, tuple(found)) for name, found in mapping.items()),
+        mapping=tuple((name, tuple(findings)) for name, findings in mapping.items()),
         films_without_patient=int(np.count_nonzero(~films.patient_known)),
         left_out=tuple(result.left_out.items()),
         training_copies=copies_sentence(result.training_copies, result.outside.films),
@@ -199,25 +198,25 @@ def _page(
 
 
 def copies_sentence(copies: TrainingCopies | None, films: int) -> str:
-    """What the search for copies of training images found, in words."""
+    """A sentence on the search for copies of training images."""
     if copies is None or not copies.assessable:
         why = "no search was made" if copies is None else copies.why
-        return f"Not assessable whether images of the set are copies of training images: {why}."
-    part = f" The search is not complete: {copies.why}." * bool(copies.why)
+        return f"Whether the set contains copies of training images is not assessable: {why}."
+    part = f" The search is incomplete: {copies.why}." * bool(copies.why)
     among = f"{films:,} images, compared with {copies.training:,} training images"
     if not copies.copies:
         return f"No copy of a training image among the {among}.{part}"
     return (
         f"{copies.exact:,} exact and {copies.near:,} near copies of training images among the "
-        f"{among}: the model answers those from memory, and the figures are too good by up to "
+        f"{among}: the model may have memorised them, so the metrics may be too high by up to "
         f"{copies.copies / films:.1%}. {PAIRS_CSV} lists them.{part}"
     )
 
 
 def _of_phantoms(run: Path) -> bool:
-    """Whether a folder is that of a run on drawn phantoms."""
-    told = run / "experiment.json"
-    return told.is_file() and files.read_json(told).get("phantoms") is True
+    """Whether a folder is that of a run on phantoms."""
+    settings = run / "experiment.json"
+    return settings.is_file() and files.read_json(settings).get("phantoms") is True
 
 
 def _labels(
@@ -226,33 +225,34 @@ def _labels(
     names = list(bundle.config.classes)
     if unknown := sorted(set(classes) - set(names)):
         raise ClassError(
-            f"{unknown[0]!r} is no class of the bundle: it has {', '.join(map(repr, names))}"
+            f"{unknown[0]!r} is not a class of the bundle: choose from "
+            f"{', '.join(map(repr, names))}"
         )
     pairs = list(zip(facts["source"].to_pylist(), facts["finding"].to_pylist(), strict=True))
     known = sorted({(source, finding) for source, finding in pairs if finding is not None})
     mapped = map_findings(known, classes) if classes else {}
     by_name = map_findings(known, {name: (name,) for name in names})
-    # A mapping of one class says nothing of the others: they stay called as they are.
+    # A mapping of one class does not affect the others: they keep their names.
     mapped = {pair: mapped.get(pair) or by_name[pair] for pair in known}
-    found = [mapped.get((s, f)) if f is not None else None for s, f in pairs]
-    if not any(found):
+    assigned = [mapped.get((s, f)) if f is not None else None for s, f in pairs]
+    if not any(assigned):
         some = ", ".join(sorted({repr(f) for _, f in pairs if f is not None})[:6]) or "none"
         raise ClassError(
-            f"no film has a class of the bundle ({', '.join(map(repr, names))}); the findings are "
+            f"no film has a class of the bundle ({', '.join(map(repr, names))}); its findings are "
             f"{some}: map them with --class 'COVID-19=finding,...'"
         )
-    return [None if name is None else names.index(name) for name in found]
+    return [None if name is None else names.index(name) for name in assigned]
 
 
 def _views(bundle: Bundle) -> tuple[str, ...]:
-    """Views that took part inside; by default where an older version made the bundle."""
+    """Views that the bundle was made for; the defaults if an older version made it."""
     return tuple(bundle.config.data.get("views") or SplitSettings().views)
 
 
 def _joined(
-    facts: pa.Table, labels: list[int | None], told: pa.Table, views: Sequence[str]
+    facts: pa.Table, labels: list[int | None], scores: pa.Table, views: Sequence[str]
 ) -> tuple[_Films, dict[str, int]]:
-    places = pc.index_in(facts["uri"], value_set=told["uri"].combine_chunks()).to_pylist()
+    places = pc.index_in(facts["uri"], value_set=scores["uri"].combine_chunks()).to_pylist()
     reasons: Counter[str] = Counter()
     ids: set[str] = set()
     rows = []
@@ -278,12 +278,12 @@ def _joined(
     if not rows:
         why = ", ".join(f"{count:,} for {reason!r}" for reason, count in reasons.most_common())
         raise InputError(
-            f"no film of the table takes part ({why}); the bundle was made for the views "
-            f"{', '.join(views)}: name a table that has them, or train anew on the others"
+            f"no film of the table is included ({why}); the bundle was made for the views "
+            f"{', '.join(views)}: give a table that has them, or train on the others"
         )
     taken = facts.take(pa.array(rows, pa.int64()))
     groups = pc.coalesce(taken["patient_id"], taken["image_id"])
-    logits = told["logits"].take(pa.array([places[row] for row in rows], pa.int64()))
+    logits = scores["logits"].take(pa.array([places[row] for row in rows], pa.int64()))
     films = _Films(
         logits=np.asarray(logits.to_pylist(), np.float64),
         labels=np.asarray([labels[row] for row in rows], np.int64),
@@ -296,25 +296,25 @@ def _joined(
 
 
 def _named(reasons: Counter[str]) -> dict[str, int]:
-    """Reasons and counts, the most frequent findings of no class by name, the rest summed."""
+    """Reasons and counts: the most frequent unmapped findings by name, the rest summed."""
     findings = [reason for reason, _ in reasons.most_common() if reason.startswith(_NO_CLASS)]
     rest = findings[limits.EXCLUDED_FINDINGS_NAMED_MAX :]
     shown = {reason: count for reason, count in reasons.items() if reason not in set(rest)}
     if rest:
-        shown[f"{_NO_CLASS}: {len(rest):,} others"] = sum(reasons[one] for one in rest)
+        shown[f"{_NO_CLASS}: {len(rest):,} others"] = sum(reasons[reason] for reason in rest)
     return shown
 
 
 def _local(films: _Films, patients: int, seed: int) -> npt.NDArray[np.bool_]:
-    """Films of the first patients in the order of a hash."""
+    """Films of the first patients by hash."""
     names = sorted(
         set(films.groups.tolist()),
-        key=lambda one: hashlib.sha256(f"{seed}:local:{one}".encode()).digest(),
+        key=lambda name: hashlib.sha256(f"{seed}:local:{name}".encode()).digest(),
     )
     if patients * 2 > len(names):
         raise InputError(
-            f"--recalibrate {patients}: at most half of the {len(names)} patients of the table "
-            "can be its sample: give fewer"
+            f"--recalibrate {patients}: over half of the {len(names)} patients of the table: give "
+            "fewer"
         )
     return np.isin(films.groups, names[:patients])
 
@@ -342,5 +342,5 @@ def _figures(
 
 
 def _inside(bundle: Bundle) -> Evaluation | None:
-    told = bundle.metrics.get("evaluation")
-    return Evaluation.model_validate(told) if told else None
+    metrics = bundle.metrics.get("evaluation")
+    return Evaluation.model_validate(metrics) if metrics else None

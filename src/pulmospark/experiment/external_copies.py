@@ -1,8 +1,8 @@
-"""Copies of training images in a set from elsewhere: on those a model answers from memory.
+"""Copies of training images in an external set: a model may have memorised them.
 
-A bundle carries no image, and no hash of one either: with a hash of each training image anyone
-who holds an image of a person could tell whether that person was among them. So the search needs
-the run that made the bundle, beside which it lies; of a bundle alone it is not assessable.
+A bundle carries neither images nor their hashes: with the hashes anyone who holds an image of a
+person could find out whether that person was in the training set. So the search needs the run
+that made the bundle, in the folder around it; a bundle alone is not assessable.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ _FACTS = ["uri", "image_id", "source", "phash"]
 
 
 class TrainingCopies(Record):
-    """Images of a set from elsewhere that are copies of training images."""
+    """Images of an external set that are copies of training images."""
 
     model_config = ConfigDict(frozen=True)
 
     assessable: bool
     why: str = ""
-    """why it was not searched, or not completely; empty where it was"""
+    """why the search was not made or is incomplete; empty if it is complete"""
     training: int = 0
-    """training images that were compared with"""
+    """training images that were compared"""
     exact: int = 0
-    """images whose file is that of a training image, to the byte"""
+    """images whose file is identical to that of a training image"""
     near: int = 0
-    """further images that are the same picture as a training image"""
+    """further images that show the same picture as a training image"""
 
     @property
     def copies(self) -> int:
@@ -64,15 +64,15 @@ def find_training_copies(bundle: Bundle, external: pa.Table, images: Path) -> tu
     """Search the images of a set for copies of those that a model was trained on.
 
     Exact copies have the same SHA-256; near copies have perceptual hashes within the run's
-    ``audit.hash_distance`` and fit over each other with its ``audit.copy_correlation``.
+    ``audit.hash_distance`` and match pixel by pixel with its ``audit.copy_correlation``.
 
     Args:
-        bundle: the model; its run is the folder that it lies in.
-        external: ``uri``, ``image_id``, ``source`` and ``phash`` of the images that are evaluated.
+        bundle: the model; its run is the folder around it.
+        external: ``uri``, ``image_id``, ``source`` and ``phash`` of the evaluated images.
         images: the images table that they are in.
 
     Returns:
-        What was found, and the pairs: ``uri``, ``image_id``, ``source``, ``training_uri``,
+        The counts, and the pairs: ``uri``, ``image_id``, ``source``, ``training_uri``,
         ``training_image_id``, ``training_source``, ``kind`` and ``correlation``.
     """
     run = RunFolder(bundle.folder.resolve().parent)
@@ -84,7 +84,7 @@ def find_training_copies(bundle: Bundle, external: pa.Table, images: Path) -> tu
     left = _without(external, exact)
     near, within = _near(left, training, images, run, settings)
     pairs = _pairs([*exact, *near])
-    found = TrainingCopies(
+    copies = TrainingCopies(
         assessable=True,
         why=""
         if within == settings.hash_distance
@@ -93,14 +93,14 @@ def find_training_copies(bundle: Bundle, external: pa.Table, images: Path) -> tu
         exact=len({pair["uri"] for pair in exact}),
         near=len({pair["uri"] for pair in near}),
     )
-    return found, pairs
+    return copies, pairs
 
 
 def write_training_copies(pairs: pa.Table, folder: Path) -> None:
     """Write the pairs, as Parquet and CSV.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        EnvironmentProblem: no space, or no permission to write there.
     """
     with files.disk_errors(folder):
         pq.write_table(pairs, folder / PARQUET)
@@ -110,11 +110,11 @@ def write_training_copies(pairs: pa.Table, folder: Path) -> None:
 def _no_run(bundle: Bundle, run: RunFolder) -> str | None:
     if not parts_of(run.tables / "images") or not (run.cohort / "split.json").is_file():
         return (
-            f"the run that made the bundle is not beside it ({run.root}), and a bundle carries "
+            f"the run that made the bundle is not around it ({run.root}), and a bundle contains "
             "no training image"
         )
     if read_split(run.cohort).cohort_id != bundle.config.data.get("cohort_id"):
-        return f"the bundle was trained on another split than the one in {run.cohort}"
+        return f"the bundle was trained on another split than that in {run.cohort}"
     return None
 
 
@@ -125,7 +125,7 @@ def _settings(run: RunFolder) -> AuditSettings:
 
 
 def _training_images(run: RunFolder) -> pa.Table:
-    """Facts of the images that the final model learned from: with folds, of all."""
+    """Facts of the images that the final model was trained on: with folds, all."""
     rows = read_cohort(run.cohort, ["uri", "split", "fold"])
     folds = rows["fold"].null_count < rows.num_rows
     learned = [
@@ -158,7 +158,7 @@ def _without(external: pa.Table, exact: list[dict[str, object]]) -> pa.Table:
 def _near(
     external: pa.Table, training: pa.Table, images: Path, run: RunFolder, settings: AuditSettings
 ) -> tuple[list[dict[str, object]], int]:
-    """Pairs that are one picture, and the bits up to which hashes were compared."""
+    """Pairs that show one picture, and the distance in bits up to which hashes were compared."""
     first, second, bits = _candidates(external, training, settings.hash_distance)
     within = settings.hash_distance
     if first.size > limits.EXTERNAL_PAIRS_MAX:
@@ -170,8 +170,8 @@ def _near(
     here = _small(images, {ours[n]["uri"] for n in first})
     there = _small(run.tables / "images", {theirs[n]["uri"] for n in second})
     pairs = []
-    for one, other in zip(first.tolist(), second.tolist(), strict=True):
-        row, learned = ours[one], theirs[other]
+    for row_at, learned_at in zip(first.tolist(), second.tolist(), strict=True):
+        row, learned = ours[row_at], theirs[learned_at]
         fit = overlay_correlation(here[row["uri"]], there[learned["uri"]])
         if fit >= settings.copy_correlation:
             pairs.append(_pair(row, learned, "near", fit))
@@ -183,15 +183,15 @@ def _candidates(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pairs of rows whose 64-bit hashes differ in at most ``distance`` bits, and in how many."""
     theirs = training["phash"].to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
-    found: list[tuple[npt.NDArray[np.int64], ...]] = []
+    blocks: list[tuple[npt.NDArray[np.int64], ...]] = []
     for start, ours in _blocks(external):
         apart = np.bitwise_count(ours[:, None] ^ theirs[None, :])
-        one, other = np.nonzero(apart <= distance)
-        found.append((one + start, other, apart[one, other].astype(np.int64)))
-    if not found:
+        rows, columns = np.nonzero(apart <= distance)
+        blocks.append((rows + start, columns, apart[rows, columns].astype(np.int64)))
+    if not blocks:
         empty = np.empty(0, np.int64)
         return empty, empty, empty
-    first, second, bits = (np.concatenate(column) for column in zip(*found, strict=True))
+    first, second, bits = (np.concatenate(column) for column in zip(*blocks, strict=True))
     return first, second, bits
 
 
@@ -221,6 +221,6 @@ def _pair(
 
 def _pairs(rows: list[dict[str, object]]) -> pa.Table:
     names = ("uri", "image_id", "source")
-    text = [(name, pa.string()) for name in (*names, *(f"training_{one}" for one in names))]
+    text = [(name, pa.string()) for name in (*names, *(f"training_{name}" for name in names))]
     schema = pa.schema([*text, ("kind", pa.string()), ("correlation", pa.float64())])
     return pa.Table.from_pylist(rows, schema=schema)

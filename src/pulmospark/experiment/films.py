@@ -1,4 +1,4 @@
-"""The films that a report shows: those it got right and those it got wrong."""
+"""The films that a report shows: correctly and wrongly classified ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pulmospark.report.films import thumbnail
 def right_and_wrong(
     run: RunFolder, classes: Sequence[str]
 ) -> tuple[tuple[Film, ...], tuple[Film, ...]]:
-    """Films it got right, of each class in turn, and films it got wrong; the most certain first.
+    """Correctly classified films, alternating by class, and wrong ones; most confident first.
 
     Args:
         run: folder of an evaluated run.
@@ -37,14 +37,14 @@ def right_and_wrong(
         certain(row for row in rows if row["label"] == row["prediction"] == name)
         for name in classes
     ]
-    # All of one class would tell nothing of the others.
+    # The most confident ones alone could all be of one class.
     mixed = [row for turn in zip_longest(*rights) for row in turn if row is not None]
     chosen = {
         True: mixed[:most],
         False: certain(row for row in rows if row["label"] != row["prediction"]),
     }
     pixels = thumbnails(
-        run.tables / "images", {row["uri"] for found in chosen.values() for row in found}
+        run.tables / "images", {row["uri"] for rows in chosen.values() for row in rows}
     )
     right, wrong = (_films(chosen[key], pixels, classes) for key in (True, False))
     return right, wrong

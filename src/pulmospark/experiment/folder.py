@@ -1,4 +1,4 @@
-"""The folder of an experiment, and where each stage's outcome lies in it."""
+"""The folder of an experiment, and where each stage writes in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pulmospark.core.whole_folders import sweep_inside
 from pulmospark.tracking.extra import check_tracking
 
 LOCK = ".lock"
-"""file in a run's folder whose lock its writer holds"""
+"""file in a run's folder that its writer locks"""
 
 _TABLES = {
     "manifest": ("tables", "manifest.parquet"),
@@ -38,7 +38,7 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of an experiment's outcome; nothing of it need exist."""
+    """Paths of an experiment's outputs; none of them need exist."""
 
     root: Path
     shared: Path | None = None
@@ -51,22 +51,22 @@ class RunFolder:
 
     @property
     def tables(self) -> Path:
-        """``images``, ``rejects`` and the manifest: ingest's outcome."""
+        """``images``, ``rejects`` and the manifest: ingest's output."""
         return (self.shared or self.root) / "tables"
 
     @property
     def cohort(self) -> Path:
-        """Split's outcome."""
+        """Output of split."""
         return (self.shared or self.root) / "cohort"
 
     @property
     def expanded(self) -> Path:
-        """Expand's outcome, where it was asked for."""
+        """Output of expand, if requested."""
         return (self.shared or self.root) / "expanded"
 
     @property
     def training(self) -> Path:
-        """Scores and history: train's outcome, beside the bundle."""
+        """Scores and history: train's output next to the bundle."""
         return self.root / "training"
 
     @property
@@ -76,12 +76,12 @@ class RunFolder:
 
     @property
     def evaluation(self) -> Path:
-        """Predictions and figures: evaluate's outcome."""
+        """Predictions and metrics: evaluate's output."""
         return self.root / "evaluation"
 
     @property
     def audit(self) -> Path:
-        """What the audits found: audit's outcome."""
+        """The audits' results."""
         return self.root / "audit"
 
     @property
@@ -96,12 +96,12 @@ class RunFolder:
 
     @property
     def comparison(self) -> Path:
-        """Networks compared on the same films: compare's outcome, a folder each."""
+        """Networks compared on the same films: compare's output, one folder per arm."""
         return self.root / "compare"
 
     @property
     def paper(self) -> Path:
-        """The published experiment that the run repeats, as its report shows it, as JSON."""
+        """The published experiment that the run reproduces, as JSON for its report."""
         return self.root / "paper.json"
 
     @property
@@ -114,7 +114,7 @@ def run_folder(experiment: Experiment) -> RunFolder:
     """The folder of an experiment: its name, under its ``out``.
 
     Raises:
-        UsageError: the name cannot be a folder's.
+        UsageError: the name is not a valid folder name.
     """
     if not _SAFE_NAME.fullmatch(experiment.name):
         raise UsageError(
@@ -148,7 +148,7 @@ def open_experiment(
 
     Raises:
         UsageError: it is neither, or a setting is wrong.
-        EnvironmentProblem: a library is missing that ``tracking`` asks for.
+        EnvironmentProblem: a library that ``tracking`` needs is missing.
     """
     if isinstance(what, Experiment):
         experiment = _ready(with_changes(located(what, Path.cwd()), changes))
@@ -159,8 +159,8 @@ def open_experiment(
             values = files.read_json(run.settings)
         except InputError as error:
             raise UsageError(
-                f"{what}: not the folder of an experiment (it has no {run.settings.name}); name "
-                "one, or an experiment's TOML file"
+                f"{what}: not an experiment's folder (it has no {run.settings.name}): give one, "
+                "or an experiment's TOML file"
             ) from error
         experiment = parse(Experiment, values, where=str(run.settings))
         return _ready(with_changes(experiment, changes)), run
@@ -169,7 +169,7 @@ def open_experiment(
 
 
 def _ready(experiment: Experiment) -> Experiment:
-    """The experiment, if what it asks for beside the data is there."""
+    """The experiment, once libraries and audit names are checked."""
     check_tracking(experiment.tracking)
     check_skip(experiment.audit)
     return experiment
@@ -180,8 +180,8 @@ def with_changes(experiment: Experiment, changes: dict[str, str]) -> Experiment:
 
     Args:
         experiment: the experiment.
-        changes: setting, with dots -> value, as text; read as the setting's type asks. ``none``
-            unsets what may be unset, but where it is one of the setting's own words.
+        changes: setting, with dots -> value, as text; parsed as the setting's type. ``none``
+            unsets an optional setting, unless it is one of the setting's values.
 
     Raises:
         UsageError: a setting is unknown or a value is wrong.
@@ -194,59 +194,58 @@ def with_changes(experiment: Experiment, changes: dict[str, str]) -> Experiment:
             place = place.get(name) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last not in place:
             near = did_you_mean(last, place) if isinstance(place, dict) else ""
-            raise UsageError(
-                f"--set {key}: there is no such setting{near}; see docs/reference/settings.md"
-            )
+            raise UsageError(f"--set {key}: no such setting{near}; see docs/reference/settings.md")
         place[last] = None if text in {"", "none"} and _may_be_unset(key) else text
     return parse(Experiment, values, where="--set") if changes else experiment
 
 
 def _may_be_unset(key: str) -> bool:
-    """Whether a setting can be ``None``, and "none" is no word of its own."""
+    """Whether a setting can be ``None``, and "none" is not one of its values."""
     kind: Any = Experiment
     for name in key.split("."):
-        # A section that may be left out is a union of its settings and None.
-        inside = [one for one in (kind, *get_args(kind)) if isinstance(one, type)]
-        section = next((one for one in inside if issubclass(one, Settings)), None)
+        # An optional section is a union of its settings and None.
+        inside = [part for part in (kind, *get_args(kind)) if isinstance(part, type)]
+        section = next((part for part in inside if issubclass(part, Settings)), None)
         if section is None or name not in section.model_fields:
-            return False  # of a table whose names are a user's own, the classes, say
+            return False  # of a table with the user's own names, such as the classes
         kind = section.model_fields[name].annotation
-    told = get_args(kind)
-    return type(None) in told and "none" not in [word for one in told for word in get_args(one)]
+    options = get_args(kind)
+    literals = [word for option in options for word in get_args(option)]
+    return type(None) in options and "none" not in literals
 
 
 @contextlib.contextmanager
 def locked(run: RunFolder) -> Iterator[None]:
-    """Be the one that writes to a run's folder, and remove what a killed one left there.
+    """Hold the lock of a run's folder, and remove what a killed process left there.
 
     Raises:
         UsageError: another process writes there; the message names it.
-        EnvironmentProblem: no space, or no right to write there.
+        EnvironmentProblem: no space, or no permission to write there.
     """
     with files.disk_errors(run.root):
         run.root.mkdir(parents=True, exist_ok=True)
         lock = run.root / LOCK
         lock.touch()
-    # Where a file system has no locks a run works as well: it is the user who starts two.
+    # A file system without locks is accepted: two runs at once are then the user's doing.
     with hold_lock(lock, run.root, writer="run", needed=False, again=True):
         sweep_inside(run.root)
         yield
 
 
 def save_settings(experiment: Experiment, run: RunFolder) -> None:
-    """Keep the settings in the run's folder, for the stages that come later."""
+    """Save the settings in the run's folder for later stages."""
     files.write_json(run.settings, experiment.model_dump(mode="json"))
 
 
 def note_seconds(run: RunFolder, stage: str, seconds: float) -> None:
-    """Keep how long a stage took."""
-    told = read_seconds(run)
-    files.write_json(run.timings, {**told, stage: round(seconds, 3)})
+    """Record the duration of a stage."""
+    seconds_so_far = read_seconds(run)
+    files.write_json(run.timings, {**seconds_so_far, stage: round(seconds, 3)})
 
 
 def read_seconds(run: RunFolder) -> dict[str, float]:
     """Seconds of each stage so far; empty before the first."""
     if not run.timings.is_file():
         return {}
-    told: dict[str, float] = files.read_json(run.timings)
-    return told
+    seconds: dict[str, float] = files.read_json(run.timings)
+    return seconds

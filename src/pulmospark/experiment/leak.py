@@ -1,10 +1,10 @@
-"""The leak of papers that augment first and split afterwards, made on purpose.
+"""The leak of papers that augment before they split, reproduced on purpose.
 
-A film and its augmented children are then spread over both sides, so that a model is tested on
-what it has all but seen. `reproduce` runs it for the presets whose papers do so, beside the same
-experiment split before, and for nothing else. Nothing of it can be mistaken for a result: the
-leaked tables and the leaked model are thrown away; what stays are figures without intervals,
-called a leak wherever they stand, and `split` refuses any table that holds children.
+A film and its augmented copies then end up in both training and test set, so the model is tested
+on near copies of what it has seen. `reproduce` runs it only for presets whose papers do so, and
+only next to the same experiment split first. It cannot be mistaken for a result: the leaked
+tables and model are deleted, its metrics have no CIs and are labelled as a leak, and `split`
+refuses any table with augmented copies.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ from pulmospark.experiment.presets import eighty_twenty
 from pulmospark.spark import chunks
 
 FOLDER = "LEAK-split-after-augmenting"
-_NO_INTERVAL = "a leak: tested rows have kin that was trained on, and no interval means anything"
+_NO_INTERVAL = "a leak: films related to the tested rows were trained on, so a CI means nothing"
 _LIGHT = [name for name in tables.EXPANDED.names if name != "pixels"]
 
 
 class LeakyArm(Record):
-    """What comes out where the split follows the augmentation: not a result, a warning."""
+    """Metrics of a split after augmentation: not a result, a warning."""
 
     model_config = ConfigDict(frozen=True)
 
     accuracy: Figure
-    """share of tested rows, films and children, that were named rightly; without an interval,
+    """share of tested rows, films and augmented copies, classified correctly; without a CI,
     see ``why``"""
     balanced_accuracy: Figure
     on_films: Figure
-    """accuracy on those tested rows that are films as they came, not children"""
+    """accuracy on the tested rows that are unaugmented films"""
     rows: dict[str, dict[str, int]]
-    """part -> class -> rows, children with them"""
+    """part -> class -> rows, including augmented copies"""
     tested_parents: int
-    """films of which the tested rows are, or are children"""
+    """source films of the tested rows"""
     tested_kin: float
-    """share of the tested rows of whose film another row, or the film itself, was trained on"""
+    """share of the tested rows whose film, or another copy of it, was trained on"""
     why: str
-    """why an interval would mean nothing"""
+    """why a CI would mean nothing"""
 
 
 def leaky_arm(
@@ -71,17 +71,17 @@ def leaky_arm(
     expansion: ExpandSettings,
     quiet: bool = False,
 ) -> LeakyArm:
-    """Augment first and split afterwards, as the paper did; train and test it.
+    """Augment first and split afterwards, as the paper did; then train and test.
 
     Args:
-        experiment: of the arm that splits before.
+        experiment: of the arm that splits first.
         run: its folder, ingested and split.
         spark: the session.
-        expansion: rows that each class has before the split, and how children are made.
+        expansion: rows per class before the split, and the augmentation.
         quiet: show no progress.
 
     Raises:
-        ClassError: a class has too few rows for all parts.
+        ClassError: a class has too few rows for all splits.
         TrainingError: a training process failed.
     """
     work = run.root / f".{FOLDER}.work"
@@ -108,7 +108,7 @@ def leaky_arm(
         tested_kin=kin,
         why=_why(evaluation.films, parents, kin),
     )
-    # Its figures stay beside the honest ones, as a warning; nothing else must go round.
+    # Only its metrics stay, next to the honest ones: nothing else must circulate.
     shutil.rmtree(leak.root)
     shutil.rmtree(work)
     return arm
@@ -116,9 +116,9 @@ def leaky_arm(
 
 def _why(tested: int, parents: int, kin: float) -> str:
     return (
-        f"the {tested:,} tested rows are of {parents:,} films, and for {kin:.1%} of them the film "
-        "or another of its children was trained on: they are neither new to the model nor "
-        "independent of one another, and an interval presumes both"
+        f"the {tested:,} tested rows come from {parents:,} films; for {kin:.1%} of them the film "
+        "or another augmented copy was trained on: they are neither new to the model nor "
+        "independent of one another, and a CI assumes both"
     )
 
 
@@ -131,7 +131,7 @@ def _leak(
     expansion: ExpandSettings,
     quiet: bool,
 ) -> None:
-    """Tables and cohort of all films and their children, split row by row."""
+    """Tables and cohort of all films and their augmented copies, split row by row."""
     everyone = work / "all-in-training"
     honest = read_split(run.cohort)
     films = read_cohort(run.cohort)
@@ -166,7 +166,7 @@ def _leak(
 
 
 def _split_rows(rows: pa.Table, classes: Sequence[str], seed: int) -> pa.Table:
-    """A cohort in which each row, film or child, is dealt out for itself: the leak."""
+    """A cohort in which each row, film or augmented copy, is assigned by itself: the leak."""
     labels = np.asarray(rows["label"].to_pylist(), dtype=object)
     uris = rows["uri"].to_pylist()
     split = np.full(rows.num_rows, Split.TRAIN.value, dtype=object)
@@ -194,12 +194,12 @@ def _write_cohort(target: Path, rows: pa.Table, result: SplitResult) -> None:
     with files.whole_folder(target) as aside:
         (aside / "table").mkdir()
         chunks.write_part(rows.sort_by("uri"), aside / "table" / "part.parquet")
-        told = {"result": result.model_dump(mode="json"), "provenance": provenance({})}
-        files.write_json(aside / "split.json", told)
+        record = {"result": result.model_dump(mode="json"), "provenance": provenance({})}
+        files.write_json(aside / "split.json", record)
 
 
 def _write_tables(run: RunFolder, work: Path, expanded: Path, rows: pa.Table) -> None:
-    """The expanded table in the place of an images table, by hard links."""
+    """The expanded table in place of an images table, by hard links."""
     ingested = read_ingest(run.tables)
     sources = rows["source"].to_pylist()
     result = ingested.model_copy(
@@ -211,8 +211,8 @@ def _write_tables(run: RunFolder, work: Path, expanded: Path, rows: pa.Table) ->
             "rejects_by_reason": {},
             "already": 0,
             "sources": tuple(
-                one.model_copy(update={"files": sources.count(one.name)})
-                for one in ingested.sources
+                source.model_copy(update={"files": sources.count(source.name)})
+                for source in ingested.sources
             ),
         }
     )
@@ -225,7 +225,9 @@ def _rows_of(parted: SplitResult) -> dict[str, dict[str, int]]:
     return {
         part.value: {
             name: sum(
-                one.films for one in parted.shares if one.split == part.value and one.label == name
+                share.films
+                for share in parted.shares
+                if share.split == part.value and share.label == name
             )
             for name in parted.classes
         }
@@ -234,7 +236,7 @@ def _rows_of(parted: SplitResult) -> dict[str, dict[str, int]]:
 
 
 def _kin(work: Path) -> tuple[float, int]:
-    """Share of tested rows with kin that was trained on, and films that the tested are of."""
+    """Share of tested rows whose film was trained on, and the number of their source films."""
     rows = pq.read_table(work / "expanded" / TABLE, columns=["uri", "parent_uri"])
     split = read_cohort(work / "cohort", ["uri", "split"])
     parts = split["split"].take(pc.index_in(rows["uri"], value_set=split["uri"]))
@@ -246,18 +248,21 @@ def _kin(work: Path) -> tuple[float, int]:
 
 
 def _on_films(leak: RunFolder, work: Path) -> Figure:
-    """Accuracy on the tested rows that are films as they came."""
+    """Accuracy on the tested rows that are unaugmented films."""
     columns = ["uri", "label", "prediction"]
-    said = pq.read_table(leak.evaluation / "predictions", columns=columns)
+    predictions = pq.read_table(leak.evaluation / "predictions", columns=columns)
     rows = pq.read_table(work / "expanded" / TABLE, columns=["uri", "draw"])
     as_they_came = rows.filter(pc.equal(rows["draw"], 0))["uri"]
-    said = said.filter(pc.is_in(said["uri"], value_set=as_they_came))
-    right, films = pc.sum(pc.equal(said["label"], said["prediction"])).as_py() or 0, len(said)
+    predictions = predictions.filter(pc.is_in(predictions["uri"], value_set=as_they_came))
+    right, films = (
+        pc.sum(pc.equal(predictions["label"], predictions["prediction"])).as_py() or 0,
+        len(predictions),
+    )
     value = right / films if films else None
     return Figure(value=value, numerator=right, denominator=films, note=_NO_INTERVAL)
 
 
 def _bare(figure: Figure) -> Figure:
-    """A figure without the interval that would mean nothing."""
+    """A metric without its CI, which would mean nothing."""
     bare = {"low": None, "high": None, "method": "none", "note": _NO_INTERVAL}
     return figure.model_copy(update=bare)

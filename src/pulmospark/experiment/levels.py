@@ -1,4 +1,4 @@
-"""Films and slices pooled to scans and patients, as an evaluation takes them."""
+"""Pool films and slices to scans and patients for an evaluation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pulmospark.training.records import ModelRecord
 Floats = npt.NDArray[np.float64]
 Level = Literal["scan", "patient"]
 
-_TOLD = ("source", "patient_id", "group_id", "fold", "label")
+_CARRIED = ("source", "patient_id", "group_id", "fold", "label")
 
 
 def pooled_units(
@@ -38,25 +38,25 @@ def pooled_units(
 ) -> pa.Table:
     """Predictions of scans or patients: ``core.tables.UNITS``, in the order of their names.
 
-    A film that is of no scan is a scan by itself. A patient is pooled from scans, each of which
-    counts the same whatever its number of slices. Where none is known a scan stands for its
-    patient. Units are of one class: what a patient has of two classes is two units, which stay
-    in one group; so do patients that a split keeps together.
+    A film that belongs to no scan is a scan by itself. A patient is pooled from scans, each of
+    equal weight whatever its number of slices. Where no patient is known, a scan stands for one.
+    Units are of one class: a patient with two classes is two units, which stay in one group; so
+    do patients that a split groups.
 
     Args:
         rows: predictions of films and slices.
         level: what they are pooled to.
         classes: in the order of the probabilities.
         settings: ``pooling``, ``top_k`` and ``negative_class``.
-        attention: weights of the pooling ``attention``, over slices alone.
+        attention: weights of the pooling ``attention``, applied to slices alone.
 
     Raises:
         InputError: noisy-or without a negative class, or no row is of a scan.
     """
     if level == "scan" and rows["scan_id"].null_count == rows.num_rows:
         raise InputError(
-            "evaluate.levels names 'scan', and none of the tested films is of a scan: leave it "
-            "out, or take the layout of a CT data set"
+            "evaluate.levels names 'scan', but none of the tested films belongs to a scan: remove "
+            "it, or use the layout of a CT data set"
         )
     how, above = (
         pooler(
@@ -70,36 +70,36 @@ def pooled_units(
     )
     scans = _pooled(rows, _scan_names(rows), how)
     if level == "scan":
-        return _told(scans, level, classes)
+        return _with_predictions(scans, level, classes)
     patients = _patient_names(scans, scans["unit"].to_pylist())
-    return _told(_pooled(scans, patients, above), level, classes)
+    return _with_predictions(_pooled(scans, patients, above), level, classes)
 
 
 def fitted_attention(
     cohort: pa.Table, scores: Path, record: ModelRecord, classes: Sequence[str]
 ) -> Floats:
-    """Weights of the attention, from the validation part of one model and from it alone.
+    """Attention weights, fitted on the validation split of one model alone.
 
     Args:
-        cohort: rows that take part.
+        cohort: included rows.
         scores: the scores table.
         record: of the model.
         classes: in the order of the logits.
 
     Raises:
-        InputError: the validation part has no film.
+        InputError: the validation split is empty.
     """
     rows = cohort.filter(pa.array(in_part(cohort, Part(Split.VALIDATION, record.fold))))
     logits: dict[str, dict[str, list[float]]] = {}
-    # Where the kept model was fitted on them, its inner fit was not.
+    # If the kept model was trained on the validation split, use its inner fit, which was not.
     names = (f"{record.name}-inner", record.name)
     for part in chunks.parts_of(scores):
         table = pq.read_table(part, filters=[("model", "in", names)])
         for row in table.select(["uri", "model", "logits"]).to_pylist():
             logits.setdefault(row["model"], {})[row["uri"]] = row["logits"]
-    found = next((logits[name] for name in names if name in logits), {})
-    rows = rows.filter(pa.array([uri in found for uri in rows["uri"].to_pylist()], pa.bool_()))
-    values = np.asarray([found[uri] for uri in rows["uri"].to_pylist()], dtype=np.float64)
+    scored = next((logits[name] for name in names if name in logits), {})
+    rows = rows.filter(pa.array([uri in scored for uri in rows["uri"].to_pylist()], pa.bool_()))
+    values = np.asarray([scored[uri] for uri in rows["uri"].to_pylist()], dtype=np.float64)
     names_of, labels = _scan_names(rows), rows["label"].to_pylist()
     keys = np.asarray([f"{name}\0{label}" for name, label in zip(names_of, labels, strict=True)])
     _, first, units = np.unique(keys, return_index=True, return_inverse=True)
@@ -111,7 +111,7 @@ def fitted_attention(
 
 
 def training_units(rows: pa.Table, level: Level) -> pa.Table:
-    """``label`` and ``source`` of the units of a cohort's rows, one row a unit."""
+    """``label`` and ``source`` of the units of a cohort's rows, one row per unit."""
     names = _scan_names(rows)
     if level == "patient":
         names = _patient_names(rows, names)
@@ -131,14 +131,16 @@ def _scan_names(rows: pa.Table) -> list[str]:
 def _patient_names(rows: pa.Table, scans: Sequence[str]) -> list[str]:
     """The patient of each row, or its scan where none is known.
 
-    Not its group: that may be several patients whose films are near copies.
+    Not its group: that may hold several patients with near copies.
     """
     known = rows["patient_id"].to_pylist()
-    return [scan if one is None else one for one, scan in zip(known, scans, strict=True)]
+    return [
+        scan if patient is None else patient for patient, scan in zip(known, scans, strict=True)
+    ]
 
 
 def _pooled(rows: pa.Table, names: Sequence[str], how: Any) -> pa.Table:
-    """Rows of one unit and label as one, with the columns ``unit`` and ``images``."""
+    """Merge rows of one unit and label; adds the columns ``unit`` and ``images``."""
     keys = np.asarray(
         [f"{name}\0{label}" for name, label in zip(names, rows["label"].to_pylist(), strict=True)]
     )
@@ -147,15 +149,15 @@ def _pooled(rows: pa.Table, names: Sequence[str], how: Any) -> pa.Table:
     pooled, sizes = pool(probabilities, units.astype(np.int64), how)
     if "images" in rows.column_names:
         sizes = np.bincount(units, weights=rows["images"].to_numpy()).astype(np.int64)
-    told = rows.select(list(_TOLD)).take(pa.array(first))
+    merged = rows.select(list(_CARRIED)).take(pa.array(first))
     return (
-        told.append_column("unit", pa.array([names[at] for at in first], pa.string()))
+        merged.append_column("unit", pa.array([names[at] for at in first], pa.string()))
         .append_column("images", pa.array(sizes, pa.int32()))
         .append_column("probability", pa.array(pooled.tolist(), pa.list_(pa.float64())))
     )
 
 
-def _told(units: pa.Table, level: Level, classes: Sequence[str]) -> pa.Table:
+def _with_predictions(units: pa.Table, level: Level, classes: Sequence[str]) -> pa.Table:
     places = np.asarray(units["probability"].to_pylist(), dtype=np.float64).argmax(axis=1)
     named = units.append_column(
         "prediction", pa.array([classes[place] for place in places], pa.string())

@@ -1,4 +1,4 @@
-"""Predictions of an experiment: each film by the model that was tested on it."""
+"""Predictions of an experiment: each film by the model that it tested."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pulmospark.core.tables import Split
 from pulmospark.spark.paths import spark_path
 
 _SPARK = {"string": "string", "int32": "int", "float": "float"}
-"""Arrow's types of the cohort, as Spark calls them"""
+"""Arrow's types of the cohort -> Spark's"""
 
 
 def tested_films(
@@ -26,10 +26,10 @@ def tested_films(
     temperatures: Mapping[str, float],
     model_id: str,
 ) -> DataFrame:
-    """The predictions table of the films that were tested on.
+    """The predictions table of the tested films.
 
-    With folds each film is predicted by its own fold's model; with one split, those of the
-    test part by the final model.
+    With folds, its own fold's model predicts each film; otherwise the final model predicts the
+    test split.
 
     Args:
         spark: the session.
@@ -39,8 +39,8 @@ def tested_films(
         temperatures: model -> temperature.
         model_id: of the bundle.
     """
-    # With its schema, for a cohort that an older version made has fewer columns.
-    schema = ", ".join(f"`{one.name}` {_SPARK[str(one.type)]}" for one in tables.COHORT)
+    # With its schema, because an older version's cohort has fewer columns.
+    schema = ", ".join(f"`{field.name}` {_SPARK[str(field.type)]}" for field in tables.COHORT)
     rows = spark.read.schema(schema).parquet(spark_path(cohort / "table")).where("reason is null")
     by_fold = F.concat(F.lit("fold-"), F.col("fold").cast("string"))
     tested = rows.where((F.col("split") == Split.TEST.value) | F.col("fold").isNotNull())
@@ -63,7 +63,7 @@ def tested_films(
 
 
 def softmax(logits: str, temperature: Column) -> Column:
-    """Softmax of an array column divided by a temperature; the largest is taken off first."""
+    """Softmax of an array column divided by a temperature; subtracts the maximum first."""
     scaled = F.transform(logits, lambda x: x / temperature)
     powers = F.transform(scaled, lambda x: F.exp(x - F.array_max(scaled)))
     total = F.aggregate(powers, F.lit(0.0).cast(DoubleType()), lambda a, b: a + b)

@@ -1,4 +1,4 @@
-"""Published experiments, as settings: what each paper says, and what had to be guessed."""
+"""Published experiments as settings: what each paper states, and what had to be guessed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ NORMAL = ("kermany:NORMAL",)
 BACTERIAL = ("kermany:PNEUMONIA bacterial",)
 VIRAL = ("kermany:PNEUMONIA viral",)
 LAYOUTS = ("covid_chestxray", "radiography_database", "kermany")
-"""layouts of the data sets that presets draw on"""
+"""layouts of the data sets that presets use"""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What the paper reports.
+    """The results of the paper.
 
     Attributes:
         accuracy: 0 to 1.
-        right: films named rightly, where the paper gives them or they follow.
-        films: films tested on, where the paper gives them.
+        right: correctly classified films, if given or derivable.
+        films: films tested on, if given.
     """
 
     accuracy: float
@@ -46,20 +46,19 @@ class Preset:
     Attributes:
         name: on the command line.
         source: the paper.
-        published: its figure.
+        published: its accuracy.
         classes: class -> findings of the data sets.
-        films: films of each class in each part.
+        films: number of films of each class in each split.
         size: side of the images, pixels.
         train: network and settings.
-        doubled: rows that each class has after augmentation, as a multiple of the smallest
-            class's training films; 0: it is not made so.
-        expanded_to: rows that each class of the whole data has after augmentation; 0: it is
-            not made so.
-        augment: how children are made; ``None``: none are.
-        equalise: every film's histogram is equalised.
-        leaky: the paper splits after augmenting. It is run as the paper does and, as its
-            opposite, with the split before.
-        guessed: what the paper leaves open, and what was taken.
+        doubled: rows per class after augmentation, as a multiple of the smallest class's
+            training films; 0: not used.
+        expanded_to: rows per class of the whole data after augmentation; 0: not used.
+        augment: augmentation of the copies; ``None``: there are none.
+        equalise: equalise every film's histogram.
+        leaky: the paper splits after augmenting. It is run both that way and with the split
+            first.
+        guessed: what the paper does not state, and the value used here.
     """
 
     name: str
@@ -78,7 +77,7 @@ class Preset:
 
 
 def only_rotation(degrees: float) -> AugmentSettings:
-    """One random turn of each film, and nothing else."""
+    """One random rotation of each film, and nothing else."""
     off = {
         name: value.model_copy(update={"probability": 0.0})
         for name, value in AugmentSettings()
@@ -87,11 +86,9 @@ def only_rotation(degrees: float) -> AugmentSettings:
     return AugmentSettings(rotation=RotationSettings(probability=1.0, degrees=degrees), **off)
 
 
-_PER_PATIENT = (
-    "split: the paper names none; here no patient is on both sides, wherever the patient is known"
-)
+_PER_PATIENT = "split: not stated in the paper; here known patients are never on both sides"
 _VALIDATION = (
-    "validation: the paper names none; a tenth of its training films serves here, for the "
+    "validation: not stated in the paper; here a tenth of its training films, for the "
     "temperature, the operating point and the best epoch"
 )
 
@@ -130,8 +127,8 @@ def _belman(kind: str, classes: Mapping[str, tuple[str, ...]], published: Publis
         guessed=(
             _PER_PATIENT,
             _VALIDATION,
-            "rotation: the range is not given; up to 15 degrees to either side",
-            "Adam: rate and batch are not given; 0.001 and 32",
+            "rotation: range not stated; here up to 15 degrees to either side",
+            "Adam: rate and batch size not stated; here 0.001 and 32",
             "stopping: up to 60 epochs; after 12 without a better validation loss",
             *entry(f"belman_lopez_2022_{kind}").guessed,
         ),
@@ -140,13 +137,13 @@ def _belman(kind: str, classes: Mapping[str, tuple[str, ...]], published: Publis
 
 _LOGISTIC = LogisticSettings(max_iter=20, reg_param=0.05, elastic_net_param=0.3)
 _LOGISTIC_GUESS = (
-    "logistic regression: the paper gives no settings; maxIter 20, regParam 0.05, "
+    "logistic regression: settings not stated; here maxIter 20, regParam 0.05, "
     "elasticNetParam 0.3, on flattened features"
 )
 
 
 def eighty_twenty(films: int) -> PartFilms:
-    """80 : 20, a tenth of the training films for the validation."""
+    """80 : 20, with a tenth of the training films for validation."""
     test = round(films * 0.2)
     validation = round((films - test) * 0.1)
     return PartFilms(train=films - test - validation, validation=validation, test=test)
@@ -171,8 +168,7 @@ def _features(
         size=299 if network == "inception_v3" else 224,
         train=TrainSettings(model=f"{network}_flattened", logistic=_LOGISTIC),
         guessed=(
-            "split: the paper gives none; 80 : 20 here, and no patient on both sides, wherever "
-            "the patient is known",
+            "split: not stated; here 80 : 20, and known patients are never on both sides",
             _VALIDATION,
             _LOGISTIC_GUESS,
             *guessed,
@@ -205,7 +201,7 @@ def _akter(kind: str, accuracy: float) -> Preset:
             network=NetworkSettings(
                 epochs=20,
                 batch_size=32,
-                # The base is frozen: what was added is trained, and the last layer.
+                # The base is frozen: only the added layers and the last one are trained.
                 trainable=1 if kind == "modified" else "head",
                 optimiser="rmsprop",
                 learning_rate=1e-4 if kind == "modified" else 1e-3,
@@ -220,13 +216,13 @@ def _akter(kind: str, accuracy: float) -> Preset:
         equalise=True,
         leaky=True,
         guessed=(
-            "split before augmenting: no patient is known in the COVID-19 Radiography Database, "
-            "so films of one patient, and its copies in other sizes, may still be on both sides",
+            "split before augmenting: the COVID-19 Radiography Database names no patients, so "
+            "films of one patient, and its copies in other sizes, may still be on both sides",
             _VALIDATION,
-            "enhancement: histogram equalisation of every film; the paper's spectrum, greys, "
-            "cyan and N-CLAHE are left out",
+            "enhancement: histogram equalisation of every film, without the paper's spectrum, "
+            "greys, cyan and N-CLAHE",
             "augmentation: operations and ranges are the defaults of `pulmospark expand`",
-            "RMSprop: rate and batch are taken as "
+            "RMSprop: rate and batch size not stated; here "
             f"{'0.0001' if kind == 'modified' else '0.001'} and 32, constant",
             "stopping: up to 20 epochs; after 5 without a better validation loss",
             *entry(model).guessed,
@@ -248,13 +244,13 @@ _BENBRAHIM = (
 
 
 def _all() -> list[Preset]:
-    found = [
+    presets = [
         _belman("binary", _TWO, Published(0.9917, 357, 360)),
         _belman("4class", _FOUR, Published(0.9403, 677, 720)),
     ]
-    shares = "films: the total alone is given; as many of each class here"
+    shares = "films: only the total is stated; here as many of each class"
     for network, three in (("inception_v3", 0.97), ("resnet50", 0.9855), ("vgg19", 0.9855)):
-        found += [
+        presets += [
             _features(
                 "awan-2021-2class",
                 _AWAN,
@@ -274,11 +270,11 @@ def _all() -> list[Preset]:
                 guessed=(shares,),
             ),
         ]
-    found += [
+    presets += [
         _features("benbrahim-2020", _BENBRAHIM, network, _TWO, films=160, accuracy=accuracy)
         for network, accuracy in (("inception_v3", 0.9901), ("resnet50", 0.9803))
     ]
-    return [*found, _akter("mobilenetv2", 0.97), _akter("modified", 0.98)]
+    return [*presets, _akter("mobilenetv2", 0.97), _akter("modified", 0.98)]
 
 
 PRESETS = MappingProxyType({preset.name: preset for preset in _all()})
@@ -289,7 +285,7 @@ def preset_of(name: str) -> Preset:
     """The preset of a name.
 
     Raises:
-        UsageError: there is none; it lists those there are.
+        UsageError: there is none; the message lists the names.
     """
     try:
         return PRESETS[name]

@@ -1,4 +1,4 @@
-"""What the report shows, gathered from what the stages left in the run's folder."""
+"""The report's content, gathered from the outputs of the stages in the run's folder."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
 
     Args:
         experiment: the settings.
-        run: folder of the run, with the outcome of every stage.
+        run: folder of the run, with the output of every stage.
 
     Raises:
-        InputError: a stage is missing, or model and figures are not of this split.
+        InputError: a stage is missing, or model and metrics are not of this split.
     """
     ingested, parted = read_ingest(run.tables), read_split(run.cohort)
     if (why := other_evaluation(run)) is not None:
@@ -85,19 +85,19 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
         cross_validation=evaluated.cross_validation,
         levels=tuple(
             page.Level(
-                unit=one.level,
-                pooling=_POOLINGS[one.pooling].format(count=experiment.evaluate.top_k),
-                evaluation=one.evaluation,
+                unit=level.level,
+                pooling=_POOLINGS[level.pooling].format(count=experiment.evaluate.top_k),
+                evaluation=level.evaluation,
             )
-            for one in evaluated.levels
+            for level in evaluated.levels
         ),
         films_without_patient=unknown,
         known_patients=patients,
         sources=_sources(ingested, run),
         rejects=_rejects(run, ingested),
         exclusions=tuple(
-            page.Exclusion(reason=one.reason, count=one.films, source=one.source)
-            for one in parted.exclusions
+            page.Exclusion(reason=group.reason, count=group.films, source=group.source)
+            for group in parted.exclusions
         ),
         classes=_classes(run, parted),
         split=_split(read_cohort(run.cohort), parted),
@@ -120,41 +120,43 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
 
 
 def _paper(run: RunFolder, evaluation: Evaluation) -> BesidePaper | None:
-    """What `reproduce` left, unless the run was evaluated anew since then."""
+    """What `reproduce` wrote, unless the run has been evaluated again since."""
     if not run.paper.is_file():
         return None
     paper = BesidePaper.model_validate_json(run.paper.read_bytes())
-    still = any(one.accuracy == evaluation.accuracy.value for one in paper.figures)
+    still = any(row.accuracy == evaluation.accuracy.value for row in paper.figures)
     return paper if still else None
 
 
 def _sources(ingested: IngestResult, run: RunFolder) -> tuple[page.SourceSummary, ...]:
-    """What each source holds; images and rejects are counted in their tables."""
+    """Content of each source; images and rejects are counted in their tables."""
     images, frames, rejects = Counter[str](), Counter[str](), Counter[str]()
     for part in parts_of(run.tables / "images"):
         rows = pq.read_table(part, columns=["source", "frame"])
         images.update(rows["source"].to_pylist())
-        # Where a file has one frame it is null, and not kept either.
+        # In a file with one frame the column is null, which the filter drops.
         frames.update(rows.filter(pc.greater(rows["frame"], 1))["source"].to_pylist())
     for part in parts_of(run.tables / "rejects"):
         rejects.update(pq.read_table(part, columns=["source"])["source"].to_pylist())
     return tuple(
         page.SourceSummary(
-            name=one.name,
-            layout=one.title,
-            path=one.path,
-            files_seen=one.files,
-            images=images[one.name],
-            frames=frames[one.name],
-            rejects=rejects[one.name],
+            name=source.name,
+            layout=source.title,
+            path=source.path,
+            files_seen=source.files,
+            images=images[source.name],
+            frames=frames[source.name],
+            rejects=rejects[source.name],
             notes=tuple(
                 page.Count(
-                    name=kind.replace("_", " "), count=n, examples=one.notes.examples.get(kind, ())
+                    name=kind.replace("_", " "),
+                    count=n,
+                    examples=source.notes.examples.get(kind, ()),
                 )
-                for kind, n in one.notes.counts.items()
+                for kind, n in source.notes.counts.items()
             ),
         )
-        for one in ingested.sources
+        for source in ingested.sources
     )
 
 
@@ -189,14 +191,14 @@ def _classes(run: RunFolder, parted: SplitResult) -> tuple[page.ClassSummary, ..
 
 
 def _split(rows: pa.Table, parted: SplitResult) -> page.SplitSummary:
-    """Films and known patients of each part, counted in the rows of a cohort that take part.
+    """Films and known patients of each split, counted in a cohort's included rows.
 
-    Not summed up from smaller cells: a patient with films of two classes is one patient.
+    Not summed from smaller cells: a patient with films of two classes is one patient.
     """
     folds, names = rows["fold"].to_pylist(), rows["split"].to_pylist()
-    told = [n if f is None else f"fold {f + 1}" for f, n in zip(folds, names, strict=True)]
-    rows = rows.append_column("part", pa.array(told, pa.string()))
-    parts = sorted(set(told), key=_part_order)
+    part_names = [n if f is None else f"fold {f + 1}" for f, n in zip(folds, names, strict=True)]
+    rows = rows.append_column("part", pa.array(part_names, pa.string()))
+    parts = sorted(set(part_names), key=_part_order)
 
     def cells(column: str, of: Sequence[str]) -> tuple[page.SplitCell, ...]:
         counts = _films_and_patients(rows, ["part", column])
@@ -226,7 +228,7 @@ def _part_order(name: str) -> int:
 def _films_and_patients(
     rows: pa.Table, keys: list[str]
 ) -> dict[tuple[str, ...], tuple[int, int | None]]:
-    """Films, and patients (``None`` where none is known), of each value of some columns."""
+    """Films, and patients (``None`` if none is known), per value of some columns."""
     known = pc.CountOptions(mode="only_valid")
     counts = rows.group_by(keys).aggregate(
         [([], "count_all"), ("patient_id", "count_distinct", known)]
@@ -257,10 +259,10 @@ def _training(experiment: Experiment, run: RunFolder, trained: TrainResult) -> p
         what = _TRAINABLE.get(str(network.trainable), _STAGES).format(network.trainable)
         method = (
             f"{what}, through Spark's TorchDistributor ({_OPTIMISERS[network.optimiser]}, up to "
-            f"{network.epochs} epochs, batches of {network.batch_size}, learning rate "
+            f"{network.epochs} epochs, batch size {network.batch_size}, learning rate "
             f"{network.learning_rate:g})"
         )
-        with torch.device("meta"):  # only counted: no weights are made
+        with torch.device("meta"):  # to count only: allocates no weights
             empty = zoo.build(trained.model, len(trained.classes))
         head = trained_parameters(empty, network)
     return page.Training(

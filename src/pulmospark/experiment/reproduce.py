@@ -1,4 +1,4 @@
-"""Reproduce: a published experiment on the data at hand, and its figure beside ours."""
+"""Reproduce a published experiment on the data at hand, and compare it with the paper."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from pulmospark.layouts.registry import data_sets
 
 RESULT = "reproduction.json"
 _ENOUGH = 0.97
-"""share of the paper's films from which on there are as many: whole patients are drawn, and the
-last one may have had more films than were left"""
+"""share of the paper's number of films that counts as complete: whole patients are sampled, and
+the last one may have more films than are left"""
 
 
 class Reproduction(Record):
-    """A published experiment, repeated."""
+    """A reproduced published experiment."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,27 +50,27 @@ class Reproduction(Record):
     published_films: int | None
     published_low: float | None = None
     published_high: float | None = None
-    """Wilson's interval of the paper's counts, as though its films were independent"""
+    """Wilson's CI of the paper's counts, as though its films were independent"""
     accuracy: Figure
-    """ours, with its interval over the patients that were tested"""
+    """ours, with its CI over the tested patients"""
     balanced_accuracy: Figure
     confidence: float
-    """of the intervals"""
+    """of the CIs"""
     groups: int
-    """patients that were tested, or films where no patient is known"""
+    """tested patients, or films where no patient is known"""
     phantoms: bool = False
     films: dict[str, dict[str, int]]
-    """part -> class -> films; those trained on before augmentation"""
+    """part -> class -> films; before augmentation"""
     trained_films: int
-    """films trained on, augmented ones with them"""
+    """films trained on, including augmented ones"""
     rows_per_class: int | None = None
-    """of the training part after augmentation"""
+    """of the training split after augmentation"""
     leak: LeakyArm | None = None
-    """the same, split after augmenting as the paper does: figures that mean nothing"""
+    """the same, split after augmenting as in the paper: metrics that mean nothing"""
     smaller: tuple[str, ...]
-    """where the data at hand is smaller than the paper's"""
+    """where the data at hand are smaller than the paper's"""
     guessed: tuple[str, ...]
-    """what the paper leaves open, and what was taken"""
+    """what the paper does not state, and the value used here"""
     warnings: tuple[str, ...] = ()
     """of split and expansion"""
     report: Path
@@ -91,14 +91,14 @@ def experiment_of(
     Raises:
         InputError: a class of the preset has none of its data sets there.
     """
-    found = [place for place in data_sets(data) if place.layout.name in LAYOUTS]
-    there = {place.layout.name for place in found}
+    present = [place for place in data_sets(data) if place.layout.name in LAYOUTS]
+    there = {place.layout.name for place in present}
     for name, findings in preset.classes.items():
         wanted = {finding.partition(":")[0] for finding in findings}
         if not wanted & there:
             raise InputError(
-                f"{data}: has no data set with {name!r}: put one of {', '.join(sorted(wanted))} "
-                "there (see `pulmospark layouts`)"
+                f"{data}: contains no data set with {name!r}: put one of "
+                f"{', '.join(sorted(wanted))} there (see `pulmospark layouts`)"
             )
     used = {f.partition(":")[0] for findings in preset.classes.values() for f in findings}
     return Experiment(
@@ -107,7 +107,7 @@ def experiment_of(
         out=out,
         sources=tuple(
             SourceSettings(path=place.folder, layout=place.layout.name, name=place.layout.name)
-            for place in found
+            for place in present
             if place.layout.name in used
         ),
         classes=dict(preset.classes),
@@ -126,23 +126,22 @@ def reproduce(
     per_class: int | None = None,
     quiet: bool = False,
 ) -> Reproduction:
-    """Run a preset and lay its figure beside the paper's.
+    """Run a preset and compare its accuracy with the paper's.
 
-    Where the paper splits after augmenting, the preset is run with the split before, and once
-    more as the paper does, so that the difference shows: see
-    :mod:`pulmospark.experiment.leak`.
+    If the paper splits after augmenting, run the preset twice, with the split first and as in
+    the paper, so that the difference shows: see :mod:`pulmospark.experiment.leak`.
 
     Args:
         preset: which.
         experiment: as :func:`experiment_of` made it.
         run: its folder.
         spark: the session.
-        per_class: rows of each class after augmentation; ``None``: as many as the paper has,
-            in proportion to the films where there are fewer.
+        per_class: rows per class after augmentation; ``None``: as many as the paper has, scaled
+            down if there are fewer films.
         quiet: show no progress.
 
     Raises:
-        UsageError: ``per_class`` is given, and the preset makes no children.
+        UsageError: ``per_class`` is given, but the preset does not expand.
         ClassError: a class has no film.
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
@@ -185,19 +184,19 @@ def reproduce(
 
 
 def check_per_class(preset: Preset, per_class: int | None) -> None:
-    """Refuse a number of rows where a preset makes none.
+    """Refuse ``per_class`` for a preset without augmented copies.
 
     Raises:
-        UsageError: it makes no children.
+        UsageError: it makes none.
     """
     if per_class is not None and preset.augment is None:
-        raise UsageError(f"--per-class: {preset.name} makes no augmented children: leave it out")
+        raise UsageError(f"--per-class: {preset.name} makes no augmented copies: omit the option")
 
 
 def _expansion(
     preset: Preset, films: dict[str, dict[str, int]], per_class: int | None
 ) -> ExpandSettings | None:
-    """Rows of each class: of the training part, or of all films where the preset is leaky."""
+    """Rows per class: of the training split, or of all films if the preset is leaky."""
     if preset.augment is None:
         return None
     rows = per_class
@@ -205,13 +204,13 @@ def _expansion(
         rows = preset.doubled * min(films[Split.TRAIN].values())
     if rows is None:
         here = sum(sum(part.values()) for part in films.values())
-        share = here / sum(one.total for one in preset.films.values())
+        share = here / sum(part.total for part in preset.films.values())
         rows = preset.expanded_to if share >= _ENOUGH else round(preset.expanded_to * share)
     return ExpandSettings(per_class=max(rows, 1), augment=preset.augment)
 
 
 def _of_training(whole: ExpandSettings) -> ExpandSettings:
-    """As many rows of a class as are trained on where the split follows the augmentation."""
+    """The number of rows per class that the split after augmentation trains on."""
     rows = eighty_twenty(whole.per_class).train
     return whole.model_copy(update={"per_class": rows})
 
@@ -222,18 +221,18 @@ def _fewer_rows(
     if whole is None or not preset.expanded_to or whole.per_class >= preset.expanded_to:
         return ()
     why = (
-        "as was asked for"
+        "as requested"
         if per_class is not None
-        else "as many a film as in the paper (--full-count makes all)"
+        else "as many per film as in the paper (--full-count makes all)"
     )
     return (
-        f"augmentation: {whole.per_class:,} rows of each class before the split, and the paper "
-        f"has {preset.expanded_to:,}; {why}",
+        f"augmentation: {whole.per_class:,} rows per class before the split, the paper has "
+        f"{preset.expanded_to:,}; {why}",
     )
 
 
 def _published(preset: Preset, confidence: float) -> dict[str, Any]:
-    """What the paper says."""
+    """The paper's results."""
     right, films = preset.published.right, preset.published.films
     low = high = None
     if right is not None and films is not None:
@@ -261,12 +260,12 @@ def _films(parted: SplitResult) -> dict[str, dict[str, int]]:
 
 
 def _smaller(preset: Preset, films: dict[str, dict[str, int]]) -> tuple[str, ...]:
-    told = []
+    notes = []
     for name, wanted in preset.films.items():
         here = sum(part[name] for part in films.values())
         if here < _ENOUGH * wanted.total:
-            told.append(
-                f"{name}: {here} films, and the paper has {wanted.total}; its parts keep their "
-                "proportions"
+            notes.append(
+                f"{name}: {here} films, the paper has {wanted.total}; the proportions of the "
+                "splits are kept"
             )
-    return tuple(told)
+    return tuple(notes)

@@ -1,4 +1,4 @@
-"""The stages of an experiment, each on the run's folder, and all of them in their order."""
+"""The stages of an experiment, each on the run's folder, and all of them in order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pulmospark.training.train import train
 
 
 class RunResult(Record):
-    """What a whole run did."""
+    """The results of a whole run."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,7 +43,7 @@ class RunResult(Record):
     report: Path
     bundle: Path
     seconds: float
-    """from files to report, the start of Spark left out"""
+    """from files to report, excluding the start of Spark"""
     ingest: IngestResult
     split: SplitResult
     expand: ExpandResult | None = None
@@ -80,7 +80,7 @@ def run_split(
 def run_expand(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> ExpandResult | None:
-    """Expand: see :func:`pulmospark.data.expand.expand`; ``None`` where it is not asked for."""
+    """Expand: see :func:`pulmospark.data.expand.expand`; ``None`` if not requested."""
     if experiment.expand is None:
         return None
     with _stage(experiment, run, "expand"):
@@ -137,11 +137,11 @@ def run_audit(
 
 
 def run_report(experiment: Experiment, run: RunFolder) -> Path:
-    """Write the report from what the other stages left, and track the run; needs no Spark.
+    """Write the report from the other stages' outputs, and track the run; needs no Spark.
 
     Raises:
         InputError: an earlier stage is missing.
-        EnvironmentProblem: what ``tracking`` asks for cannot be written; the report is.
+        EnvironmentProblem: the tracking store cannot be written; the report has been.
     """
     page = write_page(experiment, run)
     track(experiment, run)
@@ -149,7 +149,7 @@ def run_report(experiment: Experiment, run: RunFolder) -> Path:
 
 
 def write_page(experiment: Experiment, run: RunFolder) -> Path:
-    """Write the report and the checklist, and track nothing.
+    """Write the report and the checklist, without tracking.
 
     Raises:
         InputError: an earlier stage is missing.
@@ -166,7 +166,7 @@ def write_page(experiment: Experiment, run: RunFolder) -> Path:
 def run_all(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> RunResult:
-    """All stages: ingest, split, expand where asked for, train, evaluate, audit, report."""
+    """All stages: ingest, split, expand if requested, train, evaluate, audit, report."""
     check_tracking(experiment.tracking)
     with locked(run):
         return _run_all(experiment, run, spark, quiet=quiet)

@@ -1,4 +1,4 @@
-"""What is told of a run to MLflow and TensorBoard, gathered from its folder."""
+"""Report a run to MLflow and TensorBoard from its folder."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _NOTE = "tracked.json"
 
 
 def track(experiment: Experiment, run: RunFolder) -> str | None:
-    """Write an evaluated run into MLflow, where the settings ask for it.
+    """Write an evaluated run into MLflow, if the settings ask for it.
 
-    A run that is in the store already, with the same settings and figures, is not written again.
+    A run that is already in the store with the same settings and metrics is not written again.
 
     Args:
         experiment: the settings.
-        run: folder of the run; train and evaluate must have left their outcome there.
+        run: folder of the run; train and evaluate must have finished there.
 
     Returns:
         Its id in the store; ``None``: the settings ask for no MLflow.
 
     Raises:
-        EnvironmentProblem: MLflow is missing, or the store takes nothing.
-        InputError: an earlier step is missing.
+        EnvironmentProblem: MLflow is missing, or the store refuses.
+        InputError: an earlier stage is missing.
     """
     settings = experiment.tracking
     if settings.mlflow is None:
@@ -49,18 +49,18 @@ def track(experiment: Experiment, run: RunFolder) -> str | None:
     check_tracking(settings)
     record = run_record(experiment, run)
     store = MlflowStore(settings, experiment.name)
-    told = {"store": store.name, "experiment": store.experiment, "record_id": record.record_id}
+    identity = {"store": store.name, "experiment": store.experiment, "record_id": record.record_id}
     note = run.root / _NOTE
     before = _noted(note)
-    if told.items() <= before.items() and store.has(before["run_id"]):
+    if identity.items() <= before.items() and store.has(before["run_id"]):
         return str(before["run_id"])
     run_id = store.write(record)
-    files.write_json(note, {**told, "run_id": run_id})
+    files.write_json(note, {**identity, "run_id": run_id})
     return run_id
 
 
 def check_store(experiment: Experiment) -> None:
-    """Open the store that the settings ask for, before hours of training go into it.
+    """Open the configured store before hours of training.
 
     Raises:
         EnvironmentProblem: a library is missing, or the store does not answer.
@@ -72,14 +72,14 @@ def check_store(experiment: Experiment) -> None:
 
 @contextlib.contextmanager
 def followed(experiment: Experiment, run: RunFolder) -> Iterator[Callable[[TrainResult], None]]:
-    """Write the course of a training for TensorBoard while it goes on.
+    """Write the progress of a training for TensorBoard while it runs.
 
     Args:
         experiment: the settings; without ``tracking.tensorboard`` nothing is done.
         run: folder of the run.
 
     Yields:
-        To be called with the result, so that nothing of it is missed.
+        To be called with the result, so that its last entries are written.
 
     Raises:
         EnvironmentProblem: TensorBoard is missing, or its folder cannot be written.
@@ -95,19 +95,19 @@ def followed(experiment: Experiment, run: RunFolder) -> Iterator[Callable[[Train
 
 
 def run_label(experiment: Experiment, run: RunFolder) -> str:
-    """Name of a run: its experiment's, and behind a slash that of an arm of a comparison."""
+    """Name of a run: its experiment's; for an arm of a comparison, followed by ``/ARM``."""
     return experiment.name if run.shared is None else f"{experiment.name}/{run.root.name}"
 
 
 def run_record(experiment: Experiment, run: RunFolder) -> RunRecord:
-    """All that is told of a run: settings, figures and curves. No film, and no patient.
+    """What is reported of a run: settings, metrics and curves. No film, and no patient.
 
     Raises:
-        InputError: an earlier step is missing.
+        InputError: an earlier stage is missing.
     """
     trained, evaluated = read_training(run.training), read_evaluation(run.evaluation)
     settings = experiment.model_dump(mode="json", exclude={"tracking"})
-    told = evaluated.evaluation
+    evaluation = evaluated.evaluation
     return RunRecord(
         name=run_label(experiment, run),
         settings=flat(settings),
@@ -119,26 +119,33 @@ def run_record(experiment: Experiment, run: RunFolder) -> RunRecord:
             "pulmospark.films": "drawn phantoms" if experiment.phantoms else "films",
             "mlflow.note.content": pulmospark.NOT_A_MEDICAL_DEVICE,
         },
-        figures={**figures_of(told), "parameters": float(trained.parameters)},
+        figures={**figures_of(evaluation), "parameters": float(trained.parameters)},
         seconds=_seconds(run, trained),
         series=series_of(trained),
         documents={
             "settings.json": _json(settings),
             "training.json": _json(trained.model_dump(mode="json")),
             "evaluation.json": _json(evaluated.model_dump(mode="json")),
-            **_curves(told),
+            **_curves(evaluation),
         },
     )
 
 
 def _seconds(run: RunFolder, trained: TrainResult) -> dict[str, float]:
-    found = {f"seconds/{stage}": value for stage, value in read_seconds(run).items()}
-    return found | {f"seconds/{model.name}": model.seconds for model in trained.models}
+    seconds = {f"seconds/{stage}": value for stage, value in read_seconds(run).items()}
+    return seconds | {f"seconds/{model.name}": model.seconds for model in trained.models}
 
 
-def _curves(told: Evaluation) -> dict[str, str]:
-    drawings = (roc(told), precision_recall(told), reliability(told), confusion(told))
-    return {f"curves/{one.name}.svg": one.svg for one in drawings if one is not None}
+def _curves(evaluation: Evaluation) -> dict[str, str]:
+    drawings = (
+        roc(evaluation),
+        precision_recall(evaluation),
+        reliability(evaluation),
+        confusion(evaluation),
+    )
+    return {
+        f"curves/{drawing.name}.svg": drawing.svg for drawing in drawings if drawing is not None
+    }
 
 
 def _json(value: Any) -> str:
@@ -147,7 +154,7 @@ def _json(value: Any) -> str:
 
 def _noted(path: Path) -> dict[str, Any]:
     try:
-        told: dict[str, Any] = files.read_json(path)
+        note: dict[str, Any] = files.read_json(path)
     except InputError:
         return {}
-    return told
+    return note

@@ -1,4 +1,4 @@
-"""A little of all that Spark is used for, to find out which classes that takes."""
+"""Use a little of everything that needs Spark, to record the Java classes it loads."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _LANDING = 3
 
 
 def record_classes(folder: Path, java: Java) -> None:
-    """Make the archive that local sessions start with; less than a minute.
+    """Create the archive that local sessions start from; takes less than a minute.
 
     Args:
-        folder: for what is drawn and run; can be thrown away afterwards.
+        folder: for phantoms and run; can be deleted afterwards.
         java: that runs Spark.
 
     Raises:
-        EnvironmentProblem: no Java, no space, or this Java makes no archive.
+        EnvironmentProblem: no Java, no space, or this Java cannot create an archive.
     """
     with recorded(java, local_settings()) as conf:
         with spark_session("local[2,4]", conf) as spark:
