@@ -48,7 +48,7 @@ def _forest(checks: list[AuditResult]) -> Drawing:
     rows = sorted(
         zip(shortcuts, checks, strict=True), key=lambda row: row[1].figures[0].figure.value or 0.0
     )
-    with drawing(6.8, 0.9 + 0.27 * len(rows)) as figure:
+    with drawing(4.9, 0.9 + 0.27 * len(rows)) as figure:
         axes = figure.add_subplot()
         axes.axvline(0.5, color=MUTED, lw=0.8, ls=(0, (2, 3)))
         for bound, verdict in ((shortcuts[0].warn, "warn"), (shortcuts[0].fail, "fail")):

@@ -215,7 +215,7 @@ def folds(cross: CrossValidation) -> Drawing | None:
         dict.fromkeys(one.class_name for one in summaries if one.class_name is not None)
     )
     drawn = classes[: limits.REPORT_CURVES_MAX]
-    with drawing(6.4, 0.9 + 0.27 * len(names)) as figure:
+    with drawing(4.9, 0.9 + 0.27 * len(names)) as figure:
         axes = figure.add_subplot()
         for one in summaries:
             if one.class_name is None:

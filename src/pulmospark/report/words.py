@@ -255,7 +255,7 @@ def small_classes(evaluation: Evaluation) -> list[str]:
         if not support
     ] + [
         f"Class {name} has {count(support, 'tested image')}, fewer than "
-        f"{limits.SMALL_CLASS_FILMS}: its metrics are coarse: one image more or less moves them."
+        f"{limits.SMALL_CLASS_FILMS}: one image more or less moves its metrics."
         for name, support in named
         if 0 < support < limits.SMALL_CLASS_FILMS
     ]
