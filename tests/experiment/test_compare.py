@@ -63,8 +63,6 @@ def test_networks_share_the_films_and_are_laid_side_by_side(
     assert [row["model"] for row in rows] == [m.model for m in told.models]
     page = (run.comparison / "comparison.html").read_text(encoding="utf-8")
     assert "Phantoms, not patients" in page
-        encoding="utf-8"
-    )
     before = read_bundle(run.comparison / "mobilenet_v2-features" / "bundle").model_id
     place = run.comparison / "mobilenet_v2-features"
     stamp = (place / "training" / "training.json").stat().st_mtime_ns

@@ -91,7 +91,7 @@ def test_the_headline_has_accuracy_ci_patients_and_sensitivity() -> None:
     one = content.evaluation
     text = headline(content)
     value, low, high = (
-        f"{100 * x:.1f}" for x in (one.accuracy.value, one.accuracy.low, one.accuracy.high)
+        f"{100 * (x or 0):.1f}" for x in (one.accuracy.value, one.accuracy.low, one.accuracy.high)
     )
     assert text.startswith(f"Accuracy {value} % (95 % CI {low} to {high} %): ")
     correct = int(np.trace(np.asarray(one.confusion)))

@@ -122,10 +122,11 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
         return not_assessable(name, title, f"{kind.words} is not known of any image")
     if not _varies(values[taken]):
         return not_assessable(name, title, f"{kind.words} is the same for all images")
+    own = np.searchsorted(present, labels[taken]).astype(np.int64)
     _, groups = np.unique(subject.groups[taken], return_inverse=True)
     figure = guess_figure(
         values[taken],
-        np.searchsorted(present, labels[taken]).astype(np.int64),
+        own,
         groups.astype(np.int64),
         classes=int(present.size),
         seed=subject.seed,
@@ -155,11 +156,7 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
             feature=kind.words,
             warn=settings.thing_warn,
             fail=settings.thing_fail,
-            distribution=distribution(
-                values[taken],
-                np.searchsorted(present, labels[taken]),
-                [subject.classes[index] for index in present],
-            ),
+            distribution=distribution(values[taken], own, [subject.classes[n] for n in present]),
         ),
     )
 

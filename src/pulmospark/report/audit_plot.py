@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pulmospark.audit.results import AuditResult, Distribution, Shortcut, Verdict
@@ -86,31 +87,10 @@ def _forest(checks: list[AuditResult]) -> Drawing:
 
 def _histogram(name: str, shortcut: Shortcut) -> Drawing:
     shown = shortcut.distribution
-    drawn = shown.classes[: limits.REPORT_CURVES_MAX]
-    totals = [sum(row) for row in shown.counts]
     with drawing(3.4, 2.3) as figure:
         axes = figure.add_subplot()
-        width = 0.8 / len(drawn)
-        for at, (called, row, total) in enumerate(zip(drawn, shown.counts, totals, strict=False)):
-            shares = [one / total if total else 0.0 for one in row]
-            style = {"color": COLOURS[at], "label": label(called)}
-            if shown.edges:
-                (line,) = axes.step(
-                    shown.edges,
-                    [*shares, shares[-1]],
-                    where="post",
-                    lw=1.5,
-                    ls=DASHES[at],
-                    **style,
-                )
-                tip(line, f"{label(called)}: {count(total, 'image')}")
-                continue
-            for place, (value, share) in enumerate(zip(shown.values, shares, strict=True)):
-                (bar,) = axes.bar(
-                    place + (at - (len(drawn) - 1) / 2) * width, share, width * 0.92, **style
-                )
-                tip(bar, f"{label(called)}, {label(value)}: {number(share, 'percent')}")
-                style.pop("label", None)
+        for at in range(min(len(shown.classes), limits.REPORT_CURVES_MAX)):
+            (_lines if shown.edges else _bars)(axes, shown, at)
         if not shown.edges:
             long = max(map(len, shown.values)) > 6 or len(shown.values) > 4
             names = [label(value) for value in shown.values]
@@ -128,6 +108,32 @@ def _histogram(name: str, shortcut: Shortcut) -> Drawing:
         _unknown(shown),
         f"{shortcut.feature} by class. {_words(shown)}",
     )
+
+
+def _lines(axes: Axes, shown: Distribution, at: int) -> None:
+    """The shares of a class in the bins of a number, as steps."""
+    name, shares = label(shown.classes[at]), _shares(shown, at)
+    (line,) = axes.step(
+        shown.edges, [*shares, shares[-1]], where="post", lw=1.5, ls=DASHES[at],
+        color=COLOURS[at], label=name,
+    )  # fmt: skip
+    tip(line, f"{name}: {count(sum(shown.counts[at]), 'image')}")
+
+
+def _bars(axes: Axes, shown: Distribution, at: int) -> None:
+    """The shares of a class in named values, next to the bars of the other classes."""
+    drawn = min(len(shown.classes), limits.REPORT_CURVES_MAX)
+    name, width = label(shown.classes[at]), 0.8 / drawn
+    places = [place + (at - (drawn - 1) / 2) * width for place in range(len(shown.values))]
+    shares = _shares(shown, at)
+    bars = axes.bar(places, shares, width * 0.92, color=COLOURS[at], label=name)
+    for bar, value, share in zip(bars, shown.values, shares, strict=True):
+        tip(bar, f"{name}, {label(value)}: {number(share, 'percent')}")
+
+
+def _shares(shown: Distribution, at: int) -> list[float]:
+    total = sum(shown.counts[at])
+    return [one / total if total else 0.0 for one in shown.counts[at]]
 
 
 def _unknown(shown: Distribution) -> str:

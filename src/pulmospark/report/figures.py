@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pulmospark.core import limits
-from pulmospark.evaluation.results import CrossValidation, Evaluation
+from pulmospark.evaluation.results import CrossValidation, Evaluation, FoldSummary
 from pulmospark.report.audit_plot import audit_drawings
 from pulmospark.report.content import ReportContent
 from pulmospark.report.curves import precision_recall, roc, training_curves
@@ -114,7 +115,7 @@ def confusion(evaluation: Evaluation) -> Drawing | None:
     with drawing(side * 1.12, side * 0.86) as figure:
         axes = figure.add_subplot()
         for row, column in np.ndindex(size, size):
-            number_of, share = counts[row, column], shares[row, column]
+            images, share = int(counts[row, column]), float(shares[row, column])
             x, y = (column - 0.48, column + 0.48), (row - 0.48, row + 0.48)
             # No darker than the text can stand on, in the light and in the dark.
             (cell,) = axes.fill(
@@ -124,20 +125,11 @@ def confusion(evaluation: Evaluation) -> Drawing | None:
                 alpha=0.05 + 0.5 * share,
                 lw=0,
             )
-            text = f"label {names[row]}, predicted {names[column]}: {count(number_of, 'image')}"
+            text = f"label {names[row]}, predicted {names[column]}: {count(images, 'image')}"
             tip(cell, f"{text}, {number(share, 'percent')} of the row")
             if size <= _CELL_TEXT_MAX:
-                written = {"ha": "center", "va": "center", "color": INK}
-                axes.text(
-                    column, row - 0.08, f"{number_of:,}", size=points, weight="bold", **written
-                )
-                axes.text(
-                    column,
-                    row + 0.19,
-                    f"{share * 100:.0f}{PERCENT}",
-                    size=points * 0.78,
-                    **written,
-                )
+                _centred(axes, (column, row - 0.08), f"{images:,}", points, "bold")
+                _centred(axes, (column, row + 0.19), f"{share * 100:.0f}{PERCENT}", points * 0.78)
         axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel="Predicted")
         axes.set_ylabel("Label", labelpad=8)
         slanted = size > 4 or max(map(len, names)) > 14
@@ -154,6 +146,12 @@ def confusion(evaluation: Evaluation) -> Drawing | None:
         "Rows: label; columns: prediction. Each cell: images, and their share of the row.",
         f"Confusion matrix. {_matrix_words(evaluation)}",
     )
+
+
+def _centred(
+    axes: Axes, place: tuple[float, float], text: str, size: float, weight: str = "normal"
+) -> None:
+    axes.text(*place, text, size=size, weight=weight, ha="center", va="center", color=INK)
 
 
 def _matrix_words(evaluation: Evaluation) -> str:
@@ -225,15 +223,7 @@ def folds(cross: CrossValidation) -> Drawing | None:
                 colour, lift = COLOURS[at], 0.56 * ((at + 0.5) / len(drawn) - 0.5)
             else:
                 continue
-            place = len(names) - 1 - names.index(one.name) - lift
-            what = METRIC_NAMES[one.name]
-            what += "" if one.class_name is None else f", {label(one.class_name)}"
-            for fold, value in enumerate(one.values, 1):
-                if value is not None:
-                    (dot,) = axes.plot((value,), (place,), "o", ms=3.6, color=colour, alpha=0.7)
-                    tip(dot, f"{what}, fold {fold}: {number(value)}")
-            (bar,) = axes.plot((one.mean,), (place,), marker="|", ms=6, mew=1.6, color=colour)
-            tip(bar, f"{what}, mean: {number(one.mean or 0.0)}")
+            _fold_dots(axes, one, len(names) - 1 - names.index(one.name) - lift, colour)
         for name, colour in zip(drawn, COLOURS, strict=False):
             axes.plot((), (), "o", ms=4, color=colour, label=label(name))
         axes.set_yticks(range(len(names)), [METRIC_NAMES[name] for name in reversed(names)])
@@ -258,3 +248,15 @@ def folds(cross: CrossValidation) -> Drawing | None:
         + left * (len(drawn) < len(classes)),
         f"Metrics of {count(len(cross.folds), 'fold')}: {said}.",
     )
+
+
+def _fold_dots(axes: Axes, summary: FoldSummary, place: float, colour: str) -> None:
+    what = METRIC_NAMES[summary.name]
+    what += "" if summary.class_name is None else f", {label(summary.class_name)}"
+    for fold, value in enumerate(summary.values, 1):
+        if value is not None:
+            (dot,) = axes.plot((value,), (place,), "o", ms=3.6, color=colour, alpha=0.7)
+            tip(dot, f"{what}, fold {fold}: {number(value)}")
+    mean = summary.mean or 0.0
+    (bar,) = axes.plot((mean,), (place,), marker="|", ms=6, mew=1.6, color=colour)
+    tip(bar, f"{what}, mean: {number(mean)}")

@@ -187,12 +187,17 @@ class FoldRow:
 
 def fold_rows(cross: CrossValidation) -> tuple[FoldRow, ...]:
     """One row a metric: mean, standard deviation and each fold's value."""
+
+    def shown(value: float | None) -> str:
+        return DASH if value is None else number(value)
+
     return tuple(
         FoldRow(
-            METRIC_NAMES.get(one.name, one.name.replace("_", " ").capitalize()),
-            one.class_name,
-            *(DASH if value is None else number(value) for value in (one.mean, one.spread)),
-            tuple(DASH if value is None else number(value) for value in one.values),
+            name=METRIC_NAMES.get(one.name, one.name.replace("_", " ").capitalize()),
+            of=one.class_name,
+            mean=shown(one.mean),
+            spread=shown(one.spread),
+            values=tuple(map(shown, one.values)),
         )
         for one in cross.summary
     )
