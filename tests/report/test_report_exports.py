@@ -31,8 +31,12 @@ def predictions(folder: Path) -> list[Path]:
             **dict.fromkeys(tables.PREDICTIONS.names),
             **{"image_id": f"{n}" * 64, "uri": f"/secret/{n}.png", "label": NAMES[n]},
             **{"prediction": NAMES[0], "probability": [0.7, 0.2, 0.1], "logits": [1.0, 0.0, 0.0]},
-            **{"source": "s", "patient_id": "s:7", "group_id": f"g{n}", "split": "test"},
-            **{"model_id": "m", "predicted_at": pd.Timestamp("2026-01-01", tz="UTC")},
+            **{"source": "s", "patient_id": "s:7", "group_id": f"s:{7 + n % 2}", "split": "train"},
+            **{
+                "fold": n or None,
+                "model_id": "m",
+                "predicted_at": pd.Timestamp("2026-01-01", tz="UTC"),
+            },
         }
         for n in range(3)
     ]
@@ -91,12 +95,14 @@ def test_the_metrics_are_those_of_the_evaluation(folder: Path) -> None:
 def test_the_predictions_have_a_row_an_image_and_nothing_of_the_machine(folder: Path) -> None:
     with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["group_id"] for row in rows] == ["g0", "g1", "g2"]
+    assert [row["group"] for row in rows] == ["0", "1", "0"]  # numbers, over all parts
     assert [row["label"] for row in rows] == [NAMES[0], "'=1+1", NAMES[2]]  # no formula
+    assert [(row["split"], row["fold"]) for row in rows] == [("train", ""), ("", "1"), ("", "2")]
     assert [float(rows[0][f"probability_{name}"]) for name in NAMES] == [0.7, 0.2, 0.1]
     text = (folder / "predictions.csv").read_text(encoding="utf-8")
     assert "/secret" not in text
     assert "s:7" not in text
+    assert "s:8" not in text
 
 
 def unescaped(text: str) -> str:

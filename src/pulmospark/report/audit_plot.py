@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 
 from pulmospark.audit.results import AuditResult, Distribution, Shortcut, Verdict
 from pulmospark.core import limits
@@ -49,14 +49,15 @@ def _forest(checks: list[AuditResult]) -> Drawing:
     rows = sorted(
         zip(shortcuts, checks, strict=True), key=lambda row: row[1].figures[0].figure.value or 0.0
     )
-    with drawing(4.9, 0.9 + 0.27 * len(rows)) as figure:
+    with drawing(5.4, 0.9 + 0.27 * len(rows)) as figure:
         axes = figure.add_subplot()
         axes.axvline(0.5, color=MUTED, lw=0.8, ls=(0, (2, 3)))
-        for bound, verdict in ((shortcuts[0].warn, "warn"), (shortcuts[0].fail, "fail")):
+        bounds = ((shortcuts[0].warn, "warn", "right"), (shortcuts[0].fail, "fail", "left"))
+        for bound, verdict, side in bounds:
             axes.axvline(bound, color=MUTED, lw=1.0, ls=(0, (5, 2)))
             axes.annotate(
                 f"{verdict} {bound:g}", (bound, 1.0), xycoords=("data", "axes fraction"),
-                xytext=(0, 3), textcoords="offset points", ha="center", size=8, color=MUTED,
+                xytext=(0, 3), textcoords="offset points", ha=side, size=8, color=MUTED,
             )  # fmt: skip
         for place, (shortcut, check) in enumerate(rows):
             metric = check.figures[0].figure
@@ -67,6 +68,7 @@ def _forest(checks: list[AuditResult]) -> Drawing:
             xlim=(min(0.45, *lows) - 0.01, 1.01), ylim=(-0.6, len(rows) - 0.4), xlabel="AUROC"
         )
         axes.set_yticks(range(len(rows)), [shortcut.feature for shortcut, _ in rows])
+        axes.xaxis.set_major_locator(MultipleLocator(0.1))
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(visible=True, axis="x")

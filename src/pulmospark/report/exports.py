@@ -22,8 +22,8 @@ _METRIC_COLUMNS = (
     *("level", "class", "metric", "value", "ci_low", "ci_high", "confidence", "ci_method"),
     *("numerator", "denominator", "effective_n", "groups", "note"),
 )
-_PREDICTION_COLUMNS = ("image_id", "source", "group_id", "split", "fold", "label", "prediction")
-"""of ``predictions.csv``: no path of this machine, and no patient id"""
+_FACTS = ("image_id", "source", "split", "fold", "label", "prediction")
+"""columns that ``predictions.csv`` takes over: no path of this machine, and no patient's id"""
 _BASELINES = ("most_frequent_class", "most_frequent_class_of_source")
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -96,17 +96,19 @@ def _metrics(evaluation: Evaluation) -> Iterator[tuple[str | None, str, Figure]]
 
 
 def _write_predictions(parts: Iterable[Path], classes: Sequence[str], target: Path) -> None:
+    groups: dict[str, int] = {}
     with target.open("w", encoding="utf-8", newline="") as file:
-        chances = [f"probability_{name}" for name in classes]
-        write_row(file, (*_PREDICTION_COLUMNS, *chances))
+        write_row(file, (*_FACTS, "group", *(f"probability_{name}" for name in classes)))
         for part in parts:
-            for batch in pq.ParquetFile(part).iter_batches(
-                columns=[*_PREDICTION_COLUMNS, "probability"]
-            ):
-                for row in batch.to_pylist():
-                    write_row(
-                        file, (*(row[name] for name in _PREDICTION_COLUMNS), *row["probability"])
-                    )
+            batches = pq.ParquetFile(part).iter_batches(
+                columns=[*_FACTS, "group_id", "probability"]
+            )
+            for row in (row for batch in batches for row in batch.to_pylist()):
+                if row["fold"] is not None:  # every image of a fold is tested
+                    row["split"] = None
+                # A group is called by its patient: a number says as much to a bootstrap.
+                group = groups.setdefault(row["group_id"], len(groups))
+                write_row(file, (*(row[name] for name in _FACTS), group, *row["probability"]))
 
 
 def latex_table(content: ReportContent) -> str:
