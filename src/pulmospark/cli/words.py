@@ -193,7 +193,7 @@ def _tested(result: EvaluateResult, *, phantoms: bool) -> str:
     if unknown >= told.films:
         return f"{films} {never} (who the patients are is not known)"
     patient = "drawn patient" if phantoms else "patient"
-    whose = groups_of(told, unknown, known=result.patients, patient=patient, image=_film(phantoms))
+    whose = groups_of(told, unknown, known=result.patients, patient=patient, film=_film(phantoms))
     return f"{films} of {whose} {never}"
 
 

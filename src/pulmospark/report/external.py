@@ -76,7 +76,7 @@ def _noun(content: ExternalPage) -> str:
 def _whose(content: ExternalPage) -> str:
     patient = "synthetic patient" if content.is_phantom else "patient"
     return words.groups_of(
-        content.outside, content.films_without_patient, patient=patient, image=_noun(content)
+        content.outside, content.films_without_patient, patient=patient, film=_noun(content)
     )
 
 

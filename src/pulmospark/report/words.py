@@ -28,7 +28,7 @@ def groups(content: ReportContent) -> str:
         content.films_without_patient,
         known=content.known_patients,
         patient=patient_noun(content),
-        image=image_noun(content),
+        film=image_noun(content),
     )
 
 
@@ -38,7 +38,7 @@ def groups_of(
     *,
     known: int | None = None,
     patient: str = "patient",
-    image: str = "image",
+    film: str = "image",
 ) -> str:
     """Whose images an evaluation is of, in words.
 
@@ -48,7 +48,7 @@ def groups_of(
         known: patients of the others; a split that keeps near copies together makes fewer groups
             than these and the images of unknown ones. ``None``: a group each.
         patient: noun.
-        image: noun.
+        film: noun of what is tested, image or phantom.
     """
     joined = known is not None and known + unknown != evaluation.groups
     if unknown == 0:
@@ -56,8 +56,8 @@ def groups_of(
             return f"{count(known, patient)} ({_apart(evaluation)})"
         return count(evaluation.groups, patient)
     if unknown >= evaluation.films:
-        own = f"{count(unknown, image)} ({_apart(evaluation)})"
-        return f"{own if joined else count(evaluation.groups, image)}, no patient being known"
+        own = f"{count(unknown, film)} ({_apart(evaluation)})"
+        return f"{own if joined else count(evaluation.groups, film)}, no patient being known"
     several = "a patient, an image of an unknown one, or several joined by name or near copies"
     plain = "a patient, or an image of an unknown one"
     return f"{count(evaluation.groups, 'group')} ({several if joined else plain})"
