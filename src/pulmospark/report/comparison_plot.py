@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentF
 from matplotlib.transforms import Bbox
 
 from pulmospark.report.comparison_content import Comparison, ModelFigures
-from pulmospark.report.numbers import duration, number
+from pulmospark.report.numbers import PERCENT, duration, number
 from pulmospark.report.svg import COLOURS, MUTED, Drawing, drawing, label, tip
 
 _AREA_LEAST, _AREA_MOST = 30.0, 420.0
@@ -100,7 +100,7 @@ def _scales(axes: Any, models: Sequence[ModelFigures]) -> None:
     least, most = (min(ends), max(ends)) if ends else (0.0, 1.0)
     room = 0.06 * max(most - least, _SPREAD_LEAST)
     axes.set_ylim(max(least - room, 0.0), min(most + room, 1.0 + room))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=PERCENT))
     axes.set(xlabel="Training time", ylabel="Accuracy")
     axes.grid(visible=True)
 

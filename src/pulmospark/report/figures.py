@@ -33,6 +33,8 @@ _FOLDED = (
 """metrics of the plot of the folds: the higher the better, 1 at most"""
 _CELL_TEXT_MAX = 16
 """classes beyond which a cell of the confusion matrix has no room for its count"""
+_SHARE_TEXT_MAX = 8
+"""as ``_CELL_TEXT_MAX``, for the share of the row"""
 
 
 def draw_all(content: ReportContent) -> dict[str, Drawing]:
@@ -129,6 +131,7 @@ def confusion(evaluation: Evaluation) -> Drawing | None:
             tip(cell, f"{text}, {number(share, 'percent')} of the row")
             if size <= _CELL_TEXT_MAX:
                 _centred(axes, (column, row - 0.08), f"{images:,}", points, "bold")
+            if size <= _SHARE_TEXT_MAX:
                 _centred(axes, (column, row + 0.19), f"{share * 100:.0f}{PERCENT}", points * 0.78)
         axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel="Predicted")
         axes.set_ylabel("Label", labelpad=8)

@@ -99,7 +99,7 @@ def beside_methods(evaluations: Sequence[Evaluation], outside: Evaluation, whose
         if figure.low is not None
     ]
     return (
-        f"Proportions: {_proportions(shown)}. Other figures from elsewhere: "
+        f"Proportions: {_proportions(shown)}. Other metrics from elsewhere: "
         f"{bootstrap_words(outside, whose)}."
     )
 
