@@ -240,7 +240,7 @@ def warnings(content: ReportContent) -> tuple[str, ...]:
                 f"{count(read, 'file')} with images and {count(source.rejects, 'reject')}: "
                 "they do not add up."
             )
-    return tuple(dict.fromkeys(f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in texts))
+    return tuple(dict.fromkeys(texts))
 
 
 def small_classes(evaluation: Evaluation) -> list[str]:
