@@ -179,6 +179,37 @@ def test_pictures_and_tables_are_told_to_those_who_cannot_see_them() -> None:
     assert len(pictures) == figures
 
 
+def luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2 of ``#rrggbb``."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_text_has_a_contrast_of_four_and_a_half_in_light_and_dark() -> None:
+    style = whole()[whole().index("<style>") : whole().index("</style>")]
+    light, dark = (
+        dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
+        for block in re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)[:2]
+    )
+    backs = ("paper", "panel", "good-back", "caution-back", "bad-back")
+    pairs = [("ink", back) for back in backs] + [("muted", "paper"), ("muted", "panel")]
+    pairs += [
+        ("accent", "paper"),
+        *((tone, f"{tone}-back") for tone in ("good", "caution", "bad")),
+    ]
+    for scheme in (light, light | dark):
+        for front, back in pairs:
+            one, other = sorted((luminance(scheme[front]), luminance(scheme[back])))
+            assert (other + 0.05) / (one + 0.05) >= 4.5, (front, back, scheme[front])
+        # The darkest cell of a confusion matrix: 55 parts of its blue over the page.
+        blue, page_ = (bytes.fromhex(scheme[name][1:]) for name in ("series", "paper"))
+        parts = (round(0.55 * a + 0.45 * b) for a, b in zip(blue, page_, strict=True))
+        mixed = f"#{bytes(parts).hex()}"
+        one, other = sorted((luminance(scheme["ink"]), luminance(mixed)))
+        assert (other + 0.05) / (one + 0.05) >= 4.5, mixed
+
+
 @pytest.mark.parametrize(
     "name",
     [
