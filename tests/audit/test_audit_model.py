@@ -199,7 +199,7 @@ def test_a_bundle_is_evaluated_elsewhere_and_recalibrated(
     record = json.loads((tmp_path / "external" / "external.json").read_text(encoding="utf-8"))
     assert record["result"]["recalibration"]["films"] == told.left_out["in the local sample"]
     page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
-    assert "Drawn phantoms, not patients" in page
+    assert "Phantoms, not patients" in page
     assert "Elsewhere, recalibrated" in page
     assert f"{told.outside.accuracy.numerator} / {told.outside.films}" in page
 

@@ -50,8 +50,15 @@ def test_a_run_is_audited_and_its_report_leads_with_the_verdicts(
     assert verdicts["class_by_sex"] == "pass"
     assert verdicts["support"] == "fail"  # 30 made-up patients are no claim
     page = finished_run.folder.report.read_text(encoding="utf-8")
-    body = page[page.index("<main>") :]
-    assert body.index('id="audits"') < body.index('class="headline"')
+    body = page[page.index("<main") :]
+    verdicts_at, result_at = body.index('class="audited"'), body.index('class="headline"')
+    assert verdicts_at < result_at < body.index('id="audits"')
+    checks = [audit for audit in found.audits if audit.shortcut is not None]
+    assert {"class_by_age", "class_by_sex"} <= {audit.name for audit in checks}
+    for audit in checks:
+        assert audit.shortcut is not None
+        shown = audit.shortcut.distribution
+        assert sum(map(sum, shown.counts)) + sum(shown.unknown) == found.films
     assert (finished_run.folder.audit / "audit.html").is_file()
 
 

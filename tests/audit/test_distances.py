@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copytree
 from typing import TYPE_CHECKING
@@ -22,8 +23,8 @@ from pulmospark.core.settings import AuditSettings
 from pulmospark.data.cohort import read_cohort
 from pulmospark.experiment.auditing import audit_run, check_model, read_audit
 from pulmospark.experiment.folder import RunFolder
-from pulmospark.report.audit_content import shown
-from pulmospark.report.page import environment
+from pulmospark.report.audit import render_audit_page
+from pulmospark.report.audit_content import AuditPage, shown
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -96,15 +97,21 @@ def test_distances_need_a_model() -> None:
 def test_the_report_says_how_many_and_where() -> None:
     told = FilmDistances(table="distances", films=1204, unlike=3, fence=0.7123, reference=900)
     report = AuditReport(films=1204, audits=(), distances=told, provenance={})
-    page = environment().from_string(
-        '{% import "macros.html.j2" as m with context %}{% include "audits.html.j2" %}'
-    )
-    said = page.render(audits=shown(report, {}))
+
+    def page(report: AuditReport) -> str:
+        return render_audit_page(
+            AuditPage(
+                title="t", made_at=datetime(2026, 1, 5, tzinfo=UTC), is_phantom=False, films=1204,
+                audits=shown(report, {}), provenance={"settings": {}},
+            )
+        )  # fmt: skip
+
+    said = page(report)
     assert "<code>distances</code>" in said
-    assert "1,204 films" in said
+    assert "has 1,204 images" in said
     assert "3 lie beyond the fence of 0.712" in said
     without = report.model_copy(update={"distances": None})
-    assert "fence" not in page.render(audits=shown(without, {}))
+    assert "fence" not in page(without)
 
 
 @pytest.mark.spark

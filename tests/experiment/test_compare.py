@@ -61,7 +61,8 @@ def test_networks_share_the_films_and_are_laid_side_by_side(
         rows = list(csv.DictReader(file))
     assert [row["arm"] for row in rows] == [m.name for m in told.models]
     assert [row["model"] for row in rows] == [m.model for m in told.models]
-    assert "Drawn phantoms" in (run.comparison / "comparison.html").read_text(encoding="utf-8")
+    page = (run.comparison / "comparison.html").read_text(encoding="utf-8")
+    assert "Phantoms, not patients" in page
     before = read_bundle(run.comparison / "mobilenet_v2-features" / "bundle").model_id
     place = run.comparison / "mobilenet_v2-features"
     stamp = (place / "training" / "training.json").stat().st_mtime_ns

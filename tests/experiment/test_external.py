@@ -80,10 +80,10 @@ def test_the_page_says_what_the_record_does(tmp_path: Path) -> None:
     page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
     assert "Not compared" in page
     assert f"{told.outside.accuracy.numerator} / {told.outside.films}" in page
-    assert f"Recalibrated on {local} films" in page
+    assert f"Recalibrated on {local} images" in page
     assert f"{told.recalibration.temperature:.3f} instead of 0.100" in page
-    assert "No patient is known of" in page
-    assert "Drawn phantoms" not in page
+    assert "No patient is known for" in page
+    assert "Phantoms, not patients" not in page
 
 
 def test_films_of_views_that_took_no_part_inside_take_none_outside(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_films_of_a_run_on_phantoms_are_called_so(tmp_path: Path) -> None:
     told.write_text(json.dumps({"phantoms": True}), encoding="utf-8")
     _evaluate(tmp_path)
     page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
-    assert "Drawn phantoms, not patients" in page
+    assert "Phantoms, not patients" in page
 
 
 def test_slices_of_another_window_are_refused(tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
 
+from pulmospark.audit.one_thing import distribution
+from pulmospark.audit.results import AuditResult, NamedFigure, Shortcut, Verdict
 from pulmospark.evaluation.results import (
     ClassFigures,
     CrossValidation,
@@ -22,6 +25,7 @@ from pulmospark.evaluation.results import (
     ReliabilityBin,
     TrivialRules,
 )
+from pulmospark.report.audit_content import Audits, ShownAudit
 from pulmospark.report.content import (
     Augmentation,
     ClassSummary,
@@ -287,6 +291,46 @@ def sources() -> tuple[SourceSummary, ...]:
             files_seen=60, images=60, rejects=0,
         ),
     )  # fmt: skip
+
+
+def shortcut(name: str, value: float, verdict: Verdict, values: NDArray[Any]) -> AuditResult:
+    return AuditResult(
+        name=f"class_by_{name}",
+        title=f"Label predictable from {name}",
+        verdict=verdict,
+        sentence=f"A model that is given only the {name} reaches an AUROC of {value}.",
+        figures=(NamedFigure(name="AUROC", figure=about(value, 0.05), scale="number"),),
+        threshold="warns when the lower bound is above 0.6, fails above 0.7",
+        why="0.7 is where a discrimination is called acceptable",
+        remedy="" if verdict == "pass" else f"match the {name} of the classes",
+        shortcut=Shortcut(
+            feature=name,
+            warn=0.6,
+            fail=0.7,
+            distribution=distribution(values, np.arange(len(values)) % 3, CLASSES),
+        ),
+    )
+
+
+def audits() -> Audits:
+    """Shortcut checks of every verdict, and two other audits."""
+    rng = np.random.default_rng(5)
+    ages = rng.normal(50, 12, 300) + 12 * (np.arange(300) % 3 == 0)
+    ages[:7] = np.nan
+    sexes = np.asarray([("F", "M", None)[n] for n in rng.integers(0, 3, 300)], dtype=object)
+    sources = np.asarray([f"hospital {n % 3 * 4 + n % 4}" for n in range(300)], dtype=object)
+    results = (
+        shortcut("source", 0.86, "fail", sources),
+        AuditResult(
+            name="support", title="Enough films for the claim", verdict="fail",
+            sentence="The least certain class is COVID-19.", remedy="more images: `split.folds=5`",
+        ),
+        shortcut("age", 0.67, "warn", ages),
+        AuditResult(name="children", title="Children in one class only",
+                    verdict="not assessable", sentence="Not assessable: no age is known."),
+        shortcut("sex", 0.52, "pass", sexes),
+    )  # fmt: skip
+    return Audits(shown=tuple(ShownAudit(result=one) for one in results))
 
 
 def provenance() -> dict[str, object]:

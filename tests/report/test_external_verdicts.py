@@ -94,7 +94,8 @@ def test_positives_alone_are_compared_with_positives_alone() -> None:
     # sqrt((0.7738 - 0.7526)^2 + (0.8137 - 0.7767)^2) = 0.0427: -0.3 points, -4.6 to +4.5.
     assert found.tone == "caution"
     assert found.tag == "No worse than inside in 1 of 3 classes; not assessable in others"
-    assert "COVID-19 77.4% against 77.7%, \N{MINUS SIGN}0.3 points" in found.sentence
+    said = "COVID-19 77.4 % against 77.7 %, \N{MINUS SIGN}0.3 points"
+    assert said in found.sentence.replace("\N{NO-BREAK SPACE}", " ")
     assert "clearly lower" not in found.sentence
     assert "no worse" in found.sentence
     for missing in (NORMAL, PNEUMONIA):
@@ -104,7 +105,7 @@ def test_positives_alone_are_compared_with_positives_alone() -> None:
     assert "Clearly lower than inside" not in page
     assert "intervals meet" not in page
     assert "fewer than 30" not in page  # of the classes without an image
-    assert page.count("has no tested film: its sensitivity is not assessable") == 2
+    assert page.count("has no tested image: its sensitivity is not assessable") == 2
     assert "holds no image of normal, pneumonia" in page
     assert "Inside it was" not in page
     assert "No image of normal, pneumonia: not comparable with inside." in page
@@ -119,8 +120,9 @@ def test_a_fall_that_balanced_accuracy_hides_is_told() -> None:
     assert means[0] == pytest.approx(means[1], abs=1e-3)
     found = verdict(inside, outside)
     assert (found.tone, found.tag) == ("bad", "Clearly lower than inside")
-    said = "COVID-19 86.4% against 96.0%, \N{MINUS SIGN}9.6 points"
-    assert found.sentence.startswith(f"Sensitivity elsewhere against inside: {said}")
+    said = "COVID-19 86.4 % against 96.0 %, \N{MINUS SIGN}9.6 points"
+    sentence = found.sentence.replace("\N{NO-BREAK SPACE}", " ")
+    assert sentence.startswith(f"Sensitivity elsewhere against inside: {said}")
     low, high = bounds(432, 500), bounds(480, 500)
     change = class_differences(inside, outside)[0].change
     assert change.low == pytest.approx(
@@ -245,4 +247,4 @@ def test_a_class_of_few_images_is_coarse_and_one_of_none_is_unknown() -> None:
     assert len(told) == 2
     assert "pneumonia" in told[0]
     assert "not assessable" in told[0]
-    assert "29 tested films, fewer than 30" in told[1]
+    assert "29 tested images, fewer than 30" in told[1]

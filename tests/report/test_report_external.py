@@ -9,7 +9,7 @@ from pulmospark.evaluation.recalibrate import Recalibration
 from pulmospark.report.external import headline, render_external_page, warnings
 from pulmospark.report.external_content import ExternalPage
 from report import sample
-from report.test_report_page import Outline
+from report.outline import Outline
 
 _SMALL = (12, 180, 140)
 
@@ -55,14 +55,14 @@ def test_the_page_is_whole_fetches_nothing_and_says_what_it_is() -> None:
 def test_figures_stand_side_by_side_with_their_intervals() -> None:
     content = page_content()
     page = render_external_page(content)
-    row = page[page.index('scope="row">Accuracy<') :]
+    row = page[page.index('scope="row"><bdi>Accuracy<') :]
     row = row[: row.index("</tr>")]
     for _, _, told in content.columns:
         value, low = told.accuracy.value, told.accuracy.low
         assert value is not None
         assert low is not None
-        assert f"{100 * value:.1f}%" in row
-        assert f"{100 * low:.1f}% to" in row
+        assert f"{100 * value:.1f}\N{NO-BREAK SPACE}%" in row
+        assert f"{100 * low:.1f} to" in row
     assert "temperature of 1.900 instead of 1.240" in page
     assert "on the recalibrated probabilities, for which it was not chosen" in page
     assert "<bdi>COVID-19</bdi> \N{MINUS SIGN}0.41" in page
@@ -73,23 +73,23 @@ def test_without_inside_or_recalibration_there_is_one_column() -> None:
     content = page_content(inside=None, recalibrated=None, recalibration=None, left_out=())
     assert [column.key for column in content.columns] == ["elsewhere"]
     page = render_external_page(content)
-    assert "Inside it was" not in page
+    assert "Inside: " not in page
     assert "for which it was not chosen" not in page
     assert "Not compared" in page
     assert "--recalibrate N" in page
-    assert "No film was left out" in page
+    assert "No image was excluded" in page
 
 
 def test_phantoms_are_called_so_and_few_films_are_warned_of() -> None:
     content = page_content(is_phantom=True, inside_is_phantom=True)
     page = render_external_page(content)
-    assert "Drawn phantoms, not patients" in page
-    assert "drawn patient" in page
-    assert " films " not in "".join(Outline(page).text).replace("No film", "")
+    assert "Phantoms, not patients." in page
+    assert "synthetic patient" in page
+    assert " films " not in "".join(Outline(page).text)
     told = " ".join(warnings(page_content(inside_is_phantom=True)))
-    assert "has 12 tested films" in told
-    assert "from inside are of drawn phantoms" in told
-    assert "No patient is known of 12 films" in told
+    assert "has 12 tested images" in told
+    assert "from inside are of phantoms" in told
+    assert "No patient is known for 12 images" in told
 
 
 def test_the_headline_tells_both() -> None:
@@ -97,8 +97,8 @@ def test_the_headline_tells_both() -> None:
     outside, inside = content.outside, content.inside
     assert inside is not None
     text = headline(content)
-    assert text.startswith(f"Of 332 films from elsewhere, of {outside.groups} patients, ")
-    assert f"Inside it was {100 * (inside.accuracy.value or 0):.1f}%" in text
+    assert text.startswith(f"External test set: 332 images of {outside.groups} patients. ")
+    assert f"Inside: {100 * (inside.accuracy.value or 0):.1f}\N{NO-BREAK SPACE}%" in text
 
 
 def test_names_from_outside_are_escaped() -> None:

@@ -7,10 +7,12 @@ from collections import Counter
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pulmospark.audit.one_thing import distribution
 from pulmospark.core import limits
 from pulmospark.evaluation.results import Curve, Figure
 from pulmospark.report import curves, figures, svg
@@ -20,18 +22,20 @@ from report import sample
 
 @pytest.fixture(scope="module")
 def drawings() -> dict[str, svg.Drawing]:
-    return figures.draw_all(sample.content(cross_validation=sample.cross_validation()))
+    return figures.draw_all(
+        sample.content(cross_validation=sample.cross_validation(), audits=sample.audits())
+    )
 
 
 def test_every_figure_is_drawn_and_has_its_words(drawings: dict[str, svg.Drawing]) -> None:
     assert set(drawings) == {
         "trivial", "roc", "precision-recall", "reliability", "confusion", "folds",
-        "training-loss", "training-accuracy",
+        "training-loss", "training-accuracy", "shortcuts", "class_by_source-histogram",
+        "class_by_age-histogram",
     }  # fmt: skip
     for one in drawings.values():
         ET.fromstring(one.svg)
         assert one.title
-        assert one.caption
         assert len(one.alt) > 20
 
 
@@ -57,8 +61,13 @@ def test_figures_are_the_same_each_time_and_leave_matplotlib_alone(
     drawings: dict[str, svg.Drawing],
 ) -> None:
     before = all_but_backend()
-    again = figures.draw_all(sample.content(cross_validation=sample.cross_validation()))
-    assert again == drawings
+    again = figures.draw_all(
+        sample.content(cross_validation=sample.cross_validation(), audits=sample.audits())
+    )
+    for name, one in again.items():
+        assert (one, one.svg) == (drawings[name], drawings[name].svg)
+        assert one.svg_file() == drawings[name].svg_file()
+        assert one.pdf_file() == drawings[name].pdf_file()
     assert all_but_backend() == before
 
 
@@ -69,9 +78,56 @@ def test_figures_hold_nothing_that_reaches_outside_them(drawings: dict[str, svg.
         assert set(re.findall(r"https?://[^\"<\s]+", one.svg)) == {"http://www.w3.org/2000/svg"}
 
 
+def test_values_are_shown_where_the_pointer_rests(drawings: dict[str, svg.Drawing]) -> None:
+    def titles(name: str) -> list[str]:
+        root = ET.fromstring(drawings[name].svg)
+        return [one.text or "" for one in root.iter() if one.tag.endswith("title")]
+
+    row = sample.evaluation().confusion[0]
+    plain = [text.replace("\N{NO-BREAK SPACE}", " ") for text in titles("confusion")]
+    share = 100 * row[0] / sum(row)
+    assert len(plain) == 9
+    assert plain[0] == (
+        f"label COVID-19, predicted COVID-19: {row[0]} images, {share:.1f} % of the row"
+    )
+    first = sample.cross_validation().folds[0].accuracy.value
+    assert f"Accuracy, fold 1: {first:.3f}" in titles("folds")
+    assert "age: 0.670, CI 0.620 to 0.710" in titles("shortcuts")
+    assert not any("tip:" in one.svg for one in drawings.values())
+
+
+def test_a_file_of_a_figure_stands_alone(drawings: dict[str, svg.Drawing]) -> None:
+    for one in drawings.values():
+        document = one.svg_file()
+        root = ET.fromstring(document)
+        assert root.get("width", "").endswith("pt")
+        assert "var(--" not in document
+        assert "tip:" not in document
+        assert one.pdf_file().startswith(b"%PDF-")
+        assert b"/Type3" not in one.pdf_file()
+
+
+def test_the_share_of_an_image_in_a_histogram_is_of_its_class() -> None:
+    values = np.asarray(["a", "a", "b", None], dtype=object)
+    named = distribution(values, np.asarray([0, 0, 1, 1]), ("x", "y"))
+    assert (named.values, named.counts, named.unknown) == (("a", "b"), ((2, 0), (0, 1)), (0, 1))
+    ages = np.asarray([0.0, 1.0, 2.0, 3.0, np.nan])
+    numbers = distribution(ages, np.asarray([0, 0, 1, 1, 1]), ("x", "y"))
+    assert [sum(row) for row in numbers.counts] == [2, 2]
+    assert numbers.unknown == (0, 1)
+    assert len(numbers.edges) == len(numbers.counts[0]) + 1
+    same = distribution(np.full(3, 7.0), np.asarray([0, 0, 1]), ("x", "y"))
+    assert same.counts == ((2,), (1,))
+    many = distribution(
+        np.asarray([str(n) for n in range(50)], dtype=object), np.zeros(50, np.int64), ("x",)
+    )
+    assert many.values[-1] == "all other"
+    assert sum(many.counts[0]) == 50
+
+
 def test_confusion_is_told_in_words(drawings: dict[str, svg.Drawing]) -> None:
     row = sample.evaluation().confusion[0]
-    assert f"Of 48 films of COVID-19: {row[0]} as COVID-19" in drawings["confusion"].alt
+    assert f"Of 48 images of COVID-19: {row[0]} as COVID-19" in drawings["confusion"].alt
 
 
 NASTY = [
@@ -92,6 +148,8 @@ def test_any_class_name_can_be_drawn() -> None:
         sample.content(evaluation=sample.evaluation(counts, tuple(NASTY)), training=None)
     )
     for one in drawn.values():
+        assert one.pdf_file().startswith(b"%PDF-")
+        ET.fromstring(one.svg_file())
         root = ET.fromstring(one.svg)
         assert "script" not in {element.tag.rpartition("}")[2] for element in root.iter()}
         assert "\u202e" not in one.svg

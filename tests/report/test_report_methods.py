@@ -68,7 +68,8 @@ def bounds(share: float, size: float, quantile: float) -> list[str]:
 
     roots = (optimize.brentq(excess, 1e-12, share - 1e-9),
              optimize.brentq(excess, share + 1e-9, 1 - 1e-12))  # fmt: skip
-    return [f"{root * 100:.1f}%" for root in roots]
+    low, high = (f"{root * 100:.1f}" for root in roots)
+    return [low, f"{high} %"]
 
 
 @pytest.mark.parametrize("confidence", [0.95, 0.8])
@@ -88,7 +89,7 @@ def test_images_by_patient_are_said_to_be_worth_fewer_and_their_interval_is_of_t
     assert f"effective n {accuracy.effective:.1f}" in page
     assert "score interval on the effective sample size" in page
     assert "Student's quantile" in page
-    said = f"the 120 films of 40 patients count as {accuracy.effective:.1f} independent ones"
+    said = f"the 120 images of 40 patients count as {accuracy.effective:.1f} independent ones"
     assert said in page
     assert "counts in full" not in page
     sensitivity = told.by_class[0].sensitivity
@@ -107,8 +108,8 @@ def test_images_of_as_many_patients_are_said_to_count_in_full_and_do() -> None:
     low, high = bounds(accuracy.value, 120, stats.norm.isf(0.025))
     assert f"{low} to {high} Wilson {accuracy.numerator} / 120" in page
     assert "so each counts in full" in page
-    assert "each film counted in full, for no patient has two" in page
-    assert "effective n" not in page.replace("(effective n) where that is fewer", "")
+    assert "each image counted in full, for no patient has two" in page
+    assert "effective n" not in page.replace("(effective n) where it is smaller", "")
     assert "Student" not in page
 
 
@@ -148,7 +149,7 @@ def test_the_external_page_says_which_proportions_are_of_fewer_images() -> None:
     assert "effective n is that size; Wilson's score interval of the proportion itself" in both
     assert f"effective n {by_patient.accuracy.effective:.1f}" in both
     plain = text_of(render_external_page(page_content(inside=alone, outside=alone, **other)))
-    assert "each film counted in full, for no patient has two" in plain
+    assert "each image counted in full, for no patient has two" in plain
     assert "effective n" not in plain
 
 
@@ -160,8 +161,8 @@ def test_one_source_leaves_the_rule_of_the_source_unassessable() -> None:
     assert found.tone == "unknown"
     assert "source is not assessable" in found.tag
     page = text_of(render_report(sample.content(evaluation=told, cross_validation=None)))
-    assert "Better than the source alone" not in page
-    assert "There is one source here, so that both are the same rule" in page
+    assert "Better than the image-blind baselines" not in page
+    assert "There is one source here, so both baselines are the same" in page
     two = evaluated(drawn(120, 1))
     assert two.trivial is not None
     assert two.trivial.sources == 2

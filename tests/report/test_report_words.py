@@ -1,10 +1,11 @@
-"""The sentences: headline, verdict beside the trivial rules, warnings, undefined figures."""
+"""The sentences: headline, verdict against the baselines, warnings, undefined metrics."""
 
 from __future__ import annotations
 
 import math
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,9 +17,10 @@ from pulmospark.evaluation.results import (
     FoldSummary,
     TrivialRules,
 )
-from pulmospark.report import figures, methods, render_report, tables, words
-from pulmospark.report.content import Level, SourceSummary
+from pulmospark.report import figures, methods, numbers, render_report, tables, words
+from pulmospark.report.content import Level, ReportContent, SourceSummary
 from report import sample
+from report.outline import Outline
 
 
 def figure(value: float | None, half: float = 0.03) -> Figure:
@@ -37,9 +39,9 @@ def beside(model: float, common: float | None, source: float | None) -> Evaluati
 @pytest.mark.parametrize(
     ("model", "common", "source", "tone", "said"),
     [
-        (0.95, 0.50, 0.60, "good", "35.0 points above"),
-        (0.95, 0.50, 0.80, "good", "15.0 points above"),
-        (0.90, 0.50, 0.86, "caution", "interval reaches"),
+        (0.95, 0.50, 0.60, "good", "35.0 percentage points above"),
+        (0.95, 0.50, 0.80, "good", "15.0 percentage points above"),
+        (0.90, 0.50, 0.86, "caution", "CI overlaps"),
         (0.85, 0.50, 0.86, "bad", "does as well or better"),
         (0.86, 0.50, 0.86, "bad", "does as well or better"),
         (0.52, 0.50, 0.50, "bad", "most frequent class"),
@@ -63,13 +65,15 @@ def test_a_model_near_the_source_rule_may_have_learned_the_hospital() -> None:
     narrow = narrow.model_copy(update={"accuracy": figure(0.9, 0.001), "trivial": rules})
     verdict = words.verdict(narrow)
     assert verdict.tone == "caution"
-    assert "only 3.0 points" in verdict.sentence
-    assert "learned to tell the hospital" in verdict.explanation
+    assert "only 3.0 percentage points" in verdict.sentence
+    assert "learned to recognise the hospital" in verdict.explanation
 
 
 def test_sources_that_give_the_class_away_are_told_even_of_a_good_model() -> None:
-    assert "give much away" in words.verdict(beside(0.95, 0.5, 0.8)).explanation
-    assert "give much away" not in words.verdict(beside(0.95, 0.5, 0.55)).explanation
+    assert "The source alone predicts much" in words.verdict(beside(0.95, 0.5, 0.8)).explanation
+    assert (
+        "The source alone predicts much" not in words.verdict(beside(0.95, 0.5, 0.55)).explanation
+    )
 
 
 def test_nothing_is_claimed_where_the_rules_were_not_worked_out() -> None:
@@ -77,25 +81,39 @@ def test_nothing_is_claimed_where_the_rules_were_not_worked_out() -> None:
     assert words.verdict(without).tone == "unknown"
 
 
-def test_headline_names_films_patients_and_interval() -> None:
+def headline(content: ReportContent) -> str:
+    """The headline of a report, its spaces made plain."""
+    return " ".join(Outline(render_report(content)).text_of("headline").split())
+
+
+def test_the_headline_has_accuracy_ci_patients_and_sensitivity() -> None:
     content = sample.content()
     one = content.evaluation
-    told = words.headline(content)
-    assert told.startswith(f"Of {one.films} films of {one.groups} patients")
-    assert words.rightly_named(one) == one.accuracy.numerator
-    assert f"named {one.accuracy.numerator} rightly" in told
-    assert "95% interval" in told
+    text = headline(content)
+    value, low, high = (
+        f"{100 * (x or 0):.1f}" for x in (one.accuracy.value, one.accuracy.low, one.accuracy.high)
+    )
+    assert text.startswith(f"Accuracy {value} % (95 % CI {low} to {high} %): ")
+    correct = int(np.trace(np.asarray(one.confusion)))
+    assert correct == one.accuracy.numerator
+    assert f"{correct} of {one.films} images classified correctly" in text
+    assert f"from {one.groups} patients that the model was not trained on" in text
+    assert one.operating is not None
+    sensitivity = 100 * (one.operating.sensitivity.value or 0.0)
+    assert f"Sensitivity for COVID-19 {sensitivity:.1f} % (95 % CI" in text
 
 
-def test_headline_says_phantoms_folds_and_unknown_patients() -> None:
+def test_the_headline_says_phantoms_folds_and_unknown_patients() -> None:
     content = sample.content(is_phantom=True, cross_validation=sample.cross_validation())
-    assert "drawn phantoms of 314 drawn patients" in words.headline(content)
-    assert "5 folds" in words.headline(content)
+    text = headline(content)
+    assert "425 phantoms classified correctly" in text
+    assert "from 314 synthetic patients" in text
+    assert "5-fold cross-validation" in text
     unknown = sample.content(films_without_patient=425)
-    assert "who the patients are is not known" in words.headline(unknown)
+    assert "the patients are not known" in headline(unknown)
     assert "patients" not in words.groups(unknown)
     some = sample.content(films_without_patient=3)
-    assert "not known for 3 of them" in words.headline(some)
+    assert "not known for 3 of them" in headline(some)
 
 
 def test_patients_are_not_the_groups_that_a_split_keeps_together() -> None:
@@ -103,16 +121,16 @@ def test_patients_are_not_the_groups_that_a_split_keeps_together() -> None:
     joined = sample.content(known_patients=one.groups + 7)
     told = f"{one.groups + 7} patients ({one.groups} groups, joined by name or near copy)"
     assert words.groups(joined) == told
-    assert f"of {told} that it was not trained on" in words.headline(joined)
+    assert f"from {told} that the model was not trained on" in words.tested_on(joined)
     assert f"replicates over {told}" in methods.overall_methods(one, joined)
     alike = sample.content(known_patients=one.groups)
     assert words.groups(alike) == f"{one.groups} patients"
     some = sample.content(films_without_patient=9, known_patients=one.groups)
     assert "several joined by name or near copies" in words.groups(some)
     apart = sample.content(films_without_patient=9, known_patients=one.groups - 9)
-    assert words.groups(apart) == f"{one.groups} groups (a patient, or a film of an unknown one)"
+    assert words.groups(apart) == f"{one.groups} groups (a patient, or an image of an unknown one)"
     none = sample.content(films_without_patient=one.films, known_patients=0)
-    assert words.groups(none).startswith(f"{one.films} films ({one.groups} groups")
+    assert words.groups(none).startswith(f"{one.films} images ({one.groups} groups")
 
 
 def test_scans_are_of_patients_where_these_are_known() -> None:
@@ -136,7 +154,7 @@ def test_a_figure_without_an_interval_says_why() -> None:
     table = tables.class_table(told)
     assert table.notes == (
         "All replicates are equal: no interval can be had from them.",
-        "No interval could be had from so few films or patients.",
+        "No CI can be computed from so few images or patients.",
         "Newcombe's bounds.",
     )
     assert "AUROC, where all replicates are equal: Newcombe's bounds" in methods.class_methods(
@@ -154,7 +172,7 @@ def test_a_figure_of_a_class_over_the_folds_names_the_class() -> None:
     drawn = figures.folds(_of_classes())
     assert drawn is not None
     assert "Sensitivity, COVID-19, mean 0.800" in drawn.alt
-    assert "Sensitivity: COVID-19" in drawn.svg
+    assert "<title>Sensitivity, COVID-19, fold 2: 0.900</title>" in drawn.svg
     page = render_report(sample.content(cross_validation=_of_classes()))
     assert "Sensitivity: <bdi>&lt;b&gt;ward</bdi>" in page
 
@@ -170,9 +188,8 @@ def _of_classes() -> CrossValidation:
 
 def test_headline_without_a_tested_film() -> None:
     empty = sample.evaluation().model_copy(update={"films": 0, "accuracy": Figure(value=None)})
-    assert words.headline(sample.content(evaluation=empty)) == (
-        "No film was tested, so there is no accuracy to tell."
-    )
+    text = headline(sample.content(evaluation=empty))
+    assert text == "No image was tested, so there is no accuracy."
 
 
 def test_small_classes_and_sums_that_do_not_add_up_are_warned_of() -> None:
@@ -183,21 +200,21 @@ def test_small_classes_and_sums_that_do_not_add_up_are_warned_of() -> None:
     first, small, sums = words.warnings(content)
     assert first == "One."
     assert "COVID-19" in small
-    assert "29 tested films" in small
+    assert "29 tested images" in small
     assert "do not add up" in sums
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_no_number_is_ever_shown_as_nan(value: float) -> None:
-    shown = words.number(value)
+    shown = numbers.number(value)
     assert ("nan" not in shown) and ("inf" not in shown)
     if not math.isfinite(value):
-        assert shown == words.DASH
+        assert shown == numbers.DASH
 
 
 @given(st.floats(0, 1e6))
 def test_durations_never_show_sixty_of_the_smaller_unit(seconds: float) -> None:
-    shown = words.duration(seconds)
+    shown = numbers.duration(seconds)
     assert re.search(r"\b60 (s|min)", shown) is None
     assert "e" not in shown.replace("under", "")
 
@@ -213,14 +230,14 @@ def test_undefined_figures_are_dashes_with_a_reason_each_told_once() -> None:
     assert [note.split(":")[0] for note in table.notes] == ["PPV", "AUROC"]
     for row in table.rows:
         shown = dict(zip(table.headings, row.cells, strict=True))
-        assert (shown["PPV"].value, shown["PPV"].note) == (words.DASH, 1)
-        assert (shown["AUROC"].value, shown["AUROC"].note) == (words.DASH, 2)
+        assert (shown["PPV"].value, shown["PPV"].note) == (numbers.DASH, 1)
+        assert (shown["AUROC"].value, shown["AUROC"].note) == (numbers.DASH, 2)
         assert shown["NPV"].note is None
 
 
 def test_a_figure_that_is_not_a_number_is_undefined_too() -> None:
     bad = sample.evaluation().model_copy(update={"brier": Figure(value=math.nan)})
-    cell = tables.overall_table(bad).rows[4].cells[0]
+    cell = tables.overall_table((bad,)).rows[4].cells[0]
     assert cell.undefined
     assert cell.note == 1
 

@@ -1,8 +1,9 @@
-"""Class told by one thing beside the picture: source, age, sex, view, size, format, grey."""
+"""Shortcut checks: whether the label is predictable from one feature that is not the lungs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,23 @@ import numpy as np
 import numpy.typing as npt
 
 from pulmospark.audit.guess import FOLDS, guess_figure
-from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
+from pulmospark.audit.results import (
+    AuditResult,
+    Distribution,
+    NamedFigure,
+    Shortcut,
+    Verdict,
+    not_assessable,
+)
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
 from pulmospark.audit.words import plain
 
 Thing = npt.NDArray[Any]
+_BINS = 12
+"""of a number's distribution"""
+_VALUES_SHOWN = 7
+"""names of a distribution; the rest are one bar"""
+_OTHER = "all other"
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ _SOURCES = (
     "source that was not trained on"
 )
 KINDS: tuple[Kind, ...] = (
-    Kind("source", "the source", lambda s, _: s.column("source"), _SOURCES),
+    Kind("source", "source", lambda s, _: s.column("source"), _SOURCES),
     Kind(
         "age",
         "age",
@@ -63,16 +76,16 @@ KINDS: tuple[Kind, ...] = (
     Kind("sex", "sex", lambda s, _: s.column("sex"), "balance the sexes over the classes"),
     Kind(
         "view",
-        "the view",
+        "view",
         lambda s, _: s.column("view"),
         "keep one view: `split.views`, or films of each view in every class",
     ),
-    Kind("size", "the film's height and width", lambda s, _: _size(s), _PREPARE),
-    Kind("format", "the file's format", lambda s, _: s.column("format"), _PREPARE),
-    Kind("compression", "bytes a pixel", lambda s, _: _bytes_a_pixel(s), _PREPARE),
+    Kind("size", "image height and width", lambda s, _: _size(s), _PREPARE),
+    Kind("format", "file format", lambda s, _: s.column("format"), _PREPARE),
+    Kind("compression", "bytes per pixel", lambda s, _: _bytes_a_pixel(s), _PREPARE),
     Kind(
         "border",
-        "the border's grey",
+        "grey level of the border",
         lambda _, looks: looks["border_mean"],
         _PREPARE,
         of_pixels=True,
@@ -99,7 +112,7 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
     present = subject.common()
     taken = np.isin(labels, present)
     values = kind.of(subject, looks)
-    title = f"Class told by {kind.words} alone"
+    title = f"Label predictable from {kind.words}"
     name = f"class_by_{kind.name}"
     missing = _missing(values)
     if present.size < 2:
@@ -109,10 +122,11 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
         return not_assessable(name, title, f"{kind.words} is not known of any image")
     if not _varies(values[taken]):
         return not_assessable(name, title, f"{kind.words} is the same for all images")
+    own = np.searchsorted(present, labels[taken]).astype(np.int64)
     _, groups = np.unique(subject.groups[taken], return_inverse=True)
     figure = guess_figure(
         values[taken],
-        np.searchsorted(present, labels[taken]).astype(np.int64),
+        own,
         groups.astype(np.int64),
         classes=int(present.size),
         seed=subject.seed,
@@ -125,12 +139,12 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
     verdict: Verdict = "pass"
     if figure.low > settings.thing_warn:
         verdict = "fail" if figure.low > settings.thing_fail else "warn"
-    known = f" It is known of {1 - missing:.0%} of the films." if missing else ""
+    known = f" It is known of {1 - missing:.0%} of the images." if missing else ""
     return AuditResult(
         name=name,
         title=title,
         verdict=verdict,
-        sentence=f"A model that knows nothing but {kind.words} reaches an AUROC of "
+        sentence=f"A model that is given only the {kind.words} reaches an AUROC of "
         f"{plain(figure)}; 0.5 is chance.{known}",
         figures=(NamedFigure(name="AUROC", figure=figure, scale="number"),),
         threshold=f"warns when the lower bound is above {settings.thing_warn:g}, fails "
@@ -138,6 +152,50 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
         why="0.7 is where a discrimination is called acceptable (Hosmer and Lemeshow): a network "
         "that can see as much of it need not look at the lungs",
         remedy=kind.remedy if verdict in {"warn", "fail"} else "",
+        shortcut=Shortcut(
+            feature=kind.words,
+            warn=settings.thing_warn,
+            fail=settings.thing_fail,
+            distribution=distribution(values[taken], own, [subject.classes[n] for n in present]),
+        ),
+    )
+
+
+def distribution(
+    values: Thing, labels: npt.NDArray[np.int64], classes: Sequence[str]
+) -> Distribution:
+    """Count the values of a feature in each class.
+
+    Args:
+        values: (n,) float64, nan where not known; or object, names and ``None``.
+        labels: (n,) class, from 0.
+        classes: their names.
+    """
+    named = values.dtype == object
+    known = np.asarray([v is not None for v in values]) if named else ~np.isnan(values)
+    edges: npt.NDArray[np.float64] = np.empty(0)
+    names: list[str] = []
+    if named:
+        kept = Counter(map(str, values[known].tolist())).most_common(_VALUES_SHOWN)
+        names = [name for name, _ in kept]
+        place = {name: at for at, name in enumerate(names)}
+        bins = np.asarray([place.get(str(v), len(names)) for v in values[known]], np.int64)
+        if bins.size and bins.max() == len(names):
+            names.append(_OTHER)
+    else:
+        low, high = np.quantile(values[known], (0.01, 0.99))
+        edges = np.linspace(low, high, _BINS + 1) if high > low else np.array([low, low + 1.0])
+        bins = np.clip(np.searchsorted(edges, values[known], "right") - 1, 0, edges.size - 2)
+    columns = len(names) if named else edges.size - 1
+    counts = np.zeros((len(classes), columns), np.int64)
+    np.add.at(counts, (labels[known], bins), 1)
+    unknown = np.bincount(labels[~known], minlength=len(classes))
+    return Distribution(
+        classes=tuple(classes),
+        values=tuple(names),
+        edges=tuple(edges.tolist()),
+        counts=tuple(map(tuple, counts.tolist())),
+        unknown=tuple(unknown.tolist()),
     )
 
 

@@ -50,6 +50,31 @@ class Example(Result):
     films: tuple[ShownFilm, ...]
 
 
+class Distribution(Result):
+    """How many images of each class have each value of a feature."""
+
+    classes: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    """the most frequent names and the rest together; empty where the feature is a number"""
+    edges: tuple[float, ...] = ()
+    """of the bins of a number, one more than there are; what lies beyond is in the end bins"""
+    counts: tuple[tuple[int, ...], ...]
+    """a row a class, a column a value or bin"""
+    unknown: tuple[int, ...]
+    """images without a value, of each class"""
+
+
+class Shortcut(Result):
+    """What an audit of the shortcuts looked at: whether one feature alone predicts the label."""
+
+    feature: str
+    warn: float
+    """AUROC that the lower bound of the CI must exceed for a warning, 0 to 1"""
+    fail: float
+    """as ``warn``, for a failure"""
+    distribution: Distribution
+
+
 class AuditResult(Result):
     """One audit."""
 
@@ -66,6 +91,8 @@ class AuditResult(Result):
     remedy: str = ""
     """what to do about it, or what would let it be told; empty where it passed"""
     examples: tuple[Example, ...] = ()
+    shortcut: Shortcut | None = None
+    """of a shortcut check that could be made; its one figure is the AUROC"""
     seconds: float = 0.0
 
 

@@ -12,6 +12,9 @@ from pulmospark.cli import common
 @click.command(
     help="""Write the report of an evaluated run: one HTML file that needs no network.
 
+    Next to it the folder figures holds each plot as SVG and PDF, metrics.csv, predictions.csv
+    and a LaTeX table.
+
     EXPERIMENT is its TOML file, or the folder of a run.
 
     \b

@@ -20,7 +20,7 @@ from pulmospark.report.films import thumbnail
 def right_and_wrong(
     run: RunFolder, classes: Sequence[str]
 ) -> tuple[tuple[Film, ...], tuple[Film, ...]]:
-    """Correctly classified films, alternating by class, and wrong ones; most confident first.
+    """Images classified correctly, and errors, both of each class in turn; errors worst first.
 
     Args:
         run: folder of an evaluated run.
@@ -33,16 +33,20 @@ def right_and_wrong(
     def certain(fitting: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         return heapq.nsmallest(most, fitting, key=lambda r: (-max(r["probability"]), r["uri"]))
 
-    rights = [
-        certain(row for row in rows if row["label"] == row["prediction"] == name)
-        for name in classes
-    ]
-    # The most confident ones alone could all be of one class.
-    mixed = [row for turn in zip_longest(*rights) for row in turn if row is not None]
-    chosen = {
-        True: mixed[:most],
-        False: certain(row for row in rows if row["label"] != row["prediction"]),
-    }
+    def in_turn(right: bool) -> list[dict[str, Any]]:
+        """All of one class would say nothing about the others."""
+        by_class = [
+            certain(
+                row
+                for row in rows
+                if row["label"] == name and (row["prediction"] == name) is right
+            )
+            for name in classes
+        ]
+        mixed = [row for turn in zip_longest(*by_class) for row in turn if row is not None]
+        return mixed[:most]
+
+    chosen = {True: in_turn(right=True), False: certain(in_turn(right=False))}
     pixels = thumbnails(
         run.tables / "images", {row["uri"] for rows in chosen.values() for row in rows}
     )

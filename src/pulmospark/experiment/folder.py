@@ -90,6 +90,11 @@ class RunFolder:
         return self.root / "report.html"
 
     @property
+    def figures(self) -> Path:
+        """The report's plots and tables as files for a paper."""
+        return self.root / "figures"
+
+    @property
     def claim(self) -> Path:
         """The CLAIM 2024 checklist, filled in as far as the run knows it."""
         return self.root / "claim.md"

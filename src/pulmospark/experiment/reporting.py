@@ -110,6 +110,7 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
         claim=claim_of(experiment, run),
         right=right,
         wrong=wrong,
+        figures_folder=run.figures.name,
         provenance={
             **provenance(settings, seed=experiment.seed),
             "model_id": evaluated.model_id,

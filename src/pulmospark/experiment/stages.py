@@ -29,6 +29,7 @@ from pulmospark.experiment.reporting import report_content
 from pulmospark.experiment.tracking import check_store, followed, track
 from pulmospark.report.page import write_report
 from pulmospark.report.phantom import phantom_words
+from pulmospark.spark.chunks import parts_of
 from pulmospark.tracking.extra import check_tracking
 from pulmospark.training.records import TrainResult
 from pulmospark.training.train import train
@@ -149,7 +150,7 @@ def run_report(experiment: Experiment, run: RunFolder) -> Path:
 
 
 def write_page(experiment: Experiment, run: RunFolder) -> Path:
-    """Write the report and the checklist, without tracking.
+    """Write the report, its files for a paper and the checklist, and track nothing.
 
     Raises:
         InputError: an earlier stage is missing.
@@ -157,7 +158,7 @@ def write_page(experiment: Experiment, run: RunFolder) -> Path:
     if not (run.evaluation / "evaluation.json").is_file():
         raise InputError(f"{run.root}: not evaluated yet: run `pulmospark evaluate` first")
     content = report_content(experiment, run)
-    write_report(content, run.report)
+    write_report(content, run.report, parts_of(run.evaluation / "predictions"))
     checklist = as_markdown(content.claim, experiment.name)
     files.write_text(run.claim, phantom_words(checklist) if experiment.phantoms else checklist)
     return run.report

@@ -16,7 +16,7 @@ from pulmospark.report.text import Text, clean_text
 
 
 class Picture(Result):
-    """A film beside another."""
+    """An image next to another."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
@@ -30,7 +30,7 @@ class Picture(Result):
 
 
 class Pictures(Result):
-    """Films side by side."""
+    """Images side by side."""
 
     caption: Text
     films: tuple[Picture, ...]
@@ -54,11 +54,22 @@ class Audits(Result):
     near_copies_table: str = ""
     """the table's CSV, relative to the page"""
     distances: FilmDistances | None = None
-    """of the table with a row for each film; ``None``: there is none"""
+    """of the table with a row for each image; ``None``: there is none"""
 
     def count(self, verdict: Verdict) -> int:
         """Audits with a verdict."""
         return sum(one.result.verdict == verdict for one in self.shown)
+
+    @property
+    def others(self) -> tuple[ShownAudit, ...]:
+        """The audits that the plot of the shortcut checks does not show."""
+        return tuple(one for one in self.shown if one.result.shortcut is None)
+
+    @property
+    def remedies(self) -> tuple[AuditResult, ...]:
+        """The shortcut checks that warn or fail: each has a remedy."""
+        results = (one.result for one in self.shown)
+        return tuple(one for one in results if one.shortcut is not None and one.remedy)
 
 
 class AuditPage(Result):
@@ -73,7 +84,7 @@ class AuditPage(Result):
 
 
 def shown(report: AuditReport, thumbnails: Mapping[str, bytes], *, folder: str = "") -> Audits:
-    """Results with the pictures of their examples; a film without a thumbnail is left out.
+    """Results with the pictures of their examples; an image without a thumbnail is excluded.
 
     Args:
         report: the audits.

@@ -11,17 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 from matplotlib.transforms import Bbox
 
-from pulmospark.report import words
 from pulmospark.report.comparison_content import Comparison, ModelFigures
-from pulmospark.report.svg import (
-    COLOURS,
-    MUTED,
-    Drawing,
-    drawing,
-    label,
-    new_figure,
-    to_svg,
-)
+from pulmospark.report.numbers import PERCENT, duration, number
+from pulmospark.report.svg import COLOURS, MUTED, Drawing, drawing, label, tip
 
 _AREA_LEAST, _AREA_MOST = 30.0, 420.0
 """of a network's dot, square points"""
@@ -44,11 +36,10 @@ _PLACES = tuple(
 
 
 def cost(comparison: Comparison) -> Drawing:
-    """Accuracy against training time; a dot's area tells the parameters."""
+    """Accuracy against training time; the area of a dot shows the parameters."""
     models = [one for one in comparison.models if one.accuracy.value is not None]
     most = max((one.parameters for one in models), default=1)
-    with drawing():
-        figure = new_figure(7.0, 4.2)
+    with drawing(7.0, 4.2) as figure:
         axes = figure.add_subplot()
         _scales(axes, models)
         frontier = sorted(_point(one) for one in models if one.frontier)
@@ -60,19 +51,18 @@ def cost(comparison: Comparison) -> Drawing:
             _dot(axes, one, area)
             radii.append(np.sqrt(area / np.pi))
         _label(figure, axes, models, radii, frontier)
-        svg = to_svg(figure, "cost")
     said = "; ".join(
-        f"{one.title} {words.number(one.accuracy.value or 0.0, 'percent')} in "
-        f"{words.duration(one.training_seconds)}"
+        f"{one.title} {number(one.accuracy.value or 0.0, 'percent')} in "
+        f"{duration(one.training_seconds)}"
         for one in models
     )
     return Drawing(
         "cost",
         "Accuracy and training time",
-        svg,
-        f"Bars are {comparison.confidence * 100:g}% intervals; the area of a dot tells the "
-        "parameters; the line joins those that no other beats in both, the frontier. Whether two "
-        "differ is told by the paired tests below, not by whether their bars meet.",
+        figure,
+        f"Bars: {comparison.confidence * 100:g}\N{NO-BREAK SPACE}% CIs; area of a dot: its "
+        "parameters; dotted line: the frontier, which no other network beats in both. Whether "
+        "two differ is shown by the paired tests below, not by whether their bars overlap.",
         f"Accuracy against training time: {said}.",
     )
 
@@ -110,7 +100,7 @@ def _scales(axes: Any, models: Sequence[ModelFigures]) -> None:
     least, most = (min(ends), max(ends)) if ends else (0.0, 1.0)
     room = 0.06 * max(most - least, _SPREAD_LEAST)
     axes.set_ylim(max(least - room, 0.0), min(most + room, 1.0 + room))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=PERCENT))
     axes.set(xlabel="Training time", ylabel="Accuracy")
     axes.grid(visible=True)
 
@@ -125,7 +115,9 @@ def _dot(axes: Any, one: ModelFigures, area: float) -> None:
     if one.accuracy.low is not None and one.accuracy.high is not None:
         span = (one.accuracy.low, one.accuracy.high)
         axes.plot((time, time), span, color=colour, lw=1.6, alpha=0.6)
-    axes.scatter(time, accuracy, s=area, color=colour, alpha=0.85)
+    dot = axes.scatter(time, accuracy, s=area, color=colour, alpha=0.85)
+    said = f"{number(accuracy, 'percent')}, {duration(time)}, {one.parameters:,} parameters"
+    tip(dot, f"{label(one.title)}: {said}")
 
 
 def _label(

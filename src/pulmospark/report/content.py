@@ -75,11 +75,11 @@ class ClassSummary(Result):
 
     name: Text
     findings: tuple[Count, ...] = ()
-    """as the sources have them, with the number of films that take part"""
+    """as the sources have them, with the number of images that take part"""
 
 
 class SplitCell(Result):
-    """Films and patients of one part in one class or source."""
+    """Images and patients of one split in one class or source."""
 
     part: Text
     """"train", "validation", "test", or "fold 1" and so on"""
@@ -91,7 +91,7 @@ class SplitCell(Result):
 
 
 class SplitTotal(Result):
-    """Films and patients of one part."""
+    """Images and patients of one split."""
 
     part: Text
     films: Natural
@@ -99,24 +99,24 @@ class SplitTotal(Result):
 
 
 class SplitSummary(Result):
-    """Who is in which part; patients do not add up where one has films of two classes."""
+    """Who is in which split; patients do not add up where one has images of two classes."""
 
     totals: tuple[SplitTotal, ...] = ()
     """in the order they are shown"""
     by_class: tuple[SplitCell, ...] = ()
     by_source: tuple[SplitCell, ...] = ()
     notes: tuple[Text, ...] = ()
-    """sentences on what keeps patients and near copies in one part, and what that cost"""
+    """sentences on what keeps patients and near copies in the same split, and what that cost"""
 
 
 class Epoch(Result):
-    """One pass over the training films."""
+    """One pass over the training images."""
 
     epoch: Natural
     loss: float
     validation_loss: float | None = None
     accuracy: Probability | None = None
-    """on the validation part"""
+    """on the validation split"""
     seconds: Seconds
     images_per_s: Annotated[float, Field(ge=0.0)] | None = None
 
@@ -141,7 +141,7 @@ class Operation(Result):
 
 
 class ExpandedClass(Result):
-    """What an expansion made of one class."""
+    """What an expansion added to one class."""
 
     name: Text
     films: Natural
@@ -151,12 +151,12 @@ class ExpandedClass(Result):
 
 
 class Augmentation(Result):
-    """How training films were changed by chance."""
+    """How training images were randomly augmented."""
 
     how: Text
     """in words: when, and of what"""
     rows_per_class: Natural | None = None
-    """of an expanded table, the films among them"""
+    """of an expanded table, the original images among them"""
     films: Natural | None = None
     children: Natural | None = None
     classes: tuple[ExpandedClass, ...] = ()
@@ -164,7 +164,7 @@ class Augmentation(Result):
 
 
 class Training(Result):
-    """How the model was made."""
+    """How the model was trained."""
 
     method: Text
     """in words"""
@@ -175,9 +175,9 @@ class Training(Result):
     trained_parameters: Natural | None = None
     processes: Natural | None = None
     preparation: Text | None = None
-    """done to every film, also to those that are tested"""
+    """done to every image, also to those that are tested"""
     augmentations: tuple[Augmentation, ...] = ()
-    """none: the films were left as they are"""
+    """none: the images were not augmented"""
     runs: tuple[TrainingRun, ...] = ()
 
 
@@ -187,11 +187,11 @@ class Timing(Result):
     stage: Text
     seconds: Seconds
     items: Natural | None = None
-    unit: Text = "films"
+    unit: Text = "images"
 
 
 class Film(Result):
-    """One tested film, small."""
+    """One tested image, small."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
@@ -221,7 +221,7 @@ class Film(Result):
 
     @property
     def media_type(self) -> Literal["image/png", "image/jpeg"]:
-        """Of the thumbnail, told from its first bytes."""
+        """Of the thumbnail, detected from its first bytes."""
         return "image/png" if self.thumbnail.startswith(_PNG) else "image/jpeg"
 
 
@@ -234,7 +234,7 @@ class Level(Result):
     unit: Text
     """scan or patient"""
     pooling: Text
-    """how their parts' probabilities became theirs, in words"""
+    """how the probabilities of their images were pooled, in words"""
     evaluation: Evaluation
 
 
@@ -244,36 +244,38 @@ class ReportContent(Result):
     title: Text
     made_at: datetime
     is_phantom: bool
-    """the films were drawn: the page says so above all else"""
+    """the images are phantoms: the page says so above all else"""
     audits: Audits | None = None
-    """what the audits found; ``None``: there were none"""
+    """results of the audits; ``None``: there were none"""
     evaluation: Evaluation
-    """of films the model was not trained on; the pooled one where there are folds"""
+    """of images the model was not trained on; the pooled one where there are folds"""
     paper: BesidePaper | None = None
-    """the published experiment that was repeated; ``None``: it is none"""
+    """the published experiment that was reproduced; ``None``: it is none"""
     cross_validation: CrossValidation | None = None
     levels: tuple[Level, ...] = ()
-    """beside the single films or slices"""
+    """in addition to the single images or slices"""
     films_without_patient: Natural = 0
-    """of the evaluated films: how many have no known patient"""
+    """of the evaluated images: how many have no known patient"""
     known_patients: Natural | None = None
-    """whose the other evaluated films are; ``None``: a group each"""
+    """whose the other evaluated images are; ``None``: a group each"""
     sources: tuple[SourceSummary, ...] = ()
     rejects: tuple[RejectGroup, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
     classes: tuple[ClassSummary, ...] = ()
     split: SplitSummary = SplitSummary()
     warnings: tuple[Text, ...] = ()
-    """plain sentences, beside those that the page itself finds"""
+    """plain sentences, in addition to those that the page itself finds"""
     training: Training | None = None
     timings: tuple[Timing, ...] = ()
     right: Films = ()
     """most certain first"""
     wrong: Films = ()
     """worst first: most certain of the wrong class"""
+    figures_folder: Text = ""
+    """of the plots and tables as files, relative to the page; empty: there are none"""
     claim: tuple[ClaimItem, ...] = ()
     """the CLAIM 2024 checklist, as far as it is known"""
     provenance: Annotated[dict[str, Any], BeforeValidator(clean_text)] = Field(
         default_factory=dict
     )
-    """of ``core.provenance``, with ``commands``: those that make it again"""
+    """of ``core.provenance``, with ``commands``: those that reproduce it"""

@@ -1,38 +1,33 @@
-"""The page of an external validation: a model elsewhere, beside how it does inside."""
+"""The page of an external validation: the model elsewhere, compared with inside."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC
 from pathlib import Path
 from typing import Literal
 
-import pulmospark
 from pulmospark.core import files, limits
 from pulmospark.evaluation.by_class import class_differences
-from pulmospark.evaluation.results import ClassDifference, Evaluation, Figure
-from pulmospark.report import methods, tables, words
+from pulmospark.evaluation.results import ClassDifference, Evaluation
+from pulmospark.report import methods, numbers, tables, words
 from pulmospark.report.curves import roc
 from pulmospark.report.external_content import Column, ExternalPage
 from pulmospark.report.external_plot import beside
 from pulmospark.report.figures import confusion, reliability
-from pulmospark.report.page import environment, provenance_facts, provenance_settings
-from pulmospark.report.phantom import say_phantoms
+from pulmospark.report.page import fill, provenance_facts, provenance_settings
 from pulmospark.report.svg import Drawing
-from pulmospark.report.text import clean_text
 from pulmospark.report.words import Verdict
 
-_TEMPLATE = "external.html.j2"
 _OF_CLASS = ("sensitivity", "specificity", "auroc")
 _LOCAL = (
-    "Where the AUROC holds, the model sees what it should, and its probabilities and thresholds "
-    "were the old hospital's: recalibrate. Where the AUROC falls, no recalibration helps."
+    "Where the AUROC holds, only the probabilities and thresholds do not transfer: recalibrate. "
+    "Where the AUROC falls, recalibration does not help."
 )
-_ONE_SET = "One other set is one other set: the next hospital may differ."
+_ONE_SET = "This is one external data set: the next hospital may differ."
 
 
 def write_external_page(content: ExternalPage, path: Path) -> None:
-    """Write the page; it appears whole or not at all.
+    """Write the page atomically.
 
     Raises:
         EnvironmentProblem: no space, or no right to write there.
@@ -43,69 +38,73 @@ def write_external_page(content: ExternalPage, path: Path) -> None:
 def render_external_page(content: ExternalPage) -> str:
     """The page as one HTML document: no script, and nothing fetched from anywhere."""
     evaluations = [_marked(column, content.inside) for column in content.columns]
-    whose = words.groups_of(content.outside, content.films_without_patient)
+    whose = _whose(content)
     drawn = [roc(content.outside), confusion(content.outside)]
-    page = (
-        environment()
-        .get_template(_TEMPLATE)
-        .render(
-            content=content,
-            columns=content.columns,
-            headline=headline(content),
-            verdict=verdict(content.inside, content.outside),
-            warnings=warnings(content),
-            groups=whose,
-            beside=beside(content.columns),
-            calibration=calibration_drawings(content),
-            drawings=[one for one in drawn if one is not None],
-            overall=tables.overall_beside(evaluations),
-            by_class=tables.classes_beside(evaluations, _OF_CLASS),
-            operating=tables.operating_beside(evaluations),
-            confidence=" and ".join(dict.fromkeys(words.confidence(one) for one in evaluations)),
-            effect=effect(content),
-            methods=methods.beside_methods(evaluations, content.outside, whose),
-            compared=() if content.inside is None else comparison_rows(content),
-            facts=provenance_facts(content.provenance),
-            settings=provenance_settings(content.provenance),
-            notice=pulmospark.NOT_A_MEDICAL_DEVICE,
-            version=pulmospark.__version__,
-            made_at=content.made_at.astimezone(UTC),
-            points=lambda value: f"{100 * value:+.1f}".replace("-", words.MINUS),
-            margin=f"{100 * limits.EXTERNAL_FALL_MARGIN:g}",
-            signed=lambda value: f"{value:+.2f}".replace("-", words.MINUS),
-        )
+    levels = (numbers.confidence(one) for one in evaluations)
+    return fill(
+        "external.html.j2",
+        content.is_phantom,
+        content.made_at,
+        content=content,
+        columns=content.columns,
+        headline=headline(content),
+        verdict=verdict(content.inside, content.outside),
+        warnings=warnings(content),
+        groups=whose,
+        beside=beside(content.columns),
+        calibration=calibration_drawings(content),
+        drawings=[one for one in drawn if one is not None],
+        overall=tables.overall_table(evaluations),
+        by_class=tables.classes_beside(evaluations, _OF_CLASS),
+        operating=tables.operating_table(evaluations),
+        confidence=" and ".join(dict.fromkeys(levels)),
+        effect=effect(content),
+        methods=methods.beside_methods(evaluations, content.outside, whose),
+        compared=() if content.inside is None else comparison_rows(content),
+        facts=provenance_facts(content.provenance),
+        settings=provenance_settings(content.provenance),
+        points=lambda value: f"{100 * value:+.1f}".replace("-", numbers.MINUS),
+        margin=f"{100 * limits.EXTERNAL_FALL_MARGIN:g}",
+        signed=lambda value: f"{value:+.2f}".replace("-", numbers.MINUS),
     )
-    if content.is_phantom:
-        page = say_phantoms(page)
-    cleaned: str = clean_text(page)
-    return cleaned
+
+
+def _noun(content: ExternalPage) -> str:
+    return "phantom" if content.is_phantom else "image"
+
+
+def _whose(content: ExternalPage) -> str:
+    patient = "synthetic patient" if content.is_phantom else "patient"
+    return words.groups_of(
+        content.outside, content.films_without_patient, patient=patient, film=_noun(content)
+    )
 
 
 def headline(content: ExternalPage) -> str:
-    """How the model does elsewhere, and how it did inside, in one plain sentence."""
-    told = content.outside
-    whose = words.groups_of(told, content.films_without_patient)
+    """The accuracy elsewhere, and that inside, in plain sentences."""
+    outside, inside = content.outside, content.inside
+    level = numbers.confidence(outside)
     text = (
-        f"Of {words.count(told.films, 'film')} from elsewhere, of {whose}, the model named "
-        f"{words.rightly_named(told):,} rightly: accuracy {_figure(told.accuracy, told)}"
+        f"External test set: {numbers.count(outside.films, _noun(content))} of {_whose(content)}. "
+        f"{words.classified_correctly(outside):,} of {outside.films:,} classified correctly: "
+        f"accuracy {numbers.with_ci(outside.accuracy, level)}."
     )
-    inside = content.inside
     if inside is None or inside.accuracy.value is None:
-        return f"{text}."
-    if _lacking(inside, told):
-        return f"{text}. The accuracy inside is of more classes, and not comparable."
-    return f"{text}. Inside it was {_figure(inside.accuracy, inside)}."
+        return text
+    if _lacking(inside, outside):
+        return f"{text} The accuracy inside is of more classes, and not comparable."
+    return f"{text} Inside: {numbers.with_ci(inside.accuracy, numbers.confidence(inside))}."
 
 
 def _marked(column: Column, inside: Evaluation | None) -> Evaluation:
     """An evaluation whose figures over all classes say so where they are of fewer than inside."""
-    told = column.evaluation
-    if inside is None or column.key == "inside" or not _lacking(inside, told):
-        return told
-    note = f"no image of {', '.join(_lacking(inside, told))}: not comparable with inside"
+    own = column.evaluation
+    if inside is None or column.key == "inside" or not _lacking(inside, own):
+        return own
+    note = f"no image of {', '.join(_lacking(inside, own))}: not comparable with inside"
     names = ("accuracy", "balanced_accuracy", "macro_auroc")
-    marked = {name: getattr(told, name).model_copy(update={"note": note}) for name in names}
-    return told.model_copy(update=marked)
+    marked = {name: getattr(own, name).model_copy(update={"note": note}) for name in names}
+    return own.model_copy(update=marked)
 
 
 def _lacking(inside: Evaluation, outside: Evaluation) -> list[str]:
@@ -119,8 +118,8 @@ def verdict(inside: Evaluation | None, outside: Evaluation) -> Verdict:
     if inside is None:
         return Verdict(
             "unknown",
-            "The bundle has no figures from inside to compare with.",
-            "Evaluate the run that made it, `pulmospark evaluate RUN`, and come back.",
+            "The bundle has no metrics from inside to compare with.",
+            "Evaluate the run that it is from first: `pulmospark evaluate RUN`.",
             named=TAGS["unknown"],
         )
     return compared(class_differences(inside, outside))
@@ -168,9 +167,10 @@ def _change(one: ClassDifference) -> str:
         "unclear": f"no clear difference, but a fall of up to {-low:.0f} points is not excluded",
     }[one.finding]
     text = (
-        f"{outside:.1f}% against {inside:.1f}%, {change:+.1f} points ({low:+.1f} to {high:+.1f})"
+        f"{outside:.1f}{numbers.PERCENT} against {inside:.1f}{numbers.PERCENT}, {change:+.1f} "
+        f"points ({low:+.1f} to {high:+.1f})"
     )
-    return f"{one.name} {text.replace('-', words.MINUS)}, {shown}"
+    return f"{one.name} {text.replace('-', numbers.MINUS)}, {shown}"
 
 
 def _missing(classes: Sequence[ClassDifference]) -> str:
@@ -197,29 +197,31 @@ TAGS: dict[Tone, str] = {
 
 
 def warnings(content: ExternalPage) -> tuple[str, ...]:
-    """Plain sentences of what weakens the figures from elsewhere."""
-    found = words.small_classes(content.outside)
+    """Plain sentences on what weakens the metrics from elsewhere."""
+    texts = words.small_classes(content.outside)
     if content.inside is not None and (lacking := _lacking(content.inside, content.outside)):
-        found.append(
+        texts.append(
             f"The set holds no image of {', '.join(lacking)}: its accuracy, balanced accuracy and "
             "macro AUROC are of other classes than those inside, and not comparable."
         )
     if content.inside_is_phantom and not content.is_phantom:
-        found.append("The figures from inside are of drawn phantoms: they say nothing of people.")
+        texts.append("The metrics from inside are of phantoms: they say nothing about people.")
     if content.training_copies and not content.training_copies.startswith("No copy"):
-        found.append(content.training_copies)
+        texts.append(content.training_copies)
     if unknown := content.films_without_patient:
-        found.append(
-            f"No patient is known of {words.count(unknown, 'film')}: several of one patient "
-            "would make the intervals too narrow."
+        texts.append(
+            f"No patient is known for {numbers.count(unknown, _noun(content))}: several of one "
+            "patient would make the CIs too narrow."
         )
-    return tuple(found)
+    return tuple(texts)
 
 
 def calibration_drawings(content: ExternalPage) -> list[Drawing]:
     """A reliability diagram for each evaluation, with the same axes."""
     drawn = (
-        reliability(one.evaluation, f"reliability-{one.key}", f"Reliability, {one.title.lower()}")
+        reliability(
+            one.evaluation, f"reliability-{one.key}", f"Reliability diagram, {one.title.lower()}"
+        )
         for one in content.columns
     )
     return [one for one in drawn if one is not None]
@@ -237,34 +239,23 @@ def comparison_rows(content: ExternalPage) -> tuple[tuple[ClassDifference, str],
 
 
 def effect(content: ExternalPage) -> str | None:
-    """What the recalibration did on films that it was not fitted on; ``None`` without one."""
+    """The effect of the recalibration on images it was not fitted on; ``None`` without one."""
     after = content.recalibrated
     if after is None:
         return None
     before = content.outside
-    told = [
-        f"{name} from {_plain(getattr(before, field), scale)} to "
-        f"{_plain(getattr(after, field), scale)}"
+    changes = [
+        f"{name} from {numbers.shown_value(getattr(before, field), scale)} to "
+        f"{numbers.shown_value(getattr(after, field), scale)}"
         for field, name, scale in _CHANGED
     ]
-    return f"On the other {words.count(after.films, 'film')} it took {', '.join(told)}."
+    others = numbers.count(after.films, _noun(content))
+    return f"On the other {others} it changed {', '.join(changes)}."
 
 
-_CHANGED: tuple[tuple[str, str, words.Scale], ...] = (
+_CHANGED: tuple[tuple[str, str, numbers.Scale], ...] = (
     ("calibration_error", "the calibration error", "number"),
     ("log_loss", "the log loss", "number"),
     ("accuracy", "the accuracy", "percent"),
     ("macro_auroc", "the macro AUROC", "number"),
 )
-
-
-def _figure(figure: Figure, evaluation: Evaluation) -> str:
-    if figure.value is None:
-        return "not defined"
-    span = words.interval(figure, "percent")
-    told = f" ({words.confidence(evaluation)} interval {span})" if span else ""
-    return f"{words.number(figure.value, 'percent')}{told}"
-
-
-def _plain(figure: Figure, scale: words.Scale) -> str:
-    return "not defined" if figure.value is None else words.number(figure.value, scale)

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from pulmospark.evaluation.results import ClassFigures, Evaluation, Figure, OperatingFigures
 from pulmospark.report.content import ReportContent
-from pulmospark.report.words import count, film_noun, groups, number
+from pulmospark.report.metrics import CLASS_METRICS
+from pulmospark.report.numbers import count, number
+from pulmospark.report.words import groups, image_noun
 
 METHODS = {
     "wilson": "Wilson",
@@ -18,54 +20,43 @@ METHODS = {
     "basic": "basic bootstrap",
     "mover": "MOVER",
     "bound": "bounds (see the note)",
-    "none": "no interval",
+    "none": "no CI",
 }
 """``Figure.method`` as a table names it"""
-CLASS_FIGURES: tuple[tuple[str, str], ...] = (
-    ("sensitivity", "Sensitivity"),
-    ("specificity", "Specificity"),
-    ("ppv", "PPV"),
-    ("npv", "NPV"),
-    ("f1", "F1"),
-    ("mcc", "MCC"),
-    ("auroc", "AUROC"),
-    ("auprc", "AUPRC"),
-)
-"""field of ``ClassFigures`` and its heading"""
 _EFFECTIVE = (
-    "score interval on the effective sample size (films / design effect), with Student's "
+    "score interval on the effective sample size (images / design effect), with Student's "
     "quantile of patients \N{MINUS SIGN} 1 degrees of freedom in place of the normal one, since "
-    "films of one patient are not independent"
+    "images of one patient are not independent"
 )
 _PLAIN = "score interval of the proportion"
 
 
 def effective_words(figure: Figure) -> str:
-    """The effective sample size of a figure, ``effective n 71.2``; empty where all films count."""
+    """The effective sample size, ``effective n 71.2``; empty where all images count."""
     return "" if figure.effective is None else f"effective n {figure.effective:.1f}"
 
 
 def overall_methods(evaluation: Evaluation, content: ReportContent) -> str:
-    """How the intervals of the table over all classes were computed."""
-    whose, films = groups(content), count(evaluation.films, film_noun(content))
+    """How the CIs of the table over all classes were computed."""
+    whose, images = groups(content), count(evaluation.films, image_noun(content))
     accuracy = evaluation.accuracy
     if accuracy.effective is None:
         proportions = (
-            f"Wilson: {_PLAIN}; each of the {films} is a patient's only one, or its patient is "
+            f"Wilson: {_PLAIN}; each of the {images} is a patient's only one, or its patient is "
             "not known, so each counts in full."
         )
     else:
         proportions = (
-            f"Wilson: {_EFFECTIVE}. For the accuracy the {films} of {whose} count as "
+            f"Wilson: {_EFFECTIVE}. For the accuracy the {images} of {whose} count as "
             f"{accuracy.effective:.1f} independent ones."
         )
     return f"{proportions} Bootstrap: {bootstrap_words(evaluation, whose)}."
 
 
 def class_methods(evaluation: Evaluation, content: ReportContent) -> str:
-    """How the intervals of the class table were computed, column by column."""
+    """How the CIs of the class table were computed, column by column."""
     by_method: dict[str, list[str]] = {}
-    for name, label in CLASS_FIGURES:
+    for name, label, *_ in CLASS_METRICS:
         for method in {getattr(figures, name).method for figures in evaluation.by_class}:
             if method != "none":
                 by_method.setdefault(method, []).append(label)
@@ -84,7 +75,7 @@ def class_methods(evaluation: Evaluation, content: ReportContent) -> str:
 
 
 def proportions_words(of: Sequence[ClassFigures] | Sequence[OperatingFigures]) -> str:
-    """How the intervals of sensitivity, specificity, PPV and NPV were computed."""
+    """How the CIs of sensitivity, specificity, PPV and NPV were computed."""
     shown = [
         getattr(figures, name)
         for figures in of
@@ -94,7 +85,7 @@ def proportions_words(of: Sequence[ClassFigures] | Sequence[OperatingFigures]) -
 
 
 def beside_methods(evaluations: Sequence[Evaluation], outside: Evaluation, whose: str) -> str:
-    """How the intervals of several evaluations side by side were computed.
+    """How the CIs of several evaluations side by side were computed.
 
     Args:
         evaluations: those shown.
@@ -108,7 +99,7 @@ def beside_methods(evaluations: Sequence[Evaluation], outside: Evaluation, whose
         if figure.low is not None
     ]
     return (
-        f"Proportions: {_proportions(shown)}. Other figures from elsewhere: "
+        f"Proportions: {_proportions(shown)}. Other metrics from elsewhere: "
         f"{bootstrap_words(outside, whose)}."
     )
 
@@ -116,12 +107,12 @@ def beside_methods(evaluations: Sequence[Evaluation], outside: Evaluation, whose
 def operating_words(operating: OperatingFigures, noun: str, confidence: str) -> str:
     """Which threshold calls an image positive, and on what it was chosen; class names aside.
 
-    Pooled folds have a threshold each, chosen on films that are tested in other folds.
+    Pooled folds have a threshold each, chosen on images that are tested in other folds.
 
     Args:
         operating: the figures at the operating point.
-        noun: of what is shown, film or phantom.
-        confidence: of the interval, "95 %".
+        noun: of what is shown, image or phantom.
+        confidence: of the CI, "95 %".
     """
     point = operating.point
     target = f"a sensitivity of at least {number(point.sensitivity_target, 'percent')}"
@@ -148,10 +139,10 @@ def operating_words(operating: OperatingFigures, noun: str, confidence: str) -> 
 
 
 def bootstrap_words(evaluation: Evaluation, whose: str) -> str:
-    """How the bootstrap was done: replicates, over whom, and which interval was taken of them."""
+    """How the bootstrap was done: replicates, over whom, and which CI was taken of them."""
     basic = ""
     if evaluation.calibration_error.method == "basic":
-        basic = "; of the calibration error, which noise can only raise, their basic interval"
+        basic = "; of the calibration error, which noise can only raise, their basic CI"
     return f"percentiles of {_draws(evaluation, whose)}{basic}"
 
 
@@ -162,7 +153,7 @@ def _draws(evaluation: Evaluation, whose: str) -> str:
 def _proportions(shown: Sequence[Figure]) -> str:
     clustered = [figure.effective is not None for figure in shown]
     if not any(clustered):
-        return f"Wilson's {_PLAIN}, each film counted in full, for no patient has two"
+        return f"Wilson's {_PLAIN}, each image counted in full, for no patient has two"
     where = "" if all(clustered) else f"; Wilson's {_PLAIN} itself where no effective n is given"
     return f"Wilson's {_EFFECTIVE}; effective n is that size{where}"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from datetime import UTC
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,16 @@ from markupsafe import Markup, escape
 
 import pulmospark
 from pulmospark.core import files, limits
-from pulmospark.report import methods, tables, words
+from pulmospark.report import methods, numbers, tables, words
 from pulmospark.report.audit_content import Picture
 from pulmospark.report.content import Film, ReportContent
+from pulmospark.report.exports import write_exports
 from pulmospark.report.figures import draw_all
-from pulmospark.report.phantom import say_phantoms
+from pulmospark.report.phantom import phantom_words
 from pulmospark.report.svg import Drawing
 from pulmospark.report.text import clean_text
 
-_TEMPLATE = "report.html.j2"
-_TOLD_APART = frozenset({"commands", "settings", "libraries"})
+_SHOWN_APART = frozenset({"commands", "settings", "libraries"})
 
 
 def render_report(content: ReportContent) -> str:
@@ -31,48 +31,58 @@ def render_report(content: ReportContent) -> str:
 
     The same content gives the same text. All text of the content is escaped.
     """
-    return _fill(content, draw_all(content))
+    return page_of(content, draw_all(content))
 
 
-def write_report(content: ReportContent, path: Path) -> None:
-    """Write the report; the file appears whole or not at all.
+def write_report(content: ReportContent, path: Path, predictions: Iterable[Path] = ()) -> None:
+    """Write the report, and the folder of files for a paper where the content names one.
+
+    Page and folder each appear atomically.
+
+    Args:
+        content: of the report.
+        path: the HTML file.
+        predictions: Parquet parts of the predictions, for the folder.
 
     Raises:
         EnvironmentProblem: no space, or no right to write there.
     """
-    files.write_text(path, render_report(content))
+    drawings = draw_all(content)
+    if content.figures_folder:
+        write_exports(content, drawings, predictions, path.with_name(content.figures_folder))
+    files.write_text(path, page_of(content, drawings))
 
 
-def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
-    template = environment().get_template(_TEMPLATE)
-    evaluation = content.evaluation
+def page_of(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
+    """The report with the drawings that are given: see :func:`render_report`."""
+    evaluation, cross = content.evaluation, content.cross_validation
     parts = tuple(total.part for total in content.split.totals)
     exclusions, further = tables.shown_exclusions(content.exclusions)
-    page = template.render(
+    level, noun = numbers.confidence(evaluation), words.image_noun(content)
+    return fill(
+        "report.html.j2",
+        content.is_phantom,
+        content.made_at,
         content=content,
         evaluation=evaluation,
         audits=content.audits,
         drawings=drawings,
-        noun=words.film_noun(content),
-        notice=pulmospark.NOT_A_MEDICAL_DEVICE,
         version=content.provenance.get("pulmospark", pulmospark.__version__),
-        made_at=content.made_at.astimezone(UTC),
-        headline=words.headline(content),
+        correct=words.classified_correctly(evaluation),
+        tested=words.tested_on(content),
         verdict=words.verdict(evaluation),
         warnings=words.warnings(content),
-        confidence=words.confidence(evaluation),
+        confidence=level,
         groups=words.groups(content),
-        overall=tables.overall_table(evaluation),
+        overall=tables.overall_table((evaluation,)),
         by_class=tables.class_table(evaluation),
         overall_methods=methods.overall_methods(evaluation, content),
         class_methods=methods.class_methods(evaluation, content),
-        operating=tables.operating_table(evaluation),
+        operating=tables.operating_table((evaluation,)),
         operating_words=""
         if evaluation.operating is None
-        else methods.operating_words(
-            evaluation.operating, words.film_noun(content), words.confidence(evaluation)
-        ),
-        fold_rows=() if content.cross_validation is None else _folds(content),
+        else methods.operating_words(evaluation.operating, noun, level),
+        fold_rows=() if cross is None else tables.fold_rows(cross),
         level_rows=tables.level_rows(content),
         split_classes=tables.split_table(content.split.by_class, parts),
         split_sources=tables.split_table(content.split.by_source, parts),
@@ -83,15 +93,44 @@ def _fill(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
         commands=_commands(content.provenance),
         settings=provenance_settings(content.provenance),
     )
-    if content.is_phantom:
-        page = say_phantoms(page)
+
+
+def fill(template: str, is_phantom: bool, made_at: datetime, **values: Any) -> str:
+    """A page from its template, and from what every page shows.
+
+    Args:
+        template: name of the file.
+        is_phantom: whether the images are phantoms; sentences then say so.
+        made_at: when, with a time zone.
+        values: what the template shows.
+    """
+    page = (
+        environment(is_phantom)
+        .get_template(template)
+        .render(
+            **{
+                "is_phantom": is_phantom,
+                "noun": "phantom" if is_phantom else "image",
+                "patient": "synthetic patient" if is_phantom else "patient",
+                "notice": pulmospark.NOT_A_MEDICAL_DEVICE,
+                "version": pulmospark.__version__,
+                "made_at": made_at.astimezone(UTC),
+                **values,
+            }
+        )
+    )
     # Class names come through results that hold them as they were: clean once more.
     cleaned: str = clean_text(page)
     return cleaned
 
 
-def environment() -> Environment:
-    """The templates of all pages, and what they may call."""
+def environment(is_phantom: bool = False) -> Environment:
+    """The templates of all pages, and what they may call.
+
+    Args:
+        is_phantom: whether ``said``, the filter of sentences from other parts of the program,
+            speaks of phantoms and synthetic patients.
+    """
     environment = Environment(
         loader=PackageLoader("pulmospark.report"),
         autoescape=True,
@@ -100,11 +139,15 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=words.count,
-        duration=words.duration,
-        percent=lambda value: words.number(value, "percent"),
-        fixed=words.number,
-        dash=lambda value: words.DASH if value is None else f"{value:,}",
+        count=numbers.count,
+        ci=numbers.with_ci,
+        duration=numbers.duration,
+        percent=lambda value: numbers.number(value, "percent"),
+        fixed=numbers.number,
+        interval=numbers.interval,
+        shown_value=numbers.shown_value,
+        dash=lambda value: numbers.DASH if value is None else f"{value:,}",
+        said=phantom_words if is_phantom else str,
         code=_code,
         data_uri=_data_uri,
         svg=_svg,
@@ -128,17 +171,12 @@ def _data_uri(film: Film | Picture) -> str:
     return f"data:{film.media_type};base64,{base64.b64encode(film.thumbnail).decode('ascii')}"
 
 
-def _folds(content: ReportContent) -> tuple[tables.FoldRow, ...]:
-    cross = content.cross_validation
-    return () if cross is None else tables.fold_rows(cross)
-
-
 def provenance_facts(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Short pieces of provenance as name and value; libraries one by one."""
     facts = {
         key.replace("_", " "): _line(value)
         for key, value in provenance.items()
-        if key not in _TOLD_APART and value is not None
+        if key not in _SHOWN_APART and value is not None
     }
     libraries = provenance.get("libraries")
     if isinstance(libraries, Mapping):

@@ -1,9 +1,9 @@
-"""From a matplotlib figure to SVG that can stand in a page beside others.
+"""From a matplotlib figure to SVG for a page, and to SVG and PDF files for a paper.
 
 matplotlib writes a document of its own: ids that repeat from figure to figure, a style sheet
-that reaches the whole page, fixed colours. Here the ids that are referred to get the
+that reaches the whole page, fixed colours. In a page the ids that are referred to get the
 figure's name in front, the others go, and the inks become variables of the page, so that
-the figures follow its light or dark look.
+the figures follow its light or dark colours.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ from __future__ import annotations
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import StringIO
+from dataclasses import dataclass, field
+from functools import cached_property
+from io import BytesIO, StringIO
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from pulmospark.core import limits
+from pulmospark.evaluation.results import Figure as Metric
+from pulmospark.report.numbers import PERCENT, Scale, interval, number
 
 INK, MUTED, GRID = "#1d2730", "#5c6a76", "#dde3e8"
 """Inks that the page's style sheet may change; nothing else may be drawn in them."""
@@ -41,8 +45,10 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.2, 2)
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
+_TIP = "tip:"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _SETTINGS = {
+    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
     "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
     "text.parse_math": False,  # a class may be called "A$B$"
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same layout everywhere
@@ -75,16 +81,49 @@ class Drawing:
     """A figure of the page."""
 
     name: str
-    """unique within the page; its anchor and the front of its ids"""
+    """unique within the page; its anchor, the front of its ids, and the name of its files"""
     title: str
-    svg: str
+    figure: Figure = field(compare=False, repr=False)
     caption: str
     alt: str
     """what it shows, for those who cannot see it"""
 
+    @cached_property
+    def svg(self) -> str:
+        """The ``<svg>`` element for a page: unique ids, and inks that are the page's variables."""
+        root = _rewritten(self._matplotlib_svg(), self.name, href="href", colours=_VARIABLES)
+        for size in ("width", "height"):
+            root.attrib.pop(size)
+        root.set("aria-hidden", "true")  # the figure around it has the words
+        root.set("focusable", "false")
+        return ET.tostring(root, encoding="unicode")
+
+    def svg_file(self) -> str:
+        """The figure as an SVG document of its own, with fixed colours."""
+        # Programs that convert SVG for LaTeX know links by their older name alone.
+        root = _rewritten(self._matplotlib_svg(), self.name, href="xlink:href", colours={})
+        root.set("xmlns:xlink", _XLINK)
+        return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+    def pdf_file(self) -> bytes:
+        """The figure as a one-page PDF with embedded TrueType fonts; the same bytes each time."""
+        out = BytesIO()
+        with _settings():
+            nothing = dict.fromkeys(("Creator", "Producer", "CreationDate"))
+            FigureCanvasPdf(self.figure).print_pdf(out, metadata=nothing)
+        return out.getvalue()
+
+    def _matplotlib_svg(self) -> str:
+        out = StringIO()
+        with _settings(), mpl.rc_context({"svg.hashsalt": self.name}):
+            # None leaves a piece of metadata out: no date, so the text is always the same.
+            nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+            FigureCanvasSVG(self.figure).print_svg(out, metadata=nothing)
+        return out.getvalue()
+
 
 @contextmanager
-def drawing() -> Iterator[None]:
+def _settings() -> Iterator[None]:
     """matplotlib's settings for one figure; those that were there come back after it."""
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # A name in a script that matplotlib's font lacks is measured a little wrong; the
@@ -94,15 +133,62 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, with no state outside it."""
-    return Figure(figsize=(width, height), layout="constrained")
+@contextmanager
+def drawing(width: float, height: float) -> Iterator[Figure]:
+    """An empty figure of that size in inches, to be drawn on with the report's settings."""
+    with _settings():
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def tip(artist: Any, text: str) -> None:
+    """Give a drawn shape a text that the page shows when the pointer rests on it."""
+    artist.set_gid(f"{_TIP}{text}")
+
+
+def interval_row(
+    axes: Any,
+    place: float,
+    figure: Metric,
+    look: tuple[str, str],
+    name: str,
+    *,
+    text: str,
+    scale: Scale = "number",
+) -> None:
+    """Draw a metric from left to right: its CI as a line, its value as a mark and in words.
+
+    Args:
+        axes: of the drawing.
+        place: on the vertical axis.
+        figure: value and CI, 0 to 1.
+        look: colour, and matplotlib's code of the mark.
+        name: of the metric, for the tip.
+        text: written to the right of the axes.
+        scale: in which the tip has the value.
+    """
+    colour, marker = look
+    if figure.value is None:
+        axes.text(0.01, place, "not defined", va="center", color=MUTED, size=8)
+        return
+    span = interval(figure, scale)
+    said = f"{name}: {number(figure.value, scale)}{f', CI {span}' if span else ''}"
+    if figure.low is not None and figure.high is not None:
+        (line,) = axes.plot(
+            (figure.low, figure.high), (place, place), color=colour, lw=2.2, alpha=0.65
+        )
+        tip(line, said)
+    (mark,) = axes.plot((figure.value,), (place,), color=colour, marker=marker, ms=6)
+    tip(mark, said)
+    axes.annotate(
+        text, (1.0, place), xycoords=("axes fraction", "data"), xytext=(8, 0),
+        textcoords="offset points", va="center", size=8.5,
+    )  # fmt: skip
 
 
 def shares_across(axes: Any) -> None:
     """Axes with shares from left to right, 0 to 100 %, and names at their left."""
     axes.set_xticks((0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=PERCENT))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.spines["bottom"].set_bounds(0, 1)
@@ -126,29 +212,26 @@ def label(text: str) -> str:
     return line[: limits.REPORT_LABEL_CHARS - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def to_svg(figure: Figure, name: str) -> str:
-    """The figure as an ``<svg>`` element, the same text for the same figure.
-
-    Args:
-        figure: drawn within ``drawing()``.
-        name: unique within the page; stands in front of every id.
-    """
-    out = StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
-        # None leaves a piece of metadata out: no date, so the text is always the same.
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        FigureCanvasSVG(figure).print_svg(out, metadata=nothing)
-    root = ET.fromstring(out.getvalue())
+def _rewritten(document: str, name: str, *, href: str, colours: Mapping[str, str]) -> ET.Element:
+    """A document's root without metadata and style sheet; ids begin with the figure's name."""
+    root = ET.fromstring(document)
+    _titled(root)
     _drop(root, {f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"})
     used = set(_references(root))
     for element in root.iter():
-        _rewrite(element, name, used)
-    for size in ("width", "height", "version"):
-        root.attrib.pop(size, None)
+        _rewrite(element, name, used, href, colours)
+    del root.attrib["version"]
     root.set("xmlns", _SVG)
-    root.set("aria-hidden", "true")  # the figure around it has the words
-    root.set("focusable", "false")
-    return ET.tostring(root, encoding="unicode")
+    return root
+
+
+def _titled(root: ET.Element) -> None:
+    """Turn the ids that :func:`tip` left into the ``<title>`` of their shapes."""
+    for element in list(root.iter()):
+        if element.get("id", "").startswith(_TIP):
+            title = ET.Element(f"{{{_SVG}}}title")
+            title.text = element.attrib.pop("id").removeprefix(_TIP)
+            element.insert(0, title)
 
 
 def _drop(element: ET.Element, tags: set[str]) -> None:
@@ -167,7 +250,9 @@ def _references(root: ET.Element) -> Iterator[str]:
             yield link.removeprefix("#")
 
 
-def _rewrite(element: ET.Element, name: str, used: set[str]) -> None:
+def _rewrite(
+    element: ET.Element, name: str, used: set[str], href: str, colours: Mapping[str, str]
+) -> None:
     element.tag = element.tag.rpartition("}")[2]
     attributes = dict(element.attrib)
     element.attrib.clear()
@@ -176,14 +261,13 @@ def _rewrite(element: ET.Element, name: str, used: set[str]) -> None:
             if value in used:
                 element.set("id", f"{name}-{value}")
         elif key == f"{{{_XLINK}}}href":
-            element.set("href", f"#{name}-{value.removeprefix('#')}")
-        elif key == "style":
-            element.set(key, _inked(_REFERENCE.sub(rf"url(#{name}-\1)", value)))
+            element.set(href, f"#{name}-{value.removeprefix('#')}")
         else:
-            element.set(key, _REFERENCE.sub(rf"url(#{name}-\1)", value))
+            renamed = _REFERENCE.sub(rf"url(#{name}-\1)", value)
+            element.set(key, _inked(renamed, colours) if key == "style" else renamed)
 
 
-def _inked(style: str) -> str:
-    for colour, variable in _VARIABLES.items():
+def _inked(style: str, colours: Mapping[str, str]) -> str:
+    for colour, variable in colours.items():
         style = style.replace(colour, f"var({variable}, {colour})")
     return style

@@ -1,0 +1,64 @@
+"""Numbers as the pages write them."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pulmospark.evaluation.results import Evaluation, Figure
+
+DASH = "\N{EM DASH}"
+MINUS = "\N{MINUS SIGN}"
+PERCENT = "\N{NO-BREAK SPACE}%"
+Scale = Literal["percent", "number"]
+
+
+def number(value: float, scale: Scale = "number") -> str:
+    """A value as the page shows it: ``91.3 %``, ``0.947``; a dash where it is no number."""
+    if not math.isfinite(value):
+        return DASH
+    text = f"{value * 100:.1f}{PERCENT}" if scale == "percent" else f"{value:.3f}"
+    return text.replace("-", MINUS)
+
+
+def count(value: int, one: str, many: str | None = None) -> str:
+    """A count with its noun: ``1 image``, ``1,204 images``."""
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time a reader can take in: ``0.42 s``, ``38 s``, ``4 min 05 s``, ``2 h 07 min``."""
+    if seconds < 0.01:
+        return "under 0.01 s"
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def interval(figure: Figure, scale: Scale = "number") -> str:
+    """The CI of a figure: ``88.1 to 93.7 %``; empty where there is none."""
+    if figure.low is None or figure.high is None:
+        return ""
+    return f"{number(figure.low, scale).removesuffix(PERCENT)} to {number(figure.high, scale)}"
+
+
+def shown_value(figure: Figure, scale: Scale = "number") -> str:
+    """The value, or in words that there is none."""
+    return "not defined" if figure.value is None else number(figure.value, scale)
+
+
+def with_ci(figure: Figure, confidence: str, scale: Scale = "percent") -> str:
+    """Value and CI: ``91.3 % (95 % CI 88.1 to 93.7 %)``."""
+    span = interval(figure, scale)
+    return shown_value(figure, scale) + (f" ({confidence} CI {span})" if span else "")
+
+
+def confidence(evaluation: Evaluation) -> str:
+    """The confidence level of the CIs: ``95 %``."""
+    return f"{evaluation.confidence * 100:g}{PERCENT}"
