@@ -32,7 +32,6 @@ COMMANDS = {
     "compare": "Train several networks on the same films, and compare them.",
     "reproduce": "Repeat a published experiment, and show its figure beside ours.",
     "predict": "Score films with a bundle.",
-    "plan": "Estimate time and memory to score many films.",
     "stream": "Score films as they land in a folder.",
     "export": "Write a bundle as ONNX or OpenVINO.",
     "fetch": "Fetch a data set that can be had by plain https.",

@@ -12,6 +12,8 @@ from pulmospark.cli import common, words
 
 if TYPE_CHECKING:
     from pulmospark.core.scoring_settings import PrecisionPolicy
+    from pulmospark.layouts.base import NotesSummary
+    from pulmospark.scoring.dry_run import DryRun
     from pulmospark.scoring.predict_result import FilmPrediction, PredictResult
 
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     Examples:
       pulmospark predict runs/mine/bundle film.png
       pulmospark predict runs/mine/bundle inbox "more/**/*.jpg" --out predictions
+      pulmospark predict runs/mine/bundle archive --out predictions --dry-run
     """
 )
 @click.argument("bundle", type=common.PATH)
@@ -72,6 +75,9 @@ if TYPE_CHECKING:
     help="Score DICOM images whose header names another part of the body than the chest; they "
     "are rejects otherwise.",
 )
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be scored, and with what; score nothing."
+)
 @common.spark_options
 @common.speech_options
 def command(
@@ -84,6 +90,7 @@ def command(
     precision: PrecisionPolicy,
     allow_phantom_model: bool,
     any_body_part: bool,
+    dry_run: bool,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -107,7 +114,13 @@ def command(
             allow_phantom_model=allow_phantom_model,
             any_body_part=any_body_part,
         ),
+        target_needed=not dry_run,
     )
+    if dry_run:
+        from pulmospark.scoring import dry_run as dry
+
+        _say_plan(dry.dry_run(plan, quiet=quiet or as_json), as_json=as_json)
+        return
     if plan.inputs.is_one_film:
         result = plan.run(None, quiet=True)
     else:
@@ -126,6 +139,44 @@ def command(
         )
 
 
+def _say_plan(found: DryRun, *, as_json: bool) -> None:
+    if as_json:
+        common.say_json(found.model_dump(mode="json"))
+        return
+    rows = f" and {common.count(found.rows, 'row')} of images tables" if found.rows else ""
+    rejects = f" ({common.count(found.problems, 'reject')} found while listing)"
+    common.say(
+        f"to score: {common.count(found.files, 'file')}{rejects if found.problems else ''}{rows}, "
+        f"in {common.count(found.chunks, 'chunk')} or more"
+    )
+    _say_listing(found.notes, found.layout)
+    if found.already:
+        common.say(f"already scored by an interrupted run: {found.already:,}")
+    side = found.input_size
+    common.say(
+        f"network: {found.model}, {side} x {side} pixels, classes {', '.join(found.classes)}"
+    )
+    if not found.precision_checked:
+        common.say("precision: fp32")
+    elif found.precision == "auto":
+        common.say("precision: the lowest that a check on the images allows")
+    else:
+        common.say(f"precision: {found.precision}, if a check on the images allows it")
+    if found.folder is not None:
+        replaced = " (replaces the prediction there)" if found.replaces else ""
+        common.say(f"output: {found.folder}{replaced}")
+    common.say("dry run: no image was read")
+
+
+def _say_listing(notes: NotesSummary, layout: str | None) -> None:
+    if odd := words.oddities(notes):
+        common.say(f"found in the listing: {odd}")
+    for text in words.listing_notes(notes):
+        common.say(text)
+    if layout is not None:
+        common.say(f"read as a data set with the layout {layout}")
+
+
 def _say(result: PredictResult) -> None:
     if result.film is not None:
         _say_film(result.film)
@@ -133,14 +184,9 @@ def _say(result: PredictResult) -> None:
             common.say(f"  distance from the training images: {result.distances}")
     elif result.images:
         _say_many(result)
-    if odd := words.oddities(result.notes):
-        common.say(f"found in the listing: {odd}")
-    for text in words.listing_notes(result.notes):
-        common.say(text)
+    _say_listing(result.notes, result.layout)
     if result.images:
         common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
-    if result.layout is not None:
-        common.say(f"read as a data set with the layout {result.layout}")
     if result.folder is not None:
         common.say(f"predictions: {result.folder}")
 
