@@ -10,9 +10,8 @@ from pulmospark.cli.common import count, say, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from pulmospark.audit.results import AuditReport, FilmDistances, Verdict
+    from pulmospark.audit.results import AuditReport, Verdict
     from pulmospark.data.expanded import ExpandResult
     from pulmospark.data.ingest import IngestResult
     from pulmospark.data.split_summary import SplitResult
@@ -281,15 +280,6 @@ def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:
             say(spoken(f"  {word}  {names}"))
     if result.skipped:
         say(f"  left out by the settings: {', '.join(result.skipped)}")
-
-
-def say_distances(told: FilmDistances, folder: Path, *, phantoms: bool = False) -> None:
-    """How many films the table of distances has, how many are far from all others, and where."""
-    say(
-        f"distances of {count(told.films, _film(phantoms))} from {told.reference:,} of them: "
-        f"{told.unlike:,} beyond the fence of {told.fence:.3f}"
-    )
-    say(f"distances: {folder / told.table}")
 
 
 def say_run(result: RunResult, *, phantoms: bool = False) -> None:

@@ -34,8 +34,6 @@ class AuditSettings(Settings):
     """``pulmospark run`` audits before it prints an accuracy"""
     costly: bool = False
     """also those that score or train again: lungs blacked out, one source left out"""
-    with_table: bool = False
-    """a table with the distance of each film from all others, by the model's features"""
     strict: bool = False
     """a failed audit ends the run with exit code 5, after the report is written"""
     skip: tuple[str, ...] = ()
