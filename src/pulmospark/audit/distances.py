@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Reals = npt.NDArray[np.floating[Any]]
-Floats = npt.NDArray[np.float64]
-Groups = npt.NDArray[np.integer[Any]]
+from pulmospark.core.arrays import Floats, Integers, Reals
 
 _NEIGHBOURS_SHARE, _NEIGHBOURS_MIN = 0.05, 5
 """of the films that others are measured by: strange films that are like each other, hands say,
@@ -18,7 +13,7 @@ _ROWS_AT_ONCE = 256
 _FENCE_RANGES = 3.0
 
 
-def distances(films: Reals, reference: Reals, groups: Groups | None = None) -> Floats:
+def distances(films: Reals, reference: Reals, groups: Integers | None = None) -> Floats:
     """Mean distance to the nearest of a reference, features at length 1.
 
     The nearest are a twentieth of the reference, five at least.

@@ -71,6 +71,34 @@ def speech_options(command: Command) -> Command:
     return command
 
 
+def scoring_options(command: Command) -> Command:
+    """``--precision``, ``--allow-phantom-model`` and ``--any-body-part``."""
+    for option in (
+        click.option(
+            "--any-body-part",
+            is_flag=True,
+            help="Score DICOM images whose header names another part of the body than the chest; "
+            "they are rejects otherwise.",
+        ),
+        click.option(
+            "--allow-phantom-model",
+            is_flag=True,
+            help="Let a model that was trained on phantoms score other images; its answers say "
+            "nothing of a person.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
+            default="auto",
+            show_default=True,
+            help="Of the network's arithmetic; below fp32 only where a check on the images allows "
+            "it.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def set_option(command: Command) -> Command:
     """``--set``."""
     return click.option(

@@ -56,25 +56,7 @@ if TYPE_CHECKING:
     help="File with the secret that patient numbers of DICOM headers are hashed with, salt.key "
     "of a run, say. Without it they are left out.",
 )
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Of the network's arithmetic; below fp32 only where a check on the films allows it.",
-)
-@click.option(
-    "--allow-phantom-model",
-    is_flag=True,
-    help="Let a model that was trained on phantoms score other images; its answers say nothing "
-    "of a person.",
-)
-@click.option(
-    "--any-body-part",
-    is_flag=True,
-    help="Score DICOM images whose header names another part of the body than the chest; they "
-    "are rejects otherwise.",
-)
+@common.scoring_options
 @click.option(
     "--dry-run", is_flag=True, help="Say what would be scored, and with what; score nothing."
 )

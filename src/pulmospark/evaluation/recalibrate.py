@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from scipy import optimize, special
 
 from pulmospark.core import limits
-
-Floats = NDArray[np.float64]
+from pulmospark.core.arrays import Floats, Ints
 
 _PENALTY = 1.0
 """weight of the squared offsets, in films: few films then move them little"""
@@ -36,9 +34,7 @@ class Recalibration(BaseModel):
         )
 
 
-def fit_recalibration(
-    logits: Floats, labels: NDArray[np.int64], *, start: float = 1.0
-) -> Recalibration:
+def fit_recalibration(logits: Floats, labels: Ints, *, start: float = 1.0) -> Recalibration:
     """Fit temperature and offsets by penalised maximum likelihood.
 
     One temperature and an offset a class is bias-corrected temperature scaling (Alexandari,

@@ -47,6 +47,14 @@ class Figure(Result):
     note: str | None = None
     """why there is no interval, or which rule gave it"""
 
+    def text(self, form: str = ".3f") -> str:
+        """ "0.712 (0.650 to 0.773)", each number in a format; without an interval the value."""
+        if self.value is None:
+            return "not defined"
+        if self.low is None or self.high is None:
+            return f"{self.value:{form}}"
+        return f"{self.value:{form}} ({self.low:{form}} to {self.high:{form}})"
+
 
 class Curve(Result):
     """Points of a curve, in the order they are drawn; at most a few hundred."""

@@ -10,7 +10,6 @@ from pulmospark.core.settings import Experiment
 from pulmospark.data.cohort import read_cohort
 from pulmospark.data.ingest import IngestResult, read_ingest
 from pulmospark.data.split_summary import SplitResult, grouping_sentences, read_split
-from pulmospark.evaluation.results import Figure
 from pulmospark.experiment.auditing import shown_audits
 from pulmospark.experiment.evaluation import EvaluateResult, read_evaluation
 from pulmospark.experiment.folder import RunFolder
@@ -160,8 +159,8 @@ def _figures(
 ) -> dict[int, str]:
     told = evaluated.evaluation
     by_class = "; ".join(
-        f"{one.name}: sensitivity {_words(one.sensitivity)}, specificity "
-        f"{_words(one.specificity)}, AUROC {_words(one.auroc)}"
+        f"{one.name}: sensitivity {one.sensitivity.text()}, specificity "
+        f"{one.specificity.text()}, AUROC {one.auroc.text()}"
         for one in told.by_class
     )
     return {
@@ -172,7 +171,7 @@ def _figures(
         f"films for proportions, a bootstrap of {told.replicates:,} replicates for the rest.",
         32: f"{told.films:,} films of {told.groups:,} groups, none trained on by the model that "
         f"names them{f', in {parted.folds} folds' if parted.folds else ''}.",
-        37: f"Accuracy {_words(told.accuracy)}, mean AUROC {_words(told.macro_auroc)}.",
+        37: f"Accuracy {told.accuracy.text()}, mean AUROC {told.macro_auroc.text()}.",
         38: by_class + ".",
         39: "The report shows the films that were named wrongly with most certainty.",
         43: f"pulmospark (Apache-2.0); model {evaluated.model_id}; settings and seed "
@@ -196,11 +195,3 @@ def _audited(audits: Audits | None) -> dict[int, str]:
         if result.name == "heat_maps":
             known[31] = f"Grad-CAM. {result.sentence}"
     return known
-
-
-def _words(figure: Figure) -> str:
-    if figure.value is None:
-        return "not defined"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
