@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from pulmospark.core import progress as module
 from pulmospark.core.formatting import duration
 from pulmospark.core.progress import Progress
 
@@ -34,7 +33,7 @@ def _lines(
 ) -> list[str]:
     """What a log says of counts at given seconds."""
     clock = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[-1])
+    monkeypatch.setattr("pulmospark.core.progress.time.monotonic", lambda: clock[-1])
     log = io.StringIO()
     with Progress("predict", total, "images", stream=log) as progress:
         for second, done in counts:
