@@ -14,6 +14,8 @@ from pulmospark.core.locations import local_path, local_text
 from pulmospark.core.plain_text import one_line, shown, shown_json
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from pulmospark.core.settings import Experiment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -184,6 +186,20 @@ def say(text: str) -> None:
 def say_json(value: Any) -> None:
     """The result for machines: one JSON object, the last thing on standard output."""
     click.echo(shown_json(json.dumps(value, ensure_ascii=False)))
+
+
+def say_result(result: BaseModel, say_words: Callable[[], None], *, as_json: bool) -> None:
+    """The result: as one JSON object for machines, else in words.
+
+    Args:
+        result: of the command.
+        say_words: says it in words.
+        as_json: whether ``--json`` was given.
+    """
+    if as_json:
+        say_json(result.model_dump(mode="json"))
+    else:
+        say_words()
 
 
 def warn(text: str) -> None:

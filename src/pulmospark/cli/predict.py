@@ -110,10 +110,7 @@ def command(
 
         with spark_session(master, asked) as spark:
             result = plan.run(spark, quiet=quiet or as_json)
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        _say(result)
+    common.say_result(result, lambda: _say(result), as_json=as_json)
     if not result.images:
         reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
         raise InputError(

@@ -136,10 +136,7 @@ def command(
             metrics=metrics,
             tell=None if quiet or as_json else common.tell,
         )
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        _say(result)
+    common.say_result(result, lambda: _say(result), as_json=as_json)
 
 
 @contextlib.contextmanager

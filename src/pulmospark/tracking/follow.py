@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pulmospark.core import files
@@ -56,17 +55,12 @@ class Follower:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._ended.set()
         self._thread.join()
         for file in self._files.values():
             file.close()
-        if self._error is not None and error is None:
+        if self._error is not None and kind is None:
             raise self._error
 
     def finish(self, models: Iterable[ModelRecord]) -> None:
