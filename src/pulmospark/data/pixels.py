@@ -1,4 +1,4 @@
-"""Pixels of an images table: of a chunk, of a row, or of a few films without the rest."""
+"""Pixels of an images table: of a chunk, of a row, or of a few images without the rest."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pixels_of_some(images: Path, uris: set[str]) -> Iterator[tuple[str, Pixels]]
 
 
 def square(cell: pa.Scalar, part: Path) -> Pixels:
-    """The film of a row of the column ``pixels``, uint8 (side, side), without copying it.
+    """The image of a row of the column ``pixels``, uint8 (side, side), without copying it.
 
     Args:
         cell: the row's value.
@@ -51,25 +51,25 @@ def square(cell: pa.Scalar, part: Path) -> Pixels:
     side = math.isqrt(flat.size)
     if not side or side * side != flat.size:
         raise InputError(
-            f"{part}: a film has {flat.size} pixels, which make no square: run "
+            f"{part}: an image has {flat.size} pixels, which make no square: run "
             "`pulmospark ingest` again"
         )
     return flat.reshape(side, side)
 
 
 def pixels_of(column: pa.ChunkedArray, size: int) -> Pixels:
-    """The films of a column ``pixels`` as one array, uint8 (n, size, size).
+    """The images of a column ``pixels`` as one array, uint8 (n, size, size).
 
     Raises:
-        InputError: a film has another size.
+        InputError: an image has another size.
     """
-    films = [cell.as_buffer() for cell in column]
-    for film in films:
-        if film is None or film.size != size**2:
-            side = f"{(film.size if film is not None else 0) ** 0.5:.0f}"
+    buffers = [cell.as_buffer() for cell in column]
+    for buffer in buffers:
+        if buffer is None or buffer.size != size**2:
+            side = f"{(buffer.size if buffer is not None else 0) ** 0.5:.0f}"
             raise InputError(
-                f"the images table has films of {side} x {side} pixels, and the bundle takes "
+                f"the images table has images of {side} x {side} pixels, and the bundle takes "
                 f"{size} x {size}: give the files themselves, or ingest them with "
                 f"--set ingest.size={size}"
             )
-    return np.frombuffer(b"".join(films), np.uint8).reshape(-1, size, size)
+    return np.frombuffer(b"".join(buffers), np.uint8).reshape(-1, size, size)

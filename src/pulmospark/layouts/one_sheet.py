@@ -40,9 +40,9 @@ class OneSheet(Layout):
         """One row a file with an image's name."""
         self.check_options(options)
         sheet = open_sheet(folder / self.sheet_name)
-        film = sheet.need(self.columns[0])
+        image = sheet.need(self.columns[0])
         index = MetadataIndex(notes)
-        for name, cell in sheet.named_rows(film, notes):
+        for name, cell in sheet.named_rows(image, notes):
             index.add(_stem(name), self.facts(sheet, cell, source_name, notes))
         yield from index.rows(walk(folder, notes), source_name, lambda file: _stem(file.parts[-1]))
 
