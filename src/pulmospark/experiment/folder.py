@@ -25,6 +25,17 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
+class _Place:
+    """A path in a run's folder; where it may be shared, in that of the run that has it."""
+
+    name: str
+    shared: bool = False
+
+    def __get__(self, run: RunFolder, _: type[RunFolder]) -> Path:
+        return (run.shared if self.shared and run.shared else run.root) / self.name
+
+
+@dataclass(frozen=True)
 class RunFolder:
     """Paths of an experiment's outcome; nothing of it need exist."""
 
@@ -32,70 +43,32 @@ class RunFolder:
     shared: Path | None = None
     """folder of another run, whose tables and cohort are used"""
 
-    @property
-    def settings(self) -> Path:
-        """The experiment's settings, as JSON."""
-        return self.root / "experiment.json"
-
-    @property
-    def tables(self) -> Path:
-        """``images``, ``rejects`` and the manifest: ingest's outcome."""
-        return (self.shared or self.root) / "tables"
-
-    @property
-    def cohort(self) -> Path:
-        """Split's outcome."""
-        return (self.shared or self.root) / "cohort"
-
-    @property
-    def expanded(self) -> Path:
-        """Expand's outcome, where it was asked for."""
-        return (self.shared or self.root) / "expanded"
-
-    @property
-    def training(self) -> Path:
-        """Scores and history: train's outcome, beside the bundle."""
-        return self.root / "training"
-
-    @property
-    def bundle(self) -> Path:
-        """The trained model."""
-        return self.root / "bundle"
-
-    @property
-    def evaluation(self) -> Path:
-        """Predictions and figures: evaluate's outcome."""
-        return self.root / "evaluation"
-
-    @property
-    def audit(self) -> Path:
-        """What the audits found: audit's outcome."""
-        return self.root / "audit"
-
-    @property
-    def report(self) -> Path:
-        """The report."""
-        return self.root / "report.html"
-
-    @property
-    def claim(self) -> Path:
-        """The CLAIM 2024 checklist, filled in as far as the run knows it."""
-        return self.root / "claim.md"
-
-    @property
-    def comparison(self) -> Path:
-        """Networks compared on the same films: compare's outcome, a folder each."""
-        return self.root / "compare"
-
-    @property
-    def paper(self) -> Path:
-        """The published experiment that the run repeats, as its report shows it, as JSON."""
-        return self.root / "paper.json"
-
-    @property
-    def timings(self) -> Path:
-        """Seconds of each stage, as JSON."""
-        return self.root / "timings.json"
+    settings = _Place("experiment.json")
+    """The experiment's settings, as JSON."""
+    tables = _Place("tables", shared=True)
+    """``images``, ``rejects`` and the manifest: ingest's outcome."""
+    cohort = _Place("cohort", shared=True)
+    """Split's outcome."""
+    expanded = _Place("expanded", shared=True)
+    """Expand's outcome, where it was asked for."""
+    training = _Place("training")
+    """Scores and history: train's outcome, beside the bundle."""
+    bundle = _Place("bundle")
+    """The trained model."""
+    evaluation = _Place("evaluation")
+    """Predictions and figures: evaluate's outcome."""
+    audit = _Place("audit")
+    """What the audits found: audit's outcome."""
+    report = _Place("report.html")
+    """The report."""
+    claim = _Place("claim.md")
+    """The CLAIM 2024 checklist, filled in as far as the run knows it."""
+    comparison = _Place("compare")
+    """Networks compared on the same films: compare's outcome, a folder each."""
+    paper = _Place("paper.json")
+    """The published experiment that the run repeats, as its report shows it, as JSON."""
+    timings = _Place("timings.json")
+    """Seconds of each stage, as JSON."""
 
 
 def run_folder(experiment: Experiment) -> RunFolder:
