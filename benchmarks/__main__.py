@@ -22,7 +22,6 @@ NAMES = (
     "experiment",
     "operating_point",
     "finetune",
-    "plan",
     "cluster",
     "score",
     "score_memory",
@@ -83,10 +82,10 @@ SMALL = Options(
 @click.option("--images", type=click.IntRange(1), help="Images of features.")
 @click.option("--sizes", help="Numbers of images of memory: 1000,5000,20000.")
 @click.option("--rows", help="Numbers of rows of expand: 5000,52000.")
-@click.option("--planned", type=click.IntRange(1), help="Films of plan and cluster.")
+@click.option("--planned", type=click.IntRange(1), help="Images of cluster.")
 @click.option("--slices", help="Numbers of slices of ccccii (archive: the last): 61778,617775.")
 @click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
-@click.option("--models", help="Networks of training, plan and score: mobilenet_v2,resnet50.")
+@click.option("--models", help="Networks of training and score: mobilenet_v2,resnet50.")
 @click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills; of kills, up to 60.")
 @click.option("--kill-films", type=click.IntRange(1), help="Files of stream_kills.")
 @click.option("--stream-load", type=click.IntRange(1), help="Films of a round of stream.")

@@ -19,11 +19,11 @@ import simplejpeg
 from benchmarks.common import PROCESSES
 from pulmospark.core.settings import IngestSettings
 from pulmospark.data.ingest import IngestWork
+from pulmospark.data.pixels import pixels_of
 from pulmospark.imaging.decode import Decoded, decode
 from pulmospark.imaging.film import Film, read_film
 from pulmospark.imaging.standardise import standardise
 from pulmospark.scoring.engine import EngineSpec, open_engine
-from pulmospark.scoring.works import pixels_of
 from pulmospark.spark.chunks import Chunk, write_part
 
 Item = TypeVar("Item")
@@ -118,5 +118,5 @@ def features(chunk: Chunk, spec: EngineSpec) -> int:
     """The engine on a row group of an images table."""
     with pq.ParquetFile(chunk.path) as file:
         rows = file.read_row_group(chunk.row_group, columns=["pixels"])
-    found = open_engine(spec).run(pixels_of(rows, spec.size)).features
+    found = open_engine(spec).run(pixels_of(rows["pixels"], spec.size)).features
     return 0 if found is None else len(found)

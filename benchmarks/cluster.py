@@ -25,8 +25,8 @@ from benchmarks.common import (
     take_turns,
 )
 from benchmarks.pictures import DIFFERENT, pictures, write_films
-from benchmarks.plan import untrained_bundle
 from benchmarks.servers import standalone
+from benchmarks.stream_process import untrained_bundle
 
 GOAL = 0.9
 _MODEL = "mobilenet_v2"
@@ -39,7 +39,7 @@ def measure(options: Options) -> Report:
     with scratch(options) as folder:
         films = folder / "films"
         write_films(films, options.planned, made_of)
-        bundle = untrained_bundle(options.models[0] if options.small else _MODEL, folder / "model")
+        bundle = untrained_bundle(folder / "model", options.models[0] if options.small else _MODEL)
         (folder / "servers").mkdir()
         with (
             standalone(folder / "servers", PROCESSES) as cluster,

@@ -48,7 +48,7 @@ class Options:
     rows: tuple[int, ...] = (5000, 52000)
     """numbers of rows of expand; the last is the one whose speed is told"""
     planned: int = 5000
-    """films of the run that a plan is checked against, and of cluster"""
+    """images of cluster"""
     slices: tuple[int, ...] = (61_778, 617_775)
     """numbers of slices of ccccii"""
     films: tuple[int, ...] | None = None

@@ -15,13 +15,14 @@ import numpy.typing as npt
 from scipy import stats
 
 from benchmarks.common import Options, Report, goal
+from pulmospark.core.arrays import Ints, Singles
 from pulmospark.evaluation.calibration import (
     apply_temperature,
     choose_operating_point,
     fit_temperature,
 )
 from pulmospark.training.cross_fit import INNER_FOLDS, CrossFit, inner_folds
-from pulmospark.training.softmax import Features, Labels, Standardised, fit_softmax, logits_of
+from pulmospark.training.softmax import Standardised, fit_softmax, logits_of
 
 PROBLEMS = 50
 TARGET, CONFIDENCE = 0.95, 0.95
@@ -90,7 +91,7 @@ def solved(number: int, *, tested: int = _TESTED) -> Outcome:
 
 def _drawn(
     rng: np.random.Generator, centres: npt.NDArray[np.float64], positives: int
-) -> tuple[Features, Labels, list[str]]:
+) -> tuple[Singles, Ints, list[str]]:
     """Features (n, width), labels (0: positive) and patients, whose images are alike."""
     features, labels, patients = [], [], []
     for label, images in ((0, positives), (1, positives * _NEGATIVES)):

@@ -34,7 +34,8 @@ def untrained_bundle(folder: Path, model: str) -> Path:
     torch.manual_seed(1)
     network = zoo.build(model, len(_CLASSES))
     config = BundleConfig.for_network(
-        network, classes=_CLASSES, input_size=224, fit="stretch", temperature=1.0,
+        network, classes=_CLASSES, input_size=zoo.entry(model).input_size,
+        fit="stretch", temperature=1.0,
         method="network", operating_points=(),
     )  # fmt: skip
     write_bundle(folder, network, config, {}, CardFacts(name="benchmark"))

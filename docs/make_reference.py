@@ -68,7 +68,7 @@ def settings_page() -> str:
         "`sources`, `classes` and `split.films`, no list but `audit.skip`, and nothing in "
         "`[expand]` and `[train.augment]` where the experiment has no such section. Each stage "
         "keeps its settings in the run's folder, with what `--set`, `--strict`, `--all`, "
-        "`--with-table`, `--level`, `--augment` and `--no-augment` changed: a later call on the "
+        "`--level`, `--augment` and `--no-augment` changed: a later call on the "
         "folder has them still, and a call on the TOML file reads the file anew.\n",
         *_settings_section("", settings.Experiment, {}),
         "`classes` is explained in [Several data sets and class "
@@ -233,7 +233,6 @@ _TABLES = {
     "SCORES": "`training/scores/` of a run",
     "LOOKS": "`.audit.work/looks/` of a run, kept so that they need not be made again",
     "COPIES": "`.audit.work/overlays/` of a run, likewise",
-    "DISTANCES": "`audit/distances/` of a run, where `audit --with-table` asked for it",
     "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out` and "
     "`stream --out`",
     "UNITS": "`evaluation/units/scan.parquet` and `patient.parquet` of a run, where "

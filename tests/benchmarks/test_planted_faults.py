@@ -45,3 +45,13 @@ def test_films_of_whole_parts_are_counted_once(tmp_path: Path) -> None:
         pq.write_table(pa.table({"uri": ["x"] * count}), tmp_path / f"{name}.parquet")
     assert archive.films_in(tmp_path, rows) == 7
     assert archive.films_in(tmp_path, rows) == 7
+
+
+def test_the_rate_of_a_progress_line_with_a_time_left() -> None:
+    lines = [
+        "list: 30500 files, 9000.0/s, 3.4 s",
+        "predict: 100 of 30500 images",
+        "predict: 1100 of 30500 images, 100.0/s, 4 min 54 s left",
+        "predict: 30500 of 30500 images, 99.0/s, 308.1 s",
+    ]
+    assert archive.rates_of(lines) == [100.0]

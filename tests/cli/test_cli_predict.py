@@ -111,3 +111,22 @@ def test_a_fault_is_one_line(arguments: list[str], code: int, words: str, told: 
     assert found == code, errors
     assert len(errors.splitlines()) == 1, errors
     assert words in errors
+
+
+def test_a_dry_run_says_what_would_be_scored_and_scores_nothing(folder: Path, told: Told) -> None:
+    (folder / "archive").mkdir()
+    for name in ("one.png", "two.png", "notes.docx"):
+        shutil.copy(folder / "a.png", folder / "archive" / name)
+    before = sorted(path.name for path in folder.iterdir())
+    code, output, errors = told("bundle", "archive", "--dry-run", "-q")
+    assert (code, errors) == (0, "")
+    lines = output.splitlines()
+    assert lines[0] == "to score: 2 files, in 1 chunk or more"
+    assert "ignored: 1 .docx" in lines
+    assert "network: basic_cnn, 64 x 64 pixels, classes COVID-19, normal, =pneumonia" in lines
+    assert "precision: fp32" in lines  # too few to check a lower one on
+    assert sorted(path.name for path in folder.iterdir()) == before
+    found = json.loads(told("bundle", "archive", "--out", "out", "--dry-run", "--json")[1])
+    assert (found["files"], found["chunks"], found["already"]) == (2, 1, 0)
+    assert (found["folder"], found["replaces"]) == (str(folder / "out"), False)
+    assert sorted(path.name for path in folder.iterdir()) == before

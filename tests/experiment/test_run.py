@@ -12,11 +12,11 @@ from sklearn import metrics as golden
 
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
+from pulmospark.data.pixels import pixels_of
 from pulmospark.experiment.folder import open_experiment
 from pulmospark.models.bundle import read_bundle
 from pulmospark.scoring.engine import open_engine
 from pulmospark.scoring.prepare import prepare_engine
-from pulmospark.scoring.works import pixels_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +92,7 @@ def test_the_bundle_scores_as_the_final_regression_did(
     engine = open_engine(prepare_engine(bundle.network(), tmp_path, size=size))
     part = sorted((finished_run.folder.tables / "images").glob("*.parquet"))[0]
     images = pq.read_table(part)
-    logits = engine.run(pixels_of(images, size)).logits
+    logits = engine.run(pixels_of(images["pixels"], size)).logits
     scores = {
         row["uri"]: row["logits"]
         for file in (finished_run.folder.training / "scores").glob("*.parquet")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.errors import InputError
 from pulmospark.experiment import stages
 from pulmospark.experiment.auditing import old_audits, shown_audits
 from pulmospark.experiment.evaluation import other_evaluation
@@ -71,9 +71,6 @@ def test_a_model_of_another_cohort_is_neither_audited_nor_reported(
     assert shown_audits(copy.folder) is not None
     with pytest.raises(InputError, match=r"another cohort.*pulmospark train.*evaluate"):
         stages.run_report(other, copy.folder)
-    table = audit.model_copy(update={"with_table": True})
-    with pytest.raises(UsageError, match=r"--with-table.*another cohort"):
-        stages.run_audit(other.model_copy(update={"audit": table}), copy.folder, spark, quiet=True)
 
 
 def test_an_audit_of_another_split_is_left_out_of_the_report(copy: FinishedRun) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ from pulmospark.data.ingest import ingest
 from pulmospark.evaluation.calibration import apply_temperature
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import read_bundle
-from pulmospark.scoring.predict import plan_predict, predict
+from pulmospark.scoring.dry_run import dry_run
+from pulmospark.scoring.predict import PARTS, plan_predict, predict, work_of
 from pulmospark.scoring.predict_export import safe_cell
 from pulmospark.scoring.predict_inputs import IMAGE_COLUMNS, list_inputs, resolve_inputs
 from pulmospark.scoring.predict_work import FilesWork, Scorer
 from pulmospark.scoring.prepare_scorer import bundle_engine
 from pulmospark.scoring.softmax import softmax
+from pulmospark.spark.chunk_task import write_parts
 from pulmospark.spark.chunks import write_part
 
 
@@ -122,6 +125,30 @@ def test_many_films_without_spark_are_all_rows_in_tables_and_csv(
     assert told["result"]["images"] == 3
     assert told["provenance"]["settings"]["model_id"] == read_bundle(bundle).model_id
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_a_dry_run_counts_what_an_interrupted_run_has_scored(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    plan = plan_predict(bundle, [str(films)], out)
+    assert (dry_run(plan, quiet=True).files, dry_run(plan, quiet=True).already) == (4, 0)
+    assert not list(tmp_path.iterdir())
+    # Its chunk, as a task leaves it: three scored, one rejected.
+    list_inputs(plan.inputs, tmp_path / "m.parquet", ListingNotes())
+    rows = pq.read_table(tmp_path / "m.parquet")
+    parts = work_of(out) / PARTS
+    parts.mkdir(parents=True)
+    config = plan.bundle.config
+    engine = bundle_engine(plan.bundle, tmp_path / "engines")
+    for model_id, already in (("another", 0), (plan.bundle.model_id, 4)):
+        scorer = Scorer(engine, config.classes, config.temperature, model_id, now_utc())
+        work = FilesWork(scorer, IngestSettings(size=64))
+        write_parts(parts, work.key(rows), partial(work, rows))
+        assert dry_run(plan, quiet=True).already == already
+    predict(bundle, [str(films)], out, None, quiet=True)
+    found = dry_run(plan_predict(bundle, [str(films)], out), quiet=True)
+    assert (found.already, found.replaces) == (0, True)
 
 
 def test_an_earlier_prediction_is_replaced_and_nothing_else_is(

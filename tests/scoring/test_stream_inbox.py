@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Ints
 from pulmospark.core.errors import InputError
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.scoring.stream_inbox import Inbox
-from pulmospark.scoring.stream_keys import Keys
 from pulmospark.scoring.stream_state import Arrival
 
 _OLD = 1_500_000_000
-_NONE: Keys = np.empty(0, np.int64)
+_NONE: Ints = np.empty(0, np.int64)
 
 
 def _land(path: Path, text: str = "film", *, at: float = _OLD) -> Path:
@@ -68,7 +68,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     return clock
 
 
-def _inbox(folder: Path, taken: Keys = _NONE, **settings: float) -> Inbox:
+def _inbox(folder: Path, taken: Ints = _NONE, **settings: float) -> Inbox:
     return Inbox(folder, StreamSettings.model_validate(settings), taken)
 
 

@@ -12,7 +12,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.evaluation.results import OperatingPoint
-from pulmospark.tracking.events import EventFile
 from pulmospark.tracking.follow import Follower
 from pulmospark.training.rank import EPOCHS
 from pulmospark.training.records import ModelRecord
@@ -56,13 +55,10 @@ def _read(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def test_each_scalar_is_readable_at_once_and_at_its_epoch(tmp_path: Path) -> None:
-    with EventFile(tmp_path / "fold-0") as file:
-        file.epoch(_epoch(1))
-        first = _read(tmp_path / "fold-0")
-        assert first["loss/train"] == [(1, 1.0)]
-        file.epoch(_epoch(2))
-        told = _read(tmp_path / "fold-0")
+def test_each_scalar_is_at_its_epoch(tmp_path: Path) -> None:
+    with Follower(tmp_path / "work", tmp_path) as follower:
+        follower.finish([_record("fold-0", [_epoch(1), _epoch(2)])])
+        told = _read(tmp_path / "fold-0")  # before its file is closed
     assert set(told) == {
         "loss/train", "loss/validation", "accuracy/train", "accuracy/validation",
         "learning_rate", "films_per_s",
@@ -73,25 +69,20 @@ def test_each_scalar_is_readable_at_once_and_at_its_epoch(tmp_path: Path) -> Non
 
 
 def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
-    with EventFile(tmp_path) as file:
-        file.epoch(_epoch(1, validated=False))
-    assert {"loss/validation", "accuracy/validation"}.isdisjoint(_read(tmp_path))
+    with Follower(tmp_path / "work", tmp_path) as follower:
+        follower.finish([_record("fold-0", [_epoch(1, validated=False)])])
+    assert {"loss/validation", "accuracy/validation"}.isdisjoint(_read(tmp_path / "fold-0"))
 
 
 def test_a_training_done_again_takes_the_place_of_the_last(tmp_path: Path) -> None:
-    other = tmp_path / "events.out.tfevents.1.of-another-program"
+    other = tmp_path / "final" / "events.out.tfevents.1.of-another-program"
+    other.parent.mkdir()
     other.write_bytes(b"")
     for loss in (3.0, 4.0):
-        with EventFile(tmp_path) as file:
-            file.scalars({"loss/train": loss}, 1)
-    assert _read(tmp_path)["loss/train"] == [(1, 4.0)]
+        with Follower(tmp_path / "work", tmp_path) as follower:
+            follower.finish([_record("final", [], objective=(loss,))])
+    assert _read(tmp_path / "final")["objective"] == [(1, 4.0)]
     assert other.exists()
-
-
-def test_a_file_where_the_folder_should_be_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "boards").write_text("")
-    with pytest.raises(EnvironmentProblem, match="a file stands where a folder is needed"):
-        EventFile(tmp_path / "boards" / "run")
 
 
 def _tell(work: Path, name: str, epochs: list[dict[str, Any]]) -> None:

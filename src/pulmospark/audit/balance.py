@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
 from pulmospark.audit.words import counted, named, percent
+from pulmospark.core.arrays import Mask
 from pulmospark.evaluation.intervals import expected_interval, proportion
 from pulmospark.evaluation.results import Figure
 from pulmospark.layouts.registry import LAYOUTS
@@ -132,8 +132,8 @@ class _People:
         none: a sentence that there is no child; empty where there are.
     """
 
-    young: npt.NDArray[np.bool_]
-    known: npt.NDArray[np.bool_]
+    young: Mask
+    known: Mask
     told: str
     none: str
 

@@ -14,18 +14,15 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pulmospark.core import content, files, tables
+from pulmospark.core.arrays import Floats, Mask, Pixels, Singles
+from pulmospark.data.pixels import pixels_of
 from pulmospark.imaging.decode import Decoded, decode
 from pulmospark.imaging.lungs import find_lungs
 from pulmospark.imaging.read_file import read_bytes
 from pulmospark.scoring.engine import EngineSpec, open_engine
-from pulmospark.scoring.works import pixels_of
-
-Film = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 
 _LUNGS_SHARE = 0.05
 """share of films that have lungs at a place, from which it is within the region"""
@@ -34,7 +31,7 @@ _LETTER_GREY = 235
 _LETTER_SHARE = 0.01
 
 
-def lungs_of(film: Film, mask_uri: str | None) -> Mask:
+def lungs_of(film: Pixels, mask_uri: str | None) -> Mask:
     """Lungs of a standard film: the mask that came with it, else found by a simple method.
 
     Args:
@@ -64,17 +61,17 @@ def lung_region(lungs: Mask) -> Mask:
     return np.asarray(lungs.mean(axis=0) >= _LUNGS_SHARE, np.bool_)
 
 
-def without_lungs(film: Film, region: Mask) -> Film:
+def without_lungs(film: Pixels, region: Mask) -> Pixels:
     """Black where lungs may be."""
     return np.where(region, 0, film).astype(np.uint8)
 
 
-def only_lungs(film: Film, region: Mask) -> Film:
+def only_lungs(film: Pixels, region: Mask) -> Pixels:
     """Black but for where lungs may be."""
     return np.where(region, film, 0).astype(np.uint8)
 
 
-def only_border(film: Film, region: Mask) -> Film:
+def only_border(film: Pixels, region: Mask) -> Pixels:
     """Black but for the outer 12 % of each side."""
     del region
     edge = round(_BORDER * film.shape[0])
@@ -83,7 +80,7 @@ def only_border(film: Film, region: Mask) -> Film:
     return found
 
 
-def without_letters(film: Film, region: Mask) -> Film:
+def without_letters(film: Pixels, region: Mask) -> Pixels:
     """Small bright marks outside that region painted over from what stands around them."""
     bright = ((film >= _LETTER_GREY) & ~region).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bright)
@@ -96,13 +93,13 @@ def without_letters(film: Film, region: Mask) -> Film:
     return np.asarray(cv2.inpaint(film, marks, 3, cv2.INPAINT_TELEA), np.uint8)
 
 
-def whole(film: Film, region: Mask) -> Film:
+def whole(film: Pixels, region: Mask) -> Pixels:
     """The film as it is."""
     del region
     return film
 
 
-COVERS: Mapping[str, Callable[[Film, Mask], Film]] = MappingProxyType(
+COVERS: Mapping[str, Callable[[Pixels, Mask], Pixels]] = MappingProxyType(
     {
         "whole": whole,
         "without lungs": without_lungs,
@@ -146,7 +143,7 @@ class CoverWork:
         chunk = chunk.filter(pa.array(mask))
         if not chunk.num_rows:
             return {}
-        films = pixels_of(chunk, self.size)
+        films = pixels_of(chunk["pixels"], self.size)
         engine = open_engine(self.engine)
         made, beneath, features = [], [], None
         for name, cover in COVERS.items():
@@ -178,7 +175,7 @@ COVERED = pa.schema(
 """Deep features of covered images; ``model`` is the cover."""
 
 
-def _features(chunk: pa.Table, name: str, features: npt.NDArray[np.float32]) -> pa.Table:
+def _features(chunk: pa.Table, name: str, features: Singles) -> pa.Table:
     return pa.table(
         [
             chunk["uri"],
@@ -189,7 +186,7 @@ def _features(chunk: pa.Table, name: str, features: npt.NDArray[np.float32]) -> 
     )
 
 
-def _rows(chunk: pa.Table, name: str, logits: npt.NDArray[np.float64]) -> pa.Table:
+def _rows(chunk: pa.Table, name: str, logits: Floats) -> pa.Table:
     return pa.table(
         [
             chunk["image_id"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from pulmospark.audit.distances import distances, fence
 from pulmospark.audit.guess import area
@@ -11,12 +10,10 @@ from pulmospark.audit.linear import cross_fitted, logistic
 from pulmospark.audit.model import Scored
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
-from pulmospark.audit.words import named, plain
+from pulmospark.audit.words import named
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation.results import Figure
-
-Floats = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
 
 SOURCE = ("source_in_features", "Source told from the model's features")
 LEFT_OUT = ("left_out_source", "Tested on a source left out")
@@ -53,7 +50,7 @@ def source(subject: Subject, scored: Scored) -> AuditResult:
         title=title,
         verdict="warn" if bound > _SOURCE_WARN else "pass",
         sentence=f"A linear model tells the source of a film from the network's features with an "
-        f"AUROC of {plain(found)}."
+        f"AUROC of {found.text()}."
         + f" Left out, with fewer than {PATIENTS_MIN} patients: {few}."
         * bool(few),
         figures=(NamedFigure(name="AUROC of the source", figure=found, scale="number"),),
@@ -103,7 +100,7 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
     worst = max(gaps, key=lambda one: gaps[one])
     gap = gaps[worst]
     verdict: Verdict = "fail" if gap > _GAP_FAIL else "warn" if gap > _GAP_WARN else "pass"
-    words = {figure.name: plain(figure.figure) for figure in figures}
+    words = {figure.name: figure.figure.text() for figure in figures}
     return AuditResult(
         name=name,
         title=title,
@@ -126,7 +123,7 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
 
 
 def _inside_and_out(
-    subject: Subject, scored: Scored, inside: Floats, tested: npt.NDArray[np.bool_]
+    subject: Subject, scored: Scored, inside: Floats, tested: Mask
 ) -> tuple[Figure, ...]:
     """AUROC on the films of a source, by models of its other films and by one of none of them.
 
@@ -198,15 +195,15 @@ def _vary(features: Floats) -> bool:
     return bool(np.isfinite(features).all() and np.ptp(features, axis=0).max() > 0)
 
 
-def _groups(subject: Subject, scored: Scored) -> Labels:
+def _groups(subject: Subject, scored: Scored) -> Ints:
     return _dense(subject.groups[scored.rows])
 
 
-def _dense(groups: Labels) -> Labels:
+def _dense(groups: Ints) -> Ints:
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
-def _area(subject: Subject, labels: Labels, chance: Floats, groups: Labels) -> Figure:
+def _area(subject: Subject, labels: Ints, chance: Floats, groups: Ints) -> Figure:
     return area(
         labels,
         chance,
@@ -217,7 +214,7 @@ def _area(subject: Subject, labels: Labels, chance: Floats, groups: Labels) -> F
     )
 
 
-def _held(labels: Labels, groups: Labels, among: npt.NDArray[np.bool_]) -> Labels:
+def _held(labels: Ints, groups: Ints, among: Mask) -> Ints:
     """Classes that enough patients have among some films."""
     return np.asarray(
         [

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation.intervals import (
     ALL_EQUAL,
     auroc_figure,
@@ -25,9 +26,6 @@ from pulmospark.evaluation.metrics import macro_auroc
 from pulmospark.evaluation.ranks import Ranks
 from pulmospark.evaluation.results import Figure
 
-Labels = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
 FOLDS = 5
 _NO_FILM = "a class has no film"
 _BINS = 8
@@ -36,7 +34,7 @@ _PRIOR_FILMS = 4.0
 
 
 def guess(
-    thing: npt.NDArray[Any], labels: Labels, groups: Labels, *, classes: int, seed: int
+    thing: npt.NDArray[Any], labels: Ints, groups: Ints, *, classes: int, seed: int
 ) -> Floats:
     """Probability of each class from one thing, each film by a model without its patient.
 
@@ -61,8 +59,8 @@ def guess(
 
 def guess_figure(
     thing: npt.NDArray[Any],
-    labels: Labels,
-    groups: Labels,
+    labels: Ints,
+    groups: Ints,
     *,
     classes: int,
     seed: int,
@@ -82,9 +80,9 @@ def guess_figure(
 
 
 def area(
-    labels: Labels,
+    labels: Ints,
     probability: Floats,
-    groups: Labels,
+    groups: Ints,
     *,
     seed: int,
     replicates: int,
@@ -99,10 +97,10 @@ def area(
 
 
 def area_fall(
-    labels: Labels,
+    labels: Ints,
     before: Floats,
     after: Floats,
-    groups: Labels,
+    groups: Ints,
     *,
     seed: int,
     replicates: int,
@@ -141,7 +139,7 @@ def area_fall(
     )
 
 
-def _drawn(groups: Labels, replicates: int, seed: int) -> Floats:
+def _drawn(groups: Ints, replicates: int, seed: int) -> Floats:
     """How often each patient counts in each replicate, (patients, replicates)."""
     count = int(groups.max()) + 1
     random = np.random.default_rng(seed)
@@ -151,7 +149,7 @@ def _drawn(groups: Labels, replicates: int, seed: int) -> Floats:
     return np.stack(drawn).T.astype(np.float64)
 
 
-def _areas(labels: Labels, probability: Floats, groups: Labels, drawn: Floats) -> Floats:
+def _areas(labels: Ints, probability: Floats, groups: Ints, drawn: Floats) -> Floats:
     """AUROC, mean over the classes, of each replicate; nan where it is not defined."""
     areas = [
         Ranks.of(labels == kind, probability[:, kind], groups, len(drawn)).areas(drawn)[0]
@@ -160,14 +158,14 @@ def _areas(labels: Labels, probability: Floats, groups: Labels, drawn: Floats) -
     return np.asarray(np.mean(areas, axis=0), np.float64)
 
 
-def _patients(labels: Labels, groups: Labels, probability: Floats) -> tuple[int, int]:
+def _patients(labels: Ints, groups: Ints, probability: Floats) -> tuple[int, int]:
     """Patients of the rarest class, and all others."""
     kinds = range(probability.shape[1])
     fewest = min(np.unique(groups[labels == kind]).size for kind in kinds)
     return fewest, int(groups.max()) + 1 - fewest or 1
 
 
-def folds_of(labels: Labels, groups: Labels, seed: int) -> Labels:
+def folds_of(labels: Ints, groups: Ints, seed: int) -> Ints:
     """Fold of each film: patients in random order, class by class, dealt out in turn."""
     order = np.random.default_rng(seed).permutation(int(groups.max()) + 1)
     first = np.full(order.size, -1, np.int64)
@@ -177,7 +175,7 @@ def folds_of(labels: Labels, groups: Labels, seed: int) -> Labels:
     return np.asarray(dealt[groups], np.int64)
 
 
-def _bins(thing: npt.NDArray[Any], trained: npt.NDArray[np.bool_]) -> Labels:
+def _bins(thing: npt.NDArray[Any], trained: Mask) -> Ints:
     """Number of each film's bin, cut by the films of the training part alone."""
     if thing.dtype == object:
         names = np.asarray(["\0" if one is None else str(one) for one in thing])
@@ -188,11 +186,11 @@ def _bins(thing: npt.NDArray[Any], trained: npt.NDArray[np.bool_]) -> Labels:
         return np.asarray(known, np.int64)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1]))
     bins = np.searchsorted(edges, np.where(known, thing, 0.0), side="left") + 1
-    found: Labels = np.where(known, bins, 0).astype(np.int64)
+    found: Ints = np.where(known, bins, 0).astype(np.int64)
     return found
 
 
-def _shares(bins: Labels, labels: Labels, trained: npt.NDArray[np.bool_], classes: int) -> Floats:
+def _shares(bins: Ints, labels: Ints, trained: Mask, classes: int) -> Floats:
     over_all = (np.bincount(labels[trained], minlength=classes) + 1.0) / (trained.sum() + classes)
     cells = bins[trained] * classes + labels[trained]
     counts = np.bincount(cells, minlength=(int(bins.max()) + 1) * classes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -12,11 +11,9 @@ from pulmospark.audit.model import Scored
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import counted, named, percent
+from pulmospark.core.arrays import Floats, Ints, Mask, Pixels
 from pulmospark.evaluation.results import Figure
 from pulmospark.models.network import Network
-
-Film = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
 
 HEAT = ("heat_maps", "Heat maps outside the lungs")
 _REMEDIES = {"pass": "", "not assessable": "more images of these classes"}
@@ -24,7 +21,7 @@ _PATIENTS_MIN = 8
 """patients whose films a class is said of, that its figure takes"""
 
 
-def heat_map(network: Network, film: Film) -> npt.NDArray[np.float64]:
+def heat_map(network: Network, film: Pixels) -> Floats:
     """Grad-CAM of the most probable class on the last convolution map (Selvaraju et al. 2017).
 
     For networks that average that map before one linear layer it is the class activation map of
@@ -67,7 +64,7 @@ def heat_map(network: Network, film: Film) -> npt.NDArray[np.float64]:
     return whole / total if total > 0 else np.full(film.shape, 1.0 / film.size)
 
 
-def audit(subject: Subject, scored: Scored, rows: Labels, films: Film) -> AuditResult:
+def audit(subject: Subject, scored: Scored, rows: Ints, films: Pixels) -> AuditResult:
     """Share of the heat maps that lies outside the lungs' region, for each class that is said.
 
     Args:
@@ -130,9 +127,9 @@ def audit(subject: Subject, scored: Scored, rows: Labels, films: Film) -> AuditR
 def _share(
     subject: Subject,
     network: Network,
-    films: Film,
-    groups: Labels,
-    outside: npt.NDArray[np.bool_],
+    films: Pixels,
+    groups: Ints,
+    outside: Mask,
 ) -> Figure | None:
     """Mean share of the heat outside, with its bootstrap interval over patients.
 
@@ -153,8 +150,8 @@ def _share(
 
 
 def mean_share(
-    shares: npt.NDArray[np.float64],
-    groups: Labels,
+    shares: Floats,
+    groups: Ints,
     *,
     seed: int,
     replicates: int,

@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from pulmospark.audit.guess import folds_of
-
-Floats = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
+from pulmospark.core.arrays import Floats, Ints
 
 _PENALTY = 100.0
 """of the squared weights on standardised features, beside the sum of the losses of all films:
@@ -24,7 +21,7 @@ there are about as many features as films"""
 _STEPS_MAX = 100
 
 
-def logistic(features: Floats, labels: Labels, classes: int) -> Callable[[Floats], Floats]:
+def logistic(features: Floats, labels: Ints, classes: int) -> Callable[[Floats], Floats]:
     """Fit a multinomial logistic regression with a ridge penalty.
 
     Args:
@@ -60,9 +57,7 @@ def logistic(features: Floats, labels: Labels, classes: int) -> Callable[[Floats
     return predict
 
 
-def cross_fitted(
-    features: Floats, labels: Labels, groups: Labels, classes: int, seed: int
-) -> Floats:
+def cross_fitted(features: Floats, labels: Ints, groups: Ints, classes: int, seed: int) -> Floats:
     """Probabilities of a logistic regression, each film by one without its patient.
 
     Args:

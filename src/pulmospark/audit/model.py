@@ -8,21 +8,20 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from pulmospark.audit.covering import CoverWork, lung_region, lungs_of
 from pulmospark.audit.subject import Subject
 from pulmospark.core import content, files, limits
+from pulmospark.core.arrays import Floats, Ints, Mask, Pixels
 from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
 from pulmospark.data.pixels import pixels_of_some
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.scoring.prepare import prepare_engine
+from pulmospark.scoring.softmax import softmax
 from pulmospark.spark import chunks
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,11 @@ class Scored:
     """
 
     bundle: Bundle
-    rows: npt.NDArray[np.int64]
+    rows: Ints
     probabilities: dict[str, Floats]
     features: Floats
-    unseen: npt.NDArray[np.bool_]
-    region: npt.NDArray[np.bool_]
+    unseen: Mask
+    region: Mask
     covered: dict[str, Floats] = field(default_factory=dict)
 
 
@@ -84,15 +83,13 @@ def score_sample(
     return _gather(subject, bundle, rows, region, parts)
 
 
-def some_films(
-    subject: Subject, rows: npt.NDArray[np.int64], most: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+def some_films(subject: Subject, rows: Ints, most: int) -> tuple[Ints, Pixels]:
     """A few of some films, evenly taken: their places in the subject's rows, and their pixels."""
     picked = rows[:: max(1, -(-rows.size // most))]
     return picked, films_at(subject, picked)
 
 
-def stratified(scored: Scored, groups: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
+def stratified(scored: Scored, groups: Ints, most: int) -> Ints:
     """Places, among scored images, of a few of each class that the model says; rising.
 
     Every class gets the same number, so that a rare one is not passed over; what a class lacks
@@ -117,14 +114,14 @@ def stratified(scored: Scored, groups: npt.NDArray[np.int64], most: int) -> npt.
     return np.asarray(sorted(dealt[:most]), np.int64)
 
 
-def films_at(subject: Subject, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+def films_at(subject: Subject, rows: Ints) -> Pixels:
     """Pixels (n, size, size) of images at some places in the subject's rows."""
     uris = subject.column("uri")[rows]
     found = dict(pixels_of_some(subject.images, set(uris)))
     return np.stack([found[uri] for uri in uris])
 
 
-def _region(subject: Subject, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def _region(subject: Subject, rows: Ints) -> Mask:
     """Where the films of a sample may have lungs, from the masks of some of them."""
     picked, films = some_films(subject, rows, limits.AUDIT_MASKS_MAX)
     masks = subject.column("mask_uri")[picked]
@@ -158,7 +155,7 @@ def check_size(subject: Subject, size: int) -> None:
         )
 
 
-def sample_of(subject: Subject) -> npt.NDArray[np.int64]:
+def sample_of(subject: Subject) -> Ints:
     """Places of the films that a model is audited on, rising; see :func:`score_sample`."""
     labels, tested = subject.labels, subject.tested
     ids = subject.rows["image_id"].to_pylist()
@@ -174,8 +171,8 @@ def sample_of(subject: Subject) -> npt.NDArray[np.int64]:
 def _gather(
     subject: Subject,
     bundle: Bundle,
-    rows: npt.NDArray[np.int64],
-    region: npt.NDArray[np.bool_],
+    rows: Ints,
+    region: Mask,
     parts: list[chunks.Part],
 ) -> Scored:
     place = {subject.rows["uri"][int(row)].as_py(): n for n, row in enumerate(rows)}
@@ -198,9 +195,8 @@ def _gather(
             ):
                 covered.setdefault(name, np.full((rows.size, len(one)), np.nan))[row] = one
             continue
-        logits = np.asarray(told["logits"].to_pylist(), np.float64) / bundle.config.temperature
-        chance = np.exp(logits - logits.max(axis=1, keepdims=True))
-        chance /= chance.sum(axis=1, keepdims=True)
+        logits = np.asarray(told["logits"].to_pylist(), np.float64)
+        chance = softmax(logits, bundle.config.temperature)
         for name, row, one in zip(told["model"].to_pylist(), where, chance, strict=True):
             found.setdefault(name, np.full((rows.size, len(classes)), np.nan))[row] = one
     if features is None or any(np.isnan(one).any() for one in found.values()):

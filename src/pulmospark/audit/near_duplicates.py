@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import counted, percent
 from pulmospark.core import limits
+from pulmospark.core.arrays import Ints, Mask
 from pulmospark.data.near_copies import NearCopies
 from pulmospark.evaluation.intervals import proportion
 
@@ -113,17 +113,13 @@ def _unsearched(subject: Subject, copies: NearCopies) -> str:
     return ""
 
 
-def _among(
-    copies: NearCopies, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bool_]:
+def _among(copies: NearCopies, first: Ints, second: Ints) -> Mask:
     """Which pairs of a search are among these."""
     films = copies.clusters.size
     return np.isin(copies.first * films + copies.second, first * films + second)
 
 
-def _between_patients(
-    subject: Subject, copies: NearCopies
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _between_patients(subject: Subject, copies: NearCopies) -> tuple[Mask, Mask]:
     """Pairs of different patients, and pairs that the split keeps on one side.
 
     Films of one patient are never parted, and may be alike.
@@ -149,8 +145,8 @@ def _threshold(subject: Subject) -> str:
 def _sentence(
     subject: Subject,
     copies: NearCopies,
-    between: npt.NDArray[np.bool_],
-    together: npt.NDArray[np.bool_],
+    between: Mask,
+    together: Mask,
 ) -> str:
     if not copies.first.size:
         return f"No near copy among {counted(subject.rows.num_rows, 'film')}."
@@ -173,9 +169,7 @@ def _sentence(
     )
 
 
-def _examples(
-    subject: Subject, copies: NearCopies, which: npt.NDArray[np.bool_]
-) -> tuple[Example, ...]:
+def _examples(subject: Subject, copies: NearCopies, which: Mask) -> tuple[Example, ...]:
     """Pairs that leak first, then across sources; one a cluster."""
     rows = np.flatnonzero(which)
     first, second = copies.first[rows], copies.second[rows]

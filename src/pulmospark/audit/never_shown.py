@@ -6,19 +6,18 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pulmospark.audit.distances import distances
 from pulmospark.audit.model import Scored
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import named
+from pulmospark.core.arrays import Floats, Pixels
 from pulmospark.evaluation.intervals import newcombe_auroc
 from pulmospark.evaluation.metrics import auroc
 from pulmospark.evaluation.results import Figure
 
-Film = npt.NDArray[np.uint8]
-Runner = Callable[[Film], tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
+Runner = Callable[[Pixels], tuple[Floats, Floats]]
 
 SURE = ("never_shown", "Sure of what it was never shown")
 EACH = 16
@@ -27,12 +26,12 @@ _SURE = 0.9
 _TOLD_APART = 0.9
 
 
-def noise(random: np.random.Generator, size: int) -> Film:
+def noise(random: np.random.Generator, size: int) -> Pixels:
     """Grey noise."""
     return random.integers(0, 256, (size, size)).astype(np.uint8)
 
 
-def hand(random: np.random.Generator, size: int) -> Film:
+def hand(random: np.random.Generator, size: int) -> Pixels:
     """A drawn hand: a palm, five fingers of three bones each."""
     film = np.zeros((size, size), np.float32)
     palm = (int(size * random.uniform(0.45, 0.55)), int(size * random.uniform(0.68, 0.75)))
@@ -51,7 +50,7 @@ def hand(random: np.random.Generator, size: int) -> Film:
     return np.asarray(film.clip(0, 1) * 255, np.uint8)
 
 
-def slice_of_ct(random: np.random.Generator, size: int) -> Film:
+def slice_of_ct(random: np.random.Generator, size: int) -> Pixels:
     """A drawn CT slice: a body in air, two dark lungs, a spine."""
     film = np.zeros((size, size), np.float32)
     middle = (size // 2, size // 2)
@@ -66,14 +65,14 @@ def slice_of_ct(random: np.random.Generator, size: int) -> Film:
     return np.asarray(film.clip(0, 1) * 255, np.uint8)
 
 
-DRAWN: dict[str, Callable[[np.random.Generator, int], Film]] = {
+DRAWN: dict[str, Callable[[np.random.Generator, int], Pixels]] = {
     "noise": noise,
     "hand": hand,
     "CT slice": slice_of_ct,
 }
 
 
-def audit(subject: Subject, scored: Scored, films: Film, run: Runner) -> AuditResult:
+def audit(subject: Subject, scored: Scored, films: Pixels, run: Runner) -> AuditResult:
     """Whether the model is sure of what it was never shown, and nothing warns of it.
 
     Args:

@@ -20,7 +20,6 @@ from pulmospark.audit.results import (
     not_assessable,
 )
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
-from pulmospark.audit.words import plain
 
 Thing = npt.NDArray[Any]
 _BINS = 12
@@ -145,7 +144,7 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
         title=title,
         verdict=verdict,
         sentence=f"A model that is given only the {kind.words} reaches an AUROC of "
-        f"{plain(figure)}; 0.5 is chance.{known}",
+        f"{figure.text()}; 0.5 is chance.{known}",
         figures=(NamedFigure(name="AUROC", figure=figure, scale="number"),),
         threshold=f"warns when the lower bound is above {settings.thing_warn:g}, fails "
         f"above {settings.thing_fail:g}; {FOLDS} folds over patients",

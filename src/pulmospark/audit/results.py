@@ -110,21 +110,6 @@ def not_assessable(name: str, title: str, why: str, remedy: str = "") -> AuditRe
     )
 
 
-class FilmDistances(Result):
-    """A table of how unlike all others each film is."""
-
-    table: str
-    """its folder, within that of the audit"""
-    films: int
-    """that it has a row of"""
-    unlike: int
-    """films beyond the fence"""
-    fence: float
-    """distance beyond which a film is called unlike all others, 0 to 2"""
-    reference: int
-    """films that it is measured by"""
-
-
 class AuditReport(Result):
     """All audits of one subject, worst first.
 
@@ -141,8 +126,6 @@ class AuditReport(Result):
     """names of audits that only ``--all`` runs"""
     near_copies: int | None = None
     """pairs in the tables ``near_copies.parquet`` and ``.csv`` beside the audit; ``None``: none"""
-    distances: FilmDistances | None = None
-    """of the table that ``--with-table`` asks for; ``None``: it was not asked for"""
     cohort_id: str | None = None
     """of the cohort that was audited; ``None``: a bare table, or an older version's audit"""
     provenance: dict[str, Any]

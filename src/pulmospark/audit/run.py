@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from pyspark.sql import SparkSession
 
@@ -32,6 +30,7 @@ from pulmospark.audit.model import Scored, films_at, score_sample, stratified
 from pulmospark.audit.results import ORDER, AuditReport, AuditResult, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Ints, Pixels
 from pulmospark.core.audit_settings import check_skip
 from pulmospark.core.provenance import provenance
 from pulmospark.data.near_copies import NearCopies, find_near_copies, grey_levels
@@ -50,7 +49,6 @@ COSTLY = (
 """name and title of the audits that run the model again"""
 
 Audit = Callable[[], AuditResult]
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass
@@ -63,9 +61,9 @@ class _Shared:
     quiet: bool
     bundle: Path | None = None
     _copies: NearCopies | None = None
-    _looks: Mapping[str, npt.NDArray[np.float64]] | None = None
+    _looks: Mapping[str, Floats] | None = None
     _scored: Scored | None = None
-    _films: tuple[npt.NDArray[np.int64], Pixels] | None = None
+    _films: tuple[Ints, Pixels] | None = None
 
     def copies(self) -> NearCopies:
         """The near copies, and the looks that were told on the way."""
@@ -90,7 +88,7 @@ class _Shared:
         write_pairs(pairs_of(self.subject, self._copies), self.work)
         return int(self._copies.first.size)
 
-    def looks(self) -> Mapping[str, npt.NDArray[np.float64]]:
+    def looks(self) -> Mapping[str, Floats]:
         """Grey levels of each image; without the search for copies where that is skipped."""
         if near_duplicates.NEAR[0] not in self.subject.settings.skip:
             return self.copies().looks
@@ -109,7 +107,7 @@ class _Shared:
             )
         return self._scored
 
-    def some_films(self) -> tuple[npt.NDArray[np.int64], Pixels]:
+    def some_films(self) -> tuple[Ints, Pixels]:
         """Places and pixels of a few films of each class that the bundle says."""
         if self._films is None:
             scored = self.scored()
@@ -120,7 +118,7 @@ class _Shared:
             self._films = rows, films_at(self.subject, rows)
         return self._films
 
-    def run(self, films: Pixels) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def run(self, films: Pixels) -> tuple[Floats, Floats]:
         """Probabilities and features of pictures that are in no table."""
         bundle = self.scored().bundle
         network = bundle.network()

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pulmospark.audit.guess import area, area_fall
 from pulmospark.audit.linear import logistic
 from pulmospark.audit.model import Scored
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
-from pulmospark.audit.words import named, plain
+from pulmospark.audit.words import named
+from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation.results import Figure
-
-Labels = npt.NDArray[np.int64]
 
 COVERED = ("covered_lungs", "Told with the lungs blacked out")
 LETTERS = ("letters", "Burned-in letters")
@@ -50,14 +48,14 @@ class _Rated:
             on them where folds left no film out.
     """
 
-    rows: npt.NDArray[np.bool_]
-    classes: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    groups: npt.NDArray[np.int64]
+    rows: Mask
+    classes: Ints
+    labels: Ints
+    groups: Ints
     strange: tuple[str, ...]
-    probabilities: dict[str, npt.NDArray[np.float64]]
+    probabilities: dict[str, Floats]
 
-    def said(self, cover: str) -> npt.NDArray[np.float64]:
+    def said(self, cover: str) -> Floats:
         """Probabilities of the taken films under a cover, (m, k)."""
         return self.probabilities[cover][self.rows][:, self.classes]
 
@@ -89,9 +87,9 @@ def covered(subject: Subject, scored: Scored) -> AuditResult:
         name=COVERED[0],
         title=COVERED[1],
         verdict=verdict,
-        sentence=f"AUROC on whole films {plain(figures['whole'])}, with the lungs blacked out "
-        f"{plain(figures['without lungs'])}, with the border alone "
-        f"{plain(figures['only border'])}.{_OUT_OF_FOLD * subject.has_folds}"
+        sentence=f"AUROC on whole films {figures['whole'].text()}, with the lungs blacked out "
+        f"{figures['without lungs'].text()}, with the border alone "
+        f"{figures['only border'].text()}.{_OUT_OF_FOLD * subject.has_folds}"
         f"{_left_out(rated)}",
         figures=tuple(
             NamedFigure(name=name, figure=one, scale="number") for name, one in figures.items()
@@ -133,8 +131,8 @@ def letters(subject: Subject, scored: Scored) -> AuditResult:
         name=LETTERS[0],
         title=LETTERS[1],
         verdict=verdict,
-        sentence=f"AUROC {plain(with_them)} as they are, {plain(without)} with small bright marks "
-        f"outside the lungs painted over, a fall of {plain(fall)}; {flipped:.1%} of the films "
+        sentence=f"AUROC {with_them.text()} as they are, {without.text()} with small bright marks "
+        f"outside the lungs painted over, a fall of {fall.text()}; {flipped:.1%} of the films "
         f"then get another class.{_OUT_OF_FOLD * subject.has_folds}{_left_out(rated)}",
         figures=(
             NamedFigure(name="fall of the AUROC", figure=fall, scale="number"),
@@ -192,13 +190,11 @@ def _learned_all(subject: Subject, scored: Scored) -> str | None:
 def _blind(whole: Figure) -> str | None:
     """Why a model cannot lose what it never had; ``None`` where it tells the classes apart."""
     if whole.low is None or whole.low <= _CHANCE:
-        return f"the model does not tell the classes apart on whole images (AUROC {plain(whole)})"
+        return f"the model does not tell the classes apart on whole images (AUROC {whole.text()})"
     return None
 
 
-def _out_of_fold(
-    subject: Subject, scored: Scored, labels: Labels
-) -> dict[str, npt.NDArray[np.float64]]:
+def _out_of_fold(subject: Subject, scored: Scored, labels: Ints) -> dict[str, Floats]:
     """Probabilities of each film under each cover, by a regression fitted without its fold.
 
     The network was frozen, so that the features have learned from no film; the regression is

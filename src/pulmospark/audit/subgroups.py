@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.compute as pc
 
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.audit.words import counted, percent
+from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation.intervals import proportion
 from pulmospark.evaluation.results import Figure
 
@@ -33,10 +33,10 @@ class Tested:
         subgroups: name ("sex: F") -> which films are of it.
     """
 
-    right: npt.NDArray[np.bool_]
-    confidence: npt.NDArray[np.float64]
-    groups: npt.NDArray[np.int64]
-    subgroups: dict[str, npt.NDArray[np.bool_]]
+    right: Mask
+    confidence: Floats
+    groups: Ints
+    subgroups: dict[str, Mask]
 
 
 def tested(subject: Subject) -> Tested | None:
@@ -59,7 +59,7 @@ def tested(subject: Subject) -> Tested | None:
     )
 
 
-def _subgroups(subject: Subject) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+def _subgroups(subject: Subject) -> Iterator[tuple[str, Mask]]:
     for column in ("sex", "view", "source"):
         values = subject.column(column)
         for value in sorted({one for one in values if one is not None}):

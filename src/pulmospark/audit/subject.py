@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pulmospark.audit.results import ShownFilm
 from pulmospark.core import files
+from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.audit_settings import AuditSettings
 from pulmospark.core.errors import InputError
 from pulmospark.core.tables import Split
@@ -82,18 +83,18 @@ class Subject:
         """A column as an object array, ``None`` where it is null."""
         return np.asarray(self.rows[name].to_pylist(), dtype=object)
 
-    def numbers(self, name: str) -> npt.NDArray[np.float64]:
+    def numbers(self, name: str) -> Floats:
         """A column of numbers, nan where it is null."""
         values = self.rows[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
         return np.asarray(values, dtype=np.float64)
 
     @property
-    def labels(self) -> npt.NDArray[np.int64]:
+    def labels(self) -> Ints:
         """Index of each film's class; -1 where it has none."""
         found = pc.index_in(self.rows["label"], value_set=pa.array(self.classes, pa.string()))
         return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), np.int64)
 
-    def common(self, patients: int = PATIENTS_MIN) -> npt.NDArray[np.int64]:
+    def common(self, patients: int = PATIENTS_MIN) -> Ints:
         """Indices of the classes that at least so many patients have, copies counted once."""
         labels, groups = self.labels, self.groups
         return np.asarray(
@@ -106,7 +107,7 @@ class Subject:
         )
 
     @property
-    def groups(self) -> npt.NDArray[np.int64]:
+    def groups(self) -> Ints:
         """Number of each film's group, from 0: the patient, or patients joined by near copies.
 
         What a split never parts, and what a bootstrap draws.
@@ -114,7 +115,7 @@ class Subject:
         return _codes(self.rows["group_id"])
 
     @property
-    def patients(self) -> npt.NDArray[np.int64]:
+    def patients(self) -> Ints:
         """Number of each film's patient, from 0; where none is known a film stands for itself."""
         return _codes(pc.coalesce(self.rows["patient_id"], self.rows["image_id"]))
 
@@ -127,9 +128,7 @@ class Subject:
             dtype=object,
         )
 
-    def leaks(
-        self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
+    def leaks(self, first: Ints, second: Ints) -> Mask:
         """Which pairs have one film tested by a model that was trained on the other."""
         if self.has_folds:
             folds = self.numbers("fold")
@@ -138,7 +137,7 @@ class Subject:
         return np.asarray(tested[first] != tested[second], dtype=np.bool_)
 
     @property
-    def tested(self) -> npt.NDArray[np.bool_]:
+    def tested(self) -> Mask:
         """Films that are tested on: all of them with folds; none outside an experiment."""
         folds = ~np.isnan(self.numbers("fold"))
         return np.asarray(folds | (self.column("split") == Split.TEST.value), dtype=np.bool_)
@@ -161,7 +160,7 @@ class Subject:
         return ShownFilm(part=split if fold is None else f"fold {fold + 1}", **told)
 
 
-def _codes(names: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+def _codes(names: pa.ChunkedArray) -> Ints:
     _, codes = np.unique(np.asarray(names.to_pylist()), return_inverse=True)
     return codes.astype(np.int64)
 

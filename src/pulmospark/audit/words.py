@@ -28,12 +28,3 @@ def percent(figure: Figure) -> str:
     if figure.low is None or figure.high is None:
         return f"{figure.value:.1%}"
     return f"{figure.value * 100:.1f} % ({figure.low * 100:.1f} to {figure.high * 100:.1f})"
-
-
-def plain(figure: Figure) -> str:
-    """ "0.712 (0.650 to 0.773)"."""
-    if figure.value is None:
-        return "not defined"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

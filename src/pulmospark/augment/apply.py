@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pulmospark.augment import grey
 from pulmospark.augment.operations import Operation, OperationName
 from pulmospark.augment.warp import warp
-
-Pixels = NDArray[np.uint8]
+from pulmospark.core.arrays import Pixels
 
 _GEOMETRIC = frozenset(
     {

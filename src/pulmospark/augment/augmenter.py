@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pulmospark.augment.apply import apply
 from pulmospark.augment.chance import unit, words
 from pulmospark.augment.operations import PARAMETERS, Operation, OperationName
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.augment_settings import AugmentSettings
 
 AUGMENT_VERSION = 1
@@ -62,8 +62,8 @@ class Augmenter:
         return tuple(found)
 
     def __call__(
-        self, pixels: NDArray[np.uint8], key: str, draw: int
-    ) -> tuple[NDArray[np.uint8], tuple[Operation, ...]]:
+        self, pixels: Pixels, key: str, draw: int
+    ) -> tuple[Pixels, tuple[Operation, ...]]:
         """A film's version ``draw``, and the operations that make it from the film.
 
         Args:
@@ -81,9 +81,7 @@ class Augmenter:
         operations = self.operations(key, draw)
         return apply(pixels, operations), operations
 
-    def augment_batch(
-        self, pixels: NDArray[np.uint8], keys: Sequence[str], draw: int
-    ) -> NDArray[np.uint8]:
+    def augment_batch(self, pixels: Pixels, keys: Sequence[str], draw: int) -> Pixels:
         """Version ``draw`` of each film, the same pixels as one by one.
 
         Args:

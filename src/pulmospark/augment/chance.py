@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from pulmospark.core.arrays import Singles
+
 _WORD_BYTES = 8
 _UNIT = 2.0**-53
 
@@ -48,7 +50,7 @@ def sixteen_bits(seed: int, count: int) -> NDArray[np.uint16]:
 
 
 @functools.lru_cache(maxsize=1)
-def normal_quantiles() -> NDArray[np.float32]:
+def normal_quantiles() -> Singles:
     """The standard normal distribution's quantiles at the middles of 2**16 even steps.
 
     Looked up by :func:`sixteen_bits` they are normal noise, up to 4.2 standard deviations.

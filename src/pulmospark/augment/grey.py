@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pulmospark.augment.chance import normal_quantiles, sixteen_bits
 from pulmospark.augment.operations import Operation, OperationName
-
-Pixels = NDArray[np.uint8]
+from pulmospark.core.arrays import Pixels
 
 
 def tone(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pulmospark.augment.chance import normal_quantiles, sixteen_bits
 from pulmospark.augment.operations import Operation, OperationName
+from pulmospark.core.arrays import Floats, Pixels, Singles
 
-Matrix = NDArray[np.float64]
 Parameters = Mapping[str, float]
 
 _NODES = 4
@@ -23,7 +22,7 @@ _EDGE = cv2.BORDER_REPLICATE
 films that were turned, and a mirrored edge shows ribs and arms twice."""
 
 
-def warp(pixels: NDArray[np.uint8], operations: Sequence[Operation]) -> NDArray[np.uint8]:
+def warp(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
     """Do geometric operations in their order, with bilinear interpolation.
 
     Neighbouring affine operations, and an elastic one after them, are one warp.
@@ -53,7 +52,7 @@ def warp(pixels: NDArray[np.uint8], operations: Sequence[Operation]) -> NDArray[
     return np.asarray(moved, np.uint8)
 
 
-def matrix(operations: Sequence[Operation], height: int, width: int) -> Matrix:
+def matrix(operations: Sequence[Operation], height: int, width: int) -> Floats:
     """The affine map of pixel coordinates (x, y, 1) from a film to the changed film; (3, 3).
 
     Angles are against the clock, as a person sees the film; everything but the shift is about
@@ -77,7 +76,7 @@ def matrix(operations: Sequence[Operation], height: int, width: int) -> Matrix:
     return whole
 
 
-def _bent(pixels: NDArray[np.uint8], run: Sequence[Operation]) -> NDArray[np.uint8]:
+def _bent(pixels: Pixels, run: Sequence[Operation]) -> Pixels:
     *affine, elastic = run
     height, width = pixels.shape
     across, down = _displacement(elastic.parameters, height, width)
@@ -90,9 +89,7 @@ def _bent(pixels: NDArray[np.uint8], run: Sequence[Operation]) -> NDArray[np.uin
     return np.asarray(moved, np.uint8)
 
 
-def _displacement(
-    told: Parameters, height: int, width: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _displacement(told: Parameters, height: int, width: int) -> tuple[Singles, Singles]:
     """Normal displacements of a few nodes, smooth in between (Ronneberger et al., 2015, 3.1)."""
     drawn = normal_quantiles()[sixteen_bits(int(told["seed"]), 2 * _NODES * _NODES)]
     nodes = drawn.reshape(2, _NODES, _NODES) * np.float32(told["share"])
@@ -103,30 +100,30 @@ def _displacement(
     return np.asarray(across, np.float32), np.asarray(down, np.float32)
 
 
-def _translation(right: float, down: float) -> Matrix:
+def _translation(right: float, down: float) -> Floats:
     return np.array([[1.0, 0.0, right], [0.0, 1.0, down], [0.0, 0.0, 1.0]])
 
 
-def _flip(_: Parameters) -> Matrix:
+def _flip(_: Parameters) -> Floats:
     return np.diag([-1.0, 1.0, 1.0])
 
 
-def _zoom(told: Parameters) -> Matrix:
+def _zoom(told: Parameters) -> Floats:
     return np.diag([told["factor"], told["factor"], 1.0])
 
 
-def _shear(told: Parameters) -> Matrix:
+def _shear(told: Parameters) -> Floats:
     lean = math.tan(math.radians(told["degrees"]))
     return np.array([[1.0, lean, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
-def _rotation(told: Parameters) -> Matrix:
+def _rotation(told: Parameters) -> Floats:
     # y points down: against the clock for the eye is with the clock for the formula.
     cosine, sine = (f(math.radians(told["degrees"])) for f in (math.cos, math.sin))
     return np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
 
 
-_AFFINE: Mapping[OperationName, Callable[[Parameters], Matrix]] = {
+_AFFINE: Mapping[OperationName, Callable[[Parameters], Floats]] = {
     OperationName.FLIP: _flip,
     OperationName.ZOOM: _zoom,
     OperationName.SHEAR: _shear,

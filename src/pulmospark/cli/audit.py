@@ -19,7 +19,6 @@ from pulmospark.cli import common
     Examples:
       pulmospark audit runs/mine
       pulmospark audit runs/mine --all --strict
-      pulmospark audit runs/mine --with-table
       pulmospark audit runs/mine/tables --out audits
     """
 )
@@ -30,11 +29,6 @@ from pulmospark.cli import common
     "costly",
     is_flag=True,
     help="Also those that run the model again: lungs covered, one source left out, ...",
-)
-@click.option(
-    "--with-table",
-    is_flag=True,
-    help="Also a table that tells of each film how unlike all others the model finds it.",
 )
 @click.option("--bundle", type=common.PATH, help="Model to audit; by default the run's own.")
 @click.option(
@@ -49,7 +43,6 @@ def command(
     what: Path,
     strict: bool,
     costly: bool,
-    with_table: bool,
     bundle: Path | None,
     out: Path | None,
     changes: tuple[str, ...],
@@ -62,7 +55,7 @@ def command(
     from pulmospark.core.errors import UsageError
     from pulmospark.experiment.folder import open_experiment
 
-    asked = {"strict": strict, "costly": costly, "with_table": with_table}
+    asked = {"strict": strict, "costly": costly}
     told = common.pairs(changes, "--set")
     told |= {f"audit.{name}": "true" for name, wanted in asked.items() if wanted}
     is_run = what.is_file() or (what / "experiment.json").is_file()
@@ -72,11 +65,10 @@ def command(
         experiment, run = open_experiment(what, told)
         settings = experiment.audit
     else:
-        from pulmospark.experiment.auditing import check_model, images_of, table_settings
+        from pulmospark.experiment.auditing import images_of, table_settings
 
         settings = table_settings(told)
         images_of(what)  # seconds before Spark is there
-        check_model(settings, bundle)
         if out is None:
             _check_beside(what)
 
@@ -105,8 +97,6 @@ def command(
         common.say_json(report.model_dump(mode="json"))
     else:
         words.say_audit(report, phantoms=phantoms)
-        if report.distances is not None:
-            words.say_distances(report.distances, folder, phantoms=phantoms)
         common.say(f"audit: {folder / 'audit.html'}")
     auditing.check_strict(report, settings)
 

@@ -14,6 +14,8 @@ from pulmospark.core.locations import local_path, local_text
 from pulmospark.core.plain_text import one_line, shown, shown_json
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from pulmospark.core.settings import Experiment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -66,6 +68,34 @@ def speech_options(command: Command) -> Command:
     for option in (
         click.option("--quiet", "-q", is_flag=True, help="No progress."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    ):
+        command = option(command)
+    return command
+
+
+def scoring_options(command: Command) -> Command:
+    """``--precision``, ``--allow-phantom-model`` and ``--any-body-part``."""
+    for option in (
+        click.option(
+            "--any-body-part",
+            is_flag=True,
+            help="Score DICOM images whose header names another part of the body than the chest; "
+            "they are rejects otherwise.",
+        ),
+        click.option(
+            "--allow-phantom-model",
+            is_flag=True,
+            help="Let a model that was trained on phantoms score other images; its answers say "
+            "nothing of a person.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
+            default="auto",
+            show_default=True,
+            help="Of the network's arithmetic; below fp32 only where a check on the images allows "
+            "it.",
+        ),
     ):
         command = option(command)
     return command
@@ -156,6 +186,20 @@ def say(text: str) -> None:
 def say_json(value: Any) -> None:
     """The result for machines: one JSON object, the last thing on standard output."""
     click.echo(shown_json(json.dumps(value, ensure_ascii=False)))
+
+
+def say_result(result: BaseModel, say_words: Callable[[], None], *, as_json: bool) -> None:
+    """The result: as one JSON object for machines, else in words.
+
+    Args:
+        result: of the command.
+        say_words: says it in words.
+        as_json: whether ``--json`` was given.
+    """
+    if as_json:
+        say_json(result.model_dump(mode="json"))
+    else:
+        say_words()
 
 
 def warn(text: str) -> None:

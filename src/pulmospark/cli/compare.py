@@ -69,7 +69,4 @@ def command(
             stages.run_split(experiment, run, spark, quiet=quiet)
         stages.run_expand(experiment, run, spark, quiet=quiet)
         result = compare(experiment, run, names, spark, quiet=quiet)
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        words.say_comparison(result)
+    common.say_result(result, lambda: words.say_comparison(result), as_json=as_json)

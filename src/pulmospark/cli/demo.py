@@ -65,7 +65,6 @@ def command(
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         experiment = demo_experiment(folder, drawn, processes=processes or min(2, slots(spark)))
         result = stages.run_all(experiment, run_folder(experiment), spark, quiet=quiet)
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        words.say_run(result, phantoms=experiment.phantoms)
+    common.say_result(
+        result, lambda: words.say_run(result, phantoms=experiment.phantoms), as_json=as_json
+    )

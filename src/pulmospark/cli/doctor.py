@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pulmospark.cli import common
+from pulmospark.core.plain_text import first_line
 
 _NEEDED = (
     "click",
@@ -175,9 +176,9 @@ def _torch_facts(missing: list[dict[str, Any]]) -> dict[str, Any]:
         from pulmospark.cli.models import weights_facts
         from pulmospark.models.zoo import ZOO
     except (ImportError, OSError) as error:
-        first = (str(error).splitlines() or [""])[0][:200]
         if not any(one["what"] == "torch" for one in missing):
-            _lack(missing, "torch", f"cannot be imported ({first}): install it again", needed=True)
+            why = f"cannot be imported ({first_line(error)}): install it again"
+            _lack(missing, "torch", why, needed=True)
         return unknown
     weights = {name: weights_facts(entry) for name, entry in ZOO.items()}
     for name, facts in weights.items():
@@ -241,10 +242,9 @@ def _small_job(spark: Any) -> int:
     try:
         return int(spark.range(100).mapInArrow(_same, "id bigint").count())
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0][:200]
         raise EnvironmentProblem(
-            f"Spark started, and a small job failed: {type(error).__name__}: {first}; check that "
-            "the workers have the same Python and pulmospark",
+            f"Spark started, and a small job failed: {type(error).__name__}: "
+            f"{first_line(error)}; check that the workers have the same Python and pulmospark",
             detail=str(error),
         ) from error
 

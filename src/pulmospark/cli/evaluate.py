@@ -93,10 +93,9 @@ def command(
 
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         result = stages.run_evaluate(experiment, run, spark, quiet=quiet or as_json)
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        words.say_evaluate(result, phantoms=experiment.phantoms)
+    common.say_result(
+        result, lambda: words.say_evaluate(result, phantoms=experiment.phantoms), as_json=as_json
+    )
 
 
 def _with_levels(experiment: Experiment, levels: tuple[str, ...]) -> Experiment:
@@ -134,7 +133,4 @@ def _external(
             recalibrate=recalibrate,
             quiet=quiet or as_json,
         )
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        words.say_external(result)
+    common.say_result(result, lambda: words.say_external(result), as_json=as_json)

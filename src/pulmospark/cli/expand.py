@@ -85,10 +85,7 @@ def command(
             only=only,
             quiet=quiet or as_json,
         )
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        words.say_expand(result)
+    common.say_result(result, lambda: words.say_expand(result), as_json=as_json)
 
 
 def _lines(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ import pulmospark
 from pulmospark.cli.output import clean_messages
 from pulmospark.core.errors import AuditError, EnvironmentProblem, PulmosparkError, UsageError
 from pulmospark.core.near_names import did_you_mean
-from pulmospark.core.plain_text import one_line, shown, shown_json
+from pulmospark.core.plain_text import first_line, one_line, shown, shown_json
 
 COMMANDS = {
     "demo": "Draw phantoms and run the whole job on them.",
@@ -32,7 +32,6 @@ COMMANDS = {
     "compare": "Train several networks on the same films, and compare them.",
     "reproduce": "Repeat a published experiment, and show its figure beside ours.",
     "predict": "Score films with a bundle.",
-    "plan": "Estimate time and memory to score many films.",
     "stream": "Score films as they land in a folder.",
     "export": "Write a bundle as ONNX or OpenVINO.",
     "fetch": "Fetch a data set that can be had by plain https.",
@@ -168,9 +167,12 @@ def _described(error: Exception) -> tuple[str, int, str]:
             EnvironmentProblem.exit_code,
             EnvironmentProblem.__name__,
         )
-    first = (str(error).splitlines() or [""])[0][:200]
     kind = type(error).__name__
-    return f"{kind}: {first} (this is a bug; rerun with --debug for the traceback)", 1, kind
+    return (
+        f"{kind}: {first_line(error)} (this is a bug; rerun with --debug for the traceback)",
+        1,
+        kind,
+    )
 
 
 def _disk_is_full(error: BaseException | None) -> bool:

@@ -13,6 +13,8 @@ from pulmospark.core.plain_text import percent
 
 if TYPE_CHECKING:
     from pulmospark.core.scoring_settings import PrecisionPolicy
+    from pulmospark.layouts.base import NotesSummary
+    from pulmospark.scoring.dry_run import DryRun
     from pulmospark.scoring.predict_result import Prediction, PredictResult
 
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     Examples:
       pulmospark predict runs/mine/bundle film.png
       pulmospark predict runs/mine/bundle inbox "more/**/*.jpg" --out predictions
+      pulmospark predict runs/mine/bundle archive --out predictions --dry-run
     """
 )
 @click.argument("bundle", type=common.PATH)
@@ -54,24 +57,9 @@ if TYPE_CHECKING:
     help="File with the secret that patient numbers of DICOM headers are hashed with, salt.key "
     "of a run, say. Without it they are left out.",
 )
+@common.scoring_options
 @click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Of the network's arithmetic; below fp32 only where a check on the films allows it.",
-)
-@click.option(
-    "--allow-phantom-model",
-    is_flag=True,
-    help="Let a model that was trained on phantoms score other images; its answers say nothing "
-    "of a person.",
-)
-@click.option(
-    "--any-body-part",
-    is_flag=True,
-    help="Score DICOM images whose header names another part of the body than the chest; they "
-    "are rejects otherwise.",
+    "--dry-run", is_flag=True, help="Say what would be scored, and with what; score nothing."
 )
 @common.spark_options
 @common.speech_options
@@ -85,6 +73,7 @@ def command(
     precision: PrecisionPolicy,
     allow_phantom_model: bool,
     any_body_part: bool,
+    dry_run: bool,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -108,7 +97,13 @@ def command(
             allow_phantom_model=allow_phantom_model,
             any_body_part=any_body_part,
         ),
+        target_needed=not dry_run,
     )
+    if dry_run:
+        from pulmospark.scoring import dry_run as dry
+
+        _say_plan(dry.dry_run(plan, quiet=quiet or as_json), as_json=as_json)
+        return
     if plan.inputs.is_one_film:
         result = plan.run(None, quiet=True)
     else:
@@ -116,15 +111,50 @@ def command(
 
         with spark_session(master, asked) as spark:
             result = plan.run(spark, quiet=quiet or as_json)
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        _say(result)
+    common.say_result(result, lambda: _say(result), as_json=as_json)
     if not result.images:
         reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
         raise InputError(
             f"no image was scored ({reasons}): {result.folder}/rejects.csv has the reasons"
         )
+
+
+def _say_plan(found: DryRun, *, as_json: bool) -> None:
+    if as_json:
+        common.say_json(found.model_dump(mode="json"))
+        return
+    rows = f" and {common.count(found.rows, 'row')} of images tables" if found.rows else ""
+    rejects = f" ({common.count(found.problems, 'reject')} found while listing)"
+    common.say(
+        f"to score: {common.count(found.files, 'file')}{rejects if found.problems else ''}{rows}, "
+        f"in {common.count(found.chunks, 'chunk')} or more"
+    )
+    _say_listing(found.notes, found.layout)
+    if found.already:
+        common.say(f"already scored by an interrupted run: {found.already:,}")
+    side = found.input_size
+    common.say(
+        f"network: {found.model}, {side} x {side} pixels, classes {', '.join(found.classes)}"
+    )
+    if not found.precision_checked:
+        common.say("precision: fp32")
+    elif found.precision == "auto":
+        common.say("precision: the lowest that a check on the images allows")
+    else:
+        common.say(f"precision: {found.precision}, if a check on the images allows it")
+    if found.folder is not None:
+        replaced = " (replaces the prediction there)" if found.replaces else ""
+        common.say(f"output: {found.folder}{replaced}")
+    common.say("dry run: no image was read")
+
+
+def _say_listing(notes: NotesSummary, layout: str | None) -> None:
+    if odd := words.oddities(notes):
+        common.say(f"found in the listing: {odd}")
+    for text in words.listing_notes(notes):
+        common.say(text)
+    if layout is not None:
+        common.say(f"read as a data set with the layout {layout}")
 
 
 def _say(result: PredictResult) -> None:
@@ -134,14 +164,9 @@ def _say(result: PredictResult) -> None:
             common.say(f"  distance from the training images: {result.distances}")
     elif result.images:
         _say_many(result)
-    if odd := words.oddities(result.notes):
-        common.say(f"found in the listing: {odd}")
-    for text in words.listing_notes(result.notes):
-        common.say(text)
+    _say_listing(result.notes, result.layout)
     if result.images:
         common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
-    if result.layout is not None:
-        common.say(f"read as a data set with the layout {result.layout}")
     if result.folder is not None:
         common.say(f"predictions: {result.folder}")
 

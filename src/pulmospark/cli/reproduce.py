@@ -95,10 +95,7 @@ def command(
             per_class=rows,
             quiet=quiet,
         )
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        words.say_reproduction(result)
+    common.say_result(result, lambda: words.say_reproduction(result), as_json=as_json)
 
 
 def _rows(preset: Preset, per_class: int | None, full_count: bool) -> int | None:

@@ -61,10 +61,9 @@ def command(
 
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         result = stages.run_all(experiment, run, spark, quiet=quiet or as_json)
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        words.say_run(result, phantoms=experiment.phantoms)
+    common.say_result(
+        result, lambda: words.say_run(result, phantoms=experiment.phantoms), as_json=as_json
+    )
     if result.audit is not None:
         from pulmospark.experiment.auditing import check_strict
 

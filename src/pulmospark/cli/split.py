@@ -43,7 +43,6 @@ def command(
 
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         result = stages.run_split(experiment, run, spark, quiet=quiet or as_json)
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        words.say_split(result, phantoms=experiment.phantoms)
+    common.say_result(
+        result, lambda: words.say_split(result, phantoms=experiment.phantoms), as_json=as_json
+    )

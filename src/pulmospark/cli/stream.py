@@ -54,13 +54,6 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
     help="Change a setting of the stream: batch_films=64, say. May be repeated.",
 )
 @click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Of the network's arithmetic; below fp32 only where a check on films allows it.",
-)
-@click.option(
     "--sample",
     type=common.PATH,
     help="Folder with films like those that will land, for that check; by default those that "
@@ -75,18 +68,7 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
     show_default=True,
     help="Address that Prometheus is answered on.",
 )
-@click.option(
-    "--allow-phantom-model",
-    is_flag=True,
-    help="Let a model that was trained on phantoms score other images; its answers say nothing "
-    "of a person.",
-)
-@click.option(
-    "--any-body-part",
-    is_flag=True,
-    help="Score DICOM images whose header names another part of the body than the chest; they "
-    "are rejects otherwise.",
-)
+@common.scoring_options
 @common.spark_options
 @common.speech_options
 def command(
@@ -154,10 +136,7 @@ def command(
             metrics=metrics,
             tell=None if quiet or as_json else common.tell,
         )
-    if as_json:
-        common.say_json(result.model_dump(mode="json"))
-    else:
-        _say(result)
+    common.say_result(result, lambda: _say(result), as_json=as_json)
 
 
 @contextlib.contextmanager

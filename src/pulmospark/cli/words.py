@@ -10,9 +10,8 @@ from pulmospark.cli.common import count, say, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from pulmospark.audit.results import AuditReport, FilmDistances, Verdict
+    from pulmospark.audit.results import AuditReport, Verdict
     from pulmospark.data.expanded import ExpandResult
     from pulmospark.data.ingest import IngestResult
     from pulmospark.data.split_summary import SplitResult
@@ -165,20 +164,20 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
     """The main figures, with intervals, beside the rules that look at no image."""
     told = result.evaluation
     say(f"tested on {_tested(result, phantoms=phantoms)}; intervals of {told.confidence:.0%}")
-    say(f"  accuracy            {_figure(told.accuracy)}")
-    say(f"  balanced accuracy   {_figure(told.balanced_accuracy)}")
-    say(f"  AUROC (mean)        {_figure(told.macro_auroc)}")
+    say(f"  accuracy            {told.accuracy.text()}")
+    say(f"  balanced accuracy   {told.balanced_accuracy.text()}")
+    say(f"  AUROC (mean)        {told.macro_auroc.text()}")
     if told.trivial:
         say("beside rules that look at no image:")
-        say(f"  most frequent class                 {_figure(told.trivial.most_frequent_class)}")
-        rule = _figure(told.trivial.most_frequent_class_of_source)
+        say(f"  most frequent class                 {told.trivial.most_frequent_class.text()}")
+        rule = told.trivial.most_frequent_class_of_source.text()
         if not told.trivial.source_assessable:
             rule = "not assessable: the tested images are of one source"
         say(f"  most frequent class of each source  {rule}")
     for one in told.by_class:
         say(
-            f"  {one.name}: sensitivity {_figure(one.sensitivity)}, "
-            f"specificity {_figure(one.specificity)}"
+            f"  {one.name}: sensitivity {one.sensitivity.text()}, "
+            f"specificity {one.specificity.text()}"
         )
     for level in result.levels:
         say_level(level, result)
@@ -207,10 +206,10 @@ def say_level(result: LevelResult, films: EvaluateResult) -> None:
         f"each {result.level} as a whole, by {result.pooling} of its parts: "
         f"{count(told.films, result.level)} of {whose}"
     )
-    say(f"  accuracy            {_figure(told.accuracy)}")
-    say(f"  AUROC (mean)        {_figure(told.macro_auroc)}")
+    say(f"  accuracy            {told.accuracy.text()}")
+    say(f"  AUROC (mean)        {told.macro_auroc.text()}")
     if told.trivial:
-        rule = _figure(told.trivial.most_frequent_class_of_source)
+        rule = told.trivial.most_frequent_class_of_source.text()
         if not told.trivial.source_assessable:
             rule = "not assessable: one source"
         say(f"  beside the most frequent class of each source  {rule}")
@@ -237,13 +236,13 @@ def say_external(result: ExternalResult) -> None:
         ("calibration error", "calibration_error"),
         ("log loss", "log_loss"),
     ):
-        say(f"{title:22}" + "".join(f"{_figure(getattr(told, field)):26}" for _, told in given))
+        say(f"{title:22}" + "".join(f"{getattr(told, field).text():26}" for _, told in given))
     if result.by_class:
         say("sensitivity of each class:")
         for one in result.by_class:
             say(
-                f"  {one.name}: inside {_figure(one.inside)}, elsewhere {_figure(one.outside)}; "
-                f"difference {_signed(one.change)}: {one.finding}"
+                f"  {one.name}: inside {one.inside.text()}, elsewhere {one.outside.text()}; "
+                f"difference {one.change.text('+.3f')}: {one.finding}"
             )
         if any(one.finding == "not assessable" for one in result.by_class):
             say("  the figures above it are of other classes than inside, and not comparable")
@@ -283,15 +282,6 @@ def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:
         say(f"  left out by the settings: {', '.join(result.skipped)}")
 
 
-def say_distances(told: FilmDistances, folder: Path, *, phantoms: bool = False) -> None:
-    """How many films the table of distances has, how many are far from all others, and where."""
-    say(
-        f"distances of {count(told.films, _film(phantoms))} from {told.reference:,} of them: "
-        f"{told.unlike:,} beyond the fence of {told.fence:.3f}"
-    )
-    say(f"distances: {folder / told.table}")
-
-
 def say_run(result: RunResult, *, phantoms: bool = False) -> None:
     """A whole run, ending in the path of the report."""
     say_ingest(result.ingest)
@@ -317,7 +307,7 @@ def say_comparison(result: Comparison) -> None:
     for one in result.models:
         star = "* " if one.frontier else "  "
         say(
-            f"{star}{one.name:{width - 2}}{_figure(one.accuracy):26}{one.training_seconds:>8.0f} s"
+            f"{star}{one.name:{width - 2}}{one.accuracy.text():26}{one.training_seconds:>8.0f} s"
             f"{one.parameters:>13,}{one.bundle_bytes / 1e6:>7.1f} MB{one.films_per_s:>9.0f}"
         )
     say("* no other is as accurate in less training time")
@@ -359,8 +349,8 @@ def say_reproduction(result: Reproduction) -> None:
     if result.leak is not None:
         say("  split before augmenting, so that no film is on both sides:")
     ours = result.accuracy
-    say(f"  ours       {_figure(ours)} = {ours.numerator} of {ours.denominator}")
-    say(f"  balanced   {_figure(result.balanced_accuracy)}")
+    say(f"  ours       {ours.text()} = {ours.numerator} of {ours.denominator}")
+    say(f"  balanced   {result.balanced_accuracy.text()}")
     worth = "" if ours.effective is None else f", worth {ours.effective:.0f} independent films"
     patients = "drawn patients" if result.phantoms else "patients, or films where none is known"
     say(f"  intervals of {result.confidence:.0%}, over {result.groups:,} {patients}{worth}")
@@ -398,19 +388,9 @@ def _say_leak(result: Reproduction, leak: LeakyArm) -> None:
         say(f"  leak less ours: {between}")
 
 
-def _signed(figure: Figure) -> str:
-    if figure.value is None or figure.low is None or figure.high is None:
-        return "not defined" if figure.value is None else f"{figure.value:+.3f}"
-    return f"{figure.value:+.3f} ({figure.low:+.3f} to {figure.high:+.3f})"
-
-
 def _plain(figure: Figure) -> str:
     return "not defined" if figure.value is None else f"{figure.value:.3f}"
 
 
 def _film(phantoms: bool) -> str:
     return "phantom" if phantoms else "film"
-
-
-def _figure(figure: Figure) -> str:
-    return figure.text()

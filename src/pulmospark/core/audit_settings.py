@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
 from pulmospark.core.near_names import did_you_mean
-from pulmospark.core.settings_base import Fraction, Settings
+from pulmospark.core.settings_base import Fraction, Names, Settings
 
 AUDITS = (
     "exact_duplicates", "near_duplicates", "label_conflict", "class_by_source", "class_by_age",
@@ -34,11 +34,9 @@ class AuditSettings(Settings):
     """``pulmospark run`` audits before it prints an accuracy"""
     costly: bool = False
     """also those that score or train again: lungs blacked out, one source left out"""
-    with_table: bool = False
-    """a table with the distance of each film from all others, by the model's features"""
     strict: bool = False
     """a failed audit ends the run with exit code 5, after the report is written"""
-    skip: tuple[str, ...] = ()
+    skip: Names = ()
     """names of audits that are left out; the report says so"""
     hash_distance: Annotated[int, Field(ge=0, le=limits.NEAR_DISTANCE_MAX)] = 12
     """bits of 64 in which the perceptual hashes of two films may differ for them to be compared
@@ -72,14 +70,6 @@ class AuditSettings(Settings):
     warning"""
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 200
     """bootstrap replicates over patients"""
-
-    @field_validator("skip", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        """Names with commas between them, as ``--set`` gives them."""
-        if isinstance(value, str):
-            return tuple(name.strip() for name in value.split(",") if name.strip())
-        return value
 
 
 def check_skip(settings: AuditSettings) -> None:

@@ -70,20 +70,35 @@ def allocate(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, size)
 
 
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Give the path of a file next to ``target``, which becomes ``target`` at the end.
+
+    After an error ``target`` is untouched and the half-written file is gone. Its folder exists.
+    """
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield aside
+        os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_bytes(target: Path, data: bytes) -> None:
+    """Write a small file atomically; its folder exists."""
+    with whole_file(target) as aside:
+        aside.write_bytes(data)
+
+
 def write_text(target: Path, text: str) -> None:
-    """Write a text file (UTF-8) that appears whole or not at all.
+    """Write a text file (UTF-8) atomically; its folder is made where it is missing.
 
     Raises:
         EnvironmentProblem: no space, or no right to write there.
     """
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-        try:
-            aside.write_text(text, encoding="utf-8")
-            os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file
-        finally:
-            aside.unlink(missing_ok=True)
+        write_bytes(target, text.encode())
 
 
 def write_json(target: Path, value: Any) -> None:

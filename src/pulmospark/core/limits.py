@@ -404,23 +404,6 @@ stand in full in ``settings.json`` beside them"""
 COMPARED_MODELS_MAX = 30
 """networks of one comparison; each pair of them is tested"""
 
-PLAN_FILMS = 256
-"""films of the user's own that a plan is measured on, at most: a chunk."""
-
-PLAN_LISTED_MAX = 20_000
-"""files that are listed to draw a plan's sample from; a million would take longer to list
-than the measurement."""
-
-PLAN_FILM_BYTES_MAX = 64 * 1024 * 1024
-"""bytes: larger files are left out of a plan's sample; memory holds one at a time."""
-
-PLAN_SAMPLE_BYTES_MAX = 512 * 1024 * 1024
-"""bytes of the films of a plan's sample together: seconds to copy, and as much of a disk."""
-
-PLAN_ROUNDS_MIN, PLAN_ROUNDS_MAX = 3, 24
-"""rounds of a plan's measurement: with fewer, Student's factor alone makes the interval
-useless; with more it hardly narrows."""
-
 GPU_TASKS_MAX = 4
 """tasks that share a GPU; each has a CUDA context and a network of its own, about 1 GB, and
 more of them decode faster than the GPU takes films."""

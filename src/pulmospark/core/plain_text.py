@@ -56,6 +56,12 @@ def percent(probability: float) -> str:
     return f"{text} %"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, cut; its kind where it has none."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][: limits.DETAIL_CHARS_MAX]
+
+
 def shown_json(text: str) -> str:
     """JSON with the same characters as JSON's own escapes; it reads as the same value."""
     return _UNSHOWABLE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)

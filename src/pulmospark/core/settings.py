@@ -17,7 +17,7 @@ from pulmospark.core.locations import LocalPath, local_text
 from pulmospark.core.near_names import did_you_mean
 from pulmospark.core.plain_text import is_name, one_line
 from pulmospark.core.settings_base import Fraction as Fraction  # noqa: PLC0414
-from pulmospark.core.settings_base import Seed
+from pulmospark.core.settings_base import Names, Seed
 from pulmospark.core.settings_base import Settings as Settings  # noqa: PLC0414
 from pulmospark.core.tables import View
 from pulmospark.core.tracking_settings import TrackingSettings as TrackingSettings  # noqa: PLC0414
@@ -116,7 +116,7 @@ class SplitSettings(Settings):
     """class -> films of it in each part, at most, instead of shares; whole patients, drawn from
     the seed. Where a class has fewer films its parts shrink in proportion; what is beyond them is
     left out. Not with folds"""
-    views: tuple[str, ...] = ("PA", "AP", "AP supine", "frontal", "unknown")
+    views: Names = ("PA", "AP", "AP supine", "frontal", "unknown")
     """views that take part; lateral films and CT slices are left out unless named"""
 
     copies: Literal["together", "drop", "ignore"] = "together"
@@ -136,14 +136,6 @@ class SplitSettings(Settings):
                     f"there is no view {name!r}{did_you_mean(name, View)}: the views are "
                     f"{', '.join(View)}"
                 )
-        return value
-
-    @field_validator("views", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        """Names with commas between them, as ``--set`` gives them."""
-        if isinstance(value, str):
-            return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pulmospark.core.errors import UsageError
 from pulmospark.core.records import Record
@@ -15,6 +15,15 @@ if TYPE_CHECKING:  # a private name of pydantic's, which only the type checker n
 else:
     _ModelMetaclass = type(BaseModel)
 
+
+def _listed(value: Any) -> Any:
+    """Names with commas between them, as ``--set`` gives them."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 

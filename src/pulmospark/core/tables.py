@@ -291,16 +291,6 @@ COPIES = pa.schema(
 )
 """Pairs of films whose hashes are near, and how well they fit over each other."""
 
-DISTANCES = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes
-        pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
-        pa.field("distance", pa.float32(), nullable=False),  # from films of others, 0 to 2
-        pa.field("unlike", pa.bool_(), nullable=False),  # beyond the fence: like no other film
-    ]
-)
-"""How unlike all others an audited film is, by a model's features, one row a film."""
-
 SCORES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),  # SHA-256 of the file's bytes

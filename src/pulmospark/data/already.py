@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark.core import tables
+from pulmospark.core.arrays import Hashes, Mask
 from pulmospark.core.tables import RejectReason
 from pulmospark.spark import chunks
-
-Hashes = npt.NDArray[np.uint64]
 
 PASSING = (RejectReason.VANISHED.value, RejectReason.UNREADABLE.value)
 """rejects that another try may read"""
@@ -115,7 +113,7 @@ def _joined(several: Iterator[Hashes]) -> Hashes:
     return np.concatenate([np.zeros(0, dtype=np.uint64), *several])
 
 
-def _pending(manifest: Path, fresh: npt.NDArray[np.bool_], target: Path) -> list[Path]:
+def _pending(manifest: Path, fresh: Mask, target: Path) -> list[Path]:
     """The rows still to be read as a manifest of their own, chunk by chunk."""
     if fresh.all():
         return [manifest]
@@ -132,7 +130,7 @@ def _pending(manifest: Path, fresh: npt.NDArray[np.bool_], target: Path) -> list
     return [target]
 
 
-def _kept(part: Path, stays: npt.NDArray[np.bool_], work: Path) -> list[Path]:
+def _kept(part: Path, stays: Mask, work: Path) -> list[Path]:
     """A part as it is where all its rows stay, written anew where some do."""
     if stays.all():
         return [part] if len(stays) else []

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark.core import tables
+from pulmospark.core.arrays import Mask
 from pulmospark.core.tables import Split
 
 
@@ -36,7 +36,7 @@ def read_cohort(cohort: Path, columns: list[str] | None = None) -> pa.Table:
     return rows.select(columns) if columns else rows
 
 
-def in_part(rows: pa.Table, part: Part) -> npt.NDArray[np.bool_]:
+def in_part(rows: pa.Table, part: Part) -> Mask:
     """Which rows of a cohort are in a part; bool (n,)."""
     split = np.asarray(rows["split"].to_pylist(), dtype=object)
     if part.fold is None:

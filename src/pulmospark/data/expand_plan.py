@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark.core import limits, tables
+from pulmospark.core.arrays import Ints
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.tables import Split
-
-Counts = npt.NDArray[np.int64]
 
 _COPIED = [name for name in tables.COHORT.names if name != "reason"]
 
@@ -87,7 +85,7 @@ def choose_parents(cohort: pa.Table, only: Sequence[str] | None = None) -> pa.Ta
 
 def children_of(
     labels: Sequence[str], ids: Sequence[str], classes: Sequence[str], per_class: int, seed: int
-) -> tuple[Counts, tuple[ClassPlan, ...]]:
+) -> tuple[Ints, tuple[ClassPlan, ...]]:
     """How many children each film has, so that each class has ``per_class`` rows.
 
     The films count. Children are dealt evenly: no two films of a class differ by more than
@@ -131,7 +129,7 @@ def _order(seed: int, image_id: str) -> bytes:
 
 
 def write_plan(
-    parents: pa.Table, children: Counts, images: Path, target: Path, *, film_bytes: int
+    parents: pa.Table, children: Ints, images: Path, target: Path, *, film_bytes: int
 ) -> int:
     """Write the plan, in the order in which the films lie in the images table.
 
@@ -177,7 +175,7 @@ def _stamp(part: Path) -> str:
     return f"{facts.st_size}:{facts.st_mtime_ns}"
 
 
-def _places(images: Path, uris: pa.ChunkedArray) -> dict[str, Counts]:
+def _places(images: Path, uris: pa.ChunkedArray) -> dict[str, Ints]:
     """Where each film lies: number of its file, row group, row; int64 (n,) each."""
     found = {name: np.full(len(uris), -1, dtype=np.int64) for name in ("part", "row_group", "row")}
     for part, row_group, told in _groups(images):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,17 +11,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.augment.augmenter import AUGMENT_VERSION, Augmenter
 from pulmospark.augment.operations import Operation, to_json
 from pulmospark.core import content, tables
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.augment_settings import AugmentSettings
-from pulmospark.core.errors import InputError
-
-Pixels = npt.NDArray[np.uint8]
+from pulmospark.data.pixels import square
 
 
 @dataclass(frozen=True)
@@ -114,14 +111,7 @@ def _parents(images: Path, chunk: pa.Table) -> Iterator[Pixels]:
         with pq.ParquetFile(images / part) as file:
             column = file.read_row_group(row_group, columns=["pixels"])["pixels"]
         for _, _, row in stretch:
-            flat = np.frombuffer(column[row].as_buffer(), np.uint8)
-            side = math.isqrt(flat.size)
-            if not side or side * side != flat.size:
-                raise InputError(
-                    f"{images / part}: a film has {flat.size} pixels, which make no square: run "
-                    "`pulmospark ingest` again"
-                )
-            yield flat.reshape(side, side)
+            yield square(column[row], images / part)
 
 
 @contextlib.contextmanager

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from pulmospark.core import content, tables
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.progress import Progress
 from pulmospark.imaging.standardise import perceptual_hash, resized
 from pulmospark.spark import chunks
@@ -72,14 +72,14 @@ class LookWork:
         return {"looks": pa.Table.from_pylist(rows, schema=tables.LOOKS)}
 
 
-def border_mean(film: npt.NDArray[np.uint8]) -> float:
+def border_mean(film: Pixels) -> float:
     """Mean grey level of the outer 3 % of a film on each side."""
     wide = max(1, round(_BORDER * film.shape[0]))
     inner = film[wide:-wide, wide:-wide]
     return float((film.sum(dtype=np.float64) - inner.sum()) / (film.size - inner.size))
 
 
-def hashes_of(film: npt.NDArray[np.uint8]) -> list[int]:
+def hashes_of(film: Pixels) -> list[int]:
     """Perceptual hash of a film without its dark margins, and of each of its cuts.
 
     Grey levels are equalised, so that another window or gamma gives the same hash.
@@ -101,7 +101,7 @@ def hashes_of(film: npt.NDArray[np.uint8]) -> list[int]:
     ]
 
 
-def without_margins(film: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def without_margins(film: Pixels) -> Pixels:
     """A film without the rows and columns at its edges that are dark nearly all along."""
     soft = cv2.GaussianBlur(film, (0, 0), 2)
     bright = soft > max(_DARK_MIN, _DARK_SHARE * float(np.percentile(soft, 95)))

@@ -24,6 +24,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from pulmospark.core import content, files, limits, tables
+from pulmospark.core.arrays import Floats, Ints, Pixels
 from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
 from pulmospark.data.looks import HASHES, SMALL_SIDE, make_looks
@@ -32,8 +33,6 @@ from pulmospark.data.overlay import overlay_correlation
 from pulmospark.spark import chunks
 from pulmospark.spark.chunks import parts_of
 from pulmospark.spark.session import slots
-
-Numbers = npt.NDArray[np.int64]
 
 _KEPT = "copies"
 """folder of the last search"""
@@ -60,14 +59,14 @@ class NearCopies:
         looks: "mean" and "border_mean" of each film.
     """
 
-    first: Numbers
-    second: Numbers
-    correlation: npt.NDArray[np.float64]
-    clusters: Numbers
+    first: Ints
+    second: Ints
+    correlation: Floats
+    clusters: Ints
     compared: int
     distance: int
     hot_buckets: int
-    looks: Mapping[str, npt.NDArray[np.float64]]
+    looks: Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class OverlayWork:
         return {"copies": rows.select(tables.COPIES.names).cast(tables.COPIES)}
 
 
-def _picture(small: BinaryIO, film: int) -> npt.NDArray[np.uint8]:
+def _picture(small: BinaryIO, film: int) -> Pixels:
     # Read, not mapped: what was mapped counts as the worker's memory, and it reads all over.
     size = SMALL_SIDE * SMALL_SIDE
     small.seek(film * size)
@@ -227,7 +226,7 @@ def kept_search(folder: Path, search_id: str, facts: pa.Table) -> NearCopies | N
     )
 
 
-def _renumbered(numbers: Numbers, number: Numbers) -> Numbers:
+def _renumbered(numbers: Ints, number: Ints) -> Ints:
     """New numbers of images, -1 for those that have none."""
     known = numbers < number.size
     return np.where(known, number[np.where(known, numbers, 0)] if number.size else -1, -1)
@@ -235,7 +234,7 @@ def _renumbered(numbers: Numbers, number: Numbers) -> Numbers:
 
 def grey_levels(
     images: Path, facts: pa.Table, work: Path, spark: SparkSession, *, quiet: bool
-) -> dict[str, npt.NDArray[np.float64]]:
+) -> dict[str, Floats]:
     """ "mean" and "border_mean" of each image, in the order of ``facts``; no pair is compared.
 
     Args:
@@ -259,7 +258,7 @@ def grey_levels(
     return looks
 
 
-def _check_looks(looks: Mapping[str, npt.NDArray[np.float64]]) -> None:
+def _check_looks(looks: Mapping[str, Floats]) -> None:
     if missing := int(np.isnan(looks["mean"]).sum()):
         raise InputError(
             f"{missing} of {looks['mean'].size} films of the cohort are not in the images table: "
@@ -267,7 +266,7 @@ def _check_looks(looks: Mapping[str, npt.NDArray[np.float64]]) -> None:
         )
 
 
-def clusters(first: Numbers, second: Numbers, films: int) -> Numbers:
+def clusters(first: Ints, second: Ints, films: int) -> Ints:
     """Connected components of the graph of pairs; int64 (films,), numbered by first film."""
     edges = sparse.coo_array((np.ones(first.size, np.int8), (first, second)), shape=(films, films))
     _, found = csgraph.connected_components(edges, directed=False)
@@ -289,9 +288,7 @@ def clusters_of_films(found: NearCopies, facts: pa.Table) -> pa.Table:
     )
 
 
-def _gather(
-    parts: Sequence[Path], facts: pa.Table, aside: Path
-) -> tuple[dict[str, npt.NDArray[np.float64]], str]:
+def _gather(parts: Sequence[Path], facts: pa.Table, aside: Path) -> tuple[dict[str, Floats], str]:
     """Small pictures and hashes in files; a film's number is its place in ``facts``."""
     number = {uri: place for place, uri in enumerate(facts["uri"].to_pylist())}
     looks = {name: np.full(len(number), np.nan) for name in _LOOKS}

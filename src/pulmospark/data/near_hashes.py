@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core import content, files, limits
+from pulmospark.core.arrays import Hashes, Ints
 from pulmospark.core.errors import InputError
 
 BANDS, BITS = 4, 16
@@ -44,9 +45,6 @@ PAIRS = pa.schema([("first", pa.int64()), ("second", pa.int64()), ("distance", p
 
 HOT = pa.schema([("band", pa.int32()), ("key", pa.int32()), ("extra", pa.int32())])
 """Buckets that were left out: the band, its bits, and those of the next band."""
-
-Hashes = npt.NDArray[np.uint64]
-Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -140,13 +138,13 @@ class _Index:
         self.values, self.ordered = values[order], buckets[order]
         self.hot = pa.table([[band] * full.size, full >> (BITS + 1), full % _KEYS], schema=HOT)
 
-    def buckets(self, keys: Numbers, values: Hashes) -> Numbers:
+    def buckets(self, keys: Ints, values: Hashes) -> Ints:
         """Numbers of the buckets of hashes under these keys."""
         extra = _band(values, (self.band + 1) % BANDS) + _KEYS
         return (keys << (BITS + 1)) + np.where(self.crowded[keys - self.low], extra, 0)
 
 
-def _within(hashes: Hashes, band: int, low: int, high: int) -> tuple[Numbers, Numbers, Numbers]:
+def _within(hashes: Hashes, band: int, low: int, high: int) -> tuple[Ints, Ints, Ints]:
     """Film, crop and key of the hashes whose key is in a range."""
     found = []
     for start in range(0, len(hashes), _ROWS_AT_ONCE):
@@ -157,7 +155,7 @@ def _within(hashes: Hashes, band: int, low: int, high: int) -> tuple[Numbers, Nu
     return films, crops, keys
 
 
-def _probes(index: _Index, wholes: Hashes, distance: int) -> tuple[Numbers, Numbers]:
+def _probes(index: _Index, wholes: Hashes, distance: int) -> tuple[Ints, Ints]:
     """Film and bucket of every look-up of a whole film, in the order of the buckets."""
     keys = _band(wholes, index.band)
     turned = [0, *((1 << bit for bit in range(BITS)) if distance >= BANDS else ())]
@@ -178,7 +176,7 @@ def _pairs(index: _Index, hashes: Hashes, scans: npt.NDArray[np.int32], distance
     film, bucket = _probes(index, wholes, distance)
     first = np.searchsorted(index.ordered, bucket, "left")
     count = np.searchsorted(index.ordered, bucket, "right") - first
-    waiting: list[tuple[Numbers, Numbers, Numbers]] = []
+    waiting: list[tuple[Ints, Ints, Ints]] = []
     found = _nothing()
     for probes, places in _side_by_side(first, count):
         one, other = film[probes], index.films[places]
@@ -197,7 +195,7 @@ def _pairs(index: _Index, hashes: Hashes, scans: npt.NDArray[np.int32], distance
     return pa.table([found[0], found[1], found[2].astype(np.int32)], schema=PAIRS)
 
 
-def _side_by_side(first: Numbers, count: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
+def _side_by_side(first: Ints, count: Ints) -> Iterator[tuple[Ints, Ints]]:
     """Numbers of look-ups and places in the index that are to be compared, some at a time."""
     ends = np.cumsum(count)
     start = 0
@@ -213,9 +211,7 @@ def _side_by_side(first: Numbers, count: Numbers) -> Iterator[tuple[Numbers, Num
         start = end
 
 
-def _nearest(
-    found: Sequence[tuple[Numbers, Numbers, Numbers]], films: int
-) -> tuple[Numbers, Numbers, Numbers]:
+def _nearest(found: Sequence[tuple[Ints, Ints, Ints]], films: int) -> tuple[Ints, Ints, Ints]:
     """Each pair once, with its least distance."""
     first, second, bits = (np.concatenate(one) for one in zip(*found, strict=True))
     pair = first * films + second
@@ -229,11 +225,11 @@ def _nearest(
     return first[order], second[order], bits[order]
 
 
-def _nothing() -> tuple[Numbers, Numbers, Numbers]:
+def _nothing() -> tuple[Ints, Ints, Ints]:
     empty = np.empty(0, np.int64)
     return empty, empty, empty
 
 
-def _band(hashes: npt.NDArray[Any], band: int) -> Numbers:
+def _band(hashes: npt.NDArray[Any], band: int) -> Ints:
     moved = hashes >> np.uint64(band * BITS)
     return np.asarray(moved & np.uint64(_KEYS - 1), np.int64)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Small = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+from pulmospark.core.arrays import Mask, Pixels, Singles
 
 _ITERATIONS = 40
 _EPSILON = 1e-4
@@ -27,7 +25,7 @@ _QUICK_MIN = 0.75
 more there, and films of others seldom reach it"""
 
 
-def overlay_correlation(first: Small, second: Small) -> float:
+def overlay_correlation(first: Pixels, second: Pixels) -> float:
     """Correlation of the details of two films after one is laid over the other.
 
     The affine map is found by maximising the enhanced correlation coefficient (Evangelidis and
@@ -51,7 +49,7 @@ def overlay_correlation(first: Small, second: Small) -> float:
     return _overlaid(first, second, _DETAIL) if rough >= _QUICK_MIN else 0.0
 
 
-def _overlaid(first: Small, second: Small, share: float) -> float:
+def _overlaid(first: Pixels, second: Pixels, share: float) -> float:
     one, other = _detail(first, share), _detail(second, share)
     warp = np.eye(2, 3, dtype=np.float32)
     until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ITERATIONS, _EPSILON)
@@ -74,7 +72,7 @@ def _overlaid(first: Small, second: Small, share: float) -> float:
     return _middle_correlation(one, laid, covered) - _TURN_COST * max(0.0, turned - _TURN_FREE)
 
 
-def _detail(film: Small, share: float) -> Floats:
+def _detail(film: Pixels, share: float) -> Singles:
     """Local contrast: the film less its blur, over its local spread."""
     grey = film.astype(np.float32)
     sigma = share * film.shape[0]
@@ -83,7 +81,7 @@ def _detail(film: Small, share: float) -> Floats:
     return np.asarray(less / (spread + 4.0), np.float32)
 
 
-def _middle_correlation(one: Floats, other: Floats, covered: npt.NDArray[np.bool_]) -> float:
+def _middle_correlation(one: Singles, other: Singles, covered: Mask) -> float:
     """Median over tiles: letters, arrows and tubes that one copy has spoil a few tiles alone."""
     found = []
     side = one.shape[0] // _TILES
@@ -96,7 +94,7 @@ def _middle_correlation(one: Floats, other: Floats, covered: npt.NDArray[np.bool
     return float(np.median(found)) if len(found) >= _TILES else 0.0
 
 
-def _correlation(one: Floats, other: Floats) -> float:
+def _correlation(one: Singles, other: Singles) -> float:
     one, other = one - one.mean(), other - other.mean()
     norm = float(np.sqrt((one * one).sum() * (other * other).sum()))
     return float((one * other).sum()) / norm if norm > 0 else 0.0

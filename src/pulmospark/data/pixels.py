@@ -1,18 +1,21 @@
-"""Pixels of a few films of an images table, read without the rest."""
+"""Pixels of an images table: of a chunk, of a row, or of a few images without the rest."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.core.arrays import Pixels
+from pulmospark.core.errors import InputError
 from pulmospark.spark.chunks import parts_of
 
 
-def pixels_of_some(images: Path, uris: set[str]) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+def pixels_of_some(images: Path, uris: set[str]) -> Iterator[tuple[str, Pixels]]:
     """Path and pixels of the films asked for; only row groups that hold one are read.
 
     Args:
@@ -31,6 +34,42 @@ def pixels_of_some(images: Path, uris: set[str]) -> Iterator[tuple[str, npt.NDAr
                     continue
                 column = file.read_row_group(group, columns=["pixels"])["pixels"]
                 for index in here:
-                    flat = np.frombuffer(column[index].as_buffer(), dtype=np.uint8)
-                    side = int(flat.size**0.5)
-                    yield names[index], flat.reshape(side, side)
+                    yield names[index], square(column[index], part)
+
+
+def square(cell: pa.Scalar, part: Path) -> Pixels:
+    """The image of a row of the column ``pixels``, uint8 (side, side), without copying it.
+
+    Args:
+        cell: the row's value.
+        part: file that it is of, for the message.
+
+    Raises:
+        InputError: its pixels make no square.
+    """
+    flat = np.frombuffer(cell.as_buffer(), np.uint8)
+    side = math.isqrt(flat.size)
+    if not side or side * side != flat.size:
+        raise InputError(
+            f"{part}: an image has {flat.size} pixels, which make no square: run "
+            "`pulmospark ingest` again"
+        )
+    return flat.reshape(side, side)
+
+
+def pixels_of(column: pa.ChunkedArray, size: int) -> Pixels:
+    """The images of a column ``pixels`` as one array, uint8 (n, size, size).
+
+    Raises:
+        InputError: an image has another size.
+    """
+    buffers = [cell.as_buffer() for cell in column]
+    for buffer in buffers:
+        if buffer is None or buffer.size != size**2:
+            side = f"{(buffer.size if buffer is not None else 0) ** 0.5:.0f}"
+            raise InputError(
+                f"the images table has images of {side} x {side} pixels, and the bundle takes "
+                f"{size} x {size}: give the files themselves, or ingest them with "
+                f"--set ingest.size={size}"
+            )
+    return np.frombuffer(b"".join(buffers), np.uint8).reshape(-1, size, size)

@@ -8,13 +8,10 @@ part of some dozens of scans can bear.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.errors import InputError
-
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
 
 PENALTY = 0.01
 """of the squared weights, beside the mean log loss of a scan: with no weights all slices count
@@ -37,7 +34,7 @@ def attend(probabilities: Floats, weights: Floats) -> Floats:
     return np.asarray(_shares(_logs(probabilities), weights) @ probabilities, dtype=np.float64)
 
 
-def fit_attention(probabilities: Floats, units: Labels, labels: Labels) -> Floats:
+def fit_attention(probabilities: Floats, units: Ints, labels: Ints) -> Floats:
     """Weights with the smallest log loss of the scans, and a penalty on their size.
 
     Args:

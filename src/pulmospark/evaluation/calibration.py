@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.evaluation.intervals import effective_films, proportion
 from pulmospark.evaluation.results import OperatingFigures, OperatingPoint
 
-Floats = NDArray[np.float64]
 
-
-def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
+def fit_temperature(logits: Floats, labels: Ints) -> float:
     """Temperature that makes the probabilities fit best (Guo et al. 2017), within reason.
 
     Minimises the mean cross entropy of softmax(logits / T) with the films' targets, which has
@@ -75,7 +73,7 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
     return math.exp(float(found.x))
 
 
-def smoothed_targets(labels: NDArray[np.int64], classes: int) -> Floats:
+def smoothed_targets(labels: Ints, classes: int) -> Floats:
     """Targets of films, (n, classes): see :func:`fit_temperature`; each row sums to 1.
 
     Args:
@@ -105,11 +103,11 @@ def apply_temperature(logits: Floats, temperature: float) -> Floats:
 
 def choose_operating_point(
     probabilities: Floats,
-    positive: NDArray[np.bool_],
+    positive: Mask,
     target_sensitivity: float,
     positive_class: str,
     *,
-    groups: NDArray[np.int64] | None = None,
+    groups: Ints | None = None,
     confidence: float = 0.95,
 ) -> OperatingPoint:
     """Highest threshold at which images that the model was not fitted on reach the target.
@@ -167,9 +165,7 @@ def choose_operating_point(
     )
 
 
-def expected_sensitivity(
-    called: NDArray[np.bool_], groups: NDArray[np.int64], confidence: float
-) -> tuple[float, float]:
+def expected_sensitivity(called: Mask, groups: Ints, confidence: float) -> tuple[float, float]:
     """Bounds of the sensitivity on new patients; see :func:`choose_operating_point`.
 
     Args:
@@ -190,8 +186,8 @@ def expected_sensitivity(
 def operating_figures(
     point: OperatingPoint,
     probabilities: Floats,
-    positive: NDArray[np.bool_],
-    groups: NDArray[np.int64],
+    positive: Mask,
+    groups: Ints,
     confidence: float,
 ) -> OperatingFigures:
     """How an operating point does on films it was not chosen on.
@@ -210,7 +206,7 @@ def operating_figures(
     return decided_figures(point, called_positive(point, scores), truth, groups, confidence)
 
 
-def called_positive(point: OperatingPoint, probabilities: Floats) -> NDArray[np.bool_]:
+def called_positive(point: OperatingPoint, probabilities: Floats) -> Mask:
     """Films that a point calls positive, (n,): those at or above its threshold.
 
     Args:
@@ -222,9 +218,9 @@ def called_positive(point: OperatingPoint, probabilities: Floats) -> NDArray[np.
 
 def decided_figures(
     point: OperatingPoint,
-    called: NDArray[np.bool_],
-    positive: NDArray[np.bool_],
-    groups: NDArray[np.int64],
+    called: Mask,
+    positive: Mask,
+    groups: Ints,
     confidence: float,
     *,
     thresholds: tuple[float, ...] = (),
@@ -259,9 +255,7 @@ def _logits(logits: Floats) -> Floats:
     return scores
 
 
-def _scores(
-    probabilities: Floats, positive: NDArray[np.bool_]
-) -> tuple[Floats, NDArray[np.bool_]]:
+def _scores(probabilities: Floats, positive: Mask) -> tuple[Floats, Mask]:
     scores = np.asarray(probabilities, dtype=np.float64)
     truth = np.asarray(positive, dtype=bool)
     if scores.ndim != 1 or scores.shape != truth.shape:

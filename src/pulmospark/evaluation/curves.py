@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Mask
 from pulmospark.evaluation.results import Curve
-
-Floats = NDArray[np.float64]
 
 ABOVE_ALL = float(np.nextafter(1.0, 2.0))
 """A threshold that no probability reaches: where both curves begin."""
 
 
-def roc_curve(
-    positive: NDArray[np.bool_], scores: Floats, points: int = limits.CURVE_POINTS_MAX
-) -> Curve:
+def roc_curve(positive: Mask, scores: Floats, points: int = limits.CURVE_POINTS_MAX) -> Curve:
     """ROC curve: x = 1 - specificity, y = sensitivity, from (0, 0) to (1, 1).
 
     A film counts as predicted where its score is at or above the threshold.
@@ -38,7 +34,7 @@ def roc_curve(
 
 
 def precision_recall_curve(
-    positive: NDArray[np.bool_], scores: Floats, points: int = limits.CURVE_POINTS_MAX
+    positive: Mask, scores: Floats, points: int = limits.CURVE_POINTS_MAX
 ) -> Curve:
     """Precision-recall curve: x = sensitivity, y = PPV, from recall 0 to recall 1.
 
@@ -60,7 +56,7 @@ def precision_recall_curve(
     return _thinned(x, y, np.concatenate(([ABOVE_ALL], threshold)), points)
 
 
-def _counts(positive: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats, Floats]:
+def _counts(positive: Mask, scores: Floats) -> tuple[Floats, Floats, Floats]:
     """True and false positives at each distinct score, from the highest down."""
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]

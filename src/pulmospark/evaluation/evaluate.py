@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import EvaluateSettings
 from pulmospark.evaluation import intervals, metrics
 from pulmospark.evaluation.calibration import called_positive, decided_figures
 from pulmospark.evaluation.curves import precision_recall_curve, roc_curve
-from pulmospark.evaluation.inputs import Labels, Predictions, TrainingPart, checked
+from pulmospark.evaluation.inputs import Predictions, TrainingPart, checked
 from pulmospark.evaluation.intervals import proportion
 from pulmospark.evaluation.replicates import GroupTables
 from pulmospark.evaluation.results import (
@@ -26,8 +27,6 @@ from pulmospark.evaluation.results import (
     OperatingPoint,
 )
 from pulmospark.evaluation.trivial import shared_sources, trivial_predictions, trivial_rules
-
-Floats = NDArray[np.float64]
 
 _OVERALL = (
     "accuracy",
@@ -65,9 +64,9 @@ class _Decided:
     """Predictions with what each rule and operating point says of every film."""
 
     films: Predictions
-    trivial: tuple[Labels, Labels] | None
+    trivial: tuple[Ints, Ints] | None
     point: OperatingPoint | None
-    called: NDArray[np.bool_] | None
+    called: Mask | None
     thresholds: tuple[float, ...] = ()
     sources: frozenset[str] = frozenset()
     """those of the films that the trivial rules have learned from"""
@@ -297,7 +296,7 @@ def _class_figures(
     number: int,
     name: str,
     films: Predictions,
-    predicted: Labels,
+    predicted: Ints,
     *,
     point: dict[str, Floats],
     drawn: dict[str, Floats],

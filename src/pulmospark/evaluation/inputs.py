@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.errors import InputError
-
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
 
 SUM_TOLERANCE = 1e-6
 """how far the probabilities of a film may sum from 1: float32 gives about 1e-7"""
@@ -24,11 +22,11 @@ SUM_TOLERANCE = 1e-6
 class Predictions:
     """Predictions that are sound: what the figures are taken of."""
 
-    labels: Labels
+    labels: Ints
     """(n,) true class"""
     probabilities: Floats
     """(n, k) within 0 and 1, rows sum to 1"""
-    groups: Labels
+    groups: Ints
     """(n,) whole numbers from 0, in the order of the group's names"""
     group_count: int
     sources: NDArray[Any] | None
@@ -83,7 +81,7 @@ def checked(
     )
 
 
-def checked_labels(labels: ArrayLike, classes: int, *, what: str) -> Labels:
+def checked_labels(labels: ArrayLike, classes: int, *, what: str) -> Ints:
     """Labels as (n,) int64.
 
     Raises:
@@ -101,7 +99,7 @@ def checked_labels(labels: ArrayLike, classes: int, *, what: str) -> Labels:
     return given.astype(np.int64)
 
 
-def checked_training(part: TrainingPart, classes: int) -> tuple[Labels, NDArray[Any]]:
+def checked_training(part: TrainingPart, classes: int) -> tuple[Ints, NDArray[Any]]:
     """Labels and sources of a training part.
 
     Raises:

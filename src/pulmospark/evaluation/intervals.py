@@ -36,15 +36,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import UsageError
 from pulmospark.evaluation.metrics import defined
 from pulmospark.evaluation.results import Figure
-
-Floats = NDArray[np.float64]
 
 _PRIOR_PATIENTS = 2.0
 
@@ -111,9 +109,9 @@ def effective_films(hits: Floats, films: Floats) -> float:
 
 
 def proportion(
-    hit: NDArray[np.bool_],
-    among: NDArray[np.bool_] | None,
-    groups: NDArray[np.int64],
+    hit: Mask,
+    among: Mask | None,
+    groups: Ints,
     confidence: float,
 ) -> Figure:
     """A proportion of films with its interval.
@@ -179,9 +177,7 @@ def difference(first: Figure, second: Figure) -> Figure:
     )
 
 
-def expected_interval(
-    share: float, groups: NDArray[np.int64], confidence: float
-) -> tuple[float, float]:
+def expected_interval(share: float, groups: Ints, confidence: float) -> tuple[float, float]:
     """Interval that a proportion would have if ``share`` of these films counted for it.
 
     As :func:`proportion`, before it is known which films count: the films of a patient are taken

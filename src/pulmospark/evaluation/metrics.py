@@ -14,13 +14,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation.ranks import Ranks
 from pulmospark.evaluation.results import ReliabilityBin
-
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -108,7 +105,7 @@ def mcc(confusion: Floats) -> Floats:
     return ratio(tp * tn - fp * fn, below)
 
 
-def balanced_accuracy(confusion: Floats, present: NDArray[np.bool_]) -> Floats:
+def balanced_accuracy(confusion: Floats, present: Mask) -> Floats:
     """Mean sensitivity of the classes that the films hold; (...).
 
     Args:
@@ -124,12 +121,12 @@ def balanced_accuracy(confusion: Floats, present: NDArray[np.bool_]) -> Floats:
 # ---- on films ------------------------------------------------------------------------
 
 
-def predicted_class(probabilities: Floats) -> Labels:
+def predicted_class(probabilities: Floats) -> Ints:
     """Most probable class of each film, (n,); of equal ones the first."""
     return np.asarray(np.argmax(probabilities, axis=1), dtype=np.int64)
 
 
-def log_loss_of_films(labels: Labels, probabilities: Floats) -> Floats:
+def log_loss_of_films(labels: Ints, probabilities: Floats) -> Floats:
     """Minus the natural logarithm of the true class's probability, (n,).
 
     Probabilities are kept within eps and 1 - eps of float64, as scikit-learn does.
@@ -138,7 +135,7 @@ def log_loss_of_films(labels: Labels, probabilities: Floats) -> Floats:
     return np.asarray(-np.log(np.clip(true, _EPS, 1 - _EPS)))
 
 
-def brier_of_films(labels: Labels, probabilities: Floats) -> Floats:
+def brier_of_films(labels: Ints, probabilities: Floats) -> Floats:
     """Squared differences to the truth summed over the classes, (n,), 0 to 2."""
     difference = probabilities.copy()
     difference[np.arange(labels.size), labels] -= 1.0
@@ -150,14 +147,14 @@ def bin_edges(bins: int) -> Floats:
     return np.linspace(0.0, 1.0, bins + 1)
 
 
-def bin_of_films(confidence: Floats, bins: int) -> Labels:
+def bin_of_films(confidence: Floats, bins: int) -> Ints:
     """Bin of each film's probability, (n,); a bin holds its lower edge, the last both."""
     found = np.searchsorted(bin_edges(bins), confidence, side="right") - 1
     return np.clip(found, 0, bins - 1).astype(np.int64)
 
 
 def confusion_matrix(
-    labels: Labels, predicted: Labels, classes: int, weights: Floats | None = None
+    labels: Ints, predicted: Ints, classes: int, weights: Floats | None = None
 ) -> Floats:
     """Films by true class (row) and predicted class (column), (classes, classes)."""
     cells = labels * classes + predicted
@@ -165,22 +162,20 @@ def confusion_matrix(
     return flat.astype(np.float64).reshape(classes, classes)
 
 
-def auroc(
-    positive: NDArray[np.bool_], scores: Floats, weights: Floats | None = None
-) -> float | None:
+def auroc(positive: Mask, scores: Floats, weights: Floats | None = None) -> float | None:
     """Area under the ROC curve, ties counting half; ``None`` without both kinds of film."""
     return _area(positive, scores, weights)[0]
 
 
 def average_precision(
-    positive: NDArray[np.bool_], scores: Floats, weights: Floats | None = None
+    positive: Mask, scores: Floats, weights: Floats | None = None
 ) -> float | None:
     """Area under the precision-recall curve (average precision, no interpolation)."""
     return _area(positive, scores, weights)[1]
 
 
 def macro_auroc(
-    labels: Labels, probabilities: Floats, weights: Floats | None = None
+    labels: Ints, probabilities: Floats, weights: Floats | None = None
 ) -> float | None:
     """Mean of the classes' AUROC, each against the rest; ``None`` if one is not defined."""
     areas = [
@@ -191,18 +186,18 @@ def macro_auroc(
     return float(np.mean(known)) if known and len(known) == len(areas) else None
 
 
-def log_loss(labels: Labels, probabilities: Floats, weights: Floats | None = None) -> float | None:
+def log_loss(labels: Ints, probabilities: Floats, weights: Floats | None = None) -> float | None:
     """Mean negative log likelihood (cross-entropy), natural logarithm."""
     return _mean(log_loss_of_films(labels, probabilities), weights)
 
 
-def brier(labels: Labels, probabilities: Floats, weights: Floats | None = None) -> float | None:
+def brier(labels: Ints, probabilities: Floats, weights: Floats | None = None) -> float | None:
     """Mean over films of the squared differences summed over classes, 0 to 2."""
     return _mean(brier_of_films(labels, probabilities), weights)
 
 
 def calibration_error(
-    labels: Labels, probabilities: Floats, bins: int, weights: Floats | None = None
+    labels: Ints, probabilities: Floats, bins: int, weights: Floats | None = None
 ) -> float | None:
     """Expected calibration error of the predicted class's probability.
 
@@ -213,7 +208,7 @@ def calibration_error(
     return defined(ratio(np.abs(confidence - right).sum(), count.sum()))
 
 
-def reliability(labels: Labels, probabilities: Floats, bins: int) -> tuple[ReliabilityBin, ...]:
+def reliability(labels: Ints, probabilities: Floats, bins: int) -> tuple[ReliabilityBin, ...]:
     """Bins of a reliability diagram of the predicted class's probability."""
     edges = bin_edges(bins)
     count, confidence, right = _binned(labels, probabilities, bins, None)
@@ -230,7 +225,7 @@ def reliability(labels: Labels, probabilities: Floats, bins: int) -> tuple[Relia
 
 
 def _binned(
-    labels: Labels, probabilities: Floats, bins: int, weights: Floats | None
+    labels: Ints, probabilities: Floats, bins: int, weights: Floats | None
 ) -> tuple[Floats, Floats, Floats]:
     """Weight, summed probability and weight that was right, each (bins,)."""
     predicted = predicted_class(probabilities)
@@ -245,7 +240,7 @@ def _binned(
 
 
 def _area(
-    positive: NDArray[np.bool_], scores: Floats, weights: Floats | None
+    positive: Mask, scores: Floats, weights: Floats | None
 ) -> tuple[float | None, float | None]:
     if positive.size == 0:
         return None, None

@@ -16,16 +16,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.evaluation.inputs import checked
 from pulmospark.evaluation.intervals import ALL_EQUAL
 from pulmospark.evaluation.metrics import predicted_class
 from pulmospark.evaluation.results import Figure, PairedDifference
-
-Floats = NDArray[np.float64]
 
 
 def paired_difference(

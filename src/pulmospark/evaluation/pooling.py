@@ -7,13 +7,11 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.errors import InputError
 from pulmospark.evaluation.attention import attend
 
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
 Pooling = Literal["mean", "top_k", "noisy_or", "attention"]
 
 _SMALLEST = 1e-12
@@ -98,8 +96,8 @@ def pooler(
 
 
 def pool(
-    probabilities: Floats, units: Labels, how: Callable[[Floats], Floats]
-) -> tuple[Floats, Labels]:
+    probabilities: Floats, units: Ints, how: Callable[[Floats], Floats]
+) -> tuple[Floats, Ints]:
     """Pool the rows of each unit.
 
     Args:

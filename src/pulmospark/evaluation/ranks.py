@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-Floats = NDArray[np.float64]
+from pulmospark.core.arrays import Floats, Ints, Mask
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,7 @@ class Ranks:
     """(groups,): negative films"""
 
     @classmethod
-    def of(
-        cls, positive: NDArray[np.bool_], scores: Floats, groups: NDArray[np.int64], count: int
-    ) -> Self:
+    def of(cls, positive: Mask, scores: Floats, groups: Ints, count: int) -> Self:
         """Sort once.
 
         Args:
@@ -59,7 +56,7 @@ class Ranks:
         segment = (np.cumsum(holds) - holds)[tie]
         at_score = holds[tie]
 
-        def counts(chosen: NDArray[np.bool_]) -> sparse.csr_array:
+        def counts(chosen: Mask) -> sparse.csr_array:
             ones = np.ones(int(chosen.sum()))
             cells = (segment[chosen], group[chosen])
             return sparse.coo_array((ones, cells), shape=(segments, count)).tocsr()

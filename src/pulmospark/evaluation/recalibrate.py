@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ConfigDict
 from scipy import optimize, special
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.records import Record
-
-Floats = NDArray[np.float64]
 
 _PENALTY = 1.0
 """weight of the squared offsets, in films: few films then move them little"""
@@ -37,9 +35,7 @@ class Recalibration(Record):
         )
 
 
-def fit_recalibration(
-    logits: Floats, labels: NDArray[np.int64], *, start: float = 1.0
-) -> Recalibration:
+def fit_recalibration(logits: Floats, labels: Ints, *, start: float = 1.0) -> Recalibration:
     """Fit temperature and offsets by penalised maximum likelihood.
 
     One temperature and an offset a class is bias-corrected temperature scaling (Alexandari,

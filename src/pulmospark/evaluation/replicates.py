@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation import metrics
 from pulmospark.evaluation.ranks import Ranks
-
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class GroupTables:
     classes: int
     bins: int
     groups: int
-    present: NDArray[np.bool_]
+    present: Mask
     """(classes,) whether a class holds a film"""
     sums: sparse.csr_array
     """(classes^2 + 2 + 3 bins, groups): confusion, log loss, Brier, then a bin's films,
@@ -38,9 +35,7 @@ class GroupTables:
     ranks: tuple[Ranks, ...]
 
     @classmethod
-    def of(
-        cls, labels: Labels, probabilities: Floats, groups: Labels, count: int, bins: int
-    ) -> Self:
+    def of(cls, labels: Ints, probabilities: Floats, groups: Ints, count: int, bins: int) -> Self:
         """Sum by group.
 
         Args:

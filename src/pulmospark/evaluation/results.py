@@ -48,13 +48,13 @@ class Figure(Result):
     note: str | None = None
     """why there is no interval, or which rule gave it"""
 
-    def text(self) -> str:
-        """``0.912 (0.850 to 0.951)``; in words where there is no value."""
+    def text(self, form: str = ".3f") -> str:
+        """ "0.712 (0.650 to 0.773)", each number in a format; without an interval the value."""
         if self.value is None:
             return "not defined"
         if self.low is None or self.high is None:
-            return f"{self.value:.3f}"
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+            return f"{self.value:{form}}"
+        return f"{self.value:{form}} ({self.low:{form}} to {self.high:{form}})"
 
 
 class Curve(Result):

@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pulmospark.core.arrays import Ints
 from pulmospark.core.errors import InputError
 from pulmospark.evaluation.inputs import Predictions, TrainingPart, checked_training
 from pulmospark.evaluation.intervals import proportion
 from pulmospark.evaluation.results import TrivialRules
 
-Labels = NDArray[np.int64]
-
 
 def trivial_predictions(
     part: TrainingPart, sources: NDArray[Any] | None, films: int, classes: int
-) -> tuple[Labels, Labels]:
+) -> tuple[Ints, Ints]:
     """What the two rules say of each film.
 
     The first says the most frequent class of the training part; the second that of the
@@ -53,7 +52,7 @@ def shared_sources(part: TrainingPart, sources: NDArray[Any]) -> frozenset[str]:
 
 
 def trivial_rules(
-    said: tuple[Labels, Labels], films: Predictions, confidence: float, *, sources: int
+    said: tuple[Ints, Ints], films: Predictions, confidence: float, *, sources: int
 ) -> TrivialRules:
     """Accuracy of both rules, with intervals.
 

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from pulmospark.audit.copy_pairs import CSV, PARQUET
-from pulmospark.audit.film_distances import measure_films
 from pulmospark.audit.results import AuditReport, AuditResult
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
@@ -55,14 +54,12 @@ def audit_run(
 
     Raises:
         InputError: an earlier stage is missing.
-        UsageError: a setting names no audit, or needs a model and this split has none.
+        UsageError: a setting names no audit.
         BundleError: a bundle cannot be used.
     """
     parted = read_split(run.cohort)
     left_out, own = _model_left_out(run), _bundle_of(run)
-    if own is not None and (why := other_training(run)) is not None:
-        if experiment.audit.with_table and bundle is None:
-            raise UsageError(f"audit.with_table (--with-table): {why}")
+    if own is not None and other_training(run) is not None:
         own = None  # tested films may be among those it was trained on
     predictions = run.evaluation / "predictions"
     subject = subject_of(
@@ -81,7 +78,6 @@ def audit_run(
     return _audited(
         subject, run.root, run.audit, spark, bundle=bundle or own,
         title=experiment.name, phantoms=experiment.phantoms, quiet=quiet,
-        features=run.training.with_name(f".{run.training.name}.work"),
         cohort_id=parted.cohort_id,
     )  # fmt: skip
 
@@ -109,7 +105,7 @@ def audit_table(
 
     Raises:
         InputError: it is no images table.
-        UsageError: a setting names no audit, or needs a model where there is none.
+        UsageError: a setting names no audit.
     """
     images = images_of(table)
     subject = subject_of(images, None, settings, seed=seed)
@@ -179,19 +175,6 @@ def images_of(table: Path) -> Path:
     )
 
 
-def check_model(settings: AuditSettings, bundle: Path | None) -> None:
-    """Refuse a table of distances where there is no model to measure with.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if settings.with_table and bundle is None:
-        raise UsageError(
-            "audit.with_table (--with-table) measures films by a model's features, but there is "
-            "no model: train one first, or name one with --bundle"
-        )
-
-
 def check_strict(report: AuditReport, settings: AuditSettings) -> None:
     """Raise if an audit failed and the settings are strict.
 
@@ -245,18 +228,10 @@ def _audited(
     title: str,
     phantoms: bool,
     quiet: bool,
-    features: Path | None = None,
     cohort_id: str | None = None,
 ) -> AuditReport:
-    check_model(subject.settings, bundle)
     report = run_audits(subject, root / _WORK, spark, bundle=bundle, quiet=quiet)
     report = report.model_copy(update={"cohort_id": cohort_id})
-    parts: list[Path] = []
-    if subject.settings.with_table and bundle is not None:
-        distances, parts = measure_films(
-            subject, bundle, root / _WORK, spark, features=features, quiet=quiet
-        )
-        report = report.model_copy(update={"distances": distances})
     page = AuditPage(
         title=title,
         made_at=now_utc(),
@@ -270,8 +245,6 @@ def _audited(
         write_audit_page(page, aside / _PAGE)
         if report.near_copies is not None:
             link_parts([root / _WORK / name for name in (PARQUET, CSV)], aside)
-        if report.distances is not None:
-            link_parts(parts, aside / report.distances.table)
     return report
 
 

@@ -10,7 +10,6 @@ from pulmospark.core.settings import Experiment
 from pulmospark.data.cohort import read_cohort
 from pulmospark.data.ingest import IngestResult, read_ingest
 from pulmospark.data.split_summary import SplitResult, grouping_sentences, read_split
-from pulmospark.evaluation.results import Figure
 from pulmospark.experiment.auditing import shown_audits
 from pulmospark.experiment.evaluation import EvaluateResult, read_evaluation
 from pulmospark.experiment.folder import RunFolder
@@ -159,8 +158,8 @@ def _figures(
 ) -> dict[int, str]:
     evaluation = evaluated.evaluation
     by_class = "; ".join(
-        f"{row.name}: sensitivity {_words(row.sensitivity)}, specificity "
-        f"{_words(row.specificity)}, AUROC {_words(row.auroc)}"
+        f"{row.name}: sensitivity {row.sensitivity.text()}, specificity "
+        f"{row.specificity.text()}, AUROC {row.auroc.text()}"
         for row in evaluation.by_class
     )
     return {
@@ -171,8 +170,7 @@ def _figures(
         f"films for proportions, bootstrap with {evaluation.replicates:,} replicates otherwise.",
         32: f"{evaluation.films:,} films of {evaluation.groups:,} groups, each predicted by a "
         f"model not trained on it{f', in {parted.folds} folds' if parted.folds else ''}.",
-        37: f"Accuracy {_words(evaluation.accuracy)}, "
-        f"mean AUROC {_words(evaluation.macro_auroc)}.",
+        37: f"Accuracy {evaluation.accuracy.text()}, mean AUROC {evaluation.macro_auroc.text()}.",
         38: by_class + ".",
         39: "The report shows the misclassified films of the highest confidence.",
         43: f"pulmospark (Apache-2.0); model {evaluated.model_id}; settings and seed "
@@ -196,11 +194,3 @@ def _audited(audits: Audits | None) -> dict[int, str]:
         if result.name == "heat_maps":
             known[31] = f"Grad-CAM. {result.sentence}"
     return known
-
-
-def _words(figure: Figure) -> str:
-    if figure.value is None:
-        return "undefined"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

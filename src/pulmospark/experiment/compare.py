@@ -6,16 +6,15 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files, limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.csv_files import write_row
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import Experiment
+from pulmospark.data.pixels import pixels_of
 from pulmospark.data.split_summary import read_split
 from pulmospark.experiment import stages
 from pulmospark.experiment.arm_pairs import pairs_of
@@ -28,7 +27,6 @@ from pulmospark.models.bundle import read_bundle
 from pulmospark.report.comparison import write_comparison
 from pulmospark.report.comparison_content import Comparison, ModelFigures, with_frontier
 from pulmospark.scoring.speed import scoring_speed
-from pulmospark.scoring.works import pixels_of
 from pulmospark.spark.chunks import parts_of
 from pulmospark.training.records import TrainResult
 from pulmospark.training.train import read_training
@@ -134,7 +132,7 @@ def _start_words(trained: TrainResult) -> str:
     return "bundle" if str(trained.weights["file"]).startswith("bundle ") else "imagenet"
 
 
-def _figures(arm: Arm, title: str, place: RunFolder, films: npt.NDArray[np.uint8]) -> ModelFigures:
+def _figures(arm: Arm, title: str, place: RunFolder, films: Pixels) -> ModelFigures:
     trained, evaluated = read_training(place.training), read_evaluation(place.evaluation)
     bundle = read_bundle(place.bundle)
     return ModelFigures(
@@ -156,13 +154,13 @@ def _figures(arm: Arm, title: str, place: RunFolder, films: npt.NDArray[np.uint8
     )
 
 
-def _some_films(images: Path, size: int) -> npt.NDArray[np.uint8]:
+def _some_films(images: Path, size: int) -> Pixels:
     """The first films of a table, uint8 (n, size, size)."""
     for part in parts_of(images):
         with pq.ParquetFile(part) as file:
             for batch in file.iter_batches(limits.SPEED_FILMS, columns=["pixels"]):
                 if batch.num_rows:
-                    return pixels_of(pa.Table.from_batches([batch]), size)
+                    return pixels_of(batch["pixels"], size)
     raise InputError(f"{images}: contains no image: run `pulmospark ingest`")
 
 

@@ -18,6 +18,7 @@ from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
 from pulmospark.core import files, limits
+from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.records import Record
@@ -72,14 +73,14 @@ class ExternalResult(Record):
 
 @dataclass(frozen=True)
 class _Films:
-    logits: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.int64]
+    logits: Floats
+    labels: Ints
     groups: npt.NDArray[Any]
     sources: npt.NDArray[Any]
-    patient_known: npt.NDArray[np.bool_]
+    patient_known: Mask
     facts: pa.Table
 
-    def taken(self, rows: npt.NDArray[np.bool_]) -> _Films:
+    def taken(self, rows: Mask) -> _Films:
         return _Films(
             self.logits[rows],
             self.labels[rows],
@@ -305,7 +306,7 @@ def _named(reasons: Counter[str]) -> dict[str, int]:
     return shown
 
 
-def _local(films: _Films, patients: int, seed: int) -> npt.NDArray[np.bool_]:
+def _local(films: _Films, patients: int, seed: int) -> Mask:
     """Films of the first patients by hash."""
     names = sorted(
         set(films.groups.tolist()),

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
 from pulmospark.audit.copy_pairs import as_csv
 from pulmospark.core import files, limits
+from pulmospark.core.arrays import Hashes, Ints, Pixels
 from pulmospark.core.audit_settings import AuditSettings
 from pulmospark.core.records import Record
 from pulmospark.core.settings import Experiment
@@ -178,12 +178,10 @@ def _near(
     return pairs, within
 
 
-def _candidates(
-    external: pa.Table, training: pa.Table, distance: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _candidates(external: pa.Table, training: pa.Table, distance: int) -> tuple[Ints, Ints, Ints]:
     """Pairs of rows whose 64-bit hashes differ in at most ``distance`` bits, and in how many."""
     theirs = training["phash"].to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
-    blocks: list[tuple[npt.NDArray[np.int64], ...]] = []
+    blocks: list[tuple[Ints, ...]] = []
     for start, ours in _blocks(external):
         apart = np.bitwise_count(ours[:, None] ^ theirs[None, :])
         rows, columns = np.nonzero(apart <= distance)
@@ -195,13 +193,13 @@ def _candidates(
     return first, second, bits
 
 
-def _blocks(external: pa.Table) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
+def _blocks(external: pa.Table) -> Iterator[tuple[int, Hashes]]:
     hashes = external["phash"].to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
     for start in range(0, hashes.size, _ROWS_AT_ONCE):
         yield start, hashes[start : start + _ROWS_AT_ONCE]
 
 
-def _small(images: Path, uris: set[str]) -> dict[str, npt.NDArray[np.uint8]]:
+def _small(images: Path, uris: set[str]) -> dict[str, Pixels]:
     return {
         uri: resized(pixels, SMALL_SIDE, SMALL_SIDE)
         for uri, pixels in pixels_of_some(images, uris)

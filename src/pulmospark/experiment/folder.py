@@ -37,6 +37,17 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
+class _Place:
+    """A path in a run's folder; where it may be shared, in that of the run that has it."""
+
+    name: str
+    shared: bool = False
+
+    def __get__(self, run: RunFolder, _: type[RunFolder]) -> Path:
+        return (run.shared if self.shared and run.shared else run.root) / self.name
+
+
+@dataclass(frozen=True)
 class RunFolder:
     """Paths of an experiment's outputs; none of them need exist."""
 
@@ -44,75 +55,34 @@ class RunFolder:
     shared: Path | None = None
     """folder of another run, whose tables and cohort are used"""
 
-    @property
-    def settings(self) -> Path:
-        """The experiment's settings, as JSON."""
-        return self.root / "experiment.json"
-
-    @property
-    def tables(self) -> Path:
-        """``images``, ``rejects`` and the manifest: ingest's output."""
-        return (self.shared or self.root) / "tables"
-
-    @property
-    def cohort(self) -> Path:
-        """Output of split."""
-        return (self.shared or self.root) / "cohort"
-
-    @property
-    def expanded(self) -> Path:
-        """Output of expand, if requested."""
-        return (self.shared or self.root) / "expanded"
-
-    @property
-    def training(self) -> Path:
-        """Scores and history: train's output next to the bundle."""
-        return self.root / "training"
-
-    @property
-    def bundle(self) -> Path:
-        """The trained model."""
-        return self.root / "bundle"
-
-    @property
-    def evaluation(self) -> Path:
-        """Predictions and metrics: evaluate's output."""
-        return self.root / "evaluation"
-
-    @property
-    def audit(self) -> Path:
-        """The audits' results."""
-        return self.root / "audit"
-
-    @property
-    def report(self) -> Path:
-        """The report."""
-        return self.root / "report.html"
-
-    @property
-    def figures(self) -> Path:
-        """The report's plots and tables as files for a paper."""
-        return self.root / "figures"
-
-    @property
-    def claim(self) -> Path:
-        """The CLAIM 2024 checklist, filled in as far as the run knows it."""
-        return self.root / "claim.md"
-
-    @property
-    def comparison(self) -> Path:
-        """Networks compared on the same films: compare's output, one folder per arm."""
-        return self.root / "compare"
-
-    @property
-    def paper(self) -> Path:
-        """The published experiment that the run reproduces, as JSON for its report."""
-        return self.root / "paper.json"
-
-    @property
-    def timings(self) -> Path:
-        """Seconds of each stage, as JSON."""
-        return self.root / "timings.json"
+    settings = _Place("experiment.json")
+    """The experiment's settings, as JSON."""
+    tables = _Place("tables", shared=True)
+    """``images``, ``rejects`` and the manifest: ingest's output."""
+    cohort = _Place("cohort", shared=True)
+    """Output of split."""
+    expanded = _Place("expanded", shared=True)
+    """Output of expand, if requested."""
+    training = _Place("training")
+    """Scores and history: train's output next to the bundle."""
+    bundle = _Place("bundle")
+    """The trained model."""
+    evaluation = _Place("evaluation")
+    """Predictions and metrics: evaluate's output."""
+    audit = _Place("audit")
+    """The audits' results."""
+    report = _Place("report.html")
+    """The report."""
+    figures = _Place("figures")
+    """The report's plots and tables as files for a paper."""
+    claim = _Place("claim.md")
+    """The CLAIM 2024 checklist, filled in as far as the run knows it."""
+    comparison = _Place("compare")
+    """Networks compared on the same films: compare's output, one folder per arm."""
+    paper = _Place("paper.json")
+    """The published experiment that the run reproduces, as JSON for its report."""
+    timings = _Place("timings.json")
+    """Seconds of each stage, as JSON."""
 
 
 def run_folder(experiment: Experiment) -> RunFolder:

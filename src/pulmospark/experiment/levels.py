@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core import tables
+from pulmospark.core.arrays import Floats
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import EvaluateSettings
 from pulmospark.core.tables import Split
@@ -22,7 +22,6 @@ from pulmospark.evaluation.pooling import pool, pooler
 from pulmospark.spark import chunks
 from pulmospark.training.records import ModelRecord
 
-Floats = npt.NDArray[np.float64]
 Level = Literal["scan", "patient"]
 
 _CARRIED = ("source", "patient_id", "group_id", "fold", "label")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging import apart, jpeg, raster
 from pulmospark.imaging.dicom import DicomImage, open_dicom
@@ -25,7 +25,7 @@ from pulmospark.imaging.sniff import DECODED_FORMATS, sniff
 class Decoded:
     """A film in 8-bit grey."""
 
-    grey: NDArray[np.uint8]
+    grey: Pixels
     """(h, w), upright; may be scaled down from the original"""
     height: int
     """of the original as it is looked at (after EXIF orientation), pixels"""

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.tables import Modality, Note, RejectReason
 from pulmospark.imaging.dicom_facts import DicomFacts, facts_of
 from pulmospark.imaging.dicom_form import PixelForm, check_pixels, pixel_form
@@ -31,7 +29,7 @@ _SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 class Frame:
     """One frame, as it is looked at."""
 
-    grey: NDArray[np.uint8]
+    grey: Pixels
     """8-bit grey, (rows, columns); may be scaled down from the original"""
     height: int
     """of the original, pixels"""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pulmospark.core import limits
 from pulmospark.core.tables import Note, RejectReason
@@ -19,8 +18,6 @@ _COLOURS: Final = frozenset(
     {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"}
 )
 _GREYS: Final = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
-
-Values = NDArray[np.integer]
 
 
 @dataclass(frozen=True)

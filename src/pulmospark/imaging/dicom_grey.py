@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pulmospark.core.arrays import Floats, Integers, Mask, Pixels
 from pulmospark.core.tables import Note, RejectReason
-from pulmospark.imaging.dicom_form import PixelForm, Values
+from pulmospark.imaging.dicom_form import PixelForm
 from pulmospark.imaging.dicom_header import Header, text_of
 from pulmospark.imaging.dicom_luts import Lut, NoTableError, lut_of, palette_of
 from pulmospark.imaging.dicom_numbers import NoNumberError, numbers
@@ -30,7 +31,6 @@ CT_WINDOWS: Final = {"lung": (-600.0, 1500.0), "soft": (40.0, 400.0)}
 """centre and width in Hounsfield units, as radiologists set them for the lungs and for the
 soft tissue of the chest"""
 
-Floats = NDArray[np.float64]
 Raw = NDArray[np.unsignedinteger]
 _LEVELS_MAX: Final = 1 << 17
 """levels of one chain at most; values of a wider range are transformed pixel by pixel"""
@@ -159,7 +159,7 @@ def _window(centre: float, width: float, function: str) -> Callable[[Floats], Fl
 
 def grey_of(
     stored: Stored, header: Header, form: PixelForm, chain: Chain, notes: set[Note]
-) -> NDArray[np.uint8]:
+) -> Pixels:
     """8-bit grey, (rows, columns), of a frame.
 
     Args:
@@ -197,12 +197,12 @@ def grey_of(
 
 
 def _tone(
-    values: Values,
-    is_there: NDArray[np.bool_],
+    values: Integers,
+    is_there: Mask,
     form: PixelForm,
     chain: Chain,
     notes: set[Note],
-) -> NDArray[np.uint8] | None:
+) -> Pixels | None:
     """Grey of each level; ``None`` where that shows nothing of those that occur."""
     if chain.voi is not None:
         grey = _eight_bit(chain.voi(chain.scaled(values.astype(np.float64))))
@@ -216,7 +216,7 @@ def _tone(
     return None
 
 
-def _finished(grey: NDArray[np.uint8], values: Values, form: PixelForm) -> NDArray[np.uint8]:
+def _finished(grey: Pixels, values: Integers, form: PixelForm) -> Pixels:
     """The photometric interpretation; padding is black in either."""
     if form.photometric == "MONOCHROME1":
         grey = 255 - grey
@@ -235,7 +235,7 @@ def _has_more(occurring: Raw, stored: Stored, form: PixelForm) -> bool:
     return bool((~plain & ~_is_padding(stored.values(form, occurring), form)).any())
 
 
-def _whole(levels: Raw, form: PixelForm) -> Values:
+def _whole(levels: Raw, form: PixelForm) -> Integers:
     """Samples by all of their bits."""
     return levels.view(f"i{levels.dtype.itemsize}") if form.signed else levels
 
@@ -250,9 +250,7 @@ def _overshoots(occurring: Raw, form: PixelForm) -> bool:
     return bool(whole.min() >= form.lowest - reach and whole.max() <= form.highest + reach)
 
 
-def _wide_grey(
-    stored: Stored, form: PixelForm, chain: Chain, notes: set[Note]
-) -> NDArray[np.uint8]:
+def _wide_grey(stored: Stored, form: PixelForm, chain: Chain, notes: set[Note]) -> Pixels:
     """As :func:`grey_of`, of 32-bit samples."""
     ends = [(int(v.min()), int(v.max())) for v in _strips_of_values(stored, form)]
     low, high = min(a for a, _ in ends), max(b for _, b in ends)
@@ -285,7 +283,7 @@ def _wide_grey(
     return grey
 
 
-def _strips_of_values(stored: Stored, form: PixelForm) -> Iterator[Values]:
+def _strips_of_values(stored: Stored, form: PixelForm) -> Iterator[Integers]:
     return (stored.values(form, strip) for strip in _strips(stored.raw))
 
 
@@ -295,7 +293,7 @@ def _strips(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
     return (pixels[n : n + rows] for n in range(0, len(pixels), rows))
 
 
-def _occurring(raw: Raw, levels: int) -> NDArray[np.bool_]:
+def _occurring(raw: Raw, levels: int) -> Mask:
     """Which of all levels occur, (levels,)."""
     is_there = np.zeros(levels, bool)
     for strip in _strips(raw):
@@ -303,7 +301,7 @@ def _occurring(raw: Raw, levels: int) -> NDArray[np.bool_]:
     return is_there
 
 
-def _looked_up(raw: Raw, tone: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _looked_up(raw: Raw, tone: Pixels) -> Pixels:
     grey = np.empty(raw.shape, np.uint8)
     for target, strip in zip(_strips(grey), _strips(raw), strict=True):
         target[:] = tone[strip]
@@ -327,18 +325,18 @@ def _ends(sample: Floats) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _eight_bit(values: Floats) -> NDArray[np.uint8]:
-    grey: NDArray[np.uint8] = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+def _eight_bit(values: Floats) -> Pixels:
+    grey: Pixels = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
     return grey
 
 
-def _is_padding(levels: Values, form: PixelForm) -> NDArray[np.bool_]:
+def _is_padding(levels: Integers, form: PixelForm) -> Mask:
     if form.padding is None:
         return np.zeros(levels.shape, bool)
     return (levels >= form.padding[0]) & (levels <= form.padding[1])
 
 
-def _luma(stored: Stored, form: PixelForm) -> NDArray[np.uint8]:
+def _luma(stored: Stored, form: PixelForm) -> Pixels:
     """Luma of colours: ITU-R BT.601, as JPEG has it."""
     raw, used = stored.raw, stored.shift + stored.bits
     kind = np.dtype("u1" if raw.dtype.itemsize == 1 else "u2")

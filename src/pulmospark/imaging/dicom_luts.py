@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Integers, Pixels
 from pulmospark.core.tables import Note, RejectReason
 from pulmospark.imaging.dicom_header import Header, sequence, table_data
 from pulmospark.imaging.dicom_numbers import NoNumberError, numbers
@@ -24,12 +25,12 @@ class Lut(NamedTuple):
 
     first: int
     """value that the first entry is of; lower ones have it, too"""
-    entries: NDArray[np.float64]
+    entries: Floats
     """(entries,)"""
     top: float
     """entry that is white"""
 
-    def at(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def at(self, values: Floats) -> Floats:
         """Entries of values, rounded to whole ones."""
         places = np.clip(np.rint(values - self.first), 0, len(self.entries) - 1)
         return self.entries[places.astype(np.int64)]
@@ -83,7 +84,7 @@ def lut_of(
     return Lut(first, entries, max(top, 1.0))
 
 
-def _entries(data: object, count: int, bits: int) -> NDArray[np.float64] | None:
+def _entries(data: object, count: int, bits: int) -> Floats | None:
     if isinstance(data, bytes):
         is_wide = bits > 8 or len(data) >= 2 * count
         entries: NDArray[np.generic] = (
@@ -104,10 +105,10 @@ class Palette(NamedTuple):
 
     first: int
     """value that the first entry is of"""
-    grey: NDArray[np.uint8]
+    grey: Pixels
     """(entries,) luma"""
 
-    def at(self, values: NDArray[np.integer]) -> NDArray[np.uint8]:
+    def at(self, values: Integers) -> Pixels:
         """Grey of values; those beyond the ends have the ends'."""
         return self.grey[np.clip(values.astype(np.int64) - self.first, 0, len(self.grey) - 1)]
 
@@ -146,7 +147,7 @@ def _no_palette() -> Refused:
     return Refused(RejectReason.UNREADABLE, "dicom: its colour table is missing or damaged")
 
 
-def _plane(header: Header, colour: str, count: int, bits: int) -> NDArray[np.float64]:
+def _plane(header: Header, colour: str, count: int, bits: int) -> Floats:
     name = f"{colour}PaletteColorLookupTableData"
     data = table_data(header.dataset, name, big_endian=header.big_endian)
     if data:
@@ -167,7 +168,7 @@ def _plane(header: Header, colour: str, count: int, bits: int) -> NDArray[np.flo
     return entries[:count]
 
 
-def unfolded(words: list[int], *, is_wide: bool) -> NDArray[np.float64]:
+def unfolded(words: list[int], *, is_wide: bool) -> Floats:
     """Entries of a segmented colour table.
 
     Segments are, by their first word: 0, discrete, the entries themselves; 1, linear, from the

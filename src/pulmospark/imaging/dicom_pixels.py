@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pulmospark.core.arrays import Integers, Pixels
 from pulmospark.core.tables import Note, RejectReason
 from pulmospark.imaging.dicom_decode import Decoded, decode_frame
-from pulmospark.imaging.dicom_form import PixelForm, Values
+from pulmospark.imaging.dicom_form import PixelForm
 from pulmospark.imaging.dicom_frames import Frames
 from pulmospark.imaging.dicom_header import Header
 from pulmospark.imaging.dicom_syntax import NATIVE, codec_of, name_of
@@ -33,7 +34,7 @@ class Stored:
     """scale of ``raw`` to the image, in eighths"""
     is_lossy: bool = False
 
-    def values(self, form: PixelForm, raw: NDArray[np.unsignedinteger] | None = None) -> Values:
+    def values(self, form: PixelForm, raw: NDArray[np.unsignedinteger] | None = None) -> Integers:
         """What samples mean: the used bits alone, with their sign, and padding as it lies there.
 
         Args:
@@ -83,7 +84,7 @@ class PixelReader:
         )  # fmt: skip
 
 
-def stored_values(header: Header, form: PixelForm, frame: int) -> tuple[Values, str]:
+def stored_values(header: Header, form: PixelForm, frame: int) -> tuple[Integers, str]:
     """The stored values of one frame, and the colour space that they are in.
 
     Args:
@@ -123,7 +124,7 @@ def _used_bits(header: Header, decoded: Decoded, form: PixelForm) -> int:
     return form.stored
 
 
-def _meant(raw: NDArray[np.generic], form: PixelForm, shift: int, bits: int) -> Values:
+def _meant(raw: NDArray[np.generic], form: PixelForm, shift: int, bits: int) -> Integers:
     """Values of the used bits alone, with their sign."""
     if raw.dtype.kind == "i":
         raw = raw.view(f"u{raw.dtype.itemsize}")
@@ -135,11 +136,11 @@ def _meant(raw: NDArray[np.generic], form: PixelForm, shift: int, bits: int) -> 
     # Up to the top, and down again: that frees both ends, and spreads the sign.
     up = np.left_shift(raw, max(unused, 0)) if unused > 0 else raw
     signed = up.view(f"i{raw.dtype.itemsize}") if form.signed else up
-    down: Values = np.right_shift(signed, width - bits)
+    down: Integers = np.right_shift(signed, width - bits)
     return down
 
 
-def _padded(raw: NDArray[np.unsignedinteger], meant: Values, form: PixelForm) -> Values:
+def _padded(raw: NDArray[np.unsignedinteger], meant: Integers, form: PixelForm) -> Integers:
     """The meant values, but for padding that the used bits cannot hold: 63536 in 12 of 16 bits
     would become 2096, a value like any other."""
     if form.padding is None or not form.photometric.startswith("MONOCHROME"):
@@ -147,7 +148,7 @@ def _padded(raw: NDArray[np.unsignedinteger], meant: Values, form: PixelForm) ->
     first, last = form.padding
     if form.lowest <= first and last <= form.highest:
         return meant
-    whole: Values = raw.view(f"i{raw.dtype.itemsize}") if form.signed else raw
+    whole: Integers = raw.view(f"i{raw.dtype.itemsize}") if form.signed else raw
     return np.where((whole >= first) & (whole <= last), whole, meant)
 
 
@@ -194,7 +195,7 @@ def _check_native(header: Header, data: memoryview, pixels: PixelPlace) -> None:
         )
 
 
-def _swapped(data: memoryview, start: int, at: int, count: int) -> NDArray[np.uint8]:
+def _swapped(data: memoryview, start: int, at: int, count: int) -> Pixels:
     """8-bit samples that lie two a word, the first in its low byte, in a file of high bytes
     first."""
     first = at // 2 * 2

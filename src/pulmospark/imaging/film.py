@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.content import bytes_id, value_id
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.settings import IngestSettings
@@ -66,9 +64,9 @@ class Film:
     """of the upright original, pixels"""
     width: int
     """of the upright original, pixels"""
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     """(size, size) grey levels, contiguous"""
-    thumbnail: NDArray[np.uint8]
+    thumbnail: Pixels
     """(32, 32) grey levels, which the hash is told from"""
     view: View | None
     """as measured from the pixels; ``None``: no opinion"""
@@ -227,10 +225,10 @@ def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
 
 
 def standard_image(
-    grey: NDArray[np.uint8],
+    grey: Pixels,
     settings: IngestSettings,
     extent: tuple[float, float] | None = None,
-) -> NDArray[np.uint8]:
+) -> Pixels:
     """Crop, resize and equalise a grey image: the only way to the image that a network takes.
 
     Args:
@@ -245,9 +243,7 @@ def standard_image(
     return equalised(pixels) if settings.equalise else pixels
 
 
-def _resized(
-    grey: NDArray[np.uint8], settings: IngestSettings, extent: tuple[float, float] | None
-) -> NDArray[np.uint8]:
+def _resized(grey: Pixels, settings: IngestSettings, extent: tuple[float, float] | None) -> Pixels:
     """The standard image before its histogram is equalised."""
     if settings.crop == "lungs":
         return standardise(cut_to_lungs(grey), settings.size, settings.fit)

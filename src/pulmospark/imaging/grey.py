@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pulmospark.core.arrays import Pixels
+
 WINDOW_PERCENTILES = (0.5, 99.5)
 """of the pixel values: what maps to black and to white in films of more than 8 bits"""
 
@@ -22,7 +24,7 @@ _TIFF_WHITE_IS_ZERO = 0
 _DEEP_MODES = frozenset({"I", "F"})
 
 
-def grey_of(image: Image.Image) -> NDArray[np.uint8]:
+def grey_of(image: Image.Image) -> Pixels:
     """8-bit grey, (height, width), of a loaded Pillow image of any mode but CMYK.
 
     Colours become luma (ITU-R BT.601, as JPEG has it). What is transparent becomes black, the
@@ -43,7 +45,7 @@ def grey_of(image: Image.Image) -> NDArray[np.uint8]:
     )
 
 
-def _grey_on_black(image: Image.Image) -> NDArray[np.uint8]:
+def _grey_on_black(image: Image.Image) -> Pixels:
     luma = np.empty((image.height, image.width), np.uint8)
     alpha = np.empty_like(luma)
     for rows in _strips(*luma.shape):
@@ -54,9 +56,7 @@ def _grey_on_black(image: Image.Image) -> NDArray[np.uint8]:
     return on_black(luma, alpha)
 
 
-def _converted(
-    image: Image.Image, convert: Callable[[Image.Image], NDArray[np.uint8]]
-) -> NDArray[np.uint8]:
+def _converted(image: Image.Image, convert: Callable[[Image.Image], Pixels]) -> Pixels:
     if image.width * image.height <= _STRIP_PIXELS:
         return convert(image)
     grey = np.empty((image.height, image.width), np.uint8)
@@ -71,7 +71,7 @@ def _strips(height: int, width: int) -> list[slice]:
     return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
-def grey_of_colours(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def grey_of_colours(values: Pixels) -> Pixels:
     """8-bit grey, (height, width), of 8-bit colours RGB(A), (height, width, 3 or 4)."""
     height, width = values.shape[:2]
     luma = np.empty((height, width), np.uint8)
@@ -82,11 +82,11 @@ def grey_of_colours(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return on_black(luma, np.ascontiguousarray(values[..., 3]))
 
 
-def on_black(luma: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def on_black(luma: Pixels, alpha: Pixels) -> Pixels:
     """Lay grey with an alpha channel on black; an alpha of zeros is taken as none."""
     if alpha.min() == 255 or alpha.max() == 0:
         return luma
-    mixed: NDArray[np.uint8] = cv2.multiply(luma, alpha, scale=1 / 255)
+    mixed: Pixels = cv2.multiply(luma, alpha, scale=1 / 255)
     return mixed
 
 
@@ -143,7 +143,7 @@ def _greatest(values: NDArray[Any]) -> Any:
     return np.max(values, where=np.isfinite(values), initial=np.finfo(values.dtype).min)
 
 
-def window(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+def window(values: NDArray[np.generic]) -> Pixels:
     """Map values of more than 8 bits to 0 ... 255, linearly between two percentiles.
 
     A shift by 8 bits would blacken films, for most use 10 to 14 of the 16 bits, and no header
@@ -157,7 +157,7 @@ def window(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     return _windowed(values)
 
 
-def _windowed(values: _Rows) -> NDArray[np.uint8]:
+def _windowed(values: _Rows) -> Pixels:
     """As :func:`window`, a strip of rows at a time: the steps between take 4 bytes a pixel."""
     height, width = values.shape
     strips = _strips(height, width)

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.reject import (
     Refused,
@@ -92,7 +92,7 @@ def is_heavy(data: bytes) -> bool:
     return pixels * header.scans(data) > limits.INLINE_SCAN_PIXELS_MAX
 
 
-def decode_jpeg(data: bytes, at_least: int) -> tuple[NDArray[np.uint8], int, int, int]:
+def decode_jpeg(data: bytes, at_least: int) -> tuple[Pixels, int, int, int]:
     """Decode a JPEG to grey: pixels, height and width of the upright original, scale in eighths.
 
     libjpeg fills what is missing with grey and only warns; here a warning about missing or
@@ -154,9 +154,9 @@ def _check(header: JpegHeader, data: bytes) -> None:
     check_bytes(pixels, 2 + (2 * header.samples if scans > 1 else 0), len(data))
 
 
-def _pixels(data: bytes, at_least: int, header: JpegHeader) -> NDArray[np.uint8]:
+def _pixels(data: bytes, at_least: int, header: JpegHeader) -> Pixels:
     try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+        pixels: Pixels = simplejpeg.decode_jpeg(
             data, "GRAY", min_height=at_least, min_width=at_least, strict=True
         )
         return pixels[:, :, 0]
@@ -170,7 +170,7 @@ def _pixels(data: bytes, at_least: int, header: JpegHeader) -> NDArray[np.uint8]
     return _pixels_by_pillow(data, header)
 
 
-def _pixels_by_pillow(data: bytes, header: JpegHeader) -> NDArray[np.uint8]:
+def _pixels_by_pillow(data: bytes, header: JpegHeader) -> Pixels:
     """Decode, in full, what simplejpeg refuses: odd sampling factors, harmless warnings.
 
     Pillow notices missing data only where the file ends: a scan that was cut and closed with

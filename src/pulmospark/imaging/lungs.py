@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
+from pulmospark.core.arrays import Mask, Pixels, Singles
 
 _SIDE = 64
 _CENTRES = ((0.31, 0.45), (0.70, 0.45))
@@ -25,7 +24,7 @@ _SPECK = 0.01
 """share of the film below which a piece is no lung"""
 
 
-def find_lungs(film: npt.NDArray[np.uint8]) -> Mask:
+def find_lungs(film: Pixels) -> Mask:
     """Where the lungs of a frontal film are likely to be.
 
     Args:
@@ -54,7 +53,7 @@ def find_lungs(film: npt.NDArray[np.uint8]) -> Mask:
     return np.asarray(whole > 0, np.bool_)
 
 
-def cut_to_lungs(film: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def cut_to_lungs(film: Pixels) -> Pixels:
     """A frontal film cut to the box of its lungs and a margin of 6 % around them.
 
     Args:
@@ -69,7 +68,7 @@ def cut_to_lungs(film: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(film[top:bottom, left:right])
 
 
-def _place() -> npt.NDArray[np.float32]:
+def _place() -> Singles:
     """How likely a lung is by place alone: above 0 within the ellipses, -3 far outside."""
     y, x = (np.mgrid[0:_SIDE, 0:_SIDE] + 0.5) / _SIDE
     nearest = np.min(
@@ -78,7 +77,7 @@ def _place() -> npt.NDArray[np.float32]:
     return np.asarray(np.maximum(1.5 * (1.0 - nearest), -3.0), np.float32)
 
 
-def _largest(mask: npt.NDArray[np.uint8]) -> Mask:
+def _largest(mask: Pixels) -> Mask:
     """The largest piece of each half, smoothed, its holes filled."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
     smooth = cv2.morphologyEx(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.grey import on_black, window
 from pulmospark.imaging.reject import Refused
@@ -142,7 +143,7 @@ def png_form(data: bytes) -> PngForm | None:
     return PngForm(width, height, bits, colour, interlace != 0)
 
 
-def grey_of_deep_colour(data: bytes, form: PngForm, listed: list[Chunk]) -> NDArray[np.uint8]:
+def grey_of_deep_colour(data: bytes, form: PngForm, listed: list[Chunk]) -> Pixels:
     """8-bit grey, (height, width), of an image of 16-bit colours.
 
     An image of 12 bits in such a file would keep 16 greys of Pillow's 8 upper bits. The file is
@@ -174,9 +175,7 @@ def grey_of_deep_colour(data: bytes, form: PngForm, listed: list[Chunk]) -> NDAr
     return grey if alpha is None else on_black(grey, alpha)
 
 
-def _alpha(
-    samples: NDArray[np.uint16], form: PngForm, hidden: tuple[int, ...] | None
-) -> NDArray[np.uint8]:
+def _alpha(samples: NDArray[np.uint16], form: PngForm, hidden: tuple[int, ...] | None) -> Pixels:
     if form.colour != 2:
         high = samples[..., -1] >> 8
         return high.astype(np.uint8)

@@ -8,7 +8,6 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -20,6 +19,7 @@ from PIL import (
 )
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging import png, tiff, webp
 from pulmospark.imaging.grey import grey_of, on_black, window
@@ -78,7 +78,7 @@ def _has_heavy_header(data: bytes, kind: str) -> bool:
     return len(data) > limits.INLINE_GIF_BYTES_MAX or width * height > limits.INLINE_PIXELS_MAX
 
 
-def decode_raster(data: bytes, kind: str) -> NDArray[np.uint8]:
+def decode_raster(data: bytes, kind: str) -> Pixels:
     """Decode to upright grey, (height, width), in full.
 
     Raises:
@@ -98,7 +98,7 @@ def decode_raster(data: bytes, kind: str) -> NDArray[np.uint8]:
     return turned(grey_of(image), orientation_of(image))
 
 
-def _png(data: bytes) -> NDArray[np.uint8]:
+def _png(data: bytes) -> Pixels:
     form = png.png_form(data)
     if form is not None:
         check_size(form.height, form.width)
@@ -116,9 +116,7 @@ def _png(data: bytes) -> NDArray[np.uint8]:
         return _png_of_chunks(bare, form, png.chunks(bare))
 
 
-def _png_of_chunks(
-    data: bytes, form: png.PngForm | None, listed: list[png.Chunk]
-) -> NDArray[np.uint8]:
+def _png_of_chunks(data: bytes, form: png.PngForm | None, listed: list[png.Chunk]) -> Pixels:
     image = _opened(data, "png")
     _check(image, "png", len(data))
     if png.is_cut(listed, data) and _PNG_END not in data:
@@ -132,7 +130,7 @@ def _png_of_chunks(
     return turned(grey, orientation_of(image, png.exif_of(data, listed)))
 
 
-def _tiff(data: bytes) -> NDArray[np.uint8]:
+def _tiff(data: bytes) -> Pixels:
     directory = tiff.directory_of(data)
     if directory.has_next:
         raise Refused(RejectReason.ANIMATED, "several frames or pages in one tiff file")
@@ -154,9 +152,7 @@ def _tiff(data: bytes) -> NDArray[np.uint8]:
     return grey_of(image)  # Pillow turns TIFF itself while it loads
 
 
-def _deep_tiff(
-    data: bytes, directory: tiff.Directory, image: ImageFile.ImageFile
-) -> NDArray[np.uint8]:
+def _deep_tiff(data: bytes, directory: tiff.Directory, image: ImageFile.ImageFile) -> Pixels:
     """Grey of 16-bit colour, of which Pillow keeps the upper 8 bits only."""
     samples = directory.whole(tiff.SAMPLES, 3)
     check_bytes(image.width * image.height, 2 * samples + (2 if samples == 3 else 5), len(data))

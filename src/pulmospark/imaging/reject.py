@@ -8,10 +8,10 @@ import struct
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.tables import RejectReason
 
 _ORIENTATION_TAG: Final = 274
@@ -122,7 +122,7 @@ def xmp_orientation(xmp: object) -> int | None:
     return None if match is None else int(match[1])
 
 
-def turned(grey: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def turned(grey: Pixels, orientation: int) -> Pixels:
     """Turn and mirror pixels upright, as the EXIF standard (tag 0x0112) orders."""
     if orientation >= 5:
         grey = grey.T

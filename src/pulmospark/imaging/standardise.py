@@ -6,7 +6,8 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from pulmospark.core.arrays import Pixels
 
 THUMBNAIL_SIDE = 32
 """pixels: side of the small picture that the hash and the view are told from"""
@@ -16,11 +17,11 @@ _LINEAR_RATIO_MAX = 4 / 3
 
 
 def standardise(
-    grey: NDArray[np.uint8],
+    grey: Pixels,
     size: int,
     fit: Literal["stretch", "pad", "crop"],
     extent: tuple[float, float] | None = None,
-) -> NDArray[np.uint8]:
+) -> Pixels:
     """Bring a film to ``size`` x ``size`` pixels, antialiased.
 
     Args:
@@ -51,22 +52,22 @@ def standardise(
     return np.ascontiguousarray(_centre(resized(grey, *outer, extent), size))
 
 
-def equalised(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def equalised(pixels: Pixels) -> Pixels:
     """A film with its histogram equalised; (h, w) uint8."""
     return np.asarray(cv2.equalizeHist(pixels), np.uint8)
 
 
-def _centre(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+def _centre(grey: Pixels, side: int) -> Pixels:
     top, left = (grey.shape[0] - side) // 2, (grey.shape[1] - side) // 2
     return grey[top : top + side, left : left + side]
 
 
 def resized(
-    grey: NDArray[np.uint8],
+    grey: Pixels,
     height: int,
     width: int,
     extent: tuple[float, float] | None = None,
-) -> NDArray[np.uint8]:
+) -> Pixels:
     """Resize (h, w) uint8: an axis that shrinks by area, one that grows linearly.
 
     Where both shrink by little (:data:`_LINEAR_RATIO_MAX`) it is linear too, at a fifth of
@@ -80,7 +81,7 @@ def resized(
             return _resize(grey, height, width, how)
         # Given factors instead of a size, OpenCV keeps them as they are; what lies beyond
         # the extent comes out beyond the size.
-        small: NDArray[np.uint8] = cv2.resize(
+        small: Pixels = cv2.resize(
             grey, None, fx=width / columns, fy=height / rows, interpolation=how
         )
         return small[:height, :width]
@@ -91,12 +92,12 @@ def resized(
     return _resize(grey, height, width, cv2.INTER_LINEAR)
 
 
-def _resize(grey: NDArray[np.uint8], height: int, width: int, how: int) -> NDArray[np.uint8]:
-    result: NDArray[np.uint8] = cv2.resize(grey, (width, height), interpolation=how)
+def _resize(grey: Pixels, height: int, width: int, how: int) -> Pixels:
+    result: Pixels = cv2.resize(grey, (width, height), interpolation=how)
     return result
 
 
-def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
+def perceptual_hash(pixels: Pixels) -> int:
     """64-bit perceptual hash of a film: near twins differ in few bits.
 
     The signs of the 8 x 8 lowest frequencies of the cosine transform of a 32 x 32 thumbnail
@@ -113,12 +114,12 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
     return hash_of_thumbnail(thumbnail_of(pixels))
 
 
-def thumbnail_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def thumbnail_of(pixels: Pixels) -> Pixels:
     """The small picture that the hash and the view are told from, (32, 32) uint8."""
     return resized(pixels, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
 
 
-def hash_of_thumbnail(thumbnail: NDArray[np.uint8]) -> int:
+def hash_of_thumbnail(thumbnail: Pixels) -> int:
     """As :func:`perceptual_hash`, from the thumbnail."""
     low = cv2.dct(thumbnail.astype(np.float32))[:_HASH_SIDE, :_HASH_SIDE].ravel()
     ordered = np.sort(low)

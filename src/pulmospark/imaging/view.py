@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pulmospark.core.arrays import Pixels, Singles
 from pulmospark.core.tables import View
 from pulmospark.imaging.standardise import THUMBNAIL_SIDE, thumbnail_of
 
@@ -31,7 +31,7 @@ _LUNG_MEAN: Final = np.full(12, 1 / 12, np.float32)
 _CHEST_ROWS: Final = slice(4, 24)
 
 
-def _regions() -> NDArray[np.float32]:
+def _regions() -> Singles:
     """Weights (6, pixels) that average the middle of the top rows, that of the bottom rows, and
     the four corners: one product takes a fifth of the time of six small means."""
     middle, ends = slice(_SIDE // 4, -_SIDE // 4), (slice(None, 4), slice(-4, None))
@@ -47,7 +47,7 @@ _REGIONS: Final = _regions()
 _GREYS: Final = np.arange(256, dtype=np.float32)
 
 
-def measure_view(pixels: NDArray[np.uint8]) -> View | None:
+def measure_view(pixels: Pixels) -> View | None:
     """Tell the view of a standard image from its pixels, cautiously.
 
     Six figures of a 32 x 32 thumbnail, scaled to its 2nd and 98th percentile, are held
@@ -74,7 +74,7 @@ def measure_view(pixels: NDArray[np.uint8]) -> View | None:
     return view_of_thumbnail(thumbnail_of(pixels))
 
 
-def view_of_thumbnail(thumbnail: NDArray[np.uint8]) -> View | None:
+def view_of_thumbnail(thumbnail: Pixels) -> View | None:
     """As :func:`measure_view`, from the 32 x 32 thumbnail of the standard image."""
     counts = np.bincount(thumbnail.ravel(), minlength=256)
     reached = counts.cumsum()
@@ -94,7 +94,7 @@ def view_of_thumbnail(thumbnail: NDArray[np.uint8]) -> View | None:
     return View.LATERAL if _is_lateral(scaled, below) else None
 
 
-def _is_lateral(scaled: NDArray[np.float32], below: float) -> bool:
+def _is_lateral(scaled: Singles, below: float) -> bool:
     ridge = _ridge(_LUNG_MEAN @ scaled[_LUNG_ROWS])
     if not _RIDGE_MIN < ridge < _RIDGE_MAX:
         return False
@@ -103,7 +103,7 @@ def _is_lateral(scaled: NDArray[np.float32], below: float) -> bool:
     return _mirror(scaled[_CHEST_ROWS]) < _MIRROR_MAX and _smoothness(scaled) > _SMOOTH_MIN
 
 
-def _bands() -> NDArray[np.float32]:
+def _bands() -> Singles:
     """Weights (3, axes, columns) that average the midline and the fields left and right of it."""
     weights = np.zeros((3, len(_AXES), _SIDE), np.float32)
     for number, axis in enumerate(int(axis) for axis in _AXES):
@@ -116,14 +116,14 @@ def _bands() -> NDArray[np.float32]:
 _BANDS: Final = _bands()
 
 
-def _ridge(profile: NDArray[np.float32]) -> float:
+def _ridge(profile: Singles) -> float:
     """How much brighter the midline is than the brighter of its two sides, at its best axis."""
-    means: NDArray[np.float32] = _BANDS @ profile
+    means: Singles = _BANDS @ profile
     centre, left, right = means[0], means[1], means[2]
     return float(np.max(centre - np.maximum(left, right)))
 
 
-def _mirror(rows: NDArray[np.float32]) -> float:
+def _mirror(rows: Singles) -> float:
     """Correlation of the picture with its mirror image, at its best axis.
 
     The sum over ``x[i] x[2k-1-i]``, for all axes ``k`` at once, is the rows' convolution with
@@ -140,7 +140,7 @@ def _mirror(rows: NDArray[np.float32]) -> float:
     return float(np.max((products - mean_part) / variance))
 
 
-def _smoothness(scaled: NDArray[np.float32]) -> float:
+def _smoothness(scaled: Singles) -> float:
     """Correlation of each pixel with its right-hand neighbour."""
     centred = scaled - scaled.mean()
     return float((centred[:, 1:] * centred[:, :-1]).sum() / (centred * centred).sum())

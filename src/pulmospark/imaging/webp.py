@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 import imagecodecs
-import numpy as np
-from numpy.typing import NDArray
 
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.tables import RejectReason
 from pulmospark.imaging.grey import grey_of_colours
 from pulmospark.imaging.reject import (
@@ -49,7 +48,7 @@ def webp_size(data: bytes) -> tuple[int, int]:
     return height, width
 
 
-def decode_webp(data: bytes) -> NDArray[np.uint8]:
+def decode_webp(data: bytes) -> Pixels:
     """Decode to upright grey, (height, width), in full.
 
     Raises:
@@ -65,7 +64,7 @@ def decode_webp(data: bytes) -> NDArray[np.uint8]:
     if data[12:16] == b"VP8X" and data[20] & _ANIMATED:
         raise Refused(RejectReason.ANIMATED, "several frames or pages in one webp file")
     try:
-        values: NDArray[np.uint8] = imagecodecs.webp_decode(data)
+        values: Pixels = imagecodecs.webp_decode(data)
     except Exception as error:
         raise Refused(RejectReason.UNREADABLE, f"webp: {error}") from error
     if values.shape[:2] != (height, width):

@@ -64,9 +64,7 @@ class CheXpert(Layout):
         index = MetadataIndex(notes)
         for sheet in _sheets(folder, "Path"):
             _read(sheet, source_name, index, notes, uncertain=uncertain)
-        for file in walk(folder, notes):
-            yield index.row(file, _key_of(file), source_name)
-        index.close()
+        yield from index.rows(walk(folder, notes), source_name, _key_of)
 
 
 def _sheets(folder: Path, *columns: str) -> Iterator[Path]:

@@ -113,9 +113,7 @@ class CovidxCt(Layout):
         def wanted(parts: tuple[str, ...]) -> bool:
             return is_image_name(parts[-1])
 
-        for file in walk(folder, notes, wanted):
-            yield index.row(file, file.parts[-1], source_name)
-        index.close()
+        yield from index.rows(walk(folder, notes, wanted), source_name)
 
 
 def _row(line: str) -> _Row | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
@@ -15,7 +14,7 @@ from pydantic import ConfigDict
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.files import disk_errors
+from pulmospark.core.files import disk_errors, whole_file
 from pulmospark.core.records import Record
 from pulmospark.core.settings import SourceSettings
 from pulmospark.core.tables import MANIFEST
@@ -92,17 +91,11 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
     _check_apart(sources, places)
     names = _names(sources, places)
     listings: list[SourceListing] = []
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with pq.ParquetWriter(aside, MANIFEST) as writer:
-                rows = _all_rows(sources, places, names, listings)
-                for group in row_groups(rows):
-                    writer.write_table(group, row_group_size=group.num_rows)
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
+        with whole_file(target) as aside, pq.ParquetWriter(aside, MANIFEST) as writer:
+            for group in row_groups(_all_rows(sources, places, names, listings)):
+                writer.write_table(group, row_group_size=group.num_rows)
     return tuple(listings)
 
 

@@ -13,7 +13,7 @@ from pulmospark.core.tables import Modality, View
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
 from pulmospark.layouts.chexpert_labels import UNCERTAIN_OPTION, finding, label_columns
-from pulmospark.layouts.sheet import Facts, MetadataIndex, open_sheet
+from pulmospark.layouts.sheet import Facts, MetadataIndex, open_sheet, stem_of
 from pulmospark.layouts.walk import files_like, walk
 
 _SHEET = re.compile(r"mimic-cxr-[0-9.]+-(metadata|chexpert|negbio|split)\.csv(\.gz)?")
@@ -69,9 +69,7 @@ class MimicCxrJpg(Layout):
                 name = values.split(cell(part))
                 if name and not index.set_split(cell(film).strip(), name):
                     notes.add(NoteKind.SPLIT_NAMES_WITHOUT_ROW, cell(film))
-        for file in walk(folder, notes):
-            yield index.row(file, Path(file.parts[-1]).stem, source_name)
-        index.close()
+        yield from index.rows(walk(folder, notes), source_name, stem_of)
 
 
 def _sheets(folder: Path) -> dict[str, Path]:
@@ -103,11 +101,7 @@ def _read(
     film, patient, study = (sheet.need(n) for n in ("dicom_id", "subject_id", "study_id"))
     view = sheet.column("ViewPosition")
     index = MetadataIndex(notes)
-    for line, cell in sheet.rows():
-        key = cell(film).strip()
-        if not key:
-            notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {line}")
-            continue
+    for key, cell in sheet.named_rows(film, notes, folders=True):
         index.add(
             key,
             Facts(

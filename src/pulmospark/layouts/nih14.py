@@ -67,9 +67,7 @@ class Nih14(Layout):
         def wanted(parts: tuple[str, ...]) -> bool:
             return is_image_name(parts[-1]) or parts[-1] in index
 
-        for file in walk(folder, notes, wanted):
-            yield index.row(file, file.parts[-1], source_name)
-        index.close()
+        yield from index.rows(walk(folder, notes, wanted), source_name)
 
 
 def _sheets(folder: Path) -> list[Path]:
@@ -82,12 +80,7 @@ def _read(sheet: Sheet, source: str, notes: ListingNotes) -> MetadataIndex:
     age, sex = sheet.column("Patient Age"), sheet.column("Patient Gender", "Patient Sex")
     view = sheet.need("View Position")
     index = MetadataIndex(notes)
-    for line, cell in sheet.rows():
-        name = cell(image).strip()
-        if not name or "/" in name:
-            kind = NoteKind.ROWS_OUTSIDE_ROOT if name else NoteKind.ROWS_WITHOUT_PATH
-            notes.add(kind, f"{sheet.path.name}, line {line}: {name}")
-            continue
+    for name, cell in sheet.named_rows(image, notes):
         said = values.text(cell(finding))
         index.add(
             name,

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pulmospark.core.tables import Modality, View
 from pulmospark.layouts import values
-from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
+from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow
 from pulmospark.layouts.sheet import Cells, Facts, MetadataIndex, Sheet, has_columns, open_sheet
 from pulmospark.layouts.walk import walk
 
@@ -40,18 +40,11 @@ class OneSheet(Layout):
         """One row a file with an image's name."""
         self.check_options(options)
         sheet = open_sheet(folder / self.sheet_name)
-        film = sheet.need(self.columns[0])
+        image = sheet.need(self.columns[0])
         index = MetadataIndex(notes)
-        for line, cell in sheet.rows():
-            name = cell(film).strip()
-            if not name or "/" in name:
-                kind = NoteKind.ROWS_OUTSIDE_ROOT if name else NoteKind.ROWS_WITHOUT_PATH
-                notes.add(kind, f"{sheet.path.name}, line {line}: {name}")
-                continue
+        for name, cell in sheet.named_rows(image, notes):
             index.add(_stem(name), self.facts(sheet, cell, source_name, notes))
-        for file in walk(folder, notes):
-            yield index.row(file, _stem(file.parts[-1]), source_name)
-        index.close()
+        yield from index.rows(walk(folder, notes), source_name, lambda file: _stem(file.parts[-1]))
 
     def facts(self, sheet: Sheet, cell: Cells, source: str, notes: ListingNotes) -> Facts:
         """What a row says, in the columns that these collections share."""

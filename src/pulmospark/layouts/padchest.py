@@ -10,7 +10,7 @@ from pathlib import Path
 from pulmospark.core.errors import LayoutError
 from pulmospark.core.tables import Modality
 from pulmospark.layouts import values
-from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
+from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow
 from pulmospark.layouts.sheet import Cells, Facts, MetadataIndex, Sheet, open_sheet
 from pulmospark.layouts.walk import files_like, walk
 
@@ -60,9 +60,7 @@ class PadChest(Layout):
                 f"{self.name!r} needs: put it there, or name another --layout"
             )
         index = _read(open_sheet(unpacked[-1]), source_name, notes)
-        for file in walk(folder, notes):
-            yield index.row(file, file.parts[-1], source_name)
-        index.close()
+        yield from index.rows(walk(folder, notes), source_name)
 
 
 def _sheets(folder: Path) -> tuple[str, ...]:
@@ -75,12 +73,7 @@ def _read(sheet: Sheet, source: str, notes: ListingNotes) -> MetadataIndex:
     view, sex = sheet.column("Projection"), sheet.column("PatientSex_DICOM")
     day, birth = sheet.column("StudyDate_DICOM"), sheet.column("PatientBirth")
     index = MetadataIndex(notes)
-    for line, cell in sheet.rows():
-        name = cell(image)
-        if not name or "/" in name:
-            kind = NoteKind.ROWS_OUTSIDE_ROOT if name else NoteKind.ROWS_WITHOUT_PATH
-            notes.add(kind, f"{sheet.path.name}, line {line}: {name}")
-            continue
+    for name, cell in sheet.named_rows(image, notes):
         finding = _finding(cell(labels))
         index.add(
             name,

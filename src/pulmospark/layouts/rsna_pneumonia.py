@@ -12,7 +12,7 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.tables import Modality, Split, View
 from pulmospark.layouts import values
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
-from pulmospark.layouts.sheet import Facts, MetadataIndex, has_columns, open_sheet
+from pulmospark.layouts.sheet import Facts, MetadataIndex, has_columns, open_sheet, stem_of
 from pulmospark.layouts.walk import walk
 
 _TARGETS, _CLASSES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
@@ -70,9 +70,7 @@ class RsnaPneumonia(Layout):
                     published_split=Split.TRAIN.value,
                 ),
             )
-        for file in walk(folder, notes):
-            yield index.row(file, Path(file.parts[-1]).stem, source_name)
-        index.close()
+        yield from index.rows(walk(folder, notes), source_name, stem_of)
 
 
 def _findings(folder: Path, notes: ListingNotes) -> dict[str, str]:
@@ -84,11 +82,8 @@ def _findings(folder: Path, notes: ListingNotes) -> dict[str, str]:
         sheet = open_sheet(folder / name)
         film, label = sheet.need("patientId"), sheet.need(column)
         mine: dict[str, str] = {}
-        for line, cell in sheet.rows():
-            key, said = cell(film).strip(), cell(label).strip()
-            if not key:
-                notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{name}, line {line}")
-                continue
+        for key, cell in sheet.named_rows(film, notes, folders=True):
+            said = cell(label).strip()
             said = _TARGET_NAMES.get(said, said) if column == "Target" else said
             if mine.setdefault(key, sys.intern(said)) != said:
                 notes.add(NoteKind.CONFLICTING_FINDINGS, f"{key}: {mine[key]} | {said}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import posixpath
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +33,11 @@ _EXCEL_TEXT = re.compile(r'="([^"]*)"')
 
 Cells = Callable[[str], str]
 """column -> the row's cell, empty where the row is too short"""
+
+
+def stem_of(file: FoundFile) -> str:
+    """A file's name without its extension."""
+    return Path(file.parts[-1]).stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,27 @@ class Sheet:
                         yield self.lines_before + reader.line_num, _cells(cells, places)
         except (OSError, UnicodeError, csv.Error) as error:
             raise InputError(f"{self.path}: cannot be read as a table: {error}") from error
+
+    def named_rows(
+        self, column: str, notes: ListingNotes, *, folders: bool = False
+    ) -> Iterator[tuple[str, Cells]]:
+        """Name of the file and cells of each row; a row that names none is noted.
+
+        Args:
+            column: that names the file.
+            notes: takes rows without a name.
+            folders: whether a name may have folders; else such a row is noted, too.
+
+        Raises:
+            InputError: see :meth:`rows`.
+        """
+        for line, cell in self.rows():
+            name = cell(column).strip()
+            if name and (folders or "/" not in name):
+                yield name, cell
+                continue
+            kind = NoteKind.ROWS_OUTSIDE_ROOT if name else NoteKind.ROWS_WITHOUT_PATH
+            notes.add(kind, f"{self.path.name}, line {line}" + f": {name}" * bool(name))
 
 
 def open_sheet(path: Path, encoding: str | None = None) -> Sheet:
@@ -266,6 +292,23 @@ class MetadataIndex:
             sex=facts.sex,
             published_split=facts.published_split,
         )
+
+    def rows(
+        self,
+        files: Iterable[FoundFile],
+        source: str,
+        key: Callable[[FoundFile], str] = lambda file: file.parts[-1],
+    ) -> Iterator[ManifestRow]:
+        """The manifest rows of all files; then rows whose file was not found are noted.
+
+        Args:
+            files: that were found.
+            source: their source.
+            key: of a file; its name by default.
+        """
+        for file in files:
+            yield self.row(file, key(file), source)
+        self.close()
 
     def keys(self) -> Collection[str]:
         """The keys of all rows."""

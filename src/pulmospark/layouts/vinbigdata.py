@@ -10,7 +10,7 @@ from pathlib import Path
 from pulmospark.core.tables import Modality, Split, View
 from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
 from pulmospark.layouts.sheet import Facts, MetadataIndex, has_columns, open_sheet
-from pulmospark.layouts.walk import is_image_name, walk
+from pulmospark.layouts.walk import FoundFile, is_image_name, walk
 
 _SHEET = "train.csv"
 # Kaggle, vinbigdata-chest-xray-abnormalities-detection:
@@ -59,10 +59,12 @@ class VinBigData(Layout):
                     published_split=Split.TRAIN.value,
                 ),
             )
-        for file in walk(folder, notes):
-            name = file.parts[-1]
-            yield index.row(file, Path(name).stem if is_image_name(name) else name, source_name)
-        index.close()
+        yield from index.rows(walk(folder, notes), source_name, _key_of)
+
+
+def _key_of(file: FoundFile) -> str:
+    name = file.parts[-1]
+    return Path(name).stem if is_image_name(name) else name
 
 
 def _majority(path: Path, notes: ListingNotes) -> dict[str, str | None]:
@@ -70,10 +72,7 @@ def _majority(path: Path, notes: ListingNotes) -> dict[str, str | None]:
     sheet = open_sheet(path)
     image, label, reader = (sheet.need(name) for name in _COLUMNS)
     marked: defaultdict[str, dict[str, set[str]]] = defaultdict(dict)
-    for line, cell in sheet.rows():
-        if not (key := cell(image)):
-            notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {line}")
-            continue
+    for key, cell in sheet.named_rows(image, notes, folders=True):
         marked[key].setdefault(cell(reader), set()).add(sys.intern(cell(label)))
     findings: dict[str, str | None] = {}
     for key, by_reader in marked.items():

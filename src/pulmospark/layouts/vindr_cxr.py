@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pulmospark.core.tables import Modality, Split, View
-from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind
-from pulmospark.layouts.sheet import Facts, MetadataIndex, has_columns, open_sheet
+from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow
+from pulmospark.layouts.sheet import Facts, MetadataIndex, has_columns, open_sheet, stem_of
 from pulmospark.layouts.walk import walk
 
 _SHEETS = {
@@ -66,9 +66,7 @@ class VindrCxr(Layout):
                             published_split=split.value,
                         ),
                     )
-        for file in walk(folder, notes):
-            yield index.row(file, Path(file.parts[-1]).stem, source_name)
-        index.close()
+        yield from index.rows(walk(folder, notes), source_name, stem_of)
 
 
 def _majority(path: Path, notes: ListingNotes) -> dict[str, str | None]:
@@ -80,11 +78,7 @@ def _majority(path: Path, notes: ListingNotes) -> dict[str, str | None]:
     labels = [_SAME_LABEL.get(column, column) for column in columns]
     readers: Counter[str] = Counter()
     votes: dict[str, Counter[str]] = {}
-    for line, cell in sheet.rows():
-        key = cell(film).strip()
-        if not key:
-            notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {line}")
-            continue
+    for key, cell in sheet.named_rows(film, notes, folders=True):
         readers[key] += 1
         said = votes.setdefault(key, Counter())
         said.update(

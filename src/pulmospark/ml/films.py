@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import RejectReason
@@ -27,7 +27,6 @@ from pulmospark.scoring.cautions import facts_of
 
 Kind = Literal["bytes", "image", "pixels"]
 Invalid = Literal["error", "skip", "keep"]
-Pixels = NDArray[np.uint8]
 
 CHANNELS = {0: 1, 16: 3, 24: 4}
 """OpenCV types of Spark's image schema (CV_8UC1, CV_8UC3, CV_8UC4) -> channels, order BGR(A)"""

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from pulmospark.ml.films import FilmReader, FilmsRead, Pixels
+from pulmospark.core.arrays import Floats, Pixels, Reals, Singles
+from pulmospark.ml.films import FilmReader, FilmsRead
 from pulmospark.scoring.cautions import NO_CHECKS, Checks
 from pulmospark.scoring.engine import EngineSpec, open_engine
+from pulmospark.scoring.softmax import softmax
 
 BLOCK_FILMS = 64
 """films that are read before the engine runs: 3 MB at 224 x 224"""
@@ -28,8 +29,6 @@ SCORED = (
 """what :func:`scorer` gives a row; all null where there is no film"""
 
 _SCORED_COLUMNS = ["raw", "probability", "prediction", "cautions", "distance"]
-
-Floats = NDArray[np.float64]
 
 
 class OnColumns(Protocol):
@@ -54,16 +53,10 @@ class LinearHead:
     bias: tuple[float, ...]
     temperature: float = 1.0
 
-    def scores(self, features: NDArray[np.floating[Any]]) -> Floats:
+    def scores(self, features: Reals) -> Floats:
         """Logits over the temperature, (n, classes), of features (n, width)."""
         logits = features.astype(np.float64) @ np.asarray(self.weights).T + np.asarray(self.bias)
         return np.asarray(logits / self.temperature)
-
-
-def softmax(scores: Floats) -> Floats:
-    """Probabilities (n, k) of scores (n, k)."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def standardiser(reader: FilmReader) -> OnColumns:
@@ -85,7 +78,7 @@ def featurizer(reader: FilmReader, engine: EngineSpec) -> OnColumns:
 
     def featurized(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
         for batch in batches:
-            found: list[NDArray[np.float32] | None] = [None] * len(batch[0])
+            found: list[Singles | None] = [None] * len(batch[0])
             for read in _blocks(reader, batch):
                 for place, row in zip(read.places, _features(engine, read.pixels), strict=True):
                     found[place] = row
@@ -143,7 +136,7 @@ def _blocks(reader: FilmReader, columns: Sequence[Iterable[Any]]) -> Iterator[Fi
             yield read._replace(places=[start + place for place in read.places])
 
 
-def _features(engine: EngineSpec, pixels: Pixels) -> NDArray[np.float32]:
+def _features(engine: EngineSpec, pixels: Pixels) -> Singles:
     features = open_engine(engine).run(pixels).features
     if features is None:
         raise ValueError("the engine gives no features")

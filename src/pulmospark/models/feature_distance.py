@@ -25,11 +25,9 @@ from safetensors.numpy import load, save
 from scipy.special import ndtri
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Reals, Singles
 from pulmospark.core.errors import BundleError, EnvironmentProblem
 from pulmospark.core.settings_base import Settings
-
-Floats = npt.NDArray[np.float64]
-Features = npt.NDArray[np.floating[Any]]
 
 _FOLDS = 5
 _IMAGES_A_RANK = 16
@@ -64,12 +62,12 @@ class FeatureDistance:
         rest: variance along every other direction.
     """
 
-    mean: npt.NDArray[np.float32]
-    axes: npt.NDArray[np.float32]
-    variances: npt.NDArray[np.float32]
+    mean: Singles
+    axes: Singles
+    variances: Singles
     rest: float
 
-    def of(self, features: Features) -> Floats:
+    def of(self, features: Reals) -> Floats:
         """Root mean squared distance over the directions, (n,): about 1 for training images.
 
         Args:
@@ -139,7 +137,7 @@ def open_distance(path: str) -> FeatureDistance:
     return FeatureDistance.from_bytes(content, path)
 
 
-def fit_distance(features: Features, groups: npt.NDArray[Any]) -> tuple[FeatureDistance, Floats]:
+def fit_distance(features: Reals, groups: npt.NDArray[Any]) -> tuple[FeatureDistance, Floats]:
     """Fit the Gaussian, and measure each image by those of other groups.
 
     Args:
@@ -173,12 +171,12 @@ def fence_of(distances: Floats, quantile: float = limits.DISTANCE_QUANTILE) -> f
     return float(np.sort(distances)[place - 1])
 
 
-def _even(features: Features) -> Floats:
+def _even(features: Reals) -> Floats:
     values = features.astype(np.float64)
     return np.sign(values) * np.sqrt(np.abs(values))
 
 
-def _gaussian(features: Features) -> FeatureDistance:
+def _gaussian(features: Reals) -> FeatureDistance:
     values = _even(features)
     mean = values.mean(axis=0)
     _, singular, axes = np.linalg.svd(values - mean, full_matrices=False)

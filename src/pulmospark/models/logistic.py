@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from pulmospark.core.arrays import Floats
 from pulmospark.core.errors import UsageError
 from pulmospark.models.network import Network
 
@@ -44,7 +45,7 @@ def set_linear_head(network: Network, coefficients: ArrayLike, intercept: ArrayL
         network.head.bias.copy_(torch.from_numpy(bias))
 
 
-def head_as_regression(network: Network) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def head_as_regression(network: Network) -> tuple[Floats, Floats]:
     """The head as a multinomial regression: coefficients (classes, width), intercept (classes,).
 
     A head of one logit gives a row of zeros before its own.

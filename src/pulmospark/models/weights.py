@@ -9,7 +9,6 @@ left at a random start in silence.
 from __future__ import annotations
 
 import re
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from pulmospark.core import limits
 from pulmospark.core.content import file_id
 from pulmospark.core.errors import EnvironmentProblem, InputError
-from pulmospark.core.files import disk_errors, write_text
+from pulmospark.core.files import disk_errors, whole_file, write_text
 from pulmospark.models.catalogue import entry
 from pulmospark.models.hub import Told, fetch
 from pulmospark.models.network import Network
@@ -108,14 +107,9 @@ def _from_hub(known: ZooEntry, *, hub: bool, told: Told | None) -> Path:
     except EnvironmentProblem as error:
         raise nowhere(known, f", and {error.message}; or") from error
     target = cache / file.name
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    with disk_errors(target):
-        try:
-            save_file(read_torch_archive(fetched), aside)
-            write_text(target.with_name(target.name + SUM_END), f"{file_id(aside)}  {file.name}\n")
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
+    with disk_errors(target), whole_file(target) as aside:
+        save_file(read_torch_archive(fetched), aside)
+        write_text(target.with_name(target.name + SUM_END), f"{file_id(aside)}  {file.name}\n")
     fetched.unlink(missing_ok=True)
     return target
 

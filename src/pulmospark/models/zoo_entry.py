@@ -131,13 +131,13 @@ class ZooEntry:
     title: str
     builder: Builder
     width: int
-    input_size: int
-    min_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    dropout: float
     source: str
     backbone_parameters: int
+    input_size: int = 224
+    min_size: int = 32
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    dropout: float = 0.0
     outputs: int = IMAGENET_OUTPUTS
     side_parameters: int = 0
     stages: Stages = ()

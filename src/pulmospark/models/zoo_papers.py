@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pulmospark.models.zoo_entry import IMAGENET_MEAN, IMAGENET_STD, PLAIN, Builder, ZooEntry
+from pulmospark.models.zoo_entry import PLAIN, Builder, ZooEntry
 from pulmospark.models.zoo_torchvision import (
     MOBILENET_V2_STAGES,
     MOBILENET_V2_WEIGHTS,
@@ -44,7 +44,6 @@ _BASIC_CNN = ZooEntry(
     min_size=16,
     mean=(0.5,),
     std=(0.25,),
-    dropout=0.0,
     source="Figure 1 of: Detecting COVID-19 in Chest X-Ray Images Using Apache Spark and CNN",
     backbone_parameters=155_704,
     outputs=2,
@@ -69,7 +68,6 @@ _BELMAN_LOPEZ_BINARY = ZooEntry(
     max_size=200,
     mean=(0.0, 0.0, 0.0),
     std=(1.0, 1.0, 1.0),
-    dropout=0.0,
     source=_BELMAN_LOPEZ,
     backbone_parameters=353_056,
     outputs=1,
@@ -90,7 +88,6 @@ _BELMAN_LOPEZ_4CLASS = ZooEntry(
     max_size=200,
     mean=(0.0, 0.0, 0.0),
     std=(1.0, 1.0, 1.0),
-    dropout=0.0,
     source=_BELMAN_LOPEZ,
     backbone_parameters=1_326_848,
     outputs=4,
@@ -104,11 +101,6 @@ _MOBILENET_V2_MODIFIED = ZooEntry(
     title="modified MobileNetV2",
     builder=_made("ModifiedMobileNetV2"),
     width=128,
-    input_size=224,
-    min_size=32,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
-    dropout=0.0,
     source="Akter et al., COVID-19 Detection Using Deep Learning Algorithm on Chest X-ray "
     "Images, 2021",
     backbone_parameters=4_158_336,

@@ -8,8 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulmospark.models.zoo_entry import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     Builder,
     FlatMap,
     Recipe,
@@ -75,10 +73,6 @@ _MOBILENET_V2 = ZooEntry(
     title="MobileNetV2",
     builder=_made("mobilenetv2.mobilenet_v2", "classifier"),
     width=1280,
-    input_size=224,
-    min_size=32,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
     dropout=0.2,
     source="Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, 2018",
     backbone_parameters=2_223_872,
@@ -99,10 +93,6 @@ _SQUEEZENET1_1 = ZooEntry(
     title="SqueezeNet 1.1",
     builder=_made("squeezenet.squeezenet1_1", "classifier", pooled=True),
     width=512,
-    input_size=224,
-    min_size=32,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
     dropout=0.5,
     source="Iandola et al., SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and "
     "<0.5MB model size, 2016; version 1.1",
@@ -134,10 +124,6 @@ _VGG19 = ZooEntry(
     title="VGG19",
     builder=_made("vgg.vgg19", "classifier.6"),
     width=4096,
-    input_size=224,
-    min_size=32,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
     dropout=0.0,  # its own stands behind each fully connected layer
     source="Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image "
     "Recognition, 2014",
@@ -171,11 +157,6 @@ _RESNET50 = ZooEntry(
     title="ResNet50",
     builder=_made("resnet.resnet50", "fc"),
     width=2048,
-    input_size=224,
-    min_size=32,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
-    dropout=0.0,
     source="He et al., Deep Residual Learning for Image Recognition, 2015",
     backbone_parameters=23_508_032,
     stages=(("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",)),
@@ -241,11 +222,6 @@ _DENSENET121 = ZooEntry(
     title="DenseNet121",
     builder=_made("densenet.densenet121", "classifier"),
     width=1024,
-    input_size=224,
-    min_size=32,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
-    dropout=0.0,
     source="Huang et al., Densely Connected Convolutional Networks, 2016",
     backbone_parameters=6_953_856,
     stages=(
@@ -272,10 +248,6 @@ _EFFICIENTNET_B0 = ZooEntry(
     title="EfficientNet-B0",
     builder=_made("efficientnet.efficientnet_b0", "classifier"),
     width=1280,
-    input_size=224,
-    min_size=32,
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
     dropout=0.2,
     source="Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural "
     "Networks, 2019",

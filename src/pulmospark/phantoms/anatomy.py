@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from pulmospark.core.arrays import Reals, Singles
+
 Side = Literal[-1, 1]
 """-1: left of the image, the person's right; 1: the other"""
 SIDES: tuple[Side, Side] = (-1, 1)
@@ -129,9 +129,9 @@ class Canvas:
         self.height, self.width, self.scale = height, width, scale
         self.left = centre[0] - width / scale / 2
         self.top = centre[1] - height / scale / 2
-        self.x: Array = (self.left + (np.arange(width, dtype=np.float32) + 0.5) / scale)[None, :]
+        self.x: Singles = (self.left + (np.arange(width, dtype=np.float32) + 0.5) / scale)[None, :]
         """mm of each column, shape (1, width)"""
-        self.y: Array = (self.top + (np.arange(height, dtype=np.float32) + 0.5) / scale)[:, None]
+        self.y: Singles = (self.top + (np.arange(height, dtype=np.float32) + 0.5) / scale)[:, None]
         """mm of each row, shape (height, 1)"""
 
     @property
@@ -152,7 +152,7 @@ class Canvas:
         small.left, small.top = self.left, self.top
         return small
 
-    def pixels(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    def pixels(self, points: Reals) -> Reals:
         """Points in mm, shape (..., 2) as x, y, to pixels."""
         return np.asarray((points - np.array([self.left, self.top])) * self.scale - 0.5)
 
@@ -172,14 +172,14 @@ class Lung:
     shift: float
     """of the midline, from the body's rotation"""
 
-    def outer(self, y: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    def outer(self, y: Reals) -> Reals:
         """Distance from the midline to the chest wall at each ``y``."""
         t = np.clip(y / self.angle, 0, 1)
         rise = (1 - (1 - t) ** 3.3) ** 0.62
         tuck = 26.0 * np.clip(t - 0.72, 0, 1) ** 1.5
         return np.asarray(self.apex + (self.half_width - self.apex) * rise - tuck)
 
-    def outline(self) -> npt.NDArray[np.floating]:
+    def outline(self) -> Reals:
         """Closed polygon, shape (n, 2), mm."""
         y = self.angle * np.linspace(0, 1, 40) ** 1.6
         wall = self.outer(y)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from pulmospark.phantoms.anatomy import SIDES, Anatomy, Array, Canvas, Lung, Pose
-from pulmospark.phantoms.paint import Points, bands, enlarge, fade, polygon_into, soft_unit
+from pulmospark.core.arrays import Pixels, Reals, Singles
+from pulmospark.phantoms.anatomy import SIDES, Anatomy, Canvas, Lung, Pose
+from pulmospark.phantoms.paint import bands, enlarge, fade, polygon_into, soft_unit
 
 
-def rib_curves(anatomy: Anatomy, lung: Lung) -> tuple[list[Points], list[Points]]:
+def rib_curves(anatomy: Anatomy, lung: Lung) -> tuple[list[Reals], list[Reals]]:
     """Middle lines of one side's ribs, back parts and front parts; mm."""
-    back: list[Points] = []
-    front: list[Points] = []
+    back: list[Reals] = []
+    front: list[Reals] = []
     v = np.linspace(0, 1, 15)
     for index in range(anatomy.ribs):
         root = -10 + anatomy.rib_spacing * index
@@ -33,9 +33,9 @@ def rib_curves(anatomy: Anatomy, lung: Lung) -> tuple[list[Points], list[Points]
 
 
 def _tubes(
-    layer: npt.NDArray[np.uint8],
+    layer: Pixels,
     canvas: Canvas,
-    curves: list[Points],
+    curves: list[Reals],
     *,
     width: float,
     rim: float,
@@ -46,7 +46,7 @@ def _tubes(
     bands(layer, canvas, curves, width - 2 * rim, round(0.62 * value))
 
 
-def ribs(canvas: Canvas, anatomy: Anatomy, both: tuple[Lung, Lung]) -> Array:
+def ribs(canvas: Canvas, anatomy: Anatomy, both: tuple[Lung, Lung]) -> Singles:
     """Absorbance of all ribs."""
     hind = np.zeros(canvas.shape, np.uint8)
     fore = np.zeros(canvas.shape, np.uint8)
@@ -59,7 +59,7 @@ def ribs(canvas: Canvas, anatomy: Anatomy, both: tuple[Lung, Lung]) -> Array:
     return layer
 
 
-def shoulders(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Array:
+def shoulders(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Singles:
     """Absorbance of collar bones, shoulder blades and upper arms."""
     wide = anatomy.half_width / 133
     fore = np.zeros(canvas.shape, np.uint8)
@@ -88,7 +88,7 @@ def shoulders(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Array:
     return layer
 
 
-def spine(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Array:
+def spine(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Singles:
     """Absorbance of the backbone: a column with a disc between any two vertebrae."""
     small = canvas.coarse(2)
     x = (small.x - np.float32(pose.turn * 0.3)) / np.float32(18.0)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pulmospark.core.arrays import Singles
 from pulmospark.phantoms import bones
-from pulmospark.phantoms.anatomy import SIDES, Anatomy, Array, Canvas, Lung, Pose, lungs
+from pulmospark.phantoms.anatomy import SIDES, Anatomy, Canvas, Lung, Pose, lungs
 from pulmospark.phantoms.opacities import Opacity
 from pulmospark.phantoms.paint import (
     bands,
@@ -26,13 +27,13 @@ from pulmospark.phantoms.paint import (
 class Chest:
     """A drawn chest; pictures are float32 of the canvas's shape."""
 
-    absorbance: Array
+    absorbance: Singles
     """about 0 (air) to 1.6"""
-    lungs: Array
+    lungs: Singles
     """mask of both lung fields, 0 to 1"""
 
 
-def _body(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Array:
+def _body(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Singles:
     """Soft tissue: torso with neck, rounded off towards the skin, and the upper arms."""
     rows = canvas.y[:, 0]
     wide = anatomy.half_width / 133
@@ -52,7 +53,7 @@ def _body(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Array:
     return np.asarray(np.maximum(torso, 0.56 * arms) * (0.86 + 0.14 * anatomy.body), np.float32)
 
 
-def _heart(canvas: Canvas, anatomy: Anatomy, pose: Pose, both: tuple[Lung, Lung]) -> Array:
+def _heart(canvas: Canvas, anatomy: Anatomy, pose: Pose, both: tuple[Lung, Lung]) -> Singles:
     """Mediastinum with heart and great vessels, 0 to 1."""
     width = 2 * anatomy.half_width * anatomy.heart * (1.10 if pose.supine else 1.0)
     base = both[1].dome + 12
@@ -76,7 +77,7 @@ def _heart(canvas: Canvas, anatomy: Anatomy, pose: Pose, both: tuple[Lung, Lung]
     return np.maximum(shadow, fade((np.sqrt(knob) - 1) * 11))
 
 
-def _airway(canvas: Canvas, pose: Pose, carina: float) -> Array:
+def _airway(canvas: Canvas, pose: Pose, carina: float) -> Singles:
     """Trachea and main bronchi, 0 to 1."""
     layer = np.zeros(canvas.shape, np.uint8)
     x = pose.turn * 0.8
@@ -88,7 +89,7 @@ def _airway(canvas: Canvas, pose: Pose, carina: float) -> Array:
     return soft_unit(layer, 1.6 * canvas.scale)
 
 
-def _vessels(canvas: Canvas, anatomy: Anatomy, both: tuple[Lung, Lung], carina: float) -> Array:
+def _vessels(canvas: Canvas, anatomy: Anatomy, both: tuple[Lung, Lung], carina: float) -> Singles:
     """Vessels that fan out of the hila and halve twice, 0 to about 1."""
     rng = np.random.default_rng(anatomy.texture_seed)
     layer = np.zeros(canvas.shape, np.uint8)
@@ -119,7 +120,7 @@ def _vessels(canvas: Canvas, anatomy: Anatomy, both: tuple[Lung, Lung], carina: 
     return np.float32(0.85) * tree + enlarge(np.float32(0.95) * hila, canvas.shape)
 
 
-def _breasts(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Array:
+def _breasts(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Singles:
     """Shadows of the breasts over the lower fields."""
     rough = canvas.coarse(4)
     layer = np.zeros(rough.shape, np.float32)
@@ -130,7 +131,7 @@ def _breasts(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Array:
     return enlarge(layer, canvas.shape)
 
 
-def _wires(canvas: Canvas, rng: np.random.Generator, count: int) -> Array:
+def _wires(canvas: Canvas, rng: np.random.Generator, count: int) -> Singles:
     """ECG leads with their electrodes."""
     layer = np.zeros(canvas.shape, np.uint8)
     v = np.linspace(0, 1, 20)
@@ -191,11 +192,11 @@ def frontal(
 
 def _air(
     canvas: Canvas,
-    lung: Array,
-    heart: Array,
-    opacity: tuple[Array, float],
+    lung: Singles,
+    heart: Singles,
+    opacity: tuple[Singles, float],
     rng: np.random.Generator,
-) -> Array:
+) -> Singles:
     """How much air the beam meets, -0.2 to 1: most in the lungs' middle, none in an opacity."""
     air = lung * (np.float32(0.62) + np.float32(0.38) * blur(lung, 13 * canvas.scale))
     air *= 1 - np.float32(0.93) * heart
@@ -208,7 +209,7 @@ def _air(
     return air
 
 
-def _gas(rough: Canvas, canvas: Canvas, anatomy: Anatomy, pose: Pose, lung: Lung) -> Array:
+def _gas(rough: Canvas, canvas: Canvas, anatomy: Anatomy, pose: Pose, lung: Lung) -> Singles:
     """What the gas in the stomach takes away, under the left diaphragm."""
     radii = (anatomy.bubble, 6 + 0.4 * anatomy.bubble)
     bubble = ellipse(rough, (62 + pose.turn, lung.dome + 20 + radii[1]), radii, 0.1)

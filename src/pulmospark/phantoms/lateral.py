@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pulmospark.phantoms.anatomy import Anatomy, Array, Canvas, Pose
+from pulmospark.core.arrays import Reals, Singles
+from pulmospark.phantoms.anatomy import Anatomy, Canvas, Pose
 from pulmospark.phantoms.paint import (
-    Points,
     bands,
     blur,
     cloud,
@@ -18,7 +18,7 @@ from pulmospark.phantoms.paint import (
 )
 
 
-def _lung(deep: float, low: float) -> Points:
+def _lung(deep: float, low: float) -> Reals:
     return np.array(
         [
             (6, -6), (-26, 4), (-52, 40), (-0.86 * deep, 90), (-deep, 150),
@@ -31,7 +31,7 @@ def _lung(deep: float, low: float) -> Points:
     )  # fmt: skip
 
 
-def _smooth(points: Points) -> Points:
+def _smooth(points: Reals) -> Reals:
     """Cut the corners of a closed polygon three times (Chaikin)."""
     for _ in range(3):
         after = np.roll(points, -1, axis=0)
@@ -40,7 +40,7 @@ def _smooth(points: Points) -> Points:
     return points
 
 
-def _vertebrae(canvas: Canvas, anatomy: Anatomy, deep: float, low: float) -> Array:
+def _vertebrae(canvas: Canvas, anatomy: Anatomy, deep: float, low: float) -> Singles:
     layer = np.zeros(canvas.shape, np.uint8)
     count = 13
     for index in range(count):
@@ -54,7 +54,7 @@ def _vertebrae(canvas: Canvas, anatomy: Anatomy, deep: float, low: float) -> Arr
     return np.float32(0.17 * anatomy.bone) * soft_unit(layer, 1.6 * canvas.scale)
 
 
-def _ribs(canvas: Canvas, anatomy: Anatomy, deep: float) -> Array:
+def _ribs(canvas: Canvas, anatomy: Anatomy, deep: float) -> Singles:
     layer = np.zeros(canvas.shape, np.uint8)
     v = np.linspace(0, 1, 24)
     for index in range(anatomy.ribs):
@@ -66,7 +66,7 @@ def _ribs(canvas: Canvas, anatomy: Anatomy, deep: float) -> Array:
     return np.float32(0.10 * anatomy.bone) * soft_unit(layer, 1.0 * canvas.scale)
 
 
-def lateral(canvas: Canvas, anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> Array:
+def lateral(canvas: Canvas, anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> Singles:
     """Absorbance of a lateral phantom, float32 of the canvas's shape."""
     deep = 0.88 * anatomy.half_width
     low = anatomy.height * pose.inspiration

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pulmospark.phantoms.anatomy import Array
+from pulmospark.core.arrays import Pixels, Singles
 from pulmospark.phantoms.opacities import Finding
 from pulmospark.phantoms.paint import blur, unit
 
@@ -23,7 +23,7 @@ Encoding = Literal["png-grey", "png-16", "png-rgb", "jpeg-grey", "jpeg-rgb"]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CURVE_STEPS = 8192  # finer than the 12 bits a film keeps
 _FONT_HEIGHT = 22  # pixels of its capitals at scale 1
-Film = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Film = Pixels | npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ HOSPITALS: tuple[Hospital, ...] = (
 
 
 def develop(
-    absorbance: Array, hospital: Hospital, *, tilt: float, rng: np.random.Generator
-) -> Array:
+    absorbance: Singles, hospital: Hospital, *, tilt: float, rng: np.random.Generator
+) -> Singles:
     """Turn absorbance into a film's grey, 0 to 1, with the hospital's look.
 
     Args:
@@ -155,7 +155,7 @@ def develop(
     return np.asarray(grey + dose * noise * (np.float32(0.5) + grey), np.float32)
 
 
-def collimate(grey: Array, hospital: Hospital, rng: np.random.Generator) -> Array:
+def collimate(grey: Singles, hospital: Hospital, rng: np.random.Generator) -> Singles:
     """Cover the film's margins as the hospital's diaphragm or film holder does."""
     if hospital.collimation == "none":
         return grey
@@ -172,7 +172,9 @@ def collimate(grey: Array, hospital: Hospital, rng: np.random.Generator) -> Arra
     return grey
 
 
-def burn_letters(grey: Array, hospital: Hospital, *, view: str, rng: np.random.Generator) -> Array:
+def burn_letters(
+    grey: Singles, hospital: Hospital, *, view: str, rng: np.random.Generator
+) -> Singles:
     """Write side marker, view, the hospital's name and the word PHANTOM onto the film."""
     height, width = grey.shape
     size = hospital.letters * height
@@ -195,7 +197,7 @@ def burn_letters(grey: Array, hospital: Hospital, *, view: str, rng: np.random.G
     return grey + unit(ink) * (np.float32(0.96) - grey)
 
 
-def quantise(grey: Array, encoding: Encoding) -> Film:
+def quantise(grey: Singles, encoding: Encoding) -> Film:
     """Grey, 0 to 1, to the file's integers: (h, w) uint8 or uint16, or (h, w, 3) uint8."""
     if encoding == "png-16":
         # 12 bits of a detector, stretched to 16 as hospitals' exports do

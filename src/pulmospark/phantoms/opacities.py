@@ -13,7 +13,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from pulmospark.phantoms.anatomy import Array, Canvas, Lung
+from pulmospark.core.arrays import Singles
+from pulmospark.phantoms.anatomy import Canvas, Lung
 from pulmospark.phantoms.paint import bands, cloud, ellipse, fade, soft_unit
 
 
@@ -41,7 +42,7 @@ class Opacity:
 
     def __call__(
         self, canvas: Canvas, both: tuple[Lung, Lung], rng: np.random.Generator
-    ) -> tuple[Array, float]:
+    ) -> tuple[Singles, float]:
         """Share of air that is replaced (0 to about 1.1) at a coarser resolution, and grain."""
         small = canvas.coarse(4 if self.finding is Finding.COVID else 2)
         placed = np.random.default_rng(self.seed)
@@ -52,7 +53,7 @@ class Opacity:
         return _streaks(small, both, self.severity, placed), 0.05
 
 
-def _over(base: Array, more: Array) -> Array:
+def _over(base: Singles, more: Singles) -> Singles:
     return 1 - (1 - base) * (1 - more)
 
 
@@ -62,7 +63,7 @@ def _ground_glass(
     severity: float,
     placed: np.random.Generator,
     rng: np.random.Generator,
-) -> Array:
+) -> Singles:
     out = np.zeros(canvas.shape, np.float32)
     lean = float(np.clip(placed.normal(1.0, 0.22), 0.6, 1.4))  # one lung may have more
     for lung in both:
@@ -92,7 +93,7 @@ def _consolidation(
     severity: float,
     placed: np.random.Generator,
     rng: np.random.Generator,
-) -> Array:
+) -> Singles:
     out = np.zeros(canvas.shape, np.float32)
     first = both[int(placed.random() < 0.45)]
     spots = [first]
@@ -107,7 +108,7 @@ def _consolidation(
         radii = placed.uniform(42, 60) * size, placed.uniform(36, 52) * size
         angle = float(placed.normal(0, 0.4))
         x, y = x + rng.normal(0, 2.0), y + rng.normal(0, 2.5)
-        edge: Array = np.sqrt(ellipse(canvas, (x, y), radii, angle))
+        edge: Singles = np.sqrt(ellipse(canvas, (x, y), radii, angle))
         edge += np.float32(0.16) * cloud(placed, canvas.shape, 15 * canvas.scale)
         patch = fade((edge - 1) * 6.5)
         patch = patch * _fissure(canvas, lung, (x, y), placed, upper=lobe < 0.4, radius=radii[1])
@@ -130,7 +131,7 @@ def _fissure(
     *,
     upper: bool,
     radius: float,
-) -> Array:
+) -> Singles:
     """A sharp edge: below an upper-lobe consolidation, above one of the lobes beneath."""
     slope = lung.side * placed.normal(0.12, 0.12)
     x, y = spot
@@ -141,7 +142,7 @@ def _fissure(
 
 def _bronchogram(
     canvas: Canvas, lung: Lung, spot: tuple[float, float], placed: np.random.Generator
-) -> Array:
+) -> Singles:
     """Bronchi that hold air within the consolidation, 0 to 1."""
     layer = np.zeros(canvas.shape, np.uint8)
     v = np.linspace(0, 1, 12)[:, None]
@@ -153,7 +154,7 @@ def _bronchogram(
     return soft_unit(layer, 0.9 * canvas.scale)
 
 
-def _effusion(canvas: Canvas, lung: Lung, height: float) -> Array:
+def _effusion(canvas: Canvas, lung: Lung, height: float) -> Singles:
     """Fluid that blunts the costophrenic angle: a meniscus that climbs the wall."""
     wall = float(lung.outer(np.array([lung.angle]))[0])
     out = np.clip((canvas.x - np.float32(lung.shift)) * np.float32(lung.side) / wall, 0, 1)
@@ -163,7 +164,7 @@ def _effusion(canvas: Canvas, lung: Lung, height: float) -> Array:
 
 def _streaks(
     canvas: Canvas, both: tuple[Lung, Lung], severity: float, placed: np.random.Generator
-) -> Array:
+) -> Singles:
     """What films without a finding may show: a faint streak or haze at a base."""
     out = np.zeros(canvas.shape, np.float32)
     if placed.random() > 0.25:

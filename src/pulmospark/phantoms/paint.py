@@ -8,32 +8,32 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pulmospark.phantoms.anatomy import Array, Canvas
+from pulmospark.core.arrays import Pixels, Reals, Singles
+from pulmospark.phantoms.anatomy import Canvas
 
 _SHIFT = 4  # OpenCV's fixed-point bits below the pixel
-Points = npt.NDArray[np.floating]
 
 
-def _fixed(canvas: Canvas, points: Points) -> npt.NDArray[np.int32]:
+def _fixed(canvas: Canvas, points: Reals) -> npt.NDArray[np.int32]:
     return np.asarray(np.rint(canvas.pixels(points) * (1 << _SHIFT)), np.int32)
 
 
-def polygon(canvas: Canvas, points: Points, soft: float = 0.0) -> Array:
+def polygon(canvas: Canvas, points: Reals, soft: float = 0.0) -> Singles:
     """A filled polygon, 0 to 1; ``soft``: blur of its edge, mm (standard deviation)."""
     layer = np.zeros(canvas.shape, np.uint8)
     polygon_into(layer, canvas, points, 255)
     return soft_unit(layer, soft * canvas.scale)
 
 
-def polygon_into(layer: npt.NDArray[np.uint8], canvas: Canvas, points: Points, value: int) -> None:
+def polygon_into(layer: Pixels, canvas: Canvas, points: Reals, value: int) -> None:
     """Draw a filled polygon onto ``layer``."""
     cv2.fillPoly(layer, [_fixed(canvas, points)], value, cv2.LINE_AA, _SHIFT)
 
 
 def bands(
-    layer: npt.NDArray[np.uint8],
+    layer: Pixels,
     canvas: Canvas,
-    curves: Sequence[Points],
+    curves: Sequence[Reals],
     width: float,
     value: int = 255,
 ) -> None:
@@ -49,17 +49,17 @@ def bands(
     )
 
 
-def unit(layer: npt.NDArray[np.uint8]) -> Array:
+def unit(layer: Pixels) -> Singles:
     """uint8 to float32, 0 to 1."""
     return np.multiply(layer, np.float32(1 / 255), dtype=np.float32)
 
 
-def soft_unit(layer: npt.NDArray[np.uint8], sigma: float) -> Array:
+def soft_unit(layer: Pixels, sigma: float) -> Singles:
     """:func:`unit` after a Gaussian blur of ``sigma`` pixels, which is quick on bytes."""
     return unit(cv2.GaussianBlur(layer, (0, 0), sigma) if sigma >= 0.3 else layer)
 
 
-def blur(picture: Array, sigma: float) -> Array:
+def blur(picture: Singles, sigma: float) -> Singles:
     """Gaussian blur, ``sigma`` in pixels; broad ones are made on a smaller picture."""
     if sigma < 0.3:
         return picture
@@ -74,13 +74,13 @@ def blur(picture: Array, sigma: float) -> Array:
     return enlarge(small, picture.shape)
 
 
-def enlarge(picture: Array, shape: tuple[int, ...]) -> Array:
+def enlarge(picture: Singles, shape: tuple[int, ...]) -> Singles:
     """Stretch to ``shape``, linear."""
     size = (shape[1], shape[0])
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def cloud(rng: np.random.Generator, shape: tuple[int, int], grain: float) -> Array:
+def cloud(rng: np.random.Generator, shape: tuple[int, int], grain: float) -> Singles:
     """Smooth noise, mean 0 and standard deviation about 1; ``grain``: its period, pixels."""
     height, width = (max(4, int(2 * side / grain) + 2) for side in shape)
     small = rng.standard_normal((height, width), dtype=np.float32)
@@ -91,7 +91,7 @@ def cloud(rng: np.random.Generator, shape: tuple[int, int], grain: float) -> Arr
 
 def ellipse(
     canvas: Canvas, centre: tuple[float, float], radii: tuple[float, float], angle: float = 0.0
-) -> Array:
+) -> Singles:
     """Squared distance from ``centre`` in units of ``radii`` (mm), turned by ``angle`` (rad)."""
     x, y = canvas.x - np.float32(centre[0]), canvas.y - np.float32(centre[1])
     cos, sin = np.float32(np.cos(angle) / radii[0]), np.float32(np.sin(angle) / radii[0])
@@ -100,6 +100,6 @@ def ellipse(
     return np.asarray(along * along + across * across, np.float32)
 
 
-def fade(distance: Array) -> Array:
+def fade(distance: Singles) -> Singles:
     """From 1 (far below 0) to 0 (far above): the logistic function of ``-distance``."""
     return np.asarray(np.float32(0.5) - np.float32(0.5) * np.tanh(distance / 2), np.float32)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict
 
 from pulmospark.audit.copy_pairs import CSV
-from pulmospark.audit.results import AuditReport, AuditResult, FilmDistances, Verdict
+from pulmospark.audit.results import AuditReport, AuditResult, Verdict
 from pulmospark.evaluation.results import Result
 from pulmospark.report.text import Text, clean_text
 
@@ -53,8 +53,6 @@ class Audits(Result):
     """pairs in the table of near copies; ``None``: there is none"""
     near_copies_table: str = ""
     """the table's CSV, relative to the page"""
-    distances: FilmDistances | None = None
-    """of the table with a row for each image; ``None``: there is none"""
 
     def count(self, verdict: Verdict) -> int:
         """Audits with a verdict."""
@@ -100,7 +98,6 @@ def shown(report: AuditReport, thumbnails: Mapping[str, bytes], *, folder: str =
         costly_left_out=report.costly_left_out,
         near_copies=report.near_copies,
         near_copies_table=f"{folder}{CSV}",
-        distances=report.distances,
     )
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels, Singles
 from pulmospark.core.content import value_id
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.machine import cache_folder
@@ -37,16 +37,16 @@ _ENGINES_MAX = 4
 class EngineOutput(NamedTuple):
     """What one run gives; ``None`` where it was not asked for."""
 
-    logits: NDArray[np.float32] | None
+    logits: Singles | None
     """(n, classes), before the temperature"""
-    features: NDArray[np.float32] | None
+    features: Singles | None
     """(n, width)"""
 
 
 class Engine(Protocol):
     """Runs a network on standard images. Calls from several threads follow one another."""
 
-    def run(self, pixels: NDArray[np.uint8]) -> EngineOutput:
+    def run(self, pixels: Pixels) -> EngineOutput:
         """Run any number of images, none included.
 
         Args:
@@ -168,7 +168,7 @@ class OpenVinoEngine:
         """The type that is calculated in."""
         return str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
 
-    def run(self, pixels: NDArray[np.uint8]) -> EngineOutput:
+    def run(self, pixels: Pixels) -> EngineOutput:
         """See :class:`Engine`."""
         spec = self._spec
         pixels = check_pixels(pixels, spec.size)
@@ -189,7 +189,7 @@ class OpenVinoEngine:
         return EngineOutput(found.get("logits"), found.get("features"))
 
 
-def check_pixels(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def check_pixels(pixels: Pixels, size: int) -> Pixels:
     """Images as an engine takes them: (n, size, size) uint8 in one block.
 
     Raises:
@@ -203,10 +203,9 @@ def check_pixels(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels)
 
 
-def empty_outputs(spec: EngineSpec, count: int) -> dict[str, NDArray[np.float32]]:
+def empty_outputs(spec: EngineSpec, count: int) -> dict[str, Singles]:
     """Room for the answers on ``count`` images, by name of the output."""
     widths = {"logits": spec.classes, "features": spec.width}
     return {
-        name: cast("NDArray[np.float32]", np.empty((count, widths[name]), np.float32))
-        for name in spec.names()
+        name: cast("Singles", np.empty((count, widths[name]), np.float32)) for name in spec.names()
     }

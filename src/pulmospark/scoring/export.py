@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Pixels
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.files import disk_errors, whole_folder
 from pulmospark.core.locations import check_local
@@ -31,8 +31,7 @@ from pulmospark.scoring.openvino_compile import IR_FILE
 from pulmospark.scoring.softmax import softmax
 
 Format = Literal["onnx", "openvino"]
-Floats = NDArray[np.float64]
-Runner = Callable[[Path, NDArray[np.uint8]], Floats | None]
+Runner = Callable[[Path, Pixels], Floats | None]
 
 _ONNX_END = ".onnx"
 _BATCH = 8
@@ -146,7 +145,7 @@ def check_export(
 
 
 @torch.inference_mode()
-def _own_probabilities(network: Network, pixels: NDArray[np.uint8], temperature: float) -> Floats:
+def _own_probabilities(network: Network, pixels: Pixels, temperature: float) -> Floats:
     parts = [
         network(torch.tensor(pixels[start : start + _BATCH])).double().numpy()
         for start in range(0, len(pixels), _BATCH)

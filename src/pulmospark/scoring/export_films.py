@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.settings import IngestSettings
 from pulmospark.imaging.film import Film, film_from_bytes, read_film
@@ -36,7 +36,7 @@ class CheckFilms:
         unreadable: films given that could not be read.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     names: tuple[str, ...]
     phantoms: bool
     unreadable: int = 0

@@ -6,18 +6,16 @@ import importlib
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pulmospark.core.arrays import Floats, Pixels
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.scoring.openvino_compile import cpu_settings
 from pulmospark.scoring.openvino_import import import_openvino
 
-Floats = NDArray[np.float64]
-
 _BATCH = 4
 
 
-def run_openvino(path: Path, pixels: NDArray[np.uint8]) -> Floats:
+def run_openvino(path: Path, pixels: Pixels) -> Floats:
     """Probabilities (n, classes) as OpenVINO gives them in float32, from ``.xml`` or ``.onnx``.
 
     Raises:
@@ -36,7 +34,7 @@ def run_openvino(path: Path, pixels: NDArray[np.uint8]) -> Floats:
     return np.concatenate(found).astype(np.float64)
 
 
-def run_onnxruntime(path: Path, pixels: NDArray[np.uint8]) -> Floats | None:
+def run_onnxruntime(path: Path, pixels: Pixels) -> Floats | None:
     """Probabilities (n, classes) as ONNX Runtime gives them; ``None``: it is not installed.
 
     Raises:
@@ -60,7 +58,7 @@ def run_onnxruntime(path: Path, pixels: NDArray[np.uint8]) -> Floats | None:
     return np.concatenate(found).astype(np.float64)
 
 
-def _parts(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+def _parts(pixels: Pixels) -> list[Pixels]:
     """The first film alone, the others some at a time: the file must take any number."""
     cuts = range(1, len(pixels), _BATCH)
     return [part for part in np.split(pixels, list(cuts)) if len(part)]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pulmospark.core import machine
 from pulmospark.core.content import value_id
+from pulmospark.core.files import write_bytes
 from pulmospark.core.scoring_settings import Precision
 from pulmospark.scoring.openvino_import import import_openvino
 
@@ -49,14 +48,8 @@ def compile_network(
     model = core.read_model(folder / IR_FILE)
     model.reshape(list(shape))
     compiled = core.compile_model(model, "CPU", settings)
-    aside = folder / f".{kept.name}.{uuid.uuid4().hex}.part"
-    try:
-        with suppress(RuntimeError, OSError):
-            aside.write_bytes(compiled.export_model().getvalue())
-            os.replace(aside, kept)  # noqa: PTH105 - the atomic one, also over a file
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
+    with suppress(RuntimeError, OSError):
+        write_bytes(kept, compiled.export_model().getvalue())
     return compiled
 
 

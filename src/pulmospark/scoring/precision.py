@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ConfigDict
 
 from pulmospark.core import limits, machine
+from pulmospark.core.arrays import Floats, Ints, Pixels
 from pulmospark.core.content import bytes_id, value_id
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.extras import how_to_install
@@ -27,8 +27,8 @@ from pulmospark.scoring import precision_memory
 from pulmospark.scoring.engine import EngineOutput, EngineSpec, new_engine
 from pulmospark.scoring.openvino_compile import capabilities
 from pulmospark.scoring.predict_export import DecisionPoint
-from pulmospark.scoring.sample import Pixels, Sample
-from pulmospark.scoring.softmax import Floats, softmax
+from pulmospark.scoring.sample import Sample
+from pulmospark.scoring.softmax import softmax
 
 _ORDER: tuple[Precision, ...] = ("int8", "bf16", "fp16")
 _BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
@@ -119,7 +119,7 @@ class Answers:
         places = tuple((classes.index(p.positive_class), p.threshold) for p in points)
         return cls(temperature, places)
 
-    def decisions(self, probabilities: Floats) -> npt.NDArray[np.int64]:
+    def decisions(self, probabilities: Floats) -> Ints:
         """(n, 1 + points): the most probable class, and whether each point is reached."""
         columns = [probabilities.argmax(axis=1)]
         columns += [probabilities[:, place] >= threshold for place, threshold in self.points]

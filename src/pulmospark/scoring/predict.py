@@ -27,7 +27,6 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.models.bundle_config import BundleConfig
 from pulmospark.scoring.engine import Kind
-from pulmospark.scoring.precision import PrecisionOutcome
 from pulmospark.scoring.predict_export import DecisionPoint
 from pulmospark.scoring.predict_inputs import (
     Inputs,
@@ -38,7 +37,7 @@ from pulmospark.scoring.predict_inputs import (
 )
 from pulmospark.scoring.predict_publish import RECORD, Scored, Written, publish
 from pulmospark.scoring.predict_result import PredictResult
-from pulmospark.scoring.predict_work import FilesWork, ImagesWork, Scorer
+from pulmospark.scoring.predict_work import FilesWork, ImagesWork
 from pulmospark.scoring.prepare_scorer import prepare_scorer
 from pulmospark.scoring.sample import ListedSample
 from pulmospark.spark import chunks
@@ -63,8 +62,6 @@ class PredictPlan:
     settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
     """files of a task, at most"""
-    prepared: tuple[Scorer, PrecisionOutcome] | None = None
-    """what is scored with, and how its precision was decided; ``None``: to be found"""
     salt: Salt | None = None
 
     def run(self, spark: SparkSession | None, *, quiet: bool = False) -> PredictResult:
@@ -135,13 +132,17 @@ def plan_predict(
     threshold: float | None = None,
     salt_path: Path | None = None,
     settings: ScoringSettings | None = None,
+    target_needed: bool = True,
 ) -> PredictPlan:
-    """Check a prediction before anything costly is done; arguments and errors of `predict`."""
+    """Check a prediction before anything costly is done; arguments and errors of `predict`.
+
+    ``target_needed`` is off where nothing will be written, as in a dry run.
+    """
     read = read_bundle(check_local(bundle).expanduser().absolute())
     points = _points(read, threshold)
     inputs = resolve_inputs(paths, layout)
     _check_tables(inputs, read.config)
-    if target is None and not inputs.is_one_film:
+    if target_needed and target is None and not inputs.is_one_film:
         raise UsageError("--out is missing: with more than one film, name a folder for the output")
     if target is not None:
         target = check_local(target).expanduser().absolute()
@@ -229,6 +230,11 @@ def _check_target(target: Path) -> None:
         )
 
 
+def work_of(target: Path) -> Path:
+    """Folder next to an output in which a prediction works."""
+    return target.with_name(f".{target.name}.work")
+
+
 @contextlib.contextmanager
 def _work_folder(target: Path | None) -> Iterator[Path]:
     """Beside the target, and kept after an error, so that the next run finds what was done."""
@@ -236,7 +242,7 @@ def _work_folder(target: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
             yield Path(name)
         return
-    work = target.with_name(f".{target.name}.work")
+    work = work_of(target)
     with files.disk_errors(target):
         work.mkdir(parents=True, exist_ok=True)
     with hold_lock(work / "lock", target, writer="prediction", needed=False):
@@ -260,7 +266,7 @@ def _run(
     roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
     if spark is not None:
         preflight(spark, reads=roots, folder=work)
-    if _has_files(plan.inputs):
+    if has_files(plan.inputs):
         with Progress("list", 0, "files", quiet=quiet) as progress:
             seen = list_inputs(plan.inputs, manifest, notes, progress)
             progress.to(seen)
@@ -271,7 +277,7 @@ def _run(
     config = plan.bundle.config
     standard = plan.settings.reading(config.ingest)
     phantoms_only = config.phantoms and not plan.settings.allow_phantom_model
-    scorer, precision = plan.prepared or prepare_scorer(
+    scorer, precision = prepare_scorer(
         plan.bundle,
         work / "engines",
         plan.settings,
@@ -281,7 +287,7 @@ def _run(
         kind=engine_kind(spark),
     )
     ready = time.perf_counter()
-    with Progress("predict", total, "films", quiet=quiet) as progress:
+    with Progress("predict", total, "images", quiet=quiet) as progress:
         parts = _scored(
             spark,
             FilesWork(scorer, standard, plan.salt, phantoms_only=phantoms_only),
@@ -323,7 +329,8 @@ def _named_as_frames(manifest: Path) -> frozenset[str]:
         return frozenset(uri for batch in batches for uri in later_frames(batch.column(0)))
 
 
-def _has_files(inputs: Inputs) -> bool:
+def has_files(inputs: Inputs) -> bool:
+    """Whether there are files to list, beside images tables."""
     return bool(inputs.folders or inputs.named or inputs.sheets)
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core.errors import InputError
+from pulmospark.core.plain_text import first_line
 from pulmospark.layouts.base import ListingNotes, NoteKind
 from pulmospark.layouts.columns import GUESSES
 from pulmospark.layouts.matching import cell_paths, match_rows
@@ -115,8 +116,7 @@ def schema_of(path: Path) -> pa.Schema:
     try:
         return pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(f"{path}: cannot be read as Parquet: {first}") from error
+        raise InputError(f"{path}: cannot be read as Parquet: {first_line(error)}") from error
 
 
 def _is_text(kind: Any) -> bool:

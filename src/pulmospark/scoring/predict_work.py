@@ -9,14 +9,15 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pulmospark.core import content, limits, tables
+from pulmospark.core.arrays import Floats, Pixels
 from pulmospark.core.errors import InputError
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.settings import IngestSettings
 from pulmospark.core.tables import RejectReason
+from pulmospark.data.pixels import pixels_of
 from pulmospark.data.rows import film_row, reject_row, rejects_of
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.film import films_from_bytes
@@ -25,7 +26,7 @@ from pulmospark.scoring.cautions import NO_CHECKS, PHANTOM_DETAIL, Checks
 from pulmospark.scoring.engine import EngineSpec, open_engine
 from pulmospark.scoring.fetch import Fetched, fetch, fetch_ahead
 from pulmospark.scoring.predict_inputs import FACT_COLUMNS, IMAGE_COLUMNS
-from pulmospark.scoring.softmax import Floats, softmax
+from pulmospark.scoring.softmax import softmax
 from pulmospark.spark.task import task_cores
 
 _COPIED = ("image_id", "uri", "source", "patient_id", "scan_id")
@@ -69,7 +70,7 @@ class Scorer:
         """Films that are well handed over together."""
         return limits.SCORING_BATCH if self.engine.kind == "openvino" else limits.SCORING_BATCH_GPU
 
-    def run(self, pixels: npt.NDArray[np.uint8]) -> Answers:
+    def run(self, pixels: Pixels) -> Answers:
         """Run the network on standard images (n, size, size)."""
         logits, features = open_engine(self.engine, task_cores()).run(pixels)
         if logits is None:
@@ -122,7 +123,7 @@ class _Batch:
     """Films that the network runs on at once, and what was rejected among them."""
 
     films: list[dict[str, Any]] = field(default_factory=list)
-    pixels: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    pixels: list[Pixels] = field(default_factory=list)
     rejects: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -234,22 +235,10 @@ class ImagesWork:
         step = self.scorer.at_once
         column = chunk["pixels"]
         answers = [
-            self.scorer.run(self._pixels(column.slice(at, step)))
+            self.scorer.run(pixels_of(column.slice(at, step), self.size))
             for at in range(0, chunk.num_rows, step)
         ]
         rows = chunk.drop_columns(["pixels"]).to_pylist()
         if not rows:
             return {}
         return {"predictions": self.scorer.predictions(rows, Answers.joined(answers))}
-
-    def _pixels(self, column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-        films = [flat.as_buffer() for flat in column]
-        for film in films:
-            if film is None or film.size != self.size**2:
-                side = f"{(film.size if film is not None else 0) ** 0.5:.0f}"
-                raise InputError(
-                    f"the images table has films of {side} x {side} pixels, and the bundle takes "
-                    f"{self.size} x {self.size}: give the files themselves, or ingest them with "
-                    f"--set ingest.size={self.size}"
-                )
-        return np.frombuffer(b"".join(films), np.uint8).reshape(-1, self.size, self.size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -117,9 +116,7 @@ def checks_of(bundle: Bundle, folder: Path, width: int) -> Checks:
     if not path.is_file():
         with files.disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_name(f".{path.name}.{os.getpid()}")
-            aside.write_bytes(content)
-            aside.replace(path)
+            files.write_bytes(path, content)
     return Checks(views, config.phantoms, str(path), told.fence)
 
 

@@ -9,10 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.content import bytes_id, value_id
 from pulmospark.core.files import whole_folder, write_json
 from pulmospark.scoring.engine import SPEC_FILE, EngineSpec
@@ -26,7 +24,7 @@ def can_quantise() -> bool:
     return importlib.util.find_spec("nncf") is not None
 
 
-def quantised(exact: EngineSpec, pixels: npt.NDArray[np.uint8]) -> EngineSpec:
+def quantised(exact: EngineSpec, pixels: Pixels) -> EngineSpec:
     """Write a network in int8 beside its float32 form; done once for the same images.
 
     Weights and activations become 8-bit integers (symmetric weights, NNCF's default preset),
@@ -58,7 +56,7 @@ def quantised(exact: EngineSpec, pixels: npt.NDArray[np.uint8]) -> EngineSpec:
     return spec
 
 
-def _quantised(path: Path, pixels: npt.NDArray[np.uint8]) -> Any:
+def _quantised(path: Path, pixels: Pixels) -> Any:
     nncf = import_nncf()
     model = import_openvino().Core().read_model(path)
     images = nncf.Dataset([pixels[at : at + 1] for at in range(len(pixels))])

@@ -10,15 +10,13 @@ from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from pulmospark.core import limits, machine
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.content import bytes_id, value_id
 from pulmospark.core.settings import IngestSettings
 from pulmospark.imaging.film import Film, read_film
 from pulmospark.spark.work_list import Chunk, read_chunk
-
-Pixels = npt.NDArray[np.uint8]
 
 
 class Sample(Protocol):
@@ -82,11 +80,7 @@ class ListedSample:
         files, rows = self._places()
         listed = _rows(self.manifest, files, ["uri", "problem"])
         uris = [row["uri"] for row in listed if not row["problem"]]
-        read = partial(read_film, settings=self.settings)
-        with ThreadPoolExecutor(machine.cores(), thread_name_prefix="sample") as pool:
-            found = [
-                film.pixels.tobytes() for film in pool.map(read, uris) if isinstance(film, Film)
-            ]
+        found = read_pixels(uris, self.settings)
         size = self.settings.size
         found += [
             row["pixels"]
@@ -115,3 +109,10 @@ def _rows(
         chunk = chunks[number]
         rows = read_chunk(chunk, columns)
         yield from rows.take([place - int(starts[number]) for place in within]).to_pylist()
+
+
+def read_pixels(uris: Sequence[str], settings: IngestSettings) -> list[bytes]:
+    """Standard images of files, read on all cores; those that are no films are left out."""
+    read = partial(read_film, settings=settings)
+    with ThreadPoolExecutor(machine.cores(), thread_name_prefix="sample") as pool:
+        return [film.pixels.tobytes() for film in pool.map(read, uris) if isinstance(film, Film)]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from pulmospark.core.arrays import Floats
 
 
-def softmax(logits: Floats, temperature: float) -> Floats:
+def softmax(logits: Floats, temperature: float = 1.0) -> Floats:
     """Probabilities softmax(logits / T), (n, k); finite for logits of any size.
 
     As ``evaluation.calibration.apply_temperature``, without the seconds that a worker would

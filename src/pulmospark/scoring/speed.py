@@ -6,16 +6,14 @@ import itertools
 import time
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.models.network import Network
 from pulmospark.scoring.engine import open_engine
 from pulmospark.scoring.prepare import prepare_engine
 
 
-def scoring_speed(network: Network, pixels: npt.NDArray[np.uint8], folder: Path) -> float:
+def scoring_speed(network: Network, pixels: Pixels, folder: Path) -> float:
     """Films a second of one worker with one thread, decoding left out.
 
     Batches of ``limits.ENGINE_BATCH`` are run for ``limits.SPEED_SECONDS`` after one that is

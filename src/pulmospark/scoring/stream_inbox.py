@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Ints
 from pulmospark.core.errors import InputError
 from pulmospark.core.stream_settings import StreamSettings
 from pulmospark.core.tables import RejectReason
@@ -28,7 +29,7 @@ from pulmospark.layouts.walk import (
     is_image_name,
     may_hold_image,
 )
-from pulmospark.scoring.stream_keys import Keys, KeySet
+from pulmospark.scoring.stream_keys import KeySet
 from pulmospark.scoring.stream_state import Arrival
 
 _RACY_NS = 2_000_000_000  # some file systems keep times in steps of two seconds
@@ -73,7 +74,7 @@ class Inbox:
         InputError: the folder cannot be listed.
     """
 
-    def __init__(self, folder: Path, settings: StreamSettings, taken: Keys) -> None:
+    def __init__(self, folder: Path, settings: StreamSettings, taken: Ints) -> None:
         self._root = str(folder).rstrip("/") or "/"
         self._settings = settings
         self._taken = KeySet(taken)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Keys = npt.NDArray[np.int64]
+from pulmospark.core.arrays import Ints, Mask
 
 _LOOSE_MAX = 16_384
 
@@ -19,8 +18,8 @@ class KeySet:
         keys: to begin with.
     """
 
-    def __init__(self, keys: Keys | Sequence[int] = ()) -> None:
-        self._sorted: Keys = np.unique(np.asarray(keys, np.int64))
+    def __init__(self, keys: Ints | Sequence[int] = ()) -> None:
+        self._sorted: Ints = np.unique(np.asarray(keys, np.int64))
         self._loose: set[int] = set()
         self._gone: set[int] = set()
 
@@ -30,12 +29,12 @@ class KeySet:
     def __contains__(self, key: int) -> bool:
         return bool(self.among([key])[0])
 
-    def among(self, keys: Sequence[int]) -> npt.NDArray[np.bool_]:
+    def among(self, keys: Sequence[int]) -> Mask:
         """Which of the numbers are in the set, (n,)."""
         asked = np.asarray(keys, np.int64)
         if not len(asked):
             return np.zeros(0, np.bool_)
-        found: npt.NDArray[np.bool_]
+        found: Mask
         if len(self._sorted):
             places = np.searchsorted(self._sorted, asked)
             places[places == len(self._sorted)] = 0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from pydantic import ValidationError
 
 import pulmospark
 from pulmospark.core import files, limits, machine
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.content import value_id
 from pulmospark.core.errors import PulmosparkError
 from pulmospark.core.scoring_settings import PrecisionPolicy, ScoringSettings
 from pulmospark.core.settings import IngestSettings
-from pulmospark.imaging.film import Film, read_film
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.layouts.walk import FoundFile, walk
 from pulmospark.models.bundle import Bundle
@@ -29,7 +28,7 @@ from pulmospark.scoring.predict_export import DecisionPoint
 from pulmospark.scoring.predict_work import Scorer
 from pulmospark.scoring.prepare import has_gpu, library_version
 from pulmospark.scoring.prepare_scorer import checks_of, prepare_scorer, scorer_of
-from pulmospark.scoring.sample import Pixels
+from pulmospark.scoring.sample import read_pixels
 
 FILE = "engine.json"
 
@@ -63,12 +62,7 @@ class FolderSample:
 
     def pixels(self) -> Pixels:
         """(n, size, size); files that are no films are left out."""
-        read = partial(read_film, settings=self.settings)
-        uris = [file.uri for file in self._files]
-        with ThreadPoolExecutor(machine.cores(), thread_name_prefix="sample") as pool:
-            found = [
-                film.pixels.tobytes() for film in pool.map(read, uris) if isinstance(film, Film)
-            ]
+        found = read_pixels([file.uri for file in self._files], self.settings)
         size = self.settings.size
         return np.frombuffer(b"".join(found), np.uint8).reshape(-1, size, size)
 

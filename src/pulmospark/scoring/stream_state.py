@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from pulmospark.core.arrays import Ints
 from pulmospark.core.errors import EnvironmentProblem
 
 _WAIT_S = 30.0
@@ -247,7 +247,7 @@ class StreamState:
                 if half:
                     self._add(half)
 
-    def taken(self) -> npt.NDArray[np.int64]:
+    def taken(self) -> Ints:
         """Keys of all files that were ever taken, sorted; 8 bytes each."""
         count = int(self._one("SELECT count(*) FROM taken"))
         with self._held():

@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.models.network import FeatureExtractor
 from pulmospark.models.zoo import build
 from pulmospark.scoring.engine import (
@@ -56,7 +55,7 @@ class TorchEngine:
         self._network = FeatureExtractor(network, logits=True)
         self._batch = limits.SCORING_BATCH_GPU if self.device.type == "cuda" else spec.batch
 
-    def run(self, pixels: NDArray[np.uint8]) -> EngineOutput:
+    def run(self, pixels: Pixels) -> EngineOutput:
         """See :class:`pulmospark.scoring.engine.Engine`."""
         spec = self._spec
         pixels = check_pixels(pixels, spec.size)

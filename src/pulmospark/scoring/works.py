@@ -15,18 +15,11 @@ import pandas as pd
 import pyarrow as pa
 
 from pulmospark.core import content, tables
+from pulmospark.core.arrays import Floats, Hashes, Mask
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
+from pulmospark.data.pixels import pixels_of
 from pulmospark.scoring.engine import EngineSpec, open_engine
-
-Array = npt.NDArray[np.float64]
-
-
-def pixels_of(chunk: pa.Table, size: int) -> npt.NDArray[np.uint8]:
-    """The ``pixels`` column as one array, uint8 (n, size, size)."""
-    column = chunk["pixels"].combine_chunks()
-    flat = np.concatenate([np.frombuffer(x.as_buffer(), np.uint8) for x in column])
-    return flat.reshape(-1, size, size)
 
 
 def _lists(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
@@ -48,7 +41,7 @@ class FeatureWork:
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``features``."""
-        _, features = open_engine(self.engine).run(pixels_of(chunk, self.size))
+        _, features = open_engine(self.engine).run(pixels_of(chunk["pixels"], self.size))
         if features is None:
             raise ValueError("the engine gives no features")
         return {
@@ -119,12 +112,12 @@ class ScoreWork:
         chunk = chunk.filter(pa.array(self._wanted(chunk)))
         if not chunk.num_rows:
             return {}
-        logits, _ = open_engine(self.engine).run(pixels_of(chunk, self.size))
+        logits, _ = open_engine(self.engine).run(pixels_of(chunk["pixels"], self.size))
         if logits is None:
             raise ValueError("the engine gives no logits")
         return {"scores": _scores(chunk, self.model, logits.astype(np.float64))}
 
-    def _wanted(self, chunk: pa.Table) -> npt.NDArray[np.bool_]:
+    def _wanted(self, chunk: pa.Table) -> Mask:
         scored = open_scored(self.scored, self.cohort_id)
         hashed = hashed_uris(chunk["uri"])
         places = np.searchsorted(scored, hashed)
@@ -144,17 +137,17 @@ def write_scored(cohort: Path, fold: int | None, target: Path) -> None:
     np.save(target, hashed if len(hashed) else np.zeros(1, np.uint64))
 
 
-def hashed_uris(uris: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+def hashed_uris(uris: pa.ChunkedArray) -> Hashes:
     """A hash of each path, uint64 (n,), never 0."""
     values = np.asarray(uris.to_pylist(), dtype=object)
     return np.maximum(pd.util.hash_array(values), np.uint64(1))
 
 
 @functools.lru_cache(maxsize=2)
-def open_scored(path: str, cohort_id: str) -> npt.NDArray[np.uint64]:
+def open_scored(path: str, cohort_id: str) -> Hashes:
     """What :func:`write_scored` wrote, mapped into memory."""
     del cohort_id  # it only tells the cohorts apart whose files had the same name
-    kept: npt.NDArray[np.uint64] = np.load(path, mmap_mode="r")
+    kept: Hashes = np.load(path, mmap_mode="r")
     return kept
 
 
@@ -175,7 +168,7 @@ def _pixels_id(chunk: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _scores(chunk: pa.Table, model: str, logits: Array) -> pa.Table:
+def _scores(chunk: pa.Table, model: str, logits: Floats) -> pa.Table:
     return pa.table(
         [
             chunk["image_id"],

@@ -26,8 +26,8 @@ import pyarrow as pa
 import pulmospark
 from pulmospark.core import errors
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, SourceUnavailableError
-from pulmospark.core.files import disk_errors
-from pulmospark.spark.parts import write_bytes, write_part
+from pulmospark.core.files import disk_errors, write_bytes
+from pulmospark.spark.parts import write_part
 from pulmospark.spark.work_list import Chunk, read_chunk
 from pulmospark.spark.worker_check import Expected, check_worker
 

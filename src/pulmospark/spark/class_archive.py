@@ -8,9 +8,7 @@ installation of Spark only; where it does not fit, or is damaged, the JVM does w
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING
 from pulmospark.core import limits
 from pulmospark.core.content import value_id
 from pulmospark.core.errors import EnvironmentProblem
-from pulmospark.core.files import disk_errors
+from pulmospark.core.files import disk_errors, whole_file
 from pulmospark.core.machine import cache_folder
 from pulmospark.spark.java import Java
 
@@ -61,10 +59,9 @@ def recorded(java: Java, conf: Mapping[str, str]) -> Iterator[dict[str, str]]:
         EnvironmentProblem: the JVM wrote none, or there is no space.
     """
     target = class_archive(java)
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(target) as aside:
             options = f'{conf.get(OPTIONS, "")} {_SILENT} "-XX:ArchiveClassesAtExit={aside}"'
             yield {**conf, OPTIONS: options.strip()}
             if not aside.is_file():
@@ -72,9 +69,6 @@ def recorded(java: Java, conf: Mapping[str, str]) -> Iterator[dict[str, str]]:
                     f"Java {java.version} ({java.home}) keeps no classes ready: sessions start as "
                     "before; another Java, 17 or newer, may do it"
                 )
-            os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 def end_jvm(gateway: JavaGateway) -> None:

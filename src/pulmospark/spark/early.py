@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,13 +26,8 @@ class Awaited(AbstractContextManager["SparkSession"]):
     def __enter__(self) -> SparkSession:
         return self._opening.result()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        del kind, value, trace
+    def __exit__(self, *error: object) -> None:
+        pass
 
 
 @contextlib.contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +34,7 @@ def write_part(rows: pa.Table, target: Path) -> None:
     """
     light = [field.name for field in rows.schema if field.name not in {"pixels", "features"}]
     numbers = all(pa.types.is_integer(field.type) for field in rows.schema)
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
+    with files.whole_file(target) as aside:
         pq.write_table(
             rows,
             aside,
@@ -50,16 +47,6 @@ def write_part(rows: pa.Table, target: Path) -> None:
             ],
             write_statistics=light,
         )
-        os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def write_bytes(target: Path, data: bytes) -> None:
-    """Write a small file, whole or not at all."""
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    aside.write_bytes(data)
-    os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file
 
 
 def link_parts(parts: Sequence[Path], folder: Path, *, numbered: bool = False) -> None:

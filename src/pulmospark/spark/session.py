@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 from pulmospark.core import machine
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.extras import how_to_install
+from pulmospark.core.plain_text import first_line
 from pulmospark.core.python_path import SAFE_PATH, guard_children
 from pulmospark.spark.class_archive import OPTIONS, archive_options
 from pulmospark.spark.environment import check_spark_home, check_user
@@ -226,7 +227,7 @@ def _started(builder: Any, conf: Mapping[str, str], master: str) -> SparkSession
         except Exception as error:
             tail = _tail(log)
             raise EnvironmentProblem(
-                f"Spark did not start with {master}: {_reason(tail) or _first_line(error)}; "
+                f"Spark did not start with {master}: {_reason(tail) or first_line(error)}; "
                 f"{_remedy(tail)}",
                 detail=" | ".join(tail) or str(error),
             ) from error
@@ -272,7 +273,3 @@ def _remedy(tail: list[str]) -> str:
             "and --conf spark.driver.host=ADDRESS to an address that the workers reach"
         )
     return "check Java, memory and --master"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

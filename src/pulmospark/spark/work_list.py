@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Ints
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,7 @@ def evened(
     return even if -(-len(even) // slots) == -(-len(usual) // slots) else usual
 
 
-def _cuts(
-    sizes: npt.NDArray[np.int64], rows_max: int, bytes_max: int
-) -> Iterator[tuple[int, int]]:
+def _cuts(sizes: Ints, rows_max: int, bytes_max: int) -> Iterator[tuple[int, int]]:
     """First and last row (exclusive) of each chunk."""
     ends = np.cumsum(sizes)
     start = 0

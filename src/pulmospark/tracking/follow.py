@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pulmospark.tracking.events import OBJECTIVE, EventFile
+from pulmospark.core import files
 from pulmospark.training.distributed import read_epochs
 from pulmospark.training.rank import EPOCHS
 from pulmospark.training.records import ModelRecord
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+TAGS = {
+    "loss": "loss/train",
+    "validation_loss": "loss/validation",
+    "accuracy": "accuracy/train",
+    "validation_accuracy": "accuracy/validation",
+    "learning_rate": "learning_rate",
+    "films_per_s": "films_per_s",
+}
+"""field of an epoch -> tag of the scalar; what stands before the slash is one card"""
+OBJECTIVE = "objective"
+"""tag of a logistic regression's loss, by iteration"""
+
 _POLL_S = 1.0
+_SUFFIX = ".pulmospark"
 
 
 class Follower:
     """Writes each epoch soon after a training has told of it; a model has a folder.
+
+    Event files that earlier trainings of this program left there give way.
 
     Args:
         work: folder in which each model's training tells of its epochs, in a folder each.
@@ -26,7 +43,7 @@ class Follower:
 
     def __init__(self, work: Path, target: Path) -> None:
         self._work, self._target = work, target
-        self._files: dict[str, EventFile] = {}
+        self._files: dict[str, SummaryWriter] = {}
         self._done: dict[str, int] = {}
         self._ended = threading.Event()
         self._error: BaseException | None = None
@@ -38,17 +55,12 @@ class Follower:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._ended.set()
         self._thread.join()
         for file in self._files.values():
             file.close()
-        if self._error is not None and error is None:
+        if self._error is not None and kind is None:
             raise self._error
 
     def finish(self, models: Iterable[ModelRecord]) -> None:
@@ -60,7 +72,7 @@ class Follower:
         for model in models:
             self._epochs(model.name, list(model.history))
             for step, value in enumerate(model.objective, start=1):
-                self._file(model.name).scalars({OBJECTIVE: value}, step)
+                self._write(model.name, {OBJECTIVE: value}, step)
 
     def _follow(self) -> None:
         try:
@@ -76,16 +88,31 @@ class Follower:
             self._files.pop(name).close()
             self._done[name] = 0
         for epoch in history[self._done.get(name, 0) :]:
-            self._file(name).epoch(epoch)
+            told = {tag: epoch[key] for key, tag in TAGS.items() if epoch.get(key) is not None}
+            self._write(name, told, int(epoch["epoch"]))
         self._done[name] = len(history)
 
-    def _file(self, name: str) -> EventFile:
-        if name not in self._files:
-            self._files[name] = EventFile(self._target / name)
-        return self._files[name]
+    def _write(self, name: str, values: Mapping[str, float], step: int) -> None:
+        """Write a model's values of a step; they are on disk when the call ends."""
+        folder = self._target / name
+        with files.disk_errors(folder):
+            if name not in self._files:
+                self._files[name] = _new_file(folder)
+            for tag, value in values.items():
+                self._files[name].add_scalar(tag, value, step)
+            self._files[name].flush()
 
     def _told(self) -> list[Path]:
         return sorted(self._work.glob(f"*/{EPOCHS}"))
+
+
+def _new_file(folder: Path) -> SummaryWriter:
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(f"events.out.tfevents.*{_SUFFIX}"):
+        old.unlink()
+    return SummaryWriter(folder, filename_suffix=_SUFFIX)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pulmospark.core.provenance import provenance
 from pulmospark.core.settings import Experiment
 from pulmospark.data.split_summary import SplitResult
-from pulmospark.evaluation.results import Evaluation, Figure
+from pulmospark.evaluation.results import Evaluation
 from pulmospark.models.bundle import BundleConfig, BundleOperatingPoint, read_bundle, write_bundle
 from pulmospark.models.bundle_config import image_values
 from pulmospark.models.card import CardFacts, CardFigure
@@ -145,19 +145,11 @@ def _card_data(split: SplitResult) -> tuple[CardFigure, ...]:
 def _card_figures(evaluation: Evaluation, whose: str) -> tuple[CardFigure, ...]:
     return (
         CardFigure(name="Tested on", value=f"{evaluation.films:,} films of {whose}"),
-        CardFigure(name="Accuracy", value=_words(evaluation.accuracy)),
-        CardFigure(name="Balanced accuracy", value=_words(evaluation.balanced_accuracy)),
-        CardFigure(name="AUROC, mean of the classes", value=_words(evaluation.macro_auroc)),
+        CardFigure(name="Accuracy", value=evaluation.accuracy.text()),
+        CardFigure(name="Balanced accuracy", value=evaluation.balanced_accuracy.text()),
+        CardFigure(name="AUROC, mean of the classes", value=evaluation.macro_auroc.text()),
         *(
-            CardFigure(name=f"Sensitivity for {one.name}", value=_words(one.sensitivity))
+            CardFigure(name=f"Sensitivity for {one.name}", value=one.sensitivity.text())
             for one in evaluation.by_class
         ),
     )
-
-
-def _words(figure: Figure) -> str:
-    if figure.value is None:
-        return "not defined"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import EvaluateSettings
 from pulmospark.core.tables import Split
@@ -33,9 +33,6 @@ _HEALTHY = re.compile(
 """names of classes without the disease: "Normal", "No Finding", "non-COVID"; to find 95 % of the
 healthy is not what an operating point is for"""
 
-Floats = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class Chosen:
@@ -49,8 +46,8 @@ class Chosen:
     """
 
     logits: Floats
-    labels: Labels
-    groups: Labels
+    labels: Ints
+    groups: Ints
     by: Literal["validation", "out-of-fold"]
 
 
@@ -141,7 +138,7 @@ def from_validation(job: Job, scores: Path, model: str, fold: int | None) -> Cho
     )
 
 
-def numbered(names: pa.ChunkedArray) -> Labels:
+def numbered(names: pa.ChunkedArray) -> Ints:
     """A number for each name, from 0; int64 (n,)."""
     values = np.asarray(names.to_pylist(), dtype=object).astype(str)
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)

@@ -11,8 +11,6 @@ the best epoch's weights where that is not the last one.
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +20,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from pulmospark.core.files import disk_errors
+from pulmospark.core.files import disk_errors, whole_file
 
 Tensors = dict[str, torch.Tensor]
 _FORMAT = 1
 _KEY = "pulmospark"
-_ASIDE = ".part"
 _TOLD = ("epoch", "history", "best", "waited")
 _COUNT = "step"
 """name of an optimiser's count of its steps; all else that it keeps is of a weight's shape"""
@@ -96,20 +93,15 @@ class Checkpoint:
 
 def write_tensors(path: Path, run_id: str, tensors: Mapping[str, Any], told: Any) -> None:
     """Write tensors, and a value of JSON's kinds about them, whole or not at all."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_ASIDE}")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = json.dumps({"format": _FORMAT, "run": run_id, "told": told}, allow_nan=False)
-    with disk_errors(path):
-        try:
-            save_file(plain, aside, metadata={_KEY: header})
-            os.replace(aside, path)  # noqa: PTH105 - the atomic one, also over a file
-        finally:
-            aside.unlink(missing_ok=True)
+    with disk_errors(path), whole_file(path) as aside:
+        save_file(plain, aside, metadata={_KEY: header})
 
 
 def clear_asides(path: Path) -> None:
     """Remove what processes left that were killed while they wrote ``path``."""
-    for aside in path.parent.glob(f".{path.name}.*{_ASIDE}"):
+    for aside in path.parent.glob(f".{path.name}.*.part"):
         aside.unlink(missing_ok=True)
 
 

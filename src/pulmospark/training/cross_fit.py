@@ -15,20 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
+from pulmospark.core.arrays import Floats, Ints, Mask, Singles
 from pulmospark.core.settings import SplitSettings
 from pulmospark.data.assignment import assign
-from pulmospark.training.softmax import (
-    Features,
-    Floats,
-    Labels,
-    Standardised,
-    fit_softmax,
-    logits_of,
-)
+from pulmospark.training.softmax import Standardised, fit_softmax, logits_of
 
 REG_PARAMS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """strengths that are tried, strongest first: each fit starts from the one before it"""
@@ -36,8 +29,6 @@ INNER_FOLDS = 5
 _WORSE_BY = 0.002
 """log loss by which a weaker regularisation may be worse than the best before it, after which
 no weaker one is tried: it rises steadily beyond its minimum, and weak fits take longest"""
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -55,9 +46,7 @@ class Tuned:
     losses: Mapping[float, float]
 
 
-def inner_folds(
-    groups: Sequence[str], labels: Labels, sources: Sequence[str], seed: int
-) -> Labels:
+def inner_folds(groups: Sequence[str], labels: Ints, sources: Sequence[str], seed: int) -> Ints:
     """Inner fold of each image: groups are dealt out as a split deals them; int64 (n,)."""
     rows = pd.DataFrame(
         {"group_id": groups, "label": labels.astype(str), "source": sources, "part": None}
@@ -66,7 +55,7 @@ def inner_folds(
     return rows["group_id"].map(places).to_numpy(np.int64)
 
 
-def can_cross_fit(labels: Labels, parts: Sequence[Mask], classes: int) -> bool:
+def can_cross_fit(labels: Ints, parts: Sequence[Mask], classes: int) -> bool:
     """Whether each class is in the training part of every inner fold.
 
     Args:
@@ -86,7 +75,7 @@ class CrossFit:
     """
 
     def __init__(
-        self, features: Features, labels: Labels, classes: int, *, max_iter: int = 60
+        self, features: Singles, labels: Ints, classes: int, *, max_iter: int = 60
     ) -> None:
         """For features, float32 (n, width), and labels, int64 (n,), 0 to classes - 1."""
         self._features, self._labels, self._classes = features, labels, classes
@@ -146,7 +135,7 @@ class CrossFit:
         return self._made[name, reg_param][1]
 
 
-def log_loss(logits: Floats, labels: Labels) -> float:
+def log_loss(logits: Floats, labels: Ints) -> float:
     """Mean negative log probability of the labels."""
     rows = np.arange(len(labels))
     return float(np.mean(special.logsumexp(logits, axis=1) - logits[rows, labels]))

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core import content, limits
+from pulmospark.core.arrays import Singles
 from pulmospark.core.progress import Progress
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import Part, in_part, read_cohort
@@ -122,9 +123,9 @@ def training_distance(job: Job, parts: Sequence[Path]) -> TrainingDistance | Non
 
 
 def statistics_of(
-    features: npt.NDArray[np.float32],
+    features: Singles,
     groups: npt.NDArray[Any],
-    held: npt.NDArray[np.float32] | None = None,
+    held: Singles | None = None,
 ) -> TrainingDistance | None:
     """Statistics of deep features, and their fence; ``None`` where there are too few.
 
@@ -160,7 +161,7 @@ def _sample(job: Job, split: Split) -> pa.Table:
     )
 
 
-def _features(parts: Sequence[Path], rows: pa.Table) -> dict[str, npt.NDArray[np.float32]]:
+def _features(parts: Sequence[Path], rows: pa.Table) -> dict[str, Singles]:
     """Features of rows by ``uri``; one part of the table is in memory at a time."""
     wanted = frozenset(rows["uri"].to_pylist())
     found: dict[str, Any] = {}

@@ -15,15 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from pulmospark.core import limits
-from pulmospark.training.films import (
-    Batch,
-    Labels,
-    Listing,
-    Piece,
-    Pixels,
-    Places,
-    read_piece,
-)
+from pulmospark.core.arrays import Ints, Pixels
+from pulmospark.training.films import Batch, Listing, Piece, read_piece
 
 Augment = Callable[[Pixels, Sequence[str], int], Pixels]
 """(pixels uint8 (n, h, w), keys, number of the draw) -> pixels uint8 (n, h, w)"""
@@ -57,7 +50,7 @@ class Draw:
         """Random numbers that are the same in all processes."""
         return np.random.default_rng([self.seed, self.epoch, 0])
 
-    def repeated(self, films: Places, labels: Labels, rng: np.random.Generator) -> Places:
+    def repeated(self, films: Ints, labels: Ints, rng: np.random.Generator) -> Ints:
         """``films`` as often as each is drawn in this round: k or k + 1 times, by chance."""
         if not self.times:
             return films
@@ -93,7 +86,7 @@ class Films:
     """
 
     pixels: Pixels
-    labels: Labels
+    labels: Ints
     keys: tuple[str, ...] = ()
     of_all: tuple[int, ...] = ()
 
@@ -118,7 +111,7 @@ class Films:
         for start in range(0, len(self.labels), batch):
             yield self._batch(np.arange(start, min(start + batch, len(self.labels))))
 
-    def _batch(self, films: Places) -> Batch:
+    def _batch(self, films: Ints) -> Batch:
         keys = [self.keys[n] for n in films] if self.keys else [str(n) for n in films]
         return Batch(self.pixels[films], self.labels[films], keys)
 
@@ -187,7 +180,7 @@ class _Pool:
     def full(self) -> bool:
         return self.held == len(self._films)
 
-    def put(self, chosen: Places, pixels: Pixels, films: Places) -> Places:
+    def put(self, chosen: Ints, pixels: Pixels, films: Ints) -> Ints:
         """Take in as many of the chosen as there is room for; the others come back."""
         now = chosen[: len(self._films) - self.held]
         place = slice(self.held, self.held + len(now))
@@ -195,7 +188,7 @@ class _Pool:
         self.held += len(now)
         return chosen[len(now) :]
 
-    def take(self, count: int) -> tuple[Places, Pixels]:
+    def take(self, count: int) -> tuple[Ints, Pixels]:
         """Draw films; the last ones move into their places."""
         places = self.rng.choice(self.held, count, replace=False)
         films, pixels = self._films[places], self._pixels[places]

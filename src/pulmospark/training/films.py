@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pulmospark.core.arrays import Ints, Pixels
 from pulmospark.core.errors import InputError
 from pulmospark.data.cohort import Part, in_part, read_cohort
-
-Pixels = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
-Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Batch:
     """
 
     pixels: Pixels
-    labels: Labels
+    labels: Ints
     keys: list[str]
 
 
@@ -48,8 +44,8 @@ class Piece:
 
     path: Path
     group: int
-    rows: Places
-    films: Places
+    rows: Ints
+    films: Ints
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class Listing:
     """
 
     size: int
-    labels: Labels
+    labels: Ints
     keys: pa.ChunkedArray
     pieces: tuple[Piece, ...]
 
@@ -77,7 +73,7 @@ class Listing:
         """Films of each class."""
         return tuple(int(n) for n in np.bincount(self.labels, minlength=classes))
 
-    def batch(self, films: Places, pixels: Pixels) -> Batch:
+    def batch(self, films: Ints, pixels: Pixels) -> Batch:
         """Films of the listing with the pixels that were read of them."""
         keys = self.keys.take(pa.array(films)).to_pylist()
         return Batch(pixels, self.labels[films], keys)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.core.arrays import Ints
 from pulmospark.training.films import Listing, Piece
 
 _LABELS, _ROWS, _FILMS = "labels.npy", "rows.npy", "films.npy"
@@ -59,5 +59,5 @@ def kept_listing(folder: Path) -> Listing:
     return Listing(size, _mapped(folder / _LABELS), keys, tuple(pieces))
 
 
-def _mapped(path: Path) -> npt.NDArray[np.int64]:
+def _mapped(path: Path) -> Ints:
     return np.asarray(np.load(path, mmap_mode="r"))

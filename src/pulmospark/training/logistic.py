@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
+from pulmospark.core.arrays import Floats
 from pulmospark.core.errors import ClassError
 from pulmospark.core.settings import LogisticSettings
 from pulmospark.core.tables import Split
@@ -37,8 +36,8 @@ class Head:
     """
 
     name: str
-    weights: npt.NDArray[np.float64]
-    bias: npt.NDArray[np.float64]
+    weights: Floats
+    bias: Floats
 
 
 @dataclass(frozen=True)

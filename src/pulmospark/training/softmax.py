@@ -10,12 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import optimize, special
 
-Floats = npt.NDArray[np.float64]
-Features = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
+from pulmospark.core.arrays import Floats, Ints, Singles
 
 _LOSS_TOLERANCE = 1e-7
 """relative, of L-BFGS: a probability then changes in the fourth digit"""
@@ -31,12 +28,12 @@ class Standardised:
         scale: float64 (width,); 1 for a constant feature.
     """
 
-    features: Features
+    features: Singles
     mean: Floats
     scale: Floats
 
     @classmethod
-    def of(cls, features: Features) -> Standardised:
+    def of(cls, features: Singles) -> Standardised:
         """Standardise features, float32 (n, width), n of two or more."""
         mean = features.mean(axis=0, dtype=np.float64)
         scale = features.std(axis=0, ddof=1, dtype=np.float64)
@@ -47,7 +44,7 @@ class Standardised:
 
 def fit_softmax(
     given: Standardised,
-    labels: Labels,
+    labels: Ints,
     classes: int,
     reg_param: float,
     *,
@@ -93,7 +90,7 @@ def fit_softmax(
     return np.asarray(found.x.reshape(classes, width + 1))
 
 
-def logits_of(features: Features, given: Standardised, fit: Floats) -> Floats:
+def logits_of(features: Singles, given: Standardised, fit: Floats) -> Floats:
     """Logits (n, classes) of features as the network makes them, float32 (n, width)."""
     weights = fit[:, :-1] / given.scale
     bias = fit[:, -1] - weights @ given.mean

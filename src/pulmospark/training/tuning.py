@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core import limits, tables
+from pulmospark.core.arrays import Floats, Ints, Mask, Singles
 from pulmospark.core.progress import Progress
 from pulmospark.core.tables import Split
 from pulmospark.data.cohort import read_cohort
@@ -21,7 +22,6 @@ from pulmospark.training.cross_fit import (
     INNER_FOLDS,
     REG_PARAMS,
     CrossFit,
-    Mask,
     Tuned,
     can_cross_fit,
     inner_folds,
@@ -29,7 +29,6 @@ from pulmospark.training.cross_fit import (
 from pulmospark.training.job import Job
 from pulmospark.training.logistic import Head
 from pulmospark.training.records import FINAL, model_name
-from pulmospark.training.softmax import Features, Floats, Labels
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,9 @@ class Images:
     """
 
     rows: pa.Table
-    features: Features
-    labels: Labels
-    folds: Labels
+    features: Singles
+    labels: Ints
+    folds: Ints
     tested: Mask
 
 
