@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def add(name: str, made: Callable[[], AuditResult]) -> None:
 # Augmented copies.
 
 
-def _expanded(folder: Path, rows: list[tuple[str | None, str, int | None]]) -> Path:
+def _expanded(folder: Path, rows: Sequence[tuple[str | None, str, int | None]]) -> Path:
     table = pa.table(
         {
             "parent_uri": pa.array([row[0] for row in rows], pa.string()),

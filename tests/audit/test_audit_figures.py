@@ -145,7 +145,7 @@ def test_areas_and_falls_are_those_of_scikit_learn_on_the_same_draws() -> None:
     assert fall.value == pytest.approx(
         _slow_area(labels, before, ones) - _slow_area(labels, after, ones)
     )
-    falls = np.subtract(*areas)
+    falls = np.subtract(areas[0], areas[1])
     assert (fall.low, fall.high) == pytest.approx(np.quantile(falls, [0.05, 0.95]).tolist())
     assert (fall.method, fall.note) == ("bootstrap", None)
 
@@ -257,7 +257,7 @@ def test_the_interval_of_a_mean_share_is_that_of_drawn_patients() -> None:
 
 def _blocks(film: np.ndarray, side: int = 8) -> np.ndarray:
     step = len(film) // side
-    return film.reshape(side, step, side, step).mean(axis=(1, 3))
+    return np.asarray(film.reshape(side, step, side, step).mean(axis=(1, 3)))
 
 
 @pytest.mark.parametrize("kind", never_shown.DRAWN)

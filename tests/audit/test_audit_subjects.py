@@ -150,11 +150,10 @@ class _Averaging(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(3)
+        self.first = torch.nn.Conv2d(1, 2, 3, stride=2, padding=1)
+        self.last = torch.nn.Conv2d(2, 4, 3, stride=2, padding=1)
         self.backbone = torch.nn.Sequential(
-            torch.nn.Conv2d(1, 2, 3, stride=2, padding=1),
-            torch.nn.ReLU(),
-            torch.nn.Conv2d(2, 4, 3, stride=2, padding=1),
-            torch.nn.AdaptiveAvgPool2d(1),
+            self.first, torch.nn.ReLU(), self.last, torch.nn.AdaptiveAvgPool2d(1)
         )
         self.head = torch.nn.Linear(4, 3)
 
@@ -180,11 +179,11 @@ def test_a_heat_map_is_the_class_activation_map() -> None:
     assert small.sum() > 0
     np.testing.assert_allclose(found, whole / whole.sum(), atol=1e-6)
     assert found.dtype == np.float64
-    assert not network.backbone[0]._forward_hooks
+    assert not network.first._forward_hooks
     # No map is positive: heat lies everywhere alike.
     with torch.no_grad():
-        network.backbone[2].weight.zero_()
-        network.backbone[2].bias.zero_()
+        for parameter in network.last.parameters():
+            parameter.zero_()
     np.testing.assert_allclose(heat_map(network, film), 1 / film.size)  # type: ignore[arg-type]
 
 
@@ -193,4 +192,4 @@ def test_hooks_of_a_network_that_fails_are_taken_off() -> None:
     network.head = torch.nn.Linear(5, 3)
     with pytest.raises(RuntimeError):
         heat_map(network, np.zeros((32, 32), np.uint8))  # type: ignore[arg-type]
-    assert not network.backbone[0]._forward_hooks
+    assert not network.first._forward_hooks

@@ -134,7 +134,7 @@ class _Engine:
         self.batches.append(len(pixels))
         sums = pixels.reshape(len(pixels), -1).sum(axis=1, dtype=np.int64)
         logits = np.stack([sums, -sums, 2 * sums], axis=1).astype(np.float32)
-        return EngineOutput(logits, None if self.bare else logits[:, :2] / 2)
+        return EngineOutput(logits, None if self.bare else logits[:, :2] / np.float32(2))
 
 
 def _spec(engine_id: str = "e") -> EngineSpec:
@@ -166,7 +166,12 @@ def test_each_film_of_the_sample_is_scored_under_each_cover(
 ) -> None:
     engine = _Engine()
     opened: list[Any] = []
-    monkeypatch.setattr(covering, "open_engine", lambda spec: opened.append(spec) or engine)
+
+    def open_engine(spec: EngineSpec) -> _Engine:
+        opened.append(spec)
+        return engine
+
+    monkeypatch.setattr(covering, "open_engine", open_engine)
     region = np.zeros((SIDE, SIDE), bool)
     region[10:30, 8:40] = True
     work = _work(tmp_path, ["/1", "/3", "/9"], region)

@@ -288,7 +288,9 @@ def test_objects_without_pixels_are_refused() -> None:
 
 def test_uncompressed_pixels_that_are_refused() -> None:
     raw = np.zeros((18, 18, 3), np.uint8)
-    told = {"PhotometricInterpretation": "YBR_PARTIAL_420", "PlanarConfiguration": 0}
+    told: dict[str, Any] = {
+        "PhotometricInterpretation": "YBR_PARTIAL_420", "PlanarConfiguration": 0,
+    }  # fmt: skip
     header = header_of(raw, **told)
     reader = PixelReader(header, pixel_form(header))
     assert refused(reader.read, 0) == (

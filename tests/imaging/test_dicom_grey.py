@@ -22,13 +22,12 @@ from pulmospark.imaging.dicom_pixels import Stored
 SIDE = 16
 
 
-def _file(raw: NDArray[Any], syntax: str = dicoms.EXPLICIT, **told: Any) -> bytes:
-    made = dicoms.dataset(raw, **told)
-    return dicoms.file_of(made, raw, syntax, loose=True)
+def _file(raw: NDArray[Any], **told: Any) -> bytes:
+    return dicoms.file_of(dicoms.dataset(raw, **told), raw, loose=True)
 
 
-def _frame(raw: NDArray[Any], syntax: str = dicoms.EXPLICIT, **told: Any) -> Frame:
-    return open_dicom(_file(raw, syntax, **told)).frame(0, "lung")
+def _frame(raw: NDArray[Any], **told: Any) -> Frame:
+    return open_dicom(_file(raw, **told)).frame(0, "lung")
 
 
 def _meant(raw: int, allocated: int, stored: int, high: int, signed: bool) -> int:
@@ -73,11 +72,11 @@ def _expected(
     bits = [[int(v) % (1 << allocated) for v in row] for row in raw.tolist()]
     levels = np.empty(raw.shape)
     scaled: dict[tuple[int, int], float] = {}
-    for row, values in enumerate(bits):
-        for column, value in enumerate(values):
-            meant = _meant(value, allocated, stored, high, signed)
+    for row, line in enumerate(bits):
+        for column, bit in enumerate(line):
+            meant = _meant(bit, allocated, stored, high, signed)
             if padding is not None and (
-                padding[0] <= _whole(value, allocated, signed) <= padding[1]
+                padding[0] <= _whole(bit, allocated, signed) <= padding[1]
                 or padding[0] <= meant <= padding[1]
             ):
                 continue
@@ -229,7 +228,7 @@ def test_percentiles_are_those_of_every_nth_row_and_column(
     monkeypatch.setattr(dicom_grey, "_SAMPLE_PIXELS", SIDE * SIDE // 9)
     for kind in (np.uint16, np.uint32):
         raw = np.random.default_rng(5).integers(0, 4000, (SIDE, SIDE)).astype(kind)
-        low, high = np.percentile(raw[::3, ::3], (0.5, 99.5))
+        low, high = np.percentile(raw[::3, ::3].astype(float), (0.5, 99.5))
         expected = np.clip((raw - low) / (high - low), 0, 1) * 255
         assert np.abs(_frame(raw).grey - expected).max() <= 0.5 + 1e-6
 
@@ -280,14 +279,14 @@ def test_frames_of_one_file_have_windows_and_rescales_of_their_own() -> None:
         _file(volume, Modality="CT", NumberOfFrames=2,
               PerFrameFunctionalGroupsSequence=Sequence(frames))
     )  # fmt: skip
-    for place, (slope, centre) in enumerate(((1.0, 1000.0), (2.0, 3000.0))):
+    for place, (factor, middle) in enumerate(((1.0, 1000.0), (2.0, 3000.0))):
         own = image.frame(place, "header")
-        expected = _expected(volume[0], stored=12, high=11, slope=slope,
-                             window=(centre, 2000.0, ""))  # fmt: skip
+        expected = _expected(volume[0], stored=12, high=11, slope=factor,
+                             window=(middle, 2000.0, ""))  # fmt: skip
         assert np.abs(own.grey - expected).max() <= 0.5 + 1e-6
         assert own.notes is None
         lung = image.frame(place, "lung")
-        exact = np.clip((volume[0] * slope + 600) / 1500 + 0.5, 0, 1) * 255
+        exact = np.clip((volume[0] * factor + 600) / 1500 + 0.5, 0, 1) * 255
         assert np.abs(lung.grey - exact).max() <= 0.5 + 1e-6
         assert lung.notes == Note.RESCALE_TYPE
 

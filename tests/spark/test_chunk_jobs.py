@@ -102,12 +102,17 @@ def test_executors_of_a_cluster_are_held_against_the_driver(
     """On a cluster what tasks read is looked for on each executor: folders alone, once a chunk."""
     seen: list[Any] = []
     looked: list[Any] = []
-    monkeypatch.setattr(
-        chunks, "preflight", lambda session, **told: looked.append(told) or preflight.preflight(
-            session, **told
-        ),
-    )  # fmt: skip
-    monkeypatch.setattr(share_job, "Task", lambda **told: seen.append(told) or _raise())
+
+    def look(session: Any, **told: Any) -> None:
+        looked.append(told)
+        preflight.preflight(session, **told)
+
+    def stop(**told: Any) -> None:
+        seen.append(told)
+        raise _StopError
+
+    monkeypatch.setattr(chunks, "preflight", look)
+    monkeypatch.setattr(share_job, "Task", stop)
     monkeypatch.setattr(preflight, "_probe", lambda *_, **__: None)
     monkeypatch.setattr(preflight, "_replies", lambda token: [token])
     reads = [str(place), str(place / "numbers.parquet"), "/nowhere"]
@@ -124,10 +129,6 @@ def test_executors_of_a_cluster_are_held_against_the_driver(
 
 class _StopError(Exception):
     pass
-
-
-def _raise() -> None:
-    raise _StopError
 
 
 def test_what_spark_cannot_tell_is_told_in_one_line(place: Path) -> None:

@@ -174,7 +174,7 @@ def expected_sensitivity(called: Mask, groups: Ints, confidence: float) -> tuple
         confidence: between 0 and 1.
     """
     films = np.bincount(groups).astype(np.float64)
-    hits = np.bincount(groups, weights=called)[films > 0]
+    hits = np.bincount(groups, weights=called).astype(np.float64)[films > 0]
     worth = effective_films(hits, films[films > 0])
     right = worth * float(called.mean())
     tail = (1 - confidence) / 2

@@ -132,7 +132,7 @@ def proportion(
     films = np.bincount(groups).astype(np.float64)
     held = films > 0
     films = films[held]
-    hits = np.bincount(groups, weights=hit)[held]
+    hits = np.bincount(groups, weights=hit)[held].astype(np.float64)
     numerator, denominator = int(hit.sum()), int(hit.size)
     worth = effective_films(hits, films)
     clustered = denominator > films.size
