@@ -22,7 +22,7 @@ from pulmospark.audit.guess import area, area_fall, folds_of, guess, guess_figur
 from pulmospark.audit.heat_maps import mean_share
 from pulmospark.audit.patients import alike_ids
 from pulmospark.audit.results import AuditReport, AuditResult, not_assessable
-from pulmospark.audit.words import counted, named, percent, plain
+from pulmospark.audit.words import counted, named, percent
 from pulmospark.evaluation.intervals import newcombe_auroc
 from pulmospark.evaluation.results import Figure
 
@@ -230,9 +230,9 @@ def test_distances_are_means_over_the_nearest_twentieth_of_other_patients() -> N
     assert distances(films[:1], films[100:103])[0] == pytest.approx(
         np.linalg.norm(length[100:103] - length[0], axis=1).mean(), abs=1e-6
     )
-    # The nearest of nothing is 2 away: all the reference is of the same patient.
-    alone = distances(films[:1], films[:6], np.zeros(1, int), np.zeros(6, int))
-    assert alone[0] == pytest.approx(2.0)
+    # The nearest of nothing is 2 away: all are of the same patient.
+    alone = distances(films[:6], films[:6], np.zeros(6, int))
+    assert alone == pytest.approx(np.full(6, 2.0))
 
 
 def test_features_of_no_length_stay_so() -> None:
@@ -325,12 +325,12 @@ def test_numbers_and_names_in_sentences() -> None:
     assert named([]) == ""
     whole = Figure(value=0.0314, low=0.02, high=0.0459)
     assert percent(whole) == "3.1 % (2.0 to 4.6)"
-    assert plain(whole) == "0.031 (0.020 to 0.046)"
+    assert whole.text() == "0.031 (0.020 to 0.046)"
     for half in (Figure(value=0.0314), Figure(value=0.0314, low=0.02),
                  Figure(value=0.0314, high=0.2)):  # fmt: skip
         assert percent(half) == "3.1%"
-        assert plain(half) == "0.031"
-    assert percent(Figure(value=None)) == plain(Figure(value=None)) == "not defined"
+        assert half.text() == "0.031"
+    assert percent(Figure(value=None)) == Figure(value=None).text() == "not defined"
 
 
 def test_a_report_counts_its_verdicts() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,12 +12,11 @@ import pytest
 import torch
 from benchmarks.audit_films import clean_subject, copies_of
 
-from audit.test_distances import WIDTH, _chunk, _features, _work
 from data.cohorts import hospital, image, parted, write_images
 from pulmospark.audit.copy_pairs import as_csv, pairs_of
 from pulmospark.audit.heat_maps import heat_map
 from pulmospark.audit.subject import FACTS, ModelLeftOut, subject_of
-from pulmospark.core import content, files
+from pulmospark.core import files
 from pulmospark.core.audit_settings import AuditSettings
 from pulmospark.core.errors import InputError
 from pulmospark.core.settings import SplitSettings
@@ -125,23 +123,7 @@ def test_pairs_without_a_split_leak_nothing() -> None:
     ]  # fmt: skip
     assert as_csv(table).splitlines()[0] == ",".join(table.column_names)
     cells = pa.table({"a": ["\tx", "\ry", "z"], "b": [0.5, 1.0, 2.0], "c": [1, 2, 3]})
-    assert as_csv(cells) == "a,b,c\n'\tx,0.500000,1\n'\ry,1.000000,2\nz,2.000000,3\n"
-
-
-def test_what_films_are_measured_by_is_read_anew_where_it_is_another(tmp_path: Path) -> None:
-    films = _features(2, 2)
-    chunk = _chunk(films, ["a", "b"])
-    first = _work(tmp_path, _features(30, 1), {"a": 0})
-    assert first(chunk)["distances"]["uri"].to_pylist() == ["a"]
-    again = replace(_work(tmp_path, -_features(30, 1), {"b": 0}), told_id="other")
-    found = again(chunk)["distances"]
-    assert found["uri"].to_pylist() == ["b"]
-    assert found["distance"].to_pylist()[0] > 1.9
-    assert first.columns == ("image_id", "uri", "features")
-    digest = content.bytes_id(films.tobytes())
-    names = [["a", "b"], ["a", "b"]]
-    assert first.key(chunk) == content.value_id(["distances-1", first.told_id, digest, *names])
-    assert films.shape[1] == WIDTH
+    assert as_csv(cells) == "a,b,c\n'\tx,0.500000,1\n\"'\ry\",1.000000,2\nz,2.000000,3\n"
 
 
 class _Averaging(torch.nn.Module):

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pulmospark.core import limits
-from pulmospark.spark.parts import link_parts, parts_of, write_bytes, write_empty, write_part
+from pulmospark.core.files import write_bytes
+from pulmospark.spark.parts import link_parts, parts_of, write_empty, write_part
 
 
 def test_linked_parts_are_the_same_file(tmp_path: Path) -> None:

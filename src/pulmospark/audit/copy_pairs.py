@@ -6,7 +6,6 @@ then those across sources, the most alike first.
 
 from __future__ import annotations
 
-import csv
 import io
 from pathlib import Path
 
@@ -16,11 +15,11 @@ import pyarrow.parquet as pq
 
 from pulmospark.audit.subject import Subject
 from pulmospark.core import files
+from pulmospark.core.csv_files import write_row
 from pulmospark.data.near_copies import NearCopies
 
 PARQUET, CSV = "near_copies.parquet", "near_copies.csv"
 _FACTS = ("uri", "image_id", "source", "label")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """what a spreadsheet takes for the beginning of a formula"""
 
 
@@ -66,16 +65,9 @@ def write_pairs(table: pa.Table, folder: Path) -> None:
 
 
 def as_csv(table: pa.Table) -> str:
-    """A table as CSV; text that a spreadsheet would run as a formula has an apostrophe first."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.column_names)
+    """A table as CSV, for spreadsheets; see :mod:`pulmospark.core.csv_files`."""
+    text = io.StringIO(newline="")
+    write_row(text, table.column_names)
     for row in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
-        writer.writerow([_cell(value) for value in row])
+        write_row(text, [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row])
     return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return f"{value:.6f}" if isinstance(value, float) else value

@@ -27,6 +27,7 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle import Bundle, read_bundle
 from pulmospark.models.bundle_config import BundleConfig
 from pulmospark.scoring.engine import Kind
+from pulmospark.scoring.precision import PrecisionOutcome
 from pulmospark.scoring.predict_export import DecisionPoint
 from pulmospark.scoring.predict_inputs import (
     Inputs,
@@ -37,7 +38,7 @@ from pulmospark.scoring.predict_inputs import (
 )
 from pulmospark.scoring.predict_publish import RECORD, Scored, Written, publish
 from pulmospark.scoring.predict_result import PredictResult
-from pulmospark.scoring.predict_work import FilesWork, ImagesWork
+from pulmospark.scoring.predict_work import FilesWork, ImagesWork, Scorer
 from pulmospark.scoring.prepare_scorer import prepare_scorer
 from pulmospark.scoring.sample import ListedSample
 from pulmospark.spark import chunks
@@ -62,6 +63,8 @@ class PredictPlan:
     settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
     """files of a task, at most"""
+    prepared: tuple[Scorer, PrecisionOutcome] | None = None
+    """the scorer and how its precision was decided; ``None``: still to be found"""
     salt: Salt | None = None
 
     def run(self, spark: SparkSession | None, *, quiet: bool = False) -> PredictResult:
@@ -277,7 +280,7 @@ def _run(
     config = plan.bundle.config
     standard = plan.settings.reading(config.ingest)
     phantoms_only = config.phantoms and not plan.settings.allow_phantom_model
-    scorer, precision = prepare_scorer(
+    scorer, precision = plan.prepared or prepare_scorer(
         plan.bundle,
         work / "engines",
         plan.settings,
