@@ -143,7 +143,9 @@ def test_many_findings_of_no_class_are_named_by_frequency_and_summed(
 
 def test_a_table_without_a_view_of_the_bundle_is_refused(tmp_path: Path) -> None:
     _write_table(tmp_path / "other" / "tables", views=("axial",))
-    with pytest.raises(InputError, match=r"48 for 'view: axial'.*views PA, AP, .*train on the others"):
+    with pytest.raises(
+        InputError, match=r"48 for 'view: axial'.*views PA, AP, .*train on the others"
+    ):
         _evaluate(tmp_path)
 
 

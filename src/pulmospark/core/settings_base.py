@@ -1,4 +1,4 @@
-"""What all settings share: frozen models that refuse what they do not know."""
+"""Base of all settings: frozen models that refuse unknown keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class Settings(Record):
-    """Base: frozen; an unknown key is an error, and so is a number that is none (NaN, inf)."""
+    """Base: frozen; unknown keys, NaN and infinity are errors."""
 
     warns_of_renames: ClassVar[bool] = True
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
