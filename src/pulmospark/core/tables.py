@@ -223,9 +223,7 @@ COHORT = pa.schema(
         pa.field("source", pa.string(), nullable=False),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field(
-            "group_id", pa.string(), nullable=False
-        ),  # kept in one split: patients, or a film
+        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or a film
         pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string()),  # after class mapping; null where excluded
         pa.field("view", pa.string(), nullable=False),  # a View
@@ -249,9 +247,7 @@ EXPANDED = pa.schema(
         pa.field("source", pa.string(), nullable=False),  # the data set the film came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field(
-            "group_id", pa.string(), nullable=False
-        ),  # kept in one split: patients, or a film
+        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or a film
         pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string(), nullable=False),  # after class mapping
         pa.field("view", pa.string(), nullable=False),  # a View
@@ -328,7 +324,7 @@ PREDICTIONS = pa.schema(
         pa.field("source", pa.string()),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field("group_id", pa.string()),  # kept in one split: patients, or a film
+        pa.field("group_id", pa.string()),  # same split: patients, or a film
         pa.field("split", pa.string()),  # a Split, null outside an experiment
         pa.field("fold", pa.int32()),  # 0 to k-1, with cross-validation
         pa.field("model_id", pa.string(), nullable=False),  # of the bundle
@@ -353,9 +349,7 @@ UNITS = pa.schema(
         pa.field("level", pa.string(), nullable=False),  # "scan" or "patient"
         pa.field("unit", pa.string(), nullable=False),  # scan, patient, or film that has neither
         pa.field("source", pa.string(), nullable=False),  # the data set it came from
-        pa.field(
-            "group_id", pa.string(), nullable=False
-        ),  # kept in one split: patients, or a film
+        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or a film
         pa.field("fold", pa.int32()),  # 0 to k-1, with cross-validation
         pa.field("images", pa.int32(), nullable=False),  # films or slices it was pooled from
         pa.field("label", pa.string(), nullable=False),  # the same for all of them
