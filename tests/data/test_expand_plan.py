@@ -81,7 +81,7 @@ def test_a_film_of_another_part_is_no_parent(split: str) -> None:
     assert choose_parents(_table(rows))["uri"].to_pylist() == [rows[0]["uri"], rows[2]["uri"]]
     with pytest.raises(InputError) as caught:
         choose_parents(_table(rows), [rows[0]["uri"], rows[1]["uri"]])
-    assert f"{rows[1]['uri']}: is in the {split} part" in caught.value.message
+    assert f"{rows[1]['uri']}: is in the {split} split" in caught.value.message
     assert "\n" not in caught.value.message
 
 
@@ -90,7 +90,7 @@ def test_films_may_be_named_by_path_or_id() -> None:
     rows = [member(1), member(2), member(3), twin]
     chosen = choose_parents(_table(rows), [rows[0]["uri"], rows[1]["image_id"]])
     assert chosen["uri"].to_pylist() == [rows[0]["uri"], rows[1]["uri"]]
-    with pytest.raises(InputError, match="nonsense: no film that takes part"):
+    with pytest.raises(InputError, match="nonsense: not in the cohort"):
         choose_parents(_table(rows), ["nonsense"])
 
 
@@ -196,7 +196,7 @@ def test_metadata_is_the_parents(expanded: tuple[Path, pa.Table]) -> None:
 
 @pytest.mark.parametrize("name", [Split.VALIDATION, Split.TEST])
 def test_other_parts_have_no_expanded_films(name: Split, expanded: tuple[Path, pa.Table]) -> None:
-    with pytest.raises(UsageError, match=f"the {name.value} part has no augmented films"):
+    with pytest.raises(UsageError, match=f"the {name.value} split has no augmented films"):
         expanded_for(expanded[0] / "expanded", Part(name))
 
 

@@ -13,7 +13,7 @@ from pulmospark.spark.chunks import parts_of
 
 
 def pixels_of_some(images: Path, uris: set[str]) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
-    """Path and pixels of the films asked for; only row groups that hold one are read.
+    """Path and pixels of the given films; reads only row groups that contain one.
 
     Args:
         images: the images table.
