@@ -203,11 +203,11 @@ def test_other_parts_have_no_expanded_films(name: Split, expanded: tuple[Path, p
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"split": "test"}, "now in the test part"),
+        ({"split": "test"}, "now in the test split"),
         ({"fold": 1}, "fold 1"),
         ({"label": "normal"}, "class 'normal'"),
         ({"image_id": "another"}, "00000.png"),
-        ({"reason": "view: lateral", "split": "excluded"}, "now no film of the cohort"),
+        ({"reason": "view: lateral", "split": "excluded"}, "now not in the cohort"),
     ],
 )
 def test_a_cohort_that_was_made_anew_is_told(
@@ -248,7 +248,9 @@ def test_a_film_that_the_images_lack_is_told(tmp_path: Path) -> None:
     images, cohort = write_cohort(tmp_path, [member(n) for n in range(7)])
     (images / "1.parquet").unlink()
     parents = choose_parents(pq.read_table(cohort / "table", schema=tables.COHORT))
-    with pytest.raises(InputError, match=r"lacks 3 films of the cohort, /films/00001\.png"):
+    with pytest.raises(
+        InputError, match=r"lacks 3 films of the cohort, such as /films/00001\.png"
+    ):
         write_plan(parents, np.zeros(7, np.int64), images, tmp_path / "plan", film_bytes=1)
 
 

@@ -122,7 +122,7 @@ def test_too_much_is_refused_by_its_length_or_when_it_comes(
 
 def test_what_is_no_such_data_set_is_not_left_there(server: Server, tmp_path: Path) -> None:
     server.content = _zip({"repo-master/readme.md": b"moved"})
-    with pytest.raises(InputError, match="is not laid out as hannover"):
+    with pytest.raises(InputError, match="does not have the layout hannover"):
         fetch_data_set("hannover", tmp_path, _ROOMY)
     assert not (tmp_path / "hannover").exists()
 

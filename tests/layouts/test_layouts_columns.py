@@ -100,7 +100,7 @@ def test_named_columns_tell_the_layout_and_the_sheet(tmp_path: Path) -> None:
     )
     assert listed(vin, tmp_path)[0].layout == "vinbigdata"
     assert listed(vin, tmp_path, options={"label_column": "mine"})[0].findings == {"sick": 1}
-    with pytest.raises(UsageError, match="no option of the layout 'class_folders'"):
+    with pytest.raises(UsageError, match="in the layout 'class_folders'"):
         plain = plant(tmp_path / "plain", {"x/a.png": "", "y/b.png": ""})
         listed(plain, tmp_path, options={"label_column": "mine"})
 

@@ -57,7 +57,7 @@ def test_several_sources_have_names_of_their_own(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="given twice"):
         write_manifest([_source(one, "a"), _source(two, "A")], target)
     for wrong in ("a:b", " "):
-        with pytest.raises(UsageError, match="neither empty nor hold a colon"):
+        with pytest.raises(UsageError, match="not be empty or contain a colon"):
             write_manifest([_source(one, wrong)], target)
 
 
