@@ -183,7 +183,7 @@ def test_what_a_person_reads_of_a_smaller_preset(
         "parameters 1,328,900; trained on 288 films",
         "test: 18 COVID-19, 18 normal, 18 bacterial, 18 viral",
         "smaller than the paper's: COVID-19: 58 films, the paper has 580",
-        "smaller than the paper's: viral: 58 films, and the paper has 980",
+        "smaller than the paper's: viral: 58 films, the paper has 980",
         "guessed: rotation: range not stated",
         "guessed: convolutions without padding",
         "guessed: dropout of 0.5 as in the network for two classes",

@@ -58,7 +58,7 @@ def test_a_data_set_is_fetched_and_unpacked(server: Server, tmp_path: Path) -> N
     assert again.already
     assert fetch_data_set("hannover", tmp_path, _ROOMY, sha256=_HASH.upper()).already
     assert len(server.asked) == 1
-    with pytest.raises(EnvironmentProblem, match="is of an archive with SHA-256"):
+    with pytest.raises(EnvironmentProblem, match="is from an archive with SHA-256"):
         fetch_data_set("hannover", tmp_path, _ROOMY, sha256="0" * 64)
 
 

@@ -88,7 +88,7 @@ def test_the_list_of_scans_is_checked(tmp_path: Path) -> None:
     }
     assert notes.examples["missing_scans"] == ("CP/13/103", "CP/13/109")
     assert notes.examples["unlisted_scans"] == ("Normal/12/104",)
-    assert notes.examples["slice_counts_differ"] == ("NCP/11/102: 3 slices, and 4 listed",)
+    assert notes.examples["slice_counts_differ"] == ("NCP/11/102: 3 slices, 4 listed",)
 
 
 def test_twins_are_found_by_content_alone(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_age_sex_and_the_cleaned_split(tmp_path: Path) -> None:
     assert listing.notes.counts["slices_in_no_split"] == 8
     assert listing.notes.counts["repeated_rows"] == 1
     (root / "ct_train.json").write_text('{"NCP": ["11"]}')
-    with pytest.raises(LayoutError, match="no list of class, patient, scan"):
+    with pytest.raises(LayoutError, match="not a list of class, patient, scan"):
         listed(root, tmp_path)
     (root / "ct_train.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read as JSON"):

@@ -49,7 +49,7 @@ def test_rsna_has_a_row_a_box(tmp_path: Path) -> None:
     assert found["aa.dcm"]["patient_id"] == found["bb.dcm"]["patient_id"]
     assert found["aa.dcm"]["patient_id"] == "rsna_pneumonia:00000007"
     mapping.write_text('{"aa": 1}')
-    with pytest.raises(InputError, match="is no mapping"):
+    with pytest.raises(InputError, match="not a mapping"):
         listed(root, tmp_path)
 
 
