@@ -52,7 +52,7 @@ class _KilledError(DecoderError):
 
 
 class _RefusedError(DecoderError):
-    """The decoder's own refusal, after which the child can go on."""
+    """The decoder's own refusal, after which the child process can continue."""
 
 
 def decode_codestream(

@@ -25,7 +25,7 @@ CODECS: Final = ("jpegls", "jpeg2k", "htj2k", "jpeg8", "jpegxl")
 """codestreams that are decoded, by imagecodecs' names"""
 
 _STRIPS_BYTES: Final = 64 * 1024 * 1024
-"""for the strips that are worked on, beside what ``limits.DECODED_BYTES_MAX`` counts"""
+"""for the strips being decoded, in addition to ``limits.DECODED_BYTES_MAX``"""
 
 _Answer = tuple[dict[str, Any], NDArray[Any] | None]
 

@@ -1,4 +1,4 @@
-"""What a compressed frame declares of itself, told before it is decoded.
+"""Read what a compressed frame declares before it is decoded.
 
 A frame may declare another size than the DICOM header: that is checked against the header's,
 so that no decoder makes room for a bomb. Markers are those of ISO/IEC 10918-1 (JPEG), 14495-1

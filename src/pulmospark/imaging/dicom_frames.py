@@ -117,8 +117,7 @@ class Frames:
         if len(places) > count or places[0] != 0:
             raise Refused(
                 RejectReason.UNREADABLE,
-                f"dicom: which of {len(fragments)} fragments are of which of {count} frames "
-                "cannot be told",
+                f"dicom: cannot assign {len(fragments)} fragments to {count} frames",
             )
         return places
 

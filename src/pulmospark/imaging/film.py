@@ -69,7 +69,7 @@ class Film:
     pixels: NDArray[np.uint8]
     """(size, size) grey levels, contiguous"""
     thumbnail: NDArray[np.uint8]
-    """(32, 32) grey levels, which the hash is told from"""
+    """(32, 32) grey levels, source of the hash"""
     view: View | None
     """as measured from the pixels; ``None``: no opinion"""
     header: FilmHeader | None = None
@@ -95,7 +95,7 @@ def read_films(
     Args:
         path: absolute path; symbolic links are followed.
         settings: size and fit of the standard image, window of CT slices.
-        salt: what identifiers of DICOM headers are hashed with; ``None``: they are left out.
+        salt: what identifiers of DICOM headers are hashed with; ``None``: they are dropped.
 
     Returns:
         The films, or the reason why there is none. Nothing is raised for what a file holds.
@@ -122,7 +122,7 @@ def _films(
     Args:
         data: the file's bytes.
         settings: of the standard image.
-        salt: of the identifiers; ``None``: they are left out.
+        salt: of the identifiers; ``None``: they are dropped.
         one_only: reject a file of several frames before a pixel is decoded.
     """
     if len(data) > limits.FILE_BYTES_MAX:
@@ -257,8 +257,8 @@ def _resized(
 def _film(decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSettings) -> Film:
     grey, extent, size = decoded.grey, decoded.extent, settings.size
     pixels = _resized(grey, settings, extent)
-    # The view is told from the whole film, so that it is the same whatever the fit, and the hash
-    # from the film as it came.
+    # The view comes from the whole film, so that it is independent of the fit, and the hash
+    # from the original film.
     thumbnail = whole = thumbnail_of(pixels)
     if settings.fit != "stretch" or settings.crop != "none":
         whole = thumbnail_of(standardise(grey, size, "stretch", extent))

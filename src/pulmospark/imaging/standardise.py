@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 THUMBNAIL_SIDE = 32
-"""pixels: side of the small picture that the hash and the view are told from"""
+"""pixels: side of the thumbnail from which hash and view are computed"""
 
 _HASH_SIDE = 8
 _LINEAR_RATIO_MAX = 4 / 3
@@ -114,7 +114,7 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
 
 
 def thumbnail_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The small picture that the hash and the view are told from, (32, 32) uint8."""
+    """The thumbnail from which hash and view are computed, (32, 32) uint8."""
     return resized(pixels, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
 
 

@@ -1,4 +1,4 @@
-"""Tell a CT slice and a lateral film from a frontal, by pixels alone, where metadata is silent."""
+"""Guess from pixels whether a film is frontal, lateral or a CT slice, if metadata is silent."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _GREYS: Final = np.arange(256, dtype=np.float32)
 
 
 def measure_view(pixels: NDArray[np.uint8]) -> View | None:
-    """Tell the view of a standard image from its pixels, cautiously.
+    """Guess the view of a standard image from its pixels, conservatively.
 
     Six figures of a 32 x 32 thumbnail, scaled to its 2nd and 98th percentile, are held
     against fixed bounds. An axial slice has air above, below and in all corners, and few

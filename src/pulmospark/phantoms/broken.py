@@ -46,4 +46,4 @@ BROKEN: tuple[tuple[RejectReason, str, Callable[[bytes], bytes]], ...] = (
     (RejectReason.NOT_AN_IMAGE, ".png", text),
     (RejectReason.TOO_MANY_PIXELS, ".png", bomb),
 )
-"""What each should be rejected for, its file's ending, and how it is made from a JPEG."""
+"""Expected reject reason of each, its file extension, and its construction from a JPEG."""

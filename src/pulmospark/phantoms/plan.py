@@ -31,8 +31,8 @@ def patients_of(
 ) -> list[tuple[Finding, int]]:
     """Finding and number of films of each of ``count`` patients, in random order.
 
-    Both come in exact shares, so that prevalence does not hang on the seed; the number of
-    films is shared out within each finding, so that it does not tell the finding.
+    Both come in exact shares, so that prevalence is independent of the seed; the numbers of
+    films are assigned within each finding, so that they do not predict it.
     """
     findings = list(Finding)
     people: list[tuple[Finding, int]] = []

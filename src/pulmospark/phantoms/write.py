@@ -85,7 +85,7 @@ class _Ward:
     folder: Path
     rows: list[dict[str, str]]
     numbers: list[int]
-    """numbers for file names, in random order, so that a name tells nothing"""
+    """numbers for file names, in random order, so that names are uninformative"""
 
     def add(
         self, person: Person, data: bytes, *, patient: int, view: str, suffix: str, offset: int
@@ -130,13 +130,13 @@ def write_phantoms(
     same bytes with the same versions of NumPy, OpenCV and Pillow.
 
     Args:
-        folder: is made, or replaced, whole or not at all.
+        folder: created, or replaced atomically.
         seed: 0 to 2**31 - 1.
         patients: of all hospitals together.
         films_per_patient: shares of the patients with 1, 2, 3 ... frontal films.
         laterals: lateral films, spread over the hospitals.
         broken: also write the four files of :data:`pulmospark.phantoms.broken.BROKEN`.
-        progress: is told how many films are drawn.
+        progress: called with the number of films drawn.
 
     Raises:
         UsageError: too few or too many patients, laterals or films, or a bad seed.
@@ -178,19 +178,17 @@ def write_phantoms(
 def _check(seed: int, patients: int, films: Sequence[float], laterals: int) -> None:
     low, high = limits.PHANTOM_PATIENTS_MIN, limits.PHANTOM_PATIENTS_MAX
     if not low <= patients <= high:
-        raise UsageError(f"patients: {patients}, and must be {low} to {high}: name another number")
+        raise UsageError(f"patients: {patients}, must be {low} to {high}: give another number")
     if not 0 <= seed < 2**31:
-        raise UsageError(f"seed: {seed}, and must be 0 to {2**31 - 1}: name another number")
+        raise UsageError(f"seed: {seed}, must be 0 to {2**31 - 1}: give another number")
     most = limits.PHANTOM_FILMS_EACH_MAX
     if not 0 < len(films) <= most or min(films) < 0 or sum(films) <= 0:
         raise UsageError(
-            f"films_per_patient: {list(films)}, and must be 1 to {most} shares, none below 0 "
+            f"films_per_patient: {list(films)}, must be 1 to {most} shares, none below 0 "
             "and not all 0"
         )
     if not 0 <= laterals <= patients // 2:
-        raise UsageError(
-            f"laterals: {laterals}, and must be 0 to {patients // 2} (half of patients)"
-        )
+        raise UsageError(f"laterals: {laterals}, must be 0 to {patients // 2} (half of patients)")
 
 
 def _share(number: int, wanted: int, total: int) -> bool:

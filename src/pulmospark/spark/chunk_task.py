@@ -136,7 +136,7 @@ class Task:
                 lines = file.read(end - start).splitlines()
         except OSError as error:
             raise SourceUnavailableError(
-                f"{platform.node()}: cannot read {plan}, which the driver has written: "
+                f"{platform.node()}: cannot read {plan}, written by the driver: "
                 f"{error.strerror}: mount the output's folder there at the same path"
             ) from error
         return [unit_from(line) for line in lines]
@@ -190,7 +190,7 @@ def _rows_of(chunk: Chunk, columns: Sequence[str] | None) -> pa.Table:
     except OSError as error:
         raise SourceUnavailableError(
             f"{platform.node()}: cannot read {chunk.path}: {error.strerror or error}; check that "
-            "machine's mounts, and run the same command again"
+            "machine's mounts, then rerun the command"
         ) from error
 
 

@@ -86,10 +86,10 @@ def run_chunks(
         chunks: what to do it on.
         folder: where the parts are written, by one run at a time; a killed run finds them there
             again.
-        progress: told how many rows are done.
-        profile: what a task asks Spark for, GPUs say; ``None``: as the session has it.
-        reads: folders and files that the tasks read beside the chunks; each executor is to see
-            them.
+        progress: called with the number of rows done.
+        profile: resources of a task, such as GPUs; ``None``: those of the session.
+        reads: folders and files that the tasks read in addition to the chunks; each executor must
+            see them.
 
     Returns:
         The parts of all chunks, in the order of the chunks.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from py4j.java_gateway import JavaGateway  # type: ignore[import-untyped]
 
 OPTIONS = "spark.driver.extraJavaOptions"
-# What does not fit is told as a warning on standard output, which is the command's own.
+# Mismatches are warnings on standard output, which belongs to the command.
 _SILENT = "-Xlog:disable -Xlog:all=error:stderr"
 
 
@@ -41,8 +41,8 @@ def class_archive(java: Java) -> Path:
 
 def archive_options(java: Java) -> str:
     """Options of the JVM with which it takes the archive; empty: there is none."""
-    found = class_archive(java)
-    return f'{_SILENT} "-XX:SharedArchiveFile={found}"' if found.is_file() else ""
+    archive = class_archive(java)
+    return f'{_SILENT} "-XX:SharedArchiveFile={archive}"' if archive.is_file() else ""
 
 
 @contextlib.contextmanager
@@ -69,8 +69,8 @@ def recorded(java: Java, conf: Mapping[str, str]) -> Iterator[dict[str, str]]:
             yield {**conf, OPTIONS: options.strip()}
             if not aside.is_file():
                 raise EnvironmentProblem(
-                    f"Java {java.version} ({java.home}) keeps no classes ready: sessions start as "
-                    "before; another Java, 17 or newer, may do it"
+                    f"Java {java.version} ({java.home}) cannot archive classes: sessions start as "
+                    "before; another Java, 17 or newer, may be able to"
                 )
             os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file
         finally:
@@ -94,5 +94,5 @@ def end_jvm(gateway: JavaGateway) -> None:
     except subprocess.TimeoutExpired as error:
         process.kill()
         raise EnvironmentProblem(
-            f"Spark's JVM did not end within {limits.JVM_END_S_MAX} s: try it again"
+            f"Spark's JVM did not end within {limits.JVM_END_S_MAX} s: try again"
         ) from error

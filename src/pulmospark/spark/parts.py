@@ -29,7 +29,7 @@ class Part:
 
 
 def write_part(rows: pa.Table, target: Path) -> None:
-    """Write one Parquet file, whole or not at all.
+    """Write one Parquet file atomically.
 
     Pixels are stored as they are (compressing them costs more than reading them) and without
     statistics, which would repeat whole images in the footer.
@@ -56,7 +56,7 @@ def write_part(rows: pa.Table, target: Path) -> None:
 
 
 def write_bytes(target: Path, data: bytes) -> None:
-    """Write a small file, whole or not at all."""
+    """Write a small file atomically."""
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     aside.write_bytes(data)
     os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file

@@ -43,10 +43,10 @@ def gpu_profile(spark: SparkSession) -> ResourceProfile | None:
         return None
     from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests  # noqa: PLC0415
 
-    asked = TaskResourceRequests()
-    asked.cpus(max(int(_number(spark, "spark.task.cpus")), 1))
-    asked.resource(_GPU, share_of_gpu(*_executor(spark)))
-    return ResourceProfileBuilder().require(asked).build
+    requests = TaskResourceRequests()
+    requests.cpus(max(int(_number(spark, "spark.task.cpus")), 1))
+    requests.resource(_GPU, share_of_gpu(*_executor(spark)))
+    return ResourceProfileBuilder().require(requests).build
 
 
 def share_of_gpu(cores: int, gpus: int) -> float:

@@ -95,7 +95,7 @@ class Jobs:
         work: what is done with a chunk.
         folder: for the parts.
         run: folder of the run, for plan and logs.
-        progress: told how many rows are done.
+        progress: called with the number of rows done.
         profile: what a task asks Spark for.
         wanted: of a worker; ``None``: it is on this machine.
     """
@@ -154,7 +154,7 @@ class Jobs:
         raise job_failure(failure) from failure
 
     def run_alone(self, units: Sequence[Unit]) -> Unit | None:
-        """Do units in one task, one after the other, and nothing beside them.
+        """Run units in one task, one after the other, and nothing else.
 
         Returns:
             The one that ended its worker, those after it not done; ``None``: all are done.
@@ -208,7 +208,7 @@ class Jobs:
         return None
 
     def _follow(self, job: Future[list[Any]], units: Sequence[Unit], tag: str) -> None:
-        """Tell the progress until a job has ended; end it at the first error."""
+        """Report progress until a job has ended; cancel it at the first error."""
         finished = threading.Event()
         job.add_done_callback(lambda _: finished.set())
         mine = {unit.name for unit in units}

@@ -48,14 +48,14 @@ class Chunk:
 
 def chunks_of(files: Sequence[Path]) -> list[Chunk]:
     """The row groups of Parquet files as chunks, in their order."""
-    found = []
+    chunks = []
     for file in files:
         metadata = pq.read_metadata(file)
-        found += [
+        chunks += [
             Chunk(str(file), index, metadata.row_group(index).num_rows)
             for index in range(metadata.num_row_groups)
         ]
-    return found
+    return chunks
 
 
 def listed_chunks(
@@ -70,31 +70,31 @@ def listed_chunks(
         rows_max: files of a chunk.
         bytes_max: bytes of a chunk's files together, but for a larger file, which is alone.
     """
-    found = []
+    chunks = []
     for path in files:
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
                 sizes = file.read_row_group(group, columns=["size_bytes"])["size_bytes"].to_numpy()
-                found += [
+                chunks += [
                     Chunk(str(path), group, end - start, start)
                     for start, end in _cuts(sizes, rows_max, bytes_max)
                 ]
-    return found
+    return chunks
 
 
 def evened(
     files: Sequence[Path], slots: int, rows_max: int = limits.CHUNK_FILES_MAX
 ) -> list[Chunk]:
-    """As :func:`listed_chunks`, but a short list is cut so that all slots end together.
+    """As :func:`listed_chunks`, but a short list is split so that all slots finish together.
 
-    A long one's last tasks are short beside the whole.
+    The last tasks of a long list are short compared with the whole.
     """
     usual = listed_chunks(files, rows_max)
     if not 0 < len(usual) <= slots * limits.TASK_CHUNKS_MAX:
         return usual
     rows = sum(chunk.rows for chunk in usual)
     even = listed_chunks(files, -(-rows // (slots * -(-len(usual) // slots))))
-    # More of them than slots take at once: the files' bytes have cut them anyway.
+    # More of them than slots take at once: the files' sizes already limit the chunks.
     return even if -(-len(even) // slots) == -(-len(usual) // slots) else usual
 
 

@@ -63,23 +63,23 @@ class Expected:
 
 
 def expected(reads: tuple[str, ...] = (), token: str = "") -> Expected:
-    """What workers of this driver are held against."""
+    """The environment that workers of this driver must match."""
     return Expected(pulmospark.__version__, python_version(), platform.node(), reads, token)
 
 
 def faults(wanted: Expected) -> Iterator[str]:
-    """What this process lacks, a line each, the machine's name first."""
+    """The problems of this process, a line each, starting with the machine's name."""
     host = platform.node()
     install = f"install the driver's there, into {sys.executable}"
     if pulmospark.__version__ != wanted.version:
         yield (
-            f"{host}: has pulmospark {pulmospark.__version__}, and the driver ({wanted.driver}) "
+            f"{host}: has pulmospark {pulmospark.__version__}, but the driver ({wanted.driver}) "
             f"{wanted.version}: {install}"
         )
     if python_version() != wanted.python:
         yield (
-            f"{host}: has Python {python_version()} ({sys.executable}), and the driver "
-            f"({wanted.driver}) {wanted.python}: name the same with PYSPARK_PYTHON"
+            f"{host}: has Python {python_version()} ({sys.executable}), but the driver "
+            f"({wanted.driver}) {wanted.python}: set PYSPARK_PYTHON to the same"
         )
     lacking = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if lacking:
