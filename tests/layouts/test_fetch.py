@@ -135,7 +135,7 @@ def test_names_and_addresses_that_cannot_be_fetched(tmp_path: Path) -> None:
         "figure1",
     }
     assert all((layout.download or "").startswith("https://") for layout in fetchable())
-    with pytest.raises(UsageError, match="chexpert: cannot be fetched"):
+    with pytest.raises(UsageError, match="chexpert: cannot be downloaded"):
         fetch_data_set("chexpert", tmp_path, _ROOMY)
     with pytest.raises(UsageError, match="64 hexadecimal digits"):
         fetch_data_set("figure1", tmp_path, _ROOMY, sha256="abc")

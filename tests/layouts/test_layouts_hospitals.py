@@ -153,7 +153,7 @@ def test_mimic_cxr_jpg(tmp_path: Path) -> None:
         "ignored_files": 3,
     }
     (root / f"{name}-split.csv").rename(root / f"{name}-split.csv.gz")
-    with pytest.raises(LayoutError, match="is packed: unpack it, with gunzip"):
+    with pytest.raises(LayoutError, match="is compressed: unpack it with gunzip"):
         listed(root, tmp_path)
 
 

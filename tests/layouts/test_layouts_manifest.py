@@ -83,7 +83,7 @@ def test_two_sheets_of_one_folder(tmp_path: Path) -> None:
         [SourceSettings(path=path, options=options) for path in both], tmp_path / "m.parquet"
     )
     assert [(found.name, found.files) for found in listings] == [("train", 1), ("test", 1)]
-    with pytest.raises(UsageError, match="named twice"):
+    with pytest.raises(UsageError, match="given twice"):
         write_manifest([SourceSettings(path=both[0], options=options)] * 2, tmp_path / "m.parquet")
 
 
@@ -98,7 +98,7 @@ def test_nothing_to_list(tmp_path: Path) -> None:
         write_manifest([_source(empty, layout="class_folders")], target)
     with pytest.raises(LayoutError, match="takes a folder"):
         write_manifest([_source(empty / "readme.txt", layout="nih14")], target)
-    with pytest.raises(LayoutError, match="is a file"):
+    with pytest.raises(LayoutError, match="not a CSV or TSV"):
         write_manifest([_source(empty / "readme.txt")], target)
     assert not target.exists()
 

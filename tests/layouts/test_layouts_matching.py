@@ -97,7 +97,7 @@ def test_a_row_that_may_mean_another_file_has_none(
     assert told == {}
     assert counts["rows_without_file"] == len(cells)
     assert examples["rows_without_file"][0] == why
-    several = len(cells) if "fit" in why else 0
+    several = len(cells) if "match" in why else 0
     assert counts.get("rows_of_several_files", 0) == several
 
 
