@@ -96,7 +96,7 @@ CALLS: Final[dict[str, Callable[[dict[str, Any], bytes], _Answer]]] = {
 
 
 def _bound_memory() -> None:
-    """Let nothing be allocated beyond what an image may take, whatever a header hides."""
+    """Limit allocations to the maximum for an image, whatever its header declares."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:  # no Linux: the checks of the headers have to do

@@ -38,7 +38,7 @@ _ADOBE, _JFIF = b"Adobe", b"JFIF\0"
 
 @dataclass(frozen=True)
 class Codestream:
-    """What a frame's own header declares."""
+    """Properties declared in a frame's header."""
 
     height: int
     width: int
@@ -97,7 +97,7 @@ def _scans(frame: bytes | memoryview) -> int:
 
 
 def has_end(frame: bytes | memoryview) -> bool:
-    """Whether a codestream comes to its end mark, bytes of filling behind it."""
+    """Whether a codestream has its end marker, possibly followed by padding."""
     return bytes(frame[-_TAIL_BYTES:]).rstrip(_FILL).endswith(_END)
 
 

@@ -1,4 +1,4 @@
-"""Compressed frames of DICOM files, decoded to samples, each by the codec its syntax names."""
+"""Decode compressed frames of DICOM files with the codec of their transfer syntax."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def decode_frame(
 
 
 def _declared(family: str, encoded: memoryview | bytes, form: PixelForm) -> Codestream:
-    """What the codestream declares of itself."""
+    """Properties declared by the codestream."""
     if family in ("JPEG", "JPEG-LS"):
         return jpeg_codestream(encoded)
     if family == "JPEG XL":  # only its size can be read without a decoder
@@ -211,7 +211,7 @@ def _samples(
 
 
 def _may_be_slow(family: str, encoded: memoryview | bytes, stream: Codestream) -> bool:
-    """Whether a frame is decoded in a process that is ended where it takes too long.
+    """Whether a frame is decoded in a process that is killed if it takes too long.
 
     CharLS runs for ever on some damaged streams, and how long JPEG XL takes its header hides.
     """

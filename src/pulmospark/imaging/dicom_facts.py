@@ -156,7 +156,7 @@ def _modality(word: str) -> Modality:
 
 
 def _other_sop_class(header: Header) -> str | None:
-    """What kind of image a SOP class stands for; ``None``: it may be an X-ray or a CT slice."""
+    """Kind of image of a SOP class; ``None``: possibly an X-ray or a CT slice."""
     uid = header.word("SOPClassUID")
     return next(
         (

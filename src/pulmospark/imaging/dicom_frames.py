@@ -1,4 +1,4 @@
-"""Compressed frames of a DICOM file: which of its fragments are of which frame.
+"""Compressed frames of a DICOM file: assign its fragments to frames.
 
 PS3.5, A.4: the first item is a table of offsets, often empty and sometimes wrong; the others are
 fragments; a delimiter closes them. What is there is believed before what is said of it.

@@ -1,4 +1,4 @@
-"""The header of a DICOM file: what is read of it, and nothing else.
+"""The header of a DICOM file: only an allowlist of attributes is read.
 
 :data:`KEPT` is the list of attributes that are read at all. Everything else (names, dates,
 places, private elements, overlays, comments) is passed over in the file and never becomes a

@@ -20,7 +20,7 @@ _PADDING: Final = " \0\t\r\n"
 
 
 class NoNumberError(ValueError):
-    """An attribute is there, and its value is no number."""
+    """The value of an attribute is not a number."""
 
 
 def numbers(dataset: Dataset, keyword: str, notes: set[Note]) -> tuple[float, ...]:

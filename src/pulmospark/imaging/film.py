@@ -1,4 +1,4 @@
-"""From a file to a row's worth of film: read safely, decoded, standardised, measured."""
+"""Read, decode, standardise and measure the films of a file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pulmospark.imaging.view import view_of_thumbnail
 
 @dataclass(frozen=True)
 class FilmHeader:
-    """What a row takes from a DICOM header where the source's own metadata is silent.
+    """Facts from a DICOM header for a row, where the source's metadata has none.
 
     No text of the header is among it: identifiers are hashes, the rest numbers and words of
     closed lists.
@@ -55,7 +55,7 @@ class FilmHeader:
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """A standardised film: what a row of the images table has of the file itself."""
+    """A standardised film: the part of a row of the images table that comes from the file."""
 
     image_id: str
     """SHA-256 of the file's bytes"""
@@ -83,14 +83,14 @@ class Film:
 
     @property
     def phash(self) -> int:
-        """64-bit perceptual hash, as signed; calculated when it is asked for."""
+        """64-bit perceptual hash, as signed; computed on demand."""
         return hash_of_thumbnail(self.thumbnail)
 
 
 def read_films(
     path: str, settings: IngestSettings, salt: Salt | None = None
 ) -> list[Film] | Rejected:
-    """Read a file and make films of it: one, or one a frame of a CT in one DICOM file.
+    """Read the films of a file: one, or one per frame of a multi-frame CT.
 
     Args:
         path: absolute path; symbolic links are followed.
@@ -200,7 +200,7 @@ def _film_header(facts: DicomFacts, frame: int | None, salt: Salt | None) -> Fil
 
 
 def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
-    """Read a file and make a film of it.
+    """Read the film of a file.
 
     Args:
         path: absolute path; symbolic links are followed.
@@ -218,7 +218,7 @@ def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
 
 
 def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
-    """Make a film of a file's bytes; pure, and nothing is raised for any bytes.
+    """Read a film from a file's bytes; pure, and never raises.
 
     As :func:`films_from_bytes`, but a file of several frames is rejected.
     """

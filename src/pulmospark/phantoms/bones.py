@@ -1,4 +1,4 @@
-"""Ribs, collar bones, shoulder blades and spine of a frontal phantom."""
+"""Ribs, clavicles, scapulae and spine of a frontal phantom."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def ribs(canvas: Canvas, anatomy: Anatomy, both: tuple[Lung, Lung]) -> Array:
 
 
 def shoulders(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Array:
-    """Absorbance of collar bones, shoulder blades and upper arms."""
+    """Absorbance of clavicles, scapulae and upper arms."""
     wide = anatomy.half_width / 133
     fore = np.zeros(canvas.shape, np.uint8)
     hind = np.zeros(canvas.shape, np.uint8)
@@ -89,7 +89,7 @@ def shoulders(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Array:
 
 
 def spine(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Array:
-    """Absorbance of the backbone: a column with a disc between any two vertebrae."""
+    """Absorbance of the spine: a column with discs between the vertebrae."""
     small = canvas.coarse(2)
     x = (small.x - np.float32(pose.turn * 0.3)) / np.float32(18.0)
     column = fade((np.abs(x) - 1) * 7)

@@ -1,4 +1,4 @@
-"""Files that are no images, planted so that a demo shows how they are rejected."""
+"""Broken image files, so that a demo shows how they are rejected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def truncated(jpeg: bytes) -> bytes:
 
 
 def empty(_: bytes) -> bytes:
-    """No byte at all."""
+    """An empty file."""
     return b""
 
 

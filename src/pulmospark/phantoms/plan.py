@@ -1,4 +1,4 @@
-"""Who comes to which hospital, with what, and how many films each gets."""
+"""Assign patients, findings and numbers of films to hospitals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILM_SHARES: tuple[float, ...] = (0.50, 0.28, 0.14, 0.08)
 
 
 def quotas(total: int, shares: Sequence[float]) -> list[int]:
-    """Whole numbers in proportion to ``shares`` that add up to ``total``.
+    """Integers in proportion to ``shares`` that add up to ``total``.
 
     Largest-remainder method; ties go to the earlier share.
     """

@@ -34,7 +34,7 @@ COLUMNS: tuple[str, ...] = (
 
 
 class HospitalSummary(Record):
-    """What was written for one hospital; paths are relative to its folder."""
+    """Files written for one hospital; paths are relative to its folder."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,7 +48,7 @@ class HospitalSummary(Record):
 
 
 class PhantomSummary(Record):
-    """What was written; one folder a hospital."""
+    """Files written, one folder per hospital."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,7 +73,7 @@ class PhantomSummary(Record):
 
     @property
     def broken(self) -> int:
-        """Files that are no images."""
+        """Broken files."""
         return sum(len(hospital.broken) for hospital in self.hospitals)
 
 
@@ -123,7 +123,7 @@ def write_phantoms(
     broken: bool = True,
     progress: Progress | None = None,
 ) -> PhantomSummary:
-    """Draw phantoms and write them, one folder a hospital.
+    """Draw phantoms and write them, one folder per hospital.
 
     ``<folder>/<hospital>/metadata.csv`` and ``<folder>/<hospital>/images/`` have the layout
     of https://github.com/ieee8023/covid-chestxray-dataset. The same arguments write the
@@ -243,7 +243,7 @@ def _admit(
 
 
 def _plant(ward: _Ward, index: int, seed: int) -> dict[str, RejectReason]:
-    """Write this hospital's part of the broken files, each of a patient of its own."""
+    """Write this hospital's share of the broken files, each with its own patient."""
     planted = {}
     for number, (reason, suffix, spoil) in enumerate(BROKEN):
         if number % len(HOSPITALS) != index:

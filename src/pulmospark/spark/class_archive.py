@@ -1,4 +1,4 @@
-"""Spark's classes kept ready for the JVM, so that a local session starts in half the time.
+"""An archive of Spark's classes for the JVM, which halves the start time of a local session.
 
 The JVM reads, checks and links some ten thousand classes before Spark's first job has ended. A
 class-data archive (JEP 350) holds them as they then lie in memory. It fits one Java and one
@@ -31,7 +31,7 @@ _SILENT = "-Xlog:disable -Xlog:all=error:stderr"
 
 
 def class_archive(java: Java) -> Path:
-    """Where the archive for a Java and the installed Spark is kept; it need not be there."""
+    """Path of the archive for a Java and the installed Spark; it need not exist."""
     import pyspark  # noqa: PLC0415 - a tenth of a second, which only a session's start has
 
     spark = Path(pyspark.__file__).parent
@@ -40,14 +40,14 @@ def class_archive(java: Java) -> Path:
 
 
 def archive_options(java: Java) -> str:
-    """Options of the JVM with which it takes the archive; empty: there is none."""
+    """JVM options for the archive; empty: there is none."""
     archive = class_archive(java)
     return f'{_SILENT} "-XX:SharedArchiveFile={archive}"' if archive.is_file() else ""
 
 
 @contextlib.contextmanager
 def recorded(java: Java, conf: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Make the archive of the classes that a session uses.
+    """Create the archive of the classes that a session uses.
 
     Args:
         java: that will run the session.
@@ -78,7 +78,7 @@ def recorded(java: Java, conf: Mapping[str, str]) -> Iterator[dict[str, str]]:
 
 
 def end_jvm(gateway: JavaGateway) -> None:
-    """Wait until the JVM of a session that was stopped has ended; this process can start no other.
+    """Wait for the JVM of a stopped session to end; this process cannot start another.
 
     Args:
         gateway: to the JVM, ``spark.sparkContext._gateway``.

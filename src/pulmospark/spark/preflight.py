@@ -46,7 +46,7 @@ _TASKS_A_SLOT = 2
 
 @dataclass(frozen=True)
 class _Probe:
-    """What Spark carries to the executors."""
+    """The function that Spark sends to the executors."""
 
     wanted: Expected
     pause_s: float
@@ -72,7 +72,7 @@ def preflight(
         spark: the session.
         reads: folders and files that tasks read: those that this machine sees itself are
             looked for on each executor.
-        folder: that tasks write to; made where it is missing.
+        folder: that tasks write to; created if missing.
 
     Raises:
         EnvironmentProblem: an executor lacks something; the line names its machine.
@@ -99,7 +99,7 @@ def on_this_machine(spark: SparkSession) -> bool:
 
 
 def seen_here(reads: Iterable[str]) -> tuple[str, ...]:
-    """Those that this machine reads itself: what it lacks, it says when its turn comes."""
+    """The paths that this machine can read; others fail later, when they are read."""
     return tuple(path for path in dict.fromkeys(reads) if unseen(path, tries=1) is None)
 
 
@@ -116,7 +116,7 @@ def reads_of(listed: Sequence[Chunk]) -> list[str]:
 
 @contextlib.contextmanager
 def _token(folder: Path | None) -> Iterator[str]:
-    """A file in ``folder`` that executors look for; gone at the end, with their answers."""
+    """A file in ``folder`` that executors look for; removed at the end with their replies."""
     if folder is None:
         yield ""
         return

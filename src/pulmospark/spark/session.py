@@ -1,4 +1,4 @@
-"""The Spark session: a local one by default, any other where it is named or given."""
+"""The Spark session: local by default, or any other by its master."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _OF_A_CLIENT = {"spark.sql.session.timeZone": "UTC"}
 def spark_session(
     master: str | None = None, conf: Mapping[str, str] | None = None
 ) -> Iterator[SparkSession]:
-    """A Spark session, stopped at the end only if it was started here.
+    """A Spark session, stopped at the end if it was started here.
 
     In this order: the session that is already active (a notebook's, a managed platform's);
     the one that ``spark-submit`` or ``SPARK_REMOTE`` describes; ``master``; ``local[*]``.
@@ -109,7 +109,7 @@ def slots(spark: SparkSession) -> int:
 
 
 def _reported_slots(spark: SparkSession) -> int:
-    """The same from the server's settings, which are all that Spark Connect shows."""
+    """The same from the server's settings, the only source with Spark Connect."""
 
     def number(key: str) -> int:
         text = spark.conf.get(key, "0") or "0"
@@ -203,7 +203,7 @@ def _check_answers(master: str, scheme: str, port: int | None = None) -> None:
 
 
 def local_settings() -> dict[str, str]:
-    """Spark's settings of a local session, but for where it keeps its classes ready."""
+    """Spark's settings for a local session, without the class archive."""
     memory = min(max(int(machine.memory_bytes() * _DRIVER_MEMORY_SHARE), GIB), 8 * GIB)
     return {
         "spark.driver.memory": f"{memory // 1024**2}m",
@@ -237,7 +237,7 @@ def _started(builder: Any, conf: Mapping[str, str], master: str) -> SparkSession
 
 @contextlib.contextmanager
 def _quiet_start() -> Iterator[Path]:
-    """Give the JVM that is started here a log file as its standard error.
+    """Redirect the standard error of the JVM started here to a log file.
 
     Spark and the JVM write a dozen lines there before any setting of theirs is read; a
     user would take them for faults. ``PULMOSPARK_SPARK_LOG=1`` leaves them on the terminal.
@@ -262,7 +262,7 @@ def _tail(log: Path) -> list[str]:
 
 
 def _reason(tail: list[str]) -> str:
-    """What the JVM ended with; Python only knows that it did."""
+    """The JVM's last error; Python only knows that it ended."""
     errors = [line for line in tail if re.search(r"(Exception|Error): ", line)]
     return re.split(r"(?:Exception|Error): ", errors[-1], maxsplit=1)[1][:200] if errors else ""
 

@@ -1,4 +1,4 @@
-"""Chunks: stretches of rows of Parquet files, and how executors read them.
+"""Chunks: ranges of rows of Parquet files, and how executors read them.
 
 A table of images is cut at its row groups. A list of files has row groups of
 ``limits.LIST_GROUP_ROWS`` rows, each of many chunks: a file's footer takes some 15 kB of memory
@@ -47,7 +47,7 @@ class Chunk:
 
 
 def chunks_of(files: Sequence[Path]) -> list[Chunk]:
-    """The row groups of Parquet files as chunks, in their order."""
+    """The row groups of Parquet files as chunks, in order."""
     chunks = []
     for file in files:
         metadata = pq.read_metadata(file)
@@ -63,7 +63,7 @@ def listed_chunks(
     rows_max: int = limits.CHUNK_FILES_MAX,
     bytes_max: int = limits.CHUNK_BYTES_MAX,
 ) -> list[Chunk]:
-    """The rows of lists of files (``core.tables.MANIFEST``) as chunks, in their order.
+    """The rows of lists of files (``core.tables.MANIFEST``) as chunks, in order.
 
     Args:
         files: the lists.
@@ -136,7 +136,7 @@ _At = tuple[str, int, int]
 
 @functools.lru_cache(maxsize=1)
 def _footer(path: str, _modified_ns: int, _size: int) -> pq.FileMetaData:
-    """Read once a worker: with hundreds of row groups that takes long."""
+    """Read once per worker: with hundreds of row groups that takes long."""
     return pq.read_metadata(path)
 
 
@@ -147,5 +147,5 @@ def _rows(at: _At, row_group: int, columns: tuple[str, ...] | None) -> pa.Table:
 
 @functools.lru_cache(maxsize=1)
 def _kept_rows(at: _At, row_group: int, columns: tuple[str, ...] | None) -> pa.Table:
-    """Kept, for the next chunk is mostly of the same row group."""
+    """Cached, because the next chunk is mostly of the same row group."""
     return _rows(at, row_group, columns)

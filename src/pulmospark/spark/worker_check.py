@@ -1,4 +1,4 @@
-"""What an executor must have in common with the driver, looked at where the tasks run."""
+"""Check on the executors that they match the driver."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ MODULES = (
 
 
 def python_version() -> str:
-    """Of the interpreter that runs this: Spark takes no other minor version on a worker."""
+    """Of this interpreter: Spark requires the same minor version on the workers."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a worker is held against.
+    """The environment that a worker must match.
 
     Attributes:
         version: of pulmospark.
@@ -100,7 +100,7 @@ def faults(wanted: Expected) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=4)  # once a worker
 def check_worker(wanted: Expected) -> None:
-    """See that this process has what it needs before it begins.
+    """Check that this process has what it needs before it begins.
 
     Raises:
         EnvironmentProblem: it has not; the first of the faults.
