@@ -209,7 +209,7 @@ def test_what_cannot_be_evaluated_elsewhere_is_said_first(
     finished_run: FinishedRun, spark: SparkSession, tmp_path: Path
 ) -> None:
     bundle, tables = finished_run.folder.bundle, finished_run.folder.tables
-    with pytest.raises(ClassError, match="no class of the bundle"):
+    with pytest.raises(ClassError, match="not a class of the bundle"):
         evaluate_external(
             bundle, tables, tmp_path / "x", spark, classes={"flu": ("flu",)}, quiet=True
         )

@@ -76,7 +76,7 @@ def test_settings_of_a_file_and_a_film_that_is_tested_on(run: Path, tmp_path: Pa
     assert all('"rotation"' in row["operations"] for row in rows if row["draw"])
     films.write_text("/films/00000.png\n\n/films/00009.png\n", encoding="utf-8")
     asked = ["expand", str(run), "--per-class", "9", "--parents", str(films), "-q"]
-    with pytest.raises(InputError, match=r"/films/00009\.png: is in the test part"):
+    with pytest.raises(InputError, match=r"/films/00009\.png: is in the test split"):
         cli.main(asked, standalone_mode=False)
 
 

@@ -13,7 +13,7 @@ def test_a_listing_says_what_was_guessed_matched_and_ignored() -> None:
     notes.add(NoteKind.ROWS_MATCHED_BY_STEM, "a1 -> images/a1.png")
     notes.add(NoteKind.ROWS_MATCHED_BY_STEM, "a2 -> images/a2.png")
     notes.add(NoteKind.ROWS_MATCHED_BY_STEM, "a3 -> images/a3.png", 1_998)
-    notes.add(NoteKind.ROWS_WITHOUT_FILE, "b: 2 files fit: x/b.png, y/b.png")
+    notes.add(NoteKind.ROWS_WITHOUT_FILE, "b: 2 files match: x/b.png, y/b.png")
     notes.add(NoteKind.HIDDEN_ENTRIES, ".b.png")
     for name in ("README", "labels.csv", "more.csv"):
         notes.ignore(name)
@@ -22,7 +22,7 @@ def test_a_listing_says_what_was_guessed_matched_and_ignored() -> None:
         "otherwise",
         "columns as named: label = dx",
         "rows matched by stem: 2,000, as a1 -> images/a1.png; a2 -> images/a2.png",
-        "rows without file: 1, as b: 2 files fit: x/b.png, y/b.png",
-        "ignored: 1 without extension whose content is no image's, 2 .csv",
+        "rows without file: 1, as b: 2 files match: x/b.png, y/b.png",
+        "ignored: 1 without an extension or image content, 2 .csv",
     ]
     assert list(listing_notes(ListingNotes().summary())) == []

@@ -112,7 +112,7 @@ def test_what_is_odd_is_said(
     result = expand(*place, settings, tmp_path / "expanded", spark, seed=1, quiet=True)
     assert (result.rows, result.children) == (24, 0)
     text = "\n".join(result.warnings)
-    assert "class 'covid' has 12 films in the training part, more than the 7 asked for" in text
+    assert "class 'covid' has 12 films in the training split, more than the requested 7" in text
     assert "heart" in text
 
 
@@ -120,7 +120,7 @@ def test_a_parent_of_the_test_part_is_refused(
     place: tuple[Path, Path], tmp_path: Path, spark: SparkSession
 ) -> None:
     target = tmp_path / "expanded"
-    with pytest.raises(InputError, match=r"/films/00004\.png: is in the test part"):
+    with pytest.raises(InputError, match=r"/films/00004\.png: is in the test split"):
         expand(*place, SETTINGS, target, spark, seed=1, only=["/films/00004.png"], quiet=True)
     assert not target.exists()
     only = ["/films/00000.png", "/films/00001.png"]

@@ -81,7 +81,7 @@ def test_a_film_of_another_part_is_no_parent(split: str) -> None:
     assert choose_parents(_table(rows))["uri"].to_pylist() == [rows[0]["uri"], rows[2]["uri"]]
     with pytest.raises(InputError) as caught:
         choose_parents(_table(rows), [rows[0]["uri"], rows[1]["uri"]])
-    assert f"{rows[1]['uri']}: is in the {split} part" in caught.value.message
+    assert f"{rows[1]['uri']}: is in the {split} split" in caught.value.message
     assert "\n" not in caught.value.message
 
 
@@ -90,7 +90,7 @@ def test_films_may_be_named_by_path_or_id() -> None:
     rows = [member(1), member(2), member(3), twin]
     chosen = choose_parents(_table(rows), [rows[0]["uri"], rows[1]["image_id"]])
     assert chosen["uri"].to_pylist() == [rows[0]["uri"], rows[1]["uri"]]
-    with pytest.raises(InputError, match="nonsense: no film that takes part"):
+    with pytest.raises(InputError, match="nonsense: not in the cohort"):
         choose_parents(_table(rows), ["nonsense"])
 
 
@@ -196,18 +196,18 @@ def test_metadata_is_the_parents(expanded: tuple[Path, pa.Table]) -> None:
 
 @pytest.mark.parametrize("name", [Split.VALIDATION, Split.TEST])
 def test_other_parts_have_no_expanded_films(name: Split, expanded: tuple[Path, pa.Table]) -> None:
-    with pytest.raises(UsageError, match=f"the {name.value} part has no augmented films"):
+    with pytest.raises(UsageError, match=f"the {name.value} split has no augmented films"):
         expanded_for(expanded[0] / "expanded", Part(name))
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"split": "test"}, "now in the test part"),
+        ({"split": "test"}, "now in the test split"),
         ({"fold": 1}, "fold 1"),
         ({"label": "normal"}, "class 'normal'"),
         ({"image_id": "another"}, "00000.png"),
-        ({"reason": "view: lateral", "split": "excluded"}, "now no film of the cohort"),
+        ({"reason": "view: lateral", "split": "excluded"}, "now not in the cohort"),
     ],
 )
 def test_a_cohort_that_was_made_anew_is_told(
@@ -248,7 +248,9 @@ def test_a_film_that_the_images_lack_is_told(tmp_path: Path) -> None:
     images, cohort = write_cohort(tmp_path, [member(n) for n in range(7)])
     (images / "1.parquet").unlink()
     parents = choose_parents(pq.read_table(cohort / "table", schema=tables.COHORT))
-    with pytest.raises(InputError, match=r"lacks 3 films of the cohort, /films/00001\.png"):
+    with pytest.raises(
+        InputError, match=r"lacks 3 films of the cohort, such as /films/00001\.png"
+    ):
         write_plan(parents, np.zeros(7, np.int64), images, tmp_path / "plan", film_bytes=1)
 
 

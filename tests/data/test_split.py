@@ -226,7 +226,7 @@ def test_no_images_table_names_the_step_before(tmp_path: Path) -> None:
         read_ingest(tmp_path / "no")
 
 
-@pytest.mark.parametrize(("rows", "words"), [([], "no film"), (_ALONE[:-1], "one class only")])
+@pytest.mark.parametrize(("rows", "words"), [([], "no film"), (_ALONE[:-1], "only one class")])
 def test_fewer_than_two_findings(rows: list[Row], words: str, tmp_path: Path) -> None:
     with pytest.raises(ClassError, match=words):
         parted(tmp_path, rows, classes={})

@@ -91,14 +91,12 @@ def test_what_the_safe_choice_did_and_cost_is_said_with_its_counts() -> None:
         "groups in all.",
         "118 pairs of near copies (205 images in 96 clusters), 103 of them between groups, are "
         "kept in the same split: 2,257 groups become 2,190. Without this 154 of 1,000 tested "
-        "images (15.4%) would have a near copy among those trained on. The cost is 67 fewer "
-        "independent groups, and CIs that are wider by that.",
+        "images (15.4%) would have a near copy in the training split. The cost is 67 fewer "
+        "independent groups, and correspondingly wider CIs.",
     )
     dropped = _COPIES.model_copy(update={"how": "drop"})
-    assert "one image of each cluster takes part" in grouping_sentences(_result(copies=dropped))[0]
+    assert "one image per cluster is kept" in grouping_sentences(_result(copies=dropped))[0]
     none = _COPIES.model_copy(update={"pairs": 0})
-    assert grouping_sentences(_result(copies=none)) == (
-        "Near copies were looked for, and there are none.",
-    )
+    assert grouping_sentences(_result(copies=none)) == ("No near copies were found.",)
     alone = named.model_copy(update={"grouped": 0})
     assert grouping_sentences(_result(name_groups=(alone,))) == ()

@@ -129,8 +129,8 @@ def test_frozen_features_leave_augmentation_on_the_fly_to_the_other_arm() -> Non
     ("names", "message"),
     [
         (("mobilenet_v2",), "names 1: give 2"),
-        (("mobilenet_v2", "mobilenet_v2"), "stands 2 times.*as mobilenet_v2:network"),
-        (("mobilenet_v2", "mobilenet_v2:features"), "with the method features stands 2 times"),
+        (("mobilenet_v2", "mobilenet_v2"), "is given 2 times.*as mobilenet_v2:network"),
+        (("mobilenet_v2", "mobilenet_v2:features"), "with method features is given 2 times"),
         (("mobilenet_v2", "resnet_of_mine"), "not in the zoo"),
         (("mobilenet_v2", "mobilenet_v2:trained"), "not in the zoo"),
         (("mobilenet_v2", "timm:network"), "'timm': not in the zoo"),

@@ -68,5 +68,5 @@ def test_what_cannot_be_unset_is_not(key: str) -> None:
 
 
 def test_an_unknown_setting_is_named() -> None:
-    with pytest.raises(UsageError, match=r"--set train\.stop: there is no such setting"):
+    with pytest.raises(UsageError, match=r"--set train\.stop: no such setting"):
         with_changes(_SET, {"train.stop": "none"})

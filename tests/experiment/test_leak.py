@@ -86,10 +86,10 @@ def _says_what_it_is(output: str, run: Path) -> None:
         "published  0.9800",
         "split before augmenting, so that no film is on both sides",
         "split after augmenting, as the paper does: a LEAK, and no result",
-        "no interval: the 16 tested rows are of",
+        "no interval: the 16 tested rows come from",
         "leak less ours: ",
         "smaller than the paper's: COVID-19:",
-        "smaller than the paper's: augmentation: 40 rows of each class",
+        "smaller than the paper's: augmentation: 40 rows per class",
         "guessed: every added convolution has 128 filters",
         "guessed: dropout of 0.2",
     ):
@@ -103,7 +103,7 @@ def _says_what_it_is(output: str, run: Path) -> None:
     beside = page.partition('<h2 id="paper">')[2].partition("</section>")[0]
     assert "98.0\N{NO-BREAK SPACE}%" in beside
     assert "LEAK, no result" in beside
-    assert "The leak has no CI: the 16 tested rows are of" in beside
+    assert "The leak has no CI: the 16 tested rows come from" in beside
     assert "Leak minus ours: " in beside
     assert "every added convolution has 128 filters" in beside
     assert beside.count(" / 16<") == 1
@@ -137,7 +137,9 @@ def test_rows_are_dealt_out_one_by_one_and_kin_is_parted(tmp_path: Path) -> None
 
 def test_nobody_splits_children_by_accident(tmp_path: Path) -> None:
     _, target = _expanded(tmp_path)
-    with pytest.raises(InputError, match="holds 90 augmented children, and a split would part"):
+    with pytest.raises(
+        InputError, match="contains 90 augmented copies, which a split could separate"
+    ):
         _check_no_children(target / "table")
     _check_no_children(tmp_path / "tables" / "images")
     assert pq.read_schema(next((tmp_path / "tables" / "images").iterdir())).names

@@ -135,7 +135,7 @@ def test_a_level_that_is_not_there_is_said() -> None:
     with pytest.raises(InputError, match="none of the tested films belongs to a scan"):
         pooled_units(films, "scan", CLASSES, EvaluateSettings())
     values = {"sources": [{"path": "x"}], "evaluate": {"levels": ["scan"], "pooling": "noisy_or"}}
-    with pytest.raises(UsageError, match=r"no evaluate\.negative_class"):
+    with pytest.raises(UsageError, match=r"evaluate\.negative_class is not set"):
         parse(Experiment, values, where="test")
 
 

@@ -72,7 +72,7 @@ def test_an_unknown_preset_and_a_folder_without_the_data(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="choose one of belman"):
         preset_of("wang-2020")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="has no data set with 'COVID-19'"):
+    with pytest.raises(InputError, match="contains no data set with 'COVID-19'"):
         experiment_of(PRESETS["benbrahim-2020-resnet50"], tmp_path, tmp_path, seed=1, processes=1)
 
 
@@ -136,7 +136,7 @@ def test_where_there_are_fewer_films_there_are_fewer_rows_in_proportion() -> Non
     assert rows(whole // 2) == 13_000
     assert rows(800) == round(26_000 * 800 / whole)
     assert rows(800, 26_000) == 26_000
-    with pytest.raises(UsageError, match="makes no augmented children"):
+    with pytest.raises(UsageError, match="makes no augmented copies"):
         check_per_class(preset_of("benbrahim-2020-resnet50"), 5)
 
 
@@ -182,8 +182,8 @@ def test_what_a_person_reads_of_a_smaller_preset(
         "intervals of 95%, over 55 patients, or films where none is known, worth 61 independent",
         "parameters 1,328,900; trained on 288 films",
         "test: 18 COVID-19, 18 normal, 18 bacterial, 18 viral",
-        "smaller than the paper's: COVID-19: 58 films, and the paper has 580",
-        "smaller than the paper's: viral: 58 films, and the paper has 980",
+        "smaller than the paper's: COVID-19: 58 films, the paper has 580",
+        "smaller than the paper's: viral: 58 films, the paper has 980",
         "guessed: rotation: range not stated",
         "guessed: convolutions without padding",
         "guessed: dropout of 0.5 as in the network for two classes",

@@ -98,7 +98,7 @@ def test_films_without_a_score_are_told(copy: FinishedRun, spark: SparkSession) 
         part.unlink()  # it may be a link, whose file is not ours to write in
         uris = sorted(set(rows["uri"].to_pylist()))[1:]
         pq.write_table(rows.filter(pc.is_in(rows["uri"], pa.array(uris))), part)
-    with pytest.raises(InputError, match=r"has scores of \d+ of the \d+ films"):
+    with pytest.raises(InputError, match=r"has scores for \d+ of the \d+ films"):
         stages.run_evaluate(copy.experiment, copy.folder, spark)
 
 

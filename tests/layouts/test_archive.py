@@ -40,7 +40,7 @@ def test_files_and_folders(tmp_path: Path) -> None:
 )
 def test_no_name_leads_outside(tmp_path: Path, name: str) -> None:
     path = _archive(tmp_path, (name, b"x"))
-    with pytest.raises(InputError, match="no place inside it"):
+    with pytest.raises(InputError, match="which is not inside it"):
         unpack(path, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.zip", "out"]
@@ -71,13 +71,13 @@ def test_links_are_left_out(tmp_path: Path) -> None:
 def test_one_name_twice_is_refused(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate name"):
         path = _archive(tmp_path, ("a", b"1"), ("a", b"2"))
-    with pytest.raises(InputError, match="names 'a' twice"):
+    with pytest.raises(InputError, match="contains 'a' twice"):
         unpack(path, tmp_path / "out")
 
 
 def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _archive(tmp_path, ("zeros", bytes(limits.ARCHIVE_RATIO_BYTES + 1)))
-    with pytest.raises(InputError, match="over 200 for one"):
+    with pytest.raises(InputError, match="over a ratio of 200"):
         unpack(path, tmp_path / "out")
     monkeypatch.setattr(limits, "ARCHIVE_UNPACKED_BYTES_MAX", 5)
     path = _archive(tmp_path, ("a", b"123"), ("b", b"456"))
@@ -103,7 +103,7 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     path = tmp_path / "a.zip"
     path.write_bytes(b"<html>not found</html>")
-    with pytest.raises(InputError, match="is no sound ZIP archive"):
+    with pytest.raises(InputError, match="not a valid ZIP archive"):
         unpack(path, tmp_path / "out")
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -111,5 +111,5 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     damaged = bytearray(whole.getvalue())
     damaged[60] ^= 0xFF
     path.write_bytes(damaged)
-    with pytest.raises(InputError, match="is no sound ZIP archive"):
+    with pytest.raises(InputError, match="not a valid ZIP archive"):
         unpack(path, tmp_path / "out")

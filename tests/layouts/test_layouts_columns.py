@@ -100,7 +100,7 @@ def test_named_columns_tell_the_layout_and_the_sheet(tmp_path: Path) -> None:
     )
     assert listed(vin, tmp_path)[0].layout == "vinbigdata"
     assert listed(vin, tmp_path, options={"label_column": "mine"})[0].findings == {"sick": 1}
-    with pytest.raises(UsageError, match="no option of the layout 'class_folders'"):
+    with pytest.raises(UsageError, match="in the layout 'class_folders'"):
         plain = plant(tmp_path / "plain", {"x/a.png": "", "y/b.png": ""})
         listed(plain, tmp_path, options={"label_column": "mine"})
 
@@ -110,5 +110,5 @@ def test_an_encoding_that_is_named(tmp_path: Path) -> None:
     assert "грипп" not in _listed(tmp_path, sheet)[0].findings
     listing, _ = _listed(tmp_path, sheet, {"encoding": "windows-1251"})
     assert listing.findings == {"грипп": 1, "норма": 1}
-    with pytest.raises(UsageError, match="encoding is 'klingon', which is none that Python knows"):
+    with pytest.raises(UsageError, match="unknown encoding 'klingon'"):
         _listed(tmp_path, sheet, {"encoding": "klingon"})

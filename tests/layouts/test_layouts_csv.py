@@ -109,7 +109,7 @@ def test_several_sheets_and_none(tmp_path: Path) -> None:
     (root / "one.csv").unlink()
     assert listed(root, tmp_path)[0].findings == {"A": 1}
     (root / "a.png").unlink()
-    with pytest.raises(InputError, match="names 1 that are not there"):
+    with pytest.raises(InputError, match="names 1 missing files"):
         listed(root, tmp_path)
     (root / "two.csv").unlink()
     with pytest.raises(LayoutError, match="no CSV or TSV"):

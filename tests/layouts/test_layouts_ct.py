@@ -65,7 +65,7 @@ def test_covidx_ct(tmp_path: Path) -> None:
         "ignored_files": 4,
     }
     assert listing.notes.examples["slices_chosen_by_class"] == (
-        "COVID-19: 2 of 2 slices are of patients whose slices were chosen; Normal: none",
+        "COVID-19: 2 of 2 slices are of patients whose slices were selected; Normal: none",
     )
 
 

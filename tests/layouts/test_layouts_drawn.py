@@ -209,7 +209,7 @@ def test_named_layout_that_the_folder_lacks(tmp_path: Path) -> None:
     root = plant(tmp_path / "root", {"A/1.png": "", "B/1.png": ""})
     with pytest.raises(LayoutError, match="Data_Entry_2017"):
         listed(root, tmp_path, layout="nih14")
-    with pytest.raises(UsageError, match="'patient_level' is no option of the layout 'kermany'"):
+    with pytest.raises(UsageError, match="no option 'patient_level' in the layout 'kermany'"):
         listed(root, tmp_path, layout="kermany", options={"patient_level": "1"})
     # A wrong guess can be overridden: this one is taken as it is told.
     listing, _ = listed(root, tmp_path, layout="Radiography-Database")

@@ -49,7 +49,7 @@ def test_rsna_has_a_row_a_box(tmp_path: Path) -> None:
     assert found["aa.dcm"]["patient_id"] == found["bb.dcm"]["patient_id"]
     assert found["aa.dcm"]["patient_id"] == "rsna_pneumonia:00000007"
     mapping.write_text('{"aa": 1}')
-    with pytest.raises(InputError, match="is no mapping"):
+    with pytest.raises(InputError, match="not a mapping"):
         listed(root, tmp_path)
 
 
@@ -153,7 +153,7 @@ def test_mimic_cxr_jpg(tmp_path: Path) -> None:
         "ignored_files": 3,
     }
     (root / f"{name}-split.csv").rename(root / f"{name}-split.csv.gz")
-    with pytest.raises(LayoutError, match="is packed: unpack it, with gunzip"):
+    with pytest.raises(LayoutError, match="is compressed: unpack it with gunzip"):
         listed(root, tmp_path)
 
 

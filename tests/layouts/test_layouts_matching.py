@@ -76,17 +76,17 @@ def test_a_row_is_joined_to_the_one_file_that_fits(
 @pytest.mark.parametrize(
     ("cells", "files", "why"),
     [
-        (["a"], ["x/a.png", "y/a.png"], "a: 2 files fit: x/a.png, y/a.png"),
-        (["a.png"], ["x/a.png", "y/a.png"], "a.png: 2 files fit: x/a.png, y/a.png"),
-        (["a"], ["a.png", "a.dcm"], "a: 2 files fit: a.dcm, a.png"),
-        (["A.png"], ["a.png", "a.PNG"], "A.png: 2 files fit: a.PNG, a.png"),
+        (["a"], ["x/a.png", "y/a.png"], "a: 2 files match: x/a.png, y/a.png"),
+        (["a.png"], ["x/a.png", "y/a.png"], "a.png: 2 files match: x/a.png, y/a.png"),
+        (["a"], ["a.png", "a.dcm"], "a: 2 files match: a.dcm, a.png"),
+        (["A.png"], ["a.png", "a.PNG"], "A.png: 2 files match: a.PNG, a.png"),
         (["x/a.png"], ["y/a.png"], "x/a.png"),
         (["p1/s/a.png"], ["p2/s/a.png"], "p1/s/a.png"),
         (["/home/p1/s/a.png"], ["p2/s/a.png"], "/home/p1/s/a.png"),
         (["C:/p1/a.png"], ["p2/a.png"], "C:/p1/a.png"),
-        (["p1/a.png", "p2/a.png"], ["a.png"], "p1/a.png: a.png fits other rows, too"),
+        (["p1/a.png", "p2/a.png"], ["a.png"], "p1/a.png: a.png matches other rows, too"),
         (["ab"], ["a.png"], "ab"),
-        (["z"], ["a.png"], "z: is a folder, and a row names one image"),
+        (["z"], ["a.png"], "z: is a folder, but a row must name one image"),
         (["a"], ["a.txt", "other.png"], "a"),
     ],
 )  # fmt: skip
@@ -97,7 +97,7 @@ def test_a_row_that_may_mean_another_file_has_none(
     assert told == {}
     assert counts["rows_without_file"] == len(cells)
     assert examples["rows_without_file"][0] == why
-    several = len(cells) if "fit" in why else 0
+    several = len(cells) if "match" in why else 0
     assert counts.get("rows_of_several_files", 0) == several
 
 

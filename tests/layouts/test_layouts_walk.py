@@ -101,7 +101,7 @@ def test_depth_has_a_limit(tmp_path: Path) -> None:
     plant(tmp_path, {f"{deep}/a.png": ""})
     assert len(_walk(tmp_path)[0]) == 1
     plant(tmp_path, {f"{deep}/d/a.png": ""})
-    with pytest.raises(InputError, match=f"at most {limits.FOLDER_DEPTH_MAX}"):
+    with pytest.raises(InputError, match=f"the maximum is {limits.FOLDER_DEPTH_MAX}"):
         _walk(tmp_path)
 
 

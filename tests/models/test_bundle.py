@@ -196,7 +196,7 @@ def test_a_newer_format_names_the_remedy(bundle: Path, name: str) -> None:
     ("change", "message"),
     [
         ({"model": "vgg99"}, "model: 'vgg99': not in the zoo"),
-        ({"news": 1}, "news: there is no such setting"),
+        ({"news": 1}, "news: no such setting"),
         ({"temperature": 0}, "temperature"),
         ({"classes": ["a", "a", "b"], "operating_points": []}, "a class is named twice"),
         ({"operating_points": [{**POINT.model_dump(), "positive_class": "x"}]}, "'x'"),

@@ -275,7 +275,7 @@ def test_what_no_content_tells_an_image_is_ignored_and_named(tmp_path: Path) -> 
         (folder / name).unlink()
     with pytest.raises(
         InputError,
-        match=r"\(ignored: 2 without extension whose content is no image's, 1 \.part, 1 \.txt\)",
+        match=r"\(ignored: 2 without an extension or image content, 1 \.part, 1 \.txt\)",
     ):
         _listed(tmp_path, folder)
 

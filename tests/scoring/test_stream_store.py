@@ -287,7 +287,7 @@ def test_a_lock_that_may_not_be_written_is_told_in_one_line(
 
     monkeypatch.setattr(Path, "open", refused)
     with (
-        pytest.raises(EnvironmentProblem, match="no right to write there"),
+        pytest.raises(EnvironmentProblem, match="no permission to write there"),
         open_store(tmp_path / "out", IDENTITY, dict),
     ):
         pass

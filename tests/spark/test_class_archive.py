@@ -50,7 +50,7 @@ def test_what_the_jvm_wrote_is_there_afterwards_and_is_then_taken(cache: Path) -
 
 @pytest.mark.usefixtures("cache")
 def test_a_java_that_writes_none_is_told() -> None:
-    with pytest.raises(EnvironmentProblem, match="keeps no classes ready"), recorded(_JAVA, {}):
+    with pytest.raises(EnvironmentProblem, match="cannot archive classes"), recorded(_JAVA, {}):
         pass
     assert archive_options(_JAVA) == ""
 

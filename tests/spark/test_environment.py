@@ -19,12 +19,12 @@ def test_spark_home_of_another_spark(tmp_path: Path) -> None:
     for fine in ({}, {"SPARK_HOME": ""}, {"SPARK_HOME": str(package)}):
         check_spark_home(fine, package, "4.0.1")
     other = tmp_path / "spark"
-    with pytest.raises(EnvironmentProblem, match=r"SPARK_HOME=.*holds no Spark: unset"):
+    with pytest.raises(EnvironmentProblem, match=r"SPARK_HOME=.*contains no Spark: unset"):
         check_spark_home({"SPARK_HOME": str(other)}, package, "4.0.1")
     (other / "jars").mkdir(parents=True)
     check_spark_home({"SPARK_HOME": str(other)}, package, "4.0.1")  # it does not say which
     (other / "jars" / "spark-core_2.12-3.5.1.jar").touch()
-    with pytest.raises(EnvironmentProblem, match=r"holds Spark 3\.5\.1.*is 4\.0\.1: unset"):
+    with pytest.raises(EnvironmentProblem, match=r"contains Spark 3\.5\.1.*is 4\.0\.1: unset"):
         check_spark_home({"SPARK_HOME": str(other)}, package, "4.0.1")
     check_spark_home({"SPARK_HOME": str(other)}, package, "3.5.1")
 

@@ -45,9 +45,9 @@ def test_each_lack_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     wanted = replace(expected(reads, str(tmp_path / "out" / "token")), version="0.1", python="3.8")
     version, python, modules, lost, empty, out = faults(wanted)
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert version.startswith(f"{_HOST}: has pulmospark {pulmospark.__version__}, and the driver")
+    assert version.startswith(f"{_HOST}: has pulmospark {pulmospark.__version__}, but the driver")
     assert python.startswith(f"{_HOST}: has Python {own} ")
-    assert "3.8: name the same with PYSPARK_PYTHON" in python
+    assert "3.8: set PYSPARK_PYTHON to the same" in python
     assert f"{sys.executable} lacks no_such_package: install" in modules
     assert lost.startswith(f"{_HOST}: {tmp_path}/lost: No such file or directory, though")
     assert empty.startswith(f"{_HOST}: {tmp_path}/empty: the folder is empty, though")

@@ -144,7 +144,7 @@ def test_telemetry_is_off_and_the_environment_as_it_was(
 def test_a_store_that_cannot_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for uri, message in (
-        (str(tmp_path / "file"), "a file stands where a folder is needed"),
+        (str(tmp_path / "file"), "is a file, but must be a folder"),
         (f"sqlite:///{tmp_path}/file/x.db", "x.db', and MLflow failed there"),
         (
             "http://127.0.0.1:9",

@@ -1,4 +1,4 @@
-"""ZIP archives from outside, unpacked without trusting a name, a size or a kind in them."""
+"""Unpack ZIP archives from outside, without trusting any name, size or type in them."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What an archive held."""
+    """Counts of an unpacked archive."""
 
     files: int
     size_bytes: int
     links: int
-    """symbolic links and other entries that are no files; left out"""
+    """symbolic links and other special entries; skipped"""
 
 
 def unpack(archive: Path, folder: Path, *, inside_one_folder: bool = False) -> Unpacked:
-    """Unpack a ZIP archive into a folder that is there and empty.
+    """Unpack a ZIP archive into an existing empty folder.
 
     Args:
         archive: the file.
-        folder: where to; nothing is written elsewhere.
-        inside_one_folder: leave out the folder that all entries lie in, as GitHub's have it.
+        folder: target; nothing is written elsewhere.
+        inside_one_folder: strip the folder around all entries, as in GitHub's archives.
 
     Raises:
-        InputError: it is no ZIP, is damaged or locked, names a place outside the folder or one
-            twice, or is larger than the limits of ``core.limits`` (``ARCHIVE_...``).
+        InputError: it is not a ZIP, is damaged or encrypted, contains a path outside the folder
+            or one twice, or is larger than the limits of ``core.limits`` (``ARCHIVE_...``).
     """
     try:
         with zipfile.ZipFile(archive) as opened:
             return _unpack(opened, archive, folder, strip=int(inside_one_folder))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise InputError(f"{archive}: is no sound ZIP archive: {error}") from error
+        raise InputError(f"{archive}: not a valid ZIP archive: {error}") from error
 
 
 def _unpack(opened: zipfile.ZipFile, archive: Path, folder: Path, *, strip: int) -> Unpacked:
@@ -76,13 +76,17 @@ def _unpack(opened: zipfile.ZipFile, archive: Path, folder: Path, *, strip: int)
                         )
                     file.write(block)
         except FileExistsError as error:
-            raise InputError(f"{archive}: names {entry.filename[:200]!r} twice") from error
+            raise InputError(f"{archive}: contains {entry.filename[:200]!r} twice") from error
         files += 1
     return Unpacked(files, written, links)
 
 
 def _parts(name: str, archive: Path) -> list[str]:
-    """An entry's folders and name, or an error where they could lead elsewhere."""
+    """An entry's folders and name.
+
+    Raises:
+        InputError: they could lead outside the folder.
+    """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     bad = (
         name.startswith("/")
@@ -93,7 +97,7 @@ def _parts(name: str, archive: Path) -> list[str]:
     )
     if bad:
         raise InputError(
-            f"{archive}: names {name[:200]!a}, which is no place inside it: it is not unpacked"
+            f"{archive}: contains the path {name[:200]!a}, which is not inside it: not unpacked"
         )
     return parts
 
@@ -105,13 +109,15 @@ def _is_file(entry: zipfile.ZipInfo) -> bool:
 
 def _check(entry: zipfile.ZipInfo, archive: Path) -> None:
     if entry.flag_bits & 0x1:
-        raise InputError(f"{archive}: {entry.filename[:200]!r} is locked with a password")
+        raise InputError(f"{archive}: {entry.filename[:200]!r} is password-protected")
     if entry.compress_type not in _PACKED:
-        raise InputError(f"{archive}: {entry.filename[:200]!r} is packed in an unusual way")
+        raise InputError(
+            f"{archive}: {entry.filename[:200]!r} uses an unsupported compression method"
+        )
     if _is_bomb(entry.file_size, entry):
         raise InputError(
             f"{archive}: {entry.filename[:200]!r} unpacks to {entry.file_size} bytes from "
-            f"{entry.compress_size}, over {limits.ARCHIVE_RATIO_MAX} for one: it is not unpacked"
+            f"{entry.compress_size}, over a ratio of {limits.ARCHIVE_RATIO_MAX}: not unpacked"
         )
 
 
@@ -121,11 +127,13 @@ def _is_bomb(size: int, entry: zipfile.ZipInfo) -> bool:
 
 
 def _blocks(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, archive: Path) -> Iterator[bytes]:
-    """Content of an entry; not more than it says of itself."""
+    """Content of an entry, no longer than its declared size."""
     done = 0
     with opened.open(entry) as file:
         while block := file.read(_BLOCK_BYTES):
             done += len(block)
             if done > entry.file_size:
-                raise InputError(f"{archive}: {entry.filename[:200]!r} is larger than it says")
+                raise InputError(
+                    f"{archive}: {entry.filename[:200]!r} is larger than its declared size"
+                )
             yield block

@@ -1,4 +1,4 @@
-"""Settings of the audits: what is run, and from where on it warns or fails."""
+"""Settings of the audits: which run, and their thresholds for a warning or failure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ AUDITS = (
     "covered_lungs", "letters", "source_in_features", "left_out_source", "unlike_films",
     "never_shown", "heat_maps",
 )  # fmt: skip
-"""names of all audits; here, so that one that is to be skipped is checked without Spark"""
+"""names of all audits; here, so that ``skip`` can be checked without Spark"""
 
 PHANTOM_COPIES: dict[str, Any] = {"hash_distance": 4, "copy_correlation": 0.93}
-"""how near phantoms are looked for, unless the user says otherwise: drawn chests are more alike
-than people's, thousands of them are near further off, and two of them have to fit better than two
-images to be one picture"""
+"""thresholds for near copies among phantoms, unless the user sets others: phantoms resemble each
+other more than patients do, so thousands have similar hashes, and two must match better to be
+one image"""
 
 
 class AuditSettings(Settings):
@@ -39,41 +39,40 @@ class AuditSettings(Settings):
     skip: Names = ()
     """names of audits that are left out; the report says so"""
     hash_distance: Annotated[int, Field(ge=0, le=limits.NEAR_DISTANCE_MAX)] = 12
-    """bits of 64 in which the perceptual hashes of two films may differ for them to be compared
-    further; up to 7 every such pair is found, beyond it most. It is always even"""
+    """maximum Hamming distance, in bits of 64, between the perceptual hashes of two films that are
+    compared further; up to 7 it finds every such pair, beyond it most. Always even"""
     pairs_max: Annotated[int, Field(ge=1, le=limits.NEAR_PAIRS_MAX)] = 50_000
-    """pairs with near hashes that are compared, the nearest first: some minute of two cores for
-    50,000; the audit tells up to which distance it came"""
+    """pairs with similar hashes that are compared, nearest first: about a minute on two cores for
+    50,000; the audit reports the distance it reached"""
     copy_correlation: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.88
-    """correlation of the details of two films, laid over each other, from which they are called
-    one film; other films of the same patient reach 0.7, and of copies known by hand 19 in 20 have
-    0.85 and more"""
+    """correlation of the details of two overlaid films from which they count as copies; different
+    films of one patient reach 0.7, and 19 in 20 copies identified by hand have at least 0.85"""
     leak_share: Fraction = 0.01
-    """share of tested films with a copy among those trained on, above which it fails: accuracy
-    can be off by as much, and differences of a point are what papers report"""
+    """share of tested films with a copy in the training split above which the audit fails:
+    accuracy can be off by as much, and papers report differences of one point"""
     conflict_share: Fraction = 0.005
-    """share of films that have a copy of another class, above which it fails"""
+    """share of films with a copy of another class above which the audit fails"""
     thing_warn: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.6
-    """AUROC that one thing beside the image may reach (lower bound) without a warning"""
+    """AUROC that a single non-image feature may reach (lower bound) without a warning"""
     thing_fail: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.7
-    """AUROC of one thing (lower bound) from which it fails: from 0.7 on a discrimination is
-    called acceptable (Hosmer and Lemeshow), and no such thing should pass for a test of disease"""
+    """AUROC of such a feature (lower bound) from which the audit fails: 0.7 is called acceptable
+    discrimination (Hosmer and Lemeshow), which only the disease should reach"""
     child_years: Annotated[float, Field(gt=0.0)] = 18.0
     """age below which a person is a child, years"""
     interval_width: Annotated[float, Field(gt=0.0, le=1.0)] = 0.10
-    """width of the interval of a class's sensitivity above which it warns; it fails above twice
-    that"""
+    """width of the CI of a class's sensitivity above which the audit warns; above twice that it
+    fails"""
     subgroup_gap: Annotated[float, Field(gt=0.0, le=1.0)] = 0.10
-    """accuracy by which a subgroup may fall behind the rest without a warning"""
+    """accuracy by which a subgroup may fall below the rest without a warning"""
     calibration_gap: Annotated[float, Field(gt=0.0, le=1.0)] = 0.10
-    """distance between mean probability and share right that a source may have without a
+    """difference between mean probability and accuracy that a source may have without a
     warning"""
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 200
     """bootstrap replicates over patients"""
 
 
 def check_skip(settings: AuditSettings) -> None:
-    """Check the names of the audits that are to be skipped; needs neither data nor Spark.
+    """Check the names of the audits to skip; needs neither data nor Spark.
 
     Raises:
         UsageError: there is no such audit.
@@ -81,6 +80,6 @@ def check_skip(settings: AuditSettings) -> None:
     for name in settings.skip:
         if name not in AUDITS:
             raise UsageError(
-                f"audit.skip: there is no audit {name!r}{did_you_mean(name, AUDITS)}: the audits "
-                f"are {', '.join(AUDITS)}"
+                f"audit.skip: no audit {name!r}{did_you_mean(name, AUDITS)}: choose from "
+                f"{', '.join(AUDITS)}"
             )

@@ -1,4 +1,4 @@
-"""Content ids: what is the same has the same name, wherever it lies."""
+"""Content ids: the same content has the same id, wherever it lies."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def file_id(path: Path) -> str:
 
 
 def value_id(value: Any) -> str:
-    """SHA-256 of a value of JSON's kinds, the same whatever the order of its keys."""
+    """SHA-256 of a JSON value, independent of the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return bytes_id(text.encode())

@@ -1,4 +1,4 @@
-"""CSV files for spreadsheets: every one that pulmospark writes is written here.
+"""CSV files for spreadsheets: everything that pulmospark writes as CSV goes through here.
 
 RFC 4180 with line feeds. A cell that holds a comma, a quote or any line break is quoted: Python's
 own writer leaves a bare carriage return unquoted, which other readers take for the end of a row.
@@ -12,23 +12,23 @@ from typing import Any, TextIO
 
 _BREAK = "\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _FORMULA = re.compile(f"(^|[{_BREAK}])(?=[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20])")
-"""where a cell, or a line of it, begins as a formula does, full-width signs among them"""
+"""start of a cell or line that a spreadsheet reads as a formula, including full-width signs"""
 
 _QUOTED = re.compile(f'[",{_BREAK}]|^\\s|\\s$')
 _NOT_UTF8 = re.compile("[\x00\ud800-\udfff]")
 
 
 def safe_cell(value: Any) -> str:
-    """A cell that a spreadsheet takes for text, whatever a file's or class's name holds.
+    """A cell that a spreadsheet reads as text, whatever the name of a file or class contains.
 
-    Spreadsheets run a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula, also
-    where it is quoted, and some take a line break in a cell for a new row. As OWASP advises ("CSV
-    Injection"), such a cell, and each such line of one, gets an apostrophe in front. What no
-    reader of CSV takes, NUL and halves of surrogate pairs, is written as its escape. The Parquet
-    tables have the text as it is.
+    Spreadsheets run a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula, even if it
+    is quoted, and some take a line break in a cell for a new row. As OWASP advises ("CSV
+    Injection"), such a cell, and each such line of one, gets an apostrophe in front. NUL and
+    lone surrogates, which no CSV reader accepts, are escaped. The Parquet tables keep the text
+    unchanged.
 
     Args:
-        value: ``None`` is an empty cell. A number is written as it is: it can't be a formula.
+        value: ``None`` is an empty cell. A number is written unchanged: it can't be a formula.
     """
     if value is None:
         return ""
@@ -39,7 +39,7 @@ def safe_cell(value: Any) -> str:
 
 
 def write_row(file: TextIO, cells: Iterable[Any]) -> None:
-    """Write a row, its cells made safe.
+    """Write a row of safe cells.
 
     Args:
         file: opened with ``newline=""`` and UTF-8.

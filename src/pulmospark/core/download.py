@@ -1,4 +1,4 @@
-"""A file over HTTP: resumed after a break, of bounded size and time, with its SHA-256."""
+"""Download a file over HTTP: resumable, bounded in size and time, with its SHA-256."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pulmospark.core.files import disk_errors
 _BLOCK_BYTES = 1024 * 1024
 
 Told = Callable[[int, int], None]
-"""is called with the bytes that are there and the bytes in all; 0 where that is not known"""
+"""called with the bytes so far and the total; 0 if the total is unknown"""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a download may take."""
+    """Limits of a download."""
 
     bytes_max: int
     seconds_max: float
@@ -42,29 +42,28 @@ def download(
     sha256: str | None = None,
     told: Told | None = None,
 ) -> str:
-    """Fetch a file, going on where an earlier call broke off.
+    """Download a file, resuming an interrupted download.
 
-    What came lies beside the target as ``NAME.part``, with the server's mark of its edition
-    (ETag) in ``NAME.part.json``. It is only gone on with where the server still has that
-    edition: two halves of two editions make no file.
+    The partial file lies next to the target as ``NAME.part``, with the server's ETag in
+    ``NAME.part.json``. The download only resumes if the server still has the same version.
 
     Args:
         url: http or https.
-        target: where the whole, checked file appears.
+        target: where the complete, checked file appears.
         bounds: most bytes and seconds.
-        sha256: what the content has to hash to; ``None``: it is not known.
-        told: called with the bytes there and the bytes in all.
+        sha256: expected hash of the content; ``None``: unknown.
+        told: called with the bytes so far and the total.
 
     Returns:
         SHA-256 of the content, 64 hexadecimal digits.
 
     Raises:
         UsageError: the address is neither http nor https.
-        EnvironmentProblem: no network, no space, too large, too slow, another content, or a
+        EnvironmentProblem: no network, no space, too large, too slow, a wrong hash, or a
             redirect that leaves https or http.
     """
     if urlsplit(url).scheme not in {"http", "https"}:
-        raise UsageError(f"{url}: only http and https addresses are fetched")
+        raise UsageError(f"{url}: only http and https are supported")
     part = target.with_name(f"{target.name}.part")
     mark = target.with_name(f"{target.name}.part.json")
     with disk_errors(target):
@@ -76,32 +75,32 @@ def download(
             raise _broken(url, getattr(error, "reason", None) or error) from error
         except ConnectionError as error:
             raise _broken(url, error) from error
-        found = file_id(part)
-        if sha256 is not None and found != sha256.lower():
+        digest = file_id(part)
+        if sha256 is not None and digest != sha256.lower():
             part.unlink(missing_ok=True)
             mark.unlink(missing_ok=True)
             raise EnvironmentProblem(
-                f"{url}: what came has SHA-256 {found}, and {sha256.lower()} was asked for: it is "
-                "thrown away; run again, or ask for the edition that is there"
+                f"{url}: the download has SHA-256 {digest}, not {sha256.lower()}, and was "
+                "discarded: run again, or give the checksum of the current version"
             )
         part.replace(target)
         mark.unlink(missing_ok=True)
-    return found
+    return digest
 
 
 def open_url(request: urllib.request.Request) -> Any:
-    """The answer to a request; a redirect is followed from https to https alone.
+    """Open a URL; a redirect from https may only lead to https.
 
     Raises:
         EnvironmentProblem: a redirect leads out of https, or to neither http nor https.
-        urllib.error.URLError: there is no answer, or it is an error.
+        urllib.error.URLError: there is no response, or it is an error.
     """
     opener = urllib.request.build_opener(_Redirects)
     return opener.open(request, timeout=limits.FETCH_SILENCE_S_MAX)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http and https alone, and from https to https alone."""
+    """Follows redirects only to http and https, and from https only to https."""
 
     def redirect_request(  # noqa: PLR0917 - urllib's own
         self,
@@ -121,17 +120,16 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         is_secure = urlsplit(req.full_url).scheme == "https"
         if there.scheme not in ({"https"} if is_secure else {"http", "https"}):
             raise EnvironmentProblem(
-                f"{req.full_url}: is redirected to {there.scheme}://{there.hostname}, and only "
-                f"{'https' if is_secure else 'http and https'} is followed: what came from there "
-                "could be anyone's"
+                f"{req.full_url}: redirects to {there.scheme}://{there.hostname}, but only "
+                f"{'https' if is_secure else 'http and https'} is followed: anyone could have "
+                "sent the content"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _broken(url: str, why: object) -> EnvironmentProblem:
     return EnvironmentProblem(
-        f"{url}: cannot be fetched ({why}): check the network and run again; what came so far is "
-        "kept"
+        f"{url}: cannot be downloaded ({why}): check the network and run again to resume"
     )
 
 
@@ -142,13 +140,13 @@ def _fill(
     _check_size(url, have, bounds)
     request = urllib.request.Request(
         url,
-        # As it lies there: a packed transfer has neither length nor ranges of the file itself.
+        # Uncompressed: otherwise length and ranges are not those of the file.
         headers={
             "User-Agent": f"pulmospark/{pulmospark.__version__}",
             "Accept-Encoding": "identity",
         },
     )
-    if have and (edition or is_checked):  # without a mark of the edition the hash will tell
+    if have and (edition or is_checked):  # without an ETag the hash reveals a mismatch
         request.add_header("Range", f"bytes={have}-")
     if have and edition:
         request.add_header("If-Range", edition)
@@ -161,10 +159,10 @@ def _fill(
         raise
     with answer, part.open("r+b") as file:
         start = (
-            have if answer.status == HTTPStatus.PARTIAL_CONTENT and _goes_on(answer, have) else 0
+            have if answer.status == HTTPStatus.PARTIAL_CONTENT and _resumes(answer, have) else 0
         )
         etag = answer.headers.get("ETag") or ""
-        # A weak mark (W/) says that the bytes may differ.
+        # A weak ETag (W/) allows different bytes.
         files.write_json(mark, {"edition": "" if etag.startswith("W/") else etag})
         _copy(url, answer, file, start, bounds, until, told)
 
@@ -173,18 +171,18 @@ def _check_size(url: str, size: int, bounds: Bounds) -> None:
     if size > bounds.bytes_max:
         raise EnvironmentProblem(
             f"{url}: {size} bytes, over the limit of {bounds.bytes_max}: raise it with --max-gb "
-            "where that is right"
+            "if the size is right"
         )
 
 
 def _edition(mark: Path) -> str:
     if not mark.is_file():
         return ""
-    told = files.read_json(mark)
-    return str(told.get("edition", "")) if isinstance(told, dict) else ""
+    record = files.read_json(mark)
+    return str(record.get("edition", "")) if isinstance(record, dict) else ""
 
 
-def _goes_on(answer: Any, have: int) -> bool:
+def _resumes(answer: Any, have: int) -> bool:
     """Whether a partial answer begins where the file ends."""
     return str(answer.headers.get("Content-Range", "")).startswith(f"bytes {have}-")
 
@@ -206,8 +204,8 @@ def _copy(  # noqa: PLR0917 - one loop, and what bounds it
         _check_size(url, max(done, total), bounds)
         if time.monotonic() > until:
             raise EnvironmentProblem(
-                f"{url}: {done} bytes in the {bounds.seconds_max / 60:g} minutes allowed: run "
-                "again to go on, or raise --max-minutes"
+                f"{url}: {done} bytes in the {bounds.seconds_max / 60:g} minutes allowed: rerun "
+                "to resume, or raise --max-minutes"
             )
         if not (block := answer.read(_BLOCK_BYTES)):
             break
@@ -216,4 +214,4 @@ def _copy(  # noqa: PLR0917 - one loop, and what bounds it
         if told is not None:
             told(done, max(done, total) if total else 0)
     if done < total:
-        raise ConnectionError(f"it broke off at {done} of {total} bytes")
+        raise ConnectionError(f"the connection closed after {done} of {total} bytes")

@@ -1,9 +1,9 @@
-"""The errors that pulmospark raises on purpose.
+"""The errors that pulmospark raises deliberately.
 
     PulmosparkError
     |-- UsageError          2  a flag, a setting or a call is wrong
-    |-- InputError          3  the data given cannot be used
-    |   |-- LayoutError        a folder has no layout that is known
+    |-- InputError          3  the given data cannot be used
+    |   |-- LayoutError        a folder has no known layout
     |   |-- ClassError         a class is empty, or a fold has only one
     |   `-- BundleError        a model bundle is damaged or of another kind
     |-- EnvironmentProblem   4  Java, memory, disk, weights or network are missing
@@ -12,7 +12,7 @@
     `-- AuditError          5  an audit says that the result can't be trusted
 
 The number is the exit code of the command line. Each message is one line that names
-the value, the limit and the remedy; what it quotes from outside is made so.
+the value, the limit and the remedy; text from outside is escaped to one line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pulmospark.core.plain_text import one_line
 
 
 class PulmosparkError(Exception):
-    """Root of the tree.
+    """Base class of pulmospark's errors.
 
     Args:
         message: one line: what was found, what was allowed, what to do.
@@ -43,13 +43,13 @@ class UsageError(PulmosparkError):
 
 
 class InputError(PulmosparkError):
-    """The data given cannot be used."""
+    """The given data cannot be used."""
 
     exit_code = 3
 
 
 class LayoutError(InputError):
-    """A folder has no layout that is known, or not the one that was named."""
+    """A folder has no known layout, or not the specified one."""
 
 
 class ClassError(InputError):
@@ -67,7 +67,7 @@ class EnvironmentProblem(PulmosparkError):
 
 
 class SourceUnavailableError(EnvironmentProblem):
-    """A machine cannot reach files that were listed: its mount, its store or its system failed.
+    """A machine cannot reach listed files: its mount, its store or its system failed.
 
     No image is to blame, so none is rejected for it; Spark may try another machine.
     """

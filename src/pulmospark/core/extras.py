@@ -1,4 +1,4 @@
-"""How to install what pulmospark does without: from its checkout, for it is on no package index.
+"""How to install optional parts: from the checkout, because no package index has pulmospark.
 
 ``pip install pulmospark`` would install whatever somebody else may have put there.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 def how_to_install(extra: str) -> str:
-    """The command that installs an optional part.
+    """The command that installs an optional extra.
 
     Args:
         extra: its name in ``pyproject.toml``.

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writing of files and folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pulmospark.core.whole_folders import folder_aside
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_LINKS = {
-    # No such thing there, another file system, too many for one file, or a mount that refuses.
+    # Not supported, another file system, too many links to one file, or a mount that refuses.
     errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK,
     errno.EACCES, errno.EINVAL,
 }  # fmt: skip
@@ -28,21 +28,21 @@ _NO_LINKS = {
 
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Give a folder beside ``target`` to write in, which becomes ``target`` at the end.
+    """Give a temporary folder next to ``target``, which atomically replaces it at the end.
 
-    What stood at ``target`` is replaced only then; after an error it is untouched and the
-    half-written folder is gone. After a kill the old or the new one is there, and the next call
-    removes what was left: see :func:`pulmospark.core.whole_folders.folder_aside`.
+    After an error ``target`` is untouched and the temporary folder is gone. After a kill the old
+    or the new version is there, and the next call removes leftovers: see
+    :func:`pulmospark.core.whole_folders.folder_aside`.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        EnvironmentProblem: no space, or no permission to write there.
     """
     with disk_errors(target), folder_aside(check_local(target)) as aside:
         yield aside
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it where hard links can't be made.
+    """Hard-link a file, or copy it if that is not possible.
 
     Raises:
         OSError: the copy failed, or the disk is full.
@@ -56,10 +56,10 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def allocate(path: Path) -> None:
-    """Have the disk set aside all bytes of a file that has its size.
+    """Allocate disk space for the full size of a file.
 
-    A file that is mapped into memory is sparse until it is written, and a process that writes to
-    it when the disk is full dies of SIGBUS.
+    A memory-mapped file is sparse until it is written, and a process that writes to it when the
+    disk is full is killed by SIGBUS.
 
     Raises:
         EnvironmentProblem: no space.
@@ -94,7 +94,7 @@ def write_text(target: Path, text: str) -> None:
     """Write a text file (UTF-8) atomically; its folder is made where it is missing.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        EnvironmentProblem: no space, or no permission to write there.
     """
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,16 +102,16 @@ def write_text(target: Path, text: str) -> None:
 
 
 def write_json(target: Path, value: Any) -> None:
-    """Write a value of JSON's kinds, indented, whole or not at all."""
+    """Write a JSON value atomically, indented."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(target, shown_json(text) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of bounded size.
+    """Read a JSON file, up to a maximum size.
 
     Raises:
-        InputError: it is missing, too large or no JSON.
+        InputError: it is missing, too large or not JSON.
     """
     try:
         if (size := path.stat().st_size) > limits.CONFIG_FILE_BYTES_MAX:
@@ -126,12 +126,12 @@ def read_json(path: Path) -> Any:
 
 
 def _not_finite(text: str) -> Any:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 @contextlib.contextmanager
 def disk_errors(target: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder into one line with its remedy."""
+    """Turn a full disk or a forbidden folder into a one-line error with its remedy."""
     try:
         yield
     except OSError as error:
@@ -143,11 +143,11 @@ def disk_errors(target: Path) -> Iterator[None]:
             ) from error
         if isinstance(error, PermissionError) or error.errno == errno.EROFS:
             raise EnvironmentProblem(
-                f"{target}: no right to write there: choose another folder with --out"
+                f"{target}: no permission to write there: choose another folder with --out"
             ) from error
         if isinstance(error, (NotADirectoryError, FileExistsError)):
             raise EnvironmentProblem(
-                f"{target}: a file stands where a folder is needed: choose another with --out"
+                f"{target}: is a file, but must be a folder: choose another with --out"
             ) from error
         raise
 

@@ -1,4 +1,4 @@
-"""Every limit has its name here, with its unit and the reason for its value."""
+"""Every limit, with its unit and the reason for its value."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ FILE_BYTES_MAX = 512 * 1024 * 1024
 """bytes: a larger file is rejected unread; the largest public films are below 60 MB."""
 
 READ_TRIES = 3
-"""times that a file is read where the machine fails at it: a network's disk that is handed over
-to another server answers again within a second."""
+"""attempts to read a file if the machine fails: a network disk that moves to another server
+responds again within a second."""
 
 READ_PAUSE_S = 0.1
 """seconds after the first failure; four times as long after each further one."""
@@ -78,11 +78,11 @@ FOLDER_DEPTH_MAX = 32
 """levels below a source's folder that are listed; deeper ones are an error, not a silence."""
 
 SNIFF_BYTES = 132
-"""bytes of a file's head from which its format is told; DICOM's mark ends at the 132nd."""
+"""bytes of a file's head that identify its format; DICOM's magic ends at byte 132."""
 
 DICOM_HEAD_BYTES = 64 * 1024
-"""bytes of a DICOM file in which its patient is looked for when a layout is recognised; what
-stands before the patient in a header are some kilobytes."""
+"""bytes of a DICOM file in which recognising a layout looks for a patient; the header has only a
+few kilobytes before it."""
 
 JPEG_SCANS_MAX = 500
 """scans of a progressive JPEG; each costs a pass over all pixels, so that a small file could
@@ -128,14 +128,14 @@ JPEG2000_TILES_MAX = 4_096
 """tiles of a JPEG 2000 frame; each costs memory and time of its own, films have one or few."""
 
 PSEUDONYM_AGE_MAX = 90
-"""years: a higher age from a DICOM header is written down as this one, for so few people have
-it that it tells who they are (45 CFR 164.514(b)(2)(i)(C) names 90)."""
+"""years: a higher age from a DICOM header is stored as this one, because so few people reach it
+that it could identify them (45 CFR 164.514(b)(2)(i)(C) names 90)."""
 
 SALT_BYTES_MIN = 16
 """bytes of the secret that identifiers are hashed with; a shorter one could be guessed."""
 
 METADATA_FILE_BYTES_MAX = 1024 * 1024 * 1024
-"""bytes: a larger metadata sheet (CSV) is refused."""
+"""bytes: a larger metadata sheet (CSV) is rejected."""
 
 DETAIL_CHARS_MAX = 200
 """characters of a reject's detail; library messages can be long."""
@@ -183,7 +183,7 @@ point are chosen by fits on the driver: 25,000 images of MobileNetV2, 128 MB and
 a fit's own copy. Beyond it a validation part of a tenth is large enough."""
 
 OPERATING_POSITIVES_MIN = 20
-"""images of the positive class below which an operating point is said to be coarse: with fewer a
+"""images of the positive class below which an operating point is reported as coarse: with fewer, a
 sensitivity of 95 % means that none was missed, whatever the model."""
 
 NAME_GROUP_SHARE_MAX = 0.2
@@ -240,13 +240,13 @@ BOOTSTRAP_BLOCK_BYTES = 64 * 1024 * 1024
 
 BOOTSTRAP_UNDEFINED_SHARE_MAX = 0.05
 """share of bootstrap replicates in which a figure may be undefined (a class of three
-patients is absent from 5 % of them); above it no interval is given."""
+patients is absent from 5 % of them); above it no CI is given."""
 
 TEMPERATURE_MIN, TEMPERATURE_MAX = 0.05, 10_000.0
-"""temperatures between which calibration searches; logits that are all but equal would
-otherwise drive it towards 0, classes told apart by nothing to infinity."""
+"""temperatures between which calibration searches; nearly equal logits would otherwise drive it
+towards 0, indistinguishable classes towards infinity."""
 REPORT_FILMS_MAX = 12
-"""films the report shows that the model got right, and as many that it got wrong."""
+"""films that the report shows as classified correctly, and as many wrongly."""
 
 REPORT_THUMBNAIL_SIDE = 224
 """pixels: the longer side of a film in the report."""
@@ -256,10 +256,10 @@ REPORT_THUMBNAIL_BYTES_MAX = 64 * 1024
 below 2.2 MB as base64."""
 
 REPORT_ROWS_MAX = 40
-"""rows of a list in the report; the rest stands in one last row with its sum."""
+"""rows of a list in the report; the rest is summed in a last row."""
 
 REPORT_EXAMPLES_MAX = 5
-"""file names that the report shows as examples of one kind."""
+"""file names that the report shows as examples of each kind."""
 
 REPORT_CURVES_MAX = 8
 """classes (those with most films) or folds drawn in one figure: as many as the colour-blind
@@ -269,33 +269,33 @@ REPORT_LABEL_CHARS = 22
 """characters of a class name in a figure; the tables have the whole name."""
 
 SMALL_CLASS_FILMS = 30
-"""tested films of a class below which the report says that its figures are coarse: one film
-moves the sensitivity by more than 3 points."""
+"""tested films of a class below which the report calls its metrics coarse: one film moves the
+sensitivity by more than 3 points."""
 
 NEAR_SOURCE_RULE = 0.05
-"""accuracy: a model less than this above the rule that only knows the source is called near
-it, even where the intervals part."""
+"""accuracy: a model less than this above the source-only baseline is reported as near it, even if
+the CIs do not overlap."""
 
 EXTERNAL_FALL_MARGIN = 0.05
-"""sensitivity: on a set from elsewhere a class is called no worse than inside where the CI of the
-difference leaves out any fall larger than this; one in twenty patients more would be missed."""
+"""sensitivity: on an external set a class is called non-inferior if the CI of the difference
+excludes any fall larger than this; it would miss one more patient in twenty."""
 
 EXTERNAL_PAIRS_MAX = 5_000
-"""pairs of an image from elsewhere and a training image with near hashes that are laid over each
-other: some 15 s of one core and 125 MB; where more are near, the nearest."""
+"""pairs of an external image and a training image with similar hashes that are overlaid: some 15 s
+of one core and 125 MB; if there are more, the nearest."""
 
 EXCLUDED_FINDINGS_NAMED_MAX = 20
-"""findings of no class that an external validation names with their counts; the rest are summed:
-a set of radiologists' own words can have thousands."""
+"""unmapped findings that an external validation names with their counts; the rest are summed: a
+set with radiologists' free text can have thousands."""
 
 WEIGHTS_FILE_BYTES_MAX = 1024 * 1024 * 1024
-"""bytes of a file of weights, fetched or read; VGG19, the largest of the zoo, has 575 MB."""
+"""bytes of a weights file, downloaded or read; VGG19, the largest of the zoo, has 575 MB."""
 
 FETCH_SILENCE_S_MAX = 30
-"""seconds without a byte after which fetching weights gives up."""
+"""seconds without a byte after which downloading weights fails."""
 
 BUNDLE_FORMAT_VERSION = 2
-"""newest format of a model bundle that this version reads, and the one it writes."""
+"""newest bundle format that this version reads, and the one it writes."""
 
 DISTANCE_FILE_BYTES_MAX = 16 * 1024 * 1024
 """bytes of a bundle's statistics of its training images: 256 kB for each thousand of the features'
@@ -362,44 +362,44 @@ PARITY_WORTH_FILMS = 512
 long as it saves on so many."""
 
 PARITY_PROBABILITY_MAX = 0.02
-"""by how much a lower precision may move a probability: two percentage points, which
-change a decision only where it was as near to its threshold."""
+"""maximum change of a probability by a lower precision: two percentage points, which change a
+decision only if it was as close to its threshold."""
 
 PARITY_DECISIONS_MAX = 0.01
 """share of the check's films whose most probable class or decision a lower precision may change:
-one of 128."""
+one in 128."""
 
 ENGINE_BATCH_MAX = 256
-"""films the engine may be told to run at once; more only takes memory."""
+"""films that the engine may be set to run at once; more only takes memory."""
 PHANTOM_PATIENTS_MIN, PHANTOM_PATIENTS_MAX = 9, 100_000
-"""made-up patients that are drawn at once: three a hospital at least, 6 GB at most."""
+"""synthetic patients drawn at once: at least three per hospital, at most 6 GB."""
 
 PHANTOM_FILMS_EACH_MAX = 16
-"""frontal films of one made-up patient."""
+"""frontal films of one synthetic patient."""
 
 TELLING_SOURCES = 0.10
-"""accuracy that knowing the source adds to the most frequent class, above which the report
-says that the sources give the classes away."""
+"""accuracy that knowing the source adds to the most frequent class, above which the report says
+that the classes can be predicted from the source."""
 
 EXPORT_DIFFERENCE_MAX = 1e-3
 """largest difference of a probability between an exported file and its bundle: a tenth of a
-percent, the last digit that is shown. In float32 the sums of two programs differ by 1e-6 to
-1e-5; what goes over is another calculation."""
+percent, the last digit shown. In float32 two programs' sums differ by 1e-6 to 1e-5; a larger
+difference means another calculation."""
 
 EXPORT_FILMS_MAX = 64
 """films an export is checked on: seconds of work, and differences show in the first few."""
 
 EXPORT_PHANTOMS = 12
-"""phantoms an export is checked on where no films are given: four of each made-up hospital."""
+"""phantoms an export is checked on if no films are given: four of each synthetic hospital."""
 SPEED_SECONDS = 2.0
-"""how long a network scores films when its speed is measured, seconds"""
+"""duration of a measurement of scoring speed, seconds"""
 
 SPEED_FILMS = 64
 """films that a network's speed is measured on"""
 
 MLFLOW_SETTING_CHARACTERS_MAX = 6000
-"""longest value of a setting that MLflow stores, characters; longer ones are cut there, and
-stand in full in ``settings.json`` beside them"""
+"""longest value of a setting that MLflow stores, characters; longer ones are truncated, and
+``settings.json`` next to them has them in full"""
 
 COMPARED_MODELS_MAX = 30
 """networks of one comparison; each pair of them is tested"""
@@ -422,20 +422,19 @@ STREAM_WARM_S = 30.0
 """seconds without a film after which a stream's workers are given something to do; Spark ends
 those that had nothing for a minute, and the next film would wait for new ones."""
 STREAM_RESTARTS_MAX = 12
-"""times in a row, without a film between, that a stream goes on after its Spark job failed: two
-films among four that end their workers are found in ten."""
+"""consecutive restarts of a stream after its Spark job failed, without a film scored in between:
+ten find two films among four that end their workers."""
 STREAM_TRIES_MAX = 4
 """times that a film alone in a micro-batch may end its worker before it is rejected."""
 STREAM_ENDED_MAX = 4
-"""films in a row, none scored between, that are rejected because they ended their workers; if the
-next one fails, too, it is the machine's fault and no film's, and the stream ends."""
+"""consecutive films, none scored in between, rejected because they ended their workers; if the
+next one fails, too, the machine is at fault, not a film, and the stream ends."""
 
 DATA_SET_ARCHIVE_BYTES_MAX = 8 * 1024 * 1024 * 1024
-"""bytes of a data set's archive that ``pulmospark fetch`` takes; ieee8023's, the largest, has
-below 3 GB."""
+"""bytes of a data set's archive that can be downloaded; the largest, ieee8023's, has < 3 GB."""
 
 DATA_SET_FETCH_MINUTES_MAX = 360
-"""minutes of one fetch; what came by then is kept, and the next goes on."""
+"""minutes of one download; the part so far is kept, and the next run resumes."""
 
 ARCHIVE_FILES_MAX = 1_000_000
 """files in an archive; CC-CCII has 617,775 slices in several."""
@@ -444,15 +443,15 @@ ARCHIVE_UNPACKED_BYTES_MAX = 64 * 1024 * 1024 * 1024
 """bytes that an archive may unpack to, counted as they are written."""
 
 ARCHIVE_RATIO_MAX = 200
-"""bytes unpacked for one packed, of a file over ``ARCHIVE_RATIO_BYTES``: films hardly shrink, text
-some ten times; what shrinks a thousand times is a bomb."""
+"""bytes unpacked per packed byte, of a file over ``ARCHIVE_RATIO_BYTES``: films hardly shrink,
+text some ten times; a factor of a thousand is a bomb."""
 
 ARCHIVE_RATIO_BYTES = 16 * 1024 * 1024
-"""bytes unpacked above which ``ARCHIVE_RATIO_MAX`` holds; small sheets may shrink more."""
+"""bytes unpacked above which ``ARCHIVE_RATIO_MAX`` applies; small sheets may shrink more."""
 
 NEAR_DISTANCE_MAX = 16
 """bits of 64 by which perceptual hashes may differ in a search; beyond it any two chests are
-near each other."""
+similar."""
 
 AUDIT_EXAMPLES_MAX = 6
 """examples that an audit shows; all are counted."""
@@ -461,20 +460,20 @@ AUDIT_EXAMPLE_FILMS_MAX = 4
 """films of one example that stand side by side."""
 
 NEAR_PAIRS_MAX = 20_000_000
-"""pairs of films with near hashes that are looked at again: 500 MB of numbers, hours of work."""
+"""pairs of films with similar hashes that are compared: 500 MB of numbers, hours of work."""
 
 BUCKET_HASHES_MAX = 2_000
-"""hashes in one bucket of the index before the next band is asked for, too; a fuller one would
-be compared for ever, and says only that many films have the same coarse greys."""
+"""hashes in one bucket of the index above which the next band must match, too; a fuller one would
+take for ever, and only means that many films have the same coarse greys."""
 
 AUDIT_MASKS_MAX = 200
-"""films whose lungs are looked for, to know where films of a set may have lungs."""
+"""films that are searched for lungs, to find where the films of a set may have them."""
 
 AUDIT_HEAT_MAPS_MAX = 96
-"""films that heat maps are drawn of; each takes a pass back through the network."""
+"""films with heat maps; each takes a backward pass through the network."""
 
 AUDIT_FILMS_MAX = 2_000
-"""films that audits of a model score, whole and covered: a minute's work, and intervals of two
+"""films that audits of a model score, whole and covered: a minute's work, and CIs of two
 points."""
 
 JVM_END_S_MAX = 300
@@ -494,7 +493,7 @@ PREFLIGHT_SAMPLES = 3
 """listed images that each executor opens before the work starts: first, middle and last."""
 
 ISOLATION_PIECES = 16
-"""pieces that a chunk which ended its worker is cut into: 256 images are down to one in two
+"""pieces into which a chunk that ended its worker is split: 256 images are down to one in two
 steps, each of which costs a worker."""
 
 ENDED_TRIES = 2

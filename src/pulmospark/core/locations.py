@@ -1,4 +1,4 @@
-"""Paths as users write them: plain ones and ``file:`` URIs; any other address is refused.
+"""Paths as users write them: plain ones and ``file:`` URIs; other addresses are refused.
 
 Every path that enters pulmospark as text, from the command line, a settings file, a sheet's
 cell, an environment variable or a Spark ML param, goes through :func:`local_path`. Without it
@@ -25,7 +25,7 @@ _SCHEME = re.compile(r"\s*((?:[A-Za-z][A-Za-z0-9+.-]*:)+)/")
 ``s3:/x`` of ``s3://x``. Java nests them (``jar:file:/x``)"""
 
 _DRIVE = re.compile(r"\s*[A-Za-z]:/")
-"""a drive of Windows: no address, so that whoever looks for the file says that it is not there"""
+"""a Windows drive: not an address, so the later "no such file" is the right message"""
 
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _NOT_IN_A_URI = re.compile(r"[^!-~]|[\"<>\\^`{|}#]")
@@ -36,23 +36,23 @@ _DBFS = "dbfs:"
 
 
 def local_path(text: str, *, error: type[PulmosparkError] = UsageError) -> Path:
-    """The path that a text names: itself, or that of a ``file:`` URI, percent-decoded.
+    """The path in a text: itself, or that of a ``file:`` URI, percent-decoded.
 
-    The file system is not asked. Both spellings of a URI are read that Spark and Hadoop write:
-    ``file:///a%20b`` (``input_file_name``, Delta's log) is escaped and is decoded, and
-    ``file:/a b/100%25.png`` (``binaryFile``'s path column) is not and stays as it is. A text that
-    could be either is taken for a URI, which it is by RFC 8089.
+    Does not access the file system. Reads both spellings that Spark and Hadoop write:
+    ``file:///a%20b`` (``input_file_name``, Delta's log) is escaped and gets decoded, and
+    ``file:/a b/100%25.png`` (``binaryFile``'s path column) is not and stays unchanged. An
+    ambiguous text counts as a URI, in accordance with RFC 8089.
 
     Args:
-        text: as it was given; a plain path is taken as it is, ``~`` included.
+        text: as given; a plain path stays unchanged, including ``~``.
         error: what to raise; :class:`~pulmospark.core.errors.InputError` for a cell of a sheet.
 
     Raises:
-        PulmosparkError: ``error``, for an address elsewhere (``s3://``, ``hdfs:/``, ``https://``,
+        PulmosparkError: ``error``, for a remote address (``s3://``, ``hdfs:/``, ``https://``,
             ``file://otherhost/``), a URI without a path from the root, or a NUL character.
     """
     if "\0" in text:
-        raise error(f"{text!r:.200}: holds a NUL character, which no path has: correct the path")
+        raise error(f"{text!r:.200}: contains a NUL character, invalid in a path: correct it")
     scheme = _scheme(text)
     if scheme is None:
         return Path(text)
@@ -63,23 +63,23 @@ def local_path(text: str, *, error: type[PulmosparkError] = UsageError) -> Path:
         host, slash, below = after[2:].partition("/")
         if host.lower() not in _HERE or not slash:
             raise error(
-                f"{_shown(text)}: is on the host {_shown(host)}, and only this machine's files "
-                "are read and written: mount the folder, and give its path (file:///path)"
+                f"{_shown(text)}: is on the host {_shown(host)}, but only this machine's files "
+                "can be used: mount the folder, and give its path (file:///path)"
             )
         after = "/" + below
     path = "/" + after.lstrip("/")
     if _PERCENT.search(path) and not _NOT_IN_A_URI.search(path):
         raw = unquote_to_bytes(path)
         if b"\0" in raw:
-            raise error(f"{_shown(text)}: holds %00, which no path has: correct the path")
+            raise error(f"{_shown(text)}: contains %00, invalid in a path: correct it")
         path = raw.decode("utf-8", "surrogateescape")  # as the system spells such a name
     return Path(path)
 
 
 def local_paths(text: str, *, error: type[PulmosparkError] = UsageError) -> tuple[Path, ...]:
-    """Paths that a text may name, the likeliest first, for whoever can see which is there.
+    """Possible paths of a text, the likeliest first; the caller checks which exists.
 
-    ``file:/a%20b`` is a URI, and what Hadoop writes of a folder that is called ``a%20b``.
+    ``file:/a%20b`` is a URI, but also what Hadoop writes for a folder called ``a%20b``.
 
     Raises:
         PulmosparkError: as :func:`local_path`.
@@ -93,7 +93,7 @@ def local_paths(text: str, *, error: type[PulmosparkError] = UsageError) -> tupl
 
 
 def local_text(text: str) -> str:
-    """A pattern or path as text: what :func:`local_path` makes of a URI, and else as it is.
+    """A pattern or path as text: a URI through :func:`local_path`, else unchanged.
 
     Raises:
         UsageError: as :func:`local_path`.
@@ -102,10 +102,10 @@ def local_text(text: str) -> str:
 
 
 def path_of_variable(name: str) -> Path | None:
-    """The path that an environment variable names; ``None``: it is not set, or empty.
+    """The path in an environment variable; ``None``: it is unset or empty.
 
     Raises:
-        EnvironmentProblem: it names an address elsewhere.
+        EnvironmentProblem: it is a remote address.
     """
     text = os.environ.get(name)
     if not text:
@@ -117,15 +117,15 @@ def path_of_variable(name: str) -> Path | None:
 
 
 def is_uri(text: str) -> bool:
-    """Whether a text begins as an address does, ``file:///x`` or ``s3://x``, not as a path."""
+    """Whether a text begins like an address, ``file:///x`` or ``s3://x``, not like a path."""
     return _scheme(text) is not None
 
 
 def check_local(path: Path) -> Path:
-    """A path that an application gave as a ``Path``, if it names a place on this machine.
+    """A ``Path`` given by an application, if it is on this machine.
 
     Raises:
-        UsageError: it was made of an address elsewhere: ``Path("s3://x")`` is ``s3:/x``.
+        UsageError: it was made from a remote address: ``Path("s3://x")`` is ``s3:/x``.
     """
     return local_path(str(path)) if is_uri(str(path)) else path
 
@@ -148,7 +148,7 @@ LocalPath = Annotated[Path, WrapValidator(_checked)]
 
 
 def _scheme(text: str) -> str | None:
-    """The scheme with its colon, lower case; ``None``: the text is a plain path."""
+    """The scheme with its colon, in lower case; ``None``: the text is a plain path."""
     if (match := _SCHEME.match(text)) is None or _DRIVE.match(text):
         return None
     return match[1].lower()
@@ -157,16 +157,15 @@ def _scheme(text: str) -> str | None:
 def _refusal(text: str, scheme: str) -> str:
     if scheme == _DBFS:
         return (
-            f"{_shown(text)}: give the path under which Databricks mounts it, /dbfs/... or "
-            "/Volumes/..."
+            f"{_shown(text)}: give the path where Databricks mounts it, /dbfs/... or /Volumes/..."
         )
     return (
         f"{_shown(text)}: {scheme}// is not supported, only paths of mounted file systems and "
-        "file:// URIs: copy or mount it, and give the path (./ in front of a folder that is "
-        "really called so)"
+        "file:// URIs: copy or mount it, and give the path (prefix ./ if a folder really has "
+        "this name)"
     )
 
 
 def _shown(text: str) -> str:
-    """The text at a length that leaves room for what is said about it."""
+    """The text, shortened to leave room for the message around it."""
     return text if len(text) <= 200 else f"{text[:200]}..."

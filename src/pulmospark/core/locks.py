@@ -1,4 +1,4 @@
-"""Locks that end with their process, however it ends: one writer of a folder at a time."""
+"""File locks that end with their process, however it ends: one writer per folder at a time."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _OWNER_BYTES_MAX = 300
 def hold_lock(
     path: Path, folder: Path, *, writer: str, needed: bool = True, again: bool = False
 ) -> Iterator[None]:
-    """Hold a file's lock (``flock``); the file says who does: process, host and thread.
+    """Hold a file's lock (``flock``); the file names its owner: process, host and thread.
 
     Args:
-        path: the lock's file, made where it is not there; its folder exists.
+        path: the lock file, created if missing; its folder exists.
         folder: what is locked, for the message.
         writer: what may be writing there, "run" or "stream".
-        needed: refuse a file system without locks; else go on without.
-        again: the same thread may hold it several times over, as a stage within a run does.
+        needed: refuse a file system without locks; else continue without.
+        again: the same thread may hold it repeatedly, as a stage within a run does.
 
     Raises:
         UsageError: another process, or another thread of this one, holds it.
-        EnvironmentProblem: the file system, or this system, has no such locks, or the lock's
-            file may not be written.
+        EnvironmentProblem: the file system or operating system has no such locks, or the lock
+            file is not writable.
     """
     try:
         import fcntl  # noqa: PLC0415 - POSIX only
@@ -47,7 +47,7 @@ def hold_lock(
         file = path.open("a+", encoding="utf-8")
     except PermissionError as error:
         raise EnvironmentProblem(
-            f"{folder}: no right to write there: choose another folder with --out"
+            f"{folder}: no permission to write there: choose another folder with --out"
         ) from error
     with file:
         try:
@@ -62,7 +62,7 @@ def hold_lock(
         except OSError as error:
             if needed or error.errno not in _NO_LOCKS:
                 raise EnvironmentProblem(
-                    f"{folder}: its file system locks no files ({error.strerror}): choose one "
+                    f"{folder}: its file system has no file locks ({error.strerror}): choose one "
                     "that does with --out"
                 ) from error
         else:
@@ -73,7 +73,7 @@ def hold_lock(
 
 
 def free_to_remove(folder: Path) -> bool:
-    """Whether nobody holds a folder's own lock, so that what is left of it may be removed."""
+    """Whether nobody holds a folder's own lock, so that its leftovers may be removed."""
     lock = own_folder(folder)
     if lock is None:
         return False
@@ -82,7 +82,7 @@ def free_to_remove(folder: Path) -> bool:
 
 
 def own_folder(folder: Path) -> int | None:
-    """Lock a folder itself; gives the descriptor that holds the lock until it is closed.
+    """Lock a folder itself; returns the descriptor that holds the lock until it is closed.
 
     Returns:
         ``None``: another process holds it, the folder is gone, or folders can't be locked there

@@ -1,5 +1,4 @@
-"""What this machine has: cores and memory that this process may use, its processor and
-its cache folder."""
+"""This machine: usable cores and memory, its processor and its cache folder."""
 
 from __future__ import annotations
 
@@ -60,18 +59,18 @@ def _memory_limits(root: Path) -> Iterator[int]:
 
 
 def loopback() -> str:
-    """Name of the network interface by which a machine talks to itself."""
+    """Name of the loopback network interface."""
     return "lo0" if sys.platform == "darwin" else "lo"
 
 
 def cache_folder() -> Path:
-    """Folder for what can be made again; not created here.
+    """Folder for reproducible files; not created here.
 
     ``$XDG_CACHE_HOME`` or ``~/.cache``, by the XDG base directory rules: a relative path there is
     ignored.
 
     Raises:
-        EnvironmentProblem: the variable names an address elsewhere.
+        EnvironmentProblem: the variable holds a remote address.
     """
     base = path_of_variable("XDG_CACHE_HOME")
     root = base if base is not None and base.is_absolute() else home_folder() / ".cache"
@@ -79,7 +78,7 @@ def cache_folder() -> Path:
 
 
 def home_folder() -> Path:
-    """The user's own folder.
+    """The user's home folder.
 
     Raises:
         EnvironmentProblem: neither ``HOME`` nor the system names one.
@@ -88,35 +87,34 @@ def home_folder() -> Path:
         return Path.home()
     except RuntimeError as error:
         raise EnvironmentProblem(
-            "this user has no home folder: set HOME, or XDG_CACHE_HOME, to a folder that may be "
-            "written to"
+            "this user has no home folder: set HOME or XDG_CACHE_HOME to a writable folder"
         ) from error
 
 
 @dataclass(frozen=True)
 class Processor:
-    """What the system says of the first processor."""
+    """The system's description of the first processor."""
 
     name: str
     flags: frozenset[str]
-    """its sets of instructions, as Linux spells them; empty on other systems"""
+    """its instruction sets, as Linux spells them; empty on other systems"""
 
 
 @functools.cache
 def processor() -> Processor:
     """This machine's processor."""
-    told: dict[str, str] = {}
+    fields: dict[str, str] = {}
     with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
         for line in file:
             key, colon, value = line.partition(":")
             if not colon:
                 break  # the end of the first one
-            told[key.strip()] = value.strip()
-    flags = told.get("flags") or told.get("Features") or ""
-    return Processor(told.get("model name") or platform.processor(), frozenset(flags.split()))
+            fields[key.strip()] = value.strip()
+    flags = fields.get("flags") or fields.get("Features") or ""
+    return Processor(fields.get("model name") or platform.processor(), frozenset(flags.split()))
 
 
 def processor_id() -> str:
-    """SHA-256 of what code for this kind of processor depends on."""
-    found = processor()
-    return value_id([platform.system(), platform.machine(), found.name, sorted(found.flags)])
+    """SHA-256 of the processor features that compiled code depends on."""
+    cpu = processor()
+    return value_id([platform.system(), platform.machine(), cpu.name, sorted(cpu.flags)])

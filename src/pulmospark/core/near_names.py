@@ -1,4 +1,4 @@
-"""A suggestion for a name that is nearly one that is known."""
+"""Suggest a known name that is close to a mistyped one."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import difflib
 from collections.abc import Iterable
 
 _CLOSE = 0.6
-"""difflib's ratio from which a name is suggested: its own default, two letters of five changed"""
+"""difflib's ratio for a suggestion: its default, two of five characters changed"""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ " (did you mean 'run'?)", to be put behind what is wrong; empty where nothing is near.
+    """A hint such as " (did you mean 'run'?)", to append to a message; empty if nothing is close.
 
     Args:
-        name: as it was given.
-        known: what it could have been; compared without regard to case.
+        name: as given.
+        known: valid names; compared ignoring case.
     """
     by_folded = {text.casefold(): text for text in known}
     near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=_CLOSE)

@@ -1,9 +1,9 @@
-"""Text from outside, made fit for a terminal, a log line, an error or a label.
+"""Make text from outside safe for a terminal, a log line, an error or a label.
 
-File names, sheets' cells, tensors' names and headers may hold characters that a terminal obeys
-(ESC and the C1 controls move the cursor, change the title, write to the clipboard), or that turn
-the direction of the text around them, so that a name passes for another. All are shown as their
-escapes (``\\x1b``, ``\\u202e``): nothing is hidden, and nothing is obeyed.
+File names, sheets' cells, tensors' names and headers may contain characters that a terminal obeys
+(ESC and the C1 controls move the cursor, change the title, write to the clipboard), or that
+reverse the direction of the text around them, so that one name looks like another. All are shown
+escaped (``\\x1b``, ``\\u202e``): nothing is hidden, and nothing is obeyed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _END_SHARE = 0.4
 
 
 def shown(text: str) -> str:
-    """The text with its control characters as escapes; tabs and line feeds stay."""
+    """The text with control characters escaped, except tabs and line feeds."""
     return _UNSHOWABLE.sub(_escape, text)
 
 
 def one_line(text: str, most: int = limits.MESSAGE_CHARS_MAX) -> str:
-    """The text as one line: tabs and line breaks are escapes as well, and a long one is cut.
+    """The text as one line: tabs and line breaks are escaped, and a long one is shortened.
 
-    The middle goes: an error begins with what is wrong and ends with what to do.
+    The middle is removed: an error begins with the problem and ends with the remedy.
 
     Args:
         text: any text.
@@ -63,15 +63,15 @@ def first_line(error: BaseException) -> str:
 
 
 def shown_json(text: str) -> str:
-    """JSON with the same characters as JSON's own escapes; it reads as the same value."""
+    """JSON with the same characters escaped; it parses to the same value."""
     return _UNSHOWABLE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def is_name(text: str) -> bool:
     """Whether a text can be the name of a class: not blank, and without control characters.
 
-    Tabs and line breaks are let through, which cells of real sheets have; they are written as
-    escapes wherever they would end a line.
+    Tabs and line breaks are allowed, since cells of real sheets contain them; they are escaped
+    wherever they would end a line.
     """
     is_short = len(text.strip()) > 0 and len(text) <= limits.NAME_CHARS_MAX
     return is_short and _NOT_IN_A_NAME.search(text) is None

@@ -25,11 +25,11 @@ class Progress:
     that holds. The last line has the rate over the whole time.
 
     Args:
-        title: what is done.
-        total: how many there are; 0: that is not known.
-        unit: of what.
+        title: what is being done.
+        total: number of units; 0: unknown.
+        unit: what is counted.
         quiet: show nothing.
-        stream: where to; standard error by default.
+        stream: where to write; standard error by default.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Progress:
             self._write(last=True)
 
     def expect(self, total: int) -> None:
-        """Set how many there are, where that was not known before."""
+        """Set the total, if it was unknown before."""
         self._total = total
         if self._bar is not None:
             self._bar.total = total or None
 
     def to(self, done: int, note: str = "") -> None:
-        """Set how many are done so far, with a word on how it goes (the loss, say)."""
+        """Set the number done so far, with a note on the state (such as the loss)."""
         step, self._done, self._note = done - self._done, done, note
         self._sample()
         if self._bar is not None:

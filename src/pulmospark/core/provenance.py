@@ -1,4 +1,4 @@
-"""Provenance: what made an output, so that it can be made again."""
+"""Provenance of an output, so that it can be reproduced."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pulmospark
 
-_TOLD = (
+_LIBRARIES = (
     "numpy",
     "opencv-python-headless",
     "openvino",
@@ -23,20 +23,20 @@ _TOLD = (
 
 
 def provenance(settings: dict[str, Any], *, seed: int | None = None) -> dict[str, Any]:
-    """What made an output: version, libraries, platform, time, settings and seed.
+    """Provenance of an output: version, libraries, platform, time, settings and seed.
 
     Args:
-        settings: of the stage, as values of JSON's kinds.
-        seed: of the stage, where it has one.
+        settings: of the stage, as JSON values.
+        seed: of the stage, if it has one.
 
     Returns:
-        A value of JSON's kinds; no host or user name in it.
+        A JSON value, without host or user name.
     """
     return {
         "pulmospark": pulmospark.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "libraries": {name: version for name in _TOLD if (version := _version(name))},
+        "libraries": {name: version for name in _LIBRARIES if (version := _version(name))},
         "made_at": now_utc().isoformat(timespec="seconds"),
         "seed": seed,
         "settings": settings,
@@ -49,8 +49,8 @@ def now_utc() -> datetime:
 
 
 def _version(name: str) -> str | None:
-    # What is imported is what runs: under spark-submit that is the PySpark of SPARK_HOME, beside
-    # which another may be installed.
+    # The imported version is the one that runs: under spark-submit that is SPARK_HOME's PySpark,
+    # while another may be installed.
     imported = getattr(sys.modules.get(name), "__version__", None)
     if isinstance(imported, str):
         return imported

@@ -1,8 +1,8 @@
-"""Identifiers from DICOM headers become keyed hashes before they enter a table.
+"""Hash identifiers from DICOM headers with a key before they enter a table.
 
-HMAC-SHA-256 (RFC 2104) with a secret, the *salt*: whoever lacks it cannot try out patient
-numbers until one fits, as a plain hash would allow. The same salt gives the same hash, so that
-a patient can be known again in a later run, and in another one only where that is wanted.
+HMAC-SHA-256 (RFC 2104) with a secret, the *salt*: without it nobody can guess patient numbers by
+trial, as a plain hash would allow. The same salt gives the same hash, so later runs recognise a
+patient only if the user reuses the salt.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pulmospark.core.errors import UsageError
 from pulmospark.core.files import disk_errors
 
 _HASH_CHARS: Final = 20  # 80 bits: two of a million ids meet once in 10^12 sets
-_MADE_BYTES: Final = 32
+_NEW_SECRET_BYTES: Final = 32
 
 
 class Salt:
-    """A secret that identifiers are hashed with; it never shows itself in a text."""
+    """A secret that identifiers are hashed with; its text form does not reveal it."""
 
     __slots__ = ("_secret",)
 
@@ -35,12 +35,12 @@ class Salt:
         return "Salt(...)"
 
     def hashed(self, kind: str, value: str) -> str | None:
-        """The hash of an identifier, 20 hexadecimal digits; ``None`` where it is empty.
+        """The hash of an identifier, 20 hexadecimal digits; ``None`` if it is empty.
 
         Args:
             kind: what it identifies; the same text of another kind has another hash.
-            value: as the header has it. Case and runs of blanks make no difference: two
-                spellings of one number would part one patient's films.
+            value: from the header. Case and runs of blanks are ignored: otherwise two spellings
+                of one number would separate a patient's films.
         """
         plain = " ".join(value.split()).casefold()
         if not plain:
@@ -50,7 +50,7 @@ class Salt:
 
     @property
     def fingerprint(self) -> str:
-        """Tells two salts apart without telling either."""
+        """Identifies the salt without revealing it."""
         return self.hashed("fingerprint", "pulmospark") or ""
 
 
@@ -65,23 +65,23 @@ def read_salt(path: Path) -> Salt:
             secret = file.read(limits.CONFIG_FILE_BYTES_MAX).strip()
     except OSError as error:
         raise UsageError(
-            f"{path}: the salt cannot be read: {error.strerror}: name a file with a secret of "
-            f"{limits.SALT_BYTES_MIN} bytes or more"
+            f"{path}: the salt cannot be read: {error.strerror}: give a file with a secret of "
+            f"at least {limits.SALT_BYTES_MIN} bytes"
         ) from error
     if len(secret) < limits.SALT_BYTES_MIN:
         raise UsageError(
-            f"{path}: a salt of {len(secret)} bytes, and {limits.SALT_BYTES_MIN} are the least: "
-            "a short one can be guessed; make one with `openssl rand -hex 32`"
+            f"{path}: a salt of {len(secret)} bytes, the minimum is {limits.SALT_BYTES_MIN}: "
+            "a short one can be guessed; create one with `openssl rand -hex 32`"
         )
     return Salt(secret)
 
 
 def own_salt(path: Path) -> Salt:
-    """The salt at ``path``; where there is none a random one is made, readable by its owner.
+    """The salt at ``path``; if missing, create a random one, readable only by its owner.
 
     Raises:
-        UsageError: what is there cannot be read, or is too short.
-        EnvironmentProblem: no right to write there.
+        UsageError: it cannot be read, or is too short.
+        EnvironmentProblem: no permission to write there.
     """
     if not path.exists():
         with disk_errors(path):
@@ -90,8 +90,8 @@ def own_salt(path: Path) -> Salt:
             try:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
                 with os.fdopen(os.open(aside, flags, 0o600), "w", encoding="ascii") as file:
-                    file.write(secrets.token_hex(_MADE_BYTES) + "\n")
-                # Linked, not renamed: of two that make one at once the first wins.
+                    file.write(secrets.token_hex(_NEW_SECRET_BYTES) + "\n")
+                # Linked, not renamed: if two create one at once, the first wins.
                 with contextlib.suppress(FileExistsError):
                     os.link(aside, path)
             finally:

@@ -1,8 +1,8 @@
-"""Where Python imports from: never from the folder that pulmospark happens to be started in.
+"""Keep the current folder out of Python's import path.
 
-That folder is often the data set's, and a data set is a stranger's: a ``cv2.py`` beside its images
-would be run in place of OpenCV. Python looks there for ``python -m`` and ``python -c``, and where
-``PYTHONPATH`` has an empty entry, as ``export PYTHONPATH="$PYTHONPATH:/opt/x"`` leaves behind.
+It is often the data set's, and untrusted: a ``cv2.py`` next to its images would run in place of
+OpenCV. Python imports from it with ``python -m`` and ``python -c``, and if ``PYTHONPATH`` has an
+empty entry, as after ``export PYTHONPATH="$PYTHONPATH:/opt/x"``.
 
 Imports ``os`` and ``sys`` alone, which every Python has loaded before it looks anywhere.
 """
@@ -19,14 +19,13 @@ _PYTHON_PATH = "PYTHONPATH"
 
 
 def leave_current_folder() -> None:
-    """Drop the current folder from this process's path, unless ``PYTHONPATH`` names it in full.
+    """Remove the current folder from this process's path, unless ``PYTHONPATH`` names it in full.
 
-    To be called before anything else is imported; children are seen to by
-    :func:`guard_children`.
+    Call it before any other import; :func:`guard_children` protects child processes.
     """
     here, kept = _current_folder(), _kept_entries()
-    # Python puts its own folder and PYTHONPATH's first. What is behind its library was installed,
-    # whatever folder is the current one.
+    # Python puts its own folder and PYTHONPATH's first. Entries after its library were installed,
+    # whatever the current folder is.
     library = os.path.dirname(os.__file__)  # noqa: PTH120
     first = sys.path.index(library) if library in sys.path else len(sys.path)
     sys.path[:first] = [
@@ -35,10 +34,10 @@ def leave_current_folder() -> None:
 
 
 def guard_children() -> None:
-    """See to it that Pythons started from here on do not import from the current folder either.
+    """Keep Pythons started from here on from importing from the current folder.
 
-    It is the environment of this process that is changed: Spark's JVM hands it to the Pythons
-    that it starts, some of which take no other settings.
+    Changes this process's environment: Spark's JVM passes it on to the Pythons that it starts,
+    some of which take no other settings.
     """
     os.environ[SAFE_PATH] = "1"
     if _PYTHON_PATH in os.environ:
@@ -46,7 +45,7 @@ def guard_children() -> None:
 
 
 def _kept_entries() -> list[str]:
-    """Entries of ``PYTHONPATH``, absolute, but for the current folder where it is not spelt out.
+    """Entries of ``PYTHONPATH``, absolute, without the current folder unless spelt out.
 
     An empty entry is the current folder, and ``.`` is each folder that one happens to be in.
     """
@@ -62,5 +61,5 @@ def _kept_entries() -> list[str]:
 def _current_folder() -> str:
     try:
         return os.path.realpath(os.getcwd())  # noqa: PTH109
-    except FileNotFoundError:  # deleted under us: nothing is imported from it
+    except FileNotFoundError:  # deleted meanwhile: nothing is imported from it
         return ""

@@ -1,4 +1,4 @@
-"""The base of what is kept as TOML or JSON, which reads the names of earlier versions."""
+"""Base class of TOML and JSON records, which also reads earlier versions' field names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, model_validator
 
 _WORDS = {"film": "image", "films": "images"}
-"""parts of a name, as earlier versions wrote them, and as they are written now"""
+"""parts of a name: as earlier versions wrote them -> as they are now"""
 _WORD = re.compile(r"[a-z0-9]+")
 
 
@@ -19,7 +19,7 @@ class RenamedSettingWarning(FutureWarning):
 
 
 def current_name(name: str) -> str:
-    """The name that a field of an earlier version has now.
+    """The current name of an earlier version's field.
 
     Example:
         >>> current_name("batch_films")
@@ -29,9 +29,9 @@ def current_name(name: str) -> str:
 
 
 class Record(BaseModel):
-    """A model whose fields are found under their earlier names, too.
+    """A model that also accepts the earlier names of its fields.
 
-    Where ``warns_of_renames`` is set, as it is for what a user writes, each such name is a
+    If ``warns_of_renames`` is set, as for what a user writes, each such name is a
     :class:`RenamedSettingWarning`.
     """
 
@@ -45,7 +45,7 @@ class Record(BaseModel):
         renamed = dict(cls._renamed(values))
         for old, new in renamed.items() if cls.warns_of_renames else ():
             warnings.warn(
-                f"the setting {old!r} is now called {new!r}: rename it; the old name will go",
+                f"setting {old!r} is now called {new!r}: rename it; the old name is deprecated",
                 RenamedSettingWarning,
                 stacklevel=2,
             )
@@ -53,7 +53,7 @@ class Record(BaseModel):
 
     @classmethod
     def _renamed(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Names of an earlier version among ``values``, with the present ones."""
+        """Earlier versions' names among ``values``, with the current ones."""
         for name in values:
             if isinstance(name, str) and name not in cls.model_fields:
                 new = current_name(name)

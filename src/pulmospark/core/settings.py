@@ -1,4 +1,4 @@
-"""Every setting, typed: the same models read the TOML file, the options and the JSON."""
+"""All settings, typed: the same models read the TOML file, the options and the JSON."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class SourceSettings(Settings):
     layout: str | None = None
     """name of the layout; ``None``: recognised from the folder"""
     name: str | None = None
-    """name the data set has in the tables; ``None``: the layout's own, or the folder's"""
+    """name of the data set in the tables; ``None``: the layout's, or the folder's"""
     options: dict[str, str] = Field(default_factory=dict)
-    """what the layout asks for, ``path_column`` and ``label_column`` of a CSV, say"""
+    """options of the layout, such as ``path_column`` and ``label_column`` of a CSV"""
 
     @field_validator("options")
     @classmethod
     def _local(cls, value: dict[str, str]) -> dict[str, str]:
-        """Some options are folders, ``root`` of a CSV; none else begins as an address does."""
+        """Some options are folders, such as ``root`` of a CSV; no other looks like an address."""
         try:
             return {name: local_text(text) for name, text in value.items()}
         except UsageError as error:
@@ -58,58 +58,58 @@ class IngestSettings(Settings):
     size: Annotated[int, Field(ge=limits.STANDARD_SIZE_MIN, le=limits.STANDARD_SIZE_MAX)] = 224
     """side of the standard image, pixels"""
     fit: Literal["stretch", "pad", "crop"] = "stretch"
-    """how a film that is no square becomes one; the published papers stretch"""
+    """how a film that is not square becomes square; the published papers stretch"""
     equalise: bool = False
-    """equalise each film's histogram, as a preparation of all films: of those that are trained on,
-    tested, and later predicted"""
+    """equalise each film's histogram, as preprocessing in training, testing and prediction"""
     ct_window: Literal["lung", "soft", "header"] = "lung"
     """of CT slices from DICOM: ``lung`` (centre -600, width 1500 Hounsfield units), ``soft``
-    (40, 400), or the first window that the header names"""
+    (40, 400), or the first window in the header"""
     salt_path: LocalPath | None = None
     """file with the secret that patient, study and series numbers of DICOM headers are hashed
-    with; ``None``: a random one, made once for the run. Name one to know patients again in
-    another run"""
+    with; ``None``: a random one, created once per run. Give one to recognise patients in another
+    run"""
     body_parts: Literal["chest", "any"] = "chest"
-    """``chest``: a DICOM file whose header names another part of the body is a reject; ``any``: it
-    is read like all others. A header without such an entry says nothing"""
+    """``chest``: reject a DICOM file whose header names another part of the body; ``any``: read
+    it like the others. A header without this entry is accepted"""
     guess_view: Literal["off", "axial", "all"] = "off"
-    """whether a view that nothing else tells is guessed from pixels: not at all; CT slices only;
-    or lateral views, too. Guessed images are then excluded like others of that view. Off, since
-    the guess misses most of them on other data, and takes some frontals for lateral views, those
-    of one white lung above all; either way the audit ``guessed_views`` shows the images"""
+    """whether a view that neither header nor sheet states is guessed from pixels: not at all; CT
+    slices only; or also lateral views. Guessed images are then excluded like others of that view.
+    Off, because on other data the guess misses most of them, and mistakes some frontal views for
+    lateral ones, mainly those with one white lung; either way the audit ``guessed_views`` shows
+    the images"""
     crop: Literal["none", "lungs"] = "none"
-    """cut each film to the lungs and a little around them, found by a simple method: what stands
-    at the border of a film can then tell no class"""
+    """crop each film to the lungs with a margin, found by a simple method, so that what lies at
+    the border of a film cannot predict the class"""
 
 
 class PartFilms(Settings):
-    """Films of one class in each part."""
+    """Number of films of one class in each split."""
 
     train: Annotated[int, Field(ge=1)]
-    """films that the model is fitted on"""
+    """films that the model is trained on"""
     validation: Annotated[int, Field(ge=0)] = 0
     """films from which temperature and operating point are chosen"""
     test: Annotated[int, Field(ge=1)]
-    """films that are tested on"""
+    """films that the model is tested on"""
 
     @property
     def total(self) -> int:
-        """Films of all parts."""
+        """Films of all splits."""
         return self.train + self.validation + self.test
 
 
 class SplitSettings(Settings):
-    """Who is trained on and who is tested on."""
+    """How patients are split into training, validation and test."""
 
     train: Fraction = 0.7
-    """share of the patients that the model is fitted on; with folds the films that are
-    neither tested on nor validated on"""
+    """share of the patients in the training split; with folds, the films that are neither tested
+    on nor used for validation"""
     validation: Fraction = 0.1
-    """share that validates: the epoch of a CNN, its temperature and its operating point; with
-    folds, of the films that are not tested on. The method ``features`` trains on these too, and
+    """share in the validation split, for a CNN's epoch, temperature and operating point; with
+    folds, of the films that are not tested on. The method ``features`` trains on these, too, and
     chooses by out-of-fold scores of all that it trains on"""
     test: Fraction = 0.2
-    """share that is tested on; not used with folds, where each fold is tested on once"""
+    """share in the test split; not used with folds, where each fold is tested on once"""
     folds: Annotated[int, Field(ge=0, le=100)] = 0
     """k of k-fold cross-validation; 0: one split"""
     films: dict[str, PartFilms] = Field(default_factory=dict)
@@ -120,11 +120,11 @@ class SplitSettings(Settings):
     """views that take part; lateral films and CT slices are left out unless named"""
 
     copies: Literal["together", "drop", "ignore"] = "together"
-    """near copies, as the audit finds them: ``together`` keeps them in the same part or fold,
-    ``drop`` keeps one of each, and none where their classes differ; ``ignore`` lets a tested
-    image have a copy among those trained on"""
+    """near copies, as the audit finds them: ``together`` keeps them in the same split or fold;
+    ``drop`` keeps one of each, and none if their classes differ; ``ignore`` lets a tested image
+    have a copy in the training split"""
     balance: Literal["none", "source", "age", "sex", "view"] = "none"
-    """leaves films out so that this tells the classes no longer: each source (band of ten years,
+    """excludes films so that this no longer predicts the class: each source (ten-year age band,
     sex, view) keeps as many films of each class as it has of its rarest class"""
 
     @field_validator("views")
@@ -133,8 +133,7 @@ class SplitSettings(Settings):
         for name in value:
             if name not in list(View):
                 raise ValueError(
-                    f"there is no view {name!r}{did_you_mean(name, View)}: the views are "
-                    f"{', '.join(View)}"
+                    f"no view {name!r}{did_you_mean(name, View)}: choose from {', '.join(View)}"
                 )
         return value
 
@@ -142,11 +141,11 @@ class SplitSettings(Settings):
     def _whole(self) -> Self:
         total = self.train + self.validation + self.test
         if abs(total - 1.0) > 1e-9:
-            raise ValueError(f"train + validation + test is {total:g}, and must be 1")
+            raise ValueError(f"train + validation + test is {total:g}, but must be 1")
         if self.folds == 1:
-            raise ValueError("folds is 1: use 0 for one split, or 2 and more")
+            raise ValueError("folds is 1: use 0 for one split, or at least 2")
         if self.folds and self.films:
-            raise ValueError("films names the parts of one split, and folds has none: give one")
+            raise ValueError("films is for one split and does not go with folds: give only one")
         return self
 
 
@@ -154,13 +153,13 @@ class LogisticSettings(Settings):
     """Spark MLlib's LogisticRegression on deep features."""
 
     max_iter: Annotated[int, Field(ge=1, le=10_000)] = 60
-    """MLlib's ``maxIter``: iterations at most"""
+    """MLlib's ``maxIter``: maximum number of iterations"""
     reg_param: Annotated[float, Field(ge=0.0)] | None = None
     """MLlib's ``regParam``: strength of the regularisation, on standardised features; ``None``:
-    each model's own, from 0.001 to 1, by the log loss of out-of-fold scores of its training
+    chosen per model, from 0.001 to 1, by the log loss of out-of-fold scores of its training
     images"""
     elastic_net_param: Fraction = 0.0
-    """MLlib's ``elasticNetParam``: 0 is L2 alone, 1 is L1 alone; other than 0 it needs a
+    """MLlib's ``elasticNetParam``: 0 is pure L2, 1 is pure L1; other than 0 it needs a
     ``reg_param``"""
 
     @model_validator(mode="after")
@@ -168,84 +167,84 @@ class LogisticSettings(Settings):
         if self.elastic_net_param and self.reg_param is None:
             raise ValueError(
                 f"elastic_net_param is {self.elastic_net_param:g} and reg_param is not set: it is "
-                "chosen for L2 alone, so give one"
+                "only chosen for L2, so set it"
             )
         return self
 
 
 class NetworkOptions(Settings):
-    """A CNN trained through TorchDistributor; what is left open is the network's own."""
+    """A CNN trained through TorchDistributor; unset values default to the model's recipe."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
-    """passes over the training part, at most"""
+    """maximum number of passes over the training split"""
     batch_size: BatchSize | None = None
-    """films a step, over all processes together; ``None``: the network's own"""
+    """films per step, over all processes together; ``None``: the model's default"""
     trainable: Literal["all", "head"] | Annotated[int, Field(ge=1)] = "all"
-    """what is trained: all of it, the last layer only, or the last n stages and the last layer;
-    the batch norm of what is not trained keeps its statistics"""
+    """what is trained: everything, the last layer only, or the last n stages and the last layer;
+    the batch norm of frozen layers keeps its statistics"""
     optimiser: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
-    """``rmsprop`` with a decay of 0.9, ``sgd`` with Nesterov's momentum of 0.9; ``adam`` and
-    ``rmsprop`` and ``sgd`` take ``weight_decay`` as an L2 penalty"""
+    """``rmsprop`` with a decay of 0.9, ``sgd`` with Nesterov momentum of 0.9; ``adam``,
+    ``rmsprop`` and ``sgd`` use ``weight_decay`` as an L2 penalty"""
     learning_rate: Rate | None = None
-    """the highest, that of the last layer; ``None``: the network's own"""
+    """the maximum, used for the last layer; ``None``: the model's default"""
     stage_factor: Share | None = None
-    """learning rate of a stage as a share of that of the stage after it, 1: the same for all;
-    ``None``: the network's own"""
+    """learning rate of a stage as a share of that of the next stage; 1: the same for all;
+    ``None``: the model's default"""
     warm_up: Fraction = 0.1
     """share of the steps over which the learning rate rises"""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """what the learning rate does after the warm-up: fall to 0 as a cosine, or stay"""
+    """learning rate after the warm-up: cosine decay to 0, or constant"""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """the optimiser's"""
     patience: Annotated[int, Field(ge=0)] = 0
-    """epochs without a better validation loss after which it stops; 0: never"""
+    """epochs without a better validation loss before early stopping; 0: never"""
     balance: Literal["none", "weights", "sampling"] = "none"
-    """rare classes count for more in the loss (``weights``), or are drawn more often and
-    frequent ones less (``sampling``), so that all classes weigh the same"""
+    """rare classes weigh more in the loss (``weights``), or are sampled more often and frequent
+    ones less (``sampling``), so that all classes weigh the same"""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """share of a film's label that is spread evenly over all classes"""
     mix_up: Annotated[float, Field(ge=0.0)] = 0.0
-    """alpha of the Beta distribution from which the share is drawn in which two films and
-    their labels are mixed (0.2 is usual); 0: none are"""
+    """alpha of the Beta distribution of mix-up's mixing ratio of two films and their labels (0.2
+    is usual); 0: off"""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """decay a step of the moving average of the weights that is validated and kept instead of
-    the weights (0.999 is usual); 0: none"""
+    """decay per step of the moving average of the weights that is validated and kept instead of
+    the weights (0.999 is usual); 0: off"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """of the training's arithmetic; weights, validation and scores are float32 in any case.
-    ``auto``: bf16 where the processor has instructions for it"""
+    """of the training's arithmetic; weights, validation and scores are always float32. ``auto``:
+    bf16 if the processor has instructions for it"""
     synchronise: Literal["gradients", "parameters"] = "gradients"
     """what several processes average: the gradients of every step, or the weights every
     ``synchronise_every`` steps"""
     synchronise_every: Annotated[int, Field(ge=0)] = 0
-    """steps between two averages of the weights; 0: at the end of an epoch only"""
+    """steps between two averages of the weights; 0: only at the end of an epoch"""
 
 
 class NetworkSettings(NetworkOptions):
-    """The same with nothing left open: what a training is told."""
+    """The same with every value set, as the training uses it."""
 
     batch_size: BatchSize = 32
-    """films a step, over all processes together"""
+    """films per step, over all processes together"""
     learning_rate: Rate = 1e-3
-    """the highest, that of the last layer"""
+    """the maximum, used for the last layer"""
     stage_factor: Share = 1.0
-    """learning rate of a stage as a share of that of the stage after it; 1: the same for all"""
+    """learning rate of a stage as a share of that of the next stage; 1: the same for all"""
 
 
 class TrainSettings(Settings):
-    """Which network, and how it is trained."""
+    """The network, and how it is trained."""
 
     model: str = "mobilenet_v2"
-    """name in the zoo, or a library's own as ``torchvision:NAME`` or ``timm:NAME``"""
+    """name in the zoo, or a library's model as ``torchvision:NAME`` or ``timm:NAME``"""
     method: Method = "features"
     """``features``: frozen network and logistic regression; ``network``: the CNN itself"""
     weights: Literal["imagenet", "none"] = "imagenet"
-    """the start; ``none``: from scratch"""
+    """initial weights; ``none``: from scratch"""
     weights_path: LocalPath | None = None
-    """file or folder of safetensors or ``.pth`` files to take them from; ``None``:
+    """file or folder of safetensors or ``.pth`` files with them; ``None``:
     ``PULMOSPARK_WEIGHTS``, the cache, the hub"""
     start: LocalPath | None = None
     """bundle of an earlier training of the same network to start from, instead of ``weights``;
-    its head is taken over too where the classes are the same"""
+    includes its head if the classes are the same"""
     processes: Annotated[int, Field(ge=1, le=limits.TRAINING_PROCESSES_MAX)] = 1
     """processes that train a CNN together, each in a Spark task; ``features`` does not use it"""
     logistic: LogisticSettings = LogisticSettings()
@@ -253,51 +252,51 @@ class TrainSettings(Settings):
     network: NetworkOptions = NetworkOptions()
     """for the method ``network``"""
     augment: AugmentSettings | None = None
-    """each training film is changed anew in each epoch of the method ``network``; ``None``:
-    films are left as they are"""
+    """randomly augment each training film in each epoch, for the method ``network``; ``None``: no
+    augmentation"""
     expanded: bool = False
-    """train on the expanded table that ``pulmospark expand`` made of the training part"""
+    """train on the expanded table that ``pulmospark expand`` made of the training split"""
     expanded_path: LocalPath | None = None
     """folder of that table; ``None``: the run's own"""
 
 
 class ExpandSettings(Settings):
-    """Augmentation as a table of its own, made before the training."""
+    """Augmentation as a separate table, made before training."""
 
     per_class: Annotated[int, Field(ge=1, le=limits.EXPAND_PER_CLASS_MAX)]
-    """rows that each class then has, the films themselves among them"""
+    """rows per class afterwards, including the films themselves"""
     augment: AugmentSettings = AugmentSettings()
-    """how the films are changed"""
+    """augmentation of the films"""
 
 
 class EvaluateSettings(Settings):
-    """Figures and their intervals."""
+    """Metrics and their CIs."""
 
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 1000
     """bootstrap replicates over patients"""
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
-    """of the intervals"""
+    """of the CIs"""
     calibration_bins: Annotated[int, Field(ge=2, le=100)] = 15
     """equal-width bins of the reliability diagram and the calibration error"""
     positive_class: str | None = None
-    """class of the operating point; ``None``: the first class that is not named as the healthy
-    are (normal, no finding, non-..., healthy, negative, control)"""
+    """class of the operating point; ``None``: the first class whose name does not mean healthy
+    (normal, no finding, non-..., healthy, negative, control)"""
     levels: tuple[Literal["scan", "patient"], ...] = ()
-    """what is evaluated beside the single films or slices, which always are: a CT scan by its
-    slices, a patient by scans and films"""
+    """what is evaluated in addition to single films or slices: a CT scan by its slices, a patient
+    by scans and films"""
     pooling: Literal["mean", "top_k", "noisy_or", "attention"] = "mean"
-    """how the probabilities of slices become a scan's, and those of scans a patient's: their mean;
-    the mean of the ``top_k`` largest of each class; noisy-or, in which one slice that shows
-    a disease is enough; or a mean weighted by an attention over slices that is trained on the
-    validation part, scans of which become patients by their mean"""
+    """how probabilities of slices are pooled to a scan's, and those of scans to a patient's:
+    their mean; the mean of the ``top_k`` largest of each class; noisy-or, for which one slice
+    that shows a disease is enough; or a mean weighted by an attention over slices that is trained
+    on the validation split, with patients pooled from scans by the mean"""
     top_k: Annotated[int, Field(ge=1, le=10_000)] = 5
-    """slices of the pooling ``top_k``; all, where a scan has fewer"""
+    """slices of the pooling ``top_k``; all, if a scan has fewer"""
     negative_class: str | None = None
-    """the class of those without a disease; the pooling ``noisy_or`` needs it"""
+    """the class without a disease; the pooling ``noisy_or`` needs it"""
     sensitivity_target: Fraction = 0.95
     """the operating point is the highest threshold with at least this sensitivity on the images
-    that it is chosen on: out-of-fold scores of the training part with the method ``features``,
-    the validation part with ``network``"""
+    that it is chosen on: out-of-fold scores of the training split with the method ``features``,
+    the validation split with ``network``"""
 
 
 class Experiment(Settings):
@@ -308,24 +307,24 @@ class Experiment(Settings):
     seed: Seed = 20201
     """of the split, the training and the bootstrap"""
     out: LocalPath = Path("runs")
-    """folder under which the experiment's own folder is made"""
+    """folder under which the experiment's own folder is created"""
     phantoms: bool = False
-    """the films were drawn, not taken: the report says so above all else"""
+    """the films are synthetic: the report says so at the top"""
     sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
     """the data sets, one or more"""
     classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """class -> findings, case-blind, ``*`` and ``?`` allowed, ``source:finding`` for one
-    source only; empty: every finding is a class of its own"""
+    """class -> findings, ignoring case, ``*`` and ``?`` allowed, ``source:finding`` for one
+    source only; empty: every finding is a class"""
     ingest: IngestSettings = IngestSettings()
     """from files to the images table"""
     split: SplitSettings = SplitSettings()
-    """who is trained on and who is tested on"""
+    """how patients are split into training, validation and test"""
     expand: ExpandSettings | None = None
-    """a table with augmented films; ``None``: none is made"""
+    """a table with augmented films; ``None``: no table"""
     train: TrainSettings = TrainSettings()
-    """which network, and how it is trained"""
+    """the network, and how it is trained"""
     evaluate: EvaluateSettings = EvaluateSettings()
-    """figures and their intervals"""
+    """metrics and their CIs"""
     audit: AuditSettings = AuditSettings()
     """whether data, split and model can be trusted"""
     tracking: TrackingSettings = TrackingSettings()
@@ -334,7 +333,7 @@ class Experiment(Settings):
     @model_validator(mode="before")
     @classmethod
     def _phantom_copies(cls, values: Any) -> Any:
-        """Phantoms that are no copies are nearer than people's images: see ``PHANTOM_COPIES``."""
+        """Different phantoms are more alike than patients' images: see ``PHANTOM_COPIES``."""
         if not (isinstance(values, dict) and values.get("phantoms")):
             return values
         audit = values.get("audit", {})
@@ -344,16 +343,16 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _negative(self) -> Self:
-        asked, negative = self.evaluate, self.evaluate.negative_class
-        if asked.levels and asked.pooling == "noisy_or" and negative is None:
+        settings, negative = self.evaluate, self.evaluate.negative_class
+        if settings.levels and settings.pooling == "noisy_or" and negative is None:
             raise ValueError(
-                "evaluate.pooling is noisy_or, and no evaluate.negative_class says which class is "
-                "that without a disease: name it, or take mean or top_k"
+                "evaluate.pooling is noisy_or, but evaluate.negative_class is not set: set it to "
+                "the class without a disease, or use mean or top_k"
             )
         if negative is not None and self.classes and negative not in self.classes:
             raise ValueError(
-                f"evaluate.negative_class is {negative!r}{did_you_mean(negative, self.classes)}, "
-                f"and the classes are {', '.join(self.classes)}"
+                f"evaluate.negative_class is {negative!r}{did_you_mean(negative, self.classes)}: "
+                f"choose from {', '.join(self.classes)}"
             )
         return self
 
@@ -362,7 +361,7 @@ class Experiment(Settings):
         if self.expand is not None and not self.train.expanded:
             raise ValueError(
                 "expand is given and train.expanded is false, so nothing would train on the "
-                "table: set train.expanded = true, or leave expand out"
+                "table: set train.expanded = true, or remove expand"
             )
         return self
 
@@ -374,11 +373,11 @@ class Experiment(Settings):
         for name in value:
             if not is_name(name):
                 raise ValueError(
-                    f"{one_line(name, 80)!r} is no name for a class: it is blank, over "
+                    f"{one_line(name, 80)!r} cannot be the name of a class: it is blank, over "
                     f"{limits.NAME_CHARS_MAX} characters, or has control characters"
                 )
         if len(value) > limits.CLASSES_MAX:
-            raise ValueError(f"classes has {len(value)}, and at most {limits.CLASSES_MAX} may be")
+            raise ValueError(f"classes has {len(value)}, the maximum is {limits.CLASSES_MAX}")
         return value
 
 
@@ -386,10 +385,10 @@ def read_experiment(path: Path) -> Experiment:
     """Read an experiment's TOML file; relative paths are taken from the file's folder.
 
     Raises:
-        UsageError: the file is missing, is no TOML, or a setting is wrong.
+        UsageError: the file is missing or not TOML, or a setting is wrong.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; name the TOML file of an experiment")
+        raise UsageError(f"{path}: no such file; give the TOML file of an experiment")
     if (size := path.stat().st_size) > limits.CONFIG_FILE_BYTES_MAX:
         raise UsageError(f"{path}: {size} bytes, over {limits.CONFIG_FILE_BYTES_MAX}")
     try:
@@ -432,10 +431,10 @@ def parse(kind: type[T], values: dict[str, Any], *, where: str) -> T:
     Args:
         kind: the settings' class.
         values: plain values, as TOML or JSON gives them.
-        where: what the message names as the place of the fault.
+        where: the source of the values, for the message.
 
     Raises:
-        UsageError: a key is unknown or a value is out of its range.
+        UsageError: a key is unknown or a value is out of range.
     """
     try:
         return kind.model_validate(values)

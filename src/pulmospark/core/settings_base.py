@@ -1,4 +1,4 @@
-"""What all settings share: frozen models that refuse what they do not know."""
+"""Base of all settings: frozen models that refuse unknown keys."""
 
 from __future__ import annotations
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 
 
 class RejectReason(StrEnum):
-    """Why a file that was seen is not an image of the table; the list is closed."""
+    """Why a file is not an image of the table; the list is closed."""
 
     EMPTY = "empty"
     """zero bytes"""
     NOT_AN_IMAGE = "not_an_image"
-    """the content is of no image format, whatever the name says"""
+    """the content is of no image format, whatever its name"""
     UNSUPPORTED_FORMAT = "unsupported_format"
     """an image format that pulmospark does not read"""
     TRUNCATED = "truncated"
@@ -25,13 +25,13 @@ class RejectReason(StrEnum):
     UNREADABLE = "unreadable"
     """the decoder, or the operating system, refused it"""
     VANISHED = "vanished"
-    """listed, and gone when it was read, though its folder is there and holds other files"""
+    """listed, but missing when read, although its folder exists and holds other files"""
     TOO_MANY_BYTES = "too_many_bytes"
     """over ``limits.FILE_BYTES_MAX``"""
     TOO_MANY_PIXELS = "too_many_pixels"
     """over ``limits.IMAGE_PIXELS_MAX`` or ``DECODED_BYTES_MAX`` by its header; not decoded"""
     TOO_SLOW = "too_slow"
-    """over ``limits.DECODE_SECONDS_MAX`` of a core, or bound to be by what its header declares"""
+    """over ``limits.DECODE_SECONDS_MAX`` of a core, or certain to be, by its header"""
     TOO_SMALL = "too_small"
     """a side under ``limits.IMAGE_SIDE_MIN``"""
     CMYK = "cmyk"
@@ -43,19 +43,19 @@ class RejectReason(StrEnum):
     OTHER_MODALITY = "other_modality"
     """a DICOM image that is neither an X-ray film nor a CT slice"""
     ENDED_ITS_WORKER = "ended_its_worker"
-    """alone in a task, it ended the process that read it, more than once"""
+    """alone in a task, it ended the process that read it more than once"""
     OTHER_BODY_PART = "other_body_part"
     """a DICOM image whose header names a part of the body other than the chest"""
     NOT_A_PHANTOM = "not_a_phantom"
-    """an image that no program of ours drew, for a model that was trained on phantoms"""
+    """an image not drawn by pulmospark, for a model that was trained on phantoms"""
     BAD_NAME = "bad_name"
-    """the file's name is no valid UTF-8 and cannot stand in a table"""
+    """the file's name is not valid UTF-8 and cannot be stored in a table"""
 
 
 class Note(StrEnum):
-    """What of a file's header was doubtful and how it was read; the list is closed.
+    """Doubtful header entries and how they were read; the list is closed.
 
-    An image's row has those that hold for it in ``notes``, joined by ``"; "`` in this order.
+    An image's row has those that apply in ``notes``, joined by ``"; "`` in this order.
     """
 
     DECIMAL_COMMA = "decimal comma read as a point"
@@ -93,7 +93,7 @@ class View(StrEnum):
     AP = "AP"
     AP_SUPINE = "AP supine"
     FRONTAL = "frontal"
-    """frontal, PA or AP not known"""
+    """frontal, PA or AP unknown"""
     LATERAL = "lateral"
     AXIAL = "axial"
     """a CT slice"""
@@ -104,7 +104,7 @@ FRONTAL_VIEWS = frozenset({View.PA, View.AP, View.AP_SUPINE, View.FRONTAL})
 
 
 class Modality(StrEnum):
-    """How the image was made, as far as chest imaging needs it."""
+    """Imaging modality, as far as chest imaging needs it."""
 
     XRAY = "X-ray"
     CT = "CT"
@@ -115,35 +115,35 @@ class BodyPart(StrEnum):
     """The part of the body that a DICOM header names."""
 
     CHEST = "chest"
-    """the chest, what lies in it, or a region that holds it"""
+    """the chest, what lies in it, or a region that includes it"""
     OTHER = "other"
     UNRECOGNISED = "unrecognised"
-    """a word of no list, which is not repeated"""
+    """a word on no list, which is not repeated"""
     UNKNOWN = "unknown"
-    """the header is silent"""
+    """the header has no entry"""
 
 
 class Caution(StrEnum):
-    """Why a prediction may mean nothing: the image is none of the kind that was trained on."""
+    """Why a prediction may be unreliable: the image differs from the training images."""
 
     UNLIKE_TRAINING_IMAGES = "unlike_training_images"
-    """its deep features lie beyond the fence of those trained on"""
+    """its deep features lie beyond the fence of the training images"""
     OTHER_VIEW = "other_view"
-    """a view that was not trained on, as a header or a sheet says"""
+    """a view that was not trained on, according to a header or sheet"""
     OTHER_VIEW_GUESSED = "other_view_guessed"
     """a view that was not trained on, as guessed from pixels"""
     OTHER_BODY_PART = "other_body_part"
-    """the header names another part of the body than the chest, and it was scored on demand"""
+    """the header names another part of the body than the chest; scored on request"""
     BODY_PART_UNRECOGNISED = "body_part_unrecognised"
-    """the header names a part of the body by a word that is on no list"""
+    """the header names a part of the body by an unknown word"""
     PHANTOM_MODEL = "phantom_model"
-    """the model was trained on phantoms: its answer says nothing of a person"""
+    """the model was trained on phantoms: its output says nothing about a person"""
     NOT_A_PHANTOM = "not_a_phantom"
-    """no phantom, and scored on demand by a model that was trained on phantoms"""
+    """not a phantom, and scored on request by a model that was trained on phantoms"""
 
 
 class Split(StrEnum):
-    """The part of an experiment that a film plays."""
+    """The split that a film belongs to."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -173,10 +173,10 @@ MANIFEST = pa.schema(
         pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
         pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
         pa.field("problem", pa.string()),  # a RejectReason found while listing
-        pa.field("header_patient", pa.bool_(), nullable=False),  # DICOM header names a patient
+        pa.field("header_patient", pa.bool_(), nullable=False),  # DICOM header has a patient
     ]
 )
-"""One row a file seen, before it is read."""
+"""One row per listed file, before it is read."""
 
 IMAGES = pa.schema(
     [
@@ -186,8 +186,8 @@ IMAGES = pa.schema(
         pa.field("view_guess", pa.string()),  # a View guessed from pixels, used or not
         pa.field("laterality", pa.string()),  # "L" or "R" as a DICOM header has it
         pa.field("frame", pa.int32()),  # from 1, in a file of several; null: it has one
-        pa.field("burned_in", pa.bool_()),  # letters in the pixels, as a DICOM header has it
-        pa.field("notes", pa.string()),  # Notes joined by "; ": what of its header was doubtful
+        pa.field("burned_in", pa.bool_()),  # burned-in text, according to a DICOM header
+        pa.field("notes", pa.string()),  # Notes joined by "; ": doubtful header entries
         pa.field("body_part", pa.string()),  # a BodyPart, null where it is no DICOM file
         pa.field("phantom", pa.bool_()),  # drawn by pulmospark, by the file's own comment
         pa.field("format", pa.string(), nullable=False),  # of the content: "jpeg", "png", ...
@@ -197,11 +197,11 @@ IMAGES = pa.schema(
         pa.field("width", pa.int32(), nullable=False),  # of the original, pixels
         pa.field("pixels", pa.binary(), nullable=False),  # size x size uint8 grey, row-major
         pa.field("phash", pa.int64(), nullable=False),  # 64-bit perceptual hash, as signed
-        pa.field("parent_id", pa.string()),  # image_id it was made from; null: original
+        pa.field("parent_id", pa.string()),  # image_id of its source film; null: original
         pa.field("listed", pa.int64()),  # hash of its row of the manifest, as signed
     ]
 )
-"""One row a standardised film or slice."""
+"""One row per standardised film or slice."""
 
 REJECTS = pa.schema(
     [
@@ -214,7 +214,7 @@ REJECTS = pa.schema(
         pa.field("detail", pa.string(), nullable=False),  # one line: what was found
     ]
 )
-"""One row a file that was seen and is no image: rows in = images + rejects, always."""
+"""One row per listed file that is no image: rows in = images + rejects, always."""
 
 COHORT = pa.schema(
     [
@@ -223,43 +223,43 @@ COHORT = pa.schema(
         pa.field("source", pa.string(), nullable=False),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field("group_id", pa.string(), nullable=False),  # never parted: patients, or a film
+        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or a film
         pa.field("finding", pa.string()),  # as the source has it
-        pa.field("label", pa.string()),  # after class mapping; null where left out
+        pa.field("label", pa.string()),  # after class mapping; null where excluded
         pa.field("view", pa.string(), nullable=False),  # a View
         pa.field("age", pa.float32()),  # years
         pa.field("sex", pa.string()),  # "M", "F", null where unknown
         pa.field("split", pa.string(), nullable=False),  # a Split
-        pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
+        pa.field("fold", pa.int32()),  # 0 to k-1, with cross-validation
         pa.field("reason", pa.string()),  # why it was excluded
     ]
 )
-"""One row a row of the images table: what the experiment makes of it."""
+"""One row per row of the images table: its class and split."""
 
 EXPANDED = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),  # the film's; a child's own
-        pa.field("uri", pa.string(), nullable=False),  # the film's; a child's: with #draw-<n>
-        pa.field("parent_id", pa.string()),  # image_id it was made from; null: the film itself
-        pa.field("parent_uri", pa.string()),  # path of the film it was made from
-        pa.field("draw", pa.int32(), nullable=False),  # 0: the film itself; 1, 2, ...: children
-        pa.field("operations", pa.string(), nullable=False),  # what was done, as JSON
+        pa.field("image_id", pa.string(), nullable=False),  # the film's; a copy has its own
+        pa.field("uri", pa.string(), nullable=False),  # the film's; a copy's: with #draw-<n>
+        pa.field("parent_id", pa.string()),  # image_id of its source film; null: the film itself
+        pa.field("parent_uri", pa.string()),  # path of its source film
+        pa.field("draw", pa.int32(), nullable=False),  # 0: the film itself; 1, 2, ...: copies
+        pa.field("operations", pa.string(), nullable=False),  # of the augmentation, as JSON
         pa.field("source", pa.string(), nullable=False),  # the data set the film came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field("group_id", pa.string(), nullable=False),  # never parted: patients, or a film
+        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or a film
         pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string(), nullable=False),  # after class mapping
         pa.field("view", pa.string(), nullable=False),  # a View
         pa.field("age", pa.float32()),  # years
         pa.field("sex", pa.string()),  # "M", "F", null where unknown
         pa.field("split", pa.string(), nullable=False),  # always "train"
-        pa.field("fold", pa.int32()),  # the film's: a child is where its parent is
+        pa.field("fold", pa.int32()),  # the film's, also for its copies
         pa.field("reason", pa.string()),  # always null; so that this is a cohort, too
         pa.field("pixels", pa.binary(), nullable=False),  # size x size uint8 grey, row-major
     ]
 )
-"""One row a film of the training part, and one row each of its augmented children."""
+"""One row per film of the training split and per augmented copy of it."""
 
 FEATURES = pa.schema(
     [
@@ -268,7 +268,7 @@ FEATURES = pa.schema(
         pa.field("features", pa.list_(pa.float32()), nullable=False),  # of the network's width
     ]
 )
-"""Deep features of a frozen network, one row an image."""
+"""Deep features of a frozen network, one row per image."""
 
 LOOKS = pa.schema(
     [
@@ -279,17 +279,17 @@ LOOKS = pa.schema(
         pa.field("small", pa.binary(), nullable=False),  # 112 x 112 uint8 grey, row-major
     ]
 )
-"""What audits compare films by, one row an image."""
+"""What audits compare films by, one row per image."""
 
 COPIES = pa.schema(
     [
         pa.field("first", pa.int64(), nullable=False),  # number of a film, in the order of uri
         pa.field("second", pa.int64(), nullable=False),  # number of another, above the first
         pa.field("distance", pa.int32(), nullable=False),  # bits in which their hashes differ
-        pa.field("correlation", pa.float32(), nullable=False),  # laid over each other, -1 to 1
+        pa.field("correlation", pa.float32(), nullable=False),  # of the overlaid films, -1 to 1
     ]
 )
-"""Pairs of films whose hashes are near, and how well they fit over each other."""
+"""Pairs of films with similar hashes, and their correlation."""
 
 SCORES = pa.schema(
     [
@@ -299,7 +299,7 @@ SCORES = pa.schema(
         pa.field("logits", pa.list_(pa.float64()), nullable=False),  # experiment's class order
     ]
 )
-"""What the models of one training say of the films of its cohort."""
+"""Logits of the models of one training for the films of its cohort."""
 
 PREDICTIONS = pa.schema(
     [
@@ -314,14 +314,14 @@ PREDICTIONS = pa.schema(
         pa.field("source", pa.string()),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field("group_id", pa.string()),  # never parted: patients, or a film
+        pa.field("group_id", pa.string()),  # same split: patients, or a film
         pa.field("split", pa.string()),  # a Split, null outside an experiment
-        pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
+        pa.field("fold", pa.int32()),  # 0 to k-1, with cross-validation
         pa.field("model_id", pa.string(), nullable=False),  # of the bundle
         pa.field("predicted_at", pa.timestamp("us", tz="UTC"), nullable=False),  # when
     ]
 )
-"""One row a film that was scored."""
+"""One row per scored film."""
 
 REPEATS = pa.schema(
     [
@@ -333,18 +333,18 @@ REPEATS = pa.schema(
         pa.field("seen_at", pa.timestamp("us", tz="UTC"), nullable=False),  # when
     ]
 )
-"""One row a film of a stream that, by its content, had been scored before."""
+"""One row per film of a stream whose content had been scored before."""
 UNITS = pa.schema(
     [
         pa.field("level", pa.string(), nullable=False),  # "scan" or "patient"
         pa.field("unit", pa.string(), nullable=False),  # scan, patient, or film that has neither
         pa.field("source", pa.string(), nullable=False),  # the data set it came from
-        pa.field("group_id", pa.string(), nullable=False),  # never parted: patients, or a film
-        pa.field("fold", pa.int32()),  # 0 to k-1 where folds were asked for
+        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or a film
+        pa.field("fold", pa.int32()),  # 0 to k-1, with cross-validation
         pa.field("images", pa.int32(), nullable=False),  # films or slices it was pooled from
         pa.field("label", pa.string(), nullable=False),  # the same for all of them
         pa.field("prediction", pa.string(), nullable=False),  # most probable class
         pa.field("probability", pa.list_(pa.float64()), nullable=False),  # pooled
     ]
 )
-"""One row a scan or patient of an evaluation: what its slices say together."""
+"""One row per scan or patient of an evaluation, pooled from its slices."""

@@ -1,4 +1,4 @@
-"""Where a run is written for other programs to read."""
+"""Where a run is written for MLflow and TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _STORES = re.compile(
     r"(https?|sqlite|mysql|mssql|postgresql|databricks(-uc)?|uc)(\+\w+)?:", re.IGNORECASE
 )
-"""databases and servers that MLflow keeps runs in; anything else is a folder or a mistake"""
+"""databases and servers that MLflow stores runs in; anything else is a folder or a mistake"""
 _PASSWORD = re.compile(r"[^:/]*://[^/@]*:[^/@]*@")
 
 
 class TrackingSettings(Settings):
-    """Runs written where MLflow and TensorBoard read them; needs the extra ``tracking``."""
+    """Output for MLflow and TensorBoard; needs the extra ``tracking``."""
 
     mlflow: str | None = None
-    """a folder, for a store of its own there (``mlflow.db`` and ``artifacts``); or the URI of a
-    store or server, as MLflow takes it; ``None``: nothing is written"""
+    """a folder, for a new store there (``mlflow.db`` and ``artifacts``); or the URI of a store or
+    server, as MLflow takes it; ``None``: off"""
     mlflow_experiment: str | None = None
-    """MLflow's experiment; ``None``: of the experiment's own name"""
+    """MLflow's experiment; ``None``: the experiment's name"""
     tensorboard: LocalPath | None = None
-    """folder for TensorBoard's event files, a folder a run and model below it; ``None``: nothing
-    is written"""
+    """folder for TensorBoard's event files, with a subfolder per run and model; ``None``: off"""
 
     @field_validator("mlflow")
     @classmethod
     def _no_secret(cls, value: str | None) -> str | None:
         if value is not None and _PASSWORD.match(value):
             raise ValueError(
-                "it has a password, which would go into the run's folder and its report: name a "
+                "it contains a password, which would go into the run's folder and report: give a "
                 "server without one, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
         if value is None or _STORES.match(value):

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a setting, in the words of those who set it."""
+"""Pydantic's validation errors in the user's terms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pulmospark.core.near_names import did_you_mean
 
 _GIVEN_CHARS = 80
 _WORDS: Mapping[str, str] = {
-    "missing": "is missing: name it",
+    "missing": "is missing: set it",
     "tuple_type": "must be a list",
     "list_type": "must be a list",
     "dict_type": "must be a table of names and values",
@@ -29,27 +29,27 @@ _WORDS: Mapping[str, str] = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "path_type": "must be a path",
-    "none_required": "must be left out",
+    "none_required": "must be unset",
     "greater_than": "must be over {gt}",
     "greater_than_equal": "must be {ge} or more",
     "less_than": "must be under {lt}",
     "less_than_equal": "must be {le} or less",
-    "string_too_short": "must have {min_length} or more characters",
-    "string_too_long": "must have {max_length} characters at most",
-    "too_short": "must have {min_length} or more entries, and has {actual_length}",
-    "too_long": "must have {max_length} entries at most, and has {actual_length}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} entries, and has {actual_length}",
+    "too_long": "must have at most {max_length} entries, and has {actual_length}",
     "literal_error": "must be {expected}",
-    "extra_forbidden": "there is no such setting",
+    "extra_forbidden": "no such setting",
 }
-"""pydantic's kind of an error -> what the setting must be; its context fills the gaps"""
+"""pydantic's error type -> what the setting must be, with placeholders for its context"""
 
 
 def validation_line(error: ValidationError, kind: type[BaseModel] | None = None) -> str:
-    """The first error as one line: the setting's place, what it must be, what was given.
+    """The first error as one line: the setting's path, what it must be, what was given.
 
     Args:
         error: as pydantic raised it.
-        kind: the model, whose names are suggested for one that is nearly one of them.
+        kind: the model, whose field names are suggested for a mistyped one.
     """
     errors = error.errors()
     first = errors[0]
@@ -64,7 +64,7 @@ def validation_line(error: ValidationError, kind: type[BaseModel] | None = None)
 
 
 def _place(error: ErrorDetails) -> list[int | str]:
-    """Where it is, without the branches of a union, which pydantic counts as places."""
+    """The setting's path, without the branches of a union, which pydantic includes."""
     return [part for part in error["loc"] if not _names_branch(part)]
 
 
@@ -98,7 +98,7 @@ def _suggestion(error: ErrorDetails, place: list[int | str], kind: type[BaseMode
 
 
 def _section(kind: type[BaseModel], place: list[int | str]) -> type[BaseModel] | None:
-    """The model of a section, by its place in another."""
+    """The model of a section, by its path within another."""
     for part in place:
         if isinstance(part, int):
             continue
@@ -111,7 +111,7 @@ def _section(kind: type[BaseModel], place: list[int | str]) -> type[BaseModel] |
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model that a type is, or holds: ``AugmentSettings | None``, a tuple of sections."""
+    """The model that a type is or contains: ``AugmentSettings | None``, a tuple of sections."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((m for part in get_args(annotation) if (m := _model_in(part)) is not None), None)

@@ -1,4 +1,4 @@
-"""Folders that appear atomically, and what a killed process leaves of them."""
+"""Folders that appear atomically, and leftovers of killed processes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.(?P<kind>part|old)")
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 _LOCK_TRIES = 3
-"""a folder may be swept between its making and its locking, hardly three times on end"""
+"""a folder may be swept between its creation and its locking, hardly three times in a row"""
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}
 
 
 @contextlib.contextmanager
 def folder_aside(target: Path) -> Iterator[Path]:
-    """A new folder next to ``target``, locked, that takes its place at the end.
+    """A new, locked folder next to ``target`` that replaces it at the end.
 
-    What earlier, killed processes left there is removed first. Where the system can exchange two
-    names (Linux), there is no moment without a folder at ``target``; elsewhere a process that is
-    killed between two renames leaves the older one aside, and the next call puts it back.
+    First removes what killed processes left there. If the system can exchange two names (Linux),
+    ``target`` always exists; elsewhere a process killed between two renames leaves the older
+    folder aside, and the next call puts it back.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target)
@@ -43,7 +43,7 @@ def folder_aside(target: Path) -> Iterator[Path]:
 
 
 def sweep(target: Path) -> None:
-    """Remove what killed processes left of earlier versions of ``target``; never another's work.
+    """Remove leftovers of killed processes for ``target``, but never another writer's work.
 
     A writer holds the lock of its own folder until it is in place.
     """
@@ -102,10 +102,10 @@ def _put_in_place(aside: Path, target: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Exchange two names at once (``renameat2``, Linux 3.15); ``False``: that can't be done here.
+    """Atomically exchange two names (``renameat2``, Linux 3.15); ``False``: not possible here.
 
     Raises:
-        OSError: it could be done, and failed.
+        OSError: it is possible, but failed.
     """
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:

@@ -1,7 +1,7 @@
-"""What an earlier ingest has left: which files need not be read again, and which rows stay.
+"""Incremental ingest: which files must be read again, and which existing rows stay.
 
-Files are compared by a 64-bit hash of all that the manifest says of them, so that a driver
-holds 8 bytes a file. A file whose size, time or metadata changed is read again.
+Files are compared by a 64-bit hash of their manifest row, so the driver holds 8 bytes per file.
+A file whose size, time or metadata changed is read again.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from pulmospark.core.tables import RejectReason
 from pulmospark.spark import chunks
 
 PASSING = (RejectReason.VANISHED.value, RejectReason.UNREADABLE.value)
-"""rejects that another try may read"""
+"""rejects that another attempt may read"""
 
 LISTED = [
     *(name for name in tables.MANIFEST.names if name in tables.IMAGES.names),
     "header_patient",
 ]
-"""columns whose values, as listed, a table's row goes by: ``listed`` is their hash. The row
-itself may hold more, from the pixels or a DICOM header."""
+"""columns of the manifest that identify a row; ``listed`` is their hash. The row itself may hold
+more, from the pixels or a DICOM header."""
 
 _FILE_KEY = ["uri", "source", "size_bytes", "modified_ns"]
 
 
 @dataclass(frozen=True)
 class Already:
-    """What is there, beside what is listed now.
+    """Existing rows to keep, and files still to read.
 
     Attributes:
-        pending: manifests of the files still to be read; their row groups are chunks.
+        pending: manifests of the files to read; their row groups are chunks.
         images: parts of the images table that stay.
         rejects: parts of the rejects table that stay.
     """
@@ -55,7 +55,7 @@ def compare(manifest: Path, target: Path, work: Path) -> Already:
     Args:
         manifest: of the files as they are now.
         target: folder of the tables.
-        work: folder for manifests and parts that have to be written anew.
+        work: folder for rewritten manifests and parts.
     """
     images, rejects = chunks.parts_of(target / "images"), chunks.parts_of(target / "rejects")
     listed_images, listed_rejects = _listed(manifest)
@@ -95,9 +95,9 @@ def _image_hashes(part: Path) -> Hashes:
 
 def _reject_hashes(part: Path) -> Hashes:
     rows = pq.read_table(part, columns=[*_FILE_KEY, "reason"])
-    found = hashes(rows, _FILE_KEY)
+    keys = hashes(rows, _FILE_KEY)
     passing = np.asarray([reason in PASSING for reason in rows["reason"].to_pylist()], dtype=bool)
-    return np.where(passing, np.uint64(0), found)
+    return np.where(passing, np.uint64(0), keys)
 
 
 def hashes(rows: pa.Table, columns: Sequence[str] = LISTED) -> Hashes:

@@ -1,6 +1,6 @@
-"""Which group goes into which part or fold: shared out evenly over classes and sources.
+"""Assign groups to splits or folds, balanced over classes and sources.
 
-Pure functions of tables in memory, a row an image; nothing here reads a file or needs Spark.
+Pure functions of tables in memory, one row per image; nothing here reads a file or needs Spark.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from pulmospark.core.settings import PartFilms, SplitSettings
 from pulmospark.core.tables import Split
 
 COUNTED = (Split.TEST, Split.VALIDATION, Split.TRAIN, Split.EXCLUDED)
-"""parts in the order in which counted images fill them"""
+"""splits in the order in which counted images fill them"""
 
 
 def assign(rows: pd.DataFrame, settings: SplitSettings, seed: int) -> pd.DataFrame:
-    """Part and fold of each group of the images that take part.
+    """Split and fold of each group of the included images.
 
     Groups are ordered by class, source, size (largest first) and a hash of seed and id, and
-    dealt out one after the other, each to the part that then lacks most images of its share
-    (:func:`deal`). Every stretch of that order is shared out evenly, and so are sources and
-    patients with many images. With folds the validation part is dealt out in a second pass that
-    runs through all folds without starting afresh, so that its total holds, too.
+    assigned in turn, each to the split that then lacks most images of its share (:func:`deal`).
+    So every stretch of that order is balanced, and with it sources and patients with many images.
+    With folds, a second pass assigns the validation split and runs through all folds without
+    restarting, so that its total holds, too.
 
     Args:
-        rows: ``group_id``, ``label``, ``source`` and ``part`` (null where shares decide).
+        rows: ``group_id``, ``label``, ``source`` and ``part`` (null: assign by shares).
         settings: shares or folds.
         seed: of the order.
 
@@ -58,21 +58,21 @@ def assign(rows: pd.DataFrame, settings: SplitSettings, seed: int) -> pd.DataFra
 
 
 def deal(sizes: Iterable[int], shares: Sequence[float]) -> list[int]:
-    """Part of each group in turn: the one that then lacks most images.
+    """Split of each group in turn: the one that then lacks most images.
 
-    A part lacks its share of all images so far, that of the group included, less what it has.
-    No part is ever further from its share than by about the largest group.
+    A split lacks its share of all images so far, including the group, minus what it has. No
+    split ever deviates from its share by more than about the largest group.
 
     Args:
         sizes: images of each group.
-        shares: of the parts, summing to 1.
+        shares: of the splits, summing to 1.
     """
     given = [0] * len(shares)
     total = 0
     parts = []
     for size in sizes:
         total += size
-        # Rounded: of doubles 0.7 x 2 - 1 is less than 0.2 x 2, and equals go by their order.
+        # Rounded: as doubles 0.7 x 2 - 1 is less than 0.2 x 2, and ties go by order.
         lacking = [
             round(share * total - have, 9) for share, have in zip(shares, given, strict=True)
         ]
@@ -85,20 +85,20 @@ def deal(sizes: Iterable[int], shares: Sequence[float]) -> list[int]:
 def counted_parts(
     rows: pd.DataFrame, wanted: dict[str, PartFilms], seed: int
 ) -> pd.Series[Any] | None:
-    """Part of each group of the classes whose images are counted, indexed by ``group_id``.
+    """Split of each group of the classes with fixed numbers, indexed by ``group_id``.
 
-    The groups of a class are ordered by a hash of seed and id, and their images counted up: the
-    first go to the test, the next to the validation, the next to the training, and the rest are
-    excluded. A patient with images of two classes goes with the later of his two places, so that
-    no part has more images than it should.
+    The groups of a class are ordered by a hash of seed and id, and their images counted: the
+    first go to test, the next to validation, the next to training, and the rest are excluded. A
+    patient with images of two classes gets the later of his two splits, so that no split
+    exceeds its number.
 
     Args:
-        rows: ``group_id`` and ``label`` of the images that take part.
-        wanted: class -> images in each part.
+        rows: ``group_id`` and ``label`` of the included images.
+        wanted: class -> images in each split.
         seed: of the order.
 
     Returns:
-        Names of parts; ``None`` where no class is counted.
+        Names of splits; ``None``: no class has fixed numbers.
     """
     if not wanted:
         return None
@@ -120,14 +120,14 @@ def counted_parts(
 
 
 def part_ends(parts: PartFilms, there: int) -> tuple[int, int, int]:
-    """Images of a class at which its test, validation and training end, counted up.
+    """Cumulative numbers of images of a class at which test, validation and training end.
 
-    Where the class has fewer than are wanted the parts shrink in proportion, rounded down. In
-    whole numbers, for of doubles 50 times 0.58 is less than 29.
+    If the class has fewer than wanted, the splits shrink in proportion, rounded down. In integers,
+    because as doubles 50 times 0.58 is less than 29.
 
     Args:
-        parts: images that are wanted.
-        there: images that the class has.
+        parts: wanted images.
+        there: images of the class.
     """
     total = parts.total
     most = min(there, total)
@@ -136,12 +136,12 @@ def part_ends(parts: PartFilms, there: int) -> tuple[int, int, int]:
 
 
 def hashed(*parts: str) -> str:
-    """SHA-256 of texts with colons between them: an order that nobody chose."""
+    """SHA-256 of texts joined by colons, for a reproducible random order."""
     return hashlib.sha256(":".join(parts).encode()).hexdigest()
 
 
 def _groups(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The groups in the order in which they are dealt out: ``stratum``, ``home``, ``size``.
+    """The groups in the order of their assignment: ``stratum``, ``home``, ``size``.
 
     A group with images of several classes counts for the rarest of them, whose balance suffers
     most.
@@ -163,7 +163,7 @@ def _groups(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _dealt(groups: pd.DataFrame, shares: Sequence[float]) -> list[int]:
-    """Part of each group, in their order, which is stratum by stratum."""
+    """Split of each group, in their order, stratum by stratum."""
     sizes, strata = groups["size"].to_numpy(), groups["stratum"].to_numpy()
     starts = np.flatnonzero(strata[1:] != strata[:-1]) + 1
     return [

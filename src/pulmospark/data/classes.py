@@ -13,18 +13,18 @@ from pulmospark.core.plain_text import is_name, one_line
 def map_findings(
     findings: Iterable[tuple[str, str]], classes: Mapping[str, Sequence[str]]
 ) -> dict[tuple[str, str], str | None]:
-    """Class of each finding, ``None`` where the mapping leaves it out.
+    """Class of each finding, ``None`` if no class claims it.
 
-    Patterns are case-blind; ``*`` and ``?`` stand for any text and any character;
-    ``source:finding`` holds for one source only. A finding in which a pattern's own
-    characters ``*?[`` occur is matched by its exact text too.
+    Patterns ignore case; ``*`` and ``?`` stand for any text and any character;
+    ``source:finding`` holds for one source only. A finding that contains ``*?[`` itself also
+    matches its exact text.
 
     Args:
-        findings: pairs of source and finding, as the sources have them.
-        classes: class -> patterns; empty: every finding is a class of its own.
+        findings: pairs of source and finding, as in the sources.
+        classes: class -> patterns; empty: every finding is a class.
 
     Raises:
-        ClassError: two classes claim one finding, or one cannot be a class's name.
+        ClassError: two classes claim one finding, or a finding cannot be a class's name.
     """
     mapped: dict[tuple[str, str], str | None] = {}
     for source, finding in findings:
@@ -38,7 +38,7 @@ def map_findings(
         ]
         if len(claims) > 1:
             raise ClassError(
-                f"finding {finding!r} of source {source!r} is claimed by the classes "
+                f"finding {finding!r} of source {source!r} matches the classes "
                 f"{' and '.join(map(repr, claims))}: narrow one of their patterns"
             )
         mapped[source, finding] = claims[0] if claims else None
@@ -46,12 +46,12 @@ def map_findings(
 
 
 def _class_named(source: str, finding: str) -> str:
-    """A finding as a class's name, which ends up in bundles, reports and on terminals."""
+    """A finding as the name of a class, which appears in bundles, reports and on terminals."""
     if not is_name(finding):
         raise ClassError(
-            f"finding {one_line(finding, 80)!r} of source {source!r} is no name for a class: it "
-            f"is blank, over {limits.NAME_CHARS_MAX} characters, or has control characters: name "
-            "the classes under [classes]"
+            f"finding {one_line(finding, 80)!r} of source {source!r} cannot be the name of a "
+            f"class: it is blank, over {limits.NAME_CHARS_MAX} characters, or has control "
+            "characters: name the classes under [classes]"
         )
     return finding
 

@@ -1,4 +1,4 @@
-"""What a split excludes or keeps together so that an audit passes; each has its reason."""
+"""Exclude or group images so that an audit passes; each exclusion has its reason."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _BAND_YEARS = 10
 
 
 def joined_groups(rows: pd.DataFrame, clusters: pd.Series[Any]) -> pd.Series[Any]:
-    """One group for all groups that hang together through near copies, named by the first.
+    """Merge all groups that are connected through near copies, named by the first.
 
     Args:
-        rows: ``uri`` and ``group_id`` of the images that take part.
-        clusters: name of the cluster of each image that has a near copy, indexed by ``uri``.
+        rows: ``uri`` and ``group_id`` of the included images.
+        clusters: name of the cluster of each image with a near copy, indexed by ``uri``.
 
     Returns:
         ``group_id`` of each row.
@@ -42,11 +42,11 @@ def joined_groups(rows: pd.DataFrame, clusters: pd.Series[Any]) -> pd.Series[Any
 
 
 def copy_reasons(rows: pd.DataFrame, clusters: pd.Series[Any]) -> pd.Series[Any]:
-    """Why an image is excluded where one of each cluster of near copies stays, null if it stays.
+    """Reason to exclude an image so that each cluster of near copies keeps one; null: it stays.
 
     Args:
-        rows: ``uri`` and ``label`` of the images that take part.
-        clusters: name of the cluster of each image that has a near copy, indexed by ``uri``.
+        rows: ``uri`` and ``label`` of the included images.
+        clusters: name of the cluster of each image with a near copy, indexed by ``uri``.
     """
     cluster = rows["uri"].map(clusters)
     known = rows.assign(cluster=cluster).groupby("cluster")
@@ -60,15 +60,15 @@ def copy_reasons(rows: pd.DataFrame, clusters: pd.Series[Any]) -> pd.Series[Any]
 def balance_reasons(
     rows: pd.DataFrame, by: Literal["source", "age", "sex", "view"], seed: int
 ) -> pd.Series[Any]:
-    """Why an image is excluded so that a thing predicts the class no longer, null if it stays.
+    """Reason to exclude an image so that a feature no longer predicts the class; null: it stays.
 
-    Each value of it keeps as many images of each class as it has of its rarest class; a value
-    that lacks a class, or images of which it is not known, are excluded. Patients are kept in
-    the order of a hash of seed and id, so that the same images stay whatever their order.
+    Each value of the feature keeps as many images of each class as it has of its rarest class;
+    values that lack a class, and images without a value, are excluded. Patients are kept in the
+    order of a hash of seed and id, independent of the order of the rows.
 
     Args:
-        rows: ``uri``, ``group_id``, ``label`` and the thing of the images that take part.
-        by: the thing; ages by bands of ten years.
+        rows: ``uri``, ``group_id``, ``label`` and the feature of the included images.
+        by: the feature; ages in ten-year bands.
         seed: of the choice.
     """
     stratum = rows["age"] // _BAND_YEARS if by == "age" else rows[by]

@@ -1,4 +1,4 @@
-"""The cohort table, read without Spark: which films play which part."""
+"""Read the cohort table without Spark: the images of each split."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pulmospark.core.tables import Split
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a cohort.
+    """A split of a cohort, or of one of its folds.
 
     Attributes:
         name: train, validation or test.
-        fold: with folds, the one that is tested on; ``None`` with one split, and for the
-            final model of a cross-validation, which is tested on none.
+        fold: with folds, the one that is tested on; ``None`` with one split, and for the final
+            model of a cross-validation, which has no test fold.
     """
 
     name: Split
@@ -30,7 +30,7 @@ class Part:
 
 
 def read_cohort(cohort: Path, columns: list[str] | None = None) -> pa.Table:
-    """The rows of a cohort that take part, ordered by ``uri``."""
+    """The included rows of a cohort, ordered by ``uri``."""
     rows = pq.read_table(cohort / "table", schema=tables.COHORT)
     rows = rows.filter(pc.is_null(rows["reason"])).sort_by("uri")
     return rows.select(columns) if columns else rows

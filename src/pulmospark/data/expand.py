@@ -1,4 +1,4 @@
-"""Expand: the training part of a cohort with augmented children, as a table of its own."""
+"""Expand: the training split of a cohort with augmented copies, as a separate table."""
 
 from __future__ import annotations
 
@@ -40,28 +40,27 @@ def expand(
     only: Sequence[str] | None = None,
     quiet: bool = False,
 ) -> ExpandResult:
-    """Make the table ``target/table``: the films of the training part, and children of them.
+    """Write the table ``target/table``: the training films and augmented copies of them.
 
-    Each class has ``settings.per_class`` rows, its films among them; a class with more films
-    keeps them all. Children are dealt evenly over the films of their class, and each is where
-    its parent is. A child follows from settings, seed, parent and number alone. The table
-    appears whole or not at all; a killed run goes on where it was, and one that is asked for
-    what is there does nothing.
+    Each class has ``settings.per_class`` rows including its films; a class with more films keeps
+    them all. The copies are spread evenly over the films of their class, and each belongs to its
+    film's folds. A copy depends only on settings, seed, film and number. The table appears
+    atomically; a killed run resumes, and an unchanged table is not rebuilt.
 
     Args:
         images: the images table.
         cohort: folder of the cohort.
-        settings: rows of a class, and how films are changed.
+        settings: rows per class, and the augmentation.
         target: folder of the result.
         spark: the session.
-        seed: of the children.
-        only: paths or ids of the films that are taken; ``None``: the whole training part.
+        seed: of the augmentation.
+        only: paths or ids of the films to expand; ``None``: the whole training split.
         quiet: show no progress.
 
     Raises:
-        ClassError: the training part lacks a class.
-        InputError: a step before is missing, a film of ``only`` is not trained on, or the
-            images table is not that of the cohort.
+        ClassError: the training split lacks a class.
+        InputError: an earlier stage is missing, a film of ``only`` is not in the training split,
+            or the images table is not that of the cohort.
     """
     split = read_split(cohort)
     rows = pq.read_table(cohort / "table", schema=tables.COHORT)
@@ -94,7 +93,7 @@ def expand(
                 parts = chunks.run_chunks(spark, maker, todo, work / "parts", progress)
             _publish(target, parts, result, record)
         elif read_expanded(target) != result:
-            # The same rows, of a cohort that is another elsewhere: in its test part, say.
+            # The same rows, but the cohort differs elsewhere: in its test split, for example.
             files.write_json(target / RECORD, record)
         shutil.rmtree(work)
     return result.model_copy(update={"already": already})
@@ -105,17 +104,17 @@ def _nothing(plan: Path) -> pa.Table:
 
 
 def _film_bytes(images: Path) -> int:
-    """Bytes of a film's pixels, told from the first that there is."""
+    """Bytes of a film's pixels, from the first film."""
     for part in chunks.parts_of(images):
         with pq.ParquetFile(part) as file:
             first = next(file.iter_batches(1, columns=["pixels"]), None)
         if first is not None and first.num_rows:
             return max(1, len(first["pixels"][0].as_buffer()))
-    raise InputError(f"{images}: holds no film: run `pulmospark ingest` first")
+    raise InputError(f"{images}: contains no film: run `pulmospark ingest` first")
 
 
 def _is_there(target: Path, key: str, count: int) -> bool:
-    """Whether an earlier run made the same rows, and they are all there."""
+    """Whether an earlier run wrote the same rows, and all are there."""
     if not (target / RECORD).is_file():
         return False
     there = sum(pq.read_metadata(part).num_rows for part in chunks.parts_of(target / TABLE))
@@ -125,7 +124,7 @@ def _is_there(target: Path, key: str, count: int) -> bool:
 def _result(
     target: Path, split: SplitResult, classes: Sequence[ClassPlan], settings: ExpandSettings
 ) -> ExpandResult:
-    films, children = sum(one.films for one in classes), sum(one.children for one in classes)
+    films, children = sum(row.films for row in classes), sum(row.children for row in classes)
     return ExpandResult(
         expanded=target,
         cohort_id=split.cohort_id,
@@ -133,7 +132,7 @@ def _result(
         rows=films + children,
         films=films,
         children=children,
-        classes=tuple(_told(one) for one in classes),
+        classes=tuple(_expanded_class(plan) for plan in classes),
         warnings=(*_warnings(classes, settings), *settings.augment.warnings()),
     )
 
@@ -141,27 +140,27 @@ def _result(
 def _publish(
     target: Path, parts: Sequence[chunks.Part], result: ExpandResult, record: dict[str, Any]
 ) -> None:
-    made = sum(part.rows for part in parts)
-    if made != result.rows:
+    rows = sum(part.rows for part in parts)
+    if rows != result.rows:
         raise InputError(
-            f"{target}: {made:,} rows were made for {result.rows:,} that were planned: remove "
-            "the folder and expand again"
+            f"{target}: {rows:,} rows instead of the planned {result.rows:,}: remove the folder "
+            "and expand again"
         )
     with files.whole_folder(target) as aside:
         chunks.link_parts([part.path for part in parts], aside / TABLE)
         files.write_json(aside / RECORD, record)
 
 
-def _told(one: ClassPlan) -> ExpandedClass:
+def _expanded_class(plan: ClassPlan) -> ExpandedClass:
     return ExpandedClass(
-        label=one.label, films=one.films, children=one.children, children_of_a_film=one.most
+        label=plan.label, films=plan.films, children=plan.children, children_of_a_film=plan.most
     )
 
 
 def _warnings(classes: Sequence[ClassPlan], settings: ExpandSettings) -> list[str]:
     return [
-        f"class {one.label!r} has {one.films:,} films in the training part, more than the "
-        f"{settings.per_class:,} asked for: all are kept"
-        for one in classes
-        if one.films > settings.per_class
+        f"class {plan.label!r} has {plan.films:,} films in the training split, more than the "
+        f"requested {settings.per_class:,}: all are kept"
+        for plan in classes
+        if plan.films > settings.per_class
     ]

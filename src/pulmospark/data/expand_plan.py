@@ -1,4 +1,4 @@
-"""What an expansion makes: which films have how many children, and where their pixels lie."""
+"""Plan of an expansion: copies per film, and where the films' pixels lie."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ PLAN = pa.schema(
         pa.field("draw", pa.int32(), nullable=False),  # 0: the film itself
     ]
 )
-"""One row a row of the expanded table, before it is made; a row group is a task's work."""
+"""One row per row of the expanded table; a row group is a task's work."""
 
 
 @dataclass(frozen=True)
 class ClassPlan:
-    """What a class of the training part becomes.
+    """Planned rows of a class of the training split.
 
     Attributes:
         label: the class.
-        films: of the training part.
-        children: made of them.
-        most: children of one film, at most; no other film of the class has fewer than one less.
+        films: of the training split.
+        children: their augmented copies.
+        most: copies per film, at most; the other films of the class have as many or one fewer.
     """
 
     label: str
@@ -50,35 +50,35 @@ class ClassPlan:
 
 
 def choose_parents(cohort: pa.Table, only: Sequence[str] | None = None) -> pa.Table:
-    """The films that are expanded: those of the training part.
+    """The films to expand: those of the training split.
 
-    A film of another part is never a parent. With folds, a film's ``split`` says whether the
-    models that are not tested on its fold train on it; so its children do as it does.
+    Only training films get augmented copies. With folds, a film's ``split`` says whether the
+    models that are not tested on its fold train on it, and on its copies.
 
     Args:
         cohort: all rows of the cohort table.
-        only: paths or ids of the films that are to be expanded; ``None``: all.
+        only: paths or ids of the films to expand; ``None``: all.
 
     Raises:
-        InputError: one of them is not in the training part, or not in the cohort.
+        InputError: a film is not in the training split, or not in the cohort.
     """
     train = pc.equal(cohort["split"], Split.TRAIN.value)
     if only is None:
         return cohort.filter(train)
     names = pa.array(list(only), pa.string())
-    # An id is also that of the copies of the file, which the cohort leaves out.
+    # Copies of the file have the same id, but the cohort excludes them.
     by_id = pc.and_(pc.is_in(cohort["image_id"], names), pc.is_null(cohort["reason"]))
     chosen = cohort.filter(pc.or_(pc.is_in(cohort["uri"], names), by_id))
     known = {*chosen["uri"].to_pylist(), *chosen["image_id"].to_pylist()}
     if unknown := [name for name in only if name not in known]:
-        raise InputError(f"{unknown[0]}: no film that takes part; name films by path or image_id")
+        raise InputError(f"{unknown[0]}: not in the cohort; give films by path or image_id")
     refused = chosen.filter(pc.not_equal(chosen["split"], Split.TRAIN.value)).sort_by("uri")
     if refused.num_rows:
         first = refused.slice(0, 1).to_pylist()[0]
         raise InputError(
-            f"{first['uri']}: is in the {first['split']} part ({refused.num_rows:,} of "
-            f"{len(only):,} are not in the training part): only films that are trained on have "
-            "children; leave it out"
+            f"{first['uri']}: is in the {first['split']} split ({refused.num_rows:,} of "
+            f"{len(only):,} are not in the training split): only training films can be expanded; "
+            "remove it"
         )
     return chosen
 
@@ -88,19 +88,18 @@ def children_of(
 ) -> tuple[Ints, tuple[ClassPlan, ...]]:
     """How many children each film has, so that each class has ``per_class`` rows.
 
-    The films count. Children are dealt evenly: no two films of a class differ by more than
-    one, and who has the one more follows from seed and id. A class with more films than that
-    keeps them all.
+    The films count. Copies are spread evenly: films of a class differ by at most one, and seed
+    and id decide which have one more. A class with more films than that keeps them all.
 
     Args:
         labels: class of each film.
         ids: ``image_id`` of each film.
         classes: all classes.
-        per_class: rows of a class, the films among them.
+        per_class: rows per class, including the films.
         seed: of the expansion.
 
     Returns:
-        int64 (n,), children of each film; and what becomes of each class.
+        int64 (n,), copies of each film; and the plan of each class.
 
     Raises:
         ClassError: a class has no film.
@@ -112,7 +111,7 @@ def children_of(
         films = np.flatnonzero(names == label)
         if not len(films):
             raise ClassError(
-                f"the training part has no film of {label!r} to expand: use other shares, or "
+                f"the training split has no film of {label!r} to expand: use other shares, or "
                 "more patients of the class"
             )
         children = max(0, per_class - len(films))
@@ -131,22 +130,22 @@ def _order(seed: int, image_id: str) -> bytes:
 def write_plan(
     parents: pa.Table, children: Ints, images: Path, target: Path, *, film_bytes: int
 ) -> int:
-    """Write the plan, in the order in which the films lie in the images table.
+    """Write the plan, in the order of the films in the images table.
 
-    Memory: some 40 bytes a row of the plan, beside the parents.
+    Memory: some 40 bytes per row of the plan, plus the source films' rows.
 
     Args:
         parents: rows of the cohort.
-        children: int64 (n,), of each parent.
+        children: int64 (n,), copies of each.
         images: the images table.
         target: the file to write.
         film_bytes: of one film's pixels.
 
     Returns:
-        How many rows there are.
+        The number of rows.
 
     Raises:
-        InputError: the images table lacks a parent.
+        InputError: the images table lacks a film.
     """
     places = _places(images, parents["uri"])
     order = np.lexsort((places["row"], places["row_group"], places["part"]))
@@ -177,20 +176,22 @@ def _stamp(part: Path) -> str:
 
 def _places(images: Path, uris: pa.ChunkedArray) -> dict[str, Ints]:
     """Where each film lies: number of its file, row group, row; int64 (n,) each."""
-    found = {name: np.full(len(uris), -1, dtype=np.int64) for name in ("part", "row_group", "row")}
-    for part, row_group, told in _groups(images):
-        index = pc.index_in(told, value_set=uris)
+    places = {
+        name: np.full(len(uris), -1, dtype=np.int64) for name in ("part", "row_group", "row")
+    }
+    for part, row_group, names in _groups(images):
+        index = pc.index_in(names, value_set=uris)
         rows = np.flatnonzero(pc.is_valid(index).to_numpy())
         films = pc.drop_null(index).to_numpy()
-        found["part"][films], found["row_group"][films] = part, row_group
-        found["row"][films] = rows
-    lacking = np.flatnonzero(found["row"] < 0)
+        places["part"][films], places["row_group"][films] = part, row_group
+        places["row"][films] = rows
+    lacking = np.flatnonzero(places["row"] < 0)
     if len(lacking):
         raise InputError(
-            f"{images}: lacks {len(lacking):,} films of the cohort, {uris[int(lacking[0])]} among "
-            "them: run `pulmospark split` again"
+            f"{images}: lacks {len(lacking):,} films of the cohort, such as "
+            f"{uris[int(lacking[0])]}: run `pulmospark split` again"
         )
-    return found
+    return places
 
 
 def _groups(images: Path) -> Iterator[tuple[int, int, pa.ChunkedArray]]:

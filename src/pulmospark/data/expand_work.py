@@ -1,4 +1,4 @@
-"""What executors do for an expansion: a row group of the plan to rows with pixels."""
+"""Expansion on the executors: from a row group of the plan to rows with pixels."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from pulmospark.data.pixels import square
 
 @dataclass(frozen=True)
 class ExpandWork:
-    """Makes the rows that a chunk of the plan asks for.
+    """Makes the rows that a chunk of the plan lists.
 
     Attributes:
         images: folder of the images table.
-        settings: how films are changed.
+        settings: of the augmentation.
         seed: of the expansion.
         columns: of the plan; all.
     """
@@ -39,46 +39,46 @@ class ExpandWork:
     columns: Sequence[str] | None = None
 
     def key(self, chunk: pa.Table) -> str:
-        """The settings, each parent with its place and its file's time, and the draws."""
-        told = self.settings.model_dump(mode="json")
+        """The settings, each source film with its place and its file's time, and the draws."""
+        settings = self.settings.model_dump(mode="json")
         draws = chunk["draw"].to_numpy()
-        # Draws of one parent follow each other: its first row in the chunk tells all of it.
+        # Draws of one film are consecutive: its first row in the chunk stands for all.
         first = np.flatnonzero(np.diff(draws, prepend=-2) != 1)
         parents = chunk.take(pa.array(first)).to_pydict()
-        return content.value_id([AUGMENT_VERSION, told, self.seed, draws.tolist(), parents])
+        return content.value_id([AUGMENT_VERSION, settings, self.seed, draws.tolist(), parents])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``expanded``."""
         augmenter = Augmenter(self.settings, self.seed)
         ids, draws = chunk["image_id"].to_pylist(), chunk["draw"].to_pylist()
         done: list[tuple[Operation, ...]] = []
-        made: Pixels | None = None
+        pixels: Pixels | None = None
         with _one_thread():
             for row, film in enumerate(_parents(Path(self.images), chunk)):
-                if made is None:
-                    made = np.empty((chunk.num_rows, *film.shape), np.uint8)
+                if pixels is None:
+                    pixels = np.empty((chunk.num_rows, *film.shape), np.uint8)
                 if draws[row]:
-                    made[row], operations = augmenter(film, ids[row], draws[row])
+                    pixels[row], operations = augmenter(film, ids[row], draws[row])
                 else:
-                    made[row], operations = film, ()
+                    pixels[row], operations = film, ()
                 done.append(operations)
-        if made is None:
+        if pixels is None:
             return {}
-        return {"expanded": _rows(chunk, made, [to_json(one) for one in done])}
+        return {"expanded": _rows(chunk, pixels, [to_json(operation) for operation in done])}
 
 
 def child_id(parent_id: str, operations: str) -> str:
-    """``image_id`` of a child: of its parent and what was done to it."""
+    """``image_id`` of an augmented copy: from its film's id and the operations."""
     return content.bytes_id(f"{AUGMENT_VERSION}\0{parent_id}\0{operations}".encode())
 
 
-def _rows(chunk: pa.Table, made: Pixels, operations: Sequence[str]) -> pa.Table:
+def _rows(chunk: pa.Table, pixels: Pixels, operations: Sequence[str]) -> pa.Table:
     ids, uris = chunk["image_id"].to_pylist(), chunk["uri"].to_pylist()
     draws = chunk["draw"].to_pylist()
     own: dict[str, Any] = {
         "image_id": [
-            child_id(parent, told) if draw else parent
-            for parent, told, draw in zip(ids, operations, draws, strict=True)
+            child_id(parent, applied) if draw else parent
+            for parent, applied, draw in zip(ids, operations, draws, strict=True)
         ],
         "uri": [
             f"{uri}#draw-{draw}" if draw else uri for uri, draw in zip(uris, draws, strict=True)
@@ -87,7 +87,7 @@ def _rows(chunk: pa.Table, made: Pixels, operations: Sequence[str]) -> pa.Table:
         "parent_uri": [uri if draw else None for uri, draw in zip(uris, draws, strict=True)],
         "operations": operations,
         "reason": pa.nulls(len(ids), pa.string()),
-        "pixels": _binary(made),
+        "pixels": _binary(pixels),
     }
     columns = [own.get(name, chunk[name] if name not in own else None) for name in _NAMES]
     return pa.table(columns, schema=tables.EXPANDED)
@@ -96,16 +96,16 @@ def _rows(chunk: pa.Table, made: Pixels, operations: Sequence[str]) -> pa.Table:
 _NAMES = tables.EXPANDED.names
 
 
-def _binary(made: Pixels) -> pa.Array:
+def _binary(pixels: Pixels) -> pa.Array:
     """Films as a column, without copying them."""
-    size = int(np.prod(made.shape[1:]))
-    ends = np.arange(len(made) + 1, dtype=np.int32) * np.int32(size)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(made.reshape(-1))]
-    return pa.Array.from_buffers(pa.binary(), len(made), buffers)
+    size = int(np.prod(pixels.shape[1:]))
+    ends = np.arange(len(pixels) + 1, dtype=np.int32) * np.int32(size)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(pixels.reshape(-1))]
+    return pa.Array.from_buffers(pa.binary(), len(pixels), buffers)
 
 
 def _parents(images: Path, chunk: pa.Table) -> Iterator[Pixels]:
-    """The parent's pixels (side, side) of each row; a row group is read once in a stretch."""
+    """The source film's pixels (side, side) of each row; each row group is read once."""
     places = zip(*(chunk[name].to_pylist() for name in ("part", "row_group", "row")), strict=True)
     for (part, row_group), stretch in groupby(places, key=lambda place: place[:2]):
         with pq.ParquetFile(images / part) as file:
@@ -116,7 +116,7 @@ def _parents(images: Path, chunk: pa.Table) -> Iterator[Pixels]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keep OpenCV from taking the cores of the other workers."""
+    """Keep OpenCV from using the cores of the other workers."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

@@ -1,4 +1,4 @@
-"""The expanded table as it is read: which of its rows a model may train on."""
+"""Read the expanded table: the rows that a model may train on."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ _LIGHT = [name for name in tables.EXPANDED.names if name != "pixels"]
 
 
 class ExpandedClass(Record):
-    """What an expansion made of one class."""
+    """Rows of one class after an expansion."""
 
     model_config = ConfigDict(frozen=True)
 
     label: str
     films: int
-    """of the training part; each is a row itself"""
+    """of the training split; each is a row itself"""
     children: int
     children_of_a_film: int
-    """at most; every other film of the class has as many, or one less"""
+    """at most; every other film of the class has as many, or one fewer"""
 
 
 class ExpandResult(Record):
-    """What an expansion did; counts are of the table as it now stands."""
+    """The result of an expansion; counts are of the current table."""
 
     model_config = ConfigDict(frozen=True)
 
     expanded: Path
     cohort_id: str
-    """of the cohort whose training part it is"""
+    """of the cohort whose training split it is"""
     per_class: int
     rows: int
     """films + children"""
@@ -51,25 +51,25 @@ class ExpandResult(Record):
     classes: tuple[ExpandedClass, ...]
     warnings: tuple[str, ...]
     already: bool = False
-    """nothing was done: an earlier run had made the same"""
+    """nothing was done: an earlier run had written the same"""
 
 
 def read_expanded(expanded: Path) -> ExpandResult:
-    """The result that the last expansion into a folder left.
+    """The result of the last expansion into a folder.
 
     Raises:
         InputError: there is none.
     """
     if not (expanded / RECORD).is_file():
-        raise InputError(f"{expanded}: nothing there yet: run `pulmospark expand` first")
+        raise InputError(f"{expanded}: not expanded yet: run `pulmospark expand` first")
     return ExpandResult.model_validate(files.read_json(expanded / RECORD)["result"])
 
 
 def expanded_for(expanded: Path, part: Part, columns: Iterable[str] | None = None) -> pa.Table:
     """The rows that a model trains on, ordered by ``uri``.
 
-    A child is trained on exactly where its parent is: with folds, by every model but the one
-    that is tested on the parent's fold.
+    An augmented copy is trained on exactly where its film is: with folds, by every model except
+    the one that is tested on the film's fold.
 
     Args:
         expanded: folder of the expansion.
@@ -77,12 +77,12 @@ def expanded_for(expanded: Path, part: Part, columns: Iterable[str] | None = Non
         columns: which; all but ``pixels`` by default.
 
     Raises:
-        UsageError: another part is asked for; none of it is in an expanded table.
+        UsageError: ``part`` is not the training split.
     """
     if part.name is not Split.TRAIN:
         raise UsageError(
-            f"the {part.name.value} part has no augmented films: an expanded table is only "
-            "trained on"
+            f"the {part.name.value} split has no augmented films: an expanded table is only for "
+            "training"
         )
     wanted = list(_LIGHT if columns is None else columns)
     read = sorted({*wanted, "uri", "split", "fold"})
@@ -91,16 +91,16 @@ def expanded_for(expanded: Path, part: Part, columns: Iterable[str] | None = Non
 
 
 def check_expanded(expanded: Path, cohort: Path) -> None:
-    """Refuse a table of which a row stands elsewhere than its film does in the cohort.
+    """Refuse a table whose rows do not match their films in the cohort.
 
-    A cohort that was made anew after the expansion may test on what was then trained on.
+    A cohort that was rebuilt after the expansion may test on these films.
 
     Args:
         expanded: folder of the expansion.
-        cohort: folder of the cohort that is trained with.
+        cohort: folder of the cohort to train with.
 
     Raises:
-        InputError: a parent is not in the training part, or its class or fold is another.
+        InputError: a film is not in the training split, or its class or fold differs.
     """
     rows = pq.read_table(expanded / TABLE, columns=_LIGHT)
     films = read_cohort(cohort)
@@ -118,10 +118,10 @@ def check_expanded(expanded: Path, cohort: Path) -> None:
     bad = parents.filter(wrong)
     if len(bad):
         uri = min(bad.to_pylist())
-        found = films.filter(pc.equal(films["uri"], uri)).to_pylist()
-        now = f"in the {found[0]['split']} part" if found else "no film of the cohort"
-        fold = f", fold {found[0]['fold']}, class {found[0]['label']!r}" if found else ""
+        current = films.filter(pc.equal(films["uri"], uri)).to_pylist()
+        now = f"in the {current[0]['split']} split" if current else "not in the cohort"
+        fold = f", fold {current[0]['fold']}, class {current[0]['label']!r}" if current else ""
         raise InputError(
-            f"{expanded}: {len(bad):,} rows are of films that stand elsewhere in the cohort; "
+            f"{expanded}: {len(bad):,} rows do not match their films in the cohort; "
             f"{uri} is now {now}{fold}: run `pulmospark expand` again"
         )

@@ -1,4 +1,4 @@
-"""Ingest: folders of films in, an images table and a rejects table out."""
+"""Ingest: from folders of films to an images table and a rejects table."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ PIXELS_VERSION = 4
 unused."""
 
 SALT_FILE = "salt.key"
-"""secret that identifiers are hashed with, beside the tables, readable by its owner alone; to
-delete it makes the hashes of the run final"""
+"""secret that identifiers are hashed with, next to the tables, readable only by its owner;
+deleting it makes the hashes of the run irreversible"""
 
 
 class IngestResult(Record):
-    """What an ingest did; counts are of the table as it now stands."""
+    """The result of an ingest; counts are of the current table."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,7 +57,7 @@ class IngestResult(Record):
     formats: dict[str, int]
     rejects_by_reason: dict[str, int]
     burned_in: int = 0
-    """images whose DICOM header says that letters are burned into the pixels"""
+    """images with burned-in text, according to their DICOM header"""
     sources: tuple[SourceListing, ...]
 
 
@@ -67,7 +67,7 @@ class IngestWork:
 
     settings: IngestSettings
     salt: Salt | None = None
-    """what identifiers of DICOM headers are hashed with; ``None``: they are left out"""
+    """key for the hashes of identifiers in DICOM headers; ``None``: they are dropped"""
     columns: Sequence[str] | None = None
 
     def key(self, chunk: pa.Table) -> str:
@@ -75,7 +75,7 @@ class IngestWork:
         return content.value_id([_settings_key(self.settings, self.salt), chunk.to_pylist()])
 
     def rejects(self, rows: pa.Table, detail: str) -> Mapping[str, pa.Table]:
-        """Rows of ``rejects``, of files that end the worker which reads them."""
+        """Rows of ``rejects``, for files that end the worker which reads them."""
         return rejects_of(rows, RejectReason.ENDED_ITS_WORKER, detail)
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
@@ -111,11 +111,11 @@ def ingest(
     *,
     quiet: bool = False,
 ) -> IngestResult:
-    """Make the tables ``target/images`` and ``target/rejects`` from folders of films.
+    """Build the tables ``target/images`` and ``target/rejects`` from folders of films.
 
-    Files are listed once. Those that ``target`` already holds, unchanged and with the same
-    settings and metadata, are not read again; those that are gone lose their rows. The tables
-    appear together, whole or not at all; a killed run goes on where it was.
+    Files are listed once. Those already in ``target``, unchanged and with the same settings and
+    metadata, are not read again; rows of missing files are removed. Both tables appear
+    atomically; a killed run resumes.
 
     Args:
         sources: the data sets.
@@ -125,7 +125,7 @@ def ingest(
         quiet: show no progress.
 
     Raises:
-        InputError: a folder is missing, has no known layout, or holds no file.
+        InputError: a folder is missing, has no known layout, or contains no file.
         SourceUnavailableError: a machine cannot reach the images.
         EnvironmentProblem: an executor lacks the package, the images or the output's folder.
     """
@@ -139,7 +139,7 @@ def ingest(
         seen = pq.read_metadata(manifest).num_rows
         if not seen:
             raise InputError(
-                f"{', '.join(str(source.path) for source in sources)}: no image file was found; "
+                f"{', '.join(str(source.path) for source in sources)}: contains no image file: "
                 "check the path and the layout"
             )
         salt = _salt(settings, target)
@@ -171,7 +171,7 @@ def ingest(
         )
         if result.files != seen:
             raise InputError(
-                f"{target}: {result.files} rows for {seen} files seen: two sources list the same "
+                f"{target}: {result.files} rows for {seen} files: two sources list the same "
                 "file; name each folder once"
             )
         shutil.rmtree(work)
@@ -179,7 +179,7 @@ def ingest(
 
 
 def _salt(settings: IngestSettings, target: Path) -> Salt:
-    """The one that is named, or the run's own, beside the tables."""
+    """The salt in the settings, or the run's own, next to the tables."""
     if settings.salt_path is not None:
         return read_salt(settings.salt_path)
     return own_salt(target.with_name(SALT_FILE))
@@ -187,18 +187,17 @@ def _salt(settings: IngestSettings, target: Path) -> Salt:
 
 def _same_settings(target: Path, key: str) -> bool:
     record = target / "ingest.json"
-    # Without its tables the record is of no use: someone has thrown them away to start anew.
+    # Without its tables the record is useless: someone deleted them to start again.
     whole = all(chunks.parts_of(target / name) for name in ("images", "rejects"))
     if not whole or not record.is_file():
         return False
-    told = files.read_json(record)
-    return bool(told.get("key") == key)
+    return bool(files.read_json(record).get("key") == key)
 
 
 def _settings_key(settings: IngestSettings, salt: Salt | None) -> str:
-    """What the rows of a file depend on; of the salt only that it is another one."""
-    told = settings.model_dump(mode="json", exclude={"salt_path"})
-    return content.value_id([PIXELS_VERSION, told, salt.fingerprint if salt else None])
+    """What the rows of a file depend on; of the salt only its fingerprint."""
+    values = settings.model_dump(mode="json", exclude={"salt_path"})
+    return content.value_id([PIXELS_VERSION, values, salt.fingerprint if salt else None])
 
 
 def _publish(
@@ -234,7 +233,7 @@ def _publish(
             already=not_read,
             formats=formats,
             rejects_by_reason=reasons,
-            burned_in=_sum(aside / "images", "burned_in", lambda told: told),
+            burned_in=_sum(aside / "images", "burned_in", lambda burned: burned),
             sources=listings,
         )
         files.write_json(
@@ -256,17 +255,17 @@ def _count(table: Path, column: str) -> dict[str, int]:
 
 
 def _sum(table: Path, column: str, chosen: Callable[[pa.ChunkedArray], Any]) -> int:
-    """Rows of a table that are chosen by a column; null is not."""
+    """Number of rows of a table that a column selects; null does not."""
     columns = (pq.read_table(part, columns=[column]).column(0) for part in chunks.parts_of(table))
     return sum(int(pc.sum(chosen(values)).as_py() or 0) for values in columns)
 
 
 def read_ingest(target: Path) -> IngestResult:
-    """The result that the last ingest into ``target`` left.
+    """The result of the last ingest into ``target``.
 
     Raises:
         InputError: there is none.
     """
     if not (target / "ingest.json").is_file():
-        raise InputError(f"{target}: nothing there yet: run `pulmospark ingest` first")
+        raise InputError(f"{target}: not ingested yet: run `pulmospark ingest` first")
     return IngestResult.model_validate(files.read_json(target / "ingest.json")["result"])

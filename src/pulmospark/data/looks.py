@@ -1,4 +1,4 @@
-"""Looks: what films are compared by, told from the images table once, on the executors."""
+"""Fingerprints for comparing films, computed once from the images table on the executors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pulmospark.imaging.standardise import perceptual_hash, resized
 from pulmospark.spark import chunks
 
 LOOKS_VERSION = 1
-"""Raised whenever the same film gets other looks: old parts are then unused."""
+"""Raised whenever the same film gets other fingerprints: old parts are then unused."""
 
 SMALL_SIDE = 112
-"""pixels: side of the small picture that films are laid over each other by"""
+"""pixels: side of the thumbnail for overlaying films"""
 
 _MARGINS: tuple[tuple[float, float, float, float], ...] = (
     (0.0, 0.0, 0.0, 0.0),
@@ -31,11 +31,11 @@ _MARGINS: tuple[tuple[float, float, float, float], ...] = (
     (0.1, 0.0, 0.1, 0.1), (0.1, 0.1, 0.1, 0.0), (0.05, 0.1, 0.05, 0.0), (0.05, 0.0, 0.05, 0.1),
     (0.1, 0.2, 0.1, 0.0), (0.1, 0.0, 0.1, 0.2), (0.2, 0.1, 0.2, 0.1),
 )  # fmt: skip
-"""left, top, right and bottom of what is cut off before a hash is taken, as shares of the sides:
-nothing first, then what a copy may have lost"""
+"""left, top, right and bottom margins removed before hashing, as shares of the sides: none first,
+then crops that a copy may have"""
 
 HASHES = len(_MARGINS)
-"""of a film, the first of the whole"""
+"""hashes per film, the first of the whole"""
 
 _BORDER = 0.03
 _DARK_MIN, _DARK_SHARE, _BRIGHT_ALONG = 12, 0.12, 0.35
@@ -43,13 +43,13 @@ _DARK_MIN, _DARK_SHARE, _BRIGHT_ALONG = 12, 0.12, 0.35
 
 @dataclass(frozen=True)
 class LookWork:
-    """Films of the images table to their looks."""
+    """From films of the images table to their fingerprints."""
 
     columns: Sequence[str] = ("image_id", "uri", "pixels")
 
     def key(self, chunk: pa.Table) -> str:
-        """The films; a film's id and the number of its pixels say what its pixels are."""
-        sizes = [len(one.as_buffer()) for one in chunk["pixels"]]
+        """The films; a film's id and number of pixels identify its pixels."""
+        sizes = [len(pixels.as_buffer()) for pixels in chunk["pixels"]]
         ids = [chunk["image_id"].to_pylist(), chunk["uri"].to_pylist()]
         return content.value_id(["looks", LOOKS_VERSION, *ids, sizes])
 
@@ -116,7 +116,7 @@ def without_margins(film: Pixels) -> Pixels:
 def make_looks(
     images: Path, folder: Path, spark: SparkSession, *, quiet: bool
 ) -> list[chunks.Part]:
-    """Looks of every film of an images table; parts that are there are kept.
+    """Fingerprints of every film of an images table; existing parts are kept.
 
     Args:
         images: the images table.

@@ -1,8 +1,8 @@
-"""Which images probably are of one patient, from file and folder names, where no id is known.
+"""Group images that probably show one patient, by file and folder names, if no id is known.
 
-To take two patients for one costs nothing but a little freedom in the split; to take one for two
-lets the model be tested on somebody it was trained on. So names are read generously, but never
-so that a rule makes one group of a large part of a source.
+Merging two patients only costs the split a little freedom; separating one patient's images lets
+the model be tested on somebody it was trained on. So the rules are generous, but none may put a
+large part of a source into one group.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ _PERSON = re.compile(
     r"(?:^|[^a-z])(?:(person|patient|pat|subject|subj|case|pid|pt)[-_ ]?(\d+)|(sub)-([a-z0-9]+))",
     re.IGNORECASE,
 )
-"""``person123_virus``, ``patient00012``, ``case-7``; ``sub-S03044`` as BIDS has it."""
+"""``person123_virus``, ``patient00012``, ``case-7``; ``sub-S03044`` as in BIDS."""
 _NUMBERED = re.compile(r"^p\d{6,}$", re.IGNORECASE)
-"""``p10000032``: folders of patients as MIMIC-CXR has them."""
+"""``p10000032``: patient folders as in MIMIC-CXR."""
 _STUDY = re.compile(r"^(?:study|session|ses|exam|visit|scan|series)[-_ ]?\w*\d\w*$", re.IGNORECASE)
 _VIEW = re.compile(r"^(?:pa|ap|ll|lat|lateral|frontal|view\d*)$", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[-_ ]+")
 
 
 def name_groups(uris: pd.Series[Any], root: str | None) -> pd.Series[Any]:
-    """Name of each image's group, null where its names tell none.
+    """Name of each image's group, null if its names give none.
 
     In this order: a person's number in the file's name or a folder's (``patient00012``); the
     folder above a study's folder (``00012/study1``), or the study's folder where that one has no
     number; the file's name without its last numbers and view (``00000013_005``,
-    ``IM-0115-0001``, ``1234_lateral``). Numbers that would put a large share of the source into
-    one group are no patient's, but a date's or a class's, and are not used.
+    ``IM-0115-0001``, ``1234_lateral``). A number that would put a large share of the source into
+    one group is a date or a class rather than a patient, and is not used.
 
     Args:
-        uris: paths of images of one source, of whom no patient is known.
-        root: folder or sheet of the source: names above it tell nothing.
+        uris: paths of images of one source without a known patient.
+        root: folder or sheet of the source: names above it are ignored.
     """
     read = [_group_of(uri, root) for uri in uris]
     keys = pd.Series([None if by_index else key for key, by_index in read], uris.index, object)
@@ -48,11 +48,11 @@ def name_groups(uris: pd.Series[Any], root: str | None) -> pd.Series[Any]:
 
 
 def bounded(keys: pd.Series[Any], share: float) -> pd.Series[Any]:
-    """The keys, or none of them where one stands for too many images.
+    """The keys, or none of them if one covers too many images.
 
     Args:
-        keys: of each image of a source, null where there is none.
-        share: of the images that one key may have; ``limits.NAME_GROUP_IMAGES`` always.
+        keys: of each image of a source, or null.
+        share: maximum share of the images per key; ``limits.NAME_GROUP_IMAGES`` always pass.
     """
     sizes = keys.value_counts()
     most = max(limits.NAME_GROUP_IMAGES, share * len(keys))
@@ -60,7 +60,7 @@ def bounded(keys: pd.Series[Any], share: float) -> pd.Series[Any]:
 
 
 def _group_of(uri: str, root: str | None) -> tuple[str | None, bool]:
-    """The key of one image, and whether the rule of the file's last numbers gave it."""
+    """The key of one image, and whether it comes from the file's last numbers."""
     path = PurePosixPath(uri)
     folders: tuple[str, ...] = ()
     for base in (PurePosixPath(root), PurePosixPath(root).parent) if root else ():
@@ -81,7 +81,7 @@ def _group_of(uri: str, root: str | None) -> tuple[str | None, bool]:
 
 
 def _without_index(stem: str) -> str | None:
-    """A name without the numbers at its end but the first of them: ``IM-0115-0001``, IM-0115."""
+    """A name with only the first of the numbers at its end: ``IM-0115-0001``, IM-0115."""
     parts = _SEPARATOR.split(stem)
     whole = len(parts)
     while parts and _VIEW.match(parts[-1]):
@@ -89,7 +89,7 @@ def _without_index(stem: str) -> str | None:
     first = len(parts)
     while first and parts[first - 1].isdigit():
         first -= 1
-    # One number alone counts the images, unless a view stands after it.
+    # A single number counts the images, unless a view follows it.
     if first == len(parts) or (first + 1 == len(parts) == whole):
         return None
     return "-".join(parts[: first + 1])

@@ -1,9 +1,8 @@
-"""Near copies: films that are one picture, cut, sized, toned or encoded differently.
+"""Near copies: films that show one picture, cropped, resized, toned or encoded differently.
 
-Candidates are found by perceptual hash on Spark (:mod:`pulmospark.data.near_hashes`), and each
-is looked at again by laying one film over the other (:mod:`pulmospark.data.overlay`). What is
-held by the driver grows by a few bytes a film and a pair. Films that hang together, directly or
-through others, are one cluster.
+Perceptual hashes find candidates on Spark (:mod:`pulmospark.data.near_hashes`), and each is
+checked by overlaying the two films (:mod:`pulmospark.data.overlay`). The driver holds a few bytes
+per film and pair. Films that are connected, directly or through others, form one cluster.
 """
 
 from __future__ import annotations
@@ -41,21 +40,21 @@ _LOOKS = ("mean", "border_mean")
 _COUNTS = ("compared", "distance", "hot_buckets")
 
 _PAIRS_A_CHUNK = 4_000
-"""pairs that a task looks at: some ten seconds"""
+"""pairs that a task compares: some ten seconds"""
 
 
 @dataclass(frozen=True)
 class NearCopies:
-    """What a search found; films are numbered in the order of ``uri``.
+    """The result of a search; films are numbered in the order of ``uri``.
 
     Attributes:
-        first: int64 (p,), one film of each pair that is one picture.
+        first: int64 (p,), one film of each pair that shows one picture.
         second: int64 (p,), the other; above the first.
         correlation: float64 (p,).
         clusters: int64 (n,), number of each film's cluster; a film without a copy is alone.
-        compared: candidates that were looked at again.
-        distance: bits up to which they were; fewer than asked for where there were too many.
-        hot_buckets: buckets of the hash index that were left out as too full.
+        compared: candidates that were overlaid.
+        distance: maximum Hamming distance of these; lower than requested if there were too many.
+        hot_buckets: overfull buckets of the hash index, which were skipped.
         looks: "mean" and "border_mean" of each film.
     """
 
@@ -71,12 +70,12 @@ class NearCopies:
 
 @dataclass(frozen=True)
 class OverlayWork:
-    """Candidate pairs to how well their films fit over each other.
+    """From candidate pairs to the correlation of their overlaid films.
 
     Attributes:
-        small: file of the small pictures, one after the other in the order of ``uri``.
+        small: file of the thumbnails, in the order of ``uri``.
         small_id: of the file's content.
-        distance: bits up to which pairs are compared; those further apart are passed over.
+        distance: bits up to which pairs are compared; those further apart are skipped.
     """
 
     small: str
@@ -93,11 +92,11 @@ class OverlayWork:
         chunk = chunk.filter(pa.array(chunk["distance"].to_numpy() <= self.distance))
         pairs = zip(chunk["first"].to_pylist(), chunk["second"].to_pylist(), strict=True)
         with Path(self.small).open("rb") as small:
-            found = [
-                overlay_correlation(_picture(small, one), _picture(small, other))
-                for one, other in pairs
+            correlations = [
+                overlay_correlation(_picture(small, first), _picture(small, second))
+                for first, second in pairs
             ]
-        rows = chunk.append_column("correlation", pa.array(found, pa.float32()))
+        rows = chunk.append_column("correlation", pa.array(correlations, pa.float32()))
         return {"copies": rows.select(tables.COPIES.names).cast(tables.COPIES)}
 
 
@@ -119,27 +118,28 @@ def find_near_copies(
     pairs_max: int,
     quiet: bool,
 ) -> NearCopies:
-    """Find the films of an images table that are one picture.
+    """Find the films of an images table that show one picture.
 
-    Neighbouring slices of one scan are alike by nature: they are not compared. A search is kept
-    in ``work``, and another for the same images or some of them, in the same table and with the
-    same settings, takes its pairs from there: the audit looks at what the split found.
+    Neighbouring slices of one scan are not compared: they are naturally alike. ``work`` keeps the
+    search; another one of the same images or a subset, in the same table and with the same
+    settings, reuses its pairs: the audit reuses the split's search.
 
     Args:
         images: the images table.
-        facts: ``uri`` and ``scan_id`` of the films that are searched, ordered by ``uri``.
-        work: folder for looks and pairs; what is there of the same films is kept.
+        facts: ``uri`` and ``scan_id`` of the films to search, ordered by ``uri``.
+        work: folder for fingerprints and pairs; existing ones of the same films are kept.
         spark: the session.
-        distance: bits in which hashes may differ.
-        correlation: from which two films are one.
-        pairs_max: pairs that are laid over each other; where more are near, the nearest.
+        distance: maximum number of bits by which hashes may differ.
+        correlation: minimum for two films to be one.
+        pairs_max: maximum number of pairs to overlay; if there are more, the nearest.
         quiet: show no progress.
 
     Raises:
-        InputError: more candidates than ``limits.NEAR_PAIRS_MAX``, or a film has no looks.
+        InputError: more candidates than ``limits.NEAR_PAIRS_MAX``, or a film without
+            fingerprints.
     """
-    told = _search_id(images, distance, correlation, pairs_max)
-    if (kept := kept_search(work / _KEPT, told, facts)) is not None:
+    search_id = _search_id(images, distance, correlation, pairs_max)
+    if (kept := kept_search(work / _KEPT, search_id, facts)) is not None:
         return kept
     parts = make_looks(images, work / "looks", spark, quiet=quiet)
     aside = work / "search"
@@ -150,36 +150,36 @@ def find_near_copies(
     todo = chunks.chunks_of(chunks.parts_of(aside / "pairs"))
     if (there := sum(chunk.rows for chunk in todo)) > limits.NEAR_PAIRS_MAX:
         raise InputError(
-            f"{there:,} pairs of films have near hashes, over the limit of "
+            f"{there:,} pairs of films have similar hashes, over the limit of "
             f"{limits.NEAR_PAIRS_MAX:,}: set audit.hash_distance lower"
         )
     within, count = _nearest(aside / "pairs", distance, pairs_max)
     with Progress("compare", there, "pairs", quiet=quiet or not count) as progress:
         overlay = OverlayWork(str(aside / "small.bin"), small_id, within)
         done = chunks.run_chunks(spark, overlay, todo, work / "overlays", progress)
-    found = _read(done, correlation)
+    copied = _read(done, correlation)
     shutil.rmtree(aside)
     copies = NearCopies(
-        **found,
-        clusters=clusters(found["first"], found["second"], facts.num_rows),
+        **copied,
+        clusters=clusters(copied["first"], copied["second"], facts.num_rows),
         compared=count,
         distance=within,
         hot_buckets=hot,
         looks=looks,
     )
-    keep_search(work / _KEPT, told, facts, copies)
+    keep_search(work / _KEPT, search_id, facts, copies)
     return copies
 
 
 def _search_id(images: Path, distance: int, correlation: float, pairs_max: int) -> str:
-    """Of the files of an images table as they now are, and of a search's settings."""
+    """Id of a search: from the files of an images table and the settings."""
     stats = [(part.name, part.stat()) for part in parts_of(images)]
-    told = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    return content.value_id(["search", told, distance, correlation, pairs_max])
+    parts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return content.value_id(["search", parts, distance, correlation, pairs_max])
 
 
 def keep_search(folder: Path, search_id: str, facts: pa.Table, copies: NearCopies) -> None:
-    """Keep a search for :func:`kept_search`, in place of the one that is there."""
+    """Keep a search for :func:`kept_search`, replacing the previous one."""
     looked = {name: pa.array(values) for name, values in copies.looks.items()}
     films = pa.table({name: facts[name] for name in _IDENTITY} | looked)
     pairs = {name: getattr(copies, name) for name in ("first", "second", "correlation")}
@@ -191,16 +191,16 @@ def keep_search(folder: Path, search_id: str, facts: pa.Table, copies: NearCopie
 
 
 def kept_search(folder: Path, search_id: str, facts: pa.Table) -> NearCopies | None:
-    """The pairs of a kept search that are among some images; ``None``: it was another search.
+    """The pairs of a kept search among the given images; ``None``: it was another search.
 
     Args:
         folder: of :func:`keep_search`.
         search_id: of table and settings.
         facts: ``uri`` and ``scan_id`` of the images, ordered by ``uri``: all that were searched,
-            or some of them.
+            or a subset.
     """
     record = folder / "search.json"
-    if not record.is_file() or (told := files.read_json(record))["search_id"] != search_id:
+    if not record.is_file() or (saved := files.read_json(record))["search_id"] != search_id:
         return None
     films = pq.read_table(folder / "films.parquet")
     at = pc.index_in(facts["uri"], value_set=films["uri"].combine_chunks())
@@ -222,7 +222,7 @@ def kept_search(folder: Path, search_id: str, facts: pa.Table) -> NearCopies | N
         correlation=pairs["correlation"].to_numpy()[inside],
         clusters=clusters(first, second, facts.num_rows),
         looks={name: films[name].to_numpy() for name in _LOOKS},
-        **{name: told[name] for name in _COUNTS},
+        **{name: saved[name] for name in _COUNTS},
     )
 
 
@@ -240,7 +240,7 @@ def grey_levels(
     Args:
         images: the images table.
         facts: ``uri`` of the images.
-        work: folder for looks; what is there is kept.
+        work: folder for fingerprints; existing ones are kept.
         spark: the session.
         quiet: show no progress.
 
@@ -269,12 +269,12 @@ def _check_looks(looks: Mapping[str, Floats]) -> None:
 def clusters(first: Ints, second: Ints, films: int) -> Ints:
     """Connected components of the graph of pairs; int64 (films,), numbered by first film."""
     edges = sparse.coo_array((np.ones(first.size, np.int8), (first, second)), shape=(films, films))
-    _, found = csgraph.connected_components(edges, directed=False)
-    return np.asarray(found, np.int64)
+    _, components = csgraph.connected_components(edges, directed=False)
+    return np.asarray(components, np.int64)
 
 
 def clusters_of_films(found: NearCopies, facts: pa.Table) -> pa.Table:
-    """``uri`` and ``cluster`` of the films that have a copy; its name is that of the first."""
+    """``uri`` and ``cluster`` of the films that have a copy; named after the first film."""
     sizes = np.bincount(found.clusters, minlength=1)
     films = np.flatnonzero(sizes[found.clusters] > 1)
     first = np.full(sizes.size, facts.num_rows, np.int64)
@@ -294,7 +294,7 @@ def _gather(parts: Sequence[Path], facts: pa.Table, aside: Path) -> tuple[dict[s
     looks = {name: np.full(len(number), np.nan) for name in _LOOKS}
     hashes, scans = write_hashes(aside, len(number), HASHES)
     scans[:] = _numbered(facts["scan_id"])
-    told = []
+    names = []
     with (aside / "small.bin").open("wb") as small:
         for path in sorted(parts):
             rows = pq.read_table(path, schema=tables.LOOKS)
@@ -309,11 +309,11 @@ def _gather(parts: Sequence[Path], facts: pa.Table, aside: Path) -> tuple[dict[s
             for film, picture in zip(films.tolist(), taken["small"], strict=True):
                 small.seek(film * SMALL_SIDE * SMALL_SIDE)
                 small.write(picture.as_buffer())
-            told.append(path.name)
+            names.append(path.name)
     hashes.flush()
     scans.flush()
     _check_looks(looks)
-    return looks, content.value_id([told, facts["uri"].to_pylist(), facts["scan_id"].to_pylist()])
+    return looks, content.value_id([names, facts["uri"].to_pylist(), facts["scan_id"].to_pylist()])
 
 
 def _numbered(names: pa.ChunkedArray) -> npt.NDArray[np.int32]:
@@ -325,26 +325,26 @@ def _numbered(names: pa.ChunkedArray) -> npt.NDArray[np.int32]:
 def candidates(
     aside: Path, hashes_id: str, parts: Path, spark: SparkSession, distance: int, *, quiet: bool
 ) -> int:
-    """Write the pairs with near hashes into ``pairs``.
+    """Write the pairs with similar hashes into ``pairs``.
 
     Args:
         aside: folder with the hashes (``near_hashes.write_hashes``).
         hashes_id: of their content.
-        parts: folder for what tasks find; what is there of the same hashes is kept.
+        parts: folder for the tasks' results; existing ones of the same hashes are kept.
         spark: the session.
-        distance: bits in which hashes may differ.
+        distance: maximum number of bits by which hashes may differ.
         quiet: show no progress.
 
     Returns:
-        The number of buckets that were left out.
+        The number of skipped buckets.
     """
     todo = chunks.chunks_of([plan_of(aside)])
     with Progress("search", len(todo), "parts", quiet=quiet) as progress:
         near = NearWork(str(aside), hashes_id, distance)
         done = chunks.run_chunks(spark, near, todo, parts, progress)
-    if found := [str(part.path) for part in done if part.table == "near"]:
+    if near_parts := [str(part.path) for part in done if part.table == "near"]:
         # A pair may meet in each of the four bands.
-        pairs = spark.read.parquet(*found).groupBy("first", "second").agg({"distance": "min"})
+        pairs = spark.read.parquet(*near_parts).groupBy("first", "second").agg({"distance": "min"})
         pairs = pairs.withColumnRenamed("min(distance)", "distance")
         parts_each = pairs.repartition(slots(spark) * 2, "first")
         ordered = parts_each.sortWithinPartitions("first", "second")
@@ -353,11 +353,11 @@ def candidates(
 
 
 def _nearest(pairs: Path, distance: int, most: int) -> tuple[int, int]:
-    """The largest distance up to which there are at most so many pairs, and how many."""
+    """The largest distance up to which there are at most ``most`` pairs, and their number."""
     counts = np.zeros(distance + 1, np.int64)
     for part in chunks.parts_of(pairs):
-        told = pq.read_table(part, columns=["distance"])["distance"].to_numpy()
-        counts += np.bincount(told, minlength=distance + 1)
+        distances = pq.read_table(part, columns=["distance"])["distance"].to_numpy()
+        counts += np.bincount(distances, minlength=distance + 1)
     so_far = np.cumsum(counts)
     fitting = np.flatnonzero(so_far <= most)
     within = int(fitting[-1]) if fitting.size else 0

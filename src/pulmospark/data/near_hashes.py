@@ -1,16 +1,16 @@
-"""Pairs of near perceptual hashes, found on Spark without comparing all with all.
+"""Find pairs of similar perceptual hashes on Spark without comparing all with all.
 
 Multi-index hashing (Norouzi, Punjani and Fleet, "Fast search in Hamming space with multi-index
-hashing", 2012): 64 bits are four bands of 16. Where two hashes differ in at most 7 bits, one
-band differs in at most one (pigeonhole). So each hash is put down under its four bands, and the
-hash of each whole film is looked up under each band as it is and with any one bit turned; the
-few that are found there are then counted bit by bit. None within 7 bits is missed; of those
-further apart most are found (88 % at 9 bits, where the bits that differ are spread evenly). Up
-to 3 bits no bit need be turned.
+hashing", 2012): 64 bits are four bands of 16. If two hashes differ in at most 7 bits, one band
+differs in at most one (pigeonhole). So each hash is indexed by its four bands, and the hash of
+each whole film is looked up under each band, unchanged and with any one bit flipped; the few
+matches are then counted bit by bit. None within 7 bits is missed; most of those further apart are
+found (88 % at 9 bits, if the differing bits are spread evenly). Up to 3 bits no bit need be
+flipped.
 
-**Hot buckets.** Thousands of films may share a band (all that are nearly black, say); their
-pairs would grow with the square. In a bucket with more than ``BUCKET_HASHES_MAX`` hashes the
-next band has to be the same, too; what is still too full is left out, and told.
+**Hot buckets.** Thousands of films may share a band (for example, nearly black ones); their pairs
+would grow with the square. In a bucket with more than ``BUCKET_HASHES_MAX`` hashes the next band
+must match, too; buckets that are still too full are skipped and reported.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ BANDS, BITS = 4, 16
 _KEYS = 1 << BITS
 _HASHES, _SCANS = "hashes.npy", "scans.npy"
 _ENTRIES_A_TASK = 2_000_000
-"""hashes that a task puts in order: some 60 MB"""
+"""hashes that a task sorts: some 60 MB"""
 _ROWS_AT_ONCE = 65_536
 _COMPARED_AT_ONCE = 1 << 18
-"""hashes laid side by side: few enough to stay in a core's cache"""
+"""hashes compared at once: few enough to stay in a core's cache"""
 _FOUND_AT_ONCE = 4_000_000
 
 PAIRS = pa.schema([("first", pa.int64()), ("second", pa.int64()), ("distance", pa.int32())])
-"""``first`` < ``second``; each pair once in a task, and again from another band."""
+"""``first`` < ``second``; each pair once per task, but again from another band."""
 
 HOT = pa.schema([("band", pa.int32()), ("key", pa.int32()), ("extra", pa.int32())])
-"""Buckets that were left out: the band, its bits, and those of the next band."""
+"""Skipped buckets: the band, its bits, and those of the next band."""
 
 
 @dataclass(frozen=True)
 class NearWork:
-    """A band and some of its keys to the pairs that meet there.
+    """From a band and some of its keys to the pairs that match there.
 
-    Films are numbers from 0. A film's first hash is of the whole picture; of two hashes that are
-    compared, one is that. Films of one scan are not compared.
+    Films are numbered from 0. A film's first hash is of the whole picture; each comparison
+    includes one of those. Films of one scan are not compared.
 
     Attributes:
         folder: with the hashes; see :func:`write_hashes`.
         hashes_id: of their content.
-        distance: bits of 64 in which hashes may differ, at most ``limits.NEAR_DISTANCE_MAX``.
+        distance: maximum number of differing bits of 64, up to ``limits.NEAR_DISTANCE_MAX``.
     """
 
     folder: str
@@ -67,8 +67,8 @@ class NearWork:
 
     def key(self, chunk: pa.Table) -> str:
         """The hashes, the limits and the keys."""
-        told = [self.hashes_id, self.distance, limits.BUCKET_HASHES_MAX, chunk.to_pydict()]
-        return content.value_id(["near-2", *told])
+        parts = [self.hashes_id, self.distance, limits.BUCKET_HASHES_MAX, chunk.to_pydict()]
+        return content.value_id(["near-2", *parts])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``near`` (:data:`PAIRS`) and of ``hot`` (:data:`HOT`)."""
@@ -87,9 +87,9 @@ class NearWork:
 def write_hashes(
     folder: Path, films: int, crops: int
 ) -> tuple[np.memmap[Any, np.dtype[np.uint64]], np.memmap[Any, np.dtype[np.int32]]]:
-    """Files for the hashes, (films, crops) uint64, and scans, (films,) int32, -1 for none.
+    """Create files for the hashes, (films, crops) uint64, and scans, (films,) int32, -1: none.
 
-    Both are to be filled and flushed before :func:`plan_of`.
+    The caller fills and flushes both before :func:`plan_of`.
 
     Raises:
         EnvironmentProblem: no space for them.
@@ -104,7 +104,7 @@ def write_hashes(
 
 
 def plan_of(folder: Path) -> Path:
-    """The file whose row groups are the tasks: each a band, and keys from ``low`` to ``high``."""
+    """The file whose row groups are the tasks: a band each, and keys from ``low`` to ``high``."""
     hashes = np.load(folder / _HASHES, mmap_mode="r", allow_pickle=False)
     ranges = int(np.clip(-(-hashes.size // _ENTRIES_A_TASK), 1, _KEYS))
     edges = np.linspace(0, _KEYS, ranges + 1).astype(int).tolist()
@@ -121,7 +121,7 @@ def plan_of(folder: Path) -> Path:
 class _Index:
     """The hashes of some keys of a band, by bucket.
 
-    A bucket's number is its key, and in a crowded one also the bits of the next band.
+    A bucket's number is its key, and if crowded also the bits of the next band.
     """
 
     def __init__(self, hashes: Hashes, band: int, low: int, high: int) -> None:
@@ -146,32 +146,32 @@ class _Index:
 
 def _within(hashes: Hashes, band: int, low: int, high: int) -> tuple[Ints, Ints, Ints]:
     """Film, crop and key of the hashes whose key is in a range."""
-    found = []
+    blocks = []
     for start in range(0, len(hashes), _ROWS_AT_ONCE):
         keys = _band(hashes[start : start + _ROWS_AT_ONCE], band)
         films, crops = np.nonzero((keys >= low) & (keys < high))
-        found.append((films + start, crops, keys[films, crops]))
-    films, crops, keys = (np.concatenate(one) for one in zip(*found, strict=True))
+        blocks.append((films + start, crops, keys[films, crops]))
+    films, crops, keys = (np.concatenate(column) for column in zip(*blocks, strict=True))
     return films, crops, keys
 
 
 def _probes(index: _Index, wholes: Hashes, distance: int) -> tuple[Ints, Ints]:
     """Film and bucket of every look-up of a whole film, in the order of the buckets."""
     keys = _band(wholes, index.band)
-    turned = [0, *((1 << bit for bit in range(BITS)) if distance >= BANDS else ())]
+    flips = [0, *((1 << bit for bit in range(BITS)) if distance >= BANDS else ())]
     films, buckets = [], []
-    for bits in turned:
-        asked = keys ^ bits
-        there = np.flatnonzero((asked >= index.low) & (asked < index.high))
+    for bits in flips:
+        probed = keys ^ bits
+        there = np.flatnonzero((probed >= index.low) & (probed < index.high))
         films.append(there)
-        buckets.append(index.buckets(asked[there], wholes[there]))
+        buckets.append(index.buckets(probed[there], wholes[there]))
     film, bucket = np.concatenate(films), np.concatenate(buckets)
     order = np.argsort(bucket, kind="stable")
     return film[order], bucket[order]
 
 
 def _pairs(index: _Index, hashes: Hashes, scans: npt.NDArray[np.int32], distance: int) -> pa.Table:
-    """The pairs that meet in the buckets of an index."""
+    """The pairs that match in the buckets of an index."""
     wholes = np.ascontiguousarray(hashes[:, 0])
     film, bucket = _probes(index, wholes, distance)
     first = np.searchsorted(index.ordered, bucket, "left")
@@ -183,16 +183,16 @@ def _pairs(index: _Index, hashes: Hashes, scans: npt.NDArray[np.int32], distance
         bits = np.bitwise_count(wholes[one] ^ index.values[places])
         kept = np.flatnonzero(bits <= distance)
         one, other, whole = one[kept], other[kept], index.whole[places[kept]]
-        # Of two wholes each is looked up: one of the two finds is enough.
+        # A pair of wholes is looked up from both sides: keep one of the two matches.
         wanted = np.where(whole, one < other, one != other)
         wanted &= (scans[one] < 0) | (scans[one] != scans[other])
         one, other = one[wanted], other[wanted]
-        told = bits[kept][wanted].astype(np.int64)
-        waiting.append((np.minimum(one, other), np.maximum(one, other), told))
+        distances = bits[kept][wanted].astype(np.int64)
+        waiting.append((np.minimum(one, other), np.maximum(one, other), distances))
         if sum(len(some[0]) for some in waiting) > _FOUND_AT_ONCE:
-            found, waiting = _nearest([found, *waiting], len(hashes)), []
-    found = _nearest([found, *waiting], len(hashes))
-    return pa.table([found[0], found[1], found[2].astype(np.int32)], schema=PAIRS)
+            nearest, waiting = _nearest([nearest, *waiting], len(hashes)), []
+    nearest = _nearest([nearest, *waiting], len(hashes))
+    return pa.table([nearest[0], nearest[1], nearest[2].astype(np.int32)], schema=PAIRS)
 
 
 def _side_by_side(first: Ints, count: Ints) -> Iterator[tuple[Ints, Ints]]:
@@ -219,7 +219,7 @@ def _nearest(found: Sequence[tuple[Ints, Ints, Ints]], films: int) -> tuple[Ints
     order = order[np.diff(pair[order], prepend=-1) > 0]
     if order.size > limits.NEAR_PAIRS_MAX:
         raise InputError(
-            f"{order.size:,} pairs of films have near hashes, over the limit of "
+            f"{order.size:,} pairs of films have similar hashes, over the limit of "
             f"{limits.NEAR_PAIRS_MAX:,}: set audit.hash_distance lower"
         )
     return first[order], second[order], bits[order]

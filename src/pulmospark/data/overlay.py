@@ -1,4 +1,4 @@
-"""Lay one film over another: whether two films are one, cut, sized or toned differently."""
+"""Overlay two films: whether they are one, cropped, resized or toned differently."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ _ITERATIONS = 40
 _EPSILON = 1e-4
 _BLUR = 5
 _SCALE_MAX = 0.3
-"""how much a copy may be cut or stretched, as a share of its sides"""
+"""how much a copy may be cropped or stretched, as a share of its sides"""
 _COVER_MIN = 0.6
 _TILES, _TILE_COVER_MIN = 5, 0.7
 _TURN_FREE, _TURN_COST = 0.004, 8.0
-"""how far the map may turn or shear before it costs, radians, and what: copies are cut and
-stretched, and 19 in 20 known ones are turned by less; two people only fit when turned"""
+"""rotation or shear of the map without a penalty, radians, and the penalty: copies are cropped and
+stretched, and 19 in 20 known ones rotated less; two people only fit when rotated"""
 _DETAIL, _QUICK_DETAIL = 1 / 28, 1 / 16
-"""standard deviation of the blur that details are what is left of, as a share of the side"""
+"""standard deviation of the blur that is subtracted to leave details, as a share of the side"""
 _QUICK_SIDE = 56
 _QUICK_MIN = 0.75
-"""correlation at half the size below which the whole size is not looked at: copies have 0.8 and
-more there, and films of others seldom reach it"""
+"""correlation at half size below which the full size is not compared: copies have at least 0.8
+there, and films of others seldom reach it"""
 
 
 def overlay_correlation(first: Pixels, second: Pixels) -> float:
     """Correlation of the details of two films after one is laid over the other.
 
-    The affine map is found by maximising the enhanced correlation coefficient (Evangelidis and
-    Psarakis 2008), which does not change with brightness and contrast; then what is finer than
-    an eighth of the picture is compared, for all chests are alike in what is coarser.
+    The affine map maximises the enhanced correlation coefficient (Evangelidis and Psarakis 2008),
+    which is invariant to brightness and contrast; then details finer than an eighth of the
+    picture are compared, since all chests are alike in coarser ones.
 
     Args:
         first: (h, w) uint8.
         second: (h, w) uint8.
 
     Returns:
-        -1 to 1; 0 where they differ at half the size already, or no likely map was found (a cut
-        or stretch by more than 30 %, a turn, or a small common part).
+        -1 to 1; 0 if they already differ at half size, or there is no plausible map (a crop or
+        stretch by more than 30 %, a rotation, or a small overlap).
     """
     quick = (_QUICK_SIDE, _QUICK_SIDE)
     small = [cv2.resize(film, quick, interpolation=cv2.INTER_AREA) for film in (first, second)]
     rough = _overlaid(small[0], small[1], _QUICK_DETAIL)
-    if rough == 0.0:  # no map: the search may end otherwise from the other side
+    if rough == 0.0:  # no map: the search may end otherwise with the films swapped
         first, second = second, first
         rough = _overlaid(small[1], small[0], _QUICK_DETAIL)
     return _overlaid(first, second, _DETAIL) if rough >= _QUICK_MIN else 0.0
@@ -54,21 +54,21 @@ def _overlaid(first: Pixels, second: Pixels, share: float) -> float:
     warp = np.eye(2, 3, dtype=np.float32)
     until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ITERATIONS, _EPSILON)
     try:
-        _, found = cv2.findTransformECC(
+        _, fitted = cv2.findTransformECC(
             first.astype(np.float32), second.astype(np.float32), warp, cv2.MOTION_AFFINE, until,
             None, _BLUR,
         )  # fmt: skip
-    except cv2.error:  # it did not converge: they have nothing in common
+    except cv2.error:  # no convergence: they have nothing in common
         return 0.0
-    if np.abs(found[:, :2] - np.eye(2)).max() > _SCALE_MAX:
+    if np.abs(fitted[:, :2] - np.eye(2)).max() > _SCALE_MAX:
         return 0.0
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = (first.shape[1], first.shape[0])
-    laid = cv2.warpAffine(other, found, size, flags=how)
-    covered = cv2.warpAffine(np.ones_like(other), found, size, flags=how) > 0.99
+    laid = cv2.warpAffine(other, fitted, size, flags=how)
+    covered = cv2.warpAffine(np.ones_like(other), fitted, size, flags=how) > 0.99
     if covered.mean() < _COVER_MIN:
         return 0.0
-    turned = float(max(abs(found[0, 1]), abs(found[1, 0])))
+    turned = float(max(abs(fitted[0, 1]), abs(fitted[1, 0])))
     return _middle_correlation(one, laid, covered) - _TURN_COST * max(0.0, turned - _TURN_FREE)
 
 
@@ -90,8 +90,8 @@ def _middle_correlation(one: Singles, other: Singles, covered: Mask) -> float:
             tile = (slice(top, top + side), slice(left, left + side))
             inside = covered[tile]
             if inside.mean() > _TILE_COVER_MIN:
-                found.append(_correlation(one[tile][inside], other[tile][inside]))
-    return float(np.median(found)) if len(found) >= _TILES else 0.0
+                correlations.append(_correlation(one[tile][inside], other[tile][inside]))
+    return float(np.median(correlations)) if len(correlations) >= _TILES else 0.0
 
 
 def _correlation(one: Singles, other: Singles) -> float:

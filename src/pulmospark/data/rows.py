@@ -1,4 +1,4 @@
-"""Rows of the images and rejects tables: what is listed of a file, and what was read of it."""
+"""Rows of the images and rejects tables, from a file's listing and its content."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _FRAME: Final = "#frame-"
 
 
 def frame_of(uri: str) -> int | None:
-    """Number of the frame that a row's ``uri`` names, from 1; ``None``: the file has one."""
+    """Number of the frame in a row's ``uri``, from 1; ``None``: the file has one frame."""
     _, mark, number = uri.rpartition(_FRAME)
     return int(number) if mark and number.isascii() and number.isdigit() else None
 
 
 def file_of(uri: str) -> str:
-    """Path of the file that a row's ``uri`` names."""
+    """Path of the file in a row's ``uri``."""
     return uri if frame_of(uri) is None else uri.rpartition(_FRAME)[0]
 
 
 def later_frames(uris: pa.ChunkedArray | pa.Array) -> list[str]:
-    """Those of many rows' ``uri`` that end as the name of a frame after the first does."""
+    """The ``uri`` values that name a frame after the first."""
     marked = uris.filter(pc.match_substring(uris, _FRAME))
     return [uri for uri in marked.to_pylist() if (frame_of(uri) or 1) > 1]
 
@@ -38,7 +38,7 @@ def later_frames(uris: pa.ChunkedArray | pa.Array) -> list[str]:
 def image_row(
     row: Mapping[str, Any], film: Film, *, cropped: bool = False, guess_view: GuessView = "off"
 ) -> dict[str, Any]:
-    """A row of the images table, but for ``listed``: :func:`film_row` and the film's pixels."""
+    """A row of the images table without ``listed``: :func:`film_row` and the film's pixels."""
     return {
         **film_row(row, film, cropped=cropped, guess_view=guess_view),
         "pixels": film.pixels.tobytes(),
@@ -50,12 +50,12 @@ def image_row(
 def film_row(
     row: Mapping[str, Any], film: Film, *, cropped: bool = False, guess_view: GuessView = "off"
 ) -> dict[str, Any]:
-    """What is told of a film, its pixels and their hash aside.
+    """The columns of a film, except its pixels and their hash.
 
-    What the source's own metadata says goes before what a DICOM header says, and that before
-    what the pixels show: a data set's sheet was made for the purpose, and headers of films
-    that were exported, digitised or anonymised are often wrong. What pixels show is only a guess,
-    and taken for the view where ``guess_view`` allows it, see ``IngestSettings``.
+    The source's own metadata takes precedence over a DICOM header, and the header over the
+    pixels: a data set's sheet was made for the purpose, and headers of films that were exported,
+    digitised or anonymised are often wrong. Pixels only give a guess, which becomes the view if
+    ``guess_view`` allows it, see ``IngestSettings``.
     """
     known = {**{name: row[name] for name in _COPIED}, **_from_header(row, film)}
     guess = film.view
@@ -69,7 +69,7 @@ def film_row(
         **known,
         "uri": row["uri"] if film.frame is None else f"{row['uri']}{_FRAME}{film.frame}",
         "image_id": film.image_id,
-        # A mask is of the whole film: it fits no cut one.
+        # A mask is of the whole film: it does not fit a cropped one.
         "mask_uri": None if cropped else row["mask_uri"],
         "view": guess.value if measured and guess else known["view"],
         "view_measured": measured,
@@ -87,16 +87,16 @@ def film_row(
 
 
 def _from_header(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
-    """What the header fills in: that of which the source says nothing, or less.
+    """Columns that the header fills in where the source has no value, or a vaguer one.
 
-    A patient is not taken from it where the layout knows that it names none.
+    The patient is not taken from it if the layout knows that the header has none.
     """
     header = film.header
     if header is None:
         return {}
     named = header.patient if row["header_patient"] else None
     patient = None if named is None else f"{row['source']}:{named}"
-    told = {
+    facts = {
         "patient_id": patient,
         "study_id": header.study,
         "scan_id": header.series if header.modality is Modality.CT else None,
@@ -104,10 +104,10 @@ def _from_header(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
         "age": header.age,
         "sex": header.sex,
     }
-    filled = {name: value for name, value in told.items() if row[name] is None}
-    if film.frame is not None:  # the file's place says nothing of its frames'
+    filled = {name: value for name, value in facts.items() if row[name] is None}
+    if film.frame is not None:  # the file's position is not its frames'
         filled["slice_index"] = film.frame
-    # "frontal" leaves open which of them, and the header may know.
+    # "frontal" may be PA or AP, and the header may know.
     refines = row["view"] == View.FRONTAL.value and header.view in FRONTAL_VIEWS
     if refines or row["view"] == View.UNKNOWN.value:
         filled["view"] = header.view.value
@@ -129,6 +129,6 @@ def reject_row(
 
 
 def rejects_of(rows: pa.Table, reason: RejectReason, detail: str) -> dict[str, pa.Table]:
-    """All files of a list as rejects of one kind: the table's name and its rows."""
+    """All files of a list as rejects for one reason: the table's name and its rows."""
     rejects = [reject_row(row, None, reason, detail) for row in rows.to_pylist()]
     return {"rejects": pa.Table.from_pylist(rejects, schema=tables.REJECTS)}

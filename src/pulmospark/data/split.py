@@ -1,4 +1,4 @@
-"""Split: who is trained on, who is tested on, and who is excluded and why."""
+"""Split: assign patients to training, validation and test, and exclude films with a reason."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Search = Callable[[pa.Table], NearCopies]
 
 _READ = tuple(name for name in tables.COHORT.names if name in tables.IMAGES.names)
 _GROUPED_BY = ("study_id", "scan_id")
-"""columns whose images are of one patient, used where the patient is not known"""
+"""columns whose images are of one patient, used if the patient is unknown"""
 
 
 def split(
@@ -48,32 +48,32 @@ def split(
     seed: int,
     search: Search | None = None,
 ) -> SplitResult:
-    """Make the cohort table: one row an image, with its class and its part.
+    """Build the cohort table: one row per image, with its class and its split.
 
-    A patient is never in two parts. Where no patient is known, study, scan, and file and folder
-    names say which images are kept in the same split; what tells nothing stands for itself.
-    Parts are stratified by class and source, and follow from the seed and the ids alone,
-    whatever the order of the rows. Some hundred bytes an image are held in memory.
+    A patient is never in two splits. If the patient is unknown, images are grouped by study,
+    scan, and file and folder names; an image without any of these is a group by itself. Splits
+    are stratified by class and source, and depend only on the seed and the ids, not on the order
+    of the rows. Holds some hundred bytes per image in memory.
 
     Args:
-        ingested: the images, and what findings they have.
+        ingested: the images and their findings.
         classes: class -> findings, as :func:`pulmospark.data.classes.map_findings` takes them.
-        settings: shares or folds, and the views that take part.
+        settings: shares or folds, and the views to include.
         target: folder of the cohort table.
         seed: of the assignment.
-        search: for near copies, where ``settings.copies`` asks for it; ``None``: there is no
-            search, whatever the settings say.
+        search: for near copies, if ``settings.copies`` needs it; ``None``: no search, whatever
+            the settings.
 
     Raises:
-        ClassError: a class has no film, or a part lacks one.
-        InputError: the images table holds augmented copies, which a split would part from
+        ClassError: a class has no film, or a split lacks one.
+        InputError: the images table contains augmented copies, which a split could separate from
             their films.
     """
     images = ingested.tables / "images"
     _check_no_children(images)
     table = _read(images)
     rows = _labelled(table, ingested, classes, settings)
-    named = _name_groups(rows, {one.name: one.path for one in ingested.sources})
+    named = _name_groups(rows, {source.name: source.path for source in ingested.sources})
     copies = None
     if settings.copies != "ignore" and search is not None and rows["reason"].isna().any():
         copies = _with_copies(rows, settings, seed, search)
@@ -99,21 +99,21 @@ def split(
 
 
 def _check_no_children(images: Path) -> None:
-    """Refuse what would leak: augmented copies of one image on both sides."""
+    """Refuse what would leak: augmented copies of one film on both sides."""
     children = 0
     for part in parts_of(images):
         if "parent_id" in pq.read_schema(part).names:
-            told = pq.read_table(part, columns=["parent_id"])["parent_id"]
-            children += len(told) - told.null_count
+            parents = pq.read_table(part, columns=["parent_id"])["parent_id"]
+            children += len(parents) - parents.null_count
     if children:
         raise InputError(
-            f"{images}: holds {children:,} augmented children, and a split would part them from "
-            "their films: split first, and expand the training part afterwards"
+            f"{images}: contains {children:,} augmented copies, which a split could separate "
+            "from their films: split first, then expand the training split"
         )
 
 
 def _read(images: Path) -> pa.Table:
-    """The columns that a split looks at, ordered by ``uri``."""
+    """The columns that a split needs, ordered by ``uri``."""
     columns = [*_READ, *(name for name in _GROUPED_BY if name not in _READ)]
     schema = pa.schema([tables.IMAGES.field(name) for name in columns])
     parts = [pq.read_table(part, columns=columns).cast(schema) for part in parts_of(images)]
@@ -126,7 +126,7 @@ def _labelled(
     classes: Mapping[str, Sequence[str]],
     settings: SplitSettings,
 ) -> pd.DataFrame:
-    """Rows with ``label`` (null where excluded), ``reason``, ``group_id`` and ``part`` (null)."""
+    """Rows with ``label`` (null if excluded), ``reason``, ``group_id`` and ``part`` (null)."""
     findings = sorted(
         (listing.name, finding) for listing in ingested.sources for finding in listing.findings
     )
@@ -158,7 +158,7 @@ def _labelled(
 
 def _name_groups(rows: pd.DataFrame, roots: Mapping[str, str]) -> tuple[NameGrouping, ...]:
     """Set ``group_id`` of images of unknown patients from study, scan or names."""
-    told = []
+    groupings = []
     unknown = rows[rows["patient_id"].isna()]
     for source, some in unknown.groupby("source"):
         keys = pd.Series([None] * len(some), some.index, dtype=object)
@@ -171,7 +171,7 @@ def _name_groups(rows: pd.DataFrame, roots: Mapping[str, str]) -> tuple[NameGrou
         rows.loc[known.index, "group_id"] = known
         used = rows.loc[some.index]
         used = used[used["reason"].isna()]
-        told.append(
+        groupings.append(
             NameGrouping(
                 source=str(source),
                 films=len(used),
@@ -179,23 +179,23 @@ def _name_groups(rows: pd.DataFrame, roots: Mapping[str, str]) -> tuple[NameGrou
                 groups=int(used["group_id"].nunique()),
             )
         )
-    return tuple(one for one in told if one.films)
+    return tuple(grouping for grouping in groupings if grouping.films)
 
 
 def _with_copies(
     rows: pd.DataFrame, settings: SplitSettings, seed: int, search: Search
 ) -> CopiesHandled:
-    """Join the groups of near copies, or exclude copies, and count what that changed."""
+    """Merge the groups of near copies, or exclude copies, and count the effect."""
     used = rows[rows["reason"].isna()]
     facts = pa.Table.from_pandas(
         used[["uri", "scan_id"]],
         schema=pa.schema([("uri", pa.string()), ("scan_id", pa.string())]),
         preserve_index=False,
     )
-    found = search(facts)
-    clusters = clusters_of_films(found, facts).to_pandas().set_index("uri")["cluster"]
+    copies = search(facts)
+    clusters = clusters_of_films(copies, facts).to_pandas().set_index("uri")["cluster"]
     before = used["group_id"].to_numpy()
-    tested, leaking = _leaks_without(used, found, settings, seed)
+    tested, leaking = _leaks_without(used, copies, settings, seed)
     if settings.copies == "together":
         rows.loc[used.index, "group_id"] = joined_groups(used, clusters)
     else:
@@ -203,29 +203,29 @@ def _with_copies(
     used = rows[rows["reason"].isna()]
     return CopiesHandled(
         how="together" if settings.copies == "together" else "drop",
-        pairs=int(found.first.size),
-        across=int((before[found.first] != before[found.second]).sum()),
+        pairs=int(copies.first.size),
+        across=int((before[copies.first] != before[copies.second]).sum()),
         films=len(clusters),
         clusters=int(clusters.nunique()),
         groups_before=len(set(before.tolist())),
         groups_after=int(used["group_id"].nunique()),
         tested=tested,
         tested_with_copy=leaking,
-        distance=found.distance,
+        distance=copies.distance,
     )
 
 
 def _leaks_without(
-    used: pd.DataFrame, found: NearCopies, settings: SplitSettings, seed: int
+    used: pd.DataFrame, copies: NearCopies, settings: SplitSettings, seed: int
 ) -> tuple[int, int]:
-    """Tested images of the split that ignores near copies, and how many have one trained on."""
+    """Tested images of a split that ignores near copies, and those with a copy trained on."""
     rows = used.copy()
     _assign(rows, settings, seed)
     on_test = rows["split"] == Split.TEST.value
     tested = np.asarray(rows["fold"].notna() | on_test, np.bool_)
     part = rows["fold"].where(rows["fold"].notna(), on_test).to_numpy()
     used_at_all = np.asarray(rows["split"] != Split.EXCLUDED.value, np.bool_)
-    first, second = found.first, found.second
+    first, second = copies.first, copies.second
     leak = (part[first] != part[second]) & used_at_all[first] & used_at_all[second]
     leaking = np.zeros(len(rows), np.bool_)
     leaking[first[leak]] = leaking[second[leak]] = True
@@ -239,7 +239,7 @@ def _exclude(rows: pd.DataFrame, reasons: pd.Series[Any]) -> None:
 
 
 def _assign(rows: pd.DataFrame, settings: SplitSettings, seed: int) -> None:
-    """Set ``split`` and ``fold``; where images are counted, exclude those beyond the count."""
+    """Set ``split`` and ``fold``; with fixed numbers of images, exclude the surplus."""
     used = rows[rows["reason"].isna()]
     if (parts := counted_parts(used, settings.films, seed)) is not None:
         counted = used["group_id"].map(parts)
@@ -257,7 +257,7 @@ def _assign(rows: pd.DataFrame, settings: SplitSettings, seed: int) -> None:
 
 
 def _cohort(table: pa.Table, rows: pd.DataFrame) -> pa.Table:
-    made = {
+    assigned = {
         name: pa.array(
             [None if pd.isna(value) else value for value in rows[name]],
             tables.COHORT.field(name).type,
@@ -265,6 +265,6 @@ def _cohort(table: pa.Table, rows: pd.DataFrame) -> pa.Table:
         for name in ("group_id", "label", "split", "fold", "reason")
     }
     columns = [
-        made.get(name, table[name] if name in _READ else None) for name in tables.COHORT.names
+        assigned.get(name, table[name] if name in _READ else None) for name in tables.COHORT.names
     ]
     return pa.table(columns, schema=tables.COHORT)

@@ -1,4 +1,4 @@
-"""What a split did, told from the cohort it wrote."""
+"""Summary of a split, computed from its cohort."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pulmospark.core.settings import SplitSettings
 from pulmospark.core.tables import Split
 
 _NAMED = 5
-"""How many offenders a warning names."""
+"""Maximum number of patients that a warning names."""
 
 
 class Share(Record):
-    """How many films and groups one class of one source has in one part."""
+    """Number of films and groups of one class of one source in one split."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,12 +31,12 @@ class Share(Record):
     source: str
     films: int
     groups: int
-    """what is never parted: patients, films of unknown ones, or several joined by near copies; one
-    with films of two classes is counted in both"""
+    """units kept in one split: patients, films of unknown ones, or several joined by near copies;
+    one with films of two classes counts in both"""
 
 
 class Exclusion(Record):
-    """How many films of one source were left out for one reason."""
+    """Number of films of one source that were excluded for one reason."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,55 +46,54 @@ class Exclusion(Record):
 
 
 class NameGrouping(Record):
-    """How the images of one source whose patients are not known were grouped."""
+    """Grouping of a source's images without a known patient."""
 
     model_config = ConfigDict(frozen=True)
 
     source: str
     films: int
-    """images that take part and have no patient id"""
+    """included images without a patient id"""
     grouped: int
-    """of these: images that a study, a scan or a name puts into a group"""
+    """of these: images grouped by a study, a scan or a name"""
     groups: int
-    """that all of them make, before near copies join some; an image that nothing groups is one"""
+    """their number of groups, before near copies merge some; an ungrouped image is one"""
 
 
 class CopiesHandled(Record):
-    """What a split did with near copies, and what would have happened without."""
+    """How a split handled near copies, and the effect."""
 
     model_config = ConfigDict(frozen=True)
 
     how: Literal["together", "drop"]
     pairs: int
     across: int
-    """pairs of images of two groups, which a split could have put on both sides"""
+    """pairs of images in two groups, which a split could have separated"""
     films: int
-    """images that have a near copy"""
+    """images with a near copy"""
     clusters: int
     groups_before: int
     """patients, and groups of images of unknown ones"""
     groups_after: int
     tested: int
-    """images that the split would have tested on, had it ignored near copies"""
+    """test images of the split if it had ignored near copies"""
     tested_with_copy: int
-    """of these: images with a near copy among those trained on"""
+    """of these: images with a near copy in the training split"""
     distance: int
     """bits of the perceptual hash up to which images were compared"""
 
 
 class SplitResult(Record):
-    """What a split did."""
+    """The result of a split."""
 
     model_config = ConfigDict(frozen=True)
 
     cohort: Path
     cohort_id: str
-    """the same for the same images, classes, settings and seed, and only where each image
-    stands in the same part and fold"""
+    """the same only for the same images, classes, settings, seed, splits and folds"""
     classes: tuple[str, ...]
     findings: dict[str, tuple[str, ...]] | None = None
-    """class -> findings, as it was asked for; empty: every finding is a class; ``None``: an
-    older version made it, which did not keep them"""
+    """class -> findings, as configured; empty: every finding is a class; ``None``: from an older
+    version, which did not record them"""
     films: int
     excluded: int
     folds: int
@@ -102,7 +101,7 @@ class SplitResult(Record):
     exclusions: tuple[Exclusion, ...]
     warnings: tuple[str, ...]
     views: tuple[str, ...] = ()
-    """that take part; empty: an older version made the split and did not tell"""
+    """included views; empty: from an older version, which did not record them"""
     name_groups: tuple[NameGrouping, ...] = ()
     """of each source with images of unknown patients"""
     copies: CopiesHandled | None = None
@@ -110,13 +109,13 @@ class SplitResult(Record):
 
 
 def read_split(target: Path) -> SplitResult:
-    """The result that the last split into ``target`` left.
+    """The result of the last split into ``target``.
 
     Raises:
         InputError: there is none.
     """
     if not (target / "split.json").is_file():
-        raise InputError(f"{target}: nothing there yet: run `pulmospark split` first")
+        raise InputError(f"{target}: not split yet: run `pulmospark split` first")
     return SplitResult.model_validate(files.read_json(target / "split.json")["result"])
 
 
@@ -128,11 +127,11 @@ def summary(
     settings: SplitSettings,
     seed: int,
 ) -> SplitResult:
-    """Counts, warnings and the id of a cohort.
+    """Counts, warnings and id of a cohort.
 
     Args:
         cohort: the table, all rows.
-        target: folder it will stand in.
+        target: its folder.
         classes: class -> findings.
         settings: of the split.
         seed: of the assignment.
@@ -140,17 +139,17 @@ def summary(
     used = cohort.filter(pc.is_null(cohort["reason"]))
     keys = ["split", "fold", "label", "source"]
     shares = used.group_by(keys).aggregate([("uri", "count"), ("group_id", "count_distinct")])
-    left_out = cohort.filter(pc.is_valid(cohort["reason"]))
-    exclusions = left_out.group_by(["source", "reason"]).aggregate([("uri", "count")])
+    excluded = cohort.filter(pc.is_valid(cohort["reason"]))
+    exclusions = excluded.group_by(["source", "reason"]).aggregate([("uri", "count")])
     named = tuple(classes) or tuple(sorted(set(used["label"].to_pylist())))
-    told = [_places(used), settings.model_dump(mode="json"), dict(classes), seed]
+    identity = [_places(used), settings.model_dump(mode="json"), dict(classes), seed]
     return SplitResult(
         cohort=target,
-        cohort_id=content.value_id(told),
+        cohort_id=content.value_id(identity),
         classes=named,
         findings={name: tuple(wanted) for name, wanted in classes.items()},
         films=used.num_rows,
-        excluded=left_out.num_rows,
+        excluded=excluded.num_rows,
         folds=settings.folds,
         shares=tuple(
             sorted(
@@ -162,7 +161,7 @@ def summary(
                     )
                     for row in shares.to_pylist()
                 ),
-                key=lambda one: (one.split, one.fold or 0, one.label, one.source),
+                key=lambda share: (share.split, share.fold or 0, share.label, share.source),
             )
         ),
         exclusions=tuple(
@@ -171,7 +170,7 @@ def summary(
                     Exclusion(source=row["source"], reason=row["reason"], films=row["uri_count"])
                     for row in exclusions.to_pylist()
                 ),
-                key=lambda one: (one.source, -one.films, one.reason),
+                key=lambda group: (group.source, -group.films, group.reason),
             )
         ),
         warnings=tuple(_warnings(used)),
@@ -180,10 +179,10 @@ def summary(
 
 
 def _places(used: pa.Table) -> list[tuple[str, str, str, str, int]]:
-    """Image, class, group, part and fold (-1: none) of each film, in the order of the images.
+    """Image, class, group, split and fold (-1: none) of each film, in the order of the images.
 
-    A group goes by the first of its images: what it is called hangs on the name of its source
-    or, of DICOM, on the run's secret.
+    The first image stands for its group: the group's name depends on the source's name or, for
+    DICOM, on the run's secret.
     """
     names = ("image_id", "label", "group_id", "split", "fold")
     rows = sorted(
@@ -199,7 +198,7 @@ def _places(used: pa.Table) -> list[tuple[str, str, str, str, int]]:
 
 
 def _warnings(used: pa.Table) -> list[str]:
-    said = _unknown_patients(used)
+    sentences = _unknown_patients(used)
     known = used.filter(pc.is_valid(used["patient_id"])).group_by("patient_id")
     labels = known.aggregate([("label", "distinct")]).to_pylist()
     several = sorted(
@@ -208,31 +207,31 @@ def _warnings(used: pa.Table) -> list[str]:
         if len(row["label_distinct"]) > 1
     )
     if several:
-        names = ", ".join(f"{one} ({' and '.join(them)})" for one, them in several[:_NAMED])
+        names = ", ".join(f"{who} ({' and '.join(them)})" for who, them in several[:_NAMED])
         more = f" and {len(several) - _NAMED:,} more" if len(several) > _NAMED else ""
-        said.append(
+        sentences.append(
             f"{len(several):,} patient{'s have' if len(several) > 1 else ' has'} films of more "
-            f"than one class, kept on one side of the split: {names}{more}"
+            f"than one class, kept in the same split: {names}{more}"
         )
-    return said
+    return sentences
 
 
 def grouping_sentences(result: SplitResult) -> tuple[str, ...]:
-    """What a split did so that no patient is on both sides, and what it cost, in sentences."""
-    told = [
-        f"Source {one.source!r}: {one.films:,} images have no patient id; study, scan or name "
-        f"group {one.grouped:,} of them, {one.groups:,} groups in all."
-        for one in result.name_groups
-        if one.grouped
+    """Sentences on how the split grouped patients and near copies, and at what cost."""
+    sentences = [
+        f"Source {grouping.source!r}: {grouping.films:,} images have no patient id; study, scan "
+        f"or name group {grouping.grouped:,} of them, {grouping.groups:,} groups in all."
+        for grouping in result.name_groups
+        if grouping.grouped
     ]
     if result.copies is not None:
-        told.append(_copies_sentence(result.copies))
-    return tuple(told)
+        sentences.append(_copies_sentence(result.copies))
+    return tuple(sentences)
 
 
 def _copies_sentence(copies: CopiesHandled) -> str:
     if not copies.pairs:
-        return "Near copies were looked for, and there are none."
+        return "No near copies were found."
     pairs = (
         f"{copies.pairs:,} pairs of near copies ({copies.films:,} images in {copies.clusters:,} "
         f"clusters), {copies.across:,} of them between groups"
@@ -243,14 +242,14 @@ def _copies_sentence(copies: CopiesHandled) -> str:
             f"{pairs}, are kept in the same split: {copies.groups_before:,} groups become "
             f"{copies.groups_after:,}"
         )
-        cost = f"The cost is {fewer:,} fewer independent groups, and CIs that are wider by that."
+        cost = f"The cost is {fewer:,} fewer independent groups, and correspondingly wider CIs."
     else:
-        done = f"{pairs}: one image of each cluster takes part, none where classes differ"
+        done = f"{pairs}: one image per cluster is kept, none where classes differ"
         cost = f"The cost is {fewer:,} groups without an image."
     share = f" ({copies.tested_with_copy / copies.tested:.1%})" if copies.tested else ""
     return (
         f"{done}. Without this {copies.tested_with_copy:,} of {copies.tested:,} tested "
-        f"images{share} would have a near copy among those trained on. {cost}"
+        f"images{share} would have a near copy in the training split. {cost}"
     )
 
 
@@ -261,32 +260,32 @@ def _unknown_patients(used: pa.Table) -> list[str]:
     unknown = used.filter(pc.is_null(used["patient_id"]))
     grouped = pc.is_in(unknown["group_id"], value_set=several.combine_chunks())
     unknown = unknown.append_column("grouped", grouped.cast(pa.int64()))
-    told = unknown.group_by("source").aggregate([([], "count_all"), ("grouped", "sum")])
+    counts = unknown.group_by("source").aggregate([([], "count_all"), ("grouped", "sum")])
     return [
         f"source {row['source']!r}: {row['count_all']:,} images have no patient id. Study, scan, "
         f"names and near copies keep {row['grouped_sum']:,} of them in the same split as others; "
-        "the rest is split image by image, and images of one patient may be on both sides"
-        for row in sorted(told.to_pylist(), key=str)
+        "the rest is split by image, so images of one patient may be on both sides"
+        for row in sorted(counts.to_pylist(), key=str)
     ]
 
 
 def check_classes(result: SplitResult) -> None:
-    """Refuse a cohort that cannot be trained on or tested on.
+    """Refuse a cohort that cannot be trained or tested on.
 
     Raises:
-        ClassError: a class has no film, or a part or fold lacks one.
+        ClassError: a class has no film, or a split or fold lacks one.
     """
     films = dict.fromkeys(result.classes, 0)
     for share in result.shares:
         films[share.label] += share.films
     left = "; ".join(f"{e.films} of {e.source}: {e.reason}" for e in result.exclusions[:6])
-    hint = f"compare the classes with the findings that were left out ({left or 'none'})"
+    hint = f"compare the classes with the excluded findings ({left or 'none'})"
     if empty := [name for name, count in films.items() if not count]:
         raise ClassError(f"no film is of class {', '.join(map(repr, empty))}: {hint}")
     if not films:
         raise ClassError(f"no film has a class: {hint}")
     if len(films) < 2:
-        raise ClassError(f"one class only, {', '.join(map(repr, films)) or 'none'}: {hint}")
+        raise ClassError(f"only one class, {', '.join(map(repr, films)) or 'none'}: {hint}")
     for name, shares in _parts(result):
         present = {share.label for share in shares}
         if missing := [label for label in result.classes if label not in present]:

@@ -1,4 +1,4 @@
-"""Decoding in a child process that can be ended.
+"""Decode in a child process that can be killed.
 
 Decoders are C code: some run for ever on damaged streams (CharLS 2.4), some take minutes over a
 small file (a JPEG of hundreds of scans), and none can be interrupted from Python. What no header
@@ -48,11 +48,11 @@ class DecoderSlowError(DecoderError):
 
 
 class _KilledError(DecoderError):
-    """Somebody else ended the child."""
+    """Another process killed the child."""
 
 
 class _RefusedError(DecoderError):
-    """The decoder's own refusal, after which the child can go on."""
+    """The decoder's own refusal, after which the child process can continue."""
 
 
 def decode_codestream(
@@ -80,7 +80,7 @@ def decode_codestream(
 def ask(
     call: str, data: bytes | memoryview, options: dict[str, Any]
 ) -> tuple[dict[str, Any], bytearray]:
-    """Have the child do a call of ``apart_child.CALLS``.
+    """Run a call of ``apart_child.CALLS`` in the child.
 
     Args:
         call: its name.
@@ -162,7 +162,7 @@ def _import_path() -> list[str]:
 
 
 def _await_start(child: _Child) -> None:
-    """Wait until it is ready: what loading takes on a busy machine is no fault of the image."""
+    """Wait until it is ready: a slow start on a busy machine must not reject the image."""
     if not child.is_ready and child.process.stdout is not None:
         seconds = limits.DECODER_START_SECONDS_MAX
         late = DecoderError(f"the decoder did not start within {seconds} s")
@@ -224,7 +224,7 @@ def _read(
 
 
 def _ended(process: subprocess.Popen[bytes]) -> DecoderError:
-    """Why a child that closed its pipe has ended."""
+    """The reason why a child that closed its pipe ended."""
     try:
         code = process.wait(timeout=5)
     except subprocess.TimeoutExpired:

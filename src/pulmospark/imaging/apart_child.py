@@ -25,7 +25,7 @@ CODECS: Final = ("jpegls", "jpeg2k", "htj2k", "jpeg8", "jpegxl")
 """codestreams that are decoded, by imagecodecs' names"""
 
 _STRIPS_BYTES: Final = 64 * 1024 * 1024
-"""for the strips that are worked on, beside what ``limits.DECODED_BYTES_MAX`` counts"""
+"""for the strips being decoded, in addition to ``limits.DECODED_BYTES_MAX``"""
 
 _Answer = tuple[dict[str, Any], NDArray[Any] | None]
 
@@ -96,7 +96,7 @@ CALLS: Final[dict[str, Callable[[dict[str, Any], bytes], _Answer]]] = {
 
 
 def _bound_memory() -> None:
-    """Let nothing be allocated beyond what an image may take, whatever a header hides."""
+    """Limit allocations to the maximum for an image, whatever its header declares."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:  # no Linux: the checks of the headers have to do

@@ -1,4 +1,4 @@
-"""Which part of the body a DICOM header names: the chest, another part, or none that is known.
+"""The body part in a DICOM header: the chest, another part, or unrecognised.
 
 BodyPartExamined is often wrong or empty (Güld et al., "Quality of DICOM header information for
 image categorization", 2002, found 15 % of wrong entries), and written in any language. So only a
@@ -83,7 +83,7 @@ _OTHER_CODES: Final = frozenset({
 
 
 def body_part_of(words: Iterable[str], codes: Iterable[str]) -> BodyPart:
-    """The part of the body that a header names.
+    """The body part in a header.
 
     A region that holds the chest among others is the chest, and so is a header that names it in
     one place and something else in another.

@@ -1,4 +1,4 @@
-"""From a file's bytes to 8-bit grey, or to the reason why not; it never raises.
+"""Decode a file's bytes to 8-bit grey, or return a reject reason; never raises.
 
 The header is checked before a pixel is decoded, so that a small file which declares 60,000 x
 60,000 pixels costs nothing.
@@ -50,7 +50,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Rejected:
-    """Why a file is no film of the table."""
+    """The reason why a file was rejected."""
 
     reason: RejectReason
     detail: str
@@ -93,7 +93,7 @@ def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decod
 
 
 def decode_here(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
-    """As :func:`decode`, in this process, whatever it costs.
+    """As :func:`decode`, in this process, at any cost.
 
     Args:
         data: the file's bytes.
@@ -122,7 +122,7 @@ def decode_here(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
 
 
 def _decode_apart(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
-    """As :func:`decode_here`, in a child process that is ended where it takes too long."""
+    """As :func:`decode_here`, in a child process that is killed if it takes too long."""
     try:
         answer, raw = apart.ask("image", data, {"kind": kind, "at_least": at_least})
     except apart.DecoderSlowError as error:

@@ -1,4 +1,4 @@
-"""DICOM: from a file's bytes to grey frames and the facts that the tables keep of its header.
+"""DICOM: decode a file's bytes to grey frames and the header facts for the tables.
 
 Read in this order: the header, by a keep-list; its modality; its declared size, held against
 the limits; then the pixels, frame by frame.
@@ -27,7 +27,7 @@ _SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame, as it is looked at."""
+    """One frame in display form."""
 
     grey: Pixels
     """8-bit grey, (rows, columns); may be scaled down from the original"""
@@ -43,7 +43,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class DicomImage:
-    """A DICOM file that was checked, and not decoded yet."""
+    """A checked DICOM file, not decoded yet."""
 
     header: Header
     form: PixelForm
@@ -97,7 +97,7 @@ def open_dicom(data: bytes) -> DicomImage:
 
 
 def _note_presentation(header: Header, form: PixelForm) -> None:
-    """What a radiograph's header says of how its pixels are to be shown.
+    """Note doubtful presentation attributes of a radiograph's header.
 
     The photometric interpretation decides: it is what all writers fill in, and a presentation LUT
     shape against it was found to be the mistake. Pixels for processing are read by their own

@@ -1,4 +1,4 @@
-"""What a compressed frame declares of itself, told before it is decoded.
+"""Read what a compressed frame declares before it is decoded.
 
 A frame may declare another size than the DICOM header: that is checked against the header's,
 so that no decoder makes room for a bomb. Markers are those of ISO/IEC 10918-1 (JPEG), 14495-1
@@ -38,7 +38,7 @@ _ADOBE, _JFIF = b"Adobe", b"JFIF\0"
 
 @dataclass(frozen=True)
 class Codestream:
-    """What a frame's own header declares."""
+    """Properties declared in a frame's header."""
 
     height: int
     width: int
@@ -97,7 +97,7 @@ def _scans(frame: bytes | memoryview) -> int:
 
 
 def has_end(frame: bytes | memoryview) -> bool:
-    """Whether a codestream comes to its end mark, bytes of filling behind it."""
+    """Whether a codestream has its end marker, possibly followed by padding."""
     return bytes(frame[-_TAIL_BYTES:]).rstrip(_FILL).endswith(_END)
 
 

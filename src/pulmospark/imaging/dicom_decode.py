@@ -1,4 +1,4 @@
-"""Compressed frames of DICOM files, decoded to samples, each by the codec its syntax names."""
+"""Decode compressed frames of DICOM files with the codec of their transfer syntax."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pulmospark.imaging.reject import Refused
 _GREY_BYTES: Final = 3
 """bytes a pixel of what is made of the samples: 8-bit grey, and 16-bit luma on the way there"""
 _EXTRA_BYTES: Final = {"JPEG 2000": 8, "HTJ2K": 2, "JPEG": 2, "JPEG XL": 16}
-"""bytes a sample that a codec works in, beside what it gives; measured by
+"""working bytes per sample of a codec, in addition to its output; measured by
 ``python -m benchmarks image_memory``"""
 _CODECS: Final = {
     "JPEG": "jpeg8", "JPEG-LS": "jpegls", "JPEG 2000": "jpeg2k", "HTJ2K": "htj2k",
@@ -114,10 +114,10 @@ def decode_frame(
 
 
 def _declared(family: str, encoded: memoryview | bytes, form: PixelForm) -> Codestream:
-    """What the codestream declares of itself."""
+    """Properties declared by the codestream."""
     if family in ("JPEG", "JPEG-LS"):
         return jpeg_codestream(encoded)
-    if family == "JPEG XL":  # its size alone is told without a decoder
+    if family == "JPEG XL":  # only its size can be read without a decoder
         height, width = jpegxl_size(encoded)
         return Codestream(height, width, form.samples, 0)
     return jpeg2000_codestream(encoded)
@@ -211,7 +211,7 @@ def _samples(
 
 
 def _may_be_slow(family: str, encoded: memoryview | bytes, stream: Codestream) -> bool:
-    """Whether a frame is decoded in a process that is ended where it takes too long.
+    """Whether a frame is decoded in a process that is killed if it takes too long.
 
     CharLS runs for ever on some damaged streams, and how long JPEG XL takes its header hides.
     """
@@ -229,7 +229,7 @@ def _rle(encoded: memoryview | bytes, form: PixelForm) -> NDArray[np.unsignedint
     count = form.rows * form.columns * form.samples
     try:  # into room of the declared size: a small file could unfold to 64 times its own
         room = bytearray(count * kind.itemsize)
-        # It takes any buffer; its stub leaves memoryview out.
+        # It takes any buffer; its stub omits memoryview.
         raw = imagecodecs.dicomrle_decode(encoded, kind, out=room)  # type: ignore[arg-type]
     except Exception as error:
         raise Refused(RejectReason.UNREADABLE, "dicom: the RLE data is damaged") from error

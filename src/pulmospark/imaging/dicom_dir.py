@@ -1,4 +1,4 @@
-"""DICOMDIR: which files a medium says that it holds (PS3.3, Annex F)."""
+"""DICOMDIR: the files listed on a medium (PS3.3, Annex F)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pulmospark.imaging.reject import Refused
 XRAYS: Final = frozenset({"CR", "DX", "RG"})
 """modalities of films: computed, digital and plain radiography"""
 CAPTURES: Final = frozenset({"", "OT", "SC"})
-"""modalities of secondary captures, films digitised or exported; what they show is not told"""
+"""modalities of secondary captures, films digitised or exported; their content is not declared"""
 
 _OTHERS: Final = frozenset({
     "AR", "AU", "BDUS", "BI", "BMD", "CFM", "CTPROTOCOL", "DG", "DMS", "DOC", "ECG",
@@ -86,7 +86,7 @@ _YEAR_HAS: Final = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.2425}
 
 @dataclass(frozen=True)
 class DicomFacts:
-    """What a header tells; ``None`` or unknown where it is silent or speaks nonsense."""
+    """Facts from a header; ``None`` or unknown where it is silent or invalid."""
 
     modality: Modality
     view: View
@@ -97,7 +97,7 @@ class DicomFacts:
     sex: str | None
     """``M`` or ``F``"""
     burned_in: bool | None
-    """whether letters are burned into the pixels"""
+    """whether the pixels contain burned-in text"""
     body_part: BodyPart
     number: int | None
     """instance number: place in the series"""
@@ -156,7 +156,7 @@ def _modality(word: str) -> Modality:
 
 
 def _other_sop_class(header: Header) -> str | None:
-    """What kind of image a SOP class stands for; ``None``: it may be an X-ray or a CT slice."""
+    """Kind of image of a SOP class; ``None``: possibly an X-ray or a CT slice."""
     uid = header.word("SOPClassUID")
     return next(
         (
@@ -193,8 +193,8 @@ def _oriented_view(directions: tuple[str, ...]) -> View | None:
 
 
 def _is_supine(header: Header) -> bool:
-    """PS3.3, C.8.11.5: what modifies an orientation is in the orientation's item; some writers
-    have it beside."""
+    """PS3.3, C.8.11.5: an orientation's modifiers are in the orientation's item; some writers
+    put them next to it."""
     places = (*header.items("PatientOrientationCodeSequence"), header.dataset)
     return any(
         _code(item) in _SUPINE_CODES
@@ -224,7 +224,7 @@ def _age(header: Header) -> float | None:
 
 def _number(header: Header) -> int | None:
     try:
-        found = header.whole("InstanceNumber", -1)
+        number = header.whole("InstanceNumber", -1)
     except Refused:
         return None
-    return found if 0 <= found < 2**31 else None
+    return number if 0 <= number < 2**31 else None

@@ -1,4 +1,4 @@
-"""Shape and meaning of a DICOM file's pixels, as its header declares them."""
+"""Shape and meaning of a DICOM file's pixels, as declared in its header."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compressed frames of a DICOM file: which of its fragments are of which frame.
+"""Compressed frames of a DICOM file: assign its fragments to frames.
 
 PS3.5, A.4: the first item is a table of offsets, often empty and sometimes wrong; the others are
 fragments; a delimiter closes them. What is there is believed before what is said of it.
@@ -117,8 +117,7 @@ class Frames:
         if len(places) > count or places[0] != 0:
             raise Refused(
                 RejectReason.UNREADABLE,
-                f"dicom: which of {len(fragments)} fragments are of which of {count} frames "
-                "cannot be told",
+                f"dicom: cannot assign {len(fragments)} fragments to {count} frames",
             )
         return places
 

@@ -101,7 +101,7 @@ def chain_of(
     chain = Chain(modality_lut, slope, intercepts[0] if intercepts else 0.0, None)
     if ct in CT_WINDOWS:
         if modality_lut is None and intercepts:
-            # One window for all: which unit a header names tells scanners apart, and no tissue.
+            # One window for all: the unit in a header depends on the scanner, not the tissue.
             if text_of(rescale, "RescaleType").upper() not in ("", "HU"):
                 notes.add(Note.RESCALE_TYPE)
             centre, width = CT_WINDOWS[ct]
@@ -210,7 +210,7 @@ def _tone(
         if not shown.size or shown.min() != shown.max():
             return _finished(grey, values, form)
         notes.add(Note.WINDOW_EMPTY)
-    # There is no window, or one beside the values.
+    # There is no window, or one outside the values.
     if form.stored == 8 and not form.signed and chain.is_identity:
         return _finished(values.astype(np.uint8), values, form)
     return None

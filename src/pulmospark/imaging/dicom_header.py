@@ -1,4 +1,4 @@
-"""The header of a DICOM file: what is read of it, and nothing else.
+"""The header of a DICOM file: only an allowlist of attributes is read.
 
 :data:`KEPT` is the list of attributes that are read at all. Everything else (names, dates,
 places, private elements, overlays, comments) is passed over in the file and never becomes a
@@ -167,7 +167,7 @@ class Header:
         return words_of(self.dataset, keyword)
 
     def items(self, keyword: str) -> tuple[Dataset, ...]:
-        """Items of a sequence; none where it is missing or is none."""
+        """Items of a sequence; empty if it is missing or not a sequence."""
         return sequence(self.dataset, keyword)
 
     def group(self, frame: int, group: str, keyword: str) -> Dataset:
@@ -182,41 +182,41 @@ class Header:
 
 
 def sequence(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
-    """Items of a sequence; none where it is missing or is none."""
-    found = _value(dataset, keyword)
+    """Items of a sequence; empty if it is missing or not a sequence."""
+    items = _value(dataset, keyword)
     try:
-        return tuple(item for item in (found or ()) if isinstance(item, Dataset))
+        return tuple(item for item in (items or ()) if isinstance(item, Dataset))
     except TypeError:
         return ()
 
 
 def words_of(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     """All values of a code string, in capitals; see :meth:`Header.word`."""
-    found = _value(dataset, keyword)
-    if found is None:
+    value = _value(dataset, keyword)
+    if value is None:
         return ()
-    several = found if not isinstance(found, str) and hasattr(found, "__iter__") else [found]
-    return tuple(str(one).strip().upper() for one in several)
+    several = value if not isinstance(value, str) and hasattr(value, "__iter__") else [value]
+    return tuple(str(item).strip().upper() for item in several)
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:
-    """An attribute as text, one value; empty where it is missing or cannot be read."""
-    found = _value(dataset, keyword)
-    return "" if found is None else str(found).strip()
+    """An attribute as text, one value; empty if missing or unreadable."""
+    value = _value(dataset, keyword)
+    return "" if value is None else str(value).strip()
 
 
 def table_data(dataset: Dataset, keyword: str, *, big_endian: bool) -> Any:
     """Data of a table: numbers, or bytes of words with the low byte first, whatever the file's
-    order; ``None`` where it is missing or cannot be read."""
-    found = _value(dataset, keyword)
+    order; ``None`` if missing or unreadable."""
+    data = _value(dataset, keyword)
     # Numbers (US) were put in order when they were read; bytes (OW) are as they lie in the file.
-    if big_endian and isinstance(found, bytes) and dataset[keyword].VR == "OW":
-        return little_endian(found)
-    return found
+    if big_endian and isinstance(data, bytes) and dataset[keyword].VR == "OW":
+        return little_endian(data)
+    return data
 
 
 def little_endian(words: bytes) -> bytes:
-    """Words of 16 bits with their low byte first instead of last; an odd byte is left out."""
+    """Words of 16 bits with their low byte first instead of last; an odd byte is dropped."""
     return np.frombuffer(words[: len(words) // 2 * 2], ">u2").astype("<u2").tobytes()
 
 
@@ -266,13 +266,13 @@ def _copied(body: Buffer, end: int) -> bytes:
 
 
 def patient_mark(head: bytes) -> str | None:
-    """What tells a file's patient from others: a hash, to be compared within one process.
+    """A hash that identifies a file's patient, to be compared within one process.
 
     Args:
         head: the first bytes of the file; nothing after the patient's number is read.
 
     Returns:
-        64 hexadecimal digits; ``None`` where no patient is told or the bytes do not reach him.
+        64 hexadecimal digits; ``None`` if there is no patient or the bytes end before it.
     """
     start = _PREAMBLE + 4 if head[_PREAMBLE : _PREAMBLE + 4] == _MARK else 0
     try:
@@ -291,8 +291,8 @@ def patient_mark(head: bytes) -> str | None:
             )
     except Refused:
         return None
-    told = text_of(dataset, "PatientID")
-    return bytes_id(told.encode("utf-8", "replace")) if told else None
+    patient = text_of(dataset, "PatientID")
+    return bytes_id(patient.encode("utf-8", "replace")) if patient else None
 
 
 def file_meta(data: bytes, start: int) -> tuple[str, int]:
@@ -320,7 +320,7 @@ def file_meta(data: bytes, start: int) -> tuple[str, int]:
 
 
 def _guessed(head: bytes) -> str:
-    """Transfer syntax of a data set without file meta, told from its first element."""
+    """Transfer syntax of a data set without file meta, detected from its first element."""
     if head[:1] == b"\0":
         return BIG_ENDIAN
     return EXPLICIT if _is_explicit(head) else IMPLICIT

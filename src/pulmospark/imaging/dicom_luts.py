@@ -37,7 +37,7 @@ class Lut(NamedTuple):
 
 
 class NoTableError(ValueError):
-    """There is a lookup table, and it cannot be read."""
+    """A lookup table cannot be read."""
 
 
 def lut_of(

@@ -1,4 +1,4 @@
-"""Numbers of a DICOM header: read as they are written, or told apart from those that can't be."""
+"""Numbers of a DICOM header: parsed as written, or detected as unreadable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PADDING: Final = " \0\t\r\n"
 
 
 class NoNumberError(ValueError):
-    """An attribute is there, and its value is no number."""
+    """The value of an attribute is not a number."""
 
 
 def numbers(dataset: Dataset, keyword: str, notes: set[Note]) -> tuple[float, ...]:
@@ -38,7 +38,7 @@ def numbers(dataset: Dataset, keyword: str, notes: set[Note]) -> tuple[float, ..
     tag = tag_for_keyword(keyword)
     if tag is None or tag not in dataset:
         return ()
-    # What pydicom says it returns leaves out the element that was not read yet.
+    # The annotated return type of pydicom omits the element that was not read yet.
     element = cast("DataElement | RawDataElement", dataset.get_item(tag))
     if isinstance(element, RawDataElement) and (element.VR or "DS") in _TEXTS:
         text = _text_of(element)
@@ -84,7 +84,7 @@ def _values(value: Any, keyword: str, notes: set[Note]) -> tuple[float, ...]:
         return ()
     if isinstance(value, str):
         return _parsed(value, notes)
-    if isinstance(value, bytes):  # of a kind that pydicom left open
+    if isinstance(value, bytes):  # of a kind that pydicom did not parse
         return tuple(
             float(number) for number in np.frombuffer(value[: len(value) // 2 * 2], "<u2")
         )

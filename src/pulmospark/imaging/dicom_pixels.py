@@ -1,4 +1,4 @@
-"""Stored values of a DICOM file's frames, for every transfer syntax that films come in."""
+"""Stored values of a DICOM file's frames, for every supported transfer syntax."""
 
 from __future__ import annotations
 

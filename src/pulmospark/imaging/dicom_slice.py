@@ -28,7 +28,7 @@ whose cosine is 0.87"""
 
 
 def check_slice(header: Header, form: PixelForm) -> None:
-    """Refuse a CT image that is no axial slice.
+    """Refuse a CT image that is not an axial slice.
 
     Raises:
         Refused: it is a localizer, a capture, of another SOP class, coloured, or of another plane.

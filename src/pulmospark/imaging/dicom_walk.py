@@ -74,7 +74,7 @@ def walk(
         big_endian: whether numbers have their high byte first.
         kept: tags that are read later, whose values are held against
             ``limits.DICOM_VALUE_BYTES_MAX``; sequences among them are walked through, others
-            only where their length does not tell their end.
+            only where their length does not give their end.
 
     Raises:
         Refused: the data is cut, or has too many or too deep elements.

@@ -1,4 +1,4 @@
-"""From a file to a row's worth of film: read safely, decoded, standardised, measured."""
+"""Read, decode, standardise and measure the films of a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pulmospark.imaging.view import view_of_thumbnail
 
 @dataclass(frozen=True)
 class FilmHeader:
-    """What a row takes from a DICOM header where the source's own metadata is silent.
+    """Facts from a DICOM header for a row, where the source's metadata has none.
 
     No text of the header is among it: identifiers are hashes, the rest numbers and words of
     closed lists.
@@ -53,7 +53,7 @@ class FilmHeader:
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """A standardised film: what a row of the images table has of the file itself."""
+    """A standardised film: the part of a row of the images table that comes from the file."""
 
     image_id: str
     """SHA-256 of the file's bytes"""
@@ -81,19 +81,19 @@ class Film:
 
     @property
     def phash(self) -> int:
-        """64-bit perceptual hash, as signed; calculated when it is asked for."""
+        """64-bit perceptual hash, as signed; computed on demand."""
         return hash_of_thumbnail(self.thumbnail)
 
 
 def read_films(
     path: str, settings: IngestSettings, salt: Salt | None = None
 ) -> list[Film] | Rejected:
-    """Read a file and make films of it: one, or one a frame of a CT in one DICOM file.
+    """Read the films of a file: one, or one per frame of a multi-frame CT.
 
     Args:
         path: absolute path; symbolic links are followed.
         settings: size and fit of the standard image, window of CT slices.
-        salt: what identifiers of DICOM headers are hashed with; ``None``: they are left out.
+        salt: what identifiers of DICOM headers are hashed with; ``None``: they are dropped.
 
     Returns:
         The films, or the reason why there is none. Nothing is raised for what a file holds.
@@ -120,7 +120,7 @@ def _films(
     Args:
         data: the file's bytes.
         settings: of the standard image.
-        salt: of the identifiers; ``None``: they are left out.
+        salt: of the identifiers; ``None``: they are dropped.
         one_only: reject a file of several frames before a pixel is decoded.
     """
     if len(data) > limits.FILE_BYTES_MAX:
@@ -198,7 +198,7 @@ def _film_header(facts: DicomFacts, frame: int | None, salt: Salt | None) -> Fil
 
 
 def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
-    """Read a file and make a film of it.
+    """Read the film of a file.
 
     Args:
         path: absolute path; symbolic links are followed.
@@ -216,7 +216,7 @@ def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
 
 
 def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
-    """Make a film of a file's bytes; pure, and nothing is raised for any bytes.
+    """Read a film from a file's bytes; pure, and never raises.
 
     As :func:`films_from_bytes`, but a file of several frames is rejected.
     """
@@ -253,8 +253,8 @@ def _resized(grey: Pixels, settings: IngestSettings, extent: tuple[float, float]
 def _film(decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSettings) -> Film:
     grey, extent, size = decoded.grey, decoded.extent, settings.size
     pixels = _resized(grey, settings, extent)
-    # The view is told from the whole film, so that it is the same whatever the fit, and the hash
-    # from the film as it came.
+    # The view comes from the whole film, so that it is independent of the fit, and the hash
+    # from the original film.
     thumbnail = whole = thumbnail_of(pixels)
     if settings.fit != "stretch" or settings.crop != "none":
         whole = thumbnail_of(standardise(grey, size, "stretch", extent))

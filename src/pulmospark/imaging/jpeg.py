@@ -162,10 +162,10 @@ def _pixels(data: bytes, at_least: int, header: JpegHeader) -> Pixels:
         return pixels[:, :, 0]
     except ValueError as error:
         message = str(error)
-    told = message.lower()
-    if any(words in told for words in _CUT):
+    lower = message.lower()
+    if any(words in lower for words in _CUT):
         raise Refused(RejectReason.TRUNCATED, message)
-    if any(words in told for words in _DAMAGED):
+    if any(words in lower for words in _DAMAGED):
         raise Refused(RejectReason.UNREADABLE, message)
     return _pixels_by_pillow(data, header)
 

@@ -83,7 +83,7 @@ def _largest(mask: Pixels) -> Mask:
     smooth = cv2.morphologyEx(
         cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel), cv2.MORPH_CLOSE, kernel
     )
-    found = np.zeros(mask.shape, np.uint8)
+    lungs = np.zeros(mask.shape, np.uint8)
     for half in (slice(None, _SIDE // 2), slice(_SIDE // 2, None)):
         part = np.zeros_like(smooth)
         part[:, half] = smooth[:, half]
@@ -96,5 +96,5 @@ def _largest(mask: Pixels) -> Mask:
         outlines, _ = cv2.findContours(
             (labels == best).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
         )
-        cv2.drawContours(found, outlines, -1, 1, thickness=cv2.FILLED)
-    return found > 0
+        cv2.drawContours(lungs, outlines, -1, 1, thickness=cv2.FILLED)
+    return lungs > 0

@@ -184,9 +184,9 @@ def _check(image: ImageFile.ImageFile, kind: str, file_bytes: int) -> None:
         raise Refused(RejectReason.ANIMATED, f"several frames or pages in one {kind} file")
     if image.mode == "CMYK":
         raise Refused(RejectReason.CMYK, "four printing colours (CMYK)")
-    # Beside Pillow's own pixels: luma, or grey; of transparent ones alpha, and both together.
-    beside = 1 if _BYTES.get(image.mode, 0) or image.mode in ("I", "F", "RGB") else 3
-    check_bytes(image.height * image.width, _BYTES.get(image.mode, 4) + beside, file_bytes)
+    # In addition to Pillow's pixels: luma, or grey; of transparent ones alpha, and both together.
+    extra = 1 if _BYTES.get(image.mode, 0) or image.mode in ("I", "F", "RGB") else 3
+    check_bytes(image.height * image.width, _BYTES.get(image.mode, 4) + extra, file_bytes)
 
 
 def _opened(data: bytes, kind: str) -> ImageFile.ImageFile:

@@ -16,7 +16,7 @@ from pulmospark.core.tables import RejectReason
 
 _ORIENTATION_TAG: Final = 274
 _EXIF_KINDS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
-"""struct's letters of whole numbers by EXIF type"""
+"""struct's format characters of integers by EXIF type"""
 
 
 class Refused(Exception):  # not of core's tree: it never leaves this package
@@ -57,7 +57,7 @@ def check_bytes(pixels: int, bytes_a_pixel: float, file_bytes: int) -> None:
     Args:
         pixels: as the header declares them.
         bytes_a_pixel: held at once while it is decoded and turned to grey.
-        file_bytes: size of the file, which is held beside them.
+        file_bytes: size of the file, which is held, too.
 
     Raises:
         Refused: together over ``limits.DECODED_BYTES_MAX``.

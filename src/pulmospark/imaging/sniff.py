@@ -61,5 +61,5 @@ def _is_bare_dicom(head: bytes) -> bool:
     group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
     if group not in (0x0002, 0x0008) or element >= 0x0100:
         return False
-    letters = head[4:6]
-    return (letters.isalpha() and letters.isupper()) or int.from_bytes(head[4:8], order) <= 64
+    vr = head[4:6]
+    return (vr.isalpha() and vr.isupper()) or int.from_bytes(head[4:8], order) <= 64

@@ -10,7 +10,7 @@ import numpy as np
 from pulmospark.core.arrays import Pixels
 
 THUMBNAIL_SIDE = 32
-"""pixels: side of the small picture that the hash and the view are told from"""
+"""pixels: side of the thumbnail from which hash and view are computed"""
 
 _HASH_SIDE = 8
 _LINEAR_RATIO_MAX = 4 / 3

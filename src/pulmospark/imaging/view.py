@@ -1,4 +1,4 @@
-"""Tell a CT slice and a lateral film from a frontal, by pixels alone, where metadata is silent."""
+"""Guess from pixels whether a film is frontal, lateral or a CT slice, if metadata is silent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Actualmed: ``metadata.csv`` (Windows-1252) beside ``images/``."""
+"""Actualmed: ``metadata.csv`` (Windows-1252) next to ``images/``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pulmospark.layouts.one_sheet import OneSheet
 
 
 class Actualmed(OneSheet):
-    """Findings ``COVID-19``, ``No finding``; those that were inconclusive have none."""
+    """Findings ``COVID-19``, ``No finding``; inconclusive films have none."""
 
     name = "actualmed"
     title = "Actualmed COVID-19 chest X-ray dataset"
     home = "https://github.com/agchung/Actualmed-COVID-chestxray-dataset"
     download = "https://codeload.github.com/agchung/Actualmed-COVID-chestxray-dataset/zip/refs/heads/master"
-    licence = "as its publishers say"
-    holds = "238 films of one provider, COVID-19 and not"
+    licence = "according to its publishers"
+    holds = "238 films from one provider, COVID-19 and not"
     looked_for = "metadata.csv with the columns imagename, patientid and finding"
     faults = (
         "metadata.csv is Windows-1252",

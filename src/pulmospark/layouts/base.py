@@ -1,4 +1,4 @@
-"""What every layout is: a name, a home, a test of a folder, and rows of the manifest."""
+"""Base class of all layouts: a name, a home, a test of a folder, and rows of the manifest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Layout", "ListingNotes", "ManifestRow", "NoteKind", "NotesSummary", 
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One file seen; the fields are the columns of ``core.tables.MANIFEST``, in its order."""
+    """One listed file; the fields are the columns of ``core.tables.MANIFEST``, in its order."""
 
     uri: str
     source: str
@@ -37,7 +37,7 @@ class ManifestRow:
     modified_ns: int
     problem: str | None
     header_patient: bool = True
-    """as its layout says, see ``Layout.header_patient``"""
+    """from its layout, see ``Layout.header_patient``"""
 
 
 def row_of(
@@ -56,10 +56,10 @@ def row_of(
     mask_uri: str | None = None,
     published_split: str | None = None,
 ) -> ManifestRow:
-    """The manifest row of a file that was found, with what the layout knows of it.
+    """The manifest row of a listed file, with what the layout knows of it.
 
-    A file with a problem keeps nothing but its place: what would be told from a name that is
-    no text cannot stand in a table.
+    A file with a problem keeps only its path: facts read from an undecodable name cannot be
+    stored in a table.
     """
     if file.problem is not None:
         patient_id = study_id = scan_id = finding = sex = mask_uri = published_split = None
@@ -86,38 +86,38 @@ def row_of(
 
 
 class Layout(ABC):
-    """How one data set, or one kind of folder, is laid out on disk. Holds no state."""
+    """How one data set, or one kind of folder, is laid out on disk. Stateless."""
 
     name: ClassVar[str]
-    """what ``layout =`` and ``--layout`` take"""
+    """value of ``layout =`` and ``--layout``"""
     title: ClassVar[str]
     """the data set's name as its publishers write it"""
     home: ClassVar[str]
-    """where it is to be had"""
+    """where to get it"""
     licence: ClassVar[str]
     """in the publishers' words, as far as known"""
     holds: ClassVar[str]
-    """what it holds"""
+    """its content"""
     looked_for: ClassVar[str]
-    """what a folder is recognised by"""
+    """how a folder is recognised"""
     faults: ClassVar[tuple[str, ...]] = ()
-    """what is known to be wrong with it, or to mislead; for its users to know"""
+    """known errors and pitfalls of the data set, for its users"""
     download: ClassVar[str | None] = None
-    """address of a ZIP archive of it, where it may be had without an agreement"""
+    """URL of a ZIP archive, if it is available without an agreement"""
     generic: ClassVar[bool] = False
-    """a kind of folder rather than one data set: the source is named after its folder"""
+    """a kind of folder rather than one data set: sources are named after their folders"""
     header_patient: ClassVar[bool] = True
-    """whether PatientID in its DICOM headers names a patient: some publishers write a film's id
-    there, which would part one patient's films"""
+    """whether PatientID in its DICOM headers identifies a patient: some publishers store a film's
+    id there, which would separate a patient's films"""
     paediatric: ClassVar[Mapping[str, bool]] = {}
-    """finding -> whether its images are of children (true) or of adults (false), where the
-    publisher says so of all of them; ``*``: every finding"""
+    """finding -> whether its images are of children (true) or adults (false), if the publisher
+    states so for all of them; ``*``: every finding"""
     options: ClassVar[Mapping[str, str]] = {}
-    """option -> what it means"""
+    """option -> its meaning"""
 
     @abstractmethod
     def recognises(self, folder: Path) -> float:
-        """How sure it is that ``folder`` has this layout, 0 to 1; looks at a few entries."""
+        """Confidence that ``folder`` has this layout, 0 to 1; looks at a few entries."""
 
     @abstractmethod
     def rows(
@@ -127,13 +127,13 @@ class Layout(ABC):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """The manifest rows of ``folder``, one a file seen, in an order that stays the same.
+        """The manifest rows of ``folder``, one per listed file, in a stable order.
 
         Args:
-            folder: absolute; of the data set, or the CSV file where the layout takes one.
+            folder: absolute; of the data set, or the CSV file if the layout takes one.
             source_name: name of the source, which prefixes the patients.
             options: of the layout, by name.
-            notes: takes what is odd; complete once the last row is out.
+            notes: collects irregularities; complete after the last row.
 
         Raises:
             LayoutError: the folder lacks what the layout needs.
@@ -150,23 +150,23 @@ class Layout(ABC):
         """Refuse an option that the layout does not have.
 
         Raises:
-            UsageError: it names the option and those there are.
+            UsageError: the option is unknown; the message lists the known ones.
         """
         for option in options:
             if option not in self.options:
                 known = ", ".join(sorted(self.options)) or "none"
                 raise UsageError(
-                    f"options: {option!r} is no option of the layout {self.name!r}; "
-                    f"there are: {known}"
+                    f"options: no option {option!r} in the layout {self.name!r}; "
+                    f"choose from: {known}"
                 )
 
     def choice(self, options: Mapping[str, str], option: str, allowed: tuple[str, ...]) -> str:
-        """The value of an option that has a few; the first of ``allowed`` where not given.
+        """The value of an option; by default the first of ``allowed``.
 
         Raises:
-            UsageError: the value is none of them.
+            UsageError: the value is not allowed.
         """
         value = options.get(option, allowed[0])
         if value not in allowed:
-            raise UsageError(f"options: {option} is {value!r}, and may be {' or '.join(allowed)}")
+            raise UsageError(f"options: {option} is {value!r}, must be {' or '.join(allowed)}")
         return value

@@ -29,8 +29,8 @@ class _Person(NamedTuple):
 
 
 class BimcvCovid19(Layout):
-    """Findings are the labels of the session's report, with ``|`` between, as the sheet orders
-    them. Where no sheet has the session the finding is empty.
+    """Findings are the labels of the session's report, separated by ``|``, in the sheet's order.
+    If no sheet lists the session, the finding is empty.
     """
 
     name = "bimcv_covid19"
@@ -40,14 +40,14 @@ class BimcvCovid19(Layout):
     holds = "films as 16-bit PNG and CT as NIfTI, of patients tested for SARS-CoV-2; with reports"
     looked_for = "folders sub-S* with ses-E*, participants.tsv or derivatives/labels/*.tsv"
     faults = (
-        "labels were told from reports; that the PCR is positive stands in another sheet",
-        "positives and negatives are two collections of different times and hospitals",
-        "some 16-bit films are stored inverted (MONOCHROME1), which the JSON beside them says",
+        "labels were extracted from reports; positive PCR results are in another sheet",
+        "positives and negatives are two collections from different times and hospitals",
+        "some 16-bit films are stored inverted (MONOCHROME1), as stated in the JSON next to them",
         "CT volumes (NIfTI) are not read",
     )
 
     def recognises(self, folder: Path) -> float:
-        """0.95 where a subject's folder holds sessions."""
+        """0.95 if a subject's folder contains sessions."""
         for name in glance(folder).folders:
             if name.startswith("sub-S"):
                 inside = glance(folder / name).folders
@@ -61,7 +61,7 @@ class BimcvCovid19(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a film; NIfTI volumes are counted as ignored."""
+        """One row per film; NIfTI volumes are counted as ignored."""
         self.check_options(options)
         labels, people = _labels(folder, notes), _people(folder / _PEOPLE, notes)
         seen: set[tuple[str, str]] = set()
@@ -107,7 +107,7 @@ def _row(  # noqa: PLR0917 - the file, and what is known
 
 def _labels(folder: Path, notes: ListingNotes) -> dict[tuple[str, str], str]:
     """Subject and session -> labels of the report."""
-    found: dict[tuple[str, str], str] = {}
+    labels_of: dict[tuple[str, str], str] = {}
     for name in files_like(folder / _LABELS, lambda name: name.endswith(".tsv")):
         path = folder / _LABELS / name
         if not has_columns(path, "PatientID", "ReportID", "Labels"):
@@ -123,23 +123,23 @@ def _labels(folder: Path, notes: ListingNotes) -> dict[tuple[str, str], str]:
             text = "|".join(word for word in words if word)
             if not text:
                 continue
-            if found.setdefault(key, sys.intern(text)) != text:
+            if labels_of.setdefault(key, sys.intern(text)) != text:
                 notes.add(NoteKind.CONFLICTING_FINDINGS, f"{'/'.join(key)}: {text}")
-    return found
+    return labels_of
 
 
 def _people(path: Path, notes: ListingNotes) -> dict[str, _Person]:
-    """Subject -> age and sex; ages of several studies stand as a list."""
+    """Subject -> age and sex; ages of several studies are a list."""
     if not has_columns(path, "participant"):
         return {}
     sheet = open_sheet(path)
     patient, age, sex = sheet.need("participant"), sheet.column("age"), sheet.column("gender")
-    found: dict[str, _Person] = {}
+    people: dict[str, _Person] = {}
     for _, cell in sheet.rows():
         ages = [float(text) for text in _NUMBER.findall(cell(age))] if age else []
         near = ages and max(ages) - min(ages) <= _AGES_APART
-        found[cell(patient).strip().removeprefix("sub-")] = _Person(
+        people[cell(patient).strip().removeprefix("sub-")] = _Person(
             age=values.age_years(str(ages[0]), notes) if near else None,
             sex=values.sex(cell(sex)) if sex else None,
         )
-    return found
+    return people

@@ -1,15 +1,15 @@
 """CC-CCII, raw or cleaned: ``{NCP,CP,Normal}/<patient>/<scan>/<slice>``, and its lists.
 
 - ``unzip_filenames.csv`` (``zip_file,label,patient_id,scan_id,n_slice``) is the list of scans:
-  scans that are missing, not named, named twice, or have another number of slices are noted.
-- ``lesions_slices.csv`` (``imgpath``) names slices with lesions, of ``NCP`` and ``CP`` alone.
-  To take only these and all slices of ``Normal``, as is often done, gives the classes away: the
-  normal scans then have the shoulders and the belly, too. The option ``slices`` does it, and the
-  listing says so.
+  scans that are missing, unlisted, listed twice, or have another number of slices are noted.
+- ``lesions_slices.csv`` (``imgpath``) lists slices with lesions, of ``NCP`` and ``CP`` alone.
+  Using only these and all slices of ``Normal``, as is often done, gives the classes away: only
+  the normal scans then include shoulders and belly. The option ``slices`` does so, with a note in
+  the listing.
 - ``ct_train.json``, ``ct_test.json`` are Clean-CC-CCII's split (He et al. 2020).
 
-Nothing that is published says whether patient 11 of ``NCP`` is patient 11 of ``CP``. By default
-they are kept together, which parts no one's scans; ``patient_numbers = "by_class"`` parts them.
+No publication says whether patient 11 of ``NCP`` is patient 11 of ``CP``. By default they are one
+patient, which separates nobody's scans; ``patient_numbers = "by_class"`` separates them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PATIENTS_LOOKED_AT = 5
 
 @dataclass
 class _Listing:
-    """What a listing has seen so far; grows with the number of scans."""
+    """State of a listing; grows with the number of scans."""
 
     lists: Lists
     notes: ListingNotes
@@ -43,17 +43,17 @@ class _Listing:
     leaves_errors_out: bool
     by_class: bool
     with_lesions: frozenset[str] = frozenset()
-    """classes of which slices with lesions are named"""
+    """classes with a list of slices with lesions"""
     seen: dict[str, Scan] = field(default_factory=dict)
-    """scan's number -> where it was seen first"""
+    """scan's number -> where it was first seen"""
     found: set[Scan] = field(default_factory=set)
     twins: Twins = field(default_factory=Twins)
     owner: dict[str, str] = field(default_factory=dict)
     """scan as text -> patient"""
     chosen: Counter[str] = field(default_factory=Counter)
-    """class -> slices that were taken"""
+    """class -> included slices"""
     left_out: Counter[str] = field(default_factory=Counter)
-    """class -> slices that the list of lesions does not name"""
+    """class -> slices that are not in the list of lesions"""
 
 
 class CcCcii(Layout):
@@ -62,27 +62,27 @@ class CcCcii(Layout):
     name = "cc_ccii"
     title = "CC-CCII (China Consortium of Chest CT Image Investigation), also Clean-CC-CCII"
     home = "http://ncov-ai.big.ac.cn/download"
-    licence = "for research, as its publishers say; Zhang et al. 2020, Cell 181, 1423-1433"
+    licence = "for research, according to its publishers; Zhang et al. 2020, Cell 181, 1423-1433"
     holds = "617,775 CT slices of 4,154 patients: COVID-19 (NCP), other pneumonia (CP), normal"
-    looked_for = "folders NCP, CP and Normal with a folder a patient and a folder a scan"
+    looked_for = "folders NCP, CP and Normal with a folder per patient and a folder per scan"
     faults = (
-        "scans that lie there twice; slices that repeat or are out of order (He et al. 2020)",
-        "eight scans that the curators of COVIDx CT took out as erroneous",
-        "lesions_slices.csv names slices of NCP and CP alone",
-        "windowed to 8 bit; neither spacing nor Hounsfield units are known",
+        "duplicate scans; slices that repeat or are out of order (He et al. 2020)",
+        "eight scans that the curators of COVIDx CT removed as erroneous",
+        "lesions_slices.csv lists slices of NCP and CP only",
+        "windowed to 8 bit; spacing and Hounsfield units are unknown",
     )
     options: ClassVar[Mapping[str, str]] = {
         "slices": "'all' (default), or 'lesions': of each class in lesions_slices.csv only the "
-        "slices named there; the classes then differ by that choice, which is noted",
-        "error_list": "file with a scan (NCP/328/1805) or patient (NCP/823) a line that is known "
-        "to be wrong, beside those that are known here; exclude_list.txt where not given",
-        "wrong_scans": "'keep' (default) or 'leave_out' the scans listed as wrong",
+        "slices listed there; the classes then differ by that selection, which is noted",
+        "error_list": "file with one wrong scan (NCP/328/1805) or patient (NCP/823) per line, in "
+        "addition to the known ones; exclude_list.txt by default",
+        "wrong_scans": "'keep' (default) or 'leave_out' (exclude) the scans listed as wrong",
         "patient_numbers": "'shared' (default): patient 11 of NCP and of CP are one; 'by_class': "
         "they are two",
     }
 
     def recognises(self, folder: Path) -> float:
-        """0.95 where two of the classes hold folders of folders of images."""
+        """0.95 if two of the classes contain folders of folders of images."""
         classes = [name for name in CLASSES if name in glance(folder).folders]
         return 0.95 if sum(_holds_scans(folder / name) for name in classes) >= 2 else 0.0
 
@@ -93,7 +93,7 @@ class CcCcii(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a slice, scan after scan, each in the order of its slices' numbers."""
+        """One row per slice, scan by scan, each in the order of its slices' numbers."""
         self.check_options(options)
         lists = read_lists(folder, _error_list(folder, options), notes)
         listing = _Listing(
@@ -108,8 +108,8 @@ class CcCcii(Layout):
         )
         if listing.lesions_only and not listing.lists.lesions:
             raise UsageError(
-                f"options: slices is 'lesions', and {folder} has no lesions_slices.csv that names "
-                "a slice: put it there, or take all slices"
+                f"options: slices is 'lesions', but {folder} has no lesions_slices.csv that lists "
+                "a slice: put it there, or use all slices"
             )
         for place, files in by_folder(walk(folder, notes)):
             if len(place) == 3 and place[0] in CLASSES:
@@ -120,9 +120,9 @@ class CcCcii(Layout):
 
 
 def _scan(scan: Scan, files: list[FoundFile], listing: _Listing) -> Iterator[ManifestRow]:
-    """Rows of one scan's slices, after it was checked."""
+    """Check a scan; rows of its slices."""
     notes, lists = listing.notes, listing.lists
-    # Without names that are no text: they keep nothing but their place.
+    # Without undecodable names: they keep only their path.
     ordered = in_order([f for f in files if f.problem is None], str(scan), notes)
     _check(scan, [file for _, file in ordered], len(files), listing)
     if lists.is_error(scan):
@@ -158,7 +158,7 @@ def _check(scan: Scan, ordered: list[FoundFile], count: int, listing: _Listing) 
     notes, name = listing.notes, str(scan)
     listing.found.add(scan)
     if (first := listing.seen.setdefault(scan.number, scan)) != scan:
-        notes.add(NoteKind.REPEATED_SCANS, f"{scan}, whose number {first} has")
+        notes.add(NoteKind.REPEATED_SCANS, f"{scan}, same number as {first}")
     if (twin := listing.twins.earlier(name, ordered)) is not None:
         same = listing.owner[twin] == scan.patient
         kind = NoteKind.TWIN_SCANS if same else NoteKind.TWINS_OF_TWO_PATIENTS
@@ -169,13 +169,13 @@ def _check(scan: Scan, ordered: list[FoundFile], count: int, listing: _Listing) 
     elif scan not in listing.lists.scans.slices:
         notes.add(NoteKind.UNLISTED_SCANS, name)
     else:
-        said = listing.lists.scans.slices[scan]
-        if said is not None and said != count:
-            notes.add(NoteKind.SLICE_COUNTS_DIFFER, f"{scan}: {count} slices, and {said} listed")
+        listed = listing.lists.scans.slices[scan]
+        if listed is not None and listed != count:
+            notes.add(NoteKind.SLICE_COUNTS_DIFFER, f"{scan}: {count} slices, {listed} listed")
 
 
 def _taken(scan: Scan, file: FoundFile, listing: _Listing) -> bool:
-    """Whether a slice becomes a row; counts the choice a class."""
+    """Whether a slice becomes a row; counts the selection per class."""
     name = file.parts[-1]
     listed = name.rpartition(".")[0] in listing.lists.lesions.get(scan, ())
     if listed:
@@ -191,7 +191,7 @@ def _taken(scan: Scan, file: FoundFile, listing: _Listing) -> bool:
 def _stray(
     place: tuple[str, ...], files: list[FoundFile], listing: _Listing
 ) -> Iterator[ManifestRow]:
-    """Rows of files that lie in no scan's folder."""
+    """Rows of files outside the scans' folders."""
     label = place[0] if place and place[0] in CLASSES else None
     kind = NoteKind.FILES_OUTSIDE_SCAN if label else NoteKind.FILES_OUTSIDE_CLASS
     for file in files:
@@ -211,7 +211,7 @@ def _stray(
 
 
 def _close(listing: _Listing) -> None:
-    """Note what only the end can tell: scans that are missing, and an uneven choice."""
+    """Note missing scans and an uneven selection, which only show at the end."""
     notes = listing.notes
     for scan in listing.lists.scans.slices if listing.lists.scans else ():
         if scan not in listing.found:

@@ -1,4 +1,4 @@
-"""The sheets and lists that come with CC-CCII: of scans, of slices with lesions, of errors."""
+"""The sheets and lists of CC-CCII: of scans, of slices with lesions, of errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SEPARATORS = re.compile(r"[\s,;/_]+")
 
 
 class Scan(NamedTuple):
-    """A scan by its folders; an empty number stands for all there are."""
+    """A scan by its folders; an empty number means all scans of the patient."""
 
     label: str
     patient: str
@@ -42,21 +42,21 @@ KNOWN_ERRORS = frozenset(
         "NCP/868/2395", "NCP/868/2396", "NCP/869/2397", "NCP/911/2453",
     )
 )  # fmt: skip
-"""Scans that the curators of COVIDx CT took out from its second edition on as erroneous
-(Gunraj et al. 2021; ``dataset_construction/cncb.py`` of haydengunraj/COVIDNet-CT)."""
+"""Scans that the curators of COVIDx CT removed as erroneous from its second edition on (Gunraj et
+al. 2021; ``dataset_construction/cncb.py`` of haydengunraj/COVIDNet-CT)."""
 
 
 @dataclass(frozen=True)
 class ScanList:
-    """What ``unzip_filenames.csv`` says."""
+    """Content of ``unzip_filenames.csv``."""
 
     slices: dict[Scan, int | None]
-    """scan -> number of slices; ``None`` where the sheet has none"""
+    """scan -> number of slices; ``None`` if the sheet has none"""
 
 
 @dataclass(frozen=True)
 class Person:
-    """What ``metadata.csv`` says of a patient."""
+    """A patient in ``metadata.csv``."""
 
     age: float | None
     sex: str | None
@@ -64,7 +64,7 @@ class Person:
 
 @dataclass
 class Lists:
-    """All that lies beside the images."""
+    """All lists next to the images."""
 
     scans: ScanList | None = None
     """``None``: there is no list of scans"""
@@ -73,28 +73,28 @@ class Lists:
     people: dict[str, Person] = field(default_factory=dict)
     """patient's number, or ``patient/scan`` -> age and sex"""
     splits: dict[Scan, dict[str, str]] = field(default_factory=dict)
-    """scan -> file name -> part of the published split (Clean-CC-CCII)"""
+    """scan -> file name -> published split (Clean-CC-CCII)"""
     errors: frozenset[Scan] = KNOWN_ERRORS
 
     def person(self, scan: Scan) -> Person:
-        """Age and sex at a scan; nothing where they are not known."""
+        """Age and sex at a scan; empty if unknown."""
         nobody = Person(None, None)
         at_scan = self.people.get(f"{scan.patient}/{scan.number}")
         return at_scan or self.people.get(scan.patient, nobody)
 
     def is_error(self, scan: Scan) -> bool:
-        """Whether a list of errors names the scan, or all of its patient."""
+        """Whether a list of errors names the scan, or all scans of its patient."""
         return scan in self.errors or Scan(scan.label, scan.patient) in self.errors
 
 
 def read_lists(folder: Path, error_list: Path | None, notes: ListingNotes) -> Lists:
-    """Read what lies in ``folder`` beside the images; each list may be missing.
+    """Read the lists in ``folder``; each may be missing.
 
     Args:
         folder: of the data set.
-        error_list: file with a scan or patient a line, ``NCP/328/1805``, ``NCP_328_1805`` or
+        error_list: file with a scan or patient per line, ``NCP/328/1805``, ``NCP_328_1805`` or
             ``NCP 328``; ``None``: ``exclude_list.txt`` in the folder, if there is one.
-        notes: takes rows that cannot be used.
+        notes: collects rows that cannot be used.
 
     Raises:
         InputError: a list cannot be read.
@@ -132,10 +132,11 @@ def _scan_list(sheet: Sheet, notes: ListingNotes) -> ScanList:
         if places[scan.number] == 2:
             notes.add(
                 NoteKind.REPEATED_SCANS,
-                f"{sheet.path.name}, line {line}: {scan}, whose number another patient has",
+                f"{sheet.path.name}, line {line}: {scan}, same number as another patient",
             )
-        said = cell(count).strip() if count else ""
-        slices[scan] = int(said) if said.isascii() and said.isdigit() else None
+        slice_count = cell(count).strip() if count else ""
+        is_number = slice_count.isascii() and slice_count.isdigit()
+        slices[scan] = int(slice_count) if is_number else None
     return ScanList(slices)
 
 
@@ -146,7 +147,7 @@ def _lesions(sheet: Sheet, lesions: dict[Scan, set[str]], notes: ListingNotes) -
         if len(parts) < 4:
             notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{sheet.path.name}, line {line}")
             continue
-        # Editions differ in the extension: the list says .jpg where the files are .png.
+        # Editions differ in the extension: the list has .jpg while the files are .png.
         lesions.setdefault(Scan(*parts[-4:-1]), set()).add(_stem(parts[-1]))
 
 
@@ -160,10 +161,10 @@ def _people(sheet: Sheet, people: dict[str, Person], notes: ListingNotes) -> Non
         key = cell(patient).strip()
         if scan and cell(scan).strip():
             key += f"/{cell(scan).strip()}"
-        said = cell(sex).strip() if sex else ""
+        sex_text = cell(sex).strip() if sex else ""
         person = Person(
             age=values.age_years(cell(age), notes) if age else None,
-            sex=values.sex(codes.get(said.partition(".")[0], said)),
+            sex=values.sex(codes.get(sex_text.partition(".")[0], sex_text)),
         )
         if people.setdefault(key, person) != person:
             notes.add(NoteKind.REPEATED_ROWS, f"{sheet.path.name}: {key}")
@@ -174,8 +175,8 @@ def _split(path: Path, part: str, splits: dict[Scan, dict[str, str]]) -> None:
     if (size := path.stat().st_size) > limits.METADATA_FILE_BYTES_MAX:
         raise InputError(f"{path}: {size} bytes, over {limits.METADATA_FILE_BYTES_MAX}")
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        for label, patients in told.items():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for label, patients in content.items():
             for patient, scans in patients.items():
                 for number, names in scans.items():
                     inside = splits.setdefault(Scan(label, patient, number), {})
@@ -184,13 +185,13 @@ def _split(path: Path, part: str, splits: dict[Scan, dict[str, str]]) -> None:
         raise InputError(f"{path}: cannot be read as JSON: {error}") from error
     except (AttributeError, TypeError) as error:
         raise LayoutError(
-            f"{path}: is no list of class, patient, scan and file names: take Clean-CC-CCII's own "
-            "file, or take it away"
+            f"{path}: not a list of class, patient, scan and file names: use Clean-CC-CCII's own "
+            "file, or remove it"
         ) from error
 
 
 def _errors(path: Path) -> Iterator[Scan]:
-    """Scans and patients that a list names; blank lines and those with ``#`` are passed over."""
+    """Scans and patients in a list; blank lines and those with ``#`` are skipped."""
     try:
         if (size := path.stat().st_size) > limits.CONFIG_FILE_BYTES_MAX:
             raise InputError(f"{path}: {size} bytes, over {limits.CONFIG_FILE_BYTES_MAX}")
@@ -204,8 +205,8 @@ def _errors(path: Path) -> Iterator[Scan]:
         parts = _SEPARATORS.split(text)
         if parts[0] not in CLASSES or not 2 <= len(parts) <= 3:
             raise InputError(
-                f"{path}, line {number}: {text[:60]!r} is no scan: write class, patient and, for "
-                "one scan alone, its number, as NCP/328/1805"
+                f"{path}, line {number}: {text[:60]!r} is not a scan: write class, patient and, "
+                "for a single scan, its number, as NCP/328/1805"
             )
         yield Scan(*parts)
 

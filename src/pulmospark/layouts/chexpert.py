@@ -2,8 +2,8 @@
 
 The small edition has them in ``train/`` and ``valid/``. The full one comes as four archives:
 ``CheXpert-v1.0 batch 1 (validate & csv)`` with the sheets and ``valid/``, and three more with the
-patients of the training part, without a folder ``train``. Patients' numbers are the data set's,
-not the part's, so a film is known by patient, study and view, wherever it lies.
+patients of the training part, without a folder ``train``. Patient numbers are unique across both,
+so a film is identified by patient, study and view, wherever it lies.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _BATCH_OF_SHEETS = re.compile(r".*batch 1\b.*", re.IGNORECASE)
 
 
 class CheXpert(Layout):
-    """Findings are the labels that a report says, with ``|`` between."""
+    """Findings are the labels of the report, separated by ``|``."""
 
     name = "chexpert"
     title = "CheXpert"
     home = "https://stanfordaimi.azurewebsites.net/datasets/8cbd9ed4-2eb9-4565-affc-111cf4f7ebe2"
     licence = "Stanford University's research use agreement; not for commercial use"
-    holds = "224,316 frontal and lateral films of 65,240 adults, 14 labels told from reports"
+    holds = "224,316 frontal and lateral films of 65,240 adults, 14 labels extracted from reports"
     looked_for = (
-        "train.csv or valid.csv with the columns Path, Frontal/Lateral and Pneumonia, beside the "
+        "train.csv or valid.csv with the columns Path, Frontal/Lateral and Pneumonia, next to the "
         "films or in a folder '... batch 1 ...'"
     )
     faults = (
-        "labels were told from reports by a program; many are uncertain (-1)",
-        "'No Finding' may go with support devices",
-        "ages over 89 are 90; one sex is given as Unknown",
+        "labels were extracted from reports automatically; many are uncertain (-1)",
+        "'No Finding' may occur with support devices",
+        "ages over 89 are stored as 90; one sex is given as Unknown",
     )
     options: ClassVar[Mapping[str, str]] = {"uncertain": UNCERTAIN_OPTION}
 
@@ -58,7 +58,7 @@ class CheXpert(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a film."""
+        """One row per film."""
         self.check_options(options)
         uncertain = self.choice(options, "uncertain", ("leave", "positive")) == "positive"
         index = MetadataIndex(notes)
@@ -68,7 +68,7 @@ class CheXpert(Layout):
 
 
 def _sheets(folder: Path, *columns: str) -> Iterator[Path]:
-    """The sheets that have these columns, each name once: beside the films, or in batch 1."""
+    """The sheets with these columns, one per name: next to the films, or in batch 1."""
     batches = folders_like(folder, _BATCH_OF_SHEETS.fullmatch)
     for name in _SHEETS:
         places = (folder / name, *(folder / batch / name for batch in batches))
@@ -97,7 +97,7 @@ def _read(
         if place is None:
             notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {line}: {cell(film)}")
             continue
-        said = finding(cell, labels, uncertain=uncertain)
+        labelled = finding(cell, labels, uncertain=uncertain)
         view = values.view(cell(side), notes) if side else View.UNKNOWN
         if view is not View.LATERAL and position and cell(position).strip() in ("AP", "PA"):
             view = View(cell(position).strip())
@@ -106,7 +106,7 @@ def _read(
             Facts(
                 patient_id=values.patient_id(source, place[2]),
                 study_id=f"{place[2]}/{place[3]}",
-                finding=None if said is None else sys.intern(said),
+                finding=None if labelled is None else sys.intern(labelled),
                 view=view,
                 modality=Modality.XRAY,
                 age=values.age_years(cell(age), notes) if age else None,

@@ -1,4 +1,4 @@
-"""The 14 columns of CheXpert's labeller: 1 said, 0 denied, -1 uncertain, empty not mentioned."""
+"""The 14 columns of CheXpert's labeller: 1 present, 0 absent, -1 uncertain, empty unmentioned."""
 
 from __future__ import annotations
 
@@ -10,25 +10,23 @@ LABELS = (
     "Pleural Other", "Fracture", "Support Devices",
 )  # fmt: skip
 
-UNCERTAIN_OPTION = (
-    "'leave' (default) uncertain labels (-1) out of the finding, or count them as 'positive'"
-)
+UNCERTAIN_OPTION = "'leave' (default) uncertain labels (-1) out, or count them as 'positive'"
 
 
 def label_columns(sheet: Sheet) -> dict[str, str]:
-    """Label -> the sheet's column, of those that it has."""
-    found = {label: sheet.column(label) for label in LABELS}
-    return {label: column for label, column in found.items() if column is not None}
+    """Label -> the sheet's column, for the columns that exist."""
+    columns = {label: sheet.column(label) for label in LABELS}
+    return {label: column for label, column in columns.items() if column is not None}
 
 
 def finding(cell: Cells, columns: dict[str, str], *, uncertain: bool) -> str | None:
-    """The labels that are said, with ``|`` between; ``None`` where none is.
+    """The positive labels, separated by ``|``; ``None`` if there are none.
 
     Args:
         cell: of the row.
         columns: label -> column.
-        uncertain: whether an uncertain label counts as said.
+        uncertain: whether uncertain labels count as positive.
     """
     counted = {"1", "1.0", "-1", "-1.0"} if uncertain else {"1", "1.0"}
-    said = [label for label, column in columns.items() if cell(column).strip() in counted]
-    return "|".join(said) or None
+    present = [label for label, column in columns.items() if cell(column).strip() in counted]
+    return "|".join(present) or None

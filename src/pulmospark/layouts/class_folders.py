@@ -1,4 +1,4 @@
-"""Any tree with a folder a class: ``<class>/**/file``, also below ``train``, ``val``, ``test``."""
+"""Trees with one folder per class: ``<class>/**/file``, also in ``train``, ``val``, ``test``."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _CLASSES_LOOKED_AT = 20
 
 
 class ClassFolders(Layout):
-    """The finding is the name of the folder, as it is spelled."""
+    """The finding is the name of the folder, as spelled."""
 
     name = "class_folders"
     title = "folders of classes"
-    home = "any: a folder a class, as most teaching sets have it"
+    home = "any: one folder per class, as in most teaching sets"
     licence = "that of the images"
     holds = "images whose finding is the name of their folder"
     looked_for = "two or more folders with images, or train/ and test/ with such folders"
     generic = True
     options: ClassVar[Mapping[str, str]] = {
-        "patient_level": "which level of folders below the class names the patient: 1, 2, ...",
-        "view": "view position of all films, PA, AP or lateral, say",
+        "patient_level": "level of folders below the class that names the patient: 1, 2, ...",
+        "view": "view position of all films, such as PA, AP or lateral",
         "modality": "X-ray or CT",
     }
 
     def recognises(self, folder: Path) -> float:
-        """0.5 where two or more folders hold images: a guess that any data set's own beats."""
+        """0.5 if two or more folders contain images: a guess that specific layouts beat."""
         for base in (folder, *(folder / name for name in _split_folders(folder))):
             names = [name for name in glance(base).folders if name.casefold() not in _NO_CLASSES]
             classes = [name for name in names if values.split(name) is None]
@@ -50,7 +50,7 @@ class ClassFolders(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a file with an image's name; see ``Layout.rows``."""
+        """One row per file with an image's name; see ``Layout.rows``."""
         self.check_options(options)
         level = _level(options.get("patient_level"))
         view = values.view(options.get("view"), notes)
@@ -81,7 +81,7 @@ class ClassFolders(Layout):
 
 
 def _split_folders(folder: Path) -> tuple[str, ...]:
-    """Folders named as a split is, that hold folders themselves."""
+    """Folders named like a split that contain folders themselves."""
     return tuple(
         name for name in folders_like(folder, values.split) if glance(folder / name).folders
     )
@@ -92,6 +92,6 @@ def _level(value: str | None) -> int:
         return 0
     if not value.isascii() or not value.isdigit() or not 1 <= int(value) < limits.FOLDER_DEPTH_MAX:
         raise UsageError(
-            f"options: patient_level is {value!r}, and may be 1 to {limits.FOLDER_DEPTH_MAX - 1}"
+            f"options: patient_level is {value!r}, must be 1 to {limits.FOLDER_DEPTH_MAX - 1}"
         )
     return int(value)

@@ -1,4 +1,4 @@
-"""Which column of a sheet holds what, guessed from usual names or named by the user."""
+"""The meaning of a sheet's columns, guessed from usual names or given by the user."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ GUESSES: dict[str, tuple[str, ...]] = {
     "modality": ("modality",),
     "split": ("split", "subset", "partition"),
 }  # fmt: skip
-"""what is looked for -> names that its column usually has, the surest first; case, blanks and
-signs count for nothing"""
+"""meaning -> usual names of its column, the surest first; case, blanks and punctuation are
+ignored"""
 
 NEEDED = ("path", "label")
 
-# Where no usual name is there: anonymised_patient_id, DE_subject_number, PatientID_hash.
+# If there is no usual name: anonymised_patient_id, DE_subject_number, PatientID_hash.
 _NEARLY = {
     "patient": re.compile(
         r".*(patient|subject|participant)(id|uid|no|nr|num|number|key|code|hash|pseudonym)\w*"
@@ -45,29 +45,29 @@ _NEARLY = {
 
 
 class Column(NamedTuple):
-    """A sheet's column for what is looked for."""
+    """A sheet's column for one meaning."""
 
     name: str
     is_guessed: bool
 
 
 def guess(sheet: Sheet, what: str) -> str | None:
-    """The column that usually holds this; ``None`` where none of the usual names is there."""
+    """The usual column for this meaning; ``None`` if no usual name is present."""
     if (name := sheet.column(*GUESSES[what])) is not None or what not in _NEARLY:
         return name
     return next((c for c in sheet.columns if _NEARLY[what].fullmatch(plain_name(c))), None)
 
 
 def columns_of(sheet: Sheet, options: Mapping[str, str]) -> dict[str, Column]:
-    """What is looked for -> the sheet's column for it; left out where it has none.
+    """Meaning -> the sheet's column for it, without meanings that have none.
 
     Args:
         sheet: the sheet.
-        options: ``<what>_column`` names a column, which goes before any guess; empty: none.
+        options: ``<what>_column`` names a column and overrides any guess; empty: none.
 
     Raises:
-        UsageError: a column that was named is not there.
-        LayoutError: nothing is known to hold the path or the label.
+        UsageError: a named column is missing.
+        LayoutError: no column for the path or the label is known.
     """
     columns: dict[str, Column] = {}
     has = ", ".join(sheet.columns)[:200]
@@ -76,20 +76,20 @@ def columns_of(sheet: Sheet, options: Mapping[str, str]) -> dict[str, Column]:
         name = guess(sheet, what) if named is None else named and sheet.column(named)
         if named and name is None:
             raise UsageError(
-                f"options: {what}_column is {named!r}, and {sheet.path} has only the columns {has}"
+                f"options: {what}_column is {named!r}, but {sheet.path} only has the columns {has}"
             )
         if name:
             columns[what] = Column(name, is_guessed=named is None)
         elif what in NEEDED:
             raise LayoutError(
-                f"{sheet.path}: none of its columns {has} is known to hold the {what}: name it "
+                f"{sheet.path}: none of its columns {has} is known to contain the {what}: name it "
                 f"with the option {what}_column"
             )
     return _apart(columns)
 
 
 def _apart(columns: dict[str, Column]) -> dict[str, Column]:
-    """Without guesses for a column that the user named for something else."""
+    """Drop guesses for a column that the user named for something else."""
     named = {column.name for column in columns.values() if not column.is_guessed}
     return {
         what: column

@@ -1,4 +1,4 @@
-"""ieee8023/covid-chestxray-dataset: ``metadata.csv`` beside ``images/``."""
+"""ieee8023/covid-chestxray-dataset: ``metadata.csv`` next to ``images/``."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from pulmospark.layouts.walk import is_image_name, walk
 
 _SHEET = "metadata.csv"
 _IMAGES = "images"
-_MASKS = "annotations/lungVAE-masks"  # drawn by a network, for some of the films
+_MASKS = "annotations/lungVAE-masks"  # segmented by a network, for some of the films
 _VOLUME_ENDS = (".nii", ".nii.gz")
 
 
 class CovidChestXray(Layout):
-    """Findings as the sheet has them, ``Pneumonia/Viral/COVID-19`` or, in old copies,
-    ``COVID-19`` and ``COVID-19, ARDS``.
+    """Findings as in the sheet, ``Pneumonia/Viral/COVID-19`` or, in old copies, ``COVID-19`` and
+    ``COVID-19, ARDS``.
     """
 
     name = "covid_chestxray"
     title = "COVID-19 image data collection (ieee8023/covid-chestxray-dataset)"
     home = "https://github.com/ieee8023/covid-chestxray-dataset"
     download = "https://codeload.github.com/ieee8023/covid-chestxray-dataset/zip/refs/heads/master"
-    licence = "each image its own, in the sheet's column 'license'"
+    licence = "per image, in the sheet's column 'license'"
     holds = "films and CT of COVID-19 and other pneumonias, from publications and hospitals"
     faults = (
-        "few films without pneumonia: the class is nearly the source",
-        "scans of figures in papers, of all sizes and qualities; some rows name one film",
-        "much of it is in other collections, too: COVIDx, the Radiography Database, COVID-QU-Ex",
+        "few films without pneumonia: the class is nearly predictable from the source",
+        "scans of figures in papers, of all sizes and qualities; some rows share a film",
+        "much of it is also in other collections: COVIDx, the Radiography Database, COVID-QU-Ex",
     )
     looked_for = "metadata.csv with the columns patientid, finding and filename"
 
@@ -54,10 +54,10 @@ class CovidChestXray(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a file that the sheet names or that lies in a folder it names."""
+        """One row per file that the sheet names or that lies in a folder it names."""
         self.check_options(options)
         index = _read(open_sheet(folder / _SHEET), source_name, notes)
-        # The repository has pictures elsewhere too, drawings of its documentation, say.
+        # The repository has pictures elsewhere too, such as figures of its documentation.
         homes = {key.rpartition("/")[0] for key in index} | {_IMAGES}
 
         def wanted(parts: tuple[str, ...]) -> bool:
@@ -95,10 +95,10 @@ def _read(sheet: Sheet, source: str, notes: ListingNotes) -> MetadataIndex:
         position = values.view(cell(view), notes) if view else View.UNKNOWN
         if made_by is Modality.CT and position is View.UNKNOWN:
             position = View.AXIAL
-        said = values.text(cell(finding))
+        labelled = values.text(cell(finding))
         facts = Facts(
             patient_id=values.patient_id(source, cell(patient)),
-            finding=None if said is None else sys.intern(said),
+            finding=None if labelled is None else sys.intern(labelled),
             view=position,
             modality=made_by,
             age=values.age_years(cell(age), notes) if age else None,

@@ -1,4 +1,4 @@
-"""COVID-CT-MD: ``{COVID-19,Cap,Normal} Cases/<patient>/IM*.dcm``, a series a patient.
+"""COVID-CT-MD: ``{COVID-19,Cap,Normal} Cases/<patient>/IM*.dcm``, one series per patient.
 
 The publisher's README and sample (ShahinSHH/COVID-CT-MD) name the folders ``COVID-19 subjects``,
 ``CAP subjects`` and ``Normal subjects``; the download from figshare has ``... Cases``.
@@ -34,16 +34,16 @@ class CovidCtMd(Layout):
     holds = "CT series as DICOM: 169 patients with COVID-19, 60 with CAP, 76 normal"
     looked_for = (
         "folders 'COVID-19 Cases', 'Cap Cases', 'Normal Cases' (or '... subjects') with a "
-        "folder a patient"
+        "folder per patient"
     )
     faults = (
-        "one centre; the three groups are of different times",
-        "slices with infection are named for 79 patients only, in .npy files that are not read",
-        "the order of the files is not always that of the slices' positions",
+        "one centre; the three groups are from different times",
+        "slices with infection are listed for 79 patients only, in .npy files that are not read",
+        "the order of the files is not always that of the slice positions",
     )
 
     def recognises(self, folder: Path) -> float:
-        """0.95 where two of the groups hold folders with images."""
+        """0.95 if two of the groups contain folders with images."""
         groups = [name for name in glance(folder).folders if name.casefold() in _FINDINGS]
         return 0.95 if sum(_holds_series(folder / name) for name in groups) >= 2 else 0.0
 
@@ -54,7 +54,7 @@ class CovidCtMd(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a slice, series after series."""
+        """One row per slice, series by series."""
         self.check_options(options)
         for place, files in by_folder(walk(folder, notes)):
             finding = _FINDINGS.get(place[0].casefold()) if place else None

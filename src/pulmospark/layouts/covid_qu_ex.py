@@ -17,30 +17,30 @@ _IMAGES, _LUNGS, _INFECTION = "images", "lung masks", "infection masks"
 
 
 class CovidQuEx(Layout):
-    """The finding is the class's folder. The lung mask of a film goes with it; masks of the
-    infection are counted.
+    """The finding is the class's folder. A film's lung mask is stored with it; infection masks
+    are counted.
     """
 
     name = "covid_qu_ex"
     title = "COVID-QU-Ex"
     home = "https://www.kaggle.com/datasets/anasmohammedtahir/covidqu"
-    licence = "CC BY-SA 4.0, as its publishers say; the films are of many sources"
+    licence = "CC BY-SA 4.0, according to its publishers; the films are from many sources"
     holds = "33,920 films of COVID-19, other infections and normals, all with lung masks"
     looked_for = "'Lung Segmentation Data' or 'Infection Segmentation Data' with Train/<class>"
     faults = (
         "no patient is known, and the published split was made film by film",
-        "the infection part's films are in the lung part, too, in another split",
-        "put together from many collections, among them the Radiography Database and ieee8023",
-        "lung masks were drawn by a network and looked over",
+        "the films of the infection part are also in the lung part, in another split",
+        "compiled from many collections, such as the Radiography Database and ieee8023",
+        "lung masks were segmented by a network and reviewed",
     )
     options: ClassVar[Mapping[str, str]] = {
-        "part": "'lung' (default), 'infection' or 'both'; both hold the same films in part",
+        "part": "'lung' (default), 'infection' or 'both'; the two overlap",
     }
 
     def recognises(self, folder: Path) -> float:
-        """0.95 where a part holds Train, Val or Test with classes that hold images."""
-        found = (_IMAGES in glance(at).folders for at in _class_folders(folder))
-        return 0.95 if any(found) else 0.0
+        """0.95 if a part has Train, Val or Test with classes that contain images."""
+        has_images = (_IMAGES in glance(at).folders for at in _class_folders(folder))
+        return 0.95 if any(has_images) else 0.0
 
     def rows(
         self,
@@ -49,13 +49,13 @@ class CovidQuEx(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a film of the part that is asked for."""
+        """One row per film of the selected part."""
         self.check_options(options)
         part = self.choice(options, "part", ("lung", "infection", "both"))
         there = set(folders_like(folder, frozenset(_PARTS.values()).__contains__))
-        asked = {_PARTS[part]} if part in _PARTS and _PARTS[part] in there else there
+        selected = {_PARTS[part]} if part in _PARTS and _PARTS[part] in there else there
         for file in walk(folder, notes):
-            if there and file.parts[0] in there - asked:
+            if there and file.parts[0] in there - selected:
                 notes.add(NoteKind.NESTED_COPIES, file.uri)
             elif (kind := _kind(file)) is None:
                 notes.add(NoteKind.FILES_OUTSIDE_CLASS, file.uri)
@@ -64,10 +64,10 @@ class CovidQuEx(Layout):
                 notes.add(NoteKind.INFECTION_MASKS, file.uri)
             elif kind == _LUNGS:
                 notes.add(NoteKind.MASKS, file.uri)
-                if not _beside(folder, file, _IMAGES).is_file():
+                if not _sibling(folder, file, _IMAGES).is_file():
                     notes.add(NoteKind.MASKS_WITHOUT_IMAGE, file.uri)
             else:
-                mask = _beside(folder, file, _LUNGS)
+                mask = _sibling(folder, file, _LUNGS)
                 if not (has_mask := mask.is_file()):
                     notes.add(NoteKind.IMAGES_WITHOUT_MASK, file.uri)
                 yield row_of(
@@ -88,7 +88,7 @@ def _kind(file: FoundFile) -> str | None:
     return file.parts[-2] if file.parts[-2] in (_IMAGES, _LUNGS, _INFECTION) else None
 
 
-def _beside(folder: Path, file: FoundFile, kind: str) -> Path:
+def _sibling(folder: Path, file: FoundFile, kind: str) -> Path:
     return folder.joinpath(*file.parts[:-2], kind, file.parts[-1])
 
 

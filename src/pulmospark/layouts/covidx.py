@@ -1,7 +1,7 @@
-"""COVIDx, chest X-rays: ``train*.txt`` and ``test*.txt`` beside ``train/`` and ``test/``.
+"""COVIDx, chest X-rays: ``train*.txt`` and ``test*.txt`` next to ``train/`` and ``test/``.
 
-A row is ``patient file class source``, and is read from the right: patients' ids have blanks in
-them. Rows of some editions have no source. One source is spelled ``rnsa`` in places.
+A row is ``patient file class source``, parsed from the right, because patient ids contain blanks.
+Rows of some editions have no source. One source is spelled ``rnsa`` in places.
 """
 
 from __future__ import annotations
@@ -38,37 +38,37 @@ class Row(NamedTuple):
     file: str
     label: str
     origin: str | None
-    """the collection that the film was taken from, cohen, sirm, rsna, say"""
+    """the source collection of the film, such as cohen, sirm or rsna"""
 
 
 class Covidx(Layout):
-    """Findings as the list has them: ``COVID-19``, ``normal``, ``pneumonia`` (``bacteria`` and
+    """Findings as in the list: ``COVID-19``, ``normal``, ``pneumonia`` (``bacteria`` and
     ``viral`` in the first edition), or in later editions ``positive`` and ``negative``. Patients
-    of different origins are different patients.
+    from different origins are different patients.
     """
 
     name = "covidx"
     title = "COVIDx (chest X-rays; lindawangg/COVID-Net)"
     home = "https://github.com/lindawangg/COVID-Net/blob/master/docs/COVIDx.md"
-    licence = "that of each of its sources, as COVID-Net lists them"
-    holds = "up to 84,818 films put together from ieee8023, Figure 1, Actualmed, SIRM, RSNA, ..."
+    licence = "that of each of its sources, as listed by COVID-Net"
+    holds = "up to 84,818 films compiled from ieee8023, Figure 1, Actualmed, SIRM, RSNA, ..."
     looked_for = "train*.txt and test*.txt with rows 'patient file class source'"
     faults = (
-        "positive and negative films are mostly of different origins: the class is the source",
-        "'negative' mixes normals with pneumonias and ARDS, and films of COVID-19 patients",
-        "films of ieee8023, of the Radiography Database and of others are in it",
-        "SIRM's films have a patient id each, though some patients have several films",
+        "positive and negative films mostly differ in origin: the source predicts the class",
+        "'negative' mixes normals with pneumonia, ARDS, and films of COVID-19 patients",
+        "contains films of ieee8023, of the Radiography Database and of others",
+        "each SIRM film has its own patient id, though some patients have several films",
     )
     options: ClassVar[Mapping[str, str]] = {
-        "origins": "only films of these sources of the lists, as 'sirm,fig1'; all by default",
+        "origins": "only films from these sources of the lists, as 'sirm,fig1'; all by default",
     }
 
     def recognises(self, folder: Path) -> float:
         """0.95 by the first rows of a list."""
-        found = (
+        matches = (
             begins_with_row(path, read_row, _ROWS_LOOKED_AT) for path, _ in lists_of(folder, _LIST)
         )
-        return 0.95 if any(found) else 0.0
+        return 0.95 if any(matches) else 0.0
 
     def rows(
         self,
@@ -77,7 +77,7 @@ class Covidx(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a film, in ``train/`` and ``test/`` or wherever it lies."""
+        """One row per film, in ``train/`` and ``test/`` or wherever it lies."""
         self.check_options(options)
         origins = frozenset(options.get("origins", "").replace(",", " ").casefold().split())
         index, others = MetadataIndex(notes), set[str]()
@@ -103,12 +103,12 @@ class Covidx(Layout):
         index.close()
 
     def territory(self, folder: Path, options: Mapping[str, str]) -> tuple[Path, bool]:
-        """The folder; not each image becomes a row where origins are named."""
+        """The folder; with the option ``origins``, not every image becomes a row."""
         return folder, "origins" not in options
 
 
 def read_row(line: str) -> Row | None:
-    """A list's row, read from the right; ``None`` where it is none."""
+    """A row of a list, parsed from the right; ``None`` if the line is not a row."""
     cells = line.split()
     for at in (-1, -2):
         place = len(cells) + at

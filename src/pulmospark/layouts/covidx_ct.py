@@ -1,9 +1,9 @@
-"""COVIDx CT: lists ``file class xmin ymin xmax ymax`` beside a folder of PNG slices.
+"""COVIDx CT: lists ``file class xmin ymin xmax ymax`` next to a folder of PNG slices.
 
 File names are those of the sources: ``<class>_<patient>_<scan>_<slice>.png`` of CC-CCII,
 ``137covid_patient1_SR_2_IM00001.png`` of COVID-CTset, ``volume-covid19-A-0001-0012.png`` of
-TCIA, and so on. Who the patient is follows from ``metadata.csv`` (``patient id``) where a name
-there begins the file's name, else from the name alone.
+TCIA, and so on. The patient is the ``patient id`` in ``metadata.csv`` that the file name begins
+with, else derived from the file name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Person(NamedTuple):
     age: float | None
     sex: str | None
     chosen: bool
-    """slices of this patient were chosen, as those with lesions"""
+    """slices of this patient were selected, such as those with lesions"""
 
 
 class _Name(NamedTuple):
@@ -53,25 +53,25 @@ class _Row:
 
 
 class CovidxCt(Layout):
-    """Findings ``Normal``, ``Pneumonia`` and ``COVID-19``; the boxes of the body are not used."""
+    """Findings ``Normal``, ``Pneumonia`` and ``COVID-19``; the bounding boxes are not used."""
 
     name = "covidx_ct"
     title = "COVIDx CT"
     home = "https://www.kaggle.com/datasets/hgunraj/covidxct"
-    licence = "that of each of its sources, as haydengunraj/COVIDNet-CT lists them"
+    licence = "that of each of its sources, as listed by haydengunraj/COVIDNet-CT"
     holds = "up to 425,024 CT slices of 5,312 patients in edition 3A: COVID-19, pneumonia, normal"
     looked_for = "train_COVIDx_CT*.txt with rows 'file class xmin ymin xmax ymax'"
     faults = (
-        "of COVID-19 and pneumonia slices were chosen for their lesions, of normals all are there",
-        "the sources differ in class: some have COVID-19 alone, LIDC-IDRI normals alone",
-        "some patients have two ids, volume-covid19-A-0028_0 and _1; here they are one",
+        "COVID-19 and pneumonia slices were selected for lesions, normal ones are complete",
+        "the sources differ in class: some only have COVID-19, LIDC-IDRI only normals",
+        "some patients have two ids, volume-covid19-A-0028_0 and _1; merged here",
         "much of it is CC-CCII",
     )
 
     def recognises(self, folder: Path) -> float:
         """0.95 by the first row of a list."""
-        found = (begins_with_row(path, _row, 1) for path, _ in lists_of(folder, _LIST))
-        return 0.95 if any(found) else 0.0
+        matches = (begins_with_row(path, _row, 1) for path, _ in lists_of(folder, _LIST))
+        return 0.95 if any(matches) else 0.0
 
     def rows(
         self,
@@ -80,7 +80,7 @@ class CovidxCt(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a slice; a list's name is looked for in every folder."""
+        """One row per slice; a listed file may be in any folder."""
         self.check_options(options)
         people = _people(folder / _SHEET, notes)
         index = MetadataIndex(notes)
@@ -141,7 +141,7 @@ def _people(path: Path, notes: ListingNotes) -> dict[str, _Person]:
 
 
 def _name(stem: str, people: Mapping[str, _Person]) -> _Name:
-    """Patient and scan that a slice's name tells."""
+    """Patient and scan from a slice's name."""
     if match := _CNCB.match(stem):
         return _Name(match[1], f"{match[1]}_{match[2]}")
     if match := _CTSET.match(stem):
@@ -154,13 +154,13 @@ def _name(stem: str, people: Mapping[str, _Person]) -> _Name:
 
 
 def _note_choice(chosen: Mapping[str, Counter[bool]], notes: ListingNotes) -> None:
-    """Say where slices of one class were chosen and all of another were taken."""
+    """Note if slices of one class were selected while another class is complete."""
     whole = sorted(label for label, counts in chosen.items() if not counts[True])
     for label, counts in sorted(chosen.items()):
         if whole and counts[True]:
             notes.add(
                 NoteKind.SLICES_CHOSEN_BY_CLASS,
                 f"{label}: {counts[True]} of {counts.total()} slices are of patients whose "
-                f"slices were chosen; {', '.join(whole)}: none",
+                f"slices were selected; {', '.join(whole)}: none",
                 counts[True],
             )

@@ -32,24 +32,24 @@ _SHEETS_LOOKED_AT = 20
 
 
 class CsvTable(Layout):
-    """Rows of a sheet, in any order of columns; the paths are its folder's, or ``root``'s."""
+    """Rows of a sheet, columns in any order; paths are relative to its folder or ``root``."""
 
     name = "csv"
     title = "table of paths and labels"
     home = "any CSV or TSV"
     licence = "that of the images"
-    holds = "images whose finding stands in a sheet"
+    holds = "images whose finding is in a sheet"
     looked_for = "one CSV or TSV with a column of paths and one of labels"
     generic = True
     options: ClassVar[Mapping[str, str]] = {
         **{
-            f"{what}_column": f"column of the {what}; guessed where not given, none where empty"
+            f"{what}_column": f"column of the {what}; guessed by default, none if empty"
             for what in GUESSES
         },
-        "encoding": "of the sheet, cp1251 say; UTF-8, UTF-16 and Windows-1252 are recognised",
-        "root": "folder that the paths start from, by itself or from the sheet's folder",
+        "encoding": "of the sheet, such as cp1251; UTF-8, UTF-16 and Windows-1252 are detected",
+        "root": "folder that the paths are relative to, absolute or relative to the sheet's",
         "outside": "'refuse' (default) absolute paths outside the root, or 'follow' them",
-        "files_without_row": "'list' (default) images below the root that no row names, or only "
+        "files_without_row": "'list' (default) images below the root without a row, or only "
         "'count' them",
     }
 
@@ -58,7 +58,7 @@ class CsvTable(Layout):
         if folder.is_file():
             return 0.6 if _fits(folder) else 0.0
         fitting = _fitting(folder)
-        # With several, a tree of classes is the surer guess.
+        # With several, folders of classes are the likelier layout.
         return 0.0 if not fitting else 0.6 if len(fitting) == 1 else 0.3
 
     @staticmethod
@@ -73,7 +73,7 @@ class CsvTable(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a file that the sheet names, and (``files_without_row``) one a further image."""
+        """One row per file in the sheet, and per further image (``files_without_row``)."""
         self.check_options(options)
         _, lists = self.territory(folder, options)
         follow = self.choice(options, "outside", ("refuse", "follow")) == "follow"
@@ -83,7 +83,7 @@ class CsvTable(Layout):
         sheet = open_sheet(path, encoding)
         root = _root(sheet.path.parent, options)
         if not root.is_dir():
-            raise UsageError(f"options: root is {options.get('root')!r}, and {root} is no folder")
+            raise UsageError(f"options: root is {options.get('root')!r}: {root} is not a folder")
         columns = columns_of(sheet, options)
         notes.columns.update(
             {what: (column.name, column.is_guessed) for what, column in columns.items()}
@@ -106,9 +106,9 @@ class CsvTable(Layout):
         if follow:
             for key in index:
                 if key.startswith("/") and os.path.exists(key):  # noqa: PTH110 - never raises
-                    found = find_file(Path(key), (key,), notes)
-                    if found is not None:
-                        yield index.row(found, key, source_name)
+                    outside = find_file(Path(key), (key,), notes)
+                    if outside is not None:
+                        yield index.row(outside, key, source_name)
         index.close({**_folders_among(index, matching, root), **matching.reasons})
 
     def territory(self, folder: Path, options: Mapping[str, str]) -> tuple[Path, bool]:
@@ -128,13 +128,13 @@ class _Place:
     source: str
 
     def key(self, cell: str) -> str | None:
-        """Where a cell points, below the root; an absolute path that is not there stays one.
+        """Path of a cell below the root; an absolute path that does not exist stays absolute.
 
-        It is another machine's, and its end may be that of a path below the root. ``None``:
-        outside the root, and not to be followed; ``""``: no path.
+        It is from another machine, and may end like a path below the root. ``None``: outside the
+        root, and not followed; ``""``: no path.
 
         Raises:
-            InputError: it is an address elsewhere, ``s3://...``.
+            InputError: it is a remote address, ``s3://...``.
         """
         keys = [self._below(path) for path in cell_paths(cell)]
         if len(keys) < 2:
@@ -171,17 +171,17 @@ def _sheets(folder: Path) -> tuple[str, ...]:
 
 
 def _folders_among(index: MetadataIndex, matching: Matching, root: Path) -> dict[str, str]:
-    """Rows that name a folder, a CT series say, and why they have no file."""
+    """Rows that name a folder, such as a CT series, and why they have no file."""
     with_file = set(matching.files.values())
     return {
-        key: "is a folder, and a row names one image"
+        key: "is a folder, but a row must name one image"
         for key in index
         if key not in with_file and not key.startswith("/") and (root / key).is_dir()
     }
 
 
 def _only_sheet(folder: Path, options: Mapping[str, str]) -> Path:
-    """The sheet of a folder: the one that has the columns that are named, or that fits."""
+    """The sheet of a folder: the one with the named columns, or that fits."""
     named = [name for what in GUESSES if (name := options.get(f"{what}_column"))]
     fitting = _fitting(folder)
     if named:
@@ -192,14 +192,13 @@ def _only_sheet(folder: Path, options: Mapping[str, str]) -> Path:
         if len(sheets) == 1:
             return folder / sheets[0]
         raise LayoutError(
-            f"{folder}: has no CSV or TSV with a column of paths and one of labels: give the "
-            "sheet's own path, and path_column and label_column as options"
+            f"{folder}: contains no CSV or TSV with a column of paths and one of labels: give the "
+            "sheet's path, with the options path_column and label_column"
         )
     if len(fitting) > 1:
         raise LayoutError(
-            f"{folder}: has {len(fitting)} sheets of paths and labels, "
-            f"{', '.join(path.name for path in fitting[:5])}: give the path of the one that is "
-            "meant"
+            f"{folder}: contains {len(fitting)} sheets of paths and labels, "
+            f"{', '.join(path.name for path in fitting[:5])}: give the path of one"
         )
     return fitting[0]
 

@@ -1,7 +1,7 @@
-"""DICOM studies as scanners, archives and discs leave them: any tree of DICOM files.
+"""DICOM studies as written by scanners, archives and discs: any tree of DICOM files.
 
-Patient, study, series, view, age and sex stand in each file's header. Ingest reads them where
-it reads the pixels, on the executors; here the files are only listed.
+Patient, study, series, view, age and sex are in each file's header. Ingest reads them with the
+pixels on the executors; here the files are only listed.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ _DEPTH = 4
 _PATIENTS_LOOKED_AT = 6
 _BRANCHES = 3
 _FOLDERS_OF_NO_CLASSES = 20
-"""so many folders of one patient each are patients', though each holds a single image: no data set
-has so many classes of a single image"""
+"""from this many single-patient folders on they are patients, even with one image each: no data
+set has so many classes of one image"""
 _NESTED = 2
-"""folders between a patient's and his files, study and series, in an archive"""
+"""folders between a patient and the files in an archive: study and series"""
 
 
 class DicomStudies(Layout):
-    """One source, whole studies; no finding but the one that is given for all."""
+    """One source of whole studies; the only finding is an option for all files."""
 
     name = "dicom"
     title = "DICOM studies"
-    home = "any: what a scanner, an archive or a disc wrote"
+    home = "any: written by a scanner, an archive or a disc"
     licence = "that of the images"
     holds = "films and CT series; patient, study, series and view from each header"
     looked_for = (
-        "a DICOMDIR, or DICOM files, with or without an extension, also a folder a patient"
+        "a DICOMDIR, or DICOM files with or without an extension, also in a folder per patient"
     )
     generic = True
     options: ClassVar[Mapping[str, str]] = {
-        "finding": "finding of all files, for headers name none",
+        "finding": "finding of all files, because headers have none",
     }
 
     def recognises(self, folder: Path) -> float:
-        """0.9 for a DICOMDIR; 0.4 for DICOM files, below what folders of classes say.
+        """0.9 for a DICOMDIR; 0.4 for DICOM files, below folders of classes.
 
-        0.6, above them, where each folder is one patient's.
+        0.6, above them, if each folder is one patient.
         """
         if folder.is_file():
             return 0.0
@@ -69,7 +69,7 @@ class DicomStudies(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a file that may be DICOM by its name; see ``Layout.rows``."""
+        """One row per file that may be DICOM by its name; see ``Layout.rows``."""
         self.check_options(options)
         finding = values.text(options.get("finding"))
         named = set(_named(folder))
@@ -81,12 +81,12 @@ class DicomStudies(Layout):
             named.discard(parts)
             split = values.split(file.parts[0]) if len(file.parts) > 1 else None
             yield row_of(file, source_name, finding=finding, published_split=split)
-        for _ in named:  # what the medium calls it stays unsaid: it may be a person's name
+        for _ in named:  # the medium's file name is not shown: it may be a person's name
             notes.add(NoteKind.ROWS_WITHOUT_FILE, NAME)
 
 
 def _wanted(parts: tuple[str, ...]) -> bool:
-    """Whether a file may be DICOM by its name: such an ending, none, or a number for one."""
+    """Whether a file may be DICOM by its name: a DICOM extension, none, or a number."""
     name = parts[-1]
     if name.upper() == NAME:
         return False
@@ -101,7 +101,7 @@ def _named(folder: Path) -> frozenset[tuple[str, ...]]:
 
 
 def _indexes(folder: Path) -> tuple[str, ...]:
-    """Names of the DICOMDIR, in whatever case a disc has it."""
+    """Names of the DICOMDIR, in any case."""
     return files_like(folder, lambda name: name.upper() == NAME)
 
 
@@ -114,27 +114,27 @@ def _holds_dicom(folder: Path, depth: int) -> bool:
 
 
 def _is_by_patient(folder: Path) -> bool:
-    """Whether its folders are patients and no classes, as far as some headers tell.
+    """Whether the folders are patients rather than classes, according to some headers.
 
-    A class has several patients. A folder whose files are of one, where another folder's are of
-    another, is a patient's; unless a film alone lies in it, which says nothing.
+    A class has several patients. A folder is a patient's if all its files are of one patient and
+    another folder's of another; but a folder with a single film proves nothing.
     """
     branches = _branches(folder)
     names = _spread(sorted(branches), _PATIENTS_LOOKED_AT)
     seen = [[each for path in branches[name] for each in _some_of(path, _DEPTH)] for name in names]
-    seen = [found for found in seen if found]
-    told = len(branches) >= _FOLDERS_OF_NO_CLASSES or any(map(_shows_one_patient, seen))
-    if len(seen) < 2 or not told:
+    seen = [files for files in seen if files]
+    decisive = len(branches) >= _FOLDERS_OF_NO_CLASSES or any(map(_shows_one_patient, seen))
+    if len(seen) < 2 or not decisive:
         return False
-    marks = [{_mark_of(path) for path, _ in found} for found in seen]
+    marks = [{_mark_of(path) for path, _ in files} for files in seen]
     alone = all(len(each) == 1 and None not in each for each in marks)
     return alone and len(set().union(*marks)) > 1
 
 
 def _branches(folder: Path) -> dict[str, list[Path]]:
-    """Folders of a folder, by name; of one that is named as a split is, the folders in it.
+    """Subfolders by name, looking through those named like a split.
 
-    Classes have the same names in all splits, and patients' names stand in one of them.
+    Classes have the same names in all splits; a patient's name is in only one.
     """
     branches: dict[str, list[Path]] = {}
     for name in glance(folder).folders:
@@ -146,25 +146,25 @@ def _branches(folder: Path) -> dict[str, list[Path]]:
     return branches
 
 
-def _shows_one_patient(found: Sequence[tuple[Path, int]]) -> bool:
-    """Whether files of a folder, were they of one patient, would say that it is his."""
-    return len(found) > 1 or found[0][1] >= _NESTED
+def _shows_one_patient(files: Sequence[tuple[Path, int]]) -> bool:
+    """Whether the folder is a patient's if all these files are of one patient."""
+    return len(files) > 1 or files[0][1] >= _NESTED
 
 
 def _some_of(folder: Path, depth: int, below: int = 0) -> list[tuple[Path, int]]:
-    """DICOM files from all over a folder, each with the folders between the two."""
+    """DICOM files from all over a folder, each with the number of folders in between."""
     seen = glance(folder)
     names = [name for name in seen.files if _wanted((name,))]
     files = [folder / name for name in _spread(names, _LOOKED_AT)]
-    found = [(path, below) for path in files if _is_dicom(path)]
+    dicoms = [(path, below) for path in files if _is_dicom(path)]
     if depth > 0:
         for name in _spread(seen.folders, _BRANCHES):
-            found += _some_of(folder / name, depth - 1, below + 1)
-    return found
+            dicoms += _some_of(folder / name, depth - 1, below + 1)
+    return dicoms
 
 
 def _spread(names: Sequence[str], most: int) -> list[str]:
-    """At most so many of the names, evenly from the first to the last."""
+    """At most ``most`` of the names, evenly spread from first to last."""
     if len(names) <= most:
         return list(names)
     return [names[n * (len(names) - 1) // (most - 1)] for n in range(most)]

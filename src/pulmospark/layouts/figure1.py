@@ -1,4 +1,4 @@
-"""Figure 1: ``metadata.csv`` (Windows-1252) beside ``images/``."""
+"""Figure 1: ``metadata.csv`` (Windows-1252) next to ``images/``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FILM_LETTER = re.compile(r"(?<=[0-9])[a-z]$")
 
 
 class Figure1(OneSheet):
-    """The sheet's ``patientid`` is the name of the film; its number is the patient's."""
+    """The sheet's ``patientid`` names a film; its number is the patient's."""
 
     name = "figure1"
     title = "Figure 1 COVID-19 chest X-ray dataset"
@@ -21,8 +21,8 @@ class Figure1(OneSheet):
     download = (
         "https://codeload.github.com/agchung/Figure1-COVID-chestxray-dataset/zip/refs/heads/master"
     )
-    licence = "as its publishers say"
-    holds = "55 films that physicians sent in, most of COVID-19"
+    licence = "according to its publishers"
+    holds = "55 films sent in by physicians, mostly COVID-19"
     looked_for = "metadata.csv with the columns patientid, finding and artifacts/distortion"
     faults = (
         "metadata.csv is Windows-1252",
@@ -31,12 +31,12 @@ class Figure1(OneSheet):
     )
     sheet_name = "metadata.csv"
     # The column originalfile was dropped in April 2020. No other column names the image, which
-    # tells the sheet from Actualmed's (imagename) and from ieee8023's (filename).
+    # distinguishes the sheet from Actualmed's (imagename) and ieee8023's (filename).
     columns = ("patientid", "finding", "artifacts/distortion")
     other_columns = ("imagename", "filename")
 
     def facts(self, sheet: Sheet, cell: Cells, source: str, notes: ListingNotes) -> Facts:
         """``COVID-00003a`` and ``COVID-00003b`` are two films of one patient."""
-        found = super().facts(sheet, cell, source, notes)
-        patient = found.patient_id and _FILM_LETTER.sub("", found.patient_id)
-        return replace(found, patient_id=patient)
+        row = super().facts(sheet, cell, source, notes)
+        patient = row.patient_id and _FILM_LETTER.sub("", row.patient_id)
+        return replace(row, patient_id=patient)

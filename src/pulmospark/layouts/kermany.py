@@ -1,17 +1,17 @@
 """Kermany's chest_xray: ``{train,test,val}/{NORMAL,PNEUMONIA}``.
 
-Who is who is told by the file's name:
+The file name identifies the patient:
 
 - ``person1_bacteria_2.jpeg``, ``person447_virus_921_1.jpeg``: the patient is ``person1``. The
-  publishers seem to have counted bacterial and viral patients apart: within either kind no
-  number stands in both train and test, between the kinds many do. Yet nothing they wrote says
-  so, and to keep two children together who share a number parts no child's films, so by
-  default ``person1`` is one patient. The option ``person_numbers = "by_kind"`` parts them.
+  publishers seem to have numbered bacterial and viral patients separately: within either kind no
+  number is in both train and test, across the kinds many are. But no publication says so, and
+  merging two children with the same number separates no child's films, so by default ``person1``
+  is one patient. The option ``person_numbers = "by_kind"`` separates them.
 - ``IM-0115-0001.jpeg``, ``NORMAL2-IM-0381-0001.jpeg``: the first number counts children, or
-  visits, in each of two series; it never stands in both train and test of its series, and the
-  number after it counts the films. So ``IM-0115`` and ``NORMAL2-IM-0115`` are two patients.
-- ``BACTERIA-1008087-0001.jpeg``, ``NORMAL-1049278-0001.jpeg`` (the publishers' own later
-  edition): kind, patient, film.
+  visits, in each of two series; it is never in both train and test of its series, and the number
+  after it counts the films. So ``IM-0115`` and ``NORMAL2-IM-0115`` are two patients.
+- ``BACTERIA-1008087-0001.jpeg``, ``NORMAL-1049278-0001.jpeg`` (the publishers' later edition):
+  kind, patient, film.
 
 All films are antero-posterior (Kermany et al. 2018, Cell 172, 1122-1131).
 """
@@ -44,20 +44,20 @@ class _Name(NamedTuple):
 
 
 class Kermany(Layout):
-    """Findings ``NORMAL``, ``PNEUMONIA bacterial``, ``PNEUMONIA viral``; ``PNEUMONIA`` where
-    the name tells no kind.
+    """Findings ``NORMAL``, ``PNEUMONIA bacterial``, ``PNEUMONIA viral``; ``PNEUMONIA`` if the
+    name has no kind.
     """
 
     name = "kermany"
     title = "Kermany chest_xray (Chest X-Ray Images, Pneumonia)"
     home = "https://data.mendeley.com/datasets/rscbjbr9sj"
     licence = "CC BY 4.0"
-    holds = "films of children of one to five years, normal and with pneumonia"
+    holds = "films of children aged one to five, normal and with pneumonia"
     paediatric: ClassVar[Mapping[str, bool]] = {"*": True}
     looked_for = "folders NORMAL and PNEUMONIA, in train/ and test/, with names as person1_virus_6"
     faults = (
-        "children only: beside another set's adults their age tells the class",
-        "what is named val has 16 films; the archive holds the set twice",
+        "children only: combined with a set of adults, age predicts the class",
+        "val has only 16 films; the archive contains the set twice",
     )
     options: ClassVar[Mapping[str, str]] = {
         "person_numbers": "'shared' (default): personN is one patient whatever the kind of "
@@ -65,7 +65,7 @@ class Kermany(Layout):
     }
 
     def recognises(self, folder: Path) -> float:
-        """0.95 where the files' names are the data set's, too."""
+        """0.95 if the file names also match."""
         for base in (folder, *(folder / name for name in _splits(folder))):
             if {_NORMAL, _PNEUMONIA} <= {name.upper() for name in glance(base).folders}:
                 names = [
@@ -84,7 +84,7 @@ class Kermany(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a film; of the copy inside the published archive only what differs."""
+        """One row per film; of the copy inside the published archive only what differs."""
         self.check_options(options)
         by_kind = self.choice(options, "person_numbers", ("shared", "by_kind")) == "by_kind"
         for file in walk(folder, notes):

@@ -1,4 +1,4 @@
-"""Lists of films as plain text, a row a line, that published splits come with."""
+"""Published splits as plain text lists of films, one row per line."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ Row = TypeVar("Row")
 
 
 def lists_of(folder: Path, name: re.Pattern[str]) -> list[tuple[Path, str | None]]:
-    """The lists of a folder, each with the part that it is of, as ``values.split`` tells it.
+    """The lists in a folder, each with its split according to ``values.split``.
 
     Args:
-        folder: they lie in.
-        name: of a list, whole; its first group is the part.
+        folder: of the lists.
+        name: pattern for a whole file name; its first group is the split.
     """
-    found = ((folder / file, name.fullmatch(file)) for file in files_like(folder, name.fullmatch))
-    return [(path, values.split(match[1])) for path, match in found if match]
+    matches = (
+        (folder / file, name.fullmatch(file)) for file in files_like(folder, name.fullmatch)
+    )
+    return [(path, values.split(match[1])) for path, match in matches if match]
 
 
 def begins_with_row(path: Path, read: Callable[[str], Row | None], lines: int) -> bool:
@@ -37,12 +39,12 @@ def begins_with_row(path: Path, read: Callable[[str], Row | None], lines: int) -
 def rows_of(
     path: Path, read: Callable[[str], Row | None], notes: ListingNotes
 ) -> Iterator[tuple[int, Row]]:
-    """The rows of a list, each with the number of its line; lines that are none are noted.
+    """The rows of a list, each with its line number; other lines are noted.
 
     Args:
         path: of the list.
-        read: a line's row; ``None`` where it is none.
-        notes: told of lines that are none.
+        read: parses a line; ``None`` if it is not a row.
+        notes: collects lines that are not rows.
 
     Raises:
         InputError: the file is too large.

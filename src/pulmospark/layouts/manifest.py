@@ -1,4 +1,4 @@
-"""From sources on disk to one manifest: a Parquet file with a row a file seen."""
+"""List sources on disk in one manifest: a Parquet file with one row per file."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ _COLUMNS = tuple(field.name for field in fields(ManifestRow))
 
 
 class SourceListing(Record):
-    """What one source holds, frozen and fit for JSON."""
+    """Content of one source, frozen and fit for JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    """as it stands in the tables"""
+    """as in the tables"""
     layout: str
     title: str
     home: str
     licence: str
     path: str
-    """the folder that was listed"""
+    """the listed folder"""
     files: int
-    """seen: rows of the manifest"""
+    """rows of the manifest"""
     findings: dict[str, int]
-    """finding as the source has it -> files, the most frequent first"""
+    """finding as in the source -> files, most frequent first"""
     without_finding: int
     views: dict[str, int]
     published_splits: dict[str, int]
     with_patient: int
-    """files whose patient the layout knows; of DICOM the headers know more"""
+    """files whose patient the layout knows; DICOM headers may name more"""
     with_mask: int
     notes: NotesSummary
 
 
 class _Tally:
-    """Counts what passes; grows with the number of findings, not of files."""
+    """Counts rows; grows with the number of findings, not of files."""
 
     def __init__(self) -> None:
         self.files = self.with_patient = self.with_mask = 0
@@ -71,21 +71,21 @@ class _Tally:
 def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[SourceListing, ...]:
     """List the files of all sources into one Parquet file of ``core.tables.MANIFEST``.
 
-    A row group has ``limits.LIST_GROUP_ROWS`` files; ``spark.work_list`` cuts it into chunks.
-    The file appears whole or not at all. Memory holds a row group, the names of one folder, and
-    the rows of one source's metadata sheet.
+    A row group has ``limits.LIST_GROUP_ROWS`` files; ``spark.work_list`` splits it into chunks.
+    The file appears atomically. Memory holds a row group, the names of one folder, and the rows
+    of one source's metadata sheet.
 
     Args:
         sources: what to list, in this order.
-        target: the Parquet file; its folder is made where it is missing.
+        target: the Parquet file; its folder is created if missing.
 
     Returns:
-        What each source holds, in the order of ``sources``.
+        The listing of each source, in the order of ``sources``.
 
     Raises:
         UsageError: a layout or option is unknown, or two sources share a name or a folder.
         InputError: a folder is missing, has no known layout or no image, or a sheet is broken.
-        EnvironmentProblem: the disk is full, or the target's folder may not be written to.
+        EnvironmentProblem: the disk is full, or the target's folder is not writable.
     """
     places = [_place(source) for source in sources]
     _check_apart(sources, places)
@@ -100,7 +100,7 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
 
 
 def row_groups(rows: Iterable[ManifestRow]) -> Iterator[pa.Table]:
-    """Rows in their order, as tables of ``limits.LIST_GROUP_ROWS`` rows at most."""
+    """Rows in order, as tables of at most ``limits.LIST_GROUP_ROWS`` rows."""
     left = iter(rows)
     while group := list(islice(left, limits.LIST_GROUP_ROWS)):
         yield table_of(group)
@@ -118,7 +118,7 @@ def _all_rows(
     names: Sequence[str],
     listings: list[SourceListing],
 ) -> Iterator[ManifestRow]:
-    """Rows of all sources; a source's listing is appended once its last row is out."""
+    """Rows of all sources; appends a source's listing after its last row."""
     for source, place, name in zip(sources, places, names, strict=True):
         notes, tally = ListingNotes(), _Tally()
         try:
@@ -128,14 +128,15 @@ def _all_rows(
         except OSError as error:
             raise InputError(
                 f"{error.filename or place.folder}: cannot be read: {error.strerror}: check the "
-                "rights of the source"
+                "permissions of the source"
             ) from error
         if tally.files == 0:
             missing = notes.count(NoteKind.ROWS_WITHOUT_FILE)
-            named = f"; its sheet names {missing} that are not there" if missing else ""
-            ignored = f"; ignored: {said}" if (said := notes.summary().ignored()) else ""
+            named = f"; its sheet names {missing} missing files" if missing else ""
+            reasons = notes.summary().ignored()
+            ignored = f"; ignored: {reasons}" if reasons else ""
             raise InputError(
-                f"{place.folder}: no image file in it{named}{ignored}: check the path of the "
+                f"{place.folder}: contains no image file{named}{ignored}: check the path of the "
                 "source"
             )
         listings.append(_listing(place, name, tally, notes))
@@ -170,9 +171,9 @@ def _place(source: SourceSettings) -> Recognition:
 
 
 def _check_apart(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> None:
-    """No folder twice, and none inside another: a film would be seen twice.
+    """Refuse a folder twice or inside another: its films would be listed twice.
 
-    Sheets that share a folder are apart where each takes only the files it names.
+    Sheets may share a folder if each takes only the files it names.
     """
     listed: list[tuple[Path, bool, Path]] = []
     for source, place in zip(sources, places, strict=True):
@@ -183,26 +184,26 @@ def _check_apart(sources: Sequence[SourceSettings], places: Sequence[Recognition
             same = here[2] == there[2]
             if same or ((here[1] or there[1]) and inner.is_relative_to(outer)):
                 raise UsageError(
-                    f"sources: {inner} is named twice, or lies inside {outer}, and each film may "
-                    "be seen once only: leave one out, or give each CSV of one folder the option "
+                    f"sources: {inner} is given twice, or lies inside {outer}, so films would be "
+                    "listed twice: remove one, or give each CSV of one folder the option "
                     "files_without_row = 'count'"
                 )
         listed.append(here)
 
 
 def _names(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> tuple[str, ...]:
-    """A name for each source: the one given, the layout's own, or the folder's, made unique."""
+    """A unique name for each source: the given one, the layout's, or the folder's."""
     taken: set[str] = set()
     for source in sources:
         if source.name is None:
             continue
         if not source.name.strip() or ":" in source.name:
             raise UsageError(
-                f"sources: the name {source.name!r} may be neither empty nor hold a colon"
+                f"sources: the name {source.name!r} must not be empty or contain a colon"
             )
         if source.name.casefold() in taken:
             raise UsageError(
-                f"sources: the name {source.name!r} is given twice: each source has its own"
+                f"sources: the name {source.name!r} is given twice: give each source its own"
             )
         taken.add(source.name.casefold())
     names: list[str] = []

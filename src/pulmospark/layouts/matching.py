@@ -1,14 +1,14 @@
-"""Matching a sheet's rows to files where the path in the row is not exactly a file's path.
+"""Match a sheet's rows to files when the path in the row is not exactly a file's path.
 
-Sheets name images by an id without folder or extension, by paths of another machine, with
-Windows' slashes, or in different case. Such a row is matched to a file only if that is unique:
+Sheets name images by an id without folder or extension, by paths on another machine, with Windows
+backslashes, or in different case. Such a row matches a file only if the match is unique:
 
-- The names are the same, ignoring case and an image's extension.
-- Where row and file both name folders, these are the same, from the name upwards: ``x/a.png`` is
-  never ``y/a.png``, but ``/home/me/set/x/a.png`` may be ``x/a.png``.
+- The names are the same, ignoring case and an image extension.
+- If row and file both have folders, these agree from the name upwards: ``x/a.png`` never matches
+  ``y/a.png``, but ``/home/me/set/x/a.png`` may match ``x/a.png``.
 - A file whose exact path is in one row belongs to no other row.
-- Of several candidates the one wins that shares more folders, then the exact name, then the name
-  but for the case. On a tie the row has no file; nor have two rows that claim the same file.
+- Of several candidates, the one with more common folders wins, then the exact name, then the name
+  ignoring case. On a tie the row has no file; nor have two rows that claim the same file.
 """
 
 from __future__ import annotations
@@ -30,40 +30,40 @@ _FILES_SHOWN = 3
 
 
 class _Fit(NamedTuple):
-    """How well a file fits a row; the larger the better."""
+    """How well a file matches a row; larger is better."""
 
     folders: int
     """that agree"""
     name: int
-    """2: to the letter; 1: but for the case; 0: but for the extension, too"""
+    """2: exactly; 1: ignoring case; 0: ignoring the extension, too"""
 
 
 @dataclass
 class Matching:
-    """Rows and files that belong together."""
+    """Matching rows and files."""
 
     files: dict[str, str] = field(default_factory=dict)
-    """file, as :func:`canonical` writes it -> key of its row"""
+    """file, as written by :func:`canonical` -> key of its row"""
     reasons: dict[str, str] = field(default_factory=dict)
-    """key of a row without a file -> why, where more is to be said than that none is there"""
+    """key of a row without a file -> reason, if it is not just missing"""
     spelled: dict[str, str] = field(default_factory=dict)
-    """file whose name has backslashes, as :func:`canonical` writes it -> its path"""
+    """file whose name has backslashes, as written by :func:`canonical` -> its path"""
 
 
 def canonical(parts: Iterable[str]) -> str:
-    """A file's path below the root as keys have it: with ``/`` between all folders.
+    """A file's path below the root as in the keys: with ``/`` between all folders.
 
-    Archives that Windows packed are unpacked elsewhere as files called ``images\\a.png``.
+    Archives packed on Windows may unpack elsewhere to files called ``images\\a.png``.
     """
     return "/".join(parts).replace("\\", "/")
 
 
 def cell_paths(cell: str) -> tuple[str, ...]:
-    """The paths that a sheet's cell may name, the likeliest first: of a ``file:`` URI that may be
-    escaped or not both; nothing where the cell holds none.
+    """Possible paths in a sheet's cell, the likeliest first: both for a ``file:`` URI that may or
+    may not be escaped; none if the cell is empty.
 
     Raises:
-        InputError: it is an address elsewhere, ``s3://...``.
+        InputError: it is a remote address, ``s3://...``.
     """
     text = cell.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
@@ -78,7 +78,7 @@ def cell_paths(cell: str) -> tuple[str, ...]:
 def match_rows(
     keys: Collection[str], root: Path, notes: ListingNotes, taken: Collection[str] = ()
 ) -> Matching:
-    """Find the file of each row below a folder; the names of its files alone are read.
+    """Find the file of each row below a folder; reads only the names of its files.
 
     Memory holds the paths of the files whose names are in the rows.
 
@@ -86,8 +86,8 @@ def match_rows(
         keys: paths of the rows below the root, with ``/`` between; or absolute ones of another
             machine, ``/home/me/a.png`` or ``C:/a.png``.
         root: the folder.
-        notes: receives how rows were matched, and which fit several files.
-        taken: paths of files below the root that other rows name to the letter.
+        notes: collects how rows were matched, and which match several files.
+        taken: paths of files below the root that other rows name exactly.
     """
     matching = Matching()
     files = FilesBelow(keys, root, matching.spelled)
@@ -108,7 +108,7 @@ def match_rows(
         first, *others = sorted(path for fit, path in fits if fit == best)
         if others:
             names = ", ".join([first, *others][:_FILES_SHOWN])
-            matching.reasons[key] = f"{1 + len(others)} files fit: {names}"
+            matching.reasons[key] = f"{1 + len(others)} files match: {names}"
             notes.add(NoteKind.ROWS_OF_SEVERAL_FILES, f"{key}: {names}")
         else:
             claims[first].append((best, key))
@@ -120,24 +120,24 @@ def match_rows(
             notes.add(_kind(best, winners[0], path), f"{winners[0]} -> {path}")
         for _, key in claimed:
             if winners != [key]:
-                matching.reasons[key] = f"{path} fits other rows, too"
+                matching.reasons[key] = f"{path} matches other rows, too"
                 if len(winners) > 1:
                     notes.add(
-                        NoteKind.ROWS_OF_SEVERAL_FILES, f"{key}: {path} fits other rows, too"
+                        NoteKind.ROWS_OF_SEVERAL_FILES, f"{key}: {path} matches other rows, too"
                     )
     return matching
 
 
 class FilesBelow:
-    """The files below a folder whose names are in the rows, by their paths' ends.
+    """The files below a folder whose names are in the rows, by the ends of their paths.
 
-    Rows and files are compared by hash alone: of the files that are called ``frontal.jpg``, each
-    in a folder of its own, no row is held against more than those that it may mean.
+    Rows and files are compared by hash: even if every folder has a ``frontal.jpg``, each row is
+    compared only with possible matches.
     """
 
     def __init__(self, keys: Collection[str], root: Path, spelled: dict[str, str]) -> None:
         self.exact: set[str] = set()
-        """paths that rows name to the letter"""
+        """paths that rows name exactly"""
         self._whole: defaultdict[str, list[str]] = defaultdict(list)
         self._ends: defaultdict[str, list[str]] = defaultdict(list)
         wanted = {_form(key) for key in keys}
@@ -160,14 +160,14 @@ class FilesBelow:
                 spelled[path] = real
 
     def ending_like(self, key: str) -> set[str]:
-        """Files of whose path and the row's one is the end of the other, but for the spelling."""
+        """Files whose path ends with the row's, or the reverse, ignoring the spelling."""
         form = _form(key)
         whole = (path for end in _ends(form) for path in self._whole.get(end, ()))
         return {*self._ends.get(form, ()), *whole}
 
 
 def _files(root: str) -> Iterator[tuple[str, ...]]:
-    """Files as ``walk`` comes by them, without a look at each."""
+    """Files as ``walk`` lists them, without opening each."""
     waiting: list[tuple[str, ...]] = [()]
     while waiting:
         place = waiting.pop()
@@ -186,13 +186,13 @@ def _files(root: str) -> Iterator[tuple[str, ...]]:
 
 
 def _form(path: str) -> str:
-    """A path for comparison: no case, no image's extension, no empty folder."""
+    """A path for comparison: without case, image extension and empty folders."""
     *folders, name = [part for part in _plain(path).split("/") if part] or [""]
     return "/".join((*folders, _stem(name)))
 
 
 def _ends(form: str) -> Iterator[str]:
-    """The path itself, and what is left of it without its first folders, down to the name."""
+    """The path itself, and without its first folders one by one, down to the name."""
     while True:
         yield form
         _, slash, form = form.partition("/")
@@ -209,7 +209,7 @@ def _plain(text: str) -> str:
 
 
 def _fit(key: str, path: str) -> _Fit:
-    """How well a file fits a row, of whose paths one is the end of the other."""
+    """How well a file matches a row, given that one path ends with the other."""
     *folders, name = [part for part in key.split("/") if part]
     *file_folders, file = path.split("/")
     level = 2 if name == file else 1 if _plain(name) == _plain(file) else 0

@@ -20,20 +20,20 @@ _SHEET = re.compile(r"mimic-cxr-[0-9.]+-(metadata|chexpert|negbio|split)\.csv(\.
 
 
 class MimicCxrJpg(Layout):
-    """Findings are the labels that CheXpert's labeller (NegBio's where it alone is there) found in
-    the study's report, with ``|`` between.
+    """Findings are the labels that CheXpert's labeller (or NegBio's, if only that is present)
+    extracted from the study's report, separated by ``|``.
     """
 
     name = "mimic_cxr_jpg"
     title = "MIMIC-CXR-JPG"
     home = "https://physionet.org/content/mimic-cxr-jpg/"
     licence = "PhysioNet's credentialed data use agreement"
-    holds = "377,110 films of 227,835 studies of 64,588 patients, labels told from reports"
-    looked_for = "mimic-cxr-*-metadata.csv beside files/"
+    holds = "377,110 films of 227,835 studies of 64,588 patients, labels extracted from reports"
+    looked_for = "mimic-cxr-*-metadata.csv next to files/"
     faults = (
-        "labels are of a study's report, not of a film, and told by a program",
-        "neither age nor sex is in its sheets; they are in MIMIC-IV",
-        "one hospital's emergency department: nearly all are ill",
+        "labels are of a study's report, not of a film, and were extracted automatically",
+        "age and sex are not in its sheets, but in MIMIC-IV",
+        "one hospital's emergency department: nearly all patients are ill",
     )
     options: ClassVar[Mapping[str, str]] = {"uncertain": UNCERTAIN_OPTION}
 
@@ -48,18 +48,18 @@ class MimicCxrJpg(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a film; the sheets have to be unpacked."""
+        """One row per film; the sheets have to be unpacked."""
         self.check_options(options)
         uncertain = self.choice(options, "uncertain", ("leave", "positive")) == "positive"
         sheets = _sheets(folder)
         if "metadata" not in sheets:
             raise LayoutError(
-                f"{folder}: has no mimic-cxr-*-metadata.csv, which the layout {self.name!r} "
-                "needs: put it there, or name another --layout"
+                f"{folder}: contains no mimic-cxr-*-metadata.csv, which the layout {self.name!r} "
+                "needs: put it there, or use another --layout"
             )
         for path in sheets.values():
             if path.suffix == ".gz":
-                raise LayoutError(f"{path}: is packed: unpack it, with gunzip {path.name}")
+                raise LayoutError(f"{path}: is compressed: unpack it with gunzip {path.name}")
         labels = _labels(sheets.get("chexpert") or sheets.get("negbio"), uncertain=uncertain)
         index = _read(sheets["metadata"], source_name, labels, notes)
         if "split" in sheets:
@@ -73,12 +73,12 @@ class MimicCxrJpg(Layout):
 
 
 def _sheets(folder: Path) -> dict[str, Path]:
-    """Kind of sheet -> where it is; unpacked ones before packed ones."""
-    found: dict[str, Path] = {}
+    """Kind of sheet -> its path; unpacked ones take precedence."""
+    sheets: dict[str, Path] = {}
     for name in files_like(folder, _SHEET.fullmatch):
         if match := _SHEET.fullmatch(name):
-            found.setdefault(match[1], folder / name)
-    return found
+            sheets.setdefault(match[1], folder / name)
+    return sheets
 
 
 def _labels(path: Path | None, *, uncertain: bool) -> dict[str, str]:
@@ -87,11 +87,11 @@ def _labels(path: Path | None, *, uncertain: bool) -> dict[str, str]:
         return {}
     sheet = open_sheet(path)
     study, columns = sheet.need("study_id"), label_columns(sheet)
-    found = (
+    studies = (
         (cell(study).strip(), finding(cell, columns, uncertain=uncertain))
         for _, cell in sheet.rows()
     )
-    return {key: sys.intern(said) for key, said in found if said is not None}
+    return {key: sys.intern(present) for key, present in studies if present is not None}
 
 
 def _read(

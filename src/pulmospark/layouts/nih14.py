@@ -20,15 +20,15 @@ _SPLIT_LISTS = {"train_val_list.txt": Split.TRAIN, "test_list.txt": Split.TEST}
 
 
 class Nih14(Layout):
-    """Findings as the sheet has them, several of one film with ``|`` between."""
+    """Findings as in the sheet, several of one film separated by ``|``."""
 
     name = "nih14"
     title = "NIH ChestX-ray14"
     home = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
-    licence = "no restriction; NIH Clinical Center and the paper of Wang et al. 2017 to be named"
-    holds = "112,120 frontal films of 30,805 adults and children, 14 findings told from reports"
+    licence = "unrestricted; credit the NIH Clinical Center and Wang et al. 2017"
+    holds = "112,120 frontal films of 30,805 adults and children, 14 findings from reports"
     faults = (
-        "labels were told from reports by a program; 'No Finding' is not 'healthy'",
+        "labels were extracted from reports automatically; 'No Finding' is not 'healthy'",
         "some ages are over 400 years",
     )
     looked_for = "Data_Entry_2017*.csv with the columns Image Index and Finding Labels"
@@ -51,15 +51,15 @@ class Nih14(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a file with an image's name, wherever it lies: names are unique."""
+        """One row per file with an image's name, wherever it lies: names are unique."""
         self.check_options(options)
         sheets = _sheets(folder)
         if not sheets:
             raise LayoutError(
-                f"{folder}: has no Data_Entry_2017*.csv, which the layout {self.name!r} needs: "
-                "put it there, or name another --layout"
+                f"{folder}: contains no Data_Entry_2017*.csv, which the layout {self.name!r} "
+                "needs: put it there, or use another --layout"
             )
-        # Where both are there, the later edition: its name sorts behind.
+        # If there are two, use the later edition: its name sorts last.
         index = _read(open_sheet(sheets[-1]), source_name, notes)
         for name, split in _SPLIT_LISTS.items():
             _read_split(folder / name, split, index, notes)
@@ -86,7 +86,7 @@ def _read(sheet: Sheet, source: str, notes: ListingNotes) -> MetadataIndex:
             name,
             Facts(
                 patient_id=values.patient_id(source, cell(patient)),
-                finding=None if said is None else sys.intern(said),
+                finding=None if labelled is None else sys.intern(labelled),
                 view=values.view(cell(view), notes),
                 modality=Modality.XRAY,
                 age=values.age_years(cell(age), notes) if age else None,

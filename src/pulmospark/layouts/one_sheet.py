@@ -1,4 +1,4 @@
-"""Small collections with one sheet, a row a film: what they share."""
+"""Base class of small collections with one sheet, one row per film."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pulmospark.layouts.walk import walk
 
 
 class OneSheet(Layout):
-    """A sheet with a row a film, whose cells name the file with or without its extension."""
+    """A sheet with one row per film, whose cells name the file with or without its extension."""
 
     sheet_name: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
-    """that the sheet is recognised by; the first names the image"""
+    """that identify the sheet; the first names the image"""
     other_columns: ClassVar[tuple[str, ...]] = ()
-    """that tell a sheet as another collection's"""
+    """that identify a sheet as another collection's"""
 
     def recognises(self, folder: Path) -> float:
         """0.95 by the sheet's columns."""
@@ -37,7 +37,7 @@ class OneSheet(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a file with an image's name."""
+        """One row per file with an image's name."""
         self.check_options(options)
         sheet = open_sheet(folder / self.sheet_name)
         image = sheet.need(self.columns[0])
@@ -47,29 +47,29 @@ class OneSheet(Layout):
         yield from index.rows(walk(folder, notes), source_name, lambda file: _stem(file.parts[-1]))
 
     def facts(self, sheet: Sheet, cell: Cells, source: str, notes: ListingNotes) -> Facts:
-        """What a row says, in the columns that these collections share."""
+        """The facts of a row, from the columns that these collections share."""
 
-        def said(*names: str) -> str:
+        def value(*names: str) -> str:
             column = sheet.column(*names)
             return cell(column).strip() if column else ""
 
-        finding = values.text(said("finding"))
-        modality = values.modality(said("modality"))
-        view = values.view(said("view", "projection"), notes)
+        finding = values.text(value("finding"))
+        modality = values.modality(value("modality"))
+        view = values.view(value("view", "projection"), notes)
         if modality is Modality.CT and view is View.UNKNOWN:
             view = View.AXIAL
         return Facts(
-            patient_id=values.patient_id(source, said("patientid", "patient_id")),
+            patient_id=values.patient_id(source, value("patientid", "patient_id")),
             finding=None if finding is None else sys.intern(finding),
             view=view,
             modality=modality,
-            age=values.age_years(said("age").removesuffix("+"), notes),
-            sex=values.sex(said("sex")),
+            age=values.age_years(value("age").removesuffix("+"), notes),
+            sex=values.sex(value("sex")),
         )
 
 
 def _stem(name: str) -> str:
-    """A film's name without its extension, if it has an image's."""
+    """A film's name without its extension, if it is an image's."""
     path = Path(name)
     known = {".png", ".jpg", ".jpeg"}
     return path.stem if path.suffix.lower() in known else name

@@ -1,4 +1,4 @@
-"""COVID-19 Radiography Database: ``images/`` and ``masks/`` in a folder a class."""
+"""COVID-19 Radiography Database: ``images/`` and ``masks/`` in one folder per class."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ _IMAGES, _MASKS, _OTHER = "images", "masks", "other"
 
 
 class RadiographyDatabase(Layout):
-    """The finding is the folder's name; the mask of a film has the film's name.
+    """The finding is the folder's name; a film's mask has the film's name.
 
-    No patient is known. The ``*.metadata.xlsx`` sheets name each film's origin but no patient,
-    view, age or sex; they are not read, and counted as ignored.
+    No patient is known. The ``*.metadata.xlsx`` sheets give each film's origin but no patient,
+    view, age or sex; they are not read, but counted as ignored.
     """
 
     name = "radiography_database"
     title = "COVID-19 Radiography Database"
     home = "https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database"
-    licence = "as its publishers and the sources they took the films from say"
+    licence = "according to its publishers and the sources of the films"
     holds = "films of COVID-19, lung opacity, viral pneumonia and normals, with lung masks"
     faults = (
-        "viral pneumonias and part of the normals are Kermany's children, COVID-19 films are of "
-        "adults",
-        "no patient is known, and films repeat in it",
+        "viral pneumonia and some normals are Kermany's children, COVID-19 films are of adults",
+        "no patient is known, and there are duplicate films",
         "a film is 299 x 299, its mask 256 x 256",
     )
     paediatric: ClassVar[Mapping[str, bool]] = {"Viral Pneumonia": True, "COVID": False}
     looked_for = "two of the folders COVID, Normal, Lung_Opacity, Viral Pneumonia, with images/"
 
     def recognises(self, folder: Path) -> float:
-        """0.9 where two or more of the classes hold ``images``, more with ``masks``."""
+        """0.9 if two or more of the classes contain ``images``, more with ``masks``."""
         inside = [glance(folder / n).folders for n in glance(folder).folders if n in _CLASSES]
         with_images = [names for names in inside if _IMAGES in names]
         if len(with_images) < 2:
@@ -50,7 +49,7 @@ class RadiographyDatabase(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a film; masks are no films and are counted."""
+        """One row per film; masks are counted."""
         self.check_options(options)
         masked = {name for name in _CLASSES if (folder / name / _MASKS).is_dir()}
         split_up = {name for name in _CLASSES if (folder / name / _IMAGES).is_dir()}
@@ -83,7 +82,7 @@ class RadiographyDatabase(Layout):
 def _kind(parts: tuple[str, ...], is_split_up: bool) -> str:
     """``images``, ``masks``, or ``other``: any other place in a class that has ``images/``.
 
-    A class without ``images/``, as the first editions had it, holds its images itself.
+    In the first editions, classes had no ``images/`` and contained the images themselves.
     """
     if len(parts) > 2 and parts[1] in (_IMAGES, _MASKS):
         return parts[1]

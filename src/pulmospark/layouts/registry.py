@@ -1,4 +1,4 @@
-"""Which layouts there are, and which one a folder has."""
+"""The known layouts, and recognition of a folder's layout."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ LAYOUTS: tuple[Layout, ...] = (
     DicomStudies(),
     ClassFolders(),
 )
-"""All layouts, the most specific first: of two that are equally sure the first is taken."""
+"""All layouts, most specific first: of two equally confident ones the first wins."""
 
 _COLUMN_OPTION = "_column"
 _WRAPPINGS_MAX = 2
@@ -66,38 +66,38 @@ _FOLDERS_LOOKED_AT = 50
 
 
 class Recognition(NamedTuple):
-    """A layout and the folder that has it, which may lie inside the one that was given."""
+    """A layout and the folder that has it, which may lie inside the given one."""
 
     layout: Layout
     folder: Path
 
 
 def find(name: str) -> Layout:
-    """The layout of a name, whatever its case; ``-`` stands for ``_``.
+    """The layout of a name, ignoring case; ``-`` and ``_`` are the same.
 
     Raises:
-        UsageError: there is none; it lists those there are.
+        UsageError: there is none; the message lists the known ones.
     """
     plain = name.strip().casefold().replace("-", "_")
     for layout in LAYOUTS:
         if layout.name == plain:
             return layout
     known = ", ".join(layout.name for layout in LAYOUTS)
-    raise UsageError(f"layout {name!r} is not known: take one of {known}")
+    raise UsageError(f"unknown layout {name!r}: choose from {known}")
 
 
 def recognise(path: Path, options: Mapping[str, str] | None = None) -> Recognition:
-    """The layout of a folder (or a CSV file) and the folder that has it.
+    """The layout of a folder (or a CSV file), and the folder that has it.
 
-    A folder that holds nothing but the data set's folder, as archives unpack, is seen through.
+    Looks inside a folder that contains nothing but the data set's folder, as after unpacking.
 
     Args:
         path: of the folder or file.
-        options: of the layout. Columns that are named go before what a sheet is recognised by.
+        options: of the layout. Named columns take precedence over recognising a sheet.
 
     Raises:
         InputError: there is no such folder.
-        LayoutError: no layout fits, or the folder holds several data sets.
+        LayoutError: no layout matches, or the folder contains several data sets.
     """
     path = existing(path)
     if _names_columns(path, options or {}):
@@ -106,15 +106,15 @@ def recognise(path: Path, options: Mapping[str, str] | None = None) -> Recogniti
         best = _best(path)
         if best is None:
             raise LayoutError(
-                f"{path}: is a file, and no CSV or TSV with a column of paths and one of labels: "
-                "give a folder, or --layout csv with the options path_column and label_column"
+                f"{path}: not a CSV or TSV with a column of paths and one of labels: give a "
+                "folder, or --layout csv with the options path_column and label_column"
             )
         return best
     here = _best(path)
     if here is not None and not here.layout.generic:
         return here
     # A folder of data sets looks like a folder of classes.
-    inside = [found for found in _inside(path, _WRAPPINGS_MAX) if not found.layout.generic]
+    inside = [place for place in _inside(path, _WRAPPINGS_MAX) if not place.layout.generic]
     if here is None and len(inside) == 1:
         return inside[0]
     if here is None and not inside:
@@ -124,35 +124,35 @@ def recognise(path: Path, options: Mapping[str, str] | None = None) -> Recogniti
     if inside:
         names = ", ".join(f"{f.folder.name} ({f.layout.name})" for f in inside[:6])
         raise LayoutError(
-            f"{path}: holds data sets of its own, {names}: name each as a source, or say --layout "
-            "(layout = in TOML)"
+            f"{path}: contains several data sets, {names}: give each as a source, or specify "
+            "--layout (layout = in TOML)"
         )
     if here is not None:
         return here
     raise LayoutError(
-        f"{path}: no layout is known that it has: say with --layout (layout = in TOML) which of "
+        f"{path}: no known layout matches; specify --layout (layout = in TOML) as one of "
         + ", ".join(layout.name for layout in LAYOUTS)
-        + "; `pulmospark layouts` says what each is recognised by"
+        + "; `pulmospark layouts` describes how each is recognised"
     )
 
 
 def _names_columns(path: Path, options: Mapping[str, str]) -> bool:
-    """Whether options name columns of a sheet, which is there."""
+    """Whether options name columns of a sheet that exists."""
     named = any(option.endswith(_COLUMN_OPTION) for option in options)
     return named and (path.is_file() or CsvTable.has_sheet(path))
 
 
 def locate(layout: Layout, path: Path) -> Recognition:
-    """The folder that has a layout that was named: the one given, or the one it wraps.
+    """The folder that has a given layout: the given one, or one inside it.
 
     Raises:
         InputError: there is no such folder.
-        LayoutError: it is a file, and the layout takes folders.
+        LayoutError: it is a file, but the layout takes folders.
     """
     path = existing(path)
     if path.is_file() and layout.name != CsvTable.name:
         raise LayoutError(
-            f"{path}: is a file, and the layout {layout.name!r} takes a folder: give the folder"
+            f"{path}: is a file, but the layout {layout.name!r} takes a folder: give the folder"
         )
     if path.is_file() or layout.recognises(path) > 0:
         return Recognition(layout, path)
@@ -161,7 +161,7 @@ def locate(layout: Layout, path: Path) -> Recognition:
 
 
 def data_sets(path: Path) -> list[Recognition]:
-    """The public data sets in a folder: it is one, or holds them side by side.
+    """The public data sets at a path: the folder itself, or those side by side in it.
 
     Raises:
         InputError: there is no such folder.
@@ -169,16 +169,16 @@ def data_sets(path: Path) -> list[Recognition]:
     path = existing(path)
     if path.is_dir() and (here := _best(path)) is not None and not here.layout.generic:
         return [here]
-    return [found for found in _inside(path, _WRAPPINGS_MAX) if not found.layout.generic]
+    return [place for place in _inside(path, _WRAPPINGS_MAX) if not place.layout.generic]
 
 
 def check_place(path: Path, layout: str | None, options: Mapping[str, str] | None = None) -> None:
-    """Say now, before anything is started, what listing a source would say.
+    """Raise now, before anything starts, what listing a source would raise.
 
     Raises:
         UsageError: the layout is unknown.
         InputError: there is no such folder.
-        LayoutError: no layout fits.
+        LayoutError: no layout matches.
     """
     if layout is None:
         recognise(path, options)
@@ -187,17 +187,17 @@ def check_place(path: Path, layout: str | None, options: Mapping[str, str] | Non
 
 
 def existing(path: Path) -> Path:
-    """``path`` made absolute.
+    """``path`` as an absolute path.
 
     Raises:
-        InputError: there is no such file or folder, or its name cannot stand in a table.
+        InputError: there is no such file or folder, or its name cannot be stored in a table.
     """
     path = absolute(path)
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{str(path)!a}: the name is no valid UTF-8: rename the folder"
+            f"{str(path)!a}: the name is not valid UTF-8: rename the folder"
         ) from error
     if not path.exists():
         raise InputError(f"{path}: no such folder: check the path of the source")
@@ -217,10 +217,10 @@ def _inside(path: Path, depth: int) -> list[Recognition]:
 
 
 def _search(path: Path, depth: int) -> Iterator[Recognition]:
-    """Data sets in the folders of ``path``; a folder that has none is searched in turn."""
+    """Data sets in the folders of ``path``; a folder without one is searched in turn."""
     for name in _folders(path):
-        if (found := _best(path / name)) is not None:
-            yield found
+        if (place := _best(path / name)) is not None:
+            yield place
         elif depth > 1:
             yield from _search(path / name, depth - 1)
 

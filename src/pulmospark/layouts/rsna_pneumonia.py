@@ -21,26 +21,26 @@ _TARGET_NAMES = {"1": "Lung Opacity", "0": "no Lung Opacity"}
 
 
 class RsnaPneumonia(Layout):
-    """Findings ``Lung Opacity``, ``No Lung Opacity / Not Normal`` and ``Normal``; with the sheet
-    of boxes alone ``Lung Opacity`` and ``no Lung Opacity``.
+    """Findings ``Lung Opacity``, ``No Lung Opacity / Not Normal`` and ``Normal``; with only the
+    sheet of boxes ``Lung Opacity`` and ``no Lung Opacity``.
 
-    The sheets have a row a box, so several of one film. Their ``patientId``, which stands in the
-    headers as PatientID too, is a film's id and no patient's: the patient is known where the
-    mapping to NIH's names lies beside them.
+    The sheets have one row per box, so several per film. Their ``patientId``, which is also
+    PatientID in the headers, identifies a film rather than a patient: the patient is known only
+    with the mapping to NIH's names next to the sheets.
     """
 
     name = "rsna_pneumonia"
     title = "RSNA Pneumonia Detection Challenge"
     home = "https://www.kaggle.com/c/rsna-pneumonia-detection-challenge"
-    licence = "as the challenge's rules say, for research and teaching"
-    holds = "29,684 frontal films of NIH ChestX-ray14 as DICOM, looked over by radiologists"
+    licence = "according to the challenge's rules, for research and teaching"
+    holds = "29,684 frontal films of NIH ChestX-ray14 as DICOM, reviewed by radiologists"
     looked_for = "stage_2_train_labels.csv or stage_2_detailed_class_info.csv (patientId)"
     header_patient = False
     faults = (
-        "patientId (PatientID in the headers) names a film; films of one patient have different "
-        "ids",
+        "patientId (PatientID in the headers) identifies a film; films of one patient have "
+        "different ids",
         "its films are NIH ChestX-ray14's, at 1024 x 1024 as JPEG within DICOM",
-        "'Lung Opacity' is not pneumonia proved; films of the test part have no label",
+        "'Lung Opacity' is not proven pneumonia; films of the test part have no label",
     )
 
     def recognises(self, folder: Path) -> float:
@@ -55,7 +55,7 @@ class RsnaPneumonia(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a film."""
+        """One row per film."""
         self.check_options(options)
         patients = _patients(folder / _MAPPING)
         index = MetadataIndex(notes)
@@ -74,8 +74,8 @@ class RsnaPneumonia(Layout):
 
 
 def _findings(folder: Path, notes: ListingNotes) -> dict[str, str]:
-    """Film -> finding, of the sheet that says more; several boxes of one film are one row."""
-    found: dict[str, str] = {}
+    """Film -> finding, from the more detailed sheet; several boxes of one film are one row."""
+    findings: dict[str, str] = {}
     for name, column in ((_CLASSES, "class"), (_TARGETS, "Target")):
         if not (folder / name).is_file():
             continue
@@ -98,14 +98,14 @@ def _patients(path: Path) -> dict[str, str]:
     try:
         if (size := path.stat().st_size) > limits.METADATA_FILE_BYTES_MAX:
             raise InputError(f"{path}: {size} bytes, over {limits.METADATA_FILE_BYTES_MAX}")
-        told = json.loads(path.read_text(encoding="utf-8"))
+        images = json.loads(path.read_text(encoding="utf-8"))
         return {
-            str(one["subset_img_id"]): str(one["img_id"]).partition("_")[0]
-            for one in told
-            if one.get("subset_img_id")
+            str(image["subset_img_id"]): str(image["img_id"]).partition("_")[0]
+            for image in images
+            if image.get("subset_img_id")
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path}: is no mapping of subset_img_id to img_id: take the published file, or take "
-            "it away"
+            f"{path}: not a mapping of subset_img_id to img_id: use the published file, or remove "
+            "it"
         ) from error

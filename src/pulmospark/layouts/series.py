@@ -1,4 +1,4 @@
-"""Slices of a CT series as files: their order, and what is odd about it."""
+"""Slices of a CT series as files: their order, and irregularities."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ Place = tuple[str, ...]
 
 
 def by_folder(files: Iterable[FoundFile]) -> Iterator[tuple[Place, list[FoundFile]]]:
-    """Files of one folder after the other; memory holds the files of one folder."""
+    """Files folder by folder; memory holds the files of one folder."""
     for place, inside in groupby(files, key=lambda file: file.parts[:-1]):
         yield place, list(inside)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts ``2.png`` before ``10.png``: runs of digits count as numbers, all else as text."""
+    """Sorts ``2.png`` before ``10.png``: digits count as numbers, everything else as text."""
     parts = _DIGITS.split(name)
     return [(1, int(part), "") if at % 2 else (0, 0, part) for at, part in enumerate(parts)]
 
 
 def slice_number(name: str) -> int | None:
-    """The last number in a slice's file name, without its extension; ``None`` where none is."""
-    found = _DIGITS.findall(name.rpartition(".")[0] or name)
-    return int(found[-1]) if found and len(found[-1]) <= _NUMBER_DIGITS_MAX else None
+    """The last number in a slice's file name, without its extension; ``None`` if there is none."""
+    numbers = _DIGITS.findall(name.rpartition(".")[0] or name)
+    return int(numbers[-1]) if numbers and len(numbers[-1]) <= _NUMBER_DIGITS_MAX else None
 
 
 def in_order(
     files: list[FoundFile], scan: str, notes: ListingNotes
 ) -> list[tuple[int, FoundFile]]:
-    """The slices of one scan in their order, with their place in it.
+    """The slices of one scan in order, with their place in it.
 
-    The place is the number in the name; where a name has none, or two have the same, it is the
-    place in the order of the names.
+    The place is the number in the name; if a name has none, or two have the same, it is the place
+    in the order of the names.
 
     Args:
         files: of the scan, in any order.
-        scan: what the notes call it.
-        notes: takes gaps, repetitions and an order of names that is not that of the numbers.
+        scan: its name in the notes.
+        notes: collects gaps, repetitions and names whose order is not that of their numbers.
     """
     names = sorted(files, key=lambda file: natural_key(file.parts[-1]))
     numbers = [slice_number(file.parts[-1]) for file in names]
@@ -68,9 +68,9 @@ def in_order(
 
 
 class Twins:
-    """Finds scans with the same slices; holds some hundred bytes a scan.
+    """Finds scans with the same slices; holds some hundred bytes per scan.
 
-    Files are read only where another scan has as many slices of the same sizes, and then once.
+    Files are read only if another scan has as many slices of the same sizes, and then once.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Twins:
         self._content: dict[str, str] = {}
 
     def earlier(self, scan: str, slices: list[FoundFile]) -> str | None:
-        """The scan seen before that has the same slices, if there is one.
+        """The scan seen before with the same slices, if there is one.
 
         Args:
             scan: its name.
@@ -90,7 +90,7 @@ class Twins:
         paths = [Path(file.uri) for file in slices]
         try:
             return self._earlier(scan, sizes, paths)
-        except OSError:  # a file that cannot be read is a reject of the ingest's
+        except OSError:  # a file that cannot be read is rejected by the ingest
             return None
 
     def _earlier(self, scan: str, sizes: str, paths: list[Path]) -> str | None:

@@ -1,6 +1,6 @@
 """Metadata sheets: CSV and TSV of any common encoding, read row by row.
 
-The encoding and the lines before the header are :mod:`pulmospark.layouts.sheet_encoding`'s.
+:mod:`pulmospark.layouts.sheet_encoding` handles the encoding and the lines before the header.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DRIVE = re.compile(r"[A-Za-z]:/")
 _EXCEL_TEXT = re.compile(r'="([^"]*)"')
 
 Cells = Callable[[str], str]
-"""column -> the row's cell, empty where the row is too short"""
+"""column -> the row's cell, empty if the row is too short"""
 
 
 def stem_of(file: FoundFile) -> str:
@@ -42,35 +42,34 @@ def stem_of(file: FoundFile) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A sheet whose first line is understood; the rows are read when asked for."""
+    """A sheet with a parsed header; the rows are read on demand."""
 
     path: Path
     columns: tuple[str, ...]
     delimiter: str
     encoding: str | None
-    """as the user named it; ``None``: it is told from the bytes"""
+    """as given by the user; ``None``: detected from the bytes"""
     lines_before: int
-    """ahead of the header: blank ones, and one that declares the delimiter"""
+    """before the header: blank lines, and one that declares the delimiter"""
 
     def column(self, *names: str) -> str | None:
-        """The first column of one of these names, whatever its case, blanks and dashes."""
+        """The first column with one of these names, ignoring case, blanks and dashes."""
         known = {plain_name(column): column for column in reversed(self.columns)}
         return next((known[name] for name in map(plain_name, names) if name in known), None)
 
     def need(self, *names: str) -> str:
-        """As ``column``, but it has to be there.
+        """As ``column``, but required.
 
         Raises:
-            LayoutError: it is not.
+            LayoutError: it is missing.
         """
-        found = self.column(*names)
-        if found is None:
+        column = self.column(*names)
+        if column is None:
             raise LayoutError(
                 f"{self.path}: has no column {names[0]!r}, only {', '.join(self.columns)[:200]}: "
-                "take the data set's own sheet, or say --layout csv with path_column and "
-                "label_column"
+                "use the data set's own sheet, or --layout csv with path_column and label_column"
             )
-        return found
+        return column
 
     def rows(self) -> Iterator[tuple[int, Cells]]:
         """Line number and cells of each row that is not blank.
@@ -79,7 +78,7 @@ class Sheet:
             InputError: the sheet cannot be read, or is over ``limits.METADATA_FILE_BYTES_MAX``.
         """
         try:
-            # Of the whole file: an accent may be its last character.
+            # Detected from the whole file: an accent may be its last character.
             encoding = self.encoding or encoding_of(self.path)
             with self.path.open(encoding=encoding, newline="") as file:
                 for _ in range(self.lines_before):
@@ -120,7 +119,7 @@ def open_sheet(path: Path, encoding: str | None = None) -> Sheet:
 
     Args:
         path: of the sheet.
-        encoding: told from its bytes where not given.
+        encoding: detected from its bytes by default.
 
     Raises:
         InputError: it is missing, empty, over ``limits.METADATA_FILE_BYTES_MAX`` or no table.
@@ -134,16 +133,16 @@ def open_sheet(path: Path, encoding: str | None = None) -> Sheet:
     if size > limits.METADATA_FILE_BYTES_MAX:
         raise InputError(
             f"{path}: {size} bytes, over the limit of {limits.METADATA_FILE_BYTES_MAX} for a "
-            "metadata sheet: cut it in parts, each a source"
+            "metadata sheet: split it, with each part as a source"
         )
     lines = lines_of(head, encoding or encoding_of_head(head))
     before, declared = before_header(lines)
     if before == len(lines):
-        raise InputError(f"{path}: has no first line with the columns' names")
+        raise InputError(f"{path}: has no first line with column names")
     if before == len(lines) - 1 and len(head) < size:
         raise InputError(
             f"{path}: its first line is over the limit of {limits.SHEET_HEAD_BYTES} bytes: give a "
-            "table with a line of columns' names"
+            "table with a line of column names"
         )
     try:
         delimiters = (declared,) if declared else _DELIMITERS
@@ -151,12 +150,12 @@ def open_sheet(path: Path, encoding: str | None = None) -> Sheet:
         parsed = [(next(csv.reader(header, delimiter=d)), d) for d in delimiters]
     except (csv.Error, StopIteration, TypeError) as error:
         raise InputError(f"{path}: cannot be read as a table: {error}") from error
-    columns, delimiter = max(parsed, key=lambda found: len(found[0]))
+    columns, delimiter = max(parsed, key=lambda candidate: len(candidate[0]))
     return Sheet(path, tuple(map(_plain_cell, columns)), delimiter, encoding, before)
 
 
 def has_columns(path: Path, *names: str) -> bool:
-    """Whether there is a sheet that has columns of all these names."""
+    """Whether there is a sheet with columns of all these names."""
     try:
         sheet = open_sheet(path)
     except InputError:
@@ -170,23 +169,22 @@ def plain_name(column: str) -> str:
 
 
 def is_drive(path: str) -> bool:
-    """Whether a path begins with a drive of Windows, ``C:/``."""
+    """Whether a path begins with a Windows drive, ``C:/``."""
     return _DRIVE.match(path) is not None
 
 
 def key_of(path: str, roots: tuple[str, ...] = ()) -> str | None:
-    """Where a sheet's path points, as ``folder/file`` below the root.
+    """A sheet's path as ``folder/file`` below the root.
 
-    Nothing is opened: the key is only compared with files that a listing of the root found.
+    Opens no file: the key is only compared with files from a listing of the root.
 
     Args:
-        path: as the sheet has it; Windows' backslashes are understood, mixed with slashes, too.
+        path: from the sheet; Windows backslashes are accepted, even mixed with slashes.
         roots: spellings of the root's absolute path, under which absolute paths may lie.
 
     Returns:
-        ``None`` where it leaves the root, by ``..``, as an absolute path or one of a drive of
-        Windows, ``C:/a.png``; ``""`` where it
-        names no file.
+        ``None`` if it leaves the root, by ``..``, as an absolute path or on a Windows drive,
+        ``C:/a.png``; ``""`` if it names no file.
     """
     path = path.strip().replace("\\", "/")
     if not path:
@@ -208,7 +206,7 @@ def key_of(path: str, roots: tuple[str, ...] = ()) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a metadata row says of its file."""
+    """The facts in a metadata row about its file."""
 
     patient_id: str | None = None
     study_id: str | None = None
@@ -223,11 +221,10 @@ class Facts:
 
 
 class MetadataIndex:
-    """Rows of a sheet by the key of their file; the one thing that grows with a sheet.
+    """Rows of a sheet by the key of their file; the only object that grows with a sheet.
 
-    Of several rows for a file the first is used. Where they name different patients, these
-    are taken as one from then on: parted, one patient's film could stand on both sides of
-    a split.
+    Of several rows for a file the first is used. If they name different patients, these are merged
+    from then on: otherwise a split could put one patient's films on both sides.
     """
 
     def __init__(self, notes: ListingNotes) -> None:
@@ -246,7 +243,7 @@ class MetadataIndex:
         return iter(self._facts)
 
     def add(self, key: str, facts: Facts) -> None:
-        """Take a row; note it where the file had one."""
+        """Add a row; note it if the file already had one."""
         first = self._facts.setdefault(key, facts)
         if first is facts:
             return
@@ -269,7 +266,7 @@ class MetadataIndex:
         return True
 
     def row(self, file: FoundFile, key: str, source: str) -> ManifestRow:
-        """The manifest row of a file that was found; noted where the sheet has none for it."""
+        """The manifest row of a file; noted if the sheet has none for it."""
         facts = self._facts.get(key)
         if facts is None:
             self._notes.add(NoteKind.FILES_WITHOUT_ROW, file.uri)
@@ -315,10 +312,10 @@ class MetadataIndex:
         return self._facts.keys()
 
     def close(self, reasons: Mapping[str, str] | None = None) -> None:
-        """Note the rows whose file was not found.
+        """Note the rows without a file.
 
         Args:
-            reasons: key -> why, where more is known than that no file of that name is there.
+            reasons: key -> reason, if it is not just that no such file exists.
         """
         for key in self._facts:
             if key not in self._taken:
@@ -345,9 +342,9 @@ def _cells(cells: list[str], places: dict[str, int]) -> Cells:
 
 
 def _plain_cell(text: str) -> str:
-    """A cell without what surrounds its text.
+    """The text of a cell.
 
-    That is blanks, marks that have no width, and the ``="0017"`` by which Excel keeps zeros.
+    Strips blanks, zero-width marks, and the ``="0017"`` by which Excel keeps leading zeros.
     """
     text = text.strip(_AROUND)
     match = _EXCEL_TEXT.fullmatch(text)

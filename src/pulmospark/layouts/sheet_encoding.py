@@ -18,19 +18,19 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _NUL_SHARE = 0.3
-"""of the bytes at odd or even places: in UTF-16 without a mark, text of Latin letters has nearly
-all of one kind zero"""
+"""of the bytes at odd or even places: in UTF-16 without a mark, Latin text has zeros at nearly all
+places of one kind"""
 _NUL_BYTES = 4096
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _DELIMITER_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
-"""what Excel writes, and reads, ahead of the header"""
+"""written and read by Excel before the header"""
 
 
 def encoding_of(path: Path) -> str:
-    """UTF-8, UTF-16 or UTF-32 where the file is, else Windows-1252, else latin-1.
+    """UTF-8, UTF-16 or UTF-32 if valid, else Windows-1252, else latin-1.
 
     Windows-1252 has the dashes and quotation marks that Excel writes, where latin-1 has control
-    characters. Every file is latin-1.
+    characters. Every file is valid latin-1.
 
     Raises:
         OSError: it cannot be read.
@@ -43,7 +43,7 @@ def encoding_of(path: Path) -> str:
 
 
 def encoding_of_head(head: bytes) -> str:
-    """As :func:`encoding_of`, from the file's beginning alone; a character may be cut."""
+    """As :func:`encoding_of`, from the head of the file; its last character may be incomplete."""
     if (marked := _marked(head)) is not None:
         return marked
     for name in ("utf-8", "cp1252"):
@@ -56,30 +56,30 @@ def encoding_of_head(head: bytes) -> str:
 
 
 def known_encoding(name: str) -> str:
-    """An encoding that the user named.
+    """The encoding that the user gave.
 
     Raises:
-        UsageError: Python knows none of that name.
+        UsageError: Python does not know it.
     """
     try:
         return codecs.lookup(name).name
     except (LookupError, ValueError) as error:
         raise UsageError(
-            f"options: encoding is {name!r}, which is none that Python knows: utf-8, cp1252, "
-            "cp1251, gb18030 and shift_jis, say, are"
+            f"options: unknown encoding {name!r}: use a Python encoding such as utf-8, cp1252, "
+            "cp1251, gb18030 or shift_jis"
         ) from error
 
 
 def lines_of(head: bytes, encoding: str) -> list[str]:
-    """The lines of a file's beginning; the last may be cut."""
+    """The lines of a file's head; the last may be incomplete."""
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
     return _LINE_END.split(text)
 
 
 def before_header(lines: list[str]) -> tuple[int, str | None]:
-    """How many lines stand before the header, and the delimiter that one of them declares.
+    """Number of lines before the header, and the delimiter that one of them declares.
 
-    These are blank lines and one like ``sep=;``. All lines count where no header follows.
+    These are blank lines and one like ``sep=;``. If no header follows, all lines count.
     """
     delimiter = None
     for number, line in enumerate(lines):
@@ -91,7 +91,7 @@ def before_header(lines: list[str]) -> tuple[int, str | None]:
 
 
 def _marked(head: bytes) -> str | None:
-    """The encoding that a byte-order mark declares, or UTF-16 told from its zero bytes."""
+    """The encoding of a byte-order mark, or UTF-16 detected from its zero bytes."""
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name

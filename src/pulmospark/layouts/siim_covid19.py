@@ -1,8 +1,8 @@
 """SIIM-FISABIO-RSNA COVID-19: ``train/<study>/<series>/<image>.dcm`` and two sheets.
 
-``train_study_level.csv`` has a row a study, ``<study>_study``, and a 1 in the column of its
-finding. ``train_image_level.csv`` has a row an image, ``<image>_image``, with the study that it is
-of, which tells the study of images that were converted and lie elsewhere.
+``train_study_level.csv`` has one row per study, ``<study>_study``, and a 1 in the column of its
+finding. ``train_image_level.csv`` has one row per image, ``<image>_image``, with its study, which
+also identifies the study of converted images that lie elsewhere.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class SiimCovid19(Layout):
     name = "siim_covid19"
     title = "SIIM-FISABIO-RSNA COVID-19 Detection"
     home = "https://www.kaggle.com/c/siim-covid19-detection"
-    licence = "as the challenge's rules say; not for commercial use"
+    licence = "according to the challenge's rules; not for commercial use"
     holds = "6,334 chest X-rays of 6,054 studies as DICOM, of BIMCV-COVID19 and MIDRC-RICORD"
     looked_for = "train_study_level.csv with the columns id and Typical Appearance"
     faults = (
-        "findings are a radiologist's grading of the study, and no PCR result",
-        "some studies have several images, all with the study's finding, of which one was marked",
-        "its images are in BIMCV-COVID19 and MIDRC-RICORD, too; those of the test part have no "
+        "findings are a radiologist's grading of the study, not PCR results",
+        "some studies have several images with the study's finding, but only one was annotated",
+        "its images are also in BIMCV-COVID19 and MIDRC-RICORD; those of the test part have no "
         "label",
     )
 
@@ -58,7 +58,7 @@ class SiimCovid19(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row an image; the patient stands in its header."""
+        """One row per image; the patient is in its header."""
         self.check_options(options)
         findings = _findings(folder / _STUDIES, notes)
         study_of = _studies(folder / _IMAGES, notes)
@@ -86,7 +86,7 @@ class SiimCovid19(Layout):
 
 
 def _findings(path: Path, notes: ListingNotes) -> dict[str, str | None]:
-    """Study -> its finding; empty where it has none, or several."""
+    """Study -> its finding; ``None`` if it has none, or several."""
     sheet = open_sheet(path)
     study = sheet.need("id")
     columns = {finding: sheet.need(finding) for finding in _FINDINGS}
@@ -104,7 +104,7 @@ def _findings(path: Path, notes: ListingNotes) -> dict[str, str | None]:
 
 
 def _studies(path: Path, notes: ListingNotes) -> dict[str, str]:
-    """Image -> its study; nothing where the sheet is not there."""
+    """Image -> its study; empty if the sheet is missing."""
     if not has_columns(path, "id", "StudyInstanceUID"):
         return {}
     sheet = open_sheet(path)

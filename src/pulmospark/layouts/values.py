@@ -1,4 +1,4 @@
-"""Values as sources spell them -> the values of the tables."""
+"""Convert values as spelled in the sources to those of the tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VIEWS = {
     "lat": View.LATERAL,
     "lateral": View.LATERAL,
     "xtable lateral": View.LATERAL,
-    # Whatever the plane, it is a slice and no film: the tables have one word for these.
+    # Whatever the plane, it is a slice, not a film: the tables have one value for these.
     "axial": View.AXIAL,
     "coronal": View.AXIAL,
     "sagittal": View.AXIAL,
@@ -59,25 +59,25 @@ _A_YEAR_HAS = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.2425}
 
 
 def text(value: str | None) -> str | None:
-    """A value without the blanks around it; ``None`` where nothing is left."""
+    """A value without surrounding blanks; ``None`` if nothing is left."""
     value = (value or "").strip()
     return value or None
 
 
 def patient_id(source: str, value: str | None) -> str | None:
-    """``<source>:<id>``, the id in lower case with single blanks; ``None`` where it is empty.
+    """``<source>:<id>``, the id in lower case with single blanks; ``None`` if it is empty.
 
-    Two spellings of one id would part one patient's films; two patients whose ids differ in
-    nothing but case would only be kept together.
+    Two spellings of one id would separate a patient's films; merging two patients whose ids
+    differ only in case does no harm.
     """
     plain = " ".join((value or "").split()).casefold()
     return None if plain in _EMPTY else f"{source}:{plain}"
 
 
 def age_years(value: str | None, notes: ListingNotes) -> float | None:
-    """Age in years from ``58``, ``58.0`` or DICOM's way, ``058Y``, ``011M``, ``003D``.
+    """Age in years from ``58``, ``58.0`` or the DICOM form, ``058Y``, ``011M``, ``003D``.
 
-    One that is no number, or outside 0 to ``limits.AGE_YEARS_MAX``, is ``None`` and noted.
+    If not a number, or outside 0 to ``limits.AGE_YEARS_MAX``, it is ``None`` and noted.
     """
     plain = (value or "").strip()
     if plain.casefold() in _EMPTY:
@@ -97,7 +97,7 @@ def sex(value: str | None) -> str | None:
 
 
 def view(value: str | None, notes: ListingNotes) -> View:
-    """View position; a spelling that is not known is noted and taken as unknown."""
+    """View position; an unknown spelling is noted and gives ``UNKNOWN``."""
     plain = re.sub(r"[\s_-]+", " ", (value or "").strip()).casefold()
     plain = plain.removesuffix(" view")
     if plain in _EMPTY:
@@ -108,11 +108,11 @@ def view(value: str | None, notes: ListingNotes) -> View:
 
 
 def modality(value: str | None) -> Modality:
-    """How the image was made; unknown where the word is not known."""
+    """Imaging modality; ``UNKNOWN`` for an unknown word."""
     return _MODALITIES.get((value or "").strip().casefold(), Modality.UNKNOWN)
 
 
 def split(value: str | None) -> str | None:
-    """A published split's word -> ``train``, ``validation`` or ``test``; ``None`` for others."""
-    found = _SPLITS.get((value or "").strip().casefold())
-    return None if found is None else found.value
+    """A published split's name -> ``train``, ``validation`` or ``test``; ``None`` for others."""
+    split_name = _SPLITS.get((value or "").strip().casefold())
+    return None if split_name is None else split_name.value

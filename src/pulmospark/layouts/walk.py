@@ -1,4 +1,4 @@
-"""Files of a folder, listed once, in an order that stays the same, with bounded memory."""
+"""List the files of a folder once, in a stable order, with bounded memory."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ IMAGE_EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".png", ".apng", ".bmp", ".dib",
      ".tif", ".tiff", ".btf", ".webp", ".gif", ".dcm", ".dicom", ".ima"}
 )  # fmt: skip
-"""A file of one of these, in any case, is seen, whatever its content."""
+"""Files with one of these, in any case, are listed, whatever their content."""
 
 CONTENT_EXTENSIONS = frozenset({"", ".dic", ".dcm30", ".img"})
-"""A file of one of these, or of a number for one, is seen where its content is an image's:
-scanners, archives and ``storescp`` leave DICOM files under such names."""
+"""Files with one of these, or a number, are listed if their content is an image: scanners,
+archives and ``storescp`` write DICOM files under such names."""
 
 ARCHIVE_LITTER = "__MACOSX"
 
@@ -36,7 +36,7 @@ _UNNAMED_LOOKED_AT = 5
 Wanted = Callable[[tuple[str, ...]], bool]
 T = TypeVar("T")
 
-_TELLABLE = frozenset(
+_OF_THE_FILE = frozenset(
     {
         errno.ENOENT,
         errno.ENOTDIR,
@@ -47,15 +47,15 @@ _TELLABLE = frozenset(
         None,
     }
 )
-"""errors that say something of a file or folder; all others are the machine's"""
+"""errors of a file or folder itself; all others are the machine's"""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file that was found and is to be read."""
+    """A listed file."""
 
     uri: str
-    """absolute path; bytes that are no UTF-8 written out as ``\\xNN``"""
+    """absolute path; bytes that are not UTF-8 written as ``\\xNN``"""
     parts: tuple[str, ...]
     """folders and file name below the source's folder, as the system gives them"""
     size_bytes: int
@@ -66,28 +66,28 @@ class FoundFile:
 
 
 def absolute(path: Path) -> Path:
-    """``path`` made absolute; links stay as they are, for that is how the cluster knows them."""
+    """``path`` as an absolute path; links stay, because the cluster knows files by them."""
     path = path.expanduser().absolute()
     return path.resolve() if ".." in path.parts else path
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file's name ends as an image's does."""
+    """Whether a file's name has an image extension."""
     dot = name.rfind(".")
     return dot >= 0 and name[dot:].lower() in IMAGE_EXTENSIONS
 
 
 def may_hold_image(name: str) -> bool:
-    """Whether a file's name says nothing of its content, which therefore tells what it is."""
+    """Whether a file's name says nothing about its content, which then has to be read."""
     dot = name.rfind(".")
     end = name[dot:].lower() if dot > 0 else ""
     return end in CONTENT_EXTENSIONS or (end[1:].isascii() and end[1:].isdigit())
 
 
 def content_is_image(path: str) -> bool:
-    """Whether a file begins as an image does, or cannot be read, which is not passed over."""
+    """Whether a file begins like an image, or cannot be read, which must not be ignored."""
     try:
-        # A pipe would be waited for; what it is, the listing notes.
+        # Opening a pipe would block; the listing notes that it is one.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return os.path.islink(path)  # noqa: PTH114
@@ -104,25 +104,25 @@ def content_is_image(path: str) -> bool:
 
 
 def is_image(path: str, name: str) -> bool:
-    """Whether a file is an image by its name, or by its content where the name says nothing."""
+    """Whether a file is an image by its name, or by its content if the name is uninformative."""
     return is_image_name(name) or (may_hold_image(name) and content_is_image(path))
 
 
 def is_hidden(name: str) -> bool:
-    """Whether an entry is left out for its name."""
+    """Whether an entry is skipped because of its name."""
     return name.startswith(".") or name == ARCHIVE_LITTER
 
 
 def walk(root: Path, notes: ListingNotes, wanted: Wanted | None = None) -> Iterator[FoundFile]:
-    """Files below ``root``, each folder's in the order of their names, then its folders'.
+    """Files below ``root``: each folder's sorted by name, then those of its subfolders.
 
-    Each folder is listed once. Memory holds the names of one folder and of the folders that
-    wait. A link to a regular file is followed, a link to a folder is not.
+    Each folder is listed once. Memory holds the names of one folder and the pending folders. A
+    link to a regular file is followed, a link to a folder is not.
 
     Args:
         root: an absolute folder.
-        notes: takes what is left out, and why.
-        wanted: whether a file is seen, by its parts below ``root``; by default by
+        notes: collects what is skipped, and why.
+        wanted: whether a file is listed, by its parts below ``root``; by default
             :func:`is_image`.
 
     Raises:
@@ -136,8 +136,8 @@ def walk(root: Path, notes: ListingNotes, wanted: Wanted | None = None) -> Itera
         if len(place) > limits.FOLDER_DEPTH_MAX:
             raise InputError(
                 f"{printable('/'.join((base, *place)))}: {len(place)} levels below the source's "
-                f"folder, and at most {limits.FOLDER_DEPTH_MAX} are listed: name the folder "
-                "itself as a source"
+                f"folder, the maximum is {limits.FOLDER_DEPTH_MAX}: give the folder itself as a "
+                "source"
             )
         where = "/".join((base, *place)) or "/"
         names, folders = _entries(where, notes, is_root=not place)
@@ -152,7 +152,7 @@ def walk(root: Path, notes: ListingNotes, wanted: Wanted | None = None) -> Itera
 
 
 def find_file(path: Path, parts: tuple[str, ...], notes: ListingNotes) -> FoundFile | None:
-    """One file by its path, under the same rules as ``walk``; ``None`` where it is left out."""
+    """One file by its path, under the same rules as ``walk``; ``None`` if it is skipped."""
     return _found(str(path), parts, notes)
 
 
@@ -172,8 +172,7 @@ def _entries(where: str, notes: ListingNotes, *, is_root: bool) -> tuple[list[st
     except OSError as error:
         if is_root:
             raise InputError(
-                f"{printable(where)}: cannot be listed: {error.strerror}: name a folder that "
-                "may be read"
+                f"{printable(where)}: cannot be listed: {error.strerror}: give a readable folder"
             ) from error
         check_fault(where, error)
         notes.add(NoteKind.UNREADABLE_FOLDERS, where)
@@ -213,17 +212,17 @@ def _name_problem(path: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """Names of some of a folder's entries, sorted; hidden ones left out."""
+    """Names of some of a folder's entries, sorted, without hidden ones."""
 
     folders: tuple[str, ...]
     files: tuple[str, ...]
 
 
 def glance(folder: Path) -> Glance:
-    """The first ``limits.LAYOUT_ENTRIES_MAX`` entries of a folder; none where it has none.
+    """The first ``limits.LAYOUT_ENTRIES_MAX`` entries of a folder; empty if it has none.
 
-    For recognising alone: which are the first is the file system's choice. What a listing looks
-    for it finds by :func:`files_like` or by its path.
+    For recognition only: the file system decides which are first. A listing uses
+    :func:`files_like` or a path.
     """
     folders: list[str] = []
     files: list[str] = []
@@ -239,43 +238,42 @@ def glance(folder: Path) -> Glance:
 
 
 def retried(action: Callable[[], T]) -> T:
-    """What ``action`` gives; where the machine fails at it, it is tried again.
+    """The result of ``action``, retried if the machine fails.
 
     Raises:
-        OSError: it failed ``limits.READ_TRIES`` times, or says something of the file itself.
+        OSError: it failed ``limits.READ_TRIES`` times, or the error concerns the file itself.
     """
     for number in range(limits.READ_TRIES - 1):
         try:
             return action()
         except OSError as error:
-            if error.errno in _TELLABLE:
+            if error.errno in _OF_THE_FILE:
                 raise
         time.sleep(limits.READ_PAUSE_S * 4**number)
     return action()
 
 
 def check_fault(path: str, error: OSError) -> None:
-    """Tell the machine's faults from what can be told of a folder or file while listing.
+    """Raise for machine faults while listing, as opposed to errors of a folder or file.
 
-    A folder that is closed to this user is noted and excluded: on many disks there is one, as
-    ``lost+found`` at the root of an ext4 mount. A store that fails hides images that are there.
+    A folder that this user may not read is noted and excluded: many disks have one, such as
+    ``lost+found`` at the root of an ext4 mount. A failing store would hide images that exist.
 
     Raises:
         SourceUnavailableError: the machine, its mount or its store failed.
     """
-    if error.errno not in _TELLABLE:
+    if error.errno not in _OF_THE_FILE:
         raise SourceUnavailableError(
             f"{platform.node()}: {printable(path)}: cannot be listed: {error.strerror}; check "
-            "that machine's mount of the images and its system log, and run the same command "
-            "again"
+            "that machine's mount of the images and its system log, and rerun the command"
         ) from error
 
 
 def files_like(folder: Path, wanted: Callable[[str], object]) -> tuple[str, ...]:
-    """Names of the files of a folder that are wanted, sorted; none where it has none.
+    """Sorted names of a folder's files that ``wanted`` accepts; empty if there are none.
 
-    All of its entries are looked at, for a data set's sheet may lie beside 100,000 films, and
-    only what is wanted is kept: some 0.1 s for so many.
+    Checks all entries, because a data set's sheet may lie among 100,000 films, but keeps only the
+    matches: some 0.1 s for as many.
     """
     return tuple(sorted(_names_like(folder, wanted, folders=False)))
 
@@ -297,7 +295,7 @@ def _names_like(folder: Path, wanted: Callable[[str], object], *, folders: bool)
 
 
 def _unnamed(names: tuple[str, ...]) -> list[str]:
-    """The first few names that say nothing of the content."""
+    """The first few names that say nothing about the content."""
     return list(islice(filter(may_hold_image, names), _UNNAMED_LOOKED_AT))
 
 

@@ -1,1 +1,1 @@
-"""Phantoms: chest X-rays that are drawn, not taken; for demos and tests only."""
+"""Phantoms: synthetic chest X-rays, for demos and tests only."""

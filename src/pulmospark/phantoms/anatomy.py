@@ -1,4 +1,4 @@
-"""Who is drawn: the build of one made-up person, and how each film was taken.
+"""The build of a synthetic patient, and the positioning of each film.
 
 Lengths are millimetres on the film. The origin lies on the midline at the height of the
 lungs' apices; x grows to the right of the image (the person's left), y grows downwards.
@@ -20,7 +20,7 @@ SIDES: tuple[Side, Side] = (-1, 1)
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The build of one person; the same on each of his or her films. Lengths in mm."""
+    """The build of one patient; the same on each film. Lengths in mm."""
 
     sex: Literal["M", "F"]
     age: int
@@ -57,7 +57,7 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Pose:
-    """How one film was taken."""
+    """Positioning and exposure of one film."""
 
     inspiration: float
     """height of the lungs against full inspiration"""
@@ -75,7 +75,7 @@ class Pose:
 
 
 def random_anatomy(rng: np.random.Generator) -> Anatomy:
-    """Draw a person."""
+    """Sample a patient."""
     female = bool(rng.random() < 0.5)
     size = rng.normal(0.95 if female else 1.03, 0.045)
     ribs = int(rng.integers(9, 11))
@@ -102,7 +102,7 @@ def random_anatomy(rng: np.random.Generator) -> Anatomy:
 
 
 def random_pose(rng: np.random.Generator, *, supine: bool) -> Pose:
-    """Draw how a film was taken."""
+    """Sample the positioning of a film."""
     return Pose(
         inspiration=float(np.clip(rng.normal(0.90 if supine else 0.98, 0.03), 0.8, 1.04)),
         turn=float(rng.normal(0, 3.0 if supine else 1.8)),

@@ -1,4 +1,4 @@
-"""Ribs, collar bones, shoulder blades and spine of a frontal phantom."""
+"""Ribs, clavicles, scapulae and spine of a frontal phantom."""
 
 from __future__ import annotations
 

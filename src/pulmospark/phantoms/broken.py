@@ -1,4 +1,4 @@
-"""Files that are no images, planted so that a demo shows how they are rejected."""
+"""Broken image files, so that a demo shows how they are rejected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def truncated(jpeg: bytes) -> bytes:
 
 
 def empty(_: bytes) -> bytes:
-    """No byte at all."""
+    """An empty file."""
     return b""
 
 
@@ -46,4 +46,4 @@ BROKEN: tuple[tuple[RejectReason, str, Callable[[bytes], bytes]], ...] = (
     (RejectReason.NOT_AN_IMAGE, ".png", text),
     (RejectReason.TOO_MANY_PIXELS, ".png", bomb),
 )
-"""What each should be rejected for, its file's ending, and how it is made from a JPEG."""
+"""Expected reject reason of each, its file extension, and its construction from a JPEG."""

@@ -30,7 +30,7 @@ ViewName = Literal["PA", "AP", "AP Supine", "L"]
 
 @dataclass(frozen=True)
 class Person:
-    """A made-up patient; all of his or her films come from this."""
+    """A synthetic patient, the source of all of his or her films."""
 
     anatomy: Anatomy
     finding: Finding
@@ -60,7 +60,7 @@ class Phantom:
 
 
 def random_person(rng: np.random.Generator, hospital: Hospital, finding: Finding) -> Person:
-    """Draw a patient of a hospital who has ``finding``."""
+    """Sample a patient of a hospital with ``finding``."""
     view: ViewName = "PA"
     if rng.random() < hospital.supine:
         view = "AP Supine" if rng.random() < 0.7 else "AP"

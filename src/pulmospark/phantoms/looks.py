@@ -1,9 +1,9 @@
-"""How each made-up hospital's films look, and which patients come to it.
+"""The look of each synthetic hospital's films, and its patients.
 
 Class prevalence differs from hospital to hospital ON PURPOSE, as it does between public
 data sets: "the most frequent class of each source" is a rule that looks at no image and
 yet scores well above "the most frequent class". A model whose accuracy is near it has
-learned the hospital's look and letters instead of the disease.
+learned the hospital's look and text instead of the disease.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Hospital:
     """standard deviation at usual dose, of full scale"""
     collimation: Literal["none", "black", "white"]
     letters: float
-    """height of the burned-in letters, share of the film's height"""
+    """height of the burned-in text, as a share of the film's height"""
 
 
 HOSPITALS: tuple[Hospital, ...] = (
@@ -192,7 +192,7 @@ def burn_letters(
     ink = np.zeros(grey.shape, np.uint8)
     for text, place, tall, thick in texts:
         cv2.putText(ink, text, place, _FONT, tall / _FONT_HEIGHT, 255, thick, cv2.LINE_AA)
-    rim = cv2.dilate(ink, np.ones((3, 3), np.uint8))  # keeps letters legible on white
+    rim = cv2.dilate(ink, np.ones((3, 3), np.uint8))  # keeps text legible on white
     grey = grey * (1 - np.float32(0.8) * unit(rim))
     return grey + unit(ink) * (np.float32(0.96) - grey)
 

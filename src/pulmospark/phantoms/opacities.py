@@ -1,4 +1,4 @@
-"""What fills a lung with something else than air: one opacity a finding.
+"""Opacities of the lung, one type per finding.
 
 Described after the radiology of adults: COVID-19 as hazy (ground-glass) patches in both
 lungs, at their periphery and base; bacterial pneumonia as a dense consolidation of one
@@ -19,7 +19,7 @@ from pulmospark.phantoms.paint import bands, cloud, ellipse, fade, soft_unit
 
 
 class Finding(StrEnum):
-    """What a phantom shows, in the words of ieee8023/covid-chestxray-dataset."""
+    """Finding of a phantom, in the terms of ieee8023/covid-chestxray-dataset."""
 
     NORMAL = "No Finding"
     COVID = "COVID-19"

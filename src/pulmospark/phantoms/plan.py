@@ -1,4 +1,4 @@
-"""Who comes to which hospital, with what, and how many films each gets."""
+"""Assign patients, findings and numbers of films to hospitals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILM_SHARES: tuple[float, ...] = (0.50, 0.28, 0.14, 0.08)
 
 
 def quotas(total: int, shares: Sequence[float]) -> list[int]:
-    """Whole numbers in proportion to ``shares`` that add up to ``total``.
+    """Integers in proportion to ``shares`` that add up to ``total``.
 
     Largest-remainder method; ties go to the earlier share.
     """
@@ -31,8 +31,8 @@ def patients_of(
 ) -> list[tuple[Finding, int]]:
     """Finding and number of films of each of ``count`` patients, in random order.
 
-    Both come in exact shares, so that prevalence does not hang on the seed; the number of
-    films is shared out within each finding, so that it does not tell the finding.
+    Both come in exact shares, so that prevalence is independent of the seed; the numbers of
+    films are assigned within each finding, so that they do not predict it.
     """
     findings = list(Finding)
     people: list[tuple[Finding, int]] = []

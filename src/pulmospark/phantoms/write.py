@@ -34,7 +34,7 @@ COLUMNS: tuple[str, ...] = (
 
 
 class HospitalSummary(Record):
-    """What was written for one hospital; paths are relative to its folder."""
+    """Files written for one hospital; paths are relative to its folder."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,7 +48,7 @@ class HospitalSummary(Record):
 
 
 class PhantomSummary(Record):
-    """What was written; one folder a hospital."""
+    """Files written, one folder per hospital."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,7 +73,7 @@ class PhantomSummary(Record):
 
     @property
     def broken(self) -> int:
-        """Files that are no images."""
+        """Broken files."""
         return sum(len(hospital.broken) for hospital in self.hospitals)
 
 
@@ -85,7 +85,7 @@ class _Ward:
     folder: Path
     rows: list[dict[str, str]]
     numbers: list[int]
-    """numbers for file names, in random order, so that a name tells nothing"""
+    """numbers for file names, in random order, so that names are uninformative"""
 
     def add(
         self, person: Person, data: bytes, *, patient: int, view: str, suffix: str, offset: int
@@ -123,20 +123,20 @@ def write_phantoms(
     broken: bool = True,
     progress: Progress | None = None,
 ) -> PhantomSummary:
-    """Draw phantoms and write them, one folder a hospital.
+    """Draw phantoms and write them, one folder per hospital.
 
     ``<folder>/<hospital>/metadata.csv`` and ``<folder>/<hospital>/images/`` have the layout
     of https://github.com/ieee8023/covid-chestxray-dataset. The same arguments write the
     same bytes with the same versions of NumPy, OpenCV and Pillow.
 
     Args:
-        folder: is made, or replaced, whole or not at all.
+        folder: created, or replaced atomically.
         seed: 0 to 2**31 - 1.
         patients: of all hospitals together.
         films_per_patient: shares of the patients with 1, 2, 3 ... frontal films.
         laterals: lateral films, spread over the hospitals.
         broken: also write the four files of :data:`pulmospark.phantoms.broken.BROKEN`.
-        progress: is told how many films are drawn.
+        progress: called with the number of films drawn.
 
     Raises:
         UsageError: too few or too many patients, laterals or films, or a bad seed.
@@ -178,19 +178,17 @@ def write_phantoms(
 def _check(seed: int, patients: int, films: Sequence[float], laterals: int) -> None:
     low, high = limits.PHANTOM_PATIENTS_MIN, limits.PHANTOM_PATIENTS_MAX
     if not low <= patients <= high:
-        raise UsageError(f"patients: {patients}, and must be {low} to {high}: name another number")
+        raise UsageError(f"patients: {patients}, must be {low} to {high}: give another number")
     if not 0 <= seed < 2**31:
-        raise UsageError(f"seed: {seed}, and must be 0 to {2**31 - 1}: name another number")
+        raise UsageError(f"seed: {seed}, must be 0 to {2**31 - 1}: give another number")
     most = limits.PHANTOM_FILMS_EACH_MAX
     if not 0 < len(films) <= most or min(films) < 0 or sum(films) <= 0:
         raise UsageError(
-            f"films_per_patient: {list(films)}, and must be 1 to {most} shares, none below 0 "
+            f"films_per_patient: {list(films)}, must be 1 to {most} shares, none below 0 "
             "and not all 0"
         )
     if not 0 <= laterals <= patients // 2:
-        raise UsageError(
-            f"laterals: {laterals}, and must be 0 to {patients // 2} (half of patients)"
-        )
+        raise UsageError(f"laterals: {laterals}, must be 0 to {patients // 2} (half of patients)")
 
 
 def _share(number: int, wanted: int, total: int) -> bool:
@@ -245,7 +243,7 @@ def _admit(
 
 
 def _plant(ward: _Ward, index: int, seed: int) -> dict[str, RejectReason]:
-    """Write this hospital's part of the broken files, each of a patient of its own."""
+    """Write this hospital's share of the broken files, each with its own patient."""
     planted = {}
     for number, (reason, suffix, spoil) in enumerate(BROKEN):
         if number % len(HOSPITALS) != index:

@@ -1,4 +1,4 @@
-"""What runs on the executors: chunk after chunk of a share, its beginning and end written down.
+"""Code that runs on the executors: process a share chunk by chunk, and log each.
 
 The driver of a job that failed has no answer from its tasks. So each worker process keeps a log
 in the run's folder: what it has begun and not ended is what ended the process, and what it has
@@ -50,7 +50,7 @@ PartFacts = list[tuple[str, str, int]]
 
 
 class Work(Protocol):
-    """What is done with a chunk; a frozen dataclass of plain values, sent to the executors."""
+    """The work on a chunk; a frozen dataclass of plain values, sent to the executors."""
 
     @property
     def columns(self) -> Sequence[str] | None:
@@ -78,7 +78,7 @@ class Name(NamedTuple):
 
 @dataclass(frozen=True)
 class Unit:
-    """What is begun and ended as one: a chunk, or a piece of one.
+    """The unit of logging and retries: a chunk, or a piece of one.
 
     Attributes:
         place: of the chunk among those of the run.
@@ -96,7 +96,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Task:
-    """What Spark carries to the executors; its size does not grow with the rows of the list.
+    """The function that Spark sends to the executors; its size is independent of the list.
 
     Attributes:
         work: what to do.
@@ -136,7 +136,7 @@ class Task:
                 lines = file.read(end - start).splitlines()
         except OSError as error:
             raise SourceUnavailableError(
-                f"{platform.node()}: cannot read {plan}, which the driver has written: "
+                f"{platform.node()}: cannot read {plan}, written by the driver: "
                 f"{error.strerror}: mount the output's folder there at the same path"
             ) from error
         return [unit_from(line) for line in lines]
@@ -190,12 +190,12 @@ def _rows_of(chunk: Chunk, columns: Sequence[str] | None) -> pa.Table:
     except OSError as error:
         raise SourceUnavailableError(
             f"{platform.node()}: cannot read {chunk.path}: {error.strerror or error}; check that "
-            "machine's mounts, and run the same command again"
+            "machine's mounts, then rerun the command"
         ) from error
 
 
 def write_parts(folder: Path, key: str, work: Callable[[], Mapping[str, pa.Table]]) -> PartFacts:
-    """Write what ``work()`` gives, unless an earlier run has."""
+    """Write the result of ``work()``, unless an earlier run has."""
     record = folder / f"{key}.done"
     if record.is_file():
         kept = json.loads(record.read_text(encoding="utf-8"))
@@ -216,13 +216,13 @@ def line_of(unit: Unit) -> bytes:
 
 
 def unit_from(line: bytes) -> Unit:
-    """What :func:`line_of` wrote."""
+    """The unit that :func:`line_of` wrote."""
     place, *chunk = json.loads(line)
     return Unit(place, Chunk(*chunk))
 
 
 def log_name() -> str:
-    """Name of this process's log: no other's, whatever the machines are called."""
+    """Name of this process's log, unique even if machines share a name."""
     host = hashlib.sha256(platform.node().encode()).hexdigest()[:16]
     return f"{host}-{os.getpid()}.log"
 
@@ -239,7 +239,7 @@ def write_down(log: Path, event: str, unit: Unit, content: Any = None) -> None:
 
 @functools.cache  # once a worker
 def settle_worker() -> None:
-    """Take what was imported out of garbage collection.
+    """Exclude imported objects from garbage collection.
 
     Spark's worker collects after every task, and would look through all that a few large
     libraries hold: that takes longer than many a task.
@@ -248,7 +248,7 @@ def settle_worker() -> None:
 
 
 def error_row(error: Exception) -> str:
-    """An error that is being handled, as the text that travels to the driver."""
+    """The error being handled, as text for the driver."""
     kind = error if isinstance(error, PulmosparkError) else None
     if kind is not None:
         message = kind.message

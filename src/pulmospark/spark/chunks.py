@@ -75,7 +75,7 @@ def run_chunks(
     profile: ResourceProfile | None = None,
     reads: Sequence[str] = (),
 ) -> list[Part]:
-    """Do ``work`` on every chunk, on the executors; parts already in ``folder`` are kept.
+    """Apply ``work`` to every chunk on the executors; parts already in ``folder`` are kept.
 
     An image that ends its worker, alone in a task, becomes a reject where ``work`` is an
     :class:`.isolation.Rejecting`, and an error that names it elsewhere.
@@ -86,10 +86,10 @@ def run_chunks(
         chunks: what to do it on.
         folder: where the parts are written, by one run at a time; a killed run finds them there
             again.
-        progress: told how many rows are done.
-        profile: what a task asks Spark for, GPUs say; ``None``: as the session has it.
-        reads: folders and files that the tasks read beside the chunks; each executor is to see
-            them.
+        progress: called with the number of rows done.
+        profile: resources of a task, such as GPUs; ``None``: those of the session.
+        reads: folders and files that the tasks read in addition to the chunks; each executor must
+            see them.
 
     Returns:
         The parts of all chunks, in the order of the chunks.
@@ -137,7 +137,7 @@ def run_chunks(
 
 @contextlib.contextmanager
 def _run_folder(folder: Path) -> Iterator[Path]:
-    """A folder for the plan and the workers' logs; those of killed runs go as well."""
+    """A folder for the plan and the workers' logs; removes those of killed runs, too."""
     with disk_errors(folder):
         for old in folder.glob(f"{_RUN}*"):
             shutil.rmtree(old, ignore_errors=True)
@@ -150,7 +150,7 @@ def _run_folder(folder: Path) -> Iterator[Path]:
 
 
 def shares_of(count: int, at_once: int) -> tuple[tuple[int, int], ...]:
-    """How many chunks each task takes: many at first, one at the end.
+    """Number of chunks of each task: many at first, one at the end.
 
     A task costs 10 to 40 ms, whatever it does; but the last ones must be small, or one slot
     works on while the others wait. So each takes a share of what is left ("guided

@@ -1,4 +1,4 @@
-"""Spark's classes kept ready for the JVM, so that a local session starts in half the time.
+"""An archive of Spark's classes for the JVM, which halves the start time of a local session.
 
 The JVM reads, checks and links some ten thousand classes before Spark's first job has ended. A
 class-data archive (JEP 350) holds them as they then lie in memory. It fits one Java and one
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from py4j.java_gateway import JavaGateway  # type: ignore[import-untyped]
 
 OPTIONS = "spark.driver.extraJavaOptions"
-# What does not fit is told as a warning on standard output, which is the command's own.
+# Mismatches are warnings on standard output, which belongs to the command.
 _SILENT = "-Xlog:disable -Xlog:all=error:stderr"
 
 
 def class_archive(java: Java) -> Path:
-    """Where the archive for a Java and the installed Spark is kept; it need not be there."""
+    """Path of the archive for a Java and the installed Spark; it need not exist."""
     import pyspark  # noqa: PLC0415 - a tenth of a second, which only a session's start has
 
     spark = Path(pyspark.__file__).parent
@@ -38,14 +38,14 @@ def class_archive(java: Java) -> Path:
 
 
 def archive_options(java: Java) -> str:
-    """Options of the JVM with which it takes the archive; empty: there is none."""
-    found = class_archive(java)
-    return f'{_SILENT} "-XX:SharedArchiveFile={found}"' if found.is_file() else ""
+    """JVM options for the archive; empty: there is none."""
+    archive = class_archive(java)
+    return f'{_SILENT} "-XX:SharedArchiveFile={archive}"' if archive.is_file() else ""
 
 
 @contextlib.contextmanager
 def recorded(java: Java, conf: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Make the archive of the classes that a session uses.
+    """Create the archive of the classes that a session uses.
 
     Args:
         java: that will run the session.
@@ -66,13 +66,13 @@ def recorded(java: Java, conf: Mapping[str, str]) -> Iterator[dict[str, str]]:
             yield {**conf, OPTIONS: options.strip()}
             if not aside.is_file():
                 raise EnvironmentProblem(
-                    f"Java {java.version} ({java.home}) keeps no classes ready: sessions start as "
-                    "before; another Java, 17 or newer, may do it"
+                    f"Java {java.version} ({java.home}) cannot archive classes: sessions start as "
+                    "before; another Java, 17 or newer, may be able to"
                 )
 
 
 def end_jvm(gateway: JavaGateway) -> None:
-    """Wait until the JVM of a session that was stopped has ended; this process can start no other.
+    """Wait for the JVM of a stopped session to end; this process cannot start another.
 
     Args:
         gateway: to the JVM, ``spark.sparkContext._gateway``.
@@ -88,5 +88,5 @@ def end_jvm(gateway: JavaGateway) -> None:
     except subprocess.TimeoutExpired as error:
         process.kill()
         raise EnvironmentProblem(
-            f"Spark's JVM did not end within {limits.JVM_END_S_MAX} s: try it again"
+            f"Spark's JVM did not end within {limits.JVM_END_S_MAX} s: try again"
         ) from error

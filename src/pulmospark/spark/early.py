@@ -1,4 +1,4 @@
-"""A Spark session that starts while something else is done."""
+"""Start a Spark session in the background."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class Awaited(AbstractContextManager["SparkSession"]):
-    """Gives the session once it is there; who began it ends it."""
+    """A session that is starting; whoever started it stops it."""
 
     def __init__(self, opening: Future[SparkSession]) -> None:
         self._opening = opening
 
     @property
     def is_there(self) -> bool:
-        """Whether to enter it takes no time any more, be it to raise what went wrong."""
+        """True once the session is ready or has failed, so entering does not block."""
         return self._opening.done()
 
     def __enter__(self) -> SparkSession:
@@ -34,7 +34,7 @@ class Awaited(AbstractContextManager["SparkSession"]):
 def started_early(
     session: AbstractContextManager[SparkSession],
 ) -> Iterator[Awaited]:
-    """Begin to start a session at once, in a thread, and stop it at the end.
+    """Start a session at once in a thread, and stop it at the end.
 
     Spark takes seconds to start, in a process of its own; what is yielded waits for it.
     Where Spark itself is gone when it is to be stopped, an error that is on its way stands.

@@ -1,4 +1,4 @@
-"""What of the environment keeps Spark's JVM from starting, found before it is started."""
+"""Check the environment for what would keep Spark's JVM from starting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CORE_JAR = re.compile(r"spark-core_[\d.]+-(\d[^/]*)\.jar")
 
 
 def check_spark_home(environment: Mapping[str, str], package: Path, version: str) -> None:
-    """See that ``SPARK_HOME``, where it is set, is the Spark that the Python package drives.
+    """Check that ``SPARK_HOME``, if set, matches the installed pyspark package.
 
     Args:
         environment: variables.
@@ -23,23 +23,23 @@ def check_spark_home(environment: Mapping[str, str], package: Path, version: str
     Raises:
         EnvironmentProblem: it names another Spark, or none.
     """
-    told = environment.get("SPARK_HOME")
-    if not told or Path(told).resolve() == package.resolve():
+    home = environment.get("SPARK_HOME")
+    if not home or Path(home).resolve() == package.resolve():
         return
-    remedy = "unset SPARK_HOME: the pyspark package has a Spark of its own"
-    jars = Path(told) / "jars"
+    remedy = "unset SPARK_HOME: the pyspark package includes Spark"
+    jars = Path(home) / "jars"
     if not jars.is_dir():
-        raise EnvironmentProblem(f"SPARK_HOME={told}: holds no Spark: {remedy}")
+        raise EnvironmentProblem(f"SPARK_HOME={home}: contains no Spark: {remedy}")
     versions = [m[1] for path in jars.iterdir() if (m := _CORE_JAR.fullmatch(path.name))]
     if versions and versions[0] != version:
         raise EnvironmentProblem(
-            f"SPARK_HOME={told}: holds Spark {versions[0]}, and the pyspark package is {version}: "
-            f"{remedy}; or install pyspark=={versions[0]}"
+            f"SPARK_HOME={home}: contains Spark {versions[0]}, but the pyspark package is "
+            f"{version}: {remedy}; or install pyspark=={versions[0]}"
         )
 
 
 def check_user() -> None:
-    """See that this process's user has a name, without which Java's login fails.
+    """Check that this process's user has a name, without which Java's login fails.
 
     Raises:
         EnvironmentProblem: the system knows no name for its id.
@@ -53,6 +53,6 @@ def check_user() -> None:
         pwd.getpwuid(uid)
     except KeyError:
         raise EnvironmentProblem(
-            f"user id {uid} has no entry in /etc/passwd, and Spark's login needs one: add there "
-            f"'spark:x:{uid}:{os.getgid()}::/tmp:/bin/sh', or run as a user who has one"
+            f"user id {uid} has no entry in /etc/passwd, but Spark needs one: add "
+            f"'spark:x:{uid}:{os.getgid()}::/tmp:/bin/sh' there, or run as another user"
         ) from None

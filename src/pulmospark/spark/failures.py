@@ -1,4 +1,4 @@
-"""Jobs that Spark gave up, and Spark's own end, in one line that names the cause."""
+"""Report failed Spark jobs, or the end of Spark itself, in one line with the cause."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _RAISED = re.compile(
     r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit)\b: [^\n]+)", re.MULTILINE
 )
 
-_AGAIN = "and run the same command again"
+_AGAIN = "then rerun the command"
 
 
 @contextlib.contextmanager
 def job_errors() -> Iterator[None]:
-    """Turn what Spark raises into one line with its cause and remedy.
+    """Turn Spark's exceptions into one line with cause and remedy.
 
     Raises:
         EnvironmentProblem: Spark raised something.
@@ -56,12 +56,12 @@ def job_errors() -> Iterator[None]:
 
 
 def ended_worker(text: str) -> bool:
-    """Whether Spark gave a job up because a worker ended without an error message."""
+    """Whether a Spark job failed because a worker ended without an error message."""
     return _WORKER_ENDED.search(text) is not None
 
 
 def job_failure(error: BaseException) -> PulmosparkError:
-    """What Spark raised, in one line."""
+    """Spark's exception in one line."""
     text = str(error)
     if ours := _OURS.search(text):
         kind: type[PulmosparkError] = getattr(errors, ours[1], EnvironmentProblem)
@@ -75,29 +75,29 @@ def job_failure(error: BaseException) -> PulmosparkError:
 
 
 def _python_cause(text: str, where: str) -> str | None:
-    """What is wrong with the workers' Python."""
+    """The fault of the workers' Python; ``None``: another cause."""
     ours = f"Python {sys.version_info.major}.{sys.version_info.minor}"
     if versions := _OTHER_PYTHON.search(text):
         return (
-            f"{where}the workers run Python {versions[1]}, and the driver {versions[2]}: set "
-            f"PYSPARK_PYTHON (or spark.pyspark.python) to a {ours} that has pulmospark, on every "
+            f"{where}the workers run Python {versions[1]}, but the driver {versions[2]}: set "
+            f"PYSPARK_PYTHON (or spark.pyspark.python) to a {ours} with pulmospark on every "
             "machine"
         )
     if program := _NO_PYTHON.search(text):
         return (
             f"{where}the workers' Python {program[1]} does not start ({program[2]}): set "
-            f"PYSPARK_PYTHON (or spark.pyspark.python) to a {ours} that has pulmospark, on every "
+            f"PYSPARK_PYTHON (or spark.pyspark.python) to a {ours} with pulmospark on every "
             "machine"
         )
     if module := _NO_MODULE.search(text):
         return (
             f"{where}the workers' Python cannot import a module ({module[1]}): install pulmospark "
-            f"{pulmospark.__version__} with its requirements there, or name another with "
+            f"{pulmospark.__version__} with its requirements there, or use another with "
             "PYSPARK_PYTHON"
         )
     if back := _NOT_BACK.search(text):
         return (
-            f"{where}{back[0]}: see that the workers' Python starts, and that loopback "
+            f"{where}{back[0]}: check that the workers' Python starts, and that loopback "
             f"connections are allowed there, {_AGAIN}"
         )
     return None
@@ -106,17 +106,17 @@ def _python_cause(text: str, where: str) -> str | None:
 def _other_cause(text: str, where: str) -> str | None:
     if _FULL in text:
         return (
-            f"{where}the disk is full: make room, also where Spark keeps files of its own "
+            f"{where}the disk is full: make room, also in Spark's temporary folder "
             f"(spark.local.dir), {_AGAIN}"
         )
     if memory := _JVM_MEMORY.search(text):
         return (
-            f"{where}Spark's JVM had too little memory ({memory[0]}): raise spark.driver.memory "
+            f"{where}Spark's JVM ran out of memory ({memory[0]}): raise spark.driver.memory "
             f"or spark.executor.memory, {_AGAIN}"
         )
     if ended := _WORKER_ENDED.search(text):
         return (
-            f"{where}a worker ended without an error message ({ended[0]}), probably for want of "
+            f"{where}a worker ended without an error message ({ended[0]}), probably out of "
             "memory: give the workers more, or run fewer at once with --master local[1], "
             f"{_AGAIN}"
         )
@@ -127,7 +127,7 @@ def _other_cause(text: str, where: str) -> str | None:
         )
     if ended := _JVM_ENDED.search(text):
         return (
-            f"Spark's JVM has ended ({ended[0]}), killed or for want of memory: see "
+            f"Spark's JVM has ended ({ended[0]}), killed or out of memory: see "
             f"spark.driver.memory and the system log, {_AGAIN}"
         )
     return None
@@ -140,5 +140,5 @@ def _unknown(error: BaseException, where: str) -> str:
     first = (raised or text.strip().splitlines() or [""])[0 if not raised else -1][:200]
     return (
         f"{where}Spark's job failed ({first or type(error).__name__}): --debug shows Spark's own "
-        f"words; mend what they name, {_AGAIN}"
+        f"message; fix its cause, {_AGAIN}"
     )

@@ -1,4 +1,4 @@
-"""Which image it is that ends its worker: what fails is taken apart until one is left.
+"""Find the image that ends its worker, by splitting failing chunks until one image is left.
 
 A worker ends without an error message when the system ends it for want of memory, or when a
 decoder's native code crashes. Spark then gives the whole job up, and knows no more than that a
@@ -26,12 +26,12 @@ class Rejecting(Work, Protocol):
     """Work on files, each of which may be rejected."""
 
     def rejects(self, rows: pa.Table, detail: str) -> Mapping[str, pa.Table]:
-        """The output where each of these rows ended its worker."""
+        """The output for rows that each ended their worker."""
         ...
 
 
 class Isolation:
-    """Takes chunks apart that end their workers.
+    """Splits chunks that end their workers.
 
     Args:
         jobs: of the run.
@@ -48,7 +48,7 @@ class Isolation:
         self._done = 0
 
     def take_apart(self, suspects: Sequence[Unit]) -> None:
-        """Find the chunk among those at work that ends its worker, and the image in it.
+        """Find the running chunk that ends its worker, and the image in it.
 
         Where none does when it is alone, all of them are done: it was their number.
 
@@ -84,7 +84,7 @@ class Isolation:
         self._failed_jobs += 1
         if self._failed_jobs > limits.FAILED_JOBS_MAX:
             raise EnvironmentProblem(
-                f"{self._failed_jobs} jobs ended with their workers, over the limit of "
+                f"{self._failed_jobs} jobs failed with their workers, over the limit of "
                 f"{limits.FAILED_JOBS_MAX}: {_MEMORY}"
             )
 
@@ -112,8 +112,8 @@ class Isolation:
 
 
 _MEMORY = (
-    "give the workers more memory, or run fewer at once with --master local[1], and run the same "
-    "command again"
+    "give the workers more memory, or run fewer at once with --master local[1], then rerun the "
+    "command"
 )
 
 

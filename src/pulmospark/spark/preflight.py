@@ -1,4 +1,4 @@
-"""Before the work starts: a task on each executor sees that nothing it needs is missing.
+"""Before the work starts, a task on each executor checks that it has everything it needs.
 
 On a cluster each executor has its own files, mounts and Python. What one of them lacks would
 show an hour later, as images that are gone; here it is one line within seconds. On a local
@@ -46,7 +46,7 @@ _TASKS_A_SLOT = 2
 
 @dataclass(frozen=True)
 class _Probe:
-    """What Spark carries to the executors."""
+    """The function that Spark sends to the executors."""
 
     wanted: Expected
     pause_s: float
@@ -54,9 +54,9 @@ class _Probe:
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for _ in batches:
-            found = list(faults(self.wanted))
-            # Spark's daemon is this process's parent: one an executor.
-            text = json.dumps([f"{platform.node()}:{os.getppid()}", found])
+            problems = list(faults(self.wanted))
+            # Spark's daemon is this process's parent: one per executor.
+            text = json.dumps([f"{platform.node()}:{os.getppid()}", problems])
             time.sleep(self.pause_s)
             yield pa.RecordBatch.from_pydict({"answer": [text]})
 
@@ -64,15 +64,15 @@ class _Probe:
 def preflight(
     spark: SparkSession, *, reads: Sequence[str] = (), folder: Path | None = None
 ) -> None:
-    """See that every executor has the driver's package, Python, input and output.
+    """Check that every executor has the driver's package, Python, input and output.
 
-    Done once for a session and the same places.
+    Done once per session and set of paths.
 
     Args:
         spark: the session.
         reads: folders and files that tasks read: those that this machine sees itself are
             looked for on each executor.
-        folder: that tasks write to; made where it is missing.
+        folder: that tasks write to; created if missing.
 
     Raises:
         EnvironmentProblem: an executor lacks something; the line names its machine.
@@ -99,7 +99,7 @@ def on_this_machine(spark: SparkSession) -> bool:
 
 
 def seen_here(reads: Iterable[str]) -> tuple[str, ...]:
-    """Those that this machine reads itself: what it lacks, it says when its turn comes."""
+    """The paths that this machine can read; others fail later, when they are read."""
     return tuple(path for path in dict.fromkeys(reads) if unseen(path, tries=1) is None)
 
 
@@ -107,16 +107,16 @@ def reads_of(listed: Sequence[Chunk]) -> list[str]:
     """Paths of ``limits.PREFLIGHT_SAMPLES`` files of a list, spread evenly over it."""
     last, count = len(listed) - 1, limits.PREFLIGHT_SAMPLES
     places = {round(last * n / (count - 1)) for n in range(count)} if listed else set()
-    found = []
+    paths = []
     for place in sorted(places):
         rows = read_chunk(listed[place], ["uri", "problem"])
-        found += [row["uri"] for row in rows.to_pylist() if not row["problem"]][:1]
-    return found
+        paths += [row["uri"] for row in rows.to_pylist() if not row["problem"]][:1]
+    return paths
 
 
 @contextlib.contextmanager
 def _token(folder: Path | None) -> Iterator[str]:
-    """A file in ``folder`` that executors look for; gone at the end, with their answers."""
+    """A file in ``folder`` that executors look for; removed at the end with their replies."""
     if folder is None:
         yield ""
         return
@@ -128,7 +128,7 @@ def _token(folder: Path | None) -> Iterator[str]:
         yield str(token)
         if not _replies(token):
             raise EnvironmentProblem(
-                f"{folder}: what the workers write there is not seen on the driver "
+                f"{folder}: files written there by the workers do not appear on the driver "
                 f"({platform.node()}): --out must be a folder that every machine of the cluster "
                 "shares"
             )
@@ -169,7 +169,7 @@ def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
 
 
 def executors_known(spark: SparkSession) -> int:
-    """Executors that Spark knows of now; 1 where it does not tell."""
+    """Executors that Spark knows of now; 1 if it does not report them."""
     from pulmospark.spark.session import is_connect  # noqa: PLC0415 - it needs pyspark
 
     if is_connect(spark):

@@ -1,4 +1,4 @@
-"""GPUs of executors: which tasks ask for one, and which one a task was given."""
+"""GPUs of executors: requests by tasks, and the GPU assigned to a task."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def executors_have_gpus(spark: SparkSession) -> bool:
 
 
 def gpus_of_a_task(spark: SparkSession) -> float:
-    """GPUs that each task of the session asks for, a share of one (0.5, say); 0: none."""
+    """GPUs requested per task of the session, possibly a share such as 0.5; 0: none."""
     return _number(spark, TASK_GPUS)
 
 
 def gpu_profile(spark: SparkSession) -> ResourceProfile | None:
-    """What the tasks of a job ask for that runs a network on a GPU.
+    """Resources requested by the tasks of a job that runs a network on a GPU.
 
-    Only these jobs wait for GPUs then; ingest, say, uses all cores. As many tasks share a GPU
+    Only these jobs then wait for GPUs; others use all cores. As many tasks share a GPU
     as the executor has cores for it, up to ``limits.GPU_TASKS_MAX``: decoding on the cores
     takes longer than the network on the GPU.
 
@@ -43,14 +43,14 @@ def gpu_profile(spark: SparkSession) -> ResourceProfile | None:
         return None
     from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests  # noqa: PLC0415
 
-    asked = TaskResourceRequests()
-    asked.cpus(max(int(_number(spark, "spark.task.cpus")), 1))
-    asked.resource(_GPU, share_of_gpu(*_executor(spark)))
-    return ResourceProfileBuilder().require(asked).build
+    requests = TaskResourceRequests()
+    requests.cpus(max(int(_number(spark, "spark.task.cpus")), 1))
+    requests.resource(_GPU, share_of_gpu(*_executor(spark)))
+    return ResourceProfileBuilder().require(requests).build
 
 
 def share_of_gpu(cores: int, gpus: int) -> float:
-    """The part of a GPU that a task asks for; Spark takes 1 / n, or whole ones.
+    """The share of a GPU requested per task; Spark accepts 1 / n, or whole ones.
 
     Args:
         cores: of an executor; 0: not known.
@@ -61,7 +61,7 @@ def share_of_gpu(cores: int, gpus: int) -> float:
 
 
 def task_gpu() -> int | None:
-    """The GPU that Spark gave to this task, as CUDA numbers them; ``None``: none, or no task."""
+    """CUDA index of the GPU assigned to this task; ``None``: no GPU, or not in a task."""
     from pyspark import TaskContext  # noqa: PLC0415 - a worker has it already
 
     context = TaskContext.get()

@@ -1,4 +1,4 @@
-"""The Spark session: a local one by default, any other where it is named or given."""
+"""The Spark session: local by default, or any other by its master."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DRIVER_MEMORY_SHARE = 0.25
 _LOG_TAIL_LINES = 20
 _CONNECT_S_MAX = 10
 _CONNECT_PORT = 15002
-"""where a Spark Connect server listens unless it is told otherwise"""
+"""where a Spark Connect server listens by default"""
 _CLIENT_NEEDS = ("grpc", "grpc_status", "zstandard")
 
 _NEAR = {
@@ -69,7 +69,7 @@ _OF_A_CLIENT = {"spark.sql.session.timeZone": "UTC"}
 def spark_session(
     master: str | None = None, conf: Mapping[str, str] | None = None
 ) -> Iterator[SparkSession]:
-    """A Spark session, stopped at the end only if it was started here.
+    """A Spark session, stopped at the end if it was started here.
 
     In this order: the session that is already active (a notebook's, a managed platform's);
     the one that ``spark-submit`` or ``SPARK_REMOTE`` describes; ``master``; ``local[*]``.
@@ -102,20 +102,22 @@ def is_connect(spark: SparkSession) -> bool:
 
 
 def slots(spark: SparkSession) -> int:
-    """How many tasks the session can run at once, as far as it tells; at least 1."""
-    told = _slots_told(spark) if is_connect(spark) else spark.sparkContext.defaultParallelism
-    return max(told, 1)
+    """How many tasks the session can run at once, as far as it reports; at least 1."""
+    reported = (
+        _reported_slots(spark) if is_connect(spark) else spark.sparkContext.defaultParallelism
+    )
+    return max(reported, 1)
 
 
-def _slots_told(spark: SparkSession) -> int:
-    """The same from the server's settings, which are all that Spark Connect shows."""
+def _reported_slots(spark: SparkSession) -> int:
+    """The same from the server's settings, the only source with Spark Connect."""
 
     def number(key: str) -> int:
         text = spark.conf.get(key, "0") or "0"
         return int(text) if text.isdecimal() else 0
 
-    if told := number("spark.default.parallelism"):
-        return told
+    if parallelism := number("spark.default.parallelism"):
+        return parallelism
     local = re.fullmatch(r"local\[(\d+)(?:,.*)?\]", spark.conf.get("spark.master", "") or "")
     if local:
         return int(local.group(1))
@@ -183,13 +185,13 @@ def _check_client(master: str) -> None:
 
 
 def _check_answers(master: str, scheme: str, port: int | None = None) -> None:
-    """Spark itself would try for a minute, and then say something else."""
+    """Spark itself would try for a minute, and then fail with an unrelated message."""
     for place in master.removeprefix(scheme).split(","):
-        host, _, told = place.rpartition(":")
+        host, _, port_text = place.rpartition(":")
         if not host and port is not None:
-            host, told = told, str(port)
+            host, port_text = port_text, str(port)
         try:
-            socket.create_connection((host, int(told)), timeout=_CONNECT_S_MAX).close()
+            socket.create_connection((host, int(port_text)), timeout=_CONNECT_S_MAX).close()
         except ValueError:
             return  # no port: Spark says what is wrong with it
         except OSError as error:
@@ -197,12 +199,12 @@ def _check_answers(master: str, scheme: str, port: int | None = None) -> None:
         else:
             return
     raise EnvironmentProblem(
-        f"{master} does not answer ({reason}): start Spark there, or name another with --master"
+        f"{master} does not answer ({reason}): start Spark there, or use another --master"
     )
 
 
 def local_settings() -> dict[str, str]:
-    """Spark's settings of a local session, but for where it keeps its classes ready."""
+    """Spark's settings for a local session, without the class archive."""
     memory = min(max(int(machine.memory_bytes() * _DRIVER_MEMORY_SHARE), GIB), 8 * GIB)
     return {
         "spark.driver.memory": f"{memory // 1024**2}m",
@@ -236,7 +238,7 @@ def _started(builder: Any, conf: Mapping[str, str], master: str) -> SparkSession
 
 @contextlib.contextmanager
 def _quiet_start() -> Iterator[Path]:
-    """Give the JVM that is started here a log file as its standard error.
+    """Redirect the standard error of the JVM started here to a log file.
 
     Spark and the JVM write a dozen lines there before any setting of theirs is read; a
     user would take them for faults. ``PULMOSPARK_SPARK_LOG=1`` leaves them on the terminal.
@@ -261,9 +263,9 @@ def _tail(log: Path) -> list[str]:
 
 
 def _reason(tail: list[str]) -> str:
-    """What the JVM ended with; Python only knows that it did."""
-    found = [line for line in tail if re.search(r"(Exception|Error): ", line)]
-    return re.split(r"(?:Exception|Error): ", found[-1], maxsplit=1)[1][:200] if found else ""
+    """The JVM's last error; Python only knows that it ended."""
+    errors = [line for line in tail if re.search(r"(Exception|Error): ", line)]
+    return re.split(r"(?:Exception|Error): ", errors[-1], maxsplit=1)[1][:200] if errors else ""
 
 
 def _remedy(tail: list[str]) -> str:

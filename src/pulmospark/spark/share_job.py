@@ -1,4 +1,4 @@
-"""Spark jobs over shares of chunks: started, followed by their workers' logs, ended early."""
+"""Run Spark jobs over shares of chunks, follow their workers' logs, and cancel them early."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _POLL_S = 0.25
 
 @dataclass
 class Logs:
-    """What the workers of a run have written down, read as it grows.
+    """The logs of a run's workers, read incrementally.
 
     A look takes as long as there are worker processes and news, whatever the archive's size.
 
@@ -61,7 +61,7 @@ class Logs:
     _read: dict[str, int] = field(default_factory=dict)
 
     def look(self) -> None:
-        """Read what is new."""
+        """Read new log lines."""
         with os.scandir(self.run) as entries:
             names = [entry.name for entry in entries if entry.name.endswith(".log")]
         for name in names:
@@ -95,7 +95,7 @@ class Jobs:
         work: what is done with a chunk.
         folder: for the parts.
         run: folder of the run, for plan and logs.
-        progress: told how many rows are done.
+        progress: called with the number of rows done.
         profile: what a task asks Spark for.
         wanted: of a worker; ``None``: it is on this machine.
     """
@@ -118,13 +118,13 @@ class Jobs:
 
     @property
     def done(self) -> dict[Name, PartFacts]:
-        """Parts of each unit that has ended, over all jobs."""
+        """Parts of each finished unit, over all jobs."""
         return self._logs.done
 
     def run_shares(
         self, units: Sequence[Unit], shares: Sequence[tuple[int, int]], *, alone: bool = False
     ) -> list[Unit]:
-        """Do units in one job, a task a share.
+        """Run units in one job, one task per share.
 
         Args:
             units: what to do.
@@ -154,7 +154,7 @@ class Jobs:
         raise job_failure(failure) from failure
 
     def run_alone(self, units: Sequence[Unit]) -> Unit | None:
-        """Do units in one task, one after the other, and nothing beside them.
+        """Run units in one task, one after the other, and nothing else.
 
         Returns:
             The one that ended its worker, those after it not done; ``None``: all are done.
@@ -167,7 +167,7 @@ class Jobs:
     def _job(
         self, units: Sequence[Unit], shares: Sequence[tuple[int, int]], *, alone: bool
     ) -> Exception | None:
-        """Run a job to its end, or to its first error; what Spark raised."""
+        """Run a job to its end or first error; returns Spark's exception."""
         task = Task(
             work=self.work,
             folder=str(self.folder),
@@ -208,7 +208,7 @@ class Jobs:
         return None
 
     def _follow(self, job: Future[list[Any]], units: Sequence[Unit], tag: str) -> None:
-        """Tell the progress until a job has ended; end it at the first error."""
+        """Report progress until a job has ended; cancel it at the first error."""
         finished = threading.Event()
         job.add_done_callback(lambda _: finished.set())
         mine = {unit.name for unit in units}
@@ -228,7 +228,7 @@ class Jobs:
                         self.spark.sparkContext.cancelJobsWithTag(tag)
 
     def _plan(self, units: Sequence[Unit], shares: Sequence[tuple[int, int]]) -> bytes:
-        """Write the plan; where the lines of each share begin, and where they end."""
+        """Write the plan; returns the start and end of each share's lines."""
         offsets = array("q", [0])
         with disk_errors(self.folder), (self.run / PLAN).open("wb") as file:
             for start, size in shares:

@@ -1,4 +1,4 @@
-"""What a Spark task may use of its machine."""
+"""Resources that a Spark task may use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def task_cores() -> int:
-    """Cores that Spark gives to the task that runs here (``spark.task.cpus``); 1 outside one.
+    """Cores of the current Spark task (``spark.task.cpus``); 1 outside a task.
 
     Asks Spark only where Spark is there: whoever scores a film without it need not load it.
     """

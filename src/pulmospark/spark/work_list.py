@@ -1,4 +1,4 @@
-"""Chunks: stretches of rows of Parquet files, and how executors read them.
+"""Chunks: ranges of rows of Parquet files, and how executors read them.
 
 A table of images is cut at its row groups. A list of files has row groups of
 ``limits.LIST_GROUP_ROWS`` rows, each of many chunks: a file's footer takes some 15 kB of memory
@@ -47,15 +47,15 @@ class Chunk:
 
 
 def chunks_of(files: Sequence[Path]) -> list[Chunk]:
-    """The row groups of Parquet files as chunks, in their order."""
-    found = []
+    """The row groups of Parquet files as chunks, in order."""
+    chunks = []
     for file in files:
         metadata = pq.read_metadata(file)
-        found += [
+        chunks += [
             Chunk(str(file), index, metadata.row_group(index).num_rows)
             for index in range(metadata.num_row_groups)
         ]
-    return found
+    return chunks
 
 
 def listed_chunks(
@@ -63,38 +63,38 @@ def listed_chunks(
     rows_max: int = limits.CHUNK_FILES_MAX,
     bytes_max: int = limits.CHUNK_BYTES_MAX,
 ) -> list[Chunk]:
-    """The rows of lists of files (``core.tables.MANIFEST``) as chunks, in their order.
+    """The rows of lists of files (``core.tables.MANIFEST``) as chunks, in order.
 
     Args:
         files: the lists.
         rows_max: files of a chunk.
         bytes_max: bytes of a chunk's files together, but for a larger file, which is alone.
     """
-    found = []
+    chunks = []
     for path in files:
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
                 sizes = file.read_row_group(group, columns=["size_bytes"])["size_bytes"].to_numpy()
-                found += [
+                chunks += [
                     Chunk(str(path), group, end - start, start)
                     for start, end in _cuts(sizes, rows_max, bytes_max)
                 ]
-    return found
+    return chunks
 
 
 def evened(
     files: Sequence[Path], slots: int, rows_max: int = limits.CHUNK_FILES_MAX
 ) -> list[Chunk]:
-    """As :func:`listed_chunks`, but a short list is cut so that all slots end together.
+    """As :func:`listed_chunks`, but a short list is split so that all slots finish together.
 
-    A long one's last tasks are short beside the whole.
+    The last tasks of a long list are short compared with the whole.
     """
     usual = listed_chunks(files, rows_max)
     if not 0 < len(usual) <= slots * limits.TASK_CHUNKS_MAX:
         return usual
     rows = sum(chunk.rows for chunk in usual)
     even = listed_chunks(files, -(-rows // (slots * -(-len(usual) // slots))))
-    # More of them than slots take at once: the files' bytes have cut them anyway.
+    # More of them than slots take at once: the files' sizes already limit the chunks.
     return even if -(-len(even) // slots) == -(-len(usual) // slots) else usual
 
 
@@ -134,7 +134,7 @@ _At = tuple[str, int, int]
 
 @functools.lru_cache(maxsize=1)
 def _footer(path: str, _modified_ns: int, _size: int) -> pq.FileMetaData:
-    """Read once a worker: with hundreds of row groups that takes long."""
+    """Read once per worker: with hundreds of row groups that takes long."""
     return pq.read_metadata(path)
 
 
@@ -145,5 +145,5 @@ def _rows(at: _At, row_group: int, columns: tuple[str, ...] | None) -> pa.Table:
 
 @functools.lru_cache(maxsize=1)
 def _kept_rows(at: _At, row_group: int, columns: tuple[str, ...] | None) -> pa.Table:
-    """Kept, for the next chunk is mostly of the same row group."""
+    """Cached, because the next chunk is mostly of the same row group."""
     return _rows(at, row_group, columns)

@@ -1,4 +1,4 @@
-"""What an executor must have in common with the driver, looked at where the tasks run."""
+"""Check on the executors that they match the driver."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ MODULES = (
 
 
 def python_version() -> str:
-    """Of the interpreter that runs this: Spark takes no other minor version on a worker."""
+    """Of this interpreter: Spark requires the same minor version on the workers."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a worker is held against.
+    """The environment that a worker must match.
 
     Attributes:
         version: of pulmospark.
@@ -63,23 +63,23 @@ class Expected:
 
 
 def expected(reads: tuple[str, ...] = (), token: str = "") -> Expected:
-    """What workers of this driver are held against."""
+    """The environment that workers of this driver must match."""
     return Expected(pulmospark.__version__, python_version(), platform.node(), reads, token)
 
 
 def faults(wanted: Expected) -> Iterator[str]:
-    """What this process lacks, a line each, the machine's name first."""
+    """The problems of this process, a line each, starting with the machine's name."""
     host = platform.node()
     install = f"install the driver's there, into {sys.executable}"
     if pulmospark.__version__ != wanted.version:
         yield (
-            f"{host}: has pulmospark {pulmospark.__version__}, and the driver ({wanted.driver}) "
+            f"{host}: has pulmospark {pulmospark.__version__}, but the driver ({wanted.driver}) "
             f"{wanted.version}: {install}"
         )
     if python_version() != wanted.python:
         yield (
-            f"{host}: has Python {python_version()} ({sys.executable}), and the driver "
-            f"({wanted.driver}) {wanted.python}: name the same with PYSPARK_PYTHON"
+            f"{host}: has Python {python_version()} ({sys.executable}), but the driver "
+            f"({wanted.driver}) {wanted.python}: set PYSPARK_PYTHON to the same"
         )
     lacking = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if lacking:
@@ -100,7 +100,7 @@ def faults(wanted: Expected) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=4)  # once a worker
 def check_worker(wanted: Expected) -> None:
-    """See that this process has what it needs before it begins.
+    """Check that this process has what it needs before it begins.
 
     Raises:
         EnvironmentProblem: it has not; the first of the faults.
