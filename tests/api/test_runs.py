@@ -82,7 +82,7 @@ def test_a_run_that_is_not_finished_says_so(begun: ps.Run) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ps.UsageError, match="not an experiment.s folder"):
+    with pytest.raises(ps.UsageError, match="not an experiment's folder"):
         ps.open_run(tmp_path)
 
 

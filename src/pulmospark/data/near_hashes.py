@@ -177,7 +177,7 @@ def _pairs(index: _Index, hashes: Hashes, scans: npt.NDArray[np.int32], distance
     first = np.searchsorted(index.ordered, bucket, "left")
     count = np.searchsorted(index.ordered, bucket, "right") - first
     waiting: list[tuple[Ints, Ints, Ints]] = []
-    found = _nothing()
+    nearest = _nothing()
     for probes, places in _side_by_side(first, count):
         one, other = film[probes], index.films[places]
         bits = np.bitwise_count(wholes[one] ^ index.values[places])

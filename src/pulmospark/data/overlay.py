@@ -83,7 +83,7 @@ def _detail(film: Pixels, share: float) -> Singles:
 
 def _middle_correlation(one: Singles, other: Singles, covered: Mask) -> float:
     """Median over tiles: letters, arrows and tubes that one copy has spoil a few tiles alone."""
-    found = []
+    correlations = []
     side = one.shape[0] // _TILES
     for top in range(0, side * _TILES, side):
         for left in range(0, side * _TILES, side):

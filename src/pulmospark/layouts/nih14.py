@@ -81,7 +81,7 @@ def _read(sheet: Sheet, source: str, notes: ListingNotes) -> MetadataIndex:
     view = sheet.need("View Position")
     index = MetadataIndex(notes)
     for name, cell in sheet.named_rows(image, notes):
-        said = values.text(cell(finding))
+        labelled = values.text(cell(finding))
         index.add(
             name,
             Facts(

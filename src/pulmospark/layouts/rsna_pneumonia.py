@@ -87,8 +87,8 @@ def _findings(folder: Path, notes: ListingNotes) -> dict[str, str]:
             said = _TARGET_NAMES.get(said, said) if column == "Target" else said
             if mine.setdefault(key, sys.intern(said)) != said:
                 notes.add(NoteKind.CONFLICTING_FINDINGS, f"{key}: {mine[key]} | {said}")
-        found = {**mine, **found}
-    return found
+        findings = {**mine, **findings}
+    return findings
 
 
 def _patients(path: Path) -> dict[str, str]:
