@@ -10,10 +10,10 @@ from pulmospark.cli import common
 
 
 @click.command(
-    help="""Tell whether films, split and model can be trusted.
+    help="""Audit the data, the split and the model.
 
     RUN_OR_TABLE is an experiment's TOML file, the folder of a run, or an images table, such as
-    the tables of an ingest.
+    the output of an ingest.
 
     \b
     Examples:
@@ -29,18 +29,18 @@ from pulmospark.cli import common
     "--all",
     "costly",
     is_flag=True,
-    help="Also those that run the model again: lungs covered, one source left out, ...",
+    help="Also run the audits that need the model: covered lungs, one source excluded, ...",
 )
 @click.option(
     "--with-table",
     is_flag=True,
-    help="Also a table that tells of each film how unlike all others the model finds it.",
+    help="Also write a table with each film's distance from the others, in feature space.",
 )
-@click.option("--bundle", type=common.PATH, help="Model to audit; by default the run's own.")
+@click.option("--bundle", type=common.PATH, help="Model to audit; default: the run's own.")
 @click.option(
     "--out",
     type=common.PATH,
-    help="Folder of the outcome; for a table only. By default `audit` beside it.",
+    help="Output folder; only for a table. Default: `audit` next to it.",
 )
 @common.set_option
 @common.spark_options
@@ -62,20 +62,20 @@ def command(
     from pulmospark.core.errors import UsageError
     from pulmospark.experiment.folder import open_experiment
 
-    asked = {"strict": strict, "costly": costly, "with_table": with_table}
-    told = common.pairs(changes, "--set")
-    told |= {f"audit.{name}": "true" for name, wanted in asked.items() if wanted}
+    flags = {"strict": strict, "costly": costly, "with_table": with_table}
+    overrides = common.pairs(changes, "--set")
+    overrides |= {f"audit.{name}": "true" for name, is_set in flags.items() if is_set}
     is_run = what.is_file() or (what / "experiment.json").is_file()
     if is_run and out is not None:
-        raise UsageError("--out is for a table: a run's audit lies in its own folder")
+        raise UsageError("--out is for a table: a run's audit is written to its own folder")
     if is_run:
-        experiment, run = open_experiment(what, told)
+        experiment, run = open_experiment(what, overrides)
         settings = experiment.audit
     else:
         from pulmospark.experiment.auditing import check_model, images_of, table_settings
 
-        settings = table_settings(told)
-        images_of(what)  # seconds before Spark is there
+        settings = table_settings(overrides)
+        images_of(what)  # fails seconds before Spark has started
         check_model(settings, bundle)
         if out is None:
             _check_beside(what)
@@ -112,12 +112,12 @@ def command(
 
 
 def _check_beside(table: Path) -> None:
-    """Refuse to put the audit of a run's tables in the place of the run's own."""
+    """Refuse to overwrite a run's own audit with that of its tables."""
     from pulmospark.core.errors import UsageError
 
     run = table.resolve().parent
     if (run / "experiment.json").is_file():
         raise UsageError(
-            f"{table}: of the run {run}, whose own audit lies in {run / 'audit'}: name the run "
-            "itself, or another folder with --out"
+            f"{table}: belongs to the run {run}, whose own audit is in {run / 'audit'}: name the "
+            "run itself, or another folder with --out"
         )
