@@ -12,7 +12,6 @@ import warnings
 from types import TracebackType
 
 from pulmospark.core.plain_text import one_line, shown
-from pulmospark.core.records import RenamedSettingWarning
 
 
 class _CleanRecord(logging.LogRecord):
@@ -40,6 +39,8 @@ def _warning_line(
     line: str | None = None,
 ) -> str:
     del line
+    from pulmospark.core.records import RenamedSettingWarning  # imports pydantic
+
     if issubclass(category, RenamedSettingWarning):  # the line of code is of no use to a user
         return one_line(f"pulmospark: {message}") + "\n"
     return one_line(f"{filename}:{lineno}: {category.__name__}: {message}") + "\n"
