@@ -1,7 +1,7 @@
-"""Write the reference pages that follow from the code: ``python docs/make_reference.py``.
+"""Generate the reference pages from the code: ``python docs/make_reference.py``.
 
-What a setting, a column or a limit means stands once, beside it in the code. With
-``--check`` nothing is written, and the exit code is 1 where a page is not up to date.
+Settings, columns and limits are documented once, next to their definition. ``--check`` writes
+nothing and exits with 1 if a page is out of date.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from pulmospark.models.catalogue import ZOO
 from pulmospark.models.zoo_entry import CAREFUL, Recipe
 
 _ONE_TABLE = (settings.AugmentSettings,)
-"""kinds whose settings below are shown in one table, not in a section each"""
+"""kinds whose subsections are shown in one table"""
 
 PAGES = Path(__file__).parent / "reference"
-MADE = "<!-- Written by docs/make_reference.py from the code: change it there. -->\n"
+NOTICE = "<!-- Written by docs/make_reference.py from the code: change it there. -->\n"
 _WIDTH = 96
 
 
@@ -44,14 +44,14 @@ def main() -> int:
     check = "--check" in sys.argv[1:]
     stale = []
     for name, page in PAGE_MAKERS.items():
-        text = MADE + "\n" + page().rstrip() + "\n"
+        text = NOTICE + "\n" + page().rstrip() + "\n"
         path = PAGES / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             stale.append(name)
             if not check:
                 path.write_text(text, encoding="utf-8")
     if check and stale:
-        click.echo(f"not up to date: {', '.join(stale)}; run python docs/make_reference.py")
+        click.echo(f"out of date: {', '.join(stale)}; run python docs/make_reference.py")
     return int(check and bool(stale))
 
 
@@ -74,7 +74,7 @@ def settings_page() -> str:
         "`classes` is explained in [Several data sets and class "
         "mapping](../how-to/several-data-sets.md); the options of a source are those of its "
         "[layout](layouts.md).\n",
-        "## stream\n\nThe settings of `pulmospark stream`, which are no part of an experiment: "
+        "## stream\n\nThe settings of `pulmospark stream`, which are not part of an experiment: "
         "`--set batch_films=64`.\n",
         *_settings_section("", StreamSettings, {}),
     ]
@@ -98,7 +98,7 @@ def _settings_section(
     rows, inner = [], []
     for name, field in kind.model_fields.items():
         if name not in meaning:
-            raise SystemExit(f"{kind.__name__}.{name}: says nothing of what it means")
+            raise SystemExit(f"{kind.__name__}.{name}: has no description")
         place = f"{prefix}.{name}" if prefix else name
         below = _settings_kind(field.annotation)
         if below is not None:
@@ -119,15 +119,15 @@ def _settings_section(
 
 
 def _flat_rows(kind: type[settings.Settings]) -> Iterator[tuple[str, ...]]:
-    """One row a setting of what lies below a kind: ``rotation.degrees``."""
+    """Yield one row per nested setting of a kind: ``rotation.degrees``."""
     for name, field in kind.model_fields.items():
         below = _settings_kind(field.annotation)
         if below is None:
-            raise SystemExit(f"{kind.__name__}.{name}: is no group of settings")
+            raise SystemExit(f"{kind.__name__}.{name}: is not a group of settings")
         schema, meaning = below.model_json_schema()["properties"], sayings(below)
         start = first_paragraph(below)
-        for inner, told in below.model_fields.items():
-            default = f"`{_toml(_default(told))}`"
+        for inner, setting in below.model_fields.items():
+            default = f"`{_toml(_default(setting))}`"
             text = f"{start} {meaning[inner].capitalize()}" if start else meaning[inner]
             yield (f"`{name}.{inner}`", _type_text(schema[inner]), default, text)
             start = ""
@@ -138,9 +138,9 @@ def _unset(meaning: str) -> str:
 
 
 def _settings_kind(annotation: Any) -> type[settings.Settings] | None:
-    for one in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(one, type) and issubclass(one, settings.Settings):
-            return one
+    for kind in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(kind, type) and issubclass(kind, settings.Settings):
+            return kind
     return None
 
 
@@ -150,7 +150,9 @@ def _default(field: Any) -> Any:
 
 def _type_text(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
-        return " or ".join(_type_text(one) for one in schema["anyOf"] if one["type"] != "null")
+        return " or ".join(
+            _type_text(option) for option in schema["anyOf"] if option["type"] != "null"
+        )
     if "enum" in schema:
         return " or ".join(f'`"{value}"`' for value in schema["enum"])
     if schema["type"] == "array":
@@ -174,8 +176,8 @@ def _number_text(schema: dict[str, Any]) -> str:
         )
         if key in schema
     }
-    told = " and ".join(f"{word} {_plain(value)}" for word, value in bounds.items())
-    return f"{plain}, {told}" if told else plain
+    limits_text = " and ".join(f"{word} {_plain(value)}" for word, value in bounds.items())
+    return f"{plain}, {limits_text}" if limits_text else plain
 
 
 def _plain(value: float) -> str:
@@ -190,7 +192,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, (str, Path)):
         return f'"{value}"'
     if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(one) for one in value) + "]"
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
     return "{}" if value == {} else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -198,12 +200,12 @@ def _toml(value: Any) -> str:
 
 
 def command_page() -> str:
-    """The help of every command, as it shows it."""
+    """The help text of every command."""
     group = click.Context(cli, info_name="pulmospark", terminal_width=_WIDTH)
     parts = [
         "# Command line\n",
-        "`--debug` anywhere on the line shows tracebacks and what Spark has to say. Exit codes "
-        "are in [Errors and exit codes](errors.md). The installed command is `pulmospark`; "
+        "`--debug` anywhere on the line shows tracebacks and Spark's output. Exit codes are in "
+        "[Errors and exit codes](errors.md). The installed command is `pulmospark`; "
         "`python -m pulmospark` does the same.\n",
         _help("pulmospark", cli, group),
     ]
@@ -229,18 +231,18 @@ _TABLES = {
     "REJECTS": "`tables/rejects/` of a run",
     "COHORT": "`cohort/table/` of a run",
     "EXPANDED": "`expanded/table/` of a run",
-    "FEATURES": "`.training.work/features/` of a run, kept so that they need not be made again",
+    "FEATURES": "`.training.work/features/` of a run, a cache",
     "SCORES": "`training/scores/` of a run",
     "LOOKS": "`.audit.work/looks/` of a run, kept so that they need not be made again",
     "COPIES": "`.audit.work/overlays/` of a run, likewise",
     "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out` and "
     "`stream --out`",
-    "UNITS": "`evaluation/units/scan.parquet` and `patient.parquet` of a run, where "
-    "`evaluate.levels` or `--level` asked for them",
+    "UNITS": "`evaluation/units/scan.parquet` and `patient.parquet` of a run, written with "
+    "`evaluate.levels` or `--level`",
     "REPEATS": "`repeats/` of `stream --out`",
 }
 _HOMES = (tables,)
-"""modules that have them"""
+"""modules that define them"""
 
 _LISTS = (
     tables.RejectReason,
@@ -263,8 +265,8 @@ def tables_page() -> str:
         schemas |= vars(home)
     parts = [
         "# Tables\n",
-        "Every table is a folder of Parquet files (the manifest is one file, and so is each of "
-        "the units). Any reader of Parquet opens them; the types are Arrow's. "
+        "Every table is a folder of Parquet files (the manifest and each of the units are single "
+        "files). Any Parquet reader can open them; the types are Arrow's. "
         "[`examples/read_tables.py`](../../examples/read_tables.py) shows how.\n",
     ]
     for name, place in _TABLES.items():
@@ -284,32 +286,32 @@ def tables_page() -> str:
 def _csv_files() -> str:
     rows = (
         ("`uri`, `image_id`, `prediction`", "as in the table"),
-        ("`probability_CLASS`", "one column a class, in the bundle's order; six decimals"),
+        ("`probability_CLASS`", "one column per class, in the bundle's order; six decimals"),
         (
             "`decision_CLASS`",
-            "`positive` or `negative` at the operating point for that class; no such column "
-            "where the bundle has none",
+            "`positive` or `negative` at the operating point for that class; missing if the "
+            "bundle has none",
         ),
-        ("`cautions`", "why the answer may mean nothing, in words; empty: nothing is known"),
+        ("`cautions`", "why the prediction may be meaningless; empty: no reason is known"),
         ("`distance`", "from the training images; empty: not assessable"),
         ("`model_id`", "as in the table"),
     )
     return (
         "## predictions.csv and rejects.csv\n\n"
-        "`predict --out` writes two of its tables as CSV as well, with the films in the order in "
+        "`predict --out` also writes two of its tables as CSV, with the films in the order in "
         "which they were listed. The Parquet parts of its tables are numbered, so that pandas "
-        "and pyarrow, which read them in the order of their names, have the rows in that order, "
+        "and pyarrow, which read them in the order of their names, return the rows in that order, "
         f"too.\n\n{table(('column of `predictions.csv`', 'meaning'), rows)}\n"
         "`rejects.csv` has `uri`, `source`, `reason`, `detail`, `image_id` and `size_bytes`.\n\n"
-        "A cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return has an "
-        "apostrophe in front, or a spreadsheet would run it as a formula. The Parquet tables have "
-        "the text as it is.\n"
+        "A cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return gets a leading "
+        "apostrophe, because a spreadsheet would run it as a formula. The Parquet tables contain "
+        "the original text.\n"
     )
 
 
 def _values(kind: type[StrEnum]) -> str:
     meaning = sayings(kind)
-    rows = [(f"`{one.value}`", meaning.get(one.name, "")) for one in kind]
+    rows = [(f"`{member.value}`", meaning.get(member.name, "")) for member in kind]
     return table(("value", "meaning"), rows)
 
 
@@ -319,7 +321,7 @@ def _spaced(name: str) -> str:
 
 def _column_comments(home: ModuleType) -> dict[str, dict[str, str]]:
     """Variable of a module -> column -> the comment at the end of its line."""
-    found: dict[str, dict[str, str]] = {}
+    comments: dict[str, dict[str, str]] = {}
     variable = column = ""
     source = inspect.getsource(home)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -328,10 +330,10 @@ def _column_comments(home: ModuleType) -> dict[str, dict[str, str]]:
         elif token.type == tokenize.STRING and "pa.field(" in token.line and not column:
             column = ast.literal_eval(token.string)
         elif token.type == tokenize.COMMENT and column:
-            found.setdefault(variable, {})[column] = token.string.removeprefix("#").strip()
+            comments.setdefault(variable, {})[column] = token.string.removeprefix("#").strip()
         elif token.type in (tokenize.NL, tokenize.NEWLINE):
             column = ""
-    return found
+    return comments
 
 
 def _comments_of(
@@ -340,7 +342,7 @@ def _comments_of(
     for field in schema:
         text = comments.get(name, {}).get(field.name) or comments["_METADATA"].get(field.name)
         if not text:
-            raise SystemExit(f"{name}.{field.name}: says nothing of what it means")
+            raise SystemExit(f"{name}.{field.name}: has no description")
         yield re.sub(r"\b(View|Modality|Split|RejectReason)\b", _linked, markdown(text))
 
 
@@ -357,7 +359,7 @@ def limits_page() -> str:
     said = sayings(limits)
     values = {name: value for name, value in vars(limits).items() if name.isupper()}
     if silent := values.keys() - said.keys():
-        raise SystemExit(f"limits: {', '.join(sorted(silent))} say nothing")
+        raise SystemExit(f"limits: {', '.join(sorted(silent))} have no description")
     rows = [
         (f"`{name}`", f"{value:,}" if isinstance(value, int) else f"{value:g}", said[name])
         for name, value in values.items()
@@ -368,26 +370,30 @@ def limits_page() -> str:
 
 
 def layouts_page() -> str:
-    """The layouts: what each is recognised by, its home, licence and options."""
-    rows = [(f"[`{one.name}`](#{one.name})", one.title, one.looked_for) for one in LAYOUTS]
+    """The layouts: how each is recognised, its home, licence and options."""
+    rows = [
+        (f"[`{layout.name}`](#{layout.name})", layout.title, layout.looked_for)
+        for layout in LAYOUTS
+    ]
     parts = [
         "# Layouts\n",
-        "A layout says how one data set lies on disk: which files are films, and where finding, "
-        'patient, view, age and sex stand. It is recognised from the folder; `layout = "..."` '
+        "A layout describes how one data set is stored: which files are films, and where to find "
+        'label, patient, view, age and sex. It is detected from the folder; `layout = "..."` '
         "in a source, or `--layout`, overrides the guess. Films may be DICOM files in every "
         "layout: [Read DICOM](../how-to/dicom.md).\n",
         table(("layout", "data set", "recognised by"), rows),
     ]
-    for one in LAYOUTS:
+    for layout in LAYOUTS:
         parts.append(
-            f"## {one.name}\n\n{one.title}: {one.holds}.\n\n{first_paragraph(type(one))}\n"
+            f"## {layout.name}\n\n{layout.title}: {layout.holds}.\n\n"
+            f"{first_paragraph(type(layout))}\n"
         )
-        home = f"<{one.home}>" if one.home.startswith("http") else one.home
-        known = "".join(f"- Known fault: {fault}\n" for fault in one.faults)
-        parts.append(f"- Home: {home}\n- Licence: {one.licence}\n{known}")
-        if one.options:
-            given = [(f"`{name}`", markdown(text)) for name, text in one.options.items()]
-            parts.append(table(("option", "meaning"), given))
+        home = f"<{layout.home}>" if layout.home.startswith("http") else layout.home
+        known = "".join(f"- Known fault: {fault}\n" for fault in layout.faults)
+        parts.append(f"- Home: {home}\n- Licence: {layout.licence}\n{known}")
+        if layout.options:
+            options = [(f"`{name}`", markdown(text)) for name, text in layout.options.items()]
+            parts.append(table(("option", "meaning"), options))
     parts.append("## What a listing notes\n\n" + first_paragraph(notes.NoteKind) + "\n")
     parts.append(_values(notes.NoteKind))
     return "\n".join(parts)
@@ -403,12 +409,12 @@ def models_page() -> str:
             f"{one.max_size} only" if one.max_size else f"{one.min_size}",
             f"{one.parameters:,}",
             f"{one.width:,}",
-            one.weights_licence or "none to be had",
+            one.weights_licence or "none published",
             markdown(one.source),
         )
         for one in ZOO.values()
     ]
-    head = ("name", "network", "meant for, px", "at least, px", "parameters", "deep features",
+    head = ("name", "network", "designed for, px", "at least, px", "parameters", "deep features",
             "ImageNet weights, licence", "published in")  # fmt: skip
     flat = [
         (f"`{one.flat_map.name}`", f"{one.flat_map.width:,}", f"{one.input_size}")
@@ -423,59 +429,64 @@ def models_page() -> str:
     guessed = [(f"`{one.name}`", markdown("; ".join(one.guessed))) for one in ZOO.values()
                if one.guessed]  # fmt: skip
     return (
-        "# Networks\n\nWhat `train.model` takes. Where the ImageNet weights come from is told in "
-        "[Weights and starts](../how-to/offline-weights.md). Parameters are counted with the "
-        "published output layer (1,000 classes where the weights are ImageNet's).\n\n"
+        "# Networks\n\nValid values of `train.model`. [Weights and "
+        "initialisation](../how-to/offline-weights.md) says where ImageNet weights come from. "
+        "Parameters include the published output layer (1,000 classes for ImageNet weights).\n\n"
         + table(head, rows)
-        + "\nAny other classifier of torchvision goes by its name there, as "
-        "`torchvision:convnext_tiny`; with the extra `timm` so does any of timm's, as "
-        "`timm:resnet18`. Its last linear layer gives way to the head. "
-        "`pulmospark models NAME` says what is known of it.\n\n## Flattened maps\n\n"
-        "A network's deep features are what goes into its last linear layer, after pooling. "
-        "The variants below give the last convolutional map instead, flattened, at one size "
+        + "\nAny other classifier of torchvision is available under its name, for example "
+        "`torchvision:convnext_tiny`; with the extra `timm` so is any timm model, for example "
+        "`timm:resnet18`. The head replaces its last linear layer. "
+        "`pulmospark models NAME` shows its details.\n\n## Flattened maps\n\n"
+        "A network's deep features are the input of its last linear layer, after pooling. "
+        "The variants below return the flattened last convolutional map instead, at one size "
         "only.\n\n"
         + table(("name", "deep features", "px"), flat)
         + "\n## How they are trained\n\n"
-        "What `[train.network]` leaves open is the network's own: learning rate of the last "
-        "layer, the share of it that each stage has of the one after it, and films a step. They "
-        "follow common practice and were not tuned; any value of yours wins. Fine-tuned means "
-        "from weights, ImageNet's or a bundle's.\n\n"
+        "Settings missing from `[train.network]` default to the model's recipe: learning rate of "
+        "the last layer, its factor for each earlier stage, and batch size. They "
+        "follow common practice and were not tuned; your own values override them. Fine-tuned "
+        "means initialised from ImageNet weights or a bundle.\n\n"
         + table(
-            ("name", "fine-tuned: rate", "share", "films", "from scratch: rate", "share", "films"),
+            (
+                "name",
+                "fine-tuned: rate",
+                "factor",
+                "batch",
+                "from scratch: rate",
+                "factor",
+                "batch",
+            ),
             recipes,
         )
         + "\nOther classifiers of torchvision and timm: "
         f"{CAREFUL.learning_rate:g}, {CAREFUL.stage_factor:g}, {CAREFUL.batch_size} fine-tuned.\n"
-        + "\n## What papers leave open\n\n"
-        + table(("name", "chosen here"), guessed)
+        + "\n## Details missing from the papers\n\n"
+        + table(("name", "our choice"), guessed)
     )
 
 
-def _recipe(told: Recipe | None) -> tuple[str, str, str]:
-    if told is None:
+def _recipe(recipe: Recipe | None) -> tuple[str, str, str]:
+    if recipe is None:
         return ("", "", "")
-    return f"{told.learning_rate:g}", f"{told.stage_factor:g}", f"{told.batch_size}"
+    return f"{recipe.learning_rate:g}", f"{recipe.stage_factor:g}", f"{recipe.batch_size}"
 
 
 def errors_page() -> str:
     """The error tree and the exit codes."""
     drawing = inspect.getdoc(errors) or ""
     rows = [
-        ("0", "done"),
-        ("1", "a fault of pulmospark itself; `--debug` shows its traceback"),
-        ("2", "a flag, a setting or a call is wrong: `UsageError`"),
-        ("3", "the data given cannot be used: `InputError`"),
-        ("4", "Java, memory, disk, weights or network are missing: `EnvironmentProblem`"),
-        (
-            "5",
-            "an audit failed under `--strict`: `AuditError`; the report is written all the same",
-        ),
-        ("130", "interrupted; the same command goes on where it was"),
+        ("0", "success"),
+        ("1", "a bug in pulmospark; `--debug` shows the traceback"),
+        ("2", "a wrong flag, setting or call: `UsageError`"),
+        ("3", "unusable input data: `InputError`"),
+        ("4", "missing Java, memory, disk, weights or network: `EnvironmentProblem`"),
+        ("5", "an audit failed under `--strict`: `AuditError`; the report is written anyway"),
+        ("130", "interrupted; rerun to resume"),
     ]
     kinds = [
-        (f"`{name}`", str(one.exit_code), first_paragraph(one))
-        for name, one in vars(errors).items()
-        if isinstance(one, type) and issubclass(one, errors.PulmosparkError)
+        (f"`{name}`", str(kind.exit_code), first_paragraph(kind))
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.PulmosparkError)
     ]
     return (
         "# Errors and exit codes\n\nAn error is one line on standard error that names the value, "
@@ -485,8 +496,8 @@ def errors_page() -> str:
         "`detail` (a worker's traceback, say) are attributes of every error.\n\n"
         + f"```text\n{drawing}\n```\n\n"
         + table(("error", "exit code", "meaning"), kinds)
-        + "\nA file that cannot be read is no error: it is a row of the "
-        "[rejects](tables.md#rejects) table, and the job goes on.\n"
+        + "\nAn unreadable file is not an error: it becomes a row of the "
+        "[rejects](tables.md#rejects) table, and the job continues.\n"
     )
 
 

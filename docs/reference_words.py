@@ -1,4 +1,4 @@
-"""What the code says of itself, as Markdown: for ``make_reference.py``."""
+"""Descriptions in the code as Markdown: for ``make_reference.py``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from types import ModuleType
 
 
 def sayings(source: ModuleType | type) -> dict[str, str]:
-    """Name -> the string that stands below its assignment, as one line of Markdown."""
+    """Name -> the string below its assignment, as one line of Markdown."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(source)))
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else tree.body
-    found = {}
+    descriptions = {}
     for node, after in itertools.pairwise(body):
         if not (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)):
             continue
@@ -28,8 +28,8 @@ def sayings(source: ModuleType | type) -> dict[str, str]:
             names = target.elts if isinstance(target, ast.Tuple) else [target]
             for name in names:
                 if isinstance(name, ast.Name):
-                    found[name.id] = markdown(str(after.value.value))
-    return found
+                    descriptions[name.id] = markdown(str(after.value.value))
+    return descriptions
 
 
 def markdown(text: str) -> str:
@@ -38,9 +38,9 @@ def markdown(text: str) -> str:
     return " ".join(text.split()).replace("<", "&lt;")
 
 
-def first_paragraph(thing: object) -> str:
+def first_paragraph(documented: object) -> str:
     """The first paragraph of a docstring, as one line."""
-    return markdown((inspect.getdoc(thing) or "").split("\n\n")[0])
+    return markdown((inspect.getdoc(documented) or "").split("\n\n")[0])
 
 
 def table(head: tuple[str, ...], rows: Sequence[Sequence[str]]) -> str:

@@ -1,8 +1,8 @@
-"""Read what a run left, without Spark: ``python examples/read_tables.py runs/mine``.
+"""Read the tables of a run without Spark: ``python examples/read_tables.py runs/mine``.
 
 Tables are folders of Parquet files; pandas, Polars, DuckDB, R and Spark read them too. Columns
-are explained in docs/reference/tables.md. Only the columns that are asked for are read: leave
-``pixels`` out unless you want them.
+are explained in docs/reference/tables.md. Only the requested columns are read: omit ``pixels``
+unless you need them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ def main(run: Path) -> None:
     print("films by source and view:", images.groupby(["source", "view"]).size(), sep="\n")
 
     rejects = pd.read_parquet(run / "tables" / "rejects")
-    print("files that are no images:", rejects["reason"].value_counts(), sep="\n")
+    print("rejected files:", rejects["reason"].value_counts(), sep="\n")
 
     cohort = pd.read_parquet(run / "cohort" / "table")
-    print("who plays which part:", pd.crosstab(cohort["label"], cohort["split"]), sep="\n")
-    print("left out:", cohort["reason"].value_counts(), sep="\n")
+    print("split:", pd.crosstab(cohort["label"], cohort["split"]), sep="\n")
+    print("excluded:", cohort["reason"].value_counts(), sep="\n")
 
     predictions = pd.read_parquet(run / "evaluation" / "predictions")
     print("truth and prediction:", sep="\n")
     print(pd.crosstab(predictions["label"], predictions["prediction"]))
 
-    told = json.loads((run / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
-    accuracy = told["evaluation"]["accuracy"]
+    record = json.loads((run / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+    accuracy = record["evaluation"]["accuracy"]
     print(f"accuracy {accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})")
 
     part = next((run / "tables" / "images").glob("*.parquet"))

@@ -1,8 +1,8 @@
 """Deep features and a CNN in Spark ML pipelines: ``python examples/spark_ml_pipeline.py``.
 
-The films are phantoms, drawn by a program: no figure here says anything of real films. The
-ImageNet weights of MobileNetV2, or of the network that is the second argument, are fetched, or
-taken from the folder that ``PULMOSPARK_WEIGHTS`` names.
+The films are phantoms, so the results say nothing about real films. The ImageNet weights of
+MobileNetV2, or of the network given as second argument, are downloaded, or taken from the folder
+in ``PULMOSPARK_WEIGHTS``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.feature import StringIndexer
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
+from pyspark.sql import functions as F  # noqa: N812 - Spark's convention
 
 from pulmospark.ml import CnnClassifier, ImageFeaturizer
 from pulmospark.phantoms.write import write_phantoms
@@ -24,11 +24,11 @@ from pulmospark.spark.session import spark_session
 
 
 def read_films(spark: SparkSession, folder: Path) -> DataFrame:
-    """Films as Spark's ``binaryFile`` source gives them, joined with the sheet's rows.
+    """Read films with Spark's ``binaryFile`` source, and join them with the sheet's rows.
 
     Args:
         spark: the session.
-        folder: of the phantoms, a folder a hospital.
+        folder: of the phantoms, with one folder per hospital.
     """
     files = spark.read.format("binaryFile").load(f"{folder}/*/images")
     files = files.withColumn("filename", F.element_at(F.split("path", "/"), -1))
@@ -43,7 +43,7 @@ def main(patients: int, folder: Path, network: str) -> None:
     """Fit two models on three quarters of the patients and test them on the rest.
 
     Args:
-        patients: how many are drawn.
+        patients: number of synthetic patients.
         folder: where the phantoms and the fitted pipeline go.
         network: name in the zoo.
     """
@@ -55,7 +55,7 @@ def main(patients: int, folder: Path, network: str) -> None:
         train, test = films.where(quarter > 0), films.where(quarter == 0)
         accuracy = MulticlassClassificationEvaluator(metricName="accuracy")
 
-        # The demo draws files that are no films, too: skip their rows.
+        # The phantoms include invalid files: skip their rows.
         features = ImageFeaturizer(
             inputCol="content", outputCol="features", modelName=network, handleInvalid="skip"
         )
@@ -63,8 +63,8 @@ def main(patients: int, folder: Path, network: str) -> None:
         pipeline.fit(train).write().overwrite().save(str(folder / "pipeline"))
         fitted = PipelineModel.load(str(folder / "pipeline"))
         scored = fitted.transform(test).cache()  # read twice below
-        print(f"ImageFeaturizer and LogisticRegression, on {scored.count()} phantoms not trained")
-        print(f"on: accuracy {accuracy.evaluate(scored):.3f}")
+        print(f"ImageFeaturizer and LogisticRegression, test set of {scored.count()} phantoms:")
+        print(f"accuracy {accuracy.evaluate(scored):.3f}")
 
         classifier = CnnClassifier(
             inputCol="content", labelCol="label", modelName=network, handleInvalid="skip"

@@ -1,4 +1,4 @@
-"""What ``spark-submit`` takes: ``spark-submit --master yarn submit.py run my.toml``."""
+"""Entry point for ``spark-submit``: ``spark-submit --master yarn submit.py run my.toml``."""
 
 from pulmospark.__main__ import main
 

@@ -57,7 +57,7 @@ def test_a_run_and_its_tables_give_the_same(
     cli.main(
         ["expand", str(run / "tables"), "--per-class", "9", *other, "-q"], standalone_mode=False
     )
-    assert "covid: 4 films and 5 children, at most 2 of one film" in capfd.readouterr().out
+    assert "covid: 4 films and 5 augmented copies, at most 2 per film" in capfd.readouterr().out
     tables = [
         pq.read_table(folder / "table").sort_by("uri")
         for folder in (run / "expanded", tmp_path / "other")

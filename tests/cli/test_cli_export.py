@@ -29,8 +29,8 @@ def test_in_words_it_says_that_phantoms_were_drawn(
     out = tmp_path / "ir"
     code, output, errors = _told(capsys, str(bundle), "--to", "openvino", "--out", str(out))
     assert (code, errors) == (0, "")
-    assert "checked with OpenVINO on 12 phantoms: no probability is more than" in output
-    assert "phantoms are drawn by a program: --films" in output
+    assert "checked with OpenVINO on 12 phantoms: probabilities differ" in output
+    assert "phantoms are synthetic: use --films" in output
     assert "not a medical device" in output
     assert (out / "model.xml").is_file()
 

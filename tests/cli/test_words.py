@@ -1,4 +1,4 @@
-"""What the terminal says of a listing."""
+"""How the terminal shows a listing."""
 
 from __future__ import annotations
 

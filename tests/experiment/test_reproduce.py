@@ -177,9 +177,9 @@ def test_what_a_person_reads_of_a_smaller_preset(
     say_reproduction(told)
     said = capsys.readouterr().out
     for text in (
-        "published  0.9403 = 677 of 720 (0.921 to 0.955, were they independent)",
+        "published  0.9403 = 677 of 720 (0.921 to 0.955, if independent)",
         "ours       0.750 (0.640 to 0.840) = 54 of 72",
-        "intervals of 95%, over 55 patients, or films where none is known, worth 61 independent",
+        "95% CI over 55 patients (films if unknown), effective n 61",
         "parameters 1,328,900; trained on 288 films",
         "test: 18 COVID-19, 18 normal, 18 bacterial, 18 viral",
         "smaller than the paper's: COVID-19: 58 films, the paper has 580",

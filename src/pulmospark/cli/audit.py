@@ -10,10 +10,10 @@ from pulmospark.cli import common
 
 
 @click.command(
-    help="""Tell whether films, split and model can be trusted.
+    help="""Audit the data, the split and the model.
 
     RUN_OR_TABLE is an experiment's TOML file, the folder of a run, or an images table, such as
-    the tables of an ingest.
+    the output of an ingest.
 
     \b
     Examples:
@@ -28,13 +28,13 @@ from pulmospark.cli import common
     "--all",
     "costly",
     is_flag=True,
-    help="Also those that run the model again: lungs covered, one source left out, ...",
+    help="Also run the audits that need the model: covered lungs, one source excluded, ...",
 )
 @click.option("--bundle", type=common.PATH, help="Model to audit; by default the run's own.")
 @click.option(
     "--out",
     type=common.PATH,
-    help="Folder of the outcome; for a table only. By default `audit` beside it.",
+    help="Output folder; only for a table. Default: `audit` next to it.",
 )
 @common.set_option
 @common.spark_options
@@ -60,7 +60,7 @@ def command(
     told |= {f"audit.{name}": "true" for name, wanted in asked.items() if wanted}
     is_run = what.is_file() or (what / "experiment.json").is_file()
     if is_run and out is not None:
-        raise UsageError("--out is for a table: a run's audit lies in its own folder")
+        raise UsageError("--out is for a table: a run's audit is written to its own folder")
     if is_run:
         experiment, run = open_experiment(what, told)
         settings = experiment.audit
@@ -102,12 +102,12 @@ def command(
 
 
 def _check_beside(table: Path) -> None:
-    """Refuse to put the audit of a run's tables in the place of the run's own."""
+    """Refuse to overwrite a run's own audit with that of its tables."""
     from pulmospark.core.errors import UsageError
 
     run = table.resolve().parent
     if (run / "experiment.json").is_file():
         raise UsageError(
-            f"{table}: of the run {run}, whose own audit lies in {run / 'audit'}: name the run "
-            "itself, or another folder with --out"
+            f"{table}: belongs to the run {run}, whose own audit is in {run / 'audit'}: name the "
+            "run itself, or another folder with --out"
         )

@@ -1,4 +1,4 @@
-"""What several commands share: their options, and how they speak."""
+"""Options and output that several commands share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _PathType(click.Path):
-    """A path or a ``file:`` URI, as ``Path``; an address elsewhere is refused."""
+    """A path or a ``file:`` URI, as ``Path``; other URIs are refused."""
 
     def convert(
         self,
@@ -34,7 +34,7 @@ class _PathType(click.Path):
 
 
 class _PatternType(click.Path):
-    """The same as text: it may be a pattern, and a slash at its end asks for folders."""
+    """The same as text: it may be a pattern, and a trailing slash matches only folders."""
 
     def convert(
         self,
@@ -52,9 +52,7 @@ PATTERN = _PatternType()
 def spark_options(command: Command) -> Command:
     """``--master`` and ``--conf``."""
     for option in (
-        click.option(
-            "--conf", "conf", multiple=True, metavar="KEY=VALUE", help="A setting of Spark's."
-        ),
+        click.option("--conf", "conf", multiple=True, metavar="KEY=VALUE", help="Spark setting."),
         click.option(
             "--master", metavar="URL", help="Spark master: local[2], spark://host:7077, yarn, ..."
         ),
@@ -66,7 +64,7 @@ def spark_options(command: Command) -> Command:
 def speech_options(command: Command) -> Command:
     """``--json`` and ``--quiet``."""
     for option in (
-        click.option("--quiet", "-q", is_flag=True, help="No progress."),
+        click.option("--quiet", "-q", is_flag=True, help="Do not show progress."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     ):
         command = option(command)
@@ -108,7 +106,7 @@ def set_option(command: Command) -> Command:
         "changes",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Change a setting: train.model=squeezenet1_1, say. May be repeated.",
+        help="Change a setting, e.g. train.model=squeezenet1_1. May be repeated.",
     )(command)
 
 
@@ -118,12 +116,12 @@ def augment_option(command: Command) -> Command:
         "--augment/--no-augment",
         "augment",
         default=None,
-        help="Change training films by chance, or none at all; by default as the experiment says.",
+        help="Randomly augment training films; default: as configured.",
     )(command)
 
 
 def augmented(experiment: Experiment, wanted: bool | None) -> Experiment:
-    """The experiment as ``--augment`` or ``--no-augment`` has it, with a warning where due."""
+    """Apply ``--augment`` or ``--no-augment`` to an experiment, and print its warnings."""
     from pulmospark.experiment.expanding import with_augmentation
 
     experiment = with_augmentation(experiment, wanted)
@@ -144,17 +142,17 @@ def pairs(texts: tuple[str, ...], flag: str) -> dict[str, str]:
     Raises:
         UsageError: one has no ``=``.
     """
-    found = {}
+    values = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise UsageError(f"{flag} {text!r}: give KEY=VALUE")
-        found[key.strip()] = value.strip()
-    return found
+        values[key.strip()] = value.strip()
+    return values
 
 
 def check_sources(experiment: Experiment) -> None:
-    """See that each source is there and has a layout: Spark need not be started to tell.
+    """Check that each source exists and has a layout, before Spark starts.
 
     Raises:
         UsageError: a layout is unknown.
@@ -167,10 +165,10 @@ def check_sources(experiment: Experiment) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a run: Spark need not be started to tell that it cannot be made.
+    """Create the folder of a run before Spark starts, so that a failure is reported early.
 
     Raises:
-        EnvironmentProblem: no space, no right to write there, or a file stands in the way.
+        EnvironmentProblem: no space, no write permission, or a file exists at that path.
     """
     from pulmospark.core.files import disk_errors
 
@@ -179,12 +177,12 @@ def make_folder(folder: Path) -> None:
 
 
 def say(text: str) -> None:
-    """A line of the result, on standard output."""
+    """Print a line of the result on standard output."""
     click.echo(shown(text))
 
 
 def say_json(value: Any) -> None:
-    """The result for machines: one JSON object, the last thing on standard output."""
+    """Print the result as one JSON object, the last line on standard output."""
     click.echo(shown_json(json.dumps(value, ensure_ascii=False)))
 
 
@@ -203,12 +201,12 @@ def say_result(result: BaseModel, say_words: Callable[[], None], *, as_json: boo
 
 
 def warn(text: str) -> None:
-    """A warning, on standard error."""
+    """Print a warning on standard error."""
     click.echo(f"warning: {one_line(text)}", err=True)
 
 
 def tell(text: str) -> None:
-    """A line on how it goes, on standard error."""
+    """Print a line of progress on standard error."""
     click.echo(one_line(text), err=True)
 
 

@@ -11,16 +11,15 @@ from pulmospark.cli import common
 
 
 @click.command(
-    help=f"""Train several networks on the same films, and compare them.
+    help=f"""Train several networks on the same films and compare them.
 
-    A network may stand twice, with another way to train it behind a colon:
-    mobilenet_v2:features is frozen, under a logistic regression, mobilenet_v2:network trained
-    itself. A name alone takes the experiment's own way.
+    A network may be listed twice, with the training method after a colon: mobilenet_v2:features
+    is frozen, under a logistic regression; mobilenet_v2:network is fine-tuned. A name alone uses
+    the experiment's method.
 
-    EXPERIMENT is its TOML file, or the folder of a run; ingest and split are run first where
-    they were not yet, or with other settings. The end is one table (JSON and CSV) and one page:
-    accuracy with interval, training time, parameters, size, scoring speed, who lies on the
-    frontier, and paired tests.
+    EXPERIMENT is its TOML file, or the folder of a run; ingest and split are run first if needed.
+    The output is one table (JSON and CSV) and one page: accuracy with CI, training time,
+    parameters, size, throughput, the Pareto frontier, and paired tests.
 
     {pulmospark.NOT_A_MEDICAL_DEVICE}
 
@@ -31,7 +30,7 @@ from pulmospark.cli import common
     """
 )
 @common.what_argument
-@click.option("--models", required=True, help="MODEL or MODEL:METHOD, with commas between them.")
+@click.option("--models", required=True, help="Comma-separated list of MODEL or MODEL:METHOD.")
 @common.set_option
 @common.spark_options
 @common.speech_options

@@ -10,12 +10,12 @@ from pulmospark.cli import common
 
 
 @click.command(
-    help="""Draw phantoms and run the whole job on them.
+    help="""Draw phantoms and run the whole pipeline on them.
 
-    Phantoms are chest X-rays that a program draws: no patient, no data set and no network are
-    needed, and no figure of the demo says anything of real films. It draws them, writes them
-    to disk in the layout of a public data set, ingests, splits, trains the basic CNN on Spark,
-    evaluates it, and writes a report.
+    Phantoms are synthetic chest X-rays: the demo needs no patient, no data set and no network,
+    and its results say nothing about real films. It draws them, writes them to disk in the
+    layout of a public data set, ingests, splits, trains the basic CNN on Spark, evaluates it,
+    and writes a report.
 
     \b
     Example:
@@ -31,7 +31,7 @@ from pulmospark.cli import common
 )
 @click.option("--patients", type=click.IntRange(30, 20_000), default=320, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=20201, show_default=True)
-@click.option("--processes", type=click.IntRange(1, 64), help="Of the training.")
+@click.option("--processes", type=click.IntRange(1, 64), help="Training processes.")
 @common.spark_options
 @common.speech_options
 def command(
@@ -54,12 +54,12 @@ def command(
     quiet = quiet or as_json
     folder = out.expanduser().resolve()
     if not quiet:
-        common.say(f"drawing phantoms of {patients} made-up patients ...")
+        common.say(f"drawing phantoms of {patients} synthetic patients ...")
     drawn = draw_demo(folder, seed=seed, patients=patients)
     if not quiet:
         common.say(
             f"drew {drawn.frontal} frontal and {drawn.lateral} lateral phantoms of "
-            f"{drawn.patients} made-up patients, and {drawn.broken} broken files, into "
+            f"{drawn.patients} synthetic patients, and {drawn.broken} broken files, into "
             f"{drawn.folder}"
         )
     with spark_session(master, common.pairs(conf, "--conf")) as spark:

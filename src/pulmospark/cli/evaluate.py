@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    help="""Figures with intervals, on films that the model has not seen.
+    help="""Evaluate a model on its test set or on external data.
 
-    EXPERIMENT is its TOML file, or the folder of a run. With a TABLE from elsewhere (what
-    `pulmospark ingest` made) EXPERIMENT is a run or a bundle, and its figures on the table stand
-    beside those from inside. Films and slices
-    are always evaluated one by one; --level adds CT scans, or patients, each scored as a whole.
+    EXPERIMENT is its TOML file, or the folder of a run. With an external TABLE (the output of
+    `pulmospark ingest`) EXPERIMENT is a run or a bundle, and external performance is compared
+    with internal performance. Films and slices are always evaluated one by one; --level adds
+    metrics per CT scan or patient.
 
     \b
     Examples:
@@ -36,24 +36,24 @@ if TYPE_CHECKING:
     "levels",
     multiple=True,
     type=click.Choice(["slice", "scan", "patient"]),
-    help="Evaluate scans or patients, too; as evaluate.levels.",
+    help="Also evaluate scans or patients, like evaluate.levels.",
 )
 @click.option(
     "--class",
     "mapping",
     multiple=True,
     metavar="CLASS=FINDING,...",
-    help="Findings of the table that are a class of the bundle. May be repeated.",
+    help="Map findings of the table to a class of the bundle. May be repeated.",
 )
 @click.option(
     "--recalibrate",
     type=click.IntRange(1),
-    help="Patients of the table on whom probabilities are calibrated anew; told beside.",
+    help="Also recalibrate on this many patients of the table, and evaluate on the others.",
 )
 @click.option(
     "--out",
     type=common.PATH,
-    help="Folder of the outcome on a table. By default `external` beside the bundle.",
+    help="Output folder for a table. Default: `external` next to the bundle.",
 )
 @common.set_option
 @common.spark_options
@@ -74,7 +74,7 @@ def command(
     """Run it."""
     if table is not None:
         if changes:
-            raise UsageError("--set is for an experiment: a table is evaluated as the bundle says")
+            raise UsageError("--set requires an experiment: a table uses the bundle's settings")
         classes = {k: tuple(v.split(",")) for k, v in common.pairs(mapping, "--class").items()}
         _external(what, table, classes, recalibrate or 0, out, master, conf, as_json, quiet)
         return
@@ -102,7 +102,7 @@ def _with_levels(experiment: Experiment, levels: tuple[str, ...]) -> Experiment:
     from pulmospark.core.settings import Experiment, parse
 
     values = experiment.model_dump(mode="json")
-    # That of slices is always there.
+    # Slices are always evaluated.
     values["evaluate"]["levels"] = [name for name in levels if name != "slice"]
     return parse(Experiment, values, where="--level")
 

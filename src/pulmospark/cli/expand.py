@@ -11,11 +11,11 @@ from pulmospark.core import limits
 
 
 @click.command(
-    help="""Make a table of the training films and augmented children of them.
+    help="""Build a table of augmented training films, N per class.
 
-    TABLE is the folder of a run, or one with an images table. Each class then has N rows, its
-    films among them. Films of other parts have no children, and a child is trained on only
-    where its parent is.
+    TABLE is the folder of a run, or a folder with an images table. Each class then has N rows,
+    including its original films. Only training films are augmented, and an augmented copy is
+    used only where its original is.
 
     \b
     Example:
@@ -28,22 +28,22 @@ from pulmospark.core import limits
     "--per-class",
     type=click.IntRange(1, limits.EXPAND_PER_CLASS_MAX),
     metavar="N",
-    help="Rows of a class, the films themselves among them.",
+    help="Rows per class, including the original films.",
 )
-@click.option("--out", type=common.PATH, help="Folder of the result; the run's expanded/.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the children.")
+@click.option("--out", type=common.PATH, help="Output folder; default: the run's expanded/.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the augmentation.")
 @click.option(
     "--config",
     type=common.PATH,
     metavar="TOML",
-    help="Experiment whose [expand] says how films are changed; the run's own by default.",
+    help="Experiment whose [expand] section is used; default: the run's own.",
 )
-@click.option("--cohort", type=common.PATH, help="Folder of another cohort.")
+@click.option("--cohort", type=common.PATH, help="Folder of a different cohort.")
 @click.option(
     "--parents",
     type=common.PATH,
     metavar="FILE",
-    help="Take these films only, a path or image_id a line.",
+    help="Use only these films, one path or image_id per line.",
 )
 @common.spark_options
 @common.speech_options
@@ -95,5 +95,5 @@ def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--parents {path}: cannot be read as text: {error}") from error
+        raise UsageError(f"--parents {path}: not a readable text file: {error}") from error
     return [local_text(line.strip()) for line in text.splitlines() if line.strip()]

@@ -17,12 +17,12 @@ _MB = 1_000_000
 
 
 @click.command(
-    help=f"""Write a bundle as ONNX or OpenVINO, for other programs.
+    help=f"""Export a bundle to ONNX or OpenVINO, for other programs.
 
-    The file takes grey standard images (uint8) and gives probabilities: standardisation,
-    temperature and softmax are inside, and what it is stands in its metadata. Before it
-    appears it is run on films and compared with the bundle; where a probability differs,
-    nothing is written. --out is a file ending in .onnx, or for OpenVINO a folder.
+    The exported model maps grey standard images (uint8) to probabilities. It includes
+    standardisation, temperature and softmax; its metadata describe it. Before it is written,
+    it is run on films and compared with the bundle; if a probability differs, nothing is
+    written. --out is a file ending in .onnx, or a folder for OpenVINO.
 
     {pulmospark.NOT_A_MEDICAL_DEVICE}
 
@@ -34,16 +34,16 @@ _MB = 1_000_000
 )
 @click.argument("bundle", type=common.PATH)
 @click.option(
-    "--to", "form", type=click.Choice(["onnx", "openvino"]), required=True, help="The form."
+    "--to", "form", type=click.Choice(["onnx", "openvino"]), required=True, help="Format."
 )
-@click.option("--out", type=common.PATH, required=True, help="Where to.")
+@click.option("--out", type=common.PATH, required=True, help="Output file or folder.")
 @click.option(
     "--films",
     multiple=True,
     type=common.PATTERN,
     metavar="PATH",
-    help="Films to check it on: a file, a folder or a quoted pattern; may be repeated. "
-    "Without it phantoms are drawn.",
+    help="Films for the check: a file, a folder or a quoted pattern; may be repeated. "
+    "Default: phantoms.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(bundle: Path, form: str, out: Path, films: tuple[str, ...], as_json: bool) -> None:
@@ -62,11 +62,11 @@ def _say(result: ExportResult) -> None:
     programs = " and ".join(result.checked_with)
     common.say(f"{result.path}: {result.model}, {result.bytes / _MB:.1f} MB")
     common.say(
-        f"  checked with {programs} on {noun}: no probability is more than "
-        f"{result.largest_difference:.1e} from the bundle's"
+        f"  checked with {programs} on {noun}: probabilities differ from the bundle's by at most "
+        f"{result.largest_difference:.1e}"
     )
     if result.phantoms:
-        common.say("  phantoms are drawn by a program: --films checks it on films of your own")
+        common.say("  phantoms are synthetic: use --films to check it on your own films")
     if result.unreadable:
         common.warn(f"{common.count(result.unreadable, 'film')} could not be read")
     common.say(pulmospark.NOT_A_MEDICAL_DEVICE)

@@ -13,11 +13,11 @@ _GB = 1024**3
 
 
 @click.command(
-    help="""Fetch a data set that can be had by plain https.
+    help="""Download a public data set over https.
 
-    NAME is its layout's, as `pulmospark layouts` lists it. A fetch that breaks off is gone on with
-    by the same command. Nothing is fetched that needs an agreement; mind the licence that is
-    shown.
+    NAME is the name of its layout, as listed by `pulmospark layouts`. Rerun the command to resume
+    an interrupted download. Data sets that require an agreement are not available; observe the
+    licence that is shown.
 
     \b
     Examples:
@@ -31,22 +31,22 @@ _GB = 1024**3
     type=common.PATH,
     default=Path("data"),
     show_default=True,
-    help="Folder for data sets; NAME is made in it.",
+    help="Folder for data sets; the subfolder NAME is created.",
 )
-@click.option("--sha256", help="SHA-256 that the archive must have.")
+@click.option("--sha256", help="Expected SHA-256 of the archive.")
 @click.option(
     "--max-gb",
     type=click.FloatRange(min=0, min_open=True),
     default=limits.DATA_SET_ARCHIVE_BYTES_MAX / _GB,
     show_default=True,
-    help="Most gigabytes (2^30 bytes) to fetch.",
+    help="Maximum download size in gigabytes (2^30 bytes).",
 )
 @click.option(
     "--max-minutes",
     type=click.FloatRange(min=0, min_open=True),
     default=limits.DATA_SET_FETCH_MINUTES_MAX,
     show_default=True,
-    help="Most minutes to take.",
+    help="Maximum duration in minutes.",
 )
 @common.speech_options
 def command(
@@ -63,22 +63,22 @@ def command(
     from pulmospark.layouts.fetch import fetch_data_set
 
     bounds = Bounds(int(max_gb * _GB), max_minutes * 60)
-    told = None if quiet or as_json else _Teller()
-    result = fetch_data_set(name, out.expanduser().resolve(), bounds, sha256=sha256, told=told)
+    progress = None if quiet or as_json else _Progress()
+    result = fetch_data_set(name, out.expanduser().resolve(), bounds, sha256=sha256, told=progress)
     if as_json:
         common.say_json(result.model_dump(mode="json"))
         return
-    there = "was there already" if result.already else f"{result.files:,} files"
-    common.say(f"{result.layout}: {there}, {result.folder}")
+    files = "already downloaded" if result.already else f"{result.files:,} files"
+    common.say(f"{result.layout}: {files}, {result.folder}")
     checked = (
-        "as expected" if result.checked else "kept; give it with --sha256 to ask for the same"
+        "as expected" if result.checked else "stored; pass it as --sha256 to get the same version"
     )
     common.say(f"SHA-256 of the archive {result.sha256} ({checked})")
     common.say(f"licence: {result.licence}")
 
 
-class _Teller:
-    """Says how far it is, on standard error, every tenth of the way or hundred megabytes."""
+class _Progress:
+    """Reports progress on standard error, every tenth of the total or hundred megabytes."""
 
     def __init__(self) -> None:
         self._next = 0
@@ -88,4 +88,4 @@ class _Teller:
             return
         self._next = done + (total // 10 or 100 * 1024**2)
         of = f" of {total / 1e6:,.0f}" if total else ""
-        common.tell(f"fetched {done / 1e6:,.0f}{of} MB")
+        common.tell(f"downloaded {done / 1e6:,.0f}{of} MB")

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    help="""Make the images and rejects tables from folders of films.
+    help="""Build the images and rejects tables from folders of films.
 
     WHAT is an experiment's TOML file, the folder of a run, or folders (or CSV files) of films.
-    Files that were ingested before are not read again.
+    Files that are already ingested are not read again.
 
     \b
     Example:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.argument("what", nargs=-1, required=True, type=common.PATH)
 @click.option("--out", type=common.PATH, help="Folder of the run (with folders).")
-@click.option("--layout", help="Layout of the folders; recognised where not given.")
+@click.option("--layout", help="Layout of the folders; default: detected.")
 @click.option(
     "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the layout."
 )
@@ -47,8 +47,9 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    asked = common.pairs(changes, "--set")
-    experiment, run = _experiment(what, out, layout, common.pairs(options, "--option"), asked)
+    overrides = common.pairs(changes, "--set")
+    layout_options = common.pairs(options, "--option")
+    experiment, run = _experiment(what, out, layout, layout_options, overrides)
     common.check_sources(experiment)
     common.make_folder(run.root)
 
@@ -79,9 +80,7 @@ def _experiment(
     is_run = first.is_dir() and (first / "experiment.json").is_file()
     if len(what) == 1 and (first.suffix == ".toml" or is_run):
         if out or layout or options:
-            raise UsageError(
-                "--out, --layout and --option go with folders, not with an experiment"
-            )
+            raise UsageError("--out, --layout and --option apply to folders, not to an experiment")
         return open_experiment(first, changes)
     if out is None:
         raise UsageError("--out is missing: name the folder of the run")

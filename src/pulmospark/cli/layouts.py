@@ -8,9 +8,9 @@ from pulmospark.cli import common
 
 
 @click.command(
-    help="""List the data-set layouts that are known.
+    help="""List the supported data set layouts.
 
-    A folder's layout is recognised; --layout, or layout = in TOML, says otherwise.
+    A folder's layout is detected; override it with --layout, or with layout = in TOML.
 
     \b
     Examples:
@@ -50,7 +50,7 @@ def command(as_json: bool) -> None:
         common.say(f"  home           {layout.home}")
         common.say(f"  licence        {layout.licence}")
         if layout.download:
-            common.say(f"  fetch          pulmospark fetch {layout.name}")
+            common.say(f"  download       pulmospark fetch {layout.name}")
         for fault in layout.faults:
             common.say(f"  known fault    {fault}")
         for option, meaning in layout.options.items():

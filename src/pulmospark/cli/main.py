@@ -20,17 +20,17 @@ from pulmospark.core.near_names import did_you_mean
 from pulmospark.core.plain_text import first_line, one_line, shown, shown_json
 
 COMMANDS = {
-    "demo": "Draw phantoms and run the whole job on them.",
+    "demo": "Draw phantoms and run the whole pipeline on them.",
     "run": "Run an experiment: ingest, split, train, evaluate, audit, report.",
-    "ingest": "Make the images and rejects tables from folders of films.",
-    "split": "Make the cohort: classes, and who is trained and tested on.",
-    "expand": "Make a table of augmented training films, so many a class.",
+    "ingest": "Build the images and rejects tables from folders of films.",
+    "split": "Build the cohort: classes, training, validation and test sets.",
+    "expand": "Build a table of augmented training films, N per class.",
     "train": "Train a detector and write its bundle.",
-    "evaluate": "Figures with intervals, on films the model has not seen.",
-    "audit": "Tell whether films, split and model can be trusted.",
+    "evaluate": "Evaluate a model on its test set or on external data.",
+    "audit": "Audit the data, the split and the model.",
     "report": "Write the report: one HTML file.",
-    "compare": "Train several networks on the same films, and compare them.",
-    "reproduce": "Repeat a published experiment, and show its figure beside ours.",
+    "compare": "Train several networks on the same films and compare them.",
+    "reproduce": "Reproduce a published experiment and compare the results.",
     "predict": "Score films with a bundle.",
     "stream": "Score films as they land in a folder.",
     "export": "Write a bundle as ONNX or OpenVINO.",
@@ -38,14 +38,14 @@ COMMANDS = {
     "layouts": "List the data-set layouts that are known.",
     "models": "List the networks that are known.",
     "prepare": "Make Spark start faster on this machine.",
-    "doctor": "Say what this machine has, and what is missing.",
+    "doctor": "Check this machine, and list what is missing.",
 }
 """Command -> its line in ``--help``; each has the module of its name. Kept here so that the
 list can be shown without importing them."""
 
 
 class _Commands(click.Group):
-    """Imports a command's module only when it is asked for: ``--help`` stays fast."""
+    """Imports a command's module only when it is needed, so that ``--help`` stays fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         return list(COMMANDS)
@@ -89,14 +89,14 @@ class _Commands(click.Group):
 
     \b
     Start here:
-      pulmospark doctor             what this machine has
-      pulmospark demo               the whole job on phantoms, in two minutes
-      pulmospark run my.toml        the whole job on your films
+      pulmospark doctor             check this machine
+      pulmospark demo               the whole pipeline on phantoms, in two minutes
+      pulmospark run my.toml        the whole pipeline on your films
       pulmospark predict BUNDLE film.png
     """,
 )
 @click.version_option(pulmospark.__version__, prog_name="pulmospark")
-@click.option("--debug", is_flag=True, help="Show tracebacks, and what Spark has to say.")
+@click.option("--debug", is_flag=True, help="Show tracebacks and Spark's output.")
 def cli(debug: bool) -> None:
     """The root command; sub-commands do the work."""
 
@@ -104,22 +104,23 @@ def cli(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
-    Exit codes: 0 done, 2 wrong usage, 3 bad input data, 4 environment, 5 an audit failed.
+    Exit codes: 0 success, 1 bug, 2 usage error, 3 bad input data, 4 environment, 5 failed audit,
+    130 interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     clean_messages()
     debug = "--debug" in arguments
     if debug:
-        # Anywhere on the line, not only before the command: it is asked for after a failure.
+        # Accepted anywhere on the line: users append it after a failure.
         arguments = ["--debug", *[a for a in arguments if a != "--debug"]]
         os.environ["PULMOSPARK_SPARK_LOG"] = "1"
-    else:  # where it keeps its cache, for a user without a home folder, is no error of a command's
+    else:  # without a home folder matplotlib warns about its cache, which is no error here
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.exit(_run(arguments, debug=debug, as_json="--json" in arguments))
 
 
 def _run(arguments: list[str], *, debug: bool, as_json: bool = False) -> int:
-    """Run a command; gives its exit code. An error is one line, or one JSON object."""
+    """Run a command and return its exit code. An error is one line, or one JSON object."""
 
     def say(message: str, code: int, kind: str) -> int:
         text = one_line(message)
@@ -127,15 +128,15 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool = False) -> int:
             click.echo(f"pulmospark: {text}", err=True)
             return code
         error = {"error": {"kind": kind, "message": text, "exit_code": code}}
-        # Both where the result would be, and where errors are looked for; where the result is
-        # already there (a failed audit's), it stays the one document on its stream.
+        # On standard output in place of the result, and on standard error. After a failed audit
+        # the result is already on standard output and must stay the only document there.
         for is_error in (True,) if kind == AuditError.__name__ else (False, True):
             click.echo(shown_json(json.dumps(error, ensure_ascii=False)), err=is_error)
         return code
 
     try:
         outcome: Any = cli.main(arguments, prog_name="pulmospark", standalone_mode=False)
-        sys.stdout.flush()  # here, where it can still be told that it did not work
+        sys.stdout.flush()  # here, where a failure can still be reported
     except BrokenPipeError:
         _close_output()
         return 0  # the reader of a pipe has seen enough
@@ -158,12 +159,12 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool = False) -> int:
 
 
 def _described(error: Exception) -> tuple[str, int, str]:
-    """An error's line, its exit code and its kind."""
+    """Return an error's message, its exit code and its kind."""
     if isinstance(error, PulmosparkError):
         return error.message, error.exit_code, type(error).__name__
     if _disk_is_full(error):
         return (
-            "the disk is full: make room, or write elsewhere with --out",
+            "the disk is full: free some space, or write elsewhere with --out",
             EnvironmentProblem.exit_code,
             EnvironmentProblem.__name__,
         )
@@ -176,7 +177,7 @@ def _described(error: Exception) -> tuple[str, int, str]:
 
 
 def _disk_is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is at the bottom of it; Rust and Java only say so in their text."""
+    """Whether the cause is a full disk; Rust and Java report it only in their messages."""
     while error is not None:
         if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(
             error
@@ -187,7 +188,7 @@ def _disk_is_full(error: BaseException | None) -> bool:
 
 
 def _close_output() -> None:
-    """Lead what is left for standard output nowhere: Python would try it again at its end."""
+    """Discard buffered standard output: Python would try to write it again at exit."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

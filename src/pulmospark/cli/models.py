@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    help="""List the networks that are known, or say all of those that are named.
+    help="""List the available networks, or show details of the given ones.
 
-    Beside those listed any classifier of torchvision goes by torchvision:NAME, and of timm,
-    where it is installed, by timm:NAME.
+    Any other classifier of torchvision is available as torchvision:NAME, and of timm, if it is
+    installed, as timm:NAME.
 
     \b
     Examples:
@@ -32,16 +32,16 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     """Run it."""
     from pulmospark.models.catalogue import LIBRARIES, ZOO, entry
 
-    told = [_facts(entry(name)) for name in names or ZOO]
+    networks = [_facts(entry(name)) for name in names or ZOO]
     if as_json:
-        common.say_json({"models": told})
+        common.say_json({"models": networks})
     elif names:
-        for one in told:
-            _say_one(one)
+        for facts in networks:
+            _say_details(facts)
     else:
-        _say_table(told)
+        _say_table(networks)
         others = " or ".join(f"{library}:NAME" for library in LIBRARIES)
-        common.say(f"any other classifier: {others}; more of one: pulmospark models NAME")
+        common.say(f"any other classifier: {others}; details: pulmospark models NAME")
 
 
 def _facts(entry: ZooEntry) -> dict[str, Any]:
@@ -71,20 +71,20 @@ def _facts(entry: ZooEntry) -> dict[str, Any]:
 
 
 def weights_facts(entry: ZooEntry) -> dict[str, Any]:
-    """Whether ImageNet weights are published and lie on this machine; asks no network."""
+    """Whether ImageNet weights are published and on this machine; does not use the network."""
     from pulmospark.core.errors import PulmosparkError
     from pulmospark.models.weights_files import find_local, nowhere
 
-    found, remedy = None, None
+    local, remedy = None, None
     if entry.weights:
         try:
             path = find_local(entry)
-            found, remedy = (str(path), None) if path else (None, nowhere(entry).message)
+            local, remedy = (str(path), None) if path else (None, nowhere(entry).message)
         except PulmosparkError as error:
             remedy = error.message
     return {
         "published": bool(entry.weights),
-        "found": found,
+        "found": local,
         "licence": entry.weights_licence,
         "files": [
             {"name": file.name, "url": file.url or file.home, "licence": file.licence}
@@ -94,59 +94,60 @@ def weights_facts(entry: ZooEntry) -> dict[str, Any]:
     }
 
 
-def _say_table(told: list[dict[str, Any]]) -> None:
+def _say_table(networks: list[dict[str, Any]]) -> None:
     rows = [("name", "pixels", "parameters", "features", "ImageNet weights")]
-    for one in told:
-        weights = one["weights"]
-        here = "here" if weights["found"] else "to be fetched"
+    for facts in networks:
+        weights = facts["weights"]
+        availability = "available" if weights["found"] else "not downloaded"
         rows.append(
             (
-                one["name"],
-                str(one["input_size"]),
-                f"{one['parameters']:,}",
-                f"{one['features']:,}",
-                here if weights["published"] else "none",
+                facts["name"],
+                str(facts["input_size"]),
+                f"{facts['parameters']:,}",
+                f"{facts['features']:,}",
+                availability if weights["published"] else "none",
             )
         )
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     for row in rows:
-        name, *figures, weights = (
+        name, *numbers, weights = (
             cell.rjust(width) if 0 < place < len(row) - 1 else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        common.say("  ".join([name, *figures, weights]).rstrip())
+        common.say("  ".join([name, *numbers, weights]).rstrip())
 
 
-def _say_one(one: dict[str, Any]) -> None:
+def _say_details(facts: dict[str, Any]) -> None:
     say = common.say
-    size, least, most = one["input_size"], one["min_size"], one["max_size"]
-    say(f"{one['name']}: {one['title']}")
+    size, least, most = facts["input_size"], facts["min_size"], facts["max_size"]
+    say(f"{facts['name']}: {facts['title']}")
     say(
-        f"  made for {size} x {size} pixels, "
-        + (f"{most} x {most} only" if most else f"{least} x {least} at least")
+        f"  designed for {size} x {size} pixels, "
+        + (f"{most} x {most} only" if most else f"at least {least} x {least}")
     )
     say(
-        f"  {one['parameters']:,} parameters with its output layer of {one['outputs']:,}, "
-        f"{one['backbone_parameters']:,} without; {one['features']:,} deep features"
+        f"  {facts['parameters']:,} parameters including its output layer of "
+        f"{facts['outputs']:,}, {facts['backbone_parameters']:,} without; "
+        f"{facts['features']:,} deep features"
     )
-    if flat := one["flattened"]:
+    if flat := facts["flattened"]:
         say(f"  {flat['name']}: its last map flattened, {flat['features']:,} deep features")
-    for guess in one["guessed"]:
+    for guess in facts["guessed"]:
         say(f"  not in the paper: {guess}")
-    say(f"  {one['source']}")
-    say(f"  trained from scratch with {_recipe(one['from_scratch'])}, unless you say otherwise")
-    weights = one["weights"]
+    say(f"  {facts['source']}")
+    say(f"  default from scratch: {_recipe(facts['from_scratch'])}")
+    weights = facts["weights"]
     if not weights["published"]:
         say("  no ImageNet weights are published: trained from scratch")
         return
-    say(f"  fine-tuned with {_recipe(one['fine_tuning'])}, unless you say otherwise")
-    say(f"  ImageNet weights: {weights['found'] or 'not on this machine yet'}")
+    say(f"  default for fine-tuning: {_recipe(facts['fine_tuning'])}")
+    say(f"  ImageNet weights: {weights['found'] or 'not downloaded yet'}")
     for file in weights["files"]:
-        where = f", {file['url']}" if file["url"] else ""
-        say(f"    {file['name']}{where}; licence: {file['licence'] or 'not told'}")
+        address = f", {file['url']}" if file["url"] else ""
+        say(f"    {file['name']}{address}; licence: {file['licence'] or 'unknown'}")
 
 
-def _recipe(told: dict[str, Any]) -> str:
-    rate, factor = told["learning_rate"], told["stage_factor"]
-    each = "" if factor == 1 else f", x {factor:g} for each stage before the last layer"
-    return f"a learning rate of {rate:g}{each}, batches of {told['batch_size']}"
+def _recipe(recipe: dict[str, Any]) -> str:
+    rate, factor = recipe["learning_rate"], recipe["stage_factor"]
+    by_stage = "" if factor == 1 else f", x {factor:g} for each stage before the last layer"
+    return f"learning rate {rate:g}{by_stage}, batch size {recipe['batch_size']}"

@@ -1,6 +1,6 @@
-"""What libraries say on the terminal while a command runs, without control characters.
+"""Removes control characters from what libraries print while a command runs.
 
-They quote names and headers from outside: Pillow and pydicom in warnings, others in log lines.
+They quote untrusted names and headers: Pillow and pydicom in warnings, others in log lines.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import warnings
 from types import TracebackType
 
 from pulmospark.core.plain_text import one_line, shown
-from pulmospark.core.records import RenamedSettingWarning
 
 
 class _CleanRecord(logging.LogRecord):
-    """A log record whose message is fit to be shown."""
+    """A log record whose message is safe to print."""
 
     def getMessage(self) -> str:  # noqa: N802 - logging's
         return shown(super().getMessage())
 
 
 def clean_messages() -> None:
-    """Have this process's warnings, log lines and tracebacks written clean.
+    """Clean this process's warnings, log lines and tracebacks.
 
-    For the command line alone: a program that uses pulmospark as a library has its own ways.
+    Only for the command line: a program that uses pulmospark as a library handles its own output.
     """
     logging.setLogRecordFactory(_CleanRecord)
     warnings.formatwarning = _warning_line
@@ -40,6 +39,8 @@ def _warning_line(
     line: str | None = None,
 ) -> str:
     del line
+    from pulmospark.core.records import RenamedSettingWarning  # imports pydantic
+
     if issubclass(category, RenamedSettingWarning):  # the line of code is of no use to a user
         return one_line(f"pulmospark: {message}") + "\n"
     return one_line(f"{filename}:{lineno}: {category.__name__}: {message}") + "\n"

@@ -10,16 +10,16 @@ from pulmospark.cli import common
 @click.command(
     help="""Make Spark start faster on this machine.
 
-    Once, in less than a minute: a small job on a few phantoms shows which classes Spark's JVM
-    needs, and Java keeps them ready in the cache (some 240 MB). Nothing else depends on it.
-    Where it was done before, for the same Java and Spark, nothing is done.
+    Run it once; it takes less than a minute. A small job on a few phantoms records the classes
+    that Spark's JVM needs, and Java stores them in the cache (some 240 MB). Nothing else depends
+    on it. If the cache exists for the same Java and Spark, nothing is done.
 
     \b
     Example:
       pulmospark prepare
     """
 )
-@click.option("--again", is_flag=True, help="Do it even where it was done before.")
+@click.option("--again", is_flag=True, help="Rebuild an existing cache.")
 @common.speech_options
 def command(again: bool, as_json: bool, quiet: bool) -> None:
     """Run it."""
@@ -31,8 +31,8 @@ def command(again: bool, as_json: bool, quiet: bool) -> None:
 
     java = find_java()
     target = class_archive(java)
-    made = again or not target.is_file()
-    if made:
+    is_needed = again or not target.is_file()
+    if is_needed:
         from pulmospark.experiment.warm_up import record_classes
 
         if not (quiet or as_json):
@@ -41,6 +41,7 @@ def command(again: bool, as_json: bool, quiet: bool) -> None:
             record_classes(Path(folder), java)
     size = target.stat().st_size
     if as_json:
-        common.say_json({"archive": str(target), "bytes": size, "made": made})
+        common.say_json({"archive": str(target), "bytes": size, "made": is_needed})
     elif not quiet:
-        common.say(f"{'kept' if made else 'already there'}: {target} ({size / 1e6:.0f} MB)")
+        outcome = "created" if is_needed else "already exists"
+        common.say(f"{outcome}: {target} ({size / 1e6:.0f} MB)")

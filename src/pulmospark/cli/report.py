@@ -10,7 +10,7 @@ from pulmospark.cli import common
 
 
 @click.command(
-    help="""Write the report of an evaluated run: one HTML file that needs no network.
+    help="""Write the report of an evaluated run: one self-contained HTML file.
 
     Next to it the folder figures holds each plot as SVG and PDF, metrics.csv, predictions.csv
     and a LaTeX table.

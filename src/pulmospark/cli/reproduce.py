@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    help=f"""Repeat a published experiment, and show the paper's figure beside ours.
+    help=f"""Reproduce a published experiment and compare the results.
 
-    PRESET is a name; without one they are listed. DIR holds public data sets side by side: they
-    are recognised by their layouts. What the paper leaves open is said, and what was taken; so
-    is where the data at hand is smaller than the paper's. A paper that splits after augmenting is
-    run both ways, and the difference is shown.
+    Without a PRESET the presets are listed. --data holds public data sets side by side; they are
+    recognised by their layouts. The output lists what the paper does not specify, with the
+    choices made, and where your data are smaller than the paper's. If the paper splits after
+    augmenting, both orders are run and the difference is shown.
 
     {pulmospark.NOT_A_MEDICAL_DEVICE}
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 @click.option("--data", type=common.PATH, help="Folder of the data sets.")
 @click.option("--out", type=common.PATH, default=Path("runs"), show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=20201, show_default=True)
-@click.option("--processes", type=click.IntRange(1, 64), help="Of the training of a CNN.")
+@click.option("--processes", type=click.IntRange(1, 64), help="Processes for CNN training.")
 @click.option(
     "--per-class",
     type=click.IntRange(min=1),
-    help="Rows of each class after augmentation. Default: the paper's, in proportion to films.",
+    help="Rows per class after augmentation. Default: the paper's, in proportion to films.",
 )
-@click.option("--full-count", is_flag=True, help="As many rows as the paper has, of fewer films.")
+@click.option("--full-count", is_flag=True, help="The paper's number of rows, from fewer films.")
 @common.set_option
 @common.spark_options
 @common.speech_options
@@ -74,19 +74,19 @@ def command(
     from pulmospark.spark.session import slots, spark_session
 
     quiet = quiet or as_json
-    asked = common.pairs(changes, "--set")
+    overrides = common.pairs(changes, "--set")
     rows = _rows(chosen, per_class, full_count)
     check_per_class(chosen, rows)
     experiment_of(chosen, data, out, seed=seed, processes=1)
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
-        made = experiment_of(
+        preset_experiment = experiment_of(
             chosen,
             data,
             out.expanduser().resolve(),
             seed=seed,
             processes=processes or min(2, slots(spark)),
         )
-        experiment = with_changes(made, asked)
+        experiment = with_changes(preset_experiment, overrides)
         result = reproduce(
             chosen,
             experiment,
@@ -99,14 +99,14 @@ def command(
 
 
 def _rows(preset: Preset, per_class: int | None, full_count: bool) -> int | None:
-    """Rows of each class; ``None``: the paper's, in proportion."""
+    """Return the rows per class; ``None``: the paper's, in proportion."""
     from pulmospark.core.errors import UsageError
 
     if not full_count:
         return per_class
     if per_class is not None or not preset.expanded_to:
         raise UsageError(
-            "--full-count: goes with presets that name a number of rows (akter-2021), and without "
+            "--full-count: requires a preset with a number of rows (akter-2021), and excludes "
             "--per-class"
         )
     return preset.expanded_to
@@ -116,11 +116,15 @@ def _say_presets(as_json: bool) -> None:
     from pulmospark.experiment.presets import PRESETS
 
     if as_json:
-        told = [
-            {"name": one.name, "source": one.source, "published": one.published.accuracy}
-            for one in PRESETS.values()
+        rows = [
+            {
+                "name": preset.name,
+                "source": preset.source,
+                "published": preset.published.accuracy,
+            }
+            for preset in PRESETS.values()
         ]
-        common.say_json({"presets": told})
+        common.say_json({"presets": rows})
         return
-    for one in PRESETS.values():
-        common.say(f"{one.name}: {one.published.accuracy:.2%} published; {one.source}")
+    for preset in PRESETS.values():
+        common.say(f"{preset.name}: {preset.published.accuracy:.2%} published; {preset.source}")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 @click.command(
     help="""Run an experiment: ingest, split, train, evaluate, audit, report.
 
-    EXPERIMENT is its TOML file, or the folder of a run. Run again, it does not read films
-    that it has ingested before.
+    EXPERIMENT is its TOML file, or the folder of a run. Films that are already ingested are not
+    read again.
 
     \b
     Example:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     """
 )
 @common.what_argument
-@click.option("--dry-run", is_flag=True, help="Check all settings, and say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only check the settings and list the stages.")
 @common.set_option
 @common.augment_option
 @common.spark_options

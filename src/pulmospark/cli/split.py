@@ -10,7 +10,7 @@ from pulmospark.cli import common
 
 
 @click.command(
-    help="""Make the cohort: classes, and who is trained on and tested on.
+    help="""Build the cohort: classes, training, validation and test sets.
 
     EXPERIMENT is its TOML file, or the folder of a run.
 

@@ -1,4 +1,4 @@
-"""Results of the stages, as a person reads them on a terminal."""
+"""Results of the stages, printed for the terminal."""
 
 from __future__ import annotations
 
@@ -44,30 +44,33 @@ _VERDICTS: tuple[tuple[Verdict, str], ...] = (
 
 
 def oddities(notes: NotesSummary) -> str:
-    """What a listing found odd, in a line; empty where there is nothing."""
+    """A listing's notes with their counts, in one line; empty if there are none."""
     return ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in notes.counts.items())
 
 
 def listing_notes(notes: NotesSummary) -> Iterator[str]:
-    """What a listing took columns for, how rows were matched, and what it ignored, a line each."""
-    for title, is_guessed in (("columns guessed", True), ("columns as named", False)):
-        each = (f"{what} = {name}" for what, (name, g) in notes.columns.items() if g == is_guessed)
-        if taken := ", ".join(each):
-            hint = "; --option <what>_column=NAME says otherwise" if is_guessed else ""
-            yield f"{title}: {taken}{hint}"
+    """Yield a listing's columns, matched rows and ignored files, one line each."""
+    for title, is_guessed in (("columns guessed", True), ("columns as specified", False)):
+        pairs = (
+            f"{what} = {name}" for what, (name, g) in notes.columns.items() if g == is_guessed
+        )
+        if columns := ", ".join(pairs):
+            hint = "; override with --option <what>_column=NAME" if is_guessed else ""
+            yield f"{title}: {columns}{hint}"
     for kind in _SHOWN_BY_EXAMPLE:
         if n := notes.counts.get(kind, 0):
-            yield f"{kind.replace('_', ' ')}: {n:,}, as {'; '.join(notes.examples[kind][:2])}"
+            examples = "; ".join(notes.examples[kind][:2])
+            yield f"{kind.replace('_', ' ')}: {n:,}, for example {examples}"
     if notes.ignored_extensions:
         yield f"ignored: {notes.ignored()}"
 
 
 def say_ingest(result: IngestResult) -> None:
-    """What was ingested, from where, and what was rejected."""
+    """Print what was ingested from each source, and what was rejected."""
     for listing in result.sources:
         odd = oddities(listing.notes)
         say(
-            f"{listing.name}: laid out as {listing.title}, {count(listing.files, 'file')}"
+            f'{listing.name}: layout "{listing.title}", {count(listing.files, "file")}'
             f"{f' ({odd})' if odd else ''}"
         )
         for text in listing_notes(listing.notes):
@@ -76,18 +79,18 @@ def say_ingest(result: IngestResult) -> None:
     say(
         f"{count(result.files, 'file')}: {count(result.images, 'image')}, "
         f"{count(result.rejects, 'reject')}{f' ({reasons})' if reasons else ''}; "
-        f"{result.already:,} were there already"
+        f"{result.already:,} already ingested"
     )
     if result.burned_in:
         warn(
-            f"{count(result.burned_in, 'image')} with letters burned into the pixels, as the "
-            "header says (column burned_in): they may name a person, and a model may read them"
+            f"{count(result.burned_in, 'image')} with burned-in text, according to the header "
+            "(column burned_in): it may identify a person, and a model may learn from it"
         )
     say(f"tables: {result.tables}")
 
 
 def say_split(result: SplitResult, *, phantoms: bool = False) -> None:
-    """Who is where, who was excluded, and what keeps patients and copies in one part."""
+    """Print the split, the exclusions, and how patients and copies were grouped."""
     from pulmospark.data.split_summary import grouping_sentences
 
     films: Counter[tuple[str, str]] = Counter()
@@ -95,11 +98,11 @@ def say_split(result: SplitResult, *, phantoms: bool = False) -> None:
         part = f"fold {share.fold + 1}" if share.fold is not None else share.split
         films[part, share.label] += share.films
     for part in dict.fromkeys(part for part, _ in films):
-        each = ", ".join(f"{films[part, name]:,} {name}" for name in result.classes)
-        say(f"{part}: {each}")
-    say(f"{count(result.films, _film(phantoms))} take part, {result.excluded:,} are left out")
-    for one in sorted(result.exclusions, key=lambda e: -e.films)[:_EXCLUSIONS_SHOWN]:
-        say(f"  left out: {one.films:,} of {one.source}: {one.reason}")
+        class_counts = ", ".join(f"{films[part, name]:,} {name}" for name in result.classes)
+        say(f"{part}: {class_counts}")
+    say(f"{count(result.films, _film(phantoms))} included, {result.excluded:,} excluded")
+    for exclusion in sorted(result.exclusions, key=lambda e: -e.films)[:_EXCLUSIONS_SHOWN]:
+        say(f"  excluded: {exclusion.films:,} of {exclusion.source}: {exclusion.reason}")
     if (more := len(result.exclusions) - _EXCLUSIONS_SHOWN) > 0:
         say(f"  and {more} more reasons: see the report, or --json")
     for text in grouping_sentences(result):
@@ -109,20 +112,22 @@ def say_split(result: SplitResult, *, phantoms: bool = False) -> None:
 
 
 def say_expand(result: ExpandResult) -> None:
-    """What each class has now."""
-    for one in result.classes:
+    """Print the originals and augmented copies of each class."""
+    for expanded_class in result.classes:
+        copies = expanded_class.children
         say(
-            f"{one.label}: {count(one.films, 'film')} and {one.children:,} children, at most "
-            f"{one.children_of_a_film:,} of one film"
+            f"{expanded_class.label}: {count(expanded_class.films, 'film')} and {copies:,} "
+            f"augmented {'copy' if copies == 1 else 'copies'}, at most "
+            f"{expanded_class.children_of_a_film:,} per film"
         )
-    there = ", as it was" if result.already else ""
-    say(f"{count(result.rows, 'row')}{there}: {result.expanded}")
+    unchanged = " (unchanged)" if result.already else ""
+    say(f"{count(result.rows, 'row')}{unchanged}: {result.expanded}")
     for text in result.warnings:
         warn(text)
 
 
 def say_train(result: TrainResult, *, phantoms: bool = False) -> None:
-    """What was trained."""
+    """Print what was trained."""
     models = f" and {count(result.folds, 'fold')}" if result.folds else ""
     final = result.models[-1]
     films = count(final.films, _film(phantoms))
@@ -131,8 +136,13 @@ def say_train(result: TrainResult, *, phantoms: bool = False) -> None:
         f"model{models} trained; temperature {final.temperature:.3f}"
     )
     if final.reg_param is not None:
-        each = ", ".join(f"{one.reg_param:g}" for one in result.models[:-1] if one.reg_param)
-        say(f"regularisation (regParam): {final.reg_param:g}{f'; folds {each}' if each else ''}")
+        in_folds = ", ".join(
+            f"{model.reg_param:g}" for model in result.models[:-1] if model.reg_param
+        )
+        say(
+            f"regularisation (regParam): {final.reg_param:g}"
+            f"{f'; folds {in_folds}' if in_folds else ''}"
+        )
     say_point(final)
     for text in result.warnings:
         warn(text)
@@ -140,19 +150,17 @@ def say_train(result: TrainResult, *, phantoms: bool = False) -> None:
 
 
 def say_point(model: ModelRecord) -> None:
-    """What an operating point was chosen on, and the sensitivity to expect of it."""
+    """Print an operating point, what it was chosen on, and the sensitivity to expect."""
     point = model.operating_point
     if not point.reached or point.positives is None:
         return
     span = ""
     if point.expected_low is not None and point.expected_high is not None:
         span = (
-            f"; sensitivity to expect on new patients {point.expected_low:.3f} to "
+            f"; expected sensitivity on new patients {point.expected_low:.3f} to "
             f"{point.expected_high:.3f}"
         )
-    scores = (
-        "out-of-fold scores" if model.calibrated_by == "out-of-fold" else "the validation part"
-    )
+    scores = "out-of-fold scores" if model.calibrated_by == "out-of-fold" else "the validation set"
     say(
         f"operating point for {point.positive_class}: threshold {point.threshold:.4f} for a "
         f"sensitivity of {point.sensitivity_target:g}, chosen on {scores} of "
@@ -184,50 +192,57 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
 
 
 def _tested(result: EvaluateResult, *, phantoms: bool) -> str:
-    """ "118 films of 64 patients not trained on"."""
+    """ "118 films of 64 patients"."""
     from pulmospark.report.words import groups_of
 
-    told, unknown = result.evaluation, result.films_without_patient or 0
-    films, never = count(told.films, _film(phantoms)), "not trained on"
-    if unknown >= told.films:
-        return f"{films} {never} (who the patients are is not known)"
-    patient = "drawn patient" if phantoms else "patient"
-    whose = groups_of(told, unknown, known=result.patients, patient=patient, film=_film(phantoms))
-    return f"{films} of {whose} {never}"
+    evaluation, unknown = result.evaluation, result.films_without_patient or 0
+    films = count(evaluation.films, _film(phantoms))
+    if unknown >= evaluation.films:
+        return f"{films} of unknown patients"
+    groups = groups_of(
+        evaluation,
+        unknown,
+        known=result.patients,
+        patient=_patient(phantoms),
+        film=_film(phantoms),
+    )
+    return f"{films} of {groups}"
 
 
 def say_level(result: LevelResult, films: EvaluateResult) -> None:
-    """The main figures of scans or patients, beside those of their films."""
+    """Print the main metrics per scan or patient."""
     from pulmospark.report.words import units_of
 
-    told = result.evaluation
-    whose = units_of(told, films.films_without_patient or 0, known=films.patients)
+    evaluation = result.evaluation
+    groups = units_of(evaluation, films.films_without_patient or 0, known=films.patients)
     say(
-        f"each {result.level} as a whole, by {result.pooling} of its parts: "
-        f"{count(told.films, result.level)} of {whose}"
+        f"per {result.level} (pooled by {result.pooling}): "
+        f"{count(evaluation.films, result.level)} of {groups}"
     )
-    say(f"  accuracy            {told.accuracy.text()}")
-    say(f"  AUROC (mean)        {told.macro_auroc.text()}")
-    if told.trivial:
-        rule = told.trivial.most_frequent_class_of_source.text()
-        if not told.trivial.source_assessable:
+    say(f"  accuracy            {evaluation.accuracy.text()}")
+    say(f"  AUROC (mean)        {evaluation.macro_auroc.text()}")
+    if evaluation.trivial:
+        rule = evaluation.trivial.most_frequent_class_of_source.text()
+        if not evaluation.trivial.source_assessable:
             rule = "not assessable: one source"
-        say(f"  beside the most frequent class of each source  {rule}")
+        say(f"  majority class of each source (baseline)      {rule}")
 
 
 def say_external(result: ExternalResult) -> None:
-    """Figures from inside and from elsewhere side by side, and after a recalibration."""
+    """Print internal and external performance side by side, and after a recalibration."""
     from pulmospark.experiment.external import copies_sentence
     from pulmospark.report.external import verdict
 
-    columns = [("inside", result.inside), ("elsewhere", result.outside)]
-    if result.recalibrated is not None:
-        columns.append(("recalibrated", result.recalibrated))
-    given = [(name, told) for name, told in columns if told is not None]
-    say(f"{'':22}" + "".join(f"{name:26}" for name, _ in given))
+    columns = [
+        ("internal", result.inside),
+        ("external", result.outside),
+        ("recalibrated", result.recalibrated),
+    ]
+    evaluated = [(name, evaluation) for name, evaluation in columns if evaluation is not None]
+    say(f"{'':22}" + "".join(f"{name:26}" for name, _ in evaluated))
     say(
         f"{'films (patients)':22}"
-        + "".join(f"{f'{told.films:,} ({told.groups:,})':26}" for _, told in given)
+        + "".join(f"{f'{side.films:,} ({side.groups:,})':26}" for _, side in evaluated)
     )
     for title, field in (
         ("accuracy", "accuracy"),
@@ -236,54 +251,57 @@ def say_external(result: ExternalResult) -> None:
         ("calibration error", "calibration_error"),
         ("log loss", "log_loss"),
     ):
-        say(f"{title:22}" + "".join(f"{getattr(told, field).text():26}" for _, told in given))
+        say(f"{title:22}" + "".join(f"{getattr(side, field).text():26}" for _, side in evaluated))
     if result.by_class:
         say("sensitivity of each class:")
-        for one in result.by_class:
+        for change in result.by_class:
             say(
-                f"  {one.name}: inside {one.inside.text()}, elsewhere {one.outside.text()}; "
-                f"difference {one.change.text('+.3f')}: {one.finding}"
+                f"  {change.name}: internal {change.inside.text()}, external "
+                f"{change.outside.text()}; difference {change.change.text('+.3f')}: "
+                f"{change.finding}"
             )
-        if any(one.finding == "not assessable" for one in result.by_class):
-            say("  the figures above it are of other classes than inside, and not comparable")
-    found = verdict(result.inside, result.outside)
-    say(f"{found.tag}. {found.sentence}")
+        if any(change.finding == "not assessable" for change in result.by_class):
+            say("  the sets have different classes: the metrics above are not comparable")
+    overall = verdict(result.inside, result.outside)
+    say(f"{overall.tag}. {overall.sentence}")
     say(copies_sentence(result.training_copies, result.outside.films))
     for reason, films in result.left_out.items():
         say(f"  excluded: {films:,}: {reason}")
     if result.recalibration is not None:
-        moved = ", ".join(f"{one:+.2f}" for one in result.recalibration.offsets)
+        offsets = ", ".join(f"{offset:+.2f}" for offset in result.recalibration.offsets)
         say(
             f"recalibrated on {count(result.recalibration.films, 'film')}: temperature "
-            f"{result.recalibration.temperature:.3f}, offsets {moved}"
+            f"{result.recalibration.temperature:.3f}, offsets {offsets}"
         )
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
     say(f"external: {result.folder / 'external.html'}")
 
 
 def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:
-    """Verdicts, worst first: those that failed or warn with what was found and a remedy."""
+    """Print the verdicts, worst first; failures and warnings with findings and remedy."""
     from pulmospark.report.phantom import phantom_words
 
-    spoken = phantom_words if phantoms else str
-    found = Counter(audit.verdict for audit in result.audits)
-    counts = ", ".join(f"{found[verdict]} {word}" for verdict, word in _VERDICTS if found[verdict])
-    say(f"audits of {count(result.films, _film(phantoms))}: {counts}")
+    phrased = phantom_words if phantoms else str
+    totals = Counter(audit.verdict for audit in result.audits)
+    summary = ", ".join(
+        f"{totals[verdict]} {word}" for verdict, word in _VERDICTS if totals[verdict]
+    )
+    say(f"audits of {count(result.films, _film(phantoms))}: {summary}")
     for audit in result.audits:
         if audit.verdict in {"fail", "warn"}:
-            say(spoken(f"  {audit.verdict.upper()}  {audit.title}: {audit.sentence}"))
+            say(phrased(f"  {audit.verdict.upper()}  {audit.title}: {audit.sentence}"))
             if audit.remedy:
-                say(spoken(f"        remedy: {audit.remedy}"))
+                say(phrased(f"        remedy: {audit.remedy}"))
     for word in ("not assessable", "pass"):
         names = ", ".join(audit.title for audit in result.audits if audit.verdict == word)
         if names:
-            say(spoken(f"  {word}  {names}"))
+            say(phrased(f"  {word}  {names}"))
     if result.skipped:
-        say(f"  left out by the settings: {', '.join(result.skipped)}")
+        say(f"  skipped by the settings: {', '.join(result.skipped)}")
 
 
 def say_run(result: RunResult, *, phantoms: bool = False) -> None:
-    """A whole run, ending in the path of the report."""
+    """Print all stages of a run, ending with the path of the report."""
     say_ingest(result.ingest)
     say_split(result.split, phantoms=phantoms)
     if result.expand is not None:
@@ -293,28 +311,28 @@ def say_run(result: RunResult, *, phantoms: bool = False) -> None:
         say_audit(result.audit, phantoms=phantoms)
     say_evaluate(result.evaluate, phantoms=phantoms)
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
-    say(f"from files to report in {result.seconds:.0f} s")
+    say(f"completed in {result.seconds:.0f} s (excluding Spark start-up)")
     say(f"report: {result.report}")
 
 
 def say_comparison(result: Comparison) -> None:
-    """The arms side by side, then pair by pair, ending in the path of the page."""
-    width = max(24, *(len(one.name) + 4 for one in result.models))
+    """Print the arms side by side, then pair by pair, ending with the path of the page."""
+    width = max(24, *(len(model.name) + 4 for model in result.models))
     say(
         f"{'network':{width}}{'accuracy':26}{'training':>10}{'parameters':>13}{'bundle':>10}"
         f"{'films/s':>9}"
     )
-    for one in result.models:
-        star = "* " if one.frontier else "  "
+    for model in result.models:
+        star = "* " if model.frontier else "  "
         say(
-            f"{star}{one.name:{width - 2}}{one.accuracy.text():26}{one.training_seconds:>8.0f} s"
-            f"{one.parameters:>13,}{one.bundle_bytes / 1e6:>7.1f} MB{one.films_per_s:>9.0f}"
+            f"{star}{model.name:{width - 2}}{model.accuracy.text():26}{model.training_seconds:>8.0f} s"
+            f"{model.parameters:>13,}{model.bundle_bytes / 1e6:>7.1f} MB{model.films_per_s:>9.0f}"
         )
-    say("* no other is as accurate in less training time")
+    say("* on the Pareto frontier of accuracy and training time")
     for text in result.notes:
         warn(text)
-    patients = count(result.groups, "drawn patient" if result.phantoms else "patient")
-    say(f"differences on the same {patients}, points of accuracy:")
+    patients = count(result.groups, _patient(result.phantoms))
+    say(f"differences in accuracy on the same {patients}, percentage points:")
     for pair in result.pairs:
         say(f"  {_pair(pair, result.confidence)}")
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
@@ -322,28 +340,25 @@ def say_comparison(result: Comparison) -> None:
 
 
 def _pair(pair: ModelPair, confidence: float) -> str:
-    """ "a less b: +2.1 (+0.9 to +3.4), p 0.001: more than chance would do"."""
-    told = pair.compared.difference
+    """ "a minus b: +2.10 (+0.90 to +3.40), p = 0.001: statistically significant"."""
+    difference = pair.compared.difference
     span = ""
-    if told.low is not None and told.high is not None:
-        span = f" ({100 * told.low:+.2f} to {100 * told.high:+.2f})"
-    clear = pair.adjusted_p < 1 - confidence
+    if difference.low is not None and difference.high is not None:
+        span = f" ({100 * difference.low:+.2f} to {100 * difference.high:+.2f})"
+    is_significant = pair.adjusted_p < 1 - confidence
     return (
-        f"{pair.first} less {pair.second}: {100 * (told.value or 0.0):+.2f}{span}, "
-        f"p {pair.adjusted_p:.3f}: {'more' if clear else 'no more'} than chance "
-        f"{'would' if clear else 'could'} do"
+        f"{pair.first} minus {pair.second}: {100 * (difference.value or 0.0):+.2f}{span}, "
+        f"p = {pair.adjusted_p:.3f}: {'' if is_significant else 'not '}statistically significant"
     )
 
 
 def say_reproduction(result: Reproduction) -> None:
-    """The paper's figure, ours, and what stands between them."""
+    """Print the paper's result, ours, and the known differences between the two."""
     of = span = ""
     if result.published_right is not None:
         of = f" = {result.published_right} of {result.published_films}"
     if result.published_low is not None and result.published_high is not None:
-        span = (
-            f" ({result.published_low:.3f} to {result.published_high:.3f}, were they independent)"
-        )
+        span = f" ({result.published_low:.3f} to {result.published_high:.3f}, if independent)"
     say(f"{result.preset}: {result.source}")
     say(f"  published  {result.published:.4f}{of}{span}")
     if result.leak is not None:
@@ -352,8 +367,8 @@ def say_reproduction(result: Reproduction) -> None:
     say(f"  ours       {ours.text()} = {ours.numerator} of {ours.denominator}")
     say(f"  balanced   {result.balanced_accuracy.text()}")
     worth = "" if ours.effective is None else f", worth {ours.effective:.0f} independent films"
-    patients = "drawn patients" if result.phantoms else "patients, or films where none is known"
-    say(f"  intervals of {result.confidence:.0%}, over {result.groups:,} {patients}{worth}")
+    groups = "synthetic patients" if result.phantoms else "patients (films if unknown)"
+    say(f"  {result.confidence:.0%} CIs over {result.groups:,} {groups}{worth}")
     if result.leak is not None:
         _say_leak(result, result.leak)
     noun = _film(result.phantoms)
@@ -371,21 +386,21 @@ def say_reproduction(result: Reproduction) -> None:
 
 
 def _say_leak(result: Reproduction, leak: LeakyArm) -> None:
-    """The other arm: no interval, for it would mean nothing."""
+    """Print the arm with the leak, without a CI, which would be meaningless."""
     from pulmospark.experiment.beside_paper import points_between
 
-    told = leak.accuracy
-    say("  split after augmenting, as the paper does: a LEAK, and no result:")
-    say(f"  leak       {_plain(told)} = {told.numerator} of {told.denominator} rows")
+    accuracy = leak.accuracy
+    say("  split after augmenting, as in the paper: a LEAK, not a result:")
+    say(f"  leak       {_plain(accuracy)} = {accuracy.numerator} of {accuracy.denominator} rows")
     say(f"  balanced   {_plain(leak.balanced_accuracy)}")
-    films = leak.on_films
+    originals = leak.on_films
     say(
-        f"  of these, on {_film(result.phantoms)}s as they came: {_plain(films)} = "
-        f"{films.numerator} of {films.denominator}"
+        f"  of these, on original {_film(result.phantoms)}s: {_plain(originals)} = "
+        f"{originals.numerator} of {originals.denominator}"
     )
-    say(f"  no interval: {leak.why}")
-    if (between := points_between(result, leak)) is not None:
-        say(f"  leak less ours: {between}")
+    say(f"  no CI: {leak.why}")
+    if (difference := points_between(result, leak)) is not None:
+        say(f"  leak minus ours: {difference}")
 
 
 def _plain(figure: Figure) -> str:
@@ -394,3 +409,7 @@ def _plain(figure: Figure) -> str:
 
 def _film(phantoms: bool) -> str:
     return "phantom" if phantoms else "film"
+
+
+def _patient(phantoms: bool) -> str:
+    return "synthetic patient" if phantoms else "patient"
