@@ -89,7 +89,7 @@ def test_the_verdict_on_letters_hangs_on_the_lower_bound_of_the_fall() -> None:
     many = clean_subject(2000)
     found = shortcuts.letters(many, _scored(many, without_letters=1.0))
     fall = found.figures[0].figure
-    assert found.figures[0].name == "fall of the AUROC"
+    assert found.figures[0].name == "drop in AUROC"
     assert found.verdict == "fail"
     assert fall.low is not None
     assert fall.value is not None

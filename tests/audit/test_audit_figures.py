@@ -115,7 +115,7 @@ def test_a_thing_that_does_not_vary_tells_nothing() -> None:
     groups, labels, _ = _patients(3)
     for thing in (np.full(labels.size, 2.0), np.asarray(["a"] * labels.size, dtype=object)):
         figure = guess_figure(thing, labels, groups, classes=3, **DRAWS)
-        assert figure == Figure(value=0.5, note="it is the same for all films")
+        assert figure == Figure(value=0.5, note="the feature is the same for all films")
 
 
 def _slow_area(labels: np.ndarray, chance: np.ndarray, weights: np.ndarray) -> float:
@@ -164,7 +164,7 @@ def test_where_all_replicates_are_equal_bounds_are_newcombes() -> None:
     assert fall.value == 1.0
     assert (fall.low, fall.high) == pytest.approx((low - worst[1], high - worst[0]))
     assert fall.method == "bound"
-    assert fall.note == "all replicates are equal: Newcombe's bounds of the two apart"
+    assert fall.note == "all replicates are equal: from Newcombe's CI of each"
     # Of patients of both classes there are no others; Newcombe's interval takes one.
     both = np.asarray([0, 1] * 4)
     same = area(both, np.eye(2)[both], np.repeat(np.arange(4), 2), **DRAWS)

@@ -60,8 +60,8 @@ def test_support_is_the_width_that_wilsons_interval_would_have() -> None:
         widths[name] = float(np.ptp(roots))
     worst = max(widths, key=lambda name: widths[name])
     found = balance.support(subject)
-    assert found.sentence.startswith(f"The least certain class is {worst}")
-    assert f"interval {widths[worst] * 100:.0f} points wide" in found.sentence
+    assert found.sentence.startswith(f"The widest CI is that of {worst}")
+    assert f"span {widths[worst] * 100:.0f} percentage points" in found.sentence
     width = widths[worst]
     for limit, verdict in ((width + 1e-6, "pass"), (width - 1e-6, "warn"),
                            (width / 2 + 1e-6, "warn"), (width / 2 - 1e-6, "fail")):  # fmt: skip
@@ -123,7 +123,7 @@ def test_probabilities_are_off_by_a_gap_beyond_the_interval() -> None:
     for limit, verdict in ((0.15 + 1e-6, "pass"), (0.15 - 1e-6, "warn"), (0.075 - 1e-6, "fail")):
         found = subgroups.calibration(with_settings(subject, calibration_gap=limit), films)
         assert found.verdict == verdict
-    assert "15.0 points above the share that is right" in found.sentence
+    assert "15.0 percentage points above the accuracy" in found.sentence
     few = _subgroup(0.65, 0.8, 40)
     told = subgroups.calibration(with_settings(few, calibration_gap=0.01), subgroups.tested(few))
     assert told.verdict == "pass"

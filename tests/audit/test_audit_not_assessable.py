@@ -84,7 +84,7 @@ def test_bytes_are_of_a_pixel_and_not_of_a_file() -> None:
     heights = [512 if n % 3 else 1536 for n in range(FILMS)]
     sizes = [height * 256 // 3 for height in heights]
     subject = clean_subject(FILMS, height=heights, width=[256] * FILMS, size_bytes=sizes)
-    found = one_thing._bytes_a_pixel(subject)
+    found = one_thing._bytes_per_pixel(subject)
     np.testing.assert_allclose(found, 1 / 3, atol=1e-5)
 
 
@@ -114,7 +114,7 @@ def test_copies_need_two_patients_two_classes_and_a_whole_search() -> None:
     assert near_duplicates.audit(clean, no_copies(FILMS)).verdict == "pass"
     for part, why in (
         ({"hot_buckets": 1}, "1 bucket of images with nearly the same hash was not searched"),
-        ({"distance": 4}, "only hashes within 4 bits were compared, not 12"),
+        ({"distance": 4}, "hashes were compared within 4 bits only, not 12"),
     ):
         searched = replace(no_copies(FILMS), **cast("Any", part))
         said(near_duplicates.audit(clean, searched), why)
@@ -210,7 +210,7 @@ def test_probabilities_that_are_no_numbers_are_not_calibrated() -> None:
     films = subgroups.tested(subject)
     assert films is not None
     wrong = replace(films, confidence=np.full(films.confidence.size, np.nan))
-    said(subgroups.calibration(subject, wrong), "not a number")
+    said(subgroups.calibration(subject, wrong), "not finite")
     none = replace(films, subgroups={"sex: F": np.zeros(films.right.size, bool)})
     said(subgroups.calibration(subject, none))
 
@@ -247,12 +247,12 @@ def test_a_model_that_knows_nothing_has_nothing_to_lose() -> None:
     assert shortcuts.covered(subject, sound).verdict == "pass"
     assert shortcuts.letters(subject, sound).verdict == "pass"
     flat = {name: np.full((FILMS, 3), 1 / 3) for name in COVERS}
-    said(shortcuts.covered(subject, replace(sound, probabilities=flat)), "does not tell")
-    said(shortcuts.letters(subject, replace(sound, probabilities=flat)), "nothing was painted")
+    said(shortcuts.covered(subject, replace(sound, probabilities=flat)), "does not separate")
+    said(shortcuts.letters(subject, replace(sound, probabilities=flat)), "nothing was removed")
     noise = np.random.default_rng(5).dirichlet(np.ones(3), (5, FILMS))
     blind = replace(sound, probabilities=dict(zip(COVERS, noise, strict=True)))
-    said(shortcuts.covered(subject, blind), "does not tell the classes apart")
-    said(shortcuts.letters(subject, blind), "does not tell the classes apart")
+    said(shortcuts.covered(subject, blind), "does not separate the classes")
+    said(shortcuts.letters(subject, blind), "does not separate the classes")
 
 
 def test_images_without_letters_or_without_a_place_outside_the_lungs() -> None:
@@ -260,9 +260,9 @@ def test_images_without_letters_or_without_a_place_outside_the_lungs() -> None:
     sound = scored(subject)
     whole = sound.probabilities["whole"]
     bare = {**sound.probabilities, "without letters": whole.copy()}
-    said(shortcuts.letters(subject, replace(sound, probabilities=bare)), "nothing was painted")
+    said(shortcuts.letters(subject, replace(sound, probabilities=bare)), "nothing was removed")
     everywhere = replace(sound, region=np.ones((8, 8), bool))
-    said(shortcuts.covered(subject, everywhere), "nothing is left")
+    said(shortcuts.covered(subject, everywhere), "covers the whole image")
 
 
 def test_with_folds_the_kept_model_is_not_asked_about_what_it_learned() -> None:
@@ -275,7 +275,7 @@ def test_with_folds_the_kept_model_is_not_asked_about_what_it_learned() -> None:
     learned["without letters"] = np.roll(learned["whole"], 1, axis=1)
     model = replace(model, probabilities=learned)
     kept = replace(model, covered=covered)
-    said(shortcuts.letters(subject, kept), "nothing was painted")
+    said(shortcuts.letters(subject, kept), "nothing was removed")
     for name in ("without lungs", "only border"):
         covered[name] = np.random.default_rng(1).normal(0, 1, model.features.shape)
     found = shortcuts.covered(subject, kept)
@@ -286,7 +286,7 @@ def test_with_folds_the_kept_model_is_not_asked_about_what_it_learned() -> None:
         config = SimpleNamespace(classes=CLASSES, input_size=32, method=method)
         other = replace(model, bundle=cast("Any", SimpleNamespace(config=config)))
         for run in (shortcuts.letters, shortcuts.covered):
-            said(run(subject, other), "trained on every one of these images")
+            said(run(subject, other), "trained on all of these images")
 
 
 def test_out_of_fold_means_that_a_folds_labels_do_not_matter() -> None:
@@ -323,7 +323,7 @@ def test_few_patients_have_no_others_to_be_unlike() -> None:
 def test_features_that_tell_no_class_inside_lose_nothing_outside() -> None:
     subject = clean_subject(FILMS)
     noise = np.random.default_rng(3).normal(0, 1, (FILMS, 8))
-    said(features.left_out_source(subject, scored(subject, features=noise)), "do not tell")
+    said(features.left_out_source(subject, scored(subject, features=noise)), "do not separate")
 
 
 def test_a_model_of_no_numbers_is_sure_of_nothing() -> None:
@@ -337,10 +337,10 @@ def test_a_model_of_no_numbers_is_sure_of_nothing() -> None:
     def broken(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.full((len(pictures), 3), np.nan), np.zeros((len(pictures), 8))
 
-    said(never_shown.audit(subject, model, films, broken), "no numbers")
+    said(never_shown.audit(subject, model, films, broken), "not finite")
     flat = {name: np.full((120, 3), 1 / 3) for name in COVERS}
     constant = replace(model, probabilities=flat)
-    said(never_shown.audit(subject, constant, films, sound), "same probabilities")
+    said(never_shown.audit(subject, constant, films, sound), "the same for every image")
 
 
 class _Heat(torch.nn.Module):
@@ -389,8 +389,8 @@ def test_heat_maps_name_each_class_with_its_count_and_do_not_pass_a_rare_one_ove
 def test_heat_that_cannot_lie_elsewhere_is_no_heat_on_the_lungs() -> None:
     each = [0] * 10 + [1] * 10 + [2] * 10
     for region in (np.ones((8, 8), bool), np.zeros((8, 8), bool)):
-        said(_heat(each, list(range(30)), region=region), "lungs may be anywhere")
-    said(_heat(each, list(range(30)), cold=True), "no class has heat maps")
+        said(_heat(each, list(range(30)), region=region), "the lung region covers")
+    said(_heat(each, list(range(30)), cold=True), "no class was predicted")
     lower = np.zeros((8, 8), bool)
     lower[5:] = True
     assert _heat(each, list(range(30)), region=lower).verdict == "fail"
@@ -426,7 +426,7 @@ def test_skipping_near_copies_skips_the_search(
     told = run_audits(replace(subject, settings=skip), tmp_path, cast("Any", None), quiet=True)
     found = {one.name: one for one in told.audits}
     assert "near_duplicates" not in found
-    said(found["label_conflict"], "search for near copies is skipped")
+    said(found["label_conflict"], "near-copy search is skipped")
     assert found["class_by_border"].verdict == found["class_by_brightness"].verdict == "pass"
     assert found["class_by_source"].figures
     with pytest.raises(AssertionError, match="searched for"):

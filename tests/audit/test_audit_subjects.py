@@ -82,12 +82,12 @@ def test_what_is_no_images_table_is_told(tmp_path: Path) -> None:
         return caught.value.message
 
     assert told(tmp_path / "none") == (
-        f"{tmp_path / 'none'}: no images table there: name a run, or the tables of an ingest"
+        f"{tmp_path / 'none'}: no images table: specify a run, or the tables folder of an ingest"
     )
     images = write_images(tmp_path, hospital(3))
     table = pq.read_table(images / "0.parquet")
     pq.write_table(table.slice(0, 0), images / "0.parquet")
-    nothing = f"{images}: no films in it, or no images table: ingest some first"
+    nothing = f"{images}: empty, or not an images table: run ingest first"
     assert told(images) == nothing
     pq.write_table(table.drop_columns(["phash"]), images / "0.parquet")
     assert told(images).startswith(f"{images}: no images table: No match for FieldRef.Name(phash)")

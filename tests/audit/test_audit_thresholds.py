@@ -93,8 +93,8 @@ def test_burned_in_text(monkeypatch: pytest.MonkeyPatch) -> None:
     model = replace(model, probabilities={**model.probabilities, "without letters": without})
 
     def run(warn: float, fail: float) -> AuditResult:
-        monkeypatch.setattr(shortcuts, "_LETTERS_WARN", warn)
-        monkeypatch.setattr(shortcuts, "_LETTERS_FAIL", fail)
+        monkeypatch.setattr(shortcuts, "_BURNED_IN_WARN", warn)
+        monkeypatch.setattr(shortcuts, "_BURNED_IN_FAIL", fail)
         return shortcuts.letters(subject, model)
 
     figure = run(9.0, 9.0).figures[0].figure
@@ -147,14 +147,14 @@ def test_the_gap_of_a_left_out_source_is_between_the_nearer_bounds(
     figures = {one.name: one.figure for one in run(9.0, 9.0).figures}
     gaps = {}
     for source in ("alder", "birch"):
-        pair = [figures.get(f"{source}, {side}") for side in ("inside", "left out")]
+        pair = [figures.get(f"{source}, {side}") for side in ("internal", "held out")]
         if pair[0] is not None and pair[1] is not None:
             assert pair[0].low is not None
             assert pair[1].high is not None
             gaps[source] = pair[0].low - pair[1].high
     bound = max(gaps.values())
     worst = max(gaps, key=lambda name: gaps[name])
-    value = (figures[f"{worst}, inside"].value or 0) - (figures[f"{worst}, left out"].value or 0)
+    value = (figures[f"{worst}, internal"].value or 0) - (figures[f"{worst}, held out"].value or 0)
     assert value > bound
     assert list(verdicts(run, bound, value)) == EXPECTED
 
@@ -187,4 +187,4 @@ def test_heat_outside_the_lungs(
     found = heat_maps.audit(subject, model, np.arange(30), np.zeros((30, 8, 8), np.uint8))
     assert found.verdict == verdict
     assert found.figures[0].figure.low == low  # the class that the verdict hangs on stands first
-    assert "it would be 50.0%" in found.sentence
+    assert "a uniform map would have 50.0%" in found.sentence

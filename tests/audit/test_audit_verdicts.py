@@ -124,7 +124,7 @@ def test_a_source_of_children_alone_needs_no_ages() -> None:
     subject = clean_subject(FILMS, source=source, age=_of_class(60.0, None, 50.0))
     found = balance.children(subject)
     assert found.verdict == "fail"
-    assert "taken from its name" in found.sentence
+    assert "inferred from its name" in found.sentence
     # An ingest tells what the sources are laid out as, whatever they are called.
     told = replace(subject, layouts={"nih14": "kermany", "kermany": "csv"})
     assert balance.children(told).verdict == "not assessable"
@@ -139,8 +139,8 @@ def test_a_source_of_children_alone_needs_no_ages() -> None:
 def test_a_class_without_any_age_leaves_children_open() -> None:
     found = balance.children(clean_subject(FILMS, age=_of_class(60.0, None, 50.0)))
     assert found.verdict == "not assessable"
-    assert f"Ages are known of fewer than 10 patients in {CLASSES[1]}." in found.sentence
-    assert "No child is among the films whose age is known." in found.sentence
+    assert f"Ages are known for fewer than 10 patients in {CLASSES[1]}." in found.sentence
+    assert "There are no children among the films of known age." in found.sentence
     assert found.remedy
     # Of the others it can be told all the same.
     found = balance.children(clean_subject(FILMS, age=_of_class(60.0, None, 4.0)))
@@ -153,7 +153,7 @@ def test_a_class_of_few_patients_is_not_said_to_have_no_age() -> None:
     assert found.verdict == "pass"
     assert "fewer than 10 patients in" not in found.sentence
     assert f"fewer than 10 patients: {CLASSES[2]}" in found.sentence
-    assert "No child is among the films." in found.sentence
+    assert "There are no children among the films." in found.sentence
 
 
 def test_what_needs_a_split_is_open_without_one() -> None:
@@ -179,7 +179,7 @@ def test_copies_that_the_split_keeps_together_are_told_across_patients_and_pass(
     joined = [groups[first] if one == groups[second] else one for one in groups]
     found = near_duplicates.audit(clean_subject(FILMS, group_id=joined), pair)
     assert found.verdict == "pass"
-    assert "1 across patients, 1 of these kept on one side by the split." in found.sentence
+    assert "1 across patients, 1 of these kept in the same split." in found.sentence
     copied = next(f.figure for f in found.figures if "another patient" in f.name)
     assert copied.numerator == 2
 

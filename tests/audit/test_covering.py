@@ -208,7 +208,7 @@ def test_an_engine_without_features_is_of_no_use(
 ) -> None:
     monkeypatch.setattr(covering, "open_engine", lambda _: _Engine(bare=True))
     work = _work(tmp_path, ["/1"], np.zeros((SIDE, SIDE), bool))
-    with pytest.raises(ValueError, match=r"^the engine gives no logits and features$"):
+    with pytest.raises(ValueError, match=r"^the engine returns no logits or no features$"):
         work(_chunk([1]))
 
 

@@ -74,8 +74,8 @@ def _table(folder: Path, allowed: GuessView) -> Path:
     ("allowed", "captions"),
     [
         ("off", {"/a.png": "lateral; treated as frontal", "/d.png": "axial; treated as frontal"}),
-        ("axial", {"/d.png": "axial; taken for it", "/a.png": "lateral; treated as frontal"}),
-        ("all", {"/a.png": "lateral; taken for it", "/d.png": "axial; taken for it"}),
+        ("axial", {"/d.png": "axial; classified as it", "/a.png": "lateral; treated as frontal"}),
+        ("all", {"/a.png": "lateral; classified as it", "/d.png": "axial; classified as it"}),
     ],
 )
 def test_the_audit_shows_each_guess(
@@ -85,8 +85,8 @@ def test_the_audit_shows_each_guess(
     found = guessed_views.audit(subject)
     assert found.verdict == "warn"
     shown = {one.films[0].uri: one.caption for one in found.examples}
-    assert shown == {uri: f"guessed from pixels: {text}" for uri, text in captions.items()}
-    assert "Guessed from pixels" in found.sentence
+    assert shown == {uri: f"estimated from pixels: {text}" for uri, text in captions.items()}
+    assert "Estimated from pixels" in found.sentence
 
 
 def test_an_older_table_without_the_column_is_audited(tmp_path: Path) -> None:

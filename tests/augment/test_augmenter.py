@@ -59,9 +59,9 @@ def test_the_record_gives_the_same_pixels_again(
     assert changed.shape == before.shape
     assert changed.dtype == np.uint8
     assert not np.shares_memory(changed, before)
-    told = from_json(to_json(operations))
-    assert told == operations
-    np.testing.assert_array_equal(apply(before, told), changed)
+    parsed = from_json(to_json(operations))
+    assert parsed == operations
+    np.testing.assert_array_equal(apply(before, parsed), changed)
 
 
 def test_neither_order_nor_batch_nor_other_films_matter() -> None:
@@ -98,28 +98,28 @@ def test_seed_film_and_draw_each_matter(changed: tuple[int, str, int]) -> None:
 
 
 def test_what_one_operation_is_told_changes_no_other() -> None:
-    plain = {one.name: one for one in Augmenter(EVERY, 1).operations("film", 1)}
+    plain = {operation.name: operation for operation in Augmenter(EVERY, 1).operations("film", 1)}
     other = EVERY.model_copy(update={"noise": NONE.noise, "rotation": EVERY.rotation.model_copy(
         update={"degrees": 90.0})})  # fmt: skip
-    found = {one.name: one for one in Augmenter(other, 1).operations("film", 1)}
-    assert OperationName.NOISE not in found
-    assert found[OperationName.ROTATION] != plain[OperationName.ROTATION]
+    others = {operation.name: operation for operation in Augmenter(other, 1).operations("film", 1)}
+    assert OperationName.NOISE not in others
+    assert others[OperationName.ROTATION] != plain[OperationName.ROTATION]
     same = set(plain) - {OperationName.NOISE, OperationName.ROTATION}
-    assert {name: plain[name] for name in same} == {name: found[name] for name in same}
+    assert {name: plain[name] for name in same} == {name: others[name] for name in same}
 
 
 def test_draws_are_as_frequent_and_as_far_as_they_are_told() -> None:
-    asked = AugmentSettings.model_validate(
+    settings = AugmentSettings.model_validate(
         {name.value: {"probability": 0.4} for name in OperationName}
     )
     count = 2000
     seen: dict[OperationName, list[dict[str, float]]] = {name: [] for name in OperationName}
     for number in range(count):
-        for one in Augmenter(asked, 3).operations(str(number), 1):
-            seen[one.name].append(dict(one.parameters))
+        for operation in Augmenter(settings, 3).operations(str(number), 1):
+            seen[operation.name].append(dict(operation.parameters))
     for name, found in seen.items():
         assert abs(len(found) / count - 0.4) < 0.05, name  # 4.5 standard errors
-        assert all(set(told) == set(PARAMETERS[name]) for told in found)
+        assert all(set(parameters) == set(PARAMETERS[name]) for parameters in found)
     bounds: dict[tuple[OperationName, str], tuple[float, float]] = {
         (OperationName.ROTATION, "degrees"): (-7, 7),
         (OperationName.SHEAR, "degrees"): (-3, 3),
@@ -135,14 +135,14 @@ def test_draws_are_as_frequent_and_as_far_as_they_are_told() -> None:
         (OperationName.ERASE, "grey"): (0, 255),
     }
     for (name, parameter), (low, high) in bounds.items():
-        values = np.asarray([told[parameter] for told in seen[name]])
+        values = np.asarray([parameters[parameter] for parameters in seen[name]])
         reach = high - low
         assert low - 1e-6 <= values.min() < low + reach / 20, name
         assert high - reach / 20 < values.max() <= high + 1e-6, name
-    for told in seen[OperationName.ERASE]:
-        assert 0.01 < told["height"] * told["width"] < 0.1001
-        assert told["top"] + told["height"] <= 1.000002
-        assert told["left"] + told["width"] <= 1.000002
+    for parameters in seen[OperationName.ERASE]:
+        assert 0.01 < parameters["height"] * parameters["width"] < 0.1001
+        assert parameters["top"] + parameters["height"] <= 1.000002
+        assert parameters["left"] + parameters["width"] <= 1.000002
 
 
 def test_without_operations_the_film_stays() -> None:
@@ -160,8 +160,8 @@ def test_the_defaults_never_swap_the_sides() -> None:
     }
     assert drawn == {name.value for name in OperationName} - off
     assert AugmentSettings().warnings() == ()
-    told = AugmentSettings.model_validate({"flip": {"probability": 0.5}}).warnings()
-    assert "heart" in told[0]
+    warnings = AugmentSettings.model_validate({"flip": {"probability": 0.5}}).warnings()
+    assert "heart" in warnings[0]
 
 
 def test_numbers_stay_the_same_from_version_to_version() -> None:
@@ -194,7 +194,7 @@ def test_a_record_that_is_none_is_refused(text: str) -> None:
     ("shape", "kind"), [((4, 4), "float32"), ((4, 4, 3), "uint8"), ((0, 4), "uint8")]
 )
 def test_what_is_no_grey_film_is_refused(shape: tuple[int, ...], kind: str) -> None:
-    with pytest.raises(ValueError, match="give uint8"):
+    with pytest.raises(ValueError, match="expected uint8"):
         apply(np.zeros(shape, kind), ())
 
 

@@ -98,7 +98,7 @@ def test_one_film_starts_no_spark(folder: Path) -> None:
         (["bundle", "text.png", "--out", "rejected"], 3, "rejects.csv"),
         (["bundle", "none.png"], 3, "no such file or folder"),
         (["bundle", "*.tif"], 3, "*.tif: matches no file or folder"),
-        (["none", "a.png"], 3, "no such folder; name the folder of a bundle"),
+        (["none", "a.png"], 3, "no such folder; specify a bundle folder"),
         (["bundle"], 2, "PATH..."),
         (["bundle", "a.png", "text.png"], 2, "--out is missing"),
         (["bundle", "a.png", "--out", "bundle"], 2, "choose another --out"),

@@ -60,5 +60,5 @@ def test_the_order_of_the_rows_is_nothing() -> None:
 
 
 def test_it_needs_a_validation_part() -> None:
-    with pytest.raises(InputError, match="trained on the validation part"):
+    with pytest.raises(InputError, match="needs a validation split"):
         fit_attention(np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0, np.int64))

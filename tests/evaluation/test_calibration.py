@@ -93,8 +93,8 @@ def test_a_temperature_beyond_the_limits_stops_there() -> None:
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),
     [
-        (np.zeros((0, 2)), [], "no film"),
-        (np.zeros((2, 2)), [0], "one each"),
+        (np.zeros((0, 2)), [], "split is empty"),
+        (np.zeros((2, 2)), [0], "one label per row"),
         (np.zeros((2, 2)), [0, 2], "must lie in 0 to 1"),
         (np.array([[0.0, 1.0], [np.nan, 0.0]]), [0, 1], "row 1"),
         (np.zeros(3), [0, 1, 1], "shape"),

@@ -56,17 +56,18 @@ def test_a_temperature_divides_the_logits() -> None:
     ("logits", "labels", "message"),
     [
         (np.zeros((0, 2)), [],
-         "no film to fit a temperature on: give the validation split one or more"),
-        (np.zeros((2, 2)), [0], "2 rows of logits and labels of shape (1,): give one each"),
+         "the validation split is empty: temperature scaling needs at least one image"),
+        (np.zeros((2, 2)), [0], "2 rows of logits but labels of shape (1,): provide one "
+        "label per row"),
         (np.zeros((2, 2)), [[0], [1]],
-         "2 rows of logits and labels of shape (2, 1): give one each"),
+         "2 rows of logits but labels of shape (2, 1): provide one label per row"),
         (np.zeros((3, 2)), [0, 1, 2], "labels from 0 to 2: must lie in 0 to 1"),
         (np.zeros((2, 2)), [-1, 1], "labels from -1 to 1: must lie in 0 to 1"),
         (np.array([[0.0, 1.0], [0.0, np.inf], [np.nan, 0.0]]), [0, 1, 1],
          "logits of row 1 are not finite: check the model's output"),
-        (np.zeros(3), [0, 1, 1], "logits of shape (3,): give (films, classes)"),
-        (np.zeros((3, 0)), [0, 1, 1], "logits of shape (3, 0): give (films, classes)"),
-        (np.zeros((3, 1, 1)), [0, 0, 0], "logits of shape (3, 1, 1): give (films, classes)"),
+        (np.zeros(3), [0, 1, 1], "logits of shape (3,): expected (films, classes)"),
+        (np.zeros((3, 0)), [0, 1, 1], "logits of shape (3, 0): expected (films, classes)"),
+        (np.zeros((3, 1, 1)), [0, 0, 0], "logits of shape (3, 1, 1): expected (films, classes)"),
     ],
 )  # fmt: skip
 def test_unsound_logits_are_told_with_what_is_allowed(
@@ -158,9 +159,9 @@ def test_unsound_targets_are_told_with_what_is_allowed(
     ("scores", "positive", "message"),
     [
         ([0.5, 0.5], [True],
-         "probabilities of shape (2,) and labels of shape (1,): give one of each a film"),
+         "probabilities of shape (2,) and labels of shape (1,): provide one of each per film"),
         ([[0.5]], [[True]],
-         "probabilities of shape (1, 1) and labels of shape (1, 1): give one of each a film"),
+         "probabilities of shape (1, 1) and labels of shape (1, 1): provide one of each per film"),
         ([0.0, 1.0, 1.5, -1.0], [True] * 4, "probability 1.5 of row 2: must lie in 0 to 1"),
         ([0.0, -0.25], [True] * 2, "probability -0.25 of row 1: must lie in 0 to 1"),
         ([0.0, math.nan], [True] * 2, "probability nan of row 1: must lie in 0 to 1"),
@@ -182,7 +183,7 @@ def test_groups_that_are_no_films_are_told() -> None:
         choose_operating_point(
             np.array([0.5]), np.array([True]), 0.9, "a", groups=np.array([1, 2])
         )
-    assert caught.value.message == "groups of shape (2,) for 1 films: give one a film"
+    assert caught.value.message == "groups of shape (2,) for 1 films: provide one per film"
 
 
 def test_figures_of_decisions_are_proportions_over_patients() -> None:

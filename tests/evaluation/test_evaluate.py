@@ -277,9 +277,9 @@ def test_folds_can_have_their_own_replicates() -> None:
 
 def test_folds_that_do_not_match_are_refused() -> None:
     given = folds(2)
-    with pytest.raises(InputError, match="two or more"):
+    with pytest.raises(InputError, match="at least two"):
         cross_validate_summary(given[:1], CLASSES, SETTINGS, 1)
-    with pytest.raises(InputError, match="1 of 2 folds have a training part"):
+    with pytest.raises(InputError, match="1 of 2 folds have a training set"):
         cross_validate_summary([given[0], replace(given[1], trivial=None)], CLASSES, SETTINGS, 1)
     point = given[1].operating_point
     assert point is not None
@@ -304,18 +304,18 @@ GOOD: dict[str, Any] = {
         ({"labels": [0]}, "1 labels for 2 films"),
         ({"labels": [0, 2]}, "2 in row 1 must lie in 0 to 1"),
         ({"labels": [0, -1]}, "-1 in row 1"),
-        ({"labels": [0.0, 1.0]}, "whole number"),
+        ({"labels": [0.0, 1.0]}, "one integer per film"),
         ({"groups": ["p"]}, "groups of shape"),
-        ({"groups": np.array(["p", None], dtype=object)}, "none in row 1"),
+        ({"groups": np.array(["p", None], dtype=object)}, "missing in row 1"),
         ({"sources": ["x"]}, "sources of shape"),
         ({"probabilities": [[0.6, 0.4], [-0.1, 1.1]]}, "-0.1 of 'a' in row 1"),
         ({"probabilities": [[0.6, 0.4], [0.1, 0.90001]]}, "row 1 sum to 1.00001"),
         ({"probabilities": [[0.6, 0.4], [math.nan, 0.9]]}, "nan of 'a' in row 1"),
-        ({"probabilities": [[0.6, 0.4], [0.1]]}, "no table of numbers"),
-        ({"probabilities": [[0.6], [0.4]]}, "one a class"),
-        ({"probabilities": np.zeros((0, 2)), "labels": [], "groups": []}, "no film"),
-        ({"probabilities": np.zeros((2, 0))}, "one a class"),
-        ({"classes": ("a", "a")}, "once"),
+        ({"probabilities": [[0.6, 0.4], [0.1]]}, "not a table of numbers"),
+        ({"probabilities": [[0.6], [0.4]]}, "one per class"),
+        ({"probabilities": np.zeros((0, 2)), "labels": [], "groups": []}, "no films"),
+        ({"probabilities": np.zeros((2, 0))}, "one per class"),
+        ({"classes": ("a", "a")}, "unique"),
         ({"classes": ("a",)}, "1 classes"),
         ({"trivial": TrainingPart([0], ["x"])}, "sources"),
         ({"sources": ["x", "x"], "trivial": TrainingPart([], [])}, "training"),

@@ -264,10 +264,10 @@ def test_a_difference_needs_two_values_and_two_intervals() -> None:
     whole = Figure(value=0.75, low=0.6, high=0.8)
     none = Figure(value=None)
     for pair in ((whole, none), (none, whole), (none, none)):
-        assert difference(*pair) == Figure(value=None, note="one of the two is not defined")
+        assert difference(*pair) == Figure(value=None, note="one of the two is undefined")
     for missing in ("low", "high"):
         half = whole.model_copy(update={missing: None, "value": 0.5})
-        told = "one of the two has no interval"
+        told = "one of the two has no CI"
         assert difference(whole, half) == Figure(value=0.25, note=told)
         assert difference(half, whole) == Figure(value=-0.25, note=told)
         assert difference(half, half) == Figure(value=0.0, note=told)
@@ -292,26 +292,26 @@ def test_what_has_no_interval_is_told_with_its_limits(
 
 def test_the_words_of_figures_without_an_interval() -> None:
     none = proportion(np.ones(3, bool), np.zeros(3, bool), np.arange(3), 0.95)
-    assert none == Figure(value=None, numerator=0, denominator=0, note="no film to measure it on")
+    assert none == Figure(value=None, numerator=0, denominator=0, note="no films to compute it on")
     assert percentile(math.nan, np.ones(3), 0.95) == Figure(
-        value=None, note="not defined on these films"
+        value=None, note="undefined on these films"
     )
     drawn = np.linspace(0, 1, 16)
     drawn[0] = math.nan
     assert percentile(0.5, drawn, 0.95) == Figure(
         value=0.5,
-        note="not defined in 6% of the replicates, over the limit of 5%: too few patients for an "
+        note="undefined in 6% of the replicates, over the limit of 5%: too few patients for an "
         "interval",
     )
     equal = percentile(0.5, np.full(9, 0.5), 0.95)
-    assert equal.note == "all replicates are equal: no interval can be had from them"
+    assert equal.note == "all replicates are equal: no CI can be computed"
     parts = (Figure(value=0.5, low=0.25, high=0.75), Figure(value=0.5, low=0.5, high=1.0))
     assert mean_of_bounds(equal, parts) == Figure(
         value=0.5,
         low=0.375,
         high=0.875,
         method="bound",
-        note="all replicates are equal: mean of the bounds of the classes",
+        note="all replicates are equal: mean of the classes' CIs",
     )
     for missing in ("low", "high"):
         half = (parts[0], parts[1].model_copy(update={missing: None}))
@@ -329,7 +329,7 @@ def test_the_words_of_figures_without_an_interval() -> None:
 def test_replicates_that_are_all_undefined_leave_no_interval() -> None:
     found = percentile(0.5, np.full(4, math.nan), 0.95)
     assert found.value == 0.5
-    assert (found.note or "").startswith("not defined in 100% of the replicates")
+    assert (found.note or "").startswith("undefined in 100% of the replicates")
 
 
 @pytest.mark.parametrize("area", [1e-13, 1e-6, 1 - 1e-6, 1 - 1e-13])

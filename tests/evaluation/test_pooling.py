@@ -77,7 +77,7 @@ def test_noisy_or_of_impossible_and_certain_slices_is_finite() -> None:
 
 
 def test_noisy_or_needs_the_class_without_a_disease() -> None:
-    with pytest.raises(InputError, match="needs the one without a disease"):
+    with pytest.raises(InputError, match="needs the class without disease"):
         pooler("noisy_or", ["a", "b"], count=1, negative_class=None)
 
 

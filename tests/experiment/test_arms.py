@@ -145,5 +145,5 @@ def test_what_cannot_be_compared_is_refused(names: tuple[str, ...], message: str
 
 def test_a_network_that_takes_no_such_image_is_refused() -> None:
     small = _FROZEN.model_copy(update={"ingest": _FROZEN.ingest.model_copy(update={"size": 20})})
-    with pytest.raises(UsageError, match="under its smallest"):
+    with pytest.raises(UsageError, match="under its minimum"):
         arms_of(small, ("mobilenet_v2", "basic_cnn"))

@@ -139,4 +139,4 @@ def test_a_bundle_knows_the_views_that_its_cohort_was_made_of() -> None:
 def test_a_card_says_whose_the_tested_films_are() -> None:
     one = sample.evaluation()
     figures = {told.name: told.value for told in _card_figures(one, "40 films, no patient known")}
-    assert figures["Tested on"] == f"{one.films} films of 40 films, no patient known"
+    assert figures["Test set"] == f"{one.films} films of 40 films, no patient known"

@@ -77,7 +77,7 @@ def test_three_kinds_of_input_agree(
     ingest(sources, IngestSettings(size=32), tmp_path / "tables", spark, quiet=True)
     table = spark.read.parquet(str(tmp_path / "tables" / "images"))
     images = spark.read.format("image").load(f"{folder}/*/images/")
-    found = {
+    counts = {
         "bytes": model.transform(films).select("path", "probability"),
         "pixels": model.copy({model.inputCol: "pixels", model.allowPhantomModel: True})
         .transform(table)
@@ -88,7 +88,7 @@ def test_three_kinds_of_input_agree(
     }
     by_name = {
         kind: {row[0].rsplit("/", 1)[-1]: row[1].toArray() for row in frame.collect()}
-        for kind, frame in found.items()
+        for kind, frame in counts.items()
     }
     assert set(by_name["bytes"]) == set(by_name["pixels"]) == set(by_name["image"])
     compared = 0
@@ -104,17 +104,19 @@ def test_three_kinds_of_input_agree(
 
 
 def test_new_columns(films: DataFrame, model: CnnClassifierModel) -> None:
-    made = model.copy({model.predictionLabelCol: "told"}).transform(films)
-    assert made.columns == [
+    scored = model.copy({model.predictionLabelCol: "told"}).transform(films)
+    assert scored.columns == [
         *films.columns,
         *("rawPrediction", "probability", "prediction", "told", "cautions"),
     ]
-    names = IndexToString(inputCol="prediction", outputCol="name").transform(made)
+    names = IndexToString(inputCol="prediction", outputCol="name").transform(scored)
     for row in names.select("told", "name", "prediction").collect():
         assert row["told"] == row["name"] == model.labels[int(row["prediction"])]
     bare = model.copy({model.rawPredictionCol: "", model.probabilityCol: ""}).transform(films)
     assert bare.columns == [*films.columns, "prediction", "cautions"]
-    with pytest.raises(UsageError, match="predictionCol is 'label', and the DataFrame has it"):
+    with pytest.raises(
+        UsageError, match="predictionCol is 'label', but the DataFrame already has that column"
+    ):
         model.copy({model.predictionCol: "label"}).transform(films)
 
 
@@ -149,7 +151,7 @@ def test_labels_of_a_string_indexer_keep_their_names(films: DataFrame, small: Sm
         ("label / 2", [], "has 0.5"),
         ("label * 1000", [], "goes to 2000.0"),
         ("path", [], "has over"),
-        ("label + 1", [], "no film of '0'"),
+        ("label + 1", [], "no training films of '0'"),
     ],
 )
 def test_labels_that_cannot_be(
@@ -190,7 +192,7 @@ def test_cross_validation_over_the_regression(films: DataFrame, small: Small) ->
     classifier.lock = threading.Lock()  # type: ignore[attr-defined]  # cannot be pickled
     grid = ParamGridBuilder().addGrid(classifier.regParam, [0.01, 1e6]).build()
     evaluator = MulticlassClassificationEvaluator(metricName="logLoss")  # type: ignore[arg-type]  # the stubs lag
-    found = CrossValidator(
+    validated = CrossValidator(
         estimator=classifier,
         estimatorParamMaps=grid,
         evaluator=evaluator,
@@ -199,13 +201,13 @@ def test_cross_validation_over_the_regression(films: DataFrame, small: Small) ->
         seed=1,
     ).fit(films)
     chance = np.log(3)
-    assert found.avgMetrics[0] != pytest.approx(found.avgMetrics[1], abs=1e-3)
-    assert found.avgMetrics[1] == pytest.approx(chance, abs=0.1)  # nothing but the prior
-    best = found.bestModel
+    assert validated.avgMetrics[0] != pytest.approx(validated.avgMetrics[1], abs=1e-3)
+    assert validated.avgMetrics[1] == pytest.approx(chance, abs=0.1)  # nothing but the prior
+    best = validated.bestModel
     assert isinstance(best, CnnClassifierModel)
     assert best.uid == classifier.uid
     told = read_bundle(best.bundle).config.training["settings"]["regParam"]
-    assert told == grid[int(np.argmin(found.avgMetrics))][classifier.regParam]
+    assert told == grid[int(np.argmin(validated.avgMetrics))][classifier.regParam]
 
 
 def test_several_fits_are_those_of_one(films: DataFrame, small: Small) -> None:
@@ -268,19 +270,19 @@ def test_a_changed_byte_is_refused(
         content = bytearray(file.read_bytes())
         content[-1] ^= 1
         file.write_bytes(content)
-    with pytest.raises(BundleError, match="not the file the manifest tells of"):
+    with pytest.raises(BundleError, match="differs from the manifest"):
         CnnClassifierModel.load(str(tmp_path / "model"))
-    with pytest.raises(BundleError, match="not the file the manifest tells of"):
+    with pytest.raises(BundleError, match="differs from the manifest"):
         loaded.transform(films)
 
 
 def test_what_is_no_saved_model_is_refused(tmp_path: Path, model: CnnClassifierModel) -> None:
     ImageFeaturizer().save(str(tmp_path / "other"))
-    with pytest.raises(InputError, match=r"holds a .*ImageFeaturizer"):
+    with pytest.raises(InputError, match=r"contains a .*ImageFeaturizer"):
         CnnClassifierModel.load(str(tmp_path / "other"))
     with pytest.raises(UsageError, match="mounted file system"):
         model.save("hdfs://host/model")
-    with pytest.raises(UsageError, match="without a network"):
+    with pytest.raises(UsageError, match="has no network"):
         _ = CnnClassifierModel().labels
 
 
@@ -292,12 +294,12 @@ def test_a_bundle_goes_with_its_last_model(
     folder, second = first.bundle, first.copy()
     del first
     gc.collect()
-    made = second.transform(films.limit(1))
+    scored = second.transform(films.limit(1))
     assert folder.is_dir()
     del second
     gc.collect()
     assert not folder.exists()
-    assert made.count() == 1  # what is planned needs the engine only
+    assert scored.count() == 1  # what is planned needs the engine only
 
 
 def test_any_bundle_scores(films: DataFrame, model: CnnClassifierModel, work: str) -> None:
@@ -341,6 +343,7 @@ def test_the_network_itself(spark: SparkSession, small: Small, work: str) -> Non
     assert (config.method, config.weights, config.classes) == ("network", None, tuple(levels))
     assert config.data == {"films": dict.fromkeys(levels, 20), "held_out": 15}
     assert config.temperature != 1.0
-    told = model.setPredictionLabelCol("told").transform(data).select("finding", "told").collect()
-    assert np.mean([row["finding"] == row["told"] for row in told]) > 0.9
+    scored = model.setPredictionLabelCol("name").transform(data)
+    pairs = scored.select("finding", "name").collect()
+    assert np.mean([row["finding"] == row["name"] for row in pairs]) > 0.9
     assert list((Path(work) / "ml" / "passing").iterdir()) == []

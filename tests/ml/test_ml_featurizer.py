@@ -141,7 +141,7 @@ def test_a_bundle_gives_its_own_network(
     assert (start.network.name, start.size) == ("basic_cnn", 32)
     assert stage.transform(films.limit(1)).collect()[0]["features"].size == 128
     other = ImageFeaturizer(weights=str(model.bundle), modelName="mobilenet_v2", workDir=work)
-    with pytest.raises(UsageError, match=r"the bundle .* holds 'basic_cnn'"):
+    with pytest.raises(UsageError, match=r"the bundle .* contains 'basic_cnn'"):
         other.transform(films)
 
 
@@ -161,16 +161,19 @@ def test_saved_and_loaded_in_a_pipeline(films: DataFrame, small: Small, tmp_path
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"inputCol": "nothing"}, "inputCol is 'nothing', and the columns are path"),
-        ({"inputCol": "label"}, "inputCol 'label' is double: give binary"),
-        ({"outputCol": "label"}, "outputCol is 'label', and the DataFrame has it"),
-        ({"inputKind": "image"}, "inputKind is 'image', and inputCol 'content' is binary"),
+        ({"inputCol": "nothing"}, "inputCol is 'nothing', but the columns are path"),
+        ({"inputCol": "label"}, "inputCol 'label' is double: it must be binary"),
+        (
+            {"outputCol": "label"},
+            "outputCol is 'label', but the DataFrame already has that column",
+        ),
+        ({"inputKind": "image"}, "inputKind is 'image', but inputCol 'content' is binary"),
         ({"modelName": "resnet5000"}, "not in the zoo.*; choose one of"),
         ({"imageSize": 8}, "imageSize: 8: must be 16 to 1024"),
-        ({"weights": "imagenet"}, "there are no ImageNet weights of it"),
+        ({"weights": "imagenet"}, "no ImageNet weights exist"),
         (
             {"modelName": "squeezenet1_1", "weights": "/no/such/file"},
-            "/no/such/file: no such file or folder of weights",
+            "/no/such/file: no such weights file or folder",
         ),
     ],
 )

@@ -50,11 +50,11 @@ def reason(found: NDArray[np.uint8] | Rejected) -> str:
 @pytest.mark.parametrize("fit", ["stretch", "pad"])
 def test_an_equalised_film_has_an_even_histogram_and_the_hash_of_the_plain_one(fit: Any) -> None:
     grey = np.asarray(60 + 40 * RNG.random((70, 50)) ** 3, np.uint8)
-    made = [
-        film_from_bytes(png(grey), IngestSettings(size=32, fit=fit, equalise=told))
-        for told in (False, True)
+    films = [
+        film_from_bytes(png(grey), IngestSettings(size=32, fit=fit, equalise=equalise))
+        for equalise in (False, True)
     ]
-    plain, even = made
+    plain, even = films
     assert isinstance(plain, Film)
     assert isinstance(even, Film)
     assert (plain.phash, plain.view, plain.image_id) == (even.phash, even.view, even.image_id)
@@ -79,9 +79,9 @@ def test_transparent_pixels_of_an_image_struct_are_black() -> None:
     half = np.full((20, 20, 4), 200, np.uint8)
     half[..., 3] = 255
     half[:10, :, 3] = 0
-    found = pixels(film_of_image(image(half, 24), sized(20)))
-    assert np.all(found[:10] == 0)
-    assert np.all(found[10:] == 200)
+    read = pixels(film_of_image(image(half, 24), sized(20)))
+    assert np.all(read[:10] == 0)
+    assert np.all(read[10:] == 200)
 
 
 def test_a_grey_image_struct_is_the_file_s_own_pixels() -> None:
@@ -118,12 +118,12 @@ def test_pixels_of_another_side_are_resized() -> None:
 
 @given(st.binary(max_size=3000))
 def test_any_pixels_give_a_square_or_a_reason(data: bytes) -> None:
-    found = film_of_pixels(data, 16)
-    if isinstance(found, Rejected):
+    read = film_of_pixels(data, 16)
+    if isinstance(read, Rejected):
         side = int(len(data) ** 0.5)
         assert side * side != len(data) or side < limits.STANDARD_SIZE_MIN
     else:
-        assert found.shape == (16, 16)
+        assert read.shape == (16, 16)
 
 
 @given(
@@ -136,8 +136,8 @@ def test_any_pixels_give_a_square_or_a_reason(data: bytes) -> None:
 def test_any_image_struct_gives_a_square_or_a_reason(
     data: bytes, height: int, width: int, channels: int, mode: int
 ) -> None:
-    found = film_of_image([data, height, width, channels, mode], sized(16, "pad"))
-    assert isinstance(found, Rejected) or found.shape == (16, 16)
+    read = film_of_image([data, height, width, channels, mode], sized(16, "pad"))
+    assert isinstance(read, Rejected) or read.shape == (16, 16)
 
 
 def test_a_reader_keeps_the_places_of_films() -> None:

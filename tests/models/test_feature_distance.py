@@ -72,7 +72,7 @@ def test_a_file_gives_it_back_and_another_is_refused() -> None:
     assert np.array_equal(again.of(features(9, 9)), distance.of(features(9, 9)))
     broken = FeatureDistance(distance.mean[:5], distance.axes, distance.variances, distance.rest)
     for bad in (b"no tensors", content[:-4], broken.to_bytes()):
-        with pytest.raises(BundleError, match="x: not the statistics"):
+        with pytest.raises(BundleError, match="x: not valid feature statistics"):
             FeatureDistance.from_bytes(bad, "x")
 
 

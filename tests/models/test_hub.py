@@ -31,21 +31,21 @@ class Hub:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                asked = self.headers.get("Range")
-                hub.asked.append(asked)
-                start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+                requested = self.headers.get("Range")
+                hub.asked.append(requested)
+                start = int(requested.removeprefix("bytes=").rstrip("-")) if requested else 0
                 if hub.moved_to is not None:
                     self.send_response(302)
                     self.send_header("Location", hub.moved_to)
                     self.end_headers()
                 elif self.path != f"/{NAME}":
                     self.send_error(404)
-                elif asked and hub.ranges and start >= len(hub.content):
+                elif requested and hub.ranges and start >= len(hub.content):
                     self.send_error(416)
                 else:
                     start = start if hub.ranges else 0
                     body = hub.content[start:]
-                    self.send_response(206 if asked and hub.ranges else 200)
+                    self.send_response(206 if requested and hub.ranges else 200)
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
                     self.wfile.write(body[: hub.cut])
@@ -59,21 +59,21 @@ class Hub:
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    made = Hub()
-    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.01})
+    served = Hub()
+    thread = threading.Thread(target=served.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
     thread.join()
 
 
 def test_fetches_once(hub: Hub, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    path = fetch(hub.url, tmp_path / "new", told=lambda *now: told.append(now))
+    calls: list[tuple[int, int]] = []
+    path = fetch(hub.url, tmp_path / "new", on_progress=lambda *now: calls.append(now))
     assert path == tmp_path / "new" / NAME
     assert path.read_bytes() == CONTENT
-    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert calls[-1] == (len(CONTENT), len(CONTENT))
     assert fetch(hub.url, tmp_path / "new") == path
     assert hub.asked == [None]
     assert [file.name for file in path.parent.iterdir()] == [NAME]
@@ -82,7 +82,9 @@ def test_fetches_once(hub: Hub, tmp_path: Path) -> None:
 @pytest.mark.parametrize("ranges", [True, False])
 def test_goes_on_after_a_break(hub: Hub, tmp_path: Path, ranges: bool) -> None:
     hub.ranges, hub.cut = ranges, 5000
-    with pytest.raises(EnvironmentProblem, match=r"broke off at 5000 of 1024000 .* is kept"):
+    with pytest.raises(
+        EnvironmentProblem, match=r"connection closed at 5000 of 1024000 .* to resume"
+    ):
         fetch(hub.url, tmp_path)
     assert (tmp_path / f"{NAME}.part").stat().st_size == 5000
     hub.cut = None
@@ -97,7 +99,7 @@ def test_takes_a_part_that_is_already_whole(hub: Hub, tmp_path: Path) -> None:
 
 def test_throws_away_what_is_not_what_its_name_says(hub: Hub, tmp_path: Path) -> None:
     hub.content = b"x" + CONTENT[1:]
-    with pytest.raises(EnvironmentProblem, match="thrown away; run again"):
+    with pytest.raises(EnvironmentProblem, match="deleted; rerun"):
         fetch(hub.url, tmp_path)
     assert list(tmp_path.iterdir()) == []
     hub.content = CONTENT
@@ -111,10 +113,10 @@ def test_stops_at_the_limit(hub: Hub, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_says_what_is_wrong_with_the_network(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"cannot be fetched .*Not Found"):
+    with pytest.raises(EnvironmentProblem, match=r"download failed .*Not Found"):
         fetch(hub.url.replace("/net-", "/other-"), tmp_path)
     hub.server.server_close()
-    with pytest.raises(EnvironmentProblem, match="check the network and run again"):
+    with pytest.raises(EnvironmentProblem, match="check the network and rerun"):
         fetch(f"http://127.0.0.1:1/{NAME}", tmp_path)
 
 

@@ -43,7 +43,7 @@ def test_one_logit_gives_the_same_probabilities_as_two_rows() -> None:
 @pytest.mark.parametrize(
     ("coefficients", "intercept", "message"),
     [
-        (np.zeros((1, 128)), np.zeros(1), r"\(1, 128\).*takes \(2, 128\).*two rows"),
+        (np.zeros((1, 128)), np.zeros(1), r"\(1, 128\).*expects \(2, 128\).*two rows"),
         (np.zeros((2, 127)), np.zeros(2), r"\(2, 127\)"),
         (np.zeros((2, 128)), np.zeros((2, 1)), r"intercept \(2, 1\)"),
         (np.full((2, 128), np.nan), np.zeros(2), "not finite"),

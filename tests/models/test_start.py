@@ -71,7 +71,7 @@ def test_one_logit_is_turned_with_its_classes(tmp_path: Path) -> None:
 
 
 def test_another_network_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds basic_cnn, and .* start is squeezenet1_1: set"):
+    with pytest.raises(UsageError, match=r"contains basic_cnn, but .* is squeezenet1_1: set"):
         load_bundle(zoo.build("squeezenet1_1", 3), folder, CLASSES)
     other = zoo.build("basic_cnn", 3, mean=(0.4,), std=(0.2,))
     before = other.head.weight.clone()

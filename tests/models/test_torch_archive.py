@@ -79,7 +79,7 @@ def test_runs_nothing_that_the_file_names(tmp_path: Path, zipped: bool) -> None:
 def test_refuses_a_plain_pickle_that_calls(tmp_path: Path) -> None:
     path, trace = tmp_path / "evil.pth", tmp_path / "trace"
     path.write_bytes(pickle.dumps(_Call(os.mkdir, str(trace)), protocol=2))
-    with pytest.raises(InputError, match="nothing in it is run"):
+    with pytest.raises(InputError, match="no code is executed"):
         read_torch_archive(path)
     assert not trace.exists()
 
@@ -88,7 +88,7 @@ def test_refuses_a_plain_pickle_that_calls(tmp_path: Path) -> None:
 def test_refuses_more_or_less_than_a_table_of_tensors(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "other.pth"
     torch.save(value, path)
-    with pytest.raises(InputError, match="table of tensors"):
+    with pytest.raises(InputError, match=r"not a state dict|more than tensors"):
         read_torch_archive(path)
 
 
@@ -113,7 +113,7 @@ def test_refuses_a_tensor_larger_than_its_storage(tmp_path: Path, wide: bytes, r
                     old, b"K\x00" + wide + b"\x85" if reach == "size" else wide + b"K\x07"
                 )
             target.writestr(name, data)
-    with pytest.raises(InputError, match="no plain file of weights"):
+    with pytest.raises(InputError, match="not a plain weights file"):
         read_torch_archive(bad)
 
 

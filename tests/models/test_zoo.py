@@ -50,7 +50,7 @@ def test_takes_its_smallest_size_and_a_batch_of_one(network: Network) -> None:
     size = known.min_size
     assert network(_pixels(1, size)).isfinite().all()
     check_size(network.name, size)
-    wanted = "takes 200 pixels only" if known.max_size else f"is under its smallest of {size}"
+    wanted = "accepts 200 pixels" if known.max_size else f"is under its minimum of {size}"
     with pytest.raises(UsageError, match=f"size {size - 1},? .*{wanted}"):
         check_size(network.name, size - 1)
     if known.max_size:
@@ -107,7 +107,7 @@ def test_refuses_what_cannot_be(options: dict[str, object], message: str) -> Non
 
 
 def test_refuses_pixels_with_a_channel_axis() -> None:
-    with pytest.raises(UsageError, match=r"\(1, 1, 32, 32\): give \(n, h, w\)"):
+    with pytest.raises(UsageError, match=r"\(1, 1, 32, 32\): expected grey \(n, h, w\)"):
         build("basic_cnn", 2)(torch.zeros(1, 1, 32, 32))
 
 

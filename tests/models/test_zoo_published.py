@@ -33,7 +33,7 @@ LAST = {
 
 
 def _count(module: nn.Module) -> int:
-    return sum(one.numel() for one in module.parameters())
+    return sum(value.numel() for value in module.parameters())
 
 
 def _shapes(name: str, classes: int | None = None) -> Network:
@@ -45,9 +45,9 @@ def _shapes(name: str, classes: int | None = None) -> Network:
 @pytest.mark.parametrize("name", FROM_TORCHVISION)
 def test_parameters_are_those_that_torchvision_publishes(name: str) -> None:
     published = import_torchvision_models().get_model_weights(name)
-    assert {one.meta["num_params"] for one in published} == {entry(name).parameters}
+    assert {weights.meta["num_params"] for weights in published} == {entry(name).parameters}
     hubs = {file.url for file in entry(name).weights if file.url}
-    assert hubs <= {one.url for one in published}
+    assert hubs <= {weights.url for weights in published}
 
 
 @pytest.mark.parametrize("name", [*ZOO, *FLATTENED])
@@ -73,7 +73,7 @@ def test_belman_lopez_counts_are_the_papers() -> None:
     assert entry("belman_lopez_2022_4class").parameters == 1_328_900
     assert _count(build("belman_lopez_2022_binary", 2)) == 353_569
     assert _count(build("belman_lopez_2022_4class", 4)) == 1_328_900
-    with pytest.raises(UsageError, match="made for 2 classes, and there are 3"):
+    with pytest.raises(UsageError, match="needs 2 classes, but there are 3"):
         build("belman_lopez_2022_binary", 3)
 
 
@@ -160,10 +160,10 @@ def test_the_mean_of_a_flattened_map_is_the_pooled_feature(name: str) -> None:
     flat.backbone.load_state_dict(pooled.backbone.state_dict())
     size = entry(name).input_size
     images = torch.rand(1, 3, size, size)
-    found = flat.backbone(images)
-    means = found.reshape(1, entry(name).width, -1).mean(dim=2)
+    features = flat.backbone(images)
+    means = features.reshape(1, entry(name).width, -1).mean(dim=2)
     torch.testing.assert_close(means, pooled.backbone(images), atol=1e-4, rtol=1e-4)
-    with pytest.raises(UsageError, match=f"it takes {size} pixels only"):
+    with pytest.raises(UsageError, match=f"it only accepts {size} pixels"):
         check_size(flat.name, size + 1)
 
 
@@ -176,18 +176,18 @@ def test_flattened_widths_are_the_papers() -> None:
 @pytest.mark.parametrize("name", [*ZOO, *FLATTENED, "torchvision:vit_b_16"])
 def test_each_parameter_is_in_one_stage_in_the_order_of_the_input(name: str) -> None:
     network = _shapes(name)
-    found = stages(network)
-    assert len(found) >= 3
+    names = stages(network)
+    assert len(names) >= 3
     homes = []
     for parameter, _ in network.backbone.named_parameters(prefix="backbone"):
         where = [
             number
-            for number, prefixes in enumerate(found)
+            for number, prefixes in enumerate(names)
             if any(f"{parameter}.".startswith(f"{prefix}.") for prefix in prefixes)
         ]
         assert len(where) == 1, parameter
         homes.append(where[0])
-    assert set(homes) == set(range(len(found)))
+    assert set(homes) == set(range(len(names)))
     # ViT's class token is made before its first layer and used after it.
     assert homes == sorted(homes) or name.startswith("torchvision:")
 
@@ -228,16 +228,16 @@ def test_a_librarys_network_gives_that_networks_logits() -> None:
 
 
 def test_a_network_of_one_size_takes_no_other() -> None:
-    with pytest.raises(UsageError, match="takes 224 pixels only"):
+    with pytest.raises(UsageError, match="only accepts 224 pixels"):
         check_size("torchvision:vit_b_16", 256)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("torchvision:resnet19", "no classifier of torchvision; near it: resnet"),
-        ("torchvision:fcn_resnet50", "no classifier of torchvision"),
-        ("torchvision:squeezenet1_0", "no linear layer that could give way"),
+        ("torchvision:resnet19", "not a classifier of torchvision; similar: resnet"),
+        ("torchvision:fcn_resnet50", "not a classifier of torchvision"),
+        ("torchvision:squeezenet1_0", "no linear layer that the head could replace"),
         ("keras:resnet50", "not in the zoo .*; choose one of mobilenet_v2"),
         ("vgg99", "'vgg99': not in the zoo"),
     ],
@@ -269,14 +269,14 @@ def test_timms_own_facts_are_taken_over(monkeypatch: pytest.MonkeyPatch) -> None
     def create_model(name: str, *, pretrained: bool) -> nn.Module:
         assert (name, pretrained) == ("resnet18", False)
         network: nn.Module = import_torchvision_models().resnet18(weights=None)
-        told = {
+        config = {
             "input_size": (3, 288, 288),
             "mean": (0.1, 0.2, 0.3),
             "std": (0.4, 0.5, 0.6),
             "hf_hub_id": "timm/resnet18.a1_in1k",
             "license": "apache-2.0",
         }
-        network.__dict__["pretrained_cfg"] = told
+        network.__dict__["pretrained_cfg"] = config
         return network
 
     timm = SimpleNamespace(
@@ -291,7 +291,7 @@ def test_timms_own_facts_are_taken_over(monkeypatch: pytest.MonkeyPatch) -> None
     assert (file.name, file.licence) == ("resnet18.a1_in1k.safetensors", "apache-2.0")
     assert file.home == "https://huggingface.co/timm/resnet18.a1_in1k"
     assert build("timm:resnet18", 3).head.weight.shape == (3, 512)
-    with pytest.raises(UsageError, match="no classifier of timm; near it: resnet18"):
+    with pytest.raises(UsageError, match="not a classifier of timm; similar: resnet18"):
         entry("timm:resnet19")
 
 

@@ -371,7 +371,7 @@ def test_pyplot_is_never_touched() -> None:
 def test_audits_of_phantoms_speak_of_phantoms_and_keep_names_from_the_page() -> None:
     audit = AuditResult(
         name="support",
-        title="Enough films for the claim",
+        title="Sample size per class",
         verdict="fail",
         sentence="2 films of <b>ward</b> are too few patients.",
         figures=(NamedFigure(name="films of one patient", figure=Figure(value=0.5)),),

@@ -144,7 +144,7 @@ def test_scans_are_of_patients_where_these_are_known() -> None:
 
 def test_a_figure_without_an_interval_says_why() -> None:
     one = sample.evaluation()
-    why = Figure(value=1.0, note="all replicates are equal: no interval can be had from them")
+    why = Figure(value=1.0, note="all replicates are equal: no CI can be computed")
     bound = Figure(value=1.0, low=0.9, high=1.0, method="bound", note="Newcombe's bounds")
     classes = tuple(
         figures.model_copy(update={"f1": why, "mcc": Figure(value=0.5), "auroc": bound})
@@ -153,7 +153,7 @@ def test_a_figure_without_an_interval_says_why() -> None:
     told = one.model_copy(update={"by_class": classes})
     table = tables.class_table(told)
     assert table.notes == (
-        "All replicates are equal: no interval can be had from them.",
+        "All replicates are equal: no CI can be computed.",
         "No CI can be computed from so few images or patients.",
         "Newcombe's bounds.",
     )

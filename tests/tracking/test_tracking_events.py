@@ -50,7 +50,7 @@ def _read(folder: Path) -> dict[str, list[tuple[int, float]]]:
     reader = EventAccumulator(str(folder))
     reader.Reload()
     return {
-        tag: [(one.step, one.value) for one in reader.Scalars(tag)]
+        tag: [(event.step, event.value) for event in reader.Scalars(tag)]
         for tag in reader.Tags()["scalars"]
     }
 
@@ -58,13 +58,13 @@ def _read(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def test_each_scalar_is_at_its_epoch(tmp_path: Path) -> None:
     with Follower(tmp_path / "work", tmp_path) as follower:
         follower.finish([_record("fold-0", [_epoch(1), _epoch(2)])])
-        told = _read(tmp_path / "fold-0")  # before its file is closed
-    assert set(told) == {
+        scalars = _read(tmp_path / "fold-0")  # before its file is closed
+    assert set(scalars) == {
         "loss/train", "loss/validation", "accuracy/train", "accuracy/validation",
         "learning_rate", "films_per_s",
     }  # fmt: skip
-    assert told["loss/validation"] == [(1, 2.0), (2, 1.0)]
-    rates = [(step, round(value, 9)) for step, value in told["learning_rate"]]  # from float32
+    assert scalars["loss/validation"] == [(1, 2.0), (2, 1.0)]
+    rates = [(step, round(value, 9)) for step, value in scalars["learning_rate"]]  # from float32
     assert rates == [(1, 1e-3), (2, 5e-4)]
 
 

@@ -57,11 +57,11 @@ def test_settings_figures_and_curves_are_there(
     (run,) = _runs(client, experiment.name)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == experiment.name
-    told = finished_run.result.evaluate.evaluation
-    assert run.data.metrics["accuracy"] == told.accuracy.value
-    assert run.data.metrics["accuracy_low"] == told.accuracy.low
-    one = told.by_class[0]
-    assert run.data.metrics[f"{one.name}/sensitivity"] == one.sensitivity.value
+    evaluation = finished_run.result.evaluate.evaluation
+    assert run.data.metrics["accuracy"] == evaluation.accuracy.value
+    assert run.data.metrics["accuracy_low"] == evaluation.accuracy.low
+    first = evaluation.by_class[0]
+    assert run.data.metrics[f"{first.name}/sensitivity"] == first.sensitivity.value
     assert run.data.metrics["seconds/train"] > 0
     assert run.data.params["train.model"] == "squeezenet1_1"
     assert run.data.params["split.folds"] == "2"
@@ -72,7 +72,9 @@ def test_settings_figures_and_curves_are_there(
     assert run.data.tags["pulmospark.films"] == "drawn phantoms"
     model = finished_run.result.train.models[0]
     course = client.get_metric_history(run.info.run_id, f"{model.name}/objective")
-    assert [(one.step, one.value) for one in course] == list(enumerate(model.objective, start=1))
+    assert [(point.step, point.value) for point in course] == list(
+        enumerate(model.objective, start=1)
+    )
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert names == {"settings.json", "training.json", "evaluation.json", "curves"}
     curve = client.download_artifacts(run.info.run_id, "curves/roc.svg", str(tmp_path))
@@ -90,22 +92,22 @@ def test_the_same_run_is_written_once_until_it_is_deleted(
     client.delete_run(first.info.run_id)
     again = track(experiment, run)
     assert again not in {None, first.info.run_id}
-    assert [one.info.run_id for one in _runs(client, experiment.name)] == [again]
+    assert [found.info.run_id for found in _runs(client, experiment.name)] == [again]
 
 
 @pytest.mark.spark
 def test_the_course_of_a_training_is_there_for_tensorboard(
     finished_run: FinishedRun, tmp_path: Path
 ) -> None:
-    told = TrackingSettings(tensorboard=tmp_path)
-    experiment = finished_run.experiment.model_copy(update={"tracking": told})
+    tracking = TrackingSettings(tensorboard=tmp_path)
+    experiment = finished_run.experiment.model_copy(update={"tracking": tracking})
     trained = read_training(finished_run.folder.training)
     with followed(experiment, finished_run.folder) as finish:
         finish(trained)
     for model in trained.models:
         reader = EventAccumulator(str(tmp_path / experiment.name / model.name))
         reader.Reload()
-        values = [one.value for one in reader.Scalars("objective")]
+        values = [event.value for event in reader.Scalars("objective")]
         assert values == pytest.approx(model.objective, rel=1e-6)
 
 
@@ -145,10 +147,10 @@ def test_a_store_that_cannot_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for uri, message in (
         (str(tmp_path / "file"), "is a file, but must be a folder"),
-        (f"sqlite:///{tmp_path}/file/x.db", "x.db', and MLflow failed there"),
+        (f"sqlite:///{tmp_path}/file/x.db", "x.db', but MLflow failed"),
         (
             "http://127.0.0.1:9",
-            "127.0.0.1:9', and MLflow failed there: MlflowException: API request",
+            "127.0.0.1:9', but MLflow failed: MlflowException: API request",
         ),
     ):
         with pytest.raises(EnvironmentProblem, match=message) as told:

@@ -18,8 +18,12 @@ from pulmospark.tracking.record import RunRecord, course_of, flat, plain_name
 
 
 def test_settings_are_flat_and_text() -> None:
-    told = {"seed": 1, "train": {"model": "m", "augment": None, "network": {"lr": 1e-3}}, "a": []}
-    assert flat(told) == {
+    values = {
+        "seed": 1,
+        "train": {"model": "m", "augment": None, "network": {"lr": 1e-3}},
+        "a": [],
+    }
+    assert flat(values) == {
         "seed": "1",
         "train.model": "m",
         "train.augment": "null",
@@ -50,14 +54,14 @@ def test_folders_start_from_the_file_and_uris_stay(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     head = 'sources = [{ path = "films" }]\n[tracking]\n'
     file.write_text(f'{head}mlflow = "kept/mlflow"\ntensorboard = "kept/boards"\n')
-    told = read_experiment(file).tracking
-    assert told.mlflow_folder == tmp_path / "kept" / "mlflow"
-    assert told.tensorboard == tmp_path / "kept" / "boards"
+    tracking = read_experiment(file).tracking
+    assert tracking.mlflow_folder == tmp_path / "kept" / "mlflow"
+    assert tracking.tensorboard == tmp_path / "kept" / "boards"
     for uri in ("sqlite:////tmp/runs.db", "https://mlflow.example.org", "databricks://mine"):
         file.write_text(f'{head}mlflow = "{uri}"\n')
-        told = read_experiment(file).tracking
-        assert told.mlflow == uri
-        assert told.mlflow_folder is None
+        tracking = read_experiment(file).tracking
+        assert tracking.mlflow == uri
+        assert tracking.mlflow_folder is None
 
 
 def test_nothing_is_tracked_by_default() -> None:
@@ -85,10 +89,10 @@ def test_a_missing_extra_is_one_line_with_its_remedy(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == library else find(name)
     )
-    with pytest.raises(EnvironmentProblem, match=f"{library} is not installed") as told:
+    with pytest.raises(EnvironmentProblem, match=f"{library} is not installed") as caught:
         check_tracking(settings)
-    assert told.value.message.endswith("'.[tracking]' in pulmospark's checkout")
-    assert "\n" not in told.value.message
+    assert caught.value.message.endswith("'.[tracking]' in pulmospark's checkout")
+    assert "\n" not in caught.value.message
 
 
 def test_the_command_line_tells_before_anything_is_done(

@@ -70,7 +70,7 @@ def test_children_are_fitted_on_with_their_parents(
 
     other = experiment.model_copy(update={"seed": 77})
     stages.run_split(other, run, spark)
-    with pytest.raises(InputError, match="another cohort: run `pulmospark expand`"):
+    with pytest.raises(InputError, match="another cohort: rerun `pulmospark expand`"):
         stages.run_train(other, run, spark, quiet=True)
 
 

@@ -42,7 +42,7 @@ def test_fewer_than_twenty_positives_are_a_warning_with_their_number() -> None:
     assert "was chosen on 5 images of that class, fewer than 20" in text
     assert "from 47.8% to 100.0%" in text
     (text,) = calibration_warnings((_record(7, 0), _record(9, 1), _record(30)))
-    assert "chosen on 30 images of that class (a fold's on 7), fewer than 20" in text
+    assert "chosen on 30 images of that class (7 in one fold), fewer than 20" in text
 
 
 def _result(*models: ModelRecord) -> TrainResult:
@@ -124,7 +124,7 @@ def test_the_positive_class_is_by_default_a_disease(
 ) -> None:
     assert positive_of(classes, EvaluateSettings()) == positive
     assert positive_of(classes, EvaluateSettings(positive_class=classes[-1])) == classes[-1]
-    with pytest.raises(InputError, match="is 'x', and the classes are"):
+    with pytest.raises(InputError, match="is 'x', but the classes are"):
         positive_of(classes, EvaluateSettings(positive_class="x"))
 
 

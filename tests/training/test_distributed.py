@@ -25,7 +25,7 @@ from pulmospark.models import zoo
 from pulmospark.models.network import Network
 from pulmospark.spark.session import slots
 from pulmospark.training import launch, rank
-from pulmospark.training.distributed import read_epochs, run_id, tell, train_network
+from pulmospark.training.distributed import read_epochs, run_id, show, train_network
 from pulmospark.training.rank import STANDING, START, RankPlan
 from training import processes
 from training.toys import CLASSES, toy_films, toy_plan, write_toy
@@ -101,7 +101,7 @@ def _with_a_kill(number: str, after: int) -> Callable[..., None]:
     tests = str(Path(__file__).parents[1])
     program = _KILLS_ITSELF.format(tests=tests, after=after)
 
-    def run_rank(told: Any, plan: str, environment: dict[str, str], gpu: str | None) -> None:
+    def run_rank(facts: Any, plan: str, environment: dict[str, str], gpu: str | None) -> None:
         call = subprocess.call
 
         def instead(command: list[str], **options: Any) -> int:
@@ -109,7 +109,7 @@ def _with_a_kill(number: str, after: int) -> Callable[..., None]:
 
         chosen = instead if os.environ["RANK"] == number else call
         with mock.patch.object(subprocess, "call", chosen):
-            launch.run_rank(told, plan, environment, gpu)
+            launch.run_rank(facts, plan, environment, gpu)
 
     return run_rank
 
@@ -124,7 +124,7 @@ def test_a_killed_process_is_no_success(
         patch.setattr(launch, "run_rank", _with_a_kill("1", 3))
         _train(plan, spark, 2)
     # The other process only saw the line go dead: it is not the one to blame.
-    assert "process 1 of 2 ended without a word (SIGKILL)" in caught.value.message
+    assert "process 1 of 2 exited without an error message (SIGKILL)" in caught.value.message
     assert "train.network.batch_size" in caught.value.message
     assert "\n" not in caught.value.message
     assert spark.range(5).count() == 5  # the session goes on
@@ -132,8 +132,8 @@ def test_a_killed_process_is_no_success(
     assert 2 <= len(read_epochs(plan.folder)) < settings.epochs
     torch.manual_seed(5)
     network = zoo.build(plan.model, len(CLASSES))
-    told = Progress("train", 0, quiet=True)
-    trained = train_network(network, plan, spark, processes=2, progress=told)
+    progress = Progress("train", 0, quiet=True)
+    trained = train_network(network, plan, spark, processes=2, progress=progress)
     assert trained.earlier >= 2
     undisturbed = plan.model_copy(update={"folder": tmp_path / "whole"})
     processes.prepare(undisturbed)
@@ -143,9 +143,9 @@ def test_a_killed_process_is_no_success(
     again.load_state_dict(load_file(plan.folder / START))
     launched: list[Any] = []
     monkeypatch.setattr(launch.Distributor, "train", lambda *_, **__: launched.append(1))
-    found = train_network(again, plan, spark, processes=2, progress=told)
+    repeated = train_network(again, plan, spark, processes=2, progress=progress)
     assert not launched
-    assert found.earlier == settings.epochs
+    assert repeated.earlier == settings.epochs
     assert processes.same(again.state_dict(), network.state_dict())
 
 
@@ -181,18 +181,18 @@ def test_a_process_that_cannot_start_says_why(
     (tmp_path / "pulmospark" / "__init__.py").touch()
     with pytest.raises(RuntimeError, match="training process 0 ended with 1"):
         launch.run_rank({}, str(tmp_path / "plan.json"), {"OMP_NUM_THREADS": "1"}, None)
-    told = files.read_json(tmp_path / "rank-0.dead")
-    assert told["code"] == 1
-    assert "No module named" in told["tail"][-1]
+    report = files.read_json(tmp_path / "rank-0.dead")
+    assert report["code"] == 1
+    assert "No module named" in report["tail"][-1]
 
 
 def test_progress_tells_steps_loss_and_speed(tmp_path: Path) -> None:
     stream = io.StringIO()
     with Progress("train", 0, "steps", stream=stream) as progress:
-        tell(progress, tmp_path)  # nothing was told yet
+        show(progress, tmp_path)  # nothing reported yet
         standing = {"done": 30, "total": 120, "note": "epoch 2 of 8, loss 0.412, 99 films/s"}
         files.write_json(tmp_path / STANDING, standing)
-        tell(progress, tmp_path)
+        show(progress, tmp_path)
     assert "train: 30 of 120 steps" in stream.getvalue()
     assert "epoch 2 of 8, loss 0.412, 99 films/s" in stream.getvalue()
 
@@ -205,6 +205,6 @@ def test_the_training_part_may_lie_in_a_table_of_its_own(tmp_path: Path) -> None
     processes.prepare(plan)
     assert run_id(other, 1) != run_id(plan, 1)
     rows = read_cohort(cohort)["split"].to_pylist()
-    found = [len(one.labels) for one in rank.listings(other)]
-    assert found == [rows.count("train"), len(rank.listings(plan)[1].labels)]
-    assert found[0] > len(rank.listings(plan)[0].labels)
+    sizes = [len(listing.labels) for listing in rank.listings(other)]
+    assert sizes == [rows.count("train"), len(rank.listings(plan)[1].labels)]
+    assert sizes[0] > len(rank.listings(plan)[0].labels)

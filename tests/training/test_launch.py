@@ -34,9 +34,9 @@ def test_a_training_takes_whole_gpus_one_a_process(tmp_path: Path, amount: str) 
     session = _session(**{TASK_GPUS: amount})
     assert gpus_of_a_task(session) == float(amount)
     network = zoo.build("basic_cnn", len(CLASSES))
-    told = Progress("", 0, quiet=True)
-    with pytest.raises(UsageError, match=f"gpu.amount is {amount}, .*set it to 1, or leave"):
-        train_network(network, toy_plan(tmp_path), session, processes=1, progress=told)
+    progress = Progress("", 0, quiet=True)
+    with pytest.raises(UsageError, match=f"gpu.amount is {amount}, .*set it to 1, or unset"):
+        train_network(network, toy_plan(tmp_path), session, processes=1, progress=progress)
 
 
 def test_a_network_is_trained_with_its_own_standardisation(
@@ -47,14 +47,14 @@ def test_a_network_is_trained_with_its_own_standardisation(
     network = zoo.build("basic_cnn", len(CLASSES), mean=mean)
     monkeypatch.setattr(distributed, "_run", lambda *_: RuntimeError("not here"))
     plan, quiet = toy_plan(tmp_path), Progress("", 0, quiet=True)
-    told = []
+    plans = []
     for one in (zoo_s, network):
         with pytest.raises(TrainingError):
             train_network(one, plan, _session(), processes=1, progress=quiet)
-        told.append(RankPlan.model_validate_json((plan.folder / PLAN).read_text()))
-    assert [one.mean for one in told] == [zoo_s.channel_mean, mean]
-    assert told[1].std == network.channel_std
-    assert told[0].run_id != told[1].run_id
+        plans.append(RankPlan.model_validate_json((plan.folder / PLAN).read_text()))
+    assert [one.mean for one in plans] == [zoo_s.channel_mean, mean]
+    assert plans[1].std == network.channel_std
+    assert plans[0].run_id != plans[1].run_id
 
 
 def test_a_process_standardises_as_its_plan_says(tmp_path: Path) -> None:

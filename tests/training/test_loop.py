@@ -190,5 +190,5 @@ def test_films_are_augmented_in_training_alone_anew_each_epoch() -> None:
 
 def test_more_stages_than_there_are_is_said() -> None:
     settings = SETTINGS.model_copy(update={"trainable": 9})
-    with pytest.raises(UsageError, match=r"trainable is 9, and basic_cnn has \d stages"):
+    with pytest.raises(UsageError, match=r"trainable is 9, but basic_cnn has \d stages"):
         fit(_network(), toy_films(8), NONE, settings, seed=1)

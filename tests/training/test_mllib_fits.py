@@ -79,7 +79,7 @@ def test_two_classes_have_a_row_each(spark: SparkSession) -> None:
 
 def test_a_class_without_a_film_is_named(spark: SparkSession) -> None:
     features, labels = _problem()
-    with pytest.raises(ClassError, match=r"fold-1-inner: .* no film of 'pneumonia'"):
+    with pytest.raises(ClassError, match=r"fold-1-inner: .* no films of 'pneumonia'"):
         frame = _frame(spark, features, labels % 2)
         fit_logistic(frame, "fold-1-inner", CLASSES, LogisticSettings(), 0.01)
 

@@ -43,15 +43,15 @@ def test_the_schedule_is_torch_s_linear_warm_up_and_cosine() -> None:
     optimiser = torch.optim.SGD([weight], lr=1.0)
     rise = lr_scheduler.LinearLR(optimiser, start_factor=0.1, total_iters=9)
     fall = lr_scheduler.CosineAnnealingLR(optimiser, T_max=90)
-    found = []
+    rates = []
     for step in range(100):
-        found.append(optimiser.param_groups[0]["lr"])
+        rates.append(optimiser.param_groups[0]["lr"])
         optimiser.step()
         (rise if step < 9 else fall).step() if step != 9 else None
     # torch's cosine begins at the step that ends the rise; ours one step later, at the same 1.
     ours = [rate(step, 100, NetworkSettings(warm_up=0.1)) for step in range(100)]
-    np.testing.assert_allclose(ours[:10], found[:10], rtol=1e-6)
-    np.testing.assert_allclose(ours[10:], found[10:], atol=0.02)
+    np.testing.assert_allclose(ours[:10], rates[:10], rtol=1e-6)
+    np.testing.assert_allclose(ours[10:], rates[10:], atol=0.02)
     assert ours[10] == 1.0
     assert ours[99] < 0.001
 
@@ -79,8 +79,8 @@ def test_stages_learn_each_a_share_of_the_next_one_s_rate() -> None:
     )
     set_rate(optimiser, settings.model_copy(update={"warm_up": 0.0}), 50, 100)
     assert optimiser.param_groups[-1]["lr"] == pytest.approx(0.05)
-    taken = [id(one) for group in optimiser.param_groups for one in group["params"]]
-    assert sorted(taken) == sorted(id(one) for one in network.parameters())
+    taken = [id(parameter) for group in optimiser.param_groups for parameter in group["params"]]
+    assert sorted(taken) == sorted(id(parameter) for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_1", "basic_cnn"])
@@ -95,10 +95,10 @@ def test_the_stages_of_a_network_part_its_backbone(name: str) -> None:
         for n in range(1, len(stages(network)) + 1)
     ]
     head = trained_parameters(network, NetworkSettings(trainable="head"))
-    assert head == sum(one.numel() for one in network.head.parameters())
+    assert head == sum(parameter.numel() for parameter in network.head.parameters())
     assert [head, *counts] == sorted([head, *counts])
     assert counts[-1] == trained_parameters(network, NetworkSettings())
-    assert counts[-1] == sum(one.numel() for one in network.parameters())
+    assert counts[-1] == sum(parameter.numel() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -132,11 +132,11 @@ def test_mixed_films_keep_the_larger_share_and_their_targets_mix_alike() -> None
     pixels = torch.arange(8, dtype=torch.uint8).reshape(8, 1, 1) * 10
     targets = torch.eye(8)
     for _ in range(20):
-        mixed, told = mix(pixels, targets, 0.4, rng)
+        mixed, mixed_targets = mix(pixels, targets, 0.4, rng)
         # Film n is n * 10 everywhere, so that its mixture can be read off its targets.
-        torch.testing.assert_close(mixed[:, 0, 0], told @ (torch.arange(8.0) * 10))
-        torch.testing.assert_close(told.sum(1), torch.ones(8))
-        assert (told.diagonal() >= 0.5).all()
+        torch.testing.assert_close(mixed[:, 0, 0], mixed_targets @ (torch.arange(8.0) * 10))
+        torch.testing.assert_close(mixed_targets.sum(1), torch.ones(8))
+        assert (mixed_targets.diagonal() >= 0.5).all()
 
 
 def test_the_moving_average_follows_its_formula() -> None:
@@ -150,7 +150,7 @@ def test_the_moving_average_follows_its_formula() -> None:
         expected = decay * expected + (1 - decay) * network.head.bias.detach()
         average.update(step)
     torch.testing.assert_close(average.network.head.bias, expected)
-    assert not any(one.requires_grad for one in average.network.parameters())
+    assert not any(parameter.requires_grad for parameter in average.network.parameters())
 
 
 def test_what_is_told_of_precision_is_done() -> None:
@@ -196,7 +196,7 @@ def test_what_is_slow_in_bf16_stays_in_float32_and_only_then() -> None:
 
 
 def test_the_environment_keeps_what_the_user_has_set() -> None:
-    told = environment(3, {"MALLOC_MMAP_MAX_": "7"})
-    assert told["MALLOC_MMAP_MAX_"] == "7"
-    assert told["MALLOC_TRIM_THRESHOLD_"] == str(8 * 2**30)
-    assert told["OMP_NUM_THREADS"] == "3"
+    variables = environment(3, {"MALLOC_MMAP_MAX_": "7"})
+    assert variables["MALLOC_MMAP_MAX_"] == "7"
+    assert variables["MALLOC_TRIM_THRESHOLD_"] == str(8 * 2**30)
+    assert variables["OMP_NUM_THREADS"] == "3"

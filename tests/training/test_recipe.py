@@ -31,8 +31,8 @@ def test_what_is_not_assessable_is_the_networks_own() -> None:
 
 
 def test_from_scratch_all_stages_learn_alike() -> None:
-    told = network_settings(_train("mobilenet_v2").model_copy(update={"weights": "none"}))
-    assert told.stage_factor == 1
+    settings = network_settings(_train("mobilenet_v2").model_copy(update={"weights": "none"}))
+    assert settings.stage_factor == 1
     start = {"weights": "none", "start": Path("bundle")}
     carried = network_settings(_train("mobilenet_v2").model_copy(update=start))
     assert carried.stage_factor == entry("mobilenet_v2").fine_tuning.stage_factor
@@ -52,9 +52,9 @@ def test_from_scratch_all_stages_learn_alike() -> None:
 )
 def test_a_users_value_always_wins(model: str, weights: str, given: dict[str, float]) -> None:
     train = _train(model, **given).model_copy(update={"weights": weights})
-    told = network_settings(train)
+    settings = network_settings(train)
     own = entry(model).fine_tuning if weights == "imagenet" else entry(model).from_scratch
-    assert {name: getattr(told, name) for name in _OPEN} == {
+    assert {name: getattr(settings, name) for name in _OPEN} == {
         name: given.get(name, getattr(own, name)) for name in _OPEN
     }
 
@@ -64,9 +64,9 @@ def test_another_network_brings_its_own_but_not_over_a_users() -> None:
         sources=(SourceSettings(path=Path("films")),), train=_train("mobilenet_v2", batch_size=8)
     )
     kept = Experiment.model_validate_json(mine.model_dump_json())  # as the run's folder has it
-    told = network_settings(settings_for(kept, "vgg19").train)
-    assert told.batch_size == 8
-    assert told.learning_rate == entry("vgg19").fine_tuning.learning_rate
+    settings = network_settings(settings_for(kept, "vgg19").train)
+    assert settings.batch_size == 8
+    assert settings.learning_rate == entry("vgg19").fine_tuning.learning_rate
     changed = with_changes(kept, {"train.network.learning_rate": "0.25"})
     assert network_settings(changed.train).learning_rate == 0.25
 

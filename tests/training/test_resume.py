@@ -57,9 +57,9 @@ def test_killed_five_times_it_ends_with_the_same_weights(tmp_path: Path, feed_by
         processes.run_and_kill(killed, Kill(delay=delay))
     assert not (killed.folder / "trained.safetensors").exists()
     assert processes.same(processes.run(killed), undisturbed), delays
-    told = [[e["validation_loss"] for e in read_epochs(one.folder)] for one in (whole, killed)]
-    assert told[0] == told[1]
-    assert len(told[0]) == OPTIONS.epochs
+    losses = [[e["validation_loss"] for e in read_epochs(plan.folder)] for plan in (whole, killed)]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == OPTIONS.epochs
     assert not (killed.folder / CHECKPOINT).exists()
 
 
@@ -82,11 +82,11 @@ def test_what_is_frozen_is_not_written_and_comes_from_the_start(
     whole, killed = _twice(tmp_path, settings, 10**9)
     undisturbed = processes.run(whole)
     processes.run_and_kill(killed, Kill())
-    found = Checkpoint(killed.folder / CHECKPOINT, "one").read()
-    assert found is not None
+    state = Checkpoint(killed.folder / CHECKPOINT, "one").read()
+    assert state is not None
     stages = ("head.", "backbone.fully_connected.")[: 1 if trainable == "head" else 2]
     for part in ("network", "average", "best"):
-        assert {name for name in undisturbed if name.startswith(stages)} == set(found.parts[part])
+        assert {name for name in undisturbed if name.startswith(stages)} == set(state.parts[part])
     assert processes.same(processes.run(killed), undisturbed)
 
 
@@ -103,11 +103,11 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     plain = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
     state = State(3, [{"loss": 0.1 + 0.2}], 1 / 3, 2, {"a": {"x/y": plain}, "b": {"n": plain[0]}})
     checkpoint.write(state)
-    found = checkpoint.read()
-    assert found is not None
-    assert (found.epoch, found.history, found.best, found.waited) == (3, state.history, 1 / 3, 2)
-    assert torch.equal(found.parts["a"]["x/y"], plain)
-    assert torch.equal(found.parts["b"]["n"], plain[0])
+    saved = checkpoint.read()
+    assert saved is not None
+    assert (saved.epoch, saved.history, saved.best, saved.waited) == (3, state.history, 1 / 3, 2)
+    assert torch.equal(saved.parts["a"]["x/y"], plain)
+    assert torch.equal(saved.parts["b"]["n"], plain[0])
 
 
 @pytest.mark.parametrize("waited", [0, 1])
@@ -118,9 +118,9 @@ def test_what_was_best_is_known_again(tmp_path: Path, waited: int, average: bool
     last = parts["average" if average else "network"]
     parts["best"] = {"x": torch.rand(3) if waited else last["x"].clone()}
     checkpoint.write(State(3, [], 0.5, waited, parts))
-    found = checkpoint.read()
-    assert found is not None
-    assert torch.equal(found.parts["best"]["x"], parts["best"]["x"])
+    state = checkpoint.read()
+    assert state is not None
+    assert torch.equal(state.parts["best"]["x"], parts["best"]["x"])
 
 
 @pytest.mark.parametrize(
@@ -132,11 +132,11 @@ def test_a_count_of_steps_goes_where_the_optimiser_reads_it(
     """``meta`` stands for a GPU here: it holds shapes, and computes nothing."""
     settings = NetworkSettings(optimiser=optimiser)
     network, elsewhere = (zoo.build("basic_cnn", 2) for _ in range(2))
-    made = make_optimiser(network, settings)
+    original = make_optimiser(network, settings)
     network(torch.zeros(2, SIZE, SIZE)).sum().backward()
-    made.step()
+    original.step()
     again = make_optimiser(elsewhere.to("meta"), settings)
-    load_optimiser(again, optimiser_tensors(made))
+    load_optimiser(again, optimiser_tensors(original))
     assert again.state
     for values in again.state.values():
         devices = {name: value.device.type for name, value in values.items()}
@@ -149,9 +149,9 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     checkpoint.write(State(1, [], 0.5, 0, {"network": {"x": torch.ones(2)}}))
     with pytest.raises(ValueError, match="JSON"):
         checkpoint.write(State(2, [{"loss": float("nan")}], 0.5, 0, {}))
-    found = checkpoint.read()
-    assert found is not None
-    assert found.epoch == 1
+    state = checkpoint.read()
+    assert state is not None
+    assert state.epoch == 1
     assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
 
 

@@ -1,4 +1,4 @@
-"""Augmented copies: whether each is trained on only where its parent is."""
+"""Audit of augmented copies: whether each is in the same split and fold as its parent."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _COLUMNS = ["parent_uri", "split", "fold"]
 
 
 def audit(subject: Subject) -> AuditResult:
-    """Whether a child stands in another part or fold than its parent.
+    """Whether an augmented copy is in another split or fold than its parent.
 
-    Sets that were augmented before they were split test on what was trained on; the papers that
+    Data sets augmented before splitting leak training images into the test set; the papers that
     did so report accuracies near 100 %.
     """
-    name, title = "augmented", "Augmented copies apart from their parent"
+    name, title = "augmented", "Augmented copies separated from their parent"
     if not subject.has_split:
-        return not_assessable(name, title, "there is no split", "make one: `pulmospark split`")
+        return not_assessable(name, title, "there is no split", "run `pulmospark split` first")
     if subject.expanded is None:
         return AuditResult(
             name=name,
             title=title,
             verdict="pass",
-            sentence="No table of augmented films was trained on; what is augmented within the "
-            "training is made of training films alone.",
+            sentence="No table of augmented films was used; augmentation during training uses "
+            "training films only.",
         )
     home = {
         uri: (split, fold)
@@ -62,25 +62,25 @@ def audit(subject: Subject) -> AuditResult:
             )
     if not parents:
         return not_assessable(name, title, "the expanded table holds no augmented copy")
-    # Copies of one image stand or fall together.
+    # Copies of one parent are correlated: each parent is one group.
     _, groups = np.unique(np.asarray(parents), return_inverse=True)
     figure = proportion(np.asarray(moved), None, groups.astype(np.int64), subject.confidence)
-    children = len(parents)
-    apart = [parent for parent, away in zip(parents, moved, strict=True) if away]
-    verdict: Verdict = "fail" if apart else "pass"
-    shown = [uri for uri in dict.fromkeys(apart) if uri in places][: limits.AUDIT_EXAMPLES_MAX]
+    separated = [parent for parent, away in zip(parents, moved, strict=True) if away]
+    verdict: Verdict = "fail" if separated else "pass"
+    shown = [uri for uri in dict.fromkeys(separated) if uri in places][: limits.AUDIT_EXAMPLES_MAX]
     return AuditResult(
         name=name,
         title=title,
         verdict=verdict,
-        sentence=f"{counted(len(apart), 'child', 'children')} of {children:,} not where the film "
-        "they were made from is trained on.",
-        figures=(NamedFigure(name="children apart from their parent", figure=figure),),
-        threshold="fails at the first",
-        why="a child is its parent, turned a little: tested on, it is answered by heart",
-        remedy="split first, and run `pulmospark expand` on that split" if apart else "",
+        sentence=f"{len(separated):,} of "
+        f"{counted(len(parents), 'augmented copy', 'augmented copies')} are not in the same "
+        "training split and fold as their parent.",
+        figures=(NamedFigure(name="augmented copies separated from their parent", figure=figure),),
+        threshold="fails at the first such copy",
+        why="an augmented copy is nearly its parent: a test on it measures memorisation",
+        remedy="split first, and run `pulmospark expand` on that split" if separated else "",
         examples=tuple(
-            Example(caption="parent of a child elsewhere", films=(subject.film(places[uri]),))
+            Example(caption="parent of a separated copy", films=(subject.film(places[uri]),))
             for uri in shown
         ),
     )

@@ -1,4 +1,4 @@
-"""Who is in the classes: enough of each for the claim, and no class of children alone."""
+"""Audits of the classes: enough patients in each, and children not confined to one class."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pulmospark.layouts.registry import LAYOUTS
 
 _AGES = "give the layout an age column"
 _HOPED = 0.9
-"""sensitivity at which the width of an interval is foretold: what detectors claim"""
+"""sensitivity for which the width of the CI is estimated: what published detectors claim"""
 
 
 def support(subject: Subject) -> AuditResult:
-    """Whether each class has enough tested patients for a figure of the stated precision.
+    """Whether each class has enough test patients for the stated precision.
 
-    The interval that a sensitivity of 90 % would have on the class's tested films (all of its
-    films, outside an experiment): it follows from who is tested, before any model is.
+    Computes the CI that a sensitivity of 90 % would have on the test films of each class (on all
+    of its films outside an experiment). It depends on the test set only, not on a model.
     """
     labels, groups, patients = subject.labels, subject.groups, subject.patients
     among = subject.tested if subject.has_split else np.ones(labels.size, bool)
@@ -39,13 +39,13 @@ def support(subject: Subject) -> AuditResult:
         widths[name] = high - low
         figures.append(
             NamedFigure(
-                name=f"{name}: 90 % found on {counted(films, 'film')} of "
+                name=f"{name}: 90 % sensitivity on {counted(films, 'film')} of "
                 f"{counted(np.unique(patients[mine]).size, 'patient')}",
                 figure=Figure(value=_HOPED, low=low, high=high, method="wilson"),
             )
         )
     if not widths:
-        return not_assessable("support", "Enough films for the claim", "no film has a class")
+        return not_assessable("support", "Sample size per class", "no film has a label")
     limit = subject.settings.interval_width
     worst = max(widths, key=lambda name: widths[name])
     verdict: Verdict = "pass"
@@ -53,27 +53,26 @@ def support(subject: Subject) -> AuditResult:
         verdict = "fail" if widths[worst] > 2 * limit else "warn"
     return AuditResult(
         name="support",
-        title="Enough films for the claim",
+        title="Sample size per class",
         verdict=verdict,
-        sentence=f"The least certain class is {worst}: a sensitivity of 90 % on it would have an "
-        f"interval {widths[worst] * 100:.0f} points wide.",
+        sentence=f"The widest CI is that of {worst}: for a sensitivity of 90 % it would span "
+        f"{widths[worst] * 100:.0f} percentage points.",
         figures=tuple(figures),
         threshold=f"warns above {limit * 100:.0f} points, fails above {2 * limit * 100:.0f}",
-        why="models are ranked by differences of a few points; an interval wider than ten cannot "
-        "tell them apart, one wider than twenty not even a good model from a poor one",
+        why="models differ by a few percentage points; a CI wider than ten cannot separate them, "
+        "and one wider than twenty cannot even separate a good model from a poor one",
         remedy=""
         if verdict == "pass"
-        else f"more patients of {worst}"
-        + ", or folds in place of a test part: `--set split.folds=5`" * (not subject.has_folds),
+        else f"add patients of {worst}"
+        + ", or cross-validate instead: `--set split.folds=5`" * (not subject.has_folds),
     )
 
 
 def children(subject: Subject) -> AuditResult:
-    """Whether children are in one class only: then age, bones and thorax tell it.
+    """Whether children are confined to one class, so that body size predicts the label.
 
-    Where ages are known they decide; else what the layout knows of its publisher's set. A class
-    of which the ages of fewer than ten patients are known may be of children, or of none: then
-    nobody can say that all is well.
+    Uses ages where they are known, otherwise what the layout states about the published data
+    set. A class with fewer than ten patients of known age makes the audit not assessable.
     """
     title, years = "Children in one class only", subject.settings.child_years
     people, labels = _people(subject), subject.labels
@@ -88,7 +87,7 @@ def children(subject: Subject) -> AuditResult:
         else:
             share[name] = figure
     if len(share) < 2:
-        why = f"in fewer than two classes the age of {PATIENTS_MIN} patients is known"
+        why = f"fewer than two classes have {PATIENTS_MIN} patients of known age"
         return not_assessable("children", title, why, _AGES)
     most = max(share, key=lambda name: share[name].value or 0.0)
     least = min(share, key=lambda name: share[name].value or 0.0)
@@ -101,7 +100,7 @@ def children(subject: Subject) -> AuditResult:
     if verdict == "pass" and ageless:
         verdict = "not assessable"
     shares = (
-        f"Children are {percent(high)} of the films of {most}, the class with most of them, "
+        f"Children account for {percent(high)} of the films of {most}, the class with most, "
         f"and {percent(low)} of {least}."
     )
     remedies = {"pass": "", "not assessable": _AGES}
@@ -109,71 +108,71 @@ def children(subject: Subject) -> AuditResult:
         name="children",
         title=title,
         verdict=verdict,
-        sentence=f"{people.none or shares} {people.told}{_left_out(subject, ageless)}",
+        sentence=f"{people.none or shares} {people.coverage}{_excluded(subject, ageless)}",
         figures=tuple(figures),
-        threshold=f"below {years:g} years; warns where the shares of two classes differ by 20 "
-        "points and their intervals part, fails at 50",
-        why="a child's thorax is told from an adult's at a glance: where they are one class, a "
-        "detector of children looks like a detector of disease",
+        threshold=f"under {years:g} years; warns where the shares of two classes differ by more "
+        "than 20 percentage points and their CIs do not overlap, fails above 50",
+        why="a child's thorax is easy to distinguish from an adult's: where children make up one "
+        "class, a detector of children looks like a detector of disease",
         remedy=remedies.get(
-            verdict, "give every class adults, or match ages: `--set split.balance=age`"
+            verdict, "add adults to every class, or match ages: `--set split.balance=age`"
         ),
     )
 
 
 @dataclass(frozen=True)
 class _People:
-    """Which films are of children, and how that is known.
+    """Which films show children, and how that is known.
 
     Attributes:
-        young: bool (n,), of a child.
-        known: bool (n,), whether it is known.
-        told: a sentence on how many it is known of, and why.
-        none: a sentence that there is no child; empty where there are.
+        young: bool (n,), shows a child.
+        known: bool (n,), whether the age group is known.
+        coverage: a sentence on how many it is known for, and from what.
+        none: a sentence that there are no children; empty where there are.
     """
 
     young: Mask
     known: Mask
-    told: str
+    coverage: str
     none: str
 
 
 def _people(subject: Subject) -> _People:
     ages, sources = subject.numbers("age"), subject.column("source")
-    # Where no ingest tells the layouts a source goes by its name, which by default is theirs.
-    layouts = [subject.layouts.get(one, one) for one in sources]
+    # Without an ingest record, the name of a source is taken for its layout: that is the default.
+    layouts = [subject.layouts.get(source, source) for source in sources]
     published = _published(layouts, subject.column("finding").tolist())
     ageless = np.isnan(ages)
-    by_layout = ageless & np.asarray([one is not None for one in published], np.bool_)
-    of_children = by_layout & np.asarray([one is True for one in published], np.bool_)
+    by_layout = ageless & np.asarray([child is not None for child in published], np.bool_)
+    of_children = by_layout & np.asarray([child is True for child in published], np.bool_)
     young = np.asarray((ages < subject.settings.child_years) | of_children, np.bool_)
     known = np.asarray(~ageless | by_layout, np.bool_)
-    told = f"Ages are known of {int(known.sum()):,} of {known.size:,} films."
+    coverage = f"Ages are known for {int(known.sum()):,} of {known.size:,} films."
     if by_layout.any():
-        named_so = all(one in subject.layouts for one in set(sources[by_layout]))
-        told = f"It is known of {int(known.sum()):,} of {known.size:,} films, of "
-        told += f"{int(by_layout.sum()):,} because their data set's publisher says that they are "
-        told += f"of children ({int(of_children.sum()):,}) or of adults"
-        told += "." if named_so else " (taken from its name, for no layout is told)."
-    of_known = " whose age is known" * (not known.all())
-    none = f"No child is among the films{of_known}." * (not young.any())
-    return _People(young, known, told, none)
+        named_so = all(source in subject.layouts for source in set(sources[by_layout]))
+        coverage = f"The age group is known for {int(known.sum()):,} of {known.size:,} films; for "
+        coverage += f"{int(by_layout.sum()):,} of them the publisher of the data set states "
+        coverage += f"children ({int(of_children.sum()):,}) or adults"
+        coverage += "." if named_so else " (inferred from its name: no layout is recorded)."
+    of_known = " of known age" * (not known.all())
+    none = f"There are no children among the films{of_known}." * (not young.any())
+    return _People(young, known, coverage, none)
 
 
 def _published(layouts: list[str], findings: list[str | None]) -> list[bool | None]:
-    """Of each image whether it is of a child, as its layout says of all of its finding."""
+    """Whether each image shows a child, as its layout states for its finding."""
     known = {layout.name: layout.paediatric for layout in LAYOUTS if layout.paediatric}
-    told = [known.get(name, {}) for name in layouts]
+    stated = [known.get(name, {}) for name in layouts]
     return [
-        said.get("*") if finding is None else said.get(finding, said.get("*"))
-        for said, finding in zip(told, findings, strict=True)
+        by_finding.get("*") if finding is None else by_finding.get(finding, by_finding.get("*"))
+        for by_finding, finding in zip(stated, findings, strict=True)
     ]
 
 
-def _left_out(subject: Subject, ageless: list[str]) -> str:
-    """Sentences on the classes that have no share: without an age, or of few patients."""
+def _excluded(subject: Subject, ageless: list[str]) -> str:
+    """Sentences on the classes without a share: no ages, or too few patients."""
     common = subject.common()
     few = [name for kind, name in enumerate(subject.classes) if kind not in common]
-    told = f" Ages are known of fewer than {PATIENTS_MIN} patients in {named(ageless)}."
-    told *= bool(ageless)
-    return told + f" Left out, with fewer than {PATIENTS_MIN} patients: {named(few)}." * bool(few)
+    note = f" Ages are known for fewer than {PATIENTS_MIN} patients in {named(ageless)}."
+    note *= bool(ageless)
+    return note + f" Excluded, with fewer than {PATIENTS_MIN} patients: {named(few)}." * bool(few)

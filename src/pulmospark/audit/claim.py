@@ -13,9 +13,9 @@ from pulmospark.evaluation.results import Result
 
 TOPICS: Mapping[int, str] = MappingProxyType(
     {
-        1: "Title or abstract: that it is a study of AI, and of which kind",
+        1: "Title or abstract: identified as an AI study, with its type",
         2: "Abstract: structured summary",
-        3: "Background, and the clinical use that is meant",
+        3: "Background and intended clinical use",
         4: "Aims, objectives and hypotheses",
         5: "Prospective or retrospective",
         6: "Goal of the study",
@@ -33,7 +33,7 @@ TOPICS: Mapping[int, str] = MappingProxyType(
         18: "Agreement between and within annotators",
         19: "How data were assigned to partitions",
         20: "At which level partitions are disjoint",
-        21: "Size of the test set that was meant, and why",
+        21: "Intended sample size and its justification",
         22: "Model: full description",
         23: "Software and versions",
         24: "Initialisation of the parameters",
@@ -68,11 +68,11 @@ class ClaimItem(Result):
     number: int
     topic: str
     answer: str | None
-    """what the run knows of it; ``None``: left to the authors"""
+    """filled in from the run; ``None``: for the authors to answer"""
 
 
 def checklist(known: Mapping[int, str]) -> tuple[ClaimItem, ...]:
-    """All items, filled in where something is known."""
+    """All items, filled in where the run has an answer."""
     return tuple(
         ClaimItem(number=number, topic=topic, answer=known.get(number) or None)
         for number, topic in TOPICS.items()
@@ -85,7 +85,7 @@ def as_markdown(items: tuple[ClaimItem, ...], title: str) -> str:
         f"# CLAIM 2024 checklist: {title}",
         "",
         f"{sum(item.answer is not None for item in items)} of {len(items)} items are filled in "
-        "from what the run knows. The others are the authors' to answer.",
+        "from the run. The authors answer the others.",
         "",
         "| | item | answer |",
         "|---|---|---|",

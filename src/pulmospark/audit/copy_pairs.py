@@ -1,7 +1,7 @@
-"""The table of pairs of near copies: every pair that a search found, for a person to go through.
+"""The table of near-copy pairs that a search detected, for manual review.
 
-As Parquet for programs and as CSV for a spreadsheet, with the same rows: pairs that leak first,
-then those across sources, the most alike first.
+Written as Parquet and as CSV for a spreadsheet, with the same rows: pairs that leak first, then
+pairs across sources, the most similar first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FACTS = ("uri", "image_id", "source", "label")
 
 
 def pairs_of(subject: Subject, copies: NearCopies) -> pa.Table:
-    """One row a pair of near copies.
+    """One row per pair of near copies.
 
     Columns: of each image ``uri``, ``image_id``, ``source``, ``label`` and ``part`` (``first_``
     and ``second_``); ``correlation`` of one laid over the other; ``cluster`` (number);

@@ -1,8 +1,7 @@
-"""Films with something covered: the lungs, all but the lungs, all but the border, the letters.
+"""Films with something covered: the lungs, all but the lungs, all but the border, burned-in text.
 
-What counts as lungs is one region for all films, where any of them may have lungs. The outline of
-a film's own lungs would tell its class after all has been blacked out: an opacity is no dark
-field, so the simple method leaves it out, and masks drawn by hand do so at times, too.
+One lung region serves all films. The outline of a film's own lungs would reveal its class even
+blacked out: the simple segmentation excludes opacities, and so do some manual masks.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _LETTER_SHARE = 0.01
 
 
 def lungs_of(film: Pixels, mask_uri: str | None) -> Mask:
-    """Lungs of a standard film: the mask that came with it, else found by a simple method.
+    """Lungs of a standard film: from its mask file, else segmented by a simple method.
 
     Args:
         film: (size, size) uint8.
@@ -50,7 +49,7 @@ def lungs_of(film: Pixels, mask_uri: str | None) -> Mask:
 
 
 def lung_region(lungs: Mask) -> Mask:
-    """Where lungs may be: all places at which one in twenty films has some.
+    """Lung region: pixels that are lung in at least one film in twenty.
 
     Args:
         lungs: (n, size, size), of films; see :func:`lungs_of`.
@@ -75,13 +74,13 @@ def only_border(film: Pixels, region: Mask) -> Pixels:
     """Black but for the outer 12 % of each side."""
     del region
     edge = round(_BORDER * film.shape[0])
-    found = film.copy()
-    found[edge:-edge, edge:-edge] = 0
-    return found
+    border = film.copy()
+    border[edge:-edge, edge:-edge] = 0
+    return border
 
 
 def without_letters(film: Pixels, region: Mask) -> Pixels:
-    """Small bright marks outside that region painted over from what stands around them."""
+    """Small bright marks outside the region inpainted from their surroundings."""
     bright = ((film >= _LETTER_GREY) & ~region).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bright)
     small = stats[:, cv2.CC_STAT_AREA] < _LETTER_SHARE * film.size
@@ -112,7 +111,7 @@ COVERS: Mapping[str, Callable[[Pixels, Mask], Pixels]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class CoverWork:
-    """Films to the logits of a network under each of :data:`COVERS`, and their deep features.
+    """Turns films into logits and deep features of a network under each of :data:`COVERS`.
 
     Attributes:
         engine: the network, which gives logits and features.
@@ -145,19 +144,19 @@ class CoverWork:
             return {}
         films = pixels_of(chunk["pixels"], self.size)
         engine = open_engine(self.engine)
-        made, beneath, features = [], [], None
+        scores, covered_features, features = [], [], None
         for name, cover in COVERS.items():
             covered = np.stack([cover(film, region) for film in films])
-            logits, told = engine.run(covered)
-            if logits is None or told is None:
-                raise ValueError("the engine gives no logits and features")
-            features = told if features is None else features
-            made.append(_rows(chunk, name, logits.astype(np.float64)))
-            beneath.append(_features(chunk, name, told))
+            logits, deep = engine.run(covered)
+            if logits is None or deep is None:
+                raise ValueError("the engine returns no logits or no features")
+            features = deep if features is None else features
+            scores.append(_rows(chunk, name, logits.astype(np.float64)))
+            covered_features.append(_features(chunk, name, deep))
         assert features is not None
         return {
-            "scores": pa.concat_tables(made),
-            "covered": pa.concat_tables(beneath),
+            "scores": pa.concat_tables(scores),
+            "covered": pa.concat_tables(covered_features),
             "features": pa.table(
                 [
                     chunk["image_id"],

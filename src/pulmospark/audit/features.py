@@ -1,4 +1,4 @@
-"""What the model's own features hold: the source, and which films are unlike all others."""
+"""Audits of the model's features: do they encode the source, and which films are outliers?"""
 
 from __future__ import annotations
 
@@ -15,60 +15,63 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation.results import Figure
 
-SOURCE = ("source_in_features", "Source told from the model's features")
-LEFT_OUT = ("left_out_source", "Tested on a source left out")
-UNLIKE = ("unlike_films", "Films unlike all others")
-_CONSTANT = "the network's features are no numbers, or the same for all images"
+SOURCE = ("source_in_features", "Source predictable from the model's features")
+HELD_OUT = ("left_out_source", "Leave-one-source-out performance")
+UNLIKE = ("unlike_films", "Outlying films")
+_CONSTANT = "the network's features are not finite, or the same for all images"
 _CHANCE = 0.5
-"""AUROC of a guess"""
+"""AUROC of random guessing"""
 _SOURCE_WARN = 0.9
 _GAP_WARN, _GAP_FAIL = 0.05, 0.15
 
 
 def source(subject: Subject, scored: Scored) -> AuditResult:
-    """How well a linear model tells the source of a film from the network's features."""
-    name, title = SOURCE
+    """How well a linear model predicts the source of a film from the network's features."""
+    audit_name, title = SOURCE
     if not _vary(scored.features):
-        return not_assessable(name, title, _CONSTANT)
+        return not_assessable(audit_name, title, _CONSTANT)
     sources = subject.column("source")[scored.rows].astype(str)
-    every, groups = np.unique(sources), _groups(subject, scored)
-    names = [one for one in every if np.unique(groups[sources == one]).size >= PATIENTS_MIN]
+    all_sources, groups = np.unique(sources), _groups(subject, scored)
+    names = [
+        name for name in all_sources if np.unique(groups[sources == name]).size >= PATIENTS_MIN
+    ]
     if len(names) < 2:
         why = f"fewer than two sources have {PATIENTS_MIN} patients"
-        return not_assessable(name, title, "there is one source" if every.size < 2 else why)
+        return not_assessable(
+            audit_name, title, "there is one source" if all_sources.size < 2 else why
+        )
     taken = np.isin(sources, names)
     labels = np.searchsorted(names, sources[taken]).astype(np.int64)
     groups = _dense(groups[taken])
-    chance = cross_fitted(scored.features[taken], labels, groups, len(names), subject.seed)
-    found = _area(subject, labels, chance, groups)
-    bound = found.low
+    probability = cross_fitted(scored.features[taken], labels, groups, len(names), subject.seed)
+    figure = _area(subject, labels, probability, groups)
+    bound = figure.low
     if bound is None:
-        return not_assessable(name, title, f"no interval could be had ({found.note})")
-    few = named(one for one in every if one not in names)
+        return not_assessable(audit_name, title, f"the CI is not defined ({figure.note})")
+    few = named(name for name in all_sources if name not in names)
     return AuditResult(
-        name=name,
+        name=audit_name,
         title=title,
         verdict="warn" if bound > _SOURCE_WARN else "pass",
-        sentence=f"A linear model tells the source of a film from the network's features with an "
-        f"AUROC of {found.text()}."
-        + f" Left out, with fewer than {PATIENTS_MIN} patients: {few}."
+        sentence="A linear model predicts the source of a film from the network's features with "
+        f"an AUROC of {figure.text()}."
+        + f" Excluded, with fewer than {PATIENTS_MIN} patients: {few}."
         * bool(few),
-        figures=(NamedFigure(name="AUROC of the source", figure=found, scale="number"),),
-        threshold=f"warns when the lower bound is above {_SOURCE_WARN:g}; it does not fail",
-        why="features that hold the source can serve as the class where the source tells it; that "
-        "they do is what the audits of covered lungs and left-out sources say",
-        remedy="" if bound <= _SOURCE_WARN else "look at `class_by_source` and `covered_lungs`",
+        figures=(NamedFigure(name="AUROC of the source", figure=figure, scale="number"),),
+        threshold=f"warns when the lower bound is above {_SOURCE_WARN:g}; it never fails",
+        why="where the source predicts the label, features that encode the source are a shortcut; "
+        "`covered_lungs` and `left_out_source` show whether the model uses it",
+        remedy="" if bound <= _SOURCE_WARN else "see `class_by_source` and `covered_lungs`",
     )
 
 
 def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
-    """Trained on all sources but one and tested on it, against tested inside.
+    """Leave-one-source-out performance, compared with cross-validation including the source.
 
-    A logistic regression on the bundle's features stands for the model, so that every source can
-    be left out within seconds. The network itself may have seen the source: the gap is a lower
-    bound.
+    A logistic regression on the bundle's features stands in for the model, so that each source
+    takes seconds. The network itself may have seen the source, so the gap is a lower bound.
     """
-    name, title = LEFT_OUT
+    name, title = HELD_OUT
     if not _vary(scored.features):
         return not_assessable(name, title, _CONSTANT)
     labels, groups = subject.labels[scored.rows], _groups(subject, scored)
@@ -77,57 +80,56 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
     figures: list[NamedFigure] = []
     gaps: dict[str, float] = {}
     blind: list[str] = []
-    for one in np.unique(sources):
-        pair = _inside_and_out(subject, scored, inside, sources == one)
+    for held_out in np.unique(sources):
+        pair = _inside_and_out(subject, scored, inside, sources == held_out)
         bounds = (pair[0].low, pair[1].high) if pair else (None, None)
         if bounds[0] is None or bounds[1] is None:
             continue
         if bounds[0] <= _CHANCE:
-            blind.append(one)
+            blind.append(held_out)
             continue
-        gaps[one] = bounds[0] - bounds[1]
+        gaps[held_out] = bounds[0] - bounds[1]
         figures += [
-            NamedFigure(name=f"{one}, {told}", figure=found, scale="number")
-            for told, found in zip(("inside", "left out"), pair, strict=True)
+            NamedFigure(name=f"{held_out}, {setting}", figure=figure, scale="number")
+            for setting, figure in zip(("internal", "held out"), pair, strict=True)
         ]
-    enough = f"{PATIENTS_MIN} patients of each of two classes that others have as many of, too"
+    enough = f"{PATIENTS_MIN} patients in each of two classes that the other sources also cover"
     if not gaps and blind:
-        why = f"the features do not tell the classes apart inside {named(blind)}, either"
+        why = f"the features do not separate the classes even within {named(blind)}"
         return not_assessable(name, title, why)
     if not gaps:
         return not_assessable(name, title, f"no source has {enough}")
-    skipped = named(one for one in np.unique(sources) if one not in (*gaps, *blind))
-    worst = max(gaps, key=lambda one: gaps[one])
+    skipped = named(name for name in np.unique(sources) if name not in (*gaps, *blind))
+    worst = max(gaps, key=lambda source: gaps[source])
     gap = gaps[worst]
     verdict: Verdict = "fail" if gap > _GAP_FAIL else "warn" if gap > _GAP_WARN else "pass"
-    words = {figure.name: figure.figure.text() for figure in figures}
+    printed = {figure.name: figure.figure.text() for figure in figures}
     return AuditResult(
         name=name,
         title=title,
         verdict=verdict,
-        sentence=f"Largest gap: {worst}, AUROC {words[f'{worst}, inside']} when its other films "
-        f"are trained on, {words[f'{worst}, left out']} when none is."
+        sentence=f"Largest gap: {worst}, AUROC {printed[f'{worst}, internal']} with its other "
+        f"films in training, {printed[f'{worst}, held out']} without."
         + f" Not assessable for {skipped}, without {enough}." * bool(skipped)
-        + f" Not assessable for {named(blind)}, whose classes the features do not tell apart."
+        + f" Not assessable for {named(blind)}, whose classes the features do not separate."
         * bool(blind),
-        figures=tuple(sorted(figures, key=lambda one: one.name != f"{worst}, left out")),
-        threshold=f"warns when the intervals part by more than {_GAP_WARN:g}, fails above "
+        figures=tuple(sorted(figures, key=lambda figure: figure.name != f"{worst}, held out")),
+        threshold=f"warns when the gap between the CIs exceeds {_GAP_WARN:g}, fails above "
         f"{_GAP_FAIL:g}",
-        why="a figure from inside says how well the hospital is known; the next hospital is "
-        "outside",
+        why="internal performance is specific to the hospital; the next hospital is external",
         remedy=""
         if verdict == "pass"
-        else "more sources that hold every class; report the "
-        "figure of a set from elsewhere: `pulmospark evaluate BUNDLE TABLE`",
+        else "add sources that hold every class; report external "
+        "performance: `pulmospark evaluate BUNDLE TABLE`",
     )
 
 
 def _inside_and_out(
     subject: Subject, scored: Scored, inside: Floats, tested: Mask
 ) -> tuple[Figure, ...]:
-    """AUROC on the films of a source, by models of its other films and by one of none of them.
+    """AUROC on the films of a source: cross-validated, and by a model trained without the source.
 
-    Empty where it has fewer than two classes of enough patients that the others have, too.
+    Empty where the source shares fewer than two sufficiently large classes with the others.
     """
     labels, groups = subject.labels[scored.rows], _groups(subject, scored)
     present = np.intersect1d(_held(labels, groups, tested), _held(labels, groups, ~tested))
@@ -139,24 +141,23 @@ def _inside_and_out(
         _area(
             subject,
             np.searchsorted(present, labels[taken]).astype(np.int64),
-            chance[:, present] / chance[:, present].sum(axis=1, keepdims=True),
+            probability[:, present] / probability[:, present].sum(axis=1, keepdims=True),
             _dense(groups[taken]),
         )
-        for chance in (inside[taken], model(scored.features[taken]))
+        for probability in (inside[taken], model(scored.features[taken]))
     )
 
 
 def unlike(subject: Subject, scored: Scored) -> AuditResult:
-    """Films far from all others in the model's features: lateral films, CT slices, other things.
+    """Outliers in the model's feature space: lateral views, CT slices, other images.
 
-    The score is the mean distance to the nearest twentieth of the films, of other patients, on
-    features scaled to length 1 (after Sun et al. 2022, deep nearest neighbours); films beyond
-    the outer fence of all scores (third quartile and three times the range between quartiles,
-    Tukey) are told.
+    The score is the mean distance to the nearest twentieth of the films of other patients, on
+    features scaled to unit length (after Sun et al. 2022, deep nearest neighbours). Films above
+    Tukey's outer fence (third quartile plus three interquartile ranges) are reported.
     """
     groups = _groups(subject, scored)
     if np.unique(groups).size < PATIENTS_MIN:
-        return not_assessable(*UNLIKE, f"there are fewer than {PATIENTS_MIN} patients to compare")
+        return not_assessable(*UNLIKE, f"there are fewer than {PATIENTS_MIN} patients")
     if not _vary(scored.features):
         return not_assessable(*UNLIKE, _CONSTANT)
     scores = distances(scored.features, scored.features, groups)
@@ -175,23 +176,23 @@ def unlike(subject: Subject, scored: Scored) -> AuditResult:
         name=UNLIKE[0],
         title=UNLIKE[1],
         verdict="warn" if share > 0.01 else "pass",
-        sentence=f"{far.size} of {scores.size} films lie beyond the fence of distances.",
+        sentence=f"{far.size} of {scores.size} films lie beyond the outer fence of feature "
+        "distances.",
         figures=(
             NamedFigure(
                 name="films beyond the fence",
                 figure=Figure(value=share, numerator=int(far.size), denominator=int(scores.size)),
             ),
         ),
-        threshold="warns above 1 %: third quartile and three ranges between quartiles (Tukey)",
-        why="a film like no other is seldom a frontal film of a chest, and its probability means "
-        "nothing",
-        remedy="look at the films shown, and leave out what is no frontal film" * (share > 0.01),
+        threshold="warns above 1 %; fence: third quartile plus three interquartile ranges (Tukey)",
+        why="an outlier is rarely a frontal chest film, and its probability is meaningless",
+        remedy="review the films shown, and exclude those that are not frontal" * (share > 0.01),
         examples=examples,
     )
 
 
 def _vary(features: Floats) -> bool:
-    """Whether features are numbers, and not the same for all images."""
+    """Whether features are finite, and not the same for all images."""
     return bool(np.isfinite(features).all() and np.ptp(features, axis=0).max() > 0)
 
 
@@ -203,10 +204,10 @@ def _dense(groups: Ints) -> Ints:
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
-def _area(subject: Subject, labels: Ints, chance: Floats, groups: Ints) -> Figure:
+def _area(subject: Subject, labels: Ints, probability: Floats, groups: Ints) -> Figure:
     return area(
         labels,
-        chance,
+        probability,
         groups,
         seed=subject.seed,
         replicates=subject.settings.replicates,
@@ -215,7 +216,7 @@ def _area(subject: Subject, labels: Ints, chance: Floats, groups: Ints) -> Figur
 
 
 def _held(labels: Ints, groups: Ints, among: Mask) -> Ints:
-    """Classes that enough patients have among some films."""
+    """Classes with enough patients among some films."""
     return np.asarray(
         [
             kind

@@ -1,11 +1,10 @@
-"""How well a class is guessed from one thing alone: a small model, cross-validated.
+"""How well a single feature predicts the class: a small cross-validated model.
 
-The model is a table: things that are names are its bins as they are, numbers are cut at
-quantiles of the training films, and what is not known is a bin of its own, for that it is
-missing can tell a class too. A bin's guess is the share of each class among its training
-films, drawn towards the share over all of them. It sees what a line cannot (both the young and
-the old are normal, say), has nothing to tune and needs no library: scikit-learn stays a
-dependency of the tests, where its logistic regression is held against it.
+The model is a table. Each category is a bin, numbers are binned at quantiles of the training
+films, and missing values are a bin, because missingness can predict the label too. A bin predicts
+the class shares among its training films, shrunk towards the overall shares. It captures
+non-monotonic relations (both the young and the old are normal, say), has nothing to tune and
+needs no library; the tests compare it with scikit-learn's logistic regression.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ from pulmospark.evaluation.ranks import Ranks
 from pulmospark.evaluation.results import Figure
 
 FOLDS = 5
-_NO_FILM = "a class has no film"
+_NO_FILM = "a class has no films"
 _BINS = 8
 _PRIOR_FILMS = 4.0
-"""films that the shares over all films count for in each bin"""
+"""weight of the overall shares in each bin, in films"""
 
 
 def guess(
-    thing: npt.NDArray[Any], labels: Ints, groups: Ints, *, classes: int, seed: int
+    feature: npt.NDArray[Any], labels: Ints, groups: Ints, *, classes: int, seed: int
 ) -> Floats:
-    """Probability of each class from one thing, each film by a model without its patient.
+    """Cross-validated probability of each class from one feature; folds are split by patient.
 
     Args:
-        thing: (n,) float64, nan where not known; or object, names and ``None``.
+        feature: (n,) float64, nan where missing; or object, names and ``None``.
         labels: (n,) class.
         groups: (n,) patient, numbers from 0; a patient is in one fold.
         classes: how many.
@@ -49,16 +48,16 @@ def guess(
         (n, classes), rows sum to 1.
     """
     folds = folds_of(labels, groups, seed)
-    found = np.empty((labels.size, classes))
+    probability = np.empty((labels.size, classes))
     for fold in range(FOLDS):
         tested = folds == fold
-        bins = _bins(thing, ~tested)
-        found[tested] = _shares(bins, labels, ~tested, classes)[bins[tested]]
-    return found
+        bins = _bins(feature, ~tested)
+        probability[tested] = _shares(bins, labels, ~tested, classes)[bins[tested]]
+    return probability
 
 
 def guess_figure(
-    thing: npt.NDArray[Any],
+    feature: npt.NDArray[Any],
     labels: Ints,
     groups: Ints,
     *,
@@ -67,13 +66,13 @@ def guess_figure(
     replicates: int,
     confidence: float,
 ) -> Figure:
-    """AUROC of :func:`guess`, mean over the classes, with its bootstrap interval over patients.
+    """AUROC of :func:`guess`, mean over the classes, with a CI from a bootstrap over patients.
 
-    A thing that does not vary tells nothing: 0.5, without an interval.
+    A constant feature predicts nothing: 0.5, without a CI.
     """
-    if np.unique(_bins(thing, np.ones(labels.size, bool))).size < 2:
-        return Figure(value=0.5, note="it is the same for all films")
-    probability = guess(thing, labels, groups, classes=classes, seed=seed)
+    if np.unique(_bins(feature, np.ones(labels.size, bool))).size < 2:
+        return Figure(value=0.5, note="the feature is the same for all films")
+    probability = guess(feature, labels, groups, classes=classes, seed=seed)
     return area(
         labels, probability, groups, seed=seed, replicates=replicates, confidence=confidence
     )
@@ -88,12 +87,12 @@ def area(
     replicates: int,
     confidence: float,
 ) -> Figure:
-    """AUROC of probabilities, mean over the classes, with its bootstrap interval."""
+    """AUROC of probabilities, mean over the classes, with its bootstrap CI."""
     value = macro_auroc(labels, probability)
     if value is None:
         return Figure(value=None, note=_NO_FILM)
-    found = _areas(labels, probability, groups, _drawn(groups, replicates, seed))
-    return auroc_figure(value, found, _patients(labels, groups, probability), confidence)
+    areas = _areas(labels, probability, groups, _drawn(groups, replicates, seed))
+    return auroc_figure(value, areas, _patients(labels, groups, probability), confidence)
 
 
 def area_fall(
@@ -106,41 +105,41 @@ def area_fall(
     replicates: int,
     confidence: float,
 ) -> Figure:
-    """AUROC of some probabilities less that of others of the same films, with its interval.
+    """AUROC of some probabilities minus that of others on the same films, with its CI.
 
-    Each draw of patients serves both, so that the fall is better known than two intervals that
-    part can tell. Where all replicates are equal its bounds are those of the two, which is wider.
+    Each bootstrap sample serves both (a paired bootstrap), which gives a narrower CI than two
+    separate ones. Where all replicates are equal, the bounds come from the two separate CIs.
 
     Args:
         labels: (n,) class, 0 to k - 1.
         before: (n, k) probabilities.
         after: (n, k), of the same films.
         groups: (n,) patient, numbers from 0.
-        seed: of the draws.
+        seed: of the bootstrap.
         replicates: how many.
-        confidence: of the interval.
+        confidence: level of the CI.
     """
     start, end = macro_auroc(labels, before), macro_auroc(labels, after)
     if start is None or end is None:
         return Figure(value=None, note=_NO_FILM)
     drawn = _drawn(groups, replicates, seed)
-    one, other = (_areas(labels, told, groups, drawn) for told in (before, after))
-    found = percentile(start - end, one - other, confidence)
-    if found.note != ALL_EQUAL:
-        return found
+    areas = [_areas(labels, probability, groups, drawn) for probability in (before, after)]
+    fall = percentile(start - end, areas[0] - areas[1], confidence)
+    if fall.note != ALL_EQUAL:
+        return fall
     patients = _patients(labels, groups, before)
     first, second = (newcombe_auroc(value, *patients, confidence) for value in (start, end))
     return Figure(
-        value=found.value,
+        value=fall.value,
         low=first[0] - second[1],
         high=first[1] - second[0],
         method="bound",
-        note="all replicates are equal: Newcombe's bounds of the two apart",
+        note="all replicates are equal: from Newcombe's CI of each",
     )
 
 
 def _drawn(groups: Ints, replicates: int, seed: int) -> Floats:
-    """How often each patient counts in each replicate, (patients, replicates)."""
+    """Number of times each patient is drawn in each replicate, (patients, replicates)."""
     count = int(groups.max()) + 1
     random = np.random.default_rng(seed)
     drawn = [
@@ -150,7 +149,7 @@ def _drawn(groups: Ints, replicates: int, seed: int) -> Floats:
 
 
 def _areas(labels: Ints, probability: Floats, groups: Ints, drawn: Floats) -> Floats:
-    """AUROC, mean over the classes, of each replicate; nan where it is not defined."""
+    """AUROC, mean over the classes, of each replicate; nan where undefined."""
     areas = [
         Ranks.of(labels == kind, probability[:, kind], groups, len(drawn)).areas(drawn)[0]
         for kind in range(probability.shape[1])
@@ -166,7 +165,7 @@ def _patients(labels: Ints, groups: Ints, probability: Floats) -> tuple[int, int
 
 
 def folds_of(labels: Ints, groups: Ints, seed: int) -> Ints:
-    """Fold of each film: patients in random order, class by class, dealt out in turn."""
+    """Fold of each film: patients in random order, stratified by class."""
     order = np.random.default_rng(seed).permutation(int(groups.max()) + 1)
     first = np.full(order.size, -1, np.int64)
     first[groups] = labels
@@ -175,17 +174,17 @@ def folds_of(labels: Ints, groups: Ints, seed: int) -> Ints:
     return np.asarray(dealt[groups], np.int64)
 
 
-def _bins(thing: npt.NDArray[Any], trained: Mask) -> Ints:
-    """Number of each film's bin, cut by the films of the training part alone."""
-    if thing.dtype == object:
-        names = np.asarray(["\0" if one is None else str(one) for one in thing])
+def _bins(feature: npt.NDArray[Any], trained: Mask) -> Ints:
+    """Bin of each film; the edges come from the training films only."""
+    if feature.dtype == object:
+        names = np.asarray(["\0" if value is None else str(value) for value in feature])
         return np.asarray(np.unique(names, return_inverse=True)[1], np.int64)
-    known = ~np.isnan(thing)
-    values = thing[known & trained]
+    known = ~np.isnan(feature)
+    values = feature[known & trained]
     if not values.size:
         return np.asarray(known, np.int64)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1]))
-    bins = np.searchsorted(edges, np.where(known, thing, 0.0), side="left") + 1
+    bins = np.searchsorted(edges, np.where(known, feature, 0.0), side="left") + 1
     found: Ints = np.where(known, bins, 0).astype(np.int64)
     return found
 

@@ -18,7 +18,7 @@ from pulmospark.models.network import Network
 HEAT = ("heat_maps", "Heat maps outside the lungs")
 _REMEDIES = {"pass": "", "not assessable": "more images of these classes"}
 _PATIENTS_MIN = 8
-"""patients whose films a class is said of, that its figure takes"""
+"""patients with films predicted as a class that its metric needs"""
 
 
 def heat_map(network: Network, film: Pixels) -> Floats:
@@ -32,7 +32,7 @@ def heat_map(network: Network, film: Pixels) -> Floats:
         film: (size, size) uint8.
 
     Returns:
-        (size, size) float64, 0 and above, summing to 1; all the same where no map is positive.
+        (size, size) float64, 0 and above, summing to 1; uniform where no value is positive.
     """
     kept: list[torch.Tensor] = []
 
@@ -46,8 +46,8 @@ def heat_map(network: Network, film: Pixels) -> Floats:
             pixels = torch.from_numpy(film[None].astype(np.float32)).requires_grad_()
             logits = network(pixels)
             last = kept[-1]
-            # Against the other classes: a head of one logit says nothing of the class that has
-            # none, and of any head only the differences count.
+            # Relative to the other classes: only differences of logits matter, and a one-logit
+            # head has no logit for the other class.
             best = int(logits[0].argmax())
             others = logits[0, torch.arange(logits.shape[1]) != best]
             (gradient,) = torch.autograd.grad(logits[0, best] - others.mean(), last)
@@ -65,23 +65,23 @@ def heat_map(network: Network, film: Pixels) -> Floats:
 
 
 def audit(subject: Subject, scored: Scored, rows: Ints, films: Pixels) -> AuditResult:
-    """Share of the heat maps that lies outside the lungs' region, for each class that is said.
+    """Share of the heat maps outside the lung region, for each predicted class.
 
     Args:
         subject: what is audited.
-        scored: its model, what it says, and where lungs may be.
+        scored: its model, the predictions and the lung region.
         rows: int64 (n,), places of the films in the subject's rows, rising.
         films: (n, size, size) uint8.
     """
     network, outside = scored.bundle.network(), ~scored.region
-    said = scored.probabilities["whole"][np.searchsorted(scored.rows, rows)].argmax(axis=1)
+    predicted = scored.probabilities["whole"][np.searchsorted(scored.rows, rows)].argmax(axis=1)
     names, groups = scored.bundle.config.classes, subject.groups[rows]
     even = float(outside.mean())
     if not 0.0 < even < 1.0:
-        return not_assessable(*HEAT, "lungs may be anywhere on the images, or nowhere")
+        return not_assessable(*HEAT, "the lung region covers the whole image, or none of it")
     counts, figures, few = {}, {}, []
     for kind, name in enumerate(names):
-        mine = said == kind
+        mine = predicted == kind
         patients = int(np.unique(groups[mine]).size)
         counts[name] = f"{counted(int(mine.sum()), 'image')} of {counted(patients, 'patient')}"
         share = None
@@ -93,8 +93,8 @@ def audit(subject: Subject, scored: Scored, rows: Ints, films: Pixels) -> AuditR
             figures[name] = share
     if not figures:
         why = (
-            f"no class has heat maps of images of {_PATIENTS_MIN} patients that the model gives "
-            f"it: {named(few)}"
+            f"no class was predicted for images of {_PATIENTS_MIN} patients with a heat map: "
+            f"{named(few)}"
         )
         return not_assessable(*HEAT, why)
     worst = max(figures, key=lambda name: figures[name].low or 0.0)
@@ -106,21 +106,20 @@ def audit(subject: Subject, scored: Scored, rows: Ints, films: Pixels) -> AuditR
         name=HEAT[0],
         title=HEAT[1],
         verdict=verdict,
-        sentence=f"Of the heat for {worst}, {percent(figures[worst])} lies where no lungs are; "
-        f"spread evenly over the film it would be {even:.1%}."
+        sentence=f"Of the heat for {worst}, {percent(figures[worst])} lies outside the lungs; a "
+        f"uniform map would have {even:.1%}."
         + f" Not assessable for {named(few)}: fewer than {_PATIENTS_MIN} patients, or no heat."
         * bool(few),
         figures=tuple(
-            NamedFigure(name=f"heat outside the lungs, {name}: {counts[name]}", figure=one)
-            for name, one in sorted(figures.items(), key=lambda pair: pair[0] != worst)
+            NamedFigure(name=f"heat outside the lungs, {name}: {counts[name]}", figure=figure)
+            for name, figure in sorted(figures.items(), key=lambda pair: pair[0] != worst)
         ),
-        threshold="warns when the lower bound for a class is above that of heat spread evenly, "
-        "fails when it is nearer to all of it",
-        why="heat maps are coarse (7 x 7 fields stretched over the film) and spill over the edge "
-        "of a lung, so that their share alone says little; heat that is no more on the lungs than "
-        "chance would put there comes from elsewhere. That it is on the lungs is no proof that "
-        "the disease is seen",
-        remedy=_REMEDIES.get(verdict, "cut films to the lungs: `--set ingest.crop=lungs`"),
+        threshold="warns when the lower bound for a class exceeds the share of a uniform map, "
+        "fails when it is closer to 100 %",
+        why="heat maps are coarse (7 x 7 fields, upsampled) and spill over lung borders, so the "
+        "share alone says little; but heat no more concentrated on the lungs than a uniform map "
+        "points elsewhere. Heat on the lungs does not prove that the model sees the disease",
+        remedy=_REMEDIES.get(verdict, "crop films to the lungs: `--set ingest.crop=lungs`"),
     )
 
 
@@ -131,15 +130,15 @@ def _share(
     groups: Ints,
     outside: Mask,
 ) -> Figure | None:
-    """Mean share of the heat outside, with its bootstrap interval over patients.
+    """Mean share of the heat outside the lungs, with a CI from a bootstrap over patients.
 
-    Of maps that have heat; ``None`` where those are of too few patients.
+    Over maps that have heat; ``None`` where those cover too few patients.
     """
     maps = [heat_map(network, film) for film in films]
-    warm = np.asarray([bool(np.ptp(one) > 0) for one in maps], np.bool_)
+    warm = np.asarray([bool(np.ptp(heat) > 0) for heat in maps], np.bool_)
     if np.unique(groups[warm]).size < _PATIENTS_MIN:
         return None
-    shares = np.asarray([one[outside].sum() for one, has in zip(maps, warm, strict=True) if has])
+    shares = np.asarray([heat[outside].sum() for heat, has in zip(maps, warm, strict=True) if has])
     return mean_share(
         shares,
         groups[warm],
@@ -157,14 +156,14 @@ def mean_share(
     replicates: int,
     confidence: float,
 ) -> Figure:
-    """Mean of a share over films, with its bootstrap interval over patients.
+    """Mean of a share over films, with a CI from a bootstrap over patients.
 
     Args:
         shares: (n,) of each film.
         groups: (n,) patient.
-        seed: of the draws.
+        seed: of the bootstrap.
         replicates: how many.
-        confidence: of the interval.
+        confidence: level of the CI.
     """
     _, places = np.unique(groups, return_inverse=True)
     sums, films = np.bincount(places, weights=shares), np.bincount(places)

@@ -1,7 +1,7 @@
 """A logistic regression on deep features, small enough to be fitted in a second on the driver.
 
-MLlib's would take minutes in jobs for the dozen fits that the audits need, and scikit-learn is
-a dependency of the tests, where it is held against this one.
+The audits need a dozen fits, which MLlib's jobs would take minutes for. The tests compare it with
+scikit-learn.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pulmospark.audit.guess import folds_of
 from pulmospark.core.arrays import Floats, Ints
 
 _PENALTY = 100.0
-"""of the squared weights on standardised features, beside the sum of the losses of all films:
-there are about as many features as films"""
+"""L2 penalty on standardised features, relative to the summed loss of all films: there are about
+as many features as films"""
 _STEPS_MAX = 100
 
 
@@ -27,7 +27,7 @@ def logistic(features: Floats, labels: Ints, classes: int) -> Callable[[Floats],
     Args:
         features: (n, width).
         labels: (n,) class, 0 to ``classes`` - 1.
-        classes: how many; of one that does not occur the probability is as good as nought.
+        classes: how many; one that does not occur gets a probability near zero.
 
     Returns:
         Features (m, width) to probabilities (m, classes).
@@ -46,19 +46,19 @@ def logistic(features: Floats, labels: Ints, classes: int) -> Callable[[Floats],
         return float(error), slope.ravel()
 
     start = np.zeros(x.shape[1] * classes)
-    found = minimize(
+    weights = minimize(
         loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS_MAX}
     ).x.reshape(x.shape[1], classes)
 
     def predict(others: Floats) -> Floats:
-        logits = (others - mean) / spread @ found[:-1] + found[-1]
+        logits = (others - mean) / spread @ weights[:-1] + weights[-1]
         return np.asarray(np.exp(log_softmax(logits, axis=1)), np.float64)
 
     return predict
 
 
 def cross_fitted(features: Floats, labels: Ints, groups: Ints, classes: int, seed: int) -> Floats:
-    """Probabilities of a logistic regression, each film by one without its patient.
+    """Cross-validated probabilities of a logistic regression; folds are split by patient.
 
     Args:
         features: (n, width).
@@ -68,13 +68,13 @@ def cross_fitted(features: Floats, labels: Ints, groups: Ints, classes: int, see
         seed: of the folds.
 
     Returns:
-        (n, classes); the same for all classes where a fold leaves one class to learn from.
+        (n, classes); uniform where a fold leaves a single class for training.
     """
     folds = folds_of(labels.astype(np.int64), groups, seed)
-    found = np.full((labels.size, classes), 1.0 / classes)
+    probability = np.full((labels.size, classes), 1.0 / classes)
     for fold in np.unique(folds):
         tested = folds == fold
         if np.unique(labels[~tested]).size > 1:
             model = logistic(features[~tested], labels[~tested], classes)
-            found[tested] = model(features[tested])
-    return found
+            probability[tested] = model(features[tested])
+    return probability

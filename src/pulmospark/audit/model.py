@@ -1,4 +1,4 @@
-"""A model under audit: what it says of a sample of films, whole and covered, and its features."""
+"""A model under audit: its predictions and features for a sample of films, whole and covered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pulmospark.spark import chunks
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model says of a sample of films.
+    """Predictions and features of a model for a sample of films.
 
     Attributes:
         bundle: the model.
@@ -34,8 +34,8 @@ class Scored:
         probabilities: cover ("whole", "without lungs", ...) -> (n, classes).
         features: float64 (n, width), of the whole films.
         unseen: bool (n,), films that the model was not trained on.
-        covered: cover -> features (n, width) under it; empty where they were not kept.
-        region: bool (size, size), where the films may have lungs.
+        covered: cover -> features (n, width) under it; empty if not stored.
+        region: bool (size, size), the lung region.
     """
 
     bundle: Bundle
@@ -58,7 +58,7 @@ def score_sample(
     Args:
         subject: what is audited.
         folder: of the bundle.
-        work: folder for what is scored; what is there is kept.
+        work: folder for the results; existing parts are reused.
         spark: the session.
         quiet: show no progress.
 
@@ -72,11 +72,11 @@ def score_sample(
     rows = sample_of(subject)
     uris = [subject.rows["uri"][int(row)].as_py() for row in rows]
     region = _region(subject, rows)
-    told = {"films": uris, "region": region.astype(int).tolist()}
+    request = {"films": uris, "region": region.astype(int).tolist()}
     wanted = work / "sample.json"
-    files.write_json(wanted, told)
+    files.write_json(wanted, request)
     engine = prepare_engine(bundle.network(), work / "engines", outputs="both", size=size)
-    cover = CoverWork(engine, size, str(wanted), content.value_id(told))
+    cover = CoverWork(engine, size, str(wanted), content.value_id(request))
     todo = _with_films(chunks.chunks_of(chunks.parts_of(subject.images)), set(uris))
     with Progress("cover", sum(c.rows for c in todo), "films", quiet=quiet) as progress:
         parts = chunks.run_chunks(spark, cover, todo, work / "covered", progress)
@@ -84,26 +84,26 @@ def score_sample(
 
 
 def some_films(subject: Subject, rows: Ints, most: int) -> tuple[Ints, Pixels]:
-    """A few of some films, evenly taken: their places in the subject's rows, and their pixels."""
+    """An evenly spaced subset of films: their places in the subject's rows, and their pixels."""
     picked = rows[:: max(1, -(-rows.size // most))]
     return picked, films_at(subject, picked)
 
 
 def stratified(scored: Scored, groups: Ints, most: int) -> Ints:
-    """Places, among scored images, of a few of each class that the model says; rising.
+    """Places of a few scored images of each predicted class, rising.
 
-    Every class gets the same number, so that a rare one is not passed over; what a class lacks
-    goes to the others. Within a class an image of each patient comes before a second one.
+    Every class gets the same number, so that rare ones are covered; unused places go to the
+    other classes. Within a class, each patient's first image comes before any second one.
 
     Args:
-        scored: the model and what it says.
+        scored: the model and its predictions.
         groups: int64 (n,), patient of each scored image.
         most: how many in all.
     """
-    said = scored.probabilities["whole"].argmax(axis=1)
+    predicted = scored.probabilities["whole"].argmax(axis=1)
     queues = []
-    for kind in np.unique(said):
-        mine = np.flatnonzero(said == kind)
+    for kind in np.unique(predicted):
+        mine = np.flatnonzero(predicted == kind)
         turn = np.zeros(mine.size, np.int64)
         for patient in np.unique(groups[mine]):
             here = groups[mine] == patient
@@ -117,12 +117,12 @@ def stratified(scored: Scored, groups: Ints, most: int) -> Ints:
 def films_at(subject: Subject, rows: Ints) -> Pixels:
     """Pixels (n, size, size) of images at some places in the subject's rows."""
     uris = subject.column("uri")[rows]
-    found = dict(pixels_of_some(subject.images, set(uris)))
-    return np.stack([found[uri] for uri in uris])
+    pixels = dict(pixels_of_some(subject.images, set(uris)))
+    return np.stack([pixels[uri] for uri in uris])
 
 
 def _region(subject: Subject, rows: Ints) -> Mask:
-    """Where the films of a sample may have lungs, from the masks of some of them."""
+    """The lung region of a sample, from the masks of some of its films."""
     picked, films = some_films(subject, rows, limits.AUDIT_MASKS_MAX)
     masks = subject.column("mask_uri")[picked]
     return lung_region(np.stack([lungs_of(f, m) for f, m in zip(films, masks, strict=True)]))
@@ -130,28 +130,28 @@ def _region(subject: Subject, rows: Ints) -> Mask:
 
 def _with_films(todo: list[chunks.Chunk], uris: set[str]) -> list[chunks.Chunk]:
     """The chunks that hold a film of the sample; the pixels of the others are not read."""
-    found = []
+    kept = []
     for chunk in todo:
         with pq.ParquetFile(chunk.path) as file:
             names = file.read_row_group(chunk.row_group, columns=["uri"])["uri"].to_pylist()
         if not uris.isdisjoint(names):
-            found.append(chunk)
-    return found
+            kept.append(chunk)
+    return kept
 
 
 def check_size(subject: Subject, size: int) -> None:
-    """See that the films are of the size that a bundle takes, pixels.
+    """Check that the films have the input size of a bundle, in pixels.
 
     Raises:
-        InputError: they are of another.
+        InputError: they have another size.
     """
     part = chunks.parts_of(subject.images)[0]
     pixels = pq.ParquetFile(part).read_row_group(0, columns=["pixels"])["pixels"]
-    found = int(len(pixels[0].as_buffer()) ** 0.5)
-    if found != size:
+    side = int(len(pixels[0].as_buffer()) ** 0.5)
+    if side != size:
         raise InputError(
-            f"{subject.images}: films of {found} pixels, and the bundle takes {size}: ingest them "
-            f"with --set ingest.size={size}"
+            f"{subject.images}: films have {side} pixels a side, but the model expects {size}: "
+            f"reingest with --set ingest.size={size}"
         )
 
 
@@ -159,7 +159,7 @@ def sample_of(subject: Subject) -> Ints:
     """Places of the films that a model is audited on, rising; see :func:`score_sample`."""
     labels, tested = subject.labels, subject.tested
     ids = subject.rows["image_id"].to_pylist()
-    order = [hashlib.sha256(f"{subject.seed}:audit:{one}".encode()).digest() for one in ids]
+    order = [hashlib.sha256(f"{subject.seed}:audit:{name}".encode()).digest() for name in ids]
     known = np.flatnonzero(labels >= 0)
     ranked = sorted(known.tolist(), key=lambda row: (not tested[row], order[row]))
     half = limits.AUDIT_FILMS_MAX // 2
@@ -177,32 +177,33 @@ def _gather(
 ) -> Scored:
     place = {subject.rows["uri"][int(row)].as_py(): n for n, row in enumerate(rows)}
     classes = list(bundle.config.classes)
-    found: dict[str, Floats] = {}
+    probabilities: dict[str, Floats] = {}
     features: Floats | None = None
     covered: dict[str, Floats] = {}
     for part in parts:
-        told = pq.read_table(part.path)
-        where = [place[uri] for uri in told["uri"].to_pylist()]
+        table = pq.read_table(part.path)
+        where = [place[uri] for uri in table["uri"].to_pylist()]
         if part.table == "features":
-            values = np.asarray(told["features"].to_pylist(), np.float64)
+            values = np.asarray(table["features"].to_pylist(), np.float64)
             if features is None:
                 features = np.full((rows.size, values.shape[1]), np.nan)
             features[where] = values
             continue
         if part.table == "covered":
-            for name, row, one in zip(
-                told["model"].to_pylist(), where, told["features"].to_pylist(), strict=True
+            for name, row, deep in zip(
+                table["model"].to_pylist(), where, table["features"].to_pylist(), strict=True
             ):
-                covered.setdefault(name, np.full((rows.size, len(one)), np.nan))[row] = one
+                covered.setdefault(name, np.full((rows.size, len(deep)), np.nan))[row] = deep
             continue
-        logits = np.asarray(told["logits"].to_pylist(), np.float64)
-        chance = softmax(logits, bundle.config.temperature)
-        for name, row, one in zip(told["model"].to_pylist(), where, chance, strict=True):
-            found.setdefault(name, np.full((rows.size, len(classes)), np.nan))[row] = one
-    if features is None or any(np.isnan(one).any() for one in found.values()):
-        raise InputError(f"{subject.images}: lacks films of the cohort: run split again")
+        logits = np.asarray(table["logits"].to_pylist(), np.float64)
+        probability = softmax(logits, bundle.config.temperature)
+        for name, row, scores in zip(table["model"].to_pylist(), where, probability, strict=True):
+            empty = np.full((rows.size, len(classes)), np.nan)
+            probabilities.setdefault(name, empty)[row] = scores
+    if features is None or any(np.isnan(scores).any() for scores in probabilities.values()):
+        raise InputError(f"{subject.images}: lacks films of the cohort: rerun split")
     folds = not np.isnan(subject.numbers("fold")).all()
     unseen = np.zeros(rows.size, bool) if folds else subject.tested[rows]
     if not subject.has_split:
         unseen = np.ones(rows.size, bool)
-    return Scored(bundle, rows, found, features, unseen, region, covered)
+    return Scored(bundle, rows, probabilities, features, unseen, region, covered)

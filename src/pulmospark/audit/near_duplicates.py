@@ -1,4 +1,4 @@
-"""Films that are one picture in other sizes, cuts or greys, across parts and sources."""
+"""Audits of near copies (resized, cropped, grey levels changed) across splits and sources."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from pulmospark.data.near_copies import NearCopies
 from pulmospark.evaluation.intervals import proportion
 
 _HOW = (
-    "pairs whose perceptual hashes differ in at most {} of 64 bits, laid over each other; one "
-    "picture from a correlation of {:g}"
+    "candidates: perceptual hashes within {} of 64 bits; copies: aligned images with a "
+    "correlation of at least {:g}"
 )
 NEAR = ("near_duplicates", "Near copies")
-CONFLICT = ("label_conflict", "Copies of different classes")
-_TOGETHER = "keep copies on one side: `--set split.copies=together`, or `--set split.copies=drop`"
+CONFLICT = ("label_conflict", "Copies with conflicting labels")
+_TOGETHER = (
+    "keep copies in the same split: `--set split.copies=together`, or `--set split.copies=drop`"
+)
 
 
 def audit(subject: Subject, copies: NearCopies) -> AuditResult:
-    """How many films are copies of others, and how many tested ones of films trained on.
+    """How many films are copies of others, and how many test films have a copy in training.
 
-    Not assessable where no two patients can be compared, or where the search left some out and
-    found none among the others.
+    Not assessable where fewer than two patients exist, or where an incomplete search found no
+    copy.
     """
     if np.unique(subject.patients).size < 2:
-        return not_assessable(*NEAR, "there are no two patients whose images could be copies")
+        return not_assessable(*NEAR, "there are no two patients to compare")
     between, together = _between_patients(subject, copies)
     first, second = copies.first[between], copies.second[between]
     leaking = subject.leaks(first, second)
@@ -39,17 +41,17 @@ def audit(subject: Subject, copies: NearCopies) -> AuditResult:
     twin = np.zeros(subject.rows.num_rows, bool)
     twin[first] = twin[second] = True
     share = proportion(twin, None, subject.groups, subject.confidence)
-    figures = [NamedFigure(name="films with a copy among another patient's", figure=share)]
+    figures = [NamedFigure(name="films with a copy in another patient", figure=share)]
     sentence = _sentence(subject, copies, between, together)
     if subject.has_split and tested.any():
         share = proportion(leaked, tested, subject.groups, subject.confidence)
-        figures.insert(0, NamedFigure(name="tested films with a copy trained on", figure=share))
-        sentence += f" Of the tested films, {percent(share)} have a copy among those trained on."
+        figures.insert(0, NamedFigure(name="test films with a copy in training", figure=share))
+        sentence += f" Of the test films, {percent(share)} have a copy in the training set."
     verdict: Verdict = "warn" if (between & ~together).any() else "pass"
     if (share.value or 0.0) > subject.settings.leak_share:
         verdict = "fail"
     if verdict == "pass" and (unsearched := _unsearched(subject, copies)):
-        return not_assessable(*NEAR, f"{unsearched}; among the others no copy was found")
+        return not_assessable(*NEAR, f"{unsearched}; no copy among the others")
     return AuditResult(
         name=NEAR[0],
         title=NEAR[1],
@@ -57,20 +59,20 @@ def audit(subject: Subject, copies: NearCopies) -> AuditResult:
         sentence=sentence,
         figures=tuple(figures),
         threshold=_threshold(subject),
-        why="a tested film that was trained on is answered by heart: accuracy can be too high by "
-        "the share of such films, and papers report differences of a point",
+        why="a test film that is also in training measures memorisation: it can inflate accuracy "
+        "by the share of such films, and papers report differences of one point",
         remedy=_TOGETHER if verdict != "pass" else "",
         examples=_examples(subject, copies, between),
     )
 
 
 def conflicts(subject: Subject, copies: NearCopies) -> AuditResult:
-    """How many films have a copy of another class; needs two classes, and a whole search."""
+    """How many films have a copy with another label; needs two classes and a complete search."""
     labels = subject.labels
     if np.unique(labels[labels >= 0]).size < 2:
-        return not_assessable(*CONFLICT, "fewer than two classes have an image")
+        return not_assessable(*CONFLICT, "fewer than two classes have images")
     first, second = copies.first, copies.second
-    if not subject.has_split:  # each source has its own words, which no class has joined yet
+    if not subject.has_split:  # labels of different sources are not mapped to classes yet
         sources = subject.column("source")
         same = np.asarray(sources[first] == sources[second], np.bool_)
         first, second = first[same], second[same]
@@ -81,33 +83,34 @@ def conflicts(subject: Subject, copies: NearCopies) -> AuditResult:
     over = (figure.value or 0.0) > subject.settings.conflict_share
     verdict: Verdict = "pass" if not odd.any() else "fail" if over else "warn"
     if verdict == "pass" and (unsearched := _unsearched(subject, copies)):
-        return not_assessable(*CONFLICT, f"{unsearched}; among the others there is no conflict")
+        return not_assessable(*CONFLICT, f"{unsearched}; no conflict among the others")
     return AuditResult(
         name=CONFLICT[0],
         title=CONFLICT[1],
         verdict=verdict,
-        sentence=f"{counted(int(odd.sum()), 'film')} of {subject.rows.num_rows:,} have a copy of "
-        "another class.",
-        figures=(NamedFigure(name="films with a copy of another class", figure=figure),),
-        threshold=f"warns at the first, fails above {subject.settings.conflict_share:.1%}",
-        why="one of the two labels is wrong; where labels err by half a percent, so does every "
-        "figure",
+        sentence=f"{counted(int(odd.sum()), 'film')} of {subject.rows.num_rows:,} have a copy "
+        "with another label.",
+        figures=(NamedFigure(name="films with a copy with another label", figure=figure),),
+        threshold="warns at the first such film, fails above "
+        f"{subject.settings.conflict_share:.1%}",
+        why="one of the two labels is wrong; half a percent of wrong labels distorts every metric "
+        "by as much",
         remedy="" if verdict == "pass" else "drop them: `--set split.copies=drop`",
         examples=_examples(subject, copies, _among(copies, first[differ], second[differ])),
     )
 
 
 def _unsearched(subject: Subject, copies: NearCopies) -> str:
-    """What the search left out, in words; empty where it was whole."""
-    asked = subject.settings.hash_distance
+    """What the search did not cover, as text; empty if it was complete."""
+    configured = subject.settings.hash_distance
     if copies.hot_buckets:
         return (
             f"{counted(copies.hot_buckets, 'bucket')} of images with nearly the same hash "
             f"{'was' if copies.hot_buckets == 1 else 'were'} not searched"
         )
-    if copies.distance < asked:
+    if copies.distance < configured:
         return (
-            f"only hashes within {copies.distance} bits were compared, not {asked} "
+            f"hashes were compared within {copies.distance} bits only, not {configured} "
             "(audit.pairs_max)"
         )
     return ""
@@ -120,9 +123,9 @@ def _among(copies: NearCopies, first: Ints, second: Ints) -> Mask:
 
 
 def _between_patients(subject: Subject, copies: NearCopies) -> tuple[Mask, Mask]:
-    """Pairs of different patients, and pairs that the split keeps on one side.
+    """Pairs of different patients, and pairs that the split keeps together.
 
-    Films of one patient are never parted, and may be alike.
+    Films of one patient stay in the same split, so they may be similar.
     """
     apart, together = (
         np.asarray(numbers[copies.first] == numbers[copies.second], np.bool_)
@@ -133,11 +136,11 @@ def _between_patients(subject: Subject, copies: NearCopies) -> tuple[Mask, Mask]
 
 def _threshold(subject: Subject) -> str:
     settings = subject.settings
-    of = "tested films" if subject.has_split else "films, which any split may part"
+    of = "test films" if subject.has_split else "films, which a split may separate"
     how = _HOW.format(settings.hash_distance, settings.copy_correlation)
-    parted = " that the split does not keep on the same side" * subject.has_split
+    separated = " not kept in the same split" * subject.has_split
     return (
-        f"warns at the first copy among another patient's films{parted}, fails above "
+        f"warns at the first copy in another patient{separated}, fails above "
         f"{settings.leak_share:.1%} of the {of}; {how}"
     )
 
@@ -149,28 +152,28 @@ def _sentence(
     together: Mask,
 ) -> str:
     if not copies.first.size:
-        return f"No near copy among {counted(subject.rows.num_rows, 'film')}."
+        return f"No near copies among {counted(subject.rows.num_rows, 'film')}."
     sizes = np.bincount(copies.clusters)
     sources = subject.column("source")
     across = sources[copies.first] != sources[copies.second]
     left, kept = copies.hot_buckets, int((between & together).sum())
-    asked = subject.settings.hash_distance
-    nearer = f" So many films are near each other that only hashes within {copies.distance} bits "
-    nearer += f"were compared, not {asked} (audit.pairs_max)."
+    configured = subject.settings.hash_distance
+    nearer = f" So many films are similar that hashes were compared within {copies.distance} bits "
+    nearer += f"only, not {configured} (audit.pairs_max)."
     return (
         f"{counted(copies.first.size, 'pair')} in {counted(int((sizes > 1).sum()), 'cluster')}, "
         f"the largest of {counted(int(sizes.max()), 'film')}; {int(across.sum()):,} across "
         f"sources, {int(between.sum()):,} across patients"
-        + f", {kept:,} of these kept on one side by the split" * bool(kept)
+        + f", {kept:,} of these kept in the same split" * bool(kept)
         + "."
         + f" {counted(left, 'bucket')} of films with nearly the same hash were not searched."
         * bool(left)
-        + nearer * (copies.distance < asked)
+        + nearer * (copies.distance < configured)
     )
 
 
 def _examples(subject: Subject, copies: NearCopies, which: Mask) -> tuple[Example, ...]:
-    """Pairs that leak first, then across sources; one a cluster."""
+    """Pairs that leak first, then pairs across sources; one per cluster."""
     rows = np.flatnonzero(which)
     first, second = copies.first[rows], copies.second[rows]
     leak = subject.leaks(first, second)
@@ -178,19 +181,19 @@ def _examples(subject: Subject, copies: NearCopies, which: Mask) -> tuple[Exampl
     across = np.asarray(sources[first] != sources[second], np.bool_)
     order = np.lexsort((copies.correlation[rows], ~across, ~leak))
     seen: set[int] = set()
-    found = []
+    examples = []
     for place in order:
         cluster = int(copies.clusters[first[place]])
         if cluster in seen:
             continue
         seen.add(cluster)
         pair = (int(first[place]), int(second[place]))
-        found.append(
+        examples.append(
             Example(
                 caption=f"correlation {copies.correlation[rows[place]]:.3f}",
                 films=tuple(subject.film(row) for row in pair),
             )
         )
-        if len(found) == limits.AUDIT_EXAMPLES_MAX:
+        if len(examples) == limits.AUDIT_EXAMPLES_MAX:
             break
-    return tuple(found)
+    return tuple(examples)

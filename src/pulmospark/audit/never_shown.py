@@ -1,4 +1,4 @@
-"""What the model says of things it was never shown, and whether its features call them strange."""
+"""Audit of out-of-distribution images: is the model confident, and do its features flag them?"""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pulmospark.evaluation.results import Figure
 
 Runner = Callable[[Pixels], tuple[Floats, Floats]]
 
-SURE = ("never_shown", "Sure of what it was never shown")
+SURE = ("never_shown", "Overconfident on out-of-distribution images")
 EACH = 16
-"""pictures of each kind"""
-_SURE = 0.9
-_TOLD_APART = 0.9
+"""images of each kind"""
+_CONFIDENT = 0.9
+_DETECTED = 0.9
 
 
 def noise(random: np.random.Generator, size: int) -> Pixels:
@@ -73,17 +73,17 @@ DRAWN: dict[str, Callable[[np.random.Generator, int], Pixels]] = {
 
 
 def audit(subject: Subject, scored: Scored, films: Pixels, run: Runner) -> AuditResult:
-    """Whether the model is sure of what it was never shown, and nothing warns of it.
+    """Whether the model is confident on out-of-distribution images that its features do not flag.
 
     Args:
         subject: what is audited.
         scored: its model and the features of a sample of its films.
-        films: uint8 (n, size, size), some of the subject's; shown inverted.
+        films: uint8 (n, size, size), some of the subject's, to be inverted.
         run: pixels -> probabilities (n, classes) and features (n, width).
     """
     whole = scored.probabilities["whole"]
     if not np.isfinite(whole).all() or np.ptp(whole, axis=0).max() == 0:
-        why = "the model gives every image the same probabilities, or no numbers"
+        why = "the model's probabilities are not finite, or the same for every image"
         return not_assessable(*SURE, why)
     random = np.random.default_rng(subject.seed)
     size = scored.bundle.config.input_size
@@ -91,45 +91,44 @@ def audit(subject: Subject, scored: Scored, films: Pixels, run: Runner) -> Audit
         name: np.stack([draw(random, size) for _ in range(EACH)]) for name, draw in DRAWN.items()
     }
     strange["film, inverted"] = (255 - films[:EACH]).astype(np.uint8)
-    groups = subject.groups[scored.rows]  # a patient's other films are no others
+    groups = subject.groups[scored.rows]  # films of the same patient do not count
     usual, patients = distances(scored.features, scored.features, groups), np.unique(groups).size
     figures: list[tuple[float, NamedFigure]] = []
-    sure, hidden = {}, {}
-    for name, pictures in strange.items():
-        chance, features = run(pictures)
-        if not (np.isfinite(chance).all() and np.isfinite(features).all()):
-            return not_assessable(*SURE, f"the model gives no numbers for: {name}")
-        most = float(np.median(chance.max(axis=1)))
+    confident, missed = {}, {}
+    for name, images in strange.items():
+        probability, features = run(images)
+        if not (np.isfinite(probability).all() and np.isfinite(features).all()):
+            return not_assessable(*SURE, f"the model's outputs are not finite for: {name}")
+        most = float(np.median(probability.max(axis=1)))
         far = distances(features, scored.features)
         both = np.concatenate([far, usual])
         area = auroc(np.arange(both.size) < far.size, both) or 0.0
         low, high = newcombe_auroc(area, far.size, patients, subject.confidence)
         apart = Figure(value=area, low=low, high=high, method="bound")
-        surest = f"{name}: median of the highest probability"
-        far_off = f"{name}: told from films by distance, AUROC"
+        surest = f"{name}: median top probability"
+        far_off = f"{name}: detected from feature distance, AUROC"
         figures += [
             (most, NamedFigure(name=surest, figure=Figure(value=most))),
             (most, NamedFigure(name=far_off, figure=apart, scale="number")),
         ]
-        sure[name], hidden[name] = most > _SURE, area < _TOLD_APART
-    both_wrong = [name for name in sure if sure[name] and hidden[name]]
-    unnoticed = [name for name in hidden if hidden[name]]
-    certain = [name for name in sure if sure[name]]
-    verdict: Verdict = "fail" if both_wrong else "warn" if certain else "pass"
+        confident[name], missed[name] = most > _CONFIDENT, area < _DETECTED
+    both_wrong = [name for name in confident if confident[name] and missed[name]]
+    undetected = [name for name in missed if missed[name]]
+    overconfident = [name for name in confident if confident[name]]
+    verdict: Verdict = "fail" if both_wrong else "warn" if overconfident else "pass"
     return AuditResult(
         name=SURE[0],
         title=SURE[1],
         verdict=verdict,
-        sentence=f"More than {_SURE:.0%} sure of: {named(certain) or 'none of them'}. Not told "
-        f"from films by the distance of its features: {named(unnoticed) or 'none of them'}.",
-        figures=tuple(one for _, one in sorted(figures, key=lambda pair: -pair[0])),
-        threshold=f"warns where the median of the highest probability is above {_SURE:g}, fails "
-        f"where the distance to films does not tell it either (AUROC below {_TOLD_APART:g}); "
-        f"{EACH} pictures of each kind, drawn, and films inverted",
-        why="a softmax is sure far from all it has seen; somebody has to notice that it is no "
-        "frontal film",
+        sentence=f"More than {_CONFIDENT:.0%} confident on: {named(overconfident) or 'none'}. Not "
+        f"detected from feature distance: {named(undetected) or 'none'}.",
+        figures=tuple(figure for _, figure in sorted(figures, key=lambda pair: -pair[0])),
+        threshold=f"warns where the median top probability is above {_CONFIDENT:g}, fails "
+        f"where feature distance does not detect the kind either (AUROC below {_DETECTED:g}); "
+        f"{EACH} images of each kind, drawn or inverted films",
+        why="a softmax is confident far from its training data; something else must detect that "
+        "an image is not a frontal film",
         remedy=""
         if verdict == "pass"
-        else "refuse films whose distance is beyond those of the "
-        "training films before a probability is shown",
+        else "reject films whose feature distance exceeds that of the training films",
     )

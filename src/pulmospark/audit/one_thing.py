@@ -21,7 +21,7 @@ from pulmospark.audit.results import (
 )
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
 
-Thing = npt.NDArray[Any]
+Feature = npt.NDArray[Any]
 _BINS = 12
 """of a number's distribution"""
 _VALUES_SHOWN = 7
@@ -31,38 +31,38 @@ _OTHER = "all other"
 
 @dataclass(frozen=True)
 class Kind:
-    """One thing that a class might be told from.
+    """A feature other than the image content that may predict the label.
 
     Attributes:
         name: of the audit.
-        words: of the thing, for sentences.
-        of: the thing of each film: numbers (nan where not known) or names (``None``).
-        remedy: what to do where it tells the class.
-        of_pixels: whether it is read off the image's pixels.
+        words: its name in sentences.
+        of: its value for each film: numbers (nan where missing) or names (``None``).
+        remedy: what to do where it predicts the label.
+        of_pixels: whether it is computed from pixels.
     """
 
     name: str
     words: str
-    of: Callable[[Subject, Mapping[str, Thing]], Thing]
+    of: Callable[[Subject, Mapping[str, Feature]], Feature]
     remedy: str
     of_pixels: bool = False
 
 
-def _bytes_a_pixel(subject: Subject) -> Thing:
+def _bytes_per_pixel(subject: Subject) -> Feature:
     area = subject.numbers("height") * subject.numbers("width")
     return np.asarray(subject.numbers("size_bytes") / np.maximum(area, 1.0))
 
 
-def _size(subject: Subject) -> Thing:
+def _size(subject: Subject) -> Feature:
     sides = zip(subject.column("height"), subject.column("width"), strict=True)
     names = [None if None in pair else f"{pair[0]} x {pair[1]}" for pair in sides]
     return np.asarray(names, dtype=object)
 
 
-_PREPARE = "bring all films to one size, format and border before they are ingested"
+_PREPARE = "convert all films to one size, format and border before ingest"
 _SOURCES = (
     "add sources that hold every class, or balance them: `--set split.balance=source`; test on a "
-    "source that was not trained on"
+    "held-out source"
 )
 KINDS: tuple[Kind, ...] = (
     Kind("source", "source", lambda s, _: s.column("source"), _SOURCES),
@@ -72,16 +72,16 @@ KINDS: tuple[Kind, ...] = (
         lambda s, _: s.numbers("age"),
         "match the ages of the classes: `--set split.balance=age`",
     ),
-    Kind("sex", "sex", lambda s, _: s.column("sex"), "balance the sexes over the classes"),
+    Kind("sex", "sex", lambda s, _: s.column("sex"), "balance sex across classes"),
     Kind(
         "view",
         "view",
         lambda s, _: s.column("view"),
-        "keep one view: `split.views`, or films of each view in every class",
+        "keep one view (`split.views`), or add films of each view to every class",
     ),
     Kind("size", "image height and width", lambda s, _: _size(s), _PREPARE),
     Kind("format", "file format", lambda s, _: s.column("format"), _PREPARE),
-    Kind("compression", "bytes per pixel", lambda s, _: _bytes_a_pixel(s), _PREPARE),
+    Kind("compression", "bytes per pixel", lambda s, _: _bytes_per_pixel(s), _PREPARE),
     Kind(
         "border",
         "grey level of the border",
@@ -93,19 +93,19 @@ KINDS: tuple[Kind, ...] = (
         "brightness",
         "mean brightness",
         lambda _, looks: looks["mean"],
-        "equalise the films' grey levels, and augment brightness and contrast",
+        "normalise grey levels, and augment brightness and contrast",
         of_pixels=True,
     ),
 )
 
 
-def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResult:
-    """Whether a small model tells the class from one thing alone, never seeing the picture.
+def audit(subject: Subject, looks: Mapping[str, Feature], kind: Kind) -> AuditResult:
+    """Whether a small model predicts the label from one feature, without the image.
 
     Args:
         subject: what is audited.
         looks: "mean" and "border_mean" of each film, in the order of its rows.
-        kind: the thing.
+        kind: the feature.
     """
     labels = subject.labels
     present = subject.common()
@@ -133,7 +133,7 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
         confidence=subject.confidence,
     )
     if figure.low is None:
-        return not_assessable(name, title, f"no CI could be had ({figure.note})")
+        return not_assessable(name, title, f"the CI is not defined ({figure.note})")
     settings = subject.settings
     verdict: Verdict = "pass"
     if figure.low > settings.thing_warn:
@@ -147,9 +147,9 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
         f"{figure.text()}; 0.5 is chance.{known}",
         figures=(NamedFigure(name="AUROC", figure=figure, scale="number"),),
         threshold=f"warns when the lower bound is above {settings.thing_warn:g}, fails "
-        f"above {settings.thing_fail:g}; {FOLDS} folds over patients",
-        why="0.7 is where a discrimination is called acceptable (Hosmer and Lemeshow): a network "
-        "that can see as much of it need not look at the lungs",
+        f"above {settings.thing_fail:g}; {FOLDS}-fold cross-validation by patient",
+        why="an AUROC of 0.7 counts as acceptable discrimination (Hosmer and Lemeshow): a network "
+        "that can infer this feature need not look at the lungs",
         remedy=kind.remedy if verdict in {"warn", "fail"} else "",
         shortcut=Shortcut(
             feature=kind.words,
@@ -161,7 +161,7 @@ def audit(subject: Subject, looks: Mapping[str, Thing], kind: Kind) -> AuditResu
 
 
 def distribution(
-    values: Thing, labels: npt.NDArray[np.int64], classes: Sequence[str]
+    values: Feature, labels: npt.NDArray[np.int64], classes: Sequence[str]
 ) -> Distribution:
     """Count the values of a feature in each class.
 
@@ -198,13 +198,13 @@ def distribution(
     )
 
 
-def _missing(values: Thing) -> float:
+def _missing(values: Feature) -> float:
     if values.dtype == object:
-        return float(np.mean([one is None for one in values]))
+        return float(np.mean([value is None for value in values]))
     return float(np.isnan(values).mean())
 
 
-def _varies(values: Thing) -> bool:
-    """Whether a thing has two values or more; that it is missing is one."""
-    known = {str(one) for one in values.tolist() if one is not None and one == one}  # noqa: PLR0124 - nan
+def _varies(values: Feature) -> bool:
+    """Whether a feature has at least two values; missing counts as one."""
+    known = {str(value) for value in values.tolist() if value is not None and value == value}  # noqa: PLR0124 - nan
     return len(known) + bool(_missing(values)) > 1

@@ -1,4 +1,4 @@
-"""What an audit says: plain, frozen values that go to JSON and to the report."""
+"""Results of audits: plain, frozen values for JSON and the report."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Verdict = Literal["pass", "warn", "fail", "not assessable"]
-"""``not assessable``: there is nothing to measure it on; the sentence says what is missing"""
+"""``not assessable``: the data do not allow the audit; the sentence says what is missing"""
 
 ORDER: dict[Verdict, int] = {"fail": 0, "warn": 1, "not assessable": 2, "pass": 3}
-"""Worst first; what could not be told stands before what is good."""
+"""Worst first; not assessable comes before pass."""
 
 
 _OLDER = {"open": "not assessable"}
@@ -25,7 +25,7 @@ _OLDER = {"open": "not assessable"}
 
 
 class NamedFigure(Result):
-    """A figure of an audit, with its name."""
+    """A metric of an audit, with its name."""
 
     name: str
     figure: Figure
@@ -33,7 +33,7 @@ class NamedFigure(Result):
 
 
 class ShownFilm(Result):
-    """A film that shows what an audit found; its pixels are in the images table."""
+    """A film shown as an example; its pixels are in the images table."""
 
     uri: str
     image_id: str
@@ -44,7 +44,7 @@ class ShownFilm(Result):
 
 
 class Example(Result):
-    """Films that belong side by side."""
+    """Films to be shown side by side."""
 
     caption: str
     films: tuple[ShownFilm, ...]
@@ -80,16 +80,16 @@ class AuditResult(Result):
 
     name: str
     title: str
-    verdict: Annotated[Verdict, BeforeValidator(lambda told: _OLDER.get(told, told))]
+    verdict: Annotated[Verdict, BeforeValidator(lambda verdict: _OLDER.get(verdict, verdict))]
     sentence: str
-    """what was found, in one sentence"""
+    """the finding in one sentence"""
     figures: tuple[NamedFigure, ...] = ()
     threshold: str = ""
-    """from where on it warns or fails"""
+    """when it warns and when it fails"""
     why: str = ""
     """why that threshold"""
     remedy: str = ""
-    """what to do about it, or what would let it be told; empty where it passed"""
+    """what to do about it, or what would make it assessable; empty if passed"""
     examples: tuple[Example, ...] = ()
     shortcut: Shortcut | None = None
     """of a shortcut check that could be made; its one figure is the AUROC"""
@@ -97,9 +97,9 @@ class AuditResult(Result):
 
 
 def not_assessable(name: str, title: str, why: str, remedy: str = "") -> AuditResult:
-    """An audit that has nothing to measure its quantity on, and what is missing.
+    """The result of an audit that the data do not allow, with what is missing.
 
-    Never a pass: that nothing was found where nothing could be found is no comfort.
+    Never a pass: absence of evidence is not evidence of absence.
     """
     return AuditResult(
         name=name,
@@ -121,13 +121,13 @@ class AuditReport(Result):
     audits: tuple[AuditResult, ...]
     """worst first"""
     skipped: tuple[str, ...] = ()
-    """names of audits that were left out by the settings"""
+    """names of audits that the settings skip"""
     costly_left_out: tuple[str, ...] = ()
     """names of audits that only ``--all`` runs"""
     near_copies: int | None = None
-    """pairs in the tables ``near_copies.parquet`` and ``.csv`` beside the audit; ``None``: none"""
+    """pairs in the tables ``near_copies.parquet`` and ``.csv`` with the audit; ``None``: none"""
     cohort_id: str | None = None
-    """of the cohort that was audited; ``None``: a bare table, or an older version's audit"""
+    """id of the audited cohort; ``None``: a bare table, or an audit by an older version"""
     provenance: dict[str, Any]
     """versions, settings and seed"""
 

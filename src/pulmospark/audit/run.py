@@ -1,4 +1,4 @@
-"""Run the audits on a subject: what each needs is made once, and what cannot be told is said."""
+"""Run the audits on a subject; intermediate results are shared between audits."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from pulmospark.core.audit_settings import check_skip
 from pulmospark.core.provenance import provenance
 from pulmospark.data.near_copies import NearCopies, find_near_copies, grey_levels
 
-_NO_SEARCH = "the search for near copies is skipped (audit.skip)"
-_SEARCH = "take near_duplicates out of `audit.skip`"
+_NO_SEARCH = "the near-copy search is skipped (audit.skip)"
+_SEARCH = "remove near_duplicates from `audit.skip`"
 COSTLY = (
     shortcuts.COVERED,
-    shortcuts.LETTERS,
+    shortcuts.BURNED_IN,
     features.SOURCE,
-    features.LEFT_OUT,
+    features.HELD_OUT,
     features.UNLIKE,
     never_shown.SURE,
     heat_maps.HEAT,
@@ -53,7 +53,7 @@ Audit = Callable[[], AuditResult]
 
 @dataclass
 class _Shared:
-    """What several audits need, made when the first asks for it."""
+    """What several audits need, computed on first use."""
 
     subject: Subject
     work: Path
@@ -66,7 +66,7 @@ class _Shared:
     _films: tuple[Ints, Pixels] | None = None
 
     def copies(self) -> NearCopies:
-        """The near copies, and the looks that were told on the way."""
+        """The near copies, and the fingerprints computed along the way."""
         if self._copies is None:
             settings = self.subject.settings
             self._copies = find_near_copies(
@@ -82,14 +82,14 @@ class _Shared:
         return self._copies
 
     def write_pairs(self) -> int | None:
-        """Write the pairs of near copies into the work folder; their number, ``None``: none."""
+        """Write the near-copy pairs into the work folder; their number, ``None`` if none."""
         if self._copies is None or not self._copies.first.size:
             return None
         write_pairs(pairs_of(self.subject, self._copies), self.work)
         return int(self._copies.first.size)
 
     def looks(self) -> Mapping[str, Floats]:
-        """Grey levels of each image; without the search for copies where that is skipped."""
+        """Grey levels of each image; does not run the near-copy search if that is skipped."""
         if near_duplicates.NEAR[0] not in self.subject.settings.skip:
             return self.copies().looks
         if self._looks is None:
@@ -99,7 +99,7 @@ class _Shared:
         return self._looks
 
     def scored(self) -> Scored:
-        """What the bundle says of a sample of the films."""
+        """Predictions and features of the bundle for a sample of the films."""
         if self._scored is None:
             assert self.bundle is not None
             self._scored = score_sample(
@@ -108,7 +108,7 @@ class _Shared:
         return self._scored
 
     def some_films(self) -> tuple[Ints, Pixels]:
-        """Places and pixels of a few films of each class that the bundle says."""
+        """Places and pixels of a few films of each predicted class."""
         if self._films is None:
             scored = self.scored()
             places = stratified(
@@ -119,14 +119,14 @@ class _Shared:
         return self._films
 
     def run(self, films: Pixels) -> tuple[Floats, Floats]:
-        """Probabilities and features of pictures that are in no table."""
+        """Probabilities and features of images that are in no table."""
         bundle = self.scored().bundle
         network = bundle.network()
         with torch.no_grad():
             features = network.features(torch.from_numpy(films))
             logits = network.logits(features) / bundle.config.temperature
-            chance = torch.softmax(logits.double(), dim=1)
-        return chance.numpy(), features.double().numpy()
+            probability = torch.softmax(logits.double(), dim=1)
+        return probability.numpy(), features.double().numpy()
 
 
 def audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
@@ -188,34 +188,34 @@ def run_audits(
 
     Args:
         subject: what is audited.
-        work: folder for what audits share; kept, so that a second run is quick. The pairs of near
-            copies that were found are written there.
+        work: folder for what audits share; kept to speed up a second run. Near-copy pairs are
+            written there.
         spark: the session.
         bundle: folder of a model; the costly audits need one.
         quiet: show no progress.
 
     Raises:
-        UsageError: a name to be skipped is no audit's.
+        UsageError: a name to be skipped is not an audit.
         BundleError: the bundle cannot be used.
-        InputError: the images table lacks films, or too many are near each other.
+        InputError: the images table lacks films, or too many are similar.
     """
-    settings, left_out = subject.settings, subject.model_left_out
+    settings, unavailable = subject.settings, subject.model_left_out
     check_skip(settings)
     for name in (PARQUET, CSV):
         (work / name).unlink(missing_ok=True)
     shared = _Shared(subject, work, spark, quiet, bundle)
     cheap, costly = dict(audits_of(shared)), dict(costly_audits_of(shared))
-    if bundle is None and left_out is not None:
+    if bundle is None and unavailable is not None:
         costly = {
-            name: partial(not_assessable, name, title, left_out.why, left_out.remedy)
+            name: partial(not_assessable, name, title, unavailable.why, unavailable.remedy)
             for name, title in COSTLY
         }
-    runs_model = settings.costly and (bundle is not None or left_out is not None)
+    runs_model = settings.costly and (bundle is not None or unavailable is not None)
     chosen = {**cheap, **costly} if runs_model else cheap
     done = [_timed(run) for name, run in chosen.items() if name not in settings.skip]
     return AuditReport(
         films=subject.rows.num_rows,
-        audits=tuple(sorted(done, key=lambda one: ORDER[one.verdict])),
+        audits=tuple(sorted(done, key=lambda audit: ORDER[audit.verdict])),
         skipped=settings.skip,
         costly_left_out=() if runs_model else tuple(costly),
         near_copies=shared.write_pairs(),

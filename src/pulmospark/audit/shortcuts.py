@@ -1,4 +1,4 @@
-"""What the model still knows when the lungs are covered, and when letters are painted over."""
+"""Audits of shortcuts: AUROC with the lungs blacked out, and with burned-in text removed."""
 
 from __future__ import annotations
 
@@ -15,37 +15,36 @@ from pulmospark.audit.words import named
 from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation.results import Figure
 
-COVERED = ("covered_lungs", "Told with the lungs blacked out")
-LETTERS = ("letters", "Burned-in letters")
+COVERED = ("covered_lungs", "Performance with the lungs blacked out")
+BURNED_IN = ("letters", "Burned-in text")
 _OUT_OF_FOLD = (
-    " Each image was scored by a logistic regression on the network's features that was fitted "
-    "without its fold, as the folds' own models were: the kept model learned from all of them."
+    " Each image was scored by a logistic regression on the network's features, fitted without "
+    "its fold: the final model was trained on all images."
 )
 _SEEN = (
-    "the kept model was trained on every one of these images, and the networks of the folds are "
-    "not kept"
+    "the final model was trained on all of these images, and the networks of the folds are not "
+    "saved"
 )
 _CHANCE = 0.5
-"""AUROC of a guess"""
-_TEST_PART = "evaluate with a test part instead of folds: `--set split.folds=0`"
-_LETTERS_WARN, _LETTERS_FAIL = 0.05, 0.10
+"""AUROC of random guessing"""
+_TEST_PART = "use a test set instead of cross-validation: `--set split.folds=0`"
+_BURNED_IN_WARN, _BURNED_IN_FAIL = 0.05, 0.10
 _FEW = f"fewer than two classes have {PATIENTS_MIN} patients"
 
 
 @dataclass(frozen=True)
 class _Rated:
-    """The films that figures are taken of, and of which of the model's classes they are.
+    """The films that metrics are computed on, and their classes among the model's.
 
     Attributes:
-        rows: bool (n,), among the scored films: those not trained on, or all where there is
-            none, of a class that enough patients have.
-        classes: int64 (k,), the model's classes that take part, two or more; empty where there
-            are fewer.
+        rows: bool (n,), among the scored films: those not trained on (all, if there are none)
+            of a class with enough patients.
+        classes: int64 (k,), the model's classes with enough patients; empty if fewer than two.
         labels: int64 (m,) of the taken films, places in ``classes``.
         groups: int64 (m,) of them, from 0.
-        strange: names of the films' classes that are none of the model's.
-        probabilities: cover -> (n, classes) of all scored films, by models that were not trained
-            on them where folds left no film out.
+        strange: names of the films' classes that the model does not have.
+        probabilities: cover -> (n, classes) of all scored films; with folds, by models not
+            trained on them.
     """
 
     rows: Mask
@@ -63,19 +62,19 @@ class _Rated:
 def covered(subject: Subject, scored: Scored) -> AuditResult:
     """AUROC of the model with the lungs blacked out, and with the border alone.
 
-    Maguolo and Nanni (2021) blacked the lungs out of public films, and networks still told the
-    data sets, and so the classes, apart.
+    Maguolo and Nanni (2021) blacked out the lungs in public data sets, and networks still
+    identified the data set and with it the class.
     """
     names = ("without lungs", "only border", "only lungs", "whole")
     if (reason := _learned_all(subject, scored)) is not None:
         return not_assessable(*COVERED, reason, _TEST_PART)
     if scored.region.all():
-        return not_assessable(*COVERED, "lungs may be anywhere on the images: nothing is left")
+        return not_assessable(*COVERED, "the lung region covers the whole image")
     rated = _rated(subject, scored)
     figures = {name: _figure(subject, rated, name) for name in names}
-    bounds = {name: one.low for name, one in figures.items() if one.low is not None}
+    bounds = {name: metric.low for name, metric in figures.items() if metric.low is not None}
     if not bounds.keys() >= set(names[:2]):
-        return _open(*COVERED, rated, scored)
+        return _too_few(*COVERED, rated, scored)
     if (blind := _blind(figures["whole"])) is not None:
         return not_assessable(*COVERED, blind)
     bound = max(bounds[name] for name in names[:2])
@@ -90,65 +89,70 @@ def covered(subject: Subject, scored: Scored) -> AuditResult:
         sentence=f"AUROC on whole films {figures['whole'].text()}, with the lungs blacked out "
         f"{figures['without lungs'].text()}, with the border alone "
         f"{figures['only border'].text()}.{_OUT_OF_FOLD * subject.has_folds}"
-        f"{_left_out(rated)}",
+        f"{_excluded(rated)}",
         figures=tuple(
-            NamedFigure(name=name, figure=one, scale="number") for name, one in figures.items()
+            NamedFigure(name=name, figure=metric, scale="number")
+            for name, metric in figures.items()
         ),
-        threshold=f"warns when the lower bound without lungs, or of the border alone, is above "
+        threshold=f"warns when the lower bound without lungs, or with the border only, is above "
         f"{settings.thing_warn:g}, fails above {settings.thing_fail:g}",
         why="a detector of lung disease that does not need the lungs detects something else: "
-        "0.7 is where a discrimination is called acceptable. Lungs are what is blacked out in all "
-        "films: everywhere one in twenty of them has lungs, by the masks that came with them or "
-        "found by a simple method; a film's own outline would tell of its opacities",
+        "an AUROC of 0.7 counts as acceptable discrimination. The same region is blacked out in "
+        "all films: every pixel that is lung in one film in twenty, from masks or a simple "
+        "segmentation; a film's own outline would reveal its opacities",
         remedy=""
         if verdict == "pass"
-        else "cut films to the lungs (`--set ingest.crop=lungs`), balance the sources, and test "
-        "on a source that was not trained on",
+        else "crop films to the lungs (`--set ingest.crop=lungs`), balance the sources, and test "
+        "on a held-out source",
     )
 
 
 def letters(subject: Subject, scored: Scored) -> AuditResult:
-    """How much the AUROC falls when small bright marks outside the lungs are painted over."""
+    """How much the AUROC drops when small bright marks outside the lungs are removed."""
     if (reason := _learned_all(subject, scored)) is not None:
-        return not_assessable(*LETTERS, reason, _TEST_PART)
+        return not_assessable(*BURNED_IN, reason, _TEST_PART)
     rated = _rated(subject, scored)
     covers = ("whole", "without letters")
-    with_them, without = (_figure(subject, rated, name) for name in covers)
+    with_text, without = (_figure(subject, rated, name) for name in covers)
     fall = _fall(subject, rated)
     if fall.low is None:
-        return _open(*LETTERS, rated, scored)
+        return _too_few(*BURNED_IN, rated, scored)
     if np.array_equal(rated.said(covers[0]), rated.said(covers[1])):
-        why = "no small bright mark lies outside the lungs, so that nothing was painted over"
-        return not_assessable(*LETTERS, why)
-    if (blind := _blind(with_them)) is not None:
-        return not_assessable(*LETTERS, blind)
+        why = "there are no small bright marks outside the lungs, so nothing was removed"
+        return not_assessable(*BURNED_IN, why)
+    if (blind := _blind(with_text)) is not None:
+        return not_assessable(*BURNED_IN, blind)
     before, after = (rated.probabilities[name].argmax(axis=1) for name in covers)
     flipped = float((before != after)[rated.rows].mean())
     verdict: Verdict = "pass"
-    if fall.low > _LETTERS_WARN:
-        verdict = "fail" if fall.low > _LETTERS_FAIL else "warn"
+    if fall.low > _BURNED_IN_WARN:
+        verdict = "fail" if fall.low > _BURNED_IN_FAIL else "warn"
     return AuditResult(
-        name=LETTERS[0],
-        title=LETTERS[1],
+        name=BURNED_IN[0],
+        title=BURNED_IN[1],
         verdict=verdict,
-        sentence=f"AUROC {with_them.text()} as they are, {without.text()} with small bright marks "
-        f"outside the lungs painted over, a fall of {fall.text()}; {flipped:.1%} of the films "
-        f"then get another class.{_OUT_OF_FOLD * subject.has_folds}{_left_out(rated)}",
+        sentence=f"AUROC {with_text.text()} on original films, {without.text()} with small bright "
+        f"marks outside the lungs removed, a drop of {fall.text()}; the prediction changes for "
+        f"{flipped:.1%} of the films.{_OUT_OF_FOLD * subject.has_folds}{_excluded(rated)}",
         figures=(
-            NamedFigure(name="fall of the AUROC", figure=fall, scale="number"),
-            NamedFigure(name="letters painted over", figure=without, scale="number"),
-            NamedFigure(name="as they are", figure=with_them, scale="number"),
+            NamedFigure(name="drop in AUROC", figure=fall, scale="number"),
+            NamedFigure(name="burned-in text removed", figure=without, scale="number"),
+            NamedFigure(name="original films", figure=with_text, scale="number"),
         ),
-        threshold=f"warns when the lower bound of the fall is above {_LETTERS_WARN:g}, fails "
-        f"above {_LETTERS_FAIL:g}; the same draws of patients serve both figures",
-        why="markers and letters are a hospital's hand: what falls with them was read off them",
-        remedy="" if verdict == "pass" else "cut films to the lungs, or augment with erasing",
+        threshold=f"warns when the lower bound of the drop is above {_BURNED_IN_WARN:g}, fails "
+        f"above {_BURNED_IN_FAIL:g}; paired bootstrap over patients",
+        why="markers and text identify the hospital: what is lost with them was read off them",
+        remedy=""
+        if verdict == "pass"
+        else "crop films to the lungs, or augment with random erasing",
     )
 
 
 def figure(subject: Subject, scored: Scored, cover: str) -> Figure:
-    """AUROC of a cover, mean over the classes, on films that were not trained on where there are
-    such; without a value where fewer than two of the model's classes have ten patients there."""
+    """AUROC under a cover, mean over the classes, on films not trained on if there are any.
+
+    Without a value where fewer than two of the model's classes have ten patients there.
+    """
     return _figure(subject, _rated(subject, scored), cover)
 
 
@@ -166,7 +170,7 @@ def _figure(subject: Subject, rated: _Rated, cover: str) -> Figure:
 
 
 def _fall(subject: Subject, rated: _Rated) -> Figure:
-    """AUROC of whole films less that of films without letters."""
+    """Drop in AUROC from whole films to films without burned-in text."""
     if not rated.classes.size:
         return Figure(value=None, note=_FEW)
     return area_fall(
@@ -181,35 +185,37 @@ def _fall(subject: Subject, rated: _Rated) -> Figure:
 
 
 def _learned_all(subject: Subject, scored: Scored) -> str | None:
-    """Why there is no score of a model that has not learned these films; ``None``: there is."""
+    """Why no model untrained on these films can score them; ``None``: one can."""
     if not subject.has_folds or (scored.bundle.config.method == "features" and scored.covered):
         return None
     return _SEEN
 
 
 def _blind(whole: Figure) -> str | None:
-    """Why a model cannot lose what it never had; ``None`` where it tells the classes apart."""
+    """Why a drop is not assessable: the model does not separate the classes; ``None``: it does."""
     if whole.low is None or whole.low <= _CHANCE:
-        return f"the model does not tell the classes apart on whole images (AUROC {whole.text()})"
+        return f"the model does not separate the classes on whole images (AUROC {whole.text()})"
     return None
 
 
 def _out_of_fold(subject: Subject, scored: Scored, labels: Ints) -> dict[str, Floats]:
     """Probabilities of each film under each cover, by a regression fitted without its fold.
 
-    The network was frozen, so that the features have learned from no film; the regression is
-    fitted to whole films, as the folds' own were.
+    The network was frozen, so its features did not learn from these films; the regression is
+    fitted to whole films.
     """
     folds, classes = subject.numbers("fold")[scored.rows], len(scored.bundle.config.classes)
-    found = {name: np.full((folds.size, classes), 1.0 / classes) for name in scored.covered}
+    probabilities = {
+        name: np.full((folds.size, classes), 1.0 / classes) for name in scored.covered
+    }
     for fold in np.unique(folds[~np.isnan(folds)]):
         tested, learned = folds == fold, (folds != fold) & (labels >= 0)
         if np.unique(labels[learned]).size < 2:
             continue
         model = logistic(scored.features[learned], labels[learned], classes)
         for name, features in scored.covered.items():
-            found[name][tested] = model(features[tested])
-    return found
+            probabilities[name][tested] = model(features[tested])
+    return probabilities
 
 
 def _rated(subject: Subject, scored: Scored) -> _Rated:
@@ -237,23 +243,23 @@ def _rated(subject: Subject, scored: Scored) -> _Rated:
     )
 
 
-def _left_out(rated: _Rated) -> str:
-    """A sentence on classes that the model does not know; empty where it knows all."""
+def _excluded(rated: _Rated) -> str:
+    """A sentence on classes that the model does not have; empty if it has all."""
     strange = named(rated.strange)
-    return f" Left out, for the model has no such class: {strange}." * bool(strange)
+    return f" Excluded, because the model has no such class: {strange}." * bool(strange)
 
 
-def _open(name: str, title: str, rated: _Rated, scored: Scored) -> AuditResult:
+def _too_few(name: str, title: str, rated: _Rated, scored: Scored) -> AuditResult:
     why = (
         f"fewer than two of the model's classes have {PATIENTS_MIN} patients among "
-        f"{'the films that it was not trained on' if scored.unseen.any() else 'the films'}"
+        f"{'the films not used in training' if scored.unseen.any() else 'the films'}"
     )
     if not rated.strange:
-        return not_assessable(name, title, why, "more patients of each class")
+        return not_assessable(name, title, why, "add patients of each class")
     known = named(scored.bundle.config.classes)
     return not_assessable(
         name,
         title,
-        f"{why}; it has no class {named(rated.strange)}, and has {known}",
-        "name the findings as the model's classes are, or audit a run whose `classes` join them",
+        f"{why}; it has no class {named(rated.strange)}, only {known}",
+        "rename the findings to the model's classes, or audit a run whose `classes` map them",
     )

@@ -1,4 +1,4 @@
-"""What is audited: films and what is known of them, a split, and a model where there is one."""
+"""What is audited: films with their metadata, a split, and optionally a model."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ FACTS = (
     "image_id", "uri", "source", "patient_id", "scan_id", "slice_index", "finding", "view",
     "modality", "age", "sex", "mask_uri", "format", "size_bytes", "height", "width", "phash",
 )  # fmt: skip
-"""Columns of the images table that audits look at; some 300 bytes a film."""
+"""Columns of the images table that audits use; about 300 bytes per film."""
 
 Column = npt.NDArray[Any]
 
 PATIENTS_MIN = 10
-"""patients of a class, or of a source, below which no figure hangs on it"""
+"""minimum number of patients of a class or source for a metric"""
 
 
 @dataclass(frozen=True)
 class ModelLeftOut:
-    """Why a run's model, or what it predicted, is not audited though it is there.
+    """Why a run's existing model or predictions are not audited.
 
     Attributes:
         why: for a sentence.
@@ -49,22 +49,22 @@ class ModelLeftOut:
 
 @dataclass(frozen=True)
 class Subject:
-    """Films that are audited.
+    """The audited films.
 
     Attributes:
         images: folder of the images table.
-        rows: one a film that takes part, in the order of ``uri``: :data:`FACTS`, ``label``,
+        rows: one per included film, in the order of ``uri``: :data:`FACTS`, ``label``,
             ``group_id``, ``split`` and ``fold``; the last two null outside an experiment.
         settings: of the audits.
         seed: of folds and bootstrap.
         classes: names of the classes.
-        confidence: of all intervals.
-        left_out: reason -> films that take no part.
-        predictions: predictions of the tested films, where a model was evaluated.
+        confidence: level of all CIs.
+        left_out: reason -> excluded films.
+        predictions: predictions for the test films, if a model was evaluated.
         expanded: folder of the expanded table's files, where films were augmented.
-        model_left_out: why there are no predictions where a model was evaluated; ``None``: none
-            was, or they are there.
-        layouts: source -> name of its layout, as far as an ingest told.
+        model_left_out: why the predictions of an evaluated model are not used; ``None``: they
+            are, or there are none.
+        layouts: source -> name of its layout, as far as recorded by ingest.
     """
 
     images: Path
@@ -91,11 +91,11 @@ class Subject:
     @property
     def labels(self) -> Ints:
         """Index of each film's class; -1 where it has none."""
-        found = pc.index_in(self.rows["label"], value_set=pa.array(self.classes, pa.string()))
-        return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), np.int64)
+        index = pc.index_in(self.rows["label"], value_set=pa.array(self.classes, pa.string()))
+        return np.asarray(pc.fill_null(index, -1).to_numpy(zero_copy_only=False), np.int64)
 
     def common(self, patients: int = PATIENTS_MIN) -> Ints:
-        """Indices of the classes that at least so many patients have, copies counted once."""
+        """Indices of the classes with at least that many patients, copies counted once."""
         labels, groups = self.labels, self.groups
         return np.asarray(
             [
@@ -110,18 +110,18 @@ class Subject:
     def groups(self) -> Ints:
         """Number of each film's group, from 0: the patient, or patients joined by near copies.
 
-        What a split never parts, and what a bootstrap draws.
+        The unit that the split keeps together and the bootstrap resamples.
         """
         return _codes(self.rows["group_id"])
 
     @property
     def patients(self) -> Ints:
-        """Number of each film's patient, from 0; where none is known a film stands for itself."""
+        """Number of each film's patient, from 0; unknown patients are all distinct."""
         return _codes(pc.coalesce(self.rows["patient_id"], self.rows["image_id"]))
 
     @property
     def parts(self) -> Column:
-        """Part of each film in words: "fold 1", "train"; ``None`` outside an experiment."""
+        """Split or fold of each film as text: "fold 1", "train"; ``None`` without a split."""
         folds, splits = self.column("fold"), self.column("split")
         return np.asarray(
             [f"fold {f + 1}" if f is not None else s for f, s in zip(folds, splits, strict=True)],
@@ -138,7 +138,7 @@ class Subject:
 
     @property
     def tested(self) -> Mask:
-        """Films that are tested on: all of them with folds; none outside an experiment."""
+        """Films in a test set: all of them with folds; none outside an experiment."""
         folds = ~np.isnan(self.numbers("fold"))
         return np.asarray(folds | (self.column("split") == Split.TEST.value), dtype=np.bool_)
 
@@ -149,7 +149,7 @@ class Subject:
 
     @property
     def has_split(self) -> bool:
-        """Whether films are trained and tested on."""
+        """Whether the films have been split into training and test sets."""
         return bool(self.rows["split"].null_count < self.rows.num_rows)
 
     def film(self, row: int) -> ShownFilm:
@@ -177,9 +177,9 @@ def subject_of(
     expanded: Path | None = None,
     model_left_out: ModelLeftOut | None = None,
 ) -> Subject:
-    """Films of a table, with the class and part that a cohort gives them.
+    """Films of a table, with their class and split from a cohort.
 
-    Without a cohort every film takes part, each finding is a class, and a patient is a group.
+    Without a cohort every film is included, each finding is a class, and a patient is a group.
 
     Args:
         images: folder of the images table.
@@ -187,16 +187,16 @@ def subject_of(
         settings: of the audits.
         seed: of folds and bootstrap.
         classes: names of the classes; empty: those that occur.
-        confidence: of all intervals.
-        predictions: predictions of the tested films.
+        confidence: level of all CIs.
+        predictions: predictions for the test films.
         expanded: folder of the expanded table's files.
-        model_left_out: why there are no predictions where a model was evaluated.
+        model_left_out: why the predictions of an evaluated model are not used.
 
     Raises:
-        InputError: the table is missing, empty, or no images table.
+        InputError: the table is missing, empty, or not an images table.
     """
     facts = _facts(images)
-    left_out: dict[str, int] = {}
+    excluded: dict[str, int] = {}
     if cohort is None:
         groups = pc.coalesce(facts["patient_id"], facts["image_id"])
         nothing = pa.nulls(facts.num_rows)
@@ -204,10 +204,11 @@ def subject_of(
         rows = rows.append_column("split", nothing.cast(pa.string()))
         rows = rows.append_column("fold", nothing.cast(pa.int32()))
     else:
-        told = read_cohort(cohort, ["uri", "label", "group_id", "split", "fold"])
-        rows = facts.join(told, "uri", join_type="inner")
+        assigned = read_cohort(cohort, ["uri", "label", "group_id", "split", "fold"])
+        rows = facts.join(assigned, "uri", join_type="inner")
         reasons = pq.read_table(cohort / "table", columns=["reason"])["reason"].drop_null()
-        left_out = {one["values"]: one["counts"] for one in reasons.value_counts().to_pylist()}
+        counts = reasons.value_counts().to_pylist()
+        excluded = {count["values"]: count["counts"] for count in counts}
     rows = rows.sort_by("uri").combine_chunks()
     names = classes or tuple(sorted({x for x in rows["label"].to_pylist() if x is not None}))
     return Subject(
@@ -217,7 +218,7 @@ def subject_of(
         seed=seed,
         classes=names,
         confidence=confidence,
-        left_out=left_out,
+        left_out=excluded,
         predictions=predictions,
         expanded=expanded,
         model_left_out=model_left_out,
@@ -226,22 +227,22 @@ def subject_of(
 
 
 def _layouts(images: Path) -> dict[str, str]:
-    """Layout of each source, from the record that an ingest leaves beside its tables."""
+    """Layout of each source, from the record that ingest writes next to its tables."""
     record = images.parent / "ingest.json"
-    told = files.read_json(record).get("result", {}) if record.is_file() else {}
-    return {one["name"]: one["layout"] for one in told.get("sources", ())}
+    result = files.read_json(record).get("result", {}) if record.is_file() else {}
+    return {source["name"]: source["layout"] for source in result.get("sources", ())}
 
 
 def _facts(images: Path) -> pa.Table:
     parts = parts_of(images)
     if not parts:
         raise InputError(
-            f"{images}: no images table there: name a run, or the tables of an ingest"
+            f"{images}: no images table: specify a run, or the tables folder of an ingest"
         )
     try:
         facts = pa.concat_tables([pq.read_table(part, columns=list(FACTS)) for part in parts])
     except (KeyError, pa.ArrowInvalid) as error:
-        raise InputError(f"{images}: no images table: {error!s:.120}") from error
+        raise InputError(f"{images}: not an images table: {error!s:.120}") from error
     if not facts.num_rows or set(FACTS) - set(facts.column_names):
-        raise InputError(f"{images}: no films in it, or no images table: ingest some first")
+        raise InputError(f"{images}: empty, or not an images table: run ingest first")
     return facts

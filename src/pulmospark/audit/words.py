@@ -1,4 +1,4 @@
-"""Small pieces of the sentences that audits say."""
+"""Formatting for the sentences of audits."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pulmospark.evaluation.results import Figure
 _SHOWN = 4
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
+def counted(number: int, singular: str, plural: str | None = None) -> str:
     """ "1 film", "1,204 films"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def named(names: Iterable[str]) -> str:
     """ "a, b, c, d and 3 more"."""
-    told = list(names)
-    more = f" and {len(told) - _SHOWN:,} more" if len(told) > _SHOWN else ""
-    return ", ".join(told[:_SHOWN]) + more
+    shown = list(names)
+    more = f" and {len(shown) - _SHOWN:,} more" if len(shown) > _SHOWN else ""
+    return ", ".join(shown[:_SHOWN]) + more
 
 
 def percent(figure: Figure) -> str:

@@ -1,1 +1,1 @@
-"""Augmentation: films changed by chance, each change recorded so that it can be made again."""
+"""Random augmentation of films, recorded so that it can be reproduced."""

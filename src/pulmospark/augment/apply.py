@@ -1,4 +1,4 @@
-"""Do recorded operations: the same record and film give the same pixels."""
+"""Apply recorded operations: the same record and film give the same pixels."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ _SINGLE: Mapping[OperationName, Callable[[Pixels, Operation], Pixels]] = {
 
 
 def apply(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
-    """Do operations in their order.
+    """Apply operations in order.
 
-    Neighbouring geometric operations are one warp, neighbouring tone curves one table, so
-    that a film is resampled and rounded as rarely as can be.
+    Consecutive geometric operations are one warp, consecutive tone curves one lookup table, to
+    minimise resampling and rounding.
 
     Args:
-        pixels: (h, w) uint8; left as it is.
-        operations: what was drawn.
+        pixels: (h, w) uint8; unchanged.
+        operations: the sampled operations.
 
     Returns:
         (h, w) uint8, a new array.
 
     Raises:
-        ValueError: the pixels are no grey film of 8 bits.
+        ValueError: the pixels are not an 8-bit grey film.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or not pixels.size:
-        raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}: give uint8 (h, w)")
+        raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}: expected uint8 (h, w)")
     changed = pixels
     for family, group in groupby(operations, key=_family):
         if family == "geometric":
@@ -57,12 +57,12 @@ def apply(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
         elif family == "tone":
             changed = grey.tone(changed, list(group))
         else:
-            for one in group:
-                changed = _SINGLE[one.name](changed, one)
+            for operation in group:
+                changed = _SINGLE[operation.name](changed, operation)
     return changed.copy() if changed is pixels else changed
 
 
-def _family(one: Operation) -> str:
-    if one.name in _GEOMETRIC:
+def _family(operation: Operation) -> str:
+    if operation.name in _GEOMETRIC:
         return "geometric"
-    return "tone" if one.name in _TONES else "single"
+    return "tone" if operation.name in _TONES else "single"

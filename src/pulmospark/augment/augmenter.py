@@ -1,4 +1,4 @@
-"""The augmenter: which operations a film gets follows from seed, film and draw alone."""
+"""The augmenter: operations depend only on seed, film and draw."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pulmospark.core.arrays import Pixels
 from pulmospark.core.augment_settings import AugmentSettings
 
 AUGMENT_VERSION = 1
-"""Raised whenever the same settings, seed, film and draw give other pixels."""
+"""Incremented when the same settings, seed, film and draw give other pixels."""
 
 _DIGITS = 6
-"""of a parameter behind the point: the record holds exactly what was done, and stays short"""
+"""decimals of a parameter: keeps the record exact and short"""
 
 _WORDS_EACH = 8
-"""random numbers kept for each operation, used or not: settings of one operation, or a new
-one at the end of the list, then change nothing of what is drawn for the others"""
+"""random numbers reserved per operation, used or not: changing the settings of one operation, or
+appending a new one, then does not affect the others"""
 
 _ERASE_AREA_MIN = 0.02
 _ERASE_ASPECT_MAX = 10 / 3  # with its inverse, the range of the paper (Zhong et al., 2020)
@@ -31,13 +31,13 @@ _ERASE_ASPECT_MAX = 10 / 3  # with its inverse, the range of the paper (Zhong et
 
 @dataclass(frozen=True)
 class Augmenter:
-    """Changes films by chance.
+    """Augments films randomly.
 
-    The same settings, seed, key and draw give the same pixels: in any order, in any process,
-    alone or in a batch.
+    The same settings, seed, key and draw give the same pixels: in any order or process, alone or
+    in a batch.
 
     Attributes:
-        settings: how often each operation is drawn, and how far it goes.
+        settings: probability and strength of each operation.
         seed: of all films.
     """
 
@@ -45,55 +45,57 @@ class Augmenter:
     seed: int
 
     def operations(self, key: str, draw: int) -> tuple[Operation, ...]:
-        """What is drawn for a film, in the order in which it is done.
+        """Sample the operations for a film, in the order of application.
 
         Args:
             key: of the film: its ``image_id``.
-            draw: which version of the film: a child's number, or the epoch.
+            draw: version of the film: number of the augmented copy, or the epoch.
         """
         drawn = words(self.seed, key, draw, _WORDS_EACH * len(OperationName))
-        found = []
+        operations = []
         for place, name in enumerate(OperationName):
             gate, *rest = drawn[place * _WORDS_EACH : (place + 1) * _WORDS_EACH]
             settings: Any = getattr(self.settings, name.value)
             if unit(gate) < settings.probability:
                 values = _DRAWN[name](settings, rest)
-                found.append(Operation(name, dict(zip(PARAMETERS[name], values, strict=True))))
-        return tuple(found)
+                operations.append(
+                    Operation(name, dict(zip(PARAMETERS[name], values, strict=True)))
+                )
+        return tuple(operations)
 
     def __call__(
         self, pixels: Pixels, key: str, draw: int
     ) -> tuple[Pixels, tuple[Operation, ...]]:
-        """A film's version ``draw``, and the operations that make it from the film.
+        """Version ``draw`` of a film, and the operations that produce it.
 
         Args:
-            pixels: (h, w) uint8; left as it is.
+            pixels: (h, w) uint8; unchanged.
             key: of the film: its ``image_id``.
             draw: which version.
 
         Returns:
-            (h, w) uint8, a new array; and what :func:`pulmospark.augment.apply.apply` takes
-            to make the same pixels again.
+            (h, w) uint8, a new array; and operations with which
+            :func:`pulmospark.augment.apply.apply` reproduces the pixels.
 
         Raises:
-            ValueError: the pixels are no grey film of 8 bits.
+            ValueError: the pixels are not an 8-bit grey film.
         """
         operations = self.operations(key, draw)
         return apply(pixels, operations), operations
 
     def augment_batch(self, pixels: Pixels, keys: Sequence[str], draw: int) -> Pixels:
-        """Version ``draw`` of each film, the same pixels as one by one.
+        """Version ``draw`` of each film, with the same pixels as one by one.
 
         Args:
-            pixels: (n, h, w) uint8; left as they are.
+            pixels: (n, h, w) uint8; unchanged.
             keys: of the films.
-            draw: which version: the epoch, while training.
+            draw: version: the epoch during training.
 
         Returns:
             (n, h, w) uint8, a new array.
 
         Raises:
-            ValueError: keys and films differ in number, or the pixels are no grey films.
+            ValueError: keys and films differ in number, or the pixels are not grey films.
         """
         changed = np.empty_like(pixels)
         for film, key, target in zip(pixels, keys, changed, strict=True):
@@ -124,21 +126,21 @@ def _erased(settings: Any, rest: Sequence[int]) -> tuple[float, ...]:
 
 _DRAWN: Mapping[OperationName, Callable[[Any, Sequence[int]], tuple[float, ...]]] = {
     OperationName.FLIP: lambda _, __: (),
-    OperationName.ZOOM: lambda told, rest: (_factor(told.share, rest[0]),),
-    OperationName.SHEAR: lambda told, rest: (_both_ways(told.degrees, rest[0]),),
-    OperationName.ROTATION: lambda told, rest: (_both_ways(told.degrees, rest[0]),),
-    OperationName.SHIFT: lambda told, rest: (
-        _both_ways(told.share, rest[0]),
-        _both_ways(told.share, rest[1]),
+    OperationName.ZOOM: lambda own, rest: (_factor(own.share, rest[0]),),
+    OperationName.SHEAR: lambda own, rest: (_both_ways(own.degrees, rest[0]),),
+    OperationName.ROTATION: lambda own, rest: (_both_ways(own.degrees, rest[0]),),
+    OperationName.SHIFT: lambda own, rest: (
+        _both_ways(own.share, rest[0]),
+        _both_ways(own.share, rest[1]),
     ),
-    OperationName.ELASTIC: lambda told, rest: (told.share, rest[0]),
+    OperationName.ELASTIC: lambda own, rest: (own.share, rest[0]),
     OperationName.EQUALISE: lambda _, __: (),
-    OperationName.CLAHE: lambda told, rest: (_up_to(told.clip_limit, rest[0], 1.0), told.tiles),
-    OperationName.GAMMA: lambda told, rest: (_factor(told.share, rest[0]),),
-    OperationName.CONTRAST: lambda told, rest: (_factor(told.share, rest[0]),),
-    OperationName.BRIGHTNESS: lambda told, rest: (_both_ways(told.share, rest[0]),),
-    OperationName.BLUR: lambda told, rest: (_up_to(told.sigma, rest[0]),),
-    OperationName.NOISE: lambda told, rest: (_up_to(told.sigma, rest[0]), rest[1]),
+    OperationName.CLAHE: lambda own, rest: (_up_to(own.clip_limit, rest[0], 1.0), own.tiles),
+    OperationName.GAMMA: lambda own, rest: (_factor(own.share, rest[0]),),
+    OperationName.CONTRAST: lambda own, rest: (_factor(own.share, rest[0]),),
+    OperationName.BRIGHTNESS: lambda own, rest: (_both_ways(own.share, rest[0]),),
+    OperationName.BLUR: lambda own, rest: (_up_to(own.sigma, rest[0]),),
+    OperationName.NOISE: lambda own, rest: (_up_to(own.sigma, rest[0]), rest[1]),
     OperationName.ERASE: _erased,
 }
-"""Operation -> its parameters, in the order of :data:`PARAMETERS`, from its settings and words."""
+"""Operation -> its parameters, in the order of :data:`PARAMETERS`."""

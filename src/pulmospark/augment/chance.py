@@ -1,4 +1,4 @@
-"""Chance that follows from a seed and a film alone: no state, no order, the same for ever."""
+"""Random numbers that depend only on a seed and a film: stateless and reproducible."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _UNIT = 2.0**-53
 
 
 def words(seed: int, key: str, draw: int, count: int) -> tuple[int, ...]:
-    """Whole numbers below 2**53, spread evenly: the SHAKE-256 stream of seed, draw and key.
+    """Uniform integers below 2**53: the SHAKE-256 stream of seed, draw and key.
 
-    A hash and no generator: what one film gets depends on no other, on no library's version
-    and on no processor.
+    A hash instead of a generator: the numbers of a film do not depend on other films, library
+    versions or the processor.
 
     Args:
         seed: of the augmentation.
         key: of the film.
-        draw: which version of the film.
+        draw: version of the film.
         count: how many numbers.
     """
     text = f"{seed}\0{draw}\0{key}".encode()
@@ -34,25 +34,25 @@ def words(seed: int, key: str, draw: int, count: int) -> tuple[int, ...]:
 
 
 def unit(word: int) -> float:
-    """A number of [0, 1) from one of :func:`words`."""
+    """A number in [0, 1) from one of :func:`words`."""
     return word * _UNIT
 
 
 def sixteen_bits(seed: int, count: int) -> NDArray[np.uint16]:
-    """Whole numbers below 2**16, spread evenly; uint16 (count,).
+    """Uniform integers below 2**16; uint16 (count,).
 
-    The raw stream of Philox 4x64 (Salmon et al., SC 2011), which numpy keeps the same from
-    version to version, as it does not for what its ``Generator`` makes of it.
+    The raw stream of Philox 4x64 (Salmon et al., SC 2011), which numpy keeps stable across
+    versions, unlike the methods of its ``Generator``.
     """
-    # A key, not a seed: what numpy makes of a seed costs more than the numbers.
+    # A key, not a seed: numpy's seeding costs more than the numbers.
     raw = np.random.Philox(key=seed).random_raw(-(-count // 4))
     return raw.astype("<u8", copy=False).view("<u2")[:count]
 
 
 @functools.lru_cache(maxsize=1)
 def normal_quantiles() -> Singles:
-    """The standard normal distribution's quantiles at the middles of 2**16 even steps.
+    """Standard normal quantiles at the midpoints of 2**16 equal steps.
 
-    Looked up by :func:`sixteen_bits` they are normal noise, up to 4.2 standard deviations.
+    Indexed by :func:`sixteen_bits` they are normal noise, up to 4.2 standard deviations.
     """
     return np.asarray(ndtri((np.arange(2**16) + 0.5) / 2**16), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Operations on films: what was drawn, as plain values, and how it is written down."""
+"""Augmentation operations as plain values, and their JSON form."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pulmospark.core.errors import InputError
 
 
 class OperationName(StrEnum):
-    """The operations, in the order in which they are done; the list is closed.
+    """The operations, in the order of application; the list is closed.
 
-    The first six are geometric and become one warp, the next two equalise, the next three are
-    tone curves and become one table; blur, noise and erasing come last.
+    The first six are geometric and form one warp, the next two equalise, the next three are tone
+    curves and form one lookup table; blur, noise and erasing come last.
     """
 
     FLIP = "flip"
@@ -49,16 +49,16 @@ PARAMETERS: Mapping[OperationName, tuple[str, ...]] = {
     OperationName.NOISE: ("sigma", "seed"),
     OperationName.ERASE: ("top", "left", "height", "width", "grey"),
 }
-"""Operation -> names of its parameters, all numbers; shares are of the film's side."""
+"""Operation -> names of its parameters, all numbers; shares refer to the film's side."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation with the parameters that were drawn for it.
+    """One operation with its sampled parameters.
 
     Attributes:
         name: which operation.
-        parameters: its numbers, by the names in :data:`PARAMETERS`.
+        parameters: by the names in :data:`PARAMETERS`.
     """
 
     name: OperationName
@@ -67,21 +67,21 @@ class Operation:
 
 def to_json(operations: Sequence[Operation]) -> str:
     """Operations as one line of JSON: ``[["rotation", {"degrees": 3.5}], ...]``."""
-    told = [(one.name.value, dict(one.parameters)) for one in operations]
-    return json.dumps(told, separators=(",", ":"), allow_nan=False)
+    pairs = [(operation.name.value, dict(operation.parameters)) for operation in operations]
+    return json.dumps(pairs, separators=(",", ":"), allow_nan=False)
 
 
 def from_json(text: str) -> tuple[Operation, ...]:
-    """Operations from what :func:`to_json` wrote.
+    """Parse the output of :func:`to_json`.
 
     Raises:
-        InputError: it is no such JSON, or an operation or a parameter is unknown.
+        InputError: invalid JSON, or an unknown operation or parameter.
     """
     try:
-        told = json.loads(text)
-        if not isinstance(told, list):
-            raise ValueError("no list")
-        return tuple(_operation(name, given) for name, given in told)
+        pairs = json.loads(text)
+        if not isinstance(pairs, list):
+            raise ValueError("not a list")
+        return tuple(_operation(name, given) for name, given in pairs)
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"operations {text[:80]!r}: not a list of operations: {error}") from error
 
@@ -89,7 +89,9 @@ def from_json(text: str) -> tuple[Operation, ...]:
 def _operation(name: str, given: Mapping[str, float]) -> Operation:
     known = OperationName(name)
     if set(given) != set(PARAMETERS[known]):
-        raise ValueError(f"{name} takes {', '.join(PARAMETERS[known]) or 'no parameter'}")
-    if any(isinstance(one, bool) or not isinstance(one, (int, float)) for one in given.values()):
-        raise ValueError(f"{name}: a parameter is no number")
+        raise ValueError(f"{name} takes {', '.join(PARAMETERS[known]) or 'no parameters'}")
+    if any(
+        isinstance(value, bool) or not isinstance(value, (int, float)) for value in given.values()
+    ):
+        raise ValueError(f"{name}: a parameter is not a number")
     return Operation(known, dict(given))

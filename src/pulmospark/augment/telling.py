@@ -1,4 +1,4 @@
-"""What augmentation does, in words: which operations, how often, how far."""
+"""Describe augmentation: operations, their probability and strength."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pulmospark.core.augment_settings import AugmentSettings
 
 @dataclass(frozen=True)
 class ToldOperation:
-    """An operation that is drawn.
+    """Description of an active operation.
 
     Attributes:
-        name: which.
-        probability: how often it is drawn, 0 to 1.
-        reach: how far it goes, in words.
+        name: the operation.
+        probability: of applying it, 0 to 1.
+        reach: its strength as text.
     """
 
     name: OperationName
@@ -26,13 +26,13 @@ class ToldOperation:
 
 
 def told_operations(settings: AugmentSettings) -> tuple[ToldOperation, ...]:
-    """The operations that are ever drawn, in the order in which they are done."""
-    found = []
+    """The active operations, in the order of application."""
+    descriptions = []
     for name in OperationName:
         own: Any = getattr(settings, name.value)
         if own.probability:
-            found.append(ToldOperation(name, own.probability, _REACH[name](own)))
-    return tuple(found)
+            descriptions.append(ToldOperation(name, own.probability, _REACH[name](own)))
+    return tuple(descriptions)
 
 
 def _times(share: float) -> str:
@@ -44,11 +44,11 @@ def _percent(share: float) -> str:
 
 
 _REACH: Mapping[OperationName, Callable[[Any], str]] = {
-    OperationName.FLIP: lambda _: "left and right swapped: the heart lies on the other side",
+    OperationName.FLIP: lambda _: "left and right swapped, with the heart on the other side",
     OperationName.ZOOM: lambda own: _times(own.share),
-    OperationName.SHEAR: lambda own: f"up to {own.degrees:g} degrees to either side",
-    OperationName.ROTATION: lambda own: f"up to {own.degrees:g} degrees to either side",
-    OperationName.SHIFT: lambda own: f"up to {_percent(own.share)} of the side, each way",
+    OperationName.SHEAR: lambda own: f"up to {own.degrees:g} degrees in either direction",
+    OperationName.ROTATION: lambda own: f"up to {own.degrees:g} degrees in either direction",
+    OperationName.SHIFT: lambda own: f"up to {_percent(own.share)} of the side in each direction",
     OperationName.ELASTIC: lambda own: (
         f"nodes moved by {_percent(own.share)} of the side (standard deviation)"
     ),

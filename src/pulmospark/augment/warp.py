@@ -1,4 +1,4 @@
-"""Geometry: all operations that move pixels, composed so that a film is resampled once."""
+"""Geometric operations, composed so that a film is resampled once."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pulmospark.core.arrays import Floats, Pixels, Singles
 Parameters = Mapping[str, float]
 
 _NODES = 4
-"""nodes of the elastic field along a side, as in the U-Net paper's grid of 3 x 3 cells"""
+"""nodes of the elastic field per side, as in the U-Net paper's grid of 3 x 3 cells"""
 
 _EDGE = cv2.BORDER_REPLICATE
-"""The film's edge goes on beyond it. Black corners, which a network can learn, would tell the
-films that were turned, and a mirrored edge shows ribs and arms twice."""
+"""Edge pixels are replicated. Black corners would let a network recognise rotated films, and a
+mirrored edge shows ribs and arms twice."""
 
 
 def warp(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
-    """Do geometric operations in their order, with bilinear interpolation.
+    """Apply geometric operations in order, with bilinear interpolation.
 
-    Neighbouring affine operations, and an elastic one after them, are one warp.
+    Consecutive affine operations, and an elastic one after them, are one warp.
 
     Args:
         pixels: (h, w) uint8.
@@ -35,10 +35,10 @@ def warp(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
         (h, w) uint8.
     """
     run: list[Operation] = []
-    for one in operations:
-        run.append(one)
-        if one.name is OperationName.ELASTIC:
-            pixels, run = _bent(pixels, run), []
+    for operation in operations:
+        run.append(operation)
+        if operation.name is OperationName.ELASTIC:
+            pixels, run = _deformed(pixels, run), []
     if not run:
         return pixels
     height, width = pixels.shape
@@ -53,30 +53,30 @@ def warp(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
 
 
 def matrix(operations: Sequence[Operation], height: int, width: int) -> Floats:
-    """The affine map of pixel coordinates (x, y, 1) from a film to the changed film; (3, 3).
+    """The affine map of pixel coordinates (x, y, 1) from a film to the augmented film; (3, 3).
 
-    Angles are against the clock, as a person sees the film; everything but the shift is about
-    the film's middle.
+    Angles are anticlockwise as displayed; everything except the shift is relative to the film's
+    centre.
 
     Args:
-        operations: affine ones, the first done first.
+        operations: affine ones, in order of application.
         height: of the film, pixels.
         width: of the film, pixels.
     """
     centre = _translation((width - 1) / 2, (height - 1) / 2)
     back = _translation(-(width - 1) / 2, -(height - 1) / 2)
     whole = np.eye(3)
-    for one in operations:
-        if one.name is OperationName.SHIFT:
-            told = one.parameters
-            step = _translation(told["right"] * width, told["down"] * height)
+    for operation in operations:
+        parameters = operation.parameters
+        if operation.name is OperationName.SHIFT:
+            step = _translation(parameters["right"] * width, parameters["down"] * height)
         else:
-            step = centre @ _AFFINE[one.name](one.parameters) @ back
+            step = centre @ _AFFINE[operation.name](parameters) @ back
         whole = step @ whole
     return whole
 
 
-def _bent(pixels: Pixels, run: Sequence[Operation]) -> Pixels:
+def _deformed(pixels: Pixels, run: Sequence[Operation]) -> Pixels:
     *affine, elastic = run
     height, width = pixels.shape
     across, down = _displacement(elastic.parameters, height, width)
@@ -89,10 +89,10 @@ def _bent(pixels: Pixels, run: Sequence[Operation]) -> Pixels:
     return np.asarray(moved, np.uint8)
 
 
-def _displacement(told: Parameters, height: int, width: int) -> tuple[Singles, Singles]:
-    """Normal displacements of a few nodes, smooth in between (Ronneberger et al., 2015, 3.1)."""
-    drawn = normal_quantiles()[sixteen_bits(int(told["seed"]), 2 * _NODES * _NODES)]
-    nodes = drawn.reshape(2, _NODES, _NODES) * np.float32(told["share"])
+def _displacement(parameters: Parameters, height: int, width: int) -> tuple[Singles, Singles]:
+    """Normal displacements of a few nodes, interpolated (Ronneberger et al., 2015, 3.1)."""
+    drawn = normal_quantiles()[sixteen_bits(int(parameters["seed"]), 2 * _NODES * _NODES)]
+    nodes = drawn.reshape(2, _NODES, _NODES) * np.float32(parameters["share"])
     across, down = (
         cv2.resize(nodes[axis] * np.float32(side), (width, height), interpolation=cv2.INTER_CUBIC)
         for axis, side in enumerate((width, height))
@@ -108,18 +108,18 @@ def _flip(_: Parameters) -> Floats:
     return np.diag([-1.0, 1.0, 1.0])
 
 
-def _zoom(told: Parameters) -> Floats:
-    return np.diag([told["factor"], told["factor"], 1.0])
+def _zoom(parameters: Parameters) -> Floats:
+    return np.diag([parameters["factor"], parameters["factor"], 1.0])
 
 
-def _shear(told: Parameters) -> Floats:
-    lean = math.tan(math.radians(told["degrees"]))
+def _shear(parameters: Parameters) -> Floats:
+    lean = math.tan(math.radians(parameters["degrees"]))
     return np.array([[1.0, lean, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
-def _rotation(told: Parameters) -> Floats:
-    # y points down: against the clock for the eye is with the clock for the formula.
-    cosine, sine = (f(math.radians(told["degrees"])) for f in (math.cos, math.sin))
+def _rotation(parameters: Parameters) -> Floats:
+    # y points down: anticlockwise on the display is clockwise in the formula.
+    cosine, sine = (f(math.radians(parameters["degrees"])) for f in (math.cos, math.sin))
     return np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
 
 

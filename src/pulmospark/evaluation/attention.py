@@ -1,8 +1,8 @@
-"""Attention over slices, trained on top of a network: which slices a scan's verdict heeds.
+"""Attention pooling over slices, trained on top of a network.
 
-After Ilse et al. 2018, Attention-based deep multiple instance learning (ICML), with what the
-network says of a slice in place of its deep features: k numbers to learn, which a validation
-part of some dozens of scans can bear.
+After Ilse et al. 2018, Attention-based deep multiple instance learning (ICML), but on the slice
+probabilities instead of deep features: only k parameters, so a validation split of a few dozen
+scans is enough.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.errors import InputError
 
 PENALTY = 0.01
-"""of the squared weights, beside the mean log loss of a scan: with no weights all slices count
-the same, and the penalty draws back to that"""
+"""L2 penalty on the weights, relative to the mean log loss per scan; it shrinks towards zero
+weights, which average all slices equally"""
 
 _SMALLEST = 1e-6
-"""probability below which a slice says no less of a class: its logarithm is bounded"""
+"""lower bound on probabilities, so that their logarithm is bounded"""
 
 
 def attend(probabilities: Floats, weights: Floats) -> Floats:
-    """Mean of a scan's slices, each with its share of the attention.
+    """Attention-weighted mean of a scan's slices.
 
     Args:
         probabilities: (n, k) of the slices.
-        weights: (k,) of the logarithms of a slice's probabilities; zeros make the plain mean.
+        weights: (k,) weights of a slice's log probabilities; zeros give the plain mean.
 
     Returns:
         (k,) of the scan.
@@ -35,7 +35,7 @@ def attend(probabilities: Floats, weights: Floats) -> Floats:
 
 
 def fit_attention(probabilities: Floats, units: Ints, labels: Ints) -> Floats:
-    """Weights with the smallest log loss of the scans, and a penalty on their size.
+    """Fit weights that minimise the log loss of the scans, with an L2 penalty.
 
     Args:
         probabilities: (n, k) of slices that the network was not fitted on.
@@ -43,15 +43,15 @@ def fit_attention(probabilities: Floats, units: Ints, labels: Ints) -> Floats:
         labels: (m,) class of each scan.
 
     Returns:
-        (k,) weights; the same whatever the order of the rows.
+        (k,) weights; independent of the order of the rows.
 
     Raises:
         InputError: there is no scan.
     """
     if not len(labels):
         raise InputError(
-            "evaluate.pooling is attention, which is trained on the validation part, and that has "
-            "no film: set split.validation above 0, or take another pooling"
+            "evaluate.pooling=attention needs a validation split, which is empty: set "
+            "split.validation above 0, or choose another pooling"
         )
     order = np.argsort(units, kind="stable")
     ends = np.cumsum(np.bincount(units))[:-1]
@@ -71,8 +71,8 @@ def fit_attention(probabilities: Floats, units: Ints, labels: Ints) -> Floats:
         penalty = PENALTY * float(weights @ weights)
         return total / count + penalty, slope / count + 2 * PENALTY * weights
 
-    found = minimize(loss, np.zeros(probabilities.shape[1]), jac=True, method="L-BFGS-B")
-    return np.asarray(found.x, dtype=np.float64)
+    fit = minimize(loss, np.zeros(probabilities.shape[1]), jac=True, method="L-BFGS-B")
+    return np.asarray(fit.x, dtype=np.float64)
 
 
 def _logs(probabilities: Floats) -> Floats:

@@ -1,7 +1,7 @@
-"""One model on two sets of images, class by class: only what both sets hold is compared.
+"""Compare a model on two data sets class by class, on the classes that both contain.
 
-A balanced accuracy, or an accuracy, of two sets that hold different classes is of different
-things. The sensitivity of a class is of its own images alone, whatever else a set holds.
+Accuracies are not comparable between data sets with different classes. The sensitivity of a class
+is: it depends on the images of that class only.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from pulmospark.core import limits
 from pulmospark.evaluation.intervals import difference
 from pulmospark.evaluation.results import ClassDifference, Evaluation, Figure, Finding
 
-_NO_IMAGE = Figure(value=None, numerator=0, denominator=0, note="no image of this class")
+_NO_IMAGE = Figure(value=None, numerator=0, denominator=0, note="no images of this class")
 
 
 def class_differences(inside: Evaluation, outside: Evaluation) -> tuple[ClassDifference, ...]:
-    """Sensitivity of each class on both sets, and its difference, outside less inside.
+    """Sensitivity of each class on both sets, and the difference, external minus internal.
 
-    Classes are matched by name, in the order of ``inside``; one that only one set knows is not
+    Classes are matched by name, in the order of ``inside``; a class in only one set is not
     assessable.
 
     Args:
-        inside: of the set that the model was developed on.
-        outside: of a set from elsewhere, independent of it.
+        inside: on the internal test set.
+        outside: on an independent external set.
     """
-    known = [{figures.name: figures for figures in one.by_class} for one in (inside, outside)]
+    known = [{figures.name: figures for figures in side.by_class} for side in (inside, outside)]
     differences = []
     for name in dict.fromkeys((*known[0], *known[1])):
-        pair = [one[name].sensitivity if name in one else _NO_IMAGE for one in known]
+        pair = [side[name].sensitivity if name in side else _NO_IMAGE for side in known]
         change = difference(pair[1], pair[0])
         differences.append(
             ClassDifference(

@@ -1,4 +1,4 @@
-"""Temperature scaling and operating points, chosen on images that are not tested on."""
+"""Temperature scaling and operating points, fitted on images outside the test set."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from pulmospark.evaluation.results import OperatingFigures, OperatingPoint
 
 
 def fit_temperature(logits: Floats, labels: Ints) -> float:
-    """Temperature that makes the probabilities fit best (Guo et al. 2017), within reason.
+    """Fit the temperature of temperature scaling (Guo et al. 2017), within bounds.
 
-    Minimises the mean cross entropy of softmax(logits / T) with the films' targets, which has
-    one minimum because it is convex in 1 / T, over log T between ``limits.TEMPERATURE_MIN``
+    Minimises the mean cross-entropy of softmax(logits / T) with the targets. It has one minimum,
+    because it is convex in 1 / T. The search runs over log T between ``limits.TEMPERATURE_MIN``
     and ``limits.TEMPERATURE_MAX``.
 
-    The targets are not 0 and 1. Where a few films are told apart without an error, those
-    would drive T to 0 and every probability to 0 or 1, which no 30 films can show. Platt
+    The targets are smoothed. With targets of 0 and 1, a small sample classified without error
+    would drive T to 0 and every probability to 0 or 1, which 30 films cannot justify. Platt
     (1999, "Probabilistic outputs for support vector machines", section 2.2) gives a film of a
-    class with n films the target (n + 1) / (n + 2), the posterior mean of the chance of its
-    label under a uniform prior. With k classes that is Laplace's rule of succession:
-    (n + 1) / (n + k) for the film's own class and 1 / (n + k) for each other, which is
-    Platt's for k = 2. For many films it is Guo's likelihood.
+    class with n films the target (n + 1) / (n + 2), the posterior mean of the label probability
+    under a uniform prior. With k classes that is Laplace's rule of succession:
+    (n + 1) / (n + k) for the true class and 1 / (n + k) for each other, which equals Platt's
+    for k = 2. For many films it converges to Guo's likelihood.
 
     Args:
         logits: (n, k) of the validation split.
         labels: (n,) true class, 0 to k - 1.
 
     Returns:
-        T; 1 where no other does better.
+        T; 1 where no other value is better.
 
     Raises:
-        InputError: no film, lengths that differ, a label out of range, or a logit that is
+        InputError: no films, different lengths, a label out of range, or a logit that is
             not finite.
     """
     scores = _logits(logits)
@@ -45,15 +45,17 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
     films, classes = scores.shape
     if truth.shape != (films,):
         raise InputError(
-            f"{films} rows of logits and labels of shape {truth.shape}: give one each"
+            f"{films} rows of logits but labels of shape {truth.shape}: provide one label per row"
         )
     if films == 0:
-        raise InputError("no film to fit a temperature on: give the validation split one or more")
+        raise InputError(
+            "the validation split is empty: temperature scaling needs at least one image"
+        )
     if truth.min() < 0 or truth.max() >= classes:
         raise InputError(
             f"labels from {truth.min()} to {truth.max()}: must lie in 0 to {classes - 1}"
         )
-    # The largest is taken off first: a difference of huge logits would lose its digits.
+    # Subtract the maximum first: differences of huge logits would lose precision.
     scores = scores - scores.max(axis=1, keepdims=True)
     aimed = (scores * smoothed_targets(truth, classes)).sum(axis=1)
 
@@ -61,16 +63,16 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
         inverse = math.exp(-log_temperature)
         return float(np.mean(special.logsumexp(scores * inverse, axis=1) - aimed * inverse))
 
-    found = optimize.minimize_scalar(
+    fit = optimize.minimize_scalar(
         loss,
         bounds=(math.log(limits.TEMPERATURE_MIN), math.log(limits.TEMPERATURE_MAX)),
         method="bounded",
         options={"xatol": 1e-9},
     )
-    # Where the loss is flat (all logits equal) the search ends anywhere.
-    if loss(0.0) <= float(found.fun) + 1e-15:
+    # Where the loss is flat (all logits equal), the search can end anywhere.
+    if loss(0.0) <= float(fit.fun) + 1e-15:
         return 1.0
-    return math.exp(float(found.x))
+    return math.exp(float(fit.x))
 
 
 def smoothed_targets(labels: Ints, classes: int) -> Floats:
@@ -110,45 +112,47 @@ def choose_operating_point(
     groups: Ints | None = None,
     confidence: float = 0.95,
 ) -> OperatingPoint:
-    """Highest threshold at which images that the model was not fitted on reach the target.
+    """Choose the highest threshold that reaches the target sensitivity on held-out images.
 
-    An image counts as positive where its probability is at or above the threshold. With a
-    target of 0 the threshold still finds one image.
+    An image is called positive if its probability is at or above the threshold. With a target
+    of 0 the threshold still detects one image.
 
-    The sensitivity to expect on new patients is stated as an interval. The threshold is the
-    score of the k-th highest of n positives, and the share of the population above an order
-    statistic has the distribution Beta(k, n - k + 1) (David and Nagaraja 2003, section 2.5).
-    So the lower bound is a quantile of that, which is Clopper and Pearson's; the upper bound is
-    Clopper and Pearson's too, a little further off, for the model in use was fitted on more
-    images than those that scored these. Where patients have several images, n is the number of
-    independent images that they are worth (``intervals.effective_films``).
+    The sensitivity expected on new patients is given as a CI. The threshold is the score of the
+    k-th highest of n positives, and the share of the population above an order statistic has the
+    distribution Beta(k, n - k + 1) (David and Nagaraja 2003, section 2.5). The lower bound is a
+    quantile of it, equal to Clopper and Pearson's. The upper bound is Clopper and Pearson's too,
+    slightly wider because the final model was fitted on more images than the models that scored
+    these. Where patients have several images, n is the effective sample size
+    (``intervals.effective_films``).
 
     Args:
         probabilities: (n,) of the positive class.
         positive: (n,) whether an image is of that class.
         target_sensitivity: 0 to 1.
         positive_class: its name.
-        groups: (n,) group (patient) of each image, whole numbers from 0; ``None``: each image
-            is of another patient.
-        confidence: of the interval, between 0 and 1.
+        groups: (n,) group (patient) of each image, whole numbers from 0; ``None``: one
+            image per patient.
+        confidence: level of the CI, between 0 and 1.
 
     Returns:
-        The point; ``reached`` is false, and the threshold 0.5, where no image is positive.
+        The point; ``reached`` is false and the threshold 0.5 if no image is positive.
 
     Raises:
-        UsageError: the target is not within 0 and 1.
-        InputError: lengths that differ, or a probability not within 0 and 1.
+        UsageError: the target is outside 0 to 1.
+        InputError: different lengths, or a probability outside 0 to 1.
     """
     if not 0.0 <= target_sensitivity <= 1.0:
         raise UsageError(f"target sensitivity {target_sensitivity}: must lie in 0 to 1")
     scores, truth = _scores(probabilities, positive)
     whose = np.arange(scores.size) if groups is None else np.asarray(groups)
     if whose.shape != scores.shape:
-        raise InputError(f"groups of shape {whose.shape} for {scores.size} films: give one a film")
+        raise InputError(
+            f"groups of shape {whose.shape} for {scores.size} films: provide one per film"
+        )
     ranked = -np.sort(-scores[truth])
     threshold, low, high = 0.5, None, None
     if ranked.size:
-        # Compared as the sensitivity is computed: 0.07 x 100 alone rounds up to 8 films.
+        # Compare like the sensitivity is computed: 0.07 x 100 would round up to 8 films.
         reached = np.arange(1, ranked.size + 1) / ranked.size >= target_sensitivity
         threshold = float(ranked[int(np.argmax(reached))])
         low, high = expected_sensitivity(scores[truth] >= threshold, whose[truth], confidence)
@@ -175,11 +179,13 @@ def expected_sensitivity(called: Mask, groups: Ints, confidence: float) -> tuple
     """
     films = np.bincount(groups).astype(np.float64)
     hits = np.bincount(groups, weights=called).astype(np.float64)[films > 0]
-    worth = effective_films(hits, films[films > 0])
-    right = worth * float(called.mean())
+    effective = effective_films(hits, films[films > 0])
+    right = effective * float(called.mean())
     tail = (1 - confidence) / 2
-    low = float(stats.beta.ppf(tail, right, worth - right + 1)) if right else 0.0
-    high = float(stats.beta.ppf(1 - tail, right + 1, worth - right)) if right < worth else 1.0
+    low = float(stats.beta.ppf(tail, right, effective - right + 1)) if right else 0.0
+    high = (
+        float(stats.beta.ppf(1 - tail, right + 1, effective - right)) if right < effective else 1.0
+    )
     return low, high
 
 
@@ -190,17 +196,17 @@ def operating_figures(
     groups: Ints,
     confidence: float,
 ) -> OperatingFigures:
-    """How an operating point does on films it was not chosen on.
+    """Performance of an operating point on films it was not chosen on.
 
     Args:
         point: the point.
         probabilities: (n,) of its class.
         positive: (n,) whether a film is of that class.
         groups: (n,) group (patient) of each film, whole numbers from 0.
-        confidence: of the intervals, between 0 and 1.
+        confidence: level of the CIs, between 0 and 1.
 
     Raises:
-        InputError: lengths that differ, or a probability not within 0 and 1.
+        InputError: different lengths, or a probability outside 0 to 1.
     """
     scores, truth = _scores(probabilities, positive)
     return decided_figures(point, called_positive(point, scores), truth, groups, confidence)
@@ -225,15 +231,15 @@ def decided_figures(
     *,
     thresholds: tuple[float, ...] = (),
 ) -> OperatingFigures:
-    """Figures of decisions already made, with each fold's own threshold, say.
+    """Performance of given decisions, such as those with one threshold per fold.
 
     Args:
-        point: what the decisions are reported under.
+        point: the point to report.
         called: (n,) whether a film was called positive.
         positive: (n,) whether it is.
         groups: (n,) group (patient) of each film, whole numbers from 0.
-        confidence: of the intervals, between 0 and 1.
-        thresholds: of each fold, where there were several.
+        confidence: level of the CIs, between 0 and 1.
+        thresholds: of each fold, if there were several.
     """
     return OperatingFigures(
         point=point,
@@ -248,7 +254,7 @@ def decided_figures(
 def _logits(logits: Floats) -> Floats:
     scores = np.asarray(logits, dtype=np.float64)
     if scores.ndim != 2 or scores.shape[1] < 1:
-        raise InputError(f"logits of shape {scores.shape}: give (films, classes)")
+        raise InputError(f"logits of shape {scores.shape}: expected (films, classes)")
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
         raise InputError(f"logits of row {row} are not finite: check the model's output")
@@ -261,7 +267,7 @@ def _scores(probabilities: Floats, positive: Mask) -> tuple[Floats, Mask]:
     if scores.ndim != 1 or scores.shape != truth.shape:
         raise InputError(
             f"probabilities of shape {scores.shape} and labels of shape {truth.shape}: "
-            "give one of each a film"
+            "provide one of each per film"
         )
     wrong = ~((scores >= 0) & (scores <= 1))
     if wrong.any():

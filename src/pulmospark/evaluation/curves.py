@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves, thinned to what a drawing shows."""
+"""ROC and precision-recall curves, thinned for plotting."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pulmospark.core.arrays import Floats, Mask
 from pulmospark.evaluation.results import Curve
 
 ABOVE_ALL = float(np.nextafter(1.0, 2.0))
-"""A threshold that no probability reaches: where both curves begin."""
+"""A threshold above every probability: where both curves start."""
 
 
 def roc_curve(positive: Mask, scores: Floats, points: int = limits.CURVE_POINTS_MAX) -> Curve:
     """ROC curve: x = 1 - specificity, y = sensitivity, from (0, 0) to (1, 1).
 
-    A film counts as predicted where its score is at or above the threshold.
+    A film is predicted positive if its score is at or above the threshold.
 
     Args:
         positive: (n,) whether a film is of the class.
         scores: (n,) its probability.
-        points: at most so many are kept.
+        points: maximum number of points.
 
     Returns:
-        The curve; without points where there is no positive or no negative film.
+        The curve; without points if there are no positive or no negative films.
     """
     true, false, threshold = _counts(positive, scores)
     if true.size == 0 or true[-1] == 0 or false[-1] == 0:
@@ -38,15 +38,15 @@ def precision_recall_curve(
 ) -> Curve:
     """Precision-recall curve: x = sensitivity, y = PPV, from recall 0 to recall 1.
 
-    It begins at (0, 1), a convention: no film is predicted there.
+    It starts at (0, 1) by convention: no film is predicted positive there.
 
     Args:
         positive: (n,) whether a film is of the class.
         scores: (n,) its probability.
-        points: at most so many are kept.
+        points: maximum number of points.
 
     Returns:
-        The curve; without points where there is no positive film.
+        The curve; without points if there are no positive films.
     """
     true, false, threshold = _counts(positive, scores)
     if true.size == 0 or true[-1] == 0:
@@ -68,8 +68,8 @@ def _counts(positive: Mask, scores: Floats) -> tuple[Floats, Floats, Floats]:
 def _thinned(x: Floats, y: Floats, threshold: Floats, points: int) -> Curve:
     """Keep the ends and points at equal steps along the curve.
 
-    Steps are of |dx| + |dy|, so steep parts keep their points: the curve that is left
-    strays from the whole one by at most a step, 2 / ``points`` on a ROC curve.
+    Steps are of |dx| + |dy|, so steep parts keep their points: the thinned curve deviates
+    from the full one by at most one step, 2 / ``points`` on a ROC curve.
     """
     if x.size > points:
         along = np.concatenate(([0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))))

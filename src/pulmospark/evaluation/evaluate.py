@@ -43,7 +43,7 @@ _TRIVIAL = ("most_frequent_class", "most_frequent_class_of_source")
 
 @dataclass(frozen=True)
 class FoldPredictions:
-    """Predictions of one fold's test part, and what was learned beside them."""
+    """Predictions for one fold's test set, with its training set and operating point."""
 
     labels: ArrayLike
     """(n,) true class"""
@@ -54,14 +54,14 @@ class FoldPredictions:
     sources: ArrayLike | None = None
     """(n,) data set of each film"""
     trivial: TrainingPart | None = None
-    """the fold's own training part"""
+    """training set of the fold, for the image-blind baselines"""
     operating_point: OperatingPoint | None = None
-    """chosen on the fold's own validation part"""
+    """chosen on the validation set of the fold"""
 
 
 @dataclass(frozen=True)
 class _Decided:
-    """Predictions with what each rule and operating point says of every film."""
+    """Predictions, with the decisions of the baselines and the operating point for every film."""
 
     films: Predictions
     trivial: tuple[Ints, Ints] | None
@@ -69,10 +69,10 @@ class _Decided:
     called: Mask | None
     thresholds: tuple[float, ...] = ()
     sources: frozenset[str] = frozenset()
-    """those of the films that the trivial rules have learned from"""
+    """sources of the films that occur in the training set"""
 
 
-def evaluate_predictions(  # noqa: PLR0917 - films, then how they are looked at
+def evaluate_predictions(  # noqa: PLR0917 - films, then settings
     labels: ArrayLike,
     probabilities: ArrayLike,
     groups: ArrayLike,
@@ -84,7 +84,7 @@ def evaluate_predictions(  # noqa: PLR0917 - films, then how they are looked at
     trivial: TrainingPart | None = None,
     operating_point: OperatingPoint | None = None,
 ) -> Evaluation:
-    """All figures of one set of predictions, with their intervals.
+    """Compute all metrics of one set of predictions, with CIs.
 
     The result depends on the seed but not on the order of the rows. 1,000 replicates take
     about 0.2 s for 3,000 films and 10 s for 200,000, on one core, in bounded memory.
@@ -92,18 +92,18 @@ def evaluate_predictions(  # noqa: PLR0917 - films, then how they are looked at
     Args:
         labels: (n,) true class, 0 to k - 1.
         probabilities: (n, k) within 0 and 1, rows sum to 1 within 1e-6.
-        groups: (n,) group of each film: the patient, or the film where none is known.
+        groups: (n,) group of each film: the patient, or the film if unknown.
         classes: k names, in the order of the columns.
         settings: replicates, confidence and bins.
         seed: of the bootstrap.
-        sources: (n,) data set of each film; the trivial rules need it.
-        trivial: the training part from which the trivial rules learn; ``None``: no rules.
+        sources: (n,) data set of each film; required for the image-blind baselines.
+        trivial: training set for the image-blind baselines; ``None``: no baselines.
         operating_point: chosen on the validation split; ``None``: none.
 
     Raises:
-        InputError: lengths that differ, no film or too many, a label out of range, a
-            probability that is none, or an operating point for a class that is not there.
-            A class without a film is no error: its figures are ``None``.
+        InputError: different lengths, no films or too many, a label out of range, an invalid
+            probability, or an operating point for an unknown class. A class without films is
+            allowed: its metrics are ``None``.
     """
     fold = FoldPredictions(labels, probabilities, groups, sources, trivial, operating_point)
     return _evaluation(_decide(fold, classes), classes, settings, seed, settings.replicates)
@@ -117,32 +117,31 @@ def cross_validate_summary(
     *,
     fold_replicates: int = 0,
 ) -> CrossValidation:
-    """Figures of each fold, their mean and spread, and of all films pooled.
+    """Compute metrics of each fold, their mean and spread, and of all films pooled.
 
-    Pooled films keep what their own fold's training part taught: the trivial rules and the
-    operating points of different folds may differ. The pooled bootstrap draws patients; it
-    does not tell how figures would vary had other patients been trained on, of which the
-    spread between folds gives an idea. Pooled AUROC compares probabilities of different
-    models and so tends to lie a little below the folds' mean.
+    Pooled films keep the baselines and the operating point of their fold, which may differ
+    between folds. The pooled bootstrap resamples patients. It does not cover the variation due to
+    the training set; the spread between folds indicates that. Pooled AUROC compares
+    probabilities of different models, so it tends to be slightly below the mean of the folds.
 
     Args:
-        folds: the folds, two or more.
+        folds: at least two folds.
         classes: k names, in the order of the columns.
         settings: replicates, confidence and bins.
         seed: of the bootstrap.
-        fold_replicates: bootstrap replicates of each fold; with 0, folds have intervals
+        fold_replicates: bootstrap replicates of each fold; with 0, folds have CIs
             for proportions only.
 
     Raises:
         InputError: as `evaluate_predictions`, a single fold, or only some folds with a
-            training part or an operating point.
+            training set or an operating point.
     """
     if len(folds) < 2:
-        raise InputError(f"{len(folds)} folds: a cross-validation needs two or more")
+        raise InputError(f"{len(folds)} folds: a cross-validation needs at least two")
     decided = [_decide(fold, classes) for fold in folds]
     each = tuple(
-        _evaluation(one, classes, settings, seed + number, fold_replicates)
-        for number, one in enumerate(decided)
+        _evaluation(fold, classes, settings, seed + number, fold_replicates)
+        for number, fold in enumerate(decided)
     )
     pooled = _evaluation(
         _pool(folds, decided, classes), classes, settings, seed, settings.replicates
@@ -152,11 +151,13 @@ def cross_validate_summary(
 
 def _decide(fold: FoldPredictions, classes: Sequence[str]) -> _Decided:
     films = checked(fold.labels, fold.probabilities, fold.groups, classes, fold.sources)
-    said = called = None
+    baselines = called = None
     sources: frozenset[str] = frozenset()
     if fold.trivial is not None:
-        said = trivial_predictions(fold.trivial, films.sources, films.labels.size, len(classes))
-        assert films.sources is not None  # without them there are no rules
+        baselines = trivial_predictions(
+            fold.trivial, films.sources, films.labels.size, len(classes)
+        )
+        assert films.sources is not None  # trivial_predictions requires them
         sources = shared_sources(fold.trivial, films.sources.astype(str))
     if (point := fold.operating_point) is not None:
         if point.positive_class not in classes:
@@ -167,7 +168,7 @@ def _decide(fold: FoldPredictions, classes: Sequence[str]) -> _Decided:
         column = list(classes).index(point.positive_class)
         called = called_positive(point, films.probabilities[:, column])
     return _Decided(
-        films=films, trivial=said, point=fold.operating_point, called=called, sources=sources
+        films=films, trivial=baselines, point=fold.operating_point, called=called, sources=sources
     )
 
 
@@ -175,50 +176,55 @@ def _pool(
     folds: Sequence[FoldPredictions], decided: Sequence[_Decided], classes: Sequence[str]
 ) -> _Decided:
     films = checked(
-        np.concatenate([one.films.labels for one in decided]),
-        np.concatenate([one.films.probabilities for one in decided]),
+        np.concatenate([fold.films.labels for fold in decided]),
+        np.concatenate([fold.films.probabilities for fold in decided]),
         np.concatenate([np.asarray(fold.groups) for fold in folds]),
         classes,
     )
-    said = [one.trivial for one in decided if one.trivial is not None]
-    points = [one.point for one in decided if one.point is not None]
-    called = [one.called for one in decided if one.called is not None]
-    for count, what in ((len(said), "a training part"), (len(points), "an operating point")):
+    baselines = [fold.trivial for fold in decided if fold.trivial is not None]
+    points = [fold.point for fold in decided if fold.point is not None]
+    called = [fold.called for fold in decided if fold.called is not None]
+    for count, what in (
+        (len(baselines), "a training set"),
+        (len(points), "an operating point"),
+    ):
         if count not in (0, len(folds)):
-            raise InputError(f"{count} of {len(folds)} folds have {what}: give it to all or none")
+            raise InputError(
+                f"{count} of {len(folds)} folds have {what}: provide it for all or none"
+            )
     if len({point.positive_class for point in points}) > 1:
-        raise InputError("operating points of different classes: give all folds the same class")
+        raise InputError("operating points of different classes: use the same class for all folds")
     thresholds = tuple(point.threshold for point in points)
     return _Decided(
         films=films,
         trivial=(
-            np.concatenate([plain for plain, _ in said]),
-            np.concatenate([by_source for _, by_source in said]),
+            np.concatenate([plain for plain, _ in baselines]),
+            np.concatenate([by_source for _, by_source in baselines]),
         )
-        if said
+        if baselines
         else None,
         point=_pooled_point(points) if points else None,
         called=np.concatenate(called) if called else None,
         thresholds=thresholds,
-        sources=frozenset().union(*(one.sources for one in decided)),
+        sources=frozenset().union(*(fold.sources for fold in decided)),
     )
 
 
 def _pooled_point(points: Sequence[OperatingPoint]) -> OperatingPoint:
-    """The points of all folds as one, with the mean threshold.
+    """Combine the points of all folds into one, with the mean threshold.
 
-    An image that a point is chosen on serves the models of all folds but its own, so of what
-    the folds count together each image is counted once.
+    An image is used to choose the points of all folds but its own, so the summed counts are
+    divided to count each image once.
     """
     others = len(points) - 1
 
     def once(name: str) -> int | None:
-        told = [getattr(point, name) for point in points]
-        return None if None in told else round(sum(told) / others)
+        counts = [getattr(point, name) for point in points]
+        return None if None in counts else round(sum(counts) / others)
 
     def mean(name: str) -> float | None:
-        told = [getattr(point, name) for point in points]
-        return None if None in told else float(np.mean(told))
+        values = [getattr(point, name) for point in points]
+        return None if None in values else float(np.mean(values))
 
     return points[0].model_copy(
         update={
@@ -348,30 +354,32 @@ def _operating(
 
 
 def _summaries(folds: Sequence[Evaluation]) -> tuple[FoldSummary, ...]:
-    """Mean and spread of every figure: overall, then by class, operating point, rules."""
-    found = [_summary(name, None, [getattr(fold, name) for fold in folds]) for name in _OVERALL]
+    """Mean and spread of every metric: overall, by class, operating point, baselines."""
+    summaries = [
+        _summary(name, None, [getattr(fold, name) for fold in folds]) for name in _OVERALL
+    ]
     for number, name_of_class in enumerate(folds[0].classes):
-        found += [
+        summaries += [
             _summary(name, name_of_class, [getattr(fold.by_class[number], name) for fold in folds])
             for name in _OF_CLASS
         ]
     operating = [fold.operating for fold in folds if fold.operating is not None]
     trivial = [fold.trivial for fold in folds if fold.trivial is not None]
-    found += [
+    summaries += [
         _summary(
             f"operating_{name}",
             operating[0].point.positive_class,
-            [getattr(one, name) for one in operating],
+            [getattr(figures, name) for figures in operating],
         )
         for name in _OPERATING
         if operating
     ]
-    found += [
-        _summary(name, None, [getattr(one, name) for one in trivial])
+    summaries += [
+        _summary(name, None, [getattr(rules, name) for rules in trivial])
         for name in _TRIVIAL
         if trivial
     ]
-    return tuple(found)
+    return tuple(summaries)
 
 
 def _summary(name: str, name_of_class: str | None, figures: Sequence[Figure]) -> FoldSummary:

@@ -1,4 +1,4 @@
-"""Predictions as an evaluation takes them, checked once."""
+"""Validated predictions: the input of an evaluation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.errors import InputError
 
 SUM_TOLERANCE = 1e-6
-"""how far the probabilities of a film may sum from 1: float32 gives about 1e-7"""
+"""allowed deviation of a film's probabilities from summing to 1: float32 has about 1e-7"""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions that are sound: what the figures are taken of."""
+    """Validated predictions, from which metrics are computed."""
 
     labels: Ints
     """(n,) true class"""
@@ -35,12 +35,12 @@ class Predictions:
 
 @dataclass(frozen=True)
 class TrainingPart:
-    """What the trivial rules learn from: no image, only labels and where they came from."""
+    """What the image-blind baselines are fitted on: labels and sources of the training set."""
 
     labels: ArrayLike
     """(m,) true class of the training films"""
     sources: ArrayLike
-    """(m,) name of each one's data set"""
+    """(m,) name of each film's data set"""
 
 
 def checked(
@@ -61,16 +61,16 @@ def checked(
         sources: (n,) name of each film's data set.
 
     Raises:
-        InputError: lengths that differ, no film or too many, a label out of range, or a
-            probability that is none.
+        InputError: different lengths, no films or too many, a label out of range, or an
+            invalid probability.
     """
     table = _probabilities(probabilities, classes)
     films = table.shape[0]
     truth = checked_labels(labels, len(classes), what="labels")
     named = _column(groups, films, "groups")
     if truth.size != films:
-        raise InputError(f"{truth.size} labels for {films} films: give one a film")
-    # Sorted names make the replicates the same whatever the order of the rows.
+        raise InputError(f"{truth.size} labels for {films} films: provide one per film")
+    # Sorted names make the replicates independent of the order of the rows.
     names, codes = np.unique(named, return_inverse=True)
     return Predictions(
         labels=truth,
@@ -85,12 +85,12 @@ def checked_labels(labels: ArrayLike, classes: int, *, what: str) -> Ints:
     """Labels as (n,) int64.
 
     Raises:
-        InputError: they are no whole numbers in 0 to ``classes`` - 1.
+        InputError: they are not integers in 0 to ``classes`` - 1.
     """
     given = np.asarray(labels)
     if given.ndim != 1 or not (given.size == 0 or np.issubdtype(given.dtype, np.integer)):
         raise InputError(
-            f"{what} of type {given.dtype} and shape {given.shape}: give one whole number a film"
+            f"{what} of type {given.dtype} and shape {given.shape}: provide one integer per film"
         )
     wrong = (given < 0) | (given >= classes)
     if wrong.any():
@@ -100,14 +100,16 @@ def checked_labels(labels: ArrayLike, classes: int, *, what: str) -> Ints:
 
 
 def checked_training(part: TrainingPart, classes: int) -> tuple[Ints, NDArray[Any]]:
-    """Labels and sources of a training part.
+    """Labels and sources of a training set.
 
     Raises:
-        InputError: none, lengths that differ, or a label out of range.
+        InputError: no films, different lengths, or a label out of range.
     """
     labels = checked_labels(part.labels, classes, what="training labels")
     if labels.size == 0:
-        raise InputError("training part without a film: the trivial rules need one or more")
+        raise InputError(
+            "the training set is empty: the image-blind baselines need at least one film"
+        )
     return labels, _column(part.sources, labels.size, "training sources")
 
 
@@ -115,22 +117,23 @@ def _probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> Floats:
     try:
         table = np.asarray(probabilities, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"probabilities are no table of numbers: {error}") from error
+        raise InputError(f"probabilities are not a table of numbers: {error}") from error
     if not 2 <= len(classes) <= limits.CLASSES_MAX:
-        raise InputError(f"{len(classes)} classes: give 2 to {limits.CLASSES_MAX}")
+        raise InputError(f"{len(classes)} classes: must be 2 to {limits.CLASSES_MAX}")
     if len(set(classes)) != len(classes):
-        raise InputError(f"classes {list(classes)}: each name may stand once")
+        raise InputError(f"classes {list(classes)}: names must be unique")
     if table.ndim and table.shape[0] == 0:
-        raise InputError("no film to evaluate: give predictions of one or more")
+        raise InputError("no films to evaluate: provide predictions for at least one")
     if table.ndim != 2 or table.shape[1] != len(classes):
         raise InputError(
-            f"probabilities of shape {table.shape}: give (films, {len(classes)}), one a class"
+            f"probabilities of shape {table.shape}: expected (films, {len(classes)}), one per "
+            "class"
         )
     films = table.shape[0]
     if films > limits.EVALUATION_ROWS_MAX:
         raise InputError(
             f"{films} films, over the limit of {limits.EVALUATION_ROWS_MAX}: "
-            "evaluate a random part of the patients"
+            "evaluate a random sample of the patients"
         )
     wrong = ~((table >= 0) & (table <= 1))
     if wrong.any():
@@ -153,11 +156,11 @@ def _probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> Floats:
 def _column(values: ArrayLike, films: int, what: str) -> NDArray[Any]:
     given = np.asarray(values)
     if given.shape != (films,):
-        raise InputError(f"{what} of shape {given.shape} for {films} films: give one a film")
+        raise InputError(f"{what} of shape {given.shape} for {films} films: provide one per film")
     if given.dtype == object:
         absent = [row for row, each in enumerate(given.tolist()) if _absent(each)]
         if absent:
-            raise InputError(f"{what}: none in row {absent[0]}: give one a film")
+            raise InputError(f"{what}: missing in row {absent[0]}: provide one per film")
         given = given.astype(str)
     return given
 

@@ -1,34 +1,32 @@
-"""Intervals: Wilson's for proportions, percentiles of a bootstrap over patients for the rest.
+"""CIs: Wilson's for proportions, percentiles of a bootstrap over patients for the rest.
 
-**Proportions** (accuracy, sensitivity, specificity, PPV, NPV). Wilson's score interval
-presumes that films are independent. Films of one patient are not: a model that errs on one
-tends to err on the next, and the plain interval is then too narrow (at six films a patient
-it can hold the true value fewer than 50 times in 100 instead of 95). A bootstrap over patients is
-right in the middle of the scale but collapses to zero width at 0 % and 100 %, which is where
-good detectors lie. So Wilson's interval is used throughout, on the number of independent
-films that the films are worth:
+**Proportions** (accuracy, sensitivity, specificity, PPV, NPV). Wilson's score interval assumes
+independent films. Films of one patient are correlated: a model that errs on one tends to err on
+the next, so the plain interval is too narrow (at six films per patient its coverage can fall
+below 50 % instead of 95 %). A bootstrap over patients works in the middle of the scale but
+collapses to zero width at 0 % and 100 %, where good detectors lie. So Wilson's interval is used
+throughout, on the effective sample size:
 
-- where every patient has one film, that is the number of films, and the interval is Wilson's;
-- otherwise it is films / design effect (Kish 1965), the design effect being the variance
-  between patients of the linearised ratio over the binomial variance, at least 1, and the
-  normal quantile gives way to Student's with patients - 1 degrees of freedom (Korn and
-  Graubard 1998; Dean and Pagano 2015 compare Wilson's interval so adjusted with others).
-  The design effect can only be seen in patients who hold the rarer outcome. Where these
-  are few it is drawn towards its largest value, films of a patient all alike, as though
-  ``_PRIOR_PATIENTS`` further patients had shown just that; where there is none, it is that.
+- with one film per patient, that is the number of films, and the interval is Wilson's;
+- otherwise it is films / design effect (Kish 1965). The design effect is the between-patient
+  variance of the linearised ratio over the binomial variance, at least 1. The normal quantile is
+  replaced by Student's with patients - 1 degrees of freedom (Korn and Graubard 1998; Dean and
+  Pagano 2015 compare this adjusted interval with others).
+  Only patients with the rarer outcome inform the design effect. Where they are few, it is shrunk
+  towards its maximum (films of a patient all alike), as if ``_PRIOR_PATIENTS`` further patients
+  had shown that; where there are none, it is the maximum.
 
-Over 72 simulated settings (20 to 200 patients of 2 or 6 films on average, intra-patient
-correlation 0.05 to 0.95, true shares 0.6 to 0.97) the 95 % interval so found held the truth
-in 92 % of runs at worst and 96 % on average; the plain one in 36 % and 75 %.
+In 72 simulated settings (20 to 200 patients with 2 or 6 films on average, intra-patient
+correlation 0.05 to 0.95, true proportions 0.6 to 0.97) the 95 % CI covered the truth in 92 % of
+runs at worst and 96 % on average; the plain interval in 36 % and 75 %.
 
-``Figure.effective`` is the number of independent films so found, ``Figure.groups`` the number of
-patients that they are of: with both, and numerator and denominator, anyone can repeat the
-interval.
+``Figure.effective`` is the effective sample size, ``Figure.groups`` the number of patients. With
+both, numerator and denominator, anyone can reproduce the CI.
 
-**All other figures**: percentiles of replicates that draw patients with replacement. Where
-all replicates are equal (AUROC 1 in the films, say) a zero width would claim certainty:
-then AUROC has Newcombe's interval, means over classes the mean of their classes' bounds,
-and the rest none; ``Figure.note`` says so.
+**All other metrics**: percentiles of a bootstrap that resamples patients. Where all replicates
+are equal (an AUROC of 1, say), zero width would claim certainty. AUROC then has Newcombe's
+interval, means over classes have the mean of the classes' bounds, and the rest have no CI;
+``Figure.note`` says so.
 """
 
 from __future__ import annotations
@@ -46,8 +44,8 @@ from pulmospark.evaluation.results import Figure
 
 _PRIOR_PATIENTS = 2.0
 
-NO_FILMS = "no film to measure it on"
-ALL_EQUAL = "all replicates are equal: no interval can be had from them"
+NO_FILMS = "no films to compute it on"
+ALL_EQUAL = "all replicates are equal: no CI can be computed"
 
 
 def wilson(
@@ -56,16 +54,16 @@ def wilson(
     """Wilson's score interval of a proportion (Wilson 1927; Newcombe 1998, method 3).
 
     Args:
-        share: proportion found, 0 to 1.
-        films: number of independent films, above 0; need not be whole.
-        confidence: between 0 and 1, 0.95 say.
-        quantile: used in place of the normal distribution's.
+        share: observed proportion, 0 to 1.
+        films: number of independent films, above 0; may be fractional.
+        confidence: between 0 and 1, such as 0.95.
+        quantile: replaces the normal quantile.
 
     Returns:
         Lower and upper bound, within 0 and 1.
 
     Raises:
-        UsageError: an argument is out of its range.
+        UsageError: an argument is out of range.
     """
     if not (0.0 <= share <= 1.0 and films > 0 and 0.0 < confidence < 1.0):
         raise UsageError(
@@ -76,21 +74,21 @@ def wilson(
     square = z * z / films
     middle = (share + square / 2) / (1 + square)
     half = z / (1 + square) * math.sqrt(share * (1 - share) / films + square / (4 * films))
-    # At the ends one bound is 0 or 1 by algebra, but not by rounding.
+    # At the ends one bound is exactly 0 or 1, which rounding would miss.
     low = 0.0 if share == 0.0 else max(0.0, middle - half)
     high = 1.0 if share == 1.0 else min(1.0, middle + half)
     return low, high
 
 
 def effective_films(hits: Floats, films: Floats) -> float:
-    """Independent films that clustered ones are worth for one proportion.
+    """Effective sample size of clustered films for one proportion.
 
     Args:
-        hits: (g,) films of each patient that count for the proportion.
+        hits: (g,) films of each patient in the numerator.
         films: (g,) films of each patient, all above 0.
 
     Returns:
-        Films / design effect, between 1 and the number of films; see the module's text.
+        Films / design effect, between 1 and the number of films; see the module's docstring.
     """
     total = float(films.sum())
     share = float(hits.sum()) / total
@@ -101,10 +99,10 @@ def effective_films(hits: Floats, films: Floats) -> float:
     if 0.0 < share < 1.0 and films.size > 1:
         residual = hits - share * films
         between = films.size / (films.size - 1) * float(residual @ residual) / total
-        seen = max(1.0, between / (share * (1 - share)))
+        observed = max(1.0, between / (share * (1 - share)))
         rarer = float(min((hits > 0).sum(), (hits < films).sum()))
         weight = rarer / (rarer + _PRIOR_PATIENTS)
-        effect = weight * seen + (1 - weight) * largest
+        effect = weight * observed + (1 - weight) * largest
     return max(1.0, total / effect)
 
 
@@ -114,16 +112,16 @@ def proportion(
     groups: Ints,
     confidence: float,
 ) -> Figure:
-    """A proportion of films with its interval.
+    """A proportion of films with its CI.
 
     Args:
-        hit: (n,) films that count for it.
-        among: (n,) films it is taken of; ``None``: all.
+        hit: (n,) films in the numerator.
+        among: (n,) films in the denominator; ``None``: all.
         groups: (n,) group (patient) of each film, whole numbers from 0.
         confidence: between 0 and 1.
 
     Returns:
-        The figure; its value is ``None`` where it is taken of no film.
+        The proportion; its value is ``None`` if the denominator is 0.
     """
     if among is not None:
         hit, groups = hit[among], groups[among]
@@ -134,10 +132,10 @@ def proportion(
     films = films[held]
     hits = np.bincount(groups, weights=hit)[held].astype(np.float64)
     numerator, denominator = int(hit.sum()), int(hit.size)
-    worth = effective_films(hits, films)
+    effective = effective_films(hits, films)
     clustered = denominator > films.size
     quantile = _quantile(confidence, films.size) if clustered else None
-    low, high = wilson(numerator / denominator, worth, confidence, quantile)
+    low, high = wilson(numerator / denominator, effective, confidence, quantile)
     return Figure(
         value=numerator / denominator,
         low=low,
@@ -145,30 +143,29 @@ def proportion(
         method="wilson",
         numerator=numerator,
         denominator=denominator,
-        effective=round(worth, 2) if clustered else None,
+        effective=round(effective, 2) if clustered else None,
         groups=int(films.size),
     )
 
 
 def difference(first: Figure, second: Figure) -> Figure:
-    """First proportion less the second, of two independent sets, with its interval.
+    """Difference of two independent proportions, first minus second, with its CI.
 
     Newcombe's hybrid score interval (1998, Statistics in Medicine 17:873, method 10), from the
     bounds of the two; with bounds of clustered images it is Zou and Donner's MOVER (2008).
 
     Args:
-        first: with its interval, or without a value.
-        second: of the same confidence.
+        first: with its CI, or without a value.
+        second: with the same confidence level.
 
     Returns:
-        The difference, -1 to 1; without a value where one has none, without an interval where
-        one has none.
+        The difference, -1 to 1; without a value or CI where one of the two has none.
     """
     if first.value is None or second.value is None:
-        return Figure(value=None, note="one of the two is not defined")
+        return Figure(value=None, note="one of the two is undefined")
     value = first.value - second.value
     if first.low is None or first.high is None or second.low is None or second.high is None:
-        return Figure(value=value, note="one of the two has no interval")
+        return Figure(value=value, note="one of the two has no CI")
     return Figure(
         value=value,
         low=value - math.hypot(first.value - first.low, second.high - second.value),
@@ -178,14 +175,14 @@ def difference(first: Figure, second: Figure) -> Figure:
 
 
 def expected_interval(share: float, groups: Ints, confidence: float) -> tuple[float, float]:
-    """Interval that a proportion would have if ``share`` of these films counted for it.
+    """CI that a proportion of ``share`` on these films would have.
 
-    As :func:`proportion`, before it is known which films count: the films of a patient are taken
-    to be all alike, the largest design effect.
+    As :func:`proportion`, but before the numerator is known: assumes the maximum design effect,
+    films of a patient all alike.
 
     Args:
         share: expected proportion, 0 to 1.
-        groups: (n,) group (patient) of each film, whole numbers from 0; one film or more.
+        groups: (n,) group (patient) of each film, whole numbers from 0; at least one film.
         confidence: between 0 and 1.
     """
     films = np.bincount(groups).astype(np.float64)
@@ -196,29 +193,28 @@ def expected_interval(share: float, groups: Ints, confidence: float) -> tuple[fl
 
 
 def percentile(value: float, replicates: Floats, confidence: float) -> Figure:
-    """A figure with the percentile interval of its bootstrap replicates (Efron 1979).
+    """A metric with the percentile CI of its bootstrap replicates (Efron 1979).
 
     Args:
-        value: of the films; nan: not defined.
-        replicates: (r,) of the replicates, nan where it is not defined; may be empty.
+        value: point estimate; nan: undefined.
+        replicates: (r,) values of the replicates, nan where undefined; may be empty.
         confidence: between 0 and 1.
 
     Returns:
-        The figure; without an interval, and with a note, where more than
-        ``limits.BOOTSTRAP_UNDEFINED_SHARE_MAX`` of the replicates leave it undefined or
-        where all of them are equal.
+        The metric; without a CI, and with a note, if it is undefined in more than
+        ``limits.BOOTSTRAP_UNDEFINED_SHARE_MAX`` of the replicates, or if all are equal.
     """
     known = replicates[~np.isnan(replicates)]
     plain = defined(value)
     if plain is None:
-        return Figure(value=None, note="not defined on these films")
+        return Figure(value=None, note="undefined on these films")
     if replicates.size == 0:
         return Figure(value=plain)
     undefined = (replicates.size - known.size) / replicates.size
     if undefined > limits.BOOTSTRAP_UNDEFINED_SHARE_MAX:
         note = (
-            f"not defined in {undefined:.0%} of the replicates, over the limit of "
-            f"{limits.BOOTSTRAP_UNDEFINED_SHARE_MAX:.0%}: too few patients for an interval"
+            f"undefined in {undefined:.0%} of the replicates, over the limit of "
+            f"{limits.BOOTSTRAP_UNDEFINED_SHARE_MAX:.0%}: too few patients for a CI"
         )
         return Figure(value=plain, note=note)
     if np.ptp(known) <= 1e-12:
@@ -228,22 +224,22 @@ def percentile(value: float, replicates: Floats, confidence: float) -> Figure:
 
 
 def basic(value: float, replicates: Floats, confidence: float) -> Figure:
-    """As `percentile`, but mirrored at the value, for a figure that noise can only raise.
+    """As `percentile`, but mirrored at the estimate, for a metric that noise biases upward.
 
-    The calibration error of fewer films is larger, and that of a replicate larger again:
-    plain percentiles can lie wholly above the figure. The basic interval
-    (2 v - high, 2 v - low; Davison and Hinkley 1997, section 5.2) takes most of that bias
-    away. It is kept at 0 and above, and stretched to hold the figure itself. On a few hundred
-    films of a model that is calibrated already, the true error may still lie below it.
+    The calibration error is biased upward on small samples, and more so in replicates: plain
+    percentiles can lie entirely above the estimate. The basic bootstrap interval
+    (2 v - high, 2 v - low; Davison and Hinkley 1997, section 5.2) removes most of that bias.
+    It is clipped at 0 and extended to include the estimate. On a few hundred films of a
+    well-calibrated model, the true error may still lie below it.
     """
-    found = percentile(value, replicates, confidence)
-    if found.value is None or found.low is None or found.high is None:
-        return found
-    low, high = 2 * found.value - found.high, 2 * found.value - found.low
-    return found.model_copy(
+    metric = percentile(value, replicates, confidence)
+    if metric.value is None or metric.low is None or metric.high is None:
+        return metric
+    low, high = 2 * metric.value - metric.high, 2 * metric.value - metric.low
+    return metric.model_copy(
         update={
-            "low": max(0.0, min(low, found.value)),
-            "high": max(high, found.value),
+            "low": max(0.0, min(low, metric.value)),
+            "high": max(high, metric.value),
             "method": "basic",
         }
     )
@@ -252,21 +248,21 @@ def basic(value: float, replicates: Floats, confidence: float) -> Figure:
 def auroc_figure(
     value: float, replicates: Floats, patients: tuple[int, int], confidence: float
 ) -> Figure:
-    """AUROC with its bootstrap interval, or Newcombe's where all replicates are equal.
+    """AUROC with its bootstrap CI, or Newcombe's if all replicates are equal.
 
     Args:
-        value: of the films; nan: not defined.
-        replicates: (r,) of the replicates.
-        patients: with a positive film, and with a negative film.
+        value: point estimate; nan: undefined.
+        replicates: (r,) values of the replicates.
+        patients: numbers with a positive film, and with a negative film.
         confidence: between 0 and 1.
     """
-    found = percentile(value, replicates, confidence)
-    if found.note != ALL_EQUAL or found.value is None:
-        return found
-    low, high = newcombe_auroc(found.value, *patients, confidence)
+    area = percentile(value, replicates, confidence)
+    if area.note != ALL_EQUAL or area.value is None:
+        return area
+    low, high = newcombe_auroc(area.value, *patients, confidence)
     note = f"all replicates are equal: Newcombe's bounds for {patients[0]} and {patients[1]}"
     return Figure(
-        value=found.value,
+        value=area.value,
         low=low,
         high=high,
         method="bound",
@@ -277,7 +273,7 @@ def auroc_figure(
 def newcombe_auroc(
     value: float, positives: int, negatives: int, confidence: float
 ) -> tuple[float, float]:
-    """Newcombe's score interval of an AUROC, which keeps a width at 0 and 1.
+    """Newcombe's score interval of an AUROC, which has a width at 0 and 1 too.
 
     Bounds solve |value - t| = z sqrt(V(t)), V(t) = t (1 - t) / (m n)
     [1 + (N - 1) ((1 - t) / (2 - t) + t / (1 + t))], N = (m + n) / 2
@@ -296,7 +292,7 @@ def newcombe_auroc(
         spread = 1 + (mean - 1) * ((1 - t) / (2 - t) + t / (1 + t))
         return (value - t) ** 2 - z * z * t * (1 - t) / (positives * negatives) * spread
 
-    # excess is >= 0 at 0 and 1 and < 0 just beside the value, on its inner side. Of the values 0
+    # excess is >= 0 at 0 and 1 and < 0 next to the value, on its inner side. Of the values 0
     # and 1 it is 0 there, which the search returns as it is.
     inner = min(max(value, 1e-12), 1 - 1e-12)
     low = float(optimize.brentq(excess, 0.0, inner))
@@ -304,35 +300,35 @@ def newcombe_auroc(
     return low, high
 
 
-def mean_of_bounds(found: Figure, parts: tuple[Figure, ...]) -> Figure:
-    """Bounds of a mean over classes from its parts', where all replicates were equal.
+def mean_of_bounds(mean: Figure, parts: tuple[Figure, ...]) -> Figure:
+    """CI of a mean over classes from the classes' CIs, if all replicates were equal.
 
-    The mean of the lower and of the upper bounds: the widest that any dependence between
-    the classes allows.
+    The mean of the lower and of the upper bounds: the widest CI under any dependence between
+    the classes.
 
     Args:
-        found: the mean as the bootstrap left it; returned as it is unless without interval
-            because all replicates were equal.
-        parts: figures whose mean it is.
+        mean: the mean from the bootstrap; returned unchanged unless it has no CI because all
+            replicates were equal.
+        parts: the metrics whose mean it is.
     """
     lows = [part.low for part in parts if part.low is not None]
     highs = [part.high for part in parts if part.high is not None]
-    if found.note != ALL_EQUAL or not lows or not len(lows) == len(highs) == len(parts):
-        return found
-    return found.model_copy(
+    if mean.note != ALL_EQUAL or not lows or not len(lows) == len(highs) == len(parts):
+        return mean
+    return mean.model_copy(
         update={
             "low": sum(lows) / len(lows),
             "high": sum(highs) / len(highs),
             "method": "bound",
-            "note": "all replicates are equal: mean of the bounds of the classes",
+            "note": "all replicates are equal: mean of the classes' CIs",
         }
     )
 
 
 def _quantile(confidence: float, groups: int) -> float:
-    """Student's quantile with groups - 1 degrees of freedom; of one group the normal one.
+    """Student's quantile with groups - 1 degrees of freedom; the normal quantile for one group.
 
-    One patient says nothing of how patients differ.
+    A single patient does not show how patients vary.
     """
     return _student(confidence, groups - 1) if groups > 1 else _normal(confidence)
 

@@ -1,12 +1,12 @@
 """Exact metrics of class probabilities.
 
 The functions on a confusion matrix take (k, k, ...) arrays, row the truth, column the
-prediction, and give the remaining shape with ``nan`` where a figure is not defined: so one
-formula serves the figure itself and all bootstrap replicates. The functions on films give
-one number, or ``None`` where it is not defined.
+prediction, and return the remaining shape, with ``nan`` where a metric is undefined. So one
+formula serves the metric and all bootstrap replicates. The functions on films return one number,
+or ``None`` where it is undefined.
 
-Definitions are those of scikit-learn, to which the tests compare every figure, but for one:
-a quotient 0 / 0 is not defined here, where scikit-learn says 0.
+Definitions follow scikit-learn, and the tests compare every metric with it. One differs: a
+quotient 0 / 0 is undefined here, but 0 in scikit-learn.
 """
 
 from __future__ import annotations
@@ -100,18 +100,18 @@ def f1(confusion: Floats) -> Floats:
 def mcc(confusion: Floats) -> Floats:
     """Matthews correlation coefficient of each class against the rest; (k, ...)."""
     tp, fp, fn, tn = one_against_rest(confusion)
-    # The roots are taken one by one: the product of four counts may pass 2^53.
+    # Take roots of pairs: the product of four counts may exceed 2^53.
     below = np.sqrt((tp + fp) * (tp + fn)) * np.sqrt((tn + fp) * (tn + fn))
     return ratio(tp * tn - fp * fn, below)
 
 
 def balanced_accuracy(confusion: Floats, present: Mask) -> Floats:
-    """Mean sensitivity of the classes that the films hold; (...).
+    """Mean sensitivity of the classes that occur; (...).
 
     Args:
         confusion: (k, k, ...).
-        present: (k,) classes that hold a film. A replicate that lacks one of them has no
-            balanced accuracy: the mean of the others would be another figure.
+        present: (k,) classes that occur. A replicate without one of them has no balanced
+            accuracy: the mean of the others would be a different metric.
     """
     if not present.any():
         return np.full(confusion.shape[2:], np.nan)
@@ -122,21 +122,21 @@ def balanced_accuracy(confusion: Floats, present: Mask) -> Floats:
 
 
 def predicted_class(probabilities: Floats) -> Ints:
-    """Most probable class of each film, (n,); of equal ones the first."""
+    """Most probable class of each film, (n,); ties go to the first."""
     return np.asarray(np.argmax(probabilities, axis=1), dtype=np.int64)
 
 
 def log_loss_of_films(labels: Ints, probabilities: Floats) -> Floats:
     """Minus the natural logarithm of the true class's probability, (n,).
 
-    Probabilities are kept within eps and 1 - eps of float64, as scikit-learn does.
+    Probabilities are clipped to eps and 1 - eps of float64, as in scikit-learn.
     """
     true = probabilities[np.arange(labels.size), labels]
     return np.asarray(-np.log(np.clip(true, _EPS, 1 - _EPS)))
 
 
 def brier_of_films(labels: Ints, probabilities: Floats) -> Floats:
-    """Squared differences to the truth summed over the classes, (n,), 0 to 2."""
+    """Squared differences from the truth summed over the classes, (n,), 0 to 2."""
     difference = probabilities.copy()
     difference[np.arange(labels.size), labels] -= 1.0
     return np.asarray(np.einsum("nk,nk->n", difference, difference))
@@ -149,8 +149,8 @@ def bin_edges(bins: int) -> Floats:
 
 def bin_of_films(confidence: Floats, bins: int) -> Ints:
     """Bin of each film's probability, (n,); a bin holds its lower edge, the last both."""
-    found = np.searchsorted(bin_edges(bins), confidence, side="right") - 1
-    return np.clip(found, 0, bins - 1).astype(np.int64)
+    bin_numbers = np.searchsorted(bin_edges(bins), confidence, side="right") - 1
+    return np.clip(bin_numbers, 0, bins - 1).astype(np.int64)
 
 
 def confusion_matrix(
@@ -163,7 +163,7 @@ def confusion_matrix(
 
 
 def auroc(positive: Mask, scores: Floats, weights: Floats | None = None) -> float | None:
-    """Area under the ROC curve, ties counting half; ``None`` without both kinds of film."""
+    """Area under the ROC curve, ties counting half; ``None`` unless both classes occur."""
     return _area(positive, scores, weights)[0]
 
 
@@ -177,7 +177,7 @@ def average_precision(
 def macro_auroc(
     labels: Ints, probabilities: Floats, weights: Floats | None = None
 ) -> float | None:
-    """Mean of the classes' AUROC, each against the rest; ``None`` if one is not defined."""
+    """Mean of the classes' AUROC, each against the rest; ``None`` if one is undefined."""
     areas = [
         auroc(labels == each, probabilities[:, each], weights)
         for each in range(probabilities.shape[1])
@@ -227,13 +227,13 @@ def reliability(labels: Ints, probabilities: Floats, bins: int) -> tuple[Reliabi
 def _binned(
     labels: Ints, probabilities: Floats, bins: int, weights: Floats | None
 ) -> tuple[Floats, Floats, Floats]:
-    """Weight, summed probability and weight that was right, each (bins,)."""
+    """Weight, summed probability and weight classified correctly, each (bins,)."""
     predicted = predicted_class(probabilities)
     confidence = probabilities[np.arange(labels.size), predicted]
     weight = np.ones(labels.size) if weights is None else weights
-    found = bin_of_films(confidence, bins)
+    bin_numbers = bin_of_films(confidence, bins)
     count, summed, right = (
-        np.bincount(found, weights=weight * value, minlength=bins).astype(np.float64)
+        np.bincount(bin_numbers, weights=weight * value, minlength=bins).astype(np.float64)
         for value in (np.ones(labels.size), confidence, (predicted == labels).astype(np.float64))
     )
     return count, summed, right

@@ -1,14 +1,13 @@
-"""Two models on the same films: by how much they differ, and whether chance would do.
+"""Two models on the same films: difference in accuracy, and its statistical significance.
 
-The difference of two accuracies on the same patients is far better known than the distance
-of their two intervals tells, for both err on the same hard films. So the same draw of
-patients serves both models:
+Both models err on the same hard films, so the difference of their accuracies is known more
+precisely than two separate CIs suggest. The comparison is therefore paired:
 
-- the interval of the difference is the percentile interval of a bootstrap over patients;
-- the p-value is that of a permutation test which exchanges the two models patient by patient
-  (for one film a patient it is McNemar's test: McNemar 1947; Edgington and Onghena 2007).
+- the CI of the difference comes from the percentiles of a bootstrap over patients;
+- the p-value comes from a permutation test that swaps the two models patient by patient
+  (with one film per patient it is McNemar's test: McNemar 1947; Edgington and Onghena 2007).
 
-Where many pairs are compared Holm's method (1979) keeps the chance of any false alarm.
+Holm's method (1979) controls the family-wise error rate of several comparisons.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def paired_difference(
     confidence: float,
     seed: int,
 ) -> PairedDifference:
-    """Accuracy of the first model less that of the second, on the same films.
+    """Accuracy of the first model minus that of the second, on the same films.
 
     Args:
         labels: (n,) true class, 0 to k - 1.
@@ -47,37 +46,37 @@ def paired_difference(
         groups: (n,) patient of each film.
         classes: k names.
         replicates: of the bootstrap and of the permutation test.
-        confidence: of the interval.
+        confidence: level of the CI.
         seed: of both.
 
     Returns:
-        The difference (0 to 1, positive where the first is better) with its interval, the
-        p-value (two-sided), and the films on which only one of them is right.
+        The difference (-1 to 1, positive if the first is better) with its CI, the two-sided
+        p-value, and the numbers of films that only one of them classifies correctly.
 
     Raises:
-        InputError: tables that do not fit each other, or no film.
+        InputError: tables that do not match, or no films.
     """
-    one = checked(labels, first, groups, classes)
-    two = checked(labels, second, groups, classes)
-    if one.labels.size == 0:
-        raise InputError("no film to compare on: give predictions of one or more")
-    right = [predicted_class(part.probabilities) == part.labels for part in (one, two)]
+    by_first = checked(labels, first, groups, classes)
+    by_second = checked(labels, second, groups, classes)
+    if by_first.labels.size == 0:
+        raise InputError("no films to compare on: provide predictions for at least one")
+    right = [predicted_class(part.probabilities) == part.labels for part in (by_first, by_second)]
     gain = right[0].astype(np.float64) - right[1].astype(np.float64)
-    count = one.group_count
-    gains = np.bincount(one.groups, weights=gain, minlength=count).astype(np.float64)
-    films = np.bincount(one.groups, minlength=count).astype(np.float64)
+    count = by_first.group_count
+    gains = np.bincount(by_first.groups, weights=gain, minlength=count).astype(np.float64)
+    films = np.bincount(by_first.groups, minlength=count).astype(np.float64)
     return PairedDifference(
         difference=_interval(gains, films, replicates=replicates, share=confidence, seed=seed),
-        p_value=_exchanged(gains, replicates, seed),
+        p_value=_permutation_p_value(gains, replicates, seed),
         only_first=int((right[0] & ~right[1]).sum()),
         only_second=int((right[1] & ~right[0]).sum()),
-        films=int(one.labels.size),
+        films=int(by_first.labels.size),
         groups=count,
     )
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """P-values of several tests, adjusted so that the chance of any false alarm is kept.
+    """Adjust p-values of several tests to control the family-wise error rate.
 
     Holm, A simple sequentially rejective multiple test procedure, 1979.
 
@@ -97,29 +96,29 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 def _interval(gains: Floats, films: Floats, *, replicates: int, share: float, seed: int) -> Figure:
     value = float(gains.sum() / films.sum())
     random = np.random.Generator(np.random.PCG64(seed))
-    found = np.empty(replicates)
+    differences = np.empty(replicates)
     for start, size in _blocks(replicates, gains.size):
         drawn = random.multinomial(gains.size, np.full(gains.size, 1 / gains.size), size=size)
-        found[start : start + size] = (drawn @ gains) / (drawn @ films)
-    low, high = np.quantile(found, [(1 - share) / 2, (1 + share) / 2])
+        differences[start : start + size] = (drawn @ gains) / (drawn @ films)
+    low, high = np.quantile(differences, [(1 - share) / 2, (1 + share) / 2])
     if low == high:
         return Figure(value=value, method="bootstrap", note=ALL_EQUAL)
     return Figure(value=value, low=float(low), high=float(high), method="bootstrap")
 
 
-def _exchanged(gains: Floats, replicates: int, seed: int) -> float:
-    """Share of exchanges of the models, patient by patient, that differ as much or more."""
-    telling = gains[gains != 0]
-    if telling.size == 0:
+def _permutation_p_value(gains: Floats, replicates: int, seed: int) -> float:
+    """Share of permutations (models swapped by patient) with at least the observed difference."""
+    informative = gains[gains != 0]
+    if informative.size == 0:
         return 1.0
-    seen = abs(float(telling.sum()))
+    observed = abs(float(informative.sum()))
     random = np.random.Generator(np.random.PCG64(seed + 1))
-    as_much = 0
-    for _, size in _blocks(replicates, telling.size):
-        signs = random.integers(0, 2, (size, telling.size)) * 2.0 - 1.0
-        as_much += int((np.abs(signs @ telling) >= seen - 1e-9).sum())
-    # The exchange that was seen is one of them: a p-value of nought there is none.
-    return (as_much + 1) / (replicates + 1)
+    as_extreme = 0
+    for _, size in _blocks(replicates, informative.size):
+        signs = random.integers(0, 2, (size, informative.size)) * 2.0 - 1.0
+        as_extreme += int((np.abs(signs @ informative) >= observed - 1e-9).sum())
+    # The observed assignment is one of the permutations: the p-value is never zero.
+    return (as_extreme + 1) / (replicates + 1)
 
 
 def _blocks(replicates: int, width: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""From slices to scans to patients: probabilities pooled upward."""
+"""Pool probabilities from slices to scans to patients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pulmospark.evaluation.attention import attend
 Pooling = Literal["mean", "top_k", "noisy_or", "attention"]
 
 _SMALLEST = 1e-12
-"""probability below which noisy-or takes a class as not seen: a network's rounding"""
+"""lower bound on probabilities in noisy-or, about a network's rounding error"""
 
 
 def mean(probabilities: Floats) -> Floats:
@@ -24,11 +24,11 @@ def mean(probabilities: Floats) -> Floats:
 
 
 def top_k(probabilities: Floats, *, count: int) -> Floats:
-    """Of each class the mean of its ``count`` largest probabilities, made to sum to 1.
+    """Mean of the ``count`` largest probabilities of each class, normalised to sum to 1.
 
     Args:
         probabilities: (n, k) rows that sum to 1.
-        count: 1 or more; all rows where there are fewer.
+        count: at least 1; all rows if there are fewer.
 
     Returns:
         (k,)
@@ -40,12 +40,12 @@ def top_k(probabilities: Floats, *, count: int) -> Floats:
 
 
 def noisy_or(probabilities: Floats, *, negative: int) -> Floats:
-    """Noisy-or: a unit has a disease where at least one of its rows shows it (Pearl 1988, 4.3).
+    """Noisy-or: a unit has a disease if at least one of its rows shows it (Pearl 1988, 4.3).
 
-    With two classes it is 1 - prod(1 - p) for the disease. With several diseases, each class but
-    the negative one is such a cause, c_k = 1 - prod(1 - p_k), and since a unit has one class
-    alone, that exactly one or none of them holds: the odds c_k / (1 - c_k) beside 1 for none,
-    made to sum to 1. Summed as logarithms, so that hundreds of rows do not run out of digits.
+    With two classes it is 1 - prod(1 - p) for the disease. With several diseases, each class
+    except the negative one is such a cause, c_k = 1 - prod(1 - p_k). A unit has exactly one class,
+    so at most one cause holds: the odds are c_k / (1 - c_k), and 1 for none, normalised to sum to
+    1. Logarithms are summed, so that hundreds of rows do not underflow.
 
     Args:
         probabilities: (n, k) rows that sum to 1.
@@ -69,14 +69,14 @@ def pooler(
     negative_class: str | None,
     weights: Floats | None = None,
 ) -> Callable[[Floats], Floats]:
-    """The pooling of a name, as a function of (n, k) -> (k,).
+    """The pooling function of a name, (n, k) -> (k,).
 
     Args:
         pooling: its name.
         classes: k names, in the order of the columns.
-        count: of ``top_k``.
-        negative_class: of ``noisy_or``.
-        weights: of ``attention``; ``None``: all count the same.
+        count: for ``top_k``.
+        negative_class: for ``noisy_or``.
+        weights: for ``attention``; ``None``: equal weights.
 
     Raises:
         InputError: noisy-or without a negative class that is among the classes.
@@ -89,8 +89,8 @@ def pooler(
         return partial(top_k, count=count)
     if negative_class is None or negative_class not in classes:
         raise InputError(
-            f"evaluate.negative_class is {negative_class!r}, and the classes are "
-            f"{', '.join(classes)}: noisy_or needs the one without a disease"
+            f"evaluate.negative_class is {negative_class!r}, but the classes are "
+            f"{', '.join(classes)}: noisy_or needs the class without disease"
         )
     return partial(noisy_or, negative=list(classes).index(negative_class))
 

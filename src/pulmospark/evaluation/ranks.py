@@ -1,6 +1,6 @@
 """Areas under the ROC and precision-recall curves, for many sets of weights at once.
 
-One sort a class serves the figure itself and every bootstrap replicate: films are summed
+One sort per class serves the point estimate and every bootstrap replicate: films are summed
 by group (patient) and by segment of the ranking in three sparse matrices, and a replicate
 is then a product with the groups' multiplicities and a few cumulative sums. All counts are
 whole numbers below 2^53, so ties and weights are exact.
@@ -21,7 +21,7 @@ from pulmospark.core.arrays import Floats, Ints, Mask
 class Ranks:
     """One class's films in the order of their scores, summed by group.
 
-    A segment ends at a distinct score that at least one positive film has; segments run
+    A segment ends at a distinct score of at least one positive film; segments run
     from the highest score down. Negative films below the last positive score belong to
     none: neither area depends on their order.
     """
@@ -43,7 +43,7 @@ class Ranks:
 
         Args:
             positive: (n,) whether a film is of the class.
-            scores: (n,) the class's probability, or any score that grows with it.
+            scores: (n,) the class's probability, or any score increasing with it.
             groups: (n,) group of each film, 0 to ``count`` - 1.
             count: number of groups.
         """

@@ -1,4 +1,4 @@
-"""Recalibration: what a small local sample corrects in the probabilities of a model."""
+"""Recalibration of a model's probabilities on a small local sample."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.records import Record
 
 _PENALTY = 1.0
-"""weight of the squared offsets, in films: few films then move them little"""
+"""weight of the squared offsets, in films: a small sample changes them little"""
 
 
 class Recalibration(Record):
-    """Logits are divided by ``temperature`` and ``offsets`` are added, one a class.
+    """Logits are divided by ``temperature`` and ``offsets`` are added, one per class.
 
-    The offsets stand for classes that are more or less frequent than where the model was
-    trained; the order of two films of a class they do not change.
+    The offsets correct for class frequencies that differ from those in training; they do not
+    change the order of films within a class.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,7 +26,7 @@ class Recalibration(Record):
     temperature: float
     offsets: tuple[float, ...]
     films: int
-    """of the sample that it was fitted on"""
+    """size of the sample it was fitted on"""
 
     def probabilities(self, logits: Floats) -> Floats:
         """Probabilities (n, k) of logits (n, k)."""
@@ -38,13 +38,13 @@ class Recalibration(Record):
 def fit_recalibration(logits: Floats, labels: Ints, *, start: float = 1.0) -> Recalibration:
     """Fit temperature and offsets by penalised maximum likelihood.
 
-    One temperature and an offset a class is bias-corrected temperature scaling (Alexandari,
+    One temperature and one offset per class is bias-corrected temperature scaling (Alexandari,
     Kundaje and Shrikumar 2020).
 
     Args:
         logits: (n, k), before any temperature.
         labels: (n,) class.
-        start: temperature of the model as it is; the fit is drawn towards it.
+        start: temperature of the model; the fit is shrunk towards it.
     """
     films, classes = logits.shape
     log_start = float(np.log(start))
@@ -55,15 +55,15 @@ def fit_recalibration(logits: Floats, labels: Ints, *, start: float = 1.0) -> Re
         return float(-fit + _PENALTY * ((values[0] - log_start) ** 2 + (values[1:] ** 2).sum()))
 
     bounds = [(np.log(limits.TEMPERATURE_MIN), np.log(limits.TEMPERATURE_MAX))]
-    found = optimize.minimize(
+    fitted = optimize.minimize(
         loss,
         np.concatenate([[log_start], np.zeros(classes)]),
         method="L-BFGS-B",
         bounds=bounds + [(-20.0, 20.0)] * classes,
     )
-    offsets = found.x[1:] - found.x[1:].mean()
+    offsets = fitted.x[1:] - fitted.x[1:].mean()
     return Recalibration(
-        temperature=float(np.exp(found.x[0])),
-        offsets=tuple(float(one) for one in offsets),
+        temperature=float(np.exp(fitted.x[0])),
+        offsets=tuple(float(offset) for offset in offsets),
         films=films,
     )

@@ -1,9 +1,9 @@
-"""All figures of an evaluation for many bootstrap replicates at once.
+"""All metrics of an evaluation for many bootstrap replicates at once.
 
-What adds up over films (confusion, log loss, Brier score, reliability bins) is summed by
-group once; a replicate is then a product with the groups' multiplicities. What depends on
-the order of films comes from `pulmospark.evaluation.ranks`. The figure itself is the
-replicate in which every group counts once, so figure and interval share each formula.
+Quantities that add up over films (confusion, log loss, Brier score, reliability bins) are summed
+by group once; a replicate is then a product with the groups' multiplicities. Rank metrics come
+from `pulmospark.evaluation.ranks`. The point estimate is the replicate in which every group
+counts once, so estimate and CI share each formula.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from pulmospark.evaluation.ranks import Ranks
 
 @dataclass(frozen=True)
 class GroupTables:
-    """Sums by group from which every figure follows."""
+    """Sums by group from which every metric follows."""
 
     classes: int
     bins: int
     groups: int
     present: Mask
-    """(classes,) whether a class holds a film"""
+    """(classes,) whether a class occurs"""
     sums: sparse.csr_array
     """(classes^2 + 2 + 3 bins, groups): confusion, log loss, Brier, then a bin's films,
-    summed probability and films that were right"""
+    summed probability and correctly classified films"""
     ranks: tuple[Ranks, ...]
 
     @classmethod
@@ -48,15 +48,15 @@ class GroupTables:
         films, k = probabilities.shape
         predicted = metrics.predicted_class(probabilities)
         confidence = probabilities[np.arange(films), predicted]
-        found = metrics.bin_of_films(confidence, bins)
+        bin_numbers = metrics.bin_of_films(confidence, bins)
         ones, base = np.ones(films), k * k + 2
         parts = (
             (labels * k + predicted, ones),
             (np.full(films, k * k), metrics.log_loss_of_films(labels, probabilities)),
             (np.full(films, k * k + 1), metrics.brier_of_films(labels, probabilities)),
-            (base + found, ones),
-            (base + bins + found, confidence),
-            (base + 2 * bins + found, (predicted == labels).astype(np.float64)),
+            (base + bin_numbers, ones),
+            (base + bins + bin_numbers, confidence),
+            (base + 2 * bins + bin_numbers, (predicted == labels).astype(np.float64)),
         )
         cells = (np.concatenate([row for row, _ in parts]), np.tile(groups, len(parts)))
         values = np.concatenate([value for _, value in parts])
@@ -73,14 +73,14 @@ class GroupTables:
         )
 
     def figures(self, multiplicities: Floats) -> dict[str, Floats]:
-        """Every figure of each set of multiplicities.
+        """Every metric for each set of multiplicities.
 
         Args:
             multiplicities: (groups, b) how often each group counts.
 
         Returns:
             Name -> (b,), or (classes, b) for f1, mcc, auroc and auprc, each class against
-            the rest; nan where a figure is not defined.
+            the rest; nan where a metric is undefined.
         """
         k, bins = self.classes, self.bins
         sums = self.sums @ multiplicities
@@ -103,21 +103,21 @@ class GroupTables:
         }
 
     def point(self) -> dict[str, Floats]:
-        """Every figure itself: () for overall ones, (classes,) for those of a class."""
+        """Point estimate of every metric: () for overall ones, (classes,) for per-class ones."""
         whole = self.figures(np.ones((self.groups, 1)))
         return {name: values[..., 0] for name, values in whole.items()}
 
     def bootstrap(self, replicates: int, seed: int) -> dict[str, Floats]:
-        """Every figure in replicates that draw groups with replacement.
+        """Every metric in replicates that draw groups with replacement.
 
-        The same seed gives the same replicates whatever the block they are worked in.
+        The same seed gives the same replicates for any block size.
 
         Args:
             replicates: how many.
             seed: of a PCG64 generator.
 
         Returns:
-            Name -> (..., replicates); nan where a figure is not defined.
+            Name -> (..., replicates); nan where a metric is undefined.
         """
         random = np.random.Generator(np.random.PCG64(seed))
         parts: list[dict[str, Floats]] = []

@@ -1,4 +1,4 @@
-"""What an evaluation says: plain, frozen values that go to JSON and to the report."""
+"""Results of evaluations: plain, frozen values for JSON and the report."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pulmospark.core.records import Record
 
 Method = Literal["wilson", "bootstrap", "basic", "bound", "mover", "none"]
 Finding = Literal["lower", "unclear", "not lower", "not assessable"]
-"""of a class elsewhere against inside: ``lower`` where the CI of the difference lies below 0;
-``not lower`` where it leaves out a fall beyond ``limits.EXTERNAL_FALL_MARGIN``"""
+"""external compared with internal sensitivity: ``lower`` if the CI of the difference is below
+0; ``not lower`` if the CI excludes a drop larger than ``limits.EXTERNAL_FALL_MARGIN``"""
 
 
 class Result(Record):
@@ -22,11 +22,11 @@ class Result(Record):
 
 
 class Figure(Result):
-    """A figure and its interval.
+    """A metric and its CI.
 
-    ``value`` is ``None`` where it is not defined (the PPV of a class never predicted, say);
-    ``low`` and ``high`` are ``None`` where no interval could be had. ``numerator`` and
-    ``denominator`` stand beside plain proportions. ``method`` is ``wilson`` (Wilson's score
+    ``value`` is ``None`` where undefined (the PPV of a class never predicted, say); ``low`` and
+    ``high`` are ``None`` where the CI is undefined. Plain proportions have ``numerator`` and
+    ``denominator``. ``method`` is ``wilson`` (Wilson's score
     interval; on ``effective`` images where that is given), ``bootstrap`` (percentiles), ``basic``
     (the bootstrap's basic interval), ``mover`` (of the difference of two proportions, from
     their bounds: Newcombe 1998, method 10), or ``bound`` where all bootstrap replicates were
@@ -40,13 +40,13 @@ class Figure(Result):
     numerator: int | None = None
     denominator: int | None = None
     effective: float | None = None
-    """effective sample size: independent images that the denominator is worth; ``None`` where
-    every patient has one, and all count"""
+    """effective sample size: the number of independent images equivalent to the denominator;
+    ``None`` with one image per patient"""
     groups: int | None = None
-    """patients that the denominator is of; where ``effective`` is given, the interval has
+    """patients in the denominator; where ``effective`` is given, the CI uses
     Student's quantile of ``groups`` - 1 degrees of freedom (one patient: the normal quantile)"""
     note: str | None = None
-    """why there is no interval, or which rule gave it"""
+    """why there is no CI, or which rule gave it"""
 
     def text(self, form: str = ".3f") -> str:
         """ "0.712 (0.650 to 0.773)", each number in a format; without an interval the value."""
@@ -74,11 +74,11 @@ class ReliabilityBin(Result):
     confidence: float | None
     """mean probability in the bin"""
     accuracy: float | None
-    """share that was right"""
+    """accuracy in the bin"""
 
 
 class OperatingPoint(Result):
-    """A threshold on one class's probability, chosen on images that are not tested on."""
+    """A threshold on one class's probability, chosen outside the test set."""
 
     positive_class: str
     threshold: float
@@ -86,24 +86,24 @@ class OperatingPoint(Result):
     chosen_on: int
     """images it was chosen on, each counted once"""
     reached: bool
-    """whether they allowed the target"""
+    """whether the target was reached"""
     positives: int | None = None
     """images of the class among them; ``None``: an older version did not count them"""
     positive_groups: int | None = None
     """patients, or groups, of these images"""
     expected_low: float | None = None
-    """lower bound of the sensitivity to expect on new patients"""
+    """lower bound of the sensitivity expected on new patients"""
     expected_high: float | None = None
     """its upper bound"""
 
     @property
     def is_coarse(self) -> bool:
-        """Whether it hangs on fewer positives than ``limits.OPERATING_POSITIVES_MIN``."""
+        """Whether it is based on fewer positives than ``limits.OPERATING_POSITIVES_MIN``."""
         return self.positives is not None and self.positives < limits.OPERATING_POSITIVES_MIN
 
 
 class OperatingFigures(Result):
-    """How an operating point does on films it was not chosen on."""
+    """Performance of an operating point on films it was not chosen on."""
 
     point: OperatingPoint
     sensitivity: Figure
@@ -134,25 +134,25 @@ class ClassFigures(Result):
 
 
 class TrivialRules(Result):
-    """Accuracy of two rules that look at no image; learned on the training part.
+    """Accuracy of two image-blind baselines, fitted on the training set.
 
-    A model near the second has learned the hospital, not the disease.
+    A model no better than the second may have learned the hospital, not the disease.
     """
 
     most_frequent_class: Figure
     most_frequent_class_of_source: Figure
     sources: int | None = None
-    """sources of the tested images that the training part has, too; below two the second rule is
-    the first, and says nothing of sources. ``None``: an older version did not count them"""
+    """sources of the test images that also occur in training; below two, the second baseline
+    equals the first. ``None``: an older version did not count them"""
 
     @property
     def source_assessable(self) -> bool:
-        """Whether the second rule knows more than the first: two sources or more."""
+        """Whether the second baseline differs from the first: at least two sources."""
         return self.sources is None or self.sources >= 2
 
 
 class Evaluation(Result):
-    """All figures of one set of predictions."""
+    """All metrics of one set of predictions."""
 
     classes: tuple[str, ...]
     films: int
@@ -177,12 +177,12 @@ class Evaluation(Result):
 
 
 class FoldSummary(Result):
-    """One figure over the folds of a cross-validation."""
+    """One metric over the folds of a cross-validation."""
 
     name: str
-    """of the figure, as the field of `Evaluation` or `ClassFigures` is called"""
+    """name of the field of `Evaluation` or `ClassFigures`"""
     class_name: str | None = None
-    """class that the figure is of, where it is of one"""
+    """class of a per-class metric"""
     mean: float | None
     spread: float | None
     """standard deviation between folds, n - 1"""
@@ -190,7 +190,7 @@ class FoldSummary(Result):
 
 
 class CrossValidation(Result):
-    """Figures of k folds: each, their mean and spread, and all predictions pooled."""
+    """Metrics of k folds: each fold, mean and spread, and all predictions pooled."""
 
     folds: tuple[Evaluation, ...]
     summary: tuple[FoldSummary, ...]
@@ -198,13 +198,13 @@ class CrossValidation(Result):
 
 
 class ClassDifference(Result):
-    """Sensitivity of a class inside and elsewhere."""
+    """Internal and external sensitivity of a class."""
 
     name: str
     inside: Figure
     outside: Figure
     change: Figure
-    """outside less inside; without a value where one of them has none"""
+    """external minus internal; without a value where one is undefined"""
     finding: Finding
 
 
@@ -212,11 +212,11 @@ class PairedDifference(Result):
     """How the accuracies of two models differ on the same films."""
 
     difference: Figure
-    """first less second"""
+    """first minus second"""
     p_value: float
     """two-sided, of a permutation test over patients"""
     only_first: int
-    """films that the first names rightly and the second does not"""
+    """films that only the first classifies correctly"""
     only_second: int
     films: int
     groups: int

@@ -1,4 +1,4 @@
-"""Two rules that look at no image, to which a model's accuracy is compared."""
+"""Two image-blind baselines for a model's accuracy."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pulmospark.evaluation.results import TrivialRules
 def trivial_predictions(
     part: TrainingPart, sources: NDArray[Any] | None, films: int, classes: int
 ) -> tuple[Ints, Ints]:
-    """What the two rules say of each film.
+    """Predictions of both baselines for each film.
 
-    The first says the most frequent class of the training part; the second that of the
-    film's source there, and as the first where the training part lacks the source. Of
-    equally frequent classes the first counts.
+    The first predicts the most frequent class of the training set; the second predicts that of
+    the film's source, or as the first if the source is not in the training set. Ties go to the
+    first class.
 
     Args:
-        part: labels and sources of the training part.
+        part: labels and sources of the training set.
         sources: (n,) of the films.
         films: n.
         classes: number of classes.
@@ -33,10 +33,10 @@ def trivial_predictions(
         Two arrays (n,) of classes.
 
     Raises:
-        InputError: the films' sources are not known, or the training part is unsound.
+        InputError: the films' sources are missing, or the training set is invalid.
     """
     if sources is None:
-        raise InputError("trivial rules without the films' sources: give the source of each")
+        raise InputError("the image-blind baselines need the source of each film: provide sources")
     labels, origins = checked_training(part, classes)
     most = int(np.argmax(np.bincount(labels, minlength=classes)))
     by_source = np.full(films, most, dtype=np.int64)
@@ -47,23 +47,23 @@ def trivial_predictions(
 
 
 def shared_sources(part: TrainingPart, sources: NDArray[Any]) -> frozenset[str]:
-    """Sources of some images (n,) that the training part has, too."""
+    """Sources of some images (n,) that also occur in the training set."""
     return frozenset(map(str, np.intersect1d(np.asarray(part.sources).astype(str), sources)))
 
 
 def trivial_rules(
-    said: tuple[Ints, Ints], films: Predictions, confidence: float, *, sources: int
+    predicted: tuple[Ints, Ints], films: Predictions, confidence: float, *, sources: int
 ) -> TrivialRules:
-    """Accuracy of both rules, with intervals.
+    """Accuracy of both baselines, with CIs.
 
     Args:
-        said: what each rule says of each film.
+        predicted: predictions of each baseline.
         films: the films.
-        confidence: of the intervals.
-        sources: how many of the films' sources the rules have learned from.
+        confidence: level of the CIs.
+        sources: number of the films' sources that occur in the training set.
     """
     plain, by_source = (
-        proportion(each == films.labels, None, films.groups, confidence) for each in said
+        proportion(each == films.labels, None, films.groups, confidence) for each in predicted
     )
     return TrivialRules(
         most_frequent_class=plain, most_frequent_class_of_source=by_source, sources=sources

@@ -1,4 +1,4 @@
-"""Faces for Spark ML pipelines: ``ImageFeaturizer``, ``CnnClassifier``, ``CnnClassifierModel``.
+"""Classes for Spark ML pipelines: ``ImageFeaturizer``, ``CnnClassifier``, ``CnnClassifierModel``.
 
 from pulmospark.ml import CnnClassifier, CnnClassifierModel, ImageFeaturizer
 """
@@ -16,7 +16,7 @@ __all__ = ["CnnClassifier", "CnnClassifierModel", "ImageFeaturizer"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a face when it is asked for: workers import this package and need no torch."""
+    """Import a class on first use: workers import this package without torch."""
     if name == "ImageFeaturizer":
         from pulmospark.ml.featurizer import ImageFeaturizer  # noqa: PLC0415
 

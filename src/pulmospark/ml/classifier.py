@@ -1,4 +1,4 @@
-"""``CnnClassifier``: an estimator of Spark ML, from films and labels to a bundle."""
+"""``CnnClassifier``: an estimator of Spark ML, which fits a bundle on films and labels."""
 
 # ruff: noqa: N802, N803 - Spark ML writes params and their accessors in camelCase
 
@@ -43,7 +43,7 @@ _HEAD_PARAMS = {
 
 
 class ClassifierParams(TypedDict, total=False):
-    """Params that :class:`CnnClassifier` takes, all by name."""
+    """Keyword params of :class:`CnnClassifier`."""
 
     inputCol: str
     labelCol: str
@@ -77,14 +77,14 @@ class ClassifierParams(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class _Data:
-    """What a fit works on."""
+    """The data of a fit."""
 
     rows: DataFrame
     names: tuple[str, ...]
     reader: FilmReader
     start: Start
     phantoms: bool
-    """there are phantoms among them"""
+    """whether the films include phantoms"""
 
 
 class CnnClassifier(
@@ -96,7 +96,7 @@ class CnnClassifier(
     DefaultParamsReadable["CnnClassifier"],
     DefaultParamsWritable,
 ):
-    """A CNN that tells the classes of films apart.
+    """A CNN that classifies films.
 
     ``method='features'``: deep features of the frozen network, and MLlib's logistic regression
     on them (``maxIter``, ``regParam``, ``elasticNetParam``), which becomes the network's last
@@ -108,16 +108,16 @@ class CnnClassifier(
         model = CnnClassifier(inputCol="content", modelName="mobilenet_v2").fit(films)
 
     ``labelCol`` holds class names (the classes are then in alphabetical order) or, as with
-    Spark's own classifiers, the class index from 0; names that ``StringIndexer`` left in the
-    column's metadata are kept. ``classes`` sets the names and their order. Where
-    ``validationIndicatorCol`` is set, rows in which it is true are not trained on: they choose
-    the best epoch and the temperature of the probabilities, which is 1 without them. Films of
-    one patient belong on one side of it.
+    Spark's classifiers, the class index from 0; names that ``StringIndexer`` stored in the
+    column's metadata are kept. ``classes`` sets the names and their order. If
+    ``validationIndicatorCol`` is set, rows in which it is true form the validation set: they
+    select the best epoch and the temperature, which is 1 without them. Keep films of one patient
+    on the same side.
 
-    With a ``CrossValidator`` over the params of the logistic regression the features are made
-    once a fold. Its evaluators need a numeric ``labelCol``.
+    With a ``CrossValidator`` over the params of the logistic regression the features are
+    extracted once per fold. Its evaluators need a numeric ``labelCol``.
 
-    ``workDir`` must be seen by the driver and every worker under the same path; see
+    ``workDir`` must be visible to the driver and every worker under the same path; see
     :class:`~pulmospark.ml.featurizer.ImageFeaturizer`.
     """
 
@@ -132,8 +132,8 @@ class CnnClassifier(
     def fitMultiple(
         self, dataset: DataFrame, paramMaps: Sequence[dict[Param[Any], Any]]
     ) -> Iterator[tuple[int, CnnClassifierModel]]:
-        """Fits a model for each param map; features are made once where they are the same."""
-        heads = all(param.name in _HEAD_PARAMS for told in paramMaps for param in told)
+        """Fits a model for each param map; shared features are extracted once."""
+        heads = all(param.name in _HEAD_PARAMS for params in paramMaps for param in params)
         if self.getMethod() != "features" or not heads or len(paramMaps) < 2:
             return super().fitMultiple(dataset, paramMaps)
         return _SharedFeatures(self.copy(), dataset, paramMaps)
@@ -178,17 +178,21 @@ class CnnClassifier(
             "elastic_net_param": self.getElasticNetParam(),
         }
         settings = parse(LogisticSettings, values, where=self.uid)
-        # A network of its own: several heads may be fitted on the same features at once.
+        # A copy: several heads may be fitted on the same features at once.
         network = copy.deepcopy(data.start.network)
         fitted = fitting.fit_head(network, frame, data.names, settings, self.uid)
         return self._model(data, network, fitted)
 
     def _fit_network(self, data: _Data) -> CnnClassifierModel:
-        own: dict[str, Param[Any]] = {
+        optional: dict[str, Param[Any]] = {
             "batch_size": self.batchSize,
             "learning_rate": self.learningRate,
         }
-        values = {name: self.getOrDefault(one) for name, one in own.items() if self.isDefined(one)}
+        values = {
+            name: self.getOrDefault(param)
+            for name, param in optional.items()
+            if self.isDefined(param)
+        }
         options = parse(NetworkOptions, {"epochs": self.getEpochs(), **values}, where=self.uid)
         plan = fitting.NetworkPlan(
             names=data.names,
@@ -206,9 +210,9 @@ class CnnClassifier(
 
     def _model(self, data: _Data, network: Network, fitted: Fitted) -> CnnClassifierModel:
         keeper = OwnBundle(self._work_folder())
-        told = {param.name: value for param, value in self.extractParamMap().items()}
+        params = {param.name: value for param, value in self.extractParamMap().items()}
         for private in ("workDir", "weights"):  # paths of this machine
-            told.pop(private, None)
+            params.pop(private, None)
         config = BundleConfig.for_network(
             network,
             classes=data.names,
@@ -218,7 +222,7 @@ class CnnClassifier(
             temperature=fitted.temperature,
             method=self.getMethod(),
             weights=data.start.weights,
-            training=provenance(told, seed=self.getSeed()),
+            training=provenance(params, seed=self.getSeed()),
             data={"films": dict(fitted.films), "held_out": fitted.held_out},
         )
         films = [
@@ -234,7 +238,7 @@ class CnnClassifier(
 
 
 class _SharedFeatures:
-    """Fits one head a param map on the same deep features, from any number of threads."""
+    """Fits one head per param map on the same deep features; thread-safe."""
 
     def __init__(
         self,
@@ -245,7 +249,7 @@ class _SharedFeatures:
         self._estimator, self._dataset, self._maps = estimator, dataset, maps
         self._lock = threading.Lock()
         self._stack = contextlib.ExitStack()
-        self._made: tuple[_Data, DataFrame] | None = None
+        self._shared: tuple[_Data, DataFrame] | None = None
         self._next, self._done = 0, 0
 
     def __iter__(self) -> Iterator[tuple[int, CnnClassifierModel]]:
@@ -269,7 +273,7 @@ class _SharedFeatures:
 
     def _features(self) -> tuple[_Data, DataFrame]:
         with self._lock:
-            if self._made is None:
+            if self._shared is None:
                 data = self._estimator._data(self._dataset)
-                self._made = data, self._stack.enter_context(self._estimator._features(data))
-            return self._made
+                self._shared = data, self._stack.enter_context(self._estimator._features(data))
+            return self._shared

@@ -1,4 +1,4 @@
-"""From a DataFrame's schema to the columns that workers read, and back to new columns."""
+"""Input columns of a DataFrame for the workers, and the columns that they add."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pulmospark.ml.worker import OnColumns
 
 _IMAGE_FIELDS = ("data", "height", "width", "nChannels", "mode")
 _NAME_COLUMNS = ("uri", "path")
-"""columns that say, in an error, which file a row came from"""
+"""columns that name the file of a row in error messages"""
 
 
 def column(name: str) -> Column:
@@ -26,65 +26,66 @@ def column(name: str) -> Column:
 
 
 def need(data: DataFrame, name: str, param: str) -> None:
-    """Check that a column is there.
+    """Check that a column exists.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it does not.
     """
     if name not in data.columns:
         raise UsageError(
-            f"{param} is {name!r}, and the columns are {', '.join(data.columns) or 'none'}: "
+            f"{param} is {name!r}, but the columns are {', '.join(data.columns) or 'none'}: "
             f"set {param}"
         )
 
 
 def free(data: DataFrame, names: Mapping[str, str]) -> None:
-    """Check that new columns do not stand in the DataFrame already, nor have one name.
+    """Check that new columns have distinct names that the DataFrame does not use.
 
     Args:
         data: the DataFrame.
-        names: param -> column; an empty name is no column.
+        names: param -> column; an empty name means no column.
 
     Raises:
-        UsageError: a column is there, or two params name the same.
+        UsageError: a name is taken.
     """
-    taken = dict.fromkeys(data.columns, "the DataFrame has it")
+    taken = dict.fromkeys(data.columns, "the DataFrame already has that column")
     for param, name in names.items():
         if not name:
             continue
         if name in taken:
-            raise UsageError(f"{param} is {name!r}, and {taken[name]}: choose another name")
-        taken[name] = f"{param} is the same"
+            raise UsageError(f"{param} is {name!r}, but {taken[name]}: choose another name")
+        taken[name] = f"{param} has the same name"
 
 
-def input_kind(data: DataFrame, name: str, told: str) -> Kind:
-    """What the input column holds; ``auto`` is told from the schema.
+def input_kind(data: DataFrame, name: str, requested: str) -> Kind:
+    """What the input column holds; ``auto`` is inferred from the schema.
 
     Args:
         data: the DataFrame.
         name: of the input column.
-        told: inputKind.
+        requested: inputKind.
 
     Raises:
-        UsageError: the column is missing, or of a type that holds no films.
+        UsageError: the column is missing, or its type cannot hold films.
     """
     need(data, name, "inputCol")
     kind = data.schema[name].dataType
     if isinstance(kind, StructType) and {*_IMAGE_FIELDS} <= {*kind.names}:
-        found: Kind = "image"
+        detected: Kind = "image"
     elif isinstance(kind, BinaryType):
-        found = "pixels" if told == "pixels" or (told, name) == ("auto", "pixels") else "bytes"
+        is_pixels = requested == "pixels" or (requested, name) == ("auto", "pixels")
+        detected = "pixels" if is_pixels else "bytes"
     else:
         raise UsageError(
-            f"inputCol {name!r} is {kind.simpleString()}: give binary (files, or pixels) or "
-            "Spark's image struct; files are read with spark.read.format('binaryFile')"
+            f"inputCol {name!r} is {kind.simpleString()}: it must be binary (files, or pixels) or "
+            "Spark's image struct; read files with spark.read.format('binaryFile')"
         )
-    if told not in ("auto", found):
+    if requested not in ("auto", detected):
         raise UsageError(
-            f"inputKind is {told!r}, and inputCol {name!r} is {kind.simpleString()}: set "
+            f"inputKind is {requested!r}, but inputCol {name!r} is {kind.simpleString()}: set "
             "inputKind to 'auto'"
         )
-    return found
+    return detected
 
 
 def cells(data: DataFrame, name: str, reader: FilmReader) -> list[Column]:
@@ -96,7 +97,7 @@ def cells(data: DataFrame, name: str, reader: FilmReader) -> list[Column]:
 
 
 def row_name(data: DataFrame) -> Column:
-    """The column that says which file a row came from, null where there is none."""
+    """The column that names the file of a row, null if there is none."""
     named = next((known for known in _NAME_COLUMNS if _is_text(data, known)), None)
     return column(named) if named else F.lit(None).cast("string")
 
@@ -104,27 +105,27 @@ def row_name(data: DataFrame) -> Column:
 def with_films(
     data: DataFrame, name: str, reader: FilmReader, work: OnColumns, *, kind: str, target: str
 ) -> DataFrame:
-    """Add the column ``target`` that workers make of the input column.
+    """Add the column ``target``, which workers compute from the input column.
 
     Args:
-        data: the DataFrame; its other columns stay as they are.
+        data: the DataFrame; its other columns are unchanged.
         name: of the input column.
         reader: how the workers read it.
         work: a function of :mod:`pulmospark.ml.worker`.
-        kind: of ``target``, in SQL's words.
-        target: a name that is free; null where a row is no film, or that row is left out.
+        kind: SQL type of ``target``.
+        target: an unused name; rows that are not films have null, or are dropped.
     """
     function: Any = pandas_udf(work, kind)  # type: ignore[call-overload]
     if reader.invalid == "skip":
-        # Else Spark would push the filter below the function, and run it twice.
+        # Otherwise Spark would push the filter below the function and run it twice.
         function = function.asNondeterministic()
-    made = data.withColumn(target, function(*cells(data, name, reader)))
+    extended = data.withColumn(target, function(*cells(data, name, reader)))
     if reader.invalid != "skip":
-        return made
+        return extended
     present = column(target)
-    if isinstance(made.schema[target].dataType, StructType):
+    if isinstance(extended.schema[target].dataType, StructType):
         present = present.getField("prediction")
-    return made.where(present.isNotNull())
+    return extended.where(present.isNotNull())
 
 
 def vector(values: Column) -> Column:
@@ -133,7 +134,7 @@ def vector(values: Column) -> Column:
 
 
 def nominal(name: str, labels: Sequence[str]) -> dict[str, Any]:
-    """Metadata that tell MLlib (IndexToString, say) the names behind an index."""
+    """Metadata with the class names of an index, for MLlib (IndexToString, say)."""
     return {"ml_attr": {"type": "nominal", "name": name, "vals": list(labels)}}
 
 

@@ -1,4 +1,4 @@
-"""``ImageFeaturizer``: films in, deep features out, for any estimator of Spark ML."""
+"""``ImageFeaturizer``: deep features of films, for any Spark ML estimator."""
 
 # ruff: noqa: N802, N815 - Spark ML writes params and their accessors in camelCase
 
@@ -20,7 +20,7 @@ from pulmospark.ml.worker import featurizer
 
 
 class FeaturizerParams(TypedDict, total=False):
-    """Params that :class:`ImageFeaturizer` takes, all by name."""
+    """Keyword params of :class:`ImageFeaturizer`."""
 
     inputCol: str
     outputCol: str
@@ -46,28 +46,27 @@ class ImageFeaturizer(
 ):
     """Deep features of a frozen network, as a vector column.
 
-    It does the job of sparkdl's ``DeepImageFeaturizer(inputCol, outputCol, modelName)``: the
-    output goes into ``LogisticRegression`` as it is.
+    It replaces sparkdl's ``DeepImageFeaturizer(inputCol, outputCol, modelName)``: the output can
+    be passed directly to ``LogisticRegression``.
 
         films = spark.read.format("binaryFile").load("films")
         featurizer = ImageFeaturizer(inputCol="content", modelName="mobilenet_v2")
         features = featurizer.transform(films)
 
-    What ``inputCol`` may hold, and how that is told, says the param ``inputKind``. Films are
-    read and run by the Python workers, in float32, one thread each; all other columns stay as
-    they are. The network is written once into ``workDir``, which every worker must see under
-    the same path: on one machine the cache folder is right, on a cluster name a folder on
-    shared storage.
+    The param ``inputKind`` sets what ``inputCol`` holds. The Python workers read the films and
+    run the network, in float32, one thread each; all other columns are unchanged. The network is
+    written once to ``workDir``, which every worker must see under the same path: the default
+    cache folder works on one machine, a cluster needs a folder on shared storage.
 
-    Params are checked when they are set, columns and weights by ``transform``. A row that is
-    no film is met when Spark runs: see ``handleInvalid``. The ``PythonException`` that Spark
-    then raises has a line with the row's path and the reason.
+    Params are checked when set, columns and weights by ``transform``. Invalid rows are detected
+    when Spark runs, see ``handleInvalid``; the ``PythonException`` then has a line with the row's
+    path and the reason.
     """
 
     batchSize: Param[int] = Param(
         Params._dummy(),
         "batchSize",
-        "films that the engine runs at once on a CPU.",
+        "films per inference batch on a CPU.",
         typeConverter=whole("batchSize", 1, limits.ENGINE_BATCH_MAX),
     )
 
@@ -93,20 +92,20 @@ class ImageFeaturizer(
         return self._set(outputCol=value)
 
     def setSeed(self, value: int) -> Self:
-        """Sets the value of seed, from which weights='none' draws."""
+        """Sets the value of seed, used by weights='none'."""
         return self._set(seed=value)
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         target = self.getOutputCol()
         columns.free(dataset, {"outputCol": target})
         kind = columns.input_kind(dataset, self.getInputCol(), self.getInputKind())
-        # The head plays no part in features: two classes are the fewest a network has.
+        # Features do not depend on the head: use the minimum of two classes.
         start = start_of(self, 2, self.getSeed())
         reader = start.reader(kind, self.getHandleInvalid())
         engine = feature_engine(
             start.network, self._work_folder(), start.size, self.getBatchSize()
         )
-        made = columns.with_films(
+        extended = columns.with_films(
             dataset,
             self.getInputCol(),
             reader,
@@ -115,5 +114,5 @@ class ImageFeaturizer(
             target=target,
         )
         features = columns.vector(columns.column(target))
-        told = {"ml_attr": {"num_attrs": engine.width}}
-        return made.withColumn(target, features.alias(target, metadata=told))
+        metadata = {"ml_attr": {"num_attrs": engine.width}}
+        return extended.withColumn(target, features.alias(target, metadata=metadata))

@@ -1,6 +1,6 @@
-"""What a worker does with the rows of a DataFrame: from a cell to the standard image.
+"""Conversion of DataFrame cells to standard images, on the workers.
 
-Pure functions of plain values; neither Spark nor torch is needed here.
+Pure functions of plain values, independent of Spark and torch.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ CHANNELS = {0: 1, 16: 3, 24: 4}
 
 
 _PHANTOM_DETAIL = (
-    "the model was trained on phantoms, and this is none by its file's comment: set "
-    "allowPhantomModel to score it all the same"
+    "the model was trained on phantoms, but the file's comment does not mark a phantom: set "
+    "allowPhantomModel to score it anyway"
 )
 
 
 class FilmsRead(NamedTuple):
-    """What was read of some rows."""
+    """Films read from some rows."""
 
     pixels: Pixels
     """standard images, uint8 (m, size, size)"""
     places: list[int]
     """of their rows"""
     facts: list[dict[str, Any]]
-    """of each, as ``scoring.cautions.facts_of`` gives them; empty where a cell holds no file"""
+    """of each, from ``scoring.cautions.facts_of``; empty where a cell is not a file"""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class FilmReader:
     Attributes:
         kind: what a cell holds: ``bytes`` of a file, Spark's ``image``, or ``pixels`` of a
             standard image (side x side uint8 grey, row-major).
-        settings: of the standard image, the bundle's own where there is one; ``pixels`` are
-            standard images already, and only resized where their side differs.
-        invalid: what to do with a cell that is no film.
-        phantoms_only: images that are no phantoms are none of the films that are read.
+        settings: of the standard image, from the bundle if there is one; ``pixels`` are already
+            standard images and only resized if their side differs.
+        invalid: what to do with a cell that is not a film.
+        phantoms_only: reject images that are not phantoms.
     """
 
     kind: Kind
@@ -76,11 +76,11 @@ class FilmReader:
         """Read rows.
 
         Args:
-            cells: one sequence a row: the row's name (a path, or ``None``), then the data,
+            cells: one sequence per row: the row's name (a path, or ``None``), then the data,
                 and for ``image`` height, width, channels and mode.
 
         Raises:
-            InputError: a row is no film, and ``invalid`` is ``error``.
+            InputError: a row is not a film, and ``invalid`` is ``error``.
         """
         films, places, facts = [], [], []
         for place, (name, *values) in enumerate(cells):
@@ -89,7 +89,7 @@ class FilmReader:
                 if self.invalid == "error":
                     raise InputError(
                         f"{name or 'a row without a path'}: {film.reason.value}: {film.detail}; "
-                        "set handleInvalid to 'skip' or 'keep' to go on without it"
+                        "set handleInvalid to 'skip' or 'keep' to continue without it"
                     )
                 continue
             if isinstance(film, Film):
@@ -121,8 +121,8 @@ def film_of_pixels(data: bytes, size: int) -> Pixels | Rejected:
     if side * side != len(data) or side < limits.STANDARD_SIZE_MIN:
         return rejected(
             RejectReason.UNREADABLE,
-            f"{len(data)} bytes are no square of {limits.STANDARD_SIZE_MIN} or more pixels a "
-            "side; for bytes of a file set inputKind to 'bytes'",
+            f"{len(data)} bytes are not a square of at least {limits.STANDARD_SIZE_MIN} pixels "
+            "per side; for bytes of a file set inputKind to 'bytes'",
         )
     grey = np.frombuffer(data, np.uint8).reshape(side, side)
     return grey if side == size else standardise(grey, size, "stretch")
@@ -136,12 +136,13 @@ def film_of_image(values: Sequence[Any], settings: IngestSettings) -> Pixels | R
         settings: of the standard image.
     """
     data = values[0]
-    # Where a row of the batch is null, pandas gives the whole column as float.
+    # If a row of the batch is null, pandas returns the whole column as float.
     height, width, channels, mode = (int(value) for value in values[1:])
     if CHANNELS.get(mode) != channels:
         return rejected(
             RejectReason.UNSUPPORTED_FORMAT,
-            f"OpenCV type {mode} with {channels} channels: CV_8UC1, CV_8UC3 and CV_8UC4 are read",
+            f"OpenCV type {mode} with {channels} channels: only CV_8UC1, CV_8UC3 and CV_8UC4 are "
+            "supported",
         )
     try:
         check_size(height, width)
@@ -150,7 +151,7 @@ def film_of_image(values: Sequence[Any], settings: IngestSettings) -> Pixels | R
     if len(data) != (wanted := height * width * channels):
         return rejected(
             RejectReason.TRUNCATED,
-            f"{len(data)} bytes, and {width} x {height} x {channels} channels need {wanted}",
+            f"{len(data)} bytes, but {width} x {height} x {channels} channels need {wanted}",
         )
     array = np.frombuffer(data, np.uint8).reshape(height, width, channels)
     return standard_image(_grey(array), settings)

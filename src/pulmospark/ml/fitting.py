@@ -1,4 +1,4 @@
-"""The two ways to fit a classifier on a DataFrame of films; both end in a network."""
+"""The two ways to fit a classifier on a DataFrame of films; both return a network."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from pulmospark.training.logistic import UNTUNED_REG_PARAM, Head, fit_logistic
 from pulmospark.training.rank import RankPlan
 
 INPUT, LABEL, VALIDATION, FILM = "input", "label", "validation", "film"
-"""columns of the frames here: what is given, class index (double), held out, what is made"""
+"""columns of the frames here: input, class index (double), validation flag, output"""
 
 _MARKED_FILES = 32
-"""files looked into for the mark of a phantom: a set is of phantoms, or it is not"""
+"""files checked for the phantom mark: a data set holds only phantoms or none"""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit ends in, beside the network itself.
+    """Results of a fit, besides the network.
 
     Attributes:
-        temperature: 1 where no row was held out.
-        films: number a class of those trained on.
-        held_out: number of those held out.
-        distance: statistics of the training images' features; ``None``: there are too few.
+        temperature: 1 without a validation set.
+        films: training films per class.
+        held_out: films in the validation set.
+        distance: statistics of the training images' features; ``None``: too few images.
     """
 
     temperature: float
@@ -62,7 +62,7 @@ class Fitted:
 
 @contextlib.contextmanager
 def worker_errors() -> Iterator[None]:
-    """Raise what a worker said of a film as it was said, without Spark's stack around it.
+    """Re-raise a worker's error about a film without Spark's stack trace.
 
     Raises:
         InputError: a film cannot be read.
@@ -70,8 +70,8 @@ def worker_errors() -> Iterator[None]:
     try:
         yield
     except PythonException as error:
-        if told := re.search(r"pulmospark\.core\.errors\.InputError: (.+)", str(error)):
-            raise InputError(told.group(1), detail=str(error)) from None
+        if match := re.search(r"pulmospark\.core\.errors\.InputError: (.+)", str(error)):
+            raise InputError(match.group(1), detail=str(error)) from None
         raise
 
 
@@ -85,10 +85,12 @@ def deep_features(rows: DataFrame, reader: FilmReader, engine: EngineSpec) -> It
         engine: for features.
     """
     work = worker.featurizer(reader, engine)
-    made = columns.with_films(rows, INPUT, reader, work, kind="array<float>", target=FILM)
+    extended = columns.with_films(rows, INPUT, reader, work, kind="array<float>", target=FILM)
     features = columns.vector(F.col(FILM)).alias("features")
-    # MLlib passes over the data some hundred times, at the cost of a task a partition.
-    frame = made.select(features, LABEL, VALIDATION).coalesce(slots(rows.sparkSession)).persist()
+    # MLlib passes over the data about a hundred times, with one task per partition each.
+    frame = (
+        extended.select(features, LABEL, VALIDATION).coalesce(slots(rows.sparkSession)).persist()
+    )
     try:
         yield frame
     finally:
@@ -106,13 +108,13 @@ def fit_head(
 
     Args:
         network: changed in place.
-        frame: as :func:`deep_features` gives it.
+        frame: from :func:`deep_features`.
         names: the classes, in the order of the index.
         settings: of the regression.
         uid: of the estimator, for messages.
 
     Raises:
-        ClassError: a class has no film to train on.
+        ClassError: a class has no training films.
     """
     training = frame.where(~F.col(VALIDATION))
     counts = _counted(training, names, uid)
@@ -130,9 +132,9 @@ def fit_head(
 
 
 def _distance(training: DataFrame) -> TrainingDistance | None:
-    """Statistics of the features of training images, some of them where there are many.
+    """Statistics of the features of training images, or of a sample if there are many.
 
-    Who of them are the same patient's a DataFrame does not say: each counts by itself.
+    A DataFrame does not identify patients: each image counts as its own.
     """
     rows = training.select(vector_to_array(F.col("features"), "float32").alias("features"))
     ordered = rows.orderBy(F.xxhash64("features")).limit(limits.DISTANCE_IMAGES_MAX).collect()
@@ -141,7 +143,7 @@ def _distance(training: DataFrame) -> TrainingDistance | None:
 
 
 def are_phantoms(data: DataFrame, name: str, kind: Kind) -> bool:
-    """Whether films are phantoms, by the marks in a few files or an images table's column.
+    """Whether films are phantoms, from the marks in a few files or an images table's column.
 
     Args:
         data: the films.
@@ -158,7 +160,7 @@ def are_phantoms(data: DataFrame, name: str, kind: Kind) -> bool:
 
 
 def linear_head(network: Network, temperature: float = 1.0) -> worker.LinearHead:
-    """A network's head as workers take it."""
+    """A network's head for the workers."""
     weights, bias = (values.tolist() for values in head_as_regression(network))
     return worker.LinearHead(tuple(map(tuple, weights)), tuple(bias), temperature)
 
@@ -172,7 +174,7 @@ class NetworkPlan:
         reader: how films are read.
         settings: of the training.
         work: folder that every worker sees.
-        processes: how many train.
+        processes: number of training processes.
         seed: of the order of the films and of dropout.
         uid: of the estimator, for messages.
     """
@@ -197,7 +199,7 @@ def fit_network(network: Network, rows: DataFrame, plan: NetworkPlan) -> Fitted:
         plan: how.
 
     Raises:
-        ClassError: a class has no film to train on.
+        ClassError: a class has no training films.
         UsageError: more processes than the session has slots.
         TrainingError: a process failed.
     """
@@ -206,7 +208,7 @@ def fit_network(network: Network, rows: DataFrame, plan: NetworkPlan) -> Fitted:
         images = _stage(rows, plan.reader, folder)
         counts = _counted(images.where(~F.col(VALIDATION)), plan.names, plan.uid)
         _write_cohort(images, folder / "cohort", plan.names)
-        told = RankPlan(
+        rank_plan = RankPlan(
             model=network.name,
             classes=plan.names,
             images=folder / "images",
@@ -219,7 +221,7 @@ def fit_network(network: Network, rows: DataFrame, plan: NetworkPlan) -> Fitted:
             folder=folder / "training",
         )
         with Progress("train", 0, "steps", quiet=True) as progress:
-            train_network(network, told, spark, processes=plan.processes, progress=progress)
+            train_network(network, rank_plan, spark, processes=plan.processes, progress=progress)
         network.eval()
         reader = FilmReader("pixels", plan.reader.settings, "error")
         engine = feature_engine(network, plan.work, size)
@@ -238,13 +240,13 @@ def fit_network(network: Network, rows: DataFrame, plan: NetworkPlan) -> Fitted:
 def _network_distance(
     images: DataFrame, reader: FilmReader, engine: EngineSpec
 ) -> TrainingDistance | None:
-    """Statistics of the features of a network that was trained itself."""
+    """Statistics of the features of a fine-tuned network."""
     parts = []
     for rows in (images.where(~F.col(VALIDATION)), images.where(VALIDATION)):
         few = rows.orderBy(F.xxhash64("pixels")).limit(limits.DISTANCE_IMAGES_MAX)
         work = worker.featurizer(reader, engine)
-        made = columns.with_films(few, "pixels", reader, work, kind="array<float>", target=FILM)
-        parts.append(np.asarray([row[FILM] for row in made.select(FILM).collect()], np.float32))
+        frame = columns.with_films(few, "pixels", reader, work, kind="array<float>", target=FILM)
+        parts.append(np.asarray([row[FILM] for row in frame.select(FILM).collect()], np.float32))
     fitted, held = parts
     return statistics_of(fitted, np.arange(len(fitted)), held)
 
@@ -252,21 +254,21 @@ def _network_distance(
 def _stage(rows: DataFrame, reader: FilmReader, folder: Path) -> DataFrame:
     """Write the standard images as an images table's columns ``uri`` and ``pixels``."""
     work = worker.standardiser(reader)
-    made = columns.with_films(rows, INPUT, reader, work, kind="binary", target=FILM)
-    # Named by content, so that the order of the films, in which the processes share them out,
-    # does not depend on how the DataFrame is partitioned; the number keeps twins apart.
+    standard = columns.with_films(rows, INPUT, reader, work, kind="binary", target=FILM)
+    # Named by content, so that the order of the films, which assigns them to processes, does not
+    # depend on the DataFrame's partitions; the number distinguishes duplicates.
     uri = F.concat_ws("-", F.sha2(F.col(FILM), 256), F.monotonically_increasing_id())
     target = spark_path(folder / "images")
-    made.select(uri.alias("uri"), F.col(FILM).alias("pixels"), LABEL, VALIDATION).write.parquet(
-        target, compression="none"
-    )
+    standard.select(
+        uri.alias("uri"), F.col(FILM).alias("pixels"), LABEL, VALIDATION
+    ).write.parquet(target, compression="none")
     return rows.sparkSession.read.parquet(target)
 
 
 def _write_cohort(images: DataFrame, cohort: Path, names: tuple[str, ...]) -> None:
     names_array = F.array(*[F.lit(name) for name in names])
     split = F.when(F.col(VALIDATION), Split.VALIDATION.value).otherwise(Split.TRAIN.value)
-    told = {
+    values = {
         "image_id": F.col("uri"),
         "uri": F.col("uri"),
         "source": F.lit("dataframe"),
@@ -277,7 +279,7 @@ def _write_cohort(images: DataFrame, cohort: Path, names: tuple[str, ...]) -> No
     }
     kinds = {"float": "float", "int32": "int"}
     chosen = [
-        told.get(field.name, F.lit(None).cast(kinds.get(str(field.type), "string"))).alias(
+        values.get(field.name, F.lit(None).cast(kinds.get(str(field.type), "string"))).alias(
             field.name
         )
         for field in tables.COHORT
@@ -290,14 +292,14 @@ def _counted(frame: DataFrame, names: tuple[str, ...], uid: str) -> dict[str, in
     counts = {names[int(row[LABEL])]: int(row["count"]) for row in rows}
     if missing := [name for name in names if name not in counts]:
         raise ClassError(
-            f"{uid}: no film of {', '.join(map(repr, missing))} to train on: give more films of "
-            "it, or leave the class out"
+            f"{uid}: no training films of {', '.join(map(repr, missing))}: add films, or drop the "
+            "class"
         )
     return {name: counts[name] for name in names}
 
 
 def _temperature(held: DataFrame) -> tuple[float, int]:
-    """Temperature from rows that were held out (``raw``, ``label``), and their number."""
+    """Temperature from validation rows (``raw``, ``label``), and their number."""
     rows = held.limit(limits.EVALUATION_ROWS_MAX).collect()
     if not rows:
         return 1.0, 0

@@ -1,4 +1,4 @@
-"""The classes of a label column, as the class index that Spark ML works with."""
+"""The classes of a label column, and the class index for Spark ML."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def find_labels(data: DataFrame, name: str, classes: Sequence[str] = ()) -> Labe
     """Find the classes of a label column.
 
     A string column holds class names; the classes are ``classes``, else the names in
-    alphabetical order. A numeric column holds the index, as with Spark's own classifiers; the
-    names are ``classes``, else those that StringIndexer left in the column's metadata, else
+    alphabetical order. A numeric column holds the index, as with Spark's classifiers; the
+    names are ``classes``, else those that StringIndexer stored in the column's metadata, else
     the numbers up to the highest.
 
     Args:
@@ -43,7 +43,7 @@ def find_labels(data: DataFrame, name: str, classes: Sequence[str] = ()) -> Labe
 
     Raises:
         UsageError: the column is missing or of another type.
-        ClassError: a label is null, unknown or no index, or there are fewer than two classes
+        ClassError: a label is null, unknown or not an index, or there are fewer than two classes
             or too many.
     """
     columns.need(data, name, "labelCol")
@@ -51,50 +51,53 @@ def find_labels(data: DataFrame, name: str, classes: Sequence[str] = ()) -> Labe
     kind = data.schema[name].dataType
     if not isinstance(kind, (StringType, NumericType, BooleanType)):
         raise UsageError(
-            f"labelCol {name!r} is {kind.simpleString()}: give class names or a class index"
+            f"labelCol {name!r} is {kind.simpleString()}: it must hold class names or a class "
+            "index"
         )
     most = limits.CLASSES_MAX
     rows = data.groupBy(given.alias("label")).count().limit(most + 2).collect()
-    found = {row["label"]: row["count"] for row in rows}
-    if not found:
-        raise ClassError("no row to train on: the DataFrame is empty")
-    if None in found:
-        raise ClassError(f"labelCol {name!r} is null in {found[None]} rows: leave them out")
-    if len(found) > most:
-        raise ClassError(f"labelCol {name!r} has over {most} values: name a column of classes")
+    counts = {row["label"]: row["count"] for row in rows}
+    if not counts:
+        raise ClassError("no rows to train on: the DataFrame is empty")
+    if None in counts:
+        raise ClassError(f"labelCol {name!r} is null in {counts[None]} rows: drop them")
+    if len(counts) > most:
+        raise ClassError(f"labelCol {name!r} has over {most} values: choose a column of classes")
     if isinstance(kind, StringType):
-        names = tuple(classes or sorted(found))
-        _check_known(name, found, set(names), names)
+        names = tuple(classes or sorted(counts))
+        _check_known(name, counts, set(names), names)
         table = [F.lit(x) for pair in enumerate(names) for x in (pair[1], float(pair[0]))]
         index = F.create_map(table)[given]
     else:
         vals = data.schema[name].metadata.get("ml_attr", {}).get("vals", ())
-        names = tuple(classes or vals or map(str, range(_highest(name, found) + 1)))
-        _check_known(name, found, set(range(len(names))), names)
+        names = tuple(classes or vals or map(str, range(_highest(name, counts) + 1)))
+        _check_known(name, counts, set(range(len(names))), names)
         index = given.cast("double")
     if len(names) < 2:
-        raise ClassError(f"labelCol {name!r} has one class only, {names[0]!r}: give two or more")
+        raise ClassError(
+            f"labelCol {name!r} has only one class, {names[0]!r}: at least two are needed"
+        )
     return Labels(names, index)
 
 
-def _highest(name: str, found: dict[Any, int]) -> int:
+def _highest(name: str, counts: dict[Any, int]) -> int:
     try:
-        highest = int(max(found))
+        highest = int(max(counts))
     except (ValueError, OverflowError):  # not a number, or infinite
         highest = -1
     if not 0 <= highest < limits.CLASSES_MAX:
         raise ClassError(
-            f"labelCol {name!r} goes to {max(found)}: give an index from 0 to "
+            f"labelCol {name!r} goes up to {max(counts)}: use an index from 0 to "
             f"{limits.CLASSES_MAX - 1}, or class names"
         )
     return highest
 
 
 def _check_known(
-    name: str, found: dict[Any, int], known: set[Any], names: tuple[str, ...]
+    name: str, counts: dict[Any, int], known: set[Any], names: tuple[str, ...]
 ) -> None:
-    for label in sorted(found.keys() - known, key=str):
+    for label in sorted(counts.keys() - known, key=str):
         raise ClassError(
-            f"labelCol {name!r} has {label!r} in {found[label]} rows, and the classes are "
-            f"{', '.join(names)}: leave these rows out, or set classes"
+            f"labelCol {name!r} has {label!r} in {counts[label]} rows, but the classes are "
+            f"{', '.join(names)}: drop these rows, or set classes"
         )

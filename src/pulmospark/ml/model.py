@@ -47,13 +47,13 @@ class CnnClassifierModel(
     ``rawPrediction`` holds the logits over the bundle's temperature, ``probability`` their
     softmax, both in the order of :attr:`labels`; ``prediction`` is the index of the most
     probable class (double), with the class names in its metadata, and ``predictionLabelCol``
-    its name. ``cautionsCol`` says why an answer may mean nothing, as ``pulmospark predict`` does:
-    an image unlike those trained on, of another view or part of the body. In rows that are no film
-    and are kept (``handleInvalid``) all are null.
+    its name. ``cautionsCol`` says why a prediction may be meaningless, as ``pulmospark predict``
+    does: an image unlike the training images, another view or body part. Rows that are not films
+    but kept (``handleInvalid``) have null in all columns.
 
-    Saved, a model is its params as JSON and the bundle in a folder ``bundle``; nothing in it
-    is run, and one byte changed is refused with ``BundleError``. It is saved to, and loaded
-    from, a mounted file system.
+    A saved model consists of its params as JSON and the bundle in a folder ``bundle``. Loading
+    executes nothing from it, and raises ``BundleError`` if a byte has changed. Models are saved
+    to, and loaded from, a mounted file system.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class CnnClassifierModel(
 
     @classmethod
     def keeping(cls, keeper: OwnBundle) -> CnnClassifierModel:
-        """A model whose bundle goes with it."""
+        """A model that deletes its bundle with it."""
         model = cls.fromBundle(keeper.folder)
         model._keeper = keeper
         return model
@@ -82,14 +82,14 @@ class CnnClassifierModel(
     def _need(self) -> Bundle:
         if self._bundle is None:
             raise UsageError(
-                "a CnnClassifierModel without a network: use CnnClassifier.fit, "
+                "this CnnClassifierModel has no network: use CnnClassifier.fit, "
                 "CnnClassifierModel.load or CnnClassifierModel.fromBundle"
             )
         return self._bundle
 
     @property
     def bundle(self) -> Path:
-        """Folder of the bundle; it goes with the last model that holds it, unless saved."""
+        """Folder of the bundle; deleted with the last model that uses it, unless saved."""
         return self._need().folder
 
     @property
@@ -108,7 +108,7 @@ class CnnClassifierModel(
         return self._need().model_id
 
     def write(self) -> MLWriter:
-        """Returns a writer; ``overwrite()`` it to replace what is there."""
+        """Returns a writer; call ``overwrite()`` to replace a saved model."""
         return _Writer(self)
 
     @classmethod
@@ -123,16 +123,16 @@ class CnnClassifierModel(
         kind = columns.input_kind(dataset, film, self.getInputKind())
         bundle = read_bundle(self.bundle)
         if bundle.model_id != self.modelId:
-            raise BundleError(f"{self.bundle}: another model now stands there: load it again")
+            raise BundleError(f"{self.bundle}: the bundle has been replaced: reload the model")
         config, network = bundle.config, bundle.network()
         engine = feature_engine(network, self._work_folder(), config.input_size)
         reader = self._reader(config, kind)
         checks = checks_of(bundle, self._work_folder() / "engines", engine.width)
         work = worker.scorer(reader, engine, linear_head(network, config.temperature), checks)
         target = f"{self.uid}_scored"
-        made = columns.with_films(dataset, film, reader, work, kind=worker.SCORED, target=target)
-        made = made.withColumns({name: value for name, value in names.values() if name})
-        return made.drop(target)
+        scored = columns.with_films(dataset, film, reader, work, kind=worker.SCORED, target=target)
+        scored = scored.withColumns({name: value for name, value in names.values() if name})
+        return scored.drop(target)
 
     def _reader(self, config: BundleConfig, kind: Kind) -> FilmReader:
         settings = config.ingest
@@ -141,8 +141,8 @@ class CnnClassifierModel(
         phantoms_only = config.phantoms and not self.getAllowPhantomModel()
         if phantoms_only and kind != "bytes":
             raise UsageError(
-                f"{self.bundle}: was trained on phantoms, and whether {kind} are of phantoms is "
-                "not known: give the files' bytes, or set allowPhantomModel"
+                f"{self.bundle}: trained on phantoms, but {kind} do not show whether they are "
+                "phantoms: provide the bytes of the files, or set allowPhantomModel"
             )
         return FilmReader(kind, settings, self.getHandleInvalid(), phantoms_only)
 
@@ -150,7 +150,7 @@ class CnnClassifierModel(
         """Param -> the name of a new column, and the column."""
         scored = columns.column(f"{self.uid}_scored")
         index, prediction = scored["prediction"], self.getPredictionCol()
-        told = columns.nominal(prediction, self.labels)
+        metadata = columns.nominal(prediction, self.labels)
         # Not `names[index]`, which fails on the null index of a row that is kept without an image.
         name_of = F.get(F.array(*[F.lit(name) for name in self.labels]), index.cast("int"))
         return {
@@ -159,7 +159,7 @@ class CnnClassifierModel(
                 self.getProbabilityCol(),
                 columns.vector(scored["probability"]),
             ),
-            "predictionCol": (prediction, index.alias(prediction, metadata=told)),
+            "predictionCol": (prediction, index.alias(prediction, metadata=metadata)),
             "predictionLabelCol": (self.getPredictionLabelCol(), name_of),
             "cautionsCol": (self.getCautionsCol(), scored["cautions"]),
             "distanceCol": (self.getDistanceCol(), scored["distance"]),
@@ -167,7 +167,7 @@ class CnnClassifierModel(
 
 
 class _Writer(MLWriter):
-    """Writes params as JSON and the bundle beside them."""
+    """Writes params as JSON, and the bundle."""
 
     def __init__(self, model: CnnClassifierModel) -> None:
         super().__init__()
@@ -178,7 +178,7 @@ class _Writer(MLWriter):
         """Save to a path or ``file:`` URI, which is percent-decoded.
 
         Raises:
-            UsageError: it is on another file system, which bundles are not written to.
+            UsageError: it is on an unsupported file system.
         """
         self._folder = local_path(path).absolute()
         super().save(spark_path(self._folder))
@@ -186,19 +186,19 @@ class _Writer(MLWriter):
     def saveImpl(self, path: str) -> None:
         """Called by :meth:`save`."""
         DefaultParamsWriter.saveMetadata(self._model, path, self.sparkSession)
-        # Spark's spelling of the folder is not read back: it escapes nothing, and has names of
-        # its own for what Databricks mounts.
+        # Spark's spelling of the path is not used: it does not escape characters, and renames
+        # Databricks mounts.
         copy_bundle(self._model.bundle, (self._folder or local_path(path)) / BUNDLE)
 
 
 class _Reader(MLReader[CnnClassifierModel]):
-    """Reads what :class:`_Writer` wrote."""
+    """Reads models written by :class:`_Writer`."""
 
     def load(self, path: str) -> CnnClassifierModel:
         """Load from a path or ``file:`` URI.
 
         Raises:
-            UsageError: the path is on another file system.
+            UsageError: the path is on an unsupported file system.
             BundleError: the bundle is damaged.
             InputError: the folder holds something else.
         """
@@ -206,9 +206,9 @@ class _Reader(MLReader[CnnClassifierModel]):
         metadata = DefaultParamsReader.loadMetadata(spark_path(folder), self.sparkSession)
         wanted = f"{CnnClassifierModel.__module__}.{CnnClassifierModel.__qualname__}"
         if metadata["class"] != wanted:
-            raise InputError(f"{path}: holds a {metadata['class']}, not a {wanted}")
+            raise InputError(f"{path}: contains a {metadata['class']}, not a {wanted}")
         read_bundle(folder / BUNDLE)
-        # A copy, so that the saved folder may be moved, or saved over, while this model lives.
+        # A copy, so that the saved folder can be moved or overwritten while this model is in use.
         work = metadata["paramMap"].get("workDir")
         keeper = OwnBundle(local_path(work).expanduser().absolute() if work else cache_folder())
         copy_bundle(folder / BUNDLE, keeper.folder)

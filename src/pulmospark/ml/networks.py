@@ -1,4 +1,4 @@
-"""From params to a network, and from a network to the engine that workers open."""
+"""Networks from params, and engines for the workers from networks."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _BUILDING = threading.Lock()
 
 @dataclass(frozen=True)
 class Start:
-    """A network to start from, and how films are made for it.
+    """A network to start from, and the preprocessing of its images.
 
     Attributes:
         network: in evaluation mode.
-        settings: of the standard image; a bundle's own where the weights are a bundle's, but for
-            what params set.
-        weights: file, or id of the bundle, that the weights came from; ``None``: random.
+        settings: of the standard image; from the bundle if the weights are a bundle's, except for
+            params that are set.
+        weights: file of the weights, or id of their bundle; ``None``: random.
     """
 
     network: Network
@@ -56,31 +56,31 @@ class Start:
 
 
 def start_of(params: HasNetwork, classes: int, seed: int) -> Start:
-    """Build the network that params tell of.
+    """Build the network that params describe.
 
     Args:
         params: modelName, weights, imageSize and resizeMode.
-        classes: of the head, which is random unless a bundle's has as many.
-        seed: of what is random.
+        classes: of the head, randomly initialised unless a bundle's has as many.
+        seed: of the random initialisation.
 
     Raises:
-        UsageError: the network is unknown, takes no images of this size, or is not the
+        UsageError: the network is unknown, does not accept this image size, or is not the
             bundle's.
-        EnvironmentProblem: the weights are nowhere to be had.
+        EnvironmentProblem: the weights are not available.
         InputError: the weights, or the bundle, are damaged.
     """
-    told = params.getWeights()
+    weights = params.getWeights()
     resize = cast(Fit, params.getResizeMode())
     with _BUILDING:
-        if told not in ("imagenet", "none") and (Path(told) / MANIFEST).is_file():
-            start = _from_bundle(params, Path(told), classes, seed)
+        if weights not in ("imagenet", "none") and (Path(weights) / MANIFEST).is_file():
+            start = _from_bundle(params, Path(weights), classes, seed)
         else:
             name = params.getModelName()
             network = _build(name, classes, seed)
-            source = None if told in ("imagenet", "none") else Path(told)
-            found = load_imagenet(network, source=source).file if told != "none" else None
+            source = None if weights in ("imagenet", "none") else Path(weights)
+            file = load_imagenet(network, source=source).file if weights != "none" else None
             settings = IngestSettings(size=zoo.entry(name).input_size, fit=resize)
-            start = Start(network.eval(), settings, found)
+            start = Start(network.eval(), settings, file)
     size = params.getImageSize() or start.size
     if not limits.STANDARD_SIZE_MIN <= size <= limits.STANDARD_SIZE_MAX:
         raise UsageError(
@@ -94,13 +94,13 @@ def start_of(params: HasNetwork, classes: int, seed: int) -> Start:
 def feature_engine(
     network: Network, work: Path, size: int, batch: int | None = None
 ) -> EngineSpec:
-    """The engine that gives a network's deep features; made once for the same backbone.
+    """The engine for a network's deep features; built once per backbone.
 
     Args:
         network: whose features.
         work: folder that every worker sees.
         size: side of the images, pixels.
-        batch: images run at once; ``None``: ``limits.ENGINE_BATCH``.
+        batch: images per batch; ``None``: ``limits.ENGINE_BATCH``.
     """
     with _BUILDING:
         return prepare_engine(
@@ -117,18 +117,18 @@ def _from_bundle(params: HasNetwork, folder: Path, classes: int, seed: int) -> S
     config = bundle.config
     if params.isSet(params.modelName) and params.getModelName() != config.model:
         raise UsageError(
-            f"modelName is {params.getModelName()!r}, and the bundle {folder} holds "
-            f"{config.model!r}: leave modelName out, or name another bundle"
+            f"modelName is {params.getModelName()!r}, but the bundle {folder} contains "
+            f"{config.model!r}: omit modelName, or specify another bundle"
         )
     network = bundle.network()
     if classes != network.classes:
-        given = network.backbone.state_dict()
+        pretrained = network.backbone.state_dict()
         network = _build(config.model, classes, seed, mean=config.mean, std=config.std)
-        network.backbone.load_state_dict(given)
+        network.backbone.load_state_dict(pretrained)
     settings = config.ingest
     if params.isSet(params.resizeMode):
-        asked = cast(Fit, params.getResizeMode())
-        settings = settings.model_copy(update={"fit": asked})
+        fit = cast(Fit, params.getResizeMode())
+        settings = settings.model_copy(update={"fit": fit})
     return Start(network.eval(), settings, f"bundle {bundle.model_id}")
 
 

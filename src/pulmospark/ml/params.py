@@ -1,4 +1,4 @@
-"""Params that the faces share, and what checks their values when they are set."""
+"""Shared params, and the converters that check values when they are set."""
 
 # ruff: noqa: N802, N815 - Spark ML writes params and their accessors in camelCase
 
@@ -27,11 +27,11 @@ RESIZES = ("stretch", "pad", "crop")
 INVALIDS = ("error", "skip", "keep")
 METHODS = ("features", "network")
 DEFAULT_SEED = 20201
-"""the same in every process, which Spark's own default (a hash of the name) is not"""
+"""the same in every process, unlike Spark's default (a hash of the name)"""
 
 
 def choice(name: str, allowed: tuple[str, ...]) -> Callable[[Any], str]:
-    """A converter that takes one of some words."""
+    """A converter that accepts one of several strings."""
 
     def convert(value: Any) -> str:
         if value not in allowed:
@@ -42,7 +42,7 @@ def choice(name: str, allowed: tuple[str, ...]) -> Callable[[Any], str]:
 
 
 def whole(name: str, least: int, most: int) -> Callable[[Any], int]:
-    """A converter that takes a whole number of a range."""
+    """A converter that accepts an integer in a range."""
 
     def convert(value: Any) -> int:
         number = TypeConverters.toInt(value)
@@ -54,7 +54,7 @@ def whole(name: str, least: int, most: int) -> Callable[[Any], int]:
 
 
 def path_text(name: str) -> Callable[[Any], str]:
-    """A converter that takes a path or a ``file:`` URI, and keeps the path."""
+    """A converter that accepts a path or ``file:`` URI and stores the path."""
 
     def convert(value: Any) -> str:
         try:
@@ -107,8 +107,8 @@ class HasFilms(HasInputCol, HasWorkDir):
     handleInvalid: Param[str] = Param(
         Params._dummy(),
         "handleInvalid",
-        "what to do with a row that is no readable film: 'error', 'skip' (drop the row) or "
-        "'keep' (its results are null; in fit it is left out).",
+        "what to do with a row that is not a readable film: 'error', 'skip' (drop the row) or "
+        "'keep' (its results are null; fit excludes it).",
         typeConverter=choice("handleInvalid", INVALIDS),
     )
 
@@ -143,8 +143,8 @@ class HasNetwork(Params):
     modelName: Param[str] = Param(
         Params._dummy(),
         "modelName",
-        "name of a network in pulmospark's zoo; where weights name a bundle, the bundle's "
-        "unless set.",
+        "name of a network in pulmospark's zoo; default for weights from a bundle: the "
+        "bundle's network.",
         typeConverter=TypeConverters.toString,
     )
     weights: Param[str] = Param(
@@ -157,15 +157,15 @@ class HasNetwork(Params):
     imageSize: Param[int] = Param(
         Params._dummy(),
         "imageSize",
-        "side of the image that the network is given, pixels; 0: the bundle's, or that which "
-        "the network is meant for.",
+        "side of the network's input image, pixels; 0: from the bundle, or the network's default "
+        "size.",
         typeConverter=TypeConverters.toInt,
     )
     resizeMode: Param[str] = Param(
         Params._dummy(),
         "resizeMode",
-        "how a film that is no square becomes one: 'stretch', 'pad' or 'crop'; where weights "
-        "name a bundle, the bundle's unless set.",
+        "how non-square films are made square: 'stretch', 'pad' or 'crop'; default for weights "
+        "from a bundle: as in the bundle.",
         typeConverter=choice("resizeMode", RESIZES),
     )
 
@@ -209,7 +209,7 @@ class HasNetwork(Params):
 
 
 class HasPredictions(HasLabelCol, HasPredictionCol, HasProbabilityCol, HasRawPredictionCol):
-    """Mixin for the label and the columns of a prediction; an empty name leaves one out."""
+    """Mixin for the label and the columns of a prediction; an empty name omits a column."""
 
     predictionLabelCol: Param[str] = Param(
         Params._dummy(),
@@ -221,7 +221,7 @@ class HasPredictions(HasLabelCol, HasPredictionCol, HasProbabilityCol, HasRawPre
     cautionsCol: Param[str] = Param(
         Params._dummy(),
         "cautionsCol",
-        "column for why an answer may mean nothing, an array of words, see core.tables.Caution; "
+        "column for why a prediction may be meaningless, an array, see core.tables.Caution; "
         "empty: none.",
         typeConverter=TypeConverters.toString,
     )
@@ -235,13 +235,13 @@ class HasPredictions(HasLabelCol, HasPredictionCol, HasProbabilityCol, HasRawPre
     allowPhantomModel: Param[bool] = Param(
         Params._dummy(),
         "allowPhantomModel",
-        "let a model that was trained on phantoms score other images.",
+        "allow a model trained on phantoms to score other images.",
         typeConverter=TypeConverters.toBoolean,
     )
     anyBodyPart: Param[bool] = Param(
         Params._dummy(),
         "anyBodyPart",
-        "read DICOM images whose header names another part of the body than the chest, too.",
+        "also read DICOM images whose header names a body part other than the chest.",
         typeConverter=TypeConverters.toBoolean,
     )
 

@@ -1,4 +1,4 @@
-"""Where fitted models and temporary tables lie, and for how long."""
+"""Folders of fitted models and temporary tables, and their lifetime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pulmospark.models.bundle import Bundle, read_bundle
 
 
 class OwnBundle:
-    """A bundle that is deleted when the last model that holds it is gone.
+    """A bundle that is deleted with the last model that uses it.
 
     Attributes:
         folder: of the bundle.
@@ -27,7 +27,7 @@ class OwnBundle:
 
 @contextlib.contextmanager
 def passing_folder(work: Path) -> Iterator[Path]:
-    """A folder that every worker sees, gone at the end."""
+    """A temporary folder that every worker sees."""
     folder = work / "ml" / "passing" / uuid.uuid4().hex
     with disk_errors(folder):
         folder.mkdir(parents=True)
@@ -38,7 +38,7 @@ def passing_folder(work: Path) -> Iterator[Path]:
 
 
 def copy_bundle(source: Path, target: Path) -> Bundle:
-    """Copy a bundle, whole or not at all, and read the copy.
+    """Copy a bundle atomically, and read the copy.
 
     Raises:
         BundleError: it is damaged.

@@ -1,4 +1,4 @@
-"""Params of training: what :class:`~pulmospark.ml.classifier.CnnClassifier` has of its own."""
+"""Training params of :class:`~pulmospark.ml.classifier.CnnClassifier`."""
 
 # ruff: noqa: N802, N815 - Spark ML writes params and their accessors in camelCase
 
@@ -27,7 +27,7 @@ class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndi
         Params._dummy(),
         "method",
         "'features': logistic regression on deep features of the frozen network; 'network': "
-        "the CNN itself is trained.",
+        "fine-tuning of the CNN.",
         typeConverter=choice("method", METHODS),
     )
     classes: Param[list[str]] = Param(
@@ -39,20 +39,19 @@ class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndi
     epochs: Param[int] = Param(
         Params._dummy(),
         "epochs",
-        "passes over the films (method 'network').",
+        "passes over the training films (method 'network').",
         typeConverter=TypeConverters.toInt,
     )
     batchSize: Param[int] = Param(
         Params._dummy(),
         "batchSize",
-        "films a step, over all processes together; not set: the network's own (method "
-        "'network').",
+        "films per step over all processes; default: the model's recipe (method 'network').",
         typeConverter=TypeConverters.toInt,
     )
     learningRate: Param[float] = Param(
         Params._dummy(),
         "learningRate",
-        "highest learning rate of the schedule; not set: the network's own (method 'network').",
+        "peak learning rate of the schedule; default: the model's recipe (method 'network').",
         typeConverter=TypeConverters.toFloat,
     )
     numProcesses: Param[int] = Param(

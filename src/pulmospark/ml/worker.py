@@ -1,7 +1,7 @@
-"""The functions that Spark carries to its Python workers.
+"""The functions that Spark sends to its Python workers.
 
-They close over frozen dataclasses of plain values, never over an estimator or a model, and
-each worker opens its engine when the first film comes.
+They close over frozen dataclasses of plain values, never over an estimator or a model; each
+worker opens its engine at the first film.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from pulmospark.scoring.engine import EngineSpec, open_engine
 from pulmospark.scoring.softmax import softmax
 
 BLOCK_FILMS = 64
-"""films that are read before the engine runs: 3 MB at 224 x 224"""
+"""films per engine run: 3 MB at 224 x 224"""
 
 SCORED = (
     "raw array<double>, probability array<double>, prediction double, cautions array<string>, "
     "distance double"
 )
-"""what :func:`scorer` gives a row; all null where there is no film"""
+"""output of :func:`scorer` per row; all null where there is no film"""
 
 _SCORED_COLUMNS = ["raw", "probability", "prediction", "cautions", "distance"]
 
 
 class OnColumns(Protocol):
-    """A function of batches of columns, as an iterator UDF of pandas takes it."""
+    """A function of batches of columns, for an iterator pandas UDF."""
 
     def __call__(self, batches: Iterator[tuple[pd.Series[Any], ...]], /) -> Iterator[Any]:
-        """Each batch's answer, row by row in the same order."""
+        """The result of each batch, with rows in the same order."""
         ...
 
 
 @dataclass(frozen=True)
 class LinearHead:
-    """A linear layer and the temperature of its answer; plain tuples, for it travels.
+    """A linear layer with a temperature; plain tuples, because it is serialised.
 
     Attributes:
         weights: (classes, width).
@@ -64,11 +64,11 @@ def standardiser(reader: FilmReader) -> OnColumns:
 
     def standardised(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
         for batch in batches:
-            found: list[bytes | None] = [None] * len(batch[0])
+            images: list[bytes | None] = [None] * len(batch[0])
             for read in _blocks(reader, batch):
                 for place, film in zip(read.places, read.pixels, strict=True):
-                    found[place] = film.tobytes()
-            yield pd.Series(found, dtype=object)
+                    images[place] = film.tobytes()
+            yield pd.Series(images, dtype=object)
 
     return standardised
 
@@ -78,11 +78,11 @@ def featurizer(reader: FilmReader, engine: EngineSpec) -> OnColumns:
 
     def featurized(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
         for batch in batches:
-            found: list[Singles | None] = [None] * len(batch[0])
+            rows: list[Singles | None] = [None] * len(batch[0])
             for read in _blocks(reader, batch):
                 for place, row in zip(read.places, _features(engine, read.pixels), strict=True):
-                    found[place] = row
-            yield pd.Series(found, dtype=object)
+                    rows[place] = row
+            yield pd.Series(rows, dtype=object)
 
     return featurized
 
@@ -107,8 +107,8 @@ def scorer(
                     checks.cautions(facts, value)
                     for facts, value in zip(read.facts, distances, strict=True)
                 ]
-                made = zip(raw, softmax(raw), best, cautions, distances, strict=True)
-                for place, row in zip(read.places, made, strict=True):
+                results = zip(raw, softmax(raw), best, cautions, distances, strict=True)
+                for place, row in zip(read.places, results, strict=True):
                     rows[place] = row
             yield pd.DataFrame(rows, columns=_SCORED_COLUMNS)
 
@@ -118,7 +118,7 @@ def scorer(
 def head_scorer(head: LinearHead) -> Callable[[Iterator[pd.Series]], Iterator[pd.Series]]:
     """Deep features (arrays) to raw scores."""
 
-    # One column is no tuple of one: Spark hands it over as it is.
+    # Spark passes a single column directly, not as a tuple.
     def scored(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
         for features in batches:
             rows = list(head.scores(np.stack(list(features)))) if len(features) else []
@@ -128,7 +128,7 @@ def head_scorer(head: LinearHead) -> Callable[[Iterator[pd.Series]], Iterator[pd
 
 
 def _blocks(reader: FilmReader, columns: Sequence[Iterable[Any]]) -> Iterator[FilmsRead]:
-    """The rows that are films, some at a time; their places are those of all rows."""
+    """The rows that are films, in blocks; their places refer to all rows."""
     cells = list(zip(*columns, strict=True))
     for start in range(0, len(cells), BLOCK_FILMS):
         read = reader.read(cells[start : start + BLOCK_FILMS])
@@ -139,5 +139,5 @@ def _blocks(reader: FilmReader, columns: Sequence[Iterable[Any]]) -> Iterator[Fi
 def _features(engine: EngineSpec, pixels: Pixels) -> Singles:
     features = open_engine(engine).run(pixels).features
     if features is None:
-        raise ValueError("the engine gives no features")
+        raise ValueError("the engine returns no features")
     return features

@@ -1,4 +1,4 @@
-"""Backbones from the libraries' networks: without their output layer, with their key names."""
+"""Backbones from library networks: without the output layer, with the original key names."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pulmospark.models.torchvision_ops import import_torchvision_network
 
 
 class FlatFeatures(nn.Module):
-    """The last map of a network that has its convolutions in ``features``, flattened.
+    """The flattened last feature map of a network with its convolutions in ``features``.
 
     Args:
-        network: whose ``features`` are taken over, not copied.
-        relu: the map goes through a ReLU, which the network applies outside ``features``.
+        network: whose ``features`` are shared, not copied.
+        relu: apply the ReLU that the network has outside ``features``.
     """
 
     def __init__(self, network: nn.Module, *, relu: bool = False) -> None:
@@ -38,15 +38,16 @@ def torchvision_backbone(
     pooled: bool = False,
     **options: Any,
 ) -> nn.Module:
-    """A torchvision network that answers with features, with random weights.
+    """A torchvision network that returns features, with random weights.
 
     Args:
         place: module and function below ``torchvision.models``: ``vgg.vgg19``.
-        cut: dotted names of the layers that fall away.
-        features_only: the last map, flattened, of a network that pools outside its modules.
+        cut: dotted names of the layers to remove.
+        features_only: return the flattened last map, for networks that pool outside their
+            modules.
         relu: see :class:`FlatFeatures`.
-        pooled: an average over the map takes the place of what is cut.
-        options: of the function.
+        pooled: replace the removed layers by average pooling.
+        options: for the function.
 
     Raises:
         EnvironmentProblem: torchvision is missing or does not fit torch.
@@ -62,7 +63,7 @@ def torchvision_backbone(
 
 
 def without(network: nn.Module, name: str, instead: nn.Module) -> nn.Module:
-    """Put another layer in the place of the one of this dotted name; the old one is given."""
+    """Replace the layer of this dotted name; return the old one."""
     parent, _, last = name.rpartition(".")
     holder = network.get_submodule(parent)
     old = holder.get_submodule(last)
@@ -71,6 +72,8 @@ def without(network: nn.Module, name: str, instead: nn.Module) -> nn.Module:
 
 
 def last_linear(network: nn.Module) -> tuple[str, nn.Linear] | None:
-    """Dotted name and layer of the last linear layer, in the order they were made."""
-    found = [(name, one) for name, one in network.named_modules() if isinstance(one, nn.Linear)]
-    return found[-1] if found else None
+    """Dotted name and layer of the last linear layer, in order of creation."""
+    layers = [
+        (name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Linear)
+    ]
+    return layers[-1] if layers else None

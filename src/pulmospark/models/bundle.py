@@ -1,17 +1,17 @@
-"""The model bundle: one folder that holds a trained network and all that it takes to use it.
+"""The model bundle: a folder with a trained network and everything needed to use it.
 
     config.json        architecture, classes, input, temperature, operating points, provenance
     model.safetensors  the network's tensors
-    distance.safetensors  statistics of the training images' deep features, where there are any
+    distance.safetensors  statistics of the training images' deep features (optional)
     metrics.json       the evaluation
     README.md          the model card
     manifest.json      SHA-256 and length of each of the others
 
-The model id is made of what predictions depend on, ``config.json`` and
-``model.safetensors``: an evaluation that is written into a bundle does not change it.
+The model id is a hash of what predictions depend on, ``config.json`` and
+``model.safetensors``; adding an evaluation to a bundle does not change it.
 
-Nothing in it is run: it is read, checked, and only then built. One byte changed anywhere, a
-file more or less, or a link is refused.
+Reading a bundle executes nothing from it: files are verified before the network is built. A
+changed byte, an extra or missing file, or a link is refused.
 """
 
 from __future__ import annotations
@@ -61,21 +61,21 @@ _TENSOR_KINDS = ("F64", "F32", "F16", "BF16", "I64", "I32", "U8", "BOOL")
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was read and verified."""
+    """A bundle, read and verified."""
 
     folder: Path
     config: BundleConfig
     metrics: dict[str, Any]
     model_id: str
-    """of the configuration and the tensors; see above"""
+    """hash of configuration and tensors; see above"""
     model_sha256: str
 
     def network(self) -> Network:
         """Build the network, in evaluation mode.
 
         Raises:
-            BundleError: the tensors are not those of this network, or changed since the
-                bundle was read.
+            BundleError: the tensors do not fit this network, or changed since the bundle was
+                read.
         """
         path = self.folder / MODEL
         content = path.read_bytes()
@@ -95,10 +95,10 @@ class Bundle:
         return network.eval()
 
     def distance(self) -> FeatureDistance | None:
-        """Read the statistics of the training images; ``None``: there are none.
+        """Read the statistics of the training images; ``None`` if there are none.
 
         Raises:
-            BundleError: they changed since the bundle was read, or are of another network.
+            BundleError: they changed since the bundle was read, or belong to another network.
         """
         content = self.distance_bytes()
         if content is None:
@@ -106,11 +106,11 @@ class Bundle:
         return FeatureDistance.from_bytes(content, str(self.folder / DISTANCE))
 
     def distance_bytes(self) -> bytes | None:
-        """The file with the statistics, as :meth:`distance` reads it."""
-        told = self.config.distance
-        if told is None:
+        """Content of the file that :meth:`distance` reads."""
+        facts = self.config.distance
+        if facts is None:
             return None
-        return _bytes_of(self.folder / DISTANCE, told.sha256)
+        return _bytes_of(self.folder / DISTANCE, facts.sha256)
 
 
 def write_bundle(
@@ -122,31 +122,30 @@ def write_bundle(
     *,
     distance: bytes | None = None,
 ) -> str:
-    """Write a bundle, whole or not at all; an older bundle there is replaced.
+    """Write a bundle atomically, replacing an older one.
 
     Args:
         folder: of the bundle.
-        network: as ``zoo.build`` made it.
-        config: what it is.
-        metrics: the evaluation, of JSON's kinds.
-        card_facts: what the model card says beyond ``config``.
-        distance: the statistics of the training images that ``config.distance`` tells of, as a
-            file.
+        network: from ``zoo.build``.
+        config: its configuration.
+        metrics: the evaluation, as a JSON value.
+        card_facts: contents of the model card beyond ``config``.
+        distance: file content of the statistics described by ``config.distance``.
 
     Returns:
         The model id.
 
     Raises:
-        UsageError: ``folder`` holds something that is no bundle, or ``config`` does not
-            describe ``network``.
-        BundleError: a tensor holds values that are not finite.
+        UsageError: ``folder`` is not empty and not a bundle, or ``config`` does not describe
+            ``network``.
+        BundleError: a tensor is not finite.
         EnvironmentProblem: no space, or no right to write there.
     """
     if folder.exists() and not (folder / MANIFEST).is_file() and _has_content(folder):
-        raise UsageError(f"{folder}: holds something that is no bundle: choose another folder")
+        raise UsageError(f"{folder}: not empty, and not a bundle: choose another folder")
     _check_described(network, config)
     if (config.distance and config.distance.sha256) != (distance and bytes_id(distance)):
-        raise UsageError("the configuration tells of other statistics of the training images")
+        raise UsageError("the configuration describes other statistics of the training images")
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
@@ -157,22 +156,22 @@ def write_bundle(
         write_json(aside / CONFIG, config.model_dump(mode="json"))
         write_json(aside / METRICS, metrics)
         save_file(tensors, aside / MODEL)
-        # safetensors makes a file for its owner alone, whatever the umask.
+        # safetensors creates files readable by the owner only, ignoring the umask.
         (aside / MODEL).chmod(stat.S_IMODE((aside / CONFIG).stat().st_mode))
         write_text(aside / CARD, render_card(config, card_facts))
         if distance is not None:
             (aside / DISTANCE).write_bytes(distance)
-        told = {
+        listing = {
             name: {"bytes": (aside / name).stat().st_size, "sha256": file_id(aside / name)}
             for name in (*_FILES, *_OPTIONAL)
             if (aside / name).is_file()
         }
-        write_text(aside / MANIFEST, _manifest_text(told))
-    return _model_id(told)
+        write_text(aside / MANIFEST, _manifest_text(listing))
+    return _model_id(listing)
 
 
 def bundle_folder(folder: Path) -> Path:
-    """The bundle that a folder is, or that the run has whose folder it is."""
+    """The bundle folder: the folder itself, or the bundle of a run folder."""
     inside = folder / "bundle"
     is_run = not (folder / MANIFEST).exists() and (inside / MANIFEST).is_file()
     return inside if is_run else folder
@@ -181,13 +180,12 @@ def bundle_folder(folder: Path) -> Path:
 def read_bundle(folder: Path) -> Bundle:
     """Read and verify a bundle; the network is built by :meth:`Bundle.network`.
 
-    One that is replaced while it is read is read anew. ``folder`` may be a run's, which holds
-    its own.
+    If the bundle is replaced while reading, it is read again. ``folder`` may be a run folder that
+    contains a bundle.
 
     Raises:
-        UsageError: ``folder`` was made of an address elsewhere, ``s3://...``.
-        BundleError: it is missing, damaged, incomplete, has more in it than it should, or is
-            of a newer format.
+        UsageError: ``folder`` is a remote address such as ``s3://...``.
+        BundleError: it is missing, damaged, incomplete, has extra files, or a newer format.
     """
     folder = bundle_folder(check_local(folder))
     for _ in range(limits.BUNDLE_READ_TRIES):
@@ -196,7 +194,7 @@ def read_bundle(folder: Path) -> Bundle:
             return _read(folder)
         except BundleError:
             if _identity(folder) == before:
-                raise  # it is the same bundle: not one that was replaced under our hands
+                raise  # the bundle was not replaced
     return _read(folder)
 
 
@@ -205,64 +203,64 @@ def _identity(folder: Path) -> tuple[int, ...] | None:
         facts = folder.stat()
     except OSError:
         return None
-    # The times as well: the number of a folder that was removed is given to the next one.
+    # Including the times: inode numbers are reused.
     return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 def _read(folder: Path) -> Bundle:
     if not folder.is_dir():
-        raise BundleError(f"{folder}: no such folder; name the folder of a bundle")
+        raise BundleError(f"{folder}: no such folder; specify a bundle folder")
     text = _bytes_of(folder / MANIFEST).decode("utf-8", errors="replace")
-    told = _files_told(folder, text)
-    _check_listing(folder, told)
-    for name in told:
-        _check_file(folder / name, told[name])
-    config = _read_config(folder / CONFIG, told[CONFIG]["sha256"])
+    listing = _listed_files(folder, text)
+    _check_listing(folder, listing)
+    for name in listing:
+        _check_file(folder / name, listing[name])
+    config = _read_config(folder / CONFIG, listing[CONFIG]["sha256"])
     _check_tensors(folder / MODEL)
-    _check_distance(folder, config, told)
-    metrics = _json(folder / METRICS, _bytes_of(folder / METRICS, told[METRICS]["sha256"]))
-    return Bundle(folder, config, metrics, _model_id(told), told[MODEL]["sha256"])
+    _check_distance(folder, config, listing)
+    metrics = _json(folder / METRICS, _bytes_of(folder / METRICS, listing[METRICS]["sha256"]))
+    return Bundle(folder, config, metrics, _model_id(listing), listing[MODEL]["sha256"])
 
 
 def _check_tensors(path: Path) -> None:
-    """Refuse tensors whose names or kinds are not a network's, by the file's head alone.
+    """Refuse tensors with unexpected names or dtypes, from the file header only.
 
-    The head is eight bytes of its length and JSON, by safetensors' format: a name, the kind of
-    number and the shape of each.
+    In the safetensors format the header is eight bytes of length, then JSON with the name, dtype
+    and shape of each tensor.
     """
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
         head = file.read(min(length, limits.CONFIG_FILE_BYTES_MAX + 1))
     if length > limits.CONFIG_FILE_BYTES_MAX or len(head) < length:
         raise BundleError(
-            f"{path}: its head should have {length} bytes, and up to "
-            f"{limits.CONFIG_FILE_BYTES_MAX} are read: get the bundle again"
+            f"{path}: header of {length} bytes is truncated or over the limit of "
+            f"{limits.CONFIG_FILE_BYTES_MAX}: get the bundle again"
         )
     for name, facts in _json(path, head).items():
         if name == "__metadata__":
             continue
         if not _TENSOR_NAME.fullmatch(name):
             raise BundleError(
-                f"{path}: {name[:80]!r} is no name of a tensor: get the bundle again"
+                f"{path}: {name[:80]!r} is not a valid tensor name: get the bundle again"
             )
         kind = facts.get("dtype") if isinstance(facts, dict) else None
         if kind not in _TENSOR_KINDS:
             raise BundleError(
-                f"{path}: {name} is of the kind {kind!s:.20}, and a network's tensors are of "
+                f"{path}: {name} has dtype {kind!s:.20}, but must be one of "
                 f"{', '.join(_TENSOR_KINDS)}: get the bundle again"
             )
 
 
 def _check_described(network: Network, config: BundleConfig) -> None:
     check_size(config.model, config.input_size)
-    found = (network.name, network.classes)
-    if found != (told := (config.model, len(config.classes))):
+    actual = (network.name, network.classes)
+    if actual != (described := (config.model, len(config.classes))):
         raise UsageError(
-            f"the configuration tells of {told[0]} with {told[1]} classes, and the network is "
-            f"{found[0]} with {found[1]}"
+            f"the configuration describes {described[0]} with {described[1]} classes, but the "
+            f"network is {actual[0]} with {actual[1]}"
         )
     if (network.channel_mean, network.channel_std) != (config.mean, config.std):
-        raise UsageError("mean and std in the configuration are not the network's own")
+        raise UsageError("mean and std in the configuration differ from the network's")
 
 
 def _has_content(folder: Path) -> bool:
@@ -278,25 +276,27 @@ def _manifest_text(files: dict[str, Any], version: int = limits.BUNDLE_FORMAT_VE
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
-def _files_told(folder: Path, text: str) -> dict[str, dict[str, Any]]:
+def _listed_files(folder: Path, text: str) -> dict[str, dict[str, Any]]:
     value = _json(folder / MANIFEST, text.encode())
     _check_version(folder / MANIFEST, value)
     files = value.get("files")
-    # Written again it must come out the same, or a changed byte could go unseen.
+    # Serialised again it must be identical, or a changed byte could go unnoticed.
     if (
         not isinstance(files, dict)
         or {*files} - {*_OPTIONAL} != {*_FILES}
         or not all(
-            isinstance(told, dict)
-            and sorted(told) == ["bytes", "sha256"]
-            and type(told["bytes"]) is int
-            and isinstance(told["sha256"], str)
-            for told in files.values()
+            isinstance(facts, dict)
+            and sorted(facts) == ["bytes", "sha256"]
+            and type(facts["bytes"]) is int
+            and isinstance(facts["sha256"], str)
+            for facts in files.values()
         )
         or type(version := value.get("format_version")) is not int
         or _manifest_text(files, version) != text
     ):
-        raise BundleError(f"{folder / MANIFEST}: not as pulmospark wrote it: get the bundle again")
+        raise BundleError(
+            f"{folder / MANIFEST}: not as written by pulmospark: get the bundle again"
+        )
     return files
 
 
@@ -304,7 +304,7 @@ def _check_version(path: Path, value: dict[str, Any]) -> None:
     version = value.get("format_version")
     if type(version) is int and version > limits.BUNDLE_FORMAT_VERSION:
         raise BundleError(
-            f"{path}: bundle format {version}, and this pulmospark reads up to "
+            f"{path}: bundle format {version}, but this pulmospark reads up to "
             f"{limits.BUNDLE_FORMAT_VERSION}: install a newer pulmospark"
         )
 
@@ -313,41 +313,45 @@ def _check_distance(folder: Path, config: BundleConfig, files: dict[str, dict[st
     """Refuse statistics of training images that the configuration does not describe."""
     described = config.distance.sha256 if config.distance else None
     if described != (files[DISTANCE]["sha256"] if DISTANCE in files else None):
-        raise BundleError(f"{folder / DISTANCE}: not what {CONFIG} tells of: get the bundle again")
+        raise BundleError(
+            f"{folder / DISTANCE}: not the file that {CONFIG} describes: get the bundle again"
+        )
 
 
 def _check_listing(folder: Path, files: dict[str, dict[str, Any]]) -> None:
-    found = {path.name for path in folder.iterdir()}
+    present = {path.name for path in folder.iterdir()}
     for problem, names in (
-        ("is missing", {*files, MANIFEST} - found),
-        ("does not belong in a bundle", found - {*files, MANIFEST}),
+        ("is missing", {*files, MANIFEST} - present),
+        ("does not belong in a bundle", present - {*files, MANIFEST}),
     ):
         if names:
             raise BundleError(f"{folder / min(names)}: {problem}: get the bundle again")
 
 
-def _check_file(path: Path, told: dict[str, Any]) -> None:
+def _check_file(path: Path, facts: dict[str, Any]) -> None:
     size = _regular_size(path)
-    if size != told["bytes"] or file_id(path) != told["sha256"]:
-        raise BundleError(f"{path}: not the file the manifest tells of: get the bundle again")
+    if size != facts["bytes"] or file_id(path) != facts["sha256"]:
+        raise BundleError(f"{path}: differs from the manifest: get the bundle again")
 
 
 def _regular_size(path: Path) -> int:
-    """Bytes of a plain file within its limit; a link could lead anywhere, and is none."""
+    """Bytes of a regular file within its limit; links are refused."""
     try:
-        found = path.lstat()
+        facts = path.lstat()
     except OSError as error:
-        raise BundleError(f"{path}: {error.strerror or error}: no bundle, or not whole") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise BundleError(f"{path}: no plain file: a bundle has no links or folders in it")
+        raise BundleError(
+            f"{path}: {error.strerror or error}: not a bundle, or incomplete"
+        ) from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise BundleError(f"{path}: not a regular file: a bundle contains no links or folders")
     known = {
         MODEL: limits.WEIGHTS_FILE_BYTES_MAX,
         DISTANCE: limits.DISTANCE_FILE_BYTES_MAX,
     }
     most = known.get(path.name, limits.CONFIG_FILE_BYTES_MAX)
-    if found.st_size > most:
-        raise BundleError(f"{path}: {found.st_size} bytes, over the limit of {most}")
-    return found.st_size
+    if facts.st_size > most:
+        raise BundleError(f"{path}: {facts.st_size} bytes, over the limit of {most}")
+    return facts.st_size
 
 
 def _bytes_of(path: Path, sha256: str | None = None) -> bytes:
@@ -359,16 +363,16 @@ def _bytes_of(path: Path, sha256: str | None = None) -> bytes:
 
 
 def _not_finite(text: str) -> Any:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def _json(path: Path, content: bytes) -> dict[str, Any]:
     try:
         value = json.loads(content, parse_constant=_not_finite)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: no JSON ({error!s:.100}): get the bundle again") from error
+        raise BundleError(f"{path}: not JSON ({error!s:.100}): get the bundle again") from error
     if not isinstance(value, dict):
-        raise BundleError(f"{path}: no JSON object: get the bundle again")
+        raise BundleError(f"{path}: not a JSON object: get the bundle again")
     return value
 
 

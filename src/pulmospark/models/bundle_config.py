@@ -1,4 +1,4 @@
-"""What a bundle says of its network: the content of its ``config.json``."""
+"""The configuration of a bundle: the content of its ``config.json``."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ _IMAGE_SETTINGS = {
     "ct_window": "ct_window",
     "body_parts": "body_parts",
 }
-"""what a bundle records of its images -> the setting of ingest"""
+"""field of a bundle -> setting of ingest"""
 
 
 def _named(text: str) -> str:
     if not is_name(text):
         raise ValueError(
-            f"{one_line(text, 80)!r} is no name: blank, over {limits.NAME_CHARS_MAX} characters, "
-            "or with control characters"
+            f"{one_line(text, 80)!r} is not a valid name: blank, over {limits.NAME_CHARS_MAX} "
+            "characters, or with control characters"
         )
     return text
 
 
 Name = Annotated[str, AfterValidator(_named)]
-"""a class's, a network's or a file's: no control characters"""
+"""name of a class, network or file, without control characters"""
 
 Scale = Annotated[float, Field(gt=0.0, le=1.0)]
 Temperature = Annotated[float, Field(ge=limits.TEMPERATURE_MIN, le=limits.TEMPERATURE_MAX)]
-"""what a calibration may find"""
+"""range of the calibration"""
 
 
 class BundleOperatingPoint(Settings):
-    """A threshold on one class's probability, chosen on images that are not tested on."""
+    """A threshold on one class's probability, chosen outside the test set."""
 
     positive_class: Name
     threshold: Fraction
@@ -51,25 +51,25 @@ class BundleOperatingPoint(Settings):
     chosen_on: Annotated[int, Field(ge=0, le=limits.EVALUATION_ROWS_MAX)]
     """images it was chosen on, each counted once"""
     reached: bool
-    """whether they allowed the target"""
+    """whether the target was reached"""
     positives: Annotated[int, Field(ge=0, le=limits.EVALUATION_ROWS_MAX)] | None = None
     """images of the class among them; ``None``: an older version did not count them"""
     positive_groups: Annotated[int, Field(ge=0, le=limits.EVALUATION_ROWS_MAX)] | None = None
     """patients, or groups, of these images"""
     expected_low: Fraction | None = None
-    """lower bound of the sensitivity to expect on new patients"""
+    """lower bound of the sensitivity expected on new patients"""
     expected_high: Fraction | None = None
     """its upper bound"""
 
 
 class BundleConfig(Settings):
-    """What a bundle's network is and how it is used."""
+    """The network of a bundle and its preprocessing."""
 
     format_version: Annotated[int, Field(ge=1, le=limits.BUNDLE_FORMAT_VERSION)] = (
         limits.BUNDLE_FORMAT_VERSION
     )
     model: Name
-    """name in the zoo, or a library's own"""
+    """name in the zoo, or a library name"""
     classes: Annotated[
         tuple[Name, ...],
         Field(min_length=2, max_length=limits.CLASSES_MAX),
@@ -78,34 +78,34 @@ class BundleConfig(Settings):
     input_size: Annotated[int, Field(ge=limits.STANDARD_SIZE_MIN, le=limits.STANDARD_SIZE_MAX)]
     """side of the standard image, pixels"""
     fit: Literal["stretch", "pad", "crop"]
-    """how a film that is no square becomes one"""
+    """how non-square films are made square"""
     equalise: bool = False
-    """each film's histogram is equalised"""
+    """whether histograms are equalised"""
     ct_window: Literal["lung", "soft", "header"] = "lung"
     """window of CT slices from DICOM"""
     crop: Literal["none", "lungs"] = "none"
-    """what films are cut to first, as ``ingest.crop`` says"""
+    """initial cropping, as in ``ingest.crop``"""
     body_parts: Literal["chest", "any"] = "chest"
-    """whether DICOM files of other body parts are rejected, as ``ingest.body_parts`` says"""
+    """whether DICOM files of other body parts are rejected, as in ``ingest.body_parts``"""
     phantoms: bool = False
-    """trained on phantoms: every answer says so, and other images are refused unless asked for"""
+    """trained on phantoms: every prediction says so, and other images are refused by default"""
     mean: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=3)]
-    """of each input channel, in [0, 1]"""
+    """mean of each input channel, in [0, 1]"""
     std: Annotated[tuple[Scale, ...], Field(min_length=1, max_length=3)]
     """standard deviation of each input channel, in [0, 1]"""
     temperature: Temperature = 1.0
     """logits are divided by it before the softmax"""
     operating_points: tuple[BundleOperatingPoint, ...] = ()
     method: Literal["features", "network"]
-    """``features``: logistic regression on a frozen network; ``network``: trained itself"""
+    """``features``: logistic regression on a frozen network; ``network``: fine-tuned"""
     weights: Name | None = None
-    """file or bundle of the weights it started from; ``None``: from scratch"""
+    """file or bundle of the initial weights; ``None``: from scratch"""
     distance: DistanceFacts | None = None
-    """how images unlike those trained on are recognised; ``None``: they are not"""
+    """out-of-distribution detection; ``None``: none"""
     training: dict[str, Any] = Field(default_factory=dict)
     """provenance: versions, settings, seed, time"""
     data: dict[str, Any] = Field(default_factory=dict)
-    """summary of the data: views that take part, films and groups a class, source and split"""
+    """summary of the data: included views; films and groups per class, source and split"""
 
     @field_validator("model")
     @classmethod
@@ -119,7 +119,7 @@ class BundleConfig(Settings):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if len(set(self.classes)) < len(self.classes):
-            raise ValueError("a class is named twice")
+            raise ValueError("class names must be unique")
         try:
             check_size(self.model, self.input_size)
         except UsageError as error:
@@ -129,24 +129,26 @@ class BundleConfig(Settings):
             raise ValueError(f"mean and std need {channels} channels")
         for point in self.operating_points:
             if point.positive_class not in self.classes:
-                raise ValueError(f"operating point of {point.positive_class!r}, which is no class")
+                raise ValueError(
+                    f"operating point of {point.positive_class!r}, which is not a class"
+                )
         return self
 
     @property
     def ingest(self) -> IngestSettings:
-        """How a film becomes the standard image that the network takes."""
+        """Settings that turn a film into the network's standard image."""
         return IngestSettings(
             **{setting: getattr(self, name) for name, setting in _IMAGE_SETTINGS.items()}
         )
 
     @classmethod
     def for_network(cls, network: Network, **values: Any) -> BundleConfig:
-        """A configuration with ``model``, ``mean`` and ``std`` as the network has them."""
+        """A configuration with ``model``, ``mean`` and ``std`` of the network."""
         return cls(
             model=network.name, mean=network.channel_mean, std=network.channel_std, **values
         )
 
 
 def image_values(settings: IngestSettings) -> dict[str, Any]:
-    """What a :class:`BundleConfig` records of how its images were made; see its ``ingest``."""
+    """Image settings for a :class:`BundleConfig`; see its ``ingest``."""
     return {name: getattr(settings, setting) for name, setting in _IMAGE_SETTINGS.items()}

@@ -1,4 +1,4 @@
-"""The model card: what a bundle is, for whom, made from what, and where it fails."""
+"""The model card: intended use, data, performance and limitations."""
 
 from __future__ import annotations
 
@@ -15,39 +15,38 @@ _USE = (
     "Not for diagnosis, triage or any other care of a person."
 )
 _LIMITATIONS = (
-    "It was not tested on films of hospitals, devices or patients other than those of the "
-    "data above.",
-    "Public sets of films often have one hospital or one age group in a class: a good figure "
-    "may come from recognising the source and not the disease. Look at the trivial rules in "
-    "the report.",
-    "A probability is no more than the share of such films in data like those it was made "
-    "from; with another prevalence it is another.",
+    "Not tested on hospitals, devices or patients other than those in the data above.",
+    "In public data sets a class often comes from one hospital or age group: good performance may "
+    "come from recognising the source, not the disease. Compare with the image-blind baselines "
+    "in the report.",
+    "Probabilities are calibrated for data like the training data; they do not transfer to "
+    "another prevalence.",
 )
 
 
 class CardFigure(Settings):
-    """A figure as a person reads it."""
+    """A metric or fact as text."""
 
     name: str
     value: str
-    """with its unit and its interval: ``0.91 (0.88 to 0.94)``"""
+    """with its unit and CI: ``0.91 (0.88 to 0.94)``"""
 
 
 class CardFacts(Settings):
-    """What the card says beyond the bundle's configuration."""
+    """Contents of the card beyond the bundle's configuration."""
 
     name: str
     """of the experiment"""
     data: tuple[CardFigure, ...] = ()
-    """what it was trained and tested on: films, patients, sources, what was left out"""
+    """training and test data: films, patients, sources, exclusions"""
     figures: tuple[CardFigure, ...] = ()
-    """how well it does, on films it was not trained on"""
+    """performance on the test set"""
     limitations: tuple[str, ...] = ()
-    """what is known of this model, beside what holds for all"""
+    """specific to this model, in addition to the general ones"""
 
 
 def render_card(config: BundleConfig, facts: CardFacts) -> str:
-    """The card as Markdown, with the tags that model hubs read at its head."""
+    """The card as Markdown, with a metadata header for model hubs."""
     known = entry(config.model)
     return "\n".join(
         (
@@ -60,8 +59,8 @@ def render_card(config: BundleConfig, facts: CardFacts) -> str:
             *_section("Intended use", [_USE, ""]),
             *_section("Model", _table(_model_rows(config))),
             *_section("Data", _table((row.name, row.value) for row in facts.data)),
-            *_section("Figures", _table((row.name, row.value) for row in facts.figures)),
-            *_section("Images that it should not score", _caution_lines(config)),
+            *_section("Performance", _table((row.name, row.value) for row in facts.figures)),
+            *_section("Unsuitable images", _caution_lines(config)),
             *_section("Operating points", _table(_point_rows(config))),
             *_section(
                 "Limitations",
@@ -76,8 +75,8 @@ def _model_rows(config: BundleConfig) -> list[tuple[str, str]]:
     known = entry(config.model)
     start = config.weights or "random (trained from scratch)"
     how = {
-        "features": "logistic regression on the deep features of the frozen network",
-        "network": "the network itself was trained",
+        "features": "logistic regression on deep features of the frozen network",
+        "network": "fine-tuning of the network",
     }
     return [
         ("Architecture", f"{known.title} ({known.source})"),
@@ -90,35 +89,34 @@ def _model_rows(config: BundleConfig) -> list[tuple[str, str]]:
         ("Training", how[config.method]),
         ("Initial weights", start),
         ("Temperature of the softmax", f"{config.temperature:.4g}"),
-        ("Made at", str(config.training.get("made_at", "not known"))),
-        ("pulmospark", str(config.training.get("pulmospark", "not known"))),
+        ("Created", str(config.training.get("made_at", "unknown"))),
+        ("pulmospark", str(config.training.get("pulmospark", "unknown"))),
     ]
 
 
 def _caution_lines(config: BundleConfig) -> list[str]:
-    """What happens to images unlike those trained on."""
-    told = config.distance
+    """Handling of images unlike the training images."""
+    facts = config.distance
     lines = []
     if config.phantoms:
         lines.append(
-            "- It was trained on phantoms, images that a program draws: its answers say nothing "
-            "of a person. It refuses other images unless `--allow-phantom-model` is given."
+            "- Trained on phantoms, which a program draws: its predictions are meaningless for "
+            "real patients. It refuses other images unless `--allow-phantom-model` is given."
         )
     if config.body_parts == "chest":
         lines.append(
-            "- DICOM images whose header names another part of the body than the chest are "
+            "- DICOM images whose header names a body part other than the chest are "
             "refused unless `--any-body-part` is given."
         )
-    if told is None:
+    if facts is None:
         lines.append(
-            "- Whether an image is unlike those trained on is not assessable: there are no "
-            "statistics of their features."
+            "- Out-of-distribution images are not detected: the bundle has no feature statistics."
         )
     else:
         lines.append(
-            f"- An image whose features lie beyond a distance of {told.fence:.4g} gets a caution: "
-            f"{100 * (1 - told.quantile):.3g} % of {told.images:,} training images do, each "
-            f"measured by those of other patients (Mahalanobis distance with {told.rank} "
+            f"- An image with a feature distance above {facts.fence:.4g} gets a caution; so do "
+            f"{100 * (1 - facts.quantile):.3g} % of {facts.images:,} training images, "
+            f"cross-validated by patient (Mahalanobis distance with {facts.rank} "
             "principal components; see `distance.safetensors`)."
         )
     return [*lines, ""]
@@ -130,18 +128,18 @@ def _point_rows(config: BundleConfig) -> list[tuple[str, str]]:
 
 def _point_text(point: BundleOperatingPoint) -> str:
     text = (
-        f"probability of {point.threshold:.4f} and more; chosen on {point.chosen_on} images that "
-        f"are not tested, for a sensitivity of {point.sensitivity_target:.2f}"
+        f"probability of at least {point.threshold:.4f}; chosen on {point.chosen_on} images "
+        f"outside the test set, for a sensitivity of {point.sensitivity_target:.2f}"
     )
     if not point.reached:
-        return f"{text}, which they did not allow"
+        return f"{text}, which was not reached"
     if point.positives is not None:
         text += f"; {point.positives} of them of this class, of {point.positive_groups} patients"
         if point.positives < limits.OPERATING_POSITIVES_MIN:
             text += f" (fewer than {limits.OPERATING_POSITIVES_MIN}: a coarse choice)"
     if point.expected_low is not None and point.expected_high is not None:
         text += (
-            f"; sensitivity to expect on new patients: {point.expected_low:.2f} to "
+            f"; expected sensitivity on new patients: {point.expected_low:.2f} to "
             f"{point.expected_high:.2f}"
         )
     return text
@@ -161,5 +159,5 @@ def _cell(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line, without tags: names come from data sets and are anyone's."""
+    """One line without tags: names come from data sets and are untrusted."""
     return " ".join(text.replace("<", "&lt;").split())

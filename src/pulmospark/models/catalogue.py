@@ -1,7 +1,7 @@
-"""Which networks there are, without building one: imports no torch.
+"""The available networks, without building one; does not import torch.
 
 A new one is one more :class:`~pulmospark.models.zoo_entry.ZooEntry` in ``zoo_torchvision`` or
-``zoo_papers``. Beside them any classifier of torchvision and timm goes by
+``zoo_papers``. Any other classifier of torchvision and timm is available as
 ``torchvision:NAME`` and ``timm:NAME``.
 """
 
@@ -31,8 +31,8 @@ def entry(name: str) -> ZooEntry:
     """The entry of a network.
 
     Raises:
-        UsageError: there is no network of that name.
-        EnvironmentProblem: the library that it is to come from is not installed.
+        UsageError: the network is unknown.
+        EnvironmentProblem: its library is not installed.
     """
     known = ZOO.get(name) or FLATTENED.get(name)
     if known is not None:
@@ -52,16 +52,16 @@ def entry(name: str) -> ZooEntry:
 
 
 def check_size(name: str, size: int) -> None:
-    """Check that a network takes images of this side.
+    """Check that a network accepts images of this side.
 
     Raises:
-        UsageError: the side, pixels, is none that the network takes.
+        UsageError: it does not accept that side, in pixels.
     """
     known = entry(name)
     if known.max_size is not None and not known.min_size <= size <= known.max_size:
         raise UsageError(
-            f"{name}: size {size}, and it takes {known.max_size} pixels only: "
+            f"{name}: size {size}, but it only accepts {known.max_size} pixels: "
             f"--set ingest.size={known.max_size}"
         )
     if size < known.min_size:
-        raise UsageError(f"{name}: size {size} is under its smallest of {known.min_size} pixels")
+        raise UsageError(f"{name}: size {size} is under its minimum of {known.min_size} pixels")

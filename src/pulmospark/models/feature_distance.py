@@ -1,13 +1,12 @@
-"""How far an image lies from those a network was trained on, by the network's deep features.
+"""Distance of an image from the training images in a network's feature space.
 
 The Mahalanobis distance of Lee et al. ("A Simple Unified Framework for Detecting
 Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018), with one Gaussian for all
 classes, whose covariance has the largest principal components of the features and one variance
-along all other directions (probabilistic PCA; Tipping and Bishop 1999). Features are first put
-nearer to a Gaussian by their signed square root, for those of most networks are means of what a
-ReLU let pass: with the features as they are, images that excite the network little (teeth, a flat
-grey) lay within the fence. What is kept is a mean and a few directions: a few hundred kB, and
-nothing of any single image.
+along all other directions (probabilistic PCA; Tipping and Bishop 1999). A signed square root first
+makes the features more Gaussian, because those of most networks are means of ReLU outputs: without
+it, images with little activation (teeth, uniform grey) lay within the fence. Only a mean and a few
+directions are stored: a few hundred kB, and nothing of any single image.
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ from pulmospark.core.errors import BundleError, EnvironmentProblem
 from pulmospark.core.settings_base import Settings
 
 _FOLDS = 5
-_IMAGES_A_RANK = 16
-"""images a principal component: with more components of few images, teeth passed as chests"""
-_DAMAGED = "not the statistics of features: get the bundle again"
+_IMAGES_PER_COMPONENT = 16
+"""images per principal component: with more components per image, teeth passed as chests"""
+_DAMAGED = "not valid feature statistics: get the bundle again"
 _NAMES = ("axes", "mean", "rest", "variances")
 
 
 class DistanceFacts(Settings):
-    """What a bundle says of the statistics of its training images."""
+    """Facts in a bundle about the statistics of its training images."""
 
     fence: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-    """distance beyond which an image is called unlike those trained on"""
+    """distance above which an image counts as out of distribution"""
     quantile: Annotated[float, Field(gt=0.0, lt=1.0)]
-    """share of the training images within the fence, each measured by others than its own group"""
+    """share of the training images within the fence, cross-validated by group"""
     images: Annotated[int, Field(ge=1, le=limits.EVALUATION_ROWS_MAX)]
-    """training images that the statistics are of"""
+    """number of training images"""
     rank: Annotated[int, Field(ge=1)]
-    """principal components kept"""
+    """number of principal components"""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """of the file with the statistics"""
 
@@ -76,8 +75,8 @@ class FeatureDistance:
         centred = _even(features) - self.mean
         along = centred @ self.axes.T.astype(np.float64)
         squares = np.einsum("ij,ij->i", centred, centred)
-        beside = np.maximum(squares - np.einsum("ij,ij->i", along, along), 0.0)
-        total = (along**2 / self.variances.astype(np.float64)).sum(axis=1) + beside / self.rest
+        residual = np.maximum(squares - np.einsum("ij,ij->i", along, along), 0.0)
+        total = (along**2 / self.variances.astype(np.float64)).sum(axis=1) + residual / self.rest
         distances = np.sqrt(total / len(self.mean))
         return np.where(np.isfinite(distances), distances, np.inf)
 
@@ -93,7 +92,7 @@ class FeatureDistance:
         """From a safetensors file.
 
         Raises:
-            BundleError: these are no such statistics.
+            BundleError: the content is invalid.
         """
         try:
             tensors = load(content)
@@ -119,13 +118,13 @@ def _fit_together(axes: Any, mean: Any, rest: Any, variances: Any) -> bool:
 
 @functools.lru_cache(maxsize=4)
 def open_distance(path: str) -> FeatureDistance:
-    """Read the statistics that a driver laid out for its workers; once a process.
+    """Read the statistics that the driver wrote for its workers; once per process.
 
     Args:
         path: of the file, named by its content.
 
     Raises:
-        EnvironmentProblem: it is not to be seen from here.
+        EnvironmentProblem: the file is not visible here.
     """
     try:
         content = Path(path).read_bytes()
@@ -138,11 +137,11 @@ def open_distance(path: str) -> FeatureDistance:
 
 
 def fit_distance(features: Reals, groups: npt.NDArray[Any]) -> tuple[FeatureDistance, Floats]:
-    """Fit the Gaussian, and measure each image by those of other groups.
+    """Fit the Gaussian, and cross-validate the distance of each image by group.
 
     Args:
-        features: (n, width) of training images; ``limits.DISTANCE_IMAGES_MIN`` or more.
-        groups: (n,), equal for images of one patient, which lie near each other.
+        features: (n, width) of training images; at least ``limits.DISTANCE_IMAGES_MIN``.
+        groups: (n,), equal for images of one patient, which are similar.
 
     Returns:
         The Gaussian of all, and the cross-validated distances (n,).
@@ -157,12 +156,12 @@ def fit_distance(features: Reals, groups: npt.NDArray[Any]) -> tuple[FeatureDist
 
 
 def fence_of(distances: Floats, quantile: float = limits.DISTANCE_QUANTILE) -> float:
-    """The distance that a share of new training images would keep to.
+    """The distance below which a given share of images from the same sources lie.
 
-    With many images it is an order statistic: as in split conformal prediction the quantile is
-    raised by one image, so that the share holds for an image from the same sources that is not
-    among them. With fewer than ``limits.DISTANCE_ORDERED_MIN`` the order statistic would be one of
-    the few largest, which are outliers; then it is the quantile of a log-normal distribution.
+    With many images it is an order statistic. As in split conformal prediction, the quantile is
+    raised by one image, so that the share holds for new images. With fewer than
+    ``limits.DISTANCE_ORDERED_MIN`` the order statistic would be one of the largest values, which
+    are outliers; then it is the quantile of a log-normal distribution.
     """
     if len(distances) < limits.DISTANCE_ORDERED_MIN:
         logs = np.log(np.maximum(distances, np.finfo(np.float64).tiny))
@@ -182,7 +181,7 @@ def _gaussian(features: Reals) -> FeatureDistance:
     _, singular, axes = np.linalg.svd(values - mean, full_matrices=False)
     variances = singular**2 / max(len(values) - 1, 1)
     rank = max(
-        1, min(limits.DISTANCE_RANK_MAX, len(values) // _IMAGES_A_RANK, values.shape[1] - 1)
+        1, min(limits.DISTANCE_RANK_MAX, len(values) // _IMAGES_PER_COMPONENT, values.shape[1] - 1)
     )
     total = float(variances.sum())
     floor = max(total, 1.0) * 1e-9

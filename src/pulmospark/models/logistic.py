@@ -1,4 +1,4 @@
-"""A logistic regression on deep features, folded into the network's last layer."""
+"""A logistic regression on deep features, as the network's last layer."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from pulmospark.models.network import Network
 def set_linear_head(network: Network, coefficients: ArrayLike, intercept: ArrayLike) -> None:
     """Write a multinomial logistic regression into the head.
 
-    The head's logits are then the regression's margins, and the softmax of the logits its
-    probabilities. What was fitted on standardised features is to be given for the features
-    as the network makes them. A head of one logit takes the difference of the two rows, which
-    gives the same probabilities.
+    The head's logits are then the regression's margins, and their softmax its probabilities.
+    Coefficients must be on the scale of the network's features. A one-logit head takes the
+    difference of the two rows, which gives the same probabilities.
 
     Args:
         network: changed in place.
@@ -25,15 +24,15 @@ def set_linear_head(network: Network, coefficients: ArrayLike, intercept: ArrayL
         intercept: (classes,).
 
     Raises:
-        UsageError: another shape, or a value that is no finite float32.
+        UsageError: wrong shape, or a value that is not a finite float32.
     """
     weight = np.array(coefficients, dtype=np.float64)
     bias = np.array(intercept, dtype=np.float64)
     wanted = (network.classes, network.width)
     if weight.shape != wanted or bias.shape != wanted[:1]:
         raise UsageError(
-            f"coefficients {weight.shape} and intercept {bias.shape}: the head takes {wanted} "
-            f"and {wanted[:1]}; a binary regression is given as two rows, zeros and itself"
+            f"coefficients {weight.shape} and intercept {bias.shape}: the head expects {wanted} "
+            f"and {wanted[:1]}; give a binary regression as two rows, the first zero"
         )
     largest = np.finfo(np.float32).max
     if not all(np.all(np.abs(values) <= largest) for values in (weight, bias)):  # NaN too
@@ -48,7 +47,7 @@ def set_linear_head(network: Network, coefficients: ArrayLike, intercept: ArrayL
 def head_as_regression(network: Network) -> tuple[Floats, Floats]:
     """The head as a multinomial regression: coefficients (classes, width), intercept (classes,).
 
-    A head of one logit gives a row of zeros before its own.
+    A one-logit head gets a row of zeros as the first row.
     """
     weight = network.head.weight.detach().double().cpu().numpy()
     bias = network.head.bias.detach().double().cpu().numpy()

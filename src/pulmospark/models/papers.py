@@ -16,10 +16,10 @@ class BasicCnn(nn.Module):
     """The basic CNN: convolution, pooling, fully connected, output.
 
     From Figure 1 of "Detecting COVID-19 in Chest X-Ray Images Using Apache Spark and CNN".
-    The paper's: the kinds of layers and their order. Our choice, since the figure gives no
+    From the paper: the types of layers and their order. Our choice, since the figure gives no
     numbers: four convolutions of 3 x 3 with 8, 16, 32 and 64 filters, each followed by a max
     pooling of 2 x 2, batch normalisation (it learns in a few epochs) and ReLU; an
-    average over a 4 x 4 grid, so that any input size of 16 pixels and more goes in; and a
+    average over a 4 x 4 grid, so that any input size from 16 pixels works; and a
     fully connected layer of 128. The output layer is the head of
     :class:`~pulmospark.models.network.Network`.
 
@@ -58,7 +58,7 @@ class BasicCnn(nn.Module):
 
 
 def _block(before: int, after: int) -> nn.Sequential:
-    # No bias: the normalisation has its own. Pooled first, three quarters of its work is spared.
+    # No bias: the normalisation has one. Pooling first saves three quarters of its work.
     return nn.Sequential(
         nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
         nn.MaxPool2d(2),
@@ -73,8 +73,8 @@ class BelmanLopezCnn(nn.Module):
     Convolutions of 3 x 3, each with ReLU and max pooling of 2 x 2; flattened; dropout of 0.5;
     a dense layer of 512 with ReLU. For two classes the filters are 32, 32, 64, 64, 128, 128
     and the output one sigmoid: 353,569 parameters. For four they are 32, 64, 64, 128, 128
-    and the output a softmax: 1,328,900 parameters. At 200 x 200 x 3 both counts come out
-    without padding only.
+    and the output a softmax: 1,328,900 parameters. At 200 x 200 x 3 both counts require
+    convolutions without padding.
 
     Args:
         filters: of each convolution.
@@ -99,15 +99,15 @@ class BelmanLopezCnn(nn.Module):
 class ModifiedMobileNetV2(nn.Module):
     """The modified MobileNetV2 of Akter et al. (2021), without its output layer.
 
-    The paper's: the convolutions of MobileNetV2, frozen; a convolution of 3 x 3; seven small
+    From the paper: the convolutions of MobileNetV2, frozen; a convolution of 3 x 3; seven small
     ones with kernels 2, 1, 2, 1, 1, 2, 2, followed by average, average, max, max, max, no and
     average pooling, and dropout; a closing convolution of 3 x 3. Our choice, since the paper
-    does not say: the number of filters, the dropout's rate, ReLU, padding, and an average
+    does not specify them: the number of filters, the dropout's rate, ReLU, padding, and an average
     over the last map.
 
     Args:
         filters: of each added convolution.
-        dropout: rate behind each small convolution.
+        dropout: rate after each small convolution.
     """
 
     def __init__(self, filters: int = 128, dropout: float = 0.2) -> None:
@@ -118,15 +118,15 @@ class ModifiedMobileNetV2(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Deep features: (n, 3, h, w) float32 -> (n, filters) float32, none negative."""
-        found: torch.Tensor = self.added(self.features(images)).mean(dim=(2, 3))
-        return found
+        features: torch.Tensor = self.added(self.features(images)).mean(dim=(2, 3))
+        return features
 
 
 class EvenSides(nn.Module):
-    """Repeats the last row and the last column of a map where their number is odd.
+    """Repeats the last row and column of a map if their number is odd.
 
-    Pooling of 2 x 2 behind it rounds up, and a map of one pixel stays one. ``ceil_mode`` would
-    give the same, but OpenVINO takes no kernel that is larger than the map.
+    A following 2 x 2 pooling then rounds up, and a map of one pixel stays one. ``ceil_mode`` would
+    be equivalent, but OpenVINO does not support kernels larger than the map.
     """
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
@@ -144,7 +144,7 @@ def _added(width: int, filters: int, dropout: float) -> Iterator[nn.Module]:
     for kernel, pooling in zip(
         (2, 1, 2, 1, 1, 2, 2), ("average", "average", *["max"] * 3, None, "average"), strict=True
     ):
-        # Padded where a kernel of 2 needs it, so that the map keeps its size.
+        # Padded for kernels of size 2, so that the map keeps its size.
         yield nn.ZeroPad2d((0, kernel - 1, 0, kernel - 1))
         yield from (nn.Conv2d(filters, filters, kernel), nn.ReLU())
         if pooling is not None:

@@ -1,6 +1,6 @@
-"""The start of a training: ImageNet's weights, or an earlier bundle's.
+"""Initial weights of training: from ImageNet, or from an earlier bundle.
 
-With a bundle a network learns on one data set and carries over to another.
+A bundle transfers a network from one data set to another.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from pulmospark.models.weights import WeightsOrigin, load_imagenet
 def load_start(
     network: Network, settings: TrainSettings, classes: Sequence[str]
 ) -> WeightsOrigin | None:
-    """Give a network the weights that the settings ask for.
+    """Load the initial weights that the settings specify.
 
     Args:
-        network: as ``zoo.build`` made it; changed in place.
-        settings: ``start``, ``weights`` and ``weights_path`` say what from.
+        network: from ``zoo.build``; changed in place.
+        settings: with ``start``, ``weights`` and ``weights_path``.
         classes: of the network, in the order of its output.
 
     Returns:
-        Where they came from; ``None``: it stays as it is, random.
+        The origin of the weights; ``None``: random weights.
 
     Raises:
-        UsageError: there are no such weights of the network, or the bundle is another's.
-        EnvironmentProblem: the weights are nowhere to be had.
+        UsageError: the network has no such weights, or the bundle is of another network.
+        EnvironmentProblem: the weights are not available.
         InputError: the file or the bundle is damaged.
     """
     if settings.start is not None:
@@ -42,28 +42,28 @@ def load_start(
         return None
     if settings.method == "features" and entry(network.name).added:
         raise UsageError(
-            f"{network.name}: its added layers have no ImageNet weights, so that its features "
+            f"{network.name}: its added layers have no ImageNet weights, so its features "
             "would be random: use train.method = 'network', or train.start"
         )
     return load_imagenet(network, source=settings.weights_path)
 
 
 def load_bundle(network: Network, folder: Path, classes: Sequence[str]) -> WeightsOrigin:
-    """Take over the weights of a bundle's backbone; the head's too where the classes are the same.
+    """Load the weights of a bundle's backbone, and of its head if the classes are the same.
 
-    The same classes in another order are the same: the head's rows are put in order.
+    Classes in another order count as the same: the head's rows are reordered.
 
     Args:
-        network: as ``zoo.build`` made it; changed in place.
+        network: from ``zoo.build``; changed in place.
         folder: of the bundle.
         classes: of the network, in the order of its output.
 
     Returns:
-        Where the weights came from.
+        The origin of the weights.
 
     Raises:
-        UsageError: the bundle holds another network, or one that standardises its input
-            otherwise.
+        UsageError: the bundle contains another network, or one with another input
+            standardisation.
         BundleError: the bundle is missing or damaged.
     """
     bundle = read_bundle(folder)
@@ -79,14 +79,14 @@ def _check_same(network: Network, bundle: Bundle) -> None:
     config = bundle.config
     if config.model != network.name:
         raise UsageError(
-            f"{bundle.folder}: the bundle holds {config.model}, and the network to start is "
-            f"{network.name}: set train.model to {config.model}, or name another bundle"
+            f"{bundle.folder}: the bundle contains {config.model}, but train.model is "
+            f"{network.name}: set train.model to {config.model}, or choose another bundle"
         )
     ours, theirs = (network.channel_mean, network.channel_std), (config.mean, config.std)
     if ours != theirs:
         raise UsageError(
-            f"{bundle.folder}: the bundle standardises by {theirs}, and {network.name} here by "
-            f"{ours}: name another bundle"
+            f"{bundle.folder}: the bundle standardises by {theirs}, but {network.name} by "
+            f"{ours}: choose another bundle"
         )
 
 
@@ -95,7 +95,7 @@ def _take_head(network: Network, given: Network, order: list[int]) -> None:
     weight, bias = given.head.weight.data, given.head.bias.data
     if not network.single_logit:
         weight, bias = weight[order], bias[order]
-    elif order != [0, 1]:  # one logit tells the second class from the first
+    elif order != [0, 1]:  # one logit separates the second class from the first
         weight, bias = -weight, -bias
     network.head.weight.copy_(weight)
     network.head.bias.copy_(bias)

@@ -1,9 +1,9 @@
-"""Reads the tensors of a ``.pth`` file without unpickling it.
+"""Read the tensors of a ``.pth`` file without unpickling it.
 
-torch.save writes a pickle, a program that may call anything. Here ``pickletools`` only
-splits it into its instructions, and this module carries out the few that a table of tensors
-needs. It imports and calls nothing that the file names; whatever is not on the list is refused.
-Both forms are read: the zip archive (torch 1.6 and later) and the older plain file.
+torch.save writes a pickle, a program that can call anything. Here ``pickletools`` only splits it
+into opcodes, and this module interprets the few that a state dict needs. It imports and calls
+nothing that the file names, and refuses everything else. Both formats are supported: the zip
+archive (torch 1.6 and later) and the older plain file.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Name:
 
 @dataclass
 class _Storage:
-    """A block of numbers; ``data`` comes after the program in the older form."""
+    """A block of numbers; in the older format ``data`` follows the pickle."""
 
     key: str
     dtype: torch.dtype
@@ -60,7 +60,7 @@ class _Storage:
 
 @dataclass
 class _View:
-    """A tensor as a window on a storage."""
+    """A tensor as a view of a storage."""
 
     storage: _Storage
     offset: int
@@ -74,7 +74,7 @@ class _View:
         )
         count = torch.Size(self.size).numel()
         if data is None or min(self.offset, *self.stride, *self.size, 0) < 0:
-            raise ValueError("a tensor without its numbers")
+            raise ValueError("a tensor without data")
         if count > len(data) or (count and reach >= len(data)):
             raise ValueError("a tensor larger than its storage")
         return data.as_strided(self.size, self.stride, self.offset).clone().contiguous()
@@ -82,7 +82,7 @@ class _View:
 
 @dataclass
 class _Machine:
-    """Carries out the instructions that are allowed, and raises ValueError at any other."""
+    """Interprets allowed opcodes, and raises ValueError for any other."""
 
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
@@ -94,7 +94,7 @@ class _Machine:
             if opcode.name == "STOP":
                 return self.stack.pop()
             self._step(opcode.name, value)
-        raise ValueError("a program without an end")
+        raise ValueError("a pickle without an end")
 
     def _step(self, name: str, value: Any) -> None:
         if name in _LITERALS:
@@ -180,29 +180,29 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
 
 
 def read_torch_archive(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict that ``torch.save`` wrote.
+    """Read a state dict written by ``torch.save``.
 
     Raises:
-        InputError: the file is missing, too large, damaged, or holds anything but tensors.
+        InputError: the file is missing, too large, damaged, or contains anything but tensors.
     """
     try:
         if (size := path.stat().st_size) > limits.WEIGHTS_FILE_BYTES_MAX:
             raise InputError(f"{path}: {size} bytes, over {limits.WEIGHTS_FILE_BYTES_MAX}")
-        found = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-        if not isinstance(found, dict) or not found:
-            raise ValueError("no table of tensors")
-        if not all(isinstance(k, str) and isinstance(v, _View) for k, v in found.items()):
-            raise ValueError("more than a table of tensors")
-        return {key: view.tensor() for key, view in found.items()}
+        state = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
+        if not isinstance(state, dict) or not state:
+            raise ValueError("not a state dict")
+        if not all(isinstance(k, str) and isinstance(v, _View) for k, v in state.items()):
+            raise ValueError("more than tensors")
+        return {key: view.tensor() for key, view in state.items()}
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except InputError:
         raise
-    # A damaged file breaks these in any of their many ways; none of them may pass.
+    # A damaged file can raise any kind of error here.
     except Exception as error:
         raise InputError(
-            f"{path}: no plain file of weights ({error!s:.120}); only tensors are read from it, "
-            "nothing in it is run: save it with torch.save(model.state_dict(), ...)"
+            f"{path}: not a plain weights file ({error!s:.120}); only tensors are read, no code "
+            "is executed: save it with torch.save(model.state_dict(), ...)"
         ) from error
 
 
@@ -216,32 +216,32 @@ def _read_zip(path: Path) -> Any:
         if root + "byteorder" in sizes and archive.read(root + "byteorder") != b"little":
             raise ValueError("big-endian numbers")
         machine = _Machine()
-        found = machine.run(io.BytesIO(archive.read(program)))
+        state = machine.run(io.BytesIO(archive.read(program)))
         for storage in machine.storages.values():
             storage.data = _numbers(archive.read(f"{root}data/{storage.key}"), storage)
-    return found
+    return state
 
 
 def _read_legacy(path: Path) -> Any:
     with path.open("rb") as file:
         if _Machine().run(file) != _LEGACY_MAGIC:
-            raise ValueError("no file of torch")
+            raise ValueError("not a torch file")
         _Machine().run(file)  # protocol
         if not _Machine().run(file)["little_endian"]:
             raise ValueError("big-endian numbers")
         machine = _Machine()
-        found = machine.run(file)
+        state = machine.run(file)
         for key in _Machine().run(file):
             storage = machine.storages[key]
             if int.from_bytes(file.read(8), "little") != storage.count:
                 raise ValueError("a storage of another length")
             storage.data = _numbers(file.read(storage.count * storage.dtype.itemsize), storage)
-    return found
+    return state
 
 
 def _numbers(data: bytes, storage: _Storage) -> torch.Tensor:
     if len(data) != storage.count * storage.dtype.itemsize:
-        raise ValueError("a storage cut short")
+        raise ValueError("a truncated storage")
     if not data:
         return torch.empty(0, dtype=storage.dtype)
     return torch.frombuffer(bytearray(data), dtype=storage.dtype)

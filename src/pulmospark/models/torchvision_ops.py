@@ -1,15 +1,14 @@
-"""Lets torchvision's networks be imported where its C++ operators are absent.
+"""Import torchvision's networks without its C++ operators.
 
-The torchvision wheel of a registry may be built against another torch (CUDA, say) than the
-CPU build that is installed. Its C++ library then cannot be loaded, and ``import torchvision``
-fails: it attaches shape functions to ``torchvision::nms``, an operator that no one declared.
-pulmospark needs the networks only, which are plain Python, so a declaration without an
-implementation is enough. Where the real operators can be had they are loaded, and nothing
-is declared.
+A torchvision wheel may be built for another torch (CUDA, say) than the installed CPU build. Its
+C++ library then cannot be loaded, and ``import torchvision`` fails: it registers shape functions
+for ``torchvision::nms``, an undeclared operator. pulmospark needs only the networks, which are
+plain Python, so declaring the operator without an implementation is enough. If the real operators
+can be loaded, nothing is declared.
 
-``import torchvision`` also draws in its operators, data sets and torch's compiler, which takes
-as long as torch itself. Where one network is needed, only the file that has it is loaded, under
-a name of its own (:func:`import_torchvision_network`).
+``import torchvision`` also imports its operators, data sets and torch's compiler, which takes as
+long as torch itself. For a single network, only its file is loaded, under a separate name
+(:func:`import_torchvision_network`).
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ _LOADING = threading.Lock()
 
 
 def import_torchvision_network(module: str) -> ModuleType:
-    """One module of ``torchvision.models``, without the rest of torchvision where that goes.
+    """Import one module of ``torchvision.models``, if possible without the rest of torchvision.
 
-    Its code is torchvision's own; the name in ``sys.modules`` is another, so that an
-    ``import torchvision`` elsewhere finds nothing half done. Where torchvision is imported
-    already, its own module is given.
+    The code is torchvision's, under another name in ``sys.modules``, so that a later
+    ``import torchvision`` is unaffected. If torchvision is already imported, its module is
+    returned.
 
     Args:
-        module: ``vgg``, say.
+        module: such as ``vgg``.
 
     Raises:
         EnvironmentProblem: torchvision is not installed, or does not fit torch at all.
@@ -57,7 +56,7 @@ def import_torchvision_network(module: str) -> ModuleType:
             try:
                 return _import_alone(module)
             except (ImportError, AttributeError, RuntimeError):
-                pass  # a torchvision whose files lie otherwise: taken whole
+                pass  # another file layout: import all of torchvision
         import_torchvision_models()
         return importlib.import_module(f"torchvision.models.{module}")
 
@@ -78,7 +77,7 @@ def _import_alone(module: str) -> ModuleType:
 
 
 def import_torchvision_models() -> ModuleType:
-    """Import ``torchvision.models``, also beside a torch its C++ library does not fit.
+    """Import ``torchvision.models``, even if its C++ library does not fit the installed torch.
 
     Raises:
         EnvironmentProblem: torchvision is not installed, or does not fit torch at all.
@@ -86,12 +85,12 @@ def import_torchvision_models() -> ModuleType:
     if "torchvision" not in sys.modules and not _load_real_operators():
         _declare_operators()
     try:
-        # Inside: a second that only who builds a torchvision network should pay.
+        # Imported here: it takes a second, needed only for torchvision networks.
         import torchvision.models  # noqa: PLC0415
     except (ImportError, RuntimeError) as error:
         raise EnvironmentProblem(
-            f"torchvision does not load beside torch {torch.__version__} "
-            f"({type(error).__name__}): install the torchvision made for this torch",
+            f"torchvision does not load with torch {torch.__version__} "
+            f"({type(error).__name__}): install the matching torchvision",
             detail=str(error),
         ) from error
     models: ModuleType = torchvision.models
@@ -99,7 +98,7 @@ def import_torchvision_models() -> ModuleType:
 
 
 def _load_real_operators() -> bool:
-    """Whether torchvision's own C++ library loads and has every operator."""
+    """Whether torchvision's C++ library loads and has every operator."""
     spec = importlib.util.find_spec("torchvision")  # finds the folder, imports nothing
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for library in (*Path(folder).glob("_C*.so"), *Path(folder).glob("_C*.pyd")):

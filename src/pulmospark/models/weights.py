@@ -1,9 +1,8 @@
-"""ImageNet weights: where they come from, and how they get into a network.
+"""ImageNet weights: finding and loading them.
 
-They are looked for in this order: the file or folder that is named; the folder of the
-environment variable ``PULMOSPARK_WEIGHTS``; the cache; torchvision's hub, whose file is
-verified, read without being run, and kept as safetensors in the cache. A network is never
-left at a random start in silence.
+They are searched in this order: the given file or folder; the folder of the environment variable
+``PULMOSPARK_WEIGHTS``; the cache; torchvision's hub, whose file is verified, read without
+executing it, and cached as safetensors. A network never silently keeps random weights.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pulmospark.core.content import file_id
 from pulmospark.core.errors import EnvironmentProblem, InputError
 from pulmospark.core.files import disk_errors, whole_file, write_text
 from pulmospark.models.catalogue import entry
-from pulmospark.models.hub import Told, fetch
+from pulmospark.models.hub import OnProgress, fetch
 from pulmospark.models.network import Network
 from pulmospark.models.torch_archive import read_torch_archive
 from pulmospark.models.weights_files import (
@@ -42,13 +41,13 @@ _COUNTER = ".num_batches_tracked"
 
 @dataclass(frozen=True)
 class WeightsOrigin:
-    """What weights a network started from, for the bundle's provenance."""
+    """Origin of a network's initial weights, for the bundle's provenance."""
 
     file: str
     """name of the file, without its folder"""
     sha256: str
     licence: str | None
-    """``None``: of a file that is the user's own"""
+    """``None`` for a user's file"""
 
 
 def load_imagenet(
@@ -56,29 +55,29 @@ def load_imagenet(
     *,
     source: Path | None = None,
     hub: bool = True,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> WeightsOrigin:
-    """Load ImageNet weights into a network's backbone; its head is left as it is.
+    """Load ImageNet weights into a network's backbone; its head is unchanged.
 
-    Layers that a paper added to a published backbone stay as they are too.
+    Layers that a paper added to a published backbone are unchanged too.
 
     Args:
-        network: as ``zoo.build`` made it; changed in place.
-        source: a file, or a folder with the files that the zoo names; ``None``: see above.
-        hub: whether the network may be used.
-        told: called with the bytes fetched and the bytes in all.
+        network: from ``zoo.build``; changed in place.
+        source: a file, or a folder with the files listed in the zoo; ``None``: see above.
+        hub: whether to download missing weights.
+        on_progress: called with the bytes downloaded and the total bytes.
 
     Returns:
-        Where the weights came from.
+        The origin of the weights.
 
     Raises:
-        UsageError: the zoo knows no ImageNet weights of this network, or ``source`` is not
-            there.
-        EnvironmentProblem: the weights are nowhere to be had.
-        InputError: the file is damaged, or is no weights of this network.
+        UsageError: the zoo has no ImageNet weights for this network, or ``source`` does not
+            exist.
+        EnvironmentProblem: the weights are not available.
+        InputError: the file is damaged, or has no weights of this network.
     """
     known = entry(network.name)
-    path = find_weights(network.name, source=source, hub=hub, told=told)
+    path = find_weights(network.name, source=source, hub=hub, on_progress=on_progress)
     sha256 = file_id(path)
     check_hash(known, path, sha256)
     _load(network, known, _read(path), path)
@@ -87,30 +86,34 @@ def load_imagenet(
 
 
 def find_weights(
-    name: str, *, source: Path | None = None, hub: bool = True, told: Told | None = None
+    name: str,
+    *,
+    source: Path | None = None,
+    hub: bool = True,
+    on_progress: OnProgress | None = None,
 ) -> Path:
-    """Path of a file with a network's ImageNet weights; fetched where need be.
+    """Path of a file with a network's ImageNet weights, downloaded if necessary.
 
-    Arguments and errors are those of :func:`load_imagenet`.
+    For arguments and errors see :func:`load_imagenet`.
     """
     known = entry(name)
-    return find_local(known, source) or _from_hub(known, hub=hub, told=told)
+    return find_local(known, source) or _from_hub(known, hub=hub, on_progress=on_progress)
 
 
-def _from_hub(known: ZooEntry, *, hub: bool, told: Told | None) -> Path:
-    file = next((one for one in known.weights if one.url), None)
+def _from_hub(known: ZooEntry, *, hub: bool, on_progress: OnProgress | None) -> Path:
+    file = next((file for file in known.weights if file.url), None)
     if not hub or file is None or file.url is None:
         raise nowhere(known)
     cache = cache_folder()
     try:
-        fetched = fetch(file.url, cache, told=told)
+        archive = fetch(file.url, cache, on_progress=on_progress)
     except EnvironmentProblem as error:
         raise nowhere(known, f", and {error.message}; or") from error
     target = cache / file.name
     with disk_errors(target), whole_file(target) as aside:
-        save_file(read_torch_archive(fetched), aside)
+        save_file(read_torch_archive(archive), aside)
         write_text(target.with_name(target.name + SUM_END), f"{file_id(aside)}  {file.name}\n")
-    fetched.unlink(missing_ok=True)
+    archive.unlink(missing_ok=True)
     return target
 
 
@@ -133,7 +136,7 @@ def _load(network: Network, known: ZooEntry, tensors: dict[str, torch.Tensor], p
     }
     wanted = network.backbone.state_dict()
     for key, value in wanted.items():
-        # A count of training steps, which older files lack and nothing here reads.
+        # A count of training steps, missing in older files and unused here.
         if key.endswith(_COUNTER) or key.startswith(known.added):
             given.setdefault(key, value)
     lacking, beyond = sorted(wanted.keys() - given), sorted(given.keys() - wanted)
@@ -145,8 +148,8 @@ def _load(network: Network, known: ZooEntry, tensors: dict[str, torch.Tensor], p
     ):
         if keys:
             raise InputError(
-                f"{path}: no weights of {known.name}: it {fault} {keys[0]!r} and "
-                f"{len(keys) - 1} more; give a file with the key names of torchvision's file"
+                f"{path}: not weights of {known.name}: it {fault} {keys[0]!r} and "
+                f"{len(keys) - 1} more; the file needs torchvision's key names"
             )
     network.backbone.load_state_dict(given, strict=True)
 

@@ -1,4 +1,4 @@
-"""Where files of ImageNet weights lie on this machine; imports no torch, asks no network."""
+"""Local files of ImageNet weights; imports no torch, uses no network."""
 
 from __future__ import annotations
 
@@ -14,33 +14,31 @@ VARIABLE = "PULMOSPARK_WEIGHTS"
 """environment variable: a folder with files of ImageNet weights"""
 
 SUM_END = ".sha256"
-"""ending of the file beside one of weights that holds its SHA-256"""
+"""suffix of the file with the SHA-256 of a weights file"""
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 
 
 def cache_folder() -> Path:
-    """Where downloaded weights are kept: ``weights`` in pulmospark's cache folder."""
+    """Folder of downloaded weights: ``weights`` in pulmospark's cache folder."""
     return machine.cache_folder() / "weights"
 
 
 def find_local(known: ZooEntry, source: Path | None = None) -> Path | None:
-    """Path of a file with a network's ImageNet weights on this machine; ``None``: there is none.
+    """Path of a file with a network's ImageNet weights on this machine; ``None`` if there is none.
 
     Args:
         known: the network.
-        source: a file, or a folder with the files that the zoo names; ``None``: the folder of
+        source: a file, or a folder with the files listed in the zoo; ``None``: the folder of
             ``PULMOSPARK_WEIGHTS``, then the cache.
 
     Raises:
-        UsageError: the zoo knows no ImageNet weights of this network, or ``source`` is not
-            there.
-        EnvironmentProblem: ``source`` has none, or ``PULMOSPARK_WEIGHTS`` is no folder.
+        UsageError: the zoo has no ImageNet weights for this network, or ``source`` does not
+            exist.
+        EnvironmentProblem: ``source`` has none, or ``PULMOSPARK_WEIGHTS`` is not a folder.
     """
     if not known.weights:
-        raise UsageError(
-            f"{known.name}: there are no ImageNet weights of it: use weights = 'none'"
-        )
+        raise UsageError(f"{known.name}: no ImageNet weights exist: use weights = 'none'")
     if source is not None:
         return _in_source(known, source)
     named = path_of_variable(VARIABLE)
@@ -50,13 +48,13 @@ def find_local(known: ZooEntry, source: Path | None = None) -> Path | None:
         )
     if named is not None and (path := _in_folder(known, named)) is not None:
         return path
-    # In the cache a .pth is not converted yet: that is for the hub's part to do.
+    # A .pth in the cache is not converted yet; the download does that.
     converted = (cache_folder() / file.name for file in known.weights)
     return next((path for path in converted if path.is_file()), None)
 
 
 def nowhere(known: ZooEntry, why: str = "") -> EnvironmentProblem:
-    """The error where a network's weights are not to be had, with how to get them."""
+    """The error for unavailable weights, with how to get them."""
     homes = [file.url or file.home for file in known.weights]
     from_where = f" (from {' or '.join(filter(None, homes))})" if any(homes) else ""
     return EnvironmentProblem(
@@ -66,56 +64,56 @@ def nowhere(known: ZooEntry, why: str = "") -> EnvironmentProblem:
 
 
 def names(known: ZooEntry) -> list[str]:
-    """Names that a network's files of weights may have."""
+    """Possible names of a network's weights files."""
     return [name for file in known.weights for name in file.names]
 
 
 def file_of(known: ZooEntry, path: Path) -> WeightsFile | None:
-    """What the zoo knows of a file, by its name; ``None``: it is the user's own."""
+    """The zoo's entry of a file, by its name; ``None`` for a user's file."""
     return next((file for file in known.weights if path.name in file.names), None)
 
 
 def check_hash(known: ZooEntry, path: Path, sha256: str) -> None:
-    """Check a file of weights against its SHA-256, where that is known.
+    """Check a weights file against its SHA-256, if known.
 
-    It is known of files that the zoo pins, from the name of a file of the hub, and from a
-    file ``NAME.sha256`` beside it, as ``sha256sum`` writes it.
+    It is known for files pinned by the zoo, from the name of a hub file, and from a file
+    ``NAME.sha256`` in the same folder, as ``sha256sum`` writes it.
 
     Raises:
-        InputError: it is another.
+        InputError: the hash differs.
     """
     for wanted in _hashes(known, path):
         if not sha256.startswith(wanted):
             raise InputError(
-                f"{path}: SHA-256 {sha256[:16]}..., and {wanted[:16]}... is that of the "
-                "published file: it is damaged; get it again, or give yours another name"
+                f"{path}: SHA-256 is {sha256[:16]}..., but {wanted[:16]}... for the published "
+                "file: download it again, or rename it if it is your own"
             )
 
 
 def _hashes(known: ZooEntry, path: Path) -> list[str]:
-    found = []
+    hashes = []
     file = file_of(known, path)
     if file is not None and path.name == file.name and file.sha256:
-        found.append(file.sha256)
+        hashes.append(file.sha256)
     if file is not None and (digits := _HASH_IN_NAME.search(path.name)):
-        found.append(digits.group(1))
-    beside = path.with_name(path.name + SUM_END)
-    if beside.is_file():
-        with beside.open(encoding="utf-8", errors="replace") as lines:
-            found.append(lines.read(64))
-    return found
+        hashes.append(digits.group(1))
+    sum_file = path.with_name(path.name + SUM_END)
+    if sum_file.is_file():
+        with sum_file.open(encoding="utf-8", errors="replace") as lines:
+            hashes.append(lines.read(64))
+    return hashes
 
 
 def _in_source(known: ZooEntry, source: Path) -> Path:
     if source.is_file():
         return source
     if not source.is_dir():
-        raise UsageError(f"{source}: no such file or folder of weights")
-    if (found := _in_folder(known, source)) is None:
+        raise UsageError(f"{source}: no such weights file or folder")
+    if (path := _in_folder(known, source)) is None:
         raise EnvironmentProblem(
             f"{source}: no ImageNet weights of {known.name}: put {' or '.join(names(known))} there"
         )
-    return found
+    return path
 
 
 def _in_folder(known: ZooEntry, folder: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""The zoo: networks by name. What there is stands in :mod:`pulmospark.models.catalogue`."""
+"""The zoo: networks by name, listed in :mod:`pulmospark.models.catalogue`."""
 
 from __future__ import annotations
 
@@ -30,26 +30,27 @@ def build(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Network:
-    """Build a network with random weights (torch's own generator draws them).
+    """Build a network with random weights from torch's global generator.
 
     Args:
         name: in the zoo, or ``torchvision:NAME`` or ``timm:NAME``.
-        classes: number of classes, two or more.
+        classes: number of classes, at least two.
         mean: of each channel, in [0, 1]; ``None``: the zoo's.
         std: standard deviation of each channel, in [0, 1]; ``None``: the zoo's.
 
     Raises:
-        UsageError: an unknown name, a number of classes that the network is not made for, or
-            another number of channels.
+        UsageError: an unknown name, or an unsupported number of classes or channels.
         EnvironmentProblem: the library is missing or does not fit torch.
     """
     known = entry(name)
     mean, std = mean or known.mean, std or known.std
     if len(mean) != len(known.mean):
-        raise UsageError(f"{name}: mean has {len(mean)} channels, and {len(known.mean)} go in")
+        raise UsageError(
+            f"{name}: mean has {len(mean)} channels, but the input has {len(known.mean)}"
+        )
     if known.classes not in (None, classes):
         raise UsageError(
-            f"{name}: made for {known.classes} classes, and there are {classes}: choose another "
+            f"{name}: needs {known.classes} classes, but there are {classes}: choose another "
             "train.model, or map the findings to as many classes"
         )
     return Network(
@@ -65,23 +66,22 @@ def build(
 
 
 def stages(network: Network) -> Stages:
-    """Prefixes of the names of a network's parameters, stage by stage from the input.
+    """Prefixes of the names of a network's parameters, by stage from the input.
 
-    A parameter of the backbone belongs to the one stage of which a prefix is its name, or its
-    name up to a dot. The head, ``head.``, is in none: it is always trained.
+    A backbone parameter belongs to the stage with a prefix equal to its name, or to its name up to
+    a dot. The head, ``head.``, is in none: it is always trained.
 
     Args:
-        network: as :func:`build` made it.
+        network: from :func:`build`.
     """
-    told = entry(network.name).stages or tuple(_found_stages(network.backbone))
-    return tuple(tuple(f"backbone.{name}" for name in stage) for stage in told)
+    names = entry(network.name).stages or tuple(_found_stages(network.backbone))
+    return tuple(tuple(f"backbone.{name}" for name in stage) for stage in names)
 
 
 def _found_stages(backbone: nn.Module) -> Iterator[tuple[str, ...]]:
-    """A stage a module; one that holds more than half of the whole is taken apart.
+    """One stage per module; modules with more than half of all parameters are split.
 
-    Parameters that a module holds itself, a position embedding say, go with the first stage
-    of what is in it.
+    A module's direct parameters, such as a position embedding, join its first stage.
     """
     half = _count(backbone) / 2
 
@@ -105,4 +105,4 @@ def _found_stages(backbone: nn.Module) -> Iterator[tuple[str, ...]]:
 
 
 def _count(module: nn.Module) -> int:
-    return sum(one.numel() for one in module.parameters())
+    return sum(value.numel() for value in module.parameters())

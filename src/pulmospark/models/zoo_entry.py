@@ -1,4 +1,4 @@
-"""What is known of a network, without the network: imports no torch."""
+"""Metadata of networks, without building them; imports no torch."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Stages = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file that weights may come in.
+    """A weights file.
 
     Attributes:
         name: of a safetensors file with torchvision's key names.
-        sha256: of its content where it is known.
-        url: where the hub has the same as a ``.pth`` file, whose name ends in the first eight
+        sha256: of its content, if known.
+        url: the same weights on the hub, as a ``.pth`` file whose name ends in the first eight
             digits of its SHA-256.
-        home: page to fetch it from by hand, where the hub has none.
+        home: page for manual download, if not on the hub.
         licence: of the weights.
     """
 
@@ -39,24 +39,24 @@ class WeightsFile:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names that the file may have in a folder: converted, and as the hub has it."""
+        """Possible names of the file: converted, and as on the hub."""
         return (self.name, *((PurePosixPath(self.url).name,) if self.url else ()))
 
 
 def hub_file(url: str, licence: str) -> WeightsFile:
-    """A file of torchvision's hub; converted it keeps its name, and so its hash."""
+    """A file of torchvision's hub; the converted file keeps the name with its hash."""
     name = PurePosixPath(url).with_suffix(".safetensors").name
     return WeightsFile(name, url=url, licence=licence)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained where the settings leave it open, with AdamW.
+    """Default training settings of a network, for AdamW.
 
     Attributes:
-        learning_rate: the highest, that of the last layer.
-        stage_factor: learning rate of a stage as a share of that of the stage after it.
-        batch_size: films a step, over all processes together.
+        learning_rate: peak rate of the last layer.
+        stage_factor: learning rate of a stage relative to the next one.
+        batch_size: films per step over all processes.
     """
 
     learning_rate: float
@@ -65,21 +65,21 @@ class Recipe:
 
 
 CAREFUL = Recipe(1e-4, stage_factor=0.7)
-"""for fine-tuning a network of which nothing is known; transformers ask for it, too"""
+"""for fine-tuning unknown networks and transformers"""
 PLAIN = Recipe(1e-3)
 """for training from scratch with batch norm"""
 
 
 @dataclass(frozen=True)
 class FlatMap:
-    """The other deep features of a network: its last convolutional map, flattened.
+    """Alternative deep features of a network: its flattened last convolutional map.
 
     Attributes:
         name: of the variant, in settings and bundles.
-        builder: makes the backbone, (n, channels, h, w) -> (n, width).
+        builder: builds the backbone, (n, channels, h, w) -> (n, width).
         width: channels x height x width of the map at the entry's input size.
         backbone_parameters: of that backbone.
-        left_out: prefixes of published keys that the variant has no use for.
+        left_out: prefixes of published keys that the variant does not use.
     """
 
     name: str
@@ -91,40 +91,40 @@ class FlatMap:
 
 @dataclass(frozen=True)
 class ZooEntry:
-    """What is known of a network.
+    """Metadata of a network.
 
     Attributes:
         name: in settings and bundles.
-        title: for people.
-        builder: makes the backbone, (n, channels, h, w) -> (n, width), with torchvision's
+        title: human-readable name.
+        builder: builds the backbone, (n, channels, h, w) -> (n, width), with torchvision's
             key names and random weights.
         width: of the deep features.
-        input_size: side of the image it is meant for, pixels.
-        min_size: smallest side that it takes, pixels.
-        mean: of each channel, in [0, 1]; as many as the backbone takes channels.
+        input_size: default side of the image, pixels.
+        min_size: smallest supported side, pixels.
+        mean: of each input channel, in [0, 1].
         std: standard deviation of each channel, in [0, 1].
         dropout: before the head, in training.
         source: where it was published.
-        backbone_parameters: numbers that are learnt, without the head.
+        backbone_parameters: number of trainable parameters, without the head.
         outputs: of the published output layer, which :attr:`parameters` counts.
-        side_parameters: of published branches that are used in their training alone and are
-            left out here; :attr:`parameters` counts them, as the publisher does.
-        stages: prefixes of the backbone's parameters, stage by stage from the input; empty:
-            found from its modules.
-        max_size: largest side that it takes, pixels; ``None``: any.
-        classes: number of classes that it is made for; ``None``: any.
+        side_parameters: of published branches used only in training and omitted here;
+            :attr:`parameters` counts them, as the publisher does.
+        stages: prefixes of the backbone's parameters, by stage from the input; empty: derived
+            from its modules.
+        max_size: largest supported side, pixels; ``None``: any.
+        classes: required number of classes; ``None``: any.
         single_logit: one output for two classes, as with a sigmoid.
-        weights: files of ImageNet weights, in the order they are looked for.
-        replaced: prefixes of the published keys that have no place here: the output layer,
+        weights: files of ImageNet weights, in search order.
+        replaced: prefixes of published keys that are not loaded: the output layer,
             which the head of :class:`~pulmospark.models.network.Network` replaces, and side
             branches.
-        renamed: pattern and replacement for keys of published files, as ``re.sub`` takes them.
-        added: prefixes of the backbone's keys that no published weights have.
-        frozen_stages: stages from the input that the paper does not train.
-        guessed: what the paper leaves open, and what was chosen.
+        renamed: pattern and replacement for keys of published files, for ``re.sub``.
+        added: prefixes of the backbone's keys without published weights.
+        frozen_stages: number of stages from the input that the paper freezes.
+        guessed: details that the paper does not specify, with our choice.
         flat_map: the variant whose features are the last map, flattened.
-        fine_tuning: how it is trained from weights that it is given.
-        from_scratch: how it is trained from random ones.
+        fine_tuning: recipe for training from given weights.
+        from_scratch: recipe for training from random weights.
     """
 
     name: str
@@ -156,14 +156,14 @@ class ZooEntry:
 
     @property
     def parameters(self) -> int:
-        """Numbers that are learnt, with the published output layer: the published count."""
+        """Number of parameters with the published output layer: the published count."""
         return self.backbone_parameters + self.outputs * (self.width + 1) + self.side_parameters
 
     @property
     def weights_licence(self) -> str | None:
-        """Licences of the ImageNet weights; ``None``: there are none."""
-        told = dict.fromkeys(file.licence for file in self.weights if file.licence)
-        return " or ".join(told) or None
+        """Licences of the ImageNet weights; ``None`` if there are none."""
+        licences = dict.fromkeys(file.licence for file in self.weights if file.licence)
+        return " or ".join(licences) or None
 
 
 def flat_entry(entry: ZooEntry) -> ZooEntry | None:

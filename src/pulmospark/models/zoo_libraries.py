@@ -1,4 +1,4 @@
-"""Entries of the classifiers that torchvision and timm have beside the zoo's own."""
+"""Entries of all other classifiers of torchvision and timm."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from pulmospark.models.zoo_entry import Recipe, WeightsFile, ZooEntry, hub_file
 from pulmospark.models.zoo_torchvision import DENSENET_RENAMED
 
 _LEAST = 32
-"""pixels: sides below it leave a map of nothing in most networks"""
+"""pixels: smaller sides leave an empty map in most networks"""
 
 # Some have no batch norm, and some are transformers.
 _FROM_SCRATCH = Recipe(3e-4)
 
-# Branches for their training alone; their weights take grey levels in -1 to 1 (see InceptionV3).
+# With branches used only in training; their weights expect inputs in -1 to 1 (see InceptionV3).
 _WITH_SIDES = ("googlenet", "inception_v3")
 
 
 @functools.lru_cache(maxsize=64)
 def library_entry(library: str, name: str) -> ZooEntry:
-    """The entry of a library's classifier: its last linear layer gives way to the head.
+    """The entry of a library's classifier, whose last linear layer the head replaces.
 
     Args:
         library: ``torchvision`` or ``timm``.
@@ -90,15 +90,15 @@ def _of_timm(name: str) -> ZooEntry:
         return network
 
     network = make()
-    told: dict[str, Any] = dict(getattr(network, "pretrained_cfg", {}) or {})
-    size = int(told.get("input_size", (3, 224, 224))[-1])
-    fixed = size if told.get("fixed_input_size") else None
-    home = told.get("hf_hub_id")
+    config: dict[str, Any] = dict(getattr(network, "pretrained_cfg", {}) or {})
+    size = int(config.get("input_size", (3, 224, 224))[-1])
+    fixed = size if config.get("fixed_input_size") else None
+    home = config.get("hf_hub_id")
     title = str(home).rpartition("/")[2] if home else name
     file = WeightsFile(
         f"{title}.safetensors",
         home=f"https://huggingface.co/{home}" if home else None,
-        licence=told.get("license"),
+        licence=config.get("license"),
     )
     return _entry(
         f"timm:{name}",
@@ -106,10 +106,10 @@ def _of_timm(name: str) -> ZooEntry:
         network,
         title=f"{name} of timm",
         input_size=size,
-        min_size=fixed or int(told.get("min_input_size", (3, _LEAST, _LEAST))[-1]),
+        min_size=fixed or int(config.get("min_input_size", (3, _LEAST, _LEAST))[-1]),
         max_size=fixed,
-        mean=tuple(told.get("mean", (0.5, 0.5, 0.5))),
-        std=tuple(told.get("std", (0.5, 0.5, 0.5))),
+        mean=tuple(config.get("mean", (0.5, 0.5, 0.5))),
+        std=tuple(config.get("std", (0.5, 0.5, 0.5))),
         source="Wightman, PyTorch Image Models (timm)",
         published=_count(network),
         weights=(file,),
@@ -119,15 +119,15 @@ def _of_timm(name: str) -> ZooEntry:
 
 
 def _import_timm(name: str) -> ModuleType:
-    import_torchvision_models()  # which timm imports, and which may need help
+    import_torchvision_models()  # timm imports it
     try:
         import timm  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise EnvironmentProblem(
             f"timm:{name}: timm is not installed: {how_to_install('timm')}"
         ) from error
-    found: ModuleType = timm
-    return found
+    module: ModuleType = timm
+    return module
 
 
 def _entry(
@@ -139,28 +139,30 @@ def _entry(
     sides: tuple[str, ...],
     **facts: Any,
 ) -> ZooEntry:
-    found = last_linear(network)
-    if found is None:
-        raise UsageError(f"{name}: it has no linear layer that could give way to the head")
-    place, linear = found
+    last = last_linear(network)
+    if last is None:
+        raise UsageError(f"{name}: has no linear layer that the head could replace")
+    place, linear = last
 
     def build() -> nn.Module:
-        made = make()
-        without(made, place, nn.Identity())
-        return made
+        backbone = make()
+        without(backbone, place, nn.Identity())
+        return backbone
 
     without(network, place, nn.Identity())
     _check_output(name, network, linear.in_features, facts["input_size"])
-    backbone = _count(network)
+    backbone_parameters = _count(network)
     return ZooEntry(
         name=name,
         builder=build,
         width=linear.in_features,
-        dropout=0.0,  # its own, if any, stays in the backbone
-        backbone_parameters=backbone,
+        dropout=0.0,  # the network's dropout stays in the backbone
+        backbone_parameters=backbone_parameters,
         outputs=linear.out_features,
-        # Negative by the bias where the published layer has none.
-        side_parameters=published - backbone - linear.out_features * (linear.in_features + 1),
+        # Negative if the published layer has no bias.
+        side_parameters=published
+        - backbone_parameters
+        - linear.out_features * (linear.in_features + 1),
         replaced=(f"{place}.", *sides),
         from_scratch=_FROM_SCRATCH,
         **facts,
@@ -170,9 +172,11 @@ def _entry(
 @torch.inference_mode()
 def _check_output(name: str, network: nn.Module, width: int, size: int) -> None:
     device = next(network.parameters()).device
-    found = network.eval()(torch.zeros(1, 3, size, size, device=device))
-    if not isinstance(found, torch.Tensor) or tuple(found.shape) != (1, width):
-        raise UsageError(f"{name}: its last linear layer is not its output: it cannot be used")
+    output = network.eval()(torch.zeros(1, 3, size, size, device=device))
+    if not isinstance(output, torch.Tensor) or tuple(output.shape) != (1, width):
+        raise UsageError(
+            f"{name}: its last linear layer is not its output, so it is not supported"
+        )
 
 
 def _check_known(library: str, name: str, known: Iterable[str]) -> None:
@@ -180,9 +184,9 @@ def _check_known(library: str, name: str, known: Iterable[str]) -> None:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3) or names[:3]
         raise UsageError(
-            f"{library}:{name}: no classifier of {library}; near it: {', '.join(near)}"
+            f"{library}:{name}: not a classifier of {library}; similar: {', '.join(near)}"
         )
 
 
 def _count(network: nn.Module) -> int:
-    return sum(one.numel() for one in network.parameters())
+    return sum(value.numel() for value in network.parameters())

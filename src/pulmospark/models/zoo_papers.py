@@ -24,9 +24,9 @@ _BELMAN_LOPEZ_GUESSED = (
 )
 
 
-def _made(name: str, **options: Any) -> Builder:
+def _builder(name: str, **options: Any) -> Builder:
     def build() -> nn.Module:
-        # Inside: whoever only lists the networks should not wait for torch.
+        # Imported here, so that listing the networks does not import torch.
         from pulmospark.models import papers  # noqa: PLC0415
 
         network: nn.Module = getattr(papers, name)(**options)
@@ -38,7 +38,7 @@ def _made(name: str, **options: Any) -> Builder:
 _BASIC_CNN = ZooEntry(
     name="basic_cnn",
     title="basic CNN",
-    builder=_made("BasicCnn"),
+    builder=_builder("BasicCnn"),
     width=128,
     input_size=128,
     min_size=16,
@@ -61,7 +61,7 @@ _BASIC_CNN = ZooEntry(
 _BELMAN_LOPEZ_BINARY = ZooEntry(
     name="belman_lopez_2022_binary",
     title="Belman-López CNN, two classes",
-    builder=_made("BelmanLopezCnn", filters=(32, 32, 64, 64, 128, 128), flat=128),
+    builder=_builder("BelmanLopezCnn", filters=(32, 32, 64, 64, 128, 128), flat=128),
     width=512,
     input_size=200,
     min_size=200,
@@ -81,7 +81,7 @@ _BELMAN_LOPEZ_BINARY = ZooEntry(
 _BELMAN_LOPEZ_4CLASS = ZooEntry(
     name="belman_lopez_2022_4class",
     title="Belman-López CNN, four classes",
-    builder=_made("BelmanLopezCnn", filters=(32, 64, 64, 128, 128), flat=128 * 4 * 4),
+    builder=_builder("BelmanLopezCnn", filters=(32, 64, 64, 128, 128), flat=128 * 4 * 4),
     width=512,
     input_size=200,
     min_size=200,
@@ -99,7 +99,7 @@ _BELMAN_LOPEZ_4CLASS = ZooEntry(
 _MOBILENET_V2_MODIFIED = ZooEntry(
     name="mobilenet_v2_modified",
     title="modified MobileNetV2",
-    builder=_made("ModifiedMobileNetV2"),
+    builder=_builder("ModifiedMobileNetV2"),
     width=128,
     source="Akter et al., COVID-19 Detection Using Deep Learning Algorithm on Chest X-ray "
     "Images, 2021",

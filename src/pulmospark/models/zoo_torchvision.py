@@ -24,15 +24,15 @@ _HUB = "https://download.pytorch.org/models/"
 _BSD = "BSD-3-Clause (torchvision)"
 _ONNX_ZOO = "Apache-2.0 (ONNX model zoo)"
 
-# Files of DenseNet from before torch 0.4 have a dot inside the names of layers.
+# DenseNet files from before torch 0.4 have a dot within layer names.
 DENSENET_RENAMED = ((r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2"),)
 
 
-def _made(module: str, *cut: str, features_only: bool = False, **options: Any) -> Builder:
+def _builder(module: str, *cut: str, features_only: bool = False, **options: Any) -> Builder:
     """A builder: see :func:`pulmospark.models.backbones.torchvision_backbone`."""
 
     def build() -> nn.Module:
-        # Inside: whoever only lists the networks should not wait for torch.
+        # Imported here, so that listing the networks does not import torch.
         from pulmospark.models.backbones import torchvision_backbone  # noqa: PLC0415
 
         return torchvision_backbone(module, cut, features_only=features_only, **options)
@@ -44,14 +44,15 @@ def _numbered(stem: str, *stages: tuple[int, ...]) -> Stages:
     return tuple(tuple(f"{stem}.{number}" for number in stage) for stage in stages)
 
 
-# Trained itself, each stage learns half as fast as the one after it: the first see edges, which
-# films have as photographs do. Small networks bear higher rates than large ones; those without
-# batch norm (VGG19, SqueezeNet) diverge at rates that the others need. Common practice, not tuned.
+# Fine-tuning: each stage learns half as fast as the next, because the first ones detect edges,
+# which films share with photographs. Small networks tolerate higher rates than large ones; those
+# without batch norm (VGG19, SqueezeNet) diverge at the rates that the others need. Common
+# practice, not tuned.
 SMALL_TUNED = Recipe(1e-3, stage_factor=0.5)
 _TUNED = Recipe(5e-4, stage_factor=0.5)
 _UNNORMALISED_TUNED = Recipe(3e-4, stage_factor=0.5)
-# 140 million parameters and wide maps: smaller batches take less memory, and without batch norm
-# they do no harm.
+# 140 million parameters and large maps: smaller batches need less memory, and are harmless without
+# batch norm.
 _VGG_TUNED = Recipe(1e-4, stage_factor=0.5, batch_size=16)
 _UNNORMALISED = Recipe(3e-4)
 _VGG = Recipe(1e-4, batch_size=16)
@@ -71,7 +72,7 @@ MOBILENET_V2_STAGES = _numbered(
 _MOBILENET_V2 = ZooEntry(
     name="mobilenet_v2",
     title="MobileNetV2",
-    builder=_made("mobilenetv2.mobilenet_v2", "classifier"),
+    builder=_builder("mobilenetv2.mobilenet_v2", "classifier"),
     width=1280,
     dropout=0.2,
     source="Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, 2018",
@@ -81,7 +82,7 @@ _MOBILENET_V2 = ZooEntry(
     replaced=("classifier.",),
     flat_map=FlatMap(
         "mobilenet_v2_flattened",
-        _made("mobilenetv2.mobilenet_v2", features_only=True),
+        _builder("mobilenetv2.mobilenet_v2", features_only=True),
         width=1280 * 7 * 7,
         backbone_parameters=2_223_872,
     ),
@@ -91,7 +92,7 @@ _MOBILENET_V2 = ZooEntry(
 _SQUEEZENET1_1 = ZooEntry(
     name="squeezenet1_1",
     title="SqueezeNet 1.1",
-    builder=_made("squeezenet.squeezenet1_1", "classifier", pooled=True),
+    builder=_builder("squeezenet.squeezenet1_1", "classifier", pooled=True),
     width=512,
     dropout=0.5,
     source="Iandola et al., SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and "
@@ -109,7 +110,7 @@ _SQUEEZENET1_1 = ZooEntry(
     replaced=("classifier.",),
     flat_map=FlatMap(
         "squeezenet1_1_flattened",
-        _made("squeezenet.squeezenet1_1", "classifier"),
+        _builder("squeezenet.squeezenet1_1", "classifier"),
         width=512 * 13 * 13,
         backbone_parameters=722_496,
     ),
@@ -122,9 +123,9 @@ _SQUEEZENET1_1 = ZooEntry(
 _VGG19 = ZooEntry(
     name="vgg19",
     title="VGG19",
-    builder=_made("vgg.vgg19", "classifier.6"),
+    builder=_builder("vgg.vgg19", "classifier.6"),
     width=4096,
-    dropout=0.0,  # its own stands behind each fully connected layer
+    dropout=0.0,  # the network's dropout follows each fully connected layer
     source="Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image "
     "Recognition, 2014",
     backbone_parameters=139_570_240,
@@ -143,7 +144,7 @@ _VGG19 = ZooEntry(
     replaced=("classifier.6.",),
     flat_map=FlatMap(
         "vgg19_flattened",
-        _made("vgg.vgg19", "classifier"),
+        _builder("vgg.vgg19", "classifier"),
         width=512 * 7 * 7,
         backbone_parameters=20_024_384,
         left_out=("classifier.",),
@@ -155,7 +156,7 @@ _VGG19 = ZooEntry(
 _RESNET50 = ZooEntry(
     name="resnet50",
     title="ResNet50",
-    builder=_made("resnet.resnet50", "fc"),
+    builder=_builder("resnet.resnet50", "fc"),
     width=2048,
     source="He et al., Deep Residual Learning for Image Recognition, 2015",
     backbone_parameters=23_508_032,
@@ -167,7 +168,7 @@ _RESNET50 = ZooEntry(
     replaced=("fc.",),
     flat_map=FlatMap(
         "resnet50_flattened",
-        _made("resnet.resnet50", "avgpool", "fc"),
+        _builder("resnet.resnet50", "avgpool", "fc"),
         width=2048 * 7 * 7,
         backbone_parameters=23_508_032,
     ),
@@ -178,12 +179,14 @@ _INCEPTION_V3 = ZooEntry(
     name="inception_v3",
     title="InceptionV3",
     # Its dropout is that of the network's head.
-    builder=_made("inception.inception_v3", "dropout", "fc", aux_logits=False, init_weights=True),
+    builder=_builder(
+        "inception.inception_v3", "dropout", "fc", aux_logits=False, init_weights=True
+    ),
     width=2048,
     input_size=299,
     min_size=75,
-    # What its weights were trained with. torchvision standardises by ImageNet's figures and
-    # turns the result into this inside the network (transform_input).
+    # As in the training of its weights. torchvision standardises by ImageNet's statistics and
+    # converts inside the network (transform_input).
     mean=(0.5, 0.5, 0.5),
     std=(0.5, 0.5, 0.5),
     dropout=0.5,
@@ -203,7 +206,7 @@ _INCEPTION_V3 = ZooEntry(
     replaced=("fc.", "AuxLogits."),
     flat_map=FlatMap(
         "inception_v3_flattened",
-        _made(
+        _builder(
             "inception.inception_v3",
             "avgpool",
             "dropout",
@@ -220,7 +223,7 @@ _INCEPTION_V3 = ZooEntry(
 _DENSENET121 = ZooEntry(
     name="densenet121",
     title="DenseNet121",
-    builder=_made("densenet.densenet121", "classifier"),
+    builder=_builder("densenet.densenet121", "classifier"),
     width=1024,
     source="Huang et al., Densely Connected Convolutional Networks, 2016",
     backbone_parameters=6_953_856,
@@ -236,7 +239,7 @@ _DENSENET121 = ZooEntry(
     renamed=DENSENET_RENAMED,
     flat_map=FlatMap(
         "densenet121_flattened",
-        _made("densenet.densenet121", features_only=True, relu=True),
+        _builder("densenet.densenet121", features_only=True, relu=True),
         width=1024 * 7 * 7,
         backbone_parameters=6_953_856,
     ),
@@ -246,7 +249,7 @@ _DENSENET121 = ZooEntry(
 _EFFICIENTNET_B0 = ZooEntry(
     name="efficientnet_b0",
     title="EfficientNet-B0",
-    builder=_made("efficientnet.efficientnet_b0", "classifier"),
+    builder=_builder("efficientnet.efficientnet_b0", "classifier"),
     width=1280,
     dropout=0.2,
     source="Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural "
@@ -261,7 +264,7 @@ _EFFICIENTNET_B0 = ZooEntry(
     replaced=("classifier.",),
     flat_map=FlatMap(
         "efficientnet_b0_flattened",
-        _made("efficientnet.efficientnet_b0", "avgpool", "classifier"),
+        _builder("efficientnet.efficientnet_b0", "avgpool", "classifier"),
         width=1280 * 7 * 7,
         backbone_parameters=4_007_548,
     ),

@@ -1,1 +1,1 @@
-"""Runs written where MLflow and TensorBoard read them; both come with the extra ``tracking``."""
+"""Export of runs to MLflow and TensorBoard; both need the extra ``tracking``."""

@@ -1,4 +1,4 @@
-"""Whether the libraries of the extra are there; imports none of them."""
+"""Check that the libraries of the extra are installed, without importing them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _TENSORBOARD = ("tensorboard",)
 
 
 def check_tracking(settings: TrackingSettings) -> None:
-    """Refuse tracking that could not be written, before anything is done.
+    """Refuse tracking whose libraries are missing, before a run starts.
 
     Raises:
         EnvironmentProblem: a library of the extra is missing.
     """
-    asked = (
+    trackers = (
         ("mlflow", settings.mlflow, _MLFLOW),
         ("tensorboard", settings.tensorboard, _TENSORBOARD),
     )
-    for name, value, libraries in asked:
-        missing = [one for one in libraries if importlib.util.find_spec(one) is None]
+    for name, value, libraries in trackers:
+        missing = [library for library in libraries if importlib.util.find_spec(library) is None]
         if value is not None and missing:
             raise EnvironmentProblem(
-                f"tracking.{name} is {str(value)!r}, and {missing[0]} is not installed: "
+                f"tracking.{name} is {str(value)!r}, but {missing[0]} is not installed: "
                 f"{how_to_install('tracking')}"
             )

@@ -1,4 +1,4 @@
-"""A training's epochs as TensorBoard's scalars, while it goes on."""
+"""Write epochs as TensorBoard scalars while training is running."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Follower:
         self._ended = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._follow, daemon=True, name="tensorboard")
-        # What an earlier training has left is not this one's.
-        self._stale = {path: _stamp(path) for path in self._told()}
+        # Epoch files of an earlier training run are ignored until they change.
+        self._stale = {path: _stamp(path) for path in self._epoch_files()}
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -64,7 +64,7 @@ class Follower:
             raise self._error
 
     def finish(self, models: Iterable[ModelRecord]) -> None:
-        """Write what was not seen on the way: all models are then told in full."""
+        """Write what was missed: afterwards all models are complete."""
         self._ended.set()
         self._thread.join()
         if self._error is not None:
@@ -77,14 +77,14 @@ class Follower:
     def _follow(self) -> None:
         try:
             while not self._ended.wait(_POLL_S):
-                for path in self._told():
+                for path in self._epoch_files():
                     if self._stale.get(path) != _stamp(path):
                         self._epochs(path.parent.name, read_epochs(path.parent))
-        except BaseException as error:  # noqa: BLE001 - raised where the training is waited for
+        except BaseException as error:  # noqa: BLE001 - raised in finish() or __exit__()
             self._error = error
 
     def _epochs(self, name: str, history: list[dict[str, Any]]) -> None:
-        if len(history) < self._done.get(name, 0):  # another training begins there
+        if len(history) < self._done.get(name, 0):  # another training run has started
             self._files.pop(name).close()
             self._done[name] = 0
         for epoch in history[self._done.get(name, 0) :]:
@@ -102,7 +102,7 @@ class Follower:
                 self._files[name].add_scalar(tag, value, step)
             self._files[name].flush()
 
-    def _told(self) -> list[Path]:
+    def _epoch_files(self) -> list[Path]:
         return sorted(self._work.glob(f"*/{EPOCHS}"))
 
 
@@ -117,7 +117,7 @@ def _new_file(folder: Path) -> SummaryWriter:
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        facts = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return facts.st_mtime_ns, facts.st_size

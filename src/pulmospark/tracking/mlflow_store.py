@@ -1,4 +1,4 @@
-"""Runs in a store of MLflow's: a folder, a database or a server."""
+"""Runs in an MLflow store: a folder, a database or a server."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from pulmospark.tracking.record import RunRecord
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 _RETRIES_DEFAULT = "2"
-"""by itself MLflow tries for minutes before it tells that a server does not answer"""
+"""by default MLflow retries an unreachable server for minutes"""
 _METRICS, _PARAMS = 1000, 100
-"""values that MLflow takes in one call"""
+"""limits of MLflow per call"""
 
 
 class MlflowStore:
-    """A store that runs are written to; MLflow is imported here, its telemetry off.
+    """A store for runs; imports MLflow with its telemetry disabled.
 
     Args:
         settings: ``mlflow`` and ``mlflow_experiment``.
-        experiment: name of the experiment where the settings name none.
+        experiment: name of the experiment if not in the settings.
 
     Raises:
-        EnvironmentProblem: the store cannot be opened, or the server does not answer.
+        EnvironmentProblem: the store cannot be opened, or the server does not respond.
     """
 
     def __init__(self, settings: TrackingSettings, experiment: str) -> None:
-        self._told = settings.mlflow or ""
+        self._address = settings.mlflow or ""
         self.name = uri_of(settings)
         self.experiment = settings.mlflow_experiment or experiment
         folder = settings.mlflow_folder
@@ -44,12 +44,12 @@ class MlflowStore:
         artifacts = None if folder is None else (folder.resolve() / "artifacts").as_uri()
         with self._failing(), _quietly():
             from mlflow.tracking import MlflowClient  # noqa: PLC0415 - seconds, and an extra
-        with self._failing(), _quietly():  # again: the import sets the level of its own notes
+        with self._failing(), _quietly():  # again: the import resets the log level
             self._client: Any = MlflowClient(tracking_uri=self.name)
             self._experiment_id = self._found(self.experiment, artifacts)
 
     def has(self, run_id: str) -> bool:
-        """Whether a run is in the store, and was not deleted there."""
+        """Whether a run is in the store and not deleted."""
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
         from mlflow.protos.databricks_pb2 import (  # noqa: PLC0415
             RESOURCE_DOES_NOT_EXIST,
@@ -72,7 +72,7 @@ class MlflowStore:
             Its id in the store.
 
         Raises:
-            EnvironmentProblem: the store does not take it.
+            EnvironmentProblem: the store rejects it.
         """
         with self._failing(), _quietly():
             tags = dict(record.tags)
@@ -122,18 +122,18 @@ class MlflowStore:
         except EnvironmentProblem:
             raise
         except Exception as error:
-            # MLflow's, SQLAlchemy's, requests': there is no common root.
+            # Errors of MLflow, SQLAlchemy and requests have no common base class.
             lines = str(error).splitlines()
             raise EnvironmentProblem(
-                f"tracking.mlflow is {self._told!r}, and MLflow failed there: "
-                f"{type(error).__name__}: {lines[0][:200] if lines else 'no message'}; name a "
-                "folder, or a store that answers",
+                f"tracking.mlflow is {self._address!r}, but MLflow failed: "
+                f"{type(error).__name__}: {lines[0][:200] if lines else 'no message'}; specify a "
+                "folder or a reachable store",
                 detail=str(error),
             ) from error
 
 
 def uri_of(settings: TrackingSettings) -> str:
-    """The store as MLflow takes it: a folder's database, or the URI that was given."""
+    """The tracking URI: a folder's database, or the given URI."""
     if (folder := settings.mlflow_folder) is not None:
         return f"sqlite:///{folder.resolve() / 'mlflow.db'}"
     return settings.mlflow or ""
@@ -141,12 +141,12 @@ def uri_of(settings: TrackingSettings) -> str:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """MLflow without its telemetry, which is decided at its import, and without its notes."""
-    told = {**_QUIET, _RETRIES: os.environ.get(_RETRIES, _RETRIES_DEFAULT)}
-    before = {name: os.environ.get(name) for name in told}
+    """Run MLflow without telemetry, which is configured at import, and without log output."""
+    variables = {**_QUIET, _RETRIES: os.environ.get(_RETRIES, _RETRIES_DEFAULT)}
+    before = {name: os.environ.get(name) for name in variables}
     logger = logging.getLogger("mlflow")
     level = logger.level
-    os.environ.update(told)
+    os.environ.update(variables)
     try:
         logger.setLevel(logging.ERROR)
         yield

@@ -1,4 +1,4 @@
-"""What is told of a run: plain values, which any tracker can take."""
+"""The record of a run: plain values for any tracker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pulmospark.evaluation.by_name import metrics_by_name
 from pulmospark.evaluation.results import Evaluation, Figure
 from pulmospark.training.records import TrainResult
 
-_TOLD = (
+_SERIES = (
     "loss",
     "accuracy",
     "validation_loss",
@@ -21,7 +21,7 @@ _TOLD = (
     "learning_rate",
     "films_per_s",
 )
-"""fields of an epoch that are told"""
+"""recorded fields of an epoch"""
 _ODD = re.compile(r"[^\w.\- ]")
 
 Series = tuple[tuple[int, float], ...]
@@ -35,10 +35,10 @@ class RunRecord:
     Attributes:
         name: of the run.
         settings: name with dots (``train.model``) -> value as text.
-        tags: what is known of it beside the settings.
+        tags: further facts.
         figures: name -> value.
-        seconds: what took how long; name -> value.
-        series: name (``fold-0/loss``) -> its course.
+        seconds: name -> duration.
+        series: name (``fold-0/loss``) -> values by step.
         documents: file name -> text.
     """
 
@@ -52,67 +52,67 @@ class RunRecord:
 
     @property
     def record_id(self) -> str:
-        """Content id of settings, tags and figures: told again, or done again, it is the same."""
+        """Content id of settings, tags and metrics: identical for an identical run."""
         return content.value_id(
             [self.name, dict(self.settings), dict(self.tags), dict(self.figures)]
         )
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """Nested values as names with dots and text; what is no text, as JSON."""
-    found: dict[str, str] = {}
+    """Flatten nested values to dotted names and text; other values as JSON."""
+    texts: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{before}{plain_name(key)}.")
+            texts |= flat(value, f"{before}{plain_name(key)}.")
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            found[before + plain_name(key)] = text
-    return found
+            texts[before + plain_name(key)] = text
+    return texts
 
 
-def figures_of(told: Evaluation) -> dict[str, float]:
-    """Every figure of an evaluation by name, with the ends of its interval.
+def figures_of(evaluation: Evaluation) -> dict[str, float]:
+    """Every metric of an evaluation by name, with the bounds of its CI.
 
-    ``accuracy``, ``accuracy_low``, ``accuracy_high``; ``COVID-19/sensitivity``, and so on. What
-    is not defined is left out.
+    ``accuracy``, ``accuracy_low``, ``accuracy_high``; ``COVID-19/sensitivity``, and so on.
+    Undefined metrics are omitted.
     """
     names: list[str] = []
-    for one in told.by_class:
-        name = plain_name(one.name)
-        while name in names:  # two classes that differ in odd characters only
+    for class_metrics in evaluation.by_class:
+        name = plain_name(class_metrics.name)
+        while name in names:  # two classes that differ in replaced characters only
             name += "_"
         names.append(name)
-    found: dict[str, float] = {}
-    for name, figure in metrics_by_name(told, names).items():
-        found |= _with_ends(name, figure)
-    return found | {"films": float(told.films), "patients": float(told.groups)}
+    values: dict[str, float] = {}
+    for name, figure in metrics_by_name(evaluation, names).items():
+        values |= _with_bounds(name, figure)
+    return values | {"films": float(evaluation.films), "patients": float(evaluation.groups)}
 
 
 def series_of(trained: TrainResult) -> dict[str, Series]:
-    """The course of each model's training: epochs of a CNN, iterations of a regression."""
-    found: dict[str, Series] = {}
+    """Training curves of each model: epochs of a CNN, iterations of a regression."""
+    series: dict[str, Series] = {}
     for model in trained.models:
-        for key in _TOLD:
+        for key in _SERIES:
             if course := course_of(model.history, key):
-                found[f"{model.name}/{key}"] = course
+                series[f"{model.name}/{key}"] = course
         if model.objective:
-            found[f"{model.name}/objective"] = tuple(enumerate(model.objective, start=1))
-    return found
+            series[f"{model.name}/objective"] = tuple(enumerate(model.objective, start=1))
+    return series
 
 
 def course_of(history: tuple[Mapping[str, Any], ...], key: str) -> Series:
-    """One field of the epochs; those that lack it are left out."""
+    """One field over the epochs, omitting those without it."""
     return tuple(
         (int(epoch["epoch"]), float(epoch[key])) for epoch in history if epoch.get(key) is not None
     )
 
 
 def plain_name(text: str) -> str:
-    """A name that MLflow and TensorBoard take: letters, digits, ``_``, ``-``, ``.`` and spaces."""
+    """A name for MLflow and TensorBoard: letters, digits, ``_``, ``-``, ``.`` and spaces."""
     return _ODD.sub("_", text).strip(" .") or "_"
 
 
-def _with_ends(name: str, figure: Figure) -> Iterator[tuple[str, float]]:
+def _with_bounds(name: str, figure: Figure) -> Iterator[tuple[str, float]]:
     if figure.value is None:
         return
     yield name, figure.value

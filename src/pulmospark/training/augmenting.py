@@ -1,4 +1,4 @@
-"""Augmented films in a training: where they are read, and what does not fit is refused."""
+"""Augmented films in training: where they are read, and validation of the settings."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pulmospark.scoring.works import FeatureWork
 
 
 def expanded_of(settings: TrainSettings, tables: Path) -> Path | None:
-    """Folder of the expanded table that is trained on; ``None``: none is.
+    """Folder of the expanded table to train on; ``None`` if there is none.
 
     Args:
         settings: of the training.
-        tables: folder that ingest wrote; the run's own expansion lies beside it.
+        tables: folder that ingest wrote; the run's expanded table is next to it.
     """
     if not settings.expanded:
         return None
@@ -29,13 +29,13 @@ def expanded_of(settings: TrainSettings, tables: Path) -> Path | None:
 
 
 def training_films(expanded: Path | None, images: Path, cohort: Path) -> tuple[Path, Path]:
-    """Images table and cohort from which the training part, and it alone, is read.
+    """Images table and cohort of the training set only.
 
-    An expanded table is both: it has the cohort's columns for each of its rows. Validation
-    and test are read from the images table in any case.
+    An expanded table is both: each of its rows has the cohort's columns. Validation and test
+    sets are always read from the images table.
 
     Args:
-        expanded: folder of the expansion; ``None``: none is trained on.
+        expanded: folder of the expansion; ``None``: no expansion.
         images: the images table.
         cohort: folder of the cohort.
     """
@@ -45,45 +45,45 @@ def training_films(expanded: Path | None, images: Path, cohort: Path) -> tuple[P
 def check_augmentation(
     settings: TrainSettings, expanded: Path | None, cohort: Path, split: SplitResult
 ) -> None:
-    """Refuse augmentation that the training could not use, or should not.
+    """Refuse augmentation that the training cannot or must not use.
 
     Args:
         settings: of the training.
         expanded: folder of the expansion.
         cohort: folder of the cohort.
-        split: what it says of itself.
+        split: its result.
 
     Raises:
-        UsageError: the way to train sees each film once, and augmentation is asked for.
-        InputError: there is no expanded table, or it was made of another cohort.
+        UsageError: augmentation was requested for a method that sees each film once.
+        InputError: there is no expanded table, or it belongs to another cohort.
     """
     if settings.augment is not None and settings.method == "features":
         raise UsageError(
-            "train.augment changes films anew in each epoch, and train.method = features sees "
-            "each film once: use `pulmospark expand` and train.expanded, or method = network"
+            "train.augment needs several epochs, but train.method = features sees each film once: "
+            "use `pulmospark expand` and train.expanded, or method = network"
         )
     if expanded is None:
         return
     if read_expanded(expanded).cohort_id != split.cohort_id:
-        raise InputError(f"{expanded}: made of another cohort: run `pulmospark expand` again")
+        raise InputError(f"{expanded}: built from another cohort: rerun `pulmospark expand`")
     check_expanded(expanded, cohort)
 
 
 @dataclass(frozen=True)
 class ChildFeatureWork(FeatureWork):
-    """Children of an expanded table to deep features; the films themselves have theirs."""
+    """Deep features of the augmented copies in an expanded table."""
 
     columns: Sequence[str] = ("image_id", "uri", "draw", "pixels")
 
     def key(self, chunk: pa.Table) -> str:
-        """The network and the children."""
-        return super().key(_children(chunk))
+        """The network and the augmented copies."""
+        return super().key(_copies(chunk))
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``features``."""
-        children = _children(chunk)
-        return super().__call__(children) if children.num_rows else {}
+        copies = _copies(chunk)
+        return super().__call__(copies) if copies.num_rows else {}
 
 
-def _children(chunk: pa.Table) -> pa.Table:
+def _copies(chunk: pa.Table) -> pa.Table:
     return chunk.filter(pc.greater(chunk["draw"], 0))

@@ -1,4 +1,4 @@
-"""From a training to its bundle, and the evaluation into it."""
+"""Write a training run into a bundle, and add its evaluation."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from pulmospark.training.records import FINAL, TrainResult
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What a bundle says of the images it was trained on, beside their counts."""
+    """Facts about the training images for a bundle, besides their counts."""
 
     distance: TrainingDistance | None
-    """statistics of their features; ``None``: there are too few"""
+    """statistics of their features; ``None``: too few images"""
     phantoms: bool
-    """there are phantoms among them"""
+    """whether they include phantoms"""
 
 
 def has_phantoms(images: Path) -> bool:
-    """Whether an images table holds phantoms, by the mark in their files."""
+    """Whether an images table contains phantoms, according to the mark in their files."""
     for part in parts_of(images):
         if "phantom" in pq.read_schema(part).names:
             rows = pq.read_table(part, columns=["phantom"])["phantom"]
@@ -52,7 +52,7 @@ def write_trained(
     *,
     trained_on: TrainedOn,
 ) -> str:
-    """Write the bundle of a training; it has no figures before it is evaluated.
+    """Write the bundle of a training run; it has no metrics before evaluation.
 
     Returns:
         The model id.
@@ -85,17 +85,17 @@ def write_evaluated(
     *,
     whose: str,
 ) -> str:
-    """Write the figures of an evaluation into a bundle, and into its card.
+    """Write the metrics of an evaluation into a bundle and its card.
 
     Args:
         folder: of the bundle.
         experiment: the settings.
-        evaluation: of the films it was tested on.
+        evaluation: on the test set.
         split: of all films.
-        whose: the tested films are, in words: "314 patients".
+        whose: the patients of the test films as text: "314 patients".
 
     Returns:
-        The model id, which the figures do not change.
+        The model id, which does not depend on the metrics.
 
     Raises:
         BundleError: the bundle is damaged.
@@ -138,13 +138,13 @@ def _card_data(split: SplitResult) -> tuple[CardFigure, ...]:
     return (
         *(CardFigure(name=f"Films of {name}", value=f"{n:,}") for name, n in by_class.items()),
         *(CardFigure(name=f"Films from {name}", value=f"{n:,}") for name, n in by_source.items()),
-        CardFigure(name="Films left out", value=f"{split.excluded:,}"),
+        CardFigure(name="Films excluded", value=f"{split.excluded:,}"),
     )
 
 
 def _card_figures(evaluation: Evaluation, whose: str) -> tuple[CardFigure, ...]:
     return (
-        CardFigure(name="Tested on", value=f"{evaluation.films:,} films of {whose}"),
+        CardFigure(name="Test set", value=f"{evaluation.films:,} films of {whose}"),
         CardFigure(name="Accuracy", value=evaluation.accuracy.text()),
         CardFigure(name="Balanced accuracy", value=evaluation.balanced_accuracy.text()),
         CardFigure(name="AUROC, mean of the classes", value=evaluation.macro_auroc.text()),

@@ -1,4 +1,4 @@
-"""Way (a): deep features of a frozen network, and MLlib's logistic regression on them."""
+"""Method ``features``: MLlib's logistic regression on deep features of a frozen network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from pulmospark.training.logistic import (
 from pulmospark.training.records import FINAL, model_name
 from pulmospark.training.tuning import (
     Images,
-    Untunable,
+    UntunableError,
     chosen_of,
     final_scores,
     images_of,
@@ -45,7 +45,7 @@ from pulmospark.training.tuning import (
 )
 
 _FITS_AT_ONCE = 8
-"""MLlib's fits spend most of their time between tasks; more at once only wait for each other."""
+"""MLlib's fits spend most of their time between tasks; more than this block each other."""
 
 _INNER: tuple[Split, ...] = (Split.TRAIN,)
 _OUTER: tuple[Split, ...] = (Split.TRAIN, Split.VALIDATION)
@@ -54,21 +54,23 @@ _OUTER: tuple[Split, ...] = (Split.TRAIN, Split.VALIDATION)
 def train_by_features(
     job: Job, network: Network, scores: Path
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Way (a): deep features of the frozen network, logistic regression on them.
+    """Train a logistic regression on deep features of a frozen network.
 
     Returns:
-        What a ``TrainResult`` says of it, and the parts of the table of features.
+        Values for a ``TrainResult``, and the parts of the features table.
     """
     started = time.perf_counter()
     features = extract_features(
         job.images, network, job.size, job.work, spark=job.spark, quiet=job.quiet
     )
-    children = _child_features(job, network)
+    copies = _copy_features(job, network)
     feature_seconds = time.perf_counter() - started
-    images, tuned, untuned = _tuned(job, [part.path for part in features], bool(children))
-    paths = [str(part.path) for part in (*features, *children)]
-    told = job.expanded if children else None
-    with feature_frame(job.spark, paths, job.cohort, job.split.classes, expanded=told) as frame:
+    images, tuned, untuned = _tuned(job, [part.path for part in features], bool(copies))
+    paths = [str(part.path) for part in (*features, *copies)]
+    expanded = job.expanded if copies else None
+    with feature_frame(
+        job.spark, paths, job.cohort, job.split.classes, expanded=expanded
+    ) as frame:
         fits = _fit_all(job, frame, tuned)
     heads = tuple(
         (name, tuple(map(tuple, fit.head.weights.tolist())), tuple(fit.head.bias.tolist()))
@@ -100,7 +102,7 @@ def train_by_features(
         )
         for fold in job.folds
     )
-    films = sum(part.rows for part in (*features, *children))
+    films = sum(part.rows for part in (*features, *copies))
     values = {
         "models": models,
         "feature_films": films,
@@ -111,23 +113,23 @@ def train_by_features(
 
 
 def inner_name(fold: int | None) -> str:
-    """Name, in the scores table, of the scores that a model is calibrated by."""
+    """Name in the scores table of the scores that calibrate a model."""
     return f"{model_name(fold)}-inner"
 
 
 def _tuned(
-    job: Job, features: Sequence[Path], children: bool
+    job: Job, features: Sequence[Path], copies: bool
 ) -> tuple[Images | None, dict[str, Tuned], tuple[str, ...]]:
-    """Images, and what was chosen for each model; nothing, and why, where that cannot be had."""
+    """Images and the tuned models; or nothing and a warning where tuning is impossible."""
     try:
-        images = images_of(job, features, children=children)
+        images = images_of(job, features, copies=copies)
         return images, tuned_models(job, images), ()
-    except Untunable as why:
+    except UntunableError as why:
         if job.experiment.train.logistic.reg_param is not None:
             return None, {}, ()
         return None, {}, (
-            f"reg_param is {UNTUNED_REG_PARAM:g} and was not chosen, for {why}: set "
-            "train.logistic.reg_param where another is known to be better",
+            f"reg_param is the default {UNTUNED_REG_PARAM:g}, not tuned, because {why}: set "
+            "train.logistic.reg_param to change it",
         )  # fmt: skip
 
 
@@ -145,13 +147,13 @@ def _chosen(
     fits: Mapping[str, LogisticFit],
     scores: Path,
 ) -> dict[str, Chosen]:
-    """What each model is calibrated by; out-of-fold scores are added to the scores table."""
+    """The scores that calibrate each model; adds out-of-fold scores to the scores table."""
     if images is None:
         return {
             model_name(fold): from_validation(job, scores, inner_name(fold), fold)
             for fold in job.folds
         }
-    logits = {name: one.logits for name, one in tuned.items()}
+    logits = {name: model.logits for name, model in tuned.items()}
     if job.split.folds:
         outer = {fold: fits[model_name(fold)].head for fold in range(job.split.folds)}
         logits[FINAL] = final_scores(images, outer)
@@ -161,11 +163,11 @@ def _chosen(
 
 
 def _fit_all(job: Job, frame: DataFrame, tuned: Mapping[str, Tuned]) -> dict[str, LogisticFit]:
-    """A fit a fold, several at once: one alone leaves the cores idle between its passes.
+    """Fit each fold, several at once: a single fit leaves the cores idle between its passes.
 
-    Where there are no out-of-fold scores each fold has an inner fit too, which leaves the
-    validation part out, so that temperature and operating point are chosen on films it has not
-    seen; the outer fit then takes them in.
+    Without out-of-fold scores, each fold also has an inner fit that excludes the validation set,
+    so that temperature and operating point are chosen on unseen films; the outer fit includes
+    them.
     """
     plan = [
         (name, part_filter(taken, fold), _strength(job, tuned, model_name(fold)))
@@ -180,8 +182,8 @@ def _fit_all(job: Job, frame: DataFrame, tuned: Mapping[str, Tuned]) -> dict[str
     ):
         waiting = {
             pool.submit(
-                # Over Spark Connect a thread knows no session of its own accord. Anew for each
-                # fit: they would share the properties that Spark keeps for a thread.
+                # Over Spark Connect a thread does not inherit the session. Created for each fit,
+                # because Spark keeps properties per thread.
                 inheritable_thread_target(job.spark)(fit_logistic),
                 frame.where(rows),
                 name,
@@ -197,8 +199,8 @@ def _fit_all(job: Job, frame: DataFrame, tuned: Mapping[str, Tuned]) -> dict[str
     return fits
 
 
-def _child_features(job: Job, network: Network) -> list[chunks.Part]:
-    """Deep features of the children of the expanded table, where one is trained on."""
+def _copy_features(job: Job, network: Network) -> list[chunks.Part]:
+    """Deep features of the augmented copies, if an expanded table is used."""
     if job.expanded is None:
         return []
     return extract_features(
@@ -222,7 +224,7 @@ def extract_features(
     quiet: bool,
     maker: type[FeatureWork] = FeatureWork,
 ) -> list[chunks.Part]:
-    """Deep features of every image of a table, on Spark; parts that are there are kept.
+    """Extract deep features of every image of a table on Spark; existing parts are reused.
 
     Args:
         images: the images table, or an expanded table.
@@ -231,7 +233,7 @@ def extract_features(
         work: folder for the engine and the features.
         spark: the session.
         quiet: show no progress.
-        maker: what is done with a chunk.
+        maker: the work on a chunk.
     """
     gpus = executors_have_gpus(spark)
     engine = prepare_engine(

@@ -1,4 +1,4 @@
-"""Way (b): the CNN itself, trained through TorchDistributor."""
+"""Method ``network``: fine-tuning of the CNN through TorchDistributor."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from pulmospark.training.records import model_name
 def train_by_network(
     job: Job, network: Network, scores: Path
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Way (b): the CNN itself, through TorchDistributor.
+    """Train the CNN itself through TorchDistributor.
 
     Returns:
-        What a ``TrainResult`` says of it, and parts of a table of features of training images.
+        Values for a ``TrainResult``, and parts of a features table of training images.
     """
     settings = job.experiment.train
     start = {name: value.detach().clone() for name, value in network.state_dict().items()}
     todo = chunks.chunks_of(chunks.parts_of(job.images))
     films, cohort = training_films(job.expanded, job.images, job.cohort)
-    found: list[Path] = []
-    told: list[tuple[int | None, list[dict[str, Any]], float]] = []
+    score_parts: list[Path] = []
+    trainings: list[tuple[int | None, list[dict[str, Any]], float]] = []
     for fold in job.folds:
         network.load_state_dict(start)
         begun = time.perf_counter()
@@ -69,27 +69,27 @@ def train_by_network(
         parts = chunks.run_chunks(
             job.spark, work, todo, job.work / "scores", Progress("score", 0, quiet=True)
         )
-        found += [part.path for part in parts]
+        score_parts += [part.path for part in parts]
         earlier = sum(epoch["seconds"] for epoch in trained.history[: trained.earlier])
-        told.append((fold, trained.history, time.perf_counter() - begun + earlier))
-    chunks.link_parts(found, scores)
+        trainings.append((fold, trained.history, time.perf_counter() - begun + earlier))
+    chunks.link_parts(score_parts, scores)
     models = tuple(
         record(
             job,
-            # Out-of-fold scores would cost as many trainings again for each fold.
+            # Out-of-fold scores would multiply the number of training runs.
             from_validation(job, scores, model_name(fold), fold),
             fold,
             films=_films(job, Part(Split.TRAIN, fold)),
             seconds=seconds,
             history=tuple(epochs),
         )
-        for fold, epochs, seconds in told
+        for fold, epochs, seconds in trainings
     )
     return {"models": models}, features_of_training(job, network)
 
 
 def _films(job: Job, part: Part) -> int:
-    """Films of a training part, children of an expanded table with them."""
+    """Number of films of a training set, including augmented copies."""
     if job.expanded is not None:
         return int(expanded_for(job.expanded, part).num_rows)
     return int(in_part(read_cohort(job.cohort), part).sum())

@@ -1,4 +1,4 @@
-"""Temperature and operating point of a model, from scores of images it was not fitted on."""
+"""Temperature and operating point of a model, from scores on held-out images."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from pulmospark.training.records import ModelRecord, model_name
 _HEALTHY = re.compile(
     r"\s*(normal\b.*|no(n|t)?[-_ ].*|healthy\b.*|negative|controls?|none)\s*$", re.IGNORECASE
 )
-"""names of classes without the disease: "Normal", "No Finding", "non-COVID"; to find 95 % of the
-healthy is not what an operating point is for"""
+"""names of disease-free classes: "Normal", "No Finding", "non-COVID"; an operating point is for
+the disease"""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Scores by models that were not fitted on the images, from which a model is calibrated.
+    """Scores of models not fitted on the images, for calibration.
 
     Attributes:
         logits: float64 (n, classes).
         labels: int64 (n,).
         groups: int64 (n,), number of each image's group, from 0.
-        by: whose scores they are, as ``ModelRecord.calibrated_by``.
+        by: origin of the scores, as ``ModelRecord.calibrated_by``.
     """
 
     logits: Floats
@@ -63,7 +63,7 @@ def record(
     reg_param: float | None = None,
     losses: Mapping[float, float] | None = None,
 ) -> ModelRecord:
-    """Temperature and operating point from scores of images that the model does not test."""
+    """Choose temperature and operating point on images outside the model's test set."""
     classes, settings = job.split.classes, job.experiment.evaluate
     films_chosen = len(chosen.labels)
     temperature = fit_temperature(chosen.logits, chosen.labels) if films_chosen else 1.0
@@ -94,15 +94,15 @@ def record(
 
 
 def positive_of(classes: Sequence[str], settings: EvaluateSettings) -> str:
-    """The class of the operating point: the one that is named, or the first that is a disease.
+    """The class of the operating point: as configured, otherwise the first disease.
 
     Raises:
-        InputError: the one that is named is no class.
+        InputError: the configured name is not a class.
     """
     if (named := settings.positive_class) is not None:
         if named not in classes:
             raise InputError(
-                f"evaluate.positive_class is {named!r}, and the classes are {', '.join(classes)}"
+                f"evaluate.positive_class is {named!r}, but the classes are {', '.join(classes)}"
             )
         return named
     ill = [
@@ -112,22 +112,22 @@ def positive_of(classes: Sequence[str], settings: EvaluateSettings) -> str:
 
 
 def from_validation(job: Job, scores: Path, model: str, fold: int | None) -> Chosen:
-    """The scores that a model gives the validation part, in the order of the paths.
+    """The scores of a model on the validation set, in the order of the paths.
 
     Args:
         job: the training.
         scores: the scores table.
-        model: name in it of a model that was not fitted on these images.
-        fold: the one that is tested on; ``None``: none of the folds.
+        model: name in it of a model not fitted on these images.
+        fold: the test fold; ``None``: no folds.
     """
     rows = read_cohort(job.cohort)
     rows = rows.filter(pa.array(in_part(rows, Part(Split.VALIDATION, fold))))
-    found: dict[str, list[float]] = {}
+    logits: dict[str, list[float]] = {}
     for part in chunks.parts_of(scores):
         table = pq.read_table(part, filters=[("model", "=", model)])
-        found.update(zip(table["uri"].to_pylist(), table["logits"].to_pylist(), strict=True))
-    rows = rows.filter(pa.array([uri in found for uri in rows["uri"].to_pylist()], pa.bool_()))
-    values = np.asarray([found[uri] for uri in rows["uri"].to_pylist()], dtype=np.float64)
+        logits.update(zip(table["uri"].to_pylist(), table["logits"].to_pylist(), strict=True))
+    rows = rows.filter(pa.array([uri in logits for uri in rows["uri"].to_pylist()], pa.bool_()))
+    values = np.asarray([logits[uri] for uri in rows["uri"].to_pylist()], dtype=np.float64)
     classes = job.split.classes
     labels = [classes.index(label) for label in rows["label"].to_pylist()]
     return Chosen(
@@ -145,20 +145,20 @@ def numbered(names: pa.ChunkedArray) -> Ints:
 
 
 def calibration_warnings(models: Sequence[ModelRecord]) -> tuple[str, ...]:
-    """Sentences on operating points that hang on few images."""
+    """Warnings about operating points based on few images."""
     final = models[-1].operating_point
-    fewest = min(models, key=lambda one: one.operating_point.positives or 0).operating_point
+    fewest = min(models, key=lambda model: model.operating_point.positives or 0).operating_point
     if not fewest.is_coarse:
         return ()
-    folds = "" if len(models) == 1 else f" (a fold's on {fewest.positives})"
+    folds = "" if len(models) == 1 else f" ({fewest.positives} in one fold)"
     span = ""
     if final.expected_low is not None and final.expected_high is not None:
         span = (
-            f": on new patients its sensitivity may be anything from {final.expected_low:.1%} to "
+            f": on new patients its sensitivity may be anywhere from {final.expected_low:.1%} to "
             f"{final.expected_high:.1%}"
         )
     return (
         f"the operating point for {final.positive_class!r} was chosen on {final.positives} images "
         f"of that class{folds}, fewer than {limits.OPERATING_POSITIVES_MIN}{span}; add images of "
-        "the class, or take the method 'features', which chooses on all that it trains on",
+        "the class, or use method 'features', which chooses on all training images",
     )

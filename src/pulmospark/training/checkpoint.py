@@ -1,11 +1,10 @@
-"""Checkpoints: all that a training needs to go on after an epoch, in one file.
+"""Checkpoints: everything a training run needs to resume after an epoch, in one file.
 
-A safetensors file with its figures as JSON in the header. It appears whole or not at all, and
-one of another training, or a damaged one, counts as none. Random numbers are functions of
-seed, process and epoch, and so are not kept. Nor is what the training does not change: frozen
-weights and their statistics are those of the start, which lies beside it. So its size is that
-of what is trained: 4 bytes a number for the weights, as many for each moment, and as many for
-the best epoch's weights where that is not the last one.
+A safetensors file with scalars as JSON in the header. It is written atomically; a damaged file,
+or one of another training run, is ignored. Random numbers are functions of seed, process and
+epoch, so they are not stored. Nor are frozen weights and their statistics: those are in the start
+file next to it. So the size is 4 bytes per trained parameter, as many for each moment, and as
+many for the best epoch's weights if that is not the last one.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ from pulmospark.core.files import disk_errors, whole_file
 Tensors = dict[str, torch.Tensor]
 _FORMAT = 1
 _KEY = "pulmospark"
-_TOLD = ("epoch", "history", "best", "waited")
+_SCALARS = ("epoch", "history", "best", "waited")
 _COUNT = "step"
-"""name of an optimiser's count of its steps; all else that it keeps is of a weight's shape"""
+"""name of an optimiser's count of its steps; everything else has the shape of its weight"""
 
 
 @dataclass
 class State:
-    """Where a training stands after an epoch.
+    """State of a training run after an epoch.
 
     Attributes:
-        epoch: the last one that is done.
-        history: what was told of each.
+        epoch: the last completed one.
+        history: the record of each.
         best: score of the best one; ``None``: none yet.
-        waited: epochs since then.
-        parts: "network", "best", and where there are any "average" and "optimiser".
+        waited: epochs since the best.
+        parts: "network", "best", and if present "average" and "optimiser".
     """
 
     epoch: int = 0
@@ -51,18 +50,18 @@ class State:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The file of a training's checkpoint.
+    """The checkpoint file of a training run.
 
     Attributes:
         path: of the file.
-        run_id: of the training; only the same training goes on from it.
+        run_id: of the training run; only the same run resumes from it.
     """
 
     path: Path
     run_id: str
 
     def write(self, state: State) -> None:
-        """Write where the training stands in place of what was there.
+        """Write the state, replacing an earlier checkpoint.
 
         Raises:
             EnvironmentProblem: no space, or no right to write there.
@@ -71,18 +70,18 @@ class Checkpoint:
             f"{part}/{name}": tensor
             for part, inside in state.parts.items()
             for name, tensor in inside.items()
-            if part != "best" or state.waited  # else it is what is written besides
+            if part != "best" or state.waited  # otherwise equal to the current weights
         }
-        told = {name: getattr(state, name) for name in _TOLD}
-        write_tensors(self.path, self.run_id, tensors, told)
+        scalars = {name: getattr(state, name) for name in _SCALARS}
+        write_tensors(self.path, self.run_id, tensors, scalars)
 
     def read(self) -> State | None:
-        """Where the training stood; ``None`` where there is no checkpoint of it."""
-        found = read_tensors(self.path, self.run_id)
-        if found is None:
+        """The saved state; ``None`` if there is no checkpoint of this run."""
+        saved = read_tensors(self.path, self.run_id)
+        if saved is None:
             return None
-        tensors, told = found
-        state = State(**told)
+        tensors, scalars = saved
+        state = State(**scalars)
         for key, tensor in tensors.items():
             part, _, name = key.partition("/")
             state.parts.setdefault(part, {})[name] = tensor
@@ -91,22 +90,22 @@ class Checkpoint:
         return state
 
 
-def write_tensors(path: Path, run_id: str, tensors: Mapping[str, Any], told: Any) -> None:
-    """Write tensors, and a value of JSON's kinds about them, whole or not at all."""
+def write_tensors(path: Path, run_id: str, tensors: Mapping[str, Any], scalars: Any) -> None:
+    """Write tensors, and a JSON value about them, atomically."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = json.dumps({"format": _FORMAT, "run": run_id, "told": told}, allow_nan=False)
+    header = json.dumps({"format": _FORMAT, "run": run_id, "told": scalars}, allow_nan=False)
     with disk_errors(path), whole_file(path) as aside:
         save_file(plain, aside, metadata={_KEY: header})
 
 
 def clear_asides(path: Path) -> None:
-    """Remove what processes left that were killed while they wrote ``path``."""
+    """Remove temporary files of processes killed while writing ``path``."""
     for aside in path.parent.glob(f".{path.name}.*.part"):
         aside.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path, run_id: str) -> tuple[Tensors, Any] | None:
-    """What :func:`write_tensors` wrote for this training; ``None`` where there is no such."""
+    """What :func:`write_tensors` wrote for this training run; ``None`` if there is nothing."""
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
@@ -118,7 +117,7 @@ def read_tensors(path: Path, run_id: str) -> tuple[Tensors, Any] | None:
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:
-    """An optimiser's moments and counts, by number of the parameter and name."""
+    """An optimiser's moments and step counts, by parameter number and name."""
     return {
         f"{number}/{name}": value
         for number, values in optimiser.state_dict()["state"].items()
@@ -128,19 +127,19 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Give an optimiser back what :func:`optimiser_tensors` took from it."""
+    """Restore an optimiser from :func:`optimiser_tensors`."""
     parameters = [
-        (one, bool(group.get("fused")))
+        (parameter, bool(group.get("fused")))
         for group in optimiser.param_groups
-        for one in group["params"]
+        for parameter in group["params"]
     ]
     for key, tensor in tensors.items():
         number, _, name = key.partition("/")
         parameter, fused = parameters[int(number)]
         if name == _COUNT:
-            # A fused kernel reads it on the device; others keep it on the CPU, as they made it.
+            # A fused kernel reads it on the device; others keep it on the CPU.
             value = tensor.to(parameter.device) if fused else tensor
         else:
-            # In the order in memory that the parameter has, as the optimiser made it.
+            # In the memory format of the parameter, as the optimiser creates it.
             value = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
         optimiser.state[parameter][name] = value

@@ -1,12 +1,12 @@
-"""Out-of-fold scores of a training part, and the regularisation that does best on them.
+"""Out-of-fold scores of a training set, and the regularisation that is best on them.
 
-What a model is tuned by must be images that it was not fitted on, and as many as there are: with
-a tenth of the images for validation a rare class has a handful. So the images outside the tested
-fold are divided into inner folds; each is scored by a fit on the others; and regularisation,
-temperature and operating point are chosen on all these scores together. The model itself is then
-fitted on all of them. scikit-learn does the same in ``LogisticRegressionCV``,
-``CalibratedClassifierCV(ensemble=False)`` and ``TunedThresholdClassifierCV``. The tested fold
-takes no part in any of it.
+A model must be tuned on images it was not fitted on, and on as many as possible: a tenth of the
+images for validation leaves only a handful of a rare class. So the images outside the test fold
+are divided into inner folds, and each is scored by a fit on the others. Regularisation,
+temperature and operating point are chosen on all these scores together. The model is then fitted
+on all of the images. scikit-learn does the same in ``LogisticRegressionCV``,
+``CalibratedClassifierCV(ensemble=False)`` and ``TunedThresholdClassifierCV``. The test fold is
+never used.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from pulmospark.data.assignment import assign
 from pulmospark.training.softmax import Standardised, fit_softmax, logits_of
 
 REG_PARAMS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-"""strengths that are tried, strongest first: each fit starts from the one before it"""
+"""candidate strengths, strongest first: each fit starts from the previous one"""
 INNER_FOLDS = 5
 _WORSE_BY = 0.002
-"""log loss by which a weaker regularisation may be worse than the best before it, after which
-no weaker one is tried: it rises steadily beyond its minimum, and weak fits take longest"""
+"""the search stops when the log loss exceeds the best by this much: it rises steadily beyond its
+minimum, and weakly regularised fits are the slowest"""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was chosen on out-of-fold scores.
+    """The choice on out-of-fold scores.
 
     Attributes:
         reg_param: with the lowest mean log loss.
         logits: float64 (n, classes), out-of-fold at that strength; nan for other images.
-        losses: strength -> mean log loss, of those that were tried.
+        losses: strength -> mean log loss, for the candidates tried.
     """
 
     reg_param: float
@@ -47,7 +47,7 @@ class Tuned:
 
 
 def inner_folds(groups: Sequence[str], labels: Ints, sources: Sequence[str], seed: int) -> Ints:
-    """Inner fold of each image: groups are dealt out as a split deals them; int64 (n,)."""
+    """Inner fold of each image, assigned by group as in a split; int64 (n,)."""
     rows = pd.DataFrame(
         {"group_id": groups, "label": labels.astype(str), "source": sources, "part": None}
     )
@@ -56,7 +56,7 @@ def inner_folds(groups: Sequence[str], labels: Ints, sources: Sequence[str], see
 
 
 def can_cross_fit(labels: Ints, parts: Sequence[Mask], classes: int) -> bool:
-    """Whether each class is in the training part of every inner fold.
+    """Whether each class is in the training set of every inner fold.
 
     Args:
         labels: int64 (n,).
@@ -68,10 +68,10 @@ def can_cross_fit(labels: Ints, parts: Sequence[Mask], classes: int) -> bool:
 
 
 class CrossFit:
-    """Fits on the images outside one or two folds, each made once.
+    """Fits on the images outside one or two folds, cached.
 
-    Where the inner folds of one model are the outer folds of a cross-validation, the fit without
-    folds 1 and 2 serves the model of either.
+    If the inner folds of one model are the outer folds of a cross-validation, the fit without
+    folds 1 and 2 serves both models.
     """
 
     def __init__(
@@ -80,26 +80,26 @@ class CrossFit:
         """For features, float32 (n, width), and labels, int64 (n,), 0 to classes - 1."""
         self._features, self._labels, self._classes = features, labels, classes
         self._max_iter = max_iter
-        self._made: dict[tuple[bytes, float], tuple[Floats, Floats]] = {}
+        self._fits: dict[tuple[bytes, float], tuple[Floats, Floats]] = {}
 
     @property
     def fits(self) -> int:
-        """Fits that were made."""
-        return len(self._made)
+        """Number of fits."""
+        return len(self._fits)
 
     def tuned(
         self,
         parts: Sequence[Mask],
         reg_params: Sequence[float] = REG_PARAMS,
         *,
-        told: Callable[[], None] = lambda: None,
+        on_strength: Callable[[], None] = lambda: None,
     ) -> Tuned:
         """Choose the strength by the mean log loss of out-of-fold scores.
 
         Args:
-            parts: bool (n,), the inner folds: images in none of them take no part.
-            reg_params: strengths, strongest first; one alone is taken as it is.
-            told: called after each strength.
+            parts: bool (n,), the inner folds; images in none of them are ignored.
+            reg_params: strengths, strongest first; a single one is used as is.
+            on_strength: called after each strength.
         """
         inside = np.logical_or.reduce(list(parts))
         losses: dict[float, float] = {}
@@ -111,28 +111,28 @@ class CrossFit:
                 logits[part] = self._scores(inside & ~part, reg_param, before)[part]
             before = reg_param
             losses[reg_param] = loss = log_loss(logits[inside], self._labels[inside])
-            told()
+            on_strength()
             if best is None or loss < best[1]:
                 best = (reg_param, loss, logits)
             elif loss > best[1] + _WORSE_BY:
                 break
         if best is None:
-            raise ValueError("no strength to try")
+            raise ValueError("no candidate strengths")
         return Tuned(best[0], best[2], losses)
 
     def _scores(self, train: Mask, reg_param: float, before: float | None) -> Floats:
-        """Logits of all images by the fit on some, started from that at the strength before."""
+        """Logits of all images by a fit on some, started from the previous strength's fit."""
         name = train.tobytes()
-        if (name, reg_param) not in self._made:
-            # Anew each time: kept for every training part it would be as many features more.
+        if (name, reg_param) not in self._fits:
+            # Not cached: it would hold a copy of the features for every training set.
             given = Standardised.of(self._features[train])
-            start = None if before is None else self._made[name, before][0]
+            start = None if before is None else self._fits[name, before][0]
             fit = fit_softmax(
                 given, self._labels[train], self._classes, reg_param,
                 start=start, max_iter=self._max_iter,
             )  # fmt: skip
-            self._made[name, reg_param] = fit, logits_of(self._features, given, fit)
-        return self._made[name, reg_param][1]
+            self._fits[name, reg_param] = fit, logits_of(self._features, given, fit)
+        return self._fits[name, reg_param][1]
 
 
 def log_loss(logits: Floats, labels: Ints) -> float:

@@ -1,4 +1,4 @@
-"""Statistics of the training images' deep features, by which a bundle recognises unlike images."""
+"""Statistics of the training images' deep features, for out-of-distribution detection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _COLUMNS = ["image_id", "uri", "group_id"]
 
 @dataclass(frozen=True)
 class TrainingDistance:
-    """Statistics of the training images as a bundle keeps them."""
+    """Statistics of the training images, for a bundle."""
 
     facts: DistanceFacts
     content: bytes
@@ -44,14 +44,14 @@ class TrainingDistance:
 
 @dataclass(frozen=True)
 class ChosenFeatureWork(FeatureWork):
-    """Deep features of chosen images; the others of a chunk are passed over."""
+    """Deep features of selected images; the others of a chunk are skipped."""
 
     chosen: str = ""
     """Parquet file with the column ``uri``"""
     chosen_id: str = ""
 
     def key(self, chunk: pa.Table) -> str:
-        """The network, the images and which of them are chosen."""
+        """The network, the images and the selection."""
         return content.value_id([super().key(chunk), self.chosen_id])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
@@ -95,13 +95,12 @@ def features_of_training(job: Job, network: Network) -> list[Path]:
 def training_distance(job: Job, parts: Sequence[Path]) -> TrainingDistance | None:
     """Fit the statistics; ``None`` with fewer than ``limits.DISTANCE_IMAGES_MIN`` images.
 
-    A network has seen the images it was trained on, whose features lie nearer to each other than
-    those of new ones; so where it was trained itself the fence is no nearer than the same
-    quantile of the validation part asks for.
+    A fine-tuned network puts its training images closer together than new ones. So its fence is
+    at least the same quantile of the validation set.
 
     Args:
         job: the training.
-        parts: of the table of features, with those of the training images among them.
+        parts: of the features table, including the training images.
     """
     frozen = job.experiment.train.method == "features"
     fitted = _sample(job, Split.TRAIN)
@@ -127,12 +126,12 @@ def statistics_of(
     groups: npt.NDArray[Any],
     held: Singles | None = None,
 ) -> TrainingDistance | None:
-    """Statistics of deep features, and their fence; ``None`` where there are too few.
+    """Statistics of deep features, with the fence; ``None`` with too few images.
 
     Args:
         features: (n, width) of training images.
         groups: (n,), equal for images of one patient.
-        held: (m, width) of images that the network has not seen, if it has seen the others.
+        held: (m, width) of unseen images, if the network was trained on the others.
     """
     if len(features) < limits.DISTANCE_IMAGES_MIN or not np.isfinite(features).all():
         return None
@@ -152,8 +151,10 @@ def statistics_of(
 
 
 def _sample(job: Job, split: Split) -> pa.Table:
-    """Images of a part of the final model, at most ``limits.DISTANCE_IMAGES_MAX``: those whose
-    hashes come first, which is a random choice that is the same each time."""
+    """Images of a split of the final model, at most ``limits.DISTANCE_IMAGES_MAX``.
+
+    Those whose hashes come first: a reproducible random sample.
+    """
     rows = read_cohort(job.cohort)
     rows = rows.filter(pa.array(in_part(rows, Part(split)))).select(_COLUMNS)
     return rows.sort_by([("image_id", "ascending"), ("uri", "ascending")]).slice(
@@ -164,10 +165,10 @@ def _sample(job: Job, split: Split) -> pa.Table:
 def _features(parts: Sequence[Path], rows: pa.Table) -> dict[str, Singles]:
     """Features of rows by ``uri``; one part of the table is in memory at a time."""
     wanted = frozenset(rows["uri"].to_pylist())
-    found: dict[str, Any] = {}
+    features: dict[str, Any] = {}
     for part in parts:
         table = pq.read_table(part, columns=["uri", "features"])
         mine = table.filter(pa.array([uri in wanted for uri in table["uri"].to_pylist()]))
         for uri, values in zip(mine["uri"].to_pylist(), mine["features"], strict=True):
-            found[uri] = values.values.to_numpy()
-    return found
+            features[uri] = values.values.to_numpy()
+    return features

@@ -1,4 +1,4 @@
-"""Training of a CNN on Spark, in one to many processes, through TorchDistributor."""
+"""Distributed training of a CNN on Spark through TorchDistributor."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ _WHERE = {
     "run_id",
     "device",
 }
-"""fields of a plan that say where, and not what"""
+"""fields of a plan that say where to run, not what"""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training did.
+    """Result of a training run.
 
     Attributes:
-        history: the epochs, as :class:`pulmospark.training.loop.Epoch` gives them.
-        earlier: how many of them an earlier run had done, which was killed or had ended.
+        history: the epochs, from :class:`pulmospark.training.loop.Epoch`.
+        earlier: how many of them come from an earlier run.
     """
 
     history: list[dict[str, Any]]
@@ -80,29 +80,29 @@ def train_network(
 ) -> Trained:
     """Train a network in place on the executors.
 
-    A training that was killed goes on after its last epoch, and one that had ended is not
-    done again, as long as plan, start, cohort, images and versions are the same.
+    An interrupted training run resumes after its last epoch, and a finished one is not repeated,
+    as long as plan, start, cohort, images and versions are the same.
 
     Args:
-        network: the start; holds the trained weights afterwards.
-        plan: what each process is told; its folder must be seen by all of them.
+        network: with the initial weights; holds the trained weights afterwards.
+        plan: for each process; all of them must see its folder.
         spark: the session; it must have a free slot for every process.
         processes: how many.
-        progress: told of the steps.
+        progress: shows the steps.
 
     Raises:
-        UsageError: more processes than the session has slots, or more stages than there are,
-            or the session is one of Spark Connect.
-        TrainingError: a process failed; its own line and traceback, not Spark's.
+        UsageError: more processes than the session has slots, more stages than the network has,
+            or a Spark Connect session.
+        TrainingError: a process failed; with its message and traceback, not Spark's.
     """
     if is_connect(spark):
         raise UsageError(
-            "Spark Connect cannot train a network, for it has no barrier jobs: use a session of "
-            "the cluster itself (--master, spark-submit), or train.method=features"
+            "Spark Connect cannot train a network: it has no barrier jobs; use a classic session "
+            "(--master, spark-submit), or train.method=features"
         )
     if processes > (room := slots(spark)):
         raise UsageError(
-            f"train.processes is {processes}, and the Spark session runs {room} tasks at once: "
+            f"train.processes is {processes}, but the Spark session runs {room} tasks at once: "
             "lower it, or give Spark more cores (--master)"
         )
     trained_stages(network, plan.settings)
@@ -113,26 +113,26 @@ def train_network(
         save_file(state, plan.folder / START)
     plan = _completed(plan, network, spark, processes)
     files.write_text(plan.folder / PLAN, plan.model_dump_json())
-    found = read_tensors(plan.folder / TRAINED, plan.run_id)
-    earlier = len(found[1]) if found is not None else _epochs_of_checkpoint(plan)
-    if found is None:
+    trained = read_tensors(plan.folder / TRAINED, plan.run_id)
+    earlier = len(trained[1]) if trained is not None else _epochs_of_checkpoint(plan)
+    if trained is None:
         with files.disk_errors(plan.folder):
             keep_listings(plan)
         error = _run(plan, spark, processes, progress)
         _raise_for(plan.folder, processes, error)
-        found = read_tensors(plan.folder / TRAINED, plan.run_id)
-    if found is None:
+        trained = read_tensors(plan.folder / TRAINED, plan.run_id)
+    if trained is None:
         raise TrainingError(
-            f"{plan.folder}: the processes trained, and left no weights there that can be read: "
-            "let all executors see this folder"
+            f"{plan.folder}: training finished, but its weights cannot be read: make this folder "
+            "visible to all executors"
         )
-    network.load_state_dict(found[0])
-    return Trained(found[1], earlier)
+    network.load_state_dict(trained[0])
+    return Trained(trained[1], earlier)
 
 
 def _completed(plan: RankPlan, network: Network, spark: SparkSession, processes: int) -> RankPlan:
-    """The plan with what the network and the session tell."""
-    # Weights do not tell how the input is standardised: a bundle's may be other than the zoo's.
+    """The plan, completed from the network and the session."""
+    # The input standardisation is not part of the weights: a bundle's may differ from the zoo's.
     plan = plan.model_copy(update={"mean": network.channel_mean, "std": network.channel_std})
     return plan.model_copy(
         update={"run_id": run_id(plan, processes), "device": _device(spark, processes)}
@@ -140,14 +140,14 @@ def _completed(plan: RankPlan, network: Network, spark: SparkSession, processes:
 
 
 def threads_for(processes: int, spark: SparkSession) -> int:
-    """Threads a training process may use so that the machine is full and not over-full."""
+    """Threads per training process that use the machine fully without oversubscription."""
     if _is_local(spark):
         return max(machine.cores() // processes, 1)
     return int(spark.conf.get("spark.task.cpus", "1") or 1)
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:
-    """The epochs that a training in ``folder`` has told of so far."""
+    """The epochs reported so far by a training run in ``folder``."""
     try:
         text = (folder / EPOCHS).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -156,17 +156,17 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
 
 
 def run_id(plan: RankPlan, processes: int) -> str:
-    """Content id of a training: plan, start, cohort, images and versions.
+    """Content id of a training run: plan, start, cohort, images and versions.
 
-    Where things lie and how many threads work on them is left out.
+    Excludes paths and the number of threads.
     """
     tables = [(plan.images, plan.cohort)]
     if plan.training_images is not None:
         tables.append((plan.training_images, plan.training_cohort or plan.cohort))
-    told = plan.model_dump(mode="json", exclude=_WHERE)
+    content_of_plan = plan.model_dump(mode="json", exclude=_WHERE)
     return content.value_id(
         {
-            "plan": told,
+            "plan": content_of_plan,
             "processes": processes,
             "start": content.file_id(plan.folder / START),
             "films": [_films_id(images, cohort) for images, cohort in tables],
@@ -189,33 +189,33 @@ def _is_local(spark: SparkSession) -> bool:
 
 
 def _device(spark: SparkSession, processes: int) -> str:
-    """``cuda`` where Spark gives each task a GPU, or a local machine has enough of them."""
-    # Processes that share a GPU cannot exchange anything through NCCL, and TorchDistributor
-    # takes whole ones alone.
-    if (told := gpus_of_a_task(spark)) not in {0, 1}:
+    """``cuda`` if Spark assigns each task a GPU, or a local machine has enough of them."""
+    # Processes that share a GPU cannot communicate through NCCL, and TorchDistributor accepts
+    # whole GPUs only.
+    if (gpus := gpus_of_a_task(spark)) not in {0, 1}:
         raise UsageError(
-            f"{TASK_GPUS} is {told:g}, and a training process uses one whole GPU: set it to 1, or "
-            "leave it out"
+            f"{TASK_GPUS} is {gpus:g}, but a training process uses one whole GPU: set it to 1, or "
+            "unset it"
         )
-    if told:
+    if gpus:
         return "cuda"
     return "cuda" if _is_local(spark) and torch.cuda.device_count() >= processes else "cpu"
 
 
 def _epochs_of_checkpoint(plan: RankPlan) -> int:
-    found = Checkpoint(plan.folder / CHECKPOINT, plan.run_id).read()
-    return 0 if found is None else found.epoch
+    state = Checkpoint(plan.folder / CHECKPOINT, plan.run_id).read()
+    return 0 if state is None else state.epoch
 
 
 def _run(
     plan: RankPlan, spark: SparkSession, processes: int, progress: Progress
 ) -> Exception | None:
     by_spark = gpus_of_a_task(spark) > 0
-    # local_mode=True would start the processes beside the driver: faster, but it returns
-    # whichever rank wrote last, and takes a rank that failed late for a success.
+    # local_mode=True would start the processes on the driver: faster, but it returns the rank
+    # that wrote last, and takes a rank that failed late for a success.
     distributor = Distributor(num_processes=processes, local_mode=False, use_gpu=by_spark)
     distributor.logger.setLevel(logging.WARNING)
-    # Without GPUs of its own, Spark hides those of the machine from its workers.
+    # Without GPU scheduling, Spark hides the GPUs of the machine from its workers.
     shown = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(processes)))
     gpu = shown if plan.device == "cuda" and not by_spark else None
     with ThreadPoolExecutor(1, thread_name_prefix="torch-distributor") as pool, _hushed():
@@ -224,8 +224,8 @@ def _run(
         finished = threading.Event()
         job.add_done_callback(lambda _: finished.set())
         while not finished.wait(_POLL_S):
-            tell(progress, plan.folder)
-        tell(progress, plan.folder)
+            show(progress, plan.folder)
+        show(progress, plan.folder)
         error = job.exception()
     if error is not None and not isinstance(error, Exception):
         raise error
@@ -234,57 +234,59 @@ def _run(
 
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-    """Keep TorchDistributor's own lines ("Started distributed training ...") off the screen;
-    what the workers have to say comes with the error."""
+    """Suppress TorchDistributor's output ("Started distributed training ...").
+
+    Output of the workers comes with the error.
+    """
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
-def tell(progress: Progress, folder: Path) -> None:
-    """Show how far a training in ``folder`` has come."""
-    with contextlib.suppress(InputError):  # nothing was told yet
-        told = files.read_json(folder / STANDING)
-        note = told["note"]
+def show(progress: Progress, folder: Path) -> None:
+    """Show the progress of a training run in ``folder``."""
+    with contextlib.suppress(InputError):  # nothing reported yet
+        status = files.read_json(folder / STANDING)
+        note = status["note"]
         if epochs := read_epochs(folder):
             validation = epochs[-1]["validation_loss"]
             note += "" if validation is None else f", validation loss {validation:.3f}"
-        progress.expect(told["total"])
-        progress.to(told["done"], note)
+        progress.expect(status["total"])
+        progress.to(status["done"], note)
 
 
 def _raise_for(folder: Path, processes: int, error: Exception | None) -> None:
-    told = _told(folder, "error")
-    dead = {rank: said for rank, said in _told(folder, DEAD).items() if rank not in told}
+    errors = _reports(folder, "error")
+    dead = {rank: report for rank, report in _reports(folder, DEAD).items() if rank not in errors}
     done = {_rank(path) for path in folder.glob("rank-*.done")}
-    if own := [rank for rank, said in told.items() if not said["peer_lost"]]:
+    if own := [rank for rank, report in errors.items() if not report["peer_lost"]]:
         raise TrainingError(
-            f"training failed in process {own[0]} of {processes}: {told[own[0]]['message']}",
-            detail=told[own[0]]["detail"],
+            f"training failed in process {own[0]} of {processes}: {errors[own[0]]['message']}",
+            detail=errors[own[0]]["detail"],
         ) from error
-    silent = [rank for rank in range(processes) if rank not in told and rank not in done]
-    if not (silent or told or error is not None):
+    silent = [rank for rank in range(processes) if rank not in errors and rank not in done]
+    if not (silent or errors or error is not None):
         return
-    details = [said["detail"] for said in told.values()]
-    details += ["\n".join(said["tail"]) for said in dead.values()]
-    # Spark ends the others once one is dead: they too are silent, and not to blame.
+    details = [report["detail"] for report in errors.values()]
+    details += ["\n".join(report["tail"]) for report in dead.values()]
+    # Spark ends the others once one is dead: they are silent too, but not the cause.
     names = ", ".join(map(str, list(dead) or silent)) or "unknown"
-    how = "".join(f" ({_ending(said)})" for said in list(dead.values())[:1])
+    how = "".join(f" ({_ending(report)})" for report in list(dead.values())[:1])
     raise TrainingError(
-        f"training process {names} of {processes} ended without a word{how}: killed, or out of "
-        "memory; give Spark more memory or use a smaller batch (train.network.batch_size)",
+        f"training process {names} of {processes} exited without an error message{how} (probably "
+        "killed or out of memory): give Spark more memory, or lower train.network.batch_size",
         detail="\n".join([*details, str(error)]),
     ) from error
 
 
-def _ending(said: Mapping[str, Any]) -> str:
-    code = said["code"]
+def _ending(report: Mapping[str, Any]) -> str:
+    code = report["code"]
     if code < 0:
         return signal.Signals(-code).name
-    return next((line for line in reversed(said["tail"]) if line.strip()), f"exit code {code}")
+    return next((line for line in reversed(report["tail"]) if line.strip()), f"exit code {code}")
 
 
-def _told(folder: Path, kind: str) -> dict[int, dict[str, Any]]:
-    """What processes left under this kind of name, the first to do so first."""
+def _reports(folder: Path, kind: str) -> dict[int, dict[str, Any]]:
+    """Report files of the processes of one kind, oldest first."""
     paths = sorted(folder.glob(f"rank-*.{kind}"), key=lambda path: path.stat().st_mtime_ns)
     return {_rank(path): files.read_json(path) for path in paths}
 

@@ -1,7 +1,7 @@
-"""Feed: batches of films from the images table, without the JVM and without a copy on disk.
+"""Batches of films from the images table, without the JVM and without a copy on disk.
 
-What a process reads is a function of seed, epoch and its number alone, so that a training
-that goes on after a kill meets the same batches.
+The batches of a process depend only on seed, epoch and rank, so a training run that resumes sees
+the same batches.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from pulmospark.core.arrays import Ints, Pixels
 from pulmospark.training.films import Batch, Listing, Piece, read_piece
 
 Augment = Callable[[Pixels, Sequence[str], int], Pixels]
-"""(pixels uint8 (n, h, w), keys, number of the draw) -> pixels uint8 (n, h, w)"""
+"""(pixels uint8 (n, h, w), keys, draw number) -> pixels uint8 (n, h, w)"""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """How one process goes through the films in one epoch.
+    """How one process iterates over the films in one epoch.
 
     Attributes:
         seed: of the training.
         epoch: from 1.
-        batch: films of a batch.
+        batch: films per batch.
         rank: number of this process.
         world: number of processes.
-        times: mean number of times that a film of each class is drawn; empty: once.
+        times: mean number of draws of a film, per class; empty: one.
     """
 
     seed: int
@@ -43,7 +43,7 @@ class Draw:
     times: tuple[float, ...] = ()
 
     def own(self) -> np.random.Generator:
-        """The random numbers of this process alone."""
+        """Random numbers of this process."""
         return np.random.default_rng([self.seed, self.epoch, 1 + self.rank])
 
     def common(self) -> np.random.Generator:
@@ -51,7 +51,7 @@ class Draw:
         return np.random.default_rng([self.seed, self.epoch, 0])
 
     def repeated(self, films: Ints, labels: Ints, rng: np.random.Generator) -> Ints:
-        """``films`` as often as each is drawn in this round: k or k + 1 times, by chance."""
+        """``films``, each repeated k or k + 1 times at random."""
         if not self.times:
             return films
         wanted = np.asarray(self.times)[labels]
@@ -59,18 +59,18 @@ class Draw:
 
 
 class Source(Protocol):
-    """Films of a part, as far as one process has to do with them."""
+    """Films of a split, for one process."""
 
     def counts(self, classes: int) -> tuple[int, ...]:
         """Films of each class, over all processes."""
         ...
 
     def draw(self, how: Draw) -> Iterator[Batch]:
-        """Batches in random order, round after round, without end."""
+        """Endless batches in random order, pass after pass."""
         ...
 
     def once(self, batch: int) -> Iterator[Batch]:
-        """Each film of this process once, in batches of ``batch`` at most."""
+        """Each film of this process once, in batches of at most ``batch``."""
         ...
 
 
@@ -81,7 +81,7 @@ class Films:
     Attributes:
         pixels: uint8 (n, size, size), grey.
         labels: int64 (n,), index into the experiment's classes.
-        keys: n texts that tell the films apart; empty: their numbers.
+        keys: n unique names of the films; empty: their numbers.
         of_all: films of each class over all processes; empty: these are all.
     """
 
@@ -92,11 +92,11 @@ class Films:
 
     def counts(self, classes: int) -> tuple[int, ...]:
         """Films of each class, over all processes."""
-        told = self.of_all or tuple(int(n) for n in np.bincount(self.labels))
-        return told + (0,) * (classes - len(told))
+        counts = self.of_all or tuple(int(n) for n in np.bincount(self.labels))
+        return counts + (0,) * (classes - len(counts))
 
     def draw(self, how: Draw) -> Iterator[Batch]:
-        """Batches in random order, round after round, without end."""
+        """Endless batches in random order, pass after pass."""
         rng = how.own()
         films = np.arange(len(self.labels))
         left = films[:0]
@@ -120,15 +120,15 @@ class Films:
 class Stream:
     """A process's films, read row group by row group in each epoch.
 
-    The row groups are shuffled, the same in all processes, and dealt out so that each process
-    gets about as many films; within a process films are drawn at random from a buffer. A
-    process whose films are at an end before the others' goes through them again.
+    The row groups are shuffled identically in all processes and distributed evenly by number of
+    films; within a process, films are drawn at random from a buffer. A process that runs out of
+    films before the others starts again.
 
     Attributes:
         listing: the films of all processes.
         rank: number of this process.
         world: number of processes.
-        buffer: films from which a batch is drawn.
+        buffer: number of films from which a batch is drawn.
     """
 
     listing: Listing
@@ -141,7 +141,7 @@ class Stream:
         return self.listing.counts(classes)
 
     def draw(self, how: Draw) -> Iterator[Batch]:
-        """Batches in random order, round after round, without end."""
+        """Endless batches in random order, pass after pass."""
         order = how.common().permutation(len(self.listing.pieces))
         mine = deal([self.listing.pieces[n] for n in order], self.world)[self.rank]
         if not any(len(piece.films) for piece in mine):
@@ -169,7 +169,7 @@ class Stream:
 
 
 class _Pool:
-    """Films that wait to be drawn; uint8 (room, size, size)."""
+    """Shuffle buffer of films; uint8 (room, size, size)."""
 
     def __init__(self, room: int, size: int, rng: np.random.Generator) -> None:
         self.rng, self.held = rng, 0
@@ -181,7 +181,7 @@ class _Pool:
         return self.held == len(self._films)
 
     def put(self, chosen: Ints, pixels: Pixels, films: Ints) -> Ints:
-        """Take in as many of the chosen as there is room for; the others come back."""
+        """Add as many of the chosen films as fit; return the others."""
         now = chosen[: len(self._films) - self.held]
         place = slice(self.held, self.held + len(now))
         self._pixels[place], self._films[place] = pixels[now], films[now]
@@ -189,7 +189,7 @@ class _Pool:
         return chosen[len(now) :]
 
     def take(self, count: int) -> tuple[Ints, Pixels]:
-        """Draw films; the last ones move into their places."""
+        """Draw films; the last ones fill the gaps."""
         places = self.rng.choice(self.held, count, replace=False)
         films, pixels = self._films[places], self._pixels[places]
         self.held -= count
@@ -202,7 +202,7 @@ class _Pool:
 def open_feed(
     listing: Listing, *, rank: int = 0, world: int = 1, bytes_max: int = limits.FEED_BYTES_MAX
 ) -> Films | Stream:
-    """A process's share of the films: in memory where it has no more than ``bytes_max``.
+    """Open a process's share of the films: in memory if it fits in ``bytes_max``.
 
     Args:
         listing: the films of all processes.
@@ -217,12 +217,12 @@ def open_feed(
 
 
 def deal(pieces: Sequence[Piece], world: int) -> list[list[Piece]]:
-    """Deal pieces out, each to whoever has the fewest films; too few pieces are cut up."""
+    """Assign each piece to the process with the fewest films; too few pieces are split."""
     if pieces and len(pieces) < world:
-        cuts = -(-world // len(pieces))
+        parts = -(-world // len(pieces))
         pieces = [
-            replace(piece, rows=piece.rows[start::cuts], films=piece.films[start::cuts])
-            for start in range(cuts)
+            replace(piece, rows=piece.rows[start::parts], films=piece.films[start::parts])
+            for start in range(parts)
             for piece in pieces
         ]
     hands: list[list[Piece]] = [[] for _ in range(world)]
@@ -235,7 +235,7 @@ def deal(pieces: Sequence[Piece], world: int) -> list[list[Piece]]:
 
 
 def _load(listing: Listing, rank: int, world: int) -> Films:
-    """Every ``world``-th film in the order of the paths, so that all shares are alike."""
+    """Every ``world``-th film in the order of the paths, so that all shares are similar."""
     mine = np.arange(rank, len(listing.labels), world)
     pixels = np.empty((len(mine), listing.size, listing.size), np.uint8)
     for piece in listing.pieces:

@@ -1,4 +1,4 @@
-"""Films: where those of a part lie in the images table, and how they are read from there."""
+"""Films of a split: their places in the images table, and reading them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Batch:
     Attributes:
         pixels: uint8 (n, size, size), grey.
         labels: int64 (n,), index into the experiment's classes.
-        keys: n texts that tell the films apart, the same wherever they lie.
+        keys: n unique names of the films, independent of their location.
     """
 
     pixels: Pixels
@@ -33,7 +33,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Piece:
-    """The films of a part that lie in one row group.
+    """The films of a split in one row group.
 
     Attributes:
         path: of the Parquet file.
@@ -50,12 +50,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Listing:
-    """The films of a part, in the order of their paths, and where their pixels lie.
+    """The films of a split, in the order of their paths, and the places of their pixels.
 
     Attributes:
         size: side of the standard image, pixels.
         labels: int64 (n,).
-        keys: n texts, the films' ids.
+        keys: n ids of the films.
         pieces: in the order of the files' names; each film is in one.
     """
 
@@ -74,7 +74,7 @@ class Listing:
         return tuple(int(n) for n in np.bincount(self.labels, minlength=classes))
 
     def batch(self, films: Ints, pixels: Pixels) -> Batch:
-        """Films of the listing with the pixels that were read of them."""
+        """A batch of films of the listing with their pixels."""
         keys = self.keys.take(pa.array(films)).to_pylist()
         return Batch(pixels, self.labels[films], keys)
 
@@ -82,9 +82,9 @@ class Listing:
 def list_films(
     images: Path, cohort: Path, parts: Iterable[Part], classes: tuple[str, ...], *, size: int
 ) -> list[Listing]:
-    """List the films of parts; the table's ``uri`` column is read once for all of them.
+    """List the films of several splits, reading the table's ``uri`` column once.
 
-    Memory: some 150 bytes a film of the cohort.
+    Memory: about 150 bytes per film of the cohort.
 
     Args:
         images: the images table.
@@ -100,7 +100,7 @@ def list_films(
     groups = list(_groups(images))
     empty = pa.chunked_array([], pa.string())
     uris = pa.chunked_array([c for _, _, u in groups for c in u.chunks], pa.string())
-    found = []
+    lists = []
     for part in parts:
         chosen = rows.filter(pa.array(in_part(rows, part)))
         places = pc.index_in(uris, value_set=chosen["uri"]) if len(uris) else empty
@@ -108,20 +108,20 @@ def list_films(
         if (here := sum(len(piece.films) for piece in pieces)) != chosen.num_rows:
             raise InputError(
                 f"{images}: {here} of {chosen.num_rows} films of the cohort are in the images "
-                "table: run `pulmospark split` again"
+                "table: rerun `pulmospark split`"
             )
         labels = pc.index_in(chosen["label"], value_set=pa.array(classes, pa.string()))
-        found.append(
+        lists.append(
             Listing(size, np.asarray(labels.to_numpy(), np.int64), chosen["image_id"], pieces)
         )
-    return found
+    return lists
 
 
 def read_piece(piece: Piece, size: int) -> Pixels:
     """The pixels of a piece's films, uint8 (n, size, size), in its order.
 
     Raises:
-        InputError: a film is of another size.
+        InputError: a film has another size.
     """
     with pq.ParquetFile(piece.path) as file:
         column = file.read_row_group(piece.group, columns=["pixels"])["pixels"]
@@ -143,11 +143,11 @@ def _pieces(
 ) -> Iterator[Piece]:
     start = 0
     for path, group, uris in groups:
-        told = places.slice(start, len(uris))
+        listed = places.slice(start, len(uris))
         start += len(uris)
-        here = np.flatnonzero(pc.is_valid(told).to_numpy())
+        here = np.flatnonzero(pc.is_valid(listed).to_numpy())
         if len(here):
-            films = pc.drop_null(told).to_numpy().astype(np.int64)
+            films = pc.drop_null(listed).to_numpy().astype(np.int64)
             yield Piece(path, group, here, films)
 
 
@@ -155,12 +155,12 @@ def _block(chunk: pa.Array, size: int, path: Path) -> Pixels:
     """A column's values as one array, without copying them."""
     wide = pa.types.is_large_binary(chunk.type)
     _, ends, data = chunk.buffers()
-    told = np.frombuffer(ends, np.int64 if wide else np.int32)
-    told = told[chunk.offset : chunk.offset + len(chunk) + 1]
-    if chunk.null_count or (np.diff(told) != size * size).any():
+    offsets = np.frombuffer(ends, np.int64 if wide else np.int32)
+    offsets = offsets[chunk.offset : chunk.offset + len(chunk) + 1]
+    if chunk.null_count or (np.diff(offsets) != size * size).any():
         raise InputError(
-            f"{path}: holds films of other than {size} x {size} pixels: run `pulmospark ingest` "
-            "again"
+            f"{path}: contains films of other than {size} x {size} pixels: rerun `pulmospark "
+            "ingest`"
         )
     flat = np.frombuffer(data, np.uint8) if len(chunk) else np.zeros(0, np.uint8)
-    return flat[told[0] : told[-1]].reshape(-1, size, size)
+    return flat[offsets[0] : offsets[-1]].reshape(-1, size, size)

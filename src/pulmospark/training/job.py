@@ -1,4 +1,4 @@
-"""What all steps of one training share."""
+"""Context shared by all steps of a training run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pulmospark.data.split_summary import SplitResult
 
 @dataclass(frozen=True)
 class Job:
-    """What all steps of one training share."""
+    """Context shared by all steps of a training run."""
 
     experiment: Experiment
     images: Path

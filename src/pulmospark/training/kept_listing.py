@@ -1,7 +1,7 @@
 """A listing in files that training processes map into memory.
 
-Made by each process for itself, a listing takes some 150 bytes an image of the cohort in each.
-The driver makes it once; what a process has touched of it the system may take back at any time.
+Built by each process, a listing would take about 150 bytes per image of the cohort in each. So
+the driver builds it once; the system can reclaim mapped pages at any time.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _KEYS, _PIECES = "keys.arrow", "pieces.parquet"
 
 
 def keep_listing(listing: Listing, folder: Path) -> None:
-    """Write a listing; ``folder`` is made, and what it held is replaced."""
+    """Write a listing into ``folder``, replacing an earlier one."""
     folder.mkdir(parents=True, exist_ok=True)
     empty = np.zeros(0, np.int64)
     pieces = listing.pieces
     np.save(folder / _LABELS, listing.labels)
     np.save(folder / _ROWS, np.concatenate([empty, *(piece.rows for piece in pieces)]))
     np.save(folder / _FILMS, np.concatenate([empty, *(piece.films for piece in pieces)]))
-    # In one batch: Arrow takes values from one without copying the others.
+    # In one batch: Arrow takes values from it without copying the others.
     keys = listing.keys.cast(pa.large_string()).combine_chunks()
     batch = pa.record_batch({"key": keys})
     with pa.OSFile(str(folder / _KEYS), "wb") as file, pa.ipc.new_file(file, batch.schema) as ipc:
@@ -44,7 +44,7 @@ def keep_listing(listing: Listing, folder: Path) -> None:
 
 
 def kept_listing(folder: Path) -> Listing:
-    """What :func:`keep_listing` wrote; beside the pieces nothing of it is read yet."""
+    """Open a listing of :func:`keep_listing`; only the pieces are read at once."""
     rows, films = _mapped(folder / _ROWS), _mapped(folder / _FILMS)
     table = pq.read_table(folder / _PIECES)
     pieces, start = [], 0

@@ -1,10 +1,10 @@
-"""TorchDistributor, with a start of our own for the processes that train.
+"""TorchDistributor with a direct launcher for the training processes.
 
-TorchDistributor's Spark side is used as it is: a barrier job, the rendezvous's address, the
-GPUs of each task. In a task it would start a wrapper, which starts ``torchrun``, which starts
-a script that unpickles a function: three Pythons one after the other, two of which import
-torch to start one process. Here a task starts the training process itself, in an environment
-of its own, and tells how it ended.
+TorchDistributor's Spark side is unchanged: a barrier job, the rendezvous address, the GPUs of
+each task. In a task it would start a wrapper, which starts ``torchrun``, which starts a script
+that unpickles a function: three Python interpreters in sequence, two of which import torch to
+start one process. Here a task starts the training process directly, in its own environment, and
+reports how it ended.
 """
 
 from __future__ import annotations
@@ -33,12 +33,11 @@ class Distributor(TorchDistributor):
 
         Args:
             plan: file of the plan, in the folder that all processes see.
-            environment: what the processes find in it beyond the worker's.
-            gpu: ``CUDA_VISIBLE_DEVICES`` of the processes; ``None``: as Spark gives it.
+            environment: variables added to the worker's.
+            gpu: ``CUDA_VISIBLE_DEVICES`` of the processes; ``None``: as set by Spark.
         """
-        # As where TorchDistributor's server for the lines of workers could not be started. No
-        # worker sends any here; it would listen on all addresses of the machine, and be waited
-        # for longer than a second.
+        # As if TorchDistributor's log server could not be started. No worker sends logs here; the
+        # server would listen on all addresses and take more than a second to stop.
         self.driver_address, self.log_streaming_server_port = "", -1
         task = self._get_spark_task_function(run_rank, str(plan), run_rank, None, environment, gpu)
         self._check_encryption()
@@ -47,10 +46,10 @@ class Distributor(TorchDistributor):
 
 
 def leaving_no_trace(task: Task) -> Task:
-    """A task that leaves its worker's environment as it was.
+    """A task that restores its worker's environment.
 
-    The worker goes on to other tasks. TorchDistributor leaves its rendezvous there, and a
-    ``CUDA_VISIBLE_DEVICES`` that hides the GPUs where it was told to use none.
+    The worker runs other tasks later. TorchDistributor leaves its rendezvous there, and a
+    ``CUDA_VISIBLE_DEVICES`` that hides the GPUs if it uses none.
     """
 
     def run(rows: Iterator[Any]) -> Iterator[Any]:

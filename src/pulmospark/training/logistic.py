@@ -1,4 +1,4 @@
-"""Spark MLlib's logistic regression on deep features, the way of the published Spark papers."""
+"""Spark MLlib's logistic regression on deep features, as in the published Spark papers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pulmospark.spark.paths import spark_path
 from pulmospark.spark.session import slots
 
 UNTUNED_REG_PARAM = 0.01
-"""regParam where none is given and none can be chosen: for much data, which needs little"""
+"""regParam if neither set nor tuned: suits large data sets, which need little"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Head:
 
 @dataclass(frozen=True)
 class LogisticFit:
-    """A fitted head and how the fit went."""
+    """A fitted head, with statistics of the fit."""
 
     head: Head
     films: int
@@ -61,30 +61,32 @@ def feature_frame(
     *,
     expanded: Path | None = None,
 ) -> Iterator[DataFrame]:
-    """The features of a cohort, kept in memory: ``features`` (vector), ``label``, parts.
+    """The features of a cohort, in memory: ``features`` (vector), ``label``, ``split``, ``fold``.
 
     Args:
         spark: the session.
-        features: paths of the features table's parts, the children's among them.
+        features: paths of the features table's parts, including augmented copies.
         cohort: folder of the cohort.
         classes: names in the order of the labels.
-        expanded: folder of an expansion, whose children are in the part and fold of their
-            parents; ``None``: there are none.
+        expanded: folder of an expansion, whose augmented copies are in the split and fold of
+            their parents; ``None``: no expansion.
     """
     index = F.create_map(
         [F.lit(x) for pair in enumerate(classes) for x in (pair[1], float(pair[0]))]
     )
-    told: list[Column | str] = ["uri", index[F.col("label")].alias("label"), "split", "fold"]
-    rows = spark.read.parquet(spark_path(cohort / "table")).where("reason is null").select(*told)
+    selected: list[Column | str] = ["uri", index[F.col("label")].alias("label"), "split", "fold"]
+    rows = (
+        spark.read.parquet(spark_path(cohort / "table")).where("reason is null").select(*selected)
+    )
     if expanded is not None:
-        children = spark.read.parquet(spark_path(expanded / TABLE)).where("draw > 0")
-        rows = rows.unionByName(children.select(*told))
+        copies = spark.read.parquet(spark_path(expanded / TABLE)).where("draw > 0")
+        rows = rows.unionByName(copies.select(*selected))
     frame = (
         spark.read.parquet(*[spark_path(Path(part)) for part in features])
         .select("uri", array_to_vector(F.col("features")).alias("features"))
         .join(rows, "uri")
-        # One partition a slot: every pass over the data costs a task each. Ordered, for the
-        # sums of floating-point numbers depend on their order.
+        # One partition per slot: every pass costs a task for each. Sorted, because floating-point
+        # sums depend on the order.
         .repartitionByRange(slots(spark), "uri")
         .sortWithinPartitions("uri")
         .persist()
@@ -96,7 +98,7 @@ def feature_frame(
 
 
 def part_filter(names: tuple[Split, ...], fold: int | None) -> str:
-    """SQL condition for the training parts of a fold (``None``: of the one split)."""
+    """SQL condition for the training splits of a fold (``None``: of the single split)."""
     inside = "split in (" + ", ".join(f"'{name.value}'" for name in names) + ")"
     return inside if fold is None else f"{inside} and fold <> {int(fold)}"
 
@@ -110,8 +112,8 @@ def fit_logistic(
 ) -> LogisticFit:
     """Fit a multinomial logistic regression.
 
-    Features are standardised inside, as MLlib does by default; the coefficients that come out
-    are on the scale of the features given, so that they fold into a linear layer as they are.
+    MLlib standardises features internally by default and returns coefficients on the original
+    scale, so they can be copied into a linear layer.
 
     Args:
         frame: ``features`` (vector) and ``label`` (double) of the films to train on.
@@ -121,15 +123,15 @@ def fit_logistic(
         reg_param: regParam.
 
     Raises:
-        ClassError: a class has no film to train on.
+        ClassError: a class has no training films.
     """
     started = time.perf_counter()
     counts = {int(row["label"]): row["count"] for row in frame.groupBy("label").count().collect()}
     missing = [label for number, label in enumerate(classes) if number not in counts]
     if missing:
         raise ClassError(
-            f"{name}: the training part has no film of {', '.join(map(repr, missing))}: use fewer "
-            "folds, other shares, or more patients of the class"
+            f"{name}: the training set has no films of {', '.join(map(repr, missing))}: use fewer "
+            "folds, other split shares, or more patients of the class"
         )
     model = LogisticRegression(
         featuresCol="features",

@@ -1,4 +1,4 @@
-"""The training loop of one process, epoch by epoch, and its going on after a kill."""
+"""The training loop of one process, by epoch, and resuming it."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from pulmospark.training.stages import changing
 from pulmospark.training.steps import Stepper, Sums
 
 _BATCH_MIN = 2
-"""films of the smallest batch: batch norm has no variance of one"""
+"""smallest batch: batch norm needs the variance of two films"""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training part.
+    """One pass over the training set.
 
-    Losses are mean cross-entropies in nats, the training's as it is optimised (smoothed,
-    weighted, mixed); ``None`` where the validation part is empty. The learning rate is the last
-    layer's in the last step.
+    Losses are mean cross-entropies in nats; the training loss is the optimised one (smoothed,
+    weighted, mixed). ``None`` if the validation set is empty. The learning rate is that of the
+    last layer in the last step.
     """
 
     epoch: int
@@ -53,21 +53,21 @@ class Epoch:
     learning_rate: float
 
     def as_dict(self) -> dict[str, Any]:
-        """As a value of JSON's kinds."""
+        """As a JSON value."""
         return asdict(self)
 
 
 class Listener:
-    """Is told how a training goes; this one does nothing with it."""
+    """Receives the progress of a training run; this one ignores it."""
 
     def begins(self, history: Sequence[Epoch], steps: int) -> None:
-        """It begins, after the epochs that an earlier run has done, with ``steps`` an epoch."""
+        """Training starts after the epochs of an earlier run, with ``steps`` per epoch."""
 
     def step(self, epoch: int, done: int, loss: float, films_per_s: float) -> None:
-        """Some steps of an epoch are done; now and then."""
+        """Called from time to time within an epoch."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """An epoch is done."""
+        """An epoch is complete."""
 
 
 def fit(
@@ -82,42 +82,42 @@ def fit(
     checkpoint: Checkpoint | None = None,
     listener: Listener | None = None,
 ) -> list[Epoch]:
-    """Train a network in place; at the end it holds the weights of its best epoch.
+    """Train a network in place; it ends with the weights of its best epoch.
 
-    The best epoch has the lowest validation loss, or the lowest training loss where no film
-    validates. A training that was killed goes on from its checkpoint to the same weights: to
-    the last bit in one process and in two, and to rounding in more, whose sums may be added
-    up in another order.
+    The best epoch has the lowest validation loss, or the lowest training loss without a
+    validation set. An interrupted training run resumes from its checkpoint and reaches the same
+    weights: bit for bit with one or two processes, up to rounding with more, because their sums
+    may be added in another order.
 
     Args:
-        network: to train, in float32, on the device of ``ranks``; the same in every process
-            at the start.
-        train: the training part.
-        validation: the validation part.
-        settings: how.
+        network: to train, in float32, on the device of ``ranks``; initially the same in every
+            process.
+        train: the training set.
+        validation: the validation set.
+        settings: of the training.
         seed: of the order of the films, of dropout and of mix-up.
-        ranks: where this process stands; ``None``: alone, on the CPU.
-        augment: what is done to the films that are trained on; its draw is the epoch.
-        checkpoint: where it stands after each epoch; ``None``: not kept.
-        listener: is told how it goes.
+        ranks: this process among the others; ``None``: a single process on the CPU.
+        augment: augmentation of training films; its draw is the epoch.
+        checkpoint: file for the state after each epoch; ``None``: no checkpoint.
+        listener: receives the progress.
 
     Raises:
-        InputError: there is nothing to train on, or the loss is no longer a number.
-        UsageError: more stages are to be trained than there are.
+        InputError: there is nothing to train on, or the loss is not finite.
+        UsageError: more trainable stages than the network has.
     """
     ranks, listener = ranks or Ranks(), listener or Listener()
     counts = train.counts(network.classes)
     batch = _batch(sum(counts), settings, ranks)
-    # Every process must take as many steps as the others, or they wait for ever.
+    # Every process must take the same number of steps, or the others wait forever.
     steps = sum(counts) // (batch * ranks.world)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     stepper = _stepper(network, settings, ranks, counts=counts, steps=steps, augment=augment)
     times = even_share(counts) if settings.balance == "sampling" else ()
     state = _begin(stepper, checkpoint)
-    listener.begins([Epoch(**told) for told in state.history], steps)
+    listener.begins([Epoch(**values) for values in state.history], steps)
     mixed = bf16_where_fast(network, ranks.device) if stepper.bf16 else contextlib.nullcontext()
     with mixed:
-        while state.epoch < settings.epochs and not _tired(state, settings):
+        while state.epoch < settings.epochs and not _patience_exhausted(state, settings):
             how = Draw(seed, state.epoch + 1, batch, ranks.rank, ranks.world, times)
             epoch = _pass(stepper, train, validation, how, listener)
             _note(state, epoch, stepper)
@@ -125,19 +125,19 @@ def fit(
                 checkpoint.write(state)
             listener.epoch(epoch)
     _load(network, state.parts["best"])
-    return [Epoch(**told) for told in state.history]
+    return [Epoch(**values) for values in state.history]
 
 
 def _pass(
     stepper: Stepper, train: Source, validation: Source, how: Draw, listener: Listener
 ) -> Epoch:
-    """Train for an epoch, validate, and put together what all processes have seen."""
+    """Train for an epoch, validate, and aggregate over all processes."""
 
-    def tell(done: int, loss: float, films_per_s: float) -> None:
+    def report(done: int, loss: float, films_per_s: float) -> None:
         listener.step(how.epoch, done, loss, films_per_s * how.world)
 
     started = time.perf_counter()
-    sums = stepper.epoch(train, how, tell)
+    sums = stepper.epoch(train, how, report)
     seconds = time.perf_counter() - started
     epoch = _epoch(how.epoch, sums, stepper.validate(validation), seconds, stepper)
     for name, loss in (("loss", epoch.loss), ("validation loss", epoch.validation_loss or 0.0)):
@@ -151,14 +151,14 @@ def _pass(
 
 
 def _batch(films: int, settings: NetworkSettings, ranks: Ranks) -> int:
-    """Films of a process's batch."""
+    """Batch size of a process."""
     if not films:
-        raise InputError("the training part is empty: nothing to train on")
+        raise InputError("the training set is empty: nothing to train on")
     share = films // ranks.world
     if share < _BATCH_MIN:
         raise InputError(
-            f"{films} films for {ranks.world} training processes, and batch norm needs two films "
-            "or more in each: use fewer processes (train.processes) or more films"
+            f"{films} films for {ranks.world} training processes, but batch norm needs at least "
+            "two per process: use fewer processes (train.processes) or more films"
         )
     return min(max(settings.batch_size // ranks.world, _BATCH_MIN), share)
 
@@ -176,11 +176,11 @@ def _stepper(
     model: nn.Module = network
     if ranks.world > 1 and settings.synchronise == "gradients":
         model = ddp = DistributedDataParallel(network, gradient_as_bucket_view=True)
-        ddp.broadcast_buffers = False  # they are averaged at the end of an epoch
+        ddp.broadcast_buffers = False  # averaged at the end of an epoch
     weights = None
     if settings.balance == "weights":
         weights = torch.tensor(even_share(counts), device=ranks.device)
-    # As slow as the slowest: or the processes would not compute the same.
+    # Only if all processes do, or they would compute different results.
     bf16 = bool(ranks.least(float(uses_bf16(settings, ranks.device)))[0])
     average = MovingAverage(network, settings.ema) if settings.ema else None
     return Stepper(
@@ -189,22 +189,22 @@ def _stepper(
 
 
 def _begin(stepper: Stepper, checkpoint: Checkpoint | None) -> State:
-    """Where the training goes on, or its start."""
+    """The state to resume from, or the initial state."""
     network, ranks = stepper.network, stepper.ranks
-    found = checkpoint.read() if checkpoint is not None else None
-    epoch = found.epoch if found is not None else 0
+    saved = checkpoint.read() if checkpoint is not None else None
+    epoch = saved.epoch if saved is not None else 0
     least, most = ranks.least(epoch, -epoch)
-    if found is None or least != -most:  # the processes do not see the same file
+    if saved is None or least != -most:  # the processes see different files
         return State(parts={"best": _copied(_moving(network, network))})
-    _load(network, found.parts["network"])
-    load_optimiser(stepper.optimiser, found.parts.get("optimiser", {}))
+    _load(network, saved.parts["network"])
+    load_optimiser(stepper.optimiser, saved.parts.get("optimiser", {}))
     if stepper.average is not None:
-        _load(stepper.average.network, found.parts["average"])
-    return found
+        _load(stepper.average.network, saved.parts["average"])
+    return saved
 
 
 def _note(state: State, epoch: Epoch, stepper: Stepper) -> None:
-    """Take an epoch into the state of the training."""
+    """Add an epoch to the state of the training run."""
     state.epoch = epoch.epoch
     state.history.append(epoch.as_dict())
     network = stepper.network
@@ -220,7 +220,7 @@ def _note(state: State, epoch: Epoch, stepper: Stepper) -> None:
         state.waited += 1
 
 
-def _tired(state: State, settings: NetworkSettings) -> bool:
+def _patience_exhausted(state: State, settings: NetworkSettings) -> bool:
     return 0 < settings.patience <= state.waited
 
 
@@ -240,18 +240,18 @@ def _epoch(number: int, train: Sums, validation: Sums, seconds: float, stepper: 
 
 
 def _moving(holder: Network, trained: Network) -> Tensors:
-    """What a training changes of a network; the rest is as it was at the start.
+    """The tensors of a network that training changes.
 
     Args:
-        holder: whose tensors are given, not copied: the network, or its moving average.
-        trained: the network that is trained, which tells what that changes.
+        holder: whose tensors are returned, not copied: the network, or its moving average.
+        trained: the trained network, which determines the names.
     """
     names = changing(trained)
     return {name: value for name, value in holder.state_dict().items() if name in names}
 
 
 def _load(network: Network, tensors: Tensors) -> None:
-    """Put back what :func:`_moving` gave."""
+    """Load tensors of :func:`_moving`."""
     network.load_state_dict(network.state_dict() | tensors)
 
 

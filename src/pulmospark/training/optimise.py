@@ -17,9 +17,9 @@ _SGD_MOMENTUM = 0.9
 
 
 def make_optimiser(network: Network, settings: NetworkSettings) -> torch.optim.Optimizer:
-    """The optimiser of what is trained; the rest is frozen.
+    """The optimiser of the trainable parameters; the rest is frozen.
 
-    Fused, a step passes over the weights once and not a dozen times.
+    Fused optimisers pass over the weights once per step instead of a dozen times.
     """
     groups = parameter_groups(network, settings)
     decay = settings.weight_decay
@@ -44,10 +44,10 @@ def set_rate(
 
 
 def rate(step: int, total: int, settings: NetworkSettings) -> float:
-    """Learning rate of a step as a share of the highest.
+    """Learning rate of a step relative to the peak.
 
-    It rises linearly over the first ``warm_up`` of the steps, and then falls to 0 as
-    (1 + cos) / 2 (Loshchilov and Hutter, SGDR, 2017), or stays.
+    Linear warm-up over the first ``warm_up`` of the steps, then cosine decay to 0 (Loshchilov and
+    Hutter, SGDR, 2017), or constant.
     """
     warm = math.ceil(total * settings.warm_up)
     if step < warm:
@@ -58,13 +58,13 @@ def rate(step: int, total: int, settings: NetworkSettings) -> float:
 
 
 def even_share(counts: tuple[int, ...]) -> tuple[float, ...]:
-    """n / (k * n_c) for each of k classes: with it all weigh the same; 0 where n_c is."""
+    """Balanced class weights n / (k * n_c) for each of k classes; 0 where n_c is 0."""
     present = sum(count > 0 for count in counts)
     return tuple(sum(counts) / (present * count) if count else 0.0 for count in counts)
 
 
 def soft_targets(labels: torch.Tensor, classes: int, settings: NetworkSettings) -> torch.Tensor:
-    """float32 (n, classes): 1 for the label, less the smoothing, which all share."""
+    """Label-smoothed one-hot targets, float32 (n, classes)."""
     sure = nn.functional.one_hot(labels, classes).float()
     return sure * (1.0 - settings.label_smoothing) + settings.label_smoothing / classes
 
@@ -72,10 +72,10 @@ def soft_targets(labels: torch.Tensor, classes: int, settings: NetworkSettings) 
 def mix(
     pixels: torch.Tensor, targets: torch.Tensor, alpha: float, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix each film with another of its batch, and their targets alike.
+    """Mix each film with another of its batch, and their targets.
 
-    mix-up of Zhang et al., 2018: x = l x_i + (1 - l) x_j with l from Beta(alpha, alpha), one
-    for the batch; of the two shares the larger is the film's own.
+    mixup of Zhang et al., 2018: x = l x_i + (1 - l) x_j with l from Beta(alpha, alpha), one
+    per batch; the film itself has the larger weight.
 
     Args:
         pixels: (n, h, w), uint8 or float.

@@ -1,4 +1,4 @@
-"""What each process of a distributed training does: ``python -m pulmospark.training.rank``."""
+"""A process of a distributed training run: ``python -m pulmospark.training.rank``."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ START, CHECKPOINT, TRAINED = (
     "trained.safetensors",
 )
 LISTINGS = ("films-trained", "films-validated")
-"""folders in the training's own, which the driver writes and the processes map into memory"""
+"""folders that the driver writes and the processes map into memory"""
 EPOCHS, STANDING = "epochs.jsonl", "standing.json"
 _PARENT_POLL_S = 0.5
 
 
 class RankPlan(Record):
-    """All that a training process needs to know; travels as JSON."""
+    """All parameters of a training process, serialised as JSON."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,30 +60,30 @@ class RankPlan(Record):
     seed: int
     threads: int
     folder: Path
-    """where weights come from and go to, and where each process tells how it went"""
+    """folder of weights and of the status files of each process"""
     run_id: str = ""
-    """of what is trained on what, how, from which start; a checkpoint of another is none"""
+    """content id of the training run; checkpoints of another run are ignored"""
     device: Literal["cpu", "cuda"] = "cpu"
     feed_bytes: int = limits.FEED_BYTES_MAX
-    """bytes of pixels that a process holds of a part"""
+    """bytes of pixels of a split that a process may hold"""
     augment: AugmentSettings | None = None
-    """how the films of the training part are changed anew in each epoch; ``None``: not"""
+    """random augmentation of training films in each epoch; ``None``: none"""
     training_images: Path | None = None
-    """images table of the training part; ``None``: ``images``"""
+    """images table of the training set; ``None``: ``images``"""
     training_cohort: Path | None = None
-    """cohort of the training part; ``None``: ``cohort``"""
+    """cohort of the training set; ``None``: ``cohort``"""
     mean: tuple[float, ...] | None = None
-    """of each channel, by which the network standardises its input; ``None``: the zoo's"""
+    """mean of each channel for the input standardisation; ``None``: the zoo's"""
     std: tuple[float, ...] | None = None
     """standard deviation of each channel; ``None``: the zoo's"""
 
 
 def train_rank(plan_json: str) -> None:
-    """Train as one process of several; RANK, WORLD_SIZE and their kin are in the environment.
+    """Train as one of several processes; RANK, WORLD_SIZE etc. are in the environment.
 
-    The outcome is told through files, for Spark passes neither a worker's traceback on nor a
-    failure of a rank whose elder had already ended: ``rank-<r>.done`` or ``rank-<r>.error``,
-    which also tells where the cause lies with another process, whose line went dead.
+    The outcome is reported through files, because Spark does not forward a worker's traceback,
+    nor the failure of a rank after a lower rank has ended: ``rank-<r>.done`` or
+    ``rank-<r>.error``, which also says whether the connection to another process was lost.
 
     Args:
         plan_json: a :class:`RankPlan`.
@@ -122,7 +122,7 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
         for listing in (kept_listing(plan.folder / name) for name in LISTINGS)
     )
     checkpoint = Checkpoint(plan.folder / CHECKPOINT, plan.run_id)
-    listener = _Teller(plan) if ranks.rank == 0 else Listener()
+    listener = _FileReporter(plan) if ranks.rank == 0 else Listener()
     history = fit(
         network,
         train,
@@ -135,16 +135,16 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
         listener=listener,
     )
     if ranks.rank == 0:
-        told = [epoch.as_dict() for epoch in history]
-        write_tensors(plan.folder / TRAINED, plan.run_id, network.state_dict(), told)
+        epochs = [epoch.as_dict() for epoch in history]
+        write_tensors(plan.folder / TRAINED, plan.run_id, network.state_dict(), epochs)
         checkpoint.path.unlink(missing_ok=True)
     if ranks.world > 1:
-        dist.barrier()  # no process may end while another still talks to it
+        dist.barrier()  # no process may end while another still communicates with it
         dist.destroy_process_group()
 
 
 def listings(plan: RankPlan) -> list[Listing]:
-    """The films that are trained on, and those that validate; for the driver.
+    """The training and validation films; for the driver.
 
     Raises:
         InputError: an images table lacks films of the cohort.
@@ -165,7 +165,7 @@ def listings(plan: RankPlan) -> list[Listing]:
 
 
 def keep_listings(plan: RankPlan) -> None:
-    """Write what the processes train on into the training's folder; for the driver.
+    """Write the listings of the processes into the training folder; for the driver.
 
     Raises:
         InputError: an images table lacks films of the cohort.
@@ -174,8 +174,8 @@ def keep_listings(plan: RankPlan) -> None:
         keep_listing(listing, plan.folder / name)
 
 
-class _Teller(Listener):
-    """Tells the driver through files."""
+class _FileReporter(Listener):
+    """Reports to the driver through files."""
 
     def __init__(self, plan: RankPlan) -> None:
         self._plan, self._steps, self._before = plan, 0, 0
@@ -191,11 +191,11 @@ class _Teller(Listener):
     def epoch(self, epoch: Epoch) -> None:
         with (self._plan.folder / EPOCHS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(epoch.as_dict()) + "\n")
-        # Short epochs end between two of the steps that are told.
+        # Short epochs end between two reported steps.
         self._stand(epoch.epoch, self._steps, epoch.loss, epoch.films_per_s)
 
     def _stand(self, epoch: int, done: int, loss: float, films_per_s: float) -> None:
-        # Counted from where this run begins: what an earlier one did says nothing of its speed.
+        # Counted from the start of this run: earlier epochs must not affect its speed.
         epochs = self._plan.settings.epochs
         value: dict[str, Any] = {
             "done": (epoch - 1 - self._before) * self._steps + done,
@@ -218,7 +218,7 @@ def _peer_lost(error: BaseException) -> bool:
 
 
 def _end_with_parent() -> None:
-    """End when the Spark worker that started this process has gone."""
+    """Exit when the Spark worker that started this process has ended."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -230,7 +230,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Train as the plan says whose path is the first argument."""
+    """Train according to the plan file in the first argument."""
     _end_with_parent()
     train_rank(Path(sys.argv[1]).read_text(encoding="utf-8"))
 

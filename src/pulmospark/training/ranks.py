@@ -1,4 +1,4 @@
-"""The processes of a training: what they add up and what they average; and the moving average."""
+"""Reductions over the training processes, and the moving average of weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DECAY_START = 10.0
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where this process stands among the others, and on what it computes."""
+    """This process among the others, and its device."""
 
     rank: int = 0
     world: int = 1
@@ -31,11 +31,11 @@ class Ranks:
         return self._reduced(values, dist.ReduceOp.MIN)
 
     def average(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Replace tensors by their mean over all processes; those that are not float stay."""
+        """Replace float tensors by their mean over all processes."""
         some = [tensor for tensor in tensors if tensor.is_floating_point()]
         if self.world == 1 or not some:
             return
-        # One exchange for all: each costs the same, however little it carries.
+        # One reduction for all: each has the same latency, however small.
         flat = torch.cat([tensor.detach().reshape(-1).to(self.device).float() for tensor in some])
         dist.all_reduce(flat)
         flat /= self.world

@@ -1,4 +1,4 @@
-"""What a training is told: a user's own values, and the network's own where he gave none."""
+"""Training settings: user values, defaulting to the model's recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pulmospark.models.catalogue import entry
 
 
 def network_settings(train: TrainSettings) -> NetworkSettings:
-    """The settings of a CNN's training with nothing left open; see :func:`completed`.
+    """The complete settings for training a CNN; see :func:`completed`.
 
     Args:
         train: the settings.
@@ -19,17 +19,17 @@ def network_settings(train: TrainSettings) -> NetworkSettings:
 
 
 def completed(options: NetworkOptions, model: str, *, started: bool) -> NetworkSettings:
-    """Options with nothing left open: what they give wins, the rest is the network's own.
+    """Complete user options with the model's recipe.
 
-    The zoo has two recipes of each network, for fine-tuning and from scratch.
+    The zoo has two recipes for each network: fine-tuning and training from scratch.
 
     Args:
-        options: a user's.
+        options: user options, which take precedence.
         model: name of the network.
-        started: it starts from weights, ImageNet's or a bundle's, and not from random ones.
+        started: starts from ImageNet's or a bundle's weights instead of random ones.
 
     Raises:
-        UsageError: there is no network of that name.
+        UsageError: the network is unknown.
     """
     recipe = entry(model).fine_tuning if started else entry(model).from_scratch
     given = {name: value for name, value in options.model_dump().items() if value is not None}

@@ -1,4 +1,4 @@
-"""What a training leaves: one record a model, and the result as a whole."""
+"""Results of training: one record per model, and the overall result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FINAL = "final"
 
 
 class ModelRecord(Record):
-    """One model of a training: the final one, or a fold's."""
+    """One model of a training run: the final one, or a fold's."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,25 +28,24 @@ class ModelRecord(Record):
     """images that temperature and operating point were chosen on, each counted once"""
     temperature: float
     operating_point: OperatingPoint
-    """not ``reached`` where those images have none of the positive class"""
+    """not ``reached`` if those images include none of the positive class"""
     calibrated_by: Literal["validation", "out-of-fold"] = "validation"
-    """scores that they were chosen on: of the validation part, or of the training part by models
-    that were not fitted on the image"""
+    """scores they were chosen on: of the validation set, or out-of-fold scores of the training
+    set"""
     reg_param: float | None = None
-    """of a logistic regression"""
+    """regularisation of a logistic regression"""
     reg_param_losses: dict[float, float] = Field(default_factory=dict)
-    """strengths that were tried -> mean log loss of the out-of-fold scores; empty: none was
-    chosen among"""
+    """candidate strength -> mean log loss of the out-of-fold scores; empty: not tuned"""
     history: tuple[dict[str, Any], ...] = ()
     """epochs of a CNN"""
     objective: tuple[float, ...] = ()
     """regularised loss of each iteration of a logistic regression"""
     seconds: float
-    """with those of the epochs that an earlier run had done"""
+    """including the epochs of an earlier run"""
 
 
 class TrainResult(Record):
-    """What a training did."""
+    """Result of a training run."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -62,7 +61,7 @@ class TrainResult(Record):
     feature_seconds: float = 0.0
     weights: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
-    """what weakens what was chosen: an operating point that hangs on few images, say"""
+    """limitations, such as an operating point based on few images"""
 
 
 def model_name(fold: int | None) -> str:
@@ -71,13 +70,13 @@ def model_name(fold: int | None) -> str:
 
 
 def strengths(result: TrainResult, settings: LogisticSettings) -> str:
-    """The ``regParam`` of a training on features, in words: each model's, where it was chosen."""
-    told = [one for one in result.models if one.reg_param is not None]
-    if not told:  # of an older version
+    """The ``regParam`` of each model of a training run on features, as text."""
+    fitted = [model for model in result.models if model.reg_param is not None]
+    if not fitted:  # of an older version
         return f"regParam {settings.reg_param:g}" if settings.reg_param is not None else "regParam"
-    final = told[-1]
+    final = fitted[-1]
     if not final.reg_param_losses or settings.reg_param is not None:
         return f"regParam {final.reg_param:g}"
-    folds = ", ".join(f"{one.reg_param:g}" for one in told[:-1])
+    folds = ", ".join(f"{model.reg_param:g}" for model in fitted[:-1])
     of_folds = f"; of the folds {folds}" if folds else ""
     return f"regParam {final.reg_param:g}, chosen by the log loss of out-of-fold scores{of_folds}"

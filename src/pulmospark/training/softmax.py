@@ -1,8 +1,8 @@
-"""Multinomial logistic regression on the driver: the objective that MLlib minimises, by L-BFGS.
+"""Multinomial logistic regression on the driver: MLlib's objective, minimised by L-BFGS.
 
 Mean log loss + reg / 2 x the squared norm of the coefficients of features divided by their
 standard deviation (n - 1); intercepts are not penalised. A fit of a few thousand images takes a
-fraction of a second, where a fit by MLlib takes seconds: good enough to choose by, many times.
+fraction of a second, compared with seconds in MLlib: fast enough for tuning.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from scipy import optimize, special
 from pulmospark.core.arrays import Floats, Ints, Singles
 
 _LOSS_TOLERANCE = 1e-7
-"""relative, of L-BFGS: a probability then changes in the fourth digit"""
+"""relative tolerance of L-BFGS: probabilities then change in the fourth digit"""
 
 
 @dataclass(frozen=True)
 class Standardised:
-    """Training features with mean 0 and standard deviation 1, and how they became so.
+    """Training features with mean 0 and standard deviation 1, and the transformation.
 
     Attributes:
         features: float32 (n, width); a constant feature is 0.
@@ -34,12 +34,12 @@ class Standardised:
 
     @classmethod
     def of(cls, features: Singles) -> Standardised:
-        """Standardise features, float32 (n, width), n of two or more."""
+        """Standardise features, float32 (n, width), n at least 2."""
         mean = features.mean(axis=0, dtype=np.float64)
         scale = features.std(axis=0, ddof=1, dtype=np.float64)
         scale[scale == 0] = 1.0
-        made = (features - mean.astype(np.float32)) / scale.astype(np.float32)
-        return cls(made, mean, scale)
+        scaled = (features - mean.astype(np.float32)) / scale.astype(np.float32)
+        return cls(scaled, mean, scale)
 
 
 def fit_softmax(
@@ -59,7 +59,7 @@ def fit_softmax(
         classes: their number.
         reg_param: strength of the L2 penalty, MLlib's ``regParam``.
         start: an earlier fit to start from; ``None``: zeros, and the classes' frequencies.
-        max_iter: iterations at most.
+        max_iter: maximum number of iterations.
     """
     films, width = given.features.shape
     hot = np.eye(classes)[labels]
@@ -80,18 +80,18 @@ def fit_softmax(
         slope[:, -1] = residual.sum(axis=0)
         return loss + reg_param / 2 * float((weights**2).sum()), slope.ravel()
 
-    found = optimize.minimize(
+    fitted = optimize.minimize(
         objective,
         start.ravel(),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": max_iter, "ftol": _LOSS_TOLERANCE, "gtol": 1e-5},
     )
-    return np.asarray(found.x.reshape(classes, width + 1))
+    return np.asarray(fitted.x.reshape(classes, width + 1))
 
 
 def logits_of(features: Singles, given: Standardised, fit: Floats) -> Floats:
-    """Logits (n, classes) of features as the network makes them, float32 (n, width)."""
+    """Logits (n, classes) of unstandardised features, float32 (n, width)."""
     weights = fit[:, :-1] / given.scale
     bias = fit[:, -1] - weights @ given.mean
     return np.asarray(features @ weights.T.astype(np.float32) + bias, np.float64)

@@ -1,4 +1,4 @@
-"""Which parts of a network are trained, and how fast each learns."""
+"""Trainable stages of a network, and their learning rates."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pulmospark.models.zoo import stages
 
 
 def trained_stages(network: Network, settings: NetworkSettings) -> int:
-    """How many of the last stages are trained; the head always is.
+    """Number of trainable stages, counted from the last; the head always is.
 
     Raises:
-        UsageError: more were asked for than there are.
+        UsageError: more than the network has.
     """
     there = len(stages(network))
     if settings.trainable == "all":
@@ -25,32 +25,32 @@ def trained_stages(network: Network, settings: NetworkSettings) -> int:
         return 0
     if settings.trainable > there:
         raise UsageError(
-            f"train.network.trainable is {settings.trainable}, and {network.name} has {there} "
-            'stages: give fewer, or "all"'
+            f"train.network.trainable is {settings.trainable}, but {network.name} has {there} "
+            'stages: set fewer, or "all"'
         )
     return settings.trainable
 
 
 def parameter_groups(network: Network, settings: NetworkSettings) -> list[dict[str, object]]:
-    """Freeze what is not trained; the rest as an optimiser takes it, a group a stage.
+    """Freeze the other stages; return parameter groups for an optimiser, one per stage.
 
-    A stage learns ``stage_factor`` as fast as the one after it. Each group has its highest
-    rate as ``top``.
+    A stage's learning rate is ``stage_factor`` times that of the next one. Each group has its
+    peak rate as ``top``.
 
     Raises:
         UsageError: see :func:`trained_stages`.
     """
-    told = stages(network)
+    all_stages = stages(network)
     trained = trained_stages(network, settings)
     network.requires_grad_(True)
     groups = []
-    for number, prefixes in enumerate(told):
+    for number, prefixes in enumerate(all_stages):
         inside = _inside(network, prefixes)
-        if number < len(told) - trained:
+        if number < len(all_stages) - trained:
             for parameter in inside:
                 parameter.requires_grad_(False)
             continue
-        top = settings.learning_rate * settings.stage_factor ** (len(told) - number)
+        top = settings.learning_rate * settings.stage_factor ** (len(all_stages) - number)
         groups.append({"params": inside, "lr": top, "top": top})
     head = list(network.head.parameters())
     top = settings.learning_rate
@@ -58,31 +58,30 @@ def parameter_groups(network: Network, settings: NetworkSettings) -> list[dict[s
 
 
 def trained_parameters(network: Network, settings: NetworkSettings) -> int:
-    """How many numbers are trained; what is not is frozen afterwards."""
+    """Number of trainable parameters; the others are frozen afterwards."""
     parameter_groups(network, settings)
-    return sum(one.numel() for one in network.parameters() if one.requires_grad)
+    return sum(value.numel() for value in network.parameters() if value.requires_grad)
 
 
 def changing(network: Network) -> frozenset[str]:
-    """Names in the state dict of what training changes, once what is frozen is.
+    """Names in the state dict of what training changes, after freezing.
 
-    These are the parameters that are trained, and the statistics of the layers that train.
-    The network is in training mode afterwards.
+    These are the trainable parameters, and the statistics of layers in training mode. The network
+    is in training mode afterwards.
     """
     train_mode(network)
-    found = {name for name, value in network.named_parameters() if value.requires_grad}
+    names = {name for name, value in network.named_parameters() if value.requires_grad}
     for place, module in network.named_modules():
         if module.training:
             inside = f"{place}." if place else ""
-            found |= {f"{inside}{name}" for name, _ in module.named_buffers(recurse=False)}
-    return frozenset(found & network.state_dict().keys())
+            names |= {f"{inside}{name}" for name, _ in module.named_buffers(recurse=False)}
+    return frozenset(names & network.state_dict().keys())
 
 
 def train_mode(network: Network) -> None:
-    """Training mode for what is trained; what is frozen stays as if it were scored.
+    """Training mode for trainable layers; frozen layers stay in evaluation mode.
 
-    So batch norm there keeps the statistics that it came with, whatever the batches are, and
-    dropout there drops nothing.
+    So frozen batch norm keeps its statistics, and frozen dropout is inactive.
     """
     network.train()
     _rest(network.backbone)

@@ -23,29 +23,29 @@ from pulmospark.training.ranks import MovingAverage, Ranks
 from pulmospark.training.stages import train_mode
 
 _VALIDATION_BATCH = 64
-_TELL_EVERY_S = 0.5
+_REPORT_EVERY_S = 0.5
 
-Told = Callable[[int, float, float], None]
-"""(steps done in this epoch, mean loss so far, films a second of this process)"""
+OnSteps = Callable[[int, float, float], None]
+"""(steps done in this epoch, mean loss so far, films per second of this process)"""
 Sums = tuple[float, float, float]
-"""of one process: loss, films that were right, films"""
+"""of one process: loss, correctly classified films, films"""
 
 
 @dataclass(frozen=True)
 class Stepper:
-    """What the steps of all epochs share.
+    """Context shared by the steps of all epochs.
 
     Attributes:
-        model: the network, or what averages its gradients over the processes.
+        model: the network, or its wrapper that averages gradients over the processes.
         network: the network itself.
-        optimiser: of what is trained.
+        optimiser: of the trainable parameters.
         settings: of the training.
         ranks: the processes.
-        steps: of an epoch.
-        bf16: compute in it.
-        weights: of the classes in the loss, (k,); ``None``: all the same.
-        average: moving average of the weights; ``None``: there is none.
-        augment: changes films; ``None``: they stay as they are.
+        steps: per epoch.
+        bf16: whether to compute in bf16.
+        weights: of the classes in the loss, (k,); ``None``: equal.
+        average: moving average of the weights; ``None``: none.
+        augment: augments films; ``None``: no augmentation.
     """
 
     model: nn.Module
@@ -59,8 +59,8 @@ class Stepper:
     average: MovingAverage | None = None
     augment: Augment | None = None
 
-    def epoch(self, source: Source, how: Draw, told: Told) -> Sums:
-        """Train for an epoch; weights and statistics are the same in all processes after it."""
+    def epoch(self, source: Source, how: Draw, on_steps: OnSteps) -> Sums:
+        """Train for an epoch; afterwards weights and statistics are equal in all processes."""
         train_mode(self.network)
         rng = np.random.default_rng([how.seed, how.epoch, 1 + how.rank, 1])
         torch.manual_seed(int(rng.integers(2**62)))  # dropout's
@@ -78,23 +78,23 @@ class Stepper:
             every = self.settings.synchronise_every
             if every and number % every == 0 and self.settings.synchronise == "parameters":
                 self.synchronise()
-            if (now := time.perf_counter()) - last >= _TELL_EVERY_S:
+            if (now := time.perf_counter()) - last >= _REPORT_EVERY_S:
                 last = now
                 loss, _, films = sums.tolist()
-                told(number, loss / films, films / (now - started))
+                on_steps(number, loss / films, films / (now - started))
         self.synchronise()
         loss, right, films = sums.tolist()
         return loss, right, films
 
     def synchronise(self) -> None:
         """Average over the processes what differs between them."""
-        # Where gradients are averaged, weights and moments are the same everywhere; the
-        # statistics of batch norm are each process's own.
+        # With averaged gradients, weights and moments are equal everywhere, but each process has
+        # its own batch norm statistics.
         kept = [*self.network.buffers()]
         if self.average is not None:
             kept += self.average.network.buffers()
         if self.settings.synchronise == "parameters":
-            kept += [one for one in self.network.parameters() if one.requires_grad]
+            kept += [value for value in self.network.parameters() if value.requires_grad]
             kept += optimiser_tensors(self.optimiser).values()
             if self.average is not None:
                 kept += self.average.network.parameters()
@@ -102,16 +102,16 @@ class Stepper:
 
     @torch.inference_mode()
     def validate(self, source: Source) -> Sums:
-        """Score what would be kept, in float32; the loss is the plain cross-entropy."""
+        """Score the weights that would be saved, in float32; the loss is plain cross-entropy."""
         network = self.network if self.average is None else self.average.network
         network.eval()
         loss_sum = right = films = 0.0
         batches = self._ready(source.once(_VALIDATION_BATCH), None)
         for pixels, labels in ahead(batches, limits.FEED_BATCHES_AHEAD):
-            logits, told = network(self._moved(pixels)), self._moved(labels)
-            loss_sum += float(nn.functional.cross_entropy(logits, told, reduction="sum"))
-            right += float((logits.argmax(1) == told).sum())
-            films += len(told)
+            logits, truth = network(self._moved(pixels)), self._moved(labels)
+            loss_sum += float(nn.functional.cross_entropy(logits, truth, reduction="sum"))
+            right += float((logits.argmax(1) == truth).sum())
+            films += len(truth)
         return loss_sum, right, films
 
     def _step(
@@ -133,14 +133,14 @@ class Stepper:
     def _ready(
         self, batches: Iterator[Batch], draw: int | None
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches as tensors, augmented where they are drawn; made in the feed's thread."""
+        """Batches as tensors, augmented for training; runs in the feed's thread."""
         pin = self.ranks.device.type == "cuda"
         for batch in batches:
             pixels = batch.pixels
             if self.augment is not None and draw is not None:
                 pixels = self.augment(pixels, batch.keys, draw)
-            made = torch.from_numpy(pixels), torch.from_numpy(batch.labels)
-            yield (made[0].pin_memory(), made[1].pin_memory()) if pin else made
+            tensors = torch.from_numpy(pixels), torch.from_numpy(batch.labels)
+            yield (tensors[0].pin_memory(), tensors[1].pin_memory()) if pin else tensors
 
     def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self.ranks.device, non_blocking=True)

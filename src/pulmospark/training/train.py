@@ -1,4 +1,4 @@
-"""Train: from the images table and a cohort to a bundle, in one of two ways."""
+"""Train a model on an images table and a cohort, by one of two methods."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def train(
     bundle: Path,
     quiet: bool = False,
 ) -> TrainResult:
-    """Train as the experiment says and write the bundle and the scores of all its films.
+    """Train a model and write the bundle and the scores of all films.
 
     With folds, one model is trained for each (tested on it, validated on a share of the
-    others) and a final one on all; the bundle holds the final one, and its figures are those
-    of the folds. Temperature and operating point come from images that a model does not test:
-    of its training part by out-of-fold scores with the method ``features``, of its validation
-    part with ``network``.
+    others) and a final one on all; the bundle contains the final model, with the metrics of the
+    folds. Temperature and operating point come from images outside a model's test set:
+    out-of-fold scores of the training set with method ``features``, the validation set with
+    ``network``.
 
     Args:
         experiment: the settings.
@@ -57,9 +57,8 @@ def train(
         quiet: show no progress.
 
     Raises:
-        InputError: an earlier step is missing or was done with other settings, or a part has
-            no film.
-        UsageError: the network is unknown, does not fit the images, or is not that of
+        InputError: an earlier stage is missing or used other settings, or a split is empty.
+        UsageError: the network is unknown, does not accept the image size, or is not that of
             ``train.start``.
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
@@ -109,11 +108,11 @@ def train(
 
 
 def _check_together(experiment: Experiment, ingested: IngestResult, split: SplitResult) -> None:
-    """Refuse tables and a cohort that are not of one run of the stages."""
+    """Refuse tables and a cohort that do not belong together."""
     if ingested.images != split.films + split.excluded:
         raise InputError(
-            f"{split.cohort}: has {split.films + split.excluded} rows for the {ingested.images} "
-            f"of {ingested.tables}: run `pulmospark split` again"
+            f"{split.cohort}: has {split.films + split.excluded} rows, but {ingested.tables} has "
+            f"{ingested.images}: rerun `pulmospark split`"
         )
     for part in parts_of(ingested.tables / "images"):
         with pq.ParquetFile(part) as file:
@@ -122,18 +121,18 @@ def _check_together(experiment: Experiment, ingested: IngestResult, split: Split
             side = int(len(first["pixels"][0].as_buffer()) ** 0.5)
             if side != experiment.ingest.size:
                 raise InputError(
-                    f"{ingested.tables}: holds images of {side} pixels, and ingest.size is "
-                    f"{experiment.ingest.size}: run `pulmospark ingest` again"
+                    f"{ingested.tables}: images have {side} pixels a side, but ingest.size is "
+                    f"{experiment.ingest.size}: rerun `pulmospark ingest`"
                 )
             return
 
 
 def read_training(target: Path) -> TrainResult:
-    """The result that the last training into ``target`` left.
+    """The result of the last training run into ``target``.
 
     Raises:
         InputError: there is none.
     """
     if not (target / "training.json").is_file():
-        raise InputError(f"{target}: nothing there yet: run `pulmospark train` first")
+        raise InputError(f"{target}: no training result: run `pulmospark train` first")
     return TrainResult.model_validate(files.read_json(target / "training.json")["result"])

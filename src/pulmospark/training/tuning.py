@@ -1,4 +1,4 @@
-"""What each model of a training on features is tuned and calibrated by: out-of-fold scores."""
+"""Out-of-fold scores that tune and calibrate the models of a training run on features."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from pulmospark.training.records import FINAL, model_name
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a cohort that take part, with their deep features, ordered by ``uri``.
+    """The included images of a cohort, with their deep features, ordered by ``uri``.
 
     Attributes:
         rows: of the cohort.
         features: float32 (n, width).
         labels: int64 (n,).
         folds: int64 (n,), -1 without folds.
-        tested: bool (n,), the one split's test part.
+        tested: bool (n,), the test set of a single split.
     """
 
     rows: pa.Table
@@ -50,39 +50,39 @@ class Images:
     tested: Mask
 
 
-class Untunable(Exception):
-    """Why out-of-fold scores cannot be had; its text is for people."""
+class UntunableError(Exception):
+    """Why out-of-fold scores are impossible; its text goes into warnings."""
 
 
-def images_of(job: Job, parts: Sequence[Path], *, children: bool) -> Images:
+def images_of(job: Job, parts: Sequence[Path], *, copies: bool) -> Images:
     """Read the deep features of a cohort's images into memory.
 
     Args:
         job: the training.
         parts: of the features table.
-        children: augmented copies are trained on, too.
+        copies: whether augmented copies are trained on.
 
     Raises:
-        Untunable: they are too many, or augmented copies would be fitted on.
+        UntunableError: too many images, or augmented copies are trained on.
     """
     rows = read_cohort(job.cohort)
-    if children:
-        raise Untunable("augmented copies are trained on")
+    if copies:
+        raise UntunableError("augmented copies are trained on")
     if job.experiment.train.logistic.elastic_net_param:
-        raise Untunable("elastic_net_param is not 0")
+        raise UntunableError("elastic_net_param is not 0")
     width = len(pq.ParquetFile(parts[0]).read_row_group(0, columns=["features"])["features"][0])
     if (values := rows.num_rows * width) > limits.CROSS_FIT_VALUES_MAX:
-        raise Untunable(
+        raise UntunableError(
             f"{rows.num_rows:,} images with {width:,} features each are {values:,} values, over "
             f"{limits.CROSS_FIT_VALUES_MAX:,}"
         )
     place = {uri: number for number, uri in enumerate(rows["uri"].to_pylist())}
     features = np.full((rows.num_rows, width), np.nan, np.float32)
     for part in parts:
-        told = pq.read_table(part, columns=["uri", "features"])
-        at = np.asarray([place.get(uri, -1) for uri in told["uri"].to_pylist()], np.int64)
-        flat = told["features"].combine_chunks().flatten().to_numpy()
-        features[at[at >= 0]] = flat.reshape(told.num_rows, width)[at >= 0]
+        table = pq.read_table(part, columns=["uri", "features"])
+        at = np.asarray([place.get(uri, -1) for uri in table["uri"].to_pylist()], np.int64)
+        flat = table["features"].combine_chunks().flatten().to_numpy()
+        features[at[at >= 0]] = flat.reshape(table.num_rows, width)[at >= 0]
     index = {name: number for number, name in enumerate(job.split.classes)}
     folds = rows["fold"].fill_null(-1).to_numpy()
     return Images(
@@ -105,7 +105,7 @@ def tuned_models(job: Job, images: Images) -> dict[str, Tuned]:
         images: of its cohort.
 
     Raises:
-        Untunable: a class has too few patients to be in every inner training part.
+        UntunableError: a class has too few patients to be in every inner training part.
     """
     settings = job.experiment.train.logistic
     strengths = REG_PARAMS if settings.reg_param is None else (settings.reg_param,)
@@ -114,7 +114,7 @@ def tuned_models(job: Job, images: Images) -> dict[str, Tuned]:
     models: list[int | None] = [fold for fold in job.folds if fold is not None] or [None]
     divided = [_inner(job, images, fold) for fold in models]
     if not all(can_cross_fit(images.labels, parts, classes) for parts in divided):
-        raise Untunable("a class has patients in too few of the inner folds")
+        raise UntunableError("a class has patients in too few of the inner folds")
     done = 0
     tuned: dict[str, Tuned] = {}
     with Progress("tune", len(models) * len(strengths), "strengths", quiet=job.quiet) as progress:
@@ -145,18 +145,18 @@ def _inner(job: Job, images: Images, fold: int | None) -> list[Mask]:
 
 
 def _median(tuned: Sequence[Tuned]) -> Tuned:
-    common = set.intersection(*(set(one.losses) for one in tuned))
+    common = set.intersection(*(set(model.losses) for model in tuned))
     losses = {
-        strength: statistics.fmean(one.losses[strength] for one in tuned)
+        strength: statistics.fmean(model.losses[strength] for model in tuned)
         for strength in sorted(common, reverse=True)
     }
-    # Of two in the middle the stronger.
-    strength = statistics.median_high(one.reg_param for one in tuned)
+    # For an even number, the stronger of the middle two.
+    strength = statistics.median_high(model.reg_param for model in tuned)
     return Tuned(strength, np.empty((0, 0)), losses)
 
 
 def final_scores(images: Images, heads: Mapping[int, Head]) -> Floats:
-    """Scores of all images, each by the model of its own fold, which was not fitted on it.
+    """Scores of all images, each by the model of its fold, which was not fitted on it.
 
     Args:
         images: of a cross-validation.
@@ -171,7 +171,7 @@ def final_scores(images: Images, heads: Mapping[int, Head]) -> Floats:
 
 
 def chosen_of(images: Images, logits: Floats) -> Chosen:
-    """The out-of-fold scores that there are, as a calibration takes them."""
+    """The available out-of-fold scores, for calibration."""
     known = ~np.isnan(logits[:, 0])
     groups = images.rows["group_id"].filter(pa.array(known))
     return Chosen(logits[known], images.labels[known], numbered(groups), "out-of-fold")
@@ -185,12 +185,12 @@ def write_out_of_fold(path: Path, images: Images, scores: Mapping[str, Floats]) 
         images: of the cohort.
         scores: name of a model in the table -> logits, nan where there are none.
     """
-    told: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     ids, uris = images.rows["image_id"].to_pylist(), images.rows["uri"].to_pylist()
     for name, logits in scores.items():
-        told += [
+        rows += [
             {"image_id": image_id, "uri": uri, "model": name, "logits": row}
             for image_id, uri, row in zip(ids, uris, logits.tolist(), strict=True)
             if row[0] == row[0]
         ]
-    pq.write_table(pa.Table.from_pylist(told, schema=tables.SCORES), path)
+    pq.write_table(pa.Table.from_pylist(rows, schema=tables.SCORES), path)
