@@ -45,7 +45,7 @@ def test_a_user_without_an_entry() -> None:
     )
     user, home = done.stdout.splitlines()
     assert "user id 54321 has no entry in /etc/passwd" in user
-    assert "set HOME, or XDG_CACHE_HOME" in home
+    assert "set HOME or XDG_CACHE_HOME" in home
 
 
 def test_this_user_is_fine() -> None:

@@ -30,7 +30,7 @@ _JAVA = """An error occurred while calling o54.collectToPython.
          "worker has different version: 3.12 than that in driver: 3.11, PySpark cannot run with "
          "different minor versions.\nPlease check environment variables PYSPARK_PYTHON and "
          "PYSPARK_DRIVER_PYTHON are correctly set.",
-         r"^worker-7: the workers run Python 3\.12, and the driver 3\.11: set PYSPARK_PYTHON"),
+         r"^worker-7: the workers run Python 3\.12, but the driver 3\.11: set PYSPARK_PYTHON"),
         ('java.io.IOException: Cannot run program "/nowhere/python": error=2, No such file or '
          "directory",
          r"^worker-7: the workers' Python /nowhere/python does not start \(No .*PYSPARK_P"),
