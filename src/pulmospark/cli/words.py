@@ -324,8 +324,9 @@ def say_comparison(result: Comparison) -> None:
     )
     for model in result.models:
         star = "* " if model.frontier else "  "
+        seconds = f"{model.training_seconds:>8.0f} s"
         say(
-            f"{star}{model.name:{width - 2}}{model.accuracy.text():26}{model.training_seconds:>8.0f} s"
+            f"{star}{model.name:{width - 2}}{model.accuracy.text():26}{seconds}"
             f"{model.parameters:>13,}{model.bundle_bytes / 1e6:>7.1f} MB{model.films_per_s:>9.0f}"
         )
     say("* on the Pareto frontier of accuracy and training time")
