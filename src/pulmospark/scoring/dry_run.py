@@ -7,11 +7,12 @@ import tempfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pulmospark.core import limits
 from pulmospark.core.files import disk_errors
 from pulmospark.core.progress import Progress
+from pulmospark.core.records import Record
 from pulmospark.core.scoring_settings import PrecisionPolicy
 from pulmospark.data.rows import later_frames
 from pulmospark.layouts.base import ListingNotes, NotesSummary
@@ -21,7 +22,7 @@ from pulmospark.scoring.predict_publish import RECORD
 from pulmospark.spark import chunks
 
 
-class DryRun(BaseModel):
+class DryRun(Record):
     """What a prediction would do."""
 
     model_config = ConfigDict(frozen=True)
