@@ -19,29 +19,30 @@ from pyspark.sql import SparkSession
 from benchmarks.audit_films import clean_subject, copies_of, no_copies, with_hits
 from benchmarks.common import MASTER, Options, Report, goal, say, scratch
 from pulmospark.audit import (
-    balance,
+    class_balance,
     exact_duplicates,
     guessed_views,
     near_duplicates,
-    one_thing,
     patients,
+    single_feature,
     subgroups,
 )
 from pulmospark.audit.results import AuditResult
 from pulmospark.audit.subject import Subject
-from pulmospark.core import tables
-from pulmospark.core.settings import AuditSettings, IngestSettings
-from pulmospark.data.near_copies import NearCopies, find_near_copies
-from pulmospark.imaging.film import Film, film_from_bytes
+from pulmospark.config.audit import AuditSettings
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core import schemas
+from pulmospark.data.duplicates.near_duplicates import NearCopies, find_near_copies
+from pulmospark.imaging.image import Film, film_from_bytes
 from pulmospark.phantoms.draw import draw_film, encode, random_person
-from pulmospark.phantoms.looks import HOSPITALS
+from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
 from pulmospark.spark.session import spark_session
 
 FILMS = 3000
 CLEAN = 100
 GOAL_ALARMS = 0.05
-_KINDS = {kind.name: kind for kind in one_thing.KINDS}
+_KINDS = {kind.name: kind for kind in single_feature.KINDS}
 Run = Callable[[Subject, NearCopies], AuditResult]
 
 
@@ -70,13 +71,13 @@ def audits() -> dict[str, Run]:
         "label_conflict": near_duplicates.conflicts,
         "guessed_views": lambda s, _: _guessed_views(s),
         "patients": lambda s, _: patients.audit(s),
-        "support": lambda s, _: balance.support(s),
-        "children": lambda s, _: balance.children(s),
+        "support": lambda s, _: class_balance.support(s),
+        "children": lambda s, _: class_balance.children(s),
         "subgroups": lambda s, _: subgroups.accuracy(s, subgroups.tested(s)),
         "calibration": lambda s, _: subgroups.calibration(s, subgroups.tested(s)),
     }
     for name, kind in _KINDS.items():
-        found[f"class_by_{name}"] = lambda s, c, kind=kind: one_thing.audit(s, c.looks, kind)  # type: ignore[misc]
+        found[f"class_by_{name}"] = lambda s, c, kind=kind: single_feature.audit(s, c.looks, kind)  # type: ignore[misc]
     return found
 
 
@@ -336,10 +337,10 @@ def write_table(images: Path, names: list[str], pixels: list[Pixels]) -> pa.Tabl
         pa.array(given[field.name], field.type)
         if field.name in given
         else pa.nulls(count, field.type)
-        for field in tables.IMAGES
+        for field in schemas.IMAGES
     ]
     images.mkdir(parents=True)
-    table = pa.table(columns, schema=tables.IMAGES)
+    table = pa.table(columns, schema=schemas.IMAGES)
     pq.write_table(table, images / "0.parquet", row_group_size=64)
     return pa.table({"uri": names, "scan_id": pa.nulls(count, pa.string()), "group_id": names})
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pulmospark.audit.subject import Subject
-from pulmospark.core.settings import AuditSettings
-from pulmospark.data.near_copies import NearCopies, clusters
+from pulmospark.config.audit import AuditSettings
+from pulmospark.data.duplicates.near_duplicates import NearCopies, clusters
 
 CLASSES = ("COVID-19", "normal", "pneumonia")
 

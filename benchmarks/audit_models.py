@@ -31,28 +31,29 @@ from benchmarks.common import (
     scratch,
     weights_folder,
 )
-from pulmospark.audit import augmented, features, heat_maps, never_shown, shortcuts
-from pulmospark.audit.covering import COVERS, lung_region
-from pulmospark.audit.model import Scored
+from pulmospark.audit import augmented_copies, features, heat_maps, out_of_distribution, shortcuts
+from pulmospark.audit.model_outputs import Scored
+from pulmospark.audit.occlusion import COVERS, lung_region
 from pulmospark.audit.results import AuditResult
 from pulmospark.audit.subject import Subject
+from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import PulmosparkError
-from pulmospark.core.settings import IngestSettings
-from pulmospark.imaging.film import Film, film_from_bytes
-from pulmospark.imaging.lungs import find_lungs
-from pulmospark.models import zoo
-from pulmospark.models.bundle import read_bundle, write_bundle
-from pulmospark.models.bundle_config import BundleConfig
-from pulmospark.models.card import CardFacts
-from pulmospark.models.logistic import set_linear_head
-from pulmospark.models.network import Network
-from pulmospark.models.weights import load_imagenet
+from pulmospark.imaging.image import Film, film_from_bytes
+from pulmospark.imaging.lung_segmentation import find_lungs
+from pulmospark.inference.engine.build import prepare_engine
+from pulmospark.inference.engine.open_engine import open_engine
+from pulmospark.inference.engine.spec import EngineSpec
+from pulmospark.models.bundle.bundle import read_bundle, write_bundle
+from pulmospark.models.bundle.card import CardFacts
+from pulmospark.models.bundle.config import BundleConfig
+from pulmospark.models.weights.imagenet import load_imagenet
+from pulmospark.models.zoo import networks
+from pulmospark.models.zoo.logistic_head import set_linear_head
+from pulmospark.models.zoo.network import Network
 from pulmospark.phantoms.draw import draw_film, encode, random_person
-from pulmospark.phantoms.looks import HOSPITALS
+from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
-from pulmospark.scoring.engine import EngineSpec, open_engine
-from pulmospark.scoring.prepare import prepare_engine
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -144,7 +145,9 @@ def _never_shown(world: World, case: Case, scored: Scored) -> AuditResult:
             chance = torch.softmax(network.logits(found).double(), dim=1)
         return chance.numpy(), found.double().numpy()
 
-    return never_shown.audit(case.subject, scored, case.films[: never_shown.EACH], run)
+    return out_of_distribution.audit(
+        case.subject, scored, case.films[: out_of_distribution.EACH], run
+    )
 
 
 def _heat_maps(world: World, case: Case, scored: Scored) -> AuditResult:
@@ -217,7 +220,7 @@ def draw_world(folder: Path, count: int) -> World:
         films = np.stack(workers.map(_phantom, range(count), chunksize=16))
         lungs = np.stack(workers.map(find_lungs, films, chunksize=16))
     torch.manual_seed(1)
-    network = zoo.build(_MODEL, len(CLASSES))
+    network = networks.build(_MODEL, len(CLASSES))
     try:
         load_imagenet(network, source=weights_folder())
     except PulmosparkError:
@@ -390,7 +393,7 @@ def _other_look(strength: float) -> Plant:
 def _strange(share: float) -> Plant:
     def plant(world: World, case: Case, random: np.random.Generator) -> Case:
         rows = random.choice(len(case.films), round(share * len(case.films)), replace=False)
-        drawers = (never_shown.hand, never_shown.slice_of_ct)
+        drawers = (out_of_distribution.hand, out_of_distribution.slice_of_ct)
 
         def draw(film: Pixels) -> None:
             film[:] = drawers[int(random.integers(2))](random, film.shape[0])
@@ -415,7 +418,7 @@ def _noise_among(factor: float) -> Plant:
         rows = np.sort(random.choice(len(case.films), len(case.films) // 20, replace=False))
 
         def draw(film: Pixels) -> None:
-            film[:] = never_shown.noise(random, film.shape[0])
+            film[:] = out_of_distribution.noise(random, film.shape[0])
 
         return replace(_redrawn(world, case, rows, draw), sharp=factor)
 
@@ -471,7 +474,7 @@ def augmented_rows(folder: Path, repeats: int) -> list[tuple[str, str, str, str]
                 ),
                 table / "0.parquet",
             )
-            found += augmented.audit(replace(subject, expanded=table)).verdict == least
+            found += augmented_copies.audit(replace(subject, expanded=table)).verdict == least
         rows.append(("augmented", f"{apart} of 200 children of tested films", least,
                      f"{found} of {repeats}"))  # fmt: skip
     return rows

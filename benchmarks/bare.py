@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 import simplejpeg
 
 from benchmarks.common import PROCESSES
-from pulmospark.core.settings import IngestSettings
-from pulmospark.data.ingest import IngestWork
-from pulmospark.data.pixels import pixels_of
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.data.ingest.ingest import IngestWork
+from pulmospark.data.ingest.pixels import pixels_of
 from pulmospark.imaging.decode import Decoded, decode
-from pulmospark.imaging.film import Film, read_film
+from pulmospark.imaging.image import Film, read_film
 from pulmospark.imaging.standardise import standardise
-from pulmospark.scoring.engine import EngineSpec, open_engine
+from pulmospark.inference.engine.open_engine import open_engine
+from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.spark.chunks import Chunk, write_part
 
 Item = TypeVar("Item")

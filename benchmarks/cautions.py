@@ -16,17 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.common import PROCESSES, Options, Report, data_folder, scratch, weights_folder
+from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
-from pulmospark.core.settings import IngestSettings
 from pulmospark.evaluation.intervals import wilson
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.film import read_films
-from pulmospark.models import zoo
-from pulmospark.models.feature_distance import FeatureDistance
-from pulmospark.models.weights import load_imagenet
-from pulmospark.scoring.engine import new_engine
-from pulmospark.scoring.prepare import prepare_engine
-from pulmospark.training.distance import statistics_of
+from pulmospark.imaging.image import read_films
+from pulmospark.inference.engine.build import prepare_engine
+from pulmospark.inference.engine.open_engine import new_engine
+from pulmospark.models.bundle.feature_distance import FeatureDistance
+from pulmospark.models.weights.imagenet import load_imagenet
+from pulmospark.models.zoo import networks
+from pulmospark.training.feature_distance import statistics_of
 
 MODELS = ("squeezenet1_1", "mobilenet_v2")
 TRAINED = "trained on"
@@ -52,7 +52,7 @@ def measure(options: Options) -> Report:
     pixels, kept = _pixels(listed)
     rows, figures = [], {}
     for model in MODELS[: 1 if options.small else None]:
-        network = zoo.build(model, 2).eval()
+        network = networks.build(model, 2).eval()
         load_imagenet(network, source=weights)
         with scratch(options) as folder:
             spec = prepare_engine(network, folder, outputs="features", size=224)

@@ -19,12 +19,14 @@ import pyarrow.parquet as pq
 from benchmarks.common import MASTER, say
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.subject import subject_of
-from pulmospark.core import tables
-from pulmospark.core.content import bytes_id
-from pulmospark.core.settings import AuditSettings, SourceSettings, SplitSettings
-from pulmospark.data.ingest import IngestResult
-from pulmospark.data.split import split
-from pulmospark.data.split_summary import read_split
+from pulmospark.config.audit import AuditSettings
+from pulmospark.config.source import SourceSettings
+from pulmospark.config.split import SplitSettings
+from pulmospark.core import schemas
+from pulmospark.core.hashing import bytes_id
+from pulmospark.data.cohort.split import split
+from pulmospark.data.cohort.split_summary import read_split
+from pulmospark.data.ingest.ingest import IngestResult
 from pulmospark.layouts.manifest import write_manifest
 from pulmospark.spark.session import spark_session
 
@@ -88,7 +90,7 @@ def write_images(manifest: Path, folder: Path) -> int:
     random = np.random.default_rng(5)
     with (
         pq.ParquetFile(manifest) as file,
-        pq.ParquetWriter(folder / "0.parquet", tables.IMAGES) as writer,
+        pq.ParquetWriter(folder / "0.parquet", schemas.IMAGES) as writer,
     ):
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group)
@@ -112,8 +114,8 @@ def _images(rows: pa.Table, random: np.random.Generator) -> pa.Table:
     }
     there = {**{name: rows[name] for name in rows.column_names}, **made}
     # What a header would say, and what comes from augmentation: not there.
-    columns = [there.get(one.name, pa.nulls(number, one.type)) for one in tables.IMAGES]
-    return pa.table(columns, schema=tables.IMAGES)
+    columns = [there.get(one.name, pa.nulls(number, one.type)) for one in schemas.IMAGES]
+    return pa.table(columns, schema=schemas.IMAGES)
 
 
 def _picture(random: np.random.Generator) -> bytes:

@@ -23,14 +23,14 @@ from pydicom.pixels.decoders.base import get_decoder
 from benchmarks import dicom_syntaxes
 from benchmarks.common import Options, Report, data_folder, scratch
 from benchmarks.dicom_syntaxes import Difference
-from pulmospark.core.settings import IngestSettings
-from pulmospark.core.tables import RejectReason
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.dicom_form import check_pixels, pixel_form
-from pulmospark.imaging.dicom_header import read_header
-from pulmospark.imaging.dicom_pixels import stored_values
-from pulmospark.imaging.dicom_quiet import quiet
-from pulmospark.imaging.film import films_from_bytes
+from pulmospark.imaging.dicom.header import read_header
+from pulmospark.imaging.dicom.pixel_data import stored_values
+from pulmospark.imaging.dicom.pixel_format import check_pixels, pixel_form
+from pulmospark.imaging.dicom.pydicom_logging import quiet
+from pulmospark.imaging.image import films_from_bytes
 from pulmospark.imaging.reject import Refused
 
 PLUGINS = ("gdcm", "pylibjpeg", "pillow")

@@ -36,11 +36,12 @@ from benchmarks.memory import watched
 from benchmarks.pictures import DIFFERENT, pictures, write_images_table
 from pulmospark.augment.augmenter import Augmenter
 from pulmospark.augment.operations import to_json
-from pulmospark.core import files, tables
-from pulmospark.core.settings import AugmentSettings, ExpandSettings
-from pulmospark.core.tables import Split
-from pulmospark.data.expand import expand
-from pulmospark.data.split_summary import SplitResult
+from pulmospark.config.augment import AugmentSettings
+from pulmospark.config.expand import ExpandSettings
+from pulmospark.core import files, schemas
+from pulmospark.core.schemas import Split
+from pulmospark.data.cohort.split_summary import SplitResult
+from pulmospark.data.expand.expand import expand
 from pulmospark.spark import chunks
 from pulmospark.spark.session import spark_session
 
@@ -85,10 +86,10 @@ def write_training_cohort(images: Path, cohort: Path) -> None:
     told["split"] = [Split.TRAIN.value] * count
     columns = [
         told[field.name] if field.name in told else pa.nulls(count, field.type)
-        for field in tables.COHORT
+        for field in schemas.COHORT
     ]
     (cohort / "table").mkdir(parents=True)
-    pq.write_table(pa.table(columns, schema=tables.COHORT), cohort / "table" / "0.parquet")
+    pq.write_table(pa.table(columns, schema=schemas.COHORT), cohort / "table" / "0.parquet")
     result = SplitResult(
         cohort=cohort,
         cohort_id="benchmark",

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from benchmarks.common import MASTER, say
-from pulmospark.core.settings import ExpandSettings
-from pulmospark.data.expand import expand
+from pulmospark.config.expand import ExpandSettings
+from pulmospark.data.expand.expand import expand
 from pulmospark.spark.session import spark_session
 
 

@@ -22,15 +22,13 @@ from benchmarks.common import (
     say,
     scratch,
 )
-from pulmospark.core.settings import (
-    Experiment,
-    SourceSettings,
-    SplitSettings,
-    TrainSettings,
-)
-from pulmospark.data.cohort import read_cohort
-from pulmospark.experiment.evaluation import read_evaluation
-from pulmospark.experiment.folder import RunFolder, read_seconds, save_settings
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.source import SourceSettings
+from pulmospark.config.split import SplitSettings
+from pulmospark.config.train import TrainSettings
+from pulmospark.data.cohort.table import read_cohort
+from pulmospark.experiment.evaluate import read_evaluation
+from pulmospark.experiment.run_folder import RunFolder, read_seconds, save_settings
 from pulmospark.training.train import read_training
 
 GOAL_SECONDS = 180.0

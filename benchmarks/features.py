@@ -27,14 +27,14 @@ from benchmarks.common import (
     weights_folder,
 )
 from benchmarks.pictures import DIFFERENT, pictures, write_images_table
-from pulmospark.core.settings import IngestSettings
-from pulmospark.models import zoo
-from pulmospark.models.network import Network
-from pulmospark.models.weights import load_imagenet
-from pulmospark.scoring.prepare import prepare_engine
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.inference.engine.build import prepare_engine
+from pulmospark.models.weights.imagenet import load_imagenet
+from pulmospark.models.zoo import networks
+from pulmospark.models.zoo.network import Network
 from pulmospark.spark import chunks
 from pulmospark.spark.session import spark_session
-from pulmospark.training.by_features import extract_features
+from pulmospark.training.deep_features import extract_features
 
 GOAL = 0.85
 MODEL = "mobilenet_v2"
@@ -45,7 +45,7 @@ _BARE = "bare: the engine on the same row groups"
 
 def imagenet_network() -> Network:
     """The network with its ImageNet weights."""
-    network = zoo.build(MODEL, 3)
+    network = networks.build(MODEL, 3)
     load_imagenet(network, source=weights_folder())
     return network
 

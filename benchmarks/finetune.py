@@ -16,11 +16,12 @@ from benchmarks.common import (
     scratch,
     weights_folder,
 )
-from pulmospark.core.settings import Experiment, SourceSettings, read_experiment
-from pulmospark.experiment import stages
-from pulmospark.experiment.compare import compare
+from pulmospark.config.experiment import Experiment, read_experiment
+from pulmospark.config.source import SourceSettings
+from pulmospark.experiment import pipeline
+from pulmospark.experiment.compare.compare import compare
 from pulmospark.experiment.demo import demo_experiment
-from pulmospark.experiment.folder import RunFolder
+from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.phantoms.write import write_phantoms
 from pulmospark.report.comparison_content import Comparison, ModelFigures
 from pulmospark.spark.session import spark_session
@@ -81,8 +82,8 @@ def measure(options: Options) -> Report:
         run = RunFolder(folder / experiment.name)
         arms = [f"{experiment.train.model}:{method}" for method in ("network", "features")]
         with spark_session(MASTER) as spark:
-            stages.run_ingest(experiment, run, spark, quiet=options.small)
-            stages.run_split(experiment, run, spark)
+            pipeline.run_ingest(experiment, run, spark, quiet=options.small)
+            pipeline.run_split(experiment, run, spark)
             told = compare(experiment, run, arms, spark, quiet=options.small)
         shutil.copyfile(run.comparison / "comparison.html", options.out / "finetune.html")
     return _report(told, experiment)

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from benchmarks.common import Options, Report, goal, python, say, scratch
 from benchmarks.control_group import run_in_group
 from benchmarks.pictures import pictures, write_films
-from pulmospark.data.rows import file_of
+from pulmospark.data.ingest.rows import file_of
 
 SOURCES = sorted(
     f"benchmarks.{path.stem}" for path in Path(__file__).parent.glob("image_memory_*.py")
@@ -39,9 +39,9 @@ PEAK_MIB = 1024
 _CHILD = """
 import json, resource, sys, time
 from pathlib import Path
-from pulmospark.core.settings import IngestSettings
+from pulmospark.config.ingest import IngestSettings
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.film import read_films
+from pulmospark.imaging.image import read_films
 
 def peak(process):
     status = Path(f"/proc/{process}/status").read_text()
@@ -57,7 +57,7 @@ if isinstance(found, Rejected):
 else:
     mean = float(sum(film.pixels.mean() for film in found) / len(found))
     answer |= {"outcome": f"{len(found)} read", "detail": f"mean {mean:.1f}"}
-from pulmospark.imaging import apart
+from pulmospark.imaging import decode_subprocess as apart
 if apart._child.cache_info().currsize:
     import os
     child = apart._child(os.getpid()).process

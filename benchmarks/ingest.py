@@ -29,9 +29,10 @@ from benchmarks.common import (
     timed,
 )
 from benchmarks.pictures import DIFFERENT, pictures, write_films
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.source import SourceSettings
 from pulmospark.core.progress import Progress
-from pulmospark.core.settings import IngestSettings, SourceSettings
-from pulmospark.data.ingest import IngestWork, ingest
+from pulmospark.data.ingest.ingest import IngestWork, ingest
 from pulmospark.layouts.manifest import write_manifest
 from pulmospark.spark import chunks
 from pulmospark.spark.session import spark_session

@@ -17,11 +17,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.common import Options, Report, goal, python, say, scratch, start
-from pulmospark.core.content import file_id
+from pulmospark.config.evaluate import EvaluateSettings
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.train import NetworkSettings, TrainSettings
 from pulmospark.core.files import read_json
-from pulmospark.core.settings import EvaluateSettings, Experiment, NetworkSettings, TrainSettings
+from pulmospark.core.hashing import file_id
 from pulmospark.experiment.demo import demo_experiment
-from pulmospark.experiment.folder import RunFolder, run_folder, save_settings
+from pulmospark.experiment.run_folder import RunFolder, run_folder, save_settings
 from pulmospark.phantoms.write import PhantomSummary, write_phantoms
 
 _SEED = 20201

@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.common import MASTER, finish, python, say
-from pulmospark.core import content, limits, tables
+from pulmospark.core import hashing, limits, schemas
 from pulmospark.core.progress import Progress
-from pulmospark.data.ingest import IngestWork
-from pulmospark.scoring.works import FeatureWork, hashed_uris, open_scored
+from pulmospark.data.ingest.ingest import IngestWork
+from pulmospark.inference.engine.tasks import FeatureWork, hashed_uris, open_scored
 from pulmospark.spark import chunks
 from pulmospark.spark.session import spark_session
-from pulmospark.training.feed import deal
-from pulmospark.training.films import Listing, Piece
-from pulmospark.training.kept_listing import keep_listing, kept_listing
+from pulmospark.training.data_loader import deal
+from pulmospark.training.dataset import Listing, Piece
+from pulmospark.training.mapped_listing import keep_listing, kept_listing
 
 _BYTES = 80_000
 """of a listed file"""
@@ -48,7 +48,7 @@ class Looking:
 
     def key(self, chunk: pa.Table) -> str:
         """The images."""
-        return content.value_id(chunk["uri"].to_pylist())
+        return hashing.value_id(chunk["uri"].to_pylist())
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """A row of ``memory``."""
@@ -66,14 +66,14 @@ def own_bytes() -> int:
 
 def write_list(path: Path, count: int) -> None:
     """A list of files as ``layouts.manifest`` writes it, of ``count`` files that are not there."""
-    with pq.ParquetWriter(path, tables.MANIFEST) as writer:
+    with pq.ParquetWriter(path, schemas.MANIFEST) as writer:
         for start in range(0, count, limits.LIST_GROUP_ROWS):
             rows = min(limits.LIST_GROUP_ROWS, count - start)
             uris = [
                 f"/archive/hospital/{n // 100:08d}/{n:010d}.png"
                 for n in range(start, start + rows)
             ]
-            writer.write_table(_filled(tables.MANIFEST, uris), row_group_size=rows)
+            writer.write_table(_filled(schemas.MANIFEST, uris), row_group_size=rows)
 
 
 def write_images(folder: Path, count: int) -> None:
@@ -84,7 +84,7 @@ def write_images(folder: Path, count: int) -> None:
         uris = [
             f"/archive/hospital/{n // 100:08d}/{n:010d}.png" for n in range(start, start + rows)
         ]
-        chunks.write_part(_filled(tables.IMAGES, uris), folder / f"images-{start:012d}.parquet")
+        chunks.write_part(_filled(schemas.IMAGES, uris), folder / f"images-{start:012d}.parquet")
 
 
 def _filled(schema: pa.Schema, uris: list[str]) -> pa.Table:
@@ -100,7 +100,7 @@ def _same(schema: pa.Schema, rows: int) -> dict[str, pa.Array]:
     for field in schema:
         values: list[object] = [None] * rows
         if field.name == "image_id":
-            values = [content.value_id(number) for number in range(rows)]
+            values = [hashing.value_id(number) for number in range(rows)]
         elif field.name == "size_bytes":
             values = [_BYTES] * rows
         elif field.name == "pixels":
@@ -114,7 +114,7 @@ def _same(schema: pa.Schema, rows: int) -> dict[str, pa.Array]:
 
 def write_listing(folder: Path, count: int) -> None:
     """What a network is trained on, as the driver leaves it to the training processes."""
-    keys = pa.chunked_array([[content.value_id(number) for number in range(count)]])
+    keys = pa.chunked_array([[hashing.value_id(number) for number in range(count)]])
     pieces = tuple(
         Piece(
             folder / f"images-{start:012d}.parquet",

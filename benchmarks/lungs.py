@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from benchmarks.common import Options, Report, data_folder
-from pulmospark.audit.covering import lung_region, lungs_of
-from pulmospark.core.settings import IngestSettings
-from pulmospark.imaging.film import Film, read_film
-from pulmospark.imaging.lungs import find_lungs
+from pulmospark.audit.occlusion import lung_region, lungs_of
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.imaging.image import Film, read_film
+from pulmospark.imaging.lung_segmentation import find_lungs
 
 SET = "COVID-19_Radiography_Dataset"
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import MASTER, say
-from pulmospark.core.settings import IngestSettings, SourceSettings
-from pulmospark.data.ingest import ingest
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.source import SourceSettings
+from pulmospark.data.ingest.ingest import ingest
 from pulmospark.spark.session import spark_session
 
 _MIB = 2**20
@@ -31,7 +32,7 @@ def main(films: Path, target: Path) -> None:
         say("stage between")
         # Inside: torch comes with it, and is no part of what ingest takes.
         from benchmarks.features import imagenet_network
-        from pulmospark.training.by_features import extract_features
+        from pulmospark.training.deep_features import extract_features
 
         network = imagenet_network()
         say("stage features")

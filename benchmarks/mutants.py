@@ -27,12 +27,28 @@ from pulmospark.core import files
 from pulmospark.evaluation.intervals import wilson
 
 ROOMS: Mapping[str, Sequence[str]] = {
-    "split": ("data/*.py",),
+    "split": ("data/**/*.py",),
     "intervals": ("evaluation/intervals.py",),
     "calibration": ("evaluation/calibration.py",),
-    "dicom_grey": ("imaging/dicom_*.py",),
+    "dicom_greyscale": (
+        "imaging/dicom/codecs.py",
+        "imaging/dicom/codestream.py",
+        "imaging/dicom/ct_slice.py",
+        "imaging/dicom/dicomdir.py",
+        "imaging/dicom/elements.py",
+        "imaging/dicom/frames.py",
+        "imaging/dicom/greyscale.py",
+        "imaging/dicom/header.py",
+        "imaging/dicom/lookup_tables.py",
+        "imaging/dicom/metadata.py",
+        "imaging/dicom/number_parsing.py",
+        "imaging/dicom/pixel_data.py",
+        "imaging/dicom/pixel_format.py",
+        "imaging/dicom/pydicom_logging.py",
+        "imaging/dicom/transfer_syntax.py",
+    ),
     "chunks": ("spark/*.py",),
-    "stream_store": ("scoring/stream_store.py",),
+    "stream_store": ("inference/stream/store.py",),
     "audits": ("audit/*.py",),
 }
 """modules of each room, of those that ``only_mutate`` names in pyproject.toml"""

@@ -12,10 +12,10 @@ import numpy as np
 
 from benchmarks.common import MASTER, Options, Report, goal, python, say, scratch
 from benchmarks.memory import watched
-from pulmospark.core.settings import AuditSettings
-from pulmospark.data.looks import HASHES
-from pulmospark.data.near_copies import candidates
-from pulmospark.data.near_hashes import write_hashes
+from pulmospark.config.audit import AuditSettings
+from pulmospark.data.duplicates.fingerprints import HASHES
+from pulmospark.data.duplicates.hash_pairs import write_hashes
+from pulmospark.data.duplicates.near_duplicates import candidates
 from pulmospark.spark.session import spark_session
 
 SIZES = (100_000, 617_775)

@@ -22,7 +22,7 @@ from pulmospark.evaluation.calibration import (
     fit_temperature,
 )
 from pulmospark.training.cross_fit import INNER_FOLDS, CrossFit, inner_folds
-from pulmospark.training.softmax import Standardised, fit_softmax, logits_of
+from pulmospark.training.softmax_regression import Standardised, fit_softmax, logits_of
 
 PROBLEMS = 50
 TARGET, CONFIDENCE = 0.95, 0.95

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pulmospark.core import content, limits, tables
-from pulmospark.core.settings import IngestSettings
-from pulmospark.imaging.film import Film, film_from_bytes
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core import hashing, limits, schemas
+from pulmospark.imaging.image import Film, film_from_bytes
 from pulmospark.phantoms.draw import draw_film, random_person
-from pulmospark.phantoms.looks import HOSPITALS
+from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
 from pulmospark.spark.chunks import write_part
 
@@ -128,7 +128,7 @@ def write_images_table(folder: Path, count: int, made_of: Pictures) -> None:
     for start in range(0, count, limits.CHUNK_FILES_MAX):
         numbers = range(start, min(start + limits.CHUNK_FILES_MAX, count))
         rows = [_row(number, good) for number in numbers]
-        part = pa.Table.from_pylist(rows, schema=tables.IMAGES)
+        part = pa.Table.from_pylist(rows, schema=schemas.IMAGES)
         write_part(part, folder / f"images-{start:08d}.parquet")
 
 
@@ -136,8 +136,8 @@ def _row(number: int, films: Sequence[Film]) -> dict[str, object]:
     film = films[number % len(films)]
     mark = number.to_bytes(8, "big")
     return {
-        **dict.fromkeys(tables.IMAGES.names),
-        "image_id": content.bytes_id(film.image_id.encode() + mark),
+        **dict.fromkeys(schemas.IMAGES.names),
+        "image_id": hashing.bytes_id(film.image_id.encode() + mark),
         "uri": f"/benchmark/film-{number:06d}.jpg",
         "source": "benchmark",
         "view": "unknown",

@@ -20,9 +20,11 @@ from pyspark.sql import SparkSession
 
 from benchmarks.common import MASTER, ROOT, Options, Report, data_folder, goal, say, scratch
 from pulmospark.audit.subject import Subject, subject_of
-from pulmospark.core.settings import AuditSettings, IngestSettings, SourceSettings
-from pulmospark.data.ingest import ingest
-from pulmospark.data.near_copies import NearCopies, find_near_copies
+from pulmospark.config.audit import AuditSettings
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.source import SourceSettings
+from pulmospark.data.duplicates.near_duplicates import NearCopies, find_near_copies
+from pulmospark.data.ingest.ingest import ingest
 from pulmospark.evaluation.intervals import wilson
 from pulmospark.spark.session import spark_session
 

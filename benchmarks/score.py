@@ -38,18 +38,18 @@ from benchmarks.common import (
 )
 from benchmarks.pictures import DIFFERENT, pictures, write_films
 from benchmarks.score_programs import NEEDS, Job, bare_loop, whole_loop
+from pulmospark.config.inference import Precision, ScoringSettings
+from pulmospark.config.ingest import IngestSettings
 from pulmospark.core.errors import PulmosparkError
-from pulmospark.core.scoring_settings import Precision, ScoringSettings
-from pulmospark.core.settings import IngestSettings
-from pulmospark.models import zoo
-from pulmospark.models.bundle import read_bundle, write_bundle
-from pulmospark.models.bundle_config import BundleConfig
-from pulmospark.models.card import CardFacts
-from pulmospark.models.weights import load_imagenet
-from pulmospark.scoring.engine import EngineSpec
-from pulmospark.scoring.predict import predict
-from pulmospark.scoring.predict_result import PredictResult
-from pulmospark.scoring.prepare import prepare_engine
+from pulmospark.inference.batch.predict import predict
+from pulmospark.inference.batch.result import PredictResult
+from pulmospark.inference.engine.build import prepare_engine
+from pulmospark.inference.engine.spec import EngineSpec
+from pulmospark.models.bundle.bundle import read_bundle, write_bundle
+from pulmospark.models.bundle.card import CardFacts
+from pulmospark.models.bundle.config import BundleConfig
+from pulmospark.models.weights.imagenet import load_imagenet
+from pulmospark.models.zoo import networks
 from pulmospark.spark.session import spark_session
 
 FILMS = (2000,)
@@ -261,7 +261,7 @@ def _engine(task: Task, precision: Precision) -> EngineSpec:
 def benchmark_bundle(folder: Path, name: str) -> Path:
     """A network with ImageNet weights where they are to be had, else random ones."""
     torch.manual_seed(1)
-    network = zoo.build(name, 3)
+    network = networks.build(name, 3)
     try:
         load_imagenet(network, source=weights_folder())
     except PulmosparkError:

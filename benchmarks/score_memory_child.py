@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.common import MASTER, say
-from pulmospark.scoring.predict import predict
+from pulmospark.inference.batch.predict import predict
 from pulmospark.spark.session import spark_session
 
 

@@ -21,14 +21,15 @@ import pyarrow.parquet as pq
 
 from benchmarks import bare
 from benchmarks.common import PROCESSES, ROOT
-from pulmospark.core import tables
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core import schemas
 from pulmospark.core.provenance import now_utc
-from pulmospark.core.settings import IngestSettings
+from pulmospark.inference.batch.tasks import FilesWork, Scorer
+from pulmospark.inference.engine.open_engine import open_engine
+from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.layouts.base import row_of
 from pulmospark.layouts.walk import FoundFile
-from pulmospark.models.bundle import read_bundle
-from pulmospark.scoring.engine import EngineSpec, open_engine
-from pulmospark.scoring.predict_work import FilesWork, Scorer
+from pulmospark.models.bundle.bundle import read_bundle
 from pulmospark.spark.chunks import write_part
 
 BATCH = 32
@@ -94,7 +95,7 @@ def whole_part(numbered: tuple[int, tuple[str, ...]], scorer: Scorer, out: str) 
         facts = Path(uri).stat()
         found = FoundFile(uri, (), facts.st_size, facts.st_mtime_ns)
         rows.append(asdict(row_of(found, "benchmark")))
-    made = FilesWork(scorer, IngestSettings())(pa.Table.from_pylist(rows, schema=tables.MANIFEST))
+    made = FilesWork(scorer, IngestSettings())(pa.Table.from_pylist(rows, schema=schemas.MANIFEST))
     write_part(made["predictions"], Path(out) / f"{number:06d}.parquet")
     return len(uris)
 
@@ -150,7 +151,7 @@ def torch_loop(job: Job, workers: int) -> None:
     import torch
     from torch.utils.data import DataLoader
 
-    from pulmospark.models.bundle import read_bundle
+    from pulmospark.models.bundle.bundle import read_bundle
 
     network = read_bundle(Path(job.bundle)).network()
     films: Any = FilmsDataset(job.films, job.spec.size)

@@ -30,10 +30,10 @@ SEED = 20_260_731
 _CHILD = """
 import json, os, resource, sys
 from pathlib import Path
-from pulmospark.core.settings import IngestSettings
-from pulmospark.imaging import apart
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.imaging import decode_subprocess as apart
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.film import films_from_bytes
+from pulmospark.imaging.image import films_from_bytes
 
 def spent():
     total = 0.0

@@ -21,7 +21,7 @@ from benchmarks.stream_process import (
     untrained_bundle,
     wait,
 )
-from pulmospark.scoring.predict import predict
+from pulmospark.inference.batch.predict import predict
 from pulmospark.spark.session import spark_session
 
 _REPEATS = 5

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from benchmarks.common import MASTER, Options, Report, data_folder, goal, say, scratch
 from benchmarks.pictures import Pictures, pictures
 from benchmarks.stream_process import WAIT_S, Stream, land, untrained_bundle
+from pulmospark.config.inference import ScoringSettings
 from pulmospark.core.files import read_json
-from pulmospark.core.scoring_settings import ScoringSettings
-from pulmospark.scoring.predict import predict
+from pulmospark.inference.batch.predict import predict
 from pulmospark.spark.session import spark_session
 
 _VICTIMS = ("driver", "jvm", "worker", "all")

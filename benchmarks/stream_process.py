@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.common import MASTER, python, start
 from benchmarks.pictures import Pictures
-from pulmospark.models import zoo
-from pulmospark.models.bundle import BundleConfig, CardFacts, write_bundle
+from pulmospark.models.bundle.bundle import BundleConfig, CardFacts, write_bundle
+from pulmospark.models.zoo import networks
 
 RETRYING = f"{MASTER[:-1]},4]"
 """as the command's own default: a task whose worker is killed is tried again"""
@@ -32,9 +32,9 @@ def untrained_bundle(folder: Path, model: str) -> Path:
     import torch
 
     torch.manual_seed(1)
-    network = zoo.build(model, len(_CLASSES))
+    network = networks.build(model, len(_CLASSES))
     config = BundleConfig.for_network(
-        network, classes=_CLASSES, input_size=zoo.entry(model).input_size,
+        network, classes=_CLASSES, input_size=networks.entry(model).input_size,
         fit="stretch", temperature=1.0,
         method="network", operating_points=(),
     )  # fmt: skip

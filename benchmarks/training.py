@@ -28,13 +28,14 @@ from benchmarks.common import (
     take_turns,
 )
 from benchmarks.pictures import DIFFERENT, pictures, write_images_table
-from pulmospark.core import tables
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.train import NetworkSettings
+from pulmospark.core import schemas
 from pulmospark.core.progress import Progress
-from pulmospark.core.settings import IngestSettings, NetworkSettings
-from pulmospark.models import zoo
+from pulmospark.models.zoo import networks
 from pulmospark.spark.session import spark_session
+from pulmospark.training.device import uses_bf16
 from pulmospark.training.distributed import threads_for, train_network
-from pulmospark.training.precision import uses_bf16
 from pulmospark.training.rank import RankPlan
 
 CLASSES = ("one", "two", "three")
@@ -75,7 +76,7 @@ def measure(options: Options) -> Report:
         task = Task(folder, films, spark, {})
         found = {}
         for name in options.models:
-            if name in zoo.ZOO:
+            if name in networks.ZOO:
                 say(f"{name}: {films} phantoms, {EPOCHS} epochs")
                 programs = {
                     told: partial(run, task, name)
@@ -124,7 +125,7 @@ def _ours(
         feed_bytes=feed_bytes,
     )
     torch.manual_seed(1)
-    network = zoo.build(name, len(CLASSES))
+    network = networks.build(name, len(CLASSES))
     (plan.folder / "trained.safetensors").unlink(missing_ok=True)  # or it would not be done again
     history = train_network(
         network, plan, task.spark, processes=processes, progress=Progress("train", 0, quiet=True)
@@ -146,7 +147,7 @@ def _write_cohort(folder: Path) -> None:
     films = pq.read_table(folder / "images", columns=["image_id", "uri"]).to_pylist()
     rows = [
         {
-            **dict.fromkeys(tables.COHORT.names),
+            **dict.fromkeys(schemas.COHORT.names),
             **film,
             "source": "benchmark",
             "group_id": film["uri"],
@@ -157,7 +158,7 @@ def _write_cohort(folder: Path) -> None:
         for film in films
     ]
     (folder / "cohort" / "table").mkdir(parents=True)
-    table = pa.Table.from_pylist(rows, schema=tables.COHORT)
+    table = pa.Table.from_pylist(rows, schema=schemas.COHORT)
     pq.write_table(table, folder / "cohort" / "table" / "0.parquet")
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from pulmospark.config.train import NetworkSettings
 from pulmospark.core import machine
-from pulmospark.core.settings import NetworkSettings
-from pulmospark.core.tables import Split
-from pulmospark.data.cohort import Part
-from pulmospark.models import zoo
-from pulmospark.training.feed import open_feed
-from pulmospark.training.films import list_films
-from pulmospark.training.precision import bf16_where_fast, environment, uses_bf16
+from pulmospark.core.schemas import Split
+from pulmospark.data.cohort.table import Part
+from pulmospark.models.zoo import networks
+from pulmospark.training.data_loader import open_feed
+from pulmospark.training.dataset import list_films
+from pulmospark.training.device import bf16_where_fast, environment, uses_bf16
 
 _CPU = torch.device("cpu")
 _SET = "PULMOSPARK_BENCHMARK_ENVIRONMENT"
@@ -39,7 +39,7 @@ def main() -> None:
     pixels, labels = _tensors(Path(folder))
     classes = int(labels.max()) + 1
     torch.manual_seed(1)
-    network: nn.Module = zoo.build(name, classes)
+    network: nn.Module = networks.build(name, classes)
     bf16 = kind == "same" and uses_bf16(NetworkSettings(), _CPU)
     if kind == "same":
         torch.set_num_threads(machine.cores())

@@ -21,10 +21,10 @@ import numpy.typing as npt
 
 from benchmarks.cautions import TRAINED, Listed, list_images
 from benchmarks.common import Options, Report, data_folder
-from pulmospark.core.settings import IngestSettings
-from pulmospark.core.tables import View
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core.schemas import View
 from pulmospark.evaluation.intervals import wilson
-from pulmospark.imaging.film import Film, read_film
+from pulmospark.imaging.image import Film, read_film
 from pulmospark.imaging.view import measure_view
 
 Pixels = npt.NDArray[np.uint8]

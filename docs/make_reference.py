@@ -24,14 +24,17 @@ from reference_python import python_page
 from reference_words import first_paragraph, markdown, sayings, table
 
 from pulmospark.cli.main import COMMANDS, cli
-from pulmospark.core import errors, limits, settings, tables
-from pulmospark.core.stream_settings import StreamSettings
+from pulmospark.config import experiment as settings
+from pulmospark.config.augment import AugmentSettings
+from pulmospark.config.stream import StreamSettings
+from pulmospark.core import errors, limits
+from pulmospark.core import schemas as tables
 from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
-from pulmospark.models.catalogue import ZOO
-from pulmospark.models.zoo_entry import CAREFUL, Recipe
+from pulmospark.models.zoo.catalogue import ZOO
+from pulmospark.models.zoo.entry import CAREFUL, Recipe
 
-_ONE_TABLE = (settings.AugmentSettings,)
+_ONE_TABLE = (AugmentSettings,)
 """kinds whose subsections are shown in one table"""
 
 PAGES = Path(__file__).parent / "reference"

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from reference_words import first_paragraph, markdown, sayings, table
 
 import pulmospark
+from pulmospark.config.base import Settings
 from pulmospark.core.errors import PulmosparkError
-from pulmospark.core.settings_base import Settings
 
 _FUNCTIONS = ("run", "open_run", "load", "read_table")
 _CLASSES = ("Run", "Model", "Prediction", "AuditReport", "Experiment", "SourceSettings")

@@ -9,9 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pulmospark.models import zoo
-from pulmospark.models.bundle import BundleConfig, BundleOperatingPoint, CardFacts, write_bundle
-from pulmospark.training.distance import statistics_of
+from pulmospark.models.bundle.bundle import (
+    BundleConfig,
+    BundleOperatingPoint,
+    CardFacts,
+    write_bundle,
+)
+from pulmospark.models.zoo import networks
+from pulmospark.training.feature_distance import statistics_of
 
 
 def write_untrained(
@@ -43,7 +48,7 @@ def write_untrained(
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = zoo.build("basic_cnn", 3, mean=mean)
+        network = networks.build("basic_cnn", 3, mean=mean)
     point = BundleOperatingPoint(
         positive_class="COVID-19",
         threshold=0.3,

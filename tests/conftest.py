@@ -11,16 +11,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pyspark.sql import SparkSession
 
-from pulmospark.core.settings import (
-    EvaluateSettings,
-    Experiment,
-    LogisticSettings,
-    SplitSettings,
-    TrainSettings,
-)
+from pulmospark.config.evaluate import EvaluateSettings
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.split import SplitSettings
+from pulmospark.config.train import LogisticSettings, TrainSettings
 from pulmospark.experiment.demo import demo_experiment
-from pulmospark.experiment.folder import RunFolder, run_folder
-from pulmospark.experiment.stages import RunResult, run_all
+from pulmospark.experiment.pipeline import RunResult, run_all
+from pulmospark.experiment.run_folder import RunFolder, run_folder
 from pulmospark.phantoms.write import PhantomSummary, write_phantoms
 from pulmospark.spark.class_archive import class_archive
 from pulmospark.spark.java import find_java
@@ -34,7 +31,7 @@ _LONG = (
     "benchmarks/test_benchmarks.py",
     "docs/test_docs_notebooks.py",
     "docs/test_docs_examples.py",
-    "scoring/test_stream_killed.py",
+    "inference/stream/test_stream_killed.py",
     "training/test_distributed.py",
 )
 """groups that take longest: begun last, one process would work on while the other waits"""

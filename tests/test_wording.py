@@ -43,8 +43,8 @@ def test_an_occurrence_is_shown_with_its_line_and_a_better_word() -> None:
 
 
 def test_some_terms_are_looked_for_in_some_files_only() -> None:
-    assert not list(hits_in("src/pulmospark/imaging/apart.py", "a child process"))
-    assert list(hits_in("src/pulmospark/data/expand.py", "a child of a row"))
+    assert not list(hits_in("src/pulmospark/imaging/decode_subprocess.py", "a child process"))
+    assert list(hits_in("src/pulmospark/data/expand/expand.py", "a child of a row"))
     assert not list(hits_in("docs/a.md", "for one in rows"))
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pulmospark.api.runs import Run, open_run, run
     from pulmospark.api.tables import read_table
     from pulmospark.audit.results import AuditReport
+    from pulmospark.config.experiment import Experiment
+    from pulmospark.config.source import SourceSettings
     from pulmospark.core.errors import (
         AuditError,
         BundleError,
@@ -31,8 +33,7 @@ if TYPE_CHECKING:
         TrainingError,
         UsageError,
     )
-    from pulmospark.core.settings import Experiment, SourceSettings
-    from pulmospark.scoring.predict_result import Prediction
+    from pulmospark.inference.batch.result import Prediction
 
 __version__ = "0.1.0"
 NOT_A_MEDICAL_DEVICE = (
@@ -65,10 +66,10 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
-    "Experiment": "core.settings",
-    "SourceSettings": "core.settings",
+    "Experiment": "config.experiment",
+    "SourceSettings": "config.source",
     "AuditReport": "audit.results",
-    "Prediction": "scoring.predict_result",
+    "Prediction": "inference.batch.result",
     "Model": "api.models",
     "load": "api.models",
     "Run": "api.runs",

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from benchmarks.audit_films import CLASSES, clean_subject, copies_of
 
 from pulmospark.audit import (
-    augmented,
-    balance,
+    augmented_copies,
+    class_balance,
     exact_duplicates,
     near_duplicates,
     patients,
@@ -73,13 +73,13 @@ def _uris(subject: Subject, split: str) -> list[str]:
     return [uri for uri, part in pairs if part == split]
 
 
-add("augmented: no table", lambda: augmented.audit(subject_of()))
-add("augmented: no split", lambda: augmented.audit(bare()))
+add("augmented: no table", lambda: augmented_copies.audit(subject_of()))
+add("augmented: no split", lambda: augmented_copies.audit(bare()))
 
 
 @case("augmented: no copy in it")
 def _(folder: Path) -> AuditResult:
-    return augmented.audit(
+    return augmented_copies.audit(
         replace(subject_of(), expanded=_expanded(folder, [(None, "train", None)]))
     )
 
@@ -88,7 +88,7 @@ def _(folder: Path) -> AuditResult:
 def _(folder: Path) -> AuditResult:
     subject = subject_of()
     rows = [(uri, "train", None) for uri in _uris(subject, "train")[:4] * 2]
-    return augmented.audit(replace(subject, expanded=_expanded(folder, rows)))
+    return augmented_copies.audit(replace(subject, expanded=_expanded(folder, rows)))
 
 
 @case("augmented: parents tested, gone, or in another part")
@@ -103,7 +103,7 @@ def _(folder: Path) -> AuditResult:
         (trained[6], "test", None),
         *((uri, "train", None) for uri in tested[10:20]),
     ]
-    return augmented.audit(replace(subject, expanded=_expanded(folder, rows)))
+    return augmented_copies.audit(replace(subject, expanded=_expanded(folder, rows)))
 
 
 @case("augmented: one in another fold")
@@ -112,35 +112,37 @@ def _(folder: Path) -> AuditResult:
     subject = subject_of(fold=folds, split=["train"] * FILMS)
     uris = subject.column("uri")
     rows = [(uris[n], "train", folds[n] if n else 3) for n in range(8)]
-    return augmented.audit(replace(subject, expanded=_expanded(folder, rows)))
+    return augmented_copies.audit(replace(subject, expanded=_expanded(folder, rows)))
 
 
 # Who is in the classes.
 
-add("support: enough", lambda: balance.support(subject_of(3000)))
-add("support: wider than ten points", lambda: balance.support(subject_of()))
-add("support: wider than twenty", lambda: balance.support(subject_of(60)))
-add("support: of all where there is no split", lambda: balance.support(bare(60)))
+add("support: enough", lambda: class_balance.support(subject_of(3000)))
+add("support: wider than ten points", lambda: class_balance.support(subject_of()))
+add("support: wider than twenty", lambda: class_balance.support(subject_of(60)))
+add("support: of all where there is no split", lambda: class_balance.support(bare(60)))
 add(
     "support: with folds",
-    lambda: balance.support(subject_of(60, fold=[n // 2 % 5 for n in range(60)])),
+    lambda: class_balance.support(subject_of(60, fold=[n // 2 % 5 for n in range(60)])),
 )
 add(
     "support: a class without films",
-    lambda: balance.support(subject_of(60, label=["normal"] * 59 + ["COVID-19"])),
+    lambda: class_balance.support(subject_of(60, label=["normal"] * 59 + ["COVID-19"])),
 )
 add(
     "support: no class",
-    lambda: balance.support(replace(subject_of(60, label=pa.nulls(60, pa.string())), classes=())),
+    lambda: class_balance.support(
+        replace(subject_of(60, label=pa.nulls(60, pa.string())), classes=())
+    ),
 )
-add("children: none", lambda: balance.children(subject_of()))
+add("children: none", lambda: class_balance.children(subject_of()))
 add(
     "children: one class of them",
-    lambda: balance.children(subject_of(age=of_class(60.0, 4.0, 60.0))),
+    lambda: class_balance.children(subject_of(age=of_class(60.0, 4.0, 60.0))),
 )
 add(
     "children: some more in one class",
-    lambda: balance.children(
+    lambda: class_balance.children(
         subject_of(
             age=[
                 4.0 if label == 1 and n % 10 < 4 else 17.9 if n % 50 == 0 else 18.0
@@ -151,15 +153,15 @@ add(
 )
 add(
     "children: ages of one class alone",
-    lambda: balance.children(subject_of(age=of_class(None, 4.0, None))),
+    lambda: class_balance.children(subject_of(age=of_class(None, 4.0, None))),
 )
 add(
     "children: a class without ages",
-    lambda: balance.children(subject_of(age=of_class(60.0, None, 50.0))),
+    lambda: class_balance.children(subject_of(age=of_class(60.0, None, 50.0))),
 )
 add(
     "children: a source that has its layout's name",
-    lambda: balance.children(
+    lambda: class_balance.children(
         subject_of(source=of_class("nih14", "kermany", "nih14"), age=of_class(60.0, None, 50.0))
     ),
 )
@@ -168,19 +170,19 @@ add(
 @case("children: a layout that says so")
 def _(_folder: Path) -> AuditResult:
     subject = subject_of(source=of_class("n", "ward", "n"), age=of_class(60.0, None, 50.0))
-    return balance.children(replace(subject, layouts={"n": "nih14", "ward": "kermany"}))
+    return class_balance.children(replace(subject, layouts={"n": "nih14", "ward": "kermany"}))
 
 
 @case("children: a layout that says so of one finding")
 def _(_folder: Path) -> AuditResult:
     findings = of_class("COVID", "Normal", "Viral Pneumonia")
     subject = subject_of(source=["rdb"] * FILMS, age=[None] * FILMS, finding=findings)
-    return balance.children(replace(subject, layouts={"rdb": "radiography_database"}))
+    return class_balance.children(replace(subject, layouts={"rdb": "radiography_database"}))
 
 
 add(
     "children: a class of few patients",
-    lambda: balance.children(
+    lambda: class_balance.children(
         subject_of(label=[CLASSES[2] if n < 6 else CLASSES[n // 2 % 2] for n in range(FILMS)])
     ),
 )

@@ -10,8 +10,8 @@ from benchmarks.audit_films import CLASSES
 
 from audit.data_cases import FILMS, add, case, subject_of
 from audit.test_audit_not_assessable import COVERS, _heat, scored
-from pulmospark.audit import features, never_shown, shortcuts
-from pulmospark.audit.model import Scored
+from pulmospark.audit import features, out_of_distribution, shortcuts
+from pulmospark.audit.model_outputs import Scored
 from pulmospark.audit.results import AuditResult
 from pulmospark.audit.subject import Subject
 
@@ -246,7 +246,7 @@ def _shown(sure: float, apart: bool, *, broken: str | None = None) -> AuditResul
             told[3, 0] = np.inf
         return chance, told
 
-    return never_shown.audit(subject, model, films, run)
+    return out_of_distribution.audit(subject, model, films, run)
 
 
 add("never shown: not sure", lambda: _shown(0.6, apart=True))
@@ -262,7 +262,12 @@ def _(_folder: Path) -> AuditResult:
     subject = subject_of(120)
     flat = {name: np.full((120, 3), 1 / 3) for name in COVERS}
     model = scored(subject, probabilities=flat)
-    return never_shown.audit(subject, model, np.zeros((16, 32, 32), np.uint8), lambda _: flat)  # type: ignore[arg-type,return-value]
+    return out_of_distribution.audit(
+        subject,
+        model,
+        np.zeros((16, 32, 32), np.uint8),
+        lambda _: flat,  # type: ignore[arg-type,return-value]
+    )
 
 
 @case("never shown: no numbers")
@@ -270,4 +275,9 @@ def _(_folder: Path) -> AuditResult:
     subject = subject_of(120)
     model = scored(subject)
     model.probabilities["whole"][0, 0] = np.nan
-    return never_shown.audit(subject, model, np.zeros((16, 32, 32), np.uint8), lambda _: None)  # type: ignore[arg-type,return-value]
+    return out_of_distribution.audit(
+        subject,
+        model,
+        np.zeros((16, 32, 32), np.uint8),
+        lambda _: None,  # type: ignore[arg-type,return-value]
+    )

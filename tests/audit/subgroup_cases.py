@@ -13,22 +13,18 @@ from benchmarks.audit_films import CLASSES, clean_subject, with_hits
 
 from audit.data_cases import CASES, FILMS, Case, add, case, of_class, subject_of
 from audit.test_audit_not_assessable import looks
-from pulmospark.audit import (
-    guessed_views,
-    one_thing,
-    subgroups,
-)
+from pulmospark.audit import guessed_views, single_feature, subgroups
 from pulmospark.audit.results import AuditResult
 from pulmospark.audit.subject import ModelLeftOut, Subject
 
 # One thing beside the picture.
 
 _SEX = np.random.default_rng(1).random(FILMS) < 0.15 + 0.7 * (clean_subject(FILMS).labels == 1)
-_KINDS = {kind.name: kind for kind in one_thing.KINDS}
+_KINDS = {kind.name: kind for kind in single_feature.KINDS}
 
 
 def _thing(name: str, **columns: Any) -> Case:
-    return lambda _: one_thing.audit(subject_of(**columns), looks(), _KINDS[name])
+    return lambda _: single_feature.audit(subject_of(**columns), looks(), _KINDS[name])
 
 
 CASES |= {

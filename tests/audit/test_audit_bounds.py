@@ -11,10 +11,10 @@ import pytest
 from benchmarks.audit_films import CLASSES, clean_subject
 from sklearn.metrics import roc_auc_score
 
-from pulmospark.audit import features, never_shown, shortcuts
-from pulmospark.audit.guess import area_fall
+from pulmospark.audit import features, out_of_distribution, shortcuts
 from pulmospark.audit.heat_maps import mean_share
-from pulmospark.audit.model import Scored
+from pulmospark.audit.model_outputs import Scored
+from pulmospark.audit.predictability import area_fall
 from pulmospark.audit.subject import Subject
 
 _COVERS = ("whole", "without lungs", "only border", "only lungs", "without letters")
@@ -172,9 +172,9 @@ def test_a_patients_own_films_are_no_neighbours_of_a_usual_film(
         told.append(groups)
         return np.zeros(len(films))
 
-    monkeypatch.setattr(never_shown, "distances", seen)
+    monkeypatch.setattr(out_of_distribution, "distances", seen)
     films = np.zeros((4, 32, 32), np.uint8)
-    never_shown.audit(
+    out_of_distribution.audit(
         subject, scored, films, lambda p: (np.full((len(p), 3), 1 / 3), np.zeros((len(p), 8)))
     )
     np.testing.assert_array_equal(told[0], subject.groups)

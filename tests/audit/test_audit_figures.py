@@ -15,14 +15,14 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from audit.test_audit_not_assessable import scored
-from pulmospark.audit import guess as guesses
-from pulmospark.audit import linear, never_shown
-from pulmospark.audit.distances import distances, unit
-from pulmospark.audit.guess import area, area_fall, folds_of, guess, guess_figure
+from pulmospark.audit import linear_probe, out_of_distribution
+from pulmospark.audit import predictability as guesses
+from pulmospark.audit.feature_distances import distances, unit
 from pulmospark.audit.heat_maps import mean_share
 from pulmospark.audit.patients import alike_ids
+from pulmospark.audit.phrasing import counted, named, percent
+from pulmospark.audit.predictability import area, area_fall, folds_of, guess, guess_figure
 from pulmospark.audit.results import AuditReport, AuditResult, not_assessable
-from pulmospark.audit.words import counted, named, percent
 from pulmospark.evaluation.intervals import newcombe_auroc
 from pulmospark.evaluation.results import Figure
 
@@ -183,20 +183,20 @@ def test_cross_fitted_is_scikit_learn_s_regression_fold_by_fold() -> None:
     groups, labels, random = _patients(5)
     films = random.normal(0, 1, (labels.size, 5)) * [1, 2, 3, 4, 5]
     films[np.arange(labels.size), labels] += 2.0
-    found = linear.cross_fitted(films, labels, groups, 3, seed=2)
+    found = linear_probe.cross_fitted(films, labels, groups, 3, seed=2)
     folds = np.asarray(_slow_folds(labels, groups, 2))
     for fold in range(5):
         tested = folds == fold
         scaler = StandardScaler().fit(films[~tested])
-        theirs = LogisticRegression(C=1 / linear._PENALTY, tol=1e-8, max_iter=1000)
+        theirs = LogisticRegression(C=1 / linear_probe._PENALTY, tol=1e-8, max_iter=1000)
         theirs.fit(scaler.transform(films[~tested]), labels[~tested])
         expected = theirs.predict_proba(scaler.transform(films[tested]))
         np.testing.assert_allclose(found[tested], expected, atol=2e-3)
     # One class alone to learn from: nothing is known.
-    alone = linear.cross_fitted(films, np.zeros_like(labels), groups, 4, seed=2)
+    alone = linear_probe.cross_fitted(films, np.zeros_like(labels), groups, 4, seed=2)
     np.testing.assert_array_equal(alone, 0.25)
     # Two classes of three are learned; of the third nobody has heard.
-    two = linear.cross_fitted(films, np.minimum(labels, 1), groups, 3, seed=2)
+    two = linear_probe.cross_fitted(films, np.minimum(labels, 1), groups, 3, seed=2)
     assert two[:, 2].max() < 0.02
     assert two.sum(axis=1) == pytest.approx(1.0)
 
@@ -207,8 +207,8 @@ def test_features_that_are_the_same_for_all_do_no_harm() -> None:
     films = random.normal(0, 1, (labels.size, 4))
     films[:, 0] += 3.0 * (labels == 1)
     films[:, 3] = 7.0
-    model = linear.logistic(films, labels, 3)
-    without = linear.logistic(films[:, :3], labels, 3)
+    model = linear_probe.logistic(films, labels, 3)
+    without = linear_probe.logistic(films[:, :3], labels, 3)
     np.testing.assert_allclose(model(films), without(films[:, :3]), atol=1e-3)
 
 
@@ -260,14 +260,14 @@ def _blocks(film: np.ndarray, side: int = 8) -> np.ndarray:
     return np.asarray(film.reshape(side, step, side, step).mean(axis=(1, 3)))
 
 
-@pytest.mark.parametrize("kind", never_shown.DRAWN)
+@pytest.mark.parametrize("kind", out_of_distribution.DRAWN)
 def test_drawings_stay_as_they_are(kind: str) -> None:
     """Figures of one version would not be those of the next otherwise; means of 8 x 8 fields."""
-    drawn = never_shown.DRAWN[kind](np.random.default_rng(11), 128)
+    drawn = out_of_distribution.DRAWN[kind](np.random.default_rng(11), 128)
     expected = np.loadtxt(Path(__file__).with_name("drawings.csv"), delimiter=",")
-    place = list(never_shown.DRAWN).index(kind)
+    place = list(out_of_distribution.DRAWN).index(kind)
     np.testing.assert_allclose(_blocks(drawn), expected[8 * place : 8 * place + 8], atol=0.6)
-    another = never_shown.DRAWN[kind](np.random.default_rng(12), 128)
+    another = out_of_distribution.DRAWN[kind](np.random.default_rng(12), 128)
     assert np.abs(_blocks(another) - _blocks(drawn)).max() > 1
 
 
@@ -281,12 +281,12 @@ def test_the_seed_draws_the_same_strange_pictures() -> None:
             return np.full((len(some), 3), 1 / 3), np.zeros((len(some), 8))
 
         films = np.random.default_rng(2).integers(0, 256, (20, 32, 32)).astype(np.uint8)
-        never_shown.audit(subject, scored(subject), films, run)
-        np.testing.assert_array_equal(pictures[-1], 255 - films[: never_shown.EACH])
+        out_of_distribution.audit(subject, scored(subject), films, run)
+        np.testing.assert_array_equal(pictures[-1], 255 - films[: out_of_distribution.EACH])
         return pictures
 
     first, again, other = shown(1), shown(1), shown(2)
-    assert [len(some) for some in first] == [never_shown.EACH] * 4
+    assert [len(some) for some in first] == [out_of_distribution.EACH] * 4
     assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
     assert not any(np.array_equal(one, two) for one, two in zip(first[:3], other, strict=False))
 

@@ -12,12 +12,7 @@ from benchmarks.audit_films import CLASSES, clean_subject, copies_of, with_hits
 from scipy import stats
 
 from audit.test_audit_not_assessable import COVERS
-from pulmospark.audit import (
-    balance,
-    near_duplicates,
-    patients,
-    subgroups,
-)
+from pulmospark.audit import class_balance, near_duplicates, patients, subgroups
 from pulmospark.audit.subject import Subject
 
 FILMS = 600
@@ -59,13 +54,15 @@ def test_support_is_the_width_that_wilsons_interval_would_have() -> None:
         roots = np.roots([n + z2, -(2 * n * 0.9 + z2), n * 0.81])
         widths[name] = float(np.ptp(roots))
     worst = max(widths, key=lambda name: widths[name])
-    found = balance.support(subject)
+    found = class_balance.support(subject)
     assert found.sentence.startswith(f"The widest CI is that of {worst}")
     assert f"span {widths[worst] * 100:.0f} percentage points" in found.sentence
     width = widths[worst]
     for limit, verdict in ((width + 1e-6, "pass"), (width - 1e-6, "warn"),
                            (width / 2 + 1e-6, "warn"), (width / 2 - 1e-6, "fail")):  # fmt: skip
-        assert balance.support(with_settings(subject, interval_width=limit)).verdict == verdict
+        assert (
+            class_balance.support(with_settings(subject, interval_width=limit)).verdict == verdict
+        )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +76,7 @@ def test_children_need_a_gap_and_intervals_that_part(young: float, verdict: str)
     subject = clean_subject(
         FILMS, age=age.astype(np.float32), group_id=[str(n) for n in range(600)]
     )
-    assert balance.children(subject).verdict == verdict
+    assert class_balance.children(subject).verdict == verdict
     # Of few patients the same shares do not part.
     few = np.concatenate([np.flatnonzero(labels == kind)[:10] for kind in range(3)])
     small = replace(subject, rows=subject.rows.take(few))
@@ -88,7 +85,7 @@ def test_children_need_a_gap_and_intervals_that_part(young: float, verdict: str)
     rows = small.rows.set_column(
         small.rows.column_names.index("age"), "age", [ages.astype(np.float32)]
     )
-    assert balance.children(replace(small, rows=rows)).verdict == "pass"
+    assert class_balance.children(replace(small, rows=rows)).verdict == "pass"
 
 
 def _subgroup(right: float, rest: float, films: int) -> Subject:
@@ -130,7 +127,7 @@ def test_probabilities_are_off_by_a_gap_beyond_the_interval() -> None:
 
 
 def test_the_covers_are_those_of_the_helper() -> None:
-    from pulmospark.audit.covering import COVERS as REAL
+    from pulmospark.audit.occlusion import COVERS as REAL
 
     assert set(COVERS) == set(REAL)
     assert all(a != b for a, b in pairwise(COVERS))

@@ -16,25 +16,25 @@ import torch
 from benchmarks.audit_films import CLASSES, clean_subject, copies_of, no_copies, with_hits
 
 from pulmospark.audit import (
-    augmented,
-    balance,
+    augmented_copies,
+    class_balance,
     exact_duplicates,
     features,
     heat_maps,
     near_duplicates,
-    never_shown,
-    one_thing,
+    out_of_distribution,
     patients,
     shortcuts,
+    single_feature,
     subgroups,
 )
-from pulmospark.audit.model import Scored, stratified
+from pulmospark.audit.model_outputs import Scored, stratified
 from pulmospark.audit.results import AuditResult
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.subject import Subject
 
 FILMS = 600
-KINDS = {kind.name: kind for kind in one_thing.KINDS}
+KINDS = {kind.name: kind for kind in single_feature.KINDS}
 COVERS = ("whole", "without lungs", "only border", "only lungs", "without letters")
 
 
@@ -68,7 +68,7 @@ CONSTANT: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", KINDS)
 def test_what_is_the_same_for_all_tells_no_class_and_is_no_pass(name: str) -> None:
     subject = clean_subject(FILMS, **CONSTANT[name])
-    said(one_thing.audit(subject, looks(90.0), KINDS[name]), "the same for all images")
+    said(single_feature.audit(subject, looks(90.0), KINDS[name]), "the same for all images")
     # So is one that is known of nobody.
     none = {key: [None] * FILMS for key in CONSTANT[name]}
     columns: dict[str, Any] = {
@@ -76,7 +76,7 @@ def test_what_is_the_same_for_all_tells_no_class_and_is_no_pass(name: str) -> No
     }
     bare = clean_subject(FILMS, **columns)
     if none and name != "source":
-        said(one_thing.audit(bare, looks(), KINDS[name]), "not known of any image")
+        said(single_feature.audit(bare, looks(), KINDS[name]), "not known of any image")
 
 
 def test_bytes_are_of_a_pixel_and_not_of_a_file() -> None:
@@ -84,7 +84,7 @@ def test_bytes_are_of_a_pixel_and_not_of_a_file() -> None:
     heights = [512 if n % 3 else 1536 for n in range(FILMS)]
     sizes = [height * 256 // 3 for height in heights]
     subject = clean_subject(FILMS, height=heights, width=[256] * FILMS, size_bytes=sizes)
-    found = one_thing._bytes_per_pixel(subject)
+    found = single_feature._bytes_per_pixel(subject)
     np.testing.assert_allclose(found, 1 / 3, atol=1e-5)
 
 
@@ -93,15 +93,15 @@ def test_a_source_that_is_one_within_the_classes_compared_is_one() -> None:
     labels = [CLASSES[2] if n < 8 else CLASSES[n // 2 % 2] for n in range(FILMS)]
     sources = ["cedar" if n < 8 else "alder" for n in range(FILMS)]
     subject = clean_subject(FILMS, label=labels, source=sources)
-    said(one_thing.audit(subject, looks(), KINDS["source"]), "the same for all images")
+    said(single_feature.audit(subject, looks(), KINDS["source"]), "the same for all images")
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_one_class_or_few_patients_tell_nothing(name: str) -> None:
     one = clean_subject(FILMS, label=["normal"] * FILMS)
-    said(one_thing.audit(one, looks(), KINDS[name]), "fewer than two classes")
+    said(single_feature.audit(one, looks(), KINDS[name]), "fewer than two classes")
     few = [f"alder:{n % 9}" for n in range(FILMS)]
-    said(one_thing.audit(clean_subject(FILMS, group_id=few), looks(), KINDS[name]))
+    said(single_feature.audit(clean_subject(FILMS, group_id=few), looks(), KINDS[name]))
 
 
 def test_copies_need_two_patients_two_classes_and_a_whole_search() -> None:
@@ -141,10 +141,12 @@ def _expanded(folder: Path, parents: list[str | None]) -> Path:
 def test_a_table_without_augmented_copies_says_nothing_of_them(tmp_path: Path) -> None:
     subject = clean_subject(FILMS)
     empty = _expanded(tmp_path / "none", [None, None])
-    said(augmented.audit(replace(subject, expanded=empty)), "no augmented copy")
+    said(augmented_copies.audit(replace(subject, expanded=empty)), "no augmented copy")
     trained = [u for u, s in zip(subject.column("uri"), subject.column("split"), strict=True)
                if s == "train"]  # fmt: skip
-    found = augmented.audit(replace(subject, expanded=_expanded(tmp_path / "e", trained * 5)))
+    found = augmented_copies.audit(
+        replace(subject, expanded=_expanded(tmp_path / "e", trained * 5))
+    )
     assert found.verdict == "pass"
     figure = found.figures[0].figure
     # Copies of one image stand or fall together: 5 a parent are worth one.
@@ -157,7 +159,7 @@ def test_ages_of_a_few_patients_are_no_knowledge_of_a_class() -> None:
     hidden = np.flatnonzero(labels == 1)
     for place in hidden[8:]:  # ages of four patients are left
         age[place] = None
-    found = balance.children(clean_subject(FILMS, age=age))
+    found = class_balance.children(clean_subject(FILMS, age=age))
     assert found.verdict == "not assessable"
     assert f"fewer than 10 patients in {CLASSES[1]}" in found.sentence
 
@@ -168,23 +170,30 @@ def test_layouts_know_whose_images_are_of_children() -> None:
     nobody = [None] * FILMS
     findings = [("COVID", "Normal", "Viral Pneumonia")[n] for n in labels]
     subject = clean_subject(FILMS, source=["rdb"] * FILMS, age=nobody, finding=findings)
-    told = balance.children(replace(subject, layouts={"rdb": "radiography_database"}))
+    told = class_balance.children(replace(subject, layouts={"rdb": "radiography_database"}))
     assert told.verdict == "fail"
     assert CLASSES[2] in told.sentence
     assert "fewer than 10 patients in normal" in told.sentence  # partly Kermany's, partly not
     # Children in every class are in no class only.
     all_young = replace(subject, layouts={"rdb": "kermany"})
-    assert balance.children(all_young).verdict == "pass"
-    assert balance.children(replace(subject, layouts={"rdb": "csv"})).verdict == "not assessable"
+    assert class_balance.children(all_young).verdict == "pass"
+    assert (
+        class_balance.children(replace(subject, layouts={"rdb": "csv"})).verdict
+        == "not assessable"
+    )
 
 
 def test_support_does_not_advise_the_folds_that_are_there() -> None:
-    plain = balance.support(clean_subject(60))
+    plain = class_balance.support(clean_subject(60))
     assert "split.folds=5" in plain.remedy
-    folds = balance.support(clean_subject(60, fold=[n // 2 % 5 for n in range(60)]))
+    folds = class_balance.support(clean_subject(60, fold=[n // 2 % 5 for n in range(60)]))
     assert folds.verdict == "fail"
     assert "folds" not in folds.remedy
-    said(balance.support(replace(clean_subject(60, label=pa.nulls(60, pa.string())), classes=())))
+    said(
+        class_balance.support(
+            replace(clean_subject(60, label=pa.nulls(60, pa.string())), classes=())
+        )
+    )
 
 
 def _predicted(subject: Subject) -> Subject:
@@ -337,10 +346,10 @@ def test_a_model_of_no_numbers_is_sure_of_nothing() -> None:
     def broken(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.full((len(pictures), 3), np.nan), np.zeros((len(pictures), 8))
 
-    said(never_shown.audit(subject, model, films, broken), "not finite")
+    said(out_of_distribution.audit(subject, model, films, broken), "not finite")
     flat = {name: np.full((120, 3), 1 / 3) for name in COVERS}
     constant = replace(model, probabilities=flat)
-    said(never_shown.audit(subject, constant, films, sound), "the same for every image")
+    said(out_of_distribution.audit(subject, constant, films, sound), "the same for every image")
 
 
 class _Heat(torch.nn.Module):

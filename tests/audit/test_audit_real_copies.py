@@ -25,11 +25,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pulmospark.core.settings import AuditSettings, IngestSettings
-from pulmospark.data.looks import SMALL_SIDE, hashes_of
-from pulmospark.data.near_copies import clusters
-from pulmospark.data.overlay import overlay_correlation
-from pulmospark.imaging.film import Film, read_film
+from pulmospark.config.audit import AuditSettings
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.data.duplicates.alignment import overlay_correlation
+from pulmospark.data.duplicates.fingerprints import SMALL_SIDE, hashes_of
+from pulmospark.data.duplicates.near_duplicates import clusters
+from pulmospark.imaging.image import Film, read_film
 from pulmospark.imaging.standardise import resized
 
 TUNED, FRESH = "real_duplicates.csv", "real_duplicates_fresh.csv"

@@ -13,19 +13,17 @@ import pytest
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.subject import subject_of
 from pulmospark.cli.main import main
+from pulmospark.config.audit import AuditSettings
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.source import SourceSettings
+from pulmospark.config.split import SplitSettings
 from pulmospark.core.errors import UsageError
-from pulmospark.core.settings import (
-    AuditSettings,
-    Experiment,
-    IngestSettings,
-    SourceSettings,
-    SplitSettings,
-)
-from pulmospark.data.cohort import read_cohort
-from pulmospark.data.ingest import ingest
-from pulmospark.experiment.auditing import audit_run, read_audit
-from pulmospark.experiment.folder import RunFolder
-from pulmospark.experiment.stages import run_split
+from pulmospark.data.cohort.table import read_cohort
+from pulmospark.data.ingest.ingest import ingest
+from pulmospark.experiment.audit import audit_run, read_audit
+from pulmospark.experiment.pipeline import run_split
+from pulmospark.experiment.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

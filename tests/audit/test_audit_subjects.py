@@ -13,13 +13,13 @@ import torch
 from benchmarks.audit_films import clean_subject, copies_of
 
 from data.cohorts import hospital, image, parted, write_images
-from pulmospark.audit.copy_pairs import as_csv, pairs_of
+from pulmospark.audit.duplicate_pairs import as_csv, pairs_of
 from pulmospark.audit.heat_maps import heat_map
 from pulmospark.audit.subject import FACTS, ModelLeftOut, subject_of
+from pulmospark.config.audit import AuditSettings
+from pulmospark.config.split import SplitSettings
 from pulmospark.core import files
-from pulmospark.core.audit_settings import AuditSettings
 from pulmospark.core.errors import InputError
-from pulmospark.core.settings import SplitSettings
 
 
 def test_without_a_cohort_every_finding_is_a_class_and_a_patient_a_group(tmp_path: Path) -> None:

@@ -16,12 +16,7 @@ import pytest
 from benchmarks.audit_films import CLASSES, clean_subject
 
 from audit.test_audit_not_assessable import KINDS, looks, scored
-from pulmospark.audit import (
-    features,
-    heat_maps,
-    one_thing,
-    shortcuts,
-)
+from pulmospark.audit import features, heat_maps, shortcuts, single_feature
 from pulmospark.audit.results import AuditResult
 from pulmospark.audit.subject import Subject
 from pulmospark.evaluation.results import Figure
@@ -59,7 +54,7 @@ def test_a_class_told_by_one_thing() -> None:
 
     def run(warn: float, fail: float) -> AuditResult:
         told = with_settings(subject, thing_warn=warn, thing_fail=fail)
-        return one_thing.audit(told, looks(), KINDS["sex"])
+        return single_feature.audit(told, looks(), KINDS["sex"])
 
     figure = run(9.0, 9.0).figures[0].figure
     assert figure.low is not None

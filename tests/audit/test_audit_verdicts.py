@@ -13,24 +13,24 @@ import pytest
 from benchmarks.audit_films import CLASSES, clean_subject, copies_of, no_copies
 
 from pulmospark.audit import (
-    augmented,
-    balance,
+    augmented_copies,
+    class_balance,
     exact_duplicates,
     near_duplicates,
-    one_thing,
     patients,
+    single_feature,
 )
 from pulmospark.audit.results import AuditResult
 from pulmospark.audit.run import COSTLY, costly_audits_of, run_audits
 from pulmospark.audit.subject import ModelLeftOut
 
 FILMS = 600
-KINDS = {kind.name: kind for kind in one_thing.KINDS}
+KINDS = {kind.name: kind for kind in single_feature.KINDS}
 
 
 def _told_by(name: str, **columns: Any) -> AuditResult:
     subject = clean_subject(FILMS, **columns)
-    return one_thing.audit(subject, no_copies(FILMS).looks, KINDS[name])
+    return single_feature.audit(subject, no_copies(FILMS).looks, KINDS[name])
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -104,52 +104,52 @@ def test_a_file_that_takes_part_twice_fails() -> None:
 
 
 def test_few_films_of_a_class_are_too_few_for_the_claim() -> None:
-    assert balance.support(clean_subject(3000)).verdict == "pass"
+    assert class_balance.support(clean_subject(3000)).verdict == "pass"
     few = clean_subject(60)
-    assert balance.support(few).verdict == "fail"
+    assert class_balance.support(few).verdict == "fail"
 
 
 def test_children_in_one_class_only() -> None:
-    assert balance.children(clean_subject(FILMS)).verdict == "pass"
+    assert class_balance.children(clean_subject(FILMS)).verdict == "pass"
     children = clean_subject(FILMS, age=_of_class(60.0, 4.0, 60.0))
-    found = balance.children(children)
+    found = class_balance.children(children)
     assert found.verdict == "fail"
     assert CLASSES[1] in found.sentence
-    without = balance.children(clean_subject(FILMS, age=_of_class(None, 4.0, None)))
+    without = class_balance.children(clean_subject(FILMS, age=_of_class(None, 4.0, None)))
     assert without.verdict == "not assessable"
 
 
 def test_a_source_of_children_alone_needs_no_ages() -> None:
     source = _of_class("nih14", "kermany", "nih14")
     subject = clean_subject(FILMS, source=source, age=_of_class(60.0, None, 50.0))
-    found = balance.children(subject)
+    found = class_balance.children(subject)
     assert found.verdict == "fail"
     assert "inferred from its name" in found.sentence
     # An ingest tells what the sources are laid out as, whatever they are called.
     told = replace(subject, layouts={"nih14": "kermany", "kermany": "csv"})
-    assert balance.children(told).verdict == "not assessable"
+    assert class_balance.children(told).verdict == "not assessable"
     source = _of_class("nih14", "ward", "nih14")
     ward = clean_subject(FILMS, source=source, age=_of_class(60.0, None, 50.0))
-    assert balance.children(ward).verdict == "not assessable"
-    found = balance.children(replace(ward, layouts={"nih14": "nih14", "ward": "kermany"}))
+    assert class_balance.children(ward).verdict == "not assessable"
+    found = class_balance.children(replace(ward, layouts={"nih14": "nih14", "ward": "kermany"}))
     assert found.verdict == "fail"
     assert "its name" not in found.sentence
 
 
 def test_a_class_without_any_age_leaves_children_open() -> None:
-    found = balance.children(clean_subject(FILMS, age=_of_class(60.0, None, 50.0)))
+    found = class_balance.children(clean_subject(FILMS, age=_of_class(60.0, None, 50.0)))
     assert found.verdict == "not assessable"
     assert f"Ages are known for fewer than 10 patients in {CLASSES[1]}." in found.sentence
     assert "There are no children among the films of known age." in found.sentence
     assert found.remedy
     # Of the others it can be told all the same.
-    found = balance.children(clean_subject(FILMS, age=_of_class(60.0, None, 4.0)))
+    found = class_balance.children(clean_subject(FILMS, age=_of_class(60.0, None, 4.0)))
     assert found.verdict == "fail"
 
 
 def test_a_class_of_few_patients_is_not_said_to_have_no_age() -> None:
     labels = [CLASSES[2] if n < 6 else CLASSES[n // 2 % 2] for n in range(FILMS)]
-    found = balance.children(clean_subject(FILMS, label=labels))
+    found = class_balance.children(clean_subject(FILMS, label=labels))
     assert found.verdict == "pass"
     assert "fewer than 10 patients in" not in found.sentence
     assert f"fewer than 10 patients: {CLASSES[2]}" in found.sentence
@@ -158,9 +158,9 @@ def test_a_class_of_few_patients_is_not_said_to_have_no_age() -> None:
 
 def test_what_needs_a_split_is_open_without_one() -> None:
     subject = clean_subject(FILMS)
-    assert patients.audit(subject).verdict == augmented.audit(subject).verdict == "pass"
+    assert patients.audit(subject).verdict == augmented_copies.audit(subject).verdict == "pass"
     bare = clean_subject(FILMS, split=pa.nulls(FILMS, pa.string()))
-    for found in (patients.audit(bare), augmented.audit(bare)):
+    for found in (patients.audit(bare), augmented_copies.audit(bare)):
         assert found.verdict == "not assessable"
         assert "there is no split" in found.sentence
     # What does not need one is found all the same.
@@ -187,8 +187,8 @@ def test_copies_that_the_split_keeps_together_are_told_across_patients_and_pass(
 def test_support_counts_patients_and_draws_groups() -> None:
     groups = [f"alder:{n // 4}" for n in range(FILMS)]
     split = ["test"] * FILMS
-    apart = balance.support(clean_subject(FILMS, split=split))
-    joined = balance.support(clean_subject(FILMS, split=split, group_id=groups))
+    apart = class_balance.support(clean_subject(FILMS, split=split))
+    joined = class_balance.support(clean_subject(FILMS, split=split, group_id=groups))
     assert [one.name for one in joined.figures] == [one.name for one in apart.figures]
     for wide, narrow in zip(joined.figures, apart.figures, strict=True):
         assert wide.figure.low is not None
@@ -219,5 +219,5 @@ def test_the_threshold_is_a_setting() -> None:
     subject = clean_subject(FILMS, sex=_of_class("M", "F", "M"))
     easy = subject.settings.model_copy(update={"thing_warn": 0.95, "thing_fail": 0.99})
     subject = replace(subject, settings=easy)
-    found = one_thing.audit(subject, {}, KINDS["sex"])
+    found = single_feature.audit(subject, {}, KINDS["sex"])
     assert found.verdict == "pass"

@@ -13,12 +13,12 @@ import pytest
 
 from pulmospark.audit import guessed_views
 from pulmospark.audit.subject import subject_of
-from pulmospark.core import tables
-from pulmospark.core.audit_settings import AuditSettings
-from pulmospark.core.settings import IngestSettings
-from pulmospark.core.tables import View
-from pulmospark.data.rows import GuessView, image_row
-from pulmospark.imaging.film import Film
+from pulmospark.config.audit import AuditSettings
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core import schemas
+from pulmospark.core.schemas import View
+from pulmospark.data.ingest.rows import GuessView, image_row
+from pulmospark.imaging.image import Film
 from pulmospark.layouts.base import row_of
 from pulmospark.layouts.walk import FoundFile
 
@@ -66,7 +66,7 @@ def _table(folder: Path, allowed: GuessView) -> Path:
     rows = [image_row(row, film(guess), guess_view=allowed) for row, guess in films]
     images = folder / allowed / "images"
     images.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=tables.IMAGES), images / "a.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schemas.IMAGES), images / "a.parquet")
     return images
 
 

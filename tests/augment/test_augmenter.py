@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from pulmospark.augment.apply import apply
 from pulmospark.augment.augmenter import Augmenter
-from pulmospark.augment.chance import normal_quantiles, sixteen_bits, unit, words
 from pulmospark.augment.operations import PARAMETERS, OperationName, from_json, to_json
-from pulmospark.core.augment_settings import AugmentSettings
+from pulmospark.augment.random_stream import normal_quantiles, sixteen_bits, unit, words
+from pulmospark.config.augment import AugmentSettings
+from pulmospark.config.parse import parse
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.settings import parse
 
 GOLDEN_WORDS = (4672080639807105, 3580780033953386, 743997310036307)
 GOLDEN_BITS = [47904, 38671, 10147, 4033, 30096, 38470]
@@ -80,7 +80,7 @@ def test_another_process_draws_the_same() -> None:
     code = (
         "from pulmospark.augment.augmenter import Augmenter\n"
         "from pulmospark.augment.operations import to_json\n"
-        "from pulmospark.core.augment_settings import AugmentSettings\n"
+        "from pulmospark.config.augment import AugmentSettings\n"
         "print(to_json(Augmenter(AugmentSettings(), 5).operations('film', 2)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,7 +18,7 @@ from scipy import ndimage
 from pulmospark.augment.apply import apply
 from pulmospark.augment.operations import Operation, OperationName
 from pulmospark.augment.warp import matrix
-from pulmospark.models.torchvision_ops import import_torchvision_models
+from pulmospark.models.zoo.torchvision_import import import_torchvision_models
 
 Pixels = NDArray[np.uint8]
 SIDE = 224
@@ -194,7 +194,7 @@ def test_erasing_takes_one_rectangle(real: Pixels) -> None:
 def test_films_stay_films(real: Pixels) -> None:
     """The defaults keep a film recognisable: strongly correlated with what it was."""
     from pulmospark.augment.augmenter import Augmenter
-    from pulmospark.core.augment_settings import AugmentSettings
+    from pulmospark.config.augment import AugmentSettings
 
     augmenter = Augmenter(AugmentSettings(), 1)
     alike, sizes = [], []

@@ -39,11 +39,13 @@ from benchmarks import (
     training,
 )
 from pulmospark.augment.augmenter import Augmenter
-from pulmospark.core.content import bytes_id
-from pulmospark.core.settings import AugmentSettings, IngestSettings, LogisticSettings
-from pulmospark.imaging.film import Film, film_from_bytes
+from pulmospark.config.augment import AugmentSettings
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.train import LogisticSettings
+from pulmospark.core.hashing import bytes_id
+from pulmospark.imaging.image import Film, film_from_bytes
 from pulmospark.spark.session import spark_session
-from pulmospark.training.logistic import fit_logistic
+from pulmospark.training.mllib_logistic import fit_logistic
 
 ROOT = Path(__file__).resolve().parents[2]
 

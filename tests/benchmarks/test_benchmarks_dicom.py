@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.schemas import RejectReason
 
 REASONS = {reason.value for reason in RejectReason}
 

@@ -16,11 +16,11 @@ from PIL import Image
 
 from benchmarks import __main__ as command
 from benchmarks import bare, common, score, score_programs
-from pulmospark.core.settings import IngestSettings
-from pulmospark.imaging.film import Film, read_film
-from pulmospark.models.bundle import read_bundle
-from pulmospark.scoring.engine import open_engine
-from pulmospark.scoring.prepare_scorer import bundle_engine
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.imaging.image import Film, read_film
+from pulmospark.inference.batch.scorer import bundle_engine
+from pulmospark.inference.engine.open_engine import open_engine
+from pulmospark.models.bundle.bundle import read_bundle
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.stream_process import Reader
 
 from benchmarks import stream_kills
-from pulmospark.core import tables
+from pulmospark.core import schemas
 from pulmospark.core.files import write_json
 from pulmospark.core.provenance import now_utc
 from pulmospark.spark.chunks import write_part
@@ -32,7 +32,7 @@ def _film(uri: str, image_id: str, chance: float = 0.75) -> dict[str, Any]:
 
 def _write(folder: Path, table: str, rows: list[dict[str, Any]]) -> None:
     (folder / table).mkdir(parents=True, exist_ok=True)
-    part = pa.Table.from_pylist(rows, schema=getattr(tables, table.upper()))
+    part = pa.Table.from_pylist(rows, schema=getattr(schemas, table.upper()))
     write_part(part, folder / table / "part.parquet")
 
 

@@ -9,12 +9,13 @@ from click.testing import CliRunner
 
 from data.expansions import member, write_cohort
 from pulmospark.cli.main import cli
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.source import SourceSettings
 from pulmospark.core import files
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.provenance import provenance
-from pulmospark.core.settings import Experiment, SourceSettings
-from pulmospark.data.split_summary import read_split
-from pulmospark.experiment.folder import RunFolder, save_settings
+from pulmospark.data.cohort.split_summary import read_split
+from pulmospark.experiment.run_folder import RunFolder, save_settings
 
 
 def _no_spark(*_: object) -> None:

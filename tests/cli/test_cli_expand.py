@@ -12,17 +12,14 @@ import pytest
 
 from data.expansions import CLASSES, member, write_cohort
 from pulmospark.cli.main import cli
+from pulmospark.config.augment import AugmentSettings
+from pulmospark.config.expand import ExpandSettings
+from pulmospark.config.experiment import Experiment, read_experiment
+from pulmospark.config.source import SourceSettings
+from pulmospark.config.train import TrainSettings
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.settings import (
-    AugmentSettings,
-    ExpandSettings,
-    Experiment,
-    SourceSettings,
-    TrainSettings,
-    read_experiment,
-)
-from pulmospark.experiment.expanding import expansion, find_place, with_augmentation
-from pulmospark.experiment.folder import RunFolder, open_experiment, save_settings
+from pulmospark.experiment.expand_inputs import expansion, find_place, with_augmentation
+from pulmospark.experiment.run_folder import RunFolder, open_experiment, save_settings
 
 _TOML = """
 seed = 4
@@ -132,6 +129,6 @@ def test_a_table_that_nothing_trains_on_is_told(tmp_path: Path) -> None:
 
 
 def test_expand_imports_no_torch() -> None:
-    code = "import sys, pulmospark.data.expand; print('torch' in sys.modules)"
+    code = "import sys, pulmospark.data.expand.expand; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -12,10 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from pulmospark.cli.main import COMMANDS, _run, cli
-from pulmospark.core.settings import Experiment
-from pulmospark.core.settings_base import Settings
-from pulmospark.core.stream_settings import StreamSettings
-from pulmospark.models.bundle_config import BundleConfig
+from pulmospark.config.base import Settings
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.stream import StreamSettings
+from pulmospark.models.bundle.config import BundleConfig
 
 NO_PATHS = {
     "changes", "conf", "layout", "mapping", "master", "metrics_host", "model", "models",

@@ -16,7 +16,7 @@ import pytest
 from bundles import write_untrained
 from pulmospark.cli import predict as command
 from pulmospark.cli.main import main
-from pulmospark.scoring.predict import predict
+from pulmospark.inference.batch.predict import predict
 
 
 @pytest.fixture(scope="module")

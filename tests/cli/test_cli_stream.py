@@ -14,8 +14,8 @@ import pytest
 from bundles import write_untrained
 from pulmospark.cli.main import main
 from pulmospark.core.errors import UsageError
-from pulmospark.scoring.stream import plan_stream
-from pulmospark.scoring.stream_store import open_store
+from pulmospark.inference.stream.service import plan_stream
+from pulmospark.inference.stream.store import open_store
 
 
 @pytest.fixture(scope="module")

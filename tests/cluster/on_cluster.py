@@ -17,9 +17,9 @@ from pyspark.sql import SparkSession
 
 from bundles import write_untrained
 from cluster.small import gpus_of_tasks, write_pictures
-from pulmospark.scoring.predict import PARTS, plan_predict
-from pulmospark.scoring.predict_result import PredictResult
-from pulmospark.spark.resources import EXECUTOR_GPUS, gpu_profile
+from pulmospark.inference.batch.predict import PARTS, plan_predict
+from pulmospark.inference.batch.result import PredictResult
+from pulmospark.spark.gpus import EXECUTOR_GPUS, gpu_profile
 from pulmospark.spark.session import spark_session
 
 _EACH = 100

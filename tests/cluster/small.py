@@ -9,16 +9,13 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pulmospark.core.settings import (
-    EvaluateSettings,
-    Experiment,
-    IngestSettings,
-    LogisticSettings,
-    SourceSettings,
-    SplitSettings,
-    TrainSettings,
-)
-from pulmospark.spark.resources import task_gpu
+from pulmospark.config.evaluate import EvaluateSettings
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.source import SourceSettings
+from pulmospark.config.split import SplitSettings
+from pulmospark.config.train import LogisticSettings, TrainSettings
+from pulmospark.spark.gpus import task_gpu
 
 CLASSES = {"COVID-19": 0, "normal": 1}
 """class -> axis along which its pictures have stripes"""

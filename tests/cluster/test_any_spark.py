@@ -17,11 +17,11 @@ from pyspark.sql import functions as F  # noqa: N812
 from bundles import write_untrained
 from cluster.small import CLASSES, by_features, small_experiment, write_pictures
 from ml.small import Small
-from pulmospark.data.cohort import read_cohort
-from pulmospark.experiment import stages
-from pulmospark.experiment.folder import run_folder
+from pulmospark.data.cohort.table import read_cohort
+from pulmospark.experiment import pipeline
+from pulmospark.experiment.run_folder import run_folder
+from pulmospark.inference.batch.predict import predict
 from pulmospark.ml import CnnClassifier, ImageFeaturizer
-from pulmospark.scoring.predict import predict
 
 pytestmark = pytest.mark.spark
 _EACH = 14
@@ -47,12 +47,12 @@ def test_from_films_to_a_model_and_predictions(
 ) -> None:
     experiment = small_experiment(tmp_path / "runs", films, by_features(shared_weights))
     run = run_folder(experiment)
-    ingested = stages.run_ingest(experiment, run, spark, quiet=True)
+    ingested = pipeline.run_ingest(experiment, run, spark, quiet=True)
     assert (ingested.images, ingested.rejects) == (2 * _EACH, 1)
-    assert stages.run_split(experiment, run, spark).films == 2 * _EACH
+    assert pipeline.run_split(experiment, run, spark).films == 2 * _EACH
     assert read_cohort(run.cohort)["uri"].to_pylist() == sorted(map(str, films.glob("*/0*.png")))
-    stages.run_train(experiment, run, spark, quiet=True)
-    figures = stages.run_evaluate(experiment, run, spark).evaluation
+    pipeline.run_train(experiment, run, spark, quiet=True)
+    figures = pipeline.run_evaluate(experiment, run, spark).evaluation
     cohort = read_cohort(run.cohort).to_pylist()
     tested = {row["uri"]: row["label"] for row in cohort if row["split"] == "test"}
     rows = pq.read_table(run.evaluation / "predictions").to_pylist()

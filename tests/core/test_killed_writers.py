@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pulmospark.core import files, whole_folders
+from pulmospark.core import atomic_folders, files
+from pulmospark.core.atomic_folders import exchange, sweep, sweep_inside
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.files import link_or_copy, whole_folder
 from pulmospark.core.locks import hold_lock
-from pulmospark.core.whole_folders import exchange, sweep, sweep_inside
 
 _WRITER = """
 import os, sys, time
@@ -108,7 +108,7 @@ def test_a_reader_sees_a_folder_at_all_times(tmp_path: Path) -> None:
 def test_without_exchange_a_kill_between_renames_is_made_good(
     renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole_folders, "exchange", lambda *_: False)
+    monkeypatch.setattr(atomic_folders, "exchange", lambda *_: False)
     target = tmp_path / "target"
     target.mkdir()
     (target / "x").write_text("old")
@@ -127,7 +127,7 @@ def test_without_exchange_a_kill_between_renames_is_made_good(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", rename_and_die)
-        patch.setattr(whole_folders.shutil, "rmtree", lambda *_, **__: None)  # type: ignore[attr-defined]
+        patch.setattr(atomic_folders.shutil, "rmtree", lambda *_, **__: None)  # type: ignore[attr-defined]
         with pytest.raises(Killed), whole_folder(target) as aside:
             (aside / "x").write_text("new")
     assert (target / "x").read_text() == "old"

@@ -16,7 +16,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from imaging import dicoms
-from pulmospark.imaging.dicom_header import PIXEL_ATTRIBUTES
+from pulmospark.imaging.dicom.header import PIXEL_ATTRIBUTES
 
 CANARY = "ZQCANARY7"
 DATE, TIME, UID, NUMBER = "18570613", "231847.918273", "1.2.826.0.998877665544", "98765.4321"

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.core import tables
-from pulmospark.core.settings import SplitSettings
-from pulmospark.data.ingest import IngestResult
-from pulmospark.data.split import Search, split
-from pulmospark.data.split_summary import SplitResult
+from pulmospark.config.split import SplitSettings
+from pulmospark.core import schemas
+from pulmospark.data.cohort.split import Search, split
+from pulmospark.data.cohort.split_summary import SplitResult
+from pulmospark.data.ingest.ingest import IngestResult
 from pulmospark.layouts.manifest import SourceListing
 from pulmospark.layouts.notes import ListingNotes
 
@@ -26,7 +26,7 @@ CLASSES = {"covid": ("COVID-19",), "normal": ("No Finding",)}
 def image(number: int, finding: str | None, patient: str | None, **other: Any) -> Row:
     """A row of the images table; ``other`` replaces what it holds."""
     source = other.get("source", "a")
-    row: Row = dict.fromkeys(tables.IMAGES.names)
+    row: Row = dict.fromkeys(schemas.IMAGES.names)
     row |= {
         "image_id": hashlib.sha256(str(number).encode()).hexdigest(),
         "uri": f"/films/{number:05d}.png",
@@ -63,7 +63,7 @@ def write_images(folder: Path, rows: Sequence[Row], parts: int = 1) -> Path:
     target = folder / "images"
     target.mkdir(parents=True)
     for part in range(parts):
-        table = pa.Table.from_pylist(list(rows[part::parts]), schema=tables.IMAGES)
+        table = pa.Table.from_pylist(list(rows[part::parts]), schema=schemas.IMAGES)
         pq.write_table(table, target / f"{part}.parquet")
     return target
 

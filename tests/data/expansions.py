@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.core import files, tables
-from pulmospark.core.settings import ExpandSettings
-from pulmospark.data.expand_plan import children_of, choose_parents, write_plan
-from pulmospark.data.expand_work import ExpandWork
-from pulmospark.data.expanded import RECORD, TABLE, ExpandResult
-from pulmospark.data.split_summary import SplitResult
+from pulmospark.config.expand import ExpandSettings
+from pulmospark.core import files, schemas
+from pulmospark.data.cohort.split_summary import SplitResult
+from pulmospark.data.expand.plan import children_of, choose_parents, write_plan
+from pulmospark.data.expand.table import RECORD, TABLE, ExpandResult
+from pulmospark.data.expand.tasks import ExpandWork
 from pulmospark.spark.chunks import chunks_of, write_part
 
 SIDE = 12
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 def member(number: int, label: str | None = "covid", split: str = "train", **other: Any) -> Row:
     """A row of a cohort; ``other`` replaces what it holds."""
-    row: Row = dict.fromkeys(tables.COHORT.names)
+    row: Row = dict.fromkeys(schemas.COHORT.names)
     row |= {
         "image_id": hashlib.sha256(str(number).encode()).hexdigest(),
         "uri": f"/films/{number:05d}.png",
@@ -58,9 +58,9 @@ def write_cohort(
     (cohort / "table").mkdir(parents=True)
     films = [_image(row, side) for row in rows]
     for part in range(parts):
-        table = pa.Table.from_pylist(films[part::parts], schema=tables.IMAGES)
+        table = pa.Table.from_pylist(films[part::parts], schema=schemas.IMAGES)
         pq.write_table(table, images / f"{part}.parquet", row_group_size=5)
-    table = pa.Table.from_pylist(list(rows), schema=tables.COHORT)
+    table = pa.Table.from_pylist(list(rows), schema=schemas.COHORT)
     pq.write_table(table, cohort / "table" / "0.parquet")
     used = [row for row in rows if row["reason"] is None]
     result = SplitResult(
@@ -79,8 +79,8 @@ def write_cohort(
 
 
 def _image(row: Row, side: int) -> Row:
-    film: Row = dict.fromkeys(tables.IMAGES.names)
-    film |= {name: row[name] for name in tables.IMAGES.names if name in row}
+    film: Row = dict.fromkeys(schemas.IMAGES.names)
+    film |= {name: row[name] for name in schemas.IMAGES.names if name in row}
     return film | {
         "modality": "X-ray",
         "view_measured": False,
@@ -98,7 +98,7 @@ def expand_here(
     images: Path, cohort: Path, settings: ExpandSettings, target: Path, seed: int = 1
 ) -> pa.Table:
     """The expanded table, made in this process: the plan and the work, without Spark."""
-    rows = pq.read_table(cohort / "table", schema=tables.COHORT)
+    rows = pq.read_table(cohort / "table", schema=schemas.COHORT)
     parents = choose_parents(rows)
     children, _ = children_of(
         parents["label"].to_pylist(),

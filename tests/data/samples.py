@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from pulmospark.core.settings import SourceSettings
-from pulmospark.core.tables import RejectReason
-from pulmospark.phantoms.broken import bomb
+from pulmospark.config.source import SourceSettings
+from pulmospark.core.schemas import RejectReason
+from pulmospark.phantoms.broken_files import bomb
 
 SIDE = 96
 

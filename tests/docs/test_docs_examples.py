@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from docs.pages import EXAMPLES
-from pulmospark.audit.one_thing import KINDS
+from pulmospark.audit.single_feature import KINDS
 
 
 def _run(*command: str, env: dict[str, str] | None = None, cwd: Path) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from docs.pages import EXAMPLES
-from pulmospark.core.settings import SourceSettings, read_experiment
-from pulmospark.data.classes import map_findings
+from pulmospark.config.experiment import read_experiment
+from pulmospark.config.source import SourceSettings
+from pulmospark.data.cohort.class_mapping import map_findings
 from pulmospark.layouts.manifest import write_manifest
 
 EXPERIMENT = read_experiment(EXAMPLES / "covid_pneumonia_normal.toml")

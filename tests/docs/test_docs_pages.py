@@ -22,9 +22,10 @@ from docs.pages import (
     modules,
 )
 from pulmospark.cli.main import COMMANDS, cli
-from pulmospark.core.settings import Experiment, parse, read_experiment
+from pulmospark.config.experiment import Experiment, read_experiment
+from pulmospark.config.parse import parse
 from pulmospark.layouts import registry
-from pulmospark.models import zoo
+from pulmospark.models.zoo import networks
 
 
 @pytest.mark.parametrize("link", links(), ids=str)
@@ -76,7 +77,7 @@ def test_every_example_is_an_experiment(path: Path) -> None:
 
 
 def _check_names(experiment: Experiment) -> None:
-    zoo.check_size(experiment.train.model, experiment.ingest.size)
+    networks.check_size(experiment.train.model, experiment.ingest.size)
     for source in experiment.sources:
         if source.layout is not None:
             registry.find(source.layout).check_options(source.options)

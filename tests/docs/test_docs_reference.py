@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 from docs.pages import ROOT
-from pulmospark.core import limits, tables
-from pulmospark.core.settings import Experiment
-from pulmospark.core.stream_settings import StreamSettings
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.stream import StreamSettings
+from pulmospark.core import limits, schemas
 from pulmospark.evaluation.results import ClassFigures, Evaluation, Figure
-from pulmospark.models.bundle_config import BundleConfig
+from pulmospark.models.bundle.config import BundleConfig
 
 REFERENCE = ROOT / "docs" / "reference"
 
@@ -50,7 +50,7 @@ def test_every_setting_column_and_limit_is_named() -> None:
         "UNITS",
         "REPEATS",
     ):
-        for column in getattr(tables, table).names:
+        for column in getattr(schemas, table).names:
             assert f"| `{column}` |" in _section(table.lower())
     for name in vars(limits):
         assert not name.isupper() or f"`{name}`" in _page("limits")

@@ -12,9 +12,9 @@ import pytest
 import sklearn.metrics as reference
 from numpy.typing import NDArray
 
+from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
-from pulmospark.core.settings import EvaluateSettings
 from pulmospark.evaluation.calibration import choose_operating_point
 from pulmospark.evaluation.evaluate import (
     FoldPredictions,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
+from pulmospark.evaluation.bootstrap import GroupTables
 from pulmospark.evaluation.intervals import (
     ALL_EQUAL,
     auroc_figure,
@@ -23,7 +24,6 @@ from pulmospark.evaluation.intervals import (
     proportion,
     wilson,
 )
-from pulmospark.evaluation.replicates import GroupTables
 from pulmospark.evaluation.results import Figure
 
 Floats = NDArray[np.float64]

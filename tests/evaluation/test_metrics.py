@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from pulmospark.evaluation import metrics
+from pulmospark.evaluation.bootstrap import GroupTables
 from pulmospark.evaluation.curves import precision_recall_curve, roc_curve
-from pulmospark.evaluation.replicates import GroupTables
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

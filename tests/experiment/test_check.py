@@ -13,7 +13,7 @@ import pytest
 
 from pulmospark.audit.run import _Shared, audits_of, costly_audits_of
 from pulmospark.cli.main import _run
-from pulmospark.core.audit_settings import AUDITS
+from pulmospark.config.audit import AUDITS
 
 WRONG = (
     ("train.model=mobilnet_v2", 2, "did you mean 'mobilenet_v2'"),

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from bundles import write_untrained
-from pulmospark.core import limits, tables
+from pulmospark.config.evaluate import EvaluateSettings
+from pulmospark.core import limits, schemas
 from pulmospark.core.errors import InputError
-from pulmospark.core.settings import EvaluateSettings
 from pulmospark.experiment.external import ExternalResult, evaluate_external
 
 _SIDE = 64
@@ -31,7 +31,7 @@ def _write_table(
     random = np.random.default_rng(5)
     rows = [
         {
-            **dict.fromkeys(tables.IMAGES.names),
+            **dict.fromkeys(schemas.IMAGES.names),
             **{"image_id": f"{n:064x}", "uri": f"/films/{n:03}.png", "source": "ward"},
             **{"patient_id": None if n % 5 == 2 else f"ward:{n // 3 * 2}"},
             **{"finding": _FINDINGS[n % 4], "view": views[n % len(views)], "modality": "X-ray"},
@@ -42,7 +42,7 @@ def _write_table(
         for n in range(films)
     ]
     (folder / "images").mkdir(parents=True)
-    table = pa.Table.from_pylist(rows, schema=tables.IMAGES)
+    table = pa.Table.from_pylist(rows, schema=schemas.IMAGES)
     pq.write_table(table, folder / "images" / "a.parquet", row_group_size=16)
     record = {"provenance": {"settings": {"fit": "stretch", **ingested}}}
     (folder / "ingest.json").write_text(json.dumps(record), encoding="utf-8")

@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from pulmospark.config.evaluate import EvaluateSettings
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.parse import parse
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.settings import EvaluateSettings, Experiment, parse
-from pulmospark.experiment.evaluation import evaluate, read_evaluation
-from pulmospark.experiment.folder import RunFolder
+from pulmospark.experiment.evaluate import evaluate, read_evaluation
 from pulmospark.experiment.levels import pooled_units, training_units
-from pulmospark.experiment.reporting import report_content
+from pulmospark.experiment.report_data.collect import report_content
+from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.report.page import render_report
 from pulmospark.report.tables import level_rows
 

@@ -7,16 +7,13 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from pulmospark.core.settings import (
-    EvaluateSettings,
-    Experiment,
-    IngestSettings,
-    LogisticSettings,
-    SourceSettings,
-    TrainSettings,
-)
-from pulmospark.experiment.folder import run_folder
-from pulmospark.experiment.stages import run_all
+from pulmospark.config.evaluate import EvaluateSettings
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.source import SourceSettings
+from pulmospark.config.train import LogisticSettings, TrainSettings
+from pulmospark.experiment.pipeline import run_all
+from pulmospark.experiment.run_folder import run_folder
 
 pytestmark = pytest.mark.spark
 

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as golden
 
-from pulmospark.core.tables import Split
-from pulmospark.data.cohort import Part, in_part, read_cohort
-from pulmospark.data.pixels import pixels_of
-from pulmospark.experiment.folder import open_experiment
-from pulmospark.models.bundle import read_bundle
-from pulmospark.scoring.engine import open_engine
-from pulmospark.scoring.prepare import prepare_engine
+from pulmospark.core.schemas import Split
+from pulmospark.data.cohort.table import Part, in_part, read_cohort
+from pulmospark.data.ingest.pixels import pixels_of
+from pulmospark.experiment.run_folder import open_experiment
+from pulmospark.inference.engine.build import prepare_engine
+from pulmospark.inference.engine.open_engine import open_engine
+from pulmospark.models.bundle.bundle import read_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path

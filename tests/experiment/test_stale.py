@@ -14,10 +14,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pulmospark.core.errors import InputError
-from pulmospark.experiment import stages
-from pulmospark.experiment.auditing import old_audits, shown_audits
-from pulmospark.experiment.evaluation import other_evaluation
-from pulmospark.experiment.folder import RunFolder
+from pulmospark.experiment import pipeline
+from pulmospark.experiment.audit import old_audits, shown_audits
+from pulmospark.experiment.evaluate import other_evaluation
+from pulmospark.experiment.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from conftest import FinishedRun
@@ -34,7 +34,7 @@ def copy(finished_run: FinishedRun, tmp_path: Path) -> FinishedRun:
 
 
 def test_evaluated_twice_is_the_same(copy: FinishedRun, spark: SparkSession) -> None:
-    again = stages.run_evaluate(copy.experiment, copy.folder, spark)
+    again = pipeline.run_evaluate(copy.experiment, copy.folder, spark)
     assert again.evaluation == copy.result.evaluate.evaluation
     assert again.cross_validation == copy.result.evaluate.cross_validation
     assert again.model_id == copy.result.evaluate.model_id
@@ -44,9 +44,9 @@ def test_a_model_of_another_cohort_is_not_evaluated(
     copy: FinishedRun, spark: SparkSession
 ) -> None:
     other = copy.experiment.model_copy(update={"seed": 77})
-    stages.run_split(other, copy.folder, spark)
+    pipeline.run_split(other, copy.folder, spark)
     with pytest.raises(InputError, match=r"another cohort.*pulmospark train"):
-        stages.run_evaluate(other, copy.folder, spark)
+        pipeline.run_evaluate(other, copy.folder, spark)
     assert (copy.folder.evaluation / "evaluation.json").is_file()  # the old one stays
 
 
@@ -57,10 +57,10 @@ def test_a_model_of_another_cohort_is_neither_audited_nor_reported(
     other = copy.experiment.model_copy(update={"seed": 77, "audit": audit})
     assert old_audits(copy.folder) is None
     assert shown_audits(copy.folder) is not None
-    parted = stages.run_split(other, copy.folder, spark)
+    parted = pipeline.run_split(other, copy.folder, spark)
     assert shown_audits(copy.folder) is None
     assert "another split" in (old_audits(copy.folder) or "")
-    found = stages.run_audit(other, copy.folder, spark, quiet=True)
+    found = pipeline.run_audit(other, copy.folder, spark, quiet=True)
     told = {one.name: one for one in found.audits}
     for name in ("subgroups", "calibration", "covered_lungs", "heat_maps"):
         assert told[name].verdict == "not assessable"
@@ -70,14 +70,14 @@ def test_a_model_of_another_cohort_is_neither_audited_nor_reported(
     assert found.cohort_id == parted.cohort_id
     assert shown_audits(copy.folder) is not None
     with pytest.raises(InputError, match=r"another cohort.*pulmospark train.*evaluate"):
-        stages.run_report(other, copy.folder)
+        pipeline.run_report(other, copy.folder)
 
 
 def test_an_audit_of_another_split_is_left_out_of_the_report(copy: FinishedRun) -> None:
     record = copy.folder.audit / "audit.json"
     told = json.loads(record.read_text(encoding="utf-8"))
     record.write_text(json.dumps({**told, "cohort_id": "another"}), encoding="utf-8")
-    page = stages.run_report(copy.experiment, copy.folder).read_text(encoding="utf-8")
+    page = pipeline.run_report(copy.experiment, copy.folder).read_text(encoding="utf-8")
     assert 'id="audits"' not in page
     assert "run `pulmospark audit` again" in page
     assert "Failed audits" not in copy.folder.claim.read_text(encoding="utf-8")
@@ -89,7 +89,7 @@ def test_figures_of_another_model_are_not_reported(copy: FinishedRun) -> None:
     record.write_text(json.dumps({**told, "model_id": "another"}), encoding="utf-8")
     assert "another model" in (other_evaluation(copy.folder) or "")
     with pytest.raises(InputError, match="pulmospark evaluate"):
-        stages.run_report(copy.experiment, copy.folder)
+        pipeline.run_report(copy.experiment, copy.folder)
 
 
 def test_films_without_a_score_are_told(copy: FinishedRun, spark: SparkSession) -> None:
@@ -99,7 +99,7 @@ def test_films_without_a_score_are_told(copy: FinishedRun, spark: SparkSession) 
         uris = sorted(set(rows["uri"].to_pylist()))[1:]
         pq.write_table(rows.filter(pc.is_in(rows["uri"], pa.array(uris))), part)
     with pytest.raises(InputError, match=r"has scores for \d+ of the \d+ films"):
-        stages.run_evaluate(copy.experiment, copy.folder, spark)
+        pipeline.run_evaluate(copy.experiment, copy.folder, spark)
 
 
 def test_tables_of_another_size_or_time_are_not_trained_on(
@@ -108,9 +108,9 @@ def test_tables_of_another_size_or_time_are_not_trained_on(
     settings = copy.experiment.ingest.model_copy(update={"size": 64})
     small = copy.experiment.model_copy(update={"ingest": settings})
     with pytest.raises(InputError, match="pulmospark ingest"):
-        stages.run_train(small, copy.folder, spark, quiet=True)
+        pipeline.run_train(small, copy.folder, spark, quiet=True)
     record = copy.folder.cohort / "split.json"
     told = record.read_text()
     record.write_text(told.replace('"films": ', '"films": 9', 1))
     with pytest.raises(InputError, match="pulmospark split"):
-        stages.run_train(copy.experiment, copy.folder, spark, quiet=True)
+        pipeline.run_train(copy.experiment, copy.folder, spark, quiet=True)

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from imaging import dicoms
-from pulmospark.core.tables import RejectReason as Why
-from pulmospark.imaging.dicom import Frame, open_dicom
-from pulmospark.imaging.dicom_header import Header, read_header
+from pulmospark.core.schemas import RejectReason as Why
+from pulmospark.imaging.dicom.header import Header, read_header
+from pulmospark.imaging.dicom.reader import Frame, open_dicom
 from pulmospark.imaging.reject import Refused
 
 

@@ -13,7 +13,7 @@ from PIL import Image, JpegImagePlugin
 
 from imaging.rasters import encoded, progressive_bomb
 from pulmospark.core import limits
-from pulmospark.core.tables import RejectReason as Why
+from pulmospark.core.schemas import RejectReason as Why
 from pulmospark.imaging.decode import Decoded, Rejected, decode
 from pulmospark.imaging.jpeg import is_heavy, jpeg_header
 

@@ -16,10 +16,10 @@ from PIL import Image
 
 from imaging.rasters import encoded
 from pulmospark.core import limits
-from pulmospark.core.tables import RejectReason as Why
+from pulmospark.core.schemas import RejectReason as Why
 from pulmospark.imaging import png
 from pulmospark.imaging.decode import Decoded, Rejected, decode
-from pulmospark.imaging.grey import on_black, window
+from pulmospark.imaging.greyscale import on_black, window
 
 Grey = NDArray[np.uint8]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -13,7 +13,7 @@ import pytest
 
 from pulmospark.core import limits
 from pulmospark.core.errors import SourceUnavailableError
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging import read_file
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.read_file import read_bytes

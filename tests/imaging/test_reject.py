@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pulmospark.core import limits
-from pulmospark.core.tables import RejectReason as Why
+from pulmospark.core.schemas import RejectReason as Why
 from pulmospark.imaging import jpeg
 from pulmospark.imaging.decode import Decoded, Rejected, decode
 

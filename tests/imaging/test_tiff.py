@@ -15,7 +15,7 @@ from PIL import Image
 
 from imaging.rasters import encoded, tiff
 from pulmospark.core import limits
-from pulmospark.core.tables import RejectReason as Why
+from pulmospark.core.schemas import RejectReason as Why
 from pulmospark.imaging.decode import Decoded, Rejected, decode
 
 Grey = NDArray[np.uint8]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pulmospark.core.tables import View
+from pulmospark.core.schemas import View
 from pulmospark.imaging.decode import Decoded, decode
 from pulmospark.imaging.standardise import standardise
 from pulmospark.imaging.view import measure_view

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pulmospark.core.settings import SourceSettings
+from pulmospark.config.source import SourceSettings
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 
 Row = dict[str, Any]

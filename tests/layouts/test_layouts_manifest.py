@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from layouts.listing import plant
+from pulmospark.config.source import SourceSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, LayoutError, UsageError
-from pulmospark.core.settings import SourceSettings
-from pulmospark.core.tables import MANIFEST
+from pulmospark.core.schemas import MANIFEST
 from pulmospark.layouts.base import ManifestRow
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.registry import LAYOUTS, find, recognise

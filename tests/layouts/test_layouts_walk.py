@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layouts.listing import listed, plant
+from pulmospark.config.source import SourceSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, SourceUnavailableError
-from pulmospark.core.settings import SourceSettings
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.schemas import RejectReason
 from pulmospark.layouts.manifest import write_manifest
 from pulmospark.layouts.notes import ListingNotes, NoteKind, printable
 from pulmospark.layouts.walk import FoundFile, is_image_name, walk

@@ -22,13 +22,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from ml.small import Small
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.source import SourceSettings
 from pulmospark.core.errors import BundleError, ClassError, InputError, UsageError
-from pulmospark.core.settings import IngestSettings, SourceSettings
-from pulmospark.data.ingest import ingest
-from pulmospark.imaging.film import Film, film_from_bytes
+from pulmospark.data.ingest.ingest import ingest
+from pulmospark.imaging.image import Film, film_from_bytes
 from pulmospark.ml import CnnClassifier, CnnClassifierModel, ImageFeaturizer
 from pulmospark.ml.labels import find_labels
-from pulmospark.models.bundle import read_bundle
+from pulmospark.models.bundle.bundle import read_bundle
 
 
 def scored(model: CnnClassifierModel, films: DataFrame) -> list[Any]:

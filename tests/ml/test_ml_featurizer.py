@@ -18,14 +18,14 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql import types as T  # noqa: N812
 
 from ml.small import Small
+from pulmospark.config.ingest import IngestSettings
 from pulmospark.core.errors import UsageError
-from pulmospark.core.settings import IngestSettings
-from pulmospark.imaging.film import Film, film_from_bytes
+from pulmospark.imaging.image import Film, film_from_bytes
 from pulmospark.ml import CnnClassifierModel, ImageFeaturizer
 from pulmospark.ml.featurizer import FeaturizerParams
 from pulmospark.ml.networks import start_of
-from pulmospark.models import zoo
-from pulmospark.models.weights import load_imagenet
+from pulmospark.models.weights.imagenet import load_imagenet
+from pulmospark.models.zoo import networks
 
 
 def torch_features(stage: ImageFeaturizer, data: bytes) -> npt.NDArray[np.float32]:
@@ -65,7 +65,7 @@ def test_imagenet_features_are_the_network_s_own(
         modelName="squeezenet1_1", weights=str(shared_weights), outputCol="deep", workDir=work
     )
     (row,) = stage.transform(films.orderBy("path").limit(1)).collect()
-    network = zoo.build("squeezenet1_1", 2).eval()
+    network = networks.build("squeezenet1_1", 2).eval()
     load_imagenet(network, source=shared_weights)
     film = film_from_bytes(bytes(row["content"]), IngestSettings(size=224))
     assert isinstance(film, Film)

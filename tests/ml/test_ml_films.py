@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
-from pulmospark.core.settings import IngestSettings
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.film import Film, film_from_bytes
-from pulmospark.ml.films import FilmReader, film_of_image, film_of_pixels
+from pulmospark.imaging.image import Film, film_from_bytes
+from pulmospark.ml.image_reader import FilmReader, film_of_image, film_of_pixels
 
 RNG = np.random.default_rng(5)
 

@@ -23,24 +23,24 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from bundles import write_untrained
 from imaging import dicoms
-from pulmospark.core import tables
+from pulmospark.core import schemas
 from pulmospark.core.provenance import now_utc
-from pulmospark.data.ingest import IngestWork
-from pulmospark.imaging.film import Film, read_film
+from pulmospark.data.ingest.ingest import IngestWork
+from pulmospark.imaging.image import Film, read_film
+from pulmospark.inference.batch.predict import predict
+from pulmospark.inference.batch.scorer import bundle_engine
+from pulmospark.inference.batch.tasks import FilesWork, Scorer
+from pulmospark.inference.export.check_images import films_for
+from pulmospark.inference.precision.sample import ListedSample
+from pulmospark.inference.stream.ledger import Arrival
+from pulmospark.inference.stream.scorer import FolderSample
+from pulmospark.inference.stream.tasks import StreamWork, from_bytes, to_bytes
 from pulmospark.layouts.base import row_of
 from pulmospark.layouts.walk import FoundFile
 from pulmospark.ml import CnnClassifierModel
-from pulmospark.ml.films import FilmReader
+from pulmospark.ml.image_reader import FilmReader
 from pulmospark.ml.worker import standardiser
-from pulmospark.models.bundle import Bundle, read_bundle
-from pulmospark.scoring.export_films import films_for
-from pulmospark.scoring.predict import predict
-from pulmospark.scoring.predict_work import FilesWork, Scorer
-from pulmospark.scoring.prepare_scorer import bundle_engine
-from pulmospark.scoring.sample import ListedSample
-from pulmospark.scoring.stream_scorer import FolderSample
-from pulmospark.scoring.stream_state import Arrival
-from pulmospark.scoring.stream_work import StreamWork, from_bytes, to_bytes
+from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.spark.chunks import chunks_of
 
 Pixels = npt.NDArray[np.uint8]
@@ -127,7 +127,7 @@ def manifest_of(paths: list[Path]) -> pa.Table:
         row_of(FoundFile(str(path), (), path.stat().st_size, path.stat().st_mtime_ns, None), "s")
         for path in paths
     ]
-    return pa.Table.from_pylist([asdict(row) for row in rows], schema=tables.MANIFEST)
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=schemas.MANIFEST)
 
 
 def by_read_film(bundle: Bundle, paths: list[Path]) -> Pixels:

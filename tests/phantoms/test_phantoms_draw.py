@@ -11,7 +11,7 @@ import pytest
 from pulmospark.phantoms.anatomy import Anatomy, Canvas, Pose, random_anatomy
 from pulmospark.phantoms.draw import Person, draw_film, encode, random_person
 from pulmospark.phantoms.frontal import Chest, frontal
-from pulmospark.phantoms.looks import HOSPITALS, Hospital
+from pulmospark.phantoms.hospitals import HOSPITALS, Hospital
 from pulmospark.phantoms.opacities import Finding, Opacity
 
 CLEAR_SEED = 0  # of a film without one of the streaks that normal films may show

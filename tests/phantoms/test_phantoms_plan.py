@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulmospark.phantoms.looks import HOSPITALS, Hospital
-from pulmospark.phantoms.plan import FILM_SHARES, patients_of, quotas
+from pulmospark.phantoms.hospitals import HOSPITALS, Hospital
+from pulmospark.phantoms.patients import FILM_SHARES, patients_of, quotas
 
 
 @given(

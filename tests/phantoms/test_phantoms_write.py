@@ -12,13 +12,13 @@ from PIL import Image
 from scipy.stats import fisher_exact
 
 from pulmospark.core import limits
-from pulmospark.core.content import file_id
 from pulmospark.core.errors import UsageError
+from pulmospark.core.hashing import file_id
 from pulmospark.core.progress import Progress
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.phantom_mark import NOTE
-from pulmospark.phantoms.broken import BOMB_SIDE
-from pulmospark.phantoms.looks import HOSPITALS
+from pulmospark.phantoms.broken_files import BOMB_SIDE
+from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
 from pulmospark.phantoms.write import COLUMNS, PhantomSummary, write_phantoms
 

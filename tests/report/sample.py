@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from pulmospark.audit.one_thing import distribution
 from pulmospark.audit.results import AuditResult, NamedFigure, Shortcut, Verdict
+from pulmospark.audit.single_feature import distribution
 from pulmospark.evaluation.results import (
     ClassFigures,
     CrossValidation,
@@ -46,7 +46,7 @@ from pulmospark.report.content import (
     Training,
     TrainingRun,
 )
-from pulmospark.report.films import thumbnail
+from pulmospark.report.thumbnails import thumbnail
 
 CLASSES = ("COVID-19", "pneumonia", "normal")
 SOURCES = ("ieee8023", "chest_xray", "nih-chest-xray14")

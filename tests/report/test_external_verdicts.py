@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.core import limits
-from pulmospark.core.settings import EvaluateSettings
 from pulmospark.evaluation.by_class import class_differences
 from pulmospark.evaluation.evaluate import evaluate_predictions
 from pulmospark.evaluation.intervals import difference
 from pulmospark.evaluation.results import Evaluation, Figure
-from pulmospark.report import external, words
+from pulmospark.report import external, phrasing
 from pulmospark.report.external import render_external_page, verdict
 from report.test_report_external import page_content
 from report.test_report_methods import text_of
@@ -243,7 +243,7 @@ def test_few_images_elsewhere_are_no_comfort() -> None:
 
 
 def test_a_class_of_few_images_is_coarse_and_one_of_none_is_unknown() -> None:
-    told = words.small_classes(set_of({COVID: (20, 29), NORMAL: (20, 30)}))
+    told = phrasing.small_classes(set_of({COVID: (20, 29), NORMAL: (20, 30)}))
     assert len(told) == 2
     assert "pneumonia" in told[0]
     assert "not assessable" in told[0]

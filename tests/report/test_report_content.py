@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pulmospark.core import limits
 from pulmospark.report import ReportContent, thumbnail
 from pulmospark.report.content import Count, Film
-from pulmospark.report.text import clean_text
+from pulmospark.report.safe_text import clean_text
 from report import sample
 
 

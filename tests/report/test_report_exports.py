@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulmospark.core import tables
+from pulmospark.core import schemas
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.report import write_report
 from pulmospark.report.content import Level
@@ -28,7 +28,7 @@ def predictions(folder: Path) -> list[Path]:
     """Two parts with three images in all."""
     rows = [
         {
-            **dict.fromkeys(tables.PREDICTIONS.names),
+            **dict.fromkeys(schemas.PREDICTIONS.names),
             **{"image_id": f"{n}" * 64, "uri": f"/secret/{n}.png", "label": NAMES[n]},
             **{"prediction": NAMES[0], "probability": [0.7, 0.2, 0.1], "logits": [1.0, 0.0, 0.0]},
             **{"source": "s", "patient_id": "s:7", "group_id": f"s:{7 + n % 2}", "split": "train"},
@@ -42,7 +42,7 @@ def predictions(folder: Path) -> list[Path]:
     ]
     paths = [folder / "0.parquet", folder / "1.parquet"]
     for path, some in zip(paths, (rows[:2], rows[2:]), strict=True):
-        pq.write_table(pa.Table.from_pylist(some, schema=tables.PREDICTIONS), path)
+        pq.write_table(pa.Table.from_pylist(some, schema=schemas.PREDICTIONS), path)
     return paths
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulmospark.audit.one_thing import distribution
+from pulmospark.audit.single_feature import distribution
 from pulmospark.core import limits
 from pulmospark.evaluation.results import Curve, Figure
 from pulmospark.report import curves, figures, svg

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from pulmospark.core.settings import EvaluateSettings
+from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.evaluation.evaluate import (
     FoldPredictions,
     cross_validate_summary,
@@ -19,7 +19,7 @@ from pulmospark.evaluation.evaluate import (
 )
 from pulmospark.evaluation.inputs import TrainingPart
 from pulmospark.evaluation.results import Evaluation, OperatingPoint
-from pulmospark.report import render_report, words
+from pulmospark.report import phrasing, render_report
 from pulmospark.report.external import render_external_page
 from report import sample
 from report.test_report_external import page_content
@@ -157,7 +157,7 @@ def test_one_source_leaves_the_rule_of_the_source_unassessable() -> None:
     told = evaluated(drawn(120, 1, sources=1))
     assert told.trivial is not None
     assert told.trivial.sources == 1
-    found = words.verdict(told)
+    found = phrasing.verdict(told)
     assert found.tone == "unknown"
     assert "source is not assessable" in found.tag
     page = text_of(render_report(sample.content(evaluation=told, cross_validation=None)))
@@ -166,7 +166,7 @@ def test_one_source_leaves_the_rule_of_the_source_unassessable() -> None:
     two = evaluated(drawn(120, 1))
     assert two.trivial is not None
     assert two.trivial.sources == 2
-    assert words.verdict(two).tone == "good"
+    assert phrasing.verdict(two).tone == "good"
 
 
 def test_a_source_that_was_not_trained_on_is_none_to_compare_with() -> None:
@@ -177,7 +177,7 @@ def test_a_source_that_was_not_trained_on_is_none_to_compare_with() -> None:
     )  # fmt: skip
     assert told.trivial is not None
     assert told.trivial.sources == 0
-    assert words.verdict(told).tone == "unknown"
+    assert phrasing.verdict(told).tone == "unknown"
 
 
 def test_folds_of_a_source_each_are_two_sources_together() -> None:
@@ -206,7 +206,7 @@ def test_images_of_one_class_leave_the_comparison_unassessable() -> None:
     )  # fmt: skip
     assert told.trivial is not None
     assert told.trivial.most_frequent_class.value == 0.0
-    found = words.verdict(told)
+    found = phrasing.verdict(told)
     assert (found.tone, found.tag) == ("unknown", "Not assessable")
     assert "one class" in found.sentence
 
@@ -214,6 +214,6 @@ def test_images_of_one_class_leave_the_comparison_unassessable() -> None:
 def test_without_intervals_nothing_is_clear() -> None:
     told = evaluated(drawn(120, 1))
     bare = told.accuracy.model_copy(update={"low": None, "high": None})
-    found = words.verdict(told.model_copy(update={"accuracy": bare}))
+    found = phrasing.verdict(told.model_copy(update={"accuracy": bare}))
     assert found.tone == "unknown"
     assert "no confidence interval" in found.sentence

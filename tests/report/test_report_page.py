@@ -29,7 +29,7 @@ from pulmospark.report.content import (
     RejectGroup,
     SourceSummary,
 )
-from pulmospark.report.phantom import phantom_words
+from pulmospark.report.phantom_wording import phantom_words
 from report import sample
 from report.outline import Outline
 

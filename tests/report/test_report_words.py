@@ -17,7 +17,7 @@ from pulmospark.evaluation.results import (
     FoldSummary,
     TrivialRules,
 )
-from pulmospark.report import figures, methods, numbers, render_report, tables, words
+from pulmospark.report import figures, methods, numbers, phrasing, render_report, tables
 from pulmospark.report.content import Level, ReportContent, SourceSummary
 from report import sample
 from report.outline import Outline
@@ -51,7 +51,7 @@ def beside(model: float, common: float | None, source: float | None) -> Evaluati
 def test_verdict(
     model: float, common: float | None, source: float | None, tone: str, said: str
 ) -> None:
-    verdict = words.verdict(beside(model, common, source))
+    verdict = phrasing.verdict(beside(model, common, source))
     assert verdict.tone == tone
     assert said in verdict.sentence
 
@@ -63,22 +63,23 @@ def test_a_model_near_the_source_rule_may_have_learned_the_hospital() -> None:
         most_frequent_class_of_source=figure(0.87, 0.001),
     )
     narrow = narrow.model_copy(update={"accuracy": figure(0.9, 0.001), "trivial": rules})
-    verdict = words.verdict(narrow)
+    verdict = phrasing.verdict(narrow)
     assert verdict.tone == "caution"
     assert "only 3.0 percentage points" in verdict.sentence
     assert "learned to recognise the hospital" in verdict.explanation
 
 
 def test_sources_that_give_the_class_away_are_told_even_of_a_good_model() -> None:
-    assert "The source alone predicts much" in words.verdict(beside(0.95, 0.5, 0.8)).explanation
+    assert "The source alone predicts much" in phrasing.verdict(beside(0.95, 0.5, 0.8)).explanation
     assert (
-        "The source alone predicts much" not in words.verdict(beside(0.95, 0.5, 0.55)).explanation
+        "The source alone predicts much"
+        not in phrasing.verdict(beside(0.95, 0.5, 0.55)).explanation
     )
 
 
 def test_nothing_is_claimed_where_the_rules_were_not_worked_out() -> None:
     without = sample.evaluation().model_copy(update={"trivial": None})
-    assert words.verdict(without).tone == "unknown"
+    assert phrasing.verdict(without).tone == "unknown"
 
 
 def headline(content: ReportContent) -> str:
@@ -111,7 +112,7 @@ def test_the_headline_says_phantoms_folds_and_unknown_patients() -> None:
     assert "5-fold cross-validation" in text
     unknown = sample.content(films_without_patient=425)
     assert "the patients are not known" in headline(unknown)
-    assert "patients" not in words.groups(unknown)
+    assert "patients" not in phrasing.groups(unknown)
     some = sample.content(films_without_patient=3)
     assert "not known for 3 of them" in headline(some)
 
@@ -120,17 +121,19 @@ def test_patients_are_not_the_groups_that_a_split_keeps_together() -> None:
     one = sample.evaluation()
     joined = sample.content(known_patients=one.groups + 7)
     told = f"{one.groups + 7} patients ({one.groups} groups, joined by name or near copy)"
-    assert words.groups(joined) == told
-    assert f"from {told} that the model was not trained on" in words.tested_on(joined)
+    assert phrasing.groups(joined) == told
+    assert f"from {told} that the model was not trained on" in phrasing.tested_on(joined)
     assert f"replicates over {told}" in methods.overall_methods(one, joined)
     alike = sample.content(known_patients=one.groups)
-    assert words.groups(alike) == f"{one.groups} patients"
+    assert phrasing.groups(alike) == f"{one.groups} patients"
     some = sample.content(films_without_patient=9, known_patients=one.groups)
-    assert "several joined by name or near copies" in words.groups(some)
+    assert "several joined by name or near copies" in phrasing.groups(some)
     apart = sample.content(films_without_patient=9, known_patients=one.groups - 9)
-    assert words.groups(apart) == f"{one.groups} groups (a patient, or an image of an unknown one)"
+    assert (
+        phrasing.groups(apart) == f"{one.groups} groups (a patient, or an image of an unknown one)"
+    )
     none = sample.content(films_without_patient=one.films, known_patients=0)
-    assert words.groups(none).startswith(f"{one.films} images ({one.groups} groups")
+    assert phrasing.groups(none).startswith(f"{one.films} images ({one.groups} groups")
 
 
 def test_scans_are_of_patients_where_these_are_known() -> None:
@@ -197,7 +200,7 @@ def test_small_classes_and_sums_that_do_not_add_up_are_warned_of() -> None:
     content = sample.content(
         evaluation=sample.evaluation((29, 30, 60)), sources=(short,), warnings=("One.", "One.")
     )
-    first, small, sums = words.warnings(content)
+    first, small, sums = phrasing.warnings(content)
     assert first == "One."
     assert "COVID-19" in small
     assert "29 tested images" in small

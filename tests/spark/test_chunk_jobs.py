@@ -12,10 +12,10 @@ import pytest
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError, UsageError
 from pulmospark.core.progress import Progress
-from pulmospark.spark import chunks, preflight, share_job
+from pulmospark.spark import chunk_job, chunks, preflight
+from pulmospark.spark.chunk_job import Jobs, Logs
 from pulmospark.spark.chunk_task import Name, Unit, error_row, write_down
 from pulmospark.spark.chunks import chunks_of, run_chunks, shares_of
-from pulmospark.spark.share_job import Jobs, Logs
 from pulmospark.spark.work_list import Chunk
 from spark.local_spark import ConnectSpark, LocalSpark
 from spark.local_works import COUNT, Deadly, RejectingDeadly, column, numbers_in, run
@@ -112,7 +112,7 @@ def test_executors_of_a_cluster_are_held_against_the_driver(
         raise _StopError
 
     monkeypatch.setattr(chunks, "preflight", look)
-    monkeypatch.setattr(share_job, "Task", stop)
+    monkeypatch.setattr(chunk_job, "Task", stop)
     monkeypatch.setattr(preflight, "_probe", lambda *_, **__: None)
     monkeypatch.setattr(preflight, "_replies", lambda token: [token])
     reads = [str(place), str(place / "numbers.parquet"), "/nowhere"]
@@ -197,7 +197,7 @@ def test_a_job_that_fails_for_another_reason_is_told(place: Path) -> None:
 def test_the_first_error_ends_the_job(
     place: Path, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(share_job, "_POLL_S", 0.01)
+    monkeypatch.setattr(chunk_job, "_POLL_S", 0.01)
     spark = kind(attempts=1)
     spark.pause_s = 0.15
     work = Deadly((0,), UsageError)
@@ -211,7 +211,7 @@ def test_the_first_error_ends_the_job(
 
 
 def test_progress_is_told_while_a_job_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(share_job, "_POLL_S", 0.01)
+    monkeypatch.setattr(chunk_job, "_POLL_S", 0.01)
     told = _Told()
     run(place, Deadly(pause_s=0.06), progress=told)
     assert {0, 24, 48, 72} <= set(told.rows)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pulmospark.core.python_path import guard_children, leave_current_folder
-from pulmospark.imaging.apart import _child, _end, decode_codestream
+from pulmospark.imaging.decode_subprocess import _child, _end, decode_codestream
 from pulmospark.training.launch import run_rank
 
 _HOSTILE = "open({mark!r}, 'a').write({name!r} + ' ')\nraise ImportError"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pulmospark.core import errors
-from pulmospark.core.content import value_id
+from pulmospark.core.hashing import value_id
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from mlflow.tracking import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import pulmospark
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.tracking import TrackingSettings
 from pulmospark.core.errors import EnvironmentProblem
-from pulmospark.core.settings import Experiment
-from pulmospark.core.tracking_settings import TrackingSettings
-from pulmospark.experiment.folder import RunFolder
-from pulmospark.experiment.stages import run_report
+from pulmospark.experiment.pipeline import run_report
+from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.experiment.tracking import followed, track
 from pulmospark.tracking.mlflow_store import MlflowStore
 from pulmospark.training.train import read_training
@@ -114,7 +114,7 @@ def test_the_course_of_a_training_is_there_for_tensorboard(
 _PROBE = """
 import os, sys
 from pathlib import Path
-from pulmospark.core.tracking_settings import TrackingSettings
+from pulmospark.config.tracking import TrackingSettings
 from pulmospark.tracking.mlflow_store import MlflowStore
 before = dict(os.environ)
 MlflowStore(TrackingSettings(mlflow=sys.argv[1]), "x")

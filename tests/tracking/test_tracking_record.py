@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name
 
+from pulmospark.config.experiment import read_experiment
+from pulmospark.config.tracking import TrackingSettings
 from pulmospark.core.errors import EnvironmentProblem, UsageError
-from pulmospark.core.settings import read_experiment
-from pulmospark.core.tracking_settings import TrackingSettings
 from pulmospark.tracking.extra import check_tracking
 from pulmospark.tracking.record import RunRecord, course_of, flat, plain_name
 
@@ -98,7 +98,7 @@ def test_a_missing_extra_is_one_line_with_its_remedy(
 def test_the_command_line_tells_before_anything_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pulmospark.experiment.folder import open_experiment
+    from pulmospark.experiment.run_folder import open_experiment
 
     file = tmp_path / "my.toml"
     file.write_text('sources = [{ path = "films" }]\n[tracking]\nmlflow = "m"\n')

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch._C._distributed_c10d import TCPStore
 
 from pulmospark.core import machine
-from pulmospark.models import zoo
+from pulmospark.models.zoo import networks
 from pulmospark.training import rank
 from pulmospark.training.loop import Epoch, Listener, fit
 from pulmospark.training.rank import START, TRAINED, RankPlan, train_rank
@@ -47,7 +47,7 @@ class Kill:
 def prepare(plan: RankPlan) -> None:
     """Write the start and the listings, as the driver does."""
     torch.manual_seed(5)
-    state = zoo.build(plan.model, len(plan.classes)).state_dict()
+    state = networks.build(plan.model, len(plan.classes)).state_dict()
     plan.folder.mkdir(parents=True)
     save_file(state, plan.folder / START)
     rank.keep_listings(plan)

@@ -10,13 +10,15 @@ import pyarrow as pa
 import pytest
 
 from data.expansions import member
-from pulmospark.core import tables
+from pulmospark.config.evaluate import EvaluateSettings
+from pulmospark.config.parse import parse
+from pulmospark.config.train import LogisticSettings
+from pulmospark.core import schemas
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.settings import EvaluateSettings, LogisticSettings, parse
 from pulmospark.evaluation.calibration import choose_operating_point
 from pulmospark.training.calibrate import calibration_warnings, numbered, positive_of
-from pulmospark.training.logistic import Head
-from pulmospark.training.records import ModelRecord, TrainResult, strengths
+from pulmospark.training.mllib_logistic import Head
+from pulmospark.training.results import ModelRecord, TrainResult, strengths
 from pulmospark.training.tuning import Images, chosen_of, final_scores, write_out_of_fold
 
 
@@ -76,7 +78,7 @@ def test_an_elastic_net_needs_a_strength() -> None:
 
 def _images() -> Images:
     rows = [member(n, ("covid", "normal")[n % 2], "train") | {"fold": n % 3} for n in range(9)]
-    table = pa.Table.from_pylist(rows, schema=tables.COHORT)
+    table = pa.Table.from_pylist(rows, schema=schemas.COHORT)
     features = np.arange(18, dtype=np.float32).reshape(9, 2)
     return Images(table, features, np.arange(9) % 2, np.arange(9) % 3, np.zeros(9, bool))
 
@@ -103,7 +105,7 @@ def test_only_images_with_a_score_are_chosen_on_and_written(tmp_path: Path) -> N
     assert len(set(chosen.groups.tolist())) == 6
     write_out_of_fold(tmp_path / "part.parquet", images, {"fold-1-inner": logits})
     told = pa.parquet.read_table(tmp_path / "part.parquet")
-    assert told.schema.names == tables.SCORES.names
+    assert told.schema.names == schemas.SCORES.names
     assert told["logits"].to_pylist() == chosen.logits.tolist()
     assert set(told["model"].to_pylist()) == {"fold-1-inner"}
 

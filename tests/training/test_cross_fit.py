@@ -16,7 +16,7 @@ from pulmospark.training.cross_fit import (
     inner_folds,
     log_loss,
 )
-from pulmospark.training.softmax import Standardised, fit_softmax, logits_of
+from pulmospark.training.softmax_regression import Standardised, fit_softmax, logits_of
 
 Floats = NDArray[np.float64]
 _CLASSES = 3

@@ -16,13 +16,13 @@ import torch
 from pyspark.sql import SparkSession
 from safetensors.torch import load_file, save_file
 
+from pulmospark.config.train import NetworkSettings
 from pulmospark.core import files
 from pulmospark.core.errors import TrainingError, UsageError
 from pulmospark.core.progress import Progress
-from pulmospark.core.settings import NetworkSettings
-from pulmospark.data.cohort import read_cohort
-from pulmospark.models import zoo
-from pulmospark.models.network import Network
+from pulmospark.data.cohort.table import read_cohort
+from pulmospark.models.zoo import networks
+from pulmospark.models.zoo.network import Network
 from pulmospark.spark.session import slots
 from pulmospark.training import launch, rank
 from pulmospark.training.distributed import read_epochs, run_id, show, train_network
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.spark
 
 def _train(plan: RankPlan, spark: SparkSession, count: int) -> Network:
     torch.manual_seed(5)
-    network = zoo.build(plan.model, len(CLASSES))
+    network = networks.build(plan.model, len(CLASSES))
     quiet = Progress("train", 0, quiet=True)
     trained = train_network(network, plan, spark, processes=count, progress=quiet)
     assert len(trained.history) == plan.settings.epochs
@@ -131,7 +131,7 @@ def test_a_killed_process_is_no_success(
     # The same training, asked for again, goes on from there.
     assert 2 <= len(read_epochs(plan.folder)) < settings.epochs
     torch.manual_seed(5)
-    network = zoo.build(plan.model, len(CLASSES))
+    network = networks.build(plan.model, len(CLASSES))
     progress = Progress("train", 0, quiet=True)
     trained = train_network(network, plan, spark, processes=2, progress=progress)
     assert trained.earlier >= 2
@@ -139,7 +139,7 @@ def test_a_killed_process_is_no_success(
     processes.prepare(undisturbed)
     assert processes.same(processes.run(undisturbed, 2), network.state_dict())
     # It has ended: asked for once more, nothing is trained.
-    again = zoo.build(plan.model, len(CLASSES))
+    again = networks.build(plan.model, len(CLASSES))
     again.load_state_dict(load_file(plan.folder / START))
     launched: list[Any] = []
     monkeypatch.setattr(launch.Distributor, "train", lambda *_, **__: launched.append(1))

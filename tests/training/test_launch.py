@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from pulmospark.config.train import NetworkSettings
 from pulmospark.core.errors import TrainingError, UsageError
 from pulmospark.core.progress import Progress
-from pulmospark.core.settings import NetworkSettings
-from pulmospark.models import zoo
-from pulmospark.spark.resources import TASK_GPUS, gpus_of_a_task
+from pulmospark.models.zoo import networks
+from pulmospark.spark.gpus import TASK_GPUS, gpus_of_a_task
 from pulmospark.training import distributed
 from pulmospark.training.distributed import train_network
 from pulmospark.training.launch import PLAN, leaving_no_trace
@@ -33,7 +33,7 @@ def _session(**settings: str) -> Any:
 def test_a_training_takes_whole_gpus_one_a_process(tmp_path: Path, amount: str) -> None:
     session = _session(**{TASK_GPUS: amount})
     assert gpus_of_a_task(session) == float(amount)
-    network = zoo.build("basic_cnn", len(CLASSES))
+    network = networks.build("basic_cnn", len(CLASSES))
     progress = Progress("", 0, quiet=True)
     with pytest.raises(UsageError, match=f"gpu.amount is {amount}, .*set it to 1, or unset"):
         train_network(network, toy_plan(tmp_path), session, processes=1, progress=progress)
@@ -42,9 +42,9 @@ def test_a_training_takes_whole_gpus_one_a_process(tmp_path: Path, amount: str) 
 def test_a_network_is_trained_with_its_own_standardisation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    zoo_s = zoo.build("basic_cnn", len(CLASSES))
+    zoo_s = networks.build("basic_cnn", len(CLASSES))
     mean = tuple(value / 2 for value in zoo_s.channel_mean)
-    network = zoo.build("basic_cnn", len(CLASSES), mean=mean)
+    network = networks.build("basic_cnn", len(CLASSES), mean=mean)
     monkeypatch.setattr(distributed, "_run", lambda *_: RuntimeError("not here"))
     plan, quiet = toy_plan(tmp_path), Progress("", 0, quiet=True)
     plans = []
@@ -60,7 +60,7 @@ def test_a_network_is_trained_with_its_own_standardisation(
 def test_a_process_standardises_as_its_plan_says(tmp_path: Path) -> None:
     settings = NetworkSettings(epochs=1, batch_size=8, precision="fp32")
     plan = toy_plan(tmp_path, settings=settings)
-    known = zoo.build("basic_cnn", len(CLASSES))
+    known = networks.build("basic_cnn", len(CLASSES))
     dark = tuple(value / 2 for value in known.channel_mean)
     ends = []
     for name, mean in (("zoo", None), ("same", known.channel_mean), ("dark", dark)):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from pulmospark.config.train import NetworkSettings
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.core.settings import NetworkSettings
-from pulmospark.models import zoo
-from pulmospark.models.network import Network
-from pulmospark.models.zoo import stages
-from pulmospark.training.feed import Films
+from pulmospark.models.zoo import networks
+from pulmospark.models.zoo.network import Network
+from pulmospark.models.zoo.networks import stages
+from pulmospark.training.data_loader import Films
 from pulmospark.training.loop import Epoch, fit
 from training.toys import SIZE, toy_films
 
@@ -23,7 +23,7 @@ NONE = Films(np.zeros((0, SIZE, SIZE), np.uint8), np.zeros(0, np.int64))
 
 def _network(name: str = "basic_cnn") -> Network:
     torch.manual_seed(5)
-    return zoo.build(name, 2)
+    return networks.build(name, 2)
 
 
 def _weights(network: Network) -> dict[str, torch.Tensor]:

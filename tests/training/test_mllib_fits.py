@@ -11,10 +11,10 @@ from pyspark.sql import functions as F  # noqa: N812
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from pulmospark.config.train import LogisticSettings
 from pulmospark.core.errors import ClassError
-from pulmospark.core.settings import LogisticSettings
-from pulmospark.core.tables import Split
-from pulmospark.training.logistic import fit_logistic, part_filter
+from pulmospark.core.schemas import Split
+from pulmospark.training.mllib_logistic import fit_logistic, part_filter
 
 pytestmark = pytest.mark.spark
 CLASSES = ("covid", "normal", "pneumonia")

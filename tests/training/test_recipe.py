@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulmospark.core.settings import Experiment, NetworkOptions, SourceSettings, TrainSettings
-from pulmospark.experiment.arms import settings_for
-from pulmospark.experiment.folder import with_changes
-from pulmospark.models.catalogue import ZOO, entry
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.source import SourceSettings
+from pulmospark.config.train import NetworkOptions, TrainSettings
+from pulmospark.experiment.compare.arms import settings_for
+from pulmospark.experiment.run_folder import with_changes
+from pulmospark.models.zoo.catalogue import ZOO, entry
 from pulmospark.training.recipe import network_settings
 
 _OPEN = ("learning_rate", "stage_factor", "batch_size")

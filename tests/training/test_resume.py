@@ -9,8 +9,8 @@ from typing import Literal
 import pytest
 import torch
 
-from pulmospark.core.settings import NetworkSettings
-from pulmospark.models import zoo
+from pulmospark.config.train import NetworkSettings
+from pulmospark.models.zoo import networks
 from pulmospark.training.checkpoint import (
     Checkpoint,
     State,
@@ -21,7 +21,7 @@ from pulmospark.training.checkpoint import (
     write_tensors,
 )
 from pulmospark.training.distributed import read_epochs
-from pulmospark.training.optimise import make_optimiser
+from pulmospark.training.optimiser import make_optimiser
 from pulmospark.training.rank import CHECKPOINT, RankPlan
 from training import processes
 from training.processes import Kill
@@ -131,7 +131,7 @@ def test_a_count_of_steps_goes_where_the_optimiser_reads_it(
 ) -> None:
     """``meta`` stands for a GPU here: it holds shapes, and computes nothing."""
     settings = NetworkSettings(optimiser=optimiser)
-    network, elsewhere = (zoo.build("basic_cnn", 2) for _ in range(2))
+    network, elsewhere = (networks.build("basic_cnn", 2) for _ in range(2))
     original = make_optimiser(network, settings)
     network(torch.zeros(2, SIZE, SIZE)).sum().backward()
     original.step()

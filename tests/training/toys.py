@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.core import tables
-from pulmospark.core.settings import NetworkSettings
-from pulmospark.training.feed import Films
+from pulmospark.config.train import NetworkSettings
+from pulmospark.core import schemas
+from pulmospark.training.data_loader import Films
 from pulmospark.training.rank import RankPlan
 
 SIZE = 16
@@ -35,7 +35,7 @@ def write_toy(folder: Path, count: int = 60, group: int = 16) -> tuple[Path, Pat
     cohort.mkdir(parents=True)
     rows, members = [], []
     for number, (pixels, label) in enumerate(zip(films.pixels, films.labels, strict=True)):
-        row = dict.fromkeys(tables.IMAGES.names) | dict.fromkeys(tables.COHORT.names)
+        row = dict.fromkeys(schemas.IMAGES.names) | dict.fromkeys(schemas.COHORT.names)
         row |= {
             "image_id": f"{number:064x}",
             "uri": f"/films/{number:05d}.png",
@@ -55,13 +55,13 @@ def write_toy(folder: Path, count: int = 60, group: int = 16) -> tuple[Path, Pat
             "split": _part(number),
             "reason": "view: lateral" if number % 11 == 10 else None,
         }
-        rows.append({name: row[name] for name in tables.IMAGES.names})
-        members.append({name: row[name] for name in tables.COHORT.names})
-    table = pa.Table.from_pylist(rows, schema=tables.IMAGES)
+        rows.append({name: row[name] for name in schemas.IMAGES.names})
+        members.append({name: row[name] for name in schemas.COHORT.names})
+    table = pa.Table.from_pylist(rows, schema=schemas.IMAGES)
     half = count // 2
     for part, piece in enumerate((table.slice(half), table.slice(0, half))):
         pq.write_table(piece, images / f"{part}.parquet", row_group_size=group)
-    pq.write_table(pa.Table.from_pylist(members, schema=tables.COHORT), cohort / "0.parquet")
+    pq.write_table(pa.Table.from_pylist(members, schema=schemas.COHORT), cohort / "0.parquet")
     return images, cohort.parent
 
 

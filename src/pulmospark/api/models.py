@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any, TypeGuard, overload
 
 import pyarrow.parquet as pq
 
+from pulmospark.config.inference import ScoringSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import BundleError, UsageError
 from pulmospark.core.locations import PathLike, local_path, local_text
 from pulmospark.core.provenance import now_utc
-from pulmospark.core.scoring_settings import ScoringSettings
-from pulmospark.models.bundle import read_bundle
-from pulmospark.scoring.predict import PredictPlan, plan_predict
-from pulmospark.scoring.predict_inputs import resolve_inputs
-from pulmospark.scoring.predict_result import Prediction
-from pulmospark.scoring.prepare_scorer import prepare_here
+from pulmospark.inference.batch.inputs import resolve_inputs
+from pulmospark.inference.batch.predict import PredictPlan, plan_predict
+from pulmospark.inference.batch.result import Prediction
+from pulmospark.inference.batch.scorer import prepare_here
+from pulmospark.models.bundle.bundle import read_bundle
 
 if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import DataFrame, SparkSession
 
-    from pulmospark.scoring.precision import PrecisionOutcome
-    from pulmospark.scoring.predict_work import Scorer
+    from pulmospark.inference.batch.tasks import Scorer
+    from pulmospark.inference.precision.check import PrecisionOutcome
 
 _IMAGE_COLUMNS = ("content", "image", "pixels")
 """of ``binaryFile``, of Spark's image source, and of an images table"""

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow.parquet as pq
 
 from pulmospark.audit.results import AuditReport
+from pulmospark.config.experiment import Experiment
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
 from pulmospark.core.locations import PathLike, local_path
-from pulmospark.core.settings import Experiment
 from pulmospark.experiment.check import check_experiment
-from pulmospark.experiment.folder import RunFolder, open_experiment
+from pulmospark.experiment.run_folder import RunFolder, open_experiment
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pulmospark.experiment.evaluation import EvaluateResult
+    from pulmospark.experiment.evaluate import EvaluateResult
 
 T = TypeVar("T")
 
@@ -63,8 +63,8 @@ def run(
     Example:
         >>> run = ps.run("my.toml", settings={"split.folds": 5})  # doctest: +SKIP
     """
-    from pulmospark.experiment.auditing import check_strict  # noqa: PLC0415
-    from pulmospark.experiment.stages import run_all  # noqa: PLC0415
+    from pulmospark.experiment.audit import check_strict  # noqa: PLC0415
+    from pulmospark.experiment.pipeline import run_all  # noqa: PLC0415
     from pulmospark.spark.session import spark_session  # noqa: PLC0415
 
     what = experiment if isinstance(experiment, Experiment) else local_path(os.fspath(experiment))
@@ -164,7 +164,7 @@ class Run:
         Raises:
             InputError: the run is not audited, or was split anew since.
         """
-        from pulmospark.experiment.auditing import old_audits, read_audit  # noqa: PLC0415
+        from pulmospark.experiment.audit import old_audits, read_audit  # noqa: PLC0415
 
         folder = self._folder.audit
         if (why := old_audits(self._folder)) is not None:
@@ -189,10 +189,7 @@ class Run:
         return predictions_frame(pq.read_table(self._folder.evaluation / "predictions"), classes)
 
     def _evaluated(self) -> EvaluateResult:
-        from pulmospark.experiment.evaluation import (  # noqa: PLC0415
-            other_evaluation,
-            read_evaluation,
-        )
+        from pulmospark.experiment.evaluate import other_evaluation, read_evaluation  # noqa: PLC0415
 
         if (why := other_evaluation(self._folder)) is not None:
             raise InputError(why)
@@ -208,7 +205,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         from pulmospark.report.notebook import run_html  # noqa: PLC0415
-        from pulmospark.report.words import groups_of  # noqa: PLC0415
+        from pulmospark.report.phrasing import groups_of  # noqa: PLC0415
 
         evaluated, tested = _or_none(self._evaluated), ""
         if evaluated is not None:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.locations import PathLike, local_path
-from pulmospark.core.near_names import did_you_mean
-from pulmospark.experiment.folder import table_of_run
+from pulmospark.core.suggestions import did_you_mean
+from pulmospark.experiment.run_folder import table_of_run
 from pulmospark.spark.parts import parts_of
 
 if TYPE_CHECKING:

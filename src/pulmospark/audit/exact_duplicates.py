@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pulmospark.audit.phrasing import counted
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, not_assessable
 from pulmospark.audit.subject import Subject
-from pulmospark.audit.words import counted
 from pulmospark.core import limits
 from pulmospark.evaluation.intervals import proportion
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pulmospark.audit.distances import distances, fence
-from pulmospark.audit.guess import area
-from pulmospark.audit.linear import cross_fitted, logistic
-from pulmospark.audit.model import Scored
+from pulmospark.audit.feature_distances import distances, fence
+from pulmospark.audit.linear_probe import cross_fitted, logistic
+from pulmospark.audit.model_outputs import Scored
+from pulmospark.audit.phrasing import named
+from pulmospark.audit.predictability import area
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
-from pulmospark.audit.words import named
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation.results import Figure

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pulmospark.audit.phrasing import counted
 from pulmospark.audit.results import AuditResult, Example, ShownFilm
 from pulmospark.audit.subject import Subject
-from pulmospark.audit.words import counted
 from pulmospark.core import limits
-from pulmospark.core.tables import View
+from pulmospark.core.schemas import View
 from pulmospark.spark.chunks import parts_of
 
 NAME, TITLE = "guessed_views", "Views estimated from pixels"

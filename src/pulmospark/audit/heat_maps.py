@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from pulmospark.audit.model import Scored
+from pulmospark.audit.model_outputs import Scored
+from pulmospark.audit.phrasing import counted, named, percent
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
-from pulmospark.audit.words import counted, named, percent
 from pulmospark.core.arrays import Floats, Ints, Mask, Pixels
 from pulmospark.evaluation.results import Figure
-from pulmospark.models.network import Network
+from pulmospark.models.zoo.network import Network
 
 HEAT = ("heat_maps", "Heat maps outside the lungs")
 _REMEDIES = {"pass": "", "not assessable": "more images of these classes"}

@@ -7,9 +7,9 @@ from collections import defaultdict
 
 import numpy as np
 
+from pulmospark.audit.phrasing import counted, named, percent
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
-from pulmospark.audit.words import counted, named, percent
 from pulmospark.core import limits
 from pulmospark.evaluation.intervals import proportion
 

@@ -12,28 +12,28 @@ import torch
 from pyspark.sql import SparkSession
 
 from pulmospark.audit import (
-    augmented,
-    balance,
+    augmented_copies,
+    class_balance,
     exact_duplicates,
     features,
     guessed_views,
     heat_maps,
     near_duplicates,
-    never_shown,
-    one_thing,
+    out_of_distribution,
     patients,
     shortcuts,
+    single_feature,
     subgroups,
 )
-from pulmospark.audit.copy_pairs import CSV, PARQUET, pairs_of, write_pairs
-from pulmospark.audit.model import Scored, films_at, score_sample, stratified
+from pulmospark.audit.duplicate_pairs import CSV, PARQUET, pairs_of, write_pairs
+from pulmospark.audit.model_outputs import Scored, films_at, score_sample, stratified
 from pulmospark.audit.results import ORDER, AuditReport, AuditResult, not_assessable
 from pulmospark.audit.subject import Subject
+from pulmospark.config.audit import check_skip
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Pixels
-from pulmospark.core.audit_settings import check_skip
 from pulmospark.core.provenance import provenance
-from pulmospark.data.near_copies import NearCopies, find_near_copies, grey_levels
+from pulmospark.data.duplicates.near_duplicates import NearCopies, find_near_copies, grey_levels
 
 _NO_SEARCH = "the near-copy search is skipped (audit.skip)"
 _SEARCH = "remove near_duplicates from `audit.skip`"
@@ -43,7 +43,7 @@ COSTLY = (
     features.SOURCE,
     features.HELD_OUT,
     features.UNLIKE,
-    never_shown.SURE,
+    out_of_distribution.SURE,
     heat_maps.HEAT,
 )
 """name and title of the audits that run the model again"""
@@ -141,18 +141,18 @@ def audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
         if skipped
         else lambda: near_duplicates.conflicts(subject, shared.copies()),
     )
-    for kind in one_thing.KINDS:
+    for kind in single_feature.KINDS:
         yield (
             f"class_by_{kind.name}",
-            lambda kind=kind: one_thing.audit(  # type: ignore[misc]
+            lambda kind=kind: single_feature.audit(  # type: ignore[misc]
                 subject, shared.looks() if kind.of_pixels else {}, kind
             ),
         )
     yield guessed_views.NAME, partial(guessed_views.audit, subject)
-    yield "augmented", partial(augmented.audit, subject)
+    yield "augmented", partial(augmented_copies.audit, subject)
     yield "patients", partial(patients.audit, subject)
-    yield "support", partial(balance.support, subject)
-    yield "children", partial(balance.children, subject)
+    yield "support", partial(class_balance.support, subject)
+    yield "children", partial(class_balance.children, subject)
     films = subgroups.tested(subject)
     yield "subgroups", partial(subgroups.accuracy, subject, films)
     yield "calibration", partial(subgroups.calibration, subject, films)
@@ -168,7 +168,9 @@ def costly_audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
     yield "unlike_films", lambda: features.unlike(subject, shared.scored())
     yield (
         "never_shown",
-        lambda: never_shown.audit(subject, shared.scored(), shared.some_films()[1], shared.run),
+        lambda: out_of_distribution.audit(
+            subject, shared.scored(), shared.some_films()[1], shared.run
+        ),
     )
     yield (
         "heat_maps",

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pulmospark.audit.guess import area, area_fall
-from pulmospark.audit.linear import logistic
-from pulmospark.audit.model import Scored
+from pulmospark.audit.linear_probe import logistic
+from pulmospark.audit.model_outputs import Scored
+from pulmospark.audit.phrasing import named
+from pulmospark.audit.predictability import area, area_fall
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
-from pulmospark.audit.words import named
 from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation.results import Figure
 

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark.audit.results import ShownFilm
+from pulmospark.config.audit import AuditSettings
 from pulmospark.core import files
 from pulmospark.core.arrays import Floats, Ints, Mask
-from pulmospark.core.audit_settings import AuditSettings
 from pulmospark.core.errors import InputError
-from pulmospark.core.tables import Split
-from pulmospark.data.cohort import read_cohort
+from pulmospark.core.schemas import Split
+from pulmospark.data.cohort.table import read_cohort
 from pulmospark.spark.chunks import parts_of
 
 FACTS = (

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from pulmospark.augment import grey
+from pulmospark.augment import intensity
 from pulmospark.augment.operations import Operation, OperationName
 from pulmospark.augment.warp import warp
 from pulmospark.core.arrays import Pixels
@@ -24,11 +24,11 @@ _GEOMETRIC = frozenset(
 )
 _TONES = frozenset({OperationName.GAMMA, OperationName.CONTRAST, OperationName.BRIGHTNESS})
 _SINGLE: Mapping[OperationName, Callable[[Pixels, Operation], Pixels]] = {
-    OperationName.EQUALISE: grey.equalise,
-    OperationName.CLAHE: grey.clahe,
-    OperationName.BLUR: grey.blur,
-    OperationName.NOISE: grey.noise,
-    OperationName.ERASE: grey.erase,
+    OperationName.EQUALISE: intensity.equalise,
+    OperationName.CLAHE: intensity.clahe,
+    OperationName.BLUR: intensity.blur,
+    OperationName.NOISE: intensity.noise,
+    OperationName.ERASE: intensity.erase,
 }
 
 
@@ -55,7 +55,7 @@ def apply(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
         if family == "geometric":
             changed = warp(changed, list(group))
         elif family == "tone":
-            changed = grey.tone(changed, list(group))
+            changed = intensity.tone(changed, list(group))
         else:
             for operation in group:
                 changed = _SINGLE[operation.name](changed, operation)

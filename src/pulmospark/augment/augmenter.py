@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from pulmospark.augment.apply import apply
-from pulmospark.augment.chance import unit, words
 from pulmospark.augment.operations import PARAMETERS, Operation, OperationName
+from pulmospark.augment.random_stream import unit, words
+from pulmospark.config.augment import AugmentSettings
 from pulmospark.core.arrays import Pixels
-from pulmospark.core.augment_settings import AugmentSettings
 
 AUGMENT_VERSION = 1
 """Incremented when the same settings, seed, film and draw give other pixels."""

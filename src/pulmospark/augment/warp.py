@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import cv2
 import numpy as np
 
-from pulmospark.augment.chance import normal_quantiles, sixteen_bits
 from pulmospark.augment.operations import Operation, OperationName
+from pulmospark.augment.random_stream import normal_quantiles, sixteen_bits
 from pulmospark.core.arrays import Floats, Pixels, Singles
 
 Parameters = Mapping[str, float]

@@ -53,7 +53,7 @@ def command(
 ) -> None:
     """Run it."""
     from pulmospark.core.errors import UsageError
-    from pulmospark.experiment.folder import open_experiment
+    from pulmospark.experiment.run_folder import open_experiment
 
     asked = {"strict": strict, "costly": costly}
     told = common.pairs(changes, "--set")
@@ -65,7 +65,7 @@ def command(
         experiment, run = open_experiment(what, told)
         settings = experiment.audit
     else:
-        from pulmospark.experiment.auditing import images_of, table_settings
+        from pulmospark.experiment.audit import images_of, table_settings
 
         settings = table_settings(told)
         images_of(what)  # seconds before Spark is there
@@ -73,32 +73,30 @@ def command(
             _check_beside(what)
 
     # Seconds of import, which a wrong setting need not wait for.
-    from pulmospark.cli import words
-    from pulmospark.experiment import auditing, stages
-    from pulmospark.experiment.evaluation import other_evaluation
+    from pulmospark.cli import printing
+    from pulmospark.experiment import audit, pipeline
+    from pulmospark.experiment.evaluate import other_evaluation
     from pulmospark.spark.session import spark_session
 
     silent = quiet or as_json
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         if is_run:
-            report = stages.run_audit(experiment, run, spark, bundle=bundle, quiet=silent)
+            report = pipeline.run_audit(experiment, run, spark, bundle=bundle, quiet=silent)
             folder = run.audit
             phantoms = experiment.phantoms
             if (why := other_evaluation(run)) is not None:
                 common.warn(f"the report was not written: {why}")
             elif (run.evaluation / "evaluation.json").is_file():
-                stages.run_report(experiment, run)
+                pipeline.run_report(experiment, run)
         else:
             folder, phantoms = (out or what.resolve().parent / "audit"), False
-            report = auditing.audit_table(
-                what, settings, folder, spark, bundle=bundle, quiet=silent
-            )
+            report = audit.audit_table(what, settings, folder, spark, bundle=bundle, quiet=silent)
     if as_json:
         common.say_json(report.model_dump(mode="json"))
     else:
-        words.say_audit(report, phantoms=phantoms)
+        printing.say_audit(report, phantoms=phantoms)
         common.say(f"audit: {folder / 'audit.html'}")
-    auditing.check_strict(report, settings)
+    audit.check_strict(report, settings)
 
 
 def _check_beside(table: Path) -> None:

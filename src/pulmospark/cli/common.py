@@ -11,12 +11,12 @@ import click
 
 from pulmospark.core.errors import UsageError
 from pulmospark.core.locations import local_path, local_text
-from pulmospark.core.plain_text import one_line, shown, shown_json
+from pulmospark.core.safe_text import one_line, shown, shown_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pulmospark.core.settings import Experiment
+    from pulmospark.config.experiment import Experiment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -122,7 +122,7 @@ def augment_option(command: Command) -> Command:
 
 def augmented(experiment: Experiment, wanted: bool | None) -> Experiment:
     """Apply ``--augment`` or ``--no-augment`` to an experiment, and print its warnings."""
-    from pulmospark.experiment.expanding import with_augmentation
+    from pulmospark.experiment.expand_inputs import with_augmentation
 
     experiment = with_augmentation(experiment, wanted)
     if experiment.train.augment is not None:

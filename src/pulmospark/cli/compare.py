@@ -44,8 +44,8 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    from pulmospark.data.made_with import is_made_with
-    from pulmospark.experiment.folder import open_experiment
+    from pulmospark.data.cohort.lineage import is_made_with
+    from pulmospark.experiment.run_folder import open_experiment
 
     experiment, run = open_experiment(what, common.pairs(changes, "--set"))
     ready = is_made_with(experiment, run.tables, run.cohort)
@@ -53,10 +53,10 @@ def command(
         common.check_sources(experiment)
 
     # Seconds of import, which a wrong path need not wait for.
-    from pulmospark.cli import words
-    from pulmospark.experiment import stages
-    from pulmospark.experiment.arms import arms_of
-    from pulmospark.experiment.compare import compare
+    from pulmospark.cli import printing
+    from pulmospark.experiment import pipeline
+    from pulmospark.experiment.compare.arms import arms_of
+    from pulmospark.experiment.compare.compare import compare
     from pulmospark.spark.session import spark_session
 
     names = [name.strip() for name in models.split(",") if name.strip()]
@@ -64,8 +64,8 @@ def command(
     quiet = quiet or as_json
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         if not ready:
-            stages.run_ingest(experiment, run, spark, quiet=quiet)
-            stages.run_split(experiment, run, spark, quiet=quiet)
-        stages.run_expand(experiment, run, spark, quiet=quiet)
+            pipeline.run_ingest(experiment, run, spark, quiet=quiet)
+            pipeline.run_split(experiment, run, spark, quiet=quiet)
+        pipeline.run_expand(experiment, run, spark, quiet=quiet)
         result = compare(experiment, run, names, spark, quiet=quiet)
-    common.say_result(result, lambda: words.say_comparison(result), as_json=as_json)
+    common.say_result(result, lambda: printing.say_comparison(result), as_json=as_json)

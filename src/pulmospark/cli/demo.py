@@ -45,10 +45,10 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    from pulmospark.cli import words
-    from pulmospark.experiment import stages
+    from pulmospark.cli import printing
+    from pulmospark.experiment import pipeline
     from pulmospark.experiment.demo import demo_experiment, draw_demo
-    from pulmospark.experiment.folder import run_folder
+    from pulmospark.experiment.run_folder import run_folder
     from pulmospark.spark.session import slots, spark_session
 
     quiet = quiet or as_json
@@ -64,7 +64,7 @@ def command(
         )
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
         experiment = demo_experiment(folder, drawn, processes=processes or min(2, slots(spark)))
-        result = stages.run_all(experiment, run_folder(experiment), spark, quiet=quiet)
+        result = pipeline.run_all(experiment, run_folder(experiment), spark, quiet=quiet)
     common.say_result(
-        result, lambda: words.say_run(result, phantoms=experiment.phantoms), as_json=as_json
+        result, lambda: printing.say_run(result, phantoms=experiment.phantoms), as_json=as_json
     )

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from pulmospark.cli import common
-from pulmospark.core.plain_text import first_line
+from pulmospark.core.safe_text import first_line
 
 _NEEDED = (
     "click",
@@ -173,7 +173,7 @@ def _torch_facts(missing: list[dict[str, Any]]) -> dict[str, Any]:
     unknown: dict[str, Any] = {"accelerator": {"kind": "none", "names": []}, "weights": {}}
     try:
         from pulmospark.cli.models import weights_facts
-        from pulmospark.models.zoo import ZOO
+        from pulmospark.models.zoo.networks import ZOO
     except (ImportError, OSError) as error:
         if not any(one["what"] == "torch" for one in missing):
             why = f"cannot be imported ({first_line(error)}): install it again"
@@ -187,9 +187,9 @@ def _torch_facts(missing: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _weights_remedy(name: str) -> str:
-    from pulmospark.models.catalogue import ZOO
-    from pulmospark.models.weights_files import VARIABLE, cache_folder
-    from pulmospark.models.weights_files import names as names_of
+    from pulmospark.models.weights.local_files import VARIABLE, cache_folder
+    from pulmospark.models.weights.local_files import names as names_of
+    from pulmospark.models.zoo.catalogue import ZOO
 
     names = " or ".join(names_of(ZOO[name]))
     return (

@@ -11,7 +11,7 @@ from pulmospark.cli import common
 from pulmospark.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from pulmospark.core.settings import Experiment
+    from pulmospark.config.experiment import Experiment
 
 
 @click.command(
@@ -80,26 +80,29 @@ def command(
         return
     if mapping or recalibrate or out:
         raise UsageError("--class, --recalibrate and --out need a TABLE after EXPERIMENT")
-    from pulmospark.experiment.folder import open_experiment
+    from pulmospark.experiment.run_folder import open_experiment
 
     experiment, run = open_experiment(what, common.pairs(changes, "--set"))
     if levels:
         experiment = _with_levels(experiment, levels)
 
     # Seconds of import, which a wrong setting need not wait for.
-    from pulmospark.cli import words
-    from pulmospark.experiment import stages
+    from pulmospark.cli import printing
+    from pulmospark.experiment import pipeline
     from pulmospark.spark.session import spark_session
 
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
-        result = stages.run_evaluate(experiment, run, spark, quiet=quiet or as_json)
+        result = pipeline.run_evaluate(experiment, run, spark, quiet=quiet or as_json)
     common.say_result(
-        result, lambda: words.say_evaluate(result, phantoms=experiment.phantoms), as_json=as_json
+        result,
+        lambda: printing.say_evaluate(result, phantoms=experiment.phantoms),
+        as_json=as_json,
     )
 
 
 def _with_levels(experiment: Experiment, levels: tuple[str, ...]) -> Experiment:
-    from pulmospark.core.settings import Experiment, parse
+    from pulmospark.config.experiment import Experiment
+    from pulmospark.config.parse import parse
 
     values = experiment.model_dump(mode="json")
     # Slices are always evaluated.
@@ -118,7 +121,7 @@ def _external(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from pulmospark.cli import words
+    from pulmospark.cli import printing
     from pulmospark.experiment.external import evaluate_external
     from pulmospark.spark.session import spark_session
 
@@ -133,4 +136,4 @@ def _external(
             recalibrate=recalibrate,
             quiet=quiet or as_json,
         )
-    common.say_result(result, lambda: words.say_external(result), as_json=as_json)
+    common.say_result(result, lambda: printing.say_external(result), as_json=as_json)

@@ -61,8 +61,8 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    from pulmospark.core.settings import read_experiment
-    from pulmospark.experiment.expanding import expansion, find_place
+    from pulmospark.config.experiment import read_experiment
+    from pulmospark.experiment.expand_inputs import expansion, find_place
 
     place = find_place(table, cohort=cohort, out=out)
     experiment = read_experiment(config) if config else place.experiment
@@ -70,8 +70,8 @@ def command(
     only = _lines(parents) if parents else None
 
     # Seconds of import, which a wrong setting need not wait for.
-    from pulmospark.cli import words
-    from pulmospark.data.expand import expand
+    from pulmospark.cli import printing
+    from pulmospark.data.expand.expand import expand
     from pulmospark.spark.session import spark_session
 
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
@@ -85,7 +85,7 @@ def command(
             only=only,
             quiet=quiet or as_json,
         )
-    common.say_result(result, lambda: words.say_expand(result), as_json=as_json)
+    common.say_result(result, lambda: printing.say_expand(result), as_json=as_json)
 
 
 def _lines(path: Path) -> list[str]:

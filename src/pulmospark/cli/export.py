@@ -11,7 +11,7 @@ import pulmospark
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
-    from pulmospark.scoring.export import ExportResult
+    from pulmospark.inference.export.export import ExportResult
 
 _MB = 1_000_000
 
@@ -48,7 +48,7 @@ _MB = 1_000_000
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(bundle: Path, form: str, out: Path, films: tuple[str, ...], as_json: bool) -> None:
     """Run it."""
-    from pulmospark.scoring.export import export_bundle
+    from pulmospark.inference.export.export import export_bundle
 
     result = export_bundle(bundle, cast('Literal["onnx", "openvino"]', form), out, films)
     if as_json:

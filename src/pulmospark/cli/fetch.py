@@ -60,7 +60,7 @@ def command(
 ) -> None:
     """Run it."""
     from pulmospark.core.download import Bounds
-    from pulmospark.layouts.fetch import fetch_data_set
+    from pulmospark.layouts.download import fetch_data_set
 
     bounds = Bounds(int(max_gb * _GB), max_minutes * 60)
     progress = None if quiet or as_json else _Progress()

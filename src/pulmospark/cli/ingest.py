@@ -11,8 +11,8 @@ from pulmospark.cli import common
 from pulmospark.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from pulmospark.core.settings import Experiment
-    from pulmospark.experiment.folder import RunFolder
+    from pulmospark.config.experiment import Experiment
+    from pulmospark.experiment.run_folder import RunFolder
 
 
 @click.command(
@@ -54,16 +54,16 @@ def command(
     common.make_folder(run.root)
 
     # Seconds of import, which a wrong path need not wait for.
-    from pulmospark.cli import words
-    from pulmospark.experiment import stages
+    from pulmospark.cli import printing
+    from pulmospark.experiment import pipeline
     from pulmospark.spark.session import spark_session
 
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
-        result = stages.run_ingest(experiment, run, spark, quiet=quiet or as_json)
+        result = pipeline.run_ingest(experiment, run, spark, quiet=quiet or as_json)
     if as_json:
         common.say_json(result.model_dump(mode="json"))
         return
-    words.say_ingest(result)
+    printing.say_ingest(result)
 
 
 def _experiment(
@@ -73,8 +73,10 @@ def _experiment(
     options: dict[str, str],
     changes: dict[str, str],
 ) -> tuple[Experiment, RunFolder]:
-    from pulmospark.core.settings import Experiment, SourceSettings, parse
-    from pulmospark.experiment.folder import RunFolder, open_experiment, with_changes
+    from pulmospark.config.experiment import Experiment
+    from pulmospark.config.parse import parse
+    from pulmospark.config.source import SourceSettings
+    from pulmospark.experiment.run_folder import RunFolder, open_experiment, with_changes
 
     first = what[0]
     is_run = first.is_dir() and (first / "experiment.json").is_file()

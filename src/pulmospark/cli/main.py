@@ -14,10 +14,10 @@ from typing import Any
 import click
 
 import pulmospark
-from pulmospark.cli.output import clean_messages
+from pulmospark.cli.library_output import clean_messages
 from pulmospark.core.errors import AuditError, EnvironmentProblem, PulmosparkError, UsageError
-from pulmospark.core.near_names import did_you_mean
-from pulmospark.core.plain_text import first_line, one_line, shown, shown_json
+from pulmospark.core.safe_text import first_line, one_line, shown, shown_json
+from pulmospark.core.suggestions import did_you_mean
 
 COMMANDS = {
     "demo": "Draw phantoms and run the whole pipeline on them.",

@@ -10,7 +10,7 @@ import click
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
-    from pulmospark.models.zoo_entry import ZooEntry
+    from pulmospark.models.zoo.entry import ZooEntry
 
 
 @click.command(
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def command(names: tuple[str, ...], as_json: bool) -> None:
     """Run it."""
-    from pulmospark.models.catalogue import LIBRARIES, ZOO, entry
+    from pulmospark.models.zoo.catalogue import LIBRARIES, ZOO, entry
 
     networks = [_facts(entry(name)) for name in names or ZOO]
     if as_json:
@@ -73,7 +73,7 @@ def _facts(entry: ZooEntry) -> dict[str, Any]:
 def weights_facts(entry: ZooEntry) -> dict[str, Any]:
     """Whether ImageNet weights are published and on this machine; does not use the network."""
     from pulmospark.core.errors import PulmosparkError
-    from pulmospark.models.weights_files import find_local, nowhere
+    from pulmospark.models.weights.local_files import find_local, nowhere
 
     local, remedy = None, None
     if entry.weights:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 import pulmospark
-from pulmospark.cli import common, words
-from pulmospark.core.plain_text import percent
+from pulmospark.cli import common, printing
+from pulmospark.core.safe_text import percent
 
 if TYPE_CHECKING:
-    from pulmospark.core.scoring_settings import PrecisionPolicy
+    from pulmospark.config.inference import PrecisionPolicy
+    from pulmospark.inference.batch.dry_run import DryRun
+    from pulmospark.inference.batch.result import Prediction, PredictResult
     from pulmospark.layouts.base import NotesSummary
-    from pulmospark.scoring.dry_run import DryRun
-    from pulmospark.scoring.predict_result import Prediction, PredictResult
 
 
 @click.command(
@@ -80,9 +80,9 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
+    from pulmospark.config.inference import ScoringSettings
     from pulmospark.core.errors import InputError
-    from pulmospark.core.scoring_settings import ScoringSettings
-    from pulmospark.scoring.predict import plan_predict
+    from pulmospark.inference.batch.predict import plan_predict
 
     asked = common.pairs(conf, "--conf")
     plan = plan_predict(
@@ -100,7 +100,7 @@ def command(
         target_needed=not dry_run,
     )
     if dry_run:
-        from pulmospark.scoring import dry_run as dry
+        from pulmospark.inference.batch import dry_run as dry
 
         _say_plan(dry.dry_run(plan, quiet=quiet or as_json), as_json=as_json)
         return
@@ -149,9 +149,9 @@ def _say_plan(found: DryRun, *, as_json: bool) -> None:
 
 
 def _say_listing(notes: NotesSummary, layout: str | None) -> None:
-    if odd := words.oddities(notes):
+    if odd := printing.oddities(notes):
         common.say(f"found in the listing: {odd}")
-    for text in words.listing_notes(notes):
+    for text in printing.listing_notes(notes):
         common.say(text)
     if layout is not None:
         common.say(f"read as a data set with the layout {layout}")
@@ -193,7 +193,7 @@ def _say_film(film: Prediction) -> None:
 
 
 def _say_many(result: PredictResult) -> None:
-    from pulmospark.scoring.cautions import sentence
+    from pulmospark.inference.batch.cautions import sentence
 
     reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
     common.say(

@@ -26,14 +26,14 @@ from pulmospark.cli import common
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(what: Path, as_json: bool) -> None:
     """Run it."""
-    from pulmospark.experiment.folder import open_experiment
+    from pulmospark.experiment.run_folder import open_experiment
 
     experiment, run = open_experiment(what, {})
 
     # Seconds of import, which a wrong path need not wait for.
-    from pulmospark.experiment import stages
+    from pulmospark.experiment import pipeline
 
-    path = stages.run_report(experiment, run)
+    path = pipeline.run_report(experiment, run)
     if as_json:
         common.say_json({"report": str(path)})
     else:

@@ -11,7 +11,7 @@ import pulmospark
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
-    from pulmospark.experiment.presets import Preset
+    from pulmospark.experiment.papers.presets import Preset
 
 
 @click.command(
@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """Run it."""
     from pulmospark.core.errors import UsageError
-    from pulmospark.experiment.presets import preset_of
+    from pulmospark.experiment.papers.presets import preset_of
 
     if preset is None:
         _say_presets(as_json)
@@ -68,9 +68,9 @@ def command(
     if data is None:
         raise UsageError("--data is missing: name the folder that holds the data sets")
 
-    from pulmospark.cli import words
-    from pulmospark.experiment.folder import run_folder, with_changes
-    from pulmospark.experiment.reproduce import check_per_class, experiment_of, reproduce
+    from pulmospark.cli import printing
+    from pulmospark.experiment.papers.reproduce import check_per_class, experiment_of, reproduce
+    from pulmospark.experiment.run_folder import run_folder, with_changes
     from pulmospark.spark.session import slots, spark_session
 
     quiet = quiet or as_json
@@ -95,7 +95,7 @@ def command(
             per_class=rows,
             quiet=quiet,
         )
-    common.say_result(result, lambda: words.say_reproduction(result), as_json=as_json)
+    common.say_result(result, lambda: printing.say_reproduction(result), as_json=as_json)
 
 
 def _rows(preset: Preset, per_class: int | None, full_count: bool) -> int | None:
@@ -113,7 +113,7 @@ def _rows(preset: Preset, per_class: int | None, full_count: bool) -> int | None
 
 
 def _say_presets(as_json: bool) -> None:
-    from pulmospark.experiment.presets import PRESETS
+    from pulmospark.experiment.papers.presets import PRESETS
 
     if as_json:
         rows = [

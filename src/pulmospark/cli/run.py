@@ -12,7 +12,7 @@ from pulmospark.cli import common
 
 if TYPE_CHECKING:
     from pulmospark.experiment.check import Plan
-    from pulmospark.experiment.folder import RunFolder
+    from pulmospark.experiment.run_folder import RunFolder
 
 
 @click.command(
@@ -44,7 +44,7 @@ def command(
 ) -> None:
     """Run it."""
     from pulmospark.experiment.check import check_experiment
-    from pulmospark.experiment.folder import open_experiment
+    from pulmospark.experiment.run_folder import open_experiment
 
     experiment, run = open_experiment(what, common.pairs(changes, "--set"))
     experiment = common.augmented(experiment, augment)
@@ -55,17 +55,17 @@ def command(
     common.make_folder(run.root)
 
     # Seconds of import, which a wrong setting need not wait for.
-    from pulmospark.cli import words
-    from pulmospark.experiment import stages
+    from pulmospark.cli import printing
+    from pulmospark.experiment import pipeline
     from pulmospark.spark.session import spark_session
 
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
-        result = stages.run_all(experiment, run, spark, quiet=quiet or as_json)
+        result = pipeline.run_all(experiment, run, spark, quiet=quiet or as_json)
     common.say_result(
-        result, lambda: words.say_run(result, phantoms=experiment.phantoms), as_json=as_json
+        result, lambda: printing.say_run(result, phantoms=experiment.phantoms), as_json=as_json
     )
     if result.audit is not None:
-        from pulmospark.experiment.auditing import check_strict
+        from pulmospark.experiment.audit import check_strict
 
         check_strict(result.audit, experiment.audit)
 

@@ -32,17 +32,17 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    from pulmospark.experiment.folder import open_experiment
+    from pulmospark.experiment.run_folder import open_experiment
 
     experiment, run = open_experiment(what, common.pairs(changes, "--set"))
 
     # Seconds of import, which a wrong setting need not wait for.
-    from pulmospark.cli import words
-    from pulmospark.experiment import stages
+    from pulmospark.cli import printing
+    from pulmospark.experiment import pipeline
     from pulmospark.spark.session import spark_session
 
     with spark_session(master, common.pairs(conf, "--conf")) as spark:
-        result = stages.run_split(experiment, run, spark, quiet=quiet or as_json)
+        result = pipeline.run_split(experiment, run, spark, quiet=quiet or as_json)
     common.say_result(
-        result, lambda: words.say_split(result, phantoms=experiment.phantoms), as_json=as_json
+        result, lambda: printing.say_split(result, phantoms=experiment.phantoms), as_json=as_json
     )

@@ -17,8 +17,8 @@ import pulmospark
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
-    from pulmospark.core.scoring_settings import PrecisionPolicy
-    from pulmospark.scoring.stream import StreamResult
+    from pulmospark.config.inference import PrecisionPolicy
+    from pulmospark.inference.stream.service import StreamResult
 
 _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain local[*] is not
 
@@ -89,12 +89,12 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
+    from pulmospark.config.parse import parse
+    from pulmospark.config.stream import StreamSettings
     from pulmospark.core.errors import BundleError, UsageError
-    from pulmospark.core.settings import parse
-    from pulmospark.core.stream_settings import StreamSettings
-    from pulmospark.scoring.stream_metrics import StreamMetrics
-    from pulmospark.scoring.stream_places import check_places
-    from pulmospark.spark.early import started_early
+    from pulmospark.inference.stream.folders import check_places
+    from pulmospark.inference.stream.metrics import StreamMetrics
+    from pulmospark.spark.background_start import started_early
     from pulmospark.spark.session import spark_session
 
     if (master or os.environ.get("SPARK_REMOTE", "")).startswith("sc://"):
@@ -126,7 +126,7 @@ def command(
         _stopping_on_signals(stop),
         started_early(spark_session(master or _RETRYING, asked)) as session,
     ):
-        from pulmospark.scoring.stream import plan_stream, run_stream
+        from pulmospark.inference.stream.service import plan_stream, run_stream
 
         result = run_stream(
             plan_stream(bundle, inbox, out, settings, precision=precision, sample=sample),

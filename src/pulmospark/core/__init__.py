@@ -1,1 +1,5 @@
-"""The field's words: errors, tables, limits, content ids, files, progress, provenance."""
+"""Errors, limits, hashing, schemas, files, provenance, progress: what every package uses.
+
+Imports no other package of ours, and neither Spark, torch nor pydicom.
+Any package may import it.
+"""

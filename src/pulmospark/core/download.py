@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import pulmospark
 from pulmospark.core import files, limits
-from pulmospark.core.content import file_id
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.files import disk_errors
+from pulmospark.core.hashing import file_id
 
 _BLOCK_BYTES = 1024 * 1024
 

@@ -17,7 +17,7 @@ the value, the limit and the remedy; text from outside is escaped to one line.
 
 from __future__ import annotations
 
-from pulmospark.core.plain_text import one_line
+from pulmospark.core.safe_text import one_line
 
 
 class PulmosparkError(Exception):

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pulmospark.core import limits
+from pulmospark.core.atomic_folders import folder_aside
 from pulmospark.core.errors import EnvironmentProblem, InputError
 from pulmospark.core.locations import check_local
-from pulmospark.core.plain_text import shown_json
-from pulmospark.core.whole_folders import folder_aside
+from pulmospark.core.safe_text import shown_json
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_LINKS = {
@@ -32,7 +32,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
     After an error ``target`` is untouched and the temporary folder is gone. After a kill the old
     or the new version is there, and the next call removes leftovers: see
-    :func:`pulmospark.core.whole_folders.folder_aside`.
+    :func:`pulmospark.core.atomic_folders.folder_aside`.
 
     Raises:
         EnvironmentProblem: no space, or no permission to write there.

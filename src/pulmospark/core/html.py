@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from pulmospark.core.plain_text import shown
+from pulmospark.core.safe_text import shown
 
 
 def html_table(

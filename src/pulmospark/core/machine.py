@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 import psutil
 
-from pulmospark.core.content import value_id
 from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.hashing import value_id
 from pulmospark.core.locations import path_of_variable
 
 

@@ -10,7 +10,7 @@ from typing import Self, TextIO
 from tqdm import tqdm
 
 from pulmospark.core.formatting import duration
-from pulmospark.core.plain_text import one_line
+from pulmospark.core.safe_text import one_line
 
 _LINE_EVERY_S = 10.0
 _RATE_OVER_S = 60.0

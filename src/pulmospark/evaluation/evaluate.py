@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import InputError
-from pulmospark.core.settings import EvaluateSettings
 from pulmospark.evaluation import intervals, metrics
+from pulmospark.evaluation.baselines import shared_sources, trivial_predictions, trivial_rules
+from pulmospark.evaluation.bootstrap import GroupTables
 from pulmospark.evaluation.calibration import called_positive, decided_figures
 from pulmospark.evaluation.curves import precision_recall_curve, roc_curve
 from pulmospark.evaluation.inputs import Predictions, TrainingPart, checked
 from pulmospark.evaluation.intervals import proportion
-from pulmospark.evaluation.replicates import GroupTables
 from pulmospark.evaluation.results import (
     ClassFigures,
     CrossValidation,
@@ -26,7 +27,6 @@ from pulmospark.evaluation.results import (
     OperatingFigures,
     OperatingPoint,
 )
-from pulmospark.evaluation.trivial import shared_sources, trivial_predictions, trivial_rules
 
 _OVERALL = (
     "accuracy",

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from pulmospark.core.arrays import Floats, Ints, Mask
-from pulmospark.evaluation.ranks import Ranks
+from pulmospark.evaluation.auc import Ranks
 from pulmospark.evaluation.results import ReliabilityBin
 
 _EPS = float(np.finfo(np.float64).eps)

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pulmospark.core.audit_settings import check_skip
+from pulmospark.config.audit import check_skip
+from pulmospark.config.evaluate import EvaluateSettings
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.train import TrainSettings
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
-from pulmospark.core.near_names import did_you_mean
 from pulmospark.core.pseudonyms import read_salt
-from pulmospark.core.settings import EvaluateSettings, Experiment, TrainSettings
+from pulmospark.core.suggestions import did_you_mean
 from pulmospark.layouts import registry
-from pulmospark.models.catalogue import check_size, entry
-from pulmospark.models.hub import fetch
-from pulmospark.models.weights_files import cache_folder, find_local, nowhere
-from pulmospark.models.zoo_entry import ZooEntry
+from pulmospark.models.weights.download import fetch
+from pulmospark.models.weights.local_files import cache_folder, find_local, nowhere
+from pulmospark.models.zoo.catalogue import check_size, entry
+from pulmospark.models.zoo.entry import ZooEntry
 from pulmospark.tracking.extra import check_tracking
 
 _MANIFEST = "manifest.json"

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pulmospark.core.settings import (
-    Experiment,
-    IngestSettings,
-    NetworkSettings,
-    SourceSettings,
-    TrainSettings,
-)
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.source import SourceSettings
+from pulmospark.config.train import NetworkSettings, TrainSettings
 from pulmospark.phantoms.write import PhantomSummary, write_phantoms
 
 PHANTOM_CLASSES: dict[str, tuple[str, ...]] = {

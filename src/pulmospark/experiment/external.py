@@ -17,31 +17,30 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
+from pulmospark.config.evaluate import EvaluateSettings
+from pulmospark.config.inference import ScoringSettings
+from pulmospark.config.split import SplitSettings
 from pulmospark.core import files, limits
 from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.provenance import now_utc, provenance
 from pulmospark.core.records import Record
-from pulmospark.core.scoring_settings import ScoringSettings
-from pulmospark.core.settings import EvaluateSettings, SplitSettings
-from pulmospark.data.classes import map_findings
+from pulmospark.data.cohort.class_mapping import map_findings
 from pulmospark.evaluation.by_class import class_differences
 from pulmospark.evaluation.evaluate import evaluate_predictions
 from pulmospark.evaluation.recalibrate import Recalibration, fit_recalibration
 from pulmospark.evaluation.results import ClassDifference, Evaluation, OperatingPoint
-from pulmospark.experiment.auditing import images_of
-from pulmospark.experiment.external_copies import (
-    CSV as PAIRS_CSV,
-)
-from pulmospark.experiment.external_copies import (
+from pulmospark.experiment.audit import images_of
+from pulmospark.experiment.external_duplicates import CSV as PAIRS_CSV
+from pulmospark.experiment.external_duplicates import (
     TrainingCopies,
     find_training_copies,
     write_training_copies,
 )
-from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.inference.batch.predict import predict
+from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.report.external import write_external_page
 from pulmospark.report.external_content import ExternalPage
-from pulmospark.scoring.predict import predict
 from pulmospark.spark.chunks import parts_of
 
 _NO_CLASS = "finding of no class"

@@ -10,17 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.core import tables
+from pulmospark.config.evaluate import EvaluateSettings
+from pulmospark.core import schemas
 from pulmospark.core.arrays import Floats
 from pulmospark.core.errors import InputError
-from pulmospark.core.settings import EvaluateSettings
-from pulmospark.core.tables import Split
-from pulmospark.data.cohort import Part, in_part
+from pulmospark.core.schemas import Split
+from pulmospark.data.cohort.table import Part, in_part
 from pulmospark.evaluation.attention import fit_attention
 from pulmospark.evaluation.calibration import apply_temperature
 from pulmospark.evaluation.pooling import pool, pooler
 from pulmospark.spark import chunks
-from pulmospark.training.records import ModelRecord
+from pulmospark.training.results import ModelRecord
 
 Level = Literal["scan", "patient"]
 
@@ -35,7 +35,7 @@ def pooled_units(
     *,
     attention: Floats | None = None,
 ) -> pa.Table:
-    """Predictions of scans or patients: ``core.tables.UNITS``, in the order of their names.
+    """Predictions of scans or patients: ``core.schemas.UNITS``, in the order of their names.
 
     A film that belongs to no scan is a scan by itself. A patient is pooled from scans, each of
     equal weight whatever its number of slices. Where no patient is known, a scan stands for one.
@@ -162,7 +162,7 @@ def _with_predictions(units: pa.Table, level: Level, classes: Sequence[str]) -> 
         "prediction", pa.array([classes[place] for place in places], pa.string())
     ).append_column("level", pa.array([level] * units.num_rows, pa.string()))
     return (
-        named.select(tables.UNITS.names)
-        .cast(tables.UNITS)
+        named.select(schemas.UNITS.names)
+        .cast(schemas.UNITS)
         .sort_by([("unit", "ascending"), ("label", "ascending")])
     )

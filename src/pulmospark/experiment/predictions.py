@@ -9,8 +9,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 from pyspark.sql.types import DoubleType
 
-from pulmospark.core import tables
-from pulmospark.core.tables import Split
+from pulmospark.core import schemas
+from pulmospark.core.schemas import Split
 from pulmospark.spark.paths import spark_path
 
 _SPARK = {"string": "string", "int32": "int", "float": "float"}
@@ -40,7 +40,7 @@ def tested_films(
         model_id: of the bundle.
     """
     # With its schema, because an older version's cohort has fewer columns.
-    schema = ", ".join(f"`{field.name}` {_SPARK[str(field.type)]}" for field in tables.COHORT)
+    schema = ", ".join(f"`{field.name}` {_SPARK[str(field.type)]}" for field in schemas.COHORT)
     rows = spark.read.schema(schema).parquet(spark_path(cohort / "table")).where("reason is null")
     by_fold = F.concat(F.lit("fold-"), F.col("fold").cast("string"))
     tested = rows.where((F.col("split") == Split.TEST.value) | F.col("fold").isNotNull())
@@ -59,7 +59,7 @@ def tested_films(
             "model_id": F.lit(model_id),
             "predicted_at": F.current_timestamp(),
         }
-    ).select(tables.PREDICTIONS.names)
+    ).select(schemas.PREDICTIONS.names)
 
 
 def softmax(logits: str, temperature: Column) -> Column:

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pulmospark
+from pulmospark.config.experiment import Experiment
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
-from pulmospark.core.settings import Experiment
 from pulmospark.evaluation.results import Evaluation
-from pulmospark.experiment.evaluation import read_evaluation
-from pulmospark.experiment.folder import RunFolder, read_seconds
+from pulmospark.experiment.evaluate import read_evaluation
+from pulmospark.experiment.run_folder import RunFolder, read_seconds
 from pulmospark.report.curves import precision_recall, roc
 from pulmospark.report.figures import confusion, reliability
 from pulmospark.tracking.extra import check_tracking
-from pulmospark.tracking.follow import Follower
 from pulmospark.tracking.mlflow_store import MlflowStore
 from pulmospark.tracking.record import RunRecord, figures_of, flat, series_of
-from pulmospark.training.records import TrainResult
+from pulmospark.tracking.tensorboard_follow import Follower
+from pulmospark.training.results import TrainResult
 from pulmospark.training.train import read_training
 
 _NOTE = "tracked.json"

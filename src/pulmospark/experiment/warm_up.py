@@ -7,18 +7,15 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pulmospark.core.settings import (
-    EvaluateSettings,
-    LogisticSettings,
-    SplitSettings,
-    TrainSettings,
-)
-from pulmospark.experiment import stages
+from pulmospark.config.evaluate import EvaluateSettings
+from pulmospark.config.split import SplitSettings
+from pulmospark.config.train import LogisticSettings, TrainSettings
+from pulmospark.experiment import pipeline
 from pulmospark.experiment.demo import demo_experiment
-from pulmospark.experiment.folder import run_folder
+from pulmospark.experiment.run_folder import run_folder
+from pulmospark.inference.batch.predict import predict
+from pulmospark.inference.stream.service import plan_stream, run_stream
 from pulmospark.phantoms.write import write_phantoms
-from pulmospark.scoring.predict import predict
-from pulmospark.scoring.stream import plan_stream, run_stream
 from pulmospark.spark.class_archive import end_jvm, recorded
 from pulmospark.spark.java import Java
 from pulmospark.spark.session import local_settings, spark_session
@@ -62,10 +59,10 @@ def _use(folder: Path, spark: SparkSession) -> None:
         }
     )
     run = run_folder(experiment)
-    stages.run_ingest(experiment, run, spark, quiet=True)
-    stages.run_split(experiment, run, spark)
-    stages.run_train(experiment, run, spark, quiet=True)
-    stages.run_evaluate(experiment, run, spark, quiet=True)
+    pipeline.run_ingest(experiment, run, spark, quiet=True)
+    pipeline.run_split(experiment, run, spark)
+    pipeline.run_train(experiment, run, spark, quiet=True)
+    pipeline.run_evaluate(experiment, run, spark, quiet=True)
     films = sorted(phantoms.folder.glob("*/images/*.png"))[:_LANDING]
     inbox = folder / "inbox"
     inbox.mkdir()

@@ -13,10 +13,10 @@ import numpy as np
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
-from pulmospark.core.tables import RejectReason
-from pulmospark.imaging import apart, jpeg, raster
-from pulmospark.imaging.dicom import DicomImage, open_dicom
-from pulmospark.imaging.dicom_grey import CtWindow
+from pulmospark.core.schemas import RejectReason
+from pulmospark.imaging import decode_subprocess, jpeg, raster
+from pulmospark.imaging.dicom.greyscale import CtWindow
+from pulmospark.imaging.dicom.reader import DicomImage, open_dicom
 from pulmospark.imaging.reject import Refused
 from pulmospark.imaging.sniff import DECODED_FORMATS, sniff
 
@@ -64,7 +64,7 @@ def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decod
 
     JPEG is decoded at the smallest scale (n/8) whose shorter side is still ``at_least``,
     other formats in full. Films of more than 8 bits are windowed, see ``grey.window``. What may
-    take long is decoded in a child process, see :mod:`pulmospark.imaging.apart`.
+    take long is decoded in a child process, see :mod:`pulmospark.imaging.decode_subprocess`.
 
     Args:
         data: the file's bytes; any bytes are allowed.
@@ -124,10 +124,10 @@ def decode_here(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
 def _decode_apart(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
     """As :func:`decode_here`, in a child process that is killed if it takes too long."""
     try:
-        answer, raw = apart.ask("image", data, {"kind": kind, "at_least": at_least})
-    except apart.DecoderSlowError as error:
+        answer, raw = decode_subprocess.ask("image", data, {"kind": kind, "at_least": at_least})
+    except decode_subprocess.DecoderSlowError as error:
         return rejected(RejectReason.TOO_SLOW, f"{kind}: {error} (DECODE_SECONDS_MAX)")
-    except apart.DecoderError as error:
+    except decode_subprocess.DecoderError as error:
         return rejected(RejectReason.UNREADABLE, f"{kind}: {error}")
     if "reason" in answer:
         return rejected(RejectReason(answer["reason"]), answer["detail"])

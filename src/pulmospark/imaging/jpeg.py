@@ -11,7 +11,7 @@ from PIL import JpegImagePlugin
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.reject import (
     Refused,
     check_bytes,

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
-from pulmospark.core.tables import RejectReason
-from pulmospark.imaging.grey import on_black, window
+from pulmospark.core.schemas import RejectReason
+from pulmospark.imaging.greyscale import on_black, window
 from pulmospark.imaging.reject import Refused
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"

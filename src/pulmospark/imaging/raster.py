@@ -20,9 +20,9 @@ from PIL import (
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging import png, tiff, webp
-from pulmospark.imaging.grey import grey_of, on_black, window
+from pulmospark.imaging.greyscale import grey_of, on_black, window
 from pulmospark.imaging.reject import Refused, check_bytes, check_size, orientation_of, turned
 
 # The readers are called by name rather than through Image.open: it would try every format

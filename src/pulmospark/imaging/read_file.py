@@ -16,7 +16,7 @@ import time
 
 from pulmospark.core import limits
 from pulmospark.core.errors import SourceUnavailableError
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.decode import Rejected, rejected
 
 _OWN_FAULT = frozenset({errno.ELOOP, errno.ENAMETOOLONG})

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.schemas import RejectReason
 
 _ORIENTATION_TAG: Final = 274
 _EXIF_KINDS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}

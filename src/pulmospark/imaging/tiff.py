@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from pulmospark.core import limits
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.reject import Refused
 
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8,

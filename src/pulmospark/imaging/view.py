@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from pulmospark.core.arrays import Pixels, Singles
-from pulmospark.core.tables import View
+from pulmospark.core.schemas import View
 from pulmospark.imaging.standardise import THUMBNAIL_SIDE, thumbnail_of
 
 _SIDE: Final = THUMBNAIL_SIDE

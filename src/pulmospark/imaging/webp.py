@@ -11,8 +11,8 @@ from typing import Final
 import imagecodecs
 
 from pulmospark.core.arrays import Pixels
-from pulmospark.core.tables import RejectReason
-from pulmospark.imaging.grey import grey_of_colours
+from pulmospark.core.schemas import RejectReason
+from pulmospark.imaging.greyscale import grey_of_colours
 from pulmospark.imaging.reject import (
     Refused,
     check_bytes,

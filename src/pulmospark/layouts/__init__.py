@@ -1,1 +1,5 @@
-"""One file a data-set layout, and the recognition of which layout a folder has."""
+"""Layouts of public data sets: which files are images, and what is known of each.
+
+Needs neither Spark nor torch.
+Data, inference and all packages above them may import it.
+"""

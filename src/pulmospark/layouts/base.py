@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pulmospark.core.errors import UsageError
-from pulmospark.core.tables import Modality, View
+from pulmospark.core.schemas import Modality, View
 from pulmospark.layouts.notes import ListingNotes, NoteKind, NotesSummary
 from pulmospark.layouts.walk import FoundFile
 
@@ -18,7 +18,7 @@ __all__ = ["Layout", "ListingNotes", "ManifestRow", "NoteKind", "NotesSummary", 
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One listed file; the fields are the columns of ``core.tables.MANIFEST``, in its order."""
+    """One listed file; the fields are the columns of ``core.schemas.MANIFEST``, in its order."""
 
     uri: str
     source: str

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
+from pulmospark.config.source import SourceSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.files import disk_errors, whole_file
 from pulmospark.core.records import Record
-from pulmospark.core.settings import SourceSettings
-from pulmospark.core.tables import MANIFEST
+from pulmospark.core.schemas import MANIFEST
 from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary
 from pulmospark.layouts.registry import Recognition, existing, find, locate, recognise
 
@@ -69,7 +69,7 @@ class _Tally:
 
 
 def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[SourceListing, ...]:
-    """List the files of all sources into one Parquet file of ``core.tables.MANIFEST``.
+    """List the files of all sources into one Parquet file of ``core.schemas.MANIFEST``.
 
     A row group has ``limits.LIST_GROUP_ROWS`` files; ``spark.work_list`` splits it into chunks.
     The file appears atomically. Memory holds a row group, the names of one folder, and the rows
@@ -107,7 +107,7 @@ def row_groups(rows: Iterable[ManifestRow]) -> Iterator[pa.Table]:
 
 
 def table_of(rows: Sequence[ManifestRow]) -> pa.Table:
-    """Rows as a table of ``core.tables.MANIFEST``."""
+    """Rows as a table of ``core.schemas.MANIFEST``."""
     columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
     return pa.Table.from_pydict(columns, schema=MANIFEST)
 

@@ -7,30 +7,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pulmospark.core.errors import InputError, LayoutError, UsageError
-from pulmospark.layouts.actualmed import Actualmed
 from pulmospark.layouts.base import Layout
-from pulmospark.layouts.bimcv_covid19 import BimcvCovid19
-from pulmospark.layouts.cc_ccii import CcCcii
-from pulmospark.layouts.chexpert import CheXpert
-from pulmospark.layouts.class_folders import ClassFolders
-from pulmospark.layouts.covid_chestxray import CovidChestXray
-from pulmospark.layouts.covid_ct_md import CovidCtMd
-from pulmospark.layouts.covid_qu_ex import CovidQuEx
-from pulmospark.layouts.covidx import Covidx
-from pulmospark.layouts.covidx_ct import CovidxCt
-from pulmospark.layouts.csv_table import CsvTable
-from pulmospark.layouts.dicom import DicomStudies
-from pulmospark.layouts.figure1 import Figure1
-from pulmospark.layouts.hannover import Hannover
-from pulmospark.layouts.kermany import Kermany
-from pulmospark.layouts.mimic_cxr_jpg import MimicCxrJpg
-from pulmospark.layouts.nih14 import Nih14
-from pulmospark.layouts.padchest import PadChest
-from pulmospark.layouts.radiography_database import RadiographyDatabase
-from pulmospark.layouts.rsna_pneumonia import RsnaPneumonia
-from pulmospark.layouts.siim_covid19 import SiimCovid19
-from pulmospark.layouts.vinbigdata import VinBigData
-from pulmospark.layouts.vindr_cxr import VindrCxr
+from pulmospark.layouts.datasets.actualmed import Actualmed
+from pulmospark.layouts.datasets.bimcv_covid19 import BimcvCovid19
+from pulmospark.layouts.datasets.cc_ccii import CcCcii
+from pulmospark.layouts.datasets.chexpert import CheXpert
+from pulmospark.layouts.datasets.class_folders import ClassFolders
+from pulmospark.layouts.datasets.covid_chestxray import CovidChestXray
+from pulmospark.layouts.datasets.covid_ct_md import CovidCtMd
+from pulmospark.layouts.datasets.covid_qu_ex import CovidQuEx
+from pulmospark.layouts.datasets.covidx import Covidx
+from pulmospark.layouts.datasets.covidx_ct import CovidxCt
+from pulmospark.layouts.datasets.csv_table import CsvTable
+from pulmospark.layouts.datasets.dicom import DicomStudies
+from pulmospark.layouts.datasets.figure1 import Figure1
+from pulmospark.layouts.datasets.hannover import Hannover
+from pulmospark.layouts.datasets.kermany import Kermany
+from pulmospark.layouts.datasets.mimic_cxr_jpg import MimicCxrJpg
+from pulmospark.layouts.datasets.nih14 import Nih14
+from pulmospark.layouts.datasets.padchest import PadChest
+from pulmospark.layouts.datasets.radiography_database import RadiographyDatabase
+from pulmospark.layouts.datasets.rsna_pneumonia import RsnaPneumonia
+from pulmospark.layouts.datasets.siim_covid19 import SiimCovid19
+from pulmospark.layouts.datasets.vinbigdata import VinBigData
+from pulmospark.layouts.datasets.vindr_cxr import VindrCxr
 from pulmospark.layouts.walk import absolute, glance
 
 LAYOUTS: tuple[Layout, ...] = (

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, SourceUnavailableError
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.sniff import sniff
 from pulmospark.layouts.notes import ListingNotes, NoteKind, printable
 

@@ -17,21 +17,22 @@ from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
+from pulmospark.config.parse import parse
+from pulmospark.config.train import LogisticSettings, NetworkOptions
 from pulmospark.core.provenance import provenance
-from pulmospark.core.settings import LogisticSettings, NetworkOptions, parse
 from pulmospark.ml import columns, fitting
-from pulmospark.ml.films import FilmReader, Invalid
 from pulmospark.ml.fitting import Fitted
+from pulmospark.ml.image_reader import FilmReader, Invalid
 from pulmospark.ml.labels import find_labels
 from pulmospark.ml.model import CnnClassifierModel
 from pulmospark.ml.networks import Start, feature_engine, start_of
 from pulmospark.ml.params import HasFilms, HasNetwork, HasPredictions
 from pulmospark.ml.storage import OwnBundle
 from pulmospark.ml.training_params import HasTraining
-from pulmospark.models.bundle import BundleConfig, CardFacts, write_bundle
-from pulmospark.models.bundle_config import image_values
-from pulmospark.models.card import CardFigure
-from pulmospark.models.network import Network
+from pulmospark.models.bundle.bundle import BundleConfig, CardFacts, write_bundle
+from pulmospark.models.bundle.card import CardFigure
+from pulmospark.models.bundle.config import image_values
+from pulmospark.models.zoo.network import Network
 from pulmospark.training.recipe import completed
 
 _HEAD_PARAMS = {

@@ -12,7 +12,7 @@ from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import BinaryType, StructType
 
 from pulmospark.core.errors import UsageError
-from pulmospark.ml.films import FilmReader, Kind
+from pulmospark.ml.image_reader import FilmReader, Kind
 from pulmospark.ml.worker import OnColumns
 
 _IMAGE_FIELDS = ("data", "height", "width", "nChannels", "mode")
@@ -89,7 +89,7 @@ def input_kind(data: DataFrame, name: str, requested: str) -> Kind:
 
 
 def cells(data: DataFrame, name: str, reader: FilmReader) -> list[Column]:
-    """The columns that :meth:`pulmospark.ml.films.FilmReader.read` takes."""
+    """The columns that :meth:`pulmospark.ml.image_reader.FilmReader.read` takes."""
     given = column(name)
     if reader.kind == "image":
         return [given.getField(field) for field in ("origin", *_IMAGE_FIELDS)]

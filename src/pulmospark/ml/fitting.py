@@ -15,25 +15,25 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 from pyspark.sql.pandas.functions import pandas_udf
 
-from pulmospark.core import limits, tables
+from pulmospark.config.train import LogisticSettings, NetworkSettings
+from pulmospark.core import limits, schemas
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.progress import Progress
-from pulmospark.core.settings import LogisticSettings, NetworkSettings
-from pulmospark.core.tables import Split, View
+from pulmospark.core.schemas import Split, View
 from pulmospark.evaluation.calibration import fit_temperature
 from pulmospark.imaging.phantom_mark import MARK_BYTES, is_marked
+from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.ml import columns, worker
-from pulmospark.ml.films import FilmReader, Kind
+from pulmospark.ml.image_reader import FilmReader, Kind
 from pulmospark.ml.networks import feature_engine
 from pulmospark.ml.storage import passing_folder
-from pulmospark.models.logistic import head_as_regression, set_linear_head
-from pulmospark.models.network import Network
-from pulmospark.scoring.engine import EngineSpec
+from pulmospark.models.zoo.logistic_head import head_as_regression, set_linear_head
+from pulmospark.models.zoo.network import Network
 from pulmospark.spark.paths import spark_path
 from pulmospark.spark.session import slots
-from pulmospark.training.distance import TrainingDistance, statistics_of
 from pulmospark.training.distributed import threads_for, train_network
-from pulmospark.training.logistic import UNTUNED_REG_PARAM, Head, fit_logistic
+from pulmospark.training.feature_distance import TrainingDistance, statistics_of
+from pulmospark.training.mllib_logistic import UNTUNED_REG_PARAM, Head, fit_logistic
 from pulmospark.training.rank import RankPlan
 
 INPUT, LABEL, VALIDATION, FILM = "input", "label", "validation", "film"
@@ -282,7 +282,7 @@ def _write_cohort(images: DataFrame, cohort: Path, names: tuple[str, ...]) -> No
         values.get(field.name, F.lit(None).cast(kinds.get(str(field.type), "string"))).alias(
             field.name
         )
-        for field in tables.COHORT
+        for field in schemas.COHORT
     ]
     images.select(*chosen).coalesce(1).write.parquet(spark_path(cohort / "table"))
 

@@ -22,14 +22,14 @@ from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows i
 from pulmospark.core.errors import BundleError, InputError, UsageError
 from pulmospark.core.locations import local_path
 from pulmospark.core.machine import cache_folder
+from pulmospark.inference.batch.scorer import checks_of
 from pulmospark.ml import columns, worker
-from pulmospark.ml.films import FilmReader, Kind
 from pulmospark.ml.fitting import linear_head
+from pulmospark.ml.image_reader import FilmReader, Kind
 from pulmospark.ml.networks import feature_engine
 from pulmospark.ml.params import HasFilms, HasPredictions
 from pulmospark.ml.storage import OwnBundle, copy_bundle
-from pulmospark.models.bundle import Bundle, BundleConfig, read_bundle
-from pulmospark.scoring.prepare_scorer import checks_of
+from pulmospark.models.bundle.bundle import Bundle, BundleConfig, read_bundle
 from pulmospark.spark.paths import spark_path
 
 BUNDLE = "bundle"

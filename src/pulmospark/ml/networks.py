@@ -9,17 +9,17 @@ from typing import Literal, cast
 
 import torch
 
+from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
-from pulmospark.core.settings import IngestSettings
-from pulmospark.ml.films import FilmReader, Invalid, Kind
+from pulmospark.inference.engine.build import prepare_engine
+from pulmospark.inference.engine.spec import EngineSpec
+from pulmospark.ml.image_reader import FilmReader, Invalid, Kind
 from pulmospark.ml.params import HasNetwork
-from pulmospark.models import zoo
-from pulmospark.models.bundle import MANIFEST, read_bundle
-from pulmospark.models.network import Network
-from pulmospark.models.weights import load_imagenet
-from pulmospark.scoring.engine import EngineSpec
-from pulmospark.scoring.prepare import prepare_engine
+from pulmospark.models.bundle.bundle import MANIFEST, read_bundle
+from pulmospark.models.weights.imagenet import load_imagenet
+from pulmospark.models.zoo import networks
+from pulmospark.models.zoo.network import Network
 
 Fit = Literal["stretch", "pad", "crop"]
 
@@ -79,14 +79,14 @@ def start_of(params: HasNetwork, classes: int, seed: int) -> Start:
             network = _build(name, classes, seed)
             source = None if weights in ("imagenet", "none") else Path(weights)
             file = load_imagenet(network, source=source).file if weights != "none" else None
-            settings = IngestSettings(size=zoo.entry(name).input_size, fit=resize)
+            settings = IngestSettings(size=networks.entry(name).input_size, fit=resize)
             start = Start(network.eval(), settings, file)
     size = params.getImageSize() or start.size
     if not limits.STANDARD_SIZE_MIN <= size <= limits.STANDARD_SIZE_MAX:
         raise UsageError(
             f"imageSize: {size}: must be {limits.STANDARD_SIZE_MIN} to {limits.STANDARD_SIZE_MAX}"
         )
-    zoo.check_size(start.network.name, size)
+    networks.check_size(start.network.name, size)
     settings = start.settings.model_copy(update={"size": size})
     return Start(start.network, settings, start.weights)
 
@@ -142,4 +142,4 @@ def _build(
 ) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return zoo.build(name, classes, mean=mean, std=std)
+        return networks.build(name, classes, mean=mean, std=std)

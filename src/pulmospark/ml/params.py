@@ -20,7 +20,7 @@ from pyspark.ml.param.shared import (
 from pulmospark.core.errors import UsageError
 from pulmospark.core.locations import local_path, local_text
 from pulmospark.core.machine import cache_folder
-from pulmospark.ml.films import Invalid
+from pulmospark.ml.image_reader import Invalid
 
 INPUT_KINDS = ("auto", "bytes", "image", "pixels")
 RESIZES = ("stretch", "pad", "crop")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pulmospark.core.files import disk_errors, whole_folder
-from pulmospark.models.bundle import Bundle, read_bundle
+from pulmospark.models.bundle.bundle import Bundle, read_bundle
 
 
 class OwnBundle:

@@ -15,9 +15,9 @@ from pyspark.ml.param.shared import (
     HasValidationIndicatorCol,
 )
 
-from pulmospark.core.settings import LogisticSettings, NetworkOptions
+from pulmospark.config.train import LogisticSettings, NetworkOptions
 from pulmospark.ml.params import DEFAULT_SEED, METHODS, choice
-from pulmospark.training.logistic import UNTUNED_REG_PARAM
+from pulmospark.training.mllib_logistic import UNTUNED_REG_PARAM
 
 
 class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndicatorCol, HasSeed):

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from pulmospark.core.arrays import Floats, Pixels, Reals, Singles
-from pulmospark.ml.films import FilmReader, FilmsRead
-from pulmospark.scoring.cautions import NO_CHECKS, Checks
-from pulmospark.scoring.engine import EngineSpec, open_engine
-from pulmospark.scoring.softmax import softmax
+from pulmospark.inference.batch.cautions import NO_CHECKS, Checks
+from pulmospark.inference.engine.open_engine import open_engine
+from pulmospark.inference.engine.softmax import softmax
+from pulmospark.inference.engine.spec import EngineSpec
+from pulmospark.ml.image_reader import FilmReader, FilmsRead
 
 BLOCK_FILMS = 64
 """films per engine run: 3 MB at 224 x 224"""

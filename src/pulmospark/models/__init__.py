@@ -1,1 +1,5 @@
-"""Networks, their weights, and the bundle a trained model is kept in."""
+"""Networks, their weights, and the bundle that a trained model is saved in.
+
+Imports config and core.
+Inference, training and all packages above them may import it.
+"""

@@ -7,7 +7,7 @@ import numpy as np
 
 from pulmospark.core.arrays import Pixels, Reals, Singles
 from pulmospark.phantoms.anatomy import SIDES, Anatomy, Canvas, Lung, Pose
-from pulmospark.phantoms.paint import bands, enlarge, fade, polygon_into, soft_unit
+from pulmospark.phantoms.brushes import bands, enlarge, fade, polygon_into, soft_unit
 
 
 def rib_curves(anatomy: Anatomy, lung: Lung) -> tuple[list[Reals], list[Reals]]:

@@ -13,8 +13,7 @@ from PIL import Image, PngImagePlugin
 from pulmospark.imaging.phantom_mark import NOTE
 from pulmospark.phantoms.anatomy import Anatomy, Canvas, random_anatomy, random_pose
 from pulmospark.phantoms.frontal import frontal
-from pulmospark.phantoms.lateral import lateral
-from pulmospark.phantoms.looks import (
+from pulmospark.phantoms.hospitals import (
     Encoding,
     Film,
     Hospital,
@@ -23,6 +22,7 @@ from pulmospark.phantoms.looks import (
     develop,
     quantise,
 )
+from pulmospark.phantoms.lateral import lateral
 from pulmospark.phantoms.opacities import Finding, Opacity
 
 ViewName = Literal["PA", "AP", "AP Supine", "L"]

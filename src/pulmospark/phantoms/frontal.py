@@ -9,8 +9,7 @@ import numpy as np
 from pulmospark.core.arrays import Singles
 from pulmospark.phantoms import bones
 from pulmospark.phantoms.anatomy import SIDES, Anatomy, Canvas, Lung, Pose, lungs
-from pulmospark.phantoms.opacities import Opacity
-from pulmospark.phantoms.paint import (
+from pulmospark.phantoms.brushes import (
     bands,
     blur,
     cloud,
@@ -21,6 +20,7 @@ from pulmospark.phantoms.paint import (
     polygon_into,
     soft_unit,
 )
+from pulmospark.phantoms.opacities import Opacity
 
 
 @dataclass(frozen=True)

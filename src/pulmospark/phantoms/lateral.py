@@ -6,7 +6,7 @@ import numpy as np
 
 from pulmospark.core.arrays import Reals, Singles
 from pulmospark.phantoms.anatomy import Anatomy, Canvas, Pose
-from pulmospark.phantoms.paint import (
+from pulmospark.phantoms.brushes import (
     bands,
     blur,
     cloud,

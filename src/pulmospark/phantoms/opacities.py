@@ -15,7 +15,7 @@ import numpy as np
 
 from pulmospark.core.arrays import Singles
 from pulmospark.phantoms.anatomy import Canvas, Lung
-from pulmospark.phantoms.paint import bands, cloud, ellipse, fade, soft_unit
+from pulmospark.phantoms.brushes import bands, cloud, ellipse, fade, soft_unit
 
 
 class Finding(StrEnum):

@@ -15,13 +15,13 @@ from pulmospark.core.errors import UsageError
 from pulmospark.core.files import whole_folder
 from pulmospark.core.progress import Progress
 from pulmospark.core.records import Record
-from pulmospark.core.tables import RejectReason
+from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.phantom_mark import NOTE
-from pulmospark.phantoms.broken import BROKEN
+from pulmospark.phantoms.broken_files import BROKEN
 from pulmospark.phantoms.draw import Person, Phantom, draw_film, encode, random_person
-from pulmospark.phantoms.looks import HOSPITALS, Hospital
+from pulmospark.phantoms.hospitals import HOSPITALS, Hospital
 from pulmospark.phantoms.opacities import Finding
-from pulmospark.phantoms.plan import FILM_SHARES, patients_of, quotas
+from pulmospark.phantoms.patients import FILM_SHARES, patients_of, quotas
 
 COLUMNS: tuple[str, ...] = (
     "patientid", "offset", "sex", "age", "finding", "survival", "intubated",
@@ -135,7 +135,7 @@ def write_phantoms(
         patients: of all hospitals together.
         films_per_patient: shares of the patients with 1, 2, 3 ... frontal films.
         laterals: lateral films, spread over the hospitals.
-        broken: also write the four files of :data:`pulmospark.phantoms.broken.BROKEN`.
+        broken: also write the four files of :data:`pulmospark.phantoms.broken_files.BROKEN`.
         progress: called with the number of films drawn.
 
     Raises:

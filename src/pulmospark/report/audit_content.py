@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict
 
-from pulmospark.audit.copy_pairs import CSV
+from pulmospark.audit.duplicate_pairs import CSV
 from pulmospark.audit.results import AuditReport, AuditResult, Verdict
 from pulmospark.evaluation.results import Result
-from pulmospark.report.text import Text, clean_text
+from pulmospark.report.safe_text import Text, clean_text
 
 
 class Picture(Result):

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
-from pulmospark.audit.claim import ClaimItem
+from pulmospark.audit.claim_checklist import ClaimItem
 from pulmospark.core import limits
 from pulmospark.evaluation.results import CrossValidation, Evaluation, Result
 from pulmospark.report.audit_content import Audits
 from pulmospark.report.paper_content import BesidePaper
-from pulmospark.report.text import Text, clean_text
+from pulmospark.report.safe_text import Text, clean_text
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 

@@ -15,8 +15,8 @@ from pulmospark.evaluation.results import Evaluation, Figure
 from pulmospark.report.content import ReportContent
 from pulmospark.report.metrics import CLASS_METRICS, METRIC_NAMES, OVERALL_METRICS
 from pulmospark.report.numbers import DASH, Scale, confidence, count, interval, number
+from pulmospark.report.phrasing import groups, image_noun
 from pulmospark.report.svg import Drawing
-from pulmospark.report.words import groups, image_noun
 
 _METRIC_COLUMNS = (
     *("level", "class", "metric", "value", "ci_low", "ci_high", "confidence", "ci_method"),

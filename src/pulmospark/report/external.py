@@ -9,14 +9,14 @@ from typing import Literal
 from pulmospark.core import files, limits
 from pulmospark.evaluation.by_class import class_differences
 from pulmospark.evaluation.results import ClassDifference, Evaluation
-from pulmospark.report import methods, numbers, tables, words
+from pulmospark.report import methods, numbers, phrasing, tables
 from pulmospark.report.curves import roc
 from pulmospark.report.external_content import Column, ExternalPage
 from pulmospark.report.external_plot import beside
 from pulmospark.report.figures import confusion, reliability
 from pulmospark.report.page import fill, provenance_facts, provenance_settings
+from pulmospark.report.phrasing import Verdict
 from pulmospark.report.svg import Drawing
-from pulmospark.report.words import Verdict
 
 _OF_CLASS = ("sensitivity", "specificity", "auroc")
 _LOCAL = (
@@ -75,7 +75,7 @@ def _noun(content: ExternalPage) -> str:
 
 def _whose(content: ExternalPage) -> str:
     patient = "synthetic patient" if content.is_phantom else "patient"
-    return words.groups_of(
+    return phrasing.groups_of(
         content.outside, content.films_without_patient, patient=patient, film=_noun(content)
     )
 
@@ -86,7 +86,7 @@ def headline(content: ExternalPage) -> str:
     level = numbers.confidence(outside)
     text = (
         f"External test set: {numbers.count(outside.films, _noun(content))} of {_whose(content)}. "
-        f"{words.classified_correctly(outside):,} of {outside.films:,} classified correctly: "
+        f"{phrasing.classified_correctly(outside):,} of {outside.films:,} classified correctly: "
         f"accuracy {numbers.with_ci(outside.accuracy, level)}."
     )
     if inside is None or inside.accuracy.value is None:
@@ -198,7 +198,7 @@ TAGS: dict[Tone, str] = {
 
 def warnings(content: ExternalPage) -> tuple[str, ...]:
     """Plain sentences on what weakens the metrics from elsewhere."""
-    texts = words.small_classes(content.outside)
+    texts = phrasing.small_classes(content.outside)
     if content.inside is not None and (lacking := _lacking(content.inside, content.outside)):
         texts.append(
             f"The set holds no image of {', '.join(lacking)}: its accuracy, balanced accuracy and "

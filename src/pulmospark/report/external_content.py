@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from pulmospark.evaluation.recalibrate import Recalibration
 from pulmospark.evaluation.results import Evaluation, Result
 from pulmospark.report.content import Natural
-from pulmospark.report.text import Text, clean_text
+from pulmospark.report.safe_text import Text, clean_text
 
 
 class Column(NamedTuple):

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pulmospark.evaluation.by_name import metrics_by_name
 from pulmospark.evaluation.results import Evaluation
-from pulmospark.scoring.predict_export import DecisionPoint
+from pulmospark.inference.decision_point import DecisionPoint
 
 
 def metrics_frame(evaluation: Evaluation) -> pd.DataFrame:
@@ -45,7 +45,7 @@ def predictions_frame(table: pa.Table, classes: Sequence[str]) -> pd.DataFrame:
     """A predictions table with a column for each class instead of one of lists.
 
     Args:
-        table: rows of ``core.tables.PREDICTIONS``.
+        table: rows of ``core.schemas.PREDICTIONS``.
         classes: in the order of its probabilities.
 
     Returns:
@@ -64,8 +64,8 @@ def scored_frame(
     """What a prediction says of each image or file: those scored first, then the rejects.
 
     Args:
-        predictions: rows of ``core.tables.PREDICTIONS``.
-        rejects: rows of ``core.tables.REJECTS``.
+        predictions: rows of ``core.schemas.PREDICTIONS``.
+        rejects: rows of ``core.schemas.REJECTS``.
         classes: in the order of the probabilities.
         points: thresholds of the decisions.
 

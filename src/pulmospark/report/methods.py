@@ -12,7 +12,7 @@ from pulmospark.evaluation.results import ClassFigures, Evaluation, Figure, Oper
 from pulmospark.report.content import ReportContent
 from pulmospark.report.metrics import CLASS_METRICS
 from pulmospark.report.numbers import count, number
-from pulmospark.report.words import groups, image_noun
+from pulmospark.report.phrasing import groups, image_noun
 
 METHODS = {
     "wilson": "Wilson",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pulmospark
 from pulmospark.audit.results import AuditReport
 from pulmospark.core.html import html_table
-from pulmospark.core.plain_text import percent
+from pulmospark.core.safe_text import percent
 from pulmospark.evaluation.results import Evaluation
-from pulmospark.models.bundle import Bundle
+from pulmospark.models.bundle.bundle import Bundle
 
 _SOURCE_RULE = "image-blind baseline: most frequent class of each source"
 

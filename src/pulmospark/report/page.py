@@ -14,14 +14,14 @@ from markupsafe import Markup, escape
 
 import pulmospark
 from pulmospark.core import files, limits
-from pulmospark.report import methods, numbers, tables, words
+from pulmospark.report import methods, numbers, phrasing, tables
 from pulmospark.report.audit_content import Picture
 from pulmospark.report.content import Film, ReportContent
 from pulmospark.report.exports import write_exports
 from pulmospark.report.figures import draw_all
-from pulmospark.report.phantom import phantom_words
+from pulmospark.report.phantom_wording import phantom_words
+from pulmospark.report.safe_text import clean_text
 from pulmospark.report.svg import Drawing
-from pulmospark.report.text import clean_text
 
 _SHOWN_APART = frozenset({"commands", "settings", "libraries"})
 
@@ -58,7 +58,7 @@ def page_of(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
     evaluation, cross = content.evaluation, content.cross_validation
     parts = tuple(total.part for total in content.split.totals)
     exclusions, further = tables.shown_exclusions(content.exclusions)
-    level, noun = numbers.confidence(evaluation), words.image_noun(content)
+    level, noun = numbers.confidence(evaluation), phrasing.image_noun(content)
     return fill(
         "report.html.j2",
         content.is_phantom,
@@ -68,12 +68,12 @@ def page_of(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
         audits=content.audits,
         drawings=drawings,
         version=content.provenance.get("pulmospark", pulmospark.__version__),
-        correct=words.classified_correctly(evaluation),
-        tested=words.tested_on(content),
-        verdict=words.verdict(evaluation),
-        warnings=words.warnings(content),
+        correct=phrasing.classified_correctly(evaluation),
+        tested=phrasing.tested_on(content),
+        verdict=phrasing.verdict(evaluation),
+        warnings=phrasing.warnings(content),
         confidence=level,
-        groups=words.groups(content),
+        groups=phrasing.groups(content),
         overall=tables.overall_table((evaluation,)),
         by_class=tables.class_table(evaluation),
         overall_methods=methods.overall_methods(evaluation, content),

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pulmospark.evaluation.results import Result
-from pulmospark.report.text import Text
+from pulmospark.report.safe_text import Text
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 

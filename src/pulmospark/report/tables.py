@@ -16,7 +16,7 @@ from pulmospark.report.content import Exclusion, Level, ReportContent, SplitCell
 from pulmospark.report.methods import METHODS, effective_words
 from pulmospark.report.metrics import CLASS_METRICS, METRIC_NAMES, OVERALL_METRICS
 from pulmospark.report.numbers import DASH, Scale, count, interval, number
-from pulmospark.report.words import groups, image_noun, units
+from pulmospark.report.phrasing import groups, image_noun, units
 
 _NO_INTERVAL = "No CI can be computed from so few images or patients."
 

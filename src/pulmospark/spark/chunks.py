@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from pulmospark.core import limits
 from pulmospark.core.files import disk_errors
 from pulmospark.core.progress import Progress
+from pulmospark.spark.chunk_job import Jobs
 from pulmospark.spark.chunk_task import (
     Unit,
     Work,
@@ -34,7 +35,6 @@ from pulmospark.spark.failures import job_errors
 from pulmospark.spark.isolation import Isolation
 from pulmospark.spark.parts import Part, link_parts, parts_of, write_empty, write_part
 from pulmospark.spark.preflight import on_this_machine, preflight, seen_here
-from pulmospark.spark.share_job import Jobs
 from pulmospark.spark.work_list import Chunk, chunks_of, evened, listed_chunks, read_chunk
 from pulmospark.spark.worker_check import expected
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pulmospark.core import limits
-from pulmospark.core.content import value_id
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.files import disk_errors, whole_file
+from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
 from pulmospark.spark.java import Java
 

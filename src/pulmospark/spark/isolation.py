@@ -16,8 +16,8 @@ import pyarrow as pa
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.files import disk_errors
+from pulmospark.spark.chunk_job import Jobs
 from pulmospark.spark.chunk_task import Unit, Work, write_parts
-from pulmospark.spark.share_job import Jobs
 from pulmospark.spark.work_list import read_chunk
 
 

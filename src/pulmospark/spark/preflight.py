@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pulmospark.core import limits
-from pulmospark.core.content import value_id
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.files import disk_errors
+from pulmospark.core.hashing import value_id
 from pulmospark.spark.failures import job_errors
 from pulmospark.spark.work_list import Chunk, read_chunk
 from pulmospark.spark.worker_check import Expected, expected, faults, unseen

@@ -20,8 +20,8 @@ from pyspark.sql import SparkSession
 from pulmospark.core import machine
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.extras import how_to_install
-from pulmospark.core.plain_text import first_line
 from pulmospark.core.python_path import SAFE_PATH, guard_children
+from pulmospark.core.safe_text import first_line
 from pulmospark.spark.class_archive import OPTIONS, archive_options
 from pulmospark.spark.environment import check_spark_home, check_user
 from pulmospark.spark.java import find_java

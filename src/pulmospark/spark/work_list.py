@@ -63,7 +63,7 @@ def listed_chunks(
     rows_max: int = limits.CHUNK_FILES_MAX,
     bytes_max: int = limits.CHUNK_BYTES_MAX,
 ) -> list[Chunk]:
-    """The rows of lists of files (``core.tables.MANIFEST``) as chunks, in order.
+    """The rows of lists of files (``core.schemas.MANIFEST``) as chunks, in order.
 
     Args:
         files: the lists.

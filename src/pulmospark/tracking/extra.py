@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 
+from pulmospark.config.tracking import TrackingSettings
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.extras import how_to_install
-from pulmospark.core.tracking_settings import TrackingSettings
 
 _MLFLOW = ("mlflow", "sqlalchemy", "alembic")
 _TENSORBOARD = ("tensorboard",)

@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from pulmospark.config.tracking import TrackingSettings
 from pulmospark.core import files, limits
 from pulmospark.core.errors import EnvironmentProblem
-from pulmospark.core.tracking_settings import TrackingSettings
 from pulmospark.tracking.record import RunRecord
 
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}

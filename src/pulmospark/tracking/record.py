@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pulmospark.core import content
+from pulmospark.core import hashing
 from pulmospark.evaluation.by_name import metrics_by_name
 from pulmospark.evaluation.results import Evaluation, Figure
-from pulmospark.training.records import TrainResult
+from pulmospark.training.results import TrainResult
 
 _SERIES = (
     "loss",
@@ -53,7 +53,7 @@ class RunRecord:
     @property
     def record_id(self) -> str:
         """Content id of settings, tags and metrics: identical for an identical run."""
-        return content.value_id(
+        return hashing.value_id(
             [self.name, dict(self.settings), dict(self.tags), dict(self.figures)]
         )
 

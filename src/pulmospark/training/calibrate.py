@@ -12,20 +12,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.errors import InputError
-from pulmospark.core.settings import EvaluateSettings
-from pulmospark.core.tables import Split
-from pulmospark.data.cohort import Part, in_part, read_cohort
+from pulmospark.core.schemas import Split
+from pulmospark.data.cohort.table import Part, in_part, read_cohort
 from pulmospark.evaluation.calibration import (
     apply_temperature,
     choose_operating_point,
     fit_temperature,
 )
 from pulmospark.spark import chunks
-from pulmospark.training.job import Job
-from pulmospark.training.records import ModelRecord, model_name
+from pulmospark.training.context import Job
+from pulmospark.training.results import ModelRecord, model_name
 
 _HEALTHY = re.compile(
     r"\s*(normal\b.*|no(n|t)?[-_ ].*|healthy\b.*|negative|controls?|none)\s*$", re.IGNORECASE

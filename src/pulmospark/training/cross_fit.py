@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from pulmospark.config.split import SplitSettings
 from pulmospark.core.arrays import Floats, Ints, Mask, Singles
-from pulmospark.core.settings import SplitSettings
-from pulmospark.data.assignment import assign
-from pulmospark.training.softmax import Standardised, fit_softmax, logits_of
+from pulmospark.data.cohort.assignment import assign
+from pulmospark.training.softmax_regression import Standardised, fit_softmax, logits_of
 
 REG_PARAMS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """candidate strengths, strongest first: each fit starts from the previous one"""

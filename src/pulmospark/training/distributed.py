@@ -22,16 +22,17 @@ from pyspark.sql import SparkSession
 from safetensors.torch import save_file
 
 import pulmospark
-from pulmospark.core import content, files, machine
+from pulmospark.core import files, hashing, machine
 from pulmospark.core.errors import InputError, TrainingError, UsageError
 from pulmospark.core.progress import Progress
-from pulmospark.data.cohort import read_cohort
-from pulmospark.models.network import Network
-from pulmospark.spark.resources import TASK_GPUS, gpus_of_a_task
+from pulmospark.data.cohort.table import read_cohort
+from pulmospark.models.zoo.network import Network
+from pulmospark.spark.gpus import TASK_GPUS, gpus_of_a_task
 from pulmospark.spark.session import is_connect, slots
 from pulmospark.training.checkpoint import Checkpoint, clear_asides, read_tensors
+from pulmospark.training.device import environment
 from pulmospark.training.launch import DEAD, PLAN, Distributor
-from pulmospark.training.precision import environment
+from pulmospark.training.param_groups import trained_stages
 from pulmospark.training.rank import (
     CHECKPOINT,
     EPOCHS,
@@ -41,7 +42,6 @@ from pulmospark.training.rank import (
     RankPlan,
     keep_listings,
 )
-from pulmospark.training.stages import trained_stages
 
 _POLL_S = 0.25
 _WHERE = {
@@ -164,11 +164,11 @@ def run_id(plan: RankPlan, processes: int) -> str:
     if plan.training_images is not None:
         tables.append((plan.training_images, plan.training_cohort or plan.cohort))
     content_of_plan = plan.model_dump(mode="json", exclude=_WHERE)
-    return content.value_id(
+    return hashing.value_id(
         {
             "plan": content_of_plan,
             "processes": processes,
-            "start": content.file_id(plan.folder / START),
+            "start": hashing.file_id(plan.folder / START),
             "films": [_films_id(images, cohort) for images, cohort in tables],
             "versions": [pulmospark.__version__, metadata.version("torch")],
         }

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pulmospark.config.train import NetworkSettings
 from pulmospark.core.errors import InputError
-from pulmospark.core.settings import NetworkSettings
-from pulmospark.models.network import Network
+from pulmospark.models.zoo.network import Network
 from pulmospark.training.checkpoint import (
     Checkpoint,
     State,
@@ -23,11 +23,11 @@ from pulmospark.training.checkpoint import (
     load_optimiser,
     optimiser_tensors,
 )
-from pulmospark.training.feed import Augment, Draw, Source
-from pulmospark.training.optimise import even_share, make_optimiser
-from pulmospark.training.precision import bf16_where_fast, uses_bf16
-from pulmospark.training.ranks import MovingAverage, Ranks
-from pulmospark.training.stages import changing
+from pulmospark.training.data_loader import Augment, Draw, Source
+from pulmospark.training.device import bf16_where_fast, uses_bf16
+from pulmospark.training.optimiser import even_share, make_optimiser
+from pulmospark.training.param_groups import changing
+from pulmospark.training.process_group import MovingAverage, Ranks
 from pulmospark.training.steps import Stepper, Sums
 
 _BATCH_MIN = 2

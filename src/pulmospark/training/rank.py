@@ -19,20 +19,21 @@ from pydantic import ConfigDict
 from safetensors.torch import load_file
 
 from pulmospark.augment.augmenter import Augmenter
+from pulmospark.config.augment import AugmentSettings
+from pulmospark.config.train import NetworkSettings
 from pulmospark.core import files, limits
 from pulmospark.core.errors import PulmosparkError
 from pulmospark.core.records import Record
-from pulmospark.core.settings import AugmentSettings, NetworkSettings
-from pulmospark.core.tables import Split
-from pulmospark.data.cohort import Part
-from pulmospark.models import zoo
+from pulmospark.core.schemas import Split
+from pulmospark.data.cohort.table import Part
+from pulmospark.models.zoo import networks
 from pulmospark.training.checkpoint import Checkpoint, write_tensors
-from pulmospark.training.feed import open_feed
-from pulmospark.training.films import Listing, list_films
-from pulmospark.training.kept_listing import keep_listing, kept_listing
+from pulmospark.training.data_loader import open_feed
+from pulmospark.training.dataset import Listing, list_films
+from pulmospark.training.device import device_of, make_repeatable
 from pulmospark.training.loop import Epoch, Listener, fit
-from pulmospark.training.precision import device_of, make_repeatable
-from pulmospark.training.ranks import Ranks
+from pulmospark.training.mapped_listing import keep_listing, kept_listing
+from pulmospark.training.process_group import Ranks
 
 START, CHECKPOINT, TRAINED = (
     "start.safetensors",
@@ -114,7 +115,7 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
             "nccl" if ranks.device.type == "cuda" else "gloo",
             timeout=datetime.timedelta(seconds=limits.TRAINING_SILENCE_S_MAX),
         )
-    network = zoo.build(plan.model, len(plan.classes), mean=plan.mean, std=plan.std)
+    network = networks.build(plan.model, len(plan.classes), mean=plan.mean, std=plan.std)
     network.load_state_dict(load_file(plan.folder / START))
     network.to(ranks.device)
     train, validation = (

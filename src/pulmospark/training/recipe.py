@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from pulmospark.core.settings import NetworkOptions, NetworkSettings, TrainSettings
-from pulmospark.models.catalogue import entry
+from pulmospark.config.train import NetworkOptions, NetworkSettings, TrainSettings
+from pulmospark.models.zoo.catalogue import entry
 
 
 def network_settings(train: TrainSettings) -> NetworkSettings:

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from pulmospark.config.train import NetworkSettings
 from pulmospark.core import limits
-from pulmospark.core.settings import NetworkSettings
-from pulmospark.models.network import Network
-from pulmospark.scoring.ahead import ahead
+from pulmospark.core.prefetch import ahead
+from pulmospark.models.zoo.network import Network
 from pulmospark.training.checkpoint import optimiser_tensors
-from pulmospark.training.feed import Augment, Draw, Source
-from pulmospark.training.films import Batch
-from pulmospark.training.optimise import loss_of, mix, set_rate, soft_targets
-from pulmospark.training.ranks import MovingAverage, Ranks
-from pulmospark.training.stages import train_mode
+from pulmospark.training.data_loader import Augment, Draw, Source
+from pulmospark.training.dataset import Batch
+from pulmospark.training.optimiser import loss_of, mix, set_rate, soft_targets
+from pulmospark.training.param_groups import train_mode
+from pulmospark.training.process_group import MovingAverage, Ranks
 
 _VALIDATION_BATCH = 64
 _REPORT_EVERY_S = 0.5

@@ -9,24 +9,24 @@ import pyarrow.parquet as pq
 import torch
 from pyspark.sql import SparkSession
 
+from pulmospark.config.experiment import Experiment
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import provenance
-from pulmospark.core.settings import Experiment
-from pulmospark.data.ingest import IngestResult, read_ingest
-from pulmospark.data.made_with import check_made_with
-from pulmospark.data.split_summary import SplitResult, read_split
-from pulmospark.models import zoo
-from pulmospark.models.start import load_start
+from pulmospark.data.cohort.lineage import check_made_with
+from pulmospark.data.cohort.split_summary import SplitResult, read_split
+from pulmospark.data.ingest.ingest import IngestResult, read_ingest
+from pulmospark.models.weights.initial_weights import load_start
+from pulmospark.models.zoo import networks
 from pulmospark.spark.chunks import parts_of
-from pulmospark.training.augmenting import check_augmentation, expanded_of
-from pulmospark.training.bundling import TrainedOn, has_phantoms, write_trained
-from pulmospark.training.by_features import train_by_features
-from pulmospark.training.by_network import train_by_network
+from pulmospark.training.augmented_images import check_augmentation, expanded_of
 from pulmospark.training.calibrate import calibration_warnings
-from pulmospark.training.distance import training_distance
-from pulmospark.training.job import Job
-from pulmospark.training.records import TrainResult
+from pulmospark.training.cnn import train_by_network
+from pulmospark.training.context import Job
+from pulmospark.training.deep_features import train_by_features
+from pulmospark.training.feature_distance import training_distance
+from pulmospark.training.results import TrainResult
+from pulmospark.training.write_bundle import TrainedOn, has_phantoms, write_trained
 
 
 def train(
@@ -69,12 +69,12 @@ def train(
     settings = experiment.train
     expanded = expanded_of(settings, tables)
     check_augmentation(settings, expanded, cohort, split)
-    zoo.check_size(settings.model, experiment.ingest.size)
+    networks.check_size(settings.model, experiment.ingest.size)
     work = target.with_name(f".{target.name}.work")
     with files.disk_errors(work):
         work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(experiment.seed)
-    network = zoo.build(settings.model, len(split.classes))
+    network = networks.build(settings.model, len(split.classes))
     origin = load_start(network, settings, split.classes)
     job = Job(experiment, tables / "images", cohort, split, work, spark, quiet, expanded)
     trainer = train_by_features if settings.method == "features" else train_by_network

@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.core import limits, tables
+from pulmospark.core import limits, schemas
 from pulmospark.core.arrays import Floats, Ints, Mask, Singles
 from pulmospark.core.progress import Progress
-from pulmospark.core.tables import Split
-from pulmospark.data.cohort import read_cohort
+from pulmospark.core.schemas import Split
+from pulmospark.data.cohort.table import read_cohort
 from pulmospark.training.calibrate import Chosen, numbered
+from pulmospark.training.context import Job
 from pulmospark.training.cross_fit import (
     INNER_FOLDS,
     REG_PARAMS,
@@ -26,9 +27,8 @@ from pulmospark.training.cross_fit import (
     can_cross_fit,
     inner_folds,
 )
-from pulmospark.training.job import Job
-from pulmospark.training.logistic import Head
-from pulmospark.training.records import FINAL, model_name
+from pulmospark.training.mllib_logistic import Head
+from pulmospark.training.results import FINAL, model_name
 
 
 @dataclass(frozen=True)
@@ -193,4 +193,4 @@ def write_out_of_fold(path: Path, images: Images, scores: Mapping[str, Floats]) 
             for image_id, uri, row in zip(ids, uris, logits.tolist(), strict=True)
             if row[0] == row[0]
         ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=tables.SCORES), path)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schemas.SCORES), path)

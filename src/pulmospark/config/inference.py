@@ -1,0 +1,37 @@
+"""How films are scored: settings of ``pulmospark predict`` and of everything else that scores."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pulmospark.config.base import Settings
+from pulmospark.config.ingest import IngestSettings
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+"""of the network's arithmetic; inputs and outputs have the same types with each"""
+
+PrecisionPolicy = Literal["auto", "fp32", "fp16", "bf16", "int8"]
+
+
+class Allowances(Settings):
+    """Images that are scored only on request; each gets a caution."""
+
+    allow_phantom_model: bool = False
+    """score images other than phantoms with a model that was trained on phantoms"""
+    any_body_part: bool = False
+    """score DICOM images whose header names another part of the body than the chest"""
+
+    def reading(self, ingest: IngestSettings) -> IngestSettings:
+        """How files are read, given how the model's training images were."""
+        if not self.any_body_part:
+            return ingest
+        return ingest.model_copy(update={"body_parts": "any"})
+
+
+class ScoringSettings(Allowances):
+    """How a network scores."""
+
+    precision: PrecisionPolicy = "auto"
+    """of its arithmetic. ``auto``: the faster of bf16 and fp16 that the processor supports and
+    that agrees with float32 on the films being scored, else float32. A specified one must pass
+    the same check, and falls back to the next (int8, bf16, fp16, float32)"""

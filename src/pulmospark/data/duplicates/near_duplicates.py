@@ -1,0 +1,388 @@
+"""Near copies: films that show one picture, cropped, resized, toned or encoded differently.
+
+Perceptual hashes find candidates on Spark (:mod:`pulmospark.data.duplicates.hash_pairs`), and each
+is checked by overlaying the two films (:mod:`pulmospark.data.duplicates.alignment`). The driver
+holds a few bytes per film and pair. Films that are connected, directly or through others, form one
+cluster.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+from scipy import sparse
+from scipy.sparse import csgraph
+
+from pulmospark.core import files, hashing, limits, schemas
+from pulmospark.core.arrays import Floats, Ints, Pixels
+from pulmospark.core.errors import InputError
+from pulmospark.core.progress import Progress
+from pulmospark.data.duplicates.alignment import overlay_correlation
+from pulmospark.data.duplicates.fingerprints import HASHES, SMALL_SIDE, make_looks
+from pulmospark.data.duplicates.hash_pairs import NearWork, plan_of, write_hashes
+from pulmospark.spark import chunks
+from pulmospark.spark.chunks import parts_of
+from pulmospark.spark.session import slots
+
+_KEPT = "copies"
+"""folder of the last search"""
+_IDENTITY = ("uri", "scan_id")
+_LOOKS = ("mean", "border_mean")
+_COUNTS = ("compared", "distance", "hot_buckets")
+
+_PAIRS_A_CHUNK = 4_000
+"""pairs that a task compares: some ten seconds"""
+
+
+@dataclass(frozen=True)
+class NearCopies:
+    """The result of a search; films are numbered in the order of ``uri``.
+
+    Attributes:
+        first: int64 (p,), one film of each pair that shows one picture.
+        second: int64 (p,), the other; above the first.
+        correlation: float64 (p,).
+        clusters: int64 (n,), number of each film's cluster; a film without a copy is alone.
+        compared: candidates that were overlaid.
+        distance: maximum Hamming distance of these; lower than requested if there were too many.
+        hot_buckets: overfull buckets of the hash index, which were skipped.
+        looks: "mean" and "border_mean" of each film.
+    """
+
+    first: Ints
+    second: Ints
+    correlation: Floats
+    clusters: Ints
+    compared: int
+    distance: int
+    hot_buckets: int
+    looks: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class OverlayWork:
+    """From candidate pairs to the correlation of their overlaid films.
+
+    Attributes:
+        small: file of the thumbnails, in the order of ``uri``.
+        small_id: of the file's content.
+        distance: bits up to which pairs are compared; those further apart are skipped.
+    """
+
+    small: str
+    small_id: str
+    distance: int
+    columns: Sequence[str] | None = None
+
+    def key(self, chunk: pa.Table) -> str:
+        """The pictures and the pairs."""
+        return hashing.value_id(["overlay", self.small_id, self.distance, chunk.to_pydict()])
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``copies``."""
+        chunk = chunk.filter(pa.array(chunk["distance"].to_numpy() <= self.distance))
+        pairs = zip(chunk["first"].to_pylist(), chunk["second"].to_pylist(), strict=True)
+        with Path(self.small).open("rb") as small:
+            correlations = [
+                overlay_correlation(_picture(small, first), _picture(small, second))
+                for first, second in pairs
+            ]
+        rows = chunk.append_column("correlation", pa.array(correlations, pa.float32()))
+        return {"copies": rows.select(schemas.COPIES.names).cast(schemas.COPIES)}
+
+
+def _picture(small: BinaryIO, film: int) -> Pixels:
+    # Read, not mapped: what was mapped counts as the worker's memory, and it reads all over.
+    size = SMALL_SIDE * SMALL_SIDE
+    small.seek(film * size)
+    return np.frombuffer(small.read(size), np.uint8).reshape(SMALL_SIDE, SMALL_SIDE)
+
+
+def find_near_copies(
+    images: Path,
+    facts: pa.Table,
+    work: Path,
+    spark: SparkSession,
+    *,
+    distance: int,
+    correlation: float,
+    pairs_max: int,
+    quiet: bool,
+) -> NearCopies:
+    """Find the films of an images table that show one picture.
+
+    Neighbouring slices of one scan are not compared: they are naturally alike. ``work`` keeps the
+    search; another one of the same images or a subset, in the same table and with the same
+    settings, reuses its pairs: the audit reuses the split's search.
+
+    Args:
+        images: the images table.
+        facts: ``uri`` and ``scan_id`` of the films to search, ordered by ``uri``.
+        work: folder for fingerprints and pairs; existing ones of the same films are kept.
+        spark: the session.
+        distance: maximum number of bits by which hashes may differ.
+        correlation: minimum for two films to be one.
+        pairs_max: maximum number of pairs to overlay; if there are more, the nearest.
+        quiet: show no progress.
+
+    Raises:
+        InputError: more candidates than ``limits.NEAR_PAIRS_MAX``, or a film without
+            fingerprints.
+    """
+    search_id = _search_id(images, distance, correlation, pairs_max)
+    if (kept := kept_search(work / _KEPT, search_id, facts)) is not None:
+        return kept
+    parts = make_looks(images, work / "looks", spark, quiet=quiet)
+    aside = work / "search"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    looks, small_id = _gather([part.path for part in parts], facts, aside)
+    hot = candidates(aside, small_id, work / "near", spark, distance, quiet=quiet)
+    todo = chunks.chunks_of(chunks.parts_of(aside / "pairs"))
+    if (there := sum(chunk.rows for chunk in todo)) > limits.NEAR_PAIRS_MAX:
+        raise InputError(
+            f"{there:,} pairs of films have similar hashes, over the limit of "
+            f"{limits.NEAR_PAIRS_MAX:,}: set audit.hash_distance lower"
+        )
+    within, count = _nearest(aside / "pairs", distance, pairs_max)
+    with Progress("compare", there, "pairs", quiet=quiet or not count) as progress:
+        overlay = OverlayWork(str(aside / "small.bin"), small_id, within)
+        done = chunks.run_chunks(spark, overlay, todo, work / "overlays", progress)
+    copied = _read(done, correlation)
+    shutil.rmtree(aside)
+    copies = NearCopies(
+        **copied,
+        clusters=clusters(copied["first"], copied["second"], facts.num_rows),
+        compared=count,
+        distance=within,
+        hot_buckets=hot,
+        looks=looks,
+    )
+    keep_search(work / _KEPT, search_id, facts, copies)
+    return copies
+
+
+def _search_id(images: Path, distance: int, correlation: float, pairs_max: int) -> str:
+    """Id of a search: from the files of an images table and the settings."""
+    stats = [(part.name, part.stat()) for part in parts_of(images)]
+    parts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return hashing.value_id(["search", parts, distance, correlation, pairs_max])
+
+
+def keep_search(folder: Path, search_id: str, facts: pa.Table, copies: NearCopies) -> None:
+    """Keep a search for :func:`kept_search`, replacing the previous one."""
+    looked = {name: pa.array(values) for name, values in copies.looks.items()}
+    films = pa.table({name: facts[name] for name in _IDENTITY} | looked)
+    pairs = {name: getattr(copies, name) for name in ("first", "second", "correlation")}
+    with files.whole_folder(folder) as aside:
+        pq.write_table(films, aside / "films.parquet")
+        pq.write_table(pa.table(pairs), aside / "pairs.parquet")
+        counts = {name: getattr(copies, name) for name in _COUNTS}
+        files.write_json(aside / "search.json", {"search_id": search_id, **counts})
+
+
+def kept_search(folder: Path, search_id: str, facts: pa.Table) -> NearCopies | None:
+    """The pairs of a kept search among the given images; ``None``: it was another search.
+
+    Args:
+        folder: of :func:`keep_search`.
+        search_id: of table and settings.
+        facts: ``uri`` and ``scan_id`` of the images, ordered by ``uri``: all that were searched,
+            or a subset.
+    """
+    record = folder / "search.json"
+    if not record.is_file() or (saved := files.read_json(record))["search_id"] != search_id:
+        return None
+    films = pq.read_table(folder / "films.parquet")
+    at = pc.index_in(facts["uri"], value_set=films["uri"].combine_chunks())
+    if at.null_count:
+        return None
+    places = np.asarray(at.to_numpy(), np.int64)
+    films = films.take(pa.array(places))
+    if films["scan_id"].to_pylist() != facts["scan_id"].to_pylist():
+        return None
+    pairs = pq.read_table(folder / "pairs.parquet")
+    number = np.full(int(places.max(initial=-1)) + 1, -1, np.int64)
+    number[places] = np.arange(places.size)
+    first, second = (_renumbered(pairs[name].to_numpy(), number) for name in ("first", "second"))
+    inside = (first >= 0) & (second >= 0)
+    first, second = first[inside], second[inside]
+    return NearCopies(
+        first=first,
+        second=second,
+        correlation=pairs["correlation"].to_numpy()[inside],
+        clusters=clusters(first, second, facts.num_rows),
+        looks={name: films[name].to_numpy() for name in _LOOKS},
+        **{name: saved[name] for name in _COUNTS},
+    )
+
+
+def _renumbered(numbers: Ints, number: Ints) -> Ints:
+    """New numbers of images, -1 for those that have none."""
+    known = numbers < number.size
+    return np.where(known, number[np.where(known, numbers, 0)] if number.size else -1, -1)
+
+
+def grey_levels(
+    images: Path, facts: pa.Table, work: Path, spark: SparkSession, *, quiet: bool
+) -> dict[str, Floats]:
+    """ "mean" and "border_mean" of each image, in the order of ``facts``; no pair is compared.
+
+    Args:
+        images: the images table.
+        facts: ``uri`` of the images.
+        work: folder for fingerprints; existing ones are kept.
+        spark: the session.
+        quiet: show no progress.
+
+    Raises:
+        InputError: an image is not in the table.
+    """
+    number = {uri: place for place, uri in enumerate(facts["uri"].to_pylist())}
+    looks = {name: np.full(len(number), np.nan) for name in ("mean", "border_mean")}
+    for part in make_looks(images, work / "looks", spark, quiet=quiet):
+        rows = pq.read_table(part.path, columns=["uri", *looks])
+        places = np.asarray([number.get(uri, -1) for uri in rows["uri"].to_pylist()], np.int64)
+        for name, values in looks.items():
+            values[places[places >= 0]] = rows[name].to_numpy()[places >= 0]
+    _check_looks(looks)
+    return looks
+
+
+def _check_looks(looks: Mapping[str, Floats]) -> None:
+    if missing := int(np.isnan(looks["mean"]).sum()):
+        raise InputError(
+            f"{missing} of {looks['mean'].size} films of the cohort are not in the images table: "
+            "run `pulmospark split` again"
+        )
+
+
+def clusters(first: Ints, second: Ints, films: int) -> Ints:
+    """Connected components of the graph of pairs; int64 (films,), numbered by first film."""
+    edges = sparse.coo_array((np.ones(first.size, np.int8), (first, second)), shape=(films, films))
+    _, components = csgraph.connected_components(edges, directed=False)
+    return np.asarray(components, np.int64)
+
+
+def clusters_of_films(found: NearCopies, facts: pa.Table) -> pa.Table:
+    """``uri`` and ``cluster`` of the films that have a copy; named after the first film."""
+    sizes = np.bincount(found.clusters, minlength=1)
+    films = np.flatnonzero(sizes[found.clusters] > 1)
+    first = np.full(sizes.size, facts.num_rows, np.int64)
+    np.minimum.at(first, found.clusters[films], films)
+    uris = facts["uri"]
+    return pa.table(
+        {
+            "uri": uris.take(pa.array(films)),
+            "cluster": uris.take(pa.array(first[found.clusters[films]])),
+        }
+    )
+
+
+def _gather(parts: Sequence[Path], facts: pa.Table, aside: Path) -> tuple[dict[str, Floats], str]:
+    """Small pictures and hashes in files; a film's number is its place in ``facts``."""
+    number = {uri: place for place, uri in enumerate(facts["uri"].to_pylist())}
+    looks = {name: np.full(len(number), np.nan) for name in _LOOKS}
+    hashes, scans = write_hashes(aside, len(number), HASHES)
+    scans[:] = _numbered(facts["scan_id"])
+    names = []
+    with (aside / "small.bin").open("wb") as small:
+        for path in sorted(parts):
+            rows = pq.read_table(path, schema=schemas.LOOKS)
+            places = [number.get(uri, -1) for uri in rows["uri"].to_pylist()]
+            kept = np.flatnonzero(np.asarray(places) >= 0)
+            films = np.asarray(places, np.int64)[kept]
+            taken = rows.take(pa.array(kept)).combine_chunks()
+            for name, values in looks.items():
+                values[films] = taken[name].to_numpy()
+            flat = pc.list_flatten(taken["hashes"]).to_numpy().view(np.uint64)
+            hashes[films] = flat.reshape(-1, HASHES)
+            for film, picture in zip(films.tolist(), taken["small"], strict=True):
+                small.seek(film * SMALL_SIDE * SMALL_SIDE)
+                small.write(picture.as_buffer())
+            names.append(path.name)
+    hashes.flush()
+    scans.flush()
+    _check_looks(looks)
+    return looks, hashing.value_id([names, facts["uri"].to_pylist(), facts["scan_id"].to_pylist()])
+
+
+def _numbered(names: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    """A number for each name, -1 where there is none."""
+    codes = names.combine_chunks().dictionary_encode().indices
+    return np.asarray(pc.fill_null(codes, -1).to_numpy(zero_copy_only=False), np.int32)
+
+
+def candidates(
+    aside: Path, hashes_id: str, parts: Path, spark: SparkSession, distance: int, *, quiet: bool
+) -> int:
+    """Write the pairs with similar hashes into ``pairs``.
+
+    Args:
+        aside: folder with the hashes (``near_hashes.write_hashes``).
+        hashes_id: of their content.
+        parts: folder for the tasks' results; existing ones of the same hashes are kept.
+        spark: the session.
+        distance: maximum number of bits by which hashes may differ.
+        quiet: show no progress.
+
+    Returns:
+        The number of skipped buckets.
+    """
+    todo = chunks.chunks_of([plan_of(aside)])
+    with Progress("search", len(todo), "parts", quiet=quiet) as progress:
+        near = NearWork(str(aside), hashes_id, distance)
+        done = chunks.run_chunks(spark, near, todo, parts, progress)
+    if near_parts := [str(part.path) for part in done if part.table == "near"]:
+        # A pair may meet in each of the four bands.
+        pairs = spark.read.parquet(*near_parts).groupBy("first", "second").agg({"distance": "min"})
+        pairs = pairs.withColumnRenamed("min(distance)", "distance")
+        parts_each = pairs.repartition(slots(spark) * 2, "first")
+        ordered = parts_each.sortWithinPartitions("first", "second")
+        ordered.write.option("maxRecordsPerFile", _PAIRS_A_CHUNK).parquet(str(aside / "pairs"))
+    return sum(part.rows for part in done if part.table == "hot")
+
+
+def _nearest(pairs: Path, distance: int, most: int) -> tuple[int, int]:
+    """The largest distance up to which there are at most ``most`` pairs, and their number."""
+    counts = np.zeros(distance + 1, np.int64)
+    for part in chunks.parts_of(pairs):
+        distances = pq.read_table(part, columns=["distance"])["distance"].to_numpy()
+        counts += np.bincount(distances, minlength=distance + 1)
+    so_far = np.cumsum(counts)
+    fitting = np.flatnonzero(so_far <= most)
+    within = int(fitting[-1]) if fitting.size else 0
+    return within, int(so_far[within])
+
+
+def _read(parts: Sequence[chunks.Part], correlation: float) -> dict[str, Any]:
+    first, second, fits = [], [], []
+    for part in parts:
+        rows = pq.read_table(part.path, schema=schemas.COPIES)
+        kept = rows.filter(pa.array(rows["correlation"].to_numpy() >= correlation))
+        first.append(kept["first"].to_numpy())
+        second.append(kept["second"].to_numpy())
+        fits.append(kept["correlation"].to_numpy().astype(np.float64))
+    if not first:
+        return {
+            "first": np.empty(0, np.int64),
+            "second": np.empty(0, np.int64),
+            "correlation": np.empty(0),
+        }
+    one, other = np.concatenate(first), np.concatenate(second)
+    order = np.lexsort((other, one))
+    return {
+        "first": one[order].astype(np.int64),
+        "second": other[order].astype(np.int64),
+        "correlation": np.concatenate(fits)[order],
+    }

@@ -1,0 +1,160 @@
+"""Expand: the training split of a cohort with augmented copies, as a separate table."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from pulmospark.config.expand import ExpandSettings
+from pulmospark.core import files, hashing, schemas
+from pulmospark.core.errors import InputError
+from pulmospark.core.progress import Progress
+from pulmospark.core.provenance import provenance
+from pulmospark.data.cohort.split_summary import SplitResult, read_split
+from pulmospark.data.expand.plan import ClassPlan, children_of, choose_parents, write_plan
+from pulmospark.data.expand.table import RECORD, TABLE, ExpandedClass, ExpandResult, read_expanded
+from pulmospark.data.expand.tasks import ExpandWork
+from pulmospark.spark import chunks
+
+
+def expand(
+    images: Path,
+    cohort: Path,
+    settings: ExpandSettings,
+    target: Path,
+    spark: SparkSession,
+    *,
+    seed: int,
+    only: Sequence[str] | None = None,
+    quiet: bool = False,
+) -> ExpandResult:
+    """Write the table ``target/table``: the training films and augmented copies of them.
+
+    Each class has ``settings.per_class`` rows including its films; a class with more films keeps
+    them all. The copies are spread evenly over the films of their class, and each belongs to its
+    film's folds. A copy depends only on settings, seed, film and number. The table appears
+    atomically; a killed run resumes, and an unchanged table is not rebuilt.
+
+    Args:
+        images: the images table.
+        cohort: folder of the cohort.
+        settings: rows per class, and the augmentation.
+        target: folder of the result.
+        spark: the session.
+        seed: of the augmentation.
+        only: paths or ids of the films to expand; ``None``: the whole training split.
+        quiet: show no progress.
+
+    Raises:
+        ClassError: the training split lacks a class.
+        InputError: an earlier stage is missing, a film of ``only`` is not in the training split,
+            or the images table is not that of the cohort.
+    """
+    split = read_split(cohort)
+    rows = pq.read_table(cohort / "table", schema=schemas.COHORT)
+    parents = choose_parents(rows, only)
+    children, classes = children_of(
+        parents["label"].to_pylist(),
+        parents["image_id"].to_pylist(),
+        split.classes,
+        settings.per_class,
+        seed,
+    )
+    work = target.with_name(f".{target.name}.work")
+    with files.disk_errors(target):
+        work.mkdir(parents=True, exist_ok=True)
+        plan = work / "plan.parquet"
+        size = _film_bytes(images)
+        count = write_plan(parents, children, images, plan, film_bytes=size)
+        maker = ExpandWork(str(images), settings.augment, seed)
+        key = hashing.value_id([hashing.file_id(plan), maker.key(_nothing(plan))])
+        result = _result(target, split, classes, settings)
+        record = {
+            "key": key,
+            "result": result.model_dump(mode="json"),
+            "provenance": provenance(settings.model_dump(mode="json"), seed=seed),
+        }
+        already = _is_there(target, key, count)
+        if not already:
+            todo = chunks.chunks_of([plan])
+            with Progress("expand", count, "films", quiet=quiet) as progress:
+                parts = chunks.run_chunks(spark, maker, todo, work / "parts", progress)
+            _publish(target, parts, result, record)
+        elif read_expanded(target) != result:
+            # The same rows, but the cohort differs elsewhere: in its test split, for example.
+            files.write_json(target / RECORD, record)
+        shutil.rmtree(work)
+    return result.model_copy(update={"already": already})
+
+
+def _nothing(plan: Path) -> pa.Table:
+    return pq.read_schema(plan).empty_table()
+
+
+def _film_bytes(images: Path) -> int:
+    """Bytes of a film's pixels, from the first film."""
+    for part in chunks.parts_of(images):
+        with pq.ParquetFile(part) as file:
+            first = next(file.iter_batches(1, columns=["pixels"]), None)
+        if first is not None and first.num_rows:
+            return max(1, len(first["pixels"][0].as_buffer()))
+    raise InputError(f"{images}: contains no film: run `pulmospark ingest` first")
+
+
+def _is_there(target: Path, key: str, count: int) -> bool:
+    """Whether an earlier run wrote the same rows, and all are there."""
+    if not (target / RECORD).is_file():
+        return False
+    there = sum(pq.read_metadata(part).num_rows for part in chunks.parts_of(target / TABLE))
+    return bool(files.read_json(target / RECORD).get("key") == key and there == count)
+
+
+def _result(
+    target: Path, split: SplitResult, classes: Sequence[ClassPlan], settings: ExpandSettings
+) -> ExpandResult:
+    films, children = sum(row.films for row in classes), sum(row.children for row in classes)
+    return ExpandResult(
+        expanded=target,
+        cohort_id=split.cohort_id,
+        per_class=settings.per_class,
+        rows=films + children,
+        films=films,
+        children=children,
+        classes=tuple(_expanded_class(plan) for plan in classes),
+        warnings=(*_warnings(classes, settings), *settings.augment.warnings()),
+    )
+
+
+def _publish(
+    target: Path, parts: Sequence[chunks.Part], result: ExpandResult, record: dict[str, Any]
+) -> None:
+    rows = sum(part.rows for part in parts)
+    if rows != result.rows:
+        raise InputError(
+            f"{target}: {rows:,} rows instead of the planned {result.rows:,}: remove the folder "
+            "and expand again"
+        )
+    with files.whole_folder(target) as aside:
+        chunks.link_parts([part.path for part in parts], aside / TABLE)
+        files.write_json(aside / RECORD, record)
+
+
+def _expanded_class(plan: ClassPlan) -> ExpandedClass:
+    return ExpandedClass(
+        label=plan.label, films=plan.films, children=plan.children, children_of_a_film=plan.most
+    )
+
+
+def _warnings(classes: Sequence[ClassPlan], settings: ExpandSettings) -> list[str]:
+    return [
+        f"class {plan.label!r} has {plan.films:,} films in the training split, more than the "
+        f"requested {settings.per_class:,}: all are kept"
+        for plan in classes
+        if plan.films > settings.per_class
+    ]

@@ -1,0 +1,272 @@
+"""Ingest: from folders of films to an images table and a rejects table."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import ConfigDict
+from pyspark.sql import SparkSession
+
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.source import SourceSettings
+from pulmospark.core import files, hashing, schemas
+from pulmospark.core.errors import InputError
+from pulmospark.core.progress import Progress
+from pulmospark.core.provenance import provenance
+from pulmospark.core.pseudonyms import Salt, own_salt, read_salt
+from pulmospark.core.records import Record
+from pulmospark.core.schemas import RejectReason
+from pulmospark.data.ingest.incremental import Already, compare, hashes
+from pulmospark.data.ingest.rows import image_row, reject_row, rejects_of
+from pulmospark.imaging.decode import Rejected
+from pulmospark.imaging.image import read_films
+from pulmospark.layouts.manifest import SourceListing, write_manifest
+from pulmospark.layouts.walk import absolute
+from pulmospark.spark import chunks
+from pulmospark.spark.preflight import preflight, reads_of
+
+PIXELS_VERSION = 4
+"""Raised whenever the same file and settings give other pixels or facts: old parts are then
+unused."""
+
+SALT_FILE = "salt.key"
+"""secret that identifiers are hashed with, next to the tables, readable only by its owner;
+deleting it makes the hashes of the run irreversible"""
+
+
+class IngestResult(Record):
+    """The result of an ingest; counts are of the current table."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tables: Path
+    images: int
+    rejects: int
+    files: int
+    """files seen: images + rejects, a file of several frames counted once"""
+    already: int
+    """files that an earlier run had ingested"""
+    formats: dict[str, int]
+    rejects_by_reason: dict[str, int]
+    burned_in: int = 0
+    """images with burned-in text, according to their DICOM header"""
+    sources: tuple[SourceListing, ...]
+
+
+@dataclass(frozen=True)
+class IngestWork:
+    """Reads, decodes and standardises the files of a chunk of the manifest."""
+
+    settings: IngestSettings
+    salt: Salt | None = None
+    """key for the hashes of identifiers in DICOM headers; ``None``: they are dropped"""
+    columns: Sequence[str] | None = None
+
+    def key(self, chunk: pa.Table) -> str:
+        """The settings and the chunk's rows, which hold each file's size and time."""
+        return hashing.value_id([_settings_key(self.settings, self.salt), chunk.to_pylist()])
+
+    def rejects(self, rows: pa.Table, detail: str) -> Mapping[str, pa.Table]:
+        """Rows of ``rejects``, for files that end the worker which reads them."""
+        return rejects_of(rows, RejectReason.ENDED_ITS_WORKER, detail)
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``images`` and of ``rejects``; each file gives rows of one of the two."""
+        images: list[dict[str, Any]] = []
+        rejects: list[dict[str, Any]] = []
+        for row, listed in zip(
+            chunk.to_pylist(), hashes(chunk).view(np.int64).tolist(), strict=True
+        ):
+            if row["problem"]:
+                rejects.append(reject_row(row, None, row["problem"], "found while listing"))
+                continue
+            films = read_films(row["uri"], self.settings, self.salt)
+            if isinstance(films, Rejected):
+                rejects.append(reject_row(row, films.image_id, films.reason, films.detail))
+            else:
+                cropped, guess = self.settings.crop != "none", self.settings.guess_view
+                images += [
+                    {**image_row(row, film, cropped=cropped, guess_view=guess), "listed": listed}
+                    for film in films
+                ]
+        return {
+            "images": pa.Table.from_pylist(images, schema=schemas.IMAGES),
+            "rejects": pa.Table.from_pylist(rejects, schema=schemas.REJECTS),
+        }
+
+
+def ingest(
+    sources: Sequence[SourceSettings],
+    settings: IngestSettings,
+    target: Path,
+    spark: SparkSession,
+    *,
+    quiet: bool = False,
+) -> IngestResult:
+    """Build the tables ``target/images`` and ``target/rejects`` from folders of films.
+
+    Files are listed once. Those already in ``target``, unchanged and with the same settings and
+    metadata, are not read again; rows of missing files are removed. Both tables appear
+    atomically; a killed run resumes.
+
+    Args:
+        sources: the data sets.
+        settings: of the standard image.
+        target: folder of the tables.
+        spark: the session.
+        quiet: show no progress.
+
+    Raises:
+        InputError: a folder is missing, has no known layout, or contains no file.
+        SourceUnavailableError: a machine cannot reach the images.
+        EnvironmentProblem: an executor lacks the package, the images or the output's folder.
+    """
+    roots = [str(absolute(source.path)) for source in sources]
+    preflight(spark, reads=roots, folder=target.parent)
+    work = target.with_name(f".{target.name}.work")
+    with files.disk_errors(target):
+        work.mkdir(parents=True, exist_ok=True)
+        manifest = work / "manifest.parquet"
+        listings = write_manifest(sources, manifest)
+        seen = pq.read_metadata(manifest).num_rows
+        if not seen:
+            raise InputError(
+                f"{', '.join(str(source.path) for source in sources)}: contains no image file: "
+                "check the path and the layout"
+            )
+        salt = _salt(settings, target)
+        already = (
+            compare(manifest, target, work / "kept")
+            if _same_settings(target, _settings_key(settings, salt))
+            else Already([manifest], [], [])
+        )
+        todo = chunks.listed_chunks(already.pending)
+        count = sum(chunk.rows for chunk in todo)
+        with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
+            parts = chunks.run_chunks(
+                spark,
+                IngestWork(settings, salt),
+                todo,
+                work / "parts",
+                progress,
+                reads=[*roots, *reads_of(todo)],
+            )
+        result = _publish(
+            target,
+            manifest=manifest,
+            parts=parts,
+            already=already,
+            listings=listings,
+            settings=settings,
+            key=_settings_key(settings, salt),
+            not_read=seen - count,
+        )
+        if result.files != seen:
+            raise InputError(
+                f"{target}: {result.files} rows for {seen} files: two sources list the same "
+                "file; name each folder once"
+            )
+        shutil.rmtree(work)
+    return result
+
+
+def _salt(settings: IngestSettings, target: Path) -> Salt:
+    """The salt in the settings, or the run's own, next to the tables."""
+    if settings.salt_path is not None:
+        return read_salt(settings.salt_path)
+    return own_salt(target.with_name(SALT_FILE))
+
+
+def _same_settings(target: Path, key: str) -> bool:
+    record = target / "ingest.json"
+    # Without its tables the record is useless: someone deleted them to start again.
+    whole = all(chunks.parts_of(target / name) for name in ("images", "rejects"))
+    if not whole or not record.is_file():
+        return False
+    return bool(files.read_json(record).get("key") == key)
+
+
+def _settings_key(settings: IngestSettings, salt: Salt | None) -> str:
+    """What the rows of a file depend on; of the salt only its fingerprint."""
+    values = settings.model_dump(mode="json", exclude={"salt_path"})
+    return hashing.value_id([PIXELS_VERSION, values, salt.fingerprint if salt else None])
+
+
+def _publish(
+    target: Path,
+    *,
+    manifest: Path,
+    parts: Sequence[chunks.Part],
+    already: Already,
+    listings: tuple[SourceListing, ...],
+    settings: IngestSettings,
+    key: str,
+    not_read: int,
+) -> IngestResult:
+    with files.whole_folder(target) as aside:
+        for name, schema, kept in (
+            ("images", schemas.IMAGES, already.images),
+            ("rejects", schemas.REJECTS, already.rejects),
+        ):
+            new = [part.path for part in parts if part.table == name]
+            chunks.link_parts([*kept, *new], aside / name)
+            if not chunks.parts_of(aside / name):
+                chunks.write_empty(schema, aside / name)
+        manifest.replace(aside / "manifest.parquet")
+        formats = _count(aside / "images", "format")
+        reasons = _count(aside / "rejects", "reason")
+        images, rejects = sum(formats.values()), sum(reasons.values())
+        beyond = _sum(aside / "images", "frame", lambda frame: pc.greater(frame, 1))
+        result = IngestResult(
+            tables=target,
+            images=images,
+            rejects=rejects,
+            files=images + rejects - beyond,
+            already=not_read,
+            formats=formats,
+            rejects_by_reason=reasons,
+            burned_in=_sum(aside / "images", "burned_in", lambda burned: burned),
+            sources=listings,
+        )
+        files.write_json(
+            aside / "ingest.json",
+            {
+                "key": key,
+                "result": result.model_dump(mode="json"),
+                "provenance": provenance(settings.model_dump(mode="json")),
+            },
+        )
+    return result
+
+
+def _count(table: Path, column: str) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for part in chunks.parts_of(table):
+        counts.update(pq.read_table(part, columns=[column]).column(0).to_pylist())
+    return dict(sorted(counts.items()))
+
+
+def _sum(table: Path, column: str, chosen: Callable[[pa.ChunkedArray], Any]) -> int:
+    """Number of rows of a table that a column selects; null does not."""
+    columns = (pq.read_table(part, columns=[column]).column(0) for part in chunks.parts_of(table))
+    return sum(int(pc.sum(chosen(values)).as_py() or 0) for values in columns)
+
+
+def read_ingest(target: Path) -> IngestResult:
+    """The result of the last ingest into ``target``.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not (target / "ingest.json").is_file():
+        raise InputError(f"{target}: not ingested yet: run `pulmospark ingest` first")
+    return IngestResult.model_validate(files.read_json(target / "ingest.json")["result"])

@@ -1,0 +1,138 @@
+"""All metrics of an evaluation for many bootstrap replicates at once.
+
+Quantities that add up over films (confusion, log loss, Brier score, reliability bins) are summed
+by group once; a replicate is then a product with the groups' multiplicities. Rank metrics come
+from `pulmospark.evaluation.auc`. The point estimate is the replicate in which every group
+counts once, so estimate and CI share each formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy import sparse
+
+from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Ints, Mask
+from pulmospark.evaluation import metrics
+from pulmospark.evaluation.auc import Ranks
+
+
+@dataclass(frozen=True)
+class GroupTables:
+    """Sums by group from which every metric follows."""
+
+    classes: int
+    bins: int
+    groups: int
+    present: Mask
+    """(classes,) whether a class occurs"""
+    sums: sparse.csr_array
+    """(classes^2 + 2 + 3 bins, groups): confusion, log loss, Brier, then a bin's films,
+    summed probability and correctly classified films"""
+    ranks: tuple[Ranks, ...]
+
+    @classmethod
+    def of(cls, labels: Ints, probabilities: Floats, groups: Ints, count: int, bins: int) -> Self:
+        """Sum by group.
+
+        Args:
+            labels: (n,) true class.
+            probabilities: (n, k).
+            groups: (n,) group of each film, 0 to ``count`` - 1.
+            count: number of groups.
+            bins: of the reliability diagram.
+        """
+        films, k = probabilities.shape
+        predicted = metrics.predicted_class(probabilities)
+        confidence = probabilities[np.arange(films), predicted]
+        bin_numbers = metrics.bin_of_films(confidence, bins)
+        ones, base = np.ones(films), k * k + 2
+        parts = (
+            (labels * k + predicted, ones),
+            (np.full(films, k * k), metrics.log_loss_of_films(labels, probabilities)),
+            (np.full(films, k * k + 1), metrics.brier_of_films(labels, probabilities)),
+            (base + bin_numbers, ones),
+            (base + bins + bin_numbers, confidence),
+            (base + 2 * bins + bin_numbers, (predicted == labels).astype(np.float64)),
+        )
+        cells = (np.concatenate([row for row, _ in parts]), np.tile(groups, len(parts)))
+        values = np.concatenate([value for _, value in parts])
+        return cls(
+            classes=k,
+            bins=bins,
+            groups=count,
+            present=np.bincount(labels, minlength=k) > 0,
+            sums=sparse.coo_array((values, cells), shape=(base + 3 * bins, count)).tocsr(),
+            ranks=tuple(
+                Ranks.of(labels == each, probabilities[:, each], groups, count)
+                for each in range(k)
+            ),
+        )
+
+    def figures(self, multiplicities: Floats) -> dict[str, Floats]:
+        """Every metric for each set of multiplicities.
+
+        Args:
+            multiplicities: (groups, b) how often each group counts.
+
+        Returns:
+            Name -> (b,), or (classes, b) for f1, mcc, auroc and auprc, each class against
+            the rest; nan where a metric is undefined.
+        """
+        k, bins = self.classes, self.bins
+        sums = self.sums @ multiplicities
+        confusion = sums[: k * k].reshape(k, k, -1)
+        films = confusion.sum(axis=(0, 1))
+        _, confidence, right = sums[k * k + 2 :].reshape(3, bins, -1)
+        areas = [ranks.areas(multiplicities) for ranks in self.ranks]
+        auroc = np.stack([area for area, _ in areas])
+        return {
+            "accuracy": metrics.accuracy(confusion),
+            "balanced_accuracy": metrics.balanced_accuracy(confusion, self.present),
+            "log_loss": metrics.ratio(sums[k * k], films),
+            "brier": metrics.ratio(sums[k * k + 1], films),
+            "calibration_error": metrics.ratio(np.abs(confidence - right).sum(axis=0), films),
+            "macro_auroc": auroc.mean(axis=0),
+            "f1": metrics.f1(confusion),
+            "mcc": metrics.mcc(confusion),
+            "auroc": auroc,
+            "auprc": np.stack([area for _, area in areas]),
+        }
+
+    def point(self) -> dict[str, Floats]:
+        """Point estimate of every metric: () for overall ones, (classes,) for per-class ones."""
+        whole = self.figures(np.ones((self.groups, 1)))
+        return {name: values[..., 0] for name, values in whole.items()}
+
+    def bootstrap(self, replicates: int, seed: int) -> dict[str, Floats]:
+        """Every metric in replicates that draw groups with replacement.
+
+        The same seed gives the same replicates for any block size.
+
+        Args:
+            replicates: how many.
+            seed: of a PCG64 generator.
+
+        Returns:
+            Name -> (..., replicates); nan where a metric is undefined.
+        """
+        random = np.random.Generator(np.random.PCG64(seed))
+        parts: list[dict[str, Floats]] = []
+        block = self._block()
+        for start in range(0, replicates, block):
+            size = min(block, replicates - start)
+            drawn = np.empty((size, self.groups))
+            for each in range(size):
+                picks = random.integers(0, self.groups, self.groups)
+                drawn[each] = np.bincount(picks, minlength=self.groups)
+            parts.append(self.figures(np.ascontiguousarray(drawn.T)))
+        return {name: np.concatenate([p[name] for p in parts], axis=-1) for name in parts[0]}
+
+    def _block(self) -> int:
+        """Replicates whose working arrays fit in the limit."""
+        longest = max(ranks.segments for ranks in self.ranks)
+        numbers = 2 * self.groups + 6 * longest + 2 * self.sums.shape[0]
+        return max(1, limits.BOOTSTRAP_BLOCK_BYTES // (8 * numbers))

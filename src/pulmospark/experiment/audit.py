@@ -1,0 +1,279 @@
+"""Audit a run's folder or a bare table, and write the result next to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from pulmospark.audit.duplicate_pairs import CSV, PARQUET
+from pulmospark.audit.results import AuditReport, AuditResult
+from pulmospark.audit.run import run_audits
+from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
+from pulmospark.config.audit import AuditSettings, check_skip
+from pulmospark.config.experiment import Experiment
+from pulmospark.config.parse import parse
+from pulmospark.core import files
+from pulmospark.core.errors import AuditError, InputError, UsageError
+from pulmospark.core.provenance import now_utc
+from pulmospark.data.cohort.split import Search
+from pulmospark.data.cohort.split_summary import read_split
+from pulmospark.data.duplicates.near_duplicates import NearCopies, find_near_copies
+from pulmospark.data.expand.table import TABLE
+from pulmospark.experiment.evaluate import other_evaluation, other_training
+from pulmospark.experiment.example_images import thumbnails
+from pulmospark.experiment.run_folder import RunFolder
+from pulmospark.report.audit import write_audit_page
+from pulmospark.report.audit_content import AuditPage, Audits, shown
+from pulmospark.spark.chunks import link_parts, parts_of
+
+_RESULT, _PAGE, _WORK = "audit.json", "audit.html", ".audit.work"
+
+
+def audit_run(
+    experiment: Experiment,
+    run: RunFolder,
+    spark: SparkSession,
+    *,
+    bundle: Path | None = None,
+    quiet: bool = False,
+) -> AuditReport:
+    """Audit a run: its films and split, and its model if it was evaluated.
+
+    A model that was trained on another split, and metrics of another model, are excluded; the
+    audits that need them report so.
+
+    Args:
+        experiment: the settings.
+        run: folder of the run; split must have finished there.
+        spark: the session.
+        bundle: folder of another model; ``None``: the run's own, if it has one.
+        quiet: show no progress.
+
+    Raises:
+        InputError: an earlier stage is missing.
+        UsageError: a setting names no audit.
+        BundleError: a bundle cannot be used.
+    """
+    parted = read_split(run.cohort)
+    left_out, own = _model_left_out(run), _bundle_of(run)
+    if own is not None and other_training(run) is not None:
+        own = None  # tested films may be among those it was trained on
+    predictions = run.evaluation / "predictions"
+    subject = subject_of(
+        run.tables / "images",
+        run.cohort,
+        experiment.audit,
+        seed=experiment.seed,
+        classes=parted.classes,
+        confidence=experiment.evaluate.confidence,
+        predictions=pq.read_table(predictions)
+        if left_out is None and predictions.is_dir()
+        else None,
+        expanded=_expanded_of(experiment, run),
+        model_left_out=left_out,
+    )
+    return _audited(
+        subject, run.root, run.audit, spark, bundle=bundle or own,
+        title=experiment.name, phantoms=experiment.phantoms, quiet=quiet,
+        cohort_id=parted.cohort_id,
+    )  # fmt: skip
+
+
+def audit_table(
+    table: Path,
+    settings: AuditSettings,
+    target: Path,
+    spark: SparkSession,
+    *,
+    bundle: Path | None = None,
+    seed: int = 20201,
+    quiet: bool = False,
+) -> AuditReport:
+    """Audit the films of an ingest without a split: each finding is a class.
+
+    Args:
+        table: folder of an images table, or of an ingest's tables.
+        settings: of the audits.
+        target: folder of the result.
+        spark: the session.
+        bundle: folder of a model.
+        seed: of folds and bootstrap.
+        quiet: show no progress.
+
+    Raises:
+        InputError: it is no images table.
+        UsageError: a setting names no audit.
+    """
+    images = images_of(table)
+    subject = subject_of(images, None, settings, seed=seed)
+    return _audited(
+        subject, target.parent, target, spark, bundle=bundle, title=table.resolve().name,
+        phantoms=False, quiet=quiet,
+    )  # fmt: skip
+
+
+def near_copy_search(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> Search:
+    """The search for near copies that a run's split makes and its audit reuses.
+
+    Args:
+        experiment: the settings.
+        run: its folder; ingest must have finished there.
+        spark: the session.
+        quiet: show no progress.
+    """
+    audit = experiment.audit
+
+    def search(facts: pa.Table) -> NearCopies:
+        return find_near_copies(
+            run.tables / "images",
+            facts,
+            run.root / _WORK,
+            spark,
+            distance=audit.hash_distance,
+            correlation=audit.copy_correlation,
+            pairs_max=audit.pairs_max,
+            quiet=quiet,
+        )
+
+    return search
+
+
+def table_settings(changes: dict[str, str]) -> AuditSettings:
+    """Settings for a bare table from ``audit.NAME`` -> value, as text.
+
+    Raises:
+        UsageError: a setting is unknown, wrong, or not one of the audits'.
+    """
+    values: dict[str, Any] = {}
+    for key, text in changes.items():
+        section, _, name = key.partition(".")
+        if section != "audit" or name not in AuditSettings.model_fields:
+            raise UsageError(f"--set {key}: only audit.NAME can be set for a table")
+        values[name] = text
+    settings = parse(AuditSettings, values, where="--set")
+    check_skip(settings)
+    return settings
+
+
+def images_of(table: Path) -> Path:
+    """The images table at a path: the folder itself, or ``images`` in it.
+
+    Raises:
+        InputError: neither has Parquet files.
+    """
+    for folder in (table / "images", table / "tables" / "images", table):
+        if parts_of(folder):
+            return folder
+    raise InputError(
+        f"{table}: contains no images table: name a run, an experiment, or the output of "
+        "`pulmospark ingest`"
+    )
+
+
+def check_strict(report: AuditReport, settings: AuditSettings) -> None:
+    """Raise if an audit failed and the settings are strict.
+
+    Raises:
+        AuditError: an audit failed.
+    """
+    if settings.strict and report.failed:
+        names = ", ".join(audit.name for audit in report.failed)
+        first: AuditResult = report.failed[0]
+        raise AuditError(
+            f"{len(report.failed)} of {len(report.audits)} audits failed ({names}); "
+            f"{first.name}: {first.sentence} Remedy: {first.remedy or 'see the report'}"
+        )
+
+
+def read_audit(folder: Path) -> AuditReport:
+    """The results of the last audit into ``folder``.
+
+    Raises:
+        InputError: there is none.
+    """
+    return AuditReport.model_validate(files.read_json(folder / _RESULT))
+
+
+def shown_audits(run: RunFolder) -> Audits | None:
+    """The audits of a run as the report shows them; ``None``: its split has not been audited."""
+    if not (run.audit / _RESULT).is_file() or old_audits(run) is not None:
+        return None
+    return _shown(read_audit(run.audit), run.tables / "images", folder=f"{run.audit.name}/")
+
+
+def old_audits(run: RunFolder) -> str | None:
+    """A note on audits of another split; ``None``: there are none."""
+    if not (run.audit / _RESULT).is_file():
+        return None
+    if read_audit(run.audit).cohort_id == read_split(run.cohort).cohort_id:
+        return None
+    return (
+        "The existing audits are of another split or an older version and are not shown: run "
+        "`pulmospark audit` again."
+    )
+
+
+def _audited(
+    subject: Subject,
+    root: Path,
+    target: Path,
+    spark: SparkSession,
+    *,
+    bundle: Path | None,
+    title: str,
+    phantoms: bool,
+    quiet: bool,
+    cohort_id: str | None = None,
+) -> AuditReport:
+    report = run_audits(subject, root / _WORK, spark, bundle=bundle, quiet=quiet)
+    report = report.model_copy(update={"cohort_id": cohort_id})
+    page = AuditPage(
+        title=title,
+        made_at=now_utc(),
+        is_phantom=phantoms,
+        films=report.films,
+        audits=_shown(report, subject.images),
+        provenance=report.provenance,
+    )
+    with files.whole_folder(target) as aside:
+        files.write_json(aside / _RESULT, report.model_dump(mode="json"))
+        write_audit_page(page, aside / _PAGE)
+        if report.near_copies is not None:
+            link_parts([root / _WORK / name for name in (PARQUET, CSV)], aside)
+    return report
+
+
+def _expanded_of(experiment: Experiment, run: RunFolder) -> Path | None:
+    place = (experiment.train.expanded_path or run.expanded) / TABLE
+    return place if experiment.train.expanded and parts_of(place) else None
+
+
+def _model_left_out(run: RunFolder) -> ModelLeftOut | None:
+    if other_training(run) is not None:
+        return ModelLeftOut(
+            "the model was trained on another split than the audited one",
+            "train it on this split and evaluate it: `pulmospark train`, `pulmospark evaluate`",
+        )
+    if other_evaluation(run) is not None:
+        return ModelLeftOut(
+            "the metrics are of another model than the one trained last",
+            "evaluate it: `pulmospark evaluate`",
+        )
+    return None
+
+
+def _bundle_of(run: RunFolder) -> Path | None:
+    return run.bundle if run.bundle.is_dir() else None
+
+
+def _shown(report: AuditReport, images: Path, *, folder: str = "") -> Audits:
+    uris = {
+        film.uri for audit in report.audits for example in audit.examples for film in example.films
+    }
+    return shown(report, thumbnails(images, uris) if uris else {}, folder=folder)

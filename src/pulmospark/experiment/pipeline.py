@@ -1,0 +1,208 @@
+"""The stages of an experiment, each on the run's folder, and all of them in order."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ConfigDict
+from pyspark.sql import SparkSession
+
+from pulmospark.audit.claim_checklist import as_markdown
+from pulmospark.audit.results import AuditReport
+from pulmospark.config.experiment import Experiment
+from pulmospark.core import files
+from pulmospark.core.errors import InputError
+from pulmospark.core.records import Record
+from pulmospark.data.cohort.split import split
+from pulmospark.data.cohort.split_summary import SplitResult
+from pulmospark.data.expand.expand import expand
+from pulmospark.data.expand.table import ExpandResult
+from pulmospark.data.ingest.ingest import IngestResult, ingest, read_ingest
+from pulmospark.experiment.audit import audit_run, near_copy_search
+from pulmospark.experiment.check import check_classes
+from pulmospark.experiment.evaluate import EvaluateResult, evaluate
+from pulmospark.experiment.report_data.collect import report_content
+from pulmospark.experiment.run_folder import RunFolder, locked, note_seconds, save_settings
+from pulmospark.experiment.tracking import check_store, followed, track
+from pulmospark.report.page import write_report
+from pulmospark.report.phantom_wording import phantom_words
+from pulmospark.spark.chunks import parts_of
+from pulmospark.tracking.extra import check_tracking
+from pulmospark.training.results import TrainResult
+from pulmospark.training.train import train
+
+
+class RunResult(Record):
+    """The results of a whole run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    report: Path
+    bundle: Path
+    seconds: float
+    """from files to report, excluding the start of Spark"""
+    ingest: IngestResult
+    split: SplitResult
+    expand: ExpandResult | None = None
+    """``None``: the experiment has no ``expand``"""
+    train: TrainResult
+    evaluate: EvaluateResult
+    audit: AuditReport | None = None
+    """``None``: ``audit.enabled`` is false"""
+
+
+def run_ingest(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> IngestResult:
+    """Ingest: see :func:`pulmospark.data.ingest.ingest.ingest`."""
+    with _stage(experiment, run, "ingest"):
+        return ingest(experiment.sources, experiment.ingest, run.tables, spark, quiet=quiet)
+
+
+def run_split(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> SplitResult:
+    """Split: see :func:`pulmospark.data.cohort.split.split`."""
+    with _stage(experiment, run, "split"):
+        return split(
+            read_ingest(run.tables),
+            experiment.classes,
+            experiment.split,
+            run.cohort,
+            seed=experiment.seed,
+            search=near_copy_search(experiment, run, spark, quiet=quiet),
+        )
+
+
+def run_expand(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> ExpandResult | None:
+    """Expand: see :func:`pulmospark.data.expand.expand.expand`; ``None`` if not requested."""
+    if experiment.expand is None:
+        return None
+    with _stage(experiment, run, "expand"):
+        return expand(
+            run.tables / "images",
+            run.cohort,
+            experiment.expand,
+            run.expanded,
+            spark,
+            seed=experiment.seed,
+            quiet=quiet,
+        )
+
+
+def run_train(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> TrainResult:
+    """Train: see :func:`pulmospark.training.train.train`."""
+    check_store(experiment)
+    with _stage(experiment, run, "train"), followed(experiment, run) as finish:
+        result = train(
+            experiment,
+            spark,
+            tables=run.tables,
+            cohort=run.cohort,
+            target=run.training,
+            bundle=run.bundle,
+            quiet=quiet,
+        )
+        finish(result)
+        return result
+
+
+def run_evaluate(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> EvaluateResult:
+    """Evaluate: see :func:`pulmospark.experiment.evaluate.evaluate`."""
+    del quiet
+    with _stage(experiment, run, "evaluate"):
+        return evaluate(experiment, run, spark)
+
+
+def run_audit(
+    experiment: Experiment,
+    run: RunFolder,
+    spark: SparkSession,
+    *,
+    bundle: Path | None = None,
+    quiet: bool = False,
+) -> AuditReport:
+    """Audit: see :func:`pulmospark.experiment.audit.audit_run`."""
+    with _stage(experiment, run, "audit"):
+        return audit_run(experiment, run, spark, bundle=bundle, quiet=quiet)
+
+
+def run_report(experiment: Experiment, run: RunFolder) -> Path:
+    """Write the report from the other stages' outputs, and track the run; needs no Spark.
+
+    Raises:
+        InputError: an earlier stage is missing.
+        EnvironmentProblem: the tracking store cannot be written; the report has been.
+    """
+    page = write_page(experiment, run)
+    track(experiment, run)
+    return page
+
+
+def write_page(experiment: Experiment, run: RunFolder) -> Path:
+    """Write the report, its files for a paper and the checklist, and track nothing.
+
+    Raises:
+        InputError: an earlier stage is missing.
+    """
+    if not (run.evaluation / "evaluation.json").is_file():
+        raise InputError(f"{run.root}: not evaluated yet: run `pulmospark evaluate` first")
+    content = report_content(experiment, run)
+    write_report(content, run.report, parts_of(run.evaluation / "predictions"))
+    checklist = as_markdown(content.claim, experiment.name)
+    files.write_text(run.claim, phantom_words(checklist) if experiment.phantoms else checklist)
+    return run.report
+
+
+def run_all(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+) -> RunResult:
+    """All stages: ingest, split, expand if requested, train, evaluate, audit, report."""
+    check_tracking(experiment.tracking)
+    with locked(run):
+        return _run_all(experiment, run, spark, quiet=quiet)
+
+
+def _run_all(
+    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool
+) -> RunResult:
+    started = time.perf_counter()
+    ingested = run_ingest(experiment, run, spark, quiet=quiet)
+    parted = run_split(experiment, run, spark, quiet=quiet)
+    check_classes(experiment.evaluate, parted.classes)  # before hours of training
+    expanded = run_expand(experiment, run, spark, quiet=quiet)
+    trained = run_train(experiment, run, spark, quiet=quiet)
+    evaluated = run_evaluate(experiment, run, spark, quiet=quiet)
+    audited = run_audit(experiment, run, spark, quiet=quiet) if experiment.audit.enabled else None
+    report = run_report(experiment, run)
+    return RunResult(
+        folder=run.root,
+        report=report,
+        bundle=run.bundle,
+        seconds=time.perf_counter() - started,
+        ingest=ingested,
+        split=parted,
+        expand=expanded,
+        train=trained,
+        evaluate=evaluated,
+        audit=audited,
+    )
+
+
+@contextlib.contextmanager
+def _stage(experiment: Experiment, run: RunFolder, name: str) -> Iterator[None]:
+    with locked(run):
+        save_settings(experiment, run)
+        started = time.perf_counter()
+        yield
+        note_seconds(run, name, time.perf_counter() - started)

@@ -1,0 +1,228 @@
+"""The folder of an experiment, and where each stage writes in it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pulmospark.config.audit import check_skip
+from pulmospark.config.base import Settings
+from pulmospark.config.experiment import Experiment, located, read_experiment
+from pulmospark.config.parse import parse
+from pulmospark.core import files
+from pulmospark.core.atomic_folders import sweep_inside
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.locks import hold_lock
+from pulmospark.core.suggestions import did_you_mean
+from pulmospark.tracking.extra import check_tracking
+
+LOCK = ".lock"
+"""file in a run's folder that its writer locks"""
+
+_TABLES = {
+    "manifest": ("tables", "manifest.parquet"),
+    "images": ("tables", "images"),
+    "rejects": ("tables", "rejects"),
+    "cohort": ("cohort", "table"),
+    "expanded": ("expanded", "table"),
+    "scores": ("training", "scores"),
+    "predictions": ("evaluation", "predictions"),
+    "distances": ("audit", "distances"),
+}
+"""table -> its place in a run's folder"""
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A path in a run's folder; where it may be shared, in that of the run that has it."""
+
+    name: str
+    shared: bool = False
+
+    def __get__(self, run: RunFolder, _: type[RunFolder]) -> Path:
+        return (run.shared if self.shared and run.shared else run.root) / self.name
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of an experiment's outputs; none of them need exist."""
+
+    root: Path
+    shared: Path | None = None
+    """folder of another run, whose tables and cohort are used"""
+
+    settings = _Place("experiment.json")
+    """The experiment's settings, as JSON."""
+    tables = _Place("tables", shared=True)
+    """``images``, ``rejects`` and the manifest: ingest's output."""
+    cohort = _Place("cohort", shared=True)
+    """Output of split."""
+    expanded = _Place("expanded", shared=True)
+    """Output of expand, if requested."""
+    training = _Place("training")
+    """Scores and history: train's output next to the bundle."""
+    bundle = _Place("bundle")
+    """The trained model."""
+    evaluation = _Place("evaluation")
+    """Predictions and metrics: evaluate's output."""
+    audit = _Place("audit")
+    """The audits' results."""
+    report = _Place("report.html")
+    """The report."""
+    figures = _Place("figures")
+    """The report's plots and tables as files for a paper."""
+    claim = _Place("claim.md")
+    """The CLAIM 2024 checklist, filled in as far as the run knows it."""
+    comparison = _Place("compare")
+    """Networks compared on the same films: compare's output, one folder per arm."""
+    paper = _Place("paper.json")
+    """The published experiment that the run reproduces, as JSON for its report."""
+    timings = _Place("timings.json")
+    """Seconds of each stage, as JSON."""
+
+
+def run_folder(experiment: Experiment) -> RunFolder:
+    """The folder of an experiment: its name, under its ``out``.
+
+    Raises:
+        UsageError: the name is not a valid folder name.
+    """
+    if not _SAFE_NAME.fullmatch(experiment.name):
+        raise UsageError(
+            f"name is {experiment.name!r}: use letters, digits, dots, dashes and underscores, "
+            "100 at most, a letter or digit first"
+        )
+    return RunFolder(experiment.out.resolve() / experiment.name)
+
+
+def table_of_run(path: Path) -> Path:
+    """Where a table lies that is named as though it were right below a run's folder.
+
+    Args:
+        path: ``RUN/images`` and so on, or the table's own place, which stays as it is.
+    """
+    place = _TABLES.get(path.name)
+    if place is None or not RunFolder(path.parent).settings.is_file():
+        return path
+    return path.parent.joinpath(*place)
+
+
+def open_experiment(
+    what: Path | Experiment, changes: dict[str, str]
+) -> tuple[Experiment, RunFolder]:
+    """An experiment from its TOML file, from the folder of an earlier run, or as it is given.
+
+    Args:
+        what: the file, the folder, or the experiment, whose relative paths are then taken from
+            the current folder.
+        changes: setting, with dots (``train.model``) -> value, as text.
+
+    Raises:
+        UsageError: it is neither, or a setting is wrong.
+        EnvironmentProblem: a library that ``tracking`` needs is missing.
+    """
+    if isinstance(what, Experiment):
+        experiment = _ready(with_changes(located(what, Path.cwd()), changes))
+        return experiment, run_folder(experiment)
+    if what.is_dir():
+        run = RunFolder(what.resolve())
+        try:
+            values = files.read_json(run.settings)
+        except InputError as error:
+            raise UsageError(
+                f"{what}: not an experiment's folder (it has no {run.settings.name}): give one, "
+                "or an experiment's TOML file"
+            ) from error
+        experiment = parse(Experiment, values, where=str(run.settings))
+        return _ready(with_changes(experiment, changes)), run
+    experiment = _ready(with_changes(read_experiment(what), changes))
+    return experiment, run_folder(experiment)
+
+
+def _ready(experiment: Experiment) -> Experiment:
+    """The experiment, once libraries and audit names are checked."""
+    check_tracking(experiment.tracking)
+    check_skip(experiment.audit)
+    return experiment
+
+
+def with_changes(experiment: Experiment, changes: dict[str, str]) -> Experiment:
+    """An experiment with some settings changed.
+
+    Args:
+        experiment: the experiment.
+        changes: setting, with dots -> value, as text; parsed as the setting's type. ``none``
+            unsets an optional setting, unless it is one of the setting's values.
+
+    Raises:
+        UsageError: a setting is unknown or a value is wrong.
+    """
+    values = experiment.model_dump(mode="json")
+    for key, text in changes.items():
+        place: Any = values
+        *path, last = key.split(".")
+        for name in path:
+            place = place.get(name) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            near = did_you_mean(last, place) if isinstance(place, dict) else ""
+            raise UsageError(f"--set {key}: no such setting{near}; see docs/reference/settings.md")
+        place[last] = None if text in {"", "none"} and _may_be_unset(key) else text
+    return parse(Experiment, values, where="--set") if changes else experiment
+
+
+def _may_be_unset(key: str) -> bool:
+    """Whether a setting can be ``None``, and "none" is not one of its values."""
+    kind: Any = Experiment
+    for name in key.split("."):
+        # An optional section is a union of its settings and None.
+        inside = [part for part in (kind, *get_args(kind)) if isinstance(part, type)]
+        section = next((part for part in inside if issubclass(part, Settings)), None)
+        if section is None or name not in section.model_fields:
+            return False  # of a table with the user's own names, such as the classes
+        kind = section.model_fields[name].annotation
+    options = get_args(kind)
+    literals = [word for option in options for word in get_args(option)]
+    return type(None) in options and "none" not in literals
+
+
+@contextlib.contextmanager
+def locked(run: RunFolder) -> Iterator[None]:
+    """Hold the lock of a run's folder, and remove what a killed process left there.
+
+    Raises:
+        UsageError: another process writes there; the message names it.
+        EnvironmentProblem: no space, or no permission to write there.
+    """
+    with files.disk_errors(run.root):
+        run.root.mkdir(parents=True, exist_ok=True)
+        lock = run.root / LOCK
+        lock.touch()
+    # A file system without locks is accepted: two runs at once are then the user's doing.
+    with hold_lock(lock, run.root, writer="run", needed=False, again=True):
+        sweep_inside(run.root)
+        yield
+
+
+def save_settings(experiment: Experiment, run: RunFolder) -> None:
+    """Save the settings in the run's folder for later stages."""
+    files.write_json(run.settings, experiment.model_dump(mode="json"))
+
+
+def note_seconds(run: RunFolder, stage: str, seconds: float) -> None:
+    """Record the duration of a stage."""
+    seconds_so_far = read_seconds(run)
+    files.write_json(run.timings, {**seconds_so_far, stage: round(seconds, 3)})
+
+
+def read_seconds(run: RunFolder) -> dict[str, float]:
+    """Seconds of each stage so far; empty before the first."""
+    if not run.timings.is_file():
+        return {}
+    seconds: dict[str, float] = files.read_json(run.timings)
+    return seconds

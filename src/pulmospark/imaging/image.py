@@ -1,0 +1,271 @@
+"""Read, decode, standardise and measure the films of a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
+from pulmospark.core.hashing import bytes_id, value_id
+from pulmospark.core.pseudonyms import Salt
+from pulmospark.core.schemas import BodyPart, Modality, RejectReason, View
+from pulmospark.imaging.decode import Decoded, Rejected, decode, rejected
+from pulmospark.imaging.dicom.metadata import DicomFacts
+from pulmospark.imaging.dicom.reader import DicomImage, open_dicom
+from pulmospark.imaging.lung_segmentation import cut_to_lungs
+from pulmospark.imaging.phantom_mark import is_marked
+from pulmospark.imaging.read_file import read_bytes, too_many
+from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.sniff import sniff
+from pulmospark.imaging.standardise import (
+    equalised,
+    hash_of_thumbnail,
+    standardise,
+    thumbnail_of,
+)
+from pulmospark.imaging.view import view_of_thumbnail
+
+
+@dataclass(frozen=True)
+class FilmHeader:
+    """Facts from a DICOM header for a row, where the source's metadata has none.
+
+    No text of the header is among it: identifiers are hashes, the rest numbers and words of
+    closed lists.
+    """
+
+    patient: str | None
+    """hash of PatientID; ``None``: it is empty, or no salt was given"""
+    study: str | None
+    series: str | None
+    slice_index: int | None
+    """InstanceNumber, or the number of the frame"""
+    modality: Modality
+    view: View
+    laterality: str | None
+    age: float | None
+    """years"""
+    sex: str | None
+    burned_in: bool | None
+    body_part: BodyPart
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A standardised film: the part of a row of the images table that comes from the file."""
+
+    image_id: str
+    """SHA-256 of the file's bytes"""
+    format: str
+    """of the content, whatever the name says"""
+    size_bytes: int
+    height: int
+    """of the upright original, pixels"""
+    width: int
+    """of the upright original, pixels"""
+    pixels: Pixels
+    """(size, size) grey levels, contiguous"""
+    thumbnail: Pixels
+    """(32, 32) grey levels, which the hash is told from"""
+    view: View | None
+    """as measured from the pixels; ``None``: no opinion"""
+    header: FilmHeader | None = None
+    """what a DICOM header says"""
+    frame: int | None = None
+    """from 1, in a file of several frames"""
+    notes: str | None = None
+    """what of the file's header was doubtful: ``tables.Note`` s, joined"""
+    phantom: bool = False
+    """drawn by pulmospark, by the file's own comment"""
+
+    @property
+    def phash(self) -> int:
+        """64-bit perceptual hash, as signed; computed on demand."""
+        return hash_of_thumbnail(self.thumbnail)
+
+
+def read_films(
+    path: str, settings: IngestSettings, salt: Salt | None = None
+) -> list[Film] | Rejected:
+    """Read the films of a file: one, or one per frame of a multi-frame CT.
+
+    Args:
+        path: absolute path; symbolic links are followed.
+        settings: size and fit of the standard image, window of CT slices.
+        salt: what identifiers of DICOM headers are hashed with; ``None``: they are dropped.
+
+    Returns:
+        The films, or the reason why there is none. Nothing is raised for what a file holds.
+
+    Raises:
+        SourceUnavailableError: the machine failed to read it; see ``read_file.read_bytes``.
+    """
+    data = read_bytes(path)
+    return data if isinstance(data, Rejected) else films_from_bytes(data, settings, salt)
+
+
+def films_from_bytes(
+    data: bytes, settings: IngestSettings, salt: Salt | None = None
+) -> list[Film] | Rejected:
+    """As :func:`read_films`, from a file's bytes; pure."""
+    return _films(data, settings, salt, one_only=False)
+
+
+def _films(
+    data: bytes, settings: IngestSettings, salt: Salt | None, *, one_only: bool
+) -> list[Film] | Rejected:
+    """The only way from a file's bytes to standard images; everything that reads files is here.
+
+    Args:
+        data: the file's bytes.
+        settings: of the standard image.
+        salt: of the identifiers; ``None``: they are dropped.
+        one_only: reject a file of several frames before a pixel is decoded.
+    """
+    if len(data) > limits.FILE_BYTES_MAX:
+        return too_many(len(data))
+    image_id = bytes_id(data)
+    if sniff(data[: limits.SNIFF_BYTES]) != "dicom":
+        decoded = decode(data, at_least=settings.size)
+        if isinstance(decoded, Rejected):
+            return Rejected(decoded.reason, decoded.detail, image_id)
+        film = _film(decoded, image_id, len(data), settings)
+        return [replace(film, phantom=is_marked(data))]
+    try:
+        image = open_dicom(data)
+        if settings.body_parts == "chest" and image.facts.body_part is BodyPart.OTHER:
+            raise Refused(
+                RejectReason.OTHER_BODY_PART,
+                "dicom: the header names another part of the body than the chest",
+            )
+        if one_only and image.frames > 1:
+            raise Refused(
+                RejectReason.ANIMATED, f"dicom: {image.frames} frames where one film was expected"
+            )
+        _check_room(image, settings)
+        films = []
+        for number in range(image.frames):
+            read = image.frame(number, settings.ct_window, at_least=settings.size)
+            decoded = Decoded(
+                read.grey, read.height, read.width, "dicom", read.eighths, read.notes
+            )
+            film = _film(decoded, image_id, len(data), settings)
+            frame = number + 1 if image.frames > 1 else None
+            films.append(
+                replace(
+                    film,
+                    image_id=image_id if frame is None else value_id([image_id, frame]),
+                    header=_film_header(image.facts, frame, salt),
+                    frame=frame,
+                )
+            )
+        return films
+    except Refused as refusal:
+        return rejected(refusal.reason, refusal.detail, image_id)
+    except Exception as error:  # noqa: BLE001 - on hostile bytes; its words may hold a name
+        return rejected(RejectReason.UNREADABLE, f"dicom: {type(error).__name__}", image_id)
+
+
+def _check_room(image: DicomImage, settings: IngestSettings) -> None:
+    """Refuse a file whose frames' standard images would not fit into memory together."""
+    need = image.frames * settings.size * settings.size
+    if image.frames > 1 and need > limits.DICOM_FRAMES_BYTES_MAX:
+        raise Refused(
+            RejectReason.TOO_MANY_PIXELS,
+            f"dicom: {image.frames} frames of {settings.size} x {settings.size} standard pixels, "
+            f"over DICOM_FRAMES_BYTES_MAX ({limits.DICOM_FRAMES_BYTES_MAX})",
+        )
+
+
+def _film_header(facts: DicomFacts, frame: int | None, salt: Salt | None) -> FilmHeader:
+    def hashed(kind: str, value: str) -> str | None:
+        return None if salt is None else salt.hashed(kind, value)
+
+    return FilmHeader(
+        patient=hashed("patient", facts.patient),
+        study=hashed("study", facts.study),
+        series=hashed("series", facts.series),
+        slice_index=facts.number if frame is None else frame,
+        modality=facts.modality,
+        view=facts.view,
+        laterality=facts.laterality,
+        age=facts.age,
+        sex=facts.sex,
+        burned_in=facts.burned_in,
+        body_part=facts.body_part,
+    )
+
+
+def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
+    """Read the film of a file.
+
+    Args:
+        path: absolute path; symbolic links are followed.
+        settings: size, fit and preparation of the standard image.
+
+    Returns:
+        The film, or the reason why there is none, with the ``image_id`` where the bytes could
+        be read. Nothing is raised for what a file holds.
+
+    Raises:
+        SourceUnavailableError: the machine failed to read it; see ``read_file.read_bytes``.
+    """
+    data = read_bytes(path)
+    return data if isinstance(data, Rejected) else film_from_bytes(data, settings)
+
+
+def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
+    """Read a film from a file's bytes; pure, and never raises.
+
+    As :func:`films_from_bytes`, but a file of several frames is rejected.
+    """
+    films = _films(data, settings, None, one_only=True)
+    return films if isinstance(films, Rejected) else films[0]
+
+
+def standard_image(
+    grey: Pixels,
+    settings: IngestSettings,
+    extent: tuple[float, float] | None = None,
+) -> Pixels:
+    """Crop, resize and equalise a grey image: the only way to the image that a network takes.
+
+    Args:
+        grey: (h, w) uint8.
+        settings: ``crop``, ``size``, ``fit`` and ``equalise``.
+        extent: see :func:`pulmospark.imaging.standardise.standardise`.
+
+    Returns:
+        (size, size) uint8, contiguous.
+    """
+    pixels = _resized(grey, settings, extent)
+    return equalised(pixels) if settings.equalise else pixels
+
+
+def _resized(grey: Pixels, settings: IngestSettings, extent: tuple[float, float] | None) -> Pixels:
+    """The standard image before its histogram is equalised."""
+    if settings.crop == "lungs":
+        return standardise(cut_to_lungs(grey), settings.size, settings.fit)
+    return standardise(grey, settings.size, settings.fit, extent)
+
+
+def _film(decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSettings) -> Film:
+    grey, extent, size = decoded.grey, decoded.extent, settings.size
+    pixels = _resized(grey, settings, extent)
+    # The view comes from the whole film, so that it is independent of the fit, and the hash
+    # from the original film.
+    thumbnail = whole = thumbnail_of(pixels)
+    if settings.fit != "stretch" or settings.crop != "none":
+        whole = thumbnail_of(standardise(grey, size, "stretch", extent))
+    return Film(
+        image_id=image_id,
+        format=decoded.format,
+        size_bytes=size_bytes,
+        height=decoded.height,
+        width=decoded.width,
+        pixels=equalised(pixels) if settings.equalise else pixels,
+        thumbnail=thumbnail,
+        view=view_of_thumbnail(whole),
+        notes=decoded.notes,
+    )

@@ -1,0 +1,106 @@
+"""Predictions and rejects as CSV, part by part, and what is counted on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.core import limits
+from pulmospark.core.csv_files import safe_cell as safe_cell  # noqa: PLC0414 - part of the format
+from pulmospark.core.csv_files import write_row
+from pulmospark.inference.batch.cautions import sentence
+from pulmospark.inference.decision_point import DecisionPoint
+
+_PREDICTION_COLUMNS = [
+    *("uri", "image_id", "prediction", "probability", "cautions", "distance", "model_id")
+]
+_REJECT_COLUMNS = ("uri", "source", "reason", "detail", "image_id", "size_bytes")
+
+
+@dataclass
+class Tally:
+    """What was counted while the tables were written; its size is that of the classes."""
+
+    images: int = 0
+    rejects: int = 0
+    predictions: Counter[str] = field(default_factory=Counter)
+    positive: Counter[str] = field(default_factory=Counter)
+    cautions: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+def export_predictions(
+    parts: Sequence[Path],
+    target: Path,
+    classes: Sequence[str],
+    points: Sequence[DecisionPoint],
+    *,
+    tally: Tally,
+    fence: float | None = None,
+) -> None:
+    """Write ``predictions.csv``; memory holds a row group.
+
+    Args:
+        parts: Parquet parts of ``predictions``.
+        target: the CSV file.
+        classes: in the order of the probabilities.
+        points: a column of decisions each.
+        tally: takes the counts.
+        fence: of the distances from the training images.
+    """
+    order = [(point, classes.index(point.positive_class)) for point in points]
+    head = [
+        *("uri", "image_id", "prediction"),
+        *(f"probability_{name}" for name in classes),
+        *(f"decision_{point.positive_class}" for point in points),
+        *("cautions", "distance", "model_id"),
+    ]
+    with target.open("w", encoding="utf-8", newline="") as file:
+        write_row(file, head)
+        for part in parts:
+            for row in _rows(part, _PREDICTION_COLUMNS):
+                chances = row["probability"]
+                called = {p.positive_class: p.is_positive(chances[i]) for p, i in order}
+                tally.images += 1
+                tally.predictions[row["prediction"]] += 1
+                tally.positive.update(name for name, positive in called.items() if positive)
+                tally.cautions.update(cautions := row["cautions"] or [])
+                distance = row["distance"]
+                cells = [
+                    *(row["uri"], row["image_id"], row["prediction"]),
+                    *(f"{chance:.6f}" for chance in chances),
+                    *("positive" if positive else "negative" for positive in called.values()),
+                    "; ".join(sentence(caution, distance, fence) for caution in cautions),
+                    *("" if distance is None else f"{distance:.4g}", row["model_id"]),
+                ]
+                write_row(file, cells)
+
+
+def export_rejects(parts: Iterable[Path], target: Path, tally: Tally) -> None:
+    """Write ``rejects.csv``; memory holds a row group.
+
+    Args:
+        parts: Parquet parts of ``rejects``.
+        target: the CSV file.
+        tally: takes the counts.
+    """
+    with target.open("w", encoding="utf-8", newline="") as file:
+        write_row(file, _REJECT_COLUMNS)
+        for part in parts:
+            for row in _rows(part, list(_REJECT_COLUMNS)):
+                tally.rejects += 1
+                tally.reasons[row["reason"]] += 1
+                write_row(file, (row[name] for name in _REJECT_COLUMNS))
+
+
+def _rows(part: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
+    with pq.ParquetFile(part) as file:
+        batch: pa.RecordBatch
+        for batch in file.iter_batches(limits.ROW_GROUP_ROWS, columns=columns):
+            yield from batch.to_pylist()

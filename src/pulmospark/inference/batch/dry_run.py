@@ -1,0 +1,128 @@
+"""What a prediction would do: images are listed and counted, and nothing is read or scored."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pydantic import ConfigDict
+
+from pulmospark.config.inference import PrecisionPolicy
+from pulmospark.core import limits
+from pulmospark.core.files import disk_errors
+from pulmospark.core.progress import Progress
+from pulmospark.core.records import Record
+from pulmospark.data.ingest.rows import later_frames
+from pulmospark.inference.batch.inputs import list_inputs
+from pulmospark.inference.batch.predict import PARTS, PredictPlan, has_files, work_of
+from pulmospark.inference.batch.publish import RECORD
+from pulmospark.layouts.base import ListingNotes, NotesSummary
+from pulmospark.spark import chunks
+
+
+class DryRun(Record):
+    """What a prediction would do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bundle: Path
+    model: str
+    """the network's name in the zoo"""
+    model_id: str
+    classes: tuple[str, ...]
+    input_size: int
+    """side of the standard image, pixels"""
+    precision: PrecisionPolicy
+    """as asked for; whether a lower one may be used is only known once images are scored"""
+    precision_checked: bool
+    """whether there are images enough to try a lower precision on"""
+    files: int
+    """image files to score"""
+    rows: int
+    """rows of images tables to score"""
+    problems: int
+    """of the files, those that the listing already knows to be rejects"""
+    already: int
+    """files and rows that an interrupted run into the same folder has scored with this bundle;
+    they are not scored again where precision and chunks are the same"""
+    chunks: int
+    """pieces of work, at least: a few are cut further, so that all slots end together"""
+    layout: str | None
+    """of the folders, named or recognised; ``None``: every image file in them"""
+    notes: NotesSummary
+    """what was ignored or odd in the listing"""
+    folder: Path | None
+    """of the output; ``None``: the answer goes to the terminal"""
+    replaces: bool
+    """whether the folder holds an earlier prediction, which the new one would replace"""
+
+
+def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
+    """List what a prediction would score; writes nothing but a temporary file.
+
+    Args:
+        plan: the prediction.
+        quiet: show no progress.
+
+    Raises:
+        InputError: a folder or table cannot be read, or there is no image file.
+        UsageError: the layout is unknown.
+    """
+    notes = ListingNotes()
+    config, policy = plan.bundle.config, plan.settings.precision
+    of_images = chunks.chunks_of(plan.inputs.images)
+    files, problems, pieces = 0, 0, len(of_images)
+    with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
+        manifest = Path(name) / "manifest.parquet"
+        if has_files(plan.inputs):
+            with Progress("list", 0, "files", quiet=quiet) as progress:
+                files = list_inputs(plan.inputs, manifest, notes, progress)
+                progress.to(files)
+            pieces += len(chunks.listed_chunks([manifest], plan.chunk_files)) if files else 0
+            problems = _problems(manifest) if files else 0
+    rows = sum(chunk.rows for chunk in of_images)
+    enough = limits.PARITY_WORTH_FILMS if policy == "auto" else limits.PARITY_FILMS_MIN
+    return DryRun(
+        bundle=plan.bundle.folder,
+        model=config.model,
+        model_id=plan.bundle.model_id,
+        classes=config.classes,
+        input_size=config.input_size,
+        precision=policy,
+        precision_checked=policy != "fp32" and files + rows >= enough,
+        files=files,
+        rows=rows,
+        problems=problems,
+        already=0 if plan.target is None else _already(work_of(plan.target), plan.bundle.model_id),
+        chunks=pieces,
+        layout=plan.inputs.layout,
+        notes=notes.summary(),
+        folder=plan.target,
+        replaces=plan.target is not None and (plan.target / RECORD).is_file(),
+    )
+
+
+def _problems(manifest: Path) -> int:
+    """Rows that are rejects before they are read."""
+    with pq.ParquetFile(manifest) as file:
+        batches = file.iter_batches(columns=["problem"])
+        return sum(batch.num_rows - batch.column(0).null_count for batch in batches)
+
+
+def _already(work: Path, model_id: str) -> int:
+    """Files and rows of the parts that an interrupted run has finished with a model."""
+    count = 0
+    with disk_errors(work):
+        for record in (work / PARTS).glob("*.done"):
+            parts = json.loads(record.read_text(encoding="utf-8"))
+            paths = {table: work / PARTS / name for table, name, _ in parts}
+            scored = paths.get("predictions")
+            if scored is not None:
+                rows = pq.read_table(scored, columns=["uri", "model_id"])
+                if rows["model_id"][0].as_py() != model_id:
+                    continue
+                count += rows.num_rows - sum(1 for _ in later_frames(rows["uri"]))
+            count += sum(rows for table, _, rows in parts if table == "rejects")
+    return count

@@ -1,0 +1,128 @@
+"""The files that a list names, a CSV, TSV or Parquet file, for a prediction.
+
+Paths start from the list's folder. One that is not there is joined to the file of that folder
+that it means, where just one fits; see :mod:`pulmospark.layouts.parsing.path_matching`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.core.errors import InputError
+from pulmospark.core.safe_text import first_line
+from pulmospark.layouts.base import ListingNotes, NoteKind
+from pulmospark.layouts.parsing.columns import GUESSES
+from pulmospark.layouts.parsing.path_matching import cell_paths, match_rows
+from pulmospark.layouts.parsing.sheet import is_drive, key_of, open_sheet, plain_name
+from pulmospark.layouts.walk import absolute
+
+SHEET_ENDS = (".csv", ".tsv")
+TABLE_END = ".parquet"
+
+# Where both are there, the tables of pulmospark and of Spark have the path in uri.
+_PATH_COLUMNS = tuple(dict.fromkeys(("uri", *GUESSES["path"])))
+_ROWS_AT_ONCE = 65_536
+
+
+def files_of_sheet(sheet: Path, notes: ListingNotes) -> Iterator[Path]:
+    """Absolute paths of the files that a list names, in its order; those joined by name follow.
+
+    A path that matches no file is yielded as it is: it becomes a reject.
+
+    Args:
+        sheet: absolute.
+        notes: receives the column that was taken, how rows were joined, and which name no path.
+
+    Raises:
+        InputError: the list cannot be read, no column of it is known to hold paths, or a path
+            is an address elsewhere.
+    """
+    folder, roots = sheet.parent, (str(sheet.parent), str(sheet.parent.resolve()))
+    taken: set[str] = set()
+    missing: dict[str, Path] = {}
+    for cell in _cells_of(sheet, notes):
+        try:
+            texts = cell_paths(cell)
+        except InputError as error:
+            raise InputError(f"{sheet}: {error.message}") from error
+        if not texts:
+            notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{sheet.name}: {cell}")
+            continue
+        spelled = dict.fromkeys([*texts, *(text.replace("\\", "/") for text in texts)])
+        paths = [absolute(folder / text) for text in spelled]
+        there = next((path for path in paths if os.path.lexists(path)), None)
+        key = key_of(texts[0], roots) or _foreign(texts[0])
+        if there is not None:
+            if key is not None:
+                taken.add(key)
+            yield there
+        elif key is None:
+            yield paths[0]
+        else:
+            missing.setdefault(key, paths[0])
+    if not missing:
+        return
+    matching = match_rows(missing.keys(), folder, notes, taken)
+    file_of = {key: matching.spelled.get(path, path) for path, key in matching.files.items()}
+    for key, path in missing.items():
+        if key in matching.reasons:
+            notes.add(NoteKind.ROWS_WITHOUT_FILE, f"{key}: {matching.reasons[key]}")
+        yield folder / file_of[key] if key in file_of else path
+
+
+def _foreign(text: str) -> str | None:
+    """A path of another machine; ``None``: it is one of this, or leaves the list's folder."""
+    plain = text.replace("\\", "/")
+    return plain if plain.startswith("/") or is_drive(plain) else None
+
+
+def _cells_of(sheet: Path, notes: ListingNotes) -> Iterator[str]:
+    if sheet.name.lower().endswith(TABLE_END):
+        yield from _cells_of_parquet(sheet, notes)
+        return
+    table = open_sheet(sheet)
+    column = table.column(*_PATH_COLUMNS)
+    if column is None:
+        raise _no_path_column(sheet, table.columns)
+    notes.columns["path"] = (column, True)
+    for _, cell in table.rows():
+        yield cell(column)
+
+
+def _cells_of_parquet(sheet: Path, notes: ListingNotes) -> Iterator[str]:
+    schema = schema_of(sheet)
+    plain = {plain_name(name): name for name in reversed(schema.names)}
+    column = next((plain[n] for n in map(plain_name, _PATH_COLUMNS) if n in plain), None)
+    if column is None or not _is_text(schema.field(column).type):
+        raise _no_path_column(sheet, schema.names)
+    notes.columns["path"] = (column, True)
+    with pq.ParquetFile(sheet) as file:
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[column]):
+            yield from (text or "" for text in batch.column(0).to_pylist())
+
+
+def schema_of(path: Path) -> pa.Schema:
+    """The columns of a Parquet file.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: cannot be read as Parquet: {first_line(error)}") from error
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _no_path_column(sheet: Path, columns: Iterable[str]) -> InputError:
+    has = ", ".join(columns)[:200]
+    return InputError(f"{sheet}: none of its columns {has} holds paths: name one 'path'")

@@ -1,0 +1,380 @@
+"""Predict: a bundle and films in, a predictions table, a rejects table and CSV files out."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pulmospark.config.inference import ScoringSettings
+from pulmospark.core import files, limits
+from pulmospark.core.atomic_folders import sweep_inside
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.locations import check_local
+from pulmospark.core.locks import hold_lock
+from pulmospark.core.progress import Progress
+from pulmospark.core.pseudonyms import Salt, read_salt
+from pulmospark.data.ingest.rows import later_frames
+from pulmospark.inference.batch.inputs import (
+    Inputs,
+    crop_told,
+    ct_window_told,
+    list_inputs,
+    resolve_inputs,
+)
+from pulmospark.inference.batch.publish import RECORD, Scored, Written, publish
+from pulmospark.inference.batch.result import PredictResult
+from pulmospark.inference.batch.scorer import prepare_scorer
+from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
+from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.inference.engine.spec import Kind
+from pulmospark.inference.precision.check import PrecisionOutcome
+from pulmospark.inference.precision.sample import ListedSample
+from pulmospark.layouts.base import ListingNotes
+from pulmospark.models.bundle.bundle import Bundle, read_bundle
+from pulmospark.models.bundle.config import BundleConfig
+from pulmospark.spark import chunks
+from pulmospark.spark.gpus import executors_have_gpus, gpu_profile
+from pulmospark.spark.preflight import preflight, reads_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PARTS = "parts"
+"""folder of the work folder with what is scored already"""
+
+
+@dataclass(frozen=True)
+class PredictPlan:
+    """A prediction that was checked as far as it can be without reading a film."""
+
+    bundle: Bundle
+    inputs: Inputs
+    target: Path | None
+    points: tuple[DecisionPoint, ...]
+    settings: ScoringSettings
+    chunk_files: int = limits.CHUNK_FILES_MAX
+    """files of a task, at most"""
+    prepared: tuple[Scorer, PrecisionOutcome] | None = None
+    """the scorer and how its precision was decided; ``None``: still to be found"""
+    salt: Salt | None = None
+
+    def run(self, spark: SparkSession | None, *, quiet: bool = False) -> PredictResult:
+        """Do it; see :func:`predict`."""
+        with _work_folder(self.target) as work:
+            return _run(self, spark, work, quiet=quiet)
+
+
+def predict(
+    bundle: Path,
+    paths: Sequence[str],
+    target: Path | None,
+    spark: SparkSession | None,
+    *,
+    layout: str | None = None,
+    threshold: float | None = None,
+    salt_path: Path | None = None,
+    settings: ScoringSettings | None = None,
+    quiet: bool = False,
+) -> PredictResult:
+    """Score films with a bundle.
+
+    ``target`` gets the tables ``predictions`` (``core.schemas.PREDICTIONS``) and ``rejects``
+    (``core.schemas.REJECTS``), both as CSV as well, and ``predict.json``; it appears whole or not
+    at all, and a killed run goes on where it was. Each file seen is a row of ``predictions`` or of
+    ``rejects``.
+
+    Args:
+        bundle: folder of the bundle.
+        paths: see :func:`pulmospark.inference.batch.inputs.resolve_inputs`.
+        target: folder of the output; ``None`` with one film only: nothing is kept.
+        spark: the session; ``None``: in this process, one film after the other.
+        layout: of the folders; ``None``: every image file in them.
+        threshold: of the operating point, 0 to 1, instead of the bundle's.
+        salt_path: file with the secret that patient numbers of DICOM headers are hashed with;
+            ``None``: they are left out.
+        settings: how the network scores, and what it may; ``None``: the defaults.
+        quiet: show no progress.
+
+    Raises:
+        BundleError: the bundle is missing or damaged.
+        UsageError: ``target`` is missing, or holds something else; ``threshold`` is out of
+            range, or the bundle has no operating point.
+        InputError: a path is not there, there is no image file, or, without ``target``, the
+            one film could not be read.
+        SourceUnavailableError: a machine cannot reach the films.
+        EnvironmentProblem: no space, no right to write there, or an executor lacks the package,
+            the films or the output's folder.
+    """
+    plan = plan_predict(
+        bundle,
+        paths,
+        target,
+        layout=layout,
+        threshold=threshold,
+        salt_path=salt_path,
+        settings=settings,
+    )
+    return plan.run(spark, quiet=quiet)
+
+
+def plan_predict(
+    bundle: Path,
+    paths: Sequence[str],
+    target: Path | None,
+    *,
+    layout: str | None = None,
+    threshold: float | None = None,
+    salt_path: Path | None = None,
+    settings: ScoringSettings | None = None,
+    target_needed: bool = True,
+) -> PredictPlan:
+    """Check a prediction before anything costly is done; arguments and errors of `predict`.
+
+    ``target_needed`` is off where nothing will be written, as in a dry run.
+    """
+    read = read_bundle(check_local(bundle).expanduser().absolute())
+    points = _points(read, threshold)
+    inputs = resolve_inputs(paths, layout)
+    _check_tables(inputs, read.config)
+    if target_needed and target is None and not inputs.is_one_film:
+        raise UsageError("--out is missing: with more than one film, name a folder for the output")
+    if target is not None:
+        target = check_local(target).expanduser().absolute()
+        _check_target(target)
+    salt = None if salt_path is None else read_salt(check_local(salt_path).expanduser())
+    chosen = settings or ScoringSettings()
+    if read.config.phantoms and not chosen.allow_phantom_model:
+        _check_phantoms(inputs)
+    return PredictPlan(read, inputs, target, points, chosen, salt=salt)
+
+
+def _check_phantoms(inputs: Inputs) -> None:
+    """Refuse images tables with rows that are no phantoms, for a model trained on phantoms."""
+    for part in inputs.images:
+        known = "phantom" in pq.read_schema(part).names
+        rows = pq.read_table(part, columns=["phantom"])["phantom"] if known else None
+        if rows is None or not pc.all(pc.fill_null(rows, False)).as_py():
+            raise InputError(
+                f"{part}: holds images that are no phantoms, and the model was trained on "
+                "phantoms: name another bundle, or give --allow-phantom-model"
+            )
+
+
+def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
+    """Refuse images tables whose films were prepared otherwise than the bundle takes them."""
+    for table, fit in inputs.fits.items():
+        if fit != config.fit:
+            raise InputError(
+                f"{table}: its films were made square by {fit!r}, and the bundle takes "
+                f"{config.fit!r}: ingest with --set ingest.fit={config.fit}, or give "
+                "the files themselves"
+            )
+        if (crop := crop_told(Path(table))) != config.crop:
+            raise InputError(
+                f"{table}: its films were cut to {crop!r}, and the bundle takes "
+                f"{config.crop!r}: ingest with --set ingest.crop={config.crop}, or give "
+                "the files themselves"
+            )
+        window = ct_window_told(Path(table))
+        if window not in {None, config.ct_window}:
+            raise InputError(
+                f"{table}: its CT slices were windowed by {window!r}, and the bundle takes "
+                f"{config.ct_window!r}: ingest with --set ingest.ct_window={config.ct_window}, "
+                "or give the files themselves"
+            )
+    for table, equalise in inputs.equalised.items():
+        if equalise != config.equalise:
+            was, takes = (("" if told else "not ") for told in (equalise, config.equalise))
+            raise InputError(
+                f"{table}: its films were {was}equalised, and the bundle takes films that were "
+                f"{takes}equalised: ingest with --set ingest.equalise="
+                f"{str(config.equalise).lower()}, or give the files themselves"
+            )
+
+
+def _points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
+    told = bundle.config.operating_points
+    if threshold is None:
+        return tuple(
+            DecisionPoint(
+                positive_class=point.positive_class,
+                threshold=point.threshold,
+                sensitivity_target=point.sensitivity_target,
+            )
+            for point in {each.positive_class: each for each in reversed(told)}.values()
+        )
+    if not 0.0 <= threshold <= 1.0:
+        raise UsageError(f"--threshold {threshold}: a probability lies in 0 to 1")
+    classes = {point.positive_class for point in told}
+    if len(classes) != 1:
+        raise UsageError(
+            f"--threshold: the bundle has {len(classes)} operating points, and it stands for one"
+        )
+    return (
+        DecisionPoint(positive_class=classes.pop(), threshold=threshold, sensitivity_target=None),
+    )
+
+
+def _check_target(target: Path) -> None:
+    if not target.exists() or (target / RECORD).is_file():
+        return
+    if not target.is_dir() or any(target.iterdir()):
+        raise UsageError(
+            f"{target}: holds something that is no earlier prediction: choose another --out"
+        )
+
+
+def work_of(target: Path) -> Path:
+    """Folder next to an output in which a prediction works."""
+    return target.with_name(f".{target.name}.work")
+
+
+@contextlib.contextmanager
+def _work_folder(target: Path | None) -> Iterator[Path]:
+    """Beside the target, and kept after an error, so that the next run finds what was done."""
+    if target is None:
+        with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
+            yield Path(name)
+        return
+    work = work_of(target)
+    with files.disk_errors(target):
+        work.mkdir(parents=True, exist_ok=True)
+    with hold_lock(work / "lock", target, writer="prediction", needed=False):
+        sweep_inside(work)
+        try:
+            yield work
+        except BaseException:
+            if not (work / PARTS).is_dir():  # nothing in it that a next run could use
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _run(
+    plan: PredictPlan, spark: SparkSession | None, work: Path, *, quiet: bool
+) -> PredictResult:
+    begun = time.perf_counter()
+    notes = ListingNotes()
+    manifest = work / "manifest.parquet"
+    seen = 0
+    roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
+    if spark is not None:
+        preflight(spark, reads=roots, folder=work)
+    if has_files(plan.inputs):
+        with Progress("list", 0, "files", quiet=quiet) as progress:
+            seen = list_inputs(plan.inputs, manifest, notes, progress)
+            progress.to(seen)
+    of_files = _file_chunks(manifest, spark, plan.chunk_files) if seen else []
+    of_images = chunks.chunks_of(plan.inputs.images)
+    total = seen + sum(chunk.rows for chunk in of_images)
+    listed = time.perf_counter()
+    config = plan.bundle.config
+    standard = plan.settings.reading(config.ingest)
+    phantoms_only = config.phantoms and not plan.settings.allow_phantom_model
+    scorer, precision = plan.prepared or prepare_scorer(
+        plan.bundle,
+        work / "engines",
+        plan.settings,
+        plan.points,
+        ListedSample(of_files, of_images, standard),
+        films=total,
+        kind=engine_kind(spark),
+    )
+    ready = time.perf_counter()
+    with Progress("predict", total, "images", quiet=quiet) as progress:
+        parts = _scored(
+            spark,
+            FilesWork(scorer, standard, plan.salt, phantoms_only=phantoms_only),
+            of_files,
+            work / PARTS,
+            progress,
+            reads=[*roots, *reads_of(of_files)],
+        )
+        later = _Later(progress, seen)
+        rows = _scored(spark, ImagesWork(scorer, standard.size), of_images, work / PARTS, later)
+    scored = time.perf_counter()
+    written = Written(parts, rows, _named_as_frames(manifest) if seen else frozenset())
+    seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
+    outcome = Scored(plan.bundle, plan.inputs, plan.target, plan.points, notes, precision)
+    return publish(outcome, written, total, seconds)
+
+
+def _file_chunks(manifest: Path, spark: SparkSession | None, files_max: int) -> list[chunks.Chunk]:
+    if spark is None:
+        return chunks.listed_chunks([manifest], files_max)
+    from pulmospark.spark.session import slots  # noqa: PLC0415 - pyspark is there then
+
+    return chunks.evened([manifest], slots(spark), files_max)
+
+
+def engine_kind(spark: SparkSession | None) -> Kind | None:
+    """Which engine scores on a session's executors; ``None``: what the driver's machine says.
+
+    Without a session a film or two are scored, for which the conversion to OpenVINO costs
+    more than it gains.
+    """
+    return "torch" if spark is None or executors_have_gpus(spark) else None
+
+
+def _named_as_frames(manifest: Path) -> frozenset[str]:
+    """Files whose own names end as a later frame's does; hardly ever is there one."""
+    with pq.ParquetFile(manifest) as file:
+        batches = file.iter_batches(columns=["uri"])
+        return frozenset(uri for batch in batches for uri in later_frames(batch.column(0)))
+
+
+def has_files(inputs: Inputs) -> bool:
+    """Whether there are files to list, beside images tables."""
+    return bool(inputs.folders or inputs.named or inputs.sheets)
+
+
+class _Later(Progress):
+    """The progress of a second job, which goes on from where the first ended."""
+
+    def __init__(self, progress: Progress, before: int) -> None:
+        super().__init__("predict", 0, quiet=True)
+        self._whole, self._before = progress, before
+
+    def to(self, done: int, note: str = "") -> None:
+        self._whole.to(self._before + done, note)
+
+
+def _scored(
+    spark: SparkSession | None,
+    work: FilesWork | ImagesWork,
+    todo: Sequence[chunks.Chunk],
+    folder: Path,
+    progress: Progress,
+    *,
+    reads: Sequence[str] = (),
+) -> list[chunks.Part]:
+    if spark is not None:
+        profile = gpu_profile(spark) if work.scorer.engine.kind == "torch" else None
+        return chunks.run_chunks(spark, work, todo, folder, progress, profile=profile, reads=reads)
+    with files.disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return [part for chunk in todo for part in _scored_here(work, chunk, folder, progress)]
+
+
+def _scored_here(
+    work: FilesWork | ImagesWork, chunk: chunks.Chunk, folder: Path, progress: Progress
+) -> list[chunks.Part]:
+    rows = chunks.read_chunk(chunk, work.columns)
+    key = work.key(rows)
+    made = []
+    for table, found in work(rows).items():
+        if found.num_rows:
+            path = folder / f"{table}-{key}.parquet"
+            chunks.write_part(found, path)
+            made.append(chunks.Part(table, path, found.num_rows))
+    progress.to(chunk.rows)
+    return made

@@ -1,0 +1,217 @@
+"""From parts that tasks wrote to a prediction's folder, which appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from pulmospark.core import files, schemas
+from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.provenance import provenance
+from pulmospark.data.ingest.rows import later_frames
+from pulmospark.inference.batch.cautions import NOT_ASSESSABLE, sentence
+from pulmospark.inference.batch.csv_export import Tally, export_predictions, export_rejects
+from pulmospark.inference.batch.inputs import Inputs
+from pulmospark.inference.batch.result import Decision, Prediction, PredictResult
+from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.inference.precision.check import PrecisionOutcome
+from pulmospark.layouts.base import ListingNotes
+from pulmospark.models.bundle.bundle import Bundle
+from pulmospark.spark import chunks
+
+RECORD = "predict.json"
+"""marks a folder as the output of a prediction"""
+
+_NAMED_MAX = 100
+
+_SCHEMAS = {"predictions": schemas.PREDICTIONS, "rejects": schemas.REJECTS}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was scored, and with what."""
+
+    bundle: Bundle
+    inputs: Inputs
+    target: Path | None
+    points: tuple[DecisionPoint, ...]
+    notes: ListingNotes
+    precision: PrecisionOutcome
+
+    @property
+    def fence(self) -> float | None:
+        """Of the distances from the training images; ``None``: not assessable."""
+        told = self.bundle.config.distance
+        return None if told is None else told.fence
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the tasks wrote."""
+
+    of_files: Sequence[chunks.Part]
+    of_images: Sequence[chunks.Part]
+    """from rows of images tables, each of which counts by itself, whatever frame it is"""
+    named_as_frames: frozenset[str]
+    """files whose own names end as a later frame's does"""
+
+    def by_table(self) -> dict[str, list[Path]]:
+        """The parts of each table, each once."""
+        parts = (*self.of_files, *self.of_images)
+        return {
+            name: list(dict.fromkeys(part.path for part in parts if part.table == name))
+            for name in _SCHEMAS
+        }
+
+    def later_frames(self) -> int:
+        """Predictions that are not the first of their file."""
+        paths = {part.path for part in self.of_files if part.table == "predictions"}
+        return sum(
+            uri not in self.named_as_frames
+            for path in paths
+            for uri in later_frames(pq.read_table(path, columns=["uri"])["uri"])
+        )
+
+
+def publish(
+    scored: Scored, written: Written, seen: int, seconds: dict[str, float]
+) -> PredictResult:
+    """Make the tables, CSV files and the record of a prediction, whole or not at all.
+
+    Args:
+        scored: what was scored, and with what.
+        written: what the tasks wrote.
+        seen: files and rows that were to be scored.
+        seconds: of the stages so far; gets ``write``.
+
+    Raises:
+        InputError: there are more or fewer rows than films, or the one film was rejected and
+            there is no folder to say so.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    begun = time.perf_counter()
+    by_table = written.by_table()
+    film = _film(scored, by_table) if scored.inputs.is_one_film else None
+    tally = Tally()
+    with contextlib.ExitStack() as stack:
+        if scored.target is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulmospark-")))
+        else:
+            folder = stack.enter_context(files.whole_folder(scored.target))
+        for name, schema in _SCHEMAS.items():
+            chunks.link_parts(by_table[name], folder / name, numbered=True)
+            if not by_table[name]:
+                chunks.write_empty(schema, folder / name)
+        export_predictions(
+            by_table["predictions"],
+            folder / "predictions.csv",
+            scored.bundle.config.classes,
+            scored.points,
+            tally=tally,
+            fence=scored.fence,
+        )
+        export_rejects(by_table["rejects"], folder / "rejects.csv", tally)
+        if tally.images - written.later_frames() + tally.rejects != seen:
+            raise InputError(
+                f"{tally.images + tally.rejects} rows for {seen} files seen: a table has the same "
+                "rows twice; name each film once"
+            )
+        seconds["write"] = time.perf_counter() - begun
+        result = _result(scored, tally, seen, seconds, film)
+        files.write_json(folder / RECORD, _record(scored, result))
+    return result
+
+
+def _film(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None:
+    """The one film's prediction; ``None`` where it was rejected, or is one of several slices,
+    and that is written down."""
+    if not by_table["predictions"]:
+        row = pq.read_table(by_table["rejects"][0]).to_pylist()[0]
+        if scored.target is None:
+            raise InputError(f"{row['uri']}: {row['reason']}: {row['detail']}")
+        return None
+    part = by_table["predictions"][0]
+    row, *more = pq.read_table(part).to_pylist()
+    if more:  # a CT in one file
+        if scored.target is None:
+            raise UsageError(
+                f"{scored.inputs.named[0]}: has {1 + len(more)} frames, each a slice: name a "
+                "folder for their predictions with --out"
+            )
+        return None
+    chances = dict(zip(scored.bundle.config.classes, row["probability"], strict=True))
+    return Prediction(
+        uri=row["uri"],
+        image_id=row["image_id"],
+        prediction=row["prediction"],
+        probabilities=chances,
+        decisions=tuple(
+            Decision(
+                positive_class=point.positive_class,
+                threshold=point.threshold,
+                positive=point.is_positive(chances[point.positive_class]),
+            )
+            for point in scored.points
+        ),
+        cautions=tuple(
+            sentence(caution, row["distance"], scored.fence) for caution in row["cautions"]
+        ),
+        distance=row["distance"],
+    )
+
+
+def _result(
+    scored: Scored,
+    tally: Tally,
+    seen: int,
+    seconds: dict[str, float],
+    film: Prediction | None,
+) -> PredictResult:
+    config = scored.bundle.config
+    return PredictResult(
+        folder=scored.target,
+        bundle=scored.bundle.folder,
+        model_id=scored.bundle.model_id,
+        model=config.model,
+        classes=config.classes,
+        files=seen,
+        images=tally.images,
+        rejects=tally.rejects,
+        rejects_by_reason=dict(sorted(tally.reasons.items())),
+        predictions={name: tally.predictions[name] for name in config.classes},
+        decision_points=scored.points,
+        positive={
+            point.positive_class: tally.positive[point.positive_class] for point in scored.points
+        },
+        cautions=dict(sorted(tally.cautions.items())),
+        fence=scored.fence,
+        distances=NOT_ASSESSABLE if scored.fence is None else "assessed",
+        layout=scored.inputs.layout,
+        notes=scored.notes.summary(),
+        precision=scored.precision,
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+        film=film,
+    )
+
+
+def _record(scored: Scored, result: PredictResult) -> dict[str, object]:
+    inputs = scored.inputs
+    named = (*inputs.folders, *inputs.named, *inputs.sheets, *inputs.images)
+    settings = {
+        "bundle": str(scored.bundle.folder),
+        "model_id": scored.bundle.model_id,
+        "inputs": [
+            str(path).encode(errors="backslashreplace").decode() for path in named[:_NAMED_MAX]
+        ],
+        "inputs_in_all": len(named),
+        "layout": inputs.layout,
+        "precision": scored.precision.model_dump(mode="json"),
+        "points": [point.model_dump(mode="json") for point in scored.points],
+    }
+    return {"result": result.model_dump(mode="json"), "provenance": provenance(settings)}

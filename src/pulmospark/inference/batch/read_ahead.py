@@ -1,0 +1,52 @@
+"""Files of a chunk as bytes: each when its turn comes, or fetched by a thread ahead of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from pulmospark.core import limits
+from pulmospark.core.prefetch import ahead
+from pulmospark.imaging.decode import Rejected
+from pulmospark.imaging.read_file import read_bytes
+
+Row = dict[str, Any]
+"""of the manifest"""
+
+Fetched = tuple[Row, bytes | Rejected | None]
+"""``None``: a problem was found while listing, and the file is left alone"""
+
+
+def fetch(rows: Iterable[Row], inbox: str | None = None) -> Iterator[Fetched]:
+    """Each file is read when it is asked for; ``inbox`` as in ``read_file.read_bytes``."""
+    return ((row, None if row["problem"] else read_bytes(row["uri"], inbox)) for row in rows)
+
+
+def fetch_ahead(rows: Iterable[Row], inbox: str | None = None) -> Iterator[Fetched]:
+    """A thread reads the files of the next group while the caller works on those of this one.
+
+    Where files come over a network their way is hidden; where they lie on the machine's own
+    disk it costs nothing. Memory holds two groups, each of ``limits.FETCH_BYTES`` or one file.
+    """
+    for group in ahead(map(partial(_fetched, inbox=inbox), _groups(rows)), 1):
+        yield from group
+
+
+def _fetched(group: list[Row], inbox: str | None) -> list[Fetched]:
+    return list(fetch(group, inbox))
+
+
+def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    group: list[Row] = []
+    size = 0
+    for row in rows:
+        if group and (
+            len(group) == limits.FETCH_FILES or size + row["size_bytes"] > limits.FETCH_BYTES
+        ):
+            yield group
+            group, size = [], 0
+        group.append(row)
+        size += row["size_bytes"]
+    if group:
+        yield group

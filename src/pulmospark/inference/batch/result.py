@@ -1,0 +1,113 @@
+"""What a prediction did: values, frozen and fit for JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ConfigDict
+
+import pulmospark
+from pulmospark.core.html import html_table
+from pulmospark.core.records import Record
+from pulmospark.core.safe_text import percent
+from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.inference.precision.check import PrecisionOutcome
+from pulmospark.layouts.base import NotesSummary
+
+
+class Decision(Record):
+    """What an operating point says of a film."""
+
+    model_config = ConfigDict(frozen=True)
+
+    positive_class: str
+    threshold: float
+    positive: bool
+
+
+class Prediction(Record):
+    """What is predicted of one image.
+
+    In a notebook it shows itself as a table, cautions included.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    uri: str
+    """absolute path of the file"""
+    image_id: str
+    """SHA-256 of the file's bytes"""
+    prediction: str
+    """the most probable class"""
+    probabilities: dict[str, float]
+    """class -> probability, in the order of the bundle"""
+    decisions: tuple[Decision, ...]
+    """at each operating point of the bundle: ``positive_class``, ``threshold``, ``positive``"""
+    cautions: tuple[str, ...]
+    """why the answer may mean nothing, each a sentence"""
+    distance: float | None
+    """from the training images, about 1 for most of them; ``None``: not assessable"""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Prediction {self.prediction}: {percent(self.probabilities[self.prediction])}"
+            f"{'; with cautions' if self.cautions else ''}; {self.uri}>"
+        )
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        ranked = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
+        rows = [(f"probability of {name}", percent(value)) for name, value in ranked]
+        rows += [
+            (
+                f"operating point for {point.positive_class}",
+                f"{'positive' if point.positive else 'negative'} "
+                f"(threshold {percent(point.threshold)})",
+            )
+            for point in self.decisions
+        ]
+        rows += [("caution", text) for text in self.cautions]
+        return html_table(
+            f"{self.prediction}: {self.uri}", rows, note=pulmospark.NOT_A_MEDICAL_DEVICE
+        )
+
+
+class PredictResult(Record):
+    """What a prediction did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path | None
+    """of the output; ``None``: nothing was written"""
+    bundle: Path
+    model_id: str
+    model: str
+    """the network's name in the zoo"""
+    classes: tuple[str, ...]
+    files: int
+    """files and rows seen: images + rejects, a file of several frames counted once, and each
+    row of an images table by itself"""
+    images: int
+    rejects: int
+    rejects_by_reason: dict[str, int]
+    predictions: dict[str, int]
+    """class -> films for which it is the most probable"""
+    decision_points: tuple[DecisionPoint, ...]
+    positive: dict[str, int]
+    """class of an operating point -> films at or above its threshold"""
+    cautions: dict[str, int]
+    """a ``core.schemas.Caution`` -> images that were scored and have it"""
+    fence: float | None
+    """distance beyond which an image is unlike those trained on; ``None``: not assessable"""
+    distances: str
+    """``assessed``, or why they are not"""
+    layout: str | None
+    """of the folders, named or recognised; ``None``: every image file in them"""
+    notes: NotesSummary
+    """what was odd in the listing"""
+    precision: PrecisionOutcome
+    """in which the network calculated, and how that was decided"""
+    seconds: dict[str, float]
+    film: Prediction | None = None
+    """where one film was asked for"""

@@ -1,0 +1,141 @@
+"""From a bundle to a scorer for the workers: the network made ready, its precision chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import pulmospark
+from pulmospark.config.inference import ScoringSettings
+from pulmospark.config.split import SplitSettings
+from pulmospark.core import files
+from pulmospark.core.errors import BundleError
+from pulmospark.core.hashing import value_id
+from pulmospark.core.provenance import now_utc
+from pulmospark.inference.batch.cautions import Checks
+from pulmospark.inference.batch.tasks import Scorer
+from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.inference.engine.build import has_gpu, library_version, prepare_engine
+from pulmospark.inference.engine.cache import cached_engine
+from pulmospark.inference.engine.spec import EngineSpec, Kind, Outputs
+from pulmospark.inference.precision.check import Answers, PrecisionOutcome, choose_precision
+from pulmospark.inference.precision.int8 import can_quantise, quantised
+from pulmospark.inference.precision.sample import GivenSample, Sample
+from pulmospark.models.bundle.bundle import Bundle
+from pulmospark.models.bundle.feature_distance import FeatureDistance
+
+
+def prepare_scorer(
+    bundle: Bundle,
+    folder: Path,
+    settings: ScoringSettings,
+    points: Sequence[DecisionPoint],
+    sample: Sample,
+    *,
+    films: int,
+    kind: Kind | None = None,
+) -> tuple[Scorer, PrecisionOutcome]:
+    """Make a bundle's network ready for workers, in a precision that these films allow.
+
+    Args:
+        bundle: the model.
+        folder: for the engine's files; every worker has to see it.
+        settings: the precision that is asked for.
+        points: thresholds of the decisions that a lower precision may not change.
+        sample: some of the films to be scored; read only where a precision is tried.
+        films: how many are to be scored, as far as that is known.
+        kind: see :func:`pulmospark.inference.engine.build.prepare_engine`.
+
+    Returns:
+        What workers score with, and how the precision was decided.
+
+    Raises:
+        BundleError: the bundle's tensors are not what they were.
+        EnvironmentProblem: no space, no right to write there, or ``int8`` without NNCF.
+    """
+    config = bundle.config
+    exact = bundle_engine(bundle, folder, kind=kind)
+    checks = checks_of(bundle, folder, exact.width)
+    answers = Answers.of(config.temperature, config.classes, points)
+    engine, outcome = choose_precision(
+        settings.precision,
+        exact,
+        replace(answers, distance=checks.opened(), fence=checks.fence),
+        sample,
+        films=films,
+        quantise=partial(quantised, exact) if can_quantise() else None,
+    )
+    return scorer_of(bundle, engine, checks), outcome
+
+
+def prepare_here(bundle: Bundle, folder: Path) -> tuple[Scorer, PrecisionOutcome]:
+    """Make a bundle's network ready to score a few images in this process, again and again.
+
+    In float32 by PyTorch: for a few images the conversion to OpenVINO, or the check of a lower
+    precision, costs more than it gains. Args and errors are those of :func:`prepare_scorer`.
+    """
+    nothing = GivenSample(np.empty((0, bundle.config.input_size, bundle.config.input_size), "u1"))
+    settings = ScoringSettings(precision="fp32")
+    return prepare_scorer(bundle, folder, settings, (), nothing, films=1, kind="torch")
+
+
+def scorer_of(bundle: Bundle, engine: EngineSpec, checks: Checks) -> Scorer:
+    """What workers score with, of a bundle and its engine."""
+    config = bundle.config
+    return Scorer(engine, config.classes, config.temperature, bundle.model_id, now_utc(), checks)
+
+
+def checks_of(bundle: Bundle, folder: Path, width: int) -> Checks:
+    """What is checked of a bundle's images; its statistics are laid out for the workers.
+
+    Args:
+        bundle: the model.
+        folder: every worker has to see it.
+        width: of the network's features.
+
+    Raises:
+        BundleError: the statistics are of other features.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    config = bundle.config
+    views = tuple(config.data.get("views") or SplitSettings().views)
+    content, told = bundle.distance_bytes(), config.distance
+    if content is None or told is None:
+        return Checks(views, config.phantoms)
+    distance = FeatureDistance.from_bytes(content, str(bundle.folder))
+    if len(distance.mean) != width:
+        raise BundleError(
+            f"{bundle.folder}: its statistics are of {len(distance.mean)} features, and the "
+            f"network gives {width}: get the bundle again"
+        )
+    path = folder.resolve() / f"distance-{told.sha256}.safetensors"
+    if not path.is_file():
+        with files.disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(path, content)
+    return Checks(views, config.phantoms, str(path), told.fence)
+
+
+def bundle_engine(bundle: Bundle, folder: Path, *, kind: Kind | None = None) -> EngineSpec:
+    """A bundle's network in float32 in ``folder``; converted once a machine.
+
+    It gives logits, and features too where the bundle has statistics of them.
+
+    Args and errors are those of :func:`prepare_scorer`.
+    """
+    size = bundle.config.input_size
+    outputs: Outputs = "both" if bundle.config.distance else "logits"
+    made_of = [bundle.model_id, size, outputs]
+    key = value_id([*made_of, pulmospark.__version__, library_version("openvino")])
+
+    def make() -> EngineSpec:
+        return prepare_engine(bundle.network(), folder, outputs=outputs, size=size, kind=kind)
+
+    if kind == "torch":  # nothing is converted, and nothing gained by keeping it
+        return make()
+
+    return make() if has_gpu() else cached_engine(key, folder, make)

@@ -1,0 +1,18 @@
+"""The decision point: the threshold at which an image is called positive for a class."""
+
+from __future__ import annotations
+
+from pulmospark.config.base import Fraction, Settings
+
+
+class DecisionPoint(Settings):
+    """A threshold at which films are called positive for a class."""
+
+    positive_class: str
+    threshold: Fraction
+    sensitivity_target: Fraction | None
+    """that the threshold had to reach on the validation split; ``None``: given by hand"""
+
+    def is_positive(self, probability: float) -> bool:
+        """Whether a film of this probability is called positive: at or above the threshold."""
+        return probability >= self.threshold

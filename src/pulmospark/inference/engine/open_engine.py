@@ -1,0 +1,64 @@
+"""Opens the engine that runs a network: OpenVINO on CPUs, PyTorch where that will not do.
+
+This is the worker's side. It imports no torch unless a torch engine is opened, so that a
+Spark worker is ready in a fraction of a second. The driver's side is
+:mod:`pulmospark.inference.engine.build`.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from pathlib import Path
+
+from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.inference.engine.openvino_compile import IR_FILE
+from pulmospark.inference.engine.openvino_engine import OpenVinoEngine
+from pulmospark.inference.engine.spec import TENSORS_FILE, Engine, EngineSpec
+
+_ENGINES_MAX = 4
+
+
+def open_engine(spec: EngineSpec, threads: int = 1) -> Engine:
+    """Open an engine, once for each process: later calls with the same spec get the same one.
+
+    Args:
+        spec: as :func:`pulmospark.inference.engine.build.prepare_engine` made it.
+        threads: of one run.
+
+    Raises:
+        EnvironmentProblem: the engine's files are not to be seen from here, or its library
+            is missing.
+        UsageError: ``threads`` is below 1.
+    """
+    with _OPENING:
+        return _opened(spec, threads)
+
+
+_OPENING = threading.Lock()
+
+
+@functools.lru_cache(maxsize=_ENGINES_MAX)
+def _opened(spec: EngineSpec, threads: int) -> Engine:
+    return new_engine(spec, threads)
+
+
+def new_engine(spec: EngineSpec, threads: int = 1) -> Engine:
+    """Open an engine that nothing else holds, so that its memory goes when it is dropped.
+
+    Args and errors are those of :func:`open_engine`.
+    """
+    if threads < 1:
+        raise UsageError(f"threads is {threads}: an engine needs one or more")
+    file = Path(spec.folder) / (IR_FILE if spec.kind == "openvino" else TENSORS_FILE)
+    if not file.is_file():
+        raise EnvironmentProblem(
+            f"{file}: the network is not to be seen from this worker: keep the work folder on "
+            "storage that every worker mounts"
+        )
+    if spec.kind == "openvino":
+        return OpenVinoEngine(spec, threads)
+    # Inside: torch takes a second and hundreds of MB, which an OpenVINO worker is spared.
+    from pulmospark.inference.engine.torch_engine import TorchEngine  # noqa: PLC0415
+
+    return TorchEngine(spec, threads)

@@ -1,0 +1,181 @@
+"""What executors do with a chunk: features, scores and predictions."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from pulmospark.core import hashing, schemas
+from pulmospark.core.arrays import Floats, Hashes, Mask
+from pulmospark.core.schemas import Split
+from pulmospark.data.cohort.table import Part, in_part, read_cohort
+from pulmospark.data.ingest.pixels import pixels_of
+from pulmospark.inference.engine.open_engine import open_engine
+from pulmospark.inference.engine.spec import EngineSpec
+
+
+def _lists(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(offsets, pa.array(values.reshape(-1), kind))
+
+
+@dataclass(frozen=True)
+class FeatureWork:
+    """Images to deep features of a frozen network."""
+
+    engine: EngineSpec
+    size: int
+    columns: Sequence[str] = ("image_id", "uri", "pixels")
+
+    def key(self, chunk: pa.Table) -> str:
+        """The network and the images."""
+        return hashing.value_id([self.engine.engine_id, _pixels_id(chunk), *_ids(chunk)])
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``features``."""
+        _, features = open_engine(self.engine).run(pixels_of(chunk["pixels"], self.size))
+        if features is None:
+            raise ValueError("the engine gives no features")
+        return {
+            "features": pa.table(
+                [chunk["image_id"], chunk["uri"], _lists(features, pa.float32())],
+                schema=schemas.FEATURES,
+            )
+        }
+
+
+@dataclass(frozen=True)
+class HeadWork:
+    """Deep features to the logits of several heads.
+
+    Attributes:
+        heads: name, weights (classes x width) and bias of each; plain tuples, for they travel.
+    """
+
+    heads: tuple[tuple[str, tuple[tuple[float, ...], ...], tuple[float, ...]], ...]
+    columns: Sequence[str] = ("image_id", "uri", "features")
+
+    def key(self, chunk: pa.Table) -> str:
+        """The heads and the images."""
+        return hashing.value_id([_heads_id(self.heads), *_ids(chunk)])
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``scores``, one a film and head."""
+        flat = chunk["features"].combine_chunks().flatten().to_numpy()
+        features = flat.reshape(chunk.num_rows, -1).astype(np.float64)
+        made = []
+        for name, weights, bias in self.heads:
+            logits = features @ np.asarray(weights).T + np.asarray(bias)
+            made.append(_scores(chunk, name, logits))
+        return {"scores": pa.concat_tables(made)}
+
+
+@dataclass(frozen=True)
+class ScoreWork:
+    """Images to the logits of one network, for the films that a fold tests or validates on.
+
+    Attributes:
+        engine: the network.
+        size: side of the images, pixels.
+        model: its name in the scores table.
+        scored: file with the images of the fold, as :func:`write_scored` leaves it; workers map
+            it into memory, for a set of all names would grow with the archive.
+        cohort_id: of the cohort; a worker that has opened another's file opens this one.
+        columns: of the images table that are read.
+    """
+
+    engine: EngineSpec
+    size: int
+    model: str
+    scored: str
+    cohort_id: str
+    columns: Sequence[str] = ("image_id", "uri", "pixels")
+
+    def key(self, chunk: pa.Table) -> str:
+        """The network, the cohort's rows of interest and the images."""
+        mask = self._wanted(chunk)
+        seen = [_pixels_id(chunk), *_ids(chunk)]
+        return hashing.value_id(
+            [self.engine.engine_id, self.model, mask.astype(int).tolist(), *seen]
+        )
+
+    def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
+        """Rows of ``scores``."""
+        chunk = chunk.filter(pa.array(self._wanted(chunk)))
+        if not chunk.num_rows:
+            return {}
+        logits, _ = open_engine(self.engine).run(pixels_of(chunk["pixels"], self.size))
+        if logits is None:
+            raise ValueError("the engine gives no logits")
+        return {"scores": _scores(chunk, self.model, logits.astype(np.float64))}
+
+    def _wanted(self, chunk: pa.Table) -> Mask:
+        scored = open_scored(self.scored, self.cohort_id)
+        hashed = hashed_uris(chunk["uri"])
+        places = np.searchsorted(scored, hashed)
+        return np.asarray(scored[np.minimum(places, len(scored) - 1)] == hashed, dtype=np.bool_)
+
+
+def write_scored(cohort: Path, fold: int | None, target: Path) -> None:
+    """Write down which images a fold tests or validates on: uint64 hashes (n,), rising, a .npy.
+
+    Of ten million images two share a hash once in 370,000 cohorts; one would be scored then that
+    nobody asks for.
+    """
+    rows = read_cohort(cohort)
+    mask = in_part(rows, Part(Split.VALIDATION, fold)) | in_part(rows, Part(Split.TEST, fold))
+    hashed = np.unique(hashed_uris(rows.filter(pa.array(mask))["uri"]))
+    # One that matches none where there is none: it saves a special case.
+    np.save(target, hashed if len(hashed) else np.zeros(1, np.uint64))
+
+
+def hashed_uris(uris: pa.ChunkedArray) -> Hashes:
+    """A hash of each path, uint64 (n,), never 0."""
+    values = np.asarray(uris.to_pylist(), dtype=object)
+    return np.maximum(pd.util.hash_array(values), np.uint64(1))
+
+
+@functools.lru_cache(maxsize=2)
+def open_scored(path: str, cohort_id: str) -> Hashes:
+    """What :func:`write_scored` wrote, mapped into memory."""
+    del cohort_id  # it only tells the cohorts apart whose files had the same name
+    kept: Hashes = np.load(path, mmap_mode="r")
+    return kept
+
+
+@functools.lru_cache(maxsize=2)
+def _heads_id(heads: Any) -> str:
+    return hashing.value_id(heads)
+
+
+def _ids(chunk: pa.Table) -> list[list[str]]:
+    return [chunk["image_id"].to_pylist(), chunk["uri"].to_pylist()]
+
+
+def _pixels_id(chunk: pa.Table) -> str:
+    """The same file gives other pixels where the ingest's settings are others."""
+    digest = hashlib.sha256()
+    for film in chunk["pixels"]:
+        digest.update(film.as_buffer())
+    return digest.hexdigest()
+
+
+def _scores(chunk: pa.Table, model: str, logits: Floats) -> pa.Table:
+    return pa.table(
+        [
+            chunk["image_id"],
+            chunk["uri"],
+            pa.array([model] * chunk.num_rows, pa.string()),
+            _lists(logits, pa.float64()),
+        ],
+        schema=schemas.SCORES,
+    )

@@ -1,0 +1,64 @@
+"""Runs an exported file with the programs that it is meant for."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+
+from pulmospark.core.arrays import Floats, Pixels
+from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.inference.engine.openvino_compile import cpu_settings
+from pulmospark.inference.engine.openvino_import import import_openvino
+
+_BATCH = 4
+
+
+def run_openvino(path: Path, pixels: Pixels) -> Floats:
+    """Probabilities (n, classes) as OpenVINO gives them in float32, from ``.xml`` or ``.onnx``.
+
+    Raises:
+        EnvironmentProblem: OpenVINO cannot open the file.
+    """
+    core = import_openvino().Core()
+    try:
+        compiled = core.compile_model(core.read_model(path), "CPU", cpu_settings(1))
+        found = [np.array(compiled([part])[0]) for part in _parts(pixels)]
+    except RuntimeError as error:
+        raise EnvironmentProblem(
+            f"OpenVINO cannot run what was exported ({type(error).__name__}): nothing was "
+            "written: try the other form (--to)",
+            detail=str(error),
+        ) from error
+    return np.concatenate(found).astype(np.float64)
+
+
+def run_onnxruntime(path: Path, pixels: Pixels) -> Floats | None:
+    """Probabilities (n, classes) as ONNX Runtime gives them; ``None``: it is not installed.
+
+    Raises:
+        EnvironmentProblem: it cannot run the file.
+    """
+    try:
+        runtime = importlib.import_module("onnxruntime")  # an extra
+    except ImportError:
+        return None
+    runtime.disable_telemetry_events()
+    try:
+        session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        found = [session.run(None, {name: part})[0] for part in _parts(pixels)]
+    except Exception as error:
+        raise EnvironmentProblem(
+            f"ONNX Runtime cannot run what was exported ({type(error).__name__}): nothing was "
+            "written: use --to openvino",
+            detail=str(error),
+        ) from error
+    return np.concatenate(found).astype(np.float64)
+
+
+def _parts(pixels: Pixels) -> list[Pixels]:
+    """The first film alone, the others some at a time: the file must take any number."""
+    cuts = range(1, len(pixels), _BATCH)
+    return [part for part in np.split(pixels, list(cuts)) if len(part)]

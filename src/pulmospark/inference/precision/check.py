@@ -1,0 +1,338 @@
+"""A lower precision is earned: on films that are being scored, its answers are float32's.
+
+The check runs a sample of them through the network in float32 and in the lower precision, and
+compares what people see: the probabilities, and the decisions made from them. What does not
+stay within the limits is not used, and the next precision is tried.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import ConfigDict
+
+from pulmospark.config.inference import Precision, PrecisionPolicy
+from pulmospark.core import limits, machine
+from pulmospark.core.arrays import Floats, Ints, Pixels
+from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.extras import how_to_install
+from pulmospark.core.hashing import bytes_id, value_id
+from pulmospark.core.records import Record
+from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.inference.engine.open_engine import new_engine
+from pulmospark.inference.engine.openvino_compile import capabilities
+from pulmospark.inference.engine.softmax import softmax
+from pulmospark.inference.engine.spec import EngineOutput, EngineSpec
+from pulmospark.inference.precision import cache
+from pulmospark.inference.precision.sample import Sample
+from pulmospark.models.bundle.feature_distance import FeatureDistance
+
+_ORDER: tuple[Precision, ...] = ("int8", "bf16", "fp16")
+_BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
+_FP16_FLAGS = frozenset({"amx_fp16", "asimdhp"})
+
+
+class Trial(Record):
+    """What came of one lower precision."""
+
+    model_config = ConfigDict(frozen=True)
+
+    precision: Precision
+    passed: bool
+    probability_moved: float | None = None
+    """by how much the probability that moved most did; ``None``: it was not run"""
+    decisions_changed: int | None = None
+    """films of the sample whose most probable class or decision is another"""
+    reason: str = ""
+    """why it was not run"""
+
+    def words(self, films: int) -> str:
+        """What came of it, for people."""
+        if self.probability_moved is None:
+            return f"{self.precision} {self.reason}"
+        return (
+            f"{self.precision} moved a probability by {self.probability_moved:.2g} at most and "
+            f"changed {self.decisions_changed} of {films} decisions"
+        )
+
+
+class PrecisionOutcome(Record):
+    """In which precision a network scores, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    asked: PrecisionPolicy
+    used: Precision
+    films: int = 0
+    """of the sample; 0: none was taken"""
+    sample_id: str | None = None
+    """SHA-256 of what the sample is"""
+    probability_limit: float = limits.PARITY_PROBABILITY_MAX
+    decisions_limit: float = limits.PARITY_DECISIONS_MAX
+    """share of the sample"""
+    trials: tuple[Trial, ...] = ()
+    """in the order in which they were tried"""
+    remembered: bool = False
+    """whether all that was compared is known from an earlier call"""
+    reason: str = ""
+    """why nothing was tried"""
+
+    def line(self) -> str:
+        """What was decided, on one line."""
+        words = [one.words(self.films) for one in self.trials]
+        if self.films:
+            words.append(
+                f"against fp32 on {self.films} of the films; allowed: "
+                f"{self.probability_limit:g} and {self.decisions_limit:.0%}"
+                f"{', known from an earlier run' if self.remembered else ''}"
+            )
+        if self.reason:
+            words.append(self.reason)
+        return (
+            f"precision: {self.used} ({'; '.join(words)})" if words else f"precision: {self.used}"
+        )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How logits become what people see.
+
+    Attributes:
+        temperature: of the softmax.
+        points: thresholds, with the place of their class.
+    """
+
+    temperature: float
+    points: tuple[tuple[int, float], ...] = ()
+    distance: FeatureDistance | None = None
+    """from the training images, by the network's features; ``None``: not assessable"""
+    fence: float | None = None
+
+    @classmethod
+    def of(
+        cls, temperature: float, classes: Sequence[str], points: Sequence[DecisionPoint]
+    ) -> Answers:
+        """Those of a bundle's temperature and operating points."""
+        places = tuple((classes.index(p.positive_class), p.threshold) for p in points)
+        return cls(temperature, places)
+
+    def decisions(self, probabilities: Floats) -> Ints:
+        """(n, 1 + points): the most probable class, and whether each point is reached."""
+        columns = [probabilities.argmax(axis=1)]
+        columns += [probabilities[:, place] >= threshold for place, threshold in self.points]
+        return np.column_stack(columns).astype(np.int64)
+
+    def of_network(self, output: EngineOutput) -> tuple[Floats, Floats]:
+        """Logits (n, classes), and distances (n,): nothing but 0 where they are not assessable.
+
+        Raises:
+            ValueError: the engine gives no logits, or no features where they are needed.
+        """
+        logits, features = output
+        if logits is None or (features is None and self.distance is not None):
+            raise ValueError("the engine does not give what is asked for")
+        distances = np.zeros(len(logits))
+        if self.distance is not None and features is not None:
+            distances = self.distance.of(features)
+        return logits.astype(np.float64), distances
+
+    def compare(
+        self,
+        exact: Floats,
+        lower: Floats,
+        distances: tuple[Floats, Floats] | None = None,
+    ) -> tuple[float, int]:
+        """How far the lower precision's logits are from float32's.
+
+        Args:
+            exact: logits in float32.
+            lower: logits in the lower precision.
+            distances: in float32 and in the lower precision: whether an image is cautioned for
+                them is a decision, too.
+
+        Returns:
+            By how much a probability moves at most (infinity where one is no number), and the
+            films for which a decision is another.
+        """
+        if not np.isfinite(lower).all():
+            return float("inf"), len(lower)
+        before, after = (softmax(logits, self.temperature) for logits in (exact, lower))
+        changed = (self.decisions(before) != self.decisions(after)).any(axis=1)
+        if distances is not None and self.fence is not None:
+            far, far_lower = (values > self.fence for values in distances)
+            changed |= far != far_lower
+        return float(np.abs(before - after).max()), int(changed.sum())
+
+
+def choose_precision(
+    asked: PrecisionPolicy,
+    exact: EngineSpec,
+    answers: Answers,
+    sample: Sample,
+    *,
+    films: int,
+    quantise: Callable[[Pixels], EngineSpec] | None = None,
+) -> tuple[EngineSpec, PrecisionOutcome]:
+    """The engine to score with: the asked one where it keeps to the limits, else the next.
+
+    Runs on this machine, with all its cores: call it before workers are busy here. What was
+    compared once is remembered for this kind of processor.
+
+    Args:
+        asked: the policy.
+        exact: the network in float32.
+        answers: how logits become decisions.
+        sample: up to ``limits.PARITY_FILMS`` of the films to be scored; read only where a
+            precision is tried that is not known yet.
+        films: how many are to be scored.
+        quantise: gives the network in int8, calibrated on images; ``None``: there is no way.
+
+    Returns:
+        The engine, and how it was decided.
+
+    Raises:
+        EnvironmentProblem: ``int8`` is asked for and its library is missing.
+    """
+
+    wanted = limits.PARITY_WORTH_FILMS if asked == "auto" else limits.PARITY_FILMS_MIN
+    if asked == "fp32" or films < wanted:
+        reason = "" if asked == "fp32" else f"a lower one is tried from {wanted} films on"
+        return exact, PrecisionOutcome(asked=asked, used="fp32", reason=reason)
+    comparison = _Comparison(exact, answers, sample)
+    order = _ORDER[1:] if asked == "auto" else _ORDER[_ORDER.index(asked) :]
+    trials: list[Trial] = []
+    used, reason = exact, ""
+    try:
+        for precision in order:
+            if why := _no_gain(precision, exact, asked, quantise is not None):
+                trials.append(Trial(precision=precision, passed=False, reason=why))
+                continue
+            if precision == "int8" and quantise is not None:
+                spec = quantise(comparison.pixels)
+            else:
+                spec = exact.in_precision(precision, limits.ENGINE_BATCH_LOWER)
+            trials.append(comparison.trial(spec))
+            if trials[-1].passed:
+                used = spec
+                break
+    except _TooFewError as few:
+        reason = str(few)
+    return used, PrecisionOutcome(
+        asked=asked,
+        used=used.precision,
+        films=comparison.films,
+        sample_id=comparison.sample_id if comparison.films else None,
+        trials=tuple(trials),
+        remembered=comparison.films > 0 and comparison.remembered,
+        reason=reason,
+    )
+
+
+class _TooFewError(Exception):
+    """Too few films of the sample can be read."""
+
+
+class _Comparison:
+    """Of precisions on one sample, which is read and run in float32 once, if at all."""
+
+    def __init__(self, exact: EngineSpec, answers: Answers, sample: Sample) -> None:
+        self._exact, self._answers, self._sample = exact, answers, sample
+        self._pixels: Pixels | None = None
+        self._exactly: tuple[Floats, Floats] | None = None
+        self.films = 0
+
+    @functools.cached_property
+    def sample_id(self) -> str:
+        return self._sample.content_id
+
+    @property
+    def remembered(self) -> bool:
+        return self._exactly is None
+
+    @property
+    def pixels(self) -> Pixels:
+        if self._pixels is None:
+            self._pixels = self._sample.pixels()
+            if (count := len(self._pixels)) < limits.PARITY_FILMS_MIN:
+                raise _TooFewError(
+                    f"{count} films of the sample can be read, and a check takes "
+                    f"{limits.PARITY_FILMS_MIN}"
+                )
+        return self._pixels
+
+    def trial(self, spec: EngineSpec) -> Trial:
+        ways: list[Any] = [self._answers.temperature, *map(list, self._answers.points)]
+        if self._answers.distance is not None:
+            ways += [self._answers.fence, bytes_id(self._answers.distance.to_bytes())]
+        key = value_id([spec.engine_id, *_machine(spec), self.sample_id, ways])
+        known = cache.recall(key)
+        if known is None:
+            if self._exactly is None:
+                self._exactly = self._run(self._exact)
+            logits, distances = self._run(spec)
+            moved, changed = self._answers.compare(
+                self._exactly[0], logits, (self._exactly[1], distances)
+            )
+            known = cache.Compared(len(self.pixels), moved, changed)
+            cache.remember(key, known)
+        self.films = known.films
+        return Trial(
+            precision=spec.precision,
+            passed=known.moved <= limits.PARITY_PROBABILITY_MAX
+            and known.changed <= limits.PARITY_DECISIONS_MAX * known.films,
+            probability_moved=min(known.moved, 1.0),
+            decisions_changed=known.changed,
+        )
+
+    def _run(self, spec: EngineSpec) -> tuple[Floats, Floats]:
+        return self._answers.of_network(new_engine(spec, machine.cores()).run(self.pixels))
+
+
+def _machine(spec: EngineSpec) -> list[str]:
+    """What the answers depend on beside the network."""
+    if spec.kind == "openvino":
+        return [machine.processor_id()]
+    import torch  # noqa: PLC0415 - see below
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return [machine.processor_id(), torch.__version__, gpu]
+
+
+def _no_gain(
+    precision: Precision, exact: EngineSpec, asked: PrecisionPolicy, can_quantise: bool
+) -> str:
+    """Why a precision is not tried on this machine; empty where it is."""
+    if exact.kind == "torch":
+        return _no_gain_in_torch(precision)
+    if precision == "int8":
+        if not can_quantise:
+            raise EnvironmentProblem(
+                f"int8 needs the package nncf: {how_to_install('int8')}, or choose another "
+                "--precision"
+            )
+        return "" if "INT8" in capabilities() else "does not run on this processor"
+    name = precision.upper()
+    if name not in capabilities():
+        return "does not run on this processor"
+    gains = _BF16_FLAGS if precision == "bf16" else _FP16_FLAGS
+    asked_for = asked == precision == "fp16"
+    if asked_for or gains & machine.processor().flags:
+        return ""
+    return "is no faster on this processor"
+
+
+def _no_gain_in_torch(precision: Precision) -> str:
+    # Inside: the torch engine is chosen only where torch is there already.
+    import torch  # noqa: PLC0415
+
+    if precision == "int8":
+        return "is for the OpenVINO engine"
+    if not torch.cuda.is_available():
+        return "is for the OpenVINO engine and for GPUs"
+    if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return "does not run on this GPU"
+    return ""

@@ -1,0 +1,118 @@
+"""A few of the films that are to be scored, spread evenly over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any, Protocol
+
+import numpy as np
+
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core import limits, machine
+from pulmospark.core.arrays import Pixels
+from pulmospark.core.hashing import bytes_id, value_id
+from pulmospark.imaging.image import Film, read_film
+from pulmospark.spark.work_list import Chunk, read_chunk
+
+
+class Sample(Protocol):
+    """Films that a precision is checked on."""
+
+    @property
+    def content_id(self) -> str:
+        """SHA-256: another for other films."""
+        ...
+
+    def pixels(self) -> Pixels:
+        """(n, size, size); films that cannot be read are left out."""
+        ...
+
+
+@dataclass(frozen=True)
+class GivenSample:
+    """Standard images that are there already."""
+
+    images: Pixels
+
+    @property
+    def content_id(self) -> str:
+        """Of the pixels."""
+        return bytes_id(self.images.tobytes())
+
+    def pixels(self) -> Pixels:
+        """The images."""
+        return self.images
+
+
+@dataclass(frozen=True)
+class ListedSample:
+    """Films of a manifest and of images tables, read when they are asked for.
+
+    Reads on this machine, with all its cores. Memory holds the sample, a film a core, and one
+    row group.
+
+    Attributes:
+        manifest: chunks of files that are to be scored.
+        images: chunks of images tables.
+        settings: size and fit.
+        count: films at most.
+    """
+
+    manifest: Sequence[Chunk]
+    images: Sequence[Chunk]
+    settings: IngestSettings
+    count: int = limits.PARITY_FILMS
+
+    @property
+    def content_id(self) -> str:
+        """Of the files' names, sizes and times, and of the rows' films; none is read."""
+        files, rows = self._places()
+        listed = _rows(self.manifest, files, ["uri", "size_bytes", "modified_ns"])
+        known = _rows(self.images, rows, ["uri", "image_id"])
+        return value_id([self.settings.model_dump(), list(listed), list(known)])
+
+    def pixels(self) -> Pixels:
+        """See :class:`Sample`."""
+        files, rows = self._places()
+        listed = _rows(self.manifest, files, ["uri", "problem"])
+        uris = [row["uri"] for row in listed if not row["problem"]]
+        found = read_pixels(uris, self.settings)
+        size = self.settings.size
+        found += [
+            row["pixels"]
+            for row in _rows(self.images, rows, ["pixels"])
+            if row["pixels"] is not None and len(row["pixels"]) == size**2
+        ]
+        return np.frombuffer(b"".join(found), np.uint8).reshape(-1, size, size)
+
+    def _places(self) -> tuple[list[int], list[int]]:
+        """Places of the films in the manifest and in the images tables, spread evenly."""
+        files, rows = (
+            sum(chunk.rows for chunk in chunks) for chunks in (self.manifest, self.images)
+        )
+        count = min(self.count, files + rows)
+        places = np.unique(np.linspace(0, files + rows - 1, count).round()).astype(int).tolist()
+        return [p for p in places if p < files], [p - files for p in places if p >= files]
+
+
+def _rows(
+    chunks: Sequence[Chunk], places: Iterable[int], columns: list[str]
+) -> Iterator[dict[str, Any]]:
+    """The rows at these places (ascending) of all chunks' rows; reads a row group at a time."""
+    starts = np.cumsum([0, *(chunk.rows for chunk in chunks)])
+    index = lambda place: int(np.searchsorted(starts, place, side="right")) - 1  # noqa: E731
+    for number, within in groupby(places, key=index):
+        chunk = chunks[number]
+        rows = read_chunk(chunk, columns)
+        yield from rows.take([place - int(starts[number]) for place in within]).to_pylist()
+
+
+def read_pixels(uris: Sequence[str], settings: IngestSettings) -> list[bytes]:
+    """Standard images of files, read on all cores; those that are no films are left out."""
+    read = partial(read_film, settings=settings)
+    with ThreadPoolExecutor(machine.cores(), thread_name_prefix="sample") as pool:
+        return [film.pixels.tobytes() for film in pool.map(read, uris) if isinstance(film, Film)]

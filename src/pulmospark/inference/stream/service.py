@@ -1,0 +1,391 @@
+"""Films scored as they land in a folder: a bundle and an inbox in, growing tables out."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict
+
+from pulmospark.config.inference import PrecisionPolicy
+from pulmospark.config.stream import StreamSettings
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError
+from pulmospark.core.locations import check_local
+from pulmospark.core.provenance import provenance
+from pulmospark.core.records import Record
+from pulmospark.inference.batch.tasks import Scorer
+from pulmospark.inference.precision.check import PrecisionOutcome
+from pulmospark.inference.stream.folders import check_places
+from pulmospark.inference.stream.inbox import Inbox
+from pulmospark.inference.stream.ledger import Arrival
+from pulmospark.inference.stream.metrics import StreamMetrics
+from pulmospark.inference.stream.query import StreamQuery, commit, jvm_errors
+from pulmospark.inference.stream.scorer import FolderSample, stream_scorer
+from pulmospark.inference.stream.source import SourceSpec
+from pulmospark.inference.stream.store import (
+    INNER,
+    STATE,
+    Committed,
+    StreamStore,
+    check_folder,
+    open_store,
+)
+from pulmospark.inference.stream.tasks import StreamWork
+from pulmospark.layouts.notes import printable
+from pulmospark.layouts.walk import absolute
+from pulmospark.models.bundle.bundle import Bundle, read_bundle
+from pulmospark.spark.background_start import started_early
+from pulmospark.spark.preflight import preflight
+from pulmospark.spark.session import slots
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LINE_EVERY_S = 10.0
+_CHECK_EVERY_S = 0.5
+
+
+class StreamResult(Record):
+    """What a stream did, from its start to its stop."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    """of the output"""
+    bundle: Path
+    model_id: str
+    films: int
+    """that were scored"""
+    rejects: int
+    repeats: int
+    """files whose film, by its content, had been scored before"""
+    precision: PrecisionOutcome
+    """in which the network scored, and why"""
+    restarts: int
+    """Spark jobs that failed and were begun anew"""
+    seconds: float
+    latency_median_s: float | None
+    """from landing to row, of the films that landed while it ran; ``None``: none did"""
+    latency_p99_s: float | None
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """A stream that was checked as far as it can be without Spark."""
+
+    bundle: Bundle
+    inbox: Path
+    target: Path
+    settings: StreamSettings
+    precision: PrecisionPolicy
+    sample: Path | None
+    """films that a lower precision is checked on; ``None``: those that lie in the inbox"""
+
+    def identity(self) -> dict[str, Any]:
+        """What all rows have in common."""
+        return {"model_id": self.bundle.model_id}
+
+    def record(self) -> dict[str, Any]:
+        """What the output's folder says of itself."""
+        settings = {
+            "bundle": str(self.bundle.folder),
+            "inbox": printable(str(self.inbox)),
+            **self.settings.model_dump(mode="json"),
+        }
+        return {"classes": self.bundle.config.classes, "provenance": provenance(settings)}
+
+    def scorer(self) -> tuple[Scorer, PrecisionOutcome]:
+        """Prepare the engine; seconds for the first stream into a folder."""
+        sample = FolderSample(self.sample or self.inbox, self.bundle.config.ingest)
+        return stream_scorer(self.bundle, self.target / INNER, self.precision, sample)
+
+
+def plan_stream(
+    bundle: Path,
+    inbox: str,
+    target: Path,
+    settings: StreamSettings | None = None,
+    *,
+    precision: PrecisionPolicy = "auto",
+    sample: Path | None = None,
+) -> StreamPlan:
+    """Check a stream before anything costly is done.
+
+    Args:
+        bundle: folder of the bundle.
+        inbox: folder that films land in.
+        target: folder of the output.
+        settings: of the stream.
+        precision: of the network's arithmetic; below float32 only where a check allows it.
+        sample: folder with films like those that will land, for that check; ``None``: those
+            that lie in the inbox at the start.
+
+    Raises:
+        BundleError: the bundle is missing or damaged.
+        UsageError: ``target`` holds something else or is another bundle's, another stream
+            writes to it, or the folders lie in each other.
+        InputError: ``inbox`` or ``sample`` is no folder that this machine sees.
+    """
+    folder, out = check_places(inbox, target)
+    if sample is not None and not (sample := absolute(check_local(sample))).is_dir():
+        raise InputError(f"--sample {sample}: no such folder: name one with films")
+    plan = StreamPlan(
+        bundle=read_bundle(check_local(bundle).expanduser().absolute()),
+        inbox=folder,
+        target=out,
+        settings=settings or StreamSettings(),
+        precision=precision,
+        sample=sample,
+    )
+    check_folder(out, plan.identity())
+    return plan
+
+
+def run_stream(
+    plan: StreamPlan,
+    session: AbstractContextManager[SparkSession],
+    *,
+    once: bool = False,
+    stop: threading.Event | None = None,
+    metrics: StreamMetrics | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> StreamResult:
+    """Score films as they land, until ``stop`` is set.
+
+    ``plan.target`` gets the tables ``predictions`` (``core.schemas.PREDICTIONS``), ``rejects``
+    (``core.schemas.REJECTS``) and ``repeats`` (``core.schemas.REPEATS``). Any reader of Parquet
+    finds each film in ``predictions`` once, at any moment, whatever was killed before.
+
+    Args:
+        plan: see :func:`plan_stream`.
+        session: opened once the folder's lock is held: ``spark_session(...)``, or
+            ``contextlib.nullcontext(spark)``. Until it is there films are scored in this
+            process.
+        once: stop when all that is in the inbox has its row.
+        stop: ends the stream after the entries that are under way; before Spark is there, what
+            an earlier process has left is left.
+        metrics: takes the counts.
+        tell: told a line every ten seconds in which something happened.
+
+    Raises:
+        UsageError: another stream writes to the folder, or it belongs to another bundle.
+        InputError: the inbox cannot be listed.
+        EnvironmentProblem: Spark ended, or its jobs fail again and again; no space, or no
+            right to write there.
+    """
+    begun = time.monotonic()
+    measured = metrics or StreamMetrics()
+    with open_store(plan.target, plan.identity(), plan.record) as store:
+        stopped, say = stop or threading.Event(), tell or _say_nothing
+        with started_early(session) as opening:
+            scorer, precision = plan.scorer()
+            run = _Run(plan, store, scorer, metrics=measured, tell=say)
+            run.before(lambda: opening.is_there, stopped)
+            with opening as spark:
+                # Not before: while Spark starts, standard error is its log's.
+                say(f"stream: {precision.line()}")
+                if not stopped.is_set():
+                    run.until(spark, stopped, once=once)
+    latency = measured.latency()
+    return StreamResult(
+        folder=plan.target,
+        bundle=plan.bundle.folder,
+        model_id=plan.bundle.model_id,
+        films=measured.films,
+        rejects=measured.rejects,
+        repeats=measured.repeats,
+        precision=precision,
+        restarts=measured.restarts,
+        seconds=round(time.monotonic() - begun, 3),
+        latency_median_s=None if latency is None else round(latency[0], 4),
+        latency_p99_s=None if latency is None else round(latency[1], 4),
+    )
+
+
+def _say_nothing(text: str) -> None:
+    del text
+
+
+class _Run:
+    """The driver's loop: from the inbox to entries, as fast as they are committed."""
+
+    def __init__(
+        self,
+        plan: StreamPlan,
+        store: StreamStore,
+        scorer: Scorer,
+        *,
+        metrics: StreamMetrics,
+        tell: Callable[[str], None],
+    ) -> None:
+        config = plan.bundle.config
+        self._plan, self._store, self._metrics, self._tell = plan, store, metrics, tell
+        self._inbox = Inbox(plan.inbox, plan.settings, store.state.taken())
+        self._heard: queue.SimpleQueue[tuple[Sequence[Arrival], Sequence[Arrival]]] = (
+            queue.SimpleQueue()
+        )
+        self._wake = threading.Event()
+        self._ready_ns: int | None = None
+        self._worked: float | None = None
+        self._said = (0, 0, 0)
+        self._work = StreamWork(
+            source=printable(plan.inbox.name) or "files",
+            scorer=scorer,
+            settings=plan.settings.reading(config.ingest),
+            inbox=str(plan.inbox),
+            phantoms_only=config.phantoms and not plan.settings.allow_phantom_model,
+        )
+        # What was left may hold a film that ended the process: it waits for a worker of Spark's,
+        # and so does all else, for it may not be the only one.
+        self._scores_here = not store.state.left_here and scorer.engine.kind == "openvino"
+
+    def before(self, is_there: Callable[[], bool], stop: threading.Event) -> None:
+        """Score here what is in the inbox until what is awaited is there."""
+        while self._scores_here and not (is_there() or stop.is_set()):
+            if not self._score_here():
+                stop.wait(min(self._plan.settings.poll_s, _CHECK_EVERY_S))
+
+    def _score_here(self) -> int:
+        """Score a few films of the inbox in this process; how many."""
+        if not self._inbox.pause_s:
+            self._inbox.look()
+        arrivals = self._inbox.take(limits.STREAM_EARLY_FILMS)
+        if arrivals:
+            entry = self._store.state.plan(arrivals, here=True)
+            scored = dict(self._work.score(arrivals))
+            told, *heard = commit(self._store, entry, scored, self._is_young)
+            self._metrics.committed(told, ())
+            for arrival in heard[0]:
+                self._inbox.settled(arrival)
+            for arrival in heard[1]:
+                self._inbox.give_back(arrival)
+        return len(arrivals)
+
+    def _is_young(self, arrival: Arrival) -> bool:
+        """Called from the query's thread as well."""
+        return self._inbox.unchanged_s(arrival) < self._plan.settings.patience_s
+
+    def _query_on(self, spark: SparkSession) -> StreamQuery:
+        state = str(self._plan.target / INNER / STATE)
+        preflight(spark, reads=[str(self._plan.inbox)], folder=self._plan.target / INNER)
+        with jvm_errors():
+            at_once = slots(spark)
+        return StreamQuery(
+            spark,
+            self._store,
+            SourceSpec(state, at_once, self._work.to_json()),
+            source=self._work.source,
+            is_young=self._is_young,
+            heard=self._on_committed,
+        )
+
+    def until(self, spark: SparkSession, stop: threading.Event, *, once: bool) -> None:
+        """Go on until stopped; what is under way then is finished."""
+        query = self._query_on(spark)
+        begun = time.monotonic()
+        checked = lined = begun
+        try:
+            with ThreadPoolExecutor(1, thread_name_prefix="query") as pool:
+                starting = pool.submit(query.start)  # seconds, in which films go on landing
+                self.before(starting.done, stop)
+                starting.result()
+            while True:
+                self._wake.clear()
+                self._hear()
+                now = time.monotonic()
+                if now - checked >= _CHECK_EVERY_S:
+                    checked = now
+                    if query.failed():
+                        self._metrics.restarted()
+                        query.begin_anew()
+                going_on = not stop.is_set()
+                if going_on:
+                    self._take()
+                for text in self._inbox.left_out():
+                    self._tell(f"stream: {text}")
+                idle = not self._store.state.open_entries() and self._heard.empty()
+                if idle and (not going_on or (once and self._inbox.drained)):
+                    query.finish()
+                    break
+                if now - lined >= LINE_EVERY_S:
+                    lined = now
+                    self._line()
+                pause_s = self._inbox.pause_s or self._plan.settings.poll_s
+                self._wake.wait(min(pause_s, _CHECK_EVERY_S))
+        finally:
+            query.stop()
+        self._line()
+
+    def _take(self) -> None:
+        """Plan an entry of what is ripe: one that is scored, and a full one that waits.
+
+        Until Spark has made its workers ready, by an entry without films, this process scores.
+        """
+        state, films = self._store.state, self._plan.settings.batch_films
+        under_way = len(state.open_entries())
+        if self._scores_here and self._ready_ns is None:
+            if self._worked is None:
+                if not under_way:
+                    state.plan([])
+                self._worked = time.monotonic()
+            if self._score_here():
+                self._wake.set()
+            return
+        if under_way >= limits.STREAM_PLANNED_MAX:
+            return
+        if not self._inbox.pause_s:
+            self._inbox.look()
+        if under_way and self._inbox.waiting < films:
+            return
+        arrivals = self._inbox.take(films)
+        if arrivals or (not under_way and self._is_cold()):
+            state.plan(arrivals)
+            self._worked = time.monotonic()
+
+    def _is_cold(self) -> bool:
+        """Whether workers have had nothing to do for so long that Spark may end them."""
+        return self._worked is None or time.monotonic() - self._worked > limits.STREAM_WARM_S
+
+    def _on_committed(
+        self, told: Committed, done: Sequence[Arrival], again: Sequence[Arrival]
+    ) -> None:
+        """Called from the query's thread."""
+        now_ns = time.time_ns()
+        since = self._ready_ns
+        if since is None:
+            self._ready_ns = now_ns
+            self._tell(f"stream: ready, watching {printable(str(self._plan.inbox))}")
+        latencies = [
+            (now_ns - one.landed_ns) / 1e9
+            for one in done
+            if since is not None and one.landed_ns >= since
+        ]
+        if done or again:
+            self._metrics.committed(told, latencies)
+        self._heard.put((done, again))
+        self._wake.set()
+
+    def _hear(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                done, again = self._heard.get_nowait()
+                for arrival in done:
+                    self._inbox.settled(arrival)
+                for arrival in again:
+                    self._inbox.give_back(arrival)
+        self._metrics.waiting(self._inbox.waiting)
+
+    def _line(self) -> None:
+        counts = (self._metrics.films, self._metrics.rejects, self._metrics.repeats)
+        if counts != self._said:
+            self._said = counts
+            self._tell(self._metrics.line(self._inbox.waiting))

@@ -1,0 +1,181 @@
+"""What a task of a stream does with its films.
+
+A film is read, decoded and scored where the task runs, and its rows go to the driver as
+Arrow's own bytes: Spark places the tasks and tells their ends, and no pixel leaves a worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import simplejpeg
+
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core import schemas
+from pulmospark.core.errors import SourceUnavailableError
+from pulmospark.core.provenance import now_utc
+from pulmospark.imaging.image import Film, film_from_bytes
+from pulmospark.inference.batch.cautions import Checks
+from pulmospark.inference.batch.tasks import FilesWork, Scorer
+from pulmospark.inference.engine.spec import EngineSpec
+from pulmospark.inference.stream.ledger import Arrival
+from pulmospark.inference.stream.source import Piece
+from pulmospark.layouts.base import row_of
+from pulmospark.layouts.walk import FoundFile
+from pulmospark.spark.chunks import error_row, settle_worker
+
+CHANGED = "changed"
+"""name of the rows of paths whose files changed while they were read"""
+
+_ARROW_SCHEMA = pa.schema(
+    [
+        ("entry", pa.int64()),
+        ("name", pa.string()),
+        ("rows", pa.binary()),
+        ("error", pa.string()),
+    ]
+)
+_WARM_SIDE = 512
+
+Row = tuple[int, str, bytes | None, str | None]
+
+
+@dataclass(frozen=True)
+class StreamWork:
+    """A scorer with what it needs of the inbox and of the bundle."""
+
+    source: str
+    """name of the inbox in the tables"""
+    scorer: Scorer
+    settings: IngestSettings
+    """of the bundle's standard image"""
+    inbox: str | None = None
+    """its folder; files may be taken away from it before they are read"""
+    phantoms_only: bool = False
+    """reject images that are no phantoms"""
+
+    def to_json(self) -> str:
+        """As text."""
+        scorer = self.scorer
+        return json.dumps(
+            {
+                "source": self.source,
+                "engine": scorer.engine.model_dump(mode="json"),
+                "classes": scorer.classes,
+                "temperature": scorer.temperature,
+                "model_id": scorer.model_id,
+                "predicted_at": scorer.predicted_at.isoformat(),
+                "checks": asdict(scorer.checks),
+                "phantoms_only": self.phantoms_only,
+                "settings": self.settings.model_dump(mode="json"),
+                "inbox": self.inbox,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> StreamWork:
+        """From text."""
+        told = json.loads(text)
+        scorer = Scorer(
+            engine=EngineSpec.model_validate(told["engine"]),
+            classes=tuple(told["classes"]),
+            temperature=told["temperature"],
+            model_id=told["model_id"],
+            predicted_at=datetime.fromisoformat(told["predicted_at"]),
+            checks=Checks(**{**told["checks"], "views": tuple(told["checks"]["views"])}),
+        )
+        settings = IngestSettings.model_validate(told["settings"])
+        return cls(
+            told["source"], scorer, settings, told["inbox"], phantoms_only=told["phantoms_only"]
+        )
+
+    def warm(self) -> None:
+        """Open the engine, decode a picture and run the network on it."""
+        side = np.arange(_WARM_SIDE, dtype=np.uint16)
+        grey = ((side[:, None] + side[None, :]) // 4).astype(np.uint8)
+        jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(grey[:, :, None]), colorspace="GRAY")
+        film = film_from_bytes(jpeg, self.settings)
+        if isinstance(film, Film):
+            self.scorer.run(film.pixels[None])
+
+    def score(self, files: Sequence[Arrival]) -> Iterator[tuple[str, pa.Table]]:
+        """Name and rows of the tables that files give, and of those that changed meanwhile."""
+        manifest = [
+            asdict(
+                row_of(
+                    FoundFile(one.uri, (), one.size_bytes, one.modified_ns, one.problem),
+                    self.source,
+                )
+            )
+            for one in files
+        ]
+        work = FilesWork(
+            replace(self.scorer, predicted_at=now_utc()),
+            self.settings,
+            inbox=self.inbox,
+            phantoms_only=self.phantoms_only,
+        )
+        found: Mapping[str, pa.Table] = work(
+            pa.Table.from_pylist(manifest, schema=schemas.MANIFEST)
+        )
+        yield from ((name, rows) for name, rows in found.items() if rows.num_rows)
+        # Looked at after they were read: what is still as it was listed was whole then.
+        changed = [one.uri for one in files if one.problem is None and _changed(one)]
+        if changed:
+            yield CHANGED, pa.table({"uri": changed})
+
+
+def batch_of(piece: Piece) -> Iterator[pa.RecordBatch]:
+    """Rows of a piece, for Spark; an error is a row as well, for Spark would try it again."""
+    try:
+        work = StreamWork.from_json(piece.work)
+        rows: list[Row] = [(piece.entry, "", None, None)]
+        if piece.files:
+            rows += [
+                (piece.entry, name, to_bytes(table), None)
+                for name, table in work.score(piece.files)
+            ]
+        else:
+            work.warm()
+    except SourceUnavailableError:
+        raise  # Spark tries it again, on another machine where it can
+    except Exception as error:  # noqa: BLE001 - told to the driver, which raises it
+        rows = [(piece.entry, "", None, error_row(error))]
+    columns = zip(*rows, strict=True)
+    yield pa.RecordBatch.from_arrays(
+        [
+            pa.array(values, field.type)
+            for values, field in zip(columns, _ARROW_SCHEMA, strict=True)
+        ],
+        schema=_ARROW_SCHEMA,
+    )
+    settle_worker()
+
+
+def _changed(one: Arrival) -> bool:
+    try:
+        facts = os.stat(one.uri)  # noqa: PTH116
+    except OSError:
+        return False  # gone: what was read of it stands
+    return (facts.st_size, facts.st_mtime_ns) != (one.size_bytes, one.modified_ns)
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """Rows as Arrow's own bytes."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    answer: bytes = sink.getvalue().to_pybytes()
+    return answer
+
+
+def from_bytes(data: bytes) -> pa.Table:
+    """What :func:`to_bytes` made, as it arrives at the driver."""
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_all()

@@ -1,0 +1,385 @@
+"""The model bundle: a folder with a trained network and everything needed to use it.
+
+    config.json        architecture, classes, input, temperature, operating points, provenance
+    model.safetensors  the network's tensors
+    distance.safetensors  statistics of the training images' deep features (optional)
+    metrics.json       the evaluation
+    README.md          the model card
+    manifest.json      SHA-256 and length of each of the others
+
+The model id is a hash of what predictions depend on, ``config.json`` and
+``model.safetensors``; adding an evaluation to a bundle does not change it.
+
+Reading a bundle executes nothing from it: files are verified before the network is built. A
+changed byte, an extra or missing file, or a link is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+
+from pulmospark.config.validation import validation_line
+from pulmospark.core import limits
+from pulmospark.core.errors import BundleError, UsageError
+from pulmospark.core.files import whole_folder, write_json, write_text
+from pulmospark.core.hashing import bytes_id, file_id, value_id
+from pulmospark.core.locations import check_local
+from pulmospark.models.bundle.card import CardFacts, render_card
+from pulmospark.models.bundle.config import BundleConfig, BundleOperatingPoint
+from pulmospark.models.bundle.feature_distance import FeatureDistance
+from pulmospark.models.zoo.network import Network
+from pulmospark.models.zoo.networks import build, check_size
+
+__all__ = [
+    "Bundle",
+    "BundleConfig",
+    "BundleOperatingPoint",
+    "CardFacts",
+    "read_bundle",
+    "write_bundle",
+]
+
+CONFIG, MODEL, METRICS, CARD = "config.json", "model.safetensors", "metrics.json", "README.md"
+DISTANCE = "distance.safetensors"
+MANIFEST = "manifest.json"
+_FILES = (CONFIG, METRICS, MODEL, CARD)
+_OPTIONAL = (DISTANCE,)
+_TENSOR_NAME = re.compile(r"[A-Za-z0-9_.]{1,500}")
+_TENSOR_KINDS = ("F64", "F32", "F16", "BF16", "I64", "I32", "U8", "BOOL")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle, read and verified."""
+
+    folder: Path
+    config: BundleConfig
+    metrics: dict[str, Any]
+    model_id: str
+    """hash of configuration and tensors; see above"""
+    model_sha256: str
+
+    def network(self) -> Network:
+        """Build the network, in evaluation mode.
+
+        Raises:
+            BundleError: the tensors do not fit this network, or changed since the bundle was
+                read.
+        """
+        path = self.folder / MODEL
+        content = path.read_bytes()
+        if bytes_id(content) != self.model_sha256:
+            raise BundleError(f"{path}: changed since it was read: get the bundle again")
+        config = self.config
+        network = build(config.model, len(config.classes), mean=config.mean, std=config.std)
+        try:
+            tensors = load(content)
+            for name, value in tensors.items():
+                if not bool(torch.isfinite(value).all()):
+                    raise BundleError(f"{path}: {name} is not finite: get the bundle again")
+            network.load_state_dict(tensors, strict=True)
+        except (SafetensorError, RuntimeError, ValueError) as error:
+            first = " ".join(str(error).split())[: limits.DETAIL_CHARS_MAX]
+            raise BundleError(f"{path}: not the tensors of a {config.model}: {first}") from error
+        return network.eval()
+
+    def distance(self) -> FeatureDistance | None:
+        """Read the statistics of the training images; ``None`` if there are none.
+
+        Raises:
+            BundleError: they changed since the bundle was read, or belong to another network.
+        """
+        content = self.distance_bytes()
+        if content is None:
+            return None
+        return FeatureDistance.from_bytes(content, str(self.folder / DISTANCE))
+
+    def distance_bytes(self) -> bytes | None:
+        """Content of the file that :meth:`distance` reads."""
+        facts = self.config.distance
+        if facts is None:
+            return None
+        return _bytes_of(self.folder / DISTANCE, facts.sha256)
+
+
+def write_bundle(
+    folder: Path,
+    network: Network,
+    config: BundleConfig,
+    metrics: dict[str, Any],
+    card_facts: CardFacts,
+    *,
+    distance: bytes | None = None,
+) -> str:
+    """Write a bundle atomically, replacing an older one.
+
+    Args:
+        folder: of the bundle.
+        network: from ``zoo.build``.
+        config: its configuration.
+        metrics: the evaluation, as a JSON value.
+        card_facts: contents of the model card beyond ``config``.
+        distance: file content of the statistics described by ``config.distance``.
+
+    Returns:
+        The model id.
+
+    Raises:
+        UsageError: ``folder`` is not empty and not a bundle, or ``config`` does not describe
+            ``network``.
+        BundleError: a tensor is not finite.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and _has_content(folder):
+        raise UsageError(f"{folder}: not empty, and not a bundle: choose another folder")
+    _check_described(network, config)
+    if (config.distance and config.distance.sha256) != (distance and bytes_id(distance)):
+        raise UsageError("the configuration describes other statistics of the training images")
+    tensors = {
+        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+    }
+    for key, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise BundleError(f"{key}: not finite: the training diverged; lower the learning rate")
+    with whole_folder(folder) as aside:
+        write_json(aside / CONFIG, config.model_dump(mode="json"))
+        write_json(aside / METRICS, metrics)
+        save_file(tensors, aside / MODEL)
+        # safetensors creates files readable by the owner only, ignoring the umask.
+        (aside / MODEL).chmod(stat.S_IMODE((aside / CONFIG).stat().st_mode))
+        write_text(aside / CARD, render_card(config, card_facts))
+        if distance is not None:
+            (aside / DISTANCE).write_bytes(distance)
+        listing = {
+            name: {"bytes": (aside / name).stat().st_size, "sha256": file_id(aside / name)}
+            for name in (*_FILES, *_OPTIONAL)
+            if (aside / name).is_file()
+        }
+        write_text(aside / MANIFEST, _manifest_text(listing))
+    return _model_id(listing)
+
+
+def bundle_folder(folder: Path) -> Path:
+    """The bundle folder: the folder itself, or the bundle of a run folder."""
+    inside = folder / "bundle"
+    is_run = not (folder / MANIFEST).exists() and (inside / MANIFEST).is_file()
+    return inside if is_run else folder
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and verify a bundle; the network is built by :meth:`Bundle.network`.
+
+    If the bundle is replaced while reading, it is read again. ``folder`` may be a run folder that
+    contains a bundle.
+
+    Raises:
+        UsageError: ``folder`` is a remote address such as ``s3://...``.
+        BundleError: it is missing, damaged, incomplete, has extra files, or a newer format.
+    """
+    folder = bundle_folder(check_local(folder))
+    for _ in range(limits.BUNDLE_READ_TRIES):
+        before = _identity(folder)
+        try:
+            return _read(folder)
+        except BundleError:
+            if _identity(folder) == before:
+                raise  # the bundle was not replaced
+    return _read(folder)
+
+
+def _identity(folder: Path) -> tuple[int, ...] | None:
+    try:
+        facts = folder.stat()
+    except OSError:
+        return None
+    # Including the times: inode numbers are reused.
+    return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _read(folder: Path) -> Bundle:
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder; specify a bundle folder")
+    text = _bytes_of(folder / MANIFEST).decode("utf-8", errors="replace")
+    listing = _listed_files(folder, text)
+    _check_listing(folder, listing)
+    for name in listing:
+        _check_file(folder / name, listing[name])
+    config = _read_config(folder / CONFIG, listing[CONFIG]["sha256"])
+    _check_tensors(folder / MODEL)
+    _check_distance(folder, config, listing)
+    metrics = _json(folder / METRICS, _bytes_of(folder / METRICS, listing[METRICS]["sha256"]))
+    return Bundle(folder, config, metrics, _model_id(listing), listing[MODEL]["sha256"])
+
+
+def _check_tensors(path: Path) -> None:
+    """Refuse tensors with unexpected names or dtypes, from the file header only.
+
+    In the safetensors format the header is eight bytes of length, then JSON with the name, dtype
+    and shape of each tensor.
+    """
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
+        head = file.read(min(length, limits.CONFIG_FILE_BYTES_MAX + 1))
+    if length > limits.CONFIG_FILE_BYTES_MAX or len(head) < length:
+        raise BundleError(
+            f"{path}: header of {length} bytes is truncated or over the limit of "
+            f"{limits.CONFIG_FILE_BYTES_MAX}: get the bundle again"
+        )
+    for name, facts in _json(path, head).items():
+        if name == "__metadata__":
+            continue
+        if not _TENSOR_NAME.fullmatch(name):
+            raise BundleError(
+                f"{path}: {name[:80]!r} is not a valid tensor name: get the bundle again"
+            )
+        kind = facts.get("dtype") if isinstance(facts, dict) else None
+        if kind not in _TENSOR_KINDS:
+            raise BundleError(
+                f"{path}: {name} has dtype {kind!s:.20}, but must be one of "
+                f"{', '.join(_TENSOR_KINDS)}: get the bundle again"
+            )
+
+
+def _check_described(network: Network, config: BundleConfig) -> None:
+    check_size(config.model, config.input_size)
+    actual = (network.name, network.classes)
+    if actual != (described := (config.model, len(config.classes))):
+        raise UsageError(
+            f"the configuration describes {described[0]} with {described[1]} classes, but the "
+            f"network is {actual[0]} with {actual[1]}"
+        )
+    if (network.channel_mean, network.channel_std) != (config.mean, config.std):
+        raise UsageError("mean and std in the configuration differ from the network's")
+
+
+def _has_content(folder: Path) -> bool:
+    return not folder.is_dir() or any(folder.iterdir())
+
+
+def _model_id(files: dict[str, dict[str, Any]]) -> str:
+    return value_id([files[CONFIG]["sha256"], files[MODEL]["sha256"]])
+
+
+def _manifest_text(files: dict[str, Any], version: int = limits.BUNDLE_FORMAT_VERSION) -> str:
+    value = {"format_version": version, "files": files}
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
+def _listed_files(folder: Path, text: str) -> dict[str, dict[str, Any]]:
+    value = _json(folder / MANIFEST, text.encode())
+    _check_version(folder / MANIFEST, value)
+    files = value.get("files")
+    # Serialised again it must be identical, or a changed byte could go unnoticed.
+    if (
+        not isinstance(files, dict)
+        or {*files} - {*_OPTIONAL} != {*_FILES}
+        or not all(
+            isinstance(facts, dict)
+            and sorted(facts) == ["bytes", "sha256"]
+            and type(facts["bytes"]) is int
+            and isinstance(facts["sha256"], str)
+            for facts in files.values()
+        )
+        or type(version := value.get("format_version")) is not int
+        or _manifest_text(files, version) != text
+    ):
+        raise BundleError(
+            f"{folder / MANIFEST}: not as written by pulmospark: get the bundle again"
+        )
+    return files
+
+
+def _check_version(path: Path, value: dict[str, Any]) -> None:
+    version = value.get("format_version")
+    if type(version) is int and version > limits.BUNDLE_FORMAT_VERSION:
+        raise BundleError(
+            f"{path}: bundle format {version}, but this pulmospark reads up to "
+            f"{limits.BUNDLE_FORMAT_VERSION}: install a newer pulmospark"
+        )
+
+
+def _check_distance(folder: Path, config: BundleConfig, files: dict[str, dict[str, Any]]) -> None:
+    """Refuse statistics of training images that the configuration does not describe."""
+    described = config.distance.sha256 if config.distance else None
+    if described != (files[DISTANCE]["sha256"] if DISTANCE in files else None):
+        raise BundleError(
+            f"{folder / DISTANCE}: not the file that {CONFIG} describes: get the bundle again"
+        )
+
+
+def _check_listing(folder: Path, files: dict[str, dict[str, Any]]) -> None:
+    present = {path.name for path in folder.iterdir()}
+    for problem, names in (
+        ("is missing", {*files, MANIFEST} - present),
+        ("does not belong in a bundle", present - {*files, MANIFEST}),
+    ):
+        if names:
+            raise BundleError(f"{folder / min(names)}: {problem}: get the bundle again")
+
+
+def _check_file(path: Path, facts: dict[str, Any]) -> None:
+    size = _regular_size(path)
+    if size != facts["bytes"] or file_id(path) != facts["sha256"]:
+        raise BundleError(f"{path}: differs from the manifest: get the bundle again")
+
+
+def _regular_size(path: Path) -> int:
+    """Bytes of a regular file within its limit; links are refused."""
+    try:
+        facts = path.lstat()
+    except OSError as error:
+        raise BundleError(
+            f"{path}: {error.strerror or error}: not a bundle, or incomplete"
+        ) from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise BundleError(f"{path}: not a regular file: a bundle contains no links or folders")
+    known = {
+        MODEL: limits.WEIGHTS_FILE_BYTES_MAX,
+        DISTANCE: limits.DISTANCE_FILE_BYTES_MAX,
+    }
+    most = known.get(path.name, limits.CONFIG_FILE_BYTES_MAX)
+    if facts.st_size > most:
+        raise BundleError(f"{path}: {facts.st_size} bytes, over the limit of {most}")
+    return facts.st_size
+
+
+def _bytes_of(path: Path, sha256: str | None = None) -> bytes:
+    _regular_size(path)
+    content = path.read_bytes()
+    if sha256 is not None and bytes_id(content) != sha256:
+        raise BundleError(f"{path}: changed while it was read: get the bundle again")
+    return content
+
+
+def _not_finite(text: str) -> Any:
+    raise ValueError(f"{text} is not a number")
+
+
+def _json(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content, parse_constant=_not_finite)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not JSON ({error!s:.100}): get the bundle again") from error
+    if not isinstance(value, dict):
+        raise BundleError(f"{path}: not a JSON object: get the bundle again")
+    return value
+
+
+def _read_config(path: Path, sha256: str) -> BundleConfig:
+    value = _json(path, _bytes_of(path, sha256))
+    _check_version(path, value)
+    try:
+        return BundleConfig.model_validate(value)
+    except ValidationError as error:
+        raise BundleError(f"{path}: {validation_line(error)}: get the bundle again") from error

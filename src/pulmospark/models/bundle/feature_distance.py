@@ -1,0 +1,194 @@
+"""Distance of an image from the training images in a network's feature space.
+
+The Mahalanobis distance of Lee et al. ("A Simple Unified Framework for Detecting
+Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018), with one Gaussian for all
+classes, whose covariance has the largest principal components of the features and one variance
+along all other directions (probabilistic PCA; Tipping and Bishop 1999). A signed square root first
+makes the features more Gaussian, because those of most networks are means of ReLU outputs: without
+it, images with little activation (teeth, uniform grey) lay within the fence. Only a mean and a few
+directions are stored: a few hundred kB, and nothing of any single image.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from scipy.special import ndtri
+
+from pulmospark.config.base import Settings
+from pulmospark.core import limits
+from pulmospark.core.arrays import Floats, Reals, Singles
+from pulmospark.core.errors import BundleError, EnvironmentProblem
+
+_FOLDS = 5
+_IMAGES_PER_COMPONENT = 16
+"""images per principal component: with more components per image, teeth passed as chests"""
+_DAMAGED = "not valid feature statistics: get the bundle again"
+_NAMES = ("axes", "mean", "rest", "variances")
+
+
+class DistanceFacts(Settings):
+    """Facts in a bundle about the statistics of its training images."""
+
+    fence: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+    """distance above which an image counts as out of distribution"""
+    quantile: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """share of the training images within the fence, cross-validated by group"""
+    images: Annotated[int, Field(ge=1, le=limits.EVALUATION_ROWS_MAX)]
+    """number of training images"""
+    rank: Annotated[int, Field(ge=1)]
+    """number of principal components"""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """of the file with the statistics"""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureDistance:
+    """A Gaussian of the signed square roots of deep features.
+
+    Attributes:
+        mean: (width,) float32.
+        axes: (rank, width) float32, orthonormal principal axes.
+        variances: (rank,) float32, along the axes.
+        rest: variance along every other direction.
+    """
+
+    mean: Singles
+    axes: Singles
+    variances: Singles
+    rest: float
+
+    def of(self, features: Reals) -> Floats:
+        """Root mean squared distance over the directions, (n,): about 1 for training images.
+
+        Args:
+            features: (n, width); a row that is not finite is infinitely far.
+        """
+        centred = _even(features) - self.mean
+        along = centred @ self.axes.T.astype(np.float64)
+        squares = np.einsum("ij,ij->i", centred, centred)
+        residual = np.maximum(squares - np.einsum("ij,ij->i", along, along), 0.0)
+        total = (along**2 / self.variances.astype(np.float64)).sum(axis=1) + residual / self.rest
+        distances = np.sqrt(total / len(self.mean))
+        return np.where(np.isfinite(distances), distances, np.inf)
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file."""
+        rest = np.asarray([self.rest], np.float64)
+        tensors = dict(zip(_NAMES, (self.axes, self.mean, rest, self.variances), strict=True))
+        content: bytes = save({name: np.ascontiguousarray(t) for name, t in tensors.items()})
+        return content
+
+    @classmethod
+    def from_bytes(cls, content: bytes, where: str) -> FeatureDistance:
+        """From a safetensors file.
+
+        Raises:
+            BundleError: the content is invalid.
+        """
+        try:
+            tensors = load(content)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{where}: {_DAMAGED}") from error
+        if sorted(tensors) != list(_NAMES):
+            raise BundleError(f"{where}: {_DAMAGED}")
+        axes, mean, rest, variances = (tensors[name] for name in _NAMES)
+        if not _fit_together(axes, mean, rest, variances):
+            raise BundleError(f"{where}: {_DAMAGED}")
+        return cls(mean, axes, variances, float(rest[0]))
+
+
+def _fit_together(axes: Any, mean: Any, rest: Any, variances: Any) -> bool:
+    return bool(
+        (axes.ndim, mean.ndim, variances.ndim, rest.shape) == (2, 1, 1, (1,))
+        and axes.shape == (len(variances), len(mean))
+        and all(np.isfinite(tensor).all() for tensor in (axes, mean, rest, variances))
+        and rest[0] > 0
+        and (variances > 0).all()
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def open_distance(path: str) -> FeatureDistance:
+    """Read the statistics that the driver wrote for its workers; once per process.
+
+    Args:
+        path: of the file, named by its content.
+
+    Raises:
+        EnvironmentProblem: the file is not visible here.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{path}: not found on this worker: keep the work folder on storage that every worker "
+            "mounts"
+        ) from error
+    return FeatureDistance.from_bytes(content, path)
+
+
+def fit_distance(features: Reals, groups: npt.NDArray[Any]) -> tuple[FeatureDistance, Floats]:
+    """Fit the Gaussian, and cross-validate the distance of each image by group.
+
+    Args:
+        features: (n, width) of training images; at least ``limits.DISTANCE_IMAGES_MIN``.
+        groups: (n,), equal for images of one patient, which are similar.
+
+    Returns:
+        The Gaussian of all, and the cross-validated distances (n,).
+    """
+    _, numbers = np.unique(groups, return_inverse=True)
+    folds = numbers % _FOLDS
+    distances = np.empty(len(features))
+    for fold in np.unique(folds):
+        inside = folds == fold
+        distances[inside] = _gaussian(features[~inside]).of(features[inside])
+    return _gaussian(features), distances
+
+
+def fence_of(distances: Floats, quantile: float = limits.DISTANCE_QUANTILE) -> float:
+    """The distance below which a given share of images from the same sources lie.
+
+    With many images it is an order statistic. As in split conformal prediction, the quantile is
+    raised by one image, so that the share holds for new images. With fewer than
+    ``limits.DISTANCE_ORDERED_MIN`` the order statistic would be one of the largest values, which
+    are outliers; then it is the quantile of a log-normal distribution.
+    """
+    if len(distances) < limits.DISTANCE_ORDERED_MIN:
+        logs = np.log(np.maximum(distances, np.finfo(np.float64).tiny))
+        return float(np.exp(logs.mean() + ndtri(quantile) * logs.std(ddof=1)))
+    place = min(int(np.ceil((len(distances) + 1) * quantile)), len(distances))
+    return float(np.sort(distances)[place - 1])
+
+
+def _even(features: Reals) -> Floats:
+    values = features.astype(np.float64)
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _gaussian(features: Reals) -> FeatureDistance:
+    values = _even(features)
+    mean = values.mean(axis=0)
+    _, singular, axes = np.linalg.svd(values - mean, full_matrices=False)
+    variances = singular**2 / max(len(values) - 1, 1)
+    rank = max(
+        1, min(limits.DISTANCE_RANK_MAX, len(values) // _IMAGES_PER_COMPONENT, values.shape[1] - 1)
+    )
+    total = float(variances.sum())
+    floor = max(total, 1.0) * 1e-9
+    rest = max((total - float(variances[:rank].sum())) / (values.shape[1] - rank), floor)
+    return FeatureDistance(
+        mean=mean.astype(np.float32),
+        axes=axes[:rank].astype(np.float32),
+        variances=np.maximum(variances[:rank], rest).astype(np.float32),
+        rest=rest,
+    )

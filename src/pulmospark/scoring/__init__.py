@@ -1,1 +1,0 @@
-"""The engine that runs a network, and scoring in batch."""

@@ -1,0 +1,95 @@
+"""Method ``network``: fine-tuning of the CNN through TorchDistributor."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from pulmospark.core.progress import Progress
+from pulmospark.core.schemas import Split
+from pulmospark.data.cohort.table import Part, in_part, read_cohort
+from pulmospark.data.expand.table import expanded_for
+from pulmospark.inference.engine.build import prepare_engine
+from pulmospark.inference.engine.tasks import ScoreWork, write_scored
+from pulmospark.models.zoo.network import Network
+from pulmospark.spark import chunks
+from pulmospark.training.augmented_images import training_films
+from pulmospark.training.calibrate import from_validation, record
+from pulmospark.training.context import Job
+from pulmospark.training.distributed import threads_for, train_network
+from pulmospark.training.feature_distance import features_of_training
+from pulmospark.training.rank import RankPlan
+from pulmospark.training.recipe import network_settings
+from pulmospark.training.results import model_name
+
+
+def train_by_network(
+    job: Job, network: Network, scores: Path
+) -> tuple[dict[str, Any], list[Path]]:
+    """Train the CNN itself through TorchDistributor.
+
+    Returns:
+        Values for a ``TrainResult``, and parts of a features table of training images.
+    """
+    settings = job.experiment.train
+    start = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    todo = chunks.chunks_of(chunks.parts_of(job.images))
+    films, cohort = training_films(job.expanded, job.images, job.cohort)
+    score_parts: list[Path] = []
+    trainings: list[tuple[int | None, list[dict[str, Any]], float]] = []
+    for fold in job.folds:
+        network.load_state_dict(start)
+        begun = time.perf_counter()
+        plan = RankPlan(
+            model=settings.model,
+            classes=job.split.classes,
+            images=job.images,
+            cohort=job.cohort,
+            fold=fold,
+            size=job.size,
+            settings=network_settings(settings),
+            seed=job.experiment.seed,
+            threads=threads_for(settings.processes, job.spark),
+            folder=job.work / model_name(fold),
+            augment=settings.augment,
+            training_images=films if job.expanded else None,
+            training_cohort=cohort if job.expanded else None,
+        )
+        title = "train" if fold is None else f"train fold {fold}"
+        with Progress(title, 0, "steps", quiet=job.quiet) as progress:
+            trained = train_network(
+                network, plan, job.spark, processes=settings.processes, progress=progress
+            )
+        network.eval()
+        engine = prepare_engine(network, job.work / "engines", outputs="logits", size=job.size)
+        scored = job.work / f"scored-{model_name(fold)}.npy"
+        write_scored(job.cohort, fold, scored)
+        work = ScoreWork(engine, job.size, model_name(fold), str(scored), job.split.cohort_id)
+        parts = chunks.run_chunks(
+            job.spark, work, todo, job.work / "scores", Progress("score", 0, quiet=True)
+        )
+        score_parts += [part.path for part in parts]
+        earlier = sum(epoch["seconds"] for epoch in trained.history[: trained.earlier])
+        trainings.append((fold, trained.history, time.perf_counter() - begun + earlier))
+    chunks.link_parts(score_parts, scores)
+    models = tuple(
+        record(
+            job,
+            # Out-of-fold scores would multiply the number of training runs.
+            from_validation(job, scores, model_name(fold), fold),
+            fold,
+            films=_films(job, Part(Split.TRAIN, fold)),
+            seconds=seconds,
+            history=tuple(epochs),
+        )
+        for fold, epochs, seconds in trainings
+    )
+    return {"models": models}, features_of_training(job, network)
+
+
+def _films(job: Job, part: Part) -> int:
+    """Number of films of a training set, including augmented copies."""
+    if job.expanded is not None:
+        return int(expanded_for(job.expanded, part).num_rows)
+    return int(in_part(read_cohort(job.cohort), part).sum())

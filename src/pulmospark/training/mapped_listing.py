@@ -1,0 +1,63 @@
+"""A listing in files that training processes map into memory.
+
+Built by each process, a listing would take about 150 bytes per image of the cohort in each. So
+the driver builds it once; the system can reclaim mapped pages at any time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.core.arrays import Ints
+from pulmospark.training.dataset import Listing, Piece
+
+_LABELS, _ROWS, _FILMS = "labels.npy", "rows.npy", "films.npy"
+_KEYS, _PIECES = "keys.arrow", "pieces.parquet"
+
+
+def keep_listing(listing: Listing, folder: Path) -> None:
+    """Write a listing into ``folder``, replacing an earlier one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    empty = np.zeros(0, np.int64)
+    pieces = listing.pieces
+    np.save(folder / _LABELS, listing.labels)
+    np.save(folder / _ROWS, np.concatenate([empty, *(piece.rows for piece in pieces)]))
+    np.save(folder / _FILMS, np.concatenate([empty, *(piece.films for piece in pieces)]))
+    # In one batch: Arrow takes values from it without copying the others.
+    keys = listing.keys.cast(pa.large_string()).combine_chunks()
+    batch = pa.record_batch({"key": keys})
+    with pa.OSFile(str(folder / _KEYS), "wb") as file, pa.ipc.new_file(file, batch.schema) as ipc:
+        ipc.write_batch(batch)
+    table = pa.table(
+        {
+            "path": pa.array([str(piece.path) for piece in pieces], pa.string()),
+            "group": pa.array([piece.group for piece in pieces], pa.int64()),
+            "films": pa.array([len(piece.films) for piece in pieces], pa.int64()),
+        }
+    )
+    about = {"size": str(listing.size)}
+    pq.write_table(table.replace_schema_metadata(about), folder / _PIECES)
+
+
+def kept_listing(folder: Path) -> Listing:
+    """Open a listing of :func:`keep_listing`; only the pieces are read at once."""
+    rows, films = _mapped(folder / _ROWS), _mapped(folder / _FILMS)
+    table = pq.read_table(folder / _PIECES)
+    pieces, start = [], 0
+    for path, group, count in zip(
+        *(table[name].to_pylist() for name in ("path", "group", "films")), strict=True
+    ):
+        end = start + count
+        pieces.append(Piece(Path(path), group, rows[start:end], films[start:end]))
+        start = end
+    keys = pa.ipc.open_file(pa.memory_map(str(folder / _KEYS))).read_all()["key"]
+    size = int(table.schema.metadata[b"size"])
+    return Listing(size, _mapped(folder / _LABELS), keys, tuple(pieces))
+
+
+def _mapped(path: Path) -> Ints:
+    return np.asarray(np.load(path, mmap_mode="r"))

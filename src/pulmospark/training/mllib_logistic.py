@@ -1,0 +1,147 @@
+"""Spark MLlib's logistic regression on deep features, as in the published Spark papers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
+
+from pulmospark.config.train import LogisticSettings
+from pulmospark.core.arrays import Floats
+from pulmospark.core.errors import ClassError
+from pulmospark.core.schemas import Split
+from pulmospark.data.expand.table import TABLE
+from pulmospark.spark.paths import spark_path
+from pulmospark.spark.session import slots
+
+UNTUNED_REG_PARAM = 0.01
+"""regParam if neither set nor tuned: suits large data sets, which need little"""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear layer: logits = features x weights.T + bias.
+
+    Attributes:
+        name: of the model it is the head of.
+        weights: float64 (classes, width).
+        bias: float64 (classes,).
+    """
+
+    name: str
+    weights: Floats
+    bias: Floats
+
+
+@dataclass(frozen=True)
+class LogisticFit:
+    """A fitted head, with statistics of the fit."""
+
+    head: Head
+    films: int
+    iterations: int
+    objective: tuple[float, ...]
+    """regularised loss after each iteration"""
+    seconds: float
+
+
+@contextmanager
+def feature_frame(
+    spark: SparkSession,
+    features: Sequence[str],
+    cohort: Path,
+    classes: tuple[str, ...],
+    *,
+    expanded: Path | None = None,
+) -> Iterator[DataFrame]:
+    """The features of a cohort, in memory: ``features`` (vector), ``label``, ``split``, ``fold``.
+
+    Args:
+        spark: the session.
+        features: paths of the features table's parts, including augmented copies.
+        cohort: folder of the cohort.
+        classes: names in the order of the labels.
+        expanded: folder of an expansion, whose augmented copies are in the split and fold of
+            their parents; ``None``: no expansion.
+    """
+    index = F.create_map(
+        [F.lit(x) for pair in enumerate(classes) for x in (pair[1], float(pair[0]))]
+    )
+    selected: list[Column | str] = ["uri", index[F.col("label")].alias("label"), "split", "fold"]
+    rows = (
+        spark.read.parquet(spark_path(cohort / "table")).where("reason is null").select(*selected)
+    )
+    if expanded is not None:
+        copies = spark.read.parquet(spark_path(expanded / TABLE)).where("draw > 0")
+        rows = rows.unionByName(copies.select(*selected))
+    frame = (
+        spark.read.parquet(*[spark_path(Path(part)) for part in features])
+        .select("uri", array_to_vector(F.col("features")).alias("features"))
+        .join(rows, "uri")
+        # One partition per slot: every pass costs a task for each. Sorted, because floating-point
+        # sums depend on the order.
+        .repartitionByRange(slots(spark), "uri")
+        .sortWithinPartitions("uri")
+        .persist()
+    )
+    try:
+        yield frame
+    finally:
+        frame.unpersist()
+
+
+def part_filter(names: tuple[Split, ...], fold: int | None) -> str:
+    """SQL condition for the training splits of a fold (``None``: of the single split)."""
+    inside = "split in (" + ", ".join(f"'{name.value}'" for name in names) + ")"
+    return inside if fold is None else f"{inside} and fold <> {int(fold)}"
+
+
+def fit_logistic(
+    frame: DataFrame,
+    name: str,
+    classes: tuple[str, ...],
+    settings: LogisticSettings,
+    reg_param: float,
+) -> LogisticFit:
+    """Fit a multinomial logistic regression.
+
+    MLlib standardises features internally by default and returns coefficients on the original
+    scale, so they can be copied into a linear layer.
+
+    Args:
+        frame: ``features`` (vector) and ``label`` (double) of the films to train on.
+        name: of the model.
+        classes: names in the order of the labels.
+        settings: maxIter and elasticNetParam.
+        reg_param: regParam.
+
+    Raises:
+        ClassError: a class has no training films.
+    """
+    started = time.perf_counter()
+    counts = {int(row["label"]): row["count"] for row in frame.groupBy("label").count().collect()}
+    missing = [label for number, label in enumerate(classes) if number not in counts]
+    if missing:
+        raise ClassError(
+            f"{name}: the training set has no films of {', '.join(map(repr, missing))}: use fewer "
+            "folds, other split shares, or more patients of the class"
+        )
+    model = LogisticRegression(
+        featuresCol="features",
+        labelCol="label",
+        family="multinomial",
+        maxIter=settings.max_iter,
+        regParam=reg_param,
+        elasticNetParam=settings.elastic_net_param,
+    ).fit(frame)
+    head = Head(name, model.coefficientMatrix.toArray(), model.interceptVector.toArray())
+    history = tuple(float(value) for value in model.summary.objectiveHistory)
+    seconds = time.perf_counter() - started
+    return LogisticFit(head, sum(counts.values()), len(history) - 1, history, seconds)

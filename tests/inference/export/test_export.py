@@ -1,0 +1,265 @@
+"""An exported file gives the bundle's probabilities, or there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import pulmospark
+from bundles import write_untrained
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.core import limits
+from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.imaging.image import Film, read_film
+from pulmospark.inference.engine.openvino_import import import_openvino
+from pulmospark.inference.export.check_images import CheckFilms, films_for
+from pulmospark.inference.export.export import check_export, export_bundle
+from pulmospark.inference.export.graph import FixedAverage, metadata_of
+from pulmospark.models.bundle.bundle import BundleConfig, CardFacts, read_bundle, write_bundle
+from pulmospark.models.weights.imagenet import load_imagenet
+from pulmospark.models.zoo import networks
+
+HAS_ONNX = importlib.util.find_spec("onnx") is not None
+
+
+def _pixels(count: int, size: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (count, size, size), dtype=np.uint8)
+
+
+def _wanted(folder: Path, pixels: np.ndarray) -> np.ndarray:
+    """The bundle's probabilities in PyTorch, in float64 after the logits."""
+    bundle = read_bundle(folder)
+    with torch.inference_mode():
+        logits = bundle.network()(torch.tensor(pixels)).double()
+    found: np.ndarray = torch.softmax(logits / bundle.config.temperature, dim=1).numpy()
+    return found
+
+
+def test_openvinos_file_gives_the_bundles_probabilities(
+    bundle: Path, films: Path, tmp_path: Path
+) -> None:
+    result = export_bundle(bundle, "openvino", tmp_path / "ir", [str(films)])
+    assert (result.films, result.phantoms, result.unreadable) == (3, False, 1)
+    assert result.checked_with == ("OpenVINO",)
+    assert 0 <= result.largest_difference <= 1e-4
+    assert sorted(path.name for path in (tmp_path / "ir").iterdir()) == ["model.bin", "model.xml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["ir"]
+    pixels = _pixels(5, 64)
+    core = import_openvino().Core()
+    compiled = core.compile_model(
+        tmp_path / "ir" / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    found = compiled({"pixels": pixels})["probabilities"]
+    np.testing.assert_allclose(found, _wanted(bundle, pixels), atol=1e-5)
+
+
+def test_the_file_says_what_it_is(bundle: Path, tmp_path: Path) -> None:
+    result = export_bundle(bundle, "openvino", tmp_path / "ir")
+    assert (result.films, result.phantoms) == (limits.EXPORT_PHANTOMS, True)
+    model = import_openvino().Core().read_model(tmp_path / "ir" / "model.xml")
+    told = {
+        key: model.get_rt_info(["pulmospark", key]).astype(str)
+        for key in ("classes", "statement", "input_size", "fit", "model_id", "operating_points")
+    }
+    assert json.loads(told["classes"]) == ["COVID-19", "normal", "=pneumonia"]
+    assert told["statement"] == pulmospark.NOT_A_MEDICAL_DEVICE
+    assert (told["input_size"], told["fit"]) == ("64", "stretch")
+    assert told["model_id"] == read_bundle(bundle).model_id == result.model_id
+    assert json.loads(told["operating_points"])[0]["threshold"] == 0.3
+    assert model.inputs[0].get_partial_shape().to_string() == "[?,64,64]"
+
+
+def test_the_file_says_how_a_film_is_prepared(bundle: Path) -> None:
+    read = read_bundle(bundle)
+    changes = {
+        "fit": "pad",
+        "equalise": True,
+        "crop": "lungs",
+        "ct_window": "soft",
+        "body_parts": "any",
+    }
+    told = metadata_of(replace(read, config=read.config.model_copy(update=changes)))
+    assert {name: told[name] for name in changes} == changes | {"equalise": "true"}
+    assert told["input_size"] == "64"
+    # Whatever else pixels come to depend on has to be told, too.
+    assert set(IngestSettings.model_fields) == {*changes, "size", "salt_path", "guess_view"}
+
+
+def test_on_real_films_with_real_weights(
+    shared_data: Path, shared_weights: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(8)
+    network = networks.build("squeezenet1_1", 2)
+    load_imagenet(network, source=shared_weights)
+    config = BundleConfig.for_network(
+        network, classes=("COVID", "normal"), input_size=224, fit="pad", method="features"
+    )
+    write_bundle(tmp_path / "b", network, config, {}, CardFacts(name="real"))
+    real = sorted((shared_data / "chest_xray").rglob("*.jpeg"))[:3]
+    assert len(real) == 3
+    result = export_bundle(tmp_path / "b", "openvino", tmp_path / "ir", [str(p) for p in real])
+    assert (result.films, result.phantoms) == (3, False)
+    film = read_film(str(real[0]), IngestSettings(size=224, fit="pad"))
+    assert isinstance(film, Film)
+    pixels = film.pixels[None]
+    compiled = (
+        import_openvino()
+        .Core()
+        .compile_model(tmp_path / "ir" / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    )
+    np.testing.assert_allclose(
+        compiled([pixels])[0],
+        _wanted(tmp_path / "b", pixels),
+        atol=result.largest_difference + 1e-6,
+    )
+
+
+@pytest.mark.parametrize("name", ["belman_lopez_2022_binary", "mobilenet_v2_modified"])
+def test_the_papers_networks(name: str, tmp_path: Path) -> None:
+    network = networks.build(name, 2)
+    config = BundleConfig.for_network(
+        network,
+        classes=("a", "b"),
+        input_size=networks.entry(name).input_size,
+        fit="pad",
+        method="network",
+        temperature=2.0,
+    )
+    write_bundle(tmp_path / "b", network, config, {}, CardFacts(name="paper"))
+    result = export_bundle(tmp_path / "b", "openvino", tmp_path / "ir")
+    assert result.largest_difference <= 1e-5
+
+
+def test_what_gives_other_probabilities_is_not_written(
+    bundle: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_bundle(bundle, "openvino", tmp_path / "ir")
+    before = (tmp_path / "ir" / "model.bin").read_bytes()
+    monkeypatch.setattr(limits, "EXPORT_DIFFERENCE_MAX", -1.0)
+    with pytest.raises(EnvironmentProblem, match=r"nothing was written: run by OpenVINO, a prob"):
+        export_bundle(bundle, "openvino", tmp_path / "ir", [str(films)])
+    assert (tmp_path / "ir" / "model.bin").read_bytes() == before
+    with pytest.raises(EnvironmentProblem):
+        export_bundle(bundle, "openvino", tmp_path / "new", [str(films)])
+    assert [path.name for path in tmp_path.iterdir()] == ["ir"]
+
+
+@pytest.mark.parametrize("moved", [2e-3, float("nan")])
+def test_one_probability_that_is_moved_is_found(moved: float) -> None:
+    wanted = np.full((3, 2), 0.5)
+    films = CheckFilms(_pixels(3, 16), ("a", "b", "c"), phantoms=False)
+    found = wanted.copy()
+    found[1, 0] += moved
+    runners = {"OpenVINO": lambda *_: wanted, "other": lambda *_: found, "none": lambda *_: None}
+    with pytest.raises(EnvironmentProblem, match="run by other, a probability of b is"):
+        check_export(Path("x"), runners, films, wanted)
+    del runners["other"]
+    assert check_export(Path("x"), runners, films, wanted) == {"OpenVINO": 0.0}
+
+
+def test_onnx_file_or_the_word_that_its_package_is_missing(bundle: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out" / "detector.onnx"
+    if not HAS_ONNX:
+        with pytest.raises(EnvironmentProblem, match=r"pip install .*'\.\[export\]'"):
+            export_bundle(bundle, "onnx", target)
+        assert list(target.parent.iterdir()) == []
+        return
+    result = export_bundle(bundle, "onnx", target)
+    assert result.checked_with[0] == "OpenVINO"
+    assert [path.name for path in target.parent.iterdir()] == ["detector.onnx"]
+    pixels = _pixels(3, 64)
+    compiled = (
+        import_openvino().Core().compile_model(target, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    )
+    np.testing.assert_allclose(compiled([pixels])[0], _wanted(bundle, pixels), atol=1e-5)
+    props = importlib.import_module("onnx").load(str(target)).metadata_props
+    told = {one.key: one.value for one in props}
+    assert json.loads(told["pulmospark.classes"])[0] == "COVID-19"
+    assert told["pulmospark.statement"] == pulmospark.NOT_A_MEDICAL_DEVICE
+
+
+def test_without_onnx_its_extra_is_named(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(EnvironmentProblem, match="onnx is not installed: run pip install"):
+        export_bundle(bundle, "onnx", tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "message"),
+    [
+        ("onnx", "detector", "ends in .onnx"),
+        ("onnx", "folder.onnx", "ends in .onnx"),
+        ("openvino", "model.xml", "name a folder"),
+        ("openvino", "file", "name a folder"),
+        ("openvino", "other", "holds something that is no export"),
+    ],
+)
+def test_targets_that_cannot_be(
+    to: str, name: str, message: str, bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=message):
+        export_bundle(bundle, to, tmp_path / name)  # type: ignore[arg-type]
+    assert (tmp_path / "other" / "notes.txt").read_text() == "mine"
+
+
+def test_films_are_taken_evenly_and_read_as_ingest_reads_them(
+    bundle: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read_bundle(bundle).config
+    for number in range(9):
+        shutil.copy(films / "a.png", tmp_path / f"{number}.png")
+    monkeypatch.setattr(limits, "EXPORT_FILMS_MAX", 3)
+    found = films_for(config, [str(tmp_path)])
+    assert [Path(name).stem for name in found.names] == ["0", "4", "8"]
+    assert found.pixels.shape == (3, 64, 64)
+    film = read_film(str(tmp_path / "0.png"), IngestSettings(size=64, fit=config.fit))
+    assert isinstance(film, Film)
+    assert found.pixels[0].tobytes() == film.pixels.tobytes()
+    with pytest.raises(InputError, match="no film could be read"):
+        films_for(config, [str(films / "d.png")])
+
+
+def test_phantoms_are_the_same_each_time_and_differ_from_each_other(bundle: Path) -> None:
+    config = read_bundle(bundle).config
+    first, again = films_for(config, ()), films_for(config, ())
+    assert np.array_equal(first.pixels, again.pixels)
+    assert len({film.tobytes() for film in first.pixels}) == limits.EXPORT_PHANTOMS
+
+
+@settings(max_examples=30)
+@given(
+    before=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    after=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+)
+def test_fixed_average_is_adaptive_pooling(
+    before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    maps = torch.rand(2, 3, *before)
+    wanted = nn.functional.adaptive_avg_pool2d(maps, after)
+    torch.testing.assert_close(FixedAverage(before, after)(maps), wanted)
+
+
+def test_a_damaged_bundle_is_refused(tmp_path: Path) -> None:
+    folder = write_untrained(tmp_path / "b")
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(InputError):
+        export_bundle(folder, "openvino", tmp_path / "ir")
+    assert not (tmp_path / "ir").exists()

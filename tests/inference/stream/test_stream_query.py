@@ -1,0 +1,123 @@
+"""What a stream makes of Spark's jobs that fail, told without Spark."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from pulmospark.core import limits, schemas
+from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError
+from pulmospark.core.hashing import value_id
+from pulmospark.core.provenance import now_utc
+from pulmospark.core.schemas import RejectReason
+from pulmospark.inference.stream.ledger import Arrival
+from pulmospark.inference.stream.query import StreamQuery
+from pulmospark.inference.stream.source import SourceSpec
+from pulmospark.inference.stream.store import INNER, STATE, StreamStore, open_store
+from pulmospark.inference.stream.tasks import to_bytes
+
+
+class _Query(StreamQuery):
+    """A query whose jobs fail where a film's name begins with ``bad``."""
+
+    def start(self) -> None:
+        self._failure = None
+
+    def job(self) -> None:
+        """What Spark would do next."""
+        entry = self._store.state.open_entries()[0]
+        names = [one.uri for one in self._store.state.arrivals(entry)]
+        if any(name.startswith("/bad") for name in names):
+            self._failure = RuntimeError("Python worker exited unexpectedly (crashed)")
+            self.begin_anew()
+            return
+        row = {"prediction": "x", "probability": [1.0], "logits": [0.0], "model_id": "m"}
+        rows = [
+            {
+                **row,
+                "uri": name,
+                "source": "s",
+                "image_id": value_id(name),
+                "predicted_at": now_utc(),
+            }
+            for name in names
+        ]
+        films = to_bytes(pa.Table.from_pylist(rows, schema=schemas.PREDICTIONS))
+        found = {"entry": entry, "name": "predictions", "rows": films, "error": None}
+        self._commit(entry, [found])
+
+
+@contextlib.contextmanager
+def _query(out: Path) -> Iterator[tuple[_Query, StreamStore]]:
+    with open_store(out, {"model_id": "m"}, dict) as store:
+        spec = SourceSpec(str(out / INNER / STATE), 2, "")
+        none = cast("SparkSession", None)
+        yield (
+            _Query(
+                none,
+                store,
+                spec,
+                source="inbox",
+                is_young=lambda _: False,
+                heard=lambda *_: None,
+            ),
+            store,
+        )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["bad-a", "bad-b"], ["bad-a", "b", "bad-c", "d"], ["bad-a", "bad-b", "c", "bad-d"], ["a"]],
+)
+def test_films_that_end_their_workers_are_rejected_and_the_others_scored(
+    tmp_path: Path, names: list[str]
+) -> None:
+    with _query(tmp_path / "out") as (query, store):
+        store.state.plan([Arrival(f"/{name}.png", 1, 2, 3) for name in names])
+        while store.state.open_entries():
+            query.job()
+    told = {
+        table: Counter(pq.read_table(tmp_path / "out" / table)["uri"].to_pylist())
+        for table in ("predictions", "rejects")
+    }
+    bad = {f"/{name}.png" for name in names if name.startswith("bad")}
+    assert told["rejects"] == Counter(bad)
+    reasons = pq.read_table(tmp_path / "out" / "rejects")["reason"].to_pylist()
+    assert set(reasons) <= {RejectReason.ENDED_ITS_WORKER}
+    assert told["predictions"] == Counter({f"/{name}.png" for name in names} - bad)
+
+
+def test_where_a_machine_cannot_read_no_film_is_rejected(tmp_path: Path) -> None:
+    java = "Lost task 0.0: PythonException: Traceback (most recent call last):\n  ...\n"
+    with _query(tmp_path / "out") as (query, store):
+        store.state.plan([Arrival("/a.png", 1, 2, 3)])
+        query._failure = RuntimeError(
+            f"{java}pulmospark.core.errors.SourceUnavailableError: host-7: cannot read /a.png"
+        )
+        with pytest.raises(SourceUnavailableError, match=r"^host-7: cannot read /a\.png$"):
+            query.begin_anew()
+        assert len(store.state.open_entries()) == 1
+    assert not (tmp_path / "out" / "rejects").exists() or not pq.read_table(
+        tmp_path / "out" / "rejects"
+    )
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_where_every_film_fails_it_is_no_film_s_fault(tmp_path: Path, together: bool) -> None:
+    films = [Arrival(f"/bad-{number}.png", 1, 2, 3) for number in range(64)]
+    with _query(tmp_path / "out") as (query, store):
+        for few in [films] if together else [[film] for film in films]:
+            store.state.plan(few)
+        with pytest.raises(EnvironmentProblem, match=r"again and again: .*Python worker exited"):
+            for _ in range(100):
+                query.job()
+    rejects = pq.read_table(tmp_path / "out" / "rejects").num_rows
+    assert rejects == (0 if together else limits.STREAM_ENDED_MAX)
