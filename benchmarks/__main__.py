@@ -51,14 +51,14 @@ SMALL = Options(
     planned=600,
     slices=(900, 1800),
     models=("squeezenet1_1",),
-    films=(40, 80),
+    score_images=(40, 80),
     listed=(300, 600),
     patients=30,
-    stream_films=4,
+    stream_images=4,
     stream_lying=50,
     stream_load=40,
     kills=2,
-    kill_films=100,
+    kill_images=100,
     repeats=1,
     small=True,
 )
@@ -84,12 +84,14 @@ SMALL = Options(
 @click.option("--rows", help="Numbers of rows of expand: 5000,52000.")
 @click.option("--planned", type=click.IntRange(1), help="Images of cluster.")
 @click.option("--slices", help="Numbers of slices of ccccii (archive: the last): 61778,617775.")
-@click.option("--training", type=click.IntRange(32), help="Films of training, an epoch.")
+@click.option("--training", type=click.IntRange(32), help="Images of training, an epoch.")
 @click.option("--models", help="Networks of training and score: mobilenet_v2,resnet50.")
 @click.option("--kills", type=click.IntRange(1), help="Kills of stream_kills; of kills, up to 60.")
-@click.option("--kill-films", type=click.IntRange(1), help="Files of stream_kills.")
-@click.option("--stream-load", type=click.IntRange(1), help="Films of a round of stream.")
-@click.option("--films", help="Numbers of films of score and score_memory: 2000,20000,100000.")
+@click.option("--kill-images", type=click.IntRange(1), help="Files of stream_kills.")
+@click.option("--stream-load", type=click.IntRange(1), help="Images of a round of stream.")
+@click.option(
+    "--score-images", help="Numbers of images of score and score_memory: 2000,20000,100000."
+)
 @click.option("--listed", help="Numbers of listed images of list_memory: 10000,10000000.")
 @click.option("--patients", type=click.IntRange(30), help="Made-up patients of the demo.")
 @click.option(
@@ -115,7 +117,11 @@ def command(  # noqa: PLR0917 - click gives them by name
         told["rows"] = _sizes(rows)
     if slices is not None:
         told["slices"] = _sizes(slices)
-    told |= {key: _sizes(told[key]) for key in ("sizes", "rows", "films", "listed") if key in told}
+    told |= {
+        key: _sizes(told[key])
+        for key in ("sizes", "rows", "score_images", "listed")
+        if key in told
+    }
     if models is not None:
         told["models"] = tuple(models.split(","))
     options = replace(SMALL if small else Options(), **told)

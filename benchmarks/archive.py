@@ -23,8 +23,8 @@ from benchmarks.common import (
     scratch,
     start,
 )
-from benchmarks.pictures import Pictures, pictures, write_films
-from benchmarks.score import DIFFERENT_FILES, link_films
+from benchmarks.pictures import Pictures, pictures, write_images
+from benchmarks.score import DIFFERENT_FILES, link_images
 from benchmarks.stream_process import untrained_bundle
 from pulmospark.inference.batch.predict import PARTS
 
@@ -39,8 +39,8 @@ def measure(options: Options) -> Report:
     count, model = options.slices[-1], options.models[0]
     made_of = slices(data_folder(options), small=options.small)
     with scratch(options) as folder:
-        pool = write_films(folder / "pool", min(count, DIFFERENT_FILES), made_of)
-        link_films(pool, count, folder / "archive")
+        pool = write_images(folder / "pool", min(count, DIFFERENT_FILES), made_of)
+        link_images(pool, count, folder / "archive")
         bundle = untrained_bundle(folder / "bundle", model)
         say(f"{count} files of {len(made_of.jpegs)} {made_of.what}")
         seconds = 30.0 if options.small else MINUTES * 60.0
@@ -58,7 +58,7 @@ def slices(data: Path | None, *, small: bool) -> Pictures:
 
 
 def watch(folder: Path, bundle: Path, seconds: float, *, every: float) -> list[tuple[float, int]]:
-    """Seconds since the start, and films scored by then, every so often; then it is ended."""
+    """Seconds since the start, and images scored by then, every so often; then it is ended."""
     command = python("-m", "pulmospark", "predict", str(bundle), str(folder / "archive"))
     command += ["--layout", "none", "--out", str(folder / "out")]
     command += ["--master", f"local[{PROCESSES}]"]
@@ -73,7 +73,7 @@ def watch(folder: Path, bundle: Path, seconds: float, *, every: float) -> list[t
                 time.sleep(1.0)
                 passed = time.monotonic() - began
                 if not seen or passed - seen[-1][0] >= every or passed >= seconds:
-                    done = films_in(folder / ".out.work" / PARTS, rows)
+                    done = images_in(folder / ".out.work" / PARTS, rows)
                     if done:
                         seen.append((passed, done))
         finally:
@@ -85,8 +85,8 @@ def watch(folder: Path, bundle: Path, seconds: float, *, every: float) -> list[t
     return seen
 
 
-def films_in(parts: Path, rows: dict[str, int]) -> int:
-    """Films in the parts that are whole; ``rows`` holds those that were counted before."""
+def images_in(parts: Path, rows: dict[str, int]) -> int:
+    """Images in the parts that are whole; ``rows`` holds those that were counted before."""
     for path in parts.glob("predictions-*.parquet"):
         if path.name not in rows:
             rows[path.name] = pq.read_metadata(path).num_rows

@@ -1,4 +1,4 @@
-"""Planted faults at several strengths, each with its audit; and clean films, for false alarms."""
+"""Planted faults at several strengths, each with its audit; and clean images, for false alarms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from benchmarks.audit_films import clean_subject, copies_of, no_copies, with_hits
+from benchmarks.audit_images import clean_subject, copies_of, no_copies, with_hits
 from benchmarks.common import MASTER, Options, Report, goal, say, scratch
 from pulmospark.audit import (
     class_balance,
@@ -33,13 +33,13 @@ from pulmospark.config.audit import AuditSettings
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import schemas
 from pulmospark.data.duplicates.near_duplicates import NearCopies, find_near_copies
-from pulmospark.imaging.image import Film, film_from_bytes
-from pulmospark.phantoms.draw import draw_film, encode, random_person
+from pulmospark.imaging.image import StandardImage, image_from_bytes
+from pulmospark.phantoms.draw import draw_image, encode, random_person
 from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
 from pulmospark.spark.session import spark_session
 
-FILMS = 3000
+IMAGES = 3000
 CLEAN = 100
 GOAL_ALARMS = 0.05
 _KINDS = {kind.name: kind for kind in single_feature.KINDS}
@@ -53,7 +53,7 @@ class Fault:
     Attributes:
         audit: that has to find it.
         told: the strength, in words.
-        plant: seed -> films and copies with the fault.
+        plant: seed -> images and copies with the fault.
         least: the verdict that it must have: "warn" or "fail".
     """
 
@@ -64,7 +64,7 @@ class Fault:
 
 
 def audits() -> dict[str, Run]:
-    """Audits that look at what is known of films, by name."""
+    """Audits that look at what is known of images, by name."""
     found: dict[str, Run] = {
         "exact_duplicates": lambda s, _: exact_duplicates.audit(s),
         "near_duplicates": near_duplicates.audit,
@@ -82,7 +82,7 @@ def audits() -> dict[str, Run]:
 
 
 def measure(options: Options) -> Report:
-    """Verdicts of every audit on clean films and on its faults; copies found by strength."""
+    """Verdicts of every audit on clean images and on its faults; copies found by strength."""
     clean = 3 if options.small else CLEAN
     runs = audits()
     alarms: Counter[str] = Counter()
@@ -100,7 +100,7 @@ def measure(options: Options) -> Report:
         missed += found < repeats
         rows.append((fault.audit, fault.told, fault.least, f"{found} of {repeats}"))
     with scratch(options) as folder, spark_session(MASTER) as spark:
-        pictures = copies_by_strength(folder, spark, films=12 if options.small else 60)
+        pictures = copies_by_strength(folder, spark, images=12 if options.small else 60)
     rows += [
         ("near copies of phantoms", told, "found", f"{found} of {of}")
         for told, (found, of) in pictures.items()
@@ -108,11 +108,11 @@ def measure(options: Options) -> Report:
     worst = max((count / clean for count in alarms.values()), default=0.0)
     return Report(
         name="audit_faults",
-        title="Planted faults, and false alarms on clean films",
+        title="Planted faults, and false alarms on clean images",
         head=("audit", "fault", "must be at least", "found"),
         rows=rows,
         notes=[
-            f"{clean} clean sets of {FILMS} films, alarms: {dict(alarms) or 'none'}",
+            f"{clean} clean sets of {IMAGES} images, alarms: {dict(alarms) or 'none'}",
             goal(f"at most {GOAL_ALARMS:.0%} false alarms a test", worst <= GOAL_ALARMS),
             goal("every fault found at the stated strength", not missed),
         ],
@@ -128,7 +128,7 @@ def _guessed_views(subject: Subject) -> AuditResult:
 
 
 def _clean(seed: int, **columns: Any) -> tuple[Subject, NearCopies]:
-    return clean_subject(FILMS, seed=seed, right=0.9, **columns), no_copies(FILMS)
+    return clean_subject(IMAGES, seed=seed, right=0.9, **columns), no_copies(IMAGES)
 
 
 def faults() -> list[Fault]:
@@ -155,10 +155,10 @@ def faults() -> list[Fault]:
         found.append(Fault("calibration", told, _served_worse(drop), least))
     found.append(Fault("exact_duplicates", "one file twice", _twice, "fail"))
     for measured, done in ((False, "treated as frontal"), (True, "excluded")):
-        told = f"1 of {FILMS} images guessed to be lateral, {done}"
+        told = f"1 of {IMAGES} images guessed to be lateral, {done}"
         found.append(Fault("guessed_views", told, _guessed(measured), "warn"))
     found.append(Fault("patients", "one patient on both sides", _both_sides, "fail"))
-    found.append(Fault("support", "20 films a class", _few, "fail"))
+    found.append(Fault("support", "20 images a class", _few, "fail"))
     return found
 
 
@@ -168,7 +168,7 @@ def _telling(name: str, share: float) -> Callable[[int], tuple[Subject, NearCopi
     def plant(seed: int) -> tuple[Subject, NearCopies]:
         subject, copies = _clean(seed)
         random = np.random.default_rng(seed + 1000)
-        told = (random.random(FILMS // 2) < share)[np.arange(FILMS) // 2]
+        told = (random.random(IMAGES // 2) < share)[np.arange(IMAGES) // 2]
         labels = subject.labels
         looks = dict(copies.looks)
         values: dict[str, Any] = {
@@ -199,7 +199,7 @@ def _leaking(share: float) -> Callable[[int], tuple[Subject, NearCopies]]:
         tested = subject.tested
         count = max(1, round(share * tested.sum()))
         pairs = zip(np.flatnonzero(tested)[:count], np.flatnonzero(~tested)[:count], strict=True)
-        return subject, copies_of(FILMS, [(min(p), max(p)) for p in pairs])
+        return subject, copies_of(IMAGES, [(min(p), max(p)) for p in pairs])
 
     return plant
 
@@ -208,10 +208,10 @@ def _odd(share: float) -> Callable[[int], tuple[Subject, NearCopies]]:
     def plant(seed: int) -> tuple[Subject, NearCopies]:
         subject, _ = _clean(seed)
         labels = subject.labels
-        count = max(1, round(share * FILMS / 2))
+        count = max(1, round(share * IMAGES / 2))
         ones, others = np.flatnonzero(labels == 0)[:count], np.flatnonzero(labels == 1)[:count]
         return subject, copies_of(
-            FILMS, [(min(p), max(p)) for p in zip(ones, others, strict=True)]
+            IMAGES, [(min(p), max(p)) for p in zip(ones, others, strict=True)]
         )
 
     return plant
@@ -221,7 +221,7 @@ def _children(share: float) -> Callable[[int], tuple[Subject, NearCopies]]:
     def plant(seed: int) -> tuple[Subject, NearCopies]:
         subject, _ = _clean(seed)
         random = np.random.default_rng(seed + 2000)
-        young = (random.random(FILMS // 2) < share)[np.arange(FILMS) // 2]
+        young = (random.random(IMAGES // 2) < share)[np.arange(IMAGES) // 2]
         ages = np.where(young & (subject.labels == 1), 4.0, subject.numbers("age"))
         return _clean(seed, age=ages.astype(np.float32))
 
@@ -245,7 +245,7 @@ def _few(seed: int) -> tuple[Subject, NearCopies]:
 
 
 def _twice(seed: int) -> tuple[Subject, NearCopies]:
-    ids = [f"{n:064x}" for n in range(FILMS)]
+    ids = [f"{n:064x}" for n in range(IMAGES)]
     ids[7] = ids[900]
     return _clean(seed, image_id=ids)
 
@@ -255,8 +255,8 @@ def _guessed(measured: bool) -> Callable[[int], tuple[Subject, NearCopies]]:
 
     def plant(seed: int) -> tuple[Subject, NearCopies]:
         subject, _ = _clean(seed)
-        views, flags = subject.column("view").tolist(), [False] * FILMS
-        guesses: list[str | None] = [None] * FILMS
+        views, flags = subject.column("view").tolist(), [False] * IMAGES
+        guesses: list[str | None] = [None] * IMAGES
         views[7], flags[7] = ("lateral", True) if measured else ("unknown", False)
         guesses[7] = "lateral"
         return _clean(seed, view=views, view_measured=flags, view_guess=guesses)
@@ -275,22 +275,22 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def copies_by_strength(
-    folder: Path, spark: SparkSession, *, films: int
+    folder: Path, spark: SparkSession, *, images: int
 ) -> dict[str, tuple[int, int]]:
-    """Copies of phantoms that a search finds, by what was done to them, and films of others."""
+    """Copies of phantoms that a search finds, by what was done to them, and images of others."""
     changes: dict[str, Callable[[Pixels], Pixels]] = {
         "as JPEG of quality 30": _jpeg,
-        "gamma 0.6": lambda film: (255 * (film / 255.0) ** 0.6).astype(np.uint8),
-        "to 96 pixels and back": lambda film: cv2.resize(cv2.resize(film, (96, 96)), (224, 224)),
-        "cut by 3 %": lambda film: _cut(film, 0.03),
-        "cut by 6 %": lambda film: _cut(film, 0.06),
-        "cut by 10 %": lambda film: _cut(film, 0.10),
+        "gamma 0.6": lambda image: (255 * (image / 255.0) ** 0.6).astype(np.uint8),
+        "to 96 pixels and back": lambda image: cv2.resize(cv2.resize(image, (96, 96)), (224, 224)),
+        "cut by 3 %": lambda image: _cut(image, 0.03),
+        "cut by 6 %": lambda image: _cut(image, 0.06),
+        "cut by 10 %": lambda image: _cut(image, 0.10),
         "letters burned in": _letters,
     }
-    originals = [_phantom(seed) for seed in range(films)]
-    names, pixels = [f"{n:04d}-0" for n in range(films)], list(originals)
+    originals = [_phantom(seed) for seed in range(images)]
+    names, pixels = [f"{n:04d}-0" for n in range(images)], list(originals)
     for number, change in enumerate(changes.values(), start=1):
-        for place in range(number - 1, films, len(changes)):
+        for place in range(number - 1, images, len(changes)):
             names.append(f"{place:04d}-{number}")
             pixels.append(np.ascontiguousarray(change(originals[place])))
     order = np.argsort(names)
@@ -310,16 +310,16 @@ def copies_by_strength(
     pairs = {(names[a], names[b]) for a, b in zip(found.first, found.second, strict=True)}
     told = {}
     for number, name in enumerate(changes, start=1):
-        places = range(number - 1, films, len(changes))
+        places = range(number - 1, images, len(changes))
         right = sum((f"{p:04d}-0", f"{p:04d}-{number}") in pairs for p in places)
         told[name] = (right, len(places))
     wrong = sum(one[:4] != other[:4] for one, other in pairs)
-    told["(pairs of two made-up people called copies)"] = (wrong, films * (films - 1) // 2)
+    told["(pairs of two made-up people called copies)"] = (wrong, images * (images - 1) // 2)
     return told
 
 
 def write_table(images: Path, names: list[str], pixels: list[Pixels]) -> pa.Table:
-    """An images table of films without a file; the facts that a search asks for."""
+    """An images table of images without a file; the facts that a search asks for."""
     count = len(names)
     given: dict[str, Any] = {
         "image_id": names,
@@ -329,7 +329,7 @@ def write_table(images: Path, names: list[str], pixels: list[Pixels]) -> pa.Tabl
         "modality": ["X-ray"] * count,
         "view_measured": [False] * count,
         "format": ["png"] * count,
-        "pixels": [film.tobytes() for film in pixels],
+        "pixels": [image.tobytes() for image in pixels],
     }
     numbers = ("size_bytes", "modified_ns", "height", "width", "phash")
     given |= {name: [1] * count for name in numbers}
@@ -349,22 +349,22 @@ def _phantom(seed: int) -> Pixels:
     random = np.random.default_rng(seed)
     hospital = HOSPITALS[seed % len(HOSPITALS)]
     person = random_person(random, hospital, list(Finding)[seed // 3 % 3])
-    film = film_from_bytes(encode(draw_film(person, hospital, random)), IngestSettings())
-    assert isinstance(film, Film)
-    return film.pixels
+    image = image_from_bytes(encode(draw_image(person, hospital, random)), IngestSettings())
+    assert isinstance(image, StandardImage)
+    return image.pixels
 
 
-def _jpeg(film: Pixels) -> Pixels:
-    data = cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, 30])[1]
+def _jpeg(image: Pixels) -> Pixels:
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 30])[1]
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
-def _cut(film: Pixels, share: float) -> Pixels:
-    edge = round(share * film.shape[0])
-    return np.asarray(cv2.resize(film[edge:-edge, edge:-edge], (224, 224)), np.uint8)
+def _cut(image: Pixels, share: float) -> Pixels:
+    edge = round(share * image.shape[0])
+    return np.asarray(cv2.resize(image[edge:-edge, edge:-edge], (224, 224)), np.uint8)
 
 
-def _letters(film: Pixels) -> Pixels:
-    copy = film.copy()
+def _letters(image: Pixels) -> Pixels:
+    copy = image.copy()
     cv2.putText(copy, "day 4", (60, 210), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 2)
     return copy

@@ -1,8 +1,8 @@
-"""Planted faults of models, each with the audit that runs the model; and models of clean films.
+"""Planted faults of models, each with the audit that runs the model; and models of clean images.
 
-All films are phantoms of one look: nothing but the lungs tells the class. A model is an ImageNet
-network, frozen, with a logistic regression on its features, trained on half of the films. A
-fault is drawn into the films, or put into the model, and the model is then trained and audited.
+All images are phantoms of one look: nothing but the lungs tells the class. A model is an ImageNet
+network, frozen, with a logistic regression on its features, trained on half of the images. A
+fault is drawn into the images, or put into the model, and the model is then trained and audited.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.audit_films import clean_subject
+from benchmarks.audit_images import clean_subject
 from benchmarks.common import (
     PROCESSES,
     Options,
@@ -39,7 +39,7 @@ from pulmospark.audit.subject import Subject
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import PulmosparkError
-from pulmospark.imaging.image import Film, film_from_bytes
+from pulmospark.imaging.image import StandardImage, image_from_bytes
 from pulmospark.imaging.lung_segmentation import find_lungs
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.open_engine import open_engine
@@ -51,7 +51,7 @@ from pulmospark.models.weights.imagenet import load_imagenet
 from pulmospark.models.zoo import networks
 from pulmospark.models.zoo.logistic_head import set_linear_head
 from pulmospark.models.zoo.network import Network
-from pulmospark.phantoms.draw import draw_film, encode, random_person
+from pulmospark.phantoms.draw import draw_image, encode, random_person
 from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
 
@@ -61,7 +61,7 @@ Labels = npt.NDArray[np.int64]
 
 DRAWN = 1200
 """phantoms that all sets are drawn from"""
-FILMS = 600
+IMAGES = 600
 """of a set; one a patient"""
 CLEAN = 40
 REPEATS = 5
@@ -72,7 +72,7 @@ _COVERS = {
     "covered_lungs": ("whole", "only lungs", "without lungs", "only border"),
     "letters": ("whole", "without letters"),
 }
-"""covers that an audit looks at; the others take whole films"""
+"""covers that an audit looks at; the others take whole images"""
 _MODEL = "mobilenet_v2"
 _SURE = "never_shown"
 _CAREFUL = 0.05
@@ -85,7 +85,7 @@ _REGULAR = 0.05
 class World:
     """The phantoms, what a network makes of them under every cover, and the network."""
 
-    films: Pixels
+    images: Pixels
     region: npt.NDArray[np.bool_]
     labels: Labels
     known: dict[str, Floats]
@@ -97,10 +97,10 @@ class World:
 
 @dataclass
 class Case:
-    """One set of films and the model that was trained on them."""
+    """One set of images and the model that was trained on them."""
 
     subject: Subject
-    films: Pixels
+    images: Pixels
     labels: Labels
     known: dict[str, Floats]
     sharp: float = 1.0
@@ -130,7 +130,7 @@ def model_audits() -> dict[str, Callable[[World, Case, Scored], AuditResult]]:
         "letters": lambda _, case, scored: shortcuts.letters(case.subject, scored),
         "source_in_features": lambda _, case, scored: features.source(case.subject, scored),
         "left_out_source": lambda _, case, scored: features.left_out_source(case.subject, scored),
-        "unlike_films": lambda _, case, scored: features.unlike(case.subject, scored),
+        "unlike_images": lambda _, case, scored: features.unlike(case.subject, scored),
         "never_shown": _never_shown,
         "heat_maps": _heat_maps,
     }
@@ -139,28 +139,28 @@ def model_audits() -> dict[str, Callable[[World, Case, Scored], AuditResult]]:
 def _never_shown(world: World, case: Case, scored: Scored) -> AuditResult:
     network = world.network
 
-    def run(films: Pixels) -> tuple[Floats, Floats]:
+    def run(images: Pixels) -> tuple[Floats, Floats]:
         with torch.no_grad():
-            found = network.features(torch.from_numpy(films))
+            found = network.features(torch.from_numpy(images))
             chance = torch.softmax(network.logits(found).double(), dim=1)
         return chance.numpy(), found.double().numpy()
 
     return out_of_distribution.audit(
-        case.subject, scored, case.films[: out_of_distribution.EACH], run
+        case.subject, scored, case.images[: out_of_distribution.EACH], run
     )
 
 
 def _heat_maps(world: World, case: Case, scored: Scored) -> AuditResult:
     del world
-    some = np.arange(min(len(case.films), limits.AUDIT_HEAT_MAPS_MAX))
-    return heat_maps.audit(case.subject, scored, some, case.films[some])
+    some = np.arange(min(len(case.images), limits.AUDIT_HEAT_MAPS_MAX))
+    return heat_maps.audit(case.subject, scored, some, case.images[some])
 
 
 # ---- the benchmark -------------------------------------------------------------------------
 
 
 def measure(options: Options) -> Report:
-    """Verdicts of every audit on models of clean films, and on its faults."""
+    """Verdicts of every audit on models of clean images, and on its faults."""
     clean, repeats = (2, 1) if options.small else (CLEAN, REPEATS)
     audits = model_audits()
     alarms: Counter[str] = Counter()
@@ -169,9 +169,9 @@ def measure(options: Options) -> Report:
     areas = []
     with scratch(options) as folder:
         world = draw_world(folder, 160 if options.small else DRAWN)
-        films = 120 if options.small else FILMS
+        images = 120 if options.small else IMAGES
         for seed in range(clean):
-            case = clean_case(world, films, seed)
+            case = clean_case(world, images, seed)
             scored = trained(world, case)
             areas.append(shortcuts.figure(case.subject, scored, "whole").value or 0.0)
             told = [run(world, case, scored) for name, run in audits.items() if name != _SURE]
@@ -187,7 +187,7 @@ def measure(options: Options) -> Report:
             found = 0
             for seed in range(repeats):
                 random = np.random.default_rng(seed + 5000)
-                case = clean_case(world, films, seed, _COVERS.get(fault.audit, ("whole",)))
+                case = clean_case(world, images, seed, _COVERS.get(fault.audit, ("whole",)))
                 case = fault.plant(world, case, random)
                 verdict = audits[fault.audit](world, case, trained(world, case)).verdict
                 found += verdict in ({"fail"} if fault.least == "fail" else {"warn", "fail"})
@@ -198,11 +198,11 @@ def measure(options: Options) -> Report:
     worst = max((count / clean for count in alarms.values()), default=0.0)
     return Report(
         name="audit_models",
-        title=f"Planted faults of models, and false alarms on clean ones; {films} phantoms a set",
+        title=f"Planted faults of models, and false alarms on clean ones; {images} phantoms a set",
         head=("audit", "fault", "must be at least", "found"),
         rows=rows,
         notes=[
-            f"{clean} clean models, alarms: {dict(alarms) or 'none'}; AUROC on whole films "
+            f"{clean} clean models, alarms: {dict(alarms) or 'none'}; AUROC on whole images "
             f"{min(areas):.2f} to {max(areas):.2f}",
             goal(f"at most {GOAL_ALARMS:.0%} false alarms a test", worst <= GOAL_ALARMS),
             goal("every fault found at the stated strength", not missed),
@@ -211,14 +211,14 @@ def measure(options: Options) -> Report:
     )
 
 
-# ---- films, and models of them -------------------------------------------------------------
+# ---- images, and models of them -------------------------------------------------------------
 
 
 def draw_world(folder: Path, count: int) -> World:
     """Phantoms of one look, and their features whole and covered."""
     with get_context("spawn").Pool(PROCESSES) as workers:
-        films = np.stack(workers.map(_phantom, range(count), chunksize=16))
-        lungs = np.stack(workers.map(find_lungs, films, chunksize=16))
+        images = np.stack(workers.map(_phantom, range(count), chunksize=16))
+        lungs = np.stack(workers.map(find_lungs, images, chunksize=16))
     torch.manual_seed(1)
     network = networks.build(_MODEL, len(CLASSES))
     try:
@@ -231,55 +231,55 @@ def draw_world(folder: Path, count: int) -> World:
     )
     say(f"{count} phantoms drawn, {_MODEL}")
     region = lung_region(lungs)
-    known = {name: _features(engine, _covered(name, films, region)) for name in COVERS}
+    known = {name: _features(engine, _covered(name, images, region)) for name in COVERS}
     labels = np.arange(count, dtype=np.int64) % len(CLASSES)
-    return World(films, region, labels, known, engine, network, folder)
+    return World(images, region, labels, known, engine, network, folder)
 
 
 def _phantom(seed: int) -> Pixels:
     random = np.random.default_rng(seed)
     person = random_person(random, HOSPITALS[0], _FINDINGS[seed % len(_FINDINGS)])
-    film = film_from_bytes(encode(draw_film(person, HOSPITALS[0], random)), IngestSettings())
-    assert isinstance(film, Film)
-    return film.pixels
+    image = image_from_bytes(encode(draw_image(person, HOSPITALS[0], random)), IngestSettings())
+    assert isinstance(image, StandardImage)
+    return image.pixels
 
 
-def _covered(name: str, films: Pixels, region: npt.NDArray[np.bool_]) -> Pixels:
-    return np.stack([COVERS[name](film, region) for film in films])
+def _covered(name: str, images: Pixels, region: npt.NDArray[np.bool_]) -> Pixels:
+    return np.stack([COVERS[name](image, region) for image in images])
 
 
-def _features(engine: EngineSpec, films: Pixels) -> Floats:
-    found = open_engine(engine).run(films).features
+def _features(engine: EngineSpec, images: Pixels) -> Floats:
+    found = open_engine(engine).run(images).features
     assert found is not None
     return np.asarray(found, np.float64)
 
 
 def clean_case(
-    world: World, films: int, seed: int, covers: Collection[str] = tuple(COVERS)
+    world: World, images: int, seed: int, covers: Collection[str] = tuple(COVERS)
 ) -> Case:
-    """Films drawn from the phantoms; half are tested, and sources are names alone."""
+    """Images drawn from the phantoms; half are tested, and sources are names alone."""
     random = np.random.default_rng(seed)
-    taken = np.sort(random.choice(len(world.films), films, replace=False))
+    taken = np.sort(random.choice(len(world.images), images, replace=False))
     labels = world.labels[taken]
     subject = clean_subject(
-        films,
+        images,
         seed=seed,
-        patient_id=[f"alder:{n}" for n in range(films)],
-        group_id=[f"alder:{n}" for n in range(films)],
-        source=random.choice(["alder", "birch"], films),
+        patient_id=[f"alder:{n}" for n in range(images)],
+        group_id=[f"alder:{n}" for n in range(images)],
+        source=random.choice(["alder", "birch"], images),
         label=[CLASSES[n] for n in labels],
-        split=random.choice(["train", "test"], films),
+        split=random.choice(["train", "test"], images),
     )
     return Case(
         subject=replace(subject, classes=CLASSES),
-        films=world.films[taken],
+        images=world.images[taken],
         labels=labels,
         known={name: values[taken] for name, values in world.known.items() if name in covers},
     )
 
 
 def trained(world: World, case: Case) -> Scored:
-    """A regression on the training films' features, in the network's head; and what it says."""
+    """A regression on the training images' features, in the network's head; and what it says."""
     tested = case.subject.tested
     whole = case.known["whole"]
     mean, spread = whole[~tested].mean(axis=0), whole[~tested].std(axis=0) + 1e-6
@@ -294,7 +294,7 @@ def trained(world: World, case: Case) -> Scored:
     config = BundleConfig.for_network(
         world.network,
         classes=CLASSES,
-        input_size=world.films.shape[1],
+        input_size=world.images.shape[1],
         fit="stretch",
         temperature=1.0,
         method="features",
@@ -329,11 +329,11 @@ def faults() -> list[Fault]:
         found.append(Fault("left_out_source", told, _turned(share), least))
     for share in (0.03, 0.06):
         told = f"{share:.0%} are hands and CT slices"
-        found.append(Fault("unlike_films", told, _strange(share), "warn"))
+        found.append(Fault("unlike_images", told, _strange(share), "warn"))
     for sharp in (1.0, 30.0):
         told = f"logits times {sharp:g}"
         found.append(Fault("never_shown", told, _sharpened(sharp), "warn"))
-    told = "logits times 30, and noise among the films"
+    told = "logits times 30, and noise among the images"
     found.append(Fault("never_shown", told, _noise_among(30.0), "fail"))
     told = "one class has a bright corner"
     found.append(Fault("heat_maps", told, _marked(1.0, corner), "warn"))
@@ -341,7 +341,7 @@ def faults() -> list[Fault]:
 
 
 def _marked(share: float, mark: Callable[[Pixels], None]) -> Plant:
-    """Draw a mark into a share of the films of one class."""
+    """Draw a mark into a share of the images of one class."""
 
     def plant(world: World, case: Case, random: np.random.Generator) -> Case:
         rows = np.flatnonzero((case.labels == 1) & (random.random(len(case.labels)) < share))
@@ -351,7 +351,7 @@ def _marked(share: float, mark: Callable[[Pixels], None]) -> Plant:
 
 
 def _lettered(share: float) -> Plant:
-    """Films whose lungs tell nothing, and letters on a share of those of one class."""
+    """Images whose lungs tell nothing, and letters on a share of those of one class."""
 
     def plant(world: World, case: Case, random: np.random.Generator) -> Case:
         labels = random.integers(0, len(CLASSES), len(case.labels))
@@ -377,10 +377,10 @@ def _turned(share: float) -> Plant:
 
 
 def _other_look(strength: float) -> Plant:
-    def look(film: Pixels) -> None:
-        soft = cv2.GaussianBlur(film, (0, 0), 1.2 * strength)
+    def look(image: Pixels) -> None:
+        soft = cv2.GaussianBlur(image, (0, 0), 1.2 * strength)
         bright = 255 * (soft / 255.0) ** (1 - 0.2 * strength)
-        film[:] = bright.astype(np.uint8)
+        image[:] = bright.astype(np.uint8)
 
     def plant(world: World, case: Case, random: np.random.Generator) -> Case:
         del random
@@ -392,11 +392,11 @@ def _other_look(strength: float) -> Plant:
 
 def _strange(share: float) -> Plant:
     def plant(world: World, case: Case, random: np.random.Generator) -> Case:
-        rows = random.choice(len(case.films), round(share * len(case.films)), replace=False)
+        rows = random.choice(len(case.images), round(share * len(case.images)), replace=False)
         drawers = (out_of_distribution.hand, out_of_distribution.slice_of_ct)
 
-        def draw(film: Pixels) -> None:
-            film[:] = drawers[int(random.integers(2))](random, film.shape[0])
+        def draw(image: Pixels) -> None:
+            image[:] = drawers[int(random.integers(2))](random, image.shape[0])
 
         return _redrawn(world, case, np.sort(rows), draw)
 
@@ -412,13 +412,13 @@ def _sharpened(factor: float) -> Plant:
 
 
 def _noise_among(factor: float) -> Plant:
-    """A set in which noise is a film like others, so that its distance tells nothing."""
+    """A set in which noise is an image like others, so that its distance tells nothing."""
 
     def plant(world: World, case: Case, random: np.random.Generator) -> Case:
-        rows = np.sort(random.choice(len(case.films), len(case.films) // 20, replace=False))
+        rows = np.sort(random.choice(len(case.images), len(case.images) // 20, replace=False))
 
-        def draw(film: Pixels) -> None:
-            film[:] = out_of_distribution.noise(random, film.shape[0])
+        def draw(image: Pixels) -> None:
+            image[:] = out_of_distribution.noise(random, image.shape[0])
 
         return replace(_redrawn(world, case, rows, draw), sharp=factor)
 
@@ -426,35 +426,35 @@ def _noise_among(factor: float) -> Plant:
 
 
 def _redrawn(world: World, case: Case, rows: Labels, change: Callable[[Pixels], None]) -> Case:
-    """A case whose films of these rows are changed, with their features."""
-    films = case.films.copy()
+    """A case whose images of these rows are changed, with their features."""
+    images = case.images.copy()
     for row in rows:
-        change(films[row])
+        change(images[row])
     known = {}
     for name, values in case.known.items():
         known[name] = values.copy()
         if rows.size:
-            covered = _covered(name, films[rows], world.region)
+            covered = _covered(name, images[rows], world.region)
             known[name][rows] = _features(world.engine, covered)
-    return replace(case, films=films, known=known)
+    return replace(case, images=images, known=known)
 
 
-def corner(film: Pixels) -> None:
+def corner(image: Pixels) -> None:
     """Draw a bright square into the lower left corner, in place."""
-    side = film.shape[0] // 8
-    film[-side:, :side] = 230
+    side = image.shape[0] // 8
+    image[-side:, :side] = 230
 
 
-def letters(film: Pixels) -> None:
+def letters(image: Pixels) -> None:
     """Burn letters in at the lower left, in place."""
-    cv2.putText(film, "ICU", (8, film.shape[0] - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 2)
+    cv2.putText(image, "ICU", (8, image.shape[0] - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 2)
 
 
 # ---- augmented copies ----------------------------------------------------------------------
 
 
 def augmented_rows(folder: Path, repeats: int) -> list[tuple[str, str, str, str]]:
-    """Children of tested films among those of training films."""
+    """Children of tested images among those of training images."""
     rows = []
     for apart, least in ((0, "pass"), (1, "fail"), (50, "fail")):
         found = 0
@@ -475,6 +475,6 @@ def augmented_rows(folder: Path, repeats: int) -> list[tuple[str, str, str, str]
                 table / "0.parquet",
             )
             found += augmented_copies.audit(replace(subject, expanded=table)).verdict == least
-        rows.append(("augmented", f"{apart} of 200 children of tested films", least,
+        rows.append(("augmented", f"{apart} of 200 children of tested images", least,
                      f"{found} of {repeats}"))  # fmt: skip
     return rows

@@ -21,7 +21,7 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.data.ingest.ingest import IngestWork
 from pulmospark.data.ingest.pixels import pixels_of
 from pulmospark.imaging.decode import Decoded, decode
-from pulmospark.imaging.image import Film, read_film
+from pulmospark.imaging.image import StandardImage, read_image
 from pulmospark.imaging.standardise import standardise
 from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.inference.engine.spec import EngineSpec
@@ -92,7 +92,7 @@ def careful(path: str, size: int) -> int:
 
 def whole(path: str, size: int) -> int:
     """All that pulmospark does with a file: with its SHA-256, perceptual hash and view."""
-    return int(isinstance(read_film(path, IngestSettings(size=size)), Film))
+    return int(isinstance(read_image(path, IngestSettings(size=size)), StandardImage))
 
 
 def written(chunk: Chunk, size: int, folder: str) -> int:
@@ -111,7 +111,7 @@ def file_works(size: int) -> dict[str, Callable[[str], int]]:
     return {
         "bare: decode and resize": partial(lean, size=size),
         "bare: decode with checks, and resize": partial(careful, size=size),
-        "bare: whole film (hashes and view, too)": partial(whole, size=size),
+        "bare: whole image (hashes and view, too)": partial(whole, size=size),
     }
 
 

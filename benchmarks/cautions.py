@@ -20,7 +20,7 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
 from pulmospark.evaluation.intervals import wilson
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import read_films
+from pulmospark.imaging.image import read_images
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.open_engine import new_engine
 from pulmospark.models.bundle.feature_distance import FeatureDistance
@@ -105,9 +105,9 @@ def _pixels(listed: list[Listed]) -> tuple[npt.NDArray[np.uint8], list[Listed]]:
     settings = IngestSettings(body_parts="any")
     made, kept = [], []
     for image in listed:
-        films = read_films(str(image.path), settings)
-        if not isinstance(films, Rejected):
-            made.append(films[0].pixels)
+        images = read_images(str(image.path), settings)
+        if not isinstance(images, Rejected):
+            made.append(images[0].pixels)
             kept.append(image)
     return np.stack(made), kept
 

@@ -75,7 +75,7 @@ def main(tree: Path, target: Path) -> None:
         say("stage end")
     told = {
         "slices": count,
-        "films": done.films,
+        "images": done.images,
         "notes": listings[0].notes.counts,
         "seconds": seconds,
         "audits": {one.name: (one.verdict, one.seconds) for one in audits},

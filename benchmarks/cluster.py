@@ -24,7 +24,7 @@ from benchmarks.common import (
     start,
     take_turns,
 )
-from benchmarks.pictures import DIFFERENT, pictures, write_films
+from benchmarks.pictures import DIFFERENT, pictures, write_images
 from benchmarks.servers import standalone
 from benchmarks.stream_process import untrained_bundle
 
@@ -34,17 +34,17 @@ _CLUSTER = f"standalone, {PROCESSES} workers of 1 core"
 
 
 def measure(options: Options) -> Report:
-    """Films a second of both, from the listing to the published table, start-up left out."""
+    """Images a second of both, from the listing to the published table, start-up left out."""
     made_of = pictures(data_folder(options), count=4 if options.small else DIFFERENT)
     with scratch(options) as folder:
-        films = folder / "films"
-        write_films(films, options.planned, made_of)
+        images = folder / "images"
+        write_images(images, options.planned, made_of)
         bundle = untrained_bundle(folder / "model", options.models[0] if options.small else _MODEL)
         (folder / "servers").mkdir()
         with (
             standalone(folder / "servers", PROCESSES) as cluster,
-            _child(MASTER, bundle, films, folder / "local") as local,
-            _child(cluster.url, bundle, films, folder / "cluster") as remote,
+            _child(MASTER, bundle, images, folder / "local") as local,
+            _child(cluster.url, bundle, images, folder / "cluster") as remote,
         ):
             for program in (local, remote):
                 say(f"first run, not counted: {program():.2f} s")
@@ -53,7 +53,7 @@ def measure(options: Options) -> Report:
     reached = found[_CLUSTER]["of_bare"]
     return Report(
         name="cluster",
-        title=f"scoring {options.planned:,} films, {made_of.described()}",
+        title=f"scoring {options.planned:,} images, {made_of.described()}",
         head=(*SPEED_HEAD[:2], f"of {MASTER}", SPEED_HEAD[3]),
         rows=speed_rows(found),
         notes=[goal(f"{_CLUSTER}: at least {GOAL} of {MASTER}", reached >= GOAL)],
@@ -62,9 +62,9 @@ def measure(options: Options) -> Report:
 
 
 @contextlib.contextmanager
-def _child(master: str, bundle: Path, films: Path, out: Path) -> Iterator[Callable[[], float]]:
+def _child(master: str, bundle: Path, images: Path, out: Path) -> Iterator[Callable[[], float]]:
     """A process with a session of its own, and what asks it for a round."""
-    command = python("-m", cluster_child.__name__, master, str(bundle), str(films), str(out))
+    command = python("-m", cluster_child.__name__, master, str(bundle), str(images), str(out))
     with start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         asking, answers = process.stdin, process.stdout
         assert asking is not None

@@ -40,7 +40,7 @@ class Options:
     images: int = 4000
     """of features"""
     training: int = 640
-    """films of training, an epoch"""
+    """images of training, an epoch"""
     models: tuple[str, ...] = ("mobilenet_v2", "resnet50")
     """networks of training and score"""
     sizes: tuple[int, ...] = (1000, 5000, 20000)
@@ -51,21 +51,21 @@ class Options:
     """images of cluster"""
     slices: tuple[int, ...] = (61_778, 617_775)
     """numbers of slices of ccccii"""
-    films: tuple[int, ...] | None = None
-    """numbers of films of score and score_memory; ``None``: their own"""
+    score_images: tuple[int, ...] | None = None
+    """numbers of images of score and score_memory; ``None``: their own"""
     listed: tuple[int, ...] = (10_000, 10_000_000)
     """numbers of listed images of list_memory"""
     patients: int = 320
     """of the demo"""
-    stream_films: int = 300
-    """single films that land in a stream, for the latency"""
+    stream_images: int = 300
+    """single images that land in a stream, for the latency"""
     stream_lying: int = 100_000
     """files that lie in a full inbox"""
     stream_load: int = 2000
-    """films that land at once in a stream, a round, for the throughput"""
+    """images that land at once in a stream, a round, for the throughput"""
     kills: int = 100
     """of a stream"""
-    kill_films: int = 5000
+    kill_images: int = 5000
     """files that land in a stream that is killed"""
     repeats: int | None = None
     """``None``: as many as the benchmark thinks fit"""

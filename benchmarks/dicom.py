@@ -30,7 +30,7 @@ from pulmospark.imaging.dicom.header import read_header
 from pulmospark.imaging.dicom.pixel_data import stored_values
 from pulmospark.imaging.dicom.pixel_format import check_pixels, pixel_form
 from pulmospark.imaging.dicom.pydicom_logging import quiet
-from pulmospark.imaging.image import films_from_bytes
+from pulmospark.imaging.image import images_from_bytes
 from pulmospark.imaging.reject import Refused
 
 PLUGINS = ("gdcm", "pylibjpeg", "pillow")
@@ -48,7 +48,7 @@ class Reading:
     """``equal``, ``no reading`` (no other decoder opens it), ``differs``, or the reason why
     its pixels are refused"""
     ingest: str
-    """``film``, ``slices``, or the reason of its row in the rejects table"""
+    """``image``, ``slices``, or the reason of its row in the rejects table"""
     detail: str = ""
 
 
@@ -65,11 +65,11 @@ def _is_test_image(path: Path) -> bool:
 def compare(path: Path) -> Reading:
     """Read a file both ways."""
     data = path.read_bytes()
-    found = films_from_bytes(data, IngestSettings(size=64))
+    found = images_from_bytes(data, IngestSettings(size=64))
     if isinstance(found, Rejected):
         ingest, detail = found.reason.value, found.detail
     else:
-        ingest, detail = ("film" if len(found) == 1 else "slices"), ""
+        ingest, detail = ("image" if len(found) == 1 else "slices"), ""
     return Reading(path.name, _pixels(data), ingest, detail)
 
 

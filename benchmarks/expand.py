@@ -47,7 +47,7 @@ from pulmospark.spark.session import spark_session
 
 GOAL = 0.85
 MEMORY_GOAL = 0.10
-FILMS = 2000
+IMAGES = 2000
 CLASSES = ("one", "two")
 _SEED = 1
 _SPARK = "pulmospark expand"
@@ -58,30 +58,30 @@ _KINDS = ("driver", "jvm", "worker", "together")
 def measure(options: Options) -> Report:
     """Rows a second of the largest expansion, of the bare limit; and memory at each size."""
     made_of = pictures(data_folder(options), count=4 if options.small else DIFFERENT)
-    films = 20 if options.small else FILMS
+    source_images = 20 if options.small else IMAGES
     rows = options.rows[-1]
     with scratch(options) as folder:
-        write_images_table(folder / "images", films, made_of)
+        write_images_table(folder / "images", source_images, made_of)
         write_training_cohort(folder / "images", folder / "cohort")
-        say(f"{films} films, to {rows} rows")
+        say(f"{source_images} images, to {rows} rows")
         memory = {size: _watched(folder, size) for size in options.rows}
         with bare.pool() as workers, spark_session(MASTER) as spark:
             programs: dict[str, Callable[[], float]] = {
-                _BARE: _loop(workers, folder, films, rows),
+                _BARE: _loop(workers, folder, source_images, rows),
                 _SPARK: lambda: _expanded(folder, rows, spark),
             }
             for program in programs.values():
                 program()
             seconds = take_turns(programs, options.repeats or 3)
-    return report_of(speeds(rows, seconds, _BARE), memory, films, rows)
+    return report_of(speeds(rows, seconds, _BARE), memory, source_images, rows)
 
 
 def write_training_cohort(images: Path, cohort: Path) -> None:
-    """A cohort that trains on all films of a table, two classes in turn."""
-    films = pq.read_table(images, columns=["image_id", "uri", "source", "view"])
-    count = films.num_rows
-    told: dict[str, Any] = {name: films[name] for name in films.column_names}
-    told["group_id"] = films["image_id"]
+    """A cohort that trains on all images of a table, two classes in turn."""
+    source_images = pq.read_table(images, columns=["image_id", "uri", "source", "view"])
+    count = source_images.num_rows
+    told: dict[str, Any] = {name: source_images[name] for name in source_images.column_names}
+    told["group_id"] = source_images["image_id"]
     told["label"] = [CLASSES[number % 2] for number in range(count)]
     told["split"] = [Split.TRAIN.value] * count
     columns = [
@@ -94,7 +94,7 @@ def write_training_cohort(images: Path, cohort: Path) -> None:
         cohort=cohort,
         cohort_id="benchmark",
         classes=CLASSES,
-        films=count,
+        images=count,
         excluded=0,
         folds=0,
         shares=(),
@@ -110,7 +110,7 @@ class Item:
 
     Attributes:
         chunk: of the images table.
-        draws: numbers of the children; the film itself is 0.
+        draws: numbers of the children; the image itself is 0.
         target: the file to write.
     """
 
@@ -120,19 +120,19 @@ class Item:
 
 
 def bare_item(item: Item) -> int:
-    """Read a row group, change its films, write them with what was done; rows written."""
+    """Read a row group, change its images, write them with what was done; rows written."""
     cv2.setNumThreads(1)
     augmenter = Augmenter(AugmentSettings(), _SEED)
     with pq.ParquetFile(item.chunk.path) as file:
         told = file.read_row_group(item.chunk.row_group, columns=["image_id", "pixels"])
-    ids, films = told["image_id"].to_pylist(), told["pixels"]
+    ids, source_images = told["image_id"].to_pylist(), told["pixels"]
     made: dict[str, list[Any]] = {"parent_id": [], "draw": [], "operations": [], "pixels": []}
     for row, parent in enumerate(ids):
-        flat = np.frombuffer(films[row].as_buffer(), np.uint8)
+        flat = np.frombuffer(source_images[row].as_buffer(), np.uint8)
         side = math.isqrt(flat.size)
-        film = flat.reshape(side, side)
+        image = flat.reshape(side, side)
         for draw in item.draws:
-            changed, operations = augmenter(film, parent, draw) if draw else (film, ())
+            changed, operations = augmenter(image, parent, draw) if draw else (image, ())
             made["parent_id"].append(parent)
             made["draw"].append(draw)
             made["operations"].append(to_json(operations))
@@ -142,9 +142,9 @@ def bare_item(item: Item) -> int:
     return int(rows.num_rows)
 
 
-def bare_items(images: Path, target: Path, films: int, rows: int) -> list[Item]:
-    """The items of the bare loop: each film as often as the rows ask for, four at once."""
-    each = rows // films
+def bare_items(images: Path, target: Path, source_images: int, rows: int) -> list[Item]:
+    """The items of the bare loop: each image as often as the rows ask for, four at once."""
+    each = rows // source_images
     return [
         Item(chunk, tuple(range(first, min(first + 4, each))), target / f"{number}-{first}")
         for number, chunk in enumerate(chunks.chunks_of(chunks.parts_of(images)))
@@ -152,15 +152,17 @@ def bare_items(images: Path, target: Path, films: int, rows: int) -> list[Item]:
     ]
 
 
-def _loop(workers: Pool, folder: Path, films: int, rows: int) -> Callable[[], float]:
-    if rows % films:
-        raise ValueError(f"{rows} rows: give a multiple of {films}, so that both make the same")
+def _loop(workers: Pool, folder: Path, source_images: int, rows: int) -> Callable[[], float]:
+    if rows % source_images:
+        raise ValueError(
+            f"{rows} rows: give a multiple of {source_images}, so that both make the same"
+        )
 
     def run() -> float:
         target = folder / "bare"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
-        items = bare_items(folder / "images", target, films, rows)
+        items = bare_items(folder / "images", target, source_images, rows)
         started = time.perf_counter()
         done = bare.count(workers, bare_item, items, 1)
         seconds = time.perf_counter() - started
@@ -200,7 +202,7 @@ def _watched(folder: Path, rows: int) -> dict[str, Any]:
 
 
 def report_of(
-    found: dict[str, Any], memory: dict[int, dict[str, Any]], films: int, rows: int
+    found: dict[str, Any], memory: dict[int, dict[str, Any]], source_images: int, rows: int
 ) -> Report:
     """The report of speeds, and of what :func:`watched` told of each number of rows."""
     reached = found[_SPARK]["of_bare"]
@@ -219,7 +221,7 @@ def report_of(
     ]
     return Report(
         name="expand",
-        title=f"Expand {films} films to {rows} rows of 224 x 224, default operations",
+        title=f"Expand {source_images} images to {rows} rows of 224 x 224, default operations",
         head=SPEED_HEAD,
         rows=speed_rows(found),
         notes=[
@@ -228,7 +230,7 @@ def report_of(
             *lines,
         ],
         figures={
-            "films": films,
+            "images": source_images,
             "rows": rows,
             "warm": found,
             "memory": {str(size): told for size, told in memory.items()},

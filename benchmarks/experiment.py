@@ -68,14 +68,14 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """pulmospark's and scikit-learn's answers on the same films."""
+    """pulmospark's and scikit-learn's answers on the same images."""
 
-    films: int
+    images: int
     accuracy: float
     reference: float
     """accuracy of scikit-learn's"""
     agreement: float
-    """share of films of which both say the same"""
+    """share of images of which both say the same"""
 
     @property
     def points(self) -> float:
@@ -136,10 +136,10 @@ def compare(run: RunFolder) -> Comparison:
     strengths = {one.fold: one.reg_param for one in read_training(run.training).models}
     told = read_evaluation(run.evaluation)
     classes = told.evaluation.classes
-    films = read_cohort(run.cohort)
-    features = _features(run, films["uri"].to_pylist())
-    labels = np.asarray([classes.index(name) for name in films["label"].to_pylist()])
-    folds = np.asarray(films["fold"].to_numpy(zero_copy_only=False))
+    images = read_cohort(run.cohort)
+    features = _features(run, images["uri"].to_pylist())
+    labels = np.asarray([classes.index(name) for name in images["label"].to_pylist()])
+    folds = np.asarray(images["fold"].to_numpy(zero_copy_only=False))
     reference = np.full(len(labels), -1)
     for fold in np.unique(folds):
         held = folds == fold
@@ -148,9 +148,9 @@ def compare(run: RunFolder) -> Comparison:
         reference[held] = np.argmax(features[held] @ weights.T + bias, axis=1)
     said = pq.read_table(run.evaluation / "predictions", columns=["uri", "prediction"])
     ours = dict(zip(said["uri"].to_pylist(), said["prediction"].to_pylist(), strict=True))
-    own = np.asarray([classes.index(ours[uri]) for uri in films["uri"].to_pylist()])
+    own = np.asarray([classes.index(ours[uri]) for uri in images["uri"].to_pylist()])
     return Comparison(
-        films=len(labels),
+        images=len(labels),
         accuracy=float(np.mean(own == labels)),
         reference=float(np.mean(reference == labels)),
         agreement=float(np.mean(own == reference)),
@@ -199,7 +199,7 @@ def _report(
     figures: dict[str, Any] = {
         "wall_seconds": walls,
         "stage_seconds_of_last": stages,
-        "films": compared.films,
+        "images": compared.images,
         "accuracy": compared.accuracy,
         "accuracy_scikit_learn": compared.reference,
         "difference_points": compared.points,
@@ -210,7 +210,7 @@ def _report(
     }
     return Report(
         name="experiment",
-        title=f"The real experiment, {compared.films} films, {FOLDS} folds, files to report",
+        title=f"The real experiment, {compared.images} images, {FOLDS} folds, files to report",
         head=("what", "value"),
         rows=[
             ("wall time, start of Python and Spark within, s (median)", f"{wall:.1f}"),
@@ -219,7 +219,7 @@ def _report(
             ("accuracy, all folds", f"{compared.accuracy:.4f}"),
             ("accuracy of scikit-learn, same features and folds", f"{compared.reference:.4f}"),
             ("difference, points", f"{compared.points:+.2f}"),
-            ("films of which both say the same", f"{compared.agreement:.4f}"),
+            ("images of which both say the same", f"{compared.agreement:.4f}"),
         ],
         notes=[
             goal(f"wall time <= {GOAL_SECONDS:.0f} s", wall <= GOAL_SECONDS),

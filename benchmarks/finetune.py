@@ -54,7 +54,7 @@ def small_settings(model: str, out: Path, patients: int) -> Experiment:
         patients: made-up ones.
     """
     drawn = demo_experiment(
-        out, write_phantoms(out / "films", seed=5, patients=patients), processes=1
+        out, write_phantoms(out / "images", seed=5, patients=patients), processes=1
     )
     network = drawn.train.network.model_copy(update={"epochs": 1, "trainable": "head"})
     train = drawn.train.model_copy(
@@ -96,7 +96,7 @@ def _report(told: Comparison, experiment: Experiment) -> Report:
     low, high = _points(gain.low), _points(gain.high)
     better = gain.low is not None and gain.low > 0
     figures: dict[str, Any] = {
-        "films": told.films,
+        "images": told.images,
         "patients": told.groups,
         "folds": told.folds,
         "difference_points": _points(gain.value),
@@ -111,7 +111,7 @@ def _report(told: Comparison, experiment: Experiment) -> Report:
     }
     return Report(
         name="finetune",
-        title=f"Fine-tuned against frozen, {told.films} films of {told.groups} patients, "
+        title=f"Fine-tuned against frozen, {told.images} images of {told.groups} patients, "
         f"{told.folds or 'no'} folds",
         head=("what", *(one.title for one in (tuned, frozen))),
         rows=[
@@ -119,7 +119,7 @@ def _report(told: Comparison, experiment: Experiment) -> Report:
             ("macro AUROC", *(f"{one.macro_auroc.value:.4f}" for one in (tuned, frozen))),
             ("training, s", *(f"{one.training_seconds:.0f}" for one in (tuned, frozen))),
             (
-                "right on it alone, films",
+                "right on it alone, images",
                 str(pair.compared.only_first),
                 str(pair.compared.only_second),
             ),

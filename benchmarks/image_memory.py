@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.common import Options, Report, goal, python, say, scratch
 from benchmarks.control_group import run_in_group
-from benchmarks.pictures import pictures, write_films
+from benchmarks.pictures import pictures, write_images
 from pulmospark.data.ingest.rows import file_of
 
 SOURCES = sorted(
@@ -41,7 +41,7 @@ import json, resource, sys, time
 from pathlib import Path
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import read_films
+from pulmospark.imaging.image import read_images
 
 def peak(process):
     status = Path(f"/proc/{process}/status").read_text()
@@ -49,13 +49,13 @@ def peak(process):
 
 base = peak("self")
 began = time.process_time()
-found = read_films(sys.argv[1], IngestSettings())
+found = read_images(sys.argv[1], IngestSettings())
 answer = {"base_mib": base / 1024, "peak_mib": peak("self") / 1024}
 answer["cpu_s"] = time.process_time() - began
 if isinstance(found, Rejected):
     answer |= {"outcome": found.reason.value, "detail": found.detail}
 else:
-    mean = float(sum(film.pixels.mean() for film in found) / len(found))
+    mean = float(sum(image.pixels.mean() for image in found) / len(found))
     answer |= {"outcome": f"{len(found)} read", "detail": f"mean {mean:.1f}"}
 from pulmospark.imaging import decode_subprocess as apart
 if apart._child.cache_info().currsize:
@@ -185,7 +185,7 @@ def ingest_crowd(folder: Path, alone: Mapping[str, Outcome], *, good: int) -> di
         alone: what became of each file of it, read alone.
         good: number of images of ordinary size.
     """
-    write_films(folder / "images", good, pictures(None))
+    write_images(folder / "images", good, pictures(None))
     out = folder / "out"
     command = python(
         "-m", "pulmospark", "ingest", str(folder / "images"), "--layout", "class_folders",

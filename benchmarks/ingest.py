@@ -28,7 +28,7 @@ from benchmarks.common import (
     take_turns,
     timed,
 )
-from benchmarks.pictures import DIFFERENT, pictures, write_films
+from benchmarks.pictures import DIFFERENT, pictures, write_images
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
 from pulmospark.core.progress import Progress
@@ -41,15 +41,15 @@ GOAL = 0.85
 _SETTINGS = IngestSettings()
 _WHOLE = "pulmospark ingest"
 _TASKS = "its Spark job alone (no listing, no publishing)"
-_WRITTEN = "bare: whole film, written as Parquet"
+_WRITTEN = "bare: whole image, written as Parquet"
 
 
 def measure(options: Options) -> Report:
     """Images a second from the call to the published table, and of the bare limit."""
     made_of = pictures(data_folder(options), count=4 if options.small else DIFFERENT)
     with scratch(options) as folder, bare.pool() as workers:
-        films = write_films(folder / "films", options.files, made_of)
-        paths = [str(path) for path in films]
+        images = write_images(folder / "images", options.files, made_of)
+        paths = [str(path) for path in images]
         works = bare.file_works(_SETTINGS.size)
         loops = {name: _loop(workers, work, paths) for name, work in works.items()}
         base = next(iter(loops))
@@ -94,13 +94,13 @@ def _loop(workers: Any, work: Callable[[str], int], paths: list[str]) -> Callabl
 def _ingest(folder: Path, spark: SparkSession) -> float:
     target = folder / "tables"
     shutil.rmtree(target, ignore_errors=True)
-    source = SourceSettings(path=folder / "films")
+    source = SourceSettings(path=folder / "images")
     return timed(lambda: ingest([source], _SETTINGS, target, spark, quiet=True))
 
 
 def _tasks(folder: Path, spark: SparkSession) -> Callable[[], float]:
     manifest = folder / "manifest.parquet"
-    write_manifest([SourceSettings(path=folder / "films")], manifest)
+    write_manifest([SourceSettings(path=folder / "images")], manifest)
     todo = chunks.listed_chunks([manifest])
     silent = Progress("ingest", 0, quiet=True)
 
@@ -126,7 +126,7 @@ def _written(folder: Path, workers: Any) -> Callable[[], float]:
 
 
 def _check(tables: Path, files: int) -> None:
-    """The table has all films, and its pixels are those of the bare loop."""
+    """The table has all images, and its pixels are those of the bare loop."""
     rows = pq.read_table(tables / "images", columns=["uri", "pixels"])
     if rows.num_rows != files:
         raise RuntimeError(f"{rows.num_rows} of {files} files are in the table")
@@ -137,11 +137,11 @@ def _check(tables: Path, files: int) -> None:
             raise RuntimeError(f"{row['uri']}: the bare loop gives other pixels")
 
 
-def _report(found: dict[str, Any], cold: dict[str, Any], films: str) -> Report:
+def _report(found: dict[str, Any], cold: dict[str, Any], images: str) -> Report:
     reached = found[_WHOLE]["of_bare"]
     return Report(
         name="ingest",
-        title=f"Ingest, files to published table; {films}",
+        title=f"Ingest, files to published table; {images}",
         head=SPEED_HEAD,
         rows=speed_rows(found),
         notes=[
@@ -150,5 +150,5 @@ def _report(found: dict[str, Any], cold: dict[str, Any], films: str) -> Report:
             f"images/s, {cold[_WHOLE]['of_bare']:.2f} of the bare loop with its own start-up "
             "(one run each)",
         ],
-        figures={"films": films, "warm": found, "with_start_up": cold, "goal": GOAL},
+        figures={"images": images, "warm": found, "with_start_up": cold, "goal": GOAL},
     )

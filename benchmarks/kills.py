@@ -80,8 +80,8 @@ def _experiment(folder: Path, drawn: PhantomSummary, method: str) -> Path:
 
 def _command(stage: str, run: Path) -> Sequence[str]:
     if stage == "predict":
-        films = str(next(run.parents[1].glob("phantoms/*/images")))
-        arguments = [str(run / "bundle"), films, "--layout", "none", "--out", str(run / "scored")]
+        images = str(next(run.parents[1].glob("phantoms/*/images")))
+        arguments = [str(run / "bundle"), images, "--layout", "none", "--out", str(run / "scored")]
         return python("-P", "-m", "pulmospark", stage, *arguments, "--quiet")
     quiet = [] if stage in {"split", "report"} else ["--quiet"]
     return python("-P", "-m", "pulmospark", stage, str(run), *quiet)

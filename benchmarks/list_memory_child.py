@@ -133,7 +133,7 @@ def opened(folder: Path) -> None:
     listing = kept_listing(folder)
     order = np.random.default_rng(1).permutation(len(listing.pieces))
     for piece in deal([listing.pieces[place] for place in order], 2)[0]:
-        listing.batch(piece.films, np.zeros((len(piece.films), 1, 1), np.uint8))
+        listing.batch(piece.images, np.zeros((len(piece.images), 1, 1), np.uint8))
     say(json.dumps({"worker_mib": round((own_bytes() - before) / 1024**2, 1)}))
 
 

@@ -26,11 +26,11 @@ from benchmarks.common import (
     scratch,
     start,
 )
-from benchmarks.pictures import DIFFERENT, pictures, write_films
+from benchmarks.pictures import DIFFERENT, pictures, write_images
 
 GOAL = 0.10
 SAMPLE_S = 0.05
-FILM_BYTES = 80_000
+IMAGE_BYTES = 80_000
 """of a file: 20,000 of them and their tables stay below 3 GB of disk"""
 
 _TREE_EVERY = 10  # samples; a walk through all processes costs more than reading a few
@@ -126,9 +126,9 @@ def _watch(pid: int, peaks: Peaks, done: threading.Event) -> None:
         peaks.see(processes)
 
 
-def one_size(films: Path, target: Path) -> dict[str, Any]:
-    """Ingest and features of a folder's films in a fresh process, and the memory they took."""
-    return watched(python("-m", memory_child.__name__, str(films), str(target)))
+def one_size(images: Path, target: Path) -> dict[str, Any]:
+    """Ingest and features of a folder's images in a fresh process, and the memory they took."""
+    return watched(python("-m", memory_child.__name__, str(images), str(target)))
 
 
 def watched(command: list[str]) -> dict[str, Any]:
@@ -153,17 +153,17 @@ def watched(command: list[str]) -> dict[str, Any]:
 def measure(options: Options) -> Report:
     """Peak memory at each number of images, each in a fresh process."""
     made_of = pictures(
-        data_folder(options), size_bytes=FILM_BYTES, count=4 if options.small else DIFFERENT
+        data_folder(options), size_bytes=IMAGE_BYTES, count=4 if options.small else DIFFERENT
     )
     found: dict[int, dict[str, Any]] = {}
     with scratch(options) as folder:
-        pool = write_films(folder / "pool", max(options.sizes), made_of)
+        pool = write_images(folder / "pool", max(options.sizes), made_of)
         for size in options.sizes:
-            films, target = folder / "films", folder / "run"
-            _link(pool[:size], folder / "pool", films)
-            found[size] = one_size(films, target)
+            images, target = folder / "images", folder / "run"
+            _link(pool[:size], folder / "pool", images)
+            found[size] = one_size(images, target)
             say(f"  {size} images: {found[size]['seconds']}")
-            shutil.rmtree(films)
+            shutil.rmtree(images)
             shutil.rmtree(target)
     return _report(found, made_of.described())
 
@@ -175,7 +175,7 @@ def _link(paths: list[Path], root: Path, folder: Path) -> None:
         os.link(path, target)
 
 
-def _report(found: dict[int, dict[str, Any]], films: str) -> Report:
+def _report(found: dict[int, dict[str, Any]], images: str) -> Report:
     head = ["MiB at most, images", *map(str, found), "last of first"]
     rows: list[list[str]] = []
     ratios: dict[str, float] = {}
@@ -191,7 +191,7 @@ def _report(found: dict[int, dict[str, Any]], films: str) -> Report:
     met = all(ratio is not None and ratio <= 1 + GOAL for ratio in grown)
     return Report(
         name="memory",
-        title=f"Memory, {first} to {max(found)} images; {films}",
+        title=f"Memory, {first} to {max(found)} images; {images}",
         head=head,
         rows=rows,
         notes=[
@@ -201,7 +201,7 @@ def _report(found: dict[int, dict[str, Any]], films: str) -> Report:
             "stands beside it",
         ],
         figures={
-            "films": films,
+            "images": images,
             "sizes": {str(size): told for size, told in found.items()},
             "last_of_first": ratios,
             "goal": GOAL,

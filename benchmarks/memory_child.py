@@ -20,14 +20,16 @@ from pulmospark.spark.session import spark_session
 _MIB = 2**20
 
 
-def main(films: Path, target: Path) -> None:
-    """Ingest ``films`` into ``target/tables`` and take their features."""
+def main(images: Path, target: Path) -> None:
+    """Ingest ``images`` into ``target/tables`` and take their features."""
     settings = IngestSettings()
     seconds: dict[str, float] = {}
     with spark_session(MASTER) as spark:
         say("stage ingest")
         started = time.perf_counter()
-        done = ingest([SourceSettings(path=films)], settings, target / "tables", spark, quiet=True)
+        done = ingest(
+            [SourceSettings(path=images)], settings, target / "tables", spark, quiet=True
+        )
         seconds["ingest"] = round(time.perf_counter() - started, 3)
         say("stage between")
         # Inside: torch comes with it, and is no part of what ingest takes.

@@ -26,7 +26,7 @@ _SEED = 1
 
 
 def draw_hashes(folder: Path, rows: int) -> int:
-    """Random hashes of films and their cuts; 2 % are twins of another, 0 to 7 bits apart.
+    """Random hashes of images and their cuts; 2 % are twins of another, 0 to 7 bits apart.
 
     Returns:
         The number of twins: pairs that must be found.
@@ -37,8 +37,8 @@ def draw_hashes(folder: Path, rows: int) -> int:
     scans[:] = -1
     twins = int(rows * _TWINS)
     chosen = random.choice(rows, 2 * twins, replace=False)
-    for copy, film in zip(chosen[:twins], chosen[twins:], strict=True):
-        value = int(hashes[film, 0])
+    for copy, image in zip(chosen[:twins], chosen[twins:], strict=True):
+        value = int(hashes[image, 0])
         for bit in random.choice(64, int(random.integers(0, _BITS + 1)), replace=False):
             value ^= 1 << int(bit)
         hashes[copy, 0] = value
@@ -79,7 +79,7 @@ def measure(options: Options) -> Report:
     complete = all(told["pairs"] >= told["twins"] for told in found.values())
     return Report(
         name="near_duplicates",
-        title=f"Search for near hashes, {HASHES} hashes a film",
+        title=f"Search for near hashes, {HASHES} hashes an image",
         head=(
             "rows",
             "seconds",

@@ -1,4 +1,4 @@
-"""The films that benchmarks read: 1024 x 1024 JPEG of a given size, each file another."""
+"""The images that benchmarks read: 1024 x 1024 JPEG of a given size, each file another."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from PIL import Image
 
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import hashing, limits, schemas
-from pulmospark.imaging.image import Film, film_from_bytes
-from pulmospark.phantoms.draw import draw_film, random_person
+from pulmospark.imaging.image import StandardImage, image_from_bytes
+from pulmospark.phantoms.draw import draw_image, random_person
 from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
 from pulmospark.spark.chunks import write_part
 
 SIDE = 1024
-"""pixels, the size of NIH ChestX-ray14's films"""
-FILM_BYTES = 120_000
-"""of a film; NIH's at JPEG quality 85 or so"""
+"""pixels, the size of NIH ChestX-ray14's images"""
+IMAGE_BYTES = 120_000
+"""of an image; NIH's at JPEG quality 85 or so"""
 
 DIFFERENT = 40
-"""films, from which the files are made"""
+"""images, from which the files are made"""
 _SEED = 20201
 _QUALITIES = range(30, 99)
 _START_OF_IMAGE = b"\xff\xd8"
@@ -33,7 +33,7 @@ _START_OF_IMAGE = b"\xff\xd8"
 
 @dataclass(frozen=True)
 class Pictures:
-    """A few different films, from which as many files are made as a benchmark asks for."""
+    """A few different images, from which as many files are made as a benchmark asks for."""
 
     what: str
     """where they come from, for the report"""
@@ -50,9 +50,9 @@ class Pictures:
 
 
 def pictures(
-    data: Path | None, *, size_bytes: int = FILM_BYTES, count: int = DIFFERENT
+    data: Path | None, *, size_bytes: int = IMAGE_BYTES, count: int = DIFFERENT
 ) -> Pictures:
-    """NIH ChestX-ray14's films where they are to be had, else phantoms; encoded anew.
+    """NIH ChestX-ray14's images where they are to be had, else phantoms; encoded anew.
 
     Args:
         data: folder of the public data sets.
@@ -62,7 +62,7 @@ def pictures(
     nih = sorted((data / "nih-chest-xray14" / "images").glob("*.png"))[:count] if data else []
     if nih:
         drawn = [np.asarray(Image.open(path).convert("L")) for path in nih]
-        what = "films of NIH ChestX-ray14, encoded anew"
+        what = "images of NIH ChestX-ray14, encoded anew"
     else:
         drawn = [_phantom(number) for number in range(count)]
         what = "phantoms (drawn by a program)"
@@ -74,7 +74,7 @@ def _phantom(number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     hospital = HOSPITALS[number % len(HOSPITALS)]
     person = random_person(rng, hospital, list(Finding)[number % len(Finding)])
     person = replace(person, size=(SIDE, SIDE), encoding="jpeg-grey")
-    return np.asarray(draw_film(person, hospital, rng).pixels, dtype=np.uint8)
+    return np.asarray(draw_image(person, hospital, rng).pixels, dtype=np.uint8)
 
 
 def encoded(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], size_bytes: int) -> bytes:
@@ -104,13 +104,13 @@ def with_comment(jpeg: bytes, text: str) -> bytes:
     return _START_OF_IMAGE + segment + jpeg[2:]
 
 
-def write_films(folder: Path, count: int, made_of: Pictures) -> list[Path]:
+def write_images(folder: Path, count: int, made_of: Pictures) -> list[Path]:
     """Files in a class-per-folder tree, which pulmospark recognises; no two alike."""
     paths = []
     for name in ("one", "two"):
         (folder / name).mkdir(parents=True)
     for number in range(count):
-        path = folder / ("one", "two")[number % 2] / f"film-{number:06d}.jpg"
+        path = folder / ("one", "two")[number % 2] / f"image-{number:06d}.jpg"
         path.write_bytes(made_of.file(number))
         paths.append(path)
     return paths
@@ -122,8 +122,8 @@ def write_images_table(folder: Path, count: int, made_of: Pictures) -> None:
     No two rows are alike: each has its own ``image_id`` and its own first pixel row.
     """
     settings = IngestSettings()
-    films = [film_from_bytes(jpeg, settings) for jpeg in made_of.jpegs]
-    good = [film for film in films if isinstance(film, Film)]
+    images = [image_from_bytes(jpeg, settings) for jpeg in made_of.jpegs]
+    good = [image for image in images if isinstance(image, StandardImage)]
     folder.mkdir(parents=True)
     for start in range(0, count, limits.CHUNK_FILES_MAX):
         numbers = range(start, min(start + limits.CHUNK_FILES_MAX, count))
@@ -132,22 +132,22 @@ def write_images_table(folder: Path, count: int, made_of: Pictures) -> None:
         write_part(part, folder / f"images-{start:08d}.parquet")
 
 
-def _row(number: int, films: Sequence[Film]) -> dict[str, object]:
-    film = films[number % len(films)]
+def _row(number: int, images: Sequence[StandardImage]) -> dict[str, object]:
+    image = images[number % len(images)]
     mark = number.to_bytes(8, "big")
     return {
         **dict.fromkeys(schemas.IMAGES.names),
-        "image_id": hashing.bytes_id(film.image_id.encode() + mark),
-        "uri": f"/benchmark/film-{number:06d}.jpg",
+        "image_id": hashing.bytes_id(image.image_id.encode() + mark),
+        "uri": f"/benchmark/image-{number:06d}.jpg",
         "source": "benchmark",
         "view": "unknown",
         "modality": "X-ray",
         "view_measured": False,
-        "format": film.format,
-        "size_bytes": film.size_bytes,
+        "format": image.format,
+        "size_bytes": image.size_bytes,
         "modified_ns": 0,
-        "height": film.height,
-        "width": film.width,
-        "pixels": mark + film.pixels.tobytes()[len(mark) :],
-        "phash": film.phash,
+        "height": image.height,
+        "width": image.width,
+        "pixels": mark + image.pixels.tobytes()[len(mark) :],
+        "phash": image.phash,
     }

@@ -58,13 +58,13 @@ class Judged:
     """Pairs of one list, and what the search said of them.
 
     Attributes:
-        found: (n,) whether the search put both films into one cluster.
+        found: (n,) whether the search put both images into one cluster.
         copy: (n,) whether they are copies, by hand.
         weight: (n,) how many pairs each stands for; 1 in a list that is no sample.
-        tuned_sets: (n,) whether both films are of the sets that the tuned list is of.
+        tuned_sets: (n,) whether both images are of the sets that the tuned list is of.
         unsure: pairs where the eye could not tell: in none of the arrays.
         not_judged: pairs that the search found and that are in neither list.
-        films: that were searched.
+        images: that were searched.
         compared: pairs that were laid over each other.
         distance: bits up to which hashes were compared.
         seconds: of the search.
@@ -76,7 +76,7 @@ class Judged:
     tuned_sets: _Bools
     unsure: int
     not_judged: int
-    films: int
+    images: int
     compared: int
     distance: int
     seconds: float
@@ -85,7 +85,7 @@ class Judged:
 def measure(options: Options) -> Report:
     """Search the folders; precision and recall on the pairs of both lists.
 
-    A pair counts as found where the search puts both films into one cluster. The tuned list is
+    A pair counts as found where the search puts both images into one cluster. The tuned list is
     searched in its two sets, the fresh one in three.
     """
     data = data_folder(options)
@@ -114,7 +114,7 @@ def _judged(
 ) -> Judged:
     rows = _of_sets(subject.rows, data, sets)
     settings = subject.settings
-    say(f"{name}: {rows.num_rows} films")
+    say(f"{name}: {rows.num_rows} images")
     started = time.perf_counter()
     found = find_near_copies(
         subject.images,
@@ -163,7 +163,7 @@ def _compared(name: str, found: NearCopies, names: list[str], seconds: float) ->
         ),
         unsure=len(pairs) - len(sure),
         not_judged=sum(frozenset((names[a], names[b])) not in known for a, b in ours),
-        films=len(names),
+        images=len(names),
         compared=found.compared,
         distance=found.distance,
         seconds=round(seconds, 1),
@@ -217,7 +217,7 @@ def report_of(told: dict[str, Judged]) -> Report:
             "weighted_recall": asdict(weighted[1]),
             "unsure": one.unsure,
             "not_judged": one.not_judged,
-            "films": one.films,
+            "images": one.images,
             "compared": one.compared,
             "distance": one.distance,
             "seconds": one.seconds,
@@ -262,7 +262,7 @@ def _notes(name: str, one: Judged, figure: dict[str, Any]) -> list[str]:
     spoken = _spoken(name)
     precision, recall = (_share(figure, key).value or 0.0 for key in ("precision", "recall"))
     return [
-        f"{spoken} ({name}): {one.films} films, {one.compared} pairs with hashes within "
+        f"{spoken} ({name}): {one.images} images, {one.compared} pairs with hashes within "
         f"{one.distance} bits laid over each other, {one.seconds:.0f} s",
         f"{spoken}: {one.not_judged} pairs found that nobody has judged, {one.unsure} unsure",
         goal(f"precision {GOAL_PRECISION}, {spoken}", precision >= GOAL_PRECISION),

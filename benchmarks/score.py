@@ -36,7 +36,7 @@ from benchmarks.common import (
     timed,
     weights_folder,
 )
-from benchmarks.pictures import DIFFERENT, pictures, write_films
+from benchmarks.pictures import DIFFERENT, pictures, write_images
 from benchmarks.score_programs import NEEDS, Job, bare_loop, whole_loop
 from pulmospark.config.inference import Precision, ScoringSettings
 from pulmospark.config.ingest import IngestSettings
@@ -52,16 +52,16 @@ from pulmospark.models.weights.imagenet import load_imagenet
 from pulmospark.models.zoo import networks
 from pulmospark.spark.session import spark_session
 
-FILMS = (2000,)
-"""numbers of films; with the first all programs are run, with others the bare loop and Spark"""
+IMAGES = (2000,)
+"""numbers of images; with the first all programs are run, with others the bare loop and Spark"""
 OF_BARE = 0.92
 OF_LOADER = {"bf16": 9.0, "fp32": 5.0}
 OF_OTHERS = {"ray_reader": 2.5, "ray_paths": 1.25, "datasets": 1.0}
 DIFFERENT_FILES = 20_000
 """beyond so many, files are further names (hard links) of these"""
 FEW = 64
-"""films that wake Spark's workers up before a round"""
-WARM_UP_FILMS = 20_000
+"""images that wake Spark's workers up before a round"""
+WARM_UP_IMAGES = 20_000
 """with more, nothing is run before the rounds: the check of the precision is then within"""
 
 _SIZE = IngestSettings().size
@@ -76,16 +76,16 @@ _TITLES = {
     "ray_paths": "Ray Data, paths read in the actors, the engine",
     "datasets": "Hugging Face datasets map, 2 processes, the engine",
 }
-_HEAD = ("network", "films", "program", "images/s", "ms/film", "of the bare loop", "range")
+_HEAD = ("network", "images", "program", "images/s", "ms/image", "of the bare loop", "range")
 
 
 @dataclass
 class Task:
-    """What all programs of one network and one number of films share."""
+    """What all programs of one network and one number of images share."""
 
     folder: Path
     bundle: Path
-    films: tuple[str, ...]
+    images: tuple[str, ...]
     spark: SparkSession
     workers: Pool
     stages: dict[str, list[dict[str, float]]] = field(default_factory=dict)
@@ -98,25 +98,25 @@ class Task:
         out = self.folder / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
-        return Job(self.films, str(out), spec.model_dump(mode="json"), str(self.bundle))
+        return Job(self.images, str(out), spec.model_dump(mode="json"), str(self.bundle))
 
 
 def measure(options: Options) -> Report:
-    """Images a second of every program, for each network and number of films."""
-    counts = options.films or FILMS
+    """Images a second of every program, for each network and number of images."""
+    counts = options.score_images or IMAGES
     made_of = pictures(data_folder(options), count=4 if options.small else DIFFERENT)
     found: dict[str, dict[int, Any]] = {}
     told: dict[str, Any] = {}
     with scratch(options) as folder, bare.pool() as workers, spark_session(MASTER) as spark:
-        pool = write_films(folder / "pool", min(max(counts), DIFFERENT_FILES), made_of)
+        pool = write_images(folder / "pool", min(max(counts), DIFFERENT_FILES), made_of)
         for name in options.models:
             bundle = benchmark_bundle(folder / name, name)
             found[name] = {}
             before: dict[str, Any] = {}
             for count in counts:
-                films = link_films(pool, count, folder / "films")
-                link_films(pool, min(count, FEW), folder / "few")
-                task = Task(folder, bundle, films, spark, workers)
+                images = link_images(pool, count, folder / "images")
+                link_images(pool, min(count, FEW), folder / "few")
+                task = Task(folder, bundle, images, spark, workers)
                 first = count == counts[0]
                 task.told.update(before)
                 say(f"{name}: {count} files ({made_of.described()})")
@@ -131,7 +131,7 @@ def measure(options: Options) -> Report:
 def _measured(task: Task, options: Options, *, compared: bool) -> dict[str, Any]:
     """Programs in turn; where not ``compared``, the bare loop and pulmospark alone."""
     # Once before all: the precision's check is remembered, workers have what they import.
-    warm = compared or len(task.films) <= WARM_UP_FILMS
+    warm = compared or len(task.images) <= WARM_UP_IMAGES
     if warm:
         precision = _predict(task, "auto").precision
         task.told["precision"] = precision.model_dump(mode="json")
@@ -156,7 +156,7 @@ def _measured(task: Task, options: Options, *, compared: bool) -> dict[str, Any]
     for precision in specs:
         title = _SPARK.format(precision)
         seconds[_JOB.format(precision)] = [told["score"] for told in task.stages[title]]
-    return speeds(len(task.films), seconds, _BARE.format(used))
+    return speeds(len(task.images), seconds, _BARE.format(used))
 
 
 def others() -> list[str]:
@@ -192,18 +192,18 @@ def _spark(task: Task, precision: Precision) -> float:
     started = time.perf_counter()
     result = _predict(task, precision)
     seconds = time.perf_counter() - started
-    if result.images != len(task.films) or result.precision.used != precision:
-        raise RuntimeError(f"{result.images} of {len(task.films)}, {result.precision.line()}")
+    if result.images != len(task.images) or result.precision.used != precision:
+        raise RuntimeError(f"{result.images} of {len(task.images)}, {result.precision.line()}")
     task.stages.setdefault(_SPARK.format(precision), []).append(result.seconds)
     return seconds
 
 
-def _predict(task: Task, precision: Any, films: str = "films") -> PredictResult:
+def _predict(task: Task, precision: Any, images: str = "images") -> PredictResult:
     target = task.folder / "predictions"
     shutil.rmtree(target, ignore_errors=True)
     return predict(
         task.bundle,
-        [str(task.folder / films)],
+        [str(task.folder / images)],
         target,
         task.spark,
         layout="none",
@@ -222,17 +222,17 @@ def _other(task: Task, name: str, spec: EngineSpec) -> float:
 
 
 def _check(job: Job) -> None:
-    """Every film has its logits."""
+    """Every image has its logits."""
     parts = [path for path in Path(job.out).iterdir() if path.is_file()]
     rows = sum(pq.read_metadata(path).num_rows for path in parts if path.suffix == ".parquet")
-    if rows != len(job.films):
-        raise RuntimeError(f"{rows} of {len(job.films)} films are in the table")
+    if rows != len(job.images):
+        raise RuntimeError(f"{rows} of {len(job.images)} images are in the table")
 
 
 def _cold(task: Task) -> dict[str, float]:
     """Seconds with the start of all processes within, one run each."""
     target = task.folder / "cold"
-    command = ["-m", "pulmospark", "predict", str(task.bundle), str(task.folder / "films")]
+    command = ["-m", "pulmospark", "predict", str(task.bundle), str(task.folder / "images")]
     spark, _ = finish(
         python(*command, "--out", str(target), "--master", MASTER, "--quiet", "--layout", "none")
     )
@@ -279,13 +279,13 @@ def benchmark_bundle(folder: Path, name: str) -> Path:
     return folder
 
 
-def link_films(pool: list[Path], count: int, folder: Path) -> tuple[str, ...]:
+def link_images(pool: list[Path], count: int, folder: Path) -> tuple[str, ...]:
     """``count`` files in one folder, further names of those in the pool."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     found = []
     for number in range(count):
-        target = folder / f"film-{number:07d}.jpg"
+        target = folder / f"image-{number:07d}.jpg"
         os.link(pool[number % len(pool)], target)
         found.append(str(target))
     return tuple(found)
@@ -295,7 +295,7 @@ def link_films(pool: list[Path], count: int, folder: Path) -> tuple[str, ...]:
 
 
 def _report(
-    found: dict[str, dict[int, Any]], told: dict[str, Any], films: str, options: Options
+    found: dict[str, dict[int, Any]], told: dict[str, Any], images: str, options: Options
 ) -> Report:
     rows: list[tuple[str, ...]] = []
     notes: list[str] = []
@@ -315,7 +315,7 @@ def _report(
                 )
             used = told[f"{name}, {count}"]["precision"]["used"]
             reached = programs[_SPARK.format(used)]["of_bare"]
-            text = f"{name}, {count} films: predict >= {OF_BARE} of the bare loop"
+            text = f"{name}, {count} images: predict >= {OF_BARE} of the bare loop"
             notes.append(goal(text, reached >= OF_BARE) + f" ({reached:.2f})")
         notes += _compared(name, next(iter(by_count.values())))
         notes += _flat(name, by_count, told)
@@ -329,14 +329,14 @@ def _report(
     ]
     return Report(
         name="score",
-        title=f"Scoring, files to Parquet, {PROCESSES} processes; {films}",
+        title=f"Scoring, files to Parquet, {PROCESSES} processes; {images}",
         head=_HEAD,
         rows=rows,
         notes=notes,
         figures={
             "speeds": {name: {str(n): p for n, p in by.items()} for name, by in found.items()},
             "told": told,
-            "films": films,
+            "images": images,
             "models": list(options.models),
         },
     )
@@ -361,7 +361,7 @@ def _compared(name: str, programs: dict[str, Any]) -> list[str]:
 
 
 def _flat(name: str, by_count: dict[int, Any], told: dict[str, Any]) -> list[str]:
-    """Time a film from the least to the most films."""
+    """Time an image from the least to the most images."""
     if len(by_count) == 1:
         return []
     times = [
@@ -369,5 +369,5 @@ def _flat(name: str, by_count: dict[int, Any], told: dict[str, Any]) -> list[str
         for count, programs in by_count.items()
     ]
     ratio = max(times) / min(times)
-    text = f"{name}: time a film flat within 5 %, {min(by_count)} to {max(by_count)} films"
+    text = f"{name}: time an image flat within 5 %, {min(by_count)} to {max(by_count)} images"
     return [goal(text, ratio <= 1.05) + f" ({ratio:.2f})"]

@@ -16,7 +16,7 @@ def main(name: str, job: Path) -> None:
     told = json.loads(job.read_text(encoding="utf-8"))
     if name not in {"plain", "loader"}:  # PyTorch's defaults are what those are about
         os.environ["OMP_NUM_THREADS"] = "1"
-    seconds = timed_run(name, Job(**{**told, "films": tuple(told["films"])}))
+    seconds = timed_run(name, Job(**{**told, "images": tuple(told["images"])}))
     say(json.dumps({"seconds": seconds}))
 
 

@@ -11,11 +11,11 @@ from pulmospark.inference.batch.predict import predict
 from pulmospark.spark.session import spark_session
 
 
-def main(bundle: Path, films: Path, target: Path) -> None:
-    """Score ``films``; says ``stage score`` as it begins, and ends with a line of JSON."""
+def main(bundle: Path, images: Path, target: Path) -> None:
+    """Score ``images``; says ``stage score`` as it begins, and ends with a line of JSON."""
     with spark_session(MASTER) as spark:
         say("stage score")
-        done = predict(bundle, [str(films)], target, spark, layout="none", quiet=True)
+        done = predict(bundle, [str(images)], target, spark, layout="none", quiet=True)
         say("stage end")
     told = {"images": done.images, "seconds": done.seconds, "precision": done.precision.used}
     say(json.dumps(told))

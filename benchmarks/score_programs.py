@@ -1,6 +1,6 @@
-"""What ``score`` compares: each program reads films from files and writes a Parquet table.
+"""What ``score`` compares: each program reads images from files and writes a Parquet table.
 
-All use the same films and the same network, and each writes ``uri`` and ``logits``. Those that
+All use the same images and the same network, and each writes ``uri`` and ``logits``. Those that
 use the engine open the same files of it, one thread a process.
 """
 
@@ -33,16 +33,16 @@ from pulmospark.models.bundle.bundle import read_bundle
 from pulmospark.spark.chunks import write_part
 
 BATCH = 32
-"""films a batch, of all programs but the engine's own batches"""
-PART_FILMS = 256
-"""films of a part that the bare loop writes, as many as a Spark task's"""
+"""images a batch, of all programs but the engine's own batches"""
+PART_IMAGES = 256
+"""images of a part that the bare loop writes, as many as a Spark task's"""
 
 
 @dataclass(frozen=True)
 class Job:
     """What a program is to score; values of JSON's kinds, for it runs in a process of its own."""
 
-    films: tuple[str, ...]
+    images: tuple[str, ...]
     out: str
     """folder of the Parquet files; it is there and empty"""
     engine: dict[str, Any]
@@ -55,9 +55,9 @@ class Job:
         return EngineSpec.model_validate(self.engine)
 
     def only(self, count: int, out: Path) -> Job:
-        """The first films, for a warm-up."""
+        """The first images, for a warm-up."""
         out.mkdir(parents=True, exist_ok=True)
-        return Job(**{**asdict(self), "films": self.films[:count], "out": str(out)})
+        return Job(**{**asdict(self), "images": self.images[:count], "out": str(out)})
 
 
 def write_logits(uris: Sequence[str], logits: np.ndarray[Any, Any], path: Path) -> None:
@@ -88,7 +88,7 @@ def bare_loop(workers: Pool, job: Job) -> int:
 
 
 def whole_part(numbered: tuple[int, tuple[str, ...]], scorer: Scorer, out: str) -> int:
-    """What a task of ``predict`` does with as many films, without Spark."""
+    """What a task of ``predict`` does with as many images, without Spark."""
     number, uris = numbered
     rows = []
     for uri in uris:
@@ -114,15 +114,15 @@ def scorer_of(job: Job) -> Scorer:
 
 def _parts(job: Job) -> list[tuple[int, tuple[str, ...]]]:
     return [
-        (number, job.films[at : at + PART_FILMS])
-        for number, at in enumerate(range(0, len(job.films), PART_FILMS))
+        (number, job.images[at : at + PART_IMAGES])
+        for number, at in enumerate(range(0, len(job.images), PART_IMAGES))
     ]
 
 
 # ---- PyTorch as one would write it -------------------------------------------------------
 
 
-class FilmsDataset:
+class ImagesDataset:
     """A torch dataset of files: Pillow decodes and resizes, float32 of 0 to 255."""
 
     def __init__(self, uris: Sequence[str], size: int) -> None:
@@ -132,7 +132,7 @@ class FilmsDataset:
         return len(self.uris)
 
     def __getitem__(self, place: int) -> Any:
-        """One film, uint8 (size, size)."""
+        """One image, uint8 (size, size)."""
         import torch
         from PIL import Image
 
@@ -154,12 +154,12 @@ def torch_loop(job: Job, workers: int) -> None:
     from pulmospark.models.bundle.bundle import read_bundle
 
     network = read_bundle(Path(job.bundle)).network()
-    films: Any = FilmsDataset(job.films, job.spec.size)
+    images: Any = ImagesDataset(job.images, job.spec.size)
     found = []
     with torch.inference_mode():
-        for batch in DataLoader(films, batch_size=BATCH, num_workers=workers):
+        for batch in DataLoader(images, batch_size=BATCH, num_workers=workers):
             found.append(network(batch).numpy())
-    write_logits(job.films, np.concatenate(found), Path(job.out) / "0.parquet")
+    write_logits(job.images, np.concatenate(found), Path(job.out) / "0.parquet")
 
 
 # ---- other frameworks, with our engine ---------------------------------------------------
@@ -174,10 +174,10 @@ class Actor:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """A batch with ``path``, and with ``bytes`` where a reader has read them."""
         if "bytes" in batch:
-            films = [bare.lean_decoded(data, self.spec.size) for data in batch["bytes"]]
+            images = [bare.lean_decoded(data, self.spec.size) for data in batch["bytes"]]
         else:
-            films = [bare.lean_pixels(str(path), self.spec.size) for path in batch["path"]]
-        logits = open_engine(self.spec).run(np.stack(films)).logits
+            images = [bare.lean_pixels(str(path), self.spec.size) for path in batch["path"]]
+        logits = open_engine(self.spec).run(np.stack(images)).logits
         assert logits is not None
         return {"uri": batch["path"], "logits": logits}
 
@@ -205,21 +205,21 @@ def _ray_data() -> Any:
 def ray_paths(job: Job) -> None:
     """Ray Data's best design: a data set of paths, which the actors read themselves."""
     data = _ray_data()
-    films = data.from_items([{"path": uri} for uri in job.films])
-    _ray_map(films, job)
+    images = data.from_items([{"path": uri} for uri in job.images])
+    _ray_map(images, job)
 
 
 def ray_reader(job: Job) -> None:
     """Ray Data's own reader of files."""
     data = _ray_data()
-    films = data.read_binary_files(list(job.films), include_paths=True)
-    _ray_map(films, job)
+    images = data.read_binary_files(list(job.images), include_paths=True)
+    _ray_map(images, job)
 
 
-def _ray_map(films: Any, job: Job) -> None:
+def _ray_map(images: Any, job: Job) -> None:
     import ray.data
 
-    films.map_batches(
+    images.map_batches(
         Actor,
         fn_constructor_args=(job.engine,),
         batch_size=BATCH,
@@ -238,8 +238,8 @@ def datasets_map(job: Job) -> None:
 
     datasets.disable_progress_bars()
     datasets.disable_caching()
-    films = datasets.Dataset.from_dict({"path": list(job.films)})
-    scored = films.map(
+    images = datasets.Dataset.from_dict({"path": list(job.images)})
+    scored = images.map(
         Actor(job.engine),
         batched=True,
         batch_size=BATCH,
@@ -262,7 +262,7 @@ NEEDS = {"ray_reader": "ray", "ray_paths": "ray", "datasets": "datasets"}
 
 
 def timed_run(name: str, job: Job) -> float:
-    """Seconds of a program after a run on a few films, in which all is imported and started."""
+    """Seconds of a program after a run on a few images, in which all is imported and started."""
     program = PROGRAMS[name]
     program(job.only(2 * BATCH, Path(job.out) / "warm-up"))
     started = time.perf_counter()

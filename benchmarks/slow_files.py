@@ -33,7 +33,7 @@ from pathlib import Path
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.imaging import decode_subprocess as apart
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import films_from_bytes
+from pulmospark.imaging.image import images_from_bytes
 
 def spent():
     total = 0.0
@@ -50,7 +50,7 @@ settings = IngestSettings()
 print("ready", flush=True)
 for line in sys.stdin:
     before = spent()
-    found = films_from_bytes(Path(line.rstrip("\\n")).read_bytes(), settings)
+    found = images_from_bytes(Path(line.rstrip("\\n")).read_bytes(), settings)
     outcome = found.reason.value if isinstance(found, Rejected) else "read"
     detail = found.detail if isinstance(found, Rejected) else ""
     print(json.dumps([outcome, detail, spent() - before]), flush=True)

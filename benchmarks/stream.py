@@ -1,4 +1,4 @@
-"""Films that land in a stream: how soon their rows are there, and how many a second."""
+"""Images that land in a stream: how soon their rows are there, and how many a second."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SAMPLE = 128
 
 
 def measure(options: Options) -> Report:
-    """Latency of single films, of the first after a cold start, and throughput beside batch."""
+    """Latency of single images, of the first after a cold start, and throughput beside batch."""
     made_of = pictures(data_folder(options))
     repeats = options.repeats or _REPEATS
     with scratch(options) as work:
@@ -44,7 +44,7 @@ def measure(options: Options) -> Report:
             for turn in range(min(repeats, _COLD_STARTS))
         ]
         latencies = {
-            name: _latencies(bundle, work / name, made_of, options.stream_films, lying)
+            name: _latencies(bundle, work / name, made_of, options.stream_images, lying)
             for name, lying in (("an empty inbox", 0), ("a full inbox", options.stream_lying))
         }
         rounds = _rounds(bundle, work / "rounds", made_of, options.stream_load, repeats)
@@ -52,7 +52,7 @@ def measure(options: Options) -> Report:
 
 
 def _cold(bundle: Path, work: Path, made_of: Pictures) -> dict[str, float]:
-    """Seconds from the start of the process to the first film's row, the film lying there."""
+    """Seconds from the start of the process to the first image's row, the image lying there."""
     inbox = work / "inbox"
     inbox.mkdir(parents=True)
     _warm_up(bundle, work, made_of)
@@ -68,7 +68,7 @@ def _cold(bundle: Path, work: Path, made_of: Pictures) -> dict[str, float]:
         second = time.time() - landed
     finally:
         stream.clear()
-    say(f"  cold start to first row {first:.2f} s, the film after it {second:.2f} s")
+    say(f"  cold start to first row {first:.2f} s, the image after it {second:.2f} s")
     return {"first": first, "second": second}
 
 
@@ -81,11 +81,13 @@ def _warm_up(bundle: Path, work: Path, made_of: Pictures) -> None:
         wait(lambda: reader.look() == 1, stream)
 
 
-def _latencies(bundle: Path, work: Path, made_of: Pictures, films: int, lying: int) -> list[float]:
-    """Seconds from landing to row of single films, which a reader of its own measures.
+def _latencies(
+    bundle: Path, work: Path, made_of: Pictures, images: int, lying: int
+) -> list[float]:
+    """Seconds from landing to row of single images, which a reader of its own measures.
 
     Args:
-        lying: files that are no films and lie in the inbox already, to be listed.
+        lying: files that are no images and lie in the inbox already, to be listed.
     """
     inbox = work / "inbox"
     inbox.mkdir(parents=True)
@@ -98,28 +100,29 @@ def _latencies(bundle: Path, work: Path, made_of: Pictures, films: int, lying: i
         if lying:
             rejects = Reader(work / "out", "rejects")
             wait(lambda: rejects.look() == lying, stream)
-        for number in range(films):
-            name = f"film-{number:06d}.jpg"
+        for number in range(images):
+            name = f"image-{number:06d}.jpg"
             landed[str(inbox / name)] = land(inbox, name, made_of.file(number))
             pause = time.monotonic() + chance.uniform(*_GAP_S)
             while time.monotonic() < pause:
                 reader.look()
                 time.sleep(0.005)
-        wait(lambda: reader.look() == films, stream)
+        wait(lambda: reader.look() == images, stream)
     return [reader.rows[uri] - at for uri, at in landed.items()]
 
 
 def _rounds(
-    bundle: Path, work: Path, made_of: Pictures, films: int, repeats: int
+    bundle: Path, work: Path, made_of: Pictures, images: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Films a second of a batch run and of the warm stream, in turn; a first round is not told."""
+    """Images a second of a batch run and of the warm stream, in turn; a first round "
+    "is not told."""
     inbox = work / "inbox"
     inbox.mkdir(parents=True)
     found: dict[str, list[float]] = {"batch": [], "stream": []}
     sample = work / "sample"
     sample.mkdir()
     land_many(sample, range(_SAMPLE), made_of)
-    # The batch run, with films enough, checks a lower precision on its own; so has the stream to.
+    # The batch run, with images enough, checks a lower precision on its own; so has the stream to.
     with (
         streaming(bundle, inbox, work / "out", work / "log", "--sample", str(sample)) as stream,
         spark_session(MASTER) as spark,
@@ -127,22 +130,22 @@ def _rounds(
         reader = Reader(work / "out")
         precisions = set()
         for turn in range(repeats + 1):
-            numbers = range(turn * films, (turn + 1) * films)
+            numbers = range(turn * images, (turn + 1) * images)
             folder = work / f"batch-{turn}"
             folder.mkdir()
             land_many(folder, numbers, made_of)
             told = predict(bundle, [str(folder)], work / f"batch-out-{turn}", spark, quiet=True)
-            batch = films / sum(told.seconds.values())
+            batch = images / sum(told.seconds.values())
             precisions.add(told.precision.used)
             aside = work / f"aside-{turn}"
             aside.mkdir()
             land_many(aside, numbers, made_of)
             before, begun = reader.look(), time.monotonic()
-            for film in sorted(aside.iterdir()):  # a rename each: they land as fast as can be
-                film.rename(inbox / film.name)
-            wait(lambda before=before: reader.look() == before + films, stream)  # type: ignore[misc]
-            streamed = films / (time.monotonic() - begun)
-            say(f"  round {turn} of {repeats}: batch {batch:.0f}, stream {streamed:.0f} films/s")
+            for image in sorted(aside.iterdir()):  # a rename each: they land as fast as can be
+                image.rename(inbox / image.name)
+            wait(lambda before=before: reader.look() == before + images, stream)  # type: ignore[misc]
+            streamed = images / (time.monotonic() - begun)
+            say(f"  round {turn} of {repeats}: batch {batch:.0f}, stream {streamed:.0f} images/s")
             if turn:
                 found["batch"].append(batch)
                 found["stream"].append(streamed)
@@ -168,8 +171,8 @@ def _report(
     first = statistics.median(one["first"] for one in cold)
     rows.append(("start of the process to the first row", f"{first:.2f} s", "5 s"))
     second = statistics.median(one["second"] for one in cold)
-    rows.append(("landing to row of the next film", f"{second:.2f} s", "5 s"))
-    goals.append(goal("first film after a cold start <= 5 s", first <= 5.0))
+    rows.append(("landing to row of the next image", f"{second:.2f} s", "5 s"))
+    goals.append(goal("first image after a cold start <= 5 s", first <= 5.0))
     ratios = [s / b for s, b in zip(rounds["stream"], rounds["batch"], strict=True)]
     ratio = statistics.median(rounds["stream"]) / statistics.median(rounds["batch"])
     rows.append(("throughput, of batch", f"{ratio:.2f}", "0.8"))
@@ -177,18 +180,18 @@ def _report(
     figures: dict[str, Any] = {
         "cold": cold,
         "latencies": latencies,
-        "films_per_s": rounds,
+        "images_per_s": rounds,
         "of_batch": ratio,
         "of_batch_rounds": [min(ratios), max(ratios)],
     }
     return Report(
         name="stream",
-        title=f"Films landing in a stream ({made_of.described()})",
+        title=f"Images landing in a stream ({made_of.described()})",
         head=("figure", "measured", "goal"),
         rows=rows,
         notes=[
-            f"single films: {options.stream_films}; a full inbox holds {options.stream_lying:,} "
-            f"files; load: {options.stream_load:,} films a round",
+            f"single images: {options.stream_images}; a full inbox holds {options.stream_lying:,} "
+            f"files; load: {options.stream_load:,} images a round",
             *goals,
         ],
         figures=figures,

@@ -24,16 +24,16 @@ _VICTIMS = ("driver", "jvm", "worker", "all")
 _SEED = 20201
 _LIFE_S = (0.5, 12.0)
 _BAD_EACH, _REPEAT_EACH = 97, 89
-"""of so many files one is no film, one a film that was sent before"""
+"""of so many files one is no image, one an image that was sent before"""
 _LAST_S = 1200.0
 _EXACT = ScoringSettings(precision="fp32")
 _SAME = ("--precision", "fp32")
 
 
 def measure(options: Options) -> Report:
-    """Kill the stream at random moments while films land; compare its tables with a batch's."""
+    """Kill the stream at random moments while images land; compare its tables with a batch's."""
     made_of = pictures(data_folder(options))
-    kills, films = options.kills, options.kill_films
+    kills, images = options.kills, options.kill_images
     with scratch(options) as work:
         bundle = untrained_bundle(
             work / "bundle", "squeezenet1_1" if options.small else "mobilenet_v2"
@@ -41,13 +41,13 @@ def measure(options: Options) -> Report:
         inbox = work / "inbox"
         inbox.mkdir()
         killed, seconds = _kill(
-            bundle, work, inbox, made_of, films=films, kills=kills, small=options.small
+            bundle, work, inbox, made_of, images=images, kills=kills, small=options.small
         )
         with spark_session(MASTER) as spark:
             predict(bundle, [str(inbox)], work / "batch", spark, quiet=True, settings=_EXACT)
         found = compare(work / "out", work / "batch", inbox)
     found |= {"kills": dict(killed), "seconds": seconds}
-    return _report(found, made_of, films, sum(killed.values()))
+    return _report(found, made_of, images, sum(killed.values()))
 
 
 def _kill(
@@ -56,7 +56,7 @@ def _kill(
     inbox: Path,
     made_of: Pictures,
     *,
-    films: int,
+    images: int,
     kills: int,
     small: bool,
 ) -> tuple[Counter[str], float]:
@@ -64,9 +64,9 @@ def _kill(
     begun = time.monotonic()
     chance = random.Random(_SEED)
     gone = threading.Event()
-    # Films land over about the time that the kills take, restarts of Spark among it.
-    pause_s = 0.0 if small else 0.9 * kills * sum(_LIFE_S) / 2 / films
-    lander = threading.Thread(target=_land_all, args=(inbox, made_of, films, pause_s, gone))
+    # Images land over about the time that the kills take, restarts of Spark among it.
+    pause_s = 0.0 if small else 0.9 * kills * sum(_LIFE_S) / 2 / images
+    lander = threading.Thread(target=_land_all, args=(inbox, made_of, images, pause_s, gone))
     lander.start()
     killed: Counter[str] = Counter()
     stream: Stream | None = None
@@ -98,16 +98,16 @@ def _kill(
 
 
 def _land_all(
-    inbox: Path, made_of: Pictures, films: int, pause_s: float, gone: threading.Event
+    inbox: Path, made_of: Pictures, images: int, pause_s: float, gone: threading.Event
 ) -> None:
-    for number in range(films):
+    for number in range(images):
         if number % _BAD_EACH == _BAD_EACH - 1:
             data = made_of.file(number)[: 1000 + number]
         elif number % _REPEAT_EACH == _REPEAT_EACH - 1:
             data = made_of.file(number - 1)
         else:
             data = made_of.file(number)
-        land(inbox, f"film-{number:06d}.jpg", data)
+        land(inbox, f"image-{number:06d}.jpg", data)
         if gone.wait(pause_s):
             return
 
@@ -121,7 +121,7 @@ def compare(out: Path, batch: Path, inbox: Path) -> dict[str, Any]:
     """What differs between a stream's tables and a batch run's."""
     streamed = pq.read_table(out / "predictions").to_pylist()
     times = Counter(row["image_id"] for row in streamed)
-    # The batch scores a film that was sent twice twice; which of the two the stream took is
+    # The batch scores an image that was sent twice twice; which of the two the stream took is
     # chance.
     wanted = {row["image_id"]: row for row in pq.read_table(batch / "predictions").to_pylist()}
     differences = [
@@ -143,7 +143,7 @@ def compare(out: Path, batch: Path, inbox: Path) -> dict[str, Any]:
     files = Counter(str(path) for path in inbox.iterdir())
     return {
         "files": len(files),
-        "films": len(wanted),
+        "images": len(wanted),
         "rejects": len(rejects[1]),
         "repeats": pq.read_table(out / "repeats").num_rows,
         "lost": len(wanted.keys() - times.keys()),
@@ -161,11 +161,11 @@ def compare(out: Path, batch: Path, inbox: Path) -> dict[str, Any]:
     }
 
 
-def _report(found: dict[str, Any], made_of: Pictures, films: int, kills: int) -> Report:
+def _report(found: dict[str, Any], made_of: Pictures, images: int, kills: int) -> Report:
     rows = [
         (name.replace("_", " "), f"{found[name]:g}")
         for name in (
-            "files", "films", "rejects", "repeats", "lost", "twice", "unknown",
+            "files", "images", "rejects", "repeats", "lost", "twice", "unknown",
             "rejects_that_differ", "files_without_one_row", "other_answers", "largest_difference",
         )
     ]  # fmt: skip
@@ -178,7 +178,7 @@ def _report(found: dict[str, Any], made_of: Pictures, films: int, kills: int) ->
     )  # fmt: skip
     return Report(
         name="stream_kills",
-        title=f"{kills} kills while {films:,} files stream in ({made_of.described()})",
+        title=f"{kills} kills while {images:,} files stream in ({made_of.described()})",
         head=("count", "found"),
         rows=rows,
         notes=[

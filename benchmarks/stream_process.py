@@ -1,4 +1,4 @@
-"""What the benchmarks of the stream share: a bundle, its films, and the stream as a process."""
+"""What the benchmarks of the stream share: a bundle, its images, and the stream as a process."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def untrained_bundle(folder: Path, model: str) -> Path:
 
 
 def land(inbox: Path, name: str, data: bytes) -> float:
-    """Write a film aside and rename it into the inbox; when, in seconds since 1970."""
+    """Write an image aside and rename it into the inbox; when, in seconds since 1970."""
     aside = inbox / f"{name}.part"
     aside.write_bytes(data)
     aside.rename(inbox / name)
     return time.time()
 
 
-def land_many(inbox: Path, films: range, made_of: Pictures) -> None:
-    """As many films, each another."""
-    for number in films:
-        land(inbox, f"film-{number:06d}.jpg", made_of.file(number))
+def land_many(inbox: Path, images: range, made_of: Pictures) -> None:
+    """As many images, each another."""
+    for number in images:
+        land(inbox, f"image-{number:06d}.jpg", made_of.file(number))
 
 
 class Stream:
@@ -139,10 +139,10 @@ class Reader:
         self._folder = out / table
         self._read: set[str] = set()
         self.rows: dict[str, float] = {}
-        """path of a film -> when its row was read, seconds since 1970"""
+        """path of an image -> when its row was read, seconds since 1970"""
 
     def look(self) -> int:
-        """Read what is new; films read so far."""
+        """Read what is new; images read so far."""
         if self._folder.is_dir():
             for name in sorted(set(os.listdir(self._folder)) - self._read):  # noqa: PTH208 - fast
                 if name.endswith(".parquet") and not name.startswith("."):

@@ -40,7 +40,7 @@ from pulmospark.training.rank import RankPlan
 
 CLASSES = ("one", "two", "three")
 BATCH = 32
-"""films a step, over all processes together"""
+"""images a step, over all processes together"""
 EPOCHS = 3
 """the first is not counted"""
 OF_BARE, OF_DEFAULTS = 0.95, {"mobilenet_v2": 2.1, "resnet50": 2.8}
@@ -52,7 +52,7 @@ _ONE = "pulmospark, 1 process"
 _STREAMED = "pulmospark, 1 process, streamed"
 _TWO = "pulmospark, 2 processes"
 _AVERAGED = "pulmospark, 2 processes, weights averaged"
-_STREAM_FILMS = 128
+_STREAM_IMAGES = 128
 _HEAD = ("network", "program", "images/s", "of the bare loop", "of the defaults", "last loss")
 
 
@@ -61,36 +61,36 @@ class Task:
     """What all programs train on, and for how long."""
 
     folder: Path
-    films: int
+    images: int
     spark: SparkSession
     losses: dict[tuple[str, str], float]
 
 
 def measure(options: Options) -> Report:
     """Images a second of every program, for each network."""
-    films = options.images if options.small else options.training
+    images = options.images if options.small else options.training
     with scratch(options) as folder, spark_session(MASTER) as spark:
         made_of = pictures(None, count=4 if options.small else DIFFERENT)
-        write_images_table(folder / "images", films, made_of)
+        write_images_table(folder / "images", images, made_of)
         _write_cohort(folder)
-        task = Task(folder, films, spark, {})
+        task = Task(folder, images, spark, {})
         found = {}
         for name in options.models:
             if name in networks.ZOO:
-                say(f"{name}: {films} phantoms, {EPOCHS} epochs")
+                say(f"{name}: {images} phantoms, {EPOCHS} epochs")
                 programs = {
                     told: partial(run, task, name)
                     for told, run in _programs().items()
                     if not options.small or told in {_BARE, DEFAULTS, _TWO}
                 }
                 seconds = take_turns(programs, options.repeats or 3)
-                found[name] = speeds(films // BATCH * BATCH, seconds, _BARE)
+                found[name] = speeds(images // BATCH * BATCH, seconds, _BARE)
     return _report(found, task, [name for name in options.models if name not in found])
 
 
 def _programs() -> dict[str, Callable[[Task, str], float]]:
     """Each answers with the seconds of an epoch, the start of its processes left out."""
-    stream = _STREAM_FILMS * _SIZE * _SIZE
+    stream = _STREAM_IMAGES * _SIZE * _SIZE
     return {
         _BARE: partial(_bare, kind="same"),
         _ONE: partial(_ours, told=_ONE),
@@ -143,19 +143,19 @@ def _bare(task: Task, name: str, *, kind: str) -> float:
 
 
 def _write_cohort(folder: Path) -> None:
-    """All films are trained on; each has its phantom's class."""
-    films = pq.read_table(folder / "images", columns=["image_id", "uri"]).to_pylist()
+    """All images are trained on; each has its phantom's class."""
+    images = pq.read_table(folder / "images", columns=["image_id", "uri"]).to_pylist()
     rows = [
         {
             **dict.fromkeys(schemas.COHORT.names),
-            **film,
+            **image,
             "source": "benchmark",
-            "group_id": film["uri"],
-            "label": CLASSES[int(film["uri"].split("-")[-1].split(".")[0]) % len(CLASSES)],
+            "group_id": image["uri"],
+            "label": CLASSES[int(image["uri"].split("-")[-1].split(".")[0]) % len(CLASSES)],
             "view": "unknown",
             "split": "train",
         }
-        for film in films
+        for image in images
     ]
     (folder / "cohort" / "table").mkdir(parents=True)
     table = pa.Table.from_pylist(rows, schema=schemas.COHORT)
@@ -199,9 +199,9 @@ def _report(found: dict[str, Any], task: Task, unknown: list[str]) -> Report:
     losses = {f"{name}: {told}": loss for (name, told), loss in task.losses.items()}
     return Report(
         name="training",
-        title=f"Training, forward, backward and step, {_SIZE} px, {BATCH} films a step",
+        title=f"Training, forward, backward and step, {_SIZE} px, {BATCH} images a step",
         head=_HEAD,
         rows=rows,
         notes=notes,
-        figures={"speeds": found, "losses": losses, "films": task.films, "epochs": EPOCHS},
+        figures={"speeds": found, "losses": losses, "images": task.images, "epochs": EPOCHS},
     )

@@ -22,7 +22,7 @@ from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import Part
 from pulmospark.models.zoo import networks
 from pulmospark.training.data_loader import open_feed
-from pulmospark.training.dataset import list_films
+from pulmospark.training.dataset import list_images
 from pulmospark.training.device import bf16_where_fast, environment, uses_bf16
 
 _CPU = torch.device("cpu")
@@ -82,7 +82,7 @@ def _train(
 def _tensors(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     part = [Part(Split.TRAIN)]
     classes = ("one", "two", "three")
-    (listing,) = list_films(folder / "images", folder / "cohort", part, classes, size=224)
+    (listing,) = list_images(folder / "images", folder / "cohort", part, classes, size=224)
     whole = next(open_feed(listing, bytes_max=2**33).once(len(listing.labels)))
     return torch.from_numpy(whole.pixels), torch.from_numpy(whole.labels)
 

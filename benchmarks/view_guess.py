@@ -24,7 +24,7 @@ from benchmarks.common import Options, Report, data_folder
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core.schemas import View
 from pulmospark.evaluation.intervals import wilson
-from pulmospark.imaging.image import Film, read_film
+from pulmospark.imaging.image import StandardImage, read_image
 from pulmospark.imaging.view import measure_view
 
 Pixels = npt.NDArray[np.uint8]
@@ -117,9 +117,9 @@ def _source(path: Path, data: Path) -> str:
 def _read(listed: list[Listed]) -> tuple[list[Pixels], list[Listed]]:
     pixels, kept = [], []
     for image in listed:
-        film = read_film(str(image.path), IngestSettings())
-        if isinstance(film, Film):
-            pixels.append(film.pixels)
+        standard = read_image(str(image.path), IngestSettings())
+        if isinstance(standard, StandardImage):
+            pixels.append(standard.pixels)
             kept.append(image)
     return pixels, kept
 

@@ -68,7 +68,7 @@ def settings_page() -> str:
         "An experiment is a TOML file. Every setting but `sources` has a default, and a key "
         "that is not listed here is an error. Relative paths start from the file's folder.\n",
         "On the command line `--set train.model=squeezenet1_1` changes one. It changes none of "
-        "`sources`, `classes` and `split.films`, no list but `audit.skip`, and nothing in "
+        "`sources`, `classes` and `split.images`, no list but `audit.skip`, and nothing in "
         "`[expand]` and `[train.augment]` where the experiment has no such section. Each stage "
         "keeps its settings in the run's folder, with what `--set`, `--strict`, `--all`, "
         "`--level`, `--augment` and `--no-augment` changed: a later call on the "
@@ -78,7 +78,7 @@ def settings_page() -> str:
         "mapping](../how-to/several-data-sets.md); the options of a source are those of its "
         "[layout](layouts.md).\n",
         "## stream\n\nThe settings of `pulmospark stream`, which are not part of an experiment: "
-        "`--set batch_films=64`.\n",
+        "`--set batch_images=64`.\n",
         *_settings_section("", StreamSettings, {}),
     ]
     return "\n".join(parts)
@@ -301,7 +301,7 @@ def _csv_files() -> str:
     )
     return (
         "## predictions.csv and rejects.csv\n\n"
-        "`predict --out` also writes two of its tables as CSV, with the films in the order in "
+        "`predict --out` also writes two of its tables as CSV, with the images in the order in "
         "which they were listed. The Parquet parts of its tables are numbered, so that pandas "
         "and pyarrow, which read them in the order of their names, return the rows in that order, "
         f"too.\n\n{table(('column of `predictions.csv`', 'meaning'), rows)}\n"
@@ -380,9 +380,9 @@ def layouts_page() -> str:
     ]
     parts = [
         "# Layouts\n",
-        "A layout describes how one data set is stored: which files are films, and where to find "
+        "A layout describes how one data set is stored: which files are images, and where to find "
         'label, patient, view, age and sex. It is detected from the folder; `layout = "..."` '
-        "in a source, or `--layout`, overrides the guess. Films may be DICOM files in every "
+        "in a source, or `--layout`, overrides the guess. Images may be DICOM files in every "
         "layout: [Read DICOM](../how-to/dicom.md).\n",
         table(("layout", "data set", "recognised by"), rows),
     ]

@@ -23,7 +23,7 @@ def main(run: Path) -> None:
         run: its folder.
     """
     images = pd.read_parquet(run / "tables" / "images", columns=["source", "view", "uri"])
-    print("films by source and view:", images.groupby(["source", "view"]).size(), sep="\n")
+    print("images by source and view:", images.groupby(["source", "view"]).size(), sep="\n")
 
     rejects = pd.read_parquet(run / "tables" / "rejects")
     print("rejected files:", rejects["reason"].value_counts(), sep="\n")
@@ -43,8 +43,10 @@ def main(run: Path) -> None:
     part = next((run / "tables" / "images").glob("*.parquet"))
     flat = np.frombuffer(pq.read_table(part, columns=["pixels"])["pixels"][0].as_py(), np.uint8)
     side = int(flat.size**0.5)
-    film = flat.reshape(side, side)
-    print(f"the first film: {film.shape[0]} x {film.shape[1]}, mean grey level {film.mean():.1f}")
+    image = flat.reshape(side, side)
+    print(
+        f"the first image: {image.shape[0]} x {image.shape[1]}, mean grey level {image.mean():.1f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Deep features and a CNN in Spark ML pipelines: ``python examples/spark_ml_pipeline.py``.
 
-The films are phantoms, so the results say nothing about real films. The ImageNet weights of
+The images are phantoms, so the results say nothing about real images. The ImageNet weights of
 MobileNetV2, or of the network given as second argument, are downloaded, or taken from the folder
 in ``PULMOSPARK_WEIGHTS``.
 """
@@ -23,8 +23,8 @@ from pulmospark.phantoms.write import write_phantoms
 from pulmospark.spark.session import spark_session
 
 
-def read_films(spark: SparkSession, folder: Path) -> DataFrame:
-    """Read films with Spark's ``binaryFile`` source, and join them with the sheet's rows.
+def read_images(spark: SparkSession, folder: Path) -> DataFrame:
+    """Read images with Spark's ``binaryFile`` source, and join them with the sheet's rows.
 
     Args:
         spark: the session.
@@ -34,9 +34,9 @@ def read_films(spark: SparkSession, folder: Path) -> DataFrame:
     files = files.withColumn("filename", F.element_at(F.split("path", "/"), -1))
     sheets = spark.read.csv(f"{folder}/*/metadata.csv", header=True)
     frontal = sheets.where("view <> 'L'").select("filename", "patientid", "finding")
-    films = files.join(frontal, "filename").select("path", "content", "patientid", "finding")
+    images = files.join(frontal, "filename").select("path", "content", "patientid", "finding")
     indexer = StringIndexer(inputCol="finding", outputCol="label", stringOrderType="alphabetAsc")
-    return indexer.fit(films).transform(films)
+    return indexer.fit(images).transform(images)
 
 
 def main(patients: int, folder: Path, network: str) -> None:
@@ -49,10 +49,10 @@ def main(patients: int, folder: Path, network: str) -> None:
     """
     write_phantoms(folder / "phantoms", seed=1, patients=patients)
     with spark_session() as spark:
-        films = read_films(spark, folder / "phantoms")
-        # By patient, not by film: films of one patient look alike.
+        images = read_images(spark, folder / "phantoms")
+        # By patient, not by image: images of one patient look alike.
         quarter = F.abs(F.xxhash64("patientid")) % 4
-        train, test = films.where(quarter > 0), films.where(quarter == 0)
+        train, test = images.where(quarter > 0), images.where(quarter == 0)
         accuracy = MulticlassClassificationEvaluator(metricName="accuracy")
 
         # The phantoms include invalid files: skip their rows.

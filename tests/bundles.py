@@ -37,11 +37,11 @@ def write_untrained(
     Args:
         folder: of the bundle.
         seed: of its weights.
-        crop: what its films are cut to.
+        crop: what its images are cut to.
         ct_window: of CT slices.
         fit: how its images become squares.
         equalise: whether its images' histograms are equalised.
-        mean: that its films are standardised by.
+        mean: that its images are standardised by.
         phantoms: whether it says that it was trained on phantoms.
         trained_on: (n, 64, 64) images whose features it has statistics of.
         data: what it says of the data it was made from.

@@ -133,8 +133,9 @@ def spark() -> Iterator[SparkSession]:
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> PhantomSummary:
-    """Films of 30 made-up patients of three hospitals on disk, some laterals, the broken files."""
-    return write_phantoms(tmp_path_factory.mktemp("films") / "phantoms", seed=5, patients=30)
+    """Images of 30 made-up patients of three hospitals on disk, some laterals, the "
+    "broken files."""
+    return write_phantoms(tmp_path_factory.mktemp("images") / "phantoms", seed=5, patients=30)
 
 
 @pytest.fixture(scope="session")

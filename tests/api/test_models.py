@@ -52,7 +52,7 @@ def test_one_image_is_answered_as_the_command_line_answers(
     with pytest.raises(SystemExit):
         main(["predict", str(folder / "bundle"), str(folder / "a.png"), "--json"])
     told = json.loads(capsys.readouterr().out)
-    assert found == ps.Prediction.model_validate(told["film"])
+    assert found == ps.Prediction.model_validate(told["image"])
     assert model.model_id == told["model_id"]
 
 

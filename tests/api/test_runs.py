@@ -91,7 +91,7 @@ def test_audits_are_shown_escaped_and_worst_first() -> None:
         AuditResult(name="copies", title="copies", verdict="fail", sentence="5 < 6 & <b>"),
         AuditResult(name="support", title="support", verdict="pass", sentence="enough"),
     )
-    report = AuditReport(films=1200, audits=each, provenance={})
+    report = AuditReport(images=1200, audits=each, provenance={})
     assert repr(report) == str(report) == "<AuditReport of 1,200 images: 1 fail, 1 pass>"
     html = report._repr_html_()
     assert "5 &lt; 6 &amp; &lt;b&gt;" in html
@@ -138,7 +138,7 @@ def test_a_finished_run_tells_what_its_stages_told(finished_run: FinishedRun) ->
     evaluation = told.evaluate.evaluation
     metrics = run.metrics
     assert metrics.loc["accuracy", "value"] == evaluation.accuracy.value
-    assert metrics.loc["accuracy", "denominator"] == evaluation.films
+    assert metrics.loc["accuracy", "denominator"] == evaluation.images
     first = evaluation.by_class[0]
     assert metrics.loc[f"{first.name}/sensitivity", "low"] == first.sensitivity.low
     assert evaluation.trivial is not None
@@ -153,7 +153,7 @@ def test_a_finished_run_tells_what_its_stages_told(finished_run: FinishedRun) ->
     assert (chances.idxmax(axis=1) == "probability_" + predictions["prediction"]).all()
     assert f"accuracy {evaluation.accuracy.text()}" in repr(run)
     html = run._repr_html_()
-    assert f"{evaluation.films:,} phantoms of" in html
+    assert f"{evaluation.images:,} phantoms of" in html
     assert "synthetic patients" in html
 
 

@@ -1,4 +1,4 @@
-"""Audits of what is known of films: their faults, none, and too little to go by."""
+"""Audits of what is known of images: their faults, none, and too little to go by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from benchmarks.audit_films import CLASSES, clean_subject, copies_of
+from benchmarks.audit_images import CLASSES, clean_subject, copies_of
 
 from pulmospark.audit import (
     augmented_copies,
@@ -22,7 +22,7 @@ from pulmospark.audit import (
 from pulmospark.audit.results import AuditResult
 from pulmospark.audit.subject import Subject
 
-FILMS = 600
+IMAGES = 600
 Case = Callable[[Path], AuditResult]
 CASES: dict[str, Case] = {}
 
@@ -35,18 +35,18 @@ def case(name: str) -> Callable[[Case], Case]:
     return keep
 
 
-def subject_of(films: int = FILMS, *, replicates: int = 60, **columns: Any) -> Subject:
-    subject = clean_subject(films, **columns)
+def subject_of(images: int = IMAGES, *, replicates: int = 60, **columns: Any) -> Subject:
+    subject = clean_subject(images, **columns)
     quick = subject.settings.model_copy(update={"replicates": replicates})
     return replace(subject, settings=quick)
 
 
-def bare(films: int = FILMS, **columns: Any) -> Subject:
-    return subject_of(films, split=pa.nulls(films, pa.string()), **columns)
+def bare(images: int = IMAGES, **columns: Any) -> Subject:
+    return subject_of(images, split=pa.nulls(images, pa.string()), **columns)
 
 
 def of_class(*values: object) -> list[object]:
-    return [values[label] for label in clean_subject(FILMS).labels]
+    return [values[label] for label in clean_subject(IMAGES).labels]
 
 
 def add(name: str, made: Callable[[], AuditResult]) -> None:
@@ -108,8 +108,8 @@ def _(folder: Path) -> AuditResult:
 
 @case("augmented: one in another fold")
 def _(folder: Path) -> AuditResult:
-    folds = [n // 2 % 5 for n in range(FILMS)]
-    subject = subject_of(fold=folds, split=["train"] * FILMS)
+    folds = [n // 2 % 5 for n in range(IMAGES)]
+    subject = subject_of(fold=folds, split=["train"] * IMAGES)
     uris = subject.column("uri")
     rows = [(uris[n], "train", folds[n] if n else 3) for n in range(8)]
     return augmented_copies.audit(replace(subject, expanded=_expanded(folder, rows)))
@@ -126,7 +126,7 @@ add(
     lambda: class_balance.support(subject_of(60, fold=[n // 2 % 5 for n in range(60)])),
 )
 add(
-    "support: a class without films",
+    "support: a class without images",
     lambda: class_balance.support(subject_of(60, label=["normal"] * 59 + ["COVID-19"])),
 )
 add(
@@ -146,7 +146,7 @@ add(
         subject_of(
             age=[
                 4.0 if label == 1 and n % 10 < 4 else 17.9 if n % 50 == 0 else 18.0
-                for n, label in enumerate(clean_subject(FILMS).labels)
+                for n, label in enumerate(clean_subject(IMAGES).labels)
             ]
         )
     ),
@@ -176,14 +176,14 @@ def _(_folder: Path) -> AuditResult:
 @case("children: a layout that says so of one finding")
 def _(_folder: Path) -> AuditResult:
     findings = of_class("COVID", "Normal", "Viral Pneumonia")
-    subject = subject_of(source=["rdb"] * FILMS, age=[None] * FILMS, finding=findings)
+    subject = subject_of(source=["rdb"] * IMAGES, age=[None] * IMAGES, finding=findings)
     return class_balance.children(replace(subject, layouts={"rdb": "radiography_database"}))
 
 
 add(
     "children: a class of few patients",
     lambda: class_balance.children(
-        subject_of(label=[CLASSES[2] if n < 6 else CLASSES[n // 2 % 2] for n in range(FILMS)])
+        subject_of(label=[CLASSES[2] if n < 6 else CLASSES[n // 2 % 2] for n in range(IMAGES)])
     ),
 )
 
@@ -191,7 +191,7 @@ add(
 
 
 def _copied() -> Subject:
-    ids = clean_subject(FILMS).column("image_id")
+    ids = clean_subject(IMAGES).column("image_id")
     ids[1] = ids[7] = ids[0]
     ids[10] = ids[9]
     ids[20:26] = ids[20]
@@ -204,7 +204,7 @@ add("identical files: none", lambda: exact_duplicates.audit(subject_of()))
 add("identical files: some", lambda: exact_duplicates.audit(_copied()))
 add(
     "identical files: no hash",
-    lambda: exact_duplicates.audit(subject_of(image_id=[None] * FILMS)),
+    lambda: exact_duplicates.audit(subject_of(image_id=[None] * IMAGES)),
 )
 for _copies, _conflicts in ((2, 1), (1, 0), (0, 2)):
     _left = {"identical file": _copies, "label conflict between identical files": _conflicts}
@@ -217,7 +217,7 @@ for _copies, _conflicts in ((2, 1), (1, 0), (0, 2)):
 
 
 def _pairs(subject: Subject, *, leaks: int = 0, across: int = 0, within: int = 0) -> Any:
-    """Pairs of a tested and a trained film, of two trained ones, and of one patient."""
+    """Pairs of a tested and a trained image, of two trained ones, and of one patient."""
     split = subject.column("split")
     tested, trained = (np.flatnonzero(split == part).tolist() for part in ("test", "train"))
     pairs = [(min(a, b), max(a, b)) for a, b in zip(tested[:leaks], trained, strict=False)]
@@ -232,7 +232,7 @@ def _near(subject: Subject, changes: dict[str, Any] | None = None, **pairs: int)
     return near_duplicates.audit(subject, replace(_pairs(subject, **pairs), **(changes or {})))
 
 
-_LABELS = [CLASSES[0], CLASSES[0], CLASSES[1], CLASSES[1]] * (FILMS // 4)
+_LABELS = [CLASSES[0], CLASSES[0], CLASSES[1], CLASSES[1]] * (IMAGES // 4)
 for _name, _subject_made, _changes, _counts in (
     ("none", subject_of, {}, {}),
     ("none, nearer ones alone", subject_of, {"distance": 8}, {}),
@@ -243,14 +243,14 @@ for _name, _subject_made, _changes, _counts in (
     ("across patients", subject_of, {"distance": 9, "hot_buckets": 3}, {"across": 2, "within": 2}),
     ("of one patient", subject_of, {}, {"within": 3}),
     ("no split", bare, {}, {}),
-    ("one patient", lambda: subject_of(patient_id=["a:1"] * FILMS), {}, {"within": 2}),
+    ("one patient", lambda: subject_of(patient_id=["a:1"] * IMAGES), {}, {"within": 2}),
     (
         "kept together",
-        lambda: subject_of(group_id=[f"g{n // 8}" for n in range(FILMS)]),
+        lambda: subject_of(group_id=[f"g{n // 8}" for n in range(IMAGES)]),
         {},
         {"across": 2},
     ),
-    ("folds", lambda: subject_of(fold=[n // 2 % 5 for n in range(FILMS)]), {}, {"leaks": 4}),
+    ("folds", lambda: subject_of(fold=[n // 2 % 5 for n in range(IMAGES)]), {}, {"leaks": 4}),
 ):  # fmt: skip
     add(
         f"near copies: {_name}",
@@ -262,13 +262,13 @@ for _name, _subject_made, _changes, _counts in (
 
 @case("near copies: no split, of two sources")
 def _(_folder: Path) -> AuditResult:
-    return near_duplicates.audit(bare(), copies_of(FILMS, [(0, 5), (7, 11), (5, 9)]))
+    return near_duplicates.audit(bare(), copies_of(IMAGES, [(0, 5), (7, 11), (5, 9)]))
 
 
 @case("copies of two classes: two sources without a split")
 def _(_folder: Path) -> AuditResult:
-    subject = bare(label=_LABELS, source=["a", "b"] * (FILMS // 2))
-    return near_duplicates.conflicts(subject, copies_of(FILMS, [(0, 2), (1, 2), (4, 6)]))
+    subject = bare(label=_LABELS, source=["a", "b"] * (IMAGES // 2))
+    return near_duplicates.conflicts(subject, copies_of(IMAGES, [(0, 2), (1, 2), (4, 6)]))
 
 
 _UNLABELLED = [None, *_LABELS[1:]]
@@ -277,14 +277,14 @@ for _name, _labels, _changes, _places in (
     ("none, nearer ones alone", _LABELS, {"distance": 8}, []),
     ("one", _LABELS, {}, [(0, 2)]),
     ("some", _LABELS, {}, [(0, 2), (1, 2), (4, 6), (8, 10), (0, 1), (20, 21)]),
-    ("a film without a class", _UNLABELLED, {}, [(0, 2), (1, 5)]),
-    ("one class", [CLASSES[0]] * FILMS, {}, [(0, 2)]),
+    ("an image without a class", _UNLABELLED, {}, [(0, 2), (1, 5)]),
+    ("one class", [CLASSES[0]] * IMAGES, {}, [(0, 2)]),
 ):
     add(
         f"copies of two classes: {_name}",
         lambda labels=_labels, changes=_changes, places=_places: (  # type: ignore[misc]
             near_duplicates.conflicts(
-                subject_of(label=labels), replace(copies_of(FILMS, places), **changes)
+                subject_of(label=labels), replace(copies_of(IMAGES, places), **changes)
             )
         ),
     )
@@ -293,7 +293,7 @@ for _name, _labels, _changes, _places in (
 
 
 def _alike() -> list[str | None]:
-    ids: list[str | None] = [f"alder:P-{n // 2:05d}" for n in range(FILMS)]
+    ids: list[str | None] = [f"alder:P-{n // 2:05d}" for n in range(IMAGES)]
     ids[-30:] = [None] * 30
     ids[-32:-30] = ["alder:p00000", "birch:P-00003"]
     ids[-50:-34] = [f"alder:P-{n}" for n in range(4, 20)]
@@ -301,23 +301,25 @@ def _alike() -> list[str | None]:
 
 
 add("patients: known and apart", lambda: patients.audit(subject_of()))
-add("patients: one", lambda: patients.audit(subject_of(patient_id=["a:1"] * FILMS)))
+add("patients: one", lambda: patients.audit(subject_of(patient_id=["a:1"] * IMAGES)))
 add("patients: ids alike", lambda: patients.audit(subject_of(patient_id=_alike())))
 add("patients: ids alike, no split", lambda: patients.audit(bare(patient_id=_alike())))
 add("patients: no split", lambda: patients.audit(bare()))
 add(
     "patients: on both sides",
     lambda: patients.audit(
-        subject_of(split=[("train", "test", "validation", "train")[n % 4] for n in range(FILMS)])
+        subject_of(split=[("train", "test", "validation", "train")[n % 4] for n in range(IMAGES)])
     ),
 )
 add(
     "patients: one in two folds",
-    lambda: patients.audit(subject_of(split=["train"] * FILMS, fold=[0, 1, *([2] * (FILMS - 2))])),
+    lambda: patients.audit(
+        subject_of(split=["train"] * IMAGES, fold=[0, 1, *([2] * (IMAGES - 2))])
+    ),
 )
 add(
     "patients: mostly unknown",
     lambda: patients.audit(
-        subject_of(patient_id=[f"a:{n}" if n < 290 else None for n in range(FILMS)])
+        subject_of(patient_id=[f"a:{n}" if n < 290 else None for n in range(IMAGES)])
     ),
 )

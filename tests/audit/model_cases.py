@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from benchmarks.audit_films import CLASSES
+from benchmarks.audit_images import CLASSES
 
-from audit.data_cases import FILMS, add, case, subject_of
+from audit.data_cases import IMAGES, add, case, subject_of
 from audit.test_audit_not_assessable import COVERS, _heat, scored
 from pulmospark.audit import features, out_of_distribution, shortcuts
 from pulmospark.audit.model_outputs import Scored
@@ -18,19 +18,19 @@ from pulmospark.audit.subject import Subject
 # Shortcuts of a model.
 
 
-def _covered(strength: float, cover: str, films: int = FILMS) -> tuple[Subject, Scored]:
+def _covered(strength: float, cover: str, images: int = IMAGES) -> tuple[Subject, Scored]:
     """A model that names the classes under one more cover as well as a strength lets it."""
-    subject = subject_of(films)
+    subject = subject_of(images)
     model = scored(subject)
-    logits = np.random.default_rng(4).normal(0, 1, (films, 3))
-    logits[np.arange(films), subject.labels] += strength
+    logits = np.random.default_rng(4).normal(0, 1, (images, 3))
+    logits[np.arange(images), subject.labels] += strength
     powers = np.exp(logits)
     chances = {**model.probabilities, cover: powers / powers.sum(axis=1, keepdims=True)}
     return subject, replace(model, probabilities=chances)
 
 
 def _of_classes(classes: tuple[str, ...]) -> tuple[Subject, Scored]:
-    """A model of other classes; of those of the films that it has none of."""
+    """A model of other classes; of those of the images that it has none of."""
     subject = subject_of()
     model = scored(subject)
     model.bundle.config.classes = classes
@@ -38,8 +38,8 @@ def _of_classes(classes: tuple[str, ...]) -> tuple[Subject, Scored]:
 
 
 def _folds() -> tuple[Subject, Scored]:
-    subject = subject_of(fold=[n // 2 % 5 for n in range(FILMS)])
-    model = scored(subject, unseen=np.zeros(FILMS, bool))
+    subject = subject_of(fold=[n // 2 % 5 for n in range(IMAGES)])
+    model = scored(subject, unseen=np.zeros(IMAGES, bool))
     random = np.random.default_rng(1)
     covered = {name: model.features + random.normal(0, 0.6 + n, model.features.shape)
                for n, name in enumerate(COVERS)}  # fmt: skip
@@ -53,23 +53,23 @@ def _network_with_folds() -> tuple[Subject, Scored]:
 
 def _nothing_hidden() -> tuple[Subject, Scored]:
     subject = subject_of()
-    return subject, scored(subject, unseen=np.zeros(FILMS, bool))
+    return subject, scored(subject, unseen=np.zeros(IMAGES, bool))
 
 
 def _few_patients() -> tuple[Subject, Scored]:
-    few = [f"alder:{n % 9}" for n in range(FILMS)]
+    few = [f"alder:{n % 9}" for n in range(IMAGES)]
     subject = subject_of(group_id=few, patient_id=few)
     return subject, scored(subject)
 
 
 def _few_and_all_seen() -> tuple[Subject, Scored]:
     subject, model = _few_patients()
-    return subject, replace(model, unseen=np.zeros(FILMS, bool))
+    return subject, replace(model, unseen=np.zeros(IMAGES, bool))
 
 
 def _blind() -> tuple[Subject, Scored]:
     subject = subject_of()
-    noise = np.random.default_rng(5).dirichlet(np.ones(3), (5, FILMS))
+    noise = np.random.default_rng(5).dirichlet(np.ones(3), (5, IMAGES))
     return subject, scored(subject, probabilities=dict(zip(COVERS, noise, strict=True)))
 
 
@@ -118,7 +118,7 @@ for _name, _shortcut, _cover in (
 
 def _with_source(strength: float, few: int = 0) -> tuple[Subject, Scored]:
     """Features that hold the source; the first patients are of a third one."""
-    people = np.arange(FILMS) // 2
+    people = np.arange(IMAGES) // 2
     source = np.where(people < few, "cedar", np.where(people < 150, "alder", "birch"))
     subject = subject_of(source=source.tolist())
     model = scored(subject)
@@ -129,31 +129,31 @@ def _with_source(strength: float, few: int = 0) -> tuple[Subject, Scored]:
 
 def _opposite(outside: float, few: int = 0, blind: int = 0) -> tuple[Subject, Scored]:
     """In one source the features say less of the class, or nothing, than in the other."""
-    people = np.arange(FILMS) // 2
+    people = np.arange(IMAGES) // 2
     source = np.where(people < 150, "alder", "birch")
     source = np.where(people < few, "cedar", source)
     source = np.where((people >= 300 - blind), "dogwood", source)
     subject = subject_of(source=source.tolist())
     model = scored(subject)
-    told = np.random.default_rng(2).normal(0, 1, (FILMS, 8))
+    told = np.random.default_rng(2).normal(0, 1, (IMAGES, 8))
     sign = np.where(source == "birch", 1.0, outside) * (source != "dogwood")
-    told[np.arange(FILMS), subject.labels] += 2.5 * sign
+    told[np.arange(IMAGES), subject.labels] += 2.5 * sign
     return subject, replace(model, features=told)
 
 
 def _noise() -> tuple[Subject, Scored]:
     subject = subject_of()
-    told = np.random.default_rng(3).normal(0, 1, (FILMS, 8))
+    told = np.random.default_rng(3).normal(0, 1, (IMAGES, 8))
     return subject, scored(subject, features=told)
 
 
 def _constant() -> tuple[Subject, Scored]:
     subject = subject_of()
-    return subject, scored(subject, features=np.ones((FILMS, 8)))
+    return subject, scored(subject, features=np.ones((IMAGES, 8)))
 
 
 def _one_source() -> tuple[Subject, Scored]:
-    subject = subject_of(source=["alder"] * FILMS)
+    subject = subject_of(source=["alder"] * IMAGES)
     return subject, scored(subject)
 
 
@@ -188,7 +188,7 @@ for _name, _feature, _models in (
         "few patients": _few_patients,
         "one source": _one_source,
     }),
-    ("unlike films", features.unlike, {
+    ("unlike images", features.unlike, {
         "none": lambda: _strange(0),
         "a few": lambda: _strange(3),
         "many": lambda: _strange(9),
@@ -227,7 +227,7 @@ def _shown(sure: float, apart: bool, *, broken: str | None = None) -> AuditResul
     """Strange pictures of which a model is so sure, and whose features lie apart or do not."""
     subject = subject_of(240)
     model = scored(subject)
-    films = np.random.default_rng(1).integers(0, 256, (20, 32, 32)).astype(np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (20, 32, 32)).astype(np.uint8)
     calls: list[int] = []
 
     def run(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -246,7 +246,7 @@ def _shown(sure: float, apart: bool, *, broken: str | None = None) -> AuditResul
             told[3, 0] = np.inf
         return chance, told
 
-    return out_of_distribution.audit(subject, model, films, run)
+    return out_of_distribution.audit(subject, model, images, run)
 
 
 add("never shown: not sure", lambda: _shown(0.6, apart=True))

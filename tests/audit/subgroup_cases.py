@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from benchmarks.audit_films import CLASSES, clean_subject, with_hits
+from benchmarks.audit_images import CLASSES, clean_subject, with_hits
 
-from audit.data_cases import CASES, FILMS, Case, add, case, of_class, subject_of
+from audit.data_cases import CASES, IMAGES, Case, add, case, of_class, subject_of
 from audit.test_audit_not_assessable import looks
 from pulmospark.audit import guessed_views, single_feature, subgroups
 from pulmospark.audit.results import AuditResult
@@ -19,7 +19,7 @@ from pulmospark.audit.subject import ModelLeftOut, Subject
 
 # One thing beside the picture.
 
-_SEX = np.random.default_rng(1).random(FILMS) < 0.15 + 0.7 * (clean_subject(FILMS).labels == 1)
+_SEX = np.random.default_rng(1).random(IMAGES) < 0.15 + 0.7 * (clean_subject(IMAGES).labels == 1)
 _KINDS = {kind.name: kind for kind in single_feature.KINDS}
 
 
@@ -32,24 +32,24 @@ CASES |= {
     "class by sex: rather": _thing("sex", sex=np.where(_SEX, "M", "F").tolist()),
     "class by sex: surely": _thing("sex", sex=of_class("M", "F", "M")),
     "class by sex: known of some": _thing(
-        "sex", sex=[("M", "F", None, None)[n // 2 % 4] for n in range(FILMS)]
+        "sex", sex=[("M", "F", None, None)[n // 2 % 4] for n in range(IMAGES)]
     ),
-    "class by sex: unknown": _thing("sex", sex=pa.nulls(FILMS, pa.string())),
-    "class by sex: the same": _thing("sex", sex=["M"] * FILMS),
+    "class by sex: unknown": _thing("sex", sex=pa.nulls(IMAGES, pa.string())),
+    "class by sex: the same": _thing("sex", sex=["M"] * IMAGES),
     "class by age: known of some": _thing("age", age=of_class(60.0, 4.0, None)),
     "class by size": _thing("size", height=of_class(512, 1024, None)),
     "class by compression": _thing("compression", size_bytes=of_class(10_000, 500_000, 100)),
     "class by brightness": _thing("brightness"),
     "class by source: two classes of ten patients": _thing(
-        "source", label=[CLASSES[2] if n < 18 else CLASSES[n // 2 % 2] for n in range(FILMS)]
+        "source", label=[CLASSES[2] if n < 18 else CLASSES[n // 2 % 2] for n in range(IMAGES)]
     ),
     "class by source: one class of ten patients": _thing(
-        "source", label=[CLASSES[2] if n < 18 else CLASSES[0] for n in range(FILMS)]
+        "source", label=[CLASSES[2] if n < 18 else CLASSES[0] for n in range(IMAGES)]
     ),
     "class by source: few patients": _thing(
         "source",
-        group_id=[f"g{n % 9}" for n in range(FILMS)],
-        patient_id=[f"g{n % 9}" for n in range(FILMS)],
+        group_id=[f"g{n % 9}" for n in range(IMAGES)],
+        patient_id=[f"g{n % 9}" for n in range(IMAGES)],
     ),
 }
 
@@ -57,17 +57,17 @@ CASES |= {
 
 
 def _predicted(right: float = 0.85, women: float = 0.85, said: float = 0.85) -> Subject:
-    subject = subject_of(split=["test"] * FILMS)
+    subject = subject_of(split=["test"] * IMAGES)
     sexes = subject.column("sex")
-    random = np.random.default_rng(2).random(FILMS)
+    random = np.random.default_rng(2).random(IMAGES)
     hits = random < np.where(sexes == "F", women, right)
     told = with_hits(subject.rows, hits, said)
-    order = np.random.default_rng(3).permutation(FILMS)
+    order = np.random.default_rng(3).permutation(IMAGES)
     return replace(subject, predictions=told.take(order))
 
 
 def _elsewhere() -> Subject:
-    """Predictions of other films as well, which are not audited."""
+    """Predictions of other images as well, which are not audited."""
     subject = _predicted(women=0.5)
     told = subject.predictions
     assert told is not None
@@ -79,20 +79,20 @@ def _elsewhere() -> Subject:
 
 def _all_ages() -> Subject:
     ages = [None if n < 24 else (5.0, 18.0, 39.9, 40.0, 60.0, 74.9, 75.0)[n // 2 % 7]
-            for n in range(FILMS)]  # fmt: skip
-    subject = subject_of(split=["test"] * FILMS, age=pa.array(ages, pa.float32()))
-    hits = np.random.default_rng(2).random(FILMS) < 0.85
+            for n in range(IMAGES)]  # fmt: skip
+    subject = subject_of(split=["test"] * IMAGES, age=pa.array(ages, pa.float32()))
+    hits = np.random.default_rng(2).random(IMAGES) < 0.85
     return replace(subject, predictions=with_hits(subject.rows, hits, 0.85))
 
 
 _MODEL_GONE = ModelLeftOut("it was trained on another split", "`pulmospark train`")
-_FEW = {"sex": ["F"] * FILMS, "view": ["PA"] * FILMS, "source": ["alder"] * FILMS,
-        "age": pa.nulls(FILMS, pa.float32())}  # fmt: skip
+_FEW = {"sex": ["F"] * IMAGES, "view": ["PA"] * IMAGES, "source": ["alder"] * IMAGES,
+        "age": pa.nulls(IMAGES, pa.float32())}  # fmt: skip
 
 
 def _one_subgroup() -> Subject:
-    subject = subject_of(split=["test"] * FILMS, **_FEW)
-    hits = np.random.default_rng(2).random(FILMS) < 0.85
+    subject = subject_of(split=["test"] * IMAGES, **_FEW)
+    hits = np.random.default_rng(2).random(IMAGES) < 0.85
     return replace(subject, predictions=with_hits(subject.rows, hits, 0.85))
 
 
@@ -106,7 +106,7 @@ for _name, _run in (("accuracy", subgroups.accuracy), ("calibration", subgroups.
         "too sure": lambda: _predicted(said=0.95),
         "much too sure": lambda: _predicted(right=0.6, women=0.6, said=0.95),
         "not sure enough": lambda: _predicted(said=0.7),
-        "films that are not audited": _elsewhere,
+        "images that are not audited": _elsewhere,
         "all ages": _all_ages,
         "one subgroup": _one_subgroup,
     }.items():

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from benchmarks.audit_films import CLASSES, clean_subject
+from benchmarks.audit_images import CLASSES, clean_subject
 from sklearn.metrics import roc_auc_score
 
 from pulmospark.audit import features, out_of_distribution, shortcuts
@@ -79,7 +79,7 @@ def test_one_class_that_the_model_does_not_have_is_left_out_and_named() -> None:
 
 
 @pytest.mark.parametrize("run", [shortcuts.covered, shortcuts.letters, features.left_out_source])
-def test_many_films_of_few_patients_leave_it_open(run: Any) -> None:
+def test_many_images_of_few_patients_leave_it_open(run: Any) -> None:
     few = [f"alder:{n % 9}" for n in range(600)]
     subject = clean_subject(600, group_id=few, patient_id=few)
     assert run(subject, _scored(subject)).verdict == "not assessable"
@@ -149,32 +149,32 @@ def test_a_lower_bound_of_nought_is_a_bound(monkeypatch: pytest.MonkeyPatch) -> 
     assert features.left_out_source(subject, _scored(subject)).verdict == "not assessable"
 
 
-def test_heat_of_one_patient_with_many_films_has_a_wide_interval() -> None:
+def test_heat_of_one_patient_with_many_images_has_a_wide_interval() -> None:
     shares = np.concatenate([np.full(90, 0.9), np.full(10, 0.1)])
     told: dict[str, Any] = {"seed": 1, "replicates": 400, "confidence": 0.95}
-    films = mean_share(shares, np.arange(100), **told)
+    images = mean_share(shares, np.arange(100), **told)
     patients = mean_share(shares, np.concatenate([np.zeros(90), np.arange(1, 11)]), **told)
-    assert films.value == patients.value == pytest.approx(0.82)
-    assert films.low is not None
+    assert images.value == patients.value == pytest.approx(0.82)
+    assert images.low is not None
     assert patients.low is not None
-    assert films.low > 0.7
+    assert images.low > 0.7
     assert patients.low < 0.3
 
 
-def test_a_patients_own_films_are_no_neighbours_of_a_usual_film(
+def test_a_patients_own_images_are_no_neighbours_of_a_usual_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     subject = clean_subject(120)
     scored = _scored(subject)
     told: list[Any] = []
 
-    def seen(films: np.ndarray, reference: np.ndarray, groups: Any = None) -> np.ndarray:
+    def seen(images: np.ndarray, reference: np.ndarray, groups: Any = None) -> np.ndarray:
         told.append(groups)
-        return np.zeros(len(films))
+        return np.zeros(len(images))
 
     monkeypatch.setattr(out_of_distribution, "distances", seen)
-    films = np.zeros((4, 32, 32), np.uint8)
+    images = np.zeros((4, 32, 32), np.uint8)
     out_of_distribution.audit(
-        subject, scored, films, lambda p: (np.full((len(p), 3), 1 / 3), np.zeros((len(p), 8)))
+        subject, scored, images, lambda p: (np.full((len(p), 3), 1 / 3), np.zeros((len(p), 8)))
     )
     np.testing.assert_array_equal(told[0], subject.groups)

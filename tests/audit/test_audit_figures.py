@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from benchmarks.audit_films import CLASSES, clean_subject
+from benchmarks.audit_images import CLASSES, clean_subject
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
@@ -30,7 +30,7 @@ DRAWS: dict[str, Any] = {"seed": 5, "replicates": 40, "confidence": 0.9}
 
 
 def _patients(seed: int, count: int = 60) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
-    """Groups of one to three films, a class each, and a generator."""
+    """Groups of one to three images, a class each, and a generator."""
     random = np.random.default_rng(seed)
     groups = np.repeat(np.arange(count), random.integers(1, 4, count))
     return groups, random.integers(0, 3, count)[groups], random
@@ -59,11 +59,11 @@ def test_patients_are_dealt_to_folds_class_by_class() -> None:
 def _slow_guess(
     thing: list[Any], labels: np.ndarray, groups: np.ndarray, classes: int, seed: int
 ) -> np.ndarray:
-    """Shares of each class in the bin of a film among films of other folds, film by film."""
+    """Shares of each class in the bin of an image among images of other folds, image by image."""
     folds = np.asarray(_slow_folds(labels, groups, seed))
     rows = []
-    for film, value in enumerate(thing):
-        others = [n for n in range(len(thing)) if folds[n] != folds[film]]
+    for image, value in enumerate(thing):
+        others = [n for n in range(len(thing)) if folds[n] != folds[image]]
         known = [thing[n] for n in others if thing[n] is not None and thing[n] == thing[n]]
         edges: list[float] = []
         if known and isinstance(known[0], float):
@@ -100,7 +100,7 @@ def test_a_guess_is_the_share_of_each_class_in_the_bin(kind: str) -> None:
     assert figure == again
 
 
-def test_numbers_that_no_training_film_has_are_one_bin() -> None:
+def test_numbers_that_no_training_image_has_are_one_bin() -> None:
     """Known of one patient alone: where he is tested, the others have no value to cut at."""
     groups, labels, _ = _patients(3)
     thing = np.full(labels.size, np.nan)
@@ -115,7 +115,7 @@ def test_a_thing_that_does_not_vary_tells_nothing() -> None:
     groups, labels, _ = _patients(3)
     for thing in (np.full(labels.size, 2.0), np.asarray(["a"] * labels.size, dtype=object)):
         figure = guess_figure(thing, labels, groups, classes=3, **DRAWS)
-        assert figure == Figure(value=0.5, note="the feature is the same for all films")
+        assert figure == Figure(value=0.5, note="the feature is the same for all images")
 
 
 def _slow_area(labels: np.ndarray, chance: np.ndarray, weights: np.ndarray) -> float:
@@ -124,7 +124,7 @@ def _slow_area(labels: np.ndarray, chance: np.ndarray, weights: np.ndarray) -> f
 
 
 def _draws(groups: np.ndarray) -> list[np.ndarray]:
-    """Weights of the films in each replicate: patients drawn with replacement."""
+    """Weights of the images in each replicate: patients drawn with replacement."""
     count = int(groups.max()) + 1
     random = np.random.default_rng(DRAWS["seed"])
     drawn = [random.integers(0, count, count) for _ in range(DRAWS["replicates"])]
@@ -171,32 +171,32 @@ def test_where_all_replicates_are_equal_bounds_are_newcombes() -> None:
     assert same.low == pytest.approx(newcombe_auroc(1.0, 4, 1, 0.9)[0])
 
 
-def test_a_class_without_films_has_no_area() -> None:
+def test_a_class_without_images_has_no_area() -> None:
     labels, groups = np.zeros(6, np.int64), np.arange(6)
     chance = np.full((6, 2), 0.5)
     for figure in (area(labels, chance, groups, **DRAWS),
                    area_fall(labels, chance, chance, groups, **DRAWS)):  # fmt: skip
-        assert figure == Figure(value=None, note="a class has no film")
+        assert figure == Figure(value=None, note="a class has no image")
 
 
 def test_cross_fitted_is_scikit_learn_s_regression_fold_by_fold() -> None:
     groups, labels, random = _patients(5)
-    films = random.normal(0, 1, (labels.size, 5)) * [1, 2, 3, 4, 5]
-    films[np.arange(labels.size), labels] += 2.0
-    found = linear_probe.cross_fitted(films, labels, groups, 3, seed=2)
+    images = random.normal(0, 1, (labels.size, 5)) * [1, 2, 3, 4, 5]
+    images[np.arange(labels.size), labels] += 2.0
+    found = linear_probe.cross_fitted(images, labels, groups, 3, seed=2)
     folds = np.asarray(_slow_folds(labels, groups, 2))
     for fold in range(5):
         tested = folds == fold
-        scaler = StandardScaler().fit(films[~tested])
+        scaler = StandardScaler().fit(images[~tested])
         theirs = LogisticRegression(C=1 / linear_probe._PENALTY, tol=1e-8, max_iter=1000)
-        theirs.fit(scaler.transform(films[~tested]), labels[~tested])
-        expected = theirs.predict_proba(scaler.transform(films[tested]))
+        theirs.fit(scaler.transform(images[~tested]), labels[~tested])
+        expected = theirs.predict_proba(scaler.transform(images[tested]))
         np.testing.assert_allclose(found[tested], expected, atol=2e-3)
     # One class alone to learn from: nothing is known.
-    alone = linear_probe.cross_fitted(films, np.zeros_like(labels), groups, 4, seed=2)
+    alone = linear_probe.cross_fitted(images, np.zeros_like(labels), groups, 4, seed=2)
     np.testing.assert_array_equal(alone, 0.25)
     # Two classes of three are learned; of the third nobody has heard.
-    two = linear_probe.cross_fitted(films, np.minimum(labels, 1), groups, 3, seed=2)
+    two = linear_probe.cross_fitted(images, np.minimum(labels, 1), groups, 3, seed=2)
     assert two[:, 2].max() < 0.02
     assert two.sum(axis=1) == pytest.approx(1.0)
 
@@ -204,34 +204,34 @@ def test_cross_fitted_is_scikit_learn_s_regression_fold_by_fold() -> None:
 def test_features_that_are_the_same_for_all_do_no_harm() -> None:
     """Their spread is nought."""
     _, labels, random = _patients(5)
-    films = random.normal(0, 1, (labels.size, 4))
-    films[:, 0] += 3.0 * (labels == 1)
-    films[:, 3] = 7.0
-    model = linear_probe.logistic(films, labels, 3)
-    without = linear_probe.logistic(films[:, :3], labels, 3)
-    np.testing.assert_allclose(model(films), without(films[:, :3]), atol=1e-3)
+    images = random.normal(0, 1, (labels.size, 4))
+    images[:, 0] += 3.0 * (labels == 1)
+    images[:, 3] = 7.0
+    model = linear_probe.logistic(images, labels, 3)
+    without = linear_probe.logistic(images[:, :3], labels, 3)
+    np.testing.assert_allclose(model(images), without(images[:, :3]), atol=1e-3)
 
 
 def test_distances_are_means_over_the_nearest_twentieth_of_other_patients() -> None:
-    """More films than are worked on at once, film by film."""
+    """More images than are worked on at once, image by image."""
     random = np.random.default_rng(6)
-    films = random.normal(0.3, 1.0, (300, 6))
+    images = random.normal(0.3, 1.0, (300, 6))
     groups = np.arange(300) // 2
-    found = distances(films, films, groups)
-    length = films / np.linalg.norm(films, axis=1, keepdims=True)
-    for film in range(300):
-        apart = np.linalg.norm(length - length[film], axis=1)
-        apart[groups == groups[film]] = 2.0
-        assert found[film] == pytest.approx(np.sort(apart)[:15].mean(), abs=1e-6)
+    found = distances(images, images, groups)
+    length = images / np.linalg.norm(images, axis=1, keepdims=True)
+    for image in range(300):
+        apart = np.linalg.norm(length - length[image], axis=1)
+        apart[groups == groups[image]] = 2.0
+        assert found[image] == pytest.approx(np.sort(apart)[:15].mean(), abs=1e-6)
     # Five at least, and no more than there are.
-    few = distances(films[:1], films[100:140])
+    few = distances(images[:1], images[100:140])
     apart = np.sort(np.linalg.norm(length[100:140] - length[0], axis=1))
     assert few[0] == pytest.approx(apart[:5].mean(), abs=1e-6)
-    assert distances(films[:1], films[100:103])[0] == pytest.approx(
+    assert distances(images[:1], images[100:103])[0] == pytest.approx(
         np.linalg.norm(length[100:103] - length[0], axis=1).mean(), abs=1e-6
     )
     # The nearest of nothing is 2 away: all are of the same patient.
-    alone = distances(films[:6], films[:6], np.zeros(6, int))
+    alone = distances(images[:6], images[:6], np.zeros(6, int))
     assert alone == pytest.approx(np.full(6, 2.0))
 
 
@@ -255,9 +255,9 @@ def test_the_interval_of_a_mean_share_is_that_of_drawn_patients() -> None:
     assert found.method == "bootstrap"
 
 
-def _blocks(film: np.ndarray, side: int = 8) -> np.ndarray:
-    step = len(film) // side
-    return np.asarray(film.reshape(side, step, side, step).mean(axis=(1, 3)))
+def _blocks(image: np.ndarray, side: int = 8) -> np.ndarray:
+    step = len(image) // side
+    return np.asarray(image.reshape(side, step, side, step).mean(axis=(1, 3)))
 
 
 @pytest.mark.parametrize("kind", out_of_distribution.DRAWN)
@@ -280,9 +280,9 @@ def test_the_seed_draws_the_same_strange_pictures() -> None:
             pictures.append(some)
             return np.full((len(some), 3), 1 / 3), np.zeros((len(some), 8))
 
-        films = np.random.default_rng(2).integers(0, 256, (20, 32, 32)).astype(np.uint8)
-        out_of_distribution.audit(subject, scored(subject), films, run)
-        np.testing.assert_array_equal(pictures[-1], 255 - films[: out_of_distribution.EACH])
+        images = np.random.default_rng(2).integers(0, 256, (20, 32, 32)).astype(np.uint8)
+        out_of_distribution.audit(subject, scored(subject), images, run)
+        np.testing.assert_array_equal(pictures[-1], 255 - images[: out_of_distribution.EACH])
         return pictures
 
     first, again, other = shown(1), shown(1), shown(2)
@@ -312,11 +312,11 @@ def test_ids_that_look_like_one_patient(ids: set[str], groups: list[tuple[str, .
 
 
 def test_numbers_and_names_in_sentences() -> None:
-    assert [counted(n, "film") for n in (0, 1, 2, 1204)] == [
-        "0 films",
-        "1 film",
-        "2 films",
-        "1,204 films",
+    assert [counted(n, "image") for n in (0, 1, 2, 1204)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "1,204 images",
     ]
     assert [counted(n, "copy", "copies") for n in (1, 2)] == ["1 copy", "2 copies"]
     assert named("abcd") == "a, b, c, d"
@@ -338,14 +338,14 @@ def test_a_report_counts_its_verdicts() -> None:
     passed = failed.model_copy(update={"verdict": "pass"})
     none = not_assessable("b", "B", "there is nothing")
     assert (none.sentence, none.remedy) == ("Not assessable: there is nothing.", "")
-    report = AuditReport(films=3, audits=(failed, none, passed, passed), provenance={})
+    report = AuditReport(images=3, audits=(failed, none, passed, passed), provenance={})
     assert [report.count(one) for one in ("fail", "warn", "not assessable", "pass")] == [
         1, 0, 1, 2,
     ]  # fmt: skip
     assert report.failed == (failed,)
 
 
-def test_what_is_known_of_films() -> None:
+def test_what_is_known_of_images() -> None:
     subject = clean_subject(12, label=["normal", None, "COVID-19", "other"] * 3)
     assert subject.labels.tolist() == [1, -1, 0, -1] * 3
     assert subject.common(3).tolist() == [0, 1]
@@ -365,16 +365,16 @@ def test_what_is_known_of_films() -> None:
     assert folds.has_split
     first, second = np.asarray([0, 1, 0]), np.asarray([1, 3, 3])
     assert folds.leaks(first, second).tolist() == [True, False, True]
-    assert folds.film(1).part == "fold 2"
-    assert folds.film(2).part is None
+    assert folds.image(1).part == "fold 2"
+    assert folds.image(2).part is None
     split = clean_subject(4, split=["train", "test", "validation", "test"])
     assert split.parts.tolist() == ["train", "test", "validation", "test"]
     assert split.tested.tolist() == [False, True, False, True]
     assert not split.has_folds
     assert split.leaks(first, second).tolist() == [True, False, True]
-    film = split.film(1)
-    assert (film.uri, film.image_id, film.source, film.label, film.part) == (
-        "/films/000001.png", f"{1:064x}", split.column("source")[1], split.column("label")[1],
+    image = split.image(1)
+    assert (image.uri, image.image_id, image.source, image.label, image.part) == (
+        "/images/000001.png", f"{1:064x}", split.column("source")[1], split.column("label")[1],
         "test",
     )  # fmt: skip
     bare = clean_subject(4, split=pa.nulls(4, pa.string()))

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from benchmarks.audit_films import CLASSES, clean_subject, copies_of, with_hits
+from benchmarks.audit_images import CLASSES, clean_subject, copies_of, with_hits
 from scipy import stats
 
 from audit.test_audit_not_assessable import COVERS
 from pulmospark.audit import class_balance, near_duplicates, patients, subgroups
 from pulmospark.audit.subject import Subject
 
-FILMS = 600
+IMAGES = 600
 STEP = 1e-9
 
 
@@ -25,11 +25,11 @@ def with_settings(subject: Subject, **changes: Any) -> Subject:
 
 
 def test_copies_fail_above_the_share_and_not_at_it() -> None:
-    subject = clean_subject(FILMS)
+    subject = clean_subject(IMAGES)
     split = subject.column("split")
     tested, trained = (np.flatnonzero(split == part) for part in ("test", "train"))
     pairs = [tuple(sorted((int(a), int(b)))) for a, b in zip(tested[:6], trained[:6], strict=True)]
-    copies = copies_of(FILMS, cast("Any", pairs))
+    copies = copies_of(IMAGES, cast("Any", pairs))
     share = 6 / tested.size
     for limit, verdict in ((share, "warn"), (share - STEP, "fail")):
         assert near_duplicates.audit(with_settings(subject, leak_share=limit), copies).verdict == (
@@ -39,14 +39,14 @@ def test_copies_fail_above_the_share_and_not_at_it() -> None:
 
 @pytest.mark.parametrize(("unknown", "verdict"), [(300, "pass"), (302, "warn")])
 def test_half_of_the_images_may_be_of_unknown_patients(unknown: int, verdict: str) -> None:
-    ids = [None if n < unknown else f"alder:{n // 2}" for n in range(FILMS)]
-    assert patients.audit(clean_subject(FILMS, patient_id=ids)).verdict == verdict
+    ids = [None if n < unknown else f"alder:{n // 2}" for n in range(IMAGES)]
+    assert patients.audit(clean_subject(IMAGES, patient_id=ids)).verdict == verdict
 
 
 def test_support_is_the_width_that_wilsons_interval_would_have() -> None:
     """One image a patient: the width follows from the count alone."""
-    groups = [f"g{n}" for n in range(FILMS)]
-    subject = clean_subject(FILMS, group_id=groups, patient_id=groups, split=["test"] * FILMS)
+    groups = [f"g{n}" for n in range(IMAGES)]
+    subject = clean_subject(IMAGES, group_id=groups, patient_id=groups, split=["test"] * IMAGES)
     z2 = stats.norm.isf(0.025) ** 2
     widths = {}
     for kind, name in enumerate(CLASSES):
@@ -69,12 +69,12 @@ def test_support_is_the_width_that_wilsons_interval_would_have() -> None:
     ("young", "verdict"), [(0.10, "pass"), (0.35, "warn"), (0.45, "warn"), (0.75, "fail")]
 )
 def test_children_need_a_gap_and_intervals_that_part(young: float, verdict: str) -> None:
-    labels = clean_subject(FILMS).labels
-    age = np.full(FILMS, 50.0)
+    labels = clean_subject(IMAGES).labels
+    age = np.full(IMAGES, 50.0)
     mine = np.flatnonzero(labels == 1)
     age[mine[: round(young * mine.size)]] = 4.0
     subject = clean_subject(
-        FILMS, age=age.astype(np.float32), group_id=[str(n) for n in range(600)]
+        IMAGES, age=age.astype(np.float32), group_id=[str(n) for n in range(600)]
     )
     assert class_balance.children(subject).verdict == verdict
     # Of few patients the same shares do not part.
@@ -88,25 +88,25 @@ def test_children_need_a_gap_and_intervals_that_part(young: float, verdict: str)
     assert class_balance.children(replace(small, rows=rows)).verdict == "pass"
 
 
-def _subgroup(right: float, rest: float, films: int) -> Subject:
+def _subgroup(right: float, rest: float, images: int) -> Subject:
     """One sex is served worse: shares of right predictions among men and women."""
-    sexes = ["M" if n % 2 else "F" for n in range(films)]
+    sexes = ["M" if n % 2 else "F" for n in range(images)]
     subject = clean_subject(
-        films, sex=sexes, view=["PA"] * films, source=["a"] * films, age=[50.0] * films,
-        split=["test"] * films, group_id=[str(n) for n in range(films)],
+        images, sex=sexes, view=["PA"] * images, source=["a"] * images, age=[50.0] * images,
+        split=["test"] * images, group_id=[str(n) for n in range(images)],
     )  # fmt: skip
-    place = np.arange(films) // 2
-    hits = place < np.where(np.arange(films) % 2, right, rest) * (films // 2)
+    place = np.arange(images) // 2
+    hits = place < np.where(np.arange(images) % 2, right, rest) * (images // 2)
     return replace(subject, predictions=with_hits(subject.rows, hits, 0.8))
 
 
 def test_a_subgroup_falls_behind_by_a_gap_and_intervals_that_part() -> None:
     subject = _subgroup(0.75, 0.9, 800)
-    films = subgroups.tested(subject)
+    images = subgroups.tested(subject)
     gap = 0.15
     for limit, verdict in ((gap + 1e-6, "pass"), (gap - 1e-6, "warn"), (gap / 2 + 1e-6, "warn"),
                            (gap / 2 - 1e-6, "fail")):  # fmt: skip
-        found = subgroups.accuracy(with_settings(subject, subgroup_gap=limit), films)
+        found = subgroups.accuracy(with_settings(subject, subgroup_gap=limit), images)
         assert found.verdict == verdict
         assert found.figures[0].name.startswith("sex: M")
     few = _subgroup(0.75, 0.9, 40)  # the same gap of 20 each: the intervals meet
@@ -116,9 +116,9 @@ def test_a_subgroup_falls_behind_by_a_gap_and_intervals_that_part() -> None:
 
 def test_probabilities_are_off_by_a_gap_beyond_the_interval() -> None:
     subject = _subgroup(0.65, 0.8, 800)  # all are said to be 80 % sure
-    films = subgroups.tested(subject)
+    images = subgroups.tested(subject)
     for limit, verdict in ((0.15 + 1e-6, "pass"), (0.15 - 1e-6, "warn"), (0.075 - 1e-6, "fail")):
-        found = subgroups.calibration(with_settings(subject, calibration_gap=limit), films)
+        found = subgroups.calibration(with_settings(subject, calibration_gap=limit), images)
         assert found.verdict == verdict
     assert "15.0 percentage points above the accuracy" in found.sentence
     few = _subgroup(0.65, 0.8, 40)

@@ -1,4 +1,4 @@
-"""Audits of a model: covered films, its features, what it was never shown."""
+"""Audits of a model: covered images, its features, what it was never shown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pulmospark.experiment.external import evaluate_external
 from pulmospark.imaging.lung_segmentation import cut_to_lungs, find_lungs
 from pulmospark.models.bundle.bundle import read_bundle
 from pulmospark.models.zoo import networks
-from pulmospark.phantoms.draw import draw_film, encode, random_person
+from pulmospark.phantoms.draw import draw_image, encode, random_person
 from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
 
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def film() -> np.ndarray:
+def image() -> np.ndarray:
     from pulmospark.config.ingest import IngestSettings
-    from pulmospark.imaging.image import Film, film_from_bytes
+    from pulmospark.imaging.image import StandardImage, image_from_bytes
 
     random = np.random.default_rng(4)
     person = random_person(random, HOSPITALS[0], Finding.NORMAL)
-    made = film_from_bytes(encode(draw_film(person, HOSPITALS[0], random)), IngestSettings())
-    assert isinstance(made, Film)
+    made = image_from_bytes(encode(draw_image(person, HOSPITALS[0], random)), IngestSettings())
+    assert isinstance(made, StandardImage)
     return made.pixels
 
 
-def test_lungs_are_dark_lie_on_both_sides_and_hold_a_tenth_of_the_film(film: np.ndarray) -> None:
-    lungs = find_lungs(film)
+def test_lungs_are_dark_lie_on_both_sides_and_hold_a_tenth_of_the_image(image: np.ndarray) -> None:
+    lungs = find_lungs(image)
     assert 0.08 < lungs.mean() < 0.5
     assert lungs[:, :112].any()
     assert lungs[:, 112:].any()
-    assert film[lungs].mean() < film[~lungs & (film > 20)].mean()
-    cut = cut_to_lungs(film)
+    assert image[lungs].mean() < image[~lungs & (image > 20)].mean()
+    cut = cut_to_lungs(image)
     assert 60 < min(cut.shape) <= 224
 
 
-def test_the_region_holds_the_lungs_of_all_films_but_of_few() -> None:
+def test_the_region_holds_the_lungs_of_all_images_but_of_few() -> None:
     lungs = np.zeros((40, 8, 8), np.bool_)
     lungs[:2, 0, 0] = True  # one in twenty
     lungs[:1, 1, 1] = True
@@ -64,14 +64,14 @@ def test_the_region_holds_the_lungs_of_all_films_but_of_few() -> None:
     assert region.sum() == 1
 
 
-def test_covers_do_what_they_say(film: np.ndarray) -> None:
-    lungs = find_lungs(film)
-    assert not occlusion.without_lungs(film, lungs)[lungs].any()
-    assert not occlusion.only_lungs(film, lungs)[~lungs].any()
-    border = occlusion.only_border(film, lungs)
+def test_covers_do_what_they_say(image: np.ndarray) -> None:
+    lungs = find_lungs(image)
+    assert not occlusion.without_lungs(image, lungs)[lungs].any()
+    assert not occlusion.only_lungs(image, lungs)[~lungs].any()
+    border = occlusion.only_border(image, lungs)
     assert not border[40:180, 40:180].any()
-    np.testing.assert_array_equal(border[:20], film[:20])
-    marked = film.copy()
+    np.testing.assert_array_equal(border[:20], image[:20])
+    marked = image.copy()
     marked[8:18, 8:12] = 255
     painted = occlusion.without_letters(marked, lungs)
     assert painted[8:18, 8:12].max() < 255
@@ -93,32 +93,32 @@ def test_features_that_hold_a_class_are_told_and_noise_is_not() -> None:
 
 
 def test_the_regression_is_that_of_scikit_learn() -> None:
-    """One class is rare, and there are more features than films."""
+    """One class is rare, and there are more features than images."""
     random = np.random.default_rng(3)
     labels = np.repeat([0, 1, 2], [80, 60, 10])
-    films = random.normal(2.0, 3.0, (150, 200))
-    films[np.arange(150), labels] += 4.0
+    images = random.normal(2.0, 3.0, (150, 200))
+    images[np.arange(150), labels] += 4.0
     others = random.normal(2.0, 3.0, (50, 200))
-    ours = linear_probe.logistic(films, labels, 3)(others)
-    scaler = StandardScaler().fit(films)
+    ours = linear_probe.logistic(images, labels, 3)(others)
+    scaler = StandardScaler().fit(images)
     theirs = LogisticRegression(C=1 / linear_probe._PENALTY, tol=1e-8, max_iter=1000)
-    theirs.fit(scaler.transform(films), labels)
+    theirs.fit(scaler.transform(images), labels)
     np.testing.assert_allclose(ours, theirs.predict_proba(scaler.transform(others)), atol=0.002)
 
 
 def test_what_is_far_from_all_has_the_largest_distance() -> None:
     random = np.random.default_rng(2)
-    films = random.normal(0, 0.1, (100, 20)) + 1.0
+    images = random.normal(0, 0.1, (100, 20)) + 1.0
     strange = -np.ones((1, 20))
-    usual = distances(films, films, np.arange(100))
-    assert distances(strange, films)[0] > usual.max()
+    usual = distances(images, images, np.arange(100))
+    assert distances(strange, images)[0] > usual.max()
 
 
-def test_strange_films_that_are_like_each_other_stand_out() -> None:
+def test_strange_images_that_are_like_each_other_stand_out() -> None:
     random = np.random.default_rng(5)
-    films = random.normal(0, 0.1, (500, 30)) + 1.0
-    films[:20, :15] -= 1.6
-    scores = distances(films, films, np.arange(500))
+    images = random.normal(0, 0.1, (500, 30)) + 1.0
+    images[:20, :15] -= 1.6
+    scores = distances(images, images, np.arange(500))
     assert set(np.flatnonzero(scores > fence(scores))) == set(range(20))
 
 
@@ -158,7 +158,7 @@ def test_all_audits_of_a_run_and_its_model(
 
 
 @pytest.mark.spark
-def test_heat_is_a_distribution_over_the_film(finished_run: FinishedRun) -> None:
+def test_heat_is_a_distribution_over_the_image(finished_run: FinishedRun) -> None:
     bundle = read_bundle(finished_run.folder.bundle)
     size = bundle.config.input_size
     random = np.random.default_rng(1)
@@ -169,14 +169,14 @@ def test_heat_is_a_distribution_over_the_film(finished_run: FinishedRun) -> None
 
 
 def test_a_class_without_weights_of_its_own_has_a_heat_map() -> None:
-    """Its logit is 0 whatever the film; what speaks for it is what speaks against the other."""
+    """Its logit is 0 whatever the image; what speaks for it is what speaks against the other."""
     torch.manual_seed(1)
     network = networks.build("basic_cnn", 2).eval()
-    film = np.random.default_rng(1).integers(0, 255, (64, 64)).astype(np.uint8)
+    image = np.random.default_rng(1).integers(0, 255, (64, 64)).astype(np.uint8)
     with torch.no_grad():
         network.head.weight[0] = 0.0
         network.head.bias[:] = torch.tensor([100.0, 0.0])
-    assert heat_map(network, film).std() > 0
+    assert heat_map(network, image).std() > 0
 
 
 @pytest.mark.spark
@@ -196,14 +196,14 @@ def test_a_bundle_is_evaluated_elsewhere_and_recalibrated(
     )
     assert told.inside == finished_run.result.evaluate.evaluation
     assert told.recalibrated is not None
-    assert told.recalibrated.films == told.outside.films
-    assert told.outside.films + told.left_out["in the local sample"] > 30
+    assert told.recalibrated.images == told.outside.images
+    assert told.outside.images + told.left_out["in the local sample"] > 30
     record = json.loads((tmp_path / "external" / "external.json").read_text(encoding="utf-8"))
-    assert record["result"]["recalibration"]["films"] == told.left_out["in the local sample"]
+    assert record["result"]["recalibration"]["images"] == told.left_out["in the local sample"]
     page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
     assert "Phantoms, not patients" in page
     assert "Elsewhere, recalibrated" in page
-    assert f"{told.outside.accuracy.numerator} / {told.outside.films}" in page
+    assert f"{told.outside.accuracy.numerator} / {told.outside.images}" in page
 
 
 @pytest.mark.spark

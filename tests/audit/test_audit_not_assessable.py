@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from benchmarks.audit_films import CLASSES, clean_subject, copies_of, no_copies, with_hits
+from benchmarks.audit_images import CLASSES, clean_subject, copies_of, no_copies, with_hits
 
 from pulmospark.audit import (
     augmented_copies,
@@ -33,15 +33,15 @@ from pulmospark.audit.results import AuditResult
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.subject import Subject
 
-FILMS = 600
+IMAGES = 600
 KINDS = {kind.name: kind for kind in single_feature.KINDS}
 COVERS = ("whole", "without lungs", "only border", "only lungs", "without letters")
 
 
 def looks(value: float | None = None) -> dict[str, np.ndarray]:
     if value is None:
-        return dict(no_copies(FILMS).looks)
-    return {name: np.full(FILMS, value) for name in ("mean", "border_mean")}
+        return dict(no_copies(IMAGES).looks)
+    return {name: np.full(IMAGES, value) for name in ("mean", "border_mean")}
 
 
 def said(result: AuditResult, *why: str) -> None:
@@ -53,13 +53,13 @@ def said(result: AuditResult, *why: str) -> None:
 
 
 CONSTANT: dict[str, dict[str, Any]] = {
-    "source": {"source": ["alder"] * FILMS},
-    "age": {"age": [50.0] * FILMS},
-    "sex": {"sex": ["F"] * FILMS},
-    "view": {"view": ["PA"] * FILMS},
-    "size": {"height": [512] * FILMS, "width": [512] * FILMS},
-    "format": {"format": ["png"] * FILMS},
-    "compression": {"height": [512] * FILMS, "width": [512] * FILMS, "size_bytes": [9] * FILMS},
+    "source": {"source": ["alder"] * IMAGES},
+    "age": {"age": [50.0] * IMAGES},
+    "sex": {"sex": ["F"] * IMAGES},
+    "view": {"view": ["PA"] * IMAGES},
+    "size": {"height": [512] * IMAGES, "width": [512] * IMAGES},
+    "format": {"format": ["png"] * IMAGES},
+    "compression": {"height": [512] * IMAGES, "width": [512] * IMAGES, "size_bytes": [9] * IMAGES},
     "border": {},
     "brightness": {},
 }
@@ -67,67 +67,67 @@ CONSTANT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_what_is_the_same_for_all_tells_no_class_and_is_no_pass(name: str) -> None:
-    subject = clean_subject(FILMS, **CONSTANT[name])
+    subject = clean_subject(IMAGES, **CONSTANT[name])
     said(single_feature.audit(subject, looks(90.0), KINDS[name]), "the same for all images")
     # So is one that is known of nobody.
-    none = {key: [None] * FILMS for key in CONSTANT[name]}
+    none = {key: [None] * IMAGES for key in CONSTANT[name]}
     columns: dict[str, Any] = {
-        k: pa.nulls(FILMS, pa.float64()) if k != "source" else v for k, v in none.items()
+        k: pa.nulls(IMAGES, pa.float64()) if k != "source" else v for k, v in none.items()
     }
-    bare = clean_subject(FILMS, **columns)
+    bare = clean_subject(IMAGES, **columns)
     if none and name != "source":
         said(single_feature.audit(bare, looks(), KINDS[name]), "not known of any image")
 
 
 def test_bytes_are_of_a_pixel_and_not_of_a_file() -> None:
     """Larger images have larger files: a third of a byte a pixel is one value for all."""
-    heights = [512 if n % 3 else 1536 for n in range(FILMS)]
+    heights = [512 if n % 3 else 1536 for n in range(IMAGES)]
     sizes = [height * 256 // 3 for height in heights]
-    subject = clean_subject(FILMS, height=heights, width=[256] * FILMS, size_bytes=sizes)
+    subject = clean_subject(IMAGES, height=heights, width=[256] * IMAGES, size_bytes=sizes)
     found = single_feature._bytes_per_pixel(subject)
     np.testing.assert_allclose(found, 1 / 3, atol=1e-5)
 
 
 def test_a_source_that_is_one_within_the_classes_compared_is_one() -> None:
     """The other source stands in a class of too few patients, which takes no part."""
-    labels = [CLASSES[2] if n < 8 else CLASSES[n // 2 % 2] for n in range(FILMS)]
-    sources = ["cedar" if n < 8 else "alder" for n in range(FILMS)]
-    subject = clean_subject(FILMS, label=labels, source=sources)
+    labels = [CLASSES[2] if n < 8 else CLASSES[n // 2 % 2] for n in range(IMAGES)]
+    sources = ["cedar" if n < 8 else "alder" for n in range(IMAGES)]
+    subject = clean_subject(IMAGES, label=labels, source=sources)
     said(single_feature.audit(subject, looks(), KINDS["source"]), "the same for all images")
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_one_class_or_few_patients_tell_nothing(name: str) -> None:
-    one = clean_subject(FILMS, label=["normal"] * FILMS)
+    one = clean_subject(IMAGES, label=["normal"] * IMAGES)
     said(single_feature.audit(one, looks(), KINDS[name]), "fewer than two classes")
-    few = [f"alder:{n % 9}" for n in range(FILMS)]
-    said(single_feature.audit(clean_subject(FILMS, group_id=few), looks(), KINDS[name]))
+    few = [f"alder:{n % 9}" for n in range(IMAGES)]
+    said(single_feature.audit(clean_subject(IMAGES, group_id=few), looks(), KINDS[name]))
 
 
 def test_copies_need_two_patients_two_classes_and_a_whole_search() -> None:
-    alone = clean_subject(FILMS, patient_id=["alder:1"] * FILMS, group_id=["alder:1"] * FILMS)
-    said(near_duplicates.audit(alone, no_copies(FILMS)), "no two patients")
+    alone = clean_subject(IMAGES, patient_id=["alder:1"] * IMAGES, group_id=["alder:1"] * IMAGES)
+    said(near_duplicates.audit(alone, no_copies(IMAGES)), "no two patients")
     said(patients.audit(alone), "one patient")
-    one = clean_subject(FILMS, label=["normal"] * FILMS)
-    said(near_duplicates.conflicts(one, no_copies(FILMS)), "fewer than two classes")
-    clean = clean_subject(FILMS)
-    assert near_duplicates.audit(clean, no_copies(FILMS)).verdict == "pass"
+    one = clean_subject(IMAGES, label=["normal"] * IMAGES)
+    said(near_duplicates.conflicts(one, no_copies(IMAGES)), "fewer than two classes")
+    clean = clean_subject(IMAGES)
+    assert near_duplicates.audit(clean, no_copies(IMAGES)).verdict == "pass"
     for part, why in (
         ({"hot_buckets": 1}, "1 bucket of images with nearly the same hash was not searched"),
         ({"distance": 4}, "hashes were compared within 4 bits only, not 12"),
     ):
-        searched = replace(no_copies(FILMS), **cast("Any", part))
+        searched = replace(no_copies(IMAGES), **cast("Any", part))
         said(near_duplicates.audit(clean, searched), why)
         said(near_duplicates.conflicts(clean, searched), why)
     # What was found in a part of the search stays found.
     labels = clean.labels
     pair = (0, int(np.flatnonzero(labels != labels[0])[0]))
-    some = replace(copies_of(FILMS, [pair]), hot_buckets=1)
+    some = replace(copies_of(IMAGES, [pair]), hot_buckets=1)
     assert near_duplicates.conflicts(clean, some).verdict == "warn"
 
 
 def test_files_without_a_hash_are_not_told_apart() -> None:
-    said(exact_duplicates.audit(clean_subject(FILMS, image_id=[None] * FILMS)))
+    said(exact_duplicates.audit(clean_subject(IMAGES, image_id=[None] * IMAGES)))
 
 
 def _expanded(folder: Path, parents: list[str | None]) -> Path:
@@ -139,7 +139,7 @@ def _expanded(folder: Path, parents: list[str | None]) -> Path:
 
 
 def test_a_table_without_augmented_copies_says_nothing_of_them(tmp_path: Path) -> None:
-    subject = clean_subject(FILMS)
+    subject = clean_subject(IMAGES)
     empty = _expanded(tmp_path / "none", [None, None])
     said(augmented_copies.audit(replace(subject, expanded=empty)), "no augmented copy")
     trained = [u for u, s in zip(subject.column("uri"), subject.column("split"), strict=True)
@@ -154,22 +154,22 @@ def test_a_table_without_augmented_copies_says_nothing_of_them(tmp_path: Path) -
 
 
 def test_ages_of_a_few_patients_are_no_knowledge_of_a_class() -> None:
-    labels = clean_subject(FILMS).labels
-    age: list[float | None] = [60.0] * FILMS
+    labels = clean_subject(IMAGES).labels
+    age: list[float | None] = [60.0] * IMAGES
     hidden = np.flatnonzero(labels == 1)
     for place in hidden[8:]:  # ages of four patients are left
         age[place] = None
-    found = class_balance.children(clean_subject(FILMS, age=age))
+    found = class_balance.children(clean_subject(IMAGES, age=age))
     assert found.verdict == "not assessable"
     assert f"fewer than 10 patients in {CLASSES[1]}" in found.sentence
 
 
 def test_layouts_know_whose_images_are_of_children() -> None:
     """Radiography database: viral pneumonias are Kermany's children, COVID-19 is of adults."""
-    labels = clean_subject(FILMS).labels
-    nobody = [None] * FILMS
+    labels = clean_subject(IMAGES).labels
+    nobody = [None] * IMAGES
     findings = [("COVID", "Normal", "Viral Pneumonia")[n] for n in labels]
-    subject = clean_subject(FILMS, source=["rdb"] * FILMS, age=nobody, finding=findings)
+    subject = clean_subject(IMAGES, source=["rdb"] * IMAGES, age=nobody, finding=findings)
     told = class_balance.children(replace(subject, layouts={"rdb": "radiography_database"}))
     assert told.verdict == "fail"
     assert CLASSES[2] in told.sentence
@@ -203,24 +203,24 @@ def _predicted(subject: Subject) -> Subject:
 
 
 def test_one_subgroup_cannot_fall_behind_itself() -> None:
-    one = {"sex": ["F"] * FILMS, "view": ["PA"] * FILMS, "source": ["alder"] * FILMS,
-           "age": pa.nulls(FILMS, pa.float32())}  # fmt: skip
-    subject = _predicted(clean_subject(FILMS, **one))
+    one = {"sex": ["F"] * IMAGES, "view": ["PA"] * IMAGES, "source": ["alder"] * IMAGES,
+           "age": pa.nulls(IMAGES, pa.float32())}  # fmt: skip
+    subject = _predicted(clean_subject(IMAGES, **one))
     said(subgroups.accuracy(subject, subgroups.tested(subject)), "no subgroup")
     assert subgroups.calibration(subject, subgroups.tested(subject)).verdict == "pass"
-    few = _predicted(clean_subject(FILMS, **{**one, "sex": ["M"] * 9 + ["F"] * (FILMS - 9)}))
+    few = _predicted(clean_subject(IMAGES, **{**one, "sex": ["M"] * 9 + ["F"] * (IMAGES - 9)}))
     said(subgroups.accuracy(few, subgroups.tested(few)))
-    both = _predicted(clean_subject(FILMS))
+    both = _predicted(clean_subject(IMAGES))
     assert subgroups.accuracy(both, subgroups.tested(both)).verdict == "pass"
 
 
 def test_probabilities_that_are_no_numbers_are_not_calibrated() -> None:
-    subject = _predicted(clean_subject(FILMS))
-    films = subgroups.tested(subject)
-    assert films is not None
-    wrong = replace(films, confidence=np.full(films.confidence.size, np.nan))
+    subject = _predicted(clean_subject(IMAGES))
+    images = subgroups.tested(subject)
+    assert images is not None
+    wrong = replace(images, confidence=np.full(images.confidence.size, np.nan))
     said(subgroups.calibration(subject, wrong), "not finite")
-    none = replace(films, subgroups={"sex: F": np.zeros(films.right.size, bool)})
+    none = replace(images, subgroups={"sex: F": np.zeros(images.right.size, bool)})
     said(subgroups.calibration(subject, none))
 
 
@@ -251,21 +251,21 @@ def scored(subject: Subject, **changes: Any) -> Scored:
 
 
 def test_a_model_that_knows_nothing_has_nothing_to_lose() -> None:
-    subject = clean_subject(FILMS)
+    subject = clean_subject(IMAGES)
     sound = scored(subject)
     assert shortcuts.covered(subject, sound).verdict == "pass"
     assert shortcuts.letters(subject, sound).verdict == "pass"
-    flat = {name: np.full((FILMS, 3), 1 / 3) for name in COVERS}
+    flat = {name: np.full((IMAGES, 3), 1 / 3) for name in COVERS}
     said(shortcuts.covered(subject, replace(sound, probabilities=flat)), "does not separate")
     said(shortcuts.letters(subject, replace(sound, probabilities=flat)), "nothing was removed")
-    noise = np.random.default_rng(5).dirichlet(np.ones(3), (5, FILMS))
+    noise = np.random.default_rng(5).dirichlet(np.ones(3), (5, IMAGES))
     blind = replace(sound, probabilities=dict(zip(COVERS, noise, strict=True)))
     said(shortcuts.covered(subject, blind), "does not separate the classes")
     said(shortcuts.letters(subject, blind), "does not separate the classes")
 
 
 def test_images_without_letters_or_without_a_place_outside_the_lungs() -> None:
-    subject = clean_subject(FILMS)
+    subject = clean_subject(IMAGES)
     sound = scored(subject)
     whole = sound.probabilities["whole"]
     bare = {**sound.probabilities, "without letters": whole.copy()}
@@ -275,9 +275,9 @@ def test_images_without_letters_or_without_a_place_outside_the_lungs() -> None:
 
 
 def test_with_folds_the_kept_model_is_not_asked_about_what_it_learned() -> None:
-    folds = [n // 2 % 5 for n in range(FILMS)]
-    subject = clean_subject(FILMS, fold=folds)
-    model = scored(subject, unseen=np.zeros(FILMS, bool))
+    folds = [n // 2 % 5 for n in range(IMAGES)]
+    subject = clean_subject(IMAGES, fold=folds)
+    model = scored(subject, unseen=np.zeros(IMAGES, bool))
     # The kept model reads letters; regressions without an image's fold do not.
     covered = dict.fromkeys(COVERS, model.features)
     learned = {name: np.eye(3)[subject.labels] * 0.9 + 1 / 30 for name in COVERS}
@@ -300,9 +300,9 @@ def test_with_folds_the_kept_model_is_not_asked_about_what_it_learned() -> None:
 
 def test_out_of_fold_means_that_a_folds_labels_do_not_matter() -> None:
     """Wrong labels in one fold leave its own images' scores as they were."""
-    folds = np.asarray([n // 2 % 5 for n in range(FILMS)])
-    subject = clean_subject(FILMS, fold=folds.tolist())
-    model = scored(subject, unseen=np.zeros(FILMS, bool))
+    folds = np.asarray([n // 2 % 5 for n in range(IMAGES)])
+    subject = clean_subject(IMAGES, fold=folds.tolist())
+    model = scored(subject, unseen=np.zeros(IMAGES, bool))
     model = replace(model, covered={"whole": model.features})
     labels = subject.labels
     before = shortcuts._out_of_fold(subject, model, labels)["whole"]
@@ -318,27 +318,27 @@ def test_out_of_fold_means_that_a_folds_labels_do_not_matter() -> None:
 @pytest.mark.parametrize("run", [features.source, features.left_out_source, features.unlike])
 def test_features_that_do_not_vary_hold_nothing(run: Callable[..., AuditResult], value: float
                                                 ) -> None:  # fmt: skip
-    subject = clean_subject(FILMS)
-    said(run(subject, scored(subject, features=np.full((FILMS, 8), value))), "features")
+    subject = clean_subject(IMAGES)
+    said(run(subject, scored(subject, features=np.full((IMAGES, 8), value))), "features")
 
 
 def test_few_patients_have_no_others_to_be_unlike() -> None:
-    few = [f"alder:{n % 9}" for n in range(FILMS)]
-    subject = clean_subject(FILMS, group_id=few)
+    few = [f"alder:{n % 9}" for n in range(IMAGES)]
+    subject = clean_subject(IMAGES, group_id=few)
     said(features.unlike(subject, scored(subject)), "fewer than 10 patients")
-    assert features.unlike(clean_subject(FILMS), scored(clean_subject(FILMS))).verdict == "pass"
+    assert features.unlike(clean_subject(IMAGES), scored(clean_subject(IMAGES))).verdict == "pass"
 
 
 def test_features_that_tell_no_class_inside_lose_nothing_outside() -> None:
-    subject = clean_subject(FILMS)
-    noise = np.random.default_rng(3).normal(0, 1, (FILMS, 8))
+    subject = clean_subject(IMAGES)
+    noise = np.random.default_rng(3).normal(0, 1, (IMAGES, 8))
     said(features.left_out_source(subject, scored(subject, features=noise)), "do not separate")
 
 
 def test_a_model_of_no_numbers_is_sure_of_nothing() -> None:
     subject = clean_subject(120)
     model = scored(subject)
-    films = np.zeros((16, 32, 32), np.uint8)
+    images = np.zeros((16, 32, 32), np.uint8)
 
     def sound(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.full((len(pictures), 3), 1 / 3), np.zeros((len(pictures), 8))
@@ -346,10 +346,10 @@ def test_a_model_of_no_numbers_is_sure_of_nothing() -> None:
     def broken(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.full((len(pictures), 3), np.nan), np.zeros((len(pictures), 8))
 
-    said(out_of_distribution.audit(subject, model, films, broken), "not finite")
+    said(out_of_distribution.audit(subject, model, images, broken), "not finite")
     flat = {name: np.full((120, 3), 1 / 3) for name in COVERS}
     constant = replace(model, probabilities=flat)
-    said(out_of_distribution.audit(subject, constant, films, sound), "the same for every image")
+    said(out_of_distribution.audit(subject, constant, images, sound), "the same for every image")
 
 
 class _Heat(torch.nn.Module):
@@ -378,8 +378,8 @@ def _heat(said_classes: list[int], patients_of: list[int], *, region: np.ndarray
     model = replace(model, probabilities={"whole": whole})
     network = SimpleNamespace(config=model.bundle.config, network=lambda: _Heat(cold=cold))
     model = replace(model, bundle=cast("Any", network))
-    films = np.zeros((size, 8, 8), np.uint8)
-    return heat_maps.audit(subject, model, np.arange(size), films)
+    images = np.zeros((size, 8, 8), np.uint8)
+    return heat_maps.audit(subject, model, np.arange(size), images)
 
 
 def test_heat_maps_name_each_class_with_its_count_and_do_not_pass_a_rare_one_over() -> None:
@@ -406,15 +406,15 @@ def test_heat_that_cannot_lie_elsewhere_is_no_heat_on_the_lungs() -> None:
 
 
 def test_the_sample_of_heat_maps_has_as_many_images_of_a_rare_class() -> None:
-    subject = clean_subject(FILMS)
-    each = np.zeros(FILMS, np.int64)
+    subject = clean_subject(IMAGES)
+    each = np.zeros(IMAGES, np.int64)
     each[300:312], each[400:404] = 1, 2
     model = scored(subject, probabilities={"whole": np.eye(3)[each]})
     places = stratified(model, subject.groups, 30)
     assert np.bincount(each[places]).tolist() == [14, 12, 4]
     assert (np.diff(places) > 0).all()
     # An image of each patient comes before a second one of any.
-    groups = np.repeat(np.arange(FILMS // 6), 6)
+    groups = np.repeat(np.arange(IMAGES // 6), 6)
     of_most = stratified(model, groups, 60)
     most = groups[of_most[each[of_most] == 0]]
     assert np.unique(most).size == most.size
@@ -430,7 +430,7 @@ def test_skipping_near_copies_skips_the_search(
 
     monkeypatch.setattr(run, "find_near_copies", refuse)
     monkeypatch.setattr(run, "grey_levels", lambda *_, **__: looks())
-    subject = clean_subject(FILMS)
+    subject = clean_subject(IMAGES)
     skip = subject.settings.model_copy(update={"skip": ("near_duplicates",)})
     told = run_audits(replace(subject, settings=skip), tmp_path, cast("Any", None), quiet=True)
     found = {one.name: one for one in told.audits}

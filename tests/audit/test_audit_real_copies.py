@@ -1,14 +1,14 @@
-"""Pairs of real films that were looked at one by one: copies, and others that look like them.
+"""Pairs of real images that were looked at one by one: copies, and others that look like them.
 
 ``real_duplicates.csv`` has file names alone. Candidates came from neighbours by ImageNet's deep
 features and by correlation of thumbnails, of which those with many SIFT matches on one affine
 map, or a good fit, were looked at; and from the search itself. ``python -m benchmarks
-real_duplicates`` runs the search on all films of the folders.
+real_duplicates`` runs the search on all images of the folders.
 
-The settings were tuned on ``real_duplicates.csv``, so it says little of other films. The pairs of
+The settings were tuned on ``real_duplicates.csv``, so it says little of other images. The pairs of
 ``real_duplicates_fresh.csv`` were looked at later, blind to what the search says of them, and no
 setting was chosen on them. They were drawn by strata from pairs that were not listed before, of
-one film a known cluster: by correlation of thumbnails and their cuts over all pairs of three
+one image a known cluster: by correlation of thumbnails and their cuts over all pairs of three
 sets, by the features of a SqueezeNet, by a difference hash, and by matches of SIFT features on
 one affine map. ``candidate_of`` names the stratum, the first that a pair falls into, and
 ``weight`` how many of its pairs a judged one stands for. A pair where the eye could not tell
@@ -30,7 +30,7 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.data.duplicates.alignment import overlay_correlation
 from pulmospark.data.duplicates.fingerprints import SMALL_SIDE, hashes_of
 from pulmospark.data.duplicates.near_duplicates import clusters
-from pulmospark.imaging.image import Film, read_film
+from pulmospark.imaging.image import StandardImage, read_image
 from pulmospark.imaging.standardise import resized
 
 TUNED, FRESH = "real_duplicates.csv", "real_duplicates_fresh.csv"
@@ -59,20 +59,20 @@ def pairs(named: str) -> list[dict[str, str]]:
 def looks(pairs: list[dict[str, str]], shared_data: Path) -> dict[str, tuple[list[int], Small]]:
     found = {}
     for name in sorted({pair[key] for pair in pairs for key in ("first", "second")}):
-        film = read_film(str(shared_data / name), IngestSettings())
-        assert isinstance(film, Film), name
-        pixels = film.pixels
+        image = read_image(str(shared_data / name), IngestSettings())
+        assert isinstance(image, StandardImage), name
+        pixels = image.pixels
         found[name] = (hashes_of(pixels), resized(pixels, SMALL_SIDE, SMALL_SIDE))
     return found
 
 
 def _distance(one: list[int], other: list[int]) -> int:
-    """Least distance of the whole of one film from any cut of the other."""
+    """Least distance of the whole of one image from any cut of the other."""
     crops = [(one[0], cut) for cut in other] + [(other[0], cut) for cut in one]
     return min(((a ^ b) & (2**64 - 1)).bit_count() for a, b in crops)
 
 
-def test_copies_are_told_from_other_films_of_the_same_patient(
+def test_copies_are_told_from_other_images_of_the_same_patient(
     named: str, pairs: list[dict[str, str]], looks: dict[str, tuple[list[int], Small]]
 ) -> None:
     assert len(pairs) >= 120

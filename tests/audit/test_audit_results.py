@@ -30,8 +30,8 @@ assert model_cases and subgroup_cases  # they add their cases
 def _told(result: AuditResult) -> dict[str, Any]:
     told = result.model_dump(mode="json", exclude_defaults=True)
     for example in told.get("examples", ()):
-        for film in example["films"]:
-            del film["image_id"], film["source"]
+        for image in example["images"]:
+            del image["image_id"], image["source"]
     rounded: dict[str, Any] = json.loads(
         json.dumps(told), parse_float=lambda text: round(float(text), 6)
     )

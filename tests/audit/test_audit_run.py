@@ -56,7 +56,7 @@ def test_a_run_is_audited_and_its_report_leads_with_the_verdicts(
     for audit in checks:
         assert audit.shortcut is not None
         shown = audit.shortcut.distribution
-        assert sum(map(sum, shown.counts)) + sum(shown.unknown) == found.films
+        assert sum(map(sum, shown.counts)) + sum(shown.unknown) == found.images
     assert (finished_run.folder.audit / "audit.html").is_file()
 
 
@@ -81,8 +81,8 @@ def planted(
     kept = sorted(set((first / "images").iterdir()) - broken)[:8]
     (root / "other" / "normal").mkdir(parents=True)
     (root / "other" / "covid").mkdir(parents=True)
-    for number, film in enumerate(kept):
-        grey = cv2.imread(str(film), cv2.IMREAD_GRAYSCALE)
+    for number, image in enumerate(kept):
+        grey = cv2.imread(str(image), cv2.IMREAD_GRAYSCALE)
         assert grey is not None
         height, width = grey.shape
         cut = grey[height // 25 : -height // 25, width // 25 : -width // 25]
@@ -105,7 +105,9 @@ def test_planted_copies_are_found_and_no_others(planted: Path, spark: SparkSessi
     audit = next(one for one in found.audits if one.name == "near_duplicates")
     assert audit.verdict == "fail"
     across = [
-        example for example in audit.examples if len({film.source for film in example.films}) == 2
+        example
+        for example in audit.examples
+        if len({image.source for image in example.images}) == 2
     ]
     assert len(across) == len(audit.examples) == 6
     assert "8 across patients" in audit.sentence
@@ -136,7 +138,7 @@ def test_copies_kept_together_leave_no_leak_when_audited_again(
     found = {one.name: one for one in audit_run(experiment, run, spark, quiet=True).audits}
     leak = found["near_duplicates"].figures[0].figure
     assert leak.numerator == 0
-    assert parted.films == len(groups)
+    assert parted.images == len(groups)
 
 
 def test_strict_ends_with_exit_code_5_after_the_page_is_written(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from benchmarks.audit_films import clean_subject, copies_of
+from benchmarks.audit_images import clean_subject, copies_of
 
 from data.cohorts import hospital, image, parted, write_images
 from pulmospark.audit.duplicate_pairs import as_csv, pairs_of
@@ -146,10 +146,10 @@ class _Averaging(torch.nn.Module):
 def test_a_heat_map_is_the_class_activation_map() -> None:
     """Zhou et al. 2016: the maps before the mean, weighted as the linear layer weights them."""
     network = _Averaging().eval()
-    film = np.random.default_rng(5).integers(0, 256, (32, 24)).astype(np.uint8)
-    found = heat_map(network, film)  # type: ignore[arg-type]
+    grey_image = np.random.default_rng(5).integers(0, 256, (32, 24)).astype(np.uint8)
+    found = heat_map(network, grey_image)  # type: ignore[arg-type]
     with torch.no_grad():
-        pixels = torch.from_numpy(film[None, None].astype(np.float32)) / 255
+        pixels = torch.from_numpy(grey_image[None, None].astype(np.float32)) / 255
         maps = network.backbone[:3](pixels)[0].numpy()
         logits = network(pixels[:, 0] * 255)[0].numpy()
     weights = network.head.weight.detach().numpy()
@@ -166,7 +166,7 @@ def test_a_heat_map_is_the_class_activation_map() -> None:
     with torch.no_grad():
         for parameter in network.last.parameters():
             parameter.zero_()
-    np.testing.assert_allclose(heat_map(network, film), 1 / film.size)  # type: ignore[arg-type]
+    np.testing.assert_allclose(heat_map(network, grey_image), 1 / grey_image.size)  # type: ignore[arg-type]
 
 
 def test_hooks_of_a_network_that_fails_are_taken_off() -> None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from benchmarks.audit_films import CLASSES, clean_subject
+from benchmarks.audit_images import CLASSES, clean_subject
 
 from audit.test_audit_not_assessable import KINDS, looks, scored
 from pulmospark.audit import features, heat_maps, shortcuts, single_feature
@@ -21,7 +21,7 @@ from pulmospark.audit.results import AuditResult
 from pulmospark.audit.subject import Subject
 from pulmospark.evaluation.results import Figure
 
-FILMS = 600
+IMAGES = 600
 STEP = 1e-9
 
 
@@ -48,9 +48,9 @@ EXPECTED = ["warn", "pass", "pass", "fail", "warn", "warn"]
 
 def test_a_class_told_by_one_thing() -> None:
     random = np.random.default_rng(1)
-    labels = clean_subject(FILMS).labels
-    sex = np.where(random.random(FILMS) < 0.35 + 0.3 * (labels == 1), "M", "F").tolist()
-    subject = clean_subject(FILMS, sex=sex)
+    labels = clean_subject(IMAGES).labels
+    sex = np.where(random.random(IMAGES) < 0.35 + 0.3 * (labels == 1), "M", "F").tolist()
+    subject = clean_subject(IMAGES, sex=sex)
 
     def run(warn: float, fail: float) -> AuditResult:
         told = with_settings(subject, thing_warn=warn, thing_fail=fail)
@@ -64,7 +64,7 @@ def test_a_class_told_by_one_thing() -> None:
 
 @pytest.mark.parametrize("cover", ["without lungs", "only border"])
 def test_a_class_told_without_the_lungs_by_the_better_of_two_covers(cover: str) -> None:
-    subject = clean_subject(FILMS)
+    subject = clean_subject(IMAGES)
     model = scored(subject)
     chances = {**model.probabilities, cover: model.probabilities["whole"]}
     model = replace(model, probabilities=chances)
@@ -79,11 +79,11 @@ def test_a_class_told_without_the_lungs_by_the_better_of_two_covers(cover: str) 
 
 
 def test_burned_in_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = with_settings(clean_subject(FILMS))
+    subject = with_settings(clean_subject(IMAGES))
     model = scored(subject)
     random = np.random.default_rng(4)
-    logits = random.normal(0, 1, (FILMS, 3))
-    logits[np.arange(FILMS), subject.labels] += 1.5
+    logits = random.normal(0, 1, (IMAGES, 3))
+    logits[np.arange(IMAGES), subject.labels] += 1.5
     without = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     model = replace(model, probabilities={**model.probabilities, "without letters": without})
 
@@ -97,7 +97,7 @@ def test_burned_in_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert figure.value is not None
     assert list(verdicts(run, figure.low, figure.value)) == EXPECTED
     flips = (model.probabilities["whole"].argmax(1) != without.argmax(1))[subject.tested].mean()
-    assert f"{flips:.1%} of the films" in run(9.0, 9.0).sentence
+    assert f"{flips:.1%} of the images" in run(9.0, 9.0).sentence
 
 
 def test_a_model_of_skill_is_one_whose_lower_bound_is_above_chance() -> None:
@@ -107,7 +107,7 @@ def test_a_model_of_skill_is_one_whose_lower_bound_is_above_chance() -> None:
 
 
 def test_the_source_in_the_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = with_settings(clean_subject(FILMS))
+    subject = with_settings(clean_subject(IMAGES))
     model = scored(subject)
     told = model.features.copy()
     told[:, 0] += 1.2 * (subject.column("source") == "birch")
@@ -127,11 +127,11 @@ def test_the_gap_of_a_left_out_source_is_between_the_nearer_bounds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In one of two sources the features say the opposite: told inside, not from outside."""
-    subject = with_settings(clean_subject(FILMS))
+    subject = with_settings(clean_subject(IMAGES))
     model = scored(subject)
-    told = np.random.default_rng(2).normal(0, 1, (FILMS, 8))
+    told = np.random.default_rng(2).normal(0, 1, (IMAGES, 8))
     sign = np.where(subject.column("source") == "birch", 1.0, 0.2)
-    told[np.arange(FILMS), subject.labels] += 2.5 * sign
+    told[np.arange(IMAGES), subject.labels] += 2.5 * sign
     model = replace(model, features=told)
 
     def run(warn: float, fail: float) -> AuditResult:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from benchmarks.audit_films import clean_subject, copies_of
+from benchmarks.audit_images import clean_subject, copies_of
 
 from pulmospark.audit import run
 from pulmospark.audit.duplicate_pairs import CSV, PARQUET, as_csv, pairs_of, write_pairs
@@ -19,17 +19,17 @@ from pulmospark.report.audit import render_audit_page
 from pulmospark.report.audit_content import AuditPage, shown
 from report import sample
 
-FILMS = 600
+IMAGES = 600
 
 
 def test_every_pair_is_listed_leaks_first(tmp_path: Path) -> None:
-    subject = clean_subject(FILMS)
+    subject = clean_subject(IMAGES)
     split, sources = subject.column("split"), subject.column("source")
     tested, trained = (np.flatnonzero(split == part) for part in ("test", "train"))
     leaks = [(int(a), int(b)) if a < b else (int(b), int(a))
              for a, b in zip(tested[:30], trained[:30], strict=True)]  # fmt: skip
     within = [(n, n + 1) for n in range(0, 180, 2)]  # of one patient
-    copies = copies_of(FILMS, leaks + within)
+    copies = copies_of(IMAGES, leaks + within)
     copies = replace(copies, correlation=np.linspace(0.9, 0.99, len(leaks + within)))
     table = pairs_of(subject, copies)
     assert table.num_rows == 120  # all, not the six that the report shows
@@ -68,21 +68,21 @@ def test_names_are_no_formulas_in_a_spreadsheet() -> None:
 def test_an_audit_writes_its_pairs_and_links_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copies = copies_of(FILMS, [(0, 5), (7, 11)])
+    copies = copies_of(IMAGES, [(0, 5), (7, 11)])
     monkeypatch.setattr(run, "find_near_copies", lambda *_, **__: copies)
-    subject = clean_subject(FILMS)
+    subject = clean_subject(IMAGES)
     report = run.run_audits(subject, tmp_path, cast("Any", SimpleNamespace()), quiet=True)
     assert report.near_copies == 2
     assert pq.read_table(tmp_path / PARQUET).num_rows == 2
     page = AuditPage(
-        title="t", made_at=sample.content().made_at, is_phantom=False, films=FILMS,
+        title="t", made_at=sample.content().made_at, is_phantom=False, images=IMAGES,
         audits=shown(report, {}, folder="audit/"), provenance=report.provenance,
     )  # fmt: skip
     assert 'All 2 pairs of near copies: <a href="audit/near_copies.csv">' in render_audit_page(
         page
     )
     # The next audit finds none, and leaves no old table.
-    monkeypatch.setattr(run, "find_near_copies", lambda *_, **__: copies_of(FILMS, []))
+    monkeypatch.setattr(run, "find_near_copies", lambda *_, **__: copies_of(IMAGES, []))
     again = run.run_audits(subject, tmp_path, cast("Any", SimpleNamespace()), quiet=True)
     assert again.near_copies is None
     assert not (tmp_path / CSV).exists()

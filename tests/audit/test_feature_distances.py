@@ -1,4 +1,4 @@
-"""Distances of films from others: the measure and the fence."""
+"""Distances of images from others: the measure and the fence."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from pulmospark.audit.feature_distances import distances, fence
 
 
-def test_films_of_the_same_patient_are_no_neighbours() -> None:
-    films = (np.random.default_rng(1).normal(0, 0.2, (30, 12)) + 1).astype(np.float32)
-    alone = distances(films, films, np.arange(30))
-    assert (alone > distances(films, films)).all()  # each film would be its own nearest
-    without = [distances(films[[n]], np.delete(films, n, axis=0))[0] for n in range(30)]
+def test_images_of_the_same_patient_are_no_neighbours() -> None:
+    images = (np.random.default_rng(1).normal(0, 0.2, (30, 12)) + 1).astype(np.float32)
+    alone = distances(images, images, np.arange(30))
+    assert (alone > distances(images, images)).all()  # each image would be its own nearest
+    without = [distances(images[[n]], np.delete(images, n, axis=0))[0] for n in range(30)]
     np.testing.assert_allclose(alone, without, rtol=1e-5)
 
 

@@ -18,14 +18,14 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import schemas
 from pulmospark.core.schemas import View
 from pulmospark.data.ingest.rows import GuessView, image_row
-from pulmospark.imaging.image import Film
+from pulmospark.imaging.image import StandardImage
 from pulmospark.layouts.base import row_of
 from pulmospark.layouts.walk import FoundFile
 
 
-def film(guess: View | None) -> Film:
+def image(guess: View | None) -> StandardImage:
     pixels = np.zeros((32, 32), np.uint8)
-    return Film("0" * 64, "png", 10, 40, 40, pixels, pixels, guess)
+    return StandardImage("0" * 64, "png", 10, 40, 40, pixels, pixels, guess)
 
 
 def listed(uri: str, view: str = "unknown") -> dict[str, Any]:
@@ -44,11 +44,11 @@ def test_a_guess_is_taken_for_the_view_only_where_it_is_asked_for(
     allowed: GuessView, lateral: str, axial: str
 ) -> None:
     for guess, wanted in ((View.LATERAL, lateral), (View.AXIAL, axial)):
-        row = image_row(listed("/a.png"), film(guess), guess_view=allowed)
+        row = image_row(listed("/a.png"), image(guess), guess_view=allowed)
         assert (row["view"], row["view_guess"]) == (wanted, guess.value)
         assert row["view_measured"] == (wanted != "unknown")
         # What a source says goes before any guess.
-        assert image_row(listed("/a", "PA"), film(guess), guess_view=allowed)["view"] == "PA"
+        assert image_row(listed("/a", "PA"), image(guess), guess_view=allowed)["view"] == "PA"
 
 
 def test_off_by_default() -> None:
@@ -57,13 +57,13 @@ def test_off_by_default() -> None:
 
 
 def _table(folder: Path, allowed: GuessView) -> Path:
-    films = [
+    cases = [
         (listed("/a.png"), View.LATERAL),
         (listed("/b.png"), None),
         (listed("/c.png", "PA"), View.LATERAL),
         (listed("/d.png"), View.AXIAL),
     ]
-    rows = [image_row(row, film(guess), guess_view=allowed) for row, guess in films]
+    rows = [image_row(row, image(guess), guess_view=allowed) for row, guess in cases]
     images = folder / allowed / "images"
     images.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=schemas.IMAGES), images / "a.parquet")
@@ -84,7 +84,7 @@ def test_the_audit_shows_each_guess(
     subject = subject_of(_table(tmp_path, allowed), None, AuditSettings(), seed=1)
     found = guessed_views.audit(subject)
     assert found.verdict == "warn"
-    shown = {one.films[0].uri: one.caption for one in found.examples}
+    shown = {one.images[0].uri: one.caption for one in found.examples}
     assert shown == {uri: f"estimated from pixels: {text}" for uri, text in captions.items()}
     assert "Estimated from pixels" in found.sentence
 

@@ -23,7 +23,7 @@ from pulmospark.inference.engine.spec import EngineOutput, EngineSpec
 SIDE = 48
 
 
-def _film(seed: int = 1) -> np.ndarray:
+def _image(seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(20, 200, (SIDE, SIDE)).astype(np.uint8)
 
 
@@ -33,13 +33,13 @@ def _smooth() -> np.ndarray:
 
 
 def test_a_mask_goes_before_the_simple_method(tmp_path: Path) -> None:
-    film = _smooth()
+    image = _smooth()
     mask = np.zeros((4 * SIDE, 4 * SIDE), np.uint8)
     mask[40:120, 20:90] = 255
     mask[120, 20:90] = 128  # a quarter of the row of pixels below: not half
     path = tmp_path / "mask.png"
     Image.fromarray(mask).save(path)
-    found = occlusion.lungs_of(film, str(path))
+    found = occlusion.lungs_of(image, str(path))
     expected = np.zeros((SIDE, SIDE), bool)
     # Half of the pixels' column at 22 lies in the mask, which ends at 90 / 4 = 22.5.
     expected[10:30, 5:22] = True
@@ -48,12 +48,12 @@ def test_a_mask_goes_before_the_simple_method(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[:, :22], expected[:, :22])
     assert found.dtype == np.bool_
     for missing in (None, "", str(tmp_path / "none.png")):
-        np.testing.assert_array_equal(occlusion.lungs_of(film, missing), find_lungs(film))
+        np.testing.assert_array_equal(occlusion.lungs_of(image, missing), find_lungs(image))
     path.write_bytes(b"no image")
-    np.testing.assert_array_equal(occlusion.lungs_of(film, str(path)), find_lungs(film))
+    np.testing.assert_array_equal(occlusion.lungs_of(image, str(path)), find_lungs(image))
 
 
-def test_a_mask_keeps_the_shape_of_the_film(tmp_path: Path) -> None:
+def test_a_mask_keeps_the_shape_of_the_image(tmp_path: Path) -> None:
     mask = np.zeros((64, 64), np.uint8)
     mask[:, :32] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
@@ -64,26 +64,26 @@ def test_a_mask_keeps_the_shape_of_the_film(tmp_path: Path) -> None:
 
 
 def test_black_is_what_each_cover_hides() -> None:
-    film = _film()
+    image = _image()
     region = np.zeros((SIDE, SIDE), bool)
     region[10:30, 8:40] = True
-    covered = {name: cover(film, region) for name, cover in COVERS.items()}
+    covered = {name: cover(image, region) for name, cover in COVERS.items()}
     assert list(covered) == ["whole", "without lungs", "only lungs", "only border",
                              "without letters"]  # fmt: skip
-    np.testing.assert_array_equal(covered["whole"], film)
-    np.testing.assert_array_equal(covered["without lungs"], film * ~region)
-    np.testing.assert_array_equal(covered["only lungs"], film * region)
+    np.testing.assert_array_equal(covered["whole"], image)
+    np.testing.assert_array_equal(covered["without lungs"], image * ~region)
+    np.testing.assert_array_equal(covered["only lungs"], image * region)
     edge = 6  # 12 % of 48 is 5.76
-    border = film.copy()
+    border = image.copy()
     border[edge : SIDE - edge, edge : SIDE - edge] = 0
     np.testing.assert_array_equal(covered["only border"], border)
     assert {one.dtype for one in covered.values()} == {np.dtype(np.uint8)}
-    np.testing.assert_array_equal(film, _film())  # nothing is done to the film itself
+    np.testing.assert_array_equal(image, _image())  # nothing is done to the image itself
 
 
-def _painted(film: np.ndarray, region: np.ndarray) -> set[tuple[int, int]]:
-    found = occlusion.without_letters(film, region)
-    return {(int(row), int(column)) for row, column in np.argwhere(found != film)}
+def _painted(image: np.ndarray, region: np.ndarray) -> set[tuple[int, int]]:
+    found = occlusion.without_letters(image, region)
+    return {(int(row), int(column)) for row, column in np.argwhere(found != image)}
 
 
 def _box(rows: range, columns: range) -> set[tuple[int, int]]:
@@ -93,32 +93,32 @@ def _box(rows: range, columns: range) -> set[tuple[int, int]]:
 def test_letters_are_small_bright_marks_outside_the_lungs() -> None:
     region = np.zeros((SIDE, SIDE), bool)
     region[20:30, 20:30] = True
-    film = _smooth()
-    film[4:7, 5:9] = 235
+    image = _smooth()
+    image[4:7, 5:9] = 235
     # The mark and a pixel around it, all of which differ from what stands there afterwards.
-    painted = _painted(film, region)
+    painted = _painted(image, region)
     assert _box(range(4, 7), range(5, 9)) <= painted <= _box(range(3, 8), range(4, 10))
     assert painted - _box(range(4, 7), range(5, 9))
-    repaired = occlusion.without_letters(film, region)
+    repaired = occlusion.without_letters(image, region)
     assert np.abs(repaired.astype(int) - _smooth())[3:8, 4:10].max() <= 5
     marks = np.zeros((SIDE, SIDE), np.uint8)
     marks[3:8, 4:10] = 1
-    np.testing.assert_array_equal(repaired, cv2.inpaint(film, marks, 3, cv2.INPAINT_TELEA))
-    film = _smooth()
-    film[4:7, 5:9] = 234
-    assert not _painted(film, region)
-    film[22:25, 22:25] = 255  # within the lungs
-    assert not _painted(film, region)
+    np.testing.assert_array_equal(repaired, cv2.inpaint(image, marks, 3, cv2.INPAINT_TELEA))
+    image = _smooth()
+    image[4:7, 5:9] = 234
+    assert not _painted(image, region)
+    image[22:25, 22:25] = 255  # within the lungs
+    assert not _painted(image, region)
 
 
 @pytest.mark.parametrize(("area", "is_letter"), [(23, True), (24, False)])
 def test_what_is_a_hundredth_of_the_image_is_no_letter(area: int, is_letter: bool) -> None:
     """1 % of 48 x 48 pixels is 23.04."""
-    film = _smooth()
-    film[40, 2 : 2 + area] = 255
-    assert bool(_painted(film, np.zeros((SIDE, SIDE), bool))) == is_letter
-    film[4:6, 4:6] = 255  # a small one beside it is painted over, and nothing else
-    painted = _painted(film, np.zeros((SIDE, SIDE), bool))
+    image = _smooth()
+    image[40, 2 : 2 + area] = 255
+    assert bool(_painted(image, np.zeros((SIDE, SIDE), bool))) == is_letter
+    image[4:6, 4:6] = 255  # a small one beside it is painted over, and nothing else
+    painted = _painted(image, np.zeros((SIDE, SIDE), bool))
     assert bool(painted & _box(range(39, 42), range(SIDE))) == is_letter
     assert painted & _box(range(3, 7), range(3, 7))
 
@@ -144,9 +144,9 @@ def _spec(engine_id: str = "e") -> EngineSpec:
     )  # fmt: skip
 
 
-def _work(folder: Path, films: list[str], region: np.ndarray) -> CoverWork:
+def _work(folder: Path, images: list[str], region: np.ndarray) -> CoverWork:
     wanted = folder / "sample.json"
-    told = {"films": films, "region": region.astype(int).tolist()}
+    told = {"images": images, "region": region.astype(int).tolist()}
     wanted.write_text(json.dumps(told), encoding="utf-8")
     return CoverWork(_spec(), SIDE, str(wanted), "w")
 
@@ -156,12 +156,12 @@ def _chunk(seeds: list[int]) -> pa.Table:
         {
             "image_id": [f"id-{seed}" for seed in seeds],
             "uri": [f"/{seed}" for seed in seeds],
-            "pixels": pa.array([_film(seed).tobytes() for seed in seeds], pa.binary()),
+            "pixels": pa.array([_image(seed).tobytes() for seed in seeds], pa.binary()),
         }
     )
 
 
-def test_each_film_of_the_sample_is_scored_under_each_cover(
+def test_each_image_of_the_sample_is_scored_under_each_cover(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = _Engine()
@@ -189,12 +189,12 @@ def test_each_film_of_the_sample_is_scored_under_each_cover(
                                                for name in COVERS}  # fmt: skip
     for seed in (1, 3):
         for name, cover in COVERS.items():
-            total = float(cover(_film(seed), region).sum())
+            total = float(cover(_image(seed), region).sum())
             row = scores[f"/{seed}", name]
             assert row["image_id"] == f"id-{seed}"
             assert row["logits"] == [total, -total, 2 * total]
             assert covered[f"/{seed}", name]["features"] == [total / 2, -total / 2]
-    whole = float(_film(1).sum())
+    whole = float(_image(1).sum())
     assert found["features"].to_pylist()[0] == {
         "image_id": "id-1", "uri": "/1", "features": [whole / 2, -whole / 2],
     }  # fmt: skip
@@ -212,7 +212,7 @@ def test_an_engine_without_features_is_of_no_use(
         work(_chunk([1]))
 
 
-def test_another_network_sample_or_film_has_another_name(tmp_path: Path) -> None:
+def test_another_network_sample_or_image_has_another_name(tmp_path: Path) -> None:
     work = _work(tmp_path, ["/1"], np.zeros((SIDE, SIDE), bool))
     chunk = _chunk([1, 2])
     renamed = chunk.set_column(1, "uri", [["/x", "/2"]])

@@ -1,4 +1,4 @@
-"""The augmenter: the same from seed, film and draw alone, and the same again from its record."""
+"""The augmenter: the same from seed, image and draw alone, and the same again from its record."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVERY = AugmentSettings.model_validate({name.value: {"probability": 1} for name 
 NONE = AugmentSettings.model_validate({name.value: {"probability": 0} for name in OperationName})
 
 
-def film(seed: int, height: int = 40, width: int = 40) -> NDArray[np.uint8]:
+def image(seed: int, height: int = 40, width: int = 40) -> NDArray[np.uint8]:
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (height, width), dtype=np.uint8)
 
@@ -52,7 +52,7 @@ some_settings = st.builds(
 def test_the_record_gives_the_same_pixels_again(
     given_settings: AugmentSettings, seed: int, draw: int, key: str, height: int, width: int
 ) -> None:
-    before = film(seed, height, width)
+    before = image(seed, height, width)
     kept = before.copy()
     changed, operations = Augmenter(given_settings, seed)(before, key, draw)
     np.testing.assert_array_equal(before, kept)
@@ -64,15 +64,15 @@ def test_the_record_gives_the_same_pixels_again(
     np.testing.assert_array_equal(apply(before, parsed), changed)
 
 
-def test_neither_order_nor_batch_nor_other_films_matter() -> None:
-    films = np.stack([film(n) for n in range(12)])
-    keys = [f"film-{n}" for n in range(12)]
+def test_neither_order_nor_batch_nor_other_images_matter() -> None:
+    images = np.stack([image(n) for n in range(12)])
+    keys = [f"image-{n}" for n in range(12)]
     augmenter = Augmenter(EVERY, 7)
-    whole = augmenter.augment_batch(films, keys, 3)
-    backwards = augmenter.augment_batch(films[::-1], keys[::-1], 3)[::-1]
+    whole = augmenter.augment_batch(images, keys, 3)
+    backwards = augmenter.augment_batch(images[::-1], keys[::-1], 3)[::-1]
     np.testing.assert_array_equal(whole, backwards)
     for number in range(12):
-        alone, _ = Augmenter(EVERY, 7)(films[number], keys[number], 3)
+        alone, _ = Augmenter(EVERY, 7)(images[number], keys[number], 3)
         np.testing.assert_array_equal(alone, whole[number])
 
 
@@ -81,27 +81,29 @@ def test_another_process_draws_the_same() -> None:
         "from pulmospark.augment.augmenter import Augmenter\n"
         "from pulmospark.augment.operations import to_json\n"
         "from pulmospark.config.augment import AugmentSettings\n"
-        "print(to_json(Augmenter(AugmentSettings(), 5).operations('film', 2)))"
+        "print(to_json(Augmenter(AugmentSettings(), 5).operations('image', 2)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    here = to_json(Augmenter(AugmentSettings(), 5).operations("film", 2))
+    here = to_json(Augmenter(AugmentSettings(), 5).operations("image", 2))
     assert done.stdout.strip() == here
     assert here != "[]"
 
 
-@pytest.mark.parametrize("changed", [(6, "film", 2), (5, "another", 2), (5, "film", 3)])
-def test_seed_film_and_draw_each_matter(changed: tuple[int, str, int]) -> None:
+@pytest.mark.parametrize("changed", [(6, "image", 2), (5, "another", 2), (5, "image", 3)])
+def test_seed_image_and_draw_each_matter(changed: tuple[int, str, int]) -> None:
     seed, key, draw = changed
     assert Augmenter(EVERY, seed).operations(key, draw) != Augmenter(EVERY, 5).operations(
-        "film", 2
+        "image", 2
     )
 
 
 def test_what_one_operation_is_told_changes_no_other() -> None:
-    plain = {operation.name: operation for operation in Augmenter(EVERY, 1).operations("film", 1)}
+    plain = {operation.name: operation for operation in Augmenter(EVERY, 1).operations("image", 1)}
     other = EVERY.model_copy(update={"noise": NONE.noise, "rotation": EVERY.rotation.model_copy(
         update={"degrees": 90.0})})  # fmt: skip
-    others = {operation.name: operation for operation in Augmenter(other, 1).operations("film", 1)}
+    others = {
+        operation.name: operation for operation in Augmenter(other, 1).operations("image", 1)
+    }
     assert OperationName.NOISE not in others
     assert others[OperationName.ROTATION] != plain[OperationName.ROTATION]
     same = set(plain) - {OperationName.NOISE, OperationName.ROTATION}
@@ -145,10 +147,10 @@ def test_draws_are_as_frequent_and_as_far_as_they_are_told() -> None:
         assert parameters["left"] + parameters["width"] <= 1.000002
 
 
-def test_without_operations_the_film_stays() -> None:
-    changed, operations = Augmenter(NONE, 1)(film(1), "film", 1)
+def test_without_operations_the_image_stays() -> None:
+    changed, operations = Augmenter(NONE, 1)(image(1), "image", 1)
     assert operations == ()
-    np.testing.assert_array_equal(changed, film(1))
+    np.testing.assert_array_equal(changed, image(1))
 
 
 def test_the_defaults_never_swap_the_sides() -> None:
@@ -165,12 +167,12 @@ def test_the_defaults_never_swap_the_sides() -> None:
 
 
 def test_numbers_stay_the_same_from_version_to_version() -> None:
-    assert words(1, "film", 2, 3) == GOLDEN_WORDS
+    assert words(1, "image", 2, 3) == GOLDEN_WORDS
     assert sixteen_bits(99, 6).tolist() == GOLDEN_BITS
 
 
 def test_chance_is_even_and_noise_is_normal() -> None:
-    drawn = np.asarray([unit(word) for word in words(4, "film", 1, 20_000)])
+    drawn = np.asarray([unit(word) for word in words(4, "image", 1, 20_000)])
     assert abs(drawn.mean() - 0.5) < 0.01
     assert abs(drawn.std() - 12**-0.5) < 0.01
     normal = normal_quantiles()[sixteen_bits(4, 200_000)]
@@ -193,12 +195,12 @@ def test_a_record_that_is_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "kind"), [((4, 4), "float32"), ((4, 4, 3), "uint8"), ((0, 4), "uint8")]
 )
-def test_what_is_no_grey_film_is_refused(shape: tuple[int, ...], kind: str) -> None:
+def test_what_is_no_grey_image_is_refused(shape: tuple[int, ...], kind: str) -> None:
     with pytest.raises(ValueError, match="expected uint8"):
         apply(np.zeros(shape, kind), ())
 
 
-def test_a_batch_has_a_key_a_film() -> None:
+def test_a_batch_has_a_key_a_image() -> None:
     with pytest.raises(ValueError, match="zip"):
         Augmenter(EVERY, 1).augment_batch(np.zeros((2, 8, 8), np.uint8), ["one"], 1)
 

@@ -120,11 +120,11 @@ def test_tones_are_torchvisions(real: Pixels) -> None:
     import_torchvision_models()
     from torchvision.transforms.v2 import functional as golden
 
-    film = torch.from_numpy(real[None].astype(np.float32) / 255)
+    image = torch.from_numpy(real[None].astype(np.float32) / 255)
     cases: list[tuple[Operation, torch.Tensor]] = [
-        (one(OperationName.GAMMA, power=1.3), golden.adjust_gamma(film, 1.3)),
-        (one(OperationName.CONTRAST, factor=1.4), golden.adjust_contrast(film, 1.4)),
-        (one(OperationName.BRIGHTNESS, share=0.1), (film + 0.1).clip(0, 1)),
+        (one(OperationName.GAMMA, power=1.3), golden.adjust_gamma(image, 1.3)),
+        (one(OperationName.CONTRAST, factor=1.4), golden.adjust_contrast(image, 1.4)),
+        (one(OperationName.BRIGHTNESS, share=0.1), (image + 0.1).clip(0, 1)),
     ]
     for step, wanted in cases:
         found = apply(real, [step]).astype(float)
@@ -191,15 +191,15 @@ def test_erasing_takes_one_rectangle(real: Pixels) -> None:
     np.testing.assert_array_equal(found[rest], real[rest])
 
 
-def test_films_stay_films(real: Pixels) -> None:
-    """The defaults keep a film recognisable: strongly correlated with what it was."""
+def test_images_stay_images(real: Pixels) -> None:
+    """The defaults keep an image recognisable: strongly correlated with what it was."""
     from pulmospark.augment.augmenter import Augmenter
     from pulmospark.config.augment import AugmentSettings
 
     augmenter = Augmenter(AugmentSettings(), 1)
     alike, sizes = [], []
     for draw in range(40):
-        changed, _ = augmenter(real, "film", draw)
+        changed, _ = augmenter(real, "image", draw)
         alike.append(np.corrcoef(inner(changed).ravel(), inner(real).ravel())[0, 1])
         packed = io.BytesIO()
         Image.fromarray(changed).save(packed, "PNG")

@@ -43,7 +43,7 @@ from pulmospark.config.augment import AugmentSettings
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.train import LogisticSettings
 from pulmospark.core.hashing import bytes_id
-from pulmospark.imaging.image import Film, film_from_bytes
+from pulmospark.imaging.image import StandardImage, image_from_bytes
 from pulmospark.spark.session import spark_session
 from pulmospark.training.mllib_logistic import fit_logistic
 
@@ -79,7 +79,7 @@ def test_a_smoke_run_writes_its_figures(
     assert warm[bare_name]["of_bare"] == 1
     for program in warm.values():
         assert program["per_second"] == pytest.approx(command.SMALL.files / program["seconds"][0])
-    assert [path.name for path in options.out.iterdir()] == [target.name]  # no film is left
+    assert [path.name for path in options.out.iterdir()] == [target.name]  # no image is left
 
 
 @pytest.mark.spark
@@ -126,7 +126,7 @@ def test_a_smoke_run_of_ccccii(tmp_path: Path) -> None:
     options = replace(command.SMALL, slices=(450,), out=tmp_path / "figures")
     target = common.publish(ccccii.measure(options), options, "the command", common.facts())
     told = json.loads(target.read_text(encoding="utf-8"))["figures"]["sizes"]["450"]
-    assert told["slices"] == told["films"] == 450
+    assert told["slices"] == told["images"] == 450
     assert told["notes"] == {"missing_scans": 1, "slice_counts_differ": 1, "ignored_files": 1}
     assert set(told["seconds"]) == {"manifest", "split", "audits"}
     assert told["audits"]["near_duplicates"][0] == "pass"
@@ -140,14 +140,14 @@ def test_the_bare_loop_makes_what_expand_makes(tmp_path: Path) -> None:
     assert sum(expand.bare_item(item) for item in items) == 30
     rows = [row for item in items for row in pq.read_table(item.target).to_pylist()]
     augmenter = Augmenter(AugmentSettings(), 1)
-    films = pq.read_table(tmp_path / "images", columns=["image_id", "pixels"]).to_pylist()
-    whole = {film["image_id"]: film["pixels"] for film in films}
+    images = pq.read_table(tmp_path / "images", columns=["image_id", "pixels"]).to_pylist()
+    whole = {image["image_id"]: image["pixels"] for image in images}
     for row in rows:
-        film = np.frombuffer(whole[row["parent_id"]], np.uint8).reshape(224, 224)
+        image = np.frombuffer(whole[row["parent_id"]], np.uint8).reshape(224, 224)
         if row["draw"]:
-            assert augmenter(film, row["parent_id"], row["draw"])[0].tobytes() == row["pixels"]
+            assert augmenter(image, row["parent_id"], row["draw"])[0].tobytes() == row["pixels"]
         else:
-            assert film.tobytes() == row["pixels"]
+            assert image.tobytes() == row["pixels"]
 
 
 def test_the_command_names_what_there_is() -> None:
@@ -212,7 +212,7 @@ def test_training_is_compared_with_a_bare_loop_and_with_the_defaults(
     ]
     found = report.figures["speeds"]["squeezenet1_1"]
     assert all(one["per_second"] > 0 for one in found.values())
-    # All have learnt from the same films as long.
+    # All have learnt from the same images as long.
     assert all(0.3 < loss < 3.0 for loss in report.figures["losses"].values())
 
 
@@ -224,17 +224,17 @@ def test_the_median_decides() -> None:
 
 def test_the_bare_loop_gives_the_standard_image(tmp_path: Path) -> None:
     made_of = pictures.pictures(None, count=2)
-    for path in pictures.write_films(tmp_path / "films", 3, made_of):
-        film = film_from_bytes(path.read_bytes(), IngestSettings())
-        assert isinstance(film, Film)
-        assert (film.height, film.width) == (pictures.SIDE, pictures.SIDE)
-        assert bare.lean_pixels(str(path), 224).tobytes() == film.pixels.tobytes()
+    for path in pictures.write_images(tmp_path / "images", 3, made_of):
+        image = image_from_bytes(path.read_bytes(), IngestSettings())
+        assert isinstance(image, StandardImage)
+        assert (image.height, image.width) == (pictures.SIDE, pictures.SIDE)
+        assert bare.lean_pixels(str(path), 224).tobytes() == image.pixels.tobytes()
         assert [work(str(path)) for work in bare.file_works(224).values()] == [1, 1, 1]
 
 
 def test_no_two_files_are_alike(tmp_path: Path) -> None:
     made_of = pictures.pictures(None, count=2)
-    paths = pictures.write_films(tmp_path / "films", 7, made_of)
+    paths = pictures.write_images(tmp_path / "images", 7, made_of)
     assert len({bytes_id(path.read_bytes()) for path in paths}) == 7
 
 
@@ -246,7 +246,7 @@ def test_a_comment_leaves_the_picture(text: str) -> None:
     np.testing.assert_array_equal(commented, Image.open(io.BytesIO(plain)))
 
 
-def test_a_films_bytes_stay_below_the_size_asked_for() -> None:
+def test_a_images_bytes_stay_below_the_size_asked_for() -> None:
     noise = np.random.default_rng(3).integers(0, 256, (256, 256), dtype=np.uint8)
     assert 20_000 < len(pictures.encoded(noise, 30_000)) <= 30_000
 

@@ -34,7 +34,7 @@ def test_pydicoms_own_files(bench: ModuleType) -> None:
     paths = {path.name: path.read_bytes() for path in bench.bundled_files()}
     twins = [bench.first_frame(paths[name]) for name in ("JPEG-lossy.dcm", "JPGExtended.dcm")]
     assert np.array_equal(*twins) and np.ptp(twins[0]) > 100
-    assert all(reading.ingest in ("film", "slices", *REASONS) for reading in readings)
+    assert all(reading.ingest in ("image", "slices", *REASONS) for reading in readings)
     assert all(reading.detail for reading in readings if reading.ingest in REASONS)
 
 
@@ -45,6 +45,6 @@ def test_the_public_folders(bench: ModuleType, shared_data: Path) -> None:
     assert {
         reading.name: reading.pixels for reading in readings if reading.pixels != "equal"
     } == {}
-    refused = {reading.name for reading in readings if reading.ingest != "film"}
-    assert {reading.ingest for reading in readings} == {"film", "other_body_part"}
+    refused = {reading.name for reading in readings if reading.ingest != "image"}
+    assert {reading.ingest for reading in readings} == {"image", "other_body_part"}
     assert refused == {"RG3_J2KR.dcm"}  # a knee

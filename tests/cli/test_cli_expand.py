@@ -24,7 +24,7 @@ from pulmospark.experiment.run_folder import RunFolder, open_experiment, save_se
 _TOML = """
 seed = 4
 [[sources]]
-path = "films"
+path = "images"
 [expand]
 per_class = 9
 [expand.augment]
@@ -54,7 +54,7 @@ def test_a_run_and_its_tables_give_the_same(
     cli.main(
         ["expand", str(run / "tables"), "--per-class", "9", *other, "-q"], standalone_mode=False
     )
-    assert "covid: 4 films and 5 augmented copies, at most 2 per film" in capfd.readouterr().out
+    assert "covid: 4 images and 5 augmented copies, at most 2 per image" in capfd.readouterr().out
     tables = [
         pq.read_table(folder / "table").sort_by("uri")
         for folder in (run / "expanded", tmp_path / "other")
@@ -64,16 +64,16 @@ def test_a_run_and_its_tables_give_the_same(
 
 @pytest.mark.spark
 @pytest.mark.usefixtures("spark")
-def test_settings_of_a_file_and_a_film_that_is_tested_on(run: Path, tmp_path: Path) -> None:
-    toml, films = tmp_path / "my.toml", tmp_path / "films.txt"
+def test_settings_of_a_file_and_a_image_that_is_tested_on(run: Path, tmp_path: Path) -> None:
+    toml, images = tmp_path / "my.toml", tmp_path / "images.txt"
     toml.write_text(_TOML, encoding="utf-8")
     cli.main(["expand", str(run), "--config", str(toml), "-q"], standalone_mode=False)
     rows = pq.read_table(run / "expanded" / "table").to_pylist()
     assert len(rows) == 18
     assert all('"rotation"' in row["operations"] for row in rows if row["draw"])
-    films.write_text("/films/00000.png\n\n/films/00009.png\n", encoding="utf-8")
-    asked = ["expand", str(run), "--per-class", "9", "--parents", str(films), "-q"]
-    with pytest.raises(InputError, match=r"/films/00009\.png: is in the test split"):
+    images.write_text("/images/00000.png\n\n/images/00009.png\n", encoding="utf-8")
+    asked = ["expand", str(run), "--per-class", "9", "--parents", str(images), "-q"]
+    with pytest.raises(InputError, match=r"/images/00009\.png: is in the test split"):
         cli.main(asked, standalone_mode=False)
 
 
@@ -87,7 +87,7 @@ def test_what_is_missing_is_named(tmp_path: Path, run: Path) -> None:
 
 
 def _experiment(**changes: object) -> Experiment:
-    return Experiment(sources=(SourceSettings(path=Path("films")),), **changes)  # type: ignore[arg-type]
+    return Experiment(sources=(SourceSettings(path=Path("images")),), **changes)  # type: ignore[arg-type]
 
 
 def test_the_runs_own_settings_are_taken(run: Path, tmp_path: Path) -> None:

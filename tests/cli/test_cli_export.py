@@ -30,7 +30,7 @@ def test_in_words_it_says_that_phantoms_were_drawn(
     code, output, errors = _told(capsys, str(bundle), "--to", "openvino", "--out", str(out))
     assert (code, errors) == (0, "")
     assert "checked with OpenVINO on 12 phantoms: probabilities differ" in output
-    assert "phantoms are synthetic: use --films" in output
+    assert "phantoms are synthetic: use --images" in output
     assert "not a medical device" in output
     assert (out / "model.xml").is_file()
 
@@ -45,7 +45,7 @@ def test_for_machines(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--to", "openvino", "--out", "OUT", "--films", "none"], 3, "no such file or folder"),
+        (["--to", "openvino", "--out", "OUT", "--images", "none"], 3, "no such file or folder"),
         (["--to", "onnx", "--out", "OUT"], 2, "ends in .onnx"),
         (["--to", "tflite", "--out", "OUT"], 2, "--to"),
         (["--to", "onnx"], 2, "--out"),

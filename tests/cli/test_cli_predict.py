@@ -1,4 +1,4 @@
-"""``pulmospark predict`` of one film: plain words, exit codes, and no Spark behind it."""
+"""``pulmospark predict`` of one image: plain words, exit codes, and no Spark behind it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from pulmospark.inference.batch.predict import predict
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``bundle``, ``a.png`` and ``text.png``."""
     folder = tmp_path_factory.mktemp("predict")
-    film = np.random.default_rng(1).integers(0, 256, (70, 70), dtype=np.uint8)
-    assert cv2.imwrite(str(folder / "a.png"), film)
+    image = np.random.default_rng(1).integers(0, 256, (70, 70), dtype=np.uint8)
+    assert cv2.imwrite(str(folder / "a.png"), image)
     (folder / "text.png").write_text("no picture", encoding="utf-8")
     write_untrained(folder / "bundle")
     return folder
@@ -50,7 +50,7 @@ def told(
 Told = Callable[..., tuple[int, str, str]]
 
 
-def test_one_film_in_plain_words(folder: Path, told: Told) -> None:
+def test_one_image_in_plain_words(folder: Path, told: Told) -> None:
     code, output, errors = told("bundle", "a.png", "--threshold", "0.0001")
     assert (code, errors) == (0, "")
     lines = output.splitlines()
@@ -61,25 +61,25 @@ def test_one_film_in_plain_words(folder: Path, told: Told) -> None:
     assert "not a medical device" in lines[-1]
 
 
-def test_one_film_for_machines(told: Told) -> None:
+def test_one_image_for_machines(told: Told) -> None:
     result = json.loads(told("bundle", "a.*", "--json")[1])
     assert (result["images"], result["rejects"], result["folder"]) == (1, 0, None)
-    assert set(result["film"]["probabilities"]) == {"COVID-19", "normal", "=pneumonia"}
+    assert set(result["image"]["probabilities"]) == {"COVID-19", "normal", "=pneumonia"}
 
 
 def test_what_the_listing_passed_over_is_said(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    films = tmp_path / "films"
-    films.mkdir()
-    shutil.copy(folder / "a.png", films)
-    (films / "linked.png").symlink_to(folder / "bundle")
-    result = predict(folder / "bundle", [str(films)], tmp_path / "out", None, quiet=True)
+    images = tmp_path / "images"
+    images.mkdir()
+    shutil.copy(folder / "a.png", images)
+    (images / "linked.png").symlink_to(folder / "bundle")
+    result = predict(folder / "bundle", [str(images)], tmp_path / "out", None, quiet=True)
     command._say(result)
     assert "found in the listing: 1 symlinks left out\n" in capsys.readouterr().out
 
 
-def test_one_film_starts_no_spark(folder: Path) -> None:
+def test_one_image_starts_no_spark(folder: Path) -> None:
     code = (
         "import sys\nfrom pulmospark.cli.main import cli\n"
         "cli.main(['predict', 'bundle', 'a.png'], standalone_mode=False)\n"

@@ -32,8 +32,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["bundle", "none", "--out", "out"], 3, "no such folder: name the one that films land in"),
-        (["bundle", "s3://bucket/films", "--out", "out"], 2, "s3:// is not supported"),
+        (
+            ["bundle", "none", "--out", "out"],
+            3,
+            "no such folder: name the one that images land in",
+        ),
+        (["bundle", "s3://bucket/images", "--out", "out"], 2, "s3:// is not supported"),
         (["bundle", "inbox", "--out", "inbox/out"], 2, "keep them apart"),
         (["bundle", "inbox", "--out", "."], 2, "keep them apart"),
         (["bundle", "inbox", "--out", "bundle"], 2, "holds something that is no stream's"),
@@ -108,7 +112,7 @@ def test_sigterm_while_spark_starts_ends_it_in_good_order(
         main(["stream", "bundle", "inbox", "--out", "stopped"])
     assert (ended.value.code, unheard) == (0, [])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("0 films scored")
+    assert lines[0].startswith("0 images scored")
     assert any(line.startswith("precision: ") for line in lines)
     os.kill(os.getpid(), signal.SIGTERM)
     assert unheard == [signal.SIGTERM]  # who had the signal before has it again

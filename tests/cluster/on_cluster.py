@@ -47,24 +47,24 @@ def _killed_at(folder: Path, parts: int, pid: int, seen: list[int]) -> None:
         time.sleep(0.005)
 
 
-def _predict(bundle: Path, films: Path, target: Path, spark: SparkSession) -> PredictResult:
-    plan = plan_predict(bundle, [str(films)], target, layout="none")
+def _predict(bundle: Path, images: Path, target: Path, spark: SparkSession) -> PredictResult:
+    plan = plan_predict(bundle, [str(images)], target, layout="none")
     return replace(plan, chunk_files=_CHUNK_FILES).run(spark, quiet=True)
 
 
-def test_a_worker_killed_while_films_are_scored_changes_nothing(
+def test_a_worker_killed_while_images_are_scored_changes_nothing(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    films = write_pictures(tmp_path / "films", _EACH)
+    images = write_pictures(tmp_path / "images", _EACH)
     bundle = write_untrained(tmp_path / "bundle")
-    quiet = _predict(bundle, films, tmp_path / "quiet", spark)
+    quiet = _predict(bundle, images, tmp_path / "quiet", spark)
     chunks = -(-quiet.files // _CHUNK_FILES)
     seen: list[int] = []
     work = tmp_path / ".disturbed.work" / PARTS
     pid = int(os.environ["PULMOSPARK_TEST_WORKER"])
     killer = threading.Thread(target=_killed_at, args=(work, chunks // 5, pid, seen))
     killer.start()
-    disturbed = _predict(bundle, films, tmp_path / "disturbed", spark)
+    disturbed = _predict(bundle, images, tmp_path / "disturbed", spark)
     killer.join()
     assert seen, "no worker was killed"
     assert seen[0] < chunks, "the worker was killed too late"
@@ -84,7 +84,7 @@ def test_a_worker_killed_while_films_are_scored_changes_nothing(
 def test_only_tasks_with_a_network_for_a_gpu_ask_for_one(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    films = write_pictures(tmp_path / "films", 4)
+    images = write_pictures(tmp_path / "images", 4)
     bundle = write_untrained(tmp_path / "bundle")
     spark.stop()  # executors with GPUs are a session of their own
     master = os.environ["PULMOSPARK_TEST_MASTER"]
@@ -94,5 +94,5 @@ def test_only_tasks_with_a_network_for_a_gpu_ask_for_one(
         assert [row["gpu"] for row in asking.collect()] == [0, 0]
         others = index.mapInArrow(gpus_of_tasks, "gpu bigint")
         assert [row["gpu"] for row in others.collect()] == [None, None]
-        result = _predict(bundle, films, tmp_path / "out", own)
+        result = _predict(bundle, images, tmp_path / "out", own)
     assert (result.images, result.rejects) == (8, 1)

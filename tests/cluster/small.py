@@ -1,4 +1,4 @@
-"""Films and an experiment that take seconds on any Spark."""
+"""Images and an experiment that take seconds on any Spark."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def write_pictures(folder: Path, each: int) -> Path:
         for number in range(each):
             grey = np.clip(random.normal(stripes, 25), 0, 255).astype(np.uint8)
             Image.fromarray(grey).save(folder / name / f"{number:04d}.png")
-    (folder / "normal" / "no-film.png").write_text("no picture", encoding="utf-8")
+    (folder / "normal" / "no-image.png").write_text("no picture", encoding="utf-8")
     return folder
 
 
-def small_experiment(folder: Path, films: Path, train: TrainSettings) -> Experiment:
+def small_experiment(folder: Path, images: Path, train: TrainSettings) -> Experiment:
     """One split of small pictures: a fold more would be two fits more."""
     return Experiment(
         name="small",
         out=folder,
-        sources=(SourceSettings(path=films),),
+        sources=(SourceSettings(path=images),),
         classes={name: (name,) for name in CLASSES},
         ingest=IngestSettings(size=64),
         split=SplitSettings(train=0.5, validation=0.2, test=0.3),

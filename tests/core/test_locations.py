@@ -19,7 +19,7 @@ ELSEWHERE = (
     "abfss://c@account.dfs.core.windows.net/x",
     "wasbs://c@account/x",
     "dbfs:/x",
-    "https://host/film.png",
+    "https://host/image.png",
     "jar:file:/x.jar!/y",
     " s3://bucket/x",
     "file://otherhost/x",
@@ -64,7 +64,7 @@ def test_both_spellings_of_spark_are_read(text: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "./s3:/x", "~/x", "C:/films/x", "a:b", "12:/x", "a/s3://x", "file:x", "", "%20"]
+    "text", ["a", "./s3:/x", "~/x", "C:/images/x", "a:b", "12:/x", "a/s3://x", "file:x", "", "%20"]
 )
 def test_a_plain_path_stays_as_it_is(text: str) -> None:
     assert local_path(text) == Path(text)

@@ -34,7 +34,7 @@ _LEFT = {*PIXEL_ATTRIBUTES, "PixelData", "InstanceNumber", "Modality", "Transfer
 
 
 @functools.cache
-def film(**attributes: Any) -> bytes:
+def image(**attributes: Any) -> bytes:
     """A CT slice of 64 x 64 with canaries all over; ``attributes`` are as given."""
     pixels = dicoms.values(3)
     made = dicoms.dataset(pixels, Modality="CT")
@@ -87,11 +87,11 @@ def _plant(made: Dataset) -> None:
 @functools.cache
 def odd_files() -> dict[str, bytes]:
     """Files that are refused for what stands in them, which is a canary."""
-    whole = film()
-    report = film(Rows=None)
+    whole = image()
+    report = image(Rows=None)
     return {
-        "modality.dcm": film(Modality=CANARY),
-        "photometric.dcm": film(PhotometricInterpretation=CANARY),
+        "modality.dcm": image(Modality=CANARY),
+        "photometric.dcm": image(PhotometricInterpretation=CANARY),
         "frames.dcm": _with_frames_of_words(),
         "syntax.dcm": whole.replace(b"1.2.840.10008.1.2.1\0", CANARY.encode() + b".1.2.840.10"),
         "half.dcm": whole[: len(whole) // 2],
@@ -104,7 +104,7 @@ def odd_files() -> dict[str, bytes]:
 
 def _with_frames_of_words() -> bytes:
     """The number of frames is text, over which pydicom's own error would repeat it."""
-    head, plain = b"\x28\0\x08\0IS", film(NumberOfFrames=1)
+    head, plain = b"\x28\0\x08\0IS", image(NumberOfFrames=1)
     assert head + b"\x02\x001 " in plain
     return plain.replace(head + b"\x02\x001 ", head + b"\x0a\0" + CANARY.encode() + b" ")
 

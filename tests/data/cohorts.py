@@ -1,4 +1,4 @@
-"""Small images tables without films, and the cohorts that a split makes of them."""
+"""Small images tables without images, and the cohorts that a split makes of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def image(number: int, finding: str | None, patient: str | None, **other: Any) -
     row: Row = dict.fromkeys(schemas.IMAGES.names)
     row |= {
         "image_id": hashlib.sha256(str(number).encode()).hexdigest(),
-        "uri": f"/films/{number:05d}.png",
+        "uri": f"/images/{number:05d}.png",
         "source": source,
         "patient_id": None if patient is None else f"{source}:{patient}",
         "finding": finding,
@@ -48,12 +48,12 @@ def image(number: int, finding: str | None, patient: str | None, **other: Any) -
 
 
 def hospital(patients: int, *, each: int = 2, first: int = 0, source: str = "a") -> list[Row]:
-    """Patients with 1 to ``each`` films, the findings in turn."""
+    """Patients with 1 to ``each`` images, the findings in turn."""
     rows = []
     for patient in range(patients):
         finding = ("COVID-19", "No Finding", "No Finding")[patient % 3]
-        for film in range(1 + patient % each):
-            number = first + patient * each + film
+        for place in range(1 + patient % each):
+            number = first + patient * each + place
             rows.append(image(number, finding, f"p{patient}", source=source))
     return rows
 

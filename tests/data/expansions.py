@@ -1,4 +1,4 @@
-"""Cohorts with films of noise, written without Spark, and what an expansion makes of them."""
+"""Cohorts with images of noise, written without Spark, and what an expansion makes of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def member(number: int, label: str | None = "covid", split: str = "train", **oth
     row: Row = dict.fromkeys(schemas.COHORT.names)
     row |= {
         "image_id": hashlib.sha256(str(number).encode()).hexdigest(),
-        "uri": f"/films/{number:05d}.png",
+        "uri": f"/images/{number:05d}.png",
         "source": "noise",
         "patient_id": f"noise:{number}",
         "group_id": f"noise:{number}",
@@ -44,7 +44,7 @@ def member(number: int, label: str | None = "covid", split: str = "train", **oth
 
 
 def pixels_of(uri: str, side: int = SIDE) -> bytes:
-    """The film at a path: noise, another for each."""
+    """The image at a path: noise, another for each."""
     seed = int.from_bytes(hashlib.sha256(uri.encode()).digest()[:4], "big")
     return np.random.default_rng(seed).integers(0, 256, side * side, dtype=np.uint8).tobytes()
 
@@ -56,9 +56,9 @@ def write_cohort(
     images, cohort = folder / "tables" / "images", folder / "cohort"
     images.mkdir(parents=True)
     (cohort / "table").mkdir(parents=True)
-    films = [_image(row, side) for row in rows]
+    image_rows = [_image(row, side) for row in rows]
     for part in range(parts):
-        table = pa.Table.from_pylist(films[part::parts], schema=schemas.IMAGES)
+        table = pa.Table.from_pylist(image_rows[part::parts], schema=schemas.IMAGES)
         pq.write_table(table, images / f"{part}.parquet", row_group_size=5)
     table = pa.Table.from_pylist(list(rows), schema=schemas.COHORT)
     pq.write_table(table, cohort / "table" / "0.parquet")
@@ -67,7 +67,7 @@ def write_cohort(
         cohort=cohort,
         cohort_id=hashlib.sha256(repr(rows).encode()).hexdigest(),
         classes=CLASSES,
-        films=len(used),
+        images=len(used),
         excluded=len(rows) - len(used),
         folds=folds,
         shares=(),
@@ -79,9 +79,9 @@ def write_cohort(
 
 
 def _image(row: Row, side: int) -> Row:
-    film: Row = dict.fromkeys(schemas.IMAGES.names)
-    film |= {name: row[name] for name in schemas.IMAGES.names if name in row}
-    return film | {
+    image: Row = dict.fromkeys(schemas.IMAGES.names)
+    image |= {name: row[name] for name in schemas.IMAGES.names if name in row}
+    return image | {
         "modality": "X-ray",
         "view_measured": False,
         "format": "png",
@@ -109,7 +109,7 @@ def expand_here(
     )
     target.parent.mkdir(exist_ok=True)
     plan = target.parent / "plan.parquet"
-    write_plan(parents, children, images, plan, film_bytes=SIDE * SIDE)
+    write_plan(parents, children, images, plan, image_bytes=SIDE * SIDE)
     (target / TABLE).mkdir(parents=True)
     work = ExpandWork(str(images), settings.augment, seed)
     with pq.ParquetFile(plan) as file:
@@ -122,7 +122,7 @@ def expand_here(
         cohort_id=told["cohort_id"],
         per_class=settings.per_class,
         rows=0,
-        films=0,
+        images=0,
         children=0,
         classes=(),
         warnings=(),

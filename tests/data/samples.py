@@ -49,7 +49,7 @@ def _animated(kind: str) -> bytes:
 
 
 def good_files() -> dict[str, tuple[bytes, str]]:
-    """Files that are films: name -> bytes and the format of the content."""
+    """Files that are images: name -> bytes and the format of the content."""
     image = Image.fromarray(grey())
     deep = Image.fromarray(grey().astype(np.uint16) * 257)
     colour = Image.merge("RGB", [image] * 3)
@@ -62,14 +62,14 @@ def good_files() -> dict[str, tuple[bytes, str]]:
         "deep.png": (saved(deep, "PNG"), "png"),
         "palette.png": (saved(image.convert("P"), "PNG"), "png"),
         "rgba.PNG": (saved(colour.convert("RGBA"), "PNG"), "png"),
-        "film.tif": (saved(image, "TIFF"), "tiff"),
-        "film.bmp": (saved(image, "BMP"), "bmp"),
-        "film.webp": (saved(colour, "WEBP", lossless=True), "webp"),
+        "image.tif": (saved(image, "TIFF"), "tiff"),
+        "image.bmp": (saved(image, "BMP"), "bmp"),
+        "image.webp": (saved(colour, "WEBP", lossless=True), "webp"),
     }
 
 
 def bad_files() -> dict[str, tuple[bytes, RejectReason]]:
-    """Files that are no films: name -> bytes and why."""
+    """Files that are no images: name -> bytes and why."""
     image = Image.fromarray(grey())
     whole = jpeg()
     return {
@@ -77,7 +77,7 @@ def bad_files() -> dict[str, tuple[bytes, RejectReason]]:
         "truncated.png": (png()[:-2000], RejectReason.TRUNCATED),
         "empty.jpg": (b"", RejectReason.EMPTY),
         "text.png": (
-            b"<html>404, not found: the film is not here</html>",
+            b"<html>404, not found: the image is not here</html>",
             RejectReason.NOT_AN_IMAGE,
         ),
         "bomb.png": (bomb(b""), RejectReason.TOO_MANY_PIXELS),
@@ -97,8 +97,8 @@ def plant(root: Path, files: Mapping[str, bytes]) -> Path:
     return root
 
 
-def films(count: int, finding: str = "covid", first: int = 0) -> dict[str, bytes]:
-    """PNG films of one finding, by their path in a class folder."""
+def images(count: int, finding: str = "covid", first: int = 0) -> dict[str, bytes]:
+    """PNG images of one finding, by their path in a class folder."""
     return {f"{finding}/{n:03d}.png": png(n) for n in range(first, first + count)}
 
 

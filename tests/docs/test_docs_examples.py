@@ -41,17 +41,17 @@ def test_the_pipeline_runs_on_a_few_phantoms(shared_weights: Path, tmp_path: Pat
 def test_submit_makes_a_run_whose_tables_are_read_without_spark(
     shared_data: Path, tmp_path: Path
 ) -> None:
-    films = tmp_path / "films"
+    images = tmp_path / "images"
     originals = shared_data / "chest_xray" / "test"
     for label in ("NORMAL", "PNEUMONIA"):
-        (films / label).mkdir(parents=True)
-        for number, film in enumerate(sorted((originals / label).iterdir())[:15]):
-            (films / label / f"{number}{film.suffix}").symlink_to(film)
-    (films / "NORMAL" / "empty.png").touch()
+        (images / label).mkdir(parents=True)
+        for number, image in enumerate(sorted((originals / label).iterdir())[:15]):
+            (images / label / f"{number}{image.suffix}").symlink_to(image)
+    (images / "NORMAL" / "empty.png").touch()
     copying = ["near_duplicates", "label_conflict", *(f"class_by_{kind.name}" for kind in KINDS)]
     toml = tmp_path / "small.toml"
     toml.write_text(
-        'name = "small"\nsources = [{ path = "films" }]\n[ingest]\nsize = 32\n'
+        'name = "small"\nsources = [{ path = "images" }]\n[ingest]\nsize = 32\n'
         '[train]\nmodel = "basic_cnn"\nmethod = "features"\nweights = "none"\n'
         "[train.logistic]\nmax_iter = 5\n"
         # Those that look for near copies are Spark jobs, and tested elsewhere.
@@ -63,4 +63,4 @@ def test_submit_makes_a_run_whose_tables_are_read_without_spark(
     assert told.splitlines()[-1] == f"report: {tmp_path / 'runs' / 'small' / 'report.html'}"
     said = _run(str(EXAMPLES / "read_tables.py"), str(tmp_path / "runs" / "small"), cwd=tmp_path)
     assert "empty" in said
-    assert "the first film: 32 x 32" in said
+    assert "the first image: 32 x 32" in said

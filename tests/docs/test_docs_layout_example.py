@@ -16,7 +16,7 @@ def test_the_layout_of_the_how_to_lists_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "CXR_png"
     folder.mkdir()
     for name in ("CHNCXR_0001_0.png", "CHNCXR_0327_1.png"):
-        (folder / name).write_bytes(b"film")
+        (folder / name).write_bytes(b"image")
     layout: Layout = names["Shenzhen"]()
     assert layout.recognises(tmp_path) == 0.9
     assert layout.recognises(folder) == 0.0

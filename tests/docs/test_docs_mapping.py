@@ -27,7 +27,7 @@ def test_the_mapping_takes_each_class_from_more_than_one_source(
     origins = Counter(label for (_, _), label in {((s, ""), mapped[s, f]) for s, f in pairs})
     assert origins["pneumonia"] == 3
     assert origins["normal"] == 3
-    assert origins["COVID-19"] == 1  # no other of the three has films of it
+    assert origins["COVID-19"] == 1  # no other of the three has images of it
     assert mapped["covid_chestxray", "COVID-19, ARDS"] == "COVID-19"
     assert mapped["covid_chestxray", "ARDS"] is None
     assert mapped["nih14", "Infiltration"] is None

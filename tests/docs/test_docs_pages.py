@@ -60,7 +60,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 def _experiment(values: dict[str, Any], where: str) -> Experiment:
     # A page may show one section; the sources, which alone have no default, are then added.
-    return parse(Experiment, {"sources": [{"path": "films"}], **values}, where=where)
+    return parse(Experiment, {"sources": [{"path": "images"}], **values}, where=where)
 
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)

@@ -44,14 +44,14 @@ def test_a_flat_loss_leaves_the_temperature_at_one() -> None:
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
-    """The mean of -sum t log p, film by film, with Platt's targets written out."""
+    """The mean of -sum t log p, image by image, with Platt's targets written out."""
     classes = logits.shape[1]
     total = 0.0
     counts = np.bincount(labels, minlength=classes)
     for row, chances in zip(labels, apply_temperature(logits, temperature), strict=True):
-        films = int(counts[row])
+        images = int(counts[row])
         for place, chance in enumerate(chances):
-            target = (films + 1 if place == row else 1) / (films + classes)
+            target = (images + 1 if place == row else 1) / (images + classes)
             total -= target * math.log(chance)
     return total / len(labels)
 
@@ -70,13 +70,13 @@ def test_targets_are_probabilities_and_favour_the_label(labels: list[int]) -> No
 
 
 @pytest.mark.parametrize("margin", [1.0, 30.0, 1000.0])
-def test_thirty_films_told_apart_without_an_error_are_not_certain(margin: float) -> None:
+def test_thirty_images_told_apart_without_an_error_are_not_certain(margin: float) -> None:
     random = np.random.default_rng(5)
     labels = np.repeat(np.arange(3), 10)
     logits = np.eye(3)[labels] * margin * random.uniform(0.8, 1.2, size=30)[:, None]
     temperature = fit_temperature(logits, labels)
     highest = apply_temperature(logits, temperature).max(axis=1)
-    # The target of each film is 11 / 13; but for the limits the mean would be that.
+    # The target of each image is 11 / 13; but for the limits the mean would be that.
     assert highest.max() < 0.999
     if margin == 30.0:
         assert highest.mean() == pytest.approx(11 / 13, abs=0.02)
@@ -138,14 +138,14 @@ def test_the_operating_point_is_the_highest_threshold_that_reaches_the_target(
     assert point.threshold == max(good)
 
 
-def test_a_target_of_whole_films_is_not_rounded_up() -> None:
+def test_a_target_of_whole_images_is_not_rounded_up() -> None:
     scores = np.arange(100) / 100
     point = choose_operating_point(scores, np.ones(100, dtype=bool), 0.07, "a")
     assert point.threshold == 0.93
     assert choose_operating_point(scores, scores > -1, 0.0, "a").threshold == 0.99
 
 
-def test_without_a_positive_film_the_target_is_not_reached() -> None:
+def test_without_a_positive_image_the_target_is_not_reached() -> None:
     point = choose_operating_point(np.array([0.2, 0.9]), np.zeros(2, dtype=bool), 0.95, "a")
     assert (point.reached, point.threshold, point.chosen_on) == (False, 0.5, 2)
     assert (point.positives, point.expected_low, point.is_coarse) == (0, None, True)

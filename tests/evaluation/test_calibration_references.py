@@ -19,7 +19,7 @@ from pulmospark.evaluation.calibration import (
     operating_figures,
     smoothed_targets,
 )
-from pulmospark.evaluation.intervals import effective_films, proportion
+from pulmospark.evaluation.intervals import effective_images, proportion
 from pulmospark.evaluation.results import OperatingPoint
 
 
@@ -40,7 +40,7 @@ def test_the_temperature_is_the_root_of_the_slope(scale: float) -> None:
 
     inverse = optimize.brentq(slope, 1e-3, 20.0, xtol=1e-12)
     assert fit_temperature(logits, labels) == pytest.approx(1 / inverse, rel=1e-6)
-    # The same whatever is added to all logits of a film, however large.
+    # The same whatever is added to all logits of an image, however large.
     moved = logits + 1e9 * random.integers(-5, 5, (200, 1))
     assert fit_temperature(moved, labels) == pytest.approx(1 / inverse, rel=1e-5)
 
@@ -65,9 +65,9 @@ def test_a_temperature_divides_the_logits() -> None:
         (np.zeros((2, 2)), [-1, 1], "labels from -1 to 1: must lie in 0 to 1"),
         (np.array([[0.0, 1.0], [0.0, np.inf], [np.nan, 0.0]]), [0, 1, 1],
          "logits of row 1 are not finite: check the model's output"),
-        (np.zeros(3), [0, 1, 1], "logits of shape (3,): expected (films, classes)"),
-        (np.zeros((3, 0)), [0, 1, 1], "logits of shape (3, 0): expected (films, classes)"),
-        (np.zeros((3, 1, 1)), [0, 0, 0], "logits of shape (3, 1, 1): expected (films, classes)"),
+        (np.zeros(3), [0, 1, 1], "logits of shape (3,): expected (images, classes)"),
+        (np.zeros((3, 0)), [0, 1, 1], "logits of shape (3, 0): expected (images, classes)"),
+        (np.zeros((3, 1, 1)), [0, 0, 0], "logits of shape (3, 1, 1): expected (images, classes)"),
     ],
 )  # fmt: skip
 def test_unsound_logits_are_told_with_what_is_allowed(
@@ -101,8 +101,8 @@ def _point(**changes: object) -> OperatingPoint:
 def test_all_that_an_operating_point_states() -> None:
     point = _point()
     # Of four positives, in three patients, three are at 0.5 or above.
-    hits, films = np.array([0.0, 2.0, 1.0]), np.array([1.0, 2.0, 1.0])
-    worth = effective_films(hits, films)
+    hits, images = np.array([0.0, 2.0, 1.0]), np.array([1.0, 2.0, 1.0])
+    worth = effective_images(hits, images)
     right = worth * 0.75
     low = stats.beta.ppf(0.025, right, worth - right + 1)
     high = stats.beta.ppf(0.975, right + 1, worth - right)
@@ -131,7 +131,7 @@ def test_a_target_may_be_none_or_all(target: float) -> None:
 def test_the_expected_sensitivity_of_patients_with_gaps_in_their_numbers() -> None:
     called = np.array([True, True, False, True])
     found = expected_sensitivity(called, np.array([2, 9, 9, 30]), 0.9)
-    worth = effective_films(np.array([1.0, 1.0, 1.0]), np.array([1.0, 2.0, 1.0]))
+    worth = effective_images(np.array([1.0, 1.0, 1.0]), np.array([1.0, 2.0, 1.0]))
     assert worth < 4
     right = worth * 0.75
     assert found == pytest.approx(
@@ -159,9 +159,10 @@ def test_unsound_targets_are_told_with_what_is_allowed(
     ("scores", "positive", "message"),
     [
         ([0.5, 0.5], [True],
-         "probabilities of shape (2,) and labels of shape (1,): provide one of each per film"),
+         "probabilities of shape (2,) and labels of shape (1,): provide one of each per image"),
         ([[0.5]], [[True]],
-         "probabilities of shape (1, 1) and labels of shape (1, 1): provide one of each per film"),
+         "probabilities of shape (1, 1) and labels of shape (1, 1): "
+         "provide one of each per image"),
         ([0.0, 1.0, 1.5, -1.0], [True] * 4, "probability 1.5 of row 2: must lie in 0 to 1"),
         ([0.0, -0.25], [True] * 2, "probability -0.25 of row 1: must lie in 0 to 1"),
         ([0.0, math.nan], [True] * 2, "probability nan of row 1: must lie in 0 to 1"),
@@ -178,12 +179,12 @@ def test_unsound_probabilities_are_told_with_what_is_allowed(
     assert caught.value.message == message
 
 
-def test_groups_that_are_no_films_are_told() -> None:
+def test_groups_that_are_no_images_are_told() -> None:
     with pytest.raises(InputError) as caught:
         choose_operating_point(
             np.array([0.5]), np.array([True]), 0.9, "a", groups=np.array([1, 2])
         )
-    assert caught.value.message == "groups of shape (2,) for 1 films: provide one per film"
+    assert caught.value.message == "groups of shape (2,) for 1 images: provide one per image"
 
 
 def test_figures_of_decisions_are_proportions_over_patients() -> None:

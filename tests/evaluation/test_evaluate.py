@@ -29,13 +29,13 @@ SETTINGS = EvaluateSettings(replicates=200)
 EXACT = 1e-9
 
 
-def drawn(films: int, patients: int, *, seed: int = 4, skill: float = 1.5) -> dict[str, Any]:
-    """Predictions of films that come by patient; a patient has one class."""
+def drawn(images: int, patients: int, *, seed: int = 4, skill: float = 1.5) -> dict[str, Any]:
+    """Predictions of images that come by patient; a patient has one class."""
     random = np.random.default_rng(seed)
-    groups = random.integers(0, patients, films)
+    groups = random.integers(0, patients, images)
     labels = random.integers(0, 3, patients)[groups]
-    logits = random.normal(size=(films, 3)) + random.normal(size=(patients, 3))[groups]
-    logits[np.arange(films), labels] += skill
+    logits = random.normal(size=(images, 3)) + random.normal(size=(patients, 3))[groups]
+    logits[np.arange(images), labels] += skill
     table = np.exp(logits)
     return {
         "labels": labels,
@@ -85,7 +85,7 @@ def test_figures_are_those_of_scikit_learn_and_lie_in_their_intervals() -> None:
         assert figure.high is not None, name
         assert figure.low <= figure.value <= figure.high, name
         assert figure.low < figure.high, name
-    assert (found.films, found.groups, found.replicates) == (500, len(set(given["groups"])), 200)
+    assert (found.images, found.groups, found.replicates) == (500, len(set(given["groups"])), 200)
 
 
 def test_the_same_seed_gives_the_same_and_the_order_of_rows_is_nothing() -> None:
@@ -115,11 +115,11 @@ def test_the_block_changes_memory_not_the_result(monkeypatch: pytest.MonkeyPatch
         assert (twin.low, twin.high) == pytest.approx((figure.low, figure.high), abs=1e-12)
 
 
-def test_intervals_widen_with_films_a_patient() -> None:
+def test_intervals_widen_with_images_a_patient() -> None:
     given = drawn(600, 60)
     by_patient = evaluate_predictions(**given, classes=CLASSES, settings=SETTINGS, seed=5)
     given["groups"] = np.arange(600)
-    by_film = evaluate_predictions(**given, classes=CLASSES, settings=SETTINGS, seed=5)
+    by_image = evaluate_predictions(**given, classes=CLASSES, settings=SETTINGS, seed=5)
 
     def width(figure: Figure) -> float:
         assert figure.low is not None
@@ -127,13 +127,13 @@ def test_intervals_widen_with_films_a_patient() -> None:
         return figure.high - figure.low
 
     for name in ("accuracy", "log_loss", "macro_auroc"):
-        assert width(getattr(by_patient, name)) > 1.3 * width(getattr(by_film, name))
+        assert width(getattr(by_patient, name)) > 1.3 * width(getattr(by_image, name))
     assert by_patient.accuracy.effective is not None
     assert by_patient.accuracy.effective < 400
-    assert by_film.accuracy.effective is None
+    assert by_image.accuracy.effective is None
 
 
-def test_a_class_without_a_film_has_no_figures_and_is_no_error() -> None:
+def test_a_class_without_a_image_has_no_figures_and_is_no_error() -> None:
     given = drawn(100, 50)
     given["labels"] = np.minimum(given["labels"], 1)
     found = evaluate_predictions(**given, classes=CLASSES, settings=SETTINGS, seed=1)
@@ -144,7 +144,7 @@ def test_a_class_without_a_film_has_no_figures_and_is_no_error() -> None:
     assert absent.auprc.value is None
     assert absent.mcc.value is None
     assert absent.roc.x == absent.precision_recall.x == ()
-    assert absent.specificity.value is not None  # films wrongly called it are still counted
+    assert absent.specificity.value is not None  # images wrongly called it are still counted
     assert found.macro_auroc.value is None
     assert found.balanced_accuracy.value is not None
     assert found.balanced_accuracy.low is not None
@@ -168,7 +168,7 @@ def test_a_perfect_model_gets_bounds_and_no_zero_width() -> None:
     assert Evaluation.model_validate_json(found.model_dump_json()) == found
 
 
-def test_a_single_film_is_evaluated() -> None:
+def test_a_single_image_is_evaluated() -> None:
     found = evaluate_predictions([1], [[0.2, 0.8]], ["p"], ("a", "b"), SETTINGS, 1)
     assert found.accuracy.value == 1.0
     assert found.macro_auroc.value is None
@@ -238,7 +238,7 @@ def test_folds_are_summed_up_and_pooled() -> None:
     assert one.mean == pytest.approx(np.mean(np.array(values, dtype=float)))
     assert one.spread == pytest.approx(np.std(np.array(values, dtype=float), ddof=1))
     assert summary["auroc", "normal"].values[1] == found.folds[1].by_class[2].auroc.value
-    assert found.pooled.films == sum(fold.films for fold in found.folds) == 390
+    assert found.pooled.images == sum(fold.images for fold in found.folds) == 390
     assert np.array_equal(
         found.pooled.confusion, np.sum([fold.confusion for fold in found.folds], axis=0)
     )
@@ -250,7 +250,7 @@ def test_folds_are_summed_up_and_pooled() -> None:
     assert CrossValidation.model_validate_json(found.model_dump_json()) == found
 
 
-def test_pooled_films_keep_their_own_folds_rules_and_thresholds() -> None:
+def test_pooled_images_keep_their_own_folds_rules_and_thresholds() -> None:
     found = cross_validate_summary(folds(), CLASSES, SETTINGS, 1)
     trivial, operating = found.pooled.trivial, found.pooled.operating
     assert trivial is not None
@@ -301,10 +301,10 @@ GOOD: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": [0]}, "1 labels for 2 films"),
+        ({"labels": [0]}, "1 labels for 2 images"),
         ({"labels": [0, 2]}, "2 in row 1 must lie in 0 to 1"),
         ({"labels": [0, -1]}, "-1 in row 1"),
-        ({"labels": [0.0, 1.0]}, "one integer per film"),
+        ({"labels": [0.0, 1.0]}, "one integer per image"),
         ({"groups": ["p"]}, "groups of shape"),
         ({"groups": np.array(["p", None], dtype=object)}, "missing in row 1"),
         ({"sources": ["x"]}, "sources of shape"),
@@ -313,7 +313,7 @@ GOOD: dict[str, Any] = {
         ({"probabilities": [[0.6, 0.4], [math.nan, 0.9]]}, "nan of 'a' in row 1"),
         ({"probabilities": [[0.6, 0.4], [0.1]]}, "not a table of numbers"),
         ({"probabilities": [[0.6], [0.4]]}, "one per class"),
-        ({"probabilities": np.zeros((0, 2)), "labels": [], "groups": []}, "no films"),
+        ({"probabilities": np.zeros((0, 2)), "labels": [], "groups": []}, "no images"),
         ({"probabilities": np.zeros((2, 0))}, "one per class"),
         ({"classes": ("a", "a")}, "unique"),
         ({"classes": ("a",)}, "1 classes"),
@@ -332,9 +332,9 @@ def test_bad_input_is_one_line(change: dict[str, Any], message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_too_many_films_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_images_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "EVALUATION_ROWS_MAX", 1)
-    with pytest.raises(InputError, match="2 films, over the limit of 1"):
+    with pytest.raises(InputError, match="2 images, over the limit of 1"):
         evaluate_predictions(**GOOD, settings=SETTINGS, seed=1)
 
 
@@ -342,10 +342,10 @@ def test_probabilities_of_float32_are_taken() -> None:
     table: NDArray[np.float32] = drawn(50, 20)["probabilities"].astype(np.float32)
     given = drawn(50, 20) | {"probabilities": table}
     found = evaluate_predictions(**given, classes=CLASSES, settings=SETTINGS, seed=1)
-    assert found.films == 50
+    assert found.images == 50
 
 
-def test_a_thousand_replicates_of_three_thousand_films_take_seconds() -> None:
+def test_a_thousand_replicates_of_three_thousand_images_take_seconds() -> None:
     given = drawn(3000, 1500)
     started = time.process_time()
     evaluate_predictions(

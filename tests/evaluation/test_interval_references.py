@@ -14,7 +14,7 @@ from pulmospark.evaluation.intervals import (
     auroc_figure,
     basic,
     difference,
-    effective_films,
+    effective_images,
     expected_interval,
     mean_of_bounds,
     newcombe_auroc,
@@ -27,7 +27,7 @@ from pulmospark.evaluation.results import Figure
 Floats = NDArray[np.float64]
 
 HITS = np.array([4, 0, 3, 2, 5, 1, 0, 2, 6, 1, 3, 0], dtype=np.float64)
-FILMS = np.array([4, 3, 3, 4, 6, 2, 2, 5, 7, 3, 4, 2], dtype=np.float64)
+IMAGES = np.array([4, 3, 3, 4, 6, 2, 2, 5, 7, 3, 4, 2], dtype=np.float64)
 
 
 def score_interval(share: float, size: float, quantile: float) -> tuple[float, float]:
@@ -41,45 +41,45 @@ def score_interval(share: float, size: float, quantile: float) -> tuple[float, f
     return float(low), float(high)
 
 
-def rows(hits: Floats, films: Floats) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """One row a film: whether it counts, and its patient."""
-    hit = [n < h for h, many in zip(hits, films, strict=True) for n in range(int(many))]
-    return np.array(hit), np.repeat(np.arange(films.size), films.astype(int))
+def rows(hits: Floats, images: Floats) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """One row an image: whether it counts, and its patient."""
+    hit = [n < h for h, many in zip(hits, images, strict=True) for n in range(int(many))]
+    return np.array(hit), np.repeat(np.arange(images.size), images.astype(int))
 
 
 def test_the_design_effect_is_that_of_cluster_robust_standard_errors() -> None:
-    # statsmodels 0.15.0, OLS of the 45 films on a constant, cov_type="cluster" by patient:
+    # statsmodels 0.15.0, OLS of the 45 images on a constant, cov_type="cluster" by patient:
     # share 0.6, standard error 0.09715134501582495, with its g / (g - 1); over the binomial
     # 0.6 x 0.4 / 45 that is a design effect of 1.76970.
     robust = 0.09715134501582495**2 / (0.6 * 0.4 / 45)
-    largest = float((FILMS**2).sum() / FILMS.sum())  # 197 / 45: films of a patient all alike
-    # 9 patients have a film that counts, 11 one that does not; two more stand for the prior.
+    largest = float((IMAGES**2).sum() / IMAGES.sum())  # 197 / 45: images of a patient all alike
+    # 9 patients have an image that counts, 11 one that does not; two more stand for the prior.
     expected = (9 * robust + 2 * largest) / 11
-    assert effective_films(HITS, FILMS) == pytest.approx(45 / expected, rel=1e-9)
+    assert effective_images(HITS, IMAGES) == pytest.approx(45 / expected, rel=1e-9)
     assert 45 / expected == pytest.approx(20.0544, abs=1e-4)
 
 
 def test_one_patient_with_errors_is_outweighed_two_to_one() -> None:
-    # 10 patients of 4 films, 2 wrong in one of them. Residuals of the share 0.95: 0.2 nine
-    # times and -1.8: squares sum to 0.36 + 3.24 = 3.6, over 40 films and 10 / 9: 0.1; over
+    # 10 patients of 4 images, 2 wrong in one of them. Residuals of the share 0.95: 0.2 nine
+    # times and -1.8: squares sum to 0.36 + 3.24 = 3.6, over 40 images and 10 / 9: 0.1; over
     # 0.95 x 0.05 that is 2.10526. All alike would be 4; 1 part of the one, 2 of the other.
     hits = np.full(10, 4.0)
     hits[3] = 2.0
     effect = (0.1 / 0.0475 + 2 * 4.0) / 3
-    assert effective_films(hits, np.full(10, 4.0)) == pytest.approx(40 / effect, rel=1e-12)
+    assert effective_images(hits, np.full(10, 4.0)) == pytest.approx(40 / effect, rel=1e-12)
 
 
-def test_films_of_a_patient_never_count_for_more_than_themselves() -> None:
-    # Every patient has one film of two right: less variance between patients than by chance.
+def test_images_of_a_patient_never_count_for_more_than_themselves() -> None:
+    # Every patient has one image of two right: less variance between patients than by chance.
     many = np.full(200, 2.0)
     # 200 of 202 parts of an effect of 1, 2 of an effect of 2.
-    assert effective_films(many / 2, many) == pytest.approx(400 / (202 * 1.0 + 2) * 202)
+    assert effective_images(many / 2, many) == pytest.approx(400 / (202 * 1.0 + 2) * 202)
 
 
-def test_the_interval_of_clustered_films_is_a_score_interval_with_students_quantile() -> None:
-    hit, groups = rows(HITS, FILMS)
+def test_the_interval_of_clustered_images_is_a_score_interval_with_students_quantile() -> None:
+    hit, groups = rows(HITS, IMAGES)
     figure = proportion(hit, None, groups, 0.95)
-    worth = effective_films(HITS, FILMS)
+    worth = effective_images(HITS, IMAGES)
     student = stats.t(df=11).isf(0.025)
     assert student == pytest.approx(2.2009852, abs=1e-7)  # tables of Student's distribution
     assert (figure.low, figure.high) == pytest.approx(
@@ -94,7 +94,7 @@ def test_the_interval_of_clustered_films_is_a_score_interval_with_students_quant
 
 
 def test_groups_outside_the_denominator_give_no_degrees_of_freedom() -> None:
-    hit, groups = rows(HITS, FILMS)
+    hit, groups = rows(HITS, IMAGES)
     more = np.concatenate([groups, np.arange(12, 60)])
     among = more < 12
     figure = proportion(np.resize(hit, more.size), among, more, 0.95)
@@ -103,7 +103,7 @@ def test_groups_outside_the_denominator_give_no_degrees_of_freedom() -> None:
     assert figure.groups == 12
 
 
-def test_one_film_a_patient_is_the_plain_score_interval() -> None:
+def test_one_image_a_patient_is_the_plain_score_interval() -> None:
     # statsmodels 0.15.0: proportion_confint(89, 118, method="wilson")
     figure = proportion(np.arange(118) < 89, None, np.arange(118), 0.95)
     assert (figure.low, figure.high) == pytest.approx((0.6693551578, 0.8230880596), abs=1e-9)
@@ -115,13 +115,13 @@ def test_one_film_a_patient_is_the_plain_score_interval() -> None:
 
 def test_the_end_of_the_scale_is_reached_exactly() -> None:
     """By algebra a bound is 0 or 1 there; by rounding it is a little off."""
-    for films in range(1, 400):
-        assert wilson(1.0, films, 0.95)[1] == 1.0
-        assert wilson(0.0, films, 0.95)[0] == 0.0
-        assert 0.0 < wilson(1.0, films, 0.95)[0] < 1.0
+    for images in range(1, 400):
+        assert wilson(1.0, images, 0.95)[1] == 1.0
+        assert wilson(0.0, images, 0.95)[0] == 0.0
+        assert 0.0 < wilson(1.0, images, 0.95)[0] < 1.0
 
 
-def test_all_films_of_one_patient_are_one_film_with_the_normal_quantile() -> None:
+def test_all_images_of_one_patient_are_one_image_with_the_normal_quantile() -> None:
     figure = proportion(np.arange(6) < 3, None, np.zeros(6, np.int64), 0.95)
     assert figure.effective == 1.0
     assert figure.groups == 1
@@ -130,9 +130,9 @@ def test_all_films_of_one_patient_are_one_film_with_the_normal_quantile() -> Non
     )
 
 
-def test_where_all_films_count_they_are_worth_sum_squared_over_squares() -> None:
-    films = np.array([1, 2, 3, 10])
-    groups = np.repeat(np.arange(4), films)
+def test_where_all_images_count_they_are_worth_sum_squared_over_squares() -> None:
+    images = np.array([1, 2, 3, 10])
+    groups = np.repeat(np.arange(4), images)
     figure = proportion(np.ones(16, bool), None, groups, 0.95)
     # 16^2 / (1 + 4 + 9 + 100) = 256 / 114; lower bound n / (n + t^2) with t of 3 degrees.
     worth, t = 256 / 114, stats.t(df=3).isf(0.025)
@@ -143,7 +143,7 @@ def test_where_all_films_count_they_are_worth_sum_squared_over_squares() -> None
     assert none.high == pytest.approx(t * t / (worth + t * t), rel=1e-12)
 
 
-def test_the_expected_interval_is_that_of_films_all_alike() -> None:
+def test_the_expected_interval_is_that_of_images_all_alike() -> None:
     groups = np.repeat(np.arange(4), [1, 2, 3, 10])
     assert expected_interval(0.9, groups, 0.95) == pytest.approx(
         score_interval(0.9, 256 / 114, stats.t(df=3).isf(0.025)), abs=1e-7
@@ -251,8 +251,8 @@ def test_a_difference_is_newcombes_table(
 ) -> None:
     # Newcombe 1998, Statistics in Medicine 17:873, table II, method 10.
     one, other = (
-        proportion(np.arange(films) < hits, None, np.arange(films), 0.95)
-        for hits, films in (first, second)
+        proportion(np.arange(images) < hits, None, np.arange(images), 0.95)
+        for hits, images in (first, second)
     )
     found = difference(one, other)
     assert found.value == pytest.approx(first[0] / first[1] - second[0] / second[1])
@@ -274,17 +274,17 @@ def test_a_difference_needs_two_values_and_two_intervals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "films", "confidence"),
+    ("share", "images", "confidence"),
     [(-0.1, 5, 0.9), (1.1, 5, 0.9), (0.5, 0, 0.9), (0.5, 5, 0.0), (0.5, 5, 1.0)],
 )
 def test_what_has_no_interval_is_told_with_its_limits(
-    share: float, films: float, confidence: float
+    share: float, images: float, confidence: float
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        wilson(share, films, confidence)
+        wilson(share, images, confidence)
     assert caught.value.message == (
-        f"Wilson interval of share {share}, films {films}, confidence {confidence}: "
-        "share must lie in 0 to 1, films above 0, confidence between 0 and 1"
+        f"Wilson interval of share {share}, images {images}, confidence {confidence}: "
+        "share must lie in 0 to 1, images above 0, confidence between 0 and 1"
     )
     assert wilson(0.0, 0.5, 0.001)[0] == 0.0
     assert wilson(1.0, 0.5, 0.999)[1] == 1.0
@@ -292,9 +292,11 @@ def test_what_has_no_interval_is_told_with_its_limits(
 
 def test_the_words_of_figures_without_an_interval() -> None:
     none = proportion(np.ones(3, bool), np.zeros(3, bool), np.arange(3), 0.95)
-    assert none == Figure(value=None, numerator=0, denominator=0, note="no films to compute it on")
+    assert none == Figure(
+        value=None, numerator=0, denominator=0, note="no images to compute it on"
+    )
     assert percentile(math.nan, np.ones(3), 0.95) == Figure(
-        value=None, note="undefined on these films"
+        value=None, note="undefined on these images"
     )
     drawn = np.linspace(0, 1, 16)
     drawn[0] = math.nan
@@ -340,16 +342,16 @@ def test_newcombes_bounds_near_the_ends_go_over_into_those_of_the_ends(area: flo
     assert low <= area <= high
 
 
-def test_a_rounded_number_of_independent_films_is_told() -> None:
-    hit, groups = rows(HITS, FILMS)
+def test_a_rounded_number_of_independent_images_is_told() -> None:
+    hit, groups = rows(HITS, IMAGES)
     figure = proportion(hit, None, groups, 0.95)
-    assert figure.effective == round(effective_films(HITS, FILMS), 2) == 20.05
+    assert figure.effective == round(effective_images(HITS, IMAGES), 2) == 20.05
 
 
 def test_two_patients_have_students_quantile_with_one_degree_of_freedom() -> None:
     groups = np.repeat([0, 1], 5)
     figure = proportion(np.arange(10) < 7, None, groups, 0.95)
-    worth = effective_films(np.array([5.0, 2.0]), np.array([5.0, 5.0]))
+    worth = effective_images(np.array([5.0, 2.0]), np.array([5.0, 5.0]))
     student = stats.t(df=1).isf(0.025)
     assert student == pytest.approx(12.7062, abs=1e-4)
     assert (figure.low, figure.high) == pytest.approx(

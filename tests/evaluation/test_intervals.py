@@ -1,4 +1,4 @@
-"""Intervals hold the true value as often as they say, on films that come by patient."""
+"""Intervals hold the true value as often as they say, on images that come by patient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pulmospark.evaluation.intervals import (
     ALL_EQUAL,
     auroc_figure,
     basic,
-    effective_films,
+    effective_images,
     mean_of_bounds,
     newcombe_auroc,
     percentile,
@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 
 @pytest.mark.parametrize(
-    ("hits", "films", "low", "high"),
+    ("hits", "images", "low", "high"),
     [
         (81, 263, 0.2553, 0.3662),
         (15, 148, 0.0624, 0.1605),
@@ -38,51 +38,53 @@ Floats = NDArray[np.float64]
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_wilson_is_newcombes_table(hits: int, films: int, low: float, high: float) -> None:
+def test_wilson_is_newcombes_table(hits: int, images: int, low: float, high: float) -> None:
     # Newcombe 1998, Statistics in Medicine 17:857, table I, method 3.
-    assert wilson(hits / films, films, 0.95) == pytest.approx((low, high), abs=5e-5)
+    assert wilson(hits / images, images, 0.95) == pytest.approx((low, high), abs=5e-5)
 
 
 @given(st.integers(0, 50), st.integers(1, 50), st.floats(0.5, 0.999))
 def test_wilson_holds_the_share_and_grows_with_the_confidence(
     hits: int, more: int, confidence: float
 ) -> None:
-    films = hits + more
-    low, high = wilson(hits / films, films, confidence)
-    assert 0 <= low <= hits / films <= high <= 1
+    images = hits + more
+    low, high = wilson(hits / images, images, confidence)
+    assert 0 <= low <= hits / images <= high <= 1
     assert low < high
-    wider = wilson(hits / films, films, (1 + confidence) / 2)
+    wider = wilson(hits / images, images, (1 + confidence) / 2)
     assert wider[0] <= low
     assert wider[1] >= high
 
 
 @pytest.mark.parametrize(
-    ("share", "films", "confidence"), [(1.1, 5, 0.9), (0.5, 0, 0.9), (0.5, 5, 1.0)]
+    ("share", "images", "confidence"), [(1.1, 5, 0.9), (0.5, 0, 0.9), (0.5, 5, 1.0)]
 )
-def test_wilson_refuses_what_makes_no_sense(share: float, films: float, confidence: float) -> None:
+def test_wilson_refuses_what_makes_no_sense(
+    share: float, images: float, confidence: float
+) -> None:
     with pytest.raises(UsageError, match="Wilson"):
-        wilson(share, films, confidence)
+        wilson(share, images, confidence)
 
 
-def test_one_film_a_patient_is_plain_wilson() -> None:
+def test_one_image_a_patient_is_plain_wilson() -> None:
     hit = np.arange(263) < 81
     found = proportion(hit, None, np.arange(263), 0.95)
     assert (found.low, found.high) == wilson(81 / 263, 263, 0.95)
     assert (found.numerator, found.denominator, found.effective) == (81, 263, None)
 
 
-def test_films_all_alike_within_patients_are_worth_their_patients() -> None:
-    films = np.full(50, 4.0)
+def test_images_all_alike_within_patients_are_worth_their_patients() -> None:
+    images = np.full(50, 4.0)
     hits = np.where(np.arange(50) < 30, 4.0, 0.0)
-    assert effective_films(hits, films) == pytest.approx(50, rel=0.03)
+    assert effective_images(hits, images) == pytest.approx(50, rel=0.03)
 
 
-def test_where_no_film_is_wrong_films_are_worth_no_more_than_patients() -> None:
-    films = np.array([1.0, 2.0, 3.0, 10.0])
-    assert effective_films(films, films) == pytest.approx(16**2 / (1 + 4 + 9 + 100))
-    assert effective_films(np.zeros(4), films) == effective_films(films, films)
+def test_where_no_image_is_wrong_images_are_worth_no_more_than_patients() -> None:
+    images = np.array([1.0, 2.0, 3.0, 10.0])
+    assert effective_images(images, images) == pytest.approx(16**2 / (1 + 4 + 9 + 100))
+    assert effective_images(np.zeros(4), images) == effective_images(images, images)
     found = proportion(
-        np.ones(16, dtype=bool), None, np.repeat(np.arange(4), films.astype(int)), 0.95
+        np.ones(16, dtype=bool), None, np.repeat(np.arange(4), images.astype(int)), 0.95
     )
     assert found.high == 1.0
     assert found.low is not None
@@ -102,7 +104,7 @@ def test_clustering_never_narrows_an_interval(drawn: list[tuple[int, bool]]) -> 
     assert found.high >= high - 1e-12
 
 
-def test_a_proportion_of_no_film_is_none() -> None:
+def test_a_proportion_of_no_image_is_none() -> None:
     found = proportion(np.ones(3, dtype=bool), np.zeros(3, dtype=bool), np.arange(3), 0.95)
     assert (found.value, found.low, found.method) == (None, None, "none")
 
@@ -110,17 +112,17 @@ def test_a_proportion_of_no_film_is_none() -> None:
 def clustered(
     random: np.random.Generator, patients: int, share: float, likeness: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Films right or wrong, with intra-patient correlation ``likeness``, mean 6 a patient."""
-    films = random.geometric(1 / 6, patients)
+    """Images right or wrong, with intra-patient correlation ``likeness``, mean 6 a patient."""
+    images = random.geometric(1 / 6, patients)
     scale = (1 - likeness) / likeness
     chance = random.beta(share * scale, (1 - share) * scale, patients)
-    groups = np.repeat(np.arange(patients), films)
+    groups = np.repeat(np.arange(patients), images)
     return random.random(groups.size) < chance[groups], groups
 
 
 @pytest.mark.parametrize("share", [0.7, 0.95])
 @pytest.mark.parametrize("patients", [30, 100])
-def test_coverage_holds_on_clustered_films_where_plain_wilson_fails(
+def test_coverage_holds_on_clustered_images_where_plain_wilson_fails(
     share: float, patients: int
 ) -> None:
     random = np.random.default_rng(20201)
@@ -138,20 +140,20 @@ def test_coverage_holds_on_clustered_films_where_plain_wilson_fails(
     assert plain / runs <= 0.80
 
 
-def test_auroc_coverage_needs_patients_not_films() -> None:
+def test_auroc_coverage_needs_patients_not_images() -> None:
     random = np.random.default_rng(7)
     runs, patients, each = 120, 60, 5
-    # Score = class shift + patient + film, unit variance: AUROC = Phi(shift / sqrt 2).
+    # Score = class shift + patient + image, unit variance: AUROC = Phi(shift / sqrt 2).
     true = 0.5 * (1 + math.erf(1.2 / 2))
     labels = np.repeat(np.arange(patients) % 2, each).astype(np.int64)
     groups = np.repeat(np.arange(patients), each)
-    held = {"patients": 0, "films": 0}
+    held = {"patients": 0, "images": 0}
     for run in range(runs):
         between = np.repeat(random.normal(size=patients), each) * math.sqrt(0.7)
         score = 1.2 * labels + between + random.normal(size=labels.size) * math.sqrt(0.3)
         chance = 1 / (1 + np.exp(-score))
         table = np.stack([1 - chance, chance], axis=1)
-        for name, codes in (("patients", groups), ("films", np.arange(labels.size))):
+        for name, codes in (("patients", groups), ("images", np.arange(labels.size))):
             tables = GroupTables.of(labels, table, codes, int(codes.max()) + 1, 10)
             drawn = tables.bootstrap(200, run)["auroc"][1]
             found = percentile(float(tables.point()["auroc"][1]), drawn, 0.95)
@@ -159,7 +161,7 @@ def test_auroc_coverage_needs_patients_not_films() -> None:
             assert found.high is not None
             held[name] += found.low <= true <= found.high
     assert held["patients"] / runs >= 0.90
-    assert held["films"] / runs <= 0.80
+    assert held["images"] / runs <= 0.80
 
 
 def test_newcombe_keeps_a_width_at_the_end_and_covers() -> None:

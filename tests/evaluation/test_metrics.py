@@ -28,14 +28,14 @@ Drawn = tuple[Labels, Floats, Labels]
 @st.composite
 def predictions(draw: st.DrawFn) -> Drawn:
     """Labels, probabilities and whole-number weights: ties, zeros, ones, absent classes."""
-    films, classes = draw(st.integers(1, 40)), draw(st.integers(2, 5))
+    images, classes = draw(st.integers(1, 40)), draw(st.integers(2, 5))
     # Few levels make ties; 10^9 makes probabilities next to 0 and 1.
     level = st.sampled_from([0, 1, 2, 3, 10**9])
-    cells = draw(st.lists(level, min_size=films * classes, max_size=films * classes))
-    table = np.array(cells, dtype=np.float64).reshape(films, classes)
+    cells = draw(st.lists(level, min_size=images * classes, max_size=images * classes))
+    table = np.array(cells, dtype=np.float64).reshape(images, classes)
     table[table.sum(axis=1) == 0] = 1.0
-    labels = draw(st.lists(st.integers(0, classes - 1), min_size=films, max_size=films))
-    weights = draw(st.lists(st.integers(0, 3), min_size=films, max_size=films))
+    labels = draw(st.lists(st.integers(0, classes - 1), min_size=images, max_size=images))
+    weights = draw(st.lists(st.integers(0, 3), min_size=images, max_size=images))
     weights[0] += 1
     return (
         np.array(labels, dtype=np.int64),
@@ -154,7 +154,7 @@ def test_calibration_error_is_the_definition_written_out(drawn: Drawn, bins: int
 
 @settings(max_examples=60, deadline=None)
 @given(predictions(), st.integers(1, 6), st.integers(0, 2**31 - 1))
-def test_a_replicate_is_the_figure_of_the_films_it_repeats(
+def test_a_replicate_is_the_figure_of_the_images_it_repeats(
     drawn: Drawn, count: int, seed: int
 ) -> None:
     labels, probabilities, _ = drawn
@@ -164,8 +164,8 @@ def test_a_replicate_is_the_figure_of_the_films_it_repeats(
     tables = GroupTables.of(labels, probabilities, groups, count, 10)
     found = tables.figures(multiplicities.astype(np.float64))
     for each in range(3):
-        films = np.repeat(np.arange(labels.size), multiplicities[groups, each])
-        truth, table = labels[films], probabilities[films]
+        images = np.repeat(np.arange(labels.size), multiplicities[groups, each])
+        truth, table = labels[images], probabilities[images]
         for name, function in (
             ("log_loss", metrics.log_loss),
             ("brier", metrics.brier),
@@ -173,12 +173,12 @@ def test_a_replicate_is_the_figure_of_the_films_it_repeats(
         ):
             expected = function(truth, table)
             assert same(found[name][each], math.nan if expected is None else expected)
-        if films.size:
+        if images.size:
             error = metrics.calibration_error(truth, table, 10)
             assert error is not None
             assert same(found["calibration_error"][each], error)
             hit = truth == 0
-            ones = np.ones(films.size)
+            ones = np.ones(images.size)
             for name, theirs in (
                 ("auroc", reference.roc_auc_score),
                 ("auprc", reference.average_precision_score),
@@ -242,7 +242,7 @@ def test_extreme_probabilities_keep_the_log_loss_finite() -> None:
     )
 
 
-def test_nothing_is_defined_on_no_film() -> None:
+def test_nothing_is_defined_on_no_image() -> None:
     none, table = np.array([], dtype=np.int64), np.zeros((0, 2))
     assert metrics.log_loss(none, table) is None
     assert metrics.brier(none, table) is None

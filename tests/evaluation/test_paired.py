@@ -1,4 +1,4 @@
-"""Two models on the same films: the difference, its interval, and its p-value."""
+"""Two models on the same images: the difference, its interval, and its p-value."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def _compare(
     )
 
 
-def _models(films: int, shares: tuple[float, float, float], seed: int) -> list[NDArray[np.bool_]]:
-    """Films that both, only the first, or only the second name rightly."""
-    kind = np.random.default_rng(seed).choice(4, films, p=[*shares, 1 - sum(shares)])
+def _models(images: int, shares: tuple[float, float, float], seed: int) -> list[NDArray[np.bool_]]:
+    """Images that both, only the first, or only the second name rightly."""
+    kind = np.random.default_rng(seed).choice(4, images, p=[*shares, 1 - sum(shares)])
     return [np.isin(kind, (0, 1)), np.isin(kind, (0, 2))]
 
 
 @pytest.mark.parametrize("only", [(0.10, 0.02), (0.06, 0.05), (0.03, 0.01)])
-def test_with_one_film_a_patient_the_p_value_is_mcnemars(only: tuple[float, float]) -> None:
+def test_with_one_image_a_patient_the_p_value_is_mcnemars(only: tuple[float, float]) -> None:
     first, second = _models(300, (0.8, *only), seed=8)
     told = _compare(first, second)
     assert told.only_first == (first & ~second).sum()
@@ -56,7 +56,7 @@ def test_with_one_film_a_patient_the_p_value_is_mcnemars(only: tuple[float, floa
     assert told.p_value == pytest.approx(golden, abs=0.03)
 
 
-def test_the_interval_is_that_of_the_normal_distribution_where_films_are_many() -> None:
+def test_the_interval_is_that_of_the_normal_distribution_where_images_are_many() -> None:
     first, second = _models(3000, (0.8, 0.08, 0.03), seed=1)
     told = _compare(first, second)
     gain = first.astype(float) - second.astype(float)
@@ -66,10 +66,10 @@ def test_the_interval_is_that_of_the_normal_distribution_where_films_are_many() 
     assert told.difference.high == pytest.approx(gain.mean() + half, abs=0.002)
 
 
-def test_films_of_one_patient_count_as_one_draw() -> None:
+def test_images_of_one_patient_count_as_one_draw() -> None:
     first, second = _models(60, (0.7, 0.2, 0.05), seed=2)
     alone = _compare(first, second)
-    # Five like films a patient are no five times the knowledge.
+    # Five like images a patient are no five times the knowledge.
     five = _compare(np.repeat(first, 5), np.repeat(second, 5), np.repeat(np.arange(60), 5))
     assert five.p_value == pytest.approx(alone.p_value, abs=0.02)
     assert five.difference.low == pytest.approx(alone.difference.low, abs=0.02)
@@ -94,7 +94,7 @@ def test_exchanging_the_models_turns_the_sign_and_nothing_else(seed: int) -> Non
     assert 0 < there.p_value <= 1
 
 
-def test_films_that_do_not_fit_each_other() -> None:
+def test_images_that_do_not_fit_each_other() -> None:
     labels = np.zeros(3, dtype=np.int64)
     table = np.full((3, 2), 0.5)
     with pytest.raises(InputError):

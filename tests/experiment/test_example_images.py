@@ -1,4 +1,4 @@
-"""The films that a report shows."""
+"""The images that a report shows."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def test_right_ones_of_each_class_in_turn_and_wrong_ones_worst_first(
     right, wrong = right_and_wrong(finished_run.folder, classes)
     rows = pq.read_table(finished_run.folder.evaluation / "predictions").to_pylist()
     named = [row for row in rows if row["label"] == row["prediction"]]
-    assert len(right) == min(len(named), limits.REPORT_FILMS_MAX)
-    assert len(wrong) == min(len(rows) - len(named), limits.REPORT_FILMS_MAX)
-    assert all(film.label == film.prediction for film in right)
-    assert {film.label for film in right[: len(classes)]} == {row["label"] for row in named}
-    chances = [film.probability for film in wrong]
+    assert len(right) == min(len(named), limits.REPORT_IMAGES_MAX)
+    assert len(wrong) == min(len(rows) - len(named), limits.REPORT_IMAGES_MAX)
+    assert all(image.label == image.prediction for image in right)
+    assert {image.label for image in right[: len(classes)]} == {row["label"] for row in named}
+    chances = [image.probability for image in wrong]
     assert chances == sorted(chances, reverse=True)
-    assert all(film.label != film.prediction for film in wrong)
+    assert all(image.label != image.prediction for image in wrong)

@@ -25,21 +25,21 @@ _CLASSES: dict[str, tuple[str, ...]] = {
 
 
 def _write_table(
-    folder: Path, films: int = 48, views: tuple[str, ...] = ("PA",), **ingested: Any
+    folder: Path, images: int = 48, views: tuple[str, ...] = ("PA",), **ingested: Any
 ) -> Path:
-    """Tables of films of noise; three a patient, and of every fifth none is known."""
+    """Tables of images of noise; three a patient, and of every fifth none is known."""
     random = np.random.default_rng(5)
     rows = [
         {
             **dict.fromkeys(schemas.IMAGES.names),
-            **{"image_id": f"{n:064x}", "uri": f"/films/{n:03}.png", "source": "ward"},
+            **{"image_id": f"{n:064x}", "uri": f"/images/{n:03}.png", "source": "ward"},
             **{"patient_id": None if n % 5 == 2 else f"ward:{n // 3 * 2}"},
             **{"finding": _FINDINGS[n % 4], "view": views[n % len(views)], "modality": "X-ray"},
             **{"view_measured": False, "format": "png", "size_bytes": 1, "modified_ns": 1},
             **{"height": _SIDE, "width": _SIDE, "phash": n},
             "pixels": random.integers(0, 256, _SIDE**2, dtype=np.uint8).tobytes(),
         }
-        for n in range(films)
+        for n in range(images)
     ]
     (folder / "images").mkdir(parents=True)
     table = pa.Table.from_pylist(rows, schema=schemas.IMAGES)
@@ -74,28 +74,28 @@ def test_the_page_says_what_the_record_does(tmp_path: Path) -> None:
     assert told.inside is None
     assert told.recalibration is not None
     local = told.left_out["in the local sample"]
-    assert told.outside.films + local == 36  # a quarter has a finding of no class
+    assert told.outside.images + local == 36  # a quarter has a finding of no class
     record = json.loads((tmp_path / "external" / "external.json").read_text(encoding="utf-8"))
-    assert record["result"]["outside"]["films"] == told.outside.films
+    assert record["result"]["outside"]["images"] == told.outside.images
     page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
     assert "Not compared" in page
-    assert f"{told.outside.accuracy.numerator} / {told.outside.films}" in page
+    assert f"{told.outside.accuracy.numerator} / {told.outside.images}" in page
     assert f"Recalibrated on {local} images" in page
     assert f"{told.recalibration.temperature:.3f} instead of 0.100" in page
     assert "No patient is known for" in page
     assert "Phantoms, not patients" not in page
 
 
-def test_films_of_views_that_took_no_part_inside_take_none_outside(tmp_path: Path) -> None:
+def test_images_of_views_that_took_no_part_inside_take_none_outside(tmp_path: Path) -> None:
     _write_table(tmp_path / "other" / "tables", views=("PA", "unknown", "lateral"))
     told = _evaluate(tmp_path)  # an older bundle says nothing of views: frontal ones, and unknown
     assert told.left_out == {"view: lateral": 16, "finding of no class: tuberculosis": 8}
-    assert told.outside.films == 24
+    assert told.outside.images == 24
     page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
     assert "view: lateral" in page
     of_slices = _evaluate(tmp_path, {"views": ["axial", "lateral"]})
     assert of_slices.left_out["view: PA"] == of_slices.left_out["view: unknown"] == 16
-    assert of_slices.outside.films == 12
+    assert of_slices.outside.images == 12
 
 
 def _of_class(told: ExternalResult) -> dict[str, int]:
@@ -124,7 +124,7 @@ def test_many_findings_of_no_class_are_named_by_frequency_and_summed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "EXCLUDED_FINDINGS_NAMED_MAX", 1)
-    table = _write_table(tmp_path / "other" / "tables", films=50)  # 13 covid, 13 normal, 12, 12
+    table = _write_table(tmp_path / "other" / "tables", images=50)  # 13 covid, 13 normal, 12, 12
     told = _evaluate(tmp_path, classes={"normal": ("normal",)})
     assert told.left_out == {
         "finding of no class: covid": 13,
@@ -149,7 +149,7 @@ def test_a_table_without_a_view_of_the_bundle_is_refused(tmp_path: Path) -> None
         _evaluate(tmp_path)
 
 
-def test_films_of_a_run_on_phantoms_are_called_so(tmp_path: Path) -> None:
+def test_images_of_a_run_on_phantoms_are_called_so(tmp_path: Path) -> None:
     _write_table(tmp_path / "other" / "tables")
     told = tmp_path / "other" / "experiment.json"
     told.write_text(json.dumps({"phantoms": True}), encoding="utf-8")

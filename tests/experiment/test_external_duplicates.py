@@ -78,7 +78,7 @@ def _run(root: Path, *, folds: bool = False, cohort_id: str = "c1") -> list[dict
     )
     told = {
         "result": {
-            **{"cohort": str(place), "cohort_id": cohort_id, "classes": _FINDINGS, "films": 20},
+            **{"cohort": str(place), "cohort_id": cohort_id, "classes": _FINDINGS, "images": 20},
             **{"excluded": 0, "folds": 2 if folds else 0, "shares": [], "exclusions": []},
             "warnings": [],
         }
@@ -139,7 +139,7 @@ def test_copies_of_what_was_trained_on_are_found_and_listed(
     page = (tmp_path / "external" / "external.html").read_text(encoding="utf-8")
     copies = len(exact) + len(near)
     assert f"{len(exact)} exact and {len(near)} near copies of training images" in page
-    assert f"too high by up to {copies / told.outside.films:.1%}" in page
+    assert f"too high by up to {copies / told.outside.images:.1%}" in page
     record = json.loads((tmp_path / "external" / "external.json").read_text(encoding="utf-8"))
     assert record["result"]["training_copies"]["exact"] == len(exact)
 

@@ -133,9 +133,9 @@ def test_the_rules_learn_from_units_not_from_slices() -> None:
 
 
 def test_a_level_that_is_not_there_is_said() -> None:
-    films = _rows((None, "1", "ill", 0.9))
-    with pytest.raises(InputError, match="none of the tested films belongs to a scan"):
-        pooled_units(films, "scan", CLASSES, EvaluateSettings())
+    images = _rows((None, "1", "ill", 0.9))
+    with pytest.raises(InputError, match="none of the tested images belongs to a scan"):
+        pooled_units(images, "scan", CLASSES, EvaluateSettings())
     values = {"sources": [{"path": "x"}], "evaluate": {"levels": ["scan"], "pooling": "noisy_or"}}
     with pytest.raises(UsageError, match=r"evaluate\.negative_class is not set"):
         parse(Experiment, values, where="test")
@@ -155,11 +155,11 @@ def test_an_evaluation_at_the_level_of_the_patient(
     assert read_evaluation(run.evaluation) == result
     (told,) = result.levels
     assert (told.level, told.pooling) == ("patient", "mean")
-    # Each patient with films of one class once; intervals over the same patients.
+    # Each patient with images of one class once; intervals over the same patients.
     rows = pq.read_table(run.evaluation / "predictions").to_pylist()
-    assert told.evaluation.films == len({(row["group_id"], row["label"]) for row in rows})
+    assert told.evaluation.images == len({(row["group_id"], row["label"]) for row in rows})
     assert told.evaluation.groups == result.evaluation.groups
-    assert told.evaluation.films < result.evaluation.films
+    assert told.evaluation.images < result.evaluation.images
     assert told.cross_validation is not None
     assert told.evaluation.accuracy.low is not None
     assert told.evaluation.operating is None
@@ -169,15 +169,15 @@ def test_an_evaluation_at_the_level_of_the_patient(
         }
     )
     attended = evaluate(again, run, spark).levels[0].evaluation
-    assert (attended.films, attended.groups) == (told.evaluation.films, told.evaluation.groups)
+    assert (attended.images, attended.groups) == (told.evaluation.images, told.evaluation.groups)
     assert evaluate(asked, run, spark) == result
     units = pq.read_table(run.evaluation / "units" / "patient.parquet")
     right = sum(row["label"] == row["prediction"] for row in units.to_pylist())
     assert told.evaluation.accuracy.numerator == right
-    assert sum(units["images"].to_pylist()) == result.evaluation.films
+    assert sum(units["images"].to_pylist()) == result.evaluation.images
     content = report_content(asked, run)
     page = render_report(content)
     assert 'id="levels"' in page
-    assert level_rows(content)[1].count == told.evaluation.films
+    assert level_rows(content)[1].count == told.evaluation.images
     without = content.model_copy(update={"levels": ()})
     assert 'id="levels"' not in render_report(without)

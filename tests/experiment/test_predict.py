@@ -1,4 +1,4 @@
-"""Predict: a table and a CSV of many films, plain words for one, a damaged bundle refused."""
+"""Predict: a table and a CSV of many images, plain words for one, a damaged bundle refused."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def test_a_folder_gives_a_table_a_csv_and_rejects(
         assert sum(row["probability"]) == pytest.approx(1.0, abs=1e-9)
 
 
-def test_one_film_is_answered_in_plain_words(finished_run: FinishedRun) -> None:
+def test_one_image_is_answered_in_plain_words(finished_run: FinishedRun) -> None:
     folder = finished_run.experiment.sources[0].path / "images"
-    film = max(folder.glob("*.png"), key=lambda path: path.stat().st_size)
-    done = _predict(str(finished_run.folder.bundle), str(film))
+    image = max(folder.glob("*.png"), key=lambda path: path.stat().st_size)
+    done = _predict(str(finished_run.folder.bundle), str(image))
     assert done.returncode == 0, done.stderr
     assert "%" in done.stdout
     assert "not a medical device" in done.stdout

@@ -1,4 +1,4 @@
-"""A small experiment on real films, from folders to a report."""
+"""A small experiment on real images, from folders to a report."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_two_public_sets_end_in_a_report(
     assert covid.notes.counts["repeated_rows"] == 3
     assert (result.ingest.images, result.ingest.rejects) == (333, 0)
     laterals = [one for one in result.split.exclusions if one.reason == "view: lateral"]
-    assert sum(one.films for one in laterals) == 12
-    assert result.split.films + result.split.excluded == 333
+    assert sum(one.images for one in laterals) == 12
+    assert result.split.images + result.split.excluded == 333
     assert result.evaluate.evaluation.accuracy.value is not None
     assert result.evaluate.evaluation.accuracy.value > 0.6
     page = result.report.read_text(encoding="utf-8")

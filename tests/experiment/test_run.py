@@ -33,7 +33,7 @@ def test_images_and_rejects_are_the_files_seen(finished_run: FinishedRun) -> Non
     assert sum(listing.files for listing in told.sources) == told.files
 
 
-def test_every_film_is_tested_once_by_a_model_that_never_saw_its_patient(
+def test_every_image_is_tested_once_by_a_model_that_never_saw_its_patient(
     finished_run: FinishedRun,
 ) -> None:
     rows = pq.read_table(finished_run.folder.evaluation / "predictions")
@@ -87,7 +87,7 @@ def test_the_bundle_scores_as_the_final_regression_did(
 ) -> None:
     """The regression that MLlib fitted is the network's last layer, exactly."""
     bundle = read_bundle(finished_run.folder.bundle)
-    assert bundle.metrics["evaluation"]["films"] == finished_run.result.evaluate.evaluation.films
+    assert bundle.metrics["evaluation"]["images"] == finished_run.result.evaluate.evaluation.images
     size = bundle.config.input_size
     engine = open_engine(prepare_engine(bundle.network(), tmp_path, size=size))
     part = sorted((finished_run.folder.tables / "images").glob("*.parquet"))[0]

@@ -12,7 +12,7 @@ from pulmospark.experiment.run_folder import with_changes
 
 _SET = Experiment.model_validate(
     {
-        "sources": [{"path": "films"}],
+        "sources": [{"path": "images"}],
         "classes": {"none": ["No Finding"], "covid": ["COVID-19"]},
         "ingest": {"crop": "lungs"},
         "expand": {"per_class": 5},

@@ -92,13 +92,13 @@ def test_figures_of_another_model_are_not_reported(copy: FinishedRun) -> None:
         pipeline.run_report(copy.experiment, copy.folder)
 
 
-def test_films_without_a_score_are_told(copy: FinishedRun, spark: SparkSession) -> None:
+def test_images_without_a_score_are_told(copy: FinishedRun, spark: SparkSession) -> None:
     for part in (copy.folder.training / "scores").glob("*.parquet"):
         rows = pq.read_table(part)
         part.unlink()  # it may be a link, whose file is not ours to write in
         uris = sorted(set(rows["uri"].to_pylist()))[1:]
         pq.write_table(rows.filter(pc.is_in(rows["uri"], pa.array(uris))), part)
-    with pytest.raises(InputError, match=r"has scores for \d+ of the \d+ films"):
+    with pytest.raises(InputError, match=r"has scores for \d+ of the \d+ images"):
         pipeline.run_evaluate(copy.experiment, copy.folder, spark)
 
 
@@ -111,6 +111,6 @@ def test_tables_of_another_size_or_time_are_not_trained_on(
         pipeline.run_train(small, copy.folder, spark, quiet=True)
     record = copy.folder.cohort / "split.json"
     told = record.read_text()
-    record.write_text(told.replace('"films": ', '"films": 9', 1))
+    record.write_text(told.replace('"images": ', '"images": 9', 1))
     with pytest.raises(InputError, match="pulmospark split"):
         pipeline.run_train(copy.experiment, copy.folder, spark, quiet=True)

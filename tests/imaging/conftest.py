@@ -1,4 +1,4 @@
-"""A drawn film, smooth and without symmetry."""
+"""A drawn image, smooth and without symmetry."""
 
 from __future__ import annotations
 

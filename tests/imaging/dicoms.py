@@ -1,4 +1,4 @@
-"""DICOM files drawn for tests: every attribute can be told, nothing of them is a real film."""
+"""DICOM files drawn for tests: every attribute can be told, nothing of them is a real image."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def values(number: int = 0, side: int = 64, bits: int = 12) -> NDArray[np.unsign
 
 
 def dataset(pixels: NDArray[Any], **attributes: Any) -> Dataset:
-    """A CR film of 12 or 8 bits; attributes by keyword, ``None`` leaves one out."""
+    """A CR image of 12 or 8 bits; attributes by keyword, ``None`` leaves one out."""
     bits = 8 * pixels.dtype.itemsize
     told: dict[str, Any] = {
         "SOPClassUID": CLASSES.get(attributes.get("Modality", "CR"), CLASSES["CR"]),
@@ -122,8 +122,8 @@ def writing(mode: int) -> Iterator[None]:
         pydicom_config.settings.writing_validation_mode = before
 
 
-def film(number: int = 0, syntax: str = EXPLICIT, **attributes: Any) -> bytes:
-    """A CR film of 64 x 64 and 12 bits."""
+def image(number: int = 0, syntax: str = EXPLICIT, **attributes: Any) -> bytes:
+    """A CR image of 64 x 64 and 12 bits."""
     pixels = values(number)
     return file_of(dataset(pixels, **attributes), pixels, syntax)
 
@@ -150,6 +150,6 @@ def report() -> bytes:
 
 
 def sample(syntax: str) -> bytes:
-    """A CR film of 12 bits, of 8 where the syntax has no more."""
+    """A CR image of 12 bits, of 8 where the syntax has no more."""
     pixels = values(0, bits=8 if syntax.endswith(".50") else 12)
     return file_of(dataset(pixels), pixels, syntax)

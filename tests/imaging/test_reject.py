@@ -85,7 +85,7 @@ SAMPLES = samples()
         (b"\xff\xd8\xff\xe0 not more of a JPEG \xff\xd9", Why.UNREADABLE),
     ],
 )
-def test_no_film(data: bytes, why: Why) -> None:
+def test_no_image(data: bytes, why: Why) -> None:
     assert reason(data) == why
 
 

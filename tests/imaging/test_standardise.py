@@ -34,7 +34,7 @@ def test_a_square_of_the_same_grey(height: int, width: int, size: int, fit: Fit)
     assert set(np.unique(result)) <= ({0, 77} if fit == "pad" else {77})
 
 
-def test_pad_centres_the_film_on_black() -> None:
+def test_pad_centres_the_image_on_black() -> None:
     result = standardise(np.full((100, 200), 90, np.uint8), 64, "pad")
     assert (result[16:48] == 90).all()
     assert not result[:16].any()
@@ -62,7 +62,7 @@ def test_shrinking_does_not_alias() -> None:
     assert np.abs(one_axis.astype(int) - 127).max() <= 1
 
 
-def test_extent_leaves_out_what_lies_beyond_the_film(drawn: Grey) -> None:
+def test_extent_leaves_out_what_lies_beyond_the_image(drawn: Grey) -> None:
     whole = cv2.resize(drawn, (400, 400))
     beyond = np.hstack([whole, np.full((400, 1), 255, np.uint8)])
     kept = standardise(beyond, 100, "stretch", (400.0, 400.0))
@@ -75,7 +75,7 @@ def distance(one: int, other: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def real_films(shared_data: Path) -> list[Grey]:
+def real_images(shared_data: Path) -> list[Grey]:
     paths = sorted((shared_data / "nih-chest-xray14" / "images").iterdir())[::3]
     return [np.asarray(Image.open(path).convert("L")) for path in paths]
 
@@ -90,8 +90,8 @@ def recompressed(grey: Grey, quality: int) -> Grey:
     return np.asarray(Image.open(file))
 
 
-def test_twins_have_near_hashes(real_films: list[Grey]) -> None:
-    for grey in real_films:
+def test_twins_have_near_hashes(real_images: list[Grey]) -> None:
+    for grey in real_images:
         here = hash_of(grey)
         assert distance(here, hash_of(cv2.resize(grey, (300, 340)))) <= 6
         assert distance(here, hash_of(recompressed(grey, 40))) <= 6
@@ -99,8 +99,8 @@ def test_twins_have_near_hashes(real_films: list[Grey]) -> None:
         assert distance(here, hash_of(brighter)) <= 6
 
 
-def test_different_films_have_far_hashes(real_films: list[Grey]) -> None:
-    hashes = [hash_of(grey) for grey in real_films]
+def test_different_images_have_far_hashes(real_images: list[Grey]) -> None:
+    hashes = [hash_of(grey) for grey in real_images]
     far = [distance(one, other) > 10 for one, other in pairwise(hashes)]
     far += [distance(hashes[0], other) > 10 for other in hashes[2:]]
     assert np.mean(far) > 0.9

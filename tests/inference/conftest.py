@@ -29,9 +29,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three pictures, one text that says it is a picture, and a sheet: ``a.png`` to ``d.png``."""
-    folder = tmp_path_factory.mktemp("some") / "films"
+    folder = tmp_path_factory.mktemp("some") / "images"
     (folder / "deep").mkdir(parents=True)
     random = np.random.default_rng(4)
     for name in ("a.png", "b.png", "deep/c.png"):

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def films(spark: SparkSession, folder: Path) -> DataFrame:
+def images(spark: SparkSession, folder: Path) -> DataFrame:
     """``path``, ``content``, ``finding`` (name), ``label`` (index), ``patient``."""
     told = []
     for hospital in sorted(folder.iterdir()):
@@ -62,7 +62,7 @@ def small(work: str) -> Small:
 
 
 @pytest.fixture(scope="session")
-def model(films: DataFrame, small: Small) -> CnnClassifierModel:
+def model(images: DataFrame, small: Small) -> CnnClassifierModel:
     """A small classifier, with temperature."""
-    held = films.withColumn("held", F.substring("patient", -1, 1) == "2")
+    held = images.withColumn("held", F.substring("patient", -1, 1) == "2")
     return CnnClassifier(**small, validationIndicatorCol="held", maxIter=20).fit(held)

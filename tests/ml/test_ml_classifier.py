@@ -26,26 +26,26 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
 from pulmospark.core.errors import BundleError, ClassError, InputError, UsageError
 from pulmospark.data.ingest.ingest import ingest
-from pulmospark.imaging.image import Film, film_from_bytes
+from pulmospark.imaging.image import StandardImage, image_from_bytes
 from pulmospark.ml import CnnClassifier, CnnClassifierModel, ImageFeaturizer
 from pulmospark.ml.labels import find_labels
 from pulmospark.models.bundle.bundle import read_bundle
 
 
-def scored(model: CnnClassifierModel, films: DataFrame) -> list[Any]:
-    return model.transform(films).drop("content").orderBy("path").collect()
+def scored(model: CnnClassifierModel, frame: DataFrame) -> list[Any]:
+    return model.transform(frame).drop("content").orderBy("path").collect()
 
 
-def test_probabilities_are_the_bundle_s(films: DataFrame, model: CnnClassifierModel) -> None:
+def test_probabilities_are_the_bundle_s(frame: DataFrame, model: CnnClassifierModel) -> None:
     bundle = read_bundle(model.bundle)
     assert bundle.config.temperature != 1.0  # rows were held out
     assert bundle.config.data["held_out"] > 0
     network = bundle.network()
-    for row in model.transform(films.limit(5)).collect():
-        film = film_from_bytes(bytes(row["content"]), IngestSettings(size=32))
-        assert isinstance(film, Film)
+    for row in model.transform(frame.limit(5)).collect():
+        image = image_from_bytes(bytes(row["content"]), IngestSettings(size=32))
+        assert isinstance(image, StandardImage)
         with torch.no_grad():
-            logits = network(torch.from_numpy(film.pixels[None])).double()[0]
+            logits = network(torch.from_numpy(image.pixels[None])).double()[0]
         raw = logits / bundle.config.temperature
         wanted = torch.softmax(raw, 0).numpy()
         assert np.allclose(row["rawPrediction"].toArray(), raw.numpy(), atol=1e-4)
@@ -53,14 +53,14 @@ def test_probabilities_are_the_bundle_s(films: DataFrame, model: CnnClassifierMo
         assert row["prediction"] == wanted.argmax()
 
 
-def test_it_learns(films: DataFrame, shared_weights: Path, work: str) -> None:
+def test_it_learns(frame: DataFrame, shared_weights: Path, work: str) -> None:
     """Accuracy on patients that were not trained on, three classes of like size."""
     test = F.element_at(F.split("patient", "-"), -1).cast("int") % 3 == 0
     model = CnnClassifier(
         modelName="squeezenet1_1", weights=str(shared_weights), labelCol="finding", workDir=work
-    ).fit(films.where(~test))
+    ).fit(frame.where(~test))
     model.setPredictionLabelCol("told")
-    rows = model.transform(films.where(test)).select("finding", "told").collect()
+    rows = model.transform(frame.where(test)).select("finding", "told").collect()
     right = np.mean([row["finding"] == row["told"] for row in rows])
     most = max(Counter(row["finding"] for row in rows).values()) / len(rows)
     assert len(rows) >= 20
@@ -69,7 +69,7 @@ def test_it_learns(films: DataFrame, shared_weights: Path, work: str) -> None:
 
 def test_three_kinds_of_input_agree(
     spark: SparkSession,
-    films: DataFrame,
+    frame: DataFrame,
     folder: Path,
     model: CnnClassifierModel,
     tmp_path: Path,
@@ -79,7 +79,7 @@ def test_three_kinds_of_input_agree(
     table = spark.read.parquet(str(tmp_path / "tables" / "images"))
     images = spark.read.format("image").load(f"{folder}/*/images/")
     counts = {
-        "bytes": model.transform(films).select("path", "probability"),
+        "bytes": model.transform(frame).select("path", "probability"),
         "pixels": model.copy({model.inputCol: "pixels", model.allowPhantomModel: True})
         .transform(table)
         .select("uri", "probability"),
@@ -93,50 +93,50 @@ def test_three_kinds_of_input_agree(
     }
     assert set(by_name["bytes"]) == set(by_name["pixels"]) == set(by_name["image"])
     compared = 0
-    for path, content in films.select("path", "content").collect():
+    for path, content in frame.select("path", "content").collect():
         name = path.rsplit("/", 1)[-1]
         wanted = by_name["bytes"][name]
         assert np.array_equal(by_name["pixels"][name], wanted)
-        # Spark's image source keeps the low byte of 16-bit films, and decodes JPEG by Java.
+        # Spark's image source keeps the low byte of 16-bit images, and decodes JPEG by Java.
         if Image.open(io.BytesIO(content)).mode in ("L", "RGB") and name.endswith(".png"):
             assert np.allclose(by_name["image"][name], wanted, atol=1e-3)
             compared += 1
     assert compared > 10
 
 
-def test_new_columns(films: DataFrame, model: CnnClassifierModel) -> None:
-    scored = model.copy({model.predictionLabelCol: "told"}).transform(films)
+def test_new_columns(frame: DataFrame, model: CnnClassifierModel) -> None:
+    scored = model.copy({model.predictionLabelCol: "told"}).transform(frame)
     assert scored.columns == [
-        *films.columns,
+        *frame.columns,
         *("rawPrediction", "probability", "prediction", "told", "cautions"),
     ]
     names = IndexToString(inputCol="prediction", outputCol="name").transform(scored)
     for row in names.select("told", "name", "prediction").collect():
         assert row["told"] == row["name"] == model.labels[int(row["prediction"])]
-    bare = model.copy({model.rawPredictionCol: "", model.probabilityCol: ""}).transform(films)
-    assert bare.columns == [*films.columns, "prediction", "cautions"]
+    bare = model.copy({model.rawPredictionCol: "", model.probabilityCol: ""}).transform(frame)
+    assert bare.columns == [*frame.columns, "prediction", "cautions"]
     with pytest.raises(
         UsageError, match="predictionCol is 'label', but the DataFrame already has that column"
     ):
-        model.copy({model.predictionCol: "label"}).transform(films)
+        model.copy({model.predictionCol: "label"}).transform(frame)
 
 
-def test_labels(films: DataFrame) -> None:
-    by_name = find_labels(films, "finding")
+def test_labels(frame: DataFrame) -> None:
+    by_name = find_labels(frame, "finding")
     assert by_name.names == ("COVID-19", "No Finding", "Pneumonia")
-    assert find_labels(films, "label").names == ("0", "1", "2")
+    assert find_labels(frame, "label").names == ("0", "1", "2")
     ordered = tuple(by_name.names[i] for i in (2, 0, 1))
-    given = find_labels(films, "finding", ordered)
+    given = find_labels(frame, "finding", ordered)
     assert given.names == ordered
-    rows = films.select("finding", by_name.index.alias("a"), given.index.alias("b")).collect()
+    rows = frame.select("finding", by_name.index.alias("a"), given.index.alias("b")).collect()
     assert all(by_name.names[int(row["a"])] == row["finding"] for row in rows)
     assert all(ordered[int(row["b"])] == row["finding"] for row in rows)
 
 
-def test_labels_of_a_string_indexer_keep_their_names(films: DataFrame, small: Small) -> None:
+def test_labels_of_a_string_indexer_keep_their_names(frame: DataFrame, small: Small) -> None:
     indexer = StringIndexer(inputCol="finding", outputCol="index", stringOrderType="alphabetDesc")
     stages = [indexer, CnnClassifier(**small, maxIter=1, labelCol="index")]
-    model = Pipeline(stages=stages).fit(films).stages[1]
+    model = Pipeline(stages=stages).fit(frame).stages[1]
     assert isinstance(model, CnnClassifierModel)
     assert model.labels == ["Pneumonia", "No Finding", "COVID-19"]
 
@@ -152,13 +152,13 @@ def test_labels_of_a_string_indexer_keep_their_names(films: DataFrame, small: Sm
         ("label / 2", [], "has 0.5"),
         ("label * 1000", [], "goes to 2000.0"),
         ("path", [], "has over"),
-        ("label + 1", [], "no training films of '0'"),
+        ("label + 1", [], "no training images of '0'"),
     ],
 )
 def test_labels_that_cannot_be(
-    films: DataFrame, small: Small, label: str, classes: list[str], words: str
+    frame: DataFrame, small: Small, label: str, classes: list[str], words: str
 ) -> None:
-    rows = films.selectExpr("path", "content", f"{label} as y")
+    rows = frame.selectExpr("path", "content", f"{label} as y")
     if label == "path":
         rows = rows.crossJoin(rows.sparkSession.range(9)).withColumn("y", F.expr("path || id"))
     with pytest.raises(ClassError, match=words) as error:
@@ -166,29 +166,31 @@ def test_labels_that_cannot_be(
     assert "\n" not in error.value.message
 
 
-def test_an_empty_frame_cannot_be_fitted(films: DataFrame, small: Small) -> None:
+def test_an_empty_frame_cannot_be_fitted(frame: DataFrame, small: Small) -> None:
     with pytest.raises(ClassError, match="DataFrame is empty"):
-        CnnClassifier(**small).fit(films.where("false"))
+        CnnClassifier(**small).fit(frame.where("false"))
 
 
-def test_rows_that_are_no_films(films: DataFrame, small: Small, model: CnnClassifierModel) -> None:
-    bad = films.limit(1).withColumns(
+def test_rows_that_are_no_images(
+    frame: DataFrame, small: Small, model: CnnClassifierModel
+) -> None:
+    bad = frame.limit(1).withColumns(
         {"content": F.lit(b"none"), "path": F.lit("/bad.png"), "label": F.lit(0.0)}
     )
-    rows = films.union(bad)
+    rows = frame.union(bad)
     classifier = CnnClassifier(**small, maxIter=1)
     with pytest.raises(InputError, match=r"^/bad\.png: not_an_image: .*handleInvalid"):
         classifier.fit(rows)
     fitted = classifier.setHandleInvalid("keep").fit(rows)
-    assert sum(read_bundle(fitted.bundle).config.data["films"].values()) == films.count()
+    assert sum(read_bundle(fitted.bundle).config.data["images"].values()) == frame.count()
     kept = {row["path"]: row for row in scored(fitted, rows)}
     assert kept["/bad.png"]["probability"] is None
     assert kept["/bad.png"]["prediction"] is None
     assert len(kept) == rows.count()
-    assert len(scored(model.copy({model.handleInvalid: "skip"}), rows)) == films.count()
+    assert len(scored(model.copy({model.handleInvalid: "skip"}), rows)) == frame.count()
 
 
-def test_cross_validation_over_the_regression(films: DataFrame, small: Small) -> None:
+def test_cross_validation_over_the_regression(frame: DataFrame, small: Small) -> None:
     classifier = CnnClassifier(**small, maxIter=4)
     classifier.lock = threading.Lock()  # type: ignore[attr-defined]  # cannot be pickled
     grid = ParamGridBuilder().addGrid(classifier.regParam, [0.01, 1e6]).build()
@@ -200,7 +202,7 @@ def test_cross_validation_over_the_regression(films: DataFrame, small: Small) ->
         numFolds=2,
         parallelism=2,
         seed=1,
-    ).fit(films)
+    ).fit(frame)
     chance = np.log(3)
     assert validated.avgMetrics[0] != pytest.approx(validated.avgMetrics[1], abs=1e-3)
     assert validated.avgMetrics[1] == pytest.approx(chance, abs=0.1)  # nothing but the prior
@@ -211,18 +213,18 @@ def test_cross_validation_over_the_regression(films: DataFrame, small: Small) ->
     assert told == grid[int(np.argmin(validated.avgMetrics))][classifier.regParam]
 
 
-def test_several_fits_are_those_of_one(films: DataFrame, small: Small) -> None:
+def test_several_fits_are_those_of_one(frame: DataFrame, small: Small) -> None:
     classifier = CnnClassifier(**small, maxIter=3)
     maps = [{classifier.regParam: value} for value in (0.1, 0.001)]
-    together = classifier.fit(films, maps)
-    alone = classifier.fit(films, maps[1])
+    together = classifier.fit(frame, maps)
+    alone = classifier.fit(frame, maps[1])
     assert together[1].modelId != together[0].modelId
-    for one, other in zip(scored(together[1], films), scored(alone, films), strict=True):
+    for one, other in zip(scored(together[1], frame), scored(alone, frame), strict=True):
         assert np.allclose(one["probability"].toArray(), other["probability"].toArray(), atol=1e-6)
     assert not classifier.isSet(classifier.regParam)
 
 
-def test_saved_and_loaded(films: DataFrame, model: CnnClassifierModel, tmp_path: Path) -> None:
+def test_saved_and_loaded(frame: DataFrame, model: CnnClassifierModel, tmp_path: Path) -> None:
     target = tmp_path / "a folder" / "model"
     model.save(target.as_uri())
     assert (target / "bundle").is_dir()
@@ -234,18 +236,18 @@ def test_saved_and_loaded(films: DataFrame, model: CnnClassifierModel, tmp_path:
     loaded = CnnClassifierModel.load(f"file:{target}")
     assert (loaded.uid, loaded.modelId, loaded.labels) == (model.uid, model.modelId, model.labels)
     assert loaded.extractParamMap() == model.extractParamMap()
-    assert scored(loaded, films) == scored(model, films)
+    assert scored(loaded, frame) == scored(model, frame)
     assert read_bundle(target / "bundle").model_id == model.modelId
     kinds = {path.suffix for path in target.rglob("*") if path.is_file()}
     assert kinds <= {".json", ".safetensors", ".md", ".txt", ".crc", ""}
     # Over itself: what was loaded does not lie in the folder it came from.
     loaded.write().overwrite().save(str(target))
     shutil.rmtree(target)
-    assert len(scored(loaded, films.limit(1))) == 1
+    assert len(scored(loaded, frame.limit(1))) == 1
 
 
 def test_saved_and_loaded_in_a_pipeline(
-    films: DataFrame, model: CnnClassifierModel, small: Small, tmp_path: Path
+    frame: DataFrame, model: CnnClassifierModel, small: Small, tmp_path: Path
 ) -> None:
     pipeline = Pipeline(stages=[CnnClassifier(**small, regParam=0.5)])
     pipeline.save(str(tmp_path / "pipeline"))
@@ -258,11 +260,11 @@ def test_saved_and_loaded_in_a_pipeline(
     (stage,) = loaded.stages
     assert isinstance(stage, CnnClassifierModel)
     assert stage.modelId == model.modelId
-    assert loaded.transform(films.limit(2)).count() == 2
+    assert loaded.transform(frame.limit(2)).count() == 2
 
 
 def test_a_changed_byte_is_refused(
-    films: DataFrame, model: CnnClassifierModel, tmp_path: Path
+    frame: DataFrame, model: CnnClassifierModel, tmp_path: Path
 ) -> None:
     model.save(str(tmp_path / "model"))
     loaded = CnnClassifierModel.load(str(tmp_path / "model"))
@@ -274,7 +276,7 @@ def test_a_changed_byte_is_refused(
     with pytest.raises(BundleError, match="differs from the manifest"):
         CnnClassifierModel.load(str(tmp_path / "model"))
     with pytest.raises(BundleError, match="differs from the manifest"):
-        loaded.transform(films)
+        loaded.transform(frame)
 
 
 def test_what_is_no_saved_model_is_refused(tmp_path: Path, model: CnnClassifierModel) -> None:
@@ -288,14 +290,14 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path, model: CnnClassifierM
 
 
 def test_a_bundle_goes_with_its_last_model(
-    films: DataFrame, model: CnnClassifierModel, tmp_path: Path
+    frame: DataFrame, model: CnnClassifierModel, tmp_path: Path
 ) -> None:
     model.save(str(tmp_path / "model"))
     first = CnnClassifierModel.load(str(tmp_path / "model"))
     folder, second = first.bundle, first.copy()
     del first
     gc.collect()
-    scored = second.transform(films.limit(1))
+    scored = second.transform(frame.limit(1))
     assert folder.is_dir()
     del second
     gc.collect()
@@ -303,18 +305,18 @@ def test_a_bundle_goes_with_its_last_model(
     assert scored.count() == 1  # what is planned needs the engine only
 
 
-def test_any_bundle_scores(films: DataFrame, model: CnnClassifierModel, work: str) -> None:
+def test_any_bundle_scores(frame: DataFrame, model: CnnClassifierModel, work: str) -> None:
     other = CnnClassifierModel.fromBundle(model.bundle).setWorkDir(work)
-    assert scored(other, films) == scored(model, films)
+    assert scored(other, frame) == scored(model, frame)
 
 
-def test_wrong_settings_are_one_line(films: DataFrame, small: Small) -> None:
+def test_wrong_settings_are_one_line(frame: DataFrame, small: Small) -> None:
     with pytest.raises(UsageError, match=r"reg_param: .*-1"):
-        CnnClassifier(**small, regParam=-1.0).fit(films)
+        CnnClassifier(**small, regParam=-1.0).fit(frame)
     with pytest.raises(UsageError, match="method: 'forest': choose one of features, network"):
         CnnClassifier(method="forest")
     with pytest.raises(UsageError, match="validationIndicatorCol is 'none'"):
-        CnnClassifier(**small, validationIndicatorCol="none").fit(films)
+        CnnClassifier(**small, validationIndicatorCol="none").fit(frame)
 
 
 def test_params_have_their_accessors() -> None:
@@ -342,7 +344,7 @@ def test_the_network_itself(spark: SparkSession, small: Small, work: str) -> Non
     model = classifier.setValidationIndicatorCol("held").fit(data)
     config = read_bundle(model.bundle).config
     assert (config.method, config.weights, config.classes) == ("network", None, tuple(levels))
-    assert config.data == {"films": dict.fromkeys(levels, 20), "held_out": 15}
+    assert config.data == {"images": dict.fromkeys(levels, 20), "held_out": 15}
     assert config.temperature != 1.0
     scored = model.setPredictionLabelCol("name").transform(data)
     pairs = scored.select("finding", "name").collect()

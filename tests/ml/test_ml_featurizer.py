@@ -20,7 +20,7 @@ from pyspark.sql import types as T  # noqa: N812
 from ml.small import Small
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core.errors import UsageError
-from pulmospark.imaging.image import Film, film_from_bytes
+from pulmospark.imaging.image import StandardImage, image_from_bytes
 from pulmospark.ml import CnnClassifierModel, ImageFeaturizer
 from pulmospark.ml.featurizer import FeaturizerParams
 from pulmospark.ml.networks import start_of
@@ -30,18 +30,18 @@ from pulmospark.models.zoo import networks
 
 def torch_features(stage: ImageFeaturizer, data: bytes) -> npt.NDArray[np.float32]:
     start = start_of(stage, 2, stage.getSeed())
-    film = film_from_bytes(data, IngestSettings(size=start.size))
-    assert isinstance(film, Film)
+    image = image_from_bytes(data, IngestSettings(size=start.size))
+    assert isinstance(image, StandardImage)
     with torch.no_grad():
-        (found,) = start.network.features(torch.from_numpy(film.pixels[None])).numpy()
+        (found,) = start.network.features(torch.from_numpy(image.pixels[None])).numpy()
     return np.asarray(found, np.float32)
 
 
 @pytest.fixture(scope="module")
-def spoilt(films: DataFrame) -> DataFrame:
-    """Three films, two rows that are none."""
-    three = films.orderBy("path").limit(3).select("path", "content")
-    bad = "cast('no film' as binary)"
+def spoilt(images: DataFrame) -> DataFrame:
+    """Three images, two rows that are none."""
+    three = images.orderBy("path").limit(3).select("path", "content")
+    bad = "cast('no image' as binary)"
     return (
         three.union(three.limit(1).selectExpr("'/bad/one.png'", bad))
         .union(three.limit(1).selectExpr("'/bad/two.png'", "cast(null as binary)"))
@@ -49,9 +49,9 @@ def spoilt(films: DataFrame) -> DataFrame:
     )
 
 
-def test_features_are_the_network_s_own(films: DataFrame, small: Small) -> None:
+def test_features_are_the_network_s_own(images: DataFrame, small: Small) -> None:
     stage = ImageFeaturizer(**small)
-    found = stage.transform(films).orderBy("path").limit(6).collect()
+    found = stage.transform(images).orderBy("path").limit(6).collect()
     for row in found:
         wanted = torch_features(stage, bytes(row["content"]))
         assert np.allclose(row["features"].toArray(), wanted, rtol=1e-5, atol=1e-5)
@@ -59,52 +59,52 @@ def test_features_are_the_network_s_own(films: DataFrame, small: Small) -> None:
 
 
 def test_imagenet_features_are_the_network_s_own(
-    films: DataFrame, shared_weights: Path, work: str
+    images: DataFrame, shared_weights: Path, work: str
 ) -> None:
     stage = ImageFeaturizer(
         modelName="squeezenet1_1", weights=str(shared_weights), outputCol="deep", workDir=work
     )
-    (row,) = stage.transform(films.orderBy("path").limit(1)).collect()
+    (row,) = stage.transform(images.orderBy("path").limit(1)).collect()
     network = networks.build("squeezenet1_1", 2).eval()
     load_imagenet(network, source=shared_weights)
-    film = film_from_bytes(bytes(row["content"]), IngestSettings(size=224))
-    assert isinstance(film, Film)
+    image = image_from_bytes(bytes(row["content"]), IngestSettings(size=224))
+    assert isinstance(image, StandardImage)
     with torch.no_grad():
-        wanted = network.features(torch.from_numpy(film.pixels[None])).numpy()[0]
+        wanted = network.features(torch.from_numpy(image.pixels[None])).numpy()[0]
     assert np.allclose(row["deep"].toArray(), wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
 
 
-def test_other_columns_stay_as_they_are(films: DataFrame, small: Small) -> None:
-    made = ImageFeaturizer(**small, outputCol="deep").transform(films)
-    assert made.columns == [*films.columns, "deep"]
+def test_other_columns_stay_as_they_are(images: DataFrame, small: Small) -> None:
+    made = ImageFeaturizer(**small, outputCol="deep").transform(images)
+    assert made.columns == [*images.columns, "deep"]
     assert made.schema["deep"].dataType == VectorUDT()
     assert made.schema["deep"].metadata == {"ml_attr": {"num_attrs": 128}}
     rest = made.drop("deep")
-    assert rest.schema == films.schema
-    assert rest.orderBy("path").collect() == films.orderBy("path").collect()
+    assert rest.schema == images.schema
+    assert rest.orderBy("path").collect() == images.orderBy("path").collect()
 
 
 @pytest.mark.parametrize("invalid", ["error", "skip", "keep"])
-def test_films_are_run_once(films: DataFrame, small: Small, invalid: str) -> None:
-    made = ImageFeaturizer(**small, handleInvalid=invalid).transform(films)
+def test_images_are_run_once(images: DataFrame, small: Small, invalid: str) -> None:
+    made = ImageFeaturizer(**small, handleInvalid=invalid).transform(images)
     used = made.where(F.col("features").isNotNull()).select("features", "label")
     plan = used._jdf.queryExecution().executedPlan().toString().split("Initial Plan")[0]
     assert plan.count("ArrowEvalPython") == 1
 
 
-def test_a_row_that_is_no_film_is_an_error(spoilt: DataFrame, small: Small) -> None:
+def test_a_row_that_is_no_image_is_an_error(spoilt: DataFrame, small: Small) -> None:
     made = ImageFeaturizer(**small).transform(spoilt)
     with pytest.raises(PythonException, match=r"InputError: /bad/(one|two)\.png: .*handleInv"):
         made.collect()
 
 
-def test_a_row_that_is_no_film_is_skipped(spoilt: DataFrame, small: Small) -> None:
+def test_a_row_that_is_no_image_is_skipped(spoilt: DataFrame, small: Small) -> None:
     rows = ImageFeaturizer(**small).setHandleInvalid("skip").transform(spoilt).collect()
     assert len(rows) == 3
     assert all(row["features"] is not None for row in rows)
 
 
-def test_a_row_that_is_no_film_is_kept(spoilt: DataFrame, small: Small) -> None:
+def test_a_row_that_is_no_image_is_kept(spoilt: DataFrame, small: Small) -> None:
     rows = ImageFeaturizer(**small, handleInvalid="keep").transform(spoilt).collect()
     assert sorted(row["path"] for row in rows if row["features"] is None) == [
         "/bad/one.png",
@@ -113,49 +113,49 @@ def test_a_row_that_is_no_film_is_kept(spoilt: DataFrame, small: Small) -> None:
     assert len(rows) == 5
 
 
-def test_empty_frames_and_empty_partitions(films: DataFrame, small: Small) -> None:
+def test_empty_frames_and_empty_partitions(images: DataFrame, small: Small) -> None:
     stage = ImageFeaturizer(**small)
-    assert stage.transform(films.where("false")).collect() == []
-    few = films.limit(2).repartition(8)
+    assert stage.transform(images.where("false")).collect() == []
+    few = images.limit(2).repartition(8)
     assert stage.transform(few).count() == 2
 
 
-def test_nothing_of_the_stage_travels(films: DataFrame, small: Small) -> None:
+def test_nothing_of_the_stage_travels(images: DataFrame, small: Small) -> None:
     stage = ImageFeaturizer(**small)
     stage.lock = threading.Lock()  # type: ignore[attr-defined]  # cannot be pickled
-    assert len(stage.transform(films.limit(1)).collect()) == 1
-    assert len(stage.copy().transform(films.limit(1)).collect()) == 1
+    assert len(stage.transform(images.limit(1)).collect()) == 1
+    assert len(stage.copy().transform(images.limit(1)).collect()) == 1
 
 
-def test_columns_with_odd_names(films: DataFrame, small: Small) -> None:
-    odd = films.limit(1).withColumnRenamed("content", "a.b`c")
+def test_columns_with_odd_names(images: DataFrame, small: Small) -> None:
+    odd = images.limit(1).withColumnRenamed("content", "a.b`c")
     made = ImageFeaturizer(**small, inputCol="a.b`c", outputCol="d.e").transform(odd)
     assert made.collect()[0]["d.e"].size == 128
 
 
 def test_a_bundle_gives_its_own_network(
-    films: DataFrame, model: CnnClassifierModel, work: str
+    images: DataFrame, model: CnnClassifierModel, work: str
 ) -> None:
     stage = ImageFeaturizer(weights=str(model.bundle), workDir=work)
     start = start_of(stage, 2, 0)
     assert (start.network.name, start.size) == ("basic_cnn", 32)
-    assert stage.transform(films.limit(1)).collect()[0]["features"].size == 128
+    assert stage.transform(images.limit(1)).collect()[0]["features"].size == 128
     other = ImageFeaturizer(weights=str(model.bundle), modelName="mobilenet_v2", workDir=work)
     with pytest.raises(UsageError, match=r"the bundle .* contains 'basic_cnn'"):
-        other.transform(films)
+        other.transform(images)
 
 
-def test_saved_and_loaded_in_a_pipeline(films: DataFrame, small: Small, tmp_path: Path) -> None:
+def test_saved_and_loaded_in_a_pipeline(images: DataFrame, small: Small, tmp_path: Path) -> None:
     deep = ImageFeaturizer(**small, outputCol="deep", seed=7)
-    fitted = Pipeline(stages=[deep, LogisticRegression(featuresCol="deep", maxIter=5)]).fit(films)
+    fitted = Pipeline(stages=[deep, LogisticRegression(featuresCol="deep", maxIter=5)]).fit(images)
     fitted.save(str(tmp_path / "pipeline"))
     loaded = PipelineModel.load(str(tmp_path / "pipeline"))
     stage = loaded.stages[0]
     assert isinstance(stage, ImageFeaturizer)
     assert stage.uid == deep.uid
     assert stage.extractParamMap() == deep.extractParamMap()
-    wanted = fitted.transform(films).orderBy("path").select("probability").collect()
-    assert loaded.transform(films).orderBy("path").select("probability").collect() == wanted
+    wanted = fitted.transform(images).orderBy("path").select("probability").collect()
+    assert loaded.transform(images).orderBy("path").select("probability").collect() == wanted
 
 
 @pytest.mark.parametrize(
@@ -178,11 +178,11 @@ def test_saved_and_loaded_in_a_pipeline(films: DataFrame, small: Small, tmp_path
     ],
 )
 def test_wrong_params_are_one_line(
-    films: DataFrame, small: Small, change: FeaturizerParams, words: str
+    images: DataFrame, small: Small, change: FeaturizerParams, words: str
 ) -> None:
     stage = ImageFeaturizer(**small).setParams(**change)
     with pytest.raises(UsageError, match=words) as error:
-        stage.transform(films)
+        stage.transform(images)
     assert "\n" not in error.value.message
 
 
@@ -205,7 +205,7 @@ def test_params_have_their_accessors() -> None:
     assert (stage.getBatchSize(), stage.getInputCol()) == (4, "x")
 
 
-def test_a_null_image_is_no_film(spark: SparkSession, small: Small) -> None:
+def test_a_null_image_is_no_image(spark: SparkSession, small: Small) -> None:
     fields = "origin string, height int, width int, nChannels int, mode int, data binary"
     good = ("/a", 40, 40, 1, 0, bytearray(range(40)) * 40)
     schema = T.StructType().add("image", T._parse_datatype_string(f"struct<{fields}>"))

@@ -26,11 +26,11 @@ from imaging import dicoms
 from pulmospark.core import schemas
 from pulmospark.core.provenance import now_utc
 from pulmospark.data.ingest.ingest import IngestWork
-from pulmospark.imaging.image import Film, read_film
+from pulmospark.imaging.image import StandardImage, read_image
 from pulmospark.inference.batch.predict import predict
 from pulmospark.inference.batch.scorer import bundle_engine
 from pulmospark.inference.batch.tasks import FilesWork, Scorer
-from pulmospark.inference.export.check_images import films_for
+from pulmospark.inference.export.check_images import images_for
 from pulmospark.inference.precision.sample import ListedSample
 from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.scorer import FolderSample
@@ -38,7 +38,7 @@ from pulmospark.inference.stream.tasks import StreamWork, from_bytes, to_bytes
 from pulmospark.layouts.base import row_of
 from pulmospark.layouts.walk import FoundFile
 from pulmospark.ml import CnnClassifierModel
-from pulmospark.ml.image_reader import FilmReader
+from pulmospark.ml.image_reader import ImageReader
 from pulmospark.ml.worker import standardiser
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.spark.chunks import chunks_of
@@ -71,7 +71,7 @@ def slice_bytes() -> bytes:
     return dicoms.file_of(told, stored)
 
 
-def film_bytes() -> bytes:
+def image_bytes() -> bytes:
     """A grey PNG that is no square: its two halves are unlike, and its greys uneven."""
     rows, columns = np.mgrid[:90, :150]
     grey = 40 + 90 * (np.sin(rows / 11) * np.cos(columns / 17) + 1) + columns / 6
@@ -108,10 +108,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A CT slice and a film, alone in a folder."""
+    """A CT slice and an image, alone in a folder."""
     folder = tmp_path_factory.mktemp("files")
     paths = [folder / "a.dcm", folder / "b.png"]
-    for path, data in zip(paths, (slice_bytes(), film_bytes()), strict=True):
+    for path, data in zip(paths, (slice_bytes(), image_bytes()), strict=True):
         path.write_bytes(data)
     return paths
 
@@ -130,9 +130,9 @@ def manifest_of(paths: list[Path]) -> pa.Table:
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=schemas.MANIFEST)
 
 
-def by_read_film(bundle: Bundle, paths: list[Path]) -> Pixels:
-    films = [read_film(str(path), bundle.config.ingest) for path in paths]
-    return np.stack([film.pixels for film in films if isinstance(film, Film)])
+def by_read_image(bundle: Bundle, paths: list[Path]) -> Pixels:
+    images = [read_image(str(path), bundle.config.ingest) for path in paths]
+    return np.stack([image.pixels for image in images if isinstance(image, StandardImage)])
 
 
 def by_ingest(bundle: Bundle, paths: list[Path]) -> Pixels:
@@ -152,18 +152,18 @@ def by_stream_sample(bundle: Bundle, paths: list[Path]) -> Pixels:
 
 
 def by_export(bundle: Bundle, paths: list[Path]) -> Pixels:
-    return films_for(bundle.config, [str(path) for path in paths]).pixels
+    return images_for(bundle.config, [str(path) for path in paths]).pixels
 
 
 def by_spark_ml(bundle: Bundle, paths: list[Path]) -> Pixels:
-    reader = FilmReader("bytes", bundle.config.ingest, "error")
+    reader = ImageReader("bytes", bundle.config.ingest, "error")
     cells = (pd.Series([str(p) for p in paths]), pd.Series([p.read_bytes() for p in paths]))
     flat = b"".join(next(standardiser(reader)(iter([cells]))))
     return np.frombuffer(flat, np.uint8).reshape(-1, SIDE, SIDE)
 
 
 WAYS: list[Callable[[Bundle, list[Path]], Pixels]] = [
-    *(by_read_film, by_ingest, by_sample, by_stream_sample, by_export, by_spark_ml)
+    *(by_read_image, by_ingest, by_sample, by_stream_sample, by_export, by_spark_ml)
 ]
 
 
@@ -179,7 +179,7 @@ def test_an_image_struct_is_prepared_as_a_file_is(
 ) -> None:
     grey = np.asarray(Image.open(files[1]))
     cell = ("b.png", grey.tobytes(), *grey.shape, 1, 0)
-    found, _, _ = FilmReader("image", bundle.config.ingest, "error").read([cell])
+    found, _, _ = ImageReader("image", bundle.config.ingest, "error").read([cell])
     assert np.array_equal(found[0], wanted[1])
 
 

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pytest
 
 from pulmospark.phantoms.anatomy import Anatomy, Canvas, Pose, random_anatomy
-from pulmospark.phantoms.draw import Person, draw_film, encode, random_person
+from pulmospark.phantoms.draw import Person, draw_image, encode, random_person
 from pulmospark.phantoms.frontal import Chest, frontal
 from pulmospark.phantoms.hospitals import HOSPITALS, Hospital
 from pulmospark.phantoms.opacities import Finding, Opacity
 
-CLEAR_SEED = 0  # of a film without one of the streaks that normal films may show
+CLEAR_SEED = 0  # of an image without one of the streaks that normal images may show
 UPRIGHT = Pose(1.0, 0.0, 0.0, (0.0, 0.0), 1.0, supine=False, wires=0)
 
 
@@ -105,21 +105,21 @@ def test_severity_grows(finding: Finding) -> None:
 
 
 @pytest.mark.parametrize("hospital", HOSPITALS, ids=lambda hospital: hospital.name)
-def test_films_of_one_patient_are_more_alike_than_those_of_two(hospital: Hospital) -> None:
-    films: list[list[npt.NDArray[np.float64]]] = []
+def test_images_of_one_patient_are_more_alike_than_those_of_two(hospital: Hospital) -> None:
+    images: list[list[npt.NDArray[np.float64]]] = []
     for number in range(6):
         person = same_frame(
             random_person(np.random.default_rng(number), hospital, Finding.NORMAL), hospital
         )
         both = [
-            draw_film(person, hospital, np.random.default_rng((number, film))).pixels
-            for film in range(2)
+            draw_image(person, hospital, np.random.default_rng((number, image))).pixels
+            for image in range(2)
         ]
         assert not np.array_equal(both[0], both[1])
-        films.append([small(pixels) for pixels in both])
-    within = [np.corrcoef(a, b)[0, 1] for a, b in films]
+        images.append([small(pixels) for pixels in both])
+    within = [np.corrcoef(a, b)[0, 1] for a, b in images]
     between = [
-        np.corrcoef(films[i][0], films[j][1])[0, 1] for i in range(6) for j in range(6) if i != j
+        np.corrcoef(images[i][0], images[j][1])[0, 1] for i in range(6) for j in range(6) if i != j
     ]
     assert np.mean(within) > np.mean(between)
     assert np.mean(within) < 0.9999
@@ -130,30 +130,30 @@ def same_frame(person: Person, hospital: Hospital) -> Person:
 
 
 def test_hospitals_have_a_look_of_their_own() -> None:
-    """Grey levels alone tell the hospital of most films: the planted shortcut."""
+    """Grey levels alone tell the hospital of most images: the planted shortcut."""
     features, truth = [], []
     for index, hospital in enumerate(HOSPITALS):
         for number in range(8):
             rng = np.random.default_rng((index, number))
             person = random_person(rng, hospital, list(Finding)[number % 3])
-            pixels = draw_film(person, hospital, rng).pixels.astype(np.float64)
+            pixels = draw_image(person, hospital, rng).pixels.astype(np.float64)
             pixels /= 65535 if pixels.max() > 255 else 255
             features.append(np.quantile(pixels, np.linspace(0.05, 0.95, 10)))
             truth.append(index)
     x, y = np.array(features), np.array(truth)
     right = 0
-    for film in range(len(x)):
-        rest = np.arange(len(x)) != film
+    for image in range(len(x)):
+        rest = np.arange(len(x)) != image
         centres = [x[rest & (y == index)].mean(axis=0) for index in range(len(HOSPITALS))]
-        right += int(np.argmin([np.square(x[film] - c).sum() for c in centres]) == y[film])
+        right += int(np.argmin([np.square(x[image] - c).sum() for c in centres]) == y[image])
     assert right / len(x) > 0.7
 
 
 def test_lateral_differs_from_frontal_and_says_so() -> None:
     hospital = HOSPITALS[0]
     person = random_person(np.random.default_rng(1), hospital, Finding.COVID)
-    front = draw_film(person, hospital, np.random.default_rng(2))
-    side = draw_film(person, hospital, np.random.default_rng(2), side_view=True)
+    front = draw_image(person, hospital, np.random.default_rng(2))
+    side = draw_image(person, hospital, np.random.default_rng(2), side_view=True)
     assert (front.view, side.view) == ("PA", "L")
     assert np.corrcoef(small(front.pixels), small(side.pixels))[0, 1] < 0.9
 
@@ -161,9 +161,9 @@ def test_lateral_differs_from_frontal_and_says_so() -> None:
 def test_sixteen_bits_survive_the_file() -> None:
     hospital = HOSPITALS[0]
     person = random_person(np.random.default_rng(4), hospital, Finding.NORMAL)
-    film = draw_film(replace(person, encoding="png-16"), hospital, np.random.default_rng(4))
-    back = cv2.imdecode(np.frombuffer(encode(film), np.uint8), cv2.IMREAD_UNCHANGED)
+    image = draw_image(replace(person, encoding="png-16"), hospital, np.random.default_rng(4))
+    back = cv2.imdecode(np.frombuffer(encode(image), np.uint8), cv2.IMREAD_UNCHANGED)
     assert back is not None
-    assert film.pixels.dtype == back.dtype == np.uint16
-    assert np.array_equal(back, film.pixels)
-    assert int(film.pixels.max()) - int(film.pixels.min()) > 40_000
+    assert image.pixels.dtype == back.dtype == np.uint16
+    assert np.array_equal(back, image.pixels)
+    assert int(image.pixels.max()) - int(image.pixels.min()) > 40_000

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulmospark.phantoms.hospitals import HOSPITALS, Hospital
-from pulmospark.phantoms.patients import FILM_SHARES, patients_of, quotas
+from pulmospark.phantoms.patients import IMAGE_SHARES, patients_of, quotas
 
 
 @given(
@@ -25,13 +25,13 @@ def test_quotas_add_up_and_are_within_one_of_the_exact_share(
 
 
 @pytest.mark.parametrize("hospital", HOSPITALS, ids=lambda hospital: hospital.name)
-def test_films_of_a_patient_do_not_tell_the_finding(hospital: Hospital) -> None:
-    people = patients_of(hospital, 1000, FILM_SHARES, np.random.default_rng(0))
+def test_images_of_a_patient_do_not_tell_the_finding(hospital: Hospital) -> None:
+    people = patients_of(hospital, 1000, IMAGE_SHARES, np.random.default_rng(0))
     assert len(people) == 1000
     patients = Counter(finding for finding, _ in people)
-    films: Counter[str] = Counter()
+    images: Counter[str] = Counter()
     for finding, count in people:
-        films[finding] += count
+        images[finding] += count
     for finding, share in hospital.prevalence.items():
         assert patients[finding] == pytest.approx(1000 * share, abs=1)
-        assert films[finding] / patients[finding] == pytest.approx(1.8, abs=0.05)
+        assert images[finding] / patients[finding] == pytest.approx(1.8, abs=0.05)

@@ -70,8 +70,8 @@ def test_a_patient_has_one_finding_age_and_sex(written: PhantomSummary) -> None:
         key = (path.parts[-3], row["patientid"])
         seen.setdefault(key, set()).add((row["finding"], row["age"], row["sex"]))
     assert all(len(values) == 1 for values in seen.values())
-    films = Counter((path.parts[-3], row["patientid"]) for path, row in good_rows(written))
-    assert max(films.values()) >= 4
+    images = Counter((path.parts[-3], row["patientid"]) for path, row in good_rows(written))
+    assert max(images.values()) >= 4
 
 
 def test_columns_are_those_of_the_data_set(shared_data: Path) -> None:
@@ -142,7 +142,7 @@ def test_prevalence_is_a_shortcut_of_the_stated_size() -> None:
 
 def test_the_same_seed_writes_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
-        write_phantoms(tmp_path / name, seed=seed, patients=9, films_per_patient=(1,), laterals=1)
+        write_phantoms(tmp_path / name, seed=seed, patients=9, images_per_patient=(1,), laterals=1)
     first, second, other = (tree(tmp_path / name) for name in "abc")
     assert first == second
     # nothing of another seed is alike but the three broken files that hold no drawing
@@ -174,8 +174,8 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
         ({"patients": 2}, "patients: 2"),
         ({"patients": 10**9}, "patients: 1000000000"),
         ({"seed": -1}, "seed: -1"),
-        ({"films_per_patient": ()}, "films_per_patient"),
-        ({"films_per_patient": (1.0, -0.5)}, "films_per_patient"),
+        ({"images_per_patient": ()}, "images_per_patient"),
+        ({"images_per_patient": (1.0, -0.5)}, "images_per_patient"),
         ({"laterals": 99, "patients": 12}, "laterals: 99"),
     ],
 )

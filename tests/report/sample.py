@@ -33,7 +33,6 @@ from pulmospark.report.content import (
     Epoch,
     Exclusion,
     ExpandedClass,
-    Film,
     Operation,
     RejectExample,
     RejectGroup,
@@ -42,6 +41,7 @@ from pulmospark.report.content import (
     SplitCell,
     SplitSummary,
     SplitTotal,
+    StandardImage,
     Timing,
     Training,
     TrainingRun,
@@ -91,7 +91,7 @@ def evaluation(
     labels, given = probabilities(counts, sharpness, seed)
     said = given.argmax(axis=1)
     matrix = metrics.confusion_matrix(labels, said, labels=range(len(classes)))
-    films, top = len(labels), given.max(axis=1)
+    images, top = len(labels), given.max(axis=1)
     by_class = tuple(
         class_figures(name, index, labels, given, matrix) for index, name in enumerate(classes)
     )
@@ -112,12 +112,12 @@ def evaluation(
     )  # fmt: skip
     return Evaluation(
         classes=classes,
-        films=films,
-        groups=int(films * 0.74),
+        images=images,
+        groups=int(images * 0.74),
         confidence=0.95,
         replicates=1000,
         confusion=tuple(tuple(int(one) for one in row) for row in matrix),
-        accuracy=wilson(int((said == labels).sum()), films),
+        accuracy=wilson(int((said == labels).sum()), images),
         balanced_accuracy=about(float(metrics.balanced_accuracy_score(labels, said)), 0.03),
         log_loss=about(float(metrics.log_loss(labels, given)), 0.05, 9.0),
         brier=about(float(((given - np.eye(len(classes))[labels]) ** 2).sum(1).mean()), 0.03),
@@ -130,8 +130,8 @@ def evaluation(
             ppv=first.ppv, npv=first.npv,
         ),
         trivial=TrivialRules(
-            most_frequent_class=wilson(round(rules[0] * films), films),
-            most_frequent_class_of_source=wilson(round(rules[1] * films), films),
+            most_frequent_class=wilson(round(rules[0] * images), images),
+            most_frequent_class_of_source=wilson(round(rules[1] * images), images),
         ),
     )  # fmt: skip
 
@@ -183,20 +183,20 @@ def cross_validation() -> CrossValidation:
 
 @cache
 def drawn_thumbnail(seed: int) -> bytes:
-    """Two dark fields on grey: enough to look like a film from afar."""
+    """Two dark fields on grey: enough to look like an image from afar."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[-1:1:224j, -1:1:224j]
-    film = 150 - 60 * (x**2 + 0.4 * y**2)
+    image = 150 - 60 * (x**2 + 0.4 * y**2)
     for side in (-0.42, 0.42):
-        film -= 75 * (((x - side) / 0.3) ** 2 + (y / 0.62) ** 2 < 1)
-    film += 12 * np.cos(26 * y + 8 * np.abs(x)) + rng.normal(0, 6, film.shape)
-    film += 50 * np.exp(-((x - rng.uniform(-0.5, 0.5)) ** 2 + (y - 0.2) ** 2) / 0.03)
-    return thumbnail(np.clip(film, 0, 255).astype(np.uint8))
+        image -= 75 * (((x - side) / 0.3) ** 2 + (y / 0.62) ** 2 < 1)
+    image += 12 * np.cos(26 * y + 8 * np.abs(x)) + rng.normal(0, 6, image.shape)
+    image += 50 * np.exp(-((x - rng.uniform(-0.5, 0.5)) ** 2 + (y - 0.2) ** 2) / 0.03)
+    return thumbnail(np.clip(image, 0, 255).astype(np.uint8))
 
 
-def films(right: bool) -> tuple[Film, ...]:
+def images(right: bool) -> tuple[StandardImage, ...]:
     return tuple(
-        Film(
+        StandardImage(
             thumbnail=drawn_thumbnail(number + 100 * right),
             image_id=f"{0x1F3A9C + 7919 * number:08x}{'d' * 56}",
             label=CLASSES[number % 3],
@@ -220,7 +220,7 @@ def split() -> SplitSummary:
             SplitCell(
                 part=part,
                 name=name,
-                films=round(size * share),
+                images=round(size * share),
                 patients=round(size * share * 0.74),
             )
             for name, size in whole.items()
@@ -228,7 +228,7 @@ def split() -> SplitSummary:
         )
 
     totals = tuple(
-        SplitTotal(part=part, films=round(2125 * share), patients=round(2125 * share * 0.74))
+        SplitTotal(part=part, images=round(2125 * share), patients=round(2125 * share * 0.74))
         for part, share in zip(parts, shares, strict=True)
     )
     return SplitSummary(totals=totals, by_class=cells(sizes), by_source=cells(by_source))
@@ -255,14 +255,18 @@ def training() -> Training:
         processes=2,
         augmentations=(
             Augmentation(
-                how="children of the training films, made before the training",
+                how="children of the training images, made before the training",
                 rows_per_class=1000,
-                films=1487,
+                images=1487,
                 children=1513,
                 classes=(
-                    ExpandedClass(name="COVID-19", films=168, children=832, children_of_a_film=5),
-                    ExpandedClass(name="pneumonia", films=749, children=251, children_of_a_film=1),
-                    ExpandedClass(name="normal", films=570, children=430, children_of_a_film=1),
+                    ExpandedClass(
+                        name="COVID-19", images=168, children=832, children_of_a_image=5
+                    ),
+                    ExpandedClass(
+                        name="pneumonia", images=749, children=251, children_of_a_image=1
+                    ),
+                    ExpandedClass(name="normal", images=570, children=430, children_of_a_image=1),
                 ),
                 operations=(Operation(name="rotation", probability=0.5, reach="up to 7 degrees"),),
             ),
@@ -322,7 +326,7 @@ def audits() -> Audits:
     results = (
         shortcut("source", 0.86, "fail", sources),
         AuditResult(
-            name="support", title="Enough films for the claim", verdict="fail",
+            name="support", title="Enough images for the claim", verdict="fail",
             sentence="The least certain class is COVID-19.", remedy="more images: `split.folds=5`",
         ),
         shortcut("age", 0.67, "warn", ages),
@@ -372,7 +376,7 @@ def content(**changes: object) -> ReportContent:
             Exclusion(reason="lateral view", source="ieee8023", count=12),
             Exclusion(reason="finding in no class", finding="Tuberculosis", count=9,
                       source="ieee8023"),
-            Exclusion(reason="duplicate of another film", source="chest_xray", count=96),
+            Exclusion(reason="duplicate of another image", source="chest_xray", count=96),
         ),
         "classes": (
             ClassSummary(name="COVID-19", findings=(Count(name="COVID-19", count=240),)),
@@ -384,8 +388,8 @@ def content(**changes: object) -> ReportContent:
         ),
         "split": split(),
         "warnings": (
-            "Source chest_xray: no patient is known for 1,148 normal films; they were split by "
-            "film.",
+            "Source chest_xray: no patient is known for 1,148 normal images; they were split by "
+            "image.",
         ),
         "training": training(),
         "timings": (
@@ -393,8 +397,8 @@ def content(**changes: object) -> ReportContent:
             Timing(stage="train", seconds=412.0, items=14880),
             Timing(stage="evaluate", seconds=3.4, items=425),
         ),
-        "right": films(right=True),
-        "wrong": films(right=False),
+        "right": images(right=True),
+        "wrong": images(right=False),
         "provenance": provenance(),
     }  # fmt: skip
     return ReportContent.model_validate(fields | changes)

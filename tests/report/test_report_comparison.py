@@ -39,7 +39,7 @@ def _model(name: str, accuracy: float, seconds: float, model: str | None = None)
         training_seconds=seconds,
         parameters=int(seconds * 1e5),
         bundle_bytes=9_100_000,
-        films_per_s=seconds,
+        images_per_s=seconds,
         report=Path("report.html"),
     )
 
@@ -50,7 +50,7 @@ def _pair(first: str, second: str, value: float, p: float) -> ModelPair:
         p_value=p,
         only_first=9,
         only_second=4,
-        films=300,
+        images=300,
         groups=200,
     )
     return ModelPair(first=first, second=second, compared=compared, adjusted_p=p)
@@ -64,7 +64,7 @@ def _comparison(phantoms: bool = False) -> Comparison:
         folder=Path("compare"),
         cohort_id="c",
         classes=("covid", "normal"),
-        films=300,
+        images=300,
         groups=200,
         folds=5,
         confidence=0.95,
@@ -129,7 +129,7 @@ def test_the_pairs_name_the_better_one_first() -> None:
         r'<tr><th scope="row"><bdi>(\w+)</bdi></th><td[^>]*><bdi>(\w+)</bdi></td>', page
     )
     assert rows == [("QUICK", "POOR"), ("SLOW", "POOR"), ("SLOW", "QUICK")]
-    # Each first less second is -0.02 (-0.03 to 0.00), 9 films right alone against 4.
+    # Each first less second is -0.02 (-0.03 to 0.00), 9 images right alone against 4.
     assert page.count("<small>\N{MINUS SIGN}0.0 to +3.0</small>") == 3
     assert len(re.findall(r'<td class="num"[^>]*>4</td><td class="num"[^>]*>9</td>', page)) == 3
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pulmospark.core import limits
 from pulmospark.report import ReportContent, thumbnail
-from pulmospark.report.content import Count, Film
+from pulmospark.report.content import Count, StandardImage
 from pulmospark.report.safe_text import clean_text
 from report import sample
 
@@ -46,7 +46,9 @@ def test_undecodable_names_are_taken_as_their_escapes() -> None:
 )
 def test_a_thumbnail_is_a_small_png_or_jpeg(data: bytes, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        Film(thumbnail=data, image_id="0", label="a", prediction="a", probability=1.0, source="s")
+        StandardImage(
+            thumbnail=data, image_id="0", label="a", prediction="a", probability=1.0, source="s"
+        )
 
 
 def test_thumbnails_keep_the_shape_and_stay_below_the_limit() -> None:
@@ -67,6 +69,6 @@ def test_a_thumbnail_of_something_else_is_refused() -> None:
         thumbnail(np.zeros((4, 4, 3), dtype=np.uint8))
 
 
-def test_more_films_than_the_page_has_room_for_are_refused() -> None:
+def test_more_images_than_the_page_has_room_for_are_refused() -> None:
     with pytest.raises(ValidationError, match="at most 12"):
-        sample.content(right=(*sample.films(right=True), sample.films(right=True)[0]))
+        sample.content(right=(*sample.images(right=True), sample.images(right=True)[0]))

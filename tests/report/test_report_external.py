@@ -25,11 +25,11 @@ def page_content(**changes: object) -> ExternalPage:
         "inside": sample.evaluation(),
         "outside": sample.evaluation(_SMALL, sharpness=1.2, seed=3),
         "recalibrated": sample.evaluation(_SMALL, sharpness=1.3, seed=3),
-        "recalibration": Recalibration(temperature=1.9, offsets=(-0.41, 0.3, 0.11), films=71),
+        "recalibration": Recalibration(temperature=1.9, offsets=(-0.41, 0.3, 0.11), images=71),
         "temperature": 1.24,
         "sources": ("ward", "clinic"),
         "mapping": (("COVID-19", ("COVID*",)), ("normal", ("Normal", "No Finding"))),
-        "films_without_patient": 12,
+        "images_without_patient": 12,
         "left_out": (("finding of no class", 31), ("in the local sample", 71)),
         "provenance": sample.provenance(),
     }
@@ -80,12 +80,12 @@ def test_without_inside_or_recalibration_there_is_one_column() -> None:
     assert "No image was excluded" in page
 
 
-def test_phantoms_are_called_so_and_few_films_are_warned_of() -> None:
+def test_phantoms_are_called_so_and_few_images_are_warned_of() -> None:
     content = page_content(is_phantom=True, inside_is_phantom=True)
     page = render_external_page(content)
     assert "Phantoms, not patients." in page
     assert "synthetic patient" in page
-    assert " films " not in "".join(Outline(page).text)
+    assert " images " not in "".join(Outline(page).text)
     told = " ".join(warnings(page_content(inside_is_phantom=True)))
     assert "has 12 tested images" in told
     assert "from inside are of phantoms" in told
@@ -93,7 +93,7 @@ def test_phantoms_are_called_so_and_few_films_are_warned_of() -> None:
 
 
 def test_the_headline_tells_both() -> None:
-    content = page_content(films_without_patient=0)
+    content = page_content(images_without_patient=0)
     outside, inside = content.outside, content.inside
     assert inside is not None
     text = headline(content)

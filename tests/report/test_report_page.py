@@ -43,7 +43,7 @@ def whole() -> str:
 
 def named(name: str) -> ReportContent:
     """Content in which every name that comes from outside is this one."""
-    film = sample.films(right=True)[0].model_copy(
+    image = sample.images(right=True)[0].model_copy(
         update={"label": name, "prediction": name, "source": name, "image_id": name}
     )
     return sample.content(
@@ -60,8 +60,8 @@ def named(name: str) -> ReportContent:
         exclusions=(Exclusion(reason=name, finding=name, source=name, count=1),),
         classes=(ClassSummary(name=name, findings=(Count(name=name, count=1),)),),
         warnings=(name,),
-        right=(film,),
-        wrong=(film,),
+        right=(image,),
+        wrong=(image,),
         provenance={"command": name, "commands": [name], "settings": {name: name}},
     )  # fmt: skip
 
@@ -257,23 +257,23 @@ def test_phantoms_are_called_phantoms_before_anything_else() -> None:
     assert "not patients" not in whole()
 
 
-def test_no_sentence_of_a_page_about_phantoms_speaks_of_films() -> None:
+def test_no_sentence_of_a_page_about_phantoms_speaks_of_images() -> None:
     page = render_report(
         sample.content(
             is_phantom=True,
             cross_validation=sample.cross_validation(),
             audits=sample.audits(),
-            warnings=("2 films of one patient.",),
+            warnings=("2 images of one patient.",),
         )
     )
     own = re.sub(r"<(bdi|pre|style|svg)\b.*?</\1>", "", page, flags=re.DOTALL)
     assert not re.findall(r".{20}\b[Ff]ilms?\b.{20}", re.sub(r"<[^>]*>", " ", own))
     assert "The phantoms of a synthetic patient are kept in the same split" in own
     # A name from outside is never reworded.
-    assert "<bdi>film ward</bdi>" in render_report(
-        sample.content(title="film ward", is_phantom=True)
+    assert "<bdi>image ward</bdi>" in render_report(
+        sample.content(title="image ward", is_phantom=True)
     )
-    said = "Films of patients; no film of a patient."
+    said = "Images of patients; no image of a patient."
     assert phantom_words(said) == (
         "Phantoms of synthetic patients; no phantom of a synthetic patient."
     )
@@ -330,14 +330,14 @@ def test_the_same_content_gives_the_same_page() -> None:
     assert render_report(content) == whole()
 
 
-def test_the_page_is_small_even_with_the_largest_films() -> None:
+def test_the_page_is_small_even_with_the_largest_images() -> None:
     from pulmospark.core import limits
 
     largest = b"\xff\xd8\xff" + bytes(limits.REPORT_THUMBNAIL_BYTES_MAX - 3)
 
     def grown(right: bool) -> tuple[object, ...]:
         return tuple(
-            film.model_copy(update={"thumbnail": largest}) for film in sample.films(right)
+            image.model_copy(update={"thumbnail": largest}) for image in sample.images(right)
         )
 
     html = render_report(sample.content(right=grown(True), wrong=grown(False)))
@@ -373,18 +373,18 @@ def test_audits_of_phantoms_speak_of_phantoms_and_keep_names_from_the_page() -> 
         name="support",
         title="Sample size per class",
         verdict="fail",
-        sentence="2 films of <b>ward</b> are too few patients.",
-        figures=(NamedFigure(name="films of one patient", figure=Figure(value=0.5)),),
+        sentence="2 images of <b>ward</b> are too few patients.",
+        figures=(NamedFigure(name="images of one patient", figure=Figure(value=0.5)),),
     )
     content = AuditPage(
         title="drawn",
         made_at=datetime(2026, 1, 2, tzinfo=UTC),
         is_phantom=True,
-        films=2,
+        images=2,
         audits=Audits(shown=(ShownAudit(result=audit),)),
         provenance=provenance({}),
     )
     page = render_audit_page(content)
     assert "2 phantoms of &lt;b&gt;ward&lt;/b&gt; are too few synthetic patients." in page
-    films = render_audit_page(content.model_copy(update={"is_phantom": False}))
-    assert "2 films of &lt;b&gt;ward&lt;/b&gt; are too few patients." in films
+    images = render_audit_page(content.model_copy(update={"is_phantom": False}))
+    assert "2 images of &lt;b&gt;ward&lt;/b&gt; are too few patients." in images

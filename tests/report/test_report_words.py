@@ -97,7 +97,7 @@ def test_the_headline_has_accuracy_ci_patients_and_sensitivity() -> None:
     assert text.startswith(f"Accuracy {value} % (95 % CI {low} to {high} %): ")
     correct = int(np.trace(np.asarray(one.confusion)))
     assert correct == one.accuracy.numerator
-    assert f"{correct} of {one.films} images classified correctly" in text
+    assert f"{correct} of {one.images} images classified correctly" in text
     assert f"from {one.groups} patients that the model was not trained on" in text
     assert one.operating is not None
     sensitivity = 100 * (one.operating.sensitivity.value or 0.0)
@@ -110,10 +110,10 @@ def test_the_headline_says_phantoms_folds_and_unknown_patients() -> None:
     assert "425 phantoms classified correctly" in text
     assert "from 314 synthetic patients" in text
     assert "5-fold cross-validation" in text
-    unknown = sample.content(films_without_patient=425)
+    unknown = sample.content(images_without_patient=425)
     assert "the patients are not known" in headline(unknown)
     assert "patients" not in phrasing.groups(unknown)
-    some = sample.content(films_without_patient=3)
+    some = sample.content(images_without_patient=3)
     assert "not known for 3 of them" in headline(some)
 
 
@@ -126,14 +126,14 @@ def test_patients_are_not_the_groups_that_a_split_keeps_together() -> None:
     assert f"replicates over {told}" in methods.overall_methods(one, joined)
     alike = sample.content(known_patients=one.groups)
     assert phrasing.groups(alike) == f"{one.groups} patients"
-    some = sample.content(films_without_patient=9, known_patients=one.groups)
+    some = sample.content(images_without_patient=9, known_patients=one.groups)
     assert "several joined by name or near copies" in phrasing.groups(some)
-    apart = sample.content(films_without_patient=9, known_patients=one.groups - 9)
+    apart = sample.content(images_without_patient=9, known_patients=one.groups - 9)
     assert (
         phrasing.groups(apart) == f"{one.groups} groups (a patient, or an image of an unknown one)"
     )
-    none = sample.content(films_without_patient=one.films, known_patients=0)
-    assert phrasing.groups(none).startswith(f"{one.films} images ({one.groups} groups")
+    none = sample.content(images_without_patient=one.images, known_patients=0)
+    assert phrasing.groups(none).startswith(f"{one.images} images ({one.groups} groups")
 
 
 def test_scans_are_of_patients_where_these_are_known() -> None:
@@ -141,7 +141,7 @@ def test_scans_are_of_patients_where_these_are_known() -> None:
     levels = (Level(unit="scan", pooling="mean", evaluation=one),)
     rows = tables.level_rows(sample.content(levels=levels, known_patients=one.groups))
     assert [row.whose for row in rows] == [f"{one.groups} patients"] * 2
-    rows = tables.level_rows(sample.content(levels=levels, films_without_patient=3))
+    rows = tables.level_rows(sample.content(levels=levels, images_without_patient=3))
     assert rows[1].whose == f"{one.groups} groups"
 
 
@@ -189,8 +189,8 @@ def _of_classes() -> CrossValidation:
     return sample.cross_validation().model_copy(update={"summary": summary})
 
 
-def test_headline_without_a_tested_film() -> None:
-    empty = sample.evaluation().model_copy(update={"films": 0, "accuracy": Figure(value=None)})
+def test_headline_without_a_tested_image() -> None:
+    empty = sample.evaluation().model_copy(update={"images": 0, "accuracy": Figure(value=None)})
     text = headline(sample.content(evaluation=empty))
     assert text == "No image was tested, so there is no accuracy."
 

@@ -25,7 +25,7 @@ def _epoch(number: int, *, validated: bool = True) -> dict[str, Any]:
         "validation_loss": 2.0 / number if validated else None,
         "validation_accuracy": 0.25 if validated else None,
         "seconds": 3.0,
-        "films_per_s": 40.0,
+        "images_per_s": 40.0,
         "learning_rate": 1e-3 / number,
     }
 
@@ -34,8 +34,8 @@ def _record(name: str, history: list[dict[str, Any]], objective: tuple[float, ..
     return ModelRecord(
         name=name,
         fold=None,
-        films=1,
-        validation_films=1,
+        images=1,
+        validation_images=1,
         temperature=1.0,
         operating_point=OperatingPoint(
             positive_class="a", threshold=0.5, sensitivity_target=0.9, chosen_on=1, reached=True
@@ -61,7 +61,7 @@ def test_each_scalar_is_at_its_epoch(tmp_path: Path) -> None:
         scalars = _read(tmp_path / "fold-0")  # before its file is closed
     assert set(scalars) == {
         "loss/train", "loss/validation", "accuracy/train", "accuracy/validation",
-        "learning_rate", "films_per_s",
+        "learning_rate", "images_per_s",
     }  # fmt: skip
     assert scalars["loss/validation"] == [(1, 2.0), (2, 1.0)]
     rates = [(step, round(value, 9)) for step, value in scalars["learning_rate"]]  # from float32

@@ -69,7 +69,7 @@ def test_settings_figures_and_curves_are_there(
     assert not [name for name in run.data.params if name.startswith("tracking")]
     assert run.data.tags["pulmospark.model_id"] == finished_run.result.evaluate.model_id
     assert run.data.tags["mlflow.note.content"] == pulmospark.NOT_A_MEDICAL_DEVICE
-    assert run.data.tags["pulmospark.films"] == "drawn phantoms"
+    assert run.data.tags["pulmospark.images"] == "drawn phantoms"
     model = finished_run.result.train.models[0]
     course = client.get_metric_history(run.info.run_id, f"{model.name}/objective")
     assert [(point.step, point.value) for point in course] == list(

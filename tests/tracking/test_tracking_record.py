@@ -52,7 +52,7 @@ def test_a_run_done_again_is_the_same_run() -> None:
 
 def test_folders_start_from_the_file_and_uris_stay(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
-    head = 'sources = [{ path = "films" }]\n[tracking]\n'
+    head = 'sources = [{ path = "images" }]\n[tracking]\n'
     file.write_text(f'{head}mlflow = "kept/mlflow"\ntensorboard = "kept/boards"\n')
     tracking = read_experiment(file).tracking
     assert tracking.mlflow_folder == tmp_path / "kept" / "mlflow"
@@ -101,7 +101,7 @@ def test_the_command_line_tells_before_anything_is_done(
     from pulmospark.experiment.run_folder import open_experiment
 
     file = tmp_path / "my.toml"
-    file.write_text('sources = [{ path = "films" }]\n[tracking]\nmlflow = "m"\n')
+    file.write_text('sources = [{ path = "images" }]\n[tracking]\nmlflow = "m"\n')
     open_experiment(file, {})
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(EnvironmentProblem, match="pip install"):

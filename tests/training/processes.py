@@ -96,8 +96,8 @@ class _Killer(Listener):
     def begins(self, history: Sequence[Epoch], steps: int) -> None:
         self._told.begins(history, steps)
 
-    def step(self, epoch: int, done: int, loss: float, films_per_s: float) -> None:
-        self._told.step(epoch, done, loss, films_per_s)
+    def step(self, epoch: int, done: int, loss: float, images_per_s: float) -> None:
+        self._told.step(epoch, done, loss, images_per_s)
 
     def epoch(self, epoch: Epoch) -> None:
         self._told.epoch(epoch)

@@ -1,4 +1,4 @@
-"""Training with augmentation: children join the films they are of, and nothing else does."""
+"""Training with augmentation: children join the images they are of, and nothing else does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pulmospark.training.augmented_images import (
     ChildFeatureWork,
     check_augmentation,
     expanded_of,
-    training_films,
+    training_images,
 )
 from training import processes
 from training.toys import toy_plan
@@ -51,17 +51,17 @@ def test_children_are_fitted_on_with_their_parents(
     )
     made = pipeline.run_expand(experiment, run, spark, quiet=True)
     assert made is not None
-    assert {one.films + one.children for one in made.classes} == {PER_CLASS}
+    assert {one.images + one.children for one in made.classes} == {PER_CLASS}
     result = pipeline.run_train(experiment, run, spark, quiet=True)
-    assert result.feature_films == finished_run.result.train.feature_films + made.children
+    assert result.feature_images == finished_run.result.train.feature_images + made.children
     rows, cohort = pq.read_table(made.expanded / "table"), read_cohort(run.cohort)
     child = np.asarray(rows["draw"].to_pylist()) > 0
     for model in result.models:
         part = Part(Split.TRAIN, model.fold)
         children = int((in_part(rows, part) & child).sum())
-        films = in_part(cohort, part) | in_part(cohort, Part(Split.VALIDATION, model.fold))
+        training_rows = in_part(cohort, part) | in_part(cohort, Part(Split.VALIDATION, model.fold))
         assert 0 < children < made.children or model.fold is None
-        assert model.films == int(films.sum()) + children, model.name
+        assert model.images == int(training_rows.sum()) + children, model.name
     scored = pq.read_table(run.training / "scores", columns=["uri"])["uri"].to_pylist()
     assert not [uri for uri in scored if "#draw-" in uri]  # no child is tested or validated on
 
@@ -75,7 +75,7 @@ def test_augmentation_on_the_fly_needs_epochs(tmp_path: Path) -> None:
     _, cohort = write_cohort(tmp_path, [member(1), member(2, "normal")])
     split = read_split(cohort)
     settings = TrainSettings(method="features", augment=AugmentSettings())
-    with pytest.raises(UsageError, match="sees each film once"):
+    with pytest.raises(UsageError, match="sees each image once"):
         check_augmentation(settings, None, cohort, split)
     check_augmentation(settings.model_copy(update={"method": "network"}), None, cohort, split)
 
@@ -83,13 +83,13 @@ def test_augmentation_on_the_fly_needs_epochs(tmp_path: Path) -> None:
 def test_the_training_part_alone_comes_from_the_expanded_table(tmp_path: Path) -> None:
     rows = [member(n, CLASSES[n % 2], "test" if n > 7 else "train") for n in range(10)]
     images, cohort = write_cohort(tmp_path, rows)
-    assert training_films(None, images, cohort) == (images, cohort)
+    assert training_images(None, images, cohort) == (images, cohort)
     expanded = tmp_path / "expanded"
     expand_here(images, cohort, ExpandSettings(per_class=9), expanded)
-    table, told = training_films(expanded, images, cohort)
-    films = read_cohort(told)
-    assert films.num_rows == int(in_part(films, Part(Split.TRAIN)).sum()) == 18
-    assert set(films["uri"].to_pylist()) == set(pq.read_table(table)["uri"].to_pylist())
+    table, told = training_images(expanded, images, cohort)
+    training_rows = read_cohort(told)
+    assert training_rows.num_rows == int(in_part(training_rows, Part(Split.TRAIN)).sum()) == 18
+    assert set(training_rows["uri"].to_pylist()) == set(pq.read_table(table)["uri"].to_pylist())
     settings = TrainSettings(expanded=True)
     assert expanded_of(settings, tmp_path / "tables") == expanded
     check_augmentation(settings, expanded, cohort, read_split(cohort))
@@ -98,7 +98,7 @@ def test_the_training_part_alone_comes_from_the_expanded_table(tmp_path: Path) -
     assert expanded_of(TrainSettings(), tmp_path / "tables") is None
 
 
-def test_films_that_have_their_features_get_no_second_ones(tmp_path: Path) -> None:
+def test_images_that_have_their_features_get_no_second_ones(tmp_path: Path) -> None:
     images, cohort = write_cohort(tmp_path, [member(n, CLASSES[n % 2]) for n in range(6)])
     made = expand_here(images, cohort, ExpandSettings(per_class=3), tmp_path / "expanded")
     assert set(made["draw"].to_pylist()) == {0}
@@ -106,7 +106,7 @@ def test_films_that_have_their_features_get_no_second_ones(tmp_path: Path) -> No
     assert ChildFeatureWork(none, 12)(made) == {}
 
 
-def test_films_are_changed_anew_on_the_fly_and_the_same_from_the_seed(tmp_path: Path) -> None:
+def test_images_are_changed_anew_on_the_fly_and_the_same_from_the_seed(tmp_path: Path) -> None:
     settings = NetworkSettings(epochs=2, batch_size=8, precision="fp32")
     ends = []
     for name, augment in (("a", AugmentSettings()), ("b", AugmentSettings()), ("c", None)):

@@ -28,8 +28,8 @@ def _record(positives: int, fold: int | None = None, **changes: Any) -> ModelRec
     fields: dict[str, Any] = {
         "name": "final" if fold is None else f"fold-{fold}",
         "fold": fold,
-        "films": 100,
-        "validation_films": 100,
+        "images": 100,
+        "validation_images": 100,
         "temperature": 1.0,
         "operating_point": point,
         "seconds": 1.0,

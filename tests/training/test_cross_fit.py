@@ -23,13 +23,13 @@ _CLASSES = 3
 
 
 def _problem(
-    films: int = 240, width: int = 40, seed: int = 4, spread: float = 1.0
+    images: int = 240, width: int = 40, seed: int = 4, spread: float = 1.0
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Features of very different scales, one of them constant, and classes that overlap."""
     rng = np.random.default_rng(seed)
-    labels = rng.choice(_CLASSES, films, p=[0.15, 0.5, 0.35])
+    labels = rng.choice(_CLASSES, images, p=[0.15, 0.5, 0.35])
     centres = rng.normal(size=(_CLASSES, width)) * 0.4
-    values = (centres[labels] + rng.normal(size=(films, width)) * spread) * np.geomspace(
+    values = (centres[labels] + rng.normal(size=(images, width)) * spread) * np.geomspace(
         0.1, 10, width
     )
     values[:, 3] = 5.0
@@ -111,7 +111,7 @@ def test_folds_of_a_cross_validation_share_their_fits_and_see_no_tested_image() 
 
 
 def test_weak_strengths_are_not_tried_once_the_loss_rises() -> None:
-    features, labels = _problem(films=60, width=200, spread=4.0)
+    features, labels = _problem(images=60, width=200, spread=4.0)
     folds = np.arange(60) % 3
     tuned = CrossFit(features, labels, _CLASSES).tuned([folds == fold for fold in range(3)])
     assert tuned.reg_param == 1.0

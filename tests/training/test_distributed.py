@@ -28,7 +28,7 @@ from pulmospark.training import launch, rank
 from pulmospark.training.distributed import read_epochs, run_id, show, train_network
 from pulmospark.training.rank import STANDING, START, RankPlan
 from training import processes
-from training.toys import CLASSES, toy_films, toy_plan, write_toy
+from training.toys import CLASSES, toy_images, toy_plan, write_toy
 
 pytestmark = pytest.mark.spark
 
@@ -57,7 +57,7 @@ def test_two_processes_train_one_network(
     assert standing["done"] == standing["total"] > 0
     losses = [epoch["loss"] for epoch in read_epochs(plan.folder)]
     assert losses[-1] < 0.8 * losses[0]
-    test = toy_films(40, seed=9)
+    test = toy_images(40, seed=9)
     with torch.inference_mode():
         logits = network.eval()(torch.from_numpy(test.pixels))
     assert (logits.argmax(1).numpy() == test.labels).mean() >= 0.9
@@ -190,11 +190,11 @@ def test_progress_tells_steps_loss_and_speed(tmp_path: Path) -> None:
     stream = io.StringIO()
     with Progress("train", 0, "steps", stream=stream) as progress:
         show(progress, tmp_path)  # nothing reported yet
-        standing = {"done": 30, "total": 120, "note": "epoch 2 of 8, loss 0.412, 99 films/s"}
+        standing = {"done": 30, "total": 120, "note": "epoch 2 of 8, loss 0.412, 99 images/s"}
         files.write_json(tmp_path / STANDING, standing)
         show(progress, tmp_path)
     assert "train: 30 of 120 steps" in stream.getvalue()
-    assert "epoch 2 of 8, loss 0.412, 99 films/s" in stream.getvalue()
+    assert "epoch 2 of 8, loss 0.412, 99 images/s" in stream.getvalue()
 
 
 def test_the_training_part_may_lie_in_a_table_of_its_own(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from pulmospark.core.errors import InputError, UsageError
 from pulmospark.models.zoo import networks
 from pulmospark.models.zoo.network import Network
 from pulmospark.models.zoo.networks import stages
-from pulmospark.training.data_loader import Films
+from pulmospark.training.data_loader import ImageSet
 from pulmospark.training.loop import Epoch, fit
-from training.toys import SIZE, toy_films
+from training.toys import SIZE, toy_images
 
 SETTINGS = NetworkSettings(epochs=8, batch_size=8, learning_rate=3e-3, precision="fp32")
-NONE = Films(np.zeros((0, SIZE, SIZE), np.uint8), np.zeros(0, np.int64))
+NONE = ImageSet(np.zeros((0, SIZE, SIZE), np.uint8), np.zeros(0, np.int64))
 
 
 def _network(name: str = "basic_cnn") -> Network:
@@ -40,7 +40,7 @@ def _plain(history: list[Epoch]) -> list[tuple[float, float, float | None]]:
 
 def test_it_learns_and_is_the_same_each_time() -> None:
     first, second, other = _network(), _network(), _network()
-    train, validation = toy_films(64), toy_films(20, seed=1)
+    train, validation = toy_images(64), toy_images(20, seed=1)
     history = fit(first, train, validation, SETTINGS, seed=3)
     assert _plain(fit(second, train, validation, SETTINGS, seed=3)) == _plain(history)
     assert _same(_weights(first), _weights(second))
@@ -55,11 +55,11 @@ def test_it_learns_and_is_the_same_each_time() -> None:
 def test_what_is_frozen_keeps_every_bit(trainable: Literal["all", "head"] | int) -> None:
     network = _network("mobilenet_v2")  # it has batch norm, whose statistics move by themselves
     before = _weights(network)
-    films = Films(toy_films(8).pixels.repeat(2, 1).repeat(2, 2), toy_films(8).labels)
+    images = ImageSet(toy_images(8).pixels.repeat(2, 1).repeat(2, 2), toy_images(8).labels)
     settings = NetworkSettings(
         epochs=1, batch_size=4, learning_rate=0.01, trainable=trainable, ema=0.5, warm_up=0.0
     )
-    fit(network, films, NONE, settings, seed=1)
+    fit(network, images, NONE, settings, seed=1)
     moved = {k for k, v in _weights(network).items() if not torch.equal(v, before[k])}
     counts = {"head": 0, "all": len(stages(network))}
     trained = counts[trainable] if isinstance(trainable, str) else trainable
@@ -69,10 +69,10 @@ def test_what_is_frozen_keeps_every_bit(trainable: Literal["all", "head"] | int)
 
 def test_the_best_epoch_stays() -> None:
     network = _network()
-    validation = toy_films(20, seed=1)
+    validation = toy_images(20, seed=1)
     # The labels are turned round: what is learnt makes the validation worse and worse.
-    turned = Films(validation.pixels, 1 - validation.labels)
-    history = fit(network, toy_films(64), turned, SETTINGS, seed=3)
+    turned = ImageSet(validation.pixels, 1 - validation.labels)
+    history = fit(network, toy_images(64), turned, SETTINGS, seed=3)
     losses = [epoch.validation_loss for epoch in history]
     assert None not in losses
     best = min(loss for loss in losses if loss is not None)
@@ -84,33 +84,33 @@ def test_the_best_epoch_stays() -> None:
 
 
 def test_patience_ends_it() -> None:
-    validation = toy_films(20, seed=1)
-    turned = Films(validation.pixels, 1 - validation.labels)
+    validation = toy_images(20, seed=1)
+    turned = ImageSet(validation.pixels, 1 - validation.labels)
     settings = SETTINGS.model_copy(update={"epochs": 50, "patience": 2})
-    history = fit(_network(), toy_films(64), turned, settings, seed=3)
+    history = fit(_network(), toy_images(64), turned, settings, seed=3)
     assert 3 <= len(history) < 50
 
 
 def test_without_validation_the_training_loss_chooses() -> None:
-    history = fit(_network(), toy_films(16), NONE, SETTINGS, seed=3)
+    history = fit(_network(), toy_images(16), NONE, SETTINGS, seed=3)
     assert [epoch.validation_loss for epoch in history] == [None] * SETTINGS.epochs
 
 
-@pytest.mark.parametrize("films", [2, 3, 8, 9])
-def test_fewer_films_than_a_batch_and_odd_numbers(films: int) -> None:
-    history = fit(_network(), toy_films(films), NONE, SETTINGS, seed=3)
+@pytest.mark.parametrize("images", [2, 3, 8, 9])
+def test_fewer_images_than_a_batch_and_odd_numbers(images: int) -> None:
+    history = fit(_network(), toy_images(images), NONE, SETTINGS, seed=3)
     assert len(history) == SETTINGS.epochs
 
 
-def test_one_film_alone_cannot_be_trained_on() -> None:
-    with pytest.raises(InputError, match="1 films for 1 training processes"):
-        fit(_network(), toy_films(1), NONE, SETTINGS, seed=3)
+def test_one_image_alone_cannot_be_trained_on() -> None:
+    with pytest.raises(InputError, match="1 images for 1 training processes"):
+        fit(_network(), toy_images(1), NONE, SETTINGS, seed=3)
 
 
 def test_a_learning_rate_that_explodes_is_said() -> None:
     settings = SETTINGS.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(InputError, match=r"lower train.network.learning_rate \(now 1e\+30\)"):
-        fit(_network(), toy_films(32), toy_films(8), settings, seed=3)
+        fit(_network(), toy_images(32), toy_images(8), settings, seed=3)
 
 
 def test_nothing_to_train_on_is_said() -> None:
@@ -139,7 +139,7 @@ def test_nothing_to_train_on_is_said() -> None:
 def test_it_learns_with_every_option_and_otherwise_than_without(changes: dict[str, Any]) -> None:
     settings = NetworkSettings.model_validate(SETTINGS.model_dump() | changes)
     plain, network = _network(), _network()
-    train, validation = toy_films(64), toy_films(20, seed=1)
+    train, validation = toy_images(64), toy_images(20, seed=1)
     fit(plain, train, validation, SETTINGS, seed=3)
     history = fit(network, train, validation, settings, seed=3)
     assert max(epoch.validation_accuracy or 0.0 for epoch in history) >= 0.9
@@ -151,16 +151,16 @@ def test_it_learns_with_every_option_and_otherwise_than_without(changes: dict[st
 def test_a_rare_class_weighs_as_much_where_classes_are_balanced(
     balance: Literal["weights", "sampling"],
 ) -> None:
-    # All films are one film: all there is to learn is how much each class weighs.
-    grey = np.repeat(toy_films(1).pixels, 72, axis=0)
-    films = Films(grey, (np.arange(72) % 9 == 0).astype(np.int64))
+    # All images are one image: all there is to learn is how much each class weighs.
+    grey = np.repeat(toy_images(1).pixels, 72, axis=0)
+    images = ImageSet(grey, (np.arange(72) % 9 == 0).astype(np.int64))
     settings = NetworkSettings(
         epochs=40, batch_size=24, learning_rate=0.1, precision="fp32", trainable="head"
     )
 
     def probability_of_rare(how: NetworkSettings) -> float:
         network = _network()
-        fit(network, films, NONE, how, seed=3)
+        fit(network, images, NONE, how, seed=3)
         with torch.inference_mode():
             return float(network.eval()(torch.from_numpy(grey[:1])).softmax(1)[0, 1])
 
@@ -169,7 +169,7 @@ def test_a_rare_class_weighs_as_much_where_classes_are_balanced(
     assert probability_of_rare(even) == pytest.approx(1 / 2, abs=0.1)
 
 
-def test_films_are_augmented_in_training_alone_anew_each_epoch() -> None:
+def test_images_are_augmented_in_training_alone_anew_each_epoch() -> None:
     seen: dict[int, list[str]] = {}
 
     def darken(pixels: np.ndarray[Any, Any], keys: Any, draw: int) -> np.ndarray[Any, Any]:
@@ -179,16 +179,16 @@ def test_films_are_augmented_in_training_alone_anew_each_epoch() -> None:
         return np.zeros_like(pixels)
 
     network = _network()
-    history = fit(network, toy_films(32), toy_films(8, 1), SETTINGS, seed=3, augment=darken)
+    history = fit(network, toy_images(32), toy_images(8, 1), SETTINGS, seed=3, augment=darken)
     assert sorted(seen) == list(range(1, SETTINGS.epochs + 1))
     for keys in seen.values():
         assert sorted(keys, key=int) == [str(n) for n in range(32)]
     assert seen[1] != seen[2]
-    # All films are black: nothing can be learnt.
+    # All images are black: nothing can be learnt.
     assert history[-1].loss > 0.6
 
 
 def test_more_stages_than_there_are_is_said() -> None:
     settings = SETTINGS.model_copy(update={"trainable": 9})
     with pytest.raises(UsageError, match=r"trainable is 9, but basic_cnn has \d stages"):
-        fit(_network(), toy_films(8), NONE, settings, seed=1)
+        fit(_network(), toy_images(8), NONE, settings, seed=1)

@@ -21,13 +21,13 @@ CLASSES = ("covid", "normal", "pneumonia")
 Floats = NDArray[np.float64]
 
 
-def _problem(films: int = 240, width: int = 6) -> tuple[Floats, NDArray[np.int64]]:
+def _problem(images: int = 240, width: int = 6) -> tuple[Floats, NDArray[np.int64]]:
     """Features of very different scales, and classes that they tell apart in part."""
     rng = np.random.default_rng(4)
-    labels = rng.integers(0, len(CLASSES), films)
+    labels = rng.integers(0, len(CLASSES), images)
     centres = rng.normal(size=(len(CLASSES), width))
     scales = np.geomspace(0.01, 100, width)
-    return (centres[labels] + rng.normal(size=(films, width))) * scales, labels
+    return (centres[labels] + rng.normal(size=(images, width))) * scales, labels
 
 
 def _frame(spark: SparkSession, features: Floats, labels: NDArray[np.int64]) -> DataFrame:
@@ -47,7 +47,7 @@ def test_probabilities_are_scikit_learns(strength: float, spark: SparkSession) -
     features, labels = _problem()
     settings = LogisticSettings(max_iter=500)
     fit = fit_logistic(_frame(spark, features, labels), "final", CLASSES, settings, strength)
-    assert (fit.films, fit.head.name) == (len(labels), "final")
+    assert (fit.images, fit.head.name) == (len(labels), "final")
     found = _softmax(features @ fit.head.weights.T + fit.head.bias)
     # MLlib takes the sample's standard deviation (n - 1), scikit-learn's scaler the other one.
     scale = StandardScaler().fit(features)
@@ -77,9 +77,9 @@ def test_two_classes_have_a_row_each(spark: SparkSession) -> None:
     assert fit.head.bias.shape == (2,)
 
 
-def test_a_class_without_a_film_is_named(spark: SparkSession) -> None:
+def test_a_class_without_a_image_is_named(spark: SparkSession) -> None:
     features, labels = _problem()
-    with pytest.raises(ClassError, match=r"fold-1-inner: .* no films of 'pneumonia'"):
+    with pytest.raises(ClassError, match=r"fold-1-inner: .* no images of 'pneumonia'"):
         frame = _frame(spark, features, labels % 2)
         fit_logistic(frame, "fold-1-inner", CLASSES, LogisticSettings(), 0.01)
 

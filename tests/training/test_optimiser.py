@@ -127,13 +127,13 @@ def test_weights_of_classes_are_scikit_learn_s() -> None:
     assert even_share((4, 0, 4)) == pytest.approx((1.0, 0.0, 1.0))
 
 
-def test_mixed_films_keep_the_larger_share_and_their_targets_mix_alike() -> None:
+def test_mixed_images_keep_the_larger_share_and_their_targets_mix_alike() -> None:
     rng = np.random.default_rng(4)
     pixels = torch.arange(8, dtype=torch.uint8).reshape(8, 1, 1) * 10
     targets = torch.eye(8)
     for _ in range(20):
         mixed, mixed_targets = mix(pixels, targets, 0.4, rng)
-        # Film n is n * 10 everywhere, so that its mixture can be read off its targets.
+        # Image n is n * 10 everywhere, so that its mixture can be read off its targets.
         torch.testing.assert_close(mixed[:, 0, 0], mixed_targets @ (torch.arange(8.0) * 10))
         torch.testing.assert_close(mixed_targets.sum(1), torch.ones(8))
         assert (mixed_targets.diagonal() >= 0.5).all()

@@ -48,6 +48,6 @@ def test_the_losses_are_those_of_all_processes(tmp_path: Path) -> None:
         processes.run(plan, world)
     first, second = (read_epochs(plan.folder) for plan in plans)
     assert len(first) == len(second) == plans[0].settings.epochs
-    # Two halves of each batch by other chance, but the same films and the same validation.
+    # Two halves of each batch by other chance, but the same images and the same validation.
     assert first[-1]["validation_accuracy"] >= 0.9
     assert second[-1]["validation_accuracy"] >= 0.9

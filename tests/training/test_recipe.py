@@ -63,7 +63,7 @@ def test_a_users_value_always_wins(model: str, weights: str, given: dict[str, fl
 
 def test_another_network_brings_its_own_but_not_over_a_users() -> None:
     mine = Experiment(
-        sources=(SourceSettings(path=Path("films")),), train=_train("mobilenet_v2", batch_size=8)
+        sources=(SourceSettings(path=Path("images")),), train=_train("mobilenet_v2", batch_size=8)
     )
     kept = Experiment.model_validate_json(mine.model_dump_json())  # as the run's folder has it
     settings = network_settings(settings_for(kept, "vgg19").train)

@@ -1,4 +1,4 @@
-"""Toy problems: films whose class is the side that is bright."""
+"""Toy problems: images whose class is the side that is bright."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import pyarrow.parquet as pq
 
 from pulmospark.config.train import NetworkSettings
 from pulmospark.core import schemas
-from pulmospark.training.data_loader import Films
+from pulmospark.training.data_loader import ImageSet
 from pulmospark.training.rank import RankPlan
 
 SIZE = 16
 CLASSES = ("left", "right")
 
 
-def toy_films(count: int, seed: int = 0) -> Films:
-    """Films of 16 x 16 pixels, half of them bright on the left."""
+def toy_images(count: int, seed: int = 0) -> ImageSet:
+    """Images of 16 x 16 pixels, half of them bright on the left."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count, dtype=np.int64) % 2
     pixels = rng.integers(0, 120, (count, SIZE, SIZE), dtype=np.uint8)
-    for film, label in zip(pixels, labels, strict=True):
-        film[:, label * SIZE // 2 : (label + 1) * SIZE // 2] += 100
-    return Films(pixels, labels)
+    for image, label in zip(pixels, labels, strict=True):
+        image[:, label * SIZE // 2 : (label + 1) * SIZE // 2] += 100
+    return ImageSet(pixels, labels)
 
 
 def write_toy(folder: Path, count: int = 60, group: int = 16) -> tuple[Path, Path]:
-    """An images table and a cohort of toy films; every fifth validates, every seventh tests."""
-    films = toy_films(count)
+    """An images table and a cohort of toy images; every fifth validates, every seventh tests."""
+    toys = toy_images(count)
     images, cohort = folder / "images", folder / "cohort" / "table"
     images.mkdir(parents=True)
     cohort.mkdir(parents=True)
     rows, members = [], []
-    for number, (pixels, label) in enumerate(zip(films.pixels, films.labels, strict=True)):
+    for number, (pixels, label) in enumerate(zip(toys.pixels, toys.labels, strict=True)):
         row = dict.fromkeys(schemas.IMAGES.names) | dict.fromkeys(schemas.COHORT.names)
         row |= {
             "image_id": f"{number:064x}",
-            "uri": f"/films/{number:05d}.png",
+            "uri": f"/images/{number:05d}.png",
             "source": "toy",
             "group_id": f"toy:{number}",
             "label": CLASSES[label],
@@ -70,7 +70,7 @@ def _part(number: int) -> str:
 
 
 def toy_plan(folder: Path, **changes: object) -> RankPlan:
-    """A plan to train the basic CNN on the toy films."""
+    """A plan to train the basic CNN on the toy images."""
     images, cohort = write_toy(folder)
     plan = RankPlan(
         model="basic_cnn",

@@ -165,11 +165,11 @@ class Model:
         return self._list(_paths(images), out, settings, quiet=quiet)
 
     def _one(self, path: str, settings: ScoringSettings) -> Prediction:
-        if not resolve_inputs([path]).is_one_film:
+        if not resolve_inputs([path]).is_one_image:
             raise UsageError(
                 f"{path}: stands for more than one image: put it in a list, which gives a table"
             )
-        prediction = self._here(self._plan([path], None, settings)).run(None, quiet=True).film
+        prediction = self._here(self._plan([path], None, settings)).run(None, quiet=True).image
         assert prediction is not None  # a reject, or several frames, raised its reason
         return prediction
 

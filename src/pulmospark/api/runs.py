@@ -210,12 +210,12 @@ class Run:
         evaluated, tested = _or_none(self._evaluated), ""
         if evaluated is not None:
             noun = "phantom" if self.experiment.phantoms else "image"
-            unknown = evaluated.films_without_patient or 0
+            unknown = evaluated.images_without_patient or 0
             whose = groups_of(
-                evaluated.evaluation, unknown, known=evaluated.patients, film=noun,
+                evaluated.evaluation, unknown, known=evaluated.patients, image=noun,
                 patient="synthetic patient" if self.experiment.phantoms else "patient",
             )  # fmt: skip
-            tested = f"{evaluated.evaluation.films:,} {noun}s of {whose}"
+            tested = f"{evaluated.evaluation.images:,} {noun}s of {whose}"
         return run_html(
             f"Run {self.experiment.name}",
             evaluated.evaluation if evaluated else None,

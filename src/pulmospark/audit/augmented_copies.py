@@ -34,8 +34,8 @@ def audit(subject: Subject) -> AuditResult:
             name=name,
             title=title,
             verdict="pass",
-            sentence="No table of augmented films was used; augmentation during training uses "
-            "training films only.",
+            sentence="No table of augmented images was used; augmentation during training uses "
+            "training images only.",
         )
     home = {
         uri: (split, fold)
@@ -80,7 +80,7 @@ def audit(subject: Subject) -> AuditResult:
         why="an augmented copy is nearly its parent: a test on it measures memorisation",
         remedy="split first, and run `pulmospark expand` on that split" if separated else "",
         examples=tuple(
-            Example(caption="parent of a separated copy", films=(subject.film(places[uri]),))
+            Example(caption="parent of a separated copy", images=(subject.image(places[uri]),))
             for uri in shown
         ),
     )

@@ -22,30 +22,30 @@ _HOPED = 0.9
 def support(subject: Subject) -> AuditResult:
     """Whether each class has enough test patients for the stated precision.
 
-    Computes the CI that a sensitivity of 90 % would have on the test films of each class (on all
-    of its films outside an experiment). It depends on the test set only, not on a model.
+    Computes the CI that a sensitivity of 90 % would have on the test images of each class (on all
+    of its images outside an experiment). It depends on the test set only, not on a model.
     """
     labels, groups, patients = subject.labels, subject.groups, subject.patients
     among = subject.tested if subject.has_split else np.ones(labels.size, bool)
     figures, widths = [], {}
     for index, name in enumerate(subject.classes):
         mine = among & (labels == index)
-        films = int(mine.sum())
-        if not films:
+        images = int(mine.sum())
+        if not images:
             widths[name] = 1.0
-            figures.append(NamedFigure(name=name, figure=Figure(value=None, note="no film")))
+            figures.append(NamedFigure(name=name, figure=Figure(value=None, note="no image")))
             continue
         low, high = expected_interval(_HOPED, groups[mine], subject.confidence)
         widths[name] = high - low
         figures.append(
             NamedFigure(
-                name=f"{name}: 90 % sensitivity on {counted(films, 'film')} of "
+                name=f"{name}: 90 % sensitivity on {counted(images, 'image')} of "
                 f"{counted(np.unique(patients[mine]).size, 'patient')}",
                 figure=Figure(value=_HOPED, low=low, high=high, method="wilson"),
             )
         )
     if not widths:
-        return not_assessable("support", "Sample size per class", "no film has a label")
+        return not_assessable("support", "Sample size per class", "no image has a label")
     limit = subject.settings.interval_width
     worst = max(widths, key=lambda name: widths[name])
     verdict: Verdict = "pass"
@@ -100,7 +100,7 @@ def children(subject: Subject) -> AuditResult:
     if verdict == "pass" and ageless:
         verdict = "not assessable"
     shares = (
-        f"Children account for {percent(high)} of the films of {most}, the class with most, "
+        f"Children account for {percent(high)} of the images of {most}, the class with most, "
         f"and {percent(low)} of {least}."
     )
     remedies = {"pass": "", "not assessable": _AGES}
@@ -122,7 +122,7 @@ def children(subject: Subject) -> AuditResult:
 
 @dataclass(frozen=True)
 class _People:
-    """Which films show children, and how that is known.
+    """Which images show children, and how that is known.
 
     Attributes:
         young: bool (n,), shows a child.
@@ -147,15 +147,17 @@ def _people(subject: Subject) -> _People:
     of_children = by_layout & np.asarray([child is True for child in published], np.bool_)
     young = np.asarray((ages < subject.settings.child_years) | of_children, np.bool_)
     known = np.asarray(~ageless | by_layout, np.bool_)
-    coverage = f"Ages are known for {int(known.sum()):,} of {known.size:,} films."
+    coverage = f"Ages are known for {int(known.sum()):,} of {known.size:,} images."
     if by_layout.any():
         named_so = all(source in subject.layouts for source in set(sources[by_layout]))
-        coverage = f"The age group is known for {int(known.sum()):,} of {known.size:,} films; for "
+        coverage = (
+            f"The age group is known for {int(known.sum()):,} of {known.size:,} images; for "
+        )
         coverage += f"{int(by_layout.sum()):,} of them the publisher of the data set states "
         coverage += f"children ({int(of_children.sum()):,}) or adults"
         coverage += "." if named_so else " (inferred from its name: no layout is recorded)."
     of_known = " of known age" * (not known.all())
-    none = f"There are no children among the films{of_known}." * (not young.any())
+    none = f"There are no children among the images{of_known}." * (not young.any())
     return _People(young, known, coverage, none)
 
 

@@ -32,18 +32,18 @@ def audit(subject: Subject) -> AuditResult:
     figure = proportion(twice, None, subject.groups, subject.confidence)
     sentence = (
         f"The split excluded {counted(copies, 'duplicate')} and "
-        f"{counted(conflicts, 'film')} with conflicting labels."
+        f"{counted(conflicts, 'image')} with conflicting labels."
         if copies or conflicts
         else "There are no duplicate files."
     )
     if twice.any():
-        sentence = f"{counted(int(twice.sum()), 'film')} share a file with another film."
+        sentence = f"{counted(int(twice.sum()), 'image')} share a file with another image."
     return AuditResult(
         name="exact_duplicates",
         title=TITLE,
         verdict="fail" if twice.any() else "pass",
         sentence=sentence,
-        figures=(NamedFigure(name="films with an identical file", figure=figure),),
+        figures=(NamedFigure(name="images with an identical file", figure=figure),),
         threshold="fails when a file is used twice",
         why="a duplicate adds no information, and leaks if it spans training and test set",
         remedy="build the cohort with `pulmospark split`: it keeps one of "
@@ -55,11 +55,11 @@ def audit(subject: Subject) -> AuditResult:
 def _examples(subject: Subject, codes: np.ndarray, counts: np.ndarray) -> tuple[Example, ...]:
     examples = []
     for code in np.flatnonzero(counts > 1)[: limits.AUDIT_EXAMPLES_MAX]:
-        rows = np.flatnonzero(codes == code)[: limits.AUDIT_EXAMPLE_FILMS_MAX]
+        rows = np.flatnonzero(codes == code)[: limits.AUDIT_EXAMPLE_IMAGES_MAX]
         examples.append(
             Example(
                 caption="byte-identical",
-                films=tuple(subject.film(int(row)) for row in rows),
+                images=tuple(subject.image(int(row)) for row in rows),
             )
         )
     return tuple(examples)

@@ -1,4 +1,4 @@
-"""Distances between films in a network's feature space."""
+"""Distances between images in a network's feature space."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import numpy as np
 from pulmospark.core.arrays import Floats, Integers, Reals
 
 _NEIGHBOURS_SHARE, _NEIGHBOURS_MIN = 0.05, 5
-"""share of the reference films, and minimum number: outliers that resemble each other (hands,
+"""share of the reference images, and minimum number: outliers that resemble each other (hands,
 say) are close to each other, so more neighbours than there are of them are needed"""
 _ROWS_AT_ONCE = 256
 _FENCE_RANGES = 3.0
 
 
-def distances(films: Reals, reference: Reals, groups: Integers | None = None) -> Floats:
-    """Mean distance to the nearest reference films, on features of unit length.
+def distances(images: Reals, reference: Reals, groups: Integers | None = None) -> Floats:
+    """Mean distance to the nearest reference images, on features of unit length.
 
     The nearest are a twentieth of the reference, at least five.
 
     Args:
-        films: (n, width).
+        images: (n, width).
         reference: (m, width).
-        groups: (n,) patients of the films, if the reference is the same films: films of the
+        groups: (n,) patients of the images, if the reference is the same images: images of the
             same patient are ignored.
 
     Returns:
-        (n,), 0 to 2; 2 where no other film is left.
+        (n,), 0 to 2; 2 where no other image is left.
     """
-    measured, references = unit(films), unit(reference)
+    measured, references = unit(images), unit(reference)
     nearest = np.empty(len(measured))
     count = min(max(_NEIGHBOURS_MIN, round(_NEIGHBOURS_SHARE * len(references))), len(references))
     for start in range(0, len(measured), _ROWS_AT_ONCE):

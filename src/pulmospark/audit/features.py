@@ -1,4 +1,4 @@
-"""Audits of the model's features: do they encode the source, and which films are outliers?"""
+"""Audits of the model's features: do they encode the source, and which images are outliers?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pulmospark.evaluation.results import Figure
 
 SOURCE = ("source_in_features", "Source predictable from the model's features")
 HELD_OUT = ("left_out_source", "Leave-one-source-out performance")
-UNLIKE = ("unlike_films", "Outlying films")
+UNLIKE = ("unlike_images", "Outlying images")
 _CONSTANT = "the network's features are not finite, or the same for all images"
 _CHANCE = 0.5
 """AUROC of random guessing"""
@@ -26,7 +26,7 @@ _GAP_WARN, _GAP_FAIL = 0.05, 0.15
 
 
 def source(subject: Subject, scored: Scored) -> AuditResult:
-    """How well a linear model predicts the source of a film from the network's features."""
+    """How well a linear model predicts the source of an image from the network's features."""
     audit_name, title = SOURCE
     if not _vary(scored.features):
         return not_assessable(audit_name, title, _CONSTANT)
@@ -53,7 +53,7 @@ def source(subject: Subject, scored: Scored) -> AuditResult:
         name=audit_name,
         title=title,
         verdict="warn" if bound > _SOURCE_WARN else "pass",
-        sentence="A linear model predicts the source of a film from the network's features with "
+        sentence="A linear model predicts the source of an image from the network's features with "
         f"an AUROC of {figure.text()}."
         + f" Excluded, with fewer than {PATIENTS_MIN} patients: {few}."
         * bool(few),
@@ -109,7 +109,7 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
         title=title,
         verdict=verdict,
         sentence=f"Largest gap: {worst}, AUROC {printed[f'{worst}, internal']} with its other "
-        f"films in training, {printed[f'{worst}, held out']} without."
+        f"images in training, {printed[f'{worst}, held out']} without."
         + f" Not assessable for {skipped}, without {enough}." * bool(skipped)
         + f" Not assessable for {named(blind)}, whose classes the features do not separate."
         * bool(blind),
@@ -127,7 +127,7 @@ def left_out_source(subject: Subject, scored: Scored) -> AuditResult:
 def _inside_and_out(
     subject: Subject, scored: Scored, inside: Floats, tested: Mask
 ) -> tuple[Figure, ...]:
-    """AUROC on the films of a source: cross-validated, and by a model trained without the source.
+    """AUROC on the images of a source: cross-validated, and by a model trained without the source.
 
     Empty where the source shares fewer than two sufficiently large classes with the others.
     """
@@ -151,8 +151,8 @@ def _inside_and_out(
 def unlike(subject: Subject, scored: Scored) -> AuditResult:
     """Outliers in the model's feature space: lateral views, CT slices, other images.
 
-    The score is the mean distance to the nearest twentieth of the films of other patients, on
-    features scaled to unit length (after Sun et al. 2022, deep nearest neighbours). Films above
+    The score is the mean distance to the nearest twentieth of the images of other patients, on
+    features scaled to unit length (after Sun et al. 2022, deep nearest neighbours). Images above
     Tukey's outer fence (third quartile plus three interquartile ranges) are reported.
     """
     groups = _groups(subject, scored)
@@ -168,7 +168,7 @@ def unlike(subject: Subject, scored: Scored) -> AuditResult:
     examples = tuple(
         Example(
             caption=f"distance {scores[place]:.3f}, fence {limit:.3f}",
-            films=(subject.film(int(scored.rows[place])),),
+            images=(subject.image(int(scored.rows[place])),),
         )
         for place in order[: limits.AUDIT_EXAMPLES_MAX]
     )
@@ -176,17 +176,17 @@ def unlike(subject: Subject, scored: Scored) -> AuditResult:
         name=UNLIKE[0],
         title=UNLIKE[1],
         verdict="warn" if share > 0.01 else "pass",
-        sentence=f"{far.size} of {scores.size} films lie beyond the outer fence of feature "
+        sentence=f"{far.size} of {scores.size} images lie beyond the outer fence of feature "
         "distances.",
         figures=(
             NamedFigure(
-                name="films beyond the fence",
+                name="images beyond the fence",
                 figure=Figure(value=share, numerator=int(far.size), denominator=int(scores.size)),
             ),
         ),
         threshold="warns above 1 %; fence: third quartile plus three interquartile ranges (Tukey)",
-        why="an outlier is rarely a frontal chest film, and its probability is meaningless",
-        remedy="review the films shown, and exclude those that are not frontal" * (share > 0.01),
+        why="an outlier is rarely a frontal chest X-ray, and its probability is meaningless",
+        remedy="review the images shown, and exclude those that are not frontal" * (share > 0.01),
         examples=examples,
     )
 
@@ -216,7 +216,7 @@ def _area(subject: Subject, labels: Ints, probability: Floats, groups: Ints) -> 
 
 
 def _held(labels: Ints, groups: Ints, among: Mask) -> Ints:
-    """Classes with enough patients among some films."""
+    """Classes with enough patients among some images."""
     return np.asarray(
         [
             kind

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark.audit.phrasing import counted
-from pulmospark.audit.results import AuditResult, Example, ShownFilm
+from pulmospark.audit.results import AuditResult, Example, ShownImage
 from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
 from pulmospark.core.schemas import View
@@ -66,11 +66,11 @@ def _guessed(subject: Subject) -> list[dict[str, Any]]:
 def _example(row: dict[str, Any]) -> Example:
     view = row["view"] if row["view_measured"] else row["view_guess"]
     done = "classified as it" if row["view_measured"] else "treated as frontal"
-    film = ShownFilm(
+    image = ShownImage(
         part=None,
         uri=row["uri"],
         image_id=row["image_id"],
         source=row["source"],
         label=row["finding"],
     )
-    return Example(caption=f"estimated from pixels: {view}; {done}", films=(film,))
+    return Example(caption=f"estimated from pixels: {view}; {done}", images=(image,))

@@ -18,10 +18,10 @@ from pulmospark.models.zoo.network import Network
 HEAT = ("heat_maps", "Heat maps outside the lungs")
 _REMEDIES = {"pass": "", "not assessable": "more images of these classes"}
 _PATIENTS_MIN = 8
-"""patients with films predicted as a class that its metric needs"""
+"""patients with images predicted as a class that its metric needs"""
 
 
-def heat_map(network: Network, film: Pixels) -> Floats:
+def heat_map(network: Network, image: Pixels) -> Floats:
     """Grad-CAM of the most probable class on the last convolution map (Selvaraju et al. 2017).
 
     For networks that average that map before one linear layer it is the class activation map of
@@ -29,7 +29,7 @@ def heat_map(network: Network, film: Pixels) -> Floats:
 
     Args:
         network: in evaluation mode.
-        film: (size, size) uint8.
+        image: (size, size) uint8.
 
     Returns:
         (size, size) float64, 0 and above, summing to 1; uniform where no value is positive.
@@ -43,7 +43,7 @@ def heat_map(network: Network, film: Pixels) -> Floats:
     hooks = [module.register_forward_hook(keep) for module in network.backbone.modules()]
     try:
         with torch.enable_grad():
-            pixels = torch.from_numpy(film[None].astype(np.float32)).requires_grad_()
+            pixels = torch.from_numpy(image[None].astype(np.float32)).requires_grad_()
             logits = network(pixels)
             last = kept[-1]
             # Relative to the other classes: only differences of logits matter, and a one-logit
@@ -57,21 +57,21 @@ def heat_map(network: Network, film: Pixels) -> Floats:
     weight = gradient.mean(dim=(2, 3), keepdim=True)
     small = torch.relu((weight * last).sum(dim=1))[0].detach().numpy().astype(np.float32)
     whole = np.asarray(
-        cv2.resize(small, (film.shape[1], film.shape[0]), interpolation=cv2.INTER_LINEAR),
+        cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR),
         np.float64,
     )
     total = whole.sum()
-    return whole / total if total > 0 else np.full(film.shape, 1.0 / film.size)
+    return whole / total if total > 0 else np.full(image.shape, 1.0 / image.size)
 
 
-def audit(subject: Subject, scored: Scored, rows: Ints, films: Pixels) -> AuditResult:
+def audit(subject: Subject, scored: Scored, rows: Ints, images: Pixels) -> AuditResult:
     """Share of the heat maps outside the lung region, for each predicted class.
 
     Args:
         subject: what is audited.
         scored: its model, the predictions and the lung region.
-        rows: int64 (n,), places of the films in the subject's rows, rising.
-        films: (n, size, size) uint8.
+        rows: int64 (n,), places of the images in the subject's rows, rising.
+        images: (n, size, size) uint8.
     """
     network, outside = scored.bundle.network(), ~scored.region
     predicted = scored.probabilities["whole"][np.searchsorted(scored.rows, rows)].argmax(axis=1)
@@ -86,7 +86,7 @@ def audit(subject: Subject, scored: Scored, rows: Ints, films: Pixels) -> AuditR
         counts[name] = f"{counted(int(mine.sum()), 'image')} of {counted(patients, 'patient')}"
         share = None
         if patients >= _PATIENTS_MIN:
-            share = _share(subject, network, films[mine], groups[mine], outside)
+            share = _share(subject, network, images[mine], groups[mine], outside)
         if share is None:
             few.append(f"{name} ({counts[name]})")
         else:
@@ -119,14 +119,14 @@ def audit(subject: Subject, scored: Scored, rows: Ints, films: Pixels) -> AuditR
         why="heat maps are coarse (7 x 7 fields, upsampled) and spill over lung borders, so the "
         "share alone says little; but heat no more concentrated on the lungs than a uniform map "
         "points elsewhere. Heat on the lungs does not prove that the model sees the disease",
-        remedy=_REMEDIES.get(verdict, "crop films to the lungs: `--set ingest.crop=lungs`"),
+        remedy=_REMEDIES.get(verdict, "crop images to the lungs: `--set ingest.crop=lungs`"),
     )
 
 
 def _share(
     subject: Subject,
     network: Network,
-    films: Pixels,
+    images: Pixels,
     groups: Ints,
     outside: Mask,
 ) -> Figure | None:
@@ -134,7 +134,7 @@ def _share(
 
     Over maps that have heat; ``None`` where those cover too few patients.
     """
-    maps = [heat_map(network, film) for film in films]
+    maps = [heat_map(network, image) for image in images]
     warm = np.asarray([bool(np.ptp(heat) > 0) for heat in maps], np.bool_)
     if np.unique(groups[warm]).size < _PATIENTS_MIN:
         return None
@@ -156,20 +156,20 @@ def mean_share(
     replicates: int,
     confidence: float,
 ) -> Figure:
-    """Mean of a share over films, with a CI from a bootstrap over patients.
+    """Mean of a share over images, with a CI from a bootstrap over patients.
 
     Args:
-        shares: (n,) of each film.
+        shares: (n,) of each image.
         groups: (n,) patient.
         seed: of the bootstrap.
         replicates: how many.
         confidence: level of the CI.
     """
     _, places = np.unique(groups, return_inverse=True)
-    sums, films = np.bincount(places, weights=shares), np.bincount(places)
+    sums, images = np.bincount(places, weights=shares), np.bincount(places)
     random = np.random.default_rng(seed)
     draws = random.integers(0, sums.size, (replicates, sums.size))
-    means = sums[draws].sum(axis=1) / films[draws].sum(axis=1)
+    means = sums[draws].sum(axis=1) / images[draws].sum(axis=1)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Figure(value=float(shares.mean()), low=float(low), high=float(high), method="bootstrap")

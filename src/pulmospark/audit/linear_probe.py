@@ -16,8 +16,8 @@ from pulmospark.audit.predictability import folds_of
 from pulmospark.core.arrays import Floats, Ints
 
 _PENALTY = 100.0
-"""L2 penalty on standardised features, relative to the summed loss of all films: there are about
-as many features as films"""
+"""L2 penalty on standardised features, relative to the summed loss of all images: there are about
+as many features as images"""
 _STEPS_MAX = 100
 
 

@@ -1,4 +1,4 @@
-"""A model under audit: its predictions and features for a sample of films, whole and covered."""
+"""A model under audit: its predictions and features for a sample of images, whole and covered."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from pulmospark.spark import chunks
 
 @dataclass(frozen=True)
 class Scored:
-    """Predictions and features of a model for a sample of films.
+    """Predictions and features of a model for a sample of images.
 
     Attributes:
         bundle: the model.
-        rows: int64 (n,), the films' places in the subject's rows, rising.
+        rows: int64 (n,), the images' places in the subject's rows, rising.
         probabilities: cover ("whole", "without lungs", ...) -> (n, classes).
-        features: float64 (n, width), of the whole films.
-        unseen: bool (n,), films that the model was not trained on.
+        features: float64 (n, width), of the whole images.
+        unseen: bool (n,), images that the model was not trained on.
         covered: cover -> features (n, width) under it; empty if not stored.
         region: bool (size, size), the lung region.
     """
@@ -50,10 +50,10 @@ class Scored:
 def score_sample(
     subject: Subject, folder: Path, work: Path, spark: SparkSession, *, quiet: bool
 ) -> Scored:
-    """Run a bundle on a sample of a subject's films, whole and covered.
+    """Run a bundle on a sample of a subject's images, whole and covered.
 
-    Tested films come first, then others, in the order of a hash of seed and id, up to
-    ``limits.AUDIT_FILMS_MAX``.
+    Tested images come first, then others, in the order of a hash of seed and id, up to
+    ``limits.AUDIT_IMAGES_MAX``.
 
     Args:
         subject: what is audited.
@@ -72,21 +72,21 @@ def score_sample(
     rows = sample_of(subject)
     uris = [subject.rows["uri"][int(row)].as_py() for row in rows]
     region = _region(subject, rows)
-    request = {"films": uris, "region": region.astype(int).tolist()}
+    request = {"images": uris, "region": region.astype(int).tolist()}
     wanted = work / "sample.json"
     files.write_json(wanted, request)
     engine = prepare_engine(bundle.network(), work / "engines", outputs="both", size=size)
     cover = CoverWork(engine, size, str(wanted), hashing.value_id(request))
-    todo = _with_films(chunks.chunks_of(chunks.parts_of(subject.images)), set(uris))
-    with Progress("cover", sum(c.rows for c in todo), "films", quiet=quiet) as progress:
+    todo = _with_images(chunks.chunks_of(chunks.parts_of(subject.images)), set(uris))
+    with Progress("cover", sum(c.rows for c in todo), "images", quiet=quiet) as progress:
         parts = chunks.run_chunks(spark, cover, todo, work / "covered", progress)
     return _gather(subject, bundle, rows, region, parts)
 
 
-def some_films(subject: Subject, rows: Ints, most: int) -> tuple[Ints, Pixels]:
-    """An evenly spaced subset of films: their places in the subject's rows, and their pixels."""
+def some_images(subject: Subject, rows: Ints, most: int) -> tuple[Ints, Pixels]:
+    """An evenly spaced subset of images: their places in the subject's rows, and their pixels."""
     picked = rows[:: max(1, -(-rows.size // most))]
-    return picked, films_at(subject, picked)
+    return picked, images_at(subject, picked)
 
 
 def stratified(scored: Scored, groups: Ints, most: int) -> Ints:
@@ -114,7 +114,7 @@ def stratified(scored: Scored, groups: Ints, most: int) -> Ints:
     return np.asarray(sorted(dealt[:most]), np.int64)
 
 
-def films_at(subject: Subject, rows: Ints) -> Pixels:
+def images_at(subject: Subject, rows: Ints) -> Pixels:
     """Pixels (n, size, size) of images at some places in the subject's rows."""
     uris = subject.column("uri")[rows]
     pixels = dict(pixels_of_some(subject.images, set(uris)))
@@ -122,14 +122,14 @@ def films_at(subject: Subject, rows: Ints) -> Pixels:
 
 
 def _region(subject: Subject, rows: Ints) -> Mask:
-    """The lung region of a sample, from the masks of some of its films."""
-    picked, films = some_films(subject, rows, limits.AUDIT_MASKS_MAX)
+    """The lung region of a sample, from the masks of some of its images."""
+    picked, images = some_images(subject, rows, limits.AUDIT_MASKS_MAX)
     masks = subject.column("mask_uri")[picked]
-    return lung_region(np.stack([lungs_of(f, m) for f, m in zip(films, masks, strict=True)]))
+    return lung_region(np.stack([lungs_of(f, m) for f, m in zip(images, masks, strict=True)]))
 
 
-def _with_films(todo: list[chunks.Chunk], uris: set[str]) -> list[chunks.Chunk]:
-    """The chunks that hold a film of the sample; the pixels of the others are not read."""
+def _with_images(todo: list[chunks.Chunk], uris: set[str]) -> list[chunks.Chunk]:
+    """The chunks that hold an image of the sample; the pixels of the others are not read."""
     kept = []
     for chunk in todo:
         with pq.ParquetFile(chunk.path) as file:
@@ -140,7 +140,7 @@ def _with_films(todo: list[chunks.Chunk], uris: set[str]) -> list[chunks.Chunk]:
 
 
 def check_size(subject: Subject, size: int) -> None:
-    """Check that the films have the input size of a bundle, in pixels.
+    """Check that the images have the input size of a bundle, in pixels.
 
     Raises:
         InputError: they have another size.
@@ -150,22 +150,22 @@ def check_size(subject: Subject, size: int) -> None:
     side = int(len(pixels[0].as_buffer()) ** 0.5)
     if side != size:
         raise InputError(
-            f"{subject.images}: films have {side} pixels a side, but the model expects {size}: "
+            f"{subject.images}: images have {side} pixels a side, but the model expects {size}: "
             f"reingest with --set ingest.size={size}"
         )
 
 
 def sample_of(subject: Subject) -> Ints:
-    """Places of the films that a model is audited on, rising; see :func:`score_sample`."""
+    """Places of the images that a model is audited on, rising; see :func:`score_sample`."""
     labels, tested = subject.labels, subject.tested
     ids = subject.rows["image_id"].to_pylist()
     order = [hashlib.sha256(f"{subject.seed}:audit:{name}".encode()).digest() for name in ids]
     known = np.flatnonzero(labels >= 0)
     ranked = sorted(known.tolist(), key=lambda row: (not tested[row], order[row]))
-    half = limits.AUDIT_FILMS_MAX // 2
+    half = limits.AUDIT_IMAGES_MAX // 2
     first = [row for row in ranked if tested[row]][:half]
     rest = sorted(set(ranked) - set(first), key=lambda row: order[row])
-    return np.asarray(sorted(first + rest[: limits.AUDIT_FILMS_MAX - len(first)]), np.int64)
+    return np.asarray(sorted(first + rest[: limits.AUDIT_IMAGES_MAX - len(first)]), np.int64)
 
 
 def _gather(
@@ -201,7 +201,7 @@ def _gather(
             empty = np.full((rows.size, len(classes)), np.nan)
             probabilities.setdefault(name, empty)[row] = scores
     if features is None or any(np.isnan(scores).any() for scores in probabilities.values()):
-        raise InputError(f"{subject.images}: lacks films of the cohort: rerun split")
+        raise InputError(f"{subject.images}: lacks images of the cohort: rerun split")
     folds = not np.isnan(subject.numbers("fold")).all()
     unseen = np.zeros(rows.size, bool) if folds else subject.tested[rows]
     if not subject.has_split:

@@ -24,7 +24,7 @@ _TOGETHER = (
 
 
 def audit(subject: Subject, copies: NearCopies) -> AuditResult:
-    """How many films are copies of others, and how many test films have a copy in training.
+    """How many images are copies of others, and how many test images have a copy in training.
 
     Not assessable where fewer than two patients exist, or where an incomplete search found no
     copy.
@@ -41,12 +41,12 @@ def audit(subject: Subject, copies: NearCopies) -> AuditResult:
     twin = np.zeros(subject.rows.num_rows, bool)
     twin[first] = twin[second] = True
     share = proportion(twin, None, subject.groups, subject.confidence)
-    figures = [NamedFigure(name="films with a copy in another patient", figure=share)]
+    figures = [NamedFigure(name="images with a copy in another patient", figure=share)]
     sentence = _sentence(subject, copies, between, together)
     if subject.has_split and tested.any():
         share = proportion(leaked, tested, subject.groups, subject.confidence)
-        figures.insert(0, NamedFigure(name="test films with a copy in training", figure=share))
-        sentence += f" Of the test films, {percent(share)} have a copy in the training set."
+        figures.insert(0, NamedFigure(name="test images with a copy in training", figure=share))
+        sentence += f" Of the test images, {percent(share)} have a copy in the training set."
     verdict: Verdict = "warn" if (between & ~together).any() else "pass"
     if (share.value or 0.0) > subject.settings.leak_share:
         verdict = "fail"
@@ -59,15 +59,15 @@ def audit(subject: Subject, copies: NearCopies) -> AuditResult:
         sentence=sentence,
         figures=tuple(figures),
         threshold=_threshold(subject),
-        why="a test film that is also in training measures memorisation: it can inflate accuracy "
-        "by the share of such films, and papers report differences of one point",
+        why="a test image that is also in training measures memorisation: it can inflate accuracy "
+        "by the share of such images, and papers report differences of one point",
         remedy=_TOGETHER if verdict != "pass" else "",
         examples=_examples(subject, copies, between),
     )
 
 
 def conflicts(subject: Subject, copies: NearCopies) -> AuditResult:
-    """How many films have a copy with another label; needs two classes and a complete search."""
+    """How many images have a copy with another label; needs two classes and a complete search."""
     labels = subject.labels
     if np.unique(labels[labels >= 0]).size < 2:
         return not_assessable(*CONFLICT, "fewer than two classes have images")
@@ -88,10 +88,10 @@ def conflicts(subject: Subject, copies: NearCopies) -> AuditResult:
         name=CONFLICT[0],
         title=CONFLICT[1],
         verdict=verdict,
-        sentence=f"{counted(int(odd.sum()), 'film')} of {subject.rows.num_rows:,} have a copy "
+        sentence=f"{counted(int(odd.sum()), 'image')} of {subject.rows.num_rows:,} have a copy "
         "with another label.",
-        figures=(NamedFigure(name="films with a copy with another label", figure=figure),),
-        threshold="warns at the first such film, fails above "
+        figures=(NamedFigure(name="images with a copy with another label", figure=figure),),
+        threshold="warns at the first such image, fails above "
         f"{subject.settings.conflict_share:.1%}",
         why="one of the two labels is wrong; half a percent of wrong labels distorts every metric "
         "by as much",
@@ -118,14 +118,14 @@ def _unsearched(subject: Subject, copies: NearCopies) -> str:
 
 def _among(copies: NearCopies, first: Ints, second: Ints) -> Mask:
     """Which pairs of a search are among these."""
-    films = copies.clusters.size
-    return np.isin(copies.first * films + copies.second, first * films + second)
+    images = copies.clusters.size
+    return np.isin(copies.first * images + copies.second, first * images + second)
 
 
 def _between_patients(subject: Subject, copies: NearCopies) -> tuple[Mask, Mask]:
     """Pairs of different patients, and pairs that the split keeps together.
 
-    Films of one patient stay in the same split, so they may be similar.
+    Images of one patient stay in the same split, so they may be similar.
     """
     apart, together = (
         np.asarray(numbers[copies.first] == numbers[copies.second], np.bool_)
@@ -136,7 +136,7 @@ def _between_patients(subject: Subject, copies: NearCopies) -> tuple[Mask, Mask]
 
 def _threshold(subject: Subject) -> str:
     settings = subject.settings
-    of = "test films" if subject.has_split else "films, which a split may separate"
+    of = "test images" if subject.has_split else "images, which a split may separate"
     how = _HOW.format(settings.hash_distance, settings.copy_correlation)
     separated = " not kept in the same split" * subject.has_split
     return (
@@ -152,21 +152,23 @@ def _sentence(
     together: Mask,
 ) -> str:
     if not copies.first.size:
-        return f"No near copies among {counted(subject.rows.num_rows, 'film')}."
+        return f"No near copies among {counted(subject.rows.num_rows, 'image')}."
     sizes = np.bincount(copies.clusters)
     sources = subject.column("source")
     across = sources[copies.first] != sources[copies.second]
     left, kept = copies.hot_buckets, int((between & together).sum())
     configured = subject.settings.hash_distance
-    nearer = f" So many films are similar that hashes were compared within {copies.distance} bits "
+    nearer = (
+        f" So many images are similar that hashes were compared within {copies.distance} bits "
+    )
     nearer += f"only, not {configured} (audit.pairs_max)."
     return (
         f"{counted(copies.first.size, 'pair')} in {counted(int((sizes > 1).sum()), 'cluster')}, "
-        f"the largest of {counted(int(sizes.max()), 'film')}; {int(across.sum()):,} across "
+        f"the largest of {counted(int(sizes.max()), 'image')}; {int(across.sum()):,} across "
         f"sources, {int(between.sum()):,} across patients"
         + f", {kept:,} of these kept in the same split" * bool(kept)
         + "."
-        + f" {counted(left, 'bucket')} of films with nearly the same hash were not searched."
+        + f" {counted(left, 'bucket')} of images with nearly the same hash were not searched."
         * bool(left)
         + nearer * (copies.distance < configured)
     )
@@ -191,7 +193,7 @@ def _examples(subject: Subject, copies: NearCopies, which: Mask) -> tuple[Exampl
         examples.append(
             Example(
                 caption=f"correlation {copies.correlation[rows[place]]:.3f}",
-                films=tuple(subject.film(row) for row in pair),
+                images=tuple(subject.image(row) for row in pair),
             )
         )
         if len(examples) == limits.AUDIT_EXAMPLES_MAX:

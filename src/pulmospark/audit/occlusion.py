@@ -1,6 +1,6 @@
-"""Films with something covered: the lungs, all but the lungs, all but the border, burned-in text.
+"""Images with something covered: the lungs, all but the lungs, all but the border, burned-in text.
 
-One lung region serves all films. The outline of a film's own lungs would reveal its class even
+One lung region serves all images. The outline of an image's own lungs would reveal its class even
 blacked out: the simple segmentation excludes opacities, and so do some manual masks.
 """
 
@@ -25,35 +25,35 @@ from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.inference.engine.spec import EngineSpec
 
 _LUNGS_SHARE = 0.05
-"""share of films that have lungs at a place, from which it is within the region"""
+"""share of images that have lungs at a place, from which it is within the region"""
 _BORDER = 0.12
 _LETTER_GREY = 235
 _LETTER_SHARE = 0.01
 
 
-def lungs_of(film: Pixels, mask_uri: str | None) -> Mask:
-    """Lungs of a standard film: from its mask file, else segmented by a simple method.
+def lungs_of(image: Pixels, mask_uri: str | None) -> Mask:
+    """Lungs of a standard image: from its mask file, else segmented by a simple method.
 
     Args:
-        film: (size, size) uint8.
+        image: (size, size) uint8.
         mask_uri: file of a mask; one that cannot be read counts as none.
 
     Returns:
         (size, size) bool.
     """
     data = read_bytes(mask_uri) if mask_uri else None
-    mask = decode(data, at_least=film.shape[0]) if isinstance(data, bytes) else None
+    mask = decode(data, at_least=image.shape[0]) if isinstance(data, bytes) else None
     if not isinstance(mask, Decoded):
-        return find_lungs(film)
-    size = (film.shape[1], film.shape[0])
+        return find_lungs(image)
+    size = (image.shape[1], image.shape[0])
     return np.asarray(cv2.resize(mask.grey, size, interpolation=cv2.INTER_AREA) > 127, np.bool_)
 
 
 def lung_region(lungs: Mask) -> Mask:
-    """Lung region: pixels that are lung in at least one film in twenty.
+    """Lung region: pixels that are lung in at least one image in twenty.
 
     Args:
-        lungs: (n, size, size), of films; see :func:`lungs_of`.
+        lungs: (n, size, size), of images; see :func:`lungs_of`.
 
     Returns:
         (size, size) bool.
@@ -61,42 +61,42 @@ def lung_region(lungs: Mask) -> Mask:
     return np.asarray(lungs.mean(axis=0) >= _LUNGS_SHARE, np.bool_)
 
 
-def without_lungs(film: Pixels, region: Mask) -> Pixels:
+def without_lungs(image: Pixels, region: Mask) -> Pixels:
     """Black where lungs may be."""
-    return np.where(region, 0, film).astype(np.uint8)
+    return np.where(region, 0, image).astype(np.uint8)
 
 
-def only_lungs(film: Pixels, region: Mask) -> Pixels:
+def only_lungs(image: Pixels, region: Mask) -> Pixels:
     """Black but for where lungs may be."""
-    return np.where(region, film, 0).astype(np.uint8)
+    return np.where(region, image, 0).astype(np.uint8)
 
 
-def only_border(film: Pixels, region: Mask) -> Pixels:
+def only_border(image: Pixels, region: Mask) -> Pixels:
     """Black but for the outer 12 % of each side."""
     del region
-    edge = round(_BORDER * film.shape[0])
-    border = film.copy()
+    edge = round(_BORDER * image.shape[0])
+    border = image.copy()
     border[edge:-edge, edge:-edge] = 0
     return border
 
 
-def without_letters(film: Pixels, region: Mask) -> Pixels:
+def without_letters(image: Pixels, region: Mask) -> Pixels:
     """Small bright marks outside the region inpainted from their surroundings."""
-    bright = ((film >= _LETTER_GREY) & ~region).astype(np.uint8)
+    bright = ((image >= _LETTER_GREY) & ~region).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bright)
-    small = stats[:, cv2.CC_STAT_AREA] < _LETTER_SHARE * film.size
+    small = stats[:, cv2.CC_STAT_AREA] < _LETTER_SHARE * image.size
     small[0] = False
     marks = small[labels].astype(np.uint8)
     if count < 2 or not marks.any():
-        return film
+        return image
     marks = cv2.dilate(marks, np.ones((3, 3), np.uint8))
-    return np.asarray(cv2.inpaint(film, marks, 3, cv2.INPAINT_TELEA), np.uint8)
+    return np.asarray(cv2.inpaint(image, marks, 3, cv2.INPAINT_TELEA), np.uint8)
 
 
-def whole(film: Pixels, region: Mask) -> Pixels:
-    """The film as it is."""
+def whole(image: Pixels, region: Mask) -> Pixels:
+    """The image as it is."""
     del region
-    return film
+    return image
 
 
 COVERS: Mapping[str, Callable[[Pixels, Mask], Pixels]] = MappingProxyType(
@@ -112,12 +112,12 @@ COVERS: Mapping[str, Callable[[Pixels, Mask], Pixels]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class CoverWork:
-    """Turns films into logits and deep features of a network under each of :data:`COVERS`.
+    """Turns images into logits and deep features of a network under each of :data:`COVERS`.
 
     Attributes:
         engine: the network, which gives logits and features.
         size: side of the images, pixels.
-        wanted: JSON file: the ``uri`` of the ``films`` that are scored, and the ``region`` of
+        wanted: JSON file: the ``uri`` of the ``images`` that are scored, and the ``region`` of
             their lungs, rows of it as 0 and 1.
         wanted_id: of its content.
     """
@@ -129,7 +129,7 @@ class CoverWork:
     columns: Sequence[str] = ("image_id", "uri", "pixels")
 
     def key(self, chunk: pa.Table) -> str:
-        """The network, the choice and the films."""
+        """The network, the choice and the images."""
         ids = [chunk["image_id"].to_pylist(), chunk["uri"].to_pylist()]
         return hashing.value_id(
             ["cover-3", self.engine.engine_id, self.wanted_id, self.size, *ids]
@@ -138,16 +138,16 @@ class CoverWork:
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``scores`` and ``covered`` (``model`` is the cover), and of ``features``."""
         wanted = files.read_json(Path(self.wanted))
-        names, region = set(wanted["films"]), np.asarray(wanted["region"], np.bool_)
+        names, region = set(wanted["images"]), np.asarray(wanted["region"], np.bool_)
         mask = [uri in names for uri in chunk["uri"].to_pylist()]
         chunk = chunk.filter(pa.array(mask))
         if not chunk.num_rows:
             return {}
-        films = pixels_of(chunk["pixels"], self.size)
+        images = pixels_of(chunk["pixels"], self.size)
         engine = open_engine(self.engine)
         scores, covered_features, features = [], [], None
         for name, cover in COVERS.items():
-            covered = np.stack([cover(film, region) for film in films])
+            covered = np.stack([cover(image, region) for image in images])
             logits, deep = engine.run(covered)
             if logits is None or deep is None:
                 raise ValueError("the engine returns no logits or no features")

@@ -33,9 +33,9 @@ def noise(random: np.random.Generator, size: int) -> Pixels:
 
 def hand(random: np.random.Generator, size: int) -> Pixels:
     """A drawn hand: a palm, five fingers of three bones each."""
-    film = np.zeros((size, size), np.float32)
+    image = np.zeros((size, size), np.float32)
     palm = (int(size * random.uniform(0.45, 0.55)), int(size * random.uniform(0.68, 0.75)))
-    cv2.ellipse(film, palm, (size // 6, size // 5), 0, 0, 360, 0.55, -1)
+    cv2.ellipse(image, palm, (size // 6, size // 5), 0, 0, 360, 0.55, -1)
     for finger, angle in enumerate(np.linspace(-55, 40, 5) + random.normal(0, 4, 5)):
         turn = np.deg2rad(angle - 90)
         start = np.asarray(palm) + 0.16 * size * np.asarray([np.cos(turn), np.sin(turn)])
@@ -44,25 +44,25 @@ def hand(random: np.random.Generator, size: int) -> Pixels:
             end = start + length * np.asarray([np.cos(turn), np.sin(turn)])
             for wide, grey in ((0.07, 0.45), (0.03, 0.85)):
                 ends = [tuple(int(v) for v in point) for point in (start, end)]
-                cv2.line(film, ends[0], ends[1], grey, max(1, int(size * wide)))
+                cv2.line(image, ends[0], ends[1], grey, max(1, int(size * wide)))
             start = end + 0.01 * size
-    film = cv2.GaussianBlur(film, (0, 0), size / 120) + random.normal(0, 0.02, film.shape)
-    return np.asarray(film.clip(0, 1) * 255, np.uint8)
+    image = cv2.GaussianBlur(image, (0, 0), size / 120) + random.normal(0, 0.02, image.shape)
+    return np.asarray(image.clip(0, 1) * 255, np.uint8)
 
 
 def slice_of_ct(random: np.random.Generator, size: int) -> Pixels:
     """A drawn CT slice: a body in air, two dark lungs, a spine."""
-    film = np.zeros((size, size), np.float32)
+    image = np.zeros((size, size), np.float32)
     middle = (size // 2, size // 2)
     wide = (int(size * random.uniform(0.38, 0.45)), int(size * random.uniform(0.28, 0.34)))
-    cv2.ellipse(film, middle, wide, 0, 0, 360, 0.6, -1)
+    cv2.ellipse(image, middle, wide, 0, 0, 360, 0.6, -1)
     for side in (-1, 1):
         centre = (int(size * (0.5 + side * 0.19)), int(size * 0.48))
         lung = (int(size * 0.13), int(size * random.uniform(0.19, 0.23)))
-        cv2.ellipse(film, centre, lung, side * 8, 0, 360, 0.08, -1)
-    cv2.circle(film, (size // 2, int(size * 0.68)), size // 16, 0.95, -1)
-    film = cv2.GaussianBlur(film, (0, 0), size / 150) + random.normal(0, 0.02, film.shape)
-    return np.asarray(film.clip(0, 1) * 255, np.uint8)
+        cv2.ellipse(image, centre, lung, side * 8, 0, 360, 0.08, -1)
+    cv2.circle(image, (size // 2, int(size * 0.68)), size // 16, 0.95, -1)
+    image = cv2.GaussianBlur(image, (0, 0), size / 150) + random.normal(0, 0.02, image.shape)
+    return np.asarray(image.clip(0, 1) * 255, np.uint8)
 
 
 DRAWN: dict[str, Callable[[np.random.Generator, int], Pixels]] = {
@@ -72,13 +72,13 @@ DRAWN: dict[str, Callable[[np.random.Generator, int], Pixels]] = {
 }
 
 
-def audit(subject: Subject, scored: Scored, films: Pixels, run: Runner) -> AuditResult:
+def audit(subject: Subject, scored: Scored, audited: Pixels, run: Runner) -> AuditResult:
     """Whether the model is confident on out-of-distribution images that its features do not flag.
 
     Args:
         subject: what is audited.
-        scored: its model and the features of a sample of its films.
-        films: uint8 (n, size, size), some of the subject's, to be inverted.
+        scored: its model and the features of a sample of its images.
+        images: uint8 (n, size, size), some of the subject's, to be inverted.
         run: pixels -> probabilities (n, classes) and features (n, width).
     """
     whole = scored.probabilities["whole"]
@@ -90,8 +90,8 @@ def audit(subject: Subject, scored: Scored, films: Pixels, run: Runner) -> Audit
     strange = {
         name: np.stack([draw(random, size) for _ in range(EACH)]) for name, draw in DRAWN.items()
     }
-    strange["film, inverted"] = (255 - films[:EACH]).astype(np.uint8)
-    groups = subject.groups[scored.rows]  # films of the same patient do not count
+    strange["image, inverted"] = (255 - audited[:EACH]).astype(np.uint8)
+    groups = subject.groups[scored.rows]  # images of the same patient do not count
     usual, patients = distances(scored.features, scored.features, groups), np.unique(groups).size
     figures: list[tuple[float, NamedFigure]] = []
     confident, missed = {}, {}
@@ -125,10 +125,10 @@ def audit(subject: Subject, scored: Scored, films: Pixels, run: Runner) -> Audit
         figures=tuple(figure for _, figure in sorted(figures, key=lambda pair: -pair[0])),
         threshold=f"warns where the median top probability is above {_CONFIDENT:g}, fails "
         f"where feature distance does not detect the kind either (AUROC below {_DETECTED:g}); "
-        f"{EACH} images of each kind, drawn or inverted films",
+        f"{EACH} images of each kind, drawn or inverted images",
         why="a softmax is confident far from its training data; something else must detect that "
-        "an image is not a frontal film",
+        "an image is not a frontal image",
         remedy=""
         if verdict == "pass"
-        else "reject films whose feature distance exceeds that of the training films",
+        else "reject images whose feature distance exceeds that of the training images",
     )

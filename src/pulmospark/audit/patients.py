@@ -24,8 +24,8 @@ _DISTINCTIVE_CHARS = 6
 def audit(subject: Subject) -> AuditResult:
     """Whether a patient may be in both training and test set.
 
-    Reports patients with films in both (``split`` allows none, imported lists may); ids that
-    differ only in case, punctuation or leading zeros, or that two sources share; and films of
+    Reports patients with images in both (``split`` allows none, imported lists may); ids that
+    differ only in case, punctuation or leading zeros, or that two sources share; and images of
     unknown patients.
     """
     ids = subject.column("patient_id")
@@ -36,7 +36,7 @@ def audit(subject: Subject) -> AuditResult:
     alike = alike_ids({patient for patient in ids if patient is not None})
     figures = [
         NamedFigure(
-            name="films of unknown patients",
+            name="images of unknown patients",
             figure=proportion(unknown, None, subject.groups, subject.confidence),
         )
     ]
@@ -55,7 +55,7 @@ def audit(subject: Subject) -> AuditResult:
         * bool(both),
         f"{counted(len(alike), 'group')} of ids may be the same patient "
         f"({named('/'.join(group) for group in alike)})." * bool(alike),
-        f"The patient is unknown for {percent(figures[0].figure)} of the films: {dealt} "
+        f"The patient is unknown for {percent(figures[0].figure)} of the images: {dealt} "
         "individually." * bool(share),
     ]
     return AuditResult(
@@ -63,11 +63,12 @@ def audit(subject: Subject) -> AuditResult:
         title=PATIENTS[1],
         verdict=verdict,
         sentence=" ".join(text for text in notes if text and not text.startswith("0 "))
-        or "Every film's patient is known, and none is in both training and test set.",
+        or "Every image's patient is known, and none is in both training and test set.",
         figures=tuple(figures),
         threshold="fails at the first patient in both; warns at ids that may be the same "
-        f"patient, or where the patient of more than {_UNKNOWN_SHARE:.0%} of the films is unknown",
-        why="films of one patient are similar in all but the disease: a model that has seen one "
+        f"patient, or where the patient of more than {_UNKNOWN_SHARE:.0%} of the images "
+        f"is unknown",
+        why="images of one patient are similar in all but the disease: a model that has seen one "
         "recognises the other",
         remedy=_REMEDIES.get(
             verdict, "add a patient column to the layout, unify ids, and split by patient"
@@ -106,9 +107,9 @@ def _examples(
     return tuple(
         Example(
             caption=" / ".join(group),
-            films=tuple(
-                subject.film(int(np.flatnonzero(ids == patient)[0]))
-                for patient in group[: limits.AUDIT_EXAMPLE_FILMS_MAX]
+            images=tuple(
+                subject.image(int(np.flatnonzero(ids == patient)[0]))
+                for patient in group[: limits.AUDIT_EXAMPLE_IMAGES_MAX]
             ),
         )
         for group in alike[: limits.AUDIT_EXAMPLES_MAX]

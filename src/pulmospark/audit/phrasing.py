@@ -10,7 +10,7 @@ _SHOWN = 4
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:
-    """ "1 film", "1,204 films"."""
+    """ "1 image", "1,204 images"."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 

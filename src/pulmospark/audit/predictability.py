@@ -1,8 +1,8 @@
 """How well a single feature predicts the class: a small cross-validated model.
 
 The model is a table. Each category is a bin, numbers are binned at quantiles of the training
-films, and missing values are a bin, because missingness can predict the label too. A bin predicts
-the class shares among its training films, shrunk towards the overall shares. It captures
+images, and missing values are a bin, because missingness can predict the label too. A bin predicts
+the class shares among its training images, shrunk towards the overall shares. It captures
 non-monotonic relations (both the young and the old are normal, say), has nothing to tune and
 needs no library; the tests compare it with scikit-learn's logistic regression.
 """
@@ -26,10 +26,10 @@ from pulmospark.evaluation.metrics import macro_auroc
 from pulmospark.evaluation.results import Figure
 
 FOLDS = 5
-_NO_FILM = "a class has no films"
+_NO_IMAGE = "a class has no images"
 _BINS = 8
-_PRIOR_FILMS = 4.0
-"""weight of the overall shares in each bin, in films"""
+_PRIOR_IMAGES = 4.0
+"""weight of the overall shares in each bin, in images"""
 
 
 def guess(
@@ -71,7 +71,7 @@ def guess_figure(
     A constant feature predicts nothing: 0.5, without a CI.
     """
     if np.unique(_bins(feature, np.ones(labels.size, bool))).size < 2:
-        return Figure(value=0.5, note="the feature is the same for all films")
+        return Figure(value=0.5, note="the feature is the same for all images")
     probability = guess(feature, labels, groups, classes=classes, seed=seed)
     return area(
         labels, probability, groups, seed=seed, replicates=replicates, confidence=confidence
@@ -90,7 +90,7 @@ def area(
     """AUROC of probabilities, mean over the classes, with its bootstrap CI."""
     value = macro_auroc(labels, probability)
     if value is None:
-        return Figure(value=None, note=_NO_FILM)
+        return Figure(value=None, note=_NO_IMAGE)
     areas = _areas(labels, probability, groups, _drawn(groups, replicates, seed))
     return auroc_figure(value, areas, _patients(labels, groups, probability), confidence)
 
@@ -105,7 +105,7 @@ def area_fall(
     replicates: int,
     confidence: float,
 ) -> Figure:
-    """AUROC of some probabilities minus that of others on the same films, with its CI.
+    """AUROC of some probabilities minus that of others on the same images, with its CI.
 
     Each bootstrap sample serves both (a paired bootstrap), which gives a narrower CI than two
     separate ones. Where all replicates are equal, the bounds come from the two separate CIs.
@@ -113,7 +113,7 @@ def area_fall(
     Args:
         labels: (n,) class, 0 to k - 1.
         before: (n, k) probabilities.
-        after: (n, k), of the same films.
+        after: (n, k), of the same images.
         groups: (n,) patient, numbers from 0.
         seed: of the bootstrap.
         replicates: how many.
@@ -121,7 +121,7 @@ def area_fall(
     """
     start, end = macro_auroc(labels, before), macro_auroc(labels, after)
     if start is None or end is None:
-        return Figure(value=None, note=_NO_FILM)
+        return Figure(value=None, note=_NO_IMAGE)
     drawn = _drawn(groups, replicates, seed)
     areas = [_areas(labels, probability, groups, drawn) for probability in (before, after)]
     fall = percentile(start - end, areas[0] - areas[1], confidence)
@@ -165,7 +165,7 @@ def _patients(labels: Ints, groups: Ints, probability: Floats) -> tuple[int, int
 
 
 def folds_of(labels: Ints, groups: Ints, seed: int) -> Ints:
-    """Fold of each film: patients in random order, stratified by class."""
+    """Fold of each image: patients in random order, stratified by class."""
     order = np.random.default_rng(seed).permutation(int(groups.max()) + 1)
     first = np.full(order.size, -1, np.int64)
     first[groups] = labels
@@ -175,7 +175,7 @@ def folds_of(labels: Ints, groups: Ints, seed: int) -> Ints:
 
 
 def _bins(feature: npt.NDArray[Any], trained: Mask) -> Ints:
-    """Bin of each film; the edges come from the training films only."""
+    """Bin of each image; the edges come from the training images only."""
     if feature.dtype == object:
         names = np.asarray(["\0" if value is None else str(value) for value in feature])
         return np.asarray(np.unique(names, return_inverse=True)[1], np.int64)
@@ -193,5 +193,5 @@ def _shares(bins: Ints, labels: Ints, trained: Mask, classes: int) -> Floats:
     over_all = (np.bincount(labels[trained], minlength=classes) + 1.0) / (trained.sum() + classes)
     cells = bins[trained] * classes + labels[trained]
     counts = np.bincount(cells, minlength=(int(bins.max()) + 1) * classes)
-    table = counts.reshape(-1, classes) + _PRIOR_FILMS * over_all
+    table = counts.reshape(-1, classes) + _PRIOR_IMAGES * over_all
     return np.asarray(table / table.sum(axis=1, keepdims=True), np.float64)

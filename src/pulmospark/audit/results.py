@@ -32,8 +32,8 @@ class NamedFigure(Result):
     scale: Literal["percent", "number"] = "percent"
 
 
-class ShownFilm(Result):
-    """A film shown as an example; its pixels are in the images table."""
+class ShownImage(Result):
+    """An image shown as an example; its pixels are in the images table."""
 
     uri: str
     image_id: str
@@ -44,10 +44,10 @@ class ShownFilm(Result):
 
 
 class Example(Result):
-    """Films to be shown side by side."""
+    """Images to be shown side by side."""
 
     caption: str
-    films: tuple[ShownFilm, ...]
+    images: tuple[ShownImage, ...]
 
 
 class Distribution(Result):
@@ -116,7 +116,7 @@ class AuditReport(Result):
     In a notebook it shows itself as a table.
     """
 
-    films: int
+    images: int
     """images that were audited"""
     audits: tuple[AuditResult, ...]
     """worst first"""
@@ -134,7 +134,7 @@ class AuditReport(Result):
     def __repr__(self) -> str:
         counts = Counter(audit.verdict for audit in self.audits)
         verdicts = ", ".join(f"{counts[name]} {name}" for name in ORDER if counts[name])
-        return f"<AuditReport of {self.films:,} images: {verdicts or 'no audits'}>"
+        return f"<AuditReport of {self.images:,} images: {verdicts or 'no audits'}>"
 
     __str__ = __repr__
 

@@ -26,7 +26,7 @@ from pulmospark.audit import (
     subgroups,
 )
 from pulmospark.audit.duplicate_pairs import CSV, PARQUET, pairs_of, write_pairs
-from pulmospark.audit.model_outputs import Scored, films_at, score_sample, stratified
+from pulmospark.audit.model_outputs import Scored, images_at, score_sample, stratified
 from pulmospark.audit.results import ORDER, AuditReport, AuditResult, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.config.audit import check_skip
@@ -63,7 +63,7 @@ class _Shared:
     _copies: NearCopies | None = None
     _looks: Mapping[str, Floats] | None = None
     _scored: Scored | None = None
-    _films: tuple[Ints, Pixels] | None = None
+    _images: tuple[Ints, Pixels] | None = None
 
     def copies(self) -> NearCopies:
         """The near copies, and the fingerprints computed along the way."""
@@ -99,7 +99,7 @@ class _Shared:
         return self._looks
 
     def scored(self) -> Scored:
-        """Predictions and features of the bundle for a sample of the films."""
+        """Predictions and features of the bundle for a sample of the images."""
         if self._scored is None:
             assert self.bundle is not None
             self._scored = score_sample(
@@ -107,30 +107,30 @@ class _Shared:
             )
         return self._scored
 
-    def some_films(self) -> tuple[Ints, Pixels]:
-        """Places and pixels of a few films of each predicted class."""
-        if self._films is None:
+    def some_images(self) -> tuple[Ints, Pixels]:
+        """Places and pixels of a few images of each predicted class."""
+        if self._images is None:
             scored = self.scored()
             places = stratified(
                 scored, self.subject.groups[scored.rows], limits.AUDIT_HEAT_MAPS_MAX
             )
             rows = scored.rows[places]
-            self._films = rows, films_at(self.subject, rows)
-        return self._films
+            self._images = rows, images_at(self.subject, rows)
+        return self._images
 
-    def run(self, films: Pixels) -> tuple[Floats, Floats]:
+    def run(self, images: Pixels) -> tuple[Floats, Floats]:
         """Probabilities and features of images that are in no table."""
         bundle = self.scored().bundle
         network = bundle.network()
         with torch.no_grad():
-            features = network.features(torch.from_numpy(films))
+            features = network.features(torch.from_numpy(images))
             logits = network.logits(features) / bundle.config.temperature
             probability = torch.softmax(logits.double(), dim=1)
         return probability.numpy(), features.double().numpy()
 
 
 def audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
-    """Name and function of every audit of films, split and predictions."""
+    """Name and function of every audit of images, split and predictions."""
     subject = shared.subject
     yield "exact_duplicates", partial(exact_duplicates.audit, subject)
     yield "near_duplicates", lambda: near_duplicates.audit(subject, shared.copies())
@@ -153,9 +153,9 @@ def audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
     yield "patients", partial(patients.audit, subject)
     yield "support", partial(class_balance.support, subject)
     yield "children", partial(class_balance.children, subject)
-    films = subgroups.tested(subject)
-    yield "subgroups", partial(subgroups.accuracy, subject, films)
-    yield "calibration", partial(subgroups.calibration, subject, films)
+    images = subgroups.tested(subject)
+    yield "subgroups", partial(subgroups.accuracy, subject, images)
+    yield "calibration", partial(subgroups.calibration, subject, images)
 
 
 def costly_audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
@@ -165,16 +165,16 @@ def costly_audits_of(shared: _Shared) -> Iterator[tuple[str, Audit]]:
     yield "letters", lambda: shortcuts.letters(subject, shared.scored())
     yield "source_in_features", lambda: features.source(subject, shared.scored())
     yield "left_out_source", lambda: features.left_out_source(subject, shared.scored())
-    yield "unlike_films", lambda: features.unlike(subject, shared.scored())
+    yield "unlike_images", lambda: features.unlike(subject, shared.scored())
     yield (
         "never_shown",
         lambda: out_of_distribution.audit(
-            subject, shared.scored(), shared.some_films()[1], shared.run
+            subject, shared.scored(), shared.some_images()[1], shared.run
         ),
     )
     yield (
         "heat_maps",
-        lambda: heat_maps.audit(subject, shared.scored(), *shared.some_films()),
+        lambda: heat_maps.audit(subject, shared.scored(), *shared.some_images()),
     )
 
 
@@ -199,7 +199,7 @@ def run_audits(
     Raises:
         UsageError: a name to be skipped is not an audit.
         BundleError: the bundle cannot be used.
-        InputError: the images table lacks films, or too many are similar.
+        InputError: the images table lacks images, or too many are similar.
     """
     settings, unavailable = subject.settings, subject.model_left_out
     check_skip(settings)
@@ -216,7 +216,7 @@ def run_audits(
     chosen = {**cheap, **costly} if runs_model else cheap
     done = [_timed(run) for name, run in chosen.items() if name not in settings.skip]
     return AuditReport(
-        films=subject.rows.num_rows,
+        images=subject.rows.num_rows,
         audits=tuple(sorted(done, key=lambda audit: ORDER[audit.verdict])),
         skipped=settings.skip,
         costly_left_out=() if runs_model else tuple(costly),

@@ -34,16 +34,16 @@ _FEW = f"fewer than two classes have {PATIENTS_MIN} patients"
 
 @dataclass(frozen=True)
 class _Rated:
-    """The films that metrics are computed on, and their classes among the model's.
+    """The images that metrics are computed on, and their classes among the model's.
 
     Attributes:
-        rows: bool (n,), among the scored films: those not trained on (all, if there are none)
+        rows: bool (n,), among the scored images: those not trained on (all, if there are none)
             of a class with enough patients.
         classes: int64 (k,), the model's classes with enough patients; empty if fewer than two.
-        labels: int64 (m,) of the taken films, places in ``classes``.
+        labels: int64 (m,) of the taken images, places in ``classes``.
         groups: int64 (m,) of them, from 0.
-        strange: names of the films' classes that the model does not have.
-        probabilities: cover -> (n, classes) of all scored films; with folds, by models not
+        strange: names of the images' classes that the model does not have.
+        probabilities: cover -> (n, classes) of all scored images; with folds, by models not
             trained on them.
     """
 
@@ -55,7 +55,7 @@ class _Rated:
     probabilities: dict[str, Floats]
 
     def said(self, cover: str) -> Floats:
-        """Probabilities of the taken films under a cover, (m, k)."""
+        """Probabilities of the taken images under a cover, (m, k)."""
         return self.probabilities[cover][self.rows][:, self.classes]
 
 
@@ -86,7 +86,7 @@ def covered(subject: Subject, scored: Scored) -> AuditResult:
         name=COVERED[0],
         title=COVERED[1],
         verdict=verdict,
-        sentence=f"AUROC on whole films {figures['whole'].text()}, with the lungs blacked out "
+        sentence=f"AUROC on whole images {figures['whole'].text()}, with the lungs blacked out "
         f"{figures['without lungs'].text()}, with the border alone "
         f"{figures['only border'].text()}.{_OUT_OF_FOLD * subject.has_folds}"
         f"{_excluded(rated)}",
@@ -98,11 +98,11 @@ def covered(subject: Subject, scored: Scored) -> AuditResult:
         f"{settings.thing_warn:g}, fails above {settings.thing_fail:g}",
         why="a detector of lung disease that does not need the lungs detects something else: "
         "an AUROC of 0.7 counts as acceptable discrimination. The same region is blacked out in "
-        "all films: every pixel that is lung in one film in twenty, from masks or a simple "
-        "segmentation; a film's own outline would reveal its opacities",
+        "all images: every pixel that is lung in one image in twenty, from masks or a simple "
+        "segmentation; an image's own outline would reveal its opacities",
         remedy=""
         if verdict == "pass"
-        else "crop films to the lungs (`--set ingest.crop=lungs`), balance the sources, and test "
+        else "crop images to the lungs (`--set ingest.crop=lungs`), balance the sources, and test "
         "on a held-out source",
     )
 
@@ -131,25 +131,27 @@ def letters(subject: Subject, scored: Scored) -> AuditResult:
         name=BURNED_IN[0],
         title=BURNED_IN[1],
         verdict=verdict,
-        sentence=f"AUROC {with_text.text()} on original films, {without.text()} with small bright "
+        sentence=f"AUROC {with_text.text()} on original images, "
+        f"{without.text()} with small bright "
+        f""
         f"marks outside the lungs removed, a drop of {fall.text()}; the prediction changes for "
-        f"{flipped:.1%} of the films.{_OUT_OF_FOLD * subject.has_folds}{_excluded(rated)}",
+        f"{flipped:.1%} of the images.{_OUT_OF_FOLD * subject.has_folds}{_excluded(rated)}",
         figures=(
             NamedFigure(name="drop in AUROC", figure=fall, scale="number"),
             NamedFigure(name="burned-in text removed", figure=without, scale="number"),
-            NamedFigure(name="original films", figure=with_text, scale="number"),
+            NamedFigure(name="original images", figure=with_text, scale="number"),
         ),
         threshold=f"warns when the lower bound of the drop is above {_BURNED_IN_WARN:g}, fails "
         f"above {_BURNED_IN_FAIL:g}; paired bootstrap over patients",
         why="markers and text identify the hospital: what is lost with them was read off them",
         remedy=""
         if verdict == "pass"
-        else "crop films to the lungs, or augment with random erasing",
+        else "crop images to the lungs, or augment with random erasing",
     )
 
 
 def figure(subject: Subject, scored: Scored, cover: str) -> Figure:
-    """AUROC under a cover, mean over the classes, on films not trained on if there are any.
+    """AUROC under a cover, mean over the classes, on images not trained on if there are any.
 
     Without a value where fewer than two of the model's classes have ten patients there.
     """
@@ -170,7 +172,7 @@ def _figure(subject: Subject, rated: _Rated, cover: str) -> Figure:
 
 
 def _fall(subject: Subject, rated: _Rated) -> Figure:
-    """Drop in AUROC from whole films to films without burned-in text."""
+    """Drop in AUROC from whole images to images without burned-in text."""
     if not rated.classes.size:
         return Figure(value=None, note=_FEW)
     return area_fall(
@@ -185,7 +187,7 @@ def _fall(subject: Subject, rated: _Rated) -> Figure:
 
 
 def _learned_all(subject: Subject, scored: Scored) -> str | None:
-    """Why no model untrained on these films can score them; ``None``: one can."""
+    """Why no model untrained on these images can score them; ``None``: one can."""
     if not subject.has_folds or (scored.bundle.config.method == "features" and scored.covered):
         return None
     return _SEEN
@@ -199,10 +201,10 @@ def _blind(whole: Figure) -> str | None:
 
 
 def _out_of_fold(subject: Subject, scored: Scored, labels: Ints) -> dict[str, Floats]:
-    """Probabilities of each film under each cover, by a regression fitted without its fold.
+    """Probabilities of each image under each cover, by a regression fitted without its fold.
 
-    The network was frozen, so its features did not learn from these films; the regression is
-    fitted to whole films.
+    The network was frozen, so its features did not learn from these images; the regression is
+    fitted to whole images.
     """
     folds, classes = subject.numbers("fold")[scored.rows], len(scored.bundle.config.classes)
     probabilities = {
@@ -252,7 +254,7 @@ def _excluded(rated: _Rated) -> str:
 def _too_few(name: str, title: str, rated: _Rated, scored: Scored) -> AuditResult:
     why = (
         f"fewer than two of the model's classes have {PATIENTS_MIN} patients among "
-        f"{'the films not used in training' if scored.unseen.any() else 'the films'}"
+        f"{'the images not used in training' if scored.unseen.any() else 'the images'}"
     )
     if not rated.strange:
         return not_assessable(name, title, why, "add patients of each class")

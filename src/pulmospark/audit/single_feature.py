@@ -36,7 +36,7 @@ class Kind:
     Attributes:
         name: of the audit.
         words: its name in sentences.
-        of: its value for each film: numbers (nan where missing) or names (``None``).
+        of: its value for each image: numbers (nan where missing) or names (``None``).
         remedy: what to do where it predicts the label.
         of_pixels: whether it is computed from pixels.
     """
@@ -59,7 +59,7 @@ def _size(subject: Subject) -> Feature:
     return np.asarray(names, dtype=object)
 
 
-_PREPARE = "convert all films to one size, format and border before ingest"
+_PREPARE = "convert all images to one size, format and border before ingest"
 _SOURCES = (
     "add sources that hold every class, or balance them: `--set split.balance=source`; test on a "
     "held-out source"
@@ -77,7 +77,7 @@ KINDS: tuple[Kind, ...] = (
         "view",
         "view",
         lambda s, _: s.column("view"),
-        "keep one view (`split.views`), or add films of each view to every class",
+        "keep one view (`split.views`), or add images of each view to every class",
     ),
     Kind("size", "image height and width", lambda s, _: _size(s), _PREPARE),
     Kind("format", "file format", lambda s, _: s.column("format"), _PREPARE),
@@ -104,7 +104,7 @@ def audit(subject: Subject, looks: Mapping[str, Feature], kind: Kind) -> AuditRe
 
     Args:
         subject: what is audited.
-        looks: "mean" and "border_mean" of each film, in the order of its rows.
+        looks: "mean" and "border_mean" of each image, in the order of its rows.
         kind: the feature.
     """
     labels = subject.labels

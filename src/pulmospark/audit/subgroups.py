@@ -18,19 +18,19 @@ from pulmospark.evaluation.results import Figure
 AGE_EDGES = (18.0, 40.0, 60.0, 75.0)
 """years at which age bands begin"""
 
-_FILMS_MIN = 10
-"""minimum number of films of a subgroup for a verdict"""
+_IMAGES_MIN = 10
+"""minimum number of images of a subgroup for a verdict"""
 
 
 @dataclass(frozen=True)
 class Tested:
-    """The test films of a subject and their predictions.
+    """The test images of a subject and their predictions.
 
     Attributes:
         right: (n,) whether the most probable class is the label.
         confidence: (n,) probability of the most probable class.
         groups: (n,) patient, numbers from 0.
-        subgroups: name ("sex: F") -> which films are of it.
+        subgroups: name ("sex: F") -> which images are of it.
     """
 
     right: Mask
@@ -40,7 +40,7 @@ class Tested:
 
 
 def tested(subject: Subject) -> Tested | None:
-    """The tested films; ``None`` where no model was evaluated."""
+    """The tested images; ``None`` where no model was evaluated."""
     if subject.predictions is None:
         return None
     predictions = subject.predictions
@@ -80,28 +80,28 @@ def _band(band: int) -> str:
     return f"{AGE_EDGES[band - 1]:g} to {AGE_EDGES[band] - 1:g}"
 
 
-def accuracy(subject: Subject, films: Tested | None) -> AuditResult:
-    """Whether the accuracy of a subgroup is significantly below that of all other films."""
+def accuracy(subject: Subject, images: Tested | None) -> AuditResult:
+    """Whether the accuracy of a subgroup is significantly below that of all other images."""
     name, title = "subgroups", "Accuracy by sex, age, view and source"
-    if films is None:
+    if images is None:
         return _no_predictions(subject, name, title)
     assessable = [
         which
-        for which in films.subgroups.values()
-        if min(which.sum(), (~which).sum()) >= _FILMS_MIN
+        for which in images.subgroups.values()
+        if min(which.sum(), (~which).sum()) >= _IMAGES_MIN
     ]
     if not assessable:
-        why = f"no subgroup has {_FILMS_MIN} test images with as many outside it"
+        why = f"no subgroup has {_IMAGES_MIN} test images with as many outside it"
         return not_assessable(name, title, why, "add columns for sex, age or view to the layout")
     figures, gaps = [], {}
-    for who, which in films.subgroups.items():
-        mine = proportion(films.right, which, films.groups, subject.confidence)
-        rest = proportion(films.right, ~which, films.groups, subject.confidence)
+    for who, which in images.subgroups.items():
+        mine = proportion(images.right, which, images.groups, subject.confidence)
+        rest = proportion(images.right, ~which, images.groups, subject.confidence)
         figures.append(
-            NamedFigure(name=f"{who} ({counted(int(which.sum()), 'film')})", figure=mine)
+            NamedFigure(name=f"{who} ({counted(int(which.sum()), 'image')})", figure=mine)
         )
         separated = (mine.high or 0.0) < (rest.low or 0.0)
-        if which.sum() >= _FILMS_MIN and separated:
+        if which.sum() >= _IMAGES_MIN and separated:
             gaps[who] = ((rest.value or 0.0) - (mine.value or 0.0), mine, rest)
     limit = subject.settings.subgroup_gap
     worst = max(gaps, key=lambda who: gaps[who][0], default=None)
@@ -117,30 +117,30 @@ def accuracy(subject: Subject, films: Tested | None) -> AuditResult:
         verdict=verdict,
         sentence=sentence,
         figures=_led_by(worst, figures),
-        threshold=f"warns where a subgroup of {_FILMS_MIN} films or more is {limit * 100:.0f} "
+        threshold=f"warns where a subgroup of {_IMAGES_MIN} images or more is {limit * 100:.0f} "
         f"points below the rest and the CIs do not overlap, fails at {2 * limit * 100:.0f}",
         why="the largest subgroup dominates the overall accuracy, which hides poor subgroups",
         remedy=""
         if verdict == "pass"
-        else f"add training films of {worst}, and report its metrics separately",
+        else f"add training images of {worst}, and report its metrics separately",
     )
 
 
-def calibration(subject: Subject, films: Tested | None) -> AuditResult:
+def calibration(subject: Subject, images: Tested | None) -> AuditResult:
     """Whether the probabilities of a source or subgroup are far from its accuracy."""
     name, title = "calibration", "Calibration by source and subgroup"
-    if films is None:
+    if images is None:
         return _no_predictions(subject, name, title)
-    if not np.isfinite(films.confidence).all():
+    if not np.isfinite(images.confidence).all():
         return not_assessable(name, title, "a probability of the model is not finite")
-    if not any(which.sum() >= _FILMS_MIN for which in films.subgroups.values()):
-        return not_assessable(name, title, f"no subgroup has {_FILMS_MIN} test images")
+    if not any(which.sum() >= _IMAGES_MIN for which in images.subgroups.values()):
+        return not_assessable(name, title, f"no subgroup has {_IMAGES_MIN} test images")
     figures, gaps = [], {}
-    for who, which in films.subgroups.items():
-        right = proportion(films.right, which, films.groups, subject.confidence)
+    for who, which in images.subgroups.items():
+        right = proportion(images.right, which, images.groups, subject.confidence)
         if right.value is None or right.low is None or right.high is None:
             continue
-        mean_top = float(films.confidence[which].mean())
+        mean_top = float(images.confidence[which].mean())
         figures.append(
             NamedFigure(
                 name=f"{who}: mean probability minus accuracy",
@@ -152,7 +152,7 @@ def calibration(subject: Subject, films: Tested | None) -> AuditResult:
                 ),
             )
         )
-        if which.sum() >= _FILMS_MIN and not right.low <= mean_top <= right.high:
+        if which.sum() >= _IMAGES_MIN and not right.low <= mean_top <= right.high:
             gaps[who] = mean_top - right.value
     limit = subject.settings.calibration_gap
     worst = max(gaps, key=lambda who: abs(gaps[who]), default=None)
@@ -168,14 +168,14 @@ def calibration(subject: Subject, films: Tested | None) -> AuditResult:
         verdict=verdict,
         sentence=sentence,
         figures=_led_by(worst, figures),
-        threshold=f"warns where the mean probability of {_FILMS_MIN} films or more lies outside "
+        threshold=f"warns where the mean probability of {_IMAGES_MIN} images or more lies outside "
         f"the CI of the accuracy and more than {limit * 100:.0f} points from it, fails at "
         f"{2 * limit * 100:.0f}",
         why="one temperature serves all; where a source needs another, its probabilities are "
         "misleading",
         remedy=""
         if verdict == "pass"
-        else "recalibrate on local films: `pulmospark evaluate BUNDLE TABLE --recalibrate`",
+        else "recalibrate on local images: `pulmospark evaluate BUNDLE TABLE --recalibrate`",
     )
 
 
@@ -188,4 +188,4 @@ def _no_predictions(subject: Subject, name: str, title: str) -> AuditResult:
     unavailable = subject.model_left_out
     if unavailable is not None:
         return not_assessable(name, title, unavailable.why, unavailable.remedy)
-    return not_assessable(name, title, "no model has been evaluated on these films")
+    return not_assessable(name, title, "no model has been evaluated on these images")

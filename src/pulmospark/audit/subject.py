@@ -1,4 +1,4 @@
-"""What is audited: films with their metadata, a split, and optionally a model."""
+"""What is audited: images with their metadata, a split, and optionally a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pulmospark.audit.results import ShownFilm
+from pulmospark.audit.results import ShownImage
 from pulmospark.config.audit import AuditSettings
 from pulmospark.core import files
 from pulmospark.core.arrays import Floats, Ints, Mask
@@ -26,7 +26,7 @@ FACTS = (
     "image_id", "uri", "source", "patient_id", "scan_id", "slice_index", "finding", "view",
     "modality", "age", "sex", "mask_uri", "format", "size_bytes", "height", "width", "phash",
 )  # fmt: skip
-"""Columns of the images table that audits use; about 300 bytes per film."""
+"""Columns of the images table that audits use; about 300 bytes per image."""
 
 Column = npt.NDArray[Any]
 
@@ -49,19 +49,19 @@ class ModelLeftOut:
 
 @dataclass(frozen=True)
 class Subject:
-    """The audited films.
+    """The audited images.
 
     Attributes:
         images: folder of the images table.
-        rows: one per included film, in the order of ``uri``: :data:`FACTS`, ``label``,
+        rows: one per included image, in the order of ``uri``: :data:`FACTS`, ``label``,
             ``group_id``, ``split`` and ``fold``; the last two null outside an experiment.
         settings: of the audits.
         seed: of folds and bootstrap.
         classes: names of the classes.
         confidence: level of all CIs.
-        left_out: reason -> excluded films.
-        predictions: predictions for the test films, if a model was evaluated.
-        expanded: folder of the expanded table's files, where films were augmented.
+        left_out: reason -> excluded images.
+        predictions: predictions for the test images, if a model was evaluated.
+        expanded: folder of the expanded table's files, where images were augmented.
         model_left_out: why the predictions of an evaluated model are not used; ``None``: they
             are, or there are none.
         layouts: source -> name of its layout, as far as recorded by ingest.
@@ -90,7 +90,7 @@ class Subject:
 
     @property
     def labels(self) -> Ints:
-        """Index of each film's class; -1 where it has none."""
+        """Index of each image's class; -1 where it has none."""
         index = pc.index_in(self.rows["label"], value_set=pa.array(self.classes, pa.string()))
         return np.asarray(pc.fill_null(index, -1).to_numpy(zero_copy_only=False), np.int64)
 
@@ -108,7 +108,7 @@ class Subject:
 
     @property
     def groups(self) -> Ints:
-        """Number of each film's group, from 0: the patient, or patients joined by near copies.
+        """Number of each image's group, from 0: the patient, or patients joined by near copies.
 
         The unit that the split keeps together and the bootstrap resamples.
         """
@@ -116,12 +116,12 @@ class Subject:
 
     @property
     def patients(self) -> Ints:
-        """Number of each film's patient, from 0; unknown patients are all distinct."""
+        """Number of each image's patient, from 0; unknown patients are all distinct."""
         return _codes(pc.coalesce(self.rows["patient_id"], self.rows["image_id"]))
 
     @property
     def parts(self) -> Column:
-        """Split or fold of each film as text: "fold 1", "train"; ``None`` without a split."""
+        """Split or fold of each image as text: "fold 1", "train"; ``None`` without a split."""
         folds, splits = self.column("fold"), self.column("split")
         return np.asarray(
             [f"fold {f + 1}" if f is not None else s for f, s in zip(folds, splits, strict=True)],
@@ -129,7 +129,7 @@ class Subject:
         )
 
     def leaks(self, first: Ints, second: Ints) -> Mask:
-        """Which pairs have one film tested by a model that was trained on the other."""
+        """Which pairs have one image tested by a model that was trained on the other."""
         if self.has_folds:
             folds = self.numbers("fold")
             return np.asarray(folds[first] != folds[second], dtype=np.bool_)
@@ -138,7 +138,7 @@ class Subject:
 
     @property
     def tested(self) -> Mask:
-        """Films in a test set: all of them with folds; none outside an experiment."""
+        """Images in a test set: all of them with folds; none outside an experiment."""
         folds = ~np.isnan(self.numbers("fold"))
         return np.asarray(folds | (self.column("split") == Split.TEST.value), dtype=np.bool_)
 
@@ -149,15 +149,15 @@ class Subject:
 
     @property
     def has_split(self) -> bool:
-        """Whether the films have been split into training and test sets."""
+        """Whether the images have been split into training and test sets."""
         return bool(self.rows["split"].null_count < self.rows.num_rows)
 
-    def film(self, row: int) -> ShownFilm:
-        """A film as the report shows it."""
+    def image(self, row: int) -> ShownImage:
+        """An image as the report shows it."""
         columns = ("uri", "image_id", "source", "label", "split", "fold")
         told = {name: self.rows[name][row].as_py() for name in columns}
         fold, split = told.pop("fold"), told.pop("split")
-        return ShownFilm(part=split if fold is None else f"fold {fold + 1}", **told)
+        return ShownImage(part=split if fold is None else f"fold {fold + 1}", **told)
 
 
 def _codes(names: pa.ChunkedArray) -> Ints:
@@ -177,9 +177,9 @@ def subject_of(
     expanded: Path | None = None,
     model_left_out: ModelLeftOut | None = None,
 ) -> Subject:
-    """Films of a table, with their class and split from a cohort.
+    """Images of a table, with their class and split from a cohort.
 
-    Without a cohort every film is included, each finding is a class, and a patient is a group.
+    Without a cohort every image is included, each finding is a class, and a patient is a group.
 
     Args:
         images: folder of the images table.
@@ -188,7 +188,7 @@ def subject_of(
         seed: of folds and bootstrap.
         classes: names of the classes; empty: those that occur.
         confidence: level of all CIs.
-        predictions: predictions for the test films.
+        predictions: predictions for the test images.
         expanded: folder of the expanded table's files.
         model_left_out: why the predictions of an evaluated model are not used.
 

@@ -1,1 +1,1 @@
-"""Random augmentation of films, recorded so that it can be reproduced."""
+"""Random augmentation of images, recorded so that it can be reproduced."""

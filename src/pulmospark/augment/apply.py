@@ -1,4 +1,4 @@
-"""Apply recorded operations: the same record and film give the same pixels."""
+"""Apply recorded operations: the same record and image give the same pixels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def apply(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
         (h, w) uint8, a new array.
 
     Raises:
-        ValueError: the pixels are not an 8-bit grey film.
+        ValueError: the pixels are not an 8-bit grey image.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or not pixels.size:
         raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}: expected uint8 (h, w)")

@@ -1,4 +1,4 @@
-"""The augmenter: operations depend only on seed, film and draw."""
+"""The augmenter: operations depend only on seed, image and draw."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pulmospark.config.augment import AugmentSettings
 from pulmospark.core.arrays import Pixels
 
 AUGMENT_VERSION = 1
-"""Incremented when the same settings, seed, film and draw give other pixels."""
+"""Incremented when the same settings, seed, image and draw give other pixels."""
 
 _DIGITS = 6
 """decimals of a parameter: keeps the record exact and short"""
@@ -31,25 +31,25 @@ _ERASE_ASPECT_MAX = 10 / 3  # with its inverse, the range of the paper (Zhong et
 
 @dataclass(frozen=True)
 class Augmenter:
-    """Augments films randomly.
+    """Augments images randomly.
 
     The same settings, seed, key and draw give the same pixels: in any order or process, alone or
     in a batch.
 
     Attributes:
         settings: probability and strength of each operation.
-        seed: of all films.
+        seed: of all images.
     """
 
     settings: AugmentSettings
     seed: int
 
     def operations(self, key: str, draw: int) -> tuple[Operation, ...]:
-        """Sample the operations for a film, in the order of application.
+        """Sample the operations for an image, in the order of application.
 
         Args:
-            key: of the film: its ``image_id``.
-            draw: version of the film: number of the augmented copy, or the epoch.
+            key: of the image: its ``image_id``.
+            draw: version of the image: number of the augmented copy, or the epoch.
         """
         drawn = words(self.seed, key, draw, _WORDS_EACH * len(OperationName))
         operations = []
@@ -66,11 +66,11 @@ class Augmenter:
     def __call__(
         self, pixels: Pixels, key: str, draw: int
     ) -> tuple[Pixels, tuple[Operation, ...]]:
-        """Version ``draw`` of a film, and the operations that produce it.
+        """Version ``draw`` of an image, and the operations that produce it.
 
         Args:
             pixels: (h, w) uint8; unchanged.
-            key: of the film: its ``image_id``.
+            key: of the image: its ``image_id``.
             draw: which version.
 
         Returns:
@@ -78,28 +78,28 @@ class Augmenter:
             :func:`pulmospark.augment.apply.apply` reproduces the pixels.
 
         Raises:
-            ValueError: the pixels are not an 8-bit grey film.
+            ValueError: the pixels are not an 8-bit grey image.
         """
         operations = self.operations(key, draw)
         return apply(pixels, operations), operations
 
     def augment_batch(self, pixels: Pixels, keys: Sequence[str], draw: int) -> Pixels:
-        """Version ``draw`` of each film, with the same pixels as one by one.
+        """Version ``draw`` of each image, with the same pixels as one by one.
 
         Args:
             pixels: (n, h, w) uint8; unchanged.
-            keys: of the films.
+            keys: of the images.
             draw: version: the epoch during training.
 
         Returns:
             (n, h, w) uint8, a new array.
 
         Raises:
-            ValueError: keys and films differ in number, or the pixels are not grey films.
+            ValueError: keys and images differ in number, or the pixels are not grey images.
         """
         changed = np.empty_like(pixels)
-        for film, key, target in zip(pixels, keys, changed, strict=True):
-            target[:] = self(film, key, draw)[0]
+        for image, key, target in zip(pixels, keys, changed, strict=True):
+            target[:] = self(image, key, draw)[0]
         return changed
 
 

@@ -52,7 +52,7 @@ _REACH: Mapping[OperationName, Callable[[Any], str]] = {
     OperationName.ELASTIC: lambda own: (
         f"nodes moved by {_percent(own.share)} of the side (standard deviation)"
     ),
-    OperationName.EQUALISE: lambda _: "the histogram of the whole film",
+    OperationName.EQUALISE: lambda _: "the histogram of the whole image",
     OperationName.CLAHE: lambda own: (
         f"clip limit 1 to {own.clip_limit:g}, {own.tiles} x {own.tiles} tiles"
     ),
@@ -63,5 +63,5 @@ _REACH: Mapping[OperationName, Callable[[Any], str]] = {
     ),
     OperationName.BLUR: lambda own: f"up to {own.sigma:g} pixels (standard deviation)",
     OperationName.NOISE: lambda own: f"up to {own.sigma:g} grey levels (standard deviation)",
-    OperationName.ERASE: lambda own: f"a rectangle of 2 % to {_percent(own.area)} of the film",
+    OperationName.ERASE: lambda own: f"a rectangle of 2 % to {_percent(own.area)} of the image",
 }

@@ -49,7 +49,7 @@ PARAMETERS: Mapping[OperationName, tuple[str, ...]] = {
     OperationName.NOISE: ("sigma", "seed"),
     OperationName.ERASE: ("top", "left", "height", "width", "grey"),
 }
-"""Operation -> names of its parameters, all numbers; shares refer to the film's side."""
+"""Operation -> names of its parameters, all numbers; shares refer to the image's side."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Random numbers that depend only on a seed and a film: stateless and reproducible."""
+"""Random numbers that depend only on a seed and an image: stateless and reproducible."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _UNIT = 2.0**-53
 def words(seed: int, key: str, draw: int, count: int) -> tuple[int, ...]:
     """Uniform integers below 2**53: the SHAKE-256 stream of seed, draw and key.
 
-    A hash instead of a generator: the numbers of a film do not depend on other films, library
+    A hash instead of a generator: the numbers of an image do not depend on other images, library
     versions or the processor.
 
     Args:
         seed: of the augmentation.
-        key: of the film.
-        draw: version of the film.
+        key: of the image.
+        draw: version of the image.
         count: how many numbers.
     """
     text = f"{seed}\0{draw}\0{key}".encode()

@@ -1,4 +1,4 @@
-"""Geometric operations, composed so that a film is resampled once."""
+"""Geometric operations, composed so that an image is resampled once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NODES = 4
 """nodes of the elastic field per side, as in the U-Net paper's grid of 3 x 3 cells"""
 
 _EDGE = cv2.BORDER_REPLICATE
-"""Edge pixels are replicated. Black corners would let a network recognise rotated films, and a
+"""Edge pixels are replicated. Black corners would let a network recognise rotated images, and a
 mirrored edge shows ribs and arms twice."""
 
 
@@ -53,15 +53,15 @@ def warp(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
 
 
 def matrix(operations: Sequence[Operation], height: int, width: int) -> Floats:
-    """The affine map of pixel coordinates (x, y, 1) from a film to the augmented film; (3, 3).
+    """The affine map of pixel coordinates (x, y, 1) from an image to the augmented image; (3, 3).
 
-    Angles are anticlockwise as displayed; everything except the shift is relative to the film's
+    Angles are anticlockwise as displayed; everything except the shift is relative to the image's
     centre.
 
     Args:
         operations: affine ones, in order of application.
-        height: of the film, pixels.
-        width: of the film, pixels.
+        height: of the image, pixels.
+        width: of the image, pixels.
     """
     centre = _translation((width - 1) / 2, (height - 1) / 2)
     back = _translation(-(width - 1) / 2, -(height - 1) / 2)

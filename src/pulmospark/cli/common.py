@@ -116,7 +116,7 @@ def augment_option(command: Command) -> Command:
         "--augment/--no-augment",
         "augment",
         default=None,
-        help="Randomly augment training films; default: as configured.",
+        help="Randomly augment training images; default: as configured.",
     )(command)
 
 
@@ -211,5 +211,5 @@ def tell(text: str) -> None:
 
 
 def count(number: int, noun: str) -> str:
-    """ "1 film", "1,234 films"."""
+    """ "1 image", "1,234 images"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

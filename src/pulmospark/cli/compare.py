@@ -11,7 +11,7 @@ from pulmospark.cli import common
 
 
 @click.command(
-    help=f"""Train several networks on the same films and compare them.
+    help=f"""Train several networks on the same images and compare them.
 
     A network may be listed twice, with the training method after a colon: mobilenet_v2:features
     is frozen, under a logistic regression; mobilenet_v2:network is fine-tuned. A name alone uses

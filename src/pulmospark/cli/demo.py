@@ -13,7 +13,7 @@ from pulmospark.cli import common
     help="""Draw phantoms and run the whole pipeline on them.
 
     Phantoms are synthetic chest X-rays: the demo needs no patient, no data set and no network,
-    and its results say nothing about real films. It draws them, writes them to disk in the
+    and its results say nothing about real images. It draws them, writes them to disk in the
     layout of a public data set, ingests, splits, trains the basic CNN on Spark, evaluates it,
     and writes a report.
 

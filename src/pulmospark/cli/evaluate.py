@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     EXPERIMENT is its TOML file, or the folder of a run. With an external TABLE (the output of
     `pulmospark ingest`) EXPERIMENT is a run or a bundle, and external performance is compared
-    with internal performance. Films and slices are always evaluated one by one; --level adds
+    with internal performance. Images and slices are always evaluated one by one; --level adds
     metrics per CT scan or patient.
 
     \b

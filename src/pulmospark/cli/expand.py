@@ -11,10 +11,10 @@ from pulmospark.core import limits
 
 
 @click.command(
-    help="""Build a table of augmented training films, N per class.
+    help="""Build a table of augmented training images, N per class.
 
     TABLE is the folder of a run, or a folder with an images table. Each class then has N rows,
-    including its original films. Only training films are augmented, and an augmented copy is
+    including its original images. Only training images are augmented, and an augmented copy is
     used only where its original is.
 
     \b
@@ -28,7 +28,7 @@ from pulmospark.core import limits
     "--per-class",
     type=click.IntRange(1, limits.EXPAND_PER_CLASS_MAX),
     metavar="N",
-    help="Rows per class, including the original films.",
+    help="Rows per class, including the original images.",
 )
 @click.option("--out", type=common.PATH, help="Output folder; default: the run's expanded/.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the augmentation.")
@@ -43,7 +43,7 @@ from pulmospark.core import limits
     "--parents",
     type=common.PATH,
     metavar="FILE",
-    help="Use only these films, one path or image_id per line.",
+    help="Use only these images, one path or image_id per line.",
 )
 @common.spark_options
 @common.speech_options

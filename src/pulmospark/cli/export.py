@@ -21,14 +21,14 @@ _MB = 1_000_000
 
     The exported model maps grey standard images (uint8) to probabilities. It includes
     standardisation, temperature and softmax; its metadata describe it. Before it is written,
-    it is run on films and compared with the bundle; if a probability differs, nothing is
+    it is run on images and compared with the bundle; if a probability differs, nothing is
     written. --out is a file ending in .onnx, or a folder for OpenVINO.
 
     {pulmospark.NOT_A_MEDICAL_DEVICE}
 
     \b
     Examples:
-      pulmospark export runs/mine/bundle --to openvino --out exported --films films
+      pulmospark export runs/mine/bundle --to openvino --out exported --images images
       pulmospark export runs/mine/bundle --to onnx --out detector.onnx
     """
 )
@@ -38,19 +38,19 @@ _MB = 1_000_000
 )
 @click.option("--out", type=common.PATH, required=True, help="Output file or folder.")
 @click.option(
-    "--films",
+    "--images",
     multiple=True,
     type=common.PATTERN,
     metavar="PATH",
-    help="Films for the check: a file, a folder or a quoted pattern; may be repeated. "
+    help="Images for the check: a file, a folder or a quoted pattern; may be repeated. "
     "Default: phantoms.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(bundle: Path, form: str, out: Path, films: tuple[str, ...], as_json: bool) -> None:
+def command(bundle: Path, form: str, out: Path, images: tuple[str, ...], as_json: bool) -> None:
     """Run it."""
     from pulmospark.inference.export.export import export_bundle
 
-    result = export_bundle(bundle, cast('Literal["onnx", "openvino"]', form), out, films)
+    result = export_bundle(bundle, cast('Literal["onnx", "openvino"]', form), out, images)
     if as_json:
         common.say_json(result.model_dump(mode="json"))
         return
@@ -58,7 +58,7 @@ def command(bundle: Path, form: str, out: Path, films: tuple[str, ...], as_json:
 
 
 def _say(result: ExportResult) -> None:
-    noun = common.count(result.films, "phantom" if result.phantoms else "film")
+    noun = common.count(result.images, "phantom" if result.phantoms else "image")
     programs = " and ".join(result.checked_with)
     common.say(f"{result.path}: {result.model}, {result.bytes / _MB:.1f} MB")
     common.say(
@@ -66,7 +66,7 @@ def _say(result: ExportResult) -> None:
         f"{result.largest_difference:.1e}"
     )
     if result.phantoms:
-        common.say("  phantoms are synthetic: use --films to check it on your own films")
+        common.say("  phantoms are synthetic: use --images to check it on your own images")
     if result.unreadable:
-        common.warn(f"{common.count(result.unreadable, 'film')} could not be read")
+        common.warn(f"{common.count(result.unreadable, 'image')} could not be read")
     common.say(pulmospark.NOT_A_MEDICAL_DEVICE)

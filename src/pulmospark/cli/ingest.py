@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    help="""Build the images and rejects tables from folders of films.
+    help="""Build the images and rejects tables from folders of images.
 
-    WHAT is an experiment's TOML file, the folder of a run, or folders (or CSV files) of films.
+    WHAT is an experiment's TOML file, the folder of a run, or folders (or CSV files) of images.
     Files that are already ingested are not read again.
 
     \b

@@ -15,7 +15,7 @@ from pulmospark.cli import common
     \b
     Examples:
       pulmospark layouts
-      pulmospark ingest films --layout class_folders --out runs/mine
+      pulmospark ingest images --layout class_folders --out runs/mine
     """
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")

@@ -22,17 +22,17 @@ from pulmospark.core.suggestions import did_you_mean
 COMMANDS = {
     "demo": "Draw phantoms and run the whole pipeline on them.",
     "run": "Run an experiment: ingest, split, train, evaluate, audit, report.",
-    "ingest": "Build the images and rejects tables from folders of films.",
+    "ingest": "Build the images and rejects tables from folders of images.",
     "split": "Build the cohort: classes, training, validation and test sets.",
-    "expand": "Build a table of augmented training films, N per class.",
+    "expand": "Build a table of augmented training images, N per class.",
     "train": "Train a detector and write its bundle.",
     "evaluate": "Evaluate a model on its test set or on external data.",
     "audit": "Audit the data, the split and the model.",
     "report": "Write the report: one HTML file.",
-    "compare": "Train several networks on the same films and compare them.",
+    "compare": "Train several networks on the same images and compare them.",
     "reproduce": "Reproduce a published experiment and compare the results.",
-    "predict": "Score films with a bundle.",
-    "stream": "Score films as they land in a folder.",
+    "predict": "Score images with a bundle.",
+    "stream": "Score images as they land in a folder.",
     "export": "Write a bundle as ONNX or OpenVINO.",
     "fetch": "Fetch a data set that can be had by plain https.",
     "layouts": "List the data-set layouts that are known.",
@@ -91,8 +91,8 @@ class _Commands(click.Group):
     Start here:
       pulmospark doctor             check this machine
       pulmospark demo               the whole pipeline on phantoms, in two minutes
-      pulmospark run my.toml        the whole pipeline on your films
-      pulmospark predict BUNDLE film.png
+      pulmospark run my.toml        the whole pipeline on your images
+      pulmospark predict BUNDLE image.png
     """,
 )
 @click.version_option(pulmospark.__version__, prog_name="pulmospark")

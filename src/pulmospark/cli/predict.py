@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    help=f"""Score films with a bundle.
+    help=f"""Score images with a bundle.
 
     PATH is a file, a folder (all image files in it and below), a quoted pattern
-    ("films/**/*.png"), a CSV, TSV or Parquet file with a column of paths, or an images table
-    that `pulmospark ingest` wrote. One film answers on the terminal; more need --out, which
+    ("images/**/*.png"), a CSV, TSV or Parquet file with a column of paths, or an images table
+    that `pulmospark ingest` wrote. One image answers on the terminal; more need --out, which
     gets a predictions and a rejects table, both as CSV as well. A folder with the layout of a
     public data set is read as ingest reads it: masks are left out, and what its sheets know
     is used.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     \b
     Examples:
-      pulmospark predict runs/mine/bundle film.png
+      pulmospark predict runs/mine/bundle image.png
       pulmospark predict runs/mine/bundle inbox "more/**/*.jpg" --out predictions
       pulmospark predict runs/mine/bundle archive --out predictions --dry-run
     """
@@ -104,7 +104,7 @@ def command(
 
         _say_plan(dry.dry_run(plan, quiet=quiet or as_json), as_json=as_json)
         return
-    if plan.inputs.is_one_film:
+    if plan.inputs.is_one_image:
         result = plan.run(None, quiet=True)
     else:
         from pulmospark.spark.session import spark_session
@@ -158,8 +158,8 @@ def _say_listing(notes: NotesSummary, layout: str | None) -> None:
 
 
 def _say(result: PredictResult) -> None:
-    if result.film is not None:
-        _say_film(result.film)
+    if result.image is not None:
+        _say_image(result.image)
         if result.fence is None:
             common.say(f"  distance from the training images: {result.distances}")
     elif result.images:
@@ -171,24 +171,24 @@ def _say(result: PredictResult) -> None:
         common.say(f"predictions: {result.folder}")
 
 
-def _say_film(film: Prediction) -> None:
-    ranked = sorted(film.probabilities.items(), key=lambda pair: -pair[1])
+def _say_image(image: Prediction) -> None:
+    ranked = sorted(image.probabilities.items(), key=lambda pair: -pair[1])
     others = ", ".join(
-        f"{name} {percent(chance)}" for name, chance in ranked if name != film.prediction
+        f"{name} {percent(chance)}" for name, chance in ranked if name != image.prediction
     )
-    common.say(film.uri)
+    common.say(image.uri)
     common.say(
-        f"  most probable: {film.prediction}, {percent(film.probabilities[film.prediction])}"
+        f"  most probable: {image.prediction}, {percent(image.probabilities[image.prediction])}"
     )
     common.say(f"  the others: {others}")
-    for one in film.decisions:
+    for one in image.decisions:
         side, word = ("at or above", "positive") if one.positive else ("below", "negative")
         common.say(
             f"  operating point for {one.positive_class}: {word} "
-            f"({percent(film.probabilities[one.positive_class])}, {side} its threshold of "
+            f"({percent(image.probabilities[one.positive_class])}, {side} its threshold of "
             f"{percent(one.threshold)})"
         )
-    for caution in film.cautions:
+    for caution in image.cautions:
         common.say(f"  caution: {caution}")
 
 
@@ -197,17 +197,17 @@ def _say_many(result: PredictResult) -> None:
 
     reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
     common.say(
-        f"{common.count(result.files, 'file')}: {common.count(result.images, 'film')} scored, "
+        f"{common.count(result.files, 'file')}: {common.count(result.images, 'image')} scored, "
         f"{common.count(result.rejects, 'reject')}{f' ({reasons})' if reasons else ''}"
     )
     common.say(f"  {result.precision.line()}")
-    for name, films in result.predictions.items():
-        common.say(f"  most probable {name}: {common.count(films, 'film')}")
+    for name, number in result.predictions.items():
+        common.say(f"  most probable {name}: {common.count(number, 'image')}")
     for point in result.decision_points:
-        films = result.positive[point.positive_class]
+        number = result.positive[point.positive_class]
         common.say(
             f"  operating point for {point.positive_class}, threshold "
-            f"{percent(point.threshold)}: {common.count(films, 'film')} positive"
+            f"{percent(point.threshold)}: {common.count(number, 'image')} positive"
         )
     if result.fence is None:
         common.say(f"  distance from the training images: {result.distances}")

@@ -93,16 +93,16 @@ def say_split(result: SplitResult, *, phantoms: bool = False) -> None:
     """Print the split, the exclusions, and how patients and copies were grouped."""
     from pulmospark.data.cohort.split_summary import grouping_sentences
 
-    films: Counter[tuple[str, str]] = Counter()
+    images: Counter[tuple[str, str]] = Counter()
     for share in result.shares:
         part = f"fold {share.fold + 1}" if share.fold is not None else share.split
-        films[part, share.label] += share.films
-    for part in dict.fromkeys(part for part, _ in films):
-        class_counts = ", ".join(f"{films[part, name]:,} {name}" for name in result.classes)
+        images[part, share.label] += share.images
+    for part in dict.fromkeys(part for part, _ in images):
+        class_counts = ", ".join(f"{images[part, name]:,} {name}" for name in result.classes)
         say(f"{part}: {class_counts}")
-    say(f"{count(result.films, _film(phantoms))} included, {result.excluded:,} excluded")
-    for exclusion in sorted(result.exclusions, key=lambda e: -e.films)[:_EXCLUSIONS_SHOWN]:
-        say(f"  excluded: {exclusion.films:,} of {exclusion.source}: {exclusion.reason}")
+    say(f"{count(result.images, _image(phantoms))} included, {result.excluded:,} excluded")
+    for exclusion in sorted(result.exclusions, key=lambda e: -e.images)[:_EXCLUSIONS_SHOWN]:
+        say(f"  excluded: {exclusion.images:,} of {exclusion.source}: {exclusion.reason}")
     if (more := len(result.exclusions) - _EXCLUSIONS_SHOWN) > 0:
         say(f"  and {more} more reasons: see the report, or --json")
     for text in grouping_sentences(result):
@@ -116,9 +116,9 @@ def say_expand(result: ExpandResult) -> None:
     for expanded_class in result.classes:
         copies = expanded_class.children
         say(
-            f"{expanded_class.label}: {count(expanded_class.films, 'film')} and {copies:,} "
+            f"{expanded_class.label}: {count(expanded_class.images, 'image')} and {copies:,} "
             f"augmented {'copy' if copies == 1 else 'copies'}, at most "
-            f"{expanded_class.children_of_a_film:,} per film"
+            f"{expanded_class.children_of_a_image:,} per image"
         )
     unchanged = " (unchanged)" if result.already else ""
     say(f"{count(result.rows, 'row')}{unchanged}: {result.expanded}")
@@ -130,9 +130,9 @@ def say_train(result: TrainResult, *, phantoms: bool = False) -> None:
     """Print what was trained."""
     models = f" and {count(result.folds, 'fold')}" if result.folds else ""
     final = result.models[-1]
-    films = count(final.films, _film(phantoms))
+    images = count(final.images, _image(phantoms))
     say(
-        f"{result.model} ({result.parameters:,} parameters), {films}: final "
+        f"{result.model} ({result.parameters:,} parameters), {images}: final "
         f"model{models} trained; temperature {final.temperature:.3f}"
     )
     if final.reg_param is not None:
@@ -192,32 +192,32 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
 
 
 def _tested(result: EvaluateResult, *, phantoms: bool) -> str:
-    """ "118 films of 64 patients"."""
+    """ "118 images of 64 patients"."""
     from pulmospark.report.phrasing import groups_of
 
-    evaluation, unknown = result.evaluation, result.films_without_patient or 0
-    films = count(evaluation.films, _film(phantoms))
-    if unknown >= evaluation.films:
-        return f"{films} of unknown patients"
+    evaluation, unknown = result.evaluation, result.images_without_patient or 0
+    images = count(evaluation.images, _image(phantoms))
+    if unknown >= evaluation.images:
+        return f"{images} of unknown patients"
     groups = groups_of(
         evaluation,
         unknown,
         known=result.patients,
         patient=_patient(phantoms),
-        film=_film(phantoms),
+        image=_image(phantoms),
     )
-    return f"{films} of {groups}"
+    return f"{images} of {groups}"
 
 
-def say_level(result: LevelResult, films: EvaluateResult) -> None:
+def say_level(result: LevelResult, images: EvaluateResult) -> None:
     """Print the main metrics per scan or patient."""
     from pulmospark.report.phrasing import units_of
 
     evaluation = result.evaluation
-    groups = units_of(evaluation, films.films_without_patient or 0, known=films.patients)
+    groups = units_of(evaluation, images.images_without_patient or 0, known=images.patients)
     say(
         f"per {result.level} (pooled by {result.pooling}): "
-        f"{count(evaluation.films, result.level)} of {groups}"
+        f"{count(evaluation.images, result.level)} of {groups}"
     )
     say(f"  accuracy            {evaluation.accuracy.text()}")
     say(f"  AUROC (mean)        {evaluation.macro_auroc.text()}")
@@ -241,8 +241,8 @@ def say_external(result: ExternalResult) -> None:
     evaluated = [(name, evaluation) for name, evaluation in columns if evaluation is not None]
     say(f"{'':22}" + "".join(f"{name:26}" for name, _ in evaluated))
     say(
-        f"{'films (patients)':22}"
-        + "".join(f"{f'{side.films:,} ({side.groups:,})':26}" for _, side in evaluated)
+        f"{'images (patients)':22}"
+        + "".join(f"{f'{side.images:,} ({side.groups:,})':26}" for _, side in evaluated)
     )
     for title, field in (
         ("accuracy", "accuracy"),
@@ -264,13 +264,13 @@ def say_external(result: ExternalResult) -> None:
             say("  the sets have different classes: the metrics above are not comparable")
     overall = verdict(result.inside, result.outside)
     say(f"{overall.tag}. {overall.sentence}")
-    say(copies_sentence(result.training_copies, result.outside.films))
-    for reason, films in result.left_out.items():
-        say(f"  excluded: {films:,}: {reason}")
+    say(copies_sentence(result.training_copies, result.outside.images))
+    for reason, images in result.left_out.items():
+        say(f"  excluded: {images:,}: {reason}")
     if result.recalibration is not None:
         offsets = ", ".join(f"{offset:+.2f}" for offset in result.recalibration.offsets)
         say(
-            f"recalibrated on {count(result.recalibration.films, 'film')}: temperature "
+            f"recalibrated on {count(result.recalibration.images, 'image')}: temperature "
             f"{result.recalibration.temperature:.3f}, offsets {offsets}"
         )
     say(pulmospark.NOT_A_MEDICAL_DEVICE)
@@ -286,7 +286,7 @@ def say_audit(result: AuditReport, *, phantoms: bool = False) -> None:
     summary = ", ".join(
         f"{totals[verdict]} {word}" for verdict, word in _VERDICTS if totals[verdict]
     )
-    say(f"audits of {count(result.films, _film(phantoms))}: {summary}")
+    say(f"audits of {count(result.images, _image(phantoms))}: {summary}")
     for audit in result.audits:
         if audit.verdict in {"fail", "warn"}:
             say(phrased(f"  {audit.verdict.upper()}  {audit.title}: {audit.sentence}"))
@@ -320,14 +320,14 @@ def say_comparison(result: Comparison) -> None:
     width = max(24, *(len(model.name) + 4 for model in result.models))
     say(
         f"{'network':{width}}{'accuracy':26}{'training':>10}{'parameters':>13}{'bundle':>10}"
-        f"{'films/s':>9}"
+        f"{'images/s':>9}"
     )
     for model in result.models:
         star = "* " if model.frontier else "  "
         seconds = f"{model.training_seconds:>8.0f} s"
         say(
             f"{star}{model.name:{width - 2}}{model.accuracy.text():26}{seconds}"
-            f"{model.parameters:>13,}{model.bundle_bytes / 1e6:>7.1f} MB{model.films_per_s:>9.0f}"
+            f"{model.parameters:>13,}{model.bundle_bytes / 1e6:>7.1f} MB{model.images_per_s:>9.0f}"
         )
     say("* on the Pareto frontier of accuracy and training time")
     for text in result.notes:
@@ -357,25 +357,25 @@ def say_reproduction(result: Reproduction) -> None:
     """Print the paper's result, ours, and the known differences between the two."""
     of = span = ""
     if result.published_right is not None:
-        of = f" = {result.published_right} of {result.published_films}"
+        of = f" = {result.published_right} of {result.published_images}"
     if result.published_low is not None and result.published_high is not None:
         span = f" ({result.published_low:.3f} to {result.published_high:.3f}, if independent)"
     say(f"{result.preset}: {result.source}")
     say(f"  published  {result.published:.4f}{of}{span}")
     if result.leak is not None:
-        say("  split before augmenting, so that no film is on both sides:")
+        say("  split before augmenting, so that no image is on both sides:")
     ours = result.accuracy
     say(f"  ours       {ours.text()} = {ours.numerator} of {ours.denominator}")
     say(f"  balanced   {result.balanced_accuracy.text()}")
-    worth = "" if ours.effective is None else f", worth {ours.effective:.0f} independent films"
-    groups = "synthetic patients" if result.phantoms else "patients (films if unknown)"
+    worth = "" if ours.effective is None else f", worth {ours.effective:.0f} independent images"
+    groups = "synthetic patients" if result.phantoms else "patients (images if unknown)"
     say(f"  {result.confidence:.0%} CIs over {result.groups:,} {groups}{worth}")
     if result.leak is not None:
         _say_leak(result, result.leak)
-    noun = _film(result.phantoms)
-    say(f"  parameters {result.parameters:,}; trained on {count(result.trained_films, noun)}")
-    for part, films in result.films.items():
-        say(f"  {part}: " + ", ".join(f"{n:,} {name}" for name, n in films.items()))
+    noun = _image(result.phantoms)
+    say(f"  parameters {result.parameters:,}; trained on {count(result.trained_images, noun)}")
+    for part, images in result.images.items():
+        say(f"  {part}: " + ", ".join(f"{n:,} {name}" for name, n in images.items()))
     for text in result.smaller:
         say(f"  smaller than the paper's: {text}")
     for text in result.guessed:
@@ -394,9 +394,9 @@ def _say_leak(result: Reproduction, leak: LeakyArm) -> None:
     say("  split after augmenting, as in the paper: a LEAK, not a result:")
     say(f"  leak       {_plain(accuracy)} = {accuracy.numerator} of {accuracy.denominator} rows")
     say(f"  balanced   {_plain(leak.balanced_accuracy)}")
-    originals = leak.on_films
+    originals = leak.on_images
     say(
-        f"  of these, on original {_film(result.phantoms)}s: {_plain(originals)} = "
+        f"  of these, on original {_image(result.phantoms)}s: {_plain(originals)} = "
         f"{originals.numerator} of {originals.denominator}"
     )
     say(f"  no CI: {leak.why}")
@@ -408,8 +408,8 @@ def _plain(figure: Figure) -> str:
     return "not defined" if figure.value is None else f"{figure.value:.3f}"
 
 
-def _film(phantoms: bool) -> str:
-    return "phantom" if phantoms else "film"
+def _image(phantoms: bool) -> str:
+    return "phantom" if phantoms else "image"
 
 
 def _patient(phantoms: bool) -> str:

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 @click.option(
     "--per-class",
     type=click.IntRange(min=1),
-    help="Rows per class after augmentation. Default: the paper's, in proportion to films.",
+    help="Rows per class after augmentation. Default: the paper's, in proportion to images.",
 )
-@click.option("--full-count", is_flag=True, help="The paper's number of rows, from fewer films.")
+@click.option("--full-count", is_flag=True, help="The paper's number of rows, from fewer images.")
 @common.set_option
 @common.spark_options
 @common.speech_options

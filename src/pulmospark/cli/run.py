@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command(
     help="""Run an experiment: ingest, split, train, evaluate, audit, report.
 
-    EXPERIMENT is its TOML file, or the folder of a run. Films that are already ingested are not
+    EXPERIMENT is its TOML file, or the folder of a run. Images that are already ingested are not
     read again.
 
     \b

@@ -24,11 +24,11 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
 
 
 @click.command(
-    help=f"""Score films as they land in a folder.
+    help=f"""Score images as they land in a folder.
 
-    INBOX and the folders in it are watched. Each film that lands there becomes a row of
+    INBOX and the folders in it are watched. Each image that lands there becomes a row of
     DIR/predictions within about a second, once, whatever is killed in the meantime; a file that
-    is no film becomes one of DIR/rejects, a film that was sent before one of DIR/repeats. Stop
+    is no image becomes one of DIR/rejects, an image that was sent before one of DIR/repeats. Stop
     it with Ctrl-C or SIGTERM: what is under way is finished. The same command goes on later.
 
     {pulmospark.NOT_A_MEDICAL_DEVICE}
@@ -51,12 +51,12 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
     "changes",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a setting of the stream: batch_films=64, say. May be repeated.",
+    help="Change a setting of the stream: batch_images=64, say. May be repeated.",
 )
 @click.option(
     "--sample",
     type=common.PATH,
-    help="Folder with films like those that will land, for that check; by default those that "
+    help="Folder with images like those that will land, for that check; by default those that "
     "lie in INBOX at the start.",
 )
 @click.option(
@@ -160,7 +160,8 @@ def _stopping_on_signals(stop: threading.Event) -> Iterator[None]:
 
 def _say(result: StreamResult) -> None:
     common.say(
-        f"{common.count(result.films, 'film')} scored, {common.count(result.rejects, 'reject')}, "
+        f"{common.count(result.images, 'image')} scored, "
+        f"{common.count(result.rejects, 'reject')}, "
         f"{common.count(result.repeats, 'repeat')} in {result.seconds:.0f} s"
     )
     if result.latency_median_s is not None:

@@ -16,7 +16,7 @@ AUDITS = (
     "class_by_sex", "class_by_view", "class_by_size", "class_by_format", "class_by_compression",
     "class_by_border", "class_by_brightness",
     "augmented", "patients", "guessed_views", "support", "children", "subgroups", "calibration",
-    "covered_lungs", "letters", "source_in_features", "left_out_source", "unlike_films",
+    "covered_lungs", "letters", "source_in_features", "left_out_source", "unlike_images",
     "never_shown", "heat_maps",
 )  # fmt: skip
 """names of all audits; here, so that ``skip`` can be checked without Spark"""
@@ -39,19 +39,20 @@ class AuditSettings(Settings):
     skip: Names = ()
     """names of audits that are left out; the report says so"""
     hash_distance: Annotated[int, Field(ge=0, le=limits.NEAR_DISTANCE_MAX)] = 12
-    """maximum Hamming distance, in bits of 64, between the perceptual hashes of two films that are
+    """maximum Hamming distance, in bits of 64, between the perceptual hashes of two images that
+    are
     compared further; up to 7 it finds every such pair, beyond it most. Always even"""
     pairs_max: Annotated[int, Field(ge=1, le=limits.NEAR_PAIRS_MAX)] = 50_000
     """pairs with similar hashes that are compared, nearest first: about a minute on two cores for
     50,000; the audit reports the distance it reached"""
     copy_correlation: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.88
-    """correlation of the details of two overlaid films from which they count as copies; different
-    films of one patient reach 0.7, and 19 in 20 copies identified by hand have at least 0.85"""
+    """correlation of the details of two overlaid images from which they count as copies; different
+    images of one patient reach 0.7, and 19 in 20 copies identified by hand have at least 0.85"""
     leak_share: Fraction = 0.01
-    """share of tested films with a copy in the training split above which the audit fails:
+    """share of tested images with a copy in the training split above which the audit fails:
     accuracy can be off by as much, and papers report differences of one point"""
     conflict_share: Fraction = 0.005
-    """share of films with a copy of another class above which the audit fails"""
+    """share of images with a copy of another class above which the audit fails"""
     thing_warn: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.6
     """AUROC that a single non-image feature may reach (lower bound) without a warning"""
     thing_fail: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.7

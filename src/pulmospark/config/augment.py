@@ -15,7 +15,7 @@ from pulmospark.config.base import Fraction, Settings
 
 
 class RotationSettings(Settings):
-    """Rotate the film about its centre."""
+    """Rotate the image about its centre."""
 
     probability: Fraction = 0.5
     """probability of applying it"""
@@ -24,7 +24,7 @@ class RotationSettings(Settings):
 
 
 class ShiftSettings(Settings):
-    """Translate the film, independently in each direction."""
+    """Translate the image, independently in each direction."""
 
     probability: Fraction = 0.5
     """probability of applying it"""
@@ -33,7 +33,7 @@ class ShiftSettings(Settings):
 
 
 class ZoomSettings(Settings):
-    """Enlarge or shrink the film about its centre."""
+    """Enlarge or shrink the image about its centre."""
 
     probability: Fraction = 0.5
     """probability of applying it"""
@@ -42,7 +42,7 @@ class ZoomSettings(Settings):
 
 
 class ShearSettings(Settings):
-    """Shear the film sideways, like a patient who leans."""
+    """Shear the image sideways, like a patient who leans."""
 
     probability: Fraction = 0.2
     """probability of applying it"""
@@ -51,14 +51,14 @@ class ShearSettings(Settings):
 
 
 class FlipSettings(Settings):
-    """Swap left and right: the heart then lies on the other side, as in almost no real film."""
+    """Swap left and right: the heart then lies on the other side, as in almost no real image."""
 
     probability: Fraction = 0.0
     """probability of applying it"""
 
 
 class BrightnessSettings(Settings):
-    """Make the film brighter or darker by a number of grey levels."""
+    """Make the image brighter or darker by a number of grey levels."""
 
     probability: Fraction = 0.5
     """probability of applying it"""
@@ -67,7 +67,7 @@ class BrightnessSettings(Settings):
 
 
 class ContrastSettings(Settings):
-    """Stretch or squeeze the grey levels about the film's mean."""
+    """Stretch or squeeze the grey levels about the image's mean."""
 
     probability: Fraction = 0.5
     """probability of applying it"""
@@ -114,14 +114,14 @@ class ClaheSettings(Settings):
 
 
 class EqualiseSettings(Settings):
-    """Histogram equalisation of the whole film."""
+    """Histogram equalisation of the whole image."""
 
     probability: Fraction = 0.0
-    """probability of applying it; 1 equalises every film, as preprocessing"""
+    """probability of applying it; 1 equalises every image, as preprocessing"""
 
 
 class ElasticSettings(Settings):
-    """Deform the film by a smooth random field; ribs then bend as in no real patient."""
+    """Deform the image by a smooth random field; ribs then bend as in no real patient."""
 
     probability: Fraction = 0.0
     """probability of applying it"""
@@ -135,11 +135,11 @@ class EraseSettings(Settings):
     probability: Fraction = 0.0
     """how often it is drawn"""
     area: Annotated[float, Field(ge=0.02, le=1.0)] = 0.1
-    """largest rectangle, as a share of the film; sampled from 0.02 up to it"""
+    """largest rectangle, as a share of the image; sampled from 0.02 up to it"""
 
 
 class AugmentSettings(Settings):
-    """Random augmentation of films, against overfitting."""
+    """Random augmentation of images, against overfitting."""
 
     rotation: RotationSettings = RotationSettings()
     """rotation"""
@@ -176,5 +176,5 @@ class AugmentSettings(Settings):
             return ()
         return (
             f"augment.flip.probability is {self.flip.probability:g}: a flip moves the heart to "
-            "the other side, unlike the films of the test split; 0 is the default",
+            "the other side, unlike the images of the test split; 0 is the default",
         )

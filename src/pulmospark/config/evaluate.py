@@ -22,8 +22,8 @@ class EvaluateSettings(Settings):
     """class of the operating point; ``None``: the first class whose name does not mean healthy
     (normal, no finding, non-..., healthy, negative, control)"""
     levels: tuple[Literal["scan", "patient"], ...] = ()
-    """what is evaluated in addition to single films or slices: a CT scan by its slices, a patient
-    by scans and films"""
+    """what is evaluated in addition to single images or slices: a CT scan by its slices, a patient
+    by scans and images"""
     pooling: Literal["mean", "top_k", "noisy_or", "attention"] = "mean"
     """how probabilities of slices are pooled to a scan's, and those of scans to a patient's:
     their mean; the mean of the ``top_k`` largest of each class; noisy-or, for which one slice

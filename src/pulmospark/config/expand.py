@@ -15,6 +15,6 @@ class ExpandSettings(Settings):
     """Augmentation as a separate table, made before training."""
 
     per_class: Annotated[int, Field(ge=1, le=limits.EXPAND_PER_CLASS_MAX)]
-    """rows per class afterwards, including the films themselves"""
+    """rows per class afterwards, including the images themselves"""
     augment: AugmentSettings = AugmentSettings()
-    """augmentation of the films"""
+    """augmentation of the images"""

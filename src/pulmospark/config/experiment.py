@@ -35,7 +35,7 @@ class Experiment(Settings):
     out: LocalPath = Path("runs")
     """folder under which the experiment's own folder is created"""
     phantoms: bool = False
-    """the films are synthetic: the report says so at the top"""
+    """the images are synthetic: the report says so at the top"""
     sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
     """the data sets, one or more"""
     classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -46,7 +46,7 @@ class Experiment(Settings):
     split: SplitSettings = SplitSettings()
     """how patients are split into training, validation and test"""
     expand: ExpandSettings | None = None
-    """a table with augmented films; ``None``: no table"""
+    """a table with augmented images; ``None``: no table"""
     train: TrainSettings = TrainSettings()
     """the network, and how it is trained"""
     evaluate: EvaluateSettings = EvaluateSettings()

@@ -1,4 +1,4 @@
-"""How films are scored: settings of ``pulmospark predict`` and of everything else that scores."""
+"""How images are scored: settings of ``pulmospark predict`` and of everything else that scores."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ class ScoringSettings(Allowances):
 
     precision: PrecisionPolicy = "auto"
     """of its arithmetic. ``auto``: the faster of bf16 and fp16 that the processor supports and
-    that agrees with float32 on the films being scored, else float32. A specified one must pass
+    that agrees with float32 on the images being scored, else float32. A specified one must pass
     the same check, and falls back to the next (int8, bf16, fp16, float32)"""

@@ -17,9 +17,9 @@ class IngestSettings(Settings):
     size: Annotated[int, Field(ge=limits.STANDARD_SIZE_MIN, le=limits.STANDARD_SIZE_MAX)] = 224
     """side of the standard image, pixels"""
     fit: Literal["stretch", "pad", "crop"] = "stretch"
-    """how a film that is not square becomes square; the published papers stretch"""
+    """how an image that is not square becomes square; the published papers stretch"""
     equalise: bool = False
-    """equalise each film's histogram, as preprocessing in training, testing and prediction"""
+    """equalise each image's histogram, as preprocessing in training, testing and prediction"""
     ct_window: Literal["lung", "soft", "header"] = "lung"
     """of CT slices from DICOM: ``lung`` (centre -600, width 1500 Hounsfield units), ``soft``
     (40, 400), or the first window in the header"""
@@ -37,5 +37,5 @@ class IngestSettings(Settings):
     lateral ones, mainly those with one white lung; either way the audit ``guessed_views`` shows
     the images"""
     crop: Literal["none", "lungs"] = "none"
-    """crop each film to the lungs with a margin, found by a simple method, so that what lies at
-    the border of a film cannot predict the class"""
+    """crop each image to the lungs with a margin, found by a simple method, so that what lies at
+    the border of an image cannot predict the class"""

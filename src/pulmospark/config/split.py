@@ -11,19 +11,19 @@ from pulmospark.core.schemas import View
 from pulmospark.core.suggestions import did_you_mean
 
 
-class PartFilms(Settings):
-    """Number of films of one class in each split."""
+class ImagesPerSplit(Settings):
+    """Number of images of one class in each split."""
 
     train: Annotated[int, Field(ge=1)]
-    """films that the model is trained on"""
+    """images that the model is trained on"""
     validation: Annotated[int, Field(ge=0)] = 0
-    """films from which temperature and operating point are chosen"""
+    """images from which temperature and operating point are chosen"""
     test: Annotated[int, Field(ge=1)]
-    """films that the model is tested on"""
+    """images that the model is tested on"""
 
     @property
     def total(self) -> int:
-        """Films of all splits."""
+        """Images of all splits."""
         return self.train + self.validation + self.test
 
 
@@ -31,30 +31,30 @@ class SplitSettings(Settings):
     """How patients are split into training, validation and test."""
 
     train: Fraction = 0.7
-    """share of the patients in the training split; with folds, the films that are neither tested
+    """share of the patients in the training split; with folds, the images that are neither tested
     on nor used for validation"""
     validation: Fraction = 0.1
     """share in the validation split, for a CNN's epoch, temperature and operating point; with
-    folds, of the films that are not tested on. The method ``features`` trains on these, too, and
+    folds, of the images that are not tested on. The method ``features`` trains on these, too, and
     chooses by out-of-fold scores of all that it trains on"""
     test: Fraction = 0.2
     """share in the test split; not used with folds, where each fold is tested on once"""
     folds: Annotated[int, Field(ge=0, le=100)] = 0
     """k of k-fold cross-validation; 0: one split"""
-    films: dict[str, PartFilms] = Field(default_factory=dict)
-    """class -> films of it in each part, at most, instead of shares; whole patients, drawn from
-    the seed. Where a class has fewer films its parts shrink in proportion; what is beyond them is
+    images: dict[str, ImagesPerSplit] = Field(default_factory=dict)
+    """class -> images of it in each part, at most, instead of shares; whole patients, drawn from
+    the seed. Where a class has fewer images its parts shrink in proportion; what is beyond them is
     left out. Not with folds"""
     views: Names = ("PA", "AP", "AP supine", "frontal", "unknown")
-    """views that take part; lateral films and CT slices are left out unless named"""
+    """views that take part; lateral images and CT slices are left out unless named"""
 
     copies: Literal["together", "drop", "ignore"] = "together"
     """near copies, as the audit finds them: ``together`` keeps them in the same split or fold;
     ``drop`` keeps one of each, and none if their classes differ; ``ignore`` lets a tested image
     have a copy in the training split"""
     balance: Literal["none", "source", "age", "sex", "view"] = "none"
-    """excludes films so that this no longer predicts the class: each source (ten-year age band,
-    sex, view) keeps as many films of each class as it has of its rarest class"""
+    """excludes images so that this no longer predicts the class: each source (ten-year age band,
+    sex, view) keeps as many images of each class as it has of its rarest class"""
 
     @field_validator("views")
     @classmethod
@@ -73,6 +73,6 @@ class SplitSettings(Settings):
             raise ValueError(f"train + validation + test is {total:g}, but must be 1")
         if self.folds == 1:
             raise ValueError("folds is 1: use 0 for one split, or at least 2")
-        if self.folds and self.films:
-            raise ValueError("films is for one split and does not go with folds: give only one")
+        if self.folds and self.images:
+            raise ValueError("images is for one split and does not go with folds: give only one")
         return self

@@ -1,4 +1,4 @@
-"""Settings of a stream: films scored as they land in a folder."""
+"""Settings of a stream: images scored as they land in a folder."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pulmospark.core import limits
 
 
 class StreamSettings(Allowances):
-    """How a stream takes films from its inbox."""
+    """How a stream takes images from its inbox."""
 
-    batch_films: Annotated[int, Field(ge=1, le=limits.STREAM_BATCH_FILMS_MAX)] = 512
-    """maximum number of films of a micro-batch; the rest waits in the inbox. More is faster under
-    load, fewer bounds how long a film waits for those before it"""
+    batch_images: Annotated[int, Field(ge=1, le=limits.STREAM_BATCH_IMAGES_MAX)] = 512
+    """maximum number of images of a micro-batch; the rest waits in the inbox. More is faster under
+    load, fewer bounds how long an image waits for those before it"""
     poll_s: Annotated[float, Field(ge=0.01, le=60.0)] = 0.05
     """seconds between two polls of the inbox"""
     rescan_s: Annotated[float, Field(ge=0.1, le=86_400.0)] = 10.0

@@ -46,7 +46,7 @@ class NetworkOptions(Settings):
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
     """maximum number of passes over the training split"""
     batch_size: BatchSize | None = None
-    """films per step, over all processes together; ``None``: the model's default"""
+    """images per step, over all processes together; ``None``: the model's default"""
     trainable: Literal["all", "head"] | Annotated[int, Field(ge=1)] = "all"
     """what is trained: everything, the last layer only, or the last n stages and the last layer;
     the batch norm of frozen layers keeps its statistics"""
@@ -70,9 +70,9 @@ class NetworkOptions(Settings):
     """rare classes weigh more in the loss (``weights``), or are sampled more often and frequent
     ones less (``sampling``), so that all classes weigh the same"""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """share of a film's label that is spread evenly over all classes"""
+    """share of an image's label that is spread evenly over all classes"""
     mix_up: Annotated[float, Field(ge=0.0)] = 0.0
-    """alpha of the Beta distribution of mix-up's mixing ratio of two films and their labels (0.2
+    """alpha of the Beta distribution of mix-up's mixing ratio of two images and their labels (0.2
     is usual); 0: off"""
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """decay per step of the moving average of the weights that is validated and kept instead of
@@ -91,7 +91,7 @@ class NetworkSettings(NetworkOptions):
     """The same with every value set, as the training uses it."""
 
     batch_size: BatchSize = 32
-    """films per step, over all processes together"""
+    """images per step, over all processes together"""
     learning_rate: Rate = 1e-3
     """the maximum, used for the last layer"""
     stage_factor: Share = 1.0
@@ -120,7 +120,7 @@ class TrainSettings(Settings):
     network: NetworkOptions = NetworkOptions()
     """for the method ``network``"""
     augment: AugmentSettings | None = None
-    """randomly augment each training film in each epoch, for the method ``network``; ``None``: no
+    """randomly augment each training image in each epoch, for the method ``network``; ``None``: no
     augmentation"""
     expanded: bool = False
     """train on the expanded table that ``pulmospark expand`` made of the training split"""

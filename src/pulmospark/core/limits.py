@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FILE_BYTES_MAX = 512 * 1024 * 1024
-"""bytes: a larger file is rejected unread; the largest public films are below 60 MB."""
+"""bytes: a larger file is rejected unread; the largest public images are below 60 MB."""
 
 READ_TRIES = 3
 """attempts to read a file if the machine fails: a network disk that moves to another server
@@ -69,7 +69,7 @@ DECODER_SILENCE_SECONDS_MAX = 120
 ended although it has not used them: it hangs."""
 
 IMAGE_SIDE_MIN = 16
-"""pixels: a film with a shorter side shows nothing and is rejected."""
+"""pixels: an image with a shorter side shows nothing and is rejected."""
 
 STANDARD_SIZE_MIN, STANDARD_SIZE_MAX = 16, 1024
 """pixels: the side of the standard image that a table may hold."""
@@ -86,7 +86,7 @@ few kilobytes before it."""
 
 JPEG_SCANS_MAX = 500
 """scans of a progressive JPEG; each costs a pass over all pixels, so that a small file could
-hold a worker for hours. The number is that of libjpeg-turbo's own tools; films have below 20."""
+hold a worker for hours. The number is that of libjpeg-turbo's own tools; images have below 20."""
 
 DICOM_FRAMES_MAX = 2_000
 """frames of one DICOM file: a chest CT at the thinnest slices in use has below 1,000. Each is a
@@ -125,7 +125,7 @@ PALETTE_ENTRIES_MAX = 65_536
 without end."""
 
 JPEG2000_TILES_MAX = 4_096
-"""tiles of a JPEG 2000 frame; each costs memory and time of its own, films have one or few."""
+"""tiles of a JPEG 2000 frame; each costs memory and time of its own, images have one or few."""
 
 PSEUDONYM_AGE_MAX = 90
 """years: a higher age from a DICOM header is stored as this one, because so few people reach it
@@ -207,7 +207,7 @@ TRAINING_PROCESSES_MAX = 256
 """processes of one distributed training."""
 
 FEED_BYTES_MAX = 512 * 1024 * 1024
-"""bytes of pixels that a training process holds of a part: 10,700 films at
+"""bytes of pixels that a training process holds of a part: 10,700 images at
 224 x 224. A share below it is kept in memory; a larger one is read anew each epoch, and
 shuffled within so many bytes."""
 
@@ -245,14 +245,14 @@ patients is absent from 5 % of them); above it no CI is given."""
 TEMPERATURE_MIN, TEMPERATURE_MAX = 0.05, 10_000.0
 """temperatures between which calibration searches; nearly equal logits would otherwise drive it
 towards 0, indistinguishable classes towards infinity."""
-REPORT_FILMS_MAX = 12
-"""films that the report shows as classified correctly, and as many wrongly."""
+REPORT_IMAGES_MAX = 12
+"""images that the report shows as classified correctly, and as many wrongly."""
 
 REPORT_THUMBNAIL_SIDE = 224
-"""pixels: the longer side of a film in the report."""
+"""pixels: the longer side of an image in the report."""
 
 REPORT_THUMBNAIL_BYTES_MAX = 64 * 1024
-"""bytes of one film in the report; grey 224 x 224 fits even uncompressed, and 24 films stay
+"""bytes of one image in the report; grey 224 x 224 fits even uncompressed, and 24 images stay
 below 2.2 MB as base64."""
 
 REPORT_ROWS_MAX = 40
@@ -262,14 +262,14 @@ REPORT_EXAMPLES_MAX = 5
 """file names that the report shows as examples of each kind."""
 
 REPORT_CURVES_MAX = 8
-"""classes (those with most films) or folds drawn in one figure: as many as the colour-blind
+"""classes (those with most images) or folds drawn in one figure: as many as the colour-blind
 safe palette has."""
 
 REPORT_LABEL_CHARS = 22
 """characters of a class name in a figure; the tables have the whole name."""
 
-SMALL_CLASS_FILMS = 30
-"""tested films of a class below which the report calls its metrics coarse: one film moves the
+SMALL_CLASS_IMAGES = 30
+"""tested images of a class below which the report calls its metrics coarse: one image moves the
 sensitivity by more than 3 points."""
 
 NEAR_SOURCE_RULE = 0.05
@@ -324,21 +324,21 @@ DISTANCE_QUANTILE = 0.99
 is a false alarm that people still read."""
 
 ENGINE_BATCH = 2
-"""films the engine runs at once; on one thread in float32 batches of 1 and 2 ran 20 to 30 %
+"""images the engine runs at once; on one thread in float32 batches of 1 and 2 ran 20 to 30 %
 faster than 8, since their maps stay in the cache, and 2 was the better over all networks."""
 
 ENGINE_BATCH_LOWER = 2
-"""films the engine runs at once in a precision below float32."""
+"""images the engine runs at once in a precision below float32."""
 
 SCORING_BATCH = 32
-"""films of a task that are handed to the engine together; it runs ``ENGINE_BATCH`` of them at
+"""images of a task that are handed to the engine together; it runs ``ENGINE_BATCH`` of them at
 once, and what the hand-over costs is shared by all."""
 
 SCORING_BATCH_GPU = 64
-"""films of a task that are handed to PyTorch together, and that a GPU runs at once."""
+"""images of a task that are handed to PyTorch together, and that a GPU runs at once."""
 
 SCORING_BATCHES_AHEAD = 2
-"""batches of films that a task decodes ahead of the one the network runs on, where the network
+"""batches of images that a task decodes ahead of the one the network runs on, where the network
 leaves it something to decode with."""
 
 FETCH_FILES = 32
@@ -350,15 +350,15 @@ FETCH_BYTES = 16 * 1024 * 1024
 ENGINES_KEPT_MAX = 8
 """engines kept in the cache, those used last; MobileNetV2's takes 9 MB, ResNet50's 94."""
 
-PARITY_FILMS = 128
-"""films of those to be scored that a lower precision is checked on: where no decision changes on
+PARITY_IMAGES = 128
+"""images of those to be scored that a lower precision is checked on: where no decision changes on
 so many, with 95 % confidence fewer than 2.3 % do."""
 
-PARITY_FILMS_MIN = 32
-"""films below which a check says too little, and float32 is used."""
+PARITY_IMAGES_MIN = 32
+"""images below which a check says too little, and float32 is used."""
 
-PARITY_WORTH_FILMS = 512
-"""films to be scored from which a lower precision is tried unasked: the check takes about as
+PARITY_WORTH_IMAGES = 512
+"""images to be scored from which a lower precision is tried unasked: the check takes about as
 long as it saves on so many."""
 
 PARITY_PROBABILITY_MAX = 0.02
@@ -366,16 +366,16 @@ PARITY_PROBABILITY_MAX = 0.02
 decision only if it was as close to its threshold."""
 
 PARITY_DECISIONS_MAX = 0.01
-"""share of the check's films whose most probable class or decision a lower precision may change:
+"""share of the check's images whose most probable class or decision a lower precision may change:
 one in 128."""
 
 ENGINE_BATCH_MAX = 256
-"""films that the engine may be set to run at once; more only takes memory."""
+"""images that the engine may be set to run at once; more only takes memory."""
 PHANTOM_PATIENTS_MIN, PHANTOM_PATIENTS_MAX = 9, 100_000
 """synthetic patients drawn at once: at least three per hospital, at most 6 GB."""
 
-PHANTOM_FILMS_EACH_MAX = 16
-"""frontal films of one synthetic patient."""
+PHANTOM_IMAGES_EACH_MAX = 16
+"""frontal images of one synthetic patient."""
 
 TELLING_SOURCES = 0.10
 """accuracy that knowing the source adds to the most frequent class, above which the report says
@@ -386,16 +386,16 @@ EXPORT_DIFFERENCE_MAX = 1e-3
 percent, the last digit shown. In float32 two programs' sums differ by 1e-6 to 1e-5; a larger
 difference means another calculation."""
 
-EXPORT_FILMS_MAX = 64
-"""films an export is checked on: seconds of work, and differences show in the first few."""
+EXPORT_IMAGES_MAX = 64
+"""images an export is checked on: seconds of work, and differences show in the first few."""
 
 EXPORT_PHANTOMS = 12
-"""phantoms an export is checked on if no films are given: four of each synthetic hospital."""
+"""phantoms an export is checked on if no images are given: four of each synthetic hospital."""
 SPEED_SECONDS = 2.0
 """duration of a measurement of scoring speed, seconds"""
 
-SPEED_FILMS = 64
-"""films that a network's speed is measured on"""
+SPEED_IMAGES = 64
+"""images that a network's speed is measured on"""
 
 MLFLOW_SETTING_CHARACTERS_MAX = 6000
 """longest value of a setting that MLflow stores, characters; longer ones are truncated, and
@@ -406,29 +406,29 @@ COMPARED_MODELS_MAX = 30
 
 GPU_TASKS_MAX = 4
 """tasks that share a GPU; each has a CUDA context and a network of its own, about 1 GB, and
-more of them decode faster than the GPU takes films."""
-STREAM_BATCH_FILMS_MAX = 4096
-"""films of a stream's micro-batch; their rows, some 300 bytes each, pass through the driver."""
-STREAM_EARLY_FILMS = 8
-"""films of an entry that the driver scores itself while Spark starts."""
+more of them decode faster than the GPU takes images."""
+STREAM_BATCH_IMAGES_MAX = 4096
+"""images of a stream's micro-batch; their rows, some 300 bytes each, pass through the driver."""
+STREAM_EARLY_IMAGES = 8
+"""images of an entry that the driver scores itself while Spark starts."""
 
 STREAM_PLANNED_MAX = 2
 """micro-batches of a stream that are listed and not yet committed: one that is scored, and one
 that waits, so that Spark need not. What is over stays in the inbox."""
 STREAM_SAMPLE_FILES = 4096
-"""files of a folder among which the films are chosen that a stream's precision is checked on."""
+"""files of a folder among which the images are chosen that a stream's precision is checked on."""
 
 STREAM_WARM_S = 30.0
-"""seconds without a film after which a stream's workers are given something to do; Spark ends
-those that had nothing for a minute, and the next film would wait for new ones."""
+"""seconds without an image after which a stream's workers are given something to do; Spark ends
+those that had nothing for a minute, and the next image would wait for new ones."""
 STREAM_RESTARTS_MAX = 12
-"""consecutive restarts of a stream after its Spark job failed, without a film scored in between:
-ten find two films among four that end their workers."""
+"""consecutive restarts of a stream after its Spark job failed, without an image scored in between:
+ten find two images among four that end their workers."""
 STREAM_TRIES_MAX = 4
-"""times that a film alone in a micro-batch may end its worker before it is rejected."""
+"""times that an image alone in a micro-batch may end its worker before it is rejected."""
 STREAM_ENDED_MAX = 4
-"""consecutive films, none scored in between, rejected because they ended their workers; if the
-next one fails, too, the machine is at fault, not a film, and the stream ends."""
+"""consecutive images, none scored in between, rejected because they ended their workers; if the
+next one fails, too, the machine is at fault, not an image, and the stream ends."""
 
 DATA_SET_ARCHIVE_BYTES_MAX = 8 * 1024 * 1024 * 1024
 """bytes of a data set's archive that can be downloaded; the largest, ieee8023's, has < 3 GB."""
@@ -443,7 +443,7 @@ ARCHIVE_UNPACKED_BYTES_MAX = 64 * 1024 * 1024 * 1024
 """bytes that an archive may unpack to, counted as they are written."""
 
 ARCHIVE_RATIO_MAX = 200
-"""bytes unpacked per packed byte, of a file over ``ARCHIVE_RATIO_BYTES``: films hardly shrink,
+"""bytes unpacked per packed byte, of a file over ``ARCHIVE_RATIO_BYTES``: images hardly shrink,
 text some ten times; a factor of a thousand is a bomb."""
 
 ARCHIVE_RATIO_BYTES = 16 * 1024 * 1024
@@ -456,24 +456,24 @@ similar."""
 AUDIT_EXAMPLES_MAX = 6
 """examples that an audit shows; all are counted."""
 
-AUDIT_EXAMPLE_FILMS_MAX = 4
-"""films of one example that stand side by side."""
+AUDIT_EXAMPLE_IMAGES_MAX = 4
+"""images of one example that stand side by side."""
 
 NEAR_PAIRS_MAX = 20_000_000
-"""pairs of films with similar hashes that are compared: 500 MB of numbers, hours of work."""
+"""pairs of images with similar hashes that are compared: 500 MB of numbers, hours of work."""
 
 BUCKET_HASHES_MAX = 2_000
 """hashes in one bucket of the index above which the next band must match, too; a fuller one would
-take for ever, and only means that many films have the same coarse greys."""
+take for ever, and only means that many images have the same coarse greys."""
 
 AUDIT_MASKS_MAX = 200
-"""films that are searched for lungs, to find where the films of a set may have them."""
+"""images that are searched for lungs, to find where the images of a set may have them."""
 
 AUDIT_HEAT_MAPS_MAX = 96
-"""films with heat maps; each takes a backward pass through the network."""
+"""images with heat maps; each takes a backward pass through the network."""
 
-AUDIT_FILMS_MAX = 2_000
-"""films that audits of a model score, whole and covered: a minute's work, and CIs of two
+AUDIT_IMAGES_MAX = 2_000
+"""images that audits of a model score, whole and covered: a minute's work, and CIs of two
 points."""
 
 JVM_END_S_MAX = 300

@@ -40,7 +40,7 @@ class Salt:
         Args:
             kind: what it identifies; the same text of another kind has another hash.
             value: from the header. Case and runs of blanks are ignored: otherwise two spellings
-                of one number would separate a patient's films.
+                of one number would separate a patient's images.
         """
         plain = " ".join(value.split()).casefold()
         if not plain:

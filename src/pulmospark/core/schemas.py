@@ -35,13 +35,13 @@ class RejectReason(StrEnum):
     TOO_SMALL = "too_small"
     """a side under ``limits.IMAGE_SIDE_MIN``"""
     CMYK = "cmyk"
-    """printing colours: a scan of a page, not a film"""
+    """printing colours: a scan of a page, not an image"""
     ANIMATED = "animated"
-    """several frames where one film was expected"""
+    """several frames where one image was expected"""
     NO_PIXELS = "no_pixels"
     """a DICOM object without an image: a report, a plan, a key object"""
     OTHER_MODALITY = "other_modality"
-    """a DICOM image that is neither an X-ray film nor a CT slice"""
+    """a DICOM image that is neither an X-ray image nor a CT slice"""
     ENDED_ITS_WORKER = "ended_its_worker"
     """alone in a task, it ended the process that read it more than once"""
     OTHER_BODY_PART = "other_body_part"
@@ -87,7 +87,7 @@ class Note(StrEnum):
 
 
 class View(StrEnum):
-    """View position of a film, or the lack of one."""
+    """View position of an image, or the lack of one."""
 
     PA = "PA"
     AP = "AP"
@@ -143,7 +143,7 @@ class Caution(StrEnum):
 
 
 class Split(StrEnum):
-    """The split that a film belongs to."""
+    """The split that an image belongs to."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -163,7 +163,7 @@ _METADATA = [
     pa.field("modality", pa.string(), nullable=False),  # a Modality
     pa.field("age", pa.float32()),  # years
     pa.field("sex", pa.string()),  # "M", "F", null where unknown
-    pa.field("mask_uri", pa.string()),  # lung mask that came with the film
+    pa.field("mask_uri", pa.string()),  # lung mask that came with the image
     pa.field("published_split", pa.string()),  # "train" or "test" as the source has it
 ]
 
@@ -197,11 +197,11 @@ IMAGES = pa.schema(
         pa.field("width", pa.int32(), nullable=False),  # of the original, pixels
         pa.field("pixels", pa.binary(), nullable=False),  # size x size uint8 grey, row-major
         pa.field("phash", pa.int64(), nullable=False),  # 64-bit perceptual hash, as signed
-        pa.field("parent_id", pa.string()),  # image_id of its source film; null: original
+        pa.field("parent_id", pa.string()),  # image_id of its source image; null: original
         pa.field("listed", pa.int64()),  # hash of its row of the manifest, as signed
     ]
 )
-"""One row per standardised film or slice."""
+"""One row per standardised image or slice."""
 
 REJECTS = pa.schema(
     [
@@ -223,7 +223,7 @@ COHORT = pa.schema(
         pa.field("source", pa.string(), nullable=False),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or a film
+        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or an image
         pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string()),  # after class mapping; null where excluded
         pa.field("view", pa.string(), nullable=False),  # a View
@@ -238,28 +238,28 @@ COHORT = pa.schema(
 
 EXPANDED = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),  # the film's; a copy has its own
-        pa.field("uri", pa.string(), nullable=False),  # the film's; a copy's: with #draw-<n>
-        pa.field("parent_id", pa.string()),  # image_id of its source film; null: the film itself
-        pa.field("parent_uri", pa.string()),  # path of its source film
-        pa.field("draw", pa.int32(), nullable=False),  # 0: the film itself; 1, 2, ...: copies
+        pa.field("image_id", pa.string(), nullable=False),  # the image's; a copy has its own
+        pa.field("uri", pa.string(), nullable=False),  # the image's; a copy's: with #draw-<n>
+        pa.field("parent_id", pa.string()),  # image_id of its source image; null: the image itself
+        pa.field("parent_uri", pa.string()),  # path of its source image
+        pa.field("draw", pa.int32(), nullable=False),  # 0: the image itself; 1, 2, ...: copies
         pa.field("operations", pa.string(), nullable=False),  # of the augmentation, as JSON
-        pa.field("source", pa.string(), nullable=False),  # the data set the film came from
+        pa.field("source", pa.string(), nullable=False),  # the data set the image came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or a film
+        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or an image
         pa.field("finding", pa.string()),  # as the source has it
         pa.field("label", pa.string(), nullable=False),  # after class mapping
         pa.field("view", pa.string(), nullable=False),  # a View
         pa.field("age", pa.float32()),  # years
         pa.field("sex", pa.string()),  # "M", "F", null where unknown
         pa.field("split", pa.string(), nullable=False),  # always "train"
-        pa.field("fold", pa.int32()),  # the film's, also for its copies
+        pa.field("fold", pa.int32()),  # the image's, also for its copies
         pa.field("reason", pa.string()),  # always null; so that this is a cohort, too
         pa.field("pixels", pa.binary(), nullable=False),  # size x size uint8 grey, row-major
     ]
 )
-"""One row per film of the training split and per augmented copy of it."""
+"""One row per image of the training split and per augmented copy of it."""
 
 FEATURES = pa.schema(
     [
@@ -273,23 +273,23 @@ FEATURES = pa.schema(
 LOOKS = pa.schema(
     [
         pa.field("uri", pa.string(), nullable=False),  # absolute path of the file
-        pa.field("mean", pa.float32(), nullable=False),  # grey level of the whole film, 0 to 255
+        pa.field("mean", pa.float32(), nullable=False),  # grey level of the whole image, 0 to 255
         pa.field("border_mean", pa.float32(), nullable=False),  # grey level of its outer 3 %
         pa.field("hashes", pa.list_(pa.int64()), nullable=False),  # of the whole, and of crops
         pa.field("small", pa.binary(), nullable=False),  # 112 x 112 uint8 grey, row-major
     ]
 )
-"""What audits compare films by, one row per image."""
+"""What audits compare images by, one row per image."""
 
 COPIES = pa.schema(
     [
-        pa.field("first", pa.int64(), nullable=False),  # number of a film, in the order of uri
+        pa.field("first", pa.int64(), nullable=False),  # number of an image, in the order of uri
         pa.field("second", pa.int64(), nullable=False),  # number of another, above the first
         pa.field("distance", pa.int32(), nullable=False),  # bits in which their hashes differ
-        pa.field("correlation", pa.float32(), nullable=False),  # of the overlaid films, -1 to 1
+        pa.field("correlation", pa.float32(), nullable=False),  # of the overlaid images, -1 to 1
     ]
 )
-"""Pairs of films with similar hashes, and their correlation."""
+"""Pairs of images with similar hashes, and their correlation."""
 
 SCORES = pa.schema(
     [
@@ -299,7 +299,7 @@ SCORES = pa.schema(
         pa.field("logits", pa.list_(pa.float64()), nullable=False),  # experiment's class order
     ]
 )
-"""Logits of the models of one training for the films of its cohort."""
+"""Logits of the models of one training for the images of its cohort."""
 
 PREDICTIONS = pa.schema(
     [
@@ -314,34 +314,34 @@ PREDICTIONS = pa.schema(
         pa.field("source", pa.string()),  # the data set it came from
         pa.field("patient_id", pa.string()),  # "<source>:<id>", null where unknown
         pa.field("scan_id", pa.string()),  # of a CT series, as the source has it
-        pa.field("group_id", pa.string()),  # same split: patients, or a film
+        pa.field("group_id", pa.string()),  # same split: patients, or an image
         pa.field("split", pa.string()),  # a Split, null outside an experiment
         pa.field("fold", pa.int32()),  # 0 to k-1, with cross-validation
         pa.field("model_id", pa.string(), nullable=False),  # of the bundle
         pa.field("predicted_at", pa.timestamp("us", tz="UTC"), nullable=False),  # when
     ]
 )
-"""One row per scored film."""
+"""One row per scored image."""
 
 REPEATS = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=False),  # of the film's row in predictions
-        pa.field("uri", pa.string(), nullable=False),  # of the film that was sent again
+        pa.field("image_id", pa.string(), nullable=False),  # of the image's row in predictions
+        pa.field("uri", pa.string(), nullable=False),  # of the image that was sent again
         pa.field("source", pa.string()),  # name of the stream's inbox
         pa.field("size_bytes", pa.int64(), nullable=False),  # of the file
         pa.field("modified_ns", pa.int64(), nullable=False),  # since 1970, nanoseconds
         pa.field("seen_at", pa.timestamp("us", tz="UTC"), nullable=False),  # when
     ]
 )
-"""One row per film of a stream whose content had been scored before."""
+"""One row per image of a stream whose content had been scored before."""
 UNITS = pa.schema(
     [
         pa.field("level", pa.string(), nullable=False),  # "scan" or "patient"
-        pa.field("unit", pa.string(), nullable=False),  # scan, patient, or film that has neither
+        pa.field("unit", pa.string(), nullable=False),  # scan, patient, or image that has neither
         pa.field("source", pa.string(), nullable=False),  # the data set it came from
-        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or a film
+        pa.field("group_id", pa.string(), nullable=False),  # same split: patients, or an image
         pa.field("fold", pa.int32()),  # 0 to k-1, with cross-validation
-        pa.field("images", pa.int32(), nullable=False),  # films or slices it was pooled from
+        pa.field("images", pa.int32(), nullable=False),  # images or slices it was pooled from
         pa.field("label", pa.string(), nullable=False),  # the same for all of them
         pa.field("prediction", pa.string(), nullable=False),  # most probable class
         pa.field("probability", pa.list_(pa.float64()), nullable=False),  # pooled

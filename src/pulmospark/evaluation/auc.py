@@ -1,6 +1,6 @@
 """Areas under the ROC and precision-recall curves, for many sets of weights at once.
 
-One sort per class serves the point estimate and every bootstrap replicate: films are summed
+One sort per class serves the point estimate and every bootstrap replicate: images are summed
 by group (patient) and by segment of the ranking in three sparse matrices, and a replicate
 is then a product with the groups' multiplicities and a few cumulative sums. All counts are
 whole numbers below 2^53, so ties and weights are exact.
@@ -19,32 +19,32 @@ from pulmospark.core.arrays import Floats, Ints, Mask
 
 @dataclass(frozen=True)
 class Ranks:
-    """One class's films in the order of their scores, summed by group.
+    """One class's images in the order of their scores, summed by group.
 
-    A segment ends at a distinct score of at least one positive film; segments run
-    from the highest score down. Negative films below the last positive score belong to
+    A segment ends at a distinct score of at least one positive image; segments run
+    from the highest score down. Negative images below the last positive score belong to
     none: neither area depends on their order.
     """
 
     positive: sparse.csr_array
-    """(segments, groups): positive films at the segment's score"""
+    """(segments, groups): positive images at the segment's score"""
     above: sparse.csr_array
-    """(segments, groups): negative films above the segment's score, below the one before"""
+    """(segments, groups): negative images above the segment's score, below the one before"""
     tied: sparse.csr_array
-    """(segments, groups): negative films at the segment's score"""
+    """(segments, groups): negative images at the segment's score"""
     positives: Floats
-    """(groups,): positive films"""
+    """(groups,): positive images"""
     negatives: Floats
-    """(groups,): negative films"""
+    """(groups,): negative images"""
 
     @classmethod
     def of(cls, positive: Mask, scores: Floats, groups: Ints, count: int) -> Self:
         """Sort once.
 
         Args:
-            positive: (n,) whether a film is of the class.
+            positive: (n,) whether an image is of the class.
             scores: (n,) the class's probability, or any score increasing with it.
-            groups: (n,) group of each film, 0 to ``count`` - 1.
+            groups: (n,) group of each image, 0 to ``count`` - 1.
             count: number of groups.
         """
         order = np.argsort(-scores, kind="stable")
@@ -71,13 +71,13 @@ class Ranks:
 
     @property
     def segments(self) -> int:
-        """Distinct scores of positive films."""
+        """Distinct scores of positive images."""
         return int(self.positive.shape[0])
 
     def areas(self, multiplicities: Floats) -> tuple[Floats, Floats]:
         """AUROC and average precision of each set of weights.
 
-        AUROC is the Mann-Whitney probability that a positive film outranks a negative one,
+        AUROC is the Mann-Whitney probability that a positive image outranks a negative one,
         ties counting half. Average precision is the sum over the distinct scores of the
         precision there times the recall gained there (no interpolation), as scikit-learn's.
 
@@ -86,7 +86,7 @@ class Ranks:
 
         Returns:
             Two arrays (b,); nan where a set of weights holds no positive (for AUROC: or no
-            negative) film.
+            negative) image.
         """
         positives = self.positives @ multiplicities
         negatives = self.negatives @ multiplicities
@@ -96,7 +96,7 @@ class Ranks:
         won = np.einsum("sb,sb->b", gained, negatives - false + 0.5 * tied)
         true = np.cumsum(gained, axis=0)
         false += true
-        # Segments before the first film that counts are 0 / 0 and gain nothing.
+        # Segments before the first image that counts are 0 / 0 and gain nothing.
         np.divide(true, false, out=true, where=false > 0)
         precision = np.einsum("sb,sb->b", gained, true)
         with np.errstate(invalid="ignore", divide="ignore"):

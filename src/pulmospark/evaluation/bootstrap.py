@@ -1,6 +1,6 @@
 """All metrics of an evaluation for many bootstrap replicates at once.
 
-Quantities that add up over films (confusion, log loss, Brier score, reliability bins) are summed
+Quantities that add up over images (confusion, log loss, Brier score, reliability bins) are summed
 by group once; a replicate is then a product with the groups' multiplicities. Rank metrics come
 from `pulmospark.evaluation.auc`. The point estimate is the replicate in which every group
 counts once, so estimate and CI share each formula.
@@ -30,8 +30,8 @@ class GroupTables:
     present: Mask
     """(classes,) whether a class occurs"""
     sums: sparse.csr_array
-    """(classes^2 + 2 + 3 bins, groups): confusion, log loss, Brier, then a bin's films,
-    summed probability and correctly classified films"""
+    """(classes^2 + 2 + 3 bins, groups): confusion, log loss, Brier, then a bin's images,
+    summed probability and correctly classified images"""
     ranks: tuple[Ranks, ...]
 
     @classmethod
@@ -41,19 +41,19 @@ class GroupTables:
         Args:
             labels: (n,) true class.
             probabilities: (n, k).
-            groups: (n,) group of each film, 0 to ``count`` - 1.
+            groups: (n,) group of each image, 0 to ``count`` - 1.
             count: number of groups.
             bins: of the reliability diagram.
         """
-        films, k = probabilities.shape
+        images, k = probabilities.shape
         predicted = metrics.predicted_class(probabilities)
-        confidence = probabilities[np.arange(films), predicted]
-        bin_numbers = metrics.bin_of_films(confidence, bins)
-        ones, base = np.ones(films), k * k + 2
+        confidence = probabilities[np.arange(images), predicted]
+        bin_numbers = metrics.bin_of_images(confidence, bins)
+        ones, base = np.ones(images), k * k + 2
         parts = (
             (labels * k + predicted, ones),
-            (np.full(films, k * k), metrics.log_loss_of_films(labels, probabilities)),
-            (np.full(films, k * k + 1), metrics.brier_of_films(labels, probabilities)),
+            (np.full(images, k * k), metrics.log_loss_of_images(labels, probabilities)),
+            (np.full(images, k * k + 1), metrics.brier_of_images(labels, probabilities)),
             (base + bin_numbers, ones),
             (base + bins + bin_numbers, confidence),
             (base + 2 * bins + bin_numbers, (predicted == labels).astype(np.float64)),
@@ -85,16 +85,16 @@ class GroupTables:
         k, bins = self.classes, self.bins
         sums = self.sums @ multiplicities
         confusion = sums[: k * k].reshape(k, k, -1)
-        films = confusion.sum(axis=(0, 1))
+        images = confusion.sum(axis=(0, 1))
         _, confidence, right = sums[k * k + 2 :].reshape(3, bins, -1)
         areas = [ranks.areas(multiplicities) for ranks in self.ranks]
         auroc = np.stack([area for area, _ in areas])
         return {
             "accuracy": metrics.accuracy(confusion),
             "balanced_accuracy": metrics.balanced_accuracy(confusion, self.present),
-            "log_loss": metrics.ratio(sums[k * k], films),
-            "brier": metrics.ratio(sums[k * k + 1], films),
-            "calibration_error": metrics.ratio(np.abs(confidence - right).sum(axis=0), films),
+            "log_loss": metrics.ratio(sums[k * k], images),
+            "brier": metrics.ratio(sums[k * k + 1], images),
+            "calibration_error": metrics.ratio(np.abs(confidence - right).sum(axis=0), images),
             "macro_auroc": auroc.mean(axis=0),
             "f1": metrics.f1(confusion),
             "mcc": metrics.mcc(confusion),

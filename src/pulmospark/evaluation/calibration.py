@@ -10,7 +10,7 @@ from scipy import optimize, special, stats
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import InputError, UsageError
-from pulmospark.evaluation.intervals import effective_films, proportion
+from pulmospark.evaluation.intervals import effective_images, proportion
 from pulmospark.evaluation.results import OperatingFigures, OperatingPoint
 
 
@@ -22,12 +22,12 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
     and ``limits.TEMPERATURE_MAX``.
 
     The targets are smoothed. With targets of 0 and 1, a small sample classified without error
-    would drive T to 0 and every probability to 0 or 1, which 30 films cannot justify. Platt
-    (1999, "Probabilistic outputs for support vector machines", section 2.2) gives a film of a
-    class with n films the target (n + 1) / (n + 2), the posterior mean of the label probability
+    would drive T to 0 and every probability to 0 or 1, which 30 images cannot justify. Platt
+    (1999, "Probabilistic outputs for support vector machines", section 2.2) gives an image of a
+    class with n images the target (n + 1) / (n + 2), the posterior mean of the label probability
     under a uniform prior. With k classes that is Laplace's rule of succession:
     (n + 1) / (n + k) for the true class and 1 / (n + k) for each other, which equals Platt's
-    for k = 2. For many films it converges to Guo's likelihood.
+    for k = 2. For many images it converges to Guo's likelihood.
 
     Args:
         logits: (n, k) of the validation split.
@@ -37,17 +37,17 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
         T; 1 where no other value is better.
 
     Raises:
-        InputError: no films, different lengths, a label out of range, or a logit that is
+        InputError: no images, different lengths, a label out of range, or a logit that is
             not finite.
     """
     scores = _logits(logits)
     truth = np.asarray(labels)
-    films, classes = scores.shape
-    if truth.shape != (films,):
+    images, classes = scores.shape
+    if truth.shape != (images,):
         raise InputError(
-            f"{films} rows of logits but labels of shape {truth.shape}: provide one label per row"
+            f"{images} rows of logits but labels of shape {truth.shape}: provide one label per row"
         )
-    if films == 0:
+    if images == 0:
         raise InputError(
             "the validation split is empty: temperature scaling needs at least one image"
         )
@@ -76,7 +76,7 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
 
 
 def smoothed_targets(labels: Ints, classes: int) -> Floats:
-    """Targets of films, (n, classes): see :func:`fit_temperature`; each row sums to 1.
+    """Targets of images, (n, classes): see :func:`fit_temperature`; each row sums to 1.
 
     Args:
         labels: (n,) true class, 0 to classes - 1.
@@ -123,7 +123,7 @@ def choose_operating_point(
     quantile of it, equal to Clopper and Pearson's. The upper bound is Clopper and Pearson's too,
     slightly wider because the final model was fitted on more images than the models that scored
     these. Where patients have several images, n is the effective sample size
-    (``intervals.effective_films``).
+    (``intervals.effective_images``).
 
     Args:
         probabilities: (n,) of the positive class.
@@ -147,12 +147,12 @@ def choose_operating_point(
     whose = np.arange(scores.size) if groups is None else np.asarray(groups)
     if whose.shape != scores.shape:
         raise InputError(
-            f"groups of shape {whose.shape} for {scores.size} films: provide one per film"
+            f"groups of shape {whose.shape} for {scores.size} images: provide one per image"
         )
     ranked = -np.sort(-scores[truth])
     threshold, low, high = 0.5, None, None
     if ranked.size:
-        # Compare like the sensitivity is computed: 0.07 x 100 would round up to 8 films.
+        # Compare like the sensitivity is computed: 0.07 x 100 would round up to 8 images.
         reached = np.arange(1, ranked.size + 1) / ranked.size >= target_sensitivity
         threshold = float(ranked[int(np.argmax(reached))])
         low, high = expected_sensitivity(scores[truth] >= threshold, whose[truth], confidence)
@@ -177,9 +177,9 @@ def expected_sensitivity(called: Mask, groups: Ints, confidence: float) -> tuple
         groups: (n,) group (patient) of each, whole numbers from 0.
         confidence: between 0 and 1.
     """
-    films = np.bincount(groups).astype(np.float64)
-    hits = np.bincount(groups, weights=called).astype(np.float64)[films > 0]
-    effective = effective_films(hits, films[films > 0])
+    images = np.bincount(groups).astype(np.float64)
+    hits = np.bincount(groups, weights=called).astype(np.float64)[images > 0]
+    effective = effective_images(hits, images[images > 0])
     right = effective * float(called.mean())
     tail = (1 - confidence) / 2
     low = float(stats.beta.ppf(tail, right, effective - right + 1)) if right else 0.0
@@ -196,13 +196,13 @@ def operating_figures(
     groups: Ints,
     confidence: float,
 ) -> OperatingFigures:
-    """Performance of an operating point on films it was not chosen on.
+    """Performance of an operating point on images it was not chosen on.
 
     Args:
         point: the point.
         probabilities: (n,) of its class.
-        positive: (n,) whether a film is of that class.
-        groups: (n,) group (patient) of each film, whole numbers from 0.
+        positive: (n,) whether an image is of that class.
+        groups: (n,) group (patient) of each image, whole numbers from 0.
         confidence: level of the CIs, between 0 and 1.
 
     Raises:
@@ -213,7 +213,7 @@ def operating_figures(
 
 
 def called_positive(point: OperatingPoint, probabilities: Floats) -> Mask:
-    """Films that a point calls positive, (n,): those at or above its threshold.
+    """Images that a point calls positive, (n,): those at or above its threshold.
 
     Args:
         point: the point.
@@ -235,9 +235,9 @@ def decided_figures(
 
     Args:
         point: the point to report.
-        called: (n,) whether a film was called positive.
+        called: (n,) whether an image was called positive.
         positive: (n,) whether it is.
-        groups: (n,) group (patient) of each film, whole numbers from 0.
+        groups: (n,) group (patient) of each image, whole numbers from 0.
         confidence: level of the CIs, between 0 and 1.
         thresholds: of each fold, if there were several.
     """
@@ -254,7 +254,7 @@ def decided_figures(
 def _logits(logits: Floats) -> Floats:
     scores = np.asarray(logits, dtype=np.float64)
     if scores.ndim != 2 or scores.shape[1] < 1:
-        raise InputError(f"logits of shape {scores.shape}: expected (films, classes)")
+        raise InputError(f"logits of shape {scores.shape}: expected (images, classes)")
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
         raise InputError(f"logits of row {row} are not finite: check the model's output")
@@ -267,7 +267,7 @@ def _scores(probabilities: Floats, positive: Mask) -> tuple[Floats, Mask]:
     if scores.ndim != 1 or scores.shape != truth.shape:
         raise InputError(
             f"probabilities of shape {scores.shape} and labels of shape {truth.shape}: "
-            "provide one of each per film"
+            "provide one of each per image"
         )
     wrong = ~((scores >= 0) & (scores <= 1))
     if wrong.any():

@@ -15,15 +15,15 @@ ABOVE_ALL = float(np.nextafter(1.0, 2.0))
 def roc_curve(positive: Mask, scores: Floats, points: int = limits.CURVE_POINTS_MAX) -> Curve:
     """ROC curve: x = 1 - specificity, y = sensitivity, from (0, 0) to (1, 1).
 
-    A film is predicted positive if its score is at or above the threshold.
+    An image is predicted positive if its score is at or above the threshold.
 
     Args:
-        positive: (n,) whether a film is of the class.
+        positive: (n,) whether an image is of the class.
         scores: (n,) its probability.
         points: maximum number of points.
 
     Returns:
-        The curve; without points if there are no positive or no negative films.
+        The curve; without points if there are no positive or no negative images.
     """
     true, false, threshold = _counts(positive, scores)
     if true.size == 0 or true[-1] == 0 or false[-1] == 0:
@@ -38,15 +38,15 @@ def precision_recall_curve(
 ) -> Curve:
     """Precision-recall curve: x = sensitivity, y = PPV, from recall 0 to recall 1.
 
-    It starts at (0, 1) by convention: no film is predicted positive there.
+    It starts at (0, 1) by convention: no image is predicted positive there.
 
     Args:
-        positive: (n,) whether a film is of the class.
+        positive: (n,) whether an image is of the class.
         scores: (n,) its probability.
         points: maximum number of points.
 
     Returns:
-        The curve; without points if there are no positive films.
+        The curve; without points if there are no positive images.
     """
     true, false, threshold = _counts(positive, scores)
     if true.size == 0 or true[-1] == 0:

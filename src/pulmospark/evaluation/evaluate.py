@@ -50,9 +50,9 @@ class FoldPredictions:
     probabilities: ArrayLike
     """(n, k)"""
     groups: ArrayLike
-    """(n,) group (patient) of each film"""
+    """(n,) group (patient) of each image"""
     sources: ArrayLike | None = None
-    """(n,) data set of each film"""
+    """(n,) data set of each image"""
     trivial: TrainingPart | None = None
     """training set of the fold, for the image-blind baselines"""
     operating_point: OperatingPoint | None = None
@@ -61,18 +61,18 @@ class FoldPredictions:
 
 @dataclass(frozen=True)
 class _Decided:
-    """Predictions, with the decisions of the baselines and the operating point for every film."""
+    """Predictions, with the decisions of the baselines and the operating point for every image."""
 
-    films: Predictions
+    images: Predictions
     trivial: tuple[Ints, Ints] | None
     point: OperatingPoint | None
     called: Mask | None
     thresholds: tuple[float, ...] = ()
     sources: frozenset[str] = frozenset()
-    """sources of the films that occur in the training set"""
+    """sources of the images that occur in the training set"""
 
 
-def evaluate_predictions(  # noqa: PLR0917 - films, then settings
+def evaluate_predictions(  # noqa: PLR0917 - images, then settings
     labels: ArrayLike,
     probabilities: ArrayLike,
     groups: ArrayLike,
@@ -87,22 +87,22 @@ def evaluate_predictions(  # noqa: PLR0917 - films, then settings
     """Compute all metrics of one set of predictions, with CIs.
 
     The result depends on the seed but not on the order of the rows. 1,000 replicates take
-    about 0.2 s for 3,000 films and 10 s for 200,000, on one core, in bounded memory.
+    about 0.2 s for 3,000 images and 10 s for 200,000, on one core, in bounded memory.
 
     Args:
         labels: (n,) true class, 0 to k - 1.
         probabilities: (n, k) within 0 and 1, rows sum to 1 within 1e-6.
-        groups: (n,) group of each film: the patient, or the film if unknown.
+        groups: (n,) group of each image: the patient, or the image if unknown.
         classes: k names, in the order of the columns.
         settings: replicates, confidence and bins.
         seed: of the bootstrap.
-        sources: (n,) data set of each film; required for the image-blind baselines.
+        sources: (n,) data set of each image; required for the image-blind baselines.
         trivial: training set for the image-blind baselines; ``None``: no baselines.
         operating_point: chosen on the validation split; ``None``: none.
 
     Raises:
-        InputError: different lengths, no films or too many, a label out of range, an invalid
-            probability, or an operating point for an unknown class. A class without films is
+        InputError: different lengths, no images or too many, a label out of range, an invalid
+            probability, or an operating point for an unknown class. A class without images is
             allowed: its metrics are ``None``.
     """
     fold = FoldPredictions(labels, probabilities, groups, sources, trivial, operating_point)
@@ -117,9 +117,9 @@ def cross_validate_summary(
     *,
     fold_replicates: int = 0,
 ) -> CrossValidation:
-    """Compute metrics of each fold, their mean and spread, and of all films pooled.
+    """Compute metrics of each fold, their mean and spread, and of all images pooled.
 
-    Pooled films keep the baselines and the operating point of their fold, which may differ
+    Pooled images keep the baselines and the operating point of their fold, which may differ
     between folds. The pooled bootstrap resamples patients. It does not cover the variation due to
     the training set; the spread between folds indicates that. Pooled AUROC compares
     probabilities of different models, so it tends to be slightly below the mean of the folds.
@@ -150,15 +150,15 @@ def cross_validate_summary(
 
 
 def _decide(fold: FoldPredictions, classes: Sequence[str]) -> _Decided:
-    films = checked(fold.labels, fold.probabilities, fold.groups, classes, fold.sources)
+    images = checked(fold.labels, fold.probabilities, fold.groups, classes, fold.sources)
     baselines = called = None
     sources: frozenset[str] = frozenset()
     if fold.trivial is not None:
         baselines = trivial_predictions(
-            fold.trivial, films.sources, films.labels.size, len(classes)
+            fold.trivial, images.sources, images.labels.size, len(classes)
         )
-        assert films.sources is not None  # trivial_predictions requires them
-        sources = shared_sources(fold.trivial, films.sources.astype(str))
+        assert images.sources is not None  # trivial_predictions requires them
+        sources = shared_sources(fold.trivial, images.sources.astype(str))
     if (point := fold.operating_point) is not None:
         if point.positive_class not in classes:
             raise InputError(
@@ -166,18 +166,22 @@ def _decide(fold: FoldPredictions, classes: Sequence[str]) -> _Decided:
                 f"{list(classes)}"
             )
         column = list(classes).index(point.positive_class)
-        called = called_positive(point, films.probabilities[:, column])
+        called = called_positive(point, images.probabilities[:, column])
     return _Decided(
-        films=films, trivial=baselines, point=fold.operating_point, called=called, sources=sources
+        images=images,
+        trivial=baselines,
+        point=fold.operating_point,
+        called=called,
+        sources=sources,
     )
 
 
 def _pool(
     folds: Sequence[FoldPredictions], decided: Sequence[_Decided], classes: Sequence[str]
 ) -> _Decided:
-    films = checked(
-        np.concatenate([fold.films.labels for fold in decided]),
-        np.concatenate([fold.films.probabilities for fold in decided]),
+    images = checked(
+        np.concatenate([fold.images.labels for fold in decided]),
+        np.concatenate([fold.images.probabilities for fold in decided]),
         np.concatenate([np.asarray(fold.groups) for fold in folds]),
         classes,
     )
@@ -196,7 +200,7 @@ def _pool(
         raise InputError("operating points of different classes: use the same class for all folds")
     thresholds = tuple(point.threshold for point in points)
     return _Decided(
-        films=films,
+        images=images,
         trivial=(
             np.concatenate([plain for plain, _ in baselines]),
             np.concatenate([by_source for _, by_source in baselines]),
@@ -243,12 +247,12 @@ def _evaluation(
     seed: int,
     replicates: int,
 ) -> Evaluation:
-    films, confidence = given.films, settings.confidence
+    images, confidence = given.images, settings.confidence
     tables = GroupTables.of(
-        films.labels,
-        films.probabilities,
-        films.groups,
-        films.group_count,
+        images.labels,
+        images.probabilities,
+        images.groups,
+        images.group_count,
         settings.calibration_bins,
     )
     point = tables.point()
@@ -257,10 +261,10 @@ def _evaluation(
         if replicates
         else {name: np.empty((*value.shape, 0)) for name, value in point.items()}
     )
-    predicted = metrics.predicted_class(films.probabilities)
+    predicted = metrics.predicted_class(images.probabilities)
     by_class = tuple(
         _class_figures(
-            number, name, films, predicted, point=point, drawn=drawn, confidence=confidence
+            number, name, images, predicted, point=point, drawn=drawn, confidence=confidence
         )
         for number, name in enumerate(classes)
     )
@@ -269,15 +273,15 @@ def _evaluation(
         return rule(float(point[name]), drawn[name], confidence)
 
     held = tuple(each.sensitivity for each in by_class if each.support)
-    confusion = metrics.confusion_matrix(films.labels, predicted, len(classes))
+    confusion = metrics.confusion_matrix(images.labels, predicted, len(classes))
     return Evaluation(
         classes=tuple(classes),
-        films=int(films.labels.size),
-        groups=films.group_count,
+        images=int(images.labels.size),
+        groups=images.group_count,
         confidence=confidence,
         replicates=replicates,
         confusion=tuple(tuple(int(cell) for cell in row) for row in confusion),
-        accuracy=proportion(predicted == films.labels, None, films.groups, confidence),
+        accuracy=proportion(predicted == images.labels, None, images.groups, confidence),
         balanced_accuracy=intervals.mean_of_bounds(
             figure("balanced_accuracy", intervals.percentile), held
         ),
@@ -289,27 +293,27 @@ def _evaluation(
         ),
         by_class=by_class,
         reliability=metrics.reliability(
-            films.labels, films.probabilities, settings.calibration_bins
+            images.labels, images.probabilities, settings.calibration_bins
         ),
         operating=_operating(given, classes, confidence),
         trivial=None
         if given.trivial is None
-        else trivial_rules(given.trivial, films, confidence, sources=len(given.sources)),
+        else trivial_rules(given.trivial, images, confidence, sources=len(given.sources)),
     )
 
 
 def _class_figures(
     number: int,
     name: str,
-    films: Predictions,
+    images: Predictions,
     predicted: Ints,
     *,
     point: dict[str, Floats],
     drawn: dict[str, Floats],
     confidence: float,
 ) -> ClassFigures:
-    positive, called = films.labels == number, predicted == number
-    scores, groups = films.probabilities[:, number], films.groups
+    positive, called = images.labels == number, predicted == number
+    scores, groups = images.probabilities[:, number], images.groups
 
     def bootstrapped(figure: str) -> Figure:
         return intervals.percentile(
@@ -342,12 +346,12 @@ def _operating(
 ) -> OperatingFigures | None:
     if given.point is None or given.called is None:
         return None
-    positive = given.films.labels == list(classes).index(given.point.positive_class)
+    positive = given.images.labels == list(classes).index(given.point.positive_class)
     return decided_figures(
         given.point,
         given.called,
         positive,
-        given.films.groups,
+        given.images.groups,
         confidence,
         thresholds=given.thresholds,
     )

@@ -15,7 +15,7 @@ from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.errors import InputError
 
 SUM_TOLERANCE = 1e-6
-"""allowed deviation of a film's probabilities from summing to 1: float32 has about 1e-7"""
+"""allowed deviation of an image's probabilities from summing to 1: float32 has about 1e-7"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Predictions:
     """(n,) whole numbers from 0, in the order of the group's names"""
     group_count: int
     sources: NDArray[Any] | None
-    """(n,) name of each film's data set"""
+    """(n,) name of each image's data set"""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class TrainingPart:
     """What the image-blind baselines are fitted on: labels and sources of the training set."""
 
     labels: ArrayLike
-    """(m,) true class of the training films"""
+    """(m,) true class of the training images"""
     sources: ArrayLike
-    """(m,) name of each film's data set"""
+    """(m,) name of each image's data set"""
 
 
 def checked(
@@ -55,21 +55,21 @@ def checked(
     Args:
         labels: (n,) true class, 0 to k - 1.
         probabilities: (n, k).
-        groups: (n,) name or number of each film's group (patient); films of one group are
+        groups: (n,) name or number of each image's group (patient); images of one group are
             resampled together.
         classes: k names.
-        sources: (n,) name of each film's data set.
+        sources: (n,) name of each image's data set.
 
     Raises:
-        InputError: different lengths, no films or too many, a label out of range, or an
+        InputError: different lengths, no images or too many, a label out of range, or an
             invalid probability.
     """
     table = _probabilities(probabilities, classes)
-    films = table.shape[0]
+    images = table.shape[0]
     truth = checked_labels(labels, len(classes), what="labels")
-    named = _column(groups, films, "groups")
-    if truth.size != films:
-        raise InputError(f"{truth.size} labels for {films} films: provide one per film")
+    named = _column(groups, images, "groups")
+    if truth.size != images:
+        raise InputError(f"{truth.size} labels for {images} images: provide one per image")
     # Sorted names make the replicates independent of the order of the rows.
     names, codes = np.unique(named, return_inverse=True)
     return Predictions(
@@ -77,7 +77,7 @@ def checked(
         probabilities=table,
         groups=codes.astype(np.int64),
         group_count=int(names.size),
-        sources=None if sources is None else _column(sources, films, "sources"),
+        sources=None if sources is None else _column(sources, images, "sources"),
     )
 
 
@@ -90,7 +90,7 @@ def checked_labels(labels: ArrayLike, classes: int, *, what: str) -> Ints:
     given = np.asarray(labels)
     if given.ndim != 1 or not (given.size == 0 or np.issubdtype(given.dtype, np.integer)):
         raise InputError(
-            f"{what} of type {given.dtype} and shape {given.shape}: provide one integer per film"
+            f"{what} of type {given.dtype} and shape {given.shape}: provide one integer per image"
         )
     wrong = (given < 0) | (given >= classes)
     if wrong.any():
@@ -103,12 +103,12 @@ def checked_training(part: TrainingPart, classes: int) -> tuple[Ints, NDArray[An
     """Labels and sources of a training set.
 
     Raises:
-        InputError: no films, different lengths, or a label out of range.
+        InputError: no images, different lengths, or a label out of range.
     """
     labels = checked_labels(part.labels, classes, what="training labels")
     if labels.size == 0:
         raise InputError(
-            "the training set is empty: the image-blind baselines need at least one film"
+            "the training set is empty: the image-blind baselines need at least one image"
         )
     return labels, _column(part.sources, labels.size, "training sources")
 
@@ -123,16 +123,16 @@ def _probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> Floats:
     if len(set(classes)) != len(classes):
         raise InputError(f"classes {list(classes)}: names must be unique")
     if table.ndim and table.shape[0] == 0:
-        raise InputError("no films to evaluate: provide predictions for at least one")
+        raise InputError("no images to evaluate: provide predictions for at least one")
     if table.ndim != 2 or table.shape[1] != len(classes):
         raise InputError(
-            f"probabilities of shape {table.shape}: expected (films, {len(classes)}), one per "
+            f"probabilities of shape {table.shape}: expected (images, {len(classes)}), one per "
             "class"
         )
-    films = table.shape[0]
-    if films > limits.EVALUATION_ROWS_MAX:
+    images = table.shape[0]
+    if images > limits.EVALUATION_ROWS_MAX:
         raise InputError(
-            f"{films} films, over the limit of {limits.EVALUATION_ROWS_MAX}: "
+            f"{images} images, over the limit of {limits.EVALUATION_ROWS_MAX}: "
             "evaluate a random sample of the patients"
         )
     wrong = ~((table >= 0) & (table <= 1))
@@ -153,14 +153,16 @@ def _probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> Floats:
     return table
 
 
-def _column(values: ArrayLike, films: int, what: str) -> NDArray[Any]:
+def _column(values: ArrayLike, images: int, what: str) -> NDArray[Any]:
     given = np.asarray(values)
-    if given.shape != (films,):
-        raise InputError(f"{what} of shape {given.shape} for {films} films: provide one per film")
+    if given.shape != (images,):
+        raise InputError(
+            f"{what} of shape {given.shape} for {images} images: provide one per image"
+        )
     if given.dtype == object:
         absent = [row for row, each in enumerate(given.tolist()) if _absent(each)]
         if absent:
-            raise InputError(f"{what}: missing in row {absent[0]}: provide one per film")
+            raise InputError(f"{what}: missing in row {absent[0]}: provide one per image")
         given = given.astype(str)
     return given
 

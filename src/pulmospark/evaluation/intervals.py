@@ -1,22 +1,22 @@
 """CIs: Wilson's for proportions, percentiles of a bootstrap over patients for the rest.
 
 **Proportions** (accuracy, sensitivity, specificity, PPV, NPV). Wilson's score interval assumes
-independent films. Films of one patient are correlated: a model that errs on one tends to err on
-the next, so the plain interval is too narrow (at six films per patient its coverage can fall
+independent images. Images of one patient are correlated: a model that errs on one tends to err on
+the next, so the plain interval is too narrow (at six images per patient its coverage can fall
 below 50 % instead of 95 %). A bootstrap over patients works in the middle of the scale but
 collapses to zero width at 0 % and 100 %, where good detectors lie. So Wilson's interval is used
 throughout, on the effective sample size:
 
-- with one film per patient, that is the number of films, and the interval is Wilson's;
-- otherwise it is films / design effect (Kish 1965). The design effect is the between-patient
+- with one image per patient, that is the number of images, and the interval is Wilson's;
+- otherwise it is images / design effect (Kish 1965). The design effect is the between-patient
   variance of the linearised ratio over the binomial variance, at least 1. The normal quantile is
   replaced by Student's with patients - 1 degrees of freedom (Korn and Graubard 1998; Dean and
   Pagano 2015 compare this adjusted interval with others).
   Only patients with the rarer outcome inform the design effect. Where they are few, it is shrunk
-  towards its maximum (films of a patient all alike), as if ``_PRIOR_PATIENTS`` further patients
+  towards its maximum (images of a patient all alike), as if ``_PRIOR_PATIENTS`` further patients
   had shown that; where there are none, it is the maximum.
 
-In 72 simulated settings (20 to 200 patients with 2 or 6 films on average, intra-patient
+In 72 simulated settings (20 to 200 patients with 2 or 6 images on average, intra-patient
 correlation 0.05 to 0.95, true proportions 0.6 to 0.97) the 95 % CI covered the truth in 92 % of
 runs at worst and 96 % on average; the plain interval in 36 % and 75 %.
 
@@ -44,18 +44,18 @@ from pulmospark.evaluation.results import Figure
 
 _PRIOR_PATIENTS = 2.0
 
-NO_FILMS = "no films to compute it on"
+NO_IMAGES = "no images to compute it on"
 ALL_EQUAL = "all replicates are equal: no CI can be computed"
 
 
 def wilson(
-    share: float, films: float, confidence: float, quantile: float | None = None
+    share: float, images: float, confidence: float, quantile: float | None = None
 ) -> tuple[float, float]:
     """Wilson's score interval of a proportion (Wilson 1927; Newcombe 1998, method 3).
 
     Args:
         share: observed proportion, 0 to 1.
-        films: number of independent films, above 0; may be fractional.
+        images: number of independent images, above 0; may be fractional.
         confidence: between 0 and 1, such as 0.95.
         quantile: replaces the normal quantile.
 
@@ -65,42 +65,42 @@ def wilson(
     Raises:
         UsageError: an argument is out of range.
     """
-    if not (0.0 <= share <= 1.0 and films > 0 and 0.0 < confidence < 1.0):
+    if not (0.0 <= share <= 1.0 and images > 0 and 0.0 < confidence < 1.0):
         raise UsageError(
-            f"Wilson interval of share {share}, films {films}, confidence {confidence}: "
-            "share must lie in 0 to 1, films above 0, confidence between 0 and 1"
+            f"Wilson interval of share {share}, images {images}, confidence {confidence}: "
+            "share must lie in 0 to 1, images above 0, confidence between 0 and 1"
         )
     z = _normal(confidence) if quantile is None else quantile
-    square = z * z / films
+    square = z * z / images
     middle = (share + square / 2) / (1 + square)
-    half = z / (1 + square) * math.sqrt(share * (1 - share) / films + square / (4 * films))
+    half = z / (1 + square) * math.sqrt(share * (1 - share) / images + square / (4 * images))
     # At the ends one bound is exactly 0 or 1, which rounding would miss.
     low = 0.0 if share == 0.0 else max(0.0, middle - half)
     high = 1.0 if share == 1.0 else min(1.0, middle + half)
     return low, high
 
 
-def effective_films(hits: Floats, films: Floats) -> float:
-    """Effective sample size of clustered films for one proportion.
+def effective_images(hits: Floats, images: Floats) -> float:
+    """Effective sample size of clustered images for one proportion.
 
     Args:
-        hits: (g,) films of each patient in the numerator.
-        films: (g,) films of each patient, all above 0.
+        hits: (g,) images of each patient in the numerator.
+        images: (g,) images of each patient, all above 0.
 
     Returns:
-        Films / design effect, between 1 and the number of films; see the module's docstring.
+        Images / design effect, between 1 and the number of images; see the module's docstring.
     """
-    total = float(films.sum())
+    total = float(images.sum())
     share = float(hits.sum()) / total
-    largest = float(films @ films) / total
+    largest = float(images @ images) / total
     if largest == 1.0:
         return total
     effect = largest
-    if 0.0 < share < 1.0 and films.size > 1:
-        residual = hits - share * films
-        between = films.size / (films.size - 1) * float(residual @ residual) / total
+    if 0.0 < share < 1.0 and images.size > 1:
+        residual = hits - share * images
+        between = images.size / (images.size - 1) * float(residual @ residual) / total
         observed = max(1.0, between / (share * (1 - share)))
-        rarer = float(min((hits > 0).sum(), (hits < films).sum()))
+        rarer = float(min((hits > 0).sum(), (hits < images).sum()))
         weight = rarer / (rarer + _PRIOR_PATIENTS)
         effect = weight * observed + (1 - weight) * largest
     return max(1.0, total / effect)
@@ -112,12 +112,12 @@ def proportion(
     groups: Ints,
     confidence: float,
 ) -> Figure:
-    """A proportion of films with its CI.
+    """A proportion of images with its CI.
 
     Args:
-        hit: (n,) films in the numerator.
-        among: (n,) films in the denominator; ``None``: all.
-        groups: (n,) group (patient) of each film, whole numbers from 0.
+        hit: (n,) images in the numerator.
+        among: (n,) images in the denominator; ``None``: all.
+        groups: (n,) group (patient) of each image, whole numbers from 0.
         confidence: between 0 and 1.
 
     Returns:
@@ -126,15 +126,15 @@ def proportion(
     if among is not None:
         hit, groups = hit[among], groups[among]
     if hit.size == 0:
-        return Figure(value=None, numerator=0, denominator=0, note=NO_FILMS)
-    films = np.bincount(groups).astype(np.float64)
-    held = films > 0
-    films = films[held]
+        return Figure(value=None, numerator=0, denominator=0, note=NO_IMAGES)
+    images = np.bincount(groups).astype(np.float64)
+    held = images > 0
+    images = images[held]
     hits = np.bincount(groups, weights=hit)[held].astype(np.float64)
     numerator, denominator = int(hit.sum()), int(hit.size)
-    effective = effective_films(hits, films)
-    clustered = denominator > films.size
-    quantile = _quantile(confidence, films.size) if clustered else None
+    effective = effective_images(hits, images)
+    clustered = denominator > images.size
+    quantile = _quantile(confidence, images.size) if clustered else None
     low, high = wilson(numerator / denominator, effective, confidence, quantile)
     return Figure(
         value=numerator / denominator,
@@ -144,7 +144,7 @@ def proportion(
         numerator=numerator,
         denominator=denominator,
         effective=round(effective, 2) if clustered else None,
-        groups=int(films.size),
+        groups=int(images.size),
     )
 
 
@@ -175,21 +175,21 @@ def difference(first: Figure, second: Figure) -> Figure:
 
 
 def expected_interval(share: float, groups: Ints, confidence: float) -> tuple[float, float]:
-    """CI that a proportion of ``share`` on these films would have.
+    """CI that a proportion of ``share`` on these images would have.
 
     As :func:`proportion`, but before the numerator is known: assumes the maximum design effect,
-    films of a patient all alike.
+    images of a patient all alike.
 
     Args:
         share: expected proportion, 0 to 1.
-        groups: (n,) group (patient) of each film, whole numbers from 0; at least one film.
+        groups: (n,) group (patient) of each image, whole numbers from 0; at least one image.
         confidence: between 0 and 1.
     """
-    films = np.bincount(groups).astype(np.float64)
-    films = films[films > 0]
-    clustered = groups.size > films.size
-    quantile = _quantile(confidence, films.size) if clustered else None
-    return wilson(share, effective_films(films, films), confidence, quantile)
+    images = np.bincount(groups).astype(np.float64)
+    images = images[images > 0]
+    clustered = groups.size > images.size
+    quantile = _quantile(confidence, images.size) if clustered else None
+    return wilson(share, effective_images(images, images), confidence, quantile)
 
 
 def percentile(value: float, replicates: Floats, confidence: float) -> Figure:
@@ -207,7 +207,7 @@ def percentile(value: float, replicates: Floats, confidence: float) -> Figure:
     known = replicates[~np.isnan(replicates)]
     plain = defined(value)
     if plain is None:
-        return Figure(value=None, note="undefined on these films")
+        return Figure(value=None, note="undefined on these images")
     if replicates.size == 0:
         return Figure(value=plain)
     undefined = (replicates.size - known.size) / replicates.size
@@ -229,7 +229,7 @@ def basic(value: float, replicates: Floats, confidence: float) -> Figure:
     The calibration error is biased upward on small samples, and more so in replicates: plain
     percentiles can lie entirely above the estimate. The basic bootstrap interval
     (2 v - high, 2 v - low; Davison and Hinkley 1997, section 5.2) removes most of that bias.
-    It is clipped at 0 and extended to include the estimate. On a few hundred films of a
+    It is clipped at 0 and extended to include the estimate. On a few hundred images of a
     well-calibrated model, the true error may still lie below it.
     """
     metric = percentile(value, replicates, confidence)
@@ -253,7 +253,7 @@ def auroc_figure(
     Args:
         value: point estimate; nan: undefined.
         replicates: (r,) values of the replicates.
-        patients: numbers with a positive film, and with a negative film.
+        patients: numbers with a positive image, and with a negative image.
         confidence: between 0 and 1.
     """
     area = percentile(value, replicates, confidence)
@@ -281,8 +281,8 @@ def newcombe_auroc(
 
     Args:
         value: AUROC, 0 to 1.
-        positives: number of independent positive films, m.
-        negatives: number of independent negative films, n.
+        positives: number of independent positive images, m.
+        negatives: number of independent negative images, n.
         confidence: between 0 and 1.
     """
     z = _normal(confidence)

@@ -2,7 +2,7 @@
 
 The functions on a confusion matrix take (k, k, ...) arrays, row the truth, column the
 prediction, and return the remaining shape, with ``nan`` where a metric is undefined. So one
-formula serves the metric and all bootstrap replicates. The functions on films return one number,
+formula serves the metric and all bootstrap replicates. The functions on images return one number,
 or ``None`` where it is undefined.
 
 Definitions follow scikit-learn, and the tests compare every metric with it. One differs: a
@@ -63,7 +63,7 @@ def one_against_rest(confusion: Floats) -> tuple[Floats, Floats, Floats, Floats]
 
 
 def accuracy(confusion: Floats) -> Floats:
-    """Share of films whose predicted class is the true one; (...)."""
+    """Share of images whose predicted class is the true one; (...)."""
     return ratio(np.einsum("ii...->...", confusion), confusion.sum(axis=(0, 1)))
 
 
@@ -118,15 +118,15 @@ def balanced_accuracy(confusion: Floats, present: Mask) -> Floats:
     return np.asarray(sensitivity(confusion)[present].mean(axis=0))
 
 
-# ---- on films ------------------------------------------------------------------------
+# ---- on images ------------------------------------------------------------------------
 
 
 def predicted_class(probabilities: Floats) -> Ints:
-    """Most probable class of each film, (n,); ties go to the first."""
+    """Most probable class of each image, (n,); ties go to the first."""
     return np.asarray(np.argmax(probabilities, axis=1), dtype=np.int64)
 
 
-def log_loss_of_films(labels: Ints, probabilities: Floats) -> Floats:
+def log_loss_of_images(labels: Ints, probabilities: Floats) -> Floats:
     """Minus the natural logarithm of the true class's probability, (n,).
 
     Probabilities are clipped to eps and 1 - eps of float64, as in scikit-learn.
@@ -135,7 +135,7 @@ def log_loss_of_films(labels: Ints, probabilities: Floats) -> Floats:
     return np.asarray(-np.log(np.clip(true, _EPS, 1 - _EPS)))
 
 
-def brier_of_films(labels: Ints, probabilities: Floats) -> Floats:
+def brier_of_images(labels: Ints, probabilities: Floats) -> Floats:
     """Squared differences from the truth summed over the classes, (n,), 0 to 2."""
     difference = probabilities.copy()
     difference[np.arange(labels.size), labels] -= 1.0
@@ -147,8 +147,8 @@ def bin_edges(bins: int) -> Floats:
     return np.linspace(0.0, 1.0, bins + 1)
 
 
-def bin_of_films(confidence: Floats, bins: int) -> Ints:
-    """Bin of each film's probability, (n,); a bin holds its lower edge, the last both."""
+def bin_of_images(confidence: Floats, bins: int) -> Ints:
+    """Bin of each image's probability, (n,); a bin holds its lower edge, the last both."""
     bin_numbers = np.searchsorted(bin_edges(bins), confidence, side="right") - 1
     return np.clip(bin_numbers, 0, bins - 1).astype(np.int64)
 
@@ -156,7 +156,7 @@ def bin_of_films(confidence: Floats, bins: int) -> Ints:
 def confusion_matrix(
     labels: Ints, predicted: Ints, classes: int, weights: Floats | None = None
 ) -> Floats:
-    """Films by true class (row) and predicted class (column), (classes, classes)."""
+    """Images by true class (row) and predicted class (column), (classes, classes)."""
     cells = labels * classes + predicted
     flat = np.bincount(cells, weights=weights, minlength=classes * classes)
     return flat.astype(np.float64).reshape(classes, classes)
@@ -188,12 +188,12 @@ def macro_auroc(
 
 def log_loss(labels: Ints, probabilities: Floats, weights: Floats | None = None) -> float | None:
     """Mean negative log likelihood (cross-entropy), natural logarithm."""
-    return _mean(log_loss_of_films(labels, probabilities), weights)
+    return _mean(log_loss_of_images(labels, probabilities), weights)
 
 
 def brier(labels: Ints, probabilities: Floats, weights: Floats | None = None) -> float | None:
-    """Mean over films of the squared differences summed over classes, 0 to 2."""
-    return _mean(brier_of_films(labels, probabilities), weights)
+    """Mean over images of the squared differences summed over classes, 0 to 2."""
+    return _mean(brier_of_images(labels, probabilities), weights)
 
 
 def calibration_error(
@@ -201,7 +201,7 @@ def calibration_error(
 ) -> float | None:
     """Expected calibration error of the predicted class's probability.
 
-    Sum over equal-width bins of the bin's share of films times the distance between its
+    Sum over equal-width bins of the bin's share of images times the distance between its
     mean probability and its accuracy (Naeini et al. 2015, Guo et al. 2017).
     """
     count, confidence, right = _binned(labels, probabilities, bins, weights)
@@ -231,7 +231,7 @@ def _binned(
     predicted = predicted_class(probabilities)
     confidence = probabilities[np.arange(labels.size), predicted]
     weight = np.ones(labels.size) if weights is None else weights
-    bin_numbers = bin_of_films(confidence, bins)
+    bin_numbers = bin_of_images(confidence, bins)
     count, summed, right = (
         np.bincount(bin_numbers, weights=weight * value, minlength=bins).astype(np.float64)
         for value in (np.ones(labels.size), confidence, (predicted == labels).astype(np.float64))
@@ -244,9 +244,9 @@ def _area(
 ) -> tuple[float | None, float | None]:
     if positive.size == 0:
         return None, None
-    films = np.arange(positive.size, dtype=np.int64)
+    images = np.arange(positive.size, dtype=np.int64)
     weight = np.ones(positive.size) if weights is None else weights.astype(np.float64)
-    both = Ranks.of(positive, scores, films, positive.size).areas(weight[:, None])
+    both = Ranks.of(positive, scores, images, positive.size).areas(weight[:, None])
     return defined(both[0][0]), defined(both[1][0])
 
 

@@ -1,11 +1,11 @@
-"""Two models on the same films: difference in accuracy, and its statistical significance.
+"""Two models on the same images: difference in accuracy, and its statistical significance.
 
-Both models err on the same hard films, so the difference of their accuracies is known more
+Both models err on the same hard images, so the difference of their accuracies is known more
 precisely than two separate CIs suggest. The comparison is therefore paired:
 
 - the CI of the difference comes from the percentiles of a bootstrap over patients;
 - the p-value comes from a permutation test that swaps the two models patient by patient
-  (with one film per patient it is McNemar's test: McNemar 1947; Edgington and Onghena 2007).
+  (with one image per patient it is McNemar's test: McNemar 1947; Edgington and Onghena 2007).
 
 Holm's method (1979) controls the family-wise error rate of several comparisons.
 """
@@ -37,13 +37,13 @@ def paired_difference(
     confidence: float,
     seed: int,
 ) -> PairedDifference:
-    """Accuracy of the first model minus that of the second, on the same films.
+    """Accuracy of the first model minus that of the second, on the same images.
 
     Args:
         labels: (n,) true class, 0 to k - 1.
         first: (n, k) probabilities of the first model.
-        second: (n, k) of the second, for the same films in the same order.
-        groups: (n,) patient of each film.
+        second: (n, k) of the second, for the same images in the same order.
+        groups: (n,) patient of each image.
         classes: k names.
         replicates: of the bootstrap and of the permutation test.
         confidence: level of the CI.
@@ -51,26 +51,26 @@ def paired_difference(
 
     Returns:
         The difference (-1 to 1, positive if the first is better) with its CI, the two-sided
-        p-value, and the numbers of films that only one of them classifies correctly.
+        p-value, and the numbers of images that only one of them classifies correctly.
 
     Raises:
-        InputError: tables that do not match, or no films.
+        InputError: tables that do not match, or no images.
     """
     by_first = checked(labels, first, groups, classes)
     by_second = checked(labels, second, groups, classes)
     if by_first.labels.size == 0:
-        raise InputError("no films to compare on: provide predictions for at least one")
+        raise InputError("no images to compare on: provide predictions for at least one")
     right = [predicted_class(part.probabilities) == part.labels for part in (by_first, by_second)]
     gain = right[0].astype(np.float64) - right[1].astype(np.float64)
     count = by_first.group_count
     gains = np.bincount(by_first.groups, weights=gain, minlength=count).astype(np.float64)
-    films = np.bincount(by_first.groups, minlength=count).astype(np.float64)
+    images = np.bincount(by_first.groups, minlength=count).astype(np.float64)
     return PairedDifference(
-        difference=_interval(gains, films, replicates=replicates, share=confidence, seed=seed),
+        difference=_interval(gains, images, replicates=replicates, share=confidence, seed=seed),
         p_value=_permutation_p_value(gains, replicates, seed),
         only_first=int((right[0] & ~right[1]).sum()),
         only_second=int((right[1] & ~right[0]).sum()),
-        films=int(by_first.labels.size),
+        images=int(by_first.labels.size),
         groups=count,
     )
 
@@ -93,13 +93,15 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in adjusted)
 
 
-def _interval(gains: Floats, films: Floats, *, replicates: int, share: float, seed: int) -> Figure:
-    value = float(gains.sum() / films.sum())
+def _interval(
+    gains: Floats, images: Floats, *, replicates: int, share: float, seed: int
+) -> Figure:
+    value = float(gains.sum() / images.sum())
     random = np.random.Generator(np.random.PCG64(seed))
     differences = np.empty(replicates)
     for start, size in _blocks(replicates, gains.size):
         drawn = random.multinomial(gains.size, np.full(gains.size, 1 / gains.size), size=size)
-        differences[start : start + size] = (drawn @ gains) / (drawn @ films)
+        differences[start : start + size] = (drawn @ gains) / (drawn @ images)
     low, high = np.quantile(differences, [(1 - share) / 2, (1 + share) / 2])
     if low == high:
         return Figure(value=value, method="bootstrap", note=ALL_EQUAL)

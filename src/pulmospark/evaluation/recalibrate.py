@@ -11,21 +11,21 @@ from pulmospark.core.arrays import Floats, Ints
 from pulmospark.core.records import Record
 
 _PENALTY = 1.0
-"""weight of the squared offsets, in films: a small sample changes them little"""
+"""weight of the squared offsets, in images: a small sample changes them little"""
 
 
 class Recalibration(Record):
     """Logits are divided by ``temperature`` and ``offsets`` are added, one per class.
 
     The offsets correct for class frequencies that differ from those in training; they do not
-    change the order of films within a class.
+    change the order of images within a class.
     """
 
     model_config = ConfigDict(frozen=True)
 
     temperature: float
     offsets: tuple[float, ...]
-    films: int
+    images: int
     """size of the sample it was fitted on"""
 
     def probabilities(self, logits: Floats) -> Floats:
@@ -46,12 +46,12 @@ def fit_recalibration(logits: Floats, labels: Ints, *, start: float = 1.0) -> Re
         labels: (n,) class.
         start: temperature of the model; the fit is shrunk towards it.
     """
-    films, classes = logits.shape
+    images, classes = logits.shape
     log_start = float(np.log(start))
 
     def loss(values: Floats) -> float:
         scaled = logits / np.exp(values[0]) + values[1:]
-        fit = special.log_softmax(scaled, axis=1)[np.arange(films), labels].sum()
+        fit = special.log_softmax(scaled, axis=1)[np.arange(images), labels].sum()
         return float(-fit + _PENALTY * ((values[0] - log_start) ** 2 + (values[1:] ** 2).sum()))
 
     bounds = [(np.log(limits.TEMPERATURE_MIN), np.log(limits.TEMPERATURE_MAX))]
@@ -65,5 +65,5 @@ def fit_recalibration(logits: Floats, labels: Ints, *, start: float = 1.0) -> Re
     return Recalibration(
         temperature=float(np.exp(fitted.x[0])),
         offsets=tuple(float(offset) for offset in offsets),
-        films=films,
+        images=images,
     )

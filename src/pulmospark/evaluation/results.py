@@ -103,7 +103,7 @@ class OperatingPoint(Result):
 
 
 class OperatingFigures(Result):
-    """Performance of an operating point on films it was not chosen on."""
+    """Performance of an operating point on images it was not chosen on."""
 
     point: OperatingPoint
     sensitivity: Figure
@@ -155,9 +155,9 @@ class Evaluation(Result):
     """All metrics of one set of predictions."""
 
     classes: tuple[str, ...]
-    films: int
+    images: int
     groups: int
-    """patients, or films where no patient is known: what the bootstrap resamples"""
+    """patients, or images where no patient is known: what the bootstrap resamples"""
     confidence: float
     replicates: int
     confusion: tuple[tuple[int, ...], ...]
@@ -166,7 +166,7 @@ class Evaluation(Result):
     balanced_accuracy: Figure
     log_loss: Figure
     brier: Figure
-    """multi-class: mean over films of the summed squared differences, 0 to 2"""
+    """multi-class: mean over images of the summed squared differences, 0 to 2"""
     calibration_error: Figure
     """expected calibration error of the predicted class's probability, equal-width bins"""
     macro_auroc: Figure
@@ -209,15 +209,15 @@ class ClassDifference(Result):
 
 
 class PairedDifference(Result):
-    """How the accuracies of two models differ on the same films."""
+    """How the accuracies of two models differ on the same images."""
 
     difference: Figure
     """first minus second"""
     p_value: float
     """two-sided, of a permutation test over patients"""
     only_first: int
-    """films that only the first classifies correctly"""
+    """images that only the first classifies correctly"""
     only_second: int
-    films: int
+    images: int
     groups: int
-    """patients, or films where no patient is known"""
+    """patients, or images where no patient is known"""

@@ -41,7 +41,7 @@ def audit_run(
     bundle: Path | None = None,
     quiet: bool = False,
 ) -> AuditReport:
-    """Audit a run: its films and split, and its model if it was evaluated.
+    """Audit a run: its images and split, and its model if it was evaluated.
 
     A model that was trained on another split, and metrics of another model, are excluded; the
     audits that need them report so.
@@ -61,7 +61,7 @@ def audit_run(
     parted = read_split(run.cohort)
     left_out, own = _model_left_out(run), _bundle_of(run)
     if own is not None and other_training(run) is not None:
-        own = None  # tested films may be among those it was trained on
+        own = None  # tested images may be among those it was trained on
     predictions = run.evaluation / "predictions"
     subject = subject_of(
         run.tables / "images",
@@ -93,7 +93,7 @@ def audit_table(
     seed: int = 20201,
     quiet: bool = False,
 ) -> AuditReport:
-    """Audit the films of an ingest without a split: each finding is a class.
+    """Audit the images of an ingest without a split: each finding is a class.
 
     Args:
         table: folder of an images table, or of an ingest's tables.
@@ -237,7 +237,7 @@ def _audited(
         title=title,
         made_at=now_utc(),
         is_phantom=phantoms,
-        films=report.films,
+        images=report.images,
         audits=_shown(report, subject.images),
         provenance=report.provenance,
     )
@@ -274,6 +274,9 @@ def _bundle_of(run: RunFolder) -> Path | None:
 
 def _shown(report: AuditReport, images: Path, *, folder: str = "") -> Audits:
     uris = {
-        film.uri for audit in report.audits for example in audit.examples for film in example.films
+        image.uri
+        for audit in report.audits
+        for example in audit.examples
+        for image in example.images
     }
     return shown(report, thumbnails(images, uris) if uris else {}, folder=folder)

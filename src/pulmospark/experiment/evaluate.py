@@ -1,4 +1,4 @@
-"""Evaluate: metrics with CIs on films that the model has not seen."""
+"""Evaluate: metrics with CIs on images that the model has not seen."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pulmospark.evaluation.evaluate import (
 from pulmospark.evaluation.inputs import TrainingPart
 from pulmospark.evaluation.results import CrossValidation, Evaluation
 from pulmospark.experiment.levels import Level, fitted_attention, pooled_units, training_units
-from pulmospark.experiment.predictions import tested_films
+from pulmospark.experiment.predictions import tested_images
 from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.models.bundle.bundle import read_bundle
 from pulmospark.report.phrasing import groups_of
@@ -47,9 +47,9 @@ class LevelResult(Record):
 
     level: Level
     pooling: str
-    """how the probabilities of films and slices are pooled"""
+    """how the probabilities of images and slices are pooled"""
     evaluation: Evaluation
-    """``films`` counts the units; no operating point, since that applies to slices"""
+    """``images`` counts the units; no operating point, since that applies to slices"""
     cross_validation: CrossValidation | None = None
 
 
@@ -66,13 +66,13 @@ class EvaluateResult(Record):
     levels: tuple[LevelResult, ...] = ()
     """of scans and patients, if ``evaluate.levels`` asks for them"""
     patients: int | None = None
-    """known patients of the tested films; ``None``: not counted by an older version"""
-    films_without_patient: int | None = None
-    """tested films without a known patient"""
+    """known patients of the tested images; ``None``: not counted by an older version"""
+    images_without_patient: int | None = None
+    """tested images without a known patient"""
 
 
 def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> EvaluateResult:
-    """Evaluate a training on the films it was not trained on; store the metrics in the bundle.
+    """Evaluate a training on the images it was not trained on; store the metrics in the bundle.
 
     Args:
         experiment: the settings.
@@ -87,7 +87,7 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
         raise InputError(why)
     model_id = read_bundle(run.bundle).model_id
     with files.whole_folder(run.evaluation) as aside:
-        frame = tested_films(
+        frame = tested_images(
             spark,
             run.cohort,
             run.training / "scores",
@@ -110,7 +110,9 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
                 update={"levels": _levels(experiment, run, rows, training.models, aside / "units")}
             )
         patients, unknown = known_patients(rows)
-        result = result.model_copy(update={"patients": patients, "films_without_patient": unknown})
+        result = result.model_copy(
+            update={"patients": patients, "images_without_patient": unknown}
+        )
         files.write_json(aside / _RESULT, result.model_dump(mode="json"))
     whose = groups_of(result.evaluation, unknown, known=patients)
     write_evaluated(run.bundle, experiment, result.evaluation, parted, whose=whose)
@@ -129,7 +131,7 @@ def read_evaluation(folder: Path) -> EvaluateResult:
 def other_training(run: RunFolder) -> str | None:
     """Why the model of a run does not match its split; ``None``: it does, or there is none.
 
-    The model may have been trained on films of the new test split.
+    The model may have been trained on images of the new test split.
     """
     if not (run.training / "training.json").is_file():
         return None
@@ -156,7 +158,7 @@ def other_evaluation(run: RunFolder) -> str | None:
 
 
 def known_patients(rows: pa.Table) -> tuple[int, int]:
-    """Number of known patients of a table's films, and of films without one."""
+    """Number of known patients of a table's images, and of images without one."""
     patients = rows["patient_id"]
     return int(pc.count_distinct(patients, mode="only_valid").as_py()), patients.null_count
 
@@ -179,7 +181,7 @@ def _figures(
     tested = len(cohort) - cohort["fold"].null_count or _count(cohort, Split.TEST)
     if rows.num_rows != tested:
         raise InputError(
-            f"{run.training}: has scores for {rows.num_rows} of the {tested} films to test: run "
+            f"{run.training}: has scores for {rows.num_rows} of the {tested} images to test: run "
             "`pulmospark train` again"
         )
     settings, seed = experiment.evaluate, experiment.seed
@@ -298,7 +300,7 @@ def _fold(
     rows: pa.Table, cohort: pa.Table, record: ModelRecord, classes: tuple[str, ...]
 ) -> FoldPredictions:
     rows = _of_fold(rows, record.fold)
-    before = _learnt(cohort, record)  # the baselines see the same films as the model
+    before = _learnt(cohort, record)  # the baselines see the same images as the model
     return FoldPredictions(
         labels=_indices(rows, classes),
         probabilities=np.asarray(rows["probability"].to_pylist(), dtype=np.float64),

@@ -1,4 +1,4 @@
-"""The films that a report shows: correctly and wrongly classified ones."""
+"""The images that a report shows: correctly and wrongly classified ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from pulmospark.core import limits
 from pulmospark.data.ingest.pixels import pixels_of_some
 from pulmospark.experiment.run_folder import RunFolder
-from pulmospark.report.content import Film
+from pulmospark.report.content import StandardImage
 from pulmospark.report.thumbnails import thumbnail
 
 
 def right_and_wrong(
     run: RunFolder, classes: Sequence[str]
-) -> tuple[tuple[Film, ...], tuple[Film, ...]]:
+) -> tuple[tuple[StandardImage, ...], tuple[StandardImage, ...]]:
     """Images classified correctly, and errors, both of each class in turn; errors worst first.
 
     Args:
@@ -28,7 +28,7 @@ def right_and_wrong(
     """
     columns = ["image_id", "uri", "label", "prediction", "probability", "source"]
     rows = pq.read_table(run.evaluation / "predictions", columns=columns).to_pylist()
-    most = limits.REPORT_FILMS_MAX
+    most = limits.REPORT_IMAGES_MAX
 
     def certain(fitting: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         return heapq.nsmallest(most, fitting, key=lambda r: (-max(r["probability"]), r["uri"]))
@@ -50,15 +50,15 @@ def right_and_wrong(
     pixels = thumbnails(
         run.tables / "images", {row["uri"] for rows in chosen.values() for row in rows}
     )
-    right, wrong = (_films(chosen[key], pixels, classes) for key in (True, False))
+    right, wrong = (_images(chosen[key], pixels, classes) for key in (True, False))
     return right, wrong
 
 
-def _films(
+def _images(
     rows: Iterable[dict[str, Any]], pixels: dict[str, bytes], classes: Sequence[str]
-) -> tuple[Film, ...]:
+) -> tuple[StandardImage, ...]:
     return tuple(
-        Film(
+        StandardImage(
             thumbnail=pixels[row["uri"]],
             image_id=row["image_id"],
             label=row["label"],
@@ -72,5 +72,5 @@ def _films(
 
 
 def thumbnails(images: Path, uris: set[str]) -> dict[str, bytes]:
-    """Thumbnails of films of an images table by path."""
+    """Thumbnails of images of an images table by path."""
     return {uri: thumbnail(pixels) for uri, pixels in pixels_of_some(images, uris)}

@@ -49,7 +49,7 @@ _FACTS = ["uri", "image_id", "source", "patient_id", "finding", "view", "phash"]
 
 
 class ExternalResult(Record):
-    """A bundle's metrics on external films, with those of its own test set."""
+    """A bundle's metrics on external images, with those of its own test set."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,20 +58,20 @@ class ExternalResult(Record):
     inside: Evaluation | None
     """as stored in the bundle; ``None``: it was never evaluated"""
     outside: Evaluation
-    """of the bundle as it is; with recalibration, only films that it was not fitted on"""
+    """of the bundle as it is; with recalibration, only images that it was not fitted on"""
     recalibrated: Evaluation | None = None
-    """the same films after recalibration"""
+    """the same images after recalibration"""
     recalibration: Recalibration | None = None
     by_class: tuple[ClassDifference, ...] = ()
     """sensitivity of each class, external against internal; empty if the bundle has no metrics"""
     left_out: dict[str, int]
-    """reason for exclusion -> number of films; unmapped findings by name"""
+    """reason for exclusion -> number of images; unmapped findings by name"""
     training_copies: TrainingCopies | None = None
     """evaluated images that are copies of training images"""
 
 
 @dataclass(frozen=True)
-class _Films:
+class _Images:
     logits: Floats
     labels: Ints
     groups: npt.NDArray[Any]
@@ -79,8 +79,8 @@ class _Films:
     patient_known: Mask
     facts: pa.Table
 
-    def taken(self, rows: Mask) -> _Films:
-        return _Films(
+    def taken(self, rows: Mask) -> _Images:
+        return _Images(
             self.logits[rows],
             self.labels[rows],
             self.groups[rows],
@@ -102,25 +102,25 @@ def evaluate_external(
     seed: int = 20201,
     quiet: bool = False,
 ) -> ExternalResult:
-    """Evaluate a bundle on the films of an external images table.
+    """Evaluate a bundle on the images of an external images table.
 
-    Films of views that the bundle was not made for are excluded, as in its own split.
+    Images of views that the bundle was not made for are excluded, as in its own split.
 
     Args:
         folder: of the bundle.
         table: folder of an images table, or of an ingest.
         target: folder of the result: ``predictions/``, ``external.json``, ``external.html``.
-        spark: the session; ``None``: in this process, film by film.
+        spark: the session; ``None``: in this process, image by image.
         classes: class of the bundle -> findings of the table. A finding that no class claims
             gets the class of the same name, ignoring case.
-        recalibrate: patients (films where none is known) on whom temperature and offsets are
+        recalibrate: patients (images where none is known) on whom temperature and offsets are
             refitted; they are then excluded from the metrics. 0: none.
         settings: of the evaluation.
         seed: of the choice of those patients, and of the bootstrap.
         quiet: show no progress.
     Raises:
-        InputError: no images table, no film to evaluate, or too few for the recalibration.
-        ClassError: a class of ``classes`` is not in the bundle, or no film has a class.
+        InputError: no images table, no image to evaluate, or too few for the recalibration.
+        ClassError: a class of ``classes`` is not in the bundle, or no image has a class.
         BundleError: the bundle cannot be used.
     """
     bundle = read_bundle(folder)
@@ -131,29 +131,29 @@ def evaluate_external(
     scoring = ScoringSettings(allow_phantom_model=True)
     predict(folder, [str(images)], target, spark, settings=scoring, quiet=quiet)
     scores = pq.read_table(target / "predictions", columns=["uri", "logits"])
-    films, left_out = _joined(facts, labels, scores, _views(bundle))
+    scored, left_out = _joined(facts, labels, scores, _views(bundle))
     settings = settings or EvaluateSettings()
     temperature = bundle.config.temperature
     fitted: Recalibration | None = None
     if recalibrate:
-        local = _local(films, recalibrate, seed)
-        fitted = fit_recalibration(films.logits[local], films.labels[local], start=temperature)
+        local = _local(scored, recalibrate, seed)
+        fitted = fit_recalibration(scored.logits[local], scored.labels[local], start=temperature)
         left_out["in the local sample"] = int(local.sum())
-        films = films.taken(~local)
+        scored = scored.taken(~local)
     plain = Recalibration(
-        temperature=temperature, offsets=(0.0,) * len(bundle.config.classes), films=0
+        temperature=temperature, offsets=(0.0,) * len(bundle.config.classes), images=0
     )
-    copies, pairs = find_training_copies(bundle, films.facts, images)
+    copies, pairs = find_training_copies(bundle, scored.facts, images)
     if pairs.num_rows:
         write_training_copies(pairs, target)
-    inside, outside = _inside(bundle), _figures(films, plain, bundle, settings, seed)
+    inside, outside = _inside(bundle), _figures(scored, plain, bundle, settings, seed)
     result = ExternalResult(
         folder=target,
         model_id=bundle.model_id,
         inside=inside,
         outside=outside,
         by_class=class_differences(inside, outside) if inside else (),
-        recalibrated=_figures(films, fitted, bundle, settings, seed) if fitted else None,
+        recalibrated=_figures(scored, fitted, bundle, settings, seed) if fitted else None,
         recalibration=fitted,
         left_out=left_out,
         training_copies=copies,
@@ -166,15 +166,15 @@ def evaluate_external(
         ),
     }
     files.write_json(target / RESULT, record)
-    page = _page(result, films, bundle, images, record["provenance"])
+    page = _page(result, scored, bundle, images, record["provenance"])
     write_external_page(page, target / PAGE)
     return result
 
 
 def _page(
-    result: ExternalResult, films: _Films, bundle: Bundle, images: Path, made_by: dict[str, Any]
+    result: ExternalResult, scored: _Images, bundle: Bundle, images: Path, made_by: dict[str, Any]
 ) -> ExternalPage:
-    sources = sorted(set(films.sources.tolist()))
+    sources = sorted(set(scored.sources.tolist()))
     mapping = made_by["settings"]["classes"]
     return ExternalPage(
         title=", ".join(sources),
@@ -190,26 +190,26 @@ def _page(
         temperature=bundle.config.temperature,
         sources=tuple(sources),
         mapping=tuple((name, tuple(findings)) for name, findings in mapping.items()),
-        films_without_patient=int(np.count_nonzero(~films.patient_known)),
+        images_without_patient=int(np.count_nonzero(~scored.patient_known)),
         left_out=tuple(result.left_out.items()),
-        training_copies=copies_sentence(result.training_copies, result.outside.films),
+        training_copies=copies_sentence(result.training_copies, result.outside.images),
         provenance=made_by,
     )
 
 
-def copies_sentence(copies: TrainingCopies | None, films: int) -> str:
+def copies_sentence(copies: TrainingCopies | None, scored: int) -> str:
     """A sentence on the search for copies of training images."""
     if copies is None or not copies.assessable:
         why = "no search was made" if copies is None else copies.why
         return f"Whether the set contains copies of training images is not assessable: {why}."
     part = f" The search is incomplete: {copies.why}." * bool(copies.why)
-    among = f"{films:,} images, compared with {copies.training:,} training images"
+    among = f"{scored:,} images, compared with {copies.training:,} training images"
     if not copies.copies:
         return f"No copy of a training image among the {among}.{part}"
     return (
         f"{copies.exact:,} exact and {copies.near:,} near copies of training images among the "
         f"{among}: the model may have memorised them, so the metrics may be too high by up to "
-        f"{copies.copies / films:.1%}. {PAIRS_CSV} lists them.{part}"
+        f"{copies.copies / scored:.1%}. {PAIRS_CSV} lists them.{part}"
     )
 
 
@@ -238,7 +238,8 @@ def _labels(
     if not any(assigned):
         some = ", ".join(sorted({repr(f) for _, f in pairs if f is not None})[:6]) or "none"
         raise ClassError(
-            f"no film has a class of the bundle ({', '.join(map(repr, names))}); its findings are "
+            f"no image has a class of the bundle ({', '.join(map(repr, names))}); its "
+            f"findings are "
             f"{some}: map them with --class 'COVID-19=finding,...'"
         )
     return [None if name is None else names.index(name) for name in assigned]
@@ -251,7 +252,7 @@ def _views(bundle: Bundle) -> tuple[str, ...]:
 
 def _joined(
     facts: pa.Table, labels: list[int | None], scores: pa.Table, views: Sequence[str]
-) -> tuple[_Films, dict[str, int]]:
+) -> tuple[_Images, dict[str, int]]:
     places = pc.index_in(facts["uri"], value_set=scores["uri"].combine_chunks()).to_pylist()
     reasons: Counter[str] = Counter()
     ids: set[str] = set()
@@ -278,13 +279,13 @@ def _joined(
     if not rows:
         why = ", ".join(f"{count:,} for {reason!r}" for reason, count in reasons.most_common())
         raise InputError(
-            f"no film of the table is included ({why}); the bundle was made for the views "
+            f"no image of the table is included ({why}); the bundle was made for the views "
             f"{', '.join(views)}: give a table that has them, or train on the others"
         )
     taken = facts.take(pa.array(rows, pa.int64()))
     groups = pc.coalesce(taken["patient_id"], taken["image_id"])
     logits = scores["logits"].take(pa.array([places[row] for row in rows], pa.int64()))
-    films = _Films(
+    scored = _Images(
         logits=np.asarray(logits.to_pylist(), np.float64),
         labels=np.asarray([labels[row] for row in rows], np.int64),
         groups=np.asarray(groups.to_pylist()),
@@ -292,7 +293,7 @@ def _joined(
         patient_known=np.asarray(pc.is_valid(taken["patient_id"]), np.bool_),
         facts=taken,
     )
-    return films, _named(reasons)
+    return scored, _named(reasons)
 
 
 def _named(reasons: Counter[str]) -> dict[str, int]:
@@ -305,10 +306,10 @@ def _named(reasons: Counter[str]) -> dict[str, int]:
     return shown
 
 
-def _local(films: _Films, patients: int, seed: int) -> Mask:
-    """Films of the first patients by hash."""
+def _local(scored: _Images, patients: int, seed: int) -> Mask:
+    """Images of the first patients by hash."""
     names = sorted(
-        set(films.groups.tolist()),
+        set(scored.groups.tolist()),
         key=lambda name: hashlib.sha256(f"{seed}:local:{name}".encode()).digest(),
     )
     if patients * 2 > len(names):
@@ -316,11 +317,11 @@ def _local(films: _Films, patients: int, seed: int) -> Mask:
             f"--recalibrate {patients}: over half of the {len(names)} patients of the table: give "
             "fewer"
         )
-    return np.isin(films.groups, names[:patients])
+    return np.isin(scored.groups, names[:patients])
 
 
 def _figures(
-    films: _Films,
+    scored: _Images,
     recalibration: Recalibration,
     bundle: Bundle,
     settings: EvaluateSettings,
@@ -330,13 +331,13 @@ def _figures(
     if bundle.config.operating_points:
         point = OperatingPoint(**bundle.config.operating_points[0].model_dump())
     return evaluate_predictions(
-        films.labels,
-        recalibration.probabilities(films.logits),
-        films.groups,
+        scored.labels,
+        recalibration.probabilities(scored.logits),
+        scored.groups,
         bundle.config.classes,
         settings,
         seed,
-        sources=films.sources,
+        sources=scored.sources,
         operating_point=point,
     )
 

@@ -1,4 +1,4 @@
-"""Pool films and slices to scans and patients for an evaluation."""
+"""Pool images and slices to scans and patients for an evaluation."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def pooled_units(
 ) -> pa.Table:
     """Predictions of scans or patients: ``core.schemas.UNITS``, in the order of their names.
 
-    A film that belongs to no scan is a scan by itself. A patient is pooled from scans, each of
+    An image that belongs to no scan is a scan by itself. A patient is pooled from scans, each of
     equal weight whatever its number of slices. Where no patient is known, a scan stands for one.
     Units are of one class: a patient with two classes is two units, which stay in one group; so
     do patients that a split groups.
 
     Args:
-        rows: predictions of films and slices.
+        rows: predictions of images and slices.
         level: what they are pooled to.
         classes: in the order of the probabilities.
         settings: ``pooling``, ``top_k`` and ``negative_class``.
@@ -54,8 +54,8 @@ def pooled_units(
     """
     if level == "scan" and rows["scan_id"].null_count == rows.num_rows:
         raise InputError(
-            "evaluate.levels names 'scan', but none of the tested films belongs to a scan: remove "
-            "it, or use the layout of a CT data set"
+            "evaluate.levels names 'scan', but none of the tested images belongs to a scan: "
+            "remove it, or use the layout of a CT data set"
         )
     how, above = (
         pooler(

@@ -1,4 +1,4 @@
-"""Predictions of an experiment: each film by the model that it tested."""
+"""Predictions of an experiment: each image by the model that it tested."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SPARK = {"string": "string", "int32": "int", "float": "float"}
 """Arrow's types of the cohort -> Spark's"""
 
 
-def tested_films(
+def tested_images(
     spark: SparkSession,
     cohort: Path,
     scores: Path,
@@ -26,9 +26,9 @@ def tested_films(
     temperatures: Mapping[str, float],
     model_id: str,
 ) -> DataFrame:
-    """The predictions table of the tested films.
+    """The predictions table of the tested images.
 
-    With folds, its own fold's model predicts each film; otherwise the final model predicts the
+    With folds, its own fold's model predicts each image; otherwise the final model predicts the
     test split.
 
     Args:
@@ -45,13 +45,13 @@ def tested_films(
     by_fold = F.concat(F.lit("fold-"), F.col("fold").cast("string"))
     tested = rows.where((F.col("split") == Split.TEST.value) | F.col("fold").isNotNull())
     tested = tested.withColumn("model", F.coalesce(by_fold, F.lit("final"))).drop("image_id")
-    films = spark.read.parquet(spark_path(scores)).join(tested, ["uri", "model"])
+    images = spark.read.parquet(spark_path(scores)).join(tested, ["uri", "model"])
     known = F.create_map([F.lit(x) for pair in sorted(temperatures.items()) for x in pair])
     probability = softmax("logits", known[F.col("model")])
-    films = films.withColumn("probability", probability)
+    images = images.withColumn("probability", probability)
     place = F.array_position("probability", F.array_max("probability")).cast("int")
     names = F.array(*[F.lit(name) for name in classes])
-    return films.withColumns(
+    return images.withColumns(
         {
             "prediction": F.element_at(names, place),
             "cautions": F.lit(None).cast("array<string>"),

@@ -80,7 +80,7 @@ class RunFolder:
     claim = _Place("claim.md")
     """The CLAIM 2024 checklist, filled in as far as the run knows it."""
     comparison = _Place("compare")
-    """Networks compared on the same films: compare's output, one folder per arm."""
+    """Networks compared on the same images: compare's output, one folder per arm."""
     paper = _Place("paper.json")
     """The published experiment that the run reproduces, as JSON for its report."""
     timings = _Place("timings.json")

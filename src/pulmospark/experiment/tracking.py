@@ -100,7 +100,7 @@ def run_label(experiment: Experiment, run: RunFolder) -> str:
 
 
 def run_record(experiment: Experiment, run: RunFolder) -> RunRecord:
-    """What is reported of a run: settings, metrics and curves. No film, and no patient.
+    """What is reported of a run: settings, metrics and curves. No image, and no patient.
 
     Raises:
         InputError: an earlier stage is missing.
@@ -116,7 +116,7 @@ def run_record(experiment: Experiment, run: RunFolder) -> RunRecord:
             "pulmospark.model_id": evaluated.model_id,
             "pulmospark.cohort_id": trained.cohort_id,
             "pulmospark.folder": str(run.root),
-            "pulmospark.films": "drawn phantoms" if experiment.phantoms else "films",
+            "pulmospark.images": "drawn phantoms" if experiment.phantoms else "images",
             "mlflow.note.content": pulmospark.NOT_A_MEDICAL_DEVICE,
         },
         figures={**figures_of(evaluation), "parameters": float(trained.parameters)},

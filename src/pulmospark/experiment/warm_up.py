@@ -63,11 +63,11 @@ def _use(folder: Path, spark: SparkSession) -> None:
     pipeline.run_split(experiment, run, spark)
     pipeline.run_train(experiment, run, spark, quiet=True)
     pipeline.run_evaluate(experiment, run, spark, quiet=True)
-    films = sorted(phantoms.folder.glob("*/images/*.png"))[:_LANDING]
+    images = sorted(phantoms.folder.glob("*/images/*.png"))[:_LANDING]
     inbox = folder / "inbox"
     inbox.mkdir()
-    for film in films:
-        shutil.copy(film, inbox)
+    for image in images:
+        shutil.copy(image, inbox)
     predict(run.bundle, [str(inbox)], folder / "scored", spark, layout="none", quiet=True)
     plan = plan_stream(run.bundle, str(inbox), folder / "streamed", precision="fp32")
     run_stream(plan, contextlib.nullcontext(spark), once=True)

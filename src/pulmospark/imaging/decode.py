@@ -23,7 +23,7 @@ from pulmospark.imaging.sniff import DECODED_FORMATS, sniff
 
 @dataclass(frozen=True)
 class Decoded:
-    """A film in 8-bit grey."""
+    """An image in 8-bit grey."""
 
     grey: Pixels
     """(h, w), upright; may be scaled down from the original"""
@@ -40,7 +40,7 @@ class Decoded:
 
     @property
     def extent(self) -> tuple[float, float]:
-        """(height, width) of the film in the pixels of ``grey``.
+        """(height, width) of the image in the pixels of ``grey``.
 
         JPEG's scaled decoding rounds up: 700 pixels at 3/8 are 262.5, in 263. To take them
         for 263 would shift the far edge by half a pixel, 1 to 3 grey levels on average.
@@ -60,10 +60,10 @@ class Rejected:
 
 
 def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decoded | Rejected:
-    """Decode a film to 8-bit grey.
+    """Decode an image to 8-bit grey.
 
     JPEG is decoded at the smallest scale (n/8) whose shorter side is still ``at_least``,
-    other formats in full. Films of more than 8 bits are windowed, see ``grey.window``. What may
+    other formats in full. Images of more than 8 bits are windowed, see ``grey.window``. What may
     take long is decoded in a child process, see :mod:`pulmospark.imaging.decode_subprocess`.
 
     Args:
@@ -72,7 +72,7 @@ def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decod
         ct_window: of CT slices, see ``dicom_grey.CT_WINDOWS``.
 
     Returns:
-        The film, or the reason why there is none. Nothing is raised, whatever the bytes.
+        The image, or the reason why there is none. Nothing is raised, whatever the bytes.
     """
     kind = "file"
     try:
@@ -138,7 +138,7 @@ def _decode_apart(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejecte
 def _one_frame(image: DicomImage, ct_window: CtWindow, at_least: int) -> Decoded:
     if image.frames > 1:
         raise Refused(
-            RejectReason.ANIMATED, f"dicom: {image.frames} frames where one film was expected"
+            RejectReason.ANIMATED, f"dicom: {image.frames} frames where one image was expected"
         )
     frame = image.frame(0, ct_window, at_least=at_least)
     return Decoded(frame.grey, frame.height, frame.width, "dicom", frame.eighths, frame.notes)

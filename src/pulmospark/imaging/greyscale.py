@@ -13,7 +13,7 @@ from PIL import Image
 from pulmospark.core.arrays import Pixels
 
 WINDOW_PERCENTILES = (0.5, 99.5)
-"""of the pixel values: what maps to black and to white in films of more than 8 bits"""
+"""of the pixel values: what maps to black and to white in images of more than 8 bits"""
 
 _WINDOW_SAMPLE_PIXELS = 1_000_000
 _STRIP_PIXELS = 2_000_000
@@ -28,7 +28,7 @@ def grey_of(image: Image.Image) -> Pixels:
     """8-bit grey, (height, width), of a loaded Pillow image of any mode but CMYK.
 
     Colours become luma (ITU-R BT.601, as JPEG has it). What is transparent becomes black, the
-    colour of a film's surround, so that it adds no structure; an alpha channel that is zero
+    colour of an image's surround, so that it adds no structure; an alpha channel that is zero
     everywhere was never filled in and is ignored. More than 8 bits: see :func:`window`.
 
     The image is converted a strip of rows at a time: as a whole each conversion would take as
@@ -146,7 +146,7 @@ def _greatest(values: NDArray[Any]) -> Any:
 def window(values: NDArray[np.generic]) -> Pixels:
     """Map values of more than 8 bits to 0 ... 255, linearly between two percentiles.
 
-    A shift by 8 bits would blacken films, for most use 10 to 14 of the 16 bits, and no header
+    A shift by 8 bits would blacken images, for most use 10 to 14 of the 16 bits, and no header
     says how many; the extremes would let one hot pixel or a burned-in letter set the scale.
     Percentiles (:data:`WINDOW_PERCENTILES`) hold under both. They are taken on every n-th row
     and column, about a million pixels. Not-a-number counts as black.

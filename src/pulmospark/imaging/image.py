@@ -1,4 +1,4 @@
-"""Read, decode, standardise and measure the films of a file."""
+"""Read, decode, standardise and measure the images of a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pulmospark.imaging.view import view_of_thumbnail
 
 
 @dataclass(frozen=True)
-class FilmHeader:
+class ImageHeader:
     """Facts from a DICOM header for a row, where the source's metadata has none.
 
     No text of the header is among it: identifiers are hashes, the rest numbers and words of
@@ -52,8 +52,8 @@ class FilmHeader:
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
-    """A standardised film: the part of a row of the images table that comes from the file."""
+class StandardImage:
+    """A standardised image: the part of a row of the images table that comes from the file."""
 
     image_id: str
     """SHA-256 of the file's bytes"""
@@ -70,7 +70,7 @@ class Film:
     """(32, 32) grey levels, which the hash is told from"""
     view: View | None
     """as measured from the pixels; ``None``: no opinion"""
-    header: FilmHeader | None = None
+    header: ImageHeader | None = None
     """what a DICOM header says"""
     frame: int | None = None
     """from 1, in a file of several frames"""
@@ -85,10 +85,10 @@ class Film:
         return hash_of_thumbnail(self.thumbnail)
 
 
-def read_films(
+def read_images(
     path: str, settings: IngestSettings, salt: Salt | None = None
-) -> list[Film] | Rejected:
-    """Read the films of a file: one, or one per frame of a multi-frame CT.
+) -> list[StandardImage] | Rejected:
+    """Read the images of a file: one, or one per frame of a multi-frame CT.
 
     Args:
         path: absolute path; symbolic links are followed.
@@ -96,25 +96,25 @@ def read_films(
         salt: what identifiers of DICOM headers are hashed with; ``None``: they are dropped.
 
     Returns:
-        The films, or the reason why there is none. Nothing is raised for what a file holds.
+        The images, or the reason why there is none. Nothing is raised for what a file holds.
 
     Raises:
         SourceUnavailableError: the machine failed to read it; see ``read_file.read_bytes``.
     """
     data = read_bytes(path)
-    return data if isinstance(data, Rejected) else films_from_bytes(data, settings, salt)
+    return data if isinstance(data, Rejected) else images_from_bytes(data, settings, salt)
 
 
-def films_from_bytes(
+def images_from_bytes(
     data: bytes, settings: IngestSettings, salt: Salt | None = None
-) -> list[Film] | Rejected:
-    """As :func:`read_films`, from a file's bytes; pure."""
-    return _films(data, settings, salt, one_only=False)
+) -> list[StandardImage] | Rejected:
+    """As :func:`read_images`, from a file's bytes; pure."""
+    return _images(data, settings, salt, one_only=False)
 
 
-def _films(
+def _images(
     data: bytes, settings: IngestSettings, salt: Salt | None, *, one_only: bool
-) -> list[Film] | Rejected:
+) -> list[StandardImage] | Rejected:
     """The only way from a file's bytes to standard images; everything that reads files is here.
 
     Args:
@@ -130,8 +130,8 @@ def _films(
         decoded = decode(data, at_least=settings.size)
         if isinstance(decoded, Rejected):
             return Rejected(decoded.reason, decoded.detail, image_id)
-        film = _film(decoded, image_id, len(data), settings)
-        return [replace(film, phantom=is_marked(data))]
+        standard = _image(decoded, image_id, len(data), settings)
+        return [replace(standard, phantom=is_marked(data))]
     try:
         image = open_dicom(data)
         if settings.body_parts == "chest" and image.facts.body_part is BodyPart.OTHER:
@@ -141,26 +141,26 @@ def _films(
             )
         if one_only and image.frames > 1:
             raise Refused(
-                RejectReason.ANIMATED, f"dicom: {image.frames} frames where one film was expected"
+                RejectReason.ANIMATED, f"dicom: {image.frames} frames where one image was expected"
             )
         _check_room(image, settings)
-        films = []
+        images = []
         for number in range(image.frames):
             read = image.frame(number, settings.ct_window, at_least=settings.size)
             decoded = Decoded(
                 read.grey, read.height, read.width, "dicom", read.eighths, read.notes
             )
-            film = _film(decoded, image_id, len(data), settings)
+            standard = _image(decoded, image_id, len(data), settings)
             frame = number + 1 if image.frames > 1 else None
-            films.append(
+            images.append(
                 replace(
-                    film,
+                    standard,
                     image_id=image_id if frame is None else value_id([image_id, frame]),
-                    header=_film_header(image.facts, frame, salt),
+                    header=_image_header(image.facts, frame, salt),
                     frame=frame,
                 )
             )
-        return films
+        return images
     except Refused as refusal:
         return rejected(refusal.reason, refusal.detail, image_id)
     except Exception as error:  # noqa: BLE001 - on hostile bytes; its words may hold a name
@@ -178,11 +178,11 @@ def _check_room(image: DicomImage, settings: IngestSettings) -> None:
         )
 
 
-def _film_header(facts: DicomFacts, frame: int | None, salt: Salt | None) -> FilmHeader:
+def _image_header(facts: DicomFacts, frame: int | None, salt: Salt | None) -> ImageHeader:
     def hashed(kind: str, value: str) -> str | None:
         return None if salt is None else salt.hashed(kind, value)
 
-    return FilmHeader(
+    return ImageHeader(
         patient=hashed("patient", facts.patient),
         study=hashed("study", facts.study),
         series=hashed("series", facts.series),
@@ -197,31 +197,31 @@ def _film_header(facts: DicomFacts, frame: int | None, salt: Salt | None) -> Fil
     )
 
 
-def read_film(path: str, settings: IngestSettings) -> Film | Rejected:
-    """Read the film of a file.
+def read_image(path: str, settings: IngestSettings) -> StandardImage | Rejected:
+    """Read the image of a file.
 
     Args:
         path: absolute path; symbolic links are followed.
         settings: size, fit and preparation of the standard image.
 
     Returns:
-        The film, or the reason why there is none, with the ``image_id`` where the bytes could
+        The image, or the reason why there is none, with the ``image_id`` where the bytes could
         be read. Nothing is raised for what a file holds.
 
     Raises:
         SourceUnavailableError: the machine failed to read it; see ``read_file.read_bytes``.
     """
     data = read_bytes(path)
-    return data if isinstance(data, Rejected) else film_from_bytes(data, settings)
+    return data if isinstance(data, Rejected) else image_from_bytes(data, settings)
 
 
-def film_from_bytes(data: bytes, settings: IngestSettings) -> Film | Rejected:
-    """Read a film from a file's bytes; pure, and never raises.
+def image_from_bytes(data: bytes, settings: IngestSettings) -> StandardImage | Rejected:
+    """Read an image from a file's bytes; pure, and never raises.
 
-    As :func:`films_from_bytes`, but a file of several frames is rejected.
+    As :func:`images_from_bytes`, but a file of several frames is rejected.
     """
-    films = _films(data, settings, None, one_only=True)
-    return films if isinstance(films, Rejected) else films[0]
+    images = _images(data, settings, None, one_only=True)
+    return images if isinstance(images, Rejected) else images[0]
 
 
 def standard_image(
@@ -250,15 +250,17 @@ def _resized(grey: Pixels, settings: IngestSettings, extent: tuple[float, float]
     return standardise(grey, settings.size, settings.fit, extent)
 
 
-def _film(decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSettings) -> Film:
+def _image(
+    decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSettings
+) -> StandardImage:
     grey, extent, size = decoded.grey, decoded.extent, settings.size
     pixels = _resized(grey, settings, extent)
-    # The view comes from the whole film, so that it is independent of the fit, and the hash
-    # from the original film.
+    # The view comes from the whole image, so that it is independent of the fit, and the hash
+    # from the original image.
     thumbnail = whole = thumbnail_of(pixels)
     if settings.fit != "stretch" or settings.crop != "none":
         whole = thumbnail_of(standardise(grey, size, "stretch", extent))
-    return Film(
+    return StandardImage(
         image_id=image_id,
         format=decoded.format,
         size_bytes=size_bytes,

@@ -96,7 +96,7 @@ def decode_jpeg(data: bytes, at_least: int) -> tuple[Pixels, int, int, int]:
     """Decode a JPEG to grey: pixels, height and width of the upright original, scale in eighths.
 
     libjpeg fills what is missing with grey and only warns; here a warning about missing or
-    damaged data refuses the file. Films that EXIF turns are decoded in full: the scaled
+    damaged data refuses the file. Images that EXIF turns are decoded in full: the scaled
     decoder's rounding at the far edges would otherwise have to be turned with them.
 
     Raises:

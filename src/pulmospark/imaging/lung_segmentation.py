@@ -1,8 +1,8 @@
-"""Find the lungs of a frontal film by a simple method, where no mask came with it.
+"""Find the lungs of a frontal image by a simple method, where no mask came with it.
 
-Not a segmentation to measure with: it says roughly where the lungs are, so that a film can be
+Not a segmentation to measure with: it says roughly where the lungs are, so that an image can be
 blacked out there or cut to them. Two ellipses say where lungs are likely, and darkness, within
-the film's own greys, decides. Against the masks of the COVID-19 Radiography Database
+the image's own greys, decides. Against the masks of the COVID-19 Radiography Database
 ``python -m benchmarks lungs`` measures it.
 """
 
@@ -21,19 +21,19 @@ _DARKNESS = 2.2
 """weight of darkness against place"""
 _MARGIN = 0.06
 _SPECK = 0.01
-"""share of the film below which a piece is no lung"""
+"""share of the image below which a piece is no lung"""
 
 
-def find_lungs(film: Pixels) -> Mask:
-    """Where the lungs of a frontal film are likely to be.
+def find_lungs(image: Pixels) -> Mask:
+    """Where the lungs of a frontal image are likely to be.
 
     Args:
-        film: (h, w) uint8 grey, lungs dark.
+        image: (h, w) uint8 grey, lungs dark.
 
     Returns:
         (h, w) bool; the two ellipses where nothing better is found.
     """
-    small = cv2.resize(film, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     even = cv2.createCLAHE(2.0, (4, 4)).apply(small)
     grey = cv2.GaussianBlur(even.astype(np.float32), (0, 0), 1.5)
     place = _place()
@@ -48,24 +48,24 @@ def find_lungs(film: Pixels) -> Mask:
     if kept.mean() < 0.06:
         kept = place > 0
     whole = cv2.resize(
-        kept.astype(np.uint8), (film.shape[1], film.shape[0]), interpolation=cv2.INTER_LINEAR
+        kept.astype(np.uint8), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR
     )
     return np.asarray(whole > 0, np.bool_)
 
 
-def cut_to_lungs(film: Pixels) -> Pixels:
-    """A frontal film cut to the box of its lungs and a margin of 6 % around them.
+def cut_to_lungs(image: Pixels) -> Pixels:
+    """A frontal image cut to the box of its lungs and a margin of 6 % around them.
 
     Args:
-        film: (h, w) uint8 grey, lungs dark.
+        image: (h, w) uint8 grey, lungs dark.
     """
-    lungs = find_lungs(film)
+    lungs = find_lungs(image)
     rows, columns = np.flatnonzero(lungs.any(axis=1)), np.flatnonzero(lungs.any(axis=0))
-    height, width = film.shape
+    height, width = image.shape
     edge = (round(_MARGIN * height), round(_MARGIN * width))
     top, bottom = max(0, rows[0] - edge[0]), min(height, rows[-1] + 1 + edge[0])
     left, right = max(0, columns[0] - edge[1]), min(width, columns[-1] + 1 + edge[1])
-    return np.ascontiguousarray(film[top:bottom, left:right])
+    return np.ascontiguousarray(image[top:bottom, left:right])
 
 
 def _place() -> Singles:

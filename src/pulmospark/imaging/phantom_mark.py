@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-NOTE: Final = "PHANTOM: drawn by a program, no film of a patient"
+NOTE: Final = "PHANTOM: drawn by a program, no image of a patient"
 _MARK: Final = NOTE.encode()
 MARK_BYTES: Final = 4096
 """the comment stands before the pixels, behind a few short segments"""

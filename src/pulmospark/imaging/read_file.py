@@ -65,7 +65,7 @@ def _read(path: str) -> bytes | Rejected:
         if facts.st_size > limits.FILE_BYTES_MAX:
             return too_many(facts.st_size)
         # A byte more than there is to be: to ask for as much as is allowed would set that
-        # much memory aside for each file, at a twentieth of the time of a whole film.
+        # much memory aside for each file, at a twentieth of the time of a whole image.
         data = file.read(facts.st_size + 1)
         if len(data) > facts.st_size:  # it grew
             data += file.read(limits.FILE_BYTES_MAX + 1 - len(data))

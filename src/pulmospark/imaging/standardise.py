@@ -1,4 +1,4 @@
-"""From a decoded film to the standard square, and its perceptual hash."""
+"""From a decoded image to the standard square, and its perceptual hash."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def standardise(
     fit: Literal["stretch", "pad", "crop"],
     extent: tuple[float, float] | None = None,
 ) -> Pixels:
-    """Bring a film to ``size`` x ``size`` pixels, antialiased.
+    """Bring an image to ``size`` x ``size`` pixels, antialiased.
 
     Args:
         grey: (h, w) uint8.
         size: side of the result, pixels.
-        fit: ``stretch`` both axes to the square; ``pad`` with black, the film centred;
+        fit: ``stretch`` both axes to the square; ``pad`` with black, the image centred;
             ``crop`` the centred square.
-        extent: (height, width) that the film has in ``grey``'s own pixels where that is no
+        extent: (height, width) that the image has in ``grey``'s own pixels where that is no
             whole number, see ``Decoded.extent``; ``None``: its shape.
 
     Returns:
@@ -53,7 +53,7 @@ def standardise(
 
 
 def equalised(pixels: Pixels) -> Pixels:
-    """A film with its histogram equalised; (h, w) uint8."""
+    """An image with its histogram equalised; (h, w) uint8."""
     return np.asarray(cv2.equalizeHist(pixels), np.uint8)
 
 
@@ -71,7 +71,7 @@ def resized(
     """Resize (h, w) uint8: an axis that shrinks by area, one that grows linearly.
 
     Where both shrink by little (:data:`_LINEAR_RATIO_MAX`) it is linear too, at a fifth of
-    the time: on films the difference is below a tenth of a grey level.
+    the time: on images the difference is below a tenth of a grey level.
     """
     rows, columns = extent or grey.shape
     if rows >= height and columns >= width:
@@ -98,7 +98,7 @@ def _resize(grey: Pixels, height: int, width: int, how: int) -> Pixels:
 
 
 def perceptual_hash(pixels: Pixels) -> int:
-    """64-bit perceptual hash of a film: near twins differ in few bits.
+    """64-bit perceptual hash of an image: near twins differ in few bits.
 
     The signs of the 8 x 8 lowest frequencies of the cosine transform of a 32 x 32 thumbnail
     against their median (Zauner, "Implementation and benchmarking of perceptual image hash

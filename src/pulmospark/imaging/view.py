@@ -1,4 +1,4 @@
-"""Guess from pixels whether a film is frontal, lateral or a CT slice, if metadata is silent."""
+"""Guess from pixels whether an image is frontal, lateral or a CT slice, if metadata is silent."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _AIR_BELOW_MAX: Final = 0.65  # the table lies there
 _AIR_CORNER_MAX: Final = 0.35
 _MIDDLE_GREYS_MAX: Final = 0.22  # share of pixels between 0.3 and 0.7
 
-# A lateral film: no bright spine between two dark lungs, and no mirror symmetry.
+# A lateral image: no bright spine between two dark lungs, and no mirror symmetry.
 _RIDGE_MAX: Final = 0.08
-_RIDGE_MIN: Final = -0.05  # below it there is a slope across the picture, as in no chest film
+_RIDGE_MIN: Final = -0.05  # below it there is a slope across the picture, as in no chest X-ray
 _MIRROR_MAX: Final = 0.65
 _ABDOMEN_MIN: Final = 0.5
 _SMOOTH_MIN: Final = 0.8  # correlation of neighbours; below it there is no anatomy, but noise
@@ -52,18 +52,18 @@ def measure_view(pixels: Pixels) -> View | None:
 
     Six figures of a 32 x 32 thumbnail, scaled to its 2nd and 98th percentile, are held
     against fixed bounds. An axial slice has air above, below and in all corners, and few
-    middle greys. A lateral film has, about no midline between 1/3 and 2/3 of the width, a
+    middle greys. A lateral image has, about no midline between 1/3 and 2/3 of the width, a
     bright ridge (spine and mediastinum) between two darker fields (lungs), nor mirror symmetry.
 
-    How good it is: the bounds were set by hand on the very films they are counted on here, at
+    How good it is: the bounds were set by hand on the very images they are counted on here, at
     224 x 224, so expect less on others. Frontals taken for something else: 4 of 4,229 (3 as
     lateral, 1 as axial; COVID-19 Radiography, Kermany, NIH and ieee8023 sets, which overlap),
     and at most 10 after mirroring, turning by 5 degrees, a gamma of 0.6 or 1.6, or cutting 5 %
     off each side. Axial slices found: 144 of 144, of only 6 patients and one window; 114 with
-    the edges cut off. Lateral films found: 7 of 12, two of them twins; 5 to 7 after the same
-    changes. So about half of all lateral films pass as frontals: bounds that find 9 of the 12
+    the edges cut off. Lateral images found: 7 of 12, two of them twins; 5 to 7 after the same
+    changes. So about half of all lateral images pass as frontals: bounds that find 9 of the 12
     exclude 0.7 % of frontals, those of one white lung or of a turned patient. CT slices cropped
-    to the body, in a soft-tissue window, and lateral films of children were not at hand.
+    to the body, in a soft-tissue window, and lateral images of children were not at hand.
 
     Args:
         pixels: (size, size) uint8, the standard image.

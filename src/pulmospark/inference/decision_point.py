@@ -6,7 +6,7 @@ from pulmospark.config.base import Fraction, Settings
 
 
 class DecisionPoint(Settings):
-    """A threshold at which films are called positive for a class."""
+    """A threshold at which images are called positive for a class."""
 
     positive_class: str
     threshold: Fraction
@@ -14,5 +14,5 @@ class DecisionPoint(Settings):
     """that the threshold had to reach on the validation split; ``None``: given by hand"""
 
     def is_positive(self, probability: float) -> bool:
-        """Whether a film of this probability is called positive: at or above the threshold."""
+        """Whether an image of this probability is called positive: at or above the threshold."""
         return probability >= self.threshold

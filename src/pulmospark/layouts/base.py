@@ -107,8 +107,9 @@ class Layout(ABC):
     generic: ClassVar[bool] = False
     """a kind of folder rather than one data set: sources are named after their folders"""
     header_patient: ClassVar[bool] = True
-    """whether PatientID in its DICOM headers identifies a patient: some publishers store a film's
-    id there, which would separate a patient's films"""
+    """whether PatientID in its DICOM headers identifies a patient: some publishers store an
+    image's
+    id there, which would separate a patient's images"""
     paediatric: ClassVar[Mapping[str, bool]] = {}
     """finding -> whether its images are of children (true) or adults (false), if the publisher
     states so for all of them; ``*``: every finding"""

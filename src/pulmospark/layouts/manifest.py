@@ -171,7 +171,7 @@ def _place(source: SourceSettings) -> Recognition:
 
 
 def _check_apart(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> None:
-    """Refuse a folder twice or inside another: its films would be listed twice.
+    """Refuse a folder twice or inside another: its images would be listed twice.
 
     Sheets may share a folder if each takes only the files it names.
     """
@@ -184,7 +184,7 @@ def _check_apart(sources: Sequence[SourceSettings], places: Sequence[Recognition
             same = here[2] == there[2]
             if same or ((here[1] or there[1]) and inner.is_relative_to(outer)):
                 raise UsageError(
-                    f"sources: {inner} is given twice, or lies inside {outer}, so films would be "
+                    f"sources: {inner} is given twice, or lies inside {outer}, so images would be "
                     "listed twice: remove one, or give each CSV of one folder the option "
                     "files_without_row = 'count'"
                 )

@@ -272,7 +272,7 @@ def check_fault(path: str, error: OSError) -> None:
 def files_like(folder: Path, wanted: Callable[[str], object]) -> tuple[str, ...]:
     """Sorted names of a folder's files that ``wanted`` accepts; empty if there are none.
 
-    Checks all entries, because a data set's sheet may lie among 100,000 films, but keeps only the
+    Checks all entries, because a data set's sheet may lie among 100,000 images, but keeps only the
     matches: some 0.1 s for as many.
     """
     return tuple(sorted(_names_like(folder, wanted, folders=False)))

@@ -1,4 +1,4 @@
-"""``CnnClassifier``: an estimator of Spark ML, which fits a bundle on films and labels."""
+"""``CnnClassifier``: an estimator of Spark ML, which fits a bundle on images and labels."""
 
 # ruff: noqa: N802, N803 - Spark ML writes params and their accessors in camelCase
 
@@ -22,11 +22,11 @@ from pulmospark.config.train import LogisticSettings, NetworkOptions
 from pulmospark.core.provenance import provenance
 from pulmospark.ml import columns, fitting
 from pulmospark.ml.fitting import Fitted
-from pulmospark.ml.image_reader import FilmReader, Invalid
+from pulmospark.ml.image_reader import ImageReader, Invalid
 from pulmospark.ml.labels import find_labels
 from pulmospark.ml.model import CnnClassifierModel
 from pulmospark.ml.networks import Start, feature_engine, start_of
-from pulmospark.ml.params import HasFilms, HasNetwork, HasPredictions
+from pulmospark.ml.params import HasImages, HasNetwork, HasPredictions
 from pulmospark.ml.storage import OwnBundle
 from pulmospark.ml.training_params import HasTraining
 from pulmospark.models.bundle.bundle import BundleConfig, CardFacts, write_bundle
@@ -82,37 +82,37 @@ class _Data:
 
     rows: DataFrame
     names: tuple[str, ...]
-    reader: FilmReader
+    reader: ImageReader
     start: Start
     phantoms: bool
-    """whether the films include phantoms"""
+    """whether the images include phantoms"""
 
 
 class CnnClassifier(
     Estimator[CnnClassifierModel],
-    HasFilms,
+    HasImages,
     HasNetwork,
     HasPredictions,
     HasTraining,
     DefaultParamsReadable["CnnClassifier"],
     DefaultParamsWritable,
 ):
-    """A CNN that classifies films.
+    """A CNN that classifies images.
 
     ``method='features'``: deep features of the frozen network, and MLlib's logistic regression
     on them (``maxIter``, ``regParam``, ``elasticNetParam``), which becomes the network's last
     layer. ``method='network'``: the CNN itself, through ``TorchDistributor`` in
     ``numProcesses`` (``epochs``, ``batchSize``, ``learningRate``).
 
-        films = spark.read.format("binaryFile").load("films/*/*.png")
-        films = films.withColumn("label", F.element_at(F.split("path", "/"), -2))
-        model = CnnClassifier(inputCol="content", modelName="mobilenet_v2").fit(films)
+        images = spark.read.format("binaryFile").load("images/*/*.png")
+        images = images.withColumn("label", F.element_at(F.split("path", "/"), -2))
+        model = CnnClassifier(inputCol="content", modelName="mobilenet_v2").fit(images)
 
     ``labelCol`` holds class names (the classes are then in alphabetical order) or, as with
     Spark's classifiers, the class index from 0; names that ``StringIndexer`` stored in the
     column's metadata are kept. ``classes`` sets the names and their order. If
     ``validationIndicatorCol`` is set, rows in which it is true form the validation set: they
-    select the best epoch and the temperature, which is 1 without them. Keep films of one patient
+    select the best epoch and the temperature, which is 1 without them. Keep images of one patient
     on the same side.
 
     With a ``CrossValidator`` over the params of the logistic regression the features are
@@ -148,8 +148,8 @@ class CnnClassifier(
                 return self._fit_head(data, frame)
 
     def _data(self, dataset: DataFrame) -> _Data:
-        film = self.getInputCol()
-        kind = columns.input_kind(dataset, film, self.getInputKind())
+        image = self.getInputCol()
+        kind = columns.input_kind(dataset, image, self.getInputKind())
         labels = find_labels(dataset, self.getLabelCol(), self.getClasses())
         start = start_of(self, len(labels.names), self.getSeed())
         held = F.lit(False)
@@ -158,14 +158,14 @@ class CnnClassifier(
             columns.need(dataset, name, "validationIndicatorCol")
             held = F.coalesce(columns.column(name).cast("boolean"), held)
         rows = dataset.select(
-            columns.column(film).alias(fitting.INPUT),
+            columns.column(image).alias(fitting.INPUT),
             columns.row_name(dataset).alias("uri"),
             labels.index.alias(fitting.LABEL),
             held.alias(fitting.VALIDATION),
         )
         invalid: Invalid = "error" if self.getHandleInvalid() == "error" else "skip"
         reader = start.reader(kind, invalid, any_body_part=self.getAnyBodyPart())
-        phantoms = fitting.are_phantoms(dataset, film, kind)
+        phantoms = fitting.are_phantoms(dataset, image, kind)
         return _Data(rows, labels.names, reader, start, phantoms)
 
     def _features(self, data: _Data) -> contextlib.AbstractContextManager[DataFrame]:
@@ -224,13 +224,13 @@ class CnnClassifier(
             method=self.getMethod(),
             weights=data.start.weights,
             training=provenance(params, seed=self.getSeed()),
-            data={"films": dict(fitted.films), "held_out": fitted.held_out},
+            data={"images": dict(fitted.images), "held_out": fitted.held_out},
         )
-        films = [
-            CardFigure(name=f"Films of {name}", value=f"{count:,}")
-            for name, count in fitted.films.items()
+        images = [
+            CardFigure(name=f"Images of {name}", value=f"{count:,}")
+            for name, count in fitted.images.items()
         ]
-        facts = CardFacts(name=self.uid, data=tuple(films))
+        facts = CardFacts(name=self.uid, data=tuple(images))
         file = fitted.distance.content if fitted.distance else None
         write_bundle(keeper.folder, network, config, {"evaluation": None}, facts, distance=file)
         model = CnnClassifierModel.keeping(keeper)

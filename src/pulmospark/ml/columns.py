@@ -12,7 +12,7 @@ from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import BinaryType, StructType
 
 from pulmospark.core.errors import UsageError
-from pulmospark.ml.image_reader import FilmReader, Kind
+from pulmospark.ml.image_reader import ImageReader, Kind
 from pulmospark.ml.worker import OnColumns
 
 _IMAGE_FIELDS = ("data", "height", "width", "nChannels", "mode")
@@ -66,7 +66,7 @@ def input_kind(data: DataFrame, name: str, requested: str) -> Kind:
         requested: inputKind.
 
     Raises:
-        UsageError: the column is missing, or its type cannot hold films.
+        UsageError: the column is missing, or its type cannot hold images.
     """
     need(data, name, "inputCol")
     kind = data.schema[name].dataType
@@ -88,8 +88,8 @@ def input_kind(data: DataFrame, name: str, requested: str) -> Kind:
     return detected
 
 
-def cells(data: DataFrame, name: str, reader: FilmReader) -> list[Column]:
-    """The columns that :meth:`pulmospark.ml.image_reader.FilmReader.read` takes."""
+def cells(data: DataFrame, name: str, reader: ImageReader) -> list[Column]:
+    """The columns that :meth:`pulmospark.ml.image_reader.ImageReader.read` takes."""
     given = column(name)
     if reader.kind == "image":
         return [given.getField(field) for field in ("origin", *_IMAGE_FIELDS)]
@@ -102,8 +102,8 @@ def row_name(data: DataFrame) -> Column:
     return column(named) if named else F.lit(None).cast("string")
 
 
-def with_films(
-    data: DataFrame, name: str, reader: FilmReader, work: OnColumns, *, kind: str, target: str
+def with_images(
+    data: DataFrame, name: str, reader: ImageReader, work: OnColumns, *, kind: str, target: str
 ) -> DataFrame:
     """Add the column ``target``, which workers compute from the input column.
 
@@ -113,7 +113,7 @@ def with_films(
         reader: how the workers read it.
         work: a function of :mod:`pulmospark.ml.worker`.
         kind: SQL type of ``target``.
-        target: an unused name; rows that are not films have null, or are dropped.
+        target: an unused name; rows that are not images have null, or are dropped.
     """
     function: Any = pandas_udf(work, kind)  # type: ignore[call-overload]
     if reader.invalid == "skip":

@@ -1,4 +1,4 @@
-"""``ImageFeaturizer``: deep features of films, for any Spark ML estimator."""
+"""``ImageFeaturizer``: deep features of images, for any Spark ML estimator."""
 
 # ruff: noqa: N802, N815 - Spark ML writes params and their accessors in camelCase
 
@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame
 from pulmospark.core import limits
 from pulmospark.ml import columns
 from pulmospark.ml.networks import feature_engine, start_of
-from pulmospark.ml.params import DEFAULT_SEED, HasFilms, HasNetwork, whole
+from pulmospark.ml.params import DEFAULT_SEED, HasImages, HasNetwork, whole
 from pulmospark.ml.worker import featurizer
 
 
@@ -37,7 +37,7 @@ class FeaturizerParams(TypedDict, total=False):
 
 class ImageFeaturizer(
     Transformer,
-    HasFilms,
+    HasImages,
     HasNetwork,
     HasOutputCol,
     HasSeed,
@@ -49,11 +49,11 @@ class ImageFeaturizer(
     It replaces sparkdl's ``DeepImageFeaturizer(inputCol, outputCol, modelName)``: the output can
     be passed directly to ``LogisticRegression``.
 
-        films = spark.read.format("binaryFile").load("films")
+        images = spark.read.format("binaryFile").load("images")
         featurizer = ImageFeaturizer(inputCol="content", modelName="mobilenet_v2")
-        features = featurizer.transform(films)
+        features = featurizer.transform(images)
 
-    The param ``inputKind`` sets what ``inputCol`` holds. The Python workers read the films and
+    The param ``inputKind`` sets what ``inputCol`` holds. The Python workers read the images and
     run the network, in float32, one thread each; all other columns are unchanged. The network is
     written once to ``workDir``, which every worker must see under the same path: the default
     cache folder works on one machine, a cluster needs a folder on shared storage.
@@ -66,7 +66,7 @@ class ImageFeaturizer(
     batchSize: Param[int] = Param(
         Params._dummy(),
         "batchSize",
-        "films per inference batch on a CPU.",
+        "images per inference batch on a CPU.",
         typeConverter=whole("batchSize", 1, limits.ENGINE_BATCH_MAX),
     )
 
@@ -105,7 +105,7 @@ class ImageFeaturizer(
         engine = feature_engine(
             start.network, self._work_folder(), start.size, self.getBatchSize()
         )
-        extended = columns.with_films(
+        extended = columns.with_images(
             dataset,
             self.getInputCol(),
             reader,

@@ -1,4 +1,4 @@
-"""The two ways to fit a classifier on a DataFrame of films; both return a network."""
+"""The two ways to fit a classifier on a DataFrame of images; both return a network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pulmospark.evaluation.calibration import fit_temperature
 from pulmospark.imaging.phantom_mark import MARK_BYTES, is_marked
 from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.ml import columns, worker
-from pulmospark.ml.image_reader import FilmReader, Kind
+from pulmospark.ml.image_reader import ImageReader, Kind
 from pulmospark.ml.networks import feature_engine
 from pulmospark.ml.storage import passing_folder
 from pulmospark.models.zoo.logistic_head import head_as_regression, set_linear_head
@@ -36,7 +36,7 @@ from pulmospark.training.feature_distance import TrainingDistance, statistics_of
 from pulmospark.training.mllib_logistic import UNTUNED_REG_PARAM, Head, fit_logistic
 from pulmospark.training.rank import RankPlan
 
-INPUT, LABEL, VALIDATION, FILM = "input", "label", "validation", "film"
+INPUT, LABEL, VALIDATION, IMAGE = "input", "label", "validation", "image"
 """columns of the frames here: input, class index (double), validation flag, output"""
 
 _MARKED_FILES = 32
@@ -49,23 +49,23 @@ class Fitted:
 
     Attributes:
         temperature: 1 without a validation set.
-        films: training films per class.
-        held_out: films in the validation set.
+        images: training images per class.
+        held_out: images in the validation set.
         distance: statistics of the training images' features; ``None``: too few images.
     """
 
     temperature: float
-    films: Mapping[str, int]
+    images: Mapping[str, int]
     held_out: int
     distance: TrainingDistance | None = None
 
 
 @contextlib.contextmanager
 def worker_errors() -> Iterator[None]:
-    """Re-raise a worker's error about a film without Spark's stack trace.
+    """Re-raise a worker's error about an image without Spark's stack trace.
 
     Raises:
-        InputError: a film cannot be read.
+        InputError: an image cannot be read.
     """
     try:
         yield
@@ -76,8 +76,8 @@ def worker_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deep_features(rows: DataFrame, reader: FilmReader, engine: EngineSpec) -> Iterator[DataFrame]:
-    """``features`` (vector), ``label`` and ``validation`` of films, kept in memory.
+def deep_features(rows: DataFrame, reader: ImageReader, engine: EngineSpec) -> Iterator[DataFrame]:
+    """``features`` (vector), ``label`` and ``validation`` of images, kept in memory.
 
     Args:
         rows: ``input``, ``uri``, ``label`` and ``validation``.
@@ -85,8 +85,8 @@ def deep_features(rows: DataFrame, reader: FilmReader, engine: EngineSpec) -> It
         engine: for features.
     """
     work = worker.featurizer(reader, engine)
-    extended = columns.with_films(rows, INPUT, reader, work, kind="array<float>", target=FILM)
-    features = columns.vector(F.col(FILM)).alias("features")
+    extended = columns.with_images(rows, INPUT, reader, work, kind="array<float>", target=IMAGE)
+    features = columns.vector(F.col(IMAGE)).alias("features")
     # MLlib passes over the data about a hundred times, with one task per partition each.
     frame = (
         extended.select(features, LABEL, VALIDATION).coalesce(slots(rows.sparkSession)).persist()
@@ -114,7 +114,7 @@ def fit_head(
         uid: of the estimator, for messages.
 
     Raises:
-        ClassError: a class has no training films.
+        ClassError: a class has no training images.
     """
     training = frame.where(~F.col(VALIDATION))
     counts = _counted(training, names, uid)
@@ -143,10 +143,10 @@ def _distance(training: DataFrame) -> TrainingDistance | None:
 
 
 def are_phantoms(data: DataFrame, name: str, kind: Kind) -> bool:
-    """Whether films are phantoms, from the marks in a few files or an images table's column.
+    """Whether images are phantoms, from the marks in a few files or an images table's column.
 
     Args:
-        data: the films.
+        data: the images.
         name: of their column.
         kind: what it holds.
     """
@@ -171,16 +171,16 @@ class NetworkPlan:
 
     Attributes:
         names: the classes, in the order of the index.
-        reader: how films are read.
+        reader: how images are read.
         settings: of the training.
         work: folder that every worker sees.
         processes: number of training processes.
-        seed: of the order of the films and of dropout.
+        seed: of the order of the images and of dropout.
         uid: of the estimator, for messages.
     """
 
     names: tuple[str, ...]
-    reader: FilmReader
+    reader: ImageReader
     settings: NetworkSettings
     work: Path
     processes: int
@@ -199,7 +199,7 @@ def fit_network(network: Network, rows: DataFrame, plan: NetworkPlan) -> Fitted:
         plan: how.
 
     Raises:
-        ClassError: a class has no training films.
+        ClassError: a class has no training images.
         UsageError: more processes than the session has slots.
         TrainingError: a process failed.
     """
@@ -223,44 +223,44 @@ def fit_network(network: Network, rows: DataFrame, plan: NetworkPlan) -> Fitted:
         with Progress("train", 0, "steps", quiet=True) as progress:
             train_network(network, rank_plan, spark, processes=plan.processes, progress=progress)
         network.eval()
-        reader = FilmReader("pixels", plan.reader.settings, "error")
+        reader = ImageReader("pixels", plan.reader.settings, "error")
         engine = feature_engine(network, plan.work, size)
         distance = _network_distance(images, reader, engine)
         held = images.where(VALIDATION)
         if held.isEmpty():
             return Fitted(1.0, counts, 0, distance)
         scorer = worker.scorer(reader, engine, linear_head(network))
-        scored = columns.with_films(
-            held, "pixels", reader, scorer, kind=worker.SCORED, target=FILM
+        scored = columns.with_images(
+            held, "pixels", reader, scorer, kind=worker.SCORED, target=IMAGE
         )
-        temperature, count = _temperature(scored.select(F.col(FILM)["raw"].alias("raw"), LABEL))
+        temperature, count = _temperature(scored.select(F.col(IMAGE)["raw"].alias("raw"), LABEL))
         return Fitted(temperature, counts, count, distance)
 
 
 def _network_distance(
-    images: DataFrame, reader: FilmReader, engine: EngineSpec
+    images: DataFrame, reader: ImageReader, engine: EngineSpec
 ) -> TrainingDistance | None:
     """Statistics of the features of a fine-tuned network."""
     parts = []
     for rows in (images.where(~F.col(VALIDATION)), images.where(VALIDATION)):
         few = rows.orderBy(F.xxhash64("pixels")).limit(limits.DISTANCE_IMAGES_MAX)
         work = worker.featurizer(reader, engine)
-        frame = columns.with_films(few, "pixels", reader, work, kind="array<float>", target=FILM)
-        parts.append(np.asarray([row[FILM] for row in frame.select(FILM).collect()], np.float32))
+        frame = columns.with_images(few, "pixels", reader, work, kind="array<float>", target=IMAGE)
+        parts.append(np.asarray([row[IMAGE] for row in frame.select(IMAGE).collect()], np.float32))
     fitted, held = parts
     return statistics_of(fitted, np.arange(len(fitted)), held)
 
 
-def _stage(rows: DataFrame, reader: FilmReader, folder: Path) -> DataFrame:
+def _stage(rows: DataFrame, reader: ImageReader, folder: Path) -> DataFrame:
     """Write the standard images as an images table's columns ``uri`` and ``pixels``."""
     work = worker.standardiser(reader)
-    standard = columns.with_films(rows, INPUT, reader, work, kind="binary", target=FILM)
-    # Named by content, so that the order of the films, which assigns them to processes, does not
+    standard = columns.with_images(rows, INPUT, reader, work, kind="binary", target=IMAGE)
+    # Named by content, so that the order of the images, which assigns them to processes, does not
     # depend on the DataFrame's partitions; the number distinguishes duplicates.
-    uri = F.concat_ws("-", F.sha2(F.col(FILM), 256), F.monotonically_increasing_id())
+    uri = F.concat_ws("-", F.sha2(F.col(IMAGE), 256), F.monotonically_increasing_id())
     target = spark_path(folder / "images")
     standard.select(
-        uri.alias("uri"), F.col(FILM).alias("pixels"), LABEL, VALIDATION
+        uri.alias("uri"), F.col(IMAGE).alias("pixels"), LABEL, VALIDATION
     ).write.parquet(target, compression="none")
     return rows.sparkSession.read.parquet(target)
 
@@ -292,7 +292,8 @@ def _counted(frame: DataFrame, names: tuple[str, ...], uid: str) -> dict[str, in
     counts = {names[int(row[LABEL])]: int(row["count"]) for row in rows}
     if missing := [name for name in names if name not in counts]:
         raise ClassError(
-            f"{uid}: no training films of {', '.join(map(repr, missing))}: add films, or drop the "
+            f"{uid}: no training images of {', '.join(map(repr, missing))}: add images, or "
+            f"drop the "
             "class"
         )
     return {name: counts[name] for name in names}

@@ -20,7 +20,7 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.decode import Rejected, rejected
 from pulmospark.imaging.greyscale import on_black
-from pulmospark.imaging.image import Film, film_from_bytes, standard_image
+from pulmospark.imaging.image import StandardImage, image_from_bytes, standard_image
 from pulmospark.imaging.reject import Refused, check_size
 from pulmospark.imaging.standardise import standardise
 from pulmospark.inference.batch.cautions import facts_of
@@ -38,8 +38,8 @@ _PHANTOM_DETAIL = (
 )
 
 
-class FilmsRead(NamedTuple):
-    """Films read from some rows."""
+class ImagesRead(NamedTuple):
+    """Images read from some rows."""
 
     pixels: Pixels
     """standard images, uint8 (m, size, size)"""
@@ -50,7 +50,7 @@ class FilmsRead(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FilmReader:
+class ImageReader:
     """How the cells of the input column become standard images.
 
     Attributes:
@@ -58,7 +58,7 @@ class FilmReader:
             standard image (side x side uint8 grey, row-major).
         settings: of the standard image, from the bundle if there is one; ``pixels`` are already
             standard images and only resized if their side differs.
-        invalid: what to do with a cell that is not a film.
+        invalid: what to do with a cell that is not an image.
         phantoms_only: reject images that are not phantoms.
     """
 
@@ -72,7 +72,7 @@ class FilmReader:
         """Side of the standard image, pixels."""
         return self.settings.size
 
-    def read(self, cells: Sequence[Sequence[Any]]) -> FilmsRead:
+    def read(self, cells: Sequence[Sequence[Any]]) -> ImagesRead:
         """Read rows.
 
         Args:
@@ -80,42 +80,42 @@ class FilmReader:
                 and for ``image`` height, width, channels and mode.
 
         Raises:
-            InputError: a row is not a film, and ``invalid`` is ``error``.
+            InputError: a row is not an image, and ``invalid`` is ``error``.
         """
-        films, places, facts = [], [], []
+        images, places, facts = [], [], []
         for place, (name, *values) in enumerate(cells):
-            film = self._film(values)
-            if isinstance(film, Rejected):
+            image = self._image(values)
+            if isinstance(image, Rejected):
                 if self.invalid == "error":
                     raise InputError(
-                        f"{name or 'a row without a path'}: {film.reason.value}: {film.detail}; "
+                        f"{name or 'a row without a path'}: {image.reason.value}: {image.detail}; "
                         "set handleInvalid to 'skip' or 'keep' to continue without it"
                     )
                 continue
-            if isinstance(film, Film):
-                facts.append(facts_of(film))
-                films.append(film.pixels)
+            if isinstance(image, StandardImage):
+                facts.append(facts_of(image))
+                images.append(image.pixels)
             else:
                 facts.append({})
-                films.append(film)
+                images.append(image)
             places.append(place)
         empty = np.empty((0, self.size, self.size), np.uint8)
-        return FilmsRead(np.stack(films) if films else empty, places, facts)
+        return ImagesRead(np.stack(images) if images else empty, places, facts)
 
-    def _film(self, values: Sequence[Any]) -> Film | Pixels | Rejected:
+    def _image(self, values: Sequence[Any]) -> StandardImage | Pixels | Rejected:
         if values[0] is None:
             return rejected(RejectReason.EMPTY, "the cell is null")
         if self.kind == "pixels":
-            return film_of_pixels(values[0], self.size)
+            return image_of_pixels(values[0], self.size)
         if self.kind == "image":
-            return film_of_image(values, self.settings)
-        film = film_from_bytes(values[0], self.settings)
-        if self.phantoms_only and isinstance(film, Film) and not film.phantom:
+            return image_of_struct(values, self.settings)
+        image = image_from_bytes(values[0], self.settings)
+        if self.phantoms_only and isinstance(image, StandardImage) and not image.phantom:
             return rejected(RejectReason.NOT_A_PHANTOM, _PHANTOM_DETAIL)
-        return film
+        return image
 
 
-def film_of_pixels(data: bytes, size: int) -> Pixels | Rejected:
+def image_of_pixels(data: bytes, size: int) -> Pixels | Rejected:
     """A standard image from a table's ``pixels``; one of another side is resized."""
     side = math.isqrt(len(data))
     if side * side != len(data) or side < limits.STANDARD_SIZE_MIN:
@@ -128,7 +128,7 @@ def film_of_pixels(data: bytes, size: int) -> Pixels | Rejected:
     return grey if side == size else standardise(grey, size, "stretch")
 
 
-def film_of_image(values: Sequence[Any], settings: IngestSettings) -> Pixels | Rejected:
+def image_of_struct(values: Sequence[Any], settings: IngestSettings) -> Pixels | Rejected:
     """The standard image of a value of Spark's image schema.
 
     Args:

@@ -1,4 +1,4 @@
-"""``CnnClassifierModel``: scores films with a bundle."""
+"""``CnnClassifierModel``: scores images with a bundle."""
 
 # ruff: noqa: N802 - Spark ML writes params and their accessors in camelCase
 
@@ -25,9 +25,9 @@ from pulmospark.core.machine import cache_folder
 from pulmospark.inference.batch.scorer import checks_of
 from pulmospark.ml import columns, worker
 from pulmospark.ml.fitting import linear_head
-from pulmospark.ml.image_reader import FilmReader, Kind
+from pulmospark.ml.image_reader import ImageReader, Kind
 from pulmospark.ml.networks import feature_engine
-from pulmospark.ml.params import HasFilms, HasPredictions
+from pulmospark.ml.params import HasImages, HasPredictions
 from pulmospark.ml.storage import OwnBundle, copy_bundle
 from pulmospark.models.bundle.bundle import Bundle, BundleConfig, read_bundle
 from pulmospark.spark.paths import spark_path
@@ -37,18 +37,18 @@ BUNDLE = "bundle"
 
 
 class CnnClassifierModel(
-    Model, HasFilms, HasPredictions, MLReadable["CnnClassifierModel"], MLWritable
+    Model, HasImages, HasPredictions, MLReadable["CnnClassifierModel"], MLWritable
 ):
     """A fitted :class:`~pulmospark.ml.classifier.CnnClassifier`, or any bundle.
 
         model = CnnClassifierModel.fromBundle("runs/covid/bundle").setInputCol("content")
-        model.transform(spark.read.format("binaryFile").load("films"))
+        model.transform(spark.read.format("binaryFile").load("images"))
 
     ``rawPrediction`` holds the logits over the bundle's temperature, ``probability`` their
     softmax, both in the order of :attr:`labels`; ``prediction`` is the index of the most
     probable class (double), with the class names in its metadata, and ``predictionLabelCol``
     its name. ``cautionsCol`` says why a prediction may be meaningless, as ``pulmospark predict``
-    does: an image unlike the training images, another view or body part. Rows that are not films
+    does: an image unlike the training images, another view or body part. Rows that are not images
     but kept (``handleInvalid``) have null in all columns.
 
     A saved model consists of its params as JSON and the bundle in a folder ``bundle``. Loading
@@ -119,8 +119,8 @@ class CnnClassifierModel(
     def _transform(self, dataset: DataFrame) -> DataFrame:
         names = self._columns()
         columns.free(dataset, {param: name for param, (name, _) in names.items()})
-        film = self.getInputCol()
-        kind = columns.input_kind(dataset, film, self.getInputKind())
+        image = self.getInputCol()
+        kind = columns.input_kind(dataset, image, self.getInputKind())
         bundle = read_bundle(self.bundle)
         if bundle.model_id != self.modelId:
             raise BundleError(f"{self.bundle}: the bundle has been replaced: reload the model")
@@ -130,11 +130,13 @@ class CnnClassifierModel(
         checks = checks_of(bundle, self._work_folder() / "engines", engine.width)
         work = worker.scorer(reader, engine, linear_head(network, config.temperature), checks)
         target = f"{self.uid}_scored"
-        scored = columns.with_films(dataset, film, reader, work, kind=worker.SCORED, target=target)
+        scored = columns.with_images(
+            dataset, image, reader, work, kind=worker.SCORED, target=target
+        )
         scored = scored.withColumns({name: value for name, value in names.values() if name})
         return scored.drop(target)
 
-    def _reader(self, config: BundleConfig, kind: Kind) -> FilmReader:
+    def _reader(self, config: BundleConfig, kind: Kind) -> ImageReader:
         settings = config.ingest
         if self.getAnyBodyPart():
             settings = settings.model_copy(update={"body_parts": "any"})
@@ -144,7 +146,7 @@ class CnnClassifierModel(
                 f"{self.bundle}: trained on phantoms, but {kind} do not show whether they are "
                 "phantoms: provide the bytes of the files, or set allowPhantomModel"
             )
-        return FilmReader(kind, settings, self.getHandleInvalid(), phantoms_only)
+        return ImageReader(kind, settings, self.getHandleInvalid(), phantoms_only)
 
     def _columns(self) -> dict[str, tuple[str, Any]]:
         """Param -> the name of a new column, and the column."""

@@ -14,7 +14,7 @@ from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.spec import EngineSpec
-from pulmospark.ml.image_reader import FilmReader, Invalid, Kind
+from pulmospark.ml.image_reader import ImageReader, Invalid, Kind
 from pulmospark.ml.params import HasNetwork
 from pulmospark.models.bundle.bundle import MANIFEST, read_bundle
 from pulmospark.models.weights.imagenet import load_imagenet
@@ -47,12 +47,12 @@ class Start:
         """Side of the standard image, pixels."""
         return self.settings.size
 
-    def reader(self, kind: Kind, invalid: Invalid, *, any_body_part: bool = False) -> FilmReader:
-        """How workers read films for this network."""
+    def reader(self, kind: Kind, invalid: Invalid, *, any_body_part: bool = False) -> ImageReader:
+        """How workers read images for this network."""
         settings = self.settings
         if any_body_part:
             settings = settings.model_copy(update={"body_parts": "any"})
-        return FilmReader(kind, settings, invalid)
+        return ImageReader(kind, settings, invalid)
 
 
 def start_of(params: HasNetwork, classes: int, seed: int) -> Start:

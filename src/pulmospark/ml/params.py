@@ -93,8 +93,8 @@ class HasWorkDir(Params):
         return local_path(work).expanduser().absolute() if work else cache_folder().absolute()
 
 
-class HasFilms(HasInputCol, HasWorkDir):
-    """Mixin for the column with the films: inputCol, inputKind, handleInvalid, workDir."""
+class HasImages(HasInputCol, HasWorkDir):
+    """Mixin for the column with the images: inputCol, inputKind, handleInvalid, workDir."""
 
     inputKind: Param[str] = Param(
         Params._dummy(),
@@ -107,7 +107,7 @@ class HasFilms(HasInputCol, HasWorkDir):
     handleInvalid: Param[str] = Param(
         Params._dummy(),
         "handleInvalid",
-        "what to do with a row that is not a readable film: 'error', 'skip' (drop the row) or "
+        "what to do with a row that is not a readable image: 'error', 'skip' (drop the row) or "
         "'keep' (its results are null; fit excludes it).",
         typeConverter=choice("handleInvalid", INVALIDS),
     )
@@ -164,7 +164,7 @@ class HasNetwork(Params):
     resizeMode: Param[str] = Param(
         Params._dummy(),
         "resizeMode",
-        "how non-square films are made square: 'stretch', 'pad' or 'crop'; default for weights "
+        "how non-square images are made square: 'stretch', 'pad' or 'crop'; default for weights "
         "from a bundle: as in the bundle.",
         typeConverter=choice("resizeMode", RESIZES),
     )

@@ -39,13 +39,13 @@ class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndi
     epochs: Param[int] = Param(
         Params._dummy(),
         "epochs",
-        "passes over the training films (method 'network').",
+        "passes over the training images (method 'network').",
         typeConverter=TypeConverters.toInt,
     )
     batchSize: Param[int] = Param(
         Params._dummy(),
         "batchSize",
-        "films per step over all processes; default: the model's recipe (method 'network').",
+        "images per step over all processes; default: the model's recipe (method 'network').",
         typeConverter=TypeConverters.toInt,
     )
     learningRate: Param[float] = Param(

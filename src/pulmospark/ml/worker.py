@@ -1,7 +1,7 @@
 """The functions that Spark sends to its Python workers.
 
 They close over frozen dataclasses of plain values, never over an estimator or a model; each
-worker opens its engine at the first film.
+worker opens its engine at the first image.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pulmospark.inference.batch.cautions import NO_CHECKS, Checks
 from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.inference.engine.softmax import softmax
 from pulmospark.inference.engine.spec import EngineSpec
-from pulmospark.ml.image_reader import FilmReader, FilmsRead
+from pulmospark.ml.image_reader import ImageReader, ImagesRead
 
-BLOCK_FILMS = 64
-"""films per engine run: 3 MB at 224 x 224"""
+BLOCK_IMAGES = 64
+"""images per engine run: 3 MB at 224 x 224"""
 
 SCORED = (
     "raw array<double>, probability array<double>, prediction double, cautions array<string>, "
     "distance double"
 )
-"""output of :func:`scorer` per row; all null where there is no film"""
+"""output of :func:`scorer` per row; all null where there is no image"""
 
 _SCORED_COLUMNS = ["raw", "probability", "prediction", "cautions", "distance"]
 
@@ -60,22 +60,22 @@ class LinearHead:
         return np.asarray(logits / self.temperature)
 
 
-def standardiser(reader: FilmReader) -> OnColumns:
-    """Cells to standard images: bytes of size x size uint8, null where there is no film."""
+def standardiser(reader: ImageReader) -> OnColumns:
+    """Cells to standard images: bytes of size x size uint8, null where there is no image."""
 
     def standardised(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
         for batch in batches:
             images: list[bytes | None] = [None] * len(batch[0])
             for read in _blocks(reader, batch):
-                for place, film in zip(read.places, read.pixels, strict=True):
-                    images[place] = film.tobytes()
+                for place, image in zip(read.places, read.pixels, strict=True):
+                    images[place] = image.tobytes()
             yield pd.Series(images, dtype=object)
 
     return standardised
 
 
-def featurizer(reader: FilmReader, engine: EngineSpec) -> OnColumns:
-    """Cells to deep features: float32 (width,), null where there is no film."""
+def featurizer(reader: ImageReader, engine: EngineSpec) -> OnColumns:
+    """Cells to deep features: float32 (width,), null where there is no image."""
 
     def featurized(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.Series]:
         for batch in batches:
@@ -89,7 +89,7 @@ def featurizer(reader: FilmReader, engine: EngineSpec) -> OnColumns:
 
 
 def scorer(
-    reader: FilmReader, engine: EngineSpec, head: LinearHead, checks: Checks = NO_CHECKS
+    reader: ImageReader, engine: EngineSpec, head: LinearHead, checks: Checks = NO_CHECKS
 ) -> OnColumns:
     """Cells to raw scores, probabilities, the index of the most probable class, and cautions."""
 
@@ -128,11 +128,11 @@ def head_scorer(head: LinearHead) -> Callable[[Iterator[pd.Series]], Iterator[pd
     return scored
 
 
-def _blocks(reader: FilmReader, columns: Sequence[Iterable[Any]]) -> Iterator[FilmsRead]:
-    """The rows that are films, in blocks; their places refer to all rows."""
+def _blocks(reader: ImageReader, columns: Sequence[Iterable[Any]]) -> Iterator[ImagesRead]:
+    """The rows that are images, in blocks; their places refer to all rows."""
     cells = list(zip(*columns, strict=True))
-    for start in range(0, len(cells), BLOCK_FILMS):
-        read = reader.read(cells[start : start + BLOCK_FILMS])
+    for start in range(0, len(cells), BLOCK_IMAGES):
+        read = reader.read(cells[start : start + BLOCK_IMAGES])
         if read.places:
             yield read._replace(places=[start + place for place in read.places])
 

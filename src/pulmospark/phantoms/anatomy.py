@@ -1,6 +1,6 @@
-"""The build of a synthetic patient, and the positioning of each film.
+"""The build of a synthetic patient, and the positioning of each image.
 
-Lengths are millimetres on the film. The origin lies on the midline at the height of the
+Lengths are millimetres on the image. The origin lies on the midline at the height of the
 lungs' apices; x grows to the right of the image (the person's left), y grows downwards.
 """
 
@@ -20,7 +20,7 @@ SIDES: tuple[Side, Side] = (-1, 1)
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The build of one patient; the same on each film. Lengths in mm."""
+    """The build of one patient; the same on each image. Lengths in mm."""
 
     sex: Literal["M", "F"]
     age: int
@@ -52,21 +52,21 @@ class Anatomy:
     breast: float
     """opacity of the breasts' shadow, 0 for men"""
     texture_seed: int
-    """of the vessels' tree, which stays the same from film to film"""
+    """of the vessels' tree, which stays the same from image to image"""
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Positioning and exposure of one film."""
+    """Positioning and exposure of one image."""
 
     inspiration: float
     """height of the lungs against full inspiration"""
     turn: float
     """rotation about the body's axis: shift of the mediastinum, mm"""
     tilt: float
-    """rotation in the film's plane, degrees"""
+    """rotation in the image's plane, degrees"""
     shift: tuple[float, float]
-    """of the body on the film, mm"""
+    """of the body on the image, mm"""
     zoom: float
     supine: bool
     """lying: wider heart, higher diaphragms, shoulder blades over the lungs"""
@@ -102,7 +102,7 @@ def random_anatomy(rng: np.random.Generator) -> Anatomy:
 
 
 def random_pose(rng: np.random.Generator, *, supine: bool) -> Pose:
-    """Sample the positioning of a film."""
+    """Sample the positioning of an image."""
     return Pose(
         inspiration=float(np.clip(rng.normal(0.90 if supine else 0.98, 0.03), 0.8, 1.04)),
         turn=float(rng.normal(0, 3.0 if supine else 1.8)),
@@ -159,7 +159,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Lung:
-    """Outline of one lung on a frontal film, in mm; ``side`` as in :data:`Side`."""
+    """Outline of one lung on a frontal image, in mm; ``side`` as in :data:`Side`."""
 
     side: Side
     apex: float
@@ -198,7 +198,7 @@ class Lung:
 
 
 def lungs(anatomy: Anatomy, pose: Pose) -> tuple[Lung, Lung]:
-    """Both lungs as they lie on the film, the left of the image first."""
+    """Both lungs as they lie on the image, the left of the image first."""
     both = []
     for side in SIDES:
         height = anatomy.height * pose.inspiration

@@ -15,8 +15,8 @@ from pulmospark.phantoms.anatomy import Anatomy, Canvas, random_anatomy, random_
 from pulmospark.phantoms.frontal import frontal
 from pulmospark.phantoms.hospitals import (
     Encoding,
-    Film,
     Hospital,
+    StandardImage,
     burn_letters,
     collimate,
     develop,
@@ -30,26 +30,26 @@ ViewName = Literal["PA", "AP", "AP Supine", "L"]
 
 @dataclass(frozen=True)
 class Person:
-    """A synthetic patient, the source of all of his or her films."""
+    """A synthetic patient, the source of all of his or her images."""
 
     anatomy: Anatomy
     finding: Finding
     severity: float
-    """0 to 1, at the first film"""
+    """0 to 1, at the first image"""
     trend: float
-    """change of severity from film to film"""
+    """change of severity from image to image"""
     opacity_seed: int
     view: ViewName
     size: tuple[int, int]
-    """height and width of the films, pixels"""
+    """height and width of the images, pixels"""
     encoding: Encoding
 
 
 @dataclass(frozen=True)
 class Phantom:
-    """A drawn film, ready to be written."""
+    """A drawn image, ready to be written."""
 
-    pixels: Film
+    pixels: StandardImage
     encoding: Encoding
     view: ViewName
 
@@ -76,7 +76,7 @@ def random_person(rng: np.random.Generator, hospital: Hospital, finding: Finding
     )
 
 
-def draw_film(
+def draw_image(
     person: Person,
     hospital: Hospital,
     rng: np.random.Generator,
@@ -84,14 +84,14 @@ def draw_film(
     number: int = 0,
     side_view: bool = False,
 ) -> Phantom:
-    """Draw one film of a person.
+    """Draw one image of a person.
 
     Args:
         person: who.
         hospital: where, and so with which look.
-        rng: of this film: pose, exposure and noise.
-        number: which film of this person, from 0; severity moves by the person's trend.
-        side_view: a lateral film instead of a frontal one.
+        rng: of this image: pose, exposure and noise.
+        number: which image of this person, from 0; severity moves by the person's trend.
+        side_view: a lateral image instead of a frontal one.
     """
     view: ViewName = "L" if side_view else person.view
     pose = random_pose(rng, supine=person.view != "PA" and not side_view)

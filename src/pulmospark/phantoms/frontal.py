@@ -155,7 +155,7 @@ def frontal(
         anatomy: who.
         pose: how it was taken.
         opacity: what fills the lungs with something else than air.
-        rng: of this film; the vessels' tree comes from the anatomy's own seed.
+        rng: of this image; the vessels' tree comes from the anatomy's own seed.
     """
     both = lungs(anatomy, pose)
     field = np.zeros(canvas.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""The look of each synthetic hospital's films, and its patients.
+"""The look of each synthetic hospital's images, and its patients.
 
 Class prevalence differs from hospital to hospital ON PURPOSE, as it does between public
 data sets: "the most frequent class of each source" is a rule that looks at no image and
@@ -21,9 +21,9 @@ from pulmospark.phantoms.opacities import Finding
 
 Encoding = Literal["png-grey", "png-16", "png-rgb", "jpeg-grey", "jpeg-rgb"]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_CURVE_STEPS = 8192  # finer than the 12 bits a film keeps
+_CURVE_STEPS = 8192  # finer than the 12 bits an image keeps
 _FONT_HEIGHT = 22  # pixels of its capitals at scale 1
-Film = Pixels | npt.NDArray[np.uint16]
+StandardImage = Pixels | npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class Hospital:
     name: str
     """of its folder"""
     title: str
-    """burned into its films"""
+    """burned into its images"""
     patients: float
     """share of all patients"""
     prevalence: dict[Finding, float]
     supine: float
-    """share of patients filmed lying"""
+    """share of patients imageed lying"""
     sizes: tuple[tuple[int, int], ...]
     """height and width, pixels"""
     field: float
-    """mm that the film's longer side shows"""
+    """mm that the image's longer side shows"""
     encodings: tuple[Encoding, ...]
     window: tuple[float, float]
     """absorbances shown black and white"""
@@ -57,7 +57,7 @@ class Hospital:
     """standard deviation at usual dose, of full scale"""
     collimation: Literal["none", "black", "white"]
     letters: float
-    """height of the burned-in text, as a share of the film's height"""
+    """height of the burned-in text, as a share of the image's height"""
 
 
 HOSPITALS: tuple[Hospital, ...] = (
@@ -121,13 +121,13 @@ HOSPITALS: tuple[Hospital, ...] = (
 def develop(
     absorbance: Singles, hospital: Hospital, *, tilt: float, rng: np.random.Generator
 ) -> Singles:
-    """Turn absorbance into a film's grey, 0 to 1, with the hospital's look.
+    """Turn absorbance into an image's grey, 0 to 1, with the hospital's look.
 
     Args:
         absorbance: as drawn.
         hospital: whose look.
-        tilt: rotation in the film's plane, degrees.
-        rng: of this film: exposure and noise.
+        tilt: rotation in the image's plane, degrees.
+        rng: of this image: exposure and noise.
     """
     height, width = absorbance.shape
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), tilt, 1.0)
@@ -156,7 +156,7 @@ def develop(
 
 
 def collimate(grey: Singles, hospital: Hospital, rng: np.random.Generator) -> Singles:
-    """Cover the film's margins as the hospital's diaphragm or film holder does."""
+    """Cover the image's margins as the hospital's diaphragm or image holder does."""
     if hospital.collimation == "none":
         return grey
     height, width = grey.shape
@@ -175,7 +175,7 @@ def collimate(grey: Singles, hospital: Hospital, rng: np.random.Generator) -> Si
 def burn_letters(
     grey: Singles, hospital: Hospital, *, view: str, rng: np.random.Generator
 ) -> Singles:
-    """Write side marker, view, the hospital's name and the word PHANTOM onto the film."""
+    """Write side marker, view, the hospital's name and the word PHANTOM onto the image."""
     height, width = grey.shape
     size = hospital.letters * height
     edge = 12 + int(rng.integers(0, 9))
@@ -197,7 +197,7 @@ def burn_letters(
     return grey + unit(ink) * (np.float32(0.96) - grey)
 
 
-def quantise(grey: Singles, encoding: Encoding) -> Film:
+def quantise(grey: Singles, encoding: Encoding) -> StandardImage:
     """Grey, 0 to 1, to the file's integers: (h, w) uint8 or uint16, or (h, w, 3) uint8."""
     if encoding == "png-16":
         # 12 bits of a detector, stretched to 16 as hospitals' exports do

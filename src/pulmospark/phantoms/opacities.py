@@ -28,12 +28,12 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True)
 class Opacity:
-    """One person's opacities, to be drawn on each of his or her films.
+    """One person's opacities, to be drawn on each of his or her images.
 
     Args:
         finding: which kind.
         severity: 0 (hardly to be seen) to 1.
-        seed: of where they lie, the same on all films of a person.
+        seed: of where they lie, the same on all images of a person.
     """
 
     finding: Finding
@@ -165,7 +165,7 @@ def _effusion(canvas: Canvas, lung: Lung, height: float) -> Singles:
 def _streaks(
     canvas: Canvas, both: tuple[Lung, Lung], severity: float, placed: np.random.Generator
 ) -> Singles:
-    """What films without a finding may show: a faint streak or haze at a base."""
+    """What images without a finding may show: a faint streak or haze at a base."""
     out = np.zeros(canvas.shape, np.float32)
     if placed.random() > 0.25:
         return out

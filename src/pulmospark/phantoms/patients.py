@@ -1,4 +1,4 @@
-"""Assign patients, findings and numbers of films to hospitals."""
+"""Assign patients, findings and numbers of images to hospitals."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from pulmospark.phantoms.hospitals import Hospital
 from pulmospark.phantoms.opacities import Finding
 
-FILM_SHARES: tuple[float, ...] = (0.50, 0.28, 0.14, 0.08)
-"""shares of the patients with 1, 2, 3 and 4 films: 1.8 films each"""
+IMAGE_SHARES: tuple[float, ...] = (0.50, 0.28, 0.14, 0.08)
+"""shares of the patients with 1, 2, 3 and 4 images: 1.8 images each"""
 
 
 def quotas(total: int, shares: Sequence[float]) -> list[int]:
@@ -27,18 +27,18 @@ def quotas(total: int, shares: Sequence[float]) -> list[int]:
 
 
 def patients_of(
-    hospital: Hospital, count: int, film_shares: Sequence[float], rng: np.random.Generator
+    hospital: Hospital, count: int, image_shares: Sequence[float], rng: np.random.Generator
 ) -> list[tuple[Finding, int]]:
-    """Finding and number of films of each of ``count`` patients, in random order.
+    """Finding and number of images of each of ``count`` patients, in random order.
 
     Both come in exact shares, so that prevalence is independent of the seed; the numbers of
-    films are assigned within each finding, so that they do not predict it.
+    images are assigned within each finding, so that they do not predict it.
     """
     findings = list(Finding)
     people: list[tuple[Finding, int]] = []
     for finding, number in zip(
         findings, quotas(count, [hospital.prevalence[f] for f in findings]), strict=True
     ):
-        for films, share in enumerate(quotas(number, film_shares), start=1):
-            people += [(finding, films)] * share
+        for images, share in enumerate(quotas(number, image_shares), start=1):
+            people += [(finding, images)] * share
     return [people[i] for i in rng.permutation(len(people))]

@@ -18,10 +18,10 @@ from pulmospark.core.records import Record
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.phantom_mark import NOTE
 from pulmospark.phantoms.broken_files import BROKEN
-from pulmospark.phantoms.draw import Person, Phantom, draw_film, encode, random_person
+from pulmospark.phantoms.draw import Person, Phantom, draw_image, encode, random_person
 from pulmospark.phantoms.hospitals import HOSPITALS, Hospital
 from pulmospark.phantoms.opacities import Finding
-from pulmospark.phantoms.patients import FILM_SHARES, patients_of, quotas
+from pulmospark.phantoms.patients import IMAGE_SHARES, patients_of, quotas
 
 COLUMNS: tuple[str, ...] = (
     "patientid", "offset", "sex", "age", "finding", "survival", "intubated",
@@ -41,7 +41,7 @@ class HospitalSummary(Record):
     name: str
     patients: int
     frontal: dict[Finding, int]
-    """films that can be read, by finding"""
+    """images that can be read, by finding"""
     lateral: int
     broken: dict[str, RejectReason]
     """files that are no images, and what each should be rejected for"""
@@ -63,12 +63,12 @@ class PhantomSummary(Record):
 
     @property
     def frontal(self) -> int:
-        """Frontal films that can be read."""
+        """Frontal images that can be read."""
         return sum(sum(hospital.frontal.values()) for hospital in self.hospitals)
 
     @property
     def lateral(self) -> int:
-        """Lateral films."""
+        """Lateral images."""
         return sum(hospital.lateral for hospital in self.hospitals)
 
     @property
@@ -118,7 +118,7 @@ def write_phantoms(
     *,
     seed: int,
     patients: int = 200,
-    films_per_patient: Sequence[float] = FILM_SHARES,
+    images_per_patient: Sequence[float] = IMAGE_SHARES,
     laterals: int = 8,
     broken: bool = True,
     progress: Progress | None = None,
@@ -133,16 +133,16 @@ def write_phantoms(
         folder: created, or replaced atomically.
         seed: 0 to 2**31 - 1.
         patients: of all hospitals together.
-        films_per_patient: shares of the patients with 1, 2, 3 ... frontal films.
-        laterals: lateral films, spread over the hospitals.
+        images_per_patient: shares of the patients with 1, 2, 3 ... frontal images.
+        laterals: lateral images, spread over the hospitals.
         broken: also write the four files of :data:`pulmospark.phantoms.broken_files.BROKEN`.
-        progress: called with the number of films drawn.
+        progress: called with the number of images drawn.
 
     Raises:
-        UsageError: too few or too many patients, laterals or films, or a bad seed.
+        UsageError: too few or too many patients, laterals or images, or a bad seed.
         EnvironmentProblem: no space, or no right to write there.
     """
-    _check(seed, patients, films_per_patient, laterals)
+    _check(seed, patients, images_per_patient, laterals)
     heads = quotas(patients, [hospital.patients for hospital in HOSPITALS])
     sides = quotas(laterals, [1.0] * len(HOSPITALS))
     done = 0
@@ -150,15 +150,17 @@ def write_phantoms(
     with whole_folder(folder) as aside:
         for index, hospital in enumerate(HOSPITALS):
             plan = patients_of(
-                hospital, heads[index], films_per_patient, np.random.default_rng((seed, index))
+                hospital, heads[index], images_per_patient, np.random.default_rng((seed, index))
             )
             ward = _open_ward(hospital, aside / hospital.name, plan, sides[index], (seed, index))
             frontal = dict.fromkeys(Finding, 0)
-            for number, (finding, films) in enumerate(plan):
+            for number, (finding, images) in enumerate(plan):
                 side_view = _share(number, sides[index], len(plan))
-                _admit(ward, number, finding, films=films, side_view=side_view, key=(seed, index))
-                frontal[finding] += films
-                done += films + side_view
+                _admit(
+                    ward, number, finding, images=images, side_view=side_view, key=(seed, index)
+                )
+                frontal[finding] += images
+                done += images + side_view
                 if progress is not None:
                     progress.to(done)
             planted = _plant(ward, index, seed) if broken else {}
@@ -175,16 +177,16 @@ def write_phantoms(
     return PhantomSummary(folder=folder, seed=seed, hospitals=tuple(summaries))
 
 
-def _check(seed: int, patients: int, films: Sequence[float], laterals: int) -> None:
+def _check(seed: int, patients: int, images: Sequence[float], laterals: int) -> None:
     low, high = limits.PHANTOM_PATIENTS_MIN, limits.PHANTOM_PATIENTS_MAX
     if not low <= patients <= high:
         raise UsageError(f"patients: {patients}, must be {low} to {high}: give another number")
     if not 0 <= seed < 2**31:
         raise UsageError(f"seed: {seed}, must be 0 to {2**31 - 1}: give another number")
-    most = limits.PHANTOM_FILMS_EACH_MAX
-    if not 0 < len(films) <= most or min(films) < 0 or sum(films) <= 0:
+    most = limits.PHANTOM_IMAGES_EACH_MAX
+    if not 0 < len(images) <= most or min(images) < 0 or sum(images) <= 0:
         raise UsageError(
-            f"films_per_patient: {list(films)}, must be 1 to {most} shares, none below 0 "
+            f"images_per_patient: {list(images)}, must be 1 to {most} shares, none below 0 "
             "and not all 0"
         )
     if not 0 <= laterals <= patients // 2:
@@ -204,7 +206,7 @@ def _open_ward(
     key: tuple[int, int],
 ) -> _Ward:
     (folder / "images").mkdir(parents=True)
-    total = sum(films for _, films in plan) + laterals + len(BROKEN)
+    total = sum(images for _, images in plan) + laterals + len(BROKEN)
     numbers = np.random.default_rng((*key, 0, 0, 1)).permutation(total) + 1
     return _Ward(hospital, folder, [], [int(number) for number in numbers])
 
@@ -214,21 +216,21 @@ def _admit(
     number: int,
     finding: Finding,
     *,
-    films: int,
+    images: int,
     side_view: bool,
     key: tuple[int, int],
 ) -> None:
-    """Draw and write one patient's films."""
+    """Draw and write one patient's images."""
     rng = np.random.default_rng((*key, number))
     person = random_person(rng, ward.hospital, finding)
     day = 0
-    for film in range(films + side_view):
-        lateral = film == films
-        phantom: Phantom = draw_film(
+    for image in range(images + side_view):
+        lateral = image == images
+        phantom: Phantom = draw_image(
             person,
             ward.hospital,
-            np.random.default_rng((*key, number, film)),
-            number=film,
+            np.random.default_rng((*key, number, image)),
+            number=image,
             side_view=lateral,
         )
         ward.add(
@@ -251,7 +253,7 @@ def _plant(ward: _Ward, index: int, seed: int) -> dict[str, RejectReason]:
         rng = np.random.default_rng((seed, index, 2**31, number))
         finding = list(Finding)[int(rng.integers(len(Finding)))]
         person = replace(random_person(rng, ward.hospital, finding), encoding="jpeg-grey")
-        data = spoil(encode(draw_film(person, ward.hospital, rng)))
+        data = spoil(encode(draw_image(person, ward.hospital, rng)))
         path = ward.add(
             person, data, patient=900_001 + number, view=person.view, suffix=suffix, offset=0
         )

@@ -33,7 +33,7 @@ class Pictures(Result):
     """Images side by side."""
 
     caption: Text
-    films: tuple[Picture, ...]
+    images: tuple[Picture, ...]
 
 
 class ShownAudit(Result):
@@ -76,7 +76,7 @@ class AuditPage(Result):
     title: Text
     made_at: datetime
     is_phantom: bool
-    films: int
+    images: int
     audits: Audits
     provenance: Annotated[dict[str, Any], BeforeValidator(clean_text)]
 
@@ -105,16 +105,16 @@ def _pictures(audit: AuditResult, thumbnails: Mapping[str, bytes]) -> tuple[Pict
     return tuple(
         Pictures(
             caption=example.caption,
-            films=tuple(
+            images=tuple(
                 Picture(
-                    thumbnail=thumbnails[film.uri],
-                    name=PurePath(film.uri).name,
-                    source=film.source,
-                    label=film.label,
-                    part=film.part,
+                    thumbnail=thumbnails[image.uri],
+                    name=PurePath(image.uri).name,
+                    source=image.source,
+                    label=image.label,
+                    part=image.part,
                 )
-                for film in example.films
-                if film.uri in thumbnails
+                for image in example.images
+                if image.uri in thumbnails
             ),
         )
         for example in audit.examples

@@ -47,7 +47,7 @@ def headline(comparison: Comparison) -> str:
     text = (
         f"{best.title} is the most accurate of {len(comparison.models)} "
         f"{'networks' if apart else 'training runs'} on the same "
-        f"{numbers.count(comparison.films, 'phantom' if comparison.phantoms else 'image')}: "
+        f"{numbers.count(comparison.images, 'phantom' if comparison.phantoms else 'image')}: "
         f"{numbers.shown_value(best.accuracy, 'percent')}, after "
         f"{numbers.duration(best.training_seconds)} of training."
     )

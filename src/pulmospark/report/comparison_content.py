@@ -35,7 +35,7 @@ class ModelFigures(_Told):
     """of all folds and the final model, features with them"""
     parameters: int
     bundle_bytes: int
-    films_per_s: float
+    images_per_s: float
     """scored by one worker with one thread on this machine, decoding left out"""
     report: Path
     frontier: bool = False
@@ -43,7 +43,7 @@ class ModelFigures(_Told):
 
 
 class ModelPair(_Told):
-    """Two arms on the same films."""
+    """Two arms on the same images."""
 
     first: str
     """name of an arm"""
@@ -55,12 +55,12 @@ class ModelPair(_Told):
 
 
 class Comparison(_Told):
-    """Networks trained and tested on the same films."""
+    """Networks trained and tested on the same images."""
 
     folder: Path
     cohort_id: str
     classes: tuple[str, ...]
-    films: int
+    images: int
     groups: int
     folds: int
     confidence: float

@@ -85,7 +85,7 @@ class SplitCell(Result):
     """"train", "validation", "test", or "fold 1" and so on"""
     name: Text
     """the class or the source"""
-    films: Natural
+    images: Natural
     patients: Natural | None = None
     """``None`` where no patient is known"""
 
@@ -94,7 +94,7 @@ class SplitTotal(Result):
     """Images and patients of one split."""
 
     part: Text
-    films: Natural
+    images: Natural
     patients: Natural | None = None
 
 
@@ -144,9 +144,9 @@ class ExpandedClass(Result):
     """What an expansion added to one class."""
 
     name: Text
-    films: Natural
+    images: Natural
     children: Natural
-    children_of_a_film: Natural
+    children_of_a_image: Natural
     """at most"""
 
 
@@ -157,7 +157,7 @@ class Augmentation(Result):
     """in words: when, and of what"""
     rows_per_class: Natural | None = None
     """of an expanded table, the original images among them"""
-    films: Natural | None = None
+    images: Natural | None = None
     children: Natural | None = None
     classes: tuple[ExpandedClass, ...] = ()
     operations: tuple[Operation, ...] = ()
@@ -190,13 +190,13 @@ class Timing(Result):
     unit: Text = "images"
 
 
-class Film(Result):
+class StandardImage(Result):
     """One tested image, small."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     thumbnail: bytes
-    """PNG or JPEG, at most ``limits.REPORT_THUMBNAIL_BYTES_MAX``; see ``films.thumbnail``"""
+    """PNG or JPEG, at most ``limits.REPORT_THUMBNAIL_BYTES_MAX``; see ``images.thumbnail``"""
     image_id: Text
     """whole, or its beginning; the page shows 10 digits"""
     label: Text
@@ -225,7 +225,7 @@ class Film(Result):
         return "image/png" if self.thumbnail.startswith(_PNG) else "image/jpeg"
 
 
-Films = Annotated[tuple[Film, ...], Field(max_length=limits.REPORT_FILMS_MAX)]
+ImageSet = Annotated[tuple[StandardImage, ...], Field(max_length=limits.REPORT_IMAGES_MAX)]
 
 
 class Level(Result):
@@ -254,7 +254,7 @@ class ReportContent(Result):
     cross_validation: CrossValidation | None = None
     levels: tuple[Level, ...] = ()
     """in addition to the single images or slices"""
-    films_without_patient: Natural = 0
+    images_without_patient: Natural = 0
     """of the evaluated images: how many have no known patient"""
     known_patients: Natural | None = None
     """whose the other evaluated images are; ``None``: a group each"""
@@ -267,9 +267,9 @@ class ReportContent(Result):
     """plain sentences, in addition to those that the page itself finds"""
     training: Training | None = None
     timings: tuple[Timing, ...] = ()
-    right: Films = ()
+    right: ImageSet = ()
     """most certain first"""
-    wrong: Films = ()
+    wrong: ImageSet = ()
     """worst first: most certain of the wrong class"""
     figures_folder: Text = ""
     """of the plots and tables as files, relative to the page; empty: there are none"""

@@ -143,7 +143,7 @@ def latex_table(content: ReportContent) -> str:
         for name, figure, scale in overall
     ]
     caption = (
-        f"{content.title}: performance on {count(evaluation.films, image_noun(content))} of "
+        f"{content.title}: performance on {count(evaluation.images, image_noun(content))} of "
         f"{groups(content)} ({level} CI)."
     )
     return "\n".join(

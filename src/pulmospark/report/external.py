@@ -76,7 +76,7 @@ def _noun(content: ExternalPage) -> str:
 def _whose(content: ExternalPage) -> str:
     patient = "synthetic patient" if content.is_phantom else "patient"
     return phrasing.groups_of(
-        content.outside, content.films_without_patient, patient=patient, film=_noun(content)
+        content.outside, content.images_without_patient, patient=patient, image=_noun(content)
     )
 
 
@@ -85,8 +85,9 @@ def headline(content: ExternalPage) -> str:
     outside, inside = content.outside, content.inside
     level = numbers.confidence(outside)
     text = (
-        f"External test set: {numbers.count(outside.films, _noun(content))} of {_whose(content)}. "
-        f"{phrasing.classified_correctly(outside):,} of {outside.films:,} classified correctly: "
+        f"External test set: {numbers.count(outside.images, _noun(content))} of "
+        f"{_whose(content)}. "
+        f"{phrasing.classified_correctly(outside):,} of {outside.images:,} classified correctly: "
         f"accuracy {numbers.with_ci(outside.accuracy, level)}."
     )
     if inside is None or inside.accuracy.value is None:
@@ -208,7 +209,7 @@ def warnings(content: ExternalPage) -> tuple[str, ...]:
         texts.append("The metrics from inside are of phantoms: they say nothing about people.")
     if content.training_copies and not content.training_copies.startswith("No copy"):
         texts.append(content.training_copies)
-    if unknown := content.films_without_patient:
+    if unknown := content.images_without_patient:
         texts.append(
             f"No patient is known for {numbers.count(unknown, _noun(content))}: several of one "
             "patient would make the CIs too narrow."
@@ -249,7 +250,7 @@ def effect(content: ExternalPage) -> str | None:
         f"{numbers.shown_value(getattr(after, field), scale)}"
         for field, name, scale in _CHANGED
     ]
-    others = numbers.count(after.films, _noun(content))
+    others = numbers.count(after.images, _noun(content))
     return f"On the other {others} it changed {', '.join(changes)}."
 
 

@@ -23,15 +23,15 @@ class Column(NamedTuple):
 
 
 class ExternalPage(Result):
-    """A model's figures on films from elsewhere, beside those from inside."""
+    """A model's figures on images from elsewhere, beside those from inside."""
 
     title: Text
-    """what the films from elsewhere are called"""
+    """what the images from elsewhere are called"""
     made_at: datetime
     is_phantom: bool
-    """the films from elsewhere were drawn"""
+    """the images from elsewhere were drawn"""
     inside_is_phantom: bool = False
-    """the films that it was made from were drawn"""
+    """the images that it was made from were drawn"""
     model: Text
     """name of the network"""
     model_id: Text
@@ -46,10 +46,10 @@ class ExternalPage(Result):
     """names of the data sets from elsewhere"""
     mapping: tuple[tuple[Text, tuple[Text, ...]], ...] = ()
     """class and its findings, where they were mapped"""
-    films_without_patient: Natural = 0
-    """of the films from elsewhere"""
+    images_without_patient: Natural = 0
+    """of the images from elsewhere"""
     left_out: tuple[tuple[Text, Natural], ...] = ()
-    """why films took no part, and how many"""
+    """why images took no part, and how many"""
     training_copies: Text = ""
     """whether images of the set are copies of training images, in a sentence"""
     provenance: Annotated[dict[str, Any], BeforeValidator(clean_text)] = Field(

@@ -38,7 +38,7 @@ def effective_words(figure: Figure) -> str:
 
 def overall_methods(evaluation: Evaluation, content: ReportContent) -> str:
     """How the CIs of the table over all classes were computed."""
-    whose, images = groups(content), count(evaluation.films, image_noun(content))
+    whose, images = groups(content), count(evaluation.images, image_noun(content))
     accuracy = evaluation.accuracy
     if accuracy.effective is None:
         proportions = (

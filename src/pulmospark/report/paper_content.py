@@ -24,7 +24,7 @@ class PaperFigure(Result):
     """``None``: there is no interval, or it would mean nothing"""
     right: int | None = None
     of: int | None = None
-    """films, or rows"""
+    """images, or rows"""
     is_result: bool = True
     """``False``: made on purpose to show a leak"""
 

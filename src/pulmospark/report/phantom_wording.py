@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 _CHANGES = (
-    (re.compile(r"\b(?:drawn )?film(s?)\b"), r"phantom\1"),
-    (re.compile(r"\bFilm(s?)\b"), r"Phantom\1"),
+    (re.compile(r"\b(?:drawn )?image(s?)\b"), r"phantom\1"),
+    (re.compile(r"\bImage(s?)\b"), r"Phantom\1"),
     (
         re.compile(r"(?<!synthetic )(?<!drawn )(?<!made-up )(?<!not )\bpatient(s?)\b"),
         r"synthetic patient\1",

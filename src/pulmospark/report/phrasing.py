@@ -25,10 +25,10 @@ def groups(content: ReportContent) -> str:
     """Whose images were tested, as far as it is known; what the bootstrap resamples."""
     return groups_of(
         content.evaluation,
-        content.films_without_patient,
+        content.images_without_patient,
         known=content.known_patients,
         patient=patient_noun(content),
-        film=image_noun(content),
+        image=image_noun(content),
     )
 
 
@@ -38,7 +38,7 @@ def groups_of(
     *,
     known: int | None = None,
     patient: str = "patient",
-    film: str = "image",
+    image: str = "image",
 ) -> str:
     """Whose images an evaluation is of, in words.
 
@@ -48,16 +48,16 @@ def groups_of(
         known: patients of the others; a split that keeps near copies together makes fewer groups
             than these and the images of unknown ones. ``None``: a group each.
         patient: noun.
-        film: noun of what is tested, image or phantom.
+        image: noun of what is tested, image or phantom.
     """
     joined = known is not None and known + unknown != evaluation.groups
     if unknown == 0:
         if known is not None and joined:
             return f"{count(known, patient)} ({_apart(evaluation)})"
         return count(evaluation.groups, patient)
-    if unknown >= evaluation.films:
-        own = f"{count(unknown, film)} ({_apart(evaluation)})"
-        return f"{own if joined else count(evaluation.groups, film)}, no patient being known"
+    if unknown >= evaluation.images:
+        own = f"{count(unknown, image)} ({_apart(evaluation)})"
+        return f"{own if joined else count(evaluation.groups, image)}, no patient being known"
     several = "a patient, an image of an unknown one, or several joined by name or near copies"
     plain = "a patient, or an image of an unknown one"
     return f"{count(evaluation.groups, 'group')} ({several if joined else plain})"
@@ -81,7 +81,7 @@ def units(content: ReportContent, evaluation: Evaluation) -> str:
     """Whose scans or patients one level of a report is of."""
     return units_of(
         evaluation,
-        content.films_without_patient,
+        content.images_without_patient,
         known=content.known_patients,
         patient=patient_noun(content),
     )
@@ -95,10 +95,10 @@ def classified_correctly(evaluation: Evaluation) -> int:
 def tested_on(content: ReportContent) -> str:
     """Whose images were tested: "from 314 patients that the model was not trained on"."""
     evaluation, cross = content.evaluation, content.cross_validation
-    unknown = content.films_without_patient
+    unknown = content.images_without_patient
     whose = f"from {groups(content)} " if unknown == 0 else ""
     notes = [] if cross is None else [f"{len(cross.folds)}-fold cross-validation"]
-    if unknown >= evaluation.films > 0:
+    if unknown >= evaluation.images > 0:
         notes.append(f"the {patient_noun(content)}s are not known")
     elif unknown:
         notes.append(f"the {patient_noun(content)} is not known for {unknown:,} of them")
@@ -255,7 +255,7 @@ def small_classes(evaluation: Evaluation) -> list[str]:
         if not support
     ] + [
         f"Class {name} has {count(support, 'tested image')}, fewer than "
-        f"{limits.SMALL_CLASS_FILMS}: one image more or less moves its metrics."
+        f"{limits.SMALL_CLASS_IMAGES}: one image more or less moves its metrics."
         for name, support in named
-        if 0 < support < limits.SMALL_CLASS_FILMS
+        if 0 < support < limits.SMALL_CLASS_IMAGES
     ]

@@ -236,7 +236,7 @@ def _level_row(level: Level, whose: str) -> LevelRow:
     )
     return LevelRow(
         unit=level.unit,
-        count=of.films,
+        count=of.images,
         whose=whose,
         pooling=level.pooling,
         cells=tuple(

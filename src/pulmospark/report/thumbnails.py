@@ -1,4 +1,4 @@
-"""Films made small for the report."""
+"""Images made small for the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUALITY = 85
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
-    """A grey film as a small JPEG.
+    """A grey image as a small JPEG.
 
     Args:
         pixels: (height, width) uint8 grey.

@@ -8,7 +8,7 @@ import sys
 def task_cores() -> int:
     """Cores of the current Spark task (``spark.task_cores.cpus``); 1 outside a task.
 
-    Asks Spark only where Spark is there: whoever scores a film without it need not load it.
+    Asks Spark only where Spark is there: whoever scores an image without it need not load it.
     """
     if "pyspark.taskcontext" not in sys.modules:
         return 1

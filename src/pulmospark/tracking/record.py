@@ -19,7 +19,7 @@ _SERIES = (
     "validation_loss",
     "validation_accuracy",
     "learning_rate",
-    "films_per_s",
+    "images_per_s",
 )
 """recorded fields of an epoch"""
 _ODD = re.compile(r"[^\w.\- ]")
@@ -85,7 +85,7 @@ def figures_of(evaluation: Evaluation) -> dict[str, float]:
     values: dict[str, float] = {}
     for name, figure in metrics_by_name(evaluation, names).items():
         values |= _with_bounds(name, figure)
-    return values | {"films": float(evaluation.films), "patients": float(evaluation.groups)}
+    return values | {"images": float(evaluation.images), "patients": float(evaluation.groups)}
 
 
 def series_of(trained: TrainResult) -> dict[str, Series]:

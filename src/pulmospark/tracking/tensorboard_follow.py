@@ -21,7 +21,7 @@ TAGS = {
     "accuracy": "accuracy/train",
     "validation_accuracy": "accuracy/validation",
     "learning_rate": "learning_rate",
-    "films_per_s": "films_per_s",
+    "images_per_s": "images_per_s",
 }
 """field of an epoch -> tag of the scalar; what stands before the slash is one card"""
 OBJECTIVE = "objective"

@@ -1,4 +1,4 @@
-"""Augmented films in training: where they are read, and validation of the settings."""
+"""Augmented images in training: where they are read, and validation of the settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def expanded_of(settings: TrainSettings, tables: Path) -> Path | None:
     return settings.expanded_path or tables.parent / "expanded"
 
 
-def training_films(expanded: Path | None, images: Path, cohort: Path) -> tuple[Path, Path]:
+def training_images(expanded: Path | None, images: Path, cohort: Path) -> tuple[Path, Path]:
     """Images table and cohort of the training set only.
 
     An expanded table is both: each of its rows has the cohort's columns. Validation and test
@@ -54,13 +54,13 @@ def check_augmentation(
         split: its result.
 
     Raises:
-        UsageError: augmentation was requested for a method that sees each film once.
+        UsageError: augmentation was requested for a method that sees each image once.
         InputError: there is no expanded table, or it belongs to another cohort.
     """
     if settings.augment is not None and settings.method == "features":
         raise UsageError(
-            "train.augment needs several epochs, but train.method = features sees each film once: "
-            "use `pulmospark expand` and train.expanded, or method = network"
+            "train.augment needs several epochs, but train.method = features sees each image "
+            "once: use `pulmospark expand` and train.expanded, or method = network"
         )
     if expanded is None:
         return

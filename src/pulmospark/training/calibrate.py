@@ -56,7 +56,7 @@ def record(
     chosen: Chosen,
     fold: int | None,
     *,
-    films: int,
+    images: int,
     seconds: float,
     history: tuple[dict[str, Any], ...] = (),
     objective: tuple[float, ...] = (),
@@ -65,8 +65,8 @@ def record(
 ) -> ModelRecord:
     """Choose temperature and operating point on images outside the model's test set."""
     classes, settings = job.split.classes, job.experiment.evaluate
-    films_chosen = len(chosen.labels)
-    temperature = fit_temperature(chosen.logits, chosen.labels) if films_chosen else 1.0
+    images_chosen = len(chosen.labels)
+    temperature = fit_temperature(chosen.logits, chosen.labels) if images_chosen else 1.0
     positive = positive_of(classes, settings)
     index = classes.index(positive)
     point = choose_operating_point(
@@ -80,8 +80,8 @@ def record(
     return ModelRecord(
         name=model_name(fold),
         fold=fold,
-        films=films,
-        validation_films=films_chosen,
+        images=images,
+        validation_images=images_chosen,
         temperature=temperature,
         operating_point=point,
         calibrated_by=chosen.by,

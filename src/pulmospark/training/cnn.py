@@ -14,7 +14,7 @@ from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.tasks import ScoreWork, write_scored
 from pulmospark.models.zoo.network import Network
 from pulmospark.spark import chunks
-from pulmospark.training.augmented_images import training_films
+from pulmospark.training.augmented_images import training_images
 from pulmospark.training.calibrate import from_validation, record
 from pulmospark.training.context import Job
 from pulmospark.training.distributed import threads_for, train_network
@@ -35,7 +35,7 @@ def train_by_network(
     settings = job.experiment.train
     start = {name: value.detach().clone() for name, value in network.state_dict().items()}
     todo = chunks.chunks_of(chunks.parts_of(job.images))
-    films, cohort = training_films(job.expanded, job.images, job.cohort)
+    images, cohort = training_images(job.expanded, job.images, job.cohort)
     score_parts: list[Path] = []
     trainings: list[tuple[int | None, list[dict[str, Any]], float]] = []
     for fold in job.folds:
@@ -53,7 +53,7 @@ def train_by_network(
             threads=threads_for(settings.processes, job.spark),
             folder=job.work / model_name(fold),
             augment=settings.augment,
-            training_images=films if job.expanded else None,
+            training_images=images if job.expanded else None,
             training_cohort=cohort if job.expanded else None,
         )
         title = "train" if fold is None else f"train fold {fold}"
@@ -79,7 +79,7 @@ def train_by_network(
             # Out-of-fold scores would multiply the number of training runs.
             from_validation(job, scores, model_name(fold), fold),
             fold,
-            films=_films(job, Part(Split.TRAIN, fold)),
+            images=_images(job, Part(Split.TRAIN, fold)),
             seconds=seconds,
             history=tuple(epochs),
         )
@@ -88,8 +88,8 @@ def train_by_network(
     return {"models": models}, features_of_training(job, network)
 
 
-def _films(job: Job, part: Part) -> int:
-    """Number of films of a training set, including augmented copies."""
+def _images(job: Job, part: Part) -> int:
+    """Number of images of a training set, including augmented copies."""
     if job.expanded is not None:
         return int(expanded_for(job.expanded, part).num_rows)
     return int(in_part(read_cohort(job.cohort), part).sum())

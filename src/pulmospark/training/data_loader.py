@@ -1,4 +1,4 @@
-"""Batches of films from the images table, without the JVM and without a copy on disk.
+"""Batches of images from the images table, without the JVM and without a copy on disk.
 
 The batches of a process depend only on seed, epoch and rank, so a training run that resumes sees
 the same batches.
@@ -24,15 +24,15 @@ Augment = Callable[[Pixels, Sequence[str], int], Pixels]
 
 @dataclass(frozen=True)
 class Draw:
-    """How one process iterates over the films in one epoch.
+    """How one process iterates over the images in one epoch.
 
     Attributes:
         seed: of the training.
         epoch: from 1.
-        batch: films per batch.
+        batch: images per batch.
         rank: number of this process.
         world: number of processes.
-        times: mean number of draws of a film, per class; empty: one.
+        times: mean number of draws of an image, per class; empty: one.
     """
 
     seed: int
@@ -50,19 +50,19 @@ class Draw:
         """Random numbers that are the same in all processes."""
         return np.random.default_rng([self.seed, self.epoch, 0])
 
-    def repeated(self, films: Ints, labels: Ints, rng: np.random.Generator) -> Ints:
-        """``films``, each repeated k or k + 1 times at random."""
+    def repeated(self, images: Ints, labels: Ints, rng: np.random.Generator) -> Ints:
+        """``images``, each repeated k or k + 1 times at random."""
         if not self.times:
-            return films
+            return images
         wanted = np.asarray(self.times)[labels]
-        return np.repeat(films, np.floor(wanted + rng.random(len(films))).astype(np.int64))
+        return np.repeat(images, np.floor(wanted + rng.random(len(images))).astype(np.int64))
 
 
 class Source(Protocol):
-    """Films of a split, for one process."""
+    """Images of a split, for one process."""
 
     def counts(self, classes: int) -> tuple[int, ...]:
-        """Films of each class, over all processes."""
+        """Images of each class, over all processes."""
         ...
 
     def draw(self, how: Draw) -> Iterator[Batch]:
@@ -70,19 +70,19 @@ class Source(Protocol):
         ...
 
     def once(self, batch: int) -> Iterator[Batch]:
-        """Each film of this process once, in batches of at most ``batch``."""
+        """Each image of this process once, in batches of at most ``batch``."""
         ...
 
 
 @dataclass(frozen=True)
-class Films:
-    """A process's films, held in memory.
+class ImageSet:
+    """A process's images, held in memory.
 
     Attributes:
         pixels: uint8 (n, size, size), grey.
         labels: int64 (n,), index into the experiment's classes.
-        keys: n unique names of the films; empty: their numbers.
-        of_all: films of each class over all processes; empty: these are all.
+        keys: n unique names of the images; empty: their numbers.
+        of_all: images of each class over all processes; empty: these are all.
     """
 
     pixels: Pixels
@@ -91,44 +91,44 @@ class Films:
     of_all: tuple[int, ...] = ()
 
     def counts(self, classes: int) -> tuple[int, ...]:
-        """Films of each class, over all processes."""
+        """Images of each class, over all processes."""
         counts = self.of_all or tuple(int(n) for n in np.bincount(self.labels))
         return counts + (0,) * (classes - len(counts))
 
     def draw(self, how: Draw) -> Iterator[Batch]:
         """Endless batches in random order, pass after pass."""
         rng = how.own()
-        films = np.arange(len(self.labels))
-        left = films[:0]
-        while len(films):
-            left = np.concatenate([left, rng.permutation(how.repeated(films, self.labels, rng))])
+        images = np.arange(len(self.labels))
+        left = images[:0]
+        while len(images):
+            left = np.concatenate([left, rng.permutation(how.repeated(images, self.labels, rng))])
             while len(left) >= how.batch:
                 yield self._batch(left[: how.batch])
                 left = left[how.batch :]
 
     def once(self, batch: int) -> Iterator[Batch]:
-        """Each film once, in order."""
+        """Each image once, in order."""
         for start in range(0, len(self.labels), batch):
             yield self._batch(np.arange(start, min(start + batch, len(self.labels))))
 
-    def _batch(self, films: Ints) -> Batch:
-        keys = [self.keys[n] for n in films] if self.keys else [str(n) for n in films]
-        return Batch(self.pixels[films], self.labels[films], keys)
+    def _batch(self, images: Ints) -> Batch:
+        keys = [self.keys[n] for n in images] if self.keys else [str(n) for n in images]
+        return Batch(self.pixels[images], self.labels[images], keys)
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A process's films, read row group by row group in each epoch.
+    """A process's images, read row group by row group in each epoch.
 
     The row groups are shuffled identically in all processes and distributed evenly by number of
-    films; within a process, films are drawn at random from a buffer. A process that runs out of
-    films before the others starts again.
+    images; within a process, images are drawn at random from a buffer. A process that runs out of
+    images before the others starts again.
 
     Attributes:
-        listing: the films of all processes.
+        listing: the images of all processes.
         rank: number of this process.
         world: number of processes.
-        buffer: number of films from which a batch is drawn.
+        buffer: number of images from which a batch is drawn.
     """
 
     listing: Listing
@@ -137,91 +137,91 @@ class Stream:
     buffer: int
 
     def counts(self, classes: int) -> tuple[int, ...]:
-        """Films of each class, over all processes."""
+        """Images of each class, over all processes."""
         return self.listing.counts(classes)
 
     def draw(self, how: Draw) -> Iterator[Batch]:
         """Endless batches in random order, pass after pass."""
         order = how.common().permutation(len(self.listing.pieces))
         mine = deal([self.listing.pieces[n] for n in order], self.world)[self.rank]
-        if not any(len(piece.films) for piece in mine):
-            mine = list(self.listing.pieces)  # fewer films than processes
+        if not any(len(piece.images) for piece in mine):
+            mine = list(self.listing.pieces)  # fewer images than processes
         pool = _Pool(max(self.buffer, 2 * how.batch), self.listing.size, how.own())
         while len(self.listing.labels):
             for piece in mine:
                 pixels = read_piece(piece, self.listing.size)
-                labels = self.listing.labels[piece.films]
-                chosen = how.repeated(np.arange(len(piece.films)), labels, pool.rng)
+                labels = self.listing.labels[piece.images]
+                chosen = how.repeated(np.arange(len(piece.images)), labels, pool.rng)
                 while len(chosen):
-                    chosen = pool.put(chosen, pixels, piece.films)
+                    chosen = pool.put(chosen, pixels, piece.images)
                     if pool.full:
                         yield self.listing.batch(*pool.take(how.batch))
             while pool.held >= how.batch:
                 yield self.listing.batch(*pool.take(how.batch))
 
     def once(self, batch: int) -> Iterator[Batch]:
-        """Each film of this process once, in order."""
+        """Each image of this process once, in order."""
         for piece in deal(self.listing.pieces, self.world)[self.rank]:
             pixels = read_piece(piece, self.listing.size)
             for start in range(0, len(pixels), batch):
                 end = start + batch
-                yield self.listing.batch(piece.films[start:end], pixels[start:end])
+                yield self.listing.batch(piece.images[start:end], pixels[start:end])
 
 
 class _Pool:
-    """Shuffle buffer of films; uint8 (room, size, size)."""
+    """Shuffle buffer of images; uint8 (room, size, size)."""
 
     def __init__(self, room: int, size: int, rng: np.random.Generator) -> None:
         self.rng, self.held = rng, 0
         self._pixels = np.empty((room, size, size), np.uint8)
-        self._films = np.empty(room, np.int64)
+        self._images = np.empty(room, np.int64)
 
     @property
     def full(self) -> bool:
-        return self.held == len(self._films)
+        return self.held == len(self._images)
 
-    def put(self, chosen: Ints, pixels: Pixels, films: Ints) -> Ints:
-        """Add as many of the chosen films as fit; return the others."""
-        now = chosen[: len(self._films) - self.held]
+    def put(self, chosen: Ints, pixels: Pixels, images: Ints) -> Ints:
+        """Add as many of the chosen images as fit; return the others."""
+        now = chosen[: len(self._images) - self.held]
         place = slice(self.held, self.held + len(now))
-        self._pixels[place], self._films[place] = pixels[now], films[now]
+        self._pixels[place], self._images[place] = pixels[now], images[now]
         self.held += len(now)
         return chosen[len(now) :]
 
     def take(self, count: int) -> tuple[Ints, Pixels]:
-        """Draw films; the last ones fill the gaps."""
+        """Draw images; the last ones fill the gaps."""
         places = self.rng.choice(self.held, count, replace=False)
-        films, pixels = self._films[places], self._pixels[places]
+        images, pixels = self._images[places], self._pixels[places]
         self.held -= count
         holes = np.sort(places[places < self.held])
         movers = np.setdiff1d(np.arange(self.held, self.held + count), places)
-        self._pixels[holes], self._films[holes] = self._pixels[movers], self._films[movers]
-        return films, pixels
+        self._pixels[holes], self._images[holes] = self._pixels[movers], self._images[movers]
+        return images, pixels
 
 
 def open_feed(
     listing: Listing, *, rank: int = 0, world: int = 1, bytes_max: int = limits.FEED_BYTES_MAX
-) -> Films | Stream:
-    """Open a process's share of the films: in memory if it fits in ``bytes_max``.
+) -> ImageSet | Stream:
+    """Open a process's share of the images: in memory if it fits in ``bytes_max``.
 
     Args:
-        listing: the films of all processes.
+        listing: the images of all processes.
         rank: number of this process.
         world: number of processes.
         bytes_max: bytes of pixels that the process may hold.
     """
     share = -(-len(listing.labels) // world)
-    if share * listing.film_bytes > bytes_max:
-        return Stream(listing, rank, world, bytes_max // listing.film_bytes)
+    if share * listing.image_bytes > bytes_max:
+        return Stream(listing, rank, world, bytes_max // listing.image_bytes)
     return _load(listing, rank, world)
 
 
 def deal(pieces: Sequence[Piece], world: int) -> list[list[Piece]]:
-    """Assign each piece to the process with the fewest films; too few pieces are split."""
+    """Assign each piece to the process with the fewest images; too few pieces are split."""
     if pieces and len(pieces) < world:
         parts = -(-world // len(pieces))
         pieces = [
-            replace(piece, rows=piece.rows[start::parts], films=piece.films[start::parts])
+            replace(piece, rows=piece.rows[start::parts], images=piece.images[start::parts])
             for start in range(parts)
             for piece in pieces
         ]
@@ -230,18 +230,18 @@ def deal(pieces: Sequence[Piece], world: int) -> list[list[Piece]]:
     for piece in pieces:
         held, rank = heap[0]
         hands[rank].append(piece)
-        heapq.heapreplace(heap, (held + len(piece.films), rank))
+        heapq.heapreplace(heap, (held + len(piece.images), rank))
     return hands
 
 
-def _load(listing: Listing, rank: int, world: int) -> Films:
-    """Every ``world``-th film in the order of the paths, so that all shares are similar."""
+def _load(listing: Listing, rank: int, world: int) -> ImageSet:
+    """Every ``world``-th image in the order of the paths, so that all shares are similar."""
     mine = np.arange(rank, len(listing.labels), world)
     pixels = np.empty((len(mine), listing.size, listing.size), np.uint8)
     for piece in listing.pieces:
-        own = piece.films % world == rank
+        own = piece.images % world == rank
         if own.any():
-            some = replace(piece, rows=piece.rows[own], films=piece.films[own])
-            pixels[some.films // world] = read_piece(some, listing.size)
+            some = replace(piece, rows=piece.rows[own], images=piece.images[own])
+            pixels[some.images // world] = read_piece(some, listing.size)
     keys = tuple(listing.keys.take(pa.array(mine)).to_pylist())
-    return Films(pixels, listing.labels[mine], keys, listing.counts(0))
+    return ImageSet(pixels, listing.labels[mine], keys, listing.counts(0))

@@ -1,4 +1,4 @@
-"""Films of a split: their places in the images table, and reading them."""
+"""Images of a split: their places in the images table, and reading them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pulmospark.data.cohort.table import Part, in_part, read_cohort
 
 @dataclass(frozen=True)
 class Batch:
-    """Some films.
+    """Some images.
 
     Attributes:
         pixels: uint8 (n, size, size), grey.
         labels: int64 (n,), index into the experiment's classes.
-        keys: n unique names of the films, independent of their location.
+        keys: n unique names of the images, independent of their location.
     """
 
     pixels: Pixels
@@ -33,30 +33,30 @@ class Batch:
 
 @dataclass(frozen=True)
 class Piece:
-    """The films of a split in one row group.
+    """The images of a split in one row group.
 
     Attributes:
         path: of the Parquet file.
         group: number of the row group.
         rows: int64 (n,), places within the row group, rising.
-        films: int64 (n,), places of the same films within the listing.
+        images: int64 (n,), places of the same images within the listing.
     """
 
     path: Path
     group: int
     rows: Ints
-    films: Ints
+    images: Ints
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The films of a split, in the order of their paths, and the places of their pixels.
+    """The images of a split, in the order of their paths, and the places of their pixels.
 
     Attributes:
         size: side of the standard image, pixels.
         labels: int64 (n,).
-        keys: n ids of the films.
-        pieces: in the order of the files' names; each film is in one.
+        keys: n ids of the images.
+        pieces: in the order of the files' names; each image is in one.
     """
 
     size: int
@@ -65,36 +65,36 @@ class Listing:
     pieces: tuple[Piece, ...]
 
     @property
-    def film_bytes(self) -> int:
-        """Bytes of one film's pixels."""
+    def image_bytes(self) -> int:
+        """Bytes of one image's pixels."""
         return self.size * self.size
 
     def counts(self, classes: int) -> tuple[int, ...]:
-        """Films of each class."""
+        """Images of each class."""
         return tuple(int(n) for n in np.bincount(self.labels, minlength=classes))
 
-    def batch(self, films: Ints, pixels: Pixels) -> Batch:
-        """A batch of films of the listing with their pixels."""
-        keys = self.keys.take(pa.array(films)).to_pylist()
-        return Batch(pixels, self.labels[films], keys)
+    def batch(self, images: Ints, pixels: Pixels) -> Batch:
+        """A batch of images of the listing with their pixels."""
+        keys = self.keys.take(pa.array(images)).to_pylist()
+        return Batch(pixels, self.labels[images], keys)
 
 
-def list_films(
+def list_images(
     images: Path, cohort: Path, parts: Iterable[Part], classes: tuple[str, ...], *, size: int
 ) -> list[Listing]:
-    """List the films of several splits, reading the table's ``uri`` column once.
+    """List the images of several splits, reading the table's ``uri`` column once.
 
-    Memory: about 150 bytes per film of the cohort.
+    Memory: about 150 bytes per image of the cohort.
 
     Args:
         images: the images table.
         cohort: folder of the cohort.
-        parts: which films.
+        parts: which images.
         classes: names in the order of the labels.
         size: side of the standard image, pixels.
 
     Raises:
-        InputError: the images table lacks films of the cohort.
+        InputError: the images table lacks images of the cohort.
     """
     rows = read_cohort(cohort)
     groups = list(_groups(images))
@@ -105,9 +105,9 @@ def list_films(
         chosen = rows.filter(pa.array(in_part(rows, part)))
         places = pc.index_in(uris, value_set=chosen["uri"]) if len(uris) else empty
         pieces = tuple(_pieces(groups, places))
-        if (here := sum(len(piece.films) for piece in pieces)) != chosen.num_rows:
+        if (here := sum(len(piece.images) for piece in pieces)) != chosen.num_rows:
             raise InputError(
-                f"{images}: {here} of {chosen.num_rows} films of the cohort are in the images "
+                f"{images}: {here} of {chosen.num_rows} images of the cohort are in the images "
                 "table: rerun `pulmospark split`"
             )
         labels = pc.index_in(chosen["label"], value_set=pa.array(classes, pa.string()))
@@ -118,10 +118,10 @@ def list_films(
 
 
 def read_piece(piece: Piece, size: int) -> Pixels:
-    """The pixels of a piece's films, uint8 (n, size, size), in its order.
+    """The pixels of a piece's images, uint8 (n, size, size), in its order.
 
     Raises:
-        InputError: a film has another size.
+        InputError: an image has another size.
     """
     with pq.ParquetFile(piece.path) as file:
         column = file.read_row_group(piece.group, columns=["pixels"])["pixels"]
@@ -131,7 +131,7 @@ def read_piece(piece: Piece, size: int) -> Pixels:
 
 
 def _groups(images: Path) -> Iterator[tuple[Path, int, pa.ChunkedArray]]:
-    """Every row group of a table, with the paths of its films."""
+    """Every row group of a table, with the paths of its images."""
     for path in sorted(images.glob("*.parquet")):
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
@@ -147,8 +147,8 @@ def _pieces(
         start += len(uris)
         here = np.flatnonzero(pc.is_valid(listed).to_numpy())
         if len(here):
-            films = pc.drop_null(listed).to_numpy().astype(np.int64)
-            yield Piece(path, group, here, films)
+            images = pc.drop_null(listed).to_numpy().astype(np.int64)
+            yield Piece(path, group, here, images)
 
 
 def _block(chunk: pa.Array, size: int, path: Path) -> Pixels:
@@ -159,7 +159,7 @@ def _block(chunk: pa.Array, size: int, path: Path) -> Pixels:
     offsets = offsets[chunk.offset : chunk.offset + len(chunk) + 1]
     if chunk.null_count or (np.diff(offsets) != size * size).any():
         raise InputError(
-            f"{path}: contains films of other than {size} x {size} pixels: rerun `pulmospark "
+            f"{path}: contains images of other than {size} x {size} pixels: rerun `pulmospark "
             "ingest`"
         )
     flat = np.frombuffer(data, np.uint8) if len(chunk) else np.zeros(0, np.uint8)

@@ -92,7 +92,7 @@ def train_by_features(
             job,
             chosen[model_name(fold)],
             fold,
-            films=fits[model_name(fold)].films,
+            images=fits[model_name(fold)].images,
             seconds=sum(
                 fits[name].seconds for name in (model_name(fold), inner_name(fold)) if name in fits
             ),
@@ -102,10 +102,10 @@ def train_by_features(
         )
         for fold in job.folds
     )
-    films = sum(part.rows for part in (*features, *copies))
+    feature_rows = sum(part.rows for part in (*features, *copies))
     values = {
         "models": models,
-        "feature_films": films,
+        "feature_images": feature_rows,
         "feature_seconds": feature_seconds,
         "warnings": untuned,
     }
@@ -166,7 +166,7 @@ def _fit_all(job: Job, frame: DataFrame, tuned: Mapping[str, Tuned]) -> dict[str
     """Fit each fold, several at once: a single fit leaves the cores idle between its passes.
 
     Without out-of-fold scores, each fold also has an inner fit that excludes the validation set,
-    so that temperature and operating point are chosen on unseen films; the outer fit includes
+    so that temperature and operating point are chosen on unseen images; the outer fit includes
     them.
     """
     plan = [
@@ -245,7 +245,7 @@ def extract_features(
     )
     todo = chunks.chunks_of(chunks.parts_of(images))
     total = sum(chunk.rows for chunk in todo)
-    with Progress("features", total, "films", quiet=quiet) as progress:
+    with Progress("features", total, "images", quiet=quiet) as progress:
         return chunks.run_chunks(
             spark,
             maker(engine, size),

@@ -169,13 +169,13 @@ def run_id(plan: RankPlan, processes: int) -> str:
             "plan": content_of_plan,
             "processes": processes,
             "start": hashing.file_id(plan.folder / START),
-            "films": [_films_id(images, cohort) for images, cohort in tables],
+            "images": [_images_id(images, cohort) for images, cohort in tables],
             "versions": [pulmospark.__version__, metadata.version("torch")],
         }
     )
 
 
-def _films_id(images: Path, cohort: Path) -> list[str]:
+def _images_id(images: Path, cohort: Path) -> list[str]:
     rows = read_cohort(cohort, ["image_id", "uri", "label", "split", "fold"])
     digest = hashlib.sha256()
     for column in rows.columns:

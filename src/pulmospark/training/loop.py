@@ -31,7 +31,7 @@ from pulmospark.training.process_group import MovingAverage, Ranks
 from pulmospark.training.steps import Stepper, Sums
 
 _BATCH_MIN = 2
-"""smallest batch: batch norm needs the variance of two films"""
+"""smallest batch: batch norm needs the variance of two images"""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Epoch:
     validation_loss: float | None
     validation_accuracy: float | None
     seconds: float
-    films_per_s: float
+    images_per_s: float
     learning_rate: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Listener:
     def begins(self, history: Sequence[Epoch], steps: int) -> None:
         """Training starts after the epochs of an earlier run, with ``steps`` per epoch."""
 
-    def step(self, epoch: int, done: int, loss: float, films_per_s: float) -> None:
+    def step(self, epoch: int, done: int, loss: float, images_per_s: float) -> None:
         """Called from time to time within an epoch."""
 
     def epoch(self, epoch: Epoch) -> None:
@@ -95,9 +95,9 @@ def fit(
         train: the training set.
         validation: the validation set.
         settings: of the training.
-        seed: of the order of the films, of dropout and of mix-up.
+        seed: of the order of the images, of dropout and of mix-up.
         ranks: this process among the others; ``None``: a single process on the CPU.
-        augment: augmentation of training films; its draw is the epoch.
+        augment: augmentation of training images; its draw is the epoch.
         checkpoint: file for the state after each epoch; ``None``: no checkpoint.
         listener: receives the progress.
 
@@ -133,8 +133,8 @@ def _pass(
 ) -> Epoch:
     """Train for an epoch, validate, and aggregate over all processes."""
 
-    def report(done: int, loss: float, films_per_s: float) -> None:
-        listener.step(how.epoch, done, loss, films_per_s * how.world)
+    def report(done: int, loss: float, images_per_s: float) -> None:
+        listener.step(how.epoch, done, loss, images_per_s * how.world)
 
     started = time.perf_counter()
     sums = stepper.epoch(train, how, report)
@@ -150,15 +150,15 @@ def _pass(
     return epoch
 
 
-def _batch(films: int, settings: NetworkSettings, ranks: Ranks) -> int:
+def _batch(images: int, settings: NetworkSettings, ranks: Ranks) -> int:
     """Batch size of a process."""
-    if not films:
+    if not images:
         raise InputError("the training set is empty: nothing to train on")
-    share = films // ranks.world
+    share = images // ranks.world
     if share < _BATCH_MIN:
         raise InputError(
-            f"{films} films for {ranks.world} training processes, but batch norm needs at least "
-            "two per process: use fewer processes (train.processes) or more films"
+            f"{images} images for {ranks.world} training processes, but batch norm needs at least "
+            "two per process: use fewer processes (train.processes) or more images"
         )
     return min(max(settings.batch_size // ranks.world, _BATCH_MIN), share)
 
@@ -234,7 +234,7 @@ def _epoch(number: int, train: Sums, validation: Sums, seconds: float, stepper: 
         validation_loss=val_loss / val_seen if val_seen else None,
         validation_accuracy=val_right / val_seen if val_seen else None,
         seconds=seconds,
-        films_per_s=seen / seconds,
+        images_per_s=seen / seconds,
         learning_rate=float(stepper.optimiser.param_groups[-1]["lr"]),
     )
 

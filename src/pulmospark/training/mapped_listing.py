@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pulmospark.core.arrays import Ints
 from pulmospark.training.dataset import Listing, Piece
 
-_LABELS, _ROWS, _FILMS = "labels.npy", "rows.npy", "films.npy"
+_LABELS, _ROWS, _IMAGES = "labels.npy", "rows.npy", "images.npy"
 _KEYS, _PIECES = "keys.arrow", "pieces.parquet"
 
 
@@ -26,7 +26,7 @@ def keep_listing(listing: Listing, folder: Path) -> None:
     pieces = listing.pieces
     np.save(folder / _LABELS, listing.labels)
     np.save(folder / _ROWS, np.concatenate([empty, *(piece.rows for piece in pieces)]))
-    np.save(folder / _FILMS, np.concatenate([empty, *(piece.films for piece in pieces)]))
+    np.save(folder / _IMAGES, np.concatenate([empty, *(piece.images for piece in pieces)]))
     # In one batch: Arrow takes values from it without copying the others.
     keys = listing.keys.cast(pa.large_string()).combine_chunks()
     batch = pa.record_batch({"key": keys})
@@ -36,7 +36,7 @@ def keep_listing(listing: Listing, folder: Path) -> None:
         {
             "path": pa.array([str(piece.path) for piece in pieces], pa.string()),
             "group": pa.array([piece.group for piece in pieces], pa.int64()),
-            "films": pa.array([len(piece.films) for piece in pieces], pa.int64()),
+            "images": pa.array([len(piece.images) for piece in pieces], pa.int64()),
         }
     )
     about = {"size": str(listing.size)}
@@ -45,14 +45,14 @@ def keep_listing(listing: Listing, folder: Path) -> None:
 
 def kept_listing(folder: Path) -> Listing:
     """Open a listing of :func:`keep_listing`; only the pieces are read at once."""
-    rows, films = _mapped(folder / _ROWS), _mapped(folder / _FILMS)
+    rows, images = _mapped(folder / _ROWS), _mapped(folder / _IMAGES)
     table = pq.read_table(folder / _PIECES)
     pieces, start = [], 0
     for path, group, count in zip(
-        *(table[name].to_pylist() for name in ("path", "group", "films")), strict=True
+        *(table[name].to_pylist() for name in ("path", "group", "images")), strict=True
     ):
         end = start + count
-        pieces.append(Piece(Path(path), group, rows[start:end], films[start:end]))
+        pieces.append(Piece(Path(path), group, rows[start:end], images[start:end]))
         start = end
     keys = pa.ipc.open_file(pa.memory_map(str(folder / _KEYS))).read_all()["key"]
     size = int(table.schema.metadata[b"size"])

@@ -45,7 +45,7 @@ class LogisticFit:
     """A fitted head, with statistics of the fit."""
 
     head: Head
-    films: int
+    images: int
     iterations: int
     objective: tuple[float, ...]
     """regularised loss after each iteration"""
@@ -116,21 +116,22 @@ def fit_logistic(
     scale, so they can be copied into a linear layer.
 
     Args:
-        frame: ``features`` (vector) and ``label`` (double) of the films to train on.
+        frame: ``features`` (vector) and ``label`` (double) of the images to train on.
         name: of the model.
         classes: names in the order of the labels.
         settings: maxIter and elasticNetParam.
         reg_param: regParam.
 
     Raises:
-        ClassError: a class has no training films.
+        ClassError: a class has no training images.
     """
     started = time.perf_counter()
     counts = {int(row["label"]): row["count"] for row in frame.groupBy("label").count().collect()}
     missing = [label for number, label in enumerate(classes) if number not in counts]
     if missing:
         raise ClassError(
-            f"{name}: the training set has no films of {', '.join(map(repr, missing))}: use fewer "
+            f"{name}: the training set has no images of {', '.join(map(repr, missing))}: use "
+            f"fewer "
             "folds, other split shares, or more patients of the class"
         )
     model = LogisticRegression(

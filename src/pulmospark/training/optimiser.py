@@ -72,10 +72,10 @@ def soft_targets(labels: torch.Tensor, classes: int, settings: NetworkSettings) 
 def mix(
     pixels: torch.Tensor, targets: torch.Tensor, alpha: float, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix each film with another of its batch, and their targets.
+    """Mix each image with another of its batch, and their targets.
 
     mixup of Zhang et al., 2018: x = l x_i + (1 - l) x_j with l from Beta(alpha, alpha), one
-    per batch; the film itself has the larger weight.
+    per batch; the image itself has the larger weight.
 
     Args:
         pixels: (n, h, w), uint8 or float.
@@ -97,5 +97,5 @@ def mix(
 def loss_of(
     logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None
 ) -> torch.Tensor:
-    """Mean over the films of - sum_c w_c t_c log p_c, in nats."""
+    """Mean over the images of - sum_c w_c t_c log p_c, in nats."""
     return nn.functional.cross_entropy(logits.float(), targets, weight=weights)

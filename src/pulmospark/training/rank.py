@@ -29,7 +29,7 @@ from pulmospark.data.cohort.table import Part
 from pulmospark.models.zoo import networks
 from pulmospark.training.checkpoint import Checkpoint, write_tensors
 from pulmospark.training.data_loader import open_feed
-from pulmospark.training.dataset import Listing, list_films
+from pulmospark.training.dataset import Listing, list_images
 from pulmospark.training.device import device_of, make_repeatable
 from pulmospark.training.loop import Epoch, Listener, fit
 from pulmospark.training.mapped_listing import keep_listing, kept_listing
@@ -40,7 +40,7 @@ START, CHECKPOINT, TRAINED = (
     "checkpoint.safetensors",
     "trained.safetensors",
 )
-LISTINGS = ("films-trained", "films-validated")
+LISTINGS = ("images-trained", "images-validated")
 """folders that the driver writes and the processes map into memory"""
 EPOCHS, STANDING = "epochs.jsonl", "standing.json"
 _PARENT_POLL_S = 0.5
@@ -68,7 +68,7 @@ class RankPlan(Record):
     feed_bytes: int = limits.FEED_BYTES_MAX
     """bytes of pixels of a split that a process may hold"""
     augment: AugmentSettings | None = None
-    """random augmentation of training films in each epoch; ``None``: none"""
+    """random augmentation of training images in each epoch; ``None``: none"""
     training_images: Path | None = None
     """images table of the training set; ``None``: ``images``"""
     training_cohort: Path | None = None
@@ -145,10 +145,10 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
 
 
 def listings(plan: RankPlan) -> list[Listing]:
-    """The training and validation films; for the driver.
+    """The training and validation images; for the driver.
 
     Raises:
-        InputError: an images table lacks films of the cohort.
+        InputError: an images table lacks images of the cohort.
     """
     train, validation = Part(Split.TRAIN, plan.fold), Part(Split.VALIDATION, plan.fold)
     tables = [(plan.images, plan.cohort, [train, validation])]
@@ -161,7 +161,7 @@ def listings(plan: RankPlan) -> list[Listing]:
     return [
         listing
         for images, cohort, parts in tables
-        for listing in list_films(images, cohort, parts, plan.classes, size=plan.size)
+        for listing in list_images(images, cohort, parts, plan.classes, size=plan.size)
     ]
 
 
@@ -169,7 +169,7 @@ def keep_listings(plan: RankPlan) -> None:
     """Write the listings of the processes into the training folder; for the driver.
 
     Raises:
-        InputError: an images table lacks films of the cohort.
+        InputError: an images table lacks images of the cohort.
     """
     for name, listing in zip(LISTINGS, listings(plan), strict=True):
         keep_listing(listing, plan.folder / name)
@@ -186,22 +186,22 @@ class _FileReporter(Listener):
         lines = [json.dumps(epoch.as_dict()) + "\n" for epoch in history]
         files.write_text(self._plan.folder / EPOCHS, "".join(lines))
 
-    def step(self, epoch: int, done: int, loss: float, films_per_s: float) -> None:
-        self._stand(epoch, done, loss, films_per_s)
+    def step(self, epoch: int, done: int, loss: float, images_per_s: float) -> None:
+        self._stand(epoch, done, loss, images_per_s)
 
     def epoch(self, epoch: Epoch) -> None:
         with (self._plan.folder / EPOCHS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(epoch.as_dict()) + "\n")
         # Short epochs end between two reported steps.
-        self._stand(epoch.epoch, self._steps, epoch.loss, epoch.films_per_s)
+        self._stand(epoch.epoch, self._steps, epoch.loss, epoch.images_per_s)
 
-    def _stand(self, epoch: int, done: int, loss: float, films_per_s: float) -> None:
+    def _stand(self, epoch: int, done: int, loss: float, images_per_s: float) -> None:
         # Counted from the start of this run: earlier epochs must not affect its speed.
         epochs = self._plan.settings.epochs
         value: dict[str, Any] = {
             "done": (epoch - 1 - self._before) * self._steps + done,
             "total": (epochs - self._before) * self._steps,
-            "note": f"epoch {epoch} of {epochs}, loss {loss:.3f}, {films_per_s:.0f} films/s",
+            "note": f"epoch {epoch} of {epochs}, loss {loss:.3f}, {images_per_s:.0f} images/s",
         }
         files.write_json(self._plan.folder / STANDING, value)
 

@@ -22,9 +22,9 @@ class ModelRecord(Record):
     name: str
     """``final`` or ``fold-<k>``; also its name in the scores table"""
     fold: int | None
-    films: int
-    """films it was fitted on"""
-    validation_films: int
+    images: int
+    """images it was fitted on"""
+    validation_images: int
     """images that temperature and operating point were chosen on, each counted once"""
     temperature: float
     operating_point: OperatingPoint
@@ -57,7 +57,7 @@ class TrainResult(Record):
     folds: int
     cohort_id: str
     models: tuple[ModelRecord, ...]
-    feature_films: int = 0
+    feature_images: int = 0
     feature_seconds: float = 0.0
     weights: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()

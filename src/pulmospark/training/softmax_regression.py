@@ -61,7 +61,7 @@ def fit_softmax(
         start: an earlier fit to start from; ``None``: zeros, and the classes' frequencies.
         max_iter: maximum number of iterations.
     """
-    films, width = given.features.shape
+    images, width = given.features.shape
     hot = np.eye(classes)[labels]
     if start is None:
         start = np.zeros((classes, width + 1))
@@ -73,7 +73,7 @@ def fit_softmax(
         logits = given.features @ weights.T.astype(np.float32) + values[:, -1]
         share = special.softmax(logits, axis=1)
         loss = float(np.mean(special.logsumexp(logits, axis=1) - logits[hot > 0]))
-        residual = (share - hot) / films
+        residual = (share - hot) / images
         slope = np.empty_like(values)
         slope[:, :-1] = residual.T.astype(np.float32) @ given.features
         slope[:, :-1] += reg_param * weights

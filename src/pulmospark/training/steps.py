@@ -26,9 +26,9 @@ _VALIDATION_BATCH = 64
 _REPORT_EVERY_S = 0.5
 
 OnSteps = Callable[[int, float, float], None]
-"""(steps done in this epoch, mean loss so far, films per second of this process)"""
+"""(steps done in this epoch, mean loss so far, images per second of this process)"""
 Sums = tuple[float, float, float]
-"""of one process: loss, correctly classified films, films"""
+"""of one process: loss, correctly classified images, images"""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Stepper:
         bf16: whether to compute in bf16.
         weights: of the classes in the loss, (k,); ``None``: equal.
         average: moving average of the weights; ``None``: none.
-        augment: augments films; ``None``: no augmentation.
+        augment: augments images; ``None``: no augmentation.
     """
 
     model: nn.Module
@@ -80,11 +80,11 @@ class Stepper:
                 self.synchronise()
             if (now := time.perf_counter()) - last >= _REPORT_EVERY_S:
                 last = now
-                loss, _, films = sums.tolist()
-                on_steps(number, loss / films, films / (now - started))
+                loss, _, images = sums.tolist()
+                on_steps(number, loss / images, images / (now - started))
         self.synchronise()
-        loss, right, films = sums.tolist()
-        return loss, right, films
+        loss, right, images = sums.tolist()
+        return loss, right, images
 
     def synchronise(self) -> None:
         """Average over the processes what differs between them."""
@@ -105,14 +105,14 @@ class Stepper:
         """Score the weights that would be saved, in float32; the loss is plain cross-entropy."""
         network = self.network if self.average is None else self.average.network
         network.eval()
-        loss_sum = right = films = 0.0
+        loss_sum = right = images = 0.0
         batches = self._ready(source.once(_VALIDATION_BATCH), None)
         for pixels, labels in ahead(batches, limits.FEED_BATCHES_AHEAD):
             logits, truth = network(self._moved(pixels)), self._moved(labels)
             loss_sum += float(nn.functional.cross_entropy(logits, truth, reduction="sum"))
             right += float((logits.argmax(1) == truth).sum())
-            films += len(truth)
-        return loss_sum, right, films
+            images += len(truth)
+        return loss_sum, right, images
 
     def _step(
         self, pixels: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator
@@ -127,8 +127,10 @@ class Stepper:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         right = (logits.detach().argmax(1) == labels).sum()
-        films = len(labels)
-        return torch.stack([loss.detach() * films, right, torch.full_like(right, films)]).double()
+        images = len(labels)
+        return torch.stack(
+            [loss.detach() * images, right, torch.full_like(right, images)]
+        ).double()
 
     def _ready(
         self, batches: Iterator[Batch], draw: int | None

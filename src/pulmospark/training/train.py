@@ -39,7 +39,7 @@ def train(
     bundle: Path,
     quiet: bool = False,
 ) -> TrainResult:
-    """Train a model and write the bundle and the scores of all films.
+    """Train a model and write the bundle and the scores of all images.
 
     With folds, one model is trained for each (tested on it, validated on a share of the
     others) and a final one on all; the bundle contains the final model, with the metrics of the
@@ -109,9 +109,9 @@ def train(
 
 def _check_together(experiment: Experiment, ingested: IngestResult, split: SplitResult) -> None:
     """Refuse tables and a cohort that do not belong together."""
-    if ingested.images != split.films + split.excluded:
+    if ingested.images != split.images + split.excluded:
         raise InputError(
-            f"{split.cohort}: has {split.films + split.excluded} rows, but {ingested.tables} has "
+            f"{split.cohort}: has {split.images + split.excluded} rows, but {ingested.tables} has "
             f"{ingested.images}: rerun `pulmospark split`"
         )
     for part in parts_of(ingested.tables / "images"):

@@ -96,8 +96,8 @@ def write_evaluated(
         folder: of the bundle.
         experiment: the settings.
         evaluation: on the test set.
-        split: of all films.
-        whose: the patients of the test films as text: "314 patients".
+        split: of all images.
+        whose: the patients of the test images as text: "314 patients".
 
     Returns:
         The model id, which does not depend on the metrics.
@@ -126,7 +126,7 @@ def write_evaluated(
 def _data(split: SplitResult, experiment: Experiment) -> dict[str, Any]:
     return {
         "cohort_id": split.cohort_id,
-        "films": split.films,
+        "images": split.images,
         "left_out": split.excluded,
         "folds": split.folds,
         "views": list(split.views or experiment.split.views),
@@ -138,18 +138,18 @@ def _card_data(split: SplitResult) -> tuple[CardFigure, ...]:
     by_class: Counter[str] = Counter()
     by_source: Counter[str] = Counter()
     for share in split.shares:
-        by_class[share.label] += share.films
-        by_source[share.source] += share.films
+        by_class[share.label] += share.images
+        by_source[share.source] += share.images
     return (
-        *(CardFigure(name=f"Films of {name}", value=f"{n:,}") for name, n in by_class.items()),
-        *(CardFigure(name=f"Films from {name}", value=f"{n:,}") for name, n in by_source.items()),
-        CardFigure(name="Films excluded", value=f"{split.excluded:,}"),
+        *(CardFigure(name=f"Images of {name}", value=f"{n:,}") for name, n in by_class.items()),
+        *(CardFigure(name=f"Images from {name}", value=f"{n:,}") for name, n in by_source.items()),
+        CardFigure(name="Images excluded", value=f"{split.excluded:,}"),
     )
 
 
 def _card_figures(evaluation: Evaluation, whose: str) -> tuple[CardFigure, ...]:
     return (
-        CardFigure(name="Test set", value=f"{evaluation.films:,} films of {whose}"),
+        CardFigure(name="Test set", value=f"{evaluation.images:,} images of {whose}"),
         CardFigure(name="Accuracy", value=evaluation.accuracy.text()),
         CardFigure(name="Balanced accuracy", value=evaluation.balanced_accuracy.text()),
         CardFigure(name="AUROC, mean of the classes", value=evaluation.macro_auroc.text()),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulmospark.config.split import PartFilms, SplitSettings
+from pulmospark.config.split import ImagesPerSplit, SplitSettings
 from pulmospark.data.cohort.assignment import assign, counted_parts, deal
 
 
@@ -130,24 +130,24 @@ def test_a_group_of_two_classes_counts_for_the_rarer() -> None:
 def test_parts_that_were_counted_stay_and_the_others_are_dealt() -> None:
     people = {f"x{n}": ("x", 1) for n in range(10)} | {f"y{n}": ("y", 1) for n in range(10)}
     rows = _rows(people)
-    wanted = {"x": PartFilms(train=3, validation=2, test=1)}
+    wanted = {"x": ImagesPerSplit(train=3, validation=2, test=1)}
     parts = counted_parts(rows, wanted, seed=3)
     assert parts is not None
-    order = sorted((name for name in people if name[0] == "x"), key=_hash_films(3))
+    order = sorted((name for name in people if name[0] == "x"), key=_hash_images(3))
     assert [parts[name] for name in order] == (
         ["test"] + ["validation"] * 2 + ["train"] * 3 + ["excluded"] * 4
     )
     rows["part"] = rows["group_id"].map(parts)
     kept = rows[rows["part"] != "excluded"]
-    told = _told(kept, SplitSettings(films=wanted), 3)
+    told = _told(kept, SplitSettings(images=wanted), 3)
     assert Counter(told[told["label"] == "x"]["split"]) == {"test": 1, "validation": 2, "train": 3}
     assert Counter(told[told["label"] == "y"]["split"]) == {"test": 2, "validation": 1, "train": 7}
     assert told["fold"].isna().all()
     assert counted_parts(rows, {}, seed=3) is None
 
 
-def _hash_films(seed: int) -> Callable[[str], str]:
-    return lambda name: sha256(f"{seed}:films:{name}".encode()).hexdigest()
+def _hash_images(seed: int) -> Callable[[str], str]:
+    return lambda name: sha256(f"{seed}:images:{name}".encode()).hexdigest()
 
 
 def test_a_patient_counted_in_two_classes_goes_with_the_later_place() -> None:
@@ -159,9 +159,9 @@ def test_a_patient_counted_in_two_classes_goes_with_the_later_place() -> None:
     )
     both = rows["group_id"].isin(["x0", "y0"])
     rows.loc[both, "group_id"] = "both"
-    one = PartFilms(train=2, test=1)
+    one = ImagesPerSplit(train=2, test=1)
     orders = [
-        sorted({*rows[rows["label"] == label]["group_id"]}, key=_hash_films(3)) for label in "xy"
+        sorted({*rows[rows["label"] == label]["group_id"]}, key=_hash_images(3)) for label in "xy"
     ]
     parts = counted_parts(rows, {"x": one, "y": one, "z": one}, seed=3)
     assert parts is not None

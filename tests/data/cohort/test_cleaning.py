@@ -97,8 +97,8 @@ def test_a_split_leaves_the_trace_of_what_it_balanced(tmp_path: Path) -> None:
         for n in range(count)
     ]
     result, _ = parted(tmp_path, rows, SplitSettings(balance="source"))
-    assert result.films == 40
-    assert {(one.source, one.reason): one.films for one in result.exclusions} == {
+    assert result.images == 40
+    assert {(one.source, one.reason): one.images for one in result.exclusions} == {
         ("a", "balanced by source"): 10,
         ("b", "balanced by source"): 9,
     }

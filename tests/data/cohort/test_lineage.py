@@ -18,7 +18,7 @@ from pulmospark.data.cohort.lineage import check_made_with, is_made_with
 from pulmospark.data.cohort.split_summary import read_split
 
 _EXPERIMENT = Experiment(
-    sources=(SourceSettings(path=Path("films")),),
+    sources=(SourceSettings(path=Path("images")),),
     classes={"covid": ("COVID-19",), "normal": ("No Finding",)},
     split=SplitSettings(folds=2),
 )

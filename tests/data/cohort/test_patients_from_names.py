@@ -101,12 +101,12 @@ def test_a_split_keeps_unknown_patients_together_by_study_scan_and_name(
 ) -> None:
     rows, person = [], {}
     for number in range(60):
-        for film in range(2):
-            at = 10 * number + film
+        for place in range(2):
+            at = 10 * number + place
             finding = ("COVID-19", "No Finding")[number % 2]
             row = image(at, finding, None)
             if number < 20:
-                row["uri"] = f"/films/{finding}/IM-{number:04}-000{film}.png"
+                row["uri"] = f"/images/{finding}/IM-{number:04}-000{image}.png"
             elif number < 40:
                 row["scan_id"] = f"scan{number}"
             else:
@@ -121,7 +121,7 @@ def test_a_split_keeps_unknown_patients_together_by_study_scan_and_name(
     assert len(places) == 60
     assert all(len(place) == 1 for place in places.values())
     told = result.name_groups[0]
-    assert (told.source, told.films, told.grouped, told.groups) == ("a", 120, 120, 60)
+    assert (told.source, told.images, told.grouped, told.groups) == ("a", 120, 120, 60)
     assert all(row["patient_id"] is None for row in found)
     assert sum(share.groups for share in result.shares) == 60
     assert set(CLASSES) == {share.label for share in result.shares}
@@ -130,7 +130,7 @@ def test_a_split_keeps_unknown_patients_together_by_study_scan_and_name(
 
 def test_a_known_patient_stays_known(tmp_path: Path) -> None:
     rows = [
-        image(n, ("COVID-19", "No Finding")[n % 2], f"p{n}", uri=f"/films/person1_{n}.png")
+        image(n, ("COVID-19", "No Finding")[n % 2], f"p{n}", uri=f"/images/person1_{n}.png")
         for n in range(40)
     ]
     result, found = parted(tmp_path, rows)

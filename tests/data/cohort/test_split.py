@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.cohorts import CLASSES, Row, hospital, image, parted
-from pulmospark.config.split import PartFilms, SplitSettings
+from pulmospark.config.split import ImagesPerSplit, SplitSettings
 from pulmospark.core import schemas
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.schemas import Split
@@ -27,7 +27,7 @@ _FOLDS = 4
 
 
 def _two_hospitals() -> list[Row]:
-    """120 patients of one source and 60 of another, and films that are left out."""
+    """120 patients of one source and 60 of another, and images that are left out."""
     return [
         *hospital(120, each=3),
         *hospital(60, first=1000, source="b"),
@@ -64,9 +64,9 @@ def test_one_row_an_image_and_each_left_out_has_its_reason(one: Cohort) -> None:
         "/02001": "no finding",
         "/02002": "finding of no class: Pneumothorax",
     }
-    assert (result.films, result.excluded) == (len(rows) - 3, 3)
-    assert sum(one.films for one in result.exclusions) == 3
-    assert sum(share.films for share in result.shares) == result.films
+    assert (result.images, result.excluded) == (len(rows) - 3, 3)
+    assert sum(one.images for one in result.exclusions) == 3
+    assert sum(share.images for share in result.shares) == result.images
     assert all((row["label"] is None) == (row["reason"] is not None) for row in rows)
 
 
@@ -109,12 +109,12 @@ def test_folds_have_like_numbers_of_each_class_and_source(folded: Cohort) -> Non
             here = [r for r in _used(rows) if (r["source"], r["label"]) == (source, label)]
             people = Counter(f for _, f in {(_PATIENT[r["uri"]], r["fold"]) for r in here})
             assert max(people.values()) - min(people.values()) <= 2
-            films = Counter(row["fold"] for row in here)
-            assert set(films) == set(range(_FOLDS))
-            assert max(films.values()) - min(films.values()) <= 3
+            images = Counter(row["fold"] for row in here)
+            assert set(images) == set(range(_FOLDS))
+            assert max(images.values()) - min(images.values()) <= 3
 
 
-def test_folds_test_each_film_once_and_never_one_they_learn_from(folded: Cohort) -> None:
+def test_folds_test_each_image_once_and_never_one_they_learn_from(folded: Cohort) -> None:
     result, _ = folded
     rows = read_cohort(result.cohort)
     tested = sum(in_part(rows, Part(schemas.Split.TEST, k)).astype(int) for k in range(_FOLDS))
@@ -161,17 +161,17 @@ def test_result_can_be_read_again(folded: Cohort) -> None:
 
 def test_warnings_name_what_is_odd(tmp_path: Path) -> None:
     rows = hospital(30)
-    rows += [image(500 + n, "COVID-19", None, source="films") for n in range(3)]
+    rows += [image(500 + n, "COVID-19", None, source="images") for n in range(3)]
     rows += [image(600, "COVID-19", "both"), image(601, "No Finding", "both")]
     result, found = parted(tmp_path, rows)
     text = "\n".join(result.warnings)
-    assert "'films': 3 images have no patient id" in text
+    assert "'images': 3 images have no patient id" in text
     assert "keep 0 of them" in text
-    assert "1 patient has films of more than one class" in text
+    assert "1 patient has images of more than one class" in text
     assert "a:both (covid and normal)" in text
     both = {row["split"] for row in found if row["patient_id"] == "a:both"}
     assert len(both) == 1
-    alone = [row for row in found if row["source"] == "films"]
+    alone = [row for row in found if row["source"] == "images"]
     assert all(row["group_id"] == row["image_id"] for row in alone)
 
 
@@ -185,12 +185,12 @@ def test_identical_files_count_once_and_conflicts_not_at_all(tmp_path: Path) -> 
     result, found = parted(tmp_path, rows)
     reasons = {row["uri"]: row["reason"] for row in found if row["reason"]}
     assert reasons == {
-        "/films/00700.png": "identical file",
-        "/films/00701.png": "label conflict between identical files",
+        "/images/00700.png": "identical file",
+        "/images/00701.png": "label conflict between identical files",
         rows[4]["uri"]: "label conflict between identical files",
-        "/films/00702.png": "view: lateral",  # the one that takes part keeps its place
+        "/images/00702.png": "view: lateral",  # the one that takes part keeps its place
     }
-    assert {one.reason: one.films for one in result.exclusions} == dict(Counter(reasons.values()))
+    assert {one.reason: one.images for one in result.exclusions} == dict(Counter(reasons.values()))
 
 
 def test_without_classes_each_finding_is_one(tmp_path: Path) -> None:
@@ -205,10 +205,14 @@ _ALONE = [*[image(n, "No Finding", f"p{n}") for n in range(20)], image(99, "COVI
 @pytest.mark.parametrize(
     ("rows", "settings", "words"),
     [
-        ([image(1, "TB", None)], SplitSettings(), "no film is of class 'covid', 'normal'"),
-        (_ALONE[:-1], SplitSettings(), "no film is of class 'covid'"),
-        (_ALONE, SplitSettings(folds=3), "fold 2 has no film of 'covid' (covid: 1 films in all)"),
-        (_ALONE, SplitSettings(), "test has no film of 'covid'"),
+        ([image(1, "TB", None)], SplitSettings(), "no image is of class 'covid', 'normal'"),
+        (_ALONE[:-1], SplitSettings(), "no image is of class 'covid'"),
+        (
+            _ALONE,
+            SplitSettings(folds=3),
+            "fold 2 has no image of 'covid' (covid: 1 images in all)",
+        ),
+        (_ALONE, SplitSettings(), "test has no image of 'covid'"),
     ],
 )
 def test_what_cannot_be_split_is_said_in_one_line(
@@ -226,26 +230,26 @@ def test_no_images_table_names_the_step_before(tmp_path: Path) -> None:
         read_ingest(tmp_path / "no")
 
 
-@pytest.mark.parametrize(("rows", "words"), [([], "no film"), (_ALONE[:-1], "only one class")])
+@pytest.mark.parametrize(("rows", "words"), [([], "no image"), (_ALONE[:-1], "only one class")])
 def test_fewer_than_two_findings(rows: list[Row], words: str, tmp_path: Path) -> None:
     with pytest.raises(ClassError, match=words):
         parted(tmp_path, rows, classes={})
 
 
-def test_films_are_counted_class_by_class_and_no_patient_parted(tmp_path: Path) -> None:
+def test_images_are_counted_class_by_class_and_no_patient_parted(tmp_path: Path) -> None:
     wanted = {
-        "covid": PartFilms(train=30, validation=5, test=15),
-        "normal": PartFilms(train=60, validation=10, test=20),
+        "covid": ImagesPerSplit(train=30, validation=5, test=15),
+        "normal": ImagesPerSplit(train=60, validation=10, test=20),
     }
-    result, rows = parted(tmp_path, _two_hospitals(), SplitSettings(films=wanted))
-    films = Counter((row["label"], row["split"]) for row in _used(rows))
+    result, rows = parted(tmp_path, _two_hospitals(), SplitSettings(images=wanted))
+    images = Counter((row["label"], row["split"]) for row in _used(rows))
     for name, parts in wanted.items():
         for part in (Split.TRAIN, Split.VALIDATION, Split.TEST):
             most = getattr(parts, part.value)
-            # Patients of up to three films are not parted to fill a part.
-            assert most - 3 < films[name, part.value] <= most + 2
-        assert sum(films[name, part.value] for part in Split) <= parts.total
-    assert result.excluded == len(rows) - sum(films.values())
+            # Patients of up to three images are not parted to fill a part.
+            assert most - 3 < images[name, part.value] <= most + 2
+        assert sum(images[name, part.value] for part in Split) <= parts.total
+    assert result.excluded == len(rows) - sum(images.values())
     places: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row["reason"] is None or row["reason"].startswith("beyond"):
@@ -254,17 +258,17 @@ def test_films_are_counted_class_by_class_and_no_patient_parted(tmp_path: Path) 
     assert any(found == {Split.EXCLUDED.value} for found in places.values())
 
 
-def test_no_film_is_lost_to_rounding(tmp_path: Path) -> None:
-    many = PartFilms(train=50, test=50)
+def test_no_image_is_lost_to_rounding(tmp_path: Path) -> None:
+    many = ImagesPerSplit(train=50, test=50)
     rows = [
         image(100 * place + n, finding, f"{place}-{n}")
         for place, finding in enumerate(("COVID-19", "No Finding"))
         for n in range(58)
     ]
-    _, found = parted(tmp_path, rows, SplitSettings(films=dict.fromkeys(CLASSES, many)))
-    films = Counter((row["label"], row["split"]) for row in found)
+    _, found = parted(tmp_path, rows, SplitSettings(images=dict.fromkeys(CLASSES, many)))
+    images = Counter((row["label"], row["split"]) for row in found)
     # In doubles 50 times 58 / 100 is less than 29.
-    assert films == {(name, part): 29 for name in CLASSES for part in ("train", "test")}
+    assert images == {(name, part): 29 for name in CLASSES for part in ("train", "test")}
 
 
 def test_ends_of_parts_are_whole_shares_rounded_down() -> None:
@@ -273,18 +277,20 @@ def test_ends_of_parts_are_whole_shares_rounded_down() -> None:
         for _ in range(500):
             test, train = draw.randint(1, most), draw.randint(1, most)
             validation, there = draw.randint(0, most), draw.randint(1, most)
-            parts = PartFilms(train=train, validation=validation, test=test)
+            parts = ImagesPerSplit(train=train, validation=validation, test=test)
             share = min(Fraction(1), Fraction(there, test + validation + train))
             ends = [floor(n * share) for n in (test, test + validation, parts.total)]
             assert list(part_ends(parts, there)) == ends
             assert ends[2] == min(there, parts.total)
 
 
-def test_a_class_with_fewer_films_keeps_the_proportions(tmp_path: Path) -> None:
-    many = PartFilms(train=6000, validation=1000, test=3000)
-    _, rows = parted(tmp_path, _two_hospitals(), SplitSettings(films=dict.fromkeys(CLASSES, many)))
+def test_a_class_with_fewer_images_keeps_the_proportions(tmp_path: Path) -> None:
+    many = ImagesPerSplit(train=6000, validation=1000, test=3000)
+    _, rows = parted(
+        tmp_path, _two_hospitals(), SplitSettings(images=dict.fromkeys(CLASSES, many))
+    )
     used = _used(rows)
-    films = Counter(row["split"] for row in used)
-    assert films["test"] / len(used) == pytest.approx(0.3, abs=0.03)
-    assert films["validation"] / len(used) == pytest.approx(0.1, abs=0.03)
+    images = Counter(row["split"] for row in used)
+    assert images["test"] / len(used) == pytest.approx(0.3, abs=0.03)
+    assert images["validation"] / len(used) == pytest.approx(0.1, abs=0.03)
     assert not [row for row in rows if (row["reason"] or "").startswith("beyond")]

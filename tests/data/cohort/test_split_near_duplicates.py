@@ -51,7 +51,7 @@ def _copies(pairs: list[tuple[str, str]], facts: pa.Table) -> NearCopies:
 
 
 def _uri(number: int) -> str:
-    return f"/films/{number:05d}.png"
+    return f"/images/{number:05d}.png"
 
 
 _PAIRS = [(_uri(n), _uri(n + 2)) for n in range(0, 40, 4)]
@@ -74,7 +74,7 @@ def test_by_default_near_copies_are_in_one_part_and_it_is_counted(
     leaking = {uri for pair in _PAIRS if side[pair[0]] != side[pair[1]] for uri in pair}
     told = result.copies
     assert told is not None
-    assert (told.how, told.pairs, told.across, told.films, told.clusters) == (
+    assert (told.how, told.pairs, told.across, told.images, told.clusters) == (
         "together", 10, 10, 20, 10,
     )  # fmt: skip
     assert (told.groups_before, told.groups_after) == (60, 50)
@@ -90,7 +90,7 @@ def test_dropped_copies_are_excluded_with_their_reason(tmp_path: Path) -> None:
         search=lambda facts: _copies([*_PAIRS, (_uri(50), _uri(51))], facts),
     )
     gone = {row["uri"]: row["reason"] for row in rows if row["reason"]}
-    wanted = {b: "near copy of another film" for _, b in _PAIRS}
+    wanted = {b: "near copy of another image" for _, b in _PAIRS}
     conflict = "label conflict between near copies"
     assert gone == wanted | {_uri(50): conflict, _uri(51): conflict}
     assert result.copies is not None
@@ -139,8 +139,8 @@ def test_a_kept_search_answers_for_the_same_images_or_some_of_them(tmp_path: Pat
     assert numbered == {(n, n + 2) for n in range(4, 40, 4) if n + 2 != 6}
     assert part.looks["mean"].tolist() == some
     partner = defaultdict(set)
-    for film, cluster in enumerate(part.clusters):
-        partner[cluster].add(some[film])
+    for place, cluster in enumerate(part.clusters):
+        partner[cluster].add(some[place])
     assert {8, 10} in partner.values()
     assert kept_search(tmp_path / "kept", "other", facts) is None
     more = pa.concat_tables([facts, pa.table({"uri": ["/z"], "scan_id": [None]}, facts.schema)])
@@ -150,7 +150,7 @@ def test_a_kept_search_answers_for_the_same_images_or_some_of_them(tmp_path: Pat
 
 
 def test_phantoms_are_searched_for_nearer_copies_unless_the_user_says_otherwise() -> None:
-    source = {"path": "films"}
+    source = {"path": "images"}
     plain = Experiment.model_validate({"sources": [source]})
     drawn = Experiment.model_validate({"sources": [source], "phantoms": True})
     assert (plain.audit.hash_distance, plain.audit.copy_correlation) == (12, 0.88)

@@ -1,4 +1,4 @@
-"""The id of a cohort: of who is where, whatever the order of the rows and wherever films lie."""
+"""The id of a cohort: of who is where, whatever the order of the rows and wherever images lie."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _id(rows: Sequence[Row]) -> str:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_one_film_elsewhere_is_another_cohort(change: dict[str, Any]) -> None:
+def test_one_image_elsewhere_is_another_cohort(change: dict[str, Any]) -> None:
     rows = _rows()
     assert _id([rows[0] | change, *rows[1:]]) != _id(rows)
 
@@ -59,7 +59,7 @@ def test_order_paths_and_names_of_groups_do_not_matter() -> None:
     assert _id(moved) == _id(rows)
 
 
-def test_films_that_are_left_out_do_not_matter() -> None:
+def test_images_that_are_left_out_do_not_matter() -> None:
     rows = _rows()
     assert _id([*rows, member(99, None, "excluded")]) == _id(rows)
 
@@ -78,13 +78,13 @@ def _result(**changes: Any) -> SplitResult:
 
 
 _COPIES = CopiesHandled(
-    how="together", pairs=118, across=103, films=205, clusters=96, groups_before=2257,
+    how="together", pairs=118, across=103, images=205, clusters=96, groups_before=2257,
     groups_after=2190, tested=1000, tested_with_copy=154, distance=12,
 )  # fmt: skip
 
 
 def test_what_the_safe_choice_did_and_cost_is_said_with_its_counts() -> None:
-    named = NameGrouping(source="x", films=300, grouped=120, groups=240)
+    named = NameGrouping(source="x", images=300, grouped=120, groups=240)
     told = grouping_sentences(_result(copies=_COPIES, name_groups=(named,)))
     assert told == (
         "Source 'x': 300 images have no patient id; study, scan or name group 120 of them, 240 "

@@ -55,7 +55,7 @@ def test_shares_and_exclusions_are_counted_and_in_order(tmp_path: Path) -> None:
     assert result.shares == tuple(
         Share(
             split=part, fold=None, label=label, source=source,
-            films=len(some), groups=len({row["group_id"] for row in some}),
+            images=len(some), groups=len({row["group_id"] for row in some}),
         )
         for part in ("test", "train", "validation")
         for label in CLASSES
@@ -64,9 +64,9 @@ def test_shares_and_exclusions_are_counted_and_in_order(tmp_path: Path) -> None:
                      if (row["split"], row["label"], row["source"]) == (part, label, source)])
     )  # fmt: skip
     assert result.exclusions == (
-        Exclusion(source="a", reason="no finding", films=2),
-        Exclusion(source="a", reason="finding of no class: TB", films=1),
-        Exclusion(source="b", reason="finding of no class: TB", films=1),
+        Exclusion(source="a", reason="no finding", images=2),
+        Exclusion(source="a", reason="finding of no class: TB", images=1),
+        Exclusion(source="b", reason="finding of no class: TB", images=1),
     )
     folded, _ = parted(tmp_path / "folds", rows, SplitSettings(folds=3))
     order = [(one.split, one.fold, one.label, one.source) for one in folded.shares]
@@ -85,7 +85,7 @@ def test_patients_of_two_classes_are_named(tmp_path: Path, count: int) -> None:
     have = "patients have" if count > 1 else "patient has"
     more = " and 1 more" if count > 5 else ""
     assert result.warnings == (
-        f"{count} {have} films of more than one class, kept on one side of the split: "
+        f"{count} {have} images of more than one class, kept on one side of the split: "
         f"{names}{more}",
     )
 
@@ -102,8 +102,8 @@ def test_images_of_unknown_patients_are_told_source_by_source(tmp_path: Path) ->
     )
     assert result.warnings == (told.format("b", 3, 0), told.format("z", 6, 6))
     assert result.name_groups == (
-        NameGrouping(source="b", films=3, grouped=0, groups=3),
-        NameGrouping(source="z", films=6, grouped=6, groups=3),
+        NameGrouping(source="b", images=3, grouped=0, groups=3),
+        NameGrouping(source="z", images=6, grouped=6, groups=3),
     )
     assert grouping_sentences(result) == (
         "Source 'z': 6 images have no patient id; study, scan or name group 6 of them, 3 groups "
@@ -119,7 +119,7 @@ def test_augmented_copies_are_not_split(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         split(ingested(tmp_path, rows), CLASSES, SplitSettings(), tmp_path / "c", seed=1)
     assert caught.value.message == (
-        f"{images}: holds 2 augmented children, and a split would part them from their films: "
+        f"{images}: holds 2 augmented children, and a split would part them from their images: "
         "split first, and expand the training part afterwards"
     )
 
@@ -127,11 +127,11 @@ def test_augmented_copies_are_not_split(tmp_path: Path) -> None:
 def _result(**changes: Any) -> SplitResult:
     shares = changes.pop("shares", {})
     told = {
-        "cohort": Path("c"), "cohort_id": "i", "classes": ("covid", "normal"), "films": 1,
+        "cohort": Path("c"), "cohort_id": "i", "classes": ("covid", "normal"), "images": 1,
         "excluded": 0, "folds": 0, "exclusions": (), "warnings": (),
         "shares": tuple(
-            Share(split=part, fold=fold, label=label, source="a", films=films, groups=1)
-            for (part, fold, label), films in shares.items()
+            Share(split=part, fold=fold, label=label, source="a", images=images, groups=1)
+            for (part, fold, label), images in shares.items()
         ),
     }  # fmt: skip
     return SplitResult(**{**told, **changes})
@@ -144,25 +144,26 @@ _ALL = {(part, None, label): 2 for part in ("train", "test") for label in ("covi
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, f"no film is of class 'covid', 'normal': {_HINT} (none)"),
+        ({}, f"no image is of class 'covid', 'normal': {_HINT} (none)"),
         ({"shares": {("train", None, "covid"): 3},
-          "exclusions": tuple(Exclusion(source=f"s{n}", reason="no finding", films=n)
+          "exclusions": tuple(Exclusion(source=f"s{n}", reason="no finding", images=n)
                               for n in range(7))},
-         f"no film is of class 'normal': {_HINT} (" + "; ".join(
+         f"no image is of class 'normal': {_HINT} (" + "; ".join(
              f"{n} of s{n}: no finding" for n in range(6)) + ")"),
-        ({"classes": ()}, f"no film has a class: {_HINT} (none)"),
+        ({"classes": ()}, f"no image has a class: {_HINT} (none)"),
         ({"classes": ("covid",), "shares": {("train", None, "covid"): 3}},
          f"one class only, 'covid': {_HINT} (none)"),
-        ({"shares": {key: films for key, films in _ALL.items()
+        ({"shares": {key: images for key, images in _ALL.items()
                      if key != ("test", None, "covid")}},
-         "test has no film of 'covid' (covid: 2 films in all): use fewer folds, other shares, or "
-         "more patients of the class"),
+         "test has no image of 'covid' (covid: 2 images in all): use fewer folds, other shares, "
+         "or more patients of the class"),
         ({"shares": {("test", None, "covid"): 1000, ("test", None, "normal"): 20}},
-         "train has no film of 'covid', 'normal' (covid: 1,000 films in all, normal: 20 films in "
+         "train has no image of 'covid', 'normal' (covid: 1,000 images in all, normal: 20 "
+         "images in "
          "all): use fewer folds, other shares, or more patients of the class"),
         ({"folds": 2, "shares": {("train", 0, "covid"): 1, ("train", 0, "normal"): 1,
                                  ("train", 1, "normal"): 1}},
-         "fold 2 has no film of 'covid' (covid: 1 films in all): use fewer folds, other shares, "
+         "fold 2 has no image of 'covid' (covid: 1 images in all): use fewer folds, other shares, "
          "or more patients of the class"),
     ],
 )  # fmt: skip
@@ -179,7 +180,7 @@ def test_cohorts_that_can_be_used() -> None:
 
 
 _COPIES = CopiesHandled(
-    how="drop", pairs=1200, across=103, films=2050, clusters=960, groups_before=2257,
+    how="drop", pairs=1200, across=103, images=2050, clusters=960, groups_before=2257,
     groups_after=1190, tested=0, tested_with_copy=0, distance=12,
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""One film laid over another: copies fit, other people do not."""
+"""One image laid over another: copies fit, other people do not."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.data.duplicates.alignment import overlay_correlation
 from pulmospark.data.duplicates.fingerprints import SMALL_SIDE
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import film_from_bytes
+from pulmospark.imaging.image import image_from_bytes
 from pulmospark.imaging.standardise import resized
-from pulmospark.phantoms.draw import draw_film, encode, random_person
+from pulmospark.phantoms.draw import draw_image, encode, random_person
 from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
 
-Film = npt.NDArray[np.uint8]
+StandardImage = npt.NDArray[np.uint8]
 LIMIT = AuditSettings().copy_correlation
 
 
-def _film(seed: int) -> Film:
+def _image(seed: int) -> StandardImage:
     random = np.random.default_rng(seed)
     person = random_person(random, HOSPITALS[0], list(Finding)[seed % 3])
-    film = film_from_bytes(encode(draw_film(person, HOSPITALS[0], random)), IngestSettings())
-    assert not isinstance(film, Rejected)
-    return film.pixels
+    image = image_from_bytes(encode(draw_image(person, HOSPITALS[0], random)), IngestSettings())
+    assert not isinstance(image, Rejected)
+    return image.pixels
 
 
 @pytest.fixture(scope="module")
-def films() -> list[Film]:
-    return [_film(seed) for seed in range(6)]
+def images() -> list[StandardImage]:
+    return [_image(seed) for seed in range(6)]
 
 
-def _small(film: Film) -> Film:
-    return resized(np.ascontiguousarray(film), SMALL_SIDE, SMALL_SIDE)
+def _small(image: StandardImage) -> StandardImage:
+    return resized(np.ascontiguousarray(image), SMALL_SIDE, SMALL_SIDE)
 
 
 @pytest.mark.parametrize("cut", [0.0, 0.03, 0.06])
-def test_a_copy_fits_whatever_was_cut_and_toned(films: list[Film], cut: float) -> None:
-    for film in films:
-        height, width = film.shape[:2]
+def test_a_copy_fits_whatever_was_cut_and_toned(images: list[StandardImage], cut: float) -> None:
+    for image in images:
+        height, width = image.shape[:2]
         top, left = round(cut * height), round(cut * width)
-        copy = film[top : height - top, left : width - left]
+        copy = image[top : height - top, left : width - left]
         copy = (255 * (copy / 255.0) ** 0.8).astype(np.uint8)
         copy = cv2.resize(copy, (300, 280), interpolation=cv2.INTER_AREA)
-        assert overlay_correlation(_small(film), _small(copy)) > LIMIT
+        assert overlay_correlation(_small(image), _small(copy)) > LIMIT
 
 
-def test_films_of_others_do_not_fit(films: list[Film]) -> None:
+def test_images_of_others_do_not_fit(images: list[StandardImage]) -> None:
     found = [
         overlay_correlation(_small(one), _small(other))
-        for place, one in enumerate(films)
-        for other in films[place + 1 :]
+        for place, one in enumerate(images)
+        for other in images[place + 1 :]
     ]
     assert max(found) < LIMIT
 

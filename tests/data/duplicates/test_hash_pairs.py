@@ -14,12 +14,12 @@ from pulmospark.data.duplicates import hash_pairs
 from pulmospark.data.duplicates.hash_pairs import NearWork, plan_of, write_hashes
 
 
-def _hashes(seed: int, films: int) -> list[int]:
+def _hashes(seed: int, images: int) -> list[int]:
     """Random hashes; every other is the one before with 0 to 12 bits turned."""
     random = np.random.default_rng(seed)
     found: list[int] = []
-    for film in range(films):
-        if film % 2 and random.random() < 0.7:
+    for image in range(images):
+        if image % 2 and random.random() < 0.7:
             turned = random.choice(64, random.integers(0, 13), replace=False)
             found.append(found[-1] ^ sum(1 << int(bit) for bit in turned))
         else:
@@ -75,7 +75,7 @@ def test_a_crop_is_compared_with_the_whole_of_another(tmp_path: Path) -> None:
     assert _found(tmp_path, hashes, 1)[0].keys() == {(0, 1)}
 
 
-def test_films_of_one_scan_are_not_compared(tmp_path: Path) -> None:
+def test_images_of_one_scan_are_not_compared(tmp_path: Path) -> None:
     found, _ = _found(tmp_path, [[5], [5], [5], [5]], 7, scans=[0, 0, 1, -1])
     assert found.keys() == {(0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
 
@@ -84,7 +84,7 @@ def test_a_bucket_too_full_is_left_out_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "BUCKET_HASHES_MAX", 10)
-    found, hot = _found(tmp_path, [[film << 16] for film in range(20)], 7)
+    found, hot = _found(tmp_path, [[image << 16] for image in range(20)], 7)
     # Bands 0, 2 and 3 are nought in all; next to 0 stands what differs, next to 2 and 3 nought.
     assert hot == {2, 3}
     assert (0, 1) in found  # by band 1, with one bit turned

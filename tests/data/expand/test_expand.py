@@ -60,12 +60,12 @@ def test_the_table_is_what_one_process_makes(
 ) -> None:
     target = tmp_path / "expanded"
     result = expand(*place, SETTINGS, target, spark, seed=1, quiet=True)
-    assert (result.rows, result.films, result.children) == (80, 24, 56)
-    assert [(one.label, one.films, one.children) for one in result.classes] == [
+    assert (result.rows, result.images, result.children) == (80, 24, 56)
+    assert [(one.label, one.images, one.children) for one in result.classes] == [
         ("covid", 12, 28),
         ("normal", 12, 28),
     ]
-    assert {one.children_of_a_film for one in result.classes} == {3}
+    assert {one.children_of_a_image for one in result.classes} == {3}
     assert result.warnings == ()
     assert read_expanded(target) == result
     wanted = expand_here(*place, SETTINGS, tmp_path / "here" / "expanded")
@@ -114,7 +114,7 @@ def test_what_is_odd_is_said(
     result = expand(*place, settings, tmp_path / "expanded", spark, seed=1, quiet=True)
     assert (result.rows, result.children) == (24, 0)
     text = "\n".join(result.warnings)
-    assert "class 'covid' has 12 films in the training split, more than the requested 7" in text
+    assert "class 'covid' has 12 images in the training split, more than the requested 7" in text
     assert "heart" in text
 
 
@@ -122,18 +122,18 @@ def test_a_parent_of_the_test_part_is_refused(
     place: tuple[Path, Path], tmp_path: Path, spark: SparkSession
 ) -> None:
     target = tmp_path / "expanded"
-    with pytest.raises(InputError, match=r"/films/00004\.png: is in the test split"):
-        expand(*place, SETTINGS, target, spark, seed=1, only=["/films/00004.png"], quiet=True)
+    with pytest.raises(InputError, match=r"/images/00004\.png: is in the test split"):
+        expand(*place, SETTINGS, target, spark, seed=1, only=["/images/00004.png"], quiet=True)
     assert not target.exists()
-    only = ["/films/00000.png", "/films/00001.png"]
+    only = ["/images/00000.png", "/images/00001.png"]
     result = expand(*place, SETTINGS, target, spark, seed=1, only=only, quiet=True)
     assert {row["parent_uri"] or row["uri"] for row in _content(target)} == set(only)
-    assert result.classes[0].children_of_a_film == 39
+    assert result.classes[0].children_of_a_image == 39
 
 
-def test_a_class_without_a_training_film(tmp_path: Path, spark: SparkSession) -> None:
+def test_a_class_without_a_training_image(tmp_path: Path, spark: SparkSession) -> None:
     rows = [member(1), member(2), member(3, "normal", "test")]
-    with pytest.raises(ClassError, match="no film of 'normal'"):
+    with pytest.raises(ClassError, match="no image of 'normal'"):
         expand(*write_cohort(tmp_path, rows), SETTINGS, tmp_path / "x", spark, seed=1, quiet=True)
 
 

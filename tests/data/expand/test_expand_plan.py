@@ -40,13 +40,13 @@ def test_each_class_has_as_many_rows_as_asked_for_dealt_evenly(
     counts: tuple[int, int], per_class: int, seed: int
 ) -> None:
     labels = [name for name, count in zip(CLASSES, counts, strict=True) for _ in range(count)]
-    ids = [f"film-{n}" for n in range(len(labels))]
+    ids = [f"image-{n}" for n in range(len(labels))]
     children, plans = children_of(labels, ids, CLASSES, per_class, seed)
-    for plan, films in zip(plans, counts, strict=True):
+    for plan, unchanged in zip(plans, counts, strict=True):
         own = children[np.asarray(labels) == plan.label]
-        assert plan.films == len(own) == films
+        assert plan.images == len(own) == unchanged
         assert plan.children == own.sum()
-        assert films + own.sum() == max(films, per_class)
+        assert unchanged + own.sum() == max(unchanged, per_class)
         assert own.max() == plan.most
         assert own.max() - own.min() <= 1
     order = list(range(len(labels)))
@@ -58,7 +58,7 @@ def test_each_class_has_as_many_rows_as_asked_for_dealt_evenly(
 
 
 def test_who_has_one_more_follows_from_the_seed() -> None:
-    ids = [f"film-{n}" for n in range(20)]
+    ids = [f"image-{n}" for n in range(20)]
     deals = {
         tuple(children_of(["covid"] * 20, ids, ("covid",), 30, seed)[0].tolist())
         for seed in range(5)
@@ -66,9 +66,9 @@ def test_who_has_one_more_follows_from_the_seed() -> None:
     assert len(deals) == 5
 
 
-def test_a_class_without_a_film_is_an_error() -> None:
-    with pytest.raises(ClassError, match="no film of 'normal' to expand"):
-        children_of(["covid"], ["film"], CLASSES, 5, 1)
+def test_a_class_without_a_image_is_an_error() -> None:
+    with pytest.raises(ClassError, match="no image of 'normal' to expand"):
+        children_of(["covid"], ["image"], CLASSES, 5, 1)
 
 
 def _table(rows: list[Row]) -> pa.Table:
@@ -76,7 +76,7 @@ def _table(rows: list[Row]) -> pa.Table:
 
 
 @pytest.mark.parametrize("split", ["validation", "test", "excluded"])
-def test_a_film_of_another_part_is_no_parent(split: str) -> None:
+def test_a_image_of_another_part_is_no_parent(split: str) -> None:
     rows = [member(1), member(2, split=split), member(3)]
     assert choose_parents(_table(rows))["uri"].to_pylist() == [rows[0]["uri"], rows[2]["uri"]]
     with pytest.raises(InputError) as caught:
@@ -85,7 +85,7 @@ def test_a_film_of_another_part_is_no_parent(split: str) -> None:
     assert "\n" not in caught.value.message
 
 
-def test_films_may_be_named_by_path_or_id() -> None:
+def test_images_may_be_named_by_path_or_id() -> None:
     twin = member(4, split="excluded", image_id=member(2)["image_id"], reason="identical file")
     rows = [member(1), member(2), member(3), twin]
     chosen = choose_parents(_table(rows), [rows[0]["uri"], rows[1]["image_id"]])
@@ -96,7 +96,7 @@ def test_films_may_be_named_by_path_or_id() -> None:
 
 @st.composite
 def cohorts(draw: st.DrawFn) -> tuple[list[Row], int]:
-    """Patients with one to three films, in parts or folds; both classes are trained on."""
+    """Patients with one to three images, in parts or folds; both classes are trained on."""
     folds = draw(st.sampled_from([0, 2, 3]))
     rows: list[Row] = []
     for patient in range(draw(st.integers(4, 14))):
@@ -130,8 +130,8 @@ def test_a_parent_and_its_children_never_part(
         for fold in (None, *range(folds)):
             here = expanded_for(target, Part(Split.TRAIN, fold))
             trained = told.filter(pa.array(in_part(told, Part(Split.TRAIN, fold))))
-            films = here.filter(pc.equal(here["draw"], 0))
-            assert sorted(films["uri"].to_pylist()) == trained["uri"].to_pylist()
+            unchanged = here.filter(pc.equal(here["draw"], 0))
+            assert sorted(unchanged["uri"].to_pylist()) == trained["uri"].to_pylist()
             parents = set(trained["image_id"].to_pylist())
             wanted = {
                 row["image_id"]
@@ -169,9 +169,9 @@ def test_a_row_follows_from_its_parent_and_its_operations(
     assert len({row["image_id"] for row in rows}) == len({row["uri"] for row in rows}) == 100
     for row in random.Random(3).sample(rows, 25):
         parent = row["parent_uri"] or row["uri"]
-        film = np.frombuffer(pixels_of(parent), np.uint8).reshape(SIDE, SIDE)
+        image = np.frombuffer(pixels_of(parent), np.uint8).reshape(SIDE, SIDE)
         operations = from_json(row["operations"])
-        assert apply(film, operations).tobytes() == row["pixels"]
+        assert apply(image, operations).tobytes() == row["pixels"]
         if row["draw"]:
             assert row["image_id"] == child_id(row["parent_id"], row["operations"])
             assert row["uri"] == f"{parent}#draw-{row['draw']}"
@@ -195,8 +195,8 @@ def test_metadata_is_the_parents(expanded: tuple[Path, pa.Table]) -> None:
 
 
 @pytest.mark.parametrize("name", [Split.VALIDATION, Split.TEST])
-def test_other_parts_have_no_expanded_films(name: Split, expanded: tuple[Path, pa.Table]) -> None:
-    with pytest.raises(UsageError, match=f"the {name.value} split has no augmented films"):
+def test_other_parts_have_no_expanded_images(name: Split, expanded: tuple[Path, pa.Table]) -> None:
+    with pytest.raises(UsageError, match=f"the {name.value} split has no augmented images"):
         expanded_for(expanded[0] / "expanded", Part(name))
 
 
@@ -214,12 +214,12 @@ def test_a_cohort_that_was_made_anew_is_told(
     changed: Row, words: str, expanded: tuple[Path, pa.Table], tmp_path: Path
 ) -> None:
     rows = pq.read_table(expanded[0] / "cohort" / "table").to_pylist()
-    first = next(row for row in rows if row["uri"] == "/films/00000.png")
+    first = next(row for row in rows if row["uri"] == "/images/00000.png")
     first |= changed
     _, cohort = write_cohort(tmp_path, rows)
     with pytest.raises(InputError) as caught:
         check_expanded(expanded[0] / "expanded", cohort)
-    assert "/films/00000.png" in caught.value.message
+    assert "/images/00000.png" in caught.value.message
     assert words in caught.value.message
     assert "pulmospark expand" in caught.value.message
 
@@ -233,7 +233,7 @@ def test_chunks_are_bounded_by_rows_and_by_bytes(
 
     def groups(name: str) -> list[int]:
         plan = tmp_path / name
-        assert write_plan(parents, children, images, plan, film_bytes=SIDE * SIDE) == 70
+        assert write_plan(parents, children, images, plan, image_bytes=SIDE * SIDE) == 70
         told = pq.read_metadata(plan)
         return [told.row_group(n).num_rows for n in range(told.num_row_groups)]
 
@@ -244,14 +244,14 @@ def test_chunks_are_bounded_by_rows_and_by_bytes(
     assert groups("bytes") == [20, 20, 20, 10]
 
 
-def test_a_film_that_the_images_lack_is_told(tmp_path: Path) -> None:
+def test_a_image_that_the_images_lack_is_told(tmp_path: Path) -> None:
     images, cohort = write_cohort(tmp_path, [member(n) for n in range(7)])
     (images / "1.parquet").unlink()
     parents = choose_parents(pq.read_table(cohort / "table", schema=schemas.COHORT))
     with pytest.raises(
-        InputError, match=r"lacks 3 films of the cohort, such as /films/00001\.png"
+        InputError, match=r"lacks 3 images of the cohort, such as /images/00001\.png"
     ):
-        write_plan(parents, np.zeros(7, np.int64), images, tmp_path / "plan", film_bytes=1)
+        write_plan(parents, np.zeros(7, np.int64), images, tmp_path / "plan", image_bytes=1)
 
 
 def test_the_name_of_a_chunk_changes_with_what_it_makes(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_the_name_of_a_chunk_changes_with_what_it_makes(tmp_path: Path) -> None:
 
     def chunk(copies: int) -> pa.Table:
         plan = tmp_path / "plan"
-        write_plan(parents, np.full(4, copies), images, plan, film_bytes=SIDE * SIDE)
+        write_plan(parents, np.full(4, copies), images, plan, image_bytes=SIDE * SIDE)
         return pq.read_table(plan)
 
     own = ExpandSettings(per_class=1).augment

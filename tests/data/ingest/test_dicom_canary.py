@@ -20,7 +20,7 @@ from pulmospark.core.pseudonyms import read_salt
 from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.ingest import SALT_FILE, IngestResult, ingest
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import films_from_bytes
+from pulmospark.imaging.image import images_from_bytes
 from pulmospark.inference.batch.predict import predict
 
 # The attributes that identify most, of PS3.15, Table E.1-1; all others are in the dictionary,
@@ -39,15 +39,15 @@ OF_THE_TABLE = (
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("canary")
-    return plant(root / "set", {"a/film.dcm": canary.film(), **canary.odd_files()})
+    return plant(root / "set", {"a/image.dcm": canary.image(), **canary.odd_files()})
 
 
 @pytest.fixture(scope="module")
-def ingested(films: Path, spark: SparkSession) -> IngestResult:
-    sources = [SourceSettings(path=films, layout="dicom", name="set")]
-    tables = films.parent / "run" / "tables"
+def ingested(images: Path, spark: SparkSession) -> IngestResult:
+    sources = [SourceSettings(path=images, layout="dicom", name="set")]
+    tables = images.parent / "run" / "tables"
     return ingest(sources, IngestSettings(size=64), tables, spark, quiet=True)
 
 
@@ -57,13 +57,13 @@ def test_the_canary_sits_in_all_that_the_standard_lists() -> None:
 
 @pytest.mark.spark
 def test_no_canary_is_in_what_ingest_and_predict_write(
-    ingested: IngestResult, films: Path, capfd: pytest.CaptureFixture[str]
+    ingested: IngestResult, images: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = ingested.tables.parent
     assert ingested.images >= 1 and ingested.rejects >= 6
     bundle = write_untrained(run / "bundle")
     result = predict(
-        bundle, [str(films)], run / "scored", None, layout="dicom",
+        bundle, [str(images)], run / "scored", None, layout="dicom",
         salt_path=run / SALT_FILE, quiet=True,
     )  # fmt: skip
     assert (result.images, result.rejects) == (ingested.images, ingested.rejects)
@@ -77,7 +77,7 @@ def test_ids_are_keyed_hashes(ingested: IngestResult) -> None:
     run = ingested.tables.parent
     (row,) = [
         row for row in pq.read_table(ingested.tables / "images").to_pylist()
-        if row["uri"].endswith("film.dcm")
+        if row["uri"].endswith("image.dcm")
     ]  # fmt: skip
     salt = read_salt(run / SALT_FILE)
     assert row["patient_id"] == f"{row['source']}:{salt.hashed('patient', canary.CANARY)}"
@@ -90,7 +90,7 @@ def test_ids_are_keyed_hashes(ingested: IngestResult) -> None:
 def test_nothing_is_said_of_what_is_refused(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = canary.film()
+    whole = canary.image()
     wrong = {**canary.odd_files(), "whole.dcm": whole}
     wrong |= {f"cut-{at}": whole[:at] for at in range(150, len(whole), len(whole) // 40)}
     capfd.readouterr()  # what pydicom said while it wrote these
@@ -98,7 +98,7 @@ def test_nothing_is_said_of_what_is_refused(
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         for name, data in wrong.items():
-            found = films_from_bytes(data, IngestSettings(size=64))
+            found = images_from_bytes(data, IngestSettings(size=64))
             if isinstance(found, Rejected):
                 assert not [t for t in canary.TRACES if t in found.detail], name
                 assert found.reason in set(RejectReason)

@@ -35,18 +35,18 @@ def _ingested(root: Path, layout: str | None = None) -> dict[str, dict[str, Any]
 
 def _rsna(root: Path) -> Path:
     sheet = "patientId,class\n" + "".join(f"{name},Normal\n" for name in _VIEWS)
-    films = {
-        f"stage_2_train_images/{name}.dcm": dicoms.film(n, PatientID=name, ViewPosition=view)
+    images = {
+        f"stage_2_train_images/{name}.dcm": dicoms.image(n, PatientID=name, ViewPosition=view)
         for n, (name, view) in enumerate(_VIEWS.items())
     }
-    return plant(root, {"stage_2_detailed_class_info.csv": sheet.encode(), **films})
+    return plant(root, {"stage_2_detailed_class_info.csv": sheet.encode(), **images})
 
 
-def test_the_id_of_a_film_is_no_patient(tmp_path: Path) -> None:
+def test_the_id_of_a_image_is_no_patient(tmp_path: Path) -> None:
     root = _rsna(tmp_path / "set")
     rows = _ingested(root)
     assert {row["patient_id"] for row in rows.values()} == {None}
-    # The same films in a layout whose headers are believed.
+    # The same images in a layout whose headers are believed.
     rows = _ingested(root, "class_folders")
     assert rows["aa"]["patient_id"] == f"set:{_SALT.hashed('patient', 'aa')}"
     mapping = [{"subset_img_id": name, "img_id": "00000007_001.png"} for name in ("aa", "bb")]
@@ -58,13 +58,13 @@ def test_the_id_of_a_film_is_no_patient(tmp_path: Path) -> None:
     assert patients == {"aa": "set:00000007", "bb": "set:00000007", "cc": None, "dd": None}
 
 
-def test_a_real_film_of_the_challenge(shared_data: Path, tmp_path: Path) -> None:
-    film = shared_data / "dicom-cxr" / "rsna_cr_jpegbaseline_mono2_1024.dcm"
-    told = str(pydicom.dcmread(film, stop_before_pixels=True).PatientID)
+def test_a_real_image_of_the_challenge(shared_data: Path, tmp_path: Path) -> None:
+    image = shared_data / "dicom-cxr" / "rsna_cr_jpegbaseline_mono2_1024.dcm"
+    told = str(pydicom.dcmread(image, stop_before_pixels=True).PatientID)
     sheet = f"patientId,Target\n{told},0\n".encode()
     root = plant(
         tmp_path / "set",
-        {"stage_2_train_labels.csv": sheet, f"images/{told}.dcm": film.read_bytes()},
+        {"stage_2_train_labels.csv": sheet, f"images/{told}.dcm": image.read_bytes()},
     )
     (row,) = _ingested(root).values()
     assert (row["patient_id"], row["finding"]) == (None, "no Lung Opacity")
@@ -88,7 +88,7 @@ def test_a_file_is_read_again_once_its_header_is_believed_no_more(tmp_path: Path
 
 def test_what_was_doubtful_stands_in_the_row(tmp_path: Path) -> None:
     pair = {"PhotometricInterpretation": "MONOCHROME2", "PresentationLUTShape": "INVERSE"}
-    films = {"a/one.dcm": dicoms.film(1), "a/two.dcm": dicoms.film(2, **pair, HighBit=3)}
-    rows = _ingested(plant(tmp_path / "set", films), "dicom")
+    images = {"a/one.dcm": dicoms.image(1), "a/two.dcm": dicoms.image(2, **pair, HighBit=3)}
+    rows = _ingested(plant(tmp_path / "set", images), "dicom")
     assert rows["one"]["notes"] is None
     assert rows["two"]["notes"] == "; ".join([Note.HIGH_BIT, Note.PRESENTATION_SHAPE])

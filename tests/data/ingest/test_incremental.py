@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from data.samples import SIDE, bad_files, content_of, films, plant, png, rows_of
+from data.samples import SIDE, bad_files, content_of, images, plant, png, rows_of
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
 from pulmospark.core.errors import InputError
@@ -27,17 +27,17 @@ Again = Callable[..., IngestResult]
 def again(tmp_path: Path, spark: SparkSession) -> Again:
     """Ingests ``tmp_path/set`` into ``tmp_path/tables``."""
     root = tmp_path / "set"
-    plant(root, films(3) | films(3, "normal", first=3))
+    plant(root, images(3) | images(3, "normal", first=3))
     plant(root / "normal", {name: data for name, (data, _) in bad_files().items()})
     sheet = ["path,label,patient,age"]
     sheet += [
         f"{p.relative_to(root)},{p.parent.name},P{p.stem},40" for p in sorted(root.glob("*/*"))
     ]
-    (root / "films.csv").write_text("\n".join(sheet) + "\n")
+    (root / "images.csv").write_text("\n".join(sheet) + "\n")
 
     def run(settings: IngestSettings = SMALL, name: str = "tables") -> IngestResult:
         options = {"path_column": "path", "label_column": "label", "patient_column": "patient"}
-        told = SourceSettings(path=root / "films.csv", layout="csv", name="set", options=options)
+        told = SourceSettings(path=root / "images.csv", layout="csv", name="set", options=options)
         return ingest([told], settings, tmp_path / name, spark, quiet=True)
 
     return run
@@ -57,7 +57,7 @@ def _times(folder: Path) -> dict[str, int]:
 def test_a_second_run_reads_nothing(again: Again, tmp_path: Path) -> None:
     first = again()
     rows, parts = content_of(first.tables), _times(first.tables)
-    # Were a film opened again, its row would be another.
+    # Were an image opened again, its row would be another.
     for path in (tmp_path / "set").glob("*/*.png"):
         facts = path.stat()
         path.write_bytes(b"x" * facts.st_size)
@@ -75,11 +75,11 @@ def test_changes_on_disk_are_followed(again: Again, tmp_path: Path) -> None:
     (root / "covid/000.png").unlink()  # gone
     (root / "normal/empty.jpg").unlink()  # a reject, gone
     (root / "covid/001.png").write_bytes(png(99))  # changed
-    (root / "normal/text.png").write_bytes(png(98))  # was no film, and is one now
+    (root / "normal/text.png").write_bytes(png(98))  # was no image, and is one now
     plant(root, {"covid/new.png": png(97)})
-    _changed(root / "films.csv", "covid/000.png,covid,P000,40\n", "")
+    _changed(root / "images.csv", "covid/000.png,covid,P000,40\n", "")
     _changed(
-        root / "films.csv", "normal/empty.jpg,normal,Pempty,40\n", "covid/new.png,covid,Pnew,40\n"
+        root / "images.csv", "normal/empty.jpg,normal,Pempty,40\n", "covid/new.png,covid,Pnew,40\n"
     )
     second = again()
     assert second.files == first.files - 1
@@ -94,8 +94,8 @@ def test_changes_on_disk_are_followed(again: Again, tmp_path: Path) -> None:
 
 def test_changed_metadata_are_followed(again: Again, tmp_path: Path) -> None:
     again()
-    _changed(tmp_path / "set/films.csv", "covid/001.png,covid,P001", "covid/001.png,covid,P777")
-    _changed(tmp_path / "set/films.csv", "covid/002.png,covid,P002", "covid/002.png,normal,")
+    _changed(tmp_path / "set/images.csv", "covid/001.png,covid,P001", "covid/001.png,covid,P777")
+    _changed(tmp_path / "set/images.csv", "covid/002.png,covid,P002", "covid/002.png,normal,")
     second = again()
     assert second.already == second.files - 2
     rows = rows_of(second.tables, "images")
@@ -123,7 +123,7 @@ def test_a_table_that_is_damaged_is_made_again(again: Again) -> None:
 def test_a_failed_run_leaves_the_old_tables(again: Again, tmp_path: Path) -> None:
     first = again()
     rows = content_of(first.tables)
-    (tmp_path / "set/films.csv").unlink()
+    (tmp_path / "set/images.csv").unlink()
     with pytest.raises(InputError):
         again()
     assert content_of(first.tables) == rows

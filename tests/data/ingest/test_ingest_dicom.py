@@ -30,13 +30,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return plant(
         tmp_path_factory.mktemp("dicom") / "set",
         {
-            "sick/a.dcm": dicoms.film(
+            "sick/a.dcm": dicoms.image(
                 1, PatientAge="058Y", ViewPosition="AP", BurnedInAnnotation="YES", **told
             ),
-            "sick/b.dcm": dicoms.film(2, **{**told, "PatientID": " same  1"}),
+            "sick/b.dcm": dicoms.image(2, **{**told, "PatientID": " same  1"}),
             "well/volume.dcm": dicoms.file_of(ct, volume),
             "well/plain.png": png(),
-            "well/mr.dcm": dicoms.film(Modality="MR"),
+            "well/mr.dcm": dicoms.image(Modality="MR"),
         },
     )
 

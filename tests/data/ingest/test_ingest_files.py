@@ -16,9 +16,9 @@ from data.samples import (
     SIDE,
     bad_files,
     content_of,
-    films,
     good_files,
     grey,
+    images,
     plant,
     rows_of,
     source,
@@ -65,17 +65,17 @@ def test_each_bad_file_is_a_reject_with_its_reason(mixed: IngestResult, name: st
 
 
 @pytest.mark.parametrize("name", good_files())
-def test_each_good_file_is_the_film_that_was_drawn(mixed: IngestResult, name: str) -> None:
+def test_each_good_file_is_the_image_that_was_drawn(mixed: IngestResult, name: str) -> None:
     data, kind = good_files()[name]
     row = rows_of(mixed.tables, "images")[name]
     assert (row["format"], row["height"], row["width"]) == (kind, SIDE, SIDE)
     assert row["image_id"] == bytes_id(data)
     assert (row["finding"], row["source"], row["patient_id"]) == ("covid", "set", None)
     pixels = np.frombuffer(row["pixels"], np.uint8).reshape(SIDE, SIDE).astype(float)
-    # The palette and JPEG lose a little; a 16-bit film is windowed to its own range.
+    # The palette and JPEG lose a little; a 16-bit image is windowed to its own range.
     expected = grey().astype(float)
     assert np.corrcoef(pixels.ravel(), expected.ravel())[0, 1] > 0.999
-    if name in {"grey.png", "rgba.PNG", "film.tif", "film.bmp", "webp_named.png"}:
+    if name in {"grey.png", "rgba.PNG", "image.tif", "image.bmp", "webp_named.png"}:
         assert np.array_equal(pixels, expected)
 
 
@@ -109,7 +109,7 @@ def _worked(manifest: Path) -> dict[str, pa.Table]:
 
 def test_files_that_change_between_listing_and_reading(tmp_path: Path) -> None:
     """What a worker meets when the folder is not what it was: each still one row."""
-    root = plant(tmp_path / "set", films(4))
+    root = plant(tmp_path / "set", images(4))
     write_manifest([source(root)], tmp_path / "manifest.parquet")
     (root / "covid" / "000.png").unlink()
     (root / "covid" / "001.png").unlink()
@@ -129,7 +129,7 @@ def test_files_that_change_between_listing_and_reading(tmp_path: Path) -> None:
 
 def test_a_file_that_the_system_refuses_to_read(tmp_path: Path, spark: SparkSession) -> None:
     """``chmod 000`` stops no root; a regular file of /proc that cannot be read stops all."""
-    root = plant(tmp_path / "set", films(2))
+    root = plant(tmp_path / "set", images(2))
     (root / "covid" / "refused.png").symlink_to("/proc/self/mem")
     result = ingest([source(root)], SMALL, tmp_path / "tables", spark, quiet=True)
     assert (result.images, result.rejects) == (2, 1)
@@ -138,7 +138,7 @@ def test_a_file_that_the_system_refuses_to_read(tmp_path: Path, spark: SparkSess
 
 
 def test_entries_that_are_no_files_are_told_not_read(tmp_path: Path, spark: SparkSession) -> None:
-    root = plant(tmp_path / "set", films(2))
+    root = plant(tmp_path / "set", images(2))
     (root / "covid" / "folder.png").mkdir()
     os.mkfifo(root / "covid" / "pipe.png")
     (root / "covid" / "nowhere.png").symlink_to(tmp_path / "nothing")
@@ -157,9 +157,9 @@ def test_entries_that_are_no_files_are_told_not_read(tmp_path: Path, spark: Spar
 
 
 def test_a_name_that_is_no_text(tmp_path: Path, spark: SparkSession) -> None:
-    root = plant(tmp_path / "set", films(1))
+    root = plant(tmp_path / "set", images(1))
     with open(os.fsencode(root / "covid") + b"/\xff\xfe.png", "wb") as file:  # noqa: PTH123
-        file.write(films(1)["covid/000.png"])
+        file.write(images(1)["covid/000.png"])
     result = ingest([source(root)], SMALL, tmp_path / "tables", spark, quiet=True)
     assert (result.images, result.rejects) == (1, 1)
     assert result.rejects_by_reason == {RejectReason.BAD_NAME: 1}
@@ -167,7 +167,7 @@ def test_a_name_that_is_no_text(tmp_path: Path, spark: SparkSession) -> None:
 
 def test_nothing_to_ingest_is_one_line(tmp_path: Path, spark: SparkSession) -> None:
     (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "readme.txt").write_text("no film here")
+    (tmp_path / "set" / "readme.txt").write_text("no image here")
     with pytest.raises(InputError) as caught:
         ingest([source(tmp_path / "set")], SMALL, tmp_path / "tables", spark, quiet=True)
     assert str(tmp_path / "set") in caught.value.message

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from data.samples import SIDE, content_of, films, plant, source
+from data.samples import SIDE, content_of, images, plant, source
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.data.ingest.ingest import IngestWork, ingest
 from pulmospark.layouts.manifest import write_manifest
@@ -21,7 +21,7 @@ from pulmospark.spark.chunks import listed_chunks
 
 pytestmark = pytest.mark.spark
 SETTINGS = IngestSettings(size=SIDE)
-_FILMS = 1200  # five chunks
+_IMAGES = 1200  # five chunks
 _WAIT_S = 90
 
 _RUN = """
@@ -56,11 +56,11 @@ def _kill_in_the_middle(root: Path, target: Path) -> list[Path]:
 
 
 def test_killed_and_started_again(tmp_path: Path, spark: SparkSession) -> None:
-    root = plant(tmp_path / "set", films(100) | films(100, "normal", first=100))
-    for copy in range(1, _FILMS // 200):  # links: many films to read, few to write
+    root = plant(tmp_path / "set", images(100) | images(100, "normal", first=100))
+    for copy in range(1, _IMAGES // 200):  # links: many images to read, few to write
         for finding in ("covid", "normal"):
-            for film in list((root / finding).glob("???.png")):
-                os.link(film, film.with_name(f"{film.stem}-{copy}.png"))
+            for image in list((root / finding).glob("???.png")):
+                os.link(image, image.with_name(f"{image.stem}-{copy}.png"))
     target = tmp_path / "tables"
     done = _kill_in_the_middle(root, target)
     write_manifest([source(root)], tmp_path / "manifest.parquet")
@@ -81,7 +81,7 @@ def test_killed_and_started_again(tmp_path: Path, spark: SparkSession) -> None:
 
 
 def test_work_on_a_chunk_has_a_name_that_changes_with_what_it_does(tmp_path: Path) -> None:
-    root = plant(tmp_path / "set", films(2))
+    root = plant(tmp_path / "set", images(2))
     write_manifest([source(root)], tmp_path / "manifest.parquet")
     chunk = pq.read_table(tmp_path / "manifest.parquet")
     name = IngestWork(SETTINGS).key(chunk)
@@ -89,8 +89,8 @@ def test_work_on_a_chunk_has_a_name_that_changes_with_what_it_does(tmp_path: Pat
     assert IngestWork(IngestSettings(size=SIDE + 1)).key(chunk) != name
     assert IngestWork(IngestSettings(size=SIDE, fit="pad")).key(chunk) != name
     assert IngestWork(SETTINGS).key(chunk.slice(0, 1)) != name
-    film = root / "covid" / "000.png"
-    facts = film.stat()
-    os.utime(film, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
+    image = root / "covid" / "000.png"
+    facts = image.stat()
+    os.utime(image, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
     write_manifest([source(root)], tmp_path / "manifest.parquet")
     assert IngestWork(SETTINGS).key(pq.read_table(tmp_path / "manifest.parquet")) != name

@@ -18,7 +18,7 @@ from pulmospark.experiment.compare.arm_record import arm_id, is_done, note_done
 from pulmospark.experiment.run_folder import RunFolder, save_settings
 
 _EXPERIMENT = Experiment(
-    sources=(SourceSettings(path=Path("films")),), train=TrainSettings(model="basic_cnn")
+    sources=(SourceSettings(path=Path("images")),), train=TrainSettings(model="basic_cnn")
 )
 
 
@@ -69,7 +69,7 @@ def test_another_model_in_the_start_is_another_arm(place: RunFolder, tmp_path: P
 
 
 @pytest.mark.parametrize("what", ["tables", "cohort"])
-def test_other_films_are_another_arm(place: RunFolder, tmp_path: Path, what: str) -> None:
+def test_other_images_are_another_arm(place: RunFolder, tmp_path: Path, what: str) -> None:
     before = arm_id(_EXPERIMENT, place)
     if what == "tables":
         files.write_json(place.tables / "ingest.json", {"key": "other pixels"})

@@ -23,7 +23,7 @@ from pulmospark.experiment.compare.arms import (
 )
 from pulmospark.models.zoo.catalogue import ZOO
 
-_SOURCES = (SourceSettings(path=Path("films")),)
+_SOURCES = (SourceSettings(path=Path("images")),)
 _FROZEN = Experiment(sources=_SOURCES, train=TrainSettings(method="features"))
 _TRAINED = Experiment(sources=_SOURCES, train=TrainSettings(method="network"))
 

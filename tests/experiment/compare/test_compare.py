@@ -1,4 +1,4 @@
-"""Several networks on the same films."""
+"""Several networks on the same images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MODELS = ("squeezenet1_1", "mobilenet_v2")
 
 
 @pytest.mark.spark
-def test_networks_share_the_films_and_are_laid_side_by_side(
+def test_networks_share_the_images_and_are_laid_side_by_side(
     finished_run: FinishedRun,
     spark: SparkSession,
     tmp_path: Path,
@@ -45,11 +45,11 @@ def test_networks_share_the_films_and_are_laid_side_by_side(
         for name in _MODELS
     ]
     assert uris[0] == uris[1]
-    assert len(uris[0]) == told.films
+    assert len(uris[0]) == told.images
     one = next(one for one in told.models if one.name == "squeezenet1_1")
     # The same settings as the run itself: the same figures.
     assert one.accuracy == finished_run.result.evaluate.evaluation.accuracy
-    assert one.films_per_s > 0
+    assert one.images_per_s > 0
     assert one.report.is_file()
     (pair,) = told.pairs
     values = {m.name: m.accuracy.value or 0.0 for m in told.models}

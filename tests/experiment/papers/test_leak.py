@@ -51,7 +51,7 @@ def test_both_ways_and_what_lies_between_them(
     phantoms: PhantomSummary, spark: SparkSession, tmp_path: Path
 ) -> None:
     data = _radiography(phantoms, tmp_path / "data")
-    films = Counter(path.parent.parent.name for path in data.glob("*/*/*/*"))
+    images = Counter(path.parent.parent.name for path in data.glob("*/*/*/*"))
     options = dict(SETS)
     words = ["reproduce", "akter-2021-modified", "--data", str(data), "--out", str(tmp_path)]
     words += ["--per-class", options.pop("per-class"), "--processes", "1", "--quiet"]
@@ -60,9 +60,9 @@ def test_both_ways_and_what_lies_between_them(
     assert said.exit_code == 0, said.output
     run = tmp_path / "akter-2021-modified"
     told = Reproduction.model_validate_json((run / RESULT).read_text())
-    assert sum(told.films["train"].values()) + sum(told.films["test"].values()) + sum(
-        told.films["validation"].values()
-    ) == pytest.approx(films.total(), abs=1)
+    assert sum(told.images["train"].values()) + sum(told.images["test"].values()) + sum(
+        told.images["validation"].values()
+    ) == pytest.approx(images.total(), abs=1)
     leak = told.leak
     assert leak is not None
     # As many rows are trained on in both arms: 40 less a fifth, less a tenth of the rest.
@@ -74,17 +74,17 @@ def test_both_ways_and_what_lies_between_them(
         None,
         "none",
     )
-    assert told.accuracy.denominator == sum(told.films["test"].values())
+    assert told.accuracy.denominator == sum(told.images["test"].values())
     assert 0.5 < leak.tested_kin <= 1.0
-    assert leak.on_films.denominator is not None
-    assert leak.on_films.denominator < 16
+    assert leak.on_images.denominator is not None
+    assert leak.on_images.denominator < 16
     _says_what_it_is(said.output, run)
 
 
 def _says_what_it_is(output: str, run: Path) -> None:
     for text in (
         "published  0.9800",
-        "split before augmenting, so that no film is on both sides",
+        "split before augmenting, so that no image is on both sides",
         "split after augmenting, as the paper does: a LEAK, and no result",
         "no interval: the 16 tested rows come from",
         "leak less ours: ",

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pulmospark.cli.printing import say_reproduction
-from pulmospark.config.split import PartFilms
+from pulmospark.config.split import ImagesPerSplit
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.evaluation.results import Figure
 from pulmospark.experiment.papers.presets import PRESETS, preset_of
@@ -47,10 +47,10 @@ def test_the_presets_and_what_their_papers_report() -> None:
         "akter-2021-modified": 0.98,
     }
     for one in PRESETS.values():
-        if one.published.right is not None and one.published.films is not None:
-            share = one.published.right / one.published.films
+        if one.published.right is not None and one.published.images is not None:
+            share = one.published.right / one.published.images
             assert share == pytest.approx(one.published.accuracy, abs=5e-5)
-            assert sum(films.test for films in one.films.values()) == one.published.films
+            assert sum(images.test for images in one.images.values()) == one.published.images
         assert one.guessed
         networks.check_size(one.train.model, one.size)
 
@@ -64,7 +64,7 @@ def test_the_parameters_are_the_paper_s(name: str, classes: int, parameters: int
     assert len(preset.classes) == classes
     network = networks.build(preset.train.model, classes)
     assert sum(one.numel() for one in network.parameters()) == parameters
-    covid = preset.films["COVID-19"]
+    covid = preset.images["COVID-19"]
     assert (covid.train + covid.validation, covid.test) == (400, 180)
 
 
@@ -90,14 +90,14 @@ def _a_few(data: Path, folder: Path, *, per_folder: int) -> Path:
 
 
 @pytest.mark.spark
-def test_a_small_part_of_a_preset_on_real_films(
+def test_a_small_part_of_a_preset_on_real_images(
     shared_data: Path, spark: SparkSession, tmp_path: Path
 ) -> None:
     whole = preset_of("belman-lopez-2022-binary")
     short = whole.train.network.model_copy(update={"epochs": 1})
     preset = replace(
         whole,
-        films=dict.fromkeys(whole.classes, PartFilms(train=24, validation=6, test=12)),
+        images=dict.fromkeys(whole.classes, ImagesPerSplit(train=24, validation=6, test=12)),
         train=whole.train.model_copy(update={"network": short}),
     )
     data = _a_few(shared_data, tmp_path / "data", per_folder=80)
@@ -108,8 +108,8 @@ def test_a_small_part_of_a_preset_on_real_films(
     run = run_folder(experiment)
     told = reproduce(preset, experiment, run, spark, quiet=True)
     assert told.parameters == 353_569
-    assert told.accuracy.denominator == sum(told.films["test"].values())
-    assert told.trained_films == 2 * 2 * min(told.films["train"].values())
+    assert told.accuracy.denominator == sum(told.images["test"].values())
+    assert told.trained_images == 2 * 2 * min(told.images["train"].values())
     assert told.smaller == ()
     # Wilson's interval of 357 of 360, by hand
     assert (told.published_low, told.published_high) == pytest.approx(
@@ -121,14 +121,14 @@ def test_a_small_part_of_a_preset_on_real_films(
     assert Reproduction.model_validate_json((run.root / RESULT).read_text()) == told
 
 
-def test_where_there_are_fewer_films_there_are_fewer_rows_in_proportion() -> None:
+def test_where_there_are_fewer_images_there_are_fewer_rows_in_proportion() -> None:
     preset = preset_of("akter-2021-modified")
-    whole = sum(one.total for one in preset.films.values())
+    whole = sum(one.total for one in preset.images.values())
     assert whole == 3616 + 10_192
 
     def rows(here: int, per_class: int | None = None) -> int:
-        films = {"train": {"COVID-19": here // 2, "normal": here - here // 2}}
-        found = _expansion(preset, films, per_class)
+        images = {"train": {"COVID-19": here // 2, "normal": here - here // 2}}
+        found = _expansion(preset, images, per_class)
         assert found is not None
         return found.per_class
 
@@ -154,7 +154,7 @@ def test_what_a_person_reads_of_a_smaller_preset(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     preset = preset_of("belman-lopez-2022-4class")
-    films = {
+    images = {
         part: dict.fromkeys(preset.classes, count)
         for part, count in {"train": 36, "validation": 4, "test": 18}.items()
     }
@@ -169,9 +169,9 @@ def test_what_a_person_reads_of_a_smaller_preset(
         balanced_accuracy=accuracy,
         confidence=0.95,
         groups=55,
-        films=films,
-        trained_films=288,
-        smaller=_smaller(preset, films),
+        images=images,
+        trained_images=288,
+        smaller=_smaller(preset, images),
         report=tmp_path / "report.html",
     )
     say_reproduction(told)
@@ -179,11 +179,11 @@ def test_what_a_person_reads_of_a_smaller_preset(
     for text in (
         "published  0.9403 = 677 of 720 (0.921 to 0.955, if independent)",
         "ours       0.750 (0.640 to 0.840) = 54 of 72",
-        "95% CI over 55 patients (films if unknown), effective n 61",
-        "parameters 1,328,900; trained on 288 films",
+        "95% CI over 55 patients (images if unknown), effective n 61",
+        "parameters 1,328,900; trained on 288 images",
         "test: 18 COVID-19, 18 normal, 18 bacterial, 18 viral",
-        "smaller than the paper's: COVID-19: 58 films, the paper has 580",
-        "smaller than the paper's: viral: 58 films, the paper has 980",
+        "smaller than the paper's: COVID-19: 58 images, the paper has 580",
+        "smaller than the paper's: viral: 58 images, the paper has 980",
         "guessed: rotation: range not stated",
         "guessed: convolutions without padding",
         "guessed: dropout of 0.5 as in the network for two classes",

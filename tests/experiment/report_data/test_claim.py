@@ -35,7 +35,7 @@ def _answers(
     told: dict[str, Any] = files.read_json(run.training / "training.json")
     told["result"] |= {"method": train.method, "model": train.model}
     for model in told["result"]["models"]:
-        model["validation_films"] *= validated
+        model["validation_images"] *= validated
         model["calibrated_by"] = by
     files.write_json(run.training / "training.json", told)
     experiment = finished_run.experiment.model_copy(update={"train": train})
@@ -58,7 +58,7 @@ def test_a_network_trained_by_its_own_rates_tells_them(
     )
 
 
-def test_where_no_film_validates_the_checklist_does_not_say_that_one_did(
+def test_where_no_image_validates_the_checklist_does_not_say_that_one_did(
     finished_run: FinishedRun, tmp_path: Path
 ) -> None:
     train = TrainSettings(method="network")
@@ -80,5 +80,5 @@ def test_phantoms_are_called_phantoms(finished_run: FinishedRun) -> None:
     assert "drawn by a program" in told[7]
     written = run.claim.read_text(encoding="utf-8")
     assert "phantoms drawn by a program" in written
-    assert " films" not in written
-    assert " films" not in run.report.read_text(encoding="utf-8").partition('id="claim"')[2]
+    assert " images" not in written
+    assert " images" not in run.report.read_text(encoding="utf-8").partition('id="claim"')[2]

@@ -1,4 +1,4 @@
-"""What the report counts: files, frames and rejects of a source, films and patients of a part."""
+"""What the report counts: files, frames and rejects of a source, images and patients of a part."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from report import sample
 
 
 def _tables(folder: Path, rejects: int) -> RunFolder:
-    """Five films of a source, a CT of three frames, and some rejects."""
+    """Five images of a source, a CT of three frames, and some rejects."""
     rows = [image(n, "COVID-19", f"p{n}") for n in range(5)]
     rows += [
-        image(10 + n, "COVID-19", "ct", uri=f"/films/ct.dcm#frame-{n}", frame=n) for n in (1, 2, 3)
+        image(10 + n, "COVID-19", "ct", uri=f"/images/ct.dcm#frame-{n}", frame=n)
+        for n in (1, 2, 3)
     ]
     run = RunFolder(folder)
     write_images(run.tables, rows)
     told = [
         {
             **dict.fromkeys(schemas.REJECTS.names),
-            **{"uri": f"/films/{n}.txt", "source": "a", "size_bytes": 0, "modified_ns": 1},
+            **{"uri": f"/images/{n}.txt", "source": "a", "size_bytes": 0, "modified_ns": 1},
             **{"reason": "empty", "detail": ""},
         }
         for n in range(rejects)
@@ -69,7 +70,7 @@ def test_rejects_are_counted_so_that_a_lost_file_is_warned_of(tmp_path: Path) ->
 
 
 def _cohort(*told: tuple[str, str, str, str | None]) -> pa.Table:
-    """Films as part, class, source and patient; each patient is a group."""
+    """Images as part, class, source and patient; each patient is a group."""
     return pa.table(
         {
             "fold": pa.nulls(len(told), pa.int32()),
@@ -81,7 +82,7 @@ def _cohort(*told: tuple[str, str, str, str | None]) -> pa.Table:
     )
 
 
-def test_a_patient_with_films_of_two_classes_is_one_patient_of_all() -> None:
+def test_a_patient_with_images_of_two_classes_is_one_patient_of_all() -> None:
     rows = _cohort(
         ("train", "ill", "a", "a:1"),
         ("train", "well", "a", "a:1"),
@@ -91,19 +92,19 @@ def test_a_patient_with_films_of_two_classes_is_one_patient_of_all() -> None:
         ("test", "well", "a", "a:3"),
     )
     told = _split(rows, _parted(classes=("ill", "well")))
-    assert {one.part: (one.films, one.patients) for one in told.totals} == {
+    assert {one.part: (one.images, one.patients) for one in told.totals} == {
         "train": (3, 2),
         "test": (3, 1),
     }
-    classes = {(one.part, one.name): (one.films, one.patients) for one in told.by_class}
+    classes = {(one.part, one.name): (one.images, one.patients) for one in told.by_class}
     assert classes == {
         ("train", "ill"): (1, 1),
         ("train", "well"): (2, 2),
         ("test", "ill"): (2, None),
         ("test", "well"): (1, 1),
     }
-    sources = {(one.part, one.name): (one.films, one.patients) for one in told.by_source}
-    assert sources["test", "b"] == (2, None)  # films are no patients
+    sources = {(one.part, one.name): (one.images, one.patients) for one in told.by_source}
+    assert sources["test", "b"] == (2, None)  # images are no patients
     assert sources["train", "b"] == (0, None)
     assert [one.part for one in told.totals] == ["train", "test"]
 
@@ -124,20 +125,20 @@ def test_patients_are_counted_where_they_are_known() -> None:
 
 def _parted(**changes: Any) -> SplitResult:
     fields: dict[str, Any] = {
-        **{"cohort": Path("cohort"), "cohort_id": "c", "classes": ("ill", "well"), "films": 4},
+        **{"cohort": Path("cohort"), "cohort_id": "c", "classes": ("ill", "well"), "images": 4},
         **{"excluded": 0, "folds": 0, "shares": (), "exclusions": (), "warnings": ()},
     }
     return SplitResult(**{**fields, **changes})
 
 
 def test_a_bundle_knows_the_views_that_its_cohort_was_made_of() -> None:
-    experiment = Experiment(sources=(SourceSettings(path=Path("films")),))
+    experiment = Experiment(sources=(SourceSettings(path=Path("images")),))
     assert _data(_parted(views=("axial",)), experiment)["views"] == ["axial"]
     # The cohort of an older version does not tell: those of the settings.
     assert _data(_parted(), experiment)["views"] == list(experiment.split.views)
 
 
-def test_a_card_says_whose_the_tested_films_are() -> None:
+def test_a_card_says_whose_the_tested_images_are() -> None:
     one = sample.evaluation()
-    figures = {told.name: told.value for told in _card_figures(one, "40 films, no patient known")}
-    assert figures["Test set"] == f"{one.films} films of 40 films, no patient known"
+    figures = {told.name: told.value for told in _card_figures(one, "40 images, no patient known")}
+    assert figures["Test set"] == f"{one.images} images of 40 images, no patient known"

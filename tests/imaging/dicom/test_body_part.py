@@ -25,7 +25,7 @@ from pulmospark.core.schemas import BodyPart, RejectReason
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.dicom.body_part import body_part_of
 from pulmospark.imaging.dicom.reader import open_dicom
-from pulmospark.imaging.image import films_from_bytes
+from pulmospark.imaging.image import images_from_bytes
 
 
 @pytest.mark.parametrize(
@@ -89,16 +89,16 @@ def region(code: str) -> Sequence:
     ],
 )
 def test_a_header_s_body_part(told: dict[str, Any], part: BodyPart) -> None:
-    data = dicoms.film(**told)
+    data = dicoms.image(**told)
     assert open_dicom(data).facts.body_part is part
-    films = films_from_bytes(data, IngestSettings(size=32))
+    images = images_from_bytes(data, IngestSettings(size=32))
     if part is BodyPart.OTHER:
-        assert isinstance(films, Rejected)
-        assert films.reason is RejectReason.OTHER_BODY_PART
-        films = films_from_bytes(data, IngestSettings(size=32, body_parts="any"))
-    assert isinstance(films, list)
-    assert films[0].header is not None
-    assert films[0].header.body_part is part
+        assert isinstance(images, Rejected)
+        assert images.reason is RejectReason.OTHER_BODY_PART
+        images = images_from_bytes(data, IngestSettings(size=32, body_parts="any"))
+    assert isinstance(images, list)
+    assert images[0].header is not None
+    assert images[0].header.body_part is part
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,10 @@ def test_a_header_s_body_part(told: dict[str, Any], part: BodyPart) -> None:
     ],
 )
 def test_a_sop_class_of_something_else_goes_before_the_modality(uid: str) -> None:
-    films = films_from_bytes(dicoms.film(SOPClassUID=uid), IngestSettings(size=32))
-    assert isinstance(films, Rejected)
-    assert films.reason is RejectReason.OTHER_MODALITY
-    assert uid not in films.detail
+    images = images_from_bytes(dicoms.image(SOPClassUID=uid), IngestSettings(size=32))
+    assert isinstance(images, Rejected)
+    assert images.reason is RejectReason.OTHER_MODALITY
+    assert uid not in images.detail
 
 
 @pytest.mark.parametrize(
@@ -124,5 +124,5 @@ def test_a_sop_class_of_something_else_goes_before_the_modality(uid: str) -> Non
 )
 def test_x_rays_and_captures_are_read(uid: str) -> None:
     assert isinstance(
-        films_from_bytes(dicoms.film(SOPClassUID=uid), IngestSettings(size=32)), list
+        images_from_bytes(dicoms.image(SOPClassUID=uid), IngestSettings(size=32)), list
     )

@@ -1,4 +1,4 @@
-"""DICOM films: transfer syntaxes, transforms in their order, limits, and what is refused."""
+"""DICOM images: transfer syntaxes, transforms in their order, limits, and what is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pulmospark.core.schemas import RejectReason as Why
 from pulmospark.imaging.decode import Decoded, Rejected, decode
 from pulmospark.imaging.dicom.greyscale import CtWindow
 from pulmospark.imaging.dicom.reader import open_dicom
-from pulmospark.imaging.image import Film, films_from_bytes
+from pulmospark.imaging.image import StandardImage, images_from_bytes
 from pulmospark.imaging.sniff import sniff
 
 WINDOW: dict[str, Any] = {"WindowCenter": 1500, "WindowWidth": 2000}
@@ -70,26 +70,28 @@ def theirs_of(data: bytes) -> NDArray[np.float64]:
     [dicoms.EXPLICIT, dicoms.IMPLICIT, dicoms.BIG_ENDIAN, dicoms.DEFLATED, dicoms.RLE,
      "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"],
 )  # fmt: skip
-def test_every_lossless_syntax_gives_the_same_film(syntax: str) -> None:
-    assert np.array_equal(grey(dicoms.film(syntax=syntax, **WINDOW)), grey(dicoms.film(**WINDOW)))
+def test_every_lossless_syntax_gives_the_same_image(syntax: str) -> None:
+    assert np.array_equal(
+        grey(dicoms.image(syntax=syntax, **WINDOW)), grey(dicoms.image(**WINDOW))
+    )
 
 
 @pytest.mark.parametrize("syntax", [dicoms.EXPLICIT, dicoms.IMPLICIT, dicoms.BIG_ENDIAN])
 def test_a_file_without_preamble_and_meta_is_read(syntax: str) -> None:
-    whole = dicoms.film(syntax=syntax, **WINDOW)
+    whole = dicoms.image(syntax=syntax, **WINDOW)
     data = dicoms.body_of(whole)
     assert sniff(data[: limits.SNIFF_BYTES]) == "dicom"
     assert np.array_equal(grey(data), grey(whole))
 
 
 def test_a_preamble_that_looks_like_a_tiff_is_no_tiff() -> None:
-    whole = dicoms.film()
+    whole = dicoms.image()
     assert sniff(b"II*\0" + whole[4:132]) == "dicom"
 
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 def test_windows_are_those_of_pydicom(function: str) -> None:
-    data = dicoms.film(VOILUTFunction=function, RescaleSlope="0.5", RescaleIntercept="-100",
+    data = dicoms.image(VOILUTFunction=function, RescaleSlope="0.5", RescaleIntercept="-100",
                        WindowCenter=800, WindowWidth=900)  # fmt: skip
     told = pydicom.dcmread(dicoms.as_file(data))
     theirs = apply_voi_lut(apply_modality_lut(told.pixel_array, told), told)
@@ -101,7 +103,7 @@ def test_windows_are_those_of_pydicom(function: str) -> None:
 def test_a_voi_lut_goes_before_the_window_and_a_modality_lut_before_both() -> None:
     voi, modality = lut([(n * 7919) % 65536 for n in range(4096)]), lut(range(4095, -1, -1))
     modality.ModalityLUTType = "US"
-    data = dicoms.film(VOILUTSequence=Sequence([voi]), ModalityLUTSequence=Sequence([modality]),
+    data = dicoms.image(VOILUTSequence=Sequence([voi]), ModalityLUTSequence=Sequence([modality]),
                        **WINDOW)  # fmt: skip
     assert np.abs(grey(data) - theirs_of(data)).max() <= 1
 
@@ -111,7 +113,7 @@ def test_tables_of_words_are_read_in_the_files_order(syntax: str, order: str) ->
     voi = lut(((n * 7919) % 65536 for n in range(4096)), order=order)
     modality = lut(range(4095, -1, -1), order=order)
     modality.ModalityLUTType = "US"
-    data = dicoms.film(syntax=syntax, VOILUTSequence=Sequence([voi]),
+    data = dicoms.image(syntax=syntax, VOILUTSequence=Sequence([voi]),
                        ModalityLUTSequence=Sequence([modality]))  # fmt: skip
     assert np.abs(grey(data) - theirs_of(data)).max() <= 1
 
@@ -154,16 +156,16 @@ def test_a_table_of_signed_values_may_have_its_beginning_written_as_unsigned(
 
 
 def test_the_first_of_several_windows_is_taken() -> None:
-    both = dicoms.film(WindowCenter=[1500, 300], WindowWidth=[2000, 50])
-    assert np.array_equal(grey(both), grey(dicoms.film(**WINDOW)))
+    both = dicoms.image(WindowCenter=[1500, 300], WindowWidth=[2000, 50])
+    assert np.array_equal(grey(both), grey(dicoms.image(**WINDOW)))
 
 
 def test_monochrome1_is_the_inverse_after_the_window() -> None:
-    white = grey(dicoms.film(PhotometricInterpretation="MONOCHROME1", **WINDOW))
-    assert np.array_equal(white, 255 - grey(dicoms.film(**WINDOW)))
+    white = grey(dicoms.image(PhotometricInterpretation="MONOCHROME1", **WINDOW))
+    assert np.array_equal(white, 255 - grey(dicoms.image(**WINDOW)))
 
 
-def test_the_same_film_under_both_interpretations(shared_data: Path) -> None:
+def test_the_same_image_under_both_interpretations(shared_data: Path) -> None:
     folder = shared_data / "dicom-cxr"
     one = grey((folder / "rsna_cr_jpegbaseline_fakemono1_1024.dcm").read_bytes())
     two = grey((folder / "rsna_cr_jpegbaseline_mono2_1024.dcm").read_bytes())
@@ -191,8 +193,8 @@ def test_padding_may_lie_beyond_the_stored_bits(syntax: str, limit: int | None) 
     padded[:, :9] = 63_536  # in 12 bits 2096, a value like any other
     told = {"PixelPaddingValue": 63_536, "PixelPaddingRangeLimit": limit}
     for window in ({}, WINDOW):
-        film = dicoms.dataset(padded, **told, **window)
-        found = grey(dicoms.file_of(film, padded, syntax))
+        image = dicoms.dataset(padded, **told, **window)
+        found = grey(dicoms.file_of(image, padded, syntax))
         assert not found[:, :9].any()
         expected = grey(made(plain[:, 9:], **window))
         assert np.array_equal(found[:, 9:], expected)
@@ -212,8 +214,8 @@ def test_a_name_of_halved_colours_over_whole_ones(left: str, planar: int) -> Non
     pixels = np.stack([luma, np.roll(luma, 5, 0), np.roll(luma, 9, 1)], axis=-1)
     laid = np.ascontiguousarray(pixels.transpose(2, 0, 1)) if planar else pixels
     told = {"PlanarConfiguration": planar}
-    film = dicoms.dataset(pixels, PhotometricInterpretation=left, **told)
-    assert np.array_equal(grey(dicoms.file_of(film, laid)), luma)
+    image = dicoms.dataset(pixels, PhotometricInterpretation=left, **told)
+    assert np.array_equal(grey(dicoms.file_of(image, laid)), luma)
     true = dicoms.dataset(pixels, PhotometricInterpretation="YBR_FULL", **told)
     read = pydicom.dcmread(dicoms.as_file(dicoms.file_of(true, laid)))
     assert np.array_equal(pixel_array(read, raw=True)[..., 0], luma)
@@ -223,9 +225,9 @@ def test_halved_colours() -> None:
     luma = dicoms.values(1, bits=8)
     pairs = np.full((64, 32, 4), 128, np.uint8)
     pairs[..., :2] = luma.reshape(64, 32, 2)
-    film = dicoms.dataset(np.zeros((64, 64, 3), np.uint8), PlanarConfiguration=0,
+    image = dicoms.dataset(np.zeros((64, 64, 3), np.uint8), PlanarConfiguration=0,
                           PhotometricInterpretation="YBR_FULL_422")  # fmt: skip
-    assert np.array_equal(grey(dicoms.file_of(film, pairs)), luma)
+    assert np.array_equal(grey(dicoms.file_of(image, pairs)), luma)
 
 
 def test_a_high_bit_elsewhere_moves_the_values() -> None:
@@ -254,25 +256,25 @@ def test_ct_windows() -> None:
     assert np.abs(grey(data, "header") - exact).max() <= 1
 
 
-def test_frames_of_a_ct_are_slices_and_of_a_film_none() -> None:
+def test_frames_of_a_ct_are_slices_and_of_a_image_none() -> None:
     volume = np.stack([dicoms.values(n) for n in range(3)])
     told = {"NumberOfFrames": 3, "InstanceNumber": 9, "PatientID": "x"}
     data = made(volume, Modality="CT", RescaleIntercept="-1024", **told)
-    found = films_from_bytes(data, IngestSettings(size=32))
+    found = images_from_bytes(data, IngestSettings(size=32))
     assert isinstance(found, list)
-    assert [(film.frame, film.header and film.header.slice_index) for film in found] == [
+    assert [(image.frame, image.header and image.header.slice_index) for image in found] == [
         (1, 1), (2, 2), (3, 3),
     ]  # fmt: skip
-    assert len({film.image_id for film in found}) == 3
+    assert len({image.image_id for image in found}) == 3
     single = made(volume[1], Modality="CT", RescaleIntercept="-1024")
-    (alone,) = _films(single)
+    (alone,) = _images(single)
     assert np.array_equal(alone.pixels, found[1].pixels)
     assert reason(data) is Why.ANIMATED
     assert reason(made(volume, **told)) is Why.ANIMATED
 
 
-def _films(data: bytes) -> list[Film]:
-    found = films_from_bytes(data, IngestSettings(size=32))
+def _images(data: bytes) -> list[StandardImage]:
+    found = images_from_bytes(data, IngestSettings(size=32))
     assert isinstance(found, list), found
     return found
 
@@ -313,33 +315,33 @@ def lying(modifier: str) -> dict[str, Any]:
     ],
 )
 def test_the_view_is_told(told: dict[str, Any], view: View) -> None:
-    assert open_dicom(dicoms.film(**told)).facts.view is view
+    assert open_dicom(dicoms.image(**told)).facts.view is view
 
 
 def test_facts() -> None:
-    data = dicoms.film(ViewCodeSequence=coded("272479007"), PatientAge="011M", PatientSex="F",
+    data = dicoms.image(ViewCodeSequence=coded("272479007"), PatientAge="011M", PatientSex="F",
                        BurnedInAnnotation="YES", ImageLaterality="R")  # fmt: skip
     facts = open_dicom(data).facts
     assert (facts.view, facts.sex, facts.burned_in, facts.laterality) == (View.PA, "F", True, "R")
     assert facts.age == pytest.approx(11 / 12)
     assert facts.modality is Modality.XRAY
-    assert open_dicom(dicoms.film(PatientAge="097Y")).facts.age == limits.PSEUDONYM_AGE_MAX
-    assert open_dicom(dicoms.film(PatientAge="250Y")).facts.age is None
+    assert open_dicom(dicoms.image(PatientAge="097Y")).facts.age == limits.PSEUDONYM_AGE_MAX
+    assert open_dicom(dicoms.image(PatientAge="250Y")).facts.age is None
 
 
 def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = dicoms.values()
     bomb = dicoms.file_of(dicoms.dataset(pixels, Rows=60_000, Columns=60_000), pixels)
     assert reason(bomb) is Why.TOO_MANY_PIXELS
-    frame = dicoms.film(syntax="1.2.840.10008.1.2.4.90", Rows=128, Columns=128)
+    frame = dicoms.image(syntax="1.2.840.10008.1.2.4.90", Rows=128, Columns=128)
     assert reason(frame) is Why.UNREADABLE  # the codestream says 64 x 64
-    assert reason(dicoms.film(Modality="MR")) is Why.OTHER_MODALITY
-    scout = dicoms.film(Modality="CT", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    assert reason(dicoms.image(Modality="MR")) is Why.OTHER_MODALITY
+    scout = dicoms.image(Modality="CT", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     assert reason(scout) is Why.OTHER_MODALITY
     assert reason(dicoms.report()) is Why.NO_PIXELS
-    whole = dicoms.film()
+    whole = dicoms.image()
     assert reason(whole[: len(whole) // 2]) is Why.TRUNCATED
-    deflated = dicoms.film(syntax=dicoms.DEFLATED)
+    deflated = dicoms.image(syntax=dicoms.DEFLATED)
     assert reason(deflated[:-300]) is Why.TRUNCATED
     monkeypatch.setattr(limits, "FILE_BYTES_MAX", 1000)
     assert reason(deflated) is Why.TOO_MANY_BYTES

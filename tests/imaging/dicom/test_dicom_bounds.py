@@ -19,7 +19,7 @@ from pulmospark.core import limits
 from pulmospark.core.schemas import RejectReason as Why
 from pulmospark.imaging.decode import Decoded, Rejected, decode
 from pulmospark.imaging.dicom.header import read_header
-from pulmospark.imaging.image import films_from_bytes
+from pulmospark.imaging.image import images_from_bytes
 
 MANY = 1_000_000
 
@@ -33,12 +33,12 @@ def element(tag: int, vr: bytes, value: bytes) -> bytes:
 
 
 def with_header(extra: bytes, syntax: str = dicoms.EXPLICIT) -> bytes:
-    """A film whose header begins with other elements."""
-    plain = dicoms.film()
+    """An image whose header begins with other elements."""
+    plain = dicoms.image()
     body = dicoms.body_of(plain)
     meta = plain[: len(plain) - len(body)]
     if syntax == dicoms.DEFLATED:
-        whole = dicoms.film(syntax=syntax)
+        whole = dicoms.image(syntax=syntax)
         meta = whole[: 144 + int.from_bytes(whole[140:144], "little")]
         packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
         return meta + packer.compress(extra + body) + packer.flush()
@@ -96,7 +96,7 @@ def test_an_enhanced_ct_of_1000_slices_is_below_the_limits() -> None:
     )  # fmt: skip
     frame = ITEM[:4] + struct.pack("<L", len(group)) + group
     began = time.process_time()
-    with_groups = dicoms.body_of(dicoms.film(Modality="CT"))
+    with_groups = dicoms.body_of(dicoms.image(Modality="CT"))
     head, pixels = with_groups.split(b"\xe0\x7f\x10\x00", 1)
     data = head + element(PER_FRAME, b"SQ", frame * 1000) + b"\xe0\x7f\x10\x00" + pixels
     outcome = decode(data, at_least=32)
@@ -141,8 +141,8 @@ def test_pixels_are_not_copied() -> None:
     try:
         header = read_header(data)
         assert header.body is data
-        films = films_from_bytes(data, IngestSettings(size=32))
-        assert isinstance(films, list) and len(films) == 40
+        images = images_from_bytes(data, IngestSettings(size=32))
+        assert isinstance(images, list) and len(images) == 40
         assert tracemalloc.get_traced_memory()[1] < len(data)
     finally:
         tracemalloc.stop()
@@ -152,7 +152,7 @@ def test_standard_images_of_many_frames_have_a_limit(monkeypatch: pytest.MonkeyP
     volume = np.zeros((4, 64, 64), np.uint16)
     data = dicoms.file_of(dicoms.dataset(volume, NumberOfFrames=4, Modality="CT"), volume)
     monkeypatch.setattr(limits, "DICOM_FRAMES_BYTES_MAX", 3 * 32 * 32)
-    outcome = films_from_bytes(data, IngestSettings(size=32))
+    outcome = images_from_bytes(data, IngestSettings(size=32))
     assert isinstance(outcome, Rejected)
     assert outcome.reason is Why.TOO_MANY_PIXELS
     assert "DICOM_FRAMES_BYTES_MAX" in outcome.detail

@@ -21,7 +21,7 @@ from pulmospark.core import limits
 from pulmospark.core.schemas import Modality, Note
 from pulmospark.core.schemas import RejectReason as Why
 from pulmospark.imaging.decode import Decoded, Rejected, decode
-from pulmospark.imaging.image import Film, films_from_bytes
+from pulmospark.imaging.image import StandardImage, images_from_bytes
 
 WINDOW: dict[str, Any] = {"WindowCenter": 2048, "WindowWidth": 4096}
 HOUNSFIELD: dict[str, Any] = {"Modality": "CT", "RescaleSlope": "1", "RescaleIntercept": "-1024"}
@@ -40,7 +40,7 @@ def rejected(data: bytes) -> Rejected:
     return outcome
 
 
-def film(pixels: NDArray[Any] | None = None, **attributes: Any) -> bytes:
+def image(pixels: NDArray[Any] | None = None, **attributes: Any) -> bytes:
     pixels = dicoms.values() if pixels is None else pixels
     return dicoms.file_of(dicoms.dataset(pixels, **attributes), pixels)
 
@@ -77,10 +77,10 @@ def test_reported_cases_are_read(
     shared_cases: Path, name: str, mean: float, note: Note | None
 ) -> None:
     # The means are those of DCMTK and pydicom, which round windows half a level apart.
-    films = films_from_bytes((shared_cases / f"{name}.dcm").read_bytes(), IngestSettings())
-    assert isinstance(films, list) and len(films) == 1
-    assert films[0].pixels.mean() == pytest.approx(mean, abs=0.55)
-    assert films[0].notes == note
+    images = images_from_bytes((shared_cases / f"{name}.dcm").read_bytes(), IngestSettings())
+    assert isinstance(images, list) and len(images) == 1
+    assert images[0].pixels.mean() == pytest.approx(mean, abs=0.55)
+    assert images[0].notes == note
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_a_voi_table_is_scaled_by_what_it_holds(declared: int, held: int) -> Non
     item = Dataset()
     item.add_new("LUTDescriptor", "US", [4096, 0, declared])
     item.add_new("LUTData", "OW", np.rint(curve * (2**held - 1)).astype("<u2").tobytes())
-    outcome = read(film(pixels, VOILUTSequence=Sequence([item])))
+    outcome = read(image(pixels, VOILUTSequence=Sequence([item])))
     assert np.abs(outcome.grey - curve[pixels] * 255).max() <= 1 + 255 / 2**held
     assert outcome.notes == (None if declared == held else Note.LUT_BITS)
 
 
 @pytest.mark.parametrize("text", ["-1024,0", "-1024.0", "-1,024E3", "-1024"])
 def test_a_decimal_comma_is_read_as_a_point(text: str) -> None:
-    plain = film(Modality="CT", RescaleSlope="1", RescaleIntercept="-1234.0")
+    plain = image(Modality="CT", RescaleSlope="1", RescaleIntercept="-1234.0")
     outcome = read(raw_text(plain, "RescaleIntercept", text))
     # The lung window by hand: centre -600, width 1500.
     exact = np.clip((dicoms.values() - 1024.0 + 600) / 1500 + 0.5, 0, 1) * 255
@@ -130,7 +130,7 @@ def test_a_decimal_comma_is_read_as_a_point(text: str) -> None:
 @pytest.mark.parametrize("keyword", ["RescaleIntercept", "RescaleSlope", "NumberOfFrames"])
 @pytest.mark.parametrize("text", ["abc", "1,024", "1,2,3", "1.0.0", "nan", "inf", "1_0", "--1"])
 def test_a_number_that_is_none_is_a_reject(keyword: str, text: str) -> None:
-    data = dicoms.film(**{**HOUNSFIELD, keyword: "1234567"})
+    data = dicoms.image(**{**HOUNSFIELD, keyword: "1234567"})
     outcome = rejected(raw_text(data, keyword, text))
     assert outcome.reason is Why.UNREADABLE
     assert outcome.detail.startswith(f"dicom: {keyword} is no ")
@@ -156,17 +156,20 @@ def test_what_is_read_otherwise_is_noted(attributes: dict[str, Any], note: Note)
     outcome = read(data)
     assert outcome.notes == note
     # As without the attribute: between percentiles.
-    assert np.array_equal(outcome.grey, read(film(pixels)).grey)
+    assert np.array_equal(outcome.grey, read(image(pixels)).grey)
 
 
 def test_an_unreadable_window_is_noted() -> None:
-    outcome = read(raw_text(film(WindowCenter="2049", WindowWidth="4096"), "WindowCenter", "20x8"))
+    outcome = read(
+        raw_text(image(WindowCenter="2049", WindowWidth="4096"), "WindowCenter", "20x8")
+    )
     assert outcome.notes == Note.WINDOW_UNREADABLE
-    assert np.array_equal(outcome.grey, read(film()).grey)
+    assert np.array_equal(outcome.grey, read(image()).grey)
 
 
 def test_notes_are_joined_in_their_order_and_come_from_the_closed_list() -> None:
-    data = film(HighBit=3, PresentationLUTShape="INVERSE", PhotometricInterpretation="MONOCHROME2",
+    data = image(HighBit=3, PresentationLUTShape="INVERSE",
+                 PhotometricInterpretation="MONOCHROME2",
                 **WINDOW, VOILUTFunction="STRANGE", NumberOfFrames="0")  # fmt: skip
     assert read(data).notes == "; ".join(
         [Note.FRAMES_ZERO, Note.HIGH_BIT, Note.WINDOW_FUNCTION, Note.PRESENTATION_SHAPE]
@@ -175,16 +178,16 @@ def test_notes_are_joined_in_their_order_and_come_from_the_closed_list() -> None
 
 @pytest.mark.parametrize("unit", [None, "", "HU", "US", "OD", "HU_MOD", "WAS IST DAS"])
 def test_ct_has_one_window_whatever_unit_is_named(unit: str | None) -> None:
-    outcome = read(film(RescaleType=unit, WindowCenter=40, WindowWidth=400, **HOUNSFIELD))
+    outcome = read(image(RescaleType=unit, WindowCenter=40, WindowWidth=400, **HOUNSFIELD))
     exact = np.clip((dicoms.values() - 1024.0 + 600) / 1500 + 0.5, 0, 1) * 255
     assert np.abs(outcome.grey - exact).max() <= 1
     assert outcome.notes == (None if unit in (None, "", "HU") else Note.RESCALE_TYPE)
 
 
 def test_ct_without_rescale_keeps_its_own_window_and_is_noted() -> None:
-    outcome = read(film(Modality="CT", **WINDOW))
+    outcome = read(image(Modality="CT", **WINDOW))
     assert outcome.notes == Note.NOT_HOUNSFIELD
-    assert np.array_equal(outcome.grey, read(film(**WINDOW)).grey)
+    assert np.array_equal(outcome.grey, read(image(**WINDOW)).grey)
 
 
 AXIAL, TILTED = ["1", "0", "0", "0", "1", "0"], ["1", "0", "0", "0", "0.88", "-0.47"]
@@ -207,9 +210,9 @@ CORONAL, SAGITTAL = ["1", "0", "0", "0", "0", "-1"], ["0", "1", "0", "0", "0", "
     ],
 )
 def test_ct_that_is_no_axial_slice(attributes: dict[str, Any], words: str | None) -> None:
-    data = film(**HOUNSFIELD, **attributes)
+    data = image(**HOUNSFIELD, **attributes)
     if words is None:
-        (slice_,) = _films(data)
+        (slice_,) = _images(data)
         assert slice_.header is not None and slice_.header.modality is Modality.CT
         return
     outcome = rejected(data)
@@ -221,20 +224,20 @@ def test_an_enhanced_ct_has_its_orientation_in_functional_groups() -> None:
     plane, shared = Dataset(), Dataset()
     plane.ImageOrientationPatient = CORONAL
     shared.PlaneOrientationSequence = Sequence([plane])
-    data = film(**HOUNSFIELD, SharedFunctionalGroupsSequence=Sequence([shared]))
+    data = image(**HOUNSFIELD, SharedFunctionalGroupsSequence=Sequence([shared]))
     assert rejected(data).reason is Why.OTHER_MODALITY
 
 
 def test_a_coloured_ct_is_no_slice() -> None:
     pixels = np.repeat(dicoms.values(bits=8)[..., None], 3, axis=2)
-    data = film(pixels, PhotometricInterpretation="RGB", PlanarConfiguration=0, **HOUNSFIELD)
+    data = image(pixels, PhotometricInterpretation="RGB", PlanarConfiguration=0, **HOUNSFIELD)
     assert rejected(data).reason is Why.OTHER_MODALITY
 
 
-def _films(data: bytes) -> list[Film]:
-    films = films_from_bytes(data, IngestSettings(size=32))
-    assert isinstance(films, list), films
-    return films
+def _images(data: bytes) -> list[StandardImage]:
+    images = images_from_bytes(data, IngestSettings(size=32))
+    assert isinstance(images, list), images
+    return images
 
 
 def segmented(bits: int) -> tuple[dict[str, Any], int]:
@@ -258,7 +261,7 @@ def segmented(bits: int) -> tuple[dict[str, Any], int]:
 def test_segmented_palettes_unfold(bits: int) -> None:
     tables, count = segmented(bits)
     pixels = dicoms.values(1, bits=8)
-    data = film(pixels, **tables)
+    data = image(pixels, **tables)
     top = 2**bits - 1
     first, middle = top // 7, top // 2
     by_hand = np.concatenate([
@@ -276,11 +279,11 @@ def test_segmented_palettes_unfold(bits: int) -> None:
 def test_a_palette_that_is_missing_cut_or_endless_is_a_reject() -> None:
     pixels = dicoms.values(1, bits=8)
     tables, count = segmented(16)
-    missing = film(pixels, PhotometricInterpretation="PALETTE COLOR")
+    missing = image(pixels, PhotometricInterpretation="PALETTE COLOR")
     more = {**tables, "RedPaletteColorLookupTableDescriptor": [count + 1, 3, 16]}
     endless = np.array([0, 1, 7, *[2, 65535, 0, 0] * 30], "<u2").tobytes()
     bomb = {**tables, "SegmentedRedPaletteColorLookupTableData": endless}
-    for data in (missing, film(pixels, **more), film(pixels, **bomb)):
+    for data in (missing, image(pixels, **more), image(pixels, **bomb)):
         outcome = rejected(data)
         assert outcome.reason is Why.UNREADABLE
         assert "colour table" in outcome.detail
@@ -322,7 +325,7 @@ def test_encapsulated_pixels_under_an_uncompressed_syntax_are_named() -> None:
 @pytest.mark.parametrize("syntax", [dicoms.EXPLICIT, dicoms.IMPLICIT])
 def test_elements_encoded_otherwise_than_the_syntax_says(syntax: str) -> None:
     other = dicoms.IMPLICIT if syntax == dicoms.EXPLICIT else dicoms.EXPLICIT
-    plain = dicoms.film(syntax=syntax, **WINDOW)
+    plain = dicoms.image(syntax=syntax, **WINDOW)
     outcome = read(_under(plain, syntax, other))
     assert np.array_equal(outcome.grey, read(plain).grey)
     assert outcome.notes == Note.ENCODING and read(plain).notes is None
@@ -359,13 +362,13 @@ def test_frames_are_found_whatever_the_offset_table(
     pieces: int, table: list[int], closed: bool
 ) -> None:
     volume = np.stack([dicoms.values(n) for n in (0, 5, 9)])
-    films = _films(encapsulated(volume, pieces, table, closed=closed))
-    plain = _films(film(volume, NumberOfFrames=3, **HOUNSFIELD))
-    assert [np.array_equal(a.pixels, b.pixels) for a, b in zip(films, plain, strict=True)] == [
+    images = _images(encapsulated(volume, pieces, table, closed=closed))
+    plain = _images(image(volume, NumberOfFrames=3, **HOUNSFIELD))
+    assert [np.array_equal(a.pixels, b.pixels) for a, b in zip(images, plain, strict=True)] == [
         True
     ] * 3
     notes = [] if closed else [Note.NO_DELIMITER]
-    assert films[0].notes == ("; ".join(notes + ([Note.OFFSET_TABLE] if table else [])) or None)
+    assert images[0].notes == ("; ".join(notes + ([Note.OFFSET_TABLE] if table else [])) or None)
 
 
 def test_a_right_offset_table_is_used_where_fragments_do_not_tell() -> None:
@@ -378,10 +381,10 @@ def test_a_right_offset_table_is_used_where_fragments_do_not_tell() -> None:
     whole = dicoms.file_of(made, volume, dicoms.RLE)
     start = whole.index(b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff") + 12
     table = _item(np.array([0, offset], "<u4").tobytes())
-    films = _films(whole[:start] + table + b"".join(map(_item, halves)) + END)
-    plain = _films(film(volume, NumberOfFrames=2, **HOUNSFIELD))
-    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(films, plain, strict=True))
-    assert films[0].notes is None
+    images = _images(whole[:start] + table + b"".join(map(_item, halves)) + END)
+    plain = _images(image(volume, NumberOfFrames=2, **HOUNSFIELD))
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(images, plain, strict=True))
+    assert images[0].notes is None
 
 
 @pytest.mark.parametrize("syntax", [JPEG, JPEG_LS, JPEG_2000, dicoms.RLE])

@@ -1,4 +1,4 @@
-"""Damaged DICOM files: a film or a reject, in bounded time, and never anything raised."""
+"""Damaged DICOM files: an image or a reject, in bounded time, and never anything raised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imaging import dicoms
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import films_from_bytes
+from pulmospark.imaging.image import images_from_bytes
 
 SYNTAXES = [dicoms.EXPLICIT, dicoms.IMPLICIT, dicoms.BIG_ENDIAN, dicoms.DEFLATED, *dicoms.ENCODERS]
 WHOLE = {syntax: dicoms.sample(syntax) for syntax in SYNTAXES}
@@ -43,7 +43,7 @@ def test_nothing_is_raised(
     for place, value in flips:
         data[int(place * reach)] = value
     begun = time.monotonic()
-    found = films_from_bytes(bytes(data[: int(kept * len(data))]), IngestSettings(size=32))
+    found = images_from_bytes(bytes(data[: int(kept * len(data))]), IngestSettings(size=32))
     assert isinstance(found, Rejected) or len(found) >= 1
     most = limits.DECODER_START_SECONDS_MAX + limits.DECODER_SILENCE_SECONDS_MAX
     assert time.monotonic() - begun < most

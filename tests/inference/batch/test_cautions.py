@@ -24,7 +24,7 @@ from pulmospark.config.stream import StreamSettings
 from pulmospark.core import schemas
 from pulmospark.core.errors import InputError
 from pulmospark.core.schemas import Caution
-from pulmospark.imaging.image import films_from_bytes
+from pulmospark.imaging.image import images_from_bytes
 from pulmospark.inference.batch.cautions import Checks
 from pulmospark.inference.batch.predict import plan_predict, predict
 from pulmospark.inference.batch.scorer import bundle_engine, checks_of, scorer_of
@@ -33,13 +33,13 @@ from pulmospark.inference.precision.check import Answers
 from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.tasks import StreamWork
 from pulmospark.ml.fitting import linear_head
-from pulmospark.ml.image_reader import FilmReader
+from pulmospark.ml.image_reader import ImageReader
 from pulmospark.ml.worker import scorer as ml_scorer
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.models.bundle.feature_distance import FeatureDistance
 from pulmospark.models.weights.imagenet import load_imagenet
 from pulmospark.models.zoo import networks
-from pulmospark.phantoms.draw import draw_film, encode, random_person
+from pulmospark.phantoms.draw import draw_image, encode, random_person
 from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
 from pulmospark.training.feature_distance import statistics_of
@@ -75,7 +75,7 @@ def png(pixels: Pixels) -> bytes:
 def phantom() -> bytes:
     random = np.random.default_rng(1)
     person = random_person(random, HOSPITALS[0], next(iter(Finding)))
-    return encode(draw_film(person, HOSPITALS[0], random))
+    return encode(draw_image(person, HOSPITALS[0], random))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def aware(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of many kinds, named after the cautions that they should have."""
-    folder = tmp_path_factory.mktemp("odd") / "films"
+    folder = tmp_path_factory.mktemp("odd") / "images"
     folder.mkdir()
     spot = np.asarray(blobs(1, 9)[0], np.uint16) * 16
     told: dict[str, Any] = {"WindowCenter": "2048", "WindowWidth": "4096"}  # greys as they were
@@ -140,16 +140,16 @@ def test_predict_cautions_and_refuses(aware: Path, odd: Path, tmp_path: Path) ->
 
 def test_a_distance_is_that_of_the_network_s_features(aware: Path, odd: Path) -> None:
     bundle = read_bundle(aware)
-    films = films_from_bytes((odd / "none.png").read_bytes(), bundle.config.ingest)
-    assert isinstance(films, list)
+    images = images_from_bytes((odd / "none.png").read_bytes(), bundle.config.ingest)
+    assert isinstance(images, list)
     with torch.no_grad():
-        features = bundle.network().features(torch.from_numpy(films[0].pixels[None])).numpy()
-    film = predict(aware, [str(odd / "none.png")], None, None, quiet=True).film
+        features = bundle.network().features(torch.from_numpy(images[0].pixels[None])).numpy()
+    image = predict(aware, [str(odd / "none.png")], None, None, quiet=True).image
     distance = bundle.distance()
-    assert film is not None
+    assert image is not None
     assert distance is not None
-    assert film.distance == pytest.approx(distance.of(features)[0], rel=1e-3)
-    assert film.cautions == ()
+    assert image.distance == pytest.approx(distance.of(features)[0], rel=1e-3)
+    assert image.cautions == ()
 
 
 def test_a_knee_alone_is_refused_in_one_line(aware: Path, odd: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_knee_alone_is_refused_in_one_line(aware: Path, odd: Path) -> None:
 
 def test_without_statistics_the_distance_is_not_assessable(bundle: Path, odd: Path) -> None:
     result = predict(bundle, [str(odd / "unlike_training_images.png")], None, None, quiet=True)
-    assert (result.fence, result.film and result.film.distance) == (None, None)
+    assert (result.fence, result.image and result.image.distance) == (None, None)
     assert result.distances.startswith("not assessable: ")
 
 
@@ -189,10 +189,10 @@ def test_a_stream_says_the_same(aware: Path, odd: Path, tmp_path: Path) -> None:
 def by_spark_ml(
     bundle: Bundle, folder: Path, work: Path, *, phantoms_only: bool = False
 ) -> dict[str, Any]:
-    """Cautions as Spark ML's worker gives them, by the file's name; none where it is no film."""
+    """Cautions as Spark ML's worker gives them, by the file's name; none where it is no image."""
     settings = bundle.config.ingest
     engine = prepare_engine(bundle.network(), work, outputs="features", size=settings.size)
-    reader = FilmReader("bytes", settings, "keep", phantoms_only)
+    reader = ImageReader("bytes", settings, "keep", phantoms_only)
     head = linear_head(bundle.network(), bundle.config.temperature)
     paths = sorted(folder.iterdir())
     cells = (pd.Series(map(str, paths)), pd.Series([path.read_bytes() for path in paths]))
@@ -215,7 +215,7 @@ def of_phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A phantom, and a picture that is none."""
-    folder = tmp_path_factory.mktemp("mixed") / "films"
+    folder = tmp_path_factory.mktemp("mixed") / "images"
     folder.mkdir()
     (folder / "phantom.png").write_bytes(phantom())
     (folder / "real.png").write_bytes(png(blobs(1, 3)[0]))
@@ -232,11 +232,11 @@ def test_a_model_of_phantoms_refuses_other_images(
     with pytest.raises(InputError, match=r"not_a_phantom: .*--allow-phantom-model"):
         predict(of_phantoms, [str(mixed / "real.png")], None, None, quiet=True)
     settings = ScoringSettings(allow_phantom_model=True)
-    film = predict(
+    image = predict(
         of_phantoms, [str(mixed / "real.png")], None, None, settings=settings, quiet=True
-    ).film
-    assert film is not None
-    assert [word.split(",")[0] for word in film.cautions] == [
+    ).image
+    assert image is not None
+    assert [word.split(",")[0] for word in image.cautions] == [
         "the model was trained on phantoms",
         "no phantom",
     ]
@@ -334,8 +334,8 @@ def test_real_chests_pass_and_a_knee_teeth_and_slices_do_not(
     settings = IngestSettings(body_parts="any")
 
     def features(paths: list[Path]) -> npt.NDArray[np.float32]:
-        made = [films_from_bytes(path.read_bytes(), settings) for path in paths]
-        pixels = np.stack([films[0].pixels for films in made if isinstance(films, list)])
+        made = [images_from_bytes(path.read_bytes(), settings) for path in paths]
+        pixels = np.stack([images[0].pixels for images in made if isinstance(images, list)])
         with torch.no_grad():
             found: npt.NDArray[np.float32] = network.features(torch.from_numpy(pixels)).numpy()
         return found

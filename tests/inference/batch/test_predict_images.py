@@ -51,55 +51,57 @@ def test_the_workers_softmax_is_the_evaluations(logits: np.ndarray, temperature:
     )
 
 
-def test_one_film_needs_no_spark_and_no_folder(bundle: Path, films: Path) -> None:
-    result = predict(bundle, [str(films / "a.png")], None, None, quiet=True)
-    film = result.film
-    assert film is not None
+def test_one_image_needs_no_spark_and_no_folder(bundle: Path, images: Path) -> None:
+    result = predict(bundle, [str(images / "a.png")], None, None, quiet=True)
+    image = result.image
+    assert image is not None
     assert (result.folder, result.images, result.rejects) == (None, 1, 0)
-    assert list(film.probabilities) == ["COVID-19", "normal", "=pneumonia"]
-    assert sum(film.probabilities.values()) == pytest.approx(1)
-    assert film.prediction == max(film.probabilities, key=lambda name: film.probabilities[name])
-    assert film.decisions[0].positive == (film.probabilities["COVID-19"] >= 0.3)
+    assert list(image.probabilities) == ["COVID-19", "normal", "=pneumonia"]
+    assert sum(image.probabilities.values()) == pytest.approx(1)
+    assert image.prediction == max(image.probabilities, key=lambda name: image.probabilities[name])
+    assert image.decisions[0].positive == (image.probabilities["COVID-19"] >= 0.3)
 
 
 @pytest.mark.parametrize(("share", "positive"), [(0.0, True), (1.0, False), (None, True)])
 def test_the_threshold_given_is_the_one_used(
-    bundle: Path, films: Path, share: float | None, positive: bool
+    bundle: Path, images: Path, share: float | None, positive: bool
 ) -> None:
-    path = [str(films / "a.png")]
-    film = predict(bundle, path, None, None, quiet=True).film
-    assert film is not None
-    # At the threshold itself a film counts as positive.
-    threshold = film.probabilities["COVID-19"] if share is None else share
-    told = predict(bundle, path, None, None, threshold=threshold, quiet=True).film
+    path = [str(images / "a.png")]
+    image = predict(bundle, path, None, None, quiet=True).image
+    assert image is not None
+    # At the threshold itself an image counts as positive.
+    threshold = image.probabilities["COVID-19"] if share is None else share
+    told = predict(bundle, path, None, None, threshold=threshold, quiet=True).image
     assert told is not None
     assert (told.decisions[0].threshold, told.decisions[0].positive) == (threshold, positive)
 
 
-def test_one_film_that_cannot_be_read_says_why(bundle: Path, films: Path, tmp_path: Path) -> None:
+def test_one_image_that_cannot_be_read_says_why(
+    bundle: Path, images: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=r"d\.png: not_an_image: "):
-        predict(bundle, [str(films / "d.png")], None, None, quiet=True)
-    result = predict(bundle, [str(films / "d.png")], tmp_path / "out", None, quiet=True)
-    assert (result.images, result.rejects, result.film) == (0, 1, None)
+        predict(bundle, [str(images / "d.png")], None, None, quiet=True)
+    result = predict(bundle, [str(images / "d.png")], tmp_path / "out", None, quiet=True)
+    assert (result.images, result.rejects, result.image) == (0, 1, None)
     assert pq.read_table(tmp_path / "out" / "rejects").num_rows == 1
 
 
-def test_a_lateral_film_and_a_slice_are_cautioned(bundle: Path, shared_data: Path) -> None:
+def test_a_lateral_image_and_a_slice_are_cautioned(bundle: Path, shared_data: Path) -> None:
     a_slice = next((shared_data / "CC-CCII-layout").rglob("*.jpg"))
-    film = predict(bundle, [str(a_slice)], None, None, quiet=True).film
-    assert film is not None
-    assert film.cautions == ("not a view that the model was trained on (guessed from pixels)",)
+    image = predict(bundle, [str(a_slice)], None, None, quiet=True).image
+    assert image is not None
+    assert image.cautions == ("not a view that the model was trained on (guessed from pixels)",)
     frontal = sorted((shared_data / "nih-chest-xray14" / "images").iterdir())[0]
-    film = predict(bundle, [str(frontal)], None, None, quiet=True).film
-    assert film is not None
-    assert film.cautions == ()
+    image = predict(bundle, [str(frontal)], None, None, quiet=True).image
+    assert image is not None
+    assert image.cautions == ()
 
 
-def test_many_films_without_spark_are_all_rows_in_tables_and_csv(
-    bundle: Path, films: Path, tmp_path: Path
+def test_many_images_without_spark_are_all_rows_in_tables_and_csv(
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    result = predict(bundle, [str(films)], out, None, quiet=True)
+    result = predict(bundle, [str(images)], out, None, quiet=True)
     assert (result.files, result.images, result.rejects) == (4, 3, 1)
     assert result.rejects_by_reason == {"not_an_image": 1}
     assert sum(result.predictions.values()) == 3
@@ -129,10 +131,10 @@ def test_many_films_without_spark_are_all_rows_in_tables_and_csv(
 
 
 def test_a_dry_run_counts_what_an_interrupted_run_has_scored(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    plan = plan_predict(bundle, [str(films)], out)
+    plan = plan_predict(bundle, [str(images)], out)
     assert (dry_run(plan, quiet=True).files, dry_run(plan, quiet=True).already) == (4, 0)
     assert not list(tmp_path.iterdir())
     # Its chunk, as a task leaves it: three scored, one rejected.
@@ -147,33 +149,33 @@ def test_a_dry_run_counts_what_an_interrupted_run_has_scored(
         work = FilesWork(scorer, IngestSettings(size=64))
         write_parts(parts, work.key(rows), partial(work, rows))
         assert dry_run(plan, quiet=True).already == already
-    predict(bundle, [str(films)], out, None, quiet=True)
-    found = dry_run(plan_predict(bundle, [str(films)], out), quiet=True)
+    predict(bundle, [str(images)], out, None, quiet=True)
+    found = dry_run(plan_predict(bundle, [str(images)], out), quiet=True)
     assert (found.already, found.replaces) == (0, True)
 
 
 def test_an_earlier_prediction_is_replaced_and_nothing_else_is(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    film = [str(films / "a.png")]
-    predict(bundle, [str(films)], out, None, quiet=True)
-    predict(bundle, film, out, None, quiet=True)
+    image = [str(images / "a.png")]
+    predict(bundle, [str(images)], out, None, quiet=True)
+    predict(bundle, image, out, None, quiet=True)
     assert pq.read_table(out / "predictions").num_rows == 1
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work", encoding="utf-8")
     for target in (mine, mine / "thesis.txt"):
         with pytest.raises(UsageError, match="no earlier prediction"):
-            predict(bundle, film, target, None, quiet=True)
+            predict(bundle, image, target, None, quiet=True)
     assert (mine / "thesis.txt").read_text(encoding="utf-8") == "years of work"
 
 
 def test_after_an_error_the_earlier_prediction_stands(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     out, empty = tmp_path / "out", tmp_path / "empty"
-    predict(bundle, [str(films)], out, None, quiet=True)
+    predict(bundle, [str(images)], out, None, quiet=True)
     empty.mkdir()
     with pytest.raises(InputError, match="no image file"):
         predict(bundle, [str(empty)], out, None, quiet=True)
@@ -182,19 +184,19 @@ def test_after_an_error_the_earlier_prediction_stands(
 
 
 def test_wrong_calls_are_refused_before_anything_is_read(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="--out is missing"):
-        plan_predict(bundle, [str(films)], None)
+        plan_predict(bundle, [str(images)], None)
     with pytest.raises(UsageError, match=r"threshold 1\.5"):
-        plan_predict(bundle, [str(films / "a.png")], None, threshold=1.5)
+        plan_predict(bundle, [str(images / "a.png")], None, threshold=1.5)
     with pytest.raises(BundleError, match="no such folder"):
-        plan_predict(tmp_path / "none", [str(films)], tmp_path / "out")
+        plan_predict(tmp_path / "none", [str(images)], tmp_path / "out")
     broken = shutil.copytree(bundle, tmp_path / "bundle")
     text = (broken / "config.json").read_text(encoding="utf-8")
     (broken / "config.json").write_text(text.replace("0.3", "0.4"), encoding="utf-8")
     with pytest.raises(BundleError, match=r"config\.json"):
-        plan_predict(broken, [str(films)], tmp_path / "out")
+        plan_predict(broken, [str(images)], tmp_path / "out")
 
 
 def _volume() -> bytes:
@@ -205,7 +207,7 @@ def _volume() -> bytes:
 
 
 def _images_table(folder: Path, uris: list[str]) -> Path:
-    """An images table of films of 64 x 64, as ``ingest`` writes it."""
+    """An images table of images of 64 x 64, as ``ingest`` writes it."""
     schema = pa.schema([schemas.IMAGES.field(name) for name in IMAGE_COLUMNS])
     rows = [
         {"image_id": f"{number:064x}", "uri": uri, "source": "s", "view": "axial",
@@ -218,23 +220,23 @@ def _images_table(folder: Path, uris: list[str]) -> Path:
 
 
 def test_frames_count_once_a_file_and_each_by_itself_in_a_table(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "volume.dcm").write_bytes(_volume())
     uris = [f"/ct/volume.dcm#frame-{number}" for number in (1, 2, 3)]
-    paths = [_images_table(tmp_path / "t", uris), tmp_path / "volume.dcm", films / "a.png"]
+    paths = [_images_table(tmp_path / "t", uris), tmp_path / "volume.dcm", images / "a.png"]
     result = predict(bundle, [str(path) for path in paths], tmp_path / "out", None, quiet=True)
     assert (result.files, result.images, result.rejects) == (5, 7, 0)
 
 
 def test_a_file_that_is_named_as_a_frame_is_a_file(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     named, broken = tmp_path / "x#frame-2", tmp_path / "x#frame-3"
-    shutil.copy(films / "a.png", named)
+    shutil.copy(images / "a.png", named)
     broken.write_text("no picture", encoding="utf-8")
     result = predict(bundle, [str(named)], None, None, quiet=True)
-    assert result.film is not None
+    assert result.image is not None
     (tmp_path / "volume.dcm").write_bytes(_volume())
     paths = [str(path) for path in (named, broken, tmp_path / "volume.dcm")]
     result = predict(bundle, paths, tmp_path / "out", None, quiet=True)
@@ -243,13 +245,13 @@ def test_a_file_that_is_named_as_a_frame_is_a_file(
 
 @pytest.mark.spark
 def test_spark_this_process_and_an_images_table_agree(
-    bundle: Path, films: Path, shared_data: Path, spark: SparkSession, tmp_path: Path
+    bundle: Path, images: Path, shared_data: Path, spark: SparkSession, tmp_path: Path
 ) -> None:
     nih = shared_data / "nih-chest-xray14"
     few = [str(path) for path in sorted((nih / "images").iterdir())[:6]]
-    files = predict(bundle, [*few, str(films)], tmp_path / "spark", spark, quiet=True)
+    files = predict(bundle, [*few, str(images)], tmp_path / "spark", spark, quiet=True)
     assert (files.files, files.images, files.rejects) == (10, 9, 1)
-    predict(bundle, [*few, str(films)], tmp_path / "here", None, quiet=True)
+    predict(bundle, [*few, str(images)], tmp_path / "here", None, quiet=True)
     ingest([SourceSettings(path=nih)], IngestSettings(size=64), tmp_path / "t", spark, quiet=True)
     table = predict(bundle, [str(tmp_path / "t")], tmp_path / "table", spark, quiet=True)
     assert (table.files, table.rejects) == (60, 0)
@@ -267,11 +269,11 @@ def test_spark_this_process_and_an_images_table_agree(
 
 
 def test_a_task_that_runs_twice_names_and_writes_the_same(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     """What a retry and speculation do: the part of the second is the part of the first."""
     read = read_bundle(bundle)
-    list_inputs(resolve_inputs([str(films)]), tmp_path / "m.parquet", ListingNotes())
+    list_inputs(resolve_inputs([str(images)]), tmp_path / "m.parquet", ListingNotes())
     chunk = pq.read_table(tmp_path / "m.parquet")
     engine = bundle_engine(read, tmp_path / "engines")
     config = read.config
@@ -311,7 +313,7 @@ def test_the_precision_is_told_and_its_answers_stay_within_its_limits(
     assert told.asked == "bf16"
     assert told.trials[0].precision == "bf16"
     gains = not {"amx_bf16", "avx512_bf16", "bf16"}.isdisjoint(machine.processor().flags)
-    assert told.films == (60 if gains else 0)
+    assert told.images == (60 if gains else 0)
     assert gains or told.used == "fp32"
     before, after = _probabilities(tmp_path / "fp32"), _probabilities(tmp_path / "bf16")
     assert before.keys() == after.keys()
@@ -353,5 +355,5 @@ def test_an_images_table_of_another_size_or_fit_is_refused(bundle: Path, tmp_pat
     plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
     record = {"provenance": {"settings": {"fit": "stretch", "equalise": True}}}
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(InputError, match="takes films that were not equalised: ingest with"):
+    with pytest.raises(InputError, match="takes images that were not equalised: ingest with"):
         plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")

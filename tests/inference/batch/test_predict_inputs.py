@@ -29,13 +29,13 @@ def _listed(
     return rows["uri"].to_pylist(), notes
 
 
-def _all(films: Path) -> list[str]:
-    return [str(films / name) for name in ("a.png", "b.png", "d.png", "deep/c.png")]
+def _all(images: Path) -> list[str]:
+    return [str(images / name) for name in ("a.png", "b.png", "d.png", "deep/c.png")]
 
 
-def test_a_folder_stands_for_its_image_files_and_those_below(films: Path, tmp_path: Path) -> None:
-    uris, notes = _listed(tmp_path, films)
-    assert uris == _all(films)
+def test_a_folder_stands_for_its_image_files_and_those_below(images: Path, tmp_path: Path) -> None:
+    uris, notes = _listed(tmp_path, images)
+    assert uris == _all(images)
     assert notes.count(NoteKind.IGNORED_FILES) == 1
 
 
@@ -49,55 +49,55 @@ def test_a_folder_stands_for_its_image_files_and_those_below(films: Path, tmp_pa
     ],
 )
 def test_a_pattern_stands_for_what_it_matches(
-    films: Path, tmp_path: Path, pattern: str, names: list[str]
+    images: Path, tmp_path: Path, pattern: str, names: list[str]
 ) -> None:
-    uris, _ = _listed(tmp_path, films / pattern)
-    assert uris == [str(films / name) for name in names]
+    uris, _ = _listed(tmp_path, images / pattern)
+    assert uris == [str(images / name) for name in names]
 
 
 def test_any_folders_enters_no_link_that_is_not_named(tmp_path: Path) -> None:
-    """Links that lead back would have each film many times, and may never end."""
-    films = tmp_path / "films"
-    (films / "deep" / ".hidden").mkdir(parents=True)
+    """Links that lead back would have each image many times, and may never end."""
+    images = tmp_path / "images"
+    (images / "deep" / ".hidden").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
-    for name in ("films/a.png", "films/deep/b.png", "films/deep/.hidden/c.png"):
+    for name in ("images/a.png", "images/deep/b.png", "images/deep/.hidden/c.png"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "elsewhere" / "d.png").write_bytes(b"x")
-    (films / "deep" / "back").symlink_to(films)
-    (films / "deep" / "away").symlink_to(tmp_path / "elsewhere")
-    (films / "itself.png").symlink_to(films / "itself.png")
-    want = [str(films / name) for name in ("a.png", "deep/b.png", "itself.png")]
+    (images / "deep" / "back").symlink_to(images)
+    (images / "deep" / "away").symlink_to(tmp_path / "elsewhere")
+    (images / "itself.png").symlink_to(images / "itself.png")
+    want = [str(images / name) for name in ("a.png", "deep/b.png", "itself.png")]
     for pattern in ("**/*.png", "**/**/*.png", "**/*"):
-        assert sorted(_listed(tmp_path, films / pattern)[0]) == want, pattern
+        assert sorted(_listed(tmp_path, images / pattern)[0]) == want, pattern
     notes = ListingNotes()
-    assert films / "deep" in expanded([str(films / "**")], notes)
+    assert images / "deep" in expanded([str(images / "**")], notes)
     assert notes.count(NoteKind.SYMLINKS_LEFT_OUT) == 2
-    named = _listed(tmp_path, films / "deep/away/**/*.png")[0]
-    assert named == [str(films / "deep/away/d.png")]
-    assert _listed(tmp_path, films / "*/away/*.png")[0] == named
-    assert _listed(tmp_path, f"{films}/d*/aw*/")[0] == named  # without any folders, as ever
+    named = _listed(tmp_path, images / "deep/away/**/*.png")[0]
+    assert named == [str(images / "deep/away/d.png")]
+    assert _listed(tmp_path, images / "*/away/*.png")[0] == named
+    assert _listed(tmp_path, f"{images}/d*/aw*/")[0] == named  # without any folders, as ever
 
 
 def test_a_pattern_s_folder_that_may_not_be_listed_is_noted(
-    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scandir = os.scandir
 
     def refusing(folder: str) -> Any:
-        if str(folder) == str(films / "deep"):
+        if str(folder) == str(images / "deep"):
             raise PermissionError(13, "Permission denied", str(folder))
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    uris, notes = _listed(tmp_path, films / "**/[ac].png")
-    assert uris == [str(films / "a.png")]
+    uris, notes = _listed(tmp_path, images / "**/[ac].png")
+    assert uris == [str(images / "a.png")]
     assert notes.count(NoteKind.UNREADABLE_FOLDERS) == 1
 
 
 def test_a_name_with_a_pattern_s_signs_is_a_name_where_it_is_there(tmp_path: Path) -> None:
-    odd = tmp_path / "film[1].png"
+    odd = tmp_path / "image[1].png"
     odd.write_bytes(b"x")
-    (tmp_path / "film1.png").write_bytes(b"x")
+    (tmp_path / "image1.png").write_bytes(b"x")
     assert _listed(tmp_path, odd)[0] == [str(odd)]
 
 
@@ -112,20 +112,20 @@ def test_a_name_with_a_pattern_s_signs_is_a_name_where_it_is_there(tmp_path: Pat
         ["**/*"],
     ],
 )
-def test_each_file_is_seen_once(films: Path, tmp_path: Path, extra: list[str]) -> None:
+def test_each_file_is_seen_once(images: Path, tmp_path: Path, extra: list[str]) -> None:
     # notes.txt, which "**/*" names, is a file like any other: seen, and rejected later.
-    more = [str(films / "notes.txt")] if extra == ["**/*"] else []
-    uris, _ = _listed(tmp_path, films, *(films / one for one in extra))
-    assert sorted(uris) == sorted([*_all(films), *more])
-    uris, _ = _listed(tmp_path, *(films / one for one in extra), films)
-    assert sorted(uris) == sorted([*_all(films), *more])
+    more = [str(images / "notes.txt")] if extra == ["**/*"] else []
+    uris, _ = _listed(tmp_path, images, *(images / one for one in extra))
+    assert sorted(uris) == sorted([*_all(images), *more])
+    uris, _ = _listed(tmp_path, *(images / one for one in extra), images)
+    assert sorted(uris) == sorted([*_all(images), *more])
 
 
 def test_what_a_folder_s_listing_passes_by_is_seen_where_it_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "films"
+    folder = tmp_path / "images"
     (folder / ".hidden").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
-    for name in ("films/a.png", "films/.hidden/b.png", "elsewhere/c.png", "films/raw"):
+    for name in ("images/a.png", "images/.hidden/b.png", "elsewhere/c.png", "images/raw"):
         (tmp_path / name).write_bytes(b"x")
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     named = [folder / ".hidden" / "b.png", folder / "link" / "c.png", folder / "raw"]
@@ -133,25 +133,25 @@ def test_what_a_folder_s_listing_passes_by_is_seen_where_it_is_named(tmp_path: P
     assert sorted(uris) == sorted([str(folder / "a.png"), *map(str, named)])
 
 
-def test_a_sheet_gives_its_paths_relative_to_itself(films: Path, tmp_path: Path) -> None:
-    sheet = films.parent / "list.csv"
-    lines = ["Image Path;who", "films/a.png;1", f"{films}/b.png;2", "films/gone.png;3", ";4",
-             "films/a.png;5"]  # fmt: skip
+def test_a_sheet_gives_its_paths_relative_to_itself(images: Path, tmp_path: Path) -> None:
+    sheet = images.parent / "list.csv"
+    lines = ["Image Path;who", "images/a.png;1", f"{images}/b.png;2", "images/gone.png;3", ";4",
+             "images/a.png;5"]  # fmt: skip
     sheet.write_text("\n".join(lines), encoding="utf-8")
     uris, notes = _listed(tmp_path, sheet)
-    assert uris == [str(films / name) for name in ("a.png", "b.png", "gone.png")]
+    assert uris == [str(images / name) for name in ("a.png", "b.png", "gone.png")]
     problems = pq.read_table(tmp_path / "manifest.parquet")["problem"].to_pylist()
     assert problems == [None, None, "vanished"]
     assert notes.count(NoteKind.ROWS_WITHOUT_PATH) == 1
     assert notes.count(NoteKind.REPEATED_ROWS) == 1
 
 
-def test_a_parquet_file_gives_its_paths_as_spark_writes_them(films: Path, tmp_path: Path) -> None:
+def test_a_parquet_file_gives_its_paths_as_spark_writes_them(images: Path, tmp_path: Path) -> None:
     table = tmp_path / "table"
     table.mkdir()
-    paths = [f"file:{films}/a.png", f"file://{films}/b.png", str(films / "d.png")]
+    paths = [f"file:{images}/a.png", f"file://{images}/b.png", str(images / "d.png")]
     pq.write_table(pa.table({"n": [1, 2, 3], "path": paths}), table / "part-0.parquet")
-    want = [str(films / name) for name in ("a.png", "b.png", "d.png")]
+    want = [str(images / name) for name in ("a.png", "b.png", "d.png")]
     assert _listed(tmp_path, table)[0] == want
     assert _listed(tmp_path, table / "part-0.parquet")[0] == want
 
@@ -202,14 +202,14 @@ def test_with_a_layout_the_sheets_and_masks_of_a_data_set_are_understood(
     assert set(pq.read_table(tmp_path / "manifest.parquet")["mask_uri"].to_pylist()) != {None}
 
 
-def test_a_data_set_beside_other_films_is_not_taken_for_a_folder_of_films(
-    shared_data: Path, films: Path
+def test_a_data_set_beside_other_images_is_not_taken_for_a_folder_of_images(
+    shared_data: Path, images: Path
 ) -> None:
     known = str(shared_data / "COVID-19_Radiography_Dataset")
-    for other in (films, films / "a.png", shared_data / "chest_xray"):
+    for other in (images, images / "a.png", shared_data / "chest_xray"):
         with pytest.raises(UsageError, match="give it alone, or say --layout none"):
             resolve_inputs([known, str(other)])
-    assert resolve_inputs([known, str(films)], NO_LAYOUT).layout is None
+    assert resolve_inputs([known, str(images)], NO_LAYOUT).layout is None
 
 
 @pytest.mark.parametrize(
@@ -232,10 +232,10 @@ def test_unusable_paths_are_refused(tmp_path: Path, path: str, message: str) -> 
         _listed(tmp_path, tmp_path / path)
 
 
-def test_a_layout_of_a_single_file_is_refused(films: Path) -> None:
+def test_a_layout_of_a_single_file_is_refused(images: Path) -> None:
     with pytest.raises(UsageError, match="--layout goes with folders"):
-        resolve_inputs([str(films / "a.png")], "class_folders")
-    with pytest.raises(UsageError, match="no film is named"):
+        resolve_inputs([str(images / "a.png")], "class_folders")
+    with pytest.raises(UsageError, match="no image is named"):
         resolve_inputs([])
 
 
@@ -256,7 +256,7 @@ def test_files_without_an_extension_are_told_by_their_content(
 
 
 def test_what_no_content_tells_an_image_is_ignored_and_named(tmp_path: Path) -> None:
-    folder = tmp_path / "films"
+    folder = tmp_path / "images"
     folder.mkdir()
     for name, head in (
         ("scan", b"\xff\xd8\xff\xe0"),
@@ -283,25 +283,25 @@ def test_what_no_content_tells_an_image_is_ignored_and_named(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("cell", "name"),
     [
-        ("films\\a.png", "films/a.png"),
-        ("./films\\deep/c.png", "films/deep/c.png"),
-        ("a", "films/a.png"),
-        ("c.png", "films/deep/c.png"),
-        ("/home/me/films/deep/c.png", "films/deep/c.png"),
-        ("C:\\me\\films\\a.png", "films/a.png"),
-        ("Films/A.PNG", "films/a.png"),
-        ("'films/a.png'", "films/a.png"),
+        ("images\\a.png", "images/a.png"),
+        ("./images\\deep/c.png", "images/deep/c.png"),
+        ("a", "images/a.png"),
+        ("c.png", "images/deep/c.png"),
+        ("/home/me/images/deep/c.png", "images/deep/c.png"),
+        ("C:\\me\\images\\a.png", "images/a.png"),
+        ("Images/A.PNG", "images/a.png"),
+        ("'images/a.png'", "images/a.png"),
         ("x/a.png", "x/a.png"),  # another folder's: it is not there
         ("nowhere", "nowhere"),
     ],
 )
 def test_a_list_s_paths_are_read_as_ingest_reads_them(
-    films: Path, tmp_path: Path, cell: str, name: str
+    images: Path, tmp_path: Path, cell: str, name: str
 ) -> None:
-    sheet = films.parent / "list.csv"
-    sheet.write_text(f"sep=;\nimage_id;n\nfilms/b.png;1\n{cell};2\n", encoding="utf-8")
+    sheet = images.parent / "list.csv"
+    sheet.write_text(f"sep=;\nimage_id;n\nimages/b.png;1\n{cell};2\n", encoding="utf-8")
     uris, notes = _listed(tmp_path, sheet)
-    assert uris == [str(films / "b.png"), str(films.parent / name)]
+    assert uris == [str(images / "b.png"), str(images.parent / name)]
     assert notes.columns == {"path": ("image_id", True)}
 
 

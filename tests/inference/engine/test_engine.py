@@ -52,35 +52,35 @@ def _torch(network: Network, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.floa
 
 
 @pytest.fixture(scope="session")
-def films(shared_data: Path) -> NDArray[np.uint8]:
-    """Real films of three sources."""
+def images(shared_data: Path) -> NDArray[np.uint8]:
+    """Real images of three sources."""
     found = [
         path
         for folder in ("covid-chestxray-dataset/images", "nih-chest-xray14/images")
         for path in sorted((shared_data / folder).iterdir())[:3]
     ] + sorted((shared_data / "chest_xray/test/NORMAL").iterdir())[:3]
     grey = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in found]
-    return np.stack([cv2.resize(film, (224, 224)) for film in grey if film is not None]).astype(
+    return np.stack([cv2.resize(image, (224, 224)) for image in grey if image is not None]).astype(
         np.uint8
     )
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_1"])
-def test_parity_on_real_films_with_real_weights(
-    name: str, films: NDArray[np.uint8], shared_weights: Path, folder: Path
+def test_parity_on_real_images_with_real_weights(
+    name: str, images: NDArray[np.uint8], shared_weights: Path, folder: Path
 ) -> None:
     torch.manual_seed(6)
     network = networks.build(name, 3).eval()
     load_imagenet(network, source=shared_weights)
-    logits, features = _torch(network, films)
-    assert len(films) == 9
+    logits, features = _torch(network, images)
+    assert len(images) == 9
     spec = prepare_engine(network, folder, outputs="both", size=224, kind="openvino")
-    found = open_engine(spec).run(films)
+    found = open_engine(spec).run(images)
     assert found.logits is not None
     assert found.features is not None
     np.testing.assert_allclose(found.logits, logits, atol=1e-4)
     np.testing.assert_allclose(found.features, features, atol=1e-4)
-    assert np.ptp(features, axis=0).max() > 0.1  # the films do differ
+    assert np.ptp(features, axis=0).max() > 0.1  # the images do differ
 
 
 @pytest.mark.parametrize("kind", ["openvino", "torch"])

@@ -26,7 +26,7 @@ _ENGINE = EngineSpec(
 )
 
 
-def _chunk(pixel: int = 0, uri: str = "/films/00004.png") -> pa.Table:
+def _chunk(pixel: int = 0, uri: str = "/images/00004.png") -> pa.Table:
     return pa.table({"image_id": ["a"], "uri": [uri], "pixels": [bytes([pixel]) * (SIZE * SIZE)]})
 
 
@@ -35,7 +35,7 @@ def test_features_of_other_pixels_or_networks_have_another_name() -> None:
     assert work.key(_chunk()) == work.key(_chunk())
     # The same file, standardised in another way, has the same image_id.
     assert work.key(_chunk(1)) != work.key(_chunk())
-    assert work.key(_chunk(uri="/films/b.png")) != work.key(_chunk())
+    assert work.key(_chunk(uri="/images/b.png")) != work.key(_chunk())
     other = FeatureWork(_ENGINE.model_copy(update={"engine_id": "two"}), SIZE)
     assert other.key(_chunk()) != work.key(_chunk())
 
@@ -47,7 +47,7 @@ def test_scores_follow_the_cohort_and_the_pixels(tmp_path: Path) -> None:
     work = ScoreWork(_ENGINE, SIZE, "final", str(scored), "id-1")
     before = work.key(_chunk())
     assert work.key(_chunk(1)) != before
-    _, other = write_toy(tmp_path / "two", 3)  # where the film validates no longer
+    _, other = write_toy(tmp_path / "two", 3)  # where the image validates no longer
     write_scored(other, None, scored)
     again = ScoreWork(_ENGINE, SIZE, "final", str(scored), "id-2")
     assert again.key(_chunk()) != before

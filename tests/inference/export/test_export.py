@@ -21,9 +21,9 @@ from bundles import write_untrained
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
-from pulmospark.imaging.image import Film, read_film
+from pulmospark.imaging.image import StandardImage, read_image
 from pulmospark.inference.engine.openvino_import import import_openvino
-from pulmospark.inference.export.check_images import CheckFilms, films_for
+from pulmospark.inference.export.check_images import CheckImages, images_for
 from pulmospark.inference.export.export import check_export, export_bundle
 from pulmospark.inference.export.graph import FixedAverage, metadata_of
 from pulmospark.models.bundle.bundle import BundleConfig, CardFacts, read_bundle, write_bundle
@@ -47,10 +47,10 @@ def _wanted(folder: Path, pixels: np.ndarray) -> np.ndarray:
 
 
 def test_openvinos_file_gives_the_bundles_probabilities(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
-    result = export_bundle(bundle, "openvino", tmp_path / "ir", [str(films)])
-    assert (result.films, result.phantoms, result.unreadable) == (3, False, 1)
+    result = export_bundle(bundle, "openvino", tmp_path / "ir", [str(images)])
+    assert (result.images, result.phantoms, result.unreadable) == (3, False, 1)
     assert result.checked_with == ("OpenVINO",)
     assert 0 <= result.largest_difference <= 1e-4
     assert sorted(path.name for path in (tmp_path / "ir").iterdir()) == ["model.bin", "model.xml"]
@@ -66,7 +66,7 @@ def test_openvinos_file_gives_the_bundles_probabilities(
 
 def test_the_file_says_what_it_is(bundle: Path, tmp_path: Path) -> None:
     result = export_bundle(bundle, "openvino", tmp_path / "ir")
-    assert (result.films, result.phantoms) == (limits.EXPORT_PHANTOMS, True)
+    assert (result.images, result.phantoms) == (limits.EXPORT_PHANTOMS, True)
     model = import_openvino().Core().read_model(tmp_path / "ir" / "model.xml")
     told = {
         key: model.get_rt_info(["pulmospark", key]).astype(str)
@@ -80,7 +80,7 @@ def test_the_file_says_what_it_is(bundle: Path, tmp_path: Path) -> None:
     assert model.inputs[0].get_partial_shape().to_string() == "[?,64,64]"
 
 
-def test_the_file_says_how_a_film_is_prepared(bundle: Path) -> None:
+def test_the_file_says_how_a_image_is_prepared(bundle: Path) -> None:
     read = read_bundle(bundle)
     changes = {
         "fit": "pad",
@@ -96,7 +96,7 @@ def test_the_file_says_how_a_film_is_prepared(bundle: Path) -> None:
     assert set(IngestSettings.model_fields) == {*changes, "size", "salt_path", "guess_view"}
 
 
-def test_on_real_films_with_real_weights(
+def test_on_real_images_with_real_weights(
     shared_data: Path, shared_weights: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(8)
@@ -109,10 +109,10 @@ def test_on_real_films_with_real_weights(
     real = sorted((shared_data / "chest_xray").rglob("*.jpeg"))[:3]
     assert len(real) == 3
     result = export_bundle(tmp_path / "b", "openvino", tmp_path / "ir", [str(p) for p in real])
-    assert (result.films, result.phantoms) == (3, False)
-    film = read_film(str(real[0]), IngestSettings(size=224, fit="pad"))
-    assert isinstance(film, Film)
-    pixels = film.pixels[None]
+    assert (result.images, result.phantoms) == (3, False)
+    image = read_image(str(real[0]), IngestSettings(size=224, fit="pad"))
+    assert isinstance(image, StandardImage)
+    pixels = image.pixels[None]
     compiled = (
         import_openvino()
         .Core()
@@ -142,30 +142,30 @@ def test_the_papers_networks(name: str, tmp_path: Path) -> None:
 
 
 def test_what_gives_other_probabilities_is_not_written(
-    bundle: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export_bundle(bundle, "openvino", tmp_path / "ir")
     before = (tmp_path / "ir" / "model.bin").read_bytes()
     monkeypatch.setattr(limits, "EXPORT_DIFFERENCE_MAX", -1.0)
     with pytest.raises(EnvironmentProblem, match=r"nothing was written: run by OpenVINO, a prob"):
-        export_bundle(bundle, "openvino", tmp_path / "ir", [str(films)])
+        export_bundle(bundle, "openvino", tmp_path / "ir", [str(images)])
     assert (tmp_path / "ir" / "model.bin").read_bytes() == before
     with pytest.raises(EnvironmentProblem):
-        export_bundle(bundle, "openvino", tmp_path / "new", [str(films)])
+        export_bundle(bundle, "openvino", tmp_path / "new", [str(images)])
     assert [path.name for path in tmp_path.iterdir()] == ["ir"]
 
 
 @pytest.mark.parametrize("moved", [2e-3, float("nan")])
 def test_one_probability_that_is_moved_is_found(moved: float) -> None:
     wanted = np.full((3, 2), 0.5)
-    films = CheckFilms(_pixels(3, 16), ("a", "b", "c"), phantoms=False)
+    images = CheckImages(_pixels(3, 16), ("a", "b", "c"), phantoms=False)
     found = wanted.copy()
     found[1, 0] += moved
     runners = {"OpenVINO": lambda *_: wanted, "other": lambda *_: found, "none": lambda *_: None}
     with pytest.raises(EnvironmentProblem, match="run by other, a probability of b is"):
-        check_export(Path("x"), runners, films, wanted)
+        check_export(Path("x"), runners, images, wanted)
     del runners["other"]
-    assert check_export(Path("x"), runners, films, wanted) == {"OpenVINO": 0.0}
+    assert check_export(Path("x"), runners, images, wanted) == {"OpenVINO": 0.0}
 
 
 def test_onnx_file_or_the_word_that_its_package_is_missing(bundle: Path, tmp_path: Path) -> None:
@@ -220,28 +220,28 @@ def test_targets_that_cannot_be(
     assert (tmp_path / "other" / "notes.txt").read_text() == "mine"
 
 
-def test_films_are_taken_evenly_and_read_as_ingest_reads_them(
-    bundle: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_images_are_taken_evenly_and_read_as_ingest_reads_them(
+    bundle: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = read_bundle(bundle).config
     for number in range(9):
-        shutil.copy(films / "a.png", tmp_path / f"{number}.png")
-    monkeypatch.setattr(limits, "EXPORT_FILMS_MAX", 3)
-    found = films_for(config, [str(tmp_path)])
+        shutil.copy(images / "a.png", tmp_path / f"{number}.png")
+    monkeypatch.setattr(limits, "EXPORT_IMAGES_MAX", 3)
+    found = images_for(config, [str(tmp_path)])
     assert [Path(name).stem for name in found.names] == ["0", "4", "8"]
     assert found.pixels.shape == (3, 64, 64)
-    film = read_film(str(tmp_path / "0.png"), IngestSettings(size=64, fit=config.fit))
-    assert isinstance(film, Film)
-    assert found.pixels[0].tobytes() == film.pixels.tobytes()
-    with pytest.raises(InputError, match="no film could be read"):
-        films_for(config, [str(films / "d.png")])
+    image = read_image(str(tmp_path / "0.png"), IngestSettings(size=64, fit=config.fit))
+    assert isinstance(image, StandardImage)
+    assert found.pixels[0].tobytes() == image.pixels.tobytes()
+    with pytest.raises(InputError, match="no image could be read"):
+        images_for(config, [str(images / "d.png")])
 
 
 def test_phantoms_are_the_same_each_time_and_differ_from_each_other(bundle: Path) -> None:
     config = read_bundle(bundle).config
-    first, again = films_for(config, ()), films_for(config, ())
+    first, again = images_for(config, ()), images_for(config, ())
     assert np.array_equal(first.pixels, again.pixels)
-    assert len({film.tobytes() for film in first.pixels}) == limits.EXPORT_PHANTOMS
+    assert len({image.tobytes() for image in first.pixels}) == limits.EXPORT_PHANTOMS
 
 
 @settings(max_examples=30)

@@ -1,4 +1,4 @@
-"""A lower precision is used only where its answers are float32's on the films themselves."""
+"""A lower precision is used only where its answers are float32's on the images themselves."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from pulmospark.models.zoo import networks
 from pulmospark.models.zoo.network import Network
 
 SIZE = 32
-FILMS = 40
-MANY = limits.PARITY_WORTH_FILMS
+IMAGES = 40
+MANY = limits.PARITY_WORTH_IMAGES
 _LOGITS = drawn.arrays(np.float64, (6, 3), elements=st.floats(-20, 20))
 
 
@@ -70,11 +70,11 @@ class _Unread:
         raise AssertionError("the sample was read")
 
 
-def _sample(count: int = FILMS) -> GivenSample:
-    return GivenSample(_films(count))
+def _sample(count: int = IMAGES) -> GivenSample:
+    return GivenSample(_images(count))
 
 
-def _films(count: int = FILMS) -> NDArray[np.uint8]:
+def _images(count: int = IMAGES) -> NDArray[np.uint8]:
     return np.random.default_rng(8).integers(0, 256, (count, SIZE, SIZE), dtype=np.uint8)
 
 
@@ -96,7 +96,7 @@ def test_what_is_compared_is_what_people_see(
         int(np.argmax(a)) != int(np.argmax(b)) or (a[1] >= threshold) != (b[1] >= threshold)
         for a, b in zip(before, after, strict=True)
     ]
-    # Rounding decides of films that lie on a threshold to the last digit.
+    # Rounding decides of images that lie on a threshold to the last digit.
     near = [
         min(abs(a[1] - threshold), abs(b[1] - threshold)) < 1e-9
         for a, b in zip(before, after, strict=True)
@@ -120,7 +120,7 @@ def test_another_network_is_found_out_and_float32_is_used(
     _bf16_gains(monkeypatch, set())
     answers = Answers(0.05)
     found, told = choose_precision(
-        "int8", exact, answers, _sample(), films=FILMS, quantise=lambda _: other
+        "int8", exact, answers, _sample(), images=IMAGES, quantise=lambda _: other
     )
     assert found is exact
     assert told.used == "fp32"
@@ -137,53 +137,53 @@ def test_what_agrees_is_used_and_remembered(
     _bf16_gains(monkeypatch, {"amx_bf16"})
     # At this temperature bf16's rounding is far below the limits; without units for it
     # OpenVINO computes in float32.
-    found, told = choose_precision("auto", exact, Answers(5.0), _sample(), films=MANY)
+    found, told = choose_precision("auto", exact, Answers(5.0), _sample(), images=MANY)
     assert (told.used, found.precision) == ("bf16", "bf16")
-    assert (told.films, told.remembered) == (FILMS, False)
+    assert (told.images, told.remembered) == (IMAGES, False)
     assert found.folder == exact.folder
     assert found.engine_id != exact.engine_id
-    assert choose_precision("auto", exact, Answers(5.0), _sample(), films=MANY)[1].remembered
+    assert choose_precision("auto", exact, Answers(5.0), _sample(), images=MANY)[1].remembered
     others = Answers(6.0)  # another temperature, other probabilities
-    assert not choose_precision("auto", exact, others, _sample(), films=MANY)[1].remembered
+    assert not choose_precision("auto", exact, others, _sample(), images=MANY)[1].remembered
 
 
-def test_on_a_processor_that_gains_nothing_no_film_is_read(
+def test_on_a_processor_that_gains_nothing_no_image_is_read(
     exact: EngineSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _bf16_gains(monkeypatch, {"avx2", "avx512f"})
 
-    for asked, films in (("auto", MANY), ("bf16", 31), ("auto", MANY - 1), ("fp32", MANY)):
-        found, told = choose_precision(asked, exact, Answers(1.0), _Unread(), films=films)  # type: ignore[arg-type]
+    for asked, images in (("auto", MANY), ("bf16", 31), ("auto", MANY - 1), ("fp32", MANY)):
+        found, told = choose_precision(asked, exact, Answers(1.0), _Unread(), images=images)  # type: ignore[arg-type]
         assert found is exact
         assert told.used == "fp32"
         assert told.line().startswith("precision: fp32")
 
 
-def test_too_few_readable_films_prove_nothing(
+def test_too_few_readable_images_prove_nothing(
     exact: EngineSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _bf16_gains(monkeypatch, {"avx512_bf16"})
-    found, told = choose_precision("auto", exact, Answers(1.0), _sample(31), films=MANY)
+    found, told = choose_precision("auto", exact, Answers(1.0), _sample(31), images=MANY)
     assert found is exact
-    assert "31 films of the sample can be read, and a check takes 32" in told.line()
+    assert "31 images of the sample can be read, and a check takes 32" in told.line()
 
 
 def test_int8_without_its_library_names_the_remedy(exact: EngineSpec) -> None:
     with pytest.raises(EnvironmentProblem, match=r"pip install .*'\.\[int8\]'"):
-        choose_precision("int8", exact, Answers(1.0), _sample(), films=MANY)
+        choose_precision("int8", exact, Answers(1.0), _sample(), images=MANY)
 
 
 def test_int8_is_made_once_and_near_float32(
     exact: EngineSpec, network: Network, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    films = _films()
-    spec = quantised(exact, films)
+    images = _images()
+    spec = quantised(exact, images)
     assert capsys.readouterr().out == ""
-    assert quantised(exact, films) == spec
-    assert spec.engine_id != quantised(exact, films[:33]).engine_id
+    assert quantised(exact, images) == spec
+    assert spec.engine_id != quantised(exact, images[:33]).engine_id
     text = (Path(spec.folder) / "model.xml").read_text(encoding="utf-8")
     assert "FakeQuantize" in text
-    lower, before = open_engine(spec).run(films).logits, open_engine(exact).run(films).logits
+    lower, before = open_engine(spec).run(images).logits, open_engine(exact).run(images).logits
     assert lower is not None
     assert before is not None
     assert 0 < np.abs(lower - before).max() < 0.2 * np.ptp(before)
@@ -191,12 +191,12 @@ def test_int8_is_made_once_and_near_float32(
 
 @pytest.mark.skipif("BF16" not in capabilities(), reason="this processor has no bf16")
 def test_the_engine_calculates_in_what_it_is_told(exact: EngineSpec) -> None:
-    films = _films(5)
+    images = _images(5)
     spec = exact.in_precision("bf16", 4)
     engine = open_engine(spec)
     assert isinstance(engine, OpenVinoEngine)
     assert engine.precision == "bf16"
-    lower, before = engine.run(films).logits, open_engine(exact).run(films).logits
+    lower, before = engine.run(images).logits, open_engine(exact).run(images).logits
     assert lower is not None
     assert before is not None
     assert 0 < np.abs(lower - before).max() < 0.05
@@ -204,12 +204,12 @@ def test_the_engine_calculates_in_what_it_is_told(exact: EngineSpec) -> None:
 
 def test_torch_has_the_lower_precisions_too(network: Network, tmp_path: Path) -> None:
     spec = prepare_engine(network, tmp_path, size=SIZE, kind="torch")
-    before = open_engine(spec).run(_films(5)).logits
-    lower = open_engine(spec.in_precision("bf16", 4)).run(_films(5)).logits
+    before = open_engine(spec).run(_images(5)).logits
+    lower = open_engine(spec.in_precision("bf16", 4)).run(_images(5)).logits
     assert before is not None
     assert lower is not None
     assert 0 < np.abs(lower - before).max() < 0.05
     # On a CPU it is not tried: OpenVINO is there for that.
     if not torch.cuda.is_available():
-        told = choose_precision("bf16", spec, Answers(1.0), _sample(), films=MANY)[1]
+        told = choose_precision("bf16", spec, Answers(1.0), _sample(), images=MANY)[1]
         assert told.trials[0].reason == "is for the OpenVINO engine and for GPUs"

@@ -19,7 +19,7 @@ SETTINGS = IngestSettings(size=16)
 
 
 def _grey(folder: Path, count: int) -> list[Chunk]:
-    """Films of one grey level each, the number of the film; every fifth is none."""
+    """Images of one grey level each, the number of the image; every fifth is none."""
     folder.mkdir()
     for number in range(count):
         path = folder / f"{number:03d}.png"
@@ -45,11 +45,11 @@ def _table(path: Path, first: int, count: int) -> list[Chunk]:
 
 def _levels(pixels: np.ndarray) -> list[int]:
     assert pixels.shape[1:] == (16, 16)
-    return [int(film[0, 0]) for film in pixels]
+    return [int(image[0, 0]) for image in pixels]
 
 
 def test_it_is_spread_over_files_and_rows(tmp_path: Path) -> None:
-    manifest = _grey(tmp_path / "films", 40)
+    manifest = _grey(tmp_path / "images", 40)
     images = _table(tmp_path / "images.parquet", 40, 61)
     assert _levels(ListedSample(manifest, images, SETTINGS, 6).pixels()) == [
         0,
@@ -63,15 +63,15 @@ def test_it_is_spread_over_files_and_rows(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
-    manifest = _grey(tmp_path / "films", 10)
+    manifest = _grey(tmp_path / "images", 10)
     found = _levels(ListedSample(manifest, [], SETTINGS, 50).pixels())
     assert found == [0, 1, 2, 3, 5, 6, 7, 8]
     other_size = _table(tmp_path / "images.parquet", 0, 5)
     assert len(ListedSample([], other_size, IngestSettings(size=17)).pixels()) == 0
 
 
-def test_its_name_follows_the_films_and_none_is_read(tmp_path: Path) -> None:
-    manifest = _grey(tmp_path / "films", 10)
+def test_its_name_follows_the_images_and_none_is_read(tmp_path: Path) -> None:
+    manifest = _grey(tmp_path / "images", 10)
     images = _table(tmp_path / "images.parquet", 0, 5)
     before = ListedSample(manifest, images, SETTINGS)
     assert before.content_id == ListedSample(manifest, images, SETTINGS).content_id
@@ -82,9 +82,9 @@ def test_its_name_follows_the_films_and_none_is_read(tmp_path: Path) -> None:
         ListedSample(manifest, _table(tmp_path / "other.parquet", 1, 5), SETTINGS),
     ]
     assert len({before.content_id, *(one.content_id for one in others)}) == 5
-    for path in (tmp_path / "films").iterdir():
+    for path in (tmp_path / "images").iterdir():
         path.unlink()
-    (tmp_path / "films" / "another.png").touch()  # the folder of a lost mount would be empty
+    (tmp_path / "images" / "another.png").touch()  # the folder of a lost mount would be empty
     assert len(before.content_id) == 64
     given = GivenSample(before.pixels())  # the rows are left
     assert len(given.pixels()) == 5

@@ -37,7 +37,7 @@ def arrival(name: str, size: int = 7) -> Arrival:
     return Arrival(f"/{name}", size, 20 + size, 3)
 
 
-def films(*pairs: tuple[str, str]) -> pa.Table:
+def images(*pairs: tuple[str, str]) -> pa.Table:
     """Predictions of images: their uri and what they hold."""
     rows = [
         {"uri": uri, "image_id": held * 64, "source": "inbox", "prediction": "x",
@@ -79,9 +79,9 @@ def test_an_entry_is_staged_told_to_the_state_and_published(tmp_path: Path) -> N
 
     with opened(out, step=step) as store:
         entry = store.state.plan([arrival("a"), arrival("b"), arrival("c"), arrival("d")])
-        scored = {"predictions": films(("/a", "1"), ("/b", "1")), "rejects": rejected("/c")}
+        scored = {"predictions": images(("/a", "1"), ("/b", "1")), "rejects": rejected("/c")}
         told = store.commit(entry, scored, again=["/d"])
-        assert told == Committed(entry, films=1, rejects=1, repeats=1, again=1)
+        assert told == Committed(entry, images=1, rejects=1, repeats=1, again=1)
         assert store.state.unpublished() == []
         assert store.state.open_entries() == []
     assert steps == [
@@ -139,7 +139,7 @@ def test_parts_are_on_the_disk_before_the_state_says_so(
         monkeypatch.setattr(os, "fsync", sync)
         monkeypatch.setattr(os, "close", close)
         entry = store.state.plan([arrival("a"), arrival("b")])
-        store.commit(entry, {"predictions": films(("/a", "1")), "rejects": rejected("/b")})
+        store.commit(entry, {"predictions": images(("/a", "1")), "rejects": rejected("/b")})
         monkeypatch.undo()
     name = f"{entry:010d}.parquet"
     assert synced == [
@@ -176,7 +176,7 @@ def test_what_is_committed_is_published_at_the_next_start_and_the_rest_thrown_aw
 
     with pytest.raises(EndError), opened(tmp_path, step=end) as store:
         entry = store.state.plan([arrival("a"), arrival("b")])
-        store.commit(entry, {"predictions": films(("/a", "1")), "rejects": rejected("/b")})
+        store.commit(entry, {"predictions": images(("/a", "1")), "rejects": rejected("/b")})
     assert [len(names) for names in parts(tmp_path).values()] == [0, 1, 0]
     left = tmp_path / INNER / "staged" / "left.parquet"
     left.write_bytes(b"never committed")
@@ -220,7 +220,7 @@ def test_each_file_is_told_of_once(
     tmp_path: Path, scored: dict[str, Any], again: list[str], told: int
 ) -> None:
     made = {
-        name: films(*rows) if name == "predictions" else rejected(*rows)
+        name: images(*rows) if name == "predictions" else rejected(*rows)
         for name, rows in scored.items()
     }
     with opened(tmp_path) as store:
@@ -331,11 +331,11 @@ def test_folders_that_are_free_or_a_streams(tmp_path: Path) -> None:
 def test_a_state_that_is_lost_goes_on_after_the_last_part(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         first = store.state.plan([arrival("a")])
-        store.commit(first, {"predictions": films(("/a", "1"))})
+        store.commit(first, {"predictions": images(("/a", "1"))})
         second = store.state.plan([arrival("b")])
         store.commit(second, {"rejects": rejected("/b")})
         third = store.state.plan([arrival("c")])
-        store.commit(third, {"predictions": films(("/c", "2"))})
+        store.commit(third, {"predictions": images(("/c", "2"))})
         fourth = store.state.plan([arrival("d")])
         store.commit(fourth, {"rejects": rejected("/d")})
     state = tmp_path / INNER / STATE
@@ -353,7 +353,7 @@ def test_a_state_that_is_lost_goes_on_after_the_last_part(tmp_path: Path) -> Non
         assert not left.exists()
         fifth = store.state.plan([arrival("e")])
         assert fifth == fourth + 1
-        assert store.commit(fifth, {"predictions": films(("/e", "2"))}).repeats == 1
+        assert store.commit(fifth, {"predictions": images(("/e", "2"))}).repeats == 1
     # A state that is there is used as it is.
     kept = StreamState(state)
     assert kept.last() == fifth

@@ -1,4 +1,4 @@
-"""Films that land while Spark starts are scored by the driver, each once."""
+"""Images that land while Spark starts are scored by the driver, each once."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def _uris(out: Path, table: str = "predictions") -> list[str]:
 
 
 def test_what_lies_there_and_what_lands_has_its_row_before_spark(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     inbox.mkdir()
-    first, second, *_ = sorted(films.glob("*.*"))
+    first, second, *_ = sorted(images.glob("*.*"))
     shutil.copy(first, inbox / f"first{first.suffix}")
-    (inbox / "broken.png").write_bytes(b"no film")
+    (inbox / "broken.png").write_bytes(b"no image")
 
     def then_lands() -> bool:
         if not _uris(out):
@@ -92,11 +92,11 @@ def test_what_lies_there_and_what_lands_has_its_row_before_spark(
 
 
 def test_a_stop_before_spark_is_there_asks_nothing_of_it(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     inbox.mkdir()
-    shutil.copy(films / "a.png", inbox)
+    shutil.copy(images / "a.png", inbox)
     stop = threading.Event()
     told: list[str] = []
 
@@ -107,14 +107,14 @@ def test_a_stop_before_spark_is_there_asks_nothing_of_it(
 
     plan = plan_stream(bundle, str(inbox), out)
     result = run_stream(plan, _UnusedSpark(is_there), stop=stop, tell=told.append)
-    assert (result.films, len(_uris(out))) == (1, 1)
+    assert (result.images, len(_uris(out))) == (1, 1)
     assert told == [f"stream: {result.precision.line()}"]
 
 
 def _left_by_another(
-    bundle: Path, films: Path, folder: Path, *, here: bool
+    bundle: Path, images: Path, folder: Path, *, here: bool
 ) -> tuple[StreamPlan, int]:
-    """A stream whose last process left an entry, its own or Spark's, and a film that landed."""
+    """A stream whose last process left an entry, its own or Spark's, and an image that landed."""
     inbox = folder / "inbox"
     inbox.mkdir()
     plan = plan_stream(bundle, str(inbox), folder / "out")
@@ -124,15 +124,15 @@ def _left_by_another(
     entry = state.plan([], here=here)
     assert state.open_entries() == ([] if here else [entry])
     state.close()
-    film = sorted(films.glob("*.*"))[0]
-    shutil.copy(film, inbox / film.name)
+    image = sorted(images.glob("*.*"))[0]
+    shutil.copy(image, inbox / image.name)
     return plan, entry
 
 
 def test_an_entry_that_was_not_assessable_is_not_tried_here(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
-    plan, entry = _left_by_another(bundle, films, tmp_path, here=True)
+    plan, entry = _left_by_another(bundle, images, tmp_path, here=True)
     out = plan.target
     begun = time.monotonic()
     with pytest.raises(EnvironmentProblem):
@@ -144,9 +144,9 @@ def test_an_entry_that_was_not_assessable_is_not_tried_here(
 
 
 def test_an_entry_that_was_left_to_spark_hinders_nobody(
-    bundle: Path, films: Path, tmp_path: Path
+    bundle: Path, images: Path, tmp_path: Path
 ) -> None:
-    plan, entry = _left_by_another(bundle, films, tmp_path, here=False)
+    plan, entry = _left_by_another(bundle, images, tmp_path, here=False)
     out = plan.target
     with pytest.raises(EnvironmentProblem):
         run_stream(plan, _NoSpark(lambda: bool(_uris(out))))

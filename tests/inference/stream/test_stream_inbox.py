@@ -21,7 +21,7 @@ _OLD = 1_500_000_000
 _NONE: Ints = np.empty(0, np.int64)
 
 
-def _land(path: Path, text: str = "film", *, at: float = _OLD) -> Path:
+def _land(path: Path, text: str = "image", *, at: float = _OLD) -> Path:
     """A file that was written aside and renamed, long ago by its time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
@@ -156,15 +156,15 @@ def test_room_bounds_what_is_taken_and_the_rest_waits(tmp_path: Path) -> None:
 
 
 def test_a_file_that_grows_is_left_until_it_has_settled(tmp_path: Path, clock: _Clock) -> None:
-    film = tmp_path / "a.png"
+    image = tmp_path / "a.png"
     inbox = _inbox(tmp_path, settle_s=0.3)
-    film.write_text("half", encoding="utf-8")
-    clock.stamp(film)
+    image.write_text("half", encoding="utf-8")
+    clock.stamp(image)
     assert _taken(inbox) == []
     clock.on(0.25)
-    with film.open("a", encoding="utf-8") as file:
+    with image.open("a", encoding="utf-8") as file:
         file.write(" and more")
-    clock.stamp(film)
+    clock.stamp(image)
     assert _taken(inbox) == []
     assert inbox.waiting == 1
     clock.on(0.25)
@@ -187,18 +187,18 @@ def test_another_file_under_the_same_name_is_taken_at_once(tmp_path: Path) -> No
     _land(tmp_path / "a.png")
     inbox = _inbox(tmp_path, rescan_s=10_000.0)
     assert _taken(inbox) == ["a.png"]
-    _land(tmp_path / "a.png", "another film", at=_OLD + 60)
+    _land(tmp_path / "a.png", "another image", at=_OLD + 60)
     assert _taken(inbox) == ["a.png"]
 
 
 def test_a_file_overwritten_in_place_is_found_by_the_sweep(tmp_path: Path) -> None:
-    film = _land(tmp_path / "a.png")
+    image = _land(tmp_path / "a.png")
     for number in range(40):
         _land(tmp_path / f"{number}.png")
     inbox = _inbox(tmp_path, rescan_s=0.1)
     assert len(_taken(inbox)) == 41
-    film.write_text("another film", encoding="utf-8")
-    os.utime(film, (_OLD + 60, _OLD + 60))
+    image.write_text("another image", encoding="utf-8")
+    os.utime(image, (_OLD + 60, _OLD + 60))
     os.utime(tmp_path, (_OLD, _OLD))  # the folder's own time says nothing
     end = time.monotonic() + 10
     found: list[str] = []
@@ -256,12 +256,12 @@ def test_of_a_file_that_lay_there_its_own_time_tells(tmp_path: Path, clock: _Clo
 
 
 def test_what_was_taken_in_an_earlier_life_is_not_taken_again(tmp_path: Path) -> None:
-    film = _land(tmp_path / "a.png")
-    facts = film.stat()
-    key = Arrival(str(film), facts.st_size, facts.st_mtime_ns, 0).key
+    image = _land(tmp_path / "a.png")
+    facts = image.stat()
+    key = Arrival(str(image), facts.st_size, facts.st_mtime_ns, 0).key
     inbox = _inbox(tmp_path, np.asarray([key], np.int64))
     assert _taken(inbox) == []
-    os.utime(film, (_OLD + 1, _OLD + 1))
+    os.utime(image, (_OLD + 1, _OLD + 1))
     assert _taken(_inbox(tmp_path, np.asarray([key], np.int64))) == ["a.png"]
 
 

@@ -1,4 +1,4 @@
-"""A stream on Spark that is killed in several ways: each film once, the rows of a batch run."""
+"""A stream on Spark that is killed in several ways: each image once, the rows of a batch run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Stream:
         self.out, self._log, self._path = out, log.open("ab"), log
         self._begun = log.stat().st_size
         command = [sys.executable, "-m", "pulmospark", "stream", str(bundle), str(inbox)]
-        command += ["--out", str(out), "--master", "local[2,4]", "--set", "batch_films=8"]
+        command += ["--out", str(out), "--master", "local[2,4]", "--set", "batch_images=8"]
         command += ["--set", "patience_s=8", "--precision", "fp32"]
         self.process = subprocess.Popen(
             command, start_new_session=True, stdout=self._log, stderr=self._log
@@ -83,7 +83,7 @@ def _is_worker(process: psutil.Process) -> bool:
     )
 
 
-def _films(out: Path) -> Counter[str]:
+def _images(out: Path) -> Counter[str]:
     if not (out / "predictions" / "empty.parquet").is_file():
         return Counter()
     query = f"SELECT uri FROM '{out}/predictions/*.parquet'"
@@ -92,56 +92,56 @@ def _films(out: Path) -> Counter[str]:
     return by_duckdb
 
 
-def _land(inbox: Path, films: list[Path]) -> None:
-    for film in films:
-        aside = inbox / f"{film.name}.part"
-        aside.write_bytes(film.read_bytes())
-        aside.rename(inbox / film.name)
+def _land(inbox: Path, images: list[Path]) -> None:
+    for image in images:
+        aside = inbox / f"{image.name}.part"
+        aside.write_bytes(image.read_bytes())
+        aside.rename(inbox / image.name)
 
 
 def test_killed_in_several_ways(bundle: Path, phantoms: PhantomSummary, tmp_path: Path) -> None:
     broken = {Path(name).name for ward in phantoms.hospitals for name in ward.broken}
-    films = sorted(phantoms.folder.glob("*/images/*"), key=lambda p: (p.name not in broken, p))
-    assert len(films) > 45
+    images = sorted(phantoms.folder.glob("*/images/*"), key=lambda p: (p.name not in broken, p))
+    assert len(images) > 45
     inbox, out = tmp_path / "inbox", tmp_path / "out of Säle"
     inbox.mkdir()
 
     stream = _Stream(bundle, inbox, out, tmp_path / "log")
-    _land(inbox, films[:20])
-    stream.wait_for(lambda: bool(_films(out)))
+    _land(inbox, images[:20])
+    stream.wait_for(lambda: bool(_images(out)))
     stream.kill()
-    first = _films(out)
+    first = _images(out)
 
     stream = _Stream(bundle, inbox, out, tmp_path / "log")
-    _land(inbox, films[20:30])
-    stream.wait_for(lambda: _films(out) > first)
+    _land(inbox, images[20:30])
+    stream.wait_for(lambda: _images(out) > first)
     stream.wait_for(stream.is_ready)
     workers = stream.found(_is_worker)
     assert workers
     for worker in workers:
         with contextlib.suppress(psutil.NoSuchProcess):  # it has ended in the meantime
             worker.kill()
-    now = _films(out)
-    _land(inbox, films[30:40])
-    stream.wait_for(lambda: _films(out) > now)  # the driver goes on by itself
+    now = _images(out)
+    _land(inbox, images[30:40])
+    stream.wait_for(lambda: _images(out) > now)  # the driver goes on by itself
     (jvm,) = stream.found(_is_jvm)
     jvm.kill()
     assert stream.ended() == 4
     assert b"Spark has ended: run the same command again" in (tmp_path / "log").read_bytes()
 
     stream = _Stream(bundle, inbox, out, tmp_path / "log")
-    (inbox / "again.png").write_bytes(films[-1].read_bytes())
+    (inbox / "again.png").write_bytes(images[-1].read_bytes())
     half = Image.fromarray(np.random.default_rng(3).integers(0, 256, (90, 80), dtype=np.uint8))
     half.save(tmp_path / "whole.png")
     data = (tmp_path / "whole.png").read_bytes()
-    before = _films(out)
-    _land(inbox, films[40:])
-    stream.wait_for(lambda: _films(out) > before)
+    before = _images(out)
+    _land(inbox, images[40:])
+    stream.wait_for(lambda: _images(out) > before)
     with (inbox / "slow.png").open("wb", buffering=0) as file:  # copied while it is watched
         file.write(data[: len(data) // 2])
         time.sleep(0.5)
         file.write(data[len(data) // 2 :])
-    files = len(films) + 2
+    files = len(images) + 2
     stream.wait_for(lambda: _rows_in_all(out) == files)
     stream.wait_for(stream.is_ready)  # so that it is Spark's query that is ended, too
     os.kill(stream.process.pid, signal.SIGTERM)
@@ -150,7 +150,7 @@ def test_killed_in_several_ways(bundle: Path, phantoms: PhantomSummary, tmp_path
     # Spark's own files are where the stream's are, and gone with it.
     assert not [path for path in tmp_path.iterdir() if "%" in path.name]
     assert not list(out.glob("_stream/checkpoint-*"))
-    assert str(inbox / "slow.png") in _films(out)
+    assert str(inbox / "slow.png") in _images(out)
     _check(bundle, inbox, out, tmp_path)
 
 

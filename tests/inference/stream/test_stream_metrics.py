@@ -22,7 +22,7 @@ def _read(port: int) -> dict[str, float]:
 def test_prometheus_reads_what_was_committed() -> None:
     metrics = StreamMetrics()
     port = metrics.serve(0, "127.0.0.1")
-    metrics.committed(Committed(1, films=3, rejects=2, repeats=1, again=1), [0.15, 0.25, 7.0])
+    metrics.committed(Committed(1, images=3, rejects=2, repeats=1, again=1), [0.15, 0.25, 7.0])
     metrics.waiting(9)
     metrics.restarted()
     told = _read(port)
@@ -49,9 +49,9 @@ def test_a_port_that_is_taken_is_one_line() -> None:
 def test_a_line_tells_what_happened_since_the_last() -> None:
     metrics = StreamMetrics()
     assert metrics.latency() is None
-    metrics.committed(Committed(1, films=1200, rejects=2, repeats=1, again=0), [0.2, 0.3, 0.4])
+    metrics.committed(Committed(1, images=1200, rejects=2, repeats=1, again=0), [0.2, 0.3, 0.4])
     line = metrics.line(waiting=5)
-    assert line.startswith("stream: 1,200 films, 2 rejects, 1 repeats; ")
+    assert line.startswith("stream: 1,200 images, 2 rejects, 1 repeats; ")
     assert "5 waiting; latency 0.30 s, 99th percentile 0.40 s" in line
     assert "latency" not in metrics.line(waiting=0)
     assert metrics.latency() == pytest.approx((0.3, 0.398))

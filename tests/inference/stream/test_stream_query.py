@@ -26,7 +26,7 @@ from pulmospark.inference.stream.tasks import to_bytes
 
 
 class _Query(StreamQuery):
-    """A query whose jobs fail where a film's name begins with ``bad``."""
+    """A query whose jobs fail where an image's name begins with ``bad``."""
 
     def start(self) -> None:
         self._failure = None
@@ -50,8 +50,8 @@ class _Query(StreamQuery):
             }
             for name in names
         ]
-        films = to_bytes(pa.Table.from_pylist(rows, schema=schemas.PREDICTIONS))
-        found = {"entry": entry, "name": "predictions", "rows": films, "error": None}
+        images = to_bytes(pa.Table.from_pylist(rows, schema=schemas.PREDICTIONS))
+        found = {"entry": entry, "name": "predictions", "rows": images, "error": None}
         self._commit(entry, [found])
 
 
@@ -77,7 +77,7 @@ def _query(out: Path) -> Iterator[tuple[_Query, StreamStore]]:
     "names",
     [["bad-a", "bad-b"], ["bad-a", "b", "bad-c", "d"], ["bad-a", "bad-b", "c", "bad-d"], ["a"]],
 )
-def test_films_that_end_their_workers_are_rejected_and_the_others_scored(
+def test_images_that_end_their_workers_are_rejected_and_the_others_scored(
     tmp_path: Path, names: list[str]
 ) -> None:
     with _query(tmp_path / "out") as (query, store):
@@ -95,7 +95,7 @@ def test_films_that_end_their_workers_are_rejected_and_the_others_scored(
     assert told["predictions"] == Counter({f"/{name}.png" for name in names} - bad)
 
 
-def test_where_a_machine_cannot_read_no_film_is_rejected(tmp_path: Path) -> None:
+def test_where_a_machine_cannot_read_no_image_is_rejected(tmp_path: Path) -> None:
     java = "Lost task 0.0: PythonException: Traceback (most recent call last):\n  ...\n"
     with _query(tmp_path / "out") as (query, store):
         store.state.plan([Arrival("/a.png", 1, 2, 3)])
@@ -111,10 +111,10 @@ def test_where_a_machine_cannot_read_no_film_is_rejected(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_where_every_film_fails_it_is_no_film_s_fault(tmp_path: Path, together: bool) -> None:
-    films = [Arrival(f"/bad-{number}.png", 1, 2, 3) for number in range(64)]
+def test_where_every_image_fails_it_is_no_image_s_fault(tmp_path: Path, together: bool) -> None:
+    images = [Arrival(f"/bad-{number}.png", 1, 2, 3) for number in range(64)]
     with _query(tmp_path / "out") as (query, store):
-        for few in [films] if together else [[film] for film in films]:
+        for few in [images] if together else [[image] for image in images]:
             store.state.plan(few)
         with pytest.raises(EnvironmentProblem, match=r"again and again: .*Python worker exited"):
             for _ in range(100):

@@ -1,4 +1,4 @@
-"""The precision of a stream: checked on films that are there, and kept with the output."""
+"""The precision of a stream: checked on images that are there, and kept with the output."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_a_sample_is_spread_over_the_folder(folder: Path, tmp_path: Path) -> Non
     few = FolderSample(folder, SETTINGS, count=3)
     first, last = (FolderSample(folder, SETTINGS).pixels()[place] for place in (0, -1))
     assert (few.pixels()[0] == first).all()
-    assert len(few.pixels()) == 2  # the last of the files is no film
+    assert len(few.pixels()) == 2  # the last of the files is no image
     assert not (few.pixels()[1] == last).all()
     assert few.content_id != whole.content_id == FolderSample(folder, SETTINGS).content_id
     assert FolderSample(tmp_path, SETTINGS).pixels().shape == (0, 64, 64)
 
 
-def test_with_too_few_films_it_is_float32_and_nothing_is_settled(
+def test_with_too_few_images_it_is_float32_and_nothing_is_settled(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "_no_gain", lambda *_: "")  # whatever this processor is
@@ -52,7 +52,7 @@ def test_with_too_few_films_it_is_float32_and_nothing_is_settled(
     sample = FolderSample(tmp_path / "empty", SETTINGS)
     scorer, outcome = stream_scorer(read_bundle(bundle), tmp_path / "inner", "auto", sample)
     assert (scorer.engine.precision, outcome.used) == ("fp32", "fp32")
-    assert f"a check takes {limits.PARITY_FILMS_MIN}" in outcome.reason
+    assert f"a check takes {limits.PARITY_IMAGES_MIN}" in outcome.reason
     assert not (tmp_path / "inner" / FILE).exists()
 
 

@@ -1,4 +1,4 @@
-"""What tasks of a stream do with their films, and what the driver makes of it."""
+"""What tasks of a stream do with their images, and what the driver makes of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pulmospark.inference.batch.predict import predict
 from pulmospark.inference.stream.ledger import Arrival, StreamState
 from pulmospark.inference.stream.query import put_back
 from pulmospark.inference.stream.service import plan_stream
-from pulmospark.inference.stream.source import FilmsSource, SourceSpec, pieces_of
+from pulmospark.inference.stream.source import ImagesSource, SourceSpec, pieces_of
 from pulmospark.inference.stream.tasks import CHANGED, StreamWork, from_bytes, to_bytes
 from pulmospark.models.bundle.bundle import read_bundle
 
@@ -32,9 +32,9 @@ from pulmospark.models.bundle.bundle import read_bundle
 @pytest.fixture(scope="module")
 def work(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> StreamWork:
     root = tmp_path_factory.mktemp("stream")
-    (root / "films").mkdir()
-    plan = plan_stream(bundle, str(root / "films"), root / "out", StreamSettings())
-    return StreamWork("films", plan.scorer()[0], IngestSettings(size=64))
+    (root / "images").mkdir()
+    plan = plan_stream(bundle, str(root / "images"), root / "out", StreamSettings())
+    return StreamWork("images", plan.scorer()[0], IngestSettings(size=64))
 
 
 def _arrival(path: Path) -> Arrival:
@@ -66,16 +66,16 @@ def test_what_spark_imports_before_a_task_runs_is_light() -> None:
     assert ran.stdout == "set()\n"
 
 
-def test_films_get_the_rows_that_predict_gives_them(
-    work: StreamWork, bundle: Path, films: Path, tmp_path: Path
+def test_images_get_the_rows_that_predict_gives_them(
+    work: StreamWork, bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     names = ("a.png", "b.png", "d.png")
-    files = [_arrival(films / name) for name in names]
+    files = [_arrival(images / name) for name in names]
     found = {name: from_bytes(to_bytes(rows)) for name, rows in work.score(files)}
     assert set(found) == {"predictions", "rejects"}
-    assert found["rejects"]["uri"].to_pylist() == [str(films / "d.png")]
+    assert found["rejects"]["uri"].to_pylist() == [str(images / "d.png")]
     assert found["predictions"].schema.equals(schemas.PREDICTIONS)
-    predict(bundle, [str(films)], tmp_path / "out", None, quiet=True)
+    predict(bundle, [str(images)], tmp_path / "out", None, quiet=True)
     whole = pa.parquet.read_table(tmp_path / "out" / "predictions").to_pylist()
     by_uri = {row["uri"]: row for row in whole}
     for row in found["predictions"].to_pylist():
@@ -86,14 +86,14 @@ def test_films_get_the_rows_that_predict_gives_them(
 
 
 def test_the_reader_brings_entries_that_are_not_committed(
-    work: StreamWork, films: Path, tmp_path: Path
+    work: StreamWork, images: Path, tmp_path: Path
 ) -> None:
     spec = SourceSpec(str(tmp_path / "state.sqlite"), 2, work.to_json())
     state = StreamState(Path(spec.state))
-    source = FilmsSource({"spec": spec.to_json()})
+    source = ImagesSource({"spec": spec.to_json()})
     reader: Any = source.streamReader(StructType())
     assert reader.initialOffset() == {"entry": 0}
-    first = state.plan([_arrival(films / "a.png")])
+    first = state.plan([_arrival(images / "a.png")])
     second = state.plan([])
     state.commit(first, [], [], [])
     assert reader.initialOffset() == {"entry": first}
@@ -108,7 +108,7 @@ def test_the_reader_brings_entries_that_are_not_committed(
 
 
 def _half(folder: Path) -> Path:
-    """A film of which only the first half is there."""
+    """An image of which only the first half is there."""
     path = folder / "half.png"
     noise = np.random.default_rng(1).integers(0, 256, (90, 90), dtype=np.uint8)
     Image.fromarray(noise).save(path)
@@ -116,10 +116,10 @@ def _half(folder: Path) -> Path:
     return path
 
 
-def test_half_a_film_is_put_back_while_it_is_young_and_rejected_later(
-    work: StreamWork, films: Path, tmp_path: Path
+def test_half_a_image_is_put_back_while_it_is_young_and_rejected_later(
+    work: StreamWork, images: Path, tmp_path: Path
 ) -> None:
-    files = [_arrival(films / "a.png"), _arrival(_half(tmp_path))]
+    files = [_arrival(images / "a.png"), _arrival(_half(tmp_path))]
     young = dict(work.score(files))
     assert put_back(young, files, lambda one: one == files[1]) == {files[1].uri}
     assert young["predictions"].num_rows == 1
@@ -129,7 +129,7 @@ def test_half_a_film_is_put_back_while_it_is_young_and_rejected_later(
     assert old["rejects"]["reason"].to_pylist() == ["truncated"]
 
 
-def test_what_will_never_be_a_film_is_rejected_at_once(work: StreamWork, tmp_path: Path) -> None:
+def test_what_will_never_be_a_image_is_rejected_at_once(work: StreamWork, tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Image.new("L", (4, 4)).save(small)
     files = [_arrival(small)]

@@ -1,4 +1,4 @@
-"""The commit of a stream: killed anywhere, each film is in the tables once."""
+"""The commit of a stream: killed anywhere, each image is in the tables once."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _STEPS_MAX = 60
 
 
 def _scored(arrivals: list[Arrival]) -> dict[str, pa.Table]:
-    """As the works score: a file whose text begins with "bad" is no film, "side" an odd one."""
-    films, rejects = [], []
+    """As the works score: a file whose text begins with "bad" is no image, "side" an odd one."""
+    images, rejects = [], []
     for one in arrivals:
         data = Path(one.uri).read_bytes()
         row = {"uri": one.uri, "source": "inbox", "image_id": bytes_id(data)}
@@ -48,9 +48,9 @@ def _scored(arrivals: list[Arrival]) -> dict[str, pa.Table]:
             continue
         more = {"prediction": "x", "probability": [1.0], "logits": [0.0], "model_id": "m"}
         cautions = ["other_view"] if data.startswith(b"side") else []
-        films.append({**row, **more, "cautions": cautions, "predicted_at": now_utc()})
+        images.append({**row, **more, "cautions": cautions, "predicted_at": now_utc()})
     return {
-        "predictions": pa.Table.from_pylist(films, schema=schemas.PREDICTIONS),
+        "predictions": pa.Table.from_pylist(images, schema=schemas.PREDICTIONS),
         "rejects": pa.Table.from_pylist(rejects, schema=schemas.REJECTS),
     }
 
@@ -103,21 +103,21 @@ def _life(inbox: Path, out: Path, room: int, kill_at: int | None) -> int:
     return steps
 
 
-def _films(out: Path) -> list[str]:
-    """Films that plain readers find; both find the same."""
+def _images(out: Path) -> list[str]:
+    """Images that plain readers find; both find the same."""
     if not (out / "predictions" / "empty.parquet").is_file():
         return []
     by_arrow = pq.read_table(out / "predictions")["image_id"].to_pylist()
     query = f"SELECT image_id FROM '{out}/predictions/*.parquet'"
     assert sorted(by_arrow) == sorted(row[0] for row in duckdb.execute(query).fetchall())
-    return [str(film) for film in by_arrow]
+    return [str(image) for image in by_arrow]
 
 
 def _check_whole(inbox: Path, out: Path) -> None:
-    """Every film once; every file in one table; cautions and rejects as they should be."""
+    """Every image once; every file in one table; cautions and rejects as they should be."""
     data = {str(path): path.read_bytes() for path in inbox.iterdir()}
     good = {bytes_id(one) for one in data.values() if not one.startswith(b"bad")}
-    assert Counter(_films(out)) == Counter(good)
+    assert Counter(_images(out)) == Counter(good)
     rows = {name: pq.read_table(out / name) for name in ("predictions", "rejects", "repeats")}
     told = [uri for table in rows.values() for uri in table["uri"].to_pylist()]
     assert sorted(told) == sorted(data)
@@ -146,7 +146,7 @@ _LIVES = st.lists(
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lives=_LIVES)
-def test_killed_at_random_every_film_is_there_once(
+def test_killed_at_random_every_image_is_there_once(
     lives: list[tuple[list[str], int, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     root = tmp_path_factory.mktemp("lives")
@@ -157,7 +157,7 @@ def test_killed_at_random_every_film_is_there_once(
         for number, text in enumerate(contents):
             (inbox / f"{life}-{number}.png").write_text(text, encoding="utf-8")
         _life(inbox, out, room, kill_at)
-        now = Counter(_films(out))
+        now = Counter(_images(out))
         assert max(now.values(), default=1) == 1
         assert before <= now  # a row that was read once stays
         before = now
@@ -193,7 +193,7 @@ def test_a_kill_while_what_was_left_is_put_in_order(tmp_path: Path) -> None:
     _check_whole(inbox, out)
 
 
-def _one_film(tmp_path: Path) -> tuple[Path, Path]:
+def _one_image(tmp_path: Path) -> tuple[Path, Path]:
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     inbox.mkdir()
     (inbox / "a.png").write_text("one", encoding="utf-8")
@@ -203,7 +203,7 @@ def _one_film(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("harm", ["lost", "damaged"])
 def test_a_state_that_is_lost_is_made_again_from_the_tables(tmp_path: Path, harm: str) -> None:
-    inbox, out = _one_film(tmp_path)
+    inbox, out = _one_image(tmp_path)
     state = out / INNER / STATE
     if harm == "lost":
         state.unlink()
@@ -211,13 +211,13 @@ def test_a_state_that_is_lost_is_made_again_from_the_tables(tmp_path: Path, harm
         state.write_bytes(b"no database, by any means" * 100)
     (inbox / "b.png").write_text("two", encoding="utf-8")
     _live(inbox, out, 3, lambda _: None)
-    assert Counter(_films(out)) == Counter([bytes_id(b"one"), bytes_id(b"two")])
+    assert Counter(_images(out)) == Counter([bytes_id(b"one"), bytes_id(b"two")])
     again = pq.read_table(out / "repeats")["uri"].to_pylist()
     assert again == [str(inbox / "a.png")]  # which files were taken is known no more
 
 
 def test_the_log_of_a_state_that_is_lost_is_not_the_new_one_s(tmp_path: Path) -> None:
-    inbox, out = _one_film(tmp_path)
+    inbox, out = _one_image(tmp_path)
     path = out / INNER / STATE
     log = path.with_name(f"{STATE}-wal")
     state = StreamState(path)
@@ -228,13 +228,13 @@ def test_the_log_of_a_state_that_is_lost_is_not_the_new_one_s(tmp_path: Path) ->
     log.write_bytes(left)
     (inbox / "b.png").write_text("two", encoding="utf-8")
     _live(inbox, out, 3, lambda _: None)
-    assert Counter(_films(out)) == Counter([bytes_id(b"one"), bytes_id(b"two")])
+    assert Counter(_images(out)) == Counter([bytes_id(b"one"), bytes_id(b"two")])
 
 
 def test_a_state_that_another_program_holds_is_left_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inbox, out = _one_film(tmp_path)
+    inbox, out = _one_image(tmp_path)
     monkeypatch.setattr("pulmospark.inference.stream.ledger._WAIT_S", 0.1)
     other = sqlite3.connect(out / INNER / STATE, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -293,14 +293,14 @@ def test_a_lock_that_may_not_be_written_is_told_in_one_line(
         pass
 
 
-def test_the_same_film_sent_again_is_a_repeat_also_in_another_life(tmp_path: Path) -> None:
-    inbox, out = _one_film(tmp_path)
+def test_the_same_image_sent_again_is_a_repeat_also_in_another_life(tmp_path: Path) -> None:
+    inbox, out = _one_image(tmp_path)
     (inbox / "again.png").write_text("one", encoding="utf-8")
     _live(inbox, out, 3, lambda _: None)
     (row,) = pq.read_table(out / "repeats").to_pylist()
     assert (row["uri"], row["image_id"]) == (str(inbox / "again.png"), bytes_id(b"one"))
     assert row["size_bytes"] == 3
-    assert _films(out) == [bytes_id(b"one")]
+    assert _images(out) == [bytes_id(b"one")]
 
 
 def test_a_file_without_a_row_is_never_committed(tmp_path: Path) -> None:
@@ -322,24 +322,24 @@ def test_a_file_of_several_frames_has_a_row_a_frame(tmp_path: Path) -> None:
     rows = [
         _row("/ct.dcm#frame-1", first),
         _row("/ct.dcm#frame-2", second),
-        _row("/a#frame-7", first),  # the file's own name, and a film that was seen
+        _row("/a#frame-7", first),  # the file's own name, and an image that was seen
     ]
-    films = pa.Table.from_pylist(rows, schema=schemas.PREDICTIONS)
+    images = pa.Table.from_pylist(rows, schema=schemas.PREDICTIONS)
     with open_store(tmp_path / "out", IDENTITY, dict) as store:
         entry = store.state.plan(files)
-        told = store.commit(entry, {"predictions": films})
-        assert (told.films, told.repeats) == (2, 1)
+        told = store.commit(entry, {"predictions": images})
+        assert (told.images, told.repeats) == (2, 1)
         entry = store.state.plan(files[:1])
         with pytest.raises(ValueError, match="1 files"):
-            store.commit(entry, {"predictions": pa.concat_tables([films[:1], films[:1]])})
-    assert Counter(_films(tmp_path / "out")) == Counter([first, second])
+            store.commit(entry, {"predictions": pa.concat_tables([images[:1], images[:1]])})
+    assert Counter(_images(tmp_path / "out")) == Counter([first, second])
 
 
 def test_a_file_that_is_given_back_is_not_taken(tmp_path: Path) -> None:
     a, b = Arrival("/a.png", 1, 2, 3), Arrival("/b.png", 1, 2, 3)
     with open_store(tmp_path / "out", IDENTITY, dict) as store:
         told = store.commit(store.state.plan([a]), {}, again=["/a.png"])
-        assert (told.films, told.again) == (0, 1)
+        assert (told.images, told.again) == (0, 1)
         store.state.plan([b])
         assert store.state.taken().tolist() == [b.key]
 

@@ -63,11 +63,11 @@ def test_any_covidx_row_with_any_number_of_blanks(
     word: str, label: str, origin: str | None, words: int
 ) -> None:
     patient = " ".join([word] * words)
-    row = read_row(f"{patient}  film-1.jpeg {label} {origin or ''}\n")
+    row = read_row(f"{patient}  image-1.jpeg {label} {origin or ''}\n")
     assert row is not None
     assert (row.patient, row.file, row.label, row.origin) == (
         patient,
-        "film-1.jpeg",
+        "image-1.jpeg",
         label,
         origin,
     )
@@ -138,7 +138,7 @@ def test_bimcv_covid19(tmp_path: Path) -> None:
     frontal = next(row for row in rows if row["view"] == "AP")
     assert (frontal["patient_id"], frontal["study_id"]) == ("bimcv_covid19:s03044", "E06131")
     assert (frontal["age"], frontal["sex"]) == (63.0, "M")
-    # Ages of stays that are decades apart cannot be told to belong to a film.
+    # Ages of stays that are decades apart cannot be told to belong to an image.
     assert next(row for row in rows if row["view"] == "PA")["age"] is None
     assert listing.notes.counts == {
         "rows_without_file": 1,

@@ -40,14 +40,14 @@ def test_columns_guessed(tmp_path: Path) -> None:
 def test_columns_named_and_root(tmp_path: Path) -> None:
     plant(
         tmp_path,
-        {"sheets/s.tsv": "wo\twas\nx/a.png\tA\ngone.png\tB\n", "films/x/a.png": ""},
+        {"sheets/s.tsv": "wo\twas\nx/a.png\tA\ngone.png\tB\n", "images/x/a.png": ""},
     )
     sheet = tmp_path / "sheets/s.tsv"
     with pytest.raises(LayoutError, match="name it with the option path_column"):
         listed(sheet, tmp_path, layout="csv")
-    options = {"path_column": "wo", "label_column": "WAS", "root": "../films"}
+    options = {"path_column": "wo", "label_column": "WAS", "root": "../images"}
     listing, rows = listed(sheet, tmp_path, layout="csv", options=options)
-    assert [row["uri"] for row in rows] == [str(tmp_path / "films/x/a.png")]
+    assert [row["uri"] for row in rows] == [str(tmp_path / "images/x/a.png")]
     assert listing.findings == {"A": 1}
     assert listing.notes.counts == {"rows_without_file": 1}
     with pytest.raises(UsageError, match="label_column is 'who'"):

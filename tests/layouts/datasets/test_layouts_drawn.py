@@ -101,7 +101,7 @@ def test_nih14_in_numbered_folders_with_published_split(tmp_path: Path) -> None:
 
 
 def test_kermany_copy_in_the_archive_and_both_editions_of_names(tmp_path: Path) -> None:
-    films = {
+    images = {
         "train/PNEUMONIA/person1_bacteria_2.jpeg": "a",
         "train/PNEUMONIA/person1_virus_6.jpeg": "b",
         "train/PNEUMONIA/person447_virus_921_1.jpeg": "c",
@@ -112,16 +112,16 @@ def test_kermany_copy_in_the_archive_and_both_editions_of_names(tmp_path: Path) 
         "val/PNEUMONIA/odd.jpeg": "h",
     }
     root = tmp_path / "root"
-    plant(root / "chest_xray", films)
-    plant(root / "chest_xray/chest_xray", films)
+    plant(root / "chest_xray", images)
+    plant(root / "chest_xray/chest_xray", images)
     plant(root, {"chest_xray/chest_xray/test/NORMAL/IM-0999-0001.jpeg": "only here"})
     plant(root, {"chest_xray/__MACOSX/._x.jpeg": "", "__MACOSX/x.jpeg": ""})
     plant(root, {"chest_xray/stray.jpeg": ""})
     listing, rows = listed(root, tmp_path)
     assert (listing.layout, listing.path) == ("kermany", str(root / "chest_xray"))
-    assert listing.files == len(films) + 2
+    assert listing.files == len(images) + 2
     assert listing.notes.counts == {
-        "nested_copies": len(films),
+        "nested_copies": len(images),
         "hidden_entries": 1,
         "files_outside_class": 1,
     }
@@ -177,14 +177,14 @@ def test_radiography_database_masks(tmp_path: Path) -> None:
 
 
 def test_class_folders_with_and_without_splits(tmp_path: Path) -> None:
-    films = {"Sick/p1/1.png": "", "Sick/2.png": "", "Well/3.jpg": "", "Well/4.txt": ""}
-    plain = plant(tmp_path / "plain", films)
+    images = {"Sick/p1/1.png": "", "Sick/2.png": "", "Well/3.jpg": "", "Well/4.txt": ""}
+    plain = plant(tmp_path / "plain", images)
     listing, _ = listed(plain, tmp_path)
     assert (listing.layout, listing.name) == ("class_folders", "plain")
     assert listing.findings == {"Sick": 2, "Well": 1}
     assert listing.notes.counts == {"files_below_class": 1, "ignored_files": 1}
     assert listing.published_splits == {}
-    split = plant(tmp_path / "split/Train", films).parent
+    split = plant(tmp_path / "split/Train", images).parent
     plant(split, {"TEST/Sick/5.png": "", "loose.png": ""})
     listing, rows = listed(split, tmp_path, options={"patient_level": "1", "view": "PA"})
     assert listing.published_splits == {"train": 3, "test": 1}

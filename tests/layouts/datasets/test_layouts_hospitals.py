@@ -30,7 +30,7 @@ def test_rsna_has_a_row_a_box(tmp_path: Path) -> None:
     assert listing.layout == "rsna_pneumonia"
     assert listing.findings == {"Lung Opacity": 1, "Normal": 1, "no Lung Opacity": 1}
     assert (listing.without_finding, listing.with_patient) == (1, 0)
-    assert not any(row["header_patient"] for row in rows)  # PatientID is the film's id
+    assert not any(row["header_patient"] for row in rows)  # PatientID is the image's id
     assert "repeated_rows" not in listing.notes.counts  # a row a box
     assert listing.notes.counts["conflicting_findings"] == 1
     assert listing.notes.counts["files_without_row"] == 1
@@ -96,17 +96,18 @@ def test_chexpert_in_the_four_archives_of_the_full_edition(tmp_path: Path) -> No
     first, second, third = (
         f"{home} batch {name}" for name in ("1 (validate & csv)", "2 (train 1)", "3 (train 2)")
     )
-    films = ("patient00001/study1/view1_frontal.jpg", "patient21514/study2/view2_lateral.jpg")
+    images = ("patient00001/study1/view1_frontal.jpg", "patient21514/study2/view2_lateral.jpg")
     root = plant(
         tmp_path / "download" / "chexpert",
         {
-            f"{first}/train.csv": _CHEXPERT + f"{home}/train/{films[0]},Female,68,Frontal,AP,1,,\n"
-            f"{home}/train/{films[1]},Male,50,Lateral,,,1,\n",
+            f"{first}/train.csv": _CHEXPERT
+            + f"{home}/train/{images[0]},Female,68,Frontal,AP,1,,\n"
+            f"{home}/train/{images[1]},Male,50,Lateral,,,1,\n",
             f"{first}/valid.csv": _CHEXPERT
             + f"{home}/valid/patient64541/study1/view1_frontal.jpg,Male,73,Frontal,PA,,,1\n",
             f"{first}/valid/patient64541/study1/view1_frontal.jpg": "",
-            f"{second}/{films[0]}": "",
-            f"{third}/{films[1]}": "",
+            f"{second}/{images[0]}": "",
+            f"{third}/{images[1]}": "",
         },
     )
     assert recognise(root.parent).folder == root
@@ -117,7 +118,7 @@ def test_chexpert_in_the_four_archives_of_the_full_edition(tmp_path: Path) -> No
     assert listing.published_splits == {"validation": 1, "train": 2}
     assert listing.notes.counts == {"ignored_files": 2}
     assert by_name(rows)["view2_lateral.jpg"]["patient_id"] == "chexpert:patient21514"
-    # Once more beside the films: each sheet is read once.
+    # Once more beside the images: each sheet is read once.
     plant(root, {"valid.csv": (root / first / "valid.csv").read_text()})
     assert listed(root, tmp_path)[0].notes.counts == {"ignored_files": 3}
 

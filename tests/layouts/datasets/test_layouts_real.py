@@ -21,7 +21,7 @@ def test_covid_chestxray(shared_data: Path, tmp_path: Path) -> None:
     assert listing.findings["COVID-19"] == 210
     assert listing.findings["COVID-19, ARDS"] == 12
     assert listing.views == {"PA": 160, "AP": 55, "AP supine": 46, "lateral": 12}
-    # Patients 285 and 339 have the same three films and no others.
+    # Patients 285 and 339 have the same three images and no others.
     assert listing.notes.counts["repeated_rows"] == 3
     assert listing.notes.counts["conflicting_patients"] == 3
     assert "conflicting_findings" not in listing.notes.counts

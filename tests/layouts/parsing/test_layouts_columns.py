@@ -15,7 +15,7 @@ from pulmospark.layouts.registry import recognise
 def _listed(
     tmp_path: Path, sheet: str | bytes, options: dict[str, str] | None = None
 ) -> tuple[SourceListing, dict[str, Row]]:
-    root = plant(tmp_path / "set", {"films.csv": sheet, "a.png": "a", "b.png": "b"})
+    root = plant(tmp_path / "set", {"images.csv": sheet, "a.png": "a", "b.png": "b"})
     listing, rows = listed(root, tmp_path, options=options)
     return listing, by_name(rows)
 

@@ -25,7 +25,7 @@ _SETS = {
     "rsna_pneumonia": {"stage_2_detailed_class_info.csv": "patientId,class\na,here\n"},
     "covidx": {"train.txt": "1 a.png positive cohen\n"},
     "covidx_ct": {"train_COVIDx_CT-3A.txt": "a.png 2 0 0 9 9\n"},
-    "csv": {"films.csv": "path,label\na.png,here\n"},
+    "csv": {"images.csv": "path,label\na.png,here\n"},
 }
 
 

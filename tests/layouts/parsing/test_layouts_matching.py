@@ -24,7 +24,7 @@ def _joined(
     """File -> finding of its row, which is the row's cell; and what was noted."""
     root = plant(tmp_path / "set", {name: name for name in files})
     rows = "".join(f'"{cell}";"{cell}"\n' for cell in cells)
-    (root / "films.csv").write_text(f"path;label\n{rows}", encoding="utf-8")
+    (root / "images.csv").write_text(f"path;label\n{rows}", encoding="utf-8")
     listing, found = listed(root, tmp_path)
     below = {str(Path(row["uri"]).relative_to(root)): row["finding"] for row in found}
     told = {name: said for name, said in below.items() if said is not None}
@@ -140,7 +140,7 @@ def test_uris_as_spark_writes_them(tmp_path: Path) -> None:
     told, _, _ = _joined(tmp_path, ["d%20e/f.png"], [f"file:{root}/d%20e/f.png"])
     assert list(told) == ["d%20e/f.png"]
     for cell in ("s3://bucket/a.png", "hdfs:/a.png", "https://example.org/a.png"):
-        with pytest.raises(InputError, match=r"films\.csv, line 2: .* is not supported"):
+        with pytest.raises(InputError, match=r"images\.csv, line 2: .* is not supported"):
             _joined(tmp_path, ["c.png"], [cell])
 
 

@@ -120,7 +120,7 @@ def test_sheets_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         open_sheet(tmp_path / "cell.csv")
 
 
-def test_patients_who_share_a_film_are_one() -> None:
+def test_patients_who_share_a_image_are_one() -> None:
     notes = ListingNotes()
     index = MetadataIndex(notes)
     rows = [("a", "s:1"), ("b", "s:2"), ("c", "s:3"), ("d", "s:4"), ("b", "s:1"), ("c", "s:2")]

@@ -417,20 +417,20 @@ def test_a_diverged_network_is_refused(tmp_path: Path) -> None:
 def test_card_says_what_it_is_and_is_not(network: Network) -> None:
     facts = CardFacts(
         name="trial <script>\nx",
-        data=(CardFigure(name="films", value="1,200"),),
+        data=(CardFigure(name="images", value="1,200"),),
         figures=(CardFigure(name="accuracy | test", value="0.91 (0.88 to 0.94)"),),
-        limitations=("No film of a child.",),
+        limitations=("No image of a child.",),
     )
     card = render_card(_config(network), facts)
     assert pulmospark.NOT_A_MEDICAL_DEVICE in card
     for text in (
         "# trial &lt;script> x: basic CNN",
         "| accuracy \\| test | 0.91 (0.88 to 0.94) |",
-        "| films | 1,200 |",
+        "| images | 1,200 |",
         "COVID-19, pneumonia, normal",
         "64 x 64 grey levels, fit: pad",
         "probability of at least 0.3100; chosen on 40 images",
-        "- No film of a child.",
+        "- No image of a child.",
         "random (trained from scratch)",
     ):
         assert text in card

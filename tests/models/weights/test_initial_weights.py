@@ -110,7 +110,7 @@ def test_random_layers_give_no_deep_features(shared_weights: Path) -> None:
 def test_paths_of_a_start_are_taken_from_the_experiments_folder(tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_text(
-        '[[sources]]\npath = "films"\n[train]\nstart = "first/bundle"\nweights_path = "/w"\n',
+        '[[sources]]\npath = "images"\n[train]\nstart = "first/bundle"\nweights_path = "/w"\n',
         encoding="utf-8",
     )
     train = read_experiment(path).train

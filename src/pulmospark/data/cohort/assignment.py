@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from pulmospark.config.split import PartFilms, SplitSettings
+from pulmospark.config.split import ImagesPerSplit, SplitSettings
 from pulmospark.core.schemas import Split
 
 COUNTED = (Split.TEST, Split.VALIDATION, Split.TRAIN, Split.EXCLUDED)
@@ -83,7 +83,7 @@ def deal(sizes: Iterable[int], shares: Sequence[float]) -> list[int]:
 
 
 def counted_parts(
-    rows: pd.DataFrame, wanted: dict[str, PartFilms], seed: int
+    rows: pd.DataFrame, wanted: dict[str, ImagesPerSplit], seed: int
 ) -> pd.Series[Any] | None:
     """Split of each group of the classes with fixed numbers, indexed by ``group_id``.
 
@@ -108,7 +108,7 @@ def counted_parts(
         if label not in sizes.index.get_level_values("label"):
             continue
         groups = cast("pd.Series[int]", sizes.loc[label])
-        order = sorted(groups.index, key=lambda group: (hashed(f"{seed}:films", group), group))
+        order = sorted(groups.index, key=lambda group: (hashed(f"{seed}:images", group), group))
         ends = part_ends(parts, int(groups.sum()))
         so_far = 0
         for group in order:
@@ -119,7 +119,7 @@ def counted_parts(
     return pd.Series(named, dtype=object)
 
 
-def part_ends(parts: PartFilms, there: int) -> tuple[int, int, int]:
+def part_ends(parts: ImagesPerSplit, there: int) -> tuple[int, int, int]:
     """Cumulative numbers of images of a class at which test, validation and training end.
 
     If the class has fewer than wanted, the splits shrink in proportion, rounded down. In integers,
@@ -146,10 +146,10 @@ def _groups(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     A group with images of several classes counts for the rarest of them, whose balance suffers
     most.
     """
-    films = rows["label"].value_counts()
+    images = rows["label"].value_counts()
     rank = {
         label: place
-        for place, label in enumerate(sorted(films.index, key=lambda x: (films[x], x)))
+        for place, label in enumerate(sorted(images.index, key=lambda x: (images[x], x)))
     }
     cells = rows.groupby(["group_id", "label"]).size().rename("size").reset_index()
     cells["rank"] = cells["label"].map(rank)

@@ -11,7 +11,7 @@ from scipy.sparse import csgraph
 
 from pulmospark.data.cohort.assignment import hashed
 
-COPY = "near copy of another film"
+COPY = "near copy of another image"
 CONFLICT = "label conflict between near copies"
 _BAND_YEARS = 10
 

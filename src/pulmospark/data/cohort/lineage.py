@@ -1,6 +1,6 @@
 """Check that images and cohort of a run were made with the current settings.
 
-A bundle applies the preprocessing of its training films (such as ``ingest.crop``) to all others,
+A bundle applies the preprocessing of its training images (such as ``ingest.crop``) to all others,
 and a report describes the split: both state the experiment's settings, which must be those of
 the tables.
 """

@@ -1,4 +1,4 @@
-"""Split: assign patients to training, validation and test, and exclude films with a reason."""
+"""Split: assign patients to training, validation and test, and exclude images with a reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pulmospark.data.cohort.split_summary import (
     check_classes,
     summary,
 )
-from pulmospark.data.duplicates.near_duplicates import NearCopies, clusters_of_films
+from pulmospark.data.duplicates.near_duplicates import NearCopies, clusters_of_images
 from pulmospark.data.ingest.ingest import IngestResult
 from pulmospark.spark.chunks import parts_of
 
@@ -66,9 +66,9 @@ def split(
             the settings.
 
     Raises:
-        ClassError: a class has no film, or a split lacks one.
+        ClassError: a class has no image, or a split lacks one.
         InputError: the images table contains augmented copies, which a split could separate from
-            their films.
+            their images.
     """
     images = ingested.tables / "images"
     _check_no_children(images)
@@ -100,7 +100,7 @@ def split(
 
 
 def _check_no_children(images: Path) -> None:
-    """Refuse what would leak: augmented copies of one film on both sides."""
+    """Refuse what would leak: augmented copies of one image on both sides."""
     children = 0
     for part in parts_of(images):
         if "parent_id" in pq.read_schema(part).names:
@@ -109,7 +109,7 @@ def _check_no_children(images: Path) -> None:
     if children:
         raise InputError(
             f"{images}: contains {children:,} augmented copies, which a split could separate "
-            "from their films: split first, then expand the training split"
+            "from their images: split first, then expand the training split"
         )
 
 
@@ -175,12 +175,12 @@ def _name_groups(rows: pd.DataFrame, roots: Mapping[str, str]) -> tuple[NameGrou
         groupings.append(
             NameGrouping(
                 source=str(source),
-                films=len(used),
+                images=len(used),
                 grouped=int(used.index.isin(known.index).sum()),
                 groups=int(used["group_id"].nunique()),
             )
         )
-    return tuple(grouping for grouping in groupings if grouping.films)
+    return tuple(grouping for grouping in groupings if grouping.images)
 
 
 def _with_copies(
@@ -194,7 +194,7 @@ def _with_copies(
         preserve_index=False,
     )
     copies = search(facts)
-    clusters = clusters_of_films(copies, facts).to_pandas().set_index("uri")["cluster"]
+    clusters = clusters_of_images(copies, facts).to_pandas().set_index("uri")["cluster"]
     before = used["group_id"].to_numpy()
     tested, leaking = _leaks_without(used, copies, settings, seed)
     if settings.copies == "together":
@@ -206,7 +206,7 @@ def _with_copies(
         how="together" if settings.copies == "together" else "drop",
         pairs=int(copies.first.size),
         across=int((before[copies.first] != before[copies.second]).sum()),
-        films=len(clusters),
+        images=len(clusters),
         clusters=int(clusters.nunique()),
         groups_before=len(set(before.tolist())),
         groups_after=int(used["group_id"].nunique()),
@@ -242,11 +242,11 @@ def _exclude(rows: pd.DataFrame, reasons: pd.Series[Any]) -> None:
 def _assign(rows: pd.DataFrame, settings: SplitSettings, seed: int) -> None:
     """Set ``split`` and ``fold``; with fixed numbers of images, exclude the surplus."""
     used = rows[rows["reason"].isna()]
-    if (parts := counted_parts(used, settings.films, seed)) is not None:
+    if (parts := counted_parts(used, settings.images, seed)) is not None:
         counted = used["group_id"].map(parts)
         rows.loc[used.index, "part"] = counted
         beyond = counted.index[counted == Split.EXCLUDED.value]
-        _exclude(rows, pd.Series("beyond the films asked for", beyond, dtype=object))
+        _exclude(rows, pd.Series("beyond the images asked for", beyond, dtype=object))
         used = rows[rows["reason"].isna()]
     rows["split"] = Split.EXCLUDED.value
     rows["fold"] = pd.Series([None] * len(rows), rows.index, dtype=object)

@@ -21,7 +21,7 @@ _NAMED = 5
 
 
 class Share(Record):
-    """Number of films and groups of one class of one source in one split."""
+    """Number of images and groups of one class of one source in one split."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,20 +29,20 @@ class Share(Record):
     fold: int | None
     label: str
     source: str
-    films: int
+    images: int
     groups: int
-    """units kept in one split: patients, films of unknown ones, or several joined by near copies;
-    one with films of two classes counts in both"""
+    """units kept in one split: patients, images of unknown ones, or several joined by near copies;
+    one with images of two classes counts in both"""
 
 
 class Exclusion(Record):
-    """Number of films of one source that were excluded for one reason."""
+    """Number of images of one source that were excluded for one reason."""
 
     model_config = ConfigDict(frozen=True)
 
     source: str
     reason: str
-    films: int
+    images: int
 
 
 class NameGrouping(Record):
@@ -51,7 +51,7 @@ class NameGrouping(Record):
     model_config = ConfigDict(frozen=True)
 
     source: str
-    films: int
+    images: int
     """included images without a patient id"""
     grouped: int
     """of these: images grouped by a study, a scan or a name"""
@@ -68,7 +68,7 @@ class CopiesHandled(Record):
     pairs: int
     across: int
     """pairs of images in two groups, which a split could have separated"""
-    films: int
+    images: int
     """images with a near copy"""
     clusters: int
     groups_before: int
@@ -94,7 +94,7 @@ class SplitResult(Record):
     findings: dict[str, tuple[str, ...]] | None = None
     """class -> findings, as configured; empty: every finding is a class; ``None``: from an older
     version, which did not record them"""
-    films: int
+    images: int
     excluded: int
     folds: int
     shares: tuple[Share, ...]
@@ -148,14 +148,14 @@ def summary(
         cohort_id=hashing.value_id(identity),
         classes=named,
         findings={name: tuple(wanted) for name, wanted in classes.items()},
-        films=used.num_rows,
+        images=used.num_rows,
         excluded=excluded.num_rows,
         folds=settings.folds,
         shares=tuple(
             sorted(
                 (
                     Share(
-                        films=row["uri_count"],
+                        images=row["uri_count"],
                         groups=row["group_id_count_distinct"],
                         **{key: row[key] for key in keys},
                     )
@@ -167,10 +167,10 @@ def summary(
         exclusions=tuple(
             sorted(
                 (
-                    Exclusion(source=row["source"], reason=row["reason"], films=row["uri_count"])
+                    Exclusion(source=row["source"], reason=row["reason"], images=row["uri_count"])
                     for row in exclusions.to_pylist()
                 ),
-                key=lambda group: (group.source, -group.films, group.reason),
+                key=lambda group: (group.source, -group.images, group.reason),
             )
         ),
         warnings=tuple(_warnings(used)),
@@ -179,7 +179,7 @@ def summary(
 
 
 def _places(used: pa.Table) -> list[tuple[str, str, str, str, int]]:
-    """Image, class, group, split and fold (-1: none) of each film, in the order of the images.
+    """Image, class, group, split and fold (-1: none) of each image, in the order of the images.
 
     The first image stands for its group: the group's name depends on the source's name or, for
     DICOM, on the run's secret.
@@ -210,7 +210,7 @@ def _warnings(used: pa.Table) -> list[str]:
         names = ", ".join(f"{who} ({' and '.join(them)})" for who, them in several[:_NAMED])
         more = f" and {len(several) - _NAMED:,} more" if len(several) > _NAMED else ""
         sentences.append(
-            f"{len(several):,} patient{'s have' if len(several) > 1 else ' has'} films of more "
+            f"{len(several):,} patient{'s have' if len(several) > 1 else ' has'} images of more "
             f"than one class, kept in the same split: {names}{more}"
         )
     return sentences
@@ -219,7 +219,7 @@ def _warnings(used: pa.Table) -> list[str]:
 def grouping_sentences(result: SplitResult) -> tuple[str, ...]:
     """Sentences on how the split grouped patients and near copies, and at what cost."""
     sentences = [
-        f"Source {grouping.source!r}: {grouping.films:,} images have no patient id; study, scan "
+        f"Source {grouping.source!r}: {grouping.images:,} images have no patient id; study, scan "
         f"or name group {grouping.grouped:,} of them, {grouping.groups:,} groups in all."
         for grouping in result.name_groups
         if grouping.grouped
@@ -233,7 +233,7 @@ def _copies_sentence(copies: CopiesHandled) -> str:
     if not copies.pairs:
         return "No near copies were found."
     pairs = (
-        f"{copies.pairs:,} pairs of near copies ({copies.films:,} images in {copies.clusters:,} "
+        f"{copies.pairs:,} pairs of near copies ({copies.images:,} images in {copies.clusters:,} "
         f"clusters), {copies.across:,} of them between groups"
     )
     fewer = copies.groups_before - copies.groups_after
@@ -273,25 +273,25 @@ def check_classes(result: SplitResult) -> None:
     """Refuse a cohort that cannot be trained or tested on.
 
     Raises:
-        ClassError: a class has no film, or a split or fold lacks one.
+        ClassError: a class has no image, or a split or fold lacks one.
     """
-    films = dict.fromkeys(result.classes, 0)
+    images = dict.fromkeys(result.classes, 0)
     for share in result.shares:
-        films[share.label] += share.films
-    left = "; ".join(f"{e.films} of {e.source}: {e.reason}" for e in result.exclusions[:6])
+        images[share.label] += share.images
+    left = "; ".join(f"{e.images} of {e.source}: {e.reason}" for e in result.exclusions[:6])
     hint = f"compare the classes with the excluded findings ({left or 'none'})"
-    if empty := [name for name, count in films.items() if not count]:
-        raise ClassError(f"no film is of class {', '.join(map(repr, empty))}: {hint}")
-    if not films:
-        raise ClassError(f"no film has a class: {hint}")
-    if len(films) < 2:
-        raise ClassError(f"only one class, {', '.join(map(repr, films)) or 'none'}: {hint}")
+    if empty := [name for name, count in images.items() if not count]:
+        raise ClassError(f"no image is of class {', '.join(map(repr, empty))}: {hint}")
+    if not images:
+        raise ClassError(f"no image has a class: {hint}")
+    if len(images) < 2:
+        raise ClassError(f"only one class, {', '.join(map(repr, images)) or 'none'}: {hint}")
     for name, shares in _parts(result):
         present = {share.label for share in shares}
         if missing := [label for label in result.classes if label not in present]:
-            totals = ", ".join(f"{label}: {films[label]:,} films in all" for label in missing)
+            totals = ", ".join(f"{label}: {images[label]:,} images in all" for label in missing)
             raise ClassError(
-                f"{name} has no film of {', '.join(map(repr, missing))} ({totals}): use fewer "
+                f"{name} has no image of {', '.join(map(repr, missing))} ({totals}): use fewer "
                 "folds, other shares, or more patients of the class"
             )
 

@@ -1,4 +1,4 @@
-"""Overlay two films: whether they are one, cropped, resized or toned differently."""
+"""Overlay two images: whether they are one, cropped, resized or toned differently."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _DETAIL, _QUICK_DETAIL = 1 / 28, 1 / 16
 _QUICK_SIDE = 56
 _QUICK_MIN = 0.75
 """correlation at half size below which the full size is not compared: copies have at least 0.8
-there, and films of others seldom reach it"""
+there, and images of others seldom reach it"""
 
 
 def overlay_correlation(first: Pixels, second: Pixels) -> float:
-    """Correlation of the details of two films after one is laid over the other.
+    """Correlation of the details of two images after one is laid over the other.
 
     The affine map maximises the enhanced correlation coefficient (Evangelidis and Psarakis 2008),
     which is invariant to brightness and contrast; then details finer than an eighth of the
@@ -41,9 +41,9 @@ def overlay_correlation(first: Pixels, second: Pixels) -> float:
         stretch by more than 30 %, a rotation, or a small overlap).
     """
     quick = (_QUICK_SIDE, _QUICK_SIDE)
-    small = [cv2.resize(film, quick, interpolation=cv2.INTER_AREA) for film in (first, second)]
+    small = [cv2.resize(image, quick, interpolation=cv2.INTER_AREA) for image in (first, second)]
     rough = _overlaid(small[0], small[1], _QUICK_DETAIL)
-    if rough == 0.0:  # no map: the search may end otherwise with the films swapped
+    if rough == 0.0:  # no map: the search may end otherwise with the images swapped
         first, second = second, first
         rough = _overlaid(small[1], small[0], _QUICK_DETAIL)
     return _overlaid(first, second, _DETAIL) if rough >= _QUICK_MIN else 0.0
@@ -72,10 +72,10 @@ def _overlaid(first: Pixels, second: Pixels, share: float) -> float:
     return _middle_correlation(one, laid, covered) - _TURN_COST * max(0.0, turned - _TURN_FREE)
 
 
-def _detail(film: Pixels, share: float) -> Singles:
-    """Local contrast: the film less its blur, over its local spread."""
-    grey = film.astype(np.float32)
-    sigma = share * film.shape[0]
+def _detail(image: Pixels, share: float) -> Singles:
+    """Local contrast: the image less its blur, over its local spread."""
+    grey = image.astype(np.float32)
+    sigma = share * image.shape[0]
     less = grey - cv2.GaussianBlur(grey, (0, 0), sigma)
     spread = np.sqrt(cv2.GaussianBlur(less * less, (0, 0), sigma))
     return np.asarray(less / (spread + 4.0), np.float32)

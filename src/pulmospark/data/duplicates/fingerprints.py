@@ -1,4 +1,4 @@
-"""Fingerprints for comparing films, computed once from the images table on the executors."""
+"""Fingerprints for comparing images, computed once from the images table on the executors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pulmospark.imaging.standardise import perceptual_hash, resized
 from pulmospark.spark import chunks
 
 LOOKS_VERSION = 1
-"""Raised whenever the same film gets other fingerprints: old parts are then unused."""
+"""Raised whenever the same image gets other fingerprints: old parts are then unused."""
 
 SMALL_SIDE = 112
-"""pixels: side of the thumbnail for overlaying films"""
+"""pixels: side of the thumbnail for overlaying images"""
 
 _MARGINS: tuple[tuple[float, float, float, float], ...] = (
     (0.0, 0.0, 0.0, 0.0),
@@ -35,7 +35,7 @@ _MARGINS: tuple[tuple[float, float, float, float], ...] = (
 then crops that a copy may have"""
 
 HASHES = len(_MARGINS)
-"""hashes per film, the first of the whole"""
+"""hashes per image, the first of the whole"""
 
 _BORDER = 0.03
 _DARK_MIN, _DARK_SHARE, _BRIGHT_ALONG = 12, 0.12, 0.35
@@ -43,12 +43,12 @@ _DARK_MIN, _DARK_SHARE, _BRIGHT_ALONG = 12, 0.12, 0.35
 
 @dataclass(frozen=True)
 class LookWork:
-    """From films of the images table to their fingerprints."""
+    """From images of the images table to their fingerprints."""
 
     columns: Sequence[str] = ("image_id", "uri", "pixels")
 
     def key(self, chunk: pa.Table) -> str:
-        """The films; a film's id and number of pixels identify its pixels."""
+        """The images; an image's id and number of pixels identify its pixels."""
         sizes = [len(pixels.as_buffer()) for pixels in chunk["pixels"]]
         ids = [chunk["image_id"].to_pylist(), chunk["uri"].to_pylist()]
         return hashing.value_id(["looks", LOOKS_VERSION, *ids, sizes])
@@ -59,32 +59,32 @@ class LookWork:
         for uri, pixels in zip(chunk["uri"].to_pylist(), chunk["pixels"], strict=True):
             flat = np.frombuffer(pixels.as_buffer(), np.uint8)
             side = int(flat.size**0.5)
-            film = flat.reshape(side, side)
+            image = flat.reshape(side, side)
             rows.append(
                 {
                     "uri": uri,
-                    "mean": float(film.mean()),
-                    "border_mean": border_mean(film),
-                    "hashes": hashes_of(film),
-                    "small": resized(film, SMALL_SIDE, SMALL_SIDE).tobytes(),
+                    "mean": float(image.mean()),
+                    "border_mean": border_mean(image),
+                    "hashes": hashes_of(image),
+                    "small": resized(image, SMALL_SIDE, SMALL_SIDE).tobytes(),
                 }
             )
         return {"looks": pa.Table.from_pylist(rows, schema=schemas.LOOKS)}
 
 
-def border_mean(film: Pixels) -> float:
-    """Mean grey level of the outer 3 % of a film on each side."""
-    wide = max(1, round(_BORDER * film.shape[0]))
-    inner = film[wide:-wide, wide:-wide]
-    return float((film.sum(dtype=np.float64) - inner.sum()) / (film.size - inner.size))
+def border_mean(image: Pixels) -> float:
+    """Mean grey level of the outer 3 % of an image on each side."""
+    wide = max(1, round(_BORDER * image.shape[0]))
+    inner = image[wide:-wide, wide:-wide]
+    return float((image.sum(dtype=np.float64) - inner.sum()) / (image.size - inner.size))
 
 
-def hashes_of(film: Pixels) -> list[int]:
-    """Perceptual hash of a film without its dark margins, and of each of its cuts.
+def hashes_of(image: Pixels) -> list[int]:
+    """Perceptual hash of an image without its dark margins, and of each of its cuts.
 
     Grey levels are equalised, so that another window or gamma gives the same hash.
     """
-    body = without_margins(film)
+    body = without_margins(image)
     height, width = body.shape
     return [
         perceptual_hash(
@@ -101,22 +101,22 @@ def hashes_of(film: Pixels) -> list[int]:
     ]
 
 
-def without_margins(film: Pixels) -> Pixels:
-    """A film without the rows and columns at its edges that are dark nearly all along."""
-    soft = cv2.GaussianBlur(film, (0, 0), 2)
+def without_margins(image: Pixels) -> Pixels:
+    """An image without the rows and columns at its edges that are dark nearly all along."""
+    soft = cv2.GaussianBlur(image, (0, 0), 2)
     bright = soft > max(_DARK_MIN, _DARK_SHARE * float(np.percentile(soft, 95)))
     rows = np.flatnonzero(bright.mean(axis=1) > _BRIGHT_ALONG)
     columns = np.flatnonzero(bright.mean(axis=0) > _BRIGHT_ALONG)
-    least = film.shape[0] // 4
+    least = image.shape[0] // 4
     if rows.size < least or columns.size < least:
-        return film
-    return film[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return image
+    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def make_looks(
     images: Path, folder: Path, spark: SparkSession, *, quiet: bool
 ) -> list[chunks.Part]:
-    """Fingerprints of every film of an images table; existing parts are kept.
+    """Fingerprints of every image of an images table; existing parts are kept.
 
     Args:
         images: the images table.
@@ -126,5 +126,5 @@ def make_looks(
     """
     todo = chunks.chunks_of(chunks.parts_of(images))
     count = sum(chunk.rows for chunk in todo)
-    with Progress("look", count, "films", quiet=quiet) as progress:
+    with Progress("look", count, "images", quiet=quiet) as progress:
         return chunks.run_chunks(spark, LookWork(), todo, folder, progress)

@@ -3,12 +3,12 @@
 Multi-index hashing (Norouzi, Punjani and Fleet, "Fast search in Hamming space with multi-index
 hashing", 2012): 64 bits are four bands of 16. If two hashes differ in at most 7 bits, one band
 differs in at most one (pigeonhole). So each hash is indexed by its four bands, and the hash of
-each whole film is looked up under each band, unchanged and with any one bit flipped; the few
+each whole image is looked up under each band, unchanged and with any one bit flipped; the few
 matches are then counted bit by bit. None within 7 bits is missed; most of those further apart are
 found (88 % at 9 bits, if the differing bits are spread evenly). Up to 3 bits no bit need be
 flipped.
 
-**Hot buckets.** Thousands of films may share a band (for example, nearly black ones); their pairs
+**Hot buckets.** Thousands of images may share a band (for example, nearly black ones); their pairs
 would grow with the square. In a bucket with more than ``BUCKET_HASHES_MAX`` hashes the next band
 must match, too; buckets that are still too full are skipped and reported.
 """
@@ -51,8 +51,8 @@ HOT = pa.schema([("band", pa.int32()), ("key", pa.int32()), ("extra", pa.int32()
 class NearWork:
     """From a band and some of its keys to the pairs that match there.
 
-    Films are numbered from 0. A film's first hash is of the whole picture; each comparison
-    includes one of those. Films of one scan are not compared.
+    Images are numbered from 0. An image's first hash is of the whole picture; each comparison
+    includes one of those. Images of one scan are not compared.
 
     Attributes:
         folder: with the hashes; see :func:`write_hashes`.
@@ -85,9 +85,9 @@ class NearWork:
 
 
 def write_hashes(
-    folder: Path, films: int, crops: int
+    folder: Path, images: int, crops: int
 ) -> tuple[np.memmap[Any, np.dtype[np.uint64]], np.memmap[Any, np.dtype[np.int32]]]:
-    """Create files for the hashes, (films, crops) uint64, and scans, (films,) int32, -1: none.
+    """Create files for the hashes, (images, crops) uint64, and scans, (images,) int32, -1: none.
 
     The caller fills and flushes both before :func:`plan_of`.
 
@@ -96,8 +96,8 @@ def write_hashes(
     """
     folder.mkdir(parents=True, exist_ok=True)
     open_memmap = np.lib.format.open_memmap
-    hashes = open_memmap(folder / _HASHES, mode="w+", dtype=np.uint64, shape=(films, crops))
-    scans = open_memmap(folder / _SCANS, mode="w+", dtype=np.int32, shape=(films,))
+    hashes = open_memmap(folder / _HASHES, mode="w+", dtype=np.uint64, shape=(images, crops))
+    scans = open_memmap(folder / _SCANS, mode="w+", dtype=np.int32, shape=(images,))
     for name in (_HASHES, _SCANS):
         files.allocate(folder / name)
     return hashes, scans
@@ -126,15 +126,15 @@ class _Index:
 
     def __init__(self, hashes: Hashes, band: int, low: int, high: int) -> None:
         self.band, self.low, self.high = band, low, high
-        films, crops, keys = _within(hashes, band, low, high)
+        images, crops, keys = _within(hashes, band, low, high)
         self.crowded = np.bincount(keys - low, minlength=high - low) > limits.BUCKET_HASHES_MAX
-        values = hashes[films, crops]
+        values = hashes[images, crops]
         buckets = self.buckets(keys, values)
         order = np.argsort(buckets, kind="stable")
         sizes = np.unique(buckets, return_counts=True)
         full = sizes[0][sizes[1] > limits.BUCKET_HASHES_MAX]
         order = order[~np.isin(buckets[order], full)]
-        self.films, self.whole = films[order], crops[order] == 0
+        self.images, self.whole = images[order], crops[order] == 0
         self.values, self.ordered = values[order], buckets[order]
         self.hot = pa.table([[band] * full.size, full >> (BITS + 1), full % _KEYS], schema=HOT)
 
@@ -145,41 +145,41 @@ class _Index:
 
 
 def _within(hashes: Hashes, band: int, low: int, high: int) -> tuple[Ints, Ints, Ints]:
-    """Film, crop and key of the hashes whose key is in a range."""
+    """Image, crop and key of the hashes whose key is in a range."""
     blocks = []
     for start in range(0, len(hashes), _ROWS_AT_ONCE):
         keys = _band(hashes[start : start + _ROWS_AT_ONCE], band)
-        films, crops = np.nonzero((keys >= low) & (keys < high))
-        blocks.append((films + start, crops, keys[films, crops]))
-    films, crops, keys = (np.concatenate(column) for column in zip(*blocks, strict=True))
-    return films, crops, keys
+        images, crops = np.nonzero((keys >= low) & (keys < high))
+        blocks.append((images + start, crops, keys[images, crops]))
+    images, crops, keys = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    return images, crops, keys
 
 
 def _probes(index: _Index, wholes: Hashes, distance: int) -> tuple[Ints, Ints]:
-    """Film and bucket of every look-up of a whole film, in the order of the buckets."""
+    """Image and bucket of every look-up of a whole image, in the order of the buckets."""
     keys = _band(wholes, index.band)
     flips = [0, *((1 << bit for bit in range(BITS)) if distance >= BANDS else ())]
-    films, buckets = [], []
+    images, buckets = [], []
     for bits in flips:
         probed = keys ^ bits
         there = np.flatnonzero((probed >= index.low) & (probed < index.high))
-        films.append(there)
+        images.append(there)
         buckets.append(index.buckets(probed[there], wholes[there]))
-    film, bucket = np.concatenate(films), np.concatenate(buckets)
+    image, bucket = np.concatenate(images), np.concatenate(buckets)
     order = np.argsort(bucket, kind="stable")
-    return film[order], bucket[order]
+    return image[order], bucket[order]
 
 
 def _pairs(index: _Index, hashes: Hashes, scans: npt.NDArray[np.int32], distance: int) -> pa.Table:
     """The pairs that match in the buckets of an index."""
     wholes = np.ascontiguousarray(hashes[:, 0])
-    film, bucket = _probes(index, wholes, distance)
+    image, bucket = _probes(index, wholes, distance)
     first = np.searchsorted(index.ordered, bucket, "left")
     count = np.searchsorted(index.ordered, bucket, "right") - first
     waiting: list[tuple[Ints, Ints, Ints]] = []
     nearest = _nothing()
     for probes, places in _side_by_side(first, count):
-        one, other = film[probes], index.films[places]
+        one, other = image[probes], index.images[places]
         bits = np.bitwise_count(wholes[one] ^ index.values[places])
         kept = np.flatnonzero(bits <= distance)
         one, other, whole = one[kept], other[kept], index.whole[places[kept]]
@@ -211,15 +211,15 @@ def _side_by_side(first: Ints, count: Ints) -> Iterator[tuple[Ints, Ints]]:
         start = end
 
 
-def _nearest(found: Sequence[tuple[Ints, Ints, Ints]], films: int) -> tuple[Ints, Ints, Ints]:
+def _nearest(found: Sequence[tuple[Ints, Ints, Ints]], images: int) -> tuple[Ints, Ints, Ints]:
     """Each pair once, with its least distance."""
     first, second, bits = (np.concatenate(one) for one in zip(*found, strict=True))
-    pair = first * films + second
+    pair = first * images + second
     order = np.lexsort((bits, pair))
     order = order[np.diff(pair[order], prepend=-1) > 0]
     if order.size > limits.NEAR_PAIRS_MAX:
         raise InputError(
-            f"{order.size:,} pairs of films have similar hashes, over the limit of "
+            f"{order.size:,} pairs of images have similar hashes, over the limit of "
             f"{limits.NEAR_PAIRS_MAX:,}: set audit.hash_distance lower"
         )
     return first[order], second[order], bits[order]

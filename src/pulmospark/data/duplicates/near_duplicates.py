@@ -1,8 +1,9 @@
-"""Near copies: films that show one picture, cropped, resized, toned or encoded differently.
+"""Near copies: images that show one picture, cropped, resized, toned or encoded differently.
 
 Perceptual hashes find candidates on Spark (:mod:`pulmospark.data.duplicates.hash_pairs`), and each
-is checked by overlaying the two films (:mod:`pulmospark.data.duplicates.alignment`). The driver
-holds a few bytes per film and pair. Films that are connected, directly or through others, form one
+is checked by overlaying the two images (:mod:`pulmospark.data.duplicates.alignment`). The driver
+holds a few bytes per image and pair. Images that are connected, directly or through others, form
+one
 cluster.
 """
 
@@ -46,17 +47,17 @@ _PAIRS_A_CHUNK = 4_000
 
 @dataclass(frozen=True)
 class NearCopies:
-    """The result of a search; films are numbered in the order of ``uri``.
+    """The result of a search; images are numbered in the order of ``uri``.
 
     Attributes:
-        first: int64 (p,), one film of each pair that shows one picture.
+        first: int64 (p,), one image of each pair that shows one picture.
         second: int64 (p,), the other; above the first.
         correlation: float64 (p,).
-        clusters: int64 (n,), number of each film's cluster; a film without a copy is alone.
+        clusters: int64 (n,), number of each image's cluster; an image without a copy is alone.
         compared: candidates that were overlaid.
         distance: maximum Hamming distance of these; lower than requested if there were too many.
         hot_buckets: overfull buckets of the hash index, which were skipped.
-        looks: "mean" and "border_mean" of each film.
+        looks: "mean" and "border_mean" of each image.
     """
 
     first: Ints
@@ -71,7 +72,7 @@ class NearCopies:
 
 @dataclass(frozen=True)
 class OverlayWork:
-    """From candidate pairs to the correlation of their overlaid films.
+    """From candidate pairs to the correlation of their overlaid images.
 
     Attributes:
         small: file of the thumbnails, in the order of ``uri``.
@@ -101,10 +102,10 @@ class OverlayWork:
         return {"copies": rows.select(schemas.COPIES.names).cast(schemas.COPIES)}
 
 
-def _picture(small: BinaryIO, film: int) -> Pixels:
+def _picture(small: BinaryIO, image: int) -> Pixels:
     # Read, not mapped: what was mapped counts as the worker's memory, and it reads all over.
     size = SMALL_SIDE * SMALL_SIDE
-    small.seek(film * size)
+    small.seek(image * size)
     return np.frombuffer(small.read(size), np.uint8).reshape(SMALL_SIDE, SMALL_SIDE)
 
 
@@ -119,7 +120,7 @@ def find_near_copies(
     pairs_max: int,
     quiet: bool,
 ) -> NearCopies:
-    """Find the films of an images table that show one picture.
+    """Find the images of an images table that show one picture.
 
     Neighbouring slices of one scan are not compared: they are naturally alike. ``work`` keeps the
     search; another one of the same images or a subset, in the same table and with the same
@@ -127,16 +128,16 @@ def find_near_copies(
 
     Args:
         images: the images table.
-        facts: ``uri`` and ``scan_id`` of the films to search, ordered by ``uri``.
-        work: folder for fingerprints and pairs; existing ones of the same films are kept.
+        facts: ``uri`` and ``scan_id`` of the images to search, ordered by ``uri``.
+        work: folder for fingerprints and pairs; existing ones of the same images are kept.
         spark: the session.
         distance: maximum number of bits by which hashes may differ.
-        correlation: minimum for two films to be one.
+        correlation: minimum for two images to be one.
         pairs_max: maximum number of pairs to overlay; if there are more, the nearest.
         quiet: show no progress.
 
     Raises:
-        InputError: more candidates than ``limits.NEAR_PAIRS_MAX``, or a film without
+        InputError: more candidates than ``limits.NEAR_PAIRS_MAX``, or an image without
             fingerprints.
     """
     search_id = _search_id(images, distance, correlation, pairs_max)
@@ -151,7 +152,7 @@ def find_near_copies(
     todo = chunks.chunks_of(chunks.parts_of(aside / "pairs"))
     if (there := sum(chunk.rows for chunk in todo)) > limits.NEAR_PAIRS_MAX:
         raise InputError(
-            f"{there:,} pairs of films have similar hashes, over the limit of "
+            f"{there:,} pairs of images have similar hashes, over the limit of "
             f"{limits.NEAR_PAIRS_MAX:,}: set audit.hash_distance lower"
         )
     within, count = _nearest(aside / "pairs", distance, pairs_max)
@@ -182,10 +183,10 @@ def _search_id(images: Path, distance: int, correlation: float, pairs_max: int) 
 def keep_search(folder: Path, search_id: str, facts: pa.Table, copies: NearCopies) -> None:
     """Keep a search for :func:`kept_search`, replacing the previous one."""
     looked = {name: pa.array(values) for name, values in copies.looks.items()}
-    films = pa.table({name: facts[name] for name in _IDENTITY} | looked)
+    images = pa.table({name: facts[name] for name in _IDENTITY} | looked)
     pairs = {name: getattr(copies, name) for name in ("first", "second", "correlation")}
     with files.whole_folder(folder) as aside:
-        pq.write_table(films, aside / "films.parquet")
+        pq.write_table(images, aside / "images.parquet")
         pq.write_table(pa.table(pairs), aside / "pairs.parquet")
         counts = {name: getattr(copies, name) for name in _COUNTS}
         files.write_json(aside / "search.json", {"search_id": search_id, **counts})
@@ -203,13 +204,13 @@ def kept_search(folder: Path, search_id: str, facts: pa.Table) -> NearCopies | N
     record = folder / "search.json"
     if not record.is_file() or (saved := files.read_json(record))["search_id"] != search_id:
         return None
-    films = pq.read_table(folder / "films.parquet")
-    at = pc.index_in(facts["uri"], value_set=films["uri"].combine_chunks())
+    images = pq.read_table(folder / "images.parquet")
+    at = pc.index_in(facts["uri"], value_set=images["uri"].combine_chunks())
     if at.null_count:
         return None
     places = np.asarray(at.to_numpy(), np.int64)
-    films = films.take(pa.array(places))
-    if films["scan_id"].to_pylist() != facts["scan_id"].to_pylist():
+    images = images.take(pa.array(places))
+    if images["scan_id"].to_pylist() != facts["scan_id"].to_pylist():
         return None
     pairs = pq.read_table(folder / "pairs.parquet")
     number = np.full(int(places.max(initial=-1)) + 1, -1, np.int64)
@@ -222,7 +223,7 @@ def kept_search(folder: Path, search_id: str, facts: pa.Table) -> NearCopies | N
         second=second,
         correlation=pairs["correlation"].to_numpy()[inside],
         clusters=clusters(first, second, facts.num_rows),
-        looks={name: films[name].to_numpy() for name in _LOOKS},
+        looks={name: images[name].to_numpy() for name in _LOOKS},
         **{name: saved[name] for name in _COUNTS},
     )
 
@@ -262,35 +263,37 @@ def grey_levels(
 def _check_looks(looks: Mapping[str, Floats]) -> None:
     if missing := int(np.isnan(looks["mean"]).sum()):
         raise InputError(
-            f"{missing} of {looks['mean'].size} films of the cohort are not in the images table: "
+            f"{missing} of {looks['mean'].size} images of the cohort are not in the images table: "
             "run `pulmospark split` again"
         )
 
 
-def clusters(first: Ints, second: Ints, films: int) -> Ints:
-    """Connected components of the graph of pairs; int64 (films,), numbered by first film."""
-    edges = sparse.coo_array((np.ones(first.size, np.int8), (first, second)), shape=(films, films))
+def clusters(first: Ints, second: Ints, images: int) -> Ints:
+    """Connected components of the graph of pairs; int64 (images,), numbered by first image."""
+    edges = sparse.coo_array(
+        (np.ones(first.size, np.int8), (first, second)), shape=(images, images)
+    )
     _, components = csgraph.connected_components(edges, directed=False)
     return np.asarray(components, np.int64)
 
 
-def clusters_of_films(found: NearCopies, facts: pa.Table) -> pa.Table:
-    """``uri`` and ``cluster`` of the films that have a copy; named after the first film."""
+def clusters_of_images(found: NearCopies, facts: pa.Table) -> pa.Table:
+    """``uri`` and ``cluster`` of the images that have a copy; named after the first image."""
     sizes = np.bincount(found.clusters, minlength=1)
-    films = np.flatnonzero(sizes[found.clusters] > 1)
+    images = np.flatnonzero(sizes[found.clusters] > 1)
     first = np.full(sizes.size, facts.num_rows, np.int64)
-    np.minimum.at(first, found.clusters[films], films)
+    np.minimum.at(first, found.clusters[images], images)
     uris = facts["uri"]
     return pa.table(
         {
-            "uri": uris.take(pa.array(films)),
-            "cluster": uris.take(pa.array(first[found.clusters[films]])),
+            "uri": uris.take(pa.array(images)),
+            "cluster": uris.take(pa.array(first[found.clusters[images]])),
         }
     )
 
 
 def _gather(parts: Sequence[Path], facts: pa.Table, aside: Path) -> tuple[dict[str, Floats], str]:
-    """Small pictures and hashes in files; a film's number is its place in ``facts``."""
+    """Small pictures and hashes in files; an image's number is its place in ``facts``."""
     number = {uri: place for place, uri in enumerate(facts["uri"].to_pylist())}
     looks = {name: np.full(len(number), np.nan) for name in _LOOKS}
     hashes, scans = write_hashes(aside, len(number), HASHES)
@@ -301,14 +304,14 @@ def _gather(parts: Sequence[Path], facts: pa.Table, aside: Path) -> tuple[dict[s
             rows = pq.read_table(path, schema=schemas.LOOKS)
             places = [number.get(uri, -1) for uri in rows["uri"].to_pylist()]
             kept = np.flatnonzero(np.asarray(places) >= 0)
-            films = np.asarray(places, np.int64)[kept]
+            images = np.asarray(places, np.int64)[kept]
             taken = rows.take(pa.array(kept)).combine_chunks()
             for name, values in looks.items():
-                values[films] = taken[name].to_numpy()
+                values[images] = taken[name].to_numpy()
             flat = pc.list_flatten(taken["hashes"]).to_numpy().view(np.uint64)
-            hashes[films] = flat.reshape(-1, HASHES)
-            for film, picture in zip(films.tolist(), taken["small"], strict=True):
-                small.seek(film * SMALL_SIDE * SMALL_SIDE)
+            hashes[images] = flat.reshape(-1, HASHES)
+            for image, picture in zip(images.tolist(), taken["small"], strict=True):
+                small.seek(image * SMALL_SIDE * SMALL_SIDE)
                 small.write(picture.as_buffer())
             names.append(path.name)
     hashes.flush()

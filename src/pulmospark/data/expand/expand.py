@@ -34,11 +34,11 @@ def expand(
     only: Sequence[str] | None = None,
     quiet: bool = False,
 ) -> ExpandResult:
-    """Write the table ``target/table``: the training films and augmented copies of them.
+    """Write the table ``target/table``: the training images and augmented copies of them.
 
-    Each class has ``settings.per_class`` rows including its films; a class with more films keeps
-    them all. The copies are spread evenly over the films of their class, and each belongs to its
-    film's folds. A copy depends only on settings, seed, film and number. The table appears
+    Each class has ``settings.per_class`` rows including its images; a class with more images keeps
+    them all. The copies are spread evenly over the images of their class, and each belongs to its
+    image's folds. A copy depends only on settings, seed, image and number. The table appears
     atomically; a killed run resumes, and an unchanged table is not rebuilt.
 
     Args:
@@ -48,12 +48,12 @@ def expand(
         target: folder of the result.
         spark: the session.
         seed: of the augmentation.
-        only: paths or ids of the films to expand; ``None``: the whole training split.
+        only: paths or ids of the images to expand; ``None``: the whole training split.
         quiet: show no progress.
 
     Raises:
         ClassError: the training split lacks a class.
-        InputError: an earlier stage is missing, a film of ``only`` is not in the training split,
+        InputError: an earlier stage is missing, an image of ``only`` is not in the training split,
             or the images table is not that of the cohort.
     """
     split = read_split(cohort)
@@ -70,8 +70,8 @@ def expand(
     with files.disk_errors(target):
         work.mkdir(parents=True, exist_ok=True)
         plan = work / "plan.parquet"
-        size = _film_bytes(images)
-        count = write_plan(parents, children, images, plan, film_bytes=size)
+        size = _image_bytes(images)
+        count = write_plan(parents, children, images, plan, image_bytes=size)
         maker = ExpandWork(str(images), settings.augment, seed)
         key = hashing.value_id([hashing.file_id(plan), maker.key(_nothing(plan))])
         result = _result(target, split, classes, settings)
@@ -83,7 +83,7 @@ def expand(
         already = _is_there(target, key, count)
         if not already:
             todo = chunks.chunks_of([plan])
-            with Progress("expand", count, "films", quiet=quiet) as progress:
+            with Progress("expand", count, "images", quiet=quiet) as progress:
                 parts = chunks.run_chunks(spark, maker, todo, work / "parts", progress)
             _publish(target, parts, result, record)
         elif read_expanded(target) != result:
@@ -97,14 +97,14 @@ def _nothing(plan: Path) -> pa.Table:
     return pq.read_schema(plan).empty_table()
 
 
-def _film_bytes(images: Path) -> int:
-    """Bytes of a film's pixels, from the first film."""
+def _image_bytes(images: Path) -> int:
+    """Bytes of an image's pixels, from the first image."""
     for part in chunks.parts_of(images):
         with pq.ParquetFile(part) as file:
             first = next(file.iter_batches(1, columns=["pixels"]), None)
         if first is not None and first.num_rows:
             return max(1, len(first["pixels"][0].as_buffer()))
-    raise InputError(f"{images}: contains no film: run `pulmospark ingest` first")
+    raise InputError(f"{images}: contains no image: run `pulmospark ingest` first")
 
 
 def _is_there(target: Path, key: str, count: int) -> bool:
@@ -118,13 +118,13 @@ def _is_there(target: Path, key: str, count: int) -> bool:
 def _result(
     target: Path, split: SplitResult, classes: Sequence[ClassPlan], settings: ExpandSettings
 ) -> ExpandResult:
-    films, children = sum(row.films for row in classes), sum(row.children for row in classes)
+    images, children = sum(row.images for row in classes), sum(row.children for row in classes)
     return ExpandResult(
         expanded=target,
         cohort_id=split.cohort_id,
         per_class=settings.per_class,
-        rows=films + children,
-        films=films,
+        rows=images + children,
+        images=images,
         children=children,
         classes=tuple(_expanded_class(plan) for plan in classes),
         warnings=(*_warnings(classes, settings), *settings.augment.warnings()),
@@ -147,14 +147,14 @@ def _publish(
 
 def _expanded_class(plan: ClassPlan) -> ExpandedClass:
     return ExpandedClass(
-        label=plan.label, films=plan.films, children=plan.children, children_of_a_film=plan.most
+        label=plan.label, images=plan.images, children=plan.children, children_of_a_image=plan.most
     )
 
 
 def _warnings(classes: Sequence[ClassPlan], settings: ExpandSettings) -> list[str]:
     return [
-        f"class {plan.label!r} has {plan.films:,} films in the training split, more than the "
+        f"class {plan.label!r} has {plan.images:,} images in the training split, more than the "
         f"requested {settings.per_class:,}: all are kept"
         for plan in classes
-        if plan.films > settings.per_class
+        if plan.images > settings.per_class
     ]

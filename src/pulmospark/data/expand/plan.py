@@ -1,4 +1,4 @@
-"""Plan of an expansion: copies per film, and where the films' pixels lie."""
+"""Plan of an expansion: copies per image, and where the images' pixels lie."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLAN = pa.schema(
         pa.field("stamp", pa.string(), nullable=False),  # the file's size and time
         pa.field("row_group", pa.int32(), nullable=False),
         pa.field("row", pa.int32(), nullable=False),  # within the row group
-        pa.field("draw", pa.int32(), nullable=False),  # 0: the film itself
+        pa.field("draw", pa.int32(), nullable=False),  # 0: the image itself
     ]
 )
 """One row per row of the expanded table; a row group is a task's work."""
@@ -38,29 +38,29 @@ class ClassPlan:
 
     Attributes:
         label: the class.
-        films: of the training split.
+        images: of the training split.
         children: their augmented copies.
-        most: copies per film, at most; the other films of the class have as many or one fewer.
+        most: copies per image, at most; the other images of the class have as many or one fewer.
     """
 
     label: str
-    films: int
+    images: int
     children: int
     most: int
 
 
 def choose_parents(cohort: pa.Table, only: Sequence[str] | None = None) -> pa.Table:
-    """The films to expand: those of the training split.
+    """The images to expand: those of the training split.
 
-    Only training films get augmented copies. With folds, a film's ``split`` says whether the
+    Only training images get augmented copies. With folds, an image's ``split`` says whether the
     models that are not tested on its fold train on it, and on its copies.
 
     Args:
         cohort: all rows of the cohort table.
-        only: paths or ids of the films to expand; ``None``: all.
+        only: paths or ids of the images to expand; ``None``: all.
 
     Raises:
-        InputError: a film is not in the training split, or not in the cohort.
+        InputError: an image is not in the training split, or not in the cohort.
     """
     train = pc.equal(cohort["split"], Split.TRAIN.value)
     if only is None:
@@ -71,13 +71,13 @@ def choose_parents(cohort: pa.Table, only: Sequence[str] | None = None) -> pa.Ta
     chosen = cohort.filter(pc.or_(pc.is_in(cohort["uri"], names), by_id))
     known = {*chosen["uri"].to_pylist(), *chosen["image_id"].to_pylist()}
     if unknown := [name for name in only if name not in known]:
-        raise InputError(f"{unknown[0]}: not in the cohort; give films by path or image_id")
+        raise InputError(f"{unknown[0]}: not in the cohort; give images by path or image_id")
     refused = chosen.filter(pc.not_equal(chosen["split"], Split.TRAIN.value)).sort_by("uri")
     if refused.num_rows:
         first = refused.slice(0, 1).to_pylist()[0]
         raise InputError(
             f"{first['uri']}: is in the {first['split']} split ({refused.num_rows:,} of "
-            f"{len(only):,} are not in the training split): only training films can be expanded; "
+            f"{len(only):,} are not in the training split): only training images can be expanded; "
             "remove it"
         )
     return chosen
@@ -86,40 +86,40 @@ def choose_parents(cohort: pa.Table, only: Sequence[str] | None = None) -> pa.Ta
 def children_of(
     labels: Sequence[str], ids: Sequence[str], classes: Sequence[str], per_class: int, seed: int
 ) -> tuple[Ints, tuple[ClassPlan, ...]]:
-    """How many children each film has, so that each class has ``per_class`` rows.
+    """How many children each image has, so that each class has ``per_class`` rows.
 
-    The films count. Copies are spread evenly: films of a class differ by at most one, and seed
-    and id decide which have one more. A class with more films than that keeps them all.
+    The images count. Copies are spread evenly: images of a class differ by at most one, and seed
+    and id decide which have one more. A class with more images than that keeps them all.
 
     Args:
-        labels: class of each film.
-        ids: ``image_id`` of each film.
+        labels: class of each image.
+        ids: ``image_id`` of each image.
         classes: all classes.
-        per_class: rows per class, including the films.
+        per_class: rows per class, including the images.
         seed: of the expansion.
 
     Returns:
-        int64 (n,), copies of each film; and the plan of each class.
+        int64 (n,), copies of each image; and the plan of each class.
 
     Raises:
-        ClassError: a class has no film.
+        ClassError: a class has no image.
     """
     counts = np.zeros(len(labels), dtype=np.int64)
     names = np.asarray(labels, dtype=object)
     plans = []
     for label in classes:
-        films = np.flatnonzero(names == label)
-        if not len(films):
+        members = np.flatnonzero(names == label)
+        if not len(members):
             raise ClassError(
-                f"the training split has no film of {label!r} to expand: use other shares, or "
+                f"the training split has no image of {label!r} to expand: use other shares, or "
                 "more patients of the class"
             )
-        children = max(0, per_class - len(films))
-        each, more = divmod(children, len(films))
-        order = sorted(films, key=lambda film: _order(seed, ids[int(film)]))
-        counts[films] = each
+        children = max(0, per_class - len(members))
+        each, more = divmod(children, len(members))
+        order = sorted(members, key=lambda image: _order(seed, ids[int(image)]))
+        counts[members] = each
         counts[np.asarray(order[:more], dtype=np.int64)] += 1
-        plans.append(ClassPlan(label, len(films), children, each + bool(more)))
+        plans.append(ClassPlan(label, len(members), children, each + bool(more)))
     return counts, tuple(plans)
 
 
@@ -128,24 +128,24 @@ def _order(seed: int, image_id: str) -> bytes:
 
 
 def write_plan(
-    parents: pa.Table, children: Ints, images: Path, target: Path, *, film_bytes: int
+    parents: pa.Table, children: Ints, images: Path, target: Path, *, image_bytes: int
 ) -> int:
-    """Write the plan, in the order of the films in the images table.
+    """Write the plan, in the order of the images in the images table.
 
-    Memory: some 40 bytes per row of the plan, plus the source films' rows.
+    Memory: some 40 bytes per row of the plan, plus the source images' rows.
 
     Args:
         parents: rows of the cohort.
         children: int64 (n,), copies of each.
         images: the images table.
         target: the file to write.
-        film_bytes: of one film's pixels.
+        image_bytes: of one image's pixels.
 
     Returns:
         The number of rows.
 
     Raises:
-        InputError: the images table lacks a film.
+        InputError: the images table lacks an image.
     """
     places = _places(images, parents["uri"])
     order = np.lexsort((places["row"], places["row_group"], places["part"]))
@@ -155,7 +155,7 @@ def write_plan(
     parts = sorted(images.glob("*.parquet"))
     names = pa.array([part.name for part in parts], pa.string())
     stamps = pa.array([_stamp(part) for part in parts], pa.string())
-    step = max(1, min(limits.EXPAND_CHUNK_ROWS, limits.CHUNK_BYTES_MAX // film_bytes))
+    step = max(1, min(limits.EXPAND_CHUNK_ROWS, limits.CHUNK_BYTES_MAX // image_bytes))
     with pq.ParquetWriter(target, PLAN, compression="zstd") as writer:
         for start in range(0, len(rows), step):
             here = rows[start : start + step]
@@ -175,20 +175,20 @@ def _stamp(part: Path) -> str:
 
 
 def _places(images: Path, uris: pa.ChunkedArray) -> dict[str, Ints]:
-    """Where each film lies: number of its file, row group, row; int64 (n,) each."""
+    """Where each image lies: number of its file, row group, row; int64 (n,) each."""
     places = {
         name: np.full(len(uris), -1, dtype=np.int64) for name in ("part", "row_group", "row")
     }
     for part, row_group, names in _groups(images):
         index = pc.index_in(names, value_set=uris)
         rows = np.flatnonzero(pc.is_valid(index).to_numpy())
-        films = pc.drop_null(index).to_numpy()
-        places["part"][films], places["row_group"][films] = part, row_group
-        places["row"][films] = rows
+        members = pc.drop_null(index).to_numpy()
+        places["part"][members], places["row_group"][members] = part, row_group
+        places["row"][members] = rows
     lacking = np.flatnonzero(places["row"] < 0)
     if len(lacking):
         raise InputError(
-            f"{images}: lacks {len(lacking):,} films of the cohort, such as "
+            f"{images}: lacks {len(lacking):,} images of the cohort, such as "
             f"{uris[int(lacking[0])]}: run `pulmospark split` again"
         )
     return places

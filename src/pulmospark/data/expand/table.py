@@ -28,11 +28,11 @@ class ExpandedClass(Record):
     model_config = ConfigDict(frozen=True)
 
     label: str
-    films: int
+    images: int
     """of the training split; each is a row itself"""
     children: int
-    children_of_a_film: int
-    """at most; every other film of the class has as many, or one fewer"""
+    children_of_a_image: int
+    """at most; every other image of the class has as many, or one fewer"""
 
 
 class ExpandResult(Record):
@@ -45,8 +45,8 @@ class ExpandResult(Record):
     """of the cohort whose training split it is"""
     per_class: int
     rows: int
-    """films + children"""
-    films: int
+    """images + children"""
+    images: int
     children: int
     classes: tuple[ExpandedClass, ...]
     warnings: tuple[str, ...]
@@ -68,8 +68,8 @@ def read_expanded(expanded: Path) -> ExpandResult:
 def expanded_for(expanded: Path, part: Part, columns: Iterable[str] | None = None) -> pa.Table:
     """The rows that a model trains on, ordered by ``uri``.
 
-    An augmented copy is trained on exactly where its film is: with folds, by every model except
-    the one that is tested on the film's fold.
+    An augmented copy is trained on exactly where its image is: with folds, by every model except
+    the one that is tested on the image's fold.
 
     Args:
         expanded: folder of the expansion.
@@ -81,7 +81,7 @@ def expanded_for(expanded: Path, part: Part, columns: Iterable[str] | None = Non
     """
     if part.name is not Split.TRAIN:
         raise UsageError(
-            f"the {part.name.value} split has no augmented films: an expanded table is only for "
+            f"the {part.name.value} split has no augmented images: an expanded table is only for "
             "training"
         )
     wanted = list(_LIGHT if columns is None else columns)
@@ -91,37 +91,37 @@ def expanded_for(expanded: Path, part: Part, columns: Iterable[str] | None = Non
 
 
 def check_expanded(expanded: Path, cohort: Path) -> None:
-    """Refuse a table whose rows do not match their films in the cohort.
+    """Refuse a table whose rows do not match their images in the cohort.
 
-    A cohort that was rebuilt after the expansion may test on these films.
+    A cohort that was rebuilt after the expansion may test on these images.
 
     Args:
         expanded: folder of the expansion.
         cohort: folder of the cohort to train with.
 
     Raises:
-        InputError: a film is not in the training split, or its class or fold differs.
+        InputError: an image is not in the training split, or its class or fold differs.
     """
     rows = pq.read_table(expanded / TABLE, columns=_LIGHT)
-    films = read_cohort(cohort)
+    images = read_cohort(cohort)
     parents = pc.coalesce(rows["parent_uri"], rows["uri"])
-    place = pc.index_in(parents, value_set=films["uri"])
+    place = pc.index_in(parents, value_set=images["uri"])
     wrong = pc.is_null(place)
     for name in ("split", "fold", "label", "image_id"):
         own = (
             pc.coalesce(rows["parent_id"], rows["image_id"]) if name == "image_id" else rows[name]
         )
-        there = films[name].take(place)
+        there = images[name].take(place)
         if name == "fold":
             own, there = pc.fill_null(own, -1), pc.fill_null(there, -1)
         wrong = pc.or_(wrong, pc.fill_null(pc.not_equal(own, there), True))
     bad = parents.filter(wrong)
     if len(bad):
         uri = min(bad.to_pylist())
-        current = films.filter(pc.equal(films["uri"], uri)).to_pylist()
+        current = images.filter(pc.equal(images["uri"], uri)).to_pylist()
         now = f"in the {current[0]['split']} split" if current else "not in the cohort"
         fold = f", fold {current[0]['fold']}, class {current[0]['label']!r}" if current else ""
         raise InputError(
-            f"{expanded}: {len(bad):,} rows do not match their films in the cohort; "
+            f"{expanded}: {len(bad):,} rows do not match their images in the cohort; "
             f"{uri} is now {now}{fold}: run `pulmospark expand` again"
         )

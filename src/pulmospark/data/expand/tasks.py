@@ -39,10 +39,10 @@ class ExpandWork:
     columns: Sequence[str] | None = None
 
     def key(self, chunk: pa.Table) -> str:
-        """The settings, each source film with its place and its file's time, and the draws."""
+        """The settings, each source image with its place and its file's time, and the draws."""
         settings = self.settings.model_dump(mode="json")
         draws = chunk["draw"].to_numpy()
-        # Draws of one film are consecutive: its first row in the chunk stands for all.
+        # Draws of one image are consecutive: its first row in the chunk stands for all.
         first = np.flatnonzero(np.diff(draws, prepend=-2) != 1)
         parents = chunk.take(pa.array(first)).to_pydict()
         return hashing.value_id([AUGMENT_VERSION, settings, self.seed, draws.tolist(), parents])
@@ -54,13 +54,13 @@ class ExpandWork:
         done: list[tuple[Operation, ...]] = []
         pixels: Pixels | None = None
         with _one_thread():
-            for row, film in enumerate(_parents(Path(self.images), chunk)):
+            for row, image in enumerate(_parents(Path(self.images), chunk)):
                 if pixels is None:
-                    pixels = np.empty((chunk.num_rows, *film.shape), np.uint8)
+                    pixels = np.empty((chunk.num_rows, *image.shape), np.uint8)
                 if draws[row]:
-                    pixels[row], operations = augmenter(film, ids[row], draws[row])
+                    pixels[row], operations = augmenter(image, ids[row], draws[row])
                 else:
-                    pixels[row], operations = film, ()
+                    pixels[row], operations = image, ()
                 done.append(operations)
         if pixels is None:
             return {}
@@ -68,7 +68,7 @@ class ExpandWork:
 
 
 def child_id(parent_id: str, operations: str) -> str:
-    """``image_id`` of an augmented copy: from its film's id and the operations."""
+    """``image_id`` of an augmented copy: from its image's id and the operations."""
     return hashing.bytes_id(f"{AUGMENT_VERSION}\0{parent_id}\0{operations}".encode())
 
 
@@ -97,7 +97,7 @@ _NAMES = schemas.EXPANDED.names
 
 
 def _binary(pixels: Pixels) -> pa.Array:
-    """Films as a column, without copying them."""
+    """Images as a column, without copying them."""
     size = int(np.prod(pixels.shape[1:]))
     ends = np.arange(len(pixels) + 1, dtype=np.int32) * np.int32(size)
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(pixels.reshape(-1))]
@@ -105,7 +105,7 @@ def _binary(pixels: Pixels) -> pa.Array:
 
 
 def _parents(images: Path, chunk: pa.Table) -> Iterator[Pixels]:
-    """The source film's pixels (side, side) of each row; each row group is read once."""
+    """The source image's pixels (side, side) of each row; each row group is read once."""
     places = zip(*(chunk[name].to_pylist() for name in ("part", "row_group", "row")), strict=True)
     for (part, row_group), stretch in groupby(places, key=lambda place: place[:2]):
         with pq.ParquetFile(images / part) as file:

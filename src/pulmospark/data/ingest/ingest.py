@@ -1,4 +1,4 @@
-"""Ingest: from folders of films to an images table and a rejects table."""
+"""Ingest: from folders of images to an images table and a rejects table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.incremental import Already, compare, hashes
 from pulmospark.data.ingest.rows import image_row, reject_row, rejects_of
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import read_films
+from pulmospark.imaging.image import read_images
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.walk import absolute
 from pulmospark.spark import chunks
@@ -89,14 +89,21 @@ class IngestWork:
             if row["problem"]:
                 rejects.append(reject_row(row, None, row["problem"], "found while listing"))
                 continue
-            films = read_films(row["uri"], self.settings, self.salt)
-            if isinstance(films, Rejected):
-                rejects.append(reject_row(row, films.image_id, films.reason, films.detail))
+            standard_images = read_images(row["uri"], self.settings, self.salt)
+            if isinstance(standard_images, Rejected):
+                rejects.append(
+                    reject_row(
+                        row,
+                        standard_images.image_id,
+                        standard_images.reason,
+                        standard_images.detail,
+                    )
+                )
             else:
                 cropped, guess = self.settings.crop != "none", self.settings.guess_view
                 images += [
-                    {**image_row(row, film, cropped=cropped, guess_view=guess), "listed": listed}
-                    for film in films
+                    {**image_row(row, image, cropped=cropped, guess_view=guess), "listed": listed}
+                    for image in standard_images
                 ]
         return {
             "images": pa.Table.from_pylist(images, schema=schemas.IMAGES),
@@ -112,7 +119,7 @@ def ingest(
     *,
     quiet: bool = False,
 ) -> IngestResult:
-    """Build the tables ``target/images`` and ``target/rejects`` from folders of films.
+    """Build the tables ``target/images`` and ``target/rejects`` from folders of images.
 
     Files are listed once. Those already in ``target``, unchanged and with the same settings and
     metadata, are not read again; rows of missing files are removed. Both tables appear

@@ -16,11 +16,11 @@ from pulmospark.spark.chunks import parts_of
 
 
 def pixels_of_some(images: Path, uris: set[str]) -> Iterator[tuple[str, Pixels]]:
-    """Path and pixels of the films asked for; only row groups that hold one are read.
+    """Path and pixels of the images asked for; only row groups that hold one are read.
 
     Args:
         images: the images table.
-        uris: of the films.
+        uris: of the images.
 
     Yields:
         ``uri``, and uint8 (size, size).

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pulmospark.core import limits, schemas
 from pulmospark.core.schemas import FRONTAL_VIEWS, Modality, RejectReason, View
-from pulmospark.imaging.image import Film
+from pulmospark.imaging.image import StandardImage
 
 GuessView = Literal["off", "axial", "all"]
 
@@ -36,40 +36,48 @@ def later_frames(uris: pa.ChunkedArray | pa.Array) -> list[str]:
 
 
 def image_row(
-    row: Mapping[str, Any], film: Film, *, cropped: bool = False, guess_view: GuessView = "off"
+    row: Mapping[str, Any],
+    image: StandardImage,
+    *,
+    cropped: bool = False,
+    guess_view: GuessView = "off",
 ) -> dict[str, Any]:
-    """A row of the images table without ``listed``: :func:`film_row` and the film's pixels."""
+    """A row of the images table without ``listed``: :func:`facts_row` and the image's pixels."""
     return {
-        **film_row(row, film, cropped=cropped, guess_view=guess_view),
-        "pixels": film.pixels.tobytes(),
-        "phash": film.phash,
+        **facts_row(row, image, cropped=cropped, guess_view=guess_view),
+        "pixels": image.pixels.tobytes(),
+        "phash": image.phash,
         "parent_id": None,
     }
 
 
-def film_row(
-    row: Mapping[str, Any], film: Film, *, cropped: bool = False, guess_view: GuessView = "off"
+def facts_row(
+    row: Mapping[str, Any],
+    image: StandardImage,
+    *,
+    cropped: bool = False,
+    guess_view: GuessView = "off",
 ) -> dict[str, Any]:
-    """The columns of a film, except its pixels and their hash.
+    """The columns of an image, except its pixels and their hash.
 
     The source's own metadata takes precedence over a DICOM header, and the header over the
-    pixels: a data set's sheet was made for the purpose, and headers of films that were exported,
+    pixels: a data set's sheet was made for the purpose, and headers of images that were exported,
     digitised or anonymised are often wrong. Pixels only give a guess, which becomes the view if
     ``guess_view`` allows it, see ``IngestSettings``.
     """
-    known = {**{name: row[name] for name in _COPIED}, **_from_header(row, film)}
-    guess = film.view
+    known = {**{name: row[name] for name in _COPIED}, **_from_header(row, image)}
+    guess = image.view
     measured = (
         known["view"] == View.UNKNOWN.value
         and guess is not None
         and (guess_view == "all" or (guess_view == "axial" and guess is View.AXIAL))
     )
-    header = film.header
+    header = image.header
     return {
         **known,
-        "uri": row["uri"] if film.frame is None else f"{row['uri']}{_FRAME}{film.frame}",
-        "image_id": film.image_id,
-        # A mask is of the whole film: it does not fit a cropped one.
+        "uri": row["uri"] if image.frame is None else f"{row['uri']}{_FRAME}{image.frame}",
+        "image_id": image.image_id,
+        # A mask is of the whole image: it does not fit a cropped one.
         "mask_uri": None if cropped else row["mask_uri"],
         "view": guess.value if measured and guess else known["view"],
         "view_measured": measured,
@@ -77,21 +85,21 @@ def film_row(
         "laterality": header.laterality if header else None,
         "burned_in": header.burned_in if header else None,
         "body_part": header.body_part.value if header else None,
-        "phantom": film.phantom,
-        "frame": film.frame,
-        "notes": film.notes,
-        "format": film.format,
-        "height": film.height,
-        "width": film.width,
+        "phantom": image.phantom,
+        "frame": image.frame,
+        "notes": image.notes,
+        "format": image.format,
+        "height": image.height,
+        "width": image.width,
     }
 
 
-def _from_header(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
+def _from_header(row: Mapping[str, Any], image: StandardImage) -> dict[str, Any]:
     """Columns that the header fills in where the source has no value, or a vaguer one.
 
     The patient is not taken from it if the layout knows that the header has none.
     """
-    header = film.header
+    header = image.header
     if header is None:
         return {}
     named = header.patient if row["header_patient"] else None
@@ -105,8 +113,8 @@ def _from_header(row: Mapping[str, Any], film: Film) -> dict[str, Any]:
         "sex": header.sex,
     }
     filled = {name: value for name, value in facts.items() if row[name] is None}
-    if film.frame is not None:  # the file's position is not its frames'
-        filled["slice_index"] = film.frame
+    if image.frame is not None:  # the file's position is not its frames'
+        filled["slice_index"] = image.frame
     # "frontal" may be PA or AP, and the header may know.
     refines = row["view"] == View.FRONTAL.value and header.view in FRONTAL_VIEWS
     if refines or row["view"] == View.UNKNOWN.value:

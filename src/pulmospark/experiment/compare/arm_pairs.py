@@ -1,4 +1,4 @@
-"""Pairwise comparison of arms: tests on predictions of the same films."""
+"""Pairwise comparison of arms: tests on predictions of the same images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pulmospark.core.errors import InputError
 from pulmospark.evaluation.paired import holm, paired_difference
 from pulmospark.report.comparison_content import ModelPair
 
-_OF_FILMS = ["uri", "group_id", "label"]
-"""columns that describe the film and do not depend on the arm"""
-_COLUMNS = [*_OF_FILMS, "probability"]
+_OF_IMAGES = ["uri", "group_id", "label"]
+"""columns that describe the image and do not depend on the arm"""
+_COLUMNS = [*_OF_IMAGES, "probability"]
 
 
 def pairs_of(
@@ -31,13 +31,13 @@ def pairs_of(
         predictions: arm -> folder of its predictions.
 
     Raises:
-        InputError: two arms were not tested on the same films.
+        InputError: two arms were not tested on the same images.
     """
     tables = {
         name: pq.read_table(folder, columns=_COLUMNS).sort_by("uri")
         for name, folder in predictions.items()
     }
-    _check_same_films(tables, predictions)
+    _check_same_images(tables, predictions)
     rows = next(iter(tables.values()))
     index = {name: number for number, name in enumerate(classes)}
     labels = np.asarray([index[name] for name in rows["label"].to_pylist()], dtype=np.int64)
@@ -67,12 +67,12 @@ def pairs_of(
     )
 
 
-def _check_same_films(tables: Mapping[str, pa.Table], predictions: Mapping[str, Path]) -> None:
-    """Refuse predictions of different films: rows are paired by their order."""
+def _check_same_images(tables: Mapping[str, pa.Table], predictions: Mapping[str, Path]) -> None:
+    """Refuse predictions of different images: rows are paired by their order."""
     (first, rows), *others = tables.items()
     for name, table in others:
-        if not table.select(_OF_FILMS).equals(rows.select(_OF_FILMS)):
+        if not table.select(_OF_IMAGES).equals(rows.select(_OF_IMAGES)):
             raise InputError(
-                f"{predictions[name]}: holds predictions for other films than {first}: remove "
+                f"{predictions[name]}: holds predictions for other images than {first}: remove "
                 f"{predictions[name].parent.parent} and run compare again"
             )

@@ -1,4 +1,4 @@
-"""Compare: several networks, or training methods, trained and tested on the same films."""
+"""Compare: several networks, or training methods, trained and tested on the same images."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def compare(
     *,
     quiet: bool = False,
 ) -> Comparison:
-    """Train each arm on the same split, test it on the same films, and compare them.
+    """Train each arm on the same split, test it on the same images, and compare them.
 
     Only the network that the experiment's starting bundle holds starts from it, and a note says
-    so. An arm compared before with the same settings, films and cohort is not retrained.
+    so. An arm compared before with the same settings, images and cohort is not retrained.
 
     Args:
         experiment: the settings; its own network does not matter.
@@ -76,9 +76,9 @@ def compare(
             note_done(place, made_from)
         # Afterwards: if the store refuses, the arm is not retrained.
         track(arm.settings, place)
-    films = _some_films(run.tables / "images", experiment.ingest.size)
+    images = _some_images(run.tables / "images", experiment.ingest.size)
     figures = tuple(
-        _figures(arm, title, places[arm.name], films)
+        _figures(arm, title, places[arm.name], images)
         for arm, title in zip(arms, arm_titles(arms), strict=True)
     )
     evaluation = read_evaluation(places[arms[0].name].evaluation).evaluation
@@ -86,7 +86,7 @@ def compare(
         folder=run.comparison,
         cohort_id=parted.cohort_id,
         classes=evaluation.classes,
-        films=evaluation.films,
+        images=evaluation.images,
         groups=evaluation.groups,
         folds=parted.folds,
         confidence=evaluation.confidence,
@@ -132,7 +132,7 @@ def _start_words(trained: TrainResult) -> str:
     return "bundle" if str(trained.weights["file"]).startswith("bundle ") else "imagenet"
 
 
-def _figures(arm: Arm, title: str, place: RunFolder, films: Pixels) -> ModelFigures:
+def _figures(arm: Arm, title: str, place: RunFolder, images: Pixels) -> ModelFigures:
     trained, evaluated = read_training(place.training), read_evaluation(place.evaluation)
     bundle = read_bundle(place.bundle)
     return ModelFigures(
@@ -147,18 +147,18 @@ def _figures(arm: Arm, title: str, place: RunFolder, films: Pixels) -> ModelFigu
         training_seconds=trained.feature_seconds + sum(model.seconds for model in trained.models),
         parameters=trained.parameters,
         bundle_bytes=sum(path.stat().st_size for path in place.bundle.iterdir()),
-        films_per_s=scoring_speed(
-            bundle.network(), films, place.training.with_name(".training.work") / "engines"
+        images_per_s=scoring_speed(
+            bundle.network(), images, place.training.with_name(".training.work") / "engines"
         ),
         report=place.report,
     )
 
 
-def _some_films(images: Path, size: int) -> Pixels:
-    """The first films of a table, uint8 (n, size, size)."""
+def _some_images(images: Path, size: int) -> Pixels:
+    """The first images of a table, uint8 (n, size, size)."""
     for part in parts_of(images):
         with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(limits.SPEED_FILMS, columns=["pixels"]):
+            for batch in file.iter_batches(limits.SPEED_IMAGES, columns=["pixels"]):
                 if batch.num_rows:
                     return pixels_of(batch["pixels"], size)
     raise InputError(f"{images}: contains no image: run `pulmospark ingest`")
@@ -170,7 +170,7 @@ def _write(result: Comparison) -> None:
     write_row(
         out,
         ["arm", "model", "method", "start", "accuracy", "accuracy_low", "accuracy_high",
-         "macro_auroc", "training_seconds", "parameters", "bundle_bytes", "films_per_s",
+         "macro_auroc", "training_seconds", "parameters", "bundle_bytes", "images_per_s",
          "frontier"],
     )  # fmt: skip
     for arm in result.models:
@@ -178,7 +178,7 @@ def _write(result: Comparison) -> None:
             out,
             [arm.name, arm.model, arm.method, arm.start, arm.accuracy.value, arm.accuracy.low,
              arm.accuracy.high, arm.macro_auroc.value, arm.training_seconds, arm.parameters,
-             arm.bundle_bytes, arm.films_per_s, arm.frontier],
+             arm.bundle_bytes, arm.images_per_s, arm.frontier],
         )  # fmt: skip
     files.write_text(result.folder / _TABLE, out.getvalue())
     write_comparison(result, result.folder / _PAGE)

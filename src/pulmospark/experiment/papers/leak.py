@@ -1,6 +1,6 @@
 """The leak of papers that augment before they split, reproduced on purpose.
 
-A film and its augmented copies then end up in both training and test set, so the model is tested
+An image and its augmented copies then end up in both training and test set, so the model is tested
 on near copies of what it has seen. `reproduce` runs it only for presets whose papers do so, and
 only next to the same experiment split first. It cannot be mistaken for a result: the leaked
 tables and model are deleted, its metrics have no CIs and are labelled as a leak, and `split`
@@ -23,7 +23,7 @@ from pyspark.sql import SparkSession
 
 from pulmospark.config.expand import ExpandSettings
 from pulmospark.config.experiment import Experiment
-from pulmospark.config.split import PartFilms, SplitSettings
+from pulmospark.config.split import ImagesPerSplit, SplitSettings
 from pulmospark.core import files, hashing, schemas
 from pulmospark.core.provenance import provenance
 from pulmospark.core.records import Record
@@ -40,7 +40,7 @@ from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.spark import chunks
 
 FOLDER = "LEAK-split-after-augmenting"
-_NO_INTERVAL = "a leak: films related to the tested rows were trained on, so a CI means nothing"
+_NO_INTERVAL = "a leak: images related to the tested rows were trained on, so a CI means nothing"
 _LIGHT = [name for name in schemas.EXPANDED.names if name != "pixels"]
 
 
@@ -50,17 +50,17 @@ class LeakyArm(Record):
     model_config = ConfigDict(frozen=True)
 
     accuracy: Figure
-    """share of tested rows, films and augmented copies, classified correctly; without a CI,
+    """share of tested rows, images and augmented copies, classified correctly; without a CI,
     see ``why``"""
     balanced_accuracy: Figure
-    on_films: Figure
-    """accuracy on the tested rows that are unaugmented films"""
+    on_images: Figure
+    """accuracy on the tested rows that are unaugmented images"""
     rows: dict[str, dict[str, int]]
     """part -> class -> rows, including augmented copies"""
     tested_parents: int
-    """source films of the tested rows"""
+    """source images of the tested rows"""
     tested_kin: float
-    """share of the tested rows whose film, or another copy of it, was trained on"""
+    """share of the tested rows whose image, or another copy of it, was trained on"""
     why: str
     """why a CI would mean nothing"""
 
@@ -104,11 +104,11 @@ def leaky_arm(
     arm = LeakyArm(
         accuracy=_bare(evaluation.accuracy),
         balanced_accuracy=_bare(evaluation.balanced_accuracy),
-        on_films=_on_films(leak, work),
+        on_images=_on_images(leak, work),
         rows=_rows_of(read_split(leak.cohort)),
         tested_parents=parents,
         tested_kin=kin,
-        why=_why(evaluation.films, parents, kin),
+        why=_why(evaluation.images, parents, kin),
     )
     # Only its metrics stay, next to the honest ones: nothing else must circulate.
     shutil.rmtree(leak.root)
@@ -118,7 +118,8 @@ def leaky_arm(
 
 def _why(tested: int, parents: int, kin: float) -> str:
     return (
-        f"the {tested:,} tested rows come from {parents:,} films; for {kin:.1%} of them the film "
+        f"the {tested:,} tested rows come from {parents:,} images; for {kin:.1%} of them "
+        f"the image "
         "or another augmented copy was trained on: they are neither new to the model nor "
         "independent of one another, and a CI assumes both"
     )
@@ -133,16 +134,16 @@ def _leak(
     expansion: ExpandSettings,
     quiet: bool,
 ) -> None:
-    """Tables and cohort of all films and their augmented copies, split row by row."""
+    """Tables and cohort of all images and their augmented copies, split row by row."""
     everyone = work / "all-in-training"
     honest = read_split(run.cohort)
-    films = read_cohort(run.cohort)
-    at = films.schema.get_field_index("split")
-    everywhere = pa.array([Split.TRAIN.value] * films.num_rows, pa.string())
-    films = films.set_column(at, schemas.COHORT.field("split"), everywhere)
+    images = read_cohort(run.cohort)
+    at = images.schema.get_field_index("split")
+    everywhere = pa.array([Split.TRAIN.value] * images.num_rows, pa.string())
+    images = images.set_column(at, schemas.COHORT.field("split"), everywhere)
     all_id = hashing.value_id(["all in training", honest.cohort_id])
-    all_films = honest.model_copy(update={"cohort": everyone, "cohort_id": all_id})
-    _write_cohort(everyone, films, all_films)
+    all_images = honest.model_copy(update={"cohort": everyone, "cohort_id": all_id})
+    _write_cohort(everyone, images, all_images)
     target = work / "expanded"
     expand(
         run.tables / "images",
@@ -168,14 +169,14 @@ def _leak(
 
 
 def _split_rows(rows: pa.Table, classes: Sequence[str], seed: int) -> pa.Table:
-    """A cohort in which each row, film or augmented copy, is assigned by itself: the leak."""
+    """A cohort in which each row, image or augmented copy, is assigned by itself: the leak."""
     labels = np.asarray(rows["label"].to_pylist(), dtype=object)
     uris = rows["uri"].to_pylist()
     split = np.full(rows.num_rows, Split.TRAIN.value, dtype=object)
     for name in classes:
         of_class = np.flatnonzero(labels == name)
         drawn = sorted(of_class, key=lambda row: _order(seed, uris[int(row)]))
-        parts = eighty_twenty(len(drawn)) if len(drawn) > 1 else PartFilms(train=1, test=1)
+        parts = eighty_twenty(len(drawn)) if len(drawn) > 1 else ImagesPerSplit(train=1, test=1)
         split[drawn[: parts.test]] = Split.TEST.value
         split[drawn[parts.test : parts.test + parts.validation]] = Split.VALIDATION.value
     own = {
@@ -227,7 +228,7 @@ def _rows_of(parted: SplitResult) -> dict[str, dict[str, int]]:
     return {
         part.value: {
             name: sum(
-                share.films
+                share.images
                 for share in parted.shares
                 if share.split == part.value and share.label == name
             )
@@ -238,30 +239,30 @@ def _rows_of(parted: SplitResult) -> dict[str, dict[str, int]]:
 
 
 def _kin(work: Path) -> tuple[float, int]:
-    """Share of tested rows whose film was trained on, and the number of their source films."""
+    """Share of tested rows whose image was trained on, and the number of their source images."""
     rows = pq.read_table(work / "expanded" / TABLE, columns=["uri", "parent_uri"])
     split = read_cohort(work / "cohort", ["uri", "split"])
     parts = split["split"].take(pc.index_in(rows["uri"], value_set=split["uri"]))
-    film = pc.coalesce(rows["parent_uri"], rows["uri"])
-    tested = film.filter(pc.equal(parts, Split.TEST.value))
-    trained = film.filter(pc.equal(parts, Split.TRAIN.value))
+    image = pc.coalesce(rows["parent_uri"], rows["uri"])
+    tested = image.filter(pc.equal(parts, Split.TEST.value))
+    trained = image.filter(pc.equal(parts, Split.TRAIN.value))
     kin = pc.mean(pc.is_in(tested, value_set=pc.unique(trained))).as_py()
     return float(kin), int(pc.count_distinct(tested).as_py())
 
 
-def _on_films(leak: RunFolder, work: Path) -> Figure:
-    """Accuracy on the tested rows that are unaugmented films."""
+def _on_images(leak: RunFolder, work: Path) -> Figure:
+    """Accuracy on the tested rows that are unaugmented images."""
     columns = ["uri", "label", "prediction"]
     predictions = pq.read_table(leak.evaluation / "predictions", columns=columns)
     rows = pq.read_table(work / "expanded" / TABLE, columns=["uri", "draw"])
     as_they_came = rows.filter(pc.equal(rows["draw"], 0))["uri"]
     predictions = predictions.filter(pc.is_in(predictions["uri"], value_set=as_they_came))
-    right, films = (
+    right, images = (
         pc.sum(pc.equal(predictions["label"], predictions["prediction"])).as_py() or 0,
         len(predictions),
     )
-    value = right / films if films else None
-    return Figure(value=value, numerator=right, denominator=films, note=_NO_INTERVAL)
+    value = right / images if images else None
+    return Figure(value=value, numerator=right, denominator=images, note=_NO_INTERVAL)
 
 
 def _bare(figure: Figure) -> Figure:

@@ -37,17 +37,17 @@ def points_between(result: Reproduction, leak: LeakyArm) -> str | None:
 def _figures(result: Reproduction) -> tuple[PaperFigure, ...]:
     published = PaperFigure(
         what="published",
-        about="" if result.published_low is None else "CI as though films were independent",
+        about="" if result.published_low is None else "CI as though images were independent",
         accuracy=result.published,
         low=result.published_low,
         high=result.published_high,
         right=result.published_right,
-        of=result.published_films,
+        of=result.published_images,
     )
     figure, leak = result.accuracy, result.leak
     ours = PaperFigure(
         what="here",
-        about="" if leak is None else "split before augmenting: no film is on both sides",
+        about="" if leak is None else "split before augmenting: no image is on both sides",
         accuracy=figure.value,
         low=figure.low,
         high=figure.high,
@@ -69,11 +69,11 @@ def _figures(result: Reproduction) -> tuple[PaperFigure, ...]:
 
 def _of_leak(result: Reproduction, leak: LeakyArm) -> tuple[str, ...]:
     remarks = [f"The leak has no CI: {leak.why}."]
-    films = leak.on_films
-    if films.value is not None:
+    images = leak.on_images
+    if images.value is not None:
         remarks.append(
-            f"On its rows that are unaugmented films, it classified {films.numerator:,} of "
-            f"{films.denominator:,} correctly ({films.value:.1%})."
+            f"On its rows that are unaugmented images, it classified {images.numerator:,} of "
+            f"{images.denominator:,} correctly ({images.value:.1%})."
         )
     if (between := points_between(result, leak)) is not None:
         remarks.append(f"Leak minus ours: {between}.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pulmospark.config.augment import AugmentSettings, RotationSettings
-from pulmospark.config.split import PartFilms
+from pulmospark.config.split import ImagesPerSplit
 from pulmospark.config.train import LogisticSettings, NetworkSettings, TrainSettings
 from pulmospark.core.errors import UsageError
 from pulmospark.models.zoo.catalogue import entry
@@ -26,13 +26,13 @@ class Published:
 
     Attributes:
         accuracy: 0 to 1.
-        right: correctly classified films, if given or derivable.
-        films: films tested on, if given.
+        right: correctly classified images, if given or derivable.
+        images: images tested on, if given.
     """
 
     accuracy: float
     right: int | None = None
-    films: int | None = None
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Preset:
         source: the paper.
         published: its accuracy.
         classes: class -> findings of the data sets.
-        films: number of films of each class in each split.
+        images: number of images of each class in each split.
         size: side of the images, pixels.
         train: network and settings.
         doubled: rows per class after augmentation, as a multiple of the smallest class's
-            training films; 0: not used.
+            training images; 0: not used.
         expanded_to: rows per class of the whole data after augmentation; 0: not used.
         augment: augmentation of the copies; ``None``: there are none.
-        equalise: equalise every film's histogram.
+        equalise: equalise every image's histogram.
         leaky: the paper splits after augmenting. It is run both that way and with the split
             first.
         guessed: what the paper does not state, and the value used here.
@@ -61,7 +61,7 @@ class Preset:
     source: str
     published: Published
     classes: Mapping[str, tuple[str, ...]]
-    films: Mapping[str, PartFilms]
+    images: Mapping[str, ImagesPerSplit]
     size: int
     train: TrainSettings
     doubled: int = 0
@@ -73,7 +73,7 @@ class Preset:
 
 
 def only_rotation(degrees: float) -> AugmentSettings:
-    """One random rotation of each film, and nothing else."""
+    """One random rotation of each image, and nothing else."""
     off = {
         name: value.model_copy(update={"probability": 0.0})
         for name, value in AugmentSettings()
@@ -84,15 +84,15 @@ def only_rotation(degrees: float) -> AugmentSettings:
 
 _PER_PATIENT = "split: not stated in the paper; here known patients are never on both sides"
 _VALIDATION = (
-    "validation: not stated in the paper; here a tenth of its training films, for the "
+    "validation: not stated in the paper; here a tenth of its training images, for the "
     "temperature, the operating point and the best epoch"
 )
 
 
 def _belman(kind: str, classes: Mapping[str, tuple[str, ...]], published: Published) -> Preset:
-    others = PartFilms(train=720, validation=80, test=180)
-    films = {
-        name: PartFilms(train=360, validation=40, test=180) if name == "COVID-19" else others
+    others = ImagesPerSplit(train=720, validation=80, test=180)
+    images = {
+        name: ImagesPerSplit(train=360, validation=40, test=180) if name == "COVID-19" else others
         for name in classes
     }
     return Preset(
@@ -100,7 +100,7 @@ def _belman(kind: str, classes: Mapping[str, tuple[str, ...]], published: Publis
         source=entry(f"belman_lopez_2022_{kind}").source,
         published=published,
         classes=classes,
-        films=films,
+        images=images,
         size=200,
         train=TrainSettings(
             model=f"belman_lopez_2022_{kind}",
@@ -138,11 +138,11 @@ _LOGISTIC_GUESS = (
 )
 
 
-def eighty_twenty(films: int) -> PartFilms:
-    """80 : 20, with a tenth of the training films for validation."""
-    test = round(films * 0.2)
-    validation = round((films - test) * 0.1)
-    return PartFilms(train=films - test - validation, validation=validation, test=test)
+def eighty_twenty(images: int) -> ImagesPerSplit:
+    """80 : 20, with a tenth of the training images for validation."""
+    test = round(images * 0.2)
+    validation = round((images - test) * 0.1)
+    return ImagesPerSplit(train=images - test - validation, validation=validation, test=test)
 
 
 def _features(
@@ -151,7 +151,7 @@ def _features(
     network: str,
     classes: Mapping[str, tuple[str, ...]],
     *,
-    films: int,
+    images: int,
     accuracy: float,
     guessed: tuple[str, ...] = (),
 ) -> Preset:
@@ -160,7 +160,7 @@ def _features(
         source=source,
         published=Published(accuracy),
         classes=classes,
-        films=dict.fromkeys(classes, eighty_twenty(films)),
+        images=dict.fromkeys(classes, eighty_twenty(images)),
         size=299 if network == "inception_v3" else 224,
         train=TrainSettings(model=f"{network}_flattened", logistic=_LOGISTIC),
         guessed=(
@@ -188,7 +188,7 @@ def _akter(kind: str, accuracy: float) -> Preset:
             "COVID-19": ("radiography_database:COVID",),
             "normal": ("radiography_database:Normal",),
         },
-        films={"COVID-19": eighty_twenty(3616), "normal": eighty_twenty(10_192)},
+        images={"COVID-19": eighty_twenty(3616), "normal": eighty_twenty(10_192)},
         size=224,
         train=TrainSettings(
             model=model,
@@ -213,9 +213,9 @@ def _akter(kind: str, accuracy: float) -> Preset:
         leaky=True,
         guessed=(
             "split before augmenting: the COVID-19 Radiography Database names no patients, so "
-            "films of one patient, and its copies in other sizes, may still be on both sides",
+            "images of one patient, and its copies in other sizes, may still be on both sides",
             _VALIDATION,
-            "enhancement: histogram equalisation of every film, without the paper's spectrum, "
+            "enhancement: histogram equalisation of every image, without the paper's spectrum, "
             "greys, cyan and N-CLAHE",
             "augmentation: operations and ranges are the defaults of `pulmospark expand`",
             "RMSprop: rate and batch size not stated; here "
@@ -244,7 +244,7 @@ def _all() -> list[Preset]:
         _belman("binary", _TWO, Published(0.9917, 357, 360)),
         _belman("4class", _FOUR, Published(0.9403, 677, 720)),
     ]
-    shares = "films: only the total is stated; here as many of each class"
+    shares = "images: only the total is stated; here as many of each class"
     for network, three in (("inception_v3", 0.97), ("resnet50", 0.9855), ("vgg19", 0.9855)):
         presets += [
             _features(
@@ -252,7 +252,7 @@ def _all() -> list[Preset]:
                 _AWAN,
                 network,
                 _TWO,
-                films=177,
+                images=177,
                 accuracy=1.0,
                 guessed=(shares,),
             ),
@@ -261,13 +261,13 @@ def _all() -> list[Preset]:
                 _AWAN,
                 network,
                 _THREE,
-                films=236,
+                images=236,
                 accuracy=three,
                 guessed=(shares,),
             ),
         ]
     presets += [
-        _features("benbrahim-2020", _BENBRAHIM, network, _TWO, films=160, accuracy=accuracy)
+        _features("benbrahim-2020", _BENBRAHIM, network, _TWO, images=160, accuracy=accuracy)
         for network, accuracy in (("inception_v3", 0.9901), ("resnet50", 0.9803))
     ]
     return [*presets, _akter("mobilenetv2", 0.97), _akter("modified", 0.98)]

@@ -30,8 +30,8 @@ from pulmospark.layouts.registry import data_sets
 
 RESULT = "reproduction.json"
 _ENOUGH = 0.97
-"""share of the paper's number of films that counts as complete: whole patients are sampled, and
-the last one may have more films than are left"""
+"""share of the paper's number of images that counts as complete: whole patients are sampled, and
+the last one may have more images than are left"""
 
 
 class Reproduction(Record):
@@ -45,22 +45,22 @@ class Reproduction(Record):
     published: float
     """the paper's accuracy, 0 to 1"""
     published_right: int | None
-    published_films: int | None
+    published_images: int | None
     published_low: float | None = None
     published_high: float | None = None
-    """Wilson's CI of the paper's counts, as though its films were independent"""
+    """Wilson's CI of the paper's counts, as though its images were independent"""
     accuracy: Figure
     """ours, with its CI over the tested patients"""
     balanced_accuracy: Figure
     confidence: float
     """of the CIs"""
     groups: int
-    """tested patients, or films where no patient is known"""
+    """tested patients, or images where no patient is known"""
     phantoms: bool = False
-    films: dict[str, dict[str, int]]
-    """part -> class -> films; before augmentation"""
-    trained_films: int
-    """films trained on, including augmented ones"""
+    images: dict[str, dict[str, int]]
+    """part -> class -> images; before augmentation"""
+    trained_images: int
+    """images trained on, including augmented ones"""
     rows_per_class: int | None = None
     """of the training split after augmentation"""
     leak: LeakyArm | None = None
@@ -110,7 +110,7 @@ def experiment_of(
         ),
         classes=dict(preset.classes),
         ingest=IngestSettings(size=preset.size, equalise=preset.equalise),
-        split=SplitSettings(films=dict(preset.films)),
+        split=SplitSettings(images=dict(preset.images)),
         train=preset.train.model_copy(update={"processes": processes}),
     )
 
@@ -135,20 +135,20 @@ def reproduce(
         run: its folder.
         spark: the session.
         per_class: rows per class after augmentation; ``None``: as many as the paper has, scaled
-            down if there are fewer films.
+            down if there are fewer images.
         quiet: show no progress.
 
     Raises:
         UsageError: ``per_class`` is given, but the preset does not expand.
-        ClassError: a class has no film.
+        ClassError: a class has no image.
         EnvironmentProblem: weights are missing.
         TrainingError: a training process failed.
     """
     check_per_class(preset, per_class)
     pipeline.run_ingest(experiment, run, spark, quiet=quiet)
     parted = pipeline.run_split(experiment, run, spark, quiet=quiet)
-    films = _films(parted)
-    whole = _expansion(preset, films, per_class)
+    images = _images(parted)
+    whole = _expansion(preset, images, per_class)
     expand = _of_training(whole) if whole is not None and preset.leaky else whole
     experiment = experiment.model_copy(update={"expand": expand})
     expanded = pipeline.run_expand(experiment, run, spark, quiet=quiet)
@@ -167,11 +167,11 @@ def reproduce(
         confidence=evaluation.confidence,
         groups=evaluation.groups,
         phantoms=experiment.phantoms,
-        films=films,
-        trained_films=trained.models[-1].films,
+        images=images,
+        trained_images=trained.models[-1].images,
         rows_per_class=expanded.per_class if expanded else None,
         leak=leak,
-        smaller=(*_smaller(preset, films), *_fewer_rows(preset, whole, per_class)),
+        smaller=(*_smaller(preset, images), *_fewer_rows(preset, whole, per_class)),
         warnings=(*parted.warnings, *(expanded.warnings if expanded else ())),
         report=run.report,
     )
@@ -192,17 +192,17 @@ def check_per_class(preset: Preset, per_class: int | None) -> None:
 
 
 def _expansion(
-    preset: Preset, films: dict[str, dict[str, int]], per_class: int | None
+    preset: Preset, images: dict[str, dict[str, int]], per_class: int | None
 ) -> ExpandSettings | None:
-    """Rows per class: of the training split, or of all films if the preset is leaky."""
+    """Rows per class: of the training split, or of all images if the preset is leaky."""
     if preset.augment is None:
         return None
     rows = per_class
     if rows is None and preset.doubled:
-        rows = preset.doubled * min(films[Split.TRAIN].values())
+        rows = preset.doubled * min(images[Split.TRAIN].values())
     if rows is None:
-        here = sum(sum(part.values()) for part in films.values())
-        share = here / sum(part.total for part in preset.films.values())
+        here = sum(sum(part.values()) for part in images.values())
+        share = here / sum(part.total for part in preset.images.values())
         rows = preset.expanded_to if share >= _ENOUGH else round(preset.expanded_to * share)
     return ExpandSettings(per_class=max(rows, 1), augment=preset.augment)
 
@@ -221,7 +221,7 @@ def _fewer_rows(
     why = (
         "as requested"
         if per_class is not None
-        else "as many per film as in the paper (--full-count makes all)"
+        else "as many per image as in the paper (--full-count makes all)"
     )
     return (
         f"augmentation: {whole.per_class:,} rows per class before the split, the paper has "
@@ -231,39 +231,39 @@ def _fewer_rows(
 
 def _published(preset: Preset, confidence: float) -> dict[str, Any]:
     """The paper's results."""
-    right, films = preset.published.right, preset.published.films
+    right, images = preset.published.right, preset.published.images
     low = high = None
-    if right is not None and films is not None:
-        low, high = wilson(right / films, films, confidence)
+    if right is not None and images is not None:
+        low, high = wilson(right / images, images, confidence)
     return {
         "preset": preset.name,
         "source": preset.source,
         "published": preset.published.accuracy,
         "published_right": right,
-        "published_films": films,
+        "published_images": images,
         "published_low": low,
         "published_high": high,
         "guessed": preset.guessed,
     }
 
 
-def _films(parted: SplitResult) -> dict[str, dict[str, int]]:
-    films: Counter[tuple[str, str]] = Counter()
+def _images(parted: SplitResult) -> dict[str, dict[str, int]]:
+    images: Counter[tuple[str, str]] = Counter()
     for share in parted.shares:
-        films[share.split, share.label] += share.films
+        images[share.split, share.label] += share.images
     return {
-        part.value: {name: films[part.value, name] for name in parted.classes}
+        part.value: {name: images[part.value, name] for name in parted.classes}
         for part in (Split.TRAIN, Split.VALIDATION, Split.TEST)
     }
 
 
-def _smaller(preset: Preset, films: dict[str, dict[str, int]]) -> tuple[str, ...]:
+def _smaller(preset: Preset, images: dict[str, dict[str, int]]) -> tuple[str, ...]:
     notes = []
-    for name, wanted in preset.films.items():
-        here = sum(part[name] for part in films.values())
+    for name, wanted in preset.images.items():
+        here = sum(part[name] for part in images.values())
         if here < _ENOUGH * wanted.total:
             notes.append(
-                f"{name}: {here} films, the paper has {wanted.total}; the proportions of the "
+                f"{name}: {here} images, the paper has {wanted.total}; the proportions of the "
                 "splits are kept"
             )
     return tuple(notes)

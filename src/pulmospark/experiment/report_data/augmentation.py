@@ -33,16 +33,16 @@ def augmentations(experiment: Experiment, run: RunFolder) -> tuple[page.Augmenta
         expansion = parse(ExpandSettings, record, where=str(expanded / RECORD))
         used.append(
             page.Augmentation(
-                how="augmented copies of the training films, made before training",
+                how="augmented copies of the training images, made before training",
                 rows_per_class=result.per_class,
-                films=result.films,
+                images=result.images,
                 children=result.children,
                 classes=tuple(
                     page.ExpandedClass(
                         name=row.label,
-                        films=row.films,
+                        images=row.images,
                         children=row.children,
-                        children_of_a_film=row.children_of_a_film,
+                        children_of_a_image=row.children_of_a_image,
                     )
                     for row in result.classes
                 ),
@@ -52,7 +52,7 @@ def augmentations(experiment: Experiment, run: RunFolder) -> tuple[page.Augmenta
     if settings.augment is not None:
         used.append(
             page.Augmentation(
-                how="each training film randomly augmented in each epoch",
+                how="each training image randomly augmented in each epoch",
                 operations=_operations(settings.augment),
             )
         )

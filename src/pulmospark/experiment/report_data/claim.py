@@ -41,7 +41,7 @@ def _data(
     experiment: Experiment, ingested: IngestResult, parted: SplitResult, run: RunFolder
 ) -> dict[int, str]:
     settings, split = experiment.ingest, experiment.split
-    excluded = "; ".join(f"{e.films:,} of {e.source}: {e.reason}" for e in parted.exclusions)
+    excluded = "; ".join(f"{e.images:,} of {e.source}: {e.reason}" for e in parted.exclusions)
     rejects = ", ".join(f"{n:,} {reason}" for reason, n in ingested.rejects_by_reason.items())
     shares = (
         f"{split.folds} folds; {split.validation:.0%} of the others for validation"
@@ -49,8 +49,8 @@ def _data(
         else f"training {split.train:.0%}, validation {split.validation:.0%}, test "
         f"{split.test:.0%}"
     )
-    if split.films:
-        shares = "fixed numbers of films of each class for training, validation and test"
+    if split.images:
+        shares = "fixed numbers of images of each class for training, validation and test"
     drawn = "synthetic phantoms, laid out as " if experiment.phantoms else ""
     return {
         7: "; ".join(f"{s.name}: {drawn}{s.title}, {s.files:,} files" for s in ingested.sources),
@@ -59,7 +59,7 @@ def _data(
         9: f"8-bit greyscale, {settings.size} x {settings.size} pixels, resized with fit="
         f"{settings.fit!r}"
         + (f", cropped to the {settings.crop}" if settings.crop != "none" else "")
-        + "; 16-bit films windowed.",
+        + "; 16-bit images windowed.",
         10: f"Near copies: {split.copies}; balanced by: {split.balance}; identical files count "
         f"once. {' '.join(grouping_sentences(parted))}".rstrip(),
         12: _missing(run),
@@ -67,7 +67,8 @@ def _data(
         20: "Patients; where unknown, images grouped by study, scan, name or near copies. "
         + " ".join(w for w in parted.warnings if "patient" in w),
         35: f"{ingested.files:,} files: {ingested.images:,} images, {ingested.rejects:,} rejects"
-        f" ({rejects or 'none'}); {parted.films:,} films included, {parted.excluded:,} excluded.",
+        f" ({rejects or 'none'}); {parted.images:,} images included, {parted.excluded:,} "
+        f"excluded.",
         36: _people(run),
     }
 
@@ -80,7 +81,7 @@ def _missing(run: RunFolder) -> str:
     }
     return (
         f"Unknown: patient of {share['patient_id']:.0%}, age of {share['age']:.0%}, sex of "
-        f"{share['sex']:.0%} of the films. No imputation."
+        f"{share['sex']:.0%} of the images. No imputation."
     )
 
 
@@ -99,8 +100,8 @@ def _people(run: RunFolder) -> str:
         years = f"median age {np.median(known):.0f}" if known.size else "ages unknown"
         women, men = int((sex[here] == "F").sum()), int((sex[here] == "M").sum())
         parts.append(
-            f"{name}: {here.sum():,} films of {np.unique(groups[here]).size:,} groups, {years}, "
-            f"{women:,} films of women and {men:,} of men"
+            f"{name}: {here.sum():,} images of {np.unique(groups[here]).size:,} groups, {years}, "
+            f"{women:,} images of women and {men:,} of men"
         )
     return "; ".join(parts) + "."
 
@@ -133,7 +134,7 @@ def _model(experiment: Experiment, trained: TrainResult) -> dict[int, str]:
 
 def _chosen(trained: TrainResult) -> str:
     """How the model, its temperature and its operating point were chosen."""
-    validated = all(model.validation_films for model in trained.models)
+    validated = all(model.validation_images for model in trained.models)
     point = trained.models[-1].operating_point
     few = "" if point.positives is None else f" The latter rests on {point.positives} positives."
     if all(model.calibrated_by == "out-of-fold" for model in trained.models):
@@ -167,12 +168,12 @@ def _figures(
         "PPV, NPV, F1, MCC, log loss, Brier score, calibration error; compared with two "
         "image-blind baselines.",
         29: f"{evaluation.confidence:.0%} CIs over patients: Wilson's on the effective number of "
-        f"films for proportions, bootstrap with {evaluation.replicates:,} replicates otherwise.",
-        32: f"{evaluation.films:,} films of {evaluation.groups:,} groups, each predicted by a "
+        f"images for proportions, bootstrap with {evaluation.replicates:,} replicates otherwise.",
+        32: f"{evaluation.images:,} images of {evaluation.groups:,} groups, each predicted by a "
         f"model not trained on it{f', in {parted.folds} folds' if parted.folds else ''}.",
         37: f"Accuracy {evaluation.accuracy.text()}, mean AUROC {evaluation.macro_auroc.text()}.",
         38: by_class + ".",
-        39: "The report shows the misclassified films of the highest confidence.",
+        39: "The report shows the misclassified images of the highest confidence.",
         43: f"pulmospark (Apache-2.0); model {evaluated.model_id}; settings and seed "
         f"{experiment.seed} in the run's folder.",
     }

@@ -66,8 +66,8 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
     if (why := other_evaluation(run)) is not None:
         raise InputError(why)
     trained, evaluated = read_training(run.training), read_evaluation(run.evaluation)
-    films = pq.read_table(run.evaluation / "predictions", columns=["patient_id"])
-    patients, unknown = known_patients(films)
+    images = pq.read_table(run.evaluation / "predictions", columns=["patient_id"])
+    patients, unknown = known_patients(images)
     old = old_audits(run)
     right, wrong = right_and_wrong(run, trained.classes)
     settings = experiment.model_dump(mode="json")
@@ -87,12 +87,12 @@ def report_content(experiment: Experiment, run: RunFolder) -> page.ReportContent
             )
             for level in evaluated.levels
         ),
-        films_without_patient=unknown,
+        images_without_patient=unknown,
         known_patients=patients,
         sources=_sources(ingested, run),
         rejects=_rejects(run, ingested),
         exclusions=tuple(
-            page.Exclusion(reason=group.reason, count=group.films, source=group.source)
+            page.Exclusion(reason=group.reason, count=group.images, source=group.source)
             for group in parted.exclusions
         ),
         classes=_classes(run, parted),
@@ -188,9 +188,9 @@ def _classes(run: RunFolder, parted: SplitResult) -> tuple[page.ClassSummary, ..
 
 
 def _split(rows: pa.Table, parted: SplitResult) -> page.SplitSummary:
-    """Films and known patients of each split, counted in a cohort's included rows.
+    """Images and known patients of each split, counted in a cohort's included rows.
 
-    Not summed from smaller cells: a patient with films of two classes is one patient.
+    Not summed from smaller cells: a patient with images of two classes is one patient.
     """
     folds, names = rows["fold"].to_pylist(), rows["split"].to_pylist()
     part_names = [n if f is None else f"fold {f + 1}" for f, n in zip(folds, names, strict=True)]
@@ -198,18 +198,18 @@ def _split(rows: pa.Table, parted: SplitResult) -> page.SplitSummary:
     parts = sorted(set(part_names), key=_part_order)
 
     def cells(column: str, of: Sequence[str]) -> tuple[page.SplitCell, ...]:
-        counts = _films_and_patients(rows, ["part", column])
+        counts = _images_and_patients(rows, ["part", column])
         return tuple(
-            page.SplitCell(part=part, name=name, films=films, patients=patients)
+            page.SplitCell(part=part, name=name, images=images, patients=patients)
             for name in of
             for part in parts
-            for films, patients in [counts.get((part, name), (0, None))]
+            for images, patients in [counts.get((part, name), (0, None))]
         )
 
-    totals = _films_and_patients(rows, ["part"])
+    totals = _images_and_patients(rows, ["part"])
     return page.SplitSummary(
         totals=tuple(
-            page.SplitTotal(part=part, films=totals[part,][0], patients=totals[part,][1])
+            page.SplitTotal(part=part, images=totals[part,][0], patients=totals[part,][1])
             for part in parts
         ),
         by_class=cells("label", parted.classes),
@@ -222,10 +222,10 @@ def _part_order(name: str) -> int:
     return _PARTS.index(name) if name in _PARTS else int(name.split()[1])
 
 
-def _films_and_patients(
+def _images_and_patients(
     rows: pa.Table, keys: list[str]
 ) -> dict[tuple[str, ...], tuple[int, int | None]]:
-    """Films, and patients (``None`` if none is known), per value of some columns."""
+    """Images, and patients (``None`` if none is known), per value of some columns."""
     known = pc.CountOptions(mode="only_valid")
     counts = rows.group_by(keys).aggregate(
         [([], "count_all"), ("patient_id", "count_distinct", known)]
@@ -281,7 +281,7 @@ def _training(experiment: Experiment, run: RunFolder, trained: TrainResult) -> p
                         validation_loss=epoch["validation_loss"],
                         accuracy=epoch["validation_accuracy"],
                         seconds=epoch["seconds"],
-                        images_per_s=epoch["films_per_s"],
+                        images_per_s=epoch["images_per_s"],
                     )
                     for epoch in record.history
                 ),

@@ -32,5 +32,5 @@ def referenced_files(data: bytes) -> frozenset[tuple[str, ...]]:
             records = sequence(index, "DirectoryRecordSequence")
             named = (words_of(record, "ReferencedFileID") for record in records)
             return frozenset(parts for parts in named if parts)
-    except Exception:  # noqa: BLE001 - a damaged index costs no film: the folder is listed anyway
+    except Exception:  # noqa: BLE001 - a damaged index costs no image: the folder is listed anyway
         return frozenset()

@@ -1,4 +1,4 @@
-"""What a DICOM header says of the film: numbers and words of closed lists, never its own text."""
+"""What a DICOM header says of the image: numbers and words of closed lists, never its own text."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pulmospark.imaging.dicom.header import Header, sequence, text_of
 from pulmospark.imaging.reject import Refused
 
 XRAYS: Final = frozenset({"CR", "DX", "RG"})
-"""modalities of films: computed, digital and plain radiography"""
+"""modalities of images: computed, digital and plain radiography"""
 CAPTURES: Final = frozenset({"", "OT", "SC"})
-"""modalities of secondary captures, films digitised or exported; their content is not declared"""
+"""modalities of secondary captures, images digitised or exported; their content is not declared"""
 
 _OTHERS: Final = frozenset({
     "AR", "AU", "BDUS", "BI", "BMD", "CFM", "CTPROTOCOL", "DG", "DMS", "DOC", "ECG",
@@ -61,7 +61,7 @@ _VIEWS: Final = {
     "LATERAL": View.LATERAL,
     "LAT": View.LATERAL,
 }
-"""view positions; a decubitus film is taken from the front, the patient lying on a side"""
+"""view positions; a decubitus image is taken from the front, the patient lying on a side"""
 
 # Code values of PS3.16, CID 4010, in SNOMED CT and in the older SNOMED RT.
 _VIEW_CODES: Final = {
@@ -114,7 +114,7 @@ def facts_of(header: Header) -> DicomFacts:
     """Read the facts of a header.
 
     Raises:
-        Refused: it is an image, and neither a film nor a CT slice.
+        Refused: it is an image, and neither an image nor a CT slice.
     """
     word = header.word("Modality")
     modality = _modality(word)

@@ -86,7 +86,7 @@ def pixel_form(header: Header, *, least_side: int = limits.IMAGE_SIDE_MIN) -> Pi
         least_side: pixels that the shorter side has to have.
 
     Raises:
-        Refused: too many pixels, or of a form that is no film's.
+        Refused: too many pixels, or of a form that is no image's.
     """
     rows, columns = header.whole("Rows"), header.whole("Columns")
     check_size(rows, columns, least_side)

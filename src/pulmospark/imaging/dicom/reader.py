@@ -60,7 +60,7 @@ class DicomImage:
 
         Args:
             number: from 0.
-            ct_window: of CT slices; films always have the header's.
+            ct_window: of CT slices; images always have the header's.
             at_least: pixels that the shorter side keeps where a large frame is decoded at a
                 lower resolution; 0: it is decoded in full.
 
@@ -82,7 +82,7 @@ def open_dicom(data: bytes) -> DicomImage:
     """Read and check the header of a DICOM file.
 
     Raises:
-        Refused: no image, none of a film's or slice's modality, too large, or damaged.
+        Refused: no image, none of an image's or slice's modality, too large, or damaged.
     """
     with quiet():
         header = read_header(data)
@@ -116,7 +116,7 @@ def _check_frames(form: PixelForm, facts: DicomFacts) -> None:
         return
     if facts.modality is not Modality.CT:
         raise Refused(
-            RejectReason.ANIMATED, f"dicom: {form.frames} frames where one film was expected"
+            RejectReason.ANIMATED, f"dicom: {form.frames} frames where one image was expected"
         )
     if (pixels := form.frames * form.rows * form.columns) > limits.DICOM_PIXELS_MAX:
         raise Refused(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pulmospark.core.schemas import FRONTAL_VIEWS, BodyPart, Caution, View
-from pulmospark.imaging.image import Film
+from pulmospark.imaging.image import StandardImage
 from pulmospark.models.bundle.feature_distance import FeatureDistance, open_distance
 
 PHANTOM_DETAIL = (
@@ -63,7 +63,7 @@ class Checks:
 
         Args:
             facts: ``view``, ``view_measured``, ``view_guess``, ``body_part`` and ``phantom``, as
-                far as they are known; see :func:`facts_of` and ``data.ingest.rows.film_row``.
+                far as they are known; see :func:`facts_of` and ``data.ingest.rows.facts_row``.
             distance: from the training images; ``None``: not assessable.
         """
         found = []
@@ -97,14 +97,14 @@ NO_CHECKS = Checks()
 """of a model of which nothing is known"""
 
 
-def facts_of(film: Film) -> dict[str, Any]:
+def facts_of(image: StandardImage) -> dict[str, Any]:
     """What :meth:`Checks.cautions` takes, of a file of which no source says anything."""
-    header = film.header
+    header = image.header
     return {
         "view": header.view.value if header else View.UNKNOWN.value,
-        "view_guess": film.view.value if film.view else None,
+        "view_guess": image.view.value if image.view else None,
         "body_part": header.body_part.value if header else None,
-        "phantom": film.phantom,
+        "phantom": image.phantom,
     }
 
 

@@ -83,7 +83,7 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
             pieces += len(chunks.listed_chunks([manifest], plan.chunk_files)) if files else 0
             problems = _problems(manifest) if files else 0
     rows = sum(chunk.rows for chunk in of_images)
-    enough = limits.PARITY_WORTH_FILMS if policy == "auto" else limits.PARITY_FILMS_MIN
+    enough = limits.PARITY_WORTH_IMAGES if policy == "auto" else limits.PARITY_IMAGES_MIN
     return DryRun(
         bundle=plan.bundle.folder,
         model=config.model,

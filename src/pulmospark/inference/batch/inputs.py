@@ -69,14 +69,14 @@ class Inputs:
     layout: str | None = None
     """of the folders and sheets; ``None``: every image file in them"""
     fits: dict[str, str] = field(default_factory=dict)
-    """images table -> how its films were made square, where that is told"""
+    """images table -> how its images were made square, where that is told"""
     equalised: dict[str, bool] = field(default_factory=dict)
-    """images table -> whether its films' histograms were equalised"""
+    """images table -> whether its images' histograms were equalised"""
     notes: NotesSummary = field(default_factory=lambda: ListingNotes().summary())
     """what was passed over where patterns were expanded"""
 
     @property
-    def is_one_film(self) -> bool:
+    def is_one_image(self) -> bool:
         """Whether it is one file, named as such: that needs no Spark."""
         return len(self.named) == 1 and not (self.folders or self.sheets or self.images)
 
@@ -90,7 +90,7 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
             pattern stands for all that it matches, as though each were named; see
             :func:`pulmospark.inference.batch.path_patterns.expanded`.
         layout: of the folders, as ``ingest`` takes it; ``None``: that of a public data set
-            where the folders have one, for its masks are no films, and else every image file
+            where the folders have one, for its masks are no images, and else every image file
             in them; ``none``: every image file in them, whatever they are.
 
     Raises:
@@ -99,7 +99,7 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
         InputError: a path is not there, a pattern matches nothing, or a table cannot be used.
     """
     if not paths:
-        raise UsageError("no film is named: give a file, a folder, a pattern or a table")
+        raise UsageError("no image is named: give a file, a folder, a pattern or a table")
     found, notes = _Sorted(), ListingNotes()
     asked, layout = layout, None if layout == NO_LAYOUT else layout
     for path in expanded(paths, notes):
@@ -233,7 +233,7 @@ def _recognised(found: _Sorted) -> str | None:
         try:
             place = registry.recognise(folder)
         except LayoutError:
-            continue  # a plain folder of films
+            continue  # a plain folder of images
         if not place.layout.generic:
             known[folder] = place.layout.name
     if not known:
@@ -243,7 +243,7 @@ def _recognised(found: _Sorted) -> str | None:
         folder, name = next(iter(known.items()))
         raise UsageError(
             f"{folder}: is a data set ({name}), and goes with others of its layout only: give it "
-            f"alone, or say --layout {NO_LAYOUT} to take every image file for a film"
+            f"alone, or say --layout {NO_LAYOUT} to take every image file for an image"
         )
     return next(iter(known.values()))
 
@@ -273,7 +273,7 @@ def _ingest_told(images: Path, name: str) -> Any:
 
 
 def crop_told(images: Path) -> str:
-    """What the films of an images table were cut to; "none" where that is not told."""
+    """What the images of an images table were cut to; "none" where that is not told."""
     told = _ingest_told(images, "crop")
     return told if isinstance(told, str) else "none"
 

@@ -1,4 +1,4 @@
-"""Predict: a bundle and films in, a predictions table, a rejects table and CSV files out."""
+"""Predict: a bundle and images in, a predictions table, a rejects table and CSV files out."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ PARTS = "parts"
 
 @dataclass(frozen=True)
 class PredictPlan:
-    """A prediction that was checked as far as it can be without reading a film."""
+    """A prediction that was checked as far as it can be without reading an image."""
 
     bundle: Bundle
     inputs: Inputs
@@ -85,7 +85,7 @@ def predict(
     settings: ScoringSettings | None = None,
     quiet: bool = False,
 ) -> PredictResult:
-    """Score films with a bundle.
+    """Score images with a bundle.
 
     ``target`` gets the tables ``predictions`` (``core.schemas.PREDICTIONS``) and ``rejects``
     (``core.schemas.REJECTS``), both as CSV as well, and ``predict.json``; it appears whole or not
@@ -95,8 +95,8 @@ def predict(
     Args:
         bundle: folder of the bundle.
         paths: see :func:`pulmospark.inference.batch.inputs.resolve_inputs`.
-        target: folder of the output; ``None`` with one film only: nothing is kept.
-        spark: the session; ``None``: in this process, one film after the other.
+        target: folder of the output; ``None`` with one image only: nothing is kept.
+        spark: the session; ``None``: in this process, one image after the other.
         layout: of the folders; ``None``: every image file in them.
         threshold: of the operating point, 0 to 1, instead of the bundle's.
         salt_path: file with the secret that patient numbers of DICOM headers are hashed with;
@@ -109,10 +109,10 @@ def predict(
         UsageError: ``target`` is missing, or holds something else; ``threshold`` is out of
             range, or the bundle has no operating point.
         InputError: a path is not there, there is no image file, or, without ``target``, the
-            one film could not be read.
-        SourceUnavailableError: a machine cannot reach the films.
+            one image could not be read.
+        SourceUnavailableError: a machine cannot reach the images.
         EnvironmentProblem: no space, no right to write there, or an executor lacks the package,
-            the films or the output's folder.
+            the images or the output's folder.
     """
     plan = plan_predict(
         bundle,
@@ -145,8 +145,10 @@ def plan_predict(
     points = _points(read, threshold)
     inputs = resolve_inputs(paths, layout)
     _check_tables(inputs, read.config)
-    if target_needed and target is None and not inputs.is_one_film:
-        raise UsageError("--out is missing: with more than one film, name a folder for the output")
+    if target_needed and target is None and not inputs.is_one_image:
+        raise UsageError(
+            "--out is missing: with more than one image, name a folder for the output"
+        )
     if target is not None:
         target = check_local(target).expanduser().absolute()
         _check_target(target)
@@ -170,17 +172,17 @@ def _check_phantoms(inputs: Inputs) -> None:
 
 
 def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
-    """Refuse images tables whose films were prepared otherwise than the bundle takes them."""
+    """Refuse images tables whose images were prepared otherwise than the bundle takes them."""
     for table, fit in inputs.fits.items():
         if fit != config.fit:
             raise InputError(
-                f"{table}: its films were made square by {fit!r}, and the bundle takes "
+                f"{table}: its images were made square by {fit!r}, and the bundle takes "
                 f"{config.fit!r}: ingest with --set ingest.fit={config.fit}, or give "
                 "the files themselves"
             )
         if (crop := crop_told(Path(table))) != config.crop:
             raise InputError(
-                f"{table}: its films were cut to {crop!r}, and the bundle takes "
+                f"{table}: its images were cut to {crop!r}, and the bundle takes "
                 f"{config.crop!r}: ingest with --set ingest.crop={config.crop}, or give "
                 "the files themselves"
             )
@@ -195,7 +197,7 @@ def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
         if equalise != config.equalise:
             was, takes = (("" if told else "not ") for told in (equalise, config.equalise))
             raise InputError(
-                f"{table}: its films were {was}equalised, and the bundle takes films that were "
+                f"{table}: its images were {was}equalised, and the bundle takes images that were "
                 f"{takes}equalised: ingest with --set ingest.equalise="
                 f"{str(config.equalise).lower()}, or give the files themselves"
             )
@@ -286,7 +288,7 @@ def _run(
         plan.settings,
         plan.points,
         ListedSample(of_files, of_images, standard),
-        films=total,
+        images=total,
         kind=engine_kind(spark),
     )
     ready = time.perf_counter()
@@ -319,7 +321,7 @@ def _file_chunks(manifest: Path, spark: SparkSession | None, files_max: int) -> 
 def engine_kind(spark: SparkSession | None) -> Kind | None:
     """Which engine scores on a session's executors; ``None``: what the driver's machine says.
 
-    Without a session a film or two are scored, for which the conversion to OpenVINO costs
+    Without a session an image or two are scored, for which the conversion to OpenVINO costs
     more than it gains.
     """
     return "torch" if spark is None or executors_have_gpus(spark) else None

@@ -91,13 +91,13 @@ def publish(
         seconds: of the stages so far; gets ``write``.
 
     Raises:
-        InputError: there are more or fewer rows than films, or the one film was rejected and
+        InputError: there are more or fewer rows than images, or the one image was rejected and
             there is no folder to say so.
         EnvironmentProblem: no space, or no right to write there.
     """
     begun = time.perf_counter()
     by_table = written.by_table()
-    film = _film(scored, by_table) if scored.inputs.is_one_film else None
+    image = _image(scored, by_table) if scored.inputs.is_one_image else None
     tally = Tally()
     with contextlib.ExitStack() as stack:
         if scored.target is None:
@@ -120,16 +120,16 @@ def publish(
         if tally.images - written.later_frames() + tally.rejects != seen:
             raise InputError(
                 f"{tally.images + tally.rejects} rows for {seen} files seen: a table has the same "
-                "rows twice; name each film once"
+                "rows twice; name each image once"
             )
         seconds["write"] = time.perf_counter() - begun
-        result = _result(scored, tally, seen, seconds, film)
+        result = _result(scored, tally, seen, seconds, image)
         files.write_json(folder / RECORD, _record(scored, result))
     return result
 
 
-def _film(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None:
-    """The one film's prediction; ``None`` where it was rejected, or is one of several slices,
+def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None:
+    """The one image's prediction; ``None`` where it was rejected, or is one of several slices,
     and that is written down."""
     if not by_table["predictions"]:
         row = pq.read_table(by_table["rejects"][0]).to_pylist()[0]
@@ -171,7 +171,7 @@ def _result(
     tally: Tally,
     seen: int,
     seconds: dict[str, float],
-    film: Prediction | None,
+    image: Prediction | None,
 ) -> PredictResult:
     config = scored.bundle.config
     return PredictResult(
@@ -196,7 +196,7 @@ def _result(
         notes=scored.notes.summary(),
         precision=scored.precision,
         seconds={name: round(value, 3) for name, value in seconds.items()},
-        film=film,
+        image=image,
     )
 
 

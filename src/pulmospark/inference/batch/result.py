@@ -16,7 +16,7 @@ from pulmospark.layouts.base import NotesSummary
 
 
 class Decision(Record):
-    """What an operating point says of a film."""
+    """What an operating point says of an image."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -92,10 +92,10 @@ class PredictResult(Record):
     rejects: int
     rejects_by_reason: dict[str, int]
     predictions: dict[str, int]
-    """class -> films for which it is the most probable"""
+    """class -> images for which it is the most probable"""
     decision_points: tuple[DecisionPoint, ...]
     positive: dict[str, int]
-    """class of an operating point -> films at or above its threshold"""
+    """class of an operating point -> images at or above its threshold"""
     cautions: dict[str, int]
     """a ``core.schemas.Caution`` -> images that were scored and have it"""
     fence: float | None
@@ -109,5 +109,5 @@ class PredictResult(Record):
     precision: PrecisionOutcome
     """in which the network calculated, and how that was decided"""
     seconds: dict[str, float]
-    film: Prediction | None = None
-    """where one film was asked for"""
+    image: Prediction | None = None
+    """where one image was asked for"""

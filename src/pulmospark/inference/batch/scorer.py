@@ -36,18 +36,18 @@ def prepare_scorer(
     points: Sequence[DecisionPoint],
     sample: Sample,
     *,
-    films: int,
+    images: int,
     kind: Kind | None = None,
 ) -> tuple[Scorer, PrecisionOutcome]:
-    """Make a bundle's network ready for workers, in a precision that these films allow.
+    """Make a bundle's network ready for workers, in a precision that these images allow.
 
     Args:
         bundle: the model.
         folder: for the engine's files; every worker has to see it.
         settings: the precision that is asked for.
         points: thresholds of the decisions that a lower precision may not change.
-        sample: some of the films to be scored; read only where a precision is tried.
-        films: how many are to be scored, as far as that is known.
+        sample: some of the images to be scored; read only where a precision is tried.
+        images: how many are to be scored, as far as that is known.
         kind: see :func:`pulmospark.inference.engine.build.prepare_engine`.
 
     Returns:
@@ -66,7 +66,7 @@ def prepare_scorer(
         exact,
         replace(answers, distance=checks.opened(), fence=checks.fence),
         sample,
-        films=films,
+        images=images,
         quantise=partial(quantised, exact) if can_quantise() else None,
     )
     return scorer_of(bundle, engine, checks), outcome
@@ -80,7 +80,7 @@ def prepare_here(bundle: Bundle, folder: Path) -> tuple[Scorer, PrecisionOutcome
     """
     nothing = GivenSample(np.empty((0, bundle.config.input_size, bundle.config.input_size), "u1"))
     settings = ScoringSettings(precision="fp32")
-    return prepare_scorer(bundle, folder, settings, (), nothing, films=1, kind="torch")
+    return prepare_scorer(bundle, folder, settings, (), nothing, images=1, kind="torch")
 
 
 def scorer_of(bundle: Bundle, engine: EngineSpec, checks: Checks) -> Scorer:

@@ -1,4 +1,4 @@
-"""What executors do to predict: films, or rows of an images table, to predictions."""
+"""What executors do to predict: images, or rows of an images table, to predictions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pulmospark.core.prefetch import ahead
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.pixels import pixels_of
-from pulmospark.data.ingest.rows import film_row, reject_row, rejects_of
+from pulmospark.data.ingest.rows import facts_row, reject_row, rejects_of
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import films_from_bytes
+from pulmospark.imaging.image import images_from_bytes
 from pulmospark.inference.batch.cautions import NO_CHECKS, PHANTOM_DETAIL, Checks
 from pulmospark.inference.batch.inputs import FACT_COLUMNS, IMAGE_COLUMNS
 from pulmospark.inference.batch.read_ahead import Fetched, fetch, fetch_ahead
@@ -68,7 +68,7 @@ class Scorer:
 
     @property
     def at_once(self) -> int:
-        """Films that are well handed over together."""
+        """Images that are well handed over together."""
         return limits.SCORING_BATCH if self.engine.kind == "openvino" else limits.SCORING_BATCH_GPU
 
     def run(self, pixels: Pixels) -> Answers:
@@ -121,9 +121,9 @@ class Scorer:
 
 @dataclass
 class _Batch:
-    """Films that the network runs on at once, and what was rejected among them."""
+    """Images that the network runs on at once, and what was rejected among them."""
 
-    films: list[dict[str, Any]] = field(default_factory=list)
+    images: list[dict[str, Any]] = field(default_factory=list)
     pixels: list[Pixels] = field(default_factory=list)
     rejects: list[dict[str, Any]] = field(default_factory=list)
 
@@ -166,17 +166,17 @@ class FilesWork:
         Memory holds a few batches of standard images, whatever the size of the chunk, and the
         bytes of a group of files (``limits.FETCH_BYTES``) or of one.
         """
-        films: list[dict[str, Any]] = []
+        images: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
         answers: list[Answers] = []
         for batch in self._decoded(chunk.to_pylist()):
             rejects += batch.rejects
-            if batch.films:
-                films += batch.films
+            if batch.images:
+                images += batch.images
                 answers.append(self.scorer.run(np.stack(batch.pixels)))
         found = {"rejects": pa.Table.from_pylist(rejects, schema=schemas.REJECTS)}
-        if films:
-            found["predictions"] = self.scorer.predictions(films, Answers.joined(answers))
+        if images:
+            found["predictions"] = self.scorer.predictions(images, Answers.joined(answers))
         return found
 
     def _decoded(self, rows: list[dict[str, Any]]) -> Iterator[_Batch]:
@@ -189,7 +189,7 @@ class FilesWork:
         batch = _Batch()
         for row, data in files:
             self._add(row, data, batch)
-            if len(batch.films) >= self.scorer.at_once:
+            if len(batch.images) >= self.scorer.at_once:
                 yield batch
                 batch = _Batch()
         yield batch
@@ -201,17 +201,17 @@ class FilesWork:
         found = (
             data
             if isinstance(data, Rejected)
-            else films_from_bytes(data, self.settings, self.salt)
+            else images_from_bytes(data, self.settings, self.salt)
         )
         if isinstance(found, Rejected):
             batch.rejects.append(reject_row(row, found.image_id, found.reason, found.detail))
             return
-        if self.phantoms_only and not all(film.phantom for film in found):
+        if self.phantoms_only and not all(image.phantom for image in found):
             reason = RejectReason.NOT_A_PHANTOM
             batch.rejects.append(reject_row(row, found[0].image_id, reason, PHANTOM_DETAIL))
             return
-        batch.films += [film_row(row, film) for film in found]
-        batch.pixels += [film.pixels for film in found]
+        batch.images += [facts_row(row, image) for image in found]
+        batch.pixels += [image.pixels for image in found]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Imports OpenVINO and NNCF without the report of its use that it sends.
 
 ``import openvino`` alone sends an event to an analytics server, from every process, unless
-the user has opted out, and writes an id to ``~/intel``. Software that reads patients' films
+the user has opted out, and writes an id to ``~/intel``. Software that reads patients' images
 must not call out unasked, and a cluster's workers often cannot. OpenVINO has a silent stand-in
 for machines where the package ``openvino_telemetry`` is not installed: here the package is
 out of sight while OpenVINO is imported for the first time, and nothing else is touched.

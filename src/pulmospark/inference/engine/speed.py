@@ -14,10 +14,10 @@ from pulmospark.models.zoo.network import Network
 
 
 def scoring_speed(network: Network, pixels: Pixels, folder: Path) -> float:
-    """Films a second of one worker with one thread, decoding left out.
+    """Images a second of one worker with one thread, decoding left out.
 
     Batches of ``limits.ENGINE_BATCH`` are run for ``limits.SPEED_SECONDS`` after one that is
-    not counted; the films are taken from the first again when they are all through.
+    not counted; the images are taken from the first again when they are all through.
 
     Args:
         network: in evaluation mode.
@@ -30,10 +30,10 @@ def scoring_speed(network: Network, pixels: Pixels, folder: Path) -> float:
         pixels[at : at + limits.ENGINE_BATCH] for at in range(0, len(pixels), limits.ENGINE_BATCH)
     ]
     engine.run(batches[0])
-    films, started = 0, time.perf_counter()
+    images, started = 0, time.perf_counter()
     for batch in itertools.cycle(batches):
         engine.run(batch)
-        films += len(batch)
+        images += len(batch)
         if (seconds := time.perf_counter() - started) >= limits.SPEED_SECONDS:
             break
-    return films / seconds
+    return images / seconds

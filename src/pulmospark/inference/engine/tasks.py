@@ -69,7 +69,7 @@ class HeadWork:
         return hashing.value_id([_heads_id(self.heads), *_ids(chunk)])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``scores``, one a film and head."""
+        """Rows of ``scores``, one an image and head."""
         flat = chunk["features"].combine_chunks().flatten().to_numpy()
         features = flat.reshape(chunk.num_rows, -1).astype(np.float64)
         made = []
@@ -81,7 +81,7 @@ class HeadWork:
 
 @dataclass(frozen=True)
 class ScoreWork:
-    """Images to the logits of one network, for the films that a fold tests or validates on.
+    """Images to the logits of one network, for the images that a fold tests or validates on.
 
     Attributes:
         engine: the network.
@@ -164,8 +164,8 @@ def _ids(chunk: pa.Table) -> list[list[str]]:
 def _pixels_id(chunk: pa.Table) -> str:
     """The same file gives other pixels where the ingest's settings are others."""
     digest = hashlib.sha256()
-    for film in chunk["pixels"]:
-        digest.update(film.as_buffer())
+    for image in chunk["pixels"]:
+        digest.update(image.as_buffer())
     return digest.hexdigest()
 
 

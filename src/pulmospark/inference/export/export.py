@@ -24,7 +24,7 @@ from pulmospark.core.locations import check_local
 from pulmospark.core.records import Record
 from pulmospark.inference.engine.openvino_compile import IR_FILE
 from pulmospark.inference.engine.softmax import softmax
-from pulmospark.inference.export.check_images import CheckFilms, films_for
+from pulmospark.inference.export.check_images import CheckImages, images_for
 from pulmospark.inference.export.graph import ExportGraph, metadata_of, write_onnx, write_openvino
 from pulmospark.inference.export.runtimes import run_onnxruntime, run_openvino
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
@@ -49,46 +49,46 @@ class ExportResult(Record):
     model_id: str
     model: str
     """the network's name in the zoo"""
-    films: int
+    images: int
     """that it was checked on"""
     phantoms: bool
-    """whether these were drawn, for want of films"""
+    """whether these were drawn, for want of images"""
     unreadable: int
-    """films given that could not be read"""
+    """images given that could not be read"""
     checked_with: tuple[str, ...]
     """what ran the file"""
     largest_difference: float
-    """of a probability from the bundle's own, over all films, classes and programs"""
+    """of a probability from the bundle's own, over all images, classes and programs"""
     bytes: int
 
 
 def export_bundle(
-    bundle: Path, to: Format, target: Path, films: Sequence[str] = ()
+    bundle: Path, to: Format, target: Path, images: Sequence[str] = ()
 ) -> ExportResult:
     """Write a bundle in the form of another program.
 
     The file takes ``pixels``, uint8 (n, size, size), standard images as ingest makes them, and
-    gives ``probabilities``, float32 (n, classes). It is run on films and compared with the
+    gives ``probabilities``, float32 (n, classes). It is run on images and compared with the
     bundle's own network before it appears; an older export there is replaced only then.
 
     Args:
         bundle: folder of the bundle.
         to: the form.
         target: file ending in ``.onnx``, or folder for OpenVINO's two files.
-        films: to check it on: files, folders, patterns or sheets, of which
-            ``limits.EXPORT_FILMS_MAX`` are taken, evenly spaced; none: phantoms are drawn.
+        images: to check it on: files, folders, patterns or sheets, of which
+            ``limits.EXPORT_IMAGES_MAX`` are taken, evenly spaced; none: phantoms are drawn.
 
     Raises:
         BundleError: the bundle is missing or damaged.
         UsageError: ``target`` cannot be, or the form does not know a layer of the network.
-        InputError: no film could be read.
+        InputError: no image could be read.
         EnvironmentProblem: the file's probabilities are not the bundle's, and nothing was
             written; a library is missing; no space, or no right to write there.
     """
     read = read_bundle(check_local(bundle).expanduser().absolute())
     target = check_local(target).expanduser().absolute()
     _check_target(target, to)
-    chosen = films_for(read.config, films)
+    chosen = images_for(read.config, images)
     network = read.network()
     wanted = _own_probabilities(network, chosen.pixels, read.config.temperature)
     graph = ExportGraph(network, read.config.temperature).eval()
@@ -100,7 +100,7 @@ def export_bundle(
         bundle=read.folder,
         model_id=read.model_id,
         model=read.config.model,
-        films=len(chosen.names),
+        images=len(chosen.names),
         phantoms=chosen.phantoms,
         unreadable=chosen.unreadable,
         checked_with=tuple(told),
@@ -110,14 +110,14 @@ def export_bundle(
 
 
 def check_export(
-    path: Path, runners: dict[str, Runner], films: CheckFilms, wanted: Floats
+    path: Path, runners: dict[str, Runner], images: CheckImages, wanted: Floats
 ) -> dict[str, float]:
     """Run an exported file and compare its probabilities with the bundle's.
 
     Args:
         path: the file.
         runners: name of a program -> runs the file; gives ``None`` where it is not installed.
-        films: to run it on.
+        images: to run it on.
         wanted: (n, classes), the bundle's probabilities.
 
     Returns:
@@ -129,14 +129,14 @@ def check_export(
     """
     told = {}
     for name, run in runners.items():
-        found = run(path, films.pixels)
+        found = run(path, images.pixels)
         if found is None:
             continue
         apart = np.abs(found - wanted).max(axis=1)
         worst = int(np.argmax(np.where(np.isnan(apart), np.inf, apart)))
         if not apart[worst] <= limits.EXPORT_DIFFERENCE_MAX:
             raise EnvironmentProblem(
-                f"nothing was written: run by {name}, a probability of {films.names[worst]} is "
+                f"nothing was written: run by {name}, a probability of {images.names[worst]} is "
                 f"{apart[worst]:.2g} from the bundle's, over {limits.EXPORT_DIFFERENCE_MAX:g}: "
                 "try the other form (--to), or another version of that program"
             )
@@ -165,7 +165,7 @@ def _check_target(target: Path, to: Format) -> None:
 
 
 def _write_onnx_file(
-    graph: ExportGraph, bundle: Bundle, target: Path, films: CheckFilms, wanted: Floats
+    graph: ExportGraph, bundle: Bundle, target: Path, images: CheckImages, wanted: Floats
 ) -> tuple[dict[str, float], int]:
     runners: dict[str, Runner] = {"OpenVINO": run_openvino, "ONNX Runtime": run_onnxruntime}
     with disk_errors(target):
@@ -173,7 +173,7 @@ def _write_onnx_file(
         aside = target.with_name(f".{uuid.uuid4().hex}{_ONNX_END}")
         try:
             write_onnx(graph, bundle.config.input_size, aside, metadata_of(bundle))
-            told = check_export(aside, runners, films, wanted)
+            told = check_export(aside, runners, images, wanted)
             os.replace(aside, target)  # noqa: PTH105 - the atomic one, also over a file
         finally:
             aside.unlink(missing_ok=True)
@@ -181,11 +181,11 @@ def _write_onnx_file(
 
 
 def _write_openvino_folder(
-    graph: ExportGraph, bundle: Bundle, target: Path, films: CheckFilms, wanted: Floats
+    graph: ExportGraph, bundle: Bundle, target: Path, images: CheckImages, wanted: Floats
 ) -> tuple[dict[str, float], int]:
     runners: dict[str, Runner] = {"OpenVINO": run_openvino}
     with whole_folder(target) as aside:
         path = aside / IR_FILE
         write_openvino(graph, bundle.config.input_size, path, metadata_of(bundle))
-        told = check_export(path, runners, films, wanted)
+        told = check_export(path, runners, images, wanted)
     return told, sum(file.stat().st_size for file in target.iterdir())

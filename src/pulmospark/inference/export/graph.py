@@ -87,9 +87,9 @@ def metadata_of(bundle: Bundle) -> dict[str, str]:
     return {
         "statement": pulmospark.NOT_A_MEDICAL_DEVICE,
         "classes": json.dumps(config.classes, ensure_ascii=False),
-        "input": f"{PIXELS}: uint8 (films, {config.input_size}, {config.input_size}), grey, "
+        "input": f"{PIXELS}: uint8 (images, {config.input_size}, {config.input_size}), grey, "
         "0 black to 255 white, standard images as pulmospark's ingest makes them",
-        "output": f"{PROBABILITIES}: float32 (films, classes), after the temperature",
+        "output": f"{PROBABILITIES}: float32 (images, classes), after the temperature",
         "input_size": str(config.input_size),
         "fit": config.fit,
         "equalise": json.dumps(config.equalise),
@@ -134,7 +134,7 @@ def write_onnx(graph: ExportGraph, size: int, path: Path, metadata: dict[str, st
     onnx = _import_onnx()
     plain = copy.deepcopy(graph)
     _fix_averages(plain, size)
-    axes = {PIXELS: {0: "films"}, PROBABILITIES: {0: "films"}}
+    axes = {PIXELS: {0: "images"}, PROBABILITIES: {0: "images"}}
     try:
         with warnings.catch_warnings(), torch.no_grad():
             # Of the exporter's age: its successor needs two packages more for the same file.

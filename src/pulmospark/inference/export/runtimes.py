@@ -59,6 +59,6 @@ def run_onnxruntime(path: Path, pixels: Pixels) -> Floats | None:
 
 
 def _parts(pixels: Pixels) -> list[Pixels]:
-    """The first film alone, the others some at a time: the file must take any number."""
+    """The first image alone, the others some at a time: the file must take any number."""
     cuts = range(1, len(pixels), _BATCH)
     return [part for part in np.split(pixels, list(cuts)) if len(part)]

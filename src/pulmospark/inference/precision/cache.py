@@ -14,11 +14,11 @@ from pulmospark.core.errors import PulmosparkError
 class Compared(NamedTuple):
     """What a comparison found."""
 
-    films: int
+    images: int
     moved: float
     """by how much a probability moved at most; infinity where one is no number"""
     changed: int
-    """films for which a decision is another"""
+    """images for which a decision is another"""
 
 
 def recall(key: str) -> Compared | None:

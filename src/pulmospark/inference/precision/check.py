@@ -1,4 +1,4 @@
-"""A lower precision is earned: on films that are being scored, its answers are float32's.
+"""A lower precision is earned: on images that are being scored, its answers are float32's.
 
 The check runs a sample of them through the network in float32 and in the lower precision, and
 compares what people see: the probabilities, and the decisions made from them. What does not
@@ -46,17 +46,17 @@ class Trial(Record):
     probability_moved: float | None = None
     """by how much the probability that moved most did; ``None``: it was not run"""
     decisions_changed: int | None = None
-    """films of the sample whose most probable class or decision is another"""
+    """images of the sample whose most probable class or decision is another"""
     reason: str = ""
     """why it was not run"""
 
-    def words(self, films: int) -> str:
+    def words(self, images: int) -> str:
         """What came of it, for people."""
         if self.probability_moved is None:
             return f"{self.precision} {self.reason}"
         return (
             f"{self.precision} moved a probability by {self.probability_moved:.2g} at most and "
-            f"changed {self.decisions_changed} of {films} decisions"
+            f"changed {self.decisions_changed} of {images} decisions"
         )
 
 
@@ -67,7 +67,7 @@ class PrecisionOutcome(Record):
 
     asked: PrecisionPolicy
     used: Precision
-    films: int = 0
+    images: int = 0
     """of the sample; 0: none was taken"""
     sample_id: str | None = None
     """SHA-256 of what the sample is"""
@@ -83,10 +83,10 @@ class PrecisionOutcome(Record):
 
     def line(self) -> str:
         """What was decided, on one line."""
-        words = [one.words(self.films) for one in self.trials]
-        if self.films:
+        words = [one.words(self.images) for one in self.trials]
+        if self.images:
             words.append(
-                f"against fp32 on {self.films} of the films; allowed: "
+                f"against fp32 on {self.images} of the images; allowed: "
                 f"{self.probability_limit:g} and {self.decisions_limit:.0%}"
                 f"{', known from an earlier run' if self.remembered else ''}"
             )
@@ -156,7 +156,7 @@ class Answers:
 
         Returns:
             By how much a probability moves at most (infinity where one is no number), and the
-            films for which a decision is another.
+            images for which a decision is another.
         """
         if not np.isfinite(lower).all():
             return float("inf"), len(lower)
@@ -174,7 +174,7 @@ def choose_precision(
     answers: Answers,
     sample: Sample,
     *,
-    films: int,
+    images: int,
     quantise: Callable[[Pixels], EngineSpec] | None = None,
 ) -> tuple[EngineSpec, PrecisionOutcome]:
     """The engine to score with: the asked one where it keeps to the limits, else the next.
@@ -186,9 +186,9 @@ def choose_precision(
         asked: the policy.
         exact: the network in float32.
         answers: how logits become decisions.
-        sample: up to ``limits.PARITY_FILMS`` of the films to be scored; read only where a
+        sample: up to ``limits.PARITY_IMAGES`` of the images to be scored; read only where a
             precision is tried that is not known yet.
-        films: how many are to be scored.
+        images: how many are to be scored.
         quantise: gives the network in int8, calibrated on images; ``None``: there is no way.
 
     Returns:
@@ -198,9 +198,9 @@ def choose_precision(
         EnvironmentProblem: ``int8`` is asked for and its library is missing.
     """
 
-    wanted = limits.PARITY_WORTH_FILMS if asked == "auto" else limits.PARITY_FILMS_MIN
-    if asked == "fp32" or films < wanted:
-        reason = "" if asked == "fp32" else f"a lower one is tried from {wanted} films on"
+    wanted = limits.PARITY_WORTH_IMAGES if asked == "auto" else limits.PARITY_IMAGES_MIN
+    if asked == "fp32" or images < wanted:
+        reason = "" if asked == "fp32" else f"a lower one is tried from {wanted} images on"
         return exact, PrecisionOutcome(asked=asked, used="fp32", reason=reason)
     comparison = _Comparison(exact, answers, sample)
     order = _ORDER[1:] if asked == "auto" else _ORDER[_ORDER.index(asked) :]
@@ -224,16 +224,16 @@ def choose_precision(
     return used, PrecisionOutcome(
         asked=asked,
         used=used.precision,
-        films=comparison.films,
-        sample_id=comparison.sample_id if comparison.films else None,
+        images=comparison.images,
+        sample_id=comparison.sample_id if comparison.images else None,
         trials=tuple(trials),
-        remembered=comparison.films > 0 and comparison.remembered,
+        remembered=comparison.images > 0 and comparison.remembered,
         reason=reason,
     )
 
 
 class _TooFewError(Exception):
-    """Too few films of the sample can be read."""
+    """Too few images of the sample can be read."""
 
 
 class _Comparison:
@@ -243,7 +243,7 @@ class _Comparison:
         self._exact, self._answers, self._sample = exact, answers, sample
         self._pixels: Pixels | None = None
         self._exactly: tuple[Floats, Floats] | None = None
-        self.films = 0
+        self.images = 0
 
     @functools.cached_property
     def sample_id(self) -> str:
@@ -257,10 +257,10 @@ class _Comparison:
     def pixels(self) -> Pixels:
         if self._pixels is None:
             self._pixels = self._sample.pixels()
-            if (count := len(self._pixels)) < limits.PARITY_FILMS_MIN:
+            if (count := len(self._pixels)) < limits.PARITY_IMAGES_MIN:
                 raise _TooFewError(
-                    f"{count} films of the sample can be read, and a check takes "
-                    f"{limits.PARITY_FILMS_MIN}"
+                    f"{count} images of the sample can be read, and a check takes "
+                    f"{limits.PARITY_IMAGES_MIN}"
                 )
         return self._pixels
 
@@ -279,11 +279,11 @@ class _Comparison:
             )
             known = cache.Compared(len(self.pixels), moved, changed)
             cache.remember(key, known)
-        self.films = known.films
+        self.images = known.images
         return Trial(
             precision=spec.precision,
             passed=known.moved <= limits.PARITY_PROBABILITY_MAX
-            and known.changed <= limits.PARITY_DECISIONS_MAX * known.films,
+            and known.changed <= limits.PARITY_DECISIONS_MAX * known.images,
             probability_moved=min(known.moved, 1.0),
             decisions_changed=known.changed,
         )

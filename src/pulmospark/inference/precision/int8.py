@@ -1,4 +1,4 @@
-"""A network in int8: NNCF's post-training quantisation, calibrated on films to be scored."""
+"""A network in int8: NNCF's post-training quantisation, calibrated on images to be scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few of the films that are to be scored, spread evenly over all of them."""
+"""A few of the images that are to be scored, spread evenly over all of them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits, machine
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.hashing import bytes_id, value_id
-from pulmospark.imaging.image import Film, read_film
+from pulmospark.imaging.image import StandardImage, read_image
 from pulmospark.spark.work_list import Chunk, read_chunk
 
 
 class Sample(Protocol):
-    """Films that a precision is checked on."""
+    """Images that a precision is checked on."""
 
     @property
     def content_id(self) -> str:
-        """SHA-256: another for other films."""
+        """SHA-256: another for other images."""
         ...
 
     def pixels(self) -> Pixels:
-        """(n, size, size); films that cannot be read are left out."""
+        """(n, size, size); images that cannot be read are left out."""
         ...
 
 
@@ -50,26 +50,26 @@ class GivenSample:
 
 @dataclass(frozen=True)
 class ListedSample:
-    """Films of a manifest and of images tables, read when they are asked for.
+    """Images of a manifest and of images tables, read when they are asked for.
 
-    Reads on this machine, with all its cores. Memory holds the sample, a film a core, and one
+    Reads on this machine, with all its cores. Memory holds the sample, an image a core, and one
     row group.
 
     Attributes:
         manifest: chunks of files that are to be scored.
         images: chunks of images tables.
         settings: size and fit.
-        count: films at most.
+        count: images at most.
     """
 
     manifest: Sequence[Chunk]
     images: Sequence[Chunk]
     settings: IngestSettings
-    count: int = limits.PARITY_FILMS
+    count: int = limits.PARITY_IMAGES
 
     @property
     def content_id(self) -> str:
-        """Of the files' names, sizes and times, and of the rows' films; none is read."""
+        """Of the files' names, sizes and times, and of the rows' images; none is read."""
         files, rows = self._places()
         listed = _rows(self.manifest, files, ["uri", "size_bytes", "modified_ns"])
         known = _rows(self.images, rows, ["uri", "image_id"])
@@ -90,7 +90,7 @@ class ListedSample:
         return np.frombuffer(b"".join(found), np.uint8).reshape(-1, size, size)
 
     def _places(self) -> tuple[list[int], list[int]]:
-        """Places of the films in the manifest and in the images tables, spread evenly."""
+        """Places of the images in the manifest and in the images tables, spread evenly."""
         files, rows = (
             sum(chunk.rows for chunk in chunks) for chunks in (self.manifest, self.images)
         )
@@ -112,7 +112,11 @@ def _rows(
 
 
 def read_pixels(uris: Sequence[str], settings: IngestSettings) -> list[bytes]:
-    """Standard images of files, read on all cores; those that are no films are left out."""
-    read = partial(read_film, settings=settings)
+    """Standard images of files, read on all cores; those that are no images are left out."""
+    read = partial(read_image, settings=settings)
     with ThreadPoolExecutor(machine.cores(), thread_name_prefix="sample") as pool:
-        return [film.pixels.tobytes() for film in pool.map(read, uris) if isinstance(film, Film)]
+        return [
+            image.pixels.tobytes()
+            for image in pool.map(read, uris)
+            if isinstance(image, StandardImage)
+        ]

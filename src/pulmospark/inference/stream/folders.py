@@ -14,7 +14,7 @@ def check_places(inbox: str, target: Path) -> tuple[Path, Path]:
     """The inbox and the output of a stream, absolute.
 
     Args:
-        inbox: folder that films land in.
+        inbox: folder that images land in.
         target: folder of the output.
 
     Raises:
@@ -24,7 +24,7 @@ def check_places(inbox: str, target: Path) -> tuple[Path, Path]:
     """
     folder, out = absolute(local_path(inbox)), absolute(check_local(target))
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder: name the one that films land in")
+        raise InputError(f"{folder}: no such folder: name the one that images land in")
     if out == folder or out in folder.parents or folder in out.parents:
         raise UsageError(f"--out {out}: lies in the inbox, or the inbox in it: keep them apart")
     check_folder(out)

@@ -1,7 +1,7 @@
-"""What a stream remembers: which files it took, which films it has seen, what is under way.
+"""What a stream remembers: which files it took, which images it has seen, what is under way.
 
 One SQLite file, written by the driver alone; the planner of Spark's source reads it. An
-*entry* is what is scored and committed together: the films of a micro-batch.
+*entry* is what is scored and committed together: the images of a micro-batch.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class StreamState:
         self._db.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut
         self._db.executescript(_TABLES)
         self._db.execute("INSERT INTO last SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM last)")
-        # A film of theirs may have ended the process: they are for a worker of Spark's.
+        # An image of theirs may have ended the process: they are for a worker of Spark's.
         self.left_here = self._one("SELECT count(*) FROM here")
         self._db.execute("DELETE FROM here")
 
@@ -183,7 +183,7 @@ class StreamState:
         return [Arrival(*row) for row in rows]
 
     def seen(self, image_ids: Sequence[str]) -> set[str]:
-        """Those of the films that have a row of predictions already."""
+        """Those of the images that have a row of predictions already."""
         found: set[str] = set()
         for start in range(0, len(image_ids), _ASKED_AT_ONCE):
             asked = [bytes.fromhex(one) for one in image_ids[start : start + _ASKED_AT_ONCE]]
@@ -236,7 +236,7 @@ class StreamState:
         return int(self._one("SELECT tries FROM entries WHERE entry = ?", (entry,)))
 
     def halve(self, entry: int) -> None:
-        """Make two entries of one, so that a film that ends its worker is found."""
+        """Make two entries of one, so that an image that ends its worker is found."""
         arrivals = self.arrivals(entry)
         middle = len(arrivals) // 2
         with self._held(), self._db:

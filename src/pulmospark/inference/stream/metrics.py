@@ -30,7 +30,7 @@ class StreamMetrics:
         self._line_latencies: list[float] = []
         self._latencies: deque[float] = deque(maxlen=_KEPT)
         self._prometheus: _Prometheus | None = None
-        self.films = self.rejects = self.repeats = self.again = self.restarts = 0
+        self.images = self.rejects = self.repeats = self.again = self.restarts = 0
 
     def serve(self, port: int, host: str) -> int:
         """Answer Prometheus at ``http://host:port/metrics``; gives the port.
@@ -45,11 +45,11 @@ class StreamMetrics:
     def committed(self, told: Committed, latencies: Sequence[float]) -> None:
         """Count an entry, with the latencies of those of its files that landed since the start."""
         with self._lock:
-            self.films += told.films
+            self.images += told.images
             self.rejects += told.rejects
             self.repeats += told.repeats
             self.again += told.again
-            self._since_line += told.films
+            self._since_line += told.images
             self._latencies.extend(latencies)
             self._line_latencies.extend(latencies)
         if self._prometheus is not None:
@@ -67,7 +67,7 @@ class StreamMetrics:
             self._prometheus.restarts.inc()
 
     def latency(self) -> tuple[float, float] | None:
-        """Median and 99th percentile of the last 100,000 films, seconds; ``None``: no film."""
+        """Median and 99th percentile of the last 100,000 images, seconds; ``None``: no image."""
         with self._lock:
             return _middle_and_tail(self._latencies)
 
@@ -79,8 +79,8 @@ class StreamMetrics:
             told = _middle_and_tail(self._line_latencies)
             self._line_at, self._since_line, self._line_latencies = now, 0, []
             text = (
-                f"stream: {self.films:,} films, {self.rejects:,} rejects, "
-                f"{self.repeats:,} repeats; {rate:.1f} films/s, {waiting:,} waiting"
+                f"stream: {self.images:,} images, {self.rejects:,} rejects, "
+                f"{self.repeats:,} repeats; {rate:.1f} images/s, {waiting:,} waiting"
             )
         if told is not None:
             text += f"; latency {told[0]:.2f} s, 99th percentile {told[1]:.2f} s"
@@ -120,7 +120,7 @@ class _Prometheus:
         )
         self._latency: Any = client.Histogram(
             "pulmospark_stream_latency_seconds",
-            "From a film's landing to its row being readable",
+            "From an image's landing to its row being readable",
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
@@ -147,7 +147,7 @@ class _Prometheus:
 
     def committed(self, told: Committed, latencies: Sequence[float]) -> None:
         for outcome, count in (
-            ("scored", told.films),
+            ("scored", told.images),
             ("rejected", told.rejects),
             ("repeated", told.repeats),
             ("put_back", told.again),

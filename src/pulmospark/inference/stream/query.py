@@ -20,7 +20,7 @@ from pulmospark.core import limits, schemas
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, SourceUnavailableError
 from pulmospark.core.schemas import RejectReason
 from pulmospark.inference.stream.ledger import Arrival
-from pulmospark.inference.stream.source import NAME, FilmsSource, SourceSpec
+from pulmospark.inference.stream.source import NAME, ImagesSource, SourceSpec
 from pulmospark.inference.stream.store import Committed, StreamStore, arrival_of
 from pulmospark.inference.stream.tasks import CHANGED, from_bytes
 from pulmospark.spark.chunks import error_from
@@ -84,10 +84,10 @@ class StreamQuery:
         checkpoint = self._inner / f"checkpoint-{uuid.uuid4().hex}"
         self._failure = None
         with jvm_errors():
-            self._spark.dataSource.register(FilmsSource)
-            films = self._spark.readStream.format(NAME).option("spec", self._spec.to_json())
+            self._spark.dataSource.register(ImagesSource)
+            images = self._spark.readStream.format(NAME).option("spec", self._spec.to_json())
             self._query = (
-                films.load()
+                images.load()
                 .writeStream.queryName("pulmospark")
                 .option("checkpointLocation", spark_path(checkpoint))
                 .foreachBatch(self._on_batch)
@@ -139,7 +139,7 @@ class StreamQuery:
         self._failures += 1
         cause = job_failure(failure or RuntimeError("the query ended without an error message"))
         if isinstance(cause, SourceUnavailableError):
-            raise cause  # no film's fault: none is taken apart for it
+            raise cause  # no image's fault: none is taken apart for it
         if self._failures > limits.STREAM_RESTARTS_MAX or self._ended >= limits.STREAM_ENDED_MAX:
             raise EnvironmentProblem(
                 f"Spark's jobs fail again and again: {cause.message}", detail=cause.detail
@@ -149,7 +149,7 @@ class StreamQuery:
         self.start()
 
     def _take_apart(self, entry: int) -> None:
-        """Find the film that ends its worker: halve what fails twice, reject what is left."""
+        """Find the image that ends its worker: halve what fails twice, reject what is left."""
         state = self._store.state
         tries, arrivals = state.failed(entry), state.arrivals(entry)
         if len(arrivals) > 1 and tries >= 2:
@@ -166,7 +166,7 @@ class StreamQuery:
             }
             rejects = pa.Table.from_pylist([row], schema=schemas.REJECTS)
             self._heard(self._store.commit(entry, {"rejects": rejects}), arrivals, [])
-            self._failures, self._ended = 0, self._ended + 1  # the film's, and it is gone
+            self._failures, self._ended = 0, self._ended + 1  # the image's, and it is gone
 
     def _on_batch(self, frame: DataFrame, batch_id: int) -> None:
         del batch_id  # the state's entries say what is what, whatever Spark counts

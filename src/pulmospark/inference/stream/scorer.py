@@ -35,17 +35,17 @@ FILE = "engine.json"
 
 @dataclass(frozen=True)
 class FolderSample:
-    """Films of a folder and the folders in it, spread evenly over the first few thousand.
+    """Images of a folder and the folders in it, spread evenly over the first few thousand.
 
     Attributes:
         folder: absolute.
         settings: of the bundle's standard image.
-        count: films at most.
+        count: images at most.
     """
 
     folder: Path
     settings: IngestSettings
-    count: int = limits.PARITY_FILMS
+    count: int = limits.PARITY_IMAGES
 
     @cached_property
     def _files(self) -> Sequence[FoundFile]:
@@ -61,7 +61,7 @@ class FolderSample:
         return value_id([self.settings.model_dump(), told])
 
     def pixels(self) -> Pixels:
-        """(n, size, size); files that are no films are left out."""
+        """(n, size, size); files that are no images are left out."""
         found = read_pixels([file.uri for file in self._files], self.settings)
         size = self.settings.size
         return np.frombuffer(b"".join(found), np.uint8).reshape(-1, size, size)
@@ -79,8 +79,8 @@ def stream_scorer(
         bundle: the model.
         inner: folder of what belongs to the output and is no table.
         precision: of the network's arithmetic.
-        sample: films that a lower precision is checked on; with fewer than
-            ``limits.PARITY_FILMS_MIN`` it is float32, and the next start tries again.
+        sample: images that a lower precision is checked on; with fewer than
+            ``limits.PARITY_IMAGES_MIN`` it is float32, and the next start tries again.
 
     Returns:
         What workers score with, and how the precision was decided.
@@ -111,7 +111,7 @@ def stream_scorer(
         ScoringSettings(precision=precision),
         points,
         sample,
-        films=limits.PARITY_WORTH_FILMS,  # a stream has no end: the check is worth it
+        images=limits.PARITY_WORTH_IMAGES,  # a stream has no end: the check is worth it
     )
     if not outcome.reason:  # nothing is left to be decided another time
         told = {"engine": scorer.engine, "outcome": outcome}

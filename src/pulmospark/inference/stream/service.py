@@ -1,4 +1,4 @@
-"""Films scored as they land in a folder: a bundle and an inbox in, growing tables out."""
+"""Images scored as they land in a folder: a bundle and an inbox in, growing tables out."""
 
 from __future__ import annotations
 
@@ -63,18 +63,18 @@ class StreamResult(Record):
     """of the output"""
     bundle: Path
     model_id: str
-    films: int
+    images: int
     """that were scored"""
     rejects: int
     repeats: int
-    """files whose film, by its content, had been scored before"""
+    """files whose image, by its content, had been scored before"""
     precision: PrecisionOutcome
     """in which the network scored, and why"""
     restarts: int
     """Spark jobs that failed and were begun anew"""
     seconds: float
     latency_median_s: float | None
-    """from landing to row, of the films that landed while it ran; ``None``: none did"""
+    """from landing to row, of the images that landed while it ran; ``None``: none did"""
     latency_p99_s: float | None
 
 
@@ -88,7 +88,7 @@ class StreamPlan:
     settings: StreamSettings
     precision: PrecisionPolicy
     sample: Path | None
-    """films that a lower precision is checked on; ``None``: those that lie in the inbox"""
+    """images that a lower precision is checked on; ``None``: those that lie in the inbox"""
 
     def identity(self) -> dict[str, Any]:
         """What all rows have in common."""
@@ -122,11 +122,11 @@ def plan_stream(
 
     Args:
         bundle: folder of the bundle.
-        inbox: folder that films land in.
+        inbox: folder that images land in.
         target: folder of the output.
         settings: of the stream.
         precision: of the network's arithmetic; below float32 only where a check allows it.
-        sample: folder with films like those that will land, for that check; ``None``: those
+        sample: folder with images like those that will land, for that check; ``None``: those
             that lie in the inbox at the start.
 
     Raises:
@@ -137,7 +137,7 @@ def plan_stream(
     """
     folder, out = check_places(inbox, target)
     if sample is not None and not (sample := absolute(check_local(sample))).is_dir():
-        raise InputError(f"--sample {sample}: no such folder: name one with films")
+        raise InputError(f"--sample {sample}: no such folder: name one with images")
     plan = StreamPlan(
         bundle=read_bundle(check_local(bundle).expanduser().absolute()),
         inbox=folder,
@@ -159,16 +159,16 @@ def run_stream(
     metrics: StreamMetrics | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> StreamResult:
-    """Score films as they land, until ``stop`` is set.
+    """Score images as they land, until ``stop`` is set.
 
     ``plan.target`` gets the tables ``predictions`` (``core.schemas.PREDICTIONS``), ``rejects``
     (``core.schemas.REJECTS``) and ``repeats`` (``core.schemas.REPEATS``). Any reader of Parquet
-    finds each film in ``predictions`` once, at any moment, whatever was killed before.
+    finds each image in ``predictions`` once, at any moment, whatever was killed before.
 
     Args:
         plan: see :func:`plan_stream`.
         session: opened once the folder's lock is held: ``spark_session(...)``, or
-            ``contextlib.nullcontext(spark)``. Until it is there films are scored in this
+            ``contextlib.nullcontext(spark)``. Until it is there images are scored in this
             process.
         once: stop when all that is in the inbox has its row.
         stop: ends the stream after the entries that are under way; before Spark is there, what
@@ -200,7 +200,7 @@ def run_stream(
         folder=plan.target,
         bundle=plan.bundle.folder,
         model_id=plan.bundle.model_id,
-        films=measured.films,
+        images=measured.images,
         rejects=measured.rejects,
         repeats=measured.repeats,
         precision=precision,
@@ -244,7 +244,7 @@ class _Run:
             inbox=str(plan.inbox),
             phantoms_only=config.phantoms and not plan.settings.allow_phantom_model,
         )
-        # What was left may hold a film that ended the process: it waits for a worker of Spark's,
+        # What was left may hold an image that ended the process: it waits for a worker of Spark's,
         # and so does all else, for it may not be the only one.
         self._scores_here = not store.state.left_here and scorer.engine.kind == "openvino"
 
@@ -255,10 +255,10 @@ class _Run:
                 stop.wait(min(self._plan.settings.poll_s, _CHECK_EVERY_S))
 
     def _score_here(self) -> int:
-        """Score a few films of the inbox in this process; how many."""
+        """Score a few images of the inbox in this process; how many."""
         if not self._inbox.pause_s:
             self._inbox.look()
-        arrivals = self._inbox.take(limits.STREAM_EARLY_FILMS)
+        arrivals = self._inbox.take(limits.STREAM_EARLY_IMAGES)
         if arrivals:
             entry = self._store.state.plan(arrivals, here=True)
             scored = dict(self._work.score(arrivals))
@@ -295,7 +295,7 @@ class _Run:
         checked = lined = begun
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="query") as pool:
-                starting = pool.submit(query.start)  # seconds, in which films go on landing
+                starting = pool.submit(query.start)  # seconds, in which images go on landing
                 self.before(starting.done, stop)
                 starting.result()
             while True:
@@ -328,9 +328,9 @@ class _Run:
     def _take(self) -> None:
         """Plan an entry of what is ripe: one that is scored, and a full one that waits.
 
-        Until Spark has made its workers ready, by an entry without films, this process scores.
+        Until Spark has made its workers ready, by an entry without images, this process scores.
         """
-        state, films = self._store.state, self._plan.settings.batch_films
+        state, images = self._store.state, self._plan.settings.batch_images
         under_way = len(state.open_entries())
         if self._scores_here and self._ready_ns is None:
             if self._worked is None:
@@ -344,9 +344,9 @@ class _Run:
             return
         if not self._inbox.pause_s:
             self._inbox.look()
-        if under_way and self._inbox.waiting < films:
+        if under_way and self._inbox.waiting < images:
             return
-        arrivals = self._inbox.take(films)
+        arrivals = self._inbox.take(images)
         if arrivals or (not under_way and self._is_cold()):
             state.plan(arrivals)
             self._worked = time.monotonic()
@@ -385,7 +385,7 @@ class _Run:
         self._metrics.waiting(self._inbox.waiting)
 
     def _line(self) -> None:
-        counts = (self._metrics.films, self._metrics.rejects, self._metrics.repeats)
+        counts = (self._metrics.images, self._metrics.rejects, self._metrics.repeats)
         if counts != self._said:
             self._said = counts
             self._tell(self._metrics.line(self._inbox.waiting))

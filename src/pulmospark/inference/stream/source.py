@@ -1,6 +1,6 @@
-"""The source of a stream for Spark: entries of films, scored by the tasks that read them.
+"""The source of a stream for Spark: entries of images, scored by the tasks that read them.
 
-Spark imports this module in several processes of its own before the first film is read, one
+Spark imports this module in several processes of its own before the first image is read, one
 after the other; so it imports little itself, and the work only where a task runs.
 """
 
@@ -20,11 +20,11 @@ from pulmospark.inference.stream.ledger import Arrival, StreamState
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NAME = "pulmospark_films"
+NAME = "pulmospark_images"
 
 _ROW_SCHEMA = "entry bigint, name string, rows binary, error string"
-_PIECES_EACH = 2  # for a slot, so that one slow film keeps nobody waiting for long
-_PIECE_FILMS_MIN = 16
+_PIECES_EACH = 2  # for a slot, so that one slow image keeps nobody waiting for long
+_PIECE_IMAGES_MIN = 16
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class SourceSpec:
         return cls(**json.loads(text))
 
 
-class FilmsSource(DataSource):
-    """Films of a stream, as rows of Arrow bytes; the option ``spec`` is a :class:`SourceSpec`."""
+class ImagesSource(DataSource):
+    """Images of a stream, as rows of Arrow bytes; the option ``spec`` is a :class:`SourceSpec`."""
 
     @classmethod
     def name(cls) -> str:
@@ -63,7 +63,7 @@ class FilmsSource(DataSource):
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802 - Spark's
         """For the stream."""
         del schema
-        return _FilmsReader(SourceSpec.from_json(self.options["spec"]))
+        return _ImagesReader(SourceSpec.from_json(self.options["spec"]))
 
 
 class Piece(InputPartition):
@@ -73,7 +73,7 @@ class Piece(InputPartition):
         self.entry, self.work, self.files = entry, work, files
 
 
-class _FilmsReader(DataSourceStreamReader):
+class _ImagesReader(DataSourceStreamReader):
     """An offset is the number of an entry; the state alone says what is in it."""
 
     def __init__(self, spec: SourceSpec) -> None:
@@ -131,6 +131,6 @@ def pieces_of(files: Sequence[Arrival], slots: int) -> list[list[Arrival]]:
     if not files:
         return [[] for _ in range(slots)]
     pieces = min(len(files), slots)
-    if len(files) >= slots * _PIECES_EACH * _PIECE_FILMS_MIN:
+    if len(files) >= slots * _PIECES_EACH * _PIECE_IMAGES_MIN:
         pieces = slots * _PIECES_EACH
     return [list(files[start::pieces]) for start in range(pieces)]

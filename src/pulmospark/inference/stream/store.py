@@ -8,7 +8,7 @@
 An entry is committed so:
 
 1. Its parts are written to ``_stream/staged`` and synced to disk.
-2. One transaction of the state says that the entry is committed, and which films it has.
+2. One transaction of the state says that the entry is committed, and which images it has.
 3. Its parts are renamed into their tables.
 
 Killed before 2, the entry is scored again, and what was staged is thrown away. Killed after
@@ -57,11 +57,11 @@ class Committed:
     """What an entry became."""
 
     entry: int
-    films: int
+    images: int
     """new rows of predictions"""
     rejects: int
     repeats: int
-    """films that have a row already"""
+    """images that have a row already"""
     again: int
     """files that were not whole yet, and will be read another time"""
 
@@ -89,7 +89,7 @@ class StreamStore:
             ValueError: a file of the entry has no row, or two.
             EnvironmentProblem: no space, or no right to write there.
         """
-        with self._lock:  # two that hold the same film must not both find it new
+        with self._lock:  # two that hold the same image must not both find it new
             return self._commit(entry, scored, again)
 
     def _commit(
@@ -107,9 +107,9 @@ class StreamStore:
                 _sync(staged)
                 self._step(f"{table} staged")
             _sync(self._staged)
-            films = rows["predictions"]["image_id"].to_pylist() if "predictions" in rows else []
+            images = rows["predictions"]["image_id"].to_pylist() if "predictions" in rows else []
             self._step("staged")
-            self.state.commit(entry, parts, films, [arrivals[uri] for uri in again])
+            self.state.commit(entry, parts, images, [arrivals[uri] for uri in again])
             self._step("committed")
             self._publish(entry, parts)
         counts = {table: rows[table].num_rows if table in rows else 0 for table in SCHEMAS}
@@ -145,7 +145,7 @@ class StreamStore:
     def _told_apart(
         self, scored: Mapping[str, pa.Table], arrivals: Mapping[str, Arrival]
     ) -> dict[str, pa.Table]:
-        """``predictions`` of films that are new, ``repeats`` of the others."""
+        """``predictions`` of images that are new, ``repeats`` of the others."""
         if "predictions" not in scored:
             return {}
         predictions = scored["predictions"]
@@ -182,8 +182,8 @@ def _check_all_told(
         for table in ("predictions", "rejects")
     }
     told = [*{arrival_of(uri, arrivals) for uri in rows["predictions"]}, *rows["rejects"], *again]
-    films = len(rows["predictions"])
-    if sorted(told) != sorted(arrivals) or len(set(rows["predictions"])) != films:
+    images = len(rows["predictions"])
+    if sorted(told) != sorted(arrivals) or len(set(rows["predictions"])) != images:
         raise ValueError(f"entry {entry}: {len(arrivals)} files, and {len(told)} that are told of")
 
 
@@ -310,8 +310,8 @@ def _state_of(folder: Path) -> StreamState:
             number = part.stem.rpartition("-")[2]
             last = max(last, int(number) if number.isdigit() else 0)
             if table == "predictions":
-                films = pq.read_table(part, columns=["image_id"])["image_id"].to_pylist()
-                state.restore(last, films)
+                images = pq.read_table(part, columns=["image_id"])["image_id"].to_pylist()
+                state.restore(last, images)
     state.restore(last, ())
     state.close()
     os.replace(aside, path)  # noqa: PTH105 - the atomic one

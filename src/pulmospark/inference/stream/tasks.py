@@ -1,6 +1,6 @@
-"""What a task of a stream does with its films.
+"""What a task of a stream does with its images.
 
-A film is read, decoded and scored where the task runs, and its rows go to the driver as
+An image is read, decoded and scored where the task runs, and its rows go to the driver as
 Arrow's own bytes: Spark places the tasks and tells their ends, and no pixel leaves a worker.
 """
 
@@ -20,7 +20,7 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import schemas
 from pulmospark.core.errors import SourceUnavailableError
 from pulmospark.core.provenance import now_utc
-from pulmospark.imaging.image import Film, film_from_bytes
+from pulmospark.imaging.image import StandardImage, image_from_bytes
 from pulmospark.inference.batch.cautions import Checks
 from pulmospark.inference.batch.tasks import FilesWork, Scorer
 from pulmospark.inference.engine.spec import EngineSpec
@@ -100,9 +100,9 @@ class StreamWork:
         side = np.arange(_WARM_SIDE, dtype=np.uint16)
         grey = ((side[:, None] + side[None, :]) // 4).astype(np.uint8)
         jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(grey[:, :, None]), colorspace="GRAY")
-        film = film_from_bytes(jpeg, self.settings)
-        if isinstance(film, Film):
-            self.scorer.run(film.pixels[None])
+        image = image_from_bytes(jpeg, self.settings)
+        if isinstance(image, StandardImage):
+            self.scorer.run(image.pixels[None])
 
     def score(self, files: Sequence[Arrival]) -> Iterator[tuple[str, pa.Table]]:
         """Name and rows of the tables that files give, and of those that changed meanwhile."""

@@ -37,12 +37,12 @@ class BimcvCovid19(Layout):
     title = "BIMCV-COVID19+ and BIMCV-COVID19-"
     home = "https://bimcv.cipf.es/bimcv-projects/bimcv-covid19/"
     licence = "BIMCV's research use agreement, to be accepted before downloading"
-    holds = "films as 16-bit PNG and CT as NIfTI, of patients tested for SARS-CoV-2; with reports"
+    holds = "images as 16-bit PNG and CT as NIfTI, of patients tested for SARS-CoV-2; with reports"
     looked_for = "folders sub-S* with ses-E*, participants.tsv or derivatives/labels/*.tsv"
     faults = (
         "labels were extracted from reports; positive PCR results are in another sheet",
         "positives and negatives are two collections from different times and hospitals",
-        "some 16-bit films are stored inverted (MONOCHROME1), as stated in the JSON next to them",
+        "some 16-bit images are stored inverted (MONOCHROME1), as stated in the JSON next to them",
         "CT volumes (NIfTI) are not read",
     )
 
@@ -61,7 +61,7 @@ class BimcvCovid19(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row per film; NIfTI volumes are counted as ignored."""
+        """One row per image; NIfTI volumes are counted as ignored."""
         self.check_options(options)
         labels, people = _labels(folder, notes), _people(folder / _PEOPLE, notes)
         seen: set[tuple[str, str]] = set()

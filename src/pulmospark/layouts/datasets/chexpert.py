@@ -3,7 +3,7 @@
 The small edition has them in ``train/`` and ``valid/``. The full one comes as four archives:
 ``CheXpert-v1.0 batch 1 (validate & csv)`` with the sheets and ``valid/``, and three more with the
 patients of the training part, without a folder ``train``. Patient numbers are unique across both,
-so a film is identified by patient, study and view, wherever it lies.
+so an image is identified by patient, study and view, wherever it lies.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class CheXpert(Layout):
     title = "CheXpert"
     home = "https://stanfordaimi.azurewebsites.net/datasets/8cbd9ed4-2eb9-4565-affc-111cf4f7ebe2"
     licence = "Stanford University's research use agreement; not for commercial use"
-    holds = "224,316 frontal and lateral films of 65,240 adults, 14 labels extracted from reports"
+    holds = "224,316 frontal and lateral images of 65,240 adults, 14 labels extracted from reports"
     looked_for = (
         "train.csv or valid.csv with the columns Path, Frontal/Lateral and Pneumonia, next to the "
-        "films or in a folder '... batch 1 ...'"
+        "images or in a folder '... batch 1 ...'"
     )
     faults = (
         "labels were extracted from reports automatically; many are uncertain (-1)",
@@ -58,7 +58,7 @@ class CheXpert(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row per film."""
+        """One row per image."""
         self.check_options(options)
         uncertain = self.choice(options, "uncertain", ("leave", "positive")) == "positive"
         index = MetadataIndex(notes)
@@ -68,7 +68,7 @@ class CheXpert(Layout):
 
 
 def _sheets(folder: Path, *columns: str) -> Iterator[Path]:
-    """The sheets with these columns, one per name: next to the films, or in batch 1."""
+    """The sheets with these columns, one per name: next to the images, or in batch 1."""
     batches = folders_like(folder, _BATCH_OF_SHEETS.fullmatch)
     for name in _SHEETS:
         places = (folder / name, *(folder / batch / name for batch in batches))
@@ -89,13 +89,13 @@ def _read(
     path: Path, source: str, index: MetadataIndex, notes: ListingNotes, *, uncertain: bool
 ) -> None:
     sheet = open_sheet(path)
-    film, labels = sheet.need("Path"), label_columns(sheet)
+    image, labels = sheet.need("Path"), label_columns(sheet)
     side, position = sheet.column("Frontal/Lateral"), sheet.column("AP/PA")
     age, sex = sheet.column("Age"), sheet.column("Sex")
     for line, cell in sheet.rows():
-        place = _PLACE.search(cell(film).strip())
+        place = _PLACE.search(cell(image).strip())
         if place is None:
-            notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {line}: {cell(film)}")
+            notes.add(NoteKind.ROWS_WITHOUT_PATH, f"{path.name}, line {line}: {cell(image)}")
             continue
         labelled = finding(cell, labels, uncertain=uncertain)
         view = values.view(cell(side), notes) if side else View.UNKNOWN

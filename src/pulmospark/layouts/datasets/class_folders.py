@@ -29,7 +29,7 @@ class ClassFolders(Layout):
     generic = True
     options: ClassVar[Mapping[str, str]] = {
         "patient_level": "level of folders below the class that names the patient: 1, 2, ...",
-        "view": "view position of all films, such as PA, AP or lateral",
+        "view": "view position of all images, such as PA, AP or lateral",
         "modality": "X-ray or CT",
     }
 

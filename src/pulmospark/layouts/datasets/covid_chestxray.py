@@ -16,7 +16,7 @@ from pulmospark.layouts.walk import is_image_name, walk
 
 _SHEET = "metadata.csv"
 _IMAGES = "images"
-_MASKS = "annotations/lungVAE-masks"  # segmented by a network, for some of the films
+_MASKS = "annotations/lungVAE-masks"  # segmented by a network, for some of the images
 _VOLUME_ENDS = (".nii", ".nii.gz")
 
 
@@ -30,10 +30,10 @@ class CovidChestXray(Layout):
     home = "https://github.com/ieee8023/covid-chestxray-dataset"
     download = "https://codeload.github.com/ieee8023/covid-chestxray-dataset/zip/refs/heads/master"
     licence = "per image, in the sheet's column 'license'"
-    holds = "films and CT of COVID-19 and other pneumonias, from publications and hospitals"
+    holds = "images and CT of COVID-19 and other pneumonias, from publications and hospitals"
     faults = (
-        "few films without pneumonia: the class is nearly predictable from the source",
-        "scans of figures in papers, of all sizes and qualities; some rows share a film",
+        "few images without pneumonia: the class is nearly predictable from the source",
+        "scans of figures in papers, of all sizes and qualities; some rows share an image",
         "much of it is also in other collections: COVIDx, the Radiography Database, COVID-QU-Ex",
     )
     looked_for = "metadata.csv with the columns patientid, finding and filename"

@@ -17,19 +17,19 @@ _IMAGES, _LUNGS, _INFECTION = "images", "lung masks", "infection masks"
 
 
 class CovidQuEx(Layout):
-    """The finding is the class's folder. A film's lung mask is stored with it; infection masks
+    """The finding is the class's folder. An image's lung mask is stored with it; infection masks
     are counted.
     """
 
     name = "covid_qu_ex"
     title = "COVID-QU-Ex"
     home = "https://www.kaggle.com/datasets/anasmohammedtahir/covidqu"
-    licence = "CC BY-SA 4.0, according to its publishers; the films are from many sources"
-    holds = "33,920 films of COVID-19, other infections and normals, all with lung masks"
+    licence = "CC BY-SA 4.0, according to its publishers; the images are from many sources"
+    holds = "33,920 images of COVID-19, other infections and normals, all with lung masks"
     looked_for = "'Lung Segmentation Data' or 'Infection Segmentation Data' with Train/<class>"
     faults = (
-        "no patient is known, and the published split was made film by film",
-        "the films of the infection part are also in the lung part, in another split",
+        "no patient is known, and the published split was made image by image",
+        "the images of the infection part are also in the lung part, in another split",
         "compiled from many collections, such as the Radiography Database and ieee8023",
         "lung masks were segmented by a network and reviewed",
     )
@@ -49,7 +49,7 @@ class CovidQuEx(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row per film of the selected part."""
+        """One row per image of the selected part."""
         self.check_options(options)
         part = self.choice(options, "part", ("lung", "infection", "both"))
         there = set(folders_like(folder, frozenset(_PARTS.values()).__contains__))

@@ -38,7 +38,7 @@ class Row(NamedTuple):
     file: str
     label: str
     origin: str | None
-    """the source collection of the film, such as cohen, sirm or rsna"""
+    """the source collection of the image, such as cohen, sirm or rsna"""
 
 
 class Covidx(Layout):
@@ -51,16 +51,16 @@ class Covidx(Layout):
     title = "COVIDx (chest X-rays; lindawangg/COVID-Net)"
     home = "https://github.com/lindawangg/COVID-Net/blob/master/docs/COVIDx.md"
     licence = "that of each of its sources, as listed by COVID-Net"
-    holds = "up to 84,818 films compiled from ieee8023, Figure 1, Actualmed, SIRM, RSNA, ..."
+    holds = "up to 84,818 images compiled from ieee8023, Figure 1, Actualmed, SIRM, RSNA, ..."
     looked_for = "train*.txt and test*.txt with rows 'patient file class source'"
     faults = (
-        "positive and negative films mostly differ in origin: the source predicts the class",
-        "'negative' mixes normals with pneumonia, ARDS, and films of COVID-19 patients",
-        "contains films of ieee8023, of the Radiography Database and of others",
-        "each SIRM film has its own patient id, though some patients have several films",
+        "positive and negative images mostly differ in origin: the source predicts the class",
+        "'negative' mixes normals with pneumonia, ARDS, and images of COVID-19 patients",
+        "contains images of ieee8023, of the Radiography Database and of others",
+        "each SIRM image has its own patient id, though some patients have several images",
     )
     options: ClassVar[Mapping[str, str]] = {
-        "origins": "only films from these sources of the lists, as 'sirm,fig1'; all by default",
+        "origins": "only images from these sources of the lists, as 'sirm,fig1'; all by default",
     }
 
     def recognises(self, folder: Path) -> float:
@@ -77,7 +77,7 @@ class Covidx(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row per film, in ``train/`` and ``test/`` or wherever it lies."""
+        """One row per image, in ``train/`` and ``test/`` or wherever it lies."""
         self.check_options(options)
         origins = frozenset(options.get("origins", "").replace(",", " ").casefold().split())
         index, others = MetadataIndex(notes), set[str]()

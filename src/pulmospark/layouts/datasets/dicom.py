@@ -40,7 +40,7 @@ class DicomStudies(Layout):
     title = "DICOM studies"
     home = "any: written by a scanner, an archive or a disc"
     licence = "that of the images"
-    holds = "films and CT series; patient, study, series and view from each header"
+    holds = "images and CT series; patient, study, series and view from each header"
     looked_for = (
         "a DICOMDIR, or DICOM files with or without an extension, also in a folder per patient"
     )
@@ -117,7 +117,7 @@ def _is_by_patient(folder: Path) -> bool:
     """Whether the folders are patients rather than classes, according to some headers.
 
     A class has several patients. A folder is a patient's if all its files are of one patient and
-    another folder's of another; but a folder with a single film proves nothing.
+    another folder's of another; but a folder with a single image proves nothing.
     """
     branches = _branches(folder)
     names = _spread(sorted(branches), _PATIENTS_LOOKED_AT)

@@ -9,11 +9,11 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.layouts.parsing.sheet import Cells, Facts, Sheet
 from pulmospark.layouts.parsing.single_sheet import OneSheet
 
-_FILM_LETTER = re.compile(r"(?<=[0-9])[a-z]$")
+_IMAGE_LETTER = re.compile(r"(?<=[0-9])[a-z]$")
 
 
 class Figure1(OneSheet):
-    """The sheet's ``patientid`` names a film; its number is the patient's."""
+    """The sheet's ``patientid`` names an image; its number is the patient's."""
 
     name = "figure1"
     title = "Figure 1 COVID-19 chest X-ray dataset"
@@ -22,12 +22,12 @@ class Figure1(OneSheet):
         "https://codeload.github.com/agchung/Figure1-COVID-chestxray-dataset/zip/refs/heads/master"
     )
     licence = "according to its publishers"
-    holds = "55 films sent in by physicians, mostly COVID-19"
+    holds = "55 images sent in by physicians, mostly COVID-19"
     looked_for = "metadata.csv with the columns patientid, finding and artifacts/distortion"
     faults = (
         "metadata.csv is Windows-1252",
         "many rows have no finding; ages as 50+",
-        "patientid names a film: COVID-00003a and COVID-00003b are one patient",
+        "patientid names an image: COVID-00003a and COVID-00003b are one patient",
     )
     sheet_name = "metadata.csv"
     # The column originalfile was dropped in April 2020. No other column names the image, which
@@ -36,7 +36,7 @@ class Figure1(OneSheet):
     other_columns = ("imagename", "filename")
 
     def facts(self, sheet: Sheet, cell: Cells, source: str, notes: ListingNotes) -> Facts:
-        """``COVID-00003a`` and ``COVID-00003b`` are two films of one patient."""
+        """``COVID-00003a`` and ``COVID-00003b`` are two images of one patient."""
         row = super().facts(sheet, cell, source, notes)
-        patient = row.patient_id and _FILM_LETTER.sub("", row.patient_id)
+        patient = row.patient_id and _IMAGE_LETTER.sub("", row.patient_id)
         return replace(row, patient_id=patient)

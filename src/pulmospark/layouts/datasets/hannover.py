@@ -10,7 +10,7 @@ from pulmospark.layouts.parsing.single_sheet import OneSheet
 
 
 class Hannover(OneSheet):
-    """The sheet has no finding: all films are of COVID-19 patients."""
+    """The sheet has no finding: all images are of COVID-19 patients."""
 
     name = "hannover"
     title = "COVID-19 Image Repository (Hannover Medical School)"
@@ -19,12 +19,12 @@ class Hannover(OneSheet):
         "https://codeload.github.com/ml-workgroup/covid-19-image-repository/zip/refs/heads/master"
     )
     licence = "CC BY 3.0"
-    holds = "243 films of COVID-19 patients, many from intensive care, with laboratory values"
+    holds = "243 images of COVID-19 patients, many from intensive care, with laboratory values"
     looked_for = "data.csv with the columns image_id, patient_id and admission_offset"
     faults = (
         "COVID-19 only, from one hospital",
-        "some patients have over 20 films; ages are empty",
-        "some films are also in ieee8023's collection",
+        "some patients have over 20 images; ages are empty",
+        "some images are also in ieee8023's collection",
     )
     sheet_name = "data.csv"
     columns = ("image_id", "patient_id", "admission_offset")

@@ -5,15 +5,15 @@ The file name identifies the patient:
 - ``person1_bacteria_2.jpeg``, ``person447_virus_921_1.jpeg``: the patient is ``person1``. The
   publishers seem to have numbered bacterial and viral patients separately: within either kind no
   number is in both train and test, across the kinds many are. But no publication says so, and
-  merging two children with the same number separates no child's films, so by default ``person1``
+  merging two children with the same number separates no child's images, so by default ``person1``
   is one patient. The option ``person_numbers = "by_kind"`` separates them.
 - ``IM-0115-0001.jpeg``, ``NORMAL2-IM-0381-0001.jpeg``: the first number counts children, or
   visits, in each of two series; it is never in both train and test of its series, and the number
-  after it counts the films. So ``IM-0115`` and ``NORMAL2-IM-0115`` are two patients.
+  after it counts the images. So ``IM-0115`` and ``NORMAL2-IM-0115`` are two patients.
 - ``BACTERIA-1008087-0001.jpeg``, ``NORMAL-1049278-0001.jpeg`` (the publishers' later edition):
-  kind, patient, film.
+  kind, patient, image.
 
-All films are antero-posterior (Kermany et al. 2018, Cell 172, 1122-1131).
+All images are antero-posterior (Kermany et al. 2018, Cell 172, 1122-1131).
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Kermany(Layout):
     title = "Kermany chest_xray (Chest X-Ray Images, Pneumonia)"
     home = "https://data.mendeley.com/datasets/rscbjbr9sj"
     licence = "CC BY 4.0"
-    holds = "films of children aged one to five, normal and with pneumonia"
+    holds = "images of children aged one to five, normal and with pneumonia"
     paediatric: ClassVar[Mapping[str, bool]] = {"*": True}
     looked_for = "folders NORMAL and PNEUMONIA, in train/ and test/, with names as person1_virus_6"
     faults = (
         "children only: combined with a set of adults, age predicts the class",
-        "val has only 16 films; the archive contains the set twice",
+        "val has only 16 images; the archive contains the set twice",
     )
     options: ClassVar[Mapping[str, str]] = {
         "person_numbers": "'shared' (default): personN is one patient whatever the kind of "
@@ -84,7 +84,7 @@ class Kermany(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row per film; of the copy inside the published archive only what differs."""
+        """One row per image; of the copy inside the published archive only what differs."""
         self.check_options(options)
         by_kind = self.choice(options, "person_numbers", ("shared", "by_kind")) == "by_kind"
         for file in walk(folder, notes):

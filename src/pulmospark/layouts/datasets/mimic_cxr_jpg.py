@@ -28,10 +28,10 @@ class MimicCxrJpg(Layout):
     title = "MIMIC-CXR-JPG"
     home = "https://physionet.org/content/mimic-cxr-jpg/"
     licence = "PhysioNet's credentialed data use agreement"
-    holds = "377,110 films of 227,835 studies of 64,588 patients, labels extracted from reports"
+    holds = "377,110 images of 227,835 studies of 64,588 patients, labels extracted from reports"
     looked_for = "mimic-cxr-*-metadata.csv next to files/"
     faults = (
-        "labels are of a study's report, not of a film, and were extracted automatically",
+        "labels are of a study's report, not of an image, and were extracted automatically",
         "age and sex are not in its sheets, but in MIMIC-IV",
         "one hospital's emergency department: nearly all patients are ill",
     )
@@ -48,7 +48,7 @@ class MimicCxrJpg(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row per film; the sheets have to be unpacked."""
+        """One row per image; the sheets have to be unpacked."""
         self.check_options(options)
         uncertain = self.choice(options, "uncertain", ("leave", "positive")) == "positive"
         sheets = _sheets(folder)
@@ -64,11 +64,11 @@ class MimicCxrJpg(Layout):
         index = _read(sheets["metadata"], source_name, labels, notes)
         if "split" in sheets:
             split = open_sheet(sheets["split"])
-            film, part = split.need("dicom_id"), split.need("split")
+            image, part = split.need("dicom_id"), split.need("split")
             for _, cell in split.rows():
                 name = values.split(cell(part))
-                if name and not index.set_split(cell(film).strip(), name):
-                    notes.add(NoteKind.SPLIT_NAMES_WITHOUT_ROW, cell(film))
+                if name and not index.set_split(cell(image).strip(), name):
+                    notes.add(NoteKind.SPLIT_NAMES_WITHOUT_ROW, cell(image))
         yield from index.rows(walk(folder, notes), source_name, stem_of)
 
 
@@ -98,10 +98,10 @@ def _read(
     path: Path, source: str, labels: Mapping[str, str], notes: ListingNotes
 ) -> MetadataIndex:
     sheet = open_sheet(path)
-    film, patient, study = (sheet.need(n) for n in ("dicom_id", "subject_id", "study_id"))
+    image, patient, study = (sheet.need(n) for n in ("dicom_id", "subject_id", "study_id"))
     view = sheet.column("ViewPosition")
     index = MetadataIndex(notes)
-    for key, cell in sheet.named_rows(film, notes, folders=True):
+    for key, cell in sheet.named_rows(image, notes, folders=True):
         index.add(
             key,
             Facts(

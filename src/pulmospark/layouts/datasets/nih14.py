@@ -20,13 +20,13 @@ _SPLIT_LISTS = {"train_val_list.txt": Split.TRAIN, "test_list.txt": Split.TEST}
 
 
 class Nih14(Layout):
-    """Findings as in the sheet, several of one film separated by ``|``."""
+    """Findings as in the sheet, several of one image separated by ``|``."""
 
     name = "nih14"
     title = "NIH ChestX-ray14"
     home = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
     licence = "unrestricted; credit the NIH Clinical Center and Wang et al. 2017"
-    holds = "112,120 frontal films of 30,805 adults and children, 14 findings from reports"
+    holds = "112,120 frontal images of 30,805 adults and children, 14 findings from reports"
     faults = (
         "labels were extracted from reports automatically; 'No Finding' is not 'healthy'",
         "some ages are over 400 years",

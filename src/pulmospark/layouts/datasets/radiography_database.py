@@ -15,21 +15,21 @@ _IMAGES, _MASKS, _OTHER = "images", "masks", "other"
 
 
 class RadiographyDatabase(Layout):
-    """The finding is the folder's name; a film's mask has the film's name.
+    """The finding is the folder's name; an image's mask has the image's name.
 
-    No patient is known. The ``*.metadata.xlsx`` sheets give each film's origin but no patient,
+    No patient is known. The ``*.metadata.xlsx`` sheets give each image's origin but no patient,
     view, age or sex; they are not read, but counted as ignored.
     """
 
     name = "radiography_database"
     title = "COVID-19 Radiography Database"
     home = "https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database"
-    licence = "according to its publishers and the sources of the films"
-    holds = "films of COVID-19, lung opacity, viral pneumonia and normals, with lung masks"
+    licence = "according to its publishers and the sources of the images"
+    holds = "images of COVID-19, lung opacity, viral pneumonia and normals, with lung masks"
     faults = (
-        "viral pneumonia and some normals are Kermany's children, COVID-19 films are of adults",
-        "no patient is known, and there are duplicate films",
-        "a film is 299 x 299, its mask 256 x 256",
+        "viral pneumonia and some normals are Kermany's children, COVID-19 images are of adults",
+        "no patient is known, and there are duplicate images",
+        "an image is 299 x 299, its mask 256 x 256",
     )
     paediatric: ClassVar[Mapping[str, bool]] = {"Viral Pneumonia": True, "COVID": False}
     looked_for = "two of the folders COVID, Normal, Lung_Opacity, Viral Pneumonia, with images/"
@@ -49,7 +49,7 @@ class RadiographyDatabase(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row per film; masks are counted."""
+        """One row per image; masks are counted."""
         self.check_options(options)
         masked = {name for name in _CLASSES if (folder / name / _MASKS).is_dir()}
         split_up = {name for name in _CLASSES if (folder / name / _IMAGES).is_dir()}

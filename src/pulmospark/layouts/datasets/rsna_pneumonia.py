@@ -24,8 +24,8 @@ class RsnaPneumonia(Layout):
     """Findings ``Lung Opacity``, ``No Lung Opacity / Not Normal`` and ``Normal``; with only the
     sheet of boxes ``Lung Opacity`` and ``no Lung Opacity``.
 
-    The sheets have one row per box, so several per film. Their ``patientId``, which is also
-    PatientID in the headers, identifies a film rather than a patient: the patient is known only
+    The sheets have one row per box, so several per image. Their ``patientId``, which is also
+    PatientID in the headers, identifies an image rather than a patient: the patient is known only
     with the mapping to NIH's names next to the sheets.
     """
 
@@ -33,14 +33,14 @@ class RsnaPneumonia(Layout):
     title = "RSNA Pneumonia Detection Challenge"
     home = "https://www.kaggle.com/c/rsna-pneumonia-detection-challenge"
     licence = "according to the challenge's rules, for research and teaching"
-    holds = "29,684 frontal films of NIH ChestX-ray14 as DICOM, reviewed by radiologists"
+    holds = "29,684 frontal images of NIH ChestX-ray14 as DICOM, reviewed by radiologists"
     looked_for = "stage_2_train_labels.csv or stage_2_detailed_class_info.csv (patientId)"
     header_patient = False
     faults = (
-        "patientId (PatientID in the headers) identifies a film; films of one patient have "
+        "patientId (PatientID in the headers) identifies an image; images of one patient have "
         "different ids",
-        "its films are NIH ChestX-ray14's, at 1024 x 1024 as JPEG within DICOM",
-        "'Lung Opacity' is not proven pneumonia; films of the test part have no label",
+        "its images are NIH ChestX-ray14's, at 1024 x 1024 as JPEG within DICOM",
+        "'Lung Opacity' is not proven pneumonia; images of the test part have no label",
     )
 
     def recognises(self, folder: Path) -> float:
@@ -55,7 +55,7 @@ class RsnaPneumonia(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row per film."""
+        """One row per image."""
         self.check_options(options)
         patients = _patients(folder / _MAPPING)
         index = MetadataIndex(notes)
@@ -74,15 +74,15 @@ class RsnaPneumonia(Layout):
 
 
 def _findings(folder: Path, notes: ListingNotes) -> dict[str, str]:
-    """Film -> finding, from the more detailed sheet; several boxes of one film are one row."""
+    """Image -> finding, from the more detailed sheet; several boxes of one image are one row."""
     findings: dict[str, str] = {}
     for name, column in ((_CLASSES, "class"), (_TARGETS, "Target")):
         if not (folder / name).is_file():
             continue
         sheet = open_sheet(folder / name)
-        film, label = sheet.need("patientId"), sheet.need(column)
+        image, label = sheet.need("patientId"), sheet.need(column)
         mine: dict[str, str] = {}
-        for key, cell in sheet.named_rows(film, notes, folders=True):
+        for key, cell in sheet.named_rows(image, notes, folders=True):
             said = cell(label).strip()
             said = _TARGET_NAMES.get(said, said) if column == "Target" else said
             if mine.setdefault(key, sys.intern(said)) != said:
@@ -92,7 +92,7 @@ def _findings(folder: Path, notes: ListingNotes) -> dict[str, str]:
 
 
 def _patients(path: Path) -> dict[str, str]:
-    """Film -> NIH's patient, from the published mapping: ``00000001_000.png`` is patient 1."""
+    """Image -> NIH's patient, from the published mapping: ``00000001_000.png`` is patient 1."""
     if not path.is_file():
         return {}
     try:

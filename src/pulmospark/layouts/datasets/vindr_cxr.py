@@ -24,7 +24,7 @@ _SAME_LABEL = {"Other disease": "Other diseases"}
 
 
 class VindrCxr(Layout):
-    """Findings are the labels that more than half of a film's readers gave, with ``|`` between:
+    """Findings are the labels that more than half of an image's readers gave, with ``|`` between:
     two of three in the training part, the consensus in the test part.
     """
 
@@ -32,11 +32,11 @@ class VindrCxr(Layout):
     title = "VinDr-CXR (and VinDr-PCXR, of children)"
     home = "https://physionet.org/content/vindr-cxr/"
     licence = "PhysioNet's credentialed data use agreement"
-    holds = "18,000 postero-anterior films of two hospitals as DICOM, read by radiologists"
+    holds = "18,000 postero-anterior images of two hospitals as DICOM, read by radiologists"
     looked_for = "annotations/image_labels_train.csv with the column image_id"
     faults = (
         "no patient is known",
-        "three readers a film in the training part, who often differ; in the test part five",
+        "three readers an image in the training part, who often differ; in the test part five",
         "VinDr-PCXR is of children: beside VinDr-CXR the age tells the set",
     )
 
@@ -51,14 +51,14 @@ class VindrCxr(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a film."""
+        """One row an image."""
         self.check_options(options)
         index = MetadataIndex(notes)
         for name, split in _SHEETS.items():
             if has_columns(folder / name, "image_id"):
-                for film, said in _majority(folder / name, notes).items():
+                for image, said in _majority(folder / name, notes).items():
                     index.add(
-                        film,
+                        image,
                         Facts(
                             finding=said,
                             view=View.FRONTAL,
@@ -70,15 +70,15 @@ class VindrCxr(Layout):
 
 
 def _majority(path: Path, notes: ListingNotes) -> dict[str, str | None]:
-    """Film -> what more than half of its readers say."""
+    """Image -> what more than half of its readers say."""
     sheet = open_sheet(path)
-    film = sheet.need("image_id")
+    image = sheet.need("image_id")
     skipped = {sheet.column(name) for name in _NO_LABELS}
     columns = [column for column in sheet.columns if column and column not in skipped]
     labels = [_SAME_LABEL.get(column, column) for column in columns]
     readers: Counter[str] = Counter()
     votes: dict[str, Counter[str]] = {}
-    for key, cell in sheet.named_rows(film, notes, folders=True):
+    for key, cell in sheet.named_rows(image, notes, folders=True):
         readers[key] += 1
         said = votes.setdefault(key, Counter())
         said.update(

@@ -225,7 +225,7 @@ class MetadataIndex:
     """Rows of a sheet by the key of their file; the only object that grows with a sheet.
 
     Of several rows for a file the first is used. If they name different patients, these are merged
-    from then on: otherwise a split could put one patient's films on both sides.
+    from then on: otherwise a split could put one patient's images on both sides.
     """
 
     def __init__(self, notes: ListingNotes) -> None:

@@ -1,4 +1,4 @@
-"""Base class of small collections with one sheet, one row per film."""
+"""Base class of small collections with one sheet, one row per image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pulmospark.layouts.walk import walk
 
 
 class OneSheet(Layout):
-    """A sheet with one row per film, whose cells name the file with or without its extension."""
+    """A sheet with one row per image, whose cells name the file with or without its extension."""
 
     sheet_name: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
@@ -76,7 +76,7 @@ class OneSheet(Layout):
 
 
 def _stem(name: str) -> str:
-    """A film's name without its extension, if it is an image's."""
+    """An image's name without its extension, if it is an image's."""
     path = Path(name)
     known = {".png", ".jpg", ".jpeg"}
     return path.stem if path.suffix.lower() in known else name

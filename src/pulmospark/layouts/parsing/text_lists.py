@@ -1,4 +1,4 @@
-"""Published splits as plain text lists of films, one row per line."""
+"""Published splits as plain text lists of images, one row per line."""
 
 from __future__ import annotations
 

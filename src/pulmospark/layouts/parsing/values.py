@@ -27,7 +27,7 @@ _VIEWS = {
     "lat": View.LATERAL,
     "lateral": View.LATERAL,
     "xtable lateral": View.LATERAL,
-    # Whatever the plane, it is a slice, not a film: the tables have one value for these.
+    # Whatever the plane, it is a slice, not an image: the tables have one value for these.
     "axial": View.AXIAL,
     "coronal": View.AXIAL,
     "sagittal": View.AXIAL,
@@ -67,7 +67,7 @@ def text(value: str | None) -> str | None:
 def patient_id(source: str, value: str | None) -> str | None:
     """``<source>:<id>``, the id in lower case with single blanks; ``None`` if it is empty.
 
-    Two spellings of one id would separate a patient's films; merging two patients whose ids
+    Two spellings of one id would separate a patient's images; merging two patients whose ids
     differ only in case does no harm.
     """
     plain = " ".join((value or "").split()).casefold()

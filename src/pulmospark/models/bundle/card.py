@@ -38,7 +38,7 @@ class CardFacts(Settings):
     name: str
     """of the experiment"""
     data: tuple[CardFigure, ...] = ()
-    """training and test data: films, patients, sources, exclusions"""
+    """training and test data: images, patients, sources, exclusions"""
     figures: tuple[CardFigure, ...] = ()
     """performance on the test set"""
     limitations: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def render_card(config: BundleConfig, facts: CardFacts) -> str:
                 "Limitations",
                 [f"- {_plain(text)}" for text in (*facts.limitations, *_LIMITATIONS)] + [""],
             ),
-            *_section("Use", ["```", "pulmospark predict BUNDLE FILM... --out DIR", "```", ""]),
+            *_section("Use", ["```", "pulmospark predict BUNDLE IMAGE... --out DIR", "```", ""]),
         )
     )
 

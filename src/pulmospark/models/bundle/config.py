@@ -79,7 +79,7 @@ class BundleConfig(Settings):
     input_size: Annotated[int, Field(ge=limits.STANDARD_SIZE_MIN, le=limits.STANDARD_SIZE_MAX)]
     """side of the standard image, pixels"""
     fit: Literal["stretch", "pad", "crop"]
-    """how non-square films are made square"""
+    """how non-square images are made square"""
     equalise: bool = False
     """whether histograms are equalised"""
     ct_window: Literal["lung", "soft", "header"] = "lung"
@@ -106,7 +106,7 @@ class BundleConfig(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
     """provenance: versions, settings, seed, time"""
     data: dict[str, Any] = Field(default_factory=dict)
-    """summary of the data: included views; films and groups per class, source and split"""
+    """summary of the data: included views; images and groups per class, source and split"""
 
     @field_validator("model")
     @classmethod
@@ -137,7 +137,7 @@ class BundleConfig(Settings):
 
     @property
     def ingest(self) -> IngestSettings:
-        """Settings that turn a film into the network's standard image."""
+        """Settings that turn an image into the network's standard image."""
         return IngestSettings(
             **{setting: getattr(self, name) for name, setting in _IMAGE_SETTINGS.items()}
         )

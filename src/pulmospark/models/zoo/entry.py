@@ -56,7 +56,7 @@ class Recipe:
     Attributes:
         learning_rate: peak rate of the last layer.
         stage_factor: learning rate of a stage relative to the next one.
-        batch_size: films per step over all processes.
+        batch_size: images per step over all processes.
     """
 
     learning_rate: float

@@ -45,7 +45,7 @@ def _numbered(stem: str, *stages: tuple[int, ...]) -> Stages:
 
 
 # Fine-tuning: each stage learns half as fast as the next, because the first ones detect edges,
-# which films share with photographs. Small networks tolerate higher rates than large ones; those
+# which images share with photographs. Small networks tolerate higher rates than large ones; those
 # without batch norm (VGG19, SqueezeNet) diverge at the rates that the others need. Common
 # practice, not tuned.
 SMALL_TUNED = Recipe(1e-3, stage_factor=0.5)

@@ -16,8 +16,8 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import Film, film_from_bytes
-from pulmospark.ml.image_reader import FilmReader, film_of_image, film_of_pixels
+from pulmospark.imaging.image import StandardImage, image_from_bytes
+from pulmospark.ml.image_reader import ImageReader, image_of_pixels, image_of_struct
 
 RNG = np.random.default_rng(5)
 
@@ -48,15 +48,15 @@ def reason(found: NDArray[np.uint8] | Rejected) -> str:
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad"])
-def test_an_equalised_film_has_an_even_histogram_and_the_hash_of_the_plain_one(fit: Any) -> None:
+def test_an_equalised_image_has_an_even_histogram_and_the_hash_of_the_plain_one(fit: Any) -> None:
     grey = np.asarray(60 + 40 * RNG.random((70, 50)) ** 3, np.uint8)
-    films = [
-        film_from_bytes(png(grey), IngestSettings(size=32, fit=fit, equalise=equalise))
+    images = [
+        image_from_bytes(png(grey), IngestSettings(size=32, fit=fit, equalise=equalise))
         for equalise in (False, True)
     ]
-    plain, even = films
-    assert isinstance(plain, Film)
-    assert isinstance(even, Film)
+    plain, even = images
+    assert isinstance(plain, StandardImage)
+    assert isinstance(even, StandardImage)
     assert (plain.phash, plain.view, plain.image_id) == (even.phash, even.view, even.image_id)
     levels = plain.pixels
     counts = np.bincount(levels.ravel(), minlength=256)
@@ -65,31 +65,31 @@ def test_an_equalised_film_has_an_even_histogram_and_the_hash_of_the_plain_one(f
     found = even.pixels
     assert np.abs(found - wanted[levels]).max() <= 0.5 + 1e-3
     settings = IngestSettings(size=32, fit=fit, equalise=True)
-    taken, _, _ = FilmReader("pixels", settings, "error").read([("a", even.pixels.tobytes())])
+    taken, _, _ = ImageReader("pixels", settings, "error").read([("a", even.pixels.tobytes())])
     assert taken[0].tobytes() == even.pixels.tobytes()
 
 
 def test_colours_of_an_image_struct_are_bgr() -> None:
     red = np.zeros((20, 20, 3), np.uint8)
     red[..., 2] = 255
-    assert np.all(pixels(film_of_image(image(red, 16), sized(16))) == 76)  # 0.299 x 255
+    assert np.all(pixels(image_of_struct(image(red, 16), sized(16))) == 76)  # 0.299 x 255
 
 
 def test_transparent_pixels_of_an_image_struct_are_black() -> None:
     half = np.full((20, 20, 4), 200, np.uint8)
     half[..., 3] = 255
     half[:10, :, 3] = 0
-    read = pixels(film_of_image(image(half, 24), sized(20)))
+    read = pixels(image_of_struct(image(half, 24), sized(20)))
     assert np.all(read[:10] == 0)
     assert np.all(read[10:] == 200)
 
 
 def test_a_grey_image_struct_is_the_file_s_own_pixels() -> None:
     grey = RNG.integers(0, 256, (40, 50, 1), dtype=np.uint8)
-    struct = pixels(film_of_image(image(grey, 0), sized(24)))
-    film = film_from_bytes(png(grey[..., 0]), sized(24))
-    assert isinstance(film, Film)
-    assert np.array_equal(struct, film.pixels)
+    struct = pixels(image_of_struct(image(grey, 0), sized(24)))
+    standard = image_from_bytes(png(grey[..., 0]), sized(24))
+    assert isinstance(standard, StandardImage)
+    assert np.array_equal(struct, standard.pixels)
 
 
 @pytest.mark.parametrize(
@@ -102,23 +102,23 @@ def test_a_grey_image_struct_is_the_file_s_own_pixels() -> None:
         ([b"", 60_000, 60_000, 1, 0], "too_many_pixels"),
     ],
 )
-def test_image_structs_that_are_no_films(values: list[Any], wanted: str) -> None:
-    assert reason(film_of_image(values, sized(32))) == wanted
+def test_image_structs_that_are_no_images(values: list[Any], wanted: str) -> None:
+    assert reason(image_of_struct(values, sized(32))) == wanted
 
 
 def test_pixels_are_taken_as_they_are() -> None:
     grey = RNG.integers(0, 256, (32, 32), dtype=np.uint8)
-    assert np.array_equal(pixels(film_of_pixels(grey.tobytes(), 32)), grey)
+    assert np.array_equal(pixels(image_of_pixels(grey.tobytes(), 32)), grey)
 
 
 def test_pixels_of_another_side_are_resized() -> None:
     flat = np.full((64, 64), 90, np.uint8)
-    assert np.array_equal(pixels(film_of_pixels(flat.tobytes(), 32)), np.full((32, 32), 90))
+    assert np.array_equal(pixels(image_of_pixels(flat.tobytes(), 32)), np.full((32, 32), 90))
 
 
 @given(st.binary(max_size=3000))
 def test_any_pixels_give_a_square_or_a_reason(data: bytes) -> None:
-    read = film_of_pixels(data, 16)
+    read = image_of_pixels(data, 16)
     if isinstance(read, Rejected):
         side = int(len(data) ** 0.5)
         assert side * side != len(data) or side < limits.STANDARD_SIZE_MIN
@@ -136,26 +136,26 @@ def test_any_pixels_give_a_square_or_a_reason(data: bytes) -> None:
 def test_any_image_struct_gives_a_square_or_a_reason(
     data: bytes, height: int, width: int, channels: int, mode: int
 ) -> None:
-    read = film_of_image([data, height, width, channels, mode], sized(16, "pad"))
+    read = image_of_struct([data, height, width, channels, mode], sized(16, "pad"))
     assert isinstance(read, Rejected) or read.shape == (16, 16)
 
 
-def test_a_reader_keeps_the_places_of_films() -> None:
+def test_a_reader_keeps_the_places_of_images() -> None:
     good = png(RNG.integers(0, 256, (40, 40), dtype=np.uint8))
-    reader = FilmReader("bytes", sized(16), "keep")
+    reader = ImageReader("bytes", sized(16), "keep")
     found, places, _ = reader.read([("a", None), ("b", good), ("c", b"text"), ("d", good)])
     assert found.shape == (2, 16, 16)
     assert places == [1, 3]
 
 
-def test_a_reader_without_a_film_gives_none() -> None:
-    found, places, _ = FilmReader("bytes", sized(16), "skip").read([("a", None)])
+def test_a_reader_without_a_image_gives_none() -> None:
+    found, places, _ = ImageReader("bytes", sized(16), "skip").read([("a", None)])
     assert found.shape == (0, 16, 16)
     assert places == []
 
 
 def test_a_reader_that_must_not_go_on_names_file_reason_and_remedy() -> None:
-    reader = FilmReader("bytes", sized(16), "error")
+    reader = ImageReader("bytes", sized(16), "error")
     with pytest.raises(InputError, match=r"^/x/a\.png: not_an_image: .*handleInvalid") as error:
         reader.read([("/x/a.png", b"no image at all")])
     assert "\n" not in error.value.message
