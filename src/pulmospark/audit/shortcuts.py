@@ -133,7 +133,6 @@ def letters(subject: Subject, scored: Scored) -> AuditResult:
         verdict=verdict,
         sentence=f"AUROC {with_text.text()} on original images, "
         f"{without.text()} with small bright "
-        f""
         f"marks outside the lungs removed, a drop of {fall.text()}; the prediction changes for "
         f"{flipped:.1%} of the images.{_OUT_OF_FOLD * subject.has_folds}{_excluded(rated)}",
         figures=(
