@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sources": []}, "Experiment: sources: must have 1 or more entries"),
+        ({"sources": []}, "Experiment: sources: must have 1 or more entries, and has 0"),
         ({"sources": [{"path": "x"}], "clases": {}}, "did you mean 'classes'"),
         ({"sources": [{"pth": "x"}]}, "Experiment: sources.0.path: is missing"),
     ],

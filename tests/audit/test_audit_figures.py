@@ -176,7 +176,7 @@ def test_a_class_without_images_has_no_area() -> None:
     chance = np.full((6, 2), 0.5)
     for figure in (area(labels, chance, groups, **DRAWS),
                    area_fall(labels, chance, chance, groups, **DRAWS)):  # fmt: skip
-        assert figure == Figure(value=None, note="a class has no image")
+        assert figure == Figure(value=None, note="a class has no images")
 
 
 def test_cross_fitted_is_scikit_learn_s_regression_fold_by_fold() -> None:

@@ -18,11 +18,11 @@ def test_a_listing_says_what_was_guessed_matched_and_ignored() -> None:
     for name in ("README", "labels.csv", "more.csv"):
         notes.ignore(name)
     assert list(listing_notes(notes.summary())) == [
-        "columns guessed: path = image_id, patient = PatID; --option <what>_column=NAME says "
-        "otherwise",
-        "columns as named: label = dx",
-        "rows matched by stem: 2,000, as a1 -> images/a1.png; a2 -> images/a2.png",
-        "rows without file: 1, as b: 2 files match: x/b.png, y/b.png",
+        "columns guessed: path = image_id, patient = PatID; override with --option "
+        "<what>_column=NAME",
+        "columns as specified: label = dx",
+        "rows matched by stem: 2,000, for example a1 -> images/a1.png; a2 -> images/a2.png",
+        "rows without file: 1, for example b: 2 files match: x/b.png, y/b.png",
         "ignored: 1 without an extension or image content, 2 .csv",
     ]
     assert list(listing_notes(ListingNotes().summary())) == []

@@ -302,8 +302,7 @@ def test_the_words_of_figures_without_an_interval() -> None:
     drawn[0] = math.nan
     assert percentile(0.5, drawn, 0.95) == Figure(
         value=0.5,
-        note="undefined in 6% of the replicates, over the limit of 5%: too few patients for an "
-        "interval",
+        note="undefined in 6% of the replicates, over the limit of 5%: too few patients for a CI",
     )
     equal = percentile(0.5, np.full(9, 0.5), 0.95)
     assert equal.note == "all replicates are equal: no CI can be computed"

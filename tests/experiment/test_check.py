@@ -19,7 +19,11 @@ WRONG = (
     ("train.model=mobilnet_v2", 2, "did you mean 'mobilenet_v2'"),
     ("train.modle=x", 2, "did you mean 'model'"),
     ("train.method=featurs", 2, "must be 'features' or 'network' (did you mean 'features'?)"),
-    ("train.weights_path=/nowhere/x", 2, "train.weights_path: /nowhere/x: no such file or folder"),
+    (
+        "train.weights_path=/nowhere/x",
+        2,
+        "train.weights_path: /nowhere/x: no such weights file or folder",
+    ),
     ("train.start=/nowhere/x", 3, "train.start: /nowhere/x: no such bundle"),
     ("train.expanded_path=/nowhere/x", 3, "train.expanded_path: /nowhere/x: no such folder"),
     ("train.network.epochs=0", 2, "train.network.epochs: must be 1 or more"),

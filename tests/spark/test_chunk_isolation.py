@@ -26,8 +26,8 @@ def place(tmp_path: Path) -> Path:
 
 
 _MEMORY = (
-    "give the workers more memory, or run fewer at once with --master local[1], and run the same "
-    "command again"
+    "give the workers more memory, or run fewer at once with --master local[1], then rerun "
+    "the command"
 )
 
 
@@ -150,7 +150,7 @@ def test_more_ends_than_the_limit_end_the_run(
     with pytest.raises(EnvironmentProblem) as caught:
         run(place, RejectingDeadly((57,)))
     assert caught.value.message == (
-        f"4 jobs ended with their workers, over the limit of 3: {_MEMORY}"
+        f"4 jobs failed because their workers ended, over the limit of 3: {_MEMORY}"
     )
 
 

@@ -84,7 +84,9 @@ def test_the_folder_of_a_run_that_fails_goes(place: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_told(place: Path) -> None:
     (place / "parts").write_text("a file")
-    with pytest.raises(EnvironmentProblem, match=r"parts: a file stands.* --out"):
+    with pytest.raises(
+        EnvironmentProblem, match=r"parts: is a file, but must be a folder.* --out"
+    ):
         run(place, Deadly())
 
 

@@ -187,7 +187,7 @@ def test_a_plan_that_the_machine_does_not_see(place: Path) -> None:
     plan = place / "parts" / "run" / PLAN
     plan.unlink()
     words = (
-        f"{platform.node()}: cannot read {plan}, which the driver has written: "
+        f"{platform.node()}: cannot read {plan}, written by the driver: "
         "No such file or directory: mount the output's folder there at the same path"
     )
     with pytest.raises(SourceUnavailableError) as caught:
@@ -202,7 +202,7 @@ def test_a_list_that_the_machine_does_not_see(place: Path) -> None:
         _run(task, 0)
     assert caught.value.message == (
         f"{platform.node()}: cannot read {place / 'numbers.parquet'}: No such file or directory; "
-        "check that machine's mounts, and run the same command again"
+        "check that machine's mounts, then rerun the command"
     )
 
 

@@ -84,8 +84,8 @@ class Isolation:
         self._failed_jobs += 1
         if self._failed_jobs > limits.FAILED_JOBS_MAX:
             raise EnvironmentProblem(
-                f"{self._failed_jobs} jobs failed with their workers, over the limit of "
-                f"{limits.FAILED_JOBS_MAX}: {_MEMORY}"
+                f"{self._failed_jobs} jobs failed because their workers ended, over the "
+                f"limit of {limits.FAILED_JOBS_MAX}: {_MEMORY}"
             )
 
     def _reject(self, unit: Unit) -> None:

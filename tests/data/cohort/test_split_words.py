@@ -43,7 +43,7 @@ def test_the_record_holds_the_result_and_how_it_was_made(tmp_path: Path) -> None
 def test_no_split_names_the_step_before(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_split(tmp_path)
-    assert caught.value.message == (f"{tmp_path}: nothing there yet: run `pulmospark split` first")
+    assert caught.value.message == f"{tmp_path}: not split yet: run `pulmospark split` first"
 
 
 def test_shares_and_exclusions_are_counted_and_in_order(tmp_path: Path) -> None:
@@ -85,8 +85,7 @@ def test_patients_of_two_classes_are_named(tmp_path: Path, count: int) -> None:
     have = "patients have" if count > 1 else "patient has"
     more = " and 1 more" if count > 5 else ""
     assert result.warnings == (
-        f"{count} {have} images of more than one class, kept on one side of the split: "
-        f"{names}{more}",
+        f"{count} {have} images of more than one class, kept in the same split: {names}{more}",
     )
 
 
@@ -97,7 +96,7 @@ def test_images_of_unknown_patients_are_told_source_by_source(tmp_path: Path) ->
     result, _ = parted(tmp_path, rows)
     told = (
         "source '{}': {} images have no patient id. Study, scan, names and near copies keep {} of "
-        "them in the same split as others; the rest is split image by image, and images of one "
+        "them in the same split as others; the rest is split by image, so images of one "
         "patient may be on both sides"
     )
     assert result.warnings == (told.format("b", 3, 0), told.format("z", 6, 6))
@@ -119,8 +118,8 @@ def test_augmented_copies_are_not_split(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         split(ingested(tmp_path, rows), CLASSES, SplitSettings(), tmp_path / "c", seed=1)
     assert caught.value.message == (
-        f"{images}: holds 2 augmented children, and a split would part them from their images: "
-        "split first, and expand the training part afterwards"
+        f"{images}: contains 2 augmented copies, which a split could separate from their images: "
+        "split first, then expand the training split"
     )
 
 
@@ -137,7 +136,7 @@ def _result(**changes: Any) -> SplitResult:
     return SplitResult(**{**told, **changes})
 
 
-_HINT = "compare the classes with the findings that were left out"
+_HINT = "compare the classes with the excluded findings"
 _ALL = {(part, None, label): 2 for part in ("train", "test") for label in ("covid", "normal")}
 
 
@@ -152,7 +151,7 @@ _ALL = {(part, None, label): 2 for part in ("train", "test") for label in ("covi
              f"{n} of s{n}: no finding" for n in range(6)) + ")"),
         ({"classes": ()}, f"no image has a class: {_HINT} (none)"),
         ({"classes": ("covid",), "shares": {("train", None, "covid"): 3}},
-         f"one class only, 'covid': {_HINT} (none)"),
+         f"only one class, 'covid': {_HINT} (none)"),
         ({"shares": {key: images for key, images in _ALL.items()
                      if key != ("test", None, "covid")}},
          "test has no image of 'covid' (covid: 2 images in all): use fewer folds, other shares, "
@@ -188,9 +187,9 @@ _COPIES = CopiesHandled(
 def test_what_dropping_copies_did_and_cost() -> None:
     assert grouping_sentences(_result(copies=_COPIES)) == (
         "1,200 pairs of near copies (2,050 images in 960 clusters), 103 of them between groups: "
-        "one image of each cluster takes part, none where classes differ. Without this 0 of 0 "
-        "tested images would have a near copy among those trained on. The cost is 1,067 groups "
-        "without an image.",
+        "one image per cluster is kept, none where classes differ. Without this 0 of 0 tested "
+        "images would have a near copy in the training split. The cost is 1,067 groups without an "
+        "image.",
     )
 
 

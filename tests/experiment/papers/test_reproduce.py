@@ -179,7 +179,7 @@ def test_what_a_person_reads_of_a_smaller_preset(
     for text in (
         "published  0.9403 = 677 of 720 (0.921 to 0.955, if independent)",
         "ours       0.750 (0.640 to 0.840) = 54 of 72",
-        "95% CI over 55 patients (images if unknown), effective n 61",
+        "95% CIs over 55 patients (images if unknown), worth 61 independent images",
         "parameters 1,328,900; trained on 288 images",
         "test: 18 COVID-19, 18 normal, 18 bacterial, 18 viral",
         "smaller than the paper's: COVID-19: 58 images, the paper has 580",

@@ -287,7 +287,7 @@ def test_a_lock_that_may_not_be_written_is_told(
             with pytest.raises(EnvironmentProblem) as caught, opened(out):
                 pass
         assert caught.value.message == (
-            f"{out}: no right to write there: choose another folder with --out"
+            f"{out}: no permission to write there: choose another folder with --out"
         )
         (out / INNER / "staged").mkdir(parents=True, exist_ok=True)
 
