@@ -90,10 +90,12 @@ def test_what_is_no_images_table_is_told(tmp_path: Path) -> None:
     nothing = f"{images}: empty, or not an images table: run ingest first"
     assert told(images) == nothing
     pq.write_table(table.drop_columns(["phash"]), images / "0.parquet")
-    assert told(images).startswith(f"{images}: no images table: No match for FieldRef.Name(phash)")
+    assert told(images).startswith(
+        f"{images}: not an images table: No match for FieldRef.Name(phash)"
+    )
     (images / "0.parquet").write_bytes(b"no Parquet" * 40)
-    assert told(images).startswith(f"{images}: no images table: ")
-    assert len(told(images)) <= len(f"{images}: no images table: ") + 120
+    assert told(images).startswith(f"{images}: not an images table: ")
+    assert len(told(images)) <= len(f"{images}: not an images table: ") + 120
 
 
 def test_bands_of_ages_begin_with_those_under_18() -> None:

@@ -167,7 +167,7 @@ def test_the_defaults_never_swap_the_sides() -> None:
 
 
 def test_numbers_stay_the_same_from_version_to_version() -> None:
-    assert words(1, "image", 2, 3) == GOLDEN_WORDS
+    assert words(1, "film", 2, 3) == GOLDEN_WORDS
     assert sixteen_bits(99, 6).tolist() == GOLDEN_BITS
 
 

@@ -18,7 +18,6 @@ from pulmospark.evaluation.results import (
     CrossValidation,
     Curve,
     Evaluation,
-    Figure,
     FoldSummary,
     OperatingFigures,
     OperatingPoint,
@@ -31,6 +30,7 @@ from pulmospark.report.content import (
     ClassSummary,
     Count,
     Epoch,
+    ExampleImage,
     Exclusion,
     ExpandedClass,
     Operation,
@@ -41,32 +41,15 @@ from pulmospark.report.content import (
     SplitCell,
     SplitSummary,
     SplitTotal,
-    StandardImage,
     Timing,
     Training,
     TrainingRun,
 )
 from pulmospark.report.thumbnails import thumbnail
+from report.made_up_figures import about, wilson
 
 CLASSES = ("COVID-19", "pneumonia", "normal")
 SOURCES = ("ieee8023", "chest_xray", "nih-chest-xray14")
-
-
-def wilson(hits: int, of: int) -> Figure:
-    if of == 0:
-        return Figure(value=None, numerator=0, denominator=0)
-    z, share = 1.96, hits / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z / (1 + z * z / of) * (share * (1 - share) / of + z * z / (4 * of * of)) ** 0.5
-    return Figure(
-        value=share, low=max(middle - half, 0.0), high=min(middle + half, 1.0),
-        method="wilson", numerator=hits, denominator=of,
-    )  # fmt: skip
-
-
-def about(value: float, half: float = 0.02, top: float = 1.0) -> Figure:
-    low, high = max(value - half, -1.0), min(value + half * 0.8, top)
-    return Figure(value=value, low=low, high=high, method="bootstrap")
 
 
 def probabilities(
@@ -194,9 +177,9 @@ def drawn_thumbnail(seed: int) -> bytes:
     return thumbnail(np.clip(image, 0, 255).astype(np.uint8))
 
 
-def images(right: bool) -> tuple[StandardImage, ...]:
+def images(right: bool) -> tuple[ExampleImage, ...]:
     return tuple(
-        StandardImage(
+        ExampleImage(
             thumbnail=drawn_thumbnail(number + 100 * right),
             image_id=f"{0x1F3A9C + 7919 * number:08x}{'d' * 56}",
             label=CLASSES[number % 3],

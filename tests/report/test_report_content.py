@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pulmospark.core import limits
 from pulmospark.report import ReportContent, thumbnail
-from pulmospark.report.content import Count, StandardImage
+from pulmospark.report.content import Count, ExampleImage
 from pulmospark.report.safe_text import clean_text
 from report import sample
 
@@ -46,7 +46,7 @@ def test_undecodable_names_are_taken_as_their_escapes() -> None:
 )
 def test_a_thumbnail_is_a_small_png_or_jpeg(data: bytes, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        StandardImage(
+        ExampleImage(
             thumbnail=data, image_id="0", label="a", prediction="a", probability=1.0, source="s"
         )
 

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from pulmospark.core import limits
 from pulmospark.data.ingest.pixels import pixels_of_some
 from pulmospark.experiment.run_folder import RunFolder
-from pulmospark.report.content import StandardImage
+from pulmospark.report.content import ExampleImage
 from pulmospark.report.thumbnails import thumbnail
 
 
 def right_and_wrong(
     run: RunFolder, classes: Sequence[str]
-) -> tuple[tuple[StandardImage, ...], tuple[StandardImage, ...]]:
+) -> tuple[tuple[ExampleImage, ...], tuple[ExampleImage, ...]]:
     """Images classified correctly, and errors, both of each class in turn; errors worst first.
 
     Args:
@@ -56,9 +56,9 @@ def right_and_wrong(
 
 def _images(
     rows: Iterable[dict[str, Any]], pixels: dict[str, bytes], classes: Sequence[str]
-) -> tuple[StandardImage, ...]:
+) -> tuple[ExampleImage, ...]:
     return tuple(
-        StandardImage(
+        ExampleImage(
             thumbnail=pixels[row["uri"]],
             image_id=row["image_id"],
             label=row["label"],

@@ -149,16 +149,14 @@ def write_phantoms(
     summaries = []
     with whole_folder(folder) as aside:
         for index, hospital in enumerate(HOSPITALS):
-            plan = patients_of(
-                hospital, heads[index], images_per_patient, np.random.default_rng((seed, index))
-            )
-            ward = _open_ward(hospital, aside / hospital.name, plan, sides[index], (seed, index))
+            key = (seed, index)
+            random = np.random.default_rng(key)
+            plan = patients_of(hospital, heads[index], images_per_patient, random)
+            ward = _open_ward(hospital, aside / hospital.name, plan, sides[index], key)
             frontal = dict.fromkeys(Finding, 0)
             for number, (finding, images) in enumerate(plan):
                 side_view = _share(number, sides[index], len(plan))
-                _admit(
-                    ward, number, finding, images=images, side_view=side_view, key=(seed, index)
-                )
+                _admit(ward, number, finding, images=images, side_view=side_view, key=key)
                 frontal[finding] += images
                 done += images + side_view
                 if progress is not None:

@@ -190,7 +190,7 @@ class Timing(Result):
     unit: Text = "images"
 
 
-class StandardImage(Result):
+class ExampleImage(Result):
     """One tested image, small."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
@@ -225,7 +225,7 @@ class StandardImage(Result):
         return "image/png" if self.thumbnail.startswith(_PNG) else "image/jpeg"
 
 
-ImageSet = Annotated[tuple[StandardImage, ...], Field(max_length=limits.REPORT_IMAGES_MAX)]
+ExampleImages = Annotated[tuple[ExampleImage, ...], Field(max_length=limits.REPORT_IMAGES_MAX)]
 
 
 class Level(Result):
@@ -267,9 +267,9 @@ class ReportContent(Result):
     """plain sentences, in addition to those that the page itself finds"""
     training: Training | None = None
     timings: tuple[Timing, ...] = ()
-    right: ImageSet = ()
+    right: ExampleImages = ()
     """most certain first"""
-    wrong: ImageSet = ()
+    wrong: ExampleImages = ()
     """worst first: most certain of the wrong class"""
     figures_folder: Text = ""
     """of the plots and tables as files, relative to the page; empty: there are none"""

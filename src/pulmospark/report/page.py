@@ -16,7 +16,7 @@ import pulmospark
 from pulmospark.core import files, limits
 from pulmospark.report import methods, numbers, phrasing, tables
 from pulmospark.report.audit_content import Picture
-from pulmospark.report.content import ReportContent, StandardImage
+from pulmospark.report.content import ExampleImage, ReportContent
 from pulmospark.report.exports import write_exports
 from pulmospark.report.figures import draw_all
 from pulmospark.report.phantom_wording import phantom_words
@@ -167,7 +167,7 @@ def _code(text: str) -> Markup:
     return Markup("".join(f"<code>{p}</code>" if n % 2 else p for n, p in enumerate(pieces)))
 
 
-def _data_uri(image: StandardImage | Picture) -> str:
+def _data_uri(image: ExampleImage | Picture) -> str:
     return f"data:{image.media_type};base64,{base64.b64encode(image.thumbnail).decode('ascii')}"
 
 

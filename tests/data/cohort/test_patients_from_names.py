@@ -106,7 +106,7 @@ def test_a_split_keeps_unknown_patients_together_by_study_scan_and_name(
             finding = ("COVID-19", "No Finding")[number % 2]
             row = image(at, finding, None)
             if number < 20:
-                row["uri"] = f"/images/{finding}/IM-{number:04}-000{image}.png"
+                row["uri"] = f"/images/{finding}/IM-{number:04}-000{place}.png"
             elif number < 40:
                 row["scan_id"] = f"scan{number}"
             else:

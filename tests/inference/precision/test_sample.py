@@ -50,7 +50,7 @@ def _levels(pixels: np.ndarray) -> list[int]:
 
 def test_it_is_spread_over_files_and_rows(tmp_path: Path) -> None:
     manifest = _grey(tmp_path / "images", 40)
-    images = _table(tmp_path / "images.parquet", 40, 61)
+    images = _table(tmp_path / "table.parquet", 40, 61)
     assert _levels(ListedSample(manifest, images, SETTINGS, 6).pixels()) == [
         0,
         20,
@@ -66,13 +66,13 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     manifest = _grey(tmp_path / "images", 10)
     found = _levels(ListedSample(manifest, [], SETTINGS, 50).pixels())
     assert found == [0, 1, 2, 3, 5, 6, 7, 8]
-    other_size = _table(tmp_path / "images.parquet", 0, 5)
+    other_size = _table(tmp_path / "table.parquet", 0, 5)
     assert len(ListedSample([], other_size, IngestSettings(size=17)).pixels()) == 0
 
 
 def test_its_name_follows_the_images_and_none_is_read(tmp_path: Path) -> None:
     manifest = _grey(tmp_path / "images", 10)
-    images = _table(tmp_path / "images.parquet", 0, 5)
+    images = _table(tmp_path / "table.parquet", 0, 5)
     before = ListedSample(manifest, images, SETTINGS)
     assert before.content_id == ListedSample(manifest, images, SETTINGS).content_id
     others = [
