@@ -165,7 +165,7 @@ def test_metrics_of_another_model_are_not_shown(finished_run: FinishedRun, tmp_p
     told = files.read_json(tmp_path / "evaluation" / "evaluation.json")
     shutil.copytree(finished_run.folder.bundle, tmp_path / "bundle")
     files.write_json(tmp_path / "evaluation" / "evaluation.json", told | {"model_id": "other"})
-    with pytest.raises(ps.InputError, match="of another model than the one in"):
+    with pytest.raises(ps.InputError, match="evaluates another model than"):
         assert run.metrics is not None
     assert "not evaluated yet" in repr(run)
 

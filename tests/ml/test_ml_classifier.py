@@ -32,16 +32,16 @@ from pulmospark.ml.labels import find_labels
 from pulmospark.models.bundle.bundle import read_bundle
 
 
-def scored(model: CnnClassifierModel, frame: DataFrame) -> list[Any]:
-    return model.transform(frame).drop("content").orderBy("path").collect()
+def scored(model: CnnClassifierModel, images: DataFrame) -> list[Any]:
+    return model.transform(images).drop("content").orderBy("path").collect()
 
 
-def test_probabilities_are_the_bundle_s(frame: DataFrame, model: CnnClassifierModel) -> None:
+def test_probabilities_are_the_bundle_s(images: DataFrame, model: CnnClassifierModel) -> None:
     bundle = read_bundle(model.bundle)
     assert bundle.config.temperature != 1.0  # rows were held out
     assert bundle.config.data["held_out"] > 0
     network = bundle.network()
-    for row in model.transform(frame.limit(5)).collect():
+    for row in model.transform(images.limit(5)).collect():
         image = image_from_bytes(bytes(row["content"]), IngestSettings(size=32))
         assert isinstance(image, StandardImage)
         with torch.no_grad():
@@ -53,14 +53,14 @@ def test_probabilities_are_the_bundle_s(frame: DataFrame, model: CnnClassifierMo
         assert row["prediction"] == wanted.argmax()
 
 
-def test_it_learns(frame: DataFrame, shared_weights: Path, work: str) -> None:
+def test_it_learns(images: DataFrame, shared_weights: Path, work: str) -> None:
     """Accuracy on patients that were not trained on, three classes of like size."""
     test = F.element_at(F.split("patient", "-"), -1).cast("int") % 3 == 0
     model = CnnClassifier(
         modelName="squeezenet1_1", weights=str(shared_weights), labelCol="finding", workDir=work
-    ).fit(frame.where(~test))
+    ).fit(images.where(~test))
     model.setPredictionLabelCol("told")
-    rows = model.transform(frame.where(test)).select("finding", "told").collect()
+    rows = model.transform(images.where(test)).select("finding", "told").collect()
     right = np.mean([row["finding"] == row["told"] for row in rows])
     most = max(Counter(row["finding"] for row in rows).values()) / len(rows)
     assert len(rows) >= 20
@@ -69,7 +69,7 @@ def test_it_learns(frame: DataFrame, shared_weights: Path, work: str) -> None:
 
 def test_three_kinds_of_input_agree(
     spark: SparkSession,
-    frame: DataFrame,
+    images: DataFrame,
     folder: Path,
     model: CnnClassifierModel,
     tmp_path: Path,
@@ -77,66 +77,66 @@ def test_three_kinds_of_input_agree(
     sources = [SourceSettings(path=hospital) for hospital in sorted(folder.iterdir())]
     ingest(sources, IngestSettings(size=32), tmp_path / "tables", spark, quiet=True)
     table = spark.read.parquet(str(tmp_path / "tables" / "images"))
-    images = spark.read.format("image").load(f"{folder}/*/images/")
+    structs = spark.read.format("image").load(f"{folder}/*/images/")
     counts = {
-        "bytes": model.transform(frame).select("path", "probability"),
+        "bytes": model.transform(images).select("path", "probability"),
         "pixels": model.copy({model.inputCol: "pixels", model.allowPhantomModel: True})
         .transform(table)
         .select("uri", "probability"),
         "image": model.copy({model.inputCol: "image", model.allowPhantomModel: True})
-        .transform(images)
+        .transform(structs)
         .select("image.origin", "probability"),
     }
     by_name = {
-        kind: {row[0].rsplit("/", 1)[-1]: row[1].toArray() for row in frame.collect()}
-        for kind, frame in counts.items()
+        kind: {row[0].rsplit("/", 1)[-1]: row[1].toArray() for row in rows.collect()}
+        for kind, rows in counts.items()
     }
     assert set(by_name["bytes"]) == set(by_name["pixels"]) == set(by_name["image"])
     compared = 0
-    for path, content in frame.select("path", "content").collect():
+    for path, content in images.select("path", "content").collect():
         name = path.rsplit("/", 1)[-1]
         wanted = by_name["bytes"][name]
         assert np.array_equal(by_name["pixels"][name], wanted)
-        # Spark's image source keeps the low byte of 16-bit images, and decodes JPEG by Java.
+        # Spark's image source keeps the low byte of 16-bit structs, and decodes JPEG by Java.
         if Image.open(io.BytesIO(content)).mode in ("L", "RGB") and name.endswith(".png"):
             assert np.allclose(by_name["image"][name], wanted, atol=1e-3)
             compared += 1
     assert compared > 10
 
 
-def test_new_columns(frame: DataFrame, model: CnnClassifierModel) -> None:
-    scored = model.copy({model.predictionLabelCol: "told"}).transform(frame)
+def test_new_columns(images: DataFrame, model: CnnClassifierModel) -> None:
+    scored = model.copy({model.predictionLabelCol: "told"}).transform(images)
     assert scored.columns == [
-        *frame.columns,
+        *images.columns,
         *("rawPrediction", "probability", "prediction", "told", "cautions"),
     ]
     names = IndexToString(inputCol="prediction", outputCol="name").transform(scored)
     for row in names.select("told", "name", "prediction").collect():
         assert row["told"] == row["name"] == model.labels[int(row["prediction"])]
-    bare = model.copy({model.rawPredictionCol: "", model.probabilityCol: ""}).transform(frame)
-    assert bare.columns == [*frame.columns, "prediction", "cautions"]
+    bare = model.copy({model.rawPredictionCol: "", model.probabilityCol: ""}).transform(images)
+    assert bare.columns == [*images.columns, "prediction", "cautions"]
     with pytest.raises(
         UsageError, match="predictionCol is 'label', but the DataFrame already has that column"
     ):
-        model.copy({model.predictionCol: "label"}).transform(frame)
+        model.copy({model.predictionCol: "label"}).transform(images)
 
 
-def test_labels(frame: DataFrame) -> None:
-    by_name = find_labels(frame, "finding")
+def test_labels(images: DataFrame) -> None:
+    by_name = find_labels(images, "finding")
     assert by_name.names == ("COVID-19", "No Finding", "Pneumonia")
-    assert find_labels(frame, "label").names == ("0", "1", "2")
+    assert find_labels(images, "label").names == ("0", "1", "2")
     ordered = tuple(by_name.names[i] for i in (2, 0, 1))
-    given = find_labels(frame, "finding", ordered)
+    given = find_labels(images, "finding", ordered)
     assert given.names == ordered
-    rows = frame.select("finding", by_name.index.alias("a"), given.index.alias("b")).collect()
+    rows = images.select("finding", by_name.index.alias("a"), given.index.alias("b")).collect()
     assert all(by_name.names[int(row["a"])] == row["finding"] for row in rows)
     assert all(ordered[int(row["b"])] == row["finding"] for row in rows)
 
 
-def test_labels_of_a_string_indexer_keep_their_names(frame: DataFrame, small: Small) -> None:
+def test_labels_of_a_string_indexer_keep_their_names(images: DataFrame, small: Small) -> None:
     indexer = StringIndexer(inputCol="finding", outputCol="index", stringOrderType="alphabetDesc")
     stages = [indexer, CnnClassifier(**small, maxIter=1, labelCol="index")]
-    model = Pipeline(stages=stages).fit(frame).stages[1]
+    model = Pipeline(stages=stages).fit(images).stages[1]
     assert isinstance(model, CnnClassifierModel)
     assert model.labels == ["Pneumonia", "No Finding", "COVID-19"]
 
@@ -145,20 +145,20 @@ def test_labels_of_a_string_indexer_keep_their_names(frame: DataFrame, small: Sm
     ("label", "classes", "words"),
     [
         ("nullif(finding, 'Pneumonia')", [], "is null in [0-9]+ rows"),
-        ("'one'", [], "one class only, 'one'"),
+        ("'one'", [], "only one class, 'one'"),
         ("finding", ["COVID-19", "Pneumonia"], "has 'No Finding' in [0-9]+ rows"),
         ("label", ["a", "b"], "has 2.0 in [0-9]+ rows"),
         ("label - 1", [], "has -1.0"),
         ("label / 2", [], "has 0.5"),
-        ("label * 1000", [], "goes to 2000.0"),
+        ("label * 1000", [], "goes up to 2000.0"),
         ("path", [], "has over"),
         ("label + 1", [], "no training images of '0'"),
     ],
 )
 def test_labels_that_cannot_be(
-    frame: DataFrame, small: Small, label: str, classes: list[str], words: str
+    images: DataFrame, small: Small, label: str, classes: list[str], words: str
 ) -> None:
-    rows = frame.selectExpr("path", "content", f"{label} as y")
+    rows = images.selectExpr("path", "content", f"{label} as y")
     if label == "path":
         rows = rows.crossJoin(rows.sparkSession.range(9)).withColumn("y", F.expr("path || id"))
     with pytest.raises(ClassError, match=words) as error:
@@ -166,31 +166,31 @@ def test_labels_that_cannot_be(
     assert "\n" not in error.value.message
 
 
-def test_an_empty_frame_cannot_be_fitted(frame: DataFrame, small: Small) -> None:
+def test_an_empty_frame_cannot_be_fitted(images: DataFrame, small: Small) -> None:
     with pytest.raises(ClassError, match="DataFrame is empty"):
-        CnnClassifier(**small).fit(frame.where("false"))
+        CnnClassifier(**small).fit(images.where("false"))
 
 
 def test_rows_that_are_no_images(
-    frame: DataFrame, small: Small, model: CnnClassifierModel
+    images: DataFrame, small: Small, model: CnnClassifierModel
 ) -> None:
-    bad = frame.limit(1).withColumns(
+    bad = images.limit(1).withColumns(
         {"content": F.lit(b"none"), "path": F.lit("/bad.png"), "label": F.lit(0.0)}
     )
-    rows = frame.union(bad)
+    rows = images.union(bad)
     classifier = CnnClassifier(**small, maxIter=1)
     with pytest.raises(InputError, match=r"^/bad\.png: not_an_image: .*handleInvalid"):
         classifier.fit(rows)
     fitted = classifier.setHandleInvalid("keep").fit(rows)
-    assert sum(read_bundle(fitted.bundle).config.data["images"].values()) == frame.count()
+    assert sum(read_bundle(fitted.bundle).config.data["images"].values()) == images.count()
     kept = {row["path"]: row for row in scored(fitted, rows)}
     assert kept["/bad.png"]["probability"] is None
     assert kept["/bad.png"]["prediction"] is None
     assert len(kept) == rows.count()
-    assert len(scored(model.copy({model.handleInvalid: "skip"}), rows)) == frame.count()
+    assert len(scored(model.copy({model.handleInvalid: "skip"}), rows)) == images.count()
 
 
-def test_cross_validation_over_the_regression(frame: DataFrame, small: Small) -> None:
+def test_cross_validation_over_the_regression(images: DataFrame, small: Small) -> None:
     classifier = CnnClassifier(**small, maxIter=4)
     classifier.lock = threading.Lock()  # type: ignore[attr-defined]  # cannot be pickled
     grid = ParamGridBuilder().addGrid(classifier.regParam, [0.01, 1e6]).build()
@@ -202,7 +202,7 @@ def test_cross_validation_over_the_regression(frame: DataFrame, small: Small) ->
         numFolds=2,
         parallelism=2,
         seed=1,
-    ).fit(frame)
+    ).fit(images)
     chance = np.log(3)
     assert validated.avgMetrics[0] != pytest.approx(validated.avgMetrics[1], abs=1e-3)
     assert validated.avgMetrics[1] == pytest.approx(chance, abs=0.1)  # nothing but the prior
@@ -213,18 +213,18 @@ def test_cross_validation_over_the_regression(frame: DataFrame, small: Small) ->
     assert told == grid[int(np.argmin(validated.avgMetrics))][classifier.regParam]
 
 
-def test_several_fits_are_those_of_one(frame: DataFrame, small: Small) -> None:
+def test_several_fits_are_those_of_one(images: DataFrame, small: Small) -> None:
     classifier = CnnClassifier(**small, maxIter=3)
     maps = [{classifier.regParam: value} for value in (0.1, 0.001)]
-    together = classifier.fit(frame, maps)
-    alone = classifier.fit(frame, maps[1])
+    together = classifier.fit(images, maps)
+    alone = classifier.fit(images, maps[1])
     assert together[1].modelId != together[0].modelId
-    for one, other in zip(scored(together[1], frame), scored(alone, frame), strict=True):
+    for one, other in zip(scored(together[1], images), scored(alone, images), strict=True):
         assert np.allclose(one["probability"].toArray(), other["probability"].toArray(), atol=1e-6)
     assert not classifier.isSet(classifier.regParam)
 
 
-def test_saved_and_loaded(frame: DataFrame, model: CnnClassifierModel, tmp_path: Path) -> None:
+def test_saved_and_loaded(images: DataFrame, model: CnnClassifierModel, tmp_path: Path) -> None:
     target = tmp_path / "a folder" / "model"
     model.save(target.as_uri())
     assert (target / "bundle").is_dir()
@@ -236,18 +236,18 @@ def test_saved_and_loaded(frame: DataFrame, model: CnnClassifierModel, tmp_path:
     loaded = CnnClassifierModel.load(f"file:{target}")
     assert (loaded.uid, loaded.modelId, loaded.labels) == (model.uid, model.modelId, model.labels)
     assert loaded.extractParamMap() == model.extractParamMap()
-    assert scored(loaded, frame) == scored(model, frame)
+    assert scored(loaded, images) == scored(model, images)
     assert read_bundle(target / "bundle").model_id == model.modelId
     kinds = {path.suffix for path in target.rglob("*") if path.is_file()}
     assert kinds <= {".json", ".safetensors", ".md", ".txt", ".crc", ""}
     # Over itself: what was loaded does not lie in the folder it came from.
     loaded.write().overwrite().save(str(target))
     shutil.rmtree(target)
-    assert len(scored(loaded, frame.limit(1))) == 1
+    assert len(scored(loaded, images.limit(1))) == 1
 
 
 def test_saved_and_loaded_in_a_pipeline(
-    frame: DataFrame, model: CnnClassifierModel, small: Small, tmp_path: Path
+    images: DataFrame, model: CnnClassifierModel, small: Small, tmp_path: Path
 ) -> None:
     pipeline = Pipeline(stages=[CnnClassifier(**small, regParam=0.5)])
     pipeline.save(str(tmp_path / "pipeline"))
@@ -260,11 +260,11 @@ def test_saved_and_loaded_in_a_pipeline(
     (stage,) = loaded.stages
     assert isinstance(stage, CnnClassifierModel)
     assert stage.modelId == model.modelId
-    assert loaded.transform(frame.limit(2)).count() == 2
+    assert loaded.transform(images.limit(2)).count() == 2
 
 
 def test_a_changed_byte_is_refused(
-    frame: DataFrame, model: CnnClassifierModel, tmp_path: Path
+    images: DataFrame, model: CnnClassifierModel, tmp_path: Path
 ) -> None:
     model.save(str(tmp_path / "model"))
     loaded = CnnClassifierModel.load(str(tmp_path / "model"))
@@ -276,7 +276,7 @@ def test_a_changed_byte_is_refused(
     with pytest.raises(BundleError, match="differs from the manifest"):
         CnnClassifierModel.load(str(tmp_path / "model"))
     with pytest.raises(BundleError, match="differs from the manifest"):
-        loaded.transform(frame)
+        loaded.transform(images)
 
 
 def test_what_is_no_saved_model_is_refused(tmp_path: Path, model: CnnClassifierModel) -> None:
@@ -290,14 +290,14 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path, model: CnnClassifierM
 
 
 def test_a_bundle_goes_with_its_last_model(
-    frame: DataFrame, model: CnnClassifierModel, tmp_path: Path
+    images: DataFrame, model: CnnClassifierModel, tmp_path: Path
 ) -> None:
     model.save(str(tmp_path / "model"))
     first = CnnClassifierModel.load(str(tmp_path / "model"))
     folder, second = first.bundle, first.copy()
     del first
     gc.collect()
-    scored = second.transform(frame.limit(1))
+    scored = second.transform(images.limit(1))
     assert folder.is_dir()
     del second
     gc.collect()
@@ -305,18 +305,18 @@ def test_a_bundle_goes_with_its_last_model(
     assert scored.count() == 1  # what is planned needs the engine only
 
 
-def test_any_bundle_scores(frame: DataFrame, model: CnnClassifierModel, work: str) -> None:
+def test_any_bundle_scores(images: DataFrame, model: CnnClassifierModel, work: str) -> None:
     other = CnnClassifierModel.fromBundle(model.bundle).setWorkDir(work)
-    assert scored(other, frame) == scored(model, frame)
+    assert scored(other, images) == scored(model, images)
 
 
-def test_wrong_settings_are_one_line(frame: DataFrame, small: Small) -> None:
+def test_wrong_settings_are_one_line(images: DataFrame, small: Small) -> None:
     with pytest.raises(UsageError, match=r"reg_param: .*-1"):
-        CnnClassifier(**small, regParam=-1.0).fit(frame)
+        CnnClassifier(**small, regParam=-1.0).fit(images)
     with pytest.raises(UsageError, match="method: 'forest': choose one of features, network"):
         CnnClassifier(method="forest")
     with pytest.raises(UsageError, match="validationIndicatorCol is 'none'"):
-        CnnClassifier(**small, validationIndicatorCol="none").fit(frame)
+        CnnClassifier(**small, validationIndicatorCol="none").fit(images)
 
 
 def test_params_have_their_accessors() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _CHANGES = (
-    (re.compile(r"\b(?:drawn )?image(s?)\b(?! tables?\b)"), r"phantom\1"),
+    (re.compile(r"\b(?:drawn )?image(s?)\b(?!-| tables?\b)"), r"phantom\1"),
     (re.compile(r"\bImage(s?)\b"), r"Phantom\1"),
     (
         re.compile(r"(?<!synthetic )(?<!drawn )(?<!made-up )(?<!not )\bpatient(s?)\b"),

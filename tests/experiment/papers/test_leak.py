@@ -85,9 +85,9 @@ def _says_what_it_is(output: str, run: Path) -> None:
     for text in (
         "published  0.9800",
         "split before augmenting, so that no image is on both sides",
-        "split after augmenting, as the paper does: a LEAK, and no result",
-        "no interval: the 16 tested rows come from",
-        "leak less ours: ",
+        "split after augmenting, as in the paper: a LEAK, not a result",
+        "no CI: the 16 tested rows come from",
+        "leak minus ours: ",
         "smaller than the paper's: COVID-19:",
         "smaller than the paper's: augmentation: 40 rows per class",
         "guessed: every added convolution has 128 filters",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,10 @@ def test_phantoms_are_called_phantoms(finished_run: FinishedRun) -> None:
     experiment, run = finished_run.experiment, finished_run.folder
     assert experiment.phantoms
     told = {item.number: item.answer or "" for item in claim_of(experiment, run)}
-    assert "drawn by a program" in told[7]
+    assert "synthetic phantoms" in told[7]
     written = run.claim.read_text(encoding="utf-8")
-    assert "phantoms drawn by a program" in written
-    assert " images" not in written
-    assert " images" not in run.report.read_text(encoding="utf-8").partition('id="claim"')[2]
+    assert "synthetic phantoms" in written
+    report = run.report.read_text(encoding="utf-8")
+    for text in (written, report.partition('id="claim"')[2]):
+        assert not re.search(r"[0-9] images|images of", text)
+        assert "image-blind baselines" in text
