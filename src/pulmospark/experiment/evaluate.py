@@ -154,7 +154,10 @@ def other_evaluation(run: RunFolder) -> str | None:
         return None
     if read_evaluation(run.evaluation).model_id == read_bundle(run.bundle).model_id:
         return None
-    return f"{run.evaluation}: evaluates another model than {run.bundle}: run `pulmospark evaluate` again"
+    return (
+        f"{run.evaluation}: evaluates another model than {run.bundle}: run `pulmospark evaluate` "
+        "again"
+    )
 
 
 def known_patients(rows: pa.Table) -> tuple[int, int]:
