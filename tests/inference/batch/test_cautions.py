@@ -236,9 +236,9 @@ def test_a_model_of_phantoms_refuses_other_images(
         of_phantoms, [str(mixed / "real.png")], None, None, settings=settings, quiet=True
     ).image
     assert image is not None
-    assert [word.split(",")[0] for word in image.cautions] == [
+    assert [text.split(",")[0] for text in image.cautions] == [
         "the model was trained on phantoms",
-        "no phantom",
+        "not a phantom",
     ]
     scored = streamed(read_bundle(of_phantoms), mixed, tmp_path / "w", StreamSettings())
     assert scored["rejects"]["reason"].to_pylist() == ["not_a_phantom"]
@@ -270,7 +270,7 @@ def test_a_model_of_phantoms_refuses_tables_of_other_images(
     ]
     (tmp_path / "t").mkdir()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp_path / "t" / "a.parquet")
-    with pytest.raises(InputError, match=r"no phantoms, .*--allow-phantom-model"):
+    with pytest.raises(InputError, match=r"not phantoms, .*--allow-phantom-model"):
         plan_predict(of_phantoms, [str(tmp_path / "t")], tmp_path / "out")
     allowed = ScoringSettings(allow_phantom_model=True)
     predict(of_phantoms, [str(tmp_path / "t")], tmp_path / "o", None, settings=allowed, quiet=True)

@@ -166,7 +166,7 @@ def test_an_earlier_prediction_is_replaced_and_nothing_else_is(
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work", encoding="utf-8")
     for target in (mine, mine / "thesis.txt"):
-        with pytest.raises(UsageError, match="no earlier prediction"):
+        with pytest.raises(UsageError, match="not a prediction output folder"):
             predict(bundle, image, target, None, quiet=True)
     assert (mine / "thesis.txt").read_text(encoding="utf-8") == "years of work"
 
@@ -342,13 +342,13 @@ def test_an_images_table_of_another_size_or_fit_is_refused(bundle: Path, tmp_pat
         predict(bundle, [str(images)], tmp_path / "out", None, quiet=True)
     record: dict[str, Any] = {"provenance": {"settings": {"fit": "pad"}}}
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(InputError, match="'pad', and the bundle takes 'stretch'"):
+    with pytest.raises(InputError, match="'pad', but the model expects 'stretch'"):
         plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
     settings = {"fit": "stretch", "ct_window": "soft"}
     record = {"provenance": {"settings": settings}}
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(InputError, match=r"'soft', and the bundle takes 'lung': ingest with --set "
-                       r"ingest\.ct_window=lung"):  # fmt: skip
+    with pytest.raises(InputError, match=r"'soft', but the model expects 'lung': ingest with "
+                       r"--set ingest\.ct_window=lung"):  # fmt: skip
         plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
     settings["ct_window"] = "lung"
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")

@@ -233,7 +233,7 @@ def test_unusable_paths_are_refused(tmp_path: Path, path: str, message: str) -> 
 
 
 def test_a_layout_of_a_single_file_is_refused(images: Path) -> None:
-    with pytest.raises(UsageError, match="--layout goes with folders"):
+    with pytest.raises(UsageError, match="--layout applies to folders"):
         resolve_inputs([str(images / "a.png")], "class_folders")
     with pytest.raises(UsageError, match="no image is named"):
         resolve_inputs([])

@@ -232,7 +232,9 @@ def test_errors_name_the_remedy(network: Network, folder: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match="threads is 0"):
         open_engine(spec, threads=0)
     (Path(spec.folder) / "model.xml").write_text("<net")
-    with pytest.raises(EnvironmentProblem, match="delete the folder so that it is made again"):
+    with pytest.raises(
+        EnvironmentProblem, match=r"delete the folder, and .*; both are then rebuilt"
+    ):
         open_engine(spec)
     gone = spec.model_copy(update={"folder": str(tmp_path / "gone")})
     with pytest.raises(EnvironmentProblem, match="storage that every worker mounts"):

@@ -205,7 +205,7 @@ def test_without_onnx_its_extra_is_named(
         ("onnx", "folder.onnx", "ends in .onnx"),
         ("openvino", "model.xml", "name a folder"),
         ("openvino", "file", "name a folder"),
-        ("openvino", "other", "holds something that is no export"),
+        ("openvino", "other", "is not an export folder"),
     ],
 )
 def test_targets_that_cannot_be(

@@ -165,7 +165,7 @@ def test_too_few_readable_images_prove_nothing(
     _bf16_gains(monkeypatch, {"avx512_bf16"})
     found, told = choose_precision("auto", exact, Answers(1.0), _sample(31), images=MANY)
     assert found is exact
-    assert "31 images of the sample can be read, and a check takes 32" in told.line()
+    assert "31 images of the sample are readable, and a check needs 32" in told.line()
 
 
 def test_int8_without_its_library_names_the_remedy(exact: EngineSpec) -> None:
