@@ -160,7 +160,7 @@ def test_refuses_other_pixels(
     network: Network, folder: Path, kind: Kind, pixels: NDArray[np.uint8]
 ) -> None:
     engine = open_engine(prepare_engine(network, folder, size=SIZE, kind=kind))
-    with pytest.raises(UsageError, match=r"made for uint8 \(n, 32, 32\)"):
+    with pytest.raises(UsageError, match=r"expects uint8 \(n, 32, 32\)"):
         engine.run(pixels)
 
 

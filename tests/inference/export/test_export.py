@@ -162,7 +162,7 @@ def test_one_probability_that_is_moved_is_found(moved: float) -> None:
     found = wanted.copy()
     found[1, 0] += moved
     runners = {"OpenVINO": lambda *_: wanted, "other": lambda *_: found, "none": lambda *_: None}
-    with pytest.raises(EnvironmentProblem, match="run by other, a probability of b is"):
+    with pytest.raises(EnvironmentProblem, match="run by other, a probability of b differs"):
         check_export(Path("x"), runners, images, wanted)
     del runners["other"]
     assert check_export(Path("x"), runners, images, wanted) == {"OpenVINO": 0.0}

@@ -195,8 +195,7 @@ def test_a_committed_part_that_is_gone_is_named_with_the_remedy(tmp_path: Path) 
     with pytest.raises(InputError) as caught, opened(tmp_path):
         pass
     assert caught.value.message == (
-        f"{target}: is committed, and was taken away: put it back, or begin in a new folder with "
-        "--out"
+        f"{target}: is committed but missing: restore it, or start in a new folder with --out"
     )
     pq.write_table(rejected("/a"), target)  # put back
     with opened(tmp_path) as store:
@@ -225,7 +224,7 @@ def test_each_file_is_told_of_once(
     }
     with opened(tmp_path) as store:
         entry = store.state.plan([arrival("a"), arrival("b")])
-        words = rf"^entry {entry}: 2 files, and {told} that are told of$"
+        words = rf"^entry {entry}: 2 files, but results for {told}$"
         with pytest.raises(ValueError, match=words):
             store.commit(entry, made, again)
         assert store.state.open_entries() == [entry]
@@ -312,7 +311,7 @@ def test_folders_that_are_free_or_a_streams(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as caught:
             check_folder(tmp_path / name)
         assert caught.value.message == (
-            f"{tmp_path / name}: holds something that is no stream's: choose another --out"
+            f"{tmp_path / name}: is not a stream output folder: choose another --out"
         )
     files.write_json(tmp_path / "half" / RECORD, {"stream": IDENTITY})
     check_folder(tmp_path / "half")
@@ -320,7 +319,7 @@ def test_folders_that_are_free_or_a_streams(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         check_folder(tmp_path / "half", {"model_id": "b" * 64})
     assert caught.value.message == (
-        f"{tmp_path / 'half'}: belongs to the bundle {'a' * 12}, and this is {'b' * 12}: choose "
+        f"{tmp_path / 'half'}: belongs to the bundle {'a' * 12}, not to {'b' * 12}: choose "
         "another --out"
     )
     files.write_json(tmp_path / "half" / RECORD, {})

@@ -116,7 +116,7 @@ def test_files_without_an_extension_are_taken_by_their_content(tmp_path: Path) -
     assert _taken(inbox) == sorted(Path(name).name for name in _IMAGE)
     lines = sorted(inbox.left_out())
     assert [Path(line.partition(":")[0]).name for line in lines] == ["README", "empty"]
-    assert all("ignored, its name says nothing of what it is" in line for line in lines)
+    assert all("ignored, it has no known extension" in line for line in lines)
     assert inbox.drained
     assert (_taken(inbox), inbox.left_out()) == ([], [])
     # What was no image is looked at again when it has changed.
@@ -138,10 +138,12 @@ def test_what_is_ignored_is_told_with_its_reason(tmp_path: Path) -> None:
     lines = inbox.left_out()
     by_name = [line for line in lines if "extension" in line]
     assert len(by_name) == 2
-    assert sum(".txt is no image's extension; other such files" in line for line in by_name) == 1
-    assert sum(".part is no image's extension" in line for line in by_name) == 1
+    assert (
+        sum(".txt is not an image extension; further such files" in line for line in by_name) == 1
+    )
+    assert sum(".part is not an image extension" in line for line in by_name) == 1
     assert len(lines) - len(by_name) == limits.NOTE_EXAMPLES_MAX
-    assert "other such files are ignored without a line" in lines[-1]
+    assert "further such files are ignored silently" in lines[-1]
     (tmp_path / "d.png.part").rename(tmp_path / "d.png")
     assert _taken(inbox) == ["d.png"]
 
@@ -344,5 +346,5 @@ def test_a_folder_that_lies_too_deep_is_told_once(tmp_path: Path) -> None:
     for _ in range(limits.FOLDER_DEPTH_MAX + 1):
         inbox.look()
     (line,) = inbox.left_out()
-    assert "levels deep, and is not watched" in line
+    assert "levels deep, so not watched" in line
     assert inbox.left_out() == []

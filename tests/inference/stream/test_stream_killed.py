@@ -127,7 +127,7 @@ def test_killed_in_several_ways(bundle: Path, phantoms: PhantomSummary, tmp_path
     (jvm,) = stream.found(_is_jvm)
     jvm.kill()
     assert stream.ended() == 4
-    assert b"Spark has ended: run the same command again" in (tmp_path / "log").read_bytes()
+    assert b"Spark has ended: rerun the command" in (tmp_path / "log").read_bytes()
 
     stream = _Stream(bundle, inbox, out, tmp_path / "log")
     (inbox / "again.png").write_bytes(images[-1].read_bytes())

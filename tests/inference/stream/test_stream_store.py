@@ -238,7 +238,7 @@ def test_a_state_that_another_program_holds_is_left_as_it_is(
     monkeypatch.setattr("pulmospark.inference.stream.ledger._WAIT_S", 0.1)
     other = sqlite3.connect(out / INNER / STATE, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(EnvironmentProblem, match="is locked: another program holds it: end that"):
+    with pytest.raises(EnvironmentProblem, match="is locked: another program holds it: stop that"):
         _live(inbox, out, 3, lambda _: None)
     other.close()
     _live(inbox, out, 3, lambda _: None)
@@ -248,10 +248,10 @@ def test_a_state_that_another_program_holds_is_left_as_it_is(
 @pytest.mark.parametrize(
     ("code", "damaged", "remedy"),
     [
-        (sqlite3.SQLITE_NOTADB, True, "makes it anew from the tables"),
-        (sqlite3.SQLITE_CORRUPT | 1 << 8, True, "makes it anew from the tables"),
+        (sqlite3.SQLITE_NOTADB, True, "rebuilds it from the tables"),
+        (sqlite3.SQLITE_CORRUPT | 1 << 8, True, "rebuilds it from the tables"),
         (sqlite3.SQLITE_IOERR | 10 << 8, False, "see that its disk works"),
-        (sqlite3.SQLITE_READONLY, False, "may be written"),
+        (sqlite3.SQLITE_READONLY, False, "is writable"),
         (sqlite3.SQLITE_FULL, False, "make room"),
     ],
 )
@@ -306,7 +306,7 @@ def test_the_same_image_sent_again_is_a_repeat_also_in_another_life(tmp_path: Pa
 def test_a_file_without_a_row_is_never_committed(tmp_path: Path) -> None:
     with open_store(tmp_path / "out", IDENTITY, dict) as store:
         entry = store.state.plan([Arrival("/a.png", 1, 2, 3), Arrival("/b.png", 1, 2, 3)])
-        with pytest.raises(ValueError, match="2 files, and 1 that are told of"):
+        with pytest.raises(ValueError, match="2 files, but results for 1"):
             store.commit(entry, {}, again=["/a.png"])
         assert store.state.open_entries() == [entry]
 
@@ -379,7 +379,7 @@ def test_a_folder_of_another_bundle_or_of_something_else_is_refused(tmp_path: Pa
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
     with (
-        pytest.raises(UsageError, match="no stream's"),
+        pytest.raises(UsageError, match="not a stream output folder"),
         open_store(tmp_path / "mine", IDENTITY, dict),
     ):
         pass

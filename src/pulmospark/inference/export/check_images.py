@@ -76,9 +76,7 @@ def _given(paths: Sequence[str], settings: IngestSettings) -> CheckImages:
         if isinstance(image, StandardImage)
     ]
     if not read:
-        raise InputError(
-            f"{uris[0]}: no image could be read ({len(uris)} tried); check the files"
-        )
+        raise InputError(f"{uris[0]}: no image could be read ({len(uris)} tried); check the files")
     pixels = [image.pixels for _, image in read]
     names = tuple(uri for uri, _ in read)
     return CheckImages(np.stack(pixels), names, False, len(uris) - len(read))
