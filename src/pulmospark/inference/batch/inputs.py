@@ -299,10 +299,10 @@ def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
             notes.add(NoteKind.REPEATED_ROWS, text)
             continue
         seen.add(text)
-        file = find_file(path, (path.name,), ListingNotes())
+        listed = find_file(path, (path.name,), ListingNotes())
         # A pipe or a dangling link that is named explicitly is listed, and rejected.
         unreadable = FoundFile(printable(text), (path.name,), 0, 0, RejectReason.UNREADABLE)
-        yield row_of(file or unreadable, source)
+        yield row_of(listed or unreadable, source)
 
 
 def _one_by_one(inputs: Inputs, notes: ListingNotes) -> Iterator[tuple[Path, str]]:
