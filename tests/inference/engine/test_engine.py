@@ -94,8 +94,8 @@ def test_any_number_of_images(
     for count in (0, 1, batch, batch + 1, 3 * batch - 1):
         pixels = _pixels(count)
         logits, features = _torch(network, pixels)
-        outputs = engine.run(pixels)
-        for array, wanted, name in zip(outputs, (logits, features), outputs._fields, strict=True):
+        answer = engine.run(pixels)
+        for array, wanted, name in zip(answer, (logits, features), answer._fields, strict=True):
             if outputs not in {name, "both"}:
                 assert array is None
                 continue

@@ -51,8 +51,8 @@ class _Query(StreamQuery):
             for name in names
         ]
         images = to_bytes(pa.Table.from_pylist(rows, schema=schemas.PREDICTIONS))
-        row = {"entry": entry, "name": "predictions", "rows": images, "error": None}
-        self._commit(entry, [row])
+        result = {"entry": entry, "name": "predictions", "rows": images, "error": None}
+        self._commit(entry, [result])
 
 
 @contextlib.contextmanager
