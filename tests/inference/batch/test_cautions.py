@@ -189,7 +189,7 @@ def test_a_stream_says_the_same(aware: Path, odd: Path, tmp_path: Path) -> None:
 def by_spark_ml(
     bundle: Bundle, folder: Path, work: Path, *, phantoms_only: bool = False
 ) -> dict[str, Any]:
-    """Cautions as Spark ML's worker gives them, by the file's name; none where it is no image."""
+    """Cautions from Spark ML's worker, by file name; ``None`` for a file that is not an image."""
     settings = bundle.config.ingest
     engine = prepare_engine(bundle.network(), work, outputs="features", size=settings.size)
     reader = ImageReader("bytes", settings, "keep", phantoms_only)

@@ -207,7 +207,7 @@ def test_a_data_set_given_with_other_images_is_not_read_as_a_folder_of_images(
 ) -> None:
     known = str(shared_data / "COVID-19_Radiography_Dataset")
     for other in (images, images / "a.png", shared_data / "chest_xray"):
-        with pytest.raises(UsageError, match="give it alone, or say --layout none"):
+        with pytest.raises(UsageError, match="give it alone, or use --layout none"):
             resolve_inputs([known, str(other)])
     assert resolve_inputs([known, str(images)], NO_LAYOUT).layout is None
 
@@ -220,7 +220,7 @@ def test_a_data_set_given_with_other_images_is_not_read_as_a_folder_of_images(
         ("empty", "no image file was found"),
         ("plain.csv", "none of its columns a, b holds paths"),
         ("broken.parquet", "cannot be read as Parquet"),
-        ("half.parquet", "lacks the column 'image_id'"),
+        ("half.parquet", "column 'image_id' is missing"),
     ],
 )
 def test_unusable_paths_are_refused(tmp_path: Path, path: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Counts and latencies, in words and as Prometheus reads them."""
+"""Counts and latencies, as text and as Prometheus reads them."""
 
 from __future__ import annotations
 

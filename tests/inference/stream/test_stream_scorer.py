@@ -38,7 +38,7 @@ def test_a_sample_is_spread_over_the_folder(folder: Path, tmp_path: Path) -> Non
     few = FolderSample(folder, SETTINGS, count=3)
     first, last = (FolderSample(folder, SETTINGS).pixels()[place] for place in (0, -1))
     assert (few.pixels()[0] == first).all()
-    assert len(few.pixels()) == 2  # the last of the files is no image
+    assert len(few.pixels()) == 2  # the last file is not an image
     assert not (few.pixels()[1] == last).all()
     assert few.content_id != whole.content_id == FolderSample(folder, SETTINGS).content_id
     assert FolderSample(tmp_path, SETTINGS).pixels().shape == (0, 64, 64)

@@ -37,7 +37,7 @@ _STEPS_MAX = 60
 
 
 def _scored(arrivals: list[Arrival]) -> dict[str, pa.Table]:
-    """As the works score: a file whose text begins with "bad" is no image, "side" an odd one."""
+    """As the works score: text that begins with "bad" is not an image, "side" is a lateral one."""
     images, rejects = [], []
     for arrival in arrivals:
         data = Path(arrival.uri).read_bytes()
