@@ -355,5 +355,5 @@ def test_an_images_table_of_another_size_or_fit_is_refused(bundle: Path, tmp_pat
     plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
     record = {"provenance": {"settings": {"fit": "stretch", "equalise": True}}}
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(InputError, match="takes images that were not equalised: ingest with"):
+    with pytest.raises(InputError, match="expects images that were not equalised: ingest with"):
         plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
