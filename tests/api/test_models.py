@@ -136,7 +136,7 @@ def test_a_model_of_phantoms_takes_other_images_on_demand_alone(
         model.predict(folder / "a.png")
     found = model.predict(folder / "a.png", allow_phantom_model=True)
     assert "with cautions" in repr(found)
-    assert "says nothing of a person" in found._repr_html_()
+    assert "says nothing about a person" in found._repr_html_()
 
 
 def test_a_notebook_is_shown_escaped_text(tmp_path: Path, folder: Path) -> None:

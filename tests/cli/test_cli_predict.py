@@ -103,7 +103,7 @@ def test_one_image_starts_no_spark(folder: Path) -> None:
         (["bundle", "a.png", "text.png"], 2, "--out is missing"),
         (["bundle", "a.png", "--out", "bundle"], 2, "choose another --out"),
         (["bundle", "a.png", "--threshold", "2"], 2, "--threshold"),
-        (["bundle", "a.png", "--layout", "kermany"], 2, "--layout goes with folders"),
+        (["bundle", "a.png", "--layout", "kermany"], 2, "--layout applies to folders"),
     ],
 )
 def test_a_fault_is_one_line(arguments: list[str], code: int, words: str, told: Told) -> None:

@@ -160,5 +160,5 @@ def test_images_of_a_run_on_phantoms_are_called_so(tmp_path: Path) -> None:
 
 def test_slices_of_another_window_are_refused(tmp_path: Path) -> None:
     _write_table(tmp_path / "other" / "tables", ct_window="soft")
-    with pytest.raises(InputError, match="windowed by 'soft', and the bundle takes 'lung'"):
+    with pytest.raises(InputError, match="windowed with 'soft', but the model expects 'lung'"):
         _evaluate(tmp_path)

@@ -134,5 +134,5 @@ def _unavailable(path: str, error: Exception) -> SourceUnavailableError:
     name = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return SourceUnavailableError(
         f"{platform.node()}: cannot read {name}: {reason}; check that machine's mount of the "
-        "images and its system log, and run the same command again"
+        "images and its system log, and rerun the command"
     )

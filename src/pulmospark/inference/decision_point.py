@@ -11,7 +11,7 @@ class DecisionPoint(Settings):
     positive_class: str
     threshold: Fraction
     sensitivity_target: Fraction | None
-    """that the threshold had to reach on the validation split; ``None``: given by hand"""
+    """reached by the threshold on the validation split; ``None``: threshold set by hand"""
 
     def is_positive(self, probability: float) -> bool:
         """Whether an image of this probability is called positive: at or above the threshold."""

@@ -91,10 +91,10 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("odd") / "images"
     folder.mkdir()
     spot = np.asarray(blobs(1, 9)[0], np.uint16) * 16
-    told: dict[str, Any] = {"WindowCenter": "2048", "WindowWidth": "4096"}  # greys as they were
+    window: dict[str, Any] = {"WindowCenter": "2048", "WindowWidth": "4096"}  # greys as they were
 
     def dicom(**more: Any) -> bytes:
-        return dicoms.file_of(dicoms.dataset(spot, **told, **more), spot)
+        return dicoms.file_of(dicoms.dataset(spot, **window, **more), spot)
 
     for name, data in {
         "none.png": png(blobs(1, 8)[0]),
@@ -128,9 +128,9 @@ def test_predict_cautions_and_refuses(aware: Path, odd: Path, tmp_path: Path) ->
         "other_view": 1,
         "unlike_training_images": 1,
     }
-    told = (tmp_path / "out" / "predictions.csv").read_text(encoding="utf-8")
-    assert f"unlike the training images (distance {max(r['distance'] for r in rows):.3g}" in told
-    assert "ZQCANARY7" not in told
+    text = (tmp_path / "out" / "predictions.csv").read_text(encoding="utf-8")
+    assert f"unlike the training images (distance {max(r['distance'] for r in rows):.3g}" in text
+    assert "ZQCANARY7" not in text
     settings = ScoringSettings(any_body_part=True)
     result = predict(aware, [str(odd)], tmp_path / "any", None, settings=settings, quiet=True)
     rows = pq.read_table(tmp_path / "any" / "predictions").to_pylist()
@@ -173,7 +173,7 @@ def streamed(bundle: Bundle, folder: Path, work: Path, settings: StreamSettings)
         phantoms_only=bundle.config.phantoms and not settings.allow_phantom_model,
     )
     facts = [(str(path), path.stat()) for path in sorted(folder.iterdir())]
-    arrivals = [Arrival(uri, told.st_size, told.st_mtime_ns, 0) for uri, told in facts]
+    arrivals = [Arrival(uri, stat.st_size, stat.st_mtime_ns, 0) for uri, stat in facts]
     return dict(StreamWork.from_json(made.to_json()).score(arrivals))
 
 
@@ -189,7 +189,7 @@ def test_a_stream_says_the_same(aware: Path, odd: Path, tmp_path: Path) -> None:
 def by_spark_ml(
     bundle: Bundle, folder: Path, work: Path, *, phantoms_only: bool = False
 ) -> dict[str, Any]:
-    """Cautions as Spark ML's worker gives them, by the file's name; none where it is no image."""
+    """Cautions from Spark ML's worker, by file name; ``None`` for a file that is not an image."""
     settings = bundle.config.ingest
     engine = prepare_engine(bundle.network(), work, outputs="features", size=settings.size)
     reader = ImageReader("bytes", settings, "keep", phantoms_only)
@@ -198,13 +198,13 @@ def by_spark_ml(
     cells = (pd.Series(map(str, paths)), pd.Series([path.read_bytes() for path in paths]))
     score = ml_scorer(reader, engine, head, checks_of(bundle, work, engine.width))
     rows = next(score(iter([cells])))
-    return {path.name: told for path, told in zip(paths, rows["cautions"], strict=True)}
+    return {path.name: cautions for path, cautions in zip(paths, rows["cautions"], strict=True)}
 
 
 def test_spark_ml_says_the_same(aware: Path, odd: Path, tmp_path: Path) -> None:
-    found = by_spark_ml(read_bundle(aware), odd, tmp_path)
-    assert found.pop("other_body_part.dcm") is None
-    assert found == {name: wanted(name) for name in found}
+    cautions = by_spark_ml(read_bundle(aware), odd, tmp_path)
+    assert cautions.pop("other_body_part.dcm") is None
+    assert cautions == {name: wanted(name) for name in cautions}
 
 
 @pytest.fixture(scope="module")
@@ -236,20 +236,20 @@ def test_a_model_of_phantoms_refuses_other_images(
         of_phantoms, [str(mixed / "real.png")], None, None, settings=settings, quiet=True
     ).image
     assert image is not None
-    assert [word.split(",")[0] for word in image.cautions] == [
+    assert [text.split(",")[0] for text in image.cautions] == [
         "the model was trained on phantoms",
-        "no phantom",
+        "not a phantom",
     ]
     scored = streamed(read_bundle(of_phantoms), mixed, tmp_path / "w", StreamSettings())
     assert scored["rejects"]["reason"].to_pylist() == ["not_a_phantom"]
-    found = by_spark_ml(read_bundle(of_phantoms), mixed, tmp_path / "w", phantoms_only=True)
-    assert found == {
+    cautions = by_spark_ml(read_bundle(of_phantoms), mixed, tmp_path / "w", phantoms_only=True)
+    assert cautions == {
         "phantom.png": ["phantom_model"],
         "real.png": None,
     }
 
 
-def test_a_phantom_encoded_anew_is_none(of_phantoms: Path, tmp_path: Path) -> None:
+def test_a_re_encoded_phantom_does_not_count_as_one(of_phantoms: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.png"
     Image.open(io.BytesIO(phantom())).convert("L").save(again)
     with pytest.raises(InputError, match="not_a_phantom"):
@@ -270,7 +270,7 @@ def test_a_model_of_phantoms_refuses_tables_of_other_images(
     ]
     (tmp_path / "t").mkdir()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp_path / "t" / "a.parquet")
-    with pytest.raises(InputError, match=r"no phantoms, .*--allow-phantom-model"):
+    with pytest.raises(InputError, match=r"not phantoms, .*--allow-phantom-model"):
         plan_predict(of_phantoms, [str(tmp_path / "t")], tmp_path / "out")
     allowed = ScoringSettings(allow_phantom_model=True)
     predict(of_phantoms, [str(tmp_path / "t")], tmp_path / "o", None, settings=allowed, quiet=True)
@@ -337,8 +337,8 @@ def test_real_chests_pass_and_a_knee_teeth_and_slices_do_not(
         made = [images_from_bytes(path.read_bytes(), settings) for path in paths]
         pixels = np.stack([images[0].pixels for images in made if isinstance(images, list)])
         with torch.no_grad():
-            found: npt.NDArray[np.float32] = network.features(torch.from_numpy(pixels)).numpy()
-        return found
+            features: npt.NDArray[np.float32] = network.features(torch.from_numpy(pixels)).numpy()
+        return features
 
     chests = sorted((shared_data / "COVID-19_Radiography_Dataset").glob("*/images/*.png"))[::10]
     held, trained = chests[::5], [path for n, path in enumerate(chests) if n % 5]

@@ -71,9 +71,9 @@ def test_the_threshold_given_is_the_one_used(
     assert image is not None
     # At the threshold itself an image counts as positive.
     threshold = image.probabilities["COVID-19"] if share is None else share
-    told = predict(bundle, path, None, None, threshold=threshold, quiet=True).image
-    assert told is not None
-    assert (told.decisions[0].threshold, told.decisions[0].positive) == (threshold, positive)
+    image = predict(bundle, path, None, None, threshold=threshold, quiet=True).image
+    assert image is not None
+    assert (image.decisions[0].threshold, image.decisions[0].positive) == (threshold, positive)
 
 
 def test_one_image_that_cannot_be_read_says_why(
@@ -124,9 +124,9 @@ def test_many_images_without_spark_are_all_rows_in_tables_and_csv(
         assert line["decision_COVID-19"] == (
             "positive" if row["probability"][0] >= 0.3 else "negative"
         )
-    told = json.loads((out / "predict.json").read_text(encoding="utf-8"))
-    assert told["result"]["images"] == 3
-    assert told["provenance"]["settings"]["model_id"] == read_bundle(bundle).model_id
+    record = json.loads((out / "predict.json").read_text(encoding="utf-8"))
+    assert record["result"]["images"] == 3
+    assert record["provenance"]["settings"]["model_id"] == read_bundle(bundle).model_id
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
@@ -150,8 +150,8 @@ def test_a_dry_run_counts_what_an_interrupted_run_has_scored(
         write_parts(parts, work.key(rows), partial(work, rows))
         assert dry_run(plan, quiet=True).already == already
     predict(bundle, [str(images)], out, None, quiet=True)
-    found = dry_run(plan_predict(bundle, [str(images)], out), quiet=True)
-    assert (found.already, found.replaces) == (0, True)
+    planned = dry_run(plan_predict(bundle, [str(images)], out), quiet=True)
+    assert (planned.already, planned.replaces) == (0, True)
 
 
 def test_an_earlier_prediction_is_replaced_and_nothing_else_is(
@@ -166,7 +166,7 @@ def test_an_earlier_prediction_is_replaced_and_nothing_else_is(
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work", encoding="utf-8")
     for target in (mine, mine / "thesis.txt"):
-        with pytest.raises(UsageError, match="no earlier prediction"):
+        with pytest.raises(UsageError, match="not a prediction output folder"):
             predict(bundle, image, target, None, quiet=True)
     assert (mine / "thesis.txt").read_text(encoding="utf-8") == "years of work"
 
@@ -219,7 +219,7 @@ def _images_table(folder: Path, uris: list[str]) -> Path:
     return folder
 
 
-def test_frames_count_once_a_file_and_each_by_itself_in_a_table(
+def test_frames_count_once_per_file_and_one_by_one_in_a_table(
     bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "volume.dcm").write_bytes(_volume())
@@ -295,7 +295,7 @@ def test_a_task_that_runs_twice_names_and_writes_the_same(
 
 
 @pytest.mark.spark
-def test_the_precision_is_told_and_its_answers_stay_within_its_limits(
+def test_the_precision_is_reported_and_stays_within_its_limits(
     bundle: Path,
     shared_data: Path,
     spark: SparkSession,
@@ -307,19 +307,19 @@ def test_the_precision_is_told_and_its_answers_stay_within_its_limits(
     exact = ScoringSettings(precision="fp32")
     predict(bundle, nih, tmp_path / "fp32", spark, settings=exact, quiet=True)
     lower = ScoringSettings(precision="bf16")
-    told = predict(bundle, nih, tmp_path / "bf16", spark, settings=lower, quiet=True).precision
+    outcome = predict(bundle, nih, tmp_path / "bf16", spark, settings=lower, quiet=True).precision
     record = json.loads((tmp_path / "bf16" / "predict.json").read_text(encoding="utf-8"))
-    assert record["provenance"]["settings"]["precision"] == told.model_dump(mode="json")
-    assert told.asked == "bf16"
-    assert told.trials[0].precision == "bf16"
+    assert record["provenance"]["settings"]["precision"] == outcome.model_dump(mode="json")
+    assert outcome.asked == "bf16"
+    assert outcome.trials[0].precision == "bf16"
     gains = not {"amx_bf16", "avx512_bf16", "bf16"}.isdisjoint(machine.processor().flags)
-    assert told.images == (60 if gains else 0)
-    assert gains or told.used == "fp32"
+    assert outcome.images == (60 if gains else 0)
+    assert gains or outcome.used == "fp32"
     before, after = _probabilities(tmp_path / "fp32"), _probabilities(tmp_path / "bf16")
     assert before.keys() == after.keys()
     moved = max(np.abs(np.subtract(before[uri], after[uri])).max() for uri in before)
     assert moved <= limits.PARITY_PROBABILITY_MAX  # the sample is all of them
-    assert (moved > 0) == (told.used != "fp32")
+    assert (moved > 0) == (outcome.used != "fp32")
 
 
 def _probabilities(out: Path) -> dict[str, list[float]]:
@@ -342,18 +342,18 @@ def test_an_images_table_of_another_size_or_fit_is_refused(bundle: Path, tmp_pat
         predict(bundle, [str(images)], tmp_path / "out", None, quiet=True)
     record: dict[str, Any] = {"provenance": {"settings": {"fit": "pad"}}}
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(InputError, match="'pad', and the bundle takes 'stretch'"):
+    with pytest.raises(InputError, match="'pad', but the model expects 'stretch'"):
         plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
     settings = {"fit": "stretch", "ct_window": "soft"}
     record = {"provenance": {"settings": settings}}
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(InputError, match=r"'soft', and the bundle takes 'lung': ingest with --set "
-                       r"ingest\.ct_window=lung"):  # fmt: skip
+    with pytest.raises(InputError, match=r"'soft', but the model expects 'lung': ingest with "
+                       r"--set ingest\.ct_window=lung"):  # fmt: skip
         plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
     settings["ct_window"] = "lung"
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
     plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")
     record = {"provenance": {"settings": {"fit": "stretch", "equalise": True}}}
     (tmp_path / "t" / "ingest.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(InputError, match="takes images that were not equalised: ingest with"):
+    with pytest.raises(InputError, match="expects images that were not equalised: ingest with"):
         plan_predict(bundle, [str(tmp_path / "t")], tmp_path / "out")

@@ -115,9 +115,9 @@ def test_a_name_with_a_pattern_s_signs_is_a_name_where_it_is_there(tmp_path: Pat
 def test_each_file_is_seen_once(images: Path, tmp_path: Path, extra: list[str]) -> None:
     # notes.txt, which "**/*" names, is a file like any other: seen, and rejected later.
     more = [str(images / "notes.txt")] if extra == ["**/*"] else []
-    uris, _ = _listed(tmp_path, images, *(images / one for one in extra))
+    uris, _ = _listed(tmp_path, images, *(images / name for name in extra))
     assert sorted(uris) == sorted([*_all(images), *more])
-    uris, _ = _listed(tmp_path, *(images / one for one in extra), images)
+    uris, _ = _listed(tmp_path, *(images / name for name in extra), images)
     assert sorted(uris) == sorted([*_all(images), *more])
 
 
@@ -202,12 +202,12 @@ def test_with_a_layout_the_sheets_and_masks_of_a_data_set_are_understood(
     assert set(pq.read_table(tmp_path / "manifest.parquet")["mask_uri"].to_pylist()) != {None}
 
 
-def test_a_data_set_beside_other_images_is_not_taken_for_a_folder_of_images(
+def test_a_data_set_given_with_other_images_is_not_read_as_a_folder_of_images(
     shared_data: Path, images: Path
 ) -> None:
     known = str(shared_data / "COVID-19_Radiography_Dataset")
     for other in (images, images / "a.png", shared_data / "chest_xray"):
-        with pytest.raises(UsageError, match="give it alone, or say --layout none"):
+        with pytest.raises(UsageError, match="give it alone, or use --layout none"):
             resolve_inputs([known, str(other)])
     assert resolve_inputs([known, str(images)], NO_LAYOUT).layout is None
 
@@ -220,7 +220,7 @@ def test_a_data_set_beside_other_images_is_not_taken_for_a_folder_of_images(
         ("empty", "no image file was found"),
         ("plain.csv", "none of its columns a, b holds paths"),
         ("broken.parquet", "cannot be read as Parquet"),
-        ("half.parquet", "lacks the column 'image_id'"),
+        ("half.parquet", "column 'image_id' is missing"),
     ],
 )
 def test_unusable_paths_are_refused(tmp_path: Path, path: str, message: str) -> None:
@@ -233,13 +233,13 @@ def test_unusable_paths_are_refused(tmp_path: Path, path: str, message: str) -> 
 
 
 def test_a_layout_of_a_single_file_is_refused(images: Path) -> None:
-    with pytest.raises(UsageError, match="--layout goes with folders"):
+    with pytest.raises(UsageError, match="--layout applies to folders"):
         resolve_inputs([str(images / "a.png")], "class_folders")
     with pytest.raises(UsageError, match="no image is named"):
         resolve_inputs([])
 
 
-def test_files_without_an_extension_are_told_by_their_content(
+def test_files_without_an_extension_are_recognised_by_their_content(
     shared_cases: Path, tmp_path: Path
 ) -> None:
     """Named as storescp, scanners and discs name them."""
@@ -251,11 +251,11 @@ def test_files_without_an_extension_are_told_by_their_content(
         "IM000001",
     ]
     assert notes.count(NoteKind.IGNORED_FILES) == 0
-    # Named beside its folder, each is seen once.
+    # Named next to its folder, each is seen once.
     assert len(_listed(tmp_path, inbox, *uris)[0]) == 3
 
 
-def test_what_no_content_tells_an_image_is_ignored_and_named(tmp_path: Path) -> None:
+def test_files_without_image_content_are_ignored_and_named(tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     for name, head in (

@@ -54,12 +54,12 @@ def _torch(network: Network, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.floa
 @pytest.fixture(scope="session")
 def images(shared_data: Path) -> NDArray[np.uint8]:
     """Real images of three sources."""
-    found = [
+    paths = [
         path
         for folder in ("covid-chestxray-dataset/images", "nih-chest-xray14/images")
         for path in sorted((shared_data / folder).iterdir())[:3]
     ] + sorted((shared_data / "chest_xray/test/NORMAL").iterdir())[:3]
-    grey = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in found]
+    grey = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
     return np.stack([cv2.resize(image, (224, 224)) for image in grey if image is not None]).astype(
         np.uint8
     )
@@ -75,11 +75,11 @@ def test_parity_on_real_images_with_real_weights(
     logits, features = _torch(network, images)
     assert len(images) == 9
     spec = prepare_engine(network, folder, outputs="both", size=224, kind="openvino")
-    found = open_engine(spec).run(images)
-    assert found.logits is not None
-    assert found.features is not None
-    np.testing.assert_allclose(found.logits, logits, atol=1e-4)
-    np.testing.assert_allclose(found.features, features, atol=1e-4)
+    outputs = open_engine(spec).run(images)
+    assert outputs.logits is not None
+    assert outputs.features is not None
+    np.testing.assert_allclose(outputs.logits, logits, atol=1e-4)
+    np.testing.assert_allclose(outputs.features, features, atol=1e-4)
     assert np.ptp(features, axis=0).max() > 0.1  # the images do differ
 
 
@@ -94,8 +94,8 @@ def test_any_number_of_images(
     for count in (0, 1, batch, batch + 1, 3 * batch - 1):
         pixels = _pixels(count)
         logits, features = _torch(network, pixels)
-        found = engine.run(pixels)
-        for array, wanted, name in zip(found, (logits, features), found._fields, strict=True):
+        answer = engine.run(pixels)
+        for array, wanted, name in zip(answer, (logits, features), answer._fields, strict=True):
             if outputs not in {name, "both"}:
                 assert array is None
                 continue
@@ -160,7 +160,7 @@ def test_refuses_other_pixels(
     network: Network, folder: Path, kind: Kind, pixels: NDArray[np.uint8]
 ) -> None:
     engine = open_engine(prepare_engine(network, folder, size=SIZE, kind=kind))
-    with pytest.raises(UsageError, match=r"made for uint8 \(n, 32, 32\)"):
+    with pytest.raises(UsageError, match=r"expects uint8 \(n, 32, 32\)"):
         engine.run(pixels)
 
 
@@ -202,8 +202,8 @@ class _Odd(nn.Module):
     """A layer that OpenVINO does not know."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.linalg.qr(images.mean(1)).Q[:, 0, :4]
-        return found
+        features: torch.Tensor = torch.linalg.qr(images.mean(1)).Q[:, 0, :4]
+        return features
 
 
 def test_falls_back_on_torch_where_openvino_cannot(tmp_path: Path) -> None:
@@ -232,7 +232,9 @@ def test_errors_name_the_remedy(network: Network, folder: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match="threads is 0"):
         open_engine(spec, threads=0)
     (Path(spec.folder) / "model.xml").write_text("<net")
-    with pytest.raises(EnvironmentProblem, match="delete the folder so that it is made again"):
+    with pytest.raises(
+        EnvironmentProblem, match=r"delete the folder, and .*; both are then rebuilt"
+    ):
         open_engine(spec)
     gone = spec.model_copy(update={"folder": str(tmp_path / "gone")})
     with pytest.raises(EnvironmentProblem, match="storage that every worker mounts"):
@@ -260,7 +262,7 @@ print([name for name in ("torch", "torchvision", "pyspark") if name in sys.modul
     assert done.stdout.split("\n")[:2] == ["(3, 3)", "[]"]
 
 
-def test_what_was_compiled_is_kept_and_made_anew_where_it_is_damaged(
+def test_a_compiled_network_is_cached_and_rebuilt_if_damaged(
     network: Network, tmp_path: Path
 ) -> None:
     spec = prepare_engine(network, tmp_path, size=SIZE, kind="openvino")

@@ -56,7 +56,7 @@ def test_a_second_work_folder_gets_the_same_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"kind": "openvino"}'])
-def test_what_is_damaged_is_made_again(tmp_path: Path, cache: Path, text: str) -> None:
+def test_a_damaged_engine_is_rebuilt(tmp_path: Path, cache: Path, text: str) -> None:
     calls: list[Path] = []
     cached_engine("key", tmp_path / "a", lambda: _made(tmp_path / "a", calls))
     (cache / "key" / SPEC_FILE).unlink()  # it may be the same file as the engine's own
@@ -65,7 +65,7 @@ def test_what_is_damaged_is_made_again(tmp_path: Path, cache: Path, text: str) -
     assert len(calls) == 2
 
 
-def test_a_cache_that_cannot_be_written_is_no_fault(
+def test_a_cache_that_cannot_be_written_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")

@@ -12,10 +12,10 @@ import pytest
 # Prints every name that is looked up and every place that is connected to.
 WATCH = """
 import sys
-def told(event, arguments):
+def record(event, arguments):
     if event in {"socket.connect", "socket.getaddrinfo"}:
         print(event, arguments)
-sys.addaudithook(told)
+sys.addaudithook(record)
 """
 PREPARE = """
 from pathlib import Path

@@ -42,8 +42,8 @@ def _wanted(folder: Path, pixels: np.ndarray) -> np.ndarray:
     bundle = read_bundle(folder)
     with torch.inference_mode():
         logits = bundle.network()(torch.tensor(pixels)).double()
-    found: np.ndarray = torch.softmax(logits / bundle.config.temperature, dim=1).numpy()
-    return found
+    probabilities: np.ndarray = torch.softmax(logits / bundle.config.temperature, dim=1).numpy()
+    return probabilities
 
 
 def test_openvinos_file_gives_the_bundles_probabilities(
@@ -60,27 +60,27 @@ def test_openvinos_file_gives_the_bundles_probabilities(
     compiled = core.compile_model(
         tmp_path / "ir" / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
-    found = compiled({"pixels": pixels})["probabilities"]
-    np.testing.assert_allclose(found, _wanted(bundle, pixels), atol=1e-5)
+    probabilities = compiled({"pixels": pixels})["probabilities"]
+    np.testing.assert_allclose(probabilities, _wanted(bundle, pixels), atol=1e-5)
 
 
 def test_the_file_says_what_it_is(bundle: Path, tmp_path: Path) -> None:
     result = export_bundle(bundle, "openvino", tmp_path / "ir")
     assert (result.images, result.phantoms) == (limits.EXPORT_PHANTOMS, True)
     model = import_openvino().Core().read_model(tmp_path / "ir" / "model.xml")
-    told = {
+    metadata = {
         key: model.get_rt_info(["pulmospark", key]).astype(str)
         for key in ("classes", "statement", "input_size", "fit", "model_id", "operating_points")
     }
-    assert json.loads(told["classes"]) == ["COVID-19", "normal", "=pneumonia"]
-    assert told["statement"] == pulmospark.NOT_A_MEDICAL_DEVICE
-    assert (told["input_size"], told["fit"]) == ("64", "stretch")
-    assert told["model_id"] == read_bundle(bundle).model_id == result.model_id
-    assert json.loads(told["operating_points"])[0]["threshold"] == 0.3
+    assert json.loads(metadata["classes"]) == ["COVID-19", "normal", "=pneumonia"]
+    assert metadata["statement"] == pulmospark.NOT_A_MEDICAL_DEVICE
+    assert (metadata["input_size"], metadata["fit"]) == ("64", "stretch")
+    assert metadata["model_id"] == read_bundle(bundle).model_id == result.model_id
+    assert json.loads(metadata["operating_points"])[0]["threshold"] == 0.3
     assert model.inputs[0].get_partial_shape().to_string() == "[?,64,64]"
 
 
-def test_the_file_says_how_a_image_is_prepared(bundle: Path) -> None:
+def test_the_file_says_how_an_image_is_prepared(bundle: Path) -> None:
     read = read_bundle(bundle)
     changes = {
         "fit": "pad",
@@ -89,10 +89,10 @@ def test_the_file_says_how_a_image_is_prepared(bundle: Path) -> None:
         "ct_window": "soft",
         "body_parts": "any",
     }
-    told = metadata_of(replace(read, config=read.config.model_copy(update=changes)))
-    assert {name: told[name] for name in changes} == changes | {"equalise": "true"}
-    assert told["input_size"] == "64"
-    # Whatever else pixels come to depend on has to be told, too.
+    metadata = metadata_of(replace(read, config=read.config.model_copy(update=changes)))
+    assert {name: metadata[name] for name in changes} == changes | {"equalise": "true"}
+    assert metadata["input_size"] == "64"
+    # Anything else that pixels come to depend on must be in the metadata, too.
     assert set(IngestSettings.model_fields) == {*changes, "size", "salt_path", "guess_view"}
 
 
@@ -159,16 +159,20 @@ def test_what_gives_other_probabilities_is_not_written(
 def test_one_probability_that_is_moved_is_found(moved: float) -> None:
     wanted = np.full((3, 2), 0.5)
     images = CheckImages(_pixels(3, 16), ("a", "b", "c"), phantoms=False)
-    found = wanted.copy()
-    found[1, 0] += moved
-    runners = {"OpenVINO": lambda *_: wanted, "other": lambda *_: found, "none": lambda *_: None}
-    with pytest.raises(EnvironmentProblem, match="run by other, a probability of b is"):
+    moved_probabilities = wanted.copy()
+    moved_probabilities[1, 0] += moved
+    runners = {
+        "OpenVINO": lambda *_: wanted,
+        "other": lambda *_: moved_probabilities,
+        "none": lambda *_: None,
+    }
+    with pytest.raises(EnvironmentProblem, match="run by other, a probability of b differs"):
         check_export(Path("x"), runners, images, wanted)
     del runners["other"]
     assert check_export(Path("x"), runners, images, wanted) == {"OpenVINO": 0.0}
 
 
-def test_onnx_file_or_the_word_that_its_package_is_missing(bundle: Path, tmp_path: Path) -> None:
+def test_onnx_file_or_an_error_naming_the_missing_package(bundle: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "detector.onnx"
     if not HAS_ONNX:
         with pytest.raises(EnvironmentProblem, match=r"pip install .*'\.\[export\]'"):
@@ -184,9 +188,9 @@ def test_onnx_file_or_the_word_that_its_package_is_missing(bundle: Path, tmp_pat
     )
     np.testing.assert_allclose(compiled([pixels])[0], _wanted(bundle, pixels), atol=1e-5)
     props = importlib.import_module("onnx").load(str(target)).metadata_props
-    told = {one.key: one.value for one in props}
-    assert json.loads(told["pulmospark.classes"])[0] == "COVID-19"
-    assert told["pulmospark.statement"] == pulmospark.NOT_A_MEDICAL_DEVICE
+    metadata = {prop.key: prop.value for prop in props}
+    assert json.loads(metadata["pulmospark.classes"])[0] == "COVID-19"
+    assert metadata["pulmospark.statement"] == pulmospark.NOT_A_MEDICAL_DEVICE
 
 
 def test_without_onnx_its_extra_is_named(
@@ -205,7 +209,7 @@ def test_without_onnx_its_extra_is_named(
         ("onnx", "folder.onnx", "ends in .onnx"),
         ("openvino", "model.xml", "name a folder"),
         ("openvino", "file", "name a folder"),
-        ("openvino", "other", "holds something that is no export"),
+        ("openvino", "other", "is not an export folder"),
     ],
 )
 def test_targets_that_cannot_be(
@@ -227,12 +231,12 @@ def test_images_are_taken_evenly_and_read_as_ingest_reads_them(
     for number in range(9):
         shutil.copy(images / "a.png", tmp_path / f"{number}.png")
     monkeypatch.setattr(limits, "EXPORT_IMAGES_MAX", 3)
-    found = images_for(config, [str(tmp_path)])
-    assert [Path(name).stem for name in found.names] == ["0", "4", "8"]
-    assert found.pixels.shape == (3, 64, 64)
+    chosen = images_for(config, [str(tmp_path)])
+    assert [Path(name).stem for name in chosen.names] == ["0", "4", "8"]
+    assert chosen.pixels.shape == (3, 64, 64)
     image = read_image(str(tmp_path / "0.png"), IngestSettings(size=64, fit=config.fit))
     assert isinstance(image, StandardImage)
-    assert found.pixels[0].tobytes() == image.pixels.tobytes()
+    assert chosen.pixels[0].tobytes() == image.pixels.tobytes()
     with pytest.raises(InputError, match="no image could be read"):
         images_for(config, [str(images / "d.png")])
 

@@ -86,7 +86,7 @@ def _bf16_gains(monkeypatch: pytest.MonkeyPatch, flags: set[str]) -> None:
 
 
 @given(_LOGITS, _LOGITS, st.floats(0.05, 100), st.floats(0, 1))
-def test_what_is_compared_is_what_people_see(
+def test_compares_what_users_see(
     one: NDArray[np.float64], two: NDArray[np.float64], temperature: float, threshold: float
 ) -> None:
     moved, changed = Answers(temperature, ((1, threshold),)).compare(one, two)
@@ -106,7 +106,7 @@ def test_what_is_compared_is_what_people_see(
         assert changed == sum(differing)
 
 
-def test_what_is_no_number_never_passes() -> None:
+def test_non_finite_logits_never_pass() -> None:
     logits = np.zeros((4, 2))
     broken = logits.copy()
     broken[2, 1] = np.nan
@@ -114,34 +114,34 @@ def test_what_is_no_number_never_passes() -> None:
     assert Answers(1.0).compare(logits, logits) == (0.0, 0)
 
 
-def test_another_network_is_found_out_and_float32_is_used(
+def test_another_network_is_detected_and_float32_is_used(
     exact: EngineSpec, other: EngineSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _bf16_gains(monkeypatch, set())
     answers = Answers(0.05)
-    found, told = choose_precision(
+    chosen, outcome = choose_precision(
         "int8", exact, answers, _sample(), images=IMAGES, quantise=lambda _: other
     )
-    assert found is exact
-    assert told.used == "fp32"
-    assert [one.precision for one in told.trials] == ["int8", "bf16", "fp16"]
-    assert (told.trials[0].probability_moved or 0) > limits.PARITY_PROBABILITY_MAX
-    assert told.trials[1].reason == "is no faster on this processor"
-    assert "int8 moved a probability by" in told.line()
-    assert "\n" not in told.line()
+    assert chosen is exact
+    assert outcome.used == "fp32"
+    assert [trial.precision for trial in outcome.trials] == ["int8", "bf16", "fp16"]
+    assert (outcome.trials[0].probability_moved or 0) > limits.PARITY_PROBABILITY_MAX
+    assert outcome.trials[1].reason == "is no faster on this processor"
+    assert "int8 moved a probability by" in outcome.line()
+    assert "\n" not in outcome.line()
 
 
-def test_what_agrees_is_used_and_remembered(
+def test_a_precision_that_agrees_is_used_and_cached(
     exact: EngineSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _bf16_gains(monkeypatch, {"amx_bf16"})
     # At this temperature bf16's rounding is far below the limits; without units for it
     # OpenVINO computes in float32.
-    found, told = choose_precision("auto", exact, Answers(5.0), _sample(), images=MANY)
-    assert (told.used, found.precision) == ("bf16", "bf16")
-    assert (told.images, told.remembered) == (IMAGES, False)
-    assert found.folder == exact.folder
-    assert found.engine_id != exact.engine_id
+    chosen, outcome = choose_precision("auto", exact, Answers(5.0), _sample(), images=MANY)
+    assert (outcome.used, chosen.precision) == ("bf16", "bf16")
+    assert (outcome.images, outcome.remembered) == (IMAGES, False)
+    assert chosen.folder == exact.folder
+    assert chosen.engine_id != exact.engine_id
     assert choose_precision("auto", exact, Answers(5.0), _sample(), images=MANY)[1].remembered
     others = Answers(6.0)  # another temperature, other probabilities
     assert not choose_precision("auto", exact, others, _sample(), images=MANY)[1].remembered
@@ -152,20 +152,20 @@ def test_on_a_processor_that_gains_nothing_no_image_is_read(
 ) -> None:
     _bf16_gains(monkeypatch, {"avx2", "avx512f"})
 
-    for asked, images in (("auto", MANY), ("bf16", 31), ("auto", MANY - 1), ("fp32", MANY)):
-        found, told = choose_precision(asked, exact, Answers(1.0), _Unread(), images=images)  # type: ignore[arg-type]
-        assert found is exact
-        assert told.used == "fp32"
-        assert told.line().startswith("precision: fp32")
+    for policy, images in (("auto", MANY), ("bf16", 31), ("auto", MANY - 1), ("fp32", MANY)):
+        chosen, outcome = choose_precision(policy, exact, Answers(1.0), _Unread(), images=images)  # type: ignore[arg-type]
+        assert chosen is exact
+        assert outcome.used == "fp32"
+        assert outcome.line().startswith("precision: fp32")
 
 
 def test_too_few_readable_images_prove_nothing(
     exact: EngineSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _bf16_gains(monkeypatch, {"avx512_bf16"})
-    found, told = choose_precision("auto", exact, Answers(1.0), _sample(31), images=MANY)
-    assert found is exact
-    assert "31 images of the sample can be read, and a check takes 32" in told.line()
+    chosen, outcome = choose_precision("auto", exact, Answers(1.0), _sample(31), images=MANY)
+    assert chosen is exact
+    assert "31 images of the sample are readable, and a check needs 32" in outcome.line()
 
 
 def test_int8_without_its_library_names_the_remedy(exact: EngineSpec) -> None:
@@ -190,7 +190,7 @@ def test_int8_is_made_once_and_near_float32(
 
 
 @pytest.mark.skipif("BF16" not in capabilities(), reason="this processor has no bf16")
-def test_the_engine_calculates_in_what_it_is_told(exact: EngineSpec) -> None:
+def test_the_engine_calculates_in_the_requested_precision(exact: EngineSpec) -> None:
     images = _images(5)
     spec = exact.in_precision("bf16", 4)
     engine = open_engine(spec)
@@ -211,5 +211,5 @@ def test_torch_has_the_lower_precisions_too(network: Network, tmp_path: Path) ->
     assert 0 < np.abs(lower - before).max() < 0.05
     # On a CPU it is not tried: OpenVINO is there for that.
     if not torch.cuda.is_available():
-        told = choose_precision("bf16", spec, Answers(1.0), _sample(), images=MANY)[1]
-        assert told.trials[0].reason == "is for the OpenVINO engine and for GPUs"
+        outcome = choose_precision("bf16", spec, Answers(1.0), _sample(), images=MANY)[1]
+        assert outcome.trials[0].reason == "is for the OpenVINO engine and for GPUs"

@@ -62,10 +62,10 @@ def test_it_is_spread_over_files_and_rows(tmp_path: Path) -> None:
     assert _levels(ListedSample([], images, SETTINGS, 3).pixels()) == [40, 70, 100]
 
 
-def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+def test_unreadable_images_are_excluded(tmp_path: Path) -> None:
     manifest = _grey(tmp_path / "images", 10)
-    found = _levels(ListedSample(manifest, [], SETTINGS, 50).pixels())
-    assert found == [0, 1, 2, 3, 5, 6, 7, 8]
+    levels = _levels(ListedSample(manifest, [], SETTINGS, 50).pixels())
+    assert levels == [0, 1, 2, 3, 5, 6, 7, 8]
     other_size = _table(tmp_path / "table.parquet", 0, 5)
     assert len(ListedSample([], other_size, IngestSettings(size=17)).pixels()) == 0
 
@@ -81,7 +81,7 @@ def test_its_name_follows_the_images_and_none_is_read(tmp_path: Path) -> None:
         ListedSample(manifest, images, IngestSettings(size=17)),
         ListedSample(manifest, _table(tmp_path / "other.parquet", 1, 5), SETTINGS),
     ]
-    assert len({before.content_id, *(one.content_id for one in others)}) == 5
+    assert len({before.content_id, *(sample.content_id for sample in others)}) == 5
     for path in (tmp_path / "images").iterdir():
         path.unlink()
     (tmp_path / "images" / "another.png").touch()  # the folder of a lost mount would be empty

@@ -69,7 +69,7 @@ def parts(out: Path) -> dict[str, list[str]]:
     }
 
 
-def test_an_entry_is_staged_told_to_the_state_and_published(tmp_path: Path) -> None:
+def test_an_entry_is_staged_recorded_in_the_state_and_published(tmp_path: Path) -> None:
     out, steps = tmp_path / "deep" / "out", []
     staged: list[list[str]] = []
 
@@ -80,8 +80,8 @@ def test_an_entry_is_staged_told_to_the_state_and_published(tmp_path: Path) -> N
     with opened(out, step=step) as store:
         entry = store.state.plan([arrival("a"), arrival("b"), arrival("c"), arrival("d")])
         scored = {"predictions": images(("/a", "1"), ("/b", "1")), "rejects": rejected("/c")}
-        told = store.commit(entry, scored, again=["/d"])
-        assert told == Committed(entry, images=1, rejects=1, repeats=1, again=1)
+        committed = store.commit(entry, scored, again=["/d"])
+        assert committed == Committed(entry, images=1, rejects=1, repeats=1, again=1)
         assert store.state.unpublished() == []
         assert store.state.open_entries() == []
     assert steps == [
@@ -150,7 +150,7 @@ def test_parts_are_on_the_disk_before_the_state_says_so(
     assert not descriptors
 
 
-def test_a_full_disk_is_told_with_the_folder(
+def test_the_error_of_a_full_disk_names_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -195,8 +195,7 @@ def test_a_committed_part_that_is_gone_is_named_with_the_remedy(tmp_path: Path) 
     with pytest.raises(InputError) as caught, opened(tmp_path):
         pass
     assert caught.value.message == (
-        f"{target}: is committed, and was taken away: put it back, or begin in a new folder with "
-        "--out"
+        f"{target}: is committed but missing: restore it, or start in a new folder with --out"
     )
     pq.write_table(rejected("/a"), target)  # put back
     with opened(tmp_path) as store:
@@ -204,7 +203,7 @@ def test_a_committed_part_that_is_gone_is_named_with_the_remedy(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("scored", "again", "told"),
+    ("scored", "again", "results"),
     [
         ({}, [], 0),
         ({"predictions": [("/a", "1")]}, [], 1),
@@ -216,8 +215,8 @@ def test_a_committed_part_that_is_gone_is_named_with_the_remedy(tmp_path: Path) 
         ({"rejects": ["/a", "/b", "/b"]}, [], 3),
     ],
 )
-def test_each_file_is_told_of_once(
-    tmp_path: Path, scored: dict[str, Any], again: list[str], told: int
+def test_each_file_has_exactly_one_result(
+    tmp_path: Path, scored: dict[str, Any], again: list[str], results: int
 ) -> None:
     made = {
         name: images(*rows) if name == "predictions" else rejected(*rows)
@@ -225,8 +224,8 @@ def test_each_file_is_told_of_once(
     }
     with opened(tmp_path) as store:
         entry = store.state.plan([arrival("a"), arrival("b")])
-        words = rf"^entry {entry}: 2 files, and {told} that are told of$"
-        with pytest.raises(ValueError, match=words):
+        message = rf"^entry {entry}: 2 files, but results for {results}$"
+        with pytest.raises(ValueError, match=message):
             store.commit(entry, made, again)
         assert store.state.open_entries() == [entry]
     assert [len(names) for names in parts(tmp_path).values()] == [0, 0, 0]
@@ -274,9 +273,7 @@ def test_the_lock_is_held_as_long_as_the_store(tmp_path: Path) -> None:
     assert sorted(path.name for path in (out / INNER).iterdir())[:2] == ["lock", "staged"]
 
 
-def test_a_lock_that_may_not_be_written_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_lock_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -312,7 +309,7 @@ def test_folders_that_are_free_or_a_streams(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as caught:
             check_folder(tmp_path / name)
         assert caught.value.message == (
-            f"{tmp_path / name}: holds something that is no stream's: choose another --out"
+            f"{tmp_path / name}: is not a stream output folder: choose another --out"
         )
     files.write_json(tmp_path / "half" / RECORD, {"stream": IDENTITY})
     check_folder(tmp_path / "half")
@@ -320,7 +317,7 @@ def test_folders_that_are_free_or_a_streams(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         check_folder(tmp_path / "half", {"model_id": "b" * 64})
     assert caught.value.message == (
-        f"{tmp_path / 'half'}: belongs to the bundle {'a' * 12}, and this is {'b' * 12}: choose "
+        f"{tmp_path / 'half'}: belongs to the bundle {'a' * 12}, not to {'b' * 12}: choose "
         "another --out"
     )
     files.write_json(tmp_path / "half" / RECORD, {})
@@ -328,7 +325,7 @@ def test_folders_that_are_free_or_a_streams(tmp_path: Path) -> None:
         check_folder(tmp_path / "half", IDENTITY)
 
 
-def test_a_state_that_is_lost_goes_on_after_the_last_part(tmp_path: Path) -> None:
+def test_a_rebuilt_state_continues_after_the_last_part(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         first = store.state.plan([arrival("a")])
         store.commit(first, {"predictions": images(("/a", "1"))})

@@ -98,17 +98,17 @@ def test_a_stop_before_spark_is_there_asks_nothing_of_it(
     inbox.mkdir()
     shutil.copy(images / "a.png", inbox)
     stop = threading.Event()
-    told: list[str] = []
+    lines: list[str] = []
 
     def is_there() -> bool:
         if _uris(out):
             stop.set()
-        return stop.is_set() and not told  # until then standard error is the log of Spark's start
+        return stop.is_set() and not lines  # until then standard error is the log of Spark's start
 
     plan = plan_stream(bundle, str(inbox), out)
-    result = run_stream(plan, _UnusedSpark(is_there), stop=stop, tell=told.append)
+    result = run_stream(plan, _UnusedSpark(is_there), stop=stop, tell=lines.append)
     assert (result.images, len(_uris(out))) == (1, 1)
-    assert told == [f"stream: {result.precision.line()}"]
+    assert lines == [f"stream: {result.precision.line()}"]
 
 
 def _left_by_another(

@@ -37,7 +37,7 @@ def _taken(inbox: Inbox, room: int = 100) -> list[str]:
     arrivals = inbox.take(room)
     for arrival in arrivals:
         inbox.settled(arrival)
-    return sorted(Path(one.uri).name for one in arrivals)
+    return sorted(Path(arrival.uri).name for arrival in arrivals)
 
 
 class _Clock:
@@ -116,7 +116,7 @@ def test_files_without_an_extension_are_taken_by_their_content(tmp_path: Path) -
     assert _taken(inbox) == sorted(Path(name).name for name in _IMAGE)
     lines = sorted(inbox.left_out())
     assert [Path(line.partition(":")[0]).name for line in lines] == ["README", "empty"]
-    assert all("ignored, its name says nothing of what it is" in line for line in lines)
+    assert all("ignored, it has no known extension" in line for line in lines)
     assert inbox.drained
     assert (_taken(inbox), inbox.left_out()) == ([], [])
     # What was no image is looked at again when it has changed.
@@ -130,18 +130,20 @@ def test_the_shared_inbox_is_taken_by_content(shared_cases: Path) -> None:
     assert inbox.left_out() == []
 
 
-def test_what_is_ignored_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_ignored_files_are_reported_with_the_reason(tmp_path: Path) -> None:
     _land_all(tmp_path, {f"{n}.txt": b"" for n in range(20)} | {"d.png.part": b"\x89PNG"})
     _land_all(tmp_path, {f"note{n:02}": b"" for n in range(20)})
     inbox = _inbox(tmp_path)
     assert _taken(inbox) == []
     lines = inbox.left_out()
-    by_name = [line for line in lines if "extension" in line]
+    by_name = [line for line in lines if "image extension" in line]
     assert len(by_name) == 2
-    assert sum(".txt is no image's extension; other such files" in line for line in by_name) == 1
-    assert sum(".part is no image's extension" in line for line in by_name) == 1
+    assert (
+        sum(".txt is not an image extension; further such files" in line for line in by_name) == 1
+    )
+    assert sum(".part is not an image extension" in line for line in by_name) == 1
     assert len(lines) - len(by_name) == limits.NOTE_EXAMPLES_MAX
-    assert "other such files are ignored without a line" in lines[-1]
+    assert "further such files are ignored silently" in lines[-1]
     (tmp_path / "d.png.part").rename(tmp_path / "d.png")
     assert _taken(inbox) == ["d.png"]
 
@@ -201,11 +203,11 @@ def test_a_file_overwritten_in_place_is_found_by_the_sweep(tmp_path: Path) -> No
     os.utime(image, (_OLD + 60, _OLD + 60))
     os.utime(tmp_path, (_OLD, _OLD))  # the folder's own time says nothing
     end = time.monotonic() + 10
-    found: list[str] = []
-    while not found and time.monotonic() < end:
+    names: list[str] = []
+    while not names and time.monotonic() < end:
         time.sleep(0.05)
-        found = _taken(inbox)
-    assert found == ["a.png"]
+        names = _taken(inbox)
+    assert names == ["a.png"]
 
 
 def test_a_file_given_back_is_taken_again(tmp_path: Path, clock: _Clock) -> None:
@@ -221,7 +223,7 @@ def test_a_file_given_back_is_taken_again(tmp_path: Path, clock: _Clock) -> None
 
 
 @pytest.mark.parametrize("ahead_s", [-3600, 0, 3600])
-def test_how_long_a_file_is_left_alone_hangs_on_no_other_clock(
+def test_how_long_a_file_is_unchanged_depends_on_no_other_clock(
     tmp_path: Path, clock: _Clock, ahead_s: int
 ) -> None:
     """The file's times are those of a server, whose clock may be wrong."""
@@ -242,7 +244,9 @@ def test_how_long_a_file_is_left_alone_hangs_on_no_other_clock(
     assert inbox.unchanged_s(arrival) == 0  # it has changed
 
 
-def test_of_a_file_that_lay_there_its_own_time_tells(tmp_path: Path, clock: _Clock) -> None:
+def test_a_file_that_existed_before_counts_from_its_own_time(
+    tmp_path: Path, clock: _Clock
+) -> None:
     _land(tmp_path / "a.png")
     inbox = _inbox(tmp_path)
     inbox.look()
@@ -250,7 +254,7 @@ def test_of_a_file_that_lay_there_its_own_time_tells(tmp_path: Path, clock: _Clo
     old = arrival._replace(landed_ns=clock.time_ns() - 60 * 10**9)
     ahead = arrival._replace(landed_ns=clock.time_ns() + 60 * 10**9)
     unknown = old._replace(uri="/taken/by/an/earlier/process.png")
-    assert [inbox.unchanged_s(one) for one in (old, ahead, unknown)] == [60, 0, 60]
+    assert [inbox.unchanged_s(arrival) for arrival in (old, ahead, unknown)] == [60, 0, 60]
     clock.on(5.0)
     assert inbox.unchanged_s(ahead) == pytest.approx(5.0)
 
@@ -308,11 +312,13 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 def test_an_inbox_that_may_not_be_listed_is_one_line(tmp_path: Path, closed: set[str]) -> None:
     closed.add(str(tmp_path))
-    with pytest.raises(InputError, match="cannot be listed: Permission denied: name a folder"):
+    with pytest.raises(
+        InputError, match="cannot be listed: Permission denied: name a readable folder"
+    ):
         _inbox(tmp_path).look()
 
 
-def test_a_folder_that_may_not_be_listed_is_told_once_and_taken_later(
+def test_a_folder_that_may_not_be_listed_is_reported_once_and_taken_later(
     tmp_path: Path, closed: set[str]
 ) -> None:
     _land(tmp_path / "a.png")
@@ -334,7 +340,7 @@ def test_a_folder_that_may_not_be_listed_is_told_once_and_taken_later(
     assert len(inbox.left_out()) == 1
 
 
-def test_a_folder_that_lies_too_deep_is_told_once(tmp_path: Path) -> None:
+def test_a_folder_that_lies_too_deep_is_reported_once(tmp_path: Path) -> None:
     for name in "ab":
         deep = tmp_path / name
         for _ in range(limits.FOLDER_DEPTH_MAX):
@@ -344,5 +350,5 @@ def test_a_folder_that_lies_too_deep_is_told_once(tmp_path: Path) -> None:
     for _ in range(limits.FOLDER_DEPTH_MAX + 1):
         inbox.look()
     (line,) = inbox.left_out()
-    assert "levels deep, and is not watched" in line
+    assert "levels deep, so not watched" in line
     assert inbox.left_out() == []

@@ -52,12 +52,12 @@ class _Stream:
         return b"stream: ready" in self._path.read_bytes()[self._begun :]
 
     def found(self, wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
-        found = []
+        processes = []
         for process in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):  # it has ended in the meantime
                 if wanted(process):
-                    found.append(process)
-        return found
+                    processes.append(process)
+        return processes
 
     def kill(self) -> None:
         """The driver, its JVM and all Python workers, without a warning."""
@@ -127,7 +127,7 @@ def test_killed_in_several_ways(bundle: Path, phantoms: PhantomSummary, tmp_path
     (jvm,) = stream.found(_is_jvm)
     jvm.kill()
     assert stream.ended() == 4
-    assert b"Spark has ended: run the same command again" in (tmp_path / "log").read_bytes()
+    assert b"Spark has ended: rerun the command" in (tmp_path / "log").read_bytes()
 
     stream = _Stream(bundle, inbox, out, tmp_path / "log")
     (inbox / "again.png").write_bytes(images[-1].read_bytes())
@@ -170,10 +170,10 @@ def _check(bundle: Path, inbox: Path, out: Path, tmp_path: Path) -> None:
     assert rejects[0] == rejects[1]
     files = {str(path) for path in inbox.iterdir() if path.suffix in {".png", ".jpg", ".jpeg"}}
     repeats = {row["uri"] for row in _rows(out / "repeats")}
-    told = [
+    uris = [
         row["uri"] for name in ("predictions", "rejects", "repeats") for row in _rows(out / name)
     ]
-    assert sorted(told) == sorted(files)
+    assert sorted(uris) == sorted(files)
     assert len(repeats) == len(files) - len(streamed) - len(rejects[0]) >= 1
 
 

@@ -1,4 +1,4 @@
-"""Counts and latencies, in words and as Prometheus reads them."""
+"""Counts and latencies, as text and as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def test_prometheus_reads_what_was_committed() -> None:
     metrics.committed(Committed(1, images=3, rejects=2, repeats=1, again=1), [0.15, 0.25, 7.0])
     metrics.waiting(9)
     metrics.restarted()
-    told = _read(port)
+    samples = _read(port)
     for outcome, count in {"scored": 3, "rejected": 2, "repeated": 1, "put_back": 1}.items():
-        assert told[f'pulmospark_stream_files_total{{outcome="{outcome}"}}'] == count
-    assert told['pulmospark_stream_latency_seconds_bucket{le="0.2"}'] == 1
-    assert told['pulmospark_stream_latency_seconds_bucket{le="10.0"}'] == 3
-    assert told["pulmospark_stream_latency_seconds_sum"] == pytest.approx(7.4)
-    assert told["pulmospark_stream_waiting_files"] == 9
-    assert told["pulmospark_stream_restarts_total"] == 1
+        assert samples[f'pulmospark_stream_files_total{{outcome="{outcome}"}}'] == count
+    assert samples['pulmospark_stream_latency_seconds_bucket{le="0.2"}'] == 1
+    assert samples['pulmospark_stream_latency_seconds_bucket{le="10.0"}'] == 3
+    assert samples["pulmospark_stream_latency_seconds_sum"] == pytest.approx(7.4)
+    assert samples["pulmospark_stream_waiting_files"] == 9
+    assert samples["pulmospark_stream_restarts_total"] == 1
     # Two streams in one process do not share their numbers.
     assert _read(StreamMetrics().serve(0, "127.0.0.1"))["pulmospark_stream_batches_total"] == 0
 
@@ -46,7 +46,7 @@ def test_a_port_that_is_taken_is_one_line() -> None:
             StreamMetrics().serve(port, "127.0.0.1")
 
 
-def test_a_line_tells_what_happened_since_the_last() -> None:
+def test_a_line_reports_what_happened_since_the_last() -> None:
     metrics = StreamMetrics()
     assert metrics.latency() is None
     metrics.committed(Committed(1, images=1200, rejects=2, repeats=1, again=0), [0.2, 0.3, 0.4])

@@ -34,7 +34,7 @@ class _Query(StreamQuery):
     def job(self) -> None:
         """What Spark would do next."""
         entry = self._store.state.open_entries()[0]
-        names = [one.uri for one in self._store.state.arrivals(entry)]
+        names = [arrival.uri for arrival in self._store.state.arrivals(entry)]
         if any(name.startswith("/bad") for name in names):
             self._failure = RuntimeError("Python worker exited unexpectedly (crashed)")
             self.begin_anew()
@@ -51,8 +51,8 @@ class _Query(StreamQuery):
             for name in names
         ]
         images = to_bytes(pa.Table.from_pylist(rows, schema=schemas.PREDICTIONS))
-        found = {"entry": entry, "name": "predictions", "rows": images, "error": None}
-        self._commit(entry, [found])
+        result = {"entry": entry, "name": "predictions", "rows": images, "error": None}
+        self._commit(entry, [result])
 
 
 @contextlib.contextmanager
@@ -84,15 +84,15 @@ def test_images_that_end_their_workers_are_rejected_and_the_others_scored(
         store.state.plan([Arrival(f"/{name}.png", 1, 2, 3) for name in names])
         while store.state.open_entries():
             query.job()
-    told = {
+    written = {
         table: Counter(pq.read_table(tmp_path / "out" / table)["uri"].to_pylist())
         for table in ("predictions", "rejects")
     }
     bad = {f"/{name}.png" for name in names if name.startswith("bad")}
-    assert told["rejects"] == Counter(bad)
+    assert written["rejects"] == Counter(bad)
     reasons = pq.read_table(tmp_path / "out" / "rejects")["reason"].to_pylist()
     assert set(reasons) <= {RejectReason.ENDED_ITS_WORKER}
-    assert told["predictions"] == Counter({f"/{name}.png" for name in names} - bad)
+    assert written["predictions"] == Counter({f"/{name}.png" for name in names} - bad)
 
 
 def test_where_a_machine_cannot_read_no_image_is_rejected(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_where_every_image_fails_it_is_no_image_s_fault(tmp_path: Path, together
     with _query(tmp_path / "out") as (query, store):
         for few in [images] if together else [[image] for image in images]:
             store.state.plan(few)
-        with pytest.raises(EnvironmentProblem, match=r"again and again: .*Python worker exited"):
+        with pytest.raises(EnvironmentProblem, match=r"fail repeatedly: .*Python worker exited"):
             for _ in range(100):
                 query.job()
     rejects = pq.read_table(tmp_path / "out" / "rejects").num_rows

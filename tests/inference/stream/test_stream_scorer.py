@@ -38,7 +38,7 @@ def test_a_sample_is_spread_over_the_folder(folder: Path, tmp_path: Path) -> Non
     few = FolderSample(folder, SETTINGS, count=3)
     first, last = (FolderSample(folder, SETTINGS).pixels()[place] for place in (0, -1))
     assert (few.pixels()[0] == first).all()
-    assert len(few.pixels()) == 2  # the last of the files is no image
+    assert len(few.pixels()) == 2  # the last file is not an image
     assert not (few.pixels()[1] == last).all()
     assert few.content_id != whole.content_id == FolderSample(folder, SETTINGS).content_id
     assert FolderSample(tmp_path, SETTINGS).pixels().shape == (0, 64, 64)
@@ -52,7 +52,7 @@ def test_with_too_few_images_it_is_float32_and_nothing_is_settled(
     sample = FolderSample(tmp_path / "empty", SETTINGS)
     scorer, outcome = stream_scorer(read_bundle(bundle), tmp_path / "inner", "auto", sample)
     assert (scorer.engine.precision, outcome.used) == ("fp32", "fp32")
-    assert f"a check takes {limits.PARITY_IMAGES_MIN}" in outcome.reason
+    assert f"a check needs {limits.PARITY_IMAGES_MIN}" in outcome.reason
     assert not (tmp_path / "inner" / FILE).exists()
 
 
@@ -64,8 +64,8 @@ def test_what_was_decided_stays_with_the_output(
     assert outcome.asked == "fp16"
     assert outcome.used == scorer.engine.precision
     gone = FolderSample(tmp_path / "gone", SETTINGS)  # not looked at any more
-    again, told = stream_scorer(read, inner, "fp16", gone)
-    assert (again.engine, told) == (scorer.engine, outcome)
+    again, same_outcome = stream_scorer(read, inner, "fp16", gone)
+    assert (again.engine, same_outcome) == (scorer.engine, outcome)
     assert open_engine(again.engine) is not None
     exact, _ = stream_scorer(read, inner, "fp32", gone)
     assert exact.engine.precision == "fp32"

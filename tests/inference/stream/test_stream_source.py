@@ -46,14 +46,16 @@ def _arrival(path: Path) -> Arrival:
 def test_pieces_hold_every_file_once_and_fill_the_slots(count: int, slots: int) -> None:
     files = [Arrival(str(number), 0, 0, 0) for number in range(count)]
     pieces = pieces_of(files, slots)
-    assert sorted(one.uri for piece in pieces for one in piece) == sorted(a.uri for a in files)
+    assert sorted(arrival.uri for piece in pieces for arrival in piece) == sorted(
+        a.uri for a in files
+    )
     assert len(pieces) >= (min(count, slots) or slots)
     sizes = [len(piece) for piece in pieces]
     assert max(sizes) - min(sizes) <= 1
     assert count == 0 or min(sizes) > 0
 
 
-def test_what_the_source_is_told_survives_the_way_as_text(work: StreamWork) -> None:
+def test_the_spec_of_the_source_survives_serialisation(work: StreamWork) -> None:
     spec = SourceSpec("/state.sqlite", 2, work.to_json())
     assert SourceSpec.from_json(spec.to_json()) == spec
     assert StreamWork.from_json(spec.work) == work
@@ -71,14 +73,14 @@ def test_images_get_the_rows_that_predict_gives_them(
 ) -> None:
     names = ("a.png", "b.png", "d.png")
     files = [_arrival(images / name) for name in names]
-    found = {name: from_bytes(to_bytes(rows)) for name, rows in work.score(files)}
-    assert set(found) == {"predictions", "rejects"}
-    assert found["rejects"]["uri"].to_pylist() == [str(images / "d.png")]
-    assert found["predictions"].schema.equals(schemas.PREDICTIONS)
+    tables = {name: from_bytes(to_bytes(rows)) for name, rows in work.score(files)}
+    assert set(tables) == {"predictions", "rejects"}
+    assert tables["rejects"]["uri"].to_pylist() == [str(images / "d.png")]
+    assert tables["predictions"].schema.equals(schemas.PREDICTIONS)
     predict(bundle, [str(images)], tmp_path / "out", None, quiet=True)
     whole = pa.parquet.read_table(tmp_path / "out" / "predictions").to_pylist()
     by_uri = {row["uri"]: row for row in whole}
-    for row in found["predictions"].to_pylist():
+    for row in tables["predictions"].to_pylist():
         other = by_uri[row["uri"]]
         assert row["probability"] == pytest.approx(other["probability"], abs=1e-4)
         for name in ("image_id", "prediction", "source", "model_id"):
@@ -116,7 +118,7 @@ def _half(folder: Path) -> Path:
     return path
 
 
-def test_half_a_image_is_put_back_while_it_is_young_and_rejected_later(
+def test_half_an_image_is_put_back_while_it_is_young_and_rejected_later(
     work: StreamWork, images: Path, tmp_path: Path
 ) -> None:
     files = [_arrival(images / "a.png"), _arrival(_half(tmp_path))]
@@ -129,7 +131,7 @@ def test_half_a_image_is_put_back_while_it_is_young_and_rejected_later(
     assert old["rejects"]["reason"].to_pylist() == ["truncated"]
 
 
-def test_what_will_never_be_a_image_is_rejected_at_once(work: StreamWork, tmp_path: Path) -> None:
+def test_what_will_never_be_an_image_is_rejected_at_once(work: StreamWork, tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Image.new("L", (4, 4)).save(small)
     files = [_arrival(small)]

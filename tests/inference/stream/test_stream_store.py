@@ -37,13 +37,13 @@ _STEPS_MAX = 60
 
 
 def _scored(arrivals: list[Arrival]) -> dict[str, pa.Table]:
-    """As the works score: a file whose text begins with "bad" is no image, "side" an odd one."""
+    """As the works score: text that begins with "bad" is not an image, "side" is a lateral one."""
     images, rejects = [], []
-    for one in arrivals:
-        data = Path(one.uri).read_bytes()
-        row = {"uri": one.uri, "source": "inbox", "image_id": bytes_id(data)}
+    for arrival in arrivals:
+        data = Path(arrival.uri).read_bytes()
+        row = {"uri": arrival.uri, "source": "inbox", "image_id": bytes_id(data)}
         if data.startswith(b"bad"):
-            sizes = {"size_bytes": one.size_bytes, "modified_ns": one.modified_ns}
+            sizes = {"size_bytes": arrival.size_bytes, "modified_ns": arrival.modified_ns}
             rejects.append({**row, **sizes, "reason": "not_an_image", "detail": "bad"})
             continue
         more = {"prediction": "x", "probability": [1.0], "logits": [0.0], "model_id": "m"}
@@ -63,8 +63,8 @@ def _live(inbox: Path, out: Path, room: int, step: Callable[[str], None]) -> Non
             for entry in store.state.open_entries():
                 arrivals = store.state.arrivals(entry)
                 store.commit(entry, _scored(arrivals))
-                for one in arrivals:
-                    watched.settled(one)
+                for arrival in arrivals:
+                    watched.settled(arrival)
             watched.look()
             if not (taken := watched.take(room)):
                 return
@@ -116,18 +116,18 @@ def _images(out: Path) -> list[str]:
 def _check_whole(inbox: Path, out: Path) -> None:
     """Every image once; every file in one table; cautions and rejects as they should be."""
     data = {str(path): path.read_bytes() for path in inbox.iterdir()}
-    good = {bytes_id(one) for one in data.values() if not one.startswith(b"bad")}
+    good = {bytes_id(content) for content in data.values() if not content.startswith(b"bad")}
     assert Counter(_images(out)) == Counter(good)
     rows = {name: pq.read_table(out / name) for name in ("predictions", "rejects", "repeats")}
-    told = [uri for table in rows.values() for uri in table["uri"].to_pylist()]
-    assert sorted(told) == sorted(data)
-    bad = {uri for uri, one in data.items() if one.startswith(b"bad")}
+    uris = [uri for table in rows.values() for uri in table["uri"].to_pylist()]
+    assert sorted(uris) == sorted(data)
+    bad = {uri for uri, content in data.items() if content.startswith(b"bad")}
     assert set(rows["rejects"]["uri"].to_pylist()) == bad
     assert set(rows["repeats"]["image_id"].to_pylist()) <= good
     for name, table in rows.items():
         assert table.schema.equals(getattr(schemas, name.upper()))
     scored = rows["predictions"].to_pylist()
-    sides = {bytes_id(one) for one in data.values() if one.startswith(b"side")}
+    sides = {bytes_id(content) for content in data.values() if content.startswith(b"side")}
     assert {row["image_id"] for row in scored if row["cautions"]} == sides
     assert not list((out / INNER / "staged").iterdir())
 
@@ -202,7 +202,7 @@ def _one_image(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("harm", ["lost", "damaged"])
-def test_a_state_that_is_lost_is_made_again_from_the_tables(tmp_path: Path, harm: str) -> None:
+def test_a_lost_state_is_rebuilt_from_the_tables(tmp_path: Path, harm: str) -> None:
     inbox, out = _one_image(tmp_path)
     state = out / INNER / STATE
     if harm == "lost":
@@ -238,7 +238,7 @@ def test_a_state_that_another_program_holds_is_left_as_it_is(
     monkeypatch.setattr("pulmospark.inference.stream.ledger._WAIT_S", 0.1)
     other = sqlite3.connect(out / INNER / STATE, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(EnvironmentProblem, match="is locked: another program holds it: end that"):
+    with pytest.raises(EnvironmentProblem, match="is locked: another program holds it: stop that"):
         _live(inbox, out, 3, lambda _: None)
     other.close()
     _live(inbox, out, 3, lambda _: None)
@@ -248,10 +248,10 @@ def test_a_state_that_another_program_holds_is_left_as_it_is(
 @pytest.mark.parametrize(
     ("code", "damaged", "remedy"),
     [
-        (sqlite3.SQLITE_NOTADB, True, "makes it anew from the tables"),
-        (sqlite3.SQLITE_CORRUPT | 1 << 8, True, "makes it anew from the tables"),
-        (sqlite3.SQLITE_IOERR | 10 << 8, False, "see that its disk works"),
-        (sqlite3.SQLITE_READONLY, False, "may be written"),
+        (sqlite3.SQLITE_NOTADB, True, "rebuilds it from the tables"),
+        (sqlite3.SQLITE_CORRUPT | 1 << 8, True, "rebuilds it from the tables"),
+        (sqlite3.SQLITE_IOERR | 10 << 8, False, "check that its disk works"),
+        (sqlite3.SQLITE_READONLY, False, "is writable"),
         (sqlite3.SQLITE_FULL, False, "make room"),
     ],
 )
@@ -266,7 +266,7 @@ def test_only_damage_is_damage(tmp_path: Path, code: int, damaged: bool, remedy:
     assert isinstance(caught.value, DamagedStateError) == damaged
 
 
-def test_a_disk_that_is_full_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_one_line_error(tmp_path: Path) -> None:
     state = StreamState(tmp_path / "state.sqlite")
     state._db.execute("PRAGMA max_page_count = 1")  # no more than there are
     with pytest.raises(EnvironmentProblem, match="disk is full: make room"):
@@ -275,7 +275,7 @@ def test_a_disk_that_is_full_is_told_in_one_line(tmp_path: Path) -> None:
     state.close()
 
 
-def test_a_lock_that_may_not_be_written_is_told_in_one_line(
+def test_a_read_only_lock_is_a_one_line_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Path.open
@@ -306,7 +306,7 @@ def test_the_same_image_sent_again_is_a_repeat_also_in_another_life(tmp_path: Pa
 def test_a_file_without_a_row_is_never_committed(tmp_path: Path) -> None:
     with open_store(tmp_path / "out", IDENTITY, dict) as store:
         entry = store.state.plan([Arrival("/a.png", 1, 2, 3), Arrival("/b.png", 1, 2, 3)])
-        with pytest.raises(ValueError, match="2 files, and 1 that are told of"):
+        with pytest.raises(ValueError, match="2 files, but results for 1"):
             store.commit(entry, {}, again=["/a.png"])
         assert store.state.open_entries() == [entry]
 
@@ -316,7 +316,7 @@ def _row(uri: str, image_id: str) -> dict[str, object]:
     return {"uri": uri, "image_id": image_id, **more, "predicted_at": now_utc()}
 
 
-def test_a_file_of_several_frames_has_a_row_a_frame(tmp_path: Path) -> None:
+def test_a_file_of_several_frames_has_one_row_per_frame(tmp_path: Path) -> None:
     files = [Arrival("/ct.dcm", 1, 2, 3), Arrival("/a#frame-7", 1, 2, 3)]
     first, second = (bytes_id(one) for one in (b"first", b"second"))
     rows = [
@@ -327,8 +327,8 @@ def test_a_file_of_several_frames_has_a_row_a_frame(tmp_path: Path) -> None:
     images = pa.Table.from_pylist(rows, schema=schemas.PREDICTIONS)
     with open_store(tmp_path / "out", IDENTITY, dict) as store:
         entry = store.state.plan(files)
-        told = store.commit(entry, {"predictions": images})
-        assert (told.images, told.repeats) == (2, 1)
+        committed = store.commit(entry, {"predictions": images})
+        assert (committed.images, committed.repeats) == (2, 1)
         entry = store.state.plan(files[:1])
         with pytest.raises(ValueError, match="1 files"):
             store.commit(entry, {"predictions": pa.concat_tables([images[:1], images[:1]])})
@@ -338,8 +338,8 @@ def test_a_file_of_several_frames_has_a_row_a_frame(tmp_path: Path) -> None:
 def test_a_file_that_is_given_back_is_not_taken(tmp_path: Path) -> None:
     a, b = Arrival("/a.png", 1, 2, 3), Arrival("/b.png", 1, 2, 3)
     with open_store(tmp_path / "out", IDENTITY, dict) as store:
-        told = store.commit(store.state.plan([a]), {}, again=["/a.png"])
-        assert (told.images, told.again) == (0, 1)
+        committed = store.commit(store.state.plan([a]), {}, again=["/a.png"])
+        assert (committed.images, committed.again) == (0, 1)
         store.state.plan([b])
         assert store.state.taken().tolist() == [b.key]
 
@@ -352,7 +352,7 @@ def test_an_entry_is_halved_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
     state.halve(first)
     halves = [state.arrivals(entry) for entry in state.open_entries()]
     assert [len(half) for half in halves] == [2, 3]
-    assert [one for half in halves for one in half] == files
+    assert [arrival for half in halves for arrival in half] == files
     assert first not in state.open_entries()
     assert state.last() == first + 2
 
@@ -379,13 +379,13 @@ def test_a_folder_of_another_bundle_or_of_something_else_is_refused(tmp_path: Pa
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
     with (
-        pytest.raises(UsageError, match="no stream's"),
+        pytest.raises(UsageError, match="not a stream output folder"),
         open_store(tmp_path / "mine", IDENTITY, dict),
     ):
         pass
 
 
-def test_a_committed_part_that_was_taken_away_is_told(tmp_path: Path) -> None:
+def test_a_missing_committed_part_is_reported(tmp_path: Path) -> None:
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     inbox.mkdir()
     (inbox / "a.png").write_text("one", encoding="utf-8")
@@ -394,5 +394,5 @@ def test_a_committed_part_that_was_taken_away_is_told(tmp_path: Path) -> None:
     _life(inbox, out, 3, names.index("committed") + 1)
     for staged in (out / INNER / "staged").iterdir():
         staged.unlink()
-    with pytest.raises(InputError, match="was taken away"):
+    with pytest.raises(InputError, match="is committed but missing"):
         _live(inbox, out, 3, lambda _: None)

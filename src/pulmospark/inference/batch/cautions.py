@@ -1,6 +1,6 @@
-"""Cautions: which images a model scores though its answer may mean nothing, and why.
+"""Cautions: which scored images may have a meaningless prediction, and why.
 
-The same rules hold in ``predict``, in a stream and in Spark ML; :class:`Checks` travels with the
+The same rules apply in ``predict``, in a stream and in Spark ML; :class:`Checks` travels with the
 scorer to the workers.
 """
 
@@ -15,8 +15,8 @@ from pulmospark.imaging.image import StandardImage
 from pulmospark.models.bundle.feature_distance import FeatureDistance, open_distance
 
 PHANTOM_DETAIL = (
-    "the model was trained on phantoms, and this is none by its file's comment: "
-    "--allow-phantom-model scores it all the same"
+    "the model was trained on phantoms, and the file's comment does not mark it as one: "
+    "--allow-phantom-model scores it anyway"
 )
 NOT_ASSESSABLE = "not assessable: the bundle has no statistics of its training images"
 
@@ -24,25 +24,24 @@ _SENTENCES = {
     Caution.UNLIKE_TRAINING_IMAGES: "unlike the training images",
     Caution.OTHER_VIEW: "not a view that the model was trained on",
     Caution.OTHER_VIEW_GUESSED: "not a view that the model was trained on (guessed from pixels)",
-    Caution.OTHER_BODY_PART: "the DICOM header names another part of the body than the chest",
-    Caution.BODY_PART_UNRECOGNISED: "the DICOM header names a part of the body that is not "
-    "recognised",
-    Caution.PHANTOM_MODEL: "the model was trained on phantoms, and its answer says nothing of a "
-    "person",
-    Caution.NOT_A_PHANTOM: "no phantom, scored by a model that was trained on phantoms",
+    Caution.OTHER_BODY_PART: "the DICOM header names a body part other than the chest",
+    Caution.BODY_PART_UNRECOGNISED: "the DICOM header names an unrecognised body part",
+    Caution.PHANTOM_MODEL: "the model was trained on phantoms, and its answer says nothing "
+    "about a person",
+    Caution.NOT_A_PHANTOM: "not a phantom, but the model was trained on phantoms",
 }
 
 
 @dataclass(frozen=True)
 class Checks:
-    """What is checked of an image that is scored; plain values, for it travels.
+    """What is checked for each scored image; plain values, since it is sent to the workers.
 
     Attributes:
-        views: of the images trained on; empty: not known, and no view is cautioned.
+        views: of the training images; empty: unknown, so no view is cautioned.
         phantom_model: the model was trained on phantoms.
-        distances: file with the statistics of the training images, which every worker has to
-            see; ``None``: the bundle has none.
-        fence: of the distances; beyond it lie images unlike those trained on.
+        distances: file with the statistics of the training images, readable by every worker;
+            ``None``: the bundle has none.
+        fence: of the distances; images beyond it are unlike the training images.
     """
 
     views: tuple[str, ...] = ()
@@ -51,35 +50,35 @@ class Checks:
     fence: float | None = None
 
     def opened(self) -> FeatureDistance | None:
-        """The statistics, read once a process.
+        """The statistics, read once per process.
 
         Raises:
-            EnvironmentProblem: the file is not to be seen from here.
+            EnvironmentProblem: the file is not cautions on this machine.
         """
         return None if self.distances is None else open_distance(self.distances)
 
     def cautions(self, facts: Mapping[str, Any], distance: float | None) -> list[str]:
-        """What is to be said of an image, as values of :class:`Caution`.
+        """The cautions that apply to an image, as values of :class:`Caution`.
 
         Args:
             facts: ``view``, ``view_measured``, ``view_guess``, ``body_part`` and ``phantom``, as
                 far as they are known; see :func:`facts_of` and ``data.ingest.rows.facts_row``.
             distance: from the training images; ``None``: not assessable.
         """
-        found = []
+        cautions = []
         if distance is not None and self.fence is not None and not distance <= self.fence:
-            found.append(Caution.UNLIKE_TRAINING_IMAGES)
+            cautions.append(Caution.UNLIKE_TRAINING_IMAGES)
         if (view := self._view_caution(facts)) is not None:
-            found.append(view)
+            cautions.append(view)
         if facts.get("body_part") == BodyPart.OTHER:
-            found.append(Caution.OTHER_BODY_PART)
+            cautions.append(Caution.OTHER_BODY_PART)
         if facts.get("body_part") == BodyPart.UNRECOGNISED:
-            found.append(Caution.BODY_PART_UNRECOGNISED)
+            cautions.append(Caution.BODY_PART_UNRECOGNISED)
         if self.phantom_model:
-            found.append(Caution.PHANTOM_MODEL)
+            cautions.append(Caution.PHANTOM_MODEL)
             if not facts.get("phantom"):
-                found.append(Caution.NOT_A_PHANTOM)
-        return [caution.value for caution in found]
+                cautions.append(Caution.NOT_A_PHANTOM)
+        return [caution.value for caution in cautions]
 
     def _view_caution(self, facts: Mapping[str, Any]) -> Caution | None:
         view, guessed = facts.get("view") or View.UNKNOWN, bool(facts.get("view_measured"))
@@ -89,16 +88,16 @@ class Checks:
             return None
         frontal = view in FRONTAL_VIEWS and FRONTAL_VIEWS & set(self.views)
         if frontal and (view == View.FRONTAL or View.FRONTAL in self.views):
-            return None  # frontal, and which of them is not known on one side
+            return None  # both frontal, but AP or PA is unknown on one side
         return Caution.OTHER_VIEW_GUESSED if guessed else Caution.OTHER_VIEW
 
 
 NO_CHECKS = Checks()
-"""of a model of which nothing is known"""
+"""for a model about which nothing is known"""
 
 
 def facts_of(image: StandardImage) -> dict[str, Any]:
-    """What :meth:`Checks.cautions` takes, of a file of which no source says anything."""
+    """What :meth:`Checks.cautions` takes, for a file without metadata from a source."""
     header = image.header
     return {
         "view": header.view.value if header else View.UNKNOWN.value,
@@ -109,11 +108,11 @@ def facts_of(image: StandardImage) -> dict[str, Any]:
 
 
 def sentence(caution: str, distance: float | None = None, fence: float | None = None) -> str:
-    """A caution as a person reads it.
+    """A caution as a readable sentence.
 
     Args:
         caution: a value of :class:`Caution`.
-        distance: of the image; said with the fence where the caution rests on it.
+        distance: of the image; shown with the fence where the caution depends on it.
         fence: of the model.
     """
     text = _SENTENCES[Caution(caution)]

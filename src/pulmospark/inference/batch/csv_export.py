@@ -1,4 +1,4 @@
-"""Predictions and rejects as CSV, part by part, and what is counted on the way."""
+"""Writes predictions and rejects as CSV, part by part, and counts them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REJECT_COLUMNS = ("uri", "source", "reason", "detail", "image_id", "size_bytes"
 
 @dataclass
 class Tally:
-    """What was counted while the tables were written; its size is that of the classes."""
+    """Counts taken while the tables were written; its size depends on the number of classes."""
 
     images: int = 0
     rejects: int = 0
@@ -44,14 +44,14 @@ def export_predictions(
     tally: Tally,
     fence: float | None = None,
 ) -> None:
-    """Write ``predictions.csv``; memory holds a row group.
+    """Write ``predictions.csv``; holds one row group in memory.
 
     Args:
         parts: Parquet parts of ``predictions``.
         target: the CSV file.
         classes: in the order of the probabilities.
-        points: a column of decisions each.
-        tally: takes the counts.
+        points: one column of decisions for each.
+        tally: receives the counts.
         fence: of the distances from the training images.
     """
     order = [(point, classes.index(point.positive_class)) for point in points]
@@ -65,17 +65,24 @@ def export_predictions(
         write_row(file, head)
         for part in parts:
             for row in _rows(part, _PREDICTION_COLUMNS):
-                chances = row["probability"]
-                called = {p.positive_class: p.is_positive(chances[i]) for p, i in order}
+                probabilities = row["probability"]
+                positive_by_class = {
+                    p.positive_class: p.is_positive(probabilities[i]) for p, i in order
+                }
                 tally.images += 1
                 tally.predictions[row["prediction"]] += 1
-                tally.positive.update(name for name, positive in called.items() if positive)
+                tally.positive.update(
+                    name for name, positive in positive_by_class.items() if positive
+                )
                 tally.cautions.update(cautions := row["cautions"] or [])
                 distance = row["distance"]
                 cells = [
                     *(row["uri"], row["image_id"], row["prediction"]),
-                    *(f"{chance:.6f}" for chance in chances),
-                    *("positive" if positive else "negative" for positive in called.values()),
+                    *(f"{value:.6f}" for value in probabilities),
+                    *(
+                        "positive" if positive else "negative"
+                        for positive in positive_by_class.values()
+                    ),
                     "; ".join(sentence(caution, distance, fence) for caution in cautions),
                     *("" if distance is None else f"{distance:.4g}", row["model_id"]),
                 ]
@@ -83,12 +90,12 @@ def export_predictions(
 
 
 def export_rejects(parts: Iterable[Path], target: Path, tally: Tally) -> None:
-    """Write ``rejects.csv``; memory holds a row group.
+    """Write ``rejects.csv``; holds one row group in memory.
 
     Args:
         parts: Parquet parts of ``rejects``.
         target: the CSV file.
-        tally: takes the counts.
+        tally: receives the counts.
     """
     with target.open("w", encoding="utf-8", newline="") as file:
         write_row(file, _REJECT_COLUMNS)

@@ -1,4 +1,4 @@
-"""What a prediction would do: images are listed and counted, and nothing is read or scored."""
+"""What a prediction would do: lists and counts images, without reading or scoring any."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ class DryRun(Record):
     input_size: int
     """side of the standard image, pixels"""
     precision: PrecisionPolicy
-    """as asked for; whether a lower one may be used is only known once images are scored"""
+    """as requested; whether a lower one may be used is only known once images are scored"""
     precision_checked: bool
-    """whether there are images enough to try a lower precision on"""
+    """whether there are enough images to check a lower precision on"""
     files: int
     """image files to score"""
     rows: int
     """rows of images tables to score"""
     problems: int
-    """of the files, those that the listing already knows to be rejects"""
+    """files that the listing already rejects"""
     already: int
-    """files and rows that an interrupted run into the same folder has scored with this bundle;
-    they are not scored again where precision and chunks are the same"""
+    """files and rows that an interrupted run into the same folder scored with this bundle; they
+    are not scored again if precision and chunks are unchanged"""
     chunks: int
-    """pieces of work, at least: a few are cut further, so that all slots end together"""
+    """lower bound: a few chunks are split further, so that all slots finish together"""
     layout: str | None
     """of the folders, named or recognised; ``None``: every image file in them"""
     notes: NotesSummary
-    """what was ignored or odd in the listing"""
+    """what the listing ignored, or found unusual"""
     folder: Path | None
-    """of the output; ``None``: the answer goes to the terminal"""
+    """of the output; ``None``: the prediction goes to the terminal"""
     replaces: bool
     """whether the folder holds an earlier prediction, which the new one would replace"""
 
 
 def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
-    """List what a prediction would score; writes nothing but a temporary file.
+    """List what a prediction would score; writes only a temporary file.
 
     Args:
         plan: the prediction.
@@ -73,14 +73,14 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
     notes = ListingNotes()
     config, policy = plan.bundle.config, plan.settings.precision
     of_images = chunks.chunks_of(plan.inputs.images)
-    files, problems, pieces = 0, 0, len(of_images)
+    files, problems, chunk_count = 0, 0, len(of_images)
     with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
         manifest = Path(name) / "manifest.parquet"
         if has_files(plan.inputs):
             with Progress("list", 0, "files", quiet=quiet) as progress:
                 files = list_inputs(plan.inputs, manifest, notes, progress)
                 progress.to(files)
-            pieces += len(chunks.listed_chunks([manifest], plan.chunk_files)) if files else 0
+            chunk_count += len(chunks.listed_chunks([manifest], plan.chunk_files)) if files else 0
             problems = _problems(manifest) if files else 0
     rows = sum(chunk.rows for chunk in of_images)
     enough = limits.PARITY_WORTH_IMAGES if policy == "auto" else limits.PARITY_IMAGES_MIN
@@ -96,7 +96,7 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
         rows=rows,
         problems=problems,
         already=0 if plan.target is None else _already(work_of(plan.target), plan.bundle.model_id),
-        chunks=pieces,
+        chunks=chunk_count,
         layout=plan.inputs.layout,
         notes=notes.summary(),
         folder=plan.target,
@@ -105,14 +105,14 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
 
 
 def _problems(manifest: Path) -> int:
-    """Rows that are rejects before they are read."""
+    """Count the rows that are rejected before they are read."""
     with pq.ParquetFile(manifest) as file:
         batches = file.iter_batches(columns=["problem"])
         return sum(batch.num_rows - batch.column(0).null_count for batch in batches)
 
 
 def _already(work: Path, model_id: str) -> int:
-    """Files and rows of the parts that an interrupted run has finished with a model."""
+    """Count the files and rows that an interrupted run finished with this model."""
     count = 0
     with disk_errors(work):
         for record in (work / PARTS).glob("*.done"):

@@ -1,7 +1,7 @@
-"""The files that a list names, a CSV, TSV or Parquet file, for a prediction.
+"""The files named by a list (CSV, TSV or Parquet) for a prediction.
 
-Paths start from the list's folder. One that is not there is joined to the file of that folder
-that it means, where just one fits; see :mod:`pulmospark.layouts.parsing.path_matching`.
+Paths are relative to the list's folder. A path that does not exist is matched to a file of that
+folder, if exactly one fits; see :mod:`pulmospark.layouts.parsing.path_matching`.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from pulmospark.layouts.walk import absolute
 SHEET_ENDS = (".csv", ".tsv")
 TABLE_END = ".parquet"
 
-# Where both are there, the tables of pulmospark and of Spark have the path in uri.
+# Tables by pulmospark and Spark that have both columns keep the path in uri.
 _PATH_COLUMNS = tuple(dict.fromkeys(("uri", *GUESSES["path"])))
 _ROWS_AT_ONCE = 65_536
 
 
 def files_of_sheet(sheet: Path, notes: ListingNotes) -> Iterator[Path]:
-    """Absolute paths of the files that a list names, in its order; those joined by name follow.
+    """Absolute paths of the files named by a list, in its order; those matched by name follow.
 
     A path that matches no file is yielded as it is: it becomes a reject.
 
     Args:
         sheet: absolute.
-        notes: receives the column that was taken, how rows were joined, and which name no path.
+        notes: receives the column used, how rows were matched, and which rows name no path.
 
     Raises:
-        InputError: the list cannot be read, no column of it is known to hold paths, or a path
-            is an address elsewhere.
+        InputError: the list cannot be read, none of its columns is known to hold paths, or a
+            path is a remote address.
     """
     folder, roots = sheet.parent, (str(sheet.parent), str(sheet.parent.resolve()))
     taken: set[str] = set()
@@ -77,7 +77,7 @@ def files_of_sheet(sheet: Path, notes: ListingNotes) -> Iterator[Path]:
 
 
 def _foreign(text: str) -> str | None:
-    """A path of another machine; ``None``: it is one of this, or leaves the list's folder."""
+    """A path of another machine; ``None``: it is local, or leaves the list's folder."""
     plain = text.replace("\\", "/")
     return plain if plain.startswith("/") or is_drive(plain) else None
 
@@ -111,7 +111,7 @@ def schema_of(path: Path) -> pa.Schema:
     """The columns of a Parquet file.
 
     Raises:
-        InputError: it is none.
+        InputError: the file is not Parquet.
     """
     try:
         return pq.read_schema(path)

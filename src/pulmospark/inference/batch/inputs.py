@@ -1,7 +1,7 @@
-"""What is to be scored: files, folders, patterns and tables, listed into one manifest.
+"""Inputs of a prediction: files, folders, patterns and tables, listed into one manifest.
 
-Each file is seen once, however often it is named: a file inside a folder that is listed
-anyway is left to that folder, and so is a folder inside another.
+Each file is listed once, however often it is named: a file or folder inside another listed folder
+is listed with that folder only.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ IMAGE_COLUMNS = (
 """columns of an images table that a prediction needs"""
 
 FACT_COLUMNS = ("view_measured", "view_guess", "body_part", "phantom")
-"""columns that cautions rest on, where an images table has them"""
+"""optional columns of an images table that cautions use"""
 
 NO_LAYOUT = "none"
-"""asks for every image file of the folders"""
+"""as a layout: every image file of the folders"""
 
 _FILES_SOURCE = "files"
 
@@ -59,7 +59,7 @@ class Inputs:
     """What the paths of a prediction stand for; all paths are absolute."""
 
     folders: tuple[Path, ...] = ()
-    """listed, with all folders in them"""
+    """listed recursively"""
     named: tuple[Path, ...] = ()
     """files named one by one"""
     sheets: tuple[Path, ...] = ()
@@ -69,55 +69,57 @@ class Inputs:
     layout: str | None = None
     """of the folders and sheets; ``None``: every image file in them"""
     fits: dict[str, str] = field(default_factory=dict)
-    """images table -> how its images were made square, where that is told"""
+    """images table -> how its images were made square, if known"""
     equalised: dict[str, bool] = field(default_factory=dict)
     """images table -> whether its images' histograms were equalised"""
     notes: NotesSummary = field(default_factory=lambda: ListingNotes().summary())
-    """what was passed over where patterns were expanded"""
+    """what was skipped when patterns were expanded"""
 
     @property
     def is_one_image(self) -> bool:
-        """Whether it is one file, named as such: that needs no Spark."""
+        """Whether the input is a single named file, which needs no Spark."""
         return len(self.named) == 1 and not (self.folders or self.sheets or self.images)
 
 
 def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
-    """Tell files, folders, patterns and tables apart; lists nothing but what patterns need.
+    """Sort paths into files, folders, patterns and tables; lists only what patterns need.
 
     Args:
         paths: a file, a folder, a pattern (``*``, ``?``, ``[]``, and ``**`` for any folders),
             the folder of an images table or of an ingest, or a CSV, TSV or Parquet file. A
-            pattern stands for all that it matches, as though each were named; see
+            pattern stands for all its matches, as if each were named; see
             :func:`pulmospark.inference.batch.path_patterns.expanded`.
-        layout: of the folders, as ``ingest`` takes it; ``None``: that of a public data set
-            where the folders have one, for its masks are no images, and else every image file
-            in them; ``none``: every image file in them, whatever they are.
+        layout: of the folders, as ``ingest`` takes it; ``None``: that of a recognised public
+            data set, whose masks are then skipped, else every image file in them; ``none``:
+            always every image file in them.
 
     Raises:
-        UsageError: no path is given, ``layout`` goes with none of them, or a data set is given
+        UsageError: no path is given, ``layout`` suits none of them, or a data set is given
             together with something else.
-        InputError: a path is not there, a pattern matches nothing, or a table cannot be used.
+        InputError: a path does not exist, a pattern matches nothing, or a table cannot be used.
     """
     if not paths:
         raise UsageError("no image is named: give a file, a folder, a pattern or a table")
-    found, notes = _Sorted(), ListingNotes()
-    asked, layout = layout, None if layout == NO_LAYOUT else layout
+    by_type, notes = _ByType(), ListingNotes()
+    requested, layout = layout, None if layout == NO_LAYOUT else layout
     for path in expanded(paths, notes):
-        found.add(path, with_layout=layout is not None)
-    if layout is not None and (found.named or found.images):
-        odd = next(iter([*found.named, *found.images]))
-        raise UsageError(f"--layout goes with folders and their sheets, and {odd} is neither")
-    if asked is None:
-        layout = _recognised(found)
-    folders = tuple(f for f in found.folders if layout is not None or not within(f, found.folders))
+        by_type.add(path, with_layout=layout is not None)
+    if layout is not None and (by_type.named or by_type.images):
+        other = next(iter([*by_type.named, *by_type.images]))
+        raise UsageError(f"--layout applies to folders and their sheets, and {other} is neither")
+    if requested is None:
+        layout = _recognised(by_type)
+    folders = tuple(
+        f for f in by_type.folders if layout is not None or not within(f, by_type.folders)
+    )
     return Inputs(
         folders=folders,
-        named=tuple(found.named),
-        sheets=tuple(found.sheets),
-        images=tuple(found.images),
+        named=tuple(by_type.named),
+        sheets=tuple(by_type.sheets),
+        images=tuple(by_type.images),
         layout=layout,
-        fits=found.fits,
-        equalised=found.equalised,
+        fits=by_type.fits,
+        equalised=by_type.equalised,
         notes=notes.summary(),
     )
 
@@ -128,22 +130,22 @@ def list_inputs(
     notes: ListingNotes,
     progress: Progress | None = None,
 ) -> int:
-    """List the files into a Parquet file of ``core.schemas.MANIFEST``; a row group is a chunk.
+    """List the files into a Parquet file of ``core.schemas.MANIFEST``, one row group per chunk.
 
-    Memory holds a chunk, the names of one folder, and 100 bytes for each file that a sheet
-    or the command names.
+    Holds in memory a chunk, the names of one folder, and 100 bytes per file named by a sheet or
+    the command.
 
     Args:
-        inputs: what to list; its images tables are not.
+        inputs: what to list, without its images tables.
         target: the Parquet file.
-        notes: takes what is odd.
-        progress: told how many files were seen so far, where no layout is read.
+        notes: receives anything unusual.
+        progress: receives the number of files seen so far, unless a layout is read.
 
     Returns:
         Files seen.
 
     Raises:
-        InputError: a folder or table cannot be read, or there is no file at all.
+        InputError: a folder or table cannot be read, or there is no file.
         UsageError: the layout is unknown.
     """
     _add_notes(notes, inputs.notes)
@@ -166,24 +168,24 @@ def list_inputs(
     if not count and not inputs.images:
         where = ", ".join(str(path) for path in (*inputs.folders, *inputs.sheets))
         ignored = notes.summary().ignored()
-        passed = f" (ignored: {ignored})" if ignored else ""
-        raise InputError(f"{where}: no image file was found{passed}; check the path")
+        skipped = f" (ignored: {ignored})" if ignored else ""
+        raise InputError(f"{where}: no image file was found{skipped}; check the path")
     return count
 
 
-def _add_notes(notes: ListingNotes, found: NotesSummary) -> None:
-    for kind, count in found.counts.items():
-        first, *others = found.examples.get(kind, ("",))
+def _add_notes(notes: ListingNotes, summary: NotesSummary) -> None:
+    for kind, count in summary.counts.items():
+        first, *others = summary.examples.get(kind, ("",))
         notes.add(NoteKind(kind), first, count - len(others))
         for example in others:
             notes.add(NoteKind(kind), example)
-    for end, count in found.ignored_extensions.items():
+    for end, count in summary.ignored_extensions.items():
         notes.ignored_extensions[end] = notes.ignored_extensions.get(end, 0) + count
-    notes.columns.update(found.columns)
+    notes.columns.update(summary.columns)
 
 
-class _Sorted:
-    """Paths by what they are; a dict is a set that keeps its order."""
+class _ByType:
+    """Paths by type; the dicts serve as ordered sets."""
 
     def __init__(self) -> None:
         self.folders: dict[Path, None] = {}
@@ -213,23 +215,23 @@ class _Sorted:
             if "pixels" not in names:
                 self.sheets[part] = None
                 continue
-            if lacking := [name for name in IMAGE_COLUMNS if name not in names]:
+            if missing := [name for name in IMAGE_COLUMNS if name not in names]:
                 raise InputError(
-                    f"{part}: no images table, for it lacks the column {lacking[0]!r}: give one "
+                    f"{part}: not an images table, column {missing[0]!r} is missing: give one "
                     "that `pulmospark ingest` wrote, or the files themselves"
                 )
             self.images[part] = None
-        if parts and (fit := _fit_told(parts[0].parent)):
+        if parts and (fit := _ingest_fit(parts[0].parent)):
             self.fits[str(parts[0].parent)] = fit
             self.equalised[str(parts[0].parent)] = (
-                _ingest_told(parts[0].parent, "equalise") is True
+                _ingest_setting(parts[0].parent, "equalise") is True
             )
 
 
-def _recognised(found: _Sorted) -> str | None:
-    """The layout that all that is named has; ``None`` where no data set is among it."""
+def _recognised(by_type: _ByType) -> str | None:
+    """The common layout of all inputs; ``None`` where none of them is a data set."""
     known = {}
-    for folder in found.folders:
+    for folder in by_type.folders:
         try:
             place = registry.recognise(folder)
         except LayoutError:
@@ -238,18 +240,18 @@ def _recognised(found: _Sorted) -> str | None:
             known[folder] = place.layout.name
     if not known:
         return None
-    others = len(found.folders) - len(known) + len(found.named) + len(found.sheets)
-    if others or found.images or len(set(known.values())) > 1:
+    others = len(by_type.folders) - len(known) + len(by_type.named) + len(by_type.sheets)
+    if others or by_type.images or len(set(known.values())) > 1:
         folder, name = next(iter(known.items()))
         raise UsageError(
-            f"{folder}: is a data set ({name}), and goes with others of its layout only: give it "
-            f"alone, or say --layout {NO_LAYOUT} to take every image file for an image"
+            f"{folder}: is a data set ({name}), combined only with others of its layout: "
+            f"give it alone, or use --layout {NO_LAYOUT} to score every image file"
         )
     return next(iter(known.values()))
 
 
 def _table_parts(folder: Path) -> list[Path]:
-    """Parquet files of a folder that is a table, or that ingest wrote; else none."""
+    """Parquet files of a folder that is a table or an ingest's output; else none."""
     inside = folder / "images"
     if (folder / "ingest.json").is_file() and inside.is_dir():
         return parts_of(inside)
@@ -259,13 +261,13 @@ def _table_parts(folder: Path) -> list[Path]:
     return parts_of(folder)
 
 
-def _fit_told(images: Path) -> str | None:
-    told = _ingest_told(images, "fit")
-    return told if isinstance(told, str) else None
+def _ingest_fit(images: Path) -> str | None:
+    fit = _ingest_setting(images, "fit")
+    return fit if isinstance(fit, str) else None
 
 
-def _ingest_told(images: Path, name: str) -> Any:
-    """A setting that ingest made a table with; ``None`` where it is not known."""
+def _ingest_setting(images: Path, name: str) -> Any:
+    """The value of a setting with which a table was ingested; ``None``: unknown."""
     record = images.parent / "ingest.json"
     if not record.is_file():
         return None
@@ -273,15 +275,15 @@ def _ingest_told(images: Path, name: str) -> Any:
 
 
 def crop_told(images: Path) -> str:
-    """What the images of an images table were cut to; "none" where that is not told."""
-    told = _ingest_told(images, "crop")
-    return told if isinstance(told, str) else "none"
+    """The crop of an images table's images; "none" where it is not recorded."""
+    crop = _ingest_setting(images, "crop")
+    return crop if isinstance(crop, str) else "none"
 
 
 def ct_window_told(images: Path) -> str | None:
-    """The window of an images table's CT slices; ``None`` where it is not told."""
-    told = _ingest_told(images, "ct_window")
-    return told if isinstance(told, str) else None
+    """The window of an images table's CT slices; ``None`` where it is not recorded."""
+    window = _ingest_setting(images, "ct_window")
+    return window if isinstance(window, str) else None
 
 
 def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
@@ -292,15 +294,15 @@ def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
     seen: set[str] = set()
     for path, source in _one_by_one(inputs, notes):
         text = str(path)
-        # Asked of the folders first: what a name does not tell, the content would have to.
+        # Folders first: checking an ambiguous name would read the file's content.
         if text in seen or (within(path, inputs.folders) and is_image(text, path.name)):
             notes.add(NoteKind.REPEATED_ROWS, text)
             continue
         seen.add(text)
-        found = find_file(path, (path.name,), ListingNotes())
-        # Named outright, a pipe or a dangling link is seen, and rejected.
-        odd = FoundFile(printable(text), (path.name,), 0, 0, RejectReason.UNREADABLE)
-        yield row_of(found or odd, source)
+        listed = find_file(path, (path.name,), ListingNotes())
+        # A pipe or a dangling link that is named explicitly is listed, and rejected.
+        unreadable = FoundFile(printable(text), (path.name,), 0, 0, RejectReason.UNREADABLE)
+        yield row_of(listed or unreadable, source)
 
 
 def _one_by_one(inputs: Inputs, notes: ListingNotes) -> Iterator[tuple[Path, str]]:

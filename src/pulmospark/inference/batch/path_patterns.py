@@ -1,4 +1,4 @@
-"""Paths and patterns of a prediction, expanded; and which of them a folder's listing comes by."""
+"""Expands the paths and patterns of a prediction, and says which a folder's listing reaches."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _ANY_FOLDERS = "**"
 def expanded(paths: Sequence[str], notes: ListingNotes) -> Iterator[Path]:
     """Absolute paths of what is named, and of what patterns match.
 
-    A name that is there is a name, whatever signs it has. In a pattern ``*``, ``?`` and ``[]``
-    stand for names that are not hidden, and ``**`` for any folders, or none. A pattern with
-    ``**`` enters no link to a folder, but for one that is named outright: it may lead back, or to
-    files that are found anyway.
+    An existing path is never read as a pattern. In a pattern ``*``, ``?`` and ``[]`` match names
+    that are not hidden, and ``**`` matches any number of folders. A pattern with ``**`` follows
+    only links to folders that it names explicitly: others may lead back, or to files that are
+    found anyway.
 
     Args:
-        paths: as they were given.
-        notes: takes what patterns pass over: links to folders, folders that cannot be listed.
+        paths: as given by the user.
+        notes: receives what patterns skip: links to folders, and folders that cannot be listed.
 
     Raises:
-        UsageError: one is an address elsewhere, ``s3://...``.
-        InputError: a path is not there, or a pattern matches nothing.
+        UsageError: a path is a remote address such as ``s3://...``.
+        InputError: a path does not exist, or a pattern matches nothing.
     """
     for text in map(local_text, paths):
         path = absolute(Path(text))
@@ -60,7 +60,7 @@ class _Pattern:
         self._notes = notes
 
     def matches(self) -> Iterator[str]:
-        """What is there; some of it more than once where ``**`` stands twice."""
+        """Existing matches; with more than one ``**`` some appear more than once."""
         for match in self._in(self._anchor, self._parts):
             if not self._only_folders or os.path.isdir(match):  # noqa: PTH112 - no Path for each
                 yield match
@@ -71,7 +71,7 @@ class _Pattern:
             return
         first, rest = parts[0], parts[1:]
         if first == _ANY_FOLDERS:
-            while rest[:1] == (_ANY_FOLDERS,):  # no more than one says
+            while rest[:1] == (_ANY_FOLDERS,):  # same as one
                 rest = rest[1:]
             if not rest:
                 yield folder
@@ -85,7 +85,7 @@ class _Pattern:
                 yield from self._in(path, rest)
 
     def _below(self, folder: str) -> Iterator[str]:
-        """A folder and those in it, but for hidden ones and what links lead to."""
+        """A folder and its subfolders, without hidden ones and targets of links."""
         for where, folders, _ in os.walk(folder, onerror=self._not_listed, followlinks=False):
             folders[:] = [name for name in folders if not name.startswith(".")]
             yield where
@@ -94,7 +94,7 @@ class _Pattern:
         is_match = re.compile(fnmatch.translate(part)).match
         try:
             with os.scandir(folder) as entries:
-                found = [
+                matches = [
                     (entry.path, entry.is_symlink(), _is_folder(entry))
                     for entry in entries
                     if is_match(entry.name)
@@ -103,7 +103,7 @@ class _Pattern:
         except OSError as error:
             self._not_listed(error)
             return
-        for path, is_link, is_folder in found:
+        for path, is_link, is_folder in matches:
             if is_link and is_folder and not self._links:
                 self._notes.add(NoteKind.SYMLINKS_LEFT_OUT, path)
             elif is_folder or not rest:
@@ -123,7 +123,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def within(path: Path, folders: Iterable[Path]) -> bool:
-    """Whether the listing of one of these folders comes by ``path``."""
+    """Whether the listing of one of these folders includes ``path``."""
     return any(
         folder != path and folder in path.parents and _reached(path.parent, folder, path.name)
         for folder in folders

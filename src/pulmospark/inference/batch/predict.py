@@ -49,12 +49,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 PARTS = "parts"
-"""folder of the work folder with what is scored already"""
+"""subfolder of the work folder with finished parts"""
 
 
 @dataclass(frozen=True)
 class PredictPlan:
-    """A prediction that was checked as far as it can be without reading an image."""
+    """A prediction, checked as far as possible without reading an image."""
 
     bundle: Bundle
     inputs: Inputs
@@ -62,13 +62,13 @@ class PredictPlan:
     points: tuple[DecisionPoint, ...]
     settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
-    """files of a task, at most"""
+    """maximum files per task"""
     prepared: tuple[Scorer, PrecisionOutcome] | None = None
-    """the scorer and how its precision was decided; ``None``: still to be found"""
+    """the scorer and how its precision was decided; ``None``: not prepared yet"""
     salt: Salt | None = None
 
     def run(self, spark: SparkSession | None, *, quiet: bool = False) -> PredictResult:
-        """Do it; see :func:`predict`."""
+        """Run the prediction; see :func:`predict`."""
         with _work_folder(self.target) as work:
             return _run(self, spark, work, quiet=quiet)
 
@@ -88,31 +88,31 @@ def predict(
     """Score images with a bundle.
 
     ``target`` gets the tables ``predictions`` (``core.schemas.PREDICTIONS``) and ``rejects``
-    (``core.schemas.REJECTS``), both as CSV as well, and ``predict.json``; it appears whole or not
-    at all, and a killed run goes on where it was. Each file seen is a row of ``predictions`` or of
+    (``core.schemas.REJECTS``), both also as CSV, and ``predict.json``. It appears atomically,
+    and a killed run resumes where it stopped. Each listed file is a row of ``predictions`` or of
     ``rejects``.
 
     Args:
         bundle: folder of the bundle.
         paths: see :func:`pulmospark.inference.batch.inputs.resolve_inputs`.
-        target: folder of the output; ``None`` with one image only: nothing is kept.
-        spark: the session; ``None``: in this process, one image after the other.
+        target: folder of the output; ``None``, for one image only: nothing is written.
+        spark: the session; ``None``: score in this process, one image after another.
         layout: of the folders; ``None``: every image file in them.
         threshold: of the operating point, 0 to 1, instead of the bundle's.
-        salt_path: file with the secret that patient numbers of DICOM headers are hashed with;
-            ``None``: they are left out.
-        settings: how the network scores, and what it may; ``None``: the defaults.
+        salt_path: file with the secret used to hash patient numbers of DICOM headers; ``None``:
+            they are omitted.
+        settings: of the scoring; ``None``: the defaults.
         quiet: show no progress.
 
     Raises:
         BundleError: the bundle is missing or damaged.
         UsageError: ``target`` is missing, or holds something else; ``threshold`` is out of
             range, or the bundle has no operating point.
-        InputError: a path is not there, there is no image file, or, without ``target``, the
+        InputError: a path does not exist, there is no image file, or, without ``target``, the
             one image could not be read.
         SourceUnavailableError: a machine cannot reach the images.
-        EnvironmentProblem: no space, no right to write there, or an executor lacks the package,
-            the images or the output's folder.
+        EnvironmentProblem: no space, no right to write there, or an executor cannot access the
+            package, the images or the output's folder.
     """
     plan = plan_predict(
         bundle,
@@ -137,9 +137,9 @@ def plan_predict(
     settings: ScoringSettings | None = None,
     target_needed: bool = True,
 ) -> PredictPlan:
-    """Check a prediction before anything costly is done; arguments and errors of `predict`.
+    """Check a prediction before any expensive work; arguments and errors of `predict`.
 
-    ``target_needed`` is off where nothing will be written, as in a dry run.
+    ``target_needed`` is false where nothing will be written, as in a dry run.
     """
     read = read_bundle(check_local(bundle).expanduser().absolute())
     points = _points(read, threshold)
@@ -160,51 +160,53 @@ def plan_predict(
 
 
 def _check_phantoms(inputs: Inputs) -> None:
-    """Refuse images tables with rows that are no phantoms, for a model trained on phantoms."""
+    """Refuse images tables with rows other than phantoms, for a model trained on phantoms."""
     for part in inputs.images:
         known = "phantom" in pq.read_schema(part).names
         rows = pq.read_table(part, columns=["phantom"])["phantom"] if known else None
         if rows is None or not pc.all(pc.fill_null(rows, False)).as_py():
             raise InputError(
-                f"{part}: holds images that are no phantoms, and the model was trained on "
+                f"{part}: holds images that are not phantoms, but the model was trained on "
                 "phantoms: name another bundle, or give --allow-phantom-model"
             )
 
 
 def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
-    """Refuse images tables whose images were prepared otherwise than the bundle takes them."""
+    """Refuse images tables whose images were prepared with other settings than the bundle's."""
     for table, fit in inputs.fits.items():
         if fit != config.fit:
             raise InputError(
-                f"{table}: its images were made square by {fit!r}, and the bundle takes "
+                f"{table}: its images were resized with fit={fit!r}, but the model expects "
                 f"{config.fit!r}: ingest with --set ingest.fit={config.fit}, or give "
                 "the files themselves"
             )
         if (crop := crop_told(Path(table))) != config.crop:
             raise InputError(
-                f"{table}: its images were cut to {crop!r}, and the bundle takes "
+                f"{table}: its images were cropped with {crop!r}, but the model expects "
                 f"{config.crop!r}: ingest with --set ingest.crop={config.crop}, or give "
                 "the files themselves"
             )
         window = ct_window_told(Path(table))
         if window not in {None, config.ct_window}:
             raise InputError(
-                f"{table}: its CT slices were windowed by {window!r}, and the bundle takes "
+                f"{table}: its CT slices were windowed with {window!r}, but the model expects "
                 f"{config.ct_window!r}: ingest with --set ingest.ct_window={config.ct_window}, "
                 "or give the files themselves"
             )
     for table, equalise in inputs.equalised.items():
         if equalise != config.equalise:
-            was, takes = (("" if told else "not ") for told in (equalise, config.equalise))
+            were, expected = (
+                "equalised" if flag else "not equalised" for flag in (equalise, config.equalise)
+            )
             raise InputError(
-                f"{table}: its images were {was}equalised, and the bundle takes images that were "
-                f"{takes}equalised: ingest with --set ingest.equalise="
+                f"{table}: its images were {were}, but the model expects images that were "
+                f"{expected}: ingest with --set ingest.equalise="
                 f"{str(config.equalise).lower()}, or give the files themselves"
             )
 
 
 def _points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
-    told = bundle.config.operating_points
+    operating_points = bundle.config.operating_points
     if threshold is None:
         return tuple(
             DecisionPoint(
@@ -212,14 +214,16 @@ def _points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...
                 threshold=point.threshold,
                 sensitivity_target=point.sensitivity_target,
             )
-            for point in {each.positive_class: each for each in reversed(told)}.values()
+            for point in {
+                point.positive_class: point for point in reversed(operating_points)
+            }.values()
         )
     if not 0.0 <= threshold <= 1.0:
-        raise UsageError(f"--threshold {threshold}: a probability lies in 0 to 1")
-    classes = {point.positive_class for point in told}
+        raise UsageError(f"--threshold {threshold}: a probability lies between 0 and 1")
+    classes = {point.positive_class for point in operating_points}
     if len(classes) != 1:
         raise UsageError(
-            f"--threshold: the bundle has {len(classes)} operating points, and it stands for one"
+            f"--threshold: replaces one operating point, but the bundle has {len(classes)}"
         )
     return (
         DecisionPoint(positive_class=classes.pop(), threshold=threshold, sensitivity_target=None),
@@ -230,9 +234,7 @@ def _check_target(target: Path) -> None:
     if not target.exists() or (target / RECORD).is_file():
         return
     if not target.is_dir() or any(target.iterdir()):
-        raise UsageError(
-            f"{target}: holds something that is no earlier prediction: choose another --out"
-        )
+        raise UsageError(f"{target}: is not a prediction output folder: choose another --out")
 
 
 def work_of(target: Path) -> Path:
@@ -242,7 +244,7 @@ def work_of(target: Path) -> Path:
 
 @contextlib.contextmanager
 def _work_folder(target: Path | None) -> Iterator[Path]:
-    """Beside the target, and kept after an error, so that the next run finds what was done."""
+    """Next to the target, and kept after an error, so that the next run can resume."""
     if target is None:
         with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
             yield Path(name)
@@ -255,7 +257,7 @@ def _work_folder(target: Path | None) -> Iterator[Path]:
         try:
             yield work
         except BaseException:
-            if not (work / PARTS).is_dir():  # nothing in it that a next run could use
+            if not (work / PARTS).is_dir():  # nothing for a next run to reuse
                 shutil.rmtree(work, ignore_errors=True)
             raise
         shutil.rmtree(work, ignore_errors=True)
@@ -313,34 +315,34 @@ def _run(
 def _file_chunks(manifest: Path, spark: SparkSession | None, files_max: int) -> list[chunks.Chunk]:
     if spark is None:
         return chunks.listed_chunks([manifest], files_max)
-    from pulmospark.spark.session import slots  # noqa: PLC0415 - pyspark is there then
+    from pulmospark.spark.session import slots  # noqa: PLC0415 - pyspark is installed then
 
     return chunks.evened([manifest], slots(spark), files_max)
 
 
 def engine_kind(spark: SparkSession | None) -> Kind | None:
-    """Which engine scores on a session's executors; ``None``: what the driver's machine says.
+    """Which engine scores on a session's executors; ``None``: chosen by the driver's machine.
 
-    Without a session an image or two are scored, for which the conversion to OpenVINO costs
-    more than it gains.
+    Without a session only an image or two are scored, and converting to OpenVINO does not pay
+    off.
     """
     return "torch" if spark is None or executors_have_gpus(spark) else None
 
 
 def _named_as_frames(manifest: Path) -> frozenset[str]:
-    """Files whose own names end as a later frame's does; hardly ever is there one."""
+    """Files whose names end like that of a later frame; very rare."""
     with pq.ParquetFile(manifest) as file:
         batches = file.iter_batches(columns=["uri"])
         return frozenset(uri for batch in batches for uri in later_frames(batch.column(0)))
 
 
 def has_files(inputs: Inputs) -> bool:
-    """Whether there are files to list, beside images tables."""
+    """Whether there are files to list, apart from images tables."""
     return bool(inputs.folders or inputs.named or inputs.sheets)
 
 
 class _Later(Progress):
-    """The progress of a second job, which goes on from where the first ended."""
+    """The progress of a second job, counted on from the end of the first."""
 
     def __init__(self, progress: Progress, before: int) -> None:
         super().__init__("predict", 0, quiet=True)
@@ -372,11 +374,11 @@ def _scored_here(
 ) -> list[chunks.Part]:
     rows = chunks.read_chunk(chunk, work.columns)
     key = work.key(rows)
-    made = []
-    for table, found in work(rows).items():
-        if found.num_rows:
+    parts = []
+    for table, scored in work(rows).items():
+        if scored.num_rows:
             path = folder / f"{table}-{key}.parquet"
-            chunks.write_part(found, path)
-            made.append(chunks.Part(table, path, found.num_rows))
+            chunks.write_part(scored, path)
+            parts.append(chunks.Part(table, path, scored.num_rows))
     progress.to(chunk.rows)
-    return made
+    return parts

@@ -1,4 +1,4 @@
-"""From parts that tasks wrote to a prediction's folder, which appears whole or not at all."""
+"""Publishes the parts written by tasks as a prediction's output folder, atomically."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SCHEMAS = {"predictions": schemas.PREDICTIONS, "rejects": schemas.REJECTS}
 
 @dataclass(frozen=True)
 class Scored:
-    """What was scored, and with what."""
+    """The inputs of a prediction, and the model and settings that scored them."""
 
     bundle: Bundle
     inputs: Inputs
@@ -47,8 +47,8 @@ class Scored:
     @property
     def fence(self) -> float | None:
         """Of the distances from the training images; ``None``: not assessable."""
-        told = self.bundle.config.distance
-        return None if told is None else told.fence
+        distance = self.bundle.config.distance
+        return None if distance is None else distance.fence
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Written:
 
     of_files: Sequence[chunks.Part]
     of_images: Sequence[chunks.Part]
-    """from rows of images tables, each of which counts by itself, whatever frame it is"""
+    """from rows of images tables; every row counts, whatever its frame"""
     named_as_frames: frozenset[str]
-    """files whose own names end as a later frame's does"""
+    """files whose names end like that of a later frame"""
 
     def by_table(self) -> dict[str, list[Path]]:
-        """The parts of each table, each once."""
+        """The parts of each table, without duplicates."""
         parts = (*self.of_files, *self.of_images)
         return {
             name: list(dict.fromkeys(part.path for part in parts if part.table == name))
@@ -70,7 +70,7 @@ class Written:
         }
 
     def later_frames(self) -> int:
-        """Predictions that are not the first of their file."""
+        """Count the predictions that are not the first of their file."""
         paths = {part.path for part in self.of_files if part.table == "predictions"}
         return sum(
             uri not in self.named_as_frames
@@ -82,17 +82,17 @@ class Written:
 def publish(
     scored: Scored, written: Written, seen: int, seconds: dict[str, float]
 ) -> PredictResult:
-    """Make the tables, CSV files and the record of a prediction, whole or not at all.
+    """Publish the tables, CSV files and the record of a prediction atomically.
 
     Args:
-        scored: what was scored, and with what.
+        scored: the inputs, the model and its settings.
         written: what the tasks wrote.
-        seen: files and rows that were to be scored.
-        seconds: of the stages so far; gets ``write``.
+        seen: number of files and rows to be scored.
+        seconds: of the stages so far; receives ``write``.
 
     Raises:
-        InputError: there are more or fewer rows than images, or the one image was rejected and
-            there is no folder to say so.
+        InputError: there are more or fewer rows than images, or the only image was rejected and
+            there is no output folder.
         EnvironmentProblem: no space, or no right to write there.
     """
     begun = time.perf_counter()
@@ -119,8 +119,8 @@ def publish(
         export_rejects(by_table["rejects"], folder / "rejects.csv", tally)
         if tally.images - written.later_frames() + tally.rejects != seen:
             raise InputError(
-                f"{tally.images + tally.rejects} rows for {seen} files seen: a table has the same "
-                "rows twice; name each image once"
+                f"{tally.images + tally.rejects} rows for {seen} files seen: a table has "
+                "duplicate rows; name each image once"
             )
         seconds["write"] = time.perf_counter() - begun
         result = _result(scored, tally, seen, seconds, image)
@@ -129,8 +129,8 @@ def publish(
 
 
 def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None:
-    """The one image's prediction; ``None`` where it was rejected, or is one of several slices,
-    and that is written down."""
+    """Prediction of a single image; ``None``: it was rejected or has several slices, and the
+    output folder says so."""
     if not by_table["predictions"]:
         row = pq.read_table(by_table["rejects"][0]).to_pylist()[0]
         if scored.target is None:
@@ -145,17 +145,17 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
                 "folder for their predictions with --out"
             )
         return None
-    chances = dict(zip(scored.bundle.config.classes, row["probability"], strict=True))
+    probabilities = dict(zip(scored.bundle.config.classes, row["probability"], strict=True))
     return Prediction(
         uri=row["uri"],
         image_id=row["image_id"],
         prediction=row["prediction"],
-        probabilities=chances,
+        probabilities=probabilities,
         decisions=tuple(
             Decision(
                 positive_class=point.positive_class,
                 threshold=point.threshold,
-                positive=point.is_positive(chances[point.positive_class]),
+                positive=point.is_positive(probabilities[point.positive_class]),
             )
             for point in scored.points
         ),

@@ -1,4 +1,4 @@
-"""Files of a chunk as bytes: each when its turn comes, or fetched by a thread ahead of it."""
+"""Reads the files of a chunk, on demand or ahead in a thread."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Row = dict[str, Any]
 """of the manifest"""
 
 Fetched = tuple[Row, bytes | Rejected | None]
-"""``None``: a problem was found while listing, and the file is left alone"""
+"""``None``: the listing found a problem, and the file is not read"""
 
 
 def fetch(rows: Iterable[Row], inbox: str | None = None) -> Iterator[Fetched]:
-    """Each file is read when it is asked for; ``inbox`` as in ``read_file.read_bytes``."""
+    """Read each file on demand; ``inbox`` as in ``read_file.read_bytes``."""
     return ((row, None if row["problem"] else read_bytes(row["uri"], inbox)) for row in rows)
 
 
 def fetch_ahead(rows: Iterable[Row], inbox: str | None = None) -> Iterator[Fetched]:
-    """A thread reads the files of the next group while the caller works on those of this one.
+    """A thread reads the files of the next group while the caller works on the current one.
 
-    Where files come over a network their way is hidden; where they lie on the machine's own
-    disk it costs nothing. Memory holds two groups, each of ``limits.FETCH_BYTES`` or one file.
+    This hides network latency, and costs nothing on a local disk. Holds two groups in memory, each
+    of ``limits.FETCH_BYTES`` or one file.
     """
     for group in ahead(map(partial(_fetched, inbox=inbox), _groups(rows)), 1):
         yield from group

@@ -1,4 +1,4 @@
-"""What a prediction did: values, frozen and fit for JSON."""
+"""The result of a prediction: frozen values that serialise to JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pulmospark.layouts.base import NotesSummary
 
 
 class Decision(Record):
-    """What an operating point says of an image."""
+    """The decision at an operating point for one image."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,9 +26,9 @@ class Decision(Record):
 
 
 class Prediction(Record):
-    """What is predicted of one image.
+    """The prediction for one image.
 
-    In a notebook it shows itself as a table, cautions included.
+    Notebooks display it as a table that includes the cautions.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,7 +44,7 @@ class Prediction(Record):
     decisions: tuple[Decision, ...]
     """at each operating point of the bundle: ``positive_class``, ``threshold``, ``positive``"""
     cautions: tuple[str, ...]
-    """why the answer may mean nothing, each a sentence"""
+    """why the prediction may be meaningless, one sentence each"""
     distance: float | None
     """from the training images, about 1 for most of them; ``None``: not assessable"""
 
@@ -74,7 +74,7 @@ class Prediction(Record):
 
 
 class PredictResult(Record):
-    """What a prediction did."""
+    """The result of a prediction run."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -86,8 +86,8 @@ class PredictResult(Record):
     """the network's name in the zoo"""
     classes: tuple[str, ...]
     files: int
-    """files and rows seen: images + rejects, a file of several frames counted once, and each
-    row of an images table by itself"""
+    """files and rows seen: images + rejects; a multi-frame file counts once, and so does each row
+    of an images table"""
     images: int
     rejects: int
     rejects_by_reason: dict[str, int]
@@ -97,17 +97,17 @@ class PredictResult(Record):
     positive: dict[str, int]
     """class of an operating point -> images at or above its threshold"""
     cautions: dict[str, int]
-    """a ``core.schemas.Caution`` -> images that were scored and have it"""
+    """a ``core.schemas.Caution`` -> scored images that have it"""
     fence: float | None
-    """distance beyond which an image is unlike those trained on; ``None``: not assessable"""
+    """distance beyond which an image is unlike the training images; ``None``: not assessable"""
     distances: str
-    """``assessed``, or why they are not"""
+    """``assessed``, or why they are not assessable"""
     layout: str | None
     """of the folders, named or recognised; ``None``: every image file in them"""
     notes: NotesSummary
-    """what was odd in the listing"""
+    """anything unusual in the listing"""
     precision: PrecisionOutcome
-    """in which the network calculated, and how that was decided"""
+    """precision of the network's arithmetic, and how it was chosen"""
     seconds: dict[str, float]
     image: Prediction | None = None
-    """where one image was asked for"""
+    """for a single image"""

@@ -1,4 +1,4 @@
-"""From a bundle to a scorer for the workers: the network made ready, its precision chosen."""
+"""Prepares a bundle's network for the workers, and chooses its precision."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def prepare_scorer(
     images: int,
     kind: Kind | None = None,
 ) -> tuple[Scorer, PrecisionOutcome]:
-    """Make a bundle's network ready for workers, in a precision that these images allow.
+    """Prepare a bundle's network for workers, in a precision that these images allow.
 
     Args:
         bundle: the model.
-        folder: for the engine's files; every worker has to see it.
-        settings: the precision that is asked for.
+        folder: for the engine's files; readable by every worker.
+        settings: with the requested precision.
         points: thresholds of the decisions that a lower precision may not change.
         sample: some of the images to be scored; read only where a precision is tried.
-        images: how many are to be scored, as far as that is known.
+        images: number of images to be scored, as far as known.
         kind: see :func:`pulmospark.inference.engine.build.prepare_engine`.
 
     Returns:
-        What workers score with, and how the precision was decided.
+        What workers score with, and how the precision was chosen.
 
     Raises:
-        BundleError: the bundle's tensors are not what they were.
+        BundleError: the bundle's tensors have changed.
         EnvironmentProblem: no space, no right to write there, or ``int8`` without NNCF.
     """
     config = bundle.config
@@ -73,69 +73,71 @@ def prepare_scorer(
 
 
 def prepare_here(bundle: Bundle, folder: Path) -> tuple[Scorer, PrecisionOutcome]:
-    """Make a bundle's network ready to score a few images in this process, again and again.
+    """Prepare a bundle's network to score a few images at a time in this process.
 
-    In float32 by PyTorch: for a few images the conversion to OpenVINO, or the check of a lower
-    precision, costs more than it gains. Args and errors are those of :func:`prepare_scorer`.
+    In float32 with PyTorch: for a few images, converting to OpenVINO or checking a lower precision
+    does not pay off. Args and errors are those of :func:`prepare_scorer`.
     """
-    nothing = GivenSample(np.empty((0, bundle.config.input_size, bundle.config.input_size), "u1"))
+    no_images = GivenSample(
+        np.empty((0, bundle.config.input_size, bundle.config.input_size), "u1")
+    )
     settings = ScoringSettings(precision="fp32")
-    return prepare_scorer(bundle, folder, settings, (), nothing, images=1, kind="torch")
+    return prepare_scorer(bundle, folder, settings, (), no_images, images=1, kind="torch")
 
 
 def scorer_of(bundle: Bundle, engine: EngineSpec, checks: Checks) -> Scorer:
-    """What workers score with, of a bundle and its engine."""
+    """What workers score with, given a bundle and its engine."""
     config = bundle.config
     return Scorer(engine, config.classes, config.temperature, bundle.model_id, now_utc(), checks)
 
 
 def checks_of(bundle: Bundle, folder: Path, width: int) -> Checks:
-    """What is checked of a bundle's images; its statistics are laid out for the workers.
+    """What is checked for a bundle's images; writes its statistics for the workers.
 
     Args:
         bundle: the model.
-        folder: every worker has to see it.
-        width: of the network's features.
+        folder: readable by every worker.
+        width: number of the network's features.
 
     Raises:
-        BundleError: the statistics are of other features.
+        BundleError: the statistics do not match the network's features.
         EnvironmentProblem: no space, or no right to write there.
     """
     config = bundle.config
     views = tuple(config.data.get("views") or SplitSettings().views)
-    content, told = bundle.distance_bytes(), config.distance
-    if content is None or told is None:
+    content, settings = bundle.distance_bytes(), config.distance
+    if content is None or settings is None:
         return Checks(views, config.phantoms)
     distance = FeatureDistance.from_bytes(content, str(bundle.folder))
     if len(distance.mean) != width:
         raise BundleError(
-            f"{bundle.folder}: its statistics are of {len(distance.mean)} features, and the "
-            f"network gives {width}: get the bundle again"
+            f"{bundle.folder}: its statistics have {len(distance.mean)} features, but the "
+            f"network has {width}: get the bundle again"
         )
-    path = folder.resolve() / f"distance-{told.sha256}.safetensors"
+    path = folder.resolve() / f"distance-{settings.sha256}.safetensors"
     if not path.is_file():
         with files.disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(path, content)
-    return Checks(views, config.phantoms, str(path), told.fence)
+    return Checks(views, config.phantoms, str(path), settings.fence)
 
 
 def bundle_engine(bundle: Bundle, folder: Path, *, kind: Kind | None = None) -> EngineSpec:
-    """A bundle's network in float32 in ``folder``; converted once a machine.
+    """A bundle's network in float32 in ``folder``; converted once per machine.
 
-    It gives logits, and features too where the bundle has statistics of them.
+    It outputs logits, and also features if the bundle has their statistics.
 
     Args and errors are those of :func:`prepare_scorer`.
     """
     size = bundle.config.input_size
     outputs: Outputs = "both" if bundle.config.distance else "logits"
-    made_of = [bundle.model_id, size, outputs]
-    key = value_id([*made_of, pulmospark.__version__, library_version("openvino")])
+    parts_of_key = [bundle.model_id, size, outputs]
+    key = value_id([*parts_of_key, pulmospark.__version__, library_version("openvino")])
 
     def make() -> EngineSpec:
         return prepare_engine(bundle.network(), folder, outputs=outputs, size=size, kind=kind)
 
-    if kind == "torch":  # nothing is converted, and nothing gained by keeping it
+    if kind == "torch":  # not converted, so caching gains nothing
         return make()
 
     return make() if has_gpu() else cached_engine(key, folder, make)

@@ -1,4 +1,4 @@
-"""What executors do to predict: images, or rows of an images table, to predictions."""
+"""The executors' part of a prediction: from images, or rows of an images table, to predictions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _COPIED = ("image_id", "uri", "source", "patient_id", "scan_id")
 
 
 class Answers(NamedTuple):
-    """What a network says of images, float64."""
+    """A network's output for images, float64."""
 
     logits: Floats
     """(n, classes), before the temperature"""
@@ -42,18 +42,18 @@ class Answers(NamedTuple):
     """(n,) from the training images; ``None``: not assessable"""
 
     @classmethod
-    def joined(cls, several: Sequence[Answers]) -> Answers:
-        """Of all images, in their order."""
-        distances = [each.distances for each in several if each.distances is not None]
+    def joined(cls, batches: Sequence[Answers]) -> Answers:
+        """Concatenate the answers of batches, in order."""
+        distances = [batch.distances for batch in batches if batch.distances is not None]
         return cls(
-            np.concatenate([each.logits for each in several]),
+            np.concatenate([batch.logits for batch in batches]),
             np.concatenate(distances) if distances else None,
         )
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A bundle's network with all that turns its logits into predictions; plain values."""
+    """A bundle's network with what turns its logits into predictions; plain values."""
 
     engine: EngineSpec
     classes: tuple[str, ...]
@@ -68,14 +68,14 @@ class Scorer:
 
     @property
     def at_once(self) -> int:
-        """Images that are well handed over together."""
+        """A good batch size for this engine, images."""
         return limits.SCORING_BATCH if self.engine.kind == "openvino" else limits.SCORING_BATCH_GPU
 
     def run(self, pixels: Pixels) -> Answers:
         """Run the network on standard images (n, size, size)."""
         logits, features = open_engine(self.engine, task_cores()).run(pixels)
         if logits is None:
-            raise ValueError("the engine gives no logits")
+            raise ValueError("the engine has no logits output")
         distance = self.checks.opened()
         if distance is None or features is None:
             return Answers(logits.astype(np.float64), None)
@@ -86,42 +86,42 @@ class Scorer:
 
         Args:
             rows: ``image_id``, ``uri``, ``source``, ``patient_id``, ``scan_id`` and ``finding`` of
-                each image, and what :meth:`Checks.cautions` takes.
-            answers: of the network on them.
+                each image, and the keys that :meth:`Checks.cautions` takes.
+            answers: of the network for these images.
 
         Raises:
-            InputError: a logit is no number.
+            InputError: a logit is not finite.
         """
         logits = answers.logits
         if not (finite := np.isfinite(logits).all(axis=1)).all():
             uri = rows[int(np.argmin(finite))]["uri"]
-            raise InputError(f"{uri}: the network gives no finite logits: the bundle is of no use")
-        chances = softmax(logits, self.temperature)
-        names = [self.classes[place] for place in chances.argmax(axis=1)]
+            raise InputError(f"{uri}: the network's logits are not finite: the bundle is unusable")
+        probabilities = softmax(logits, self.temperature)
+        names = [self.classes[place] for place in probabilities.argmax(axis=1)]
         known = {name.casefold(): name for name in self.classes}
         distances = [None] * len(rows) if answers.distances is None else answers.distances.tolist()
-        made = [
+        predictions = [
             {
                 **{name: row[name] for name in _COPIED},
                 "label": known.get((row["finding"] or "").casefold()),
                 "prediction": name,
-                "probability": chance,
+                "probability": probability,
                 "logits": logit,
                 "cautions": self.checks.cautions(row, distance),
                 "distance": distance,
                 "model_id": self.model_id,
                 "predicted_at": self.predicted_at,
             }
-            for row, name, chance, logit, distance in zip(
-                rows, names, chances.tolist(), logits.tolist(), distances, strict=True
+            for row, name, probability, logit, distance in zip(
+                rows, names, probabilities.tolist(), logits.tolist(), distances, strict=True
             )
         ]
-        return pa.Table.from_pylist(made, schema=schemas.PREDICTIONS)
+        return pa.Table.from_pylist(predictions, schema=schemas.PREDICTIONS)
 
 
 @dataclass
 class _Batch:
-    """Images that the network runs on at once, and what was rejected among them."""
+    """Images of one network run, with the rejects among them."""
 
     images: list[dict[str, Any]] = field(default_factory=list)
     pixels: list[Pixels] = field(default_factory=list)
@@ -136,19 +136,19 @@ class FilesWork:
     settings: IngestSettings
     """of the bundle's standard image"""
     salt: Salt | None = None
-    """what patient numbers of DICOM headers are hashed with; ``None``: they are left out"""
+    """used to hash patient numbers of DICOM headers; ``None``: they are omitted"""
     inbox: str | None = None
-    """folder from which files may be taken away at any time; ``None``: an archive"""
+    """folder from which files may disappear at any time; ``None``: an archive"""
     phantoms_only: bool = False
-    """reject images that are no phantoms"""
+    """reject images that are not phantoms"""
     columns: Sequence[str] | None = None
 
     def rejects(self, rows: pa.Table, detail: str) -> Mapping[str, pa.Table]:
-        """Rows of ``rejects``, of files that end the worker which reads them."""
+        """Rows of ``rejects``, for files that crash the worker reading them."""
         return rejects_of(rows, RejectReason.ENDED_ITS_WORKER, detail)
 
     def key(self, chunk: pa.Table) -> str:
-        """The network and the chunk's rows, which hold each file's size and time."""
+        """Hash of the network and the chunk's rows, which include each file's size and time."""
         return hashing.value_id(
             [
                 "files",
@@ -163,8 +163,8 @@ class FilesWork:
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``predictions`` and ``rejects``.
 
-        Memory holds a few batches of standard images, whatever the size of the chunk, and the
-        bytes of a group of files (``limits.FETCH_BYTES``) or of one.
+        Holds in memory a few batches of standard images, whatever the size of the chunk, and the
+        bytes of a group of files (``limits.FETCH_BYTES``) or of one file.
         """
         images: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
@@ -174,14 +174,14 @@ class FilesWork:
             if batch.images:
                 images += batch.images
                 answers.append(self.scorer.run(np.stack(batch.pixels)))
-        found = {"rejects": pa.Table.from_pylist(rejects, schema=schemas.REJECTS)}
+        tables = {"rejects": pa.Table.from_pylist(rejects, schema=schemas.REJECTS)}
         if images:
-            found["predictions"] = self.scorer.predictions(images, Answers.joined(answers))
-        return found
+            tables["predictions"] = self.scorer.predictions(images, Answers.joined(answers))
+        return tables
 
     def _decoded(self, rows: list[dict[str, Any]]) -> Iterator[_Batch]:
         if self.scorer.engine.kind == "openvino" and task_cores() == 1:
-            # Network and decoder share the core: in turns they leave each other the cache.
+            # Network and decoder share a core: taking turns, they do not evict each other's cache.
             return self._batches(fetch_ahead(rows, self.inbox))
         return ahead(self._batches(fetch(rows, self.inbox)), limits.SCORING_BATCHES_AHEAD)
 
@@ -198,20 +198,20 @@ class FilesWork:
         if data is None:
             batch.rejects.append(reject_row(row, None, row["problem"], "found while listing"))
             return
-        found = (
+        decoded = (
             data
             if isinstance(data, Rejected)
             else images_from_bytes(data, self.settings, self.salt)
         )
-        if isinstance(found, Rejected):
-            batch.rejects.append(reject_row(row, found.image_id, found.reason, found.detail))
+        if isinstance(decoded, Rejected):
+            batch.rejects.append(reject_row(row, decoded.image_id, decoded.reason, decoded.detail))
             return
-        if self.phantoms_only and not all(image.phantom for image in found):
+        if self.phantoms_only and not all(image.phantom for image in decoded):
             reason = RejectReason.NOT_A_PHANTOM
-            batch.rejects.append(reject_row(row, found[0].image_id, reason, PHANTOM_DETAIL))
+            batch.rejects.append(reject_row(row, decoded[0].image_id, reason, PHANTOM_DETAIL))
             return
-        batch.images += [facts_row(row, image) for image in found]
-        batch.pixels += [image.pixels for image in found]
+        batch.images += [facts_row(row, image) for image in decoded]
+        batch.pixels += [image.pixels for image in decoded]
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class ImagesWork:
     columns: Sequence[str] = (*IMAGE_COLUMNS, *FACT_COLUMNS)
 
     def key(self, chunk: pa.Table) -> str:
-        """The network and the rows with their pixels."""
+        """Hash of the network and the rows with their pixels."""
         rows = chunk.drop_columns(["pixels"]).to_pylist()
         digest = hashlib.sha256()
         for flat in chunk["pixels"]:
@@ -232,7 +232,7 @@ class ImagesWork:
         return hashing.value_id(["images", *self.scorer.key(), rows, digest.hexdigest()])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``predictions``; a batch of pixels is copied at a time."""
+        """Rows of ``predictions``; copies one batch of pixels at a time."""
         step = self.scorer.at_once
         column = chunk["pixels"]
         answers = [

@@ -1,4 +1,4 @@
-"""Prepares a network for the workers: the driver's side of
+"""Prepares a network for the workers; the driver's counterpart of
 :mod:`pulmospark.inference.engine.open_engine`."""
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def prepare_engine(
     kind: Kind | None = None,
     batch: int = limits.ENGINE_BATCH,
 ) -> EngineSpec:
-    """Write a network in the form that workers run; done once for the same network.
+    """Write a network in the form that workers run; once for each network.
 
     Args:
-        network: as ``zoo.build`` made it; its mode and device stay as they are.
-        folder: under which a folder named by the content is made, whole or not at all.
-        outputs: what a run is to give.
+        network: from ``zoo.build``; its mode and device stay unchanged.
+        folder: parent of the engine's folder, which is named by content and created atomically.
+        outputs: which outputs a run returns.
         size: side of the images, pixels.
         kind: ``None``: torch where this machine has a GPU or OpenVINO cannot convert the
             network, else OpenVINO.
@@ -49,8 +49,8 @@ def prepare_engine(
         What :func:`~pulmospark.inference.engine.open_engine.open_engine` takes.
 
     Raises:
-        UsageError: ``size`` is too small for the network, or OpenVINO was asked for and
-            cannot convert it.
+        UsageError: ``size`` is too small for the network, or OpenVINO was requested and cannot
+            convert it.
         EnvironmentProblem: no space, or no right to write there.
     """
     check_size(network.name, size)
@@ -79,7 +79,7 @@ def prepare_engine(
 
 
 class _NotConvertedError(Exception):
-    """OpenVINO is not there, or does not know a layer of the network."""
+    """OpenVINO is not installed, or does not support a layer of the network."""
 
 
 def _prepare(network: Network, folder: Path, draft: EngineSpec) -> EngineSpec:
@@ -120,7 +120,7 @@ def _tensors_id(network: Network, *, head: bool) -> str:
     digest = hashlib.sha256()
     for key, value in sorted(network.state_dict().items()):
         if key.startswith("head.") and not head:
-            continue  # features are the same whatever head stands on them
+            continue  # features do not depend on the head
         array = value.detach().cpu().contiguous().numpy()
         digest.update(f"{key} {array.dtype} {array.shape}\n".encode())
         digest.update(array.data)
@@ -129,7 +129,7 @@ def _tensors_id(network: Network, *, head: bool) -> str:
 
 @contextlib.contextmanager
 def _one_torch_thread() -> Iterator[None]:
-    """Tracing is Python's work: more threads only wait, and took five times as long."""
+    """Tracing runs in Python: more threads only wait, and took five times as long."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -145,7 +145,7 @@ def _convert(network: Network, path: Path, spec: EngineSpec) -> None:
     training, device = network.training, network.mean.device
     try:
         model = to_openvino(module.cpu().eval(), spec.size)
-    # Each kind of layer that it does not know fails in a way of its own.
+    # Each unsupported kind of layer raises a different exception.
     except Exception as error:
         raise _NotConvertedError(" ".join(str(error).split())) from error
     finally:
@@ -156,17 +156,17 @@ def _convert(network: Network, path: Path, spec: EngineSpec) -> None:
 def to_openvino(module: torch.nn.Module, size: int) -> Any:
     """OpenVINO's form of a module, for any number of uint8 images.
 
-    The frontend is called itself: ``openvino.convert_model`` does the same in three times
-    the time, and reports its use to a server where the user's code imported OpenVINO first.
+    Calls the frontend directly: ``openvino.convert_model`` takes three times as long for the same,
+    and reports its use to a server if the user's code imported OpenVINO first.
     """
     openvino = import_openvino()
-    # Inside: only to be had after the import above.
+    # Inside: available only after the import above.
     from openvino.frontend import FrontEndManager  # noqa: PLC0415
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: PLC0415
 
     example = torch.zeros((2, size, size), dtype=torch.uint8)
     with warnings.catch_warnings(), torch.no_grad(), _one_torch_thread():
-        # The tracer warns of shape checks, which hold for every image of the size.
+        # The tracer warns about shape checks, which hold for every image of this size.
         warnings.simplefilter("ignore")
         decoder = TorchScriptPythonDecoder(module, example_input=example)
     frontend = FrontEndManager().load_by_framework("pytorch")
@@ -179,7 +179,7 @@ def to_openvino(module: torch.nn.Module, size: int) -> Any:
 
 
 def save_openvino(model: Any, path: Path) -> None:
-    """Write OpenVINO's form: ``path``, an ``.xml``, and its weights beside it, in float32.
+    """Write OpenVINO's form: ``path``, an ``.xml``, and its weights next to it, in float32.
 
     Raises:
         EnvironmentProblem: no space, or no right to write there.
@@ -189,7 +189,7 @@ def save_openvino(model: Any, path: Path) -> None:
         import_openvino().save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:
         raise EnvironmentProblem(
-            f"{path.parent.parent}: the network cannot be written there: see that the disk has "
-            "room",
+            f"{path.parent.parent}: the network cannot be written there: check that the disk has "
+            "space",
             detail=str(error),
         ) from error

@@ -1,4 +1,4 @@
-"""Engines made once and kept: a bundle that is scored with again is not converted again."""
+"""Caches engines, so that a bundle is converted only once."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pulmospark.inference.engine.spec import SPEC_FILE, EngineSpec
 
 
 def cached_engine(key: str, folder: Path, make: Callable[[], EngineSpec]) -> EngineSpec:
-    """An engine in ``folder``: that of an earlier call where it is kept, else a new one.
+    """An engine in ``folder``: from the cache if an earlier call built it, else a new one.
 
     Args:
         key: SHA-256 of all that the engine's files depend on.
-        folder: of engines; every worker has to see it.
-        make: makes the engine in ``folder``.
+        folder: of engines; readable by every worker.
+        make: builds the engine in ``folder``.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write in ``folder``. That nothing can be
-            kept in the cache is no fault.
+        EnvironmentProblem: no space, or no right to write in ``folder``. A cache that cannot be
+            written to is ignored.
     """
     kept = machine.cache_folder() / "engines" / key
     with suppress(PulmosparkError, OSError):
@@ -33,7 +33,7 @@ def cached_engine(key: str, folder: Path, make: Callable[[], EngineSpec]) -> Eng
         if not (target / SPEC_FILE).is_file():
             with files.whole_folder(target) as aside:
                 _copy(kept, aside)
-        os.utime(kept)  # used last
+        os.utime(kept)  # marks it as recently used
         return spec.model_copy(update={"folder": str(target)})
     spec = make()
     with suppress(PulmosparkError, OSError):
@@ -44,15 +44,15 @@ def cached_engine(key: str, folder: Path, make: Callable[[], EngineSpec]) -> Eng
 
 
 def _copy(source: Path, target: Path) -> None:
-    """The files of a folder, as further names of the same bytes where the disk allows it."""
+    """Copy the files of a folder, as hard links where the disk allows it."""
     for path in source.iterdir():
         if path.name.startswith("."):
-            continue  # a worker is writing it
+            continue  # being written by a worker
         files.link_or_copy(path, target / path.name)
 
 
 def _forget_oldest(folder: Path) -> None:
-    made = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    made.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in made[limits.ENGINES_KEPT_MAX :]:
+    engines = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    engines.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in engines[limits.ENGINES_KEPT_MAX :]:
         shutil.rmtree(path, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Opens the engine that runs a network: OpenVINO on CPUs, PyTorch where that will not do.
+"""Opens the engine that runs a network: OpenVINO on CPUs, else PyTorch.
 
-This is the worker's side. It imports no torch unless a torch engine is opened, so that a
-Spark worker is ready in a fraction of a second. The driver's side is
+This is the worker's side. It imports torch only for a torch engine, so that a Spark worker is
+ready in a fraction of a second. The driver's side is
 :mod:`pulmospark.inference.engine.build`.
 """
 
@@ -20,15 +20,15 @@ _ENGINES_MAX = 4
 
 
 def open_engine(spec: EngineSpec, threads: int = 1) -> Engine:
-    """Open an engine, once for each process: later calls with the same spec get the same one.
+    """Open an engine once per process: later calls with the same spec return the same one.
 
     Args:
-        spec: as :func:`pulmospark.inference.engine.build.prepare_engine` made it.
+        spec: from :func:`pulmospark.inference.engine.build.prepare_engine`.
         threads: of one run.
 
     Raises:
-        EnvironmentProblem: the engine's files are not to be seen from here, or its library
-            is missing.
+        EnvironmentProblem: the engine's files are not found on this machine, or its library is
+            missing.
         UsageError: ``threads`` is below 1.
     """
     with _OPENING:
@@ -44,21 +44,21 @@ def _opened(spec: EngineSpec, threads: int) -> Engine:
 
 
 def new_engine(spec: EngineSpec, threads: int = 1) -> Engine:
-    """Open an engine that nothing else holds, so that its memory goes when it is dropped.
+    """Open an engine that nothing else holds, so that dropping it frees its memory.
 
     Args and errors are those of :func:`open_engine`.
     """
     if threads < 1:
-        raise UsageError(f"threads is {threads}: an engine needs one or more")
+        raise UsageError(f"threads is {threads}: an engine needs at least 1")
     file = Path(spec.folder) / (IR_FILE if spec.kind == "openvino" else TENSORS_FILE)
     if not file.is_file():
         raise EnvironmentProblem(
-            f"{file}: the network is not to be seen from this worker: keep the work folder on "
-            "storage that every worker mounts"
+            f"{file}: model file not found on this worker: keep the work folder on storage that "
+            "every worker mounts"
         )
     if spec.kind == "openvino":
         return OpenVinoEngine(spec, threads)
-    # Inside: torch takes a second and hundreds of MB, which an OpenVINO worker is spared.
+    # Inside: importing torch takes a second and hundreds of MB, which OpenVINO workers avoid.
     from pulmospark.inference.engine.torch_engine import TorchEngine  # noqa: PLC0415
 
     return TorchEngine(spec, threads)

@@ -1,4 +1,4 @@
-"""Compiles a network for this machine's CPU, and keeps what was compiled beside its files."""
+"""Compiles a network for this machine's CPU, and caches the result next to its files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pulmospark.inference.engine.openvino_import import import_openvino
 IR_FILE = "model.xml"
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
-"""int8: what its files hold as integers runs as such, the rest in float32"""
+"""int8: quantised operations run in integers, the rest in float32"""
 
 
 def compile_network(
@@ -24,13 +24,12 @@ def compile_network(
 ) -> Any:
     """OpenVINO's compiled form of ``folder/model.xml``.
 
-    The first to compile on a kind of processor leaves the outcome in ``folder``, whole or not
-    at all; later ones load it in a fraction of the time. That nothing can be written there is
-    no fault.
+    The first compilation on a kind of processor is cached in ``folder`` atomically; later calls
+    load it in a fraction of the time. A folder that cannot be written to is ignored.
 
     Args:
         folder: with the network's files.
-        shape: of a run's images; a fixed batch runs some 5 % faster than one of any length.
+        shape: of a run's images; a fixed batch size runs about 5 % faster than a dynamic one.
         precision: of the arithmetic.
         threads: of one run.
 
@@ -43,7 +42,7 @@ def compile_network(
     settings = cpu_settings(threads, precision)
     kept = folder / f"compiled-{_compiled_id(shape, precision)}.blob"
     if kept.is_file():
-        with suppress(RuntimeError, OSError):  # then it is compiled anew
+        with suppress(RuntimeError, OSError):  # then it is recompiled
             return core.import_model(kept.read_bytes(), "CPU", settings)
     model = core.read_model(folder / IR_FILE)
     model.reshape(list(shape))
@@ -54,23 +53,23 @@ def compile_network(
 
 
 def cpu_settings(threads: int, precision: Precision = "fp32") -> dict[str, Any]:
-    """What OpenVINO is told for a network on a CPU, with as many threads a run."""
+    """OpenVINO's settings for a network on a CPU, with this many threads per run."""
     return {
-        # Told outright: on processors with bf16 units the default is bf16, which moves
+        # Set explicitly: on processors with bf16 units the default is bf16, which changes
         # probabilities by up to 0.2.
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads,
-        # Pinned, the workers of one machine all sit on the same core: half the speed with two.
+        # With pinning, all workers of a machine share one core: half the speed with two.
         "ENABLE_CPU_PINNING": False,
     }
 
 
 @functools.cache
 def capabilities() -> frozenset[str]:
-    """What OpenVINO can calculate in on this CPU: ``FP32``, ``BF16``, ``INT8``, ..."""
-    told = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return frozenset(map(str, told))
+    """Number formats that OpenVINO supports on this CPU: ``FP32``, ``BF16``, ``INT8``, ..."""
+    formats = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return frozenset(map(str, formats))
 
 
 def _compiled_id(shape: tuple[int, int, int], precision: Precision) -> str:

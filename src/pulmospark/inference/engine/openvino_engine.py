@@ -34,22 +34,22 @@ class OpenVinoEngine:
         except (ImportError, RuntimeError) as error:
             raise EnvironmentProblem(
                 f"{spec.folder}: OpenVINO cannot open the network ({type(error).__name__}): "
-                f"delete the folder so that it is made again, and {cache_folder() / 'engines'}, "
-                "where it may come from",
+                f"delete the folder, and {cache_folder() / 'engines'}, where it may come from; "
+                "both are then rebuilt",
                 detail=str(error),
             ) from error
         self._request = self._compiled.create_infer_request()
 
     @property
     def precision(self) -> str:
-        """The type that is calculated in."""
+        """The number format of the arithmetic."""
         return str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
 
     def run(self, pixels: Pixels) -> EngineOutput:
         """See :class:`Engine`."""
         spec = self._spec
         pixels = check_pixels(pixels, spec.size)
-        found = empty_outputs(spec, len(pixels))
+        outputs = empty_outputs(spec, len(pixels))
         with self._lock:
             for start in range(0, len(pixels), spec.batch):
                 batch = pixels[start : start + spec.batch]
@@ -57,10 +57,10 @@ class OpenVinoEngine:
                     batch = np.concatenate(
                         [batch, np.zeros((spec.batch - count, *batch.shape[1:]), np.uint8)]
                     )
-                # Neither copied in nor out: `batch` lives until the run ends, and what it
-                # gave is written to `found` before the next.
+                # No copies: `batch` lives until the run ends, and its results are written to
+                # `outputs` before the next run.
                 self._request.infer([batch], share_inputs=True, share_outputs=True)
                 for place, name in enumerate(spec.names()):
                     answer = self._request.get_output_tensor(place).data
-                    found[name][start : start + count] = answer[:count]
-        return EngineOutput(found.get("logits"), found.get("features"))
+                    outputs[name][start : start + count] = answer[:count]
+        return EngineOutput(outputs.get("logits"), outputs.get("features"))

@@ -1,10 +1,10 @@
-"""Imports OpenVINO and NNCF without the report of its use that it sends.
+"""Imports OpenVINO and NNCF without their telemetry.
 
 ``import openvino`` alone sends an event to an analytics server, from every process, unless
 the user has opted out, and writes an id to ``~/intel``. Software that reads patients' images
-must not call out unasked, and a cluster's workers often cannot. OpenVINO has a silent stand-in
-for machines where the package ``openvino_telemetry`` is not installed: here the package is
-out of sight while OpenVINO is imported for the first time, and nothing else is touched.
+must not contact servers unasked, and a cluster's workers often cannot. OpenVINO has a silent
+fallback for machines without the package ``openvino_telemetry``: this module hides the package
+while OpenVINO is imported for the first time, and changes nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _IMPORTING = threading.Lock()
 
 
 def import_openvino() -> ModuleType:
-    """Import OpenVINO; where the user's own code did so before, that one is given.
+    """Import OpenVINO; returns the loaded module if the user's code imported it before.
 
     Raises:
         ImportError: it is not installed.
@@ -29,7 +29,7 @@ def import_openvino() -> ModuleType:
 
 
 def import_nncf() -> ModuleType:
-    """Import NNCF, OpenVINO's library for networks in integers, which reports its use as well.
+    """Import NNCF, OpenVINO's quantisation library, which also sends telemetry.
 
     Raises:
         ImportError: it is not installed.
@@ -45,9 +45,9 @@ def _import_silently(name: str) -> ModuleType:
             for name, module in sys.modules.items()
             if name == _SENDER or name.startswith(f"{_SENDER}.")
         }
-        for one in hidden:
-            del sys.modules[one]
-        # None in sys.modules is Python's own way to say "this one cannot be imported".
+        for module_name in hidden:
+            del sys.modules[module_name]
+        # None in sys.modules marks a module as not importable.
         sys.modules[_SENDER] = cast("ModuleType", None)
         try:
             return importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""Logits to probabilities, for workers: NumPy is all it needs."""
+"""Softmax for workers, with NumPy only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pulmospark.core.arrays import Floats
 def softmax(logits: Floats, temperature: float = 1.0) -> Floats:
     """Probabilities softmax(logits / T), (n, k); finite for logits of any size.
 
-    As ``evaluation.calibration.apply_temperature``, without the seconds that a worker would
-    spend on importing SciPy.
+    Like ``evaluation.calibration.apply_temperature``, but spares workers the seconds of importing
+    SciPy.
     """
     scaled = logits / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))

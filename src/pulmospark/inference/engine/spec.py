@@ -1,4 +1,4 @@
-"""What an engine is: its specification, its contract, and the pixels that it takes."""
+"""The specification, interface and input checks of an engine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPEC_FILE = "engine.json"
 
 
 class EngineOutput(NamedTuple):
-    """What one run gives; ``None`` where it was not asked for."""
+    """Outputs of one run; ``None`` where not requested."""
 
     logits: Singles | None
     """(n, classes), before the temperature"""
@@ -31,10 +31,10 @@ class EngineOutput(NamedTuple):
 
 
 class Engine(Protocol):
-    """Runs a network on standard images. Calls from several threads follow one another."""
+    """Runs a network on standard images. Calls from several threads are serialised."""
 
     def run(self, pixels: Pixels) -> EngineOutput:
-        """Run any number of images, none included.
+        """Run any number of images, including none.
 
         Args:
             pixels: (n, size, size) grey levels.
@@ -46,13 +46,13 @@ class Engine(Protocol):
 
 
 class EngineSpec(Settings):
-    """What a worker needs to open an engine; JSON both ways, and a key of the cache."""
+    """What a worker needs to open an engine; serialises to JSON, and is a cache key."""
 
     kind: Kind
     folder: str
-    """folder with the engine's files; every worker has to see it"""
+    """folder with the engine's files; readable by every worker"""
     engine_id: str
-    """SHA-256 of what the answers depend on: network, outputs, precision, library"""
+    """SHA-256 of what the outputs depend on: network, outputs, precision, library"""
     model: str
     """name in the zoo"""
     outputs: Outputs
@@ -69,32 +69,32 @@ class EngineSpec(Settings):
     """of the network's arithmetic"""
 
     def in_precision(self, precision: Precision, batch: int) -> EngineSpec:
-        """The same files run in another precision of floating point, so many images at once."""
+        """The same engine in another floating-point precision, with this batch size."""
         new_id = value_id([self.engine_id, precision])
         update = {"precision": precision, "batch": batch, "engine_id": new_id}
         return self.model_copy(update=update)
 
     def names(self) -> tuple[str, ...]:
-        """The outputs in the order in which the network gives them."""
+        """The outputs in the network's order."""
         return ("logits", "features") if self.outputs == "both" else (self.outputs,)
 
 
 def check_pixels(pixels: Pixels, size: int) -> Pixels:
-    """Images as an engine takes them: (n, size, size) uint8 in one block.
+    """Images as an engine takes them: contiguous uint8 (n, size, size).
 
     Raises:
         UsageError: another shape or type.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (size, size):
         raise UsageError(
-            f"pixels are {pixels.dtype} {pixels.shape}: the engine was made for uint8 "
+            f"pixels are {pixels.dtype} {pixels.shape}: the engine expects uint8 "
             f"(n, {size}, {size})"
         )
     return np.ascontiguousarray(pixels)
 
 
 def empty_outputs(spec: EngineSpec, count: int) -> dict[str, Singles]:
-    """Room for the answers on ``count`` images, by name of the output."""
+    """Uninitialised arrays for the outputs of ``count`` images, by output name."""
     widths = {"logits": spec.classes, "features": spec.width}
     return {
         name: cast("Singles", np.empty((count, widths[name]), np.float32)) for name in spec.names()

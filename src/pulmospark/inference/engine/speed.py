@@ -1,4 +1,4 @@
-"""How fast a network scores on this machine."""
+"""Measures how fast a network scores on this machine."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pulmospark.models.zoo.network import Network
 
 
 def scoring_speed(network: Network, pixels: Pixels, folder: Path) -> float:
-    """Images a second of one worker with one thread, decoding left out.
+    """Images per second of one worker with one thread, without decoding.
 
-    Batches of ``limits.ENGINE_BATCH`` are run for ``limits.SPEED_SECONDS`` after one that is
-    not counted; the images are taken from the first again when they are all through.
+    Runs batches of ``limits.ENGINE_BATCH`` for ``limits.SPEED_SECONDS`` after one warm-up batch,
+    cycling through the images.
 
     Args:
         network: in evaluation mode.
-        pixels: uint8 (n, size, size), n of 1 and more.
+        pixels: uint8 (n, size, size), n at least 1.
         folder: for the engine.
     """
     spec = prepare_engine(network, folder, outputs="logits", size=pixels.shape[-1])

@@ -1,4 +1,4 @@
-"""What executors do with a chunk: features, scores and predictions."""
+"""The executors' work on a chunk: features, scores and predictions."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class FeatureWork:
     columns: Sequence[str] = ("image_id", "uri", "pixels")
 
     def key(self, chunk: pa.Table) -> str:
-        """The network and the images."""
+        """Hash of the network and the images."""
         return hashing.value_id([self.engine.engine_id, _pixels_id(chunk), *_ids(chunk)])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
         """Rows of ``features``."""
         _, features = open_engine(self.engine).run(pixels_of(chunk["pixels"], self.size))
         if features is None:
-            raise ValueError("the engine gives no features")
+            raise ValueError("the engine has no features output")
         return {
             "features": pa.table(
                 [chunk["image_id"], chunk["uri"], _lists(features, pa.float32())],
@@ -58,39 +58,40 @@ class HeadWork:
     """Deep features to the logits of several heads.
 
     Attributes:
-        heads: name, weights (classes x width) and bias of each; plain tuples, for they travel.
+        heads: name, weights (classes x width) and bias of each; plain tuples, since they are sent
+            to the workers.
     """
 
     heads: tuple[tuple[str, tuple[tuple[float, ...], ...], tuple[float, ...]], ...]
     columns: Sequence[str] = ("image_id", "uri", "features")
 
     def key(self, chunk: pa.Table) -> str:
-        """The heads and the images."""
+        """Hash of the heads and the images."""
         return hashing.value_id([_heads_id(self.heads), *_ids(chunk)])
 
     def __call__(self, chunk: pa.Table) -> Mapping[str, pa.Table]:
-        """Rows of ``scores``, one an image and head."""
+        """Rows of ``scores``, one per image and head."""
         flat = chunk["features"].combine_chunks().flatten().to_numpy()
         features = flat.reshape(chunk.num_rows, -1).astype(np.float64)
-        made = []
+        tables = []
         for name, weights, bias in self.heads:
             logits = features @ np.asarray(weights).T + np.asarray(bias)
-            made.append(_scores(chunk, name, logits))
-        return {"scores": pa.concat_tables(made)}
+            tables.append(_scores(chunk, name, logits))
+        return {"scores": pa.concat_tables(tables)}
 
 
 @dataclass(frozen=True)
 class ScoreWork:
-    """Images to the logits of one network, for the images that a fold tests or validates on.
+    """Images to the logits of one network, for a fold's test and validation images.
 
     Attributes:
         engine: the network.
         size: side of the images, pixels.
         model: its name in the scores table.
-        scored: file with the images of the fold, as :func:`write_scored` leaves it; workers map
-            it into memory, for a set of all names would grow with the archive.
-        cohort_id: of the cohort; a worker that has opened another's file opens this one.
-        columns: of the images table that are read.
+        scored: file with the fold's images, from :func:`write_scored`; memory-mapped, since a
+            set of all names would grow with the archive.
+        cohort_id: of the cohort; part of the cache key of the opened file.
+        columns: read from the images table.
     """
 
     engine: EngineSpec
@@ -101,7 +102,7 @@ class ScoreWork:
     columns: Sequence[str] = ("image_id", "uri", "pixels")
 
     def key(self, chunk: pa.Table) -> str:
-        """The network, the cohort's rows of interest and the images."""
+        """Hash of the network, the fold's images and the chunk's images."""
         mask = self._wanted(chunk)
         seen = [_pixels_id(chunk), *_ids(chunk)]
         return hashing.value_id(
@@ -115,7 +116,7 @@ class ScoreWork:
             return {}
         logits, _ = open_engine(self.engine).run(pixels_of(chunk["pixels"], self.size))
         if logits is None:
-            raise ValueError("the engine gives no logits")
+            raise ValueError("the engine has no logits output")
         return {"scores": _scores(chunk, self.model, logits.astype(np.float64))}
 
     def _wanted(self, chunk: pa.Table) -> Mask:
@@ -126,15 +127,15 @@ class ScoreWork:
 
 
 def write_scored(cohort: Path, fold: int | None, target: Path) -> None:
-    """Write down which images a fold tests or validates on: uint64 hashes (n,), rising, a .npy.
+    """Write the hashes of a fold's test and validation images: uint64 (n,), ascending, a .npy.
 
-    Of ten million images two share a hash once in 370,000 cohorts; one would be scored then that
-    nobody asks for.
+    Among ten million images, two share a hash in one of 370,000 cohorts; an extra image is scored
+    then.
     """
     rows = read_cohort(cohort)
     mask = in_part(rows, Part(Split.VALIDATION, fold)) | in_part(rows, Part(Split.TEST, fold))
     hashed = np.unique(hashed_uris(rows.filter(pa.array(mask))["uri"]))
-    # One that matches none where there is none: it saves a special case.
+    # Without images, a hash that matches none saves a special case.
     np.save(target, hashed if len(hashed) else np.zeros(1, np.uint64))
 
 
@@ -146,10 +147,10 @@ def hashed_uris(uris: pa.ChunkedArray) -> Hashes:
 
 @functools.lru_cache(maxsize=2)
 def open_scored(path: str, cohort_id: str) -> Hashes:
-    """What :func:`write_scored` wrote, mapped into memory."""
-    del cohort_id  # it only tells the cohorts apart whose files had the same name
-    kept: Hashes = np.load(path, mmap_mode="r")
-    return kept
+    """The file from :func:`write_scored`, memory-mapped."""
+    del cohort_id  # distinguishes cohorts whose files have the same name
+    hashes: Hashes = np.load(path, mmap_mode="r")
+    return hashes
 
 
 @functools.lru_cache(maxsize=2)
@@ -162,7 +163,7 @@ def _ids(chunk: pa.Table) -> list[list[str]]:
 
 
 def _pixels_id(chunk: pa.Table) -> str:
-    """The same file gives other pixels where the ingest's settings are others."""
+    """The same file has other pixels under other ingest settings."""
     digest = hashlib.sha256()
     for image in chunk["pixels"]:
         digest.update(image.as_buffer())

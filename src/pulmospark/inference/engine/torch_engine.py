@@ -1,4 +1,4 @@
-"""The engine that runs a network in PyTorch: on a GPU, or where OpenVINO cannot."""
+"""The engine that runs a network in PyTorch: on a GPU, or where OpenVINO cannot run it."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _CPU = torch.device("cpu")
 
 
 def _gpu() -> int:
-    """The GPU that Spark gave to this task; the first where it gave none, or hides the others."""
+    """The GPU assigned to this task by Spark; the first if none is, or the others are hidden."""
     given = task_gpu() or 0
     return given if given < torch.cuda.device_count() else 0
 
 
 class TorchEngine:
-    """Runs a network on the GPU where there is one.
+    """Runs a network on the GPU, if there is one.
 
-    In a lower precision torch's autocast decides layer by layer what is calculated in it.
+    In a lower precision, torch's autocast chooses layer by layer what runs in it.
 
     Args:
         spec: of the network.
-        threads: of one run on the CPU; torch has one number for the whole process.
+        threads: of one run on the CPU; torch has one setting for the whole process.
     """
 
     def __init__(self, spec: EngineSpec, threads: int = 1) -> None:
@@ -50,7 +50,7 @@ class TorchEngine:
         network = build(spec.model, spec.classes, mean=spec.mean, std=spec.std)
         network.load_state_dict(load_file(Path(spec.folder) / TENSORS_FILE), strict=True)
         network = network.eval().to(self.device)
-        # torch takes it, its type stubs do not know it.
+        # Valid, but missing from torch's type stubs.
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = FeatureExtractor(network, logits=True)
         self._batch = limits.SCORING_BATCH_GPU if self.device.type == "cuda" else spec.batch
@@ -59,8 +59,8 @@ class TorchEngine:
         """See :class:`pulmospark.inference.engine.spec.Engine`."""
         spec = self._spec
         pixels = check_pixels(pixels, spec.size)
-        found = empty_outputs(spec, len(pixels))
-        # TF32 is off: it has 10 bits of mantissa, and float32 was promised.
+        outputs = empty_outputs(spec, len(pixels))
+        # TF32 is off: it has a 10-bit mantissa, and the engine promises float32.
         exact = torch.backends.cudnn.flags(allow_tf32=False)
         kind = _TYPES.get(spec.precision)
         lower = torch.autocast(self.device.type, kind, enabled=kind is not None)
@@ -68,6 +68,6 @@ class TorchEngine:
             for start in range(0, len(pixels), self._batch):
                 batch = torch.tensor(pixels[start : start + self._batch], device=self.device)
                 answers = dict(zip(("logits", "features"), self._network(batch), strict=True))
-                for name, room in found.items():
-                    room[start : start + len(batch)] = answers[name].float().cpu().numpy()
-        return EngineOutput(found.get("logits"), found.get("features"))
+                for name, values in outputs.items():
+                    values[start : start + len(batch)] = answers[name].float().cpu().numpy()
+        return EngineOutput(outputs.get("logits"), outputs.get("features"))

@@ -1,4 +1,4 @@
-"""Images to check an export on: the user's own, or phantoms where none are given."""
+"""Images to check an export on: the user's, or phantoms if none are given."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class CheckImages:
     Attributes:
         pixels: (n, size, size).
         names: of each, for messages.
-        phantoms: whether they were drawn.
-        unreadable: images given that could not be read.
+        phantoms: whether they are phantoms.
+        unreadable: number of given images that could not be read.
     """
 
     pixels: Pixels
@@ -43,7 +43,7 @@ class CheckImages:
 
 
 def images_for(config: BundleConfig, paths: Sequence[str]) -> CheckImages:
-    """Standard images of a bundle's size, from images or, without any, from phantoms.
+    """Standard images for a bundle, from the given images or else from phantoms.
 
     Args:
         config: of the bundle.
@@ -51,7 +51,7 @@ def images_for(config: BundleConfig, paths: Sequence[str]) -> CheckImages:
 
     Raises:
         UsageError: an images table is given.
-        InputError: a path is not there, or no image could be read.
+        InputError: a path does not exist, or no image could be read.
     """
     return _given(paths, config.ingest) if paths else _drawn(config.ingest)
 
@@ -76,9 +76,7 @@ def _given(paths: Sequence[str], settings: IngestSettings) -> CheckImages:
         if isinstance(image, StandardImage)
     ]
     if not read:
-        raise InputError(
-            f"{uris[0]}: no image could be read, nor any of {len(uris)} that were tried"
-        )
+        raise InputError(f"{uris[0]}: no image could be read ({len(uris)} tried); check the files")
     pixels = [image.pixels for _, image in read]
     names = tuple(uri for uri, _ in read)
     return CheckImages(np.stack(pixels), names, False, len(uris) - len(read))

@@ -48,10 +48,9 @@ class ExportGraph(nn.Module):
 
 
 class FixedAverage(nn.Module):
-    """Adaptive average pooling for maps of one size, as products with two matrices.
+    """Adaptive average pooling for maps of a fixed size, as products with two matrices.
 
-    ONNX has no adaptive pooling, and torch writes it only where the output's side divides
-    the map's.
+    ONNX has no adaptive pooling, and torch exports it only if the output's side divides the map's.
 
     Args:
         before: height and width of the map.
@@ -81,14 +80,14 @@ def _averages(before: int, after: int) -> torch.Tensor:
 
 
 def metadata_of(bundle: Bundle) -> dict[str, str]:
-    """What an exported file says of itself; lists and numbers as JSON."""
+    """An exported file's metadata; lists and numbers as JSON."""
     config = bundle.config
     points = [point.model_dump(mode="json") for point in config.operating_points]
     return {
         "statement": pulmospark.NOT_A_MEDICAL_DEVICE,
         "classes": json.dumps(config.classes, ensure_ascii=False),
         "input": f"{PIXELS}: uint8 (images, {config.input_size}, {config.input_size}), grey, "
-        "0 black to 255 white, standard images as pulmospark's ingest makes them",
+        "0 black to 255 white, standard images as written by pulmospark ingest",
         "output": f"{PROBABILITIES}: float32 (images, classes), after the temperature",
         "input_size": str(config.input_size),
         "fit": config.fit,
@@ -106,15 +105,15 @@ def metadata_of(bundle: Bundle) -> dict[str, str]:
 
 
 def write_openvino(graph: ExportGraph, size: int, path: Path, metadata: dict[str, str]) -> None:
-    """Write OpenVINO's form: ``path``, an ``.xml``, and its weights beside it, in float32.
+    """Write OpenVINO's form: ``path``, an ``.xml``, and its weights next to it, in float32.
 
     Raises:
-        UsageError: OpenVINO does not know a layer of the network.
+        UsageError: OpenVINO does not support a layer of the network.
         EnvironmentProblem: no space, or no right to write there.
     """
     try:
         model = to_openvino(graph, size)
-    # Each kind of layer that it does not know fails in a way of its own.
+    # Each unsupported kind of layer raises a different exception.
     except Exception as error:
         raise _cannot(graph, "OpenVINO", error) from error
     model.inputs[0].get_tensor().set_names({PIXELS})
@@ -128,7 +127,7 @@ def write_onnx(graph: ExportGraph, size: int, path: Path, metadata: dict[str, st
     """Write an ONNX file.
 
     Raises:
-        UsageError: ONNX does not know a layer of the network.
+        UsageError: ONNX does not support a layer of the network.
         EnvironmentProblem: the package onnx is not installed.
     """
     onnx = _import_onnx()
@@ -137,7 +136,7 @@ def write_onnx(graph: ExportGraph, size: int, path: Path, metadata: dict[str, st
     axes = {PIXELS: {0: "images"}, PROBABILITIES: {0: "images"}}
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            # Of the exporter's age: its successor needs two packages more for the same file.
+            # The exporter is deprecated, but its successor needs two more packages.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 plain,
@@ -160,7 +159,7 @@ def write_onnx(graph: ExportGraph, size: int, path: Path, metadata: dict[str, st
 
 def _import_onnx() -> ModuleType:
     try:
-        # Both by name: they are an extra.
+        # By name: onnx is an extra.
         onnx = importlib.import_module("onnx")
         for part in ("helper", "checker"):
             importlib.import_module(f"onnx.{part}")
@@ -173,22 +172,23 @@ def _import_onnx() -> ModuleType:
 
 
 def _cannot(graph: ExportGraph, form: str, error: Exception) -> UsageError:
-    first = " ".join(str(error).split())
+    reason = " ".join(str(error).split())
     return UsageError(
-        f"{graph.network.name}: {form} cannot hold it ({first:.120}): choose the other form (--to)"
+        f"{graph.network.name}: {form} does not support it ({reason:.120}): "
+        "choose the other format (--to)"
     )
 
 
 @torch.inference_mode()
 def _fix_averages(graph: ExportGraph, size: int) -> None:
-    """Put :class:`FixedAverage` where torch could not write an adaptive pooling."""
-    seen: dict[nn.Module, tuple[tuple[int, int], tuple[int, int]]] = {}
+    """Replace adaptive poolings that torch cannot export by :class:`FixedAverage`."""
+    sizes: dict[nn.Module, tuple[tuple[int, int], tuple[int, int]]] = {}
 
-    def look(module: nn.Module, given: Any, found: Any) -> None:
-        seen[module] = (tuple(given[0].shape[-2:]), tuple(found.shape[-2:]))
+    def record_sizes(module: nn.Module, inputs: Any, output: Any) -> None:
+        sizes[module] = (tuple(inputs[0].shape[-2:]), tuple(output.shape[-2:]))
 
     hooks = [
-        module.register_forward_hook(look)
+        module.register_forward_hook(record_sizes)
         for module in graph.modules()
         if isinstance(module, nn.AdaptiveAvgPool2d)
     ]
@@ -197,6 +197,6 @@ def _fix_averages(graph: ExportGraph, size: int) -> None:
         hook.remove()
     for parent in list(graph.modules()):
         for name, child in list(parent.named_children()):
-            before, after = seen.get(child, ((1, 1), (1, 1)))
+            before, after = sizes.get(child, ((1, 1), (1, 1)))
             if any(b % a for b, a in zip(before, after, strict=True)):
                 setattr(parent, name, FixedAverage(before, after))

@@ -1,4 +1,4 @@
-"""Runs an exported file with the programs that it is meant for."""
+"""Runs an exported file in OpenVINO and ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATCH = 4
 
 
 def run_openvino(path: Path, pixels: Pixels) -> Floats:
-    """Probabilities (n, classes) as OpenVINO gives them in float32, from ``.xml`` or ``.onnx``.
+    """Probabilities (n, classes) by OpenVINO in float32, from ``.xml`` or ``.onnx``.
 
     Raises:
         EnvironmentProblem: OpenVINO cannot open the file.
@@ -24,18 +24,18 @@ def run_openvino(path: Path, pixels: Pixels) -> Floats:
     core = import_openvino().Core()
     try:
         compiled = core.compile_model(core.read_model(path), "CPU", cpu_settings(1))
-        found = [np.array(compiled([part])[0]) for part in _parts(pixels)]
+        probabilities = [np.array(compiled([part])[0]) for part in _parts(pixels)]
     except RuntimeError as error:
         raise EnvironmentProblem(
-            f"OpenVINO cannot run what was exported ({type(error).__name__}): nothing was "
-            "written: try the other form (--to)",
+            f"OpenVINO cannot run the exported file ({type(error).__name__}): nothing was "
+            "written: try the other format (--to)",
             detail=str(error),
         ) from error
-    return np.concatenate(found).astype(np.float64)
+    return np.concatenate(probabilities).astype(np.float64)
 
 
 def run_onnxruntime(path: Path, pixels: Pixels) -> Floats | None:
-    """Probabilities (n, classes) as ONNX Runtime gives them; ``None``: it is not installed.
+    """Probabilities (n, classes) by ONNX Runtime; ``None``: it is not installed.
 
     Raises:
         EnvironmentProblem: it cannot run the file.
@@ -48,17 +48,17 @@ def run_onnxruntime(path: Path, pixels: Pixels) -> Floats | None:
     try:
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
-        found = [session.run(None, {name: part})[0] for part in _parts(pixels)]
+        probabilities = [session.run(None, {name: part})[0] for part in _parts(pixels)]
     except Exception as error:
         raise EnvironmentProblem(
-            f"ONNX Runtime cannot run what was exported ({type(error).__name__}): nothing was "
+            f"ONNX Runtime cannot run the exported file ({type(error).__name__}): nothing was "
             "written: use --to openvino",
             detail=str(error),
         ) from error
-    return np.concatenate(found).astype(np.float64)
+    return np.concatenate(probabilities).astype(np.float64)
 
 
 def _parts(pixels: Pixels) -> list[Pixels]:
-    """The first image alone, the others some at a time: the file must take any number."""
-    cuts = range(1, len(pixels), _BATCH)
-    return [part for part in np.split(pixels, list(cuts)) if len(part)]
+    """The first image alone, the others in batches: the file must accept any number."""
+    starts = range(1, len(pixels), _BATCH)
+    return [part for part in np.split(pixels, list(starts)) if len(part)]

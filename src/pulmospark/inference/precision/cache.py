@@ -1,4 +1,4 @@
-"""Outcomes of precision checks, remembered between calls: a small file each in the cache."""
+"""Caches outcomes of precision checks between calls, one small file each."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from pulmospark.core.errors import PulmosparkError
 
 
 class Compared(NamedTuple):
-    """What a comparison found."""
+    """Result of a comparison."""
 
     images: int
     moved: float
-    """by how much a probability moved at most; infinity where one is no number"""
+    """largest change of a probability; infinity where one is not finite"""
     changed: int
-    """images for which a decision is another"""
+    """images for which a decision changed"""
 
 
 def recall(key: str) -> Compared | None:
-    """What a comparison found; ``None``: not known.
+    """A cached result; ``None``: not cached.
 
     Args:
-        key: SHA-256 of all that it depends on.
+        key: SHA-256 of everything it depends on.
     """
     with suppress(PulmosparkError, OSError, TypeError):
-        told = files.read_json(_file(key))
-        if isinstance(told, dict) and told.pop("key", None) == key:
-            found = Compared(**told)
-            if all(isinstance(one, int | float) and 0 <= one < math.inf for one in found):
-                return found
+        record = files.read_json(_file(key))
+        if isinstance(record, dict) and record.pop("key", None) == key:
+            result = Compared(**record)
+            if all(isinstance(value, int | float) and 0 <= value < math.inf for value in result):
+                return result
     return None
 
 
-def remember(key: str, found: Compared) -> None:
-    """Keep an outcome; where the cache cannot be written to, it is found anew each time."""
-    if not math.isfinite(found.moved):
-        return  # JSON has no such number, and what is broken is better looked at again
+def remember(key: str, result: Compared) -> None:
+    """Cache a result; without a writable cache the comparison runs each time."""
+    if not math.isfinite(result.moved):
+        return  # JSON has no infinity, and a broken engine should be checked again
     with suppress(PulmosparkError, OSError):
-        files.write_json(_file(key), {"key": key, **found._asdict()})
+        files.write_json(_file(key), {"key": key, **result._asdict()})
 
 
 def _file(key: str) -> Path:

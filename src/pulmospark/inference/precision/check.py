@@ -1,8 +1,8 @@
-"""A lower precision is earned: on images that are being scored, its answers are float32's.
+"""Chooses the precision: a lower one is used only if its answers agree with float32's.
 
-The check runs a sample of them through the network in float32 and in the lower precision, and
-compares what people see: the probabilities, and the decisions made from them. What does not
-stay within the limits is not used, and the next precision is tried.
+The check runs a sample of the images to be scored through the network in float32 and in the lower
+precision. It compares what users see: the probabilities, and the decisions derived from them. A
+precision that exceeds the limits is not used, and the next one is tried.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ _FP16_FLAGS = frozenset({"amx_fp16", "asimdhp"})
 
 
 class Trial(Record):
-    """What came of one lower precision."""
+    """The trial of one lower precision."""
 
     model_config = ConfigDict(frozen=True)
 
     precision: Precision
     passed: bool
     probability_moved: float | None = None
-    """by how much the probability that moved most did; ``None``: it was not run"""
+    """largest change of a probability; ``None``: it was not run"""
     decisions_changed: int | None = None
-    """images of the sample whose most probable class or decision is another"""
+    """images of the sample whose most probable class or decision changed"""
     reason: str = ""
     """why it was not run"""
 
     def words(self, images: int) -> str:
-        """What came of it, for people."""
+        """The outcome as text."""
         if self.probability_moved is None:
             return f"{self.precision} {self.reason}"
         return (
@@ -68,22 +68,22 @@ class PrecisionOutcome(Record):
     asked: PrecisionPolicy
     used: Precision
     images: int = 0
-    """of the sample; 0: none was taken"""
+    """in the sample; 0: none was taken"""
     sample_id: str | None = None
-    """SHA-256 of what the sample is"""
+    """SHA-256 that identifies the sample"""
     probability_limit: float = limits.PARITY_PROBABILITY_MAX
     decisions_limit: float = limits.PARITY_DECISIONS_MAX
-    """share of the sample"""
+    """fraction of the sample"""
     trials: tuple[Trial, ...] = ()
     """in the order in which they were tried"""
     remembered: bool = False
-    """whether all that was compared is known from an earlier call"""
+    """whether all results are cached from an earlier call"""
     reason: str = ""
     """why nothing was tried"""
 
     def line(self) -> str:
-        """What was decided, on one line."""
-        words = [one.words(self.images) for one in self.trials]
+        """The decision, on one line."""
+        words = [trial.words(self.images) for trial in self.trials]
         if self.images:
             words.append(
                 f"against fp32 on {self.images} of the images; allowed: "
@@ -99,11 +99,11 @@ class PrecisionOutcome(Record):
 
 @dataclass(frozen=True)
 class Answers:
-    """How logits become what people see.
+    """How logits become probabilities and decisions.
 
     Attributes:
         temperature: of the softmax.
-        points: thresholds, with the place of their class.
+        points: index of a class, and its threshold.
     """
 
     temperature: float
@@ -116,7 +116,7 @@ class Answers:
     def of(
         cls, temperature: float, classes: Sequence[str], points: Sequence[DecisionPoint]
     ) -> Answers:
-        """Those of a bundle's temperature and operating points."""
+        """From a bundle's temperature and operating points."""
         places = tuple((classes.index(p.positive_class), p.threshold) for p in points)
         return cls(temperature, places)
 
@@ -127,14 +127,14 @@ class Answers:
         return np.column_stack(columns).astype(np.int64)
 
     def of_network(self, output: EngineOutput) -> tuple[Floats, Floats]:
-        """Logits (n, classes), and distances (n,): nothing but 0 where they are not assessable.
+        """Logits (n, classes), and distances (n,): all 0 where they are not assessable.
 
         Raises:
-            ValueError: the engine gives no logits, or no features where they are needed.
+            ValueError: the engine has no logits, or no features where they are needed.
         """
         logits, features = output
         if logits is None or (features is None and self.distance is not None):
-            raise ValueError("the engine does not give what is asked for")
+            raise ValueError("the engine lacks a required output")
         distances = np.zeros(len(logits))
         if self.distance is not None and features is not None:
             distances = self.distance.of(features)
@@ -146,17 +146,17 @@ class Answers:
         lower: Floats,
         distances: tuple[Floats, Floats] | None = None,
     ) -> tuple[float, int]:
-        """How far the lower precision's logits are from float32's.
+        """How much the lower precision changes probabilities and decisions.
 
         Args:
             exact: logits in float32.
             lower: logits in the lower precision.
-            distances: in float32 and in the lower precision: whether an image is cautioned for
-                them is a decision, too.
+            distances: in float32 and in the lower precision; whether they lead to a caution is
+                a decision, too.
 
         Returns:
-            By how much a probability moves at most (infinity where one is no number), and the
-            images for which a decision is another.
+            The largest change of a probability (infinity where one is not finite), and the number
+            of images for which a decision changes.
         """
         if not np.isfinite(lower).all():
             return float("inf"), len(lower)
@@ -177,30 +177,29 @@ def choose_precision(
     images: int,
     quantise: Callable[[Pixels], EngineSpec] | None = None,
 ) -> tuple[EngineSpec, PrecisionOutcome]:
-    """The engine to score with: the asked one where it keeps to the limits, else the next.
+    """The engine to score with: the requested one if within the limits, else the next.
 
-    Runs on this machine, with all its cores: call it before workers are busy here. What was
-    compared once is remembered for this kind of processor.
+    Runs on this machine with all its cores: call it before workers are busy here. Results are
+    cached for this kind of processor.
 
     Args:
-        asked: the policy.
+        asked: the requested policy.
         exact: the network in float32.
         answers: how logits become decisions.
-        sample: up to ``limits.PARITY_IMAGES`` of the images to be scored; read only where a
-            precision is tried that is not known yet.
-        images: how many are to be scored.
-        quantise: gives the network in int8, calibrated on images; ``None``: there is no way.
+        sample: up to ``limits.PARITY_IMAGES`` of the images to be scored; read only for a check
+            that is not cached.
+        images: number to be scored.
+        quantise: returns the network in int8, calibrated on images; ``None``: not available.
 
     Returns:
-        The engine, and how it was decided.
+        The engine, and how it was chosen.
 
     Raises:
-        EnvironmentProblem: ``int8`` is asked for and its library is missing.
+        EnvironmentProblem: ``int8`` is requested and its library is missing.
     """
-
-    wanted = limits.PARITY_WORTH_IMAGES if asked == "auto" else limits.PARITY_IMAGES_MIN
-    if asked == "fp32" or images < wanted:
-        reason = "" if asked == "fp32" else f"a lower one is tried from {wanted} images on"
+    needed = limits.PARITY_WORTH_IMAGES if asked == "auto" else limits.PARITY_IMAGES_MIN
+    if asked == "fp32" or images < needed:
+        reason = "" if asked == "fp32" else f"a lower one is tried from {needed} images on"
         return exact, PrecisionOutcome(asked=asked, used="fp32", reason=reason)
     comparison = _Comparison(exact, answers, sample)
     order = _ORDER[1:] if asked == "auto" else _ORDER[_ORDER.index(asked) :]
@@ -219,8 +218,8 @@ def choose_precision(
             if trials[-1].passed:
                 used = spec
                 break
-    except _TooFewError as few:
-        reason = str(few)
+    except _TooFewError as error:
+        reason = str(error)
     return used, PrecisionOutcome(
         asked=asked,
         used=used.precision,
@@ -233,11 +232,11 @@ def choose_precision(
 
 
 class _TooFewError(Exception):
-    """Too few images of the sample can be read."""
+    """Too few images of the sample are readable."""
 
 
 class _Comparison:
-    """Of precisions on one sample, which is read and run in float32 once, if at all."""
+    """Compares precisions on one sample, which is read and run in float32 at most once."""
 
     def __init__(self, exact: EngineSpec, answers: Answers, sample: Sample) -> None:
         self._exact, self._answers, self._sample = exact, answers, sample
@@ -259,16 +258,16 @@ class _Comparison:
             self._pixels = self._sample.pixels()
             if (count := len(self._pixels)) < limits.PARITY_IMAGES_MIN:
                 raise _TooFewError(
-                    f"{count} images of the sample can be read, and a check takes "
+                    f"{count} images of the sample are readable, and a check needs "
                     f"{limits.PARITY_IMAGES_MIN}"
                 )
         return self._pixels
 
     def trial(self, spec: EngineSpec) -> Trial:
-        ways: list[Any] = [self._answers.temperature, *map(list, self._answers.points)]
+        parts: list[Any] = [self._answers.temperature, *map(list, self._answers.points)]
         if self._answers.distance is not None:
-            ways += [self._answers.fence, bytes_id(self._answers.distance.to_bytes())]
-        key = value_id([spec.engine_id, *_machine(spec), self.sample_id, ways])
+            parts += [self._answers.fence, bytes_id(self._answers.distance.to_bytes())]
+        key = value_id([spec.engine_id, *_machine(spec), self.sample_id, parts])
         known = cache.recall(key)
         if known is None:
             if self._exactly is None:
@@ -293,7 +292,7 @@ class _Comparison:
 
 
 def _machine(spec: EngineSpec) -> list[str]:
-    """What the answers depend on beside the network."""
+    """What the outputs depend on, apart from the network."""
     if spec.kind == "openvino":
         return [machine.processor_id()]
     import torch  # noqa: PLC0415 - see below
@@ -305,7 +304,7 @@ def _machine(spec: EngineSpec) -> list[str]:
 def _no_gain(
     precision: Precision, exact: EngineSpec, asked: PrecisionPolicy, can_quantise: bool
 ) -> str:
-    """Why a precision is not tried on this machine; empty where it is."""
+    """Why a precision is not tried on this machine; empty if it is."""
     if exact.kind == "torch":
         return _no_gain_in_torch(precision)
     if precision == "int8":
@@ -326,7 +325,7 @@ def _no_gain(
 
 
 def _no_gain_in_torch(precision: Precision) -> str:
-    # Inside: the torch engine is chosen only where torch is there already.
+    # Inside: torch is imported already where the torch engine is chosen.
     import torch  # noqa: PLC0415
 
     if precision == "int8":

@@ -1,4 +1,4 @@
-"""A network in int8: NNCF's post-training quantisation, calibrated on images to be scored."""
+"""Quantises a network to int8 with NNCF, calibrated on images to be scored."""
 
 from __future__ import annotations
 
@@ -25,21 +25,20 @@ def can_quantise() -> bool:
 
 
 def quantised(exact: EngineSpec, pixels: Pixels) -> EngineSpec:
-    """Write a network in int8 beside its float32 form; done once for the same images.
+    """Write a network in int8 next to its float32 form; once for the same images.
 
     Weights and activations become 8-bit integers (symmetric weights, NNCF's default preset),
-    by the ranges that the activations have on ``pixels``; nothing is trained.
+    scaled by the range of the activations on ``pixels``; nothing is trained.
 
     Args:
-        exact: the network in float32, of OpenVINO.
+        exact: the network in float32, for OpenVINO.
         pixels: (n, size, size) standard images.
 
     Raises:
         EnvironmentProblem: no space, or no right to write there.
     """
     sample = bytes_id(pixels.tobytes())
-    made_of = [exact.engine_id, "int8", metadata.version("nncf"), sample]
-    engine_id = value_id(made_of)
+    engine_id = value_id([exact.engine_id, "int8", metadata.version("nncf"), sample])
     target = Path(exact.folder).parent / engine_id
     spec = exact.model_copy(
         update={
@@ -61,6 +60,6 @@ def _quantised(path: Path, pixels: Pixels) -> Any:
     model = import_openvino().Core().read_model(path)
     images = nncf.Dataset([pixels[at : at + 1] for at in range(len(pixels))])
     nncf.set_log_level("ERROR")
-    # It draws bars on standard output, which is for results.
+    # NNCF draws progress bars on standard output, which is for results.
     with contextlib.redirect_stdout(io.StringIO()):
         return nncf.quantize(model, images, subset_size=len(pixels))

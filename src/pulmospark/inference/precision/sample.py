@@ -1,4 +1,4 @@
-"""A few of the images that are to be scored, spread evenly over all of them."""
+"""A sample of the images to be scored, evenly spaced over all of them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Sample(Protocol):
 
     @property
     def content_id(self) -> str:
-        """SHA-256: another for other images."""
+        """SHA-256 that changes with the images."""
         ...
 
     def pixels(self) -> Pixels:
-        """(n, size, size); images that cannot be read are left out."""
+        """(n, size, size); unreadable images are excluded."""
         ...
 
 
 @dataclass(frozen=True)
 class GivenSample:
-    """Standard images that are there already."""
+    """Standard images that are already in memory."""
 
     images: Pixels
 
@@ -50,16 +50,16 @@ class GivenSample:
 
 @dataclass(frozen=True)
 class ListedSample:
-    """Images of a manifest and of images tables, read when they are asked for.
+    """Images of a manifest and of images tables, read on demand.
 
-    Reads on this machine, with all its cores. Memory holds the sample, an image a core, and one
-    row group.
+    Reads on this machine, with all its cores. Holds in memory the sample, one image per core, and
+    one row group.
 
     Attributes:
-        manifest: chunks of files that are to be scored.
+        manifest: chunks of files to be scored.
         images: chunks of images tables.
         settings: size and fit.
-        count: images at most.
+        count: maximum number of images.
     """
 
     manifest: Sequence[Chunk]
@@ -69,7 +69,7 @@ class ListedSample:
 
     @property
     def content_id(self) -> str:
-        """Of the files' names, sizes and times, and of the rows' images; none is read."""
+        """Hash of the files' names, sizes and times, and of the rows' ids; reads no image."""
         files, rows = self._places()
         listed = _rows(self.manifest, files, ["uri", "size_bytes", "modified_ns"])
         known = _rows(self.images, rows, ["uri", "image_id"])
@@ -80,17 +80,17 @@ class ListedSample:
         files, rows = self._places()
         listed = _rows(self.manifest, files, ["uri", "problem"])
         uris = [row["uri"] for row in listed if not row["problem"]]
-        found = read_pixels(uris, self.settings)
+        pixels = read_pixels(uris, self.settings)
         size = self.settings.size
-        found += [
+        pixels += [
             row["pixels"]
             for row in _rows(self.images, rows, ["pixels"])
             if row["pixels"] is not None and len(row["pixels"]) == size**2
         ]
-        return np.frombuffer(b"".join(found), np.uint8).reshape(-1, size, size)
+        return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, size, size)
 
     def _places(self) -> tuple[list[int], list[int]]:
-        """Places of the images in the manifest and in the images tables, spread evenly."""
+        """Positions of the images in the manifest and in the images tables, evenly spaced."""
         files, rows = (
             sum(chunk.rows for chunk in chunks) for chunks in (self.manifest, self.images)
         )
@@ -102,7 +102,7 @@ class ListedSample:
 def _rows(
     chunks: Sequence[Chunk], places: Iterable[int], columns: list[str]
 ) -> Iterator[dict[str, Any]]:
-    """The rows at these places (ascending) of all chunks' rows; reads a row group at a time."""
+    """The rows at these positions (ascending) over all chunks; reads one row group at a time."""
     starts = np.cumsum([0, *(chunk.rows for chunk in chunks)])
     index = lambda place: int(np.searchsorted(starts, place, side="right")) - 1  # noqa: E731
     for number, within in groupby(places, key=index):
@@ -112,7 +112,7 @@ def _rows(
 
 
 def read_pixels(uris: Sequence[str], settings: IngestSettings) -> list[bytes]:
-    """Standard images of files, read on all cores; those that are no images are left out."""
+    """Standard images of files, read on all cores; files that are not images are excluded."""
     read = partial(read_image, settings=settings)
     with ThreadPoolExecutor(machine.cores(), thread_name_prefix="sample") as pool:
         return [

@@ -18,15 +18,17 @@ def check_places(inbox: str, target: Path) -> tuple[Path, Path]:
         target: folder of the output.
 
     Raises:
-        UsageError: ``target`` holds something else, another stream writes to it, or the
-            folders lie in each other.
-        InputError: ``inbox`` is no folder that this machine sees.
+        UsageError: ``target`` is not a stream's output, another stream writes to it, or one
+            folder contains the other.
+        InputError: ``inbox`` is not a folder on this machine.
     """
     folder, out = absolute(local_path(inbox)), absolute(check_local(target))
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: name the one that images land in")
     if out == folder or out in folder.parents or folder in out.parents:
-        raise UsageError(f"--out {out}: lies in the inbox, or the inbox in it: keep them apart")
+        raise UsageError(
+            f"--out {out}: one of output and inbox contains the other: use separate folders"
+        )
     check_folder(out)
     check_free(out)
     return folder, out

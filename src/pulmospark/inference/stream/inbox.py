@@ -1,8 +1,8 @@
-"""The folder that images land in: what is new there, and whether it is whole yet.
+"""Watches the folder that images land in: finds new files, and waits until they are complete.
 
-A file is taken when it is a regular file with an image's name, or with a name that says nothing
-and an image's content, is not hidden, and has had the same size and time for a while. A folder is
-listed anew only when its own time has changed; all files are looked at again, a few at a time,
+A regular file is taken once its size and time have been stable for a while, unless it is hidden.
+It needs the extension of an image, or an ambiguous name and the content of an image. A folder is
+listed again only when its own time has changed; all files are checked again, a few at a time,
 every ``rescan_s`` seconds.
 """
 
@@ -33,14 +33,14 @@ from pulmospark.layouts.walk import (
 )
 
 _RACY_NS = 2_000_000_000  # some file systems keep times in steps of two seconds
-_SWEEP_SLICE_S = 0.02  # of one look
+_SWEEP_SLICE_S = 0.02  # per look
 _SWEEP_SHARE = 0.05  # of the time, at most
 _BLOCK = 512
 _CANDIDATES_MAX = 20_000
 _AGAIN_AFTER_S = (0.2, 2.0)
 _NEVER = (0, 0)
-_CLOSED = (-1, -1)  # of a folder that may not be listed: no time of its own tells when it may
-_NO_CONTENT = "its name says nothing of what it is, and its content is no image's"
+_CLOSED = (-1, -1)  # of a folder that may not be listed: its time does not say when it may
+_NO_CONTENT = "it has no known extension, and its content is not an image"
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
@@ -53,22 +53,22 @@ class _Candidate:
     modified_ns: int
     landed_ns: int
     since: float
-    """when it was first seen with this size and time, by the clock that never goes back"""
+    """when it was first seen with this size and time, by the monotonic clock"""
     not_before: float
-    """when it is looked at next"""
-    lay_there: bool
-    """whether it was there before it could be seen to land, or to change"""
+    """when it is checked next"""
+    existed_before: bool
+    """whether it existed before the inbox could see it land or change"""
     wait_s: float = _AGAIN_AFTER_S[0]
-    """after another try that fails"""
+    """before the next retry"""
 
 
 class Inbox:
-    """What lands below a folder.
+    """Files that land below a folder.
 
     Args:
-        folder: absolute; it and the folders in it are watched.
+        folder: absolute; watched recursively.
         settings: of the stream.
-        taken: keys (``Arrival.key``) of the files that were taken before.
+        taken: keys (``Arrival.key``) of files taken before.
 
     Raises:
         InputError: the folder cannot be listed.
@@ -78,7 +78,7 @@ class Inbox:
         self._root = str(folder).rstrip("/") or "/"
         self._settings = settings
         self._taken = KeySet(taken)
-        self._known = KeySet()  # of path and inode: spares a look at the file itself
+        self._known = KeySet()  # hashes of path and inode: saves checking the file
         self._listed: dict[str, tuple[int, int]] = {}  # folder -> its time, when it was listed
         self._candidates: dict[str, _Candidate] = {}
         self._given: dict[str, _Candidate] = {}
@@ -89,18 +89,18 @@ class Inbox:
         self._seen_all = False
         self._closed: set[str] = set()
         self._too_deep = False
-        self._untold: list[str] = []
-        self._no_images = KeySet()  # files that are none by their content
-        self._ignored: Counter[str] = Counter()  # reason -> files told
+        self._unreported: list[str] = []
+        self._no_images = KeySet()  # files whose content is not an image
+        self._ignored: Counter[str] = Counter()  # reason -> files reported
 
     @property
     def waiting(self) -> int:
-        """Files that were found and are not taken yet; more may be found when they are."""
+        """Number of files found but not taken yet; there may be more once they are taken."""
         return len(self._candidates)
 
     @property
     def drained(self) -> bool:
-        """Whether all folders were listed and every file found has its row."""
+        """Whether all folders were listed and each file found has a row."""
         return self._all_listed() and not (self._candidates or self._given)
 
     @property
@@ -109,15 +109,15 @@ class Inbox:
         return max(self._next - time.monotonic(), 0.0)
 
     def left_out(self) -> list[str]:
-        """What is not watched or taken and was not told yet, a line each, with the reason.
+        """What is ignored or not watched and not reported yet, with the reason, one line each.
 
-        Of files that are ignored for one reason, an extension say, the first are told.
+        Of files ignored for the same reason, such as an extension, only the first are reported.
         """
-        told, self._untold = self._untold, []
-        return told
+        lines, self._unreported = self._unreported, []
+        return lines
 
     def look(self) -> None:
-        """Look for files that are new.
+        """Look for new files.
 
         Raises:
             InputError: the inbox itself cannot be listed.
@@ -127,47 +127,47 @@ class Inbox:
             for folder in [self._root, *(f for f in self._listed if f != self._root)]:
                 self._look_into(folder)
             self._seen_all = self._seen_all or self._all_listed()
-            self._go_on_sweeping()
-        # As long again as it took: a huge folder costs half of a core at the most.
+            self._continue_sweep()
+        # Pause as long as the look took: even a huge folder costs at most half a core.
         now = time.monotonic()
         self._next = now + max(self._settings.poll_s, now - begun)
 
     def take(self, room: int) -> list[Arrival]:
-        """Files that are whole, ``room`` at most; taken with this, they are not given again."""
+        """Take at most ``room`` complete files; they are not returned again."""
         now, wall_ns = time.monotonic(), time.time_ns()
         ready: list[tuple[_Candidate, Arrival]] = []
-        for path, one in list(self._candidates.items()):
+        for path, candidate in list(self._candidates.items()):
             if len(ready) >= room:
                 break
-            if one.not_before > now:
+            if candidate.not_before > now:
                 continue
-            if (arrival := self._if_settled(one, now, wall_ns)) is not None:
-                ready.append((one, arrival))
+            if (arrival := self._if_settled(candidate, now, wall_ns)) is not None:
+                ready.append((candidate, arrival))
                 del self._candidates[path]
-        for one, arrival in ready:
+        for candidate, arrival in ready:
             self._taken.add(arrival.key)
-            self._given[arrival.uri] = one
+            self._given[arrival.uri] = candidate
         return [arrival for _, arrival in ready]
 
     def unchanged_s(self, arrival: Arrival) -> float:
-        """Seconds for which a file that was taken is known to be as it is; from any thread.
+        """Seconds for which a taken file is known to be unchanged; callable from any thread.
 
-        They are counted by this machine's clock alone, from when the file was seen to land or to
-        change: its own times may be those of another machine, whose clock is ahead or behind.
-        Only where it lay there before do they have to do.
+        Counted by this machine's clock, from when the file was seen to land or change: its own
+        timestamps may come from a machine whose clock is off. They are used only for files that
+        existed before.
         """
-        one = self._given.get(arrival.uri)
-        watched_s = 0.0 if one is None else time.monotonic() - one.since
-        if one is not None and not one.lay_there:
+        candidate = self._given.get(arrival.uri)
+        watched_s = 0.0 if candidate is None else time.monotonic() - candidate.since
+        if candidate is not None and not candidate.existed_before:
             return watched_s
         return max(watched_s, (time.time_ns() - arrival.landed_ns) / 1e9)
 
     def settled(self, arrival: Arrival) -> None:
-        """Say that a file that was taken has its row; forgets what `give_back` would need."""
+        """Record that a taken file has its row; it can no longer be given back."""
         self._given.pop(arrival.uri, None)
 
     def give_back(self, arrival: Arrival) -> None:
-        """Take a file back that was not whole, to be taken again a little later."""
+        """Return a file that was not complete, to be taken again a little later."""
         self._taken.discard(arrival.key)
         candidate = self._given.pop(arrival.uri, None)
         if candidate is None:
@@ -178,14 +178,14 @@ class Inbox:
                 arrival.landed_ns,
                 since=time.monotonic(),
                 not_before=0.0,
-                lay_there=True,
+                existed_before=True,
             )
         candidate.not_before = time.monotonic() + candidate.wait_s
         candidate.wait_s = min(2 * candidate.wait_s, _AGAIN_AFTER_S[1])
         self._candidates[candidate.path] = candidate
 
     def _all_listed(self) -> bool:
-        return bool(self._listed) and all(told != _NEVER for told in self._listed.values())
+        return bool(self._listed) and all(listed != _NEVER for listed in self._listed.values())
 
     # ---- listing -----------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class Inbox:
             for block in self._blocks(folder):
                 self._consider_new(block)
                 if len(self._candidates) >= _CANDIDATES_MAX:
-                    self._listed[folder] = _NEVER  # the next look goes on
+                    self._listed[folder] = _NEVER  # the next look lists it again
                     return
         except OSError as error:
             self._not_listed(folder, error)
@@ -208,11 +208,10 @@ class Inbox:
         self._closed.discard(folder)
 
     def _not_listed(self, folder: str, error: OSError) -> None:
-        """Tell of a folder that may not be listed, once, and try it again at the next look."""
+        """Report a folder that cannot be listed, once; the next look tries it again."""
         if folder == self._root:
             raise InputError(
-                f"{printable(folder)}: cannot be listed: {error.strerror}: name a folder "
-                "that may be read"
+                f"{printable(folder)}: cannot be listed: {error.strerror}: name a readable folder"
             ) from error
         if error.errno in _GONE:
             self._listed.pop(folder, None)
@@ -221,28 +220,28 @@ class Inbox:
         self._listed[folder] = _CLOSED
         if folder not in self._closed:
             self._closed.add(folder)
-            self._untold.append(
-                f"{printable(folder)}: cannot be listed: {error.strerror}: nothing in it is seen "
-                "until it may be read"
+            self._unreported.append(
+                f"{printable(folder)}: cannot be listed: {error.strerror}: its files are "
+                "ignored until it is readable"
             )
 
     def _consider_new(self, block: Sequence[tuple[str, int]]) -> None:
-        """Look at those files of a block that are not known by path and inode."""
+        """Consider the files of a block whose path and inode are not known."""
         keys = [hash(entry) for entry in block]
         known = self._known.among(keys).tolist()
         fresh = [
             (path, key) for (path, _), key, old in zip(block, keys, known, strict=True) if not old
         ]
-        told = self._consider([path for path, _ in fresh])
-        for (_, key), done in zip(fresh, told, strict=True):
+        finished = self._consider([path for path, _ in fresh])
+        for (_, key), done in zip(fresh, finished, strict=True):
             if done:
                 self._known.add(key)
 
     def _blocks(self, folder: str) -> Iterator[list[tuple[str, int]]]:
-        """Path and inode of the images of a folder, some at a time; folders in it are noted.
+        """Path and inode of the images of a folder, in blocks; also notes its subfolders.
 
         Raises:
-            OSError: it cannot be listed.
+            OSError: the folder cannot be listed.
         """
         block: list[tuple[str, int]] = []
         with os.scandir(folder) as entries:
@@ -253,7 +252,7 @@ class Inbox:
                     self._found_folder(entry.path)
                 elif not (is_image_name(entry.name) or may_hold_image(entry.name)):
                     extension = entry.name[entry.name.rfind(".") :].lower()
-                    self._ignore(entry.path, f"{printable(extension)} is no image's extension")
+                    self._ignore(entry.path, f"{printable(extension)} is not an image extension")
                 else:
                     block.append((entry.path, entry.inode()))
                     if len(block) == _BLOCK:
@@ -262,29 +261,29 @@ class Inbox:
         yield block
 
     def _ignore(self, path: str, reason: str) -> None:
-        """Tell of a file that is not taken; of many for one reason the first alone."""
-        told = self._ignored[reason]
+        """Report an ignored file; of several with the same reason, only the first."""
+        reported = self._ignored[reason]
         most = limits.NOTE_EXAMPLES_MAX if reason == _NO_CONTENT else 1
-        if told >= most or (not told and len(self._ignored) > limits.NOTE_EXTENSIONS_MAX):
+        if reported >= most or (not reported and len(self._ignored) > limits.NOTE_EXTENSIONS_MAX):
             return
         self._ignored[reason] += 1
-        more = "; other such files are ignored without a line" if told + 1 == most else ""
-        self._untold.append(f"{printable(path)}: ignored, {reason}{more}")
+        more = "; further such files are ignored silently" if reported + 1 == most else ""
+        self._unreported.append(f"{printable(path)}: ignored, {reason}{more}")
 
     def _found_folder(self, path: str) -> None:
         depth = path.removeprefix(self._root).count("/")
         if depth > limits.FOLDER_DEPTH_MAX:
-            if not self._too_deep:  # one stands for all
+            if not self._too_deep:  # report only the first
                 self._too_deep = True
-                self._untold.append(
-                    f"{printable(path)}: lies over {limits.FOLDER_DEPTH_MAX} levels deep, and is "
-                    "not watched: name a folder nearer to it as the inbox"
+                self._unreported.append(
+                    f"{printable(path)}: more than {limits.FOLDER_DEPTH_MAX} levels deep, so "
+                    "not watched: name a folder closer to it as the inbox"
                 )
         elif path not in self._listed:
             self._listed[path] = _NEVER
 
-    def _go_on_sweeping(self) -> None:
-        """Look at a few of all files, the known ones among them."""
+    def _continue_sweep(self) -> None:
+        """Check a few files again, including known ones."""
         begun = time.monotonic()
         if self._sweep is None:
             if begun < self._sweep_at:
@@ -309,55 +308,61 @@ class Inbox:
                 yield
 
     def _consider(self, paths: Sequence[str]) -> list[bool]:
-        """Make candidates of files that are new.
+        """Make new files candidates.
 
         Returns:
-            For each, whether it need not be looked at again under this name and inode.
+            For each, whether it need not be checked again under this name and inode.
         """
-        answers = [False] * len(paths)
-        found = []
+        finished = [False] * len(paths)
+        files = []
         for place, path in enumerate(paths):
             if path in self._candidates or path in self._given:
                 continue
             try:
                 facts = os.stat(path)  # noqa: PTH116 - a million times, without a Path each
             except OSError:
-                continue  # gone again, or a link that leads nowhere yet
+                continue  # gone again, or a dangling link
             if stat.S_ISREG(facts.st_mode):
-                found.append((place, path, facts))
+                files.append((place, path, facts))
             else:
-                answers[place] = True
-        keys = [_arrival(path, f.st_size, f.st_mtime_ns, 0).key for _, path, f in found]
+                finished[place] = True
+        keys = [_arrival(path, f.st_size, f.st_mtime_ns, 0).key for _, path, f in files]
         done = (self._taken.among(keys) | self._no_images.among(keys)).tolist()
-        for (place, path, facts), old in zip(found, done, strict=True):
-            answers[place] = old
+        for (place, path, facts), old in zip(files, done, strict=True):
+            finished[place] = old
             if not old:
-                lay_there = not self._seen_all
-                self._candidates[path] = _candidate(path, facts, lay_there=lay_there)
-        return answers
+                existed_before = not self._seen_all
+                self._candidates[path] = _candidate(path, facts, existed_before=existed_before)
+        return finished
 
     # ---- taking ------------------------------------------------------------------------
 
-    def _if_settled(self, one: _Candidate, now: float, wall_ns: int) -> Arrival | None:
+    def _if_settled(self, candidate: _Candidate, now: float, wall_ns: int) -> Arrival | None:
         try:
-            facts = os.stat(one.path)  # noqa: PTH116
+            facts = os.stat(candidate.path)  # noqa: PTH116
         except OSError:
-            del self._candidates[one.path]
+            del self._candidates[candidate.path]
             return None
-        if (facts.st_size, facts.st_mtime_ns) != (one.size_bytes, one.modified_ns):
-            one.size_bytes, one.modified_ns = facts.st_size, facts.st_mtime_ns
-            one.landed_ns, one.since, one.lay_there = facts.st_ctime_ns, now, False
-        quiet_s = max((wall_ns - one.modified_ns) / 1e9, now - one.since)
+        if (facts.st_size, facts.st_mtime_ns) != (candidate.size_bytes, candidate.modified_ns):
+            candidate.size_bytes, candidate.modified_ns = facts.st_size, facts.st_mtime_ns
+            candidate.landed_ns, candidate.since, candidate.existed_before = (
+                facts.st_ctime_ns,
+                now,
+                False,
+            )
+        quiet_s = max((wall_ns - candidate.modified_ns) / 1e9, now - candidate.since)
         if quiet_s < self._settings.settle_s:
             return None
-        arrival = _arrival(one.path, one.size_bytes, one.modified_ns, one.landed_ns)
-        if arrival.key in self._taken:  # it is again what it was when it was taken
-            del self._candidates[one.path]
+        arrival = _arrival(
+            candidate.path, candidate.size_bytes, candidate.modified_ns, candidate.landed_ns
+        )
+        if arrival.key in self._taken:  # unchanged since it was taken
+            del self._candidates[candidate.path]
             return None
-        if not (is_image_name(one.path) or content_is_image(one.path)):
+        if not (is_image_name(candidate.path) or content_is_image(candidate.path)):
             self._no_images.add(arrival.key)
-            self._ignore(one.path, _NO_CONTENT)
-            del self._candidates[one.path]
+            self._ignore(candidate.path, _NO_CONTENT)
+            del self._candidates[candidate.path]
             return None
         return arrival
 
@@ -368,9 +373,9 @@ def _arrival(path: str, size_bytes: int, modified_ns: int, landed_ns: int) -> Ar
     return Arrival(uri, size_bytes, modified_ns, landed_ns, problem)
 
 
-def _candidate(path: str, facts: os.stat_result, *, lay_there: bool) -> _Candidate:
+def _candidate(path: str, facts: os.stat_result, *, existed_before: bool) -> _Candidate:
     now = time.monotonic()
-    # On POSIX systems st_ctime is set by a rename as well as by the last write.
+    # On POSIX systems a rename sets st_ctime, as does the last write.
     return _Candidate(
         path,
         facts.st_size,
@@ -378,5 +383,5 @@ def _candidate(path: str, facts: os.stat_result, *, lay_there: bool) -> _Candida
         facts.st_ctime_ns,
         since=now,
         not_before=now,
-        lay_there=lay_there,
+        existed_before=existed_before,
     )

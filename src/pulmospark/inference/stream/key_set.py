@@ -12,10 +12,10 @@ _LOOSE_MAX = 16_384
 
 
 class KeySet:
-    """Signed 64-bit numbers: a sorted array, and a small set of those that came later.
+    """Signed 64-bit numbers: a sorted array, and a small set of later additions.
 
     Args:
-        keys: to begin with.
+        keys: initial members.
     """
 
     def __init__(self, keys: Ints | Sequence[int] = ()) -> None:
@@ -31,24 +31,24 @@ class KeySet:
 
     def among(self, keys: Sequence[int]) -> Mask:
         """Which of the numbers are in the set, (n,)."""
-        asked = np.asarray(keys, np.int64)
-        if not len(asked):
+        queried = np.asarray(keys, np.int64)
+        if not len(queried):
             return np.zeros(0, np.bool_)
-        found: Mask
+        members: Mask
         if len(self._sorted):
-            places = np.searchsorted(self._sorted, asked)
+            places = np.searchsorted(self._sorted, queried)
             places[places == len(self._sorted)] = 0
-            found = self._sorted[places] == asked
+            members = self._sorted[places] == queried
         else:
-            found = np.zeros(len(asked), np.bool_)
+            members = np.zeros(len(queried), np.bool_)
         if self._loose:
-            found |= np.fromiter((key in self._loose for key in keys), np.bool_, len(asked))
+            members |= np.fromiter((key in self._loose for key in keys), np.bool_, len(queried))
         if self._gone:
-            found &= np.fromiter((key not in self._gone for key in keys), np.bool_, len(asked))
-        return found
+            members &= np.fromiter((key not in self._gone for key in keys), np.bool_, len(queried))
+        return members
 
     def add(self, key: int) -> None:
-        """Put a number in."""
+        """Add a number."""
         if key in self:
             return
         if key in self._gone:
@@ -59,7 +59,7 @@ class KeySet:
             self._settle()
 
     def discard(self, key: int) -> None:
-        """Take a number out, if it is in."""
+        """Remove a number, if present."""
         if key in self._loose:
             self._loose.discard(key)
         elif key in self:

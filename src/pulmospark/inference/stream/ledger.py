@@ -1,7 +1,7 @@
-"""What a stream remembers: which files it took, which images it has seen, what is under way.
+"""The state of a stream: which files it took, which images it has seen, what is in progress.
 
-One SQLite file, written by the driver alone; the planner of Spark's source reads it. An
-*entry* is what is scored and committed together: the images of a micro-batch.
+One SQLite file, written only by the driver; the planner of Spark's source reads it. An *entry* is
+scored and committed as a unit: the images of a micro-batch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pulmospark.core.arrays import Ints
 from pulmospark.core.errors import EnvironmentProblem
 
 _WAIT_S = 30.0
-_ASKED_AT_ONCE = 500  # SQLite's older limit of values in a statement is 999
+_QUERY_VALUES_MAX = 500  # older versions of SQLite allow 999 values per statement
 _TABLES = """
 CREATE TABLE IF NOT EXISTS last (entry INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
@@ -36,13 +36,13 @@ CREATE TABLE IF NOT EXISTS seen (image_id BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 _DAMAGE = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _REMEDIES = {
-    **dict.fromkeys(_DAMAGE, "take it away, and the next start makes it anew from the tables"),
-    sqlite3.SQLITE_FULL: "make room, and run the same command again",
-    sqlite3.SQLITE_BUSY: "another program holds it: end that, and run the same command again",
+    **dict.fromkeys(_DAMAGE, "delete it, and the next start rebuilds it from the tables"),
+    sqlite3.SQLITE_FULL: "make room, and rerun the command",
+    sqlite3.SQLITE_BUSY: "another program holds it: stop that program, and rerun the command",
 }
 _REMEDY = (
-    "see that its disk works and that it may be written, and run the same command again, or "
-    "choose another folder with --out"
+    "check that its disk works and that it is writable, and rerun the command, or choose another "
+    "folder with --out"
 )
 
 
@@ -50,41 +50,41 @@ class Arrival(NamedTuple):
     """A file that landed in the inbox, as it was when it was taken."""
 
     uri: str
-    """absolute path; bytes that are no UTF-8 written out as ``\\xNN``"""
+    """absolute path; bytes that are not UTF-8 appear as ``\\xNN``"""
     size_bytes: int
     modified_ns: int
     """since 1970, nanoseconds"""
     landed_ns: int
-    """when it got its name here, as far as the file system tells; since 1970, nanoseconds"""
+    """when it got its name here, according to the file system; since 1970, nanoseconds"""
     problem: str | None = None
     """a ``RejectReason`` found while listing"""
 
     @property
     def key(self) -> int:
-        """64 bits of path, size and time: what makes it another file."""
+        """64-bit hash of path, size and time, which identify the file."""
         text = f"{self.uri}\0{self.size_bytes}\0{self.modified_ns}"
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big", signed=True)
 
 
 class DamagedStateError(EnvironmentProblem):
-    """SQLite finds the file itself wrong; the disk, rights and other programs are not at fault."""
+    """The file itself is damaged; the disk, rights and other programs are not the cause."""
 
 
 @contextlib.contextmanager
 def state_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite says of a file and its disk into one line.
+    """Turn SQLite's errors about a file and its disk into one line.
 
     Raises:
-        DamagedStateError: the file is no database, or a damaged one.
+        DamagedStateError: the file is not a database, or is damaged.
         EnvironmentProblem: it cannot be opened, read or written.
     """
     try:
         yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-        raise  # a fault of ours
+        raise  # a bug in pulmospark
     except sqlite3.DatabaseError as error:
-        # The lowest byte is the error's kind; those above say where it happened.
+        # The lowest byte is the kind of error; the others say where it happened.
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         kind = DamagedStateError if code in _DAMAGE else EnvironmentProblem
         raise kind(f"{path}: {error}: {_REMEDIES.get(code, _REMEDY)}") from error
@@ -93,10 +93,10 @@ def state_errors(path: Path) -> Iterator[None]:
 class StreamState:
     """The state's file; safe to use from several threads.
 
-    Every method tells what is wrong with the file or its disk as :func:`state_errors` does.
+    Every method raises errors of the file or its disk as :func:`state_errors` does.
 
     Args:
-        path: the file; made where it is missing.
+        path: the file; created if missing.
         read_only: for the planner.
 
     Raises:
@@ -107,7 +107,7 @@ class StreamState:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._lock, self._path = threading.Lock(), path
         self.left_here = 0
-        """entries that a process before was scoring itself when it ended"""
+        """entries that an earlier process was scoring itself when it ended"""
         mode = "ro" if read_only else "rwc"
         with state_errors(path):
             self._db = sqlite3.connect(
@@ -126,10 +126,10 @@ class StreamState:
 
     def _begin(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut
+        self._db.execute("PRAGMA synchronous = FULL")  # a commit survives a power failure
         self._db.executescript(_TABLES)
         self._db.execute("INSERT INTO last SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM last)")
-        # An image of theirs may have ended the process: they are for a worker of Spark's.
+        # One of their images may have crashed the process: leave them to a Spark worker.
         self.left_here = self._one("SELECT count(*) FROM here")
         self._db.execute("DELETE FROM here")
 
@@ -139,12 +139,12 @@ class StreamState:
             self._db.close()
 
     def plan(self, arrivals: Sequence[Arrival], *, here: bool = False) -> int:
-        """Write down that these files are taken.
+        """Record that these files are taken.
 
         Args:
             arrivals: the files.
-            here: scored by this process: as long as it lives the entry is not among the open
-                ones, so that Spark does not take it, too.
+            here: scored by this process; while it lives the entry is not open, so that Spark does
+                not score it as well.
 
         Returns:
             The number of their entry.
@@ -155,16 +155,16 @@ class StreamState:
             if here:
                 self._db.execute("INSERT INTO here VALUES (?)", (entry,))
             self._db.executemany(
-                "INSERT OR IGNORE INTO taken VALUES (?)", [(one.key,) for one in arrivals]
+                "INSERT OR IGNORE INTO taken VALUES (?)", [(arrival.key,) for arrival in arrivals]
             )
         return entry
 
     def last(self) -> int:
-        """The newest entry there ever was; 0: none."""
+        """The newest entry ever planned; 0: none."""
         return int(self._one("SELECT entry FROM last"))
 
     def open_entries(self, after: int = 0, upto: int | None = None) -> list[int]:
-        """Entries that are not committed and not scored here, in their order."""
+        """Entries that are neither committed nor scored here, in order."""
         end = self.last() if upto is None else upto
         rows = self._all(
             "SELECT entry FROM entries WHERE parts IS NULL AND entry > ? AND entry <= ? "
@@ -183,14 +183,17 @@ class StreamState:
         return [Arrival(*row) for row in rows]
 
     def seen(self, image_ids: Sequence[str]) -> set[str]:
-        """Those of the images that have a row of predictions already."""
-        found: set[str] = set()
-        for start in range(0, len(image_ids), _ASKED_AT_ONCE):
-            asked = [bytes.fromhex(one) for one in image_ids[start : start + _ASKED_AT_ONCE]]
-            marks = ", ".join("?" * len(asked))
-            rows = self._all(f"SELECT image_id FROM seen WHERE image_id IN ({marks})", asked)
-            found.update(image_id.hex() for (image_id,) in rows)
-        return found
+        """The subset of the images that already have a row of predictions."""
+        seen: set[str] = set()
+        for start in range(0, len(image_ids), _QUERY_VALUES_MAX):
+            batch = [
+                bytes.fromhex(image_id)
+                for image_id in image_ids[start : start + _QUERY_VALUES_MAX]
+            ]
+            marks = ", ".join("?" * len(batch))
+            rows = self._all(f"SELECT image_id FROM seen WHERE image_id IN ({marks})", batch)
+            seen.update(image_id.hex() for (image_id,) in rows)
+        return seen
 
     def commit(
         self,
@@ -199,13 +202,13 @@ class StreamState:
         image_ids: Iterable[str],
         again: Collection[Arrival],
     ) -> None:
-        """The point from which on an entry's rows will appear, whatever happens.
+        """Commit an entry; from this point on its rows will appear, whatever happens.
 
         Args:
-            entry: not committed so far.
+            entry: not committed yet.
             parts: tables that have a part of it.
             image_ids: of its rows of predictions.
-            again: files that are given back, to be taken another time.
+            again: files to be taken again later.
         """
         with self._held(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -215,28 +218,29 @@ class StreamState:
             self._db.execute("DELETE FROM planned WHERE entry = ?", (entry,))
             self._db.execute("DELETE FROM here WHERE entry = ?", (entry,))
             self._db.executemany(
-                "INSERT INTO seen VALUES (?)", [(bytes.fromhex(one),) for one in image_ids]
+                "INSERT INTO seen VALUES (?)",
+                [(bytes.fromhex(image_id),) for image_id in image_ids],
             )
             self._db.executemany("DELETE FROM taken WHERE key = ?", [(a.key,) for a in again])
 
     def unpublished(self) -> list[tuple[int, list[str]]]:
-        """Entries that are committed, and whose parts may not be in their tables yet."""
+        """Committed entries whose parts may not be in their tables yet."""
         rows = self._all("SELECT entry, parts FROM entries WHERE parts IS NOT NULL ORDER BY entry")
         return [(entry, json.loads(parts)) for entry, parts in rows]
 
     def published(self, entry: int) -> None:
-        """Write down that an entry's parts are in their tables."""
+        """Record that an entry's parts are in their tables."""
         with self._held():
             self._db.execute("DELETE FROM entries WHERE entry = ?", (entry,))
 
     def failed(self, entry: int) -> int:
-        """Write down that an entry's job failed; how often it did."""
+        """Record that an entry's job failed; returns how often it has."""
         with self._held():
             self._db.execute("UPDATE entries SET tries = tries + 1 WHERE entry = ?", (entry,))
         return int(self._one("SELECT tries FROM entries WHERE entry = ?", (entry,)))
 
     def halve(self, entry: int) -> None:
-        """Make two entries of one, so that an image that ends its worker is found."""
+        """Split an entry in two, to find an image that crashes its worker."""
         arrivals = self.arrivals(entry)
         middle = len(arrivals) // 2
         with self._held(), self._db:
@@ -248,20 +252,20 @@ class StreamState:
                     self._add(half)
 
     def taken(self) -> Ints:
-        """Keys of all files that were ever taken, sorted; 8 bytes each."""
+        """Keys of all files ever taken, sorted; 8 bytes each."""
         count = int(self._one("SELECT count(*) FROM taken"))
         with self._held():
             rows = self._db.execute("SELECT key FROM taken ORDER BY key")
             return np.fromiter((key for (key,) in rows), np.int64, count)
 
     def restore(self, last: int, image_ids: Iterable[str]) -> None:
-        """Fill a new state from the tables that an older one has left."""
+        """Fill a new state from the existing tables."""
         with self._held(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("UPDATE last SET entry = max(entry, ?)", (last,))
             self._db.executemany(
                 "INSERT OR IGNORE INTO seen VALUES (?)",
-                ((bytes.fromhex(one),) for one in image_ids),
+                ((bytes.fromhex(image_id),) for image_id in image_ids),
             )
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""How a stream is doing: counts and latencies, in words and for Prometheus."""
+"""Counts and latencies of a stream, as text and for Prometheus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KEPT = 100_000
 
 
 class StreamMetrics:
-    """Counts since the start; latency is from a file's landing to its row being readable."""
+    """Counts since the start; latency runs from a file's landing until its row is readable."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,69 +33,69 @@ class StreamMetrics:
         self.images = self.rejects = self.repeats = self.again = self.restarts = 0
 
     def serve(self, port: int, host: str) -> int:
-        """Answer Prometheus at ``http://host:port/metrics``; gives the port.
+        """Serve metrics at ``http://host:port/metrics``; returns the port.
 
         Raises:
             EnvironmentProblem: prometheus-client is not installed.
-            UsageError: the port is taken.
+            UsageError: the port is in use.
         """
         self._prometheus = _Prometheus(port, host)
         return self._prometheus.port
 
-    def committed(self, told: Committed, latencies: Sequence[float]) -> None:
-        """Count an entry, with the latencies of those of its files that landed since the start."""
+    def committed(self, entry: Committed, latencies: Sequence[float]) -> None:
+        """Count an entry, with the latencies of its files that landed since the start."""
         with self._lock:
-            self.images += told.images
-            self.rejects += told.rejects
-            self.repeats += told.repeats
-            self.again += told.again
-            self._since_line += told.images
+            self.images += entry.images
+            self.rejects += entry.rejects
+            self.repeats += entry.repeats
+            self.again += entry.again
+            self._since_line += entry.images
             self._latencies.extend(latencies)
             self._line_latencies.extend(latencies)
         if self._prometheus is not None:
-            self._prometheus.committed(told, latencies)
+            self._prometheus.committed(entry, latencies)
 
     def waiting(self, files: int) -> None:
-        """Set how many files are known to wait."""
+        """Set the number of waiting files."""
         if self._prometheus is not None:
             self._prometheus.waiting.set(files)
 
     def restarted(self) -> None:
-        """Count a Spark job that failed and was begun anew."""
+        """Count a failed Spark job that was restarted."""
         self.restarts += 1
         if self._prometheus is not None:
             self._prometheus.restarts.inc()
 
     def latency(self) -> tuple[float, float] | None:
-        """Median and 99th percentile of the last 100,000 images, seconds; ``None``: no image."""
+        """Median and 99th percentile of the last 100,000 images, seconds; ``None``: no images."""
         with self._lock:
-            return _middle_and_tail(self._latencies)
+            return _median_and_p99(self._latencies)
 
     def line(self, waiting: int) -> str:
-        """What happened since the last line."""
+        """A line about what happened since the last one."""
         now = time.monotonic()
         with self._lock:
             rate = self._since_line / max(now - self._line_at, 1e-9)
-            told = _middle_and_tail(self._line_latencies)
+            latency = _median_and_p99(self._line_latencies)
             self._line_at, self._since_line, self._line_latencies = now, 0, []
             text = (
                 f"stream: {self.images:,} images, {self.rejects:,} rejects, "
                 f"{self.repeats:,} repeats; {rate:.1f} images/s, {waiting:,} waiting"
             )
-        if told is not None:
-            text += f"; latency {told[0]:.2f} s, 99th percentile {told[1]:.2f} s"
+        if latency is not None:
+            text += f"; latency {latency[0]:.2f} s, 99th percentile {latency[1]:.2f} s"
         return text
 
 
-def _middle_and_tail(latencies: Sequence[float]) -> tuple[float, float] | None:
+def _median_and_p99(latencies: Sequence[float]) -> tuple[float, float] | None:
     if not latencies:
         return None
-    middle, tail = np.percentile(np.asarray(latencies), (50, 99))
-    return float(middle), float(tail)
+    median, p99 = np.percentile(np.asarray(latencies), (50, 99))
+    return float(median), float(p99)
 
 
 class _Prometheus:
-    """The same numbers in a registry of their own, with a server."""
+    """The same metrics in a separate registry, with a server."""
 
     def __init__(self, port: int, host: str) -> None:
         try:
@@ -103,13 +103,13 @@ class _Prometheus:
             import prometheus_client as client  # noqa: PLC0415
         except ImportError as error:
             raise EnvironmentProblem(
-                f"prometheus-client is not installed: {how_to_install('metrics')}, or leave "
-                "--metrics-port out"
+                f"prometheus-client is not installed: {how_to_install('metrics')}, or omit "
+                "--metrics-port"
             ) from error
         registry = client.CollectorRegistry()
         self._files: Any = client.Counter(
             "pulmospark_stream_files",
-            "Files by what became of them",
+            "Files by outcome",
             ["outcome"],
             registry=registry,
         )
@@ -120,7 +120,7 @@ class _Prometheus:
         )
         self._latency: Any = client.Histogram(
             "pulmospark_stream_latency_seconds",
-            "From an image's landing to its row being readable",
+            "From an image's landing until its row is readable",
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
@@ -129,7 +129,7 @@ class _Prometheus:
         )
         self.restarts: Any = client.Counter(
             "pulmospark_stream_restarts",
-            "Spark jobs that failed and were begun anew",
+            "Spark jobs that failed and were restarted",
             registry=registry,
         )
         self._last: Any = client.Gauge(
@@ -145,15 +145,15 @@ class _Prometheus:
             ) from error
         self.port = int(server.server_port)
 
-    def committed(self, told: Committed, latencies: Sequence[float]) -> None:
+    def committed(self, entry: Committed, latencies: Sequence[float]) -> None:
         for outcome, count in (
-            ("scored", told.images),
-            ("rejected", told.rejects),
-            ("repeated", told.repeats),
-            ("put_back", told.again),
+            ("scored", entry.images),
+            ("rejected", entry.rejects),
+            ("repeated", entry.repeats),
+            ("put_back", entry.again),
         ):
             self._files.labels(outcome).inc(count)
         self._batches.inc()
         self._last.set_to_current_time()
-        for one in latencies:
-            self._latency.observe(one)
+        for latency in latencies:
+            self._latency.observe(latency)

@@ -1,7 +1,7 @@
-"""The Spark side of a stream on the driver: its query, what it brings, and what goes wrong.
+"""The Spark side of a stream on the driver: its query, the results, and error handling.
 
-Spark's own checkpoint lives as long as the query: what outlasts a process is the state alone,
-and a new query begins with the first entry that is not committed.
+Spark's checkpoint lives only as long as the query. Only the stream's state outlasts a process, and
+a new query begins with the first entry that is not committed.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ PASSING = frozenset(
         RejectReason.NOT_AN_IMAGE.value,
     }
 )
-"""what a file may look like while it is being copied"""
+"""reasons for which a file may be rejected while it is being copied"""
 
 Heard = Callable[[Committed, Sequence[Arrival], Sequence[Arrival]], None]
 IsYoung = Callable[[Arrival], bool]
-"""whether a file changed so lately that it may still be on its way"""
+"""whether a file changed so recently that it may still be being copied"""
 
 
 class StreamQuery:
-    """A streaming query that is begun anew when its job fails.
+    """A streaming query that restarts when its job fails.
 
     Args:
         spark: the session.
         store: of the output.
         spec: of the source.
         source: name of the inbox in the tables.
-        is_young: asked of files that cannot be read whole. Called from another thread.
-        heard: told each entry that is committed: counts, files that have their row, files
-            that are given back. Called from another thread.
+        is_young: called for files that cannot be read completely, from another thread.
+        heard: called for each committed entry with its counts, the files that have their row,
+            and the files given back; from another thread.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class StreamQuery:
     def start(self) -> None:
         """Begin with the first entry that is not committed."""
         self._forget_checkpoints()
-        # A name of its own: the JVM of a driver that was killed may still write to the last one.
+        # A new name: the JVM of a killed driver may still write to the last one.
         checkpoint = self._inner / f"checkpoint-{uuid.uuid4().hex}"
         self._failure = None
         with jvm_errors():
@@ -95,13 +95,13 @@ class StreamQuery:
             )
 
     def finish(self) -> None:
-        """Let Spark write down what it has done: stopped before, it would call that an error."""
+        """Let Spark record what it has done: stopped earlier, it would report an error."""
         if self._query is not None and self._failure is None:
             with contextlib.suppress(Exception):
                 self._query.processAllAvailable()
 
     def stop(self) -> None:
-        """End the query; nothing where Spark is gone already."""
+        """End the query, if Spark is still running."""
         query, self._query = self._query, None
         if query is not None:
             with contextlib.suppress(Exception):
@@ -113,10 +113,10 @@ class StreamQuery:
             shutil.rmtree(old, ignore_errors=True)
 
     def failed(self) -> bool:
-        """Whether what runs has failed.
+        """Whether the query has failed.
 
         Raises:
-            EnvironmentProblem: Spark itself is gone.
+            EnvironmentProblem: Spark itself has ended.
         """
         if self._failure is not None:
             return True
@@ -124,10 +124,10 @@ class StreamQuery:
             return self._query is None or not self._query.isActive
 
     def begin_anew(self) -> None:
-        """Start again after a failure; an entry that fails again and again is taken apart.
+        """Restart after a failure; an entry that fails repeatedly is split.
 
         Raises:
-            PulmosparkError: what a task said, or that nothing gets better.
+            PulmosparkError: a task's error, or too many failures.
         """
         failure, query = self._failure, self._query
         if failure is None and query is not None:
@@ -139,17 +139,17 @@ class StreamQuery:
         self._failures += 1
         cause = job_failure(failure or RuntimeError("the query ended without an error message"))
         if isinstance(cause, SourceUnavailableError):
-            raise cause  # no image's fault: none is taken apart for it
+            raise cause  # not caused by an image, so no entry is split
         if self._failures > limits.STREAM_RESTARTS_MAX or self._ended >= limits.STREAM_ENDED_MAX:
             raise EnvironmentProblem(
-                f"Spark's jobs fail again and again: {cause.message}", detail=cause.detail
+                f"Spark's jobs fail repeatedly: {cause.message}", detail=cause.detail
             )
-        for entry in self._store.state.open_entries()[:1]:  # the one that was worked on
-            self._take_apart(entry)
+        for entry in self._store.state.open_entries()[:1]:  # the one in progress
+            self._split(entry)
         self.start()
 
-    def _take_apart(self, entry: int) -> None:
-        """Find the image that ends its worker: halve what fails twice, reject what is left."""
+    def _split(self, entry: int) -> None:
+        """Find an image that crashes its worker: halve what fails twice, reject a single image."""
         state = self._store.state
         tries, arrivals = state.failed(entry), state.arrivals(entry)
         if len(arrivals) > 1 and tries >= 2:
@@ -166,80 +166,80 @@ class StreamQuery:
             }
             rejects = pa.Table.from_pylist([row], schema=schemas.REJECTS)
             self._heard(self._store.commit(entry, {"rejects": rejects}), arrivals, [])
-            self._failures, self._ended = 0, self._ended + 1  # the image's, and it is gone
+            self._failures, self._ended = 0, self._ended + 1  # the image caused them
 
     def _on_batch(self, frame: DataFrame, batch_id: int) -> None:
-        del batch_id  # the state's entries say what is what, whatever Spark counts
+        del batch_id  # the state numbers the entries, whatever Spark counts
         try:
-            found = frame.toArrow().to_pylist()
-            for entry in sorted({row["entry"] for row in found}):
-                self._commit(entry, [row for row in found if row["entry"] == entry])
-        # Raised, it would come back from Java, wrapped; the main thread looks at it.
+            rows = frame.toArrow().to_pylist()
+            for entry in sorted({row["entry"] for row in rows}):
+                self._commit(entry, [row for row in rows if row["entry"] == entry])
+        # Raised, it would return through Java, wrapped; the main thread handles it.
         except Exception as error:  # noqa: BLE001
             self._failure = error
 
-    def _commit(self, entry: int, found: Sequence[Mapping[str, Any]]) -> None:
-        for row in found:
+    def _commit(self, entry: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows:
             if row["error"]:
                 raise error_from(row["error"])
         arrivals = self._store.state.arrivals(entry)
         pieces: dict[str, list[pa.Table]] = {}
-        for row in found:
+        for row in rows:
             if row["name"]:
                 pieces.setdefault(row["name"], []).append(from_bytes(row["rows"]))
         scored = {name: pa.concat_tables(tables_) for name, tables_ in pieces.items()}
-        told, done, again = commit(self._store, entry, scored, self._is_young)
+        committed, done, again = commit(self._store, entry, scored, self._is_young)
         if arrivals:
             self._failures = self._ended = 0
-        self._heard(told, done, again)
+        self._heard(committed, done, again)
 
 
 def commit(
     store: StreamStore, entry: int, scored: dict[str, pa.Table], is_young: IsYoung
 ) -> tuple[Committed, list[Arrival], list[Arrival]]:
-    """Commit what was found of an entry's files, but for those that are on their way still.
+    """Commit the results of an entry's files, except those still being copied.
 
     Args:
         store: of the output.
-        entry: one that is not committed.
-        scored: table -> rows; changed.
-        is_young: asked of files that cannot be read whole.
+        entry: not committed yet.
+        scored: table -> rows; modified.
+        is_young: called for files that cannot be read completely.
 
     Returns:
-        The counts, the files that have their row, and those that are given back.
+        The counts, the files that have their row, and those given back.
     """
     arrivals = store.state.arrivals(entry)
     again = put_back(scored, arrivals, is_young)
-    told = store.commit(entry, scored, again)
-    done = [one for one in arrivals if one.uri not in again]
-    return told, done, [one for one in arrivals if one.uri in again]
+    committed = store.commit(entry, scored, again)
+    done = [arrival for arrival in arrivals if arrival.uri not in again]
+    return committed, done, [arrival for arrival in arrivals if arrival.uri in again]
 
 
 def put_back(
     scored: dict[str, pa.Table], arrivals: Sequence[Arrival], is_young: IsYoung
 ) -> set[str]:
-    """Take out of the rows of an entry those of files that seem to be on their way still.
+    """Remove from an entry the rows of files that seem to be still being copied.
 
     Args:
-        scored: table -> rows; changed.
+        scored: table -> rows; modified.
         arrivals: the files of the entry.
-        is_young: asked of files that cannot be read whole.
+        is_young: called for files that cannot be read completely.
 
     Returns:
-        Their paths: files that changed while they were read, and files that changed lately and
-        could not be read whole.
+        Their paths: files that changed while being read, and files that changed recently and
+        could not be read completely.
     """
     changed = scored.pop(CHANGED, None)
     again = set() if changed is None else set(changed["uri"].to_pylist())
     if "rejects" in scored:
-        by_uri = {one.uri: one for one in arrivals}
+        by_uri = {arrival.uri: arrival for arrival in arrivals}
         again |= {
             row["uri"]
             for row in scored["rejects"].select(["uri", "reason"]).to_pylist()
             if row["reason"] in PASSING and is_young(by_uri[row["uri"]])
         }
     if again:
-        paths = {one.uri for one in arrivals}
+        paths = {arrival.uri for arrival in arrivals}
         for name, rows in scored.items():
             kept = [arrival_of(uri, paths) not in again for uri in rows["uri"].to_pylist()]
             scored[name] = rows.filter(pa.array(kept, pa.bool_()))
@@ -248,11 +248,11 @@ def put_back(
 
 @contextlib.contextmanager
 def jvm_errors() -> Iterator[None]:
-    """Turn the end of Spark's JVM into one line."""
+    """Turn the end of Spark's JVM into a one-line error."""
     try:
         yield
     except (Py4JError, OSError) as error:
         raise EnvironmentProblem(
-            "Spark has ended: run the same command again, and the stream goes on where it was",
+            "Spark has ended: rerun the command, and the stream resumes where it stopped",
             detail=str(error),
         ) from error

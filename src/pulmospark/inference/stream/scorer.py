@@ -1,4 +1,4 @@
-"""The scorer of a stream: its network in a precision that was checked once, and is kept."""
+"""The scorer of a stream, in a precision that is checked once and kept."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ FILE = "engine.json"
 
 @dataclass(frozen=True)
 class FolderSample:
-    """Images of a folder and the folders in it, spread evenly over the first few thousand.
+    """Images below a folder, evenly spaced over the first few thousand.
 
     Attributes:
         folder: absolute.
         settings: of the bundle's standard image.
-        count: images at most.
+        count: maximum number of images.
     """
 
     folder: Path
@@ -50,43 +50,45 @@ class FolderSample:
     @cached_property
     def _files(self) -> Sequence[FoundFile]:
         listed = walk(self.folder, ListingNotes())
-        found = [file for file in islice(listed, limits.STREAM_SAMPLE_FILES) if not file.problem]
-        places = np.linspace(0, max(len(found) - 1, 0), min(self.count, len(found)))
-        return [found[place] for place in np.unique(places.round()).astype(int).tolist()]
+        readable = [
+            file for file in islice(listed, limits.STREAM_SAMPLE_FILES) if not file.problem
+        ]
+        places = np.linspace(0, max(len(readable) - 1, 0), min(self.count, len(readable)))
+        return [readable[place] for place in np.unique(places.round()).astype(int).tolist()]
 
     @property
     def content_id(self) -> str:
-        """Of the files' names, sizes and times; none is read."""
-        told = [[file.uri, file.size_bytes, file.modified_ns] for file in self._files]
-        return value_id([self.settings.model_dump(), told])
+        """Hash of the files' names, sizes and times; reads none."""
+        facts = [[file.uri, file.size_bytes, file.modified_ns] for file in self._files]
+        return value_id([self.settings.model_dump(), facts])
 
     def pixels(self) -> Pixels:
-        """(n, size, size); files that are no images are left out."""
-        found = read_pixels([file.uri for file in self._files], self.settings)
+        """(n, size, size); files that are not images are excluded."""
+        pixels = read_pixels([file.uri for file in self._files], self.settings)
         size = self.settings.size
-        return np.frombuffer(b"".join(found), np.uint8).reshape(-1, size, size)
+        return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, size, size)
 
 
 def stream_scorer(
     bundle: Bundle, inner: Path, precision: PrecisionPolicy, sample: FolderSample
 ) -> tuple[Scorer, PrecisionOutcome]:
-    """Make a bundle's network ready for a stream.
+    """Prepare a bundle's network for a stream.
 
-    What was decided on a sample is kept in ``inner``, so that all rows of an output come from
-    the same engine as long as processor, versions and what is asked for stay.
+    The decision made on a sample is kept in ``inner``, so that all rows of an output come from the
+    same engine as long as processor, versions and requested precision stay the same.
 
     Args:
         bundle: the model.
-        inner: folder of what belongs to the output and is no table.
+        inner: the output's folder for everything other than tables.
         precision: of the network's arithmetic.
         sample: images that a lower precision is checked on; with fewer than
-            ``limits.PARITY_IMAGES_MIN`` it is float32, and the next start tries again.
+            ``limits.PARITY_IMAGES_MIN`` float32 is used, and the next start tries again.
 
     Returns:
-        What workers score with, and how the precision was decided.
+        What workers score with, and how the precision was chosen.
 
     Raises:
-        BundleError: the bundle's tensors are not what they were.
+        BundleError: the bundle's tensors have changed.
         InputError: the sample's folder cannot be listed.
         EnvironmentProblem: no space, no right to write there, or ``int8`` without NNCF.
     """
@@ -111,21 +113,21 @@ def stream_scorer(
         ScoringSettings(precision=precision),
         points,
         sample,
-        images=limits.PARITY_WORTH_IMAGES,  # a stream has no end: the check is worth it
+        images=limits.PARITY_WORTH_IMAGES,  # a stream is endless: the check pays off
     )
-    if not outcome.reason:  # nothing is left to be decided another time
-        told = {"engine": scorer.engine, "outcome": outcome}
-        values = {name: one.model_dump(mode="json") for name, one in told.items()}
+    if not outcome.reason:  # final: the next start need not decide again
+        records = {"engine": scorer.engine, "outcome": outcome}
+        values = {name: record.model_dump(mode="json") for name, record in records.items()}
         files.write_json(inner / FILE, {"key": key, **values})
     return scorer, outcome
 
 
 def _kept(path: Path, key: str) -> tuple[EngineSpec, PrecisionOutcome] | None:
-    """What an earlier start has decided, where it still holds."""
+    """The decision of an earlier start, if still valid."""
     with suppress(PulmosparkError, ValidationError, OSError, TypeError, KeyError):
-        told = files.read_json(path)
-        if told["key"] == key:
-            engine = EngineSpec.model_validate(told["engine"])
+        record = files.read_json(path)
+        if record["key"] == key:
+            engine = EngineSpec.model_validate(record["engine"])
             if (Path(engine.folder) / SPEC_FILE).is_file():
-                return engine, PrecisionOutcome.model_validate(told["outcome"])
+                return engine, PrecisionOutcome.model_validate(record["outcome"])
     return None

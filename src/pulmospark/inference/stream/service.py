@@ -1,4 +1,4 @@
-"""Images scored as they land in a folder: a bundle and an inbox in, growing tables out."""
+"""Scores images as they land in a folder, with a bundle, into growing tables."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _CHECK_EVERY_S = 0.5
 
 
 class StreamResult(Record):
-    """What a stream did, from its start to its stop."""
+    """The result of a stream, from start to stop."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -64,23 +64,23 @@ class StreamResult(Record):
     bundle: Path
     model_id: str
     images: int
-    """that were scored"""
+    """scored"""
     rejects: int
     repeats: int
-    """files whose image, by its content, had been scored before"""
+    """files whose image (by content) had been scored before"""
     precision: PrecisionOutcome
-    """in which the network scored, and why"""
+    """precision of the network's arithmetic, and how it was chosen"""
     restarts: int
-    """Spark jobs that failed and were begun anew"""
+    """Spark jobs that failed and were restarted"""
     seconds: float
     latency_median_s: float | None
-    """from landing to row, of the images that landed while it ran; ``None``: none did"""
+    """from landing to row, over images that landed while it ran; ``None``: there were none"""
     latency_p99_s: float | None
 
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """A stream that was checked as far as it can be without Spark."""
+    """A stream, checked as far as possible without Spark."""
 
     bundle: Bundle
     inbox: Path
@@ -88,14 +88,14 @@ class StreamPlan:
     settings: StreamSettings
     precision: PrecisionPolicy
     sample: Path | None
-    """images that a lower precision is checked on; ``None``: those that lie in the inbox"""
+    """folder of images to check a lower precision on; ``None``: the inbox"""
 
     def identity(self) -> dict[str, Any]:
         """What all rows have in common."""
         return {"model_id": self.bundle.model_id}
 
     def record(self) -> dict[str, Any]:
-        """What the output's folder says of itself."""
+        """The record written to the output's folder."""
         settings = {
             "bundle": str(self.bundle.folder),
             "inbox": printable(str(self.inbox)),
@@ -104,7 +104,7 @@ class StreamPlan:
         return {"classes": self.bundle.config.classes, "provenance": provenance(settings)}
 
     def scorer(self) -> tuple[Scorer, PrecisionOutcome]:
-        """Prepare the engine; seconds for the first stream into a folder."""
+        """Prepare the engine; takes seconds for the first stream into a folder."""
         sample = FolderSample(self.sample or self.inbox, self.bundle.config.ingest)
         return stream_scorer(self.bundle, self.target / INNER, self.precision, sample)
 
@@ -118,22 +118,22 @@ def plan_stream(
     precision: PrecisionPolicy = "auto",
     sample: Path | None = None,
 ) -> StreamPlan:
-    """Check a stream before anything costly is done.
+    """Check a stream before any expensive work.
 
     Args:
         bundle: folder of the bundle.
         inbox: folder that images land in.
         target: folder of the output.
         settings: of the stream.
-        precision: of the network's arithmetic; below float32 only where a check allows it.
-        sample: folder with images like those that will land, for that check; ``None``: those
-            that lie in the inbox at the start.
+        precision: of the network's arithmetic; below float32 only if a check passes.
+        sample: folder with images like those that will land, for that check; ``None``: the
+            images in the inbox at the start.
 
     Raises:
         BundleError: the bundle is missing or damaged.
-        UsageError: ``target`` holds something else or is another bundle's, another stream
-            writes to it, or the folders lie in each other.
-        InputError: ``inbox`` or ``sample`` is no folder that this machine sees.
+        UsageError: ``target`` is not a stream's output or belongs to another bundle, another
+            stream writes to it, or one folder contains the other.
+        InputError: ``inbox`` or ``sample`` is not a folder on this machine.
     """
     folder, out = check_places(inbox, target)
     if sample is not None and not (sample := absolute(check_local(sample))).is_dir():
@@ -162,37 +162,37 @@ def run_stream(
     """Score images as they land, until ``stop`` is set.
 
     ``plan.target`` gets the tables ``predictions`` (``core.schemas.PREDICTIONS``), ``rejects``
-    (``core.schemas.REJECTS``) and ``repeats`` (``core.schemas.REPEATS``). Any reader of Parquet
-    finds each image in ``predictions`` once, at any moment, whatever was killed before.
+    (``core.schemas.REJECTS``) and ``repeats`` (``core.schemas.REPEATS``). At any moment, any
+    reader of Parquet finds each image in ``predictions`` once, whatever was killed before.
 
     Args:
         plan: see :func:`plan_stream`.
         session: opened once the folder's lock is held: ``spark_session(...)``, or
-            ``contextlib.nullcontext(spark)``. Until it is there images are scored in this
+            ``contextlib.nullcontext(spark)``. Until it is ready, images are scored in this
             process.
-        once: stop when all that is in the inbox has its row.
-        stop: ends the stream after the entries that are under way; before Spark is there, what
-            an earlier process has left is left.
-        metrics: takes the counts.
-        tell: told a line every ten seconds in which something happened.
+        once: stop when every file in the inbox has its row.
+        stop: ends the stream after the entries in progress; before Spark is ready, an earlier
+            process's unfinished entries remain.
+        metrics: receives the counts.
+        tell: called with a line of progress every ten seconds, unless nothing happened.
 
     Raises:
         UsageError: another stream writes to the folder, or it belongs to another bundle.
         InputError: the inbox cannot be listed.
-        EnvironmentProblem: Spark ended, or its jobs fail again and again; no space, or no
-            right to write there.
+        EnvironmentProblem: Spark ended, or its jobs fail repeatedly; no space, or no right to
+            write there.
     """
     begun = time.monotonic()
     measured = metrics or StreamMetrics()
     with open_store(plan.target, plan.identity(), plan.record) as store:
-        stopped, say = stop or threading.Event(), tell or _say_nothing
+        stopped, report = stop or threading.Event(), tell or _ignore_line
         with started_early(session) as opening:
             scorer, precision = plan.scorer()
-            run = _Run(plan, store, scorer, metrics=measured, tell=say)
+            run = _Run(plan, store, scorer, metrics=measured, report=report)
             run.before(lambda: opening.is_there, stopped)
             with opening as spark:
-                # Not before: while Spark starts, standard error is its log's.
-                say(f"stream: {precision.line()}")
+                # Not earlier: while Spark starts, it logs to standard error.
+                report(f"stream: {precision.line()}")
                 if not stopped.is_set():
                     run.until(spark, stopped, once=once)
     latency = measured.latency()
@@ -211,7 +211,7 @@ def run_stream(
     )
 
 
-def _say_nothing(text: str) -> None:
+def _ignore_line(text: str) -> None:
     del text
 
 
@@ -225,10 +225,10 @@ class _Run:
         scorer: Scorer,
         *,
         metrics: StreamMetrics,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
         config = plan.bundle.config
-        self._plan, self._store, self._metrics, self._tell = plan, store, metrics, tell
+        self._plan, self._store, self._metrics, self._report = plan, store, metrics, report
         self._inbox = Inbox(plan.inbox, plan.settings, store.state.taken())
         self._heard: queue.SimpleQueue[tuple[Sequence[Arrival], Sequence[Arrival]]] = (
             queue.SimpleQueue()
@@ -244,34 +244,34 @@ class _Run:
             inbox=str(plan.inbox),
             phantoms_only=config.phantoms and not plan.settings.allow_phantom_model,
         )
-        # What was left may hold an image that ended the process: it waits for a worker of Spark's,
-        # and so does all else, for it may not be the only one.
+        # An unfinished entry may hold an image that crashed the process: it waits for a Spark
+        # worker, and so does everything else, since there may be more such images.
         self._scores_here = not store.state.left_here and scorer.engine.kind == "openvino"
 
     def before(self, is_there: Callable[[], bool], stop: threading.Event) -> None:
-        """Score here what is in the inbox until what is awaited is there."""
+        """Score files of the inbox in this process until Spark is ready."""
         while self._scores_here and not (is_there() or stop.is_set()):
             if not self._score_here():
                 stop.wait(min(self._plan.settings.poll_s, _CHECK_EVERY_S))
 
     def _score_here(self) -> int:
-        """Score a few images of the inbox in this process; how many."""
+        """Score a few images of the inbox in this process; returns how many."""
         if not self._inbox.pause_s:
             self._inbox.look()
         arrivals = self._inbox.take(limits.STREAM_EARLY_IMAGES)
         if arrivals:
             entry = self._store.state.plan(arrivals, here=True)
             scored = dict(self._work.score(arrivals))
-            told, *heard = commit(self._store, entry, scored, self._is_young)
-            self._metrics.committed(told, ())
-            for arrival in heard[0]:
+            committed, done, again = commit(self._store, entry, scored, self._is_young)
+            self._metrics.committed(committed, ())
+            for arrival in done:
                 self._inbox.settled(arrival)
-            for arrival in heard[1]:
+            for arrival in again:
                 self._inbox.give_back(arrival)
         return len(arrivals)
 
     def _is_young(self, arrival: Arrival) -> bool:
-        """Called from the query's thread as well."""
+        """Also called from the query's thread."""
         return self._inbox.unchanged_s(arrival) < self._plan.settings.patience_s
 
     def _query_on(self, spark: SparkSession) -> StreamQuery:
@@ -289,13 +289,13 @@ class _Run:
         )
 
     def until(self, spark: SparkSession, stop: threading.Event, *, once: bool) -> None:
-        """Go on until stopped; what is under way then is finished."""
+        """Run until stopped, then finish the entries in progress."""
         query = self._query_on(spark)
         begun = time.monotonic()
         checked = lined = begun
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="query") as pool:
-                starting = pool.submit(query.start)  # seconds, in which images go on landing
+                starting = pool.submit(query.start)  # takes seconds, while images keep landing
                 self.before(starting.done, stop)
                 starting.result()
             while True:
@@ -307,13 +307,13 @@ class _Run:
                     if query.failed():
                         self._metrics.restarted()
                         query.begin_anew()
-                going_on = not stop.is_set()
-                if going_on:
+                running = not stop.is_set()
+                if running:
                     self._take()
                 for text in self._inbox.left_out():
-                    self._tell(f"stream: {text}")
+                    self._report(f"stream: {text}")
                 idle = not self._store.state.open_entries() and self._heard.empty()
-                if idle and (not going_on or (once and self._inbox.drained)):
+                if idle and (not running or (once and self._inbox.drained)):
                     query.finish()
                     break
                 if now - lined >= LINE_EVERY_S:
@@ -326,51 +326,51 @@ class _Run:
         self._line()
 
     def _take(self) -> None:
-        """Plan an entry of what is ripe: one that is scored, and a full one that waits.
+        """Plan an entry of settled files: one being scored, and a full one waiting.
 
-        Until Spark has made its workers ready, by an entry without images, this process scores.
+        Until an entry without images has warmed up Spark's workers, this process scores.
         """
         state, images = self._store.state, self._plan.settings.batch_images
-        under_way = len(state.open_entries())
+        in_progress = len(state.open_entries())
         if self._scores_here and self._ready_ns is None:
             if self._worked is None:
-                if not under_way:
+                if not in_progress:
                     state.plan([])
                 self._worked = time.monotonic()
             if self._score_here():
                 self._wake.set()
             return
-        if under_way >= limits.STREAM_PLANNED_MAX:
+        if in_progress >= limits.STREAM_PLANNED_MAX:
             return
         if not self._inbox.pause_s:
             self._inbox.look()
-        if under_way and self._inbox.waiting < images:
+        if in_progress and self._inbox.waiting < images:
             return
         arrivals = self._inbox.take(images)
-        if arrivals or (not under_way and self._is_cold()):
+        if arrivals or (not in_progress and self._is_cold()):
             state.plan(arrivals)
             self._worked = time.monotonic()
 
     def _is_cold(self) -> bool:
-        """Whether workers have had nothing to do for so long that Spark may end them."""
+        """Whether workers have been idle for so long that Spark may end them."""
         return self._worked is None or time.monotonic() - self._worked > limits.STREAM_WARM_S
 
     def _on_committed(
-        self, told: Committed, done: Sequence[Arrival], again: Sequence[Arrival]
+        self, committed: Committed, done: Sequence[Arrival], again: Sequence[Arrival]
     ) -> None:
         """Called from the query's thread."""
         now_ns = time.time_ns()
         since = self._ready_ns
         if since is None:
             self._ready_ns = now_ns
-            self._tell(f"stream: ready, watching {printable(str(self._plan.inbox))}")
+            self._report(f"stream: ready, watching {printable(str(self._plan.inbox))}")
         latencies = [
-            (now_ns - one.landed_ns) / 1e9
-            for one in done
-            if since is not None and one.landed_ns >= since
+            (now_ns - arrival.landed_ns) / 1e9
+            for arrival in done
+            if since is not None and arrival.landed_ns >= since
         ]
         if done or again:
-            self._metrics.committed(told, latencies)
+            self._metrics.committed(committed, latencies)
         self._heard.put((done, again))
         self._wake.set()
 
@@ -388,4 +388,4 @@ class _Run:
         counts = (self._metrics.images, self._metrics.rejects, self._metrics.repeats)
         if counts != self._said:
             self._said = counts
-            self._tell(self._metrics.line(self._inbox.waiting))
+            self._report(self._metrics.line(self._inbox.waiting))

@@ -1,7 +1,7 @@
 """The source of a stream for Spark: entries of images, scored by the tasks that read them.
 
-Spark imports this module in several processes of its own before the first image is read, one
-after the other; so it imports little itself, and the work only where a task runs.
+Spark imports this module in several processes, one after another, before the first image is read.
+So it imports little itself, and imports the work only where a task runs.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 NAME = "pulmospark_images"
 
 _ROW_SCHEMA = "entry bigint, name string, rows binary, error string"
-_PIECES_EACH = 2  # for a slot, so that one slow image keeps nobody waiting for long
+_PIECES_EACH = 2  # per slot, so that one slow image does not delay the rest for long
 _PIECE_IMAGES_MIN = 16
 
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """What the source is told, in the one text that Spark hands on."""
+    """The source's options, as the single text that Spark passes on."""
 
     state: str
-    """file of the stream's state; the driver's machine alone need see it"""
+    """file of the stream's state; only the driver's machine needs it"""
     slots: int
-    """tasks that run at once"""
+    """number of concurrent tasks"""
     work: str
     """what tasks do: a ``stream_work.StreamWork`` as text"""
 
@@ -53,11 +53,11 @@ class ImagesSource(DataSource):
 
     @classmethod
     def name(cls) -> str:
-        """What Spark calls it."""
+        """The source's name in Spark."""
         return NAME
 
     def schema(self) -> str:
-        """One row a piece of an entry and table, or its error."""
+        """One row per table of a piece, or its error."""
         return _ROW_SCHEMA
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802 - Spark's
@@ -67,14 +67,14 @@ class ImagesSource(DataSource):
 
 
 class Piece(InputPartition):
-    """Some files of an entry; carries all that a task needs."""
+    """Some files of an entry, with everything that a task needs."""
 
     def __init__(self, entry: int, work: str, files: list[Arrival]) -> None:
         self.entry, self.work, self.files = entry, work, files
 
 
 class _ImagesReader(DataSourceStreamReader):
-    """An offset is the number of an entry; the state alone says what is in it."""
+    """An offset is the number of an entry; its files are in the state."""
 
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
@@ -90,17 +90,17 @@ class _ImagesReader(DataSourceStreamReader):
         return self._opened
 
     def initialOffset(self) -> dict[str, int]:  # noqa: N802 - Spark's names
-        """The entry before the first that is not committed."""
+        """The entry before the first uncommitted one."""
         waiting = self._state.open_entries()
         return {"entry": waiting[0] - 1 if waiting else self._state.last()}
 
     def latestOffset(self) -> dict[str, int]:  # type: ignore[override]  # noqa: N802 - without limits, as Spark 4.0 knows it
-        """The next entry that is not committed: a batch has one, so that each can fail alone."""
+        """The next uncommitted entry: one per batch, so that each can fail alone."""
         waiting = self._state.open_entries()
         return {"entry": waiting[0] if waiting else self._state.last()}
 
     def partitions(self, start: dict[str, int], end: dict[str, int]) -> Sequence[InputPartition]:
-        """The entries between two offsets that are not committed, in pieces."""
+        """The uncommitted entries between two offsets, in pieces."""
         return [
             Piece(entry, self._spec.work, files)
             for entry in self._state.open_entries(start["entry"], end["entry"])
@@ -124,9 +124,9 @@ class _ImagesReader(DataSourceStreamReader):
 
 
 def pieces_of(files: Sequence[Arrival], slots: int) -> list[list[Arrival]]:
-    """Files dealt out to tasks: as many pieces as slots, or twice that where there are many.
+    """Distribute files to tasks: one piece per slot, or two if there are many files.
 
-    An entry without files gives every slot an empty piece, which warms its worker.
+    An entry without files gives every slot an empty piece, which warms up its worker.
     """
     if not files:
         return [[] for _ in range(slots)]

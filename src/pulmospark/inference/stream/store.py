@@ -1,18 +1,18 @@
-"""The folder of a stream's output: tables that a plain reader always finds right.
+"""The output folder of a stream: tables that are consistent for any reader at any time.
 
-    stream.json                   what the stream is of
-    predictions/, rejects/,       one Parquet file an entry and table, complete from the moment
-    repeats/                      it has its name, and never changed again
+    stream.json                   record of the stream
+    predictions/, rejects/,       one Parquet file per entry and table, complete as soon as it
+    repeats/                      appears, and never changed
     _stream/                      lock, state, staged parts, engine
 
-An entry is committed so:
+An entry is committed in three steps:
 
 1. Its parts are written to ``_stream/staged`` and synced to disk.
-2. One transaction of the state says that the entry is committed, and which images it has.
+2. One transaction records in the state that the entry is committed, and its images.
 3. Its parts are renamed into their tables.
 
-Killed before 2, the entry is scored again, and what was staged is thrown away. Killed after
-it, 3 is done at the next start: to rename what is renamed already changes nothing.
+If killed before step 2, the entry is scored again and its staged parts are deleted. If killed
+later, the next start repeats step 3, which skips parts that are already renamed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from pulmospark.spark.chunks import parts_of, write_empty, write_part
 RECORD = "stream.json"
 """marks a folder as the output of a stream"""
 INNER = "_stream"
-"""folder of what is no table; readers leave it out for its name"""
+"""folder for everything other than tables; readers skip it because of its name"""
 STATE = "state.sqlite"
 
 SCHEMAS = {
@@ -54,20 +54,20 @@ SCHEMAS = {
 
 @dataclass(frozen=True)
 class Committed:
-    """What an entry became."""
+    """Counts of a committed entry."""
 
     entry: int
     images: int
     """new rows of predictions"""
     rejects: int
     repeats: int
-    """images that have a row already"""
+    """images that already have a row"""
     again: int
-    """files that were not whole yet, and will be read another time"""
+    """incomplete files, to be read again later"""
 
 
 class StreamStore:
-    """The folder, while its lock is held. Made by :func:`open_store`."""
+    """The folder, while its lock is held. Created by :func:`open_store`."""
 
     def __init__(self, folder: Path, state: StreamState, step: Callable[[str], None]) -> None:
         self.folder, self.state = folder, state
@@ -78,27 +78,27 @@ class StreamStore:
     def commit(
         self, entry: int, scored: Mapping[str, pa.Table], again: Collection[str] = ()
     ) -> Committed:
-        """Commit what was found of an entry's files, and publish it.
+        """Commit the results of an entry's files, and publish them.
 
         Args:
-            entry: one that is not committed.
+            entry: not committed yet.
             scored: table -> rows, of ``predictions`` and ``rejects``.
-            again: paths of files that are given back, to be taken another time.
+            again: paths of files to be taken again later.
 
         Raises:
-            ValueError: a file of the entry has no row, or two.
+            ValueError: a file of the entry has no row, or duplicate rows.
             EnvironmentProblem: no space, or no right to write there.
         """
-        with self._lock:  # two that hold the same image must not both find it new
+        with self._lock:  # of two entries with the same image only one may count it as new
             return self._commit(entry, scored, again)
 
     def _commit(
         self, entry: int, scored: Mapping[str, pa.Table], again: Collection[str]
     ) -> Committed:
-        arrivals = {one.uri: one for one in self.state.arrivals(entry)}
-        _check_all_told(entry, scored, arrivals, again)
+        arrivals = {arrival.uri: arrival for arrival in self.state.arrivals(entry)}
+        _check_complete(entry, scored, arrivals, again)
         rows = dict(scored)
-        rows |= self._told_apart(rows, arrivals)
+        rows |= self._new_and_repeated(rows, arrivals)
         parts = [table for table in SCHEMAS if table in rows and rows[table].num_rows]
         with files.disk_errors(self.folder):
             for table in parts:
@@ -118,7 +118,7 @@ class StreamStore:
         )
 
     def recover(self) -> None:
-        """Publish what is committed, and throw away what is staged and is not."""
+        """Publish committed parts, and delete staged parts that are not committed."""
         with files.disk_errors(self.folder):
             for entry, parts in self.state.unpublished():
                 self._publish(entry, parts)
@@ -133,8 +133,8 @@ class StreamStore:
                 os.replace(staged, target)  # noqa: PTH105 - the atomic one
             elif not target.exists():
                 raise InputError(
-                    f"{target}: is committed, and was taken away: put it back, or begin in a new "
-                    "folder with --out"
+                    f"{target}: is committed but missing: restore it, or start in a new folder "
+                    "with --out"
                 )
             self._step(f"{table} published")
         for table in parts:
@@ -142,10 +142,10 @@ class StreamStore:
         self.state.published(entry)
         self._step("published")
 
-    def _told_apart(
+    def _new_and_repeated(
         self, scored: Mapping[str, pa.Table], arrivals: Mapping[str, Arrival]
     ) -> dict[str, pa.Table]:
-        """``predictions`` of images that are new, ``repeats`` of the others."""
+        """``predictions`` of new images, ``repeats`` of the others."""
         if "predictions" not in scored:
             return {}
         predictions = scored["predictions"]
@@ -166,25 +166,29 @@ class StreamStore:
 
 
 def arrival_of(uri: str, arrivals: Container[str]) -> str:
-    """Path of the file that a row's ``uri`` is of; a file of several frames has several rows."""
+    """Path of the file of a row's ``uri``; a multi-frame file has several rows."""
     return uri if uri in arrivals else file_of(uri)
 
 
-def _check_all_told(
+def _check_complete(
     entry: int,
     scored: Mapping[str, pa.Table],
     arrivals: Mapping[str, Arrival],
     again: Collection[str],
 ) -> None:
-    """See that each file is scored, rejected or given back, one of these, and no row is twice."""
+    """Check that each file is either scored, rejected or given back, without duplicate rows."""
     rows = {
         table: scored[table]["uri"].to_pylist() if table in scored else []
         for table in ("predictions", "rejects")
     }
-    told = [*{arrival_of(uri, arrivals) for uri in rows["predictions"]}, *rows["rejects"], *again]
+    handled = [
+        *{arrival_of(uri, arrivals) for uri in rows["predictions"]},
+        *rows["rejects"],
+        *again,
+    ]
     images = len(rows["predictions"])
-    if sorted(told) != sorted(arrivals) or len(set(rows["predictions"])) != images:
-        raise ValueError(f"entry {entry}: {len(arrivals)} files, and {len(told)} that are told of")
+    if sorted(handled) != sorted(arrivals) or len(set(rows["predictions"])) != images:
+        raise ValueError(f"entry {entry}: {len(arrivals)} files, but results for {len(handled)}")
 
 
 def _repeat(row: Mapping[str, Any], arrival: Arrival, now: datetime) -> dict[str, Any]:
@@ -210,16 +214,16 @@ def open_store(
     *,
     step: Callable[[str], None] = _ignore,
 ) -> Iterator[StreamStore]:
-    """Hold the folder of a stream's output; what a killed stream left is put in order.
+    """Lock and open a stream's output folder, and recover from a killed stream.
 
     Args:
-        folder: absolute; made where it is missing.
-        identity: what all rows of the tables have in common, the bundle's id above all.
-        record: what else the folder's record says, asked for when it is made.
-        step: told each step of a commit; for tests that end the process there.
+        folder: absolute; created if missing.
+        identity: what all rows of the tables have in common, such as the bundle's id.
+        record: returns the rest of the folder's record; called when it is created.
+        step: called at each step of a commit, for tests that end the process there.
 
     Raises:
-        UsageError: the folder holds something else, or another stream is writing to it.
+        UsageError: the folder is not a stream's output, or another stream is writing to it.
         InputError: a part of a table is missing.
         EnvironmentProblem: no space, or no right to write there.
     """
@@ -247,25 +251,25 @@ def open_store(
 
 
 def check_folder(folder: Path, identity: Mapping[str, Any] | None = None) -> None:
-    """See that a folder is free, or a stream's.
+    """Check that a folder is unused, or a stream's output.
 
     Args:
         folder: of the output.
         identity: of the stream; ``None``: not known yet.
 
     Raises:
-        UsageError: it holds something else, or belongs to another bundle.
+        UsageError: it is not a stream's output, or belongs to another bundle.
     """
     if (folder / RECORD).is_file():
-        told = files.read_json(folder / RECORD).get("stream", {})
-        if identity is not None and told.get("model_id") != identity["model_id"]:
+        stream = files.read_json(folder / RECORD).get("stream", {})
+        if identity is not None and stream.get("model_id") != identity["model_id"]:
             raise UsageError(
-                f"{folder}: belongs to the bundle {str(told.get('model_id'))[:12]}, and this is "
+                f"{folder}: belongs to the bundle {str(stream.get('model_id'))[:12]}, not to "
                 f"{identity['model_id'][:12]}: choose another --out"
             )
         return
     if folder.exists() and (not folder.is_dir() or set(_names(folder)) - {INNER, *SCHEMAS}):
-        raise UsageError(f"{folder}: holds something that is no stream's: choose another --out")
+        raise UsageError(f"{folder}: is not a stream output folder: choose another --out")
 
 
 def _names(folder: Path) -> list[str]:
@@ -273,10 +277,10 @@ def _names(folder: Path) -> list[str]:
 
 
 def check_free(folder: Path) -> None:
-    """See that no stream writes to a folder now.
+    """Check that no stream is writing to a folder.
 
     Raises:
-        UsageError: one does.
+        UsageError: a stream is writing to it.
     """
     lock = folder / INNER / "lock"
     if lock.is_file():
@@ -293,14 +297,14 @@ def _locked(path: Path, folder: Path) -> Iterator[None]:
 
 
 def _state_of(folder: Path) -> StreamState:
-    """The state; where it is missing or damaged, a new one from what the tables hold."""
+    """The state; if missing or damaged, a new one rebuilt from the tables."""
     path = folder / INNER / STATE
     if path.is_file():
-        # Only damage: a state that is sound on a disk that is not knows more than the tables.
+        # Only damage: a sound state on a faulty disk knows more than the tables.
         with contextlib.suppress(DamagedStateError):
             return StreamState(path)
-    _remove(path)  # its log as well, which SQLite would take for the new one's
-    # Aside, so that one which was killed half-way is not taken for a whole one.
+    _remove(path)  # with its log, which SQLite would use for the new one
+    # Under another name, so that an unfinished one is not mistaken for a complete one.
     aside = path.with_name(f"{STATE}.new")
     _remove(aside)
     state = StreamState(aside)
@@ -329,7 +333,7 @@ def _name(table: str, entry: int) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk itself."""
+    """Sync a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""What a task of a stream does with its images.
+"""The work of a stream's tasks.
 
-An image is read, decoded and scored where the task runs, and its rows go to the driver as
-Arrow's own bytes: Spark places the tasks and tells their ends, and no pixel leaves a worker.
+An image is read, decoded and scored where the task runs, and its rows go to the driver as Arrow
+bytes: Spark schedules the tasks and reports their ends, and no pixel leaves a worker.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pulmospark.layouts.walk import FoundFile
 from pulmospark.spark.chunks import error_row, settle_worker
 
 CHANGED = "changed"
-"""name of the rows of paths whose files changed while they were read"""
+"""name of the table of files that changed while being read"""
 
 _ARROW_SCHEMA = pa.schema(
     [
@@ -48,7 +48,7 @@ Row = tuple[int, str, bytes | None, str | None]
 
 @dataclass(frozen=True)
 class StreamWork:
-    """A scorer with what it needs of the inbox and of the bundle."""
+    """A scorer with the settings it needs from the inbox and the bundle."""
 
     source: str
     """name of the inbox in the tables"""
@@ -56,9 +56,9 @@ class StreamWork:
     settings: IngestSettings
     """of the bundle's standard image"""
     inbox: str | None = None
-    """its folder; files may be taken away from it before they are read"""
+    """its folder; files may disappear before they are read"""
     phantoms_only: bool = False
-    """reject images that are no phantoms"""
+    """reject images that are not phantoms"""
 
     def to_json(self) -> str:
         """As text."""
@@ -81,22 +81,26 @@ class StreamWork:
     @classmethod
     def from_json(cls, text: str) -> StreamWork:
         """From text."""
-        told = json.loads(text)
+        fields = json.loads(text)
         scorer = Scorer(
-            engine=EngineSpec.model_validate(told["engine"]),
-            classes=tuple(told["classes"]),
-            temperature=told["temperature"],
-            model_id=told["model_id"],
-            predicted_at=datetime.fromisoformat(told["predicted_at"]),
-            checks=Checks(**{**told["checks"], "views": tuple(told["checks"]["views"])}),
+            engine=EngineSpec.model_validate(fields["engine"]),
+            classes=tuple(fields["classes"]),
+            temperature=fields["temperature"],
+            model_id=fields["model_id"],
+            predicted_at=datetime.fromisoformat(fields["predicted_at"]),
+            checks=Checks(**{**fields["checks"], "views": tuple(fields["checks"]["views"])}),
         )
-        settings = IngestSettings.model_validate(told["settings"])
+        settings = IngestSettings.model_validate(fields["settings"])
         return cls(
-            told["source"], scorer, settings, told["inbox"], phantoms_only=told["phantoms_only"]
+            fields["source"],
+            scorer,
+            settings,
+            fields["inbox"],
+            phantoms_only=fields["phantoms_only"],
         )
 
     def warm(self) -> None:
-        """Open the engine, decode a picture and run the network on it."""
+        """Open the engine, decode an image and run the network on it."""
         side = np.arange(_WARM_SIDE, dtype=np.uint16)
         grey = ((side[:, None] + side[None, :]) // 4).astype(np.uint8)
         jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(grey[:, :, None]), colorspace="GRAY")
@@ -105,15 +109,17 @@ class StreamWork:
             self.scorer.run(image.pixels[None])
 
     def score(self, files: Sequence[Arrival]) -> Iterator[tuple[str, pa.Table]]:
-        """Name and rows of the tables that files give, and of those that changed meanwhile."""
+        """Name and rows of the tables for these files, and of the files that changed meanwhile."""
         manifest = [
             asdict(
                 row_of(
-                    FoundFile(one.uri, (), one.size_bytes, one.modified_ns, one.problem),
+                    FoundFile(
+                        arrival.uri, (), arrival.size_bytes, arrival.modified_ns, arrival.problem
+                    ),
                     self.source,
                 )
             )
-            for one in files
+            for arrival in files
         ]
         work = FilesWork(
             replace(self.scorer, predicted_at=now_utc()),
@@ -121,18 +127,20 @@ class StreamWork:
             inbox=self.inbox,
             phantoms_only=self.phantoms_only,
         )
-        found: Mapping[str, pa.Table] = work(
+        tables: Mapping[str, pa.Table] = work(
             pa.Table.from_pylist(manifest, schema=schemas.MANIFEST)
         )
-        yield from ((name, rows) for name, rows in found.items() if rows.num_rows)
-        # Looked at after they were read: what is still as it was listed was whole then.
-        changed = [one.uri for one in files if one.problem is None and _changed(one)]
+        yield from ((name, rows) for name, rows in tables.items() if rows.num_rows)
+        # Checked after reading: a file unchanged since the listing was complete then.
+        changed = [
+            arrival.uri for arrival in files if arrival.problem is None and _changed(arrival)
+        ]
         if changed:
             yield CHANGED, pa.table({"uri": changed})
 
 
 def batch_of(piece: Piece) -> Iterator[pa.RecordBatch]:
-    """Rows of a piece, for Spark; an error is a row as well, for Spark would try it again."""
+    """Rows of a piece, for Spark; an error becomes a row, since Spark would retry the task."""
     try:
         work = StreamWork.from_json(piece.work)
         rows: list[Row] = [(piece.entry, "", None, None)]
@@ -144,8 +152,8 @@ def batch_of(piece: Piece) -> Iterator[pa.RecordBatch]:
         else:
             work.warm()
     except SourceUnavailableError:
-        raise  # Spark tries it again, on another machine where it can
-    except Exception as error:  # noqa: BLE001 - told to the driver, which raises it
+        raise  # Spark retries it, on another machine if possible
+    except Exception as error:  # noqa: BLE001 - sent to the driver, which raises it
         rows = [(piece.entry, "", None, error_row(error))]
     columns = zip(*rows, strict=True)
     yield pa.RecordBatch.from_arrays(
@@ -158,24 +166,24 @@ def batch_of(piece: Piece) -> Iterator[pa.RecordBatch]:
     settle_worker()
 
 
-def _changed(one: Arrival) -> bool:
+def _changed(arrival: Arrival) -> bool:
     try:
-        facts = os.stat(one.uri)  # noqa: PTH116
+        facts = os.stat(arrival.uri)  # noqa: PTH116
     except OSError:
-        return False  # gone: what was read of it stands
-    return (facts.st_size, facts.st_mtime_ns) != (one.size_bytes, one.modified_ns)
+        return False  # gone: its result stands
+    return (facts.st_size, facts.st_mtime_ns) != (arrival.size_bytes, arrival.modified_ns)
 
 
 def to_bytes(table: pa.Table) -> bytes:
-    """Rows as Arrow's own bytes."""
+    """Rows in Arrow's stream format."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    answer: bytes = sink.getvalue().to_pybytes()
-    return answer
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def from_bytes(data: bytes) -> pa.Table:
-    """What :func:`to_bytes` made, as it arrives at the driver."""
+    """The table from :func:`to_bytes`, at the driver."""
     with pa.ipc.open_stream(data) as reader:
         return reader.read_all()
