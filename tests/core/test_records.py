@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 from pydantic import ConfigDict, ValidationError
 
+from pulmospark.config.audit import AuditSettings, check_skip
 from pulmospark.core.records import Record, RenamedSettingWarning, current_name
 
 
@@ -15,6 +16,7 @@ class _Counts(Record):
     model_config = ConfigDict(frozen=True, extra="forbid")
     batch_images: int
     images: int = 0
+    dropped: ClassVar[frozenset[str]] = frozenset({"with_film_table"})
 
 
 class _Chosen(_Counts):
@@ -56,3 +58,13 @@ def test_both_names_at_once_and_unknown_ones_are_refused() -> None:
 def test_a_record_that_is_given_itself_stays() -> None:
     record = _Counts(batch_images=1)
     assert _Counts.model_validate(record) is record
+
+
+def test_a_field_that_was_dropped_is_read_and_has_no_effect() -> None:
+    assert _Counts.model_validate({"batch_images": 1, "with_film_table": True}).images == 0
+
+
+def test_settings_of_an_earlier_version_are_read() -> None:
+    settings = AuditSettings.model_validate({"skip": ["unlike_films"], "with_table": False})
+    assert settings.skip == ("unlike_images",)
+    check_skip(settings)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pulmospark.config.base import Fraction, Names, Settings
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
+from pulmospark.core.records import current_name
 from pulmospark.core.suggestions import did_you_mean
 
 AUDITS = (
@@ -29,6 +30,8 @@ one image"""
 
 class AuditSettings(Settings):
     """Audits of a data set, a split and a model."""
+
+    dropped: ClassVar[frozenset[str]] = frozenset({"with_table"})
 
     enabled: bool = True
     """``pulmospark run`` audits before it prints an accuracy"""
@@ -70,6 +73,12 @@ class AuditSettings(Settings):
     warning"""
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 200
     """bootstrap replicates over patients"""
+
+    @field_validator("skip")
+    @classmethod
+    def _by_present_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Audits of earlier versions under the names that they have now."""
+        return tuple(current_name(name) for name in names)
 
 
 def check_skip(settings: AuditSettings) -> None:

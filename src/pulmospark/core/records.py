@@ -36,6 +36,8 @@ class Record(BaseModel):
     """
 
     warns_of_renames: ClassVar[bool] = False
+    dropped: ClassVar[frozenset[str]] = frozenset()
+    """fields of earlier versions that are read and have no effect"""
 
     @model_validator(mode="before")
     @classmethod
@@ -49,7 +51,11 @@ class Record(BaseModel):
                 RenamedSettingWarning,
                 stacklevel=2,
             )
-        return {renamed.get(name, name): value for name, value in values.items()}
+        return {
+            renamed.get(name, name): value
+            for name, value in values.items()
+            if name not in cls.dropped
+        }
 
     @classmethod
     def _renamed(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pulmospark.core import files
 from pulmospark.core.atomic_folders import sweep_inside
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.locks import hold_lock
+from pulmospark.core.records import RenamedSettingWarning
 from pulmospark.core.suggestions import did_you_mean
 from pulmospark.tracking.extra import check_tracking
 
@@ -139,7 +141,9 @@ def open_experiment(
                 f"{what}: not an experiment's folder (it has no {run.settings.name}): give one, "
                 "or an experiment's TOML file"
             ) from error
-        experiment = parse(Experiment, values, where=str(run.settings))
+        with warnings.catch_warnings():  # nobody wrote that file by hand
+            warnings.simplefilter("ignore", RenamedSettingWarning)
+            experiment = parse(Experiment, values, where=str(run.settings))
         return _ready(with_changes(experiment, changes)), run
     experiment = _ready(with_changes(read_experiment(what), changes))
     return experiment, run_folder(experiment)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 NOTE: Final = "PHANTOM: drawn by a program, no image of a patient"
-_MARK: Final = NOTE.encode()
+_MARK: Final = b"PHANTOM: drawn by a program, "  # the end of the note was another one once
 MARK_BYTES: Final = 4096
 """the comment stands before the pixels, behind a few short segments"""
 
