@@ -46,7 +46,7 @@ class SplitSettings(Settings):
     the seed. Where a class has fewer images its parts shrink in proportion; what is beyond them is
     left out. Not with folds"""
     views: Names = ("PA", "AP", "AP supine", "frontal", "unknown")
-    """views that take part; lateral images and CT slices are left out unless named"""
+    """views that take part; lateral images and CT slices are excluded unless named"""
 
     copies: Literal["together", "drop", "ignore"] = "together"
     """near copies, as the audit finds them: ``together`` keeps them in the same split or fold;

@@ -94,8 +94,8 @@ def beside_methods(evaluations: Sequence[Evaluation], outside: Evaluation, whose
     """
     shown = [
         figure
-        for one in evaluations
-        for figure in (one.accuracy, *(kind.sensitivity for kind in one.by_class))
+        for evaluation in evaluations
+        for figure in (evaluation.accuracy, *(kind.sensitivity for kind in evaluation.by_class))
         if figure.low is not None
     ]
     return (
