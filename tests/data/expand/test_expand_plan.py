@@ -45,7 +45,7 @@ def test_each_class_has_as_many_rows_as_asked_for_dealt_evenly(
     for plan, unchanged in zip(plans, counts, strict=True):
         own = children[np.asarray(labels) == plan.label]
         assert plan.images == len(own) == unchanged
-        assert plan.children == own.sum()
+        assert plan.copies == own.sum()
         assert unchanged + own.sum() == max(unchanged, per_class)
         assert own.max() == plan.most
         assert own.max() - own.min() <= 1

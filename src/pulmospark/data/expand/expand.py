@@ -118,7 +118,7 @@ def _is_there(target: Path, key: str, count: int) -> bool:
 def _result(
     target: Path, split: SplitResult, classes: Sequence[ClassPlan], settings: ExpandSettings
 ) -> ExpandResult:
-    images, copies = sum(row.images for row in classes), sum(row.children for row in classes)
+    images, copies = sum(row.images for row in classes), sum(row.copies for row in classes)
     return ExpandResult(
         expanded=target,
         cohort_id=split.cohort_id,
@@ -147,7 +147,7 @@ def _publish(
 
 def _expanded_class(plan: ClassPlan) -> ExpandedClass:
     return ExpandedClass(
-        label=plan.label, images=plan.images, children=plan.children, children_of_a_image=plan.most
+        label=plan.label, images=plan.images, children=plan.copies, children_of_a_image=plan.most
     )
 
 

@@ -39,13 +39,13 @@ class ClassPlan:
     Attributes:
         label: the class.
         images: of the training split.
-        children: their augmented copies.
+        copies: their augmented copies.
         most: copies per image, at most; the other images of the class have as many or one fewer.
     """
 
     label: str
     images: int
-    children: int
+    copies: int
     most: int
 
 
