@@ -260,11 +260,11 @@ _LISTS = (
 def tables_page() -> str:
     """Every table with its columns, and the closed lists of values."""
     comments: dict[str, dict[str, str]] = {}
-    descriptions: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     schemas: dict[str, Any] = {}
     for home in _HOMES:
         comments |= _column_comments(home)
-        descriptions |= sayings(home)
+        meanings |= sayings(home)
         schemas |= vars(home)
     parts = [
         "# Tables\n",
@@ -279,9 +279,7 @@ def tables_page() -> str:
             for field, comment in zip(schema, _comments_of(name, schema, comments), strict=True)
         ]
         head = ("column", "type", "null", "meaning")
-        parts.append(
-            f"## {name.lower()}\n\n{descriptions[name]} In {place}.\n\n{table(head, rows)}"
-        )
+        parts.append(f"## {name.lower()}\n\n{meanings[name]} In {place}.\n\n{table(head, rows)}")
     parts.append(_csv_files())
     for kind in _LISTS:
         parts.append(f"## {_spaced(kind.__name__)}\n\n{first_paragraph(kind)}\n\n{_values(kind)}")
@@ -361,12 +359,12 @@ def _linked(match: re.Match[str]) -> str:
 
 def limits_page() -> str:
     """Every limit with its value and its reason."""
-    descriptions = sayings(limits)
+    meanings = sayings(limits)
     values = {name: value for name, value in vars(limits).items() if name.isupper()}
-    if silent := values.keys() - descriptions.keys():
+    if silent := values.keys() - meanings.keys():
         raise SystemExit(f"limits: {', '.join(sorted(silent))} have no description")
     rows = [
-        (f"`{name}`", f"{value:,}" if isinstance(value, int) else f"{value:g}", descriptions[name])
+        (f"`{name}`", f"{value:,}" if isinstance(value, int) else f"{value:g}", meanings[name])
         for name, value in values.items()
     ]
     return "# Limits\n\nFrom `pulmospark.core.limits`, in the order of the code.\n\n" + table(

@@ -171,10 +171,8 @@ def say_point(model: ModelRecord) -> None:
 def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
     """The main metrics with CIs, and those of the image-blind baselines."""
     evaluation, baselines = result.evaluation, result.evaluation.trivial
-    say(
-        f"test set: {_tested(result, phantoms=phantoms)} "
-        f"({evaluation.confidence:.0%} CI in parentheses)"
-    )
+    tested = _tested(result, phantoms=phantoms)
+    say(f"test set: {tested} ({evaluation.confidence:.0%} CI in parentheses)")
     say(f"  accuracy            {evaluation.accuracy.text()}")
     say(f"  balanced accuracy   {evaluation.balanced_accuracy.text()}")
     say(f"  AUROC (mean)        {evaluation.macro_auroc.text()}")
@@ -186,10 +184,8 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
             rule = "not assessable: all test images come from one source"
         say(f"  most frequent class of each source  {rule}")
     for row in evaluation.by_class:
-        say(
-            f"  {row.name}: sensitivity {row.sensitivity.text()}, "
-            f"specificity {row.specificity.text()}"
-        )
+        sensitivity, specificity = row.sensitivity.text(), row.specificity.text()
+        say(f"  {row.name}: sensitivity {sensitivity}, specificity {specificity}")
     for level in result.levels:
         say_level(level, result)
 
