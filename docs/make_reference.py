@@ -236,8 +236,8 @@ _TABLES = {
     "EXPANDED": "`expanded/table/` of a run",
     "FEATURES": "`.training.work/features/` of a run, a cache",
     "SCORES": "`training/scores/` of a run",
-    "LOOKS": "`.audit.work/looks/` of a run, kept so that they need not be made again",
-    "COPIES": "`.audit.work/overlays/` of a run, likewise",
+    "LOOKS": "`.audit.work/looks/` of a run, a cache",
+    "COPIES": "`.audit.work/overlays/` of a run, a cache",
     "PREDICTIONS": "`evaluation/predictions/` of a run, and `predictions/` of `predict --out` and "
     "`stream --out`",
     "UNITS": "`evaluation/units/scan.parquet` and `patient.parquet` of a run, written with "
@@ -260,11 +260,11 @@ _LISTS = (
 def tables_page() -> str:
     """Every table with its columns, and the closed lists of values."""
     comments: dict[str, dict[str, str]] = {}
-    said: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     schemas: dict[str, Any] = {}
     for home in _HOMES:
         comments |= _column_comments(home)
-        said |= sayings(home)
+        meanings |= sayings(home)
         schemas |= vars(home)
     parts = [
         "# Tables\n",
@@ -279,7 +279,7 @@ def tables_page() -> str:
             for field, comment in zip(schema, _comments_of(name, schema, comments), strict=True)
         ]
         head = ("column", "type", "null", "meaning")
-        parts.append(f"## {name.lower()}\n\n{said[name]} In {place}.\n\n{table(head, rows)}")
+        parts.append(f"## {name.lower()}\n\n{meanings[name]} In {place}.\n\n{table(head, rows)}")
     parts.append(_csv_files())
     for kind in _LISTS:
         parts.append(f"## {_spaced(kind.__name__)}\n\n{first_paragraph(kind)}\n\n{_values(kind)}")
@@ -359,12 +359,12 @@ def _linked(match: re.Match[str]) -> str:
 
 def limits_page() -> str:
     """Every limit with its value and its reason."""
-    said = sayings(limits)
+    meanings = sayings(limits)
     values = {name: value for name, value in vars(limits).items() if name.isupper()}
-    if silent := values.keys() - said.keys():
+    if silent := values.keys() - meanings.keys():
         raise SystemExit(f"limits: {', '.join(sorted(silent))} have no description")
     rows = [
-        (f"`{name}`", f"{value:,}" if isinstance(value, int) else f"{value:g}", said[name])
+        (f"`{name}`", f"{value:,}" if isinstance(value, int) else f"{value:g}", meanings[name])
         for name, value in values.items()
     ]
     return "# Limits\n\nFrom `pulmospark.core.limits`, in the order of the code.\n\n" + table(
@@ -406,31 +406,31 @@ def models_page() -> str:
     """The networks of the zoo."""
     rows = [
         (
-            f"`{one.name}`",
-            one.title,
-            f"{one.input_size}",
-            f"{one.max_size} only" if one.max_size else f"{one.min_size}",
-            f"{one.parameters:,}",
-            f"{one.width:,}",
-            one.weights_licence or "none published",
-            markdown(one.source),
+            f"`{entry.name}`",
+            entry.title,
+            f"{entry.input_size}",
+            f"{entry.max_size} only" if entry.max_size else f"{entry.min_size}",
+            f"{entry.parameters:,}",
+            f"{entry.width:,}",
+            entry.weights_licence or "none published",
+            markdown(entry.source),
         )
-        for one in ZOO.values()
+        for entry in ZOO.values()
     ]
     head = ("name", "network", "designed for, px", "at least, px", "parameters", "deep features",
             "ImageNet weights, licence", "published in")  # fmt: skip
     flat = [
-        (f"`{one.flat_map.name}`", f"{one.flat_map.width:,}", f"{one.input_size}")
-        for one in ZOO.values()
-        if one.flat_map
+        (f"`{entry.flat_map.name}`", f"{entry.flat_map.width:,}", f"{entry.input_size}")
+        for entry in ZOO.values()
+        if entry.flat_map
     ]
     recipes = [
-        (f"`{one.name}`", *_recipe(one.fine_tuning if one.weights else None),
-         *_recipe(one.from_scratch))
-        for one in ZOO.values()
+        (f"`{entry.name}`", *_recipe(entry.fine_tuning if entry.weights else None),
+         *_recipe(entry.from_scratch))
+        for entry in ZOO.values()
     ]  # fmt: skip
-    guessed = [(f"`{one.name}`", markdown("; ".join(one.guessed))) for one in ZOO.values()
-               if one.guessed]  # fmt: skip
+    guessed = [(f"`{entry.name}`", markdown("; ".join(entry.guessed))) for entry in ZOO.values()
+               if entry.guessed]  # fmt: skip
     return (
         "# Networks\n\nValid values of `train.model`. [Weights and "
         "initialisation](../how-to/offline-weights.md) says where ImageNet weights come from. "

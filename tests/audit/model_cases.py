@@ -83,18 +83,18 @@ def _no_letters() -> tuple[Subject, Scored]:
     model = scored(subject)
     whole = model.probabilities["whole"]
     return subject, replace(
-        model, probabilities={**model.probabilities, "without letters": whole.copy()}
+        model, probabilities={**model.probabilities, "without text": whole.copy()}
     )
 
 
 for _name, _shortcut, _cover in (
     ("covered lungs", shortcuts.covered, "without lungs"),
-    ("letters", shortcuts.letters, "without letters"),
+    ("letters", shortcuts.letters, "without text"),
 ):
     for _what, _model in {
-        "none": lambda cover: _covered(3.0 if cover == "without letters" else 0.0, cover),
-        "some": lambda cover: _covered(1.4 if cover == "without letters" else 0.9, cover),
-        "strong": lambda cover: _covered(0.7 if cover == "without letters" else 2.5, cover),
+        "none": lambda cover: _covered(3.0 if cover == "without text" else 0.0, cover),
+        "some": lambda cover: _covered(1.4 if cover == "without text" else 0.9, cover),
+        "strong": lambda cover: _covered(0.7 if cover == "without text" else 2.5, cover),
         "border": lambda _: _covered(2.5, "only border"),
         "a class that the model does not have": lambda _: _of_classes((*CLASSES[:2], "other")),
         "no class of the model": lambda _: _of_classes(("covid", "healthy", "ill")),

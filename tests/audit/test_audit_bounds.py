@@ -17,7 +17,7 @@ from pulmospark.audit.model_outputs import Scored
 from pulmospark.audit.predictability import area_fall
 from pulmospark.audit.subject import Subject
 
-_COVERS = ("whole", "without lungs", "only border", "only lungs", "without letters")
+_COVERS = ("whole", "without lungs", "only border", "only lungs", "without text")
 
 
 def _scored(
@@ -87,7 +87,7 @@ def test_many_images_of_few_patients_leave_it_open(run: Any) -> None:
 
 def test_the_verdict_on_letters_hangs_on_the_lower_bound_of_the_fall() -> None:
     many = clean_subject(2000)
-    found = shortcuts.letters(many, _scored(many, without_letters=1.0))
+    found = shortcuts.letters(many, _scored(many, without_text=1.0))
     fall = found.figures[0].figure
     assert found.figures[0].name == "drop in AUROC"
     assert found.verdict == "fail"
@@ -95,7 +95,7 @@ def test_the_verdict_on_letters_hangs_on_the_lower_bound_of_the_fall() -> None:
     assert fall.value is not None
     assert 0.1 < fall.low < fall.value
     few = clean_subject(160)
-    found = shortcuts.letters(few, _scored(few, seen=1.5, without_letters=1.0))
+    found = shortcuts.letters(few, _scored(few, seen=1.5, without_text=1.0))
     fall = found.figures[0].figure
     assert fall.low is not None
     assert fall.value is not None

@@ -73,7 +73,7 @@ def test_covers_do_what_they_say(image: np.ndarray) -> None:
     np.testing.assert_array_equal(border[:20], image[:20])
     marked = image.copy()
     marked[8:18, 8:12] = 255
-    painted = occlusion.without_letters(marked, lungs)
+    painted = occlusion.without_text(marked, lungs)
     assert painted[8:18, 8:12].max() < 255
 
 

@@ -35,7 +35,7 @@ from pulmospark.audit.subject import Subject
 
 IMAGES = 600
 KINDS = {kind.name: kind for kind in single_feature.KINDS}
-COVERS = ("whole", "without lungs", "only border", "only lungs", "without letters")
+COVERS = ("whole", "without lungs", "only border", "only lungs", "without text")
 
 
 def looks(value: float | None = None) -> dict[str, np.ndarray]:
@@ -264,11 +264,11 @@ def test_a_model_that_knows_nothing_has_nothing_to_lose() -> None:
     said(shortcuts.letters(subject, blind), "does not separate the classes")
 
 
-def test_images_without_letters_or_without_a_place_outside_the_lungs() -> None:
+def test_images_without_text_or_without_a_place_outside_the_lungs() -> None:
     subject = clean_subject(IMAGES)
     sound = scored(subject)
     whole = sound.probabilities["whole"]
-    bare = {**sound.probabilities, "without letters": whole.copy()}
+    bare = {**sound.probabilities, "without text": whole.copy()}
     said(shortcuts.letters(subject, replace(sound, probabilities=bare)), "nothing was removed")
     everywhere = replace(sound, region=np.ones((8, 8), bool))
     said(shortcuts.covered(subject, everywhere), "covers the whole image")
@@ -281,7 +281,7 @@ def test_with_folds_the_kept_model_is_not_asked_about_what_it_learned() -> None:
     # The kept model reads letters; regressions without an image's fold do not.
     covered = dict.fromkeys(COVERS, model.features)
     learned = {name: np.eye(3)[subject.labels] * 0.9 + 1 / 30 for name in COVERS}
-    learned["without letters"] = np.roll(learned["whole"], 1, axis=1)
+    learned["without text"] = np.roll(learned["whole"], 1, axis=1)
     model = replace(model, probabilities=learned)
     kept = replace(model, covered=covered)
     said(shortcuts.letters(subject, kept), "nothing was removed")

@@ -85,7 +85,7 @@ def test_burned_in_text(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = random.normal(0, 1, (IMAGES, 3))
     logits[np.arange(IMAGES), subject.labels] += 1.5
     without = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    model = replace(model, probabilities={**model.probabilities, "without letters": without})
+    model = replace(model, probabilities={**model.probabilities, "without text": without})
 
     def run(warn: float, fail: float) -> AuditResult:
         monkeypatch.setattr(shortcuts, "_BURNED_IN_WARN", warn)

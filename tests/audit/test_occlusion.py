@@ -69,7 +69,7 @@ def test_black_is_what_each_cover_hides() -> None:
     region[10:30, 8:40] = True
     covered = {name: cover(image, region) for name, cover in COVERS.items()}
     assert list(covered) == ["whole", "without lungs", "only lungs", "only border",
-                             "without letters"]  # fmt: skip
+                             "without text"]  # fmt: skip
     np.testing.assert_array_equal(covered["whole"], image)
     np.testing.assert_array_equal(covered["without lungs"], image * ~region)
     np.testing.assert_array_equal(covered["only lungs"], image * region)
@@ -82,7 +82,7 @@ def test_black_is_what_each_cover_hides() -> None:
 
 
 def _painted(image: np.ndarray, region: np.ndarray) -> set[tuple[int, int]]:
-    found = occlusion.without_letters(image, region)
+    found = occlusion.without_text(image, region)
     return {(int(row), int(column)) for row, column in np.argwhere(found != image)}
 
 
@@ -99,7 +99,7 @@ def test_letters_are_small_bright_marks_outside_the_lungs() -> None:
     painted = _painted(image, region)
     assert _box(range(4, 7), range(5, 9)) <= painted <= _box(range(3, 8), range(4, 10))
     assert painted - _box(range(4, 7), range(5, 9))
-    repaired = occlusion.without_letters(image, region)
+    repaired = occlusion.without_text(image, region)
     assert np.abs(repaired.astype(int) - _smooth())[3:8, 4:10].max() <= 5
     marks = np.zeros((SIDE, SIDE), np.uint8)
     marks[3:8, 4:10] = 1

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pulmospark.config.expand import ExpandSettings
 from pulmospark.core import files, schemas
 from pulmospark.data.cohort.split_summary import SplitResult
-from pulmospark.data.expand.plan import children_of, choose_parents, write_plan
+from pulmospark.data.expand.plan import choose_parents, copies_of, write_plan
 from pulmospark.data.expand.table import RECORD, TABLE, ExpandResult
 from pulmospark.data.expand.tasks import ExpandWork
 from pulmospark.spark.chunks import chunks_of, write_part
@@ -100,7 +100,7 @@ def expand_here(
     """The expanded table, made in this process: the plan and the work, without Spark."""
     rows = pq.read_table(cohort / "table", schema=schemas.COHORT)
     parents = choose_parents(rows)
-    children, _ = children_of(
+    children, _ = copies_of(
         parents["label"].to_pylist(),
         parents["image_id"].to_pylist(),
         CLASSES,

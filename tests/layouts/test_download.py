@@ -47,7 +47,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def test_a_data_set_is_fetched_and_unpacked(server: Server, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     result = fetch_data_set(
-        "hannover", tmp_path, _ROOMY, told=lambda done, total: told.append((done, total))
+        "hannover", tmp_path, _ROOMY, progress=lambda done, total: told.append((done, total))
     )
     assert (result.sha256, result.checked, result.files) == (_HASH, False, 2)
     assert (tmp_path / "hannover" / "data.csv").read_text() == _SHEET

@@ -238,18 +238,14 @@ def training() -> Training:
         processes=2,
         augmentations=(
             Augmentation(
-                how="children of the training images, made before the training",
+                how="augmented copies of the training images, made before training",
                 rows_per_class=1000,
                 images=1487,
-                children=1513,
+                copies=1513,
                 classes=(
-                    ExpandedClass(
-                        name="COVID-19", images=168, children=832, children_of_a_image=5
-                    ),
-                    ExpandedClass(
-                        name="pneumonia", images=749, children=251, children_of_a_image=1
-                    ),
-                    ExpandedClass(name="normal", images=570, children=430, children_of_a_image=1),
+                    ExpandedClass(name="COVID-19", images=168, copies=832, copies_per_image=5),
+                    ExpandedClass(name="pneumonia", images=749, copies=251, copies_per_image=1),
+                    ExpandedClass(name="normal", images=570, copies=430, copies_per_image=1),
                 ),
                 operations=(Operation(name="rotation", probability=0.5, reach="up to 7 degrees"),),
             ),

@@ -108,7 +108,7 @@ def test_images_of_as_many_patients_are_said_to_count_in_full_and_do() -> None:
     low, high = bounds(accuracy.value, 120, stats.norm.isf(0.025))
     assert f"{low} to {high} Wilson {accuracy.numerator} / 120" in page
     assert "so each counts in full" in page
-    assert "each image counted in full, for no patient has two" in page
+    assert "each result counted in full, since no patient has two" in page
     assert "effective n" not in page.replace("(effective n) where it is smaller", "")
     assert "Student" not in page
 
@@ -149,7 +149,7 @@ def test_the_external_page_says_which_proportions_are_of_fewer_images() -> None:
     assert "effective n is that size; Wilson's score interval of the proportion itself" in both
     assert f"effective n {by_patient.accuracy.effective:.1f}" in both
     plain = text_of(render_external_page(page_content(inside=alone, outside=alone, **other)))
-    assert "each image counted in full, for no patient has two" in plain
+    assert "each result counted in full, since no patient has two" in plain
     assert "effective n" not in plain
 
 

@@ -78,7 +78,7 @@ class Model:
         self._scorer: tuple[Scorer, PrecisionOutcome] | None = None
 
     @overload
-    def predict(  # type: ignore[overload-overlap]  # a text is a path, not a list of letters
+    def predict(  # type: ignore[overload-overlap]  # a string is a path, not a list of characters
         self,
         images: PathLike,
         *,

@@ -74,7 +74,7 @@ def run(
         for text in chosen.train.augment.warnings():
             warnings.warn(text, stacklevel=2)
     check_experiment(chosen)
-    with files.disk_errors(folder.root):  # Spark need not be started to tell
+    with files.disk_errors(folder.root):  # checked without starting Spark
         folder.root.mkdir(parents=True, exist_ok=True)
     with spark_session(master, conf) as spark:
         result = run_all(chosen, folder, spark, quiet=quiet)

@@ -123,7 +123,7 @@ def _among(copies: NearCopies, first: Ints, second: Ints) -> Mask:
 
 
 def _between_patients(subject: Subject, copies: NearCopies) -> tuple[Mask, Mask]:
-    """Pairs of different patients, and pairs that the split keeps together.
+    """Pairs of different patients, and pairs in the same group of the split.
 
     Images of one patient stay in the same split, so they may be similar.
     """

@@ -80,7 +80,7 @@ def only_border(image: Pixels, region: Mask) -> Pixels:
     return border
 
 
-def without_letters(image: Pixels, region: Mask) -> Pixels:
+def without_text(image: Pixels, region: Mask) -> Pixels:
     """Small bright marks outside the region inpainted from their surroundings."""
     bright = ((image >= _LETTER_GREY) & ~region).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bright)
@@ -105,7 +105,7 @@ COVERS: Mapping[str, Callable[[Pixels, Mask], Pixels]] = MappingProxyType(
         "without lungs": without_lungs,
         "only lungs": only_lungs,
         "only border": only_border,
-        "without letters": without_letters,
+        "without text": without_text,
     }
 )
 

@@ -185,8 +185,8 @@ def _bins(feature: npt.NDArray[Any], trained: Mask) -> Ints:
         return np.asarray(known, np.int64)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1]))
     bins = np.searchsorted(edges, np.where(known, feature, 0.0), side="left") + 1
-    found: Ints = np.where(known, bins, 0).astype(np.int64)
-    return found
+    bins_or_zero: Ints = np.where(known, bins, 0).astype(np.int64)
+    return bins_or_zero
 
 
 def _shares(bins: Ints, labels: Ints, trained: Mask, classes: int) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
@@ -59,7 +59,7 @@ class Distribution(Result):
     edges: tuple[float, ...] = ()
     """of the bins of a number, one more than there are; what lies beyond is in the end bins"""
     counts: tuple[tuple[int, ...], ...]
-    """a row a class, a column a value or bin"""
+    """one row per class, one column per value or bin"""
     unknown: tuple[int, ...]
     """images without a value, of each class"""
 
@@ -116,6 +116,8 @@ class AuditReport(Result):
     In a notebook it shows itself as a table.
     """
 
+    dropped: ClassVar[frozenset[str]] = frozenset({"distances"})
+
     images: int
     """images that were audited"""
     audits: tuple[AuditResult, ...]
@@ -141,7 +143,7 @@ class AuditReport(Result):
     def _repr_html_(self) -> str:
         return html_table(
             repr(self).strip("<>"),
-            [(one.verdict, one.title, one.sentence, one.remedy) for one in self.audits],
+            [(audit.verdict, audit.title, audit.sentence, audit.remedy) for audit in self.audits],
             head=("verdict", "audit", "result", "remedy"),
         )
 
@@ -155,7 +157,7 @@ class AuditReport(Result):
         import pandas as pd  # noqa: PLC0415 - half a second, which reading an audit is spared
 
         columns = ("name", "verdict", "title", "sentence", "threshold", "why", "remedy", "seconds")
-        rows = [[getattr(one, column) for column in columns] for one in self.audits]
+        rows = [[getattr(audit, column) for column in columns] for audit in self.audits]
         return pd.DataFrame(rows, columns=list(columns)).set_index("name")
 
     def count(self, verdict: Verdict) -> int:

@@ -112,7 +112,7 @@ def letters(subject: Subject, scored: Scored) -> AuditResult:
     if (reason := _learned_all(subject, scored)) is not None:
         return not_assessable(*BURNED_IN, reason, _TEST_PART)
     rated = _rated(subject, scored)
-    covers = ("whole", "without letters")
+    covers = ("whole", "without text")
     with_text, without = (_figure(subject, rated, name) for name in covers)
     fall = _fall(subject, rated)
     if fall.low is None:
@@ -177,7 +177,7 @@ def _fall(subject: Subject, rated: _Rated) -> Figure:
     return area_fall(
         rated.labels,
         rated.said("whole"),
-        rated.said("without letters"),
+        rated.said("without text"),
         rated.groups,
         seed=subject.seed,
         replicates=subject.settings.replicates,

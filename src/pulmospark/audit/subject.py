@@ -110,7 +110,7 @@ class Subject:
     def groups(self) -> Ints:
         """Number of each image's group, from 0: the patient, or patients joined by near copies.
 
-        The unit that the split keeps together and the bootstrap resamples.
+        The grouping unit of the split and of the bootstrap.
         """
         return _codes(self.rows["group_id"])
 
@@ -155,9 +155,9 @@ class Subject:
     def image(self, row: int) -> ShownImage:
         """An image as the report shows it."""
         columns = ("uri", "image_id", "source", "label", "split", "fold")
-        told = {name: self.rows[name][row].as_py() for name in columns}
-        fold, split = told.pop("fold"), told.pop("split")
-        return ShownImage(part=split if fold is None else f"fold {fold + 1}", **told)
+        row_values = {name: self.rows[name][row].as_py() for name in columns}
+        fold, split = row_values.pop("fold"), row_values.pop("split")
+        return ShownImage(part=split if fold is None else f"fold {fold + 1}", **row_values)
 
 
 def _codes(names: pa.ChunkedArray) -> Ints:

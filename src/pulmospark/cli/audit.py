@@ -55,19 +55,19 @@ def command(
     from pulmospark.core.errors import UsageError
     from pulmospark.experiment.run_folder import open_experiment
 
-    asked = {"strict": strict, "costly": costly}
-    told = common.pairs(changes, "--set")
-    told |= {f"audit.{name}": "true" for name, wanted in asked.items() if wanted}
+    flags = {"strict": strict, "costly": costly}
+    overrides = common.pairs(changes, "--set")
+    overrides |= {f"audit.{name}": "true" for name, wanted in flags.items() if wanted}
     is_run = what.is_file() or (what / "experiment.json").is_file()
     if is_run and out is not None:
         raise UsageError("--out is for a table: a run's audit is written to its own folder")
     if is_run:
-        experiment, run = open_experiment(what, told)
+        experiment, run = open_experiment(what, overrides)
         settings = experiment.audit
     else:
         from pulmospark.experiment.audit import images_of, table_settings
 
-        settings = table_settings(told)
+        settings = table_settings(overrides)
         images_of(what)  # seconds before Spark is there
         if out is None:
             _check_beside(what)

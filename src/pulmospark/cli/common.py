@@ -77,22 +77,22 @@ def scoring_options(command: Command) -> Command:
         click.option(
             "--any-body-part",
             is_flag=True,
-            help="Score DICOM images whose header names another part of the body than the chest; "
-            "they are rejects otherwise.",
+            help="Also score DICOM images whose header names another body part than the chest; by "
+            "default they are rejected.",
         ),
         click.option(
             "--allow-phantom-model",
             is_flag=True,
-            help="Let a model that was trained on phantoms score other images; its answers say "
-            "nothing of a person.",
+            help="Let a model trained on phantoms score other images; its predictions are "
+            "meaningless for people.",
         ),
         click.option(
             "--precision",
             type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
             default="auto",
             show_default=True,
-            help="Of the network's arithmetic; below fp32 only where a check on the images allows "
-            "it.",
+            help="Numerical precision of the network; below fp32 only if a check on the images "
+            "passes.",
         ),
     ):
         command = option(command)
@@ -205,7 +205,7 @@ def warn(text: str) -> None:
     click.echo(f"warning: {one_line(text)}", err=True)
 
 
-def tell(text: str) -> None:
+def say_progress(text: str) -> None:
     """Print a line of progress on standard error."""
     click.echo(one_line(text), err=True)
 

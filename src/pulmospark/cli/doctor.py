@@ -175,7 +175,7 @@ def _torch_facts(missing: list[dict[str, Any]]) -> dict[str, Any]:
         from pulmospark.cli.models import weights_facts
         from pulmospark.models.zoo.networks import ZOO
     except (ImportError, OSError) as error:
-        if not any(one["what"] == "torch" for one in missing):
+        if not any(item["what"] == "torch" for item in missing):
             why = f"cannot be imported ({first_line(error)}): install it again"
             _lack(missing, "torch", why, needed=True)
         return unknown

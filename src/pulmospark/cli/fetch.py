@@ -64,7 +64,9 @@ def command(
 
     bounds = Bounds(int(max_gb * _GB), max_minutes * 60)
     progress = None if quiet or as_json else _Progress()
-    result = fetch_data_set(name, out.expanduser().resolve(), bounds, sha256=sha256, told=progress)
+    result = fetch_data_set(
+        name, out.expanduser().resolve(), bounds, sha256=sha256, progress=progress
+    )
     if as_json:
         common.say_json(result.model_dump(mode="json"))
         return
@@ -88,4 +90,4 @@ class _Progress:
             return
         self._next = done + (total // 10 or 100 * 1024**2)
         of = f" of {total / 1e6:,.0f}" if total else ""
-        common.tell(f"downloaded {done / 1e6:,.0f}{of} MB")
+        common.say_progress(f"downloaded {done / 1e6:,.0f}{of} MB")

@@ -34,9 +34,9 @@ COMMANDS = {
     "predict": "Score images with a bundle.",
     "stream": "Score images as they land in a folder.",
     "export": "Write a bundle as ONNX or OpenVINO.",
-    "fetch": "Fetch a data set that can be had by plain https.",
-    "layouts": "List the data-set layouts that are known.",
-    "models": "List the networks that are known.",
+    "fetch": "Download a public data set over https.",
+    "layouts": "List the supported data set layouts.",
+    "models": "List the available networks.",
     "prepare": "Make Spark start faster on this machine.",
     "doctor": "Check this machine, and list what is missing.",
 }

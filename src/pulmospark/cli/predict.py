@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     PATH is a file, a folder (all image files in it and below), a quoted pattern
     ("images/**/*.png"), a CSV, TSV or Parquet file with a column of paths, or an images table
-    that `pulmospark ingest` wrote. One image answers on the terminal; more need --out, which
-    gets a predictions and a rejects table, both as CSV as well. A folder with the layout of a
-    public data set is read as ingest reads it: masks are left out, and what its sheets know
-    is used.
+    that `pulmospark ingest` wrote. The prediction of a single image is printed; more images need
+    --out, where the predictions and rejects tables are written, also as CSV. A folder with the
+    layout of a public data set is read as by ingest: masks are ignored, and the
+    metadata in its sheets is used.
 
     {pulmospark.NOT_A_MEDICAL_DEVICE}
 
@@ -39,27 +39,27 @@ if TYPE_CHECKING:
 )
 @click.argument("bundle", type=common.PATH)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=common.PATTERN)
-@click.option("--out", type=common.PATH, help="Folder of the output.")
+@click.option("--out", type=common.PATH, help="Output folder.")
 @click.option(
     "--layout",
-    help="Layout of the folders (see `pulmospark layouts`); a public data set's is recognised. "
+    help="Layout of the folders (see `pulmospark layouts`); default: detected. "
     "none: every image file in them.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(0.0, 1.0),
-    help="Of the operating point, instead of the bundle's own.",
+    help="Threshold of the operating point; default: the bundle's.",
 )
 @click.option(
     "--salt",
     "salt_path",
     type=common.PATH,
-    help="File with the secret that patient numbers of DICOM headers are hashed with, salt.key "
-    "of a run, say. Without it they are left out.",
+    help="File with the secret key for hashing patient ids of DICOM headers, e.g. a run's "
+    "salt.key. Without it patient ids are dropped.",
 )
 @common.scoring_options
 @click.option(
-    "--dry-run", is_flag=True, help="Say what would be scored, and with what; score nothing."
+    "--dry-run", is_flag=True, help="Only list what would be scored, and with which network."
 )
 @common.spark_options
 @common.speech_options
@@ -84,7 +84,7 @@ def command(
     from pulmospark.core.errors import InputError
     from pulmospark.inference.batch.predict import plan_predict
 
-    asked = common.pairs(conf, "--conf")
+    spark_conf = common.pairs(conf, "--conf")
     plan = plan_predict(
         bundle,
         paths,
@@ -109,7 +109,7 @@ def command(
     else:
         from pulmospark.spark.session import spark_session
 
-        with spark_session(master, asked) as spark:
+        with spark_session(master, spark_conf) as spark:
             result = plan.run(spark, quiet=quiet or as_json)
     common.say_result(result, lambda: _say(result), as_json=as_json)
     if not result.images:
@@ -119,32 +119,30 @@ def command(
         )
 
 
-def _say_plan(found: DryRun, *, as_json: bool) -> None:
+def _say_plan(plan: DryRun, *, as_json: bool) -> None:
     if as_json:
-        common.say_json(found.model_dump(mode="json"))
+        common.say_json(plan.model_dump(mode="json"))
         return
-    rows = f" and {common.count(found.rows, 'row')} of images tables" if found.rows else ""
-    rejects = f" ({common.count(found.problems, 'reject')} found while listing)"
+    rows = f" and {common.count(plan.rows, 'row')} of images tables" if plan.rows else ""
+    rejects = f" ({common.count(plan.problems, 'reject')} found while listing)"
     common.say(
-        f"to score: {common.count(found.files, 'file')}{rejects if found.problems else ''}{rows}, "
-        f"in {common.count(found.chunks, 'chunk')} or more"
+        f"to score: {common.count(plan.files, 'file')}{rejects if plan.problems else ''}{rows}, "
+        f"in {common.count(plan.chunks, 'chunk')} or more"
     )
-    _say_listing(found.notes, found.layout)
-    if found.already:
-        common.say(f"already scored by an interrupted run: {found.already:,}")
-    side = found.input_size
-    common.say(
-        f"network: {found.model}, {side} x {side} pixels, classes {', '.join(found.classes)}"
-    )
-    if not found.precision_checked:
+    _say_listing(plan.notes, plan.layout)
+    if plan.already:
+        common.say(f"already scored by an interrupted run: {plan.already:,}")
+    side = plan.input_size
+    common.say(f"network: {plan.model}, {side} x {side} pixels, classes {', '.join(plan.classes)}")
+    if not plan.precision_checked:
         common.say("precision: fp32")
-    elif found.precision == "auto":
+    elif plan.precision == "auto":
         common.say("precision: the lowest that a check on the images allows")
     else:
-        common.say(f"precision: {found.precision}, if a check on the images allows it")
-    if found.folder is not None:
-        replaced = " (replaces the prediction there)" if found.replaces else ""
-        common.say(f"output: {found.folder}{replaced}")
+        common.say(f"precision: {plan.precision}, if a check on the images allows it")
+    if plan.folder is not None:
+        replaced = " (replaces the prediction there)" if plan.replaces else ""
+        common.say(f"output: {plan.folder}{replaced}")
     common.say("dry run: no image was read")
 
 
@@ -181,12 +179,12 @@ def _say_image(image: Prediction) -> None:
         f"  most probable: {image.prediction}, {percent(image.probabilities[image.prediction])}"
     )
     common.say(f"  the others: {others}")
-    for one in image.decisions:
-        side, word = ("at or above", "positive") if one.positive else ("below", "negative")
+    for decision in image.decisions:
+        side, word = ("at or above", "positive") if decision.positive else ("below", "negative")
         common.say(
-            f"  operating point for {one.positive_class}: {word} "
-            f"({percent(image.probabilities[one.positive_class])}, {side} its threshold of "
-            f"{percent(one.threshold)})"
+            f"  operating point for {decision.positive_class}: {word} "
+            f"({percent(image.probabilities[decision.positive_class])}, {side} its threshold of "
+            f"{percent(decision.threshold)})"
         )
     for caution in image.cautions:
         common.say(f"  caution: {caution}")

@@ -169,24 +169,23 @@ def say_point(model: ModelRecord) -> None:
 
 
 def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
-    """The main figures, with intervals, beside the rules that look at no image."""
-    told = result.evaluation
-    say(f"tested on {_tested(result, phantoms=phantoms)}; intervals of {told.confidence:.0%}")
-    say(f"  accuracy            {told.accuracy.text()}")
-    say(f"  balanced accuracy   {told.balanced_accuracy.text()}")
-    say(f"  AUROC (mean)        {told.macro_auroc.text()}")
-    if told.trivial:
-        say("beside rules that look at no image:")
-        say(f"  most frequent class                 {told.trivial.most_frequent_class.text()}")
-        rule = told.trivial.most_frequent_class_of_source.text()
-        if not told.trivial.source_assessable:
-            rule = "not assessable: the tested images are of one source"
+    """The main metrics with CIs, and those of the image-blind baselines."""
+    evaluation, baselines = result.evaluation, result.evaluation.trivial
+    tested = _tested(result, phantoms=phantoms)
+    say(f"test set: {tested} ({evaluation.confidence:.0%} CI in parentheses)")
+    say(f"  accuracy            {evaluation.accuracy.text()}")
+    say(f"  balanced accuracy   {evaluation.balanced_accuracy.text()}")
+    say(f"  AUROC (mean)        {evaluation.macro_auroc.text()}")
+    if baselines:
+        say("image-blind baselines:")
+        say(f"  most frequent class                 {baselines.most_frequent_class.text()}")
+        rule = baselines.most_frequent_class_of_source.text()
+        if not baselines.source_assessable:
+            rule = "not assessable: all test images come from one source"
         say(f"  most frequent class of each source  {rule}")
-    for one in told.by_class:
-        say(
-            f"  {one.name}: sensitivity {one.sensitivity.text()}, "
-            f"specificity {one.specificity.text()}"
-        )
+    for row in evaluation.by_class:
+        sensitivity, specificity = row.sensitivity.text(), row.specificity.text()
+        say(f"  {row.name}: sensitivity {sensitivity}, specificity {specificity}")
     for level in result.levels:
         say_level(level, result)
 
@@ -221,9 +220,9 @@ def say_level(result: LevelResult, images: EvaluateResult) -> None:
     )
     say(f"  accuracy            {evaluation.accuracy.text()}")
     say(f"  AUROC (mean)        {evaluation.macro_auroc.text()}")
-    if evaluation.trivial:
-        rule = evaluation.trivial.most_frequent_class_of_source.text()
-        if not evaluation.trivial.source_assessable:
+    if baselines := evaluation.trivial:
+        rule = baselines.most_frequent_class_of_source.text()
+        if not baselines.source_assessable:
             rule = "not assessable: one source"
         say(f"  majority class of each source (baseline)      {rule}")
 

@@ -26,10 +26,11 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
 @click.command(
     help=f"""Score images as they land in a folder.
 
-    INBOX and the folders in it are watched. Each image that lands there becomes a row of
-    DIR/predictions within about a second, once, whatever is killed in the meantime; a file that
-    is no image becomes one of DIR/rejects, an image that was sent before one of DIR/repeats. Stop
-    it with Ctrl-C or SIGTERM: what is under way is finished. The same command goes on later.
+    INBOX and its subfolders are watched. Each image that lands there becomes a row of
+    DIR/predictions within about a second, exactly once, even if processes are
+    killed. A file that is not a
+    valid image becomes a row of DIR/rejects, an image sent again a row of DIR/repeats. Ctrl-C or
+    SIGTERM stop it after the work in progress is finished. Rerun the command to resume.
 
     {pulmospark.NOT_A_MEDICAL_DEVICE}
 
@@ -43,30 +44,29 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
 @click.argument("inbox", type=common.PATTERN)
 @click.option(
     "--out", metavar="DIR", required=True, type=common.PATH,
-    help="Folder of the output.",
+    help="Output folder.",
 )  # fmt: skip
-@click.option("--once", is_flag=True, help="Stop when all that is in INBOX has its row.")
+@click.option("--once", is_flag=True, help="Process what is in INBOX now, then stop.")
 @click.option(
     "--set",
     "changes",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a setting of the stream: batch_images=64, say. May be repeated.",
+    help="Change a setting of the stream, e.g. batch_images=64. May be repeated.",
 )
 @click.option(
     "--sample",
     type=common.PATH,
-    help="Folder with images like those that will land, for that check; by default those that "
-    "lie in INBOX at the start.",
+    help="Folder of images for the precision check; default: those in INBOX at the start.",
 )
 @click.option(
-    "--metrics-port", type=click.IntRange(0, 65535), help="Answer Prometheus on this port."
+    "--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics on this port."
 )
 @click.option(
     "--metrics-host",
     default="127.0.0.1",
     show_default=True,
-    help="Address that Prometheus is answered on.",
+    help="Address to serve Prometheus metrics on.",
 )
 @common.scoring_options
 @common.spark_options
@@ -102,7 +102,7 @@ def command(
             "a stream does not run on Spark Connect, whose batches never reach this process: name "
             "another --master, or submit it to the cluster"
         )
-    asked = common.pairs(conf, "--conf")
+    spark_conf = common.pairs(conf, "--conf")
     allowed = {
         name: "true"
         for name, given in (
@@ -119,12 +119,12 @@ def command(
     metrics, stop = StreamMetrics(), threading.Event()
     if metrics_port is not None:
         port = metrics.serve(metrics_port, metrics_host)
-        common.tell(f"stream: metrics on http://{metrics_host}:{port}/metrics")
+        common.say_progress(f"stream: metrics on http://{metrics_host}:{port}/metrics")
     # While Spark starts the bundle is read and its network prepared. Its start sets no handler of
     # its own, for it is not in the main thread.
     with (
         _stopping_on_signals(stop),
-        started_early(spark_session(master or _RETRYING, asked)) as session,
+        started_early(spark_session(master or _RETRYING, spark_conf)) as session,
     ):
         from pulmospark.inference.stream.service import plan_stream, run_stream
 
@@ -134,7 +134,7 @@ def command(
             once=once,
             stop=stop,
             metrics=metrics,
-            tell=None if quiet or as_json else common.tell,
+            tell=None if quiet or as_json else common.say_progress,
         )
     common.say_result(result, lambda: _say(result), as_json=as_json)
 

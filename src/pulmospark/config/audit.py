@@ -36,11 +36,11 @@ class AuditSettings(Settings):
     enabled: bool = True
     """``pulmospark run`` audits before it prints an accuracy"""
     costly: bool = False
-    """also those that score or train again: lungs blacked out, one source left out"""
+    """also those that score or train again: lungs blacked out, one source excluded"""
     strict: bool = False
     """a failed audit ends the run with exit code 5, after the report is written"""
     skip: Names = ()
-    """names of audits that are left out; the report says so"""
+    """names of audits to skip; the report lists them"""
     hash_distance: Annotated[int, Field(ge=0, le=limits.NEAR_DISTANCE_MAX)] = 12
     """maximum Hamming distance, in bits of 64, between the perceptual hashes of two images that
     are

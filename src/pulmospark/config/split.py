@@ -42,11 +42,11 @@ class SplitSettings(Settings):
     folds: Annotated[int, Field(ge=0, le=100)] = 0
     """k of k-fold cross-validation; 0: one split"""
     images: dict[str, ImagesPerSplit] = Field(default_factory=dict)
-    """class -> images of it in each part, at most, instead of shares; whole patients, drawn from
-    the seed. Where a class has fewer images its parts shrink in proportion; what is beyond them is
-    left out. Not with folds"""
+    """class -> maximum number of its images in each split, instead of shares; whole patients,
+    drawn from the seed. If a class has fewer images, its splits shrink in proportion; surplus
+    images are excluded. Not with folds"""
     views: Names = ("PA", "AP", "AP supine", "frontal", "unknown")
-    """views that take part; lateral images and CT slices are left out unless named"""
+    """views to include; lateral images and CT slices are excluded unless named"""
 
     copies: Literal["together", "drop", "ignore"] = "together"
     """near copies, as the audit finds them: ``together`` keeps them in the same split or fold;

@@ -22,7 +22,7 @@ from pulmospark.core.hashing import file_id
 
 _BLOCK_BYTES = 1024 * 1024
 
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """called with the bytes so far and the total; 0 if the total is unknown"""
 
 
@@ -40,7 +40,7 @@ def download(
     bounds: Bounds,
     *,
     sha256: str | None = None,
-    told: Told | None = None,
+    progress: Progress | None = None,
 ) -> str:
     """Download a file, resuming an interrupted download.
 
@@ -52,7 +52,7 @@ def download(
         target: where the complete, checked file appears.
         bounds: most bytes and seconds.
         sha256: expected hash of the content; ``None``: unknown.
-        told: called with the bytes so far and the total.
+        progress: called with the bytes so far and the total.
 
     Returns:
         SHA-256 of the content, 64 hexadecimal digits.
@@ -70,7 +70,7 @@ def download(
         target.parent.mkdir(parents=True, exist_ok=True)
         part.touch()
         try:
-            _fill(url, part, mark, bounds, told, is_checked=sha256 is not None)
+            _fill(url, part, mark, bounds, progress, is_checked=sha256 is not None)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
             raise _broken(url, getattr(error, "reason", None) or error) from error
         except ConnectionError as error:
@@ -134,7 +134,13 @@ def _broken(url: str, why: object) -> EnvironmentProblem:
 
 
 def _fill(
-    url: str, part: Path, mark: Path, bounds: Bounds, told: Told | None, *, is_checked: bool
+    url: str,
+    part: Path,
+    mark: Path,
+    bounds: Bounds,
+    progress: Progress | None,
+    *,
+    is_checked: bool,
 ) -> None:
     have, edition = part.stat().st_size, _edition(mark)
     _check_size(url, have, bounds)
@@ -164,7 +170,7 @@ def _fill(
         etag = answer.headers.get("ETag") or ""
         # A weak ETag (W/) allows different bytes.
         files.write_json(mark, {"edition": "" if etag.startswith("W/") else etag})
-        _copy(url, answer, file, start, bounds, until, told)
+        _copy(url, answer, file, start, bounds, until, progress)
 
 
 def _check_size(url: str, size: int, bounds: Bounds) -> None:
@@ -194,7 +200,7 @@ def _copy(  # noqa: PLR0917 - one loop, and what bounds it
     start: int,
     bounds: Bounds,
     until: float,
-    told: Told | None,
+    progress: Progress | None,
 ) -> None:
     length = answer.headers.get("Content-Length")
     total = start + int(length) if length else 0
@@ -211,7 +217,7 @@ def _copy(  # noqa: PLR0917 - one loop, and what bounds it
             break
         file.write(block)
         done += len(block)
-        if told is not None:
-            told(done, max(done, total) if total else 0)
+        if progress is not None:
+            progress(done, max(done, total) if total else 0)
     if done < total:
         raise ConnectionError(f"the connection closed after {done} of {total} bytes")

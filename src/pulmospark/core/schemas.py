@@ -68,7 +68,7 @@ class Note(StrEnum):
     BITS_MISSING = "no BitsStored, read as BitsAllocated"
     SIGN_MISSING = "no PixelRepresentation, read as unsigned"
     HIGH_BIT = "HighBit contradicts BitsStored, ignored"
-    BITS_MASKED = "bits above BitsStored left out"
+    BITS_MASKED = "bits above BitsStored ignored"
     PRECISION = "compressed precision differs from BitsStored"
     SIGN = "compressed sign differs from PixelRepresentation"
     PADDING_UNREADABLE = "unreadable pixel padding ignored"

@@ -18,15 +18,15 @@ def metrics_by_name(
         evaluation: the evaluation.
         class_names: what the classes are called in the names; ``None``: their own names.
     """
-    found = dict(_figures(evaluation))
+    metrics = dict(_figures(evaluation))
     if evaluation.trivial is not None:
-        found |= _figures(evaluation.trivial, "trivial/")
+        metrics |= _figures(evaluation.trivial, "trivial/")
     if evaluation.operating is not None:
-        found |= _figures(evaluation.operating, "operating_point/")
+        metrics |= _figures(evaluation.operating, "operating_point/")
     names = [of_class.name for of_class in evaluation.by_class]
     for name, of_class in zip(class_names or names, evaluation.by_class, strict=True):
-        found |= _figures(of_class, f"{name}/")
-    return found
+        metrics |= _figures(of_class, f"{name}/")
+    return metrics
 
 
 def _figures(result: Result, prefix: str = "") -> Iterator[tuple[str, Figure]]:

@@ -67,7 +67,7 @@ class StandardImage:
     pixels: Pixels
     """(size, size) grey levels, contiguous"""
     thumbnail: Pixels
-    """(32, 32) grey levels, which the hash is told from"""
+    """(32, 32) grey levels, from which the hash is computed"""
     view: View | None
     """as measured from the pixels; ``None``: no opinion"""
     header: ImageHeader | None = None

@@ -115,7 +115,7 @@ def perceptual_hash(pixels: Pixels) -> int:
 
 
 def thumbnail_of(pixels: Pixels) -> Pixels:
-    """The small picture that the hash and the view are told from, (32, 32) uint8."""
+    """The thumbnail from which the hash and the view are computed, (32, 32) uint8."""
     return resized(pixels, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
 
 

@@ -48,7 +48,7 @@ _GREYS: Final = np.arange(256, dtype=np.float32)
 
 
 def measure_view(pixels: Pixels) -> View | None:
-    """Tell the view of a standard image from its pixels, cautiously.
+    """Detect the view of a standard image from its pixels, cautiously.
 
     Six figures of a 32 x 32 thumbnail, scaled to its 2nd and 98th percentile, are held
     against fixed bounds. An axial slice has air above, below and in all corners, and few

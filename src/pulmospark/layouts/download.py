@@ -10,7 +10,7 @@ from pydantic import ConfigDict
 
 from pulmospark.core import files
 from pulmospark.core.archive import unpack
-from pulmospark.core.download import Bounds, Told, download
+from pulmospark.core.download import Bounds, Progress, download
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
 from pulmospark.core.hashing import file_id
 from pulmospark.core.records import Record
@@ -52,7 +52,7 @@ def fetch_data_set(
     bounds: Bounds,
     *,
     sha256: str | None = None,
-    told: Told | None = None,
+    progress: Progress | None = None,
 ) -> FetchResult:
     """Download a data set into ``out/NAME``; the folder appears atomically.
 
@@ -65,7 +65,7 @@ def fetch_data_set(
         out: folder for data sets; created if missing.
         bounds: most bytes and seconds of the download.
         sha256: expected hash of the archive.
-        told: called with the bytes so far and the total.
+        progress: called with the bytes so far and the total.
 
     Raises:
         UsageError: the data set is unknown or cannot be downloaded, or the hash is invalid.
@@ -95,7 +95,7 @@ def fetch_data_set(
     expected = (sha256 or (earlier.sha256 if earlier else None)) or None
     archive = out / f".{layout.name}.zip"
     if not (archive.is_file() and expected is not None and file_id(archive) == expected):
-        digest = download(layout.download, archive, bounds, sha256=expected, told=told)
+        digest = download(layout.download, archive, bounds, sha256=expected, progress=progress)
     else:
         digest = expected
     with files.whole_folder(folder) as aside:

@@ -34,7 +34,7 @@ class Anatomy:
     heart: float
     """cardiothoracic ratio"""
     asymmetry: float
-    """share by which the right lung is wider than the left"""
+    """relative excess of right over left lung width"""
     right_dome: float
     """how much higher the right diaphragm stands"""
     ribs: int

@@ -56,8 +56,8 @@ class Hospital:
     noise: float
     """standard deviation at usual dose, of full scale"""
     collimation: Literal["none", "black", "white"]
-    letters: float
-    """height of the burned-in text, as a share of the image's height"""
+    text_height: float
+    """height of the burned-in text as a share of the image's height"""
 
 
 HOSPITALS: tuple[Hospital, ...] = (
@@ -77,7 +77,7 @@ HOSPITALS: tuple[Hospital, ...] = (
         sharpness=0.7,
         noise=0.010,
         collimation="none",
-        letters=0.030,
+        text_height=0.030,
     ),
     Hospital(
         name="birch",
@@ -95,7 +95,7 @@ HOSPITALS: tuple[Hospital, ...] = (
         sharpness=-0.8,
         noise=0.022,
         collimation="black",
-        letters=0.042,
+        text_height=0.042,
     ),
     Hospital(
         name="cedar",
@@ -113,7 +113,7 @@ HOSPITALS: tuple[Hospital, ...] = (
         sharpness=-0.5,
         noise=0.014,
         collimation="white",
-        letters=0.034,
+        text_height=0.034,
     ),
 )
 
@@ -177,7 +177,7 @@ def burn_letters(
 ) -> Singles:
     """Write side marker, view, the hospital's name and the word PHANTOM onto the image."""
     height, width = grey.shape
-    size = hospital.letters * height
+    size = hospital.text_height * height
     edge = 12 + int(rng.integers(0, 9))
     marker = "R" if view != "L" and rng.random() < 0.7 else "L"
     x = edge if marker == "R" else width - edge - int(1.6 * size)

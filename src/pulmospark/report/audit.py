@@ -18,7 +18,7 @@ def render_audit_page(content: AuditPage) -> str:
         content.made_at,
         content=content,
         audits=content.audits,
-        drawings={one.name: one for one in audit_drawings(content.audits)},
+        drawings={drawing.name: drawing for drawing in audit_drawings(content.audits)},
     )
 
 

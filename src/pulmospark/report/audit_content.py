@@ -56,18 +56,18 @@ class Audits(Result):
 
     def count(self, verdict: Verdict) -> int:
         """Audits with a verdict."""
-        return sum(one.result.verdict == verdict for one in self.shown)
+        return sum(audit.result.verdict == verdict for audit in self.shown)
 
     @property
     def others(self) -> tuple[ShownAudit, ...]:
         """The audits that the plot of the shortcut checks does not show."""
-        return tuple(one for one in self.shown if one.result.shortcut is None)
+        return tuple(audit for audit in self.shown if audit.result.shortcut is None)
 
     @property
     def remedies(self) -> tuple[AuditResult, ...]:
         """The shortcut checks that warn or fail: each has a remedy."""
-        results = (one.result for one in self.shown)
-        return tuple(one for one in results if one.shortcut is not None and one.remedy)
+        results = (audit.result for audit in self.shown)
+        return tuple(result for result in results if result.shortcut is not None and result.remedy)
 
 
 class AuditPage(Result):

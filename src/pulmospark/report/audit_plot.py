@@ -31,21 +31,21 @@ _LOOKS: dict[Verdict, tuple[str, str]] = {
 
 def audit_drawings(audits: Audits) -> list[Drawing]:
     """The forest plot of the shortcut checks, and a histogram for each that warns or fails."""
-    checks = [one.result for one in audits.shown if one.result.shortcut is not None]
+    checks = [audit.result for audit in audits.shown if audit.result.shortcut is not None]
     if not checks:
         return []
     return [
         _forest(checks),
         *(
-            _histogram(one.name, one.shortcut)
-            for one in checks
-            if one.shortcut is not None and one.verdict in {"warn", "fail"}
+            _histogram(check.name, check.shortcut)
+            for check in checks
+            if check.shortcut is not None and check.verdict in {"warn", "fail"}
         ),
     ]
 
 
 def _forest(checks: list[AuditResult]) -> Drawing:
-    shortcuts = [one.shortcut for one in checks if one.shortcut is not None]
+    shortcuts = [check.shortcut for check in checks if check.shortcut is not None]
     rows = sorted(
         zip(shortcuts, checks, strict=True), key=lambda row: row[1].figures[0].figure.value or 0.0
     )
@@ -72,7 +72,7 @@ def _forest(checks: list[AuditResult]) -> Drawing:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(visible=True, axis="x")
-    said = "; ".join(
+    details = "; ".join(
         f"{shortcut.feature} {number(check.figures[0].figure.value or 0.0)} "
         f"({interval(check.figures[0].figure)}), {check.verdict}"
         for shortcut, check in reversed(rows)
@@ -83,7 +83,7 @@ def _forest(checks: list[AuditResult]) -> Drawing:
         figure,
         "AUROC, with CI, of a model that is given only this feature; 0.5 is chance. A check warns "
         "or fails where the lower bound of the CI lies above the dashed line.",
-        f"AUROC of each shortcut check: {said}.",
+        f"AUROC of each shortcut check: {details}.",
     )
 
 
@@ -135,7 +135,7 @@ def _bars(axes: Axes, shown: Distribution, at: int) -> None:
 
 def _shares(shown: Distribution, at: int) -> list[float]:
     total = sum(shown.counts[at])
-    return [one / total if total else 0.0 for one in shown.counts[at]]
+    return [images / total if total else 0.0 for images in shown.counts[at]]
 
 
 def _unknown(shown: Distribution) -> str:

@@ -42,8 +42,8 @@ def render_comparison(comparison: Comparison, made_at: datetime) -> str:
 def headline(comparison: Comparison) -> str:
     """The most accurate network, and the others on the frontier."""
     best = comparison.models[0]
-    names = [one.title for one in comparison.models if one.frontier and one is not best]
-    apart = len({one.model for one in comparison.models}) == len(comparison.models)
+    names = [arm.title for arm in comparison.models if arm.frontier and arm is not best]
+    apart = len({arm.model for arm in comparison.models}) == len(comparison.models)
     text = (
         f"{best.title} is the most accurate of {len(comparison.models)} "
         f"{'networks' if apart else 'training runs'} on the same "
@@ -71,7 +71,7 @@ class PairRow:
 
 
 def _row(pair: ModelPair, comparison: Comparison) -> PairRow:
-    titles = {one.name: one.title for one in comparison.models}
+    titles = {arm.name: arm.title for arm in comparison.models}
     compared = pair.compared
     value = compared.difference.value or 0.0
     turned = value < 0
@@ -93,7 +93,7 @@ def _row(pair: ModelPair, comparison: Comparison) -> PairRow:
 
 def pair_words(pair: ModelPair, comparison: Comparison) -> str:
     """The paired test of two networks in a sentence."""
-    titles = {one.name: one.title for one in comparison.models}
+    titles = {arm.name: arm.title for arm in comparison.models}
     compared = pair.compared
     points = (compared.difference.value or 0.0) * 100
     better, worse = (pair.first, pair.second) if points >= 0 else (pair.second, pair.first)

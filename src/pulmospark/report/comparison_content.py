@@ -36,7 +36,7 @@ class ModelFigures(_Told):
     parameters: int
     bundle_bytes: int
     images_per_s: float
-    """scored by one worker with one thread on this machine, decoding left out"""
+    """scored by one worker with one thread on this machine, without decoding"""
     report: Path
     frontier: bool = False
     """no other network is as accurate in less training time"""
@@ -79,15 +79,15 @@ def with_frontier(models: tuple[ModelFigures, ...]) -> tuple[ModelFigures, ...]:
         The networks, the most accurate first; of equal ones the faster to train.
     """
 
-    def beats(other: ModelFigures, one: ModelFigures) -> bool:
+    def beats(other: ModelFigures, arm: ModelFigures) -> bool:
         theirs = (other.accuracy.value or 0.0, -other.training_seconds)
-        ours = (one.accuracy.value or 0.0, -one.training_seconds)
+        ours = (arm.accuracy.value or 0.0, -arm.training_seconds)
         return theirs != ours and theirs[0] >= ours[0] and theirs[1] >= ours[1]
 
     marked = [
-        one.model_copy(update={"frontier": not any(beats(other, one) for other in models)})
-        for one in models
+        arm.model_copy(update={"frontier": not any(beats(other, arm) for other in models)})
+        for arm in models
     ]
     return tuple(
-        sorted(marked, key=lambda one: (-(one.accuracy.value or 0), one.training_seconds))
+        sorted(marked, key=lambda arm: (-(arm.accuracy.value or 0), arm.training_seconds))
     )

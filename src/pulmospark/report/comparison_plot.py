@@ -37,24 +37,24 @@ _PLACES = tuple(
 
 def cost(comparison: Comparison) -> Drawing:
     """Accuracy against training time; the area of a dot shows the parameters."""
-    models = [one for one in comparison.models if one.accuracy.value is not None]
-    most = max((one.parameters for one in models), default=1)
+    models = [arm for arm in comparison.models if arm.accuracy.value is not None]
+    most = max((arm.parameters for arm in models), default=1)
     with drawing(7.0, 4.2) as figure:
         axes = figure.add_subplot()
         _scales(axes, models)
-        frontier = sorted(_point(one) for one in models if one.frontier)
+        frontier = sorted(_point(arm) for arm in models if arm.frontier)
         if frontier:
             axes.plot(*zip(*frontier, strict=True), color=COLOURS[0], lw=0.9, ls=":")
         radii = []
-        for one in models:
-            area = _AREA_LEAST + (_AREA_MOST - _AREA_LEAST) * one.parameters / most
-            _dot(axes, one, area)
+        for arm in models:
+            area = _AREA_LEAST + (_AREA_MOST - _AREA_LEAST) * arm.parameters / most
+            _dot(axes, arm, area)
             radii.append(np.sqrt(area / np.pi))
         _label(figure, axes, models, radii, frontier)
-    said = "; ".join(
-        f"{one.title} {number(one.accuracy.value or 0.0, 'percent')} in "
-        f"{duration(one.training_seconds)}"
-        for one in models
+    details = "; ".join(
+        f"{arm.title} {number(arm.accuracy.value or 0.0, 'percent')} in "
+        f"{duration(arm.training_seconds)}"
+        for arm in models
     )
     return Drawing(
         "cost",
@@ -63,13 +63,13 @@ def cost(comparison: Comparison) -> Drawing:
         f"Bars: {comparison.confidence * 100:g}\N{NO-BREAK SPACE}% CIs; area of a dot: its "
         "parameters; dotted line: the frontier, which no other network beats in both. Whether "
         "two differ is shown by the paired tests below, not by whether their bars overlap.",
-        f"Accuracy against training time: {said}.",
+        f"Accuracy against training time: {details}.",
     )
 
 
 def time_ticks(low: float, high: float) -> list[float]:
     """Round times between two, seconds: seven at most, evenly thinned."""
-    inside = [one for one in _TIMES if low <= one <= high]
+    inside = [time for time in _TIMES if low <= time <= high]
     step = -(-len(inside) // _TICKS_MOST) or 1
     return inside[::step]
 
@@ -82,7 +82,7 @@ def short_time(seconds: float) -> str:
 
 
 def _scales(axes: Any, models: Sequence[ModelFigures]) -> None:
-    times = [one.training_seconds for one in models] or [1.0]
+    times = [arm.training_seconds for arm in models] or [1.0]
     low, high = min(times) / 1.8, max(times) * 1.8
     axes.set_xscale("log")
     axes.set_xlim(low, high)
@@ -93,8 +93,8 @@ def _scales(axes: Any, models: Sequence[ModelFigures]) -> None:
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
     ends = [
         value
-        for one in models
-        for value in (one.accuracy.value, one.accuracy.low, one.accuracy.high)
+        for arm in models
+        for value in (arm.accuracy.value, arm.accuracy.low, arm.accuracy.high)
         if value is not None
     ]
     least, most = (min(ends), max(ends)) if ends else (0.0, 1.0)
@@ -105,19 +105,19 @@ def _scales(axes: Any, models: Sequence[ModelFigures]) -> None:
     axes.grid(visible=True)
 
 
-def _point(one: ModelFigures) -> tuple[float, float]:
-    return one.training_seconds, one.accuracy.value or 0.0
+def _point(arm: ModelFigures) -> tuple[float, float]:
+    return arm.training_seconds, arm.accuracy.value or 0.0
 
 
-def _dot(axes: Any, one: ModelFigures, area: float) -> None:
-    colour = COLOURS[0] if one.frontier else MUTED
-    time, accuracy = _point(one)
-    if one.accuracy.low is not None and one.accuracy.high is not None:
-        span = (one.accuracy.low, one.accuracy.high)
+def _dot(axes: Any, arm: ModelFigures, area: float) -> None:
+    colour = COLOURS[0] if arm.frontier else MUTED
+    time, accuracy = _point(arm)
+    if arm.accuracy.low is not None and arm.accuracy.high is not None:
+        span = (arm.accuracy.low, arm.accuracy.high)
         axes.plot((time, time), span, color=colour, lw=1.6, alpha=0.6)
     dot = axes.scatter(time, accuracy, s=area, color=colour, alpha=0.85)
-    said = f"{number(accuracy, 'percent')}, {duration(time)}, {one.parameters:,} parameters"
-    tip(dot, f"{label(one.title)}: {said}")
+    details = f"{number(accuracy, 'percent')}, {duration(time)}, {arm.parameters:,} parameters"
+    tip(dot, f"{label(arm.title)}: {details}")
 
 
 def _label(
@@ -134,12 +134,12 @@ def _label(
     pixel = figure.dpi / 72
     taken = _taken(axes, models, [radius * pixel for radius in radii], frontier)
     inside = axes.get_window_extent(renderer)
-    for one, radius in zip(models, radii, strict=True):
+    for arm, radius in zip(models, radii, strict=True):
         best: tuple[float, Any, Bbox] | None = None
         for side, up in _PLACES:
             text = axes.annotate(
-                _name(one),
-                _point(one),
+                _name(arm),
+                _point(arm),
                 xytext=((radius + 4) * (1 if side == "left" else -1), up),
                 textcoords="offset points",
                 ha=side,
@@ -166,33 +166,33 @@ def _taken(
     frontier: Sequence[tuple[float, float]],
 ) -> list[Bbox]:
     """What is drawn already, in pixels."""
-    found = []
-    for one, radius in zip(models, radii, strict=True):
-        time, value = _point(one)
+    boxes = []
+    for arm, radius in zip(models, radii, strict=True):
+        time, value = _point(arm)
         x, y = axes.transData.transform((time, value))
-        found.append(Bbox.from_extents(x - radius, y - radius, x + radius, y + radius))
-        if one.accuracy.low is not None and one.accuracy.high is not None:
-            ends = axes.transData.transform([(time, one.accuracy.low), (time, one.accuracy.high)])
-            found.append(Bbox.from_extents(x - 2, ends[0][1], x + 2, ends[1][1]))
+        boxes.append(Bbox.from_extents(x - radius, y - radius, x + radius, y + radius))
+        if arm.accuracy.low is not None and arm.accuracy.high is not None:
+            ends = axes.transData.transform([(time, arm.accuracy.low), (time, arm.accuracy.high)])
+            boxes.append(Bbox.from_extents(x - 2, ends[0][1], x + 2, ends[1][1]))
     along = [axes.transData.transform(point) for point in frontier]
     for start, end in itertools.pairwise(along):
         for share in np.linspace(0, 1, 24):
             x, y = start + share * (end - start)
-            found.append(Bbox.from_extents(x - 3, y - 2, x + 3, y + 2))
-    return found
+            boxes.append(Bbox.from_extents(x - 3, y - 2, x + 3, y + 2))
+    return boxes
 
 
-def _name(one: ModelFigures) -> str:
+def _name(arm: ModelFigures) -> str:
     """The title, in two lines where it says how the network was trained."""
-    network = one.title.removesuffix(f" ({one.how})")
-    return label(network) if network == one.title else f"{label(network)}\n{one.how}"
+    network = arm.title.removesuffix(f" ({arm.how})")
+    return label(network) if network == arm.title else f"{label(network)}\n{arm.how}"
 
 
-def _overlap(one: Bbox, other: Bbox) -> float:
-    width = min(one.x1, other.x1) - max(one.x0, other.x0)
-    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+def _overlap(box: Bbox, other: Bbox) -> float:
+    width = min(box.x1, other.x1) - max(box.x0, other.x0)
+    height = min(box.y1, other.y1) - max(box.y0, other.y0)
     return float(max(width, 0.0) * max(height, 0.0))
 
 
-def _outside(one: Bbox, inside: Bbox) -> float:
-    return float(one.width * one.height - _overlap(one, inside))
+def _outside(box: Bbox, inside: Bbox) -> float:
+    return float(box.width * box.height - _overlap(box, inside))

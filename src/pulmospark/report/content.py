@@ -145,8 +145,8 @@ class ExpandedClass(Result):
 
     name: Text
     images: Natural
-    children: Natural
-    children_of_a_image: Natural
+    copies: Natural
+    copies_per_image: Natural
     """at most"""
 
 
@@ -156,9 +156,9 @@ class Augmentation(Result):
     how: Text
     """in words: when, and of what"""
     rows_per_class: Natural | None = None
-    """of an expanded table, the original images among them"""
+    """of an expanded table, including the original images"""
     images: Natural | None = None
-    children: Natural | None = None
+    copies: Natural | None = None
     classes: tuple[ExpandedClass, ...] = ()
     operations: tuple[Operation, ...] = ()
 

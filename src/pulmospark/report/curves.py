@@ -52,20 +52,20 @@ def _class_curves(
     legend: str,
     caption: str,
 ) -> Drawing | None:
-    drawable = [one for one in evaluation.by_class if len(getattr(one, curve).x) > 1]
+    drawable = [row for row in evaluation.by_class if len(getattr(row, curve).x) > 1]
     if not drawable:
         return None
-    largest = sorted(drawable, key=lambda one: -one.support)[: limits.REPORT_CURVES_MAX]
-    shown = [one for one in drawable if one in largest]
-    areas = [(one, shown_value(getattr(one, area))) for one in shown]
+    largest = sorted(drawable, key=lambda row: -row.support)[: limits.REPORT_CURVES_MAX]
+    shown = [row for row in drawable if row in largest]
+    areas = [(row, shown_value(getattr(row, area))) for row in shown]
     with drawing(4.6, 4.2) as figure:
         plot = figure.add_subplot()
         if curve == "roc":
             plot.plot((0, 1), (0, 1), color=MUTED, lw=0.8, ls=(0, (2, 3)))
-        for (one, value), colour, dash in zip(areas, COLOURS, DASHES, strict=False):
-            points, name = getattr(one, curve), f"{label(one.name)}  {value}"
+        for (row, value), colour, dash in zip(areas, COLOURS, DASHES, strict=False):
+            points, name = getattr(row, curve), f"{label(row.name)}  {value}"
             (line,) = plot.plot(points.x, points.y, color=colour, ls=dash, lw=1.6, label=name)
-            tip(line, f"{label(one.name)}: {area.upper()} {value}")
+            tip(line, f"{label(row.name)}: {area.upper()} {value}")
         plot.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal", **axes)
         plot.grid(visible=True)
         plot.legend(loc=legend, handlelength=2.6)
@@ -73,8 +73,8 @@ def _class_curves(
         classes = count(len(evaluation.by_class), "class", "classes")
         caption += f" Drawn: {len(shown)} of {classes}."
     name, title = named
-    said = "; ".join(f"{one.name} {value}" for one, value in areas)
-    return Drawing(name, title, figure, caption, f"{title}. Area under the curve: {said}.")
+    details = "; ".join(f"{row.name} {value}" for row, value in areas)
+    return Drawing(name, title, figure, caption, f"{title}. Area under the curve: {details}.")
 
 
 def training_curves(training: Training) -> list[Drawing | None]:
@@ -145,19 +145,19 @@ def _history(
     if not lines:
         return None
     name, title = named
-    said = []
+    details = []
     with drawing(4.6, 2.9) as figure:
         plot = figure.add_subplot()
         for called, colour, dash, points in lines:
             x, y = zip(*points, strict=True)
             (line,) = plot.plot(x, y, color=colour, ls=dash, lw=1.5, label=called)
-            said.append(f"{called} from {number(y[0])} to {number(y[-1])}")
-            tip(line, said[-1])
+            details.append(f"{called} from {number(y[0])} to {number(y[-1])}")
+            tip(line, details[-1])
         plot.set(**axes)
         plot.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         plot.grid(visible=True)
-        if len(said) > 1:
-            plot.legend(loc="best", ncols=1 + (len(said) > 6), handlelength=2.6)
+        if len(details) > 1:
+            plot.legend(loc="best", ncols=1 + (len(details) > 6), handlelength=2.6)
     if (more := len(runs) - limits.REPORT_CURVES_MAX) > 0:
         caption += f" {count(more, 'further run')} not drawn."
-    return Drawing(name, title, figure, caption, f"{title}: {'; '.join(said)}.")
+    return Drawing(name, title, figure, caption, f"{title}: {'; '.join(details)}.")

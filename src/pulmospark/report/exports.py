@@ -49,9 +49,9 @@ def write_exports(
         EnvironmentProblem: no space, or no right to write there.
     """
     with files.whole_folder(target) as aside:
-        for name, one in drawings.items():
-            (aside / f"{name}.svg").write_text(one.svg_file(), encoding="utf-8")
-            (aside / f"{name}.pdf").write_bytes(one.pdf_file())
+        for name, drawing in drawings.items():
+            (aside / f"{name}.svg").write_text(drawing.svg_file(), encoding="utf-8")
+            (aside / f"{name}.pdf").write_bytes(drawing.pdf_file())
         with (aside / "metrics.csv").open("w", encoding="utf-8", newline="") as file:
             write_row(file, _METRIC_COLUMNS)
             for row in metric_rows(content):
@@ -63,7 +63,7 @@ def write_exports(
 def metric_rows(content: ReportContent) -> Iterator[tuple[Any, ...]]:
     """The rows of ``metrics.csv``: every metric with its CI, folds and other levels with it."""
     evaluations = [(image_noun(content), content.evaluation)]
-    evaluations += [(one.unit, one.evaluation) for one in content.levels]
+    evaluations += [(level.unit, level.evaluation) for level in content.levels]
     if content.cross_validation is not None:
         folds = enumerate(content.cross_validation.folds, 1)
         evaluations += [(f"fold {at}", fold) for at, fold in folds]
@@ -82,9 +82,9 @@ def _metrics(evaluation: Evaluation) -> Iterator[tuple[str | None, str, Figure]]
     """Class, name and value of every metric of an evaluation."""
     for name, *_ in OVERALL_METRICS:
         yield None, name, getattr(evaluation, name)
-    for one in evaluation.by_class:
+    for row in evaluation.by_class:
         for name, *_ in CLASS_METRICS:
-            yield one.name, name, getattr(one, name)
+            yield row.name, name, getattr(row, name)
     if (operating := evaluation.operating) is not None:
         positive = operating.point.positive_class
         yield positive, "operating_threshold", Figure(value=operating.point.threshold)
@@ -116,12 +116,14 @@ def latex_table(content: ReportContent) -> str:
     evaluation = content.evaluation
     level = confidence(evaluation)
     shown = [
-        one for one in CLASS_METRICS if one[0] in {"sensitivity", "specificity", "ppv", "auroc"}
+        metric
+        for metric in CLASS_METRICS
+        if metric[0] in {"sensitivity", "specificity", "ppv", "auroc"}
     ]
-    heads = ["Class", f"{image_noun(content).capitalize()}s", *(one[1] for one in shown)]
+    heads = ["Class", f"{image_noun(content).capitalize()}s", *(metric[1] for metric in shown)]
     rows = [
-        [one.name, f"{one.support:,}", *(_ci(getattr(one, m[0]), m[2]) for m in shown)]
-        for one in evaluation.by_class
+        [row.name, f"{row.support:,}", *(_ci(getattr(row, m[0]), m[2]) for m in shown)]
+        for row in evaluation.by_class
     ]
     overall: list[tuple[str, Figure, Scale]] = [
         (heading, getattr(evaluation, name), scale)

@@ -12,7 +12,7 @@ from pulmospark.evaluation.results import ClassDifference, Evaluation
 from pulmospark.report import methods, numbers, phrasing, tables
 from pulmospark.report.curves import roc
 from pulmospark.report.external_content import Column, ExternalPage
-from pulmospark.report.external_plot import beside
+from pulmospark.report.external_plot import side_by_side
 from pulmospark.report.figures import confusion, reliability
 from pulmospark.report.page import fill, provenance_facts, provenance_settings
 from pulmospark.report.phrasing import Verdict
@@ -40,7 +40,7 @@ def render_external_page(content: ExternalPage) -> str:
     evaluations = [_marked(column, content.inside) for column in content.columns]
     whose = _whose(content)
     drawn = [roc(content.outside), confusion(content.outside)]
-    levels = (numbers.confidence(one) for one in evaluations)
+    levels = (numbers.confidence(evaluation) for evaluation in evaluations)
     return fill(
         "external.html.j2",
         content.is_phantom,
@@ -51,9 +51,9 @@ def render_external_page(content: ExternalPage) -> str:
         verdict=verdict(content.inside, content.outside),
         warnings=warnings(content),
         groups=whose,
-        beside=beside(content.columns),
+        side_by_side=side_by_side(content.columns),
         calibration=calibration_drawings(content),
-        drawings=[one for one in drawn if one is not None],
+        drawings=[drawing for drawing in drawn if drawing is not None],
         overall=tables.overall_table(evaluations),
         by_class=tables.classes_beside(evaluations, _OF_CLASS),
         operating=tables.operating_table(evaluations),
@@ -111,7 +111,7 @@ def _marked(column: Column, inside: Evaluation | None) -> Evaluation:
 def _lacking(inside: Evaluation, outside: Evaluation) -> list[str]:
     """Classes that are tested inside, and of which the other set holds no image."""
     held = {figures.name for figures in outside.by_class if figures.support}
-    return [one.name for one in inside.by_class if one.support and one.name not in held]
+    return [row.name for row in inside.by_class if row.support and row.name not in held]
 
 
 def verdict(inside: Evaluation | None, outside: Evaluation) -> Verdict:
@@ -129,8 +129,8 @@ def verdict(inside: Evaluation | None, outside: Evaluation) -> Verdict:
 def compared(classes: Sequence[ClassDifference]) -> Verdict:
     """The verdict on classes that were compared one by one, and what could not be."""
     by_finding: dict[str, list[ClassDifference]] = {}
-    for one in classes:
-        by_finding.setdefault(one.finding, []).append(one)
+    for difference in classes:
+        by_finding.setdefault(difference.finding, []).append(difference)
     missing = by_finding.get("not assessable", [])
     if len(missing) == len(classes):
         return Verdict(
@@ -150,37 +150,39 @@ def compared(classes: Sequence[ClassDifference]) -> Verdict:
             f"No worse than inside in {shared} of {len(classes)} classes; not assessable in others"
         )
     order = ("lower", "unclear", "not lower")
-    said = [_change(one) for finding in order for one in by_finding.get(finding, [])]
-    sentence = f"Sensitivity elsewhere against inside: {'; '.join(said)}."
+    details = [
+        _change(difference) for finding in order for difference in by_finding.get(finding, [])
+    ]
+    sentence = f"Sensitivity elsewhere against inside: {'; '.join(details)}."
     if missing:
         sentence += f" Not assessable: {_missing(missing)}."
     return Verdict(tone, sentence, _ONE_SET if tone == "good" else _LOCAL, named=named)
 
 
-def _change(one: ClassDifference) -> str:
+def _change(difference: ClassDifference) -> str:
     """A class in words: both sensitivities, their difference, and what it shows."""
-    values = (one.inside, one.outside, one.change)
+    values = (difference.inside, difference.outside, difference.change)
     inside, outside, change = (100 * (figure.value or 0.0) for figure in values)
-    low, high = 100 * (one.change.low or 0.0), 100 * (one.change.high or 0.0)
+    low, high = 100 * (difference.change.low or 0.0), 100 * (difference.change.high or 0.0)
     shown = {
         "lower": "clearly lower",
         "not lower": "no worse",
         "unclear": f"no clear difference, but a fall of up to {-low:.0f} points is not excluded",
-    }[one.finding]
+    }[difference.finding]
     text = (
         f"{outside:.1f}{numbers.PERCENT} against {inside:.1f}{numbers.PERCENT}, {change:+.1f} "
         f"points ({low:+.1f} to {high:+.1f})"
     )
-    return f"{one.name} {text.replace('-', numbers.MINUS)}, {shown}"
+    return f"{difference.name} {text.replace('-', numbers.MINUS)}, {shown}"
 
 
 def _missing(classes: Sequence[ClassDifference]) -> str:
     """Classes that could not be compared, each with what it lacks."""
-    return "; ".join(f"{one.name} ({_lacks(one)})" for one in classes)
+    return "; ".join(f"{difference.name} ({_lacks(difference)})" for difference in classes)
 
 
-def _lacks(one: ClassDifference) -> str:
-    sides = [("inside", one.inside), ("elsewhere", one.outside)]
+def _lacks(difference: ClassDifference) -> str:
+    sides = [("inside", difference.inside), ("elsewhere", difference.outside)]
     without = [where for where, figure in sides if figure.value is None]
     if without:
         return f"no image {' or '.join(without)}"
@@ -221,11 +223,13 @@ def calibration_drawings(content: ExternalPage) -> list[Drawing]:
     """A reliability diagram for each evaluation, with the same axes."""
     drawn = (
         reliability(
-            one.evaluation, f"reliability-{one.key}", f"Reliability diagram, {one.title.lower()}"
+            column.evaluation,
+            f"reliability-{column.key}",
+            f"Reliability diagram, {column.title.lower()}",
         )
-        for one in content.columns
+        for column in content.columns
     )
-    return [one for one in drawn if one is not None]
+    return [drawing for drawing in drawn if drawing is not None]
 
 
 def comparison_rows(content: ExternalPage) -> tuple[tuple[ClassDifference, str], ...]:
@@ -234,8 +238,8 @@ def comparison_rows(content: ExternalPage) -> tuple[tuple[ClassDifference, str],
         return ()
     differences = class_differences(content.inside, content.outside)
     return tuple(
-        (one, f"not assessable: {_lacks(one)}" if one.finding == "not assessable" else one.finding)
-        for one in differences
+        (row, f"not assessable: {_lacks(row)}" if row.finding == "not assessable" else row.finding)
+        for row in differences
     )
 
 

@@ -23,7 +23,7 @@ class Column(NamedTuple):
 
 
 class ExternalPage(Result):
-    """A model's figures on images from elsewhere, beside those from inside."""
+    """A model's performance on external images, next to that on its own test set."""
 
     title: Text
     """what the images from elsewhere are called"""
@@ -59,9 +59,13 @@ class ExternalPage(Result):
     @property
     def columns(self) -> tuple[Column, ...]:
         """The evaluations that there are, that from inside first."""
-        told = (
+        columns = (
             ("inside", "Inside", self.inside),
             ("elsewhere", "Elsewhere", self.outside),
             ("recalibrated", "Elsewhere, recalibrated", self.recalibrated),
         )
-        return tuple(Column(key, title, one) for key, title, one in told if one is not None)
+        return tuple(
+            Column(key, title, evaluation)
+            for key, title, evaluation in columns
+            if evaluation is not None
+        )

@@ -26,11 +26,11 @@ _LOOKS = {
     "elsewhere": (COLOURS[1], "D"),
     "recalibrated": (COLOURS[0], "s"),
 }
-"""colour and mark of each column: told apart in grey, too"""
+"""colour and mark of each column: distinguishable in greyscale, too"""
 _APART = 0.24
 
 
-def beside(columns: tuple[Column, ...]) -> Drawing:
+def side_by_side(columns: tuple[Column, ...]) -> Drawing:
     """Sensitivity of each class, AUROC and calibration error of each column, 0 to 1."""
     rows = [*_sensitivities(columns), *_overall(columns)]
     with drawing(4.6, 0.8 + 0.2 * len(rows) * (len(columns) + 0.6)) as figure:
@@ -50,7 +50,7 @@ def beside(columns: tuple[Column, ...]) -> Drawing:
         figure.legend(
             loc="outside upper left", ncols=len(columns), handletextpad=0.1, columnspacing=1.0
         )
-    said = "; ".join(
+    details = "; ".join(
         f"{' '.join(name.split())} "
         + ", ".join(
             f"{column.title.lower()} {_said(shown, scale)}"
@@ -59,13 +59,13 @@ def beside(columns: tuple[Column, ...]) -> Drawing:
         for name, figures, scale in rows
     )
     return Drawing(
-        "beside",
+        "side_by_side",
         "Inside and elsewhere",
         figure,
         "Bars are confidence intervals over patients. The sensitivity of a class is of its own "
         "images alone; the macro AUROC is of the classes that a set holds, and comparable where "
         "both hold all.",
-        f"Metrics side by side: {said}.",
+        f"Metrics side by side: {details}.",
     )
 
 
@@ -78,7 +78,7 @@ def _sensitivities(columns: tuple[Column, ...]) -> list[_Drawn]:
         {kind.name: kind.sensitivity for kind in column.evaluation.by_class} for column in columns
     ]
     return [
-        (f"Sensitivity:\n{label(name)}", [one.get(name, _NONE) for one in by_name], "percent")
+        (f"Sensitivity:\n{label(name)}", [held.get(name, _NONE) for held in by_name], "percent")
         for name in list(names)[:_CLASSES_MAX]
     ]
 

@@ -50,7 +50,7 @@ def draw_all(content: ReportContent) -> dict[str, Drawing]:
         *([] if training is None else training_curves(training)),
         *([] if content.audits is None else audit_drawings(content.audits)),
     ]
-    return {one.name: one for one in drawings if one is not None}
+    return {drawing.name: drawing for drawing in drawings if drawing is not None}
 
 
 def reliability(
@@ -64,26 +64,26 @@ def reliability(
         title: above its caption.
     """
     bins = [
-        (one, one.confidence, one.accuracy)
-        for one in evaluation.reliability
-        if one.count and one.confidence is not None and one.accuracy is not None
+        (bin_, bin_.confidence, bin_.accuracy)
+        for bin_ in evaluation.reliability
+        if bin_.count and bin_.confidence is not None and bin_.accuracy is not None
     ]
     if not bins:
         return None
     texts = [
         f"predicted {number(given, 'percent')}, correct {number(right, 'percent')}, "
-        f"{count(one.count, 'image')}"
-        for one, given, right in bins
+        f"{count(bin_.count, 'image')}"
+        for bin_, given, right in bins
     ]
     with drawing(4.6, 4.2) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
         upper.plot((0, 1), (0, 1), color=MUTED, lw=0.8, ls=(0, (2, 3)))
         _, given, right = zip(*bins, strict=True)
         upper.plot(given, right, color=_MODEL, lw=1.4)
-        for text, (one, x, y) in zip(texts, bins, strict=True):
+        for text, (bin_, x, y) in zip(texts, bins, strict=True):
             tip(upper.plot((x,), (y,), color=_MODEL, marker="o", ms=4.5)[0], text)
             (bar,) = lower.bar(
-                one.low, one.count, width=one.high - one.low, align="edge", color=_MODEL,
+                bin_.low, bin_.count, width=bin_.high - bin_.low, align="edge", color=_MODEL,
                 alpha=0.55,
             )  # fmt: skip
             tip(bar, text)
@@ -160,12 +160,12 @@ def _centred(
 def _matrix_words(evaluation: Evaluation) -> str:
     sentences = []
     for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
-        said = ", ".join(
+        details = ", ".join(
             f"{images} as {other}"
             for other, images in zip(evaluation.classes, row, strict=True)
             if images
         )
-        sentences.append(f"Of {count(sum(row), 'image')} of {name}: {said or 'none'}.")
+        sentences.append(f"Of {count(sum(row), 'image')} of {name}: {details or 'none'}.")
     return " ".join(sentences)
 
 
@@ -179,20 +179,22 @@ def trivial_rules(evaluation: Evaluation) -> Drawing | None:
         ("Most frequent class\nof each source", trivial.most_frequent_class_of_source, COLOURS[1]),
         ("Most frequent class", trivial.most_frequent_class, MUTED),
     )
-    spans = [interval(one, "percent") for _, one, _ in rows]
+    spans = [interval(accuracy, "percent") for _, accuracy, _ in rows]
     texts = [
-        shown_value(one, "percent") + (f" ({span})" if span else "")
-        for (_, one, _), span in zip(rows, spans, strict=True)
+        shown_value(accuracy, "percent") + (f" ({span})" if span else "")
+        for (_, accuracy, _), span in zip(rows, spans, strict=True)
     ]
     names = [" ".join(name.split()) for name, _, _ in rows]
     with drawing(4.9, 1.75) as figure:
         axes = figure.add_subplot()
-        for at, (_, one, colour) in enumerate(rows):
-            interval_row(axes, -at, one, (colour, "o"), names[at], text=texts[at], scale="percent")
+        for at, (_, accuracy, colour) in enumerate(rows):
+            interval_row(
+                axes, -at, accuracy, (colour, "o"), names[at], text=texts[at], scale="percent"
+            )
         axes.set_yticks([-at for at in range(len(rows))], [name for name, _, _ in rows])
         axes.set(ylim=(0.35 - len(rows), 0.5), xlim=(0, 1.02))
         shares_across(axes)
-    said = "; ".join(f"{name} {text}" for name, text in zip(names, texts, strict=True))
+    details = "; ".join(f"{name} {text}" for name, text in zip(names, texts, strict=True))
     one_source = trivial.sources is not None and trivial.sources < 2
     return Drawing(
         "trivial",
@@ -202,31 +204,33 @@ def trivial_rules(evaluation: Evaluation) -> Drawing | None:
         "labels of the training and the validation split, and see no image."
         + " There is one source here, so both baselines are the same."
         * one_source,
-        f"Accuracy: {said}.",
+        f"Accuracy: {details}.",
     )
 
 
 def folds(cross: CrossValidation) -> Drawing | None:
-    """Each fold's metrics, a row a metric and a colour a class."""
-    summaries = [one for one in cross.summary if one.name in _FOLDED and one.mean is not None]
+    """Each fold's metrics, one row per metric and one colour per class."""
+    summaries = [
+        metric for metric in cross.summary if metric.name in _FOLDED and metric.mean is not None
+    ]
     if not summaries:
         return None
-    names = [name for name in _FOLDED if any(one.name == name for one in summaries)]
+    names = [name for name in _FOLDED if any(metric.name == name for metric in summaries)]
     classes = list(
-        dict.fromkeys(one.class_name for one in summaries if one.class_name is not None)
+        dict.fromkeys(metric.class_name for metric in summaries if metric.class_name is not None)
     )
     drawn = classes[: limits.REPORT_CURVES_MAX]
     with drawing(4.9, 0.9 + 0.27 * len(names)) as figure:
         axes = figure.add_subplot()
-        for one in summaries:
-            if one.class_name is None:
+        for metric in summaries:
+            if metric.class_name is None:
                 colour, lift = INK, 0.0
-            elif one.class_name in drawn:
-                at = drawn.index(one.class_name)
+            elif metric.class_name in drawn:
+                at = drawn.index(metric.class_name)
                 colour, lift = COLOURS[at], 0.56 * ((at + 0.5) / len(drawn) - 0.5)
             else:
                 continue
-            _fold_dots(axes, one, len(names) - 1 - names.index(one.name) - lift, colour)
+            _fold_dots(axes, metric, len(names) - 1 - names.index(metric.name) - lift, colour)
         for name, colour in zip(drawn, COLOURS, strict=False):
             axes.plot((), (), "o", ms=4, color=colour, label=label(name))
         axes.set_yticks(range(len(names)), [METRIC_NAMES[name] for name in reversed(names)])
@@ -237,10 +241,11 @@ def folds(cross: CrossValidation) -> Drawing | None:
         axes.grid(visible=True, axis="x")
         if drawn:
             figure.legend(loc="outside upper left", ncols=4, handletextpad=0.1, columnspacing=1.0)
-    said = "; ".join(
-        f"{METRIC_NAMES[one.name]}{'' if one.class_name is None else f', {one.class_name},'} mean "
-        f"{number(one.mean or 0.0)}"
-        for one in summaries
+    details = "; ".join(
+        f"{METRIC_NAMES[metric.name]}"
+        f"{'' if metric.class_name is None else f', {metric.class_name},'}"
+        f" mean {number(metric.mean or 0.0)}"
+        for metric in summaries
     )
     left = f" Drawn: {len(drawn)} of {count(len(classes), 'class', 'classes')}."
     return Drawing(
@@ -249,17 +254,17 @@ def folds(cross: CrossValidation) -> Drawing | None:
         figure,
         "One dot per fold; the stroke is their mean. Black: over all classes."
         + left * (len(drawn) < len(classes)),
-        f"Metrics of {count(len(cross.folds), 'fold')}: {said}.",
+        f"Metrics of {count(len(cross.folds), 'fold')}: {details}.",
     )
 
 
-def _fold_dots(axes: Axes, summary: FoldSummary, place: float, colour: str) -> None:
-    what = METRIC_NAMES[summary.name]
-    what += "" if summary.class_name is None else f", {label(summary.class_name)}"
-    for fold, value in enumerate(summary.values, 1):
+def _fold_dots(axes: Axes, metric: FoldSummary, place: float, colour: str) -> None:
+    what = METRIC_NAMES[metric.name]
+    what += "" if metric.class_name is None else f", {label(metric.class_name)}"
+    for fold, value in enumerate(metric.values, 1):
         if value is not None:
             (dot,) = axes.plot((value,), (place,), "o", ms=3.6, color=colour, alpha=0.7)
             tip(dot, f"{what}, fold {fold}: {number(value)}")
-    mean = summary.mean or 0.0
+    mean = metric.mean or 0.0
     (bar,) = axes.plot((mean,), (place,), marker="|", ms=6, mew=1.6, color=colour)
     tip(bar, f"{what}, mean: {number(mean)}")

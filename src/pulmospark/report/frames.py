@@ -1,4 +1,4 @@
-"""Results as pandas DataFrames, for people who go on with them in Python."""
+"""Results as pandas DataFrames, for further analysis in Python."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def metrics_frame(evaluation: Evaluation) -> pd.DataFrame:
         "denominator": "Int64",
     }
     rows = [
-        (one.value, one.low, one.high, one.method, one.numerator, one.denominator)
-        for one in metrics.values()
+        (row.value, row.low, row.high, row.method, row.numerator, row.denominator)
+        for row in metrics.values()
     ]
     index = pd.Index(list(metrics), name="metric")
     frame = pd.DataFrame(rows, index=index, columns=list(columns)).astype(columns)

@@ -94,8 +94,8 @@ def beside_methods(evaluations: Sequence[Evaluation], outside: Evaluation, whose
     """
     shown = [
         figure
-        for one in evaluations
-        for figure in (one.accuracy, *(kind.sensitivity for kind in one.by_class))
+        for evaluation in evaluations
+        for figure in (evaluation.accuracy, *(kind.sensitivity for kind in evaluation.by_class))
         if figure.low is not None
     ]
     return (
@@ -153,7 +153,7 @@ def _draws(evaluation: Evaluation, whose: str) -> str:
 def _proportions(shown: Sequence[Figure]) -> str:
     clustered = [figure.effective is not None for figure in shown]
     if not any(clustered):
-        return f"Wilson's {_PLAIN}, each image counted in full, for no patient has two"
+        return f"Wilson's {_PLAIN}, each result counted in full, since no patient has two"
     where = "" if all(clustered) else f"; Wilson's {_PLAIN} itself where no effective n is given"
     return f"Wilson's {_EFFECTIVE}; effective n is that size{where}"
 

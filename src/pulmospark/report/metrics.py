@@ -17,7 +17,7 @@ CLASS_METRICS: tuple[tuple[str, str, Scale, str], ...] = (
 """field of ``ClassFigures``, its heading, its scale, and why it may be undefined"""
 _NONE_TESTED = "no image was tested"
 OVERALL_METRICS: tuple[tuple[str, str, Scale, str, str], ...] = (
-    ("accuracy", "Accuracy", "percent", "share of images classified correctly", _NONE_TESTED),
+    ("accuracy", "Accuracy", "percent", "share of correct classifications", _NONE_TESTED),
     (
         *("balanced_accuracy", "Balanced accuracy", "percent"),
         *("mean sensitivity of the classes", "a class has no tested image"),

@@ -88,7 +88,7 @@ def page_of(content: ReportContent, drawings: Mapping[str, Drawing]) -> str:
         split_sources=tables.split_table(content.split.by_source, parts),
         exclusions=exclusions,
         further=further,
-        excluded=sum(one.count for one in content.exclusions),
+        excluded=sum(exclusion.count for exclusion in content.exclusions),
         facts=provenance_facts(content.provenance),
         commands=_commands(content.provenance),
         settings=provenance_settings(content.provenance),

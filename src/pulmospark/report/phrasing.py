@@ -45,8 +45,8 @@ def groups_of(
     Args:
         evaluation: of the images.
         unknown: how many of them have no known patient.
-        known: patients of the others; a split that keeps near copies together makes fewer groups
-            than these and the images of unknown ones. ``None``: a group each.
+        known: patients of the others; a split that groups near copies has fewer groups
+            than these and the images of unknown ones. ``None``: one group each.
         patient: noun.
         image: noun of what is tested, image or phantom.
     """
@@ -246,8 +246,8 @@ def warnings(content: ReportContent) -> tuple[str, ...]:
 def small_classes(evaluation: Evaluation) -> list[str]:
     """A sentence for each class with too few tested images for more than coarse metrics."""
     named = [
-        (f"\N{LEFT DOUBLE QUOTATION MARK}{one.name}\N{RIGHT DOUBLE QUOTATION MARK}", one.support)
-        for one in evaluation.by_class
+        (f"\N{LEFT DOUBLE QUOTATION MARK}{row.name}\N{RIGHT DOUBLE QUOTATION MARK}", row.support)
+        for row in evaluation.by_class
     ]
     return [
         f"Class {name} has no tested image: its sensitivity is not assessable."

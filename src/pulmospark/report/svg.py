@@ -38,8 +38,8 @@ _VARIABLES = {
     "#0072b2": "--series",  # the first of COLOURS
 }
 
-# Okabe and Ito's colours that tell apart for all kinds of colour vision, darkest contrast
-# first; each comes with a dash of its own, so that the figures also survive grey printing.
+# Okabe and Ito's colours, distinguishable for all kinds of colour vision, darkest contrast
+# first; each comes with a dash of its own, so that the figures also work in greyscale print.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#777777")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.2, 2))) * 2
 
@@ -141,7 +141,7 @@ def drawing(width: float, height: float) -> Iterator[Figure]:
 
 
 def tip(artist: Any, text: str) -> None:
-    """Give a drawn shape a text that the page shows when the pointer rests on it."""
+    """Give a drawn shape a tooltip."""
     artist.set_gid(f"{_TIP}{text}")
 
 
@@ -171,14 +171,14 @@ def interval_row(
         axes.text(0.01, place, "not defined", va="center", color=MUTED, size=8)
         return
     span = interval(figure, scale)
-    said = f"{name}: {number(figure.value, scale)}{f', CI {span}' if span else ''}"
+    details = f"{name}: {number(figure.value, scale)}{f', CI {span}' if span else ''}"
     if figure.low is not None and figure.high is not None:
         (line,) = axes.plot(
             (figure.low, figure.high), (place, place), color=colour, lw=2.2, alpha=0.65
         )
-        tip(line, said)
+        tip(line, details)
     (mark,) = axes.plot((figure.value,), (place,), color=colour, marker=marker, ms=6)
-    tip(mark, said)
+    tip(mark, details)
     axes.annotate(
         text, (1.0, place), xycoords=("axes fraction", "data"), xytext=(8, 0),
         textcoords="offset points", va="center", size=8.5,
@@ -199,7 +199,7 @@ def label(text: str) -> str:
     """A name for a figure: one line, at most ``limits.REPORT_LABEL_CHARS`` characters.
 
     Control and direction characters, which XML forbids or which would turn the text around
-    them, are left out; the tables beside the figures have the whole name.
+    them, are dropped; the tables next to the figures show the whole name.
     """
     kept = "".join(
         " " if character.isspace() else character

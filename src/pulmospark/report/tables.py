@@ -95,14 +95,14 @@ def _sentence(text: str) -> str:
 
 
 def overall_table(evaluations: Sequence[Evaluation]) -> MetricTable:
-    """The metrics over all classes, one a row, each evaluation in a column of its own."""
+    """The metrics over all classes, one per row; one column per evaluation."""
     notes = _Notes()
     rows = tuple(
         Row(
             heading,
             tuple(
-                _cell(getattr(one, name), scale, f"{heading}: {why}.", notes)
-                for one in evaluations
+                _cell(getattr(evaluation, name), scale, f"{heading}: {why}.", notes)
+                for evaluation in evaluations
             ),
             about,
         )
@@ -112,11 +112,11 @@ def overall_table(evaluations: Sequence[Evaluation]) -> MetricTable:
 
 
 def class_table(evaluation: Evaluation) -> MetricTable:
-    """Each class against the rest, one a row."""
+    """Each class against the rest, one per row."""
     notes = _Notes()
     rows = tuple(
-        Row(one.name, _cells(one, CLASS_METRICS, notes), images=one.support)
-        for one in evaluation.by_class
+        Row(row.name, _cells(row, CLASS_METRICS, notes), images=row.support)
+        for row in evaluation.by_class
     )
     return MetricTable(
         tuple(heading for _, heading, *_ in CLASS_METRICS), rows, tuple(notes.texts)
@@ -124,21 +124,21 @@ def class_table(evaluation: Evaluation) -> MetricTable:
 
 
 def classes_beside(evaluations: Sequence[Evaluation], columns: Sequence[str]) -> MetricTable:
-    """Some metrics of each class, one a row, each evaluation in a column of its own.
+    """Some metrics of each class, one per row; one column per evaluation.
 
     Args:
         evaluations: of the same classes in the same order.
         columns: fields of ``ClassFigures``: those shown, in the order of the class table.
     """
     notes = _Notes()
-    shown = [one for one in CLASS_METRICS if one[0] in columns]
+    shown = [metric for metric in CLASS_METRICS if metric[0] in columns]
     rows = tuple(
         Row(
             figures.name,
             tuple(
                 cell
-                for one in evaluations
-                for cell in _cells(one.by_class[place], (metric,), notes)
+                for evaluation in evaluations
+                for cell in _cells(evaluation.by_class[place], (metric,), notes)
             ),
             metric[1],
         )
@@ -149,16 +149,16 @@ def classes_beside(evaluations: Sequence[Evaluation], columns: Sequence[str]) ->
 
 
 def operating_table(evaluations: Sequence[Evaluation]) -> MetricTable | None:
-    """The metrics at the operating point, one a row, each evaluation in a column of its own.
+    """The metrics at the operating point, one per row; one column per evaluation.
 
     ``None`` where one of them has no operating point.
     """
-    points = [one.operating for one in evaluations]
+    points = [evaluation.operating for evaluation in evaluations]
     if any(point is None for point in points):
         return None
     notes = _Notes()
     rows = tuple(
-        Row(metric[1], tuple(cell for one in points for cell in _cells(one, (metric,), notes)))
+        Row(metric[1], tuple(cell for point in points for cell in _cells(point, (metric,), notes)))
         for metric in CLASS_METRICS[:4]
     )
     return MetricTable((), rows, tuple(notes.texts))
@@ -193,13 +193,13 @@ def fold_rows(cross: CrossValidation) -> tuple[FoldRow, ...]:
 
     return tuple(
         FoldRow(
-            name=METRIC_NAMES.get(one.name, one.name.replace("_", " ").capitalize()),
-            of=one.class_name,
-            mean=shown(one.mean),
-            spread=shown(one.spread),
-            values=tuple(map(shown, one.values)),
+            name=METRIC_NAMES.get(summary.name, summary.name.replace("_", " ").capitalize()),
+            of=summary.class_name,
+            mean=shown(summary.mean),
+            spread=shown(summary.spread),
+            values=tuple(map(shown, summary.values)),
         )
-        for one in cross.summary
+        for summary in cross.summary
     )
 
 
@@ -221,7 +221,7 @@ def level_rows(content: ReportContent) -> tuple[LevelRow, ...]:
     first = Level(unit=image_noun(content), pooling=DASH, evaluation=content.evaluation)
     if not content.levels:
         return ()
-    others = (_level_row(one, units(content, one.evaluation)) for one in content.levels)
+    others = (_level_row(level, units(content, level.evaluation)) for level in content.levels)
     return (_level_row(first, groups(content)), *others)
 
 
@@ -251,7 +251,7 @@ def _level_row(level: Level, whose: str) -> LevelRow:
 
 @dataclass(frozen=True)
 class SplitTable:
-    """Images and patients: a row a class or source, a column a part."""
+    """Images and patients: one row per class or source, one column per split."""
 
     parts: tuple[str, ...]
     rows: tuple[tuple[str, tuple[SplitCell | None, ...]], ...]
@@ -272,12 +272,12 @@ def shown_exclusions(
     exclusions: tuple[Exclusion, ...],
 ) -> tuple[tuple[Exclusion, ...], str]:
     """The most frequent exclusions, and a sentence on those not shown."""
-    ordered = sorted(exclusions, key=lambda one: -one.count)
+    ordered = sorted(exclusions, key=lambda exclusion: -exclusion.count)
     shown, rest = ordered[: limits.REPORT_ROWS_MAX], ordered[limits.REPORT_ROWS_MAX :]
     further = ""
     if rest:
         further = (
-            f"and {count(sum(one.count for one in rest), 'image')} for "
+            f"and {count(sum(exclusion.count for exclusion in rest), 'image')} for "
             f"{count(len(rest), 'further combination')} of reason, finding and source"
         )
     return tuple(shown), further

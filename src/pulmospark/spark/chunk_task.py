@@ -237,12 +237,12 @@ def write_down(log: Path, event: str, unit: Unit, content: Any = None) -> None:
         os.close(descriptor)
 
 
-@functools.cache  # once a worker
+@functools.cache  # once per worker
 def settle_worker() -> None:
     """Exclude imported objects from garbage collection.
 
-    Spark's worker collects after every task, and would look through all that a few large
-    libraries hold: that takes longer than many a task.
+    Spark's worker collects after every task, and would traverse all objects of a few large
+    libraries, which takes longer than a short task.
     """
     gc.freeze()
 

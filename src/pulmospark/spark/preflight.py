@@ -1,14 +1,14 @@
 """Before the work starts, a task on each executor checks that it has everything it needs.
 
-On a cluster each executor has its own files, mounts and Python. What one of them lacks would
-show an hour later, as images that are gone; here it is one line within seconds. On a local
-master the executor is this machine, and only its Python may be another.
+On a cluster each executor has its own files, mounts and Python. A missing one would otherwise
+show an hour later, as missing images; here it is a one-line error within seconds. On a local
+master the executor is this machine, and only its Python may differ.
 
 Limits: a task cannot be sent to a chosen executor. So many tasks are sent at once, and again
 until each executor that Spark knows of has answered and no further one has joined for
-``limits.PREFLIGHT_SETTLE_S``, or ``limits.PREFLIGHT_S_MAX`` is over; that once a session, one
-round each time after. What joins the cluster later is checked when it begins its first chunk
-(:mod:`.chunk_task`). Over Spark Connect the number of executors is not known.
+``limits.PREFLIGHT_SETTLE_S``, or ``limits.PREFLIGHT_S_MAX`` is over. That happens once per
+session; later jobs send one round. Executors that join later are checked when they begin their
+first chunk (:mod:`.chunk_task`). Over Spark Connect the number of executors is not known.
 """
 
 from __future__ import annotations

@@ -32,12 +32,12 @@ _SUFFIX = ".pulmospark"
 
 
 class Follower:
-    """Writes each epoch soon after a training has told of it; a model has a folder.
+    """Writes each epoch soon after the training has recorded it; one folder per model.
 
-    Event files that earlier trainings of this program left there give way.
+    Replaces event files of earlier training runs.
 
     Args:
-        work: folder in which each model's training tells of its epochs, in a folder each.
+        work: folder with one subfolder per model, where its training records its epochs.
         target: folder of the run's event files.
     """
 
@@ -88,8 +88,8 @@ class Follower:
             self._files.pop(name).close()
             self._done[name] = 0
         for epoch in history[self._done.get(name, 0) :]:
-            told = {tag: epoch[key] for key, tag in TAGS.items() if epoch.get(key) is not None}
-            self._write(name, told, int(epoch["epoch"]))
+            scalars = {tag: epoch[key] for key, tag in TAGS.items() if epoch.get(key) is not None}
+            self._write(name, scalars, int(epoch["epoch"]))
         self._done[name] = len(history)
 
     def _write(self, name: str, values: Mapping[str, float], step: int) -> None:

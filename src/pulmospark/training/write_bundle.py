@@ -154,7 +154,7 @@ def _card_figures(evaluation: Evaluation, whose: str) -> tuple[CardFigure, ...]:
         CardFigure(name="Balanced accuracy", value=evaluation.balanced_accuracy.text()),
         CardFigure(name="AUROC, mean of the classes", value=evaluation.macro_auroc.text()),
         *(
-            CardFigure(name=f"Sensitivity for {one.name}", value=one.sensitivity.text())
-            for one in evaluation.by_class
+            CardFigure(name=f"Sensitivity for {row.name}", value=row.sensitivity.text())
+            for row in evaluation.by_class
         ),
     )

@@ -24,7 +24,7 @@ from pulmospark.core import limits, schemas
 from pulmospark.core.errors import ClassError, InputError, UsageError
 from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
-from pulmospark.data.expand.plan import children_of, choose_parents, write_plan
+from pulmospark.data.expand.plan import choose_parents, copies_of, write_plan
 from pulmospark.data.expand.table import check_expanded, expanded_for, read_expanded
 from pulmospark.data.expand.tasks import ExpandWork, child_id
 
@@ -41,17 +41,17 @@ def test_each_class_has_as_many_rows_as_asked_for_dealt_evenly(
 ) -> None:
     labels = [name for name, count in zip(CLASSES, counts, strict=True) for _ in range(count)]
     ids = [f"image-{n}" for n in range(len(labels))]
-    children, plans = children_of(labels, ids, CLASSES, per_class, seed)
+    children, plans = copies_of(labels, ids, CLASSES, per_class, seed)
     for plan, unchanged in zip(plans, counts, strict=True):
         own = children[np.asarray(labels) == plan.label]
         assert plan.images == len(own) == unchanged
-        assert plan.children == own.sum()
+        assert plan.copies == own.sum()
         assert unchanged + own.sum() == max(unchanged, per_class)
         assert own.max() == plan.most
         assert own.max() - own.min() <= 1
     order = list(range(len(labels)))
     random.Random(seed).shuffle(order)
-    again, _ = children_of(
+    again, _ = copies_of(
         [labels[n] for n in order], [ids[n] for n in order], CLASSES, per_class, seed
     )
     assert again.tolist() == children[order].tolist()
@@ -60,7 +60,7 @@ def test_each_class_has_as_many_rows_as_asked_for_dealt_evenly(
 def test_who_has_one_more_follows_from_the_seed() -> None:
     ids = [f"image-{n}" for n in range(20)]
     deals = {
-        tuple(children_of(["covid"] * 20, ids, ("covid",), 30, seed)[0].tolist())
+        tuple(copies_of(["covid"] * 20, ids, ("covid",), 30, seed)[0].tolist())
         for seed in range(5)
     }
     assert len(deals) == 5
@@ -68,7 +68,7 @@ def test_who_has_one_more_follows_from_the_seed() -> None:
 
 def test_a_class_without_a_image_is_an_error() -> None:
     with pytest.raises(ClassError, match="no image of 'normal' to expand"):
-        children_of(["covid"], ["image"], CLASSES, 5, 1)
+        copies_of(["covid"], ["image"], CLASSES, 5, 1)
 
 
 def _table(rows: list[Row]) -> pa.Table:

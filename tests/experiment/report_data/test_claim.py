@@ -55,7 +55,7 @@ def test_a_network_trained_by_its_own_rates_tells_them(
     )
     assert (told[26] or "").startswith(
         "The epoch with the lowest loss on the validation split. Temperature and operating point "
-        "from the validation split alone. The latter rests on "
+        "from the validation split alone. The latter is based on "
     )
 
 

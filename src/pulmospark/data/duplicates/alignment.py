@@ -82,7 +82,7 @@ def _detail(image: Pixels, share: float) -> Singles:
 
 
 def _middle_correlation(one: Singles, other: Singles, covered: Mask) -> float:
-    """Median over tiles: letters, arrows and tubes that one copy has spoil a few tiles alone."""
+    """Median over tiles: text, arrows and tubes in only one copy affect few tiles."""
     correlations = []
     side = one.shape[0] // _TILES
     for top in range(0, side * _TILES, side):

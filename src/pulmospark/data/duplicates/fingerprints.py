@@ -80,7 +80,7 @@ def border_mean(image: Pixels) -> float:
 
 
 def hashes_of(image: Pixels) -> list[int]:
-    """Perceptual hash of an image without its dark margins, and of each of its cuts.
+    """Perceptual hash of an image without its dark margins, and of each of its crops.
 
     Grey levels are equalised, so that another window or gamma gives the same hash.
     """

@@ -213,7 +213,7 @@ def _side_by_side(first: Ints, count: Ints) -> Iterator[tuple[Ints, Ints]]:
 
 def _nearest(found: Sequence[tuple[Ints, Ints, Ints]], images: int) -> tuple[Ints, Ints, Ints]:
     """Each pair once, with its least distance."""
-    first, second, bits = (np.concatenate(one) for one in zip(*found, strict=True))
+    first, second, bits = (np.concatenate(blocks) for blocks in zip(*found, strict=True))
     pair = first * images + second
     order = np.lexsort((bits, pair))
     order = order[np.diff(pair[order], prepend=-1) > 0]

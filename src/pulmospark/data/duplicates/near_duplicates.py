@@ -201,10 +201,12 @@ def kept_search(folder: Path, search_id: str, facts: pa.Table) -> NearCopies | N
         facts: ``uri`` and ``scan_id`` of the images, ordered by ``uri``: all that were searched,
             or a subset.
     """
-    record = folder / "search.json"
+    record, searched = folder / "search.json", folder / "images.parquet"
+    if not searched.is_file():  # none, or one of an earlier version, which is made again
+        return None
     if not record.is_file() or (saved := files.read_json(record))["search_id"] != search_id:
         return None
-    images = pq.read_table(folder / "images.parquet")
+    images = pq.read_table(searched)
     at = pc.index_in(facts["uri"], value_set=images["uri"].combine_chunks())
     if at.null_count:
         return None

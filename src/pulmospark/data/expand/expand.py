@@ -17,7 +17,7 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
 from pulmospark.core.provenance import provenance
 from pulmospark.data.cohort.split_summary import SplitResult, read_split
-from pulmospark.data.expand.plan import ClassPlan, children_of, choose_parents, write_plan
+from pulmospark.data.expand.plan import ClassPlan, choose_parents, copies_of, write_plan
 from pulmospark.data.expand.table import RECORD, TABLE, ExpandedClass, ExpandResult, read_expanded
 from pulmospark.data.expand.tasks import ExpandWork
 from pulmospark.spark import chunks
@@ -59,7 +59,7 @@ def expand(
     split = read_split(cohort)
     rows = pq.read_table(cohort / "table", schema=schemas.COHORT)
     parents = choose_parents(rows, only)
-    children, classes = children_of(
+    copies, classes = copies_of(
         parents["label"].to_pylist(),
         parents["image_id"].to_pylist(),
         split.classes,
@@ -71,7 +71,7 @@ def expand(
         work.mkdir(parents=True, exist_ok=True)
         plan = work / "plan.parquet"
         size = _image_bytes(images)
-        count = write_plan(parents, children, images, plan, image_bytes=size)
+        count = write_plan(parents, copies, images, plan, image_bytes=size)
         maker = ExpandWork(str(images), settings.augment, seed)
         key = hashing.value_id([hashing.file_id(plan), maker.key(_nothing(plan))])
         result = _result(target, split, classes, settings)
@@ -118,14 +118,14 @@ def _is_there(target: Path, key: str, count: int) -> bool:
 def _result(
     target: Path, split: SplitResult, classes: Sequence[ClassPlan], settings: ExpandSettings
 ) -> ExpandResult:
-    images, children = sum(row.images for row in classes), sum(row.children for row in classes)
+    images, copies = sum(row.images for row in classes), sum(row.copies for row in classes)
     return ExpandResult(
         expanded=target,
         cohort_id=split.cohort_id,
         per_class=settings.per_class,
-        rows=images + children,
+        rows=images + copies,
         images=images,
-        children=children,
+        children=copies,
         classes=tuple(_expanded_class(plan) for plan in classes),
         warnings=(*_warnings(classes, settings), *settings.augment.warnings()),
     )
@@ -147,7 +147,7 @@ def _publish(
 
 def _expanded_class(plan: ClassPlan) -> ExpandedClass:
     return ExpandedClass(
-        label=plan.label, images=plan.images, children=plan.children, children_of_a_image=plan.most
+        label=plan.label, images=plan.images, children=plan.copies, children_of_a_image=plan.most
     )
 
 

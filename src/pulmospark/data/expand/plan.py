@@ -39,13 +39,13 @@ class ClassPlan:
     Attributes:
         label: the class.
         images: of the training split.
-        children: their augmented copies.
+        copies: their augmented copies.
         most: copies per image, at most; the other images of the class have as many or one fewer.
     """
 
     label: str
     images: int
-    children: int
+    copies: int
     most: int
 
 
@@ -83,10 +83,10 @@ def choose_parents(cohort: pa.Table, only: Sequence[str] | None = None) -> pa.Ta
     return chosen
 
 
-def children_of(
+def copies_of(
     labels: Sequence[str], ids: Sequence[str], classes: Sequence[str], per_class: int, seed: int
 ) -> tuple[Ints, tuple[ClassPlan, ...]]:
-    """How many children each image has, so that each class has ``per_class`` rows.
+    """How many copies each image gets, so that each class has ``per_class`` rows.
 
     The images count. Copies are spread evenly: images of a class differ by at most one, and seed
     and id decide which have one more. A class with more images than that keeps them all.
@@ -114,12 +114,12 @@ def children_of(
                 f"the training split has no image of {label!r} to expand: use other shares, or "
                 "more patients of the class"
             )
-        children = max(0, per_class - len(members))
-        each, more = divmod(children, len(members))
+        copies = max(0, per_class - len(members))
+        each, more = divmod(copies, len(members))
         order = sorted(members, key=lambda image: _order(seed, ids[int(image)]))
         counts[members] = each
         counts[np.asarray(order[:more], dtype=np.int64)] += 1
-        plans.append(ClassPlan(label, len(members), children, each + bool(more)))
+        plans.append(ClassPlan(label, len(members), copies, each + bool(more)))
     return counts, tuple(plans)
 
 
@@ -128,7 +128,7 @@ def _order(seed: int, image_id: str) -> bytes:
 
 
 def write_plan(
-    parents: pa.Table, children: Ints, images: Path, target: Path, *, image_bytes: int
+    parents: pa.Table, copies: Ints, images: Path, target: Path, *, image_bytes: int
 ) -> int:
     """Write the plan, in the order of the images in the images table.
 
@@ -136,7 +136,7 @@ def write_plan(
 
     Args:
         parents: rows of the cohort.
-        children: int64 (n,), copies of each.
+        copies: int64 (n,), of each.
         images: the images table.
         target: the file to write.
         image_bytes: of one image's pixels.
@@ -149,9 +149,9 @@ def write_plan(
     """
     places = _places(images, parents["uri"])
     order = np.lexsort((places["row"], places["row_group"], places["part"]))
-    rows = np.repeat(order, children[order] + 1)
-    starts = np.cumsum(children[order] + 1) - (children[order] + 1)
-    draws = np.arange(len(rows)) - np.repeat(starts, children[order] + 1)
+    rows = np.repeat(order, copies[order] + 1)
+    starts = np.cumsum(copies[order] + 1) - (copies[order] + 1)
+    draws = np.arange(len(rows)) - np.repeat(starts, copies[order] + 1)
     parts = sorted(images.glob("*.parquet"))
     names = pa.array([part.name for part in parts], pa.string())
     stamps = pa.array([_stamp(part) for part in parts], pa.string())

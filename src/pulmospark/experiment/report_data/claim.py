@@ -136,7 +136,9 @@ def _chosen(trained: TrainResult) -> str:
     """How the model, its temperature and its operating point were chosen."""
     validated = all(model.validation_images for model in trained.models)
     point = trained.models[-1].operating_point
-    few = "" if point.positives is None else f" The latter rests on {point.positives} positives."
+    few = (
+        "" if point.positives is None else f" The latter is based on {point.positives} positives."
+    )
     if all(model.calibrated_by == "out-of-fold" for model in trained.models):
         return (
             "Regularisation, temperature and operating point from out-of-fold scores of the "

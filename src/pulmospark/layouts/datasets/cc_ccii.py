@@ -46,7 +46,7 @@ class _Listing:
     """classes with a list of slices with lesions"""
     seen: dict[str, Scan] = field(default_factory=dict)
     """scan's number -> where it was first seen"""
-    found: set[Scan] = field(default_factory=set)
+    scans: set[Scan] = field(default_factory=set)
     twins: Twins = field(default_factory=Twins)
     owner: dict[str, str] = field(default_factory=dict)
     """scan as text -> patient"""
@@ -156,7 +156,7 @@ def _scan(scan: Scan, files: list[FoundFile], listing: _Listing) -> Iterator[Man
 
 def _check(scan: Scan, ordered: list[FoundFile], count: int, listing: _Listing) -> None:
     notes, name = listing.notes, str(scan)
-    listing.found.add(scan)
+    listing.scans.add(scan)
     if (first := listing.seen.setdefault(scan.number, scan)) != scan:
         notes.add(NoteKind.REPEATED_SCANS, f"{scan}, same number as {first}")
     if (twin := listing.twins.earlier(name, ordered)) is not None:
@@ -214,7 +214,7 @@ def _close(listing: _Listing) -> None:
     """Note missing scans and an uneven selection, which only show at the end."""
     notes = listing.notes
     for scan in listing.lists.scans.slices if listing.lists.scans else ():
-        if scan not in listing.found:
+        if scan not in listing.scans:
             notes.add(NoteKind.MISSING_SCANS, str(scan))
     uneven = [label for label in listing.chosen if not listing.left_out[label]]
     if listing.left_out and uneven:

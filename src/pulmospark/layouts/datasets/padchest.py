@@ -29,7 +29,7 @@ class PadChest(Layout):
     home = "https://bimcv.cipf.es/bimcv-projects/padchest/"
     licence = "BIMCV's research use agreement, to be accepted before downloading"
     holds = "160,868 chest X-rays of 67,625 patients of one hospital, 174 findings from reports"
-    looked_for = "PADCHEST_chest_x_ray_images_labels*.csv, beside the images or their folders"
+    looked_for = "PADCHEST_chest_x_ray_images_labels*.csv, next to the images or their folders"
     faults = (
         "27 % of the reports were labelled by physicians, the others by a program (MethodLabel)",
         "children are among the patients (Pediatric), and rib views (Projection COSTAL)",
@@ -47,7 +47,7 @@ class PadChest(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row a file with an image's name, wherever it lies: names are unique."""
+        """One row per file with an image's name, wherever it is: names are unique."""
         self.check_options(options)
         sheets = [folder / name for name in _sheets(folder)]
         unpacked = [path for path in sheets if path.suffix != ".gz"]

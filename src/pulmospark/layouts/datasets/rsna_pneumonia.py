@@ -83,10 +83,10 @@ def _findings(folder: Path, notes: ListingNotes) -> dict[str, str]:
         image, label = sheet.need("patientId"), sheet.need(column)
         mine: dict[str, str] = {}
         for key, cell in sheet.named_rows(image, notes, folders=True):
-            said = cell(label).strip()
-            said = _TARGET_NAMES.get(said, said) if column == "Target" else said
-            if mine.setdefault(key, sys.intern(said)) != said:
-                notes.add(NoteKind.CONFLICTING_FINDINGS, f"{key}: {mine[key]} | {said}")
+            finding = cell(label).strip()
+            finding = _TARGET_NAMES.get(finding, finding) if column == "Target" else finding
+            if mine.setdefault(key, sys.intern(finding)) != finding:
+                notes.add(NoteKind.CONFLICTING_FINDINGS, f"{key}: {mine[key]} | {finding}")
         findings = {**mine, **findings}
     return findings
 

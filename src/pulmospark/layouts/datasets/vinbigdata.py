@@ -46,7 +46,7 @@ class VinBigData(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row an image, DICOM or converted, wherever it lies: ids are unique."""
+        """One row per image, DICOM or converted, wherever it is: ids are unique."""
         self.check_options(options)
         index = MetadataIndex(notes)
         for image, finding in _majority(folder / _SHEET, notes).items():

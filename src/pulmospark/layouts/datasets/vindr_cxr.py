@@ -37,7 +37,7 @@ class VindrCxr(Layout):
     faults = (
         "no patient is known",
         "three readers an image in the training part, who often differ; in the test part five",
-        "VinDr-PCXR is of children: beside VinDr-CXR the age tells the set",
+        "VinDr-PCXR is paediatric: combined with VinDr-CXR, the age reveals the data set",
     )
 
     def recognises(self, folder: Path) -> float:
@@ -51,7 +51,7 @@ class VindrCxr(Layout):
         options: Mapping[str, str],
         notes: ListingNotes,
     ) -> Iterator[ManifestRow]:
-        """One row an image."""
+        """One row per image."""
         self.check_options(options)
         index = MetadataIndex(notes)
         for name, split in _SHEETS.items():
@@ -80,14 +80,14 @@ def _majority(path: Path, notes: ListingNotes) -> dict[str, str | None]:
     votes: dict[str, Counter[str]] = {}
     for key, cell in sheet.named_rows(image, notes, folders=True):
         readers[key] += 1
-        said = votes.setdefault(key, Counter())
-        said.update(
+        marked = votes.setdefault(key, Counter())
+        marked.update(
             _SAME_LABEL.get(column, column)
             for column in columns
             if cell(column).strip() in ("1", "1.0")
         )
     return {
         key: sys.intern(text) if text else None
-        for key, said in votes.items()
-        for text in ["|".join(label for label in labels if 2 * said[label] > readers[key])]
+        for key, marked in votes.items()
+        for text in ["|".join(label for label in labels if 2 * marked[label] > readers[key])]
     }
