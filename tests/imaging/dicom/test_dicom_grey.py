@@ -355,7 +355,8 @@ def test_bits_above_the_used_ones_are_noted_where_they_are_no_sign_or_padding() 
 @pytest.mark.parametrize(
     ("signed", "below", "above", "clipped"),
     [
-        (True, 0, 0, True), (True, 512, 512, True), (True, 513, 0, False), (True, 1, 513, False),
+        (True, 0, 0, True), (True, 0, 1, True), (True, 0, 512, True),
+        (True, 512, 512, True), (True, 513, 0, False), (True, 1, 513, False),
         (False, 0, 0, True), (False, 0, 512, True), (False, 0, 513, False),
     ],
 )  # fmt: skip

@@ -180,11 +180,12 @@ def grey_of(
     levels = np.arange(1 << (8 * stored.raw.dtype.itemsize), dtype=own)
     is_there = _occurring(stored.raw, len(levels))
     values = stored.values(form, levels)
-    if _has_more(levels[is_there], stored, form):
-        if stored.is_lossy and _overshoots(levels[is_there], form):
-            values = np.clip(_whole(levels, form), form.lowest, form.highest)
-        else:
-            notes.add(Note.BITS_MASKED)
+    padding = _is_padding(values, form)
+    if stored.is_lossy and _overshoots(levels[is_there & ~padding], form):
+        clipped = np.clip(_whole(levels, form), form.lowest, form.highest)
+        values = np.where(padding, values, clipped)
+    elif _has_more(levels[is_there], stored, form):
+        notes.add(Note.BITS_MASKED)
     if form.photometric == "PALETTE COLOR":
         return _looked_up(stored.raw, palette_of(header, signed=form.signed).at(values))
     tone = _tone(values, is_there, form, chain, notes)
@@ -245,9 +246,14 @@ def _overshoots(occurring: Raw, form: PixelForm) -> bool:
 
     They are clipped: without its highest bit a white pixel would become a black one.
     """
+    if not occurring.size:
+        return False
     whole = _whole(occurring, form).astype(np.int64)
     reach = (form.highest - form.lowest + 1) // 8
-    return bool(whole.min() >= form.lowest - reach and whole.max() <= form.highest + reach)
+    low, high = int(whole.min()), int(whole.max())
+    if form.lowest <= low and high <= form.highest:
+        return False
+    return low >= form.lowest - reach and high <= form.highest + reach
 
 
 def _wide_grey(stored: Stored, form: PixelForm, chain: Chain, notes: set[Note]) -> Pixels:
