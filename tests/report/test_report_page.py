@@ -274,9 +274,10 @@ def test_no_sentence_of_a_page_about_phantoms_speaks_of_images() -> None:
     assert "<bdi>image ward</bdi>" in render_report(
         sample.content(title="image ward", is_phantom=True)
     )
-    said = "Images of patients; no image of a patient."
+    said = "Images of patients; no image of a patient; an image, an image-blind baseline."
     assert phantom_words(said) == (
-        "Phantoms of synthetic patients; no phantom of a synthetic patient."
+        "Phantoms of synthetic patients; no phantom of a synthetic patient; a phantom, an "
+        "image-blind baseline."
     )
     assert phantom_words(phantom_words(said)) == phantom_words(said)
 

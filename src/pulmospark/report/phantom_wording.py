@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _CHANGES = (
+    (re.compile(r"\b([Aa])n (?=image\b(?!-| tables?\b))"), r"\1 "),
     (re.compile(r"\b(?:drawn )?image(s?)\b(?!-| tables?\b)"), r"phantom\1"),
     (re.compile(r"\bImage(s?)\b"), r"Phantom\1"),
     (
