@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pulmospark.core import formatting
 from pulmospark.evaluation.results import (
     CrossValidation,
     Evaluation,
@@ -217,7 +218,7 @@ def test_no_number_is_ever_shown_as_nan(value: float) -> None:
 
 @given(st.floats(0, 1e6))
 def test_durations_never_show_sixty_of_the_smaller_unit(seconds: float) -> None:
-    shown = numbers.duration(seconds)
+    shown = formatting.duration(seconds)
     assert re.search(r"\b60 (s|min)", shown) is None
     assert "e" not in shown.replace("under", "")
 

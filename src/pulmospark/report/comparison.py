@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pulmospark.core import files
+from pulmospark.core import files, formatting
 from pulmospark.evaluation.results import Figure
 from pulmospark.report import numbers
 from pulmospark.report.comparison_content import Comparison, ModelPair
@@ -49,7 +49,7 @@ def headline(comparison: Comparison) -> str:
         f"{'networks' if apart else 'training runs'} on the same "
         f"{numbers.count(comparison.images, 'phantom' if comparison.phantoms else 'image')}: "
         f"{numbers.shown_value(best.accuracy, 'percent')}, after "
-        f"{numbers.duration(best.training_seconds)} of training."
+        f"{formatting.duration(best.training_seconds)} of training."
     )
     if not names:
         return f"{text} None of the others trains in less time."

@@ -11,8 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 from matplotlib.transforms import Bbox
 
+from pulmospark.core.formatting import duration
 from pulmospark.report.comparison_content import Comparison, ModelFigures
-from pulmospark.report.numbers import PERCENT, duration, number
+from pulmospark.report.numbers import PERCENT, number
 from pulmospark.report.svg import COLOURS, MUTED, Drawing, drawing, label, tip
 
 _AREA_LEAST, _AREA_MOST = 30.0, 420.0

@@ -26,21 +26,6 @@ def count(value: int, one: str, many: str | None = None) -> str:
     return f"{value:,} {one if value == 1 else many or one + 's'}"
 
 
-def duration(seconds: float) -> str:
-    """A time a reader can take in: ``0.42 s``, ``38 s``, ``4 min 05 s``, ``2 h 07 min``."""
-    if seconds < 0.01:
-        return "under 0.01 s"
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def interval(figure: Figure, scale: Scale = "number") -> str:
     """The CI of a figure: ``88.1 to 93.7 %``; empty where there is none."""
     if figure.low is None or figure.high is None:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import pulmospark
-from pulmospark.core import files, limits
+from pulmospark.core import files, formatting, limits
 from pulmospark.report import methods, numbers, phrasing, tables
 from pulmospark.report.audit_content import Picture
 from pulmospark.report.content import ExampleImage, ReportContent
@@ -141,7 +141,7 @@ def environment(is_phantom: bool = False) -> Environment:
     environment.filters.update(
         count=numbers.count,
         ci=numbers.with_ci,
-        duration=numbers.duration,
+        duration=formatting.duration,
         percent=lambda value: numbers.number(value, "percent"),
         fixed=numbers.number,
         interval=numbers.interval,
