@@ -33,7 +33,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> type[AugmentSettings]:
     names: dict[str, Any] = {}
     for block in blocks("python"):
         if block.page.name == "new-augmentation.md":
-            exec(compile(block.text, "new-augmentation.md", "exec"), names)
+            exec(compile(block.text, "new-augmentation.md", "exec", dont_inherit=True), names)
     transform: Transform[Any] = names["Posterise"]()
     monkeypatch.setattr(registry, "TRANSFORMS", (*registry.TRANSFORMS, transform))
     own = names["PosteriseSettings"]
