@@ -20,9 +20,9 @@ from typing import Any
 
 import click
 import pyarrow as pa
-from reference_metrics import with_metrics
 from reference_models import models_page
 from reference_python import python_page
+from reference_tables import with_audits, with_metrics
 from reference_words import first_paragraph, markdown, sayings, table
 
 from pulmospark.cli.main import COMMANDS, cli
@@ -450,7 +450,10 @@ PAGE_MAKERS: dict[str, Callable[[], str]] = {
     "python.md": python_page,
 }
 
-TABLES_OF_PAGES: dict[str, Callable[[str], str]] = {"metrics.md": with_metrics}
+TABLES_OF_PAGES: dict[str, Callable[[str], str]] = {
+    "metrics.md": with_metrics,
+    "../how-to/audit.md": with_audits,
+}
 """pages written by hand, of which a table is generated"""
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> type[AugmentSettings]:
 def test_the_transform_of_the_how_to_is_drawn_applied_recorded_and_described(
     added: type[AugmentSettings],
 ) -> None:
-    pixels = np.random.default_rng(1).integers(0, 256, (40, 40), dtype=np.uint8)
+    pixels = np.random.default_rng(1).permutation(256).astype(np.uint8).reshape(16, 16)
     only = {each.name: {"probability": 0} for each in registry.TRANSFORMS}
     some = added.model_validate(only | {"posterise": {"probability": 1, "bits": 2}})
     drawn = set()
