@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from imaging.dicoms import dataset, file_of
 from PIL import Image
 
+from imaging.dicoms import dataset, file_of
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.imaging.image import StandardImage, image_from_bytes, images_from_bytes
 from pulmospark.imaging.placement import Placement
@@ -24,7 +24,7 @@ def marked(height: int, width: int, row: float, column: float, radius: float) ->
     """A black image with one bright soft spot."""
     rows, columns = np.mgrid[:height, :width] + 0.5
     distance = (rows - row) ** 2 + (columns - column) ** 2
-    return np.rint(255 * np.exp(-0.5 * distance / radius**2)).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.exp(-0.5 * distance / radius**2)), np.uint8)
 
 
 def centre(image: np.ndarray) -> tuple[float, float]:
