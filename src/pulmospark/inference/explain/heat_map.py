@@ -91,7 +91,7 @@ class HeatMap:
         """Where the hottest tenth of the image lies, and how much heat lies outside the lungs."""
         text = f"hottest tenth: {self.hottest_tenth()}"
         if self.outside_lungs is not None:
-            text += f"; {self.outside_lungs:.0%} of the heat lies outside the lungs"
+            text += f"; {_percent(self.outside_lungs)} of the heat lies outside the lungs"
         return text
 
     def hottest_tenth(self) -> str:
@@ -106,7 +106,7 @@ class HeatMap:
         zones = hot.reshape(3, 32, 3, 32).sum(axis=(1, 3)) / hot.sum()
         order = np.argsort(-zones, axis=None, kind="stable")[:_ZONES_NAMED]
         named = [
-            f"{zones.flat[place]:.0%} in the {_zone(int(place))}"
+            f"{_percent(zones.flat[place])} in the {_zone(int(place))}"
             for place in order
             if zones.flat[place] >= _ZONE_LEAST
         ]
@@ -220,6 +220,10 @@ def hottest_of(heat: Singles, share: float) -> Mask:
     limit = np.quantile(heat, 1.0 - share)
     above = heat > limit if limit < heat.max() else heat >= limit
     return np.asarray(above & (heat > 0), np.bool_)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _zone(place: int) -> str:
