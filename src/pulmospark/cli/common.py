@@ -131,6 +131,20 @@ def scoring_options(command: Command) -> Command:
     return command
 
 
+def heat_maps_option(command: Command) -> Command:
+    """``--heatmaps``."""
+    return click.option(
+        "--heatmaps",
+        "heat_maps",
+        type=click.Choice(["png", "array", "both"]),
+        is_flag=False,
+        flag_value="png",
+        help="Write the heat map of each image below the output folder, as a picture (png, the "
+        "default), an array in the image's own coordinates (array) or both. Without --out, only "
+        "print where the hottest tenth of the image lies.",
+    )(command)
+
+
 def set_option(command: Command) -> Command:
     """``--set``."""
     return click.option(

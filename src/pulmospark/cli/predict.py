@@ -12,7 +12,7 @@ from pulmospark.cli import common, printing
 from pulmospark.core.safe_text import percent
 
 if TYPE_CHECKING:
-    from pulmospark.config.inference import PrecisionPolicy
+    from pulmospark.config.inference import HeatMapFiles, PrecisionPolicy
     from pulmospark.inference.batch.dry_run import DryRun
     from pulmospark.inference.batch.result import Prediction, PredictResult
     from pulmospark.layouts.base import NotesSummary
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
       pulmospark predict runs/mine/bundle image.png
       pulmospark predict runs/mine/bundle inbox "more/**/*.jpg" --out predictions
       pulmospark predict runs/mine/bundle archive --out predictions --dry-run
+      pulmospark predict runs/mine/bundle image.png --out predictions --heatmaps
     """
 )
 @click.argument("bundle", type=common.PATH)
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     "salt.key. Without it patient ids are dropped.",
 )
 @common.scoring_options
+@common.heat_maps_option
 @click.option(
     "--dry-run", is_flag=True, help="Only list what would be scored, and with which network."
 )
@@ -75,6 +77,7 @@ def command(
     precision: PrecisionPolicy,
     allow_phantom_model: bool,
     any_body_part: bool,
+    heat_maps: HeatMapFiles | None,
     dry_run: bool,
     engine: EngineName,
     master: str | None,
@@ -98,6 +101,7 @@ def command(
             precision=precision,
             allow_phantom_model=allow_phantom_model,
             any_body_part=any_body_part,
+            heat_maps=heat_maps,
         ),
         target_needed=not dry_run,
     )
@@ -166,6 +170,8 @@ def _say(result: PredictResult) -> None:
         common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
     if result.folder is not None:
         common.say(f"predictions: {result.folder}")
+        if result.heat_maps:
+            common.say(f"heat maps: {result.folder / 'heat_maps'}")
 
 
 def _say_image(image: Prediction) -> None:
@@ -184,6 +190,12 @@ def _say_image(image: Prediction) -> None:
             f"  operating point for {decision.positive_class}: {word} "
             f"({percent(image.probabilities[decision.positive_class])}, {side} its threshold of "
             f"{percent(decision.threshold)})"
+        )
+    if image.hottest_tenth is not None:
+        common.say(f"  heat map: hottest tenth: {image.hottest_tenth}")
+        share = image.outside_lungs
+        common.say(
+            "  heat outside the lungs: " + ("not assessable" if share is None else percent(share))
         )
     for caution in image.cautions:
         common.say(f"  caution: {caution}")

@@ -45,8 +45,8 @@ IMAGE_COLUMNS = (
 )
 """columns of an images table that a prediction needs"""
 
-FACT_COLUMNS = ("view_measured", "view_guess", "body_part", "phantom")
-"""optional columns of an images table that cautions use"""
+FACT_COLUMNS = ("view_measured", "view_guess", "body_part", "phantom", "height", "width")
+"""optional columns of an images table that cautions and heat maps use"""
 
 NO_LAYOUT = "none"
 """as a layout: every image file of the folders"""

@@ -20,6 +20,7 @@ from pulmospark.config.inference import ScoringSettings
 from pulmospark.core import files, limits
 from pulmospark.core.atomic_folders import sweep_inside
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.hashing import value_id
 from pulmospark.core.locations import check_local
 from pulmospark.core.locks import hold_lock
 from pulmospark.core.progress import Progress
@@ -34,9 +35,10 @@ from pulmospark.inference.batch.inputs import (
 )
 from pulmospark.inference.batch.publish import RECORD, Scored, Written, publish
 from pulmospark.inference.batch.result import PredictResult
-from pulmospark.inference.batch.scorer import prepare_scorer
+from pulmospark.inference.batch.scorer import prepare_scorer, with_heat_maps
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
 from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.precision.sample import ListedSample
 from pulmospark.layouts.base import ListingNotes
@@ -293,6 +295,9 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
         images=total,
         kind="torch" if executor.has_gpus else None,
     )
+    if (kinds := plan.settings.heat_maps) is not None:
+        folder = heat_folder(work, scorer)
+        scorer = with_heat_maps(scorer, plan.bundle, work / "engines", kinds, target=folder)
     ready = time.perf_counter()
     with Progress("predict", total, "images", quiet=quiet) as progress:
         parts = chunks.run_chunks(
@@ -304,13 +309,23 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
             reads=[*roots, *reads_of(of_files)],
         )
         later = _Later(progress, seen)
-        images_work = ImagesWork(scorer, standard.size)
-        rows = chunks.run_chunks(executor, images_work, of_images, work / PARTS, later)
+        of_rows = ImagesWork(scorer, standard.size, standard.fit, cropped=standard.crop != "none")
+        rows = chunks.run_chunks(executor, of_rows, of_images, work / PARTS, later)
     scored = time.perf_counter()
-    written = Written(parts, rows, _named_as_frames(manifest) if seen else frozenset())
+    written = Written(
+        parts,
+        rows,
+        _named_as_frames(manifest) if seen else frozenset(),
+        None if scorer.heat is None else Path(scorer.heat.folder),
+    )
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
     outcome = Scored(plan.bundle, plan.inputs, plan.target, plan.points, notes, precision)
     return publish(outcome, written, total, seconds)
+
+
+def heat_folder(work: Path, scorer: Scorer) -> Path:
+    """Folder of a work folder for heat maps; another network's are in another one."""
+    return work / HEAT_FOLDER / value_id(scorer.key())
 
 
 def _named_as_frames(manifest: Path) -> frozenset[str]:
