@@ -603,3 +603,9 @@ SERVE_KEY_CHARS_MAX = 200
 
 SERVE_VIEW_PIXELS_MAX = 25_000_000
 """pixels of an image that is shown; a larger one is scaled down by a whole number."""
+
+SERVE_VIEWS_MAX = 2
+"""images that are decoded for viewing at once: each takes up to 300 MB, and others may wait."""
+
+SERVE_JOB_CHUNK_FILES = 64
+"""files of a batch job's chunk: what is scored again after a kill, a second's work."""
