@@ -347,6 +347,21 @@ FETCH_FILES = 32
 FETCH_BYTES = 16 * 1024 * 1024
 """bytes of them, unless one alone has more."""
 
+EXPLAIN_BATCH = 8
+"""images whose heat maps PyTorch computes at once."""
+
+HEAT_MAP_SIDE_MIN = 5
+"""rows and columns of a convolution map below which Grad-CAM looks at an earlier one: a field of
+4 x 4 covers a sixteenth of the image."""
+
+HEAT_MAP_PICTURE_SIDE_MIN, HEAT_MAP_PICTURE_SIDE_MAX = 384, 1024
+"""longer side of the image in a heat map's picture, pixels: below it text has no room, and beyond
+it a PNG only grows, for a grid of some 7 x 7."""
+
+HEAT_MAP_LUNGS_SHARE_MIN = 0.6
+"""share of an image that a standard image must show for lungs to be searched for in it: the finder
+expects a whole frontal image."""
+
 ENGINES_KEPT_MAX = 8
 """engines kept in the cache, those used last; MobileNetV2's takes 9 MB, ResNet50's 94."""
 
