@@ -574,8 +574,8 @@ SERVE_QUEUE_BYTES_MAX = 256 * 1024 * 1024
 in their temporary files."""
 
 SERVE_QUEUE_IMAGES = 8
-"""files that a worker takes from the queue at once: enough to share the cost of the hand-over,
-few enough that the other workers have something to do."""
+"""images that a worker decodes before it runs the network: enough to share the cost of a run, few
+enough that the first of them does not wait long for the last."""
 
 SERVE_STOP_SECONDS_MAX = 30
 """seconds that requests in progress have to end when the service is stopped."""
