@@ -548,6 +548,13 @@ SERVE_HEADER_SECONDS_MAX = 10.0
 """seconds in which a connection must have sent the headers of a request, and in which the next
 request of an open connection must begin."""
 
+SERVE_HEAD_BYTES_MAX = 64 * 1024
+"""bytes of a request's line and headers; browsers send below 8 kB."""
+
+SERVE_FRAMING_MAX = 8
+"""bytes of chunks' framing for each byte of a body, beyond ``SERVE_HEAD_BYTES_MAX``: a chunk of a
+single byte takes five more."""
+
 SERVE_BODY_SILENCE_SECONDS_MAX = 10.0
 """seconds without a byte after which the wait for a body's rest ends."""
 
