@@ -43,7 +43,7 @@ _Probability = Annotated[float, Query(ge=0, le=1)]
 _Text = Annotated[str | None, Query(max_length=limits.NAME_CHARS_MAX)]
 
 
-def runs_router(runs: Path | None) -> APIRouter:
+def run_routes(runs: Path | None) -> APIRouter:
     """The routes; without a folder of runs, the list of them is empty.
 
     Args:
@@ -124,7 +124,9 @@ def runs_router(runs: Path | None) -> APIRouter:
     @router.get("/{run}/images/{image_id}.png", response_class=Response)
     def image(run: str, image_id: str) -> Response:
         """The standard image, as the network saw it: 8-bit grey PNG."""
-        return Response(_png(pixels_of(run_of(run), image_id)), media_type="image/png", headers=_KEEP)
+        return Response(
+            _png(pixels_of(run_of(run), image_id)), media_type="image/png", headers=_KEEP
+        )
 
     @router.get("/{run}/predictions/{image_id}/nearest")
     def nearest(

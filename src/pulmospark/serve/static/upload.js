@@ -80,8 +80,8 @@ export class Upload {
   async #send(group, signal) {
     const body = new FormData();
     for (const file of group) body.append("files", file, file.name);
-    const query = { heatmap: this.app.heatmaps() ? "true" : null, store: "true", source: "page" };
-    return send("POST", address("/api/v1/predict", query), body, { signal });
+    const query = { heatmap: this.app.heatmaps() ? "true" : null, store: "true" };
+    return send("POST", address("/api/v1/predict", query), body, { signal, headers: { "X-Pulmospark-Page": "1" } });
   }
 
   #progress(sent) {

@@ -1,0 +1,27 @@
+"""``/health`` and ``/ready``."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from pulmospark.serve.responses import ErrorAnswer, HealthAnswer
+from pulmospark.serve.service import Service
+
+
+def status_routes(service: Service) -> APIRouter:
+    """The routes for those who watch the service."""
+    router = APIRouter(tags=["status"])
+
+    @router.get("/health", response_model=HealthAnswer)
+    async def health() -> JSONResponse:
+        """Whether the process answers."""
+        return JSONResponse({"status": "ok", "detail": None})
+
+    @router.get("/ready", response_model=HealthAnswer, responses={503: {"model": ErrorAnswer}})
+    async def ready() -> JSONResponse:
+        """Whether the model is open."""
+        digest = service.model.digest  # raises 503 while it is not
+        return JSONResponse({"status": "ready", "detail": digest})
+
+    return router

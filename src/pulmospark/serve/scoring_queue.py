@@ -1,0 +1,210 @@
+"""One queue of files for all doors, and the threads that decode and score them in batches.
+
+A worker takes what waits, decodes it and runs the network, as a task of batch scoring does on its
+core: with the same reader, engine and arithmetic, so that the numbers are the same to the last
+digit. It never waits for a batch to fill: a single image starts at once, and under load the queue
+fills the batches by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pulmospark.core import limits
+from pulmospark.core.pseudonyms import Salt
+from pulmospark.core.schemas import Modality, RejectReason, View
+from pulmospark.data.ingest.rows import facts_row
+from pulmospark.imaging.decode import Rejected
+from pulmospark.imaging.image import StandardImage, images_from_bytes
+from pulmospark.inference.batch.cautions import PHANTOM_DETAIL
+from pulmospark.inference.batch.tasks import Answers
+from pulmospark.layouts.base import ManifestRow
+from pulmospark.serve.served_model import ServedModel
+
+if TYPE_CHECKING:
+    from pulmospark.serve.heat_maps import HeatMap
+
+_ROW = asdict(
+    ManifestRow(
+        uri="upload",
+        source="upload",
+        patient_id=None,
+        study_id=None,
+        scan_id=None,
+        slice_index=None,
+        finding=None,
+        view=View.UNKNOWN,
+        modality=Modality.UNKNOWN,
+        age=None,
+        sex=None,
+        mask_uri=None,
+        published_split=None,
+        size_bytes=0,
+        modified_ns=0,
+        problem=None,
+    )
+)
+"""what a listing would know of an upload: nothing"""
+
+Explain = Callable[[ServedModel, StandardImage], "HeatMap"]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredImage:
+    """One image of a file with its prediction."""
+
+    facts: dict[str, Any]
+    """columns of ``data.ingest.rows.facts_row``"""
+    prediction: dict[str, Any]
+    """a row of ``core.schemas.PREDICTIONS``"""
+    heat: HeatMap | None
+
+
+@dataclass(frozen=True, eq=False)
+class FileOutcome:
+    """A file's images, or the reason why there is none."""
+
+    images: Sequence[ScoredImage]
+    rejected: Rejected | None
+
+
+@dataclass(eq=False)
+class _Waiting:
+    data: bytes
+    model: ServedModel
+    explain: Explain | None
+    outcome: Future[FileOutcome] = field(default_factory=Future)
+    images: list[StandardImage] = field(default_factory=list)
+
+
+class ScoringQueue:
+    """Files that wait, and the threads that score them.
+
+    Args:
+        workers: number of threads; each model has as many engines.
+        salt: what identifiers of DICOM headers are hashed with.
+    """
+
+    def __init__(self, workers: int, salt: Salt) -> None:
+        self._salt = salt
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self.workers = workers
+        self._threads = [
+            threading.Thread(target=self._work, args=(place,), name=f"score-{place}", daemon=True)
+            for place in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(
+        self, data: bytes, model: ServedModel, explain: Explain | None = None
+    ) -> Future[FileOutcome]:
+        """Have a file decoded and scored.
+
+        Args:
+            data: the file's bytes.
+            model: that scores it, whatever is served when its turn comes.
+            explain: makes the heat map of an image; ``None``: none is made.
+        """
+        waiting = _Waiting(data, model, explain)
+        with self._changed:
+            if self._is_closed:
+                waiting.outcome.cancel()
+                return waiting.outcome
+            self._waiting.append(waiting)
+            self._changed.notify()
+        return waiting.outcome
+
+    def __len__(self) -> int:
+        """Files that no worker has taken yet."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Score what waits, and end the threads."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self, place: int) -> None:
+        while batch := self._take():
+            try:
+                _score(batch, place, self._salt)
+            except BaseException as error:  # noqa: BLE001 - for those who wait; the thread lives
+                for waiting in batch:
+                    if not waiting.outcome.done():
+                        waiting.outcome.set_exception(error)
+
+    def _take(self) -> list[_Waiting]:
+        """Files of one model, those that wait longest; none: the queue is closed."""
+        with self._changed:
+            while not self._waiting:
+                if self._is_closed:
+                    return []
+                self._changed.wait()
+            # A fair share: the other workers are to have something to do as well.
+            share = -(-len(self._waiting) // self.workers)
+            most = max(1, min(share, limits.SERVE_QUEUE_IMAGES))
+            batch = [self._waiting.popleft()]
+            while self._waiting and len(batch) < most:
+                if self._waiting[0].model is not batch[0].model:
+                    break
+                batch.append(self._waiting.popleft())
+            return batch
+
+
+def _score(batch: Sequence[_Waiting], place: int, salt: Salt) -> None:
+    model = batch[0].model
+    todo = []
+    for waiting in batch:
+        decoded = _decoded(waiting.data, model, salt)
+        if isinstance(decoded, Rejected):
+            waiting.outcome.set_result(FileOutcome((), decoded))
+        else:
+            waiting.images = decoded
+            todo.append(waiting)
+    images = [image for waiting in todo for image in waiting.images]
+    if not images:
+        return
+    step = model.scorer.at_once
+    answers = Answers.joined(
+        [
+            model.scorer.run(
+                np.stack([image.pixels for image in images[at : at + step]]), model.engines[place]
+            )
+            for at in range(0, len(images), step)
+        ]
+    )
+    facts = [facts_row(_ROW, image) for image in images]
+    rows = model.scorer.predictions(facts, answers).to_pylist()
+    at = 0
+    for waiting in todo:
+        scored = [
+            ScoredImage(
+                facts[number],
+                rows[number],
+                waiting.explain(model, image) if waiting.explain else None,
+            )
+            for number, image in enumerate(waiting.images, at)
+        ]
+        at += len(scored)
+        waiting.outcome.set_result(FileOutcome(scored, None))
+
+
+def _decoded(data: bytes, model: ServedModel, salt: Salt) -> list[StandardImage] | Rejected:
+    decoded = images_from_bytes(data, model.reading, salt)
+    if isinstance(decoded, Rejected) or not model.phantoms_only:
+        return decoded
+    if all(image.phantom for image in decoded):
+        return decoded
+    return Rejected(RejectReason.NOT_A_PHANTOM, PHANTOM_DETAIL, decoded[0].image_id)
