@@ -22,7 +22,7 @@ class RunSummary(Answer):
     """tested images"""
     errors: int | None = None
     """of them, those whose most probable class is not their label"""
-    classes: list[str] = []
+    classes: tuple[str, ...] = ()
     accuracy: FigureAnswer | None = None
     problem: str | None = None
     """why it cannot be shown"""

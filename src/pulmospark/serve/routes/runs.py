@@ -171,7 +171,7 @@ def _figures(name: str, evaluation: Evaluation) -> RunSummary:
         name=name,
         images=evaluation.images,
         errors=evaluation.images - correct,
-        classes=list(evaluation.classes),
+        classes=evaluation.classes,
         accuracy=FigureAnswer(value=accuracy.value, low=accuracy.low, high=accuracy.high),
     )
 

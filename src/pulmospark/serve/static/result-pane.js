@@ -87,7 +87,7 @@ export class ResultPane {
   }
 
   async #image(result, signal, keep) {
-    const heat = result.heatmap ? heatMap(result.heatmap.url, signal) : Promise.resolve(null);
+    const heat = result.heatmap?.url.startsWith("/") ? heatMap(result.heatmap.url, signal) : Promise.resolve(null);
     heat.catch(() => {});  // handled below, if the pixels come at all
     const image = await pixelCache.get(result.id, signal);
     if (signal.aborted) return;

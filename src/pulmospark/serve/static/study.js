@@ -2,7 +2,7 @@
 
 import { at, getJson } from "./api.js";
 import { curve } from "./curve.js";
-import { fill, h, outside } from "./dom.js";
+import { fill, h } from "./dom.js";
 import { count, percent } from "./format.js";
 import { pixelCache, ResultPane } from "./result-pane.js";
 
@@ -104,6 +104,3 @@ export class StudyPage {
     }
   }
 }
-
-/** A study's name in a sentence. */
-export const studyName = (study) => outside(study);

@@ -1,13 +1,13 @@
 // The worklist: what came in, sorted and filtered, and kept up to date.
 
 import { address, ApiError, at, getJson } from "./api.js";
-import { fill, h, outside } from "./dom.js";
+import { fill, h, outside, visible } from "./dom.js";
 import { count, moment, percent } from "./format.js";
 import { rejectText, remedyText, sourceText } from "./phrases.js";
 
 const PAGE = 50;
 const REFRESH_MS = 4000;
-const FILTERS = ["sort", "class", "status", "min", "max", "source", "study"];
+const FILTERS = ["sort", "class", "prediction", "status", "min", "max", "source", "study"];
 
 export class Worklist {
   /** @param {object} app - classes(), navigate() and gone(). */
@@ -17,6 +17,7 @@ export class Worklist {
     this.rows = new Map();
     this.order = [];
     this.selected = null;
+    this.jobs = [];
     this.summary = h("p.hint", { role: "status" });
     this.list = h("ol.worklist", {});
     this.list.addEventListener("keydown", (event) => this.#key(event));
@@ -38,6 +39,7 @@ export class Worklist {
     this.#filters();
     this.#mark();
     if (changed || !this.loaded) this.#load(PAGE);
+    if (!this.loaded) this.#loadJobs();
     this.start();
   }
 
@@ -47,6 +49,17 @@ export class Worklist {
     this.timer = setInterval(() => {
       if (!document.hidden && !this.loading && this.element.isConnected) this.refresh();
     }, REFRESH_MS);
+  }
+
+  /** Batch jobs, whose folders are sources to filter by. */
+  async #loadJobs() {
+    try {
+      const { jobs } = await getJson("/api/v1/jobs");
+      this.jobs = jobs.map((job) => [`job:${job.id}`, `folder ${visible(job.name || job.input)}`]);
+      this.#filters();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;  // the list itself says what is wrong
+    }
   }
 
   stop() {
@@ -89,6 +102,7 @@ export class Worklist {
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof ApiError)) throw error;
+      if (error.kind === "token") this.stop();  // or it would be asked for again and again
       this.app.gone(error);
       if (!this.loaded) fill(this.summary, outside(error.message), " ", remedyText(error.kind));
     } finally {
@@ -156,7 +170,7 @@ export class Worklist {
   #filters() {
     const { query } = this;
     const classes = this.app.classes();
-    const stamp = JSON.stringify([query, classes]);
+    const stamp = JSON.stringify([query, classes, this.jobs]);
     if (this.stamp === stamp) return;
     this.stamp = stamp;
     const options = (pairs, chosen) => pairs.map(([value, text]) => h("option", { value, selected: value === (chosen ?? "") }, text));
@@ -165,10 +179,11 @@ export class Worklist {
     const focused = document.activeElement?.name;
     fill(this.form,
       h("label", {}, "Sort by", h("select", { name: "sort" }, options([["", "latest first"], ["probability", "highest probability"]], query.sort))),
-      h("label", {}, "Class", h("select", { name: "class" }, options([["", "any"], ...classes.map((name) => [name, name])], query.class))),
+      h("label", {}, "Prediction", h("select", { name: "prediction" }, options([["", "any"], ...classes.map((name) => [name, name])], query.prediction))),
       h("label", {}, "Status", h("select", { name: "status" }, options([["", "any"], ["scored", "scored"], ["rejected", "rejected"]], query.status))),
-      h("label", {}, "Source", h("select", { name: "source" }, options([["", "any"], ["page", "this page"], ["rest", "REST"], ["job", "folder"], ["dicom", "DICOM"]], query.source))),
-      percentInput("min", "Probability from, %"), percentInput("max", "to, %"),
+      h("label", {}, "Source", h("select", { name: "source" }, options([["", "any"], ["page", "this page"], ["rest", "REST"], ...this.jobs], query.source))),
+      h("label", {}, "Probability of", h("select", { name: "class" }, options([["", classes.length ? "operating point" : "any"], ...classes.map((name) => [name, name])], query.class))),
+      percentInput("min", "from, %"), percentInput("max", "to, %"),
       query.study && h("p.hint", {}, "One study. ", h("a", { href: address("#/", { ...query, study: null }) }, "Show all")));
     if (focused) this.form.elements[focused]?.focus();
   }
