@@ -347,6 +347,21 @@ FETCH_FILES = 32
 FETCH_BYTES = 16 * 1024 * 1024
 """bytes of them, unless one alone has more."""
 
+EXPLAIN_BATCH = 8
+"""images whose heat maps PyTorch computes at once."""
+
+HEAT_MAP_SIDE_MIN = 5
+"""rows and columns of a convolution map below which Grad-CAM looks at an earlier one: a field of
+4 x 4 covers a sixteenth of the image."""
+
+HEAT_MAP_PICTURE_SIDE_MIN, HEAT_MAP_PICTURE_SIDE_MAX = 384, 1024
+"""longer side of the image in a heat map's picture, pixels: below it text has no room, and beyond
+it a PNG only grows, for a grid of some 7 x 7."""
+
+HEAT_MAP_LUNGS_SHARE_MIN = 0.6
+"""share of an image that a standard image must show for lungs to be searched for in it: the finder
+expects a whole frontal image."""
+
 ENGINES_KEPT_MAX = 8
 """engines kept in the cache, those used last; MobileNetV2's takes 9 MB, ResNet50's 94."""
 
@@ -616,3 +631,9 @@ SERVE_KEY_CHARS_MAX = 200
 
 SERVE_VIEW_PIXELS_MAX = 25_000_000
 """pixels of an image that is shown; a larger one is scaled down by a whole number."""
+
+SERVE_VIEWS_MAX = 2
+"""images that are decoded for viewing at once: each takes up to 300 MB, and others may wait."""
+
+SERVE_JOB_CHUNK_FILES = 64
+"""files of a batch job's chunk: what is scored again after a kill, a second's work."""

@@ -23,6 +23,12 @@ class HeatMap:
 NOT_THERE = "heat maps are not built into this version: ask without heatmap=true"
 
 
+def is_available(model: ServedModel) -> bool:
+    """Whether the model has heat maps."""
+    del model
+    return False
+
+
 def check_available(model: ServedModel) -> None:
     """Refuse a request for heat maps that cannot be answered.
 

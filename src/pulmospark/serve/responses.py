@@ -66,8 +66,8 @@ class HeatMapAnswer(Answer):
 class ImageAnswer(Answer):
     """Facts about the image; identifiers are pseudonyms."""
 
-    rows: int
-    columns: int
+    rows: int | None
+    columns: int | None
     modality: str
     study: str | None
     series: str | None

@@ -15,7 +15,7 @@ from pulmospark.imaging.decode import Rejected
 from pulmospark.inference.batch.cautions import sentence
 from pulmospark.serve.heat_maps import HeatMap
 from pulmospark.serve.scoring_queue import FileOutcome, ScoredImage
-from pulmospark.serve.served_model import ServedModel
+from pulmospark.serve.served_model import ModelFacts
 
 ABSTAINS = frozenset(
     {
@@ -45,11 +45,6 @@ class Result:
         return str(self.body["id"])
 
 
-def model_name(model: ServedModel) -> dict[str, Any]:
-    """The model as each result names it."""
-    return {"name": model.name, "digest": model.digest, "phantoms": model.phantoms}
-
-
 def shown_name(name: str | None) -> str:
     """A file's name as it was given, for display only: one line, and not long."""
     return one_line(name or "", limits.SERVE_NAME_CHARS_MAX)
@@ -67,7 +62,7 @@ class Origin:
 
 def results_of(
     outcome: FileOutcome,
-    model: ServedModel,
+    model: ModelFacts,
     origin: Origin,
     file_id: str,
     *,
@@ -93,19 +88,19 @@ def results_of(
         yield Result(body, file_id, frame, image.heat)
 
 
-def _common(model: ServedModel, origin: Origin, seconds: float) -> dict[str, Any]:
+def _common(model: ModelFacts, origin: Origin, seconds: float) -> dict[str, Any]:
     return {
         "id": secrets.token_hex(16),
         "name": origin.name,
         "source": origin.source,
         "created_at": origin.at,
         "seconds": round(seconds, 4),
-        "model": model_name(model),
+        "model": model.named(),
     }
 
 
 def _reject(
-    rejected: Rejected, model: ServedModel, origin: Origin, seconds: float
+    rejected: Rejected, model: ModelFacts, origin: Origin, seconds: float
 ) -> dict[str, Any]:
     return {
         **_common(model, origin, seconds),
@@ -124,7 +119,7 @@ def _reject(
 
 
 def _scored(
-    image: ScoredImage, model: ServedModel, origin: Origin, seconds: float, *, stored: bool
+    image: ScoredImage, model: ModelFacts, origin: Origin, seconds: float, *, stored: bool
 ) -> dict[str, Any]:
     row, facts = image.prediction, image.facts
     common = _common(model, origin, seconds)

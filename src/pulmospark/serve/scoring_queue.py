@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pulmospark.core import limits
+from pulmospark.core.arrays import Pixels
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.schemas import Modality, RejectReason, View
 from pulmospark.data.ingest.rows import facts_row
@@ -76,12 +77,19 @@ class FileOutcome:
 
 
 @dataclass(eq=False)
-class _Waiting:
+class _File:
     data: bytes
     model: ServedModel
     explain: Explain | None
     outcome: Future[FileOutcome] = field(default_factory=Future)
     images: list[StandardImage] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Tensor:
+    pixels: Pixels
+    model: ServedModel
+    outcome: Future[Answers] = field(default_factory=Future)
 
 
 class ScoringQueue:
@@ -94,7 +102,7 @@ class ScoringQueue:
 
     def __init__(self, workers: int, salt: Salt) -> None:
         self._salt = salt
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_File | _Tensor] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
         self.workers = workers
@@ -115,14 +123,23 @@ class ScoringQueue:
             model: that scores it, whatever is served when its turn comes.
             explain: makes the heat map of an image; ``None``: none is made.
         """
-        waiting = _Waiting(data, model, explain)
+        waiting = _File(data, model, explain)
+        self._add(waiting)
+        return waiting.outcome
+
+    def submit_pixels(self, pixels: Pixels, model: ServedModel) -> Future[Answers]:
+        """Have standard images, (n, size, size), run through a model's network."""
+        waiting = _Tensor(pixels, model)
+        self._add(waiting)
+        return waiting.outcome
+
+    def _add(self, waiting: _File | _Tensor) -> None:
         with self._changed:
             if self._is_closed:
                 waiting.outcome.cancel()
-                return waiting.outcome
+                return
             self._waiting.append(waiting)
             self._changed.notify()
-        return waiting.outcome
 
     def __len__(self) -> int:
         """Files that no worker has taken yet."""
@@ -145,7 +162,7 @@ class ScoringQueue:
                     if not waiting.outcome.done():
                         waiting.outcome.set_exception(error)
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[_File | _Tensor]:
         """Files of one model, those that wait longest; none: the queue is closed."""
         with self._changed:
             while not self._waiting:
@@ -163,10 +180,13 @@ class ScoringQueue:
             return batch
 
 
-def _score(batch: Sequence[_Waiting], place: int, salt: Salt) -> None:
+def _score(batch: Sequence[_File | _Tensor], place: int, salt: Salt) -> None:
     model = batch[0].model
-    todo = []
+    todo: list[_File] = []
     for waiting in batch:
+        if isinstance(waiting, _Tensor):
+            waiting.outcome.set_result(model.scorer.run(waiting.pixels, model.engines[place]))
+            continue
         decoded = _decoded(waiting.data, model, salt)
         if isinstance(decoded, Rejected):
             waiting.outcome.set_result(FileOutcome((), decoded))

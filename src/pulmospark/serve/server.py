@@ -8,14 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from pulmospark.config.serve import ServeSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
+from pulmospark.core.locks import hold_lock
 from pulmospark.serve.access import Access
 from pulmospark.serve.app import create_app
+from pulmospark.serve.jobs import Jobs
 from pulmospark.serve.service import Service
-from pulmospark.serve.tokens import read_tokens
+from pulmospark.serve.tokens import Tokens, read_tokens
 
 
 def serve(bundle: Path, settings: ServeSettings, tell: Callable[[str], None]) -> None:
@@ -33,17 +36,27 @@ def serve(bundle: Path, settings: ServeSettings, tell: Callable[[str], None]) ->
     """
     access = Access.of(
         settings,
-        settings.token_file and read_tokens(settings.token_file),
-        settings.admin_token_file and read_tokens(settings.admin_token_file),
+        _tokens(settings.token_file),
+        _tokens(settings.admin_token_file),
     )
+    with hold_lock(settings.state / "lock", settings.state, writer="service"):
+        _serve(bundle, settings, access, tell)
+
+
+def _serve(
+    bundle: Path, settings: ServeSettings, access: Access, tell: Callable[[str], None]
+) -> None:
     service = Service(settings)
-    server = _Server(_config(settings, service, access), lambda url: tell(f"serve: {url}"))
+    jobs = Jobs(service)
+    app = create_app(service, access, jobs)
+    server = _Server(_config(settings, app), lambda url: tell(f"serve: {url}"))
     failures: list[PulmosparkError] = []
 
     def open_first() -> None:
         try:
             model = service.open_model(bundle)
-            tell(f"serve: ready with {model.name} {model.digest[:12]}")
+            jobs.wake()
+            tell(f"serve: ready with {model.facts.name} {model.facts.digest[:12]}")
         except PulmosparkError as error:
             failures.append(error)
             server.should_exit = True
@@ -54,6 +67,7 @@ def serve(bundle: Path, settings: ServeSettings, tell: Callable[[str], None]) ->
         server.run()
     finally:
         opening.join()
+        jobs.close()
         service.close()
     if failures:
         raise failures[0]
@@ -61,11 +75,15 @@ def serve(bundle: Path, settings: ServeSettings, tell: Callable[[str], None]) ->
         raise server.problem
 
 
-def _config(settings: ServeSettings, service: Service, access: Access) -> uvicorn.Config:
+def _tokens(path: Path | None) -> Tokens | None:
+    return None if path is None else read_tokens(path)
+
+
+def _config(settings: ServeSettings, app: FastAPI) -> uvicorn.Config:
     if settings.tls_cert is not None:
         _check_tls(settings)
     return uvicorn.Config(
-        create_app(service, access),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,

@@ -15,19 +15,26 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import pulmospark
 from pulmospark.config.serve import ServeSettings
 from pulmospark.core import limits
+from pulmospark.core.arrays import Floats
 from pulmospark.core.errors import PulmosparkError
 from pulmospark.core.hashing import bytes_id
 from pulmospark.core.machine import cores
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.pseudonyms import own_salt
+from pulmospark.inference.batch.tasks import Answers
+from pulmospark.inference.engine.softmax import softmax
 from pulmospark.serve import heat_maps, worklist
+from pulmospark.serve.audit_log import AuditLog
 from pulmospark.serve.errors import ServiceError
 from pulmospark.serve.kept_files import KeptFiles
 from pulmospark.serve.ledger import Ledger
-from pulmospark.serve.results import Origin, Result, model_name, results_of
+from pulmospark.serve.metrics import ServeMetrics
+from pulmospark.serve.results import Origin, Result, results_of
 from pulmospark.serve.scoring_queue import FileOutcome, ScoringQueue
 from pulmospark.serve.served_model import ServedModel, open_model
 from pulmospark.serve.uploads import Uploaded
@@ -67,6 +74,8 @@ class Service:
         self.images = KeptFiles(settings.state / "images")
         self.heat = KeptFiles(settings.state / "heat_maps")
         salt = own_salt(settings.state / "salt")
+        self.metrics = ServeMetrics()
+        self.audit = AuditLog(settings.state / "audit")
         self.queue = ScoringQueue(settings.workers or cores(), salt)
         self._model: ServedModel | None = None
         self._problem: PulmosparkError | None = None
@@ -103,9 +112,11 @@ class Service:
                     bundle, self.settings.state / "engines", self.queue.workers, self.settings
                 )
             except PulmosparkError as error:
-                self._problem = error
+                if self._model is None:
+                    self._problem = error
                 raise
             self._model, self._problem = opened, None
+            self.metrics.serves(opened.facts.name, opened.facts.digest)
             return opened
 
     async def predict(self, files: AsyncIterator[Uploaded], wanted: Wanted) -> dict[str, Any]:
@@ -136,7 +147,7 @@ class Service:
             origin = Origin(upload.name, wanted.source, at)
             seconds = time.perf_counter() - begun
             results.extend(
-                results_of(outcome, model, origin, file_id, seconds=seconds, stored=stored)
+                results_of(outcome, model.facts, origin, file_id, seconds=seconds, stored=stored)
             )
             if stored:
                 self.images.put(file_id, upload.data)
@@ -153,13 +164,14 @@ class Service:
             await take_first()
         key = None if wanted.key is None else bytes_id(wanted.key.encode())
         entry = worklist.Entry(
-            wanted.request, key, digest.hexdigest(), wanted.source, model.digest, results
+            wanted.request, key, digest.hexdigest(), wanted.source, model.facts.digest, results
         )
         bodies = await self._entered(entry, kept)
+        self.metrics.scored(bodies)
         return {
             "request": wanted.request,
             "results": bodies,
-            "model": model_name(model),
+            "model": model.facts.named(),
             "not_a_medical_device": pulmospark.NOT_A_MEDICAL_DEVICE,
         }
 
@@ -214,6 +226,25 @@ class Service:
         )
         self.drop(removed)
 
+    def tensors(self, model: ServedModel, answers: Answers) -> dict[str, Floats]:
+        """Outputs of the network by name, as the Open Inference Protocol has them."""
+        if not np.isfinite(answers.logits).all():
+            raise ServiceError(500, "the network's logits are not finite: the bundle is unusable")
+        outputs = {
+            "probabilities": softmax(answers.logits, model.scorer.temperature),
+            "logits": answers.logits,
+        }
+        if answers.distances is not None:
+            outputs["distances"] = answers.distances
+        return outputs
+
+    async def enter_tensors(self, request: str, model: ServedModel, images: int) -> None:
+        """Enter a request of tensors in the ledger; it has no results."""
+        entry = worklist.Entry(request, None, "", "open-inference", model.facts.digest, (), images)
+        await asyncio.wrap_future(
+            self.ledger.write(lambda connection: worklist.enter(connection, entry, {}))
+        )
+
     def drop(self, removed: worklist.Removed) -> None:
         """Remove the files of what left the worklist."""
         self.images.drop(removed.images)
@@ -223,3 +254,4 @@ class Service:
         """Answer what waits, and close the ledger."""
         self.queue.close()
         self.ledger.close()
+        self.audit.close()

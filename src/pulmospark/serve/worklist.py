@@ -30,6 +30,8 @@ class Entry:
     source: str
     model: str
     results: Sequence[Result]
+    tensors: int = 0
+    """images that came as tensors, and have no results"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def enter(connection: sqlite3.Connection, entry: Entry, kept: dict[str, int]) ->
     now = time.time()
     rejects = sum(result.body["status"] == "rejected" for result in entry.results)
     ids = json.dumps([result.id for result in entry.results])
-    images = len(entry.results) - rejects
+    images = len(entry.results) - rejects + entry.tensors
     row = (entry.id, entry.key, entry.content, now, entry.source, entry.model, images, rejects)
     try:
         connection.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, ids))

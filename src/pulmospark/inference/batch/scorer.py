@@ -9,19 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-import pulmospark
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.config.split import SplitSettings
 from pulmospark.core import files
 from pulmospark.core.errors import BundleError
-from pulmospark.core.hashing import value_id
 from pulmospark.core.provenance import now_utc
 from pulmospark.inference.batch.cautions import Checks
 from pulmospark.inference.batch.tasks import Scorer
 from pulmospark.inference.decision_point import DecisionPoint
-from pulmospark.inference.engine.build import has_gpu, library_version, prepare_engine
-from pulmospark.inference.engine.cache import cached_engine
-from pulmospark.inference.engine.spec import EngineSpec, Kind, Outputs
+from pulmospark.inference.engine.bundle_engine import bundle_engine
+from pulmospark.inference.engine.spec import EngineSpec, Kind
 from pulmospark.inference.precision.check import Answers, PrecisionOutcome, choose_precision
 from pulmospark.inference.precision.int8 import can_quantise, quantised
 from pulmospark.inference.precision.sample import GivenSample, Sample
@@ -120,24 +117,3 @@ def checks_of(bundle: Bundle, folder: Path, width: int) -> Checks:
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(path, content)
     return Checks(views, config.phantoms, str(path), settings.fence)
-
-
-def bundle_engine(bundle: Bundle, folder: Path, *, kind: Kind | None = None) -> EngineSpec:
-    """A bundle's network in float32 in ``folder``; converted once per machine.
-
-    It outputs logits, and also features if the bundle has their statistics.
-
-    Args and errors are those of :func:`prepare_scorer`.
-    """
-    size = bundle.config.input_size
-    outputs: Outputs = "both" if bundle.config.distance else "logits"
-    parts_of_key = [bundle.model_id, size, outputs]
-    key = value_id([*parts_of_key, pulmospark.__version__, library_version("openvino")])
-
-    def make() -> EngineSpec:
-        return prepare_engine(bundle.network(), folder, outputs=outputs, size=size, kind=kind)
-
-    if kind == "torch":  # not converted, so caching gains nothing
-        return make()
-
-    return make() if has_gpu() else cached_engine(key, folder, make)

@@ -67,6 +67,13 @@ def predict_routes(service: Service) -> APIRouter:
         wanted = Wanted(
             request.state.request_id, source, heatmap=heatmap, store=store, key=idempotency_key
         )
-        return JSONResponse(await service.predict(uploaded(files), wanted))
+        answer = await service.predict(uploaded(files), wanted)
+        statuses = [result["status"] for result in answer["results"]]
+        request.state.audit = {
+            "images": statuses.count("scored"),
+            "rejects": statuses.count("rejected"),
+            "model": answer["model"]["digest"],
+        }
+        return JSONResponse(answer)
 
     return router

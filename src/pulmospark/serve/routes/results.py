@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse, Response
@@ -24,7 +24,7 @@ from pulmospark.serve.service import Service
 
 ResultId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 StudyId = Annotated[str, Path(pattern="^[0-9a-f]{20}$")]
-_NOT_FOUND = {404: {"model": ErrorAnswer}}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer}}
 
 
 def result_routes(service: Service) -> APIRouter:
@@ -91,5 +91,5 @@ def result_routes(service: Service) -> APIRouter:
 
 
 def _first_class(service: Service) -> str:
-    model = service.model
+    model = service.model.facts
     return model.points[0].positive_class if model.points else model.classes[0]
