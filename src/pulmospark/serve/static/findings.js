@@ -16,11 +16,16 @@ export function findings(result, notice, actions = []) {
   return h("div.findings", {},
     heading(result),
     result.status === "rejected" ? rejected(result) : scored(result),
-    result.model?.phantoms && h("p.caution", {}, h("strong", {}, "Phantom model. "),
+    result.model?.phantoms && !result.cautions.some(isOfPhantoms) && h("p.caution", {}, h("strong", {}, "Phantom model. "),
       "It was trained on phantoms, so its output says nothing about a person."),
     h("p.not-a-device", {}, notice),
     actions.length > 0 && h("div.actions", {}, actions),
     details(result));
+}
+
+/** Whether a caution is the one that every result of a model trained on phantoms has. */
+export function isOfPhantoms(caution) {
+  return caution.code === "phantom_model";
 }
 
 function heading(result) {
@@ -53,7 +58,7 @@ function abstained() {
 
 function answer(result) {
   const positive = result.decisions.filter((decision) => decision.positive);
-  return h("div.headline", { "data-positive": positive.length > 0 },
+  return h("div.headline", { "data-positive": String(positive.length > 0) },
     h("p.answer", {}, h("span", {}, outside(result.prediction)), " ",
       h("span.figure", {}, percent(result.probabilities[result.prediction]))),
     h("p.hint", {}, "most probable class"),

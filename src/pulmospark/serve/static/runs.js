@@ -73,6 +73,7 @@ export class RunPage {
     if (image) await this.#case(image);
     else fill(this.detail);
     this.detail.hidden = !image;
+    if (image) this.detail.scrollIntoView({ block: "start" });
     return image ? this.detail : this.head.querySelector("h1");
   }
 

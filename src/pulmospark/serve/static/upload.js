@@ -19,7 +19,7 @@ export class Upload {
     this.onResults = onResults;
     this.onDone = onDone;
     this.waiting = [];
-    const input = (props) => h("input.unseen", { type: "file", tabindex: -1, "aria-hidden": "true",
+    const input = (props) => h("input", { type: "file", hidden: true,
       onchange: (event) => { this.add([...event.target.files]); event.target.value = ""; }, ...props });
     this.files = input({ multiple: true, id: "choose-files" });
     this.folder = input({ webkitdirectory: true, id: "choose-folder" });

@@ -2,6 +2,7 @@
 
 import { address, ApiError, at, getJson } from "./api.js";
 import { fill, h, outside, visible } from "./dom.js";
+import { isOfPhantoms } from "./findings.js";
 import { count, moment, percent } from "./format.js";
 import { rejectText, remedyText, sourceText } from "./phrases.js";
 
@@ -27,7 +28,7 @@ export class Worklist {
     this.top = h("div.worklist-top", {});
     this.filterBox = h("details.filter-box", {}, h("summary", {}, "Sort and filter"), this.form);
     this.element = h("section.list-pane", { "aria-labelledby": "worklist-title" },
-      h("h1", { id: "worklist-title", tabindex: -1 }, "Worklist"), this.top, this.filterBox, this.summary, this.list, this.more);
+      h("h2", { id: "worklist-title" }, "Worklist"), this.top, this.filterBox, this.summary, this.list, this.more);
     if (matchMedia("(min-width: 46rem)").matches) this.filterBox.open = true;
   }
 
@@ -142,7 +143,7 @@ export class Worklist {
         h("span.row-facts", {}, [moment(result.created_at), sourceText(result.source),
           result.image?.slice_index !== null && result.image?.slice_index !== undefined ? `slice ${result.image.slice_index}` : ""].filter(Boolean).join(" · ")),
         h("span.row-state", {},
-          result.cautions.length > 0 && h("span.mark.is-caution", {}, "Caution"), " ",
+          result.cautions.some((caution) => !isOfPhantoms(caution)) && h("span.mark.is-caution", {}, "Caution"), " ",
           (!scored || result.abstained || result.decisions.length > 0) && h(`span.mark.${kind}`, {}, state))));
   }
 
@@ -182,8 +183,8 @@ export class Worklist {
       h("label", {}, "Prediction", h("select", { name: "prediction" }, options([["", "any"], ...classes.map((name) => [name, name])], query.prediction))),
       h("label", {}, "Status", h("select", { name: "status" }, options([["", "any"], ["scored", "scored"], ["rejected", "rejected"]], query.status))),
       h("label", {}, "Source", h("select", { name: "source" }, options([["", "any"], ["page", "this page"], ["rest", "REST"], ...this.jobs], query.source))),
-      h("label", {}, "Probability of", h("select", { name: "class" }, options([["", classes.length ? "operating point" : "any"], ...classes.map((name) => [name, name])], query.class))),
-      percentInput("min", "from, %"), percentInput("max", "to, %"),
+      h("div.range", {}, h("label", {}, "Probability of", h("select", { name: "class" }, options([["", classes.length ? "operating point" : "any"], ...classes.map((name) => [name, name])], query.class))),
+      percentInput("min", "from, %"), percentInput("max", "to, %")),
       query.study && h("p.hint", {}, "One study. ", h("a", { href: address("#/", { ...query, study: null }) }, "Show all")));
     if (focused) this.form.elements[focused]?.focus();
   }

@@ -25,12 +25,14 @@ export class Workspace {
       h("p.hint", {}, "PNG, JPEG, DICOM, or a ZIP file of a study. They are scored on this server and go nowhere else."),
       h("div.upload-place"));
     this.detail = h("section.detail-pane", { "aria-label": "Result" });
-    this.element = h("div.workspace", {}, this.worklist.element, this.detail);
+    this.title = h("h1.unseen", { tabindex: -1 });
+    this.element = h("div.workspace", {}, this.title, this.worklist.element, this.detail);
     this.uploaded = new Map();
   }
 
   open({ path, query }) {
     const id = path[0] === "results" ? path[1] : null;
+    this.title.textContent = id ? "Result" : "Worklist";
     this.element.dataset.open = id ? "result" : "list";
     this.worklist.open(query, id);
     if (id) {
@@ -44,7 +46,7 @@ export class Workspace {
       fill(this.worklist.top);
       fill(this.detail, this.welcome);
     }
-    return id ? null : this.worklist.element.querySelector("h1");
+    return this.title;
   }
 
   leave() {
