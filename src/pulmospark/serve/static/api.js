@@ -47,7 +47,7 @@ async function request(path, options = {}) {
 
 async function failure(response) {
   const { status } = response;
-  const kind = { 401: "token", 403: "token", 404: "missing", 429: "busy", 503: "busy" }[status]
+  const kind = { 401: "token", 403: "token", 404: "missing", 410: "missing", 429: "busy", 503: "busy" }[status]
     ?? (status >= 500 ? "server" : "refused");
   let message = `The server answered ${status} ${response.statusText}`.trim();
   try {
@@ -74,15 +74,11 @@ export async function send(method, path, body, options = {}) {
   return response.status === 204 ? null : response.json();
 }
 
-/** An image's stored values, with what its headers say of them. */
+/** An image's samples, and what its headers say of them. */
 export async function getPixels(path, options) {
   const response = await request(path, options);
-  const number = (name) => {
-    const text = response.headers.get(name);
-    return text === null || text === "" || Number.isNaN(Number(text)) ? null : Number(text);
-  };
-  const rows = number("X-Rows");
-  const columns = number("X-Columns");
+  const number = (name) => Number(response.headers.get(name));
+  const [rows, columns] = [number("X-Rows"), number("X-Columns")];
   const buffer = await response.arrayBuffer();
   if (!rows || !columns || buffer.byteLength !== 2 * rows * columns) {
     throw new ApiError("server", `The server sent ${buffer.byteLength} bytes for ${rows} x ${columns} pixels`);
@@ -90,10 +86,12 @@ export async function getPixels(path, options) {
   return {
     rows,
     columns,
-    values: new Uint16Array(buffer),
-    bits: number("X-Bits"),
-    centre: number("X-Window-Center"),
+    samples: new Uint16Array(buffer),  // little endian, as every browser's machine is
+    slope: number("X-Slope"),
+    intercept: number("X-Intercept"),
+    level: number("X-Window-Level"),
     width: number("X-Window-Width"),
+    reduced: number("X-Scale"),
   };
 }
 

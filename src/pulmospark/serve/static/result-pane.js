@@ -23,12 +23,12 @@ class PixelCache {
       return known;
     }
     const image = await getPixels(`/api/v1/results/${at(id)}/pixels`, { signal });
-    if (!this.images.has(id)) this.bytes += image.values.byteLength;
+    if (!this.images.has(id)) this.bytes += image.samples.byteLength;
     this.images.set(id, image);
-    for (const [oldest, { values }] of this.images) {
+    for (const [oldest, { samples }] of this.images) {
       if (this.bytes <= CACHED_BYTES || oldest === id) break;
       this.images.delete(oldest);
-      this.bytes -= values.byteLength;
+      this.bytes -= samples.byteLength;
     }
     return image;
   }
@@ -91,7 +91,7 @@ export class ResultPane {
     heat.catch(() => {});  // handled below, if the pixels come at all
     const image = await pixelCache.get(result.id, signal);
     if (signal.aborted) return;
-    this.viewer.show(image, result.name, { keep });
+    this.viewer.show(image, result.name, { keep, isCt: result.image.modality === "CT" });
     const bitmap = await heat;
     if (!signal.aborted && bitmap) this.viewer.showHeat(bitmap);
   }

@@ -5,10 +5,16 @@ import { fill, h } from "./dom.js";
 import { percent } from "./format.js";
 import { pointers } from "./pointers.js";
 import { fitted, moved, zoomed } from "./transform.js";
-import { automatic, lookup, paint } from "./window-level.js";
+import { extent, lookup, paint } from "./window-level.js";
 
 const ZOOM_STEP = 1.25;
 const PAN_STEP = 40;
+const CT_WINDOWS = [
+  ["Lung", { level: -600, width: 1500 }],
+  ["Soft tissue", { level: 40, width: 400 }],
+  ["Bone", { level: 400, width: 1800 }],
+];
+/** in Hounsfield units */
 const KEYS = [
   ["Arrow keys", "change the window, or pan with the pan tool"],
   ["+ − 0", "zoom in, zoom out, fit"],
@@ -53,20 +59,26 @@ export class Viewer {
     this.clear();
   }
 
-  /** Show pixels as `getPixels` gives them; `keep`: with the window and place that are there. */
-  show(image, name, { keep = false } = {}) {
+  /**
+   * Show an image.
+   *
+   * @param {object} image - of `getPixels`.
+   * @param {string} name
+   * @param {object} [how] - `keep`: with the window and place that are there; `isCt`: its values
+   *   are Hounsfield units.
+   */
+  show(image, name, { keep = false, isCt = false } = {}) {
     const sameSize = this.image && this.image.rows === image.rows && this.image.columns === image.columns;
-    const range = automatic(image.values);
-    this.image = { ...image, range };
-    this.start = image.width && image.centre !== null
-      ? { centre: image.centre, width: image.width }
-      : { centre: range.centre, width: range.width };
+    const [low, high] = extent(image.samples).map((sample) => sample * image.slope + image.intercept).sort((a, b) => a - b);
+    this.image = { ...image, low, high };
+    this.start = { level: image.level, width: image.width };
     this.source.width = image.columns;
     this.source.height = image.rows;
     this.pixels = new ImageData(image.columns, image.rows);
     if (!keep || !this.window) this.window = { ...this.start };
     if (!keep || !sameSize) this.touched = false;
     this.heat = null;
+    this.presets.hidden = !isCt;
     this.element.classList.remove("is-empty");
     this.canvas.setAttribute("aria-label", `Image viewer: ${name}`);
     this.say("");
@@ -117,13 +129,15 @@ export class Viewer {
       button(tool === "window" ? "Window" : "Pan", () => this.#choose(tool), { "aria-pressed": String(tool === this.tool) }));
     this.invertButton = button("Invert", () => this.#invert(), { "aria-pressed": "false" });
     const range = (label, change, props) => {
-      const input = h("input", { type: "range", oninput: () => change(Number(input.value)), ...props });
+      const input = h("input", { type: "range", step: "any", oninput: () => change(Number(input.value)), ...props });
       return [h("label.slider", {}, h("span", {}, label), input), input];
     };
     let level, width, opacity;
-    [level, this.levelInput] = range("Level", (value) => this.#setWindow({ centre: value }));
-    [width, this.widthInput] = range("Width", (value) => this.#setWindow({ width: value }), { min: 1 });
+    [level, this.levelInput] = range("Level", (value) => this.#setWindow({ level: value }));
+    [width, this.widthInput] = range("Width", (value) => this.#setWindow({ width: value }));
     [opacity, this.opacityInput] = range("Opacity", () => this.#opacityChanged(), { min: 0, max: 100, value: 45 });
+    this.presets = h("div.controls", { role: "group", "aria-label": "CT windows", hidden: true },
+      CT_WINDOWS.map(([name, windowLevel]) => button(name, () => this.#setWindow(windowLevel))));
     this.heatButton = button("Heat map", () => this.#toggleHeat(), { "aria-pressed": "true" });
     this.heatGroup = h("div.controls.heat", { role: "group", "aria-label": "Heat map" }, this.heatButton, opacity);
     return h("div.controls-all", {},
@@ -133,7 +147,7 @@ export class Viewer {
         button("+", () => this.#zoom(ZOOM_STEP), { "aria-label": "Zoom in" }),
         button("Fit", () => this.fit()), button("Reset", () => this.reset())),
       h("div.controls.sliders", { role: "group", "aria-label": "Window" }, level, width),
-      this.heatGroup,
+      this.presets, this.heatGroup,
       h("details.keys", {}, h("summary", {}, "Keys"),
         h("dl", { id: "viewer-keys" }, [...KEYS, ...keys].map(([key, does]) => [h("dt", {}, key), h("dd", {}, does)]))));
   }
@@ -169,27 +183,28 @@ export class Viewer {
   }
 
   #limits() {
-    const { low, high } = this.image.range;
-    const { centre, width } = this.start;
-    this.levelInput.min = Math.floor(Math.min(low, centre));
-    this.levelInput.max = Math.ceil(Math.max(high, centre) + 1);
-    this.widthInput.max = Math.ceil(Math.max(high - low + 1, width, 2));
+    const { low, high } = this.image;
+    const { level, width } = this.start;
+    this.levelInput.min = Math.floor(Math.min(low, level));
+    this.levelInput.max = Math.ceil(Math.max(high, level));
+    this.widthInput.min = Math.abs(this.image.slope);
+    this.widthInput.max = Math.ceil(Math.max(high - low, width, 2));
   }
 
   #setWindow(changes) {
     if (!this.image) return;
     this.window = { ...this.window, ...changes };
-    this.window.width = Math.max(1, this.window.width);
+    this.window.width = Math.max(Math.abs(this.image.slope), this.window.width);
     this.#repaint();
   }
 
   #drag(dx, dy) {
     if (!this.image) return;
-    const step = (this.image.range.high - this.image.range.low || 1) / 500;
+    const step = (this.image.high - this.image.low || 1) / 500;
     const bound = (value, input) => Math.min(Math.max(value, Number(input.min)), Number(input.max));
     this.#setWindow({
       width: bound(this.window.width + dx * step, this.widthInput),
-      centre: bound(this.window.centre + dy * step, this.levelInput),
+      level: bound(this.window.level + dy * step, this.levelInput),
     });
   }
 
@@ -245,13 +260,13 @@ export class Viewer {
   /** Grey levels anew; at most once a frame, however fast the mouse moves. */
   #repaint() {
     if (!this.image) return;
-    this.levelInput.value = this.window.centre;
+    this.levelInput.value = this.window.level;
     this.widthInput.value = this.window.width;
     if (this.waiting) return;
     this.waiting = requestAnimationFrame(() => {
       this.waiting = null;
       if (!this.image) return;
-      paint(this.image.values, lookup(this.window.centre, this.window.width, this.inverted), this.pixels.data);
+      paint(this.image.samples, lookup(this.window, this.image, this.inverted), this.pixels.data);
       this.source.getContext("2d").putImageData(this.pixels, 0, 0);
       this.#draw();
       this.element.dispatchEvent(new CustomEvent("painted", { bubbles: true }));
@@ -277,8 +292,9 @@ export class Viewer {
       context.drawImage(this.heat, ...area);
       context.globalAlpha = 1;
     }
-    const { centre, width } = this.window;
-    const facts = [`${this.image.columns} × ${this.image.rows}`, `level ${Math.round(centre)}, width ${Math.round(width)}`, `zoom ${Math.round(100 * scale)} %`];
+    const { level, width } = this.window;
+    const facts = [`${this.image.columns} × ${this.image.rows}`, `level ${Math.round(level)}, width ${Math.round(width)}`, `zoom ${Math.round(100 * scale)} %`];
+    if (this.image.reduced > 1) facts.push(`shown at 1:${this.image.reduced}`);
     if (this.inverted) facts.push("inverted");
     fill(this.caption, facts.join(" · "));
   }
