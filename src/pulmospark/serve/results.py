@@ -13,7 +13,7 @@ from pulmospark.core.safe_text import one_line
 from pulmospark.core.schemas import Caution
 from pulmospark.imaging.decode import Rejected
 from pulmospark.inference.batch.cautions import sentence
-from pulmospark.serve.heat_maps import HeatMap
+from pulmospark.serve.heat_maps import HeatMapFile
 from pulmospark.serve.scoring_queue import FileOutcome, ScoredImage
 from pulmospark.serve.served_model import ModelFacts
 
@@ -37,7 +37,7 @@ class Result:
     image_id: str | None
     """SHA-256 of the file's bytes; ``None``: they were not identified"""
     frame: int | None
-    heat: HeatMap | None
+    heat: HeatMapFile | None
 
     @property
     def id(self) -> str:
@@ -159,7 +159,7 @@ def _scored(
     }
 
 
-def _heat(heat: HeatMap, result_id: str, *, stored: bool) -> dict[str, Any]:
+def _heat(heat: HeatMapFile, result_id: str, *, stored: bool) -> dict[str, Any]:
     if stored:
         url = f"/api/v1/results/{result_id}/heatmap.png"
     else:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,10 +27,8 @@ from pulmospark.imaging.image import StandardImage, images_from_bytes
 from pulmospark.inference.batch.cautions import PHANTOM_DETAIL
 from pulmospark.inference.batch.tasks import Answers
 from pulmospark.layouts.base import ManifestRow
+from pulmospark.serve.heat_maps import HeatMapFile
 from pulmospark.serve.served_model import ServedModel
-
-if TYPE_CHECKING:
-    from pulmospark.serve.heat_maps import HeatMap
 
 _ROW = asdict(
     ManifestRow(
@@ -54,8 +52,6 @@ _ROW = asdict(
 )
 """what a listing would know of an upload: nothing"""
 
-Explain = Callable[[ServedModel, StandardImage], "HeatMap"]
-
 
 @dataclass(frozen=True, eq=False)
 class ScoredImage:
@@ -65,7 +61,7 @@ class ScoredImage:
     """columns of ``data.ingest.rows.facts_row``"""
     prediction: dict[str, Any]
     """a row of ``core.schemas.PREDICTIONS``"""
-    heat: HeatMap | None
+    heat: HeatMapFile | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +76,7 @@ class FileOutcome:
 class _File:
     data: bytes
     model: ServedModel
-    explain: Explain | None
+    wants_heat: bool
     outcome: Future[FileOutcome] = field(default_factory=Future)
     images: list[StandardImage] = field(default_factory=list)
 
@@ -114,16 +110,16 @@ class ScoringQueue:
             thread.start()
 
     def submit(
-        self, data: bytes, model: ServedModel, explain: Explain | None = None
+        self, data: bytes, model: ServedModel, *, wants_heat: bool = False
     ) -> Future[FileOutcome]:
         """Have a file decoded and scored.
 
         Args:
             data: the file's bytes.
             model: that scores it, whatever is served when its turn comes.
-            explain: makes the heat map of an image; ``None``: none is made.
+            wants_heat: make a heat map of each image as well.
         """
-        waiting = _File(data, model, explain)
+        waiting = _File(data, model, wants_heat)
         self._add(waiting)
         return waiting.outcome
 
@@ -213,7 +209,7 @@ def _score(batch: Sequence[_File | _Tensor], place: int, salt: Salt) -> None:
             ScoredImage(
                 facts[number],
                 rows[number],
-                waiting.explain(model, image) if waiting.explain else None,
+                model.heat_maps.of(place, image) if waiting.wants_heat else None,
             )
             for number, image in enumerate(waiting.images, at)
         ]

@@ -17,6 +17,7 @@ from pulmospark.inference.decision_point import DecisionPoint
 from pulmospark.inference.engine.open_engine import new_engine
 from pulmospark.inference.engine.spec import Engine
 from pulmospark.inference.precision.sample import GivenSample
+from pulmospark.serve.heat_maps import ModelHeatMaps
 
 if TYPE_CHECKING:
     from pulmospark.inference.precision.check import PrecisionOutcome
@@ -60,6 +61,7 @@ class ServedModel:
     metrics: dict[str, Any]
     engines: Sequence[Engine]
     """one for each worker"""
+    heat_maps: ModelHeatMaps
     loaded_at: str = field(default_factory=lambda: now_utc().isoformat(timespec="seconds"))
 
 
@@ -99,6 +101,7 @@ def open_model(folder: Path, engines: Path, workers: int, allowances: Allowances
         card=(bundle.folder / CARD).read_text(encoding="utf-8"),
         metrics=bundle.metrics,
         engines=[new_engine(scorer.engine) for _ in range(workers)],
+        heat_maps=ModelHeatMaps(bundle, scorer.engine, workers),
     )
 
 

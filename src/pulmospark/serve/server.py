@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from pulmospark.config.serve import ServeSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
+from pulmospark.core.files import disk_errors
 from pulmospark.core.locks import hold_lock
 from pulmospark.serve.access import Access
 from pulmospark.serve.app import create_app
@@ -39,6 +40,8 @@ def serve(bundle: Path, settings: ServeSettings, tell: Callable[[str], None]) ->
         _tokens(settings.token_file),
         _tokens(settings.admin_token_file),
     )
+    with disk_errors(settings.state):
+        settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with hold_lock(settings.state / "lock", settings.state, writer="service"):
         _serve(bundle, settings, access, tell)
 

@@ -10,25 +10,26 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from starlette.concurrency import run_in_threadpool
 
 import pulmospark
 from pulmospark.config.serve import ServeSettings
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats
-from pulmospark.core.errors import PulmosparkError
+from pulmospark.core.errors import PulmosparkError, UsageError
 from pulmospark.core.hashing import bytes_id
 from pulmospark.core.machine import cores
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.pseudonyms import own_salt
 from pulmospark.inference.batch.tasks import Answers
 from pulmospark.inference.engine.softmax import softmax
-from pulmospark.serve import heat_maps, worklist
+from pulmospark.serve import worklist
 from pulmospark.serve.audit_log import AuditLog
 from pulmospark.serve.errors import ServiceError
 from pulmospark.serve.kept_files import KeptFiles
@@ -132,7 +133,7 @@ class Service:
         """
         model = self.model
         if wanted.heatmap:
-            heat_maps.check_available(model)
+            await run_in_threadpool(_check_heat_maps, model)
         begun = time.perf_counter()
         at = now_utc().isoformat(timespec="milliseconds")
         waiting: list[tuple[Uploaded, str, Future[FileOutcome]]] = []
@@ -153,11 +154,10 @@ class Service:
                 self.images.put(file_id, upload.data)
                 kept[file_id] = len(upload.data)
 
-        explain = heat_maps.explain if wanted.heatmap else None
         async for upload in files:
             file_id = bytes_id(upload.data)
             digest.update(file_id.encode())
-            waiting.append((upload, file_id, self._submit(upload, model, explain)))
+            waiting.append((upload, file_id, self._submit(upload, model, wanted)))
             if len(waiting) >= _IN_FLIGHT:
                 await take_first()
         while waiting:
@@ -175,11 +175,9 @@ class Service:
             "not_a_medical_device": pulmospark.NOT_A_MEDICAL_DEVICE,
         }
 
-    def _submit(
-        self, upload: Uploaded, model: ServedModel, explain: Callable[..., Any] | None
-    ) -> Future[FileOutcome]:
+    def _submit(self, upload: Uploaded, model: ServedModel, wanted: Wanted) -> Future[FileOutcome]:
         if upload.rejected is None:
-            return self.queue.submit(upload.data, model, explain)
+            return self.queue.submit(upload.data, model, wants_heat=wanted.heatmap)
         done: Future[FileOutcome] = Future()
         done.set_result(FileOutcome((), upload.rejected))
         return done
@@ -255,3 +253,11 @@ class Service:
         self.queue.close()
         self.ledger.close()
         self.audit.close()
+
+
+def _check_heat_maps(model: ServedModel) -> None:
+    """Refuse a request for heat maps that the network does not have."""
+    try:
+        model.heat_maps.open(0)
+    except UsageError as error:
+        raise ServiceError(501, f"no heat maps: {error.message}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from pulmospark.core import limits
+from pulmospark.core.safe_text import shown
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.viewing import Viewed, view_file
 from pulmospark.serve import heat_maps, worklist
@@ -77,9 +79,9 @@ def image_routes(service: Service) -> APIRouter:
 
     @router.get("/overlay.png", response_class=Response, responses=_PNG)
     def overlay_png(result_id: ResultId) -> Response:
-        """Image and heat map together."""
+        """Image and heat map together, with a colour bar and what it shows."""
         heat = viewer.heat(result_id)
-        return _png(heat_maps.laid_over(viewer.view(result_id).grey(), heat))
+        return Response(viewer.overlay(result_id, heat), media_type="image/png")
 
     return router
 
@@ -119,6 +121,13 @@ class _Viewer:
         if heat is None:
             raise ServiceError(404, "the result has no heat map: ask for it with heatmap=true")
         return heat
+
+    def overlay(self, result_id: str, heat: bytes) -> bytes:
+        """A result's image with its heat map, PNG; errors of :meth:`view`."""
+        body = json.loads(worklist.one(self._service.ledger.read(), result_id)["body"])
+        title = f"evidence for {shown(body['heatmap']['class'])} ({body['heatmap']['method']})"
+        phantom = body["model"]["phantoms"]
+        return heat_maps.laid_over(self.view(result_id).grey(), heat, title, phantom=phantom)
 
 
 def _png(pixels: Any) -> Response:

@@ -9,7 +9,6 @@ from fastapi.responses import JSONResponse
 
 import pulmospark
 from pulmospark.core.errors import PulmosparkError
-from pulmospark.serve import heat_maps
 from pulmospark.serve.access import check_admin
 from pulmospark.serve.errors import ServiceError
 from pulmospark.serve.model_folders import named_bundle
@@ -71,7 +70,7 @@ def _described(model: ServedModel) -> dict[str, object]:
         "metrics": model.metrics,
         "precision": model.scorer.engine.precision,
         "engine": model.scorer.engine.kind,
-        "heatmaps": heat_maps.is_available(model),
+        "heatmaps": True,
         "loaded_at": model.loaded_at,
         "run": run and run.root.name,
         "audits": audits_of(run) if run else [],
