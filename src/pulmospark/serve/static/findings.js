@@ -2,7 +2,7 @@
 
 import { h, outside } from "./dom.js";
 import { duration, moment, percent } from "./format.js";
-import { rejectText, sourceText } from "./phrases.js";
+import { methodText, rejectText, sourceText } from "./phrases.js";
 import { outsideLungs } from "./viewer.js";
 
 /**
@@ -16,7 +16,7 @@ export function findings(result, notice, actions = []) {
   return h("div.findings", {},
     heading(result),
     result.status === "rejected" ? rejected(result) : scored(result),
-    result.model?.phantoms && !result.cautions.some(isOfPhantoms) && h("p.caution", {}, h("strong", {}, "Phantom model. "),
+    result.status === "scored" && result.model.phantoms && !result.cautions.some(isOfPhantoms) && h("p.caution", {}, h("strong", {}, "Phantom model. "),
       "It was trained on phantoms, so its output says nothing about a person."),
     h("p.not-a-device", {}, notice),
     actions.length > 0 && h("div.actions", {}, actions),
@@ -104,7 +104,7 @@ function heat(result) {
   if (!result.heatmap) return null;
   const { class: name, method, outside_lungs: share } = result.heatmap;
   return h("section", { "aria-label": "Heat map" }, h("h3", {}, "Heat map"),
-    h("p.hint", {}, "Where the network looked for ", outside(name), ` (${method}). `, outsideLungs(share),
+    h("p.hint", {}, "Where the network looked for ", outside(name), ` (${methodText(method)}). `, outsideLungs(share),
       " It shows what influenced the output, not where a disease is."));
 }
 

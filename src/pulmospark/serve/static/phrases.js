@@ -1,5 +1,7 @@
 // The service's codes in plain words; an unknown code is shown as it is.
 
+import { visible } from "./dom.js";
+
 const REJECTS = {
   empty: "The file is empty.",
   not_an_image: "The file is not an image.",
@@ -23,7 +25,7 @@ const REJECTS = {
 
 /** Why a file was rejected, as a sentence. */
 export function rejectText(reason) {
-  return REJECTS[reason] ?? `Rejected: ${reason ?? "no reason given"}`;
+  return REJECTS[reason] ?? `Rejected: ${visible(reason ?? "no reason given")}`;
 }
 
 const SOURCES = { page: "this page", rest: "REST", dicom: "DICOM", watch: "folder" };
@@ -31,7 +33,14 @@ const SOURCES = { page: "this page", rest: "REST", dicom: "DICOM", watch: "folde
 /** Where an image came from. */
 export function sourceText(source) {
   if (source?.startsWith("job:")) return "folder (batch job)";
-  return SOURCES[source] ?? source ?? "";
+  return SOURCES[source] ?? visible(source ?? "");
+}
+
+const METHODS = { cam: "class activation map", grad_cam: "Grad-CAM", attention: "attention, gradient-weighted" };
+
+/** How a heat map was made. */
+export function methodText(method) {
+  return METHODS[method] ?? visible(method);
 }
 
 export const VERDICTS = { fail: "Failed", warn: "Warning", "not assessable": "Not assessable", pass: "Passed" };

@@ -64,7 +64,7 @@ export class StudyPage {
     const values = this.slices.map((slice) => slice.probabilities[name]);
     const point = this.slices[0].decisions.find((decision) => decision.positive_class === name);
     this.drawn = curve(values, {
-      name, threshold: point?.threshold ?? null, rejected: this.slices.map((slice) => slice.abstained), onPick: (place) => this.#to(place),
+      name, threshold: point?.threshold ?? null, abstained: this.slices.map((slice) => slice.abstained), onPick: (place) => this.#to(place),
     });
     const highest = values.indexOf(Math.max(...values));
     const above = point ? values.filter((value) => value >= point.threshold).length : null;

@@ -124,7 +124,7 @@ export class Worklist {
     this.#mark();
     this.more.hidden = !more;
     const filtered = FILTERS.some((name) => name !== "sort" && this.query[name]);
-    if (total > 0) fill(this.summary, count(total, "result"), filtered ? " match the filters" : "");
+    if (total > 0) fill(this.summary, count(total, "result"), filtered ? " with these filters" : "");
     else if (filtered) fill(this.summary, "No result matches the filters.");
     else fill(this.summary, "Nothing has come in yet. Drop an image, or send one by REST.");
   }
@@ -140,8 +140,9 @@ export class Worklist {
       h("a", { href: this.link(result.id), title: scored ? false : rejectText(result.reject_reason) },
         h("span.row-name", {}, outside(result.name || result.id)),
         h("span.row-value", {}, scored && !result.abstained ? [outside(name), " ", h("span.figure", {}, percent(probability))] : ""),
-        h("span.row-facts", {}, [moment(result.created_at), sourceText(result.source),
-          result.image?.slice_index !== null && result.image?.slice_index !== undefined ? `slice ${result.image.slice_index}` : ""].filter(Boolean).join(" · ")),
+        h("span.row-facts", {}, [moment(result.created_at),
+          result.image?.slice_index !== null && result.image?.slice_index !== undefined && `slice ${result.image.slice_index}`,
+          sourceText(result.source)].filter(Boolean).join(" · ")),
         h("span.row-state", {},
           result.cautions.some((caution) => !isOfPhantoms(caution)) && h("span.mark.is-caution", {}, "Caution"), " ",
           (!scored || result.abstained || result.decisions.length > 0) && h(`span.mark.${kind}`, {}, state))));
