@@ -521,6 +521,19 @@ ENDED_IN_A_ROW_MAX = 16
 FAILED_JOBS_MAX = 1_000
 """Spark jobs of one run that workers' ends may cost: 250 images that end theirs."""
 
+BROWSED_ROWS_MAX = 1_000_000
+"""predictions of a run that the run browser reads into memory, some 250 bytes each."""
+
+BROWSED_PAGE_MAX = 200
+"""predictions of one page of the run browser; each shows an image."""
+
+NEAREST_IMAGES_MAX = 20_000
+"""training images that are searched for the nearest to an image: small copies of 80 MB, made
+within seconds; of more, every n-th."""
+
+NEAREST_SHOWN_MAX = 24
+"""nearest training images that are shown next to an image."""
+
 SERVE_BODY_BYTES_MAX = 512 * 1024 * 1024
 """bytes of a request's body, as large as the largest image file: a zip of a CT study of 1,000
 slices has 150 to 300 MB."""
