@@ -33,6 +33,7 @@ COMMANDS = {
     "reproduce": "Reproduce a published experiment and compare the results.",
     "predict": "Score images with a bundle.",
     "stream": "Score images as they land in a folder.",
+    "serve": "Serve a bundle: a page and a REST interface.",
     "export": "Write a bundle as ONNX or OpenVINO.",
     "fetch": "Download a public data set over https.",
     "layouts": "List the supported data set layouts.",

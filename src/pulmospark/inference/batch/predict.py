@@ -146,7 +146,7 @@ def plan_predict(
     ``target_needed`` is false where nothing will be written, as in a dry run.
     """
     read = read_bundle(check_local(bundle).expanduser().absolute())
-    points = _points(read, threshold)
+    points = decision_points(read, threshold)
     inputs = resolve_inputs(paths, layout)
     _check_tables(inputs, read.config)
     if target_needed and target is None and not inputs.is_one_image:
@@ -209,7 +209,8 @@ def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
             )
 
 
-def _points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
+def decision_points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
+    """The operating points of a bundle, one for each class; see :func:`predict`."""
     operating_points = bundle.config.operating_points
     if threshold is None:
         return tuple(
