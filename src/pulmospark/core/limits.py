@@ -505,3 +505,23 @@ ENDED_IN_A_ROW_MAX = 16
 
 FAILED_JOBS_MAX = 1_000
 """Spark jobs of one run that workers' ends may cost: 250 images that end theirs."""
+
+STORE_KEY_BYTES_MAX = 1_024
+"""bytes of an object's key; the limit of S3, Azure and Google Cloud alike."""
+
+STORE_REQUESTS = 16
+"""requests that one task has under way; at 20 ms to the first byte, 16 keep one core busy with
+73 kB each, and twice as many read no faster."""
+
+STORE_AHEAD_BYTES = 64 * 1024 * 1024
+"""bytes of objects that a task holds before they are used, unless one alone has more."""
+
+STORE_RETRIES = 6
+"""retries of a request that the store answered with 5xx, slowed down or cut off; with pauses that
+double from 0.1 s, some 6 s."""
+
+STORE_SECONDS_MAX = 180
+"""seconds of one request with its retries, after which the store counts as unreachable."""
+
+STORE_SILENCE_S_MAX = 30
+"""seconds without a byte after which a request is tried again."""

@@ -141,7 +141,7 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
     if more:  # a CT in one file
         if scored.target is None:
             raise UsageError(
-                f"{scored.inputs.named[0]}: has {1 + len(more)} frames, each a slice: name a "
+                f"{scored.inputs.places[0]}: has {1 + len(more)} frames, each a slice: name a "
                 "folder for their predictions with --out"
             )
         return None
@@ -202,7 +202,7 @@ def _result(
 
 def _record(scored: Scored, result: PredictResult) -> dict[str, object]:
     inputs = scored.inputs
-    named = (*inputs.folders, *inputs.named, *inputs.sheets, *inputs.images)
+    named = inputs.places
     settings = {
         "bundle": str(scored.bundle.folder),
         "model_id": scored.bundle.model_id,
