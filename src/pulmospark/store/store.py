@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 _PAGE = 1_000
+_METADATA_HOSTS = ("169.254.169.254", "metadata.google.internal")
+"""asked for a role where no credentials were found"""
 _QUERY = re.compile(r"\?[^\s,)]*")
 """of an address: Azure's signatures stand in it"""
 
@@ -243,6 +245,12 @@ class Store:
             ) from None
         except exceptions.BaseError as error:
             self._check_bucket(error)
+            if any(host in str(error) for host in _METADATA_HOSTS):
+                raise SourceUnavailableError(
+                    f"{platform.node()}: {where}: found no credentials in the environment or the "
+                    "cloud's own files, and this machine has no role: set them up, or "
+                    "AWS_SKIP_SIGNATURE=true for a public bucket"
+                ) from None
             raise SourceUnavailableError(
                 f"{platform.node()}: {where}: {_reason(error)}; check that machine's way to the "
                 "store, and rerun the command"
