@@ -33,7 +33,14 @@ from pulmospark.spark.chunk_task import (
 )
 from pulmospark.spark.failures import job_errors
 from pulmospark.spark.isolation import Isolation
-from pulmospark.spark.parts import Part, link_parts, parts_of, write_empty, write_part
+from pulmospark.spark.parts import (
+    Part,
+    link_parts,
+    parts_of,
+    publish_table,
+    write_empty,
+    write_part,
+)
 from pulmospark.spark.preflight import on_this_machine, preflight, seen_here
 from pulmospark.spark.work_list import Chunk, chunks_of, evened, listed_chunks, read_chunk
 from pulmospark.spark.worker_check import expected
@@ -53,6 +60,7 @@ __all__ = [
     "link_parts",
     "listed_chunks",
     "parts_of",
+    "publish_table",
     "read_chunk",
     "run_chunks",
     "settle_worker",

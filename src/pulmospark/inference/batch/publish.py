@@ -105,9 +105,7 @@ def publish(
         else:
             folder = stack.enter_context(files.whole_folder(scored.target))
         for name, schema in _SCHEMAS.items():
-            chunks.link_parts(by_table[name], folder / name, numbered=True)
-            if not by_table[name]:
-                chunks.write_empty(schema, folder / name)
+            chunks.publish_table(by_table[name], folder / name, schema, numbered=True)
         export_predictions(
             by_table["predictions"],
             folder / "predictions.csv",
