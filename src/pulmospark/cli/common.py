@@ -12,6 +12,7 @@ import click
 from pulmospark.core.errors import UsageError
 from pulmospark.core.locations import local_path, local_text
 from pulmospark.core.safe_text import one_line, shown, shown_json
+from pulmospark.store.uri import place_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -37,17 +38,23 @@ class _PathType(click.Path):
 class _PatternType(click.Path):
     """The same as text: it may be a pattern, and a trailing slash matches only folders."""
 
+    def __init__(self, *, stores: bool = False) -> None:
+        super().__init__()
+        self._stores = stores
+
     def convert(
         self,
         value: Any,
         param: click.Parameter | None,  # noqa: ARG002
         ctx: click.Context | None,  # noqa: ARG002
     ) -> str:
-        return local_text(str(value))
+        return place_text(str(value)) if self._stores else local_text(str(value))
 
 
 PATH = _PathType()
 PATTERN = _PatternType()
+IMAGES = _PatternType(stores=True)
+"""images to score, which may lie in a store"""
 
 
 def spark_options(command: Command) -> Command:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     """
 )
 @click.argument("bundle", type=common.PATH)
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=common.PATTERN)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=common.IMAGES)
 @click.option("--out", type=common.PATH, help="Output folder.")
 @click.option(
     "--layout",

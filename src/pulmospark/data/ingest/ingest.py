@@ -229,9 +229,7 @@ def _publish(
             ("rejects", schemas.REJECTS, already.rejects),
         ):
             new = [part.path for part in parts if part.table == name]
-            chunks.link_parts([*kept, *new], aside / name)
-            if not chunks.parts_of(aside / name):
-                chunks.write_empty(schema, aside / name)
+            chunks.publish_table([*kept, *new], aside / name, schema)
         manifest.replace(aside / "manifest.parquet")
         formats = _count(aside / "images", "format")
         reasons = _count(aside / "rejects", "reason")

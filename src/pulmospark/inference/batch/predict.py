@@ -275,7 +275,7 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
     seen = 0
     roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
     workers.check(reads=roots, folder=work)
-    if has_files(plan.inputs):
+    if plan.inputs.has_files:
         with Progress("list", 0, "files", quiet=quiet) as progress:
             seen = list_inputs(plan.inputs, manifest, notes, progress)
             progress.to(seen)
@@ -334,11 +334,6 @@ def _named_as_frames(manifest: Path) -> frozenset[str]:
     with pq.ParquetFile(manifest) as file:
         batches = file.iter_batches(columns=["uri"])
         return frozenset(uri for batch in batches for uri in later_frames(batch.column(0)))
-
-
-def has_files(inputs: Inputs) -> bool:
-    """Whether there are files to list, apart from images tables."""
-    return bool(inputs.folders or inputs.named or inputs.sheets)
 
 
 class _Later(Progress):

@@ -119,9 +119,7 @@ def publish(
         else:
             folder = stack.enter_context(files.whole_folder(scored.target))
         for name, schema in _SCHEMAS.items():
-            chunks.link_parts(by_table[name], folder / name, numbered=True)
-            if not by_table[name]:
-                chunks.write_empty(schema, folder / name)
+            chunks.publish_table(by_table[name], folder / name, schema, numbered=True)
         heat_maps = written.link_heat_maps(folder)
         export_predictions(
             by_table["predictions"],
@@ -158,7 +156,7 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
     if more:  # a CT in one file
         if scored.target is None:
             raise UsageError(
-                f"{scored.inputs.named[0]}: has {1 + len(more)} frames, each a slice: name a "
+                f"{scored.inputs.places[0]}: has {1 + len(more)} frames, each a slice: name a "
                 "folder for their predictions with --out"
             )
         return None
@@ -222,7 +220,7 @@ def _result(
 
 def _record(scored: Scored, result: PredictResult) -> dict[str, object]:
     inputs = scored.inputs
-    named = (*inputs.folders, *inputs.named, *inputs.sheets, *inputs.images)
+    named = inputs.places
     settings = {
         "bundle": str(scored.bundle.folder),
         "model_id": scored.bundle.model_id,
