@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pulmospark.inference.batch.result import Prediction, PredictResult
     from pulmospark.layouts.base import NotesSummary
     from pulmospark.spark.engine_choice import EngineName
+    from pulmospark.store.uri import StoreUri
 
 
 @click.command(
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
       pulmospark predict runs/mine/bundle inbox "more/**/*.jpg" --out predictions
       pulmospark predict runs/mine/bundle archive --out predictions --dry-run
       pulmospark predict runs/mine/bundle image.png --out predictions --heatmaps
+      pulmospark predict s3://hospital/bundle s3://hospital/images --out s3://hospital/out
     """
 )
-@click.argument("bundle", type=common.PATH)
+@click.argument("bundle", type=common.PLACE)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=common.IMAGES)
-@click.option("--out", type=common.PATH, help="Output folder.")
+@click.option("--out", type=common.PLACE, help="Output folder, or its address in a store.")
 @click.option(
     "--layout",
     help="Layout of the folders (see `pulmospark layouts`); default: detected. "
@@ -68,9 +70,9 @@ if TYPE_CHECKING:
 @common.spark_options
 @common.speech_options
 def command(
-    bundle: Path,
+    bundle: Path | StoreUri,
     paths: tuple[str, ...],
-    out: Path | None,
+    out: Path | StoreUri | None,
     layout: str | None,
     threshold: float | None,
     salt_path: Path | None,
@@ -118,7 +120,8 @@ def command(
     if not result.images:
         reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
         raise InputError(
-            f"no image was scored ({reasons}): {result.folder}/rejects.csv has the reasons"
+            f"no image was scored ({reasons}): {result.address or result.folder}/rejects.csv has "
+            "the reasons"
         )
 
 
@@ -143,9 +146,9 @@ def _say_plan(plan: DryRun, *, as_json: bool) -> None:
         common.say("precision: the lowest that a check on the images allows")
     else:
         common.say(f"precision: {plan.precision}, if a check on the images allows it")
-    if plan.folder is not None:
+    if (place := plan.address or plan.folder) is not None:
         replaced = " (replaces the prediction there)" if plan.replaces else ""
-        common.say(f"output: {plan.folder}{replaced}")
+        common.say(f"output: {place}{replaced}")
     common.say("dry run: no image was read")
 
 
@@ -168,10 +171,10 @@ def _say(result: PredictResult) -> None:
     _say_listing(result.notes, result.layout)
     if result.images:
         common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
-    if result.folder is not None:
-        common.say(f"predictions: {result.folder}")
+    if (place := result.address or result.folder) is not None:
+        common.say(f"predictions: {place}")
         if result.heat_maps:
-            common.say(f"heat maps: {result.folder / 'heat_maps'}")
+            common.say(f"heat maps: {place}/heat_maps")
 
 
 def _say_image(image: Prediction) -> None:

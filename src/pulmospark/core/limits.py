@@ -674,5 +674,14 @@ double from 0.1 s, some 6 s."""
 STORE_SECONDS_MAX = 180
 """seconds of one request with its retries, after which the store counts as unreachable."""
 
+STORE_FETCHED_MAX = 8
+"""bundles from stores that are kept on this machine, those used last."""
+
+STORE_BUNDLE_FILES_MAX = 64
+"""files of a bundle in a store: it has about ten."""
+
+STORE_BUNDLE_BYTES_MAX = 2 * 1024 * 1024 * 1024
+"""bytes of a bundle in a store: that of VGG19, the largest network, has 560 MB."""
+
 STORE_SILENCE_S_MAX = 30
 """seconds without a byte after which a request is tried again."""
