@@ -21,14 +21,14 @@ from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import RejectReason
 from pulmospark.inference.batch.input_lists import SHEET_ENDS, TABLE_END, files_of_sheet, schema_of
 from pulmospark.inference.batch.path_patterns import expanded, within
-from pulmospark.inference.batch.store_inputs import (
+from pulmospark.layouts import manifest, registry
+from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary, row_of
+from pulmospark.layouts.notes import printable
+from pulmospark.layouts.stored import (
     objects_below,
     objects_named,
     resolve_address,
 )
-from pulmospark.layouts import manifest, registry
-from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary, row_of
-from pulmospark.layouts.notes import printable
 from pulmospark.layouts.walk import (
     FoundFile,
     find_file,

@@ -23,9 +23,9 @@ from pulmospark.data.ingest.rows import facts_row, reject_row, rejects_of
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.image import images_from_bytes
 from pulmospark.imaging.placement import Fit
+from pulmospark.imaging.read_ahead import Fetched, fetch, fetch_ahead
 from pulmospark.inference.batch.cautions import NO_CHECKS, PHANTOM_DETAIL, Checks
 from pulmospark.inference.batch.inputs import FACT_COLUMNS, IMAGE_COLUMNS
-from pulmospark.inference.batch.read_ahead import Fetched, fetch, fetch_ahead
 from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.inference.engine.softmax import softmax
 from pulmospark.inference.engine.spec import Engine, EngineSpec
