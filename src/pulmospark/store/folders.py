@@ -22,7 +22,7 @@ from pulmospark.core.extras import how_to_install
 from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
 from pulmospark.core.safe_text import first_line
-from pulmospark.store.credentials import open_options
+from pulmospark.store.credentials import open_options, plain_http
 from pulmospark.store.store import (
     ConflictError,
     ObjectMissingError,
@@ -196,8 +196,7 @@ def _storage_options(uri: StoreUri) -> dict[str, str]:
     if uri.scheme != "s3":
         return {}
     options: dict[str, Any] = {f"aws_{key}": value for key, value in open_options().items()}
-    endpoint = options.get("aws_endpoint") or os.environ.get("AWS_ENDPOINT_URL", "")
-    if endpoint.startswith("http://"):
+    if plain_http(uri.scheme):
         options["aws_allow_http"] = "true"
     return {**options, "aws_conditional_put": "etag"}
 
