@@ -16,8 +16,9 @@ from pulmospark.config.experiment import Experiment
 from pulmospark.config.split import SplitSettings
 from pulmospark.config.train import LogisticSettings, TrainSettings
 from pulmospark.experiment.demo import demo_experiment
-from pulmospark.experiment.pipeline import RunResult, run_all
+from pulmospark.experiment.pipeline import run_all
 from pulmospark.experiment.run_folder import RunFolder, run_folder
+from pulmospark.experiment.run_result import RunResult
 from pulmospark.phantoms.write import PhantomSummary, write_phantoms
 from pulmospark.spark.class_archive import class_archive
 from pulmospark.spark.java import find_java
