@@ -15,12 +15,11 @@ READY := $(VENV)/.ready
 # per cent of lines and branches that the tests ran when it was last raised
 COVERAGE_FLOOR := 85
 
-.PHONY: help setup demo test lint types layers docs wheel ready unit bench mutants clean
+.PHONY: help setup demo test lint types layers docs wheel unit bench mutants clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 	@echo "make lint | types | layers | docs | wheel | unit   one part of make test"
-	@echo "make ready                                  have Java keep Spark's classes, for faster starts"
 	@echo "make bench                                  the benchmarks, with their table"
 	@echo "make mutants                                which changed lines no test notices"
 	@echo "make clean                                  remove .venv, demo/ and what was built"
@@ -37,15 +36,10 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@$(BIN)/pulmospark demo
 
-# Types take one core, and as long as the rest before the tests. Spark's classes are made ready
-# there: the tests start sooner for it.
+# Types take one core, and as long as the rest before the tests.
 test: lint
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types ready layers docs wheel
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types layers docs wheel
 	@$(MAKE) --no-print-directory unit
-
-# A Java that cannot do it is no fault: the tests then take longer.
-ready: $(READY)
-	-@$(BIN)/pulmospark prepare
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

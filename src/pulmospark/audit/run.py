@@ -34,6 +34,7 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Pixels
 from pulmospark.core.provenance import provenance
 from pulmospark.data.duplicates.near_duplicates import NearCopies, find_near_copies, grey_levels
+from pulmospark.spark.executor import SparkExecutor
 
 _NO_SEARCH = "the near-copy search is skipped (audit.skip)"
 _SEARCH = "remove near_duplicates from `audit.skip`"
@@ -73,7 +74,7 @@ class _Shared:
                 self.subject.images,
                 self.subject.rows,
                 self.work,
-                self.spark,
+                SparkExecutor(self.spark),
                 distance=settings.hash_distance,
                 correlation=settings.copy_correlation,
                 pairs_max=settings.pairs_max,
@@ -94,7 +95,11 @@ class _Shared:
             return self.copies().looks
         if self._looks is None:
             self._looks = grey_levels(
-                self.subject.images, self.subject.rows, self.work, self.spark, quiet=self.quiet
+                self.subject.images,
+                self.subject.rows,
+                self.work,
+                SparkExecutor(self.spark),
+                quiet=self.quiet,
             )
         return self._looks
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pulmospark.config.experiment import Experiment
+    from pulmospark.spark.engine_choice import EngineChoice, EngineName
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -59,6 +60,37 @@ def spark_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def engine_option(command: Command) -> Command:
+    """``--engine``."""
+    return click.option(
+        "--engine",
+        type=click.Choice(["auto", "spark", "local"]),
+        default="auto",
+        show_default=True,
+        help="What runs the work: Spark, or processes on this machine. auto: Spark for many "
+        "images, on a cluster, and with --master or --conf.",
+    )(command)
+
+
+def engine_choice(
+    engine: EngineName,
+    master: str | None,
+    conf: tuple[str, ...],
+    *,
+    preload: tuple[str, ...] = (),
+    quiet: bool,
+) -> EngineChoice:
+    """What runs the chunks of a command, given its options; one line says what and why.
+
+    Raises:
+        UsageError: options exclude each other.
+    """
+    from pulmospark.spark.engine_choice import EngineChoice
+
+    say = None if quiet else say_progress
+    return EngineChoice(engine, master, pairs(conf, "--conf"), preload=preload, say=say)
 
 
 def speech_options(command: Command) -> Command:

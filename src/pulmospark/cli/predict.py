@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pulmospark.inference.batch.dry_run import DryRun
     from pulmospark.inference.batch.result import Prediction, PredictResult
     from pulmospark.layouts.base import NotesSummary
+    from pulmospark.spark.engine_choice import EngineName
 
 
 @click.command(
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run", is_flag=True, help="Only list what would be scored, and with which network."
 )
+@common.engine_option
 @common.spark_options
 @common.speech_options
 def command(
@@ -74,6 +76,7 @@ def command(
     allow_phantom_model: bool,
     any_body_part: bool,
     dry_run: bool,
+    engine: EngineName,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -84,7 +87,6 @@ def command(
     from pulmospark.core.errors import InputError
     from pulmospark.inference.batch.predict import plan_predict
 
-    spark_conf = common.pairs(conf, "--conf")
     plan = plan_predict(
         bundle,
         paths,
@@ -104,13 +106,10 @@ def command(
 
         _say_plan(dry.dry_run(plan, quiet=quiet or as_json), as_json=as_json)
         return
-    if plan.inputs.is_one_image:
-        result = plan.run(None, quiet=True)
-    else:
-        from pulmospark.spark.session import spark_session
-
-        with spark_session(master, spark_conf) as spark:
-            result = plan.run(spark, quiet=quiet or as_json)
+    quiet = quiet or as_json or plan.inputs.is_one_image
+    preload = ("pulmospark.inference.batch.tasks", "pulmospark.inference.engine.open_engine")
+    with common.engine_choice(engine, master, conf, preload=preload, quiet=quiet) as workers:
+        result = plan.run(workers, quiet=quiet)
     common.say_result(result, lambda: _say(result), as_json=as_json)
     if not result.images:
         reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())

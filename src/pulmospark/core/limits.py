@@ -161,6 +161,14 @@ LIST_GROUP_ROWS = 16_384
 """rows of a row group in lists of files: 5 MB in a worker, which keeps one; ten million files
 make 610 row groups, whose footer takes a worker 10 MB."""
 
+LOCAL_IMAGES_MAX = 20_000
+"""images from which a command uses Spark unasked: its start and its first job cost as much as
+scoring some 1,000 images on two cores, which is then 5 % of the time."""
+
+LOCAL_THREADS_MAX = 4
+"""threads of a local worker process. They share one copy of the network; with more, Python's
+interpreter lock would make them wait for each other."""
+
 TASK_CHUNKS_MAX = 8
 """chunks that a Spark task takes one after the other while there are many: seconds of work."""
 

@@ -12,6 +12,7 @@ from pulmospark.audit.duplicate_pairs import CSV, PARQUET
 from pulmospark.audit.results import AuditReport, AuditResult
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
+from pulmospark.chunks import link_parts, parts_of
 from pulmospark.config.audit import AuditSettings, check_skip
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.parse import parse
@@ -26,7 +27,6 @@ from pulmospark.experiment.near_copies import WORK
 from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.report.audit import write_audit_page
 from pulmospark.report.audit_content import AuditPage, Audits, shown
-from pulmospark.spark.chunks import link_parts, parts_of
 
 _RESULT, _PAGE = "audit.json", "audit.html"
 

@@ -8,8 +8,8 @@ from pulmospark.data.duplicates.near_duplicates import NearCopies, find_near_cop
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import SparkSession
 
+    from pulmospark.chunks import Executor
     from pulmospark.config.experiment import Experiment
     from pulmospark.data.cohort.split import Search
     from pulmospark.experiment.run_folder import RunFolder
@@ -19,14 +19,14 @@ WORK = ".audit.work"
 
 
 def near_copy_search(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+    experiment: Experiment, run: RunFolder, executor: Executor, *, quiet: bool = False
 ) -> Search:
     """The search for near copies that a run's split makes and its audit reuses.
 
     Args:
         experiment: the settings.
         run: its folder; ingest must have finished there.
-        spark: the session.
+        executor: runs the tasks.
         quiet: show no progress.
     """
     audit = experiment.audit
@@ -36,7 +36,7 @@ def near_copy_search(
             run.tables / "images",
             facts,
             run.root / WORK,
-            spark,
+            executor,
             distance=audit.hash_distance,
             correlation=audit.copy_correlation,
             pairs_max=audit.pairs_max,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from pulmospark.audit.results import AuditReport
+    from pulmospark.chunks import Workers
     from pulmospark.config.experiment import Experiment
     from pulmospark.data.cohort.split_summary import SplitResult
     from pulmospark.data.expand.table import ExpandResult
@@ -30,31 +31,34 @@ if TYPE_CHECKING:
 
 
 def run_ingest(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+    experiment: Experiment, run: RunFolder, workers: Workers | SparkSession, *, quiet: bool = False
 ) -> IngestResult:
     """Ingest: see :func:`pulmospark.data.ingest.ingest.ingest`."""
     from pulmospark.data.ingest.ingest import ingest
 
     with _stage(experiment, run, "ingest"):
-        return ingest(experiment.sources, experiment.ingest, run.tables, spark, quiet=quiet)
+        return ingest(experiment.sources, experiment.ingest, run.tables, workers, quiet=quiet)
 
 
 def run_split(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+    experiment: Experiment, run: RunFolder, workers: Workers | SparkSession, *, quiet: bool = False
 ) -> SplitResult:
     """Split: see :func:`pulmospark.data.cohort.split.split`."""
     from pulmospark.data.cohort.split import split
     from pulmospark.data.ingest.ingest import read_ingest
     from pulmospark.experiment.near_copies import near_copy_search
+    from pulmospark.spark.engine_choice import workers_of
 
     with _stage(experiment, run, "split"):
+        ingested = read_ingest(run.tables)
+        executor = workers_of(workers).executor_for(ingested.images)
         return split(
-            read_ingest(run.tables),
+            ingested,
             experiment.classes,
             experiment.split,
             run.cohort,
             seed=experiment.seed,
-            search=near_copy_search(experiment, run, spark, quiet=quiet),
+            search=near_copy_search(experiment, run, executor, quiet=quiet),
         )
 
 
@@ -149,10 +153,10 @@ def write_page(experiment: Experiment, run: RunFolder) -> Path:
     if not (run.evaluation / "evaluation.json").is_file():
         raise InputError(f"{run.root}: not evaluated yet: run `pulmospark evaluate` first")
     from pulmospark.audit.claim_checklist import as_markdown
+    from pulmospark.chunks.parts import parts_of
     from pulmospark.experiment.report_data.collect import report_content
     from pulmospark.report.page import write_report
     from pulmospark.report.phantom_wording import phantom_words
-    from pulmospark.spark.parts import parts_of
 
     content = report_content(experiment, run)
     write_report(content, run.report, parts_of(run.evaluation / "predictions"))

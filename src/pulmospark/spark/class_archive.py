@@ -91,10 +91,16 @@ def archiving(java: Java) -> Archiving:
         if archive.is_file():
             with contextlib.suppress(PermissionError):  # another user's: its age is theirs
                 os.utime(archive)
-            return Archiving(f'{_SILENT} "-XX:SharedArchiveFile={archive}"')
+            return Archiving(archive_options(java))
     except OSError as error:
         logging.getLogger(__name__).debug("no class archive in %s: %s", archive.parent, error)
     return Archiving()
+
+
+def archive_options(java: Java) -> str:
+    """JVM options to use the archive; empty: there is none."""
+    archive = class_archive(java)
+    return f'{_SILENT} "-XX:SharedArchiveFile={archive}"' if archive.is_file() else ""
 
 
 def discard(java: Java) -> None:

@@ -26,7 +26,7 @@ Function = Callable[[int], Iterable[str]]
 class _OnRows:
     function: Function
 
-    def __call__(self, numbers: Iterator[int]) -> Iterator[str]:
+    def __call__(self, numbers: Iterable[int]) -> Iterator[str]:
         for number in numbers:
             yield from self.function(number)
 

@@ -17,7 +17,7 @@ import sys
 
 MODULE = __name__
 _LIBRARIES = ("numpy", "pyarrow.parquet", "cv2", "simplejpeg", "pyspark.worker")
-_OURS = ("pulmospark.imaging.image", "pulmospark.spark.chunks")
+_OURS = ("pulmospark.imaging.image", "pulmospark.chunks.task")
 
 
 def preload() -> None:

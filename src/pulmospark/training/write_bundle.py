@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.experiment import Experiment
 from pulmospark.core.provenance import provenance
 from pulmospark.data.cohort.split_summary import SplitResult
@@ -23,7 +24,6 @@ from pulmospark.models.bundle.bundle import (
 from pulmospark.models.bundle.card import CardFacts, CardFigure
 from pulmospark.models.bundle.config import image_values
 from pulmospark.models.zoo.network import Network
-from pulmospark.spark.chunks import parts_of
 from pulmospark.training.feature_distance import TrainingDistance
 from pulmospark.training.results import FINAL, TrainResult
 

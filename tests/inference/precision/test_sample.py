@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from pulmospark.chunks import Chunk, chunks_of
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.inference.batch.inputs import list_inputs, resolve_inputs
 from pulmospark.inference.precision.sample import GivenSample, ListedSample
 from pulmospark.layouts.base import ListingNotes
-from pulmospark.spark.chunks import Chunk, chunks_of
 
 SETTINGS = IngestSettings(size=16)
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.split import SplitSettings
 from pulmospark.core import files, limits, schemas
 from pulmospark.core.errors import InputError
@@ -29,7 +30,6 @@ from pulmospark.data.cohort.split_summary import (
 )
 from pulmospark.data.duplicates.near_duplicates import NearCopies, clusters_of_images
 from pulmospark.data.ingest.ingest import IngestResult
-from pulmospark.spark.chunks import parts_of
 
 Search = Callable[[pa.Table], NearCopies]
 """from ``uri`` and ``scan_id`` of images, ordered by ``uri``, to their near copies"""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
+from pulmospark import chunks
 from pulmospark.config.inference import PrecisionPolicy
 from pulmospark.core import limits
 from pulmospark.core.files import disk_errors
@@ -19,7 +20,6 @@ from pulmospark.inference.batch.inputs import list_inputs
 from pulmospark.inference.batch.predict import PARTS, PredictPlan, has_files, work_of
 from pulmospark.inference.batch.publish import RECORD
 from pulmospark.layouts.base import ListingNotes, NotesSummary
-from pulmospark.spark import chunks
 
 
 class DryRun(Record):

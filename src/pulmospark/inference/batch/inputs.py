@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.source import SourceSettings
 from pulmospark.core import files, schemas
 from pulmospark.core.errors import InputError, LayoutError, UsageError
@@ -31,7 +32,6 @@ from pulmospark.layouts.walk import (
     is_image_name,
     walk,
 )
-from pulmospark.spark.chunks import parts_of
 
 IMAGE_COLUMNS = (
     "image_id",

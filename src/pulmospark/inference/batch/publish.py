@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from pulmospark import chunks
 from pulmospark.core import files, schemas
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.provenance import provenance
@@ -23,7 +24,6 @@ from pulmospark.inference.decision_point import DecisionPoint
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle
-from pulmospark.spark import chunks
 
 RECORD = "predict.json"
 """marks a folder as the output of a prediction"""

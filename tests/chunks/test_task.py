@@ -19,10 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import pulmospark
-from pulmospark.core import errors
-from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError, UsageError
-from pulmospark.spark import chunk_task
-from pulmospark.spark.chunk_task import (
+from pulmospark.chunks import task as chunk_task
+from pulmospark.chunks.task import (
     ENDED,
     PLAN,
     Name,
@@ -37,8 +35,11 @@ from pulmospark.spark.chunk_task import (
     write_down,
     write_parts,
 )
-from pulmospark.spark.work_list import Chunk
-from pulmospark.spark.worker_check import Expected, expected
+from pulmospark.chunks.work_list import Chunk
+from pulmospark.chunks.worker_check import Expected, expected
+from pulmospark.core import errors
+from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError, UsageError
+from pulmospark.spark.executor import SparkTask
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,11 @@ def _task(place: Path, shares: list[list[int]], work: Any = None, **settings: An
 
 
 def _run(task: Task, *shares: int) -> list[dict[str, Any]]:
-    batch = pa.RecordBatch.from_pydict({"id": pa.array(shares, pa.int64())})
-    answers = list(task(iter([batch])))
-    fields = ("place", "first", "rows", "parts", "error")
-    assert all(tuple(answer.schema.names) == fields for answer in answers)
-    return [row for answer in answers for row in answer.to_pylist()]
+    answers = [json.loads(answer) for share in shares for answer in SparkTask(task)(share)]
+    return [
+        {**dict(zip(Name._fields, name, strict=True)), "parts": json.dumps(parts), "error": error}
+        for name, parts, error in answers
+    ]
 
 
 def _log(place: Path) -> list[Any]:
@@ -123,14 +124,9 @@ def test_a_share_is_done_in_its_order_and_written_down(place: Path) -> None:
     assert not list((place / "parts" / "run").glob("*.begun"))
 
 
-def test_several_shares_of_a_batch_are_all_done(place: Path) -> None:
-    rows = _run(_task(place, [[0], [1], [2]]), 2, 0)
-    assert [row["place"] for row in rows] == [12, 10]
-
-
 def test_an_error_is_a_row_and_ends_the_task(place: Path) -> None:
     task = _task(place, [[0, 1, 2], [2]], _Copying(((4, UsageError("cannot copy 4")),)))
-    rows = _run(task, 0, 1)
+    rows = _run(task, 0)
     assert [row["place"] for row in rows] == [10, 11]
     assert rows[1]["parts"] == "[]"
     told = json.loads(rows[1]["error"])
