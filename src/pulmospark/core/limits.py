@@ -499,8 +499,12 @@ AUDIT_IMAGES_MAX = 2_000
 """images that audits of a model score, whole and covered: a minute's work, and CIs of two
 points."""
 
-JVM_END_S_MAX = 300
-"""seconds that Spark's JVM may take to write its classes and end"""
+CLASS_ARCHIVES_MAX = 2
+"""archives of Spark's classes that the cache keeps, some 200 MB each: for two installations used
+in turn"""
+
+CLASS_ARCHIVE_FREE_MIN = 1024**3
+"""bytes of free space in the cache below which no archive of Spark's classes is written"""
 
 PREFLIGHT_S_MAX = 10.0
 """seconds in which each executor should have answered before the work starts; one that has not
