@@ -17,7 +17,7 @@ import time
 from pulmospark.core import limits
 from pulmospark.core.errors import SourceUnavailableError
 from pulmospark.core.schemas import RejectReason
-from pulmospark.imaging.decode import Rejected, rejected
+from pulmospark.imaging.rejection import Rejected, rejected
 
 _OWN_FAULT = frozenset({errno.ELOOP, errno.ENAMETOOLONG})
 """what only the file's own name or link can cause"""

@@ -15,6 +15,7 @@ from pulmospark.chunks.executor import WorkerEndedError
 from pulmospark.chunks.task import Name, Task, UnitRow, settle_worker
 from pulmospark.chunks.worker_check import Expected, expected
 from pulmospark.core import limits
+from pulmospark.core.arrow_start import spare_pandas
 from pulmospark.spark.failures import ended_worker, job_errors, job_failure
 from pulmospark.spark.gpus import executors_have_gpus, gpu_profile
 from pulmospark.spark.preflight import on_this_machine, preflight, seen_here
@@ -35,6 +36,7 @@ class SparkTask:
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """A row for each unit of the shares that are asked for, up to the first error."""
+        spare_pandas()
         for batch in batches:
             for share in batch.column(0).to_pylist():
                 for row in self.task.outcomes(share):
@@ -45,7 +47,6 @@ class SparkTask:
 
 
 def _batch_of(row: UnitRow) -> pa.RecordBatch:
-    # From columns: `from_pylist` would import pandas into each worker.
     numbers = [pa.array([value], pa.int64()) for value in row.name]
     texts = [pa.array([value], pa.string()) for value in (json.dumps(row.parts), row.error)]
     return pa.RecordBatch.from_arrays([*numbers, *texts], names=[*Name._fields, "parts", "error"])
@@ -76,6 +77,12 @@ class SparkExecutor:
         """Whether the session's executors were started with GPUs."""
         return executors_have_gpus(self.spark)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the session's executors are on this machine."""
+        with job_errors():
+            return on_this_machine(self.spark)
+
     def executor_for(self, images: int) -> SparkExecutor:
         """This one, for any number."""
         del images
@@ -91,9 +98,7 @@ class SparkExecutor:
 
     def expected(self, reads: Sequence[str]) -> Expected | None:
         """What a worker on another machine must have."""
-        with job_errors():
-            local = on_this_machine(self.spark)
-        return None if local else expected(seen_here(reads))
+        return None if self.is_here else expected(seen_here(reads))
 
     def shares(self, count: int) -> Sequence[tuple[int, int]]:
         """See :func:`shares_of`."""

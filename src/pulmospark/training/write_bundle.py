@@ -15,6 +15,7 @@ from pulmospark.config.experiment import Experiment
 from pulmospark.core.provenance import provenance
 from pulmospark.data.cohort.split_summary import SplitResult
 from pulmospark.evaluation.results import Evaluation
+from pulmospark.inference.engine.bundle_form import engine_files
 from pulmospark.models.bundle.bundle import (
     BundleConfig,
     BundleOperatingPoint,
@@ -79,7 +80,15 @@ def write_trained(
     )
     facts = CardFacts(name=experiment.name, data=_card_data(split))
     file = trained_on.distance.content if trained_on.distance else None
-    return write_bundle(folder, network, config, {"evaluation": None}, facts, distance=file)
+    return write_bundle(
+        folder,
+        network,
+        config,
+        {"evaluation": None},
+        facts,
+        distance=file,
+        engine=engine_files(network, config),
+    )
 
 
 def write_evaluated(
@@ -120,6 +129,7 @@ def write_evaluated(
         metrics,
         facts,
         distance=bundle.distance_bytes(),
+        engine=bundle.engine_files(),
     )
 
 

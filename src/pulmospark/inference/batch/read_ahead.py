@@ -8,8 +8,8 @@ from typing import Any
 
 from pulmospark.core import limits
 from pulmospark.core.prefetch import ahead
-from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.read_file import read_bytes
+from pulmospark.imaging.rejection import Rejected
 
 Row = dict[str, Any]
 """of the manifest"""

@@ -19,9 +19,10 @@ from pulmospark.core.provenance import now_utc
 from pulmospark.inference.batch.cautions import Checks
 from pulmospark.inference.batch.tasks import Scorer
 from pulmospark.inference.decision_point import DecisionPoint
-from pulmospark.inference.engine.build import has_gpu, library_version, prepare_engine
+from pulmospark.inference.engine.available import has_gpu, library_version
+from pulmospark.inference.engine.bundle_form import FORM_VERSION, engine_in, outputs_of
 from pulmospark.inference.engine.cache import cached_engine
-from pulmospark.inference.engine.spec import EngineSpec, Kind, Outputs
+from pulmospark.inference.engine.spec import EngineSpec, Kind
 from pulmospark.inference.precision.check import Answers, PrecisionOutcome, choose_precision
 from pulmospark.inference.precision.int8 import can_quantise, quantised
 from pulmospark.inference.precision.sample import GivenSample, Sample
@@ -38,6 +39,7 @@ def prepare_scorer(
     *,
     images: int,
     kind: Kind | None = None,
+    in_place: bool = False,
 ) -> tuple[Scorer, PrecisionOutcome]:
     """Prepare a bundle's network for workers, in a precision that these images allow.
 
@@ -49,6 +51,7 @@ def prepare_scorer(
         sample: some of the images to be scored; read only where a precision is tried.
         images: number of images to be scored, as far as known.
         kind: see :func:`pulmospark.inference.engine.build.prepare_engine`.
+        in_place: see :func:`pulmospark.inference.engine.cache.cached_engine`.
 
     Returns:
         What workers score with, and how the precision was chosen.
@@ -58,7 +61,7 @@ def prepare_scorer(
         EnvironmentProblem: no space, no right to write there, or ``int8`` without NNCF.
     """
     config = bundle.config
-    exact = bundle_engine(bundle, folder, kind=kind)
+    exact = bundle_engine(bundle, folder, kind=kind, in_place=in_place)
     checks = checks_of(bundle, folder, exact.width)
     answers = Answers.of(config.temperature, config.classes, points)
     engine, outcome = choose_precision(
@@ -75,14 +78,14 @@ def prepare_scorer(
 def prepare_here(bundle: Bundle, folder: Path) -> tuple[Scorer, PrecisionOutcome]:
     """Prepare a bundle's network to score a few images at a time in this process.
 
-    In float32 with PyTorch: for a few images, converting to OpenVINO or checking a lower precision
-    does not pay off. Args and errors are those of :func:`prepare_scorer`.
+    In float32: for a few images, checking a lower precision does not pay off. Args and errors are
+    those of :func:`prepare_scorer`.
     """
     no_images = GivenSample(
         np.empty((0, bundle.config.input_size, bundle.config.input_size), "u1")
     )
     settings = ScoringSettings(precision="fp32")
-    return prepare_scorer(bundle, folder, settings, (), no_images, images=1, kind="torch")
+    return prepare_scorer(bundle, folder, settings, (), no_images, images=1, in_place=True)
 
 
 def scorer_of(bundle: Bundle, engine: EngineSpec, checks: Checks) -> Scorer:
@@ -122,22 +125,32 @@ def checks_of(bundle: Bundle, folder: Path, width: int) -> Checks:
     return Checks(views, config.phantoms, str(path), settings.fence)
 
 
-def bundle_engine(bundle: Bundle, folder: Path, *, kind: Kind | None = None) -> EngineSpec:
+def bundle_engine(
+    bundle: Bundle, folder: Path, *, kind: Kind | None = None, in_place: bool = False
+) -> EngineSpec:
     """A bundle's network in float32 in ``folder``; converted once per machine.
 
     It outputs logits, and also features if the bundle has their statistics.
 
     Args and errors are those of :func:`prepare_scorer`.
     """
-    size = bundle.config.input_size
-    outputs: Outputs = "both" if bundle.config.distance else "logits"
-    parts_of_key = [bundle.model_id, size, outputs]
-    key = value_id([*parts_of_key, pulmospark.__version__, library_version("openvino")])
+    config = bundle.config
+    outputs = outputs_of(config)
 
     def make() -> EngineSpec:
-        return prepare_engine(bundle.network(), folder, outputs=outputs, size=size, kind=kind)
+        kept = None if is_torch else engine_in(bundle, folder)
+        if kept is not None:
+            return kept
+        # Inside: torch takes seconds, which a bundle with its engine's form is spared.
+        from pulmospark.inference.engine.build import prepare_engine  # noqa: PLC0415
 
-    if kind == "torch":  # not converted, so caching gains nothing
+        return prepare_engine(
+            bundle.network(), folder, outputs=outputs, size=config.input_size, kind=kind
+        )
+
+    is_torch = kind == "torch" or (kind is None and has_gpu())
+    if is_torch:  # not converted, so caching gains nothing
         return make()
-
-    return make() if has_gpu() else cached_engine(key, folder, make)
+    versions = [pulmospark.__version__, FORM_VERSION, library_version("openvino")]
+    key = value_id([bundle.model_id, config.input_size, outputs, *versions])
+    return cached_engine(key, folder, make, in_place=in_place)
