@@ -25,7 +25,7 @@ from pulmospark.evaluation.evaluate import (
 from pulmospark.evaluation.results import Evaluation
 from pulmospark.experiment.compare import compare
 from pulmospark.experiment.evaluate import EvaluateResult
-from pulmospark.report import render_report
+from pulmospark.report.page import render_report
 from pulmospark.report.comparison import render_comparison
 from pulmospark.report.comparison_content import ModelFigures
 from pulmospark.report.exports import latex_table, metric_rows

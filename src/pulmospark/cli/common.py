@@ -105,8 +105,10 @@ def engine_choice(
     Raises:
         UsageError: options exclude each other.
     """
+    from pulmospark.core.arrow_start import spare_pandas
     from pulmospark.spark.engine_choice import EngineChoice
 
+    spare_pandas()
     say = None if quiet else say_progress
     return EngineChoice(engine, master, pairs(conf, "--conf"), preload=preload, say=say)
 

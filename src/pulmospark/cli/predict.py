@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from pulmospark.layouts.base import NotesSummary
     from pulmospark.spark.engine_choice import EngineName
     from pulmospark.store.uri import StoreUri
+
+_PRELOAD = (
+    "pulmospark.inference.batch.tasks",
+    "pulmospark.imaging.image",
+    "pulmospark.inference.engine.open_engine",
+    "pulmospark.inference.engine.openvino_import:import_openvino",
+)
+"""what a worker needs to score images"""
 
 
 @click.command(
@@ -88,34 +97,38 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    from pulmospark.config.inference import ScoringSettings
-    from pulmospark.core.errors import InputError
-    from pulmospark.inference.batch.predict import plan_predict
+    quiet = quiet or as_json
+    with contextlib.ExitStack() as stack:
+        workers = None
+        if not dry_run:  # first: local workers import what they need while the plan is made
+            choice = common.engine_choice(engine, master, conf, preload=_PRELOAD, quiet=quiet)
+            workers = stack.enter_context(choice)
 
-    plan = plan_predict(
-        bundle,
-        paths,
-        out,
-        layout=layout,
-        threshold=threshold,
-        salt_path=salt_path,
-        settings=ScoringSettings(
-            precision=precision,
-            allow_phantom_model=allow_phantom_model,
-            any_body_part=any_body_part,
-            heat_maps=heat_maps,
-        ),
-        target_needed=not dry_run,
-    )
-    if dry_run:
-        from pulmospark.inference.batch import dry_run as dry
+        from pulmospark.config.inference import ScoringSettings
+        from pulmospark.core.errors import InputError
+        from pulmospark.inference.batch.predict import plan_predict
 
-        _say_plan(dry.dry_run(plan, quiet=quiet or as_json), as_json=as_json)
-        return
-    quiet = quiet or as_json or plan.inputs.is_one_image
-    preload = ("pulmospark.inference.batch.tasks", "pulmospark.inference.engine.open_engine")
-    with common.engine_choice(engine, master, conf, preload=preload, quiet=quiet) as workers:
-        result = plan.run(workers, quiet=quiet)
+        plan = plan_predict(
+            bundle,
+            paths,
+            out,
+            layout=layout,
+            threshold=threshold,
+            salt_path=salt_path,
+            settings=ScoringSettings(
+                precision=precision,
+                allow_phantom_model=allow_phantom_model,
+                any_body_part=any_body_part,
+                heat_maps=heat_maps,
+            ),
+            target_needed=not dry_run,
+        )
+        if dry_run:
+            from pulmospark.inference.batch import dry_run as dry
+
+            _say_plan(dry.dry_run(plan, quiet=quiet), as_json=as_json)
+            return
+        result = plan.run(workers, quiet=quiet or plan.inputs.is_one_image)
     common.say_result(result, lambda: _say(result), as_json=as_json)
     if not result.images:
         reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())

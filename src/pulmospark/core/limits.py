@@ -302,8 +302,12 @@ WEIGHTS_FILE_BYTES_MAX = 1024 * 1024 * 1024
 FETCH_SILENCE_S_MAX = 30
 """seconds without a byte after which downloading weights fails."""
 
-BUNDLE_FORMAT_VERSION = 2
+BUNDLE_FORMAT_VERSION = 3
 """newest bundle format that this version reads, and the one it writes."""
+
+ENGINE_XML_BYTES_MAX = 16 * 1024 * 1024
+"""bytes of a bundle's network as OpenVINO describes it; EfficientNet-B7, the largest of
+torchvision's descriptions, has 2 MB."""
 
 DISTANCE_FILE_BYTES_MAX = 16 * 1024 * 1024
 """bytes of a bundle's statistics of its training images: 256 kB for each thousand of the features'
@@ -334,6 +338,10 @@ is a false alarm that people still read."""
 ENGINE_BATCH = 2
 """images the engine runs at once; on one thread in float32 batches of 1 and 2 ran 20 to 30 %
 faster than 8, since their maps stay in the cache, and 2 was the better over all networks."""
+
+ENGINE_RUNS_MAX = 4
+"""threads that run one network in a process at the same time; each costs its weights again, and
+others wait."""
 
 ENGINE_BATCH_LOWER = 2
 """images the engine runs at once in a precision below float32."""

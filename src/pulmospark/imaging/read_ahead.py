@@ -8,8 +8,8 @@ from typing import Any
 
 from pulmospark.core import limits
 from pulmospark.core.prefetch import ahead
-from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.read_file import read_bytes, read_objects
+from pulmospark.imaging.rejection import Rejected
 from pulmospark.store.uri import is_store_uri
 
 Row = dict[str, Any]

@@ -28,9 +28,9 @@ from pulmospark.core.records import Record
 from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.incremental import Already, compare, hashes
 from pulmospark.data.ingest.rows import image_row, reject_row, rejects_of
-from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.image import images_from_bytes
 from pulmospark.imaging.read_ahead import fetch_stored_ahead
+from pulmospark.imaging.rejection import Rejected
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.walk import absolute
 from pulmospark.spark.engine_choice import workers_of
@@ -38,7 +38,7 @@ from pulmospark.spark.engine_choice import workers_of
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-PIXELS_VERSION = 4
+PIXELS_VERSION = 5
 """Raised whenever the same file and settings give other pixels or facts: old parts are then
 unused."""
 

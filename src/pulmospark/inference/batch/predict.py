@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark import chunks
@@ -192,6 +191,8 @@ def _bundle_here(bundle: Path | StoreUri) -> Path:
 
 def _check_phantoms(inputs: Inputs) -> None:
     """Refuse images tables with rows other than phantoms, for a model trained on phantoms."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - only images tables need it
+
     for part in inputs.images:
         known = "phantom" in pq.read_schema(part).names
         rows = pq.read_table(part, columns=["phantom"])["phantom"] if known else None
@@ -322,6 +323,7 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
         ListedSample(of_files, of_images, standard),
         images=total,
         kind="torch" if executor.has_gpus else None,
+        in_place=executor.is_here,
     )
     if (kinds := plan.settings.heat_maps) is not None:
         folder = heat_folder(work, scorer)

@@ -13,13 +13,19 @@ from pulmospark.core.errors import PulmosparkError
 from pulmospark.inference.engine.spec import SPEC_FILE, EngineSpec
 
 
-def cached_engine(key: str, folder: Path, make: Callable[[], EngineSpec]) -> EngineSpec:
+def cached_engine(
+    key: str, folder: Path, make: Callable[[], EngineSpec], *, in_place: bool = False
+) -> EngineSpec:
     """An engine in ``folder``: from the cache if an earlier call built it, else a new one.
+
+    Its files include what OpenVINO compiled for a processor. ``in_place`` keeps that for later
+    calls.
 
     Args:
         key: SHA-256 of all that the engine's files depend on.
         folder: of engines; readable by every worker.
         make: builds the engine in ``folder``.
+        in_place: use the engine in the cache itself, where all workers are on this machine.
 
     Raises:
         EnvironmentProblem: no space, or no right to write in ``folder``. A cache that cannot be
@@ -28,17 +34,21 @@ def cached_engine(key: str, folder: Path, make: Callable[[], EngineSpec]) -> Eng
     kept = machine.cache_folder() / "engines" / key
     with suppress(PulmosparkError, OSError):
         spec = parse(EngineSpec, files.read_json(kept / SPEC_FILE), where=str(kept))
+        os.utime(kept)  # marks it as recently used
+        if in_place:
+            return spec.model_copy(update={"folder": str(kept)})
         target = folder.resolve() / spec.engine_id
         if not (target / SPEC_FILE).is_file():
             with files.whole_folder(target) as aside:
                 _copy(kept, aside)
-        os.utime(kept)  # marks it as recently used
         return spec.model_copy(update={"folder": str(target)})
     spec = make()
     with suppress(PulmosparkError, OSError):
         with files.whole_folder(kept) as aside:
             _copy(Path(spec.folder), aside)
         files.forget_oldest(kept.parent, limits.ENGINES_KEPT_MAX)
+        if in_place:
+            return spec.model_copy(update={"folder": str(kept)})
     return spec
 
 

@@ -21,7 +21,6 @@ import numpy.typing as npt
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from scipy.special import ndtri
 
 from pulmospark.config.base import Settings
 from pulmospark.core import limits
@@ -165,6 +164,8 @@ def fence_of(distances: Floats, quantile: float = limits.DISTANCE_QUANTILE) -> f
     """
     if len(distances) < limits.DISTANCE_ORDERED_MIN:
         logs = np.log(np.maximum(distances, np.finfo(np.float64).tiny))
+        from scipy.special import ndtri  # noqa: PLC0415 - scoring needs no scipy
+
         return float(np.exp(logs.mean() + ndtri(quantile) * logs.std(ddof=1)))
     place = min(int(np.ceil((len(distances) + 1) * quantile)), len(distances))
     return float(np.sort(distances)[place - 1])
