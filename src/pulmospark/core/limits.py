@@ -185,10 +185,10 @@ a row takes a quarter of a millisecond, a Spark task 10 of them."""
 CLASSES_MAX = 64
 """classes of an experiment; the evaluation's cost grows with their number."""
 
-CROSS_FIT_VALUES_MAX = 32_000_000
-"""values of deep features, images x width, up to which regularisation, temperature and operating
-point are chosen by fits on the driver: 25,000 images of MobileNetV2, 128 MB and as much again for
-a fit's own copy. Beyond it a validation part of a tenth is large enough."""
+FEATURE_MATRIX_BYTES_MAX = 128 * 2**20
+"""bytes of deep features up to which logistic regressions are fitted, and regularisation,
+temperature and operating point chosen, on the driver: 26,000 images of MobileNetV2, and a copy for
+each of four fits. Beyond it a validation part of a tenth is large enough."""
 
 OPERATING_POSITIVES_MIN = 20
 """images of the positive class below which an operating point is reported as coarse: with fewer, a
