@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.argument("what", nargs=-1, required=True, type=common.PATH)
 @click.option("--out", type=common.PATH, help="Folder of the run (with folders).")
-@click.option("--layout", help="Layout of the folders; default: detected.")
+@click.option("--layout", type=common.LAYOUT, help="Layout of the folders; default: detected.")
 @click.option(
     "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the layout."
 )
@@ -56,9 +56,8 @@ def command(
     # Seconds of import, which a wrong path need not wait for.
     from pulmospark.cli import printing
     from pulmospark.experiment import pipeline
-    from pulmospark.spark.session import spark_session
 
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+    with common.spark(master, conf, quiet=quiet or as_json) as spark:
         result = pipeline.run_ingest(experiment, run, spark, quiet=quiet or as_json)
     if as_json:
         common.say_json(result.model_dump(mode="json"))

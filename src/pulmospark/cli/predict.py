@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=common.PATH, help="Output folder.")
 @click.option(
     "--layout",
+    type=common.LAYOUT,
     help="Layout of the folders (see `pulmospark layouts`); default: detected. "
     "none: every image file in them.",
 )
@@ -84,7 +85,7 @@ def command(
     from pulmospark.core.errors import InputError
     from pulmospark.inference.batch.predict import plan_predict
 
-    spark_conf = common.pairs(conf, "--conf")
+    common.pairs(conf, "--conf")  # refused before anything is listed
     plan = plan_predict(
         bundle,
         paths,
@@ -107,10 +108,11 @@ def command(
     if plan.inputs.is_one_image:
         result = plan.run(None, quiet=True)
     else:
-        from pulmospark.spark.session import spark_session
+        from pulmospark.core.progress import stage
 
-        with spark_session(master, spark_conf) as spark:
-            result = plan.run(spark, quiet=quiet or as_json)
+        silent = quiet or as_json
+        with common.spark(master, conf, quiet=silent) as spark, stage("predict", quiet=silent):
+            result = plan.run(spark, quiet=silent)
     common.say_result(result, lambda: _say(result), as_json=as_json)
     if not result.images:
         reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())

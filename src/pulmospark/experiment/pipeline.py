@@ -15,6 +15,7 @@ from pulmospark.audit.results import AuditReport
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
+from pulmospark.core.progress import stage
 from pulmospark.core.records import Record
 from pulmospark.data.cohort.split import split
 from pulmospark.data.cohort.split_summary import SplitResult
@@ -59,7 +60,7 @@ def run_ingest(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> IngestResult:
     """Ingest: see :func:`pulmospark.data.ingest.ingest.ingest`."""
-    with _stage(experiment, run, "ingest"):
+    with _stage(experiment, run, "ingest", quiet=quiet):
         return ingest(experiment.sources, experiment.ingest, run.tables, spark, quiet=quiet)
 
 
@@ -67,7 +68,7 @@ def run_split(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> SplitResult:
     """Split: see :func:`pulmospark.data.cohort.split.split`."""
-    with _stage(experiment, run, "split"):
+    with _stage(experiment, run, "split", quiet=quiet):
         return split(
             read_ingest(run.tables),
             experiment.classes,
@@ -84,7 +85,7 @@ def run_expand(
     """Expand: see :func:`pulmospark.data.expand.expand.expand`; ``None`` if not requested."""
     if experiment.expand is None:
         return None
-    with _stage(experiment, run, "expand"):
+    with _stage(experiment, run, "expand", quiet=quiet):
         return expand(
             run.tables / "images",
             run.cohort,
@@ -101,7 +102,7 @@ def run_train(
 ) -> TrainResult:
     """Train: see :func:`pulmospark.training.train.train`."""
     check_store(experiment)
-    with _stage(experiment, run, "train"), followed(experiment, run) as finish:
+    with _stage(experiment, run, "train", quiet=quiet), followed(experiment, run) as finish:
         result = train(
             experiment,
             spark,
@@ -119,8 +120,7 @@ def run_evaluate(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> EvaluateResult:
     """Evaluate: see :func:`pulmospark.experiment.evaluate.evaluate`."""
-    del quiet
-    with _stage(experiment, run, "evaluate"):
+    with _stage(experiment, run, "evaluate", quiet=quiet):
         return evaluate(experiment, run, spark)
 
 
@@ -133,19 +133,20 @@ def run_audit(
     quiet: bool = False,
 ) -> AuditReport:
     """Audit: see :func:`pulmospark.experiment.audit.audit_run`."""
-    with _stage(experiment, run, "audit"):
+    with _stage(experiment, run, "audit", quiet=quiet):
         return audit_run(experiment, run, spark, bundle=bundle, quiet=quiet)
 
 
-def run_report(experiment: Experiment, run: RunFolder) -> Path:
+def run_report(experiment: Experiment, run: RunFolder, *, quiet: bool = False) -> Path:
     """Write the report from the other stages' outputs, and track the run; needs no Spark.
 
     Raises:
         InputError: an earlier stage is missing.
         EnvironmentProblem: the tracking store cannot be written; the report has been.
     """
-    page = write_page(experiment, run)
-    track(experiment, run)
+    with stage("report", quiet=quiet):
+        page = write_page(experiment, run)
+        track(experiment, run)
     return page
 
 
@@ -184,7 +185,7 @@ def _run_all(
     trained = run_train(experiment, run, spark, quiet=quiet)
     evaluated = run_evaluate(experiment, run, spark, quiet=quiet)
     audited = run_audit(experiment, run, spark, quiet=quiet) if experiment.audit.enabled else None
-    report = run_report(experiment, run)
+    report = run_report(experiment, run, quiet=quiet)
     return RunResult(
         folder=run.root,
         report=report,
@@ -200,8 +201,8 @@ def _run_all(
 
 
 @contextlib.contextmanager
-def _stage(experiment: Experiment, run: RunFolder, name: str) -> Iterator[None]:
-    with locked(run):
+def _stage(experiment: Experiment, run: RunFolder, name: str, *, quiet: bool) -> Iterator[None]:
+    with locked(run), stage(name, quiet=quiet):
         save_settings(experiment, run)
         started = time.perf_counter()
         yield

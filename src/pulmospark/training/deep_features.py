@@ -177,7 +177,7 @@ def _fit_all(job: Job, frame: DataFrame, tuned: Mapping[str, Tuned]) -> dict[str
     ]
     fits: dict[str, LogisticFit] = {}
     with (
-        Progress("train", len(plan), "fits", quiet=job.quiet) as progress,
+        Progress("train", len(plan), "models", quiet=job.quiet) as progress,
         ThreadPoolExecutor(min(slots(job.spark), _FITS_AT_ONCE)) as pool,
     ):
         waiting = {
@@ -245,7 +245,7 @@ def extract_features(
     )
     todo = chunks.chunks_of(chunks.parts_of(images))
     total = sum(chunk.rows for chunk in todo)
-    with Progress("features", total, "images", quiet=quiet) as progress:
+    with Progress("extract features", total, "images", quiet=quiet) as progress:
         return chunks.run_chunks(
             spark,
             maker(engine, size),

@@ -156,7 +156,7 @@ def find_near_copies(
             f"{limits.NEAR_PAIRS_MAX:,}: set audit.hash_distance lower"
         )
     within, count = _nearest(aside / "pairs", distance, pairs_max)
-    with Progress("compare", there, "pairs", quiet=quiet or not count) as progress:
+    with Progress("compare near copies", there, "pairs", quiet=quiet or not count) as progress:
         overlay = OverlayWork(str(aside / "small.bin"), small_id, within)
         done = chunks.run_chunks(spark, overlay, todo, work / "overlays", progress)
     copied = _read(done, correlation)
@@ -345,7 +345,7 @@ def candidates(
         The number of skipped buckets.
     """
     todo = chunks.chunks_of([plan_of(aside)])
-    with Progress("search", len(todo), "parts", quiet=quiet) as progress:
+    with Progress("search near copies", len(todo), "parts", quiet=quiet) as progress:
         near = NearWork(str(aside), hashes_id, distance)
         done = chunks.run_chunks(spark, near, todo, parts, progress)
     if near_parts := [str(part.path) for part in done if part.table == "near"]:

@@ -274,7 +274,7 @@ def _run(
     if spark is not None:
         preflight(spark, reads=roots, folder=work)
     if has_files(plan.inputs):
-        with Progress("list", 0, "files", quiet=quiet) as progress:
+        with Progress("list files", 0, "files", quiet=quiet) as progress:
             seen = list_inputs(plan.inputs, manifest, notes, progress)
             progress.to(seen)
     of_files = _file_chunks(manifest, spark, plan.chunk_files) if seen else []
