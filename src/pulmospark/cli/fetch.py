@@ -62,7 +62,12 @@ def command(
     from pulmospark.core.download import Bounds
     from pulmospark.layouts.download import fetch_data_set
 
-    bounds = Bounds(int(max_gb * _GB), max_minutes * 60)
+    bounds = Bounds(
+        int(max_gb * _GB),
+        max_minutes * 60,
+        bytes_remedy="raise it with --max-gb if the size is right",
+        seconds_remedy="rerun to resume, or raise --max-minutes",
+    )
     progress = None if quiet or as_json else _Progress()
     result = fetch_data_set(
         name, out.expanduser().resolve(), bounds, sha256=sha256, progress=progress
