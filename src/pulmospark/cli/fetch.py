@@ -64,7 +64,12 @@ def command(
     from pulmospark.core.progress import Progress
     from pulmospark.layouts.download import fetch_data_set
 
-    bounds = Bounds(int(max_gb * _GB), max_minutes * 60)
+    bounds = Bounds(
+        int(max_gb * _GB),
+        max_minutes * 60,
+        bytes_remedy="raise it with --max-gb if the size is right",
+        seconds_remedy="rerun to resume, or raise --max-minutes",
+    )
     with Progress("download", 0, "MB", quiet=quiet or as_json) as progress:
 
         def report(done: int, total: int) -> None:
