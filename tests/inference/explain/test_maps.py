@@ -261,6 +261,17 @@ def test_attention_maps_follow_the_paper(averaged: bool) -> None:
         )
 
 
+def test_a_class_without_weights_of_its_own_has_a_heat_map() -> None:
+    """Its logit is 0 whatever the image; what speaks for it is what speaks against the other."""
+    network, size = built("basic_cnn", 2)
+    with torch.no_grad():
+        network.head.weight[0] = 0.0
+        network.head.bias[:] = torch.tensor([100.0, 0.0])
+    output = TorchMaps(network, size).run(noise(size))
+    assert (output.places == 0).all()
+    assert (output.raw.std(axis=(1, 2)) > 0).all()
+
+
 def test_a_method_that_the_network_lacks_is_refused() -> None:
     with pytest.raises(UsageError, match="does not support the heat map method cam"):
         TorchMaps(transformer(), 32, "cam")
