@@ -39,6 +39,7 @@ NAMES = (
     "audit_faults",
     "audit_models",
     "lungs",
+    "heat_maps",
     "cautions",
     "view_guess",
     "demo",
