@@ -423,13 +423,13 @@ def test_the_sample_of_heat_maps_has_as_many_images_of_a_rare_class() -> None:
 def test_skipping_near_copies_skips_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pulmospark.audit import run
+    from pulmospark.audit import evidence
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("near copies were searched for")
 
-    monkeypatch.setattr(run, "find_near_copies", refuse)
-    monkeypatch.setattr(run, "grey_levels", lambda *_, **__: looks())
+    monkeypatch.setattr(evidence, "find_near_copies", refuse)
+    monkeypatch.setattr(evidence, "grey_levels", lambda *_, **__: looks())
     subject = clean_subject(IMAGES)
     skip = subject.settings.model_copy(update={"skip": ("near_duplicates",)})
     told = run_audits(replace(subject, settings=skip), tmp_path, cast("Any", None), quiet=True)

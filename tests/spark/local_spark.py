@@ -57,7 +57,7 @@ class LocalSpark:
     """A classic session.
 
     Attributes:
-        jobs: of each job that ran :class:`pulmospark.spark.chunk_task.Task`, the number of tasks,
+        jobs: of each job of :class:`pulmospark.spark.executor.SparkTask` s, the number of tasks,
             and the profile that it was given.
         attempts: how often a task is run whose worker ends.
     """
@@ -111,7 +111,7 @@ class _Indices:
         profile: object = None,
     ) -> _Frame:
         names = [column.split()[0] for column in schema.split(", ")]
-        if type(task).__name__ == "Task":
+        if type(task).__name__ == "SparkTask":
             self._spark.jobs.append((self._count, profile))
         return _Frame(self._spark, self._count, task, names)
 

@@ -12,11 +12,13 @@ import click
 from pulmospark.core.errors import UsageError
 from pulmospark.core.locations import local_path, local_text
 from pulmospark.core.safe_text import one_line, shown, shown_json
+from pulmospark.store.uri import place_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pulmospark.config.experiment import Experiment
+    from pulmospark.spark.engine_choice import EngineChoice, EngineName
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,17 +38,23 @@ class _PathType(click.Path):
 class _PatternType(click.Path):
     """The same as text: it may be a pattern, and a trailing slash matches only folders."""
 
+    def __init__(self, *, stores: bool = False) -> None:
+        super().__init__()
+        self._stores = stores
+
     def convert(
         self,
         value: Any,
         param: click.Parameter | None,  # noqa: ARG002
         ctx: click.Context | None,  # noqa: ARG002
     ) -> str:
-        return local_text(str(value))
+        return place_text(str(value)) if self._stores else local_text(str(value))
 
 
 PATH = _PathType()
 PATTERN = _PatternType()
+IMAGES = _PatternType(stores=True)
+"""images to score, which may lie in a store"""
 
 
 def spark_options(command: Command) -> Command:
@@ -59,6 +67,37 @@ def spark_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def engine_option(command: Command) -> Command:
+    """``--engine``."""
+    return click.option(
+        "--engine",
+        type=click.Choice(["auto", "spark", "local"]),
+        default="auto",
+        show_default=True,
+        help="What runs the work: Spark, or processes on this machine. auto: Spark for many "
+        "images, on a cluster, and with --master or --conf.",
+    )(command)
+
+
+def engine_choice(
+    engine: EngineName,
+    master: str | None,
+    conf: tuple[str, ...],
+    *,
+    preload: tuple[str, ...] = (),
+    quiet: bool,
+) -> EngineChoice:
+    """What runs the chunks of a command, given its options; one line says what and why.
+
+    Raises:
+        UsageError: options exclude each other.
+    """
+    from pulmospark.spark.engine_choice import EngineChoice
+
+    say = None if quiet else say_progress
+    return EngineChoice(engine, master, pairs(conf, "--conf"), preload=preload, say=say)
 
 
 def speech_options(command: Command) -> Command:
@@ -97,6 +136,20 @@ def scoring_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def heat_maps_option(command: Command) -> Command:
+    """``--heatmaps``."""
+    return click.option(
+        "--heatmaps",
+        "heat_maps",
+        type=click.Choice(["png", "array", "both"]),
+        is_flag=False,
+        flag_value="png",
+        help="Write the heat map of each image below the output folder, as a picture (png, the "
+        "default), an array in the image's own coordinates (array) or both. Without --out, only "
+        "print where the hottest tenth of the image lies.",
+    )(command)
 
 
 def set_option(command: Command) -> Command:

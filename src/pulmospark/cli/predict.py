@@ -12,10 +12,11 @@ from pulmospark.cli import common, printing
 from pulmospark.core.safe_text import percent
 
 if TYPE_CHECKING:
-    from pulmospark.config.inference import PrecisionPolicy
+    from pulmospark.config.inference import HeatMapFiles, PrecisionPolicy
     from pulmospark.inference.batch.dry_run import DryRun
     from pulmospark.inference.batch.result import Prediction, PredictResult
     from pulmospark.layouts.base import NotesSummary
+    from pulmospark.spark.engine_choice import EngineName
 
 
 @click.command(
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
       pulmospark predict runs/mine/bundle image.png
       pulmospark predict runs/mine/bundle inbox "more/**/*.jpg" --out predictions
       pulmospark predict runs/mine/bundle archive --out predictions --dry-run
+      pulmospark predict runs/mine/bundle image.png --out predictions --heatmaps
     """
 )
 @click.argument("bundle", type=common.PATH)
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=common.PATTERN)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=common.IMAGES)
 @click.option("--out", type=common.PATH, help="Output folder.")
 @click.option(
     "--layout",
@@ -58,9 +60,11 @@ if TYPE_CHECKING:
     "salt.key. Without it patient ids are dropped.",
 )
 @common.scoring_options
+@common.heat_maps_option
 @click.option(
     "--dry-run", is_flag=True, help="Only list what would be scored, and with which network."
 )
+@common.engine_option
 @common.spark_options
 @common.speech_options
 def command(
@@ -73,7 +77,9 @@ def command(
     precision: PrecisionPolicy,
     allow_phantom_model: bool,
     any_body_part: bool,
+    heat_maps: HeatMapFiles | None,
     dry_run: bool,
+    engine: EngineName,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -84,7 +90,6 @@ def command(
     from pulmospark.core.errors import InputError
     from pulmospark.inference.batch.predict import plan_predict
 
-    spark_conf = common.pairs(conf, "--conf")
     plan = plan_predict(
         bundle,
         paths,
@@ -96,6 +101,7 @@ def command(
             precision=precision,
             allow_phantom_model=allow_phantom_model,
             any_body_part=any_body_part,
+            heat_maps=heat_maps,
         ),
         target_needed=not dry_run,
     )
@@ -104,13 +110,10 @@ def command(
 
         _say_plan(dry.dry_run(plan, quiet=quiet or as_json), as_json=as_json)
         return
-    if plan.inputs.is_one_image:
-        result = plan.run(None, quiet=True)
-    else:
-        from pulmospark.spark.session import spark_session
-
-        with spark_session(master, spark_conf) as spark:
-            result = plan.run(spark, quiet=quiet or as_json)
+    quiet = quiet or as_json or plan.inputs.is_one_image
+    preload = ("pulmospark.inference.batch.tasks", "pulmospark.inference.engine.open_engine")
+    with common.engine_choice(engine, master, conf, preload=preload, quiet=quiet) as workers:
+        result = plan.run(workers, quiet=quiet)
     common.say_result(result, lambda: _say(result), as_json=as_json)
     if not result.images:
         reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
@@ -167,6 +170,8 @@ def _say(result: PredictResult) -> None:
         common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
     if result.folder is not None:
         common.say(f"predictions: {result.folder}")
+        if result.heat_maps:
+            common.say(f"heat maps: {result.folder / 'heat_maps'}")
 
 
 def _say_image(image: Prediction) -> None:
@@ -185,6 +190,12 @@ def _say_image(image: Prediction) -> None:
             f"  operating point for {decision.positive_class}: {word} "
             f"({percent(image.probabilities[decision.positive_class])}, {side} its threshold of "
             f"{percent(decision.threshold)})"
+        )
+    if image.hottest_tenth is not None:
+        common.say(f"  heat map: hottest tenth: {image.hottest_tenth}")
+        share = image.outside_lungs
+        common.say(
+            "  heat outside the lungs: " + ("not assessable" if share is None else percent(share))
         )
     for caution in image.cautions:
         common.say(f"  caution: {caution}")

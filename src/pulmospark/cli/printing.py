@@ -170,12 +170,13 @@ def say_point(model: ModelRecord) -> None:
 
 def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
     """The main metrics with CIs, and those of the image-blind baselines."""
+    from pulmospark.evaluation import registry
+
     evaluation, baselines = result.evaluation, result.evaluation.trivial
     tested = _tested(result, phantoms=phantoms)
     say(f"test set: {tested} ({evaluation.confidence:.0%} CI in parentheses)")
-    say(f"  accuracy            {evaluation.accuracy.text()}")
-    say(f"  balanced accuracy   {evaluation.balanced_accuracy.text()}")
-    say(f"  AUROC (mean)        {evaluation.macro_auroc.text()}")
+    for metric in registry.overall("terminal"):
+        say(f"  {metric.words:20}{metric.of(evaluation).text()}")
     if baselines:
         say("image-blind baselines:")
         say(f"  most frequent class                 {baselines.most_frequent_class.text()}")
@@ -184,8 +185,8 @@ def say_evaluate(result: EvaluateResult, *, phantoms: bool = False) -> None:
             rule = "not assessable: all test images come from one source"
         say(f"  most frequent class of each source  {rule}")
     for row in evaluation.by_class:
-        sensitivity, specificity = row.sensitivity.text(), row.specificity.text()
-        say(f"  {row.name}: sensitivity {sensitivity}, specificity {specificity}")
+        of_class = (f"{m.words} {m.of(row).text()}" for m in registry.of_class("terminal"))
+        say(f"  {row.name}: {', '.join(of_class)}")
     for level in result.levels:
         say_level(level, result)
 
@@ -210,6 +211,7 @@ def _tested(result: EvaluateResult, *, phantoms: bool) -> str:
 
 def say_level(result: LevelResult, images: EvaluateResult) -> None:
     """Print the main metrics per scan or patient."""
+    from pulmospark.evaluation import registry
     from pulmospark.report.phrasing import units_of
 
     evaluation = result.evaluation
@@ -218,8 +220,8 @@ def say_level(result: LevelResult, images: EvaluateResult) -> None:
         f"per {result.level} (pooled by {result.pooling}): "
         f"{count(evaluation.images, result.level)} of {groups}"
     )
-    say(f"  accuracy            {evaluation.accuracy.text()}")
-    say(f"  AUROC (mean)        {evaluation.macro_auroc.text()}")
+    for metric in registry.overall("terminal"):
+        say(f"  {metric.words:20}{metric.of(evaluation).text()}")
     if baselines := evaluation.trivial:
         rule = baselines.most_frequent_class_of_source.text()
         if not baselines.source_assessable:
@@ -229,6 +231,7 @@ def say_level(result: LevelResult, images: EvaluateResult) -> None:
 
 def say_external(result: ExternalResult) -> None:
     """Print internal and external performance side by side, and after a recalibration."""
+    from pulmospark.evaluation import registry
     from pulmospark.experiment.external import copies_sentence
     from pulmospark.report.external import verdict
 
@@ -243,14 +246,9 @@ def say_external(result: ExternalResult) -> None:
         f"{'images (patients)':22}"
         + "".join(f"{f'{side.images:,} ({side.groups:,})':26}" for _, side in evaluated)
     )
-    for title, field in (
-        ("accuracy", "accuracy"),
-        ("balanced accuracy", "balanced_accuracy"),
-        ("AUROC (mean)", "macro_auroc"),
-        ("calibration error", "calibration_error"),
-        ("log loss", "log_loss"),
-    ):
-        say(f"{title:22}" + "".join(f"{getattr(side, field).text():26}" for _, side in evaluated))
+    for metric in registry.overall("external"):
+        columns_text = "".join(f"{metric.of(side).text():26}" for _, side in evaluated)
+        say(f"{metric.words:22}{columns_text}")
     if result.by_class:
         say("sensitivity of each class:")
         for change in result.by_class:

@@ -161,6 +161,14 @@ LIST_GROUP_ROWS = 16_384
 """rows of a row group in lists of files: 5 MB in a worker, which keeps one; ten million files
 make 610 row groups, whose footer takes a worker 10 MB."""
 
+LOCAL_IMAGES_MAX = 20_000
+"""images from which a command uses Spark unasked: its start and its first job cost as much as
+scoring some 1,000 images on two cores, which is then 5 % of the time."""
+
+LOCAL_THREADS_MAX = 4
+"""threads of a local worker process. They share one copy of the network; with more, Python's
+interpreter lock would make them wait for each other."""
+
 TASK_CHUNKS_MAX = 8
 """chunks that a Spark task takes one after the other while there are many: seconds of work."""
 
@@ -561,6 +569,13 @@ SERVE_HEADER_SECONDS_MAX = 10.0
 """seconds in which a connection must have sent the headers of a request, and in which the next
 request of an open connection must begin."""
 
+SERVE_HEAD_BYTES_MAX = 64 * 1024
+"""bytes of a request's line and headers; browsers send below 8 kB."""
+
+SERVE_FRAMING_MAX = 8
+"""bytes of chunks' framing for each byte of a body, beyond ``SERVE_HEAD_BYTES_MAX``: a chunk of a
+single byte takes five more."""
+
 SERVE_BODY_SILENCE_SECONDS_MAX = 10.0
 """seconds without a byte after which the wait for a body's rest ends."""
 
@@ -587,8 +602,8 @@ SERVE_QUEUE_BYTES_MAX = 256 * 1024 * 1024
 in their temporary files."""
 
 SERVE_QUEUE_IMAGES = 8
-"""files that a worker takes from the queue at once: enough to share the cost of the hand-over,
-few enough that the other workers have something to do."""
+"""images that a worker decodes before it runs the network: enough to share the cost of a run, few
+enough that the first of them does not wait long for the last."""
 
 SERVE_STOP_SECONDS_MAX = 30
 """seconds that requests in progress have to end when the service is stopped."""
@@ -641,3 +656,23 @@ SERVE_JOB_CHUNK_FILES = 64
 SERVE_HEAT_MAP_SIDE = 256
 """pixels of the longer side of a heat map that the service gives: the network's own grid has
 7 x 7 to 32 x 32 fields, and a browser interpolates as well."""
+
+STORE_KEY_BYTES_MAX = 1_024
+"""bytes of an object's key; the limit of S3, Azure and Google Cloud alike."""
+
+STORE_REQUESTS = 16
+"""requests that one task has under way; at 20 ms to the first byte, 16 keep one core busy with
+73 kB each, and twice as many read no faster."""
+
+STORE_AHEAD_BYTES = 64 * 1024 * 1024
+"""bytes of objects that a task holds before they are used, unless one alone has more."""
+
+STORE_RETRIES = 6
+"""retries of a request that the store answered with 5xx, slowed down or cut off; with pauses that
+double from 0.1 s, some 6 s."""
+
+STORE_SECONDS_MAX = 180
+"""seconds of one request with its retries, after which the store counts as unreachable."""
+
+STORE_SILENCE_S_MAX = 30
+"""seconds without a byte after which a request is tried again."""

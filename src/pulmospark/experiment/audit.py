@@ -12,8 +12,10 @@ from pyspark.sql import SparkSession
 from pulmospark.audit.duplicate_pairs import CSV, PARQUET
 from pulmospark.audit.results import AuditReport, AuditResult
 from pulmospark.audit.run import run_audits
+from pulmospark.audit.skip import check_skip
 from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
-from pulmospark.config.audit import AuditSettings, check_skip
+from pulmospark.chunks import Executor, link_parts, parts_of
+from pulmospark.config.audit import AuditSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.parse import parse
 from pulmospark.core import files
@@ -28,7 +30,6 @@ from pulmospark.experiment.example_images import thumbnails
 from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.report.audit import write_audit_page
 from pulmospark.report.audit_content import AuditPage, Audits, shown
-from pulmospark.spark.chunks import link_parts, parts_of
 
 _RESULT, _PAGE, _WORK = "audit.json", "audit.html", ".audit.work"
 
@@ -117,14 +118,14 @@ def audit_table(
 
 
 def near_copy_search(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+    experiment: Experiment, run: RunFolder, executor: Executor, *, quiet: bool = False
 ) -> Search:
     """The search for near copies that a run's split makes and its audit reuses.
 
     Args:
         experiment: the settings.
         run: its folder; ingest must have finished there.
-        spark: the session.
+        executor: runs the tasks.
         quiet: show no progress.
     """
     audit = experiment.audit
@@ -134,7 +135,7 @@ def near_copy_search(
             run.tables / "images",
             facts,
             run.root / _WORK,
-            spark,
+            executor,
             distance=audit.hash_distance,
             correlation=audit.copy_correlation,
             pairs_max=audit.pairs_max,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pulmospark.config.audit import check_skip
+from pulmospark.audit.skip import check_skip
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.train import TrainSettings

@@ -12,6 +12,8 @@ from pyspark.sql import SparkSession
 
 from pulmospark.audit.claim_checklist import as_markdown
 from pulmospark.audit.results import AuditReport
+from pulmospark.chunks import Workers
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
@@ -29,7 +31,7 @@ from pulmospark.experiment.run_folder import RunFolder, locked, note_seconds, sa
 from pulmospark.experiment.tracking import check_store, followed, track
 from pulmospark.report.page import write_report
 from pulmospark.report.phantom_wording import phantom_words
-from pulmospark.spark.chunks import parts_of
+from pulmospark.spark.engine_choice import workers_of
 from pulmospark.tracking.extra import check_tracking
 from pulmospark.training.results import TrainResult
 from pulmospark.training.train import train
@@ -56,25 +58,27 @@ class RunResult(Record):
 
 
 def run_ingest(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+    experiment: Experiment, run: RunFolder, workers: Workers | SparkSession, *, quiet: bool = False
 ) -> IngestResult:
     """Ingest: see :func:`pulmospark.data.ingest.ingest.ingest`."""
     with _stage(experiment, run, "ingest"):
-        return ingest(experiment.sources, experiment.ingest, run.tables, spark, quiet=quiet)
+        return ingest(experiment.sources, experiment.ingest, run.tables, workers, quiet=quiet)
 
 
 def run_split(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+    experiment: Experiment, run: RunFolder, workers: Workers | SparkSession, *, quiet: bool = False
 ) -> SplitResult:
     """Split: see :func:`pulmospark.data.cohort.split.split`."""
     with _stage(experiment, run, "split"):
+        ingested = read_ingest(run.tables)
+        executor = workers_of(workers).executor_for(ingested.images)
         return split(
-            read_ingest(run.tables),
+            ingested,
             experiment.classes,
             experiment.split,
             run.cohort,
             seed=experiment.seed,
-            search=near_copy_search(experiment, run, spark, quiet=quiet),
+            search=near_copy_search(experiment, run, executor, quiet=quiet),
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pulmospark.config.audit import check_skip
+from pulmospark.audit.skip import check_skip
 from pulmospark.config.base import Settings
 from pulmospark.config.experiment import Experiment, located, read_experiment
 from pulmospark.config.parse import parse

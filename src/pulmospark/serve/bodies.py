@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulmospark.core import limits
@@ -50,7 +50,10 @@ class BodyLimits:
 
         async def send_noting(message: Message) -> None:
             nonlocal is_started
-            is_started = True
+            if message["type"] == "http.response.start":
+                is_started = True
+                if not body.is_complete:  # nobody reads the rest, which may never end
+                    MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
         try:
@@ -60,10 +63,14 @@ class BodyLimits:
             if is_started:
                 raise
             response = error_response(error)
-            response.headers["Connection"] = "close"  # the rest of the body is not read
-            await response(scope, receive, send)
+            await response(scope, receive, send_noting)
         finally:
             self._count.held -= body.taken
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 class _Body:
@@ -72,7 +79,7 @@ class _Body:
         self._most = body_bytes_max(scope["path"])
         self._declared = Headers(scope=scope).get("content-length", "")
         self._begun = time.monotonic()
-        self._is_complete = False
+        self.is_complete = not _has_body(scope)
         self.taken = 0
 
     def check_declared(self) -> None:
@@ -82,7 +89,7 @@ class _Body:
 
     async def receive(self) -> Message:
         """The next part of the body, as ASGI gives it."""
-        if self._is_complete:
+        if self.is_complete:
             return await self._receive()
         try:
             async with asyncio.timeout(limits.SERVE_BODY_SILENCE_SECONDS_MAX):
@@ -92,12 +99,12 @@ class _Body:
                 408, f"no byte for {limits.SERVE_BODY_SILENCE_SECONDS_MAX:g} s: send it again"
             ) from None
         if message["type"] != "http.request":
-            self._is_complete = True
+            self.is_complete = True
             return message
         size = len(message.get("body", b""))
         self.taken += size
         self._count.held += size
-        self._is_complete = not message.get("more_body", False)
+        self.is_complete = not message.get("more_body", False)
         self._check()
         return message
 
@@ -109,7 +116,7 @@ class _Body:
                 503, "other requests take all the room there is for bodies", retry_after_s=5
             )
         seconds = time.monotonic() - self._begun
-        is_late = seconds > limits.SERVE_BODY_GRACE_SECONDS and not self._is_complete
+        is_late = seconds > limits.SERVE_BODY_GRACE_SECONDS and not self.is_complete
         if is_late and self.taken < seconds * limits.SERVE_BODY_RATE_MIN:
             raise ServiceError(
                 408,

@@ -90,7 +90,8 @@ def laid_over(grey: Pixels, png: bytes, title: str, *, phantom: bool) -> bytes:
         phantom: the image is a phantom.
     """
     content = np.frombuffer(png, np.uint8)
-    levels = np.asarray(cv2.imdecode(content, cv2.IMREAD_UNCHANGED)[..., 3], np.float32) / 255
+    decoded = np.asarray(cv2.imdecode(content, cv2.IMREAD_UNCHANGED))
+    levels = decoded[..., 3].astype(np.float32) / 255
 
     def heat_at(shape: tuple[int, int]) -> Singles:
         heat = cv2.resize(levels, shape[::-1], interpolation=cv2.INTER_LINEAR)

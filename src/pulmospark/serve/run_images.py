@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.core.arrays import Pixels
 from pulmospark.data.ingest.pixels import square
-from pulmospark.spark.parts import parts_of
 
 
 class RunImages:

@@ -150,71 +150,86 @@ class ScoringQueue:
             thread.join()
 
     def _work(self, place: int) -> None:
-        while batch := self._take():
+        while (first := self._take()) is not None:
+            batch: list[_File | _Tensor] = [first]
             try:
-                _score(batch, place, self._salt)
+                if isinstance(first, _Tensor):
+                    engine = first.model.engines[place]
+                    first.outcome.set_result(first.model.scorer.run(first.pixels, engine))
+                else:
+                    _answer(self._decoded_batch(first, batch), first.model, place)
             except BaseException as error:  # noqa: BLE001 - for those who wait; the thread lives
                 for waiting in batch:
                     if not waiting.outcome.done():
                         waiting.outcome.set_exception(error)
 
-    def _take(self) -> list[_File | _Tensor]:
-        """Files of one model, those that wait longest; none: the queue is closed."""
+    def _take(self) -> _File | _Tensor | None:
+        """What waits longest; ``None``: the queue is closed."""
         with self._changed:
             while not self._waiting:
                 if self._is_closed:
-                    return []
+                    return None
                 self._changed.wait()
-            # A fair share: the other workers are to have something to do as well.
-            share = -(-len(self._waiting) // self.workers)
-            most = max(1, min(share, limits.SERVE_QUEUE_IMAGES))
-            batch = [self._waiting.popleft()]
-            while self._waiting and len(batch) < most:
-                if self._waiting[0].model is not batch[0].model:
-                    break
-                batch.append(self._waiting.popleft())
-            return batch
+            return self._waiting.popleft()
+
+    def _take_more(self, model: ServedModel) -> _File | None:
+        """The next file of the same model, if one waits."""
+        with self._changed:
+            if not self._waiting or self._waiting[0].model is not model:
+                return None
+            if isinstance(self._waiting[0], _Tensor):
+                return None
+            more = self._waiting.popleft()
+            assert isinstance(more, _File)
+            return more
+
+    def _decoded_batch(self, first: _File, batch: list[_File | _Tensor]) -> list[_File]:
+        """Decode a file, and those that have come meanwhile; rejects are answered at once."""
+        decoded_files: list[_File] = []
+        images = 0
+        file: _File | None = first
+        while file is not None:
+            decoded = _decoded(file.data, file.model, self._salt)
+            if isinstance(decoded, Rejected):
+                file.outcome.set_result(FileOutcome((), decoded))
+            else:
+                file.images = decoded
+                images += len(decoded)
+                decoded_files.append(file)
+            if images >= limits.SERVE_QUEUE_IMAGES:
+                break
+            file = self._take_more(first.model)
+            if file is not None:
+                batch.append(file)
+        return decoded_files
 
 
-def _score(batch: Sequence[_File | _Tensor], place: int, salt: Salt) -> None:
-    model = batch[0].model
-    todo: list[_File] = []
-    for waiting in batch:
-        if isinstance(waiting, _Tensor):
-            waiting.outcome.set_result(model.scorer.run(waiting.pixels, model.engines[place]))
-            continue
-        decoded = _decoded(waiting.data, model, salt)
-        if isinstance(decoded, Rejected):
-            waiting.outcome.set_result(FileOutcome((), decoded))
-        else:
-            waiting.images = decoded
-            todo.append(waiting)
-    images = [image for waiting in todo for image in waiting.images]
+def _answer(files: Sequence[_File], model: ServedModel, place: int) -> None:
+    """Score decoded files."""
+    images = [image for file in files for image in file.images]
     if not images:
         return
-    step = model.scorer.at_once
+    step, engine = model.scorer.at_once, model.engines[place]
     answers = Answers.joined(
         [
-            model.scorer.run(
-                np.stack([image.pixels for image in images[at : at + step]]), model.engines[place]
-            )
+            model.scorer.run(np.stack([image.pixels for image in images[at : at + step]]), engine)
             for at in range(0, len(images), step)
         ]
     )
     facts = [facts_row(_ROW, image) for image in images]
     rows = model.scorer.predictions(facts, answers).to_pylist()
     at = 0
-    for waiting in todo:
+    for file in files:
         scored = [
             ScoredImage(
                 facts[number],
                 rows[number],
-                model.heat_maps.of(place, image) if waiting.wants_heat else None,
+                model.heat_maps.of(place, image) if file.wants_heat else None,
             )
-            for number, image in enumerate(waiting.images, at)
+            for number, image in enumerate(file.images, at)
         ]
         at += len(scored)
-        waiting.outcome.set_result(FileOutcome(scored, None))
+        file.outcome.set_result(FileOutcome(scored, None))
 
 
 def _decoded(data: bytes, model: ServedModel, salt: Salt) -> list[StandardImage] | Rejected:

@@ -14,9 +14,9 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.core.provenance import now_utc
 from pulmospark.inference.batch.tasks import Scorer
 from pulmospark.inference.decision_point import DecisionPoint
-from pulmospark.inference.engine.open_engine import new_engine
 from pulmospark.inference.engine.spec import Engine
 from pulmospark.inference.precision.sample import GivenSample
+from pulmospark.serve.engines import WorkerEngine
 from pulmospark.serve.heat_maps import ModelHeatMaps
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def open_model(folder: Path, engines: Path, workers: int, allowances: Allowances
         phantoms_only=config.phantoms and not allowances.allow_phantom_model,
         card=(bundle.folder / CARD).read_text(encoding="utf-8"),
         metrics=bundle.metrics,
-        engines=[new_engine(scorer.engine) for _ in range(workers)],
+        engines=[WorkerEngine(scorer.engine) for _ in range(workers)],
         heat_maps=ModelHeatMaps(bundle, scorer.engine, workers),
     )
 

@@ -18,6 +18,7 @@ from pulmospark.core.locks import hold_lock
 from pulmospark.serve.access import Access
 from pulmospark.serve.app import create_app
 from pulmospark.serve.jobs import Jobs
+from pulmospark.serve.protocol import BoundedProtocol
 from pulmospark.serve.service import Service
 from pulmospark.serve.tokens import Tokens, read_tokens
 
@@ -87,6 +88,9 @@ def _config(settings: ServeSettings, app: FastAPI) -> uvicorn.Config:
         _check_tls(settings)
     return uvicorn.Config(
         app,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
         host=settings.host,
         port=settings.port,
         log_config=None,

@@ -8,7 +8,7 @@ Limits: a task cannot be sent to a chosen executor. So many tasks are sent at on
 until each executor that Spark knows of has answered and no further one has joined for
 ``limits.PREFLIGHT_SETTLE_S``, or ``limits.PREFLIGHT_S_MAX`` is over. That happens once per
 session; later jobs send one round. Executors that join later are checked when they begin their
-first chunk (:mod:`.chunk_task`). Over Spark Connect the number of executors is not known.
+first chunk (:mod:`pulmospark.chunks.task`). Over Spark Connect their number is not known.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pulmospark.chunks.worker_check import Expected, expected, faults, unseen
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.files import disk_errors
 from pulmospark.core.hashing import value_id
 from pulmospark.spark.failures import job_errors
-from pulmospark.spark.work_list import Chunk, read_chunk
-from pulmospark.spark.worker_check import Expected, expected, faults, unseen
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -101,17 +100,6 @@ def on_this_machine(spark: SparkSession) -> bool:
 def seen_here(reads: Iterable[str]) -> tuple[str, ...]:
     """The paths that this machine can read; others fail later, when they are read."""
     return tuple(path for path in dict.fromkeys(reads) if unseen(path, tries=1) is None)
-
-
-def reads_of(listed: Sequence[Chunk]) -> list[str]:
-    """Paths of ``limits.PREFLIGHT_SAMPLES`` files of a list, spread evenly over it."""
-    last, count = len(listed) - 1, limits.PREFLIGHT_SAMPLES
-    places = {round(last * n / (count - 1)) for n in range(count)} if listed else set()
-    paths = []
-    for place in sorted(places):
-        rows = read_chunk(listed[place], ["uri", "problem"])
-        paths += [row["uri"] for row in rows.to_pylist() if not row["problem"]][:1]
-    return paths
 
 
 @contextlib.contextmanager

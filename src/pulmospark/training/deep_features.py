@@ -11,6 +11,7 @@ from typing import Any
 from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
 
+from pulmospark import chunks
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
 from pulmospark.data.expand.table import TABLE
@@ -18,7 +19,7 @@ from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.tasks import FeatureWork, HeadWork
 from pulmospark.models.zoo.logistic_head import set_linear_head
 from pulmospark.models.zoo.network import Network
-from pulmospark.spark import chunks
+from pulmospark.spark.executor import SparkExecutor
 from pulmospark.spark.gpus import executors_have_gpus, gpu_profile
 from pulmospark.spark.session import slots
 from pulmospark.training.augmented_images import ChildFeatureWork
@@ -77,7 +78,7 @@ def train_by_features(
         for name, fit in fits.items()
     )
     parts = chunks.run_chunks(
-        job.spark,
+        SparkExecutor(job.spark),
         HeadWork(heads),
         chunks.chunks_of([part.path for part in features]),
         job.work / "scores",
@@ -247,10 +248,9 @@ def extract_features(
     total = sum(chunk.rows for chunk in todo)
     with Progress("features", total, "images", quiet=quiet) as progress:
         return chunks.run_chunks(
-            spark,
+            SparkExecutor(spark, gpu_profile(spark) if gpus else None),
             maker(engine, size),
             todo,
             work / "features",
             progress,
-            profile=gpu_profile(spark) if gpus else None,
         )

@@ -10,9 +10,11 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.experiment import Experiment
 from pulmospark.core.provenance import provenance
 from pulmospark.data.cohort.split_summary import SplitResult
+from pulmospark.evaluation import registry
 from pulmospark.evaluation.results import Evaluation
 from pulmospark.models.bundle.bundle import (
     BundleConfig,
@@ -23,7 +25,6 @@ from pulmospark.models.bundle.bundle import (
 from pulmospark.models.bundle.card import CardFacts, CardFigure
 from pulmospark.models.bundle.config import image_values
 from pulmospark.models.zoo.network import Network
-from pulmospark.spark.chunks import parts_of
 from pulmospark.training.feature_distance import TrainingDistance
 from pulmospark.training.results import FINAL, TrainResult
 
@@ -150,9 +151,10 @@ def _card_data(split: SplitResult) -> tuple[CardFigure, ...]:
 def _card_figures(evaluation: Evaluation, whose: str) -> tuple[CardFigure, ...]:
     return (
         CardFigure(name="Test set", value=f"{evaluation.images:,} images of {whose}"),
-        CardFigure(name="Accuracy", value=evaluation.accuracy.text()),
-        CardFigure(name="Balanced accuracy", value=evaluation.balanced_accuracy.text()),
-        CardFigure(name="AUROC, mean of the classes", value=evaluation.macro_auroc.text()),
+        *(
+            CardFigure(name=metric.label, value=metric.of(evaluation).text())
+            for metric in registry.overall("terminal")
+        ),
         *(
             CardFigure(name=f"Sensitivity for {row.name}", value=row.sensitivity.text())
             for row in evaluation.by_class

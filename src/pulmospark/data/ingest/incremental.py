@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pulmospark import chunks
 from pulmospark.core import schemas
 from pulmospark.core.arrays import Hashes, Mask
 from pulmospark.core.schemas import RejectReason
-from pulmospark.spark import chunks
 
 PASSING = (RejectReason.VANISHED.value, RejectReason.UNREADABLE.value)
 """rejects that another attempt may read"""

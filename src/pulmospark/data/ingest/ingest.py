@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ConfigDict
-from pyspark.sql import SparkSession
 
+from pulmospark import chunks
+from pulmospark.chunks.work_list import reads_of
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
 from pulmospark.core import files, hashing, schemas
@@ -31,8 +32,10 @@ from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.image import read_images
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.walk import absolute
-from pulmospark.spark import chunks
-from pulmospark.spark.preflight import preflight, reads_of
+from pulmospark.spark.engine_choice import workers_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 PIXELS_VERSION = 4
 """Raised whenever the same file and settings give other pixels or facts: old parts are then
@@ -115,7 +118,7 @@ def ingest(
     sources: Sequence[SourceSettings],
     settings: IngestSettings,
     target: Path,
-    spark: SparkSession,
+    workers: chunks.Workers | SparkSession | None,
     *,
     quiet: bool = False,
 ) -> IngestResult:
@@ -129,7 +132,7 @@ def ingest(
         sources: the data sets.
         settings: of the standard image.
         target: folder of the tables.
-        spark: the session.
+        workers: run the chunks; a Spark session: its executors; ``None``: this process.
         quiet: show no progress.
 
     Raises:
@@ -138,7 +141,8 @@ def ingest(
         EnvironmentProblem: an executor lacks the package, the images or the output's folder.
     """
     roots = [str(absolute(source.path)) for source in sources]
-    preflight(spark, reads=roots, folder=target.parent)
+    workers = workers_of(workers)
+    workers.check(reads=roots, folder=target.parent)
     work = target.with_name(f".{target.name}.work")
     with files.disk_errors(target):
         work.mkdir(parents=True, exist_ok=True)
@@ -160,7 +164,7 @@ def ingest(
         count = sum(chunk.rows for chunk in todo)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
             parts = chunks.run_chunks(
-                spark,
+                workers.executor_for(count),
                 IngestWork(settings, salt),
                 todo,
                 work / "parts",
@@ -225,9 +229,7 @@ def _publish(
             ("rejects", schemas.REJECTS, already.rejects),
         ):
             new = [part.path for part in parts if part.table == name]
-            chunks.link_parts([*kept, *new], aside / name)
-            if not chunks.parts_of(aside / name):
-                chunks.write_empty(schema, aside / name)
+            chunks.publish_table([*kept, *new], aside / name, schema)
         manifest.replace(aside / "manifest.parquet")
         formats = _count(aside / "images", "format")
         reasons = _count(aside / "rejects", "reason")

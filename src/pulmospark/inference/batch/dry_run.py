@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
+from pulmospark import chunks
 from pulmospark.config.inference import PrecisionPolicy
 from pulmospark.core import limits
 from pulmospark.core.files import disk_errors
@@ -16,10 +17,9 @@ from pulmospark.core.progress import Progress
 from pulmospark.core.records import Record
 from pulmospark.data.ingest.rows import later_frames
 from pulmospark.inference.batch.inputs import list_inputs
-from pulmospark.inference.batch.predict import PARTS, PredictPlan, has_files, work_of
+from pulmospark.inference.batch.predict import PARTS, PredictPlan, work_of
 from pulmospark.inference.batch.publish import RECORD
 from pulmospark.layouts.base import ListingNotes, NotesSummary
-from pulmospark.spark import chunks
 
 
 class DryRun(Record):
@@ -76,7 +76,7 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
     files, problems, chunk_count = 0, 0, len(of_images)
     with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
         manifest = Path(name) / "manifest.parquet"
-        if has_files(plan.inputs):
+        if plan.inputs.has_files:
             with Progress("list", 0, "files", quiet=quiet) as progress:
                 files = list_inputs(plan.inputs, manifest, notes, progress)
                 progress.to(files)

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pulmospark import chunks
+from pulmospark.chunks.work_list import reads_of
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.core import files, limits
 from pulmospark.core.atomic_folders import sweep_inside
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.hashing import value_id
 from pulmospark.core.locations import check_local
 from pulmospark.core.locks import hold_lock
 from pulmospark.core.progress import Progress
@@ -32,18 +35,16 @@ from pulmospark.inference.batch.inputs import (
 )
 from pulmospark.inference.batch.publish import RECORD, Scored, Written, publish
 from pulmospark.inference.batch.result import PredictResult
-from pulmospark.inference.batch.scorer import prepare_scorer
+from pulmospark.inference.batch.scorer import prepare_scorer, with_heat_maps
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
 from pulmospark.inference.decision_point import DecisionPoint
-from pulmospark.inference.engine.spec import Kind
+from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.precision.sample import ListedSample
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.models.bundle.config import BundleConfig
-from pulmospark.spark import chunks
-from pulmospark.spark.gpus import executors_have_gpus, gpu_profile
-from pulmospark.spark.preflight import preflight, reads_of
+from pulmospark.spark.engine_choice import workers_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -67,17 +68,19 @@ class PredictPlan:
     """the scorer and how its precision was decided; ``None``: not prepared yet"""
     salt: Salt | None = None
 
-    def run(self, spark: SparkSession | None, *, quiet: bool = False) -> PredictResult:
+    def run(
+        self, workers: chunks.Workers | SparkSession | None, *, quiet: bool = False
+    ) -> PredictResult:
         """Run the prediction; see :func:`predict`."""
         with _work_folder(self.target) as work:
-            return _run(self, spark, work, quiet=quiet)
+            return _run(self, workers_of(workers), work, quiet=quiet)
 
 
 def predict(
     bundle: Path,
     paths: Sequence[str],
     target: Path | None,
-    spark: SparkSession | None,
+    workers: chunks.Workers | SparkSession | None,
     *,
     layout: str | None = None,
     threshold: float | None = None,
@@ -96,7 +99,8 @@ def predict(
         bundle: folder of the bundle.
         paths: see :func:`pulmospark.inference.batch.inputs.resolve_inputs`.
         target: folder of the output; ``None``, for one image only: nothing is written.
-        spark: the session; ``None``: score in this process, one image after another.
+        workers: run the chunks; a Spark session: its executors; ``None``: this process, one chunk
+            after another.
         layout: of the folders; ``None``: every image file in them.
         threshold: of the operating point, 0 to 1, instead of the bundle's.
         salt_path: file with the secret used to hash patient numbers of DICOM headers; ``None``:
@@ -123,7 +127,7 @@ def predict(
         salt_path=salt_path,
         settings=settings,
     )
-    return plan.run(spark, quiet=quiet)
+    return plan.run(workers, quiet=quiet)
 
 
 def plan_predict(
@@ -264,23 +268,21 @@ def _work_folder(target: Path | None) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _run(
-    plan: PredictPlan, spark: SparkSession | None, work: Path, *, quiet: bool
-) -> PredictResult:
+def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool) -> PredictResult:
     begun = time.perf_counter()
     notes = ListingNotes()
     manifest = work / "manifest.parquet"
     seen = 0
     roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
-    if spark is not None:
-        preflight(spark, reads=roots, folder=work)
-    if has_files(plan.inputs):
+    workers.check(reads=roots, folder=work)
+    if plan.inputs.has_files:
         with Progress("list", 0, "files", quiet=quiet) as progress:
             seen = list_inputs(plan.inputs, manifest, notes, progress)
             progress.to(seen)
-    of_files = _file_chunks(manifest, spark, plan.chunk_files) if seen else []
     of_images = chunks.chunks_of(plan.inputs.images)
     total = seen + sum(chunk.rows for chunk in of_images)
+    executor = workers.executor_for(total).for_networks()
+    of_files = chunks.evened([manifest], executor.slots, plan.chunk_files) if seen else []
     listed = time.perf_counter()
     config = plan.bundle.config
     standard = plan.settings.reading(config.ingest)
@@ -292,12 +294,15 @@ def _run(
         plan.points,
         ListedSample(of_files, of_images, standard),
         images=total,
-        kind=engine_kind(spark),
+        kind="torch" if executor.has_gpus else None,
     )
+    if (kinds := plan.settings.heat_maps) is not None:
+        folder = heat_folder(work, scorer)
+        scorer = with_heat_maps(scorer, plan.bundle, work / "engines", kinds, target=folder)
     ready = time.perf_counter()
     with Progress("predict", total, "images", quiet=quiet) as progress:
-        parts = _scored(
-            spark,
+        parts = chunks.run_chunks(
+            executor,
             FilesWork(scorer, standard, plan.salt, phantoms_only=phantoms_only),
             of_files,
             work / PARTS,
@@ -305,29 +310,23 @@ def _run(
             reads=[*roots, *reads_of(of_files)],
         )
         later = _Later(progress, seen)
-        rows = _scored(spark, ImagesWork(scorer, standard.size), of_images, work / PARTS, later)
+        of_rows = ImagesWork(scorer, standard.size, standard.fit, cropped=standard.crop != "none")
+        rows = chunks.run_chunks(executor, of_rows, of_images, work / PARTS, later)
     scored = time.perf_counter()
-    written = Written(parts, rows, _named_as_frames(manifest) if seen else frozenset())
+    written = Written(
+        parts,
+        rows,
+        _named_as_frames(manifest) if seen else frozenset(),
+        None if scorer.heat is None else Path(scorer.heat.folder),
+    )
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
     outcome = Scored(plan.bundle, plan.inputs, plan.target, plan.points, notes, precision)
     return publish(outcome, written, total, seconds)
 
 
-def _file_chunks(manifest: Path, spark: SparkSession | None, files_max: int) -> list[chunks.Chunk]:
-    if spark is None:
-        return chunks.listed_chunks([manifest], files_max)
-    from pulmospark.spark.session import slots  # noqa: PLC0415 - pyspark is installed then
-
-    return chunks.evened([manifest], slots(spark), files_max)
-
-
-def engine_kind(spark: SparkSession | None) -> Kind | None:
-    """Which engine scores on a session's executors; ``None``: chosen by the driver's machine.
-
-    Without a session only an image or two are scored, and converting to OpenVINO does not pay
-    off.
-    """
-    return "torch" if spark is None or executors_have_gpus(spark) else None
+def heat_folder(work: Path, scorer: Scorer) -> Path:
+    """Folder of a work folder for heat maps; another network's are in another one."""
+    return work / HEAT_FOLDER / value_id(scorer.key())
 
 
 def _named_as_frames(manifest: Path) -> frozenset[str]:
@@ -335,11 +334,6 @@ def _named_as_frames(manifest: Path) -> frozenset[str]:
     with pq.ParquetFile(manifest) as file:
         batches = file.iter_batches(columns=["uri"])
         return frozenset(uri for batch in batches for uri in later_frames(batch.column(0)))
-
-
-def has_files(inputs: Inputs) -> bool:
-    """Whether there are files to list, apart from images tables."""
-    return bool(inputs.folders or inputs.named or inputs.sheets)
 
 
 class _Later(Progress):
@@ -351,35 +345,3 @@ class _Later(Progress):
 
     def to(self, done: int, note: str = "") -> None:
         self._whole.to(self._before + done, note)
-
-
-def _scored(
-    spark: SparkSession | None,
-    work: FilesWork | ImagesWork,
-    todo: Sequence[chunks.Chunk],
-    folder: Path,
-    progress: Progress,
-    *,
-    reads: Sequence[str] = (),
-) -> list[chunks.Part]:
-    if spark is not None:
-        profile = gpu_profile(spark) if work.scorer.engine.kind == "torch" else None
-        return chunks.run_chunks(spark, work, todo, folder, progress, profile=profile, reads=reads)
-    with files.disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        return [part for chunk in todo for part in _scored_here(work, chunk, folder, progress)]
-
-
-def _scored_here(
-    work: FilesWork | ImagesWork, chunk: chunks.Chunk, folder: Path, progress: Progress
-) -> list[chunks.Part]:
-    rows = chunks.read_chunk(chunk, work.columns)
-    key = work.key(rows)
-    parts = []
-    for table, scored in work(rows).items():
-        if scored.num_rows:
-            path = folder / f"{table}-{key}.parquet"
-            chunks.write_part(scored, path)
-            parts.append(chunks.Part(table, path, scored.num_rows))
-    progress.to(chunk.rows)
-    return parts

@@ -9,7 +9,8 @@ from typing import Any
 from pulmospark.core import limits
 from pulmospark.core.prefetch import ahead
 from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.read_file import read_bytes
+from pulmospark.imaging.read_file import read_bytes, read_objects
+from pulmospark.store.uri import is_store_uri
 
 Row = dict[str, Any]
 """of the manifest"""
@@ -26,7 +27,8 @@ def fetch(rows: Iterable[Row], inbox: str | None = None) -> Iterator[Fetched]:
 def fetch_ahead(rows: Iterable[Row], inbox: str | None = None) -> Iterator[Fetched]:
     """A thread reads the files of the next group while the caller works on the current one.
 
-    This hides network latency, and costs nothing on a local disk. Holds two groups in memory, each
+    This hides network latency, and costs nothing on a local disk. Objects of a store are read with
+    ``limits.STORE_REQUESTS`` requests at once. Holds two groups in memory, each
     of ``limits.FETCH_BYTES`` or one file.
     """
     for group in ahead(map(partial(_fetched, inbox=inbox), _groups(rows)), 1):
@@ -34,7 +36,11 @@ def fetch_ahead(rows: Iterable[Row], inbox: str | None = None) -> Iterator[Fetch
 
 
 def _fetched(group: list[Row], inbox: str | None) -> list[Fetched]:
-    return list(fetch(group, inbox))
+    if not all(is_store_uri(row["uri"]) for row in group):
+        return list(fetch(group, inbox))
+    # Several requests at once: each waits longer for the store than it takes to be read.
+    read = read_objects((row["uri"], row["size_bytes"]) for row in group if not row["problem"])
+    return [(row, None if row["problem"] else next(read)) for row in group]
 
 
 def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -47,6 +47,12 @@ class Prediction(Record):
     """why the prediction may be meaningless, one sentence each"""
     distance: float | None
     """from the training images, about 1 for most of them; ``None``: not assessable"""
+    heat_map: str | None = None
+    """file of the heat map below the output folder; ``None``: none was written"""
+    outside_lungs: float | None = None
+    """share of the heat outside the lungs, 0 to 1; ``None``: not requested or not assessable"""
+    hottest_tenth: str | None = None
+    """where the hottest tenth of the image lies, in words; ``None``: not requested"""
 
     def __repr__(self) -> str:
         return (
@@ -109,5 +115,7 @@ class PredictResult(Record):
     precision: PrecisionOutcome
     """precision of the network's arithmetic, and how it was chosen"""
     seconds: dict[str, float]
+    heat_maps: int = 0
+    """heat maps that were written"""
     image: Prediction | None = None
     """for a single image"""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pulmospark.config.inference import ScoringSettings
+from pulmospark.config.inference import HeatMapFiles, ScoringSettings
 from pulmospark.config.split import SplitSettings
 from pulmospark.core import files
 from pulmospark.core.errors import BundleError
@@ -19,6 +19,8 @@ from pulmospark.inference.batch.tasks import Scorer
 from pulmospark.inference.decision_point import DecisionPoint
 from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.engine.spec import EngineSpec, Kind
+from pulmospark.inference.explain.files import HeatFiles
+from pulmospark.inference.explain.prepare import prepare_maps
 from pulmospark.inference.precision.check import Answers, PrecisionOutcome, choose_precision
 from pulmospark.inference.precision.int8 import can_quantise, quantised
 from pulmospark.inference.precision.sample import GivenSample, Sample
@@ -80,6 +82,28 @@ def prepare_here(bundle: Bundle, folder: Path) -> tuple[Scorer, PrecisionOutcome
     )
     settings = ScoringSettings(precision="fp32")
     return prepare_scorer(bundle, folder, settings, (), no_images, images=1, kind="torch")
+
+
+def with_heat_maps(
+    scorer: Scorer, bundle: Bundle, folder: Path, kinds: HeatMapFiles, *, target: Path
+) -> Scorer:
+    """A scorer that also writes heat maps.
+
+    Args:
+        scorer: of the bundle.
+        bundle: the model.
+        folder: for another engine, where the scoring one cannot compute maps; readable by every
+            worker.
+        kinds: of files.
+        target: folder for them.
+
+    Raises:
+        UsageError: the network has no heat map.
+        BundleError: the bundle's tensors have changed.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    maps = prepare_maps(bundle, scorer.engine, folder)
+    return replace(scorer, heat=HeatFiles(maps, bundle.config.classes, str(target), kinds))
 
 
 def scorer_of(bundle: Bundle, engine: EngineSpec, checks: Checks) -> Scorer:

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pulmospark.chunks.work_list import Chunk, read_chunk
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits, machine
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.hashing import bytes_id, value_id
 from pulmospark.imaging.image import StandardImage, read_image
-from pulmospark.spark.work_list import Chunk, read_chunk
 
 
 class Sample(Protocol):

@@ -67,7 +67,10 @@ def predict_routes(service: Service) -> APIRouter:
         wanted = Wanted(
             request.state.request_id, source, heatmap=heatmap, store=store, key=idempotency_key
         )
-        answer = await service.predict(uploaded(files), wanted)
+        try:
+            answer = await service.predict(uploaded(files), wanted)
+        finally:
+            await request.close()  # the temporary files
         statuses = [result["status"] for result in answer["results"]]
         request.state.audit = {
             "images": statuses.count("scored"),

@@ -1,4 +1,4 @@
-"""Code that runs on the executors: process a share chunk by chunk, and log each.
+"""Code that runs on the workers: process a share chunk by chunk, and log each.
 
 The driver of a job that failed has no answer from its tasks. So each worker process keeps a log
 in the run's folder: what it has begun and not ended is what ended the process, and what it has
@@ -24,33 +24,22 @@ import numpy as np
 import pyarrow as pa
 
 import pulmospark
+from pulmospark.chunks.parts import write_part
+from pulmospark.chunks.work_list import Chunk, read_chunk
+from pulmospark.chunks.worker_check import Expected, check_worker
 from pulmospark.core import errors
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, SourceUnavailableError
 from pulmospark.core.files import disk_errors, write_bytes
-from pulmospark.spark.parts import write_part
-from pulmospark.spark.work_list import Chunk, read_chunk
-from pulmospark.spark.worker_check import Expected, check_worker
 
 PLAN = "plan.jsonl"
 ENDED = "ended"
 """in place of an error: the chunk ended the process that an earlier attempt ran in"""
-ROW_SCHEMA = "place bigint, first bigint, rows bigint, parts string, error string"
-_ARROW_SCHEMA = pa.schema(
-    [
-        ("place", pa.int64()),
-        ("first", pa.int64()),
-        ("rows", pa.int64()),
-        ("parts", pa.string()),
-        ("error", pa.string()),
-    ]
-)
-
 PartFacts = list[tuple[str, str, int]]
 """table, file name and rows of each part"""
 
 
 class Work(Protocol):
-    """The work on a chunk; a frozen dataclass of plain values, sent to the executors."""
+    """The work on a chunk; a frozen dataclass of plain values, sent to the workers."""
 
     @property
     def columns(self) -> Sequence[str] | None:
@@ -94,9 +83,23 @@ class Unit:
         return Name(self.place, self.chunk.first, self.chunk.rows)
 
 
+class UnitRow(NamedTuple):
+    """The outcome of a unit.
+
+    Attributes:
+        name: of the unit.
+        parts: that it wrote.
+        error: from :func:`error_row`, or ``ENDED``; ``None``: it has succeeded.
+    """
+
+    name: Name
+    parts: PartFacts
+    error: str | None
+
+
 @dataclass(frozen=True)
 class Task:
-    """The function that Spark sends to the executors; its size is independent of the list.
+    """What an executor sends to its workers; its size is independent of the list.
 
     Attributes:
         work: what to do.
@@ -115,17 +118,23 @@ class Task:
     wanted: Expected | None = None
     marks: str | None = None
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """A row for each unit of the shares that are asked for, up to the first error."""
-        for batch in batches:
-            for share in batch.column(0).to_pylist():
-                for unit in self._units(share):
-                    parts, error = self._run(unit)
-                    row = {**unit.name._asdict(), "parts": json.dumps(parts), "error": error}
-                    yield pa.RecordBatch.from_pylist([row], schema=_ARROW_SCHEMA)
-                    if error is not None:
-                        return  # the job is at its end
-        settle_worker()
+    def outcomes(self, share: int) -> Iterator[UnitRow]:
+        """Run the units of a share, up to the first error.
+
+        Args:
+            share: its number.
+
+        Yields:
+            The row of each unit, when it has ended.
+
+        Raises:
+            SourceUnavailableError: this machine cannot read the plan or a chunk.
+        """
+        for unit in self._units(share):
+            parts, error = self._run(unit)
+            yield UnitRow(unit.name, parts, error)
+            if error is not None:
+                return  # the job is at its end
 
     def _units(self, share: int) -> list[Unit]:
         start, end = np.frombuffer(self.offsets, np.int64)[share : share + 2].tolist()

@@ -1,8 +1,7 @@
-"""Run Spark jobs over shares of chunks, follow their workers' logs, and cancel them early."""
+"""Run jobs over shares of chunks, follow their workers' logs, and cancel them early."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
@@ -12,29 +11,25 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pulmospark.core.errors import PulmosparkError
-from pulmospark.core.files import disk_errors
-from pulmospark.core.progress import Progress
-from pulmospark.spark.chunk_task import (
+from pulmospark.chunks.executor import Executor, WorkerEndedError
+from pulmospark.chunks.task import (
     ENDED,
     PLAN,
-    ROW_SCHEMA,
     Name,
     PartFacts,
     Task,
     Unit,
+    UnitRow,
     Work,
     error_from,
     line_of,
 )
-from pulmospark.spark.failures import ended_worker, job_errors, job_failure
-from pulmospark.spark.worker_check import Expected
-
-if TYPE_CHECKING:
-    from pyspark.resource import ResourceProfile
-    from pyspark.sql import SparkSession
+from pulmospark.chunks.worker_check import Expected
+from pulmospark.core.errors import PulmosparkError
+from pulmospark.core.files import disk_errors
+from pulmospark.core.progress import Progress
 
 _POLL_S = 0.25
 
@@ -88,30 +83,25 @@ class Logs:
 
 @dataclass
 class Jobs:
-    """Runs the Spark jobs of one run of chunks, one after the other.
+    """Runs the jobs of one run of chunks, one after the other.
 
     Attributes:
-        spark: the session.
+        executor: runs the tasks.
         work: what is done with a chunk.
         folder: for the parts.
         run: folder of the run, for plan and logs.
         progress: called with the number of rows done.
-        profile: what a task asks Spark for.
         wanted: of a worker; ``None``: it is on this machine.
     """
 
-    spark: SparkSession
+    executor: Executor
     work: Work
     folder: Path
     run: Path
     progress: Progress
-    profile: ResourceProfile | None
     wanted: Expected | None
 
     def __post_init__(self) -> None:
-        from pulmospark.spark.session import is_connect  # noqa: PLC0415 - it needs pyspark
-
-        self._is_connect = is_connect(self.spark)
         self._logs = Logs(self.run)
         self._rows_done = 0
         self._counted: set[Name] = set()
@@ -135,8 +125,7 @@ class Jobs:
             Empty where all are done. Else a worker has ended, and these units were begun.
 
         Raises:
-            PulmosparkError: what a task raised first.
-            EnvironmentProblem: Spark gave the job up, or has ended itself.
+            PulmosparkError: what a task raised first, or the executor gave the job up.
         """
         self._logs.begun.clear()
         failure = self._job(units, shares, alone=alone)
@@ -145,13 +134,13 @@ class Jobs:
             raise self._logs.errors[0]
         if failure is None:
             return [unit for unit in units if unit.name not in self.done]
-        text = str(failure)
-        if self._logs.faults and type(self._logs.faults[-1]).__name__ in text:
+        error = failure.failure if isinstance(failure, WorkerEndedError) else failure
+        if self._logs.faults and _names(error, self._logs.faults[-1]):
             raise self._logs.faults[-1] from failure
         begun = [unit for unit in units if unit.name in self._logs.begun - self.done.keys()]
-        if begun and ended_worker(text):
+        if begun and isinstance(failure, WorkerEndedError):
             return begun
-        raise job_failure(failure) from failure
+        raise error from failure
 
     def run_alone(self, units: Sequence[Unit]) -> Unit | None:
         """Run units in one task, one after the other, and nothing else.
@@ -166,8 +155,8 @@ class Jobs:
 
     def _job(
         self, units: Sequence[Unit], shares: Sequence[tuple[int, int]], *, alone: bool
-    ) -> Exception | None:
-        """Run a job to its end or first error; returns Spark's exception."""
+    ) -> WorkerEndedError | PulmosparkError | None:
+        """Run a job to its end or first error; returns why the executor gave it up."""
         task = Task(
             work=self.work,
             folder=str(self.folder),
@@ -177,37 +166,26 @@ class Jobs:
             marks=uuid.uuid4().hex if alone else None,
         )
         tag = f"pulmospark-{uuid.uuid4().hex}"
-        with job_errors():
-            indices = self.spark.range(0, len(shares), 1, numPartitions=len(shares))
-            frame = indices.mapInArrow(task, ROW_SCHEMA, profile=self.profile)
-
-        def collect() -> list[Any]:
-            # Of this thread. A tag of the classic session can be interrupted by its thread alone.
-            if self._is_connect:
-                self.spark.addTag(tag)
-            else:
-                self.spark.sparkContext.addJobTag(tag)
-            return frame.collect()
-
-        with ThreadPoolExecutor(1, thread_name_prefix="spark-job") as pool:
-            job = pool.submit(collect)
-            self._follow(job, units, tag)
-            if (failure := job.exception()) is not None:
-                if not isinstance(failure, Exception):
-                    raise failure
-                return failure
-        for row in job.result():
-            if row["error"] == ENDED:
+        with ThreadPoolExecutor(1, thread_name_prefix="chunks-job") as pool:
+            job = pool.submit(self.executor.run, task, len(shares), tag)
+            try:
+                self._follow(job, units, tag)
+            except BaseException:
+                self.executor.cancel(tag)  # or the pool would wait for the job's end
+                raise
+        try:
+            rows = job.result()
+        except (WorkerEndedError, PulmosparkError) as failure:
+            return failure
+        for row in rows:
+            if row.error == ENDED:
                 continue
-            if row["error"]:
-                raise error_from(row["error"])
-            name = Name(row["place"], row["first"], row["rows"])
-            self.done[name] = [
-                (table, file, rows) for table, file, rows in json.loads(row["parts"])
-            ]
+            if row.error:
+                raise error_from(row.error)
+            self.done[row.name] = row.parts
         return None
 
-    def _follow(self, job: Future[list[Any]], units: Sequence[Unit], tag: str) -> None:
+    def _follow(self, job: Future[list[UnitRow]], units: Sequence[Unit], tag: str) -> None:
         """Report progress until a job has ended; cancel it at the first error."""
         finished = threading.Event()
         job.add_done_callback(lambda _: finished.set())
@@ -221,11 +199,7 @@ class Jobs:
             self.progress.to(self._rows_done)
             if self._logs.errors and not cancelled:
                 cancelled = True
-                with contextlib.suppress(Exception):  # the error itself is what is raised
-                    if self._is_connect:
-                        self.spark.interruptTag(tag)
-                    else:
-                        self.spark.sparkContext.cancelJobsWithTag(tag)
+                self.executor.cancel(tag)
 
     def _plan(self, units: Sequence[Unit], shares: Sequence[tuple[int, int]]) -> bytes:
         """Write the plan; returns the start and end of each share's lines."""
@@ -235,3 +209,8 @@ class Jobs:
                 file.writelines(line_of(unit) for unit in units[start : start + size])
                 offsets.append(file.tell())
         return offsets.tobytes()
+
+
+def _names(error: PulmosparkError, fault: PulmosparkError) -> bool:
+    """Whether a job failed because of a fault that a task wrote down."""
+    return type(fault).__name__ in f"{type(error).__name__} {error.message} {error.detail}"

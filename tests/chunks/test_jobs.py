@@ -9,14 +9,16 @@ from typing import Any, cast
 
 import pytest
 
+from pulmospark.chunks import chunks_of, run_chunks
+from pulmospark.chunks import jobs as chunk_job
+from pulmospark.chunks.jobs import Jobs, Logs
+from pulmospark.chunks.task import Name, Unit, error_row, write_down
+from pulmospark.chunks.work_list import Chunk
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError, UsageError
 from pulmospark.core.progress import Progress
-from pulmospark.spark import chunk_job, chunks, preflight
-from pulmospark.spark.chunk_job import Jobs, Logs
-from pulmospark.spark.chunk_task import Name, Unit, error_row, write_down
-from pulmospark.spark.chunks import chunks_of, run_chunks, shares_of
-from pulmospark.spark.work_list import Chunk
+from pulmospark.spark import executor, preflight
+from pulmospark.spark.executor import SparkExecutor, shares_of
 from spark.local_spark import ConnectSpark, LocalSpark
 from spark.local_works import COUNT, Deadly, RejectingDeadly, column, numbers_in, run
 
@@ -93,7 +95,9 @@ def test_a_folder_that_is_a_file_is_told(place: Path) -> None:
 def test_no_chunk_is_no_job(place: Path) -> None:
     spark = LocalSpark()
     progress = Progress("test", 0, quiet=True)
-    assert run_chunks(cast("Any", spark), Deadly(), [], place / "none", progress) == []
+    assert (
+        run_chunks(SparkExecutor(cast("Any", spark)), Deadly(), [], place / "none", progress) == []
+    )
     assert not (place / "none").exists()
     assert not spark.jobs
 
@@ -113,7 +117,7 @@ def test_executors_of_a_cluster_are_held_against_the_driver(
         seen.append(told)
         raise _StopError
 
-    monkeypatch.setattr(chunks, "preflight", look)
+    monkeypatch.setattr(executor, "preflight", look)
     monkeypatch.setattr(chunk_job, "Task", stop)
     monkeypatch.setattr(preflight, "_probe", lambda *_, **__: None)
     monkeypatch.setattr(preflight, "_replies", lambda token: [token])
@@ -148,8 +152,8 @@ def test_several_at_work_are_run_alone_and_none_of_them_ends_a_worker(place: Pat
     spark = LocalSpark()
     todo = chunks_of([place / "numbers.parquet"])
     jobs = Jobs(
-        spark=cast("Any", spark), work=work, folder=place, run=place,
-        progress=Progress("test", 0, quiet=True), profile=None, wanted=None,
+        executor=SparkExecutor(cast("Any", spark)), work=work, folder=place, run=place,
+        progress=Progress("test", 0, quiet=True), wanted=None,
     )  # fmt: skip
     units = [Unit(n, chunk) for n, chunk in enumerate(todo)]
     assert jobs.run_shares(units, ((0, 2), (2, 2))) == [units[2]]
@@ -166,8 +170,8 @@ def test_the_unit_that_ends_its_worker_alone_is_named(place: Path) -> None:
     todo = chunks_of([place / "numbers.parquet"])
     work = Deadly((50,))
     jobs = Jobs(
-        spark=cast("Any", spark), work=work, folder=place, run=place,
-        progress=Progress("test", 0, quiet=True), profile=None, wanted=None,
+        executor=SparkExecutor(cast("Any", spark)), work=work, folder=place, run=place,
+        progress=Progress("test", 0, quiet=True), wanted=None,
     )  # fmt: skip
     units = [Unit(n, chunk) for n, chunk in enumerate(todo)]
     assert jobs.run_alone(units) == units[2]

@@ -19,10 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import pulmospark
-from pulmospark.core import errors
-from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError, UsageError
-from pulmospark.spark import chunk_task
-from pulmospark.spark.chunk_task import (
+from pulmospark.chunks import task as chunk_task
+from pulmospark.chunks.task import (
     ENDED,
     PLAN,
     Name,
@@ -37,8 +35,11 @@ from pulmospark.spark.chunk_task import (
     write_down,
     write_parts,
 )
-from pulmospark.spark.work_list import Chunk
-from pulmospark.spark.worker_check import Expected, expected
+from pulmospark.chunks.work_list import Chunk
+from pulmospark.chunks.worker_check import Expected, expected
+from pulmospark.core import errors
+from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError, UsageError
+from pulmospark.spark.executor import SparkTask
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _task(place: Path, shares: list[list[int]], work: Any = None, **settings: An
 
 def _run(task: Task, *shares: int) -> list[dict[str, Any]]:
     batch = pa.RecordBatch.from_pydict({"id": pa.array(shares, pa.int64())})
-    answers = list(task(iter([batch])))
+    answers = list(SparkTask(task)(iter([batch])))
     fields = ("place", "first", "rows", "parts", "error")
     assert all(tuple(answer.schema.names) == fields for answer in answers)
     return [row for answer in answers for row in answer.to_pylist()]

@@ -129,6 +129,17 @@ def read_chunk(chunk: Chunk, columns: Sequence[str] | None = None) -> pa.Table:
     return _kept_rows(at, chunk.row_group, names).slice(chunk.first, chunk.rows)
 
 
+def reads_of(listed: Sequence[Chunk]) -> list[str]:
+    """Paths of ``limits.PREFLIGHT_SAMPLES`` files of a list, spread evenly over it."""
+    last, count = len(listed) - 1, limits.PREFLIGHT_SAMPLES
+    places = {round(last * n / (count - 1)) for n in range(count)} if listed else set()
+    paths = []
+    for place in sorted(places):
+        rows = read_chunk(listed[place], ["uri", "problem"])
+        paths += [row["uri"] for row in rows.to_pylist() if not row["problem"]][:1]
+    return paths
+
+
 _At = tuple[str, int, int]
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pulmospark.chunks.work_list import Chunk, chunks_of, evened, listed_chunks, read_chunk
 from pulmospark.core import limits
-from pulmospark.spark.chunks import shares_of
-from pulmospark.spark.work_list import Chunk, chunks_of, evened, listed_chunks, read_chunk
+from pulmospark.spark.executor import shares_of
 
 
 def _list(folder: Path, sizes: list[int], group: int = limits.LIST_GROUP_ROWS) -> Path:

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pulmospark.chunks.parts import link_parts, parts_of, write_empty, write_part
 from pulmospark.core import limits
 from pulmospark.core.files import write_bytes
-from pulmospark.spark.parts import link_parts, parts_of, write_empty, write_part
 
 
 def test_linked_parts_are_the_same_file(tmp_path: Path) -> None:

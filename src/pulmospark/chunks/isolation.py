@@ -13,12 +13,12 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from pulmospark.chunks.jobs import Jobs
+from pulmospark.chunks.task import Unit, Work, write_parts
+from pulmospark.chunks.work_list import read_chunk
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.files import disk_errors
-from pulmospark.spark.chunk_job import Jobs
-from pulmospark.spark.chunk_task import Unit, Work, write_parts
-from pulmospark.spark.work_list import read_chunk
 
 
 @runtime_checkable

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pulmospark.chunks import Part
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError
-from pulmospark.spark.chunks import Part
 from spark.local_spark import LocalSpark
 from spark.local_works import COUNT, GROUP, Deadly, RejectingDeadly, column, numbers_in, run
 
