@@ -94,6 +94,11 @@ class Visit:
     problems: list[str] = field(default_factory=list)
     """errors on the console, exceptions, dialogs and requests to other places"""
 
+    def note(self, problem: str | None) -> None:
+        """Add a problem, if there is one."""
+        if problem is not None:
+            self.problems.append(problem)
+
     def go(self, place: str) -> Page:
         """Open a place of the page: ``#/runs``."""
         self.page.goto(f"{self.base}/{place}")
@@ -113,18 +118,13 @@ def visit(browser: Browser, base: str, **context: Any) -> Iterator[Visit]:
     page = fresh.new_page()
     page.set_default_timeout(20_000)
     visited = Visit(page, base)
-    page.on(
-        "console",
-        lambda line: visited.problems.append(line.text) if line.type == "error" else None,
-    )
-    page.on("pageerror", lambda error: visited.problems.append(str(error)))
-    page.on("dialog", lambda dialog: visited.problems.append(dialog.message) or dialog.dismiss())
+    page.on("console", lambda line: visited.note(line.text if line.type == "error" else None))
+    page.on("pageerror", lambda error: visited.note(str(error)))
+    page.on("dialog", lambda dialog: visited.note(f"dialog: {dialog.message}"))
     page.on(
         "request",
-        lambda request: (
-            None
-            if request.url.startswith((base, "blob:"))
-            else visited.problems.append(request.url)
+        lambda request: visited.note(
+            None if request.url.startswith((base, "blob:")) else f"request: {request.url}"
         ),
     )
     try:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pulmospark.chunks.parts import write_part
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.core import files, schemas
 from pulmospark.core.provenance import now_utc
 from pulmospark.evaluation.evaluate import evaluate_predictions
 from pulmospark.experiment.run_folder import RunFolder
-from pulmospark.spark.parts import write_part
 
 CLASSES = ("COVID-19", "normal", "=pneumonia")
 SIDE = 64

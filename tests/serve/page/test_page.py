@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from serve.page.browsing import Visit, violations, visit
 
@@ -29,10 +29,8 @@ def png(seed: int = 0, side: int = 96) -> bytes:
 
 
 def upload(page: Page, *files: tuple[str, bytes]) -> None:
-    page.set_input_files(
-        "#choose-files",
-        [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in files],
-    )
+    chosen = [FilePayload(name=name, mimeType="image/png", buffer=data) for name, data in files]
+    page.set_input_files("#choose-files", chosen)
 
 
 def send(base: str, *files: tuple[str, bytes], heatmap: bool = False) -> list[dict[str, Any]]:

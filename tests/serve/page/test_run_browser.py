@@ -80,7 +80,8 @@ def test_filters_are_those_of_the_table(client: TestClient, run: RunFolder) -> N
 
 def test_pages_follow_each_other(client: TestClient) -> None:
     whole = client.get("/api/v1/runs/first/predictions").json()["predictions"]
-    parts, cursor = [], 0
+    parts: list[object] = []
+    cursor: int | None = 0
     while cursor is not None:
         page = client.get(f"/api/v1/runs/first/predictions?limit=7&cursor={cursor}").json()
         parts += page["predictions"]
