@@ -47,16 +47,7 @@ def write_run(folder: Path, *, tested: int = 30, trained: int = 40, folds: int =
     if folds:
         rows["split"] = ["train"] * count
     write_part(_table(rows, schemas.COHORT), run.cohort / "table" / "part-0.parquet")
-    shades = [60 + 50 * CLASSES.index(label) for label in labels]
-    images = [random.integers(shade - 50, shade + 50, (SIDE, SIDE)) for shade in shades]
-    pixels = [image.clip(0, 255).astype(np.uint8).tobytes() for image in images]
-    of_images = {
-        **rows, "pixels": pixels, "modality": ["X-ray"] * count, "format": ["png"] * count,
-        "view_measured": [False] * count,
-    }  # fmt: skip
-    for name in ("size_bytes", "modified_ns", "height", "width", "phash"):
-        of_images[name] = [SIDE] * count
-    write_part(_table(of_images, schemas.IMAGES), run.tables / "images" / "part-0.parquet")
+    _write_images(run, rows, random)
     shown = range(count if folds else tested)
     probabilities = random.dirichlet((2, 2, 2), len(shown))
     predictions = {
@@ -82,6 +73,20 @@ def write_run(folder: Path, *, tested: int = 30, trained: int = 40, folds: int =
     )
     files.write_json(run.settings, {"name": folder.name, "phantoms": False})
     return run
+
+
+def _write_images(run: RunFolder, rows: dict[str, list[Any]], random: np.random.Generator) -> None:
+    count = len(rows["image_id"])
+    shades = [60 + 50 * CLASSES.index(label) for label in rows["label"]]
+    images = [random.integers(shade - 50, shade + 50, (SIDE, SIDE)) for shade in shades]
+    pixels = [image.clip(0, 255).astype(np.uint8).tobytes() for image in images]
+    of_images = {
+        **rows, "pixels": pixels, "modality": ["X-ray"] * count, "format": ["png"] * count,
+        "view_measured": [False] * count,
+    }  # fmt: skip
+    for name in ("size_bytes", "modified_ns", "height", "width", "phash"):
+        of_images[name] = [SIDE] * count
+    write_part(_table(of_images, schemas.IMAGES), run.tables / "images" / "part-0.parquet")
 
 
 def _table(rows: dict[str, list[Any]], schema: pa.Schema) -> pa.Table:
