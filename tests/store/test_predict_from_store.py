@@ -13,8 +13,8 @@ from bundles import write_untrained
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.inference.batch.inputs import resolve_inputs
 from pulmospark.inference.batch.predict import predict
-from pulmospark.inference.batch.store_inputs import objects_below
 from pulmospark.layouts.base import ListingNotes, NoteKind
+from pulmospark.layouts.stored import objects_below
 from pulmospark.store.uri import StoreUri, parse_uri
 
 NAMES = ("ward a/one.png", "ward a/two#.png", "ward b/2024/thrée.png", "ward b/four")

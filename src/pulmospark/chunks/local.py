@@ -34,6 +34,7 @@ class _OnThisMachine:
 
     slots = 1
     has_gpus = False
+    is_here = True
 
     def executor_for(self, images: int) -> Self:
         """This one, for any number."""
@@ -94,7 +95,7 @@ class LocalPool(_OnThisMachine):
 
     Args:
         slots: tasks that run at the same time; ``None``: one for each core.
-        preload: modules that tasks need.
+        preload: modules that tasks need, or ``module:function`` to call one without arguments.
     """
 
     def __init__(self, slots: int | None = None, *, preload: Sequence[str] = ()) -> None:

@@ -12,7 +12,7 @@ import click
 from pulmospark.core.errors import UsageError
 from pulmospark.core.locations import local_path, local_text
 from pulmospark.core.safe_text import one_line, shown, shown_json
-from pulmospark.store.uri import place_text
+from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri, place_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -51,7 +51,18 @@ class _PatternType(click.Path):
         return place_text(str(value)) if self._stores else local_text(str(value))
 
 
+class _PlaceType(_PathType):
+    """A path, or an address in a store as ``StoreUri``."""
+
+    def convert(  # type: ignore[override]  # wider: an address is no path
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | StoreUri:
+        text = str(value)
+        return parse_uri(text) if is_store_uri(text) else super().convert(text, param, ctx)
+
+
 PATH = _PathType()
+PLACE = _PlaceType()
 PATTERN = _PatternType()
 IMAGES = _PatternType(stores=True)
 """images to score, which may lie in a store"""
@@ -94,8 +105,10 @@ def engine_choice(
     Raises:
         UsageError: options exclude each other.
     """
+    from pulmospark.core.arrow_start import spare_pandas
     from pulmospark.spark.engine_choice import EngineChoice
 
+    spare_pandas()
     say = None if quiet else say_progress
     return EngineChoice(engine, master, pairs(conf, "--conf"), preload=preload, say=say)
 

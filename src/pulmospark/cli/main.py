@@ -38,7 +38,6 @@ COMMANDS = {
     "fetch": "Download a public data set over https.",
     "layouts": "List the supported data set layouts.",
     "models": "List the available networks.",
-    "prepare": "Make Spark start faster on this machine.",
     "doctor": "Check this machine, and list what is missing.",
 }
 """Command -> its line in ``--help``; each has the module of its name. Kept here so that the

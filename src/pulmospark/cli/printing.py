@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pulmospark.experiment.external import ExternalResult
     from pulmospark.experiment.papers.leak import LeakyArm
     from pulmospark.experiment.papers.reproduce import Reproduction
-    from pulmospark.experiment.pipeline import RunResult
+    from pulmospark.experiment.run_result import RunResult
     from pulmospark.layouts.base import NotesSummary
     from pulmospark.report.comparison_content import Comparison, ModelPair
     from pulmospark.training.results import ModelRecord, TrainResult

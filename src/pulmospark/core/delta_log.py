@@ -17,6 +17,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 LOG: Final = "_delta_log"
 """folder of the log; readers of Parquet skip names that begin with an underscore"""
@@ -84,6 +85,17 @@ def write_log(folder: Path, schema: pa.Schema, rows: Mapping[str, int] | None = 
     lines = [json.dumps(entry, separators=(",", ":")) for entry in entries]
     (folder / LOG).mkdir()
     (folder / LOG / f"{0:020d}.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def schema_of(folder: Path) -> pa.Schema:
+    """The columns of a table, from the Parquet file that has most of them."""
+    schemas = [pq.read_schema(path) for path in folder.glob("*.parquet")]
+    return max(schemas, key=lambda schema: len(schema.names)).remove_metadata()
+
+
+def rows_of(folder: Path) -> dict[str, int]:
+    """Name of each Parquet file of a table -> its rows; reads the footers."""
+    return {path.name: pq.read_metadata(path).num_rows for path in folder.glob("*.parquet")}
 
 
 def _struct(fields: Any) -> dict[str, Any]:

@@ -185,10 +185,10 @@ a row takes a quarter of a millisecond, a Spark task 10 of them."""
 CLASSES_MAX = 64
 """classes of an experiment; the evaluation's cost grows with their number."""
 
-CROSS_FIT_VALUES_MAX = 32_000_000
-"""values of deep features, images x width, up to which regularisation, temperature and operating
-point are chosen by fits on the driver: 25,000 images of MobileNetV2, 128 MB and as much again for
-a fit's own copy. Beyond it a validation part of a tenth is large enough."""
+FEATURE_MATRIX_BYTES_MAX = 128 * 2**20
+"""bytes of deep features up to which logistic regressions are fitted, and regularisation,
+temperature and operating point chosen, on the driver: 26,000 images of MobileNetV2, and a copy for
+each of four fits. Beyond it a validation part of a tenth is large enough."""
 
 OPERATING_POSITIVES_MIN = 20
 """images of the positive class below which an operating point is reported as coarse: with fewer, a
@@ -302,8 +302,12 @@ WEIGHTS_FILE_BYTES_MAX = 1024 * 1024 * 1024
 FETCH_SILENCE_S_MAX = 30
 """seconds without a byte after which downloading weights fails."""
 
-BUNDLE_FORMAT_VERSION = 2
+BUNDLE_FORMAT_VERSION = 3
 """newest bundle format that this version reads, and the one it writes."""
+
+ENGINE_XML_BYTES_MAX = 16 * 1024 * 1024
+"""bytes of a bundle's network as OpenVINO describes it; EfficientNet-B7, the largest of
+torchvision's descriptions, has 2 MB."""
 
 DISTANCE_FILE_BYTES_MAX = 16 * 1024 * 1024
 """bytes of a bundle's statistics of its training images: 256 kB for each thousand of the features'
@@ -334,6 +338,10 @@ is a false alarm that people still read."""
 ENGINE_BATCH = 2
 """images the engine runs at once; on one thread in float32 batches of 1 and 2 ran 20 to 30 %
 faster than 8, since their maps stay in the cache, and 2 was the better over all networks."""
+
+ENGINE_RUNS_MAX = 4
+"""threads that run one network in a process at the same time; each costs its weights again, and
+others wait."""
 
 ENGINE_BATCH_LOWER = 2
 """images the engine runs at once in a precision below float32."""
@@ -499,8 +507,12 @@ AUDIT_IMAGES_MAX = 2_000
 """images that audits of a model score, whole and covered: a minute's work, and CIs of two
 points."""
 
-JVM_END_S_MAX = 300
-"""seconds that Spark's JVM may take to write its classes and end"""
+CLASS_ARCHIVES_MAX = 2
+"""archives of Spark's classes that the cache keeps, some 200 MB each: for two installations used
+in turn"""
+
+CLASS_ARCHIVE_FREE_MIN = 1024**3
+"""bytes of free space in the cache below which no archive of Spark's classes is written"""
 
 PREFLIGHT_S_MAX = 10.0
 """seconds in which each executor should have answered before the work starts; one that has not
@@ -673,6 +685,15 @@ double from 0.1 s, some 6 s."""
 
 STORE_SECONDS_MAX = 180
 """seconds of one request with its retries, after which the store counts as unreachable."""
+
+STORE_FETCHED_MAX = 8
+"""bundles from stores that are kept on this machine, those used last."""
+
+STORE_BUNDLE_FILES_MAX = 64
+"""files of a bundle in a store: it has about ten."""
+
+STORE_BUNDLE_BYTES_MAX = 2 * 1024 * 1024 * 1024
+"""bytes of a bundle in a store: that of VGG19, the largest network, has 560 MB."""
 
 STORE_SILENCE_S_MAX = 30
 """seconds without a byte after which a request is tried again."""

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.schemas import RejectReason
-from pulmospark.imaging.decode import Rejected, rejected
+from pulmospark.imaging.rejection import Rejected, rejected
 from pulmospark.store.store import ObjectMissingError, read_many
 from pulmospark.store.uri import is_store_uri, parse_uri
 

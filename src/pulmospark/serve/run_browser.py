@@ -48,8 +48,8 @@ class PredictionFilter:
     prediction: str | None = None
     source: str | None = None
     probability_of: str | None = None
-    """class of the run that ``low``, ``high`` and the order by probability refer to; ``None``: each image's
-    most probable class"""
+    """class of the run that ``low``, ``high`` and the order by probability refer to; ``None``: the
+    most probable class of each image"""
     low: float = 0.0
     high: float = 1.0
     order: Order = "errors"

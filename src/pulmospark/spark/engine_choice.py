@@ -52,8 +52,8 @@ class EngineChoice:
         engine: ``auto``, or the user's choice.
         master: of Spark, as in :func:`pulmospark.spark.session.spark_session`.
         conf: Spark settings.
-        preload: modules that the tasks need, which local workers import while files are listed.
-        say: receives one line that says what was chosen, and why.
+        preload: see :class:`pulmospark.chunks.local.LocalPool`.
+        say: receives one line that says what was chosen, and why, if there are several images.
 
     Raises:
         UsageError: ``local`` together with settings for Spark.
@@ -107,7 +107,7 @@ class EngineChoice:
                 )
             else:
                 self._chosen, name = self._start_spark(), "spark"
-            if self._say is not None:
+            if self._say is not None and images != 1:
                 self._say(f"engine: {name} ({because})")
         return self._chosen
 

@@ -21,6 +21,12 @@ _KEYS = {
     "region": "region",
     "endpoint_url": "endpoint",
 }
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "abfss": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+}
+"""variables with the address of a store of one's own"""
 _NEEDS_MORE = ("role_arn", "sso_session", "sso_start_url", "credential_process")
 _OTHER_SOURCES = (
     "AWS_ACCESS_KEY_ID",
@@ -53,6 +59,15 @@ def s3_config(environ: Mapping[str, str], home: Path) -> dict[str, str]:
         by_path = environ.get("AWS_S3_FORCE_PATH_STYLE", "true").lower() != "false"
         settings["virtual_hosted_style_request"] = "false" if by_path else "true"
     return settings
+
+
+def plain_http(scheme: str, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the store's endpoint was explicitly given as ``http://``, as on loopback."""
+    environ = os.environ if environ is None else environ
+    of_file = open_options(environ).get("endpoint") if scheme == "s3" else None
+    variables = (environ.get(name) for name in _ENDPOINTS[scheme])
+    endpoint = of_file or next(filter(None, variables), "")
+    return endpoint.lower().startswith("http://")
 
 
 def _from_files(environ: Mapping[str, str], home: Path) -> dict[str, str]:

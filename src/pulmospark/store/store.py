@@ -23,7 +23,7 @@ from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, InputError, SourceUnavailableError
 from pulmospark.core.extras import how_to_install
 from pulmospark.core.safe_text import first_line
-from pulmospark.store.credentials import open_options
+from pulmospark.store.credentials import open_options, plain_http
 from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
@@ -335,12 +335,12 @@ def _open(bucket: StoreUri) -> ObjectStore:
         "max_retries": limits.STORE_RETRIES,
         "retry_timeout": timedelta(seconds=limits.STORE_SECONDS_MAX),
     }
-    client: ClientConfig = {"read_timeout": timedelta(seconds=limits.STORE_SILENCE_S_MAX)}
+    client: ClientConfig = {
+        "read_timeout": timedelta(seconds=limits.STORE_SILENCE_S_MAX),
+        "allow_http": plain_http(bucket.scheme),
+    }
     if bucket.scheme == "s3":
         options: Any = open_options()
-        endpoint = options.get("endpoint") or os.environ.get("AWS_ENDPOINT_URL", "")
-        if endpoint.startswith("http://"):
-            client["allow_http"] = True
         return store.S3Store(
             bucket.bucket, config=options, client_options=client, retry_config=retry
         )

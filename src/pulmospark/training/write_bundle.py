@@ -16,6 +16,7 @@ from pulmospark.core.provenance import provenance
 from pulmospark.data.cohort.split_summary import SplitResult
 from pulmospark.evaluation import registry
 from pulmospark.evaluation.results import Evaluation
+from pulmospark.inference.engine.bundle_form import engine_files
 from pulmospark.models.bundle.bundle import (
     BundleConfig,
     BundleOperatingPoint,
@@ -80,7 +81,15 @@ def write_trained(
     )
     facts = CardFacts(name=experiment.name, data=_card_data(split))
     file = trained_on.distance.content if trained_on.distance else None
-    return write_bundle(folder, network, config, {"evaluation": None}, facts, distance=file)
+    return write_bundle(
+        folder,
+        network,
+        config,
+        {"evaluation": None},
+        facts,
+        distance=file,
+        engine=engine_files(network, config),
+    )
 
 
 def write_evaluated(
@@ -121,6 +130,7 @@ def write_evaluated(
         metrics,
         facts,
         distance=bundle.distance_bytes(),
+        engine=bundle.engine_files(),
     )
 
 

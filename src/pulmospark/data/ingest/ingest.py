@@ -28,8 +28,9 @@ from pulmospark.core.records import Record
 from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.incremental import Already, compare, hashes
 from pulmospark.data.ingest.rows import image_row, reject_row, rejects_of
-from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import read_images
+from pulmospark.imaging.image import images_from_bytes
+from pulmospark.imaging.read_ahead import fetch_stored_ahead
+from pulmospark.imaging.rejection import Rejected
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.walk import absolute
 from pulmospark.spark.engine_choice import workers_of
@@ -37,7 +38,7 @@ from pulmospark.spark.engine_choice import workers_of
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-PIXELS_VERSION = 4
+PIXELS_VERSION = 5
 """Raised whenever the same file and settings give other pixels or facts: old parts are then
 unused."""
 
@@ -86,13 +87,17 @@ class IngestWork:
         """Rows of ``images`` and of ``rejects``; each file gives rows of one of the two."""
         images: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
-        for row, listed in zip(
-            chunk.to_pylist(), hashes(chunk).view(np.int64).tolist(), strict=True
-        ):
-            if row["problem"]:
+        rows = chunk.to_pylist()
+        listed_hashes = hashes(chunk).view(np.int64).tolist()
+        for (row, data), listed in zip(fetch_stored_ahead(rows), listed_hashes, strict=True):
+            if data is None:
                 rejects.append(reject_row(row, None, row["problem"], "found while listing"))
                 continue
-            standard_images = read_images(row["uri"], self.settings, self.salt)
+            standard_images = (
+                data
+                if isinstance(data, Rejected)
+                else images_from_bytes(data, self.settings, self.salt)
+            )
             if isinstance(standard_images, Rejected):
                 rejects.append(
                     reject_row(

@@ -53,6 +53,8 @@ class DryRun(Record):
     """of the folders, named or recognised; ``None``: every image file in them"""
     notes: NotesSummary
     """what the listing ignored, or found unusual"""
+    address: str | None
+    """of the output in a store"""
     folder: Path | None
     """of the output; ``None``: the prediction goes to the terminal"""
     replaces: bool
@@ -99,7 +101,8 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
         chunks=chunk_count,
         layout=plan.inputs.layout,
         notes=notes.summary(),
-        folder=plan.target,
+        folder=None if plan.address else plan.target,
+        address=None if plan.address is None else str(plan.address),
         replaces=plan.target is not None and (plan.target / RECORD).is_file(),
     )
 

@@ -21,14 +21,14 @@ from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import RejectReason
 from pulmospark.inference.batch.input_lists import SHEET_ENDS, TABLE_END, files_of_sheet, schema_of
 from pulmospark.inference.batch.path_patterns import expanded, within
-from pulmospark.inference.batch.store_inputs import (
+from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary, row_of
+from pulmospark.layouts.manifest_rows import row_groups
+from pulmospark.layouts.notes import printable
+from pulmospark.layouts.stored import (
     objects_below,
     objects_named,
     resolve_address,
 )
-from pulmospark.layouts import manifest, registry
-from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary, row_of
-from pulmospark.layouts.notes import printable
 from pulmospark.layouts.walk import (
     FoundFile,
     find_file,
@@ -190,13 +190,16 @@ def list_inputs(
             SourceSettings(path=path, layout=inputs.layout)
             for path in (*inputs.folders, *inputs.sheets)
         ]
-        listings = manifest.write_manifest(sources, target)
+        # Inside, as below: all layouts, of which single images need none.
+        from pulmospark.layouts.manifest import write_manifest  # noqa: PLC0415
+
+        listings = write_manifest(sources, target)
         for listing in listings:
             _add_notes(notes, listing.notes)
         return sum(listing.files for listing in listings)
     count = 0
     with files.disk_errors(target), pq.ParquetWriter(target, schemas.MANIFEST) as writer:
-        for group in manifest.row_groups(_rows(inputs, notes)):
+        for group in row_groups(_rows(inputs, notes)):
             writer.write_table(group, row_group_size=group.num_rows)
             count += group.num_rows
             if progress is not None:
@@ -278,6 +281,8 @@ def _recognised(by_type: _ByType) -> str | None:
     """The common layout of all inputs; ``None`` where none of them is a data set."""
     known = {}
     for folder in by_type.folders:
+        from pulmospark.layouts import registry  # noqa: PLC0415
+
         try:
             place = registry.recognise(folder)
         except LayoutError:

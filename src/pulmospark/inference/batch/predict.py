@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark import chunks
@@ -45,6 +44,8 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.models.bundle.config import BundleConfig
 from pulmospark.spark.engine_choice import workers_of
+from pulmospark.store.folders import check_target, fetch_folder, publish_folder, staging_folder
+from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -60,6 +61,7 @@ class PredictPlan:
     bundle: Bundle
     inputs: Inputs
     target: Path | None
+    """folder of the output; for one in a store: where it is prepared on this machine"""
     points: tuple[DecisionPoint, ...]
     settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
@@ -67,19 +69,27 @@ class PredictPlan:
     prepared: tuple[Scorer, PrecisionOutcome] | None = None
     """the scorer and how its precision was decided; ``None``: not prepared yet"""
     salt: Salt | None = None
+    address: StoreUri | None = None
+    """where the output is published in a store"""
 
     def run(
         self, workers: chunks.Workers | SparkSession | None, *, quiet: bool = False
     ) -> PredictResult:
         """Run the prediction; see :func:`predict`."""
         with _work_folder(self.target) as work:
-            return _run(self, workers_of(workers), work, quiet=quiet)
+            result = _run(self, workers_of(workers), work, quiet=quiet)
+        if self.address is not None and self.target is not None:
+            with Progress("publish", 1, "outputs", quiet=quiet) as progress:
+                publish_folder(self.target, self.address, last=RECORD)
+                progress.to(1)
+            shutil.rmtree(self.target, ignore_errors=True)
+        return result
 
 
 def predict(
-    bundle: Path,
+    bundle: Path | StoreUri,
     paths: Sequence[str],
-    target: Path | None,
+    target: Path | StoreUri | None,
     workers: chunks.Workers | SparkSession | None,
     *,
     layout: str | None = None,
@@ -96,9 +106,11 @@ def predict(
     ``rejects``.
 
     Args:
-        bundle: folder of the bundle.
+        bundle: folder of the bundle, or its address in a store.
         paths: see :func:`pulmospark.inference.batch.inputs.resolve_inputs`.
-        target: folder of the output; ``None``, for one image only: nothing is written.
+        target: folder of the output, or its address in a store: the tables are Delta tables
+            there, of which readers see the old rows or the new ones; ``None``, for one image
+            only: nothing is written.
         workers: run the chunks; a Spark session: its executors; ``None``: this process, one chunk
             after another.
         layout: of the folders; ``None``: every image file in them.
@@ -131,9 +143,9 @@ def predict(
 
 
 def plan_predict(
-    bundle: Path,
+    bundle: Path | StoreUri,
     paths: Sequence[str],
-    target: Path | None,
+    target: Path | StoreUri | None,
     *,
     layout: str | None = None,
     threshold: float | None = None,
@@ -145,7 +157,7 @@ def plan_predict(
 
     ``target_needed`` is false where nothing will be written, as in a dry run.
     """
-    read = read_bundle(check_local(bundle).expanduser().absolute())
+    read = read_bundle(_bundle_here(bundle))
     points = decision_points(read, threshold)
     inputs = resolve_inputs(paths, layout)
     _check_tables(inputs, read.config)
@@ -153,18 +165,34 @@ def plan_predict(
         raise UsageError(
             "--out is missing: with more than one image, name a folder for the output"
         )
-    if target is not None:
+    address = target if isinstance(target, StoreUri) else None
+    if isinstance(target, StoreUri):
+        check_target(target, RECORD)
+        target = staging_folder(target)
+    elif target is not None:
         target = check_local(target).expanduser().absolute()
         _check_target(target)
     salt = None if salt_path is None else read_salt(check_local(salt_path).expanduser())
     chosen = settings or ScoringSettings()
     if read.config.phantoms and not chosen.allow_phantom_model:
         _check_phantoms(inputs)
-    return PredictPlan(read, inputs, target, points, chosen, salt=salt)
+    return PredictPlan(read, inputs, target, points, chosen, salt=salt, address=address)
+
+
+def _bundle_here(bundle: Path | StoreUri) -> Path:
+    if not isinstance(bundle, StoreUri):
+        return check_local(bundle).expanduser().absolute()
+    return fetch_folder(
+        bundle,
+        files_max=limits.STORE_BUNDLE_FILES_MAX,
+        bytes_max=limits.STORE_BUNDLE_BYTES_MAX,
+    )
 
 
 def _check_phantoms(inputs: Inputs) -> None:
     """Refuse images tables with rows other than phantoms, for a model trained on phantoms."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - only images tables need it
+
     for part in inputs.images:
         known = "phantom" in pq.read_schema(part).names
         rows = pq.read_table(part, columns=["phantom"])["phantom"] if known else None
@@ -295,6 +323,7 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
         ListedSample(of_files, of_images, standard),
         images=total,
         kind="torch" if executor.has_gpus else None,
+        in_place=executor.is_here,
     )
     if (kinds := plan.settings.heat_maps) is not None:
         folder = heat_folder(work, scorer)
@@ -320,7 +349,9 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
         None if scorer.heat is None else Path(scorer.heat.folder),
     )
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
-    outcome = Scored(plan.bundle, plan.inputs, plan.target, plan.points, notes, precision)
+    outcome = Scored(
+        plan.bundle, plan.inputs, plan.target, plan.points, notes, precision, plan.address
+    )
     return publish(outcome, written, total, seconds)
 
 

@@ -25,6 +25,7 @@ from pulmospark.inference.explain.files import link_files
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle
+from pulmospark.store.uri import StoreUri
 
 RECORD = "predict.json"
 """marks a folder as the output of a prediction"""
@@ -44,6 +45,8 @@ class Scored:
     points: tuple[DecisionPoint, ...]
     notes: ListingNotes
     precision: PrecisionOutcome
+    address: StoreUri | None = None
+    """of the output in a store; the target is then where it is prepared"""
 
     @property
     def fence(self) -> float | None:
@@ -193,7 +196,8 @@ def _result(
 ) -> PredictResult:
     config = scored.bundle.config
     return PredictResult(
-        folder=scored.target,
+        folder=None if scored.address else scored.target,
+        address=None if scored.address is None else str(scored.address),
         bundle=scored.bundle.folder,
         model_id=scored.bundle.model_id,
         model=config.model,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from pulmospark.core import limits
 from pulmospark.core.prefetch import ahead
-from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.read_file import read_bytes, read_objects
+from pulmospark.imaging.rejection import Rejected
 from pulmospark.store.uri import is_store_uri
 
 Row = dict[str, Any]
@@ -22,6 +22,12 @@ Fetched = tuple[Row, bytes | Rejected | None]
 def fetch(rows: Iterable[Row], inbox: str | None = None) -> Iterator[Fetched]:
     """Read each file on demand; ``inbox`` as in ``read_file.read_bytes``."""
     return ((row, None if row["problem"] else read_bytes(row["uri"], inbox)) for row in rows)
+
+
+def fetch_stored_ahead(rows: Sequence[Row]) -> Iterator[Fetched]:
+    """Read files on demand, and objects of stores ahead of the caller."""
+    stored = any(is_store_uri(row["uri"]) for row in rows)
+    return fetch_ahead(rows) if stored else fetch(rows)
 
 
 def fetch_ahead(rows: Iterable[Row], inbox: str | None = None) -> Iterator[Fetched]:

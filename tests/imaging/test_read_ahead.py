@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pulmospark.core import limits
 from pulmospark.core.schemas import RejectReason
+from pulmospark.imaging import read_ahead
 from pulmospark.imaging.decode import Rejected
-from pulmospark.inference.batch import read_ahead
 
 
 def _row(path: Path, size: int, problem: str | None = None) -> dict[str, Any]:
