@@ -43,6 +43,7 @@ NAMES = (
     "cautions",
     "view_guess",
     "demo",
+    "page",
 )
 SMALL = Options(
     files=40,

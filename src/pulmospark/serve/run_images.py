@@ -18,7 +18,7 @@ class RunImages:
     """An images table to look images up in.
 
     Args:
-        images: the table. Only its ids are held, 64 bytes an image.
+        images: the table. Only its ids are held, 64 bytes for each.
     """
 
     def __init__(self, images: Path) -> None:
