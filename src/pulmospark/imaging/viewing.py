@@ -104,8 +104,8 @@ def _of_dicom(image: DicomImage, number: int, ct_window: CtWindow) -> Viewed:
         low, high = highest - low + lowest, highest - high + lowest
     ends = [(end - lowest) * slope + intercept for end in (low, high)]
     width = max(abs(ends[1] - ends[0]), abs(slope))
-    samples = np.clip(samples, 0, 65_535).astype(np.uint16)
-    return Viewed(samples, 16, slope, intercept, sum(ends) / 2, width)
+    shown = np.clip(samples, 0, 65_535).astype(np.uint16)
+    return Viewed(shown, 16, slope, intercept, sum(ends) / 2, width)
 
 
 def _window_of(values: NDArray[np.int32], grey: Pixels) -> tuple[int, int]:

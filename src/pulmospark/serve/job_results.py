@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -45,9 +46,7 @@ def enter_results(service: Service, job_id: str, output: Path) -> None:
             f"{job_id}-{number}", key, job_id, f"job:{job_id}", model.digest, results
         )
         with suppress(worklist.RepeatedKeyError):
-            service.ledger.write(
-                lambda connection, entry=entry: worklist.enter(connection, entry, {})
-            ).result()
+            service.ledger.write(partial(worklist.enter, entry=entry, kept={})).result()
 
 
 def _model_of(output: Path) -> ModelFacts:
