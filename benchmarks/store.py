@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def measure(options: Options) -> Report:
     rounds = options.repeats or (1 if small else 3)
     with scratch(options) as folder:
         made_of = pictures(data_folder(options), count=4 if small else 200)
-        images = write_images(folder / "images", count, made_of)
+        images = [str(path) for path in write_images(folder / "images", count, made_of)]
         with _server(DELAY_MS) as endpoint:
             _upload(endpoint, images)
             reading = take_turns(
@@ -102,7 +102,7 @@ def _key(path: str) -> str:
     return f"in/{Path(path).name}"
 
 
-def _upload(endpoint: str, images: tuple[str, ...]) -> None:
+def _upload(endpoint: str, images: Sequence[str]) -> None:
     store = _store(endpoint)
 
     async def run() -> None:
@@ -117,7 +117,7 @@ def _upload(endpoint: str, images: tuple[str, ...]) -> None:
     asyncio.run(run())
 
 
-def _plain(endpoint: str, images: tuple[str, ...]) -> float:
+def _plain(endpoint: str, images: Sequence[str]) -> float:
     """What a program without us would do: obstore's own asynchronous reads."""
     store = _store(endpoint)
 
@@ -135,7 +135,7 @@ def _plain(endpoint: str, images: tuple[str, ...]) -> float:
     return time.perf_counter() - started
 
 
-def _ours(images: tuple[str, ...]) -> float:
+def _ours(images: Sequence[str]) -> float:
     uris = [(StoreUri("s3", BUCKET, _key(path)), Path(path).stat().st_size) for path in images]
     started = time.perf_counter()
     for content in read_many(uris):
@@ -144,7 +144,7 @@ def _ours(images: tuple[str, ...]) -> float:
 
 
 def _predicting(
-    folder: Path, bundle: Path, images: tuple[str, ...], rounds: int
+    folder: Path, bundle: Path, images: Sequence[str], rounds: int
 ) -> dict[str, dict[str, list[float]]]:
     """Wall and CPU seconds of whole commands: from and to the store, and all on this disk."""
     found: dict[str, dict[str, list[float]]] = {}
@@ -249,9 +249,7 @@ def _readers(folder: Path, times: int) -> dict[str, Any]:
     stop.set()
     for thread in threads:
         thread.join()
-    say(
-        f"  {times:,} replacements: read {seen}, wrong {wrong or 'never'}, told that a file is gone {gone}"
-    )
+    say(f"  {times:,} replacements: read {seen}, wrong {wrong or 'never'}, a file was gone {gone}")
     return {"times": times, "read": seen, "wrong": wrong, "gone": gone}
 
 
