@@ -45,26 +45,32 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
+    quiet = quiet or as_json
+    if not quiet:  # before seconds of imports
+        common.say(f"drawing phantoms of {patients} synthetic patients, and starting Spark ...")
+
     from pulmospark.cli import printing
     from pulmospark.experiment import pipeline
     from pulmospark.experiment.demo import demo_experiment, draw_demo
     from pulmospark.experiment.run_folder import run_folder
+    from pulmospark.spark.background_start import started_early
+    from pulmospark.spark.preflight import wake_workers
     from pulmospark.spark.session import slots, spark_session
 
-    quiet = quiet or as_json
     folder = out.expanduser().resolve()
-    if not quiet:
-        common.say(f"drawing phantoms of {patients} synthetic patients ...")
-    drawn = draw_demo(folder, seed=seed, patients=patients)
-    if not quiet:
-        common.say(
-            f"drew {drawn.frontal} frontal and {drawn.lateral} lateral phantoms of "
-            f"{drawn.patients} synthetic patients, and {drawn.broken} broken files, into "
-            f"{drawn.folder}"
-        )
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
-        experiment = demo_experiment(folder, drawn, processes=processes or min(2, slots(spark)))
-        result = pipeline.run_all(experiment, run_folder(experiment), spark, quiet=quiet)
+    session = spark_session(master, common.pairs(conf, "--conf"))
+    with started_early(session, first=wake_workers) as starting:
+        drawn = draw_demo(folder, seed=seed, patients=patients)
+        if not quiet:
+            common.say(
+                f"drew {drawn.frontal} frontal and {drawn.lateral} lateral phantoms of "
+                f"{drawn.patients} synthetic patients, and {drawn.broken} broken files, into "
+                f"{drawn.folder}"
+            )
+        with starting as spark:
+            ranks = processes or min(2, slots(spark))
+            experiment = demo_experiment(folder, drawn, processes=ranks)
+            result = pipeline.run_all(experiment, run_folder(experiment), spark, quiet=quiet)
     common.say_result(
         result, lambda: printing.say_run(result, phantoms=experiment.phantoms), as_json=as_json
     )
