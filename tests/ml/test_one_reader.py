@@ -23,13 +23,14 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from bundles import write_untrained
 from imaging import dicoms
+from pulmospark.chunks import chunks_of
 from pulmospark.core import schemas
 from pulmospark.core.provenance import now_utc
 from pulmospark.data.ingest.ingest import IngestWork
 from pulmospark.imaging.image import StandardImage, read_image
 from pulmospark.inference.batch.predict import predict
-from pulmospark.inference.batch.scorer import bundle_engine
 from pulmospark.inference.batch.tasks import FilesWork, Scorer
+from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.export.check_images import images_for
 from pulmospark.inference.precision.sample import ListedSample
 from pulmospark.inference.stream.ledger import Arrival
@@ -41,7 +42,6 @@ from pulmospark.ml import CnnClassifierModel
 from pulmospark.ml.image_reader import ImageReader
 from pulmospark.ml.worker import standardiser
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
-from pulmospark.spark.chunks import chunks_of
 
 Pixels = npt.NDArray[np.uint8]
 SIDE = 64

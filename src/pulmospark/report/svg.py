@@ -26,8 +26,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from pulmospark.core import limits
+from pulmospark.evaluation.registry import Scale
 from pulmospark.evaluation.results import Figure as Metric
-from pulmospark.report.numbers import PERCENT, Scale, interval, number
+from pulmospark.report.numbers import PERCENT, interval, number
 
 INK, MUTED, GRID = "#1d2730", "#5c6a76", "#dde3e8"
 """Inks that the page's style sheet may change; nothing else may be drawn in them."""

@@ -9,13 +9,14 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from pulmospark import chunks
 from pulmospark.core.progress import Progress
 from pulmospark.data.expand.table import TABLE, read_expanded
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.tasks import FeatureWork, HeadWork
 from pulmospark.models.zoo.logistic_head import set_linear_head
 from pulmospark.models.zoo.network import Network
-from pulmospark.spark import chunks
+from pulmospark.spark.executor import SparkExecutor
 from pulmospark.spark.gpus import executors_have_gpus, gpu_profile
 from pulmospark.training.augmented_images import ChildFeatureWork
 from pulmospark.training.calibrate import Chosen, from_validation, record
@@ -124,7 +125,7 @@ def _score(
         for name, fit in fits.items()
     )
     parts = chunks.run_chunks(
-        job.spark,
+        SparkExecutor(job.spark),
         HeadWork(heads),
         chunks.chunks_of(features),
         job.work / "scores",
@@ -225,12 +226,11 @@ def extract_features(
     )
     todo = chunks.chunks_of(chunks.parts_of(images))
     total = sum(chunk.rows for chunk in todo)
-    with Progress("features", total, "images", quiet=quiet) as progress:
+    with Progress("extract features", total, "images", quiet=quiet) as progress:
         return chunks.run_chunks(
-            spark,
+            SparkExecutor(spark, gpu_profile(spark) if gpus else None),
             maker(engine, size),
             todo,
             work / "features",
             progress,
-            profile=gpu_profile(spark) if gpus else None,
         )

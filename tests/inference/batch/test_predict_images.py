@@ -20,6 +20,8 @@ from hypothesis.extra import numpy as drawn
 from pyspark.sql import SparkSession
 
 from imaging import dicoms
+from pulmospark.chunks import write_part
+from pulmospark.chunks.task import write_parts
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
@@ -32,13 +34,11 @@ from pulmospark.inference.batch.csv_export import safe_cell
 from pulmospark.inference.batch.dry_run import dry_run
 from pulmospark.inference.batch.inputs import IMAGE_COLUMNS, list_inputs, resolve_inputs
 from pulmospark.inference.batch.predict import PARTS, plan_predict, predict, work_of
-from pulmospark.inference.batch.scorer import bundle_engine
 from pulmospark.inference.batch.tasks import FilesWork, Scorer
+from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.engine.softmax import softmax
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import read_bundle
-from pulmospark.spark.chunk_task import write_parts
-from pulmospark.spark.chunks import write_part
 
 
 @given(

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.experiment import Experiment
 from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import now_utc, provenance
@@ -28,7 +29,6 @@ from pulmospark.experiment.run_folder import RunFolder, read_seconds
 from pulmospark.models.zoo import networks
 from pulmospark.report import content as page
 from pulmospark.report.paper_content import BesidePaper
-from pulmospark.spark.chunks import parts_of
 from pulmospark.training.param_groups import trained_parameters
 from pulmospark.training.recipe import network_settings
 from pulmospark.training.results import TrainResult, regression_method

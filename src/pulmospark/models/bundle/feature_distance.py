@@ -21,8 +21,6 @@ import numpy.typing as npt
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from scipy import linalg
-from scipy.special import ndtri
 
 from pulmospark.config.base import Settings
 from pulmospark.core import limits
@@ -166,6 +164,8 @@ def fence_of(distances: Floats, quantile: float = limits.DISTANCE_QUANTILE) -> f
     """
     if len(distances) < limits.DISTANCE_ORDERED_MIN:
         logs = np.log(np.maximum(distances, np.finfo(np.float64).tiny))
+        from scipy.special import ndtri  # noqa: PLC0415 - scoring needs no scipy
+
         return float(np.exp(logs.mean() + ndtri(quantile) * logs.std(ddof=1)))
     place = min(int(np.ceil((len(distances) + 1) * quantile)), len(distances))
     return float(np.sort(distances)[place - 1])
@@ -201,6 +201,8 @@ def _principal(centred: Floats, rank: int) -> tuple[Floats, Floats]:
     From the smaller of the two products of the matrix with itself: a singular value
     decomposition would compute all axes, in ten times the time.
     """
+    from scipy import linalg  # noqa: PLC0415 - scoring needs no scipy
+
     images, width = centred.shape
     product = centred.T @ centred if width <= images else centred @ centred.T
     most = len(product) - 1
