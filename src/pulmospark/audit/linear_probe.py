@@ -15,7 +15,7 @@ from pulmospark.core.arrays import Floats, Ints
 _STRENGTH = 0.01
 """scikit-learn's ``C``, on standardised features: an L2 penalty of 100 relative to the summed loss
 of all images, because there are about as many features as images"""
-_ITERATIONS_MAX = 1000
+_TOLERANCE, _ITERATIONS_MAX = 1e-6, 1000
 
 
 def logistic(features: Floats, labels: Ints, classes: int) -> Callable[[Floats], Floats]:
@@ -34,7 +34,10 @@ def logistic(features: Floats, labels: Ints, classes: int) -> Callable[[Floats],
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
-    regression = LogisticRegression(C=_STRENGTH, max_iter=_ITERATIONS_MAX)
+    # Of two classes scikit-learn fits one row of coefficients, the difference of two: twice the
+    # penalty that two rows would have.
+    strength = _STRENGTH * (2 if np.unique(labels).size == 2 else 1)
+    regression = LogisticRegression(C=strength, tol=_TOLERANCE, max_iter=_ITERATIONS_MAX)
     model = make_pipeline(StandardScaler(), regression).fit(features, labels)
 
     def predict(others: Floats) -> Floats:
