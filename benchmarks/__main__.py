@@ -20,6 +20,7 @@ NAMES = (
     "training",
     "expand",
     "experiment",
+    "fits",
     "operating_point",
     "finetune",
     "cluster",
