@@ -15,12 +15,13 @@ READY := $(VENV)/.ready
 # per cent of lines and branches that the tests ran when it was last raised
 COVERAGE_FLOOR := 85
 
-.PHONY: help setup demo test lint types layers docs wheel ready unit bench mutants clean
+.PHONY: help setup demo test lint types layers docs wheel ready unit bench mutants pictures clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 	@echo "make lint | types | layers | docs | wheel | unit   one part of make test"
 	@echo "make ready                                  have Java keep Spark's classes, for faster starts"
+	@echo "make pictures                               the README's pictures, from phantoms"
 	@echo "make bench                                  the benchmarks, with their table"
 	@echo "make mutants                                which changed lines no test notices"
 	@echo "make clean                                  remove .venv, demo/ and what was built"
@@ -36,6 +37,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@$(BIN)/pulmospark demo
+
+# Of the README, from phantoms; needs Chromium.
+pictures: $(READY)
+	$(BIN)/python docs/make_pictures.py
 
 # Types take one core, and as long as the rest before the tests. Spark's classes are made ready
 # there: the tests start sooner for it.
