@@ -138,7 +138,7 @@ def command(
             once=once,
             stop=stop,
             metrics=metrics,
-            tell=None if quiet or as_json else common.say_progress,
+            report=None if quiet or as_json else common.say_progress,
         )
     common.say_result(result, lambda: _say(result), as_json=as_json)
 
