@@ -191,29 +191,6 @@ def expected_sensitivity(called: Mask, groups: Ints, confidence: float) -> tuple
     return low, high
 
 
-def operating_figures(
-    point: OperatingPoint,
-    probabilities: Floats,
-    positive: Mask,
-    groups: Ints,
-    confidence: float,
-) -> OperatingFigures:
-    """Performance of an operating point on images it was not chosen on.
-
-    Args:
-        point: the point.
-        probabilities: (n,) of its class.
-        positive: (n,) whether an image is of that class.
-        groups: (n,) group (patient) of each image, whole numbers from 0.
-        confidence: level of the CIs, between 0 and 1.
-
-    Raises:
-        InputError: different lengths, or a probability outside 0 to 1.
-    """
-    scores, truth = _scores(probabilities, positive)
-    return decided_figures(point, called_positive(point, scores), truth, groups, confidence)
-
-
 def called_positive(point: OperatingPoint, probabilities: Floats) -> Mask:
     """Images that a point calls positive, (n,): those at or above its threshold.
 
