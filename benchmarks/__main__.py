@@ -26,6 +26,7 @@ NAMES = (
     "score",
     "score_memory",
     "archive",
+    "store",
     "stream",
     "stream_kills",
     "kills",
@@ -43,6 +44,7 @@ NAMES = (
     "cautions",
     "view_guess",
     "demo",
+    "page",
 )
 SMALL = Options(
     files=40,

@@ -25,12 +25,12 @@ from pulmospark.evaluation.evaluate import (
 from pulmospark.evaluation.results import Evaluation
 from pulmospark.experiment.compare import compare
 from pulmospark.experiment.evaluate import EvaluateResult
-from pulmospark.report import render_report
 from pulmospark.report.comparison import render_comparison
 from pulmospark.report.comparison_content import ModelFigures
 from pulmospark.report.exports import latex_table, metric_rows
 from pulmospark.report.external import effect, render_external_page
 from pulmospark.report.frames import metrics_frame
+from pulmospark.report.page import render_report
 from pulmospark.tracking.record import figures_of
 from report import sample
 from report.outline import Outline

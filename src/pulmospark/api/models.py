@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 from pulmospark.config.inference import Allowances, ScoringSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import BundleError, UsageError
-from pulmospark.core.locations import PathLike, local_path, local_text
+from pulmospark.core.locations import PathLike, local_path
 from pulmospark.core.provenance import now_utc
 from pulmospark.inference.batch.inputs import resolve_inputs
 from pulmospark.inference.batch.predict import PredictPlan, plan_predict
 from pulmospark.inference.batch.result import Prediction
 from pulmospark.inference.batch.scorer import prepare_here
 from pulmospark.models.bundle.bundle import read_bundle
+from pulmospark.store.uri import place_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +161,7 @@ class Model:
         )
         if isinstance(images, (str, os.PathLike)):
             _check_unset(out)
-            return self._one(local_text(os.fspath(images)), settings)
+            return self._one(place_text(os.fspath(images)), settings)
         if _is_dataframe(images):
             _check_unset(out)
             return self._rows(images, settings)
@@ -201,7 +202,7 @@ class Model:
             >>> float(heat.map.max()) <= 1.0
             True
         """
-        path = local_text(os.fspath(image))
+        path = place_text(os.fspath(image))
         inputs = resolve_inputs([path])
         if not inputs.is_one_image:
             raise UsageError(
@@ -212,7 +213,7 @@ class Model:
         return explain_file(
             self._explainer(),
             self._read.config,
-            str(inputs.named[0]),
+            str(inputs.places[0]),
             class_name,
             frame=frame,
             allowances=Allowances(
@@ -251,8 +252,9 @@ class Model:
                 target = local_path(os.fspath(out))
             plan = self._plan(paths, target, settings)
             inputs = plan.inputs
-            more = inputs.folders or inputs.sheets or inputs.images
-            if len(inputs.named) <= limits.CHUNK_FILES_MAX and not more:  # one task for Spark
+            more = inputs.folders or inputs.stored_folders or inputs.sheets or inputs.images
+            named = len(inputs.named) + len(inputs.stored)
+            if named <= limits.CHUNK_FILES_MAX and not more:  # one task for Spark
                 result = self._here(plan).run(None, quiet=True)
             else:
                 with _session() as spark:
@@ -326,7 +328,7 @@ def _is_dataframe(images: object) -> TypeGuard[DataFrame]:
 
 def _paths(images: Any) -> list[str]:
     try:
-        return [local_text(os.fspath(path)) for path in images]
+        return [place_text(os.fspath(path)) for path in images]
     except TypeError as error:
         raise UsageError(
             f"predict takes a path, a list of paths or a Spark DataFrame: {error}"

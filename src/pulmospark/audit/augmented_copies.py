@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from pulmospark.audit.phrasing import counted
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
+from pulmospark.chunks.parts import parts_of
 from pulmospark.core import limits
 from pulmospark.core.schemas import Split
 from pulmospark.evaluation.intervals import proportion
-from pulmospark.spark.chunks import parts_of
 
 AUGMENTED = ("augmented", "Augmented copies separated from their parent")
 _COLUMNS = ["parent_uri", "split", "fold"]

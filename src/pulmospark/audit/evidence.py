@@ -17,6 +17,7 @@ from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Pixels
 from pulmospark.data.duplicates.near_duplicates import NearCopies, find_near_copies, grey_levels
+from pulmospark.spark.executor import SparkExecutor
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Evidence:
             self.subject.images,
             self.subject.rows,
             self.work,
-            self.spark,
+            SparkExecutor(self.spark),
             distance=settings.hash_distance,
             correlation=settings.copy_correlation,
             pairs_max=settings.pairs_max,
@@ -70,7 +71,11 @@ class Evidence:
         if self.searches_copies:
             return self.copies.looks
         return grey_levels(
-            self.subject.images, self.subject.rows, self.work, self.spark, quiet=self.quiet
+            self.subject.images,
+            self.subject.rows,
+            self.work,
+            SparkExecutor(self.spark),
+            quiet=self.quiet,
         )
 
     @cached_property

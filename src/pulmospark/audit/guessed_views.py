@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from pulmospark.audit.phrasing import counted
 from pulmospark.audit.results import AuditResult, Example, ShownImage
 from pulmospark.audit.subject import Subject
+from pulmospark.chunks.parts import parts_of
 from pulmospark.core import limits
 from pulmospark.core.schemas import View
-from pulmospark.spark.chunks import parts_of
 
 GUESSED = ("guessed_views", "Views estimated from pixels")
 _COLUMNS = ("uri", "image_id", "source", "finding", "view", "view_measured", "view_guess")

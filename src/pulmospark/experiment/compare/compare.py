@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files, limits
 from pulmospark.core.arrays import Pixels
@@ -28,7 +29,6 @@ from pulmospark.inference.engine.speed import scoring_speed
 from pulmospark.models.bundle.bundle import read_bundle
 from pulmospark.report.comparison import write_comparison
 from pulmospark.report.comparison_content import Comparison, ModelFigures, with_frontier
-from pulmospark.spark.chunks import parts_of
 from pulmospark.training.results import TrainResult
 from pulmospark.training.train import read_training
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from pulmospark import chunks
 from pulmospark.core import files, schemas
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.provenance import provenance
@@ -24,7 +25,7 @@ from pulmospark.inference.explain.files import link_files
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle
-from pulmospark.spark import chunks
+from pulmospark.store.uri import StoreUri
 
 RECORD = "predict.json"
 """marks a folder as the output of a prediction"""
@@ -44,6 +45,8 @@ class Scored:
     points: tuple[DecisionPoint, ...]
     notes: ListingNotes
     precision: PrecisionOutcome
+    address: StoreUri | None = None
+    """of the output in a store; the target is then where it is prepared"""
 
     @property
     def fence(self) -> float | None:
@@ -119,9 +122,7 @@ def publish(
         else:
             folder = stack.enter_context(files.whole_folder(scored.target))
         for name, schema in _SCHEMAS.items():
-            chunks.link_parts(by_table[name], folder / name, numbered=True)
-            if not by_table[name]:
-                chunks.write_empty(schema, folder / name)
+            chunks.publish_table(by_table[name], folder / name, schema, numbered=True)
         heat_maps = written.link_heat_maps(folder)
         export_predictions(
             by_table["predictions"],
@@ -158,7 +159,7 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
     if more:  # a CT in one file
         if scored.target is None:
             raise UsageError(
-                f"{scored.inputs.named[0]}: has {1 + len(more)} frames, each a slice: name a "
+                f"{scored.inputs.places[0]}: has {1 + len(more)} frames, each a slice: name a "
                 "folder for their predictions with --out"
             )
         return None
@@ -195,7 +196,8 @@ def _result(
 ) -> PredictResult:
     config = scored.bundle.config
     return PredictResult(
-        folder=scored.target,
+        folder=None if scored.address else scored.target,
+        address=None if scored.address is None else str(scored.address),
         bundle=scored.bundle.folder,
         model_id=scored.bundle.model_id,
         model=config.model,
@@ -222,7 +224,7 @@ def _result(
 
 def _record(scored: Scored, result: PredictResult) -> dict[str, object]:
     inputs = scored.inputs
-    named = (*inputs.folders, *inputs.named, *inputs.sheets, *inputs.images)
+    named = inputs.places
     settings = {
         "bundle": str(scored.bundle.folder),
         "model_id": scored.bundle.model_id,

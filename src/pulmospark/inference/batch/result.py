@@ -85,7 +85,7 @@ class PredictResult(Record):
     model_config = ConfigDict(frozen=True)
 
     folder: Path | None
-    """of the output; ``None``: nothing was written"""
+    """of the output; ``None``: nothing was written, or to a store"""
     bundle: Path
     model_id: str
     model: str
@@ -97,6 +97,8 @@ class PredictResult(Record):
     images: int
     rejects: int
     rejects_by_reason: dict[str, int]
+    address: str | None = None
+    """of the output in a store"""
     predictions: dict[str, int]
     """class -> images for which it is the most probable"""
     decision_points: tuple[DecisionPoint, ...]

@@ -20,15 +20,14 @@ from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.pixels import pixels_of
 from pulmospark.data.ingest.rows import facts_row, reject_row, rejects_of
-from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.image import images_from_bytes
 from pulmospark.imaging.placement import Fit
+from pulmospark.imaging.read_ahead import Fetched, fetch, fetch_ahead
+from pulmospark.imaging.rejection import Rejected
 from pulmospark.inference.batch.cautions import NO_CHECKS, PHANTOM_DETAIL, Checks
 from pulmospark.inference.batch.inputs import FACT_COLUMNS, IMAGE_COLUMNS
-from pulmospark.inference.batch.read_ahead import Fetched, fetch, fetch_ahead
-from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.inference.engine.softmax import softmax
-from pulmospark.inference.engine.spec import EngineSpec
+from pulmospark.inference.engine.spec import Engine, EngineSpec
 from pulmospark.inference.explain.files import COLUMNS as HEAT_COLUMNS
 from pulmospark.inference.explain.files import HeatFiles
 from pulmospark.inference.explain.prepare import open_maps
@@ -79,9 +78,17 @@ class Scorer:
         """A good batch size for this engine, images."""
         return limits.SCORING_BATCH if self.engine.kind == "openvino" else limits.SCORING_BATCH_GPU
 
-    def run(self, pixels: Pixels) -> Answers:
-        """Run the network on standard images (n, size, size)."""
-        logits, features = open_engine(self.engine, task_cores()).run(pixels)
+    def run(self, pixels: Pixels, engine: Engine | None = None) -> Answers:
+        """Run the network on standard images (n, size, size).
+
+        Args:
+            pixels: of the images.
+            engine: opened from ``self.engine``; ``None``: the one that this process shares.
+        """
+        # Inside, as all that only workers need: the driver sends this class, and no more.
+        from pulmospark.inference.engine.open_engine import open_engine  # noqa: PLC0415
+
+        logits, features = (engine or open_engine(self.engine, task_cores())).run(pixels)
         if logits is None:
             raise ValueError("the engine has no logits output")
         return self._answers(logits, features)
@@ -233,6 +240,7 @@ class FilesWork:
         if data is None:
             batch.rejects.append(reject_row(row, None, row["problem"], "found while listing"))
             return
+
         decoded = (
             data
             if isinstance(data, Rejected)

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import simplejpeg
 
+from pulmospark.chunks import error_row, settle_worker
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import schemas
 from pulmospark.core.errors import SourceUnavailableError
@@ -29,7 +30,6 @@ from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.source import Piece
 from pulmospark.layouts.base import row_of
 from pulmospark.layouts.walk import FoundFile
-from pulmospark.spark.chunks import error_row, settle_worker
 
 CHANGED = "changed"
 """name of the table of files that changed while being read"""
