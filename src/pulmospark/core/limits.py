@@ -370,7 +370,7 @@ HEAT_MAP_SIDE_MIN = 5
 """rows and columns of a convolution map below which Grad-CAM looks at an earlier one: a field of
 4 x 4 covers a sixteenth of the image."""
 
-HEAT_MAP_PICTURE_SIDE_MIN, HEAT_MAP_PICTURE_SIDE_MAX = 384, 1024
+HEAT_MAP_PICTURE_SIDE_MIN, HEAT_MAP_PICTURE_SIDE_MAX = 384, 768
 """longer side of the image in a heat map's picture, pixels: below it text has no room, and beyond
 it a PNG only grows, for a grid of some 7 x 7."""
 
