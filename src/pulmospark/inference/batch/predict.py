@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +31,11 @@ from pulmospark.inference.batch.inputs import (
     list_inputs,
     resolve_inputs,
 )
-from pulmospark.inference.batch.publish import RECORD, Scored, Written, publish
+from pulmospark.inference.batch.publish import Scored, Written, publish
 from pulmospark.inference.batch.result import PredictResult
 from pulmospark.inference.batch.scorer import prepare_scorer
+from pulmospark.inference.batch.sinks.base import ResultSink
+from pulmospark.inference.batch.sinks.json_sink import RECORD
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
 from pulmospark.inference.decision_point import DecisionPoint
 from pulmospark.inference.precision.check import PrecisionOutcome
@@ -64,6 +66,8 @@ class PredictPlan:
     prepared: tuple[Scorer, PrecisionOutcome] | None = None
     """the scorer and how its precision was decided; ``None``: not prepared yet"""
     salt: Salt | None = None
+    sinks: tuple[ResultSink, ...] = ()
+    """in addition to those of every prediction; used once"""
 
     def run(
         self, workers: chunks.Workers | SparkSession | None, *, quiet: bool = False
@@ -83,6 +87,7 @@ def predict(
     threshold: float | None = None,
     salt_path: Path | None = None,
     settings: ScoringSettings | None = None,
+    sinks: Sequence[ResultSink] = (),
     quiet: bool = False,
 ) -> PredictResult:
     """Score images with a bundle.
@@ -103,6 +108,8 @@ def predict(
         salt_path: file with the secret used to hash patient numbers of DICOM headers; ``None``:
             they are omitted.
         settings: of the scoring; ``None``: the defaults.
+        sinks: further forms to write the results in, see
+            :mod:`pulmospark.inference.batch.sinks`.
         quiet: show no progress.
 
     Raises:
@@ -124,7 +131,7 @@ def predict(
         salt_path=salt_path,
         settings=settings,
     )
-    return plan.run(workers, quiet=quiet)
+    return replace(plan, sinks=tuple(sinks)).run(workers, quiet=quiet)
 
 
 def plan_predict(
@@ -311,7 +318,9 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
     scored = time.perf_counter()
     written = Written(parts, rows, _named_as_frames(manifest) if seen else frozenset())
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
-    outcome = Scored(plan.bundle, plan.inputs, plan.target, plan.points, notes, precision)
+    outcome = Scored(
+        plan.bundle, plan.inputs, plan.target, plan.points, notes, precision, plan.sinks
+    )
     return publish(outcome, written, total, seconds)
 
 

@@ -203,7 +203,8 @@ def choose_precision(
         reason = "" if asked == "fp32" else f"a lower one is tried from {needed} images on"
         return exact, PrecisionOutcome(asked=asked, used="fp32", reason=reason)
     comparison = _Comparison(exact, answers, sample)
-    order = _ORDER[1:] if asked == "auto" else _ORDER[_ORDER.index(asked) :]
+    with_int8 = asked != "auto" or images >= limits.INT8_WORTH_IMAGES
+    order = _ORDER[0 if asked == "auto" else _ORDER.index(asked) :][0 if with_int8 else 1 :]
     trials: list[Trial] = []
     used, reason = exact, ""
     try:
@@ -335,6 +336,8 @@ def _no_gain(
     if exact.kind == "torch":
         return _no_gain_in_torch(precision)
     if precision == "int8":
+        if not can_quantise and asked == "auto":
+            return f"needs the package nncf: {how_to_install('int8')}"
         if not can_quantise:
             raise EnvironmentProblem(
                 f"int8 needs the package nncf: {how_to_install('int8')}, or choose another "
