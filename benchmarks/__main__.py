@@ -24,6 +24,7 @@ NAMES = (
     "finetune",
     "cluster",
     "score",
+    "cold",
     "score_memory",
     "archive",
     "stream",
