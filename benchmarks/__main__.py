@@ -40,9 +40,11 @@ NAMES = (
     "audit_faults",
     "audit_models",
     "lungs",
+    "heat_maps",
     "cautions",
     "view_guess",
     "demo",
+    "page",
 )
 SMALL = Options(
     files=40,

@@ -128,7 +128,7 @@ def _programs(
         "-m", "benchmarks.cold_bare", str(folder / "images"), str(out), str(engine),
         str(PROCESSES),
     )  # fmt: skip
-    programs = {
+    programs: dict[str, Callable[[], Cost]] = {
         "two threads": partial(cost_of, threads),
         "predict": partial(cost_of, _predict(folder, bundle, images)),
     }
@@ -188,11 +188,11 @@ def _median(costs: Sequence[Cost]) -> dict[str, float]:
 def _report(figures: dict[str, Any], counts: Sequence[int], made_of: str) -> Report:
     rows, notes = [], [f"files: {made_of}; fp32 in both, so that the network is the same"]
     for name, cost in figures.items():
-        program, _, count = name.rpartition(", ")
+        program, _, number = name.rpartition(", ")
         base = {"predict": "two threads", "ingest": "equal work"}.get(program)
-        of_base = ("", "")
-        if base is not None and f"{base}, {count}" in figures:
-            other = figures[f"{base}, {count}"]
+        of_base: tuple[str, ...] = ("", "")
+        if base is not None and f"{base}, {number}" in figures:
+            other = figures[f"{base}, {number}"]
             of_base = tuple(f"{other[key] / cost[key]:.2f}" for key in ("wall_s", "cpu_s"))
         rows.append(
             (

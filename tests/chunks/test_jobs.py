@@ -137,13 +137,16 @@ class _StopError(Exception):
     pass
 
 
-def test_what_spark_cannot_tell_is_told_in_one_line(place: Path) -> None:
-    class Ended(LocalSpark):
-        def range(self, *_: object, **__: object) -> Any:
-            raise ConnectionRefusedError(111, "Connection refused")
+def test_what_spark_cannot_tell_is_told_in_one_line(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
 
+    spark = LocalSpark()
+    monkeypatch.setattr(spark.sparkContext, "parallelize", gone)
     with pytest.raises(EnvironmentProblem, match=r"JVM has ended \(Connection refused\)"):
-        run(place, Deadly(), Ended())
+        run(place, Deadly(), spark)
 
 
 def test_several_at_work_are_run_alone_and_none_of_them_ends_a_worker(place: Path) -> None:

@@ -185,10 +185,10 @@ a row takes a quarter of a millisecond, a Spark task 10 of them."""
 CLASSES_MAX = 64
 """classes of an experiment; the evaluation's cost grows with their number."""
 
-CROSS_FIT_VALUES_MAX = 32_000_000
-"""values of deep features, images x width, up to which regularisation, temperature and operating
-point are chosen by fits on the driver: 25,000 images of MobileNetV2, 128 MB and as much again for
-a fit's own copy. Beyond it a validation part of a tenth is large enough."""
+FEATURE_MATRIX_BYTES_MAX = 128 * 2**20
+"""bytes of deep features up to which logistic regressions are fitted, and regularisation,
+temperature and operating point chosen, on the driver: 26,000 images of MobileNetV2, and a copy for
+each of four fits. Beyond it a validation part of a tenth is large enough."""
 
 OPERATING_POSITIVES_MIN = 20
 """images of the positive class below which an operating point is reported as coarse: with fewer, a
@@ -366,6 +366,21 @@ FETCH_FILES = 32
 FETCH_BYTES = 16 * 1024 * 1024
 """bytes of them, unless one alone has more."""
 
+EXPLAIN_BATCH = 8
+"""images whose heat maps PyTorch computes at once."""
+
+HEAT_MAP_SIDE_MIN = 5
+"""rows and columns of a convolution map below which Grad-CAM looks at an earlier one: a field of
+4 x 4 covers a sixteenth of the image."""
+
+HEAT_MAP_PICTURE_SIDE_MIN, HEAT_MAP_PICTURE_SIDE_MAX = 384, 1024
+"""longer side of the image in a heat map's picture, pixels: below it text has no room, and beyond
+it a PNG only grows, for a grid of some 7 x 7."""
+
+HEAT_MAP_LUNGS_SHARE_MIN = 0.6
+"""share of an image that a standard image must show for lungs to be searched for in it: the finder
+expects a whole frontal image."""
+
 ENGINES_KEPT_MAX = 8
 """engines kept in the cache, those used last; MobileNetV2's takes 9 MB, ResNet50's 94."""
 
@@ -505,8 +520,12 @@ AUDIT_IMAGES_MAX = 2_000
 """images that audits of a model score, whole and covered: a minute's work, and CIs of two
 points."""
 
-JVM_END_S_MAX = 300
-"""seconds that Spark's JVM may take to write its classes and end"""
+CLASS_ARCHIVES_MAX = 2
+"""archives of Spark's classes that the cache keeps, some 200 MB each: for two installations used
+in turn"""
+
+CLASS_ARCHIVE_FREE_MIN = 1024**3
+"""bytes of free space in the cache below which no archive of Spark's classes is written"""
 
 PREFLIGHT_S_MAX = 10.0
 """seconds in which each executor should have answered before the work starts; one that has not
@@ -534,3 +553,160 @@ ENDED_IN_A_ROW_MAX = 16
 
 FAILED_JOBS_MAX = 1_000
 """Spark jobs of one run that workers' ends may cost: 250 images that end theirs."""
+
+BROWSED_ROWS_MAX = 1_000_000
+"""predictions of a run that the run browser reads into memory, some 250 bytes each."""
+
+BROWSED_PAGE_MAX = 200
+"""predictions of one page of the run browser; each shows an image."""
+
+NEAREST_IMAGES_MAX = 20_000
+"""training images that are searched for the nearest to an image: small copies of 80 MB, made
+within seconds; of more, every n-th."""
+
+NEAREST_SHOWN_MAX = 24
+"""nearest training images that are shown next to an image."""
+
+SERVE_BODY_BYTES_MAX = 512 * 1024 * 1024
+"""bytes of a request's body, as large as the largest image file: a zip of a CT study of 1,000
+slices has 150 to 300 MB."""
+
+SERVE_BODIES_BYTES_MAX = 4 * 1024 * 1024 * 1024
+"""bytes of all bodies that are being received or scored; what is over is refused with 503. Beyond
+a megabyte a file lies in a temporary file, not in memory."""
+
+SERVE_JSON_BYTES_MAX = 64 * 1024
+"""bytes of a body of JSON, except tensors."""
+
+SERVE_TENSOR_BYTES_MAX = 64 * 1024 * 1024
+"""bytes of a tensor request's body: 128 images of 224 x 224 as JSON numbers take 25 MB."""
+
+SERVE_FILES_MAX = 2_000
+"""files of a request, those in its zip archives included: a chest CT has below 1,000 slices."""
+
+SERVE_FIELDS_MAX = 20
+"""fields of a multipart form that are no files."""
+
+SERVE_UNPACKED_BYTES_MAX = 2 * 1024 * 1024 * 1024
+"""bytes that a request's zip archives may unpack to; one entry is unpacked at a time."""
+
+SERVE_HEADER_SECONDS_MAX = 10.0
+"""seconds in which a connection must have sent the headers of a request, and in which the next
+request of an open connection must begin."""
+
+SERVE_HEAD_BYTES_MAX = 64 * 1024
+"""bytes of a request's line and headers; browsers send below 8 kB."""
+
+SERVE_FRAMING_MAX = 8
+"""bytes of chunks' framing for each byte of a body, beyond ``SERVE_HEAD_BYTES_MAX``: a chunk of a
+single byte takes five more."""
+
+SERVE_BODY_SILENCE_SECONDS_MAX = 10.0
+"""seconds without a byte after which the wait for a body's rest ends."""
+
+SERVE_BODY_GRACE_SECONDS = 20.0
+"""seconds of a body, after which it must have come at ``SERVE_BODY_RATE_MIN``."""
+
+SERVE_BODY_RATE_MIN = 16 * 1024
+"""bytes per second of a body on average: an image of 120 kB takes 8 s, over any line in use less;
+a slower client holds a connection for its own sake."""
+
+SERVE_SEND_SECONDS_MAX = 30.0
+"""seconds for which a client may take nothing of its answer before the connection is closed."""
+
+SERVE_CONNECTIONS_MAX = 512
+"""connections at once; further ones are answered 503. Each takes some 50 kB and a file
+descriptor, of which a process has 1,024 by default."""
+
+SERVE_REQUESTS_MAX = 128
+"""requests with a complete body that are scored or wait for it; further ones are answered 503 with
+Retry-After. At 100 images/s the last one waits about a second."""
+
+SERVE_QUEUE_BYTES_MAX = 256 * 1024 * 1024
+"""bytes of files in memory that wait to be decoded, unless one alone has more; further ones stay
+in their temporary files."""
+
+SERVE_QUEUE_IMAGES = 8
+"""images that a worker decodes before it runs the network: enough to share the cost of a run, few
+enough that the first of them does not wait long for the last."""
+
+SERVE_STOP_SECONDS_MAX = 30
+"""seconds that requests in progress have to end when the service is stopped."""
+
+SERVE_WORKERS_MAX = 256
+"""threads that decode and score."""
+
+SERVE_STORED_BYTES = 10 * 1024 * 1024 * 1024
+"""bytes of stored images by default: 80,000 radiographs as JPEG."""
+
+SERVE_RESULTS_KEPT = 100_000
+"""results of the worklist by default; each takes about 2 kB."""
+
+SERVE_PAGE_RESULTS_MAX = 500
+"""results of one page of the worklist."""
+
+SERVE_STUDY_RESULTS_MAX = 5_000
+"""images of a study that are listed: two series of the longest CT."""
+
+SERVE_JOBS_WAITING_MAX = 100
+"""batch jobs that wait."""
+
+SERVE_JOB_RESTARTS_MAX = 5
+"""times in a row that a batch job's process may end without a further image before it fails."""
+
+SERVE_AUDIT_BYTES_MAX = 64 * 1024 * 1024
+"""bytes of an audit log, some 250,000 requests; then a new one is begun."""
+
+SERVE_AUDIT_FILES_MAX = 100
+"""audit logs that are kept, those begun last."""
+
+SERVE_TOKEN_CHARS_MIN = 32
+"""characters of a token: 128 bits as hexadecimal digits; a shorter one can be guessed."""
+
+SERVE_NAME_CHARS_MAX = 200
+"""characters of a file's name that are kept for display."""
+
+SERVE_KEY_CHARS_MAX = 200
+"""characters of an ``Idempotency-Key``."""
+
+SERVE_VIEW_PIXELS_MAX = 25_000_000
+"""pixels of an image that is shown; a larger one is scaled down by a whole number."""
+
+SERVE_VIEWS_MAX = 2
+"""images that are decoded for viewing at once: each takes up to 300 MB, and others may wait."""
+
+SERVE_JOB_CHUNK_FILES = 64
+"""files of a batch job's chunk: what is scored again after a kill, a second's work."""
+
+SERVE_HEAT_MAP_SIDE = 256
+"""pixels of the longer side of a heat map that the service gives: the network's own grid has
+7 x 7 to 32 x 32 fields, and a browser interpolates as well."""
+
+STORE_KEY_BYTES_MAX = 1_024
+"""bytes of an object's key; the limit of S3, Azure and Google Cloud alike."""
+
+STORE_REQUESTS = 16
+"""requests that one task has under way; at 20 ms to the first byte, 16 keep one core busy with
+73 kB each, and twice as many read no faster."""
+
+STORE_AHEAD_BYTES = 64 * 1024 * 1024
+"""bytes of objects that a task holds before they are used, unless one alone has more."""
+
+STORE_RETRIES = 6
+"""retries of a request that the store answered with 5xx, slowed down or cut off; with pauses that
+double from 0.1 s, some 6 s."""
+
+STORE_SECONDS_MAX = 180
+"""seconds of one request with its retries, after which the store counts as unreachable."""
+
+STORE_FETCHED_MAX = 8
+"""bundles from stores that are kept on this machine, those used last."""
+
+STORE_BUNDLE_FILES_MAX = 64
+"""files of a bundle in a store: it has about ten."""
+
+STORE_BUNDLE_BYTES_MAX = 2 * 1024 * 1024 * 1024
+"""bytes of a bundle in a store: that of VGG19, the largest network, has 560 MB."""
+
+STORE_SILENCE_S_MAX = 30
+"""seconds without a byte after which a request is tried again."""

@@ -7,9 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from pulmospark.chunks.executor import WorkerEndedError
 from pulmospark.chunks.task import Name, Task, UnitRow, settle_worker
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _SHARES_A_SLOT = 4
-_ROWS = "place bigint, first bigint, rows bigint, parts string, error string"
 
 
 @dataclass(frozen=True)
@@ -34,22 +31,14 @@ class SparkTask:
 
     task: Task
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """A row for each unit of the shares that are asked for, up to the first error."""
+    def __call__(self, share: int) -> Iterator[str]:
+        """A row for each unit of the share, up to the first error."""
         spare_pandas()
-        for batch in batches:
-            for share in batch.column(0).to_pylist():
-                for row in self.task.outcomes(share):
-                    yield _batch_of(row)
-                    if row.error is not None:
-                        return  # the job is at its end
+        for row in self.task.outcomes(share):
+            yield json.dumps([row.name, row.parts, row.error])
+            if row.error is not None:
+                return  # the job is at its end
         settle_worker()
-
-
-def _batch_of(row: UnitRow) -> pa.RecordBatch:
-    numbers = [pa.array([value], pa.int64()) for value in row.name]
-    texts = [pa.array([value], pa.string()) for value in (json.dumps(row.parts), row.error)]
-    return pa.RecordBatch.from_arrays([*numbers, *texts], names=[*Name._fields, "parts", "error"])
 
 
 @dataclass(frozen=True)
@@ -106,21 +95,21 @@ class SparkExecutor:
 
     def run(self, task: Task, shares: int, tag: str) -> list[UnitRow]:
         """Run a job of one task per share."""
-        with job_errors():
-            indices = self.spark.range(0, shares, 1, numPartitions=shares)
-            frame = indices.mapInArrow(SparkTask(task), _ROWS, profile=self.profile)
-        # Of this thread. A tag of the classic session can be interrupted by its thread alone.
-        if self._is_connect:
-            self.spark.addTag(tag)
-        else:
-            self.spark.sparkContext.addJobTag(tag)
+        from pulmospark.spark.tasks import run_tasks  # noqa: PLC0415 - it needs pyspark
+
         try:
-            return [_row_of(row) for row in frame.collect()]
+            # Of this thread. A tag of the classic session can be interrupted by its thread alone.
+            if self._is_connect:
+                self.spark.addTag(tag)
+            else:
+                self.spark.sparkContext.addJobTag(tag)
+            answers = run_tasks(self.spark, SparkTask(task), shares, profile=self.profile)
         except Exception as error:
             failure = job_failure(error)
             if ended_worker(str(error)):
                 raise WorkerEndedError(failure) from error
             raise failure from error
+        return [_row_of(answer) for answer in answers]
 
     def cancel(self, tag: str) -> None:
         """Cancel the job with a tag."""
@@ -137,9 +126,9 @@ class SparkExecutor:
         return is_connect(self.spark)
 
 
-def _row_of(row: Any) -> UnitRow:
-    parts = [(table, file, rows) for table, file, rows in json.loads(row["parts"])]
-    return UnitRow(Name(row["place"], row["first"], row["rows"]), parts, row["error"])
+def _row_of(answer: str) -> UnitRow:
+    name, parts, error = json.loads(answer)
+    return UnitRow(Name(*name), [(table, file, rows) for table, file, rows in parts], error)
 
 
 def shares_of(count: int, at_once: int) -> tuple[tuple[int, int], ...]:

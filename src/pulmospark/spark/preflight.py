@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from pulmospark.chunks.worker_check import Expected, expected, faults, unseen
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem
@@ -51,13 +49,12 @@ class _Probe:
     pause_s: float
     """for which a task keeps its slot, so that the next one goes to another"""
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for _ in batches:
-            problems = list(faults(self.wanted))
-            # Spark's daemon is this process's parent: one per executor.
-            text = json.dumps([f"{platform.node()}:{os.getppid()}", problems])
-            time.sleep(self.pause_s)
-            yield pa.RecordBatch.from_pydict({"answer": [text]})
+    def __call__(self, number: int) -> Iterator[str]:
+        del number
+        problems = list(faults(self.wanted))
+        # Spark's daemon is this process's parent: one per executor.
+        yield json.dumps([f"{platform.node()}:{os.getppid()}", problems])
+        time.sleep(self.pause_s)
 
 
 def preflight(
@@ -130,7 +127,9 @@ def _replies(token: Path) -> list[Path]:
 
 
 def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
-    from pulmospark.spark.session import slots  # noqa: PLC0415 - it needs pyspark
+    # They need pyspark.
+    from pulmospark.spark.session import slots  # noqa: PLC0415
+    from pulmospark.spark.tasks import run_tasks  # noqa: PLC0415
 
     # One wait a session: for executors that are still starting, and for those that are busy.
     waited = not pause_s or spark.conf.get(_WAITED, "") == "yes"
@@ -139,9 +138,8 @@ def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
     known = 0
     while True:
         tasks = _TASKS_A_SLOT * slots(spark) if pause_s else 1
-        frame = spark.range(0, tasks, 1, numPartitions=tasks)
-        rows = frame.mapInArrow(_Probe(wanted, pause_s), "answer string").collect()
-        for executor, found in (json.loads(row["answer"]) for row in rows):
+        answers = run_tasks(spark, _Probe(wanted, pause_s), tasks)
+        for executor, found in map(json.loads, answers):
             seen.add(executor)
             if found:
                 raise EnvironmentProblem(found[0], detail="\n".join(found))

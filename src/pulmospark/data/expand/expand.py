@@ -144,7 +144,7 @@ def _publish(
             "and expand again"
         )
     with files.whole_folder(target) as aside:
-        chunks.link_parts([part.path for part in parts], aside / TABLE)
+        chunks.publish_table([part.path for part in parts], aside / TABLE, schemas.EXPANDED)
         files.write_json(aside / RECORD, record)
 
 

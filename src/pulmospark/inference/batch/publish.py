@@ -25,9 +25,11 @@ from pulmospark.inference.batch.sinks.parquet_sink import SCHEMAS
 from pulmospark.inference.batch.sinks.registry import SINKS
 from pulmospark.inference.batch.tally import Tally
 from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.inference.explain.files import link_files
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle
+from pulmospark.store.uri import StoreUri
 
 _NAMED_MAX = 100
 
@@ -42,6 +44,8 @@ class Scored:
     points: tuple[DecisionPoint, ...]
     notes: ListingNotes
     precision: PrecisionOutcome
+    address: StoreUri | None = None
+    """of the output in a store; the target is then where it is prepared"""
     sinks: tuple[ResultSink, ...] = ()
     """in addition to those of every prediction"""
 
@@ -61,6 +65,8 @@ class Written:
     """from rows of images tables; every row counts, whatever its frame"""
     named_as_frames: frozenset[str]
     """files whose names end like that of a later frame"""
+    heat_maps: Path | None = None
+    """folder with the heat maps that the tables name; ``None``: they were not requested"""
 
     def by_table(self) -> dict[str, list[Path]]:
         """The parts of each table, without duplicates."""
@@ -69,6 +75,17 @@ class Written:
             name: list(dict.fromkeys(part.path for part in parts if part.table == name))
             for name in SCHEMAS
         }
+
+    def link_heat_maps(self, folder: Path) -> int:
+        """Link the heat maps that the tables name into an output folder; returns how many."""
+        if self.heat_maps is None:
+            return 0
+        count = 0
+        for part in self.by_table()["predictions"]:
+            names = pq.read_table(part, columns=["heat_map"])["heat_map"].to_pylist()
+            link_files(names, self.heat_maps, folder)
+            count += len(names)
+        return count
 
     def later_frames(self) -> int:
         """Count the predictions that are not the first of their file."""
@@ -109,8 +126,14 @@ def publish(
         for sink in sinks:
             stack.callback(sink.close)
         output = Output(
-            folder, scored.bundle.config.classes, scored.points, scored.fence, by_table
+            folder,
+            scored.bundle.config.classes,
+            scored.points,
+            scored.fence,
+            by_table,
+            written.heat_maps is not None,
         )
+        heat_maps = written.link_heat_maps(folder)
         _hand_over(output, sinks, tally)
         if tally.images - written.later_frames() + tally.rejects != seen:
             raise InputError(
@@ -119,6 +142,7 @@ def publish(
             )
         seconds["write"] = time.perf_counter() - begun
         result = _result(scored, tally, seen, seconds, image)
+        result = result.model_copy(update={"heat_maps": heat_maps})
         record = _record(scored, result)
         for sink in sinks:
             sink.finish(record)
@@ -130,7 +154,7 @@ def _hand_over(output: Output, sinks: Sequence[ResultSink], tally: Tally) -> Non
     """Hand all rows to the sinks, in order; holds one row group in memory."""
     for sink in sinks:
         sink.begin(output)
-    takers = [tally, *sinks]
+    takers: list[Tally | ResultSink] = [tally, *sinks]
     for row in _rows(output.parts["predictions"], schemas.PREDICTIONS.names):
         for taker in takers:
             taker.prediction(row)
@@ -159,7 +183,7 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
     if more:  # a CT in one file
         if scored.target is None:
             raise UsageError(
-                f"{scored.inputs.named[0]}: has {1 + len(more)} frames, each a slice: name a "
+                f"{scored.inputs.places[0]}: has {1 + len(more)} frames, each a slice: name a "
                 "folder for their predictions with --out"
             )
         return None
@@ -181,6 +205,9 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
             sentence(caution, row["distance"], scored.fence) for caution in row["cautions"]
         ),
         distance=row["distance"],
+        heat_map=None if scored.target is None else row["heat_map"],
+        outside_lungs=row["outside_lungs"],
+        hottest_tenth=row["hottest_tenth"],
     )
 
 
@@ -193,7 +220,8 @@ def _result(
 ) -> PredictResult:
     config = scored.bundle.config
     return PredictResult(
-        folder=scored.target,
+        folder=None if scored.address else scored.target,
+        address=None if scored.address is None else str(scored.address),
         bundle=scored.bundle.folder,
         model_id=scored.bundle.model_id,
         model=config.model,
@@ -220,7 +248,7 @@ def _result(
 
 def _record(scored: Scored, result: PredictResult) -> dict[str, object]:
     inputs = scored.inputs
-    named = (*inputs.folders, *inputs.named, *inputs.sheets, *inputs.images)
+    named = inputs.places
     settings = {
         "bundle": str(scored.bundle.folder),
         "model_id": scored.bundle.model_id,

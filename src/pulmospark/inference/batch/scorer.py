@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,25 +10,25 @@ from pathlib import Path
 
 import numpy as np
 
-import pulmospark
-from pulmospark.config.inference import ScoringSettings
+from pulmospark.config.inference import HeatMapFiles, ScoringSettings
 from pulmospark.config.split import SplitSettings
 from pulmospark.core import files
 from pulmospark.core.errors import BundleError
-from pulmospark.core.hashing import value_id
 from pulmospark.core.provenance import now_utc
 from pulmospark.inference.batch.cautions import Checks
 from pulmospark.inference.batch.tasks import Scorer
 from pulmospark.inference.decision_point import DecisionPoint
-from pulmospark.inference.engine.available import has_gpu, library_version
-from pulmospark.inference.engine.bundle_form import FORM_VERSION, engine_in, outputs_of
-from pulmospark.inference.engine.cache import cached_engine
+from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.engine.spec import EngineSpec, Kind
+from pulmospark.inference.explain.files import HeatFiles
+from pulmospark.inference.explain.prepare import prepare_maps
 from pulmospark.inference.precision.check import Answers, PrecisionOutcome, choose_precision
 from pulmospark.inference.precision.int8 import can_quantise, quantised
 from pulmospark.inference.precision.sample import GivenSample, Sample
 from pulmospark.models.bundle.bundle import Bundle
 from pulmospark.models.bundle.feature_distance import FeatureDistance
+
+_LOG = logging.getLogger(__name__)
 
 
 def prepare_scorer(
@@ -72,6 +73,7 @@ def prepare_scorer(
         images=images,
         quantise=partial(quantised, exact) if can_quantise() else None,
     )
+    _LOG.info("%s", outcome.line())
     return scorer_of(bundle, engine, checks), outcome
 
 
@@ -86,6 +88,28 @@ def prepare_here(bundle: Bundle, folder: Path) -> tuple[Scorer, PrecisionOutcome
     )
     settings = ScoringSettings(precision="fp32")
     return prepare_scorer(bundle, folder, settings, (), no_images, images=1, in_place=True)
+
+
+def with_heat_maps(
+    scorer: Scorer, bundle: Bundle, folder: Path, kinds: HeatMapFiles, *, target: Path
+) -> Scorer:
+    """A scorer that also writes heat maps.
+
+    Args:
+        scorer: of the bundle.
+        bundle: the model.
+        folder: for another engine, where the scoring one cannot compute maps; readable by every
+            worker.
+        kinds: of files.
+        target: folder for them.
+
+    Raises:
+        UsageError: the network has no heat map.
+        BundleError: the bundle's tensors have changed.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    maps = prepare_maps(bundle, scorer.engine, folder)
+    return replace(scorer, heat=HeatFiles(maps, bundle.config.classes, str(target), kinds))
 
 
 def scorer_of(bundle: Bundle, engine: EngineSpec, checks: Checks) -> Scorer:
@@ -123,34 +147,3 @@ def checks_of(bundle: Bundle, folder: Path, width: int) -> Checks:
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(path, content)
     return Checks(views, config.phantoms, str(path), settings.fence)
-
-
-def bundle_engine(
-    bundle: Bundle, folder: Path, *, kind: Kind | None = None, in_place: bool = False
-) -> EngineSpec:
-    """A bundle's network in float32 in ``folder``; converted once per machine.
-
-    It outputs logits, and also features if the bundle has their statistics.
-
-    Args and errors are those of :func:`prepare_scorer`.
-    """
-    config = bundle.config
-    outputs = outputs_of(config)
-
-    def make() -> EngineSpec:
-        kept = None if is_torch else engine_in(bundle, folder)
-        if kept is not None:
-            return kept
-        # Inside: torch takes seconds, which a bundle with its engine's form is spared.
-        from pulmospark.inference.engine.build import prepare_engine  # noqa: PLC0415
-
-        return prepare_engine(
-            bundle.network(), folder, outputs=outputs, size=config.input_size, kind=kind
-        )
-
-    is_torch = kind == "torch" or (kind is None and has_gpu())
-    if is_torch:  # not converted, so caching gains nothing
-        return make()
-    versions = [pulmospark.__version__, FORM_VERSION, library_version("openvino")]
-    key = value_id([bundle.model_id, config.input_size, outputs, *versions])
-    return cached_engine(key, folder, make, in_place=in_place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -47,7 +46,7 @@ def cached_engine(
     with suppress(PulmosparkError, OSError):
         with files.whole_folder(kept) as aside:
             _copy(Path(spec.folder), aside)
-        _forget_oldest(kept.parent)
+        files.forget_oldest(kept.parent, limits.ENGINES_KEPT_MAX)
         if in_place:
             return spec.model_copy(update={"folder": str(kept)})
     return spec
@@ -59,10 +58,3 @@ def _copy(source: Path, target: Path) -> None:
         if path.name.startswith("."):
             continue  # being written by a worker
         files.link_or_copy(path, target / path.name)
-
-
-def _forget_oldest(folder: Path) -> None:
-    engines = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    engines.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in engines[limits.ENGINES_KEPT_MAX :]:
-        shutil.rmtree(path, ignore_errors=True)

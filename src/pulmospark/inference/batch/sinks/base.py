@@ -24,6 +24,7 @@ class Output:
         fence: distance from the training images beyond which an image is unlike them; ``None``:
             not assessable.
         parts: Parquet files of each table, in the order of the images.
+        heat_maps: whether they were requested: their files are in the folder, and rows name them.
     """
 
     folder: Path
@@ -31,6 +32,7 @@ class Output:
     points: tuple[DecisionPoint, ...]
     fence: float | None
     parts: Mapping[str, Sequence[Path]]
+    heat_maps: bool = False
 
 
 class ResultSink:

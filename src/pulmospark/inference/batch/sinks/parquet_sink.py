@@ -1,4 +1,4 @@
-"""Predictions and rejects as Parquet tables."""
+"""Predictions and rejects as Parquet tables, which are Delta tables as well."""
 
 from __future__ import annotations
 
@@ -17,7 +17,4 @@ class ParquetSink(ResultSink):
     def begin(self, output: Output) -> None:
         """Publish the parts, numbered in the order of the images."""
         for table, schema in SCHEMAS.items():
-            folder = output.folder / table
-            chunks.link_parts(output.parts[table], folder, numbered=True)
-            if not output.parts[table]:
-                chunks.write_empty(schema, folder)
+            chunks.publish_table(output.parts[table], output.folder / table, schema, numbered=True)
