@@ -25,6 +25,7 @@ NAMES = (
     "finetune",
     "cluster",
     "score",
+    "cold",
     "score_memory",
     "archive",
     "store",
