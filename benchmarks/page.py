@@ -122,7 +122,7 @@ def _images(folder: Path, count: int) -> list[Path]:
     from pulmospark.phantoms.write import write_phantoms
 
     write_phantoms(folder / "phantoms", seed=1, patients=max(16, count), laterals=0, broken=False)
-    images = []
+    images: list[Path] = []
     for source in sorted((folder / "phantoms").rglob("*.png"))[:count]:
         pixels = cv2.imread(str(source), cv2.IMREAD_GRAYSCALE)
         assert pixels is not None
