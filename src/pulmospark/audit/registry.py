@@ -11,6 +11,7 @@ from pulmospark.audit import (
     exact_duplicates,
     features,
     guessed_views,
+    heat_map_sanity,
     heat_maps,
     near_duplicates,
     out_of_distribution,
@@ -147,10 +148,16 @@ AUDITS: tuple[Audit, ...] = (
     ),
     Audit(
         *heat_maps.HEAT,
-        "heat maps (Grad-CAM) that lie on the lungs no more than expected by chance, per class: "
+        "heat maps that lie on the lungs no more than expected by chance, per class: "
         "with the same number of images of each class; a class with fewer than eight patients is "
         "not assessable",
         lambda e: heat_maps.audit(e.subject, e.scored, *e.some_images),
+        runs_model=True,
+    ),
+    Audit(
+        *heat_map_sanity.SANITY,
+        "heat maps that stay the same with random weights, and so show the image, not the model",
+        lambda e: heat_map_sanity.audit(e.subject, e.scored, *e.some_images),
         runs_model=True,
     ),
 )

@@ -55,6 +55,7 @@ _PRELOAD = (
 @click.option("--out", type=common.PLACE, help="Output folder, or its address in a store.")
 @click.option(
     "--layout",
+    type=common.LAYOUT,
     help="Layout of the folders (see `pulmospark layouts`); default: detected. "
     "none: every image file in them.",
 )

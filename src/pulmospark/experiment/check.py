@@ -82,10 +82,7 @@ def check_classes(settings: EvaluateSettings, classes: Sequence[str]) -> None:
 def _checked_sources(experiment: Experiment) -> list[str]:
     lines = []
     for source in experiment.sources:
-        if source.layout is None:
-            place = registry.recognise(source.path)
-        else:
-            place = registry.locate(registry.find(source.layout), source.path)
+        place = registry.place_of(source.path, source.layout, source.options)
         place.layout.check_options(source.options)
         lines.append(f"{source.name or place.folder.name}: {place.folder}, {place.layout.name}")
     return lines

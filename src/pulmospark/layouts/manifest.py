@@ -17,7 +17,7 @@ from pulmospark.core.records import Record
 from pulmospark.core.schemas import MANIFEST
 from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary
 from pulmospark.layouts.manifest_rows import row_groups
-from pulmospark.layouts.registry import Recognition, existing, find, locate, recognise
+from pulmospark.layouts.registry import Recognition, place_of
 
 
 class SourceListing(Record):
@@ -83,7 +83,7 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
         InputError: a folder is missing, has no known layout or no image, or a sheet is broken.
         EnvironmentProblem: the disk is full, or the target's folder is not writable.
     """
-    places = [_place(source) for source in sources]
+    places = [place_of(source.path, source.layout, source.options) for source in sources]
     _check_apart(sources, places)
     names = _names(sources, places)
     listings: list[SourceListing] = []
@@ -145,12 +145,6 @@ def _listing(place: Recognition, name: str, tally: _Tally, notes: ListingNotes) 
         with_mask=tally.with_mask,
         notes=notes.summary(),
     )
-
-
-def _place(source: SourceSettings) -> Recognition:
-    if source.layout is None:
-        return recognise(source.path, source.options)
-    return locate(find(source.layout), existing(source.path))
 
 
 def _check_apart(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> None:

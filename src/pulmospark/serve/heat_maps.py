@@ -90,8 +90,9 @@ def laid_over(grey: Pixels, png: bytes, title: str, *, phantom: bool) -> bytes:
         phantom: the image is a phantom.
     """
     content = np.frombuffer(png, np.uint8)
-    decoded = np.asarray(cv2.imdecode(content, cv2.IMREAD_UNCHANGED))
-    levels = decoded[..., 3].astype(np.float32) / 255
+    picture = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    assert picture is not None
+    levels = picture[..., 3].astype(np.float32) / 255
 
     def heat_at(shape: tuple[int, int]) -> Singles:
         heat = cv2.resize(levels, shape[::-1], interpolation=cv2.INTER_LINEAR)

@@ -19,6 +19,7 @@ from pulmospark.config.base import Settings
 from pulmospark.core import limits
 from pulmospark.core.errors import PulmosparkError
 
+_STDIN = 0
 _NICENESS = 10
 """uploads, for which somebody waits, come first"""
 
@@ -71,7 +72,9 @@ def run(order: JobOrder) -> Any:
 
 
 def _end_with_the_service() -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: Python ends only when it has its lock, which a reader holds.
+    while os.read(_STDIN, 4096):
+        pass
     os._exit(1)
 
 

@@ -58,6 +58,7 @@ class Jobs:
         self._is_closed = False
         self._running: _Running | None = None
         self._progress = JobProgress()
+        service.on_open.append(self._wake)
         self._thread = threading.Thread(target=self._run_all, name="jobs", daemon=True)
         self._thread.start()
 
@@ -90,8 +91,7 @@ class Jobs:
             )
 
         self._service.ledger.write(insert).result()
-        with self._changed:
-            self._changed.notify()
+        self._wake()
         return self.one(str(body["id"]))
 
     def all(self) -> list[dict[str, Any]]:
@@ -174,8 +174,8 @@ class Jobs:
         found = row.fetchone()
         return None if found is None else (found[0], found[1])
 
-    def wake(self) -> None:
-        """Look for jobs again: the model is ready."""
+    def _wake(self) -> None:
+        """Look for jobs again."""
         with self._changed:
             self._changed.notify()
 

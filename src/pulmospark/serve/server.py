@@ -59,7 +59,6 @@ def _serve(
     def open_first() -> None:
         try:
             model = service.open_model(bundle)
-            jobs.wake()
             tell(f"serve: ready with {model.facts.name} {model.facts.digest[:12]}")
         except PulmosparkError as error:
             failures.append(error)

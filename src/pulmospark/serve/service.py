@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +82,8 @@ class Service:
         self._problem: PulmosparkError | None = None
         self._opening = threading.Lock()
         self._since_trim = 0
+        self.on_open: list[Callable[[], None]] = []
+        """called when a model is open"""
 
     @property
     def model(self) -> ServedModel:
@@ -118,6 +120,8 @@ class Service:
                 raise
             self._model, self._problem = opened, None
             self.metrics.serves(opened.facts.name, opened.facts.digest)
+            for tell in self.on_open:
+                tell()
             return opened
 
     async def predict(self, files: AsyncIterator[Uploaded], wanted: Wanted) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pulmospark.chunks.executor import Executor, Workers
 from pulmospark.chunks.local import LocalPool, ThisProcess
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
+from pulmospark.core.progress import stage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -117,7 +118,9 @@ class EngineChoice:
         from pulmospark.spark.executor import SparkExecutor  # noqa: PLC0415 - half a second
         from pulmospark.spark.session import spark_session  # noqa: PLC0415
 
-        return SparkExecutor(self._stack.enter_context(spark_session(self._master, self._conf)))
+        with stage("start Spark", quiet=self._say is None):
+            session = self._stack.enter_context(spark_session(self._master, self._conf))
+        return SparkExecutor(session)
 
     def _too_many(self, images: int) -> str | None:
         if self._engine == "local" or images < limits.LOCAL_IMAGES_MAX:

@@ -226,7 +226,7 @@ def extract_features(
     )
     todo = chunks.chunks_of(chunks.parts_of(images))
     total = sum(chunk.rows for chunk in todo)
-    with Progress("features", total, "images", quiet=quiet) as progress:
+    with Progress("extract features", total, "images", quiet=quiet) as progress:
         return chunks.run_chunks(
             SparkExecutor(spark, gpu_profile(spark) if gpus else None),
             maker(engine, size),

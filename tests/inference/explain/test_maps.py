@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerGradCam  # type: ignore[import-untyped]
+from captum.attr import LayerGradCam, LayerGradientXActivation  # type: ignore[import-untyped]
 
 from pulmospark.core.errors import UsageError
 from pulmospark.inference.engine.build import prepare_engine
@@ -27,6 +27,7 @@ from pulmospark.models.zoo.network import Network
 if TYPE_CHECKING:
     from pulmospark.core.arrays import Floats, Ints, Pixels, Singles
     from pulmospark.inference.engine.spec import Outputs
+    from pulmospark.inference.explain.maps import Method
 
 LINEAR = ("mobilenet_v2", "squeezenet1_1", "squeezenet1_1_flattened", "densenet121")
 NONLINEAR = ("basic_cnn", "belman_lopez_2022_4class", "mobilenet_v2_modified")
@@ -64,8 +65,10 @@ def contrast(values: Singles, places: Ints) -> Floats:
     return np.asarray(rows)
 
 
-def by_captum(network: Network, layer: str, pixels: Pixels, places: Ints) -> Floats:
-    """LayerGradCam of the class against the others; captum takes one output, so this is it."""
+def by_captum(
+    network: Network, layer: str, pixels: Pixels, places: Ints, *, by_value: bool = False
+) -> Floats:
+    """Captum's map of the class against the others; captum takes one output, so this is it."""
 
     def evidence(images: torch.Tensor) -> torch.Tensor:
         weights = torch.from_numpy(contrast_weights(places, network.classes))
@@ -73,19 +76,24 @@ def by_captum(network: Network, layer: str, pixels: Pixels, places: Ints) -> Flo
 
     module = network.backbone.get_submodule(layer)
     images = torch.from_numpy(pixels.astype(np.float32)).requires_grad_()
-    maps = LayerGradCam(evidence, module).attribute(images, relu_attributions=False)
-    return np.asarray(maps[:, 0].detach())
+    if by_value:
+        maps = LayerGradientXActivation(evidence, module).attribute(images)
+    else:
+        maps = LayerGradCam(evidence, module).attribute(images, relu_attributions=False)
+    return np.asarray(maps.sum(dim=1).detach())
 
 
+@pytest.mark.parametrize("method", ["hires_cam", "grad_cam"])
 @pytest.mark.parametrize("name", NONLINEAR)
-def test_grad_cam_is_captums(name: str) -> None:
+def test_maps_are_captums(name: str, method: Method) -> None:
     network, size = built(name, 4 if name.endswith("4class") else 3)
     pixels = noise(size)
-    source = TorchMaps(network, size)
-    assert source.method == "grad_cam"
+    assert TorchMaps(network, size).method == "hires_cam"
+    source = TorchMaps(network, size, method)
     assert source.layer is not None
     output = source.run(pixels)
-    theirs = by_captum(network, source.layer.name, pixels, output.places)
+    layer, by_value = source.layer.name, method == "hires_cam"
+    theirs = by_captum(network, layer, pixels, output.places, by_value=by_value)
     assert min(output.raw.shape[1:]) >= 5
     assert np.abs(theirs).max() > 0
     np.testing.assert_allclose(output.raw, theirs, atol=1e-4 * np.abs(theirs).max(), rtol=1e-4)
@@ -161,7 +169,7 @@ def test_a_head_behind_more_layers_has_no_exact_map(name: str, tmp_path: Path) -
     assert not has_class_maps(spec)
     with pytest.raises(NotLinearError):
         OpenVinoMaps(spec)
-    with pytest.raises(UsageError, match="choose auto or grad_cam"):
+    with pytest.raises(UsageError, match="choose auto or hires_cam or grad_cam"):
         TorchMaps(network, size, "cam")
 
 
@@ -261,11 +269,22 @@ def test_attention_maps_follow_the_paper(averaged: bool) -> None:
         )
 
 
+def test_a_class_without_weights_of_its_own_has_a_heat_map() -> None:
+    """Its logit is 0 whatever the image; what speaks for it is what speaks against the other."""
+    network, size = built("basic_cnn", 2)
+    with torch.no_grad():
+        network.head.weight[0] = 0.0
+        network.head.bias[:] = torch.tensor([100.0, 0.0])
+    output = TorchMaps(network, size).run(noise(size))
+    assert (output.places == 0).all()
+    assert (output.raw.std(axis=(1, 2)) > 0).all()
+
+
 def test_a_method_that_the_network_lacks_is_refused() -> None:
     with pytest.raises(UsageError, match="does not support the heat map method cam"):
         TorchMaps(transformer(), 32, "cam")
     network, size = built("basic_cnn")
-    with pytest.raises(UsageError, match="choose auto or grad_cam"):
+    with pytest.raises(UsageError, match="choose auto or hires_cam or grad_cam"):
         TorchMaps(network, size, "attention")
 
     class Flat(torch.nn.Module):

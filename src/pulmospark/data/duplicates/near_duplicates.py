@@ -154,7 +154,7 @@ def find_near_copies(
     if (there := sum(chunk.rows for chunk in todo)) > limits.NEAR_PAIRS_MAX:
         raise InputError(_too_many(f"{there:,}"))
     within, count = _nearest(aside / "pairs", distance, pairs_max)
-    with Progress("compare", there, "pairs", quiet=quiet or not count) as progress:
+    with Progress("compare near copies", there, "pairs", quiet=quiet or not count) as progress:
         overlay = OverlayWork(str(aside / "small.bin"), small_id, within)
         done = chunks.run_chunks(executor, overlay, todo, work / "overlays", progress)
     copied = _read(done, correlation)
@@ -349,7 +349,7 @@ def candidates(
         The number of skipped buckets.
     """
     todo = chunks.chunks_of([plan_of(aside)])
-    with Progress("search", len(todo), "parts", quiet=quiet) as progress:
+    with Progress("search near copies", len(todo), "parts", quiet=quiet) as progress:
         near = NearWork(str(aside), hashes_id, distance)
         done = chunks.run_chunks(executor, near, todo, parts, progress)
     _write_pairs([part for part in done if part.table == "near"], aside / "pairs")

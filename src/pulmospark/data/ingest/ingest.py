@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,8 @@ from pulmospark.spark.engine_choice import workers_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+_LOG = logging.getLogger(__name__)
 
 PIXELS_VERSION = 5
 """Raised whenever the same file and settings give other pixels or facts: old parts are then
@@ -165,8 +168,7 @@ def ingest(
             if _same_settings(target, _settings_key(settings, salt))
             else Already([manifest], [], [])
         )
-        todo = chunks.listed_chunks(already.pending)
-        count = sum(chunk.rows for chunk in todo)
+        todo, count = _to_read(already, seen)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
             parts = chunks.run_chunks(
                 workers.executor_for(count),
@@ -193,6 +195,14 @@ def ingest(
             )
         shutil.rmtree(work)
     return result
+
+
+def _to_read(already: Already, seen: int) -> tuple[list[chunks.Chunk], int]:
+    """The chunks of files that are not ingested yet, and how many files they have."""
+    todo = chunks.listed_chunks(already.pending)
+    count = sum(chunk.rows for chunk in todo)
+    _LOG.info("%d files listed, %d new or changed, in %d chunks", seen, count, len(todo))
+    return todo, count
 
 
 def _salt(settings: IngestSettings, target: Path) -> Salt:

@@ -194,5 +194,5 @@ def _audited(audits: Audits | None) -> dict[int, str]:
         if result.name == "support":
             known[21] = f"None was planned. {result.sentence}"
         if result.name == "heat_maps":
-            known[31] = f"Grad-CAM. {result.sentence}"
+            known[31] = f"Heat maps. {result.sentence}"
     return known

@@ -79,7 +79,7 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
     with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
         manifest = Path(name) / "manifest.parquet"
         if plan.inputs.has_files:
-            with Progress("list", 0, "files", quiet=quiet) as progress:
+            with Progress("list files", 0, "files", quiet=quiet) as progress:
                 files = list_inputs(plan.inputs, manifest, notes, progress)
                 progress.to(files)
             chunk_count += len(chunks.listed_chunks([manifest], plan.chunk_files)) if files else 0

@@ -304,7 +304,7 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
     roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
     workers.check(reads=roots, folder=work)
     if plan.inputs.has_files:
-        with Progress("list", 0, "files", quiet=quiet) as progress:
+        with Progress("list files", 0, "files", quiet=quiet) as progress:
             seen = list_inputs(plan.inputs, manifest, notes, progress)
             progress.to(seen)
     of_images = chunks.chunks_of(plan.inputs.images)

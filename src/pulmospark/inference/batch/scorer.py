@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,8 @@ from pulmospark.inference.precision.int8 import can_quantise, quantised
 from pulmospark.inference.precision.sample import GivenSample, Sample
 from pulmospark.models.bundle.bundle import Bundle
 from pulmospark.models.bundle.feature_distance import FeatureDistance
+
+_LOG = logging.getLogger(__name__)
 
 
 def prepare_scorer(
@@ -70,6 +73,7 @@ def prepare_scorer(
         images=images,
         quantise=partial(quantised, exact) if can_quantise() else None,
     )
+    _LOG.info("%s", outcome.line())
     return scorer_of(bundle, engine, checks), outcome
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ from pulmospark.inference.engine.openvino_import import import_openvino
 from pulmospark.inference.engine.spec import SPEC_FILE, TENSORS_FILE, EngineSpec, Kind, Outputs
 from pulmospark.models.zoo.network import FeatureExtractor, Network
 from pulmospark.models.zoo.networks import check_size
+
+_LOG = logging.getLogger(__name__)
 
 
 def prepare_engine(
@@ -92,7 +95,17 @@ def _prepare(network: Network, folder: Path, draft: EngineSpec) -> EngineSpec:
     )
     target = folder.resolve() / engine_id
     spec = draft.model_copy(update={"folder": str(target), "engine_id": engine_id})
-    if not (target / SPEC_FILE).is_file():
+    is_new = not (target / SPEC_FILE).is_file()
+    _LOG.info(
+        "engine %s for %s, %d x %d pixels, batches of %d%s",
+        spec.kind,
+        spec.model,
+        spec.size,
+        spec.size,
+        spec.batch,
+        "" if is_new else " (prepared by an earlier call)",
+    )
+    if is_new:
         with whole_folder(target) as aside:
             if spec.kind == "openvino":
                 _convert(network, aside / IR_FILE, spec)

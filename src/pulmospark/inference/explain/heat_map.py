@@ -12,15 +12,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pulmospark.core import files
+from pulmospark.core import files, limits
 from pulmospark.core.arrays import Mask, Pixels, Singles
-from pulmospark.core.safe_text import shown
+from pulmospark.core.safe_text import one_line
 from pulmospark.imaging.placement import Placement
 from pulmospark.inference.explain.maps import Method
 from pulmospark.inference.explain.overlay import draw_overlay
 
 _TITLES: dict[Method, str] = {
     "cam": "class activation map",
+    "hires_cam": "HiResCAM",
     "grad_cam": "Grad-CAM",
     "attention": "attention, gradient-weighted",
 }
@@ -76,7 +77,7 @@ class HeatMap:
     @property
     def title(self) -> str:
         """What the picture shows, in words."""
-        return f"evidence for {shown(self.class_name)} ({_TITLES[self.method]})"
+        return f"evidence for {self._class} ({_TITLES[self.method]})"
 
     def hottest(self, share: float = 0.1) -> Mask:
         """The hottest part of the original, of :attr:`map`'s shape.
@@ -102,7 +103,7 @@ class HeatMap:
         side = 3 * 32  # whole fields of the nine zones
         hot = hottest_of(self.resampled((side, side)), 0.1)
         if not hot.any():
-            return f"no evidence for {shown(self.class_name)} in any part of the image"
+            return f"no evidence for {self._class} in any part of the image"
         zones = hot.reshape(3, 32, 3, 32).sum(axis=(1, 3)) / hot.sum()
         order = np.argsort(-zones, axis=None, kind="stable")[:_ZONES_NAMED]
         named = [
@@ -186,6 +187,10 @@ class HeatMap:
         picture = base64.b64encode(self.overlay()).decode()
         words = escape(f"{self.title}; {self.where()}")
         return f'<img alt="{words}" src="data:image/png;base64,{picture}"><p>{words}</p>'
+
+    @property
+    def _class(self) -> str:
+        return one_line(self.class_name, limits.NAME_CHARS_MAX)
 
     def _proportions(self) -> tuple[int, int]:
         """Rows and columns of the original at the standard image's resolution."""

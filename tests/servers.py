@@ -1,4 +1,4 @@
-"""A server of one archive on loopback, which can be told to misbehave."""
+"""A server of one file on loopback, which can be told to misbehave."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 
 class Server:
-    """Serves ``content`` under ``/set.zip``, and a redirect under ``/moved.zip``."""
+    """Serves ``content`` under its path, and a redirect everywhere else if asked to."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, path: str) -> None:
         self.content = content
+        self.ranges = True
         self.etag: str | None = '"one"'
         self.length = True
         self.cut: int | None = None
@@ -27,16 +29,16 @@ class Server:
             def do_GET(self) -> None:
                 asked = self.headers.get("Range")
                 outer.asked.append(asked)
-                if self.path == "/moved.zip":
+                if outer.moved_to and self.path != urlsplit(outer.moved_to).path:
                     self.send_response(302)
                     self.send_header("Location", outer.moved_to)
                     self.end_headers()
                     return
-                if self.path != "/set.zip":
+                if self.path != path:
                     self.send_error(404)
                     return
                 wanted = self.headers.get("If-Range")
-                partial = asked is not None and wanted in (None, outer.etag)
+                partial = outer.ranges and asked is not None and wanted in (None, outer.etag)
                 start = int((asked or "bytes=0-")[6:-1]) if partial else 0
                 if partial and start >= len(outer.content):
                     self.send_error(416)
@@ -57,13 +59,13 @@ class Server:
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/set.zip"
+        self.url = f"http://127.0.0.1:{self.http.server_port}{path}"
 
 
 @contextmanager
-def serving(content: bytes) -> Iterator[Server]:
+def serving(content: bytes, path: str = "/set.zip") -> Iterator[Server]:
     """A server that runs until the end of the block."""
-    server = Server(content)
+    server = Server(content, path)
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
