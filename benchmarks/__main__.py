@@ -42,6 +42,9 @@ NAMES = (
     "cautions",
     "view_guess",
     "demo",
+    "serve_latency",
+    "serve_kills",
+    "serve_fuzz",
 )
 SMALL = Options(
     files=40,
