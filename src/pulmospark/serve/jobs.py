@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pulmospark.core import files, limits
+from pulmospark.core import files, limits, serve_limits
 from pulmospark.core.errors import PulmosparkError
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.python_path import SAFE_PATH
@@ -71,7 +71,7 @@ class Jobs:
         input_below(self._roots, request.input)
         body = {
             "id": secrets.token_hex(16),
-            "name": one_line(request.name, limits.SERVE_NAME_CHARS_MAX),
+            "name": one_line(request.name, serve_limits.SERVE_NAME_CHARS_MAX),
             "input": request.input,
             "created_at": now_utc().isoformat(timespec="seconds"),
             "finished_at": None,
@@ -83,7 +83,7 @@ class Jobs:
             (waiting,) = connection.execute(
                 "SELECT COUNT(*) FROM jobs WHERE status IN ('waiting', 'running')"
             ).fetchone()
-            if waiting >= limits.SERVE_JOBS_WAITING_MAX:
+            if waiting >= serve_limits.SERVE_JOBS_WAITING_MAX:
                 raise ServiceError(429, f"{waiting} jobs wait: try again later", retry_after_s=60)
             connection.execute(
                 "INSERT INTO jobs (id, status, body) VALUES (?, 'waiting', ?)",
@@ -98,7 +98,7 @@ class Jobs:
         """All jobs, the latest first."""
         rows = self._service.ledger.read().execute(
             "SELECT id, status, body FROM jobs ORDER BY seq DESC LIMIT ?",
-            (limits.SERVE_PAGE_RESULTS_MAX,),
+            (serve_limits.SERVE_PAGE_RESULTS_MAX,),
         )
         return [self._described(row) for row in rows.fetchall()]
 
@@ -221,7 +221,7 @@ class Jobs:
             done, _ = self._progress.of(folder, is_done=False)
             tries = tries + 1 if done <= before else 1
             before = done
-            if tries >= limits.SERVE_JOB_RESTARTS_MAX:
+            if tries >= serve_limits.SERVE_JOB_RESTARTS_MAX:
                 reason = error or f"its process ended {tries} times without an error message"
                 raise PulmosparkError(reason)
 

@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from pulmospark.config.serve import ServeSettings
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.locks import hold_lock
@@ -96,9 +96,9 @@ def _config(settings: ServeSettings, app: FastAPI) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=limits.SERVE_CONNECTIONS_MAX,
-        timeout_keep_alive=int(limits.SERVE_HEADER_SECONDS_MAX),
-        timeout_graceful_shutdown=limits.SERVE_STOP_SECONDS_MAX,
+        limit_concurrency=serve_limits.SERVE_CONNECTIONS_MAX,
+        timeout_keep_alive=int(serve_limits.SERVE_HEADER_SECONDS_MAX),
+        timeout_graceful_shutdown=serve_limits.SERVE_STOP_SECONDS_MAX,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )

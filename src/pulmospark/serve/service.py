@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 import pulmospark
 from pulmospark.config.serve import ServeSettings
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.core.arrays import Floats
 from pulmospark.core.errors import PulmosparkError, UsageError
 from pulmospark.core.hashing import bytes_id
@@ -42,7 +42,7 @@ from pulmospark.serve.uploads import Uploaded
 
 _TRIM_EVERY = 64
 """requests after which the worklist is trimmed"""
-_IN_FLIGHT = 2 * limits.SERVE_QUEUE_IMAGES
+_IN_FLIGHT = 2 * serve_limits.SERVE_QUEUE_IMAGES
 """files of one request that wait in the queue at once, so that others come in between"""
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pulmospark.core import limits
+from pulmospark.core import limits, serve_limits
 from pulmospark.core.errors import UsageError
 
 _LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([!-~]+)")
@@ -61,10 +61,10 @@ def read_tokens(path: Path) -> Tokens:
         if match is None:
             raise UsageError(f"{path}, line {number}: write NAME:TOKEN, without blanks")
         name, token = match.groups()
-        if len(token) < limits.SERVE_TOKEN_CHARS_MIN:
+        if len(token) < serve_limits.SERVE_TOKEN_CHARS_MIN:
             raise UsageError(
                 f"{path}, line {number}: a token of {len(token)} characters, the minimum is "
-                f"{limits.SERVE_TOKEN_CHARS_MIN}: create one with `openssl rand -hex 32`"
+                f"{serve_limits.SERVE_TOKEN_CHARS_MIN}: create one with `openssl rand -hex 32`"
             )
         if name in hashes:
             raise UsageError(f"{path}, line {number}: {name} is there twice")
