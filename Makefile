@@ -3,49 +3,54 @@
 # make docs   the documentation as a site: build/site/index.html
 # make help   the rest
 #
-# Both set up a .venv of the project from pinned versions first. Options:
+# Both set up a .venv of the project from pinned versions first, the demo with what a user needs,
+# the tests with the rest. Options:
 #   PYTHON=python3.12                      another Python, 3.11 or newer
-#   PIP_FLAGS="--extra-index-url URL"      another index, PyTorch's own for CPU-only builds, say
+#   PIP_FLAGS="--extra-index-url URL"      another index; PyTorch comes without CUDA by itself
+#                                          where there is no NVIDIA GPU
 
 PYTHON ?= python3
 PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DEMO := $(VENV)/.ready-demo
+INSTALL = $(BIN)/python .ci/install.py
+export PIP_FLAGS
 # per cent of lines and branches that the tests ran when it was last raised
 COVERAGE_FLOOR := 85
 
-.PHONY: help setup demo test lint types layers docs wheel ready unit bench mutants clean
+.PHONY: help setup demo test lint types layers docs wheel unit bench mutants clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 	@echo "make lint | types | layers | docs | wheel | unit   one part of make test"
-	@echo "make ready                                  have Java keep Spark's classes, for faster starts"
 	@echo "make bench                                  the benchmarks, with their table"
 	@echo "make mutants                                which changed lines no test notices"
 	@echo "make clean                                  remove .venv, demo/ and what was built"
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pulmospark needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=python3.11" % sys.version_info[:2])'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "setting up $(VENV) (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev]'
-	@touch $(READY)
+	@echo "setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
 
-demo: $(READY)
+$(READY_DEMO): pyproject.toml constraints.txt | $(BIN)/python
+	@$(INSTALL)
+	@touch $@
+
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	@$(INSTALL) dev
+	@touch $(READY_DEMO) $@
+
+demo: $(READY_DEMO)
 	@$(BIN)/pulmospark demo
 
-# Types take one core, and as long as the rest before the tests. Spark's classes are made ready
-# there: the tests start sooner for it.
+# Types take one core, and as long as the rest before the tests.
 test: lint
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types ready layers docs wheel
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types layers docs wheel
 	@$(MAKE) --no-print-directory unit
-
-# A Java that cannot do it is no fault: the tests then take longer.
-ready: $(READY)
-	-@$(BIN)/pulmospark prepare
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -87,7 +92,7 @@ unit: $(READY)
 
 # Ray and Hugging Face datasets are compared with, and are needed for nothing else.
 bench: $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev,bench]'
+	@$(INSTALL) dev bench
 	$(BIN)/python -m benchmarks
 
 # One line changed at a time: a test must fall. See [tool.mutmut] in pyproject.toml.

@@ -39,12 +39,14 @@ NAMES = (
     "audit_faults",
     "audit_models",
     "lungs",
+    "heat_maps",
     "cautions",
     "view_guess",
     "demo",
     "serve_latency",
     "serve_kills",
     "serve_fuzz",
+    "page",
 )
 SMALL = Options(
     files=40,

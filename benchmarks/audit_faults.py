@@ -37,6 +37,7 @@ from pulmospark.imaging.image import StandardImage, image_from_bytes
 from pulmospark.phantoms.draw import draw_image, encode, random_person
 from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
+from pulmospark.spark.executor import SparkExecutor
 from pulmospark.spark.session import spark_session
 
 IMAGES = 3000
@@ -301,7 +302,7 @@ def copies_by_strength(
         folder / "images",
         facts,
         folder / "work",
-        spark,
+        SparkExecutor(spark),
         distance=settings.hash_distance,
         correlation=settings.copy_correlation,
         pairs_max=settings.pairs_max,

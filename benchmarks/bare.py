@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import simplejpeg
 
 from benchmarks.common import PROCESSES
+from pulmospark.chunks import Chunk, write_part
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.data.ingest.ingest import IngestWork
 from pulmospark.data.ingest.pixels import pixels_of
@@ -25,7 +26,6 @@ from pulmospark.imaging.image import StandardImage, read_image
 from pulmospark.imaging.standardise import standardise
 from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.inference.engine.spec import EngineSpec
-from pulmospark.spark.chunks import Chunk, write_part
 
 Item = TypeVar("Item")
 _FILES_AT_ONCE = 64

@@ -34,6 +34,7 @@ from benchmarks.common import (
 )
 from benchmarks.memory import watched
 from benchmarks.pictures import DIFFERENT, pictures, write_images_table
+from pulmospark import chunks
 from pulmospark.augment.augmenter import Augmenter
 from pulmospark.augment.operations import to_json
 from pulmospark.config.augment import AugmentSettings
@@ -42,7 +43,6 @@ from pulmospark.core import files, schemas
 from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.split_summary import SplitResult
 from pulmospark.data.expand.expand import expand
-from pulmospark.spark import chunks
 from pulmospark.spark.session import spark_session
 
 GOAL = 0.85

@@ -27,12 +27,12 @@ from benchmarks.common import (
     weights_folder,
 )
 from benchmarks.pictures import DIFFERENT, pictures, write_images_table
+from pulmospark import chunks
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.models.weights.imagenet import load_imagenet
 from pulmospark.models.zoo import networks
 from pulmospark.models.zoo.network import Network
-from pulmospark.spark import chunks
 from pulmospark.spark.session import spark_session
 from pulmospark.training.deep_features import extract_features
 

@@ -29,12 +29,13 @@ from benchmarks.common import (
     timed,
 )
 from benchmarks.pictures import DIFFERENT, pictures, write_images
+from pulmospark import chunks
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
 from pulmospark.core.progress import Progress
 from pulmospark.data.ingest.ingest import IngestWork, ingest
 from pulmospark.layouts.manifest import write_manifest
-from pulmospark.spark import chunks
+from pulmospark.spark.executor import SparkExecutor
 from pulmospark.spark.session import spark_session
 
 GOAL = 0.85
@@ -107,7 +108,9 @@ def _tasks(folder: Path, spark: SparkSession) -> Callable[[], float]:
     def run() -> float:
         parts = folder / "parts"
         shutil.rmtree(parts, ignore_errors=True)
-        return timed(lambda: chunks.run_chunks(spark, IngestWork(_SETTINGS), todo, parts, silent))
+        work = IngestWork(_SETTINGS)
+        executor = SparkExecutor(spark)
+        return timed(lambda: chunks.run_chunks(executor, work, todo, parts, silent))
 
     return run
 

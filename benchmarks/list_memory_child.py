@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.common import MASTER, finish, python, say
+from pulmospark import chunks
 from pulmospark.core import hashing, limits, schemas
 from pulmospark.core.progress import Progress
 from pulmospark.data.ingest.ingest import IngestWork
 from pulmospark.inference.engine.tasks import FeatureWork, hashed_uris, open_scored
-from pulmospark.spark import chunks
+from pulmospark.spark.executor import SparkExecutor
 from pulmospark.spark.session import spark_session
 from pulmospark.training.data_loader import deal
 from pulmospark.training.dataset import Listing, Piece
@@ -167,7 +168,7 @@ def _run(kind: str, count: int, folder: Path) -> dict[str, float]:
     begun = time.perf_counter()
     with spark_session(MASTER) as spark:
         quiet = Progress("look", 0, quiet=True)
-        parts = chunks.run_chunks(spark, work, todo, folder / "parts", quiet)
+        parts = chunks.run_chunks(SparkExecutor(spark), work, todo, folder / "parts", quiet)
     most = max(max(pq.read_table(part.path)["bytes"].to_pylist()) for part in parts)
     return {
         "chunks": listed,

@@ -16,6 +16,7 @@ from pulmospark.config.audit import AuditSettings
 from pulmospark.data.duplicates.fingerprints import HASHES
 from pulmospark.data.duplicates.hash_pairs import write_hashes
 from pulmospark.data.duplicates.near_duplicates import candidates
+from pulmospark.spark.executor import SparkExecutor
 from pulmospark.spark.session import spark_session
 
 SIZES = (100_000, 617_775)
@@ -52,7 +53,12 @@ def search(folder: Path) -> dict[str, Any]:
     with spark_session(MASTER) as spark:
         started = time.perf_counter()
         candidates(
-            folder, "drawn", folder / "near", spark, AuditSettings().hash_distance, quiet=True
+            folder,
+            "drawn",
+            folder / "near",
+            SparkExecutor(spark),
+            AuditSettings().hash_distance,
+            quiet=True,
         )
         seconds = round(time.perf_counter() - started, 1)
         close = spark.read.parquet(str(folder / "pairs")).where(f"distance <= {_BITS}").count()

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from pulmospark.chunks import write_part
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import hashing, limits, schemas
 from pulmospark.imaging.image import StandardImage, image_from_bytes
 from pulmospark.phantoms.draw import draw_image, random_person
 from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
-from pulmospark.spark.chunks import write_part
 
 SIDE = 1024
 """pixels, the size of NIH ChestX-ray14's images"""

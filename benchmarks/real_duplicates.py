@@ -26,6 +26,7 @@ from pulmospark.config.source import SourceSettings
 from pulmospark.data.duplicates.near_duplicates import NearCopies, find_near_copies
 from pulmospark.data.ingest.ingest import ingest
 from pulmospark.evaluation.intervals import wilson
+from pulmospark.spark.executor import SparkExecutor
 from pulmospark.spark.session import spark_session
 
 LISTS = ROOT / "tests" / "audit"
@@ -120,7 +121,7 @@ def _judged(
         subject.images,
         rows,
         work,
-        spark,
+        SparkExecutor(spark),
         distance=settings.hash_distance,
         correlation=settings.copy_correlation,
         pairs_max=settings.pairs_max,

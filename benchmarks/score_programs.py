@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import bare
 from benchmarks.common import PROCESSES, ROOT
+from pulmospark.chunks import write_part
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import schemas
 from pulmospark.core.provenance import now_utc
@@ -30,7 +31,6 @@ from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.layouts.base import row_of
 from pulmospark.layouts.walk import FoundFile
 from pulmospark.models.bundle.bundle import read_bundle
-from pulmospark.spark.chunks import write_part
 
 BATCH = 32
 """images a batch, of all programs but the engine's own batches"""

@@ -15,12 +15,12 @@ from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.split import SplitSettings
 from pulmospark.config.train import LogisticSettings, TrainSettings
+from pulmospark.core.machine import cache_folder
 from pulmospark.experiment.demo import demo_experiment
-from pulmospark.experiment.pipeline import RunResult, run_all
+from pulmospark.experiment.pipeline import run_all
 from pulmospark.experiment.run_folder import RunFolder, run_folder
+from pulmospark.experiment.run_result import RunResult
 from pulmospark.phantoms.write import PhantomSummary, write_phantoms
-from pulmospark.spark.class_archive import class_archive
-from pulmospark.spark.java import find_java
 from pulmospark.spark.session import spark_session
 
 _RUN = "run"
@@ -95,15 +95,13 @@ def _need(folder: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests neither use nor fill the user's cache, but for Spark's classes, if they are there."""
-    java = find_java()
-    archive = class_archive(java)
+    """Tests neither use nor fill the user's cache, but for the archive of Spark's classes."""
+    classes = cache_folder() / "java"
+    classes.mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        if archive.is_file():
-            own = class_archive(java)
-            own.parent.mkdir(parents=True)
-            own.symlink_to(archive)
+        cache_folder().mkdir()
+        (cache_folder() / "java").symlink_to(classes)
         yield
 
 

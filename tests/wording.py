@@ -167,7 +167,6 @@ TERMS: Final = (
         ("Fetch a data set", "`pulmospark fetch`"),
         ("fetched the bytes",),
     ),
-    Term("prepare", r"\bpulmospark prepare\b", "warm-up", ("pulmospark prepare",)),
     Term(
         "more than chance would do",
         r"\bchance would\b",

@@ -32,6 +32,7 @@ from pulmospark.audit.model_outputs import Scored, stratified
 from pulmospark.audit.results import AuditResult
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.subject import Subject
+from pulmospark.models.zoo.network import Network
 
 IMAGES = 600
 KINDS = {kind.name: kind for kind in single_feature.KINDS}
@@ -352,19 +353,28 @@ def test_a_model_of_no_numbers_is_sure_of_nothing() -> None:
     said(out_of_distribution.audit(subject, constant, images, sound), "the same for every image")
 
 
-class _Heat(torch.nn.Module):
-    """A network whose heat lies in the upper half, or nowhere."""
+class _UpperHalf(torch.nn.Module):
+    """A backbone whose map of each class lies in the upper half, or nowhere."""
 
-    def __init__(self, *, cold: bool = False) -> None:
+    def __init__(self, *, cold: bool) -> None:
         super().__init__()
-        self.backbone = torch.nn.Sequential(torch.nn.Identity())
-        self.cold = cold
+        self.last, self.cold = torch.nn.Identity(), cold
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        half = torch.zeros(1, 1, 8, 8)
-        half[..., :4, :] = 0.0 if self.cold else 1.0
-        last = self.backbone(half.requires_grad_() + 0 * pixels.mean())
-        return torch.stack([last.sum(), -last.sum()])[None]
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = torch.zeros(len(images), 3, 8, 8)
+        for kind in range(3):
+            maps[:, kind, :4, 2 * kind : 2 * kind + 2] = 0.0 if self.cold else 1.0
+        return torch.as_tensor(self.last(maps).mean(dim=(2, 3)))
+
+
+def upper_half_network(*, cold: bool = False) -> Network:
+    """A network whose heat lies in the upper half, or nowhere."""
+    network = Network(
+        "upper half", _UpperHalf(cold=cold), width=3, classes=3, mean=(0.5,), std=(0.5,)
+    )
+    with torch.no_grad():
+        network.head.weight.copy_(torch.eye(3))
+    return network.eval()
 
 
 def _heat(said_classes: list[int], patients_of: list[int], *, region: np.ndarray | None = None,
@@ -376,7 +386,9 @@ def _heat(said_classes: list[int], patients_of: list[int], *, region: np.ndarray
     model = scored(subject, region=upper if region is None else region)
     whole = np.eye(3)[said_classes]
     model = replace(model, probabilities={"whole": whole})
-    network = SimpleNamespace(config=model.bundle.config, network=lambda: _Heat(cold=cold))
+    network = SimpleNamespace(
+        config=model.bundle.config, network=lambda: upper_half_network(cold=cold)
+    )
     model = replace(model, bundle=cast("Any", network))
     images = np.zeros((size, 8, 8), np.uint8)
     return heat_maps.audit(subject, model, np.arange(size), images)
@@ -423,13 +435,13 @@ def test_the_sample_of_heat_maps_has_as_many_images_of_a_rare_class() -> None:
 def test_skipping_near_copies_skips_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pulmospark.audit import run
+    from pulmospark.audit import evidence
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("near copies were searched for")
 
-    monkeypatch.setattr(run, "find_near_copies", refuse)
-    monkeypatch.setattr(run, "grey_levels", lambda *_, **__: looks())
+    monkeypatch.setattr(evidence, "find_near_copies", refuse)
+    monkeypatch.setattr(evidence, "grey_levels", lambda *_, **__: looks())
     subject = clean_subject(IMAGES)
     skip = subject.settings.model_copy(update={"skip": ("near_duplicates",)})
     told = run_audits(replace(subject, settings=skip), tmp_path, cast("Any", None), quiet=True)

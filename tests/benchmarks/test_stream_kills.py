@@ -10,10 +10,10 @@ import pytest
 from benchmarks.stream_process import Reader
 
 from benchmarks import stream_kills
+from pulmospark.chunks import write_part
 from pulmospark.core import schemas
 from pulmospark.core.files import write_json
 from pulmospark.core.provenance import now_utc
-from pulmospark.spark.chunks import write_part
 
 _CLEAN = {"lost": 0, "twice": 0, "unknown": 0, "rejects_that_differ": 0, "other_answers": 0}
 

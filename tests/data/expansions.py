@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.chunks import chunks_of, write_part
 from pulmospark.config.expand import ExpandSettings
 from pulmospark.core import files, schemas
 from pulmospark.data.cohort.split_summary import SplitResult
 from pulmospark.data.expand.plan import choose_parents, copies_of, write_plan
 from pulmospark.data.expand.table import RECORD, TABLE, ExpandResult
 from pulmospark.data.expand.tasks import ExpandWork
-from pulmospark.spark.chunks import chunks_of, write_part
 
 SIDE = 12
 CLASSES = ("covid", "normal")

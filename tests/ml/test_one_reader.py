@@ -23,6 +23,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from bundles import write_untrained
 from imaging import dicoms
+from pulmospark.chunks import chunks_of
 from pulmospark.core import schemas
 from pulmospark.core.provenance import now_utc
 from pulmospark.data.ingest.ingest import IngestWork
@@ -41,7 +42,6 @@ from pulmospark.ml import CnnClassifierModel
 from pulmospark.ml.image_reader import ImageReader
 from pulmospark.ml.worker import standardiser
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
-from pulmospark.spark.chunks import chunks_of
 
 Pixels = npt.NDArray[np.uint8]
 SIDE = 64

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pulmospark.core import limits
-from pulmospark.report import ReportContent, thumbnail
-from pulmospark.report.content import Count, ExampleImage
+from pulmospark.report.content import Count, ExampleImage, ReportContent
 from pulmospark.report.safe_text import clean_text
+from pulmospark.report.thumbnails import thumbnail
 from report import sample
 
 

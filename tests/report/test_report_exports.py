@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from pulmospark.core import schemas
 from pulmospark.core.errors import EnvironmentProblem
-from pulmospark.report import write_report
 from pulmospark.report.content import Level
 from pulmospark.report.exports import latex, latex_table, metric_rows
+from pulmospark.report.page import write_report
 from report import sample
 from report.outline import Outline
 

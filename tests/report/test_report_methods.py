@@ -19,8 +19,9 @@ from pulmospark.evaluation.evaluate import (
 )
 from pulmospark.evaluation.inputs import TrainingPart
 from pulmospark.evaluation.results import Evaluation, OperatingPoint
-from pulmospark.report import phrasing, render_report
+from pulmospark.report import phrasing
 from pulmospark.report.external import render_external_page
+from pulmospark.report.page import render_report
 from report import sample
 from report.test_report_external import page_content
 

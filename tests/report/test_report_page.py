@@ -18,7 +18,7 @@ from pulmospark.audit.results import AuditResult, NamedFigure
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.provenance import provenance
 from pulmospark.evaluation.results import Figure
-from pulmospark.report import ReportContent, page, render_report, write_report
+from pulmospark.report import page
 from pulmospark.report.audit import render_audit_page
 from pulmospark.report.audit_content import AuditPage, Audits, ShownAudit
 from pulmospark.report.content import (
@@ -27,8 +27,10 @@ from pulmospark.report.content import (
     Exclusion,
     RejectExample,
     RejectGroup,
+    ReportContent,
     SourceSummary,
 )
+from pulmospark.report.page import render_report, write_report
 from pulmospark.report.phantom_wording import phantom_words
 from report import sample
 from report.outline import Outline

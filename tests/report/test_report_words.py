@@ -18,8 +18,9 @@ from pulmospark.evaluation.results import (
     FoldSummary,
     TrivialRules,
 )
-from pulmospark.report import figures, methods, numbers, phrasing, render_report, tables
+from pulmospark.report import figures, methods, numbers, phrasing, tables
 from pulmospark.report.content import Level, ReportContent, SourceSummary
+from pulmospark.report.page import render_report
 from report import sample
 from report.outline import Outline
 

@@ -105,6 +105,10 @@ def test_a_request_sent_again_with_its_key_is_entered_once(
         assert [tuple(row) for row in rows] == [(2, 0)]
 
 
+def _execute(connection: sqlite3.Connection, text: str) -> None:
+    connection.execute(text)
+
+
 def test_no_line_of_the_ledger_can_be_changed(served_bundle: Path, tmp_path: Path) -> None:
     with serving(served_bundle, tmp_path) as (client, service):
         sent(client, png(1))

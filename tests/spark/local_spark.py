@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,7 +37,8 @@ class Conf:
 class Context:
     """The part of a SparkContext that jobs of chunks use."""
 
-    def __init__(self, slots: int, master: str) -> None:
+    def __init__(self, spark: LocalSpark, slots: int, master: str) -> None:
+        self._spark = spark
         self.defaultParallelism = slots
         self.master = master
         self.tags: dict[int, str] = {}
@@ -45,6 +46,10 @@ class Context:
         status = SimpleNamespace(size=lambda: 1)
         java = SimpleNamespace(getExecutorMemoryStatus=lambda: status)
         self._jsc = SimpleNamespace(sc=lambda: java)
+
+    def parallelize(self, numbers: range, count: int) -> _Numbers:
+        assert numbers == range(count)
+        return _Numbers(self._spark, count)
 
     def addJobTag(self, tag: str) -> None:  # noqa: N802 - Spark's name
         self.tags[threading.get_ident()] = tag
@@ -57,21 +62,17 @@ class LocalSpark:
     """A classic session.
 
     Attributes:
-        jobs: of each job that ran :class:`pulmospark.spark.chunk_task.Task`, the number of tasks,
+        jobs: of each job of :class:`pulmospark.spark.executor.SparkTask` s, the number of tasks,
             and the profile that it was given.
         attempts: how often a task is run whose worker ends.
     """
 
     def __init__(self, *, slots: int = 2, master: str = "local[2]", attempts: int = 1) -> None:
         self.conf = Conf()
-        self.sparkContext = Context(slots, master)
+        self.sparkContext = Context(self, slots, master)
         self.jobs: list[tuple[int, object]] = []
         self.attempts = attempts
         self.pause_s = 0.0
-
-    def range(self, start: int, end: int, step: int, *, numPartitions: int) -> _Indices:  # noqa: N803
-        assert (start, step, numPartitions) == (0, 1, end)
-        return _Indices(self, end)
 
     def stopped(self) -> bool:
         """Whether the job of this thread was cancelled."""
@@ -90,6 +91,10 @@ class ConnectSpark(LocalSpark):
         del self.sparkContext
         self.conf.set("spark.default.parallelism", str(self._context.defaultParallelism))
 
+    def range(self, start: int, end: int, step: int, *, numPartitions: int) -> _Indices:  # noqa: N803
+        assert (start, step, numPartitions) == (0, 1, end)
+        return _Indices(self, end)
+
     def addTag(self, tag: str) -> None:  # noqa: N802 - Spark's name
         self._context.addJobTag(tag)
 
@@ -100,48 +105,70 @@ class ConnectSpark(LocalSpark):
         return self._context.tags.get(threading.get_ident()) in self._context.cancelled
 
 
-class _Indices:
-    def __init__(self, spark: LocalSpark, count: int) -> None:
-        self._spark, self._count = spark, count
+class _Numbers:
+    """An RDD of the numbers of its partitions."""
 
-    def mapInArrow(  # noqa: N802 - Spark's name
-        self,
-        task: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
-        schema: str,
-        profile: object = None,
-    ) -> _Frame:
-        names = [column.split()[0] for column in schema.split(", ")]
-        if type(task).__name__ == "Task":
-            self._spark.jobs.append((self._count, profile))
-        return _Frame(self._spark, self._count, task, names)
+    def __init__(self, spark: LocalSpark, count: int, profile: object = None) -> None:
+        self._spark, self._count, self._profile = spark, count, profile
+        self._task: Any = None
 
+    def mapPartitions(self, task: Any) -> _Numbers:  # noqa: N802 - Spark's name
+        self._task = task
+        return self
 
-class _Frame:
-    def __init__(self, spark: LocalSpark, count: int, task: Any, names: list[str]) -> None:
-        self._spark, self._count, self._task, self._names = spark, count, task, names
+    def withResources(self, profile: object) -> _Numbers:  # noqa: N802 - Spark's name
+        self._profile = profile
+        return self
 
-    def collect(self) -> list[dict[str, Any]]:
-        """Rows of all tasks.
+    def collect(self) -> list[str]:
+        """Answers of all tasks.
 
         Raises:
             RuntimeError: a task failed, in the words of Spark's error.
         """
-        return [row for index in range(self._count) for row in self._rows_of(index)]
+        return _run(self._spark, self._count, self._profile, self._task, lambda index: [index])
 
-    def _rows_of(self, index: int) -> list[dict[str, Any]]:
-        for attempt in range(self._spark.attempts):
-            if self._spark.stopped():
-                raise RuntimeError("Job cancelled")
-            time.sleep(self._spark.pause_s)
-            batch = pa.RecordBatch.from_pydict({"id": pa.array([index], pa.int64())})
-            rows: list[dict[str, Any]] = []
-            try:
-                for answer in self._task(iter([batch])):
-                    assert answer.schema.names == self._names
-                    rows += answer.to_pylist()
-            except Exception as error:
-                if attempt + 1 == self._spark.attempts:
-                    raise RuntimeError(_FAILED + traceback.format_exc()) from error
-                continue
-            return rows
-        raise AssertionError("no attempt was made")
+
+class _Indices:
+    """A DataFrame of the numbers of its partitions."""
+
+    def __init__(self, spark: LocalSpark, count: int, profile: object = None) -> None:
+        self._spark, self._count, self._profile = spark, count, profile
+        self._task: Any = None
+
+    def mapInArrow(  # noqa: N802 - Spark's name
+        self, task: Any, schema: str, profile: object = None
+    ) -> _Indices:
+        assert schema == "answer string"
+        self._task, self._profile = task, profile
+        return self
+
+    def collect(self) -> list[dict[str, str]]:
+        """Rows of all tasks; raises as the RDD does."""
+
+        def batches(index: int) -> list[pa.RecordBatch]:
+            return [pa.RecordBatch.from_pydict({"id": pa.array([index], pa.int64())})]
+
+        answers = _run(self._spark, self._count, self._profile, self._task, batches)
+        return [row for answer in answers for row in answer.to_pylist()]
+
+
+def _run(
+    spark: LocalSpark, count: int, profile: object, task: Any, rows: Callable[[int], list[Any]]
+) -> list[Any]:
+    if type(task.function).__name__ == "SparkTask":
+        spark.jobs.append((count, profile))
+    return [answer for index in range(count) for answer in _answers(spark, task, rows(index))]
+
+
+def _answers(spark: LocalSpark, task: Any, rows: list[Any]) -> list[Any]:
+    for attempt in range(spark.attempts):
+        if spark.stopped():
+            raise RuntimeError("Job cancelled")
+        time.sleep(spark.pause_s)
+        try:
+            return list(task(iter(rows)))
+        except Exception as error:
+            if attempt + 1 == spark.attempts:
+                raise RuntimeError(_FAILED + traceback.format_exc()) from error
+    raise AssertionError("no attempt was made")

@@ -11,8 +11,9 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.chunks import Part, chunks_of, run_chunks
 from pulmospark.core.progress import Progress
-from pulmospark.spark.chunks import Part, chunks_of, run_chunks
+from pulmospark.spark.executor import SparkExecutor
 from spark.local_spark import LocalSpark
 
 COUNT, GROUP = 96, 24
@@ -69,7 +70,8 @@ def run(place: Path, work: Deadly, spark: LocalSpark | None = None, **settings: 
     progress = settings.pop("progress", None) or Progress("test", 0, quiet=True)
     session = cast("Any", spark or LocalSpark())
     folder = settings.pop("folder", place / "parts")
-    return run_chunks(session, work, todo, folder, progress, **settings)
+    executor = SparkExecutor(session, settings.pop("profile", None))
+    return run_chunks(executor, work, todo, folder, progress, **settings)
 
 
 def column(parts: list[Part], table: str, name: str) -> list[Any]:

@@ -11,10 +11,11 @@ import pytest
 from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
+from pulmospark.chunks import Part, chunks_of, run_chunks
 from pulmospark.core import errors
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
 from pulmospark.core.progress import Progress
-from pulmospark.spark.chunks import Part, chunks_of, run_chunks, shares_of
+from pulmospark.spark.executor import SparkExecutor, shares_of
 from spark import works
 from spark.works import Doubling
 
@@ -36,7 +37,7 @@ def place(tmp_path: Path) -> Path:
 def _run(place: Path, spark: SparkSession, work: Doubling | None = None) -> list[Part]:
     todo = chunks_of([place / "numbers.parquet"])
     work = work or Doubling(str(place / "notes"))
-    return run_chunks(spark, work, todo, place / "parts", _QUIET)
+    return run_chunks(SparkExecutor(spark), work, todo, place / "parts", _QUIET)
 
 
 def _rows(parts: list[Part], table: str) -> list[int]:
@@ -94,7 +95,7 @@ def test_one_chunk_run_twice_at_once_is_as_run_once(place: Path, spark: SparkSes
     todo = chunks_of([place / "numbers.parquet"])
     twice = [chunk for chunk in todo for _ in range(2)]
     work = Doubling(str(place / "notes"))
-    parts = run_chunks(spark, work, twice, place / "parts", _QUIET)
+    parts = run_chunks(SparkExecutor(spark), work, twice, place / "parts", _QUIET)
     assert len(parts) == 14
     assert {part.path for part in parts} == {part.path for part in _run(place, spark)}
     assert sorted(_rows(list(dict.fromkeys(parts)), "even")) == [0, 4, 8, 12, 16]
@@ -150,7 +151,9 @@ def test_a_file_that_is_gone_is_told(place: Path, spark: SparkSession) -> None:
     todo = chunks_of([place / "numbers.parquet"])
     (place / "numbers.parquet").unlink()
     with pytest.raises(EnvironmentProblem, match=r"numbers\.parquet") as caught:
-        run_chunks(spark, Doubling(str(place / "notes")), todo, place / "parts", _QUIET)
+        run_chunks(
+            SparkExecutor(spark), Doubling(str(place / "notes")), todo, place / "parts", _QUIET
+        )
     assert "\n" not in caught.value.message
 
 

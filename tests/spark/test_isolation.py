@@ -11,10 +11,11 @@ import pytest
 from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
+from pulmospark.chunks import Part, chunks_of, run_chunks
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError
 from pulmospark.core.progress import Progress
-from pulmospark.spark.chunks import Part, chunks_of, run_chunks
+from pulmospark.spark.executor import SparkExecutor
 from spark import works
 from spark.works import Killing, RejectingKilling
 
@@ -36,7 +37,9 @@ def place(tmp_path: Path) -> Path:
 
 def _run(place: Path, spark: SparkSession, work: Killing) -> list[Part]:
     todo = chunks_of([place / "numbers.parquet"])
-    return run_chunks(spark, work, todo, place / "parts", Progress("test", 0, quiet=True))
+    return run_chunks(
+        SparkExecutor(spark), work, todo, place / "parts", Progress("test", 0, quiet=True)
+    )
 
 
 def _column(parts: list[Part], table: str, column: str) -> list[Any]:

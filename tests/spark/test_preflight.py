@@ -14,12 +14,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 import pulmospark
+from pulmospark.chunks.work_list import listed_chunks, reads_of
+from pulmospark.chunks.worker_check import expected, faults
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.spark import preflight as module
-from pulmospark.spark.preflight import executors_known, preflight, reads_of, seen_here
-from pulmospark.spark.work_list import listed_chunks
-from pulmospark.spark.worker_check import expected, faults
+from pulmospark.spark.preflight import executors_known, preflight, seen_here
 
 _HOST = platform.node()
 
@@ -39,7 +39,7 @@ def test_a_worker_like_the_driver_lacks_nothing(tmp_path: Path) -> None:
 
 
 def test_each_lack_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pulmospark.spark.worker_check.MODULES", ("numpy", "no_such_package"))
+    monkeypatch.setattr("pulmospark.chunks.worker_check.MODULES", ("numpy", "no_such_package"))
     (tmp_path / "empty").mkdir()
     reads = (str(tmp_path / "lost"), str(tmp_path / "empty"))
     wanted = replace(expected(reads, str(tmp_path / "out" / "token")), version="0.1", python="3.8")

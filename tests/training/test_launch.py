@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,7 +83,7 @@ def test_a_worker_s_environment_is_as_it_was(
 
     seen = []
 
-    def task(rows: Iterator[int]) -> Iterator[int]:
+    def task(rows: Iterable[int]) -> Iterator[int]:
         os.environ |= {"CUDA_VISIBLE_DEVICES": "", "RANK": "0"}
         for row in rows:
             seen.append(os.environ["CUDA_VISIBLE_DEVICES"])

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.locations import PathLike, local_path
 from pulmospark.core.suggestions import did_you_mean
 from pulmospark.experiment.run_folder import table_of_run
-from pulmospark.spark.parts import parts_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 from pulmospark.audit.phrasing import counted
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
+from pulmospark.chunks.parts import parts_of
 from pulmospark.core import limits
 from pulmospark.core.schemas import Split
 from pulmospark.evaluation.intervals import proportion
-from pulmospark.spark.chunks import parts_of
 
+AUGMENTED = ("augmented", "Augmented copies separated from their parent")
 _COLUMNS = ["parent_uri", "split", "fold"]
 
 
@@ -26,7 +27,7 @@ def audit(subject: Subject) -> AuditResult:
     Data sets augmented before splitting leak training images into the test set; the papers that
     did so report accuracies near 100 %.
     """
-    name, title = "augmented", "Augmented copies separated from their parent"
+    name, title = AUGMENTED
     if not subject.has_split:
         return not_assessable(name, title, "there is no split", "run `pulmospark split` first")
     if subject.expanded is None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from pulmospark import chunks
 from pulmospark.audit.occlusion import CoverWork, lung_region, lungs_of
 from pulmospark.audit.subject import Subject
 from pulmospark.core import files, hashing, limits
@@ -21,7 +22,7 @@ from pulmospark.data.ingest.pixels import pixels_of_some
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.softmax import softmax
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
-from pulmospark.spark import chunks
+from pulmospark.spark.executor import SparkExecutor
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,10 @@ def score_sample(
     engine = prepare_engine(bundle.network(), work / "engines", outputs="both", size=size)
     cover = CoverWork(engine, size, str(wanted), hashing.value_id(request))
     todo = _with_images(chunks.chunks_of(chunks.parts_of(subject.images)), set(uris))
-    with Progress("cover", sum(c.rows for c in todo), "images", quiet=quiet) as progress:
-        parts = chunks.run_chunks(spark, cover, todo, work / "covered", progress)
+    with Progress(
+        "score masked images", sum(c.rows for c in todo), "images", quiet=quiet
+    ) as progress:
+        parts = chunks.run_chunks(SparkExecutor(spark), cover, todo, work / "covered", progress)
     return _gather(subject, bundle, rows, region, parts)
 
 

@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark.audit.results import ShownImage
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.audit import AuditSettings
 from pulmospark.core import files
 from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import InputError
 from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import read_cohort
-from pulmospark.spark.chunks import parts_of
 
 FACTS = (
     "image_id", "uri", "source", "patient_id", "scan_id", "slice_index", "finding", "view",

@@ -49,20 +49,18 @@ def command(
     from pulmospark.experiment import pipeline
     from pulmospark.experiment.demo import demo_experiment, draw_demo
     from pulmospark.experiment.run_folder import run_folder
-    from pulmospark.spark.session import slots, spark_session
+    from pulmospark.spark.session import slots
 
     quiet = quiet or as_json
     folder = out.expanduser().resolve()
-    if not quiet:
-        common.say(f"drawing phantoms of {patients} synthetic patients ...")
-    drawn = draw_demo(folder, seed=seed, patients=patients)
+    drawn = draw_demo(folder, seed=seed, patients=patients, quiet=quiet)
     if not quiet:
         common.say(
             f"drew {drawn.frontal} frontal and {drawn.lateral} lateral phantoms of "
             f"{drawn.patients} synthetic patients, and {drawn.broken} broken files, into "
             f"{drawn.folder}"
         )
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+    with common.spark(master, conf, quiet=quiet) as spark:
         experiment = demo_experiment(folder, drawn, processes=processes or min(2, slots(spark)))
         result = pipeline.run_all(experiment, run_folder(experiment), spark, quiet=quiet)
     common.say_result(

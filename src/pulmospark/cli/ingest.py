@@ -13,6 +13,7 @@ from pulmospark.core.errors import UsageError
 if TYPE_CHECKING:
     from pulmospark.config.experiment import Experiment
     from pulmospark.experiment.run_folder import RunFolder
+    from pulmospark.spark.engine_choice import EngineName
 
 
 @click.command(
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 )
 @click.argument("what", nargs=-1, required=True, type=common.PATH)
 @click.option("--out", type=common.PATH, help="Folder of the run (with folders).")
-@click.option("--layout", help="Layout of the folders; default: detected.")
+@click.option("--layout", type=common.LAYOUT, help="Layout of the folders; default: detected.")
 @click.option(
     "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the layout."
 )
 @common.set_option
+@common.engine_option
 @common.spark_options
 @common.speech_options
 def command(
@@ -41,6 +43,7 @@ def command(
     layout: str | None,
     options: tuple[str, ...],
     changes: tuple[str, ...],
+    engine: EngineName,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -56,10 +59,12 @@ def command(
     # Seconds of import, which a wrong path need not wait for.
     from pulmospark.cli import printing
     from pulmospark.experiment import pipeline
-    from pulmospark.spark.session import spark_session
 
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
-        result = pipeline.run_ingest(experiment, run, spark, quiet=quiet or as_json)
+    quiet = quiet or as_json
+    with common.engine_choice(
+        engine, master, conf, preload=("pulmospark.data.ingest.ingest",), quiet=quiet
+    ) as workers:
+        result = pipeline.run_ingest(experiment, run, workers, quiet=quiet)
     if as_json:
         common.say_json(result.model_dump(mode="json"))
         return

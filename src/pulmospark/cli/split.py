@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pulmospark.cli import common
+
+if TYPE_CHECKING:
+    from pulmospark.spark.engine_choice import EngineName
 
 
 @click.command(
@@ -21,11 +25,13 @@ from pulmospark.cli import common
 )
 @common.what_argument
 @common.set_option
+@common.engine_option
 @common.spark_options
 @common.speech_options
 def command(
     what: Path,
     changes: tuple[str, ...],
+    engine: EngineName,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -39,10 +45,12 @@ def command(
     # Seconds of import, which a wrong setting need not wait for.
     from pulmospark.cli import printing
     from pulmospark.experiment import pipeline
-    from pulmospark.spark.session import spark_session
 
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
-        result = pipeline.run_split(experiment, run, spark, quiet=quiet or as_json)
+    quiet = quiet or as_json
+    with common.engine_choice(
+        engine, master, conf, preload=("pulmospark.data.duplicates.near_duplicates",), quiet=quiet
+    ) as workers:
+        result = pipeline.run_split(experiment, run, workers, quiet=quiet)
     common.say_result(
         result, lambda: printing.say_split(result, phantoms=experiment.phantoms), as_json=as_json
     )

@@ -17,7 +17,7 @@ import pulmospark
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
-    from pulmospark.config.inference import PrecisionPolicy
+    from pulmospark.config.inference import HeatMapFiles, PrecisionPolicy
     from pulmospark.inference.stream.service import StreamResult
 
 _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain local[*] is not
@@ -69,6 +69,7 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
     help="Address to serve Prometheus metrics on.",
 )
 @common.scoring_options
+@common.heat_maps_option
 @common.spark_options
 @common.speech_options
 def command(
@@ -83,6 +84,7 @@ def command(
     metrics_host: str,
     allow_phantom_model: bool,
     any_body_part: bool,
+    heat_maps: HeatMapFiles | None,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -111,6 +113,8 @@ def command(
         )
         if given
     }
+    if heat_maps is not None:
+        allowed["heat_maps"] = heat_maps
     changed = {**dict(common.pairs(changes, "--set")), **allowed}
     settings = parse(StreamSettings, changed, where="--set")
     check_places(inbox, out)

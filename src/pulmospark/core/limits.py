@@ -161,6 +161,14 @@ LIST_GROUP_ROWS = 16_384
 """rows of a row group in lists of files: 5 MB in a worker, which keeps one; ten million files
 make 610 row groups, whose footer takes a worker 10 MB."""
 
+LOCAL_IMAGES_MAX = 20_000
+"""images from which a command uses Spark unasked: its start and its first job cost as much as
+scoring some 1,000 images on two cores, which is then 5 % of the time."""
+
+LOCAL_THREADS_MAX = 4
+"""threads of a local worker process. They share one copy of the network; with more, Python's
+interpreter lock would make them wait for each other."""
+
 TASK_CHUNKS_MAX = 8
 """chunks that a Spark task takes one after the other while there are many: seconds of work."""
 
@@ -177,10 +185,10 @@ a row takes a quarter of a millisecond, a Spark task 10 of them."""
 CLASSES_MAX = 64
 """classes of an experiment; the evaluation's cost grows with their number."""
 
-CROSS_FIT_VALUES_MAX = 32_000_000
-"""values of deep features, images x width, up to which regularisation, temperature and operating
-point are chosen by fits on the driver: 25,000 images of MobileNetV2, 128 MB and as much again for
-a fit's own copy. Beyond it a validation part of a tenth is large enough."""
+FEATURE_MATRIX_BYTES_MAX = 128 * 2**20
+"""bytes of deep features up to which logistic regressions are fitted, and regularisation,
+temperature and operating point chosen, on the driver: 26,000 images of MobileNetV2, and a copy for
+each of four fits. Beyond it a validation part of a tenth is large enough."""
 
 OPERATING_POSITIVES_MIN = 20
 """images of the positive class below which an operating point is reported as coarse: with fewer, a
@@ -294,8 +302,12 @@ WEIGHTS_FILE_BYTES_MAX = 1024 * 1024 * 1024
 FETCH_SILENCE_S_MAX = 30
 """seconds without a byte after which downloading weights fails."""
 
-BUNDLE_FORMAT_VERSION = 2
+BUNDLE_FORMAT_VERSION = 3
 """newest bundle format that this version reads, and the one it writes."""
+
+ENGINE_XML_BYTES_MAX = 16 * 1024 * 1024
+"""bytes of a bundle's network as OpenVINO describes it; EfficientNet-B7, the largest of
+torchvision's descriptions, has 2 MB."""
 
 DISTANCE_FILE_BYTES_MAX = 16 * 1024 * 1024
 """bytes of a bundle's statistics of its training images: 256 kB for each thousand of the features'
@@ -326,6 +338,10 @@ is a false alarm that people still read."""
 ENGINE_BATCH = 2
 """images the engine runs at once; on one thread in float32 batches of 1 and 2 ran 20 to 30 %
 faster than 8, since their maps stay in the cache, and 2 was the better over all networks."""
+
+ENGINE_RUNS_MAX = 4
+"""threads that run one network in a process at the same time; each costs its weights again, and
+others wait."""
 
 ENGINE_BATCH_LOWER = 2
 """images the engine runs at once in a precision below float32."""
@@ -491,8 +507,12 @@ AUDIT_IMAGES_MAX = 2_000
 """images that audits of a model score, whole and covered: a minute's work, and CIs of two
 points."""
 
-JVM_END_S_MAX = 300
-"""seconds that Spark's JVM may take to write its classes and end"""
+CLASS_ARCHIVES_MAX = 2
+"""archives of Spark's classes that the cache keeps, some 200 MB each: for two installations used
+in turn"""
+
+CLASS_ARCHIVE_FREE_MIN = 1024**3
+"""bytes of free space in the cache below which no archive of Spark's classes is written"""
 
 PREFLIGHT_S_MAX = 10.0
 """seconds in which each executor should have answered before the work starts; one that has not
@@ -533,3 +553,31 @@ within seconds; of more, every n-th."""
 
 NEAREST_SHOWN_MAX = 24
 """nearest training images that are shown next to an image."""
+STORE_KEY_BYTES_MAX = 1_024
+"""bytes of an object's key; the limit of S3, Azure and Google Cloud alike."""
+
+STORE_REQUESTS = 16
+"""requests that one task has under way; at 20 ms to the first byte, 16 keep one core busy with
+73 kB each, and twice as many read no faster."""
+
+STORE_AHEAD_BYTES = 64 * 1024 * 1024
+"""bytes of objects that a task holds before they are used, unless one alone has more."""
+
+STORE_RETRIES = 6
+"""retries of a request that the store answered with 5xx, slowed down or cut off; with pauses that
+double from 0.1 s, some 6 s."""
+
+STORE_SECONDS_MAX = 180
+"""seconds of one request with its retries, after which the store counts as unreachable."""
+
+STORE_FETCHED_MAX = 8
+"""bundles from stores that are kept on this machine, those used last."""
+
+STORE_BUNDLE_FILES_MAX = 64
+"""files of a bundle in a store: it has about ten."""
+
+STORE_BUNDLE_BYTES_MAX = 2 * 1024 * 1024 * 1024
+"""bytes of a bundle in a store: that of VGG19, the largest network, has 560 MB."""
+
+STORE_SILENCE_S_MAX = 30
+"""seconds without a byte after which a request is tried again."""

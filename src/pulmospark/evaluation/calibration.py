@@ -10,6 +10,7 @@ from scipy import optimize, special, stats
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.evaluation import registry
 from pulmospark.evaluation.intervals import effective_images, proportion
 from pulmospark.evaluation.results import OperatingFigures, OperatingPoint
 
@@ -241,13 +242,16 @@ def decided_figures(
         confidence: level of the CIs, between 0 and 1.
         thresholds: of each fold, if there were several.
     """
-    return OperatingFigures(
-        point=point,
-        sensitivity=proportion(called, positive, groups, confidence),
-        specificity=proportion(~called, ~positive, groups, confidence),
-        ppv=proportion(positive, called, groups, confidence),
-        npv=proportion(~positive, ~called, groups, confidence),
-        thresholds=thresholds,
+    return OperatingFigures.model_validate(
+        {
+            "point": point,
+            **{
+                metric.name: proportion(*metric.proportion(positive, called), groups, confidence)
+                for metric in registry.of_decisions()
+                if metric.proportion is not None
+            },
+            "thresholds": thresholds,
+        }
     )
 
 

@@ -5,32 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from pulmospark.audit.duplicate_pairs import CSV, PARQUET
 from pulmospark.audit.results import AuditReport, AuditResult
 from pulmospark.audit.run import run_audits
+from pulmospark.audit.skip import check_skip
 from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
-from pulmospark.config.audit import AuditSettings, check_skip
+from pulmospark.chunks import link_parts, parts_of
+from pulmospark.config.audit import AuditSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.parse import parse
 from pulmospark.core import files
 from pulmospark.core.errors import AuditError, InputError, UsageError
 from pulmospark.core.provenance import now_utc
-from pulmospark.data.cohort.split import Search
 from pulmospark.data.cohort.split_summary import read_split
-from pulmospark.data.duplicates.near_duplicates import NearCopies, find_near_copies
 from pulmospark.data.expand.table import TABLE
 from pulmospark.experiment.evaluate import other_evaluation, other_training
 from pulmospark.experiment.example_images import thumbnails
+from pulmospark.experiment.near_copies import WORK
 from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.report.audit import write_audit_page
 from pulmospark.report.audit_content import AuditPage, Audits, shown
-from pulmospark.spark.chunks import link_parts, parts_of
 
-_RESULT, _PAGE, _WORK = "audit.json", "audit.html", ".audit.work"
+_RESULT, _PAGE = "audit.json", "audit.html"
 
 
 def audit_run(
@@ -114,34 +113,6 @@ def audit_table(
         subject, target.parent, target, spark, bundle=bundle, title=table.resolve().name,
         phantoms=False, quiet=quiet,
     )  # fmt: skip
-
-
-def near_copy_search(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
-) -> Search:
-    """The search for near copies that a run's split makes and its audit reuses.
-
-    Args:
-        experiment: the settings.
-        run: its folder; ingest must have finished there.
-        spark: the session.
-        quiet: show no progress.
-    """
-    audit = experiment.audit
-
-    def search(facts: pa.Table) -> NearCopies:
-        return find_near_copies(
-            run.tables / "images",
-            facts,
-            run.root / _WORK,
-            spark,
-            distance=audit.hash_distance,
-            correlation=audit.copy_correlation,
-            pairs_max=audit.pairs_max,
-            quiet=quiet,
-        )
-
-    return search
 
 
 def table_settings(changes: dict[str, str]) -> AuditSettings:
@@ -231,7 +202,7 @@ def _audited(
     quiet: bool,
     cohort_id: str | None = None,
 ) -> AuditReport:
-    report = run_audits(subject, root / _WORK, spark, bundle=bundle, quiet=quiet)
+    report = run_audits(subject, root / WORK, spark, bundle=bundle, quiet=quiet)
     report = report.model_copy(update={"cohort_id": cohort_id})
     page = AuditPage(
         title=title,
@@ -245,7 +216,7 @@ def _audited(
         files.write_json(aside / _RESULT, report.model_dump(mode="json"))
         write_audit_page(page, aside / _PAGE)
         if report.near_copies is not None:
-            link_parts([root / _WORK / name for name in (PARQUET, CSV)], aside)
+            link_parts([root / WORK / name for name in (PARQUET, CSV)], aside)
     return report
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.config.split import SplitSettings
@@ -41,7 +42,6 @@ from pulmospark.inference.batch.predict import predict
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.report.external import write_external_page
 from pulmospark.report.external_content import ExternalPage
-from pulmospark.spark.chunks import parts_of
 
 _NO_CLASS = "finding of no class"
 RESULT, PAGE = "external.json", "external.html"

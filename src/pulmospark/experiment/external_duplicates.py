@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
 from pulmospark.audit.duplicate_pairs import as_csv
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.audit import AuditSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files, limits
@@ -30,7 +31,6 @@ from pulmospark.data.ingest.pixels import pixels_of_some
 from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.imaging.standardise import resized
 from pulmospark.models.bundle.bundle import Bundle
-from pulmospark.spark.chunks import parts_of
 
 PARQUET, CSV = "training_copies.parquet", "training_copies.csv"
 _ROWS_AT_ONCE = 512

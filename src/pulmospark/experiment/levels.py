@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark import chunks
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.core import schemas
 from pulmospark.core.arrays import Floats
@@ -19,7 +20,6 @@ from pulmospark.data.cohort.table import Part, in_part
 from pulmospark.evaluation.attention import fit_attention
 from pulmospark.evaluation.calibration import apply_temperature
 from pulmospark.evaluation.pooling import pool, pooler
-from pulmospark.spark import chunks
 from pulmospark.training.results import ModelRecord
 
 Level = Literal["scan", "patient"]

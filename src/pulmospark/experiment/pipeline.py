@@ -1,4 +1,8 @@
-"""The stages of an experiment, each on the run's folder, and all of them in order."""
+"""The stages of an experiment, each on the run's folder, and all of them in order.
+
+A stage's libraries are imported when it runs: ingest needs neither torch nor matplotlib, and what
+only reads results needs neither of them.
+"""
 
 from __future__ import annotations
 
@@ -6,75 +10,56 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import ConfigDict
-from pyspark.sql import SparkSession
-
-from pulmospark.audit.claim_checklist import as_markdown
-from pulmospark.audit.results import AuditReport
-from pulmospark.config.experiment import Experiment
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
-from pulmospark.core.records import Record
-from pulmospark.data.cohort.split import split
-from pulmospark.data.cohort.split_summary import SplitResult
-from pulmospark.data.expand.expand import expand
-from pulmospark.data.expand.table import ExpandResult
-from pulmospark.data.ingest.ingest import IngestResult, ingest, read_ingest
-from pulmospark.experiment.audit import audit_run, near_copy_search
-from pulmospark.experiment.check import check_classes
-from pulmospark.experiment.evaluate import EvaluateResult, evaluate
-from pulmospark.experiment.report_data.collect import report_content
+from pulmospark.core.progress import stage
 from pulmospark.experiment.run_folder import RunFolder, locked, note_seconds, save_settings
-from pulmospark.experiment.tracking import check_store, followed, track
-from pulmospark.report.page import write_report
-from pulmospark.report.phantom_wording import phantom_words
-from pulmospark.spark.chunks import parts_of
-from pulmospark.tracking.extra import check_tracking
-from pulmospark.training.results import TrainResult
-from pulmospark.training.train import train
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
-class RunResult(Record):
-    """The results of a whole run."""
-
-    model_config = ConfigDict(frozen=True)
-
-    folder: Path
-    report: Path
-    bundle: Path
-    seconds: float
-    """from files to report, excluding the start of Spark"""
-    ingest: IngestResult
-    split: SplitResult
-    expand: ExpandResult | None = None
-    """``None``: the experiment has no ``expand``"""
-    train: TrainResult
-    evaluate: EvaluateResult
-    audit: AuditReport | None = None
-    """``None``: ``audit.enabled`` is false"""
+    from pulmospark.audit.results import AuditReport
+    from pulmospark.chunks import Workers
+    from pulmospark.config.experiment import Experiment
+    from pulmospark.data.cohort.split_summary import SplitResult
+    from pulmospark.data.expand.table import ExpandResult
+    from pulmospark.data.ingest.ingest import IngestResult
+    from pulmospark.experiment.evaluate import EvaluateResult
+    from pulmospark.experiment.run_result import RunResult
+    from pulmospark.training.results import TrainResult
 
 
 def run_ingest(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+    experiment: Experiment, run: RunFolder, workers: Workers | SparkSession, *, quiet: bool = False
 ) -> IngestResult:
     """Ingest: see :func:`pulmospark.data.ingest.ingest.ingest`."""
-    with _stage(experiment, run, "ingest"):
-        return ingest(experiment.sources, experiment.ingest, run.tables, spark, quiet=quiet)
+    from pulmospark.data.ingest.ingest import ingest
+
+    with _stage(experiment, run, "ingest", quiet=quiet):
+        return ingest(experiment.sources, experiment.ingest, run.tables, workers, quiet=quiet)
 
 
 def run_split(
-    experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
+    experiment: Experiment, run: RunFolder, workers: Workers | SparkSession, *, quiet: bool = False
 ) -> SplitResult:
     """Split: see :func:`pulmospark.data.cohort.split.split`."""
-    with _stage(experiment, run, "split"):
+    from pulmospark.data.cohort.split import split
+    from pulmospark.data.ingest.ingest import read_ingest
+    from pulmospark.experiment.near_copies import near_copy_search
+    from pulmospark.spark.engine_choice import workers_of
+
+    with _stage(experiment, run, "split", quiet=quiet):
+        ingested = read_ingest(run.tables)
+        executor = workers_of(workers).executor_for(ingested.images)
         return split(
-            read_ingest(run.tables),
+            ingested,
             experiment.classes,
             experiment.split,
             run.cohort,
             seed=experiment.seed,
-            search=near_copy_search(experiment, run, spark, quiet=quiet),
+            search=near_copy_search(experiment, run, executor, quiet=quiet),
         )
 
 
@@ -84,7 +69,9 @@ def run_expand(
     """Expand: see :func:`pulmospark.data.expand.expand.expand`; ``None`` if not requested."""
     if experiment.expand is None:
         return None
-    with _stage(experiment, run, "expand"):
+    from pulmospark.data.expand.expand import expand
+
+    with _stage(experiment, run, "expand", quiet=quiet):
         return expand(
             run.tables / "images",
             run.cohort,
@@ -100,8 +87,11 @@ def run_train(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> TrainResult:
     """Train: see :func:`pulmospark.training.train.train`."""
+    from pulmospark.experiment.tracking import check_store, followed
+    from pulmospark.training.train import train
+
     check_store(experiment)
-    with _stage(experiment, run, "train"), followed(experiment, run) as finish:
+    with _stage(experiment, run, "train", quiet=quiet), followed(experiment, run) as finish:
         result = train(
             experiment,
             spark,
@@ -119,8 +109,9 @@ def run_evaluate(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> EvaluateResult:
     """Evaluate: see :func:`pulmospark.experiment.evaluate.evaluate`."""
-    del quiet
-    with _stage(experiment, run, "evaluate"):
+    from pulmospark.experiment.evaluate import evaluate
+
+    with _stage(experiment, run, "evaluate", quiet=quiet):
         return evaluate(experiment, run, spark)
 
 
@@ -133,19 +124,24 @@ def run_audit(
     quiet: bool = False,
 ) -> AuditReport:
     """Audit: see :func:`pulmospark.experiment.audit.audit_run`."""
-    with _stage(experiment, run, "audit"):
+    from pulmospark.experiment.audit import audit_run
+
+    with _stage(experiment, run, "audit", quiet=quiet):
         return audit_run(experiment, run, spark, bundle=bundle, quiet=quiet)
 
 
-def run_report(experiment: Experiment, run: RunFolder) -> Path:
+def run_report(experiment: Experiment, run: RunFolder, *, quiet: bool = False) -> Path:
     """Write the report from the other stages' outputs, and track the run; needs no Spark.
 
     Raises:
         InputError: an earlier stage is missing.
         EnvironmentProblem: the tracking store cannot be written; the report has been.
     """
-    page = write_page(experiment, run)
-    track(experiment, run)
+    from pulmospark.experiment.tracking import track
+
+    with stage("report", quiet=quiet):
+        page = write_page(experiment, run)
+        track(experiment, run)
     return page
 
 
@@ -157,6 +153,12 @@ def write_page(experiment: Experiment, run: RunFolder) -> Path:
     """
     if not (run.evaluation / "evaluation.json").is_file():
         raise InputError(f"{run.root}: not evaluated yet: run `pulmospark evaluate` first")
+    from pulmospark.audit.claim_checklist import as_markdown
+    from pulmospark.chunks.parts import parts_of
+    from pulmospark.experiment.report_data.collect import report_content
+    from pulmospark.report.page import write_report
+    from pulmospark.report.phantom_wording import phantom_words
+
     content = report_content(experiment, run)
     write_report(content, run.report, parts_of(run.evaluation / "predictions"))
     checklist = as_markdown(content.claim, experiment.name)
@@ -168,6 +170,8 @@ def run_all(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> RunResult:
     """All stages: ingest, split, expand if requested, train, evaluate, audit, report."""
+    from pulmospark.tracking.extra import check_tracking
+
     check_tracking(experiment.tracking)
     with locked(run):
         return _run_all(experiment, run, spark, quiet=quiet)
@@ -176,6 +180,9 @@ def run_all(
 def _run_all(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool
 ) -> RunResult:
+    from pulmospark.experiment.check import check_classes
+    from pulmospark.experiment.run_result import RunResult
+
     started = time.perf_counter()
     ingested = run_ingest(experiment, run, spark, quiet=quiet)
     parted = run_split(experiment, run, spark, quiet=quiet)
@@ -184,7 +191,7 @@ def _run_all(
     trained = run_train(experiment, run, spark, quiet=quiet)
     evaluated = run_evaluate(experiment, run, spark, quiet=quiet)
     audited = run_audit(experiment, run, spark, quiet=quiet) if experiment.audit.enabled else None
-    report = run_report(experiment, run)
+    report = run_report(experiment, run, quiet=quiet)
     return RunResult(
         folder=run.root,
         report=report,
@@ -200,8 +207,8 @@ def _run_all(
 
 
 @contextlib.contextmanager
-def _stage(experiment: Experiment, run: RunFolder, name: str) -> Iterator[None]:
-    with locked(run):
+def _stage(experiment: Experiment, run: RunFolder, name: str, *, quiet: bool) -> Iterator[None]:
+    with locked(run), stage(name, quiet=quiet):
         save_settings(experiment, run)
         started = time.perf_counter()
         yield

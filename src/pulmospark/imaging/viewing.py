@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from pulmospark.core import limits, serve_limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.schemas import Modality, Note, RejectReason
-from pulmospark.imaging.decode import Rejected, decode, rejected
+from pulmospark.imaging.decode import decode
 from pulmospark.imaging.dicom.greyscale import CtWindow, chain_of, grey_of
 from pulmospark.imaging.dicom.pydicom_logging import quiet
 from pulmospark.imaging.dicom.reader import DicomImage, open_dicom
 from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.rejection import Rejected, rejected
 from pulmospark.imaging.sniff import sniff
 
 

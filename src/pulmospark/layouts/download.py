@@ -12,7 +12,6 @@ from pulmospark.core import files
 from pulmospark.core.archive import unpack
 from pulmospark.core.download import Bounds, Progress, download
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
-from pulmospark.core.hashing import file_id
 from pulmospark.core.records import Record
 from pulmospark.layouts.base import Layout
 from pulmospark.layouts.registry import LAYOUTS, find
@@ -94,10 +93,7 @@ def fetch_data_set(
         raise EnvironmentProblem(f"{folder}: already exists: download elsewhere with --out")
     expected = (sha256 or (earlier.sha256 if earlier else None)) or None
     archive = out / f".{layout.name}.zip"
-    if not (archive.is_file() and expected is not None and file_id(archive) == expected):
-        digest = download(layout.download, archive, bounds, sha256=expected, progress=progress)
-    else:
-        digest = expected
+    digest = download(layout.download, archive, bounds, sha256=expected, progress=progress)
     with files.whole_folder(folder) as aside:
         unpacked = unpack(archive, aside, inside_one_folder=True)
         if layout.recognises(aside) <= 0:

@@ -1,7 +1,1 @@
-"""The report: one self-contained HTML file."""
-
-from pulmospark.report.content import ReportContent
-from pulmospark.report.page import render_report, write_report
-from pulmospark.report.thumbnails import thumbnail
-
-__all__ = ["ReportContent", "render_report", "thumbnail", "write_report"]
+"""The report: one self-contained HTML file, by :func:`pulmospark.report.page.write_report`."""

@@ -67,7 +67,9 @@ def nearest_images(run: RunFolder, fold: int | None) -> NearestImages:
 def _normalised(pixels: Pixels) -> Singles:
     """Mean 0, length 1; zeros for an image of one grey level."""
     small = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    values = small.astype(np.float32).ravel()
+    values: Singles = small.astype(np.float32).ravel()
     values -= values.mean()
-    length = np.linalg.norm(values)
-    return values / length if length else values
+    length = float(np.linalg.norm(values))
+    if length:
+        values /= length
+    return values

@@ -48,8 +48,8 @@ class PredictionFilter:
     prediction: str | None = None
     source: str | None = None
     probability_of: str | None = None
-    """class that ``low``, ``high`` and the order by probability refer to; ``None``: each image's
-    most probable class"""
+    """class of the run that ``low``, ``high`` and the order by probability refer to; ``None``: the
+    most probable class of each image"""
     low: float = 0.0
     high: float = 1.0
     order: Order = "errors"
@@ -80,11 +80,7 @@ class RunPredictions:
         return sorted(name for name in pc.unique(self.rows["source"]).to_pylist() if name)
 
     def select(self, wanted: PredictionFilter) -> list[int]:
-        """Numbers of the rows that match a filter, in its order.
-
-        Raises:
-            InputError: the filter names a class that the run does not have.
-        """
+        """Numbers of the rows that match a filter, in its order."""
         wrong = self._wrong()
         chosen = self._probability_of(wanted.probability_of)
         keep = (chosen >= wanted.low) & (chosen <= wanted.high)
@@ -111,10 +107,6 @@ class RunPredictions:
     def _probability_of(self, name: str | None) -> Floats:
         if name is None:
             return np.asarray(self.probabilities.max(axis=1))
-        if name not in self.classes:
-            raise InputError(
-                f"{name!r} is not a class of the run: give one of {', '.join(self.classes)}"
-            )
         return self.probabilities[:, self.classes.index(name)]
 
 

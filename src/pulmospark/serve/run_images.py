@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.core.arrays import Pixels
 from pulmospark.data.ingest.pixels import square
-from pulmospark.spark.parts import parts_of
 
 
 class RunImages:
     """An images table to look images up in.
 
     Args:
-        images: the table. Only its ids are held, 64 bytes an image.
+        images: the table. Only its ids are held, 64 bytes for each.
     """
 
     def __init__(self, images: Path) -> None:

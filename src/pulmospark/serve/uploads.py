@@ -16,7 +16,7 @@ from pulmospark.core import serve_limits
 from pulmospark.core.archive import Entries
 from pulmospark.core.errors import InputError
 from pulmospark.core.schemas import RejectReason
-from pulmospark.imaging.decode import Rejected, rejected
+from pulmospark.imaging.rejection import Rejected, rejected
 from pulmospark.serve.errors import ServiceError
 from pulmospark.serve.results import shown_name
 

@@ -8,7 +8,7 @@ Limits: a task cannot be sent to a chosen executor. So many tasks are sent at on
 until each executor that Spark knows of has answered and no further one has joined for
 ``limits.PREFLIGHT_SETTLE_S``, or ``limits.PREFLIGHT_S_MAX`` is over. That happens once per
 session; later jobs send one round. Executors that join later are checked when they begin their
-first chunk (:mod:`.chunk_task`). Over Spark Connect the number of executors is not known.
+first chunk (:mod:`pulmospark.chunks.task`). Over Spark Connect their number is not known.
 """
 
 from __future__ import annotations
@@ -24,15 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
+from pulmospark.chunks.worker_check import Expected, expected, faults, unseen
 from pulmospark.core import limits
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.files import disk_errors
 from pulmospark.core.hashing import value_id
 from pulmospark.spark.failures import job_errors
-from pulmospark.spark.work_list import Chunk, read_chunk
-from pulmospark.spark.worker_check import Expected, expected, faults, unseen
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -52,13 +49,12 @@ class _Probe:
     pause_s: float
     """for which a task keeps its slot, so that the next one goes to another"""
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for _ in batches:
-            problems = list(faults(self.wanted))
-            # Spark's daemon is this process's parent: one per executor.
-            text = json.dumps([f"{platform.node()}:{os.getppid()}", problems])
-            time.sleep(self.pause_s)
-            yield pa.RecordBatch.from_pydict({"answer": [text]})
+    def __call__(self, number: int) -> Iterator[str]:
+        del number
+        problems = list(faults(self.wanted))
+        # Spark's daemon is this process's parent: one per executor.
+        yield json.dumps([f"{platform.node()}:{os.getppid()}", problems])
+        time.sleep(self.pause_s)
 
 
 def preflight(
@@ -103,17 +99,6 @@ def seen_here(reads: Iterable[str]) -> tuple[str, ...]:
     return tuple(path for path in dict.fromkeys(reads) if unseen(path, tries=1) is None)
 
 
-def reads_of(listed: Sequence[Chunk]) -> list[str]:
-    """Paths of ``limits.PREFLIGHT_SAMPLES`` files of a list, spread evenly over it."""
-    last, count = len(listed) - 1, limits.PREFLIGHT_SAMPLES
-    places = {round(last * n / (count - 1)) for n in range(count)} if listed else set()
-    paths = []
-    for place in sorted(places):
-        rows = read_chunk(listed[place], ["uri", "problem"])
-        paths += [row["uri"] for row in rows.to_pylist() if not row["problem"]][:1]
-    return paths
-
-
 @contextlib.contextmanager
 def _token(folder: Path | None) -> Iterator[str]:
     """A file in ``folder`` that executors look for; removed at the end with their replies."""
@@ -142,7 +127,9 @@ def _replies(token: Path) -> list[Path]:
 
 
 def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
-    from pulmospark.spark.session import slots  # noqa: PLC0415 - it needs pyspark
+    # They need pyspark.
+    from pulmospark.spark.session import slots  # noqa: PLC0415
+    from pulmospark.spark.tasks import run_tasks  # noqa: PLC0415
 
     # One wait a session: for executors that are still starting, and for those that are busy.
     waited = not pause_s or spark.conf.get(_WAITED, "") == "yes"
@@ -151,9 +138,8 @@ def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
     known = 0
     while True:
         tasks = _TASKS_A_SLOT * slots(spark) if pause_s else 1
-        frame = spark.range(0, tasks, 1, numPartitions=tasks)
-        rows = frame.mapInArrow(_Probe(wanted, pause_s), "answer string").collect()
-        for executor, found in (json.loads(row["answer"]) for row in rows):
+        answers = run_tasks(spark, _Probe(wanted, pause_s), tasks)
+        for executor, found in map(json.loads, answers):
             seen.add(executor)
             if found:
                 raise EnvironmentProblem(found[0], detail="\n".join(found))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import re
-import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyspark
+from pyspark import SparkConf, SparkContext
+from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from pulmospark.core import machine
@@ -22,9 +24,12 @@ from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.extras import how_to_install
 from pulmospark.core.python_path import SAFE_PATH, guard_children
 from pulmospark.core.safe_text import first_line
-from pulmospark.spark.class_archive import OPTIONS, archive_options
+from pulmospark.spark import worker_daemon
+from pulmospark.spark.class_archive import OPTIONS, Archiving, archiving, discard
 from pulmospark.spark.environment import check_spark_home, check_user
-from pulmospark.spark.java import find_java
+from pulmospark.spark.java import Java, find_java
+
+_LOG = logging.getLogger(__name__)
 
 GIB = 1024**3
 _DRIVER_MEMORY_SHARE = 0.25
@@ -131,33 +136,80 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
     if master is not None and master.startswith("sc://"):
         _check_client(master)
         _check_answers(master.partition(";")[0].rstrip("/"), "sc://", _CONNECT_PORT)
-        return _started(SparkSession.builder.remote(master), _OF_A_CLIENT | conf, master)
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # the JVM runs: spark-submit started us
-    chosen = dict(_EVERYWHERE)
-    builder = SparkSession.builder.appName("pulmospark")
-    if not submitted:
-        check_user()
-        check_spark_home(os.environ, Path(pyspark.__file__).parent, pyspark.__version__)
-        java = find_java()
-        os.environ["JAVA_HOME"] = str(java.home)
-        if python := conf.get("spark.pyspark.python"):
-            os.environ["PYSPARK_PYTHON"] = python  # PySpark itself goes by the variable alone
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        master = master or "local[*]"
-        if master.startswith("spark://"):
-            _check_answers(master, "spark://")
-        builder = builder.master(master)
-        if master.startswith(("local", "spark://")):
-            chosen |= _NEAR
-        if not master.startswith("local"):
-            chosen |= _CLUSTER
-        if master.startswith("local"):
-            # Else Spark looks up the machine's own name, which not every machine can resolve.
-            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-            chosen |= local_settings()
-            chosen[OPTIONS] += f" {archive_options(java)}"
-    with contextlib.nullcontext() if submitted else _guarded_children():
-        return _started(builder, chosen | conf, master or "the submitted session")
+        return _session(SparkSession.builder.remote(master), _OF_A_CLIENT | conf, master)
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # the JVM runs: spark-submit started us
+        builder = SparkSession.builder.appName("pulmospark")
+        return _session(builder, _EVERYWHERE | conf, "the submitted session")
+    check_user()
+    check_spark_home(os.environ, Path(pyspark.__file__).parent, pyspark.__version__)
+    java = find_java()
+    _LOG.info("Java %s from %s: %s", java.version, java.origin, java.home)
+    os.environ["JAVA_HOME"] = str(java.home)
+    if python := conf.get("spark.pyspark.python"):
+        os.environ["PYSPARK_PYTHON"] = python  # PySpark itself goes by the variable alone
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    master = master or "local[*]"
+    if master.startswith("spark://"):
+        _check_answers(master, "spark://")
+    chosen = _settings(master) | conf
+    if not master.startswith("local") or OPTIONS in conf:
+        return _launched(master, chosen)
+    # Else Spark looks up the machine's own name, which not every machine can resolve.
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    return _launched_fast(master, chosen, java)
+
+
+def _settings(master: str) -> dict[str, str]:
+    """Spark's settings for a session whose JVM is started here."""
+    chosen = _EVERYWHERE | {"spark.master": master, "spark.app.name": "pulmospark"}
+    if master.startswith(("local", "spark://")):
+        chosen |= _NEAR
+    if not master.startswith("local"):
+        return chosen | _CLUSTER
+    if os.environ["PYSPARK_PYTHON"] == sys.executable:
+        chosen["spark.python.daemon.module"] = worker_daemon.MODULE
+    return chosen | local_settings()
+
+
+def _launched_fast(master: str, conf: dict[str, str], java: Java) -> SparkSession:
+    """A local session with the class archive; without, should Java not start with it."""
+    if SparkContext._gateway is not None:  # the JVM of an earlier session, which stays
+        return _launched(master, conf)
+    archive = archiving(java)
+    try:
+        return _launched(master, conf, archive)
+    except EnvironmentProblem:
+        if not archive.options or SparkContext._gateway is not None:
+            raise
+        session = _launched(master, conf)
+        discard(java)
+        return session
+
+
+def _launched(master: str, conf: dict[str, str], archive: Archiving | None = None) -> SparkSession:
+    if archive is not None:
+        conf = conf | {OPTIONS: f"{conf[OPTIONS]} {archive.options}".strip()}
+    try:
+        with _guarded_children(), _jvm_log() as log:
+            try:
+                if SparkContext._gateway is None:
+                    _launch(conf, log, () if archive is None else archive.descriptors)
+                return _session(SparkSession.builder, conf, master)
+            except Exception as error:
+                raise _not_started(master, error, _tail(log)) from error
+    finally:
+        if archive is not None:
+            archive.close()
+
+
+def _launch(conf: Mapping[str, str], log: IO[bytes] | None, descriptors: tuple[int, ...]) -> None:
+    """Start a JVM, as PySpark would, with an output of its own."""
+    settings = SparkConf(loadDefaults=False)
+    for key, value in conf.items():
+        settings.set(key, value)
+    popen = {"stdout": log, "stderr": log, "pass_fds": descriptors}
+    gateway = launch_gateway(settings, popen)  # type: ignore[no-untyped-call]
+    SparkContext._ensure_initialized(gateway=gateway, conf=settings)
 
 
 @contextlib.contextmanager
@@ -212,54 +264,55 @@ def local_settings() -> dict[str, str]:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
         # A local session lives for minutes and its JVM moves no pixels: compiling its code
-        # twice over, and writing code for each query, costs more than it ever gains.
-        OPTIONS: "-XX:TieredStopAtLevel=1",
+        # twice over, writing code for each query, and collecting garbage on threads of its own
+        # costs more than it ever gains.
+        OPTIONS: "-XX:TieredStopAtLevel=1 -XX:+UseParallelGC",
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.shuffle.partitions": str(2 * machine.cores()),
         "spark.executorEnv.GLOO_SOCKET_IFNAME": machine.loopback(),
     }
 
 
-def _started(builder: Any, conf: Mapping[str, str], master: str) -> SparkSession:
+def _session(builder: Any, conf: Mapping[str, str], master: str) -> SparkSession:
     for key, value in conf.items():
         builder = builder.config(key, value)
-    with _quiet_start() as log:
-        try:
-            session: SparkSession = builder.getOrCreate()
-        except Exception as error:
-            tail = _tail(log)
-            raise EnvironmentProblem(
-                f"Spark did not start with {master}: {_reason(tail) or first_line(error)}; "
-                f"{_remedy(tail)}",
-                detail=" | ".join(tail) or str(error),
-            ) from error
+    try:
+        session: SparkSession = builder.getOrCreate()
+    except Exception as error:
+        raise _not_started(master, error, []) from error
+    _LOG.info("Spark %s with master %s, %d tasks at once", session.version, master, slots(session))
     return session
 
 
+def _not_started(master: str, error: Exception, tail: list[str]) -> EnvironmentProblem:
+    cause = error.__cause__ if isinstance(error, EnvironmentProblem) else error
+    return EnvironmentProblem(
+        f"Spark did not start with {master}: {_reason(tail) or first_line(cause or error)}; "
+        f"{_remedy(tail)}",
+        detail=" | ".join(tail) or str(cause or error),
+    )
+
+
 @contextlib.contextmanager
-def _quiet_start() -> Iterator[Path]:
-    """Redirect the standard error of the JVM started here to a log file.
+def _jvm_log() -> Iterator[IO[bytes] | None]:
+    """A file for the output of the JVM started here; ``None``: this process's own.
 
-    Spark and the JVM write a dozen lines there before any setting of theirs is read; a
-    user would take them for faults. ``PULMOSPARK_SPARK_LOG=1`` leaves them on the terminal.
+    Spark and the JVM write a dozen lines before any setting of theirs is read; a user would take
+    them for faults. And a JVM that records its classes ends after the command, at whose output a
+    pipe would wait for it. ``PULMOSPARK_SPARK_LOG=1`` leaves all on the terminal.
     """
-    folder = Path(tempfile.mkdtemp(prefix="pulmospark-"))
-    log = folder / "spark.log"
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with log.open("wb") as file:
-        if os.environ.get("PULMOSPARK_SPARK_LOG") != "1":
-            os.dup2(file.fileno(), 2)
-    try:
+    if os.environ.get("PULMOSPARK_SPARK_LOG") == "1":
+        yield None
+        return
+    with tempfile.TemporaryFile(prefix="pulmospark-") as log:  # its space goes with the JVM
         yield log
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        shutil.rmtree(folder)  # the JVM keeps its handle; the space goes when it ends
 
 
-def _tail(log: Path) -> list[str]:
-    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+def _tail(log: IO[bytes] | None) -> list[str]:
+    if log is None:
+        return []
+    log.seek(0)
+    return log.read().decode(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
 
 
 def _reason(tail: list[str]) -> str:

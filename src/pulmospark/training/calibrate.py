@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark import chunks
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints
@@ -23,7 +24,6 @@ from pulmospark.evaluation.calibration import (
     choose_operating_point,
     fit_temperature,
 )
-from pulmospark.spark import chunks
 from pulmospark.training.context import Job
 from pulmospark.training.results import ModelRecord, model_name
 

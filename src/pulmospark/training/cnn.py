@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pulmospark import chunks
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
@@ -13,7 +14,7 @@ from pulmospark.data.expand.table import expanded_for
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.tasks import ScoreWork, write_scored
 from pulmospark.models.zoo.network import Network
-from pulmospark.spark import chunks
+from pulmospark.spark.executor import SparkExecutor
 from pulmospark.training.augmented_images import training_images
 from pulmospark.training.calibrate import from_validation, record
 from pulmospark.training.context import Job
@@ -67,7 +68,11 @@ def train_by_network(
         write_scored(job.cohort, fold, scored)
         work = ScoreWork(engine, job.size, model_name(fold), str(scored), job.split.cohort_id)
         parts = chunks.run_chunks(
-            job.spark, work, todo, job.work / "scores", Progress("score", 0, quiet=True)
+            SparkExecutor(job.spark),
+            work,
+            todo,
+            job.work / "scores",
+            Progress("score", 0, quiet=True),
         )
         score_parts += [part.path for part in parts]
         earlier = sum(epoch["seconds"] for epoch in trained.history[: trained.earlier])

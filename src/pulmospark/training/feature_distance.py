@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark import chunks
 from pulmospark.core import hashing, limits
 from pulmospark.core.arrays import Singles
 from pulmospark.core.progress import Progress
@@ -22,7 +23,7 @@ from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.tasks import FeatureWork
 from pulmospark.models.bundle.feature_distance import DistanceFacts, fence_of, fit_distance
 from pulmospark.models.zoo.network import Network
-from pulmospark.spark import chunks
+from pulmospark.spark.executor import SparkExecutor
 from pulmospark.spark.gpus import executors_have_gpus, gpu_profile
 from pulmospark.training.context import Job
 
@@ -78,12 +79,11 @@ def features_of_training(job: Job, network: Network) -> list[Path]:
         kind="torch" if gpus else None,
     )
     parts = chunks.run_chunks(
-        job.spark,
+        SparkExecutor(job.spark, gpu_profile(job.spark) if gpus else None),
         ChosenFeatureWork(engine, job.size, chosen=str(path.resolve()), chosen_id=chosen_id),
         chunks.chunks_of(chunks.parts_of(job.images)),
         job.work / "distance-features",
         Progress("distance", 0, quiet=True),
-        profile=gpu_profile(job.spark) if gpus else None,
     )
     return [part.path for part in parts]
 

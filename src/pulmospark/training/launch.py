@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pyspark.ml.torch.distributor import TorchDistributor
 
 from pulmospark.core import files
 
-Task = Callable[[Iterator[Any]], Iterator[Any]]
+Task = Callable[[Iterable[Any]], Iterator[Any]]
 PLAN, DEAD = "plan.json", "dead"
 _TAIL_LINES = 40
 
@@ -41,8 +41,9 @@ class Distributor(TorchDistributor):
         self.driver_address, self.log_streaming_server_port = "", -1
         task = self._get_spark_task_function(run_rank, str(plan), run_rank, None, environment, gpu)
         self._check_encryption()
-        index = self.spark.range(0, self.num_tasks, 1, self.num_tasks)
-        index.mapInArrow(leaving_no_trace(task), "chunk binary", barrier=True).collect()
+        # Plain, as the tasks of chunks are: they share Python's daemon and workers.
+        index = self.spark.sparkContext.parallelize(range(self.num_tasks), self.num_tasks)
+        index.barrier().mapPartitions(leaving_no_trace(task)).collect()
 
 
 def leaving_no_trace(task: Task) -> Task:
@@ -52,7 +53,7 @@ def leaving_no_trace(task: Task) -> Task:
     ``CUDA_VISIBLE_DEVICES`` that hides the GPUs if it uses none.
     """
 
-    def run(rows: Iterator[Any]) -> Iterator[Any]:
+    def run(rows: Iterable[Any]) -> Iterator[Any]:
         before = dict(os.environ)
         try:
             yield from task(rows)

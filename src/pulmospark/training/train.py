@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import torch
 from pyspark.sql import SparkSession
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
@@ -18,7 +19,6 @@ from pulmospark.data.cohort.split_summary import SplitResult, read_split
 from pulmospark.data.ingest.ingest import IngestResult, read_ingest
 from pulmospark.models.weights.initial_weights import load_start
 from pulmospark.models.zoo import networks
-from pulmospark.spark.chunks import parts_of
 from pulmospark.training.augmented_images import check_augmentation, expanded_of
 from pulmospark.training.calibrate import calibration_warnings
 from pulmospark.training.cnn import train_by_network

@@ -15,6 +15,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from data.expansions import CLASSES, expand_here, member, write_cohort
+from pulmospark.chunks.parts import parts_of
 from pulmospark.config.augment import AugmentSettings
 from pulmospark.config.expand import ExpandSettings
 from pulmospark.config.train import TrainSettings
@@ -23,7 +24,6 @@ from pulmospark.core.errors import ClassError, InputError
 from pulmospark.data.cohort.split_summary import read_split
 from pulmospark.data.expand.expand import expand
 from pulmospark.data.expand.table import TABLE, read_expanded
-from pulmospark.spark.chunks import parts_of
 from pulmospark.training.augmented_images import check_augmentation
 
 pytestmark = pytest.mark.spark

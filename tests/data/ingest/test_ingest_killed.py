@@ -14,10 +14,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from data.samples import SIDE, content_of, images, plant, source
+from pulmospark.chunks import listed_chunks
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.data.ingest.ingest import IngestWork, ingest
 from pulmospark.layouts.manifest import write_manifest
-from pulmospark.spark.chunks import listed_chunks
 
 pytestmark = pytest.mark.spark
 SETTINGS = IngestSettings(size=SIDE)

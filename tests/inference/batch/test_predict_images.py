@@ -20,6 +20,8 @@ from hypothesis.extra import numpy as drawn
 from pyspark.sql import SparkSession
 
 from imaging import dicoms
+from pulmospark.chunks import write_part
+from pulmospark.chunks.task import write_parts
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
@@ -37,8 +39,6 @@ from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.engine.softmax import softmax
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import read_bundle
-from pulmospark.spark.chunk_task import write_parts
-from pulmospark.spark.chunks import write_part
 
 
 @given(

@@ -9,13 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import SparkSession
 
+from pulmospark import chunks
 from pulmospark.core import hashing, schemas
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.progress import Progress
 from pulmospark.imaging.standardise import perceptual_hash, resized
-from pulmospark.spark import chunks
 
 LOOKS_VERSION = 1
 """Raised whenever the same image gets other fingerprints: old parts are then unused."""
@@ -114,17 +113,17 @@ def without_margins(image: Pixels) -> Pixels:
 
 
 def make_looks(
-    images: Path, folder: Path, spark: SparkSession, *, quiet: bool
+    images: Path, folder: Path, executor: chunks.Executor, *, quiet: bool
 ) -> list[chunks.Part]:
     """Fingerprints of every image of an images table; existing parts are kept.
 
     Args:
         images: the images table.
         folder: for the parts.
-        spark: the session.
+        executor: runs the tasks.
         quiet: show no progress.
     """
     todo = chunks.chunks_of(chunks.parts_of(images))
     count = sum(chunk.rows for chunk in todo)
-    with Progress("look", count, "images", quiet=quiet) as progress:
-        return chunks.run_chunks(spark, LookWork(), todo, folder, progress)
+    with Progress("fingerprint", count, "images", quiet=quiet) as progress:
+        return chunks.run_chunks(executor, LookWork(), todo, folder, progress)

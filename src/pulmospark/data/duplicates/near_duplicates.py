@@ -9,8 +9,9 @@ cluster.
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,20 +21,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import SparkSession
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from pulmospark import chunks
+from pulmospark.chunks.parts import parts_of
 from pulmospark.core import files, hashing, limits, schemas
 from pulmospark.core.arrays import Floats, Ints, Pixels
 from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
 from pulmospark.data.duplicates.alignment import overlay_correlation
 from pulmospark.data.duplicates.fingerprints import HASHES, SMALL_SIDE, make_looks
-from pulmospark.data.duplicates.hash_pairs import NearWork, plan_of, write_hashes
-from pulmospark.spark import chunks
-from pulmospark.spark.chunks import parts_of
-from pulmospark.spark.session import slots
+from pulmospark.data.duplicates.hash_pairs import PAIRS, NearWork, plan_of, write_hashes
 
 _KEPT = "copies"
 """folder of the last search"""
@@ -43,6 +42,8 @@ _COUNTS = ("compared", "distance", "hot_buckets")
 
 _PAIRS_A_CHUNK = 4_000
 """pairs that a task compares: some ten seconds"""
+_PAIRS_AT_ONCE = 8_000_000
+"""pairs from all bands that are merged in memory: 160 MB"""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def find_near_copies(
     images: Path,
     facts: pa.Table,
     work: Path,
-    spark: SparkSession,
+    executor: chunks.Executor,
     *,
     distance: int,
     correlation: float,
@@ -130,7 +131,7 @@ def find_near_copies(
         images: the images table.
         facts: ``uri`` and ``scan_id`` of the images to search, ordered by ``uri``.
         work: folder for fingerprints and pairs; existing ones of the same images are kept.
-        spark: the session.
+        executor: runs the tasks.
         distance: maximum number of bits by which hashes may differ.
         correlation: minimum for two images to be one.
         pairs_max: maximum number of pairs to overlay; if there are more, the nearest.
@@ -143,22 +144,19 @@ def find_near_copies(
     search_id = _search_id(images, distance, correlation, pairs_max)
     if (kept := kept_search(work / _KEPT, search_id, facts)) is not None:
         return kept
-    parts = make_looks(images, work / "looks", spark, quiet=quiet)
+    parts = make_looks(images, work / "looks", executor, quiet=quiet)
     aside = work / "search"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     looks, small_id = _gather([part.path for part in parts], facts, aside)
-    hot = candidates(aside, small_id, work / "near", spark, distance, quiet=quiet)
+    hot = candidates(aside, small_id, work / "near", executor, distance, quiet=quiet)
     todo = chunks.chunks_of(chunks.parts_of(aside / "pairs"))
     if (there := sum(chunk.rows for chunk in todo)) > limits.NEAR_PAIRS_MAX:
-        raise InputError(
-            f"{there:,} pairs of images have similar hashes, over the limit of "
-            f"{limits.NEAR_PAIRS_MAX:,}: set audit.hash_distance lower"
-        )
+        raise InputError(_too_many(f"{there:,}"))
     within, count = _nearest(aside / "pairs", distance, pairs_max)
-    with Progress("compare", there, "pairs", quiet=quiet or not count) as progress:
+    with Progress("compare near copies", there, "pairs", quiet=quiet or not count) as progress:
         overlay = OverlayWork(str(aside / "small.bin"), small_id, within)
-        done = chunks.run_chunks(spark, overlay, todo, work / "overlays", progress)
+        done = chunks.run_chunks(executor, overlay, todo, work / "overlays", progress)
     copied = _read(done, correlation)
     shutil.rmtree(aside)
     copies = NearCopies(
@@ -237,7 +235,7 @@ def _renumbered(numbers: Ints, number: Ints) -> Ints:
 
 
 def grey_levels(
-    images: Path, facts: pa.Table, work: Path, spark: SparkSession, *, quiet: bool
+    images: Path, facts: pa.Table, work: Path, executor: chunks.Executor, *, quiet: bool
 ) -> dict[str, Floats]:
     """ "mean" and "border_mean" of each image, in the order of ``facts``; no pair is compared.
 
@@ -245,7 +243,7 @@ def grey_levels(
         images: the images table.
         facts: ``uri`` of the images.
         work: folder for fingerprints; existing ones are kept.
-        spark: the session.
+        executor: runs the tasks.
         quiet: show no progress.
 
     Raises:
@@ -253,7 +251,7 @@ def grey_levels(
     """
     number = {uri: place for place, uri in enumerate(facts["uri"].to_pylist())}
     looks = {name: np.full(len(number), np.nan) for name in ("mean", "border_mean")}
-    for part in make_looks(images, work / "looks", spark, quiet=quiet):
+    for part in make_looks(images, work / "looks", executor, quiet=quiet):
         rows = pq.read_table(part.path, columns=["uri", *looks])
         places = np.asarray([number.get(uri, -1) for uri in rows["uri"].to_pylist()], np.int64)
         for name, values in looks.items():
@@ -329,7 +327,13 @@ def _numbered(names: pa.ChunkedArray) -> npt.NDArray[np.int32]:
 
 
 def candidates(
-    aside: Path, hashes_id: str, parts: Path, spark: SparkSession, distance: int, *, quiet: bool
+    aside: Path,
+    hashes_id: str,
+    parts: Path,
+    executor: chunks.Executor,
+    distance: int,
+    *,
+    quiet: bool,
 ) -> int:
     """Write the pairs with similar hashes into ``pairs``.
 
@@ -337,7 +341,7 @@ def candidates(
         aside: folder with the hashes (``near_hashes.write_hashes``).
         hashes_id: of their content.
         parts: folder for the tasks' results; existing ones of the same hashes are kept.
-        spark: the session.
+        executor: runs the tasks.
         distance: maximum number of bits by which hashes may differ.
         quiet: show no progress.
 
@@ -345,17 +349,46 @@ def candidates(
         The number of skipped buckets.
     """
     todo = chunks.chunks_of([plan_of(aside)])
-    with Progress("search", len(todo), "parts", quiet=quiet) as progress:
+    with Progress("search near copies", len(todo), "parts", quiet=quiet) as progress:
         near = NearWork(str(aside), hashes_id, distance)
-        done = chunks.run_chunks(spark, near, todo, parts, progress)
-    if near_parts := [str(part.path) for part in done if part.table == "near"]:
-        # A pair may meet in each of the four bands.
-        pairs = spark.read.parquet(*near_parts).groupBy("first", "second").agg({"distance": "min"})
-        pairs = pairs.withColumnRenamed("min(distance)", "distance")
-        parts_each = pairs.repartition(slots(spark) * 2, "first")
-        ordered = parts_each.sortWithinPartitions("first", "second")
-        ordered.write.option("maxRecordsPerFile", _PAIRS_A_CHUNK).parquet(str(aside / "pairs"))
+        done = chunks.run_chunks(executor, near, todo, parts, progress)
+    _write_pairs([part for part in done if part.table == "near"], aside / "pairs")
     return sum(part.rows for part in done if part.table == "hot")
+
+
+def _write_pairs(parts: Sequence[chunks.Part], target: Path) -> None:
+    """Write each pair once, with its smallest distance, in order; tasks may have found it twice.
+
+    Holds in memory the pairs of a range of first images, some ``_PAIRS_AT_ONCE``.
+    """
+    paths = list(dict.fromkeys(part.path for part in parts))
+    target.mkdir()
+    for number, (low, high) in enumerate(_ranges(paths)):
+        within = (pc.field("first") >= low) & (pc.field("first") < high)
+        pairs = pa.concat_tables([pq.read_table(path, filters=within) for path in paths])
+        nearest = pairs.group_by(["first", "second"]).aggregate([("distance", "min")])
+        nearest = nearest.rename_columns({"distance_min": "distance"}).select(PAIRS.names)
+        nearest = nearest.sort_by([("first", "ascending"), ("second", "ascending")])
+        pq.write_table(nearest, target / f"{number:05d}.parquet", row_group_size=_PAIRS_A_CHUNK)
+
+
+def _ranges(paths: Sequence[Path]) -> Iterator[tuple[int, int]]:
+    """Ranges of first images, with some ``_PAIRS_AT_ONCE`` pairs each."""
+    counts = np.zeros(0, np.int64)
+    for path in paths:
+        more = np.bincount(pq.read_table(path, columns=["first"])["first"].to_numpy())
+        counts = np.pad(counts, (0, max(more.size - counts.size, 0)))
+        counts[: more.size] += more
+    ranges = np.cumsum(counts) // _PAIRS_AT_ONCE
+    starts = [0, *(np.flatnonzero(np.diff(ranges)) + 1).tolist(), counts.size]
+    return (pair for pair in itertools.pairwise(starts) if pair[1] > pair[0])
+
+
+def _too_many(count: str) -> str:
+    return (
+        f"{count} pairs of images have similar hashes, over the limit of "
+        f"{limits.NEAR_PAIRS_MAX:,}: set audit.hash_distance lower"
+    )
 
 
 def _nearest(pairs: Path, distance: int, most: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from pulmospark import chunks
 from pulmospark.config.expand import ExpandSettings
 from pulmospark.core import files, hashing, schemas
 from pulmospark.core.errors import InputError
@@ -20,7 +21,7 @@ from pulmospark.data.cohort.split_summary import SplitResult, read_split
 from pulmospark.data.expand.plan import ClassPlan, choose_parents, copies_of, write_plan
 from pulmospark.data.expand.table import RECORD, TABLE, ExpandedClass, ExpandResult, read_expanded
 from pulmospark.data.expand.tasks import ExpandWork
-from pulmospark.spark import chunks
+from pulmospark.spark.executor import SparkExecutor
 
 
 def expand(
@@ -84,7 +85,9 @@ def expand(
         if not already:
             todo = chunks.chunks_of([plan])
             with Progress("expand", count, "images", quiet=quiet) as progress:
-                parts = chunks.run_chunks(spark, maker, todo, work / "parts", progress)
+                parts = chunks.run_chunks(
+                    SparkExecutor(spark), maker, todo, work / "parts", progress
+                )
             _publish(target, parts, result, record)
         elif read_expanded(target) != result:
             # The same rows, but the cohort differs elsewhere: in its test split, for example.
@@ -141,7 +144,7 @@ def _publish(
             "and expand again"
         )
     with files.whole_folder(target) as aside:
-        chunks.link_parts([part.path for part in parts], aside / TABLE)
+        chunks.publish_table([part.path for part in parts], aside / TABLE, schemas.EXPANDED)
         files.write_json(aside / RECORD, record)
 
 

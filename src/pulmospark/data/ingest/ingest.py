@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ConfigDict
-from pyspark.sql import SparkSession
 
+from pulmospark import chunks
+from pulmospark.chunks.work_list import reads_of
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
 from pulmospark.core import files, hashing, schemas
@@ -27,14 +29,19 @@ from pulmospark.core.records import Record
 from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.incremental import Already, compare, hashes
 from pulmospark.data.ingest.rows import image_row, reject_row, rejects_of
-from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import read_images
+from pulmospark.imaging.image import images_from_bytes
+from pulmospark.imaging.read_ahead import fetch_stored_ahead
+from pulmospark.imaging.rejection import Rejected
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.walk import absolute
-from pulmospark.spark import chunks
-from pulmospark.spark.preflight import preflight, reads_of
+from pulmospark.spark.engine_choice import workers_of
 
-PIXELS_VERSION = 4
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_LOG = logging.getLogger(__name__)
+
+PIXELS_VERSION = 5
 """Raised whenever the same file and settings give other pixels or facts: old parts are then
 unused."""
 
@@ -83,13 +90,17 @@ class IngestWork:
         """Rows of ``images`` and of ``rejects``; each file gives rows of one of the two."""
         images: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
-        for row, listed in zip(
-            chunk.to_pylist(), hashes(chunk).view(np.int64).tolist(), strict=True
-        ):
-            if row["problem"]:
+        rows = chunk.to_pylist()
+        listed_hashes = hashes(chunk).view(np.int64).tolist()
+        for (row, data), listed in zip(fetch_stored_ahead(rows), listed_hashes, strict=True):
+            if data is None:
                 rejects.append(reject_row(row, None, row["problem"], "found while listing"))
                 continue
-            standard_images = read_images(row["uri"], self.settings, self.salt)
+            standard_images = (
+                data
+                if isinstance(data, Rejected)
+                else images_from_bytes(data, self.settings, self.salt)
+            )
             if isinstance(standard_images, Rejected):
                 rejects.append(
                     reject_row(
@@ -115,7 +126,7 @@ def ingest(
     sources: Sequence[SourceSettings],
     settings: IngestSettings,
     target: Path,
-    spark: SparkSession,
+    workers: chunks.Workers | SparkSession | None,
     *,
     quiet: bool = False,
 ) -> IngestResult:
@@ -129,7 +140,7 @@ def ingest(
         sources: the data sets.
         settings: of the standard image.
         target: folder of the tables.
-        spark: the session.
+        workers: run the chunks; a Spark session: its executors; ``None``: this process.
         quiet: show no progress.
 
     Raises:
@@ -138,7 +149,8 @@ def ingest(
         EnvironmentProblem: an executor lacks the package, the images or the output's folder.
     """
     roots = [str(absolute(source.path)) for source in sources]
-    preflight(spark, reads=roots, folder=target.parent)
+    workers = workers_of(workers)
+    workers.check(reads=roots, folder=target.parent)
     work = target.with_name(f".{target.name}.work")
     with files.disk_errors(target):
         work.mkdir(parents=True, exist_ok=True)
@@ -156,11 +168,10 @@ def ingest(
             if _same_settings(target, _settings_key(settings, salt))
             else Already([manifest], [], [])
         )
-        todo = chunks.listed_chunks(already.pending)
-        count = sum(chunk.rows for chunk in todo)
+        todo, count = _to_read(already, seen)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
             parts = chunks.run_chunks(
-                spark,
+                workers.executor_for(count),
                 IngestWork(settings, salt),
                 todo,
                 work / "parts",
@@ -184,6 +195,14 @@ def ingest(
             )
         shutil.rmtree(work)
     return result
+
+
+def _to_read(already: Already, seen: int) -> tuple[list[chunks.Chunk], int]:
+    """The chunks of files that are not ingested yet, and how many files they have."""
+    todo = chunks.listed_chunks(already.pending)
+    count = sum(chunk.rows for chunk in todo)
+    _LOG.info("%d files listed, %d new or changed, in %d chunks", seen, count, len(todo))
+    return todo, count
 
 
 def _salt(settings: IngestSettings, target: Path) -> Salt:
@@ -225,9 +244,7 @@ def _publish(
             ("rejects", schemas.REJECTS, already.rejects),
         ):
             new = [part.path for part in parts if part.table == name]
-            chunks.link_parts([*kept, *new], aside / name)
-            if not chunks.parts_of(aside / name):
-                chunks.write_empty(schema, aside / name)
+            chunks.publish_table([*kept, *new], aside / name, schema)
         manifest.replace(aside / "manifest.parquet")
         formats = _count(aside / "images", "format")
         reasons = _count(aside / "rejects", "reason")

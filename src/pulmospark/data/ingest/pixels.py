@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pulmospark.chunks.parts import parts_of
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.errors import InputError
-from pulmospark.spark.chunks import parts_of
 
 
 def pixels_of_some(images: Path, uris: set[str]) -> Iterator[tuple[str, Pixels]]:

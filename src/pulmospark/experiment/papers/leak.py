@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
+from pulmospark import chunks
 from pulmospark.config.expand import ExpandSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.split import ImagesPerSplit, SplitSettings
@@ -37,7 +38,6 @@ from pulmospark.evaluation.results import Figure
 from pulmospark.experiment import pipeline
 from pulmospark.experiment.papers.presets import eighty_twenty
 from pulmospark.experiment.run_folder import RunFolder
-from pulmospark.spark import chunks
 
 FOLDER = "LEAK-split-after-augmenting"
 _NO_INTERVAL = "a leak: images related to the tested rows were trained on, so a CI means nothing"

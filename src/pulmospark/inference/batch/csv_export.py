@@ -16,6 +16,7 @@ from pulmospark.core.csv_files import safe_cell as safe_cell  # noqa: PLC0414 - 
 from pulmospark.core.csv_files import write_row
 from pulmospark.inference.batch.cautions import sentence
 from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.inference.explain.files import COLUMNS as HEAT_COLUMNS
 
 _PREDICTION_COLUMNS = [
     *("uri", "image_id", "prediction", "probability", "cautions", "distance", "model_id")
@@ -43,6 +44,7 @@ def export_predictions(
     *,
     tally: Tally,
     fence: float | None = None,
+    heat_maps: bool = False,
 ) -> None:
     """Write ``predictions.csv``; holds one row group in memory.
 
@@ -53,18 +55,21 @@ def export_predictions(
         points: one column of decisions for each.
         tally: receives the counts.
         fence: of the distances from the training images.
+        heat_maps: write the columns of heat maps, too.
     """
+    heat_columns = HEAT_COLUMNS if heat_maps else ()
     order = [(point, classes.index(point.positive_class)) for point in points]
     head = [
         *("uri", "image_id", "prediction"),
         *(f"probability_{name}" for name in classes),
         *(f"decision_{point.positive_class}" for point in points),
         *("cautions", "distance", "model_id"),
+        *heat_columns,
     ]
     with target.open("w", encoding="utf-8", newline="") as file:
         write_row(file, head)
         for part in parts:
-            for row in _rows(part, _PREDICTION_COLUMNS):
+            for row in _rows(part, [*_PREDICTION_COLUMNS, *heat_columns]):
                 probabilities = row["probability"]
                 positive_by_class = {
                     p.positive_class: p.is_positive(probabilities[i]) for p, i in order
@@ -85,8 +90,13 @@ def export_predictions(
                     ),
                     "; ".join(sentence(caution, distance, fence) for caution in cautions),
                     *("" if distance is None else f"{distance:.4g}", row["model_id"]),
+                    *(_heat_cell(row[name]) for name in heat_columns),
                 ]
                 write_row(file, cells)
+
+
+def _heat_cell(value: str | float | None) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else value or ""
 
 
 def export_rejects(parts: Iterable[Path], target: Path, tally: Tally) -> None:

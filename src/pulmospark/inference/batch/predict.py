@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pulmospark import chunks
+from pulmospark.chunks.work_list import reads_of
 from pulmospark.config.inference import ScoringSettings
 from pulmospark.core import files, limits
 from pulmospark.core.atomic_folders import sweep_inside
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.hashing import value_id
 from pulmospark.core.locations import check_local
 from pulmospark.core.locks import hold_lock
 from pulmospark.core.progress import Progress
@@ -32,18 +34,18 @@ from pulmospark.inference.batch.inputs import (
 )
 from pulmospark.inference.batch.publish import RECORD, Scored, Written, publish
 from pulmospark.inference.batch.result import PredictResult
-from pulmospark.inference.batch.scorer import prepare_scorer
+from pulmospark.inference.batch.scorer import prepare_scorer, with_heat_maps
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
 from pulmospark.inference.decision_point import DecisionPoint
-from pulmospark.inference.engine.spec import Kind
+from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.precision.sample import ListedSample
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.models.bundle.config import BundleConfig
-from pulmospark.spark import chunks
-from pulmospark.spark.gpus import executors_have_gpus, gpu_profile
-from pulmospark.spark.preflight import preflight, reads_of
+from pulmospark.spark.engine_choice import workers_of
+from pulmospark.store.folders import check_target, fetch_folder, publish_folder, staging_folder
+from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -59,6 +61,7 @@ class PredictPlan:
     bundle: Bundle
     inputs: Inputs
     target: Path | None
+    """folder of the output; for one in a store: where it is prepared on this machine"""
     points: tuple[DecisionPoint, ...]
     settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
@@ -66,18 +69,28 @@ class PredictPlan:
     prepared: tuple[Scorer, PrecisionOutcome] | None = None
     """the scorer and how its precision was decided; ``None``: not prepared yet"""
     salt: Salt | None = None
+    address: StoreUri | None = None
+    """where the output is published in a store"""
 
-    def run(self, spark: SparkSession | None, *, quiet: bool = False) -> PredictResult:
+    def run(
+        self, workers: chunks.Workers | SparkSession | None, *, quiet: bool = False
+    ) -> PredictResult:
         """Run the prediction; see :func:`predict`."""
         with _work_folder(self.target) as work:
-            return _run(self, spark, work, quiet=quiet)
+            result = _run(self, workers_of(workers), work, quiet=quiet)
+        if self.address is not None and self.target is not None:
+            with Progress("publish", 1, "outputs", quiet=quiet) as progress:
+                publish_folder(self.target, self.address, last=RECORD)
+                progress.to(1)
+            shutil.rmtree(self.target, ignore_errors=True)
+        return result
 
 
 def predict(
-    bundle: Path,
+    bundle: Path | StoreUri,
     paths: Sequence[str],
-    target: Path | None,
-    spark: SparkSession | None,
+    target: Path | StoreUri | None,
+    workers: chunks.Workers | SparkSession | None,
     *,
     layout: str | None = None,
     threshold: float | None = None,
@@ -93,10 +106,13 @@ def predict(
     ``rejects``.
 
     Args:
-        bundle: folder of the bundle.
+        bundle: folder of the bundle, or its address in a store.
         paths: see :func:`pulmospark.inference.batch.inputs.resolve_inputs`.
-        target: folder of the output; ``None``, for one image only: nothing is written.
-        spark: the session; ``None``: score in this process, one image after another.
+        target: folder of the output, or its address in a store: the tables are Delta tables
+            there, of which readers see the old rows or the new ones; ``None``, for one image
+            only: nothing is written.
+        workers: run the chunks; a Spark session: its executors; ``None``: this process, one chunk
+            after another.
         layout: of the folders; ``None``: every image file in them.
         threshold: of the operating point, 0 to 1, instead of the bundle's.
         salt_path: file with the secret used to hash patient numbers of DICOM headers; ``None``:
@@ -123,13 +139,13 @@ def predict(
         salt_path=salt_path,
         settings=settings,
     )
-    return plan.run(spark, quiet=quiet)
+    return plan.run(workers, quiet=quiet)
 
 
 def plan_predict(
-    bundle: Path,
+    bundle: Path | StoreUri,
     paths: Sequence[str],
-    target: Path | None,
+    target: Path | StoreUri | None,
     *,
     layout: str | None = None,
     threshold: float | None = None,
@@ -141,7 +157,7 @@ def plan_predict(
 
     ``target_needed`` is false where nothing will be written, as in a dry run.
     """
-    read = read_bundle(check_local(bundle).expanduser().absolute())
+    read = read_bundle(_bundle_here(bundle))
     points = decision_points(read, threshold)
     inputs = resolve_inputs(paths, layout)
     _check_tables(inputs, read.config)
@@ -149,18 +165,34 @@ def plan_predict(
         raise UsageError(
             "--out is missing: with more than one image, name a folder for the output"
         )
-    if target is not None:
+    address = target if isinstance(target, StoreUri) else None
+    if isinstance(target, StoreUri):
+        check_target(target, RECORD)
+        target = staging_folder(target)
+    elif target is not None:
         target = check_local(target).expanduser().absolute()
         _check_target(target)
     salt = None if salt_path is None else read_salt(check_local(salt_path).expanduser())
     chosen = settings or ScoringSettings()
     if read.config.phantoms and not chosen.allow_phantom_model:
         _check_phantoms(inputs)
-    return PredictPlan(read, inputs, target, points, chosen, salt=salt)
+    return PredictPlan(read, inputs, target, points, chosen, salt=salt, address=address)
+
+
+def _bundle_here(bundle: Path | StoreUri) -> Path:
+    if not isinstance(bundle, StoreUri):
+        return check_local(bundle).expanduser().absolute()
+    return fetch_folder(
+        bundle,
+        files_max=limits.STORE_BUNDLE_FILES_MAX,
+        bytes_max=limits.STORE_BUNDLE_BYTES_MAX,
+    )
 
 
 def _check_phantoms(inputs: Inputs) -> None:
     """Refuse images tables with rows other than phantoms, for a model trained on phantoms."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - only images tables need it
+
     for part in inputs.images:
         known = "phantom" in pq.read_schema(part).names
         rows = pq.read_table(part, columns=["phantom"])["phantom"] if known else None
@@ -264,23 +296,21 @@ def _work_folder(target: Path | None) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _run(
-    plan: PredictPlan, spark: SparkSession | None, work: Path, *, quiet: bool
-) -> PredictResult:
+def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool) -> PredictResult:
     begun = time.perf_counter()
     notes = ListingNotes()
     manifest = work / "manifest.parquet"
     seen = 0
     roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
-    if spark is not None:
-        preflight(spark, reads=roots, folder=work)
-    if has_files(plan.inputs):
-        with Progress("list", 0, "files", quiet=quiet) as progress:
+    workers.check(reads=roots, folder=work)
+    if plan.inputs.has_files:
+        with Progress("list files", 0, "files", quiet=quiet) as progress:
             seen = list_inputs(plan.inputs, manifest, notes, progress)
             progress.to(seen)
-    of_files = _file_chunks(manifest, spark, plan.chunk_files) if seen else []
     of_images = chunks.chunks_of(plan.inputs.images)
     total = seen + sum(chunk.rows for chunk in of_images)
+    executor = workers.executor_for(total).for_networks()
+    of_files = chunks.evened([manifest], executor.slots, plan.chunk_files) if seen else []
     listed = time.perf_counter()
     config = plan.bundle.config
     standard = plan.settings.reading(config.ingest)
@@ -292,12 +322,16 @@ def _run(
         plan.points,
         ListedSample(of_files, of_images, standard),
         images=total,
-        kind=engine_kind(spark),
+        kind="torch" if executor.has_gpus else None,
+        in_place=executor.is_here,
     )
+    if (kinds := plan.settings.heat_maps) is not None:
+        folder = heat_folder(work, scorer)
+        scorer = with_heat_maps(scorer, plan.bundle, work / "engines", kinds, target=folder)
     ready = time.perf_counter()
     with Progress("predict", total, "images", quiet=quiet) as progress:
-        parts = _scored(
-            spark,
+        parts = chunks.run_chunks(
+            executor,
             FilesWork(scorer, standard, plan.salt, phantoms_only=phantoms_only),
             of_files,
             work / PARTS,
@@ -305,29 +339,25 @@ def _run(
             reads=[*roots, *reads_of(of_files)],
         )
         later = _Later(progress, seen)
-        rows = _scored(spark, ImagesWork(scorer, standard.size), of_images, work / PARTS, later)
+        of_rows = ImagesWork(scorer, standard.size, standard.fit, cropped=standard.crop != "none")
+        rows = chunks.run_chunks(executor, of_rows, of_images, work / PARTS, later)
     scored = time.perf_counter()
-    written = Written(parts, rows, _named_as_frames(manifest) if seen else frozenset())
+    written = Written(
+        parts,
+        rows,
+        _named_as_frames(manifest) if seen else frozenset(),
+        None if scorer.heat is None else Path(scorer.heat.folder),
+    )
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
-    outcome = Scored(plan.bundle, plan.inputs, plan.target, plan.points, notes, precision)
+    outcome = Scored(
+        plan.bundle, plan.inputs, plan.target, plan.points, notes, precision, plan.address
+    )
     return publish(outcome, written, total, seconds)
 
 
-def _file_chunks(manifest: Path, spark: SparkSession | None, files_max: int) -> list[chunks.Chunk]:
-    if spark is None:
-        return chunks.listed_chunks([manifest], files_max)
-    from pulmospark.spark.session import slots  # noqa: PLC0415 - pyspark is installed then
-
-    return chunks.evened([manifest], slots(spark), files_max)
-
-
-def engine_kind(spark: SparkSession | None) -> Kind | None:
-    """Which engine scores on a session's executors; ``None``: chosen by the driver's machine.
-
-    Without a session only an image or two are scored, and converting to OpenVINO does not pay
-    off.
-    """
-    return "torch" if spark is None or executors_have_gpus(spark) else None
+def heat_folder(work: Path, scorer: Scorer) -> Path:
+    """Folder of a work folder for heat maps; another network's are in another one."""
+    return work / HEAT_FOLDER / value_id(scorer.key())
 
 
 def _named_as_frames(manifest: Path) -> frozenset[str]:
@@ -335,11 +365,6 @@ def _named_as_frames(manifest: Path) -> frozenset[str]:
     with pq.ParquetFile(manifest) as file:
         batches = file.iter_batches(columns=["uri"])
         return frozenset(uri for batch in batches for uri in later_frames(batch.column(0)))
-
-
-def has_files(inputs: Inputs) -> bool:
-    """Whether there are files to list, apart from images tables."""
-    return bool(inputs.folders or inputs.named or inputs.sheets)
 
 
 class _Later(Progress):
@@ -351,35 +376,3 @@ class _Later(Progress):
 
     def to(self, done: int, note: str = "") -> None:
         self._whole.to(self._before + done, note)
-
-
-def _scored(
-    spark: SparkSession | None,
-    work: FilesWork | ImagesWork,
-    todo: Sequence[chunks.Chunk],
-    folder: Path,
-    progress: Progress,
-    *,
-    reads: Sequence[str] = (),
-) -> list[chunks.Part]:
-    if spark is not None:
-        profile = gpu_profile(spark) if work.scorer.engine.kind == "torch" else None
-        return chunks.run_chunks(spark, work, todo, folder, progress, profile=profile, reads=reads)
-    with files.disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        return [part for chunk in todo for part in _scored_here(work, chunk, folder, progress)]
-
-
-def _scored_here(
-    work: FilesWork | ImagesWork, chunk: chunks.Chunk, folder: Path, progress: Progress
-) -> list[chunks.Part]:
-    rows = chunks.read_chunk(chunk, work.columns)
-    key = work.key(rows)
-    parts = []
-    for table, scored in work(rows).items():
-        if scored.num_rows:
-            path = folder / f"{table}-{key}.parquet"
-            chunks.write_part(scored, path)
-            parts.append(chunks.Part(table, path, scored.num_rows))
-    progress.to(chunk.rows)
-    return parts

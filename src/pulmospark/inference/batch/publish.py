@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from pulmospark import chunks
 from pulmospark.core import files, schemas
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.provenance import provenance
@@ -20,10 +21,11 @@ from pulmospark.inference.batch.csv_export import Tally, export_predictions, exp
 from pulmospark.inference.batch.inputs import Inputs
 from pulmospark.inference.batch.result import Decision, Prediction, PredictResult
 from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.inference.explain.files import link_files
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle
-from pulmospark.spark import chunks
+from pulmospark.store.uri import StoreUri
 
 RECORD = "predict.json"
 """marks a folder as the output of a prediction"""
@@ -43,6 +45,8 @@ class Scored:
     points: tuple[DecisionPoint, ...]
     notes: ListingNotes
     precision: PrecisionOutcome
+    address: StoreUri | None = None
+    """of the output in a store; the target is then where it is prepared"""
 
     @property
     def fence(self) -> float | None:
@@ -60,6 +64,8 @@ class Written:
     """from rows of images tables; every row counts, whatever its frame"""
     named_as_frames: frozenset[str]
     """files whose names end like that of a later frame"""
+    heat_maps: Path | None = None
+    """folder with the heat maps that the tables name; ``None``: they were not requested"""
 
     def by_table(self) -> dict[str, list[Path]]:
         """The parts of each table, without duplicates."""
@@ -68,6 +74,17 @@ class Written:
             name: list(dict.fromkeys(part.path for part in parts if part.table == name))
             for name in _SCHEMAS
         }
+
+    def link_heat_maps(self, folder: Path) -> int:
+        """Link the heat maps that the tables name into an output folder; returns how many."""
+        if self.heat_maps is None:
+            return 0
+        count = 0
+        for part in self.by_table()["predictions"]:
+            names = pq.read_table(part, columns=["heat_map"])["heat_map"].to_pylist()
+            link_files(names, self.heat_maps, folder)
+            count += len(names)
+        return count
 
     def later_frames(self) -> int:
         """Count the predictions that are not the first of their file."""
@@ -105,9 +122,8 @@ def publish(
         else:
             folder = stack.enter_context(files.whole_folder(scored.target))
         for name, schema in _SCHEMAS.items():
-            chunks.link_parts(by_table[name], folder / name, numbered=True)
-            if not by_table[name]:
-                chunks.write_empty(schema, folder / name)
+            chunks.publish_table(by_table[name], folder / name, schema, numbered=True)
+        heat_maps = written.link_heat_maps(folder)
         export_predictions(
             by_table["predictions"],
             folder / "predictions.csv",
@@ -115,6 +131,7 @@ def publish(
             scored.points,
             tally=tally,
             fence=scored.fence,
+            heat_maps=written.heat_maps is not None,
         )
         export_rejects(by_table["rejects"], folder / "rejects.csv", tally)
         if tally.images - written.later_frames() + tally.rejects != seen:
@@ -124,6 +141,7 @@ def publish(
             )
         seconds["write"] = time.perf_counter() - begun
         result = _result(scored, tally, seen, seconds, image)
+        result = result.model_copy(update={"heat_maps": heat_maps})
         files.write_json(folder / RECORD, _record(scored, result))
     return result
 
@@ -141,7 +159,7 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
     if more:  # a CT in one file
         if scored.target is None:
             raise UsageError(
-                f"{scored.inputs.named[0]}: has {1 + len(more)} frames, each a slice: name a "
+                f"{scored.inputs.places[0]}: has {1 + len(more)} frames, each a slice: name a "
                 "folder for their predictions with --out"
             )
         return None
@@ -163,6 +181,9 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
             sentence(caution, row["distance"], scored.fence) for caution in row["cautions"]
         ),
         distance=row["distance"],
+        heat_map=None if scored.target is None else row["heat_map"],
+        outside_lungs=row["outside_lungs"],
+        hottest_tenth=row["hottest_tenth"],
     )
 
 
@@ -175,7 +196,8 @@ def _result(
 ) -> PredictResult:
     config = scored.bundle.config
     return PredictResult(
-        folder=scored.target,
+        folder=None if scored.address else scored.target,
+        address=None if scored.address is None else str(scored.address),
         bundle=scored.bundle.folder,
         model_id=scored.bundle.model_id,
         model=config.model,
@@ -202,7 +224,7 @@ def _result(
 
 def _record(scored: Scored, result: PredictResult) -> dict[str, object]:
     inputs = scored.inputs
-    named = (*inputs.folders, *inputs.named, *inputs.sheets, *inputs.images)
+    named = inputs.places
     settings = {
         "bundle": str(scored.bundle.folder),
         "model_id": scored.bundle.model_id,

@@ -10,6 +10,7 @@ from typing import Any
 
 from pulmospark.config.inference import Precision
 from pulmospark.core import machine
+from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.files import write_bytes
 from pulmospark.core.hashing import value_id
 from pulmospark.inference.engine.openvino_import import import_openvino
@@ -86,3 +87,20 @@ def capabilities() -> frozenset[str]:
 def _compiled_id(parts_of_key: list[Any]) -> str:
     version = str(import_openvino().get_version())
     return value_id([version, machine.processor_id(), *parts_of_key])
+
+
+def save_openvino(model: Any, path: Path) -> None:
+    """Write OpenVINO's form: ``path``, an ``.xml``, and its weights next to it, in float32.
+
+    Raises:
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    try:
+        # Its default would store the weights as float16.
+        import_openvino().save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise EnvironmentProblem(
+            f"{path.parent.parent}: the network cannot be written there: check that the disk has "
+            "space",
+            detail=str(error),
+        ) from error

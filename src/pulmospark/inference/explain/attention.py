@@ -59,8 +59,9 @@ class AttentionRecorder:
             torch.relu(gradient * attention.detach()).mean(dim=1)
             for gradient, attention in zip(gradients, self.recorded, strict=True)
         ]
-        # Which tokens the last layer is read at: the class token, or all that are averaged.
-        read = layers[-1].sum(dim=2)
+        # Which tokens the last layer is read at: the class token, or all that are averaged. No
+        # gradient reaches the others.
+        read = gradients[-1].abs().sum(dim=(1, 3))
         start = read / read.sum(dim=1, keepdim=True).clamp_min(torch.finfo(read.dtype).tiny)
         flow = start[:, None]
         for layer in reversed(layers):

@@ -12,22 +12,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pulmospark.core.arrays import Ints, Pixels
+from pulmospark.core.arrays import Ints
 from pulmospark.core.errors import UsageError
 from pulmospark.core.suggestions import did_you_mean
-from pulmospark.imaging.image import StandardImage
-from pulmospark.imaging.placement import Placement
 from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.inference.explain.heat_map import HeatMap, relative_heat
-from pulmospark.inference.explain.lungs import may_show_lungs, share_outside_lungs
+from pulmospark.inference.explain.lungs import share_outside_lungs
 from pulmospark.inference.explain.maps import MapOutput, MapSource, Method, MethodChoice
-from pulmospark.inference.explain.prepare import open_maps, prepare_maps
+from pulmospark.inference.explain.prepare import new_maps, prepare_maps
+from pulmospark.inference.explain.seen import Image, Seen, seen
 
 if TYPE_CHECKING:  # it imports torch
     from pulmospark.models.bundle.bundle import Bundle
-
-Image = StandardImage | Pixels
-"""a standard image, or its (size, size) uint8 grey levels, which then count as the original"""
 
 
 class Explainer:
@@ -86,7 +82,7 @@ class Explainer:
                 )
 
                 engine = bundle_engine(read, folder)
-            source = open_maps(prepare_maps(read, engine, folder, method), threads)
+            source = new_maps(prepare_maps(read, engine, folder, method), threads)
             explainer = cls(source, read.config.classes)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -98,7 +94,7 @@ class Explainer:
         """The heat map of one image.
 
         Args:
-            image: see :data:`Image`.
+            image: see :data:`pulmospark.inference.explain.seen.Image`.
             class_name: the class whose evidence is shown; ``None``: the most probable one.
 
         Raises:
@@ -112,7 +108,7 @@ class Explainer:
         """The heat maps of images.
 
         Args:
-            images: see :data:`Image`.
+            images: see :data:`pulmospark.inference.explain.seen.Image`.
             class_names: of each image; ``None``: the most probable ones.
 
         Raises:
@@ -125,7 +121,7 @@ class Explainer:
     def run(self, images: Sequence[Image], class_names: Sequence[str] | None = None) -> MapOutput:
         """The network's outputs for one or more images; arguments of :meth:`explain_many`."""
         places = None if class_names is None else self._places(class_names)
-        return self._source.run(np.stack([_pixels(image) for image in images]), places)
+        return self._source.run(np.stack([seen(image).pixels for image in images]), places)
 
     def heat_maps(self, images: Sequence[Image], output: MapOutput) -> list[HeatMap]:
         """The heat maps of images that were run.
@@ -135,7 +131,7 @@ class Explainer:
             output: of :meth:`run`.
         """
         return [
-            heat_map_of(image, output, place, self.method, self.classes)
+            heat_map_of(seen(image), output, place, self.method, self.classes)
             for place, image in enumerate(images)
         ]
 
@@ -150,32 +146,30 @@ class Explainer:
 
 
 def heat_map_of(
-    image: Image, output: MapOutput, place: int, method: Method, classes: Sequence[str]
+    seen: Seen, output: MapOutput, place: int, method: Method, classes: Sequence[str]
 ) -> HeatMap:
     """The heat map of one of the images of a run.
 
     Args:
-        image: see :data:`Image`.
+        seen: the image.
         output: of the run.
         place: of the image in it.
         method: of the run.
         classes: in the order of the logits.
     """
-    pixels, raw = _pixels(image), output.raw[place]
-    placement, searched, phantom = None, True, False
-    if isinstance(image, StandardImage):
-        placement, phantom = image.placement, image.phantom
-        searched = may_show_lungs(image)
-    placement = placement or Placement.identity(len(pixels))
-    heat = relative_heat(raw, len(pixels))
+    raw = output.raw[place]
+    outside = None
+    if seen.frontal:
+        heat = relative_heat(raw, len(seen.pixels))
+        outside = share_outside_lungs(seen.pixels, heat, seen.placement)
     return HeatMap(
         raw=raw,
         method=method,
         class_name=classes[int(output.places[place])],
-        placement=placement,
-        standard=pixels,
-        outside_lungs=share_outside_lungs(pixels, heat, placement) if searched else None,
-        phantom=phantom,
+        placement=seen.placement,
+        standard=seen.pixels,
+        outside_lungs=outside,
+        phantom=seen.phantom,
     )
 
 
@@ -186,7 +180,3 @@ def _read(bundle: Bundle | Path | str) -> Bundle:
     from pulmospark.models.bundle.bundle import read_bundle  # noqa: PLC0415
 
     return read_bundle(Path(os.fspath(bundle)).expanduser().absolute())
-
-
-def _pixels(image: Image) -> Pixels:
-    return image.pixels if isinstance(image, StandardImage) else image

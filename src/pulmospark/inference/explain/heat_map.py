@@ -12,15 +12,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pulmospark.core import files
+from pulmospark.core import files, limits
 from pulmospark.core.arrays import Mask, Pixels, Singles
-from pulmospark.core.safe_text import shown
+from pulmospark.core.safe_text import one_line
 from pulmospark.imaging.placement import Placement
 from pulmospark.inference.explain.maps import Method
 from pulmospark.inference.explain.overlay import draw_overlay
 
 _TITLES: dict[Method, str] = {
     "cam": "class activation map",
+    "hires_cam": "HiResCAM",
     "grad_cam": "Grad-CAM",
     "attention": "attention, gradient-weighted",
 }
@@ -46,6 +47,7 @@ class HeatMap:
         outside_lungs: share of the evidence for the class that lies outside the lungs, 0 to 1;
             ``None``: no lungs were found, or there is no evidence for the class.
         phantom: the image is a phantom.
+        original: (h, w) uint8, the original at any scale, for the picture; ``None``: not known.
     """
 
     raw: Singles
@@ -55,6 +57,7 @@ class HeatMap:
     standard: Pixels
     outside_lungs: float | None = None
     phantom: bool = False
+    original: Pixels | None = None
 
     @functools.cached_property
     def map(self) -> Singles:
@@ -74,7 +77,7 @@ class HeatMap:
     @property
     def title(self) -> str:
         """What the picture shows, in words."""
-        return f"evidence for {shown(self.class_name)} ({_TITLES[self.method]})"
+        return f"evidence for {self._class} ({_TITLES[self.method]})"
 
     def hottest(self, share: float = 0.1) -> Mask:
         """The hottest part of the original, of :attr:`map`'s shape.
@@ -86,6 +89,13 @@ class HeatMap:
         return hottest_of(self.map, share)
 
     def where(self) -> str:
+        """Where the hottest tenth of the image lies, and how much heat lies outside the lungs."""
+        text = f"hottest tenth: {self.hottest_tenth()}"
+        if self.outside_lungs is not None:
+            text += f"; {_percent(self.outside_lungs)} of the heat lies outside the lungs"
+        return text
+
+    def hottest_tenth(self) -> str:
         """Where the hottest tenth of the image lies, in plain words.
 
         Left and right are those of the image, not of the patient.
@@ -93,18 +103,15 @@ class HeatMap:
         side = 3 * 32  # whole fields of the nine zones
         hot = hottest_of(self.resampled((side, side)), 0.1)
         if not hot.any():
-            return f"no part of the image speaks for {shown(self.class_name)}"
+            return f"no evidence for {self._class} in any part of the image"
         zones = hot.reshape(3, 32, 3, 32).sum(axis=(1, 3)) / hot.sum()
         order = np.argsort(-zones, axis=None, kind="stable")[:_ZONES_NAMED]
         named = [
-            f"{zones.flat[place]:.0%} in the {_zone(int(place))}"
+            f"{_percent(zones.flat[place])} in the {_zone(int(place))}"
             for place in order
             if zones.flat[place] >= _ZONE_LEAST
         ]
-        text = f"hottest tenth: {' and '.join(named)} of the image"
-        if self.outside_lungs is not None:
-            text += f"; {self.outside_lungs:.0%} of the heat lies outside the lungs"
-        return text
+        return f"{' and '.join(named)} of the image"
 
     def overlay(self, image: Pixels | None = None) -> bytes:
         """A picture of the map on its image.
@@ -112,13 +119,16 @@ class HeatMap:
         It has a colour bar, the class, the method and the words "not a medical device".
 
         Args:
-            image: (h, w) uint8 grey, the original, upright, at any scale; ``None``: the standard
-                image, brought back to the original's proportions.
+            image: (h, w) uint8 grey, the original, upright, at any scale; ``None``:
+                :attr:`original` or, failing that, the standard image in the original's
+                proportions.
 
         Returns:
             A PNG file, the image's longer side 384 to 1,024 pixels
             (``limits.HEAT_MAP_PICTURE_SIDE_MAX``).
         """
+        if image is None:
+            image = self.original
         if image is None:
             shape = self._proportions()
             image = np.rint(
@@ -133,7 +143,13 @@ class HeatMap:
         return content.getvalue()
 
     def save(
-        self, folder: Path, stem: str, *, image: Pixels | None = None, array: bool = True
+        self,
+        folder: Path,
+        stem: str,
+        *,
+        image: Pixels | None = None,
+        picture: bool = True,
+        array: bool = True,
     ) -> list[Path]:
         """Write ``STEM.png`` and ``STEM.npy``, each atomically; existing files are replaced.
 
@@ -141,15 +157,20 @@ class HeatMap:
             folder: is created if needed.
             stem: name without its ending; never text from outside.
             image: see :meth:`overlay`.
-            array: write the array, too.
+            picture: write the picture.
+            array: write the array.
 
         Returns:
-            The files.
+            The files, the picture first.
 
         Raises:
             EnvironmentProblem: no space, or no right to write there.
         """
-        contents = {".png": self.overlay(image), **({".npy": self.array_file()} if array else {})}
+        contents: dict[str, bytes] = {}
+        if picture:
+            contents[".png"] = self.overlay(image)
+        if array:
+            contents[".npy"] = self.array_file()
         with files.disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for ending, content in contents.items():
@@ -166,6 +187,10 @@ class HeatMap:
         picture = base64.b64encode(self.overlay()).decode()
         words = escape(f"{self.title}; {self.where()}")
         return f'<img alt="{words}" src="data:image/png;base64,{picture}"><p>{words}</p>'
+
+    @property
+    def _class(self) -> str:
+        return one_line(self.class_name, limits.NAME_CHARS_MAX)
 
     def _proportions(self) -> tuple[int, int]:
         """Rows and columns of the original at the standard image's resolution."""
@@ -200,6 +225,10 @@ def hottest_of(heat: Singles, share: float) -> Mask:
     limit = np.quantile(heat, 1.0 - share)
     above = heat > limit if limit < heat.max() else heat >= limit
     return np.asarray(above & (heat > 0), np.bool_)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _zone(place: int) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels, Singles
-from pulmospark.core.schemas import Modality, View
-from pulmospark.imaging.image import StandardImage
 from pulmospark.imaging.lung_segmentation import segment_lungs
 from pulmospark.imaging.placement import Placement
 
@@ -33,10 +31,3 @@ def share_outside_lungs(standard: Pixels, heat: Singles, placement: Placement) -
     if lungs is None or not total > 0:
         return None
     return 1.0 - float(heat[top:bottom, left:right][lungs].sum()) / total
-
-
-def may_show_lungs(image: StandardImage) -> bool:
-    """Whether lungs are searched for: not in CT slices or lateral views."""
-    view = image.header.view if image.header else image.view
-    is_ct = image.header is not None and image.header.modality is Modality.CT
-    return not is_ct and view not in {View.LATERAL, View.AXIAL}

@@ -8,15 +8,17 @@ import numpy as np
 
 from pulmospark.core.arrays import Ints, Pixels, Reals, Singles
 
-Method = Literal["cam", "grad_cam", "attention"]
+Method = Literal["cam", "attention", "hires_cam", "grad_cam"]
 """how a map is computed:
 
 ``cam``: the exact class activation map (Zhou et al. 2016), where the head is linear on the last
-map, averaged or flattened; ``grad_cam``: Grad-CAM on the last convolution map (Selvaraju et al.
-2017); ``attention``: gradient-weighted attention rollout (Chefer et al. 2021)
+map, averaged or flattened; ``attention``: gradient-weighted attention rollout (Chefer et al.
+2021); ``hires_cam`` and ``grad_cam``: the last convolution map weighted by its gradient, value by
+value (Draelos and Carin 2020) or by each channel's mean gradient (Selvaraju et al. 2017)
 """
-MethodChoice = Literal["auto", "cam", "grad_cam", "attention"]
-"""``auto``: ``cam`` where it is exact, else ``attention`` for transformers, else ``grad_cam``"""
+MethodChoice = Literal["auto", "cam", "attention", "hires_cam", "grad_cam"]
+"""``auto``: ``cam`` where it is exact, else ``attention`` for transformers, else ``hires_cam``,
+which keeps to where the head finds its evidence if it weights places differently"""
 
 
 class MapOutput(NamedTuple):

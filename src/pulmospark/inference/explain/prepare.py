@@ -6,9 +6,10 @@ import functools
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pulmospark.core.errors import UsageError
+from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.inference.engine.openvino_compile import IR_FILE
 from pulmospark.inference.engine.spec import TENSORS_FILE, EngineSpec
 from pulmospark.inference.explain.maps import MapSource, MethodChoice
 from pulmospark.inference.explain.openvino_maps import OpenVinoMaps, has_class_maps
@@ -33,6 +34,10 @@ class MapSpec:
     def scores(self) -> bool:
         """Whether the engine is the one that scores, so that one run gives logits and maps."""
         return self.engine.kind == "openvino"
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON value."""
+        return {"engine": self.engine.model_dump(mode="json"), "method": self.method}
 
 
 def prepare_maps(
@@ -71,17 +76,7 @@ def prepare_maps(
 
 
 def open_maps(spec: MapSpec, threads: int = 1) -> MapSource:
-    """Open what computes heat maps, once per process.
-
-    Args:
-        spec: from :func:`prepare_maps`.
-        threads: of one run.
-
-    Raises:
-        UsageError: the network does not support the method.
-        EnvironmentProblem: the engine's files are not found on this machine, or its library is
-            missing.
-    """
+    """As :func:`new_maps`, once per process: later calls with the same spec return the same."""
     with _OPENING:
         return _opened(spec, threads)
 
@@ -91,6 +86,27 @@ _OPENING = threading.Lock()
 
 @functools.lru_cache(maxsize=2)
 def _opened(spec: MapSpec, threads: int) -> MapSource:
+    return new_maps(spec, threads)
+
+
+def new_maps(spec: MapSpec, threads: int = 1) -> MapSource:
+    """Open what computes heat maps.
+
+    Args:
+        spec: from :func:`prepare_maps`.
+        threads: of one run in OpenVINO.
+
+    Raises:
+        UsageError: the network does not support the method.
+        EnvironmentProblem: the engine's files are not found on this machine, or its library is
+            missing.
+    """
+    file = Path(spec.engine.folder) / (IR_FILE if spec.scores else TENSORS_FILE)
+    if not file.is_file():
+        raise EnvironmentProblem(
+            f"{file}: model file not found on this worker: keep the work folder on storage that "
+            "every worker mounts"
+        )
     if spec.engine.kind == "openvino":
         return OpenVinoMaps(spec.engine, threads)
     # Inside: importing torch takes a second and hundreds of MB.

@@ -1,4 +1,4 @@
-"""Heat maps of a network in PyTorch: class activation and Grad-CAM, from gradients of one layer.
+"""Heat maps of a network in PyTorch: class activation, HiResCAM and Grad-CAM.
 
 The gradient stops at that layer, so only the network's last part is differentiated.
 """
@@ -107,7 +107,9 @@ class TorchMaps:
         if self.method == "attention":
             return AttentionRecorder(self._network.backbone)
         assert self.layer is not None
-        return LayerRecorder(self._network.backbone, self.layer, exact=self.method == "cam")
+        return LayerRecorder(
+            self._network.backbone, self.layer, by_value=self.method != "grad_cam"
+        )
 
 
 class LayerRecorder:
@@ -116,13 +118,14 @@ class LayerRecorder:
     Args:
         backbone: that has the layer.
         layer: of the map.
-        exact: weight each value by its own gradient, which is exact where the head is linear on
-            the map (HiResCAM: Draelos and Carin 2020); else each channel by the mean gradient
-            (Grad-CAM).
+        by_value: weight each value by its own gradient (HiResCAM), which is the exact class
+            activation map where the head is linear on the map; else each channel by its mean
+            gradient (Grad-CAM).
     """
 
-    def __init__(self, backbone: nn.Module, layer: MapLayer, *, exact: bool) -> None:
-        self._module, self._layer, self._exact = backbone.get_submodule(layer.name), layer, exact
+    def __init__(self, backbone: nn.Module, layer: MapLayer, *, by_value: bool) -> None:
+        self._module, self._layer = backbone.get_submodule(layer.name), layer
+        self._by_value = by_value
         self._map: torch.Tensor | None = None
 
     @contextlib.contextmanager
@@ -144,7 +147,7 @@ class LayerRecorder:
         assert self._map is not None
         (gradient,) = torch.autograd.grad(evidence, self._map)
         channels, fields = (3, (1, 2)) if self._layer.channels_last else (1, (2, 3))
-        if not self._exact:
+        if not self._by_value:
             gradient = gradient.mean(dim=fields, keepdim=True)
         return (gradient * self._map.detach()).sum(dim=channels)
 
@@ -223,6 +226,7 @@ def _resolved(
     usable: dict[Method, bool] = {
         "cam": linear,
         "attention": attention,
+        "hires_cam": layer is not None,
         "grad_cam": layer is not None,
     }
     supported = [known for known, works in usable.items() if works]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 
+from pulmospark.chunks import error_from
 from pulmospark.core import limits, schemas
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, SourceUnavailableError
 from pulmospark.core.schemas import RejectReason
@@ -23,7 +24,6 @@ from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.source import NAME, ImagesSource, SourceSpec
 from pulmospark.inference.stream.store import Committed, StreamStore, arrival_of
 from pulmospark.inference.stream.tasks import CHANGED, from_bytes
-from pulmospark.spark.chunks import error_from
 from pulmospark.spark.failures import job_failure
 from pulmospark.spark.paths import spark_path
 

@@ -22,7 +22,9 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.locations import check_local
 from pulmospark.core.provenance import provenance
 from pulmospark.core.records import Record
+from pulmospark.inference.batch.scorer import with_heat_maps
 from pulmospark.inference.batch.tasks import Scorer
+from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.stream.folders import check_places
 from pulmospark.inference.stream.inbox import Inbox
@@ -106,7 +108,11 @@ class StreamPlan:
     def scorer(self) -> tuple[Scorer, PrecisionOutcome]:
         """Prepare the engine; takes seconds for the first stream into a folder."""
         sample = FolderSample(self.sample or self.inbox, self.bundle.config.ingest)
-        return stream_scorer(self.bundle, self.target / INNER, self.precision, sample)
+        scorer, precision = stream_scorer(self.bundle, self.target / INNER, self.precision, sample)
+        if (kinds := self.settings.heat_maps) is not None:
+            engines, folder = self.target / INNER / "engines", self.target / HEAT_FOLDER
+            scorer = with_heat_maps(scorer, self.bundle, engines, kinds, target=folder)
+        return scorer, precision
 
 
 def plan_stream(

@@ -30,13 +30,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pulmospark.chunks import parts_of, write_empty, write_part
 from pulmospark.core import files, schemas
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.locks import hold_lock
 from pulmospark.core.provenance import now_utc
 from pulmospark.data.ingest.rows import file_of
 from pulmospark.inference.stream.ledger import Arrival, DamagedStateError, StreamState
-from pulmospark.spark.chunks import parts_of, write_empty, write_part
 
 RECORD = "stream.json"
 """marks a folder as the output of a stream"""

@@ -3,12 +3,14 @@
     config.json        architecture, classes, input, temperature, operating points, provenance
     model.safetensors  the network's tensors
     distance.safetensors  statistics of the training images' deep features (optional)
+    engine.json, engine.xml, engine.bin  the network in the form that the engine runs (optional)
     metrics.json       the evaluation
     README.md          the model card
     manifest.json      SHA-256 and length of each of the others
 
 The model id is a hash of what predictions depend on, ``config.json`` and
-``model.safetensors``; adding an evaluation to a bundle does not change it.
+``model.safetensors``; adding an evaluation to a bundle does not change it. The engine's form is
+derived from these two, and made anew where it does not fit the installed engine.
 
 Reading a bundle executes nothing from it: files are verified before the network is built. A
 changed byte, an extra or missing file, or a link is refused.
@@ -20,14 +22,13 @@ import json
 import re
 import stat
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
 
 from pulmospark.config.validation import validation_line
 from pulmospark.core import limits
@@ -38,8 +39,10 @@ from pulmospark.core.locations import check_local
 from pulmospark.models.bundle.card import CardFacts, render_card
 from pulmospark.models.bundle.config import BundleConfig, BundleOperatingPoint
 from pulmospark.models.bundle.feature_distance import FeatureDistance
-from pulmospark.models.zoo.network import Network
-from pulmospark.models.zoo.networks import build, check_size
+from pulmospark.models.zoo.catalogue import check_size
+
+if TYPE_CHECKING:
+    from pulmospark.models.zoo.network import Network
 
 __all__ = [
     "Bundle",
@@ -54,7 +57,9 @@ CONFIG, MODEL, METRICS, CARD = "config.json", "model.safetensors", "metrics.json
 DISTANCE = "distance.safetensors"
 MANIFEST = "manifest.json"
 _FILES = (CONFIG, METRICS, MODEL, CARD)
-_OPTIONAL = (DISTANCE,)
+ENGINE = ("engine.json", "engine.xml", "engine.bin")
+"""all of them or none"""
+_OPTIONAL = (DISTANCE, *ENGINE)
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9_.]{1,500}")
 _TENSOR_KINDS = ("F64", "F32", "F16", "BF16", "I64", "I32", "U8", "BOOL")
 
@@ -69,6 +74,8 @@ class Bundle:
     model_id: str
     """hash of configuration and tensors; see above"""
     model_sha256: str
+    engine_sha256: tuple[str, ...] = ()
+    """of the files of ``ENGINE``; empty: there are none"""
 
     def network(self) -> Network:
         """Build the network, in evaluation mode.
@@ -77,6 +84,12 @@ class Bundle:
             BundleError: the tensors do not fit this network, or changed since the bundle was
                 read.
         """
+        # Inside: seconds and hundreds of MB, which scoring is spared.
+        import torch  # noqa: PLC0415
+        from safetensors.torch import load  # noqa: PLC0415
+
+        from pulmospark.models.zoo.networks import build  # noqa: PLC0415
+
         path = self.folder / MODEL
         content = path.read_bytes()
         if bytes_id(content) != self.model_sha256:
@@ -112,6 +125,17 @@ class Bundle:
             return None
         return _bytes_of(self.folder / DISTANCE, facts.sha256)
 
+    def engine_files(self) -> dict[str, bytes] | None:
+        """Content of the files of ``ENGINE``, by name; ``None`` if there are none.
+
+        Raises:
+            BundleError: they changed since the bundle was read.
+        """
+        if not self.engine_sha256:
+            return None
+        named = zip(ENGINE, self.engine_sha256, strict=True)
+        return {name: _bytes_of(self.folder / name, sha256) for name, sha256 in named}
+
 
 def write_bundle(
     folder: Path,
@@ -121,6 +145,7 @@ def write_bundle(
     card_facts: CardFacts,
     *,
     distance: bytes | None = None,
+    engine: Mapping[str, bytes] | None = None,
 ) -> str:
     """Write a bundle atomically, replacing an older one.
 
@@ -131,6 +156,8 @@ def write_bundle(
         metrics: the evaluation, as a JSON value.
         card_facts: contents of the model card beyond ``config``.
         distance: file content of the statistics described by ``config.distance``.
+        engine: content of the files of ``ENGINE``, by name; ``None``: the first to score with the
+            bundle converts the network.
 
     Returns:
         The model id.
@@ -146,6 +173,11 @@ def write_bundle(
     _check_described(network, config)
     if (config.distance and config.distance.sha256) != (distance and bytes_id(distance)):
         raise UsageError("the configuration describes other statistics of the training images")
+    if engine and sorted(engine) != sorted(ENGINE):
+        raise UsageError(f"engine files are {sorted(engine)}, but must be {sorted(ENGINE)}")
+    import torch  # noqa: PLC0415 - see Bundle.network
+    from safetensors.torch import save_file  # noqa: PLC0415
+
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
@@ -161,6 +193,8 @@ def write_bundle(
         write_text(aside / CARD, render_card(config, card_facts))
         if distance is not None:
             (aside / DISTANCE).write_bytes(distance)
+        for name, content in (engine or {}).items():
+            (aside / name).write_bytes(content)
         listing = {
             name: {"bytes": (aside / name).stat().st_size, "sha256": file_id(aside / name)}
             for name in (*_FILES, *_OPTIONAL)
@@ -219,7 +253,14 @@ def _read(folder: Path) -> Bundle:
     _check_tensors(folder / MODEL)
     _check_distance(folder, config, listing)
     metrics = _json(folder / METRICS, _bytes_of(folder / METRICS, listing[METRICS]["sha256"]))
-    return Bundle(folder, config, metrics, _model_id(listing), listing[MODEL]["sha256"])
+    return Bundle(
+        folder,
+        config,
+        metrics,
+        _model_id(listing),
+        listing[MODEL]["sha256"],
+        tuple(listing[name]["sha256"] for name in ENGINE if name in listing),
+    )
 
 
 def _check_tensors(path: Path) -> None:
@@ -284,6 +325,7 @@ def _listed_files(folder: Path, text: str) -> dict[str, dict[str, Any]]:
     if (
         not isinstance(files, dict)
         or {*files} - {*_OPTIONAL} != {*_FILES}
+        or len({*files} & {*ENGINE}) not in {0, len(ENGINE)}
         or not all(
             isinstance(facts, dict)
             and sorted(facts) == ["bytes", "sha256"]
@@ -347,6 +389,8 @@ def _regular_size(path: Path) -> int:
     known = {
         MODEL: limits.WEIGHTS_FILE_BYTES_MAX,
         DISTANCE: limits.DISTANCE_FILE_BYTES_MAX,
+        "engine.bin": limits.WEIGHTS_FILE_BYTES_MAX,
+        "engine.xml": limits.ENGINE_XML_BYTES_MAX,
     }
     most = known.get(path.name, limits.CONFIG_FILE_BYTES_MAX)
     if facts.st_size > most:

@@ -16,7 +16,7 @@ from pulmospark.core.arrays import Pixels
 from pulmospark.core.errors import InputError
 from pulmospark.evaluation.results import Evaluation
 from pulmospark.serve.errors import ServiceError
-from pulmospark.serve.nearest_images import METHOD
+from pulmospark.serve.nearest_images import METHOD, NearestImages
 from pulmospark.serve.run_answers import (
     FigureAnswer,
     NearestAnswer,
@@ -43,6 +43,37 @@ _Probability = Annotated[float, Query(ge=0, le=1)]
 _Text = Annotated[str | None, Query(max_length=limits.NAME_CHARS_MAX)]
 
 
+class _Lookup:
+    """What an address names; 404 for what is not there."""
+
+    def __init__(self, runs: Path | None) -> None:
+        self.browser = RunBrowser(runs) if runs is not None else None
+
+    def run(self, name: str) -> RunPredictions:
+        run = self.browser.predictions(name) if self.browser is not None else None
+        if run is None:
+            raise ServiceError(404, f"{name!r}: no evaluated run of this name below --runs")
+        return run
+
+    def row(self, run: RunPredictions, image_id: str) -> int:
+        row = run.find(image_id)
+        if row is None:
+            raise ServiceError(404, f"{image_id!r}: the run has no prediction of this image")
+        return row
+
+    def pixels(self, run: RunPredictions, image_id: str) -> Pixels:
+        assert self.browser is not None  # or there would be no run
+        pixels = self.browser.images(run.folder).pixels(image_id)
+        if pixels is None:
+            raise ServiceError(404, f"{image_id!r}: the run's images table lacks this image")
+        return pixels
+
+    def nearest(self, run: RunPredictions, image_id: str) -> NearestImages:
+        assert self.browser is not None
+        fold = run.rows["fold"][self.row(run, image_id)].as_py()
+        return self.browser.nearest(run.folder, fold)
+
+
 def run_routes(runs: Path | None) -> APIRouter:
     """The routes; without a folder of runs, the list of them is empty.
 
@@ -50,39 +81,27 @@ def run_routes(runs: Path | None) -> APIRouter:
         runs: folder with a folder for each run.
     """
     router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
-    browser = RunBrowser(runs) if runs is not None else None
-
-    def run_of(name: str) -> RunPredictions:
-        run = browser.predictions(name) if browser is not None else None
-        if run is None:
-            raise ServiceError(404, f"{name!r}: no evaluated run of this name below --runs")
-        return run
-
-    def row_of(run: RunPredictions, image_id: str) -> int:
-        row = run.find(image_id)
-        if row is None:
-            raise ServiceError(404, f"{image_id!r}: the run has no prediction of this image")
-        return row
-
-    def pixels_of(run: RunPredictions, image_id: str) -> Pixels:
-        pixels = browser.images(run.folder).pixels(image_id) if browser is not None else None
-        if pixels is None:
-            raise ServiceError(404, f"{image_id!r}: the run's images table lacks this image")
-        return pixels
+    lookup = _Lookup(runs)
 
     @router.get("")
     def list_runs() -> RunsAnswer:
         """Runs that were evaluated, by name; a damaged one with its problem."""
-        if browser is None:
+        if lookup.browser is None:
             return RunsAnswer(runs=[], has_folder=False)
-        summaries = [_summary(browser, name) for name in browser.names()]
-        return RunsAnswer(runs=summaries, has_folder=True)
+        names = lookup.browser.names()
+        return RunsAnswer(runs=[_summary(lookup.browser, name) for name in names], has_folder=True)
 
     @router.get("/{run}")
     def one_run(run: str) -> RunAnswer:
         """A run's metrics, classes, sources and audits."""
-        return _run(run, run_of(run))
+        return _run(run, lookup.run(run))
 
+    _add_predictions(router, lookup)
+    _add_images(router, lookup)
+    return router
+
+
+def _add_predictions(router: APIRouter, lookup: _Lookup) -> None:
     @router.get("/{run}/predictions")
     def predictions(
         run: str,
@@ -102,11 +121,14 @@ def run_routes(runs: Path | None) -> APIRouter:
             outcome=outcome, label=label, prediction=prediction, source=source,
             probability_of=probability_of, low=low, high=high, order=order,
         )  # fmt: skip
-        read = run_of(run)
-        try:
-            rows = read.select(wanted)
-        except InputError as error:
-            raise ServiceError(422, error.message) from error
+        read = lookup.run(run)
+        if probability_of is not None and probability_of not in read.classes:
+            raise ServiceError(
+                422,
+                f"{probability_of!r} is not a class of the run: give one of "
+                f"{', '.join(read.classes)}",
+            )
+        rows = read.select(wanted)
         after = cursor + limit
         return PredictionsAnswer(
             predictions=[_prediction(read, row) for row in rows[cursor:after]],
@@ -118,15 +140,16 @@ def run_routes(runs: Path | None) -> APIRouter:
     @router.get("/{run}/predictions/{image_id}")
     def one_prediction(run: str, image_id: str) -> PredictionAnswer:
         """The prediction of one image."""
-        read = run_of(run)
-        return _prediction(read, row_of(read, image_id))
+        read = lookup.run(run)
+        return _prediction(read, lookup.row(read, image_id))
 
+
+def _add_images(router: APIRouter, lookup: _Lookup) -> None:
     @router.get("/{run}/images/{image_id}.png", response_class=Response)
     def image(run: str, image_id: str) -> Response:
         """The standard image, as the network saw it: 8-bit grey PNG."""
-        return Response(
-            _png(pixels_of(run_of(run), image_id)), media_type="image/png", headers=_KEEP
-        )
+        pixels = lookup.pixels(lookup.run(run), image_id)
+        return Response(_png(pixels), media_type="image/png", headers=_KEEP)
 
     @router.get("/{run}/predictions/{image_id}/nearest")
     def nearest(
@@ -135,20 +158,15 @@ def run_routes(runs: Path | None) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=limits.NEAREST_SHOWN_MAX)] = 4,
     ) -> NearestAnswer:
         """Images that the model was trained on and that look most like this one."""
-        read = run_of(run)
-        fold = read.rows["fold"][row_of(read, image_id)].as_py()
-        pixels = pixels_of(read, image_id)
-        assert browser is not None  # or there would be no run
-        search = browser.nearest(read.folder, fold)
-        found = search.nearest(pixels, limit)
+        read = lookup.run(run)
+        search = lookup.nearest(read, image_id)
+        rows = search.nearest(lookup.pixels(read, image_id), limit)
         return NearestAnswer(
-            neighbours=[_neighbour(search.rows, at, similarity) for at, similarity in found],
+            neighbours=[_neighbour(search.rows, row, similarity) for row, similarity in rows],
             method=METHOD,
             searched=search.rows.num_rows,
             of=search.of,
         )
-
-    return router
 
 
 _KEEP = {"Cache-Control": "private, max-age=3600"}

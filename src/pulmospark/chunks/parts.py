@@ -1,0 +1,93 @@
+"""Parquet parts: written by tasks, and combined into a table's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.core import files, limits
+from pulmospark.core.delta_log import write_log
+
+_NUMBERS_A_GROUP = 65_536
+"""rows of a row group that holds numbers alone"""
+_PLACE_DIGITS = 9
+"""digits of a part's place in its name: a billion parts sort by name as by number"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file that a task wrote."""
+
+    table: str
+    path: Path
+    rows: int
+
+
+def write_part(rows: pa.Table, target: Path) -> None:
+    """Write one Parquet file atomically.
+
+    Pixels are stored as they are (compressing them costs more than reading them) and without
+    statistics, which would repeat whole images in the footer.
+    """
+    light = [field.name for field in rows.schema if field.name not in {"pixels", "features"}]
+    numbers = all(pa.types.is_integer(field.type) for field in rows.schema)
+    with files.whole_file(target) as aside:
+        pq.write_table(
+            rows,
+            aside,
+            row_group_size=_NUMBERS_A_GROUP if numbers else limits.ROW_GROUP_ROWS,
+            compression={
+                field.name: "ZSTD" if field.name in light else "NONE" for field in rows.schema
+            },
+            use_dictionary=[
+                name for name in light if pa.types.is_string(rows.schema.field(name).type)
+            ],
+            write_statistics=light,
+        )
+
+
+def publish_table(
+    parts: Sequence[Path], folder: Path, schema: pa.Schema, *, numbered: bool = False
+) -> None:
+    """Make a table of parts, which is a Delta table as well; without parts it has no rows.
+
+    Args:
+        parts: as for :func:`link_parts`.
+        folder: of the table; created if missing.
+        schema: of the table; a part made before a column was added may lack it, as nulls.
+        numbered: as for :func:`link_parts`.
+    """
+    link_parts(parts, folder, numbered=numbered)
+    if not parts:
+        write_empty(schema, folder)
+    write_log(folder, schema)
+
+
+def link_parts(parts: Sequence[Path], folder: Path, *, numbered: bool = False) -> None:
+    """Hard-link parts into a table's folder, or copy them if links are not possible.
+
+    Args:
+        parts: Parquet files, in the order of their rows.
+        folder: of the table; created if missing.
+        numbered: their names begin with their place, so that who reads the folder in the order
+            of the names, as pandas and pyarrow do, has the rows in their order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, part in enumerate(parts):
+        name = f"{place:0{_PLACE_DIGITS}d}-{part.name}" if numbered else part.name
+        target = folder / name
+        files.link_or_copy(part, target)
+
+
+def parts_of(table: Path) -> list[Path]:
+    """The Parquet files of a table, sorted by name."""
+    return sorted(table.glob("*.parquet"))
+
+
+def write_empty(schema: pa.Schema, folder: Path) -> None:
+    """Give a table without rows one part, so that its schema can be read."""
+    write_part(schema.empty_table(), folder / "empty.parquet")

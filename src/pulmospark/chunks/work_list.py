@@ -1,0 +1,160 @@
+"""Chunks: ranges of rows of Parquet files, and how executors read them.
+
+A table of images is cut at its row groups. A list of files has row groups of
+``limits.LIST_GROUP_ROWS`` rows, each of many chunks: a file's footer takes some 15 kB of memory
+for each row group in each process that reads from it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pulmospark.core import limits
+from pulmospark.core.arrays import Ints
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows of one row group of one Parquet file.
+
+    Attributes:
+        path: of the file.
+        row_group: number of the row group.
+        rows: how many.
+        first: place of the first of them in the row group.
+    """
+
+    path: str
+    row_group: int
+    rows: int
+    first: int = 0
+
+    def cut(self, pieces: int) -> list[Chunk]:
+        """The same rows in chunks of about the same size, ``pieces`` at most, none empty."""
+        size = -(-self.rows // pieces)
+        return [
+            replace(self, first=self.first + start, rows=min(size, self.rows - start))
+            for start in range(0, self.rows, size)
+        ]
+
+
+def chunks_of(files: Sequence[Path]) -> list[Chunk]:
+    """The row groups of Parquet files as chunks, in order."""
+    chunks = []
+    for file in files:
+        metadata = pq.read_metadata(file)
+        chunks += [
+            Chunk(str(file), index, metadata.row_group(index).num_rows)
+            for index in range(metadata.num_row_groups)
+        ]
+    return chunks
+
+
+def listed_chunks(
+    files: Sequence[Path],
+    rows_max: int = limits.CHUNK_FILES_MAX,
+    bytes_max: int = limits.CHUNK_BYTES_MAX,
+) -> list[Chunk]:
+    """The rows of lists of files (``core.schemas.MANIFEST``) as chunks, in order.
+
+    Args:
+        files: the lists.
+        rows_max: files of a chunk.
+        bytes_max: bytes of a chunk's files together, but for a larger file, which is alone.
+    """
+    chunks = []
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                sizes = file.read_row_group(group, columns=["size_bytes"])["size_bytes"].to_numpy()
+                chunks += [
+                    Chunk(str(path), group, end - start, start)
+                    for start, end in _cuts(sizes, rows_max, bytes_max)
+                ]
+    return chunks
+
+
+def evened(
+    files: Sequence[Path], slots: int, rows_max: int = limits.CHUNK_FILES_MAX
+) -> list[Chunk]:
+    """As :func:`listed_chunks`, but a short list is split so that all slots finish together.
+
+    The last tasks of a long list are short compared with the whole.
+    """
+    usual = listed_chunks(files, rows_max)
+    if not 0 < len(usual) <= slots * limits.TASK_CHUNKS_MAX:
+        return usual
+    rows = sum(chunk.rows for chunk in usual)
+    even = listed_chunks(files, -(-rows // (slots * -(-len(usual) // slots))))
+    # More of them than slots take at once: the files' sizes already limit the chunks.
+    return even if -(-len(even) // slots) == -(-len(usual) // slots) else usual
+
+
+def _cuts(sizes: Ints, rows_max: int, bytes_max: int) -> Iterator[tuple[int, int]]:
+    """First and last row (exclusive) of each chunk."""
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(sizes):
+        before = ends[start - 1] if start else 0
+        end = int(np.searchsorted(ends, before + bytes_max, side="right"))
+        end = min(max(end, start + 1), start + rows_max, len(sizes))
+        yield start, end
+        start = end
+
+
+def read_chunk(chunk: Chunk, columns: Sequence[str] | None = None) -> pa.Table:
+    """A chunk's rows.
+
+    Memory holds one footer, and of a list of files one row group.
+
+    Args:
+        chunk: which.
+        columns: to read; ``None``: all.
+    """
+    # A file that was written anew has another footer and other rows.
+    facts = os.stat(chunk.path)  # noqa: PTH116
+    at = (chunk.path, facts.st_mtime_ns, facts.st_size)
+    names = None if columns is None else tuple(columns)
+    whole = _footer(*at).row_group(chunk.row_group).num_rows
+    if chunk.rows == whole:
+        return _rows(at, chunk.row_group, names)
+    return _kept_rows(at, chunk.row_group, names).slice(chunk.first, chunk.rows)
+
+
+def reads_of(listed: Sequence[Chunk]) -> list[str]:
+    """Paths of ``limits.PREFLIGHT_SAMPLES`` files of a list, spread evenly over it."""
+    last, count = len(listed) - 1, limits.PREFLIGHT_SAMPLES
+    places = {round(last * n / (count - 1)) for n in range(count)} if listed else set()
+    paths = []
+    for place in sorted(places):
+        rows = read_chunk(listed[place], ["uri", "problem"])
+        paths += [row["uri"] for row in rows.to_pylist() if not row["problem"]][:1]
+    return paths
+
+
+_At = tuple[str, int, int]
+
+
+@functools.lru_cache(maxsize=1)
+def _footer(path: str, _modified_ns: int, _size: int) -> pq.FileMetaData:
+    """Read once per worker: with hundreds of row groups that takes long."""
+    return pq.read_metadata(path)
+
+
+def _rows(at: _At, row_group: int, columns: tuple[str, ...] | None) -> pa.Table:
+    with pq.ParquetFile(at[0], metadata=_footer(*at)) as file:
+        return file.read_row_group(row_group, columns=None if columns is None else list(columns))
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_rows(at: _At, row_group: int, columns: tuple[str, ...] | None) -> pa.Table:
+    """Cached, because the next chunk is mostly of the same row group."""
+    return _rows(at, row_group, columns)
