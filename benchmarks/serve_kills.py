@@ -27,7 +27,7 @@ _LAST_S = 240.0
 
 def measure(options: Options) -> Report:
     """Kill it at random moments; then let it end its job, and look at ledger and results."""
-    kills, images = (2, 40) if options.small else (min(options.kills, 50), 1500)
+    kills, images = (1, 20) if options.small else (min(options.kills, 50), 1500)
     with scratch(options) as work:
         bundle = untrained_bundle(work / "bundle", "squeezenet1_1")
         folder = work / "inputs" / "images"
