@@ -95,18 +95,12 @@ def _attacked(
         if not attack(service):
             held.append(attack.__name__)
 
-    helpers = [threading.Thread(target=watch), threading.Thread(target=good)]
-    attackers = [
-        *(
-            threading.Thread(target=send, args=(range(n, uploads, _SENDERS),))
-            for n in range(_SENDERS)
-        ),
-        *(
-            threading.Thread(target=hold, args=((_slow_head, _slow_body)[n % 2],))
-            for n in range(slow)
-        ),
-        *(threading.Thread(target=hold, args=(_endless,)) for _ in range(endless)),
-    ]
+    helpers = _threads((watch,), (good,))
+    attackers = _threads(
+        *((send, range(number, uploads, _SENDERS)) for number in range(_SENDERS)),
+        *((hold, (_slow_head, _slow_body)[number % 2]) for number in range(slow)),
+        *((hold, _endless) for _ in range(endless)),
+    )
     for thread in (*helpers, *attackers):
         thread.start()
     for thread in attackers:
@@ -122,6 +116,10 @@ def _attacked(
         "held": len(held),
         "memory_bytes": highest[0],
     }
+
+
+def _threads(*calls: tuple[Any, ...]) -> list[threading.Thread]:
+    return [threading.Thread(target=call, args=arguments) for call, *arguments in calls]
 
 
 def _malformed(service: Served, made_of: list[bytes], chance: random.Random) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 import pyarrow as pa
+from reference_limits import limits_page
 from reference_models import models_page
 from reference_python import python_page
 from reference_rest import rest_page
@@ -31,7 +32,7 @@ from pulmospark.config import experiment as settings
 from pulmospark.config.augment import AugmentSettings
 from pulmospark.config.serve import ServeSettings
 from pulmospark.config.stream import StreamSettings
-from pulmospark.core import errors, limits, serve_limits
+from pulmospark.core import errors
 from pulmospark.core import schemas as tables
 from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
@@ -366,22 +367,6 @@ def _linked(match: re.Match[str]) -> str:
 
 
 # ---- the rest --------------------------------------------------------------------------
-
-
-def limits_page() -> str:
-    """Every limit with its value and its reason."""
-    meanings = sayings(limits) | sayings(serve_limits)
-    both = vars(limits) | vars(serve_limits)
-    values = {name: value for name, value in both.items() if name.isupper()}
-    if silent := values.keys() - meanings.keys():
-        raise SystemExit(f"limits: {', '.join(sorted(silent))} have no description")
-    rows = [
-        (f"`{name}`", f"{value:,}" if isinstance(value, int) else f"{value:g}", meanings[name])
-        for name, value in values.items()
-    ]
-    return "# Limits\n\nFrom `core/limits.py` and `core/serve_limits.py`, in order.\n\n" + table(
-        ("limit", "value", "unit and reason"), rows
-    )
 
 
 def layouts_page() -> str:

@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pulmospark.config.inference import ScoringSettings
+from pulmospark.core import serve_limits
 from pulmospark.core.hashing import bytes_id
 from pulmospark.inference.batch.predict import plan_predict
 from pulmospark.models.bundle.bundle import read_bundle
@@ -155,3 +156,33 @@ def test_what_is_no_form_is_refused(
     answer = client.post("/api/v1/predict", content=body, headers={"content-type": kind})
     assert answer.status_code == status
     assert answer.json()["error"]["message"]
+
+
+def test_requests_beyond_the_room_are_to_come_back(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve_limits, "SERVE_REQUESTS_MAX", 0)
+    answer = client.post("/api/v1/predict", files={"files": png(1)})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_files_wait_for_room(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_limits, "SERVE_QUEUE_BYTES_MAX", 1)
+    results = sent(client, *(png(seed) for seed in range(30)))["results"]
+    assert len(results) == 30
+
+
+def test_there_are_limits_on_files_and_archives(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve_limits, "SERVE_FILES_MAX", 3)
+    form = [("files", (f"{n}.png", png(n))) for n in range(4)]
+    assert client.post("/api/v1/predict", files=form).status_code == 400
+    many = zipped({f"{n}.png": png(n) for n in range(4)})
+    (result,) = sent(client, many)["results"]
+    assert (result["reject_reason"], result["image"]) == ("unreadable", None)
+    monkeypatch.setattr(serve_limits, "SERVE_UNPACKED_BYTES_MAX", 2 * len(png(0)))
+    statuses = [
+        row["status"] for row in sent(client, zipped({"a": png(0), "b": bytes(10**6)}))["results"]
+    ]
+    assert statuses == ["scored", "rejected"]

@@ -78,6 +78,11 @@ def command(bundle: Path, changes: tuple[str, ...], quiet: bool, **options: obje
     given = {name: value for name, value in options.items() if value not in (None, ())}
     values = {"state": Path("pulmospark-serve"), **given, **dict(common.pairs(changes, "--set"))}
     settings = parse(ServeSettings, values, where="serve")
+    if not settings.is_local and settings.tls_cert is None:
+        common.warn(
+            f"{settings.host} without TLS: tokens and images travel in the clear; give --tls-cert "
+            "and --tls-key, or let a proxy encrypt"
+        )
     try:
         from pulmospark.serve.server import serve
     except ImportError as error:

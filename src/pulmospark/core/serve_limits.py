@@ -114,5 +114,5 @@ SERVE_JOB_CHUNK_FILES = 64
 """files of a batch job's chunk: what is scored again after a kill, a second's work."""
 
 SERVE_HEAT_MAP_SIDE = 256
-"""pixels of the longer side of a heat map that the service gives: the network's own grid has
+"""pixels of the longer side of a heat map that the service gives: the grid of a network has
 7 x 7 to 32 x 32 fields, and a browser interpolates as well."""

@@ -25,7 +25,7 @@ _NICENESS = 10
 
 
 class JobOrder(Settings):
-    """What the process is told, as JSON on the first line of its standard input."""
+    """What the process is to do, as JSON on the first line of its standard input."""
 
     bundle: Path
     input: Path

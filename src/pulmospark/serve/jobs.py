@@ -111,9 +111,9 @@ class Jobs:
         row = self._service.ledger.read().execute(
             "SELECT id, status, body FROM jobs WHERE id = ?", (job_id,)
         )
-        if (found := row.fetchone()) is None:
+        if (state := row.fetchone()) is None:
             raise ServiceError(404, "no such job")
-        return self._described(found)
+        return self._described(state)
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job that waits or runs; what it has scored so far is removed."""
@@ -171,8 +171,8 @@ class Jobs:
             "SELECT id, json_extract(body, '$.input') FROM jobs "
             "WHERE status IN ('waiting', 'running') ORDER BY seq LIMIT 1"
         )
-        found = row.fetchone()
-        return None if found is None else (found[0], found[1])
+        job = row.fetchone()
+        return None if job is None else (job[0], job[1])
 
     def _wake(self) -> None:
         """Look for jobs again."""
@@ -264,11 +264,11 @@ def _run_process(running: _Running, order: JobOrder) -> tuple[int, str | None]:
     with suppress(OSError):  # it has ended already
         process.stdin.write(order.model_dump_json().encode() + b"\n")
         process.stdin.flush()
-    said = process.stdout.read(limits.CONFIG_FILE_BYTES_MAX)
+    output = process.stdout.read(limits.CONFIG_FILE_BYTES_MAX)
     code = process.wait()
     for pipe in (process.stdin, process.stdout):
         with suppress(OSError):
             pipe.close()
     with suppress(ValueError):
-        return code, str(json.loads(said)["error"])
+        return code, str(json.loads(output)["error"])
     return code, None

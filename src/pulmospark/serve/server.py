@@ -24,13 +24,13 @@ from pulmospark.serve.service import Service
 from pulmospark.serve.tokens import Tokens, read_tokens
 
 
-def serve(bundle: Path, settings: ServeSettings, tell: Callable[[str], None]) -> None:
+def serve(bundle: Path, settings: ServeSettings, say: Callable[[str], None]) -> None:
     """Serve a bundle until a signal ends the process.
 
     Args:
         bundle: its folder, or that of the run that trained it.
         settings: of the service.
-        tell: gets a line when the service listens, and when the model is open.
+        say: gets a line when the service listens, and when the model is open.
 
     Raises:
         UsageError: the port is taken, or a file of tokens or of TLS cannot be used.
@@ -45,22 +45,22 @@ def serve(bundle: Path, settings: ServeSettings, tell: Callable[[str], None]) ->
     with disk_errors(settings.state):
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with hold_lock(settings.state / "lock", settings.state, writer="service"):
-        _serve(bundle, settings, access, tell)
+        _serve(bundle, settings, access, say)
 
 
 def _serve(
-    bundle: Path, settings: ServeSettings, access: Access, tell: Callable[[str], None]
+    bundle: Path, settings: ServeSettings, access: Access, say: Callable[[str], None]
 ) -> None:
     service = Service(settings)
     jobs = Jobs(service)
     app = create_app(service, access, jobs)
-    server = _Server(_config(settings, app), lambda url: tell(f"serve: {url}"))
+    server = _Server(_config(settings, app), lambda url: say(f"serve: {url}"))
     failures: list[PulmosparkError] = []
 
     def open_first() -> None:
         try:
             model = service.open_model(bundle)
-            tell(f"serve: ready with {model.facts.name} {model.facts.digest[:12]}")
+            say(f"serve: ready with {model.facts.name} {model.facts.digest[:12]}")
         except PulmosparkError as error:
             failures.append(error)
             server.should_exit = True
@@ -116,11 +116,11 @@ def _check_tls(settings: ServeSettings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Tells its address, and keeps the reason why it cannot listen instead of exiting."""
+    """Reports its address, and keeps the reason why it cannot listen instead of exiting."""
 
-    def __init__(self, config: uvicorn.Config, tell: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, say: Callable[[str], None]) -> None:
         super().__init__(config)
-        self._tell = tell
+        self._say = say
         self.problem: UsageError | EnvironmentProblem | None = None
 
     @contextlib.contextmanager
@@ -142,4 +142,4 @@ class _Server(uvicorn.Server):
         if self.started and self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             scheme = "https" if self.config.is_ssl else "http"
-            self._tell(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+            self._say(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")

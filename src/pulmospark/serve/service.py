@@ -36,6 +36,7 @@ from pulmospark.serve.kept_files import KeptFiles
 from pulmospark.serve.ledger import Ledger
 from pulmospark.serve.metrics import ServeMetrics
 from pulmospark.serve.results import Origin, Result, results_of
+from pulmospark.serve.room import Room
 from pulmospark.serve.scoring_queue import FileOutcome, ScoringQueue
 from pulmospark.serve.served_model import ServedModel, open_model
 from pulmospark.serve.uploads import Uploaded
@@ -81,6 +82,7 @@ class Service:
         self._model: ServedModel | None = None
         self._problem: PulmosparkError | None = None
         self._opening = threading.Lock()
+        self._room = Room()
         self._since_trim = 0
         self.on_open: list[Callable[[], None]] = []
         """called when a model is open"""
@@ -120,8 +122,8 @@ class Service:
                 raise
             self._model, self._problem = opened, None
             self.metrics.serves(opened.facts.name, opened.facts.digest)
-            for tell in self.on_open:
-                tell()
+            for react in self.on_open:
+                react()
             return opened
 
     async def predict(self, files: AsyncIterator[Uploaded], wanted: Wanted) -> dict[str, Any]:
@@ -135,6 +137,10 @@ class Service:
             ServiceError: it cannot be answered.
             EnvironmentProblem: the disk is full.
         """
+        with self._room.request():
+            return await self._predict(files, wanted)
+
+    async def _predict(self, files: AsyncIterator[Uploaded], wanted: Wanted) -> dict[str, Any]:
         model = self.model
         if wanted.heatmap:
             await run_in_threadpool(_check_heat_maps, model)
@@ -161,7 +167,10 @@ class Service:
         async for upload in files:
             file_id = bytes_id(upload.data)
             digest.update(file_id.encode())
-            waiting.append((upload, file_id, self._submit(upload, model, wanted)))
+            await self._room.take(len(upload.data))
+            future = self._submit(upload, model, wanted)
+            self._room.free_when_done(len(upload.data), future)
+            waiting.append((upload, file_id, future))
             if len(waiting) >= _IN_FLIGHT:
                 await take_first()
         while waiting:

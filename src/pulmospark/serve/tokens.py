@@ -31,11 +31,11 @@ class Tokens:
     def name_of(self, token: str) -> str | None:
         """Whose token it is; ``None``: nobody's. Each one is compared, in constant time."""
         given = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        found = None
+        owner = None
         for name, digest in self._hashes.items():
             if hmac.compare_digest(given, digest):
-                found = name
-        return found
+                owner = name
+        return owner
 
 
 def read_tokens(path: Path) -> Tokens:

@@ -81,13 +81,13 @@ def _add_studies(router: APIRouter, service: Service) -> None:
     @router.get("/studies/{study}", response_model=StudyAnswer, responses=_NOT_FOUND)
     def of_study(study: StudyId) -> JSONResponse:
         """The images of a study, in the order of its slices."""
-        found = worklist.of_study(service.ledger.read(), study)
-        if not found:
+        results = worklist.of_study(service.ledger.read(), study)
+        if not results:
             raise ServiceError(404, "no such study: its results were deleted, or it is too old")
         return JSONResponse(
             {
                 "study": study,
-                "results": found,
+                "results": results,
                 "not_a_medical_device": pulmospark.NOT_A_MEDICAL_DEVICE,
             }
         )
