@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import zipfile
 from dataclasses import replace
@@ -186,3 +187,31 @@ def test_there_are_limits_on_files_and_archives(
         row["status"] for row in sent(client, zipped({"a": png(0), "b": bytes(10**6)}))["results"]
     ]
     assert statuses == ["scored", "rejected"]
+
+
+def test_files_of_unanswered_requests_are_removed(served_bundle: Path, tmp_path: Path) -> None:
+    with serving(served_bundle, tmp_path) as (client, service):
+        (result,) = sent(client, png(1), query="?heatmap=true")["results"]
+        service.images.put(bytes_id(png(2)), png(2))
+        service.heat.put("0" * 32, b"map")
+        (tmp_path / "images" / "00").mkdir()
+        (tmp_path / "images" / "00" / ".1234.part").write_bytes(b"half")
+    with serving(served_bundle, tmp_path) as (client, service):
+        assert list(service.images.ids()) == [bytes_id(png(1))]
+        assert list(service.heat.ids()) == [result["id"]]
+        assert not (tmp_path / "images" / "00" / ".1234.part").exists()
+
+
+def test_a_full_disk_is_said_and_nothing_is_entered(
+    served_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with serving(served_bundle, tmp_path) as (client, service):
+        monkeypatch.setattr(Path, "write_bytes", full)
+        answer = client.post("/api/v1/predict", files={"files": png(1)})
+        assert answer.status_code == 507
+        assert "disk is full" in answer.json()["error"]["message"]
+        (count,) = service.ledger.read().execute("SELECT COUNT(*) FROM requests").fetchone()
+        assert count == 0

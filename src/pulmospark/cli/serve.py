@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -89,4 +90,5 @@ def command(bundle: Path, changes: tuple[str, ...], quiet: bool, **options: obje
         raise EnvironmentProblem(
             f"{error.name} is not installed, which the service needs: {how_to_install('serve')}"
         ) from error
+    os.umask(0o077)  # what the service writes is for its user alone
     serve(bundle, settings, (lambda _: None) if quiet else common.say_progress)

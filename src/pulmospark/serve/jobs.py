@@ -118,7 +118,7 @@ class Jobs:
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job that waits or runs; what it has scored so far is removed."""
         self.one(job_id)
-        self._set(job_id, "cancelled", only_if=("waiting", "running"))
+        self._set(job_id, "cancelled")
         running = self._running
         if running is not None and running.job_id == job_id:
             with running.lock:
@@ -184,8 +184,11 @@ class Jobs:
         folder = self._folder / job_id
         with files.disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        self._set(job_id, "running", only_if=("waiting", "running"))
         running = self._running = _Running(job_id)
+        if not self._set(job_id, "running"):  # it was cancelled meanwhile
+            self._running = None
+            shutil.rmtree(folder, ignore_errors=True)
+            return
         try:
             if not (folder / "output" / "predict.json").is_file():
                 self._until_done(running, place, folder)
@@ -232,19 +235,21 @@ class Jobs:
         *,
         only_if: Sequence[str] = ("waiting", "running"),
         **values: Any,
-    ) -> None:
+    ) -> bool:
+        """Change a job, if it has one of these states; whether it had."""
         if status in {"done", "failed", "cancelled"}:
             values["finished_at"] = now_utc().isoformat(timespec="seconds")
         marks = ", ".join("?" for _ in only_if)
 
-        def update(connection: sqlite3.Connection) -> None:
-            connection.execute(
+        def update(connection: sqlite3.Connection) -> bool:
+            cursor = connection.execute(
                 f"UPDATE jobs SET status = ?, body = json_patch(body, ?) "
                 f"WHERE id = ? AND status IN ({marks})",
                 (status, json.dumps(values), job_id, *only_if),
             )
+            return cursor.rowcount > 0
 
-        self._service.ledger.write(update).result()
+        return self._service.ledger.write(update).result()
 
 
 def _run_process(running: _Running, order: JobOrder) -> tuple[int, str | None]:

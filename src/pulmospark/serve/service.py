@@ -75,6 +75,7 @@ class Service:
         self.ledger = Ledger(settings.state)
         self.images = KeptFiles(settings.state / "images")
         self.heat = KeptFiles(settings.state / "heat_maps")
+        self._sweep()
         salt = own_salt(settings.state / "salt")
         self.metrics = ServeMetrics()
         self.audit = AuditLog(settings.state / "audit")
@@ -86,6 +87,17 @@ class Service:
         self._since_trim = 0
         self.on_open: list[Callable[[], None]] = []
         """called when a model is open"""
+
+    def _sweep(self) -> None:
+        """Remove files that were kept for a request which a kill left unanswered."""
+        ledger = self.ledger.read()
+        for kept, query in (
+            (self.images, "SELECT id FROM images"),
+            (self.heat, "SELECT id FROM results"),
+        ):
+            files = set(kept.ids())
+            if files:
+                kept.drop(files - {row[0] for row in ledger.execute(query)})
 
     @property
     def model(self) -> ServedModel:
