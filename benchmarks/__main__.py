@@ -26,6 +26,7 @@ NAMES = (
     "score",
     "score_memory",
     "archive",
+    "store",
     "stream",
     "stream_kills",
     "kills",
