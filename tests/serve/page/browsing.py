@@ -1,10 +1,8 @@
-"""The service in a process of its own, and the browser that the tests of the page drive."""
+"""The service in a process of its own, and visits of a browser to its page."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,25 +10,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+
+from browser import AXE, needed
 
 _START_SECONDS_MAX = 120
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-def browser_path() -> str:
-    """Chromium; without it a test is skipped, and fails in CI."""
-    for name in _NAMES:
-        if (path := shutil.which(name)) is not None:
-            return path
-    if os.environ.get("CI"):
-        pytest.fail(f"none of {', '.join(_NAMES)} is installed, which CI must have")
-    pytest.skip(f"none of {', '.join(_NAMES)} is installed")
 
 
 @contextlib.contextmanager
@@ -74,15 +61,6 @@ def _is_ready(address: str) -> bool:
             return bool(answer.status == 200)
     except urllib.error.URLError:
         return False
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser without a window."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @dataclass
@@ -136,7 +114,7 @@ def visit(browser: Browser, base: str, **context: Any) -> Iterator[Visit]:
 
 def violations(page: Page) -> list[str]:
     """What axe-core finds in a page: rule, impact and elements. The context bypasses the CSP."""
-    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text())
+    page.evaluate(Path(needed(AXE, "axe-core")).read_text(encoding="utf-8"))
     answer = page.evaluate("axe.run()")
     return [
         f"{found['id']} ({found['impact']}): {[node['html'][:200] for node in found['nodes']]}"

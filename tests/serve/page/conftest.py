@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
+from browser import open_browser
 from bundles import write_untrained
-from serve.page.browsing import Visit, browser_path, chromium, running_service, visit
+from serve.page.browsing import Visit, running_service, visit
 from serve.page.run_folders import write_run
 
 
 @pytest.fixture(scope="package")
 def page_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small bundle that knows its training images."""
-    browser_path()
     images = np.random.default_rng(0).integers(0, 255, (200, 64, 64), np.uint8)
     return write_untrained(tmp_path_factory.mktemp("page") / "bundle", trained_on=images)
 
@@ -42,7 +42,7 @@ def base(page_bundle: Path, runs: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A browser without a window."""
-    with chromium() as opened:
+    with open_browser() as opened:
         yield opened
 
 

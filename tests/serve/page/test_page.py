@@ -155,7 +155,7 @@ def test_the_browser_shows_the_window_that_the_service_shows(
               const image = await getPixels(`${place}/pixels`);
               const { data } = new ImageData(image.columns, image.rows);
               paint(image.samples, lookup({ level, width }, image), data);
-              return [image.rows, image.columns, Array.from(data.filter((_, i) => i % 4 === 0))];
+              return [image.rows, image.columns, Array.from(data.filter((_, i) => i % 52 === 0))];
             }""",
             [place, level, width],
         )
@@ -164,7 +164,7 @@ def test_the_browser_shows_the_window_that_the_service_shows(
         image = np.asarray(Image.open(io.BytesIO(served.content)).convert("L"), np.int16)
         assert image.shape == (rows, columns)
         assert len(np.unique(image)) > 1
-        assert np.abs(image.ravel() - np.asarray(greys)).max() <= 1
+        assert np.abs(image.ravel()[::13] - np.asarray(greys)).max() <= 1
 
 
 def test_names_from_outside_stay_text(visited: Visit) -> None:
@@ -302,8 +302,7 @@ def test_a_study_is_scrolled_through(visited: Visit, shared_data: Path) -> None:
     assert f"{100 * highest:.1f} %" in page.locator(".curve").inner_text()
 
 
-@pytest.mark.parametrize("width", [390, 1300])
-@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1300, "light")])
 def test_every_page_is_accessible_and_fits(
     browser: Browser, base: str, width: int, scheme: Any, shared_data: Path
 ) -> None:
@@ -319,8 +318,8 @@ def test_every_page_is_accessible_and_fits(
         at.page.set_viewport_size({"width": width, "height": 850})
         for place in places:
             at.go(place)
-            at.page.wait_for_load_state("networkidle")
-            at.page.wait_for_selector("h1")
+            at.page.wait_for_selector("h1", state="attached")
+            expect(at.page.locator(".loading, [aria-busy]")).to_have_count(0)
             assert violations(at.page) == [], place
             assert at.page.evaluate("document.documentElement.scrollWidth") <= width, place
             assert at.page.evaluate("document.getAnimations().length") == 0, place

@@ -82,6 +82,16 @@ def test_a_server_that_is_gone_is_noticed_and_so_is_its_return(visited: Visit) -
     visited.problems.clear()
 
 
+@pytest.mark.parametrize(
+    "place", ["#/results/%E0%A4%A", "#/results/..", "#/runs/..%2F..%2Fetc", "#/studies/<b>", "#//"]
+)
+def test_an_address_that_leads_nowhere_says_so(visited: Visit, place: str) -> None:
+    page = visited.go(place)
+    page.wait_for_selector(".failure, .empty, .list-pane .hint:not(:empty)")
+    assert page.locator("main b").count() == 0
+    visited.problems.clear()
+
+
 def test_an_abstained_result_gives_no_answer(visited: Visit) -> None:
     (result,) = send(visited.base, ("x.png", png(21)))
     abstained = {**result, "abstained": True}
@@ -92,17 +102,14 @@ def test_an_abstained_result_gives_no_answer(visited: Visit) -> None:
     expect(page.locator(".headline")).not_to_contain_text(result["prediction"])
 
 
-@pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_a_token_is_asked_for_once(
-    browser: Browser, page_bundle: Path, tmp_path: Path, scheme: str
-) -> None:
+def test_a_token_is_asked_for_once(browser: Browser, page_bundle: Path, tmp_path: Path) -> None:
     token = "0123456789abcdef" * 2
     (tmp_path / "tokens").write_text(f"reader:{token}\n")
     (tmp_path / "tokens").chmod(0o600)
     options = ("--token-file", str(tmp_path / "tokens"))
     with (
         running_service(page_bundle, tmp_path, *options) as base,
-        visit(browser, base, color_scheme=scheme, bypass_csp=True) as at,
+        visit(browser, base, bypass_csp=True) as at,
     ):
         page = at.go("")
         dialog = page.locator("#token-dialog")

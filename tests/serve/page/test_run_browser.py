@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +18,9 @@ from pulmospark.serve.errors import on_service_error
 from pulmospark.serve.nearest_images import nearest_images
 from pulmospark.serve.routes.runs import run_routes
 from serve.page.run_folders import CLASSES, SIDE, write_run
+
+if TYPE_CHECKING:
+    from conftest import FinishedRun
 
 
 @pytest.fixture
@@ -201,6 +205,20 @@ def test_a_run_that_is_evaluated_again_is_read_again(client: TestClient, run: Ru
         (run.evaluation / "evaluation.json").read_bytes() + b"\n"
     )
     assert client.get("/api/v1/runs/first/predictions").json()["total"] == 20
+
+
+def test_browses_a_run_that_was_really_made(finished_run: FinishedRun) -> None:
+    folder = finished_run.folder.root
+    client, place = _client(folder.parent), f"/api/v1/runs/{folder.name}"
+    answer = client.get(place).json()
+    assert answer["phantoms"]
+    audits = finished_run.result.audit.audits
+    assert [audit["verdict"] for audit in answer["audits"]] == [it.verdict for it in audits]
+    (first, *_) = client.get(f"{place}/predictions?outcome=errors").json()["predictions"]
+    assert client.get(f"{place}/images/{first['image_id']}.png").status_code == 200
+    near = client.get(f"{place}/predictions/{first['image_id']}/nearest").json()
+    assert len(near["neighbours"]) == 4
+    assert all(image["similarity"] < 1 for image in near["neighbours"])
 
 
 def test_without_a_folder_the_list_says_so() -> None:

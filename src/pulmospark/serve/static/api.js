@@ -47,7 +47,7 @@ async function request(path, options = {}) {
 
 async function failure(response) {
   const { status } = response;
-  const kind = { 401: "token", 403: "token", 404: "missing", 410: "missing", 429: "busy", 503: "busy" }[status]
+  const kind = { 401: "token", 404: "missing", 410: "missing", 429: "busy", 503: "busy" }[status]
     ?? (status >= 500 ? "server" : "refused");
   let message = `The server answered ${status} ${response.statusText}`.trim();
   try {
