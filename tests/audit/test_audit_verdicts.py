@@ -93,6 +93,23 @@ def test_copies_of_two_classes_are_a_conflict() -> None:
     assert near_duplicates.conflicts(subject, copies_of(IMAGES, alike)).verdict == "pass"
 
 
+def test_the_pairs_that_are_most_alike_are_shown_first() -> None:
+    subject = clean_subject(IMAGES)
+    labels = subject.labels
+    others = np.flatnonzero(labels != labels[0])
+    firsts = np.flatnonzero(labels == labels[0])
+    odd = [(int(firsts[n]), int(others[n])) for n in range(3)]
+    copies = copies_of(IMAGES, [tuple(sorted(pair)) for pair in odd])
+    # Two rounds: whatever else puts one pair before another, being more alike does so too.
+    for alike in ([0.99, 0.95, 0.91], [0.91, 0.95, 0.99]):
+        found = replace(copies, correlation=np.asarray(alike))
+        shown = near_duplicates.conflicts(subject, found).examples
+        leaks = subject.leaks(copies.first, copies.second)
+        across = subject.column("source")[copies.first] != subject.column("source")[copies.second]
+        ranked = sorted(zip(~leaks, ~across, -np.asarray(alike), strict=True))
+        assert [each.caption for each in shown] == [f"correlation {-c:.3f}" for *_, c in ranked]
+
+
 def test_a_file_that_takes_part_twice_fails() -> None:
     subject = clean_subject(IMAGES)
     assert exact_duplicates.audit(subject).verdict == "pass"
