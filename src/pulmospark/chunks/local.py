@@ -88,10 +88,9 @@ class LocalPool(_OnThisMachine):
     """Runs chunks in processes on this machine, several threads in each.
 
     Decoders and networks work outside Python's interpreter lock, so the threads of a process run
-    at the same time, and share one copy of the network. As with Spark, a chunk that ends its
-    process costs that process alone.
+    at the same time. As with Spark, a chunk that ends its process costs that process alone.
 
-    The processes start at once and import ``preload`` while this one goes on; they end with it.
+    The processes start at once and import ``preload`` meanwhile; they end with it.
 
     Args:
         slots: tasks that run at the same time; ``None``: one for each core.

@@ -166,8 +166,8 @@ LOCAL_IMAGES_MAX = 20_000
 scoring some 1,000 images on two cores, which is then 5 % of the time."""
 
 LOCAL_THREADS_MAX = 4
-"""threads of a local worker process. They share one copy of the network; with more, Python's
-interpreter lock would make them wait for each other."""
+"""threads of a local worker process: with more, Python's interpreter lock would make them wait for
+each other."""
 
 TASK_CHUNKS_MAX = 8
 """chunks that a Spark task takes one after the other while there are many: seconds of work."""

@@ -80,7 +80,8 @@ def open_model(folder: Path, engines: Path, workers: int, allowances: Allowances
     """
     # Inside: they import torch where the bundle has to be converted.
     from pulmospark.inference.batch.predict import decision_points  # noqa: PLC0415
-    from pulmospark.models.bundle.bundle import CARD, read_bundle  # noqa: PLC0415
+    from pulmospark.models.bundle.bundle import read_bundle  # noqa: PLC0415
+    from pulmospark.models.bundle.files import CARD  # noqa: PLC0415
 
     bundle = read_bundle(folder)
     config = bundle.config

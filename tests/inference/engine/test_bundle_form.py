@@ -18,8 +18,9 @@ from pulmospark.inference.batch.predict import predict
 from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.engine.bundle_form import engine_files, engine_in
 from pulmospark.inference.engine.open_engine import new_engine
-from pulmospark.models.bundle.bundle import ENGINE, Bundle, read_bundle, write_bundle
+from pulmospark.models.bundle.bundle import Bundle, read_bundle, write_bundle
 from pulmospark.models.bundle.card import CardFacts
+from pulmospark.models.bundle.files import ENGINE
 
 _IMAGES = np.random.default_rng(3).integers(0, 256, (5, 64, 64), dtype=np.uint8)
 

@@ -356,7 +356,12 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
         None if scorer.heat is None else Path(scorer.heat.folder),
     )
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
-    outcome = Scored(
+    outcome = _outcome(plan, notes, precision)
+    return publish(outcome, written, total, seconds)
+
+
+def _outcome(plan: PredictPlan, notes: ListingNotes, precision: PrecisionOutcome) -> Scored:
+    return Scored(
         plan.bundle,
         plan.inputs,
         plan.target,
@@ -366,7 +371,6 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
         plan.address,
         plan.sinks,
     )
-    return publish(outcome, written, total, seconds)
 
 
 def heat_folder(work: Path, scorer: Scorer) -> Path:

@@ -15,8 +15,9 @@ from pulmospark.core.hashing import value_id
 from pulmospark.inference.engine.available import library_version
 from pulmospark.inference.engine.openvino_compile import IR_FILE
 from pulmospark.inference.engine.spec import SPEC_FILE, EngineSpec, Outputs
-from pulmospark.models.bundle.bundle import ENGINE, Bundle
+from pulmospark.models.bundle.bundle import Bundle
 from pulmospark.models.bundle.config import BundleConfig
+from pulmospark.models.bundle.files import ENGINE
 
 if TYPE_CHECKING:
     from pulmospark.models.zoo.network import Network

@@ -203,12 +203,10 @@ def choose_precision(
         reason = "" if asked == "fp32" else f"a lower one is tried from {needed} images on"
         return exact, PrecisionOutcome(asked=asked, used="fp32", reason=reason)
     comparison = _Comparison(exact, answers, sample)
-    with_int8 = asked != "auto" or images >= limits.INT8_WORTH_IMAGES
-    order = _ORDER[0 if asked == "auto" else _ORDER.index(asked) :][0 if with_int8 else 1 :]
     trials: list[Trial] = []
     used, reason = exact, ""
     try:
-        for precision in order:
+        for precision in _order(asked, images):
             if why := _no_gain(precision, exact, asked, quantise is not None):
                 trials.append(Trial(precision=precision, passed=False, reason=why))
                 continue
@@ -216,10 +214,7 @@ def choose_precision(
                 spec = quantise(comparison.pixels)
             else:
                 spec = exact.in_precision(precision, limits.ENGINE_BATCH_LOWER)
-            if asked == "auto" and (slower := comparison.slower(spec)):
-                trials.append(Trial(precision=precision, passed=False, reason=slower))
-                continue
-            trials.append(comparison.trial(spec))
+            trials.append(comparison.trial(spec, must_save_time=asked == "auto"))
             if trials[-1].passed:
                 used = spec
                 break
@@ -234,6 +229,13 @@ def choose_precision(
         remembered=comparison.images > 0 and comparison.remembered,
         reason=reason,
     )
+
+
+def _order(asked: PrecisionPolicy, images: int) -> tuple[Precision, ...]:
+    """The precisions to try, lowest first; int8 unasked only for many images."""
+    if asked == "auto":
+        return _ORDER if images >= limits.INT8_WORTH_IMAGES else _ORDER[1:]
+    return _ORDER[_ORDER.index(asked) :] if asked != "fp32" else ()
 
 
 class _TooFewError(Exception):
@@ -282,7 +284,9 @@ class _Comparison:
             return ""
         return f"takes {speeds.lower:.2g} ms an image and fp32 {speeds.exact:.2g}: too little gain"
 
-    def trial(self, spec: EngineSpec) -> Trial:
+    def trial(self, spec: EngineSpec, *, must_save_time: bool) -> Trial:
+        if must_save_time and (slower := self.slower(spec)):
+            return Trial(precision=spec.precision, passed=False, reason=slower)
         parts: list[Any] = [self._answers.temperature, *map(list, self._answers.points)]
         if self._answers.distance is not None:
             parts += [self._answers.fence, bytes_id(self._answers.distance.to_bytes())]

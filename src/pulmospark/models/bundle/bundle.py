@@ -19,9 +19,7 @@ changed byte, an extra or missing file, or a link is refused.
 from __future__ import annotations
 
 import json
-import re
 import stat
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +37,25 @@ from pulmospark.core.locations import check_local
 from pulmospark.models.bundle.card import CardFacts, render_card
 from pulmospark.models.bundle.config import BundleConfig, BundleOperatingPoint
 from pulmospark.models.bundle.feature_distance import FeatureDistance
+from pulmospark.models.bundle.files import (
+    CARD,
+    CONFIG,
+    DISTANCE,
+    ENGINE,
+    MANIFEST,
+    METRICS,
+    MODEL,
+    bytes_of,
+    check_file,
+    check_listing,
+    check_tensors,
+    json_of,
+)
 from pulmospark.models.zoo.catalogue import check_size
 
 if TYPE_CHECKING:
+    import torch
+
     from pulmospark.models.zoo.network import Network
 
 __all__ = [
@@ -53,17 +67,10 @@ __all__ = [
     "write_bundle",
 ]
 
-CONFIG, MODEL, METRICS, CARD = "config.json", "model.safetensors", "metrics.json", "README.md"
-DISTANCE = "distance.safetensors"
-MANIFEST = "manifest.json"
 _FILES = (CONFIG, METRICS, MODEL, CARD)
-ENGINE = ("engine.json", "engine.xml", "engine.bin")
-"""all of them or none"""
 _OPTIONAL = (DISTANCE, *ENGINE)
 _WITHOUT_ENGINE = 2
 """format of a bundle without these files"""
-_TENSOR_NAME = re.compile(r"[A-Za-z0-9_.]{1,500}")
-_TENSOR_KINDS = ("F64", "F32", "F16", "BF16", "I64", "I32", "U8", "BOOL")
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ class Bundle:
         facts = self.config.distance
         if facts is None:
             return None
-        return _bytes_of(self.folder / DISTANCE, facts.sha256)
+        return bytes_of(self.folder / DISTANCE, facts.sha256)
 
     def engine_files(self) -> dict[str, bytes] | None:
         """Content of the files of ``ENGINE``, by name; ``None`` if there are none.
@@ -136,7 +143,7 @@ class Bundle:
         if not self.engine_sha256:
             return None
         named = zip(ENGINE, self.engine_sha256, strict=True)
-        return {name: _bytes_of(self.folder / name, sha256) for name, sha256 in named}
+        return {name: bytes_of(self.folder / name, sha256) for name, sha256 in named}
 
 
 def write_bundle(
@@ -177,15 +184,9 @@ def write_bundle(
         raise UsageError("the configuration describes other statistics of the training images")
     if engine and sorted(engine) != sorted(ENGINE):
         raise UsageError(f"engine files are {sorted(engine)}, but must be {sorted(ENGINE)}")
-    import torch  # noqa: PLC0415 - see Bundle.network
-    from safetensors.torch import save_file  # noqa: PLC0415
+    from safetensors.torch import save_file  # noqa: PLC0415 - see Bundle.network
 
-    tensors = {
-        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
-    }
-    for key, value in tensors.items():
-        if not bool(torch.isfinite(value).all()):
-            raise BundleError(f"{key}: not finite: the training diverged; lower the learning rate")
+    tensors = _finite_tensors(network)
     with whole_folder(folder) as aside:
         write_json(aside / CONFIG, config.model_dump(mode="json"))
         write_json(aside / METRICS, metrics)
@@ -204,6 +205,18 @@ def write_bundle(
         }
         write_text(aside / MANIFEST, _manifest_text(listing, _version_of(listing)))
     return _model_id(listing)
+
+
+def _finite_tensors(network: Network) -> dict[str, torch.Tensor]:
+    import torch  # noqa: PLC0415 - see Bundle.network
+
+    tensors = {
+        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+    }
+    for key, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise BundleError(f"{key}: not finite: the training diverged; lower the learning rate")
+    return tensors
 
 
 def bundle_folder(folder: Path) -> Path:
@@ -246,15 +259,15 @@ def _identity(folder: Path) -> tuple[int, ...] | None:
 def _read(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder; specify a bundle folder")
-    text = _bytes_of(folder / MANIFEST).decode("utf-8", errors="replace")
+    text = bytes_of(folder / MANIFEST).decode("utf-8", errors="replace")
     listing = _listed_files(folder, text)
-    _check_listing(folder, listing)
+    check_listing(folder, listing)
     for name in listing:
-        _check_file(folder / name, listing[name])
+        check_file(folder / name, listing[name])
     config = _read_config(folder / CONFIG, listing[CONFIG]["sha256"])
-    _check_tensors(folder / MODEL)
+    check_tensors(folder / MODEL)
     _check_distance(folder, config, listing)
-    metrics = _json(folder / METRICS, _bytes_of(folder / METRICS, listing[METRICS]["sha256"]))
+    metrics = json_of(folder / METRICS, bytes_of(folder / METRICS, listing[METRICS]["sha256"]))
     return Bundle(
         folder,
         config,
@@ -263,35 +276,6 @@ def _read(folder: Path) -> Bundle:
         listing[MODEL]["sha256"],
         tuple(listing[name]["sha256"] for name in ENGINE if name in listing),
     )
-
-
-def _check_tensors(path: Path) -> None:
-    """Refuse tensors with unexpected names or dtypes, from the file header only.
-
-    In the safetensors format the header is eight bytes of length, then JSON with the name, dtype
-    and shape of each tensor.
-    """
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
-        head = file.read(min(length, limits.CONFIG_FILE_BYTES_MAX + 1))
-    if length > limits.CONFIG_FILE_BYTES_MAX or len(head) < length:
-        raise BundleError(
-            f"{path}: header of {length} bytes is truncated or over the limit of "
-            f"{limits.CONFIG_FILE_BYTES_MAX}: get the bundle again"
-        )
-    for name, facts in _json(path, head).items():
-        if name == "__metadata__":
-            continue
-        if not _TENSOR_NAME.fullmatch(name):
-            raise BundleError(
-                f"{path}: {name[:80]!r} is not a valid tensor name: get the bundle again"
-            )
-        kind = facts.get("dtype") if isinstance(facts, dict) else None
-        if kind not in _TENSOR_KINDS:
-            raise BundleError(
-                f"{path}: {name} has dtype {kind!s:.20}, but must be one of "
-                f"{', '.join(_TENSOR_KINDS)}: get the bundle again"
-            )
 
 
 def _check_described(network: Network, config: BundleConfig) -> None:
@@ -325,7 +309,7 @@ def _manifest_text(files: dict[str, Any], version: int) -> str:
 
 
 def _listed_files(folder: Path, text: str) -> dict[str, dict[str, Any]]:
-    value = _json(folder / MANIFEST, text.encode())
+    value = json_of(folder / MANIFEST, text.encode())
     _check_version(folder / MANIFEST, value)
     files = value.get("files")
     # Serialised again it must be identical, or a changed byte could go unnoticed.
@@ -368,68 +352,8 @@ def _check_distance(folder: Path, config: BundleConfig, files: dict[str, dict[st
         )
 
 
-def _check_listing(folder: Path, files: dict[str, dict[str, Any]]) -> None:
-    present = {path.name for path in folder.iterdir()}
-    for problem, names in (
-        ("is missing", {*files, MANIFEST} - present),
-        ("does not belong in a bundle", present - {*files, MANIFEST}),
-    ):
-        if names:
-            raise BundleError(f"{folder / min(names)}: {problem}: get the bundle again")
-
-
-def _check_file(path: Path, facts: dict[str, Any]) -> None:
-    size = _regular_size(path)
-    if size != facts["bytes"] or file_id(path) != facts["sha256"]:
-        raise BundleError(f"{path}: differs from the manifest: get the bundle again")
-
-
-def _regular_size(path: Path) -> int:
-    """Bytes of a regular file within its limit; links are refused."""
-    try:
-        facts = path.lstat()
-    except OSError as error:
-        raise BundleError(
-            f"{path}: {error.strerror or error}: not a bundle, or incomplete"
-        ) from error
-    if not stat.S_ISREG(facts.st_mode):
-        raise BundleError(f"{path}: not a regular file: a bundle contains no links or folders")
-    known = {
-        MODEL: limits.WEIGHTS_FILE_BYTES_MAX,
-        DISTANCE: limits.DISTANCE_FILE_BYTES_MAX,
-        "engine.bin": limits.WEIGHTS_FILE_BYTES_MAX,
-        "engine.xml": limits.ENGINE_XML_BYTES_MAX,
-    }
-    most = known.get(path.name, limits.CONFIG_FILE_BYTES_MAX)
-    if facts.st_size > most:
-        raise BundleError(f"{path}: {facts.st_size} bytes, over the limit of {most}")
-    return facts.st_size
-
-
-def _bytes_of(path: Path, sha256: str | None = None) -> bytes:
-    _regular_size(path)
-    content = path.read_bytes()
-    if sha256 is not None and bytes_id(content) != sha256:
-        raise BundleError(f"{path}: changed while it was read: get the bundle again")
-    return content
-
-
-def _not_finite(text: str) -> Any:
-    raise ValueError(f"{text} is not a number")
-
-
-def _json(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(content, parse_constant=_not_finite)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not JSON ({error!s:.100}): get the bundle again") from error
-    if not isinstance(value, dict):
-        raise BundleError(f"{path}: not a JSON object: get the bundle again")
-    return value
-
-
 def _read_config(path: Path, sha256: str) -> BundleConfig:
-    value = _json(path, _bytes_of(path, sha256))
+    value = json_of(path, bytes_of(path, sha256))
     _check_version(path, value)
     try:
         return BundleConfig.model_validate(value)

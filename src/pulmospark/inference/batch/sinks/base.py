@@ -1,4 +1,4 @@
-"""The surface of a result sink, and what it is told about a prediction."""
+"""The surface of a result sink, and what it knows about a prediction."""
 
 from __future__ import annotations
 
