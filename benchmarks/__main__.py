@@ -46,6 +46,9 @@ NAMES = (
     "cautions",
     "view_guess",
     "demo",
+    "serve_latency",
+    "serve_kills",
+    "serve_fuzz",
     "page",
 )
 SMALL = Options(

@@ -20,16 +20,19 @@ from typing import Any
 
 import click
 import pyarrow as pa
+from reference_limits import limits_page
 from reference_models import models_page
 from reference_python import python_page
+from reference_rest import rest_page
 from reference_tables import with_audits, with_metrics
 from reference_words import first_paragraph, markdown, sayings, table
 
 from pulmospark.cli.main import COMMANDS, cli
 from pulmospark.config import experiment as settings
 from pulmospark.config.augment import AugmentSettings
+from pulmospark.config.serve import ServeSettings
 from pulmospark.config.stream import StreamSettings
-from pulmospark.core import errors, limits
+from pulmospark.core import errors
 from pulmospark.core import schemas as tables
 from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
@@ -82,6 +85,8 @@ def settings_page() -> str:
         "## stream\n\nThe settings of `pulmospark stream`, which are not part of an experiment: "
         "`--set batch_images=64`.\n",
         *_settings_section("", StreamSettings, {}),
+        "## serve\n\nThe settings of `pulmospark serve`; most are options, too.\n",
+        *_settings_section("", ServeSettings, {}),
     ]
     return "\n".join(parts)
 
@@ -359,21 +364,6 @@ def _linked(match: re.Match[str]) -> str:
 # ---- the rest --------------------------------------------------------------------------
 
 
-def limits_page() -> str:
-    """Every limit with its value and its reason."""
-    meanings = sayings(limits)
-    values = {name: value for name, value in vars(limits).items() if name.isupper()}
-    if silent := values.keys() - meanings.keys():
-        raise SystemExit(f"limits: {', '.join(sorted(silent))} have no description")
-    rows = [
-        (f"`{name}`", f"{value:,}" if isinstance(value, int) else f"{value:g}", meanings[name])
-        for name, value in values.items()
-    ]
-    return "# Limits\n\nFrom `pulmospark.core.limits`, in the order of the code.\n\n" + table(
-        ("limit", "value", "unit and reason"), rows
-    )
-
-
 def layouts_page() -> str:
     """The layouts: how each is recognised, its home, licence and options."""
     rows = [
@@ -443,6 +433,7 @@ PAGE_MAKERS: dict[str, Callable[[], str]] = {
     "models.md": models_page,
     "errors.md": errors_page,
     "python.md": python_page,
+    "rest.md": rest_page,
 }
 
 TABLES_OF_PAGES: dict[str, Callable[[str], str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from fastapi.testclient import TestClient
 
 from bundles import write_untrained
 from serve.serving import serving
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the benchmarks
 
 
 @pytest.fixture(scope="session")

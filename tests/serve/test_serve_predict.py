@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import zipfile
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pulmospark.config.inference import ScoringSettings
+from pulmospark.core import serve_limits
 from pulmospark.core.hashing import bytes_id
 from pulmospark.inference.batch.predict import plan_predict
 from pulmospark.models.bundle.bundle import read_bundle
@@ -155,3 +157,61 @@ def test_what_is_no_form_is_refused(
     answer = client.post("/api/v1/predict", content=body, headers={"content-type": kind})
     assert answer.status_code == status
     assert answer.json()["error"]["message"]
+
+
+def test_requests_beyond_the_room_are_to_come_back(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve_limits, "SERVE_REQUESTS_MAX", 0)
+    answer = client.post("/api/v1/predict", files={"files": png(1)})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_files_wait_for_room(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_limits, "SERVE_QUEUE_BYTES_MAX", 1)
+    results = sent(client, *(png(seed) for seed in range(30)))["results"]
+    assert len(results) == 30
+
+
+def test_there_are_limits_on_files_and_archives(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve_limits, "SERVE_FILES_MAX", 3)
+    form = [("files", (f"{n}.png", png(n))) for n in range(4)]
+    assert client.post("/api/v1/predict", files=form).status_code == 400
+    many = zipped({f"{n}.png": png(n) for n in range(4)})
+    (result,) = sent(client, many)["results"]
+    assert (result["reject_reason"], result["image"]) == ("unreadable", None)
+    monkeypatch.setattr(serve_limits, "SERVE_UNPACKED_BYTES_MAX", 2 * len(png(0)))
+    statuses = [
+        row["status"] for row in sent(client, zipped({"a": png(0), "b": bytes(10**6)}))["results"]
+    ]
+    assert statuses == ["scored", "rejected"]
+
+
+def test_files_of_unanswered_requests_are_removed(served_bundle: Path, tmp_path: Path) -> None:
+    with serving(served_bundle, tmp_path) as (client, service):
+        (result,) = sent(client, png(1), query="?heatmap=true")["results"]
+        service.images.put(bytes_id(png(2)), png(2))
+        service.heat.put("0" * 32, b"map")
+        (tmp_path / "images" / "00").mkdir()
+        (tmp_path / "images" / "00" / ".1234.part").write_bytes(b"half")
+    with serving(served_bundle, tmp_path) as (client, service):
+        assert list(service.images.ids()) == [bytes_id(png(1))]
+        assert list(service.heat.ids()) == [result["id"]]
+        assert not (tmp_path / "images" / "00" / ".1234.part").exists()
+
+
+def test_a_full_disk_is_said_and_nothing_is_entered(
+    served_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with serving(served_bundle, tmp_path) as (client, service):
+        monkeypatch.setattr(Path, "write_bytes", full)
+        answer = client.post("/api/v1/predict", files={"files": png(1)})
+        assert answer.status_code == 507
+        assert "disk is full" in answer.json()["error"]["message"]
+        (count,) = service.ledger.read().execute("SELECT COUNT(*) FROM requests").fetchone()
+        assert count == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -78,10 +79,16 @@ def command(bundle: Path, changes: tuple[str, ...], quiet: bool, **options: obje
     given = {name: value for name, value in options.items() if value not in (None, ())}
     values = {"state": Path("pulmospark-serve"), **given, **dict(common.pairs(changes, "--set"))}
     settings = parse(ServeSettings, values, where="serve")
+    if not settings.is_local and settings.tls_cert is None:
+        common.warn(
+            f"{settings.host} without TLS: tokens and images travel in the clear; give --tls-cert "
+            "and --tls-key, or let a proxy encrypt"
+        )
     try:
         from pulmospark.serve.server import serve
     except ImportError as error:
         raise EnvironmentProblem(
             f"{error.name} is not installed, which the service needs: {how_to_install('serve')}"
         ) from error
+    os.umask(0o077)  # what the service writes is for its user alone
     serve(bundle, settings, (lambda _: None) if quiet else common.say_progress)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from pulmospark.config.base import Names
 from pulmospark.config.inference import Allowances
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
@@ -41,11 +41,11 @@ class ServeSettings(Allowances):
     """folder of bundles that may be taken up in place of the served one"""
     state: Path
     """folder of ledger, stored images, jobs and audit log"""
-    workers: Annotated[int, Field(ge=1, le=limits.SERVE_WORKERS_MAX)] | None = None
+    workers: Annotated[int, Field(ge=1, le=serve_limits.SERVE_WORKERS_MAX)] | None = None
     """threads that decode and score, each with its own network; ``None``: one for each core"""
-    stored_bytes: Annotated[int, Field(ge=0)] = limits.SERVE_STORED_BYTES
+    stored_bytes: Annotated[int, Field(ge=0)] = serve_limits.SERVE_STORED_BYTES
     """bytes of stored images; the oldest go first"""
-    results_kept: Annotated[int, Field(ge=1)] = limits.SERVE_RESULTS_KEPT
+    results_kept: Annotated[int, Field(ge=1)] = serve_limits.SERVE_RESULTS_KEPT
     """results in the worklist; the oldest go first, the ledger keeps its line of each"""
 
     @property

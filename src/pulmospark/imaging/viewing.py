@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pulmospark.core import limits
+from pulmospark.core import limits, serve_limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.schemas import Modality, Note, RejectReason
 from pulmospark.imaging.decode import decode
@@ -63,7 +63,7 @@ def view_file(data: bytes, frame: int | None, ct_window: CtWindow) -> Viewed | R
         ct_window: that the model's CT slices are made with.
 
     Returns:
-        The image, scaled down to ``limits.SERVE_VIEW_PIXELS_MAX``, or why there is none.
+        The image, scaled down to ``serve_limits.SERVE_VIEW_PIXELS_MAX``, or why there is none.
     """
     if sniff(data[: limits.SNIFF_BYTES]) != "dicom":
         decoded = decode(data, at_least=limits.IMAGE_PIXELS_MAX)
@@ -130,7 +130,7 @@ def _window_of(values: NDArray[np.int32], grey: Pixels) -> tuple[int, int]:
 def _scaled(viewed: Viewed) -> Viewed:
     rows, columns = viewed.samples.shape
     scale = 1
-    while (rows // scale) * (columns // scale) > limits.SERVE_VIEW_PIXELS_MAX:
+    while (rows // scale) * (columns // scale) > serve_limits.SERVE_VIEW_PIXELS_MAX:
         scale += 1
     samples = viewed.samples
     if scale > 1:

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.core.files import disk_errors
 from pulmospark.core.provenance import now_utc
 
@@ -45,11 +45,11 @@ class AuditLog:
         with self._lock:
             # One write of one line: a kill leaves whole lines.
             os.write(self._file, line)
-            if os.fstat(self._file).st_size >= limits.SERVE_AUDIT_BYTES_MAX:
+            if os.fstat(self._file).st_size >= serve_limits.SERVE_AUDIT_BYTES_MAX:
                 os.close(self._file)
                 numbers = self._numbers()
                 self._file = self._opened(numbers[-1] + 1)
-                for number in numbers[: -limits.SERVE_AUDIT_FILES_MAX + 1]:
+                for number in numbers[: -serve_limits.SERVE_AUDIT_FILES_MAX + 1]:
                     self._path(number).unlink(missing_ok=True)
 
     def close(self) -> None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.serve.errors import ServiceError, error_response
 
 _SIZES = (
-    ("/api/v1/predict", limits.SERVE_BODY_BYTES_MAX),
-    ("/v2/models/", limits.SERVE_TENSOR_BYTES_MAX),
+    ("/api/v1/predict", serve_limits.SERVE_BODY_BYTES_MAX),
+    ("/v2/models/", serve_limits.SERVE_TENSOR_BYTES_MAX),
 )
 
 
@@ -23,7 +23,7 @@ def body_bytes_max(path: str) -> int:
     for start, most in _SIZES:
         if path.startswith(start):
             return most
-    return limits.SERVE_JSON_BYTES_MAX
+    return serve_limits.SERVE_JSON_BYTES_MAX
 
 
 @dataclass(eq=False)
@@ -92,11 +92,12 @@ class _Body:
         if self.is_complete:
             return await self._receive()
         try:
-            async with asyncio.timeout(limits.SERVE_BODY_SILENCE_SECONDS_MAX):
+            async with asyncio.timeout(serve_limits.SERVE_BODY_SILENCE_SECONDS_MAX):
                 message = await self._receive()
         except TimeoutError:
             raise ServiceError(
-                408, f"no byte for {limits.SERVE_BODY_SILENCE_SECONDS_MAX:g} s: send it again"
+                408,
+                f"no byte for {serve_limits.SERVE_BODY_SILENCE_SECONDS_MAX:g} s: send it again",
             ) from None
         if message["type"] != "http.request":
             self.is_complete = True
@@ -111,15 +112,15 @@ class _Body:
     def _check(self) -> None:
         if self.taken > self._most:
             raise ServiceError(413, f"a body of over {self._most} bytes: send fewer files at once")
-        if self._count.held > limits.SERVE_BODIES_BYTES_MAX:
+        if self._count.held > serve_limits.SERVE_BODIES_BYTES_MAX:
             raise ServiceError(
                 503, "other requests take all the room there is for bodies", retry_after_s=5
             )
         seconds = time.monotonic() - self._begun
-        is_late = seconds > limits.SERVE_BODY_GRACE_SECONDS and not self.is_complete
-        if is_late and self.taken < seconds * limits.SERVE_BODY_RATE_MIN:
+        is_late = seconds > serve_limits.SERVE_BODY_GRACE_SECONDS and not self.is_complete
+        if is_late and self.taken < seconds * serve_limits.SERVE_BODY_RATE_MIN:
             raise ServiceError(
                 408,
-                f"{self.taken} bytes in {seconds:.0f} s, below {limits.SERVE_BODY_RATE_MIN} "
+                f"{self.taken} bytes in {seconds:.0f} s, below {serve_limits.SERVE_BODY_RATE_MIN} "
                 "bytes/s: send it over a faster line",
             )

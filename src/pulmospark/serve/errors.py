@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from pulmospark.core.errors import PulmosparkError
+from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
 from pulmospark.core.safe_text import one_line
 from pulmospark.serve.responses import ErrorAnswer, ErrorBody
 
@@ -45,4 +45,7 @@ async def on_service_error(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ServiceError):
         return error_response(error)
     assert isinstance(error, PulmosparkError)
-    return error_json(500, type(error).__name__, error.message)
+    # A full disk, say: "insufficient storage".
+    return error_json(
+        507 if isinstance(error, EnvironmentProblem) else 500, type(error).__name__, error.message
+    )

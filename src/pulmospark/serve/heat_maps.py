@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.core.arrays import Pixels, Singles
 from pulmospark.imaging.image import StandardImage
 from pulmospark.inference.explain.explainer import Explainer
@@ -70,7 +70,7 @@ class ModelHeatMaps:
 
 def _file_of(heat: HeatMap) -> HeatMapFile:
     rows, columns = heat.placement.height, heat.placement.width
-    scale = min(1.0, limits.SERVE_HEAT_MAP_SIDE / max(rows, columns))
+    scale = min(1.0, serve_limits.SERVE_HEAT_MAP_SIDE / max(rows, columns))
     shape = (max(1, round(rows * scale)), max(1, round(columns * scale)))
     levels = np.rint(heat.resampled(shape) * 255).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2BGRA)

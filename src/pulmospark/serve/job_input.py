@@ -19,7 +19,7 @@ def input_below(roots: Sequence[Path], wanted: str) -> Path:
 
     Raises:
         ServiceError: 403, none is allowed, or it lies elsewhere or is missing; the answer does
-            not say which, for it would tell what is on the disk.
+            not say which, for it would reveal what is on the disk.
     """
     if not roots:
         raise ServiceError(403, "no folder is open to batch jobs: start with --inputs FOLDER")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pulmospark.config.base import Settings
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.core.errors import PulmosparkError
 
 _STDIN = 0
@@ -25,7 +25,7 @@ _NICENESS = 10
 
 
 class JobOrder(Settings):
-    """What the process is told, as JSON on the first line of its standard input."""
+    """What the process is to do, as JSON on the first line of its standard input."""
 
     bundle: Path
     input: Path
@@ -67,7 +67,7 @@ def run(order: JobOrder) -> Any:
     )
     plan = plan_predict(order.bundle, [str(order.input)], order.output, settings=settings)
     prepared = float32_scorer(plan.bundle, order.engines)
-    plan = replace(plan, prepared=prepared, chunk_files=limits.SERVE_JOB_CHUNK_FILES)
+    plan = replace(plan, prepared=prepared, chunk_files=serve_limits.SERVE_JOB_CHUNK_FILES)
     return plan.run(None, quiet=True)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pulmospark.core import files, limits
+from pulmospark.core import files, serve_limits
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.schemas import Caution, RejectReason
 from pulmospark.data.ingest.rows import file_of, frame_of
@@ -66,7 +66,7 @@ def _groups(output: Path) -> Iterator[list[dict[str, Any]]]:
     for table in ("predictions", "rejects"):
         for part in sorted((output / table).glob("*.parquet")):
             with pq.ParquetFile(part) as file:
-                for batch in file.iter_batches(limits.SERVE_PAGE_RESULTS_MAX):
+                for batch in file.iter_batches(serve_limits.SERVE_PAGE_RESULTS_MAX):
                     yield batch.to_pylist()
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pulmospark.core import files, limits
+from pulmospark.core import files, limits, serve_limits
 from pulmospark.core.errors import PulmosparkError
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.python_path import SAFE_PATH
@@ -71,7 +71,7 @@ class Jobs:
         input_below(self._roots, request.input)
         body = {
             "id": secrets.token_hex(16),
-            "name": one_line(request.name, limits.SERVE_NAME_CHARS_MAX),
+            "name": one_line(request.name, serve_limits.SERVE_NAME_CHARS_MAX),
             "input": request.input,
             "created_at": now_utc().isoformat(timespec="seconds"),
             "finished_at": None,
@@ -83,7 +83,7 @@ class Jobs:
             (waiting,) = connection.execute(
                 "SELECT COUNT(*) FROM jobs WHERE status IN ('waiting', 'running')"
             ).fetchone()
-            if waiting >= limits.SERVE_JOBS_WAITING_MAX:
+            if waiting >= serve_limits.SERVE_JOBS_WAITING_MAX:
                 raise ServiceError(429, f"{waiting} jobs wait: try again later", retry_after_s=60)
             connection.execute(
                 "INSERT INTO jobs (id, status, body) VALUES (?, 'waiting', ?)",
@@ -98,7 +98,7 @@ class Jobs:
         """All jobs, the latest first."""
         rows = self._service.ledger.read().execute(
             "SELECT id, status, body FROM jobs ORDER BY seq DESC LIMIT ?",
-            (limits.SERVE_PAGE_RESULTS_MAX,),
+            (serve_limits.SERVE_PAGE_RESULTS_MAX,),
         )
         return [self._described(row) for row in rows.fetchall()]
 
@@ -111,14 +111,14 @@ class Jobs:
         row = self._service.ledger.read().execute(
             "SELECT id, status, body FROM jobs WHERE id = ?", (job_id,)
         )
-        if (found := row.fetchone()) is None:
+        if (state := row.fetchone()) is None:
             raise ServiceError(404, "no such job")
-        return self._described(found)
+        return self._described(state)
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job that waits or runs; what it has scored so far is removed."""
         self.one(job_id)
-        self._set(job_id, "cancelled", only_if=("waiting", "running"))
+        self._set(job_id, "cancelled")
         running = self._running
         if running is not None and running.job_id == job_id:
             with running.lock:
@@ -171,8 +171,8 @@ class Jobs:
             "SELECT id, json_extract(body, '$.input') FROM jobs "
             "WHERE status IN ('waiting', 'running') ORDER BY seq LIMIT 1"
         )
-        found = row.fetchone()
-        return None if found is None else (found[0], found[1])
+        job = row.fetchone()
+        return None if job is None else (job[0], job[1])
 
     def _wake(self) -> None:
         """Look for jobs again."""
@@ -184,8 +184,11 @@ class Jobs:
         folder = self._folder / job_id
         with files.disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        self._set(job_id, "running", only_if=("waiting", "running"))
         running = self._running = _Running(job_id)
+        if not self._set(job_id, "running"):  # it was cancelled meanwhile
+            self._running = None
+            shutil.rmtree(folder, ignore_errors=True)
+            return
         try:
             if not (folder / "output" / "predict.json").is_file():
                 self._until_done(running, place, folder)
@@ -221,7 +224,7 @@ class Jobs:
             done, _ = self._progress.of(folder, is_done=False)
             tries = tries + 1 if done <= before else 1
             before = done
-            if tries >= limits.SERVE_JOB_RESTARTS_MAX:
+            if tries >= serve_limits.SERVE_JOB_RESTARTS_MAX:
                 reason = error or f"its process ended {tries} times without an error message"
                 raise PulmosparkError(reason)
 
@@ -232,19 +235,21 @@ class Jobs:
         *,
         only_if: Sequence[str] = ("waiting", "running"),
         **values: Any,
-    ) -> None:
+    ) -> bool:
+        """Change a job, if it has one of these states; whether it had."""
         if status in {"done", "failed", "cancelled"}:
             values["finished_at"] = now_utc().isoformat(timespec="seconds")
         marks = ", ".join("?" for _ in only_if)
 
-        def update(connection: sqlite3.Connection) -> None:
-            connection.execute(
+        def update(connection: sqlite3.Connection) -> bool:
+            cursor = connection.execute(
                 f"UPDATE jobs SET status = ?, body = json_patch(body, ?) "
                 f"WHERE id = ? AND status IN ({marks})",
                 (status, json.dumps(values), job_id, *only_if),
             )
+            return cursor.rowcount > 0
 
-        self._service.ledger.write(update).result()
+        return self._service.ledger.write(update).result()
 
 
 def _run_process(running: _Running, order: JobOrder) -> tuple[int, str | None]:
@@ -264,11 +269,11 @@ def _run_process(running: _Running, order: JobOrder) -> tuple[int, str | None]:
     with suppress(OSError):  # it has ended already
         process.stdin.write(order.model_dump_json().encode() + b"\n")
         process.stdin.flush()
-    said = process.stdout.read(limits.CONFIG_FILE_BYTES_MAX)
+    output = process.stdout.read(limits.CONFIG_FILE_BYTES_MAX)
     code = process.wait()
     for pipe in (process.stdin, process.stdout):
         with suppress(OSError):
             pipe.close()
     with suppress(ValueError):
-        return code, str(json.loads(said)["error"])
+        return code, str(json.loads(output)["error"])
     return code, None

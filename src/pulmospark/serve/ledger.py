@@ -144,7 +144,7 @@ class Ledger:
                     outcomes.append((done, None, error))
                 self._write.execute("RELEASE one")
             self._write.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - a full disk, which all of them are told
+        except Exception as error:  # noqa: BLE001 - a full disk fails all of them
             with contextlib.suppress(sqlite3.Error):
                 self._write.execute("ROLLBACK")
             outcomes = [(done, None, _problem(error, self.path)) for _, done in batch]

@@ -11,7 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -38,7 +38,7 @@ class BoundedProtocol(HttpToolsProtocol):
         before = self._body
         super().data_received(data)
         self._framing += len(data) - (self._body - before)
-        allowed = limits.SERVE_HEAD_BYTES_MAX + limits.SERVE_FRAMING_MAX * self._body
+        allowed = serve_limits.SERVE_HEAD_BYTES_MAX + serve_limits.SERVE_FRAMING_MAX * self._body
         if self._framing > allowed:
             self.transport.abort()
 
@@ -75,11 +75,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
         self._head_timer = self.loop.call_later(
-            limits.SERVE_HEADER_SECONDS_MAX, self.transport.abort
+            serve_limits.SERVE_HEADER_SECONDS_MAX, self.transport.abort
         )
 
     def _await_reader(self) -> None:
-        self._send_timer = self.loop.call_later(limits.SERVE_SEND_SECONDS_MAX, self._check_reader)
+        self._send_timer = self.loop.call_later(
+            serve_limits.SERVE_SEND_SECONDS_MAX, self._check_reader
+        )
 
     def _check_reader(self) -> None:
         left = self.transport.get_write_buffer_size()

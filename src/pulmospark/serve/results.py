@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.core.safe_text import one_line
 from pulmospark.core.schemas import Caution
 from pulmospark.imaging.decode import Rejected
@@ -47,7 +47,7 @@ class Result:
 
 def shown_name(name: str | None) -> str:
     """A file's name as it was given, for display only: one line, and not long."""
-    return one_line(name or "", limits.SERVE_NAME_CHARS_MAX)
+    return one_line(name or "", serve_limits.SERVE_NAME_CHARS_MAX)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.schemas import Modality, RejectReason, View
@@ -196,7 +196,7 @@ class ScoringQueue:
                 file.images = decoded
                 images += len(decoded)
                 decoded_files.append(file)
-            if images >= limits.SERVE_QUEUE_IMAGES:
+            if images >= serve_limits.SERVE_QUEUE_IMAGES:
                 break
             file = self._take_more(first.model)
             if file is not None:

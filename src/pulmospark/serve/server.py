@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
 from pulmospark.config.serve import ServeSettings
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.locks import hold_lock
@@ -23,13 +24,13 @@ from pulmospark.serve.service import Service
 from pulmospark.serve.tokens import Tokens, read_tokens
 
 
-def serve(bundle: Path, settings: ServeSettings, tell: Callable[[str], None]) -> None:
+def serve(bundle: Path, settings: ServeSettings, say: Callable[[str], None]) -> None:
     """Serve a bundle until a signal ends the process.
 
     Args:
         bundle: its folder, or that of the run that trained it.
         settings: of the service.
-        tell: gets a line when the service listens, and when the model is open.
+        say: gets a line when the service listens, and when the model is open.
 
     Raises:
         UsageError: the port is taken, or a file of tokens or of TLS cannot be used.
@@ -44,22 +45,22 @@ def serve(bundle: Path, settings: ServeSettings, tell: Callable[[str], None]) ->
     with disk_errors(settings.state):
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with hold_lock(settings.state / "lock", settings.state, writer="service"):
-        _serve(bundle, settings, access, tell)
+        _serve(bundle, settings, access, say)
 
 
 def _serve(
-    bundle: Path, settings: ServeSettings, access: Access, tell: Callable[[str], None]
+    bundle: Path, settings: ServeSettings, access: Access, say: Callable[[str], None]
 ) -> None:
     service = Service(settings)
     jobs = Jobs(service)
     app = create_app(service, access, jobs)
-    server = _Server(_config(settings, app), lambda url: tell(f"serve: {url}"))
+    server = _Server(_config(settings, app), lambda url: say(f"serve: {url}"))
     failures: list[PulmosparkError] = []
 
     def open_first() -> None:
         try:
             model = service.open_model(bundle)
-            tell(f"serve: ready with {model.facts.name} {model.facts.digest[:12]}")
+            say(f"serve: ready with {model.facts.name} {model.facts.digest[:12]}")
         except PulmosparkError as error:
             failures.append(error)
             server.should_exit = True
@@ -96,9 +97,9 @@ def _config(settings: ServeSettings, app: FastAPI) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=limits.SERVE_CONNECTIONS_MAX,
-        timeout_keep_alive=int(limits.SERVE_HEADER_SECONDS_MAX),
-        timeout_graceful_shutdown=limits.SERVE_STOP_SECONDS_MAX,
+        limit_concurrency=serve_limits.SERVE_CONNECTIONS_MAX,
+        timeout_keep_alive=int(serve_limits.SERVE_HEADER_SECONDS_MAX),
+        timeout_graceful_shutdown=serve_limits.SERVE_STOP_SECONDS_MAX,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
@@ -115,12 +116,19 @@ def _check_tls(settings: ServeSettings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Tells its address, and keeps the reason why it cannot listen instead of exiting."""
+    """Reports its address, and keeps the reason why it cannot listen instead of exiting."""
 
-    def __init__(self, config: uvicorn.Config, tell: Callable[[str], None]) -> None:
+    def __init__(self, config: uvicorn.Config, say: Callable[[str], None]) -> None:
         super().__init__(config)
-        self._tell = tell
+        self._say = say
         self.problem: UsageError | EnvironmentProblem | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Of uvicorn, which would raise the signal again, before jobs and ledger are closed."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         """Of uvicorn."""
@@ -134,4 +142,4 @@ class _Server(uvicorn.Server):
         if self.started and self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             scheme = "https" if self.config.is_ssl else "http"
-            self._tell(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+            self._say(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")

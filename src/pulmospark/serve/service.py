@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 import pulmospark
 from pulmospark.config.serve import ServeSettings
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.core.arrays import Floats
 from pulmospark.core.errors import PulmosparkError, UsageError
 from pulmospark.core.hashing import bytes_id
@@ -36,13 +36,14 @@ from pulmospark.serve.kept_files import KeptFiles
 from pulmospark.serve.ledger import Ledger
 from pulmospark.serve.metrics import ServeMetrics
 from pulmospark.serve.results import Origin, Result, results_of
+from pulmospark.serve.room import Room
 from pulmospark.serve.scoring_queue import FileOutcome, ScoringQueue
 from pulmospark.serve.served_model import ServedModel, open_model
 from pulmospark.serve.uploads import Uploaded
 
 _TRIM_EVERY = 64
 """requests after which the worklist is trimmed"""
-_IN_FLIGHT = 2 * limits.SERVE_QUEUE_IMAGES
+_IN_FLIGHT = 2 * serve_limits.SERVE_QUEUE_IMAGES
 """files of one request that wait in the queue at once, so that others come in between"""
 
 
@@ -74,6 +75,7 @@ class Service:
         self.ledger = Ledger(settings.state)
         self.images = KeptFiles(settings.state / "images")
         self.heat = KeptFiles(settings.state / "heat_maps")
+        self._sweep()
         salt = own_salt(settings.state / "salt")
         self.metrics = ServeMetrics()
         self.audit = AuditLog(settings.state / "audit")
@@ -81,9 +83,21 @@ class Service:
         self._model: ServedModel | None = None
         self._problem: PulmosparkError | None = None
         self._opening = threading.Lock()
+        self._room = Room()
         self._since_trim = 0
         self.on_open: list[Callable[[], None]] = []
         """called when a model is open"""
+
+    def _sweep(self) -> None:
+        """Remove files that were kept for a request which a kill left unanswered."""
+        ledger = self.ledger.read()
+        for kept, query in (
+            (self.images, "SELECT id FROM images"),
+            (self.heat, "SELECT id FROM results"),
+        ):
+            files = set(kept.ids())
+            if files:
+                kept.drop(files - {row[0] for row in ledger.execute(query)})
 
     @property
     def model(self) -> ServedModel:
@@ -120,8 +134,8 @@ class Service:
                 raise
             self._model, self._problem = opened, None
             self.metrics.serves(opened.facts.name, opened.facts.digest)
-            for tell in self.on_open:
-                tell()
+            for react in self.on_open:
+                react()
             return opened
 
     async def predict(self, files: AsyncIterator[Uploaded], wanted: Wanted) -> dict[str, Any]:
@@ -135,6 +149,10 @@ class Service:
             ServiceError: it cannot be answered.
             EnvironmentProblem: the disk is full.
         """
+        with self._room.request():
+            return await self._predict(files, wanted)
+
+    async def _predict(self, files: AsyncIterator[Uploaded], wanted: Wanted) -> dict[str, Any]:
         model = self.model
         if wanted.heatmap:
             await run_in_threadpool(_check_heat_maps, model)
@@ -161,7 +179,10 @@ class Service:
         async for upload in files:
             file_id = bytes_id(upload.data)
             digest.update(file_id.encode())
-            waiting.append((upload, file_id, self._submit(upload, model, wanted)))
+            await self._room.take(len(upload.data))
+            future = self._submit(upload, model, wanted)
+            self._room.free_when_done(len(upload.data), future)
+            waiting.append((upload, file_id, future))
             if len(waiting) >= _IN_FLIGHT:
                 await take_first()
         while waiting:

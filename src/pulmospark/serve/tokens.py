@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pulmospark.core import limits
+from pulmospark.core import limits, serve_limits
 from pulmospark.core.errors import UsageError
 
 _LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([!-~]+)")
@@ -31,11 +31,11 @@ class Tokens:
     def name_of(self, token: str) -> str | None:
         """Whose token it is; ``None``: nobody's. Each one is compared, in constant time."""
         given = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        found = None
+        owner = None
         for name, digest in self._hashes.items():
             if hmac.compare_digest(given, digest):
-                found = name
-        return found
+                owner = name
+        return owner
 
 
 def read_tokens(path: Path) -> Tokens:
@@ -61,10 +61,10 @@ def read_tokens(path: Path) -> Tokens:
         if match is None:
             raise UsageError(f"{path}, line {number}: write NAME:TOKEN, without blanks")
         name, token = match.groups()
-        if len(token) < limits.SERVE_TOKEN_CHARS_MIN:
+        if len(token) < serve_limits.SERVE_TOKEN_CHARS_MIN:
             raise UsageError(
                 f"{path}, line {number}: a token of {len(token)} characters, the minimum is "
-                f"{limits.SERVE_TOKEN_CHARS_MIN}: create one with `openssl rand -hex 32`"
+                f"{serve_limits.SERVE_TOKEN_CHARS_MIN}: create one with `openssl rand -hex 32`"
             )
         if name in hashes:
             raise UsageError(f"{path}, line {number}: {name} is there twice")

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.core.archive import Entries
 from pulmospark.core.errors import InputError
 from pulmospark.core.schemas import RejectReason
@@ -47,7 +47,7 @@ async def form_files(request: Request) -> list[UploadFile]:
         )
     try:
         form = await request.form(
-            max_files=limits.SERVE_FILES_MAX, max_fields=limits.SERVE_FIELDS_MAX
+            max_files=serve_limits.SERVE_FILES_MAX, max_fields=serve_limits.SERVE_FIELDS_MAX
         )
     except (MultiPartException, HTTPException) as error:
         detail = getattr(error, "message", None) or getattr(error, "detail", "")
@@ -62,10 +62,10 @@ async def uploaded(files: Sequence[UploadFile]) -> AsyncIterator[Uploaded]:
     """The files one after the other; those of an archive in its order.
 
     Raises:
-        ServiceError: there are more than ``limits.SERVE_FILES_MAX`` with those in archives.
+        ServiceError: there are more than ``serve_limits.SERVE_FILES_MAX`` with those in archives.
     """
     count = 0
-    room = limits.SERVE_UNPACKED_BYTES_MAX
+    room = serve_limits.SERVE_UNPACKED_BYTES_MAX
     for file in files:
         head = await file.read(len(_ZIP))
         await file.seek(0)
@@ -73,7 +73,7 @@ async def uploaded(files: Sequence[UploadFile]) -> AsyncIterator[Uploaded]:
             count += 1
             yield Uploaded(shown_name(file.filename), await file.read())
             continue
-        async for entry in _unpacked(file, limits.SERVE_FILES_MAX - count, room):
+        async for entry in _unpacked(file, serve_limits.SERVE_FILES_MAX - count, room):
             count += 1
             room -= len(entry.data)
             yield entry

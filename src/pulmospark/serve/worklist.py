@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.serve.errors import ServiceError
 from pulmospark.serve.results import Result
 
@@ -217,7 +217,7 @@ def of_study(connection: sqlite3.Connection, study: str) -> list[Any]:
     rows = connection.execute(
         "SELECT body FROM results WHERE study = ? AND seq IN (SELECT MAX(seq) FROM results "
         "WHERE study = ? GROUP BY COALESCE(image, id), frame) ORDER BY series, slice, seq LIMIT ?",
-        (study, study, limits.SERVE_STUDY_RESULTS_MAX),
+        (study, study, serve_limits.SERVE_STUDY_RESULTS_MAX),
     )
     return [json.loads(body) for (body,) in rows]
 

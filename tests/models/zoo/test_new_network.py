@@ -37,7 +37,8 @@ def test_it_is_built_for_any_classes_and_learns(added: ZooEntry) -> None:
     stages = networks.stages(network)
     assert stages == (("backbone.0",), ("backbone.2",))
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
-    torch.nn.functional.cross_entropy(network(pixels), torch.tensor([0, 1, 2, 0])).backward()
+    loss = torch.nn.functional.cross_entropy(network(pixels), torch.tensor([0, 1, 2, 0]))
+    torch.autograd.backward(loss)
     optimiser.step()
     assert not torch.equal(network(pixels), before)
 

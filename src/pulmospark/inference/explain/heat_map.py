@@ -38,8 +38,8 @@ class HeatMap:
 
     Attributes:
         raw: (rows, columns) float32 on the grid of the network's last map; negative where the
-            image speaks for the other classes. Of ``cam`` the sum is the class's logit minus the mean of the
-            others, without the biases.
+            image speaks for the other classes. Of ``cam`` the sum is the class's logit minus the
+            mean of the others, without the biases.
         method: how it was computed, see :data:`pulmospark.inference.explain.maps.Method`.
         class_name: the class.
         placement: of the original in the standard image.

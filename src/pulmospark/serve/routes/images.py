@@ -11,7 +11,7 @@ import cv2
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.core.safe_text import shown
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.viewing import Viewed, view_file
@@ -91,7 +91,7 @@ class _Viewer:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._room = threading.BoundedSemaphore(limits.SERVE_VIEWS_MAX)
+        self._room = threading.BoundedSemaphore(serve_limits.SERVE_VIEWS_MAX)
 
     def view(self, result_id: str) -> Viewed:
         """A result's image.

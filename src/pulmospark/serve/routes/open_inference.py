@@ -61,6 +61,11 @@ def open_inference_routes(service: Service) -> APIRouter:
         model = _model(service, model_name, version)
         return JSONResponse({"name": model.facts.name, "ready": True})
 
+    _add_infer(router, service)
+    return router
+
+
+def _add_infer(router: APIRouter, service: Service) -> None:
     @router.post("/models/{model_name}/infer")
     @router.post("/models/{model_name}/versions/{version}/infer")
     async def infer(
@@ -91,8 +96,6 @@ def open_inference_routes(service: Service) -> APIRouter:
                 ],
             }
         )
-
-    return router
 
 
 def _version(model: ServedModel) -> str:

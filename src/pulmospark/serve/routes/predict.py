@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse
 
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.serve.responses import ErrorAnswer, PredictAnswer
 from pulmospark.serve.service import Service, Wanted
 from pulmospark.serve.uploads import form_files, uploaded
@@ -56,7 +56,7 @@ def predict_routes(service: Service) -> APIRouter:
         idempotency_key: Annotated[
             str | None,
             Header(
-                max_length=limits.SERVE_KEY_CHARS_MAX,
+                max_length=serve_limits.SERVE_KEY_CHARS_MAX,
                 description="the same key again gets the first request's results",
             ),
         ] = None,

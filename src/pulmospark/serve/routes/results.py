@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse, Response
 
 import pulmospark
-from pulmospark.core import limits
+from pulmospark.core import serve_limits
 from pulmospark.serve import worklist
 from pulmospark.serve.errors import ServiceError
 from pulmospark.serve.responses import (
@@ -49,7 +49,7 @@ def result_routes(service: Service) -> APIRouter:
         source: str | None = None,
         study: str | None = None,
         cursor: Annotated[str | None, Query(max_length=200)] = None,
-        limit: Annotated[int, Query(ge=1, le=limits.SERVE_PAGE_RESULTS_MAX)] = 100,
+        limit: Annotated[int, Query(ge=1, le=serve_limits.SERVE_PAGE_RESULTS_MAX)] = 100,
     ) -> JSONResponse:
         """What came in: latest first, or most probable first."""
         query = worklist.Query(
@@ -73,21 +73,24 @@ def result_routes(service: Service) -> APIRouter:
         service.drop(removed)
         return Response(status_code=204)
 
+    _add_studies(router, service)
+    return router
+
+
+def _add_studies(router: APIRouter, service: Service) -> None:
     @router.get("/studies/{study}", response_model=StudyAnswer, responses=_NOT_FOUND)
     def of_study(study: StudyId) -> JSONResponse:
         """The images of a study, in the order of its slices."""
-        found = worklist.of_study(service.ledger.read(), study)
-        if not found:
+        results = worklist.of_study(service.ledger.read(), study)
+        if not results:
             raise ServiceError(404, "no such study: its results were deleted, or it is too old")
         return JSONResponse(
             {
                 "study": study,
-                "results": found,
+                "results": results,
                 "not_a_medical_device": pulmospark.NOT_A_MEDICAL_DEVICE,
             }
         )
-
-    return router
 
 
 def _first_class(service: Service) -> str:
