@@ -302,6 +302,29 @@ def test_a_study_is_scrolled_through(visited: Visit, shared_data: Path) -> None:
     assert f"{100 * highest:.1f} %" in page.locator(".curve").inner_text()
 
 
+def test_a_run_shows_errors_first_next_to_the_nearest_training_images(visited: Visit) -> None:
+    page = visited.go("#/runs")
+    page.get_by_role("link", name="first").click()
+    cards = page.locator(".card")
+    place = f"{visited.base}/api/v1/runs/first/predictions"
+    expect(cards).to_have_count(httpx.get(place).json()["total"])
+    expect(cards.first).to_contain_text("Error")
+    expect(cards.last).to_contain_text("Correct")
+    page.get_by_label("Show").select_option("correct")
+    expect(page.locator(".card.is-error")).to_have_count(0)
+    cards.first.locator("a").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator(".case")).to_contain_text("not a medical device")
+    image = page.url.split("/")[-1].split("?")[0]
+    nearest = httpx.get(f"{place}/{image}/nearest?limit=4").json()["neighbours"]
+    shown = page.locator(".neighbours li")
+    expect(shown).to_have_count(4)
+    expect(shown.first).to_contain_text(f"similarity {nearest[0]['similarity']:.2f}")
+    page.get_by_role("link", name="Close").click()
+    expect(page.locator(".case")).to_be_hidden()
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1300, "light")])
 def test_every_page_is_accessible_and_fits(
     browser: Browser, base: str, width: int, scheme: Any, shared_data: Path

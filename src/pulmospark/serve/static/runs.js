@@ -195,7 +195,7 @@ export class RunPage {
         h("div.actions", {}, place >= 0 && [step(place - 1, "Previous"), step(place + 1, "Next")], h("a.button", { href: this.#link(null) }, "Close"))),
       h("div.case-body", {},
         h("figure.case-image", {}, picture(name, prediction.image_id, `Tested image, label ${prediction.label ?? "unknown"}`),
-          h("figcaption", {}, facts(prediction, this.run.phantoms))),
+          h("figcaption", {}, facts(prediction, this.run))),
         h("div", {}, h("h3", {}, "Nearest training images"), near)));
     try {
       fill(near, nearest(name, prediction, await getJson(address(`${path}/nearest`, { limit: NEAREST }))));
@@ -223,7 +223,7 @@ function picture(run, id, alt) {
   return image;
 }
 
-function facts(prediction, phantoms) {
+function facts(prediction, { phantoms, not_a_medical_device: notice }) {
   return [
     h("p", {}, h(`span.mark.${prediction.correct ? "is-pass" : "is-fail"}`, {}, prediction.correct ? "Correct" : "Error"),
       " Label ", h("strong", {}, outside(prediction.label ?? "unknown")), ", prediction ", h("strong", {}, outside(prediction.prediction))),
@@ -231,6 +231,7 @@ function facts(prediction, phantoms) {
       prediction.source !== null && [h("dt", {}, "Source"), h("dd", {}, outside(prediction.source))],
       prediction.fold !== null && [h("dt", {}, "Fold"), h("dd", {}, prediction.fold)],
       phantoms && [h("dt", {}, "Image"), h("dd", {}, "phantom")]),
+    h("p.not-a-device", {}, notice),
   ];
 }
 
