@@ -107,7 +107,7 @@ def has_gpu() -> bool:
 
 
 def reachable(url: str) -> bool:
-    """Whether a host answers within seconds; else a mirror in pip's settings serves."""
+    """Whether a host answers soon; where none does, a mirror in pip's settings may serve."""
     host = urllib.parse.urlsplit(url).hostname or ""
     try:
         socket.create_connection((host, 443), timeout=_REACH_S_MAX).close()

@@ -48,18 +48,13 @@ _WIDTH = 96
 def main() -> int:
     """Write the pages, or check them; the exit code."""
     check = "--check" in sys.argv[1:]
-    stale = []
-    for name, page in PAGE_MAKERS.items():
-        path = PAGES / name
-        text = NOTICE + "\n" + page().rstrip() + "\n"
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            stale.append(name)
-            if not check:
-                path.write_text(text, encoding="utf-8")
+    pages = {name: NOTICE + "\n" + page().rstrip() + "\n" for name, page in PAGE_MAKERS.items()}
     for name, filled in TABLES_OF_PAGES.items():
+        pages[name] = filled((PAGES / name).read_text(encoding="utf-8"))
+    stale = []
+    for name, text in pages.items():
         path = PAGES / name
-        before = path.read_text(encoding="utf-8")
-        if (text := filled(before)) != before:
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
             stale.append(name)
             if not check:
                 path.write_text(text, encoding="utf-8")

@@ -47,7 +47,8 @@ def needed(path: str | Path | None, what: str) -> str:
 @contextmanager
 def open_browser() -> Iterator[Browser]:
     """Chromium, without a window."""
-    program = needed(shutil.which("chromium") or shutil.which("chromium-browser"), "chromium")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = needed(next(filter(None, map(shutil.which, names)), None), "chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:

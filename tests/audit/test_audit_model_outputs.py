@@ -97,7 +97,7 @@ def test_the_regression_is_that_of_scikit_learn() -> None:
     others = random.normal(2.0, 3.0, (50, 200))
     ours = linear_probe.logistic(images, labels, 3)(others)
     scaler = StandardScaler().fit(images)
-    theirs = LogisticRegression(C=1 / linear_probe._PENALTY, tol=1e-8, max_iter=1000)
+    theirs = LogisticRegression(C=linear_probe._STRENGTH, tol=1e-8, max_iter=1000)
     theirs.fit(scaler.transform(images), labels)
     np.testing.assert_allclose(ours, theirs.predict_proba(scaler.transform(others)), atol=0.002)
 

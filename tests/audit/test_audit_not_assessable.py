@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from benchmarks.audit_images import CLASSES, clean_subject, copies_of, no_copies, with_hits
 
+from audit.heat_networks import upper_half_network
 from pulmospark.audit import (
     augmented_copies,
     class_balance,
@@ -32,7 +32,6 @@ from pulmospark.audit.model_outputs import Scored, stratified
 from pulmospark.audit.results import AuditResult
 from pulmospark.audit.run import run_audits
 from pulmospark.audit.subject import Subject
-from pulmospark.models.zoo.network import Network
 
 IMAGES = 600
 KINDS = {kind.name: kind for kind in single_feature.KINDS}
@@ -351,30 +350,6 @@ def test_a_model_of_no_numbers_is_sure_of_nothing() -> None:
     flat = {name: np.full((120, 3), 1 / 3) for name in COVERS}
     constant = replace(model, probabilities=flat)
     said(out_of_distribution.audit(subject, constant, images, sound), "the same for every image")
-
-
-class _UpperHalf(torch.nn.Module):
-    """A backbone whose map of each class lies in the upper half, or nowhere."""
-
-    def __init__(self, *, cold: bool) -> None:
-        super().__init__()
-        self.last, self.cold = torch.nn.Identity(), cold
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        maps = torch.zeros(len(images), 3, 8, 8)
-        for kind in range(3):
-            maps[:, kind, :4, 2 * kind : 2 * kind + 2] = 0.0 if self.cold else 1.0
-        return torch.as_tensor(self.last(maps).mean(dim=(2, 3)))
-
-
-def upper_half_network(*, cold: bool = False) -> Network:
-    """A network whose heat lies in the upper half, or nowhere."""
-    network = Network(
-        "upper half", _UpperHalf(cold=cold), width=3, classes=3, mean=(0.5,), std=(0.5,)
-    )
-    with torch.no_grad():
-        network.head.weight.copy_(torch.eye(3))
-    return network.eval()
 
 
 def _heat(said_classes: list[int], patients_of: list[int], *, region: np.ndarray | None = None,

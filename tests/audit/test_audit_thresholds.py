@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from benchmarks.audit_images import CLASSES, clean_subject
 
-from audit.test_audit_not_assessable import KINDS, looks, scored, upper_half_network
+from audit.heat_networks import upper_half_network
+from audit.test_audit_not_assessable import KINDS, looks, scored
 from pulmospark.audit import features, heat_maps, shortcuts, single_feature
 from pulmospark.audit.results import AuditResult
 from pulmospark.audit.subject import Subject

@@ -12,7 +12,8 @@ import torch
 from benchmarks.audit_images import CLASSES, clean_subject
 from scipy.stats import spearmanr
 
-from audit.test_audit_not_assessable import scored, upper_half_network
+from audit.heat_networks import upper_half_network
+from audit.test_audit_not_assessable import scored
 from pulmospark.audit import heat_map_sanity
 from pulmospark.audit.heat_map_sanity import audit, rank_correlations, with_random_weights
 from pulmospark.audit.heat_maps import mean_share

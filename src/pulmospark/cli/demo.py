@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -45,24 +46,35 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
+    quiet = quiet or as_json
+    if not quiet:  # before seconds of imports
+        common.say(f"drawing phantoms of {patients} synthetic patients, and starting Spark ...")
+
     from pulmospark.cli import printing
+    from pulmospark.core.progress import stage
     from pulmospark.experiment import pipeline
     from pulmospark.experiment.demo import demo_experiment, draw_demo
     from pulmospark.experiment.run_folder import run_folder
-    from pulmospark.spark.session import slots
+    from pulmospark.spark.background_start import started_early
+    from pulmospark.spark.preflight import wake_workers
+    from pulmospark.spark.session import slots, spark_session
 
-    quiet = quiet or as_json
     folder = out.expanduser().resolve()
-    drawn = draw_demo(folder, seed=seed, patients=patients, quiet=quiet)
-    if not quiet:
-        common.say(
-            f"drew {drawn.frontal} frontal and {drawn.lateral} lateral phantoms of "
-            f"{drawn.patients} synthetic patients, and {drawn.broken} broken files, into "
-            f"{drawn.folder}"
-        )
-    with common.spark(master, conf, quiet=quiet) as spark:
-        experiment = demo_experiment(folder, drawn, processes=processes or min(2, slots(spark)))
-        result = pipeline.run_all(experiment, run_folder(experiment), spark, quiet=quiet)
+    session = spark_session(master, common.pairs(conf, "--conf"))
+    with started_early(session, first=wake_workers) as starting:
+        drawn = draw_demo(folder, seed=seed, patients=patients, quiet=quiet)
+        if not quiet:
+            common.say(
+                f"drew {drawn.frontal} frontal and {drawn.lateral} lateral phantoms of "
+                f"{drawn.patients} synthetic patients, and {drawn.broken} broken files, into "
+                f"{drawn.folder}"
+            )
+        with contextlib.ExitStack() as started:
+            with stage("start Spark", quiet=quiet):
+                spark = started.enter_context(starting)
+            ranks = processes or min(2, slots(spark))
+            experiment = demo_experiment(folder, drawn, processes=ranks)
+            result = pipeline.run_all(experiment, run_folder(experiment), spark, quiet=quiet)
     common.say_result(
         result, lambda: printing.say_run(result, phantoms=experiment.phantoms), as_json=as_json
     )

@@ -105,17 +105,13 @@ def command(
             "another --master, or submit it to the cluster"
         )
     spark_conf = common.pairs(conf, "--conf")
-    allowed = {
-        name: "true"
-        for name, given in (
-            ("allow_phantom_model", allow_phantom_model),
-            ("any_body_part", any_body_part),
-        )
-        if given
+    given = {
+        "allow_phantom_model": allow_phantom_model,
+        "any_body_part": any_body_part,
+        "heat_maps": heat_maps,
     }
-    if heat_maps is not None:
-        allowed["heat_maps"] = heat_maps
-    changed = {**dict(common.pairs(changes, "--set")), **allowed}
+    options = {name: str(value).lower() for name, value in given.items() if value}
+    changed = {**dict(common.pairs(changes, "--set")), **options}
     settings = parse(StreamSettings, changed, where="--set")
     check_places(inbox, out)
     if not bundle.expanduser().is_dir():
@@ -138,7 +134,7 @@ def command(
             once=once,
             stop=stop,
             metrics=metrics,
-            tell=None if quiet or as_json else common.say_progress,
+            report=None if quiet or as_json else common.say_progress,
         )
     common.say_result(result, lambda: _say(result), as_json=as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from pulmospark.phantoms.broken_files import BROKEN
 from pulmospark.phantoms.draw import Person, Phantom, draw_image, encode, random_person
 from pulmospark.phantoms.hospitals import HOSPITALS, Hospital
 from pulmospark.phantoms.opacities import Finding
+from pulmospark.phantoms.parallel import drawn_in_order
 from pulmospark.phantoms.patients import IMAGE_SHARES, patients_of, quotas
 
 COLUMNS: tuple[str, ...] = (
@@ -87,20 +89,18 @@ class _Ward:
     numbers: list[int]
     """numbers for file names, in random order, so that names are uninformative"""
 
-    def add(
-        self, person: Person, data: bytes, *, patient: int, view: str, suffix: str, offset: int
-    ) -> str:
+    def add(self, person: Person, image: _Image, *, patient: int) -> str:
         """Write one file and its row; gives the file's path within the folder."""
-        name = f"{self.hospital.name}-{self.numbers.pop():06d}{suffix}"
-        (self.folder / "images" / name).write_bytes(data)
+        name = f"{self.hospital.name}-{self.numbers.pop():06d}{image.suffix}"
+        (self.folder / "images" / name).write_bytes(image.data)
         row = dict.fromkeys(COLUMNS, "")
         row |= {
             "patientid": str(patient),
-            "offset": str(offset),
+            "offset": str(image.offset),
             "sex": person.anatomy.sex,
             "age": str(person.anatomy.age),
             "finding": person.finding.value,
-            "view": view,
+            "view": image.view,
             "modality": "X-ray",
             "date": "2020",
             "location": f"{self.hospital.title} (PHANTOM hospital)",
@@ -121,6 +121,7 @@ def write_phantoms(
     images_per_patient: Sequence[float] = IMAGE_SHARES,
     laterals: int = 8,
     broken: bool = True,
+    processes: int = 1,
     progress: Progress | None = None,
 ) -> PhantomSummary:
     """Draw phantoms and write them, one folder per hospital.
@@ -136,42 +137,36 @@ def write_phantoms(
         images_per_patient: shares of the patients with 1, 2, 3 ... frontal images.
         laterals: lateral images, spread over the hospitals.
         broken: also write the four files of :data:`pulmospark.phantoms.broken_files.BROKEN`.
+        processes: that draw; more than one need a main module that may be imported again.
         progress: called with the number of images drawn.
 
     Raises:
         UsageError: too few or too many patients, laterals or images, or a bad seed.
-        EnvironmentProblem: no space, or no right to write there.
+        EnvironmentProblem: no space, no right to write there, or a process was killed.
     """
     _check(seed, patients, images_per_patient, laterals)
     heads = quotas(patients, [hospital.patients for hospital in HOSPITALS])
     sides = quotas(laterals, [1.0] * len(HOSPITALS))
+    plans = [
+        _plan(hospital, (seed, index), heads[index], sides[index], images_per_patient)
+        for index, hospital in enumerate(HOSPITALS)
+    ]
+    drawings = drawn_in_order(
+        _draw_patient, [patient for plan in plans for patient in plan], processes=processes
+    )
     done = 0
     summaries = []
-    with whole_folder(folder) as aside:
-        for index, hospital in enumerate(HOSPITALS):
-            key = (seed, index)
-            random = np.random.default_rng(key)
-            plan = patients_of(hospital, heads[index], images_per_patient, random)
-            ward = _open_ward(hospital, aside / hospital.name, plan, sides[index], key)
-            frontal = dict.fromkeys(Finding, 0)
-            for number, (finding, images) in enumerate(plan):
-                side_view = _share(number, sides[index], len(plan))
-                _admit(ward, number, finding, images=images, side_view=side_view, key=key)
-                frontal[finding] += images
-                done += images + side_view
+    with whole_folder(folder) as aside, contextlib.closing(drawings):
+        for index, (hospital, plan) in enumerate(zip(HOSPITALS, plans, strict=True)):
+            ward = _open_ward(hospital, aside / hospital.name, plan, (seed, index))
+            for patient, (person, images) in zip(plan, drawings, strict=False):
+                for image in images:
+                    ward.add(person, image, patient=patient.number + 1)
+                done += len(images)
                 if progress is not None:
                     progress.to(done)
-            planted = _plant(ward, index, seed) if broken else {}
+            summaries.append(_summary(ward, plan, _plant(ward, index, seed) if broken else {}))
             _write_sheet(ward)
-            summaries.append(
-                HospitalSummary(
-                    name=hospital.name,
-                    patients=len(plan),
-                    frontal=frontal,
-                    lateral=sides[index],
-                    broken=planted,
-                )
-            )
     return PhantomSummary(folder=folder, seed=seed, hospitals=tuple(summaries))
 
 
@@ -196,50 +191,91 @@ def _share(number: int, wanted: int, total: int) -> bool:
     return (number + 1) * wanted // total > number * wanted // total
 
 
-def _open_ward(
+def _plan(
     hospital: Hospital,
-    folder: Path,
-    plan: Sequence[tuple[Finding, int]],
-    laterals: int,
     key: tuple[int, int],
+    patients: int,
+    laterals: int,
+    images_per_patient: Sequence[float],
+) -> list[_Patient]:
+    findings = patients_of(hospital, patients, images_per_patient, np.random.default_rng(key))
+    return [
+        _Patient(
+            hospital,
+            number,
+            finding,
+            images,
+            side_view=_share(number, laterals, len(findings)),
+            key=key,
+        )
+        for number, (finding, images) in enumerate(findings)
+    ]
+
+
+def _open_ward(
+    hospital: Hospital, folder: Path, plan: Sequence[_Patient], key: tuple[int, int]
 ) -> _Ward:
     (folder / "images").mkdir(parents=True)
-    total = sum(images for _, images in plan) + laterals + len(BROKEN)
+    total = sum(patient.images + patient.side_view for patient in plan) + len(BROKEN)
     numbers = np.random.default_rng((*key, 0, 0, 1)).permutation(total) + 1
     return _Ward(hospital, folder, [], [int(number) for number in numbers])
 
 
-def _admit(
-    ward: _Ward,
-    number: int,
-    finding: Finding,
-    *,
-    images: int,
-    side_view: bool,
-    key: tuple[int, int],
-) -> None:
-    """Draw and write one patient's images."""
-    rng = np.random.default_rng((*key, number))
-    person = random_person(rng, ward.hospital, finding)
+def _summary(
+    ward: _Ward, plan: Sequence[_Patient], planted: dict[str, RejectReason]
+) -> HospitalSummary:
+    frontal = dict.fromkeys(Finding, 0)
+    for patient in plan:
+        frontal[patient.finding] += patient.images
+    return HospitalSummary(
+        name=ward.hospital.name,
+        patients=len(plan),
+        frontal=frontal,
+        lateral=sum(patient.side_view for patient in plan),
+        broken=planted,
+    )
+
+
+@dataclass(frozen=True)
+class _Patient:
+    """A patient to draw."""
+
+    hospital: Hospital
+    number: int
+    finding: Finding
+    images: int
+    """frontal ones"""
+    side_view: bool
+    """one lateral image, too"""
+    key: tuple[int, int]
+    """of the hospital's random numbers"""
+
+
+@dataclass(frozen=True)
+class _Image:
+    data: bytes
+    view: str
+    suffix: str
+    offset: int
+    """days since the patient's first image"""
+
+
+def _draw_patient(patient: _Patient) -> tuple[Person, list[_Image]]:
+    rng = np.random.default_rng((*patient.key, patient.number))
+    person = random_person(rng, patient.hospital, patient.finding)
+    drawn = []
     day = 0
-    for image in range(images + side_view):
-        lateral = image == images
+    for image in range(patient.images + patient.side_view):
         phantom: Phantom = draw_image(
             person,
-            ward.hospital,
-            np.random.default_rng((*key, number, image)),
+            patient.hospital,
+            np.random.default_rng((*patient.key, patient.number, image)),
             number=image,
-            side_view=lateral,
+            side_view=image == patient.images,
         )
-        ward.add(
-            person,
-            encode(phantom),
-            patient=number + 1,
-            view=phantom.view,
-            suffix=phantom.suffix,
-            offset=day,
-        )
+        drawn.append(_Image(encode(phantom), phantom.view, phantom.suffix, day))
         day += int(rng.integers(1, 5))
+    return person, drawn
 
 
 def _plant(ward: _Ward, index: int, seed: int) -> dict[str, RejectReason]:
@@ -252,9 +288,8 @@ def _plant(ward: _Ward, index: int, seed: int) -> dict[str, RejectReason]:
         finding = list(Finding)[int(rng.integers(len(Finding)))]
         person = replace(random_person(rng, ward.hospital, finding), encoding="jpeg-grey")
         data = spoil(encode(draw_image(person, ward.hospital, rng)))
-        path = ward.add(
-            person, data, patient=900_001 + number, view=person.view, suffix=suffix, offset=0
-        )
+        image = _Image(data, person.view, suffix, offset=0)
+        path = ward.add(person, image, patient=900_001 + number)
         planted[path] = reason
     return planted
 

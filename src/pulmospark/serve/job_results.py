@@ -15,7 +15,7 @@ from pulmospark.core.provenance import now_utc
 from pulmospark.core.schemas import Caution, RejectReason
 from pulmospark.data.ingest.rows import file_of, frame_of
 from pulmospark.imaging.decode import Rejected
-from pulmospark.inference.batch.publish import RECORD
+from pulmospark.inference.batch.sinks.json_sink import RECORD
 from pulmospark.inference.decision_point import DecisionPoint
 from pulmospark.serve import worklist
 from pulmospark.serve.results import Origin, Result, results_of, shown_name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -33,6 +33,8 @@ class Awaited(AbstractContextManager["SparkSession"]):
 @contextlib.contextmanager
 def started_early(
     session: AbstractContextManager[SparkSession],
+    *,
+    first: Callable[[SparkSession], None] = lambda _: None,
 ) -> Iterator[Awaited]:
     """Start a session at once in a thread, and stop it at the end.
 
@@ -41,9 +43,16 @@ def started_early(
 
     Args:
         session: as ``spark_session(...)`` gives it.
+        first: what is done with it, still in the thread; it raises nothing.
     """
+
+    def start() -> SparkSession:
+        spark = session.__enter__()
+        first(spark)
+        return spark
+
     with ThreadPoolExecutor(1, thread_name_prefix="spark-start") as pool:
-        opening = pool.submit(session.__enter__)
+        opening = pool.submit(start)
         try:
             yield Awaited(opening)
         except BaseException:

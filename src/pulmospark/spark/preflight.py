@@ -87,6 +87,16 @@ def preflight(
         spark.conf.set(passed, "yes")
 
 
+def wake_workers(spark: SparkSession) -> None:
+    """Start the workers of a local session before there is work for them.
+
+    Raises nothing: the check that comes with the work says what is wrong.
+    """
+    if on_this_machine(spark):
+        with contextlib.suppress(EnvironmentProblem):
+            preflight(spark)
+
+
 def on_this_machine(spark: SparkSession) -> bool:
     """Whether tasks run on the driver's machine and see its files as it does."""
     from pulmospark.spark.session import is_connect  # noqa: PLC0415 - it needs pyspark

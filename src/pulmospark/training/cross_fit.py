@@ -46,7 +46,7 @@ class Tuned:
         reg_param: with the lowest mean log loss.
         logits: float64 (n, classes), out-of-fold at that strength; nan for other images.
         losses: strength -> mean log loss, for the candidates tried.
-        fit: at that strength, without the first inner fold: a start for the model's own fit.
+        fit: at that strength, without the first inner fold: where the fit on all of them starts.
     """
 
     reg_param: float

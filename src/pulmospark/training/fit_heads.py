@@ -99,19 +99,19 @@ def fit_on_driver(job: Job, images: Images, plan: Sequence[PlannedFit]) -> dict[
     """
     classes, settings = job.split.classes, job.experiment.train.logistic
 
-    def fit(one: PlannedFit) -> LogisticFit:
+    def fit(item: PlannedFit) -> LogisticFit:
         started = time.perf_counter()
-        rows = images.rows_of(one.splits, one.fold)
-        check_classes(one.name, classes, set(images.labels[rows].tolist()))
+        rows = images.rows_of(item.splits, item.fold)
+        check_classes(item.name, classes, set(images.labels[rows].tolist()))
         fitted = fit_softmax(
             Standardised.of(images.features[rows]),
             images.labels[rows],
             len(classes),
-            one.reg_param,
-            start=one.start,
+            item.reg_param,
+            start=item.start,
             max_iter=settings.max_iter,
         )
-        head = Head(one.name, fitted.weights, fitted.bias)
+        head = Head(item.name, fitted.weights, fitted.bias)
         return LogisticFit(head, rows.size, fitted.objective, time.perf_counter() - started)
 
     with one_blas_thread():
@@ -138,9 +138,9 @@ def fit_with_mllib(
     paths = [str(part) for part in features]
     with mllib.feature_frame(job.spark, paths, job.cohort, classes, expanded=expanded) as frame:
 
-        def fit(one: PlannedFit) -> LogisticFit:
-            rows = frame.where(mllib.part_filter(one.splits, one.fold))
-            return mllib.fit_logistic(rows, one.name, classes, settings, one.reg_param)
+        def fit(item: PlannedFit) -> LogisticFit:
+            rows = frame.where(mllib.part_filter(item.splits, item.fold))
+            return mllib.fit_logistic(rows, item.name, classes, settings, item.reg_param)
 
         return _fitted(job, fit, plan, min(slots(job.spark), _FITS_AT_ONCE))
 
@@ -159,7 +159,7 @@ def _fitted(
     ):
         # Over Spark Connect a thread does not inherit the session. Created for each fit, because
         # Spark keeps properties per thread.
-        waiting = [pool.submit(inheritable_thread_target(job.spark)(fit), one) for one in plan]
+        waiting = [pool.submit(inheritable_thread_target(job.spark)(fit), item) for item in plan]
         for done in as_completed(waiting):
             fits[done.result().head.name] = done.result()
             progress.to(len(fits))

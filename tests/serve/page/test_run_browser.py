@@ -212,8 +212,10 @@ def test_browses_a_run_that_was_really_made(finished_run: FinishedRun) -> None:
     client, place = _client(folder.parent), f"/api/v1/runs/{folder.name}"
     answer = client.get(place).json()
     assert answer["phantoms"]
-    audits = finished_run.result.audit.audits
-    assert [audit["verdict"] for audit in answer["audits"]] == [it.verdict for it in audits]
+    report = finished_run.result.audit
+    assert report is not None
+    verdicts = [audit.verdict for audit in report.audits]
+    assert [audit["verdict"] for audit in answer["audits"]] == verdicts
     (first, *_) = client.get(f"{place}/predictions?outcome=errors").json()["predictions"]
     assert client.get(f"{place}/images/{first['image_id']}.png").status_code == 200
     near = client.get(f"{place}/predictions/{first['image_id']}/nearest").json()

@@ -200,7 +200,7 @@ def kept_search(folder: Path, search_id: str, facts: pa.Table) -> NearCopies | N
             or a subset.
     """
     record, searched = folder / "search.json", folder / "images.parquet"
-    if not searched.is_file():  # none, or one of an earlier version, which is made again
+    if not searched.is_file():  # none, or one of an earlier version, which is rebuilt
         return None
     if not record.is_file() or (saved := files.read_json(record))["search_id"] != search_id:
         return None

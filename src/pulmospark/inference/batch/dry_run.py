@@ -18,7 +18,7 @@ from pulmospark.core.records import Record
 from pulmospark.data.ingest.rows import later_frames
 from pulmospark.inference.batch.inputs import list_inputs
 from pulmospark.inference.batch.predict import PARTS, PredictPlan, work_of
-from pulmospark.inference.batch.publish import RECORD
+from pulmospark.inference.batch.sinks.json_sink import RECORD
 from pulmospark.layouts.base import ListingNotes, NotesSummary
 
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,9 +32,11 @@ from pulmospark.inference.batch.inputs import (
     list_inputs,
     resolve_inputs,
 )
-from pulmospark.inference.batch.publish import RECORD, Scored, Written, publish
+from pulmospark.inference.batch.publish import Scored, Written, publish
 from pulmospark.inference.batch.result import PredictResult
 from pulmospark.inference.batch.scorer import prepare_scorer, with_heat_maps
+from pulmospark.inference.batch.sinks.base import ResultSink
+from pulmospark.inference.batch.sinks.json_sink import RECORD
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
 from pulmospark.inference.decision_point import DecisionPoint
 from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
@@ -71,6 +73,8 @@ class PredictPlan:
     salt: Salt | None = None
     address: StoreUri | None = None
     """where the output is published in a store"""
+    sinks: tuple[ResultSink, ...] = ()
+    """in addition to those of every prediction; used once"""
 
     def run(
         self, workers: chunks.Workers | SparkSession | None, *, quiet: bool = False
@@ -96,6 +100,7 @@ def predict(
     threshold: float | None = None,
     salt_path: Path | None = None,
     settings: ScoringSettings | None = None,
+    sinks: Sequence[ResultSink] = (),
     quiet: bool = False,
 ) -> PredictResult:
     """Score images with a bundle.
@@ -118,6 +123,8 @@ def predict(
         salt_path: file with the secret used to hash patient numbers of DICOM headers; ``None``:
             they are omitted.
         settings: of the scoring; ``None``: the defaults.
+        sinks: further forms to write the results in, see
+            :mod:`pulmospark.inference.batch.sinks`.
         quiet: show no progress.
 
     Raises:
@@ -139,7 +146,7 @@ def predict(
         salt_path=salt_path,
         settings=settings,
     )
-    return plan.run(workers, quiet=quiet)
+    return replace(plan, sinks=tuple(sinks)).run(workers, quiet=quiet)
 
 
 def plan_predict(
@@ -350,7 +357,14 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
     )
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
     outcome = Scored(
-        plan.bundle, plan.inputs, plan.target, plan.points, notes, precision, plan.address
+        plan.bundle,
+        plan.inputs,
+        plan.target,
+        plan.points,
+        notes,
+        precision,
+        plan.address,
+        plan.sinks,
     )
     return publish(outcome, written, total, seconds)
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from pulmospark import chunks
-from pulmospark.core import files, schemas
+from pulmospark.core import files, limits, schemas
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.provenance import provenance
 from pulmospark.data.ingest.rows import later_frames
 from pulmospark.inference.batch.cautions import NOT_ASSESSABLE, sentence
-from pulmospark.inference.batch.csv_export import Tally, export_predictions, export_rejects
 from pulmospark.inference.batch.inputs import Inputs
 from pulmospark.inference.batch.result import Decision, Prediction, PredictResult
+from pulmospark.inference.batch.sinks.base import Output, ResultSink
+from pulmospark.inference.batch.sinks.parquet_sink import SCHEMAS
+from pulmospark.inference.batch.sinks.registry import SINKS
+from pulmospark.inference.batch.tally import Tally
 from pulmospark.inference.decision_point import DecisionPoint
 from pulmospark.inference.explain.files import link_files
 from pulmospark.inference.precision.check import PrecisionOutcome
@@ -27,12 +31,7 @@ from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle
 from pulmospark.store.uri import StoreUri
 
-RECORD = "predict.json"
-"""marks a folder as the output of a prediction"""
-
 _NAMED_MAX = 100
-
-_SCHEMAS = {"predictions": schemas.PREDICTIONS, "rejects": schemas.REJECTS}
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,8 @@ class Scored:
     precision: PrecisionOutcome
     address: StoreUri | None = None
     """of the output in a store; the target is then where it is prepared"""
+    sinks: tuple[ResultSink, ...] = ()
+    """in addition to those of every prediction"""
 
     @property
     def fence(self) -> float | None:
@@ -72,7 +73,7 @@ class Written:
         parts = (*self.of_files, *self.of_images)
         return {
             name: list(dict.fromkeys(part.path for part in parts if part.table == name))
-            for name in _SCHEMAS
+            for name in SCHEMAS
         }
 
     def link_heat_maps(self, folder: Path) -> int:
@@ -115,25 +116,25 @@ def publish(
     begun = time.perf_counter()
     by_table = written.by_table()
     image = _image(scored, by_table) if scored.inputs.is_one_image else None
-    tally = Tally()
+    tally = Tally(scored.bundle.config.classes, scored.points)
+    sinks = (*(sink() for sink in SINKS), *scored.sinks)
     with contextlib.ExitStack() as stack:
         if scored.target is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulmospark-")))
         else:
             folder = stack.enter_context(files.whole_folder(scored.target))
-        for name, schema in _SCHEMAS.items():
-            chunks.publish_table(by_table[name], folder / name, schema, numbered=True)
-        heat_maps = written.link_heat_maps(folder)
-        export_predictions(
-            by_table["predictions"],
-            folder / "predictions.csv",
+        for sink in sinks:
+            stack.callback(sink.close)
+        output = Output(
+            folder,
             scored.bundle.config.classes,
             scored.points,
-            tally=tally,
-            fence=scored.fence,
-            heat_maps=written.heat_maps is not None,
+            scored.fence,
+            by_table,
+            written.heat_maps is not None,
         )
-        export_rejects(by_table["rejects"], folder / "rejects.csv", tally)
+        heat_maps = written.link_heat_maps(folder)
+        _hand_over(output, sinks, tally)
         if tally.images - written.later_frames() + tally.rejects != seen:
             raise InputError(
                 f"{tally.images + tally.rejects} rows for {seen} files seen: a table has "
@@ -142,8 +143,31 @@ def publish(
         seconds["write"] = time.perf_counter() - begun
         result = _result(scored, tally, seen, seconds, image)
         result = result.model_copy(update={"heat_maps": heat_maps})
-        files.write_json(folder / RECORD, _record(scored, result))
+        record = _record(scored, result)
+        for sink in sinks:
+            sink.finish(record)
+            sink.close()
     return result
+
+
+def _hand_over(output: Output, sinks: Sequence[ResultSink], tally: Tally) -> None:
+    """Hand all rows to the sinks, in order; holds one row group in memory."""
+    for sink in sinks:
+        sink.begin(output)
+    takers: list[Tally | ResultSink] = [tally, *sinks]
+    for row in _rows(output.parts["predictions"], schemas.PREDICTIONS.names):
+        for taker in takers:
+            taker.prediction(row)
+    for row in _rows(output.parts["rejects"], schemas.REJECTS.names):
+        for taker in takers:
+            taker.reject(row)
+
+
+def _rows(parts: Sequence[Path], columns: list[str]) -> Iterator[dict[str, Any]]:
+    for part in parts:
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(limits.ROW_GROUP_ROWS, columns=columns):
+                yield from batch.to_pylist()
 
 
 def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None:

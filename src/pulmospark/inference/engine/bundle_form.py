@@ -101,8 +101,11 @@ def engine_in(bundle: Bundle, folder: Path) -> EngineSpec | None:
     if (form.form_version, form.openvino) != (FORM_VERSION, library_version("openvino")):
         return None
     config, spec = bundle.config, form.spec
-    described = (config.model, config.input_size, len(config.classes), outputs_of(config))
-    if (spec.model, spec.size, spec.classes, spec.outputs) != described:
+    described = {
+        **{"kind": "openvino", "precision": "fp32", "outputs": outputs_of(config)},
+        **{"model": config.model, "size": config.input_size, "classes": len(config.classes)},
+    }
+    if any(getattr(spec, name) != value for name, value in described.items()):
         return None
     # Nothing that a bundle says of itself becomes a path or a key.
     engine_id = value_id([bundle.model_id, *bundle.engine_sha256, form.openvino])

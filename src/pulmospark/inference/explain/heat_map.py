@@ -37,9 +37,9 @@ class HeatMap:
     Notebooks display it as a picture.
 
     Attributes:
-        raw: (rows, columns) float32 on the network's own grid; negative where the image speaks
-            for the other classes. Of ``cam`` the sum is the class's logit minus the mean of the
-            others, without the biases.
+        raw: (rows, columns) float32 on the grid of the network's last map; negative where the
+            image speaks for the other classes. Of ``cam`` the sum is the class's logit minus the
+            mean of the others, without the biases.
         method: how it was computed, see :data:`pulmospark.inference.explain.maps.Method`.
         class_name: the class.
         placement: of the original in the standard image.
@@ -124,7 +124,7 @@ class HeatMap:
                 proportions.
 
         Returns:
-            A PNG file, the image's longer side 384 to 1,024 pixels
+            A PNG file, the image's longer side 384 to 768 pixels
             (``limits.HEAT_MAP_PICTURE_SIDE_MAX``).
         """
         if image is None:

@@ -29,7 +29,7 @@ class MapOutput(NamedTuple):
     features: Singles | None
     """(n, width); ``None``: the engine does not return them"""
     raw: Singles
-    """(n, rows, columns): evidence for a class against the others, on the network's own grid.
+    """(n, rows, columns): evidence for a class against the others, on the grid of the last map.
     ``cam``: the sum over the grid is the class's logit minus the others' mean, without the
     biases."""
     places: Ints

@@ -68,11 +68,11 @@ def _scaled(image: Pixels) -> Pixels:
 def _coloured(grey: Pixels, heat: Singles) -> Pixels:
     """(h, w, 3) RGB: the image, with the colour of the heat the more opaque the hotter it is."""
     levels = np.rint(heat * 255).astype(np.uint8)
-    colours = cv2.applyColorMap(levels, _COLOURS)[..., ::-1]  # OpenCV's order is BGR
-    opacity = (heat * _OPACITY)[..., None]
-    base = np.broadcast_to(grey[..., None], colours.shape)
-    mixed: Pixels = np.rint(base * (1 - opacity) + colours * opacity).astype(np.uint8)
-    return mixed
+    colours = cv2.applyColorMap(levels, _COLOURS)
+    opacity = (heat * _OPACITY).astype(np.float32)
+    base = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    mixed = cv2.blendLinear(base, colours, 1 - opacity, opacity)
+    return np.ascontiguousarray(mixed[..., ::-1])  # OpenCV's order is BGR
 
 
 def _with_legend(picture: Pixels, title: str, words: str) -> Image.Image:

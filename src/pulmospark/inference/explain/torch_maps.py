@@ -96,12 +96,12 @@ class TorchMaps:
         with torch.enable_grad(), recorder.recording():
             features = network.features(images)
             logits = network.logits(features)
-            found = logits.detach().cpu().numpy()
-            places = chosen(found, places)
+            scores = logits.detach().cpu().numpy()
+            places = chosen(scores, places)
             weights = torch.from_numpy(contrast_weights(places, network.classes))
             evidence = (logits * weights.to(logits.device)).sum()
             raw = recorder.maps(evidence)
-        return found, features.detach().cpu().numpy(), raw.cpu().numpy(), places
+        return scores, features.detach().cpu().numpy(), raw.cpu().numpy(), places
 
     def _recorder(self) -> LayerRecorder | AttentionRecorder:
         if self.method == "attention":

@@ -163,7 +163,7 @@ def run_stream(
     once: bool = False,
     stop: threading.Event | None = None,
     metrics: StreamMetrics | None = None,
-    tell: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> StreamResult:
     """Score images as they land, until ``stop`` is set.
 
@@ -180,7 +180,7 @@ def run_stream(
         stop: ends the stream after the entries in progress; before Spark is ready, an earlier
             process's unfinished entries remain.
         metrics: receives the counts.
-        tell: called with a line of progress every ten seconds, unless nothing happened.
+        report: called with a line of progress every ten seconds, unless nothing happened.
 
     Raises:
         UsageError: another stream writes to the folder, or it belongs to another bundle.
@@ -191,7 +191,7 @@ def run_stream(
     begun = time.monotonic()
     measured = metrics or StreamMetrics()
     with open_store(plan.target, plan.identity(), plan.record) as store:
-        stopped, report = stop or threading.Event(), tell or _ignore_line
+        stopped, report = stop or threading.Event(), report or _ignore_line
         with started_early(session) as opening:
             scorer, precision = plan.scorer()
             run = _Run(plan, store, scorer, metrics=measured, report=report)

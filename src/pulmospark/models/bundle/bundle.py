@@ -60,6 +60,8 @@ _FILES = (CONFIG, METRICS, MODEL, CARD)
 ENGINE = ("engine.json", "engine.xml", "engine.bin")
 """all of them or none"""
 _OPTIONAL = (DISTANCE, *ENGINE)
+_WITHOUT_ENGINE = 2
+"""format of a bundle without these files"""
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9_.]{1,500}")
 _TENSOR_KINDS = ("F64", "F32", "F16", "BF16", "I64", "I32", "U8", "BOOL")
 
@@ -200,7 +202,7 @@ def write_bundle(
             for name in (*_FILES, *_OPTIONAL)
             if (aside / name).is_file()
         }
-        write_text(aside / MANIFEST, _manifest_text(listing))
+        write_text(aside / MANIFEST, _manifest_text(listing, _version_of(listing)))
     return _model_id(listing)
 
 
@@ -312,7 +314,12 @@ def _model_id(files: dict[str, dict[str, Any]]) -> str:
     return value_id([files[CONFIG]["sha256"], files[MODEL]["sha256"]])
 
 
-def _manifest_text(files: dict[str, Any], version: int = limits.BUNDLE_FORMAT_VERSION) -> str:
+def _version_of(files: dict[str, Any]) -> int:
+    """The first format with these files, so that older versions read what they can."""
+    return limits.BUNDLE_FORMAT_VERSION if ENGINE[0] in files else _WITHOUT_ENGINE
+
+
+def _manifest_text(files: dict[str, Any], version: int) -> str:
     value = {"format_version": version, "files": files}
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
@@ -334,6 +341,7 @@ def _listed_files(folder: Path, text: str) -> dict[str, dict[str, Any]]:
             for facts in files.values()
         )
         or type(version := value.get("format_version")) is not int
+        or (version == limits.BUNDLE_FORMAT_VERSION) != (ENGINE[0] in files)
         or _manifest_text(files, version) != text
     ):
         raise BundleError(

@@ -69,7 +69,7 @@ class BundleConfig(Settings):
     """The network of a bundle and its preprocessing."""
 
     format_version: Annotated[int, Field(ge=1, le=limits.BUNDLE_FORMAT_VERSION)] = (
-        limits.BUNDLE_FORMAT_VERSION
+        limits.BUNDLE_CONFIG_VERSION
     )
     model: Name
     """name in the zoo, or a library name"""
