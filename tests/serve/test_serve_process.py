@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from benchmarks.__main__ import SMALL
 from benchmarks.common import Options
-from benchmarks.serve_process import Served, ask, served
+from benchmarks.serve_process import Served, ask, form, served
 
 from benchmarks import serve_fuzz, serve_kills
 from pulmospark.core import serve_limits
@@ -78,6 +79,21 @@ def test_bad_heads_are_cut_off(process: Served, content: bytes) -> None:
     answer = _lines_until_closed(process, content, 5.0)
     assert b" 200 " not in answer.partition(b"\r\n")[0]
     assert ask(process.connection(), png(1))[0] == 200
+
+
+def test_a_connection_is_used_again_whatever_came_before(process: Served) -> None:
+    body, headers = form(png(1, side=700) + bytes(200_000))
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    start = f"POST /api/v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\n{head}"
+    with socket.create_connection(("127.0.0.1", process.port)) as line:
+        for _ in range(3):
+            line.sendall(f"{start}Content-Length: {len(body)}\r\n\r\n".encode())
+            time.sleep(0.05)  # head and body in segments of their own
+            line.sendall(body)
+            answer = http.client.HTTPResponse(line)
+            answer.begin()
+            assert answer.status == 200
+            answer.read()
 
 
 def test_a_body_that_nobody_reads_ends_the_connection(process: Served) -> None:

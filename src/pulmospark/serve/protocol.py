@@ -21,7 +21,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
-        self._framing = self._body = self._unsent = 0
+        self._framing = self._body = self._fed = self._unsent = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Of asyncio."""
@@ -35,9 +35,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Of asyncio; counts what is neither head nor body of a sensible request."""
-        before = self._body
+        self._fed = 0
         super().data_received(data)
-        self._framing += len(data) - (self._body - before)
+        self._framing += len(data) - self._fed
         allowed = serve_limits.SERVE_HEAD_BYTES_MAX + serve_limits.SERVE_FRAMING_MAX * self._body
         if self._framing > allowed:
             self.transport.abort()
@@ -57,6 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Of the parser."""
         self._body += len(body)
+        self._fed += len(body)
         super().on_body(body)
 
     def pause_writing(self) -> None:
