@@ -127,7 +127,7 @@ def _result(
         per_class=settings.per_class,
         rows=images + copies,
         images=images,
-        children=copies,
+        copies=copies,
         classes=tuple(_expanded_class(plan) for plan in classes),
         warnings=(*_warnings(classes, settings), *settings.augment.warnings()),
     )
@@ -149,7 +149,7 @@ def _publish(
 
 def _expanded_class(plan: ClassPlan) -> ExpandedClass:
     return ExpandedClass(
-        label=plan.label, images=plan.images, children=plan.copies, children_of_a_image=plan.most
+        label=plan.label, images=plan.images, copies=plan.copies, copies_per_image=plan.most
     )
 
 

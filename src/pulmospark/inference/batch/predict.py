@@ -134,7 +134,7 @@ def predict(
         InputError: a path does not exist, there is no image file, or, without ``target``, the
             one image could not be read.
         SourceUnavailableError: a machine cannot reach the images.
-        EnvironmentProblem: no space, no right to write there, or an executor cannot access the
+        PlatformError: no space, no right to write there, or an executor cannot access the
             package, the images or the output's folder.
     """
     plan = plan_predict(
