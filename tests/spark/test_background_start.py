@@ -65,3 +65,15 @@ def test_a_session_that_does_not_start_says_so() -> None:
         session,
     ):
         pass
+
+
+def test_what_comes_first_is_done_before_the_session_is_given() -> None:
+    told: list[str] = []
+    go = threading.Event()
+    go.set()
+    with (
+        started_early(_session(told, go), first=lambda _: told.append("first")) as session,
+        session,
+    ):
+        told.append("work")
+    assert told == ["started", "first", "work", "stopped"]
