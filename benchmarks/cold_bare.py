@@ -12,6 +12,7 @@ import queue
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,7 +41,7 @@ def _request(engine: Path) -> openvino.InferRequest:
     return compiled.create_infer_request()
 
 
-def _pixels(path: Path) -> np.ndarray:  # type: ignore[type-arg]
+def _pixels(path: Path) -> Any:
     grey = simplejpeg.decode_jpeg(path.read_bytes(), "GRAY", min_height=SIZE, min_width=SIZE)
     return cv2.resize(grey[:, :, 0], (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
 

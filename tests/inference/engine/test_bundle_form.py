@@ -15,7 +15,7 @@ import pytest
 from bundles import write_untrained
 from pulmospark.core.errors import BundleError, UsageError
 from pulmospark.inference.batch.predict import predict
-from pulmospark.inference.batch.scorer import bundle_engine
+from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.engine.bundle_form import engine_files, engine_in
 from pulmospark.inference.engine.open_engine import new_engine
 from pulmospark.models.bundle.bundle import Bundle, read_bundle, write_bundle
