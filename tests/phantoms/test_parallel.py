@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.phantoms.parallel import drawn_in_order
 from pulmospark.phantoms.write import write_phantoms
 
@@ -29,7 +29,7 @@ def test_the_order_is_that_of_the_items(processes: int) -> None:
 
 
 def test_a_process_that_is_killed_is_an_error_in_one_line() -> None:
-    with pytest.raises(EnvironmentProblem, match="ended without an error message"):
+    with pytest.raises(PlatformError, match="ended without an error message"):
         list(drawn_in_order(os._exit, [3, 4], processes=2))
 
 

@@ -71,8 +71,7 @@ def expand(
     with files.disk_errors(target):
         work.mkdir(parents=True, exist_ok=True)
         plan = work / "plan.parquet"
-        size = _image_bytes(images)
-        count = write_plan(parents, copies, images, plan, image_bytes=size)
+        count = write_plan(parents, copies, images, plan, image_bytes=_image_bytes(images))
         maker = ExpandWork(str(images), settings.augment, seed)
         key = hashing.value_id([hashing.file_id(plan), maker.key(_nothing(plan))])
         result = _result(target, split, classes, settings)
@@ -85,8 +84,9 @@ def expand(
         if not already:
             todo = chunks.chunks_of([plan])
             with Progress("expand", count, "images", quiet=quiet) as progress:
-                executor = SparkExecutor(spark)
-                parts = chunks.run_chunks(executor, maker, todo, work / "parts", progress)
+                parts = chunks.run_chunks(
+                    SparkExecutor(spark), maker, todo, work / "parts", progress
+                )
             _publish(target, parts, result, record)
         elif read_expanded(target) != result:
             # The same rows, but the cohort differs elsewhere: in its test split, for example.

@@ -63,7 +63,7 @@ class PredictPlan:
     bundle: Bundle
     inputs: Inputs
     target: Path | None
-    """folder of the output; for one in a store: where it is prepared on this machine"""
+    """folder of the output; for an address in a store: where it is prepared on this machine"""
     points: tuple[DecisionPoint, ...]
     settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
