@@ -20,11 +20,12 @@ export PIP_FLAGS
 # per cent of lines and branches that the tests ran when it was last raised
 COVERAGE_FLOOR := 85
 
-.PHONY: help setup demo test lint types layers docs wheel unit bench mutants clean
+.PHONY: help setup demo test lint types layers docs wheel unit bench mutants pictures clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 	@echo "make lint | types | layers | docs | wheel | unit   one part of make test"
+	@echo "make pictures                               the README's pictures, from phantoms"
 	@echo "make bench                                  the benchmarks, with their table"
 	@echo "make mutants                                which changed lines no test notices"
 	@echo "make clean                                  remove .venv, demo/ and what was built"
@@ -46,6 +47,10 @@ $(READY): pyproject.toml constraints.txt | $(BIN)/python
 
 demo: $(READY_DEMO)
 	@$(BIN)/pulmospark demo
+
+# Of the README, from phantoms; needs Chromium.
+pictures: $(READY)
+	$(BIN)/python docs/make_pictures.py
 
 # Types take one core, and as long as the rest before the tests.
 test: lint

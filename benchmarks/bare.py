@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import simplejpeg
 
 from benchmarks.common import PROCESSES
-from pulmospark.chunks import Chunk, write_part
+from pulmospark.chunks import Chunk, read_chunk, write_part
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.data.ingest.ingest import IngestWork
 from pulmospark.data.ingest.pixels import pixels_of
@@ -103,6 +103,15 @@ def written(chunk: Chunk, size: int, folder: str) -> int:
     for name, table in made.items():
         if table.num_rows:
             write_part(table, Path(folder) / f"{name}-{chunk.row_group}.parquet")
+    return chunk.rows
+
+
+def written_rows(chunk: Chunk, size: int, folder: str) -> int:
+    """The same for some rows of a list of files."""
+    made = IngestWork(IngestSettings(size=size))(read_chunk(chunk))
+    for name, table in made.items():
+        if table.num_rows:
+            write_part(table, Path(folder) / f"{name}-{chunk.row_group}-{chunk.first}.parquet")
     return chunk.rows
 
 

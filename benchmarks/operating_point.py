@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from benchmarks.common import Options, Report, goal
+from pulmospark.config.train import LogisticSettings
 from pulmospark.core.arrays import Ints, Singles
 from pulmospark.evaluation.calibration import (
     apply_temperature,
@@ -22,7 +23,7 @@ from pulmospark.evaluation.calibration import (
     fit_temperature,
 )
 from pulmospark.training.cross_fit import INNER_FOLDS, CrossFit, inner_folds
-from pulmospark.training.softmax_regression import Standardised, fit_softmax, logits_of
+from pulmospark.training.softmax_regression import Standardised, fit_softmax
 
 PROBLEMS = 50
 TARGET, CONFIDENCE = 0.95, 0.95
@@ -76,9 +77,9 @@ def solved(number: int, *, tested: int = _TESTED) -> Outcome:
         confidence=CONFIDENCE,
     )
     given = Standardised.of(features)
-    fit = fit_softmax(given, labels, 2, tuned.reg_param)
+    fit = fit_softmax(given, labels, 2, tuned.reg_param, max_iter=LogisticSettings().max_iter)
     fresh, truth, _ = _drawn(rng, centres, tested)
-    scores = apply_temperature(logits_of(fresh, given, fit), temperature)[:, 0]
+    scores = apply_temperature(fit.logits(fresh), temperature)[:, 0]
     return Outcome(
         positives=positives,
         reached=float(np.mean(scores[truth == 0] >= point.threshold)),

@@ -44,6 +44,7 @@ from pulmospark.core.errors import PulmosparkError
 from pulmospark.inference.batch.predict import predict
 from pulmospark.inference.batch.result import PredictResult
 from pulmospark.inference.engine.build import prepare_engine
+from pulmospark.inference.engine.bundle_form import engine_files
 from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.models.bundle.bundle import read_bundle, write_bundle
 from pulmospark.models.bundle.card import CardFacts
@@ -275,7 +276,15 @@ def benchmark_bundle(folder: Path, name: str) -> Path:
         method="network",
         operating_points=(),
     )
-    write_bundle(folder, network, config, {}, CardFacts(name="benchmark"))
+    network.eval()
+    write_bundle(
+        folder,
+        network,
+        config,
+        {},
+        CardFacts(name="benchmark"),
+        engine=engine_files(network, config),
+    )
     return folder
 
 

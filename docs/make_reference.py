@@ -20,19 +20,22 @@ from typing import Any
 
 import click
 import pyarrow as pa
+from reference_limits import limits_page
+from reference_models import models_page
 from reference_python import python_page
+from reference_rest import rest_page
+from reference_tables import with_audits, with_metrics
 from reference_words import first_paragraph, markdown, sayings, table
 
 from pulmospark.cli.main import COMMANDS, cli
 from pulmospark.config import experiment as settings
 from pulmospark.config.augment import AugmentSettings
+from pulmospark.config.serve import ServeSettings
 from pulmospark.config.stream import StreamSettings
-from pulmospark.core import errors, limits
+from pulmospark.core import errors
 from pulmospark.core import schemas as tables
 from pulmospark.layouts import notes
 from pulmospark.layouts.registry import LAYOUTS
-from pulmospark.models.zoo.catalogue import ZOO
-from pulmospark.models.zoo.entry import CAREFUL, Recipe
 
 _ONE_TABLE = (AugmentSettings,)
 """kinds whose subsections are shown in one table"""
@@ -45,9 +48,11 @@ _WIDTH = 96
 def main() -> int:
     """Write the pages, or check them; the exit code."""
     check = "--check" in sys.argv[1:]
+    pages = {name: NOTICE + "\n" + page().rstrip() + "\n" for name, page in PAGE_MAKERS.items()}
+    for name, filled in TABLES_OF_PAGES.items():
+        pages[name] = filled((PAGES / name).read_text(encoding="utf-8"))
     stale = []
-    for name, page in PAGE_MAKERS.items():
-        text = NOTICE + "\n" + page().rstrip() + "\n"
+    for name, text in pages.items():
         path = PAGES / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             stale.append(name)
@@ -80,6 +85,8 @@ def settings_page() -> str:
         "## stream\n\nThe settings of `pulmospark stream`, which are not part of an experiment: "
         "`--set batch_images=64`.\n",
         *_settings_section("", StreamSettings, {}),
+        "## serve\n\nThe settings of `pulmospark serve`; most are options, too.\n",
+        *_settings_section("", ServeSettings, {}),
     ]
     return "\n".join(parts)
 
@@ -357,21 +364,6 @@ def _linked(match: re.Match[str]) -> str:
 # ---- the rest --------------------------------------------------------------------------
 
 
-def limits_page() -> str:
-    """Every limit with its value and its reason."""
-    meanings = sayings(limits)
-    values = {name: value for name, value in vars(limits).items() if name.isupper()}
-    if silent := values.keys() - meanings.keys():
-        raise SystemExit(f"limits: {', '.join(sorted(silent))} have no description")
-    rows = [
-        (f"`{name}`", f"{value:,}" if isinstance(value, int) else f"{value:g}", meanings[name])
-        for name, value in values.items()
-    ]
-    return "# Limits\n\nFrom `pulmospark.core.limits`, in the order of the code.\n\n" + table(
-        ("limit", "value", "unit and reason"), rows
-    )
-
-
 def layouts_page() -> str:
     """The layouts: how each is recognised, its home, licence and options."""
     rows = [
@@ -400,78 +392,6 @@ def layouts_page() -> str:
     parts.append("## What a listing notes\n\n" + first_paragraph(notes.NoteKind) + "\n")
     parts.append(_values(notes.NoteKind))
     return "\n".join(parts)
-
-
-def models_page() -> str:
-    """The networks of the zoo."""
-    rows = [
-        (
-            f"`{entry.name}`",
-            entry.title,
-            f"{entry.input_size}",
-            f"{entry.max_size} only" if entry.max_size else f"{entry.min_size}",
-            f"{entry.parameters:,}",
-            f"{entry.width:,}",
-            entry.weights_licence or "none published",
-            markdown(entry.source),
-        )
-        for entry in ZOO.values()
-    ]
-    head = ("name", "network", "designed for, px", "at least, px", "parameters", "deep features",
-            "ImageNet weights, licence", "published in")  # fmt: skip
-    flat = [
-        (f"`{entry.flat_map.name}`", f"{entry.flat_map.width:,}", f"{entry.input_size}")
-        for entry in ZOO.values()
-        if entry.flat_map
-    ]
-    recipes = [
-        (f"`{entry.name}`", *_recipe(entry.fine_tuning if entry.weights else None),
-         *_recipe(entry.from_scratch))
-        for entry in ZOO.values()
-    ]  # fmt: skip
-    guessed = [(f"`{entry.name}`", markdown("; ".join(entry.guessed))) for entry in ZOO.values()
-               if entry.guessed]  # fmt: skip
-    return (
-        "# Networks\n\nValid values of `train.model`. [Weights and "
-        "initialisation](../how-to/offline-weights.md) says where ImageNet weights come from. "
-        "Parameters include the published output layer (1,000 classes for ImageNet weights).\n\n"
-        + table(head, rows)
-        + "\nAny other classifier of torchvision is available under its name, for example "
-        "`torchvision:convnext_tiny`; with the extra `timm` so is any timm model, for example "
-        "`timm:resnet18`. The head replaces its last linear layer. "
-        "`pulmospark models NAME` shows its details.\n\n## Flattened maps\n\n"
-        "A network's deep features are the input of its last linear layer, after pooling. "
-        "The variants below return the flattened last convolutional map instead, at one size "
-        "only.\n\n"
-        + table(("name", "deep features", "px"), flat)
-        + "\n## How they are trained\n\n"
-        "Settings missing from `[train.network]` default to the model's recipe: learning rate of "
-        "the last layer, its factor for each earlier stage, and batch size. They "
-        "follow common practice and were not tuned; your own values override them. Fine-tuned "
-        "means initialised from ImageNet weights or a bundle.\n\n"
-        + table(
-            (
-                "name",
-                "fine-tuned: rate",
-                "factor",
-                "batch",
-                "from scratch: rate",
-                "factor",
-                "batch",
-            ),
-            recipes,
-        )
-        + "\nOther classifiers of torchvision and timm: "
-        f"{CAREFUL.learning_rate:g}, {CAREFUL.stage_factor:g}, {CAREFUL.batch_size} fine-tuned.\n"
-        + "\n## Details missing from the papers\n\n"
-        + table(("name", "our choice"), guessed)
-    )
-
-
-def _recipe(recipe: Recipe | None) -> tuple[str, str, str]:
-    if recipe is None:
-        return ("", "", "")
-    return f"{recipe.learning_rate:g}", f"{recipe.stage_factor:g}", f"{recipe.batch_size}"
 
 
 def errors_page() -> str:
@@ -513,7 +433,14 @@ PAGE_MAKERS: dict[str, Callable[[], str]] = {
     "models.md": models_page,
     "errors.md": errors_page,
     "python.md": python_page,
+    "rest.md": rest_page,
 }
+
+TABLES_OF_PAGES: dict[str, Callable[[str], str]] = {
+    "metrics.md": with_metrics,
+    "../how-to/audit.md": with_audits,
+}
+"""pages written by hand, of which a table is generated"""
 
 if __name__ == "__main__":
     sys.exit(main())

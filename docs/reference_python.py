@@ -16,7 +16,7 @@ from pulmospark.config.base import Settings
 from pulmospark.core.errors import PulmosparkError
 
 _FUNCTIONS = ("run", "open_run", "load", "read_table")
-_CLASSES = ("Run", "Model", "Prediction", "AuditReport", "Experiment", "SourceSettings")
+_CLASSES = ("Run", "Model", "Prediction", "HeatMap", "AuditReport", "Experiment", "SourceSettings")
 _CONSTANTS = ("NOT_A_MEDICAL_DEVICE", "__version__")
 _SETTINGS_PAGES = {"Experiment": "settings.md#settings", "SourceSettings": "settings.md#sources"}
 _SECTION = re.compile(r"^(Args|Returns|Raises|Attributes|Example):\n", re.MULTILINE)

@@ -29,6 +29,7 @@ OUTSIDE = "repository"
 ALWAYS = ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md")
 """pages outside ``docs/`` that the navigation names, linked to or not"""
 
+_SEARCH = 'data-md-component="search" role="dialog"'
 _LINK = re.compile(r"(\]\()([^)\s#]+)")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _FOREIGN = re.compile(
@@ -109,10 +110,11 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def on_post_page(output: str, page: Page, **_: object) -> str:
-    """Refuse a page that loads a script, style or image from another host."""
+    """Refuse a page that loads a script, style or image from another host; name its search."""
     if foreign := foreign_parts(output):
         raise PluginError(f"{page.file.src_uri}: loads {foreign[0]} from another host; copy it")
-    return output
+    # The theme's dialog has no name for a screen reader.
+    return output.replace(_SEARCH, f'{_SEARCH} aria-label="Search"')
 
 
 def foreign_parts(html: str) -> list[str]:

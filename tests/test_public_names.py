@@ -17,7 +17,7 @@ HEAVY = ("pyspark", "torch", "pandas", "pydantic", "pyarrow", "numpy", "openvino
 def test_the_public_names_are_these() -> None:
     assert sorted(ps.__all__) == [
         *("AuditError", "AuditReport", "BundleError", "ClassError", "EnvironmentProblem"),
-        *("Experiment", "InputError", "LayoutError", "Model", "NOT_A_MEDICAL_DEVICE"),
+        *("Experiment", "HeatMap", "InputError", "LayoutError", "Model", "NOT_A_MEDICAL_DEVICE"),
         *("Prediction", "PulmosparkError", "Run", "SourceSettings", "SourceUnavailableError"),
         *("TrainingError", "UsageError", "__version__"),
         *("load", "open_run", "read_table", "run"),

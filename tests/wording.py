@@ -37,7 +37,14 @@ class Term:
 
 
 TERMS: Final = (
-    Term("film", r"film", "image, radiograph, slice, frame", ("films", "FilmResult", "a film")),
+    # core/records.py reads the names of earlier versions.
+    Term(
+        "film",
+        r"film",
+        "image, radiograph, slice, frame",
+        ("films", "FilmResult", "a film"),
+        only=r"^(?!src/pulmospark/core/records\.py$)",
+    ),
     Term(
         "drawn patients",
         r"\bdrawn (?:patients|people)\b|\bmade-up (?:patients|people)\b",
@@ -55,7 +62,7 @@ TERMS: Final = (
     ),
     Term(
         "figures as a heading",
-        r"^#+ .*\bfigures\b|<h\d[^>]*>[^<]*\bfigures\b",
+        r"^#+ [A-Z].*\bfigures\b|^#{2,} .*\bfigures\b|<h\d[^>]*>[^<]*\bfigures\b",
         "performance, metrics",
         ("## Figures", "<h2>The figures"),
         ("see the figures",),
@@ -68,7 +75,7 @@ TERMS: Final = (
     ),
     Term(
         "told",
-        r"\btold\b|\btell(?:s|ing)?\b",
+        r"\btold\b|(?<!file\.)\btell(?:s|ing)?\b",
         "detected, predicted, distinguished, reported",
         ("told by X alone", "what tells them apart", "Tell whether"),
         ("intelligent", "retold"),
@@ -105,7 +112,7 @@ TERMS: Final = (
     ),
     Term(
         "letters",
-        r"\bletters\b(?! (?:and|or) (?:digits|numbers)| beyond)",
+        r"\bletters\b(?! (?:and|or) (?:digits|numbers)| beyond|, digits)",
         "burned-in text",
         ("letters painted over", "burned-in letters"),
         ("letters and digits", "letters beyond ASCII"),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pulmospark.inference.batch.result import Prediction
+    from pulmospark.inference.explain.heat_map import HeatMap
 
 __version__ = "0.1.0"
 NOT_A_MEDICAL_DEVICE = (
@@ -48,6 +49,7 @@ __all__ = [
     "ClassError",
     "EnvironmentProblem",
     "Experiment",
+    "HeatMap",
     "InputError",
     "LayoutError",
     "Model",
@@ -69,6 +71,7 @@ _ELSEWHERE = {
     "Experiment": "config.experiment",
     "SourceSettings": "config.source",
     "AuditReport": "audit.results",
+    "HeatMap": "inference.explain.heat_map",
     "Prediction": "inference.batch.result",
     "Model": "api.models",
     "load": "api.models",

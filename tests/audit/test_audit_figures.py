@@ -188,7 +188,7 @@ def test_cross_fitted_is_scikit_learn_s_regression_fold_by_fold() -> None:
     for fold in range(5):
         tested = folds == fold
         scaler = StandardScaler().fit(images[~tested])
-        theirs = LogisticRegression(C=1 / linear_probe._PENALTY, tol=1e-8, max_iter=1000)
+        theirs = LogisticRegression(C=linear_probe._STRENGTH, tol=1e-8, max_iter=1000)
         theirs.fit(scaler.transform(images[~tested]), labels[~tested])
         expected = theirs.predict_proba(scaler.transform(images[tested]))
         np.testing.assert_allclose(found[tested], expected, atol=2e-3)

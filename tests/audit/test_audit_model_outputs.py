@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from pulmospark.audit import linear_probe, occlusion, out_of_distribution
 from pulmospark.audit.feature_distances import distances, fence
-from pulmospark.audit.heat_maps import heat_map
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.experiment.audit import audit_run
 from pulmospark.experiment.external import evaluate_external
-from pulmospark.imaging.lung_segmentation import cut_to_lungs, find_lungs
-from pulmospark.models.bundle.bundle import read_bundle
-from pulmospark.models.zoo import networks
+from pulmospark.imaging.lung_segmentation import find_lungs, lung_box
 from pulmospark.phantoms.draw import draw_image, encode, random_person
 from pulmospark.phantoms.hospitals import HOSPITALS
 from pulmospark.phantoms.opacities import Finding
@@ -51,8 +47,8 @@ def test_lungs_are_dark_lie_on_both_sides_and_hold_a_tenth_of_the_image(image: n
     assert lungs[:, :112].any()
     assert lungs[:, 112:].any()
     assert image[lungs].mean() < image[~lungs & (image > 20)].mean()
-    cut = cut_to_lungs(image)
-    assert 60 < min(cut.shape) <= 224
+    top, left, bottom, right = lung_box(image)
+    assert 60 < min(bottom - top, right - left) <= 224
 
 
 def test_the_region_holds_the_lungs_of_all_images_but_of_few() -> None:
@@ -101,7 +97,7 @@ def test_the_regression_is_that_of_scikit_learn() -> None:
     others = random.normal(2.0, 3.0, (50, 200))
     ours = linear_probe.logistic(images, labels, 3)(others)
     scaler = StandardScaler().fit(images)
-    theirs = LogisticRegression(C=1 / linear_probe._PENALTY, tol=1e-8, max_iter=1000)
+    theirs = LogisticRegression(C=linear_probe._STRENGTH, tol=1e-8, max_iter=1000)
     theirs.fit(scaler.transform(images), labels)
     np.testing.assert_allclose(ours, theirs.predict_proba(scaler.transform(others)), atol=0.002)
 
@@ -154,29 +150,10 @@ def test_all_audits_of_a_run_and_its_model(
         assert heat.high is not None
         assert heat.value is not None
         assert 0 < heat.low <= heat.value <= heat.high < 1
+    (sanity,) = found["heat_map_sanity"].figures
+    assert sanity.figure.value is not None
+    assert -1 <= sanity.figure.value <= 1
     assert len(found["never_shown"].figures) == 2 * (len(out_of_distribution.DRAWN) + 1)
-
-
-@pytest.mark.spark
-def test_heat_is_a_distribution_over_the_image(finished_run: FinishedRun) -> None:
-    bundle = read_bundle(finished_run.folder.bundle)
-    size = bundle.config.input_size
-    random = np.random.default_rng(1)
-    heat = heat_map(bundle.network(), random.integers(0, 255, (size, size)).astype(np.uint8))
-    assert heat.shape == (size, size)
-    assert heat.min() >= 0
-    assert heat.sum() == pytest.approx(1.0)
-
-
-def test_a_class_without_weights_of_its_own_has_a_heat_map() -> None:
-    """Its logit is 0 whatever the image; what speaks for it is what speaks against the other."""
-    torch.manual_seed(1)
-    network = networks.build("basic_cnn", 2).eval()
-    image = np.random.default_rng(1).integers(0, 255, (64, 64)).astype(np.uint8)
-    with torch.no_grad():
-        network.head.weight[0] = 0.0
-        network.head.bias[:] = torch.tensor([100.0, 0.0])
-    assert heat_map(network, image).std() > 0
 
 
 @pytest.mark.spark

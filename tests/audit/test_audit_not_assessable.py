@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from benchmarks.audit_images import CLASSES, clean_subject, copies_of, no_copies, with_hits
 
+from audit.heat_networks import upper_half_network
 from pulmospark.audit import (
     augmented_copies,
     class_balance,
@@ -352,21 +352,6 @@ def test_a_model_of_no_numbers_is_sure_of_nothing() -> None:
     said(out_of_distribution.audit(subject, constant, images, sound), "the same for every image")
 
 
-class _Heat(torch.nn.Module):
-    """A network whose heat lies in the upper half, or nowhere."""
-
-    def __init__(self, *, cold: bool = False) -> None:
-        super().__init__()
-        self.backbone = torch.nn.Sequential(torch.nn.Identity())
-        self.cold = cold
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        half = torch.zeros(1, 1, 8, 8)
-        half[..., :4, :] = 0.0 if self.cold else 1.0
-        last = self.backbone(half.requires_grad_() + 0 * pixels.mean())
-        return torch.stack([last.sum(), -last.sum()])[None]
-
-
 def _heat(said_classes: list[int], patients_of: list[int], *, region: np.ndarray | None = None,
           cold: bool = False) -> AuditResult:  # fmt: skip
     size = len(said_classes)
@@ -376,7 +361,9 @@ def _heat(said_classes: list[int], patients_of: list[int], *, region: np.ndarray
     model = scored(subject, region=upper if region is None else region)
     whole = np.eye(3)[said_classes]
     model = replace(model, probabilities={"whole": whole})
-    network = SimpleNamespace(config=model.bundle.config, network=lambda: _Heat(cold=cold))
+    network = SimpleNamespace(
+        config=model.bundle.config, network=lambda: upper_half_network(cold=cold)
+    )
     model = replace(model, bundle=cast("Any", network))
     images = np.zeros((size, 8, 8), np.uint8)
     return heat_maps.audit(subject, model, np.arange(size), images)
@@ -423,13 +410,13 @@ def test_the_sample_of_heat_maps_has_as_many_images_of_a_rare_class() -> None:
 def test_skipping_near_copies_skips_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pulmospark.audit import run
+    from pulmospark.audit import evidence
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("near copies were searched for")
 
-    monkeypatch.setattr(run, "find_near_copies", refuse)
-    monkeypatch.setattr(run, "grey_levels", lambda *_, **__: looks())
+    monkeypatch.setattr(evidence, "find_near_copies", refuse)
+    monkeypatch.setattr(evidence, "grey_levels", lambda *_, **__: looks())
     subject = clean_subject(IMAGES)
     skip = subject.settings.model_copy(update={"skip": ("near_duplicates",)})
     told = run_audits(replace(subject, settings=skip), tmp_path, cast("Any", None), quiet=True)

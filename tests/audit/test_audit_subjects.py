@@ -1,20 +1,16 @@
-"""What is audited, read from the tables of a run; distances and heat maps of made-up networks."""
+"""What is audited, read from the tables of a run; distances."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from benchmarks.audit_images import clean_subject, copies_of
 
 from data.cohorts import hospital, image, parted, write_images
 from pulmospark.audit.duplicate_pairs import as_csv, pairs_of
-from pulmospark.audit.heat_maps import heat_map
 from pulmospark.audit.subject import FACTS, ModelLeftOut, subject_of
 from pulmospark.config.audit import AuditSettings
 from pulmospark.config.split import SplitSettings
@@ -126,54 +122,3 @@ def test_pairs_without_a_split_leak_nothing() -> None:
     assert as_csv(table).splitlines()[0] == ",".join(table.column_names)
     cells = pa.table({"a": ["\tx", "\ry", "z"], "b": [0.5, 1.0, 2.0], "c": [1, 2, 3]})
     assert as_csv(cells) == "a,b,c\n'\tx,0.500000,1\n\"'\ry\",1.000000,2\nz,2.000000,3\n"
-
-
-class _Averaging(torch.nn.Module):
-    """Two convolutions, the mean of each map, and one linear layer: heat is known by hand."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(3)
-        self.first = torch.nn.Conv2d(1, 2, 3, stride=2, padding=1)
-        self.last = torch.nn.Conv2d(2, 4, 3, stride=2, padding=1)
-        self.backbone = torch.nn.Sequential(
-            self.first, torch.nn.ReLU(), self.last, torch.nn.AdaptiveAvgPool2d(1)
-        )
-        self.head = torch.nn.Linear(4, 3)
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return torch.as_tensor(self.head(self.backbone(pixels[:, None] / 255).flatten(1)))
-
-
-def test_a_heat_map_is_the_class_activation_map() -> None:
-    """Zhou et al. 2016: the maps before the mean, weighted as the linear layer weights them."""
-    network = _Averaging().eval()
-    grey_image = np.random.default_rng(5).integers(0, 256, (32, 24)).astype(np.uint8)
-    found = heat_map(network, grey_image)  # type: ignore[arg-type]
-    with torch.no_grad():
-        pixels = torch.from_numpy(grey_image[None, None].astype(np.float32)) / 255
-        maps = network.backbone[:3](pixels)[0].numpy()
-        logits = network(pixels[:, 0] * 255)[0].numpy()
-    weights = network.head.weight.detach().numpy()
-    best = int(logits.argmax())
-    others = [kind for kind in range(3) if kind != best]
-    weight = weights[best] - weights[others].mean(axis=0)
-    small = np.maximum(np.tensordot(weight, maps, 1), 0).astype(np.float32)
-    whole = cv2.resize(small, (24, 32), interpolation=cv2.INTER_LINEAR)
-    assert small.sum() > 0
-    np.testing.assert_allclose(found, whole / whole.sum(), atol=1e-6)
-    assert found.dtype == np.float64
-    assert not network.first._forward_hooks
-    # No map is positive: heat lies everywhere alike.
-    with torch.no_grad():
-        for parameter in network.last.parameters():
-            parameter.zero_()
-    np.testing.assert_allclose(heat_map(network, grey_image), 1 / grey_image.size)  # type: ignore[arg-type]
-
-
-def test_hooks_of_a_network_that_fails_are_taken_off() -> None:
-    network = _Averaging().eval()
-    network.head = torch.nn.Linear(5, 3)
-    with pytest.raises(RuntimeError):
-        heat_map(network, np.zeros((32, 32), np.uint8))  # type: ignore[arg-type]
-    assert not network.first._forward_hooks

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from benchmarks.audit_images import CLASSES, clean_subject
 
+from audit.heat_networks import upper_half_network
 from audit.test_audit_not_assessable import KINDS, looks, scored
 from pulmospark.audit import features, heat_maps, shortcuts, single_feature
 from pulmospark.audit.results import AuditResult
@@ -177,7 +178,7 @@ def test_heat_outside_the_lungs(
     model = replace(
         model,
         probabilities={"whole": np.eye(3)[np.repeat([0, 1, 2], 10)]},
-        bundle=cast("Any", SimpleNamespace(config=config, network=lambda: None)),
+        bundle=cast("Any", SimpleNamespace(config=config, network=upper_half_network)),
     )
     found = heat_maps.audit(subject, model, np.arange(30), np.zeros((30, 8, 8), np.uint8))
     assert found.verdict == verdict

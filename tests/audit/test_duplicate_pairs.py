@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from benchmarks.audit_images import clean_subject, copies_of
 
-from pulmospark.audit import run
+from pulmospark.audit import evidence
 from pulmospark.audit.duplicate_pairs import CSV, PARQUET, as_csv, pairs_of, write_pairs
+from pulmospark.audit.run import run_audits
 from pulmospark.report.audit import render_audit_page
 from pulmospark.report.audit_content import AuditPage, shown
 from report import sample
@@ -69,9 +70,9 @@ def test_an_audit_writes_its_pairs_and_links_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copies = copies_of(IMAGES, [(0, 5), (7, 11)])
-    monkeypatch.setattr(run, "find_near_copies", lambda *_, **__: copies)
+    monkeypatch.setattr(evidence, "find_near_copies", lambda *_, **__: copies)
     subject = clean_subject(IMAGES)
-    report = run.run_audits(subject, tmp_path, cast("Any", SimpleNamespace()), quiet=True)
+    report = run_audits(subject, tmp_path, cast("Any", SimpleNamespace()), quiet=True)
     assert report.near_copies == 2
     assert pq.read_table(tmp_path / PARQUET).num_rows == 2
     page = AuditPage(
@@ -82,8 +83,8 @@ def test_an_audit_writes_its_pairs_and_links_them(
         page
     )
     # The next audit finds none, and leaves no old table.
-    monkeypatch.setattr(run, "find_near_copies", lambda *_, **__: copies_of(IMAGES, []))
-    again = run.run_audits(subject, tmp_path, cast("Any", SimpleNamespace()), quiet=True)
+    monkeypatch.setattr(evidence, "find_near_copies", lambda *_, **__: copies_of(IMAGES, []))
+    again = run_audits(subject, tmp_path, cast("Any", SimpleNamespace()), quiet=True)
     assert again.near_copies is None
     assert not (tmp_path / CSV).exists()
     page = page.model_copy(update={"audits": shown(again, {})})

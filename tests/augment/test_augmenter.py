@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 
 from pulmospark.augment.apply import apply
 from pulmospark.augment.augmenter import Augmenter
-from pulmospark.augment.operations import PARAMETERS, OperationName, from_json, to_json
+from pulmospark.augment.operations import from_json, to_json
 from pulmospark.augment.random_stream import normal_quantiles, sixteen_bits, unit, words
+from pulmospark.augment.transforms.registry import TRANSFORMS, transform
 from pulmospark.config.augment import AugmentSettings
 from pulmospark.config.parse import parse
 from pulmospark.core.errors import InputError, UsageError
 
 GOLDEN_WORDS = (4672080639807105, 3580780033953386, 743997310036307)
+NAMES = [each.name for each in TRANSFORMS]
 GOLDEN_BITS = [47904, 38671, 10147, 4033, 30096, 38470]
-EVERY = AugmentSettings.model_validate({name.value: {"probability": 1} for name in OperationName})
-NONE = AugmentSettings.model_validate({name.value: {"probability": 0} for name in OperationName})
+EVERY = AugmentSettings.model_validate({name: {"probability": 1} for name in NAMES})
+NONE = AugmentSettings.model_validate({name: {"probability": 0} for name in NAMES})
 
 
 def image(seed: int, height: int = 40, width: int = 40) -> NDArray[np.uint8]:
@@ -34,9 +36,9 @@ def image(seed: int, height: int = 40, width: int = 40) -> NDArray[np.uint8]:
 chances = st.sampled_from([0.0, 0.3, 1.0])
 some_settings = st.builds(
     lambda each: AugmentSettings.model_validate(
-        {name.value: {"probability": p} for name, p in zip(OperationName, each, strict=True)}
+        {name: {"probability": p} for name, p in zip(NAMES, each, strict=True)}
     ),
-    st.lists(chances, min_size=len(OperationName), max_size=len(OperationName)),
+    st.lists(chances, min_size=len(NAMES), max_size=len(NAMES)),
 )
 
 
@@ -104,44 +106,42 @@ def test_what_one_operation_is_told_changes_no_other() -> None:
     others = {
         operation.name: operation for operation in Augmenter(other, 1).operations("image", 1)
     }
-    assert OperationName.NOISE not in others
-    assert others[OperationName.ROTATION] != plain[OperationName.ROTATION]
-    same = set(plain) - {OperationName.NOISE, OperationName.ROTATION}
+    assert "noise" not in others
+    assert others["rotation"] != plain["rotation"]
+    same = set(plain) - {"noise", "rotation"}
     assert {name: plain[name] for name in same} == {name: others[name] for name in same}
 
 
 def test_draws_are_as_frequent_and_as_far_as_they_are_told() -> None:
-    settings = AugmentSettings.model_validate(
-        {name.value: {"probability": 0.4} for name in OperationName}
-    )
+    settings = AugmentSettings.model_validate({name: {"probability": 0.4} for name in NAMES})
     count = 2000
-    seen: dict[OperationName, list[dict[str, float]]] = {name: [] for name in OperationName}
+    seen: dict[str, list[dict[str, float]]] = {name: [] for name in NAMES}
     for number in range(count):
         for operation in Augmenter(settings, 3).operations(str(number), 1):
             seen[operation.name].append(dict(operation.parameters))
     for name, found in seen.items():
         assert abs(len(found) / count - 0.4) < 0.05, name  # 4.5 standard errors
-        assert all(set(parameters) == set(PARAMETERS[name]) for parameters in found)
-    bounds: dict[tuple[OperationName, str], tuple[float, float]] = {
-        (OperationName.ROTATION, "degrees"): (-7, 7),
-        (OperationName.SHEAR, "degrees"): (-3, 3),
-        (OperationName.SHIFT, "right"): (-0.04, 0.04),
-        (OperationName.SHIFT, "down"): (-0.04, 0.04),
-        (OperationName.ZOOM, "factor"): (1 / 1.08, 1.08),
-        (OperationName.GAMMA, "power"): (1 / 1.15, 1.15),
-        (OperationName.CONTRAST, "factor"): (1 / 1.15, 1.15),
-        (OperationName.BRIGHTNESS, "share"): (-0.08, 0.08),
-        (OperationName.NOISE, "sigma"): (0, 3),
-        (OperationName.BLUR, "sigma"): (0, 0.7),
-        (OperationName.CLAHE, "clip_limit"): (1, 2),
-        (OperationName.ERASE, "grey"): (0, 255),
+        assert all(set(parameters) == set(transform(name).parameters) for parameters in found)
+    bounds: dict[tuple[str, str], tuple[float, float]] = {
+        ("rotation", "degrees"): (-7, 7),
+        ("shear", "degrees"): (-3, 3),
+        ("shift", "right"): (-0.04, 0.04),
+        ("shift", "down"): (-0.04, 0.04),
+        ("zoom", "factor"): (1 / 1.08, 1.08),
+        ("gamma", "power"): (1 / 1.15, 1.15),
+        ("contrast", "factor"): (1 / 1.15, 1.15),
+        ("brightness", "share"): (-0.08, 0.08),
+        ("noise", "sigma"): (0, 3),
+        ("blur", "sigma"): (0, 0.7),
+        ("clahe", "clip_limit"): (1, 2),
+        ("erase", "grey"): (0, 255),
     }
     for (name, parameter), (low, high) in bounds.items():
         values = np.asarray([parameters[parameter] for parameters in seen[name]])
         reach = high - low
         assert low - 1e-6 <= values.min() < low + reach / 20, name
         assert high - reach / 20 < values.max() <= high + 1e-6, name
-    for parameters in seen[OperationName.ERASE]:
+    for parameters in seen["erase"]:
         assert 0.01 < parameters["height"] * parameters["width"] < 0.1001
         assert parameters["top"] + parameters["height"] <= 1.000002
         assert parameters["left"] + parameters["width"] <= 1.000002
@@ -156,11 +156,11 @@ def test_without_operations_the_image_stays() -> None:
 def test_the_defaults_never_swap_the_sides() -> None:
     off = {"flip", "clahe", "equalise", "elastic", "erase"}
     drawn = {
-        one.name.value
+        one.name
         for number in range(500)
         for one in Augmenter(AugmentSettings(), 1).operations(str(number), 1)
     }
-    assert drawn == {name.value for name in OperationName} - off
+    assert drawn == set(NAMES) - off
     assert AugmentSettings().warnings() == ()
     warnings = AugmentSettings.model_validate({"flip": {"probability": 0.5}}).warnings()
     assert "heart" in warnings[0]

@@ -18,7 +18,7 @@ from benchmarks import __main__ as command
 from benchmarks import bare, common, score, score_programs
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.imaging.image import StandardImage, read_image
-from pulmospark.inference.batch.scorer import bundle_engine
+from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.models.bundle.bundle import read_bundle
 

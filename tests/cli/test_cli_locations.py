@@ -11,6 +11,7 @@ import click
 import pytest
 from pydantic import ValidationError
 
+from pulmospark.cli import common
 from pulmospark.cli.main import COMMANDS, _run, cli
 from pulmospark.config.base import Settings
 from pulmospark.config.experiment import Experiment
@@ -54,7 +55,9 @@ def test_every_path_of_the_command_line_is_checked(capsys: pytest.CaptureFixture
         if not isinstance(parameter.type, click.Path):
             continue
         walked += 1
-        for text in ("s3://bucket/x", "file://elsewhere/x"):
+        # Images to score may lie in a store.
+        remote = "hdfs://host/x" if parameter.type is common.IMAGES else "s3://bucket/x"
+        for text in (remote, "file://elsewhere/x"):
             code = _run(_line(name, command, parameter, text), debug=False)
             errors = capsys.readouterr().err.splitlines()
             assert code == 2, (name, parameter.name)

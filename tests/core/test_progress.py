@@ -49,18 +49,18 @@ def test_the_first_chunks_give_a_time_left_without_the_start(
     waiting = [(float(at), 0) for at in range(9)]
     working = [(9.0 + chunk, 100 * chunk) for chunk in range(1, 6)]
     lines = _lines(monkeypatch, 30_500, waiting + working)
-    assert lines[0] == "predict: 100 of 30500 images"  # one count is no rate yet
-    assert lines[1].startswith("predict: 500 of 30500 images, 35.7/s, 14.0 s")
+    assert lines[0] == "predict: 100 of 30,500 images"  # one count is no rate yet
+    assert lines[1].startswith("predict: 500 of 30,500 images, 35.7/s, 14.0 s")
     later = [(9.0 + chunk, 100 * chunk) for chunk in range(1, 13)]
     lines = _lines(monkeypatch, 30_500, waiting + later)
-    assert lines[1] == "predict: 1100 of 30500 images, 100.0/s, 4 min 54 s left"
+    assert lines[1] == "predict: 1,100 of 30,500 images, 100.0/s, 4 min 54 s left"
 
 
 def test_what_an_earlier_run_has_left_is_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A million are there at once; then ten a second."""
     counts = [(1.0 + second, 1_000_000 + 10 * second) for second in range(12)]
     lines = _lines(monkeypatch, 1_000_200, counts)
-    assert lines[0] == "predict: 1000090 of 1000200 images, 10.0/s, 11 s left"
+    assert lines[0] == "predict: 1,000,090 of 1,000,200 images, 10.0/s, 11 s left"
 
 
 def test_a_slower_minute_gives_a_longer_time_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from typing import ClassVar
 import pytest
 from pydantic import ConfigDict, ValidationError
 
-from pulmospark.config.audit import AuditSettings, check_skip
+from pulmospark.audit.skip import check_skip
+from pulmospark.config.audit import AuditSettings
 from pulmospark.core.records import Record, RenamedSettingWarning, current_name
 
 

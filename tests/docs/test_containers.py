@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "containers"
-OURS = ("master", "worker-1", "worker-2", "driver")
+OURS = ("master", "worker-1", "worker-2", "driver", "serve")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_all_of_spark_share_image_folder_and_network(compose: dict[str, Any]) ->
 
 def test_nothing_listens_beyond_this_machine(compose: dict[str, Any]) -> None:
     ports = [port for each in compose["services"].values() for port in each.get("ports", ())]
-    assert len(ports) == 3
+    assert len(ports) == 4
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 

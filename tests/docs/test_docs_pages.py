@@ -21,7 +21,7 @@ from docs.pages import (
     links,
     modules,
 )
-from pulmospark.cli.main import COMMANDS, cli
+from pulmospark.cli.main import COMMANDS, FLAGS, cli
 from pulmospark.config.experiment import Experiment, read_experiment
 from pulmospark.config.parse import parse
 from pulmospark.layouts import registry
@@ -85,7 +85,7 @@ def _check_names(experiment: Experiment) -> None:
 
 @pytest.mark.parametrize("command", commands(), ids=str)
 def test_every_command_line_is_one_that_there_is(command: Found) -> None:
-    given = [one for one in arguments(command.text) if one != "--debug"]
+    given = [one for one in arguments(command.text) if one not in FLAGS]
     if given in (["--help"], ["--version"]):
         return
     name, *rest = given

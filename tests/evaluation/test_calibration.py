@@ -14,10 +14,11 @@ from pulmospark.core import limits
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.evaluation.calibration import (
     apply_temperature,
+    called_positive,
     choose_operating_point,
+    decided_figures,
     expected_sensitivity,
     fit_temperature,
-    operating_figures,
     smoothed_targets,
 )
 
@@ -199,7 +200,7 @@ def test_figures_at_a_point_count_by_hand() -> None:
     positive = np.array([True, True, True, False, False, False, False])
     scores = np.array([0.9, 0.6, 0.2, 0.6, 0.3, 0.1, 0.0])
     point = choose_operating_point(scores, positive, 0.6, "a")
-    found = operating_figures(point, scores, positive, np.arange(7), 0.95)
+    found = decided_figures(point, called_positive(point, scores), positive, np.arange(7), 0.95)
     assert point.threshold == 0.6
     counts = {
         name: (figure.numerator, figure.denominator)

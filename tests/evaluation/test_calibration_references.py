@@ -16,7 +16,6 @@ from pulmospark.evaluation.calibration import (
     decided_figures,
     expected_sensitivity,
     fit_temperature,
-    operating_figures,
     smoothed_targets,
 )
 from pulmospark.evaluation.intervals import effective_images, proportion
@@ -174,9 +173,6 @@ def test_unsound_probabilities_are_told_with_what_is_allowed(
     with pytest.raises(InputError) as caught:
         choose_operating_point(np.array(scores), np.array(positive), 0.9, "a")
     assert caught.value.message == message
-    with pytest.raises(InputError) as caught:
-        operating_figures(_point(), np.array(scores), np.array(positive), np.arange(2), 0.9)
-    assert caught.value.message == message
 
 
 def test_groups_that_are_no_images_are_told() -> None:
@@ -194,7 +190,7 @@ def test_figures_of_decisions_are_proportions_over_patients() -> None:
     point = _point()
     called = called_positive(point, scores)
     assert called.tolist() == [True, True, False, True, False, False, False, True]
-    found = operating_figures(point, scores, positive, groups, 0.8)
+    found = decided_figures(point, called_positive(point, scores), positive, groups, 0.8)
     assert found.point == point
     assert found.thresholds == ()
     assert found.sensitivity == proportion(called[positive], None, groups[positive], 0.8)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from pulmospark.evaluation import metrics
+from pulmospark.evaluation import metrics, registry
 from pulmospark.evaluation.bootstrap import GroupTables
 from pulmospark.evaluation.curves import precision_recall_curve, roc_curve
 
@@ -64,6 +64,15 @@ def area(function: Callable[..., float], hit: Any, scores: Floats, weights: Any)
     return float(quiet(function, hit, scores, sample_weight=weights))
 
 
+def share(name: str, truth: NDArray[Any], decided: NDArray[Any], weights: NDArray[Any]) -> float:
+    """A proportion of the registry, images counted by their weight; nan where undefined."""
+    (metric,) = (each for each in registry.METRICS if each.name == name)
+    assert metric.proportion is not None
+    hit, among = metric.proportion(truth, decided)
+    counted = weights if among is None else weights * among
+    return float((counted * hit).sum() / counted.sum()) if counted.sum() else math.nan
+
+
 @settings(max_examples=60, deadline=None)
 @given(predictions())
 def test_figures_of_a_confusion_matrix_are_those_of_scikit_learn(drawn: Drawn) -> None:
@@ -83,16 +92,19 @@ def test_figures_of_a_confusion_matrix_are_those_of_scikit_learn(drawn: Drawn) -
         zero_division=np.nan,
     )
     theirs_accuracy = reference.accuracy_score(labels, said, sample_weight=weights)
-    assert same(float(metrics.accuracy(matrix)), theirs_accuracy)
+    assert same(share("accuracy", labels, said, weights), theirs_accuracy)
     for each in every:
         rest = {"sample_weight": weights, "zero_division": np.nan}
         other_recall = quiet(reference.recall_score, labels != each, said != each, **rest)
         other_precision = quiet(reference.precision_score, labels != each, said != each, **rest)
-        assert same(metrics.ppv(matrix)[each], precision[each])
+        decided = (labels == each, said == each, weights)
+        assert same(share("ppv", *decided), precision[each])
+        assert same(share("npv", *decided), other_precision)
+        assert same(share("sensitivity", *decided), recall[each])
+        assert same(share("specificity", *decided), other_recall)
         assert same(metrics.sensitivity(matrix)[each], recall[each])
         assert same(metrics.f1(matrix)[each], f1[each])
         assert same(metrics.specificity(matrix)[each], other_recall)
-        assert same(metrics.npv(matrix)[each], other_precision)
         mcc = quiet(
             reference.matthews_corrcoef, labels == each, said == each, sample_weight=weights
         )

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pulmospark.audit.run import _Shared, audits_of, costly_audits_of
 from pulmospark.cli.main import _run
-from pulmospark.config.audit import AUDITS
 
 WRONG = (
     ("train.model=mobilnet_v2", 2, "did you mean 'mobilenet_v2'"),
@@ -120,17 +118,3 @@ def test_a_check_loads_neither_spark_nor_torch(experiment: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_the_names_of_audits_are_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Anything:
-        def __getattr__(self, name: str) -> Anything:
-            return self
-
-        def __contains__(self, _: object) -> bool:
-            return False
-
-    monkeypatch.setattr("pulmospark.audit.subgroups.tested", lambda _: None)
-    shared = _Shared(Anything(), Path(), Anything(), True)  # type: ignore[arg-type]
-    names = [name for name, _ in (*audits_of(shared), *costly_audits_of(shared))]
-    assert sorted(names) == sorted(AUDITS)

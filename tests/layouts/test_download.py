@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from layouts.servers import Server, serving
 from pulmospark.cli.fetch import command
 from pulmospark.core.download import Bounds, download
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
 from pulmospark.layouts.datasets.hannover import Hannover
 from pulmospark.layouts.download import fetch_data_set, fetchable
+from servers import Server, serving
 
 _SHEET = "patient_id,image_id,sex,age,admission_offset,modality,projection\n1,aa,m,,0,CR,ap\n"
 _ROOMY = Bounds(10**8, 60.0)

@@ -29,8 +29,8 @@ from pulmospark.core.provenance import now_utc
 from pulmospark.data.ingest.ingest import IngestWork
 from pulmospark.imaging.image import StandardImage, read_image
 from pulmospark.inference.batch.predict import predict
-from pulmospark.inference.batch.scorer import bundle_engine
 from pulmospark.inference.batch.tasks import FilesWork, Scorer
+from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.export.check_images import images_for
 from pulmospark.inference.precision.sample import ListedSample
 from pulmospark.inference.stream.ledger import Arrival

@@ -56,7 +56,7 @@ def _pair(first: str, second: str, value: float, p: float) -> ModelPair:
     return ModelPair(first=first, second=second, compared=compared, adjusted_p=p)
 
 
-def _comparison(phantoms: bool = False) -> Comparison:
+def example_comparison(phantoms: bool = False) -> Comparison:
     models = with_frontier(
         (_model("slow", 0.93, 400), _model("quick", 0.91, 40), _model("poor", 0.90, 90))
     )
@@ -77,7 +77,7 @@ def _comparison(phantoms: bool = False) -> Comparison:
 
 
 def test_the_most_accurate_first_and_the_beaten_one_off_the_frontier() -> None:
-    told = _comparison().models
+    told = example_comparison().models
     assert [(one.name, one.frontier) for one in told] == [
         ("slow", True), ("quick", True), ("poor", False),
     ]  # fmt: skip
@@ -102,7 +102,7 @@ def test_off_the_frontier_is_who_is_beaten_and_nobody_else(
 
 
 def test_the_headline_and_the_pairs_in_words() -> None:
-    told = _comparison()
+    told = example_comparison()
     assert headline(told) == (
         "SLOW is the most accurate of 3 networks on the same 300 images: "
         "93.0\N{NO-BREAK SPACE}%, after 6 min 40 s of training. Also on the frontier, with less "
@@ -124,7 +124,7 @@ def test_the_headline_and_the_pairs_in_words() -> None:
 
 
 def test_the_pairs_name_the_better_one_first() -> None:
-    page = render_comparison(_comparison(), _NOW)
+    page = render_comparison(example_comparison(), _NOW)
     rows = re.findall(
         r'<tr><th scope="row"><bdi>(\w+)</bdi></th><td[^>]*><bdi>(\w+)</bdi></td>', page
     )
@@ -135,7 +135,7 @@ def test_the_pairs_name_the_better_one_first() -> None:
 
 
 def test_a_network_that_stands_twice_is_told_apart_in_the_plot() -> None:
-    told = _comparison()
+    told = example_comparison()
     both = [
         _model("a", 0.9, 40, model="one").model_copy(update={"title": "One (frozen features)"}),
         _model("b", 0.95, 4000, model="one").model_copy(
@@ -162,16 +162,16 @@ def test_a_round_time_is_short() -> None:
 
 
 def test_the_page_needs_nothing_and_says_what_it_is() -> None:
-    page = render_comparison(_comparison(), _NOW)
+    page = render_comparison(example_comparison(), _NOW)
     assert page.count(pulmospark.NOT_A_MEDICAL_DEVICE) == 2
     assert not re.findall(r"(?:src|href)=\"(?!#|data:)", page)
     for word in ("SLOW", "QUICK", "POOR", "9.1 MB", "6 min 40 s", "Holm", "in 5 folds"):
         assert word in page
-    assert page == render_comparison(_comparison(), _NOW)
+    assert page == render_comparison(example_comparison(), _NOW)
 
 
 def test_a_page_about_phantoms_says_so() -> None:
-    page = render_comparison(_comparison(phantoms=True), _NOW)
+    page = render_comparison(example_comparison(phantoms=True), _NOW)
     assert "Phantoms, not patients." in page
     own = re.sub(r"<(bdi|pre|style|svg)\b.*?</\1>", "", page, flags=re.DOTALL)
     assert not re.findall(r"\b[Ff]ilms?\b", re.sub(r"<[^>]*>", " ", own))
@@ -179,5 +179,5 @@ def test_a_page_about_phantoms_says_so() -> None:
 
 def test_what_the_networks_do_not_have_in_common_is_told() -> None:
     note = "quick starts from the bundle runs/<first>/bundle"
-    page = render_comparison(_comparison().model_copy(update={"notes": (note,)}), _NOW)
+    page = render_comparison(example_comparison().model_copy(update={"notes": (note,)}), _NOW)
     assert "quick starts from the bundle runs/&lt;first&gt;/bundle" in page

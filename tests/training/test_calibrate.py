@@ -17,9 +17,10 @@ from pulmospark.core import schemas
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.evaluation.calibration import choose_operating_point
 from pulmospark.training.calibrate import calibration_warnings, numbered, positive_of
-from pulmospark.training.mllib_logistic import Head
+from pulmospark.training.feature_matrix import Images
+from pulmospark.training.logistic_fit import Head
 from pulmospark.training.results import ModelRecord, TrainResult, strengths
-from pulmospark.training.tuning import Images, chosen_of, final_scores, write_out_of_fold
+from pulmospark.training.tuning import chosen_of, final_scores, write_out_of_fold
 
 
 def _record(positives: int, fold: int | None = None, **changes: Any) -> ModelRecord:
@@ -80,7 +81,7 @@ def _images() -> Images:
     rows = [member(n, ("covid", "normal")[n % 2], "train") | {"fold": n % 3} for n in range(9)]
     table = pa.Table.from_pylist(rows, schema=schemas.COHORT)
     features = np.arange(18, dtype=np.float32).reshape(9, 2)
-    return Images(table, features, np.arange(9) % 2, np.arange(9) % 3, np.zeros(9, bool))
+    return Images(table, features, np.arange(9) % 2, np.arange(9) % 3, np.full(9, "train"))
 
 
 def test_the_final_models_scores_are_each_by_the_fold_that_was_not_fitted_on_the_image() -> None:

@@ -165,7 +165,7 @@ def test_a_training_is_known_by_all_that_it_depends_on(tmp_path: Path) -> None:
     ]
     save_file({"other": torch.ones(1)}, plan.folder / START)
     other.append(run_id(plan, 1))
-    part = next((tmp_path / "cohort" / "table").iterdir())
+    part = next((tmp_path / "cohort" / "table").glob("*.parquet"))
     rows = pq.read_table(part)
     pq.write_table(rows.slice(1), part)
     other.append(run_id(plan, 1))

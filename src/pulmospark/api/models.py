@@ -14,22 +14,24 @@ from typing import TYPE_CHECKING, Any, TypeGuard, overload
 
 import pyarrow.parquet as pq
 
-from pulmospark.config.inference import ScoringSettings
+from pulmospark.config.inference import Allowances, ScoringSettings
 from pulmospark.core import limits
 from pulmospark.core.errors import BundleError, UsageError
-from pulmospark.core.locations import PathLike, local_path, local_text
+from pulmospark.core.locations import PathLike, local_path
 from pulmospark.core.provenance import now_utc
 from pulmospark.inference.batch.inputs import resolve_inputs
 from pulmospark.inference.batch.predict import PredictPlan, plan_predict
 from pulmospark.inference.batch.result import Prediction
 from pulmospark.inference.batch.scorer import prepare_here
 from pulmospark.models.bundle.bundle import read_bundle
+from pulmospark.store.uri import place_text
 
 if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import DataFrame, SparkSession
 
     from pulmospark.inference.batch.tasks import Scorer
+    from pulmospark.inference.explain import Explainer, HeatMap
     from pulmospark.inference.precision.check import PrecisionOutcome
 
 _IMAGE_COLUMNS = ("content", "image", "pixels")
@@ -76,6 +78,7 @@ class Model:
         self.model_id = self._read.model_id
         self.classes = self._read.config.classes
         self._scorer: tuple[Scorer, PrecisionOutcome] | None = None
+        self._explains: Explainer | None = None
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a string is a path, not a list of characters
@@ -158,11 +161,74 @@ class Model:
         )
         if isinstance(images, (str, os.PathLike)):
             _check_unset(out)
-            return self._one(local_text(os.fspath(images)), settings)
+            return self._one(place_text(os.fspath(images)), settings)
         if _is_dataframe(images):
             _check_unset(out)
             return self._rows(images, settings)
         return self._list(_paths(images), out, settings, quiet=quiet)
+
+    def explain(
+        self,
+        image: PathLike,
+        class_name: str | None = None,
+        *,
+        frame: int | None = None,
+        allow_phantom_model: bool = False,
+        any_body_part: bool = False,
+    ) -> HeatMap:
+        """Compute where in an image the model found evidence for a class.
+
+        A heat map shows what moved this model's output, not where disease is; see the guide on
+        heat maps for what is and is not claimed.
+
+        Args:
+            image: path of one image.
+            class_name: the class whose evidence is shown; ``None``: the most probable one.
+            frame: from 1, of a file with several.
+            allow_phantom_model: let a model that was trained on phantoms score other images.
+            any_body_part: score DICOM images of other parts of the body than the chest.
+
+        Returns:
+            A ``HeatMap``: notebooks show it as a picture; ``map`` is a float32 array in the
+            image's own coordinates, ``outside_lungs`` the share of the heat outside the lungs.
+
+        Raises:
+            InputError: the path is not there, or no image that the model scores.
+            UsageError: the class is unknown, or ``frame`` does not fit the file.
+            BundleError: another model now stands in the bundle's folder.
+
+        Example:
+            >>> heat = ps.load("runs/mine/bundle").explain("image.png")
+            >>> float(heat.map.max()) <= 1.0
+            True
+        """
+        path = place_text(os.fspath(image))
+        inputs = resolve_inputs([path])
+        if not inputs.is_one_image:
+            raise UsageError(
+                f"{path}: stands for more than one image: explain takes one at a time"
+            )
+        from pulmospark.inference.batch.explain_file import explain_file  # noqa: PLC0415 - Pillow
+
+        return explain_file(
+            self._explainer(),
+            self._read.config,
+            str(inputs.places[0]),
+            class_name,
+            frame=frame,
+            allowances=Allowances(
+                allow_phantom_model=allow_phantom_model, any_body_part=any_body_part
+            ),
+        )
+
+    def _explainer(self) -> Explainer:
+        """Made once, used again."""
+        if self._explains is None:
+            from pulmospark.inference.explain import Explainer  # noqa: PLC0415 - Pillow
+
+            self._check_same(read_bundle(self.bundle).model_id)
+            self._explains = Explainer.open(self._read)
+        return self._explains
 
     def _one(self, path: str, settings: ScoringSettings) -> Prediction:
         if not resolve_inputs([path]).is_one_image:
@@ -186,8 +252,9 @@ class Model:
                 target = local_path(os.fspath(out))
             plan = self._plan(paths, target, settings)
             inputs = plan.inputs
-            more = inputs.folders or inputs.sheets or inputs.images
-            if len(inputs.named) <= limits.CHUNK_FILES_MAX and not more:  # one task for Spark
+            more = inputs.folders or inputs.stored_folders or inputs.sheets or inputs.images
+            named = len(inputs.named) + len(inputs.stored)
+            if named <= limits.CHUNK_FILES_MAX and not more:  # one task for Spark
                 result = self._here(plan).run(None, quiet=True)
             else:
                 with _session() as spark:
@@ -261,7 +328,7 @@ def _is_dataframe(images: object) -> TypeGuard[DataFrame]:
 
 def _paths(images: Any) -> list[str]:
     try:
-        return [local_text(os.fspath(path)) for path in images]
+        return [place_text(os.fspath(path)) for path in images]
     except TypeError as error:
         raise UsageError(
             f"predict takes a path, a list of paths or a Spark DataFrame: {error}"

@@ -17,6 +17,7 @@ from pulmospark.core import limits
 from pulmospark.core.schemas import Split
 from pulmospark.evaluation.intervals import proportion
 
+AUGMENTED = ("augmented", "Augmented copies separated from their parent")
 _COLUMNS = ["parent_uri", "split", "fold"]
 
 
@@ -26,7 +27,7 @@ def audit(subject: Subject) -> AuditResult:
     Data sets augmented before splitting leak training images into the test set; the papers that
     did so report accuracies near 100 %.
     """
-    name, title = "augmented", "Augmented copies separated from their parent"
+    name, title = AUGMENTED
     if not subject.has_split:
         return not_assessable(name, title, "there is no split", "run `pulmospark split` first")
     if subject.expanded is None:
@@ -37,35 +38,14 @@ def audit(subject: Subject) -> AuditResult:
             sentence="No table of augmented images was used; augmentation during training uses "
             "training images only.",
         )
-    home = {
-        uri: (split, fold)
-        for uri, split, fold in zip(
-            subject.rows["uri"].to_pylist(),
-            subject.rows["split"].to_pylist(),
-            subject.rows["fold"].to_pylist(),
-            strict=True,
-        )
-    }
-    places = {uri: row for row, uri in enumerate(subject.rows["uri"].to_pylist())}
-    parents: list[str] = []
-    moved: list[bool] = []
-    for batch in _batches(subject.expanded):
-        columns = [batch[name].to_pylist() for name in _COLUMNS]
-        for parent, split, fold in zip(*columns, strict=True):
-            if parent is None:
-                continue
-            there = home.get(parent)
-            trained = there is not None and there[0] == Split.TRAIN.value
-            parents.append(parent)
-            moved.append(
-                not trained or (there is not None and there[1] != fold) or split != "train"
-            )
+    parents, moved = _separated(subject, subject.expanded)
     if not parents:
         return not_assessable(name, title, "the expanded table holds no augmented copy")
     # Copies of one parent are correlated: each parent is one group.
     _, groups = np.unique(np.asarray(parents), return_inverse=True)
     figure = proportion(np.asarray(moved), None, groups.astype(np.int64), subject.confidence)
     separated = [parent for parent, away in zip(parents, moved, strict=True) if away]
+    places = {uri: row for row, uri in enumerate(subject.rows["uri"].to_pylist())}
     verdict: Verdict = "fail" if separated else "pass"
     shown = [uri for uri in dict.fromkeys(separated) if uri in places][: limits.AUDIT_EXAMPLES_MAX]
     return AuditResult(
@@ -84,6 +64,22 @@ def audit(subject: Subject) -> AuditResult:
             for uri in shown
         ),
     )
+
+
+def _separated(subject: Subject, table: Path) -> tuple[list[str], list[bool]]:
+    """The parent of each copy, and whether the copy is in another split or fold than it."""
+    columns = (subject.rows[name].to_pylist() for name in ("uri", "split", "fold"))
+    home = {uri: (split, fold) for uri, split, fold in zip(*columns, strict=True)}
+    parents: list[str] = []
+    moved: list[bool] = []
+    for batch in _batches(table):
+        copies = (batch[name].to_pylist() for name in _COLUMNS)
+        for parent, split, fold in zip(*copies, strict=True):
+            if parent is not None:
+                parents.append(parent)
+                there = home.get(parent)
+                moved.append(there != (Split.TRAIN.value, fold) or split != Split.TRAIN.value)
+    return parents, moved
 
 
 def _batches(table: Path) -> Iterator[pa.RecordBatch]:

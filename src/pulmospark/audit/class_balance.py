@@ -14,6 +14,8 @@ from pulmospark.evaluation.intervals import expected_interval, proportion
 from pulmospark.evaluation.results import Figure
 from pulmospark.layouts.registry import LAYOUTS
 
+SUPPORT = ("support", "Sample size per class")
+CHILDREN = ("children", "Children in one class only")
 _AGES = "give the layout an age column"
 _HOPED = 0.9
 """sensitivity for which the width of the CI is estimated: what published detectors claim"""
@@ -45,15 +47,15 @@ def support(subject: Subject) -> AuditResult:
             )
         )
     if not widths:
-        return not_assessable("support", "Sample size per class", "no image has a label")
+        return not_assessable(*SUPPORT, "no image has a label")
     limit = subject.settings.interval_width
     worst = max(widths, key=lambda name: widths[name])
     verdict: Verdict = "pass"
     if widths[worst] > limit:
         verdict = "fail" if widths[worst] > 2 * limit else "warn"
     return AuditResult(
-        name="support",
-        title="Sample size per class",
+        name=SUPPORT[0],
+        title=SUPPORT[1],
         verdict=verdict,
         sentence=f"The widest CI is that of {worst}: for a sensitivity of 90 % it would span "
         f"{widths[worst] * 100:.0f} percentage points.",
@@ -74,7 +76,7 @@ def children(subject: Subject) -> AuditResult:
     Uses ages where they are known, otherwise what the layout states about the published data
     set. A class with fewer than ten patients of known age makes the audit not assessable.
     """
-    title, years = "Children in one class only", subject.settings.child_years
+    years = subject.settings.child_years
     people, labels = _people(subject), subject.labels
     figures, share, ageless = [], {}, []
     for index in subject.common():
@@ -88,7 +90,7 @@ def children(subject: Subject) -> AuditResult:
             share[name] = figure
     if len(share) < 2:
         why = f"fewer than two classes have {PATIENTS_MIN} patients of known age"
-        return not_assessable("children", title, why, _AGES)
+        return not_assessable(*CHILDREN, why, _AGES)
     most = max(share, key=lambda name: share[name].value or 0.0)
     least = min(share, key=lambda name: share[name].value or 0.0)
     high, low = share[most], share[least]
@@ -105,8 +107,8 @@ def children(subject: Subject) -> AuditResult:
     )
     remedies = {"pass": "", "not assessable": _AGES}
     return AuditResult(
-        name="children",
-        title=title,
+        name=CHILDREN[0],
+        title=CHILDREN[1],
         verdict=verdict,
         sentence=f"{people.none or shares} {people.coverage}{_excluded(subject, ageless)}",
         figures=tuple(figures),

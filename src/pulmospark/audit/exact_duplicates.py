@@ -10,7 +10,7 @@ from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
 from pulmospark.evaluation.intervals import proportion
 
-TITLE = "Identical files"
+IDENTICAL = ("exact_duplicates", "Identical files")
 _DUPLICATE = "identical file"
 _CONFLICT = "label conflict between identical files"
 
@@ -24,7 +24,7 @@ def audit(subject: Subject) -> AuditResult:
     ids = subject.column("image_id")
     if any(image_id is None for image_id in ids):
         why = "not every image has a content hash"
-        return not_assessable("exact_duplicates", TITLE, why, "ingest the images again")
+        return not_assessable(*IDENTICAL, why, "ingest the images again")
     _, codes, counts = np.unique(ids.astype(str), return_inverse=True, return_counts=True)
     twice = counts[codes] > 1
     excluded = subject.left_out or {}
@@ -39,8 +39,8 @@ def audit(subject: Subject) -> AuditResult:
     if twice.any():
         sentence = f"{counted(int(twice.sum()), 'image')} share a file with another image."
     return AuditResult(
-        name="exact_duplicates",
-        title=TITLE,
+        name=IDENTICAL[0],
+        title=IDENTICAL[1],
         verdict="fail" if twice.any() else "pass",
         sentence=sentence,
         figures=(NamedFigure(name="images with an identical file", figure=figure),),

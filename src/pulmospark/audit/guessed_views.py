@@ -15,7 +15,7 @@ from pulmospark.chunks.parts import parts_of
 from pulmospark.core import limits
 from pulmospark.core.schemas import View
 
-NAME, TITLE = "guessed_views", "Views estimated from pixels"
+GUESSED = ("guessed_views", "Views estimated from pixels")
 _COLUMNS = ("uri", "image_id", "source", "finding", "view", "view_measured", "view_guess")
 
 
@@ -36,8 +36,8 @@ def audit(subject: Subject) -> AuditResult:
             "be one but treated as frontal."
         )
     return AuditResult(
-        name=NAME,
-        title=TITLE,
+        name=GUESSED[0],
+        title=GUESSED[1],
         verdict="warn" if rows else "pass",
         sentence=sentence,
         figures=(),

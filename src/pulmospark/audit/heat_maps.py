@@ -2,66 +2,21 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-import torch
-from torch import nn
 
 from pulmospark.audit.model_outputs import Scored
 from pulmospark.audit.phrasing import counted, named, percent
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
-from pulmospark.core.arrays import Floats, Ints, Mask, Pixels
+from pulmospark.core.arrays import Floats, Ints, Mask, Pixels, Singles
 from pulmospark.evaluation.results import Figure
-from pulmospark.models.zoo.network import Network
+from pulmospark.inference.explain.heat_map import relative_heat
+from pulmospark.inference.explain.torch_maps import TorchMaps
 
 HEAT = ("heat_maps", "Heat maps outside the lungs")
 _REMEDIES = {"pass": "", "not assessable": "more images of these classes"}
 _PATIENTS_MIN = 8
 """patients with images predicted as a class that its metric needs"""
-
-
-def heat_map(network: Network, image: Pixels) -> Floats:
-    """Grad-CAM of the most probable class on the last convolution map (Selvaraju et al. 2017).
-
-    For networks that average that map before one linear layer it is the class activation map of
-    Zhou et al. (2016).
-
-    Args:
-        network: in evaluation mode.
-        image: (size, size) uint8.
-
-    Returns:
-        (size, size) float64, 0 and above, summing to 1; uniform where no value is positive.
-    """
-    kept: list[torch.Tensor] = []
-
-    def keep(_: nn.Module, __: object, output: object) -> None:
-        if isinstance(output, torch.Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-            kept.append(output)
-
-    hooks = [module.register_forward_hook(keep) for module in network.backbone.modules()]
-    try:
-        with torch.enable_grad():
-            pixels = torch.from_numpy(image[None].astype(np.float32)).requires_grad_()
-            logits = network(pixels)
-            last = kept[-1]
-            # Relative to the other classes: only differences of logits matter, and a one-logit
-            # head has no logit for the other class.
-            best = int(logits[0].argmax())
-            others = logits[0, torch.arange(logits.shape[1]) != best]
-            (gradient,) = torch.autograd.grad(logits[0, best] - others.mean(), last)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    weight = gradient.mean(dim=(2, 3), keepdim=True)
-    small = torch.relu((weight * last).sum(dim=1))[0].detach().numpy().astype(np.float32)
-    whole = np.asarray(
-        cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR),
-        np.float64,
-    )
-    total = whole.sum()
-    return whole / total if total > 0 else np.full(image.shape, 1.0 / image.size)
 
 
 def audit(subject: Subject, scored: Scored, rows: Ints, images: Pixels) -> AuditResult:
@@ -73,12 +28,13 @@ def audit(subject: Subject, scored: Scored, rows: Ints, images: Pixels) -> Audit
         rows: int64 (n,), places of the images in the subject's rows, rising.
         images: (n, size, size) uint8.
     """
-    network, outside = scored.bundle.network(), ~scored.region
+    outside = ~scored.region
     predicted = scored.probabilities["whole"][np.searchsorted(scored.rows, rows)].argmax(axis=1)
     names, groups = scored.bundle.config.classes, subject.groups[rows]
     even = float(outside.mean())
     if not 0.0 < even < 1.0:
         return not_assessable(*HEAT, "the lung region covers the whole image, or none of it")
+    maps = TorchMaps(scored.bundle.network(), images.shape[1])
     counts, figures, few = {}, {}, []
     for kind, name in enumerate(names):
         mine = predicted == kind
@@ -86,7 +42,8 @@ def audit(subject: Subject, scored: Scored, rows: Ints, images: Pixels) -> Audit
         counts[name] = f"{counted(int(mine.sum()), 'image')} of {counted(patients, 'patient')}"
         share = None
         if patients >= _PATIENTS_MIN:
-            share = _share(subject, network, images[mine], groups[mine], outside)
+            raw = maps.run(images[mine], predicted[mine]).raw
+            share = _share(subject, raw, groups[mine], outside)
         if share is None:
             few.append(f"{name} ({counts[name]})")
         else:
@@ -125,8 +82,7 @@ def audit(subject: Subject, scored: Scored, rows: Ints, images: Pixels) -> Audit
 
 def _share(
     subject: Subject,
-    network: Network,
-    images: Pixels,
+    raw: Singles,
     groups: Ints,
     outside: Mask,
 ) -> Figure | None:
@@ -134,11 +90,11 @@ def _share(
 
     Over maps that have heat; ``None`` where those cover too few patients.
     """
-    maps = [heat_map(network, image) for image in images]
-    warm = np.asarray([bool(np.ptp(heat) > 0) for heat in maps], np.bool_)
+    warm = (raw > 0).any(axis=(1, 2))
     if np.unique(groups[warm]).size < _PATIENTS_MIN:
         return None
-    shares = np.asarray([heat[outside].sum() for heat, has in zip(maps, warm, strict=True) if has])
+    maps = [relative_heat(each, len(outside)).astype(np.float64) for each in raw[warm]]
+    shares = np.asarray([heat[outside].sum() / heat.sum() for heat in maps])
     return mean_share(
         shares,
         groups[warm],

@@ -79,7 +79,9 @@ def score_sample(
     engine = prepare_engine(bundle.network(), work / "engines", outputs="both", size=size)
     cover = CoverWork(engine, size, str(wanted), hashing.value_id(request))
     todo = _with_images(chunks.chunks_of(chunks.parts_of(subject.images)), set(uris))
-    with Progress("cover", sum(c.rows for c in todo), "images", quiet=quiet) as progress:
+    with Progress(
+        "score masked images", sum(c.rows for c in todo), "images", quiet=quiet
+    ) as progress:
         parts = chunks.run_chunks(SparkExecutor(spark), cover, todo, work / "covered", progress)
     return _gather(subject, bundle, rows, region, parts)
 

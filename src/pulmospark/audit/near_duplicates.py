@@ -175,13 +175,13 @@ def _sentence(
 
 
 def _examples(subject: Subject, copies: NearCopies, which: Mask) -> tuple[Example, ...]:
-    """Pairs that leak first, then pairs across sources; one per cluster."""
+    """Pairs that leak first, then pairs across sources, each most alike first; one per cluster."""
     rows = np.flatnonzero(which)
     first, second = copies.first[rows], copies.second[rows]
     leak = subject.leaks(first, second)
     sources = subject.column("source")
     across = np.asarray(sources[first] != sources[second], np.bool_)
-    order = np.lexsort((copies.correlation[rows], ~across, ~leak))
+    order = np.lexsort((-copies.correlation[rows], ~across, ~leak))
     seen: set[int] = set()
     examples = []
     for place in order:

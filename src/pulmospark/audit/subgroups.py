@@ -15,6 +15,8 @@ from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation.intervals import proportion
 from pulmospark.evaluation.results import Figure
 
+ACCURACY = ("subgroups", "Accuracy by sex, age, view and source")
+CALIBRATION = ("calibration", "Calibration by source and subgroup")
 AGE_EDGES = (18.0, 40.0, 60.0, 75.0)
 """years at which age bands begin"""
 
@@ -82,7 +84,7 @@ def _band(band: int) -> str:
 
 def accuracy(subject: Subject, images: Tested | None) -> AuditResult:
     """Whether the accuracy of a subgroup is significantly below that of all other images."""
-    name, title = "subgroups", "Accuracy by sex, age, view and source"
+    name, title = ACCURACY
     if images is None:
         return _no_predictions(subject, name, title)
     assessable = [
@@ -128,7 +130,7 @@ def accuracy(subject: Subject, images: Tested | None) -> AuditResult:
 
 def calibration(subject: Subject, images: Tested | None) -> AuditResult:
     """Whether the probabilities of a source or subgroup are far from its accuracy."""
-    name, title = "calibration", "Calibration by source and subgroup"
+    name, title = CALIBRATION
     if images is None:
         return _no_predictions(subject, name, title)
     if not np.isfinite(images.confidence).all():

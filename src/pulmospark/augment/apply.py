@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
+import cv2
 import numpy as np
 
-from pulmospark.augment import intensity
-from pulmospark.augment.operations import Operation, OperationName
+from pulmospark.augment.operations import Operation
+from pulmospark.augment.transforms.base import PixelTransform, ToneTransform
+from pulmospark.augment.transforms.registry import transform
 from pulmospark.augment.warp import warp
 from pulmospark.core.arrays import Pixels
-
-_GEOMETRIC = frozenset(
-    {
-        OperationName.FLIP,
-        OperationName.ZOOM,
-        OperationName.SHEAR,
-        OperationName.ROTATION,
-        OperationName.SHIFT,
-        OperationName.ELASTIC,
-    }
-)
-_TONES = frozenset({OperationName.GAMMA, OperationName.CONTRAST, OperationName.BRIGHTNESS})
-_SINGLE: Mapping[OperationName, Callable[[Pixels, Operation], Pixels]] = {
-    OperationName.EQUALISE: intensity.equalise,
-    OperationName.CLAHE: intensity.clahe,
-    OperationName.BLUR: intensity.blur,
-    OperationName.NOISE: intensity.noise,
-    OperationName.ERASE: intensity.erase,
-}
 
 
 def apply(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
@@ -40,7 +23,7 @@ def apply(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
 
     Args:
         pixels: (h, w) uint8; unchanged.
-        operations: the sampled operations.
+        operations: what was drawn.
 
     Returns:
         (h, w) uint8, a new array.
@@ -51,18 +34,32 @@ def apply(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or not pixels.size:
         raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}: expected uint8 (h, w)")
     changed = pixels
-    for family, group in groupby(operations, key=_family):
-        if family == "geometric":
-            changed = warp(changed, list(group))
-        elif family == "tone":
-            changed = intensity.tone(changed, list(group))
-        else:
+    for kind, group in groupby(operations, key=_kind):
+        if kind is PixelTransform:
             for operation in group:
-                changed = _SINGLE[operation.name](changed, operation)
+                one = transform(operation.name)
+                assert isinstance(one, PixelTransform)
+                changed = one.apply(changed, operation.parameters)
+        else:
+            changed = (_tone if kind is ToneTransform else warp)(changed, list(group))
     return changed.copy() if changed is pixels else changed
 
 
-def _family(operation: Operation) -> str:
-    if operation.name in _GEOMETRIC:
-        return "geometric"
-    return "tone" if operation.name in _TONES else "single"
+def _kind(operation: Operation) -> type | None:
+    """The kind of its transform; ``None``: geometric."""
+    known = transform(operation.name)
+    return next(
+        (kind for kind in (PixelTransform, ToneTransform) if isinstance(known, kind)), None
+    )
+
+
+def _tone(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
+    """Apply tone curves in order as one lookup table of 256 levels, rounded once."""
+    levels = np.arange(256) / 255.0
+    mean = cv2.mean(pixels)[0]
+    for operation in operations:
+        known = transform(operation.name)
+        assert isinstance(known, ToneTransform)
+        levels = known.curve(levels, mean, operation.parameters)
+    table = np.rint(255.0 * np.clip(levels, 0.0, 1.0)).astype(np.uint8)
+    return np.asarray(cv2.LUT(pixels, table), np.uint8)

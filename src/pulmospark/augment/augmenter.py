@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pulmospark.augment.apply import apply
-from pulmospark.augment.operations import PARAMETERS, Operation, OperationName
+from pulmospark.augment.operations import Operation
 from pulmospark.augment.random_stream import unit, words
+from pulmospark.augment.transforms import registry
+from pulmospark.augment.transforms.base import WORDS_EACH
 from pulmospark.config.augment import AugmentSettings
 from pulmospark.core.arrays import Pixels
 
 AUGMENT_VERSION = 1
 """Incremented when the same settings, seed, image and draw give other pixels."""
-
-_DIGITS = 6
-"""decimals of a parameter: keeps the record exact and short"""
-
-_WORDS_EACH = 8
-"""random numbers reserved per operation, used or not: changing the settings of one operation, or
-appending a new one, then does not affect the others"""
-
-_ERASE_AREA_MIN = 0.02
-_ERASE_ASPECT_MAX = 10 / 3  # with its inverse, the range of the paper (Zhong et al., 2020)
 
 
 @dataclass(frozen=True)
@@ -37,7 +28,7 @@ class Augmenter:
     in a batch.
 
     Attributes:
-        settings: probability and strength of each operation.
+        settings: probability and strength of each transform.
         seed: of all images.
     """
 
@@ -51,16 +42,17 @@ class Augmenter:
             key: of the image: its ``image_id``.
             draw: version of the image: number of the augmented copy, or the epoch.
         """
-        drawn = words(self.seed, key, draw, _WORDS_EACH * len(OperationName))
+        slots = 1 + max(transform.slot for transform in registry.TRANSFORMS)
+        drawn = words(self.seed, key, draw, WORDS_EACH * slots)
         operations = []
-        for place, name in enumerate(OperationName):
-            gate, *rest = drawn[place * _WORDS_EACH : (place + 1) * _WORDS_EACH]
-            settings: Any = getattr(self.settings, name.value)
-            if unit(gate) < settings.probability:
-                values = _DRAWN[name](settings, rest)
-                operations.append(
-                    Operation(name, dict(zip(PARAMETERS[name], values, strict=True)))
-                )
+        for transform in registry.TRANSFORMS:
+            start = transform.slot * WORDS_EACH
+            gate, *numbers = drawn[start : start + WORDS_EACH]
+            own: Any = getattr(self.settings, transform.name)
+            if unit(gate) < own.probability:
+                values = transform.draw(own, numbers)
+                parameters = dict(zip(transform.parameters, values, strict=True))
+                operations.append(Operation(transform.name, parameters))
         return tuple(operations)
 
     def __call__(
@@ -101,46 +93,3 @@ class Augmenter:
         for image, key, target in zip(pixels, keys, changed, strict=True):
             target[:] = self(image, key, draw)[0]
         return changed
-
-
-def _both_ways(most: float, word: int) -> float:
-    return round(most * (2.0 * unit(word) - 1.0), _DIGITS)
-
-
-def _up_to(most: float, word: int, least: float = 0.0) -> float:
-    return round(least + (most - least) * unit(word), _DIGITS)
-
-
-def _factor(share: float, word: int) -> float:
-    return round(math.exp(math.log1p(share) * (2.0 * unit(word) - 1.0)), _DIGITS)
-
-
-def _erased(settings: Any, rest: Sequence[int]) -> tuple[float, ...]:
-    area = _up_to(settings.area, rest[0], _ERASE_AREA_MIN)
-    aspect = _factor(_ERASE_ASPECT_MAX - 1.0, rest[1])
-    height = round(min(1.0, math.sqrt(area * aspect)), _DIGITS)
-    width = round(min(1.0, math.sqrt(area / aspect)), _DIGITS)
-    top, left = _up_to(1.0 - height, rest[2]), _up_to(1.0 - width, rest[3])
-    return top, left, height, width, int(256 * unit(rest[4]))
-
-
-_DRAWN: Mapping[OperationName, Callable[[Any, Sequence[int]], tuple[float, ...]]] = {
-    OperationName.FLIP: lambda _, __: (),
-    OperationName.ZOOM: lambda own, rest: (_factor(own.share, rest[0]),),
-    OperationName.SHEAR: lambda own, rest: (_both_ways(own.degrees, rest[0]),),
-    OperationName.ROTATION: lambda own, rest: (_both_ways(own.degrees, rest[0]),),
-    OperationName.SHIFT: lambda own, rest: (
-        _both_ways(own.share, rest[0]),
-        _both_ways(own.share, rest[1]),
-    ),
-    OperationName.ELASTIC: lambda own, rest: (own.share, rest[0]),
-    OperationName.EQUALISE: lambda _, __: (),
-    OperationName.CLAHE: lambda own, rest: (_up_to(own.clip_limit, rest[0], 1.0), own.tiles),
-    OperationName.GAMMA: lambda own, rest: (_factor(own.share, rest[0]),),
-    OperationName.CONTRAST: lambda own, rest: (_factor(own.share, rest[0]),),
-    OperationName.BRIGHTNESS: lambda own, rest: (_both_ways(own.share, rest[0]),),
-    OperationName.BLUR: lambda own, rest: (_up_to(own.sigma, rest[0]),),
-    OperationName.NOISE: lambda own, rest: (_up_to(own.sigma, rest[0]), rest[1]),
-    OperationName.ERASE: _erased,
-}
-"""Operation -> its parameters, in the order of :data:`PARAMETERS`."""

@@ -7,7 +7,14 @@ Imports ``core`` and ``config``, and neither Spark nor torch.
 from __future__ import annotations
 
 from pulmospark.chunks.executor import Executor, Workers
-from pulmospark.chunks.parts import Part, link_parts, parts_of, write_empty, write_part
+from pulmospark.chunks.parts import (
+    Part,
+    link_parts,
+    parts_of,
+    publish_table,
+    write_empty,
+    write_part,
+)
 from pulmospark.chunks.run import run_chunks
 from pulmospark.chunks.task import Work, error_from, error_row, settle_worker
 from pulmospark.chunks.work_list import Chunk, chunks_of, evened, listed_chunks, read_chunk
@@ -25,6 +32,7 @@ __all__ = [
     "link_parts",
     "listed_chunks",
     "parts_of",
+    "publish_table",
     "read_chunk",
     "run_chunks",
     "settle_worker",

@@ -61,6 +61,11 @@ class Executor(Workers, Protocol):
         """Whether a network runs on GPUs here."""
         ...
 
+    @property
+    def is_here(self) -> bool:
+        """Whether tasks run on this machine, and see its files as this process does."""
+        ...
+
     def for_networks(self) -> Executor:
         """The same for tasks that run a network, which get a share of a GPU where there is one."""
         ...

@@ -34,6 +34,7 @@ class _OnThisMachine:
 
     slots = 1
     has_gpus = False
+    is_here = True
 
     def executor_for(self, images: int) -> Self:
         """This one, for any number."""
@@ -87,14 +88,13 @@ class LocalPool(_OnThisMachine):
     """Runs chunks in processes on this machine, several threads in each.
 
     Decoders and networks work outside Python's interpreter lock, so the threads of a process run
-    at the same time, and share one copy of the network. As with Spark, a chunk that ends its
-    process costs that process alone.
+    at the same time. As with Spark, a chunk that ends its process costs that process alone.
 
-    The processes start at once and import ``preload`` while this one goes on; they end with it.
+    The processes start at once and import ``preload`` meanwhile; they end with it.
 
     Args:
         slots: tasks that run at the same time; ``None``: one for each core.
-        preload: modules that tasks need.
+        preload: modules that tasks need, or ``module:function`` to call one without arguments.
     """
 
     def __init__(self, slots: int | None = None, *, preload: Sequence[str] = ()) -> None:

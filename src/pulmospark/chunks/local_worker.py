@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from pulmospark.chunks.task import Task, UnitRow, error_row, settle_worker
+from pulmospark.core.arrow_start import spare_pandas
 
 
 class Reply(NamedTuple):
@@ -61,8 +62,12 @@ def main() -> None:
     faulthandler.enable()
     descriptors, modules = sys.argv[1:]
     connections = [Connection(int(number)) for number in descriptors.split(",")]
+    spare_pandas()
     for name in filter(None, modules.split(",")):
-        importlib.import_module(name)
+        module, _, function = name.partition(":")
+        loaded = importlib.import_module(module)
+        if function:
+            getattr(loaded, function)()
     settle_worker()
     threads = [threading.Thread(target=serve, args=(each,)) for each in connections]
     for thread in threads:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pulmospark.core import files, limits
+from pulmospark.core.delta_log import write_log
 
 _NUMBERS_A_GROUP = 65_536
 """rows of a row group that holds numbers alone"""
@@ -47,6 +48,23 @@ def write_part(rows: pa.Table, target: Path) -> None:
             ],
             write_statistics=light,
         )
+
+
+def publish_table(
+    parts: Sequence[Path], folder: Path, schema: pa.Schema, *, numbered: bool = False
+) -> None:
+    """Make a table of parts, which is a Delta table as well; without parts it has no rows.
+
+    Args:
+        parts: as for :func:`link_parts`.
+        folder: of the table; created if missing.
+        schema: of the table; a part made before a column was added may lack it, as nulls.
+        numbered: as for :func:`link_parts`.
+    """
+    link_parts(parts, folder, numbered=numbered)
+    if not parts:
+        write_empty(schema, folder)
+    write_log(folder, schema)
 
 
 def link_parts(parts: Sequence[Path], folder: Path, *, numbered: bool = False) -> None:

@@ -76,10 +76,9 @@ def command(
     from pulmospark.cli import printing
     from pulmospark.experiment import audit, pipeline
     from pulmospark.experiment.evaluate import other_evaluation
-    from pulmospark.spark.session import spark_session
 
     silent = quiet or as_json
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+    with common.spark(master, conf, quiet=silent) as spark:
         if is_run:
             report = pipeline.run_audit(experiment, run, spark, bundle=bundle, quiet=silent)
             folder = run.audit
@@ -87,7 +86,7 @@ def command(
             if (why := other_evaluation(run)) is not None:
                 common.warn(f"the report was not written: {why}")
             elif (run.evaluation / "evaluation.json").is_file():
-                pipeline.run_report(experiment, run)
+                pipeline.run_report(experiment, run, quiet=silent)
         else:
             folder, phantoms = (out or what.resolve().parent / "audit"), False
             report = audit.audit_table(what, settings, folder, spark, bundle=bundle, quiet=silent)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from pulmospark.cli.styling import say_error, styled, wrapped
 from pulmospark.core.errors import UsageError
 from pulmospark.core.locations import local_path, local_text
 from pulmospark.core.safe_text import one_line, shown, shown_json
+from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri, place_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from pyspark.sql import SparkSession
 
     from pulmospark.config.experiment import Experiment
     from pulmospark.spark.engine_choice import EngineChoice, EngineName
@@ -37,17 +43,52 @@ class _PathType(click.Path):
 class _PatternType(click.Path):
     """The same as text: it may be a pattern, and a trailing slash matches only folders."""
 
+    def __init__(self, *, stores: bool = False) -> None:
+        super().__init__()
+        self._stores = stores
+
     def convert(
         self,
         value: Any,
         param: click.Parameter | None,  # noqa: ARG002
         ctx: click.Context | None,  # noqa: ARG002
     ) -> str:
-        return local_text(str(value))
+        return place_text(str(value)) if self._stores else local_text(str(value))
 
 
+class _PlaceType(_PathType):
+    """A path, or an address in a store as ``StoreUri``."""
+
+    def convert(  # type: ignore[override]  # wider: an address is no path
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | StoreUri:
+        text = str(value)
+        return parse_uri(text) if is_store_uri(text) else super().convert(text, param, ctx)
+
+
+class _LayoutType(click.types.StringParamType):
+    """The name of a layout, which a shell can complete."""
+
+    name = "layout"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        from pulmospark.layouts.registry import LAYOUTS
+
+        names = (layout.name for layout in LAYOUTS)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+LAYOUT = _LayoutType()
 PATH = _PathType()
+PLACE = _PlaceType()
 PATTERN = _PatternType()
+IMAGES = _PatternType(stores=True)
+"""images to score, which may lie in a store"""
 
 
 def spark_options(command: Command) -> Command:
@@ -87,8 +128,10 @@ def engine_choice(
     Raises:
         UsageError: options exclude each other.
     """
+    from pulmospark.core.arrow_start import spare_pandas
     from pulmospark.spark.engine_choice import EngineChoice
 
+    spare_pandas()
     say = None if quiet else say_progress
     return EngineChoice(engine, master, pairs(conf, "--conf"), preload=preload, say=say)
 
@@ -129,6 +172,20 @@ def scoring_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def heat_maps_option(command: Command) -> Command:
+    """``--heatmaps``."""
+    return click.option(
+        "--heatmaps",
+        "heat_maps",
+        type=click.Choice(["png", "array", "both"]),
+        is_flag=False,
+        flag_value="png",
+        help="Write the heat map of each image below the output folder, as a picture (png, the "
+        "default), an array in the image's own coordinates (array) or both. Without --out, only "
+        "print where the hottest tenth of the image lies.",
+    )(command)
 
 
 def set_option(command: Command) -> Command:
@@ -190,10 +247,10 @@ def check_sources(experiment: Experiment) -> None:
         UsageError: a layout is unknown.
         InputError: a folder is missing, or has no known layout.
     """
-    from pulmospark.layouts.registry import check_place
+    from pulmospark.layouts.registry import place_of
 
     for source in experiment.sources:
-        check_place(source.path, source.layout, source.options)
+        place_of(source.path, source.layout, source.options)
 
 
 def make_folder(folder: Path) -> None:
@@ -208,9 +265,38 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def say(text: str) -> None:
-    """Print a line of the result on standard output."""
-    click.echo(shown(text))
+@contextlib.contextmanager
+def spark(master: str | None, conf: tuple[str, ...], *, quiet: bool) -> Iterator[SparkSession]:
+    """A Spark session for ``--master`` and ``--conf``, whose start is shown as a stage.
+
+    Raises:
+        UsageError: a ``--conf`` has no value.
+        EnvironmentProblem: Spark does not start.
+    """
+    values = pairs(conf, "--conf")
+    from pulmospark.core.progress import stage
+    from pulmospark.spark.session import spark_session
+
+    with contextlib.ExitStack() as session:
+        with stage("start Spark", quiet=quiet):
+            started = session.enter_context(spark_session(master, values))
+        yield started
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a line of the result on standard output.
+
+    Args:
+        text: of the line.
+        style: on a terminal: ``bold`` or a colour; empty: none.
+    """
+    click.echo(styled(wrapped(shown(text), sys.stdout), style, sys.stdout))
+
+
+def say_heading(text: str) -> None:
+    """Print an empty line and a heading on standard output."""
+    click.echo()
+    say(text, "bold")
 
 
 def say_json(value: Any) -> None:
@@ -234,12 +320,14 @@ def say_result(result: BaseModel, say_words: Callable[[], None], *, as_json: boo
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    click.echo(f"warning: {one_line(text)}", err=True)
+    line = wrapped(f"warning: {one_line(text)}", sys.stderr)
+    word = styled("warning:", "yellow", sys.stderr)
+    say_error(word + line.removeprefix("warning:"))
 
 
 def say_progress(text: str) -> None:
     """Print a line of progress on standard error."""
-    click.echo(one_line(text), err=True)
+    say_error(one_line(text))
 
 
 def count(number: int, noun: str) -> str:

@@ -53,19 +53,18 @@ def command(
         common.check_sources(experiment)
 
     # Seconds of import, which a wrong path need not wait for.
-    from pulmospark.cli import printing
+    from pulmospark.cli import printing_comparisons
     from pulmospark.experiment import pipeline
     from pulmospark.experiment.compare.arms import arms_of
     from pulmospark.experiment.compare.compare import compare
-    from pulmospark.spark.session import spark_session
 
     names = [name.strip() for name in models.split(",") if name.strip()]
     arms_of(experiment, names)  # refused before anything is run
     quiet = quiet or as_json
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+    with common.spark(master, conf, quiet=quiet) as spark:
         if not ready:
             pipeline.run_ingest(experiment, run, spark, quiet=quiet)
             pipeline.run_split(experiment, run, spark, quiet=quiet)
         pipeline.run_expand(experiment, run, spark, quiet=quiet)
         result = compare(experiment, run, names, spark, quiet=quiet)
-    common.say_result(result, lambda: printing.say_comparison(result), as_json=as_json)
+    common.say_result(result, lambda: printing_comparisons.say_comparison(result), as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -50,6 +51,7 @@ def command(
         common.say(f"drawing phantoms of {patients} synthetic patients, and starting Spark ...")
 
     from pulmospark.cli import printing
+    from pulmospark.core.progress import stage
     from pulmospark.experiment import pipeline
     from pulmospark.experiment.demo import demo_experiment, draw_demo
     from pulmospark.experiment.run_folder import run_folder
@@ -60,14 +62,16 @@ def command(
     folder = out.expanduser().resolve()
     session = spark_session(master, common.pairs(conf, "--conf"))
     with started_early(session, first=wake_workers) as starting:
-        drawn = draw_demo(folder, seed=seed, patients=patients)
+        drawn = draw_demo(folder, seed=seed, patients=patients, quiet=quiet)
         if not quiet:
             common.say(
                 f"drew {drawn.frontal} frontal and {drawn.lateral} lateral phantoms of "
                 f"{drawn.patients} synthetic patients, and {drawn.broken} broken files, into "
                 f"{drawn.folder}"
             )
-        with starting as spark:
+        with contextlib.ExitStack() as started:
+            with stage("start Spark", quiet=quiet):
+                spark = started.enter_context(starting)
             ranks = processes or min(2, slots(spark))
             experiment = demo_experiment(folder, drawn, processes=ranks)
             result = pipeline.run_all(experiment, run_folder(experiment), spark, quiet=quiet)

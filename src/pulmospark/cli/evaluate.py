@@ -89,9 +89,8 @@ def command(
     # Seconds of import, which a wrong setting need not wait for.
     from pulmospark.cli import printing
     from pulmospark.experiment import pipeline
-    from pulmospark.spark.session import spark_session
 
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+    with common.spark(master, conf, quiet=quiet or as_json) as spark:
         result = pipeline.run_evaluate(experiment, run, spark, quiet=quiet or as_json)
     common.say_result(
         result,
@@ -121,12 +120,11 @@ def _external(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from pulmospark.cli import printing
+    from pulmospark.cli import printing_comparisons
     from pulmospark.experiment.external import evaluate_external
-    from pulmospark.spark.session import spark_session
 
     bundle = what / "bundle" if (what / "bundle").is_dir() else what
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+    with common.spark(master, conf, quiet=quiet or as_json) as spark:
         result = evaluate_external(
             bundle,
             table,
@@ -136,4 +134,4 @@ def _external(
             recalibrate=recalibrate,
             quiet=quiet or as_json,
         )
-    common.say_result(result, lambda: printing.say_external(result), as_json=as_json)
+    common.say_result(result, lambda: printing_comparisons.say_external(result), as_json=as_json)

@@ -72,9 +72,8 @@ def command(
     # Seconds of import, which a wrong setting need not wait for.
     from pulmospark.cli import printing
     from pulmospark.data.expand.expand import expand
-    from pulmospark.spark.session import spark_session
 
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+    with common.spark(master, conf, quiet=quiet or as_json) as spark:
         result = expand(
             place.images,
             place.cohort,

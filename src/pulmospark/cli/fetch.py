@@ -9,6 +9,7 @@ import click
 from pulmospark.cli import common
 from pulmospark.core import limits
 
+_MB = 10**6
 _GB = 1024**3
 
 
@@ -60,13 +61,24 @@ def command(
 ) -> None:
     """Run it."""
     from pulmospark.core.download import Bounds
+    from pulmospark.core.progress import Progress
     from pulmospark.layouts.download import fetch_data_set
 
-    bounds = Bounds(int(max_gb * _GB), max_minutes * 60)
-    progress = None if quiet or as_json else _Progress()
-    result = fetch_data_set(
-        name, out.expanduser().resolve(), bounds, sha256=sha256, progress=progress
+    bounds = Bounds(
+        int(max_gb * _GB),
+        max_minutes * 60,
+        bytes_remedy="raise it with --max-gb if the size is right",
+        seconds_remedy="rerun to resume, or raise --max-minutes",
     )
+    with Progress("download", 0, "MB", quiet=quiet or as_json) as progress:
+
+        def report(done: int, total: int) -> None:
+            progress.expect(total // _MB)
+            progress.to(done // _MB)
+
+        result = fetch_data_set(
+            name, out.expanduser().resolve(), bounds, sha256=sha256, progress=report
+        )
     if as_json:
         common.say_json(result.model_dump(mode="json"))
         return
@@ -77,17 +89,3 @@ def command(
     )
     common.say(f"SHA-256 of the archive {result.sha256} ({checked})")
     common.say(f"licence: {result.licence}")
-
-
-class _Progress:
-    """Reports progress on standard error, every tenth of the total or hundred megabytes."""
-
-    def __init__(self) -> None:
-        self._next = 0
-
-    def __call__(self, done: int, total: int) -> None:
-        if done < self._next:
-            return
-        self._next = done + (total // 10 or 100 * 1024**2)
-        of = f" of {total / 1e6:,.0f}" if total else ""
-        common.say_progress(f"downloaded {done / 1e6:,.0f}{of} MB")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.argument("what", nargs=-1, required=True, type=common.PATH)
 @click.option("--out", type=common.PATH, help="Folder of the run (with folders).")
-@click.option("--layout", help="Layout of the folders; default: detected.")
+@click.option("--layout", type=common.LAYOUT, help="Layout of the folders; default: detected.")
 @click.option(
     "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the layout."
 )

@@ -1,4 +1,4 @@
-"""Removes control characters from what libraries print while a command runs.
+"""What libraries print while a command runs: without control characters, and by ``--verbose``.
 
 They quote untrusted names and headers: Pillow and pydicom in warnings, others in log lines.
 """
@@ -11,6 +11,7 @@ import traceback
 import warnings
 from types import TracebackType
 
+from pulmospark.cli.styling import say_error
 from pulmospark.core.safe_text import one_line, shown
 
 
@@ -29,6 +30,21 @@ def clean_messages() -> None:
     logging.setLogRecordFactory(_CleanRecord)
     warnings.formatwarning = _warning_line
     sys.excepthook = _write_traceback
+
+
+class _LinesOnStandardError(logging.Handler):
+    """Prints records as lines, by way of whatever standard error is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say_error(one_line(f"  {record.getMessage()}"))
+
+
+def report_decisions() -> None:
+    """Print what pulmospark logs on its decisions: ``--verbose``."""
+    logger = logging.getLogger("pulmospark")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(_LinesOnStandardError())
+    logger.propagate = False
 
 
 def _warning_line(

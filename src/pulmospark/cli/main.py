@@ -14,37 +14,68 @@ from typing import Any
 import click
 
 import pulmospark
-from pulmospark.cli.library_output import clean_messages
+from pulmospark.cli.library_output import clean_messages, report_decisions
+from pulmospark.cli.styling import styled, wrapped
 from pulmospark.core.errors import AuditError, EnvironmentProblem, PulmosparkError, UsageError
 from pulmospark.core.safe_text import first_line, one_line, shown, shown_json
 from pulmospark.core.suggestions import did_you_mean
 
-COMMANDS = {
-    "demo": "Draw phantoms and run the whole pipeline on them.",
-    "run": "Run an experiment: ingest, split, train, evaluate, audit, report.",
-    "ingest": "Build the images and rejects tables from folders of images.",
-    "split": "Build the cohort: classes, training, validation and test sets.",
-    "expand": "Build a table of augmented training images, N per class.",
-    "train": "Train a detector and write its bundle.",
-    "evaluate": "Evaluate a model on its test set or on external data.",
-    "audit": "Audit the data, the split and the model.",
-    "report": "Write the report: one HTML file.",
-    "compare": "Train several networks on the same images and compare them.",
-    "reproduce": "Reproduce a published experiment and compare the results.",
-    "predict": "Score images with a bundle.",
-    "stream": "Score images as they land in a folder.",
-    "export": "Write a bundle as ONNX or OpenVINO.",
-    "fetch": "Download a public data set over https.",
-    "layouts": "List the supported data set layouts.",
-    "models": "List the available networks.",
-    "doctor": "Check this machine, and list what is missing.",
+FLAGS = frozenset({"--debug", "-v", "--verbose"})
+"""options that may stand anywhere on the line"""
+
+GROUPS = {
+    "The whole pipeline": {
+        "demo": "Draw phantoms and run the whole pipeline on them.",
+        "run": "Run an experiment: ingest, split, train, evaluate, audit, report.",
+        "compare": "Train several networks on the same images and compare them.",
+        "reproduce": "Reproduce a published experiment and compare the results.",
+    },
+    "Its stages": {
+        "ingest": "Build the images and rejects tables from folders of images.",
+        "split": "Build the cohort: classes, training, validation and test sets.",
+        "expand": "Build a table of augmented training images, N per class.",
+        "train": "Train a detector and write its bundle.",
+        "evaluate": "Evaluate a model on its test set or on external data.",
+        "audit": "Audit the data, the split and the model.",
+        "report": "Write the report: one HTML file.",
+    },
+    "Using a model": {
+        "predict": "Score images with a bundle.",
+        "stream": "Score images as they land in a folder.",
+        "serve": "Serve a bundle: a page and a REST interface.",
+        "export": "Write a bundle as ONNX or OpenVINO.",
+    },
+    "Data, networks and this machine": {
+        "fetch": "Download a public data set over https.",
+        "layouts": "List the supported data set layouts.",
+        "models": "List the available networks.",
+        "doctor": "Check this machine, and list what is missing.",
+    },
 }
-"""Command -> its line in ``--help``; each has the module of its name. Kept here so that the
-list can be shown without importing them."""
+"""Heading -> command -> its line in ``--help``; each has the module of its name. Kept here so that
+the list can be shown without importing them."""
+
+COMMANDS = {name: line for group in GROUPS.values() for name, line in group.items()}
+
+
+class _Formatter(click.HelpFormatter):
+    """Help with bold headings, where the terminal shows them."""
+
+    def write_heading(self, heading: str) -> None:
+        self.write(f"{'':>{self.current_indent}}{styled(f'{heading}:', 'bold', sys.stdout)}\n")
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        super().write_usage(prog, args, prefix or styled("Usage: ", "bold", sys.stdout))
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
 
 
 class _Commands(click.Group):
     """Imports a command's module only when it is needed, so that ``--help`` stays fast."""
+
+    context_class = _Context
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         return list(COMMANDS)
@@ -58,12 +89,14 @@ class _Commands(click.Group):
             return None
         module = importlib.import_module(f"pulmospark.cli.{cmd_name}")
         command: click.Command = module.command
+        command.context_class = _Context
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        is_typed = not ctx.resilient_parsing  # a shell that completes a line wants no error
+        if is_typed and args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise UsageError(
                 f"{args[0]!r}: no such command{did_you_mean(args[0], COMMANDS)}; "
                 "`pulmospark --help` lists them"
@@ -75,8 +108,9 @@ class _Commands(click.Group):
         ctx: click.Context,  # noqa: ARG002
         formatter: click.HelpFormatter,
     ) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()))
 
 
 @click.command(
@@ -94,9 +128,17 @@ class _Commands(click.Group):
       pulmospark predict BUNDLE image.png
     """,
 )
-@click.version_option(pulmospark.__version__, prog_name="pulmospark")
-@click.option("--debug", is_flag=True, help="Show tracebacks and Spark's output.")
-def cli(debug: bool) -> None:
+@click.version_option(pulmospark.__version__, "-V", "--version", prog_name="pulmospark")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Report what is done and why: layouts, settings, engine. Also after the command.",
+)
+@click.option(
+    "--debug", is_flag=True, help="Show tracebacks and Spark's output. Also after the command."
+)
+def cli(verbose: bool, debug: bool) -> None:
     """The root command; sub-commands do the work."""
 
 
@@ -108,14 +150,22 @@ def main(arguments: list[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     clean_messages()
-    debug = "--debug" in arguments
+    arguments, flags = _without_flags(arguments)
+    debug = "--debug" in flags
+    if flags & {"-v", "--verbose"}:
+        report_decisions()
     if debug:
-        # Accepted anywhere on the line: users append it after a failure.
-        arguments = ["--debug", *[a for a in arguments if a != "--debug"]]
         os.environ["PULMOSPARK_SPARK_LOG"] = "1"
     else:  # without a home folder matplotlib warns about its cache, which is no error here
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.exit(_run(arguments, debug=debug, as_json="--json" in arguments))
+
+
+def _without_flags(arguments: list[str]) -> tuple[list[str], set[str]]:
+    """Split off ``--debug`` and ``-v``, which users append to the line that failed."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    flags = {argument for argument in arguments[:end] if argument in FLAGS}
+    return [a for a in arguments[:end] if a not in FLAGS] + arguments[end:], flags
 
 
 def _run(arguments: list[str], *, debug: bool, as_json: bool = False) -> int:
@@ -124,7 +174,9 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool = False) -> int:
     def say(message: str, code: int, kind: str) -> int:
         text = one_line(message)
         if not as_json:
-            click.echo(f"pulmospark: {text}", err=True)
+            line = wrapped(f"pulmospark: {text}", sys.stderr)
+            name = styled("pulmospark:", "red", sys.stderr)
+            click.echo(name + line.removeprefix("pulmospark:"), err=True)
             return code
         error = {"error": {"kind": kind, "message": text, "exit_code": code}}
         # On standard output in place of the result, and on standard error. After a failed audit

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pulmospark.cli import common
+from pulmospark.cli.table_output import say_table
 
 if TYPE_CHECKING:
     from pulmospark.models.zoo.entry import ZooEntry
@@ -95,7 +96,7 @@ def weights_facts(entry: ZooEntry) -> dict[str, Any]:
 
 
 def _say_table(networks: list[dict[str, Any]]) -> None:
-    rows = [("name", "pixels", "parameters", "features", "ImageNet weights")]
+    rows = []
     for facts in networks:
         weights = facts["weights"]
         availability = "available" if weights["found"] else "not downloaded"
@@ -108,13 +109,8 @@ def _say_table(networks: list[dict[str, Any]]) -> None:
                 availability if weights["published"] else "none",
             )
         )
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    for row in rows:
-        name, *numbers, weights = (
-            cell.rjust(width) if 0 < place < len(row) - 1 else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        common.say("  ".join([name, *numbers, weights]).rstrip())
+    headers = ("name", "pixels", "parameters", "features", "ImageNet weights")
+    say_table(headers, rows, right=(1, 2, 3))
 
 
 def _say_details(facts: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,20 @@ from pulmospark.cli import common, printing
 from pulmospark.core.safe_text import percent
 
 if TYPE_CHECKING:
-    from pulmospark.config.inference import PrecisionPolicy
+    from pulmospark.config.inference import HeatMapFiles, PrecisionPolicy
     from pulmospark.inference.batch.dry_run import DryRun
     from pulmospark.inference.batch.result import Prediction, PredictResult
     from pulmospark.layouts.base import NotesSummary
     from pulmospark.spark.engine_choice import EngineName
+    from pulmospark.store.uri import StoreUri
+
+_PRELOAD = (
+    "pulmospark.inference.batch.tasks",
+    "pulmospark.imaging.image",
+    "pulmospark.inference.engine.open_engine",
+    "pulmospark.inference.engine.openvino_import:import_openvino",
+)
+"""what a worker needs to score images"""
 
 
 @click.command(
@@ -36,13 +46,16 @@ if TYPE_CHECKING:
       pulmospark predict runs/mine/bundle image.png
       pulmospark predict runs/mine/bundle inbox "more/**/*.jpg" --out predictions
       pulmospark predict runs/mine/bundle archive --out predictions --dry-run
+      pulmospark predict runs/mine/bundle image.png --out predictions --heatmaps
+      pulmospark predict s3://hospital/bundle s3://hospital/images --out s3://hospital/out
     """
 )
-@click.argument("bundle", type=common.PATH)
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=common.PATTERN)
-@click.option("--out", type=common.PATH, help="Output folder.")
+@click.argument("bundle", type=common.PLACE)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=common.IMAGES)
+@click.option("--out", type=common.PLACE, help="Output folder, or its address in a store.")
 @click.option(
     "--layout",
+    type=common.LAYOUT,
     help="Layout of the folders (see `pulmospark layouts`); default: detected. "
     "none: every image file in them.",
 )
@@ -59,6 +72,7 @@ if TYPE_CHECKING:
     "salt.key. Without it patient ids are dropped.",
 )
 @common.scoring_options
+@common.heat_maps_option
 @click.option(
     "--dry-run", is_flag=True, help="Only list what would be scored, and with which network."
 )
@@ -66,15 +80,16 @@ if TYPE_CHECKING:
 @common.spark_options
 @common.speech_options
 def command(
-    bundle: Path,
+    bundle: Path | StoreUri,
     paths: tuple[str, ...],
-    out: Path | None,
+    out: Path | StoreUri | None,
     layout: str | None,
     threshold: float | None,
     salt_path: Path | None,
     precision: PrecisionPolicy,
     allow_phantom_model: bool,
     any_body_part: bool,
+    heat_maps: HeatMapFiles | None,
     dry_run: bool,
     engine: EngineName,
     master: str | None,
@@ -83,38 +98,44 @@ def command(
     quiet: bool,
 ) -> None:
     """Run it."""
-    from pulmospark.config.inference import ScoringSettings
-    from pulmospark.core.errors import InputError
-    from pulmospark.inference.batch.predict import plan_predict
+    quiet = quiet or as_json
+    with contextlib.ExitStack() as stack:
+        workers = None
+        if not dry_run:  # first: local workers import what they need while the plan is made
+            choice = common.engine_choice(engine, master, conf, preload=_PRELOAD, quiet=quiet)
+            workers = stack.enter_context(choice)
 
-    plan = plan_predict(
-        bundle,
-        paths,
-        out,
-        layout=layout,
-        threshold=threshold,
-        salt_path=salt_path,
-        settings=ScoringSettings(
-            precision=precision,
-            allow_phantom_model=allow_phantom_model,
-            any_body_part=any_body_part,
-        ),
-        target_needed=not dry_run,
-    )
-    if dry_run:
-        from pulmospark.inference.batch import dry_run as dry
+        from pulmospark.config.inference import ScoringSettings
+        from pulmospark.core.errors import InputError
+        from pulmospark.inference.batch.predict import plan_predict
 
-        _say_plan(dry.dry_run(plan, quiet=quiet or as_json), as_json=as_json)
-        return
-    quiet = quiet or as_json or plan.inputs.is_one_image
-    preload = ("pulmospark.inference.batch.tasks", "pulmospark.inference.engine.open_engine")
-    with common.engine_choice(engine, master, conf, preload=preload, quiet=quiet) as workers:
-        result = plan.run(workers, quiet=quiet)
+        plan = plan_predict(
+            bundle,
+            paths,
+            out,
+            layout=layout,
+            threshold=threshold,
+            salt_path=salt_path,
+            settings=ScoringSettings(
+                precision=precision,
+                allow_phantom_model=allow_phantom_model,
+                any_body_part=any_body_part,
+                heat_maps=heat_maps,
+            ),
+            target_needed=not dry_run,
+        )
+        if dry_run:
+            from pulmospark.inference.batch import dry_run as dry
+
+            _say_plan(dry.dry_run(plan, quiet=quiet), as_json=as_json)
+            return
+        result = plan.run(workers, quiet=quiet or plan.inputs.is_one_image)
     common.say_result(result, lambda: _say(result), as_json=as_json)
     if not result.images:
         reasons = ", ".join(f"{n:,} {name}" for name, n in result.rejects_by_reason.items())
         raise InputError(
-            f"no image was scored ({reasons}): {result.folder}/rejects.csv has the reasons"
+            f"no image was scored ({reasons}): {result.address or result.folder}/rejects.csv has "
+            "the reasons"
         )
 
 
@@ -139,9 +160,9 @@ def _say_plan(plan: DryRun, *, as_json: bool) -> None:
         common.say("precision: the lowest that a check on the images allows")
     else:
         common.say(f"precision: {plan.precision}, if a check on the images allows it")
-    if plan.folder is not None:
+    if (place := plan.address or plan.folder) is not None:
         replaced = " (replaces the prediction there)" if plan.replaces else ""
-        common.say(f"output: {plan.folder}{replaced}")
+        common.say(f"output: {place}{replaced}")
     common.say("dry run: no image was read")
 
 
@@ -164,8 +185,10 @@ def _say(result: PredictResult) -> None:
     _say_listing(result.notes, result.layout)
     if result.images:
         common.say(pulmospark.NOT_A_MEDICAL_DEVICE)
-    if result.folder is not None:
-        common.say(f"predictions: {result.folder}")
+    if (place := result.address or result.folder) is not None:
+        common.say(f"predictions: {place}")
+        if result.heat_maps:
+            common.say(f"heat maps: {place}/heat_maps")
 
 
 def _say_image(image: Prediction) -> None:
@@ -184,6 +207,12 @@ def _say_image(image: Prediction) -> None:
             f"  operating point for {decision.positive_class}: {word} "
             f"({percent(image.probabilities[decision.positive_class])}, {side} its threshold of "
             f"{percent(decision.threshold)})"
+        )
+    if image.hottest_tenth is not None:
+        common.say(f"  heat map: hottest tenth: {image.hottest_tenth}")
+        share = image.outside_lungs
+        common.say(
+            "  heat outside the lungs: " + ("not assessable" if share is None else percent(share))
         )
     for caution in image.cautions:
         common.say(f"  caution: {caution}")

@@ -33,7 +33,7 @@ def command(what: Path, as_json: bool) -> None:
     # Seconds of import, which a wrong path need not wait for.
     from pulmospark.experiment import pipeline
 
-    path = pipeline.run_report(experiment, run)
+    path = pipeline.run_report(experiment, run, quiet=as_json)
     if as_json:
         common.say_json({"report": str(path)})
     else:

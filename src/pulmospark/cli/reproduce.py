@@ -68,17 +68,17 @@ def command(
     if data is None:
         raise UsageError("--data is missing: name the folder that holds the data sets")
 
-    from pulmospark.cli import printing
+    from pulmospark.cli import printing_comparisons
     from pulmospark.experiment.papers.reproduce import check_per_class, experiment_of, reproduce
     from pulmospark.experiment.run_folder import run_folder, with_changes
-    from pulmospark.spark.session import slots, spark_session
+    from pulmospark.spark.session import slots
 
     quiet = quiet or as_json
     overrides = common.pairs(changes, "--set")
     rows = _rows(chosen, per_class, full_count)
     check_per_class(chosen, rows)
     experiment_of(chosen, data, out, seed=seed, processes=1)
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+    with common.spark(master, conf, quiet=quiet) as spark:
         preset_experiment = experiment_of(
             chosen,
             data,
@@ -95,7 +95,9 @@ def command(
             per_class=rows,
             quiet=quiet,
         )
-    common.say_result(result, lambda: printing.say_reproduction(result), as_json=as_json)
+    common.say_result(
+        result, lambda: printing_comparisons.say_reproduction(result), as_json=as_json
+    )
 
 
 def _rows(preset: Preset, per_class: int | None, full_count: bool) -> int | None:

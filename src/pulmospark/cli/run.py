@@ -57,9 +57,8 @@ def command(
     # Seconds of import, which a wrong setting need not wait for.
     from pulmospark.cli import printing
     from pulmospark.experiment import pipeline
-    from pulmospark.spark.session import spark_session
 
-    with spark_session(master, common.pairs(conf, "--conf")) as spark:
+    with common.spark(master, conf, quiet=quiet or as_json) as spark:
         result = pipeline.run_all(experiment, run, spark, quiet=quiet or as_json)
     common.say_result(
         result, lambda: printing.say_run(result, phantoms=experiment.phantoms), as_json=as_json

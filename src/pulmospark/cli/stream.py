@@ -17,7 +17,7 @@ import pulmospark
 from pulmospark.cli import common
 
 if TYPE_CHECKING:
-    from pulmospark.config.inference import PrecisionPolicy
+    from pulmospark.config.inference import HeatMapFiles, PrecisionPolicy
     from pulmospark.inference.stream.service import StreamResult
 
 _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain local[*] is not
@@ -69,6 +69,7 @@ _RETRYING = "local[*,4]"  # a task whose worker was killed is tried again; plain
     help="Address to serve Prometheus metrics on.",
 )
 @common.scoring_options
+@common.heat_maps_option
 @common.spark_options
 @common.speech_options
 def command(
@@ -83,6 +84,7 @@ def command(
     metrics_host: str,
     allow_phantom_model: bool,
     any_body_part: bool,
+    heat_maps: HeatMapFiles | None,
     master: str | None,
     conf: tuple[str, ...],
     as_json: bool,
@@ -103,15 +105,13 @@ def command(
             "another --master, or submit it to the cluster"
         )
     spark_conf = common.pairs(conf, "--conf")
-    allowed = {
-        name: "true"
-        for name, given in (
-            ("allow_phantom_model", allow_phantom_model),
-            ("any_body_part", any_body_part),
-        )
-        if given
+    given = {
+        "allow_phantom_model": allow_phantom_model,
+        "any_body_part": any_body_part,
+        "heat_maps": heat_maps,
     }
-    changed = {**dict(common.pairs(changes, "--set")), **allowed}
+    options = {name: str(value).lower() for name, value in given.items() if value}
+    changed = {**dict(common.pairs(changes, "--set")), **options}
     settings = parse(StreamSettings, changed, where="--set")
     check_places(inbox, out)
     if not bundle.expanduser().is_dir():
@@ -134,7 +134,7 @@ def command(
             once=once,
             stop=stop,
             metrics=metrics,
-            tell=None if quiet or as_json else common.say_progress,
+            report=None if quiet or as_json else common.say_progress,
         )
     common.say_result(result, lambda: _say(result), as_json=as_json)
 

@@ -8,19 +8,7 @@ from pydantic import Field, field_validator
 
 from pulmospark.config.base import Fraction, Names, Settings
 from pulmospark.core import limits
-from pulmospark.core.errors import UsageError
 from pulmospark.core.records import current_name
-from pulmospark.core.suggestions import did_you_mean
-
-AUDITS = (
-    "exact_duplicates", "near_duplicates", "label_conflict", "class_by_source", "class_by_age",
-    "class_by_sex", "class_by_view", "class_by_size", "class_by_format", "class_by_compression",
-    "class_by_border", "class_by_brightness",
-    "augmented", "patients", "guessed_views", "support", "children", "subgroups", "calibration",
-    "covered_lungs", "letters", "source_in_features", "left_out_source", "unlike_images",
-    "never_shown", "heat_maps",
-)  # fmt: skip
-"""names of all audits; here, so that ``skip`` can be checked without Spark"""
 
 PHANTOM_COPIES: dict[str, Any] = {"hash_distance": 4, "copy_correlation": 0.93}
 """thresholds for near copies among phantoms, unless the user sets others: phantoms resemble each
@@ -79,17 +67,3 @@ class AuditSettings(Settings):
     def _by_present_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         """Audits of earlier versions under the names that they have now."""
         return tuple(current_name(name) for name in names)
-
-
-def check_skip(settings: AuditSettings) -> None:
-    """Check the names of the audits to skip; needs neither data nor Spark.
-
-    Raises:
-        UsageError: there is no such audit.
-    """
-    for name in settings.skip:
-        if name not in AUDITS:
-            raise UsageError(
-                f"audit.skip: no audit {name!r}{did_you_mean(name, AUDITS)}: choose from "
-                f"{', '.join(AUDITS)}"
-            )

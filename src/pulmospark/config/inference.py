@@ -13,6 +13,10 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PrecisionPolicy = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 
 
+HeatMapFiles = Literal["png", "array", "both"]
+"""pictures, arrays (``.npy``) in the original's coordinates, or both"""
+
+
 class Allowances(Settings):
     """Images that are scored only on request; each gets a caution."""
 
@@ -35,3 +39,5 @@ class ScoringSettings(Allowances):
     """of its arithmetic. ``auto``: the faster of bf16 and fp16 that the processor supports and
     that agrees with float32 on the images being scored, else float32. A specified one must pass
     the same check, and falls back to the next (int8, bf16, fp16, float32)"""
+    heat_maps: HeatMapFiles | None = None
+    """files that are written of each image's heat map; ``None``: none"""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pulmospark.config.inference import Allowances
+from pulmospark.config.inference import Allowances, HeatMapFiles
 from pulmospark.core import limits
 
 
@@ -26,3 +26,5 @@ class StreamSettings(Allowances):
     patience_s: Annotated[float, Field(ge=0.0, le=86_400.0)] = 10.0
     """seconds after its last change for which a file that cannot be read completely counts as
     still being copied; only then is it rejected"""
+    heat_maps: HeatMapFiles | None = None
+    """files that are written of each image's heat map; ``None``: none"""

@@ -12,15 +12,20 @@ from pulmospark.core import limits
 from pulmospark.core.locations import LocalPath
 
 Method = Literal["features", "network"]
+Solver = Literal["driver", "mllib"]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 Rate = Annotated[float, Field(gt=0.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class LogisticSettings(Settings):
-    """Spark MLlib's LogisticRegression on deep features."""
+    """Multinomial logistic regression on deep features, with the objective of Spark's MLlib."""
 
-    max_iter: Annotated[int, Field(ge=1, le=10_000)] = 60
+    solver: Literal["auto"] | Solver = "auto"
+    """``driver``: L-BFGS in the driver's memory, which takes a fraction of a second; ``mllib``:
+    Spark MLlib's ``LogisticRegression`` on the executors, as in the published Spark papers;
+    ``auto``: the driver for L2 regularisation of features up to FEATURE_MATRIX_BYTES_MAX"""
+    max_iter: Annotated[int, Field(ge=1, le=10_000)] = 200
     """MLlib's ``maxIter``: maximum number of iterations"""
     reg_param: Annotated[float, Field(ge=0.0)] | None = None
     """MLlib's ``regParam``: strength of the regularisation, on standardised features; ``None``:
@@ -28,14 +33,19 @@ class LogisticSettings(Settings):
     images"""
     elastic_net_param: Fraction = 0.0
     """MLlib's ``elasticNetParam``: 0 is pure L2, 1 is pure L1; other than 0 it needs a
-    ``reg_param``"""
+    ``reg_param``, and is fitted by ``mllib``"""
 
     @model_validator(mode="after")
-    def _tunable(self) -> Self:
+    def _consistent(self) -> Self:
         if self.elastic_net_param and self.reg_param is None:
             raise ValueError(
                 f"elastic_net_param is {self.elastic_net_param:g} and reg_param is not set: it is "
                 "only chosen for L2, so set it"
+            )
+        if self.elastic_net_param and self.solver == "driver":
+            raise ValueError(
+                f"elastic_net_param is {self.elastic_net_param:g} and solver is 'driver', which "
+                "fits L2 only: use 'auto' or 'mllib'"
             )
         return self
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pulmospark.core import limits
 from pulmospark.core.errors import InputError
 
 _BLOCK_BYTES = 1024 * 1024
 _NAME_BYTES_MAX = 255  # of a file's name, on every common file system
+_END_MARK, _ZIP64_MARK = b"PK\x05\x06", b"PK\x06\x07"
+_END = struct.Struct("<12xI4x2x")
+"""the size of the directory, in its end record"""
+_END_BYTES_MAX = _END.size + (1 << 16)
+"""with the longest comment"""
+_DIRECTORY_BYTES_PER_FILE = 1024
+"""a record of 46 bytes, a name, extra fields of some tens"""
 _PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
@@ -44,6 +55,81 @@ def unpack(archive: Path, folder: Path, *, inside_one_folder: bool = False) -> U
             return _unpack(opened, archive, folder, strip=int(inside_one_folder))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise InputError(f"{archive}: not a valid ZIP archive: {error}") from error
+
+
+class Entries:
+    """The files of a ZIP archive, one after the other, in memory.
+
+    Args:
+        file: the archive.
+        name: of the archive, for messages.
+        files_max: files that it may have.
+        bytes_max: bytes that it may unpack to.
+
+    Raises:
+        InputError: it is not a ZIP, is damaged, or has more files; :meth:`read_next` raises it
+            for a damaged, encrypted or oversized entry.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, *, files_max: int, bytes_max: int) -> None:
+        self._name = Path(name)
+        self._room = bytes_max
+        _check_directory(file, self._name, files_max)
+        with _zip_errors(self._name):
+            self._zip = zipfile.ZipFile(file)
+        files = [entry for entry in self._zip.infolist() if not entry.is_dir()]
+        if len(files) > files_max:
+            raise InputError(f"{name}: {len(files)} files, over the limit of {files_max}")
+        self._left = iter(files)
+
+    def read_next(self) -> tuple[str, bytes] | None:
+        """Name and content of the next file; ``None``: it was the last."""
+        entry = next(self._left, None)
+        if entry is None:
+            return None
+        _check(entry, self._name)
+        if entry.file_size > self._room:
+            raise InputError(f"{self._name}: unpacks to more bytes than the request may have")
+        with _zip_errors(self._name):
+            content = b"".join(_blocks(self._zip, entry, self._name))
+        self._room -= len(content)
+        return entry.filename, content
+
+
+@contextlib.contextmanager
+def _zip_errors(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    # RuntimeError: encrypted in a way that the flags do not say; ValueError: an impossible place.
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+        struct.error, OSError,
+    ) as error:  # fmt: skip
+        raise InputError(f"{archive}: not a valid ZIP archive: {error}") from error
+
+
+def _check_directory(file: BinaryIO, archive: Path, files_max: int) -> None:
+    """Refuse a directory that would unfold to gigabytes of Python objects when it is read.
+
+    ``zipfile`` reads all of it, whatever count the archive states. ZIP64, which has the sizes
+    elsewhere, is for archives over 4 GiB.
+    """
+    size = file.seek(0, io.SEEK_END)
+    tail_size = min(size, _END_BYTES_MAX)
+    file.seek(size - tail_size)
+    tail = file.read(tail_size)
+    file.seek(0)
+    place = tail.rfind(_END_MARK)
+    if place < 0 or place + _END.size > len(tail):
+        raise InputError(f"{archive}: not a valid ZIP archive: its directory is missing")
+    if _ZIP64_MARK in tail[:place]:
+        raise InputError(f"{archive}: a ZIP64 archive: pack the images as several smaller ones")
+    (directory,) = _END.unpack_from(tail, place)
+    if directory > files_max * _DIRECTORY_BYTES_PER_FILE:
+        raise InputError(
+            f"{archive}: a directory of {directory} bytes, over the limit of "
+            f"{files_max * _DIRECTORY_BYTES_PER_FILE} for {files_max} files"
+        )
 
 
 def _unpack(opened: zipfile.ZipFile, archive: Path, folder: Path, *, strip: int) -> Unpacked:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPMessage
@@ -19,6 +21,7 @@ from pulmospark.core import files, limits
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.hashing import file_id
+from pulmospark.core.locks import wait_for_lock
 
 _BLOCK_BYTES = 1024 * 1024
 
@@ -28,10 +31,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of a download."""
+    """Limits of a download, and what to do where one is reached."""
 
     bytes_max: int
     seconds_max: float
+    bytes_remedy: str = "this is not the file that was expected"
+    seconds_remedy: str = "rerun to resume"
 
 
 def download(
@@ -45,13 +50,15 @@ def download(
     """Download a file, resuming an interrupted download.
 
     The partial file lies next to the target as ``NAME.part``, with the server's ETag in
-    ``NAME.part.json``. The download only resumes if the server still has the same version.
+    ``NAME.part.json``. The download only resumes if the server still has the same version, or
+    where the hash will show that it has not. A target that has the expected hash is not
+    downloaded again. Of several processes one downloads, and the others wait for it.
 
     Args:
         url: http or https.
         target: where the complete, checked file appears.
         bounds: most bytes and seconds.
-        sha256: expected hash of the content; ``None``: unknown.
+        sha256: expected hash of the content or its first digits, in lower case; ``None``: unknown.
         progress: called with the bytes so far and the total.
 
     Returns:
@@ -64,31 +71,57 @@ def download(
     """
     if urlsplit(url).scheme not in {"http", "https"}:
         raise UsageError(f"{url}: only http and https are supported")
-    part = target.with_name(f"{target.name}.part")
-    mark = target.with_name(f"{target.name}.part.json")
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-        try:
-            _fill(url, part, mark, bounds, progress, is_checked=sha256 is not None)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
-            raise _broken(url, getattr(error, "reason", None) or error) from error
-        except ConnectionError as error:
-            raise _broken(url, error) from error
-        digest = file_id(part)
-        if sha256 is not None and digest != sha256.lower():
-            part.unlink(missing_ok=True)
-            mark.unlink(missing_ok=True)
-            raise EnvironmentProblem(
-                f"{url}: the download has SHA-256 {digest}, not {sha256.lower()}, and was "
-                "discarded: run again, or give the checksum of the current version"
-            )
-        part.replace(target)
+        part = target.with_name(f"{target.name}.part")
+        with _alone_on(part):
+            if sha256 and target.is_file() and (known := file_id(target)).startswith(sha256):
+                part.unlink()
+                return known
+            return _complete(url, part, target, bounds, sha256, progress)
+
+
+@contextlib.contextmanager
+def _alone_on(part: Path) -> Iterator[None]:
+    """Wait until no other process writes a partial file; creates it."""
+    while True:
+        with part.open("ab") as file:
+            wait_for_lock(file)
+            # The process that held it may have renamed or removed the file meanwhile.
+            if part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat()):
+                yield
+                return
+
+
+def _complete(  # noqa: PLR0917 - as `download`
+    url: str,
+    part: Path,
+    target: Path,
+    bounds: Bounds,
+    sha256: str | None,
+    progress: Progress | None,
+) -> str:
+    mark = part.with_name(f"{part.name}.json")
+    try:
+        _fill(url, part, mark, bounds, progress, is_checked=sha256 is not None)
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
+        raise _broken(url, getattr(error, "reason", None) or error) from error
+    except ConnectionError as error:
+        raise _broken(url, error) from error
+    digest = file_id(part)
+    if sha256 is not None and not digest.startswith(sha256):
+        part.unlink()
         mark.unlink(missing_ok=True)
+        raise EnvironmentProblem(
+            f"{url}: the download has SHA-256 {digest}, not {sha256}, and was discarded: run "
+            "again; if it remains so, the file has changed"
+        )
+    mark.unlink(missing_ok=True)
+    part.replace(target)
     return digest
 
 
-def open_url(request: urllib.request.Request) -> Any:
+def _open_url(request: urllib.request.Request) -> Any:
     """Open a URL; a redirect from https may only lead to https.
 
     Raises:
@@ -158,7 +191,7 @@ def _fill(
         request.add_header("If-Range", edition)
     until = time.monotonic() + bounds.seconds_max
     try:
-        answer = open_url(request)
+        answer = _open_url(request)
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
             return  # nothing is left to fetch
@@ -170,14 +203,15 @@ def _fill(
         etag = answer.headers.get("ETag") or ""
         # A weak ETag (W/) allows different bytes.
         files.write_json(mark, {"edition": "" if etag.startswith("W/") else etag})
-        _copy(url, answer, file, start, bounds, until, progress)
+        file.seek(start)
+        file.truncate()
+        _copy(url, answer, file, bounds, until, progress)
 
 
 def _check_size(url: str, size: int, bounds: Bounds) -> None:
     if size > bounds.bytes_max:
         raise EnvironmentProblem(
-            f"{url}: {size} bytes, over the limit of {bounds.bytes_max}: raise it with --max-gb "
-            "if the size is right"
+            f"{url}: {size} bytes, over the limit of {bounds.bytes_max}: {bounds.bytes_remedy}"
         )
 
 
@@ -197,21 +231,19 @@ def _copy(  # noqa: PLR0917 - one loop, and what bounds it
     url: str,
     answer: Any,
     file: BinaryIO,
-    start: int,
     bounds: Bounds,
     until: float,
     progress: Progress | None,
 ) -> None:
     length = answer.headers.get("Content-Length")
-    total = start + int(length) if length else 0
-    done = file.seek(start)
-    file.truncate()
+    done = file.tell()
+    total = done + int(length) if length else 0
     while True:
         _check_size(url, max(done, total), bounds)
         if time.monotonic() > until:
             raise EnvironmentProblem(
-                f"{url}: {done} bytes in the {bounds.seconds_max / 60:g} minutes allowed: rerun "
-                "to resume, or raise --max-minutes"
+                f"{url}: {done} bytes in the {bounds.seconds_max / 60:g} minutes allowed: "
+                f"{bounds.seconds_remedy}"
             )
         if not (block := answer.read(_BLOCK_BYTES)):
             break

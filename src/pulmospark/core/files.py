@@ -156,3 +156,16 @@ def _free_bytes(path: Path) -> int:
     while not path.exists() and path != path.parent:
         path = path.parent
     return shutil.disk_usage(path).free
+
+
+def forget_oldest(folder: Path, kept: int) -> None:
+    """Remove the folders of a cache but for those used last; hidden ones are being written.
+
+    Args:
+        folder: of the cache.
+        kept: how many stay.
+    """
+    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in entries[kept:]:
+        shutil.rmtree(path, ignore_errors=True)

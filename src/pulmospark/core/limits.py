@@ -166,8 +166,8 @@ LOCAL_IMAGES_MAX = 20_000
 scoring some 1,000 images on two cores, which is then 5 % of the time."""
 
 LOCAL_THREADS_MAX = 4
-"""threads of a local worker process. They share one copy of the network; with more, Python's
-interpreter lock would make them wait for each other."""
+"""threads of a local worker process: with more, Python's interpreter lock would make them wait for
+each other."""
 
 TASK_CHUNKS_MAX = 8
 """chunks that a Spark task takes one after the other while there are many: seconds of work."""
@@ -185,10 +185,10 @@ a row takes a quarter of a millisecond, a Spark task 10 of them."""
 CLASSES_MAX = 64
 """classes of an experiment; the evaluation's cost grows with their number."""
 
-CROSS_FIT_VALUES_MAX = 32_000_000
-"""values of deep features, images x width, up to which regularisation, temperature and operating
-point are chosen by fits on the driver: 25,000 images of MobileNetV2, 128 MB and as much again for
-a fit's own copy. Beyond it a validation part of a tenth is large enough."""
+FEATURE_MATRIX_BYTES_MAX = 128 * 2**20
+"""bytes of deep features up to which logistic regressions are fitted, and regularisation,
+temperature and operating point chosen, on the driver: 26,000 images of MobileNetV2, and a copy for
+each of four fits. Beyond it a validation part of a tenth is large enough."""
 
 OPERATING_POSITIVES_MIN = 20
 """images of the positive class below which an operating point is reported as coarse: with fewer, a
@@ -302,8 +302,15 @@ WEIGHTS_FILE_BYTES_MAX = 1024 * 1024 * 1024
 FETCH_SILENCE_S_MAX = 30
 """seconds without a byte after which downloading weights fails."""
 
-BUNDLE_FORMAT_VERSION = 2
-"""newest bundle format that this version reads, and the one it writes."""
+BUNDLE_FORMAT_VERSION = 3
+"""newest bundle format that this version reads: with the engine's form of the network."""
+
+BUNDLE_CONFIG_VERSION = 2
+"""format of a bundle's configuration that this version writes; the model id depends on it."""
+
+ENGINE_XML_BYTES_MAX = 16 * 1024 * 1024
+"""bytes of a bundle's network as OpenVINO describes it; EfficientNet-B7, the largest of
+torchvision's descriptions, has 2 MB."""
 
 DISTANCE_FILE_BYTES_MAX = 16 * 1024 * 1024
 """bytes of a bundle's statistics of its training images: 256 kB for each thousand of the features'
@@ -335,6 +342,10 @@ ENGINE_BATCH = 2
 """images the engine runs at once; on one thread in float32 batches of 1 and 2 ran 20 to 30 %
 faster than 8, since their maps stay in the cache, and 2 was the better over all networks."""
 
+ENGINE_RUNS_MAX = 4
+"""threads that run one network in a process at the same time; each costs its weights again, and
+others wait."""
+
 ENGINE_BATCH_LOWER = 2
 """images the engine runs at once in a precision below float32."""
 
@@ -355,6 +366,21 @@ FETCH_FILES = 32
 FETCH_BYTES = 16 * 1024 * 1024
 """bytes of them, unless one alone has more."""
 
+EXPLAIN_BATCH = 8
+"""images whose heat maps PyTorch computes at once."""
+
+HEAT_MAP_SIDE_MIN = 5
+"""rows and columns of a convolution map below which Grad-CAM looks at an earlier one: a field of
+4 x 4 covers a sixteenth of the image."""
+
+HEAT_MAP_PICTURE_SIDE_MIN, HEAT_MAP_PICTURE_SIDE_MAX = 384, 768
+"""longer side of the image in a heat map's picture, pixels: below it text has no room, and beyond
+it a PNG only grows, for a grid of some 7 x 7."""
+
+HEAT_MAP_LUNGS_SHARE_MIN = 0.6
+"""share of an image that a standard image must show for lungs to be searched for in it: the finder
+expects a whole frontal image."""
+
 ENGINES_KEPT_MAX = 8
 """engines kept in the cache, those used last; MobileNetV2's takes 9 MB, ResNet50's 94."""
 
@@ -364,6 +390,16 @@ so many, with 95 % confidence fewer than 2.3 % do."""
 
 PARITY_IMAGES_MIN = 32
 """images below which a check says too little, and float32 is used."""
+
+INT8_WORTH_IMAGES = 50_000
+"""images to be scored from which int8 is tried unasked. Quantising MobileNetV2 took 9.5 s of a
+processor, and saved 2 ms an image where the check passed: 4 % of the time if it does not."""
+
+SPEED_IMAGES = 16
+"""images on which the speed of a precision is measured: a tenth of a second."""
+
+PRECISION_GAIN_MAX = 0.9
+"""time of a lower precision over float32's from which it is not used unasked."""
 
 PARITY_WORTH_IMAGES = 512
 """images to be scored from which a lower precision is tried unasked: the check takes about as
@@ -517,3 +553,44 @@ ENDED_IN_A_ROW_MAX = 16
 
 FAILED_JOBS_MAX = 1_000
 """Spark jobs of one run that workers' ends may cost: 250 images that end theirs."""
+
+BROWSED_ROWS_MAX = 1_000_000
+"""predictions of a run that the run browser reads into memory, some 250 bytes each."""
+
+BROWSED_PAGE_MAX = 200
+"""predictions of one page of the run browser; each shows an image."""
+
+NEAREST_IMAGES_MAX = 20_000
+"""training images that are searched for the nearest to an image: small copies of 80 MB, made
+within seconds; of more, every n-th."""
+
+NEAREST_SHOWN_MAX = 24
+"""nearest training images that are shown next to an image."""
+STORE_KEY_BYTES_MAX = 1_024
+"""bytes of an object's key; the limit of S3, Azure and Google Cloud alike."""
+
+STORE_REQUESTS = 16
+"""requests that one task has under way; at 20 ms to the first byte, 16 keep one core busy with
+73 kB each, and twice as many read no faster."""
+
+STORE_AHEAD_BYTES = 64 * 1024 * 1024
+"""bytes of objects that a task holds before they are used, unless one alone has more."""
+
+STORE_RETRIES = 6
+"""retries of a request that the store answered with 5xx, slowed down or cut off; with pauses that
+double from 0.1 s, some 6 s."""
+
+STORE_SECONDS_MAX = 180
+"""seconds of one request with its retries, after which the store counts as unreachable."""
+
+STORE_FETCHED_MAX = 8
+"""bundles from stores that are kept on this machine, those used last."""
+
+STORE_BUNDLE_FILES_MAX = 64
+"""files of a bundle in a store: it has about ten."""
+
+STORE_BUNDLE_BYTES_MAX = 2 * 1024 * 1024 * 1024
+"""bytes of a bundle in a store: that of VGG19, the largest network, has 560 MB."""
+
+STORE_SILENCE_S_MAX = 30
+"""seconds without a byte after which a request is tried again."""

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 
@@ -70,6 +71,23 @@ def hold_lock(
             file.write(_myself())
             file.flush()
         yield
+
+
+def wait_for_lock(file: IO[bytes]) -> None:
+    """Wait for an open file's lock (``flock``); does nothing where there are no locks.
+
+    Raises:
+        OSError: the lock failed for another reason.
+    """
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except ImportError:
+        return
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 def free_to_remove(folder: Path) -> bool:

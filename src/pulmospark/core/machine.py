@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import psutil
-
 from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.hashing import value_id
 from pulmospark.core.locations import path_of_variable
@@ -30,6 +28,8 @@ def memory_bytes(root: Path = Path("/")) -> int:
     Args:
         root: folder that holds ``proc`` and ``sys``.
     """
+    import psutil  # noqa: PLC0415 - only this needs it
+
     total = int(psutil.virtual_memory().total)
     return min([total, *_memory_limits(root)])
 

@@ -319,6 +319,9 @@ PREDICTIONS = pa.schema(
         pa.field("fold", pa.int32()),  # 0 to k-1, with cross-validation
         pa.field("model_id", pa.string(), nullable=False),  # of the bundle
         pa.field("predicted_at", pa.timestamp("us", tz="UTC"), nullable=False),  # when
+        pa.field("heat_map", pa.string()),  # file below the table's parent; null: not requested
+        pa.field("outside_lungs", pa.float64()),  # share of the heat; null: not assessable
+        pa.field("hottest_tenth", pa.string()),  # where it lies, in words
     ]
 )
 """One row per scored image."""

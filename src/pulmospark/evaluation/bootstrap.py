@@ -16,7 +16,7 @@ from scipy import sparse
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Mask
-from pulmospark.evaluation import metrics
+from pulmospark.evaluation import metrics, registry
 from pulmospark.evaluation.auc import Ranks
 
 
@@ -30,8 +30,10 @@ class GroupTables:
     present: Mask
     """(classes,) whether a class occurs"""
     sums: sparse.csr_array
-    """(classes^2 + 2 + 3 bins, groups): confusion, log loss, Brier, then a bin's images,
-    summed probability and correctly classified images"""
+    """(classes^2 + m + 3 bins, groups): confusion, the m metrics of `per_image`, then a bin's
+    images, summed probability and correctly classified images"""
+    per_image: tuple[str, ...]
+    """metrics whose value is a mean over images"""
     ranks: tuple[Ranks, ...]
 
     @classmethod
@@ -49,11 +51,15 @@ class GroupTables:
         predicted = metrics.predicted_class(probabilities)
         confidence = probabilities[np.arange(images), predicted]
         bin_numbers = metrics.bin_of_images(confidence, bins)
-        ones, base = np.ones(images), k * k + 2
+        means = {
+            metric.name: metric.per_image(labels, probabilities)
+            for metric in registry.METRICS
+            if metric.per_image is not None
+        }
+        ones, base = np.ones(images), k * k + len(means)
         parts = (
             (labels * k + predicted, ones),
-            (np.full(images, k * k), metrics.log_loss_of_images(labels, probabilities)),
-            (np.full(images, k * k + 1), metrics.brier_of_images(labels, probabilities)),
+            *((np.full(images, k * k + at), each) for at, each in enumerate(means.values())),
             (base + bin_numbers, ones),
             (base + bins + bin_numbers, confidence),
             (base + 2 * bins + bin_numbers, (predicted == labels).astype(np.float64)),
@@ -66,6 +72,7 @@ class GroupTables:
             groups=count,
             present=np.bincount(labels, minlength=k) > 0,
             sums=sparse.coo_array((values, cells), shape=(base + 3 * bins, count)).tocsr(),
+            per_image=tuple(means),
             ranks=tuple(
                 Ranks.of(labels == each, probabilities[:, each], groups, count)
                 for each in range(k)
@@ -79,27 +86,25 @@ class GroupTables:
             multiplicities: (groups, b) how often each group counts.
 
         Returns:
-            Name -> (b,), or (classes, b) for f1, mcc, auroc and auprc, each class against
-            the rest; nan where a metric is undefined.
+            Name -> (b,), or (classes, b) for the metrics of each class against the rest; nan
+            where a metric is undefined. Without proportions, whose CI needs no replicates.
         """
         k, bins = self.classes, self.bins
         sums = self.sums @ multiplicities
-        confusion = sums[: k * k].reshape(k, k, -1)
-        images = confusion.sum(axis=(0, 1))
-        _, confidence, right = sums[k * k + 2 :].reshape(3, bins, -1)
+        base = k * k + len(self.per_image)
         areas = [ranks.areas(multiplicities) for ranks in self.ranks]
-        auroc = np.stack([area for area, _ in areas])
+        totals = registry.Totals(
+            confusion=sums[: k * k].reshape(k, k, -1),
+            present=self.present,
+            image_sums=dict(zip(self.per_image, sums[k * k : base], strict=True)),
+            bins=sums[base:].reshape(3, bins, -1),
+            auroc=np.stack([area for area, _ in areas]),
+            auprc=np.stack([area for _, area in areas]),
+        )
         return {
-            "accuracy": metrics.accuracy(confusion),
-            "balanced_accuracy": metrics.balanced_accuracy(confusion, self.present),
-            "log_loss": metrics.ratio(sums[k * k], images),
-            "brier": metrics.ratio(sums[k * k + 1], images),
-            "calibration_error": metrics.ratio(np.abs(confidence - right).sum(axis=0), images),
-            "macro_auroc": auroc.mean(axis=0),
-            "f1": metrics.f1(confusion),
-            "mcc": metrics.mcc(confusion),
-            "auroc": auroc,
-            "auprc": np.stack([area for _, area in areas]),
+            metric.name: metric.compute(totals)
+            for metric in registry.METRICS
+            if metric.compute is not None
         }
 
     def point(self) -> dict[str, Floats]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from pulmospark.evaluation.results import Evaluation, Figure, Result
+from pulmospark.evaluation import registry
+from pulmospark.evaluation.registry import Metric
+from pulmospark.evaluation.results import Evaluation, Figure, Measured
 
 
 def metrics_by_name(
@@ -18,19 +20,20 @@ def metrics_by_name(
         evaluation: the evaluation.
         class_names: what the classes are called in the names; ``None``: their own names.
     """
-    metrics = dict(_figures(evaluation))
+    metrics = dict(_figures(evaluation, registry.overall()))
     if evaluation.trivial is not None:
-        metrics |= _figures(evaluation.trivial, "trivial/")
+        for name in registry.BASELINES:
+            metrics[f"trivial/{name}"] = getattr(evaluation.trivial, name)
     if evaluation.operating is not None:
-        metrics |= _figures(evaluation.operating, "operating_point/")
+        metrics |= _figures(evaluation.operating, registry.of_decisions(), "operating_point/")
     names = [of_class.name for of_class in evaluation.by_class]
     for name, of_class in zip(class_names or names, evaluation.by_class, strict=True):
-        metrics |= _figures(of_class, f"{name}/")
+        metrics |= _figures(of_class, registry.of_class(), f"{name}/")
     return metrics
 
 
-def _figures(result: Result, prefix: str = "") -> Iterator[tuple[str, Figure]]:
-    for key in type(result).model_fields:
-        value = getattr(result, key)
-        if isinstance(value, Figure):
-            yield prefix + key, value
+def _figures(
+    result: Measured, metrics: Iterable[Metric], prefix: str = ""
+) -> Iterator[tuple[str, Figure]]:
+    for metric in metrics:
+        yield prefix + metric.name, metric.of(result)

@@ -10,6 +10,7 @@ from scipy import optimize, special, stats
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.evaluation import registry
 from pulmospark.evaluation.intervals import effective_images, proportion
 from pulmospark.evaluation.results import OperatingFigures, OperatingPoint
 
@@ -117,13 +118,7 @@ def choose_operating_point(
     An image is called positive if its probability is at or above the threshold. With a target
     of 0 the threshold still detects one image.
 
-    The sensitivity expected on new patients is given as a CI. The threshold is the score of the
-    k-th highest of n positives, and the share of the population above an order statistic has the
-    distribution Beta(k, n - k + 1) (David and Nagaraja 2003, section 2.5). The lower bound is a
-    quantile of it, equal to Clopper and Pearson's. The upper bound is Clopper and Pearson's too,
-    slightly wider because the final model was fitted on more images than the models that scored
-    these. Where patients have several images, n is the effective sample size
-    (``intervals.effective_images``).
+    The sensitivity expected on new patients is given as a CI: see `expected_sensitivity`.
 
     Args:
         probabilities: (n,) of the positive class.
@@ -170,7 +165,14 @@ def choose_operating_point(
 
 
 def expected_sensitivity(called: Mask, groups: Ints, confidence: float) -> tuple[float, float]:
-    """Bounds of the sensitivity on new patients; see :func:`choose_operating_point`.
+    """Bounds of the sensitivity on new patients at a threshold chosen on these images.
+
+    The threshold is the score of the k-th highest of n positives, and the share of the population
+    above an order statistic has the distribution Beta(k, n - k + 1) (David and Nagaraja 2003,
+    section 2.5). The lower bound is a quantile of it, equal to Clopper and Pearson's. The upper
+    bound is Clopper and Pearson's too, slightly wider because the final model was fitted on more
+    images than the models that scored these. Where patients have several images, n is the
+    effective sample size (``intervals.effective_images``).
 
     Args:
         called: (n,) whether each positive image is at or above the threshold; one or more.
@@ -187,29 +189,6 @@ def expected_sensitivity(called: Mask, groups: Ints, confidence: float) -> tuple
         float(stats.beta.ppf(1 - tail, right + 1, effective - right)) if right < effective else 1.0
     )
     return low, high
-
-
-def operating_figures(
-    point: OperatingPoint,
-    probabilities: Floats,
-    positive: Mask,
-    groups: Ints,
-    confidence: float,
-) -> OperatingFigures:
-    """Performance of an operating point on images it was not chosen on.
-
-    Args:
-        point: the point.
-        probabilities: (n,) of its class.
-        positive: (n,) whether an image is of that class.
-        groups: (n,) group (patient) of each image, whole numbers from 0.
-        confidence: level of the CIs, between 0 and 1.
-
-    Raises:
-        InputError: different lengths, or a probability outside 0 to 1.
-    """
-    scores, truth = _scores(probabilities, positive)
-    return decided_figures(point, called_positive(point, scores), truth, groups, confidence)
 
 
 def called_positive(point: OperatingPoint, probabilities: Floats) -> Mask:
@@ -241,13 +220,16 @@ def decided_figures(
         confidence: level of the CIs, between 0 and 1.
         thresholds: of each fold, if there were several.
     """
-    return OperatingFigures(
-        point=point,
-        sensitivity=proportion(called, positive, groups, confidence),
-        specificity=proportion(~called, ~positive, groups, confidence),
-        ppv=proportion(positive, called, groups, confidence),
-        npv=proportion(~positive, ~called, groups, confidence),
-        thresholds=thresholds,
+    return OperatingFigures.model_validate(
+        {
+            "point": point,
+            **{
+                metric.name: proportion(*metric.proportion(positive, called), groups, confidence)
+                for metric in registry.of_decisions()
+                if metric.proportion is not None
+            },
+            "thresholds": thresholds,
+        }
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.core.errors import InputError
-from pulmospark.evaluation import intervals, metrics
+from pulmospark.evaluation import intervals, metrics, registry
 from pulmospark.evaluation.baselines import shared_sources, trivial_predictions, trivial_rules
 from pulmospark.evaluation.bootstrap import GroupTables
 from pulmospark.evaluation.calibration import called_positive, decided_figures
 from pulmospark.evaluation.curves import precision_recall_curve, roc_curve
 from pulmospark.evaluation.inputs import Predictions, TrainingPart, checked
 from pulmospark.evaluation.intervals import proportion
+from pulmospark.evaluation.registry import Metric
 from pulmospark.evaluation.results import (
     ClassFigures,
     CrossValidation,
@@ -27,18 +28,6 @@ from pulmospark.evaluation.results import (
     OperatingFigures,
     OperatingPoint,
 )
-
-_OVERALL = (
-    "accuracy",
-    "balanced_accuracy",
-    "log_loss",
-    "brier",
-    "calibration_error",
-    "macro_auroc",
-)
-_OF_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1", "mcc", "auroc", "auprc")
-_OPERATING = ("sensitivity", "specificity", "ppv", "npv")
-_TRIVIAL = ("most_frequent_class", "most_frequent_class_of_source")
 
 
 @dataclass(frozen=True)
@@ -262,82 +251,84 @@ def _evaluation(
         else {name: np.empty((*value.shape, 0)) for name, value in point.items()}
     )
     predicted = metrics.predicted_class(images.probabilities)
+    estimates = _Estimates(images, predicted, point, drawn, confidence)
     by_class = tuple(
-        _class_figures(
-            number, name, images, predicted, point=point, drawn=drawn, confidence=confidence
-        )
-        for number, name in enumerate(classes)
+        _class_figures(number, name, estimates) for number, name in enumerate(classes)
     )
-
-    def figure(name: str, rule: Callable[[float, Floats, float], Figure]) -> Figure:
-        return rule(float(point[name]), drawn[name], confidence)
-
-    held = tuple(each.sensitivity for each in by_class if each.support)
     confusion = metrics.confusion_matrix(images.labels, predicted, len(classes))
-    return Evaluation(
-        classes=tuple(classes),
-        images=int(images.labels.size),
-        groups=images.group_count,
-        confidence=confidence,
-        replicates=replicates,
-        confusion=tuple(tuple(int(cell) for cell in row) for row in confusion),
-        accuracy=proportion(predicted == images.labels, None, images.groups, confidence),
-        balanced_accuracy=intervals.mean_of_bounds(
-            figure("balanced_accuracy", intervals.percentile), held
-        ),
-        log_loss=figure("log_loss", intervals.percentile),
-        brier=figure("brier", intervals.percentile),
-        calibration_error=figure("calibration_error", intervals.basic),
-        macro_auroc=intervals.mean_of_bounds(
-            figure("macro_auroc", intervals.percentile), tuple(each.auroc for each in by_class)
-        ),
-        by_class=by_class,
-        reliability=metrics.reliability(
-            images.labels, images.probabilities, settings.calibration_bins
-        ),
-        operating=_operating(given, classes, confidence),
-        trivial=None
-        if given.trivial is None
-        else trivial_rules(given.trivial, images, confidence, sources=len(given.sources)),
+    return Evaluation.model_validate(
+        {
+            "classes": tuple(classes),
+            "images": int(images.labels.size),
+            "groups": images.group_count,
+            "confidence": confidence,
+            "replicates": replicates,
+            "confusion": tuple(tuple(int(cell) for cell in row) for row in confusion),
+            **{
+                metric.name: _with_bounds_of_classes(metric, estimates.figure(metric), by_class)
+                for metric in registry.overall()
+            },
+            "by_class": by_class,
+            "reliability": metrics.reliability(
+                images.labels, images.probabilities, settings.calibration_bins
+            ),
+            "operating": _operating(given, classes, confidence),
+            "trivial": None
+            if given.trivial is None
+            else trivial_rules(given.trivial, images, confidence, sources=len(given.sources)),
+        }
     )
 
 
-def _class_figures(
-    number: int,
-    name: str,
-    images: Predictions,
-    predicted: Ints,
-    *,
-    point: dict[str, Floats],
-    drawn: dict[str, Floats],
-    confidence: float,
-) -> ClassFigures:
-    positive, called = images.labels == number, predicted == number
-    scores, groups = images.probabilities[:, number], images.groups
+@dataclass(frozen=True)
+class _Estimates:
+    """What the figures of all metrics are made from."""
 
-    def bootstrapped(figure: str) -> Figure:
-        return intervals.percentile(
-            float(point[figure][number]), drawn[figure][number], confidence
-        )
+    images: Predictions
+    predicted: Ints
+    point: Mapping[str, Floats]
+    drawn: Mapping[str, Floats]
+    """replicates of the bootstrap"""
+    confidence: float
 
-    return ClassFigures(
-        name=name,
-        support=int(positive.sum()),
-        sensitivity=proportion(called, positive, groups, confidence),
-        specificity=proportion(~called, ~positive, groups, confidence),
-        ppv=proportion(positive, called, groups, confidence),
-        npv=proportion(~positive, ~called, groups, confidence),
-        f1=bootstrapped("f1"),
-        mcc=bootstrapped("mcc"),
-        auroc=intervals.auroc_figure(
-            float(point["auroc"][number]),
-            drawn["auroc"][number],
-            (np.unique(groups[positive]).size, np.unique(groups[~positive]).size),
-            confidence,
-        ),
-        auprc=bootstrapped("auprc"),
-        roc=roc_curve(positive, scores),
-        precision_recall=precision_recall_curve(positive, scores),
+    def figure(self, metric: Metric, number: int | None = None) -> Figure:
+        """A metric with its CI, over all classes or of one."""
+        truth, decided = self.images.labels, self.predicted
+        groups = self.images.groups
+        if number is not None:
+            truth, decided = truth == number, decided == number
+        if metric.proportion is not None:
+            return proportion(*metric.proportion(truth, decided), groups, self.confidence)
+        values, replicates = self.point[metric.name], self.drawn[metric.name]
+        if number is not None:
+            values, replicates = values[number], replicates[number]
+        if metric.interval == "newcombe":
+            patients = (np.unique(groups[truth]).size, np.unique(groups[~truth]).size)
+            return intervals.auroc_figure(float(values), replicates, patients, self.confidence)
+        rule = intervals.basic if metric.interval == "basic" else intervals.percentile
+        return rule(float(values), replicates, self.confidence)
+
+
+def _with_bounds_of_classes(
+    metric: Metric, figure: Figure, by_class: Sequence[ClassFigures]
+) -> Figure:
+    if metric.mean_of is None:
+        return figure
+    parts = tuple(getattr(row, metric.mean_of) for row in by_class if row.support)
+    return intervals.mean_of_bounds(figure, parts)
+
+
+def _class_figures(number: int, name: str, estimates: _Estimates) -> ClassFigures:
+    positive = estimates.images.labels == number
+    scores = estimates.images.probabilities[:, number]
+    return ClassFigures.model_validate(
+        {
+            "name": name,
+            "support": int(positive.sum()),
+            **{metric.name: estimates.figure(metric, number) for metric in registry.of_class()},
+            "roc": roc_curve(positive, scores),
+            "precision_recall": precision_recall_curve(positive, scores),
+        }
     )
 
 
@@ -360,27 +351,30 @@ def _operating(
 def _summaries(folds: Sequence[Evaluation]) -> tuple[FoldSummary, ...]:
     """Mean and spread of every metric: overall, by class, operating point, baselines."""
     summaries = [
-        _summary(name, None, [getattr(fold, name) for fold in folds]) for name in _OVERALL
+        _summary(metric.name, None, [metric.of(fold) for fold in folds])
+        for metric in registry.overall()
     ]
     for number, name_of_class in enumerate(folds[0].classes):
         summaries += [
-            _summary(name, name_of_class, [getattr(fold.by_class[number], name) for fold in folds])
-            for name in _OF_CLASS
+            _summary(
+                metric.name, name_of_class, [metric.of(fold.by_class[number]) for fold in folds]
+            )
+            for metric in registry.of_class()
         ]
     operating = [fold.operating for fold in folds if fold.operating is not None]
     trivial = [fold.trivial for fold in folds if fold.trivial is not None]
     summaries += [
         _summary(
-            f"operating_{name}",
+            f"operating_{metric.name}",
             operating[0].point.positive_class,
-            [getattr(figures, name) for figures in operating],
+            [metric.of(figures) for figures in operating],
         )
-        for name in _OPERATING
+        for metric in registry.of_decisions()
         if operating
     ]
     summaries += [
         _summary(name, None, [getattr(rules, name) for rules in trivial])
-        for name in _TRIVIAL
+        for name in registry.BASELINES
         if trivial
     ]
     return tuple(summaries)

@@ -62,11 +62,6 @@ def one_against_rest(confusion: Floats) -> tuple[Floats, Floats, Floats, Floats]
     )
 
 
-def accuracy(confusion: Floats) -> Floats:
-    """Share of images whose predicted class is the true one; (...)."""
-    return ratio(np.einsum("ii...->...", confusion), confusion.sum(axis=(0, 1)))
-
-
 def sensitivity(confusion: Floats) -> Floats:
     """TP / (TP + FN) of each class (recall); (k, ...)."""
     tp, _, fn, _ = one_against_rest(confusion)
@@ -77,18 +72,6 @@ def specificity(confusion: Floats) -> Floats:
     """TN / (TN + FP) of each class; (k, ...)."""
     _, fp, _, tn = one_against_rest(confusion)
     return ratio(tn, tn + fp)
-
-
-def ppv(confusion: Floats) -> Floats:
-    """Positive predictive value TP / (TP + FP) of each class (precision); (k, ...)."""
-    tp, fp, _, _ = one_against_rest(confusion)
-    return ratio(tp, tp + fp)
-
-
-def npv(confusion: Floats) -> Floats:
-    """Negative predictive value TN / (TN + FN) of each class; (k, ...)."""
-    _, _, fn, tn = one_against_rest(confusion)
-    return ratio(tn, tn + fn)
 
 
 def f1(confusion: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from pulmospark.core import limits
 from pulmospark.core.records import Record
@@ -57,6 +57,17 @@ class Figure(Result):
         return f"{self.value:{form}} ({self.low:{form}} to {self.high:{form}})"
 
 
+class Measured(Result):
+    """Base of results that hold metrics.
+
+    Metrics of `pulmospark.evaluation.registry` without a field of their own are further fields of
+    the JSON object: read them with ``metric.of(result)``. Other unknown fields are an error.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Figure] = Field(init=False)
+
+
 class Curve(Result):
     """Points of a curve, in the order they are drawn; at most a few hundred."""
 
@@ -102,7 +113,7 @@ class OperatingPoint(Result):
         return self.positives is not None and self.positives < limits.OPERATING_POSITIVES_MIN
 
 
-class OperatingFigures(Result):
+class OperatingFigures(Measured):
     """Performance of an operating point on images it was not chosen on."""
 
     point: OperatingPoint
@@ -114,7 +125,7 @@ class OperatingFigures(Result):
     """of each fold, where folds are pooled: the point's threshold is then their mean"""
 
 
-class ClassFigures(Result):
+class ClassFigures(Measured):
     """One class against the rest."""
 
     name: str
@@ -151,7 +162,7 @@ class TrivialRules(Result):
         return self.sources is None or self.sources >= 2
 
 
-class Evaluation(Result):
+class Evaluation(Measured):
     """All metrics of one set of predictions."""
 
     classes: tuple[str, ...]

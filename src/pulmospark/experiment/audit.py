@@ -11,9 +11,10 @@ from pyspark.sql import SparkSession
 from pulmospark.audit.duplicate_pairs import CSV, PARQUET
 from pulmospark.audit.results import AuditReport, AuditResult
 from pulmospark.audit.run import run_audits
+from pulmospark.audit.skip import check_skip
 from pulmospark.audit.subject import ModelLeftOut, Subject, subject_of
 from pulmospark.chunks import link_parts, parts_of
-from pulmospark.config.audit import AuditSettings, check_skip
+from pulmospark.config.audit import AuditSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.parse import parse
 from pulmospark.core import files

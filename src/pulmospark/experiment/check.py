@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pulmospark.config.audit import check_skip
+from pulmospark.audit.skip import check_skip
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.train import TrainSettings
@@ -82,10 +82,7 @@ def check_classes(settings: EvaluateSettings, classes: Sequence[str]) -> None:
 def _checked_sources(experiment: Experiment) -> list[str]:
     lines = []
     for source in experiment.sources:
-        if source.layout is None:
-            place = registry.recognise(source.path)
-        else:
-            place = registry.locate(registry.find(source.layout), source.path)
+        place = registry.place_of(source.path, source.layout, source.options)
         place.layout.check_options(source.options)
         lines.append(f"{source.name or place.folder.name}: {place.folder}, {place.layout.name}")
     return lines

@@ -9,6 +9,7 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
 from pulmospark.config.train import NetworkSettings, TrainSettings
 from pulmospark.core import machine
+from pulmospark.core.progress import Progress
 from pulmospark.phantoms.write import PhantomSummary, write_phantoms
 
 PHANTOM_CLASSES: dict[str, tuple[str, ...]] = {
@@ -18,17 +19,23 @@ PHANTOM_CLASSES: dict[str, tuple[str, ...]] = {
 }
 
 
-def draw_demo(folder: Path, *, seed: int, patients: int) -> PhantomSummary:
+def draw_demo(folder: Path, *, seed: int, patients: int, quiet: bool = False) -> PhantomSummary:
     """Draw the demo's phantoms into ``folder/phantoms``, on all cores.
 
     Args:
         folder: of the demo.
         seed: of the drawing.
         patients: how many.
+        quiet: show no progress.
     """
-    return write_phantoms(
-        folder / "phantoms", seed=seed, patients=patients, processes=machine.cores()
-    )
+    with Progress("draw phantoms", 0, "images", quiet=quiet) as progress:
+        return write_phantoms(
+            folder / "phantoms",
+            seed=seed,
+            patients=patients,
+            processes=machine.cores(),
+            progress=progress,
+        )
 
 
 def demo_experiment(folder: Path, phantoms: PhantomSummary, *, processes: int) -> Experiment:

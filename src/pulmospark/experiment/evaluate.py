@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files, limits
+from pulmospark.core.delta_log import write_log
 from pulmospark.core.errors import InputError
 from pulmospark.core.records import Record
 from pulmospark.core.schemas import Split
@@ -97,6 +98,7 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
         )
         frame.coalesce(1).write.parquet(spark_path(aside / "predictions"))
         rows = pq.read_table(aside / "predictions")
+        write_log(aside / "predictions", rows.schema)
         result = _figures(
             experiment,
             run,

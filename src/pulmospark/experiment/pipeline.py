@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pulmospark.core import files
 from pulmospark.core.errors import InputError
+from pulmospark.core.progress import stage
 from pulmospark.experiment.run_folder import RunFolder, locked, note_seconds, save_settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run_ingest(
     """Ingest: see :func:`pulmospark.data.ingest.ingest.ingest`."""
     from pulmospark.data.ingest.ingest import ingest
 
-    with _stage(experiment, run, "ingest"):
+    with _stage(experiment, run, "ingest", quiet=quiet):
         return ingest(experiment.sources, experiment.ingest, run.tables, workers, quiet=quiet)
 
 
@@ -49,7 +50,7 @@ def run_split(
     from pulmospark.experiment.near_copies import near_copy_search
     from pulmospark.spark.engine_choice import workers_of
 
-    with _stage(experiment, run, "split"):
+    with _stage(experiment, run, "split", quiet=quiet):
         ingested = read_ingest(run.tables)
         executor = workers_of(workers).executor_for(ingested.images)
         return split(
@@ -70,7 +71,7 @@ def run_expand(
         return None
     from pulmospark.data.expand.expand import expand
 
-    with _stage(experiment, run, "expand"):
+    with _stage(experiment, run, "expand", quiet=quiet):
         return expand(
             run.tables / "images",
             run.cohort,
@@ -90,7 +91,7 @@ def run_train(
     from pulmospark.training.train import train
 
     check_store(experiment)
-    with _stage(experiment, run, "train"), followed(experiment, run) as finish:
+    with _stage(experiment, run, "train", quiet=quiet), followed(experiment, run) as finish:
         result = train(
             experiment,
             spark,
@@ -108,10 +109,9 @@ def run_evaluate(
     experiment: Experiment, run: RunFolder, spark: SparkSession, *, quiet: bool = False
 ) -> EvaluateResult:
     """Evaluate: see :func:`pulmospark.experiment.evaluate.evaluate`."""
-    del quiet
     from pulmospark.experiment.evaluate import evaluate
 
-    with _stage(experiment, run, "evaluate"):
+    with _stage(experiment, run, "evaluate", quiet=quiet):
         return evaluate(experiment, run, spark)
 
 
@@ -126,11 +126,11 @@ def run_audit(
     """Audit: see :func:`pulmospark.experiment.audit.audit_run`."""
     from pulmospark.experiment.audit import audit_run
 
-    with _stage(experiment, run, "audit"):
+    with _stage(experiment, run, "audit", quiet=quiet):
         return audit_run(experiment, run, spark, bundle=bundle, quiet=quiet)
 
 
-def run_report(experiment: Experiment, run: RunFolder) -> Path:
+def run_report(experiment: Experiment, run: RunFolder, *, quiet: bool = False) -> Path:
     """Write the report from the other stages' outputs, and track the run; needs no Spark.
 
     Raises:
@@ -139,8 +139,9 @@ def run_report(experiment: Experiment, run: RunFolder) -> Path:
     """
     from pulmospark.experiment.tracking import track
 
-    page = write_page(experiment, run)
-    track(experiment, run)
+    with stage("report", quiet=quiet):
+        page = write_page(experiment, run)
+        track(experiment, run)
     return page
 
 
@@ -190,7 +191,7 @@ def _run_all(
     trained = run_train(experiment, run, spark, quiet=quiet)
     evaluated = run_evaluate(experiment, run, spark, quiet=quiet)
     audited = run_audit(experiment, run, spark, quiet=quiet) if experiment.audit.enabled else None
-    report = run_report(experiment, run)
+    report = run_report(experiment, run, quiet=quiet)
     return RunResult(
         folder=run.root,
         report=report,
@@ -206,8 +207,8 @@ def _run_all(
 
 
 @contextlib.contextmanager
-def _stage(experiment: Experiment, run: RunFolder, name: str) -> Iterator[None]:
-    with locked(run):
+def _stage(experiment: Experiment, run: RunFolder, name: str, *, quiet: bool) -> Iterator[None]:
+    with locked(run), stage(name, quiet=quiet):
         save_settings(experiment, run)
         started = time.perf_counter()
         yield

@@ -58,6 +58,9 @@ def tested_images(
             "distance": F.lit(None).cast("double"),
             "model_id": F.lit(model_id),
             "predicted_at": F.current_timestamp(),
+            "heat_map": F.lit(None).cast("string"),
+            "outside_lungs": F.lit(None).cast("double"),
+            "hottest_tenth": F.lit(None).cast("string"),
         }
     ).select(schemas.PREDICTIONS.names)
 

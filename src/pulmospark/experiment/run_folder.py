@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pulmospark.config.audit import check_skip
+from pulmospark.audit.skip import check_skip
 from pulmospark.config.base import Settings
 from pulmospark.config.experiment import Experiment, located, read_experiment
 from pulmospark.config.parse import parse
@@ -21,6 +23,8 @@ from pulmospark.core.locks import hold_lock
 from pulmospark.core.records import RenamedSettingWarning
 from pulmospark.core.suggestions import did_you_mean
 from pulmospark.tracking.extra import check_tracking
+
+_LOG = logging.getLogger(__name__)
 
 LOCK = ".lock"
 """file in a run's folder that its writer locks"""
@@ -146,6 +150,8 @@ def open_experiment(
             experiment = parse(Experiment, values, where=str(run.settings))
         return _ready(with_changes(experiment, changes)), run
     experiment = _ready(with_changes(read_experiment(what), changes))
+    changed = experiment.model_dump(mode="json", exclude_defaults=True, exclude={"sources"})
+    _LOG.info("%s: settings that are not the defaults: %s", what, json.dumps(changed))
     return experiment, run_folder(experiment)
 
 

@@ -7,6 +7,7 @@ The header is checked before a pixel is decoded, so that a small file which decl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,10 +16,14 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging import decode_subprocess, jpeg, raster
-from pulmospark.imaging.dicom.greyscale import CtWindow
-from pulmospark.imaging.dicom.reader import DicomImage, open_dicom
 from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.rejection import Rejected as Rejected  # noqa: PLC0414 - part of the result
+from pulmospark.imaging.rejection import rejected
 from pulmospark.imaging.sniff import DECODED_FORMATS, sniff
+
+if TYPE_CHECKING:
+    from pulmospark.imaging.dicom.greyscale import CtWindow
+    from pulmospark.imaging.dicom.reader import DicomImage
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,6 @@ class Decoded:
         return self.height * self.eighths / 8, self.width * self.eighths / 8
 
 
-@dataclass(frozen=True)
-class Rejected:
-    """The reason why a file was rejected."""
-
-    reason: RejectReason
-    detail: str
-    """one line, at most ``limits.DETAIL_CHARS_MAX`` characters"""
-    image_id: str | None = None
-    """SHA-256 of the file's bytes, where they were read and identified"""
-
-
 def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decoded | Rejected:
     """Decode an image to 8-bit grey.
 
@@ -78,10 +72,15 @@ def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decod
     try:
         kind = _format(data)
         if kind == "dicom":
+            # Inside: pydicom takes a third of a second, which other formats are spared.
+            from pulmospark.imaging.dicom.reader import open_dicom  # noqa: PLC0415
+
             return _one_frame(open_dicom(data), ct_window, at_least)
         heavy = jpeg.is_heavy(data) if kind == "jpeg" else raster.is_heavy(data, kind)
     except Refused as refusal:
         return rejected(refusal.reason, refusal.detail)
+    except ImportError:
+        raise  # of the machine, not of the file
     except Exception as error:  # noqa: BLE001 - decoders raise anything on hostile bytes
         return rejected(RejectReason.UNREADABLE, _words(kind, error))
     if heavy:
@@ -160,10 +159,3 @@ def _format(data: bytes) -> str:
     if kind not in DECODED_FORMATS:
         raise Refused(RejectReason.UNSUPPORTED_FORMAT, f"{kind} is not read: convert it to PNG")
     return kind
-
-
-def rejected(reason: RejectReason, detail: str, image_id: str | None = None) -> Rejected:
-    """A rejection whose detail is one line of bounded length."""
-    line = " ".join(detail.split())
-    clean = line.encode("utf-8", "replace").decode()
-    return Rejected(reason, clean[: limits.DETAIL_CHARS_MAX], image_id)

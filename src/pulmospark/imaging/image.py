@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
@@ -10,13 +13,13 @@ from pulmospark.core.arrays import Pixels
 from pulmospark.core.hashing import bytes_id, value_id
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.schemas import BodyPart, Modality, RejectReason, View
-from pulmospark.imaging.decode import Decoded, Rejected, decode, rejected
-from pulmospark.imaging.dicom.metadata import DicomFacts
-from pulmospark.imaging.dicom.reader import DicomImage, open_dicom
-from pulmospark.imaging.lung_segmentation import cut_to_lungs
+from pulmospark.imaging.decode import Decoded, decode
+from pulmospark.imaging.lung_segmentation import lung_box
 from pulmospark.imaging.phantom_mark import is_marked
+from pulmospark.imaging.placement import Box, Placement
 from pulmospark.imaging.read_file import read_bytes, too_many
 from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.rejection import Rejected, rejected
 from pulmospark.imaging.sniff import sniff
 from pulmospark.imaging.standardise import (
     equalised,
@@ -25,6 +28,10 @@ from pulmospark.imaging.standardise import (
     thumbnail_of,
 )
 from pulmospark.imaging.view import view_of_thumbnail
+
+if TYPE_CHECKING:
+    from pulmospark.imaging.dicom.metadata import DicomFacts
+    from pulmospark.imaging.dicom.reader import DicomImage
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class StandardImage:
     """what of the file's header was doubtful: ``tables.Note`` s, joined"""
     phantom: bool = False
     """drawn by pulmospark, by the file's own comment"""
+    placement: Placement | None = None
+    """of the original in ``pixels``"""
 
     @property
     def phash(self) -> int:
@@ -132,6 +141,9 @@ def _images(
             return Rejected(decoded.reason, decoded.detail, image_id)
         standard = _image(decoded, image_id, len(data), settings)
         return [replace(standard, phantom=is_marked(data))]
+    # Inside: pydicom takes a third of a second, which other formats are spared.
+    from pulmospark.imaging.dicom.reader import open_dicom  # noqa: PLC0415
+
     try:
         image = open_dicom(data)
         if settings.body_parts == "chest" and image.facts.body_part is BodyPart.OTHER:
@@ -239,22 +251,32 @@ def standard_image(
     Returns:
         (size, size) uint8, contiguous.
     """
-    pixels = _resized(grey, settings, extent)
+    pixels = _resized(grey, settings, extent, _box(grey, settings))
     return equalised(pixels) if settings.equalise else pixels
 
 
-def _resized(grey: Pixels, settings: IngestSettings, extent: tuple[float, float] | None) -> Pixels:
+def _box(grey: Pixels, settings: IngestSettings) -> Box | None:
+    """The part of an image that is standardised; ``None``: all of it."""
+    return lung_box(grey) if settings.crop == "lungs" else None
+
+
+def _resized(
+    grey: Pixels, settings: IngestSettings, extent: tuple[float, float] | None, box: Box | None
+) -> Pixels:
     """The standard image before its histogram is equalised."""
-    if settings.crop == "lungs":
-        return standardise(cut_to_lungs(grey), settings.size, settings.fit)
-    return standardise(grey, settings.size, settings.fit, extent)
+    if box is None:
+        return standardise(grey, settings.size, settings.fit, extent)
+    top, left, bottom, right = box
+    cut = np.ascontiguousarray(grey[top:bottom, left:right])
+    return standardise(cut, settings.size, settings.fit)
 
 
 def _image(
     decoded: Decoded, image_id: str, size_bytes: int, settings: IngestSettings
 ) -> StandardImage:
     grey, extent, size = decoded.grey, decoded.extent, settings.size
-    pixels = _resized(grey, settings, extent)
+    box = _box(grey, settings)
+    pixels = _resized(grey, settings, extent, box)
     # The view comes from the whole image, so that it is independent of the fit, and the hash
     # from the original image.
     thumbnail = whole = thumbnail_of(pixels)
@@ -270,4 +292,12 @@ def _image(
         thumbnail=thumbnail,
         view=view_of_thumbnail(whole),
         notes=decoded.notes,
+        placement=Placement.of(
+            (grey.shape[0], grey.shape[1]),
+            (decoded.height, decoded.width),
+            size,
+            settings.fit,
+            eighths=decoded.eighths,
+            box=box,
+        ),
     )

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from pulmospark.core.arrays import Mask, Pixels, Singles
+from pulmospark.imaging.placement import Box
 
 _SIDE = 64
 _CENTRES = ((0.31, 0.45), (0.70, 0.45))
@@ -22,6 +23,8 @@ _DARKNESS = 2.2
 _MARGIN = 0.06
 _SPECK = 0.01
 """share of the image below which a piece is no lung"""
+_LUNGS_LEAST = 0.06
+"""share of the image below which both together are no lungs"""
 
 
 def find_lungs(image: Pixels) -> Mask:
@@ -33,6 +36,12 @@ def find_lungs(image: Pixels) -> Mask:
     Returns:
         (h, w) bool; the two ellipses where nothing better is found.
     """
+    lungs = segment_lungs(image)
+    return _enlarged(_place() > 0, image) if lungs is None else lungs
+
+
+def segment_lungs(image: Pixels) -> Mask | None:
+    """As :func:`find_lungs`, but ``None`` where no lungs are found."""
     small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     even = cv2.createCLAHE(2.0, (4, 4)).apply(small)
     grey = cv2.GaussianBlur(even.astype(np.float32), (0, 0), 1.5)
@@ -45,16 +54,17 @@ def find_lungs(image: Pixels) -> Mask:
     likely = place + _DARKNESS * (limit - grey) / spread > 0
     likely &= place > -2.5
     kept = _largest(likely.astype(np.uint8))
-    if kept.mean() < 0.06:
-        kept = place > 0
-    whole = cv2.resize(
-        kept.astype(np.uint8), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR
-    )
+    return None if kept.mean() < _LUNGS_LEAST else _enlarged(kept, image)
+
+
+def _enlarged(small: Mask, image: Pixels) -> Mask:
+    size = (image.shape[1], image.shape[0])
+    whole = cv2.resize(small.astype(np.uint8), size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(whole > 0, np.bool_)
 
 
-def cut_to_lungs(image: Pixels) -> Pixels:
-    """A frontal image cut to the box of its lungs and a margin of 6 % around them.
+def lung_box(image: Pixels) -> Box:
+    """The box of a frontal image's lungs and a margin of 6 % around them.
 
     Args:
         image: (h, w) uint8 grey, lungs dark.
@@ -65,7 +75,7 @@ def cut_to_lungs(image: Pixels) -> Pixels:
     edge = (round(_MARGIN * height), round(_MARGIN * width))
     top, bottom = max(0, rows[0] - edge[0]), min(height, rows[-1] + 1 + edge[0])
     left, right = max(0, columns[0] - edge[1]), min(width, columns[-1] + 1 + edge[1])
-    return np.ascontiguousarray(image[top:bottom, left:right])
+    return int(top), int(left), int(bottom), int(right)
 
 
 def _place() -> Singles:

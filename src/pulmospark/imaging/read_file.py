@@ -3,7 +3,8 @@
 A file is rejected for what it is: gone from a folder that is there, no regular file, too large,
 or closed to this user in a folder that is open. All else that an operating system reports
 (a folder that is missing or empty, EIO, ESTALE, ENOTCONN, ETIMEDOUT, EMFILE, ENOMEM, ...) is the
-machine's, its mount's or its store's: it is tried again a few times, and then raised.
+machine's, its mount's or its store's: it is tried again a few times, and then raised. An object
+of a store is rejected if the store says that it is gone, or if it is too large.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import os
 import platform
 import stat
 import time
+from collections.abc import Iterable, Iterator
 
 from pulmospark.core import limits
-from pulmospark.core.errors import SourceUnavailableError
+from pulmospark.core.errors import InputError, SourceUnavailableError
 from pulmospark.core.schemas import RejectReason
-from pulmospark.imaging.decode import Rejected, rejected
+from pulmospark.imaging.rejection import Rejected, rejected
+from pulmospark.store.store import ObjectMissingError, read_many
+from pulmospark.store.uri import is_store_uri, parse_uri
 
 _OWN_FAULT = frozenset({errno.ELOOP, errno.ENAMETOOLONG})
 """what only the file's own name or link can cause"""
@@ -25,10 +29,10 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 def read_bytes(path: str, inbox: str | None = None) -> bytes | Rejected:
-    """Read a regular file of at most ``limits.FILE_BYTES_MAX`` bytes.
+    """Read a regular file, or an object, of at most ``limits.FILE_BYTES_MAX`` bytes.
 
     Args:
-        path: absolute.
+        path: absolute, or an address such as ``s3://bucket/key``.
         inbox: folder whose files may be taken away at any time, with the folders they lie in:
             as long as it is there itself, a file that is gone was taken away. ``None``: an
             archive, whose folders stay.
@@ -39,6 +43,8 @@ def read_bytes(path: str, inbox: str | None = None) -> bytes | Rejected:
     Raises:
         SourceUnavailableError: the machine failed, ``limits.READ_TRIES`` times.
     """
+    if is_store_uri(path):
+        return next(read_objects([(path, 0)]))
     for tries_left in reversed(range(limits.READ_TRIES)):
         try:
             return _read(path)
@@ -70,6 +76,24 @@ def _read(path: str) -> bytes | Rejected:
         if len(data) > facts.st_size:  # it grew
             data += file.read(limits.FILE_BYTES_MAX + 1 - len(data))
     return data if len(data) <= limits.FILE_BYTES_MAX else too_many(len(data))
+
+
+def read_objects(listed: Iterable[tuple[str, int]]) -> Iterator[bytes | Rejected]:
+    """Read objects of stores, in order, several at once.
+
+    Args:
+        listed: addresses, with the bytes that each has according to its listing.
+
+    Raises:
+        SourceUnavailableError: a store failed, ``limits.STORE_RETRIES`` times.
+    """
+    for data in read_many((parse_uri(uri, error=InputError), size) for uri, size in listed):
+        if isinstance(data, ObjectMissingError):
+            yield rejected(RejectReason.VANISHED, "listed, and gone when it was read")
+        elif len(data) > limits.FILE_BYTES_MAX:
+            yield too_many(len(data))
+        else:
+            yield data
 
 
 def too_many(size: int) -> Rejected:

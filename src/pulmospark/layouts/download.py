@@ -12,7 +12,6 @@ from pulmospark.core import files
 from pulmospark.core.archive import unpack
 from pulmospark.core.download import Bounds, Progress, download
 from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
-from pulmospark.core.hashing import file_id
 from pulmospark.core.records import Record
 from pulmospark.layouts.base import Layout
 from pulmospark.layouts.registry import LAYOUTS, find
@@ -72,32 +71,17 @@ def fetch_data_set(
         EnvironmentProblem: no network, no space, over a limit, or a wrong hash.
         InputError: the archive is damaged or is not the data set.
     """
-    layout = find(name)
-    if layout.download is None:
-        known = ", ".join(downloadable.name for downloadable in fetchable())
-        raise UsageError(
-            f"{layout.name}: cannot be downloaded, see {layout.home}; choose from {known}"
-        )
-    if sha256 is not None and not _SHA256.fullmatch(sha256):
-        raise UsageError(f"--sha256 is {sha256[:80]!r}, must have 64 hexadecimal digits")
-    sha256 = sha256.lower() if sha256 is not None else None
+    layout, sha256 = _checked(name, sha256)
     folder, record = out / layout.name, out / f"{layout.name}.fetch.json"
     earlier = _earlier(record)
     if folder.is_dir() and earlier is not None:
-        if sha256 not in (None, earlier.sha256):
-            raise EnvironmentProblem(
-                f"{folder}: is from an archive with SHA-256 {earlier.sha256}, not {sha256}: "
-                "remove the folder, or download elsewhere with --out"
-            )
-        return earlier.model_copy(update={"already": True, "folder": folder})
+        return _already(folder, earlier, sha256)
     if folder.exists():
         raise EnvironmentProblem(f"{folder}: already exists: download elsewhere with --out")
-    expected = (sha256 or (earlier.sha256 if earlier else None)) or None
+    expected = sha256 or (earlier.sha256 if earlier else None)
     archive = out / f".{layout.name}.zip"
-    if not (archive.is_file() and expected is not None and file_id(archive) == expected):
-        digest = download(layout.download, archive, bounds, sha256=expected, progress=progress)
-    else:
-        digest = expected
+    assert layout.download is not None
+    digest = download(layout.download, archive, bounds, sha256=expected, progress=progress)
     with files.whole_folder(folder) as aside:
         unpacked = unpack(archive, aside, inside_one_folder=True)
         if layout.recognises(aside) <= 0:
@@ -119,6 +103,37 @@ def fetch_data_set(
     )
     files.write_json(record, result.model_dump(mode="json"))
     return result
+
+
+def _checked(name: str, sha256: str | None) -> tuple[Layout, str | None]:
+    """The layout of a name, and a hash in lower case.
+
+    Raises:
+        UsageError: as `fetch_data_set`.
+    """
+    layout = find(name)
+    if layout.download is None:
+        known = ", ".join(downloadable.name for downloadable in fetchable())
+        raise UsageError(
+            f"{layout.name}: cannot be downloaded, see {layout.home}; choose from {known}"
+        )
+    if sha256 is not None and not _SHA256.fullmatch(sha256):
+        raise UsageError(f"--sha256 is {sha256[:80]!r}, must have 64 hexadecimal digits")
+    return layout, None if sha256 is None else sha256.lower()
+
+
+def _already(folder: Path, earlier: FetchResult, sha256: str | None) -> FetchResult:
+    """The result for a folder that is there.
+
+    Raises:
+        EnvironmentProblem: it is from another archive than the one asked for.
+    """
+    if sha256 not in (None, earlier.sha256):
+        raise EnvironmentProblem(
+            f"{folder}: is from an archive with SHA-256 {earlier.sha256}, not {sha256}: "
+            "remove the folder, or download elsewhere with --out"
+        )
+    return earlier.model_copy(update={"already": True, "folder": folder})
 
 
 def _earlier(record: Path) -> FetchResult | None:

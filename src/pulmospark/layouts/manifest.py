@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, replace
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
 from pulmospark.config.source import SourceSettings
-from pulmospark.core import limits
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.files import disk_errors, whole_file
 from pulmospark.core.records import Record
 from pulmospark.core.schemas import MANIFEST
 from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary
-from pulmospark.layouts.registry import Recognition, existing, find, locate, recognise
-
-_COLUMNS = tuple(field.name for field in fields(ManifestRow))
+from pulmospark.layouts.manifest_rows import row_groups
+from pulmospark.layouts.registry import Recognition, place_of
 
 
 class SourceListing(Record):
@@ -87,7 +83,7 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
         InputError: a folder is missing, has no known layout or no image, or a sheet is broken.
         EnvironmentProblem: the disk is full, or the target's folder is not writable.
     """
-    places = [_place(source) for source in sources]
+    places = [place_of(source.path, source.layout, source.options) for source in sources]
     _check_apart(sources, places)
     names = _names(sources, places)
     listings: list[SourceListing] = []
@@ -97,19 +93,6 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
             for group in row_groups(_all_rows(sources, places, names, listings)):
                 writer.write_table(group, row_group_size=group.num_rows)
     return tuple(listings)
-
-
-def row_groups(rows: Iterable[ManifestRow]) -> Iterator[pa.Table]:
-    """Rows in order, as tables of at most ``limits.LIST_GROUP_ROWS`` rows."""
-    left = iter(rows)
-    while group := list(islice(left, limits.LIST_GROUP_ROWS)):
-        yield table_of(group)
-
-
-def table_of(rows: Sequence[ManifestRow]) -> pa.Table:
-    """Rows as a table of ``core.schemas.MANIFEST``."""
-    columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
-    return pa.Table.from_pydict(columns, schema=MANIFEST)
 
 
 def _all_rows(
@@ -162,12 +145,6 @@ def _listing(place: Recognition, name: str, tally: _Tally, notes: ListingNotes) 
         with_mask=tally.with_mask,
         notes=notes.summary(),
     )
-
-
-def _place(source: SourceSettings) -> Recognition:
-    if source.layout is None:
-        return recognise(source.path, source.options)
-    return locate(find(source.layout), existing(source.path))
 
 
 def _check_apart(sources: Sequence[SourceSettings], places: Sequence[Recognition]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,8 @@ from pulmospark.layouts.datasets.siim_covid19 import SiimCovid19
 from pulmospark.layouts.datasets.vinbigdata import VinBigData
 from pulmospark.layouts.datasets.vindr_cxr import VindrCxr
 from pulmospark.layouts.walk import absolute, glance
+
+_LOG = logging.getLogger(__name__)
 
 LAYOUTS: tuple[Layout, ...] = (
     CovidChestXray(),
@@ -172,18 +175,30 @@ def data_sets(path: Path) -> list[Recognition]:
     return [place for place in _inside(path, _WRAPPINGS_MAX) if not place.layout.generic]
 
 
-def check_place(path: Path, layout: str | None, options: Mapping[str, str] | None = None) -> None:
-    """Raise now, before anything starts, what listing a source would raise.
+def place_of(
+    path: Path, layout: str | None, options: Mapping[str, str] | None = None
+) -> Recognition:
+    """The folder of a source, and its layout: the given one, or else the detected one.
+
+    Args:
+        path: of the source.
+        layout: its name; ``None``: detected.
+        options: of the layout.
 
     Raises:
         UsageError: the layout is unknown.
         InputError: there is no such folder.
         LayoutError: no layout matches.
     """
-    if layout is None:
-        recognise(path, options)
-    else:
-        locate(find(layout), path)
+    place = recognise(path, options) if layout is None else locate(find(layout), path)
+    _LOG.info(
+        "%s: layout %s, %s (recognised by %s)",
+        place.folder,
+        place.layout.name,
+        "detected" if layout is None else "as configured",
+        place.layout.looked_for,
+    )
+    return place
 
 
 def existing(path: Path) -> Path:

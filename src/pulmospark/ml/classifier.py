@@ -20,6 +20,7 @@ from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows i
 from pulmospark.config.parse import parse
 from pulmospark.config.train import LogisticSettings, NetworkOptions
 from pulmospark.core.provenance import provenance
+from pulmospark.inference.engine.bundle_form import engine_files
 from pulmospark.ml import columns, fitting
 from pulmospark.ml.fitting import Fitted
 from pulmospark.ml.image_reader import ImageReader, Invalid
@@ -232,7 +233,11 @@ class CnnClassifier(
         ]
         facts = CardFacts(name=self.uid, data=tuple(images))
         file = fitted.distance.content if fitted.distance else None
-        write_bundle(keeper.folder, network, config, {"evaluation": None}, facts, distance=file)
+        engine = engine_files(network, config)
+        no_metrics = {"evaluation": None}
+        write_bundle(
+            keeper.folder, network, config, no_metrics, facts, distance=file, engine=engine
+        )
         model = CnnClassifierModel.keeping(keeper)
         model._resetUid(self.uid)
         return self._copyValues(model)

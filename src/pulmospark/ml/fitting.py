@@ -33,7 +33,8 @@ from pulmospark.spark.paths import spark_path
 from pulmospark.spark.session import slots
 from pulmospark.training.distributed import threads_for, train_network
 from pulmospark.training.feature_distance import TrainingDistance, statistics_of
-from pulmospark.training.mllib_logistic import UNTUNED_REG_PARAM, Head, fit_logistic
+from pulmospark.training.logistic_fit import UNTUNED_REG_PARAM, Head
+from pulmospark.training.mllib_logistic import fit_logistic
 from pulmospark.training.rank import RankPlan
 
 INPUT, LABEL, VALIDATION, IMAGE = "input", "label", "validation", "image"

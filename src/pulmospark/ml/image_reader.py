@@ -18,10 +18,10 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.errors import InputError
 from pulmospark.core.schemas import RejectReason
-from pulmospark.imaging.decode import Rejected, rejected
 from pulmospark.imaging.greyscale import on_black
 from pulmospark.imaging.image import StandardImage, image_from_bytes, standard_image
 from pulmospark.imaging.reject import Refused, check_size
+from pulmospark.imaging.rejection import Rejected, rejected
 from pulmospark.imaging.standardise import standardise
 from pulmospark.inference.batch.cautions import facts_of
 

@@ -17,7 +17,7 @@ from pyspark.ml.param.shared import (
 
 from pulmospark.config.train import LogisticSettings, NetworkOptions
 from pulmospark.ml.params import DEFAULT_SEED, METHODS, choice
-from pulmospark.training.mllib_logistic import UNTUNED_REG_PARAM
+from pulmospark.training.logistic_fit import UNTUNED_REG_PARAM
 
 
 class HasTraining(HasMaxIter, HasRegParam, HasElasticNetParam, HasValidationIndicatorCol, HasSeed):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pulmospark.core import files, formatting
+from pulmospark.evaluation import registry
 from pulmospark.evaluation.results import Figure
 from pulmospark.report import numbers
 from pulmospark.report.comparison_content import Comparison, ModelPair
@@ -32,6 +33,7 @@ def render_comparison(comparison: Comparison, made_at: datetime) -> str:
         made_at,
         comparison=comparison,
         drawing=cost(comparison),
+        metrics=registry.overall("comparison"),
         headline=headline(comparison),
         pairs=[_row(pair, comparison) for pair in pairs],
         sentence=pair_words(pairs[0], comparison) if len(pairs) == 1 else None,

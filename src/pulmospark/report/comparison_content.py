@@ -7,15 +7,15 @@ from pathlib import Path
 from pydantic import ConfigDict
 
 from pulmospark.core.records import Record
-from pulmospark.evaluation.results import Figure, PairedDifference
+from pulmospark.evaluation.results import Figure, Measured, PairedDifference
 
 
 class _Told(Record):
     model_config = ConfigDict(frozen=True)
 
 
-class ModelFigures(_Told):
-    """One arm of a comparison: a network, trained one way."""
+class ModelFigures(Measured):
+    """One arm of a comparison: a network, trained one way, with the metrics compared."""
 
     name: str
     """of the arm, as it was asked for: ``mobilenet_v2`` or ``mobilenet_v2:network``"""

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 
 from pulmospark.core import files
 from pulmospark.core.csv_files import write_row
+from pulmospark.evaluation import registry
+from pulmospark.evaluation.registry import Scale
 from pulmospark.evaluation.results import Evaluation, Figure
 from pulmospark.report.content import ReportContent
-from pulmospark.report.metrics import CLASS_METRICS, METRIC_NAMES, OVERALL_METRICS
-from pulmospark.report.numbers import DASH, Scale, confidence, count, interval, number
+from pulmospark.report.numbers import DASH, confidence, count, interval, number
 from pulmospark.report.phrasing import groups, image_noun
 from pulmospark.report.svg import Drawing
 
@@ -24,7 +25,6 @@ _METRIC_COLUMNS = (
 )
 _FACTS = ("image_id", "source", "split", "fold", "label", "prediction")
 """columns that ``predictions.csv`` takes over: no path of this machine, and no patient's id"""
-_BASELINES = ("most_frequent_class", "most_frequent_class_of_source")
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
@@ -80,18 +80,18 @@ def metric_rows(content: ReportContent) -> Iterator[tuple[Any, ...]]:
 
 def _metrics(evaluation: Evaluation) -> Iterator[tuple[str | None, str, Figure]]:
     """Class, name and value of every metric of an evaluation."""
-    for name, *_ in OVERALL_METRICS:
-        yield None, name, getattr(evaluation, name)
+    for metric in registry.overall():
+        yield None, metric.name, metric.of(evaluation)
     for row in evaluation.by_class:
-        for name, *_ in CLASS_METRICS:
-            yield row.name, name, getattr(row, name)
+        for metric in registry.of_class():
+            yield row.name, metric.name, metric.of(row)
     if (operating := evaluation.operating) is not None:
         positive = operating.point.positive_class
         yield positive, "operating_threshold", Figure(value=operating.point.threshold)
-        for name, *_ in CLASS_METRICS[:4]:
-            yield positive, f"operating_{name}", getattr(operating, name)
+        for metric in registry.of_decisions():
+            yield positive, f"operating_{metric.name}", metric.of(operating)
     if evaluation.trivial is not None:
-        for name in _BASELINES:
+        for name in registry.BASELINES:
             yield None, f"baseline_{name}", getattr(evaluation.trivial, name)
 
 
@@ -115,29 +115,25 @@ def latex_table(content: ReportContent) -> str:
     """The metrics of each class and over all as a LaTeX table; needs the package booktabs."""
     evaluation = content.evaluation
     level = confidence(evaluation)
-    shown = [
-        metric
-        for metric in CLASS_METRICS
-        if metric[0] in {"sensitivity", "specificity", "ppv", "auroc"}
-    ]
-    heads = ["Class", f"{image_noun(content).capitalize()}s", *(metric[1] for metric in shown)]
+    shown = registry.of_class("latex")
+    heads = ["Class", f"{image_noun(content).capitalize()}s", *(m.label for m in shown)]
     rows = [
-        [row.name, f"{row.support:,}", *(_ci(getattr(row, m[0]), m[2]) for m in shown)]
+        [row.name, f"{row.support:,}", *(_ci(m.of(row), m.scale) for m in shown)]
         for row in evaluation.by_class
     ]
     overall: list[tuple[str, Figure, Scale]] = [
-        (heading, getattr(evaluation, name), scale)
-        for name, heading, scale, *_ in OVERALL_METRICS[:3]
+        (metric.label, metric.of(evaluation), metric.scale) for metric in registry.overall("latex")
     ]
     if (operating := evaluation.operating) is not None:
         positive = operating.point.positive_class
-        for name, heading, scale, _ in CLASS_METRICS[:2]:
-            of = f"{heading} for {positive} at the operating point"
-            overall.append((of, getattr(operating, name), scale))
+        for metric in registry.of_decisions():
+            if "terminal" in metric.shown_in:
+                of = f"{metric.label} for {positive} at the operating point"
+                overall.append((of, metric.of(operating), metric.scale))
     if evaluation.trivial is not None:
         overall += [
-            (METRIC_NAMES[name], getattr(evaluation.trivial, name), "percent")
-            for name in _BASELINES
+            (label, getattr(evaluation.trivial, name), "percent")
+            for name, label in registry.BASELINES.items()
         ]
     width = len(heads)
     spans = [

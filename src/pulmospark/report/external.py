@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pulmospark.core import files, limits
+from pulmospark.evaluation import registry
 from pulmospark.evaluation.by_class import class_differences
 from pulmospark.evaluation.results import ClassDifference, Evaluation
 from pulmospark.report import methods, numbers, phrasing, tables
@@ -18,7 +19,6 @@ from pulmospark.report.page import fill, provenance_facts, provenance_settings
 from pulmospark.report.phrasing import Verdict
 from pulmospark.report.svg import Drawing
 
-_OF_CLASS = ("sensitivity", "specificity", "auroc")
 _LOCAL = (
     "Where the AUROC holds, only the probabilities and thresholds do not transfer: recalibrate. "
     "Where the AUROC falls, recalibration does not help."
@@ -55,7 +55,7 @@ def render_external_page(content: ExternalPage) -> str:
         calibration=calibration_drawings(content),
         drawings=[drawing for drawing in drawn if drawing is not None],
         overall=tables.overall_table(evaluations),
-        by_class=tables.classes_beside(evaluations, _OF_CLASS),
+        by_class=tables.classes_beside(evaluations),
         operating=tables.operating_table(evaluations),
         confidence=" and ".join(dict.fromkeys(levels)),
         effect=effect(content),
@@ -103,8 +103,11 @@ def _marked(column: Column, inside: Evaluation | None) -> Evaluation:
     if inside is None or column.key == "inside" or not _lacking(inside, own):
         return own
     note = f"no image of {', '.join(_lacking(inside, own))}: not comparable with inside"
-    names = ("accuracy", "balanced_accuracy", "macro_auroc")
-    marked = {name: getattr(own, name).model_copy(update={"note": note}) for name in names}
+    marked = {
+        metric.name: metric.of(own).model_copy(update={"note": note})
+        for metric in registry.overall()
+        if metric.better == "higher"
+    }
     return own.model_copy(update=marked)
 
 
@@ -250,17 +253,10 @@ def effect(content: ExternalPage) -> str | None:
         return None
     before = content.outside
     changes = [
-        f"{name} from {numbers.shown_value(getattr(before, field), scale)} to "
-        f"{numbers.shown_value(getattr(after, field), scale)}"
-        for field, name, scale in _CHANGED
+        f"the {metric.words} from "
+        f"{numbers.shown_value(metric.of(before), metric.scale)} to "
+        f"{numbers.shown_value(metric.of(after), metric.scale)}"
+        for metric in reversed(registry.overall("external"))
     ]
     others = numbers.count(after.images, _noun(content))
     return f"On the other {others} it changed {', '.join(changes)}."
-
-
-_CHANGED: tuple[tuple[str, str, numbers.Scale], ...] = (
-    ("calibration_error", "the calibration error", "number"),
-    ("log_loss", "the log loss", "number"),
-    ("accuracy", "the accuracy", "percent"),
-    ("macro_auroc", "the macro AUROC", "number"),
-)

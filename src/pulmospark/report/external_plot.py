@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pulmospark.evaluation import registry
+from pulmospark.evaluation.registry import Scale
 from pulmospark.evaluation.results import Figure
 from pulmospark.report.external_content import Column
-from pulmospark.report.numbers import Scale, interval, shown_value
+from pulmospark.report.numbers import interval, shown_value
 from pulmospark.report.svg import (
     COLOURS,
     MUTED,
@@ -15,10 +17,8 @@ from pulmospark.report.svg import (
     shares_across,
 )
 
-_OVER_ALL: tuple[tuple[str, str, Scale], ...] = (
-    ("macro_auroc", "Macro AUROC", "number"),
-    ("calibration_error", "Calibration error\n(lower is better)", "number"),
-)
+_OVER_ALL = ("macro_auroc", "calibration_error")
+"""metrics within 0 to 1 that do not depend on how many images each class has"""
 _CLASSES_MAX = 12
 """classes whose sensitivity is drawn; the table has all"""
 _LOOKS = {
@@ -85,8 +85,13 @@ def _sensitivities(columns: tuple[Column, ...]) -> list[_Drawn]:
 
 def _overall(columns: tuple[Column, ...]) -> list[_Drawn]:
     return [
-        (name, [getattr(column.evaluation, field) for column in columns], scale)
-        for field, name, scale in _OVER_ALL
+        (
+            metric.label + "\n(lower is better)" * (metric.better == "lower"),
+            [metric.of(column.evaluation) for column in columns],
+            metric.scale,
+        )
+        for metric in registry.overall("external")
+        if metric.name in _OVER_ALL
     ]
 
 

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pulmospark.core import limits
+from pulmospark.evaluation import registry
 from pulmospark.evaluation.results import CrossValidation, Evaluation, FoldSummary
 from pulmospark.report.audit_plot import audit_drawings
 from pulmospark.report.content import ReportContent
 from pulmospark.report.curves import precision_recall, roc, training_curves
-from pulmospark.report.metrics import METRIC_NAMES
 from pulmospark.report.numbers import PERCENT, count, interval, number, shown_value
 from pulmospark.report.svg import (
     COLOURS,
@@ -26,11 +26,6 @@ from pulmospark.report.svg import (
 )
 
 _MODEL = COLOURS[0]
-_FOLDED = (
-    *("accuracy", "balanced_accuracy", "macro_auroc"),
-    *("sensitivity", "specificity", "ppv", "npv", "f1", "mcc", "auroc", "auprc"),
-)
-"""metrics of the plot of the folds: the higher the better, 1 at most"""
 _CELL_TEXT_MAX = 16
 """classes beyond which a cell of the confusion matrix has no room for its count"""
 _SHARE_TEXT_MAX = 8
@@ -210,12 +205,13 @@ def trivial_rules(evaluation: Evaluation) -> Drawing | None:
 
 def folds(cross: CrossValidation) -> Drawing | None:
     """Each fold's metrics, one row per metric and one colour per class."""
+    higher = [metric.name for metric in registry.METRICS if metric.better == "higher"]
     summaries = [
-        metric for metric in cross.summary if metric.name in _FOLDED and metric.mean is not None
+        metric for metric in cross.summary if metric.name in higher and metric.mean is not None
     ]
     if not summaries:
         return None
-    names = [name for name in _FOLDED if any(metric.name == name for metric in summaries)]
+    names = [name for name in higher if any(metric.name == name for metric in summaries)]
     classes = list(
         dict.fromkeys(metric.class_name for metric in summaries if metric.class_name is not None)
     )
@@ -233,7 +229,7 @@ def folds(cross: CrossValidation) -> Drawing | None:
             _fold_dots(axes, metric, len(names) - 1 - names.index(metric.name) - lift, colour)
         for name, colour in zip(drawn, COLOURS, strict=False):
             axes.plot((), (), "o", ms=4, color=colour, label=label(name))
-        axes.set_yticks(range(len(names)), [METRIC_NAMES[name] for name in reversed(names)])
+        axes.set_yticks(range(len(names)), list(map(registry.label_of, reversed(names))))
         axes.set(ylim=(-0.6, len(names) - 0.4))
         axes.set_xlim(right=1.005)
         axes.tick_params(axis="y", length=0)
@@ -242,7 +238,7 @@ def folds(cross: CrossValidation) -> Drawing | None:
         if drawn:
             figure.legend(loc="outside upper left", ncols=4, handletextpad=0.1, columnspacing=1.0)
     details = "; ".join(
-        f"{METRIC_NAMES[metric.name]}"
+        f"{registry.label_of(metric.name)}"
         f"{'' if metric.class_name is None else f', {metric.class_name},'}"
         f" mean {number(metric.mean or 0.0)}"
         for metric in summaries
@@ -259,7 +255,7 @@ def folds(cross: CrossValidation) -> Drawing | None:
 
 
 def _fold_dots(axes: Axes, metric: FoldSummary, place: float, colour: str) -> None:
-    what = METRIC_NAMES[metric.name]
+    what = registry.label_of(metric.name)
     what += "" if metric.class_name is None else f", {label(metric.class_name)}"
     for fold, value in enumerate(metric.values, 1):
         if value is not None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pulmospark.evaluation import registry
 from pulmospark.evaluation.results import ClassFigures, Evaluation, Figure, OperatingFigures
 from pulmospark.report.content import ReportContent
-from pulmospark.report.metrics import CLASS_METRICS
 from pulmospark.report.numbers import count, number
 from pulmospark.report.phrasing import groups, image_noun
 
@@ -56,10 +56,10 @@ def overall_methods(evaluation: Evaluation, content: ReportContent) -> str:
 def class_methods(evaluation: Evaluation, content: ReportContent) -> str:
     """How the CIs of the class table were computed, column by column."""
     by_method: dict[str, list[str]] = {}
-    for name, label, *_ in CLASS_METRICS:
-        for method in {getattr(figures, name).method for figures in evaluation.by_class}:
+    for metric in registry.of_class():
+        for method in {metric.of(figures).method for figures in evaluation.by_class}:
             if method != "none":
-                by_method.setdefault(method, []).append(label)
+                by_method.setdefault(method, []).append(metric.label)
     sentences = []
     if columns := by_method.get("wilson"):
         sentences.append(f"{_listed(columns)}: {proportions_words(evaluation.by_class)}")
@@ -75,12 +75,8 @@ def class_methods(evaluation: Evaluation, content: ReportContent) -> str:
 
 
 def proportions_words(of: Sequence[ClassFigures] | Sequence[OperatingFigures]) -> str:
-    """How the CIs of sensitivity, specificity, PPV and NPV were computed."""
-    shown = [
-        getattr(figures, name)
-        for figures in of
-        for name in ("sensitivity", "specificity", "ppv", "npv")
-    ]
+    """How the CIs of proportions (sensitivity, specificity, PPV, NPV) were computed."""
+    shown = [metric.of(figures) for figures in of for metric in registry.of_decisions()]
     return _proportions([figure for figure in shown if figure.low is not None])
 
 

@@ -6,6 +6,7 @@ import pulmospark
 from pulmospark.audit.results import AuditReport
 from pulmospark.core.html import html_table
 from pulmospark.core.safe_text import percent
+from pulmospark.evaluation import registry
 from pulmospark.evaluation.results import Evaluation
 from pulmospark.models.bundle.bundle import Bundle
 
@@ -33,9 +34,10 @@ def run_html(
     if evaluation is not None:
         rows = [
             ("test set", test_set),
-            (f"accuracy ({evaluation.confidence:.0%} CI)", evaluation.accuracy.text()),
-            ("balanced accuracy", evaluation.balanced_accuracy.text()),
-            ("AUROC (mean)", evaluation.macro_auroc.text()),
+            *(
+                (f"{metric.words} ({evaluation.confidence:.0%} CI)", metric.of(evaluation).text())
+                for metric in registry.overall("terminal")
+            ),
         ]
         if evaluation.trivial is not None:
             rule = evaluation.trivial.most_frequent_class_of_source

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
+from pulmospark.evaluation.registry import Scale
 from pulmospark.evaluation.results import Evaluation, Figure
 
 DASH = "\N{EM DASH}"
 MINUS = "\N{MINUS SIGN}"
 PERCENT = "\N{NO-BREAK SPACE}%"
-Scale = Literal["percent", "number"]
 
 
 def number(value: float, scale: Scale = "number") -> str:

@@ -26,8 +26,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from pulmospark.core import limits
+from pulmospark.evaluation.registry import Scale
 from pulmospark.evaluation.results import Figure as Metric
-from pulmospark.report.numbers import PERCENT, Scale, interval, number
+from pulmospark.report.numbers import PERCENT, interval, number
 
 INK, MUTED, GRID = "#1d2730", "#5c6a76", "#dde3e8"
 """Inks that the page's style sheet may change; nothing else may be drawn in them."""
@@ -91,7 +92,7 @@ class Drawing:
     @cached_property
     def svg(self) -> str:
         """The ``<svg>`` element for a page: unique ids, and inks that are the page's variables."""
-        root = _rewritten(self._matplotlib_svg(), self.name, href="href", colours=_VARIABLES)
+        root = _rewritten(self._matplotlib_svg, self.name, href="href", colours=_VARIABLES)
         for size in ("width", "height"):
             root.attrib.pop(size)
         root.set("aria-hidden", "true")  # the figure around it has the words
@@ -101,7 +102,7 @@ class Drawing:
     def svg_file(self) -> str:
         """The figure as an SVG document of its own, with fixed colours."""
         # Programs that convert SVG for LaTeX know links by their older name alone.
-        root = _rewritten(self._matplotlib_svg(), self.name, href="xlink:href", colours={})
+        root = _rewritten(self._matplotlib_svg, self.name, href="xlink:href", colours={})
         root.set("xmlns:xlink", _XLINK)
         return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -113,7 +114,9 @@ class Drawing:
             FigureCanvasPdf(self.figure).print_pdf(out, metadata=nothing)
         return out.getvalue()
 
+    @cached_property
     def _matplotlib_svg(self) -> str:
+        """matplotlib's document, drawn once for the page and for the file."""
         out = StringIO()
         with _settings(), mpl.rc_context({"svg.hashsalt": self.name}):
             # None leaves a piece of metadata out: no date, so the text is always the same.

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pulmospark.core import limits
-from pulmospark.evaluation.results import (
-    CrossValidation,
-    Evaluation,
-    Figure,
-)
+from pulmospark.evaluation import registry
+from pulmospark.evaluation.registry import NOT_COMPUTED, Metric, Scale
+from pulmospark.evaluation.results import CrossValidation, Evaluation, Figure
 from pulmospark.report.content import Exclusion, Level, ReportContent, SplitCell
 from pulmospark.report.methods import METHODS, effective_words
-from pulmospark.report.metrics import CLASS_METRICS, METRIC_NAMES, OVERALL_METRICS
-from pulmospark.report.numbers import DASH, Scale, count, interval, number
+from pulmospark.report.numbers import DASH, count, interval, number
 from pulmospark.report.phrasing import groups, image_noun, units
 
 _NO_INTERVAL = "No CI can be computed from so few images or patients."
@@ -72,16 +69,18 @@ class _Notes:
         return self.texts.index(text) + 1
 
 
-def _cell(figure: Figure, scale: Scale, why_undefined: str, notes: _Notes) -> Cell:
+def _cell(metric: Metric, result: object, notes: _Notes) -> Cell:
+    figure = metric.of(result)
     if figure.value is None or not math.isfinite(figure.value):
-        return Cell(DASH, note=notes.mark(why_undefined))
-    span = interval(figure, scale)
+        why = NOT_COMPUTED if figure.note == NOT_COMPUTED else metric.undefined
+        return Cell(DASH, note=notes.mark(f"{metric.label}: {why}."))
+    span = interval(figure, metric.scale)
     ratio = ""
     if figure.numerator is not None and figure.denominator is not None:
         ratio = f"{figure.numerator:,} / {figure.denominator:,}"
     note = _NO_INTERVAL if figure.note is None else _sentence(figure.note)
     return Cell(
-        number(figure.value, scale),
+        number(figure.value, metric.scale),
         span,
         ratio,
         METHODS[figure.method],
@@ -99,51 +98,40 @@ def overall_table(evaluations: Sequence[Evaluation]) -> MetricTable:
     notes = _Notes()
     rows = tuple(
         Row(
-            heading,
-            tuple(
-                _cell(getattr(evaluation, name), scale, f"{heading}: {why}.", notes)
-                for evaluation in evaluations
-            ),
-            about,
+            metric.label,
+            tuple(_cell(metric, evaluation, notes) for evaluation in evaluations),
+            metric.about + "; lower is better" * (metric.better == "lower"),
         )
-        for name, heading, scale, about, why in OVERALL_METRICS
+        for metric in registry.overall()
     )
     return MetricTable((), rows, tuple(notes.texts))
 
 
 def class_table(evaluation: Evaluation) -> MetricTable:
     """Each class against the rest, one per row."""
-    notes = _Notes()
+    notes, shown = _Notes(), registry.of_class()
     rows = tuple(
-        Row(row.name, _cells(row, CLASS_METRICS, notes), images=row.support)
+        Row(row.name, tuple(_cell(metric, row, notes) for metric in shown), images=row.support)
         for row in evaluation.by_class
     )
-    return MetricTable(
-        tuple(heading for _, heading, *_ in CLASS_METRICS), rows, tuple(notes.texts)
-    )
+    return MetricTable(tuple(metric.label for metric in shown), rows, tuple(notes.texts))
 
 
-def classes_beside(evaluations: Sequence[Evaluation], columns: Sequence[str]) -> MetricTable:
-    """Some metrics of each class, one per row; one column per evaluation.
+def classes_beside(evaluations: Sequence[Evaluation]) -> MetricTable:
+    """The main metrics of each class, one per row; one column per evaluation.
 
     Args:
         evaluations: of the same classes in the same order.
-        columns: fields of ``ClassFigures``: those shown, in the order of the class table.
     """
     notes = _Notes()
-    shown = [metric for metric in CLASS_METRICS if metric[0] in columns]
     rows = tuple(
         Row(
             figures.name,
-            tuple(
-                cell
-                for evaluation in evaluations
-                for cell in _cells(evaluation.by_class[place], (metric,), notes)
-            ),
-            metric[1],
+            tuple(_cell(metric, each.by_class[place], notes) for each in evaluations),
+            metric.label,
         )
         for place, figures in enumerate(evaluations[0].by_class)
-        for metric in shown
+        for metric in registry.of_class("external")
     )
     return MetricTable((), rows, tuple(notes.texts))
 
@@ -158,19 +146,10 @@ def operating_table(evaluations: Sequence[Evaluation]) -> MetricTable | None:
         return None
     notes = _Notes()
     rows = tuple(
-        Row(metric[1], tuple(cell for point in points for cell in _cells(point, (metric,), notes)))
-        for metric in CLASS_METRICS[:4]
+        Row(metric.label, tuple(_cell(metric, point, notes) for point in points))
+        for metric in registry.of_decisions()
     )
     return MetricTable((), rows, tuple(notes.texts))
-
-
-def _cells(
-    figures: object, metrics: Sequence[tuple[str, str, Scale, str]], notes: _Notes
-) -> tuple[Cell, ...]:
-    return tuple(
-        _cell(getattr(figures, name), scale, f"{heading}: {why}.", notes)
-        for name, heading, scale, why in metrics
-    )
 
 
 @dataclass(frozen=True)
@@ -193,7 +172,7 @@ def fold_rows(cross: CrossValidation) -> tuple[FoldRow, ...]:
 
     return tuple(
         FoldRow(
-            name=METRIC_NAMES.get(summary.name, summary.name.replace("_", " ").capitalize()),
+            name=registry.label_of(summary.name),
             of=summary.class_name,
             mean=shown(summary.mean),
             spread=shown(summary.spread),

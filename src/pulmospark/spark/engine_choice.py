@@ -13,6 +13,7 @@ from pulmospark.chunks.executor import Executor, Workers
 from pulmospark.chunks.local import LocalPool, ThisProcess
 from pulmospark.core import limits
 from pulmospark.core.errors import UsageError
+from pulmospark.core.progress import stage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -52,8 +53,8 @@ class EngineChoice:
         engine: ``auto``, or the user's choice.
         master: of Spark, as in :func:`pulmospark.spark.session.spark_session`.
         conf: Spark settings.
-        preload: modules that the tasks need, which local workers import while files are listed.
-        say: receives one line that says what was chosen, and why.
+        preload: see :class:`pulmospark.chunks.local.LocalPool`.
+        say: receives one line that says what was chosen, and why, if there are several images.
 
     Raises:
         UsageError: ``local`` together with settings for Spark.
@@ -107,7 +108,7 @@ class EngineChoice:
                 )
             else:
                 self._chosen, name = self._start_spark(), "spark"
-            if self._say is not None:
+            if self._say is not None and images != 1:
                 self._say(f"engine: {name} ({because})")
         return self._chosen
 
@@ -117,7 +118,9 @@ class EngineChoice:
         from pulmospark.spark.executor import SparkExecutor  # noqa: PLC0415 - half a second
         from pulmospark.spark.session import spark_session  # noqa: PLC0415
 
-        return SparkExecutor(self._stack.enter_context(spark_session(self._master, self._conf)))
+        with stage("start Spark", quiet=self._say is None):
+            session = self._stack.enter_context(spark_session(self._master, self._conf))
+        return SparkExecutor(session)
 
     def _too_many(self, images: int) -> str | None:
         if self._engine == "local" or images < limits.LOCAL_IMAGES_MAX:

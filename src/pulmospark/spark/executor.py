@@ -13,6 +13,7 @@ from pulmospark.chunks.executor import WorkerEndedError
 from pulmospark.chunks.task import Name, Task, UnitRow, settle_worker
 from pulmospark.chunks.worker_check import Expected, expected
 from pulmospark.core import limits
+from pulmospark.core.arrow_start import spare_pandas
 from pulmospark.spark.failures import ended_worker, job_errors, job_failure
 from pulmospark.spark.gpus import executors_have_gpus, gpu_profile
 from pulmospark.spark.preflight import on_this_machine, preflight, seen_here
@@ -32,6 +33,7 @@ class SparkTask:
 
     def __call__(self, share: int) -> Iterator[str]:
         """A row for each unit of the share, up to the first error."""
+        spare_pandas()
         for row in self.task.outcomes(share):
             yield json.dumps([row.name, row.parts, row.error])
             if row.error is not None:
@@ -64,6 +66,12 @@ class SparkExecutor:
         """Whether the session's executors were started with GPUs."""
         return executors_have_gpus(self.spark)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the session's executors are on this machine."""
+        with job_errors():
+            return on_this_machine(self.spark)
+
     def executor_for(self, images: int) -> SparkExecutor:
         """This one, for any number."""
         del images
@@ -79,9 +87,7 @@ class SparkExecutor:
 
     def expected(self, reads: Sequence[str]) -> Expected | None:
         """What a worker on another machine must have."""
-        with job_errors():
-            local = on_this_machine(self.spark)
-        return None if local else expected(seen_here(reads))
+        return None if self.is_here else expected(seen_here(reads))
 
     def shares(self, count: int) -> Sequence[tuple[int, int]]:
         """See :func:`shares_of`."""

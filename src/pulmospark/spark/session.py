@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import re
 import socket
@@ -27,6 +28,8 @@ from pulmospark.spark import worker_daemon
 from pulmospark.spark.class_archive import OPTIONS, Archiving, archiving, discard
 from pulmospark.spark.environment import check_spark_home, check_user
 from pulmospark.spark.java import Java, find_java
+
+_LOG = logging.getLogger(__name__)
 
 GIB = 1024**3
 _DRIVER_MEMORY_SHARE = 0.25
@@ -140,6 +143,7 @@ def _start(master: str | None, conf: dict[str, str]) -> SparkSession:
     check_user()
     check_spark_home(os.environ, Path(pyspark.__file__).parent, pyspark.__version__)
     java = find_java()
+    _LOG.info("Java %s from %s: %s", java.version, java.origin, java.home)
     os.environ["JAVA_HOME"] = str(java.home)
     if python := conf.get("spark.pyspark.python"):
         os.environ["PYSPARK_PYTHON"] = python  # PySpark itself goes by the variable alone
@@ -276,6 +280,7 @@ def _session(builder: Any, conf: Mapping[str, str], master: str) -> SparkSession
         session: SparkSession = builder.getOrCreate()
     except Exception as error:
         raise _not_started(master, error, []) from error
+    _LOG.info("Spark %s with master %s, %d tasks at once", session.version, master, slots(session))
     return session
 
 

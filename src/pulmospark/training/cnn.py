@@ -67,13 +67,8 @@ def train_by_network(
         scored = job.work / f"scored-{model_name(fold)}.npy"
         write_scored(job.cohort, fold, scored)
         work = ScoreWork(engine, job.size, model_name(fold), str(scored), job.split.cohort_id)
-        parts = chunks.run_chunks(
-            SparkExecutor(job.spark),
-            work,
-            todo,
-            job.work / "scores",
-            Progress("score", 0, quiet=True),
-        )
+        executor, silent = SparkExecutor(job.spark), Progress("score", 0, quiet=True)
+        parts = chunks.run_chunks(executor, work, todo, job.work / "scores", silent)
         score_parts += [part.path for part in parts]
         earlier = sum(epoch["seconds"] for epoch in trained.history[: trained.earlier])
         trainings.append((fold, trained.history, time.perf_counter() - begun + earlier))

@@ -12,6 +12,7 @@ never used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,13 @@ from scipy import special
 from pulmospark.config.split import SplitSettings
 from pulmospark.core.arrays import Floats, Ints, Mask, Singles
 from pulmospark.data.cohort.assignment import assign
-from pulmospark.training.softmax_regression import Standardised, fit_softmax, logits_of
+from pulmospark.training.softmax_regression import (
+    TUNING_TOLERANCE,
+    SoftmaxFit,
+    Standardised,
+    fit_softmax,
+    one_blas_thread,
+)
 
 REG_PARAMS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """candidate strengths, strongest first: each fit starts from the previous one"""
@@ -39,11 +46,13 @@ class Tuned:
         reg_param: with the lowest mean log loss.
         logits: float64 (n, classes), out-of-fold at that strength; nan for other images.
         losses: strength -> mean log loss, for the candidates tried.
+        fit: at that strength, without the first inner fold: where the fit on all of them starts.
     """
 
     reg_param: float
     logits: Floats
     losses: Mapping[float, float]
+    fit: SoftmaxFit
 
 
 def inner_folds(groups: Sequence[str], labels: Ints, sources: Sequence[str], seed: int) -> Ints:
@@ -75,12 +84,26 @@ class CrossFit:
     """
 
     def __init__(
-        self, features: Singles, labels: Ints, classes: int, *, max_iter: int = 60
+        self,
+        features: Singles,
+        labels: Ints,
+        classes: int,
+        *,
+        max_iter: int = 200,
+        threads: int = 1,
     ) -> None:
-        """For features, float32 (n, width), and labels, int64 (n,), 0 to classes - 1."""
+        """Fits on a matrix of features.
+
+        Args:
+            features: float32 (n, width).
+            labels: int64 (n,), 0 to classes - 1.
+            classes: their number.
+            max_iter: maximum number of iterations of a fit.
+            threads: fits at a time.
+        """
         self._features, self._labels, self._classes = features, labels, classes
-        self._max_iter = max_iter
-        self._fits: dict[tuple[bytes, float], tuple[Floats, Floats]] = {}
+        self._max_iter, self._threads = max_iter, threads
+        self._fits: dict[tuple[bytes, float], SoftmaxFit] = {}
 
     @property
     def fits(self) -> int:
@@ -103,36 +126,43 @@ class CrossFit:
         """
         inside = np.logical_or.reduce(list(parts))
         losses: dict[float, float] = {}
-        best: tuple[float, float, Floats] | None = None
+        best: Tuned | None = None
         before: float | None = None
         for reg_param in reg_params:
+            fits = self._fitted([inside & ~part for part in parts], reg_param, before)
             logits = np.full((len(self._labels), self._classes), np.nan)
-            for part in parts:
-                logits[part] = self._scores(inside & ~part, reg_param, before)[part]
+            for part, fit in zip(parts, fits, strict=True):
+                logits[part] = fit.logits(self._features[part])
             before = reg_param
             losses[reg_param] = loss = log_loss(logits[inside], self._labels[inside])
             on_strength()
-            if best is None or loss < best[1]:
-                best = (reg_param, loss, logits)
-            elif loss > best[1] + _WORSE_BY:
+            if best is None or loss < losses[best.reg_param]:
+                best = Tuned(reg_param, logits, losses, fits[0])
+            elif loss > losses[best.reg_param] + _WORSE_BY:
                 break
         if best is None:
             raise ValueError("no candidate strengths")
-        return Tuned(best[0], best[2], losses)
+        return best
 
-    def _scores(self, train: Mask, reg_param: float, before: float | None) -> Floats:
-        """Logits of all images by a fit on some, started from the previous strength's fit."""
-        name = train.tobytes()
-        if (name, reg_param) not in self._fits:
-            # Not cached: it would hold a copy of the features for every training set.
+    def _fitted(
+        self, trained: Sequence[Mask], reg_param: float, before: float | None
+    ) -> list[SoftmaxFit]:
+        """Fits on some training sets, each started from that of the strength before."""
+
+        def fit(train: Mask) -> SoftmaxFit:
+            start = None if before is None else self._fits[train.tobytes(), before]
             given = Standardised.of(self._features[train])
-            start = None if before is None else self._fits[name, before][0]
-            fit = fit_softmax(
+            return fit_softmax(
                 given, self._labels[train], self._classes, reg_param,
-                start=start, max_iter=self._max_iter,
+                start=start, max_iter=self._max_iter, tolerance=TUNING_TOLERANCE,
             )  # fmt: skip
-            self._fits[name, reg_param] = fit, logits_of(self._features, given, fit)
-        return self._fits[name, reg_param][1]
+
+        names = [train.tobytes() for train in trained]
+        new = [n for n, name in enumerate(names) if (name, reg_param) not in self._fits]
+        with one_blas_thread(), ThreadPoolExecutor(self._threads) as pool:
+            for n, fitted in zip(new, pool.map(fit, [trained[n] for n in new]), strict=True):
+                self._fits[names[n], reg_param] = fitted
+        return [self._fits[name, reg_param] for name in names]
 
 
 def log_loss(logits: Floats, labels: Ints) -> float:

@@ -1,55 +1,50 @@
-"""Method ``features``: MLlib's logistic regression on deep features of a frozen network."""
+"""Method ``features``: a logistic regression on deep features of a frozen network."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from pyspark import inheritable_thread_target
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from pulmospark import chunks
 from pulmospark.core.progress import Progress
-from pulmospark.core.schemas import Split
-from pulmospark.data.expand.table import TABLE
+from pulmospark.data.expand.table import TABLE, read_expanded
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.tasks import FeatureWork, HeadWork
 from pulmospark.models.zoo.logistic_head import set_linear_head
 from pulmospark.models.zoo.network import Network
 from pulmospark.spark.executor import SparkExecutor
 from pulmospark.spark.gpus import executors_have_gpus, gpu_profile
-from pulmospark.spark.session import slots
 from pulmospark.training.augmented_images import ChildFeatureWork
 from pulmospark.training.calibrate import Chosen, from_validation, record
 from pulmospark.training.context import Job
 from pulmospark.training.cross_fit import Tuned
-from pulmospark.training.mllib_logistic import (
-    UNTUNED_REG_PARAM,
-    Head,
-    LogisticFit,
-    feature_frame,
-    fit_logistic,
-    part_filter,
-)
-from pulmospark.training.results import FINAL, model_name
-from pulmospark.training.tuning import (
+from pulmospark.training.feature_matrix import (
     Images,
+    fits_the_driver,
+    read_images,
+    solver_of,
+    too_large,
+)
+from pulmospark.training.fit_heads import (
+    fit_on_driver,
+    fit_with_mllib,
+    inner_name,
+    planned,
+    reg_param_of,
+)
+from pulmospark.training.logistic_fit import UNTUNED_REG_PARAM, LogisticFit
+from pulmospark.training.results import FINAL, ModelRecord, model_name
+from pulmospark.training.tuning import (
     UntunableError,
     chosen_of,
     final_scores,
-    images_of,
     tuned_models,
     write_out_of_fold,
 )
-
-_FITS_AT_ONCE = 8
-"""MLlib's fits spend most of their time between tasks; more than this block each other."""
-
-_INNER: tuple[Split, ...] = (Split.TRAIN,)
-_OUTER: tuple[Split, ...] = (Split.TRAIN, Split.VALIDATION)
 
 
 def train_by_features(
@@ -59,71 +54,58 @@ def train_by_features(
 
     Returns:
         Values for a ``TrainResult``, and the parts of the features table.
+
+    Raises:
+        UsageError: the driver was asked to fit, and the features are too large for it.
     """
+    logistic = job.experiment.train.logistic
+    solver = solver_of(logistic, job.split.images + _copies(job), network.width)
     started = time.perf_counter()
     features = extract_features(
         job.images, network, job.size, job.work, spark=job.spark, quiet=job.quiet
     )
     copies = _copy_features(job, network)
     feature_seconds = time.perf_counter() - started
-    images, tuned, untuned = _tuned(job, [part.path for part in features], bool(copies))
-    paths = [str(part.path) for part in (*features, *copies)]
+    parts, copy_parts = [part.path for part in features], [part.path for part in copies]
     expanded = job.expanded if copies else None
-    with feature_frame(
-        job.spark, paths, job.cohort, job.split.classes, expanded=expanded
-    ) as frame:
-        fits = _fit_all(job, frame, tuned)
-    heads = tuple(
-        (name, tuple(map(tuple, fit.head.weights.tolist())), tuple(fit.head.bias.tolist()))
-        for name, fit in fits.items()
-    )
-    parts = chunks.run_chunks(
-        SparkExecutor(job.spark),
-        HeadWork(heads),
-        chunks.chunks_of([part.path for part in features]),
-        job.work / "scores",
-        Progress("score", 0, quiet=True),
-    )
-    chunks.link_parts([part.path for part in parts], scores)
-    chosen = _chosen(job, images, tuned, fits, scores)
-    head: Head = fits[FINAL].head
-    set_linear_head(network, head.weights, head.bias)
-    models = tuple(
-        record(
-            job,
-            chosen[model_name(fold)],
-            fold,
-            images=fits[model_name(fold)].images,
-            seconds=sum(
-                fits[name].seconds for name in (model_name(fold), inner_name(fold)) if name in fits
-            ),
-            objective=fits[model_name(fold)].objective,
-            reg_param=_strength(job, tuned, model_name(fold)),
-            losses=tuned[model_name(fold)].losses if tuned else None,
+    images, tuned, untuned = _tuned(job, parts, network.width, expanded)
+    plan = planned(job, tuned)
+    if solver == "mllib":
+        fits = fit_with_mllib(job, [*parts, *copy_parts], plan, expanded=expanded)
+    else:
+        trained = images or read_images(
+            job.cohort, [*parts, *copy_parts], job.split.classes, expanded=expanded
         )
-        for fold in job.folds
-    )
-    feature_rows = sum(part.rows for part in (*features, *copies))
+        fits = fit_on_driver(job, trained, plan)
+    _score(job, parts, fits, scores)
+    chosen = _chosen(job, images, tuned, fits, scores)
+    head = fits[FINAL].head
+    set_linear_head(network, head.weights, head.bias)
     values = {
-        "models": models,
-        "feature_images": feature_rows,
+        "models": _records(job, tuned, fits, chosen),
+        "solver": solver,
+        "feature_images": sum(part.rows for part in (*features, *copies)),
         "feature_seconds": feature_seconds,
         "warnings": untuned,
     }
-    return values, [part.path for part in features]
+    return values, parts
 
 
-def inner_name(fold: int | None) -> str:
-    """Name in the scores table of the scores that calibrate a model."""
-    return f"{model_name(fold)}-inner"
+def _copies(job: Job) -> int:
+    """Number of augmented copies that are trained on."""
+    return 0 if job.expanded is None else read_expanded(job.expanded).children
 
 
 def _tuned(
-    job: Job, features: Sequence[Path], copies: bool
+    job: Job, features: Sequence[Path], width: int, expanded: Path | None
 ) -> tuple[Images | None, dict[str, Tuned], tuple[str, ...]]:
     """Images and the tuned models; or nothing and a warning where tuning is impossible."""
     try:
-        images = images_of(job, features, copies=copies)
+        if expanded is not None:
+            raise UntunableError("augmented copies are trained on")
+        if not fits_the_driver(job.split.images, width):
+            raise UntunableError(too_large(job.split.images, width))
+        images = read_images(job.cohort, features, job.split.classes)
         return images, tuned_models(job, images), ()
     except UntunableError as why:
         if job.experiment.train.logistic.reg_param is not None:
@@ -134,11 +116,46 @@ def _tuned(
         )  # fmt: skip
 
 
-def _strength(job: Job, tuned: Mapping[str, Tuned], name: str) -> float:
-    if name in tuned:
-        return tuned[name].reg_param
-    given = job.experiment.train.logistic.reg_param
-    return UNTUNED_REG_PARAM if given is None else given
+def _score(
+    job: Job, features: Sequence[Path], fits: Mapping[str, LogisticFit], scores: Path
+) -> None:
+    """Write the scores table: the logits of every image by every fitted head."""
+    heads = tuple(
+        (name, tuple(map(tuple, fit.head.weights.tolist())), tuple(fit.head.bias.tolist()))
+        for name, fit in fits.items()
+    )
+    parts = chunks.run_chunks(
+        SparkExecutor(job.spark),
+        HeadWork(heads),
+        chunks.chunks_of(features),
+        job.work / "scores",
+        Progress("score", 0, quiet=True),
+    )
+    chunks.link_parts([part.path for part in parts], scores)
+
+
+def _records(
+    job: Job,
+    tuned: Mapping[str, Tuned],
+    fits: Mapping[str, LogisticFit],
+    chosen: Mapping[str, Chosen],
+) -> tuple[ModelRecord, ...]:
+    """Each model's record, with its temperature and operating point."""
+    return tuple(
+        record(
+            job,
+            chosen[model_name(fold)],
+            fold,
+            images=fits[model_name(fold)].images,
+            seconds=sum(
+                fits[name].seconds for name in (model_name(fold), inner_name(fold)) if name in fits
+            ),
+            objective=fits[model_name(fold)].objective,
+            reg_param=reg_param_of(job, tuned, fold),
+            losses=tuned[model_name(fold)].losses if tuned else None,
+        )
+        for fold in job.folds
+    )
 
 
 def _chosen(
@@ -161,43 +178,6 @@ def _chosen(
     named = {inner_name(fold): logits[model_name(fold)] for fold in job.folds}
     write_out_of_fold(scores / "out-of-fold.parquet", images, named)
     return {name: chosen_of(images, values) for name, values in logits.items()}
-
-
-def _fit_all(job: Job, frame: DataFrame, tuned: Mapping[str, Tuned]) -> dict[str, LogisticFit]:
-    """Fit each fold, several at once: a single fit leaves the cores idle between its passes.
-
-    Without out-of-fold scores, each fold also has an inner fit that excludes the validation set,
-    so that temperature and operating point are chosen on unseen images; the outer fit includes
-    them.
-    """
-    plan = [
-        (name, part_filter(taken, fold), _strength(job, tuned, model_name(fold)))
-        for fold in job.folds
-        for name, taken in ((inner_name(fold), _INNER), (model_name(fold), _OUTER))
-        if taken is _OUTER or not tuned
-    ]
-    fits: dict[str, LogisticFit] = {}
-    with (
-        Progress("train", len(plan), "fits", quiet=job.quiet) as progress,
-        ThreadPoolExecutor(min(slots(job.spark), _FITS_AT_ONCE)) as pool,
-    ):
-        waiting = {
-            pool.submit(
-                # Over Spark Connect a thread does not inherit the session. Created for each fit,
-                # because Spark keeps properties per thread.
-                inheritable_thread_target(job.spark)(fit_logistic),
-                frame.where(rows),
-                name,
-                job.split.classes,
-                job.experiment.train.logistic,
-                reg_param,
-            )
-            for name, rows, reg_param in plan
-        }
-        for done in as_completed(waiting):
-            fits[done.result().head.name] = done.result()
-            progress.to(len(fits))
-    return fits
 
 
 def _copy_features(job: Job, network: Network) -> list[chunks.Part]:
@@ -246,7 +226,7 @@ def extract_features(
     )
     todo = chunks.chunks_of(chunks.parts_of(images))
     total = sum(chunk.rows for chunk in todo)
-    with Progress("features", total, "images", quiet=quiet) as progress:
+    with Progress("extract features", total, "images", quiet=quiet) as progress:
         return chunks.run_chunks(
             SparkExecutor(spark, gpu_profile(spark) if gpus else None),
             maker(engine, size),

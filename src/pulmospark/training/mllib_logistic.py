@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from pyspark.ml.classification import LogisticRegression
@@ -14,42 +13,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name everyone knows it by
 
 from pulmospark.config.train import LogisticSettings
-from pulmospark.core.arrays import Floats
-from pulmospark.core.errors import ClassError
 from pulmospark.core.schemas import Split
 from pulmospark.data.expand.table import TABLE
 from pulmospark.spark.paths import spark_path
 from pulmospark.spark.session import slots
-
-UNTUNED_REG_PARAM = 0.01
-"""regParam if neither set nor tuned: suits large data sets, which need little"""
-
-
-@dataclass(frozen=True)
-class Head:
-    """A linear layer: logits = features x weights.T + bias.
-
-    Attributes:
-        name: of the model it is the head of.
-        weights: float64 (classes, width).
-        bias: float64 (classes,).
-    """
-
-    name: str
-    weights: Floats
-    bias: Floats
-
-
-@dataclass(frozen=True)
-class LogisticFit:
-    """A fitted head, with statistics of the fit."""
-
-    head: Head
-    images: int
-    iterations: int
-    objective: tuple[float, ...]
-    """regularised loss after each iteration"""
-    seconds: float
+from pulmospark.training.logistic_fit import Head, LogisticFit, check_classes
 
 
 @contextmanager
@@ -127,13 +95,7 @@ def fit_logistic(
     """
     started = time.perf_counter()
     counts = {int(row["label"]): row["count"] for row in frame.groupBy("label").count().collect()}
-    missing = [label for number, label in enumerate(classes) if number not in counts]
-    if missing:
-        raise ClassError(
-            f"{name}: the training set has no images of {', '.join(map(repr, missing))}: use "
-            f"fewer "
-            "folds, other split shares, or more patients of the class"
-        )
+    check_classes(name, classes, counts)
     model = LogisticRegression(
         featuresCol="features",
         labelCol="label",
@@ -145,4 +107,4 @@ def fit_logistic(
     head = Head(name, model.coefficientMatrix.toArray(), model.interceptVector.toArray())
     history = tuple(float(value) for value in model.summary.objectiveHistory)
     seconds = time.perf_counter() - started
-    return LogisticFit(head, sum(counts.values()), len(history) - 1, history, seconds)
+    return LogisticFit(head, sum(counts.values()), history, seconds)

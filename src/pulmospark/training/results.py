@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from pulmospark.config.train import LogisticSettings
+from pulmospark.config.train import LogisticSettings, Solver
 from pulmospark.core.records import Record
 from pulmospark.evaluation.results import OperatingPoint
 
@@ -51,6 +51,9 @@ class TrainResult(Record):
 
     bundle: Path
     method: str
+    solver: Solver | None = None
+    """of the logistic regressions; ``None``: method ``network``, or fitted by MLlib in a version
+    that had no other"""
     model: str
     parameters: int
     classes: tuple[str, ...]
@@ -80,3 +83,17 @@ def strengths(result: TrainResult, settings: LogisticSettings) -> str:
     folds = ", ".join(f"{model.reg_param:g}" for model in fitted[:-1])
     of_folds = f"; of the folds {folds}" if folds else ""
     return f"regParam {final.reg_param:g}, chosen by the log loss of out-of-fold scores{of_folds}"
+
+
+def regression_method(result: TrainResult, settings: LogisticSettings) -> str:
+    """How the logistic regressions of a training run on features were fitted, as text."""
+    given = f"maxIter {settings.max_iter}, {strengths(result, settings)}"
+    if result.solver == "driver":
+        return (
+            "multinomial logistic regression, with the objective of Spark MLlib's minimised by "
+            f"L-BFGS on the driver ({given}, L2)"
+        )
+    return (
+        "Spark MLlib's multinomial logistic regression "
+        f"({given}, elasticNetParam {settings.elastic_net_param:g})"
+    )

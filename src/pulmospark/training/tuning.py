@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.core import limits, schemas
-from pulmospark.core.arrays import Floats, Ints, Mask, Singles
+from pulmospark.core import machine, schemas
+from pulmospark.core.arrays import Floats, Mask
 from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import Split
-from pulmospark.data.cohort.table import read_cohort
 from pulmospark.training.calibrate import Chosen, numbered
 from pulmospark.training.context import Job
 from pulmospark.training.cross_fit import (
@@ -27,71 +25,14 @@ from pulmospark.training.cross_fit import (
     can_cross_fit,
     inner_folds,
 )
-from pulmospark.training.mllib_logistic import Head
+from pulmospark.training.feature_matrix import Images
+from pulmospark.training.logistic_fit import Head
 from pulmospark.training.results import FINAL, model_name
-
-
-@dataclass(frozen=True)
-class Images:
-    """The included images of a cohort, with their deep features, ordered by ``uri``.
-
-    Attributes:
-        rows: of the cohort.
-        features: float32 (n, width).
-        labels: int64 (n,).
-        folds: int64 (n,), -1 without folds.
-        tested: bool (n,), the test set of a single split.
-    """
-
-    rows: pa.Table
-    features: Singles
-    labels: Ints
-    folds: Ints
-    tested: Mask
+from pulmospark.training.softmax_regression import FITS_AT_ONCE
 
 
 class UntunableError(Exception):
     """Why out-of-fold scores are impossible; its text goes into warnings."""
-
-
-def images_of(job: Job, parts: Sequence[Path], *, copies: bool) -> Images:
-    """Read the deep features of a cohort's images into memory.
-
-    Args:
-        job: the training.
-        parts: of the features table.
-        copies: whether augmented copies are trained on.
-
-    Raises:
-        UntunableError: too many images, or augmented copies are trained on.
-    """
-    rows = read_cohort(job.cohort)
-    if copies:
-        raise UntunableError("augmented copies are trained on")
-    if job.experiment.train.logistic.elastic_net_param:
-        raise UntunableError("elastic_net_param is not 0")
-    width = len(pq.ParquetFile(parts[0]).read_row_group(0, columns=["features"])["features"][0])
-    if (values := rows.num_rows * width) > limits.CROSS_FIT_VALUES_MAX:
-        raise UntunableError(
-            f"{rows.num_rows:,} images with {width:,} features each are {values:,} values, over "
-            f"{limits.CROSS_FIT_VALUES_MAX:,}"
-        )
-    place = {uri: number for number, uri in enumerate(rows["uri"].to_pylist())}
-    features = np.full((rows.num_rows, width), np.nan, np.float32)
-    for part in parts:
-        table = pq.read_table(part, columns=["uri", "features"])
-        at = np.asarray([place.get(uri, -1) for uri in table["uri"].to_pylist()], np.int64)
-        flat = table["features"].combine_chunks().flatten().to_numpy()
-        features[at[at >= 0]] = flat.reshape(table.num_rows, width)[at >= 0]
-    index = {name: number for number, name in enumerate(job.split.classes)}
-    folds = rows["fold"].fill_null(-1).to_numpy()
-    return Images(
-        rows,
-        features,
-        np.asarray([index[label] for label in rows["label"].to_pylist()], np.int64),
-        np.asarray(folds, np.int64),
-        np.asarray([name == Split.TEST.value for name in rows["split"].to_pylist()], np.bool_),
-    )
 
 
 def tuned_models(job: Job, images: Images) -> dict[str, Tuned]:
@@ -105,12 +46,21 @@ def tuned_models(job: Job, images: Images) -> dict[str, Tuned]:
         images: of its cohort.
 
     Raises:
-        UntunableError: a class has too few patients to be in every inner training part.
+        UntunableError: the penalty is not L2, or a class has too few patients to be in every
+            inner training part.
     """
     settings = job.experiment.train.logistic
+    if settings.elastic_net_param:
+        raise UntunableError("elastic_net_param is not 0")
     strengths = REG_PARAMS if settings.reg_param is None else (settings.reg_param,)
     classes = len(job.split.classes)
-    fitter = CrossFit(images.features, images.labels, classes, max_iter=settings.max_iter)
+    fitter = CrossFit(
+        images.features,
+        images.labels,
+        classes,
+        max_iter=settings.max_iter,
+        threads=min(machine.cores(), FITS_AT_ONCE),
+    )
     models: list[int | None] = [fold for fold in job.folds if fold is not None] or [None]
     divided = [_inner(job, images, fold) for fold in models]
     if not all(can_cross_fit(images.labels, parts, classes) for parts in divided):
@@ -131,7 +81,7 @@ def _inner(job: Job, images: Images, fold: int | None) -> list[Mask]:
     """The inner folds of a model: the other folds of a cross-validation, where these are many."""
     if job.split.folds >= INNER_FOLDS:
         return [images.folds == other for other in range(job.split.folds) if other != fold]
-    inside = ~images.tested if fold is None else images.folds != fold
+    inside = images.splits != Split.TEST.value if fold is None else images.folds != fold
     rows = images.rows.filter(pa.array(inside))
     inner = np.full(images.labels.size, -1, np.int64)
     inner[inside] = inner_folds(
@@ -152,7 +102,7 @@ def _median(tuned: Sequence[Tuned]) -> Tuned:
     }
     # For an even number, the stronger of the middle two.
     strength = statistics.median_high(model.reg_param for model in tuned)
-    return Tuned(strength, np.empty((0, 0)), losses)
+    return Tuned(strength, np.empty((0, 0)), losses, tuned[0].fit)
 
 
 def final_scores(images: Images, heads: Mapping[int, Head]) -> Floats:

@@ -14,7 +14,9 @@ from pulmospark.chunks.parts import parts_of
 from pulmospark.config.experiment import Experiment
 from pulmospark.core.provenance import provenance
 from pulmospark.data.cohort.split_summary import SplitResult
+from pulmospark.evaluation import registry
 from pulmospark.evaluation.results import Evaluation
+from pulmospark.inference.engine.bundle_form import engine_files
 from pulmospark.models.bundle.bundle import (
     BundleConfig,
     BundleOperatingPoint,
@@ -79,7 +81,15 @@ def write_trained(
     )
     facts = CardFacts(name=experiment.name, data=_card_data(split))
     file = trained_on.distance.content if trained_on.distance else None
-    return write_bundle(folder, network, config, {"evaluation": None}, facts, distance=file)
+    return write_bundle(
+        folder,
+        network,
+        config,
+        {"evaluation": None},
+        facts,
+        distance=file,
+        engine=engine_files(network, config),
+    )
 
 
 def write_evaluated(
@@ -120,6 +130,7 @@ def write_evaluated(
         metrics,
         facts,
         distance=bundle.distance_bytes(),
+        engine=bundle.engine_files(),
     )
 
 
@@ -150,9 +161,10 @@ def _card_data(split: SplitResult) -> tuple[CardFigure, ...]:
 def _card_figures(evaluation: Evaluation, whose: str) -> tuple[CardFigure, ...]:
     return (
         CardFigure(name="Test set", value=f"{evaluation.images:,} images of {whose}"),
-        CardFigure(name="Accuracy", value=evaluation.accuracy.text()),
-        CardFigure(name="Balanced accuracy", value=evaluation.balanced_accuracy.text()),
-        CardFigure(name="AUROC, mean of the classes", value=evaluation.macro_auroc.text()),
+        *(
+            CardFigure(name=metric.label, value=metric.of(evaluation).text())
+            for metric in registry.overall("terminal")
+        ),
         *(
             CardFigure(name=f"Sensitivity for {row.name}", value=row.sensitivity.text())
             for row in evaluation.by_class

@@ -37,7 +37,9 @@ def test_the_record_holds_the_result_and_how_it_was_made(tmp_path: Path) -> None
     assert result.folds == 3
     assert result.findings == {"covid": ("COVID-19",), "normal": ("No Finding",)}
     assert read_split(tmp_path / "cohort") == result
-    assert [path.name for path in (tmp_path / "cohort" / "table").iterdir()] == ["cohort.parquet"]
+    assert [path.name for path in (tmp_path / "cohort" / "table").glob("*.parquet")] == [
+        "cohort.parquet"
+    ]
 
 
 def test_no_split_names_the_step_before(tmp_path: Path) -> None:

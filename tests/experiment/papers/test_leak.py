@@ -142,4 +142,4 @@ def test_nobody_splits_children_by_accident(tmp_path: Path) -> None:
     ):
         _check_no_children(target / "table")
     _check_no_children(tmp_path / "tables" / "images")
-    assert pq.read_schema(next((tmp_path / "tables" / "images").iterdir())).names
+    assert pq.read_schema(next((tmp_path / "tables" / "images").glob("*.parquet"))).names

@@ -27,8 +27,9 @@ from pulmospark.core.schemas import Caution
 from pulmospark.imaging.image import images_from_bytes
 from pulmospark.inference.batch.cautions import Checks
 from pulmospark.inference.batch.predict import plan_predict, predict
-from pulmospark.inference.batch.scorer import bundle_engine, checks_of, scorer_of
+from pulmospark.inference.batch.scorer import checks_of, scorer_of
 from pulmospark.inference.engine.build import prepare_engine
+from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.precision.check import Answers
 from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.tasks import StreamWork

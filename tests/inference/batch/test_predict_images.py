@@ -26,16 +26,16 @@ from pulmospark.config.inference import ScoringSettings
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.config.source import SourceSettings
 from pulmospark.core import limits, machine, schemas
+from pulmospark.core.csv_files import safe_cell
 from pulmospark.core.errors import BundleError, InputError, UsageError
 from pulmospark.core.provenance import now_utc
 from pulmospark.data.ingest.ingest import ingest
 from pulmospark.evaluation.calibration import apply_temperature
-from pulmospark.inference.batch.csv_export import safe_cell
 from pulmospark.inference.batch.dry_run import dry_run
 from pulmospark.inference.batch.inputs import IMAGE_COLUMNS, list_inputs, resolve_inputs
 from pulmospark.inference.batch.predict import PARTS, plan_predict, predict, work_of
-from pulmospark.inference.batch.scorer import bundle_engine
 from pulmospark.inference.batch.tasks import FilesWork, Scorer
+from pulmospark.inference.engine.bundle_engine import bundle_engine
 from pulmospark.inference.engine.softmax import softmax
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import read_bundle

@@ -172,7 +172,7 @@ def test_a_list_gives_uris_of_both_spellings(tmp_path: Path) -> None:
     assert _listed(tmp_path, f"file://{tmp_path}/a%20b/*.png")[0] == sorted(want[:2])
 
 
-@pytest.mark.parametrize("cell", ["s3://bucket/x.png", "file://elsewhere/x.png"])
+@pytest.mark.parametrize("cell", ["hdfs://bucket/x.png", "file://elsewhere/x.png"])
 def test_an_address_in_a_list_is_refused(cell: str, tmp_path: Path) -> None:
     sheet = tmp_path / "list.csv"
     sheet.write_text(f"path\n{cell}\n", encoding="utf-8")
@@ -319,6 +319,6 @@ def test_a_list_s_file_uris_are_decoded(tmp_path: Path) -> None:
     sheet.write_text("\n".join(["uri", *cells]), encoding="utf-8")
     uris, _ = _listed(tmp_path, sheet)
     assert uris == [str(folder / name) for name in ("a b/x#1.png", "100%25.png", "d%20e/f.png")]
-    sheet.write_text("uri\ns3://bucket/a.png\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"list\.csv: s3://bucket/a\.png: .* not supported"):
+    sheet.write_text("uri\nhdfs://bucket/a.png\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"list\.csv: hdfs://bucket/a\.png: .* not supported"):
         _listed(tmp_path, sheet)

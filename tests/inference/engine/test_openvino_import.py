@@ -60,3 +60,22 @@ print(before is after, import_openvino() is openvino)
         program = program.replace("import openvino_telemetry as before", "before = None")
         program = program.replace("before is after", "after.Telemetry is not None")
     assert _python(program, tmp_path) == ["True True"]
+
+
+def test_threads_whose_first_runs_meet_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    program = """
+import threading
+from pulmospark.inference.engine.openvino_import import import_openvino
+openvino = import_openvino()
+barrier = threading.Barrier(8)
+def first_run():
+    barrier.wait()
+    openvino.Type.u8.to_dtype()  # where they met
+threads = [threading.Thread(target=first_run) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("done")
+"""
+    assert [_python(program, tmp_path) for _ in range(2)] == [["done"], ["done"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,10 +132,26 @@ def test_another_network_is_detected_and_float32_is_used(
     assert "\n" not in outcome.line()
 
 
+def test_a_precision_that_saves_no_time_is_not_used_unasked(
+    exact: EngineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _bf16_gains(monkeypatch, {"amx_bf16"})
+    monkeypatch.setattr(limits, "PRECISION_GAIN_MAX", 0.0)
+    chosen, outcome = choose_precision("auto", exact, Answers(5.0), _sample(), images=MANY)
+    assert (outcome.used, chosen) == ("fp32", exact)
+    reasons = {trial.precision: trial.reason for trial in outcome.trials}
+    assert re.fullmatch(
+        r"takes [\d.e-]+ ms an image and fp32 [\d.e-]+: too little gain", reasons["bf16"]
+    )
+    # Asked for, it is used.
+    assert choose_precision("bf16", exact, Answers(5.0), _sample(), images=MANY)[1].used == "bf16"
+
+
 def test_a_precision_that_agrees_is_used_and_cached(
     exact: EngineSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _bf16_gains(monkeypatch, {"amx_bf16"})
+    monkeypatch.setattr(limits, "PRECISION_GAIN_MAX", float("inf"))
     # At this temperature bf16's rounding is far below the limits; without units for it
     # OpenVINO computes in float32.
     chosen, outcome = choose_precision("auto", exact, Answers(5.0), _sample(), images=MANY)

@@ -106,7 +106,7 @@ def test_a_stop_before_spark_is_there_asks_nothing_of_it(
         return stop.is_set() and not lines  # until then standard error is the log of Spark's start
 
     plan = plan_stream(bundle, str(inbox), out)
-    result = run_stream(plan, _UnusedSpark(is_there), stop=stop, tell=lines.append)
+    result = run_stream(plan, _UnusedSpark(is_there), stop=stop, report=lines.append)
     assert (result.images, len(_uris(out))) == (1, 1)
     assert lines == [f"stream: {result.precision.line()}"]
 

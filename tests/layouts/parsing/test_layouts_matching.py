@@ -139,7 +139,7 @@ def test_uris_as_spark_writes_them(tmp_path: Path) -> None:
     # Hadoop's own spelling of a folder is not escaped.
     told, _, _ = _joined(tmp_path, ["d%20e/f.png"], [f"file:{root}/d%20e/f.png"])
     assert list(told) == ["d%20e/f.png"]
-    for cell in ("s3://bucket/a.png", "hdfs:/a.png", "https://example.org/a.png"):
+    for cell in ("ftp://bucket/a.png", "hdfs:/a.png", "https://example.org/a.png"):
         with pytest.raises(InputError, match=r"images\.csv, line 2: .* is not supported"):
             _joined(tmp_path, ["c.png"], [cell])
 

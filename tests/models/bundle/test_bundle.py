@@ -185,10 +185,10 @@ def _seal(bundle: Path) -> None:
 @pytest.mark.parametrize("name", ["manifest.json", "config.json"])
 def test_a_newer_format_names_the_remedy(bundle: Path, name: str) -> None:
     value = json.loads((bundle / name).read_text())
-    (bundle / name).write_text(json.dumps({**value, "format_version": 3, "news": 1}))
+    (bundle / name).write_text(json.dumps({**value, "format_version": 4, "news": 1}))
     if name == "config.json":
         _seal(bundle)
-    with pytest.raises(BundleError, match=r"format 3, .* up to 2: install a newer pulmospark"):
+    with pytest.raises(BundleError, match=r"format 4, .* up to 3: install a newer pulmospark"):
         read_bundle(bundle)
 
 

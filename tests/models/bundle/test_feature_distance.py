@@ -36,6 +36,22 @@ def test_distances_are_those_of_scikit_learn_s_covariance(monkeypatch: pytest.Mo
     assert distance.of(new) == pytest.approx(np.sqrt(squares / WIDTH), rel=1e-4)
 
 
+@pytest.mark.parametrize("patterns", [3, 150])
+def test_the_axes_are_those_of_a_singular_value_decomposition(patterns: int) -> None:
+    """More features than images, which repeat a few patterns: most directions hold nothing."""
+    random = np.random.default_rng(9)
+    known = random.normal(size=(patterns, 400))[np.arange(150) % patterns].astype(np.float32)
+    distance, _ = fit_distance(known, np.arange(150))
+    values = rooted(known)
+    _, singular, axes = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
+    held = min(len(distance.axes), patterns - 1)
+    alike = np.abs(np.einsum("ij,ij->i", axes[:held], distance.axes[:held].astype(float)))
+    if patterns == 150:  # three patterns at equal counts have equal variances: axes can turn
+        assert alike == pytest.approx(1, abs=1e-4)
+    assert distance.variances[:held] == pytest.approx(singular[:held] ** 2 / 149, rel=1e-4)
+    assert distance.axes @ distance.axes.T == pytest.approx(np.eye(len(distance.axes)), abs=1e-5)
+
+
 def test_each_image_is_measured_by_those_of_other_patients() -> None:
     """Ten patients, each with twenty copies of one image: by itself each would be at hand."""
     known = np.repeat(features(10, 4), 20, axis=0)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pulmospark.chunks.parts import parts_of
 from pulmospark.config.split import SplitSettings
 from pulmospark.core import files, limits, schemas
+from pulmospark.core.delta_log import write_log
 from pulmospark.core.errors import InputError
 from pulmospark.core.provenance import provenance
 from pulmospark.core.schemas import Split
@@ -86,6 +87,7 @@ def split(
     with files.whole_folder(target) as aside:
         (aside / "table").mkdir()
         pq.write_table(cohort, aside / "table" / "cohort.parquet")
+        write_log(aside / "table", cohort.schema)
         result = summary(cohort, target, classes, settings=settings, seed=seed)
         result = result.model_copy(update={"name_groups": named, "copies": copies})
         check_classes(result)

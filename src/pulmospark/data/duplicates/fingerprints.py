@@ -125,5 +125,5 @@ def make_looks(
     """
     todo = chunks.chunks_of(chunks.parts_of(images))
     count = sum(chunk.rows for chunk in todo)
-    with Progress("look", count, "images", quiet=quiet) as progress:
+    with Progress("fingerprint", count, "images", quiet=quiet) as progress:
         return chunks.run_chunks(executor, LookWork(), todo, folder, progress)

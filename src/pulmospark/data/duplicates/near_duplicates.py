@@ -9,9 +9,8 @@ cluster.
 
 from __future__ import annotations
 
-import itertools
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,18 +31,14 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.progress import Progress
 from pulmospark.data.duplicates.alignment import overlay_correlation
 from pulmospark.data.duplicates.fingerprints import HASHES, SMALL_SIDE, make_looks
-from pulmospark.data.duplicates.hash_pairs import PAIRS, NearWork, plan_of, write_hashes
+from pulmospark.data.duplicates.hash_pairs import NearWork, plan_of, write_hashes
+from pulmospark.data.duplicates.merged_pairs import write_pairs
 
 _KEPT = "copies"
 """folder of the last search"""
 _IDENTITY = ("uri", "scan_id")
 _LOOKS = ("mean", "border_mean")
 _COUNTS = ("compared", "distance", "hot_buckets")
-
-_PAIRS_A_CHUNK = 4_000
-"""pairs that a task compares: some ten seconds"""
-_PAIRS_AT_ONCE = 8_000_000
-"""pairs from all bands that are merged in memory: 160 MB"""
 
 
 @dataclass(frozen=True)
@@ -154,7 +149,7 @@ def find_near_copies(
     if (there := sum(chunk.rows for chunk in todo)) > limits.NEAR_PAIRS_MAX:
         raise InputError(_too_many(f"{there:,}"))
     within, count = _nearest(aside / "pairs", distance, pairs_max)
-    with Progress("compare", there, "pairs", quiet=quiet or not count) as progress:
+    with Progress("compare near copies", there, "pairs", quiet=quiet or not count) as progress:
         overlay = OverlayWork(str(aside / "small.bin"), small_id, within)
         done = chunks.run_chunks(executor, overlay, todo, work / "overlays", progress)
     copied = _read(done, correlation)
@@ -200,7 +195,7 @@ def kept_search(folder: Path, search_id: str, facts: pa.Table) -> NearCopies | N
             or a subset.
     """
     record, searched = folder / "search.json", folder / "images.parquet"
-    if not searched.is_file():  # none, or one of an earlier version, which is made again
+    if not searched.is_file():  # none, or one of an earlier version, which is rebuilt
         return None
     if not record.is_file() or (saved := files.read_json(record))["search_id"] != search_id:
         return None
@@ -349,39 +344,11 @@ def candidates(
         The number of skipped buckets.
     """
     todo = chunks.chunks_of([plan_of(aside)])
-    with Progress("search", len(todo), "parts", quiet=quiet) as progress:
+    with Progress("search near copies", len(todo), "parts", quiet=quiet) as progress:
         near = NearWork(str(aside), hashes_id, distance)
         done = chunks.run_chunks(executor, near, todo, parts, progress)
-    _write_pairs([part for part in done if part.table == "near"], aside / "pairs")
+    write_pairs([part for part in done if part.table == "near"], aside / "pairs")
     return sum(part.rows for part in done if part.table == "hot")
-
-
-def _write_pairs(parts: Sequence[chunks.Part], target: Path) -> None:
-    """Write each pair once, with its smallest distance, in order; tasks may have found it twice.
-
-    Holds in memory the pairs of a range of first images, some ``_PAIRS_AT_ONCE``.
-    """
-    paths = list(dict.fromkeys(part.path for part in parts))
-    target.mkdir()
-    for number, (low, high) in enumerate(_ranges(paths)):
-        within = (pc.field("first") >= low) & (pc.field("first") < high)
-        pairs = pa.concat_tables([pq.read_table(path, filters=within) for path in paths])
-        nearest = pairs.group_by(["first", "second"]).aggregate([("distance", "min")])
-        nearest = nearest.rename_columns({"distance_min": "distance"}).select(PAIRS.names)
-        nearest = nearest.sort_by([("first", "ascending"), ("second", "ascending")])
-        pq.write_table(nearest, target / f"{number:05d}.parquet", row_group_size=_PAIRS_A_CHUNK)
-
-
-def _ranges(paths: Sequence[Path]) -> Iterator[tuple[int, int]]:
-    """Ranges of first images, with some ``_PAIRS_AT_ONCE`` pairs each."""
-    counts = np.zeros(0, np.int64)
-    for path in paths:
-        more = np.bincount(pq.read_table(path, columns=["first"])["first"].to_numpy())
-        counts = np.pad(counts, (0, max(more.size - counts.size, 0)))
-        counts[: more.size] += more
-    ranges = np.cumsum(counts) // _PAIRS_AT_ONCE
-    starts = [0, *(np.flatnonzero(np.diff(ranges)) + 1).tolist(), counts.size]
-    return (pair for pair in itertools.pairwise(starts) if pair[1] > pair[0])
 
 
 def _too_many(count: str) -> str:

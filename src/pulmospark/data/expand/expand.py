@@ -85,9 +85,8 @@ def expand(
         if not already:
             todo = chunks.chunks_of([plan])
             with Progress("expand", count, "images", quiet=quiet) as progress:
-                parts = chunks.run_chunks(
-                    SparkExecutor(spark), maker, todo, work / "parts", progress
-                )
+                executor = SparkExecutor(spark)
+                parts = chunks.run_chunks(executor, maker, todo, work / "parts", progress)
             _publish(target, parts, result, record)
         elif read_expanded(target) != result:
             # The same rows, but the cohort differs elsewhere: in its test split, for example.
@@ -144,7 +143,7 @@ def _publish(
             "and expand again"
         )
     with files.whole_folder(target) as aside:
-        chunks.link_parts([part.path for part in parts], aside / TABLE)
+        chunks.publish_table([part.path for part in parts], aside / TABLE, schemas.EXPANDED)
         files.write_json(aside / RECORD, record)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -102,10 +102,9 @@ def _reject_hashes(part: Path) -> Hashes:
 
 def hashes(rows: pa.Table, columns: Sequence[str] = LISTED) -> Hashes:
     """A hash of each row's values, never 0."""
-    # As text, for a column of whole numbers with a gap would come out as one of fractions.
-    texts = {name: pc.fill_null(pc.cast(rows[name], pa.string()), "\0") for name in columns}
-    frame = pd.DataFrame({name: text.to_pandas() for name, text in texts.items()})
-    hashed = pd.util.hash_pandas_object(frame, index=False).to_numpy(dtype=np.uint64)
+    values = zip(*(rows[name].to_pylist() for name in columns), strict=True)
+    digests = (blake2b(repr(row).encode(), digest_size=8).digest() for row in values)
+    hashed = np.frombuffer(b"".join(digests), np.uint64)
     return np.maximum(hashed, np.uint64(1))  # 0 stands for "to be read again"
 
 

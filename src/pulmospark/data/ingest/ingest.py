@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +29,9 @@ from pulmospark.core.records import Record
 from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.incremental import Already, compare, hashes
 from pulmospark.data.ingest.rows import image_row, reject_row, rejects_of
-from pulmospark.imaging.decode import Rejected
-from pulmospark.imaging.image import read_images
+from pulmospark.imaging.image import images_from_bytes
+from pulmospark.imaging.read_ahead import fetch_stored_ahead
+from pulmospark.imaging.rejection import Rejected
 from pulmospark.layouts.manifest import SourceListing, write_manifest
 from pulmospark.layouts.walk import absolute
 from pulmospark.spark.engine_choice import workers_of
@@ -37,7 +39,9 @@ from pulmospark.spark.engine_choice import workers_of
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-PIXELS_VERSION = 4
+_LOG = logging.getLogger(__name__)
+
+PIXELS_VERSION = 5
 """Raised whenever the same file and settings give other pixels or facts: old parts are then
 unused."""
 
@@ -86,13 +90,17 @@ class IngestWork:
         """Rows of ``images`` and of ``rejects``; each file gives rows of one of the two."""
         images: list[dict[str, Any]] = []
         rejects: list[dict[str, Any]] = []
-        for row, listed in zip(
-            chunk.to_pylist(), hashes(chunk).view(np.int64).tolist(), strict=True
-        ):
-            if row["problem"]:
+        rows = chunk.to_pylist()
+        listed_hashes = hashes(chunk).view(np.int64).tolist()
+        for (row, data), listed in zip(fetch_stored_ahead(rows), listed_hashes, strict=True):
+            if data is None:
                 rejects.append(reject_row(row, None, row["problem"], "found while listing"))
                 continue
-            standard_images = read_images(row["uri"], self.settings, self.salt)
+            standard_images = (
+                data
+                if isinstance(data, Rejected)
+                else images_from_bytes(data, self.settings, self.salt)
+            )
             if isinstance(standard_images, Rejected):
                 rejects.append(
                     reject_row(
@@ -160,8 +168,7 @@ def ingest(
             if _same_settings(target, _settings_key(settings, salt))
             else Already([manifest], [], [])
         )
-        todo = chunks.listed_chunks(already.pending)
-        count = sum(chunk.rows for chunk in todo)
+        todo, count = _to_read(already, seen)
         with Progress("ingest", count, "files", quiet=quiet or not count) as progress:
             parts = chunks.run_chunks(
                 workers.executor_for(count),
@@ -188,6 +195,14 @@ def ingest(
             )
         shutil.rmtree(work)
     return result
+
+
+def _to_read(already: Already, seen: int) -> tuple[list[chunks.Chunk], int]:
+    """The chunks of files that are not ingested yet, and how many files they have."""
+    todo = chunks.listed_chunks(already.pending)
+    count = sum(chunk.rows for chunk in todo)
+    _LOG.info("%d files listed, %d new or changed, in %d chunks", seen, count, len(todo))
+    return todo, count
 
 
 def _salt(settings: IngestSettings, target: Path) -> Salt:
@@ -229,9 +244,7 @@ def _publish(
             ("rejects", schemas.REJECTS, already.rejects),
         ):
             new = [part.path for part in parts if part.table == name]
-            chunks.link_parts([*kept, *new], aside / name)
-            if not chunks.parts_of(aside / name):
-                chunks.write_empty(schema, aside / name)
+            chunks.publish_table([*kept, *new], aside / name, schema)
         manifest.replace(aside / "manifest.parquet")
         formats = _count(aside / "images", "format")
         reasons = _count(aside / "rejects", "reason")

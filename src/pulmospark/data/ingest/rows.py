@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pulmospark.core import limits, schemas
 from pulmospark.core.schemas import FRONTAL_VIEWS, Modality, RejectReason, View
-from pulmospark.imaging.image import StandardImage
+
+if TYPE_CHECKING:
+    from pulmospark.imaging.image import StandardImage
 
 GuessView = Literal["off", "axial", "all"]
 
@@ -31,8 +32,8 @@ def file_of(uri: str) -> str:
 
 def later_frames(uris: pa.ChunkedArray | pa.Array) -> list[str]:
     """The ``uri`` values that name a frame after the first."""
-    marked = uris.filter(pc.match_substring(uris, _FRAME))
-    return [uri for uri in marked.to_pylist() if (frame_of(uri) or 1) > 1]
+    marked = (uri for uri in uris.to_pylist() if _FRAME in uri)
+    return [uri for uri in marked if (frame_of(uri) or 1) > 1]
 
 
 def image_row(

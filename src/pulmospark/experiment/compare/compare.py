@@ -17,6 +17,7 @@ from pulmospark.core.csv_files import write_row
 from pulmospark.core.errors import InputError
 from pulmospark.data.cohort.split_summary import read_split
 from pulmospark.data.ingest.pixels import pixels_of
+from pulmospark.evaluation import registry
 from pulmospark.experiment import pipeline
 from pulmospark.experiment.compare.arm_pairs import pairs_of
 from pulmospark.experiment.compare.arm_record import arm_id, is_done, note_done
@@ -135,22 +136,27 @@ def _start_words(trained: TrainResult) -> str:
 def _figures(arm: Arm, title: str, place: RunFolder, images: Pixels) -> ModelFigures:
     trained, evaluated = read_training(place.training), read_evaluation(place.evaluation)
     bundle = read_bundle(place.bundle)
-    return ModelFigures(
-        name=arm.name,
-        model=arm.model,
-        title=title,
-        method=trained.method,
-        how=arm.how,
-        start=_start_words(trained),
-        accuracy=evaluated.evaluation.accuracy,
-        macro_auroc=evaluated.evaluation.macro_auroc,
-        training_seconds=trained.feature_seconds + sum(model.seconds for model in trained.models),
-        parameters=trained.parameters,
-        bundle_bytes=sum(path.stat().st_size for path in place.bundle.iterdir()),
-        images_per_s=scoring_speed(
-            bundle.network(), images, place.training.with_name(".training.work") / "engines"
-        ),
-        report=place.report,
+    return ModelFigures.model_validate(
+        {
+            "name": arm.name,
+            "model": arm.model,
+            "title": title,
+            "method": trained.method,
+            "how": arm.how,
+            "start": _start_words(trained),
+            **{
+                metric.name: metric.of(evaluated.evaluation)
+                for metric in registry.overall("comparison")
+            },
+            "training_seconds": trained.feature_seconds
+            + sum(model.seconds for model in trained.models),
+            "parameters": trained.parameters,
+            "bundle_bytes": sum(path.stat().st_size for path in place.bundle.iterdir()),
+            "images_per_s": scoring_speed(
+                bundle.network(), images, place.training.with_name(".training.work") / "engines"
+            ),
+            "report": place.report,
+        }
     )
 
 
@@ -166,19 +172,20 @@ def _some_images(images: Path, size: int) -> Pixels:
 
 def _write(result: Comparison) -> None:
     files.write_json(result.folder / _RESULT, result.model_dump(mode="json"))
-    out = io.StringIO()
+    out, compared = io.StringIO(), registry.overall("comparison")
     write_row(
         out,
-        ["arm", "model", "method", "start", "accuracy", "accuracy_low", "accuracy_high",
-         "macro_auroc", "training_seconds", "parameters", "bundle_bytes", "images_per_s",
-         "frontier"],
+        ["arm", "model", "method", "start",
+         *(f"{m.name}{end}" for m in compared for end in ("", "_low", "_high")),
+         "training_seconds", "parameters", "bundle_bytes", "images_per_s", "frontier"],
     )  # fmt: skip
     for arm in result.models:
         write_row(
             out,
-            [arm.name, arm.model, arm.method, arm.start, arm.accuracy.value, arm.accuracy.low,
-             arm.accuracy.high, arm.macro_auroc.value, arm.training_seconds, arm.parameters,
-             arm.bundle_bytes, arm.images_per_s, arm.frontier],
+            [arm.name, arm.model, arm.method, arm.start,
+             *(end for m in compared for end in (m.of(arm).value, m.of(arm).low, m.of(arm).high)),
+             arm.training_seconds, arm.parameters, arm.bundle_bytes, arm.images_per_s,
+             arm.frontier],
         )  # fmt: skip
     files.write_text(result.folder / _TABLE, out.getvalue())
     write_comparison(result, result.folder / _PAGE)

@@ -177,7 +177,7 @@ def reproduce(
     )
     files.write_json(run.root / RESULT, result.model_dump(mode="json"))
     files.write_json(run.paper, beside_paper(result).model_dump(mode="json"))
-    pipeline.run_report(experiment, run)
+    pipeline.run_report(experiment, run, quiet=quiet)
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pulmospark.augment.describe import told_operations
+from pulmospark.augment.describe import active_transforms
 from pulmospark.config.augment import AugmentSettings
 from pulmospark.config.expand import ExpandSettings
 from pulmospark.config.experiment import Experiment
@@ -62,9 +62,9 @@ def augmentations(experiment: Experiment, run: RunFolder) -> tuple[page.Augmenta
 def _operations(settings: AugmentSettings) -> tuple[page.Operation, ...]:
     return tuple(
         page.Operation(
-            name=operation.name.value.replace("_", " "),
+            name=operation.name.replace("_", " "),
             probability=operation.probability,
-            reach=operation.reach,
+            reach=operation.strength,
         )
-        for operation in told_operations(settings)
+        for operation in active_transforms(settings)
     )

@@ -16,7 +16,7 @@ from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.models.zoo import networks
 from pulmospark.report.audit_content import Audits
 from pulmospark.training.recipe import network_settings
-from pulmospark.training.results import TrainResult, strengths
+from pulmospark.training.results import TrainResult, regression_method
 from pulmospark.training.train import read_training
 
 
@@ -111,8 +111,7 @@ def _model(experiment: Experiment, trained: TrainResult) -> dict[int, str]:
     libraries = provenance({})["libraries"]
     if trained.method == "features":
         how = (
-            "Frozen network; Spark MLlib's multinomial logistic regression on its deep features "
-            f"({strengths(trained, train.logistic)}, maxIter {train.logistic.max_iter})."
+            f"Frozen network; on its deep features, {regression_method(trained, train.logistic)}."
         )
     else:
         net = network_settings(train)
@@ -195,5 +194,5 @@ def _audited(audits: Audits | None) -> dict[int, str]:
         if result.name == "support":
             known[21] = f"None was planned. {result.sentence}"
         if result.name == "heat_maps":
-            known[31] = f"Grad-CAM. {result.sentence}"
+            known[31] = f"Heat maps. {result.sentence}"
     return known

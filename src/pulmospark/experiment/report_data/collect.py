@@ -31,7 +31,7 @@ from pulmospark.report import content as page
 from pulmospark.report.paper_content import BesidePaper
 from pulmospark.training.param_groups import trained_parameters
 from pulmospark.training.recipe import network_settings
-from pulmospark.training.results import TrainResult, strengths
+from pulmospark.training.results import TrainResult, regression_method
 from pulmospark.training.train import read_training
 
 _PARTS = ("train", "validation", "test")
@@ -244,11 +244,9 @@ def _training(experiment: Experiment, run: RunFolder, trained: TrainResult) -> p
     outputs = 1 if known.single_logit else len(trained.classes)
     settings = experiment.train
     if trained.method == "features":
-        logistic = settings.logistic
         method = (
-            "deep features of the frozen network, extracted on Spark, and Spark MLlib's "
-            f"multinomial logistic regression on them (maxIter {logistic.max_iter}, "
-            f"{strengths(trained, logistic)}, elasticNetParam {logistic.elastic_net_param:g})"
+            "deep features of the frozen network, extracted on Spark, and on them "
+            f"{regression_method(trained, settings.logistic)}"
         )
         head = outputs * (known.width + 1)
     else:

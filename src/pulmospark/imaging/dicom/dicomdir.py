@@ -10,7 +10,6 @@ from pydicom.filereader import read_dataset
 from pulmospark.imaging.dicom.header import FILE_SET_TAGS, file_meta, sequence, words_of
 from pulmospark.imaging.dicom.pydicom_logging import quiet
 
-NAME: Final = "DICOMDIR"
 _PREAMBLE: Final = 132
 
 

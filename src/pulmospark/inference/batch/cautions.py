@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pulmospark.core.schemas import FRONTAL_VIEWS, BodyPart, Caution, View
-from pulmospark.imaging.image import StandardImage
 from pulmospark.models.bundle.feature_distance import FeatureDistance, open_distance
+
+if TYPE_CHECKING:
+    from pulmospark.imaging.image import StandardImage
 
 PHANTOM_DETAIL = (
     "the model was trained on phantoms, and the file's comment does not mark it as one: "

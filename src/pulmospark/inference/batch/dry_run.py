@@ -17,8 +17,8 @@ from pulmospark.core.progress import Progress
 from pulmospark.core.records import Record
 from pulmospark.data.ingest.rows import later_frames
 from pulmospark.inference.batch.inputs import list_inputs
-from pulmospark.inference.batch.predict import PARTS, PredictPlan, has_files, work_of
-from pulmospark.inference.batch.publish import RECORD
+from pulmospark.inference.batch.predict import PARTS, PredictPlan, work_of
+from pulmospark.inference.batch.sinks.json_sink import RECORD
 from pulmospark.layouts.base import ListingNotes, NotesSummary
 
 
@@ -53,6 +53,8 @@ class DryRun(Record):
     """of the folders, named or recognised; ``None``: every image file in them"""
     notes: NotesSummary
     """what the listing ignored, or found unusual"""
+    address: str | None
+    """of the output in a store"""
     folder: Path | None
     """of the output; ``None``: the prediction goes to the terminal"""
     replaces: bool
@@ -76,8 +78,8 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
     files, problems, chunk_count = 0, 0, len(of_images)
     with tempfile.TemporaryDirectory(prefix="pulmospark-") as name:
         manifest = Path(name) / "manifest.parquet"
-        if has_files(plan.inputs):
-            with Progress("list", 0, "files", quiet=quiet) as progress:
+        if plan.inputs.has_files:
+            with Progress("list files", 0, "files", quiet=quiet) as progress:
                 files = list_inputs(plan.inputs, manifest, notes, progress)
                 progress.to(files)
             chunk_count += len(chunks.listed_chunks([manifest], plan.chunk_files)) if files else 0
@@ -99,7 +101,8 @@ def dry_run(plan: PredictPlan, *, quiet: bool = False) -> DryRun:
         chunks=chunk_count,
         layout=plan.inputs.layout,
         notes=notes.summary(),
-        folder=plan.target,
+        folder=None if plan.address else plan.target,
+        address=None if plan.address is None else str(plan.address),
         replaces=plan.target is not None and (plan.target / RECORD).is_file(),
     )
 

@@ -21,6 +21,7 @@ from pulmospark.layouts.parsing.columns import GUESSES
 from pulmospark.layouts.parsing.path_matching import cell_paths, match_rows
 from pulmospark.layouts.parsing.sheet import is_drive, key_of, open_sheet, plain_name
 from pulmospark.layouts.walk import absolute
+from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
 SHEET_ENDS = (".csv", ".tsv")
 TABLE_END = ".parquet"
@@ -30,8 +31,8 @@ _PATH_COLUMNS = tuple(dict.fromkeys(("uri", *GUESSES["path"])))
 _ROWS_AT_ONCE = 65_536
 
 
-def files_of_sheet(sheet: Path, notes: ListingNotes) -> Iterator[Path]:
-    """Absolute paths of the files named by a list, in its order; those matched by name follow.
+def files_of_sheet(sheet: Path, notes: ListingNotes) -> Iterator[Path | StoreUri]:
+    """Absolute paths and addresses named by a list, in its order; those matched by name follow.
 
     A path that matches no file is yielded as it is: it becomes a reject.
 
@@ -41,12 +42,15 @@ def files_of_sheet(sheet: Path, notes: ListingNotes) -> Iterator[Path]:
 
     Raises:
         InputError: the list cannot be read, none of its columns is known to hold paths, or a
-            path is a remote address.
+            path is an address that cannot be opened.
     """
     folder, roots = sheet.parent, (str(sheet.parent), str(sheet.parent.resolve()))
     taken: set[str] = set()
     missing: dict[str, Path] = {}
     for cell in _cells_of(sheet, notes):
+        if is_store_uri(cell):
+            yield parse_uri(cell.strip(), error=InputError)
+            continue
         try:
             texts = cell_paths(cell)
         except InputError as error:

@@ -21,9 +21,14 @@ from pulmospark.core.progress import Progress
 from pulmospark.core.schemas import RejectReason
 from pulmospark.inference.batch.input_lists import SHEET_ENDS, TABLE_END, files_of_sheet, schema_of
 from pulmospark.inference.batch.path_patterns import expanded, within
-from pulmospark.layouts import manifest, registry
 from pulmospark.layouts.base import ListingNotes, ManifestRow, NoteKind, NotesSummary, row_of
+from pulmospark.layouts.manifest_rows import row_groups
 from pulmospark.layouts.notes import printable
+from pulmospark.layouts.stored import (
+    objects_below,
+    objects_named,
+    resolve_address,
+)
 from pulmospark.layouts.walk import (
     FoundFile,
     find_file,
@@ -32,6 +37,7 @@ from pulmospark.layouts.walk import (
     is_image_name,
     walk,
 )
+from pulmospark.store.uri import StoreUri, is_store_uri, parse_uri
 
 IMAGE_COLUMNS = (
     "image_id",
@@ -45,8 +51,8 @@ IMAGE_COLUMNS = (
 )
 """columns of an images table that a prediction needs"""
 
-FACT_COLUMNS = ("view_measured", "view_guess", "body_part", "phantom")
-"""optional columns of an images table that cautions use"""
+FACT_COLUMNS = ("view_measured", "view_guess", "body_part", "phantom", "height", "width")
+"""optional columns of an images table that cautions and heat maps use"""
 
 NO_LAYOUT = "none"
 """as a layout: every image file of the folders"""
@@ -64,6 +70,10 @@ class Inputs:
     """files named one by one"""
     sheets: tuple[Path, ...] = ()
     """CSV, TSV and Parquet files with a column of paths"""
+    stored_folders: tuple[StoreUri, ...] = ()
+    """folders and patterns in stores, listed recursively"""
+    stored: tuple[StoreUri, ...] = ()
+    """objects named one by one"""
     images: tuple[Path, ...] = ()
     """Parquet files of images tables: standardised already"""
     layout: str | None = None
@@ -78,7 +88,27 @@ class Inputs:
     @property
     def is_one_image(self) -> bool:
         """Whether the input is a single named file, which needs no Spark."""
-        return len(self.named) == 1 and not (self.folders or self.sheets or self.images)
+        more = self.folders or self.stored_folders or self.sheets or self.images
+        return len(self.named) + len(self.stored) == 1 and not more
+
+    @property
+    def has_files(self) -> bool:
+        """Whether there are files to list, apart from images tables."""
+        return bool(
+            self.folders or self.named or self.sheets or self.stored or self.stored_folders
+        )
+
+    @property
+    def places(self) -> tuple[Path | StoreUri, ...]:
+        """All that is named."""
+        return (
+            *self.folders,
+            *self.stored_folders,
+            *self.named,
+            *self.stored,
+            *self.sheets,
+            *self.images,
+        )
 
 
 def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
@@ -102,8 +132,12 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
         raise UsageError("no image is named: give a file, a folder, a pattern or a table")
     by_type, notes = _ByType(), ListingNotes()
     requested, layout = layout, None if layout == NO_LAYOUT else layout
-    for path in expanded(paths, notes):
+    for path in expanded([text for text in paths if not is_store_uri(text)], notes):
         by_type.add(path, with_layout=layout is not None)
+    for text in filter(is_store_uri, paths):
+        by_type.add_address(*resolve_address(text))
+    if layout is not None and by_type.has_addresses:
+        raise UsageError("--layout applies to folders of this machine, not to those of a store")
     if layout is not None and (by_type.named or by_type.images):
         other = next(iter([*by_type.named, *by_type.images]))
         raise UsageError(f"--layout applies to folders and their sheets, and {other} is neither")
@@ -115,6 +149,8 @@ def resolve_inputs(paths: Sequence[str], layout: str | None = None) -> Inputs:
     return Inputs(
         folders=folders,
         named=tuple(by_type.named),
+        stored_folders=tuple(by_type.stored_folders),
+        stored=tuple(by_type.stored),
         sheets=tuple(by_type.sheets),
         images=tuple(by_type.images),
         layout=layout,
@@ -154,19 +190,23 @@ def list_inputs(
             SourceSettings(path=path, layout=inputs.layout)
             for path in (*inputs.folders, *inputs.sheets)
         ]
-        listings = manifest.write_manifest(sources, target)
+        # Inside, as below: all layouts, of which single images need none.
+        from pulmospark.layouts.manifest import write_manifest  # noqa: PLC0415
+
+        listings = write_manifest(sources, target)
         for listing in listings:
             _add_notes(notes, listing.notes)
         return sum(listing.files for listing in listings)
     count = 0
     with files.disk_errors(target), pq.ParquetWriter(target, schemas.MANIFEST) as writer:
-        for group in manifest.row_groups(_rows(inputs, notes)):
+        for group in row_groups(_rows(inputs, notes)):
             writer.write_table(group, row_group_size=group.num_rows)
             count += group.num_rows
             if progress is not None:
                 progress.to(count)
     if not count and not inputs.images:
-        where = ", ".join(str(path) for path in (*inputs.folders, *inputs.sheets))
+        listed = (*inputs.folders, *inputs.stored_folders, *inputs.sheets)
+        where = ", ".join(map(str, listed))
         ignored = notes.summary().ignored()
         skipped = f" (ignored: {ignored})" if ignored else ""
         raise InputError(f"{where}: no image file was found{skipped}; check the path")
@@ -190,6 +230,8 @@ class _ByType:
     def __init__(self) -> None:
         self.folders: dict[Path, None] = {}
         self.named: dict[Path, None] = {}
+        self.stored_folders: dict[StoreUri, None] = {}
+        self.stored: dict[StoreUri, None] = {}
         self.sheets: dict[Path, None] = {}
         self.images: dict[Path, None] = {}
         self.fits: dict[str, str] = {}
@@ -208,6 +250,13 @@ class _ByType:
             self._add_parts([path])
         else:
             self.named[path] = None
+
+    def add_address(self, uri: StoreUri, is_listed: bool) -> None:
+        (self.stored_folders if is_listed else self.stored)[uri] = None
+
+    @property
+    def has_addresses(self) -> bool:
+        return bool(self.stored_folders or self.stored)
 
     def _add_parts(self, parts: list[Path]) -> None:
         for part in parts:
@@ -232,6 +281,8 @@ def _recognised(by_type: _ByType) -> str | None:
     """The common layout of all inputs; ``None`` where none of them is a data set."""
     known = {}
     for folder in by_type.folders:
+        from pulmospark.layouts import registry  # noqa: PLC0415
+
         try:
             place = registry.recognise(folder)
         except LayoutError:
@@ -241,6 +292,7 @@ def _recognised(by_type: _ByType) -> str | None:
     if not known:
         return None
     others = len(by_type.folders) - len(known) + len(by_type.named) + len(by_type.sheets)
+    others += by_type.has_addresses
     if others or by_type.images or len(set(known.values())) > 1:
         folder, name = next(iter(known.items()))
         raise UsageError(
@@ -292,7 +344,12 @@ def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
         for file in walk(folder, notes):
             yield row_of(file, source)
     seen: set[str] = set()
+    yield from _rows_of_stores(inputs, notes, seen)
+    addresses: dict[StoreUri, str] = {}
     for path, source in _one_by_one(inputs, notes):
+        if isinstance(path, StoreUri):
+            addresses.setdefault(path, source)
+            continue
         text = str(path)
         # Folders first: checking an ambiguous name would read the file's content.
         if text in seen or (within(path, inputs.folders) and is_image(text, path.name)):
@@ -303,11 +360,27 @@ def _rows(inputs: Inputs, notes: ListingNotes) -> Iterator[ManifestRow]:
         # A pipe or a dangling link that is named explicitly is listed, and rejected.
         unreadable = FoundFile(printable(text), (path.name,), 0, 0, RejectReason.UNREADABLE)
         yield row_of(listed or unreadable, source)
+    for file in objects_named(uri for uri in addresses if str(uri) not in seen):
+        yield row_of(file, addresses[parse_uri(file.uri)])
 
 
-def _one_by_one(inputs: Inputs, notes: ListingNotes) -> Iterator[tuple[Path, str]]:
-    for path in inputs.named:
-        yield path, _FILES_SOURCE
+def _rows_of_stores(inputs: Inputs, notes: ListingNotes, seen: set[str]) -> Iterator[ManifestRow]:
+    """Rows of the folders in stores; ``seen`` is only kept where objects are named as well."""
+    several = len(inputs.stored_folders) > 1 or inputs.stored or inputs.sheets
+    for folder in inputs.stored_folders:
+        source = printable(folder.name) or printable(folder.bucket)
+        for file in objects_below(folder, notes):
+            if file.uri in seen:
+                notes.add(NoteKind.REPEATED_ROWS, file.uri)
+                continue
+            if several:
+                seen.add(file.uri)
+            yield row_of(file, source)
+
+
+def _one_by_one(inputs: Inputs, notes: ListingNotes) -> Iterator[tuple[Path | StoreUri, str]]:
+    yield from ((path, _FILES_SOURCE) for path in inputs.named)
+    yield from ((uri, _FILES_SOURCE) for uri in inputs.stored)
     for sheet in inputs.sheets:
         source = printable(sheet.stem)
         yield from ((path, source) for path in files_of_sheet(sheet, notes))

@@ -7,11 +7,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pulmospark import chunks
@@ -20,6 +19,7 @@ from pulmospark.config.inference import ScoringSettings
 from pulmospark.core import files, limits
 from pulmospark.core.atomic_folders import sweep_inside
 from pulmospark.core.errors import InputError, UsageError
+from pulmospark.core.hashing import value_id
 from pulmospark.core.locations import check_local
 from pulmospark.core.locks import hold_lock
 from pulmospark.core.progress import Progress
@@ -32,17 +32,22 @@ from pulmospark.inference.batch.inputs import (
     list_inputs,
     resolve_inputs,
 )
-from pulmospark.inference.batch.publish import RECORD, Scored, Written, publish
+from pulmospark.inference.batch.publish import Scored, Written, publish
 from pulmospark.inference.batch.result import PredictResult
-from pulmospark.inference.batch.scorer import prepare_scorer
+from pulmospark.inference.batch.scorer import prepare_scorer, with_heat_maps
+from pulmospark.inference.batch.sinks.base import ResultSink
+from pulmospark.inference.batch.sinks.json_sink import RECORD
 from pulmospark.inference.batch.tasks import FilesWork, ImagesWork, Scorer
 from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.precision.sample import ListedSample
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle, read_bundle
 from pulmospark.models.bundle.config import BundleConfig
 from pulmospark.spark.engine_choice import workers_of
+from pulmospark.store.folders import check_target, fetch_folder, publish_folder, staging_folder
+from pulmospark.store.uri import StoreUri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -58,6 +63,7 @@ class PredictPlan:
     bundle: Bundle
     inputs: Inputs
     target: Path | None
+    """folder of the output; for one in a store: where it is prepared on this machine"""
     points: tuple[DecisionPoint, ...]
     settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
@@ -65,25 +71,36 @@ class PredictPlan:
     prepared: tuple[Scorer, PrecisionOutcome] | None = None
     """the scorer and how its precision was decided; ``None``: not prepared yet"""
     salt: Salt | None = None
+    address: StoreUri | None = None
+    """where the output is published in a store"""
+    sinks: tuple[ResultSink, ...] = ()
+    """in addition to those of every prediction; used once"""
 
     def run(
         self, workers: chunks.Workers | SparkSession | None, *, quiet: bool = False
     ) -> PredictResult:
         """Run the prediction; see :func:`predict`."""
         with _work_folder(self.target) as work:
-            return _run(self, workers_of(workers), work, quiet=quiet)
+            result = _run(self, workers_of(workers), work, quiet=quiet)
+        if self.address is not None and self.target is not None:
+            with Progress("publish", 1, "outputs", quiet=quiet) as progress:
+                publish_folder(self.target, self.address, last=RECORD)
+                progress.to(1)
+            shutil.rmtree(self.target, ignore_errors=True)
+        return result
 
 
 def predict(
-    bundle: Path,
+    bundle: Path | StoreUri,
     paths: Sequence[str],
-    target: Path | None,
+    target: Path | StoreUri | None,
     workers: chunks.Workers | SparkSession | None,
     *,
     layout: str | None = None,
     threshold: float | None = None,
     salt_path: Path | None = None,
     settings: ScoringSettings | None = None,
+    sinks: Sequence[ResultSink] = (),
     quiet: bool = False,
 ) -> PredictResult:
     """Score images with a bundle.
@@ -94,9 +111,11 @@ def predict(
     ``rejects``.
 
     Args:
-        bundle: folder of the bundle.
+        bundle: folder of the bundle, or its address in a store.
         paths: see :func:`pulmospark.inference.batch.inputs.resolve_inputs`.
-        target: folder of the output; ``None``, for one image only: nothing is written.
+        target: folder of the output, or its address in a store: the tables are Delta tables
+            there, of which readers see the old rows or the new ones; ``None``, for one image
+            only: nothing is written.
         workers: run the chunks; a Spark session: its executors; ``None``: this process, one chunk
             after another.
         layout: of the folders; ``None``: every image file in them.
@@ -104,6 +123,8 @@ def predict(
         salt_path: file with the secret used to hash patient numbers of DICOM headers; ``None``:
             they are omitted.
         settings: of the scoring; ``None``: the defaults.
+        sinks: further forms to write the results in, see
+            :mod:`pulmospark.inference.batch.sinks`.
         quiet: show no progress.
 
     Raises:
@@ -125,13 +146,13 @@ def predict(
         salt_path=salt_path,
         settings=settings,
     )
-    return plan.run(workers, quiet=quiet)
+    return replace(plan, sinks=tuple(sinks)).run(workers, quiet=quiet)
 
 
 def plan_predict(
-    bundle: Path,
+    bundle: Path | StoreUri,
     paths: Sequence[str],
-    target: Path | None,
+    target: Path | StoreUri | None,
     *,
     layout: str | None = None,
     threshold: float | None = None,
@@ -143,26 +164,42 @@ def plan_predict(
 
     ``target_needed`` is false where nothing will be written, as in a dry run.
     """
-    read = read_bundle(check_local(bundle).expanduser().absolute())
-    points = _points(read, threshold)
+    read = read_bundle(_bundle_here(bundle))
+    points = decision_points(read, threshold)
     inputs = resolve_inputs(paths, layout)
     _check_tables(inputs, read.config)
     if target_needed and target is None and not inputs.is_one_image:
         raise UsageError(
             "--out is missing: with more than one image, name a folder for the output"
         )
-    if target is not None:
+    address = target if isinstance(target, StoreUri) else None
+    if isinstance(target, StoreUri):
+        check_target(target, RECORD)
+        target = staging_folder(target)
+    elif target is not None:
         target = check_local(target).expanduser().absolute()
         _check_target(target)
     salt = None if salt_path is None else read_salt(check_local(salt_path).expanduser())
     chosen = settings or ScoringSettings()
     if read.config.phantoms and not chosen.allow_phantom_model:
         _check_phantoms(inputs)
-    return PredictPlan(read, inputs, target, points, chosen, salt=salt)
+    return PredictPlan(read, inputs, target, points, chosen, salt=salt, address=address)
+
+
+def _bundle_here(bundle: Path | StoreUri) -> Path:
+    if not isinstance(bundle, StoreUri):
+        return check_local(bundle).expanduser().absolute()
+    return fetch_folder(
+        bundle,
+        files_max=limits.STORE_BUNDLE_FILES_MAX,
+        bytes_max=limits.STORE_BUNDLE_BYTES_MAX,
+    )
 
 
 def _check_phantoms(inputs: Inputs) -> None:
     """Refuse images tables with rows other than phantoms, for a model trained on phantoms."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - only images tables need it
+
     for part in inputs.images:
         known = "phantom" in pq.read_schema(part).names
         rows = pq.read_table(part, columns=["phantom"])["phantom"] if known else None
@@ -207,7 +244,8 @@ def _check_tables(inputs: Inputs, config: BundleConfig) -> None:
             )
 
 
-def _points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
+def decision_points(bundle: Bundle, threshold: float | None) -> tuple[DecisionPoint, ...]:
+    """The operating points of a bundle, one for each class; see :func:`predict`."""
     operating_points = bundle.config.operating_points
     if threshold is None:
         return tuple(
@@ -272,8 +310,8 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
     seen = 0
     roots = [str(path) for path in (*plan.inputs.folders, *plan.inputs.images)]
     workers.check(reads=roots, folder=work)
-    if has_files(plan.inputs):
-        with Progress("list", 0, "files", quiet=quiet) as progress:
+    if plan.inputs.has_files:
+        with Progress("list files", 0, "files", quiet=quiet) as progress:
             seen = list_inputs(plan.inputs, manifest, notes, progress)
             progress.to(seen)
     of_images = chunks.chunks_of(plan.inputs.images)
@@ -292,7 +330,11 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
         ListedSample(of_files, of_images, standard),
         images=total,
         kind="torch" if executor.has_gpus else None,
+        in_place=executor.is_here,
     )
+    if (kinds := plan.settings.heat_maps) is not None:
+        folder = heat_folder(work, scorer)
+        scorer = with_heat_maps(scorer, plan.bundle, work / "engines", kinds, target=folder)
     ready = time.perf_counter()
     with Progress("predict", total, "images", quiet=quiet) as progress:
         parts = chunks.run_chunks(
@@ -304,13 +346,36 @@ def _run(plan: PredictPlan, workers: chunks.Workers, work: Path, *, quiet: bool)
             reads=[*roots, *reads_of(of_files)],
         )
         later = _Later(progress, seen)
-        images_work = ImagesWork(scorer, standard.size)
-        rows = chunks.run_chunks(executor, images_work, of_images, work / PARTS, later)
+        of_rows = ImagesWork(scorer, standard.size, standard.fit, cropped=standard.crop != "none")
+        rows = chunks.run_chunks(executor, of_rows, of_images, work / PARTS, later)
     scored = time.perf_counter()
-    written = Written(parts, rows, _named_as_frames(manifest) if seen else frozenset())
+    written = Written(
+        parts,
+        rows,
+        _named_as_frames(manifest) if seen else frozenset(),
+        None if scorer.heat is None else Path(scorer.heat.folder),
+    )
     seconds = {"list": listed - begun, "prepare": ready - listed, "score": scored - ready}
-    outcome = Scored(plan.bundle, plan.inputs, plan.target, plan.points, notes, precision)
+    outcome = _outcome(plan, notes, precision)
     return publish(outcome, written, total, seconds)
+
+
+def _outcome(plan: PredictPlan, notes: ListingNotes, precision: PrecisionOutcome) -> Scored:
+    return Scored(
+        plan.bundle,
+        plan.inputs,
+        plan.target,
+        plan.points,
+        notes,
+        precision,
+        plan.address,
+        plan.sinks,
+    )
+
+
+def heat_folder(work: Path, scorer: Scorer) -> Path:
+    """Folder of a work folder for heat maps; another network's are in another one."""
+    return work / HEAT_FOLDER / value_id(scorer.key())
 
 
 def _named_as_frames(manifest: Path) -> frozenset[str]:
@@ -318,11 +383,6 @@ def _named_as_frames(manifest: Path) -> frozenset[str]:
     with pq.ParquetFile(manifest) as file:
         batches = file.iter_batches(columns=["uri"])
         return frozenset(uri for batch in batches for uri in later_frames(batch.column(0)))
-
-
-def has_files(inputs: Inputs) -> bool:
-    """Whether there are files to list, apart from images tables."""
-    return bool(inputs.folders or inputs.named or inputs.sheets)
 
 
 class _Later(Progress):

@@ -5,32 +5,33 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from pulmospark import chunks
-from pulmospark.core import files, schemas
+from pulmospark.core import files, limits, schemas
 from pulmospark.core.errors import InputError, UsageError
 from pulmospark.core.provenance import provenance
 from pulmospark.data.ingest.rows import later_frames
 from pulmospark.inference.batch.cautions import NOT_ASSESSABLE, sentence
-from pulmospark.inference.batch.csv_export import Tally, export_predictions, export_rejects
 from pulmospark.inference.batch.inputs import Inputs
 from pulmospark.inference.batch.result import Decision, Prediction, PredictResult
+from pulmospark.inference.batch.sinks.base import Output, ResultSink
+from pulmospark.inference.batch.sinks.parquet_sink import SCHEMAS
+from pulmospark.inference.batch.sinks.registry import SINKS
+from pulmospark.inference.batch.tally import Tally
 from pulmospark.inference.decision_point import DecisionPoint
+from pulmospark.inference.explain.files import link_files
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.layouts.base import ListingNotes
 from pulmospark.models.bundle.bundle import Bundle
-
-RECORD = "predict.json"
-"""marks a folder as the output of a prediction"""
+from pulmospark.store.uri import StoreUri
 
 _NAMED_MAX = 100
-
-_SCHEMAS = {"predictions": schemas.PREDICTIONS, "rejects": schemas.REJECTS}
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Scored:
     points: tuple[DecisionPoint, ...]
     notes: ListingNotes
     precision: PrecisionOutcome
+    address: StoreUri | None = None
+    """of the output in a store; the target is then where it is prepared"""
+    sinks: tuple[ResultSink, ...] = ()
+    """in addition to those of every prediction"""
 
     @property
     def fence(self) -> float | None:
@@ -60,14 +65,27 @@ class Written:
     """from rows of images tables; every row counts, whatever its frame"""
     named_as_frames: frozenset[str]
     """files whose names end like that of a later frame"""
+    heat_maps: Path | None = None
+    """folder with the heat maps that the tables name; ``None``: they were not requested"""
 
     def by_table(self) -> dict[str, list[Path]]:
         """The parts of each table, without duplicates."""
         parts = (*self.of_files, *self.of_images)
         return {
             name: list(dict.fromkeys(part.path for part in parts if part.table == name))
-            for name in _SCHEMAS
+            for name in SCHEMAS
         }
+
+    def link_heat_maps(self, folder: Path) -> int:
+        """Link the heat maps that the tables name into an output folder; returns how many."""
+        if self.heat_maps is None:
+            return 0
+        count = 0
+        for part in self.by_table()["predictions"]:
+            names = pq.read_table(part, columns=["heat_map"])["heat_map"].to_pylist()
+            link_files(names, self.heat_maps, folder)
+            count += len(names)
+        return count
 
     def later_frames(self) -> int:
         """Count the predictions that are not the first of their file."""
@@ -98,25 +116,25 @@ def publish(
     begun = time.perf_counter()
     by_table = written.by_table()
     image = _image(scored, by_table) if scored.inputs.is_one_image else None
-    tally = Tally()
+    tally = Tally(scored.bundle.config.classes, scored.points)
+    sinks = (*(sink() for sink in SINKS), *scored.sinks)
     with contextlib.ExitStack() as stack:
         if scored.target is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulmospark-")))
         else:
             folder = stack.enter_context(files.whole_folder(scored.target))
-        for name, schema in _SCHEMAS.items():
-            chunks.link_parts(by_table[name], folder / name, numbered=True)
-            if not by_table[name]:
-                chunks.write_empty(schema, folder / name)
-        export_predictions(
-            by_table["predictions"],
-            folder / "predictions.csv",
+        for sink in sinks:
+            stack.callback(sink.close)
+        output = Output(
+            folder,
             scored.bundle.config.classes,
             scored.points,
-            tally=tally,
-            fence=scored.fence,
+            scored.fence,
+            by_table,
+            written.heat_maps is not None,
         )
-        export_rejects(by_table["rejects"], folder / "rejects.csv", tally)
+        heat_maps = written.link_heat_maps(folder)
+        _hand_over(output, sinks, tally)
         if tally.images - written.later_frames() + tally.rejects != seen:
             raise InputError(
                 f"{tally.images + tally.rejects} rows for {seen} files seen: a table has "
@@ -124,8 +142,32 @@ def publish(
             )
         seconds["write"] = time.perf_counter() - begun
         result = _result(scored, tally, seen, seconds, image)
-        files.write_json(folder / RECORD, _record(scored, result))
+        result = result.model_copy(update={"heat_maps": heat_maps})
+        record = _record(scored, result)
+        for sink in sinks:
+            sink.finish(record)
+            sink.close()
     return result
+
+
+def _hand_over(output: Output, sinks: Sequence[ResultSink], tally: Tally) -> None:
+    """Hand all rows to the sinks, in order; holds one row group in memory."""
+    for sink in sinks:
+        sink.begin(output)
+    takers: list[Tally | ResultSink] = [tally, *sinks]
+    for row in _rows(output.parts["predictions"], schemas.PREDICTIONS.names):
+        for taker in takers:
+            taker.prediction(row)
+    for row in _rows(output.parts["rejects"], schemas.REJECTS.names):
+        for taker in takers:
+            taker.reject(row)
+
+
+def _rows(parts: Sequence[Path], columns: list[str]) -> Iterator[dict[str, Any]]:
+    for part in parts:
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(limits.ROW_GROUP_ROWS, columns=columns):
+                yield from batch.to_pylist()
 
 
 def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None:
@@ -141,7 +183,7 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
     if more:  # a CT in one file
         if scored.target is None:
             raise UsageError(
-                f"{scored.inputs.named[0]}: has {1 + len(more)} frames, each a slice: name a "
+                f"{scored.inputs.places[0]}: has {1 + len(more)} frames, each a slice: name a "
                 "folder for their predictions with --out"
             )
         return None
@@ -163,6 +205,9 @@ def _image(scored: Scored, by_table: dict[str, list[Path]]) -> Prediction | None
             sentence(caution, row["distance"], scored.fence) for caution in row["cautions"]
         ),
         distance=row["distance"],
+        heat_map=None if scored.target is None else row["heat_map"],
+        outside_lungs=row["outside_lungs"],
+        hottest_tenth=row["hottest_tenth"],
     )
 
 
@@ -175,7 +220,8 @@ def _result(
 ) -> PredictResult:
     config = scored.bundle.config
     return PredictResult(
-        folder=scored.target,
+        folder=None if scored.address else scored.target,
+        address=None if scored.address is None else str(scored.address),
         bundle=scored.bundle.folder,
         model_id=scored.bundle.model_id,
         model=config.model,
@@ -202,7 +248,7 @@ def _result(
 
 def _record(scored: Scored, result: PredictResult) -> dict[str, object]:
     inputs = scored.inputs
-    named = (*inputs.folders, *inputs.named, *inputs.sheets, *inputs.images)
+    named = inputs.places
     settings = {
         "bundle": str(scored.bundle.folder),
         "model_id": scored.bundle.model_id,

@@ -47,6 +47,12 @@ class Prediction(Record):
     """why the prediction may be meaningless, one sentence each"""
     distance: float | None
     """from the training images, about 1 for most of them; ``None``: not assessable"""
+    heat_map: str | None = None
+    """file of the heat map below the output folder; ``None``: none was written"""
+    outside_lungs: float | None = None
+    """share of the heat outside the lungs, 0 to 1; ``None``: not requested or not assessable"""
+    hottest_tenth: str | None = None
+    """where the hottest tenth of the image lies, in words; ``None``: not requested"""
 
     def __repr__(self) -> str:
         return (
@@ -79,7 +85,7 @@ class PredictResult(Record):
     model_config = ConfigDict(frozen=True)
 
     folder: Path | None
-    """of the output; ``None``: nothing was written"""
+    """of the output; ``None``: nothing was written, or to a store"""
     bundle: Path
     model_id: str
     model: str
@@ -91,6 +97,8 @@ class PredictResult(Record):
     images: int
     rejects: int
     rejects_by_reason: dict[str, int]
+    address: str | None = None
+    """of the output in a store"""
     predictions: dict[str, int]
     """class -> images for which it is the most probable"""
     decision_points: tuple[DecisionPoint, ...]
@@ -109,5 +117,7 @@ class PredictResult(Record):
     precision: PrecisionOutcome
     """precision of the network's arithmetic, and how it was chosen"""
     seconds: dict[str, float]
+    heat_maps: int = 0
+    """heat maps that were written"""
     image: Prediction | None = None
     """for a single image"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,24 +10,25 @@ from pathlib import Path
 
 import numpy as np
 
-import pulmospark
-from pulmospark.config.inference import ScoringSettings
+from pulmospark.config.inference import HeatMapFiles, ScoringSettings
 from pulmospark.config.split import SplitSettings
 from pulmospark.core import files
 from pulmospark.core.errors import BundleError
-from pulmospark.core.hashing import value_id
 from pulmospark.core.provenance import now_utc
 from pulmospark.inference.batch.cautions import Checks
 from pulmospark.inference.batch.tasks import Scorer
 from pulmospark.inference.decision_point import DecisionPoint
-from pulmospark.inference.engine.build import has_gpu, library_version, prepare_engine
-from pulmospark.inference.engine.cache import cached_engine
-from pulmospark.inference.engine.spec import EngineSpec, Kind, Outputs
+from pulmospark.inference.engine.bundle_engine import bundle_engine
+from pulmospark.inference.engine.spec import EngineSpec, Kind
+from pulmospark.inference.explain.files import HeatFiles
+from pulmospark.inference.explain.prepare import prepare_maps
 from pulmospark.inference.precision.check import Answers, PrecisionOutcome, choose_precision
 from pulmospark.inference.precision.int8 import can_quantise, quantised
 from pulmospark.inference.precision.sample import GivenSample, Sample
 from pulmospark.models.bundle.bundle import Bundle
 from pulmospark.models.bundle.feature_distance import FeatureDistance
+
+_LOG = logging.getLogger(__name__)
 
 
 def prepare_scorer(
@@ -38,6 +40,7 @@ def prepare_scorer(
     *,
     images: int,
     kind: Kind | None = None,
+    in_place: bool = False,
 ) -> tuple[Scorer, PrecisionOutcome]:
     """Prepare a bundle's network for workers, in a precision that these images allow.
 
@@ -49,6 +52,7 @@ def prepare_scorer(
         sample: some of the images to be scored; read only where a precision is tried.
         images: number of images to be scored, as far as known.
         kind: see :func:`pulmospark.inference.engine.build.prepare_engine`.
+        in_place: see :func:`pulmospark.inference.engine.cache.cached_engine`.
 
     Returns:
         What workers score with, and how the precision was chosen.
@@ -58,7 +62,7 @@ def prepare_scorer(
         EnvironmentProblem: no space, no right to write there, or ``int8`` without NNCF.
     """
     config = bundle.config
-    exact = bundle_engine(bundle, folder, kind=kind)
+    exact = bundle_engine(bundle, folder, kind=kind, in_place=in_place)
     checks = checks_of(bundle, folder, exact.width)
     answers = Answers.of(config.temperature, config.classes, points)
     engine, outcome = choose_precision(
@@ -69,20 +73,43 @@ def prepare_scorer(
         images=images,
         quantise=partial(quantised, exact) if can_quantise() else None,
     )
+    _LOG.info("%s", outcome.line())
     return scorer_of(bundle, engine, checks), outcome
 
 
 def prepare_here(bundle: Bundle, folder: Path) -> tuple[Scorer, PrecisionOutcome]:
     """Prepare a bundle's network to score a few images at a time in this process.
 
-    In float32 with PyTorch: for a few images, converting to OpenVINO or checking a lower precision
-    does not pay off. Args and errors are those of :func:`prepare_scorer`.
+    In float32: for a few images, checking a lower precision does not pay off. Args and errors are
+    those of :func:`prepare_scorer`.
     """
     no_images = GivenSample(
         np.empty((0, bundle.config.input_size, bundle.config.input_size), "u1")
     )
     settings = ScoringSettings(precision="fp32")
-    return prepare_scorer(bundle, folder, settings, (), no_images, images=1, kind="torch")
+    return prepare_scorer(bundle, folder, settings, (), no_images, images=1, in_place=True)
+
+
+def with_heat_maps(
+    scorer: Scorer, bundle: Bundle, folder: Path, kinds: HeatMapFiles, *, target: Path
+) -> Scorer:
+    """A scorer that also writes heat maps.
+
+    Args:
+        scorer: of the bundle.
+        bundle: the model.
+        folder: for another engine, where the scoring one cannot compute maps; readable by every
+            worker.
+        kinds: of files.
+        target: folder for them.
+
+    Raises:
+        UsageError: the network has no heat map.
+        BundleError: the bundle's tensors have changed.
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    maps = prepare_maps(bundle, scorer.engine, folder)
+    return replace(scorer, heat=HeatFiles(maps, bundle.config.classes, str(target), kinds))
 
 
 def scorer_of(bundle: Bundle, engine: EngineSpec, checks: Checks) -> Scorer:
@@ -120,24 +147,3 @@ def checks_of(bundle: Bundle, folder: Path, width: int) -> Checks:
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(path, content)
     return Checks(views, config.phantoms, str(path), settings.fence)
-
-
-def bundle_engine(bundle: Bundle, folder: Path, *, kind: Kind | None = None) -> EngineSpec:
-    """A bundle's network in float32 in ``folder``; converted once per machine.
-
-    It outputs logits, and also features if the bundle has their statistics.
-
-    Args and errors are those of :func:`prepare_scorer`.
-    """
-    size = bundle.config.input_size
-    outputs: Outputs = "both" if bundle.config.distance else "logits"
-    parts_of_key = [bundle.model_id, size, outputs]
-    key = value_id([*parts_of_key, pulmospark.__version__, library_version("openvino")])
-
-    def make() -> EngineSpec:
-        return prepare_engine(bundle.network(), folder, outputs=outputs, size=size, kind=kind)
-
-    if kind == "torch":  # not converted, so caching gains nothing
-        return make()
-
-    return make() if has_gpu() else cached_engine(key, folder, make)

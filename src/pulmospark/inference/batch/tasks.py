@@ -13,21 +13,25 @@ import pyarrow as pa
 
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import hashing, limits, schemas
-from pulmospark.core.arrays import Floats, Pixels
+from pulmospark.core.arrays import Floats, Pixels, Singles
 from pulmospark.core.errors import InputError
 from pulmospark.core.prefetch import ahead
 from pulmospark.core.pseudonyms import Salt
 from pulmospark.core.schemas import RejectReason
 from pulmospark.data.ingest.pixels import pixels_of
 from pulmospark.data.ingest.rows import facts_row, reject_row, rejects_of
-from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.image import images_from_bytes
+from pulmospark.imaging.placement import Fit
+from pulmospark.imaging.read_ahead import Fetched, fetch, fetch_ahead
+from pulmospark.imaging.rejection import Rejected
 from pulmospark.inference.batch.cautions import NO_CHECKS, PHANTOM_DETAIL, Checks
 from pulmospark.inference.batch.inputs import FACT_COLUMNS, IMAGE_COLUMNS
-from pulmospark.inference.batch.read_ahead import Fetched, fetch, fetch_ahead
-from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.inference.engine.softmax import softmax
-from pulmospark.inference.engine.spec import EngineSpec
+from pulmospark.inference.engine.spec import Engine, EngineSpec
+from pulmospark.inference.explain.files import COLUMNS as HEAT_COLUMNS
+from pulmospark.inference.explain.files import HeatFiles
+from pulmospark.inference.explain.prepare import open_maps
+from pulmospark.inference.explain.seen import Seen, seen, seen_row
 from pulmospark.spark.task_cores import task_cores
 
 _COPIED = ("image_id", "uri", "source", "patient_id", "scan_id")
@@ -61,21 +65,58 @@ class Scorer:
     model_id: str
     predicted_at: datetime
     checks: Checks = NO_CHECKS
+    heat: HeatFiles | None = None
+    """writes the heat maps of scored images; ``None``: they were not requested"""
 
     def key(self) -> list[str]:
         """What the predictions depend on."""
-        return [self.model_id, self.engine.engine_id]
+        heat = [] if self.heat is None else self.heat.key()
+        return [self.model_id, self.engine.engine_id, *heat]
 
     @property
     def at_once(self) -> int:
         """A good batch size for this engine, images."""
         return limits.SCORING_BATCH if self.engine.kind == "openvino" else limits.SCORING_BATCH_GPU
 
-    def run(self, pixels: Pixels) -> Answers:
-        """Run the network on standard images (n, size, size)."""
-        logits, features = open_engine(self.engine, task_cores()).run(pixels)
+    def run(self, pixels: Pixels, engine: Engine | None = None) -> Answers:
+        """Run the network on standard images (n, size, size).
+
+        Args:
+            pixels: of the images.
+            engine: opened from ``self.engine``; ``None``: the one that this process shares.
+        """
+        # Inside, as all that only workers need: the driver sends this class, and no more.
+        from pulmospark.inference.engine.open_engine import open_engine  # noqa: PLC0415
+
+        logits, features = (engine or open_engine(self.engine, task_cores())).run(pixels)
         if logits is None:
             raise ValueError("the engine has no logits output")
+        return self._answers(logits, features)
+
+    def score(self, rows: Sequence[dict[str, Any]], images: Sequence[Seen]) -> Answers:
+        """Run the network on images, and write their heat maps if they were requested.
+
+        Args:
+            rows: of the images; receive the columns of heat maps.
+            images: one or more.
+        """
+        pixels = np.stack([image.pixels for image in images])
+        if self.heat is None:
+            return self.run(pixels)
+        source = open_maps(self.heat.maps, task_cores())
+        if self.heat.maps.scores:  # one run gives logits and maps
+            output = source.run(pixels)
+            answers = self._answers(output.logits, output.features)
+        else:
+            answers = self.run(pixels)
+            output = source.run(pixels, answers.logits.argmax(axis=1))
+        ids = [row["image_id"] for row in rows]
+        written = self.heat.write(ids, images, output, source.method)
+        for row, columns in zip(rows, written, strict=True):
+            row.update(columns)
+        return answers
+
+    def _answers(self, logits: Singles, features: Singles | None) -> Answers:
         distance = self.checks.opened()
         if distance is None or features is None:
             return Answers(logits.astype(np.float64), None)
@@ -103,6 +144,7 @@ class Scorer:
         predictions = [
             {
                 **{name: row[name] for name in _COPIED},
+                **{name: row.get(name) for name in HEAT_COLUMNS},
                 "label": known.get((row["finding"] or "").casefold()),
                 "prediction": name,
                 "probability": probability,
@@ -124,7 +166,7 @@ class _Batch:
     """Images of one network run, with the rejects among them."""
 
     images: list[dict[str, Any]] = field(default_factory=list)
-    pixels: list[Pixels] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
     rejects: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -173,7 +215,7 @@ class FilesWork:
             rejects += batch.rejects
             if batch.images:
                 images += batch.images
-                answers.append(self.scorer.run(np.stack(batch.pixels)))
+                answers.append(self.scorer.score(batch.images, batch.seen))
         tables = {"rejects": pa.Table.from_pylist(rejects, schema=schemas.REJECTS)}
         if images:
             tables["predictions"] = self.scorer.predictions(images, Answers.joined(answers))
@@ -198,6 +240,7 @@ class FilesWork:
         if data is None:
             batch.rejects.append(reject_row(row, None, row["problem"], "found while listing"))
             return
+
         decoded = (
             data
             if isinstance(data, Rejected)
@@ -211,7 +254,7 @@ class FilesWork:
             batch.rejects.append(reject_row(row, decoded[0].image_id, reason, PHANTOM_DETAIL))
             return
         batch.images += [facts_row(row, image) for image in decoded]
-        batch.pixels += [image.pixels for image in decoded]
+        batch.seen += [seen(image) for image in decoded]
 
 
 @dataclass(frozen=True)
@@ -221,6 +264,10 @@ class ImagesWork:
     scorer: Scorer
     size: int
     """side of the bundle's standard image, pixels"""
+    fit: Fit = "stretch"
+    """how the images were made square"""
+    cropped: bool = False
+    """the images were cropped before"""
     columns: Sequence[str] = (*IMAGE_COLUMNS, *FACT_COLUMNS)
 
     def key(self, chunk: pa.Table) -> str:
@@ -235,11 +282,17 @@ class ImagesWork:
         """Rows of ``predictions``; copies one batch of pixels at a time."""
         step = self.scorer.at_once
         column = chunk["pixels"]
-        answers = [
-            self.scorer.run(pixels_of(column.slice(at, step), self.size))
-            for at in range(0, chunk.num_rows, step)
-        ]
         rows = chunk.drop_columns(["pixels"]).to_pylist()
         if not rows:
             return {}
+        answers = []
+        for at in range(0, len(rows), step):
+            batch = rows[at : at + step]
+            images = [
+                seen_row(row, pixels, self.fit, cropped=self.cropped)
+                for row, pixels in zip(
+                    batch, pixels_of(column.slice(at, step), self.size), strict=True
+                )
+            ]
+            answers.append(self.scorer.score(batch, images))
         return {"predictions": self.scorer.predictions(rows, Answers.joined(answers))}

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import warnings
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,17 @@ import torch
 from safetensors.torch import save_file
 
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import UsageError
 from pulmospark.core.files import whole_folder, write_json
 from pulmospark.core.hashing import value_id
-from pulmospark.inference.engine.openvino_compile import IR_FILE
+from pulmospark.inference.engine.available import has_gpu, library_version
+from pulmospark.inference.engine.openvino_compile import IR_FILE, save_openvino
 from pulmospark.inference.engine.openvino_import import import_openvino
 from pulmospark.inference.engine.spec import SPEC_FILE, TENSORS_FILE, EngineSpec, Kind, Outputs
 from pulmospark.models.zoo.network import FeatureExtractor, Network
 from pulmospark.models.zoo.networks import check_size
+
+_LOG = logging.getLogger(__name__)
 
 
 def prepare_engine(
@@ -92,7 +95,17 @@ def _prepare(network: Network, folder: Path, draft: EngineSpec) -> EngineSpec:
     )
     target = folder.resolve() / engine_id
     spec = draft.model_copy(update={"folder": str(target), "engine_id": engine_id})
-    if not (target / SPEC_FILE).is_file():
+    is_new = not (target / SPEC_FILE).is_file()
+    _LOG.info(
+        "engine %s for %s, %d x %d pixels, batches of %d%s",
+        spec.kind,
+        spec.model,
+        spec.size,
+        spec.size,
+        spec.batch,
+        "" if is_new else " (prepared by an earlier call)",
+    )
+    if is_new:
         with whole_folder(target) as aside:
             if spec.kind == "openvino":
                 _convert(network, aside / IR_FILE, spec)
@@ -101,19 +114,6 @@ def _prepare(network: Network, folder: Path, draft: EngineSpec) -> EngineSpec:
                 save_file(tensors, aside / TENSORS_FILE)
             write_json(aside / SPEC_FILE, spec.model_dump(mode="json"))
     return spec
-
-
-def has_gpu() -> bool:
-    """Whether this machine has a GPU, on which PyTorch then runs networks."""
-    return torch.cuda.is_available()
-
-
-def library_version(library: str) -> str | None:
-    """Version of an installed package; ``None``: it is not installed."""
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _tensors_id(network: Network, *, head: bool) -> str:
@@ -176,20 +176,3 @@ def to_openvino(module: torch.nn.Module, size: int) -> Any:
     pixels.set_partial_shape(openvino.PartialShape([-1, size, size]))
     model.validate_nodes_and_infer_types()
     return model
-
-
-def save_openvino(model: Any, path: Path) -> None:
-    """Write OpenVINO's form: ``path``, an ``.xml``, and its weights next to it, in float32.
-
-    Raises:
-        EnvironmentProblem: no space, or no right to write there.
-    """
-    try:
-        # Its default would store the weights as float16.
-        import_openvino().save_model(model, path, compress_to_fp16=False)
-    except RuntimeError as error:
-        raise EnvironmentProblem(
-            f"{path.parent.parent}: the network cannot be written there: check that the disk has "
-            "space",
-            detail=str(error),
-        ) from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pulmospark.config.inference import Precision
 from pulmospark.core import machine
+from pulmospark.core.errors import EnvironmentProblem
 from pulmospark.core.files import write_bytes
 from pulmospark.core.hashing import value_id
 from pulmospark.inference.engine.openvino_import import import_openvino
@@ -20,7 +22,12 @@ _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 
 
 def compile_network(
-    folder: Path, shape: tuple[int, int, int], precision: Precision, threads: int
+    folder: Path,
+    shape: tuple[int, int, int],
+    precision: Precision,
+    threads: int,
+    *,
+    extend: Callable[[Any], None] | None = None,
 ) -> Any:
     """OpenVINO's compiled form of ``folder/model.xml``.
 
@@ -32,6 +39,8 @@ def compile_network(
         shape: of a run's images; a fixed batch size runs about 5 % faster than a dynamic one.
         precision: of the arithmetic.
         threads: of one run.
+        extend: adds outputs to the network before it is compiled; a top-level function, by whose
+            name the result is cached.
 
     Raises:
         ImportError: openvino is not installed.
@@ -40,11 +49,14 @@ def compile_network(
     openvino = import_openvino()
     core = openvino.Core()
     settings = cpu_settings(threads, precision)
-    kept = folder / f"compiled-{_compiled_id(shape, precision)}.blob"
+    parts_of_key = [list(shape), precision, *([extend.__name__] if extend else [])]
+    kept = folder / f"compiled-{_compiled_id(parts_of_key)}.blob"
     if kept.is_file():
         with suppress(RuntimeError, OSError):  # then it is recompiled
             return core.import_model(kept.read_bytes(), "CPU", settings)
     model = core.read_model(folder / IR_FILE)
+    if extend is not None:
+        extend(model)
     model.reshape(list(shape))
     compiled = core.compile_model(model, "CPU", settings)
     with suppress(RuntimeError, OSError):
@@ -72,6 +84,23 @@ def capabilities() -> frozenset[str]:
     return frozenset(map(str, formats))
 
 
-def _compiled_id(shape: tuple[int, int, int], precision: Precision) -> str:
+def _compiled_id(parts_of_key: list[Any]) -> str:
     version = str(import_openvino().get_version())
-    return value_id([version, machine.processor_id(), list(shape), precision])
+    return value_id([version, machine.processor_id(), *parts_of_key])
+
+
+def save_openvino(model: Any, path: Path) -> None:
+    """Write OpenVINO's form: ``path``, an ``.xml``, and its weights next to it, in float32.
+
+    Raises:
+        EnvironmentProblem: no space, or no right to write there.
+    """
+    try:
+        # Its default would store the weights as float16.
+        import_openvino().save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise EnvironmentProblem(
+            f"{path.parent.parent}: the network cannot be written there: check that the disk has "
+            "space",
+            detail=str(error),
+        ) from error

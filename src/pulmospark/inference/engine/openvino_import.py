@@ -25,7 +25,13 @@ def import_openvino() -> ModuleType:
     Raises:
         ImportError: it is not installed.
     """
-    return _import_silently("openvino")
+    openvino = _import_silently("openvino")
+    # The first call builds a table for all later ones, and lets other threads run meanwhile: two
+    # threads whose first runs of a network meet there wait for each other for ever, with Python's
+    # global lock held. So it is built before there can be two.
+    with _IMPORTING:
+        openvino.Type.u8.to_dtype()
+    return openvino
 
 
 def import_nncf() -> ModuleType:
@@ -34,7 +40,7 @@ def import_nncf() -> ModuleType:
     Raises:
         ImportError: it is not installed.
     """
-    _import_silently("openvino")
+    import_openvino()
     return _import_silently("nncf")
 
 

@@ -31,7 +31,7 @@ class EngineOutput(NamedTuple):
 
 
 class Engine(Protocol):
-    """Runs a network on standard images. Calls from several threads are serialised."""
+    """Runs a network on standard images. Several threads may call it."""
 
     def run(self, pixels: Pixels) -> EngineOutput:
         """Run any number of images, including none.

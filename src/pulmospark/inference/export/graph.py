@@ -16,7 +16,8 @@ from torch import nn
 import pulmospark
 from pulmospark.core.errors import EnvironmentProblem, UsageError
 from pulmospark.core.extras import how_to_install
-from pulmospark.inference.engine.build import save_openvino, to_openvino
+from pulmospark.inference.engine.build import to_openvino
+from pulmospark.inference.engine.openvino_compile import save_openvino
 from pulmospark.models.bundle.bundle import Bundle
 from pulmospark.models.zoo.network import Network
 

@@ -8,6 +8,7 @@ precision that exceeds the limits is not used, and the next one is tried.
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -202,11 +203,10 @@ def choose_precision(
         reason = "" if asked == "fp32" else f"a lower one is tried from {needed} images on"
         return exact, PrecisionOutcome(asked=asked, used="fp32", reason=reason)
     comparison = _Comparison(exact, answers, sample)
-    order = _ORDER[1:] if asked == "auto" else _ORDER[_ORDER.index(asked) :]
     trials: list[Trial] = []
     used, reason = exact, ""
     try:
-        for precision in order:
+        for precision in _order(asked, images):
             if why := _no_gain(precision, exact, asked, quantise is not None):
                 trials.append(Trial(precision=precision, passed=False, reason=why))
                 continue
@@ -214,7 +214,7 @@ def choose_precision(
                 spec = quantise(comparison.pixels)
             else:
                 spec = exact.in_precision(precision, limits.ENGINE_BATCH_LOWER)
-            trials.append(comparison.trial(spec))
+            trials.append(comparison.trial(spec, must_save_time=asked == "auto"))
             if trials[-1].passed:
                 used = spec
                 break
@@ -229,6 +229,13 @@ def choose_precision(
         remembered=comparison.images > 0 and comparison.remembered,
         reason=reason,
     )
+
+
+def _order(asked: PrecisionPolicy, images: int) -> tuple[Precision, ...]:
+    """The precisions to try, lowest first; int8 unasked only for many images."""
+    if asked == "auto":
+        return _ORDER if images >= limits.INT8_WORTH_IMAGES else _ORDER[1:]
+    return _ORDER[_ORDER.index(asked) :] if asked != "fp32" else ()
 
 
 class _TooFewError(Exception):
@@ -263,12 +270,28 @@ class _Comparison:
                 )
         return self._pixels
 
-    def trial(self, spec: EngineSpec) -> Trial:
+    def slower(self, spec: EngineSpec) -> str:
+        """Why a precision would save nothing on this machine, as measured; empty if it would."""
+        if spec.kind == "torch":  # on a GPU, whose time is not the processor's
+            return ""
+        key = value_id(["speed", self._exact.engine_id, spec.engine_id, *_machine(spec)])
+        speeds = cache.recall(cache.Speeds, key)
+        if speeds is None:
+            pixels = self.pixels[: limits.SPEED_IMAGES]
+            speeds = cache.Speeds(_milliseconds(self._exact, pixels), _milliseconds(spec, pixels))
+            cache.remember(key, speeds)
+        if speeds.lower <= speeds.exact * limits.PRECISION_GAIN_MAX:
+            return ""
+        return f"takes {speeds.lower:.2g} ms an image and fp32 {speeds.exact:.2g}: too little gain"
+
+    def trial(self, spec: EngineSpec, *, must_save_time: bool) -> Trial:
+        if must_save_time and (slower := self.slower(spec)):
+            return Trial(precision=spec.precision, passed=False, reason=slower)
         parts: list[Any] = [self._answers.temperature, *map(list, self._answers.points)]
         if self._answers.distance is not None:
             parts += [self._answers.fence, bytes_id(self._answers.distance.to_bytes())]
         key = value_id([spec.engine_id, *_machine(spec), self.sample_id, parts])
-        known = cache.recall(key)
+        known = cache.recall(cache.Compared, key)
         if known is None:
             if self._exactly is None:
                 self._exactly = self._run(self._exact)
@@ -291,6 +314,15 @@ class _Comparison:
         return self._answers.of_network(new_engine(spec, machine.cores()).run(self.pixels))
 
 
+def _milliseconds(spec: EngineSpec, pixels: Pixels) -> float:
+    """Processor time of one thread, which other work on the machine hardly changes."""
+    engine = new_engine(spec)
+    engine.run(pixels[: spec.batch])
+    started = time.process_time()
+    engine.run(pixels)
+    return (time.process_time() - started) * 1000 / len(pixels)
+
+
 def _machine(spec: EngineSpec) -> list[str]:
     """What the outputs depend on, apart from the network."""
     if spec.kind == "openvino":
@@ -308,6 +340,8 @@ def _no_gain(
     if exact.kind == "torch":
         return _no_gain_in_torch(precision)
     if precision == "int8":
+        if not can_quantise and asked == "auto":
+            return f"needs the package nncf: {how_to_install('int8')}"
         if not can_quantise:
             raise EnvironmentProblem(
                 f"int8 needs the package nncf: {how_to_install('int8')}, or choose another "

@@ -13,8 +13,7 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.files import whole_folder, write_json
 from pulmospark.core.hashing import bytes_id, value_id
-from pulmospark.inference.engine.build import save_openvino
-from pulmospark.inference.engine.openvino_compile import IR_FILE
+from pulmospark.inference.engine.openvino_compile import IR_FILE, save_openvino
 from pulmospark.inference.engine.openvino_import import import_nncf, import_openvino
 from pulmospark.inference.engine.spec import SPEC_FILE, EngineSpec
 

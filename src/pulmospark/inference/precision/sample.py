@@ -16,7 +16,6 @@ from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits, machine
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.hashing import bytes_id, value_id
-from pulmospark.imaging.image import StandardImage, read_image
 
 
 class Sample(Protocol):
@@ -113,6 +112,9 @@ def _rows(
 
 def read_pixels(uris: Sequence[str], settings: IngestSettings) -> list[bytes]:
     """Standard images of files, read on all cores; files that are not images are excluded."""
+    # Inside: the decoders, which a call without a check does not need.
+    from pulmospark.imaging.image import StandardImage, read_image  # noqa: PLC0415
+
     read = partial(read_image, settings=settings)
     with ThreadPoolExecutor(machine.cores(), thread_name_prefix="sample") as pool:
         return [

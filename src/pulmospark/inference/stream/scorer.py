@@ -22,7 +22,7 @@ from pulmospark.core.hashing import value_id
 from pulmospark.inference.batch.scorer import checks_of, prepare_scorer, scorer_of
 from pulmospark.inference.batch.tasks import Scorer
 from pulmospark.inference.decision_point import DecisionPoint
-from pulmospark.inference.engine.build import has_gpu, library_version
+from pulmospark.inference.engine.available import has_gpu, library_version
 from pulmospark.inference.engine.spec import SPEC_FILE, EngineSpec
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.precision.sample import read_pixels

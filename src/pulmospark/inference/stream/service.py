@@ -22,7 +22,9 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.locations import check_local
 from pulmospark.core.provenance import provenance
 from pulmospark.core.records import Record
+from pulmospark.inference.batch.scorer import with_heat_maps
 from pulmospark.inference.batch.tasks import Scorer
+from pulmospark.inference.explain.files import FOLDER as HEAT_FOLDER
 from pulmospark.inference.precision.check import PrecisionOutcome
 from pulmospark.inference.stream.folders import check_places
 from pulmospark.inference.stream.inbox import Inbox
@@ -106,7 +108,11 @@ class StreamPlan:
     def scorer(self) -> tuple[Scorer, PrecisionOutcome]:
         """Prepare the engine; takes seconds for the first stream into a folder."""
         sample = FolderSample(self.sample or self.inbox, self.bundle.config.ingest)
-        return stream_scorer(self.bundle, self.target / INNER, self.precision, sample)
+        scorer, precision = stream_scorer(self.bundle, self.target / INNER, self.precision, sample)
+        if (kinds := self.settings.heat_maps) is not None:
+            engines, folder = self.target / INNER / "engines", self.target / HEAT_FOLDER
+            scorer = with_heat_maps(scorer, self.bundle, engines, kinds, target=folder)
+        return scorer, precision
 
 
 def plan_stream(
@@ -157,7 +163,7 @@ def run_stream(
     once: bool = False,
     stop: threading.Event | None = None,
     metrics: StreamMetrics | None = None,
-    tell: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> StreamResult:
     """Score images as they land, until ``stop`` is set.
 
@@ -174,7 +180,7 @@ def run_stream(
         stop: ends the stream after the entries in progress; before Spark is ready, an earlier
             process's unfinished entries remain.
         metrics: receives the counts.
-        tell: called with a line of progress every ten seconds, unless nothing happened.
+        report: called with a line of progress every ten seconds, unless nothing happened.
 
     Raises:
         UsageError: another stream writes to the folder, or it belongs to another bundle.
@@ -185,7 +191,7 @@ def run_stream(
     begun = time.monotonic()
     measured = metrics or StreamMetrics()
     with open_store(plan.target, plan.identity(), plan.record) as store:
-        stopped, report = stop or threading.Event(), tell or _ignore_line
+        stopped, report = stop or threading.Event(), report or _ignore_line
         with started_early(session) as opening:
             scorer, precision = plan.scorer()
             run = _Run(plan, store, scorer, metrics=measured, report=report)

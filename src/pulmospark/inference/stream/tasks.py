@@ -25,6 +25,7 @@ from pulmospark.imaging.image import StandardImage, image_from_bytes
 from pulmospark.inference.batch.cautions import Checks
 from pulmospark.inference.batch.tasks import FilesWork, Scorer
 from pulmospark.inference.engine.spec import EngineSpec
+from pulmospark.inference.explain.files import HeatFiles
 from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.source import Piece
 from pulmospark.layouts.base import row_of
@@ -72,6 +73,7 @@ class StreamWork:
                 "model_id": scorer.model_id,
                 "predicted_at": scorer.predicted_at.isoformat(),
                 "checks": asdict(scorer.checks),
+                "heat": None if scorer.heat is None else scorer.heat.to_json(),
                 "phantoms_only": self.phantoms_only,
                 "settings": self.settings.model_dump(mode="json"),
                 "inbox": self.inbox,
@@ -89,6 +91,7 @@ class StreamWork:
             model_id=fields["model_id"],
             predicted_at=datetime.fromisoformat(fields["predicted_at"]),
             checks=Checks(**{**fields["checks"], "views": tuple(fields["checks"]["views"])}),
+            heat=None if fields["heat"] is None else HeatFiles.from_json(fields["heat"]),
         )
         settings = IngestSettings.model_validate(fields["settings"])
         return cls(

@@ -25,7 +25,9 @@ from pulmospark.layouts.parsing.sheet import (
     open_sheet,
 )
 from pulmospark.layouts.parsing.sheet_encoding import known_encoding
+from pulmospark.layouts.stored import objects_named
 from pulmospark.layouts.walk import absolute, files_like, find_file, is_image, walk
+from pulmospark.store.uri import is_store_uri, parse_uri
 
 _SHEET_ENDS = (".csv", ".tsv")
 _SHEETS_LOOKED_AT = 20
@@ -90,7 +92,8 @@ class CsvTable(Layout):
         )
         place = _Place(root, follow, source_name)
         index = _read(sheet, columns, place, notes)
-        matching = match_rows(index.keys(), root, notes)
+        stored = [key for key in index if is_store_uri(key)]
+        matching = match_rows([key for key in index if not is_store_uri(key)], root, notes)
 
         def wanted(parts: tuple[str, ...]) -> bool:
             if canonical(parts) in matching.files:
@@ -109,6 +112,8 @@ class CsvTable(Layout):
                     outside = find_file(Path(key), (key,), notes)
                     if outside is not None:
                         yield index.row(outside, key, source_name)
+        for found in objects_named(map(parse_uri, stored)):
+            yield index.row(found, found.uri, source_name)
         index.close({**_folders_among(index, matching, root), **matching.reasons})
 
     def territory(self, folder: Path, options: Mapping[str, str]) -> tuple[Path, bool]:
@@ -128,14 +133,17 @@ class _Place:
     source: str
 
     def key(self, cell: str) -> str | None:
-        """Path of a cell below the root; an absolute path that does not exist stays absolute.
+        """Path of a cell below the root; an absolute path that does not exist stays absolute, and
+        an address in a store as it is.
 
         It is from another machine, and may end like a path below the root. ``None``: outside the
         root, and not followed; ``""``: no path.
 
         Raises:
-            InputError: it is a remote address, ``s3://...``.
+            InputError: it is an address that cannot be opened.
         """
+        if is_store_uri(cell):
+            return str(parse_uri(cell.strip(), error=InputError))
         keys = [self._below(path) for path in cell_paths(cell)]
         if len(keys) < 2:
             return keys[0] if keys else ""

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from pulmospark.core import limits
-from pulmospark.imaging.dicom.dicomdir import NAME, referenced_files
-from pulmospark.imaging.dicom.header import patient_mark
 from pulmospark.imaging.dicom.pydicom_logging import quiet
 from pulmospark.imaging.read_file import read_bytes
 from pulmospark.imaging.sniff import sniff
@@ -20,6 +18,7 @@ from pulmospark.layouts.base import Layout, ListingNotes, ManifestRow, NoteKind,
 from pulmospark.layouts.parsing import values
 from pulmospark.layouts.walk import files_like, glance, may_hold_image, walk
 
+NAME = "DICOMDIR"
 _ENDS = frozenset({".dcm", ".dicom", ".ima"})
 _LOOKED_AT = 5
 _DEPTH = 4
@@ -95,6 +94,9 @@ def _wanted(parts: tuple[str, ...]) -> bool:
 
 def _named(folder: Path) -> frozenset[tuple[str, ...]]:
     for name in _indexes(folder):
+        # Inside, as below: pydicom takes a third of a second, which other layouts are spared.
+        from pulmospark.imaging.dicom.dicomdir import referenced_files  # noqa: PLC0415
+
         data = read_bytes(str(folder / name))
         return referenced_files(data) if isinstance(data, bytes) else frozenset()
     return frozenset()
@@ -171,6 +173,8 @@ def _spread(names: Sequence[str], most: int) -> list[str]:
 
 
 def _mark_of(path: Path) -> str | None:
+    from pulmospark.imaging.dicom.header import patient_mark  # noqa: PLC0415
+
     try:
         with path.open("rb") as file, quiet():
             return patient_mark(file.read(limits.DICOM_HEAD_BYTES))

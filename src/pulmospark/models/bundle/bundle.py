@@ -3,12 +3,14 @@
     config.json        architecture, classes, input, temperature, operating points, provenance
     model.safetensors  the network's tensors
     distance.safetensors  statistics of the training images' deep features (optional)
+    engine.json, engine.xml, engine.bin  the network in the form that the engine runs (optional)
     metrics.json       the evaluation
     README.md          the model card
     manifest.json      SHA-256 and length of each of the others
 
 The model id is a hash of what predictions depend on, ``config.json`` and
-``model.safetensors``; adding an evaluation to a bundle does not change it.
+``model.safetensors``; adding an evaluation to a bundle does not change it. The engine's form is
+derived from these two, and made anew where it does not fit the installed engine.
 
 Reading a bundle executes nothing from it: files are verified before the network is built. A
 changed byte, an extra or missing file, or a link is refused.
@@ -17,17 +19,14 @@ changed byte, an extra or missing file, or a link is refused.
 from __future__ import annotations
 
 import json
-import re
 import stat
-import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
 
 from pulmospark.config.validation import validation_line
 from pulmospark.core import limits
@@ -38,8 +37,26 @@ from pulmospark.core.locations import check_local
 from pulmospark.models.bundle.card import CardFacts, render_card
 from pulmospark.models.bundle.config import BundleConfig, BundleOperatingPoint
 from pulmospark.models.bundle.feature_distance import FeatureDistance
-from pulmospark.models.zoo.network import Network
-from pulmospark.models.zoo.networks import build, check_size
+from pulmospark.models.bundle.files import (
+    CARD,
+    CONFIG,
+    DISTANCE,
+    ENGINE,
+    MANIFEST,
+    METRICS,
+    MODEL,
+    bytes_of,
+    check_file,
+    check_listing,
+    check_tensors,
+    json_of,
+)
+from pulmospark.models.zoo.catalogue import check_size
+
+if TYPE_CHECKING:
+    import torch
+
+    from pulmospark.models.zoo.network import Network
 
 __all__ = [
     "Bundle",
@@ -50,13 +67,10 @@ __all__ = [
     "write_bundle",
 ]
 
-CONFIG, MODEL, METRICS, CARD = "config.json", "model.safetensors", "metrics.json", "README.md"
-DISTANCE = "distance.safetensors"
-MANIFEST = "manifest.json"
 _FILES = (CONFIG, METRICS, MODEL, CARD)
-_OPTIONAL = (DISTANCE,)
-_TENSOR_NAME = re.compile(r"[A-Za-z0-9_.]{1,500}")
-_TENSOR_KINDS = ("F64", "F32", "F16", "BF16", "I64", "I32", "U8", "BOOL")
+_OPTIONAL = (DISTANCE, *ENGINE)
+_WITHOUT_ENGINE = 2
+"""format of a bundle without these files"""
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,8 @@ class Bundle:
     model_id: str
     """hash of configuration and tensors; see above"""
     model_sha256: str
+    engine_sha256: tuple[str, ...] = ()
+    """of the files of ``ENGINE``; empty: there are none"""
 
     def network(self) -> Network:
         """Build the network, in evaluation mode.
@@ -77,6 +93,12 @@ class Bundle:
             BundleError: the tensors do not fit this network, or changed since the bundle was
                 read.
         """
+        # Inside: seconds and hundreds of MB, which scoring is spared.
+        import torch  # noqa: PLC0415
+        from safetensors.torch import load  # noqa: PLC0415
+
+        from pulmospark.models.zoo.networks import build  # noqa: PLC0415
+
         path = self.folder / MODEL
         content = path.read_bytes()
         if bytes_id(content) != self.model_sha256:
@@ -110,7 +132,18 @@ class Bundle:
         facts = self.config.distance
         if facts is None:
             return None
-        return _bytes_of(self.folder / DISTANCE, facts.sha256)
+        return bytes_of(self.folder / DISTANCE, facts.sha256)
+
+    def engine_files(self) -> dict[str, bytes] | None:
+        """Content of the files of ``ENGINE``, by name; ``None`` if there are none.
+
+        Raises:
+            BundleError: they changed since the bundle was read.
+        """
+        if not self.engine_sha256:
+            return None
+        named = zip(ENGINE, self.engine_sha256, strict=True)
+        return {name: bytes_of(self.folder / name, sha256) for name, sha256 in named}
 
 
 def write_bundle(
@@ -121,6 +154,7 @@ def write_bundle(
     card_facts: CardFacts,
     *,
     distance: bytes | None = None,
+    engine: Mapping[str, bytes] | None = None,
 ) -> str:
     """Write a bundle atomically, replacing an older one.
 
@@ -131,6 +165,8 @@ def write_bundle(
         metrics: the evaluation, as a JSON value.
         card_facts: contents of the model card beyond ``config``.
         distance: file content of the statistics described by ``config.distance``.
+        engine: content of the files of ``ENGINE``, by name; ``None``: the first to score with the
+            bundle converts the network.
 
     Returns:
         The model id.
@@ -146,12 +182,11 @@ def write_bundle(
     _check_described(network, config)
     if (config.distance and config.distance.sha256) != (distance and bytes_id(distance)):
         raise UsageError("the configuration describes other statistics of the training images")
-    tensors = {
-        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
-    }
-    for key, value in tensors.items():
-        if not bool(torch.isfinite(value).all()):
-            raise BundleError(f"{key}: not finite: the training diverged; lower the learning rate")
+    if engine and sorted(engine) != sorted(ENGINE):
+        raise UsageError(f"engine files are {sorted(engine)}, but must be {sorted(ENGINE)}")
+    from safetensors.torch import save_file  # noqa: PLC0415 - see Bundle.network
+
+    tensors = _finite_tensors(network)
     with whole_folder(folder) as aside:
         write_json(aside / CONFIG, config.model_dump(mode="json"))
         write_json(aside / METRICS, metrics)
@@ -161,13 +196,27 @@ def write_bundle(
         write_text(aside / CARD, render_card(config, card_facts))
         if distance is not None:
             (aside / DISTANCE).write_bytes(distance)
+        for name, content in (engine or {}).items():
+            (aside / name).write_bytes(content)
         listing = {
             name: {"bytes": (aside / name).stat().st_size, "sha256": file_id(aside / name)}
             for name in (*_FILES, *_OPTIONAL)
             if (aside / name).is_file()
         }
-        write_text(aside / MANIFEST, _manifest_text(listing))
+        write_text(aside / MANIFEST, _manifest_text(listing, _version_of(listing)))
     return _model_id(listing)
+
+
+def _finite_tensors(network: Network) -> dict[str, torch.Tensor]:
+    import torch  # noqa: PLC0415 - see Bundle.network
+
+    tensors = {
+        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+    }
+    for key, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise BundleError(f"{key}: not finite: the training diverged; lower the learning rate")
+    return tensors
 
 
 def bundle_folder(folder: Path) -> Path:
@@ -210,45 +259,23 @@ def _identity(folder: Path) -> tuple[int, ...] | None:
 def _read(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder; specify a bundle folder")
-    text = _bytes_of(folder / MANIFEST).decode("utf-8", errors="replace")
+    text = bytes_of(folder / MANIFEST).decode("utf-8", errors="replace")
     listing = _listed_files(folder, text)
-    _check_listing(folder, listing)
+    check_listing(folder, listing)
     for name in listing:
-        _check_file(folder / name, listing[name])
+        check_file(folder / name, listing[name])
     config = _read_config(folder / CONFIG, listing[CONFIG]["sha256"])
-    _check_tensors(folder / MODEL)
+    check_tensors(folder / MODEL)
     _check_distance(folder, config, listing)
-    metrics = _json(folder / METRICS, _bytes_of(folder / METRICS, listing[METRICS]["sha256"]))
-    return Bundle(folder, config, metrics, _model_id(listing), listing[MODEL]["sha256"])
-
-
-def _check_tensors(path: Path) -> None:
-    """Refuse tensors with unexpected names or dtypes, from the file header only.
-
-    In the safetensors format the header is eight bytes of length, then JSON with the name, dtype
-    and shape of each tensor.
-    """
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
-        head = file.read(min(length, limits.CONFIG_FILE_BYTES_MAX + 1))
-    if length > limits.CONFIG_FILE_BYTES_MAX or len(head) < length:
-        raise BundleError(
-            f"{path}: header of {length} bytes is truncated or over the limit of "
-            f"{limits.CONFIG_FILE_BYTES_MAX}: get the bundle again"
-        )
-    for name, facts in _json(path, head).items():
-        if name == "__metadata__":
-            continue
-        if not _TENSOR_NAME.fullmatch(name):
-            raise BundleError(
-                f"{path}: {name[:80]!r} is not a valid tensor name: get the bundle again"
-            )
-        kind = facts.get("dtype") if isinstance(facts, dict) else None
-        if kind not in _TENSOR_KINDS:
-            raise BundleError(
-                f"{path}: {name} has dtype {kind!s:.20}, but must be one of "
-                f"{', '.join(_TENSOR_KINDS)}: get the bundle again"
-            )
+    metrics = json_of(folder / METRICS, bytes_of(folder / METRICS, listing[METRICS]["sha256"]))
+    return Bundle(
+        folder,
+        config,
+        metrics,
+        _model_id(listing),
+        listing[MODEL]["sha256"],
+        tuple(listing[name]["sha256"] for name in ENGINE if name in listing),
+    )
 
 
 def _check_described(network: Network, config: BundleConfig) -> None:
@@ -271,19 +298,25 @@ def _model_id(files: dict[str, dict[str, Any]]) -> str:
     return value_id([files[CONFIG]["sha256"], files[MODEL]["sha256"]])
 
 
-def _manifest_text(files: dict[str, Any], version: int = limits.BUNDLE_FORMAT_VERSION) -> str:
+def _version_of(files: dict[str, Any]) -> int:
+    """The first format with these files, so that older versions read what they can."""
+    return limits.BUNDLE_FORMAT_VERSION if ENGINE[0] in files else _WITHOUT_ENGINE
+
+
+def _manifest_text(files: dict[str, Any], version: int) -> str:
     value = {"format_version": version, "files": files}
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
 def _listed_files(folder: Path, text: str) -> dict[str, dict[str, Any]]:
-    value = _json(folder / MANIFEST, text.encode())
+    value = json_of(folder / MANIFEST, text.encode())
     _check_version(folder / MANIFEST, value)
     files = value.get("files")
     # Serialised again it must be identical, or a changed byte could go unnoticed.
     if (
         not isinstance(files, dict)
         or {*files} - {*_OPTIONAL} != {*_FILES}
+        or len({*files} & {*ENGINE}) not in {0, len(ENGINE)}
         or not all(
             isinstance(facts, dict)
             and sorted(facts) == ["bytes", "sha256"]
@@ -292,6 +325,7 @@ def _listed_files(folder: Path, text: str) -> dict[str, dict[str, Any]]:
             for facts in files.values()
         )
         or type(version := value.get("format_version")) is not int
+        or (version == limits.BUNDLE_FORMAT_VERSION) != (ENGINE[0] in files)
         or _manifest_text(files, version) != text
     ):
         raise BundleError(
@@ -318,66 +352,8 @@ def _check_distance(folder: Path, config: BundleConfig, files: dict[str, dict[st
         )
 
 
-def _check_listing(folder: Path, files: dict[str, dict[str, Any]]) -> None:
-    present = {path.name for path in folder.iterdir()}
-    for problem, names in (
-        ("is missing", {*files, MANIFEST} - present),
-        ("does not belong in a bundle", present - {*files, MANIFEST}),
-    ):
-        if names:
-            raise BundleError(f"{folder / min(names)}: {problem}: get the bundle again")
-
-
-def _check_file(path: Path, facts: dict[str, Any]) -> None:
-    size = _regular_size(path)
-    if size != facts["bytes"] or file_id(path) != facts["sha256"]:
-        raise BundleError(f"{path}: differs from the manifest: get the bundle again")
-
-
-def _regular_size(path: Path) -> int:
-    """Bytes of a regular file within its limit; links are refused."""
-    try:
-        facts = path.lstat()
-    except OSError as error:
-        raise BundleError(
-            f"{path}: {error.strerror or error}: not a bundle, or incomplete"
-        ) from error
-    if not stat.S_ISREG(facts.st_mode):
-        raise BundleError(f"{path}: not a regular file: a bundle contains no links or folders")
-    known = {
-        MODEL: limits.WEIGHTS_FILE_BYTES_MAX,
-        DISTANCE: limits.DISTANCE_FILE_BYTES_MAX,
-    }
-    most = known.get(path.name, limits.CONFIG_FILE_BYTES_MAX)
-    if facts.st_size > most:
-        raise BundleError(f"{path}: {facts.st_size} bytes, over the limit of {most}")
-    return facts.st_size
-
-
-def _bytes_of(path: Path, sha256: str | None = None) -> bytes:
-    _regular_size(path)
-    content = path.read_bytes()
-    if sha256 is not None and bytes_id(content) != sha256:
-        raise BundleError(f"{path}: changed while it was read: get the bundle again")
-    return content
-
-
-def _not_finite(text: str) -> Any:
-    raise ValueError(f"{text} is not a number")
-
-
-def _json(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(content, parse_constant=_not_finite)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not JSON ({error!s:.100}): get the bundle again") from error
-    if not isinstance(value, dict):
-        raise BundleError(f"{path}: not a JSON object: get the bundle again")
-    return value
-
-
 def _read_config(path: Path, sha256: str) -> BundleConfig:
-    value = _json(path, _bytes_of(path, sha256))
+    value = json_of(path, bytes_of(path, sha256))
     _check_version(path, value)
     try:
         return BundleConfig.model_validate(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -13,7 +13,9 @@ from pulmospark.core.errors import UsageError
 from pulmospark.core.safe_text import is_name, one_line
 from pulmospark.models.bundle.feature_distance import DistanceFacts
 from pulmospark.models.zoo.catalogue import check_size, entry
-from pulmospark.models.zoo.network import Network
+
+if TYPE_CHECKING:
+    from pulmospark.models.zoo.network import Network
 
 _IMAGE_SETTINGS = {
     "input_size": "size",
@@ -67,7 +69,7 @@ class BundleConfig(Settings):
     """The network of a bundle and its preprocessing."""
 
     format_version: Annotated[int, Field(ge=1, le=limits.BUNDLE_FORMAT_VERSION)] = (
-        limits.BUNDLE_FORMAT_VERSION
+        limits.BUNDLE_CONFIG_VERSION
     )
     model: Name
     """name in the zoo, or a library name"""

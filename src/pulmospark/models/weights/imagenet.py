@@ -16,10 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pulmospark.core import limits
+from pulmospark.core.download import Progress
 from pulmospark.core.errors import EnvironmentProblem, InputError
 from pulmospark.core.files import disk_errors, whole_file, write_text
 from pulmospark.core.hashing import file_id
-from pulmospark.models.weights.download import OnProgress, fetch
+from pulmospark.models.weights.download import fetch
 from pulmospark.models.weights.local_files import (
     SUM_END,
     VARIABLE,
@@ -55,7 +56,7 @@ def load_imagenet(
     *,
     source: Path | None = None,
     hub: bool = True,
-    on_progress: OnProgress | None = None,
+    on_progress: Progress | None = None,
 ) -> WeightsOrigin:
     """Load ImageNet weights into a network's backbone; its head is unchanged.
 
@@ -90,7 +91,7 @@ def find_weights(
     *,
     source: Path | None = None,
     hub: bool = True,
-    on_progress: OnProgress | None = None,
+    on_progress: Progress | None = None,
 ) -> Path:
     """Path of a file with a network's ImageNet weights, downloaded if necessary.
 
@@ -100,7 +101,7 @@ def find_weights(
     return find_local(known, source) or _from_hub(known, hub=hub, on_progress=on_progress)
 
 
-def _from_hub(known: ZooEntry, *, hub: bool, on_progress: OnProgress | None) -> Path:
+def _from_hub(known: ZooEntry, *, hub: bool, on_progress: Progress | None) -> Path:
     file = next((file for file in known.weights if file.url), None)
     if not hub or file is None or file.url is None:
         raise nowhere(known)

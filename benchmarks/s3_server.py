@@ -1,0 +1,118 @@
+"""A light S3 server on loopback: ``python -m benchmarks.s3_server DELAY_MS``; prints its port.
+
+Objects lie in memory; each answer's first byte waits as long as a far store's. It heeds
+If-None-Match and If-Match, lists by prefix, and checks no signature. Much lighter than the servers
+that the tests use, which would take the cores from what is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sys
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+_PAGE = 1_000
+
+
+class Server:
+    """Buckets of objects."""
+
+    def __init__(self, delay_s: float) -> None:
+        self.delay_s = delay_s
+        self.objects: dict[str, tuple[bytes, str]] = {}
+        self.modified = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The requests of one connection."""
+        try:
+            while line := await reader.readline():
+                method, target, _ = line.decode().split(" ", 2)
+                headers = {}
+                while (header := await reader.readline()) not in {b"\r\n", b""}:
+                    name, _, value = header.decode().partition(":")
+                    headers[name.strip().lower()] = value.strip()
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                status, more, answer = self.answer(method, target, headers, body)
+                lines = [f"HTTP/1.1 {status}", *(f"{k}: {v}" for k, v in more.items())]
+                if "Content-Length" not in more:
+                    lines.append(f"Content-Length: {len(answer)}")
+                writer.write("\r\n".join([*lines, "", ""]).encode())
+                if method != "HEAD":
+                    writer.write(answer)
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    def answer(  # noqa: PLR0911 - one return an answer
+        self, method: str, target: str, headers: dict[str, str], body: bytes
+    ) -> tuple[str, dict[str, str], bytes]:
+        """Status, headers and body of one request's answer."""
+        parts = urlsplit(target)
+        key = unquote(parts.path).lstrip("/")
+        query = parse_qs(parts.query, keep_blank_values=True)
+        if method == "GET" and "list-type" in query:
+            return "200 OK", {"Content-Type": "application/xml"}, self._list(key, query)
+        if method == "POST":  # deletes, which a measurement needs not see
+            return "200 OK", {}, b"<DeleteResult></DeleteResult>"
+        stored = self.objects.get(key)
+        if method == "PUT":
+            if "if-none-match" in headers and stored is not None:
+                return "412 Precondition Failed", {}, b"<Error/>"
+            if "if-match" in headers and (stored is None or headers["if-match"] != stored[1]):
+                return "412 Precondition Failed", {}, b"<Error/>"
+            etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+            self.objects[key] = (body, etag)
+            return "200 OK", {"ETag": etag}, b""
+        if stored is None:
+            return "404 Not Found", {}, b"<Error><Code>NoSuchKey</Code></Error>"
+        data, etag = stored
+        facts = {"ETag": etag, "Last-Modified": self.modified.strftime("%a, %d %b %Y %X GMT")}
+        if method == "HEAD":
+            return "200 OK", {**facts, "Content-Length": str(len(data))}, b""
+        if (span := headers.get("range")) is None:
+            return "200 OK", facts, data
+        first, _, last = span.removeprefix("bytes=").partition("-")
+        start = int(first) if first else len(data) - int(last)
+        end = int(last) + 1 if first and last else len(data)
+        facts["Content-Range"] = f"bytes {start}-{min(end, len(data)) - 1}/{len(data)}"
+        return "206 Partial Content", facts, data[start:end]
+
+    def _list(self, bucket: str, query: dict[str, list[str]]) -> bytes:
+        prefix = f"{bucket.rstrip('/')}/{query.get('prefix', [''])[0]}"
+        after = query.get("continuation-token", query.get("start-after", [""]))[0]
+        keys = sorted(key for key in self.objects if key.startswith(prefix))
+        cut = len(bucket.rstrip("/")) + 1
+        names = [key[cut:] for key in keys if key[cut:] > after]
+        page = names[: int(query.get("max-keys", [str(_PAGE)])[0])]
+        rows = "".join(
+            f"<Contents><Key>{escape(name)}</Key><Size>{len(self.objects[bucket + '/' + name][0])}"
+            f"</Size><LastModified>{self.modified:%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
+            f"<ETag>{escape(self.objects[bucket + '/' + name][1])}</ETag></Contents>"
+            for name in page
+        )
+        more = len(page) < len(names)
+        token = (
+            f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
+        )
+        return (
+            f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}{rows}"
+            "</ListBucketResult>"
+        ).encode()
+
+
+async def main(delay_ms: float) -> None:
+    """Serve until the process is ended."""
+    server = await asyncio.start_server(Server(delay_ms / 1000).serve, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(float(sys.argv[1])))

@@ -1,0 +1,111 @@
+"""Inputs of a prediction that lie in a store: objects, folders and patterns of keys."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from pulmospark.core import limits
+from pulmospark.core.errors import InputError
+from pulmospark.core.schemas import RejectReason
+from pulmospark.imaging.sniff import sniff
+from pulmospark.layouts.base import ListingNotes, NoteKind
+from pulmospark.layouts.walk import FoundFile, is_hidden, is_image_name, may_hold_image
+from pulmospark.store.store import ObjectMissingError, StoredObject, find_many, open_store
+from pulmospark.store.uri import StoreUri, parse_uri
+
+_MAGIC = re.compile(r"[*?\[]")
+_ANY_FOLDERS = "**"
+_TABLE_ENDS = (".csv", ".tsv", ".parquet")
+
+
+def objects_below(uri: StoreUri, notes: ListingNotes) -> Iterator[FoundFile]:
+    """Image files of a folder, or those that match a pattern, in the order of their keys.
+
+    Memory holds one page of the listing. In a pattern ``*``, ``?`` and ``[]`` match within a
+    name, and ``**`` any folders.
+
+    Args:
+        uri: a folder (``s3://bucket/images``) or a pattern (``s3://bucket/*/a*.png``).
+        notes: receives what is skipped.
+
+    Raises:
+        InputError: there is no such bucket.
+        SourceUnavailableError: the store fails.
+    """
+    magic = _MAGIC.search(uri.key)
+    pattern = uri.key.split("/") if magic else []
+    prefix = uri.key[: magic.start()] if magic else uri.prefix
+    for found in open_store(uri).list(prefix):
+        if not _fits(found.uri.key.split("/"), pattern):
+            continue
+        parts = tuple(found.uri.key[len("" if magic else prefix) :].split("/"))
+        if any(map(is_hidden, parts)):
+            notes.add(NoteKind.HIDDEN_ENTRIES, str(found.uri))
+        elif is_image_name(parts[-1]) or (may_hold_image(parts[-1]) and _begins_like_one(found)):
+            yield _file(found, parts)
+        elif found.size_bytes or not found.uri.key.endswith("/"):
+            notes.ignore(parts[-1])
+
+
+def objects_named(uris: Iterable[StoreUri]) -> Iterator[FoundFile]:
+    """Objects named one by one, in order; one that is missing has the problem ``vanished``.
+
+    Raises:
+        SourceUnavailableError: the store fails.
+    """
+    uris = list(uris)
+    for uri, found in zip(uris, find_many(uris), strict=True):
+        if isinstance(found, ObjectMissingError):
+            yield FoundFile(str(uri), (uri.name,), 0, 0, RejectReason.VANISHED)
+        else:
+            yield _file(found, (uri.name,))
+
+
+def resolve_address(text: str) -> tuple[StoreUri, bool]:
+    """The address in a text, and whether it is to be listed: a folder or a pattern.
+
+    Raises:
+        UsageError: it is no valid address.
+        InputError: nothing is there, or a table, which cannot be read from a store.
+        SourceUnavailableError: the store fails.
+    """
+    uri = parse_uri(text)
+    if _MAGIC.search(uri.key) or not uri.key or uri.key.endswith("/"):
+        return uri, True
+    opened = open_store(uri)
+    try:
+        opened.head(uri.key)
+    except ObjectMissingError:
+        if next(opened.list(uri.prefix), None) is None:
+            raise InputError(f"{uri}: no such object or folder; check the address") from None
+        return uri, True
+    if uri.name.lower().endswith(_TABLE_ENDS):
+        raise InputError(
+            f"{uri}: a table cannot be read from a store: copy it to this machine; its paths may "
+            "be addresses"
+        )
+    return uri, False
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a pattern matches a key, or a folder in which it lies."""
+    if not pattern or pattern == [""]:
+        return True
+    if pattern[0] == _ANY_FOLDERS:
+        return any(_fits(parts[at:], pattern[1:]) for at in range(len(parts)))
+    return (
+        bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+    )
+
+
+def _file(found: StoredObject, parts: tuple[str, ...]) -> FoundFile:
+    return FoundFile(str(found.uri), parts, found.size_bytes, found.modified_ns)
+
+
+def _begins_like_one(found: StoredObject) -> bool:
+    if not found.size_bytes:
+        return False
+    length = min(limits.SNIFF_BYTES, found.size_bytes)
+    return sniff(open_store(found.uri).get_range(found.uri.key, 0, length)) is not None

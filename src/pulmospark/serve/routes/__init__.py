@@ -1,0 +1,1 @@
+"""The routes, one file per resource; each is thin over :mod:`pulmospark.serve.service`."""

@@ -1,0 +1,361 @@
+"""Objects of one bucket: list, read, write, and write only if nothing is there.
+
+A failure of the store is never an image's fault: requests are retried, then raised as
+``SourceUnavailableError``. Only :class:`ObjectMissingError` says that an object itself is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pulmospark.core import limits
+from pulmospark.core.errors import EnvironmentProblem, InputError, SourceUnavailableError
+from pulmospark.core.extras import how_to_install
+from pulmospark.core.safe_text import first_line
+from pulmospark.store.credentials import open_options, plain_http
+from pulmospark.store.uri import StoreUri
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+Answer = TypeVar("Answer")
+
+_PAGE = 1_000
+_METADATA_HOSTS = ("169.254.169.254", "metadata.google.internal")
+"""asked for a role where no credentials were found"""
+_QUERY = re.compile(r"\?[^\s,)]*")
+"""of an address: Azure's signatures stand in it"""
+
+
+class ObjectMissingError(InputError):
+    """There is no object with this key."""
+
+
+class ConflictError(EnvironmentProblem):
+    """An object is there already, or was changed since it was read: another writer was faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as a listing gives it."""
+
+    uri: StoreUri
+    size_bytes: int
+    modified_ns: int
+    """since 1970, nanoseconds"""
+    etag: str | None
+    """changes with the content"""
+
+
+class Store:
+    """The objects of one bucket. Safe to use from several threads."""
+
+    def __init__(self, bucket: StoreUri) -> None:
+        """Open a bucket; no request is made yet.
+
+        Args:
+            bucket: any address in it.
+
+        Raises:
+            EnvironmentProblem: obstore is missing, or the credentials' files cannot be used.
+        """
+        self.bucket = StoreUri(bucket.scheme, bucket.bucket, "")
+        self._store = _open(self.bucket)
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Objects whose keys begin with a prefix, page by page; memory holds one page.
+
+        Args:
+            prefix: a folder (``images/``) or the begin of a name (``images/2024``).
+
+        Raises:
+            SourceUnavailableError: the store fails.
+            InputError: a key is there that no path can express (``a//b``, ``a/../b``).
+        """
+        import obstore  # noqa: PLC0415 - only where a store is used
+
+        # obstore's own prefix ends at a slash.
+        folder = prefix.rpartition("/")[0]
+        with self._errors(prefix):
+            for page in obstore.list(self._store, folder or None, chunk_size=_PAGE):
+                for meta in page:
+                    if meta["path"].startswith(prefix):
+                        yield self._found(meta)
+
+    def head(self, key: str) -> StoredObject:
+        """Size, time and etag of an object.
+
+        Raises:
+            ObjectMissingError: there is none.
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            return self._found(obstore.head(self._store, key))
+
+    def get(self, key: str, bytes_max: int | None = None) -> bytes:
+        """The content of an object.
+
+        Args:
+            key: of the object.
+            bytes_max: at most so many bytes are read, whatever the object holds.
+
+        Raises:
+            ObjectMissingError: there is none.
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            result = obstore.get(self._store, key)
+            size = result.meta["size"]
+            if bytes_max is None or size <= bytes_max:
+                return bytes(result.bytes())
+            return bytes(obstore.get_range(self._store, key, start=0, length=bytes_max))
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Some bytes of an object.
+
+        Raises:
+            ObjectMissingError: there is none.
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            return bytes(obstore.get_range(self._store, key, start=start, length=length))
+
+    def put(self, key: str, data: bytes) -> str | None:
+        """Write an object, over one that is there; its etag.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+        """
+        return self._put(key, data, None)
+
+    def put_new(self, key: str, data: bytes) -> str | None:
+        """Write an object where none is; its etag.
+
+        After a connection that broke the request is repeated, and may then find its own object:
+        the one that is there is compared before a conflict is raised.
+
+        Raises:
+            ConflictError: another object is there.
+            SourceUnavailableError: the store fails.
+        """
+        try:
+            return self._put(key, data, "create")
+        except ConflictError:
+            if self.get(key, len(data) + 1) == data:
+                return self.head(key).etag
+            raise
+
+    def put_if(self, key: str, data: bytes, etag: str) -> str | None:
+        """Write an object over the one with this etag; the new etag.
+
+        Raises:
+            ConflictError: it was changed meanwhile.
+            SourceUnavailableError: the store fails.
+        """
+        return self._put(key, data, {"e_tag": etag})
+
+    def delete(self, key: str) -> None:
+        """Delete an object; one that is not there is no error.
+
+        Raises:
+            SourceUnavailableError: the store fails.
+        """
+        import obstore  # noqa: PLC0415
+
+        with contextlib.suppress(ObjectMissingError), self._errors(key):
+            obstore.delete(self._store, key)
+
+    def probe(self, folder: str) -> None:
+        """Check that the store heeds conditions: one that ignores them loses commits unseen.
+
+        Writes and deletes one small object below a folder.
+
+        Raises:
+            EnvironmentProblem: it ignores them.
+            SourceUnavailableError: the store fails, or does not allow to write there.
+        """
+        key = f"{folder.rstrip('/')}/_probe-{uuid.uuid4().hex}".lstrip("/")
+        first = self._put(key, b"1", "create")
+        try:
+            heeded = 0
+            for mode in ("create", {"e_tag": f"{first or ''}0"}):
+                try:
+                    self._put(key, b"2", mode)
+                except ConflictError:
+                    heeded += 1
+            if heeded < 2:
+                raise EnvironmentProblem(
+                    f"{self.bucket}: ignores conditional writes (If-None-Match, If-Match), "
+                    "without which two writers overwrite each other unnoticed: use a store that "
+                    "heeds them (S3, Azure, Google Cloud, MinIO, Ceph)"
+                )
+        finally:
+            with contextlib.suppress(SourceUnavailableError):  # what was found out is what counts
+                self.delete(key)
+
+    def _put(self, key: str, data: bytes, mode: Any) -> str | None:
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            return obstore.put(self._store, key, data, mode=mode, use_multipart=False)["e_tag"]
+
+    def _found(self, meta: Any) -> StoredObject:
+        modified = int(meta["last_modified"].timestamp() * 1e6) * 1000
+        uri = StoreUri(self.bucket.scheme, self.bucket.bucket, meta["path"])
+        return StoredObject(uri, meta["size"], modified, meta["e_tag"])
+
+    @contextlib.contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        from obstore import exceptions  # noqa: PLC0415
+
+        where = StoreUri(self.bucket.scheme, self.bucket.bucket, key)
+        try:
+            yield
+        except (FileNotFoundError, exceptions.NotFoundError) as error:
+            self._check_bucket(error)
+            raise ObjectMissingError(f"{where}: there is no such object") from None
+        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            raise ConflictError(f"{where}: was written by another at the same time") from None
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise SourceUnavailableError(
+                f"{platform.node()}: {where}: the store refuses access ({_reason(error)}): check "
+                "the credentials of that machine and their rights"
+            ) from None
+        except (exceptions.InvalidPathError, ValueError) as error:
+            raise InputError(
+                f"{where}: {_reason(error)}: such keys cannot be read: rename the object, or name "
+                "a folder without it"
+            ) from None
+        except exceptions.BaseError as error:
+            self._check_bucket(error)
+            if any(host in str(error) for host in _METADATA_HOSTS):
+                raise SourceUnavailableError(
+                    f"{platform.node()}: {where}: found no credentials in the environment or the "
+                    "cloud's own files, and this machine has no role: set them up, or "
+                    "AWS_SKIP_SIGNATURE=true for a public bucket"
+                ) from None
+            raise SourceUnavailableError(
+                f"{platform.node()}: {where}: {_reason(error)}; check that machine's way to the "
+                "store, and rerun the command"
+            ) from None
+
+    def _check_bucket(self, error: Exception) -> None:
+        # Listing a bucket that is missing is a general error, with the same words in it.
+        if any(word in str(error) for word in ("NoSuchBucket", "ContainerNotFound")):
+            raise InputError(f"{self.bucket}: there is no such bucket") from None
+
+
+def open_store(uri: StoreUri) -> Store:
+    """The store of an address, opened once in each process."""
+    return _opened(uri.scheme, uri.bucket, os.getpid())
+
+
+@lru_cache(maxsize=32)
+def _opened(scheme: str, bucket: str, _process: int) -> Store:
+    # By process: a client's threads do not live on in a forked child.
+    return Store(StoreUri(scheme, bucket, ""))
+
+
+def read_many(uris: Iterable[tuple[StoreUri, int]]) -> Iterator[bytes | ObjectMissingError]:
+    """Contents of objects, in order, with ``limits.STORE_REQUESTS`` requests under way.
+
+    Holds at most ``limits.STORE_AHEAD_BYTES`` that were not taken yet, or one object.
+
+    Args:
+        uris: addresses and sizes in bytes; at most ``limits.FILE_BYTES_MAX`` + 1 are read of each.
+
+    Raises:
+        SourceUnavailableError: the store fails.
+    """
+    return _many(lambda uri: open_store(uri).get(uri.key, limits.FILE_BYTES_MAX + 1), uris)
+
+
+def find_many(uris: Iterable[StoreUri]) -> Iterator[StoredObject | ObjectMissingError]:
+    """Size, time and etag of objects, in order, with ``limits.STORE_REQUESTS`` requests under way.
+
+    Raises:
+        SourceUnavailableError: the store fails.
+    """
+    return _many(lambda uri: open_store(uri).head(uri.key), ((uri, 0) for uri in uris))
+
+
+def _many(
+    request: Callable[[StoreUri], Answer], uris: Iterable[tuple[StoreUri, int]]
+) -> Iterator[Answer | ObjectMissingError]:
+    def asked(uri: StoreUri) -> Answer | ObjectMissingError:
+        try:
+            return request(uri)
+        except ObjectMissingError as error:
+            return error
+
+    waiting: deque[tuple[Future[Answer | ObjectMissingError], int]] = deque()
+    held = 0
+    pool = ThreadPoolExecutor(limits.STORE_REQUESTS, thread_name_prefix="store")
+    try:
+        for uri, size in uris:
+            while waiting and (
+                held + size > limits.STORE_AHEAD_BYTES or len(waiting) >= 2 * limits.STORE_REQUESTS
+            ):
+                done, its_size = waiting.popleft()
+                held -= its_size
+                yield done.result()
+            waiting.append((pool.submit(asked, uri), size))
+            held += size
+        while waiting:
+            yield waiting.popleft()[0].result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _open(bucket: StoreUri) -> ObjectStore:
+    try:
+        from obstore import store  # noqa: PLC0415
+    except ImportError as error:
+        raise EnvironmentProblem(
+            f"{bucket}: object stores need obstore: {how_to_install('store')}"
+        ) from error
+    retry: RetryConfig = {
+        "max_retries": limits.STORE_RETRIES,
+        "retry_timeout": timedelta(seconds=limits.STORE_SECONDS_MAX),
+    }
+    client: ClientConfig = {
+        "read_timeout": timedelta(seconds=limits.STORE_SILENCE_S_MAX),
+        "allow_http": plain_http(bucket.scheme),
+    }
+    if bucket.scheme == "s3":
+        options: Any = open_options()
+        return store.S3Store(
+            bucket.bucket, config=options, client_options=client, retry_config=retry
+        )
+    if bucket.scheme == "gs":
+        return store.GCSStore(bucket.bucket, client_options=client, retry_config=retry)
+    container, _, account = bucket.bucket.partition("@")
+    return store.AzureStore(
+        container,
+        config={"account_name": account.partition(".")[0]},
+        client_options=client,
+        retry_config=retry,
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The first line of obstore's message, without queries of addresses."""
+    text = first_line(error).partition("<?xml")[0]
+    return _QUERY.sub("", text).strip(" :.")[:300]

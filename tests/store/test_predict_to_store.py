@@ -1,0 +1,177 @@
+"""Predictions written to a store: Delta tables that anybody reads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import deltalake
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from bundles import write_untrained
+from pulmospark.cli.main import cli
+from pulmospark.core.delta_log import write_log
+from pulmospark.core.errors import InputError
+from pulmospark.inference.batch.predict import plan_predict, predict
+from pulmospark.store.folders import check_target, fetch_folder, publish_folder, staging_folder
+from pulmospark.store.store import ConflictError, open_store
+from pulmospark.store.uri import StoreUri
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_untrained(tmp_path_factory.mktemp("bundles") / "untrained")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache/pulmospark"
+
+
+@pytest.fixture
+def images(shared_data: Path) -> list[Path]:
+    return sorted((shared_data / "COVID-19_Radiography_Dataset").rglob("images/*.png"))[:3]
+
+
+def _put(path: Path, uri: StoreUri) -> None:
+    boto3.client("s3").upload_file(str(path), uri.bucket, uri.key)
+
+
+def _rows(table: str, endpoint: str, version: int | None = None) -> list[dict[str, Any]]:
+    # Independent of our own code: options as deltalake's documentation has them.
+    options = {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}
+    found = deltalake.DeltaTable(table, version=version, storage_options=options)
+    return sorted(pa.table(found.to_pyarrow_table()).to_pylist(), key=lambda row: row["uri"])
+
+
+def test_from_a_bucket_to_a_table(
+    bundle: Path, images: list[Path], bucket: StoreUri, s3_endpoint: str, tmp_path: Path
+) -> None:
+    for path in bundle.iterdir():
+        _put(path, bucket / f"models/mine/{path.name}")
+    for path in images:
+        _put(path, bucket / f"in/{path.name}")
+    open_store(bucket).put("in/broken.png", b"broken")
+    line = ["predict", f"{bucket}models/mine", f"{bucket}in", "--out", f"{bucket}out", "--json"]
+    done = CliRunner().invoke(cli, line)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["images"], told["rejects"], told["address"]) == (3, 1, f"{bucket}out")
+    assert told["folder"] is None
+
+    here = predict(bundle, [str(p) for p in images], tmp_path / "here", None, quiet=True)
+    expected = pq.read_table(tmp_path / "here/predictions").to_pylist()
+    rows = _rows(f"{bucket}out/predictions", s3_endpoint)
+    assert [row["uri"] for row in rows] == sorted(f"{bucket}in/{path.name}" for path in images)
+    for row, same in zip(rows, sorted(expected, key=lambda r: r["uri"]), strict=True):
+        assert row["probability"] == same["probability"]
+        assert row["image_id"] == same["image_id"]
+    (reject,) = _rows(f"{bucket}out/rejects", s3_endpoint)
+    assert reject["uri"] == f"{bucket}in/broken.png"
+    record = json.loads(open_store(bucket).get("out/predict.json"))
+    assert record["result"]["address"] == f"{bucket}out"
+    assert record["result"]["predictions"] == here.predictions
+    csv = open_store(bucket).get("out/predictions.csv").decode()
+    assert len(csv.splitlines()) == 4
+
+
+def test_a_second_prediction_replaces_the_first_and_keeps_its_version(
+    bundle: Path, images: list[Path], bucket: StoreUri, s3_endpoint: str, cache: Path
+) -> None:
+    predict(bundle, [str(p) for p in images], bucket / "out", None, quiet=True)
+    predict(bundle, [str(images[0]), str(images[2])], bucket / "out", None, quiet=True)
+    table = f"{bucket}out/predictions"
+    assert [row["uri"] for row in _rows(table, s3_endpoint)] == [str(images[0]), str(images[2])]
+    assert len(_rows(table, s3_endpoint, version=0)) == 3
+    assert not list((cache / "staged").rglob("*.parquet"))
+
+
+def test_what_is_no_output_is_not_overwritten(
+    bundle: Path, images: list[Path], bucket: StoreUri
+) -> None:
+    open_store(bucket).put("theirs/thesis.txt", b"x")
+    with pytest.raises(InputError, match=r"is not empty \('theirs/thesis.txt'\)"):
+        plan_predict(bundle, [str(images[0])], bucket / "theirs")
+    check_target(bucket / "new", "predict.json")
+    assert [stored.uri.key for stored in open_store(bucket).list()] == ["theirs/thesis.txt"]
+
+
+def test_a_bundle_is_fetched_once_and_again_when_it_changed(
+    bundle: Path, bucket: StoreUri, tmp_path: Path
+) -> None:
+    for path in bundle.iterdir():
+        _put(path, bucket / f"b/{path.name}")
+    first = fetch_folder(bucket / "b", files_max=64, bytes_max=2**30)
+    assert fetch_folder(bucket / "b", files_max=64, bytes_max=2**30) == first
+    assert {p.name: p.read_bytes() for p in first.iterdir()} == {
+        p.name: p.read_bytes() for p in bundle.iterdir()
+    }
+    open_store(bucket).put("b/card.json", b"{}")
+    assert fetch_folder(bucket / "b", files_max=64, bytes_max=2**30) != first
+
+
+@pytest.mark.parametrize("key", ["b/deep/x.bin", "b/ü.bin", "b/.hidden", "b/a\\..\\b"])
+def test_no_key_becomes_a_path(key: str, bucket: StoreUri, cache: Path) -> None:
+    open_store(bucket).put(key, b"x")
+    with pytest.raises(InputError, match="no file of a bundle"):
+        fetch_folder(bucket / "b", files_max=64, bytes_max=2**30)
+    assert not list(cache.rglob("*.bin"))
+
+
+def test_a_large_folder_is_not_fetched(bucket: StoreUri) -> None:
+    for number in range(5):
+        open_store(bucket).put(f"b/{number}", b"12345")
+    with pytest.raises(InputError, match="more than 4 files"):
+        fetch_folder(bucket / "b", files_max=4, bytes_max=100)
+    with pytest.raises(InputError, match="more than 5 files or 0 MiB"):
+        fetch_folder(bucket / "b", files_max=5, bytes_max=24)
+    with pytest.raises(InputError, match="no such folder"):
+        fetch_folder(bucket / "c", files_max=4, bytes_max=100)
+
+
+def test_four_writers_leave_one_whole_table(
+    bucket: StoreUri, s3_endpoint: str, tmp_path: Path
+) -> None:
+    """Each publishes ten times; a reader sees the rows of one writer, never a mixture."""
+    schema = pa.schema([pa.field("uri", pa.string()), pa.field("n", pa.int64())])
+
+    def publish(writer: int) -> int:
+        folder = tmp_path / f"writer-{writer}"
+        (folder / "rows").mkdir(parents=True)
+        rows = [{"uri": f"{place}", "n": writer} for place in range(50)]
+        for part in range(2):
+            table = pa.Table.from_pylist(rows[part * 25 : part * 25 + 25], schema)
+            pq.write_table(table, folder / f"rows/{part}.parquet")
+        write_log(folder / "rows", schema)
+        (folder / "done.json").write_text("{}")
+        refused = 0
+        for _ in range(10):
+            try:
+                publish_folder(folder, bucket / "t", last="done.json")
+            except ConflictError:
+                refused += 1
+        return refused
+
+    with ThreadPoolExecutor(4) as pool:
+        refused = sum(pool.map(publish, range(4)))
+    options = {"AWS_ENDPOINT_URL": s3_endpoint, "AWS_ALLOW_HTTP": "true"}
+    table = deltalake.DeltaTable(f"{bucket}t/rows", storage_options=options)
+    assert table.version() == 39 - refused
+    for version in range(0, table.version() + 1, 5):
+        rows = _rows(f"{bucket}t/rows", s3_endpoint, version)
+        assert len(rows) == 50
+        assert len({row["n"] for row in rows}) == 1
+
+
+def test_the_staging_folder_is_never_named_by_the_address(bucket: StoreUri) -> None:
+    assert staging_folder(bucket / "../../x") != staging_folder(bucket / "x")
+    assert ".." not in str(staging_folder(bucket / "../../x"))
+    shutil.rmtree(staging_folder(bucket / "x"), ignore_errors=True)

@@ -1,0 +1,180 @@
+"""Objects of a bucket, on a real S3 server, beside AWS's own client."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+import pytest
+
+from pulmospark.core.errors import EnvironmentProblem, InputError, SourceUnavailableError
+from pulmospark.store.store import (
+    ConflictError,
+    ObjectMissingError,
+    Store,
+    open_store,
+    read_many,
+)
+from pulmospark.store.uri import StoreUri
+
+NAMES = ["a b.png", "a%20b.png", "ü/é.png", "q?a=b#c", "tilde~[1].png", "a\\b.png", "a+b.png"]
+
+
+def test_names_are_those_of_the_clouds_own_client(bucket: StoreUri) -> None:
+    client = boto3.client("s3")
+    for number, name in enumerate(NAMES):
+        client.put_object(Bucket=bucket.bucket, Key=name, Body=bytes([number] * (number + 1)))
+    opened = open_store(bucket)
+    listed = {found.uri.key: found for found in opened.list()}
+    assert sorted(listed) == sorted(NAMES)
+    for number, name in enumerate(NAMES):
+        assert opened.get(name) == bytes([number] * (number + 1))
+        assert listed[name].size_bytes == number + 1
+        assert listed[name].etag == client.head_object(Bucket=bucket.bucket, Key=name)["ETag"]
+    opened.put("new ü#.png", b"xyz")
+    body = client.get_object(Bucket=bucket.bucket, Key="new ü#.png")["Body"].read()
+    assert body == b"xyz"
+
+
+def test_a_prefix_need_not_end_at_a_slash(bucket: StoreUri) -> None:
+    opened = open_store(bucket)
+    for name in ("images/2024-1.png", "images/2025.png", "images2/x.png", "other.png"):
+        opened.put(name, b"1")
+    assert [o.uri.key for o in opened.list("images/2024")] == ["images/2024-1.png"]
+    assert len(list(opened.list("images/"))) == 2
+    assert len(list(opened.list("images"))) == 3
+    assert list(opened.list("none/")) == []
+
+
+def test_more_than_a_page_is_listed(bucket: StoreUri) -> None:
+    opened = open_store(bucket)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: opened.put(f"p/{n:05}", b""), range(1_234)))
+    assert [o.uri.key for o in opened.list("p/")] == [f"p/{n:05}" for n in range(1_234)]
+
+
+def test_only_one_of_many_writers_creates_an_object(bucket: StoreUri) -> None:
+    opened = open_store(bucket)
+
+    def create(number: int) -> bool:
+        try:
+            opened.put_new("commit", str(number).encode())
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(create, range(40)))
+    assert sum(created) == 1
+    assert opened.get("commit") == str(created.index(True)).encode()
+
+
+def test_a_repeated_creation_of_the_same_content_is_no_conflict(bucket: StoreUri) -> None:
+    """The request whose answer was lost is sent again."""
+    opened = open_store(bucket)
+    assert opened.put_new("part", b"same") == opened.put_new("part", b"same")
+    with pytest.raises(ConflictError, match=r"s3://.*/part"):
+        opened.put_new("part", b"same, but longer")
+
+
+def test_a_change_of_another_is_noticed(bucket: StoreUri) -> None:
+    opened = open_store(bucket)
+    first = opened.put("pointer", b"1") or ""
+    opened.put_if("pointer", b"2", first)
+    with pytest.raises(ConflictError):
+        opened.put_if("pointer", b"3", first)
+    assert opened.get("pointer") == b"2"
+
+
+def test_bounds_and_ranges(bucket: StoreUri) -> None:
+    opened = open_store(bucket)
+    opened.put("x", bytes(range(100)))
+    assert opened.get("x", 10) == bytes(range(10))
+    assert opened.get_range("x", 90, 5) == bytes(range(90, 95))
+    assert opened.head("x").size_bytes == 100
+    opened.delete("x")
+    opened.delete("x")
+    with pytest.raises(ObjectMissingError):
+        opened.get("x")
+    with pytest.raises(ObjectMissingError):
+        opened.head("x")
+
+
+def test_many_are_read_in_order(bucket: StoreUri, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pulmospark.core.limits.STORE_AHEAD_BYTES", 50)
+    opened = open_store(bucket)
+    wanted = []
+    for number in range(40):
+        if number % 7:
+            opened.put(f"i/{number}", bytes([number]) * 20)
+        wanted.append((bucket / f"i/{number}", 20))
+    for number, content in enumerate(read_many(wanted)):
+        if number % 7:
+            assert content == bytes([number]) * 20
+        else:
+            assert isinstance(content, ObjectMissingError)
+
+
+def test_a_missing_bucket_is_named(bucket: StoreUri) -> None:
+    with pytest.raises(InputError, match="no such bucket"):
+        Store(StoreUri("s3", "not-there-at-all", "")).get("x")
+
+
+@pytest.mark.parametrize("key", ["x//y.png", "f/../b.png"])
+def test_a_key_that_no_path_can_express_is_an_error(bucket: StoreUri, key: str) -> None:
+    boto3.client("s3").put_object(Bucket=bucket.bucket, Key=key, Body=b"1")
+    with pytest.raises(InputError, match="cannot be read: rename the object"):
+        list(open_store(bucket).list())
+
+
+def test_no_server(monkeypatch: pytest.MonkeyPatch, bucket: StoreUri) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("pulmospark.core.limits.STORE_RETRIES", 1)
+    with pytest.raises(SourceUnavailableError) as raised:
+        Store(bucket).get("x")
+    assert "\n" not in str(raised.value)
+    assert "secret-of-a-test" not in str(raised.value)
+
+
+class _Careless(http.server.BaseHTTPRequestHandler):
+    """A store that takes every write, whatever its conditions say."""
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def careless() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Careless)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_store_that_ignores_conditions_is_refused(
+    bucket: StoreUri, careless: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(bucket).probe("out")
+    assert list(open_store(bucket).list()) == []
+    monkeypatch.setenv("AWS_ENDPOINT_URL", careless)
+    with pytest.raises(EnvironmentProblem, match="ignores conditional writes"):
+        Store(bucket).probe("out")
+
+
+def test_a_forked_process_opens_its_own(bucket: StoreUri, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = open_store(bucket)
+    assert open_store(bucket) is first
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert open_store(bucket) is not first
