@@ -82,17 +82,21 @@ def expand(
         }
         already = _is_there(target, key, count)
         if not already:
-            todo = chunks.chunks_of([plan])
             with Progress("expand", count, "images", quiet=quiet) as progress:
-                parts = chunks.run_chunks(
-                    SparkExecutor(spark), maker, todo, work / "parts", progress
-                )
+                parts = _drawn(SparkExecutor(spark), maker, plan, progress)
             _publish(target, parts, result, record)
         elif read_expanded(target) != result:
             # The same rows, but the cohort differs elsewhere: in its test split, for example.
             files.write_json(target / RECORD, record)
         shutil.rmtree(work)
     return result.model_copy(update={"already": already})
+
+
+def _drawn(
+    executor: chunks.Executor, maker: ExpandWork, plan: Path, progress: Progress
+) -> list[chunks.Part]:
+    folder = plan.parent / "parts"
+    return chunks.run_chunks(executor, maker, chunks.chunks_of([plan]), folder, progress)
 
 
 def _nothing(plan: Path) -> pa.Table:
