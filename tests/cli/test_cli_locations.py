@@ -55,8 +55,8 @@ def test_every_path_of_the_command_line_is_checked(capsys: pytest.CaptureFixture
         if not isinstance(parameter.type, click.Path):
             continue
         walked += 1
-        # Images to score may lie in a store.
-        remote = "hdfs://host/x" if parameter.type is common.IMAGES else "s3://bucket/x"
+        may_be_stored = parameter.type in {common.IMAGES, common.PLACE}
+        remote = "hdfs://host/x" if may_be_stored else "s3://bucket/x"
         for text in (remote, "file://elsewhere/x"):
             code = _run(_line(name, command, parameter, text), debug=False)
             errors = capsys.readouterr().err.splitlines()

@@ -50,7 +50,7 @@ def _bash(env: dict[str, str], *words: str) -> list[str]:
 
 
 def test_bash_completes_commands_options_and_layouts(env: dict[str, str]) -> None:
-    assert _bash(env, "pulmospark", "pre") == ["predict", "prepare"]
+    assert _bash(env, "pulmospark", "rep") == ["reproduce", "report"]
     assert "--layout" in _bash(env, "pulmospark", "ingest", "--la")
     assert _bash(env, "pulmospark", "ingest", "--layout", "ker") == ["kermany"]
     assert _bash(env, "pulmospark", "layouts", "ch") == ["chexpert"]
@@ -63,8 +63,8 @@ def test_a_line_that_is_wrong_so_far_completes_to_nothing(env: dict[str, str]) -
 @pytest.mark.parametrize(
     ("shell", "question"),
     [
-        ("zsh", {"COMP_WORDS": "pulmospark pre", "COMP_CWORD": "1"}),
-        ("fish", {"COMP_WORDS": "pulmospark pre", "COMP_CWORD": "pre"}),
+        ("zsh", {"COMP_WORDS": "pulmospark rep", "COMP_CWORD": "1"}),
+        ("fish", {"COMP_WORDS": "pulmospark rep", "COMP_CWORD": "rep"}),
     ],
 )
 def test_zsh_and_fish_get_a_script_whose_question_is_answered(
@@ -80,5 +80,5 @@ def test_zsh_and_fish_get_a_script_whose_question_is_answered(
         return done.stdout
 
     assert f"{shell}_complete" in answer("source")
-    names = re.findall(r"pre[a-z]+", answer("complete", **question))
-    assert {"predict", "prepare"} <= set(names)
+    names = re.findall(r"rep[a-z]+", answer("complete", **question))
+    assert {"report", "reproduce"} <= set(names)

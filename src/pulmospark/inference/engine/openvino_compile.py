@@ -11,12 +11,13 @@ from typing import Any
 from pulmospark.config.inference import Precision
 from pulmospark.core import machine
 from pulmospark.core.errors import PlatformError
-from pulmospark.core.files import write_bytes
+from pulmospark.core.files import disk_errors, write_bytes
 from pulmospark.core.hashing import value_id
 from pulmospark.inference.engine.openvino_import import import_openvino
 
 IR_FILE = "model.xml"
 
+_PAGE = 4096
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 """int8: quantised operations run in integers, the rest in float32"""
 
@@ -99,8 +100,10 @@ def save_openvino(model: Any, path: Path) -> None:
         # Its default would store the weights as float16.
         import_openvino().save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:
+        # OpenVINO does not say why: a disk that is full has no room for a page either.
+        with disk_errors(path.parent.parent):
+            write_bytes(path.with_suffix(".probe"), bytes(_PAGE))
         raise PlatformError(
-            f"{path.parent.parent}: the network cannot be written there: check that the disk has "
-            "space",
+            f"{path.parent.parent}: the network cannot be written there",
             detail=str(error),
         ) from error
