@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
+from pulmospark.chunks.parts import write_part
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files, limits
@@ -33,7 +34,6 @@ from pulmospark.experiment.predictions import tested_images
 from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.models.bundle.bundle import read_bundle
 from pulmospark.report.phrasing import groups_of
-from pulmospark.spark.paths import spark_path
 from pulmospark.training.results import ModelRecord
 from pulmospark.training.train import read_training
 from pulmospark.training.write_bundle import write_evaluated
@@ -96,8 +96,11 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
             temperatures={record.name: record.temperature for record in training.models},
             model_id=model_id,
         )
-        frame.coalesce(1).write.parquet(spark_path(aside / "predictions"))
-        rows = pq.read_table(aside / "predictions")
+        # The driver holds these rows in any case, and Spark's own files have timestamps in a form
+        # of before Parquet had any.
+        rows = frame.toArrow()
+        (aside / "predictions").mkdir()
+        write_part(rows, aside / "predictions" / "predictions.parquet")
         write_log(aside / "predictions", rows.schema)
         result = _figures(
             experiment,
