@@ -239,7 +239,7 @@ def test_saved_and_loaded(images: DataFrame, model: CnnClassifierModel, tmp_path
     assert scored(loaded, images) == scored(model, images)
     assert read_bundle(target / "bundle").model_id == model.modelId
     kinds = {path.suffix for path in target.rglob("*") if path.is_file()}
-    assert kinds <= {".json", ".safetensors", ".md", ".txt", ".crc", ""}
+    assert kinds <= {".json", ".safetensors", ".md", ".txt", ".crc", ".xml", ".bin", ""}
     # Over itself: what was loaded does not lie in the folder it came from.
     loaded.write().overwrite().save(str(target))
     shutil.rmtree(target)
