@@ -70,7 +70,7 @@ CLASSES = ("normal", "pneumonia")
 _FINDINGS = (Finding.NORMAL, Finding.PNEUMONIA)
 _COVERS = {
     "covered_lungs": ("whole", "only lungs", "without lungs", "only border"),
-    "letters": ("whole", "without letters"),
+    "burned_in_text": ("whole", "without text"),
 }
 """covers that an audit looks at; the others take whole images"""
 _MODEL = "mobilenet_v2"
@@ -127,7 +127,7 @@ def model_audits() -> dict[str, Callable[[World, Case, Scored], AuditResult]]:
     """Audits that look at a model, by name."""
     return {
         "covered_lungs": lambda _, case, scored: shortcuts.covered(case.subject, scored),
-        "letters": lambda _, case, scored: shortcuts.letters(case.subject, scored),
+        "burned_in_text": lambda _, case, scored: shortcuts.burned_in_text(case.subject, scored),
         "source_in_features": lambda _, case, scored: features.source(case.subject, scored),
         "left_out_source": lambda _, case, scored: features.left_out_source(case.subject, scored),
         "unlike_images": lambda _, case, scored: features.unlike(case.subject, scored),
@@ -320,7 +320,7 @@ def faults() -> list[Fault]:
         told = f"a bright corner on {share:.0%} of one class"
         found.append(Fault("covered_lungs", told, _marked(share, corner), least))
         told = f"letters on {share:.0%} of one class, and nothing else tells it"
-        found.append(Fault("letters", told, _lettered(share), least))
+        found.append(Fault("burned_in_text", told, _lettered(share), least))
     for strength in (0.5, 1.0):
         told = f"one source blurred and brightened, {strength:.0%}"
         found.append(Fault("source_in_features", told, _other_look(strength), "warn"))

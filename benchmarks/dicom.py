@@ -31,7 +31,7 @@ from pulmospark.imaging.dicom.pixel_data import stored_values
 from pulmospark.imaging.dicom.pixel_format import check_pixels, pixel_form
 from pulmospark.imaging.dicom.pydicom_logging import quiet
 from pulmospark.imaging.image import images_from_bytes
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 PLUGINS = ("gdcm", "pylibjpeg", "pillow")
 LOSSY = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
@@ -88,7 +88,7 @@ def _pixels(data: bytes) -> str:
             check_pixels(header)
             form = pixel_form(header, least_side=1)
             ours = [stored_values(header, form, frame) for frame in range(form.frames)]
-    except Refused as refusal:
+    except RefusedError as refusal:
         return refusal.reason.value
     lossy = header.syntax in LOSSY
     seen = False

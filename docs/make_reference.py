@@ -402,7 +402,7 @@ def errors_page() -> str:
         ("1", "a bug in pulmospark; `--debug` shows the traceback"),
         ("2", "a wrong flag, setting or call: `UsageError`"),
         ("3", "unusable input data: `InputError`"),
-        ("4", "missing Java, memory, disk, weights or network: `EnvironmentProblem`"),
+        ("4", "missing Java, memory, disk, weights or network: `PlatformError`"),
         ("5", "an audit failed under `--strict`: `AuditError`; the report is written anyway"),
         ("130", "interrupted; rerun to resume"),
     ]

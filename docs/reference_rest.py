@@ -87,7 +87,9 @@ def _named(schema: dict[str, Any]) -> str:
 
 def _kind(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
-        return " or ".join(_kind(one) for one in schema["anyOf"] if one.get("type") != "null")
+        return " or ".join(
+            _kind(option) for option in schema["anyOf"] if option.get("type") != "null"
+        )
     if "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema["enum"])
     words = {"boolean": "`true` or `false`", "integer": "whole number", "number": "number"}

@@ -16,7 +16,7 @@ HEAVY = ("pyspark", "torch", "pandas", "pydantic", "pyarrow", "numpy", "openvino
 
 def test_the_public_names_are_these() -> None:
     assert sorted(ps.__all__) == [
-        *("AuditError", "AuditReport", "BundleError", "ClassError", "EnvironmentProblem"),
+        *("AuditError", "AuditReport", "BundleError", "ClassError", "PlatformError"),
         *("Experiment", "HeatMap", "InputError", "LayoutError", "Model", "NOT_A_MEDICAL_DEVICE"),
         *("Prediction", "PulmosparkError", "Run", "SourceSettings", "SourceUnavailableError"),
         *("TrainingError", "UsageError", "__version__"),

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         AuditError,
         BundleError,
         ClassError,
-        EnvironmentProblem,
         InputError,
         LayoutError,
+        PlatformError,
         PulmosparkError,
         SourceUnavailableError,
         TrainingError,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pulmospark.inference.batch.result import Prediction
     from pulmospark.inference.explain.heat_map import HeatMap
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 NOT_A_MEDICAL_DEVICE = (
     "Research software, not a medical device: no output of it may guide the care of a person."
 )
@@ -47,12 +47,12 @@ __all__ = [
     "AuditReport",
     "BundleError",
     "ClassError",
-    "EnvironmentProblem",
     "Experiment",
     "HeatMap",
     "InputError",
     "LayoutError",
     "Model",
+    "PlatformError",
     "Prediction",
     "PulmosparkError",
     "Run",

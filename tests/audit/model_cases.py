@@ -89,7 +89,7 @@ def _no_letters() -> tuple[Subject, Scored]:
 
 for _name, _shortcut, _cover in (
     ("covered lungs", shortcuts.covered, "without lungs"),
-    ("letters", shortcuts.letters, "without text"),
+    ("burned_in_text", shortcuts.burned_in_text, "without text"),
 ):
     for _what, _model in {
         "none": lambda cover: _covered(3.0 if cover == "without text" else 0.0, cover),

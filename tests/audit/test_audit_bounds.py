@@ -55,7 +55,7 @@ def test_a_model_that_needs_the_lungs_passes_and_one_that_does_not_fails() -> No
     assert shortcuts.covered(subject, _scored(subject)).verdict == "fail"
 
 
-@pytest.mark.parametrize("run", [shortcuts.covered, shortcuts.letters])
+@pytest.mark.parametrize("run", [shortcuts.covered, shortcuts.burned_in_text])
 def test_classes_that_the_model_does_not_have_leave_it_open(run: Any) -> None:
     subject = clean_subject(600)
     found = run(subject, _scored(subject, ("covid", "healthy", "ill")))
@@ -65,7 +65,7 @@ def test_classes_that_the_model_does_not_have_leave_it_open(run: Any) -> None:
     assert found.remedy
 
 
-@pytest.mark.parametrize("run", [shortcuts.covered, shortcuts.letters])
+@pytest.mark.parametrize("run", [shortcuts.covered, shortcuts.burned_in_text])
 def test_one_class_alone_leaves_it_open(run: Any) -> None:
     subject = clean_subject(600, label=["normal"] * 600)
     assert run(subject, _scored(subject)).verdict == "not assessable"
@@ -78,7 +78,9 @@ def test_one_class_that_the_model_does_not_have_is_left_out_and_named() -> None:
     assert found.sentence.endswith("the model has no such class: pneumonia.")
 
 
-@pytest.mark.parametrize("run", [shortcuts.covered, shortcuts.letters, features.left_out_source])
+@pytest.mark.parametrize(
+    "run", [shortcuts.covered, shortcuts.burned_in_text, features.left_out_source]
+)
 def test_many_images_of_few_patients_leave_it_open(run: Any) -> None:
     few = [f"alder:{n % 9}" for n in range(600)]
     subject = clean_subject(600, group_id=few, patient_id=few)
@@ -87,7 +89,7 @@ def test_many_images_of_few_patients_leave_it_open(run: Any) -> None:
 
 def test_the_verdict_on_letters_hangs_on_the_lower_bound_of_the_fall() -> None:
     many = clean_subject(2000)
-    found = shortcuts.letters(many, _scored(many, without_text=1.0))
+    found = shortcuts.burned_in_text(many, _scored(many, without_text=1.0))
     fall = found.figures[0].figure
     assert found.figures[0].name == "drop in AUROC"
     assert found.verdict == "fail"
@@ -95,7 +97,7 @@ def test_the_verdict_on_letters_hangs_on_the_lower_bound_of_the_fall() -> None:
     assert fall.value is not None
     assert 0.1 < fall.low < fall.value
     few = clean_subject(160)
-    found = shortcuts.letters(few, _scored(few, seen=1.5, without_text=1.0))
+    found = shortcuts.burned_in_text(few, _scored(few, seen=1.5, without_text=1.0))
     fall = found.figures[0].figure
     assert fall.low is not None
     assert fall.value is not None

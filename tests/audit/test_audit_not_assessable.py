@@ -254,14 +254,17 @@ def test_a_model_that_knows_nothing_has_nothing_to_lose() -> None:
     subject = clean_subject(IMAGES)
     sound = scored(subject)
     assert shortcuts.covered(subject, sound).verdict == "pass"
-    assert shortcuts.letters(subject, sound).verdict == "pass"
+    assert shortcuts.burned_in_text(subject, sound).verdict == "pass"
     flat = {name: np.full((IMAGES, 3), 1 / 3) for name in COVERS}
     said(shortcuts.covered(subject, replace(sound, probabilities=flat)), "does not separate")
-    said(shortcuts.letters(subject, replace(sound, probabilities=flat)), "nothing was removed")
+    said(
+        shortcuts.burned_in_text(subject, replace(sound, probabilities=flat)),
+        "nothing was removed",
+    )
     noise = np.random.default_rng(5).dirichlet(np.ones(3), (5, IMAGES))
     blind = replace(sound, probabilities=dict(zip(COVERS, noise, strict=True)))
     said(shortcuts.covered(subject, blind), "does not separate the classes")
-    said(shortcuts.letters(subject, blind), "does not separate the classes")
+    said(shortcuts.burned_in_text(subject, blind), "does not separate the classes")
 
 
 def test_images_without_text_or_without_a_place_outside_the_lungs() -> None:
@@ -269,7 +272,10 @@ def test_images_without_text_or_without_a_place_outside_the_lungs() -> None:
     sound = scored(subject)
     whole = sound.probabilities["whole"]
     bare = {**sound.probabilities, "without text": whole.copy()}
-    said(shortcuts.letters(subject, replace(sound, probabilities=bare)), "nothing was removed")
+    said(
+        shortcuts.burned_in_text(subject, replace(sound, probabilities=bare)),
+        "nothing was removed",
+    )
     everywhere = replace(sound, region=np.ones((8, 8), bool))
     said(shortcuts.covered(subject, everywhere), "covers the whole image")
 
@@ -284,7 +290,7 @@ def test_with_folds_the_kept_model_is_not_asked_about_what_it_learned() -> None:
     learned["without text"] = np.roll(learned["whole"], 1, axis=1)
     model = replace(model, probabilities=learned)
     kept = replace(model, covered=covered)
-    said(shortcuts.letters(subject, kept), "nothing was removed")
+    said(shortcuts.burned_in_text(subject, kept), "nothing was removed")
     for name in ("without lungs", "only border"):
         covered[name] = np.random.default_rng(1).normal(0, 1, model.features.shape)
     found = shortcuts.covered(subject, kept)
@@ -294,7 +300,7 @@ def test_with_folds_the_kept_model_is_not_asked_about_what_it_learned() -> None:
     for method in ("network", "features"):
         config = SimpleNamespace(classes=CLASSES, input_size=32, method=method)
         other = replace(model, bundle=cast("Any", SimpleNamespace(config=config)))
-        for run in (shortcuts.letters, shortcuts.covered):
+        for run in (shortcuts.burned_in_text, shortcuts.covered):
             said(run(subject, other), "trained on all of these images")
 
 

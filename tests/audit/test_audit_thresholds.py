@@ -91,7 +91,7 @@ def test_burned_in_text(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(warn: float, fail: float) -> AuditResult:
         monkeypatch.setattr(shortcuts, "_BURNED_IN_WARN", warn)
         monkeypatch.setattr(shortcuts, "_BURNED_IN_FAIL", fail)
-        return shortcuts.letters(subject, model)
+        return shortcuts.burned_in_text(subject, model)
 
     figure = run(9.0, 9.0).figures[0].figure
     assert figure.low is not None

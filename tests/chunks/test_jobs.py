@@ -15,7 +15,7 @@ from pulmospark.chunks.jobs import Jobs, Logs
 from pulmospark.chunks.task import Name, Unit, error_row, write_down
 from pulmospark.chunks.work_list import Chunk
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError, UsageError
+from pulmospark.core.errors import PlatformError, SourceUnavailableError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.spark import executor, preflight
 from pulmospark.spark.executor import SparkExecutor, shares_of
@@ -86,9 +86,7 @@ def test_the_folder_of_a_run_that_fails_goes(place: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_told(place: Path) -> None:
     (place / "parts").write_text("a file")
-    with pytest.raises(
-        EnvironmentProblem, match=r"parts: is a file, but must be a folder.* --out"
-    ):
+    with pytest.raises(PlatformError, match=r"parts: is a file, but must be a folder.* --out"):
         run(place, Deadly())
 
 
@@ -145,7 +143,7 @@ def test_what_spark_cannot_tell_is_told_in_one_line(
 
     spark = LocalSpark()
     monkeypatch.setattr(spark.sparkContext, "parallelize", gone)
-    with pytest.raises(EnvironmentProblem, match=r"JVM has ended \(Connection refused\)"):
+    with pytest.raises(PlatformError, match=r"JVM has ended \(Connection refused\)"):
         run(place, Deadly(), spark)
 
 
@@ -198,7 +196,7 @@ def test_a_job_that_fails_for_another_reason_is_told(place: Path) -> None:
 
     spark = Broken()
     spark.conf.set("pulmospark.preflight.waited", "yes")
-    with pytest.raises(EnvironmentProblem, match=r"spark\.driver\.memory"):
+    with pytest.raises(PlatformError, match=r"spark\.driver\.memory"):
         run(place, Deadly(), spark)
 
 

@@ -18,7 +18,7 @@ import pytest
 from pulmospark.chunks import Part, chunks_of, run_chunks
 from pulmospark.chunks.local import LocalPool, ThisProcess
 from pulmospark.core import errors, limits
-from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError, UsageError
+from pulmospark.core.errors import PlatformError, SourceUnavailableError, UsageError
 from pulmospark.core.progress import Progress
 from spark.works import Doubling, Killing, RejectingKilling
 
@@ -93,11 +93,11 @@ def test_images_that_end_their_workers_are_rejected(place: Path, pool: LocalPool
 
 
 def test_an_image_that_cannot_be_rejected_is_named(place: Path, pool: LocalPool) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"^/57: ended the worker .*memory"):
+    with pytest.raises(PlatformError, match=r"^/57: ended the worker .*memory"):
         _run(place, pool, Killing(str(place / "notes"), (57,)))
 
 
-@pytest.mark.parametrize("name", ["UsageError", "BundleError", "EnvironmentProblem"])
+@pytest.mark.parametrize("name", ["UsageError", "BundleError", "PlatformError"])
 def test_an_error_comes_back_as_itself_and_ends_the_job(
     name: str, place: Path, pool: LocalPool
 ) -> None:
@@ -119,7 +119,7 @@ def test_an_unreachable_source_is_no_reject(place: Path, pool: LocalPool) -> Non
 
 def test_a_worker_that_cannot_start_says_why(place: Path) -> None:
     work = Doubling(str(place / "notes"))
-    fault = pytest.raises(EnvironmentProblem, match="No module named 'no_such_module'")
+    fault = pytest.raises(PlatformError, match="No module named 'no_such_module'")
     with LocalPool(1, preload=("no_such_module",)) as pool, fault:
         _run(place, pool, work)
 
@@ -177,7 +177,7 @@ def test_a_lack_of_memory_in_this_process_is_one_line(place: Path) -> None:
         def __call__(self, _: pa.Table) -> Any:
             raise MemoryError
 
-    with pytest.raises(EnvironmentProblem, match="memory"):
+    with pytest.raises(PlatformError, match="memory"):
         _run(place, ThisProcess(), Greedy(str(place / "notes")))
 
 

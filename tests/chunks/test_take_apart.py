@@ -10,7 +10,7 @@ import pytest
 
 from pulmospark.chunks import Part
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError
+from pulmospark.core.errors import PlatformError, SourceUnavailableError
 from spark.local_spark import LocalSpark
 from spark.local_works import COUNT, GROUP, Deadly, RejectingDeadly, column, numbers_in, run
 
@@ -87,13 +87,13 @@ def test_a_chunk_is_cut_into_pieces_of_which_one_is_cut_again(
 
 
 def test_work_that_rejects_nothing_names_the_image(place: Path) -> None:
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(PlatformError) as caught:
         run(place, Deadly((57,)))
     words = "ended the worker that read it, 2 times, alone in its task"
     assert caught.value.message == f"/57: {words}: {_MEMORY}"
     plain = pq.read_table(place / "numbers.parquet").drop_columns(["uri"])
     pq.write_table(plain, place / "numbers.parquet", row_group_size=GROUP)
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(PlatformError) as caught:
         run(place, Deadly((57,)))
     where = f"row 9 of row group 2 of {place / 'numbers.parquet'}"
     assert caught.value.message == f"{where}: {words}: {_MEMORY}"
@@ -124,7 +124,7 @@ def test_too_many_in_a_row_are_the_machine_s_fault(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "ENDED_IN_A_ROW_MAX", 1)
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(PlatformError) as caught:
         run(place, RejectingDeadly((56, 57)))
     assert caught.value.message == (
         "/57: ended the worker that read it, 2 times, alone in its task (image 2 in a row): "
@@ -147,7 +147,7 @@ def test_more_ends_than_the_limit_end_the_run(
     monkeypatch.setattr(limits, "FAILED_JOBS_MAX", 3)
     for path in (place / "parts").iterdir():
         path.unlink()
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(PlatformError) as caught:
         run(place, RejectingDeadly((57,)))
     assert caught.value.message == (
         f"4 jobs failed because their workers ended, over the limit of 3: {_MEMORY}"

@@ -38,7 +38,7 @@ from pulmospark.chunks.task import (
 from pulmospark.chunks.work_list import Chunk
 from pulmospark.chunks.worker_check import Expected, expected
 from pulmospark.core import errors
-from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError, UsageError
+from pulmospark.core.errors import PlatformError, SourceUnavailableError, UsageError
 from pulmospark.spark.executor import SparkTask
 
 
@@ -171,7 +171,7 @@ def test_a_worker_of_another_version_begins_nothing(place: Path) -> None:
     wanted = Expected("0.0.1", expected().python, "driver-1")
     (row,) = _run(_task(place, [[0, 1]], wanted=wanted), 0)
     told = json.loads(row["error"])
-    assert told["kind"] == "EnvironmentProblem"
+    assert told["kind"] == "PlatformError"
     assert "driver-1" in told["message"]
     assert not list((place / "parts").glob("copies-*"))
     (row,) = _run(_task(place, [[0]], wanted=expected()), 0)
@@ -220,7 +220,7 @@ def test_a_full_disk_is_told_with_its_folder(place: Path, monkeypatch: pytest.Mo
     for name in ("write_part", "write_down"):
         with monkeypatch.context() as patch:
             patch.setattr(chunk_task, name, fail)
-            with pytest.raises(EnvironmentProblem) as caught:
+            with pytest.raises(PlatformError) as caught:
                 raise error_from(_run(_task(place, [[0]]), 0)[0]["error"])
         assert caught.value.message.startswith(f"{place / 'parts'}: the disk is full")
 
@@ -307,7 +307,7 @@ def test_an_error_travels_as_itself(name: str) -> None:
 
 def test_errors_of_others_travel_as_a_problem_of_the_machine() -> None:
     plain = error_from(_handled(ValueError("odd")))
-    assert type(plain) is EnvironmentProblem
+    assert type(plain) is PlatformError
     assert plain.message == "ValueError: odd"
     install = f"install pulmospark {pulmospark.__version__} with its requirements there"
     host = platform.node()
@@ -316,14 +316,14 @@ def test_errors_of_others_travel_as_a_problem_of_the_machine() -> None:
         (ImportError("No module named 'cv2'"), "a module"),
     ):
         told = error_from(_handled(error))
-        assert type(told) is EnvironmentProblem
+        assert type(told) is PlatformError
         assert told.message == (
             f"{host}: {sys.executable} cannot import {name} (No module named 'cv2'): {install}"
         )
     unknown = json.dumps({"kind": "LaterError", "message": "of a later version", "detail": "d"})
     later = error_from(unknown)
     assert (type(later), later.message, later.detail) == (
-        EnvironmentProblem,
+        PlatformError,
         "of a later version",
         "d",
     )

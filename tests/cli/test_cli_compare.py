@@ -12,14 +12,14 @@ from pulmospark.cli.main import cli
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.source import SourceSettings
 from pulmospark.core import files
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.provenance import provenance
 from pulmospark.data.cohort.split_summary import read_split
 from pulmospark.experiment.run_folder import RunFolder, save_settings
 
 
 def _no_spark(*_: object) -> None:
-    raise EnvironmentProblem("Spark is started")
+    raise PlatformError("Spark is started")
 
 
 @pytest.mark.parametrize("changed", ["ingest.crop=lungs", "split.folds=5", "seed=7", None])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.files import whole_folder, write_text
 
 
@@ -14,9 +14,9 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     for target in (tmp_path / "file" / "out", tmp_path / "file" / "deep" / "out"):
         with (
-            pytest.raises(EnvironmentProblem, match="is a file, but must be a folder"),
+            pytest.raises(PlatformError, match="is a file, but must be a folder"),
             whole_folder(target),
         ):
             pass
-        with pytest.raises(EnvironmentProblem, match="is a file, but must be a folder"):
+        with pytest.raises(PlatformError, match="is a file, but must be a folder"):
             write_text(target, "")

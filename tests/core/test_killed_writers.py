@@ -14,7 +14,7 @@ import pytest
 
 from pulmospark.core import atomic_folders, files
 from pulmospark.core.atomic_folders import exchange, sweep, sweep_inside
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.core.files import link_or_copy, whole_folder
 from pulmospark.core.locks import hold_lock
 
@@ -193,5 +193,5 @@ def test_a_mapped_file_has_its_space_before_it_is_written(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(EnvironmentProblem, match="the disk is full"):
+    with pytest.raises(PlatformError, match="the disk is full"):
         files.allocate(path)

@@ -123,7 +123,7 @@ def expand_here(
         per_class=settings.per_class,
         rows=0,
         images=0,
-        children=0,
+        copies=0,
         classes=(),
         warnings=(),
     )

@@ -11,7 +11,7 @@ from imaging import dicoms
 from pulmospark.core.schemas import RejectReason as Why
 from pulmospark.imaging.dicom.header import Header, read_header
 from pulmospark.imaging.dicom.reader import Frame, open_dicom
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 
 def header_of(raw: NDArray[Any] | None = None, syntax: str = dicoms.EXPLICIT,
@@ -26,7 +26,7 @@ def frame_of(raw: NDArray[Any], **told: Any) -> Frame:
 
 
 def refused(what: Any, *arguments: Any, **more: Any) -> tuple[Why, str]:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         what(*arguments, **more)
     assert str(caught.value) == caught.value.detail
     return caught.value.reason, caught.value.detail

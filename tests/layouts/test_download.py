@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pulmospark.cli.fetch import command
+from pulmospark.cli.download import command
 from pulmospark.core.download import Bounds, download
-from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.layouts.datasets.hannover import Hannover
 from pulmospark.layouts.download import fetch_data_set, fetchable
 from servers import Server, serving
@@ -58,13 +58,13 @@ def test_a_data_set_is_fetched_and_unpacked(server: Server, tmp_path: Path) -> N
     assert again.already
     assert fetch_data_set("hannover", tmp_path, _ROOMY, sha256=_HASH.upper()).already
     assert len(server.asked) == 1
-    with pytest.raises(EnvironmentProblem, match="is from an archive with SHA-256"):
+    with pytest.raises(PlatformError, match="is from an archive with SHA-256"):
         fetch_data_set("hannover", tmp_path, _ROOMY, sha256="0" * 64)
 
 
 def test_a_fetch_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
     server.cut = 100
-    with pytest.raises(EnvironmentProblem, match="run again to resume"):
+    with pytest.raises(PlatformError, match="run again to resume"):
         fetch_data_set("hannover", tmp_path, _ROOMY)
     assert not (tmp_path / "hannover").exists()
     server.cut = None
@@ -74,7 +74,7 @@ def test_a_fetch_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> N
 
 def test_two_editions_are_not_joined(server: Server, tmp_path: Path) -> None:
     server.cut = 100
-    with pytest.raises(EnvironmentProblem):
+    with pytest.raises(PlatformError):
         fetch_data_set("hannover", tmp_path, _ROOMY)
     server.cut, server.etag = None, '"two"'
     server.content = _zip({"repo-master/data.csv": (_SHEET + "1,bb,m,,0,CR,ap\n").encode()})
@@ -88,7 +88,7 @@ def test_without_a_mark_of_the_edition_it_begins_anew(
     server: Server, tmp_path: Path, etag: str | None
 ) -> None:
     server.cut, server.etag = 100, etag
-    with pytest.raises(EnvironmentProblem):
+    with pytest.raises(PlatformError):
         fetch_data_set("hannover", tmp_path, _ROOMY)
     server.cut = None
     assert fetch_data_set("hannover", tmp_path, _ROOMY).sha256 == _HASH
@@ -96,7 +96,7 @@ def test_without_a_mark_of_the_edition_it_begins_anew(
 
 
 def test_another_content_than_was_asked_for_is_thrown_away(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match=f"SHA-256 {_HASH}, not {'0' * 64}"):
+    with pytest.raises(PlatformError, match=f"SHA-256 {_HASH}, not {'0' * 64}"):
         fetch_data_set("hannover", tmp_path, _ROOMY, sha256="0" * 64)
     assert not list(tmp_path.iterdir())
     assert fetch_data_set("hannover", tmp_path, _ROOMY, sha256=_HASH.upper()).checked
@@ -106,7 +106,7 @@ def test_another_content_than_was_asked_for_is_thrown_away(server: Server, tmp_p
     (tmp_path / "hannover" / "png").rmdir()
     (tmp_path / "hannover").rmdir()
     server.content = _zip({"repo-master/data.csv": _SHEET.encode()})
-    with pytest.raises(EnvironmentProblem, match="was discarded"):
+    with pytest.raises(PlatformError, match="was discarded"):
         fetch_data_set("hannover", tmp_path, _ROOMY)
 
 
@@ -114,9 +114,9 @@ def test_too_much_is_refused_by_its_length_or_when_it_comes(
     server: Server, tmp_path: Path
 ) -> None:
     for server.length in (True, False):
-        with pytest.raises(EnvironmentProblem, match="over the limit of 50"):
+        with pytest.raises(PlatformError, match="over the limit of 50"):
             fetch_data_set("hannover", tmp_path, Bounds(50, 60.0))
-    with pytest.raises(EnvironmentProblem, match="in the 0 minutes allowed"):
+    with pytest.raises(PlatformError, match="in the 0 minutes allowed"):
         fetch_data_set("hannover", tmp_path / "fresh", Bounds(10**8, 0.0))
 
 
@@ -141,7 +141,7 @@ def test_names_and_addresses_that_cannot_be_fetched(tmp_path: Path) -> None:
         fetch_data_set("figure1", tmp_path, _ROOMY, sha256="abc")
     with pytest.raises(UsageError, match="only http and https"):
         download("file:///etc/passwd", tmp_path / "x", _ROOMY)
-    with pytest.raises(EnvironmentProblem, match="cannot be downloaded"):
+    with pytest.raises(PlatformError, match="cannot be downloaded"):
         download("http://127.0.0.1:9/x", tmp_path / "x", _ROOMY)
 
 
@@ -167,7 +167,7 @@ def test_redirects_lead_to_http_and_never_out_of_https(
         (plain, "ftp://127.0.0.1:9/set.zip", "http and https"),
     ):
         server.moved_to = there
-        with pytest.raises(EnvironmentProblem, match=f"but only {followed} is followed"):
+        with pytest.raises(PlatformError, match=f"but only {followed} is followed"):
             download(start, tmp_path / "refused.zip", _ROOMY)
     assert len(server.asked) == 8  # two of each that was followed, one of each that was not
     assert not (tmp_path / "refused.zip").exists()

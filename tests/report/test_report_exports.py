@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulmospark.core import schemas
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.report.content import Level
 from pulmospark.report.exports import latex, latex_table, metric_rows
 from pulmospark.report.page import write_report
@@ -172,7 +172,7 @@ def test_an_earlier_folder_is_replaced_and_survives_a_full_disk(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(EnvironmentProblem, match="disk is full"):
+        with pytest.raises(PlatformError, match="disk is full"):
             write_report(content, tmp_path / "report.html")
     assert [path.name for path in target.iterdir()] == ["old.svg"]
     write_report(content, tmp_path / "report.html")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import pulmospark
 from pulmospark.audit.results import AuditResult, NamedFigure
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.provenance import provenance
 from pulmospark.evaluation.results import Figure
 from pulmospark.report import page
@@ -361,7 +361,7 @@ def test_a_disk_that_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(EnvironmentProblem, match="disk is full"):
+    with pytest.raises(PlatformError, match="disk is full"):
         write_report(sample.content(), tmp_path / "report.html")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.spark.background_start import started_early
 
 
@@ -17,7 +17,7 @@ from pulmospark.spark.background_start import started_early
 def _session(told: list[str], go: threading.Event, *, fails: str = "") -> Iterator[Any]:
     go.wait(10)
     if fails == "start":
-        raise EnvironmentProblem("no Java")
+        raise PlatformError("no Java")
     told.append("started")
     yield "the session"
     told.append("stopped")
@@ -60,8 +60,20 @@ def test_a_session_that_does_not_start_says_so() -> None:
     go = threading.Event()
     go.set()
     with (
-        pytest.raises(EnvironmentProblem, match="no Java"),
+        pytest.raises(PlatformError, match="no Java"),
         started_early(_session([], go, fails="start")) as session,
         session,
     ):
         pass
+
+
+def test_what_comes_first_is_done_before_the_session_is_given() -> None:
+    told: list[str] = []
+    go = threading.Event()
+    go.set()
+    with (
+        started_early(_session(told, go), first=lambda _: told.append("first")) as session,
+        session,
+    ):
+        told.append("work")
+    assert told == ["started", "first", "work", "stopped"]

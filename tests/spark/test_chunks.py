@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from pulmospark.chunks import Part, chunks_of, run_chunks
 from pulmospark.core import errors
-from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
+from pulmospark.core.errors import PlatformError, PulmosparkError, UsageError
 from pulmospark.core.progress import Progress
 from pulmospark.spark.executor import SparkExecutor, shares_of
 from spark import works
@@ -101,7 +101,7 @@ def test_one_chunk_run_twice_at_once_is_as_run_once(place: Path, spark: SparkSes
     assert sorted(_rows(list(dict.fromkeys(parts)), "even")) == [0, 4, 8, 12, 16]
 
 
-@pytest.mark.parametrize("name", ["UsageError", "ClassError", "BundleError", "EnvironmentProblem"])
+@pytest.mark.parametrize("name", ["UsageError", "ClassError", "BundleError", "PlatformError"])
 def test_an_error_of_a_task_comes_back_as_itself(
     name: str, place: Path, spark: SparkSession
 ) -> None:
@@ -128,20 +128,20 @@ def test_the_first_error_ends_the_job(tmp_path: Path, spark: SparkSession) -> No
 
 
 def test_any_other_error_is_told_in_one_line(place: Path, spark: SparkSession) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"^ValueError: cannot double 4$") as caught:
+    with pytest.raises(PlatformError, match=r"^ValueError: cannot double 4$") as caught:
         _run(place, spark, Doubling(str(place / "notes"), fails_at=4))
     assert "Traceback" in (caught.value.detail or "")
 
 
 def test_a_row_that_ends_its_worker_is_named(place: Path, spark: SparkSession) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"^row 1 of row group 1 of .* memory") as caught:
+    with pytest.raises(PlatformError, match=r"^row 1 of row group 1 of .* memory") as caught:
         _run(place, spark, Doubling(str(place / "notes"), fails_at=4, error="killed"))
     assert "\n" not in caught.value.message
     assert _rows(_run(place, spark), "odd") == [2, 6, 10, 14, 18]  # the session is sound
 
 
 def test_what_was_done_before_an_error_is_kept(place: Path, spark: SparkSession) -> None:
-    with pytest.raises(EnvironmentProblem):
+    with pytest.raises(PlatformError):
         _run(place, spark, Doubling(str(place / "notes"), fails_at=4))
     assert _rows(_run(place, spark), "odd") == [2, 6, 10, 14, 18]
     assert _calls(place) == [0, 3, 3, 6, 9]
@@ -150,7 +150,7 @@ def test_what_was_done_before_an_error_is_kept(place: Path, spark: SparkSession)
 def test_a_file_that_is_gone_is_told(place: Path, spark: SparkSession) -> None:
     todo = chunks_of([place / "numbers.parquet"])
     (place / "numbers.parquet").unlink()
-    with pytest.raises(EnvironmentProblem, match=r"numbers\.parquet") as caught:
+    with pytest.raises(PlatformError, match=r"numbers\.parquet") as caught:
         run_chunks(
             SparkExecutor(spark), Doubling(str(place / "notes")), todo, place / "parts", _QUIET
         )
@@ -159,5 +159,5 @@ def test_a_file_that_is_gone_is_told(place: Path, spark: SparkSession) -> None:
 
 def test_a_folder_that_cannot_be_is_told(place: Path, spark: SparkSession) -> None:
     (place / "parts").write_text("a file")
-    with pytest.raises(EnvironmentProblem, match="--out"):
+    with pytest.raises(PlatformError, match="--out"):
         _run(place, spark)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.spark.environment import check_spark_home, check_user
 
 
@@ -19,12 +19,12 @@ def test_spark_home_of_another_spark(tmp_path: Path) -> None:
     for fine in ({}, {"SPARK_HOME": ""}, {"SPARK_HOME": str(package)}):
         check_spark_home(fine, package, "4.0.1")
     other = tmp_path / "spark"
-    with pytest.raises(EnvironmentProblem, match=r"SPARK_HOME=.*contains no Spark: unset"):
+    with pytest.raises(PlatformError, match=r"SPARK_HOME=.*contains no Spark: unset"):
         check_spark_home({"SPARK_HOME": str(other)}, package, "4.0.1")
     (other / "jars").mkdir(parents=True)
     check_spark_home({"SPARK_HOME": str(other)}, package, "4.0.1")  # it does not say which
     (other / "jars" / "spark-core_2.12-3.5.1.jar").touch()
-    with pytest.raises(EnvironmentProblem, match=r"contains Spark 3\.5\.1.*is 4\.0\.1: unset"):
+    with pytest.raises(PlatformError, match=r"contains Spark 3\.5\.1.*is 4\.0\.1: unset"):
         check_spark_home({"SPARK_HOME": str(other)}, package, "4.0.1")
     check_spark_home({"SPARK_HOME": str(other)}, package, "3.5.1")
 
@@ -34,10 +34,10 @@ def test_a_user_without_an_entry() -> None:
     code = (
         "import os; from pulmospark.spark.environment import check_user as check; "
         "from pulmospark.core.machine import cache_folder; os.setuid(54321); "
-        "from pulmospark.core.errors import EnvironmentProblem\n"
+        "from pulmospark.core.errors import PlatformError\n"
         "for call in (check, cache_folder):\n"
         "    try: call()\n"
-        "    except EnvironmentProblem as error: print(error.message)"
+        "    except PlatformError as error: print(error.message)"
     )
     environment = {k: v for k, v in os.environ.items() if k not in {"HOME", "XDG_CACHE_HOME"}}
     done = subprocess.run(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError, UsageError
+from pulmospark.core.errors import PlatformError, SourceUnavailableError, UsageError
 from pulmospark.spark.failures import ended_worker, job_errors
 
 _JAVA = """An error occurred while calling o54.collectToPython.
@@ -52,7 +52,7 @@ _JAVA = """An error occurred while calling o54.collectToPython.
 )  # fmt: skip
 def test_one_line_says_why_and_what_to_do(why: str, words: str) -> None:
     error = RuntimeError(_JAVA.format(why=why))
-    with pytest.raises(EnvironmentProblem, match=words) as caught, job_errors():
+    with pytest.raises(PlatformError, match=words) as caught, job_errors():
         raise error
     assert "\n" not in caught.value.message
     assert caught.value.detail == str(error)
@@ -61,10 +61,10 @@ def test_one_line_says_why_and_what_to_do(why: str, words: str) -> None:
 
 
 def test_the_end_of_the_jvm_and_silence() -> None:
-    ended = pytest.raises(EnvironmentProblem, match=r"JVM has ended \(Connection refused\)")
+    ended = pytest.raises(PlatformError, match=r"JVM has ended \(Connection refused\)")
     with ended, job_errors():
         raise ConnectionRefusedError(111, "Connection refused")
-    with pytest.raises(EnvironmentProblem, match=r"\(RuntimeError\)"), job_errors():
+    with pytest.raises(PlatformError, match=r"\(RuntimeError\)"), job_errors():
         raise RuntimeError
 
 

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from pulmospark.chunks import Part, chunks_of, run_chunks
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError
+from pulmospark.core.errors import PlatformError, SourceUnavailableError
 from pulmospark.core.progress import Progress
 from pulmospark.spark.executor import SparkExecutor
 from spark import works
@@ -67,7 +67,7 @@ def test_images_that_end_their_workers_are_rejected(place: Path, spark: SparkSes
 
 
 def test_work_that_rejects_nothing_names_the_image(place: Path, spark: SparkSession) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"^/57: ended the worker .*memory") as caught:
+    with pytest.raises(PlatformError, match=r"^/57: ended the worker .*memory") as caught:
         _run(place, spark, Killing(str(place / "notes"), (57,)))
     assert "\n" not in caught.value.message
 
@@ -85,7 +85,7 @@ def test_too_many_in_a_row_are_the_machine_s_fault(
     place: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "ENDED_IN_A_ROW_MAX", 1)
-    with pytest.raises(EnvironmentProblem, match=r"image 2 in a row.*memory"):
+    with pytest.raises(PlatformError, match=r"image 2 in a row.*memory"):
         _run(place, spark, RejectingKilling(str(place / "notes"), (57, 58)))
 
 

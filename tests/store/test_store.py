@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import boto3
 import pytest
 
-from pulmospark.core.errors import EnvironmentProblem, InputError, SourceUnavailableError
+from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
 from pulmospark.store.store import (
     ConflictError,
     ObjectMissingError,
@@ -169,7 +169,7 @@ def test_a_store_that_ignores_conditions_is_refused(
     open_store(bucket).probe("out")
     assert list(open_store(bucket).list()) == []
     monkeypatch.setenv("AWS_ENDPOINT_URL", careless)
-    with pytest.raises(EnvironmentProblem, match="ignores conditional writes"):
+    with pytest.raises(PlatformError, match="ignores conditional writes"):
         Store(bucket).probe("out")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.evaluation.results import OperatingPoint
 from pulmospark.tracking.tensorboard_follow import Follower
 from pulmospark.training.rank import EPOCHS
@@ -123,7 +123,7 @@ def test_epochs_are_written_while_a_training_goes_on(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_ends_the_run_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "boards").write_text("")
     with (
-        pytest.raises(EnvironmentProblem, match="is a file, but must be a folder"),
+        pytest.raises(PlatformError, match="is a file, but must be a folder"),
         Follower(tmp_path / "work", tmp_path / "boards") as follower,
     ):
         follower.finish([_record("final", [_epoch(1)])])

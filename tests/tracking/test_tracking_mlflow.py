@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import pulmospark
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.tracking import TrackingSettings
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.experiment.pipeline import run_report
 from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.experiment.tracking import followed, track
@@ -153,6 +153,6 @@ def test_a_store_that_cannot_be_is_one_line(tmp_path: Path) -> None:
             "127.0.0.1:9', but MLflow failed: MlflowException: API request",
         ),
     ):
-        with pytest.raises(EnvironmentProblem, match=message) as told:
+        with pytest.raises(PlatformError, match=message) as told:
             MlflowStore(TrackingSettings(mlflow=uri), "x")
         assert "\n" not in told.value.message

@@ -12,7 +12,7 @@ from mlflow.utils.validation import _validate_metric_name
 
 from pulmospark.config.experiment import read_experiment
 from pulmospark.config.tracking import TrackingSettings
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.tracking.extra import check_tracking
 from pulmospark.tracking.record import RunRecord, course_of, flat, plain_name
 
@@ -89,7 +89,7 @@ def test_a_missing_extra_is_one_line_with_its_remedy(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == library else find(name)
     )
-    with pytest.raises(EnvironmentProblem, match=f"{library} is not installed") as caught:
+    with pytest.raises(PlatformError, match=f"{library} is not installed") as caught:
         check_tracking(settings)
     assert caught.value.message.endswith("'.[tracking]' in pulmospark's checkout")
     assert "\n" not in caught.value.message
@@ -104,7 +104,7 @@ def test_the_command_line_tells_before_anything_is_done(
     file.write_text('sources = [{ path = "images" }]\n[tracking]\nmlflow = "m"\n')
     open_experiment(file, {})
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(EnvironmentProblem, match="pip install"):
+    with pytest.raises(PlatformError, match="pip install"):
         open_experiment(file, {})
     assert list(tmp_path.iterdir()) == [file]
     with pytest.raises(UsageError, match="no such setting"):

@@ -51,16 +51,16 @@ def test_children_are_fitted_on_with_their_parents(
     )
     made = pipeline.run_expand(experiment, run, spark, quiet=True)
     assert made is not None
-    assert {one.images + one.children for one in made.classes} == {PER_CLASS}
+    assert {one.images + one.copies for one in made.classes} == {PER_CLASS}
     result = pipeline.run_train(experiment, run, spark, quiet=True)
-    assert result.feature_images == finished_run.result.train.feature_images + made.children
+    assert result.feature_images == finished_run.result.train.feature_images + made.copies
     rows, cohort = pq.read_table(made.expanded / "table"), read_cohort(run.cohort)
     child = np.asarray(rows["draw"].to_pylist()) > 0
     for model in result.models:
         part = Part(Split.TRAIN, model.fold)
         children = int((in_part(rows, part) & child).sum())
         training_rows = in_part(cohort, part) | in_part(cohort, Part(Split.VALIDATION, model.fold))
-        assert 0 < children < made.children or model.fold is None
+        assert 0 < children < made.copies or model.fold is None
         assert model.images == int(training_rows.sum()) + children, model.name
     scored = pq.read_table(run.training / "scores", columns=["uri"])["uri"].to_pylist()
     assert not [uri for uri in scored if "#draw-" in uri]  # no child is tested or validated on

@@ -148,7 +148,7 @@ class Model:
             InputError: a path is not there, or the one image cannot be read.
             UsageError: ``images`` is none of these, or the arguments do not go together.
             BundleError: another model now stands in the bundle's folder.
-            EnvironmentProblem: no space, no right to write there, or no Spark.
+            PlatformError: no space, no right to write there, or no Spark.
 
         Example:
             >>> model = ps.load("runs/mine/bundle")

@@ -57,7 +57,7 @@ def run(
     Raises:
         UsageError: a setting is wrong, or another process writes to the run's folder.
         InputError: a folder is missing or has no known layout, or a class is empty.
-        EnvironmentProblem: Java, memory, disk, weights or network are missing.
+        PlatformError: Java, memory, disk, weights or network are missing.
         AuditError: an audit failed and ``audit.strict`` is set; ``open_run`` opens the run.
 
     Example:

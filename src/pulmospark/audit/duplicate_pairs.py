@@ -57,7 +57,7 @@ def write_pairs(table: pa.Table, folder: Path) -> None:
     """Write a table of pairs into a folder, as ``near_copies.parquet`` and ``.csv``.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     with files.disk_errors(folder):
         pq.write_table(table, folder / PARQUET)

@@ -119,7 +119,7 @@ AUDITS: tuple[Audit, ...] = (
     Audit(
         *shortcuts.BURNED_IN,
         "a class read from burned-in text",
-        lambda e: shortcuts.letters(e.subject, e.scored),
+        lambda e: shortcuts.burned_in_text(e.subject, e.scored),
         runs_model=True,
     ),
     Audit(

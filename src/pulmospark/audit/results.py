@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
+from pulmospark.config.audit import EARLIER_AUDITS
 from pulmospark.core.html import html_table
 from pulmospark.evaluation.results import Figure, Result
 
@@ -78,7 +79,7 @@ class Shortcut(Result):
 class AuditResult(Result):
     """One audit."""
 
-    name: str
+    name: Annotated[str, BeforeValidator(lambda name: EARLIER_AUDITS.get(name, name))]
     title: str
     verdict: Annotated[Verdict, BeforeValidator(lambda verdict: _OLDER.get(verdict, verdict))]
     sentence: str

@@ -16,7 +16,7 @@ from pulmospark.core.arrays import Floats, Ints, Mask
 from pulmospark.evaluation.results import Figure
 
 COVERED = ("covered_lungs", "Performance with the lungs blacked out")
-BURNED_IN = ("letters", "Burned-in text")
+BURNED_IN = ("burned_in_text", "Burned-in text")
 _OUT_OF_FOLD = (
     " Each image was scored by a logistic regression on the network's features, fitted without "
     "its fold: the final model was trained on all images."
@@ -107,7 +107,7 @@ def covered(subject: Subject, scored: Scored) -> AuditResult:
     )
 
 
-def letters(subject: Subject, scored: Scored) -> AuditResult:
+def burned_in_text(subject: Subject, scored: Scored) -> AuditResult:
     """How much the AUROC drops when small bright marks outside the lungs are removed."""
     if (reason := _learned_all(subject, scored)) is not None:
         return not_assessable(*BURNED_IN, reason, _TEST_PART)

@@ -37,9 +37,9 @@ def apply(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
     for kind, group in groupby(operations, key=_kind):
         if kind is PixelTransform:
             for operation in group:
-                one = transform(operation.name)
-                assert isinstance(one, PixelTransform)
-                changed = one.apply(changed, operation.parameters)
+                pixel_transform = transform(operation.name)
+                assert isinstance(pixel_transform, PixelTransform)
+                changed = pixel_transform.apply(changed, operation.parameters)
         else:
             changed = (_tone if kind is ToneTransform else warp)(changed, list(group))
     return changed.copy() if changed is pixels else changed

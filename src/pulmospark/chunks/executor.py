@@ -39,7 +39,7 @@ class Workers(Protocol):
             folder: that tasks write to; created if missing.
 
         Raises:
-            EnvironmentProblem: a worker lacks something; the line names its machine.
+            PlatformError: a worker lacks something; the line names its machine.
         """
         ...
 

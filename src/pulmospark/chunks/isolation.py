@@ -17,7 +17,7 @@ from pulmospark.chunks.jobs import Jobs
 from pulmospark.chunks.task import Unit, Work, write_parts
 from pulmospark.chunks.work_list import read_chunk
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.files import disk_errors
 
 
@@ -53,7 +53,7 @@ class Isolation:
         Where none does when it is alone, all of them are done: it was their number.
 
         Raises:
-            EnvironmentProblem: an image that cannot be rejected ended its worker, or so many
+            PlatformError: an image that cannot be rejected ended its worker, or so many
                 did that it is the machine's fault.
             PulmosparkError: what a task raised.
         """
@@ -83,7 +83,7 @@ class Isolation:
     def _count_failure(self) -> None:
         self._failed_jobs += 1
         if self._failed_jobs > limits.FAILED_JOBS_MAX:
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"{self._failed_jobs} jobs failed because their workers ended, over the "
                 f"limit of {limits.FAILED_JOBS_MAX}: {_MEMORY}"
             )
@@ -103,7 +103,7 @@ class Isolation:
         work = self._jobs.work
         if not isinstance(work, Rejecting) or self._in_a_row > limits.ENDED_IN_A_ROW_MAX:
             several = f" (image {self._in_a_row} in a row)" if self._in_a_row > 1 else ""
-            raise EnvironmentProblem(f"{name}: {ended}{several}: {_MEMORY}")
+            raise PlatformError(f"{name}: {ended}{several}: {_MEMORY}")
         folder = self._jobs.folder
         with disk_errors(folder):
             parts = write_parts(folder, work.key(rows), lambda: work.rejects(rows, ended))

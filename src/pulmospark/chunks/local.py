@@ -20,7 +20,7 @@ from pulmospark.chunks.executor import WorkerEndedError
 from pulmospark.chunks.task import Task, UnitRow, error_from
 from pulmospark.chunks.worker_check import Expected
 from pulmospark.core import limits, machine
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.python_path import SAFE_PATH
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -225,8 +225,8 @@ class _Worker:
         return last.strip()[:200]
 
 
-def _ended(how: str) -> EnvironmentProblem:
-    return EnvironmentProblem(
+def _ended(how: str) -> PlatformError:
+    return PlatformError(
         f"a worker process ended without an error message ({how}), probably out of memory: give "
         "the command more, or run fewer tasks at once with --master local[1], then rerun the "
         "command"

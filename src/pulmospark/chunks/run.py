@@ -60,7 +60,7 @@ def run_chunks(
 
     Raises:
         PulmosparkError: what a task raised first, at once.
-        EnvironmentProblem: the executor gave the job up, or has ended itself.
+        PlatformError: the executor gave the job up, or has ended itself.
     """
     if not chunks:
         return []

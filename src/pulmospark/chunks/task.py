@@ -28,7 +28,7 @@ from pulmospark.chunks.parts import write_part
 from pulmospark.chunks.work_list import Chunk, read_chunk
 from pulmospark.chunks.worker_check import Expected, check_worker
 from pulmospark.core import errors
-from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, SourceUnavailableError
+from pulmospark.core.errors import PlatformError, PulmosparkError, SourceUnavailableError
 from pulmospark.core.files import disk_errors, write_bytes
 
 PLAN = "plan.jsonl"
@@ -270,7 +270,7 @@ def error_row(error: Exception) -> str:
         message = f"{type(error).__name__}: {error}"
     return json.dumps(
         {
-            "kind": type(kind or EnvironmentProblem("")).__name__,
+            "kind": type(kind or PlatformError("")).__name__,
             "message": message,
             "detail": traceback.format_exc(),
         }
@@ -280,5 +280,5 @@ def error_row(error: Exception) -> str:
 def error_from(text: str) -> PulmosparkError:
     """The error that :func:`error_row` wrote down."""
     fields: dict[str, Any] = json.loads(text)
-    kind: type[PulmosparkError] = getattr(errors, fields["kind"], EnvironmentProblem)
+    kind: type[PulmosparkError] = getattr(errors, fields["kind"], PlatformError)
     return kind(fields["message"], detail=fields["detail"])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pulmospark
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 
 MODULES = (
     "cv2",
@@ -103,10 +103,10 @@ def check_worker(wanted: Expected) -> None:
     """Check that this process has what it needs before it begins.
 
     Raises:
-        EnvironmentProblem: it has not; the first of the faults.
+        PlatformError: it has not; the first of the faults.
     """
     for line in faults(wanted):
-        raise EnvironmentProblem(line)
+        raise PlatformError(line)
 
 
 def unseen(path: str, tries: int = limits.READ_TRIES) -> str | None:

@@ -257,7 +257,7 @@ def make_folder(folder: Path) -> None:
     """Create the folder of a run before Spark starts, so that a failure is reported early.
 
     Raises:
-        EnvironmentProblem: no space, no write permission, or a file exists at that path.
+        PlatformError: no space, no write permission, or a file exists at that path.
     """
     from pulmospark.core.files import disk_errors
 
@@ -283,7 +283,7 @@ def spark(
 
     Raises:
         UsageError: a ``--conf`` has no value.
-        EnvironmentProblem: Spark does not start.
+        PlatformError: Spark does not start.
     """
     values = pairs(conf, "--conf")
     from pulmospark.core.progress import stage

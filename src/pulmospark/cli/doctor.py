@@ -37,7 +37,7 @@ _GIB = 1024**3
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(with_spark: bool, master: str | None, conf: tuple[str, ...], as_json: bool) -> None:
     """Run it."""
-    from pulmospark.core.errors import EnvironmentProblem
+    from pulmospark.core.errors import PlatformError
 
     missing: list[dict[str, Any]] = []
     facts = _machine_facts(missing)
@@ -49,7 +49,7 @@ def command(with_spark: bool, master: str | None, conf: tuple[str, ...], as_json
     else:
         _say(facts)
     if needed := [gap for gap in missing if gap["needed"]]:
-        raise EnvironmentProblem("; ".join(f"{gap['what']}: {gap['remedy']}" for gap in needed))
+        raise PlatformError("; ".join(f"{gap['what']}: {gap['remedy']}" for gap in needed))
 
 
 def _machine_facts(missing: list[dict[str, Any]]) -> dict[str, Any]:
@@ -112,12 +112,12 @@ def _dependencies() -> list[str]:
 
 
 def _java(missing: list[dict[str, Any]]) -> dict[str, Any] | None:
-    from pulmospark.core.errors import EnvironmentProblem
+    from pulmospark.core.errors import PlatformError
     from pulmospark.spark.java import find_java
 
     try:
         java = find_java()
-    except EnvironmentProblem as error:
+    except PlatformError as error:
         _lack(missing, "Java", error.message, needed=True)
         return None
     return {"version": java.version, "origin": java.origin, "home": str(java.home)}
@@ -205,7 +205,7 @@ def _try_spark(
 ) -> dict[str, Any] | None:
     import time
 
-    from pulmospark.core.errors import EnvironmentProblem
+    from pulmospark.core.errors import PlatformError
     from pulmospark.spark.session import slots, spark_session
 
     start = time.perf_counter()
@@ -220,19 +220,19 @@ def _try_spark(
                 "start_seconds": round(ready - start, 2),
                 "job_seconds": round(time.perf_counter() - ready, 2),
             }
-    except EnvironmentProblem as error:
+    except PlatformError as error:
         _lack(missing, "Spark", error.message, needed=True)
         return None
 
 
 def _small_job(spark: Any) -> int:
     """Send a hundred rows through Python workers, as every stage does."""
-    from pulmospark.core.errors import EnvironmentProblem
+    from pulmospark.core.errors import PlatformError
 
     try:
         return int(spark.range(100).mapInArrow(_same, "id bigint").count())
     except Exception as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"Spark started, and a small job failed: {type(error).__name__}: "
             f"{first_line(error)}; check that the workers have the same Python and pulmospark",
             detail=str(error),

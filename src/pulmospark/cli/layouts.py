@@ -68,7 +68,7 @@ def _say_details(layout: Layout) -> None:
         ("licence", layout.licence),
     ]
     if layout.download:
-        rows.append(("download", f"pulmospark fetch {layout.name}"))
+        rows.append(("download", f"pulmospark download {layout.name}"))
     rows += [("known fault", fault) for fault in layout.faults]
     rows += [(f"--option {option}", meaning) for option, meaning in layout.options.items()]
     common.say(f"{layout.name}: {layout.title}", "bold")

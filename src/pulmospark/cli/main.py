@@ -16,7 +16,7 @@ import click
 import pulmospark
 from pulmospark.cli.library_output import clean_messages, report_decisions
 from pulmospark.cli.styling import styled, wrapped
-from pulmospark.core.errors import AuditError, EnvironmentProblem, PulmosparkError, UsageError
+from pulmospark.core.errors import AuditError, PlatformError, PulmosparkError, UsageError
 from pulmospark.core.safe_text import first_line, one_line, shown, shown_json
 from pulmospark.core.suggestions import did_you_mean
 
@@ -46,7 +46,7 @@ GROUPS = {
         "export": "Write a bundle as ONNX or OpenVINO.",
     },
     "Data, networks and this machine": {
-        "fetch": "Download a public data set over https.",
+        "download": "Download a public data set over https.",
         "layouts": "List the supported data set layouts.",
         "models": "List the available networks.",
         "doctor": "Check this machine, and list what is missing.",
@@ -54,6 +54,9 @@ GROUPS = {
 }
 """Heading -> command -> its line in ``--help``; each has the module of its name. Kept here so that
 the list can be shown without importing them."""
+
+EARLIER_NAMES = {"fetch": "download"}
+"""command by the name that it had -> the one that it has"""
 
 COMMANDS = {name: line for group in GROUPS.values() for name, line in group.items()}
 
@@ -95,6 +98,12 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in EARLIER_NAMES:
+            new = EARLIER_NAMES[args[0]]
+            from pulmospark.cli.common import warn
+
+            warn(f"`pulmospark {args[0]}` is now `pulmospark {new}`; the old name is deprecated")
+            args = [new, *args[1:]]
         is_typed = not ctx.resilient_parsing  # a shell that completes a line wants no error
         if is_typed and args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise UsageError(
@@ -216,8 +225,8 @@ def _described(error: Exception) -> tuple[str, int, str]:
     if _disk_is_full(error):
         return (
             "the disk is full: free some space, or write elsewhere with --out",
-            EnvironmentProblem.exit_code,
-            EnvironmentProblem.__name__,
+            PlatformError.exit_code,
+            PlatformError.__name__,
         )
     kind = type(error).__name__
     return (

@@ -113,11 +113,11 @@ def say_split(result: SplitResult, *, phantoms: bool = False) -> None:
 def say_expand(result: ExpandResult) -> None:
     """Print the originals and augmented copies of each class."""
     for expanded_class in result.classes:
-        copies = expanded_class.children
+        copies = expanded_class.copies
         say(
             f"{expanded_class.label}: {count(expanded_class.images, 'image')} and {copies:,} "
             f"augmented {'copy' if copies == 1 else 'copies'}, at most "
-            f"{expanded_class.children_of_a_image:,} per image"
+            f"{expanded_class.copies_per_image:,} per image"
         )
     unchanged = " (unchanged)" if result.already else ""
     say(f"{count(result.rows, 'row')}{unchanged}: {result.expanded}")

@@ -73,7 +73,7 @@ def command(bundle: Path, changes: tuple[str, ...], quiet: bool, **options: obje
     """Run it."""
     from pulmospark.config.parse import parse
     from pulmospark.config.serve import ServeSettings
-    from pulmospark.core.errors import EnvironmentProblem
+    from pulmospark.core.errors import PlatformError
     from pulmospark.core.extras import how_to_install
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
@@ -87,7 +87,7 @@ def command(bundle: Path, changes: tuple[str, ...], quiet: bool, **options: obje
     try:
         from pulmospark.serve.server import serve
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{error.name} is not installed, which the service needs: {how_to_install('serve')}"
         ) from error
     os.umask(0o077)  # what the service writes is for its user alone

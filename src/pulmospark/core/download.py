@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pulmospark
 from pulmospark.core import files, limits
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.hashing import file_id
 from pulmospark.core.locks import wait_for_lock
@@ -66,7 +66,7 @@ def download(
 
     Raises:
         UsageError: the address is neither http nor https.
-        EnvironmentProblem: no network, no space, too large, too slow, a wrong hash, or a
+        PlatformError: no network, no space, too large, too slow, a wrong hash, or a
             redirect that leaves https or http.
     """
     if urlsplit(url).scheme not in {"http", "https"}:
@@ -112,7 +112,7 @@ def _complete(  # noqa: PLR0917 - as `download`
     if sha256 is not None and not digest.startswith(sha256):
         part.unlink()
         mark.unlink(missing_ok=True)
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{url}: the download has SHA-256 {digest}, not {sha256}, and was discarded: run "
             "again; if it remains so, the file has changed"
         )
@@ -125,7 +125,7 @@ def _open_url(request: urllib.request.Request) -> Any:
     """Open a URL; a redirect from https may only lead to https.
 
     Raises:
-        EnvironmentProblem: a redirect leads out of https, or to neither http nor https.
+        PlatformError: a redirect leads out of https, or to neither http nor https.
         urllib.error.URLError: there is no response, or it is an error.
     """
     opener = urllib.request.build_opener(_Redirects)
@@ -147,12 +147,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         """The request that a redirect leads to.
 
         Raises:
-            EnvironmentProblem: it leads elsewhere.
+            PlatformError: it leads elsewhere.
         """
         there = urlsplit(newurl)
         is_secure = urlsplit(req.full_url).scheme == "https"
         if there.scheme not in ({"https"} if is_secure else {"http", "https"}):
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"{req.full_url}: redirects to {there.scheme}://{there.hostname}, but only "
                 f"{'https' if is_secure else 'http and https'} is followed: anyone could have "
                 "sent the content"
@@ -160,8 +160,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _broken(url: str, why: object) -> EnvironmentProblem:
-    return EnvironmentProblem(
+def _broken(url: str, why: object) -> PlatformError:
+    return PlatformError(
         f"{url}: cannot be downloaded ({why}): check the network and run again to resume"
     )
 
@@ -210,7 +210,7 @@ def _fill(
 
 def _check_size(url: str, size: int, bounds: Bounds) -> None:
     if size > bounds.bytes_max:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{url}: {size} bytes, over the limit of {bounds.bytes_max}: {bounds.bytes_remedy}"
         )
 
@@ -241,7 +241,7 @@ def _copy(  # noqa: PLR0917 - one loop, and what bounds it
     while True:
         _check_size(url, max(done, total), bounds)
         if time.monotonic() > until:
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"{url}: {done} bytes in the {bounds.seconds_max / 60:g} minutes allowed: "
                 f"{bounds.seconds_remedy}"
             )

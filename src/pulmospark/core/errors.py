@@ -6,7 +6,7 @@
     |   |-- LayoutError        a folder has no known layout
     |   |-- ClassError         a class is empty, or a fold has only one
     |   `-- BundleError        a model bundle is damaged or of another kind
-    |-- EnvironmentProblem   4  Java, memory, disk, weights or network are missing
+    |-- PlatformError        4  Java, memory, disk, weights or network are missing
     |   |-- SourceUnavailableError  a machine cannot reach the images; another might
     |   `-- TrainingError      a training process failed; carries its own traceback
     `-- AuditError          5  an audit says that the result can't be trusted
@@ -16,6 +16,8 @@ the value, the limit and the remedy; text from outside is escaped to one line.
 """
 
 from __future__ import annotations
+
+import warnings
 
 from pulmospark.core.safe_text import one_line
 
@@ -60,20 +62,20 @@ class BundleError(InputError):
     """A model bundle is damaged, incomplete or of another version."""
 
 
-class EnvironmentProblem(PulmosparkError):
+class PlatformError(PulmosparkError):
     """Something outside the data is missing: Java, memory, disk, weights, network."""
 
     exit_code = 4
 
 
-class SourceUnavailableError(EnvironmentProblem):
+class SourceUnavailableError(PlatformError):
     """A machine cannot reach listed files: its mount, its store or its system failed.
 
     No image is to blame, so none is rejected for it; Spark may try another machine.
     """
 
 
-class TrainingError(EnvironmentProblem):
+class TrainingError(PlatformError):
     """A training process failed; ``detail`` holds the traceback of the first that did."""
 
 
@@ -81,3 +83,19 @@ class AuditError(PulmosparkError):
     """An audit failed and ``--strict`` was given."""
 
     exit_code = 5
+
+
+_EARLIER = {"EnvironmentProblem": PlatformError}
+"""name of an error in earlier versions -> the error"""
+
+
+def __getattr__(name: str) -> type[PulmosparkError]:
+    if name in _EARLIER:
+        present = _EARLIER[name]
+        warnings.warn(
+            f"{name} is now called {present.__name__}: rename it; the old name is deprecated",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return present
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from pulmospark.core import limits
 from pulmospark.core.atomic_folders import folder_aside
-from pulmospark.core.errors import EnvironmentProblem, InputError
+from pulmospark.core.errors import InputError, PlatformError
 from pulmospark.core.locations import check_local
 from pulmospark.core.safe_text import shown_json
 
@@ -35,7 +35,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     :func:`pulmospark.core.atomic_folders.folder_aside`.
 
     Raises:
-        EnvironmentProblem: no space, or no permission to write there.
+        PlatformError: no space, or no permission to write there.
     """
     with disk_errors(target), folder_aside(check_local(target)) as aside:
         yield aside
@@ -62,7 +62,7 @@ def allocate(path: Path) -> None:
     disk is full is killed by SIGBUS.
 
     Raises:
-        EnvironmentProblem: no space.
+        PlatformError: no space.
     """
     with disk_errors(path), path.open("r+b") as file:
         size = os.fstat(file.fileno()).st_size
@@ -94,7 +94,7 @@ def write_text(target: Path, text: str) -> None:
     """Write a text file (UTF-8) atomically; its folder is made where it is missing.
 
     Raises:
-        EnvironmentProblem: no space, or no permission to write there.
+        PlatformError: no space, or no permission to write there.
     """
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,16 +137,16 @@ def disk_errors(target: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_SPACE:
             free = _free_bytes(target)
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"{target}: the disk is full ({free} bytes free): make room, or write elsewhere "
                 "with --out"
             ) from error
         if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"{target}: no permission to write there: choose another folder with --out"
             ) from error
         if isinstance(error, (NotADirectoryError, FileExistsError)):
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"{target}: is a file, but must be a folder: choose another with --out"
             ) from error
         raise

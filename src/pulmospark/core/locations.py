@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
-from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
+from pulmospark.core.errors import PlatformError, PulmosparkError, UsageError
 
 PathLike = str | os.PathLike[str]
 """a path as Python's own functions take it"""
@@ -105,7 +105,7 @@ def path_of_variable(name: str) -> Path | None:
     """The path in an environment variable; ``None``: it is unset or empty.
 
     Raises:
-        EnvironmentProblem: it is a remote address.
+        PlatformError: it is a remote address.
     """
     text = os.environ.get(name)
     if not text:
@@ -113,7 +113,7 @@ def path_of_variable(name: str) -> Path | None:
     try:
         return local_path(text)
     except UsageError as error:
-        raise EnvironmentProblem(f"{name} is {error.message}") from error
+        raise PlatformError(f"{name} is {error.message}") from error
 
 
 def is_uri(text: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL}
 _OWNER_BYTES_MAX = 300
@@ -32,22 +32,20 @@ def hold_lock(
 
     Raises:
         UsageError: another process, or another thread of this one, holds it.
-        EnvironmentProblem: the file system or operating system has no such locks, or the lock
+        PlatformError: the file system or operating system has no such locks, or the lock
             file is not writable.
     """
     try:
         import fcntl  # noqa: PLC0415 - POSIX only
     except ImportError as error:
         if needed:
-            raise EnvironmentProblem(
-                f"a {writer} needs POSIX file locks: run it on Linux"
-            ) from error
+            raise PlatformError(f"a {writer} needs POSIX file locks: run it on Linux") from error
         yield
         return
     try:
         file = path.open("a+", encoding="utf-8")
     except PermissionError as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{folder}: no permission to write there: choose another folder with --out"
         ) from error
     with file:
@@ -62,7 +60,7 @@ def hold_lock(
                 ) from error
         except OSError as error:
             if needed or error.errno not in _NO_LOCKS:
-                raise EnvironmentProblem(
+                raise PlatformError(
                     f"{folder}: its file system has no file locks ({error.strerror}): choose one "
                     "that does with --out"
                 ) from error

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.locations import path_of_variable
 
@@ -70,7 +70,7 @@ def cache_folder() -> Path:
     ignored.
 
     Raises:
-        EnvironmentProblem: the variable holds a remote address.
+        PlatformError: the variable holds a remote address.
     """
     base = path_of_variable("XDG_CACHE_HOME")
     root = base if base is not None and base.is_absolute() else home_folder() / ".cache"
@@ -81,12 +81,12 @@ def home_folder() -> Path:
     """The user's home folder.
 
     Raises:
-        EnvironmentProblem: neither ``HOME`` nor the system names one.
+        PlatformError: neither ``HOME`` nor the system names one.
     """
     try:
         return Path.home()
     except RuntimeError as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             "this user has no home folder: set HOME or XDG_CACHE_HOME to a writable folder"
         ) from error
 

@@ -81,7 +81,7 @@ def own_salt(path: Path) -> Salt:
 
     Raises:
         UsageError: it cannot be read, or is too short.
-        EnvironmentProblem: no permission to write there.
+        PlatformError: no permission to write there.
     """
     if not path.exists():
         with disk_errors(path):

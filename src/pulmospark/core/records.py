@@ -11,6 +11,12 @@ from pydantic import BaseModel, model_validator
 
 _WORDS = {"film": "image", "films": "images"}
 """parts of a name: as earlier versions wrote them -> as they are now"""
+_NAMES = {
+    "children": "copies",
+    "children_of_a_image": "copies_per_image",
+    "children_of_a_film": "copies_per_image",
+}
+"""whole names of fields, in the same way"""
 _WORD = re.compile(r"[a-z0-9]+")
 
 
@@ -62,6 +68,6 @@ class Record(BaseModel):
         """Earlier versions' names among ``values``, with the current ones."""
         for name in values:
             if isinstance(name, str) and name not in cls.model_fields:
-                new = current_name(name)
+                new = _NAMES.get(name, current_name(name))
                 if new in cls.model_fields and new not in values:
                     yield name, new

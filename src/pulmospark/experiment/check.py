@@ -12,7 +12,7 @@ from pulmospark.audit.skip import check_skip
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.config.train import TrainSettings
-from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.core.pseudonyms import read_salt
 from pulmospark.core.suggestions import did_you_mean
 from pulmospark.layouts import registry
@@ -48,7 +48,7 @@ def check_experiment(experiment: Experiment) -> Plan:
     Raises:
         UsageError: a setting is wrong, or does not go with another.
         InputError: a folder is missing, or has no known layout; a bundle or a salt is damaged.
-        EnvironmentProblem: weights, a library or the network are missing.
+        PlatformError: weights, a library or the network are missing.
     """
     check_tracking(experiment.tracking)
     check_skip(experiment.audit)
@@ -131,7 +131,7 @@ def _weights(known: ZooEntry, train: TrainSettings) -> str:
     """Path of the weights, downloaded if the hub has them and this machine does not."""
     try:
         path = find_local(known, train.weights_path)
-    except (UsageError, EnvironmentProblem) as error:
+    except (UsageError, PlatformError) as error:
         name = "train.weights_path" if train.weights_path is not None else "train.weights"
         raise type(error)(f"{name}: {error.message}") from error
     if path is not None:
@@ -141,5 +141,5 @@ def _weights(known: ZooEntry, train: TrainSettings) -> str:
         raise nowhere(known)
     try:
         return str(fetch(url, cache_folder()))
-    except EnvironmentProblem as error:
+    except PlatformError as error:
         raise nowhere(known, f", and {error.message}; or") from error

@@ -100,7 +100,7 @@ def write_training_copies(pairs: pa.Table, folder: Path) -> None:
     """Write the pairs, as Parquet and CSV.
 
     Raises:
-        EnvironmentProblem: no space, or no permission to write there.
+        PlatformError: no space, or no permission to write there.
     """
     with files.disk_errors(folder):
         pq.write_table(pairs, folder / PARQUET)

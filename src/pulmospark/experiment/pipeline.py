@@ -152,7 +152,7 @@ def run_report(experiment: Experiment, run: RunFolder, *, quiet: bool = False) -
 
     Raises:
         InputError: an earlier stage is missing.
-        EnvironmentProblem: the tracking store cannot be written; the report has been.
+        PlatformError: the tracking store cannot be written; the report has been.
     """
     from pulmospark.experiment.tracking import track
 

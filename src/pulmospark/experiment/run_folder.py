@@ -131,7 +131,7 @@ def open_experiment(
 
     Raises:
         UsageError: it is neither, or a setting is wrong.
-        EnvironmentProblem: a library that ``tracking`` needs is missing.
+        PlatformError: a library that ``tracking`` needs is missing.
     """
     if isinstance(what, Experiment):
         experiment = _ready(with_changes(located(what, Path.cwd()), changes))
@@ -207,7 +207,7 @@ def locked(run: RunFolder) -> Iterator[None]:
 
     Raises:
         UsageError: another process writes there; the message names it.
-        EnvironmentProblem: no space, or no permission to write there.
+        PlatformError: no space, or no permission to write there.
     """
     with files.disk_errors(run.root):
         run.root.mkdir(parents=True, exist_ok=True)

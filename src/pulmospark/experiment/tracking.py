@@ -40,7 +40,7 @@ def track(experiment: Experiment, run: RunFolder) -> str | None:
         Its id in the store; ``None``: the settings ask for no MLflow.
 
     Raises:
-        EnvironmentProblem: MLflow is missing, or the store refuses.
+        PlatformError: MLflow is missing, or the store refuses.
         InputError: an earlier stage is missing.
     """
     settings = experiment.tracking
@@ -63,7 +63,7 @@ def check_store(experiment: Experiment) -> None:
     """Open the configured store before hours of training.
 
     Raises:
-        EnvironmentProblem: a library is missing, or the store does not answer.
+        PlatformError: a library is missing, or the store does not answer.
     """
     check_tracking(experiment.tracking)
     if experiment.tracking.mlflow is not None:
@@ -82,7 +82,7 @@ def followed(experiment: Experiment, run: RunFolder) -> Iterator[Callable[[Train
         To be called with the result, so that its last entries are written.
 
     Raises:
-        EnvironmentProblem: TensorBoard is missing, or its folder cannot be written.
+        PlatformError: TensorBoard is missing, or its folder cannot be written.
     """
     folder = experiment.tracking.tensorboard
     if folder is None:

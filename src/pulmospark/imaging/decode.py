@@ -16,7 +16,7 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging import decode_subprocess, jpeg, raster
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 from pulmospark.imaging.rejection import Rejected as Rejected  # noqa: PLC0414 - part of the result
 from pulmospark.imaging.rejection import rejected
 from pulmospark.imaging.sniff import DECODED_FORMATS, sniff
@@ -77,7 +77,7 @@ def decode(data: bytes, *, at_least: int, ct_window: CtWindow = "lung") -> Decod
 
             return _one_frame(open_dicom(data), ct_window, at_least)
         heavy = jpeg.is_heavy(data) if kind == "jpeg" else raster.is_heavy(data, kind)
-    except Refused as refusal:
+    except RefusedError as refusal:
         return rejected(refusal.reason, refusal.detail)
     except ImportError:
         raise  # of the machine, not of the file
@@ -108,7 +108,7 @@ def decode_here(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejected:
             return Decoded(grey, height, width, kind, eighths)
         grey = raster.decode_raster(data, kind)
         return Decoded(grey, grey.shape[0], grey.shape[1], kind)
-    except Refused as refusal:
+    except RefusedError as refusal:
         if isinstance(refusal.__cause__, MemoryError):
             raise refusal.__cause__ from None
         return rejected(refusal.reason, refusal.detail)
@@ -136,7 +136,7 @@ def _decode_apart(data: bytes, kind: str, *, at_least: int) -> Decoded | Rejecte
 
 def _one_frame(image: DicomImage, ct_window: CtWindow, at_least: int) -> Decoded:
     if image.frames > 1:
-        raise Refused(
+        raise RefusedError(
             RejectReason.ANIMATED, f"dicom: {image.frames} frames where one image was expected"
         )
     frame = image.frame(0, ct_window, at_least=at_least)
@@ -151,11 +151,13 @@ def _words(kind: str, error: Exception) -> str:
 
 def _format(data: bytes) -> str:
     if not data:
-        raise Refused(RejectReason.EMPTY, "the file has no bytes")
+        raise RefusedError(RejectReason.EMPTY, "the file has no bytes")
     kind = sniff(data[: limits.SNIFF_BYTES])
     if kind is None:
         start = data[:8].hex(" ")
-        raise Refused(RejectReason.NOT_AN_IMAGE, f"no image format begins with {start}")
+        raise RefusedError(RejectReason.NOT_AN_IMAGE, f"no image format begins with {start}")
     if kind not in DECODED_FORMATS:
-        raise Refused(RejectReason.UNSUPPORTED_FORMAT, f"{kind} is not read: convert it to PNG")
+        raise RefusedError(
+            RejectReason.UNSUPPORTED_FORMAT, f"{kind} is not read: convert it to PNG"
+        )
     return kind

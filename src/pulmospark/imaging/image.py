@@ -18,7 +18,7 @@ from pulmospark.imaging.lung_segmentation import lung_box
 from pulmospark.imaging.phantom_mark import is_marked
 from pulmospark.imaging.placement import Box, Placement
 from pulmospark.imaging.read_file import read_bytes, too_many
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 from pulmospark.imaging.rejection import Rejected, rejected
 from pulmospark.imaging.sniff import sniff
 from pulmospark.imaging.standardise import (
@@ -147,12 +147,12 @@ def _images(
     try:
         image = open_dicom(data)
         if settings.body_parts == "chest" and image.facts.body_part is BodyPart.OTHER:
-            raise Refused(
+            raise RefusedError(
                 RejectReason.OTHER_BODY_PART,
                 "dicom: the header names another part of the body than the chest",
             )
         if one_only and image.frames > 1:
-            raise Refused(
+            raise RefusedError(
                 RejectReason.ANIMATED, f"dicom: {image.frames} frames where one image was expected"
             )
         _check_room(image, settings)
@@ -173,7 +173,7 @@ def _images(
                 )
             )
         return images
-    except Refused as refusal:
+    except RefusedError as refusal:
         return rejected(refusal.reason, refusal.detail, image_id)
     except Exception as error:  # noqa: BLE001 - on hostile bytes; its words may hold a name
         return rejected(RejectReason.UNREADABLE, f"dicom: {type(error).__name__}", image_id)
@@ -183,7 +183,7 @@ def _check_room(image: DicomImage, settings: IngestSettings) -> None:
     """Refuse a file whose frames' standard images would not fit into memory together."""
     need = image.frames * settings.size * settings.size
     if image.frames > 1 and need > limits.DICOM_FRAMES_BYTES_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_MANY_PIXELS,
             f"dicom: {image.frames} frames of {settings.size} x {settings.size} standard pixels, "
             f"over DICOM_FRAMES_BYTES_MAX ({limits.DICOM_FRAMES_BYTES_MAX})",

@@ -13,7 +13,7 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.reject import (
-    Refused,
+    RefusedError,
     check_bytes,
     check_size,
     exif_orientation,
@@ -100,7 +100,7 @@ def decode_jpeg(data: bytes, at_least: int) -> tuple[Pixels, int, int, int]:
     decoder's rounding at the far edges would otherwise have to be turned with them.
 
     Raises:
-        Refused: by the header, or because the data is cut or damaged.
+        RefusedError: by the header, or because the data is cut or damaged.
     """
     header = jpeg_header(data)
     if header is None or header.samples not in (1, 3):
@@ -121,7 +121,7 @@ def _pillow_header(data: bytes) -> JpegImagePlugin.JpegImageFile:
         return JpegImagePlugin.JpegImageFile(io.BytesIO(data))
     except Exception as error:
         reason = RejectReason.TRUNCATED if _is_cut(data) else RejectReason.UNREADABLE
-        raise Refused(reason, f"JPEG header: {error}") from error
+        raise RefusedError(reason, f"JPEG header: {error}") from error
 
 
 def _by_pillow(image: JpegImagePlugin.JpegImageFile) -> JpegHeader:
@@ -137,15 +137,15 @@ def _by_pillow(image: JpegImagePlugin.JpegImageFile) -> JpegHeader:
 def _check(header: JpegHeader, data: bytes) -> None:
     check_size(header.height, header.width)
     if header.samples == 4:
-        raise Refused(RejectReason.CMYK, "four printing colours (CMYK or YCCK)")
+        raise RefusedError(RejectReason.CMYK, "four printing colours (CMYK or YCCK)")
     scans, pixels = header.scans(data), header.height * header.width
     if scans > limits.JPEG_SCANS_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_SLOW,
             f"{scans} scans in a JPEG, over {limits.JPEG_SCANS_MAX} (JPEG_SCANS_MAX)",
         )
     if scans * pixels > limits.JPEG_SCAN_PIXELS_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_SLOW,
             f"{scans} scans of {pixels} pixels in a JPEG, over {limits.JPEG_SCAN_PIXELS_MAX} "
             "together (JPEG_SCAN_PIXELS_MAX)",
@@ -164,9 +164,9 @@ def _pixels(data: bytes, at_least: int, header: JpegHeader) -> Pixels:
         message = str(error)
     lower = message.lower()
     if any(words in lower for words in _CUT):
-        raise Refused(RejectReason.TRUNCATED, message)
+        raise RefusedError(RejectReason.TRUNCATED, message)
     if any(words in lower for words in _DAMAGED):
-        raise Refused(RejectReason.UNREADABLE, message)
+        raise RefusedError(RejectReason.UNREADABLE, message)
     return _pixels_by_pillow(data, header)
 
 
@@ -177,7 +177,9 @@ def _pixels_by_pillow(data: bytes, header: JpegHeader) -> Pixels:
     an end marker passes here, as it does not above.
     """
     if _is_cut(data):
-        raise Refused(RejectReason.TRUNCATED, "the JPEG has no end marker after its last scan")
+        raise RefusedError(
+            RejectReason.TRUNCATED, "the JPEG has no end marker after its last scan"
+        )
     image = _pillow_header(data)
     if header.height * header.width > limits.INLINE_PIXELS_MAX:
         image.draft("L", None)  # the luma as it is stored: colours would take 4 bytes a pixel
@@ -186,7 +188,7 @@ def _pixels_by_pillow(data: bytes, header: JpegHeader) -> Pixels:
     except OSError as error:
         cut = "truncated" in str(error)
         reason = RejectReason.TRUNCATED if cut else RejectReason.UNREADABLE
-        raise Refused(reason, str(error)) from error
+        raise RefusedError(reason, str(error)) from error
 
 
 def _is_cut(data: bytes) -> bool:

@@ -19,7 +19,7 @@ from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.greyscale import on_black, window
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -55,7 +55,7 @@ def chunks(data: bytes) -> list[Chunk]:
     """The chunks up to the end mark, or to where the file ends.
 
     Raises:
-        Refused: there are over ``limits.PNG_CHUNKS_MAX``.
+        RefusedError: there are over ``limits.PNG_CHUNKS_MAX``.
     """
     listed: list[Chunk] = []
     at = len(_SIGNATURE)
@@ -65,7 +65,7 @@ def chunks(data: bytes) -> list[Chunk]:
         if name == b"IEND":
             break
         if len(listed) > limits.PNG_CHUNKS_MAX:
-            raise Refused(
+            raise RefusedError(
                 RejectReason.TOO_SLOW, f"png: over {limits.PNG_CHUNKS_MAX} chunks (PNG_CHUNKS_MAX)"
             )
         at += 12 + size
@@ -103,11 +103,11 @@ def check_pixels(data: bytes, listed: list[Chunk]) -> None:
     """Refuse pixels whose checksums are wrong, which Pillow does not look at.
 
     Raises:
-        Refused: they are damaged.
+        RefusedError: they are damaged.
     """
     view = memoryview(data)
     if not all(_is_whole(view, chunk) for chunk in listed if chunk.name == b"IDAT"):
-        raise Refused(RejectReason.UNREADABLE, "png: wrong checksum of the pixels (IDAT)")
+        raise RefusedError(RejectReason.UNREADABLE, "png: wrong checksum of the pixels (IDAT)")
 
 
 def exif_of(data: bytes, listed: list[Chunk]) -> bytes | None:
@@ -150,7 +150,7 @@ def grey_of_deep_colour(data: bytes, form: PngForm, listed: list[Chunk]) -> Pixe
     inflated a strip at a time, so that memory holds the luma only, and not all samples.
 
     Raises:
-        Refused: the pixels are cut, or no deflated data.
+        RefusedError: the pixels are cut, or no deflated data.
     """
     luma = np.empty((form.height, form.width), np.uint16)
     has_alpha = form.colour != 2 or any(chunk.name == b"tRNS" for chunk in listed)
@@ -221,7 +221,7 @@ def _strips(
         try:
             samples: NDArray[np.uint16] = imagecodecs.png_decode(file)
         except Exception as error:
-            raise Refused(RejectReason.UNREADABLE, f"png: {error}") from error
+            raise RefusedError(RejectReason.UNREADABLE, f"png: {error}") from error
         samples = samples.reshape(count + bool(before), width, channels)[bool(before) :]
         # Filter 0: the samples as they are, high byte first.
         before = b"\0" + samples[-1].astype(">u2").tobytes()
@@ -267,9 +267,11 @@ class _Inflated:
             try:
                 part = self._inflate.decompress(packed, count)
             except zlib.error as error:
-                raise Refused(RejectReason.UNREADABLE, f"png: {error}") from error
+                raise RefusedError(RejectReason.UNREADABLE, f"png: {error}") from error
             if not part and not packed:
-                raise Refused(RejectReason.TRUNCATED, "png: the pixels end before the image does")
+                raise RefusedError(
+                    RejectReason.TRUNCATED, "png: the pixels end before the image does"
+                )
             parts.append(part)
             count -= len(part)
         return b"".join(parts)

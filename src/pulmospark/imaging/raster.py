@@ -23,7 +23,13 @@ from pulmospark.core.arrays import Pixels
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging import png, tiff, webp
 from pulmospark.imaging.greyscale import grey_of, on_black, window
-from pulmospark.imaging.reject import Refused, check_bytes, check_size, orientation_of, turned
+from pulmospark.imaging.reject import (
+    RefusedError,
+    check_bytes,
+    check_size,
+    orientation_of,
+    turned,
+)
 
 # The readers are called by name rather than through Image.open: it would try every format
 # that is installed, and warn of size on its own terms through process-wide settings.
@@ -43,7 +49,7 @@ def is_heavy(data: bytes, kind: str) -> bool:
     """Whether decoding may take long, or its cost is not known beforehand.
 
     Raises:
-        Refused: by the header.
+        RefusedError: by the header.
     """
     return _has_heavy_header(data, kind) or len(data) > limits.INLINE_BYTES_MAX
 
@@ -82,7 +88,7 @@ def decode_raster(data: bytes, kind: str) -> Pixels:
     """Decode to upright grey, (height, width), in full.
 
     Raises:
-        Refused: by the header, or because the data is cut or damaged.
+        RefusedError: by the header, or because the data is cut or damaged.
     """
     if kind == "png":
         return _png(data)
@@ -93,7 +99,7 @@ def decode_raster(data: bytes, kind: str) -> Pixels:
     image = _opened(data, kind)
     _check(image, kind, len(data))
     if _is_cut(data, kind):
-        raise Refused(RejectReason.TRUNCATED, f"the {kind} file ends before its image does")
+        raise RefusedError(RejectReason.TRUNCATED, f"the {kind} file ends before its image does")
     _load(image, data, kind)
     return turned(grey_of(image), orientation_of(image))
 
@@ -105,7 +111,7 @@ def _png(data: bytes) -> Pixels:
     listed = png.chunks(data)
     try:
         return _png_of_chunks(data, form, listed)
-    except Refused as refusal:
+    except RefusedError as refusal:
         damaged = refusal.reason in (RejectReason.UNREADABLE, RejectReason.TRUNCATED)
         if not damaged or png.is_cut(listed, data):
             raise
@@ -120,7 +126,7 @@ def _png_of_chunks(data: bytes, form: png.PngForm | None, listed: list[png.Chunk
     image = _opened(data, "png")
     _check(image, "png", len(data))
     if png.is_cut(listed, data) and _PNG_END not in data:
-        raise Refused(RejectReason.TRUNCATED, "the png file ends before its image does")
+        raise RefusedError(RejectReason.TRUNCATED, "the png file ends before its image does")
     png.check_pixels(data, listed)
     if form is not None and form.is_deep_colour:
         grey = png.grey_of_deep_colour(data, form, listed)
@@ -133,17 +139,17 @@ def _png_of_chunks(data: bytes, form: png.PngForm | None, listed: list[png.Chunk
 def _tiff(data: bytes) -> Pixels:
     directory = tiff.directory_of(data)
     if directory.has_next:
-        raise Refused(RejectReason.ANIMATED, "several frames or pages in one tiff file")
+        raise RefusedError(RejectReason.ANIMATED, "several frames or pages in one tiff file")
     check_size(directory.whole(tiff.HEIGHT), directory.whole(tiff.WIDTH))
     tiff.check_form(directory)
     try:
         image = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
     except SyntaxError as error:  # Pillow's word for a form of pixels that it does not know
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNSUPPORTED_FORMAT, f"tiff: {tiff.form_words(directory)}: not read"
         ) from error
     except Exception as error:
-        raise Refused(_reason(data, "tiff", error), f"tiff header: {error}") from error
+        raise RefusedError(_reason(data, "tiff", error), f"tiff header: {error}") from error
     _check(image, "tiff", len(data))
     if directory.is_deep_colour:
         return _deep_tiff(data, directory, image)
@@ -158,7 +164,7 @@ def _deep_tiff(data: bytes, directory: tiff.Directory, image: ImageFile.ImageFil
     check_bytes(image.width * image.height, 2 * samples + (2 if samples == 3 else 5), len(data))
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
-        raise Refused(RejectReason.UNREADABLE, "tiff: 16-bit colours that cannot be decoded")
+        raise RefusedError(RejectReason.UNREADABLE, "tiff: 16-bit colours that cannot be decoded")
     luma = cv2.cvtColor(values, cv2.COLOR_BGR2GRAY)  # of four channels the first three
     extra = directory.numbers(tiff.EXTRA_SAMPLES)
     # Associated alpha is multiplied into the colours already; an extra sample may be anything.
@@ -181,9 +187,9 @@ def _mend_palette(image: Image.Image) -> None:
 def _check(image: ImageFile.ImageFile, kind: str, file_bytes: int) -> None:
     check_size(image.height, image.width)
     if kind != "tiff" and getattr(image, "is_animated", False):
-        raise Refused(RejectReason.ANIMATED, f"several frames or pages in one {kind} file")
+        raise RefusedError(RejectReason.ANIMATED, f"several frames or pages in one {kind} file")
     if image.mode == "CMYK":
-        raise Refused(RejectReason.CMYK, "four printing colours (CMYK)")
+        raise RefusedError(RejectReason.CMYK, "four printing colours (CMYK)")
     # In addition to Pillow's pixels: luma, or grey; of transparent ones alpha, and both together.
     extra = 1 if _BYTES.get(image.mode, 0) or image.mode in ("I", "F", "RGB") else 3
     check_bytes(image.height * image.width, _BYTES.get(image.mode, 4) + extra, file_bytes)
@@ -193,14 +199,14 @@ def _opened(data: bytes, kind: str) -> ImageFile.ImageFile:
     try:
         return _READERS[kind](io.BytesIO(data))
     except Exception as error:
-        raise Refused(_reason(data, kind, error), f"{kind} header: {error}") from error
+        raise RefusedError(_reason(data, kind, error), f"{kind} header: {error}") from error
 
 
 def _load(image: ImageFile.ImageFile, data: bytes, kind: str) -> None:
     try:
         image.load()
     except Exception as error:
-        raise Refused(_reason(data, kind, error), f"{kind}: {error}") from error
+        raise RefusedError(_reason(data, kind, error), f"{kind}: {error}") from error
 
 
 def _reason(data: bytes, kind: str, error: Exception) -> RejectReason:

@@ -19,7 +19,7 @@ _EXIF_KINDS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 """struct's format characters of integers by EXIF type"""
 
 
-class Refused(Exception):  # not of core's tree: it never leaves this package
+class RefusedError(Exception):  # not of core's tree: it never leaves this package
     """A decoder refuses the file.
 
     Args:
@@ -37,15 +37,15 @@ def check_size(height: int, width: int, least_side: int = limits.IMAGE_SIDE_MIN)
     """Refuse a size that is over or under the limits, as the header declares it.
 
     Raises:
-        Refused: too many pixels, or too few.
+        RefusedError: too many pixels, or too few.
     """
     if height * width > limits.IMAGE_PIXELS_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_MANY_PIXELS,
             f"{width} x {height} pixels, over {limits.IMAGE_PIXELS_MAX}",
         )
     if min(height, width) < least_side:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_SMALL,
             f"{width} x {height} pixels, a side under {least_side}",
         )
@@ -60,11 +60,11 @@ def check_bytes(pixels: int, bytes_a_pixel: float, file_bytes: int) -> None:
         file_bytes: size of the file, which is held, too.
 
     Raises:
-        Refused: together over ``limits.DECODED_BYTES_MAX``.
+        RefusedError: together over ``limits.DECODED_BYTES_MAX``.
     """
     needed = int(pixels * bytes_a_pixel) + file_bytes
     if needed > limits.DECODED_BYTES_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_MANY_PIXELS,
             f"{pixels} pixels in a file of {file_bytes} bytes take {needed} bytes to decode, over "
             f"{limits.DECODED_BYTES_MAX} (DECODED_BYTES_MAX)",

@@ -13,7 +13,7 @@ import numpy as np
 
 from pulmospark.core import limits
 from pulmospark.core.schemas import RejectReason
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8,
                  13: 4, 16: 8, 17: 8, 18: 8}  # fmt: skip
@@ -64,13 +64,15 @@ class Directory:
         """The first whole number of a field.
 
         Raises:
-            Refused: there is none, and no default.
+            RefusedError: there is none, and no default.
         """
         values = self.numbers(tag)
         if len(values):
             return int(values[0])
         if default is None:
-            raise Refused(RejectReason.UNREADABLE, f"tiff: no tag {tag} in the first directory")
+            raise RefusedError(
+                RejectReason.UNREADABLE, f"tiff: no tag {tag} in the first directory"
+            )
         return default
 
     def numbers(self, tag: int) -> np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]:
@@ -96,7 +98,7 @@ def directory_of(data: bytes) -> Directory:
     """Read the first directory.
 
     Raises:
-        Refused: it is cut, or has more fields or values than an image's would.
+        RefusedError: it is cut, or has more fields or values than an image's would.
     """
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
@@ -108,7 +110,7 @@ def directory_of(data: bytes) -> Directory:
         (count,) = struct.unpack_from(order + count_kind, data, at)
         at += struct.calcsize(order + count_kind)
         if count > limits.TIFF_FIELDS_MAX:
-            raise Refused(
+            raise RefusedError(
                 RejectReason.UNREADABLE,
                 f"tiff: {count} fields in its directory, over {limits.TIFF_FIELDS_MAX} "
                 "(TIFF_FIELDS_MAX)",
@@ -123,10 +125,10 @@ def directory_of(data: bytes) -> Directory:
             fields[tag] = Field(kind, values, start)
         end = at + count * entry_bytes
         if len(data) < end:
-            raise Refused(RejectReason.TRUNCATED, "tiff: it ends within its directory")
+            raise RefusedError(RejectReason.TRUNCATED, "tiff: it ends within its directory")
         following = data[end : end + struct.calcsize(order + link)]
     except (struct.error, OverflowError) as error:
-        raise Refused(RejectReason.TRUNCATED, "tiff: it ends within its directory") from error
+        raise RefusedError(RejectReason.TRUNCATED, "tiff: it ends within its directory") from error
     _check_values(data, fields)
     offset = int.from_bytes(following, "little" if order == "<" else "big")
     return Directory(data, order, fields, 0 < offset < len(data))
@@ -138,42 +140,44 @@ def _check_values(data: bytes, fields: dict[int, Field]) -> None:
         size = field.values * _SIZES.get(field.type, 1)
         if field.place + size > len(data):
             if tag in _SHOWN:
-                raise Refused(RejectReason.TRUNCATED, f"tiff: it ends within tag {tag}")
+                raise RefusedError(RejectReason.TRUNCATED, f"tiff: it ends within tag {tag}")
             continue  # a description, a profile: readers pass over it
         held += size
         if field.type in _WHOLE and field.type != 1 and field.values > limits.TIFF_STRIPS_MAX:
-            raise Refused(
+            raise RefusedError(
                 RejectReason.TOO_SLOW,
                 f"tiff: {field.values} values of tag {tag}, over {limits.TIFF_STRIPS_MAX} "
                 "(TIFF_STRIPS_MAX)",
             )
     if held > 2 * len(data):  # some share the two resolutions, none a profile
-        raise Refused(RejectReason.UNREADABLE, "tiff: fields of its directory share their values")
+        raise RefusedError(
+            RejectReason.UNREADABLE, "tiff: fields of its directory share their values"
+        )
 
 
 def check_form(directory: Directory) -> None:
     """Refuse what no reader of ours gives the right values of.
 
     Raises:
-        Refused: a compression or a form of pixels that is not read, or strips that are not in
+        RefusedError: a compression or a form of pixels that is not read, or strips that are not in
             the file.
     """
     compression = directory.whole(COMPRESSION, 1)
     if compression not in _KNOWN:
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNSUPPORTED_FORMAT, f"tiff: compression {compression} is not read"
         )
     # Compressed ones are unfolded by libtiff; Pillow takes plain ones as if not subsampled.
     if directory.whole(PHOTOMETRIC, 0) == _YCBCR and compression == 1:
         halves = directory.numbers(YCBCR_SUBSAMPLING)
         if directory.whole(SAMPLES, 1) == 3 and (not len(halves) or max(halves) > 1):
-            raise Refused(
+            raise RefusedError(
                 RejectReason.UNSUPPORTED_FORMAT, "tiff: subsampled colours, not compressed"
             )
     for tag in (STRIP_BYTES, TILE_BYTES):
         total = int(directory.numbers(tag).astype(np.uint64).sum())
         if total > 2 * len(directory.data):
-            raise Refused(
+            raise RefusedError(
                 RejectReason.TRUNCATED, f"tiff: strips of {total} bytes in {len(directory.data)}"
             )
 

@@ -15,7 +15,7 @@ from pulmospark.imaging.decode import decode
 from pulmospark.imaging.dicom.greyscale import CtWindow, chain_of, grey_of
 from pulmospark.imaging.dicom.pydicom_logging import quiet
 from pulmospark.imaging.dicom.reader import DicomImage, open_dicom
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 from pulmospark.imaging.rejection import Rejected, rejected
 from pulmospark.imaging.sniff import sniff
 
@@ -70,7 +70,7 @@ def view_file(data: bytes, frame: int | None, ct_window: CtWindow) -> Viewed | R
         return decoded if isinstance(decoded, Rejected) else _scaled(_of_grey(decoded.grey))
     try:
         return _scaled(_of_dicom(open_dicom(data), (frame or 1) - 1, ct_window))
-    except Refused as refusal:
+    except RefusedError as refusal:
         return rejected(refusal.reason, refusal.detail)
     except Exception as error:  # noqa: BLE001 - on hostile bytes; its words may hold a name
         return rejected(RejectReason.UNREADABLE, f"dicom: {type(error).__name__}")

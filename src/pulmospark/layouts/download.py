@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 from pulmospark.core import files
 from pulmospark.core.archive import unpack
 from pulmospark.core.download import Bounds, Progress, download
-from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.core.records import Record
 from pulmospark.layouts.base import Layout
 from pulmospark.layouts.registry import LAYOUTS, find
@@ -68,7 +68,7 @@ def fetch_data_set(
 
     Raises:
         UsageError: the data set is unknown or cannot be downloaded, or the hash is invalid.
-        EnvironmentProblem: no network, no space, over a limit, or a wrong hash.
+        PlatformError: no network, no space, over a limit, or a wrong hash.
         InputError: the archive is damaged or is not the data set.
     """
     layout, sha256 = _checked(name, sha256)
@@ -77,7 +77,7 @@ def fetch_data_set(
     if folder.is_dir() and earlier is not None:
         return _already(folder, earlier, sha256)
     if folder.exists():
-        raise EnvironmentProblem(f"{folder}: already exists: download elsewhere with --out")
+        raise PlatformError(f"{folder}: already exists: download elsewhere with --out")
     expected = sha256 or (earlier.sha256 if earlier else None)
     archive = out / f".{layout.name}.zip"
     assert layout.download is not None
@@ -126,10 +126,10 @@ def _already(folder: Path, earlier: FetchResult, sha256: str | None) -> FetchRes
     """The result for a folder that is there.
 
     Raises:
-        EnvironmentProblem: it is from another archive than the one asked for.
+        PlatformError: it is from another archive than the one asked for.
     """
     if sha256 not in (None, earlier.sha256):
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{folder}: is from an archive with SHA-256 {earlier.sha256}, not {sha256}: "
             "remove the folder, or download elsewhere with --out"
         )

@@ -81,7 +81,7 @@ def write_manifest(sources: Sequence[SourceSettings], target: Path) -> tuple[Sou
     Raises:
         UsageError: a layout or option is unknown, or two sources share a name or a folder.
         InputError: a folder is missing, has no known layout or no image, or a sheet is broken.
-        EnvironmentProblem: the disk is full, or the target's folder is not writable.
+        PlatformError: the disk is full, or the target's folder is not writable.
     """
     places = [place_of(source.path, source.layout, source.options) for source in sources]
     _check_apart(sources, places)

@@ -37,15 +37,15 @@ def objects_below(uri: StoreUri, notes: ListingNotes) -> Iterator[FoundFile]:
     magic = _MAGIC.search(uri.key)
     pattern = uri.key.split("/") if magic else []
     prefix = uri.key[: magic.start()] if magic else uri.prefix
-    for found in open_store(uri).list(prefix):
-        if not _fits(found.uri.key.split("/"), pattern):
+    for stored in open_store(uri).list(prefix):
+        if not _fits(stored.uri.key.split("/"), pattern):
             continue
-        parts = tuple(found.uri.key[len("" if magic else prefix) :].split("/"))
+        parts = tuple(stored.uri.key[len("" if magic else prefix) :].split("/"))
         if any(map(is_hidden, parts)):
-            notes.add(NoteKind.HIDDEN_ENTRIES, str(found.uri))
-        elif is_image_name(parts[-1]) or (may_hold_image(parts[-1]) and _begins_like_one(found)):
-            yield _file(found, parts)
-        elif found.size_bytes or not found.uri.key.endswith("/"):
+            notes.add(NoteKind.HIDDEN_ENTRIES, str(stored.uri))
+        elif is_image_name(parts[-1]) or (may_hold_image(parts[-1]) and _begins_like_one(stored)):
+            yield _file(stored, parts)
+        elif stored.size_bytes or not stored.uri.key.endswith("/"):
             notes.ignore(parts[-1])
 
 

@@ -20,7 +20,7 @@ from pulmospark.core.errors import InputError
 from pulmospark.core.schemas import RejectReason
 from pulmospark.imaging.greyscale import on_black
 from pulmospark.imaging.image import StandardImage, image_from_bytes, standard_image
-from pulmospark.imaging.reject import Refused, check_size
+from pulmospark.imaging.reject import RefusedError, check_size
 from pulmospark.imaging.rejection import Rejected, rejected
 from pulmospark.imaging.standardise import standardise
 from pulmospark.inference.batch.cautions import facts_of
@@ -146,7 +146,7 @@ def image_of_struct(values: Sequence[Any], settings: IngestSettings) -> Pixels |
         )
     try:
         check_size(height, width)
-    except Refused as refusal:
+    except RefusedError as refusal:
         return rejected(refusal.reason, refusal.detail)
     if len(data) != (wanted := height * width * channels):
         return rejected(

@@ -16,7 +16,8 @@ from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.spec import EngineSpec
 from pulmospark.ml.image_reader import ImageReader, Invalid, Kind
 from pulmospark.ml.params import HasNetwork
-from pulmospark.models.bundle.bundle import MANIFEST, read_bundle
+from pulmospark.models.bundle.bundle import read_bundle
+from pulmospark.models.bundle.files import MANIFEST
 from pulmospark.models.weights.imagenet import load_imagenet
 from pulmospark.models.zoo import networks
 from pulmospark.models.zoo.network import Network
@@ -66,7 +67,7 @@ def start_of(params: HasNetwork, classes: int, seed: int) -> Start:
     Raises:
         UsageError: the network is unknown, does not accept this image size, or is not the
             bundle's.
-        EnvironmentProblem: the weights are not available.
+        PlatformError: the weights are not available.
         InputError: the weights, or the bundle, are damaged.
     """
     weights = params.getWeights()

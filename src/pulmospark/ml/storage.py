@@ -42,7 +42,7 @@ def copy_bundle(source: Path, target: Path) -> Bundle:
 
     Raises:
         BundleError: it is damaged.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     read_bundle(source)
     with whole_folder(target) as aside:

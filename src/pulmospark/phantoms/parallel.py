@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 
 Item = TypeVar("Item")
 Drawn = TypeVar("Drawn")
@@ -29,7 +29,7 @@ def drawn_in_order(
         processes: 1: this one.
 
     Raises:
-        EnvironmentProblem: one of them ended before its work.
+        PlatformError: one of them ended before its work.
     """
     if processes == 1:
         yield from map(function, items)
@@ -49,7 +49,7 @@ def drawn_in_order(
             try:
                 yield pipes[number % processes].recv()
             except EOFError:
-                raise EnvironmentProblem(
+                raise PlatformError(
                     "a process that draws phantoms ended without an error message (probably "
                     "killed or out of memory): free some memory, or draw fewer patients"
                 ) from None

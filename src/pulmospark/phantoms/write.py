@@ -142,7 +142,7 @@ def write_phantoms(
 
     Raises:
         UsageError: too few or too many patients, laterals or images, or a bad seed.
-        EnvironmentProblem: no space, no right to write there, or a process was killed.
+        PlatformError: no space, no right to write there, or a process was killed.
     """
     _check(seed, patients, images_per_patient, laterals)
     heads = quotas(patients, [hospital.patients for hospital in HOSPITALS])

@@ -26,6 +26,6 @@ def write_audit_page(content: AuditPage, path: Path) -> None:
     """Write the page atomically.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     files.write_text(path, render_audit_page(content))

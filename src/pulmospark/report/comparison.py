@@ -19,7 +19,7 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
     """Write the page atomically.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     files.write_text(path, render_comparison(comparison, datetime.now(UTC)))
 

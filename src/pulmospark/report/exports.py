@@ -46,7 +46,7 @@ def write_exports(
         target: the folder; one that is there is replaced.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     with files.whole_folder(target) as aside:
         for name, drawing in drawings.items():

@@ -30,7 +30,7 @@ def write_external_page(content: ExternalPage, path: Path) -> None:
     """Write the page atomically.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     files.write_text(path, render_external_page(content))
 

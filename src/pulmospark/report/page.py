@@ -45,7 +45,7 @@ def write_report(content: ReportContent, path: Path, predictions: Iterable[Path]
         predictions: Parquet parts of the predictions, for the folder.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     drawings = draw_all(content)
     if content.figures_folder:

@@ -40,7 +40,7 @@ _VARIABLES = {
 }
 
 # Okabe and Ito's colours, distinguishable for all kinds of colour vision, darkest contrast
-# first; each comes with a dash of its own, so that the figures also work in greyscale print.
+# first. Each has its own dash, so that the plots also work in greyscale print.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#777777")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.2, 2))) * 2
 

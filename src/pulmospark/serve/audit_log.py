@@ -24,7 +24,7 @@ class AuditLog:
     """Files of lines in a folder, which only its owner can read; the oldest go.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
 
     def __init__(self, folder: Path) -> None:

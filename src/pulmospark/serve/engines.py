@@ -23,7 +23,7 @@ class WorkerEngine:
         spec: of batch scoring's engine.
 
     Raises:
-        EnvironmentProblem: its files are missing or damaged.
+        PlatformError: its files are missing or damaged.
     """
 
     def __init__(self, spec: EngineSpec) -> None:

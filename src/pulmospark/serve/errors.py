@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
+from pulmospark.core.errors import PlatformError, PulmosparkError
 from pulmospark.core.safe_text import one_line
 from pulmospark.serve.responses import ErrorAnswer, ErrorBody
 
@@ -47,5 +47,5 @@ async def on_service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PulmosparkError)
     # A full disk, say: "insufficient storage".
     return error_json(
-        507 if isinstance(error, EnvironmentProblem) else 500, type(error).__name__, error.message
+        507 if isinstance(error, PlatformError) else 500, type(error).__name__, error.message
     )

@@ -54,7 +54,7 @@ class ModelHeatMaps:
 
         Raises:
             UsageError: the network has no heat maps.
-            EnvironmentProblem: no space, or no right to write.
+            PlatformError: no space, or no right to write.
         """
         with self._locks[place]:
             explainer = self._explainers[place]

@@ -30,7 +30,7 @@ from pulmospark.serve.responses import JobRequest
 from pulmospark.serve.service import Service
 
 _TRANSIENT = 4
-"""exit code of ``EnvironmentProblem``: the machine's, so that another try may succeed"""
+"""exit code of ``PlatformError``: the machine's, so that another try may succeed"""
 
 
 @dataclass(eq=False)

@@ -33,7 +33,7 @@ class KeptFiles:
         """Keep a file; one that is there stays.
 
         Raises:
-            EnvironmentProblem: no space.
+            PlatformError: no space.
         """
         path = self._path(file_id)
         if path.exists():

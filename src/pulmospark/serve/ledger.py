@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.files import disk_errors
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Ledger:
     """The ledger in a folder; opened once, by one process.
 
     Raises:
-        EnvironmentProblem: no space, no right to write there, or the file is damaged.
+        PlatformError: no space, no right to write there, or the file is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -158,7 +158,7 @@ class Ledger:
 def _problem(error: Exception, path: Path) -> Exception:
     if not isinstance(error, sqlite3.Error):
         return error
-    return EnvironmentProblem(f"{path}: cannot be written: {error}: check the disk")
+    return PlatformError(f"{path}: cannot be written: {error}: check the disk")
 
 
 @contextlib.contextmanager
@@ -166,7 +166,7 @@ def _damaged(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{path}: is no ledger, or damaged ({error}): choose another --state, or move it away"
         ) from error
 
@@ -174,7 +174,7 @@ def _damaged(path: Path) -> Iterator[None]:
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > _VERSION:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{path}: written by a newer pulmospark: install that, or choose another --state"
         )
     if version == 0:

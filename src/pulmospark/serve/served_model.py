@@ -76,7 +76,7 @@ def open_model(folder: Path, engines: Path, workers: int, allowances: Allowances
 
     Raises:
         BundleError: it is missing or damaged.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     # Inside: they import torch where the bundle has to be converted.
     from pulmospark.inference.batch.predict import decision_points  # noqa: PLC0415

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from pulmospark.config.serve import ServeSettings
 from pulmospark.core import serve_limits
-from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, UsageError
+from pulmospark.core.errors import PlatformError, PulmosparkError, UsageError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.locks import hold_lock
 from pulmospark.serve.access import Access
@@ -35,7 +35,7 @@ def serve(bundle: Path, settings: ServeSettings, say: Callable[[str], None]) -> 
     Raises:
         UsageError: the port is taken, or a file of tokens or of TLS cannot be used.
         BundleError: the bundle is missing or damaged.
-        EnvironmentProblem: no space, or no right to write to the state folder.
+        PlatformError: no space, or no right to write to the state folder.
     """
     access = Access.of(
         settings,
@@ -121,7 +121,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, say: Callable[[str], None]) -> None:
         super().__init__(config)
         self._say = say
-        self.problem: UsageError | EnvironmentProblem | None = None
+        self.problem: UsageError | PlatformError | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

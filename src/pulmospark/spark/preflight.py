@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulmospark.chunks.worker_check import Expected, expected, faults, unseen
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.files import disk_errors
 from pulmospark.core.hashing import value_id
 from pulmospark.spark.failures import job_errors
@@ -71,7 +71,7 @@ def preflight(
         folder: that tasks write to; created if missing.
 
     Raises:
-        EnvironmentProblem: an executor lacks something; the line names its machine.
+        PlatformError: an executor lacks something; the line names its machine.
     """
     local = on_this_machine(spark)
     places = () if local else seen_here(reads)
@@ -93,7 +93,7 @@ def wake_workers(spark: SparkSession) -> None:
     Raises nothing: the check that comes with the work says what is wrong.
     """
     if on_this_machine(spark):
-        with contextlib.suppress(EnvironmentProblem):
+        with contextlib.suppress(PlatformError):
             preflight(spark)
 
 
@@ -122,7 +122,7 @@ def _token(folder: Path | None) -> Iterator[str]:
     try:
         yield str(token)
         if not _replies(token):
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"{folder}: files written there by the workers do not appear on the driver "
                 f"({platform.node()}): --out must be a folder that every machine of the cluster "
                 "shares"
@@ -152,7 +152,7 @@ def _probe(spark: SparkSession, wanted: Expected, *, pause_s: float) -> None:
         for executor, found in map(json.loads, answers):
             seen.add(executor)
             if found:
-                raise EnvironmentProblem(found[0], detail="\n".join(found))
+                raise PlatformError(found[0], detail="\n".join(found))
         now, before = time.monotonic(), known
         known = executors_known(spark)
         changed = now if known != before else changed

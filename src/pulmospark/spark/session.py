@@ -20,7 +20,7 @@ from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from pulmospark.core import machine
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.extras import how_to_install
 from pulmospark.core.python_path import SAFE_PATH, guard_children
 from pulmospark.core.safe_text import first_line
@@ -88,7 +88,7 @@ def spark_session(
         conf: Spark settings that win over those chosen here.
 
     Raises:
-        EnvironmentProblem: no Java, or the master does not answer.
+        PlatformError: no Java, or the master does not answer.
     """
     active = SparkSession.getActiveSession()
     if active is not None:
@@ -182,7 +182,7 @@ def _launched_fast(master: str, conf: dict[str, str], java: Java) -> SparkSessio
     archive = archiving(java)
     try:
         return _launched(master, conf, archive)
-    except EnvironmentProblem:
+    except PlatformError:
         if not archive.options or SparkContext._gateway is not None:
             raise
         session = _launched(master, conf)
@@ -235,7 +235,7 @@ def _guarded_children() -> Iterator[None]:
 def _check_client(master: str) -> None:
     lacking = [name for name in _CLIENT_NEEDS if importlib.util.find_spec(name) is None]
     if lacking:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{master}: Spark Connect needs {', '.join(lacking)}: {how_to_install('connect')}"
         )
 
@@ -254,7 +254,7 @@ def _check_answers(master: str, scheme: str, port: int | None = None) -> None:
             reason = error.strerror or str(error)
         else:
             return
-    raise EnvironmentProblem(
+    raise PlatformError(
         f"{master} does not answer ({reason}): start Spark there, or use another --master"
     )
 
@@ -288,9 +288,9 @@ def _session(builder: Any, conf: Mapping[str, str], master: str) -> SparkSession
     return session
 
 
-def _not_started(master: str, error: Exception, tail: list[str]) -> EnvironmentProblem:
-    cause = error.__cause__ if isinstance(error, EnvironmentProblem) else error
-    return EnvironmentProblem(
+def _not_started(master: str, error: Exception, tail: list[str]) -> PlatformError:
+    cause = error.__cause__ if isinstance(error, PlatformError) else error
+    return PlatformError(
         f"Spark did not start with {master}: {_reason(tail) or first_line(cause or error)}; "
         f"{_remedy(tail)}",
         detail=" | ".join(tail) or str(cause or error),

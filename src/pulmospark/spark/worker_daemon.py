@@ -5,7 +5,7 @@ process's Python. On a cluster the package may be missing, which a check reports
 where a daemon that does not start would be a Java trace.
 
 A fork copies one thread alone. So nothing is imported here that starts another: Arrow's allocator
-is told not to, and OpenVINO, which does, is left to the workers.
+is set not to, and OpenVINO, which does, is left to the workers.
 """
 
 from __future__ import annotations

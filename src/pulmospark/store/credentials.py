@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 
 _KEYS = {
     "aws_access_key_id": "access_key_id",
@@ -49,7 +49,7 @@ def s3_config(environ: Mapping[str, str], home: Path) -> dict[str, str]:
         home: the user's folder.
 
     Raises:
-        EnvironmentProblem: the named profile is missing, or needs a sign-in that only AWS's own
+        PlatformError: the named profile is missing, or needs a sign-in that only AWS's own
             tools perform.
     """
     settings = _from_files(environ, home)
@@ -84,11 +84,11 @@ def _from_files(environ: Mapping[str, str], home: Path) -> dict[str, str]:
     )
     settings = {**config, **credentials}
     if profile is not None and not settings:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"AWS_PROFILE={profile}: there is no such profile in ~/.aws: correct the variable"
         )
     if more := next((key for key in _NEEDS_MORE if key in settings), None):
-        raise EnvironmentProblem(
+        raise PlatformError(
             f'AWS profile {name}: uses {more}, for which a sign-in is needed: run `eval "$(aws '
             'configure export-credentials --format env)"` first'
         )
@@ -106,7 +106,7 @@ def _section(path: Path, name: str) -> dict[str, str]:
         return {}
     except (OSError, ValueError, configparser.Error) as error:
         # Not the parser's own message: it quotes the line, which may hold a secret.
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{path}: cannot be read as a file of AWS profiles ({type(error).__name__}): correct "
             "it, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from None

@@ -17,7 +17,7 @@ from typing import Any
 
 from pulmospark.core import files, limits
 from pulmospark.core.delta_log import LOG, rows_of, schema_of
-from pulmospark.core.errors import EnvironmentProblem, InputError, SourceUnavailableError
+from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
 from pulmospark.core.extras import how_to_install
 from pulmospark.core.hashing import value_id
 from pulmospark.core.machine import cache_folder
@@ -49,31 +49,33 @@ def fetch_folder(uri: StoreUri, *, files_max: int, bytes_max: int) -> Path:
     Raises:
         InputError: there is no such folder, or it is larger than allowed.
         SourceUnavailableError: the store fails.
-        EnvironmentProblem: no space, or no right to write in the cache.
+        PlatformError: no space, or no right to write in the cache.
     """
     store = open_store(uri)
     listed: list[StoredObject] = []
     for stored in store.list(uri.prefix):
         listed.append(stored)
-        if len(listed) > files_max or sum(one.size_bytes for one in listed) > bytes_max:
+        if len(listed) > files_max or sum(entry.size_bytes for entry in listed) > bytes_max:
             raise InputError(
                 f"{uri}: has more than {files_max:,} files or {bytes_max / 2**20:,.0f} MiB: name "
                 "the folder itself"
             )
     if not listed:
         raise InputError(f"{uri}: no such folder; check the address")
-    identity = [[str(one.uri), one.size_bytes, one.etag] for one in listed]
+    identity = [[str(entry.uri), entry.size_bytes, entry.etag] for entry in listed]
     target = cache_folder() / FETCHED / value_id(identity) / _plain(uri.name)
     if target.is_dir():
         os.utime(target.parent)
         return target
     with files.whole_folder(target.parent) as aside:
         (aside / target.name).mkdir()
-        for one in listed:
-            name = one.uri.key[len(uri.prefix) :]
+        for entry in listed:
+            name = entry.uri.key[len(uri.prefix) :]
             if name != _plain(name):
-                raise InputError(f"{one.uri}: no file of a bundle: remove it, or name its folder")
-            (aside / target.name / name).write_bytes(store.get(one.uri.key))
+                raise InputError(
+                    f"{entry.uri}: no file of a bundle: remove it, or name its folder"
+                )
+            (aside / target.name / name).write_bytes(store.get(entry.uri.key))
     files.forget_oldest(target.parent.parent, limits.STORE_FETCHED_MAX)
     return target
 
@@ -97,7 +99,7 @@ def check_target(uri: StoreUri, record: str) -> None:
 
     Raises:
         InputError: something else is there, or no such bucket.
-        EnvironmentProblem: the store ignores conditional writes, or refuses to be written to.
+        PlatformError: the store ignores conditional writes, or refuses to be written to.
     """
     store = open_store(uri)
     try:
@@ -205,7 +207,7 @@ def _check_delta(uri: StoreUri) -> None:
     try:
         import deltalake  # noqa: F401, PLC0415
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{uri}: tables in a store are Delta tables, which need deltalake: "
             f"{how_to_install('store')}"
         ) from error

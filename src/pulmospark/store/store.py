@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem, InputError, SourceUnavailableError
+from pulmospark.core.errors import InputError, PlatformError, SourceUnavailableError
 from pulmospark.core.extras import how_to_install
 from pulmospark.core.safe_text import first_line
 from pulmospark.store.credentials import open_options, plain_http
@@ -42,7 +42,7 @@ class ObjectMissingError(InputError):
     """There is no object with this key."""
 
 
-class ConflictError(EnvironmentProblem):
+class ConflictError(PlatformError):
     """An object is there already, or was changed since it was read: another writer was faster."""
 
 
@@ -68,7 +68,7 @@ class Store:
             bucket: any address in it.
 
         Raises:
-            EnvironmentProblem: obstore is missing, or the credentials' files cannot be used.
+            PlatformError: obstore is missing, or the credentials' files cannot be used.
         """
         self.bucket = StoreUri(bucket.scheme, bucket.bucket, "")
         self._store = _open(self.bucket)
@@ -188,7 +188,7 @@ class Store:
         Writes and deletes one small object below a folder.
 
         Raises:
-            EnvironmentProblem: it ignores them.
+            PlatformError: it ignores them.
             SourceUnavailableError: the store fails, or does not allow to write there.
         """
         key = f"{folder.rstrip('/')}/_probe-{uuid.uuid4().hex}".lstrip("/")
@@ -201,7 +201,7 @@ class Store:
                 except ConflictError:
                     heeded += 1
             if heeded < 2:
-                raise EnvironmentProblem(
+                raise PlatformError(
                     f"{self.bucket}: ignores conditional writes (If-None-Match, If-Match), "
                     "without which two writers overwrite each other unnoticed: use a store that "
                     "heeds them (S3, Azure, Google Cloud, MinIO, Ceph)"
@@ -328,7 +328,7 @@ def _open(bucket: StoreUri) -> ObjectStore:
     try:
         from obstore import store  # noqa: PLC0415
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{bucket}: object stores need obstore: {how_to_install('store')}"
         ) from error
     retry: RetryConfig = {

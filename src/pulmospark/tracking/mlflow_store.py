@@ -11,7 +11,7 @@ from typing import Any
 
 from pulmospark.config.tracking import TrackingSettings
 from pulmospark.core import files, limits
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.tracking.record import RunRecord
 
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
@@ -30,7 +30,7 @@ class MlflowStore:
         experiment: name of the experiment if not in the settings.
 
     Raises:
-        EnvironmentProblem: the store cannot be opened, or the server does not respond.
+        PlatformError: the store cannot be opened, or the server does not respond.
     """
 
     def __init__(self, settings: TrackingSettings, experiment: str) -> None:
@@ -72,7 +72,7 @@ class MlflowStore:
             Its id in the store.
 
         Raises:
-            EnvironmentProblem: the store rejects it.
+            PlatformError: the store rejects it.
         """
         with self._failing(), _quietly():
             tags = dict(record.tags)
@@ -119,12 +119,12 @@ class MlflowStore:
     def _failing(self) -> Iterator[None]:
         try:
             yield
-        except EnvironmentProblem:
+        except PlatformError:
             raise
         except Exception as error:
             # Errors of MLflow, SQLAlchemy and requests have no common base class.
             lines = str(error).splitlines()
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"tracking.mlflow is {self._address!r}, but MLflow failed: "
                 f"{type(error).__name__}: {lines[0][:200] if lines else 'no message'}; specify a "
                 "folder or a reachable store",

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from pulmospark.core.files import disk_errors, whole_file
 
 Tensors = dict[str, torch.Tensor]
-_FORMAT = 1
+_FORMAT = 2
 _KEY = "pulmospark"
 _SCALARS = ("epoch", "history", "best", "waited")
 _COUNT = "step"
@@ -64,7 +64,7 @@ class Checkpoint:
         """Write the state, replacing an earlier checkpoint.
 
         Raises:
-            EnvironmentProblem: no space, or no right to write there.
+            PlatformError: no space, or no right to write there.
         """
         tensors = {
             f"{part}/{name}": tensor
@@ -93,7 +93,7 @@ class Checkpoint:
 def write_tensors(path: Path, run_id: str, tensors: Mapping[str, Any], scalars: Any) -> None:
     """Write tensors, and a JSON value about them, atomically."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = json.dumps({"format": _FORMAT, "run": run_id, "told": scalars}, allow_nan=False)
+    header = json.dumps({"format": _FORMAT, "run": run_id, "scalars": scalars}, allow_nan=False)
     with disk_errors(path), whole_file(path) as aside:
         save_file(plain, aside, metadata={_KEY: header})
 
@@ -111,7 +111,7 @@ def read_tensors(path: Path, run_id: str) -> tuple[Tensors, Any] | None:
             header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             if header.get("format") != _FORMAT or header.get("run") != run_id:
                 return None
-            return {name: file.get_tensor(name) for name in file.keys()}, header["told"]  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, header["scalars"]  # noqa: SIM118
     except (OSError, SafetensorError, ValueError):
         return None
 

@@ -93,7 +93,7 @@ def train_by_features(
 
 def _copies(job: Job) -> int:
     """Number of augmented copies that are trained on."""
-    return 0 if job.expanded is None else read_expanded(job.expanded).children
+    return 0 if job.expanded is None else read_expanded(job.expanded).copies
 
 
 def _tuned(

@@ -60,7 +60,7 @@ def train(
         InputError: an earlier stage is missing or used other settings, or a split is empty.
         UsageError: the network is unknown, does not accept the image size, or is not that of
             ``train.start``.
-        EnvironmentProblem: weights are missing.
+        PlatformError: weights are missing.
         TrainingError: a training process failed.
     """
     split, ingested = read_split(cohort), read_ingest(tables)

@@ -60,12 +60,12 @@ def test_the_table_is_what_one_process_makes(
 ) -> None:
     target = tmp_path / "expanded"
     result = expand(*place, SETTINGS, target, spark, seed=1, quiet=True)
-    assert (result.rows, result.images, result.children) == (80, 24, 56)
-    assert [(one.label, one.images, one.children) for one in result.classes] == [
+    assert (result.rows, result.images, result.copies) == (80, 24, 56)
+    assert [(one.label, one.images, one.copies) for one in result.classes] == [
         ("covid", 12, 28),
         ("normal", 12, 28),
     ]
-    assert {one.children_of_a_image for one in result.classes} == {3}
+    assert {one.copies_per_image for one in result.classes} == {3}
     assert result.warnings == ()
     assert read_expanded(target) == result
     wanted = expand_here(*place, SETTINGS, tmp_path / "here" / "expanded")
@@ -112,7 +112,7 @@ def test_what_is_odd_is_said(
     augment = AugmentSettings.model_validate({"flip": {"probability": 0.5}})
     settings = ExpandSettings(per_class=7, augment=augment)
     result = expand(*place, settings, tmp_path / "expanded", spark, seed=1, quiet=True)
-    assert (result.rows, result.children) == (24, 0)
+    assert (result.rows, result.copies) == (24, 0)
     text = "\n".join(result.warnings)
     assert "class 'covid' has 12 images in the training split, more than the requested 7" in text
     assert "heart" in text
@@ -128,7 +128,7 @@ def test_a_parent_of_the_test_part_is_refused(
     only = ["/images/00000.png", "/images/00001.png"]
     result = expand(*place, SETTINGS, target, spark, seed=1, only=only, quiet=True)
     assert {row["parent_uri"] or row["uri"] for row in _content(target)} == set(only)
-    assert result.classes[0].children_of_a_image == 39
+    assert result.classes[0].copies_per_image == 39
 
 
 def test_a_class_without_a_training_image(tmp_path: Path, spark: SparkSession) -> None:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.open_engine import new_engine, open_engine
 from pulmospark.inference.engine.openvino_engine import OpenVinoEngine
@@ -232,12 +232,10 @@ def test_errors_name_the_remedy(network: Network, folder: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match="threads is 0"):
         open_engine(spec, threads=0)
     (Path(spec.folder) / "model.xml").write_text("<net")
-    with pytest.raises(
-        EnvironmentProblem, match=r"delete the folder, and .*; both are then rebuilt"
-    ):
+    with pytest.raises(PlatformError, match=r"delete the folder, and .*; both are then rebuilt"):
         open_engine(spec)
     gone = spec.model_copy(update={"folder": str(tmp_path / "gone")})
-    with pytest.raises(EnvironmentProblem, match="storage that every worker mounts"):
+    with pytest.raises(PlatformError, match="storage that every worker mounts"):
         open_engine(gone)
 
 

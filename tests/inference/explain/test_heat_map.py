@@ -12,7 +12,7 @@ from PIL import Image
 
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.imaging.image import StandardImage, image_from_bytes
 from pulmospark.imaging.placement import Placement
 from pulmospark.inference.explain import HeatMap
@@ -147,7 +147,7 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
     assert [path.name for path in heat.save(tmp_path, "x", picture=False)] == ["x.npy"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "x.npy"]
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
-    with pytest.raises(EnvironmentProblem):
+    with pytest.raises(PlatformError):
         heat.save(tmp_path / "file", "abc")
 
 

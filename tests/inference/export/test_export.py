@@ -20,7 +20,7 @@ import pulmospark
 from bundles import write_untrained
 from pulmospark.config.ingest import IngestSettings
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.imaging.image import StandardImage, read_image
 from pulmospark.inference.engine.openvino_import import import_openvino
 from pulmospark.inference.export.check_images import CheckImages, images_for
@@ -147,10 +147,10 @@ def test_what_gives_other_probabilities_is_not_written(
     export_bundle(bundle, "openvino", tmp_path / "ir")
     before = (tmp_path / "ir" / "model.bin").read_bytes()
     monkeypatch.setattr(limits, "EXPORT_DIFFERENCE_MAX", -1.0)
-    with pytest.raises(EnvironmentProblem, match=r"nothing was written: run by OpenVINO, a prob"):
+    with pytest.raises(PlatformError, match=r"nothing was written: run by OpenVINO, a prob"):
         export_bundle(bundle, "openvino", tmp_path / "ir", [str(images)])
     assert (tmp_path / "ir" / "model.bin").read_bytes() == before
-    with pytest.raises(EnvironmentProblem):
+    with pytest.raises(PlatformError):
         export_bundle(bundle, "openvino", tmp_path / "new", [str(images)])
     assert [path.name for path in tmp_path.iterdir()] == ["ir"]
 
@@ -166,7 +166,7 @@ def test_one_probability_that_is_moved_is_found(moved: float) -> None:
         "other": lambda *_: moved_probabilities,
         "none": lambda *_: None,
     }
-    with pytest.raises(EnvironmentProblem, match="run by other, a probability of b differs"):
+    with pytest.raises(PlatformError, match="run by other, a probability of b differs"):
         check_export(Path("x"), runners, images, wanted)
     del runners["other"]
     assert check_export(Path("x"), runners, images, wanted) == {"OpenVINO": 0.0}
@@ -175,7 +175,7 @@ def test_one_probability_that_is_moved_is_found(moved: float) -> None:
 def test_onnx_file_or_an_error_naming_the_missing_package(bundle: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "detector.onnx"
     if not HAS_ONNX:
-        with pytest.raises(EnvironmentProblem, match=r"pip install .*'\.\[export\]'"):
+        with pytest.raises(PlatformError, match=r"pip install .*'\.\[export\]'"):
             export_bundle(bundle, "onnx", target)
         assert list(target.parent.iterdir()) == []
         return
@@ -197,7 +197,7 @@ def test_without_onnx_its_extra_is_named(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(EnvironmentProblem, match="onnx is not installed: run pip install"):
+    with pytest.raises(PlatformError, match="onnx is not installed: run pip install"):
         export_bundle(bundle, "onnx", tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax as reference_softmax
 
 from pulmospark.core import limits, machine
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.inference.engine.build import prepare_engine
 from pulmospark.inference.engine.open_engine import open_engine
 from pulmospark.inference.engine.openvino_compile import capabilities
@@ -186,7 +186,7 @@ def test_too_few_readable_images_prove_nothing(
 
 
 def test_int8_without_its_library_names_the_remedy(exact: EngineSpec) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"pip install .*'\.\[int8\]'"):
+    with pytest.raises(PlatformError, match=r"pip install .*'\.\[int8\]'"):
         choose_precision("int8", exact, Answers(1.0), _sample(), images=MANY)
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pulmospark.core import files, schemas
-from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.core.provenance import now_utc
 from pulmospark.inference.stream import store as stream_store
 from pulmospark.inference.stream.ledger import Arrival, StreamState
@@ -159,7 +159,7 @@ def test_the_error_of_a_full_disk_names_the_folder(
     with opened(tmp_path) as store:
         entry = store.state.plan([arrival("a")])
         monkeypatch.setattr(stream_store, "write_part", full)
-        with pytest.raises(EnvironmentProblem) as caught:
+        with pytest.raises(PlatformError) as caught:
             store.commit(entry, {"rejects": rejected("/a")})
     assert caught.value.message.startswith(f"{tmp_path}: the disk is full")
 
@@ -281,7 +281,7 @@ def test_a_read_only_lock_is_reported(tmp_path: Path, monkeypatch: pytest.Monkey
     for name in ("touch", "mkdir"):
         with monkeypatch.context() as patch:
             patch.setattr(Path, name, refuse)
-            with pytest.raises(EnvironmentProblem) as caught, opened(out):
+            with pytest.raises(PlatformError) as caught, opened(out):
                 pass
         assert caught.value.message == (
             f"{out}: no permission to write there: choose another folder with --out"

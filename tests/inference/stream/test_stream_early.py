@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import pyarrow.parquet as pq
 import pytest
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.inference.stream.ledger import StreamState
 from pulmospark.inference.stream.service import StreamPlan, plan_stream, run_stream
 from pulmospark.inference.stream.store import INNER, STATE
@@ -32,7 +32,7 @@ class _NoSpark(AbstractContextManager["SparkSession"]):
 
     def __enter__(self) -> SparkSession:
         self._wait()
-        raise EnvironmentProblem("no Spark today")
+        raise PlatformError("no Spark today")
 
     def _wait(self) -> None:
         end = time.monotonic() + _WAIT_S
@@ -82,7 +82,7 @@ def test_what_lies_there_and_what_lands_has_its_row_before_spark(
         return len(_uris(out)) == 2
 
     plan = plan_stream(bundle, str(inbox), out)
-    with pytest.raises(EnvironmentProblem, match="no Spark today"):
+    with pytest.raises(PlatformError, match="no Spark today"):
         run_stream(plan, _NoSpark(then_lands))
     assert [Path(uri).stem for uri in _uris(out)] == ["first", "second"]
     state = StreamState(out / INNER / STATE)
@@ -118,7 +118,7 @@ def _left_by_another(
     inbox = folder / "inbox"
     inbox.mkdir()
     plan = plan_stream(bundle, str(inbox), folder / "out")
-    with pytest.raises(EnvironmentProblem):
+    with pytest.raises(PlatformError):
         run_stream(plan, _NoSpark(lambda: True))
     state = StreamState(plan.target / INNER / STATE)
     entry = state.plan([], here=here)
@@ -135,7 +135,7 @@ def test_an_entry_that_was_not_assessable_is_not_tried_here(
     plan, entry = _left_by_another(bundle, images, tmp_path, here=True)
     out = plan.target
     begun = time.monotonic()
-    with pytest.raises(EnvironmentProblem):
+    with pytest.raises(PlatformError):
         run_stream(plan, _NoSpark(lambda: time.monotonic() - begun > 2.0))
     assert not _uris(out)
     state = StreamState(out / INNER / STATE)
@@ -148,7 +148,7 @@ def test_an_entry_that_was_left_to_spark_hinders_nobody(
 ) -> None:
     plan, entry = _left_by_another(bundle, images, tmp_path, here=False)
     out = plan.target
-    with pytest.raises(EnvironmentProblem):
+    with pytest.raises(PlatformError):
         run_stream(plan, _NoSpark(lambda: bool(_uris(out))))
     state = StreamState(out / INNER / STATE)
     assert state.open_entries() == [entry]

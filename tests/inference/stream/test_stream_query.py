@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pulmospark.core import limits, schemas
-from pulmospark.core.errors import EnvironmentProblem, SourceUnavailableError
+from pulmospark.core.errors import PlatformError, SourceUnavailableError
 from pulmospark.core.hashing import value_id
 from pulmospark.core.provenance import now_utc
 from pulmospark.core.schemas import RejectReason
@@ -116,7 +116,7 @@ def test_where_every_image_fails_it_is_no_image_s_fault(tmp_path: Path, together
     with _query(tmp_path / "out") as (query, store):
         for few in [images] if together else [[image] for image in images]:
             store.state.plan(few)
-        with pytest.raises(EnvironmentProblem, match=r"fail repeatedly: .*Python worker exited"):
+        with pytest.raises(PlatformError, match=r"fail repeatedly: .*Python worker exited"):
             for _ in range(100):
                 query.job()
     rejects = pq.read_table(tmp_path / "out" / "rejects").num_rows

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from pulmospark.config.stream import StreamSettings
 from pulmospark.core import schemas
-from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.core.hashing import bytes_id
 from pulmospark.core.provenance import now_utc
 from pulmospark.inference.stream.inbox import Inbox
@@ -238,7 +238,7 @@ def test_a_state_that_another_program_holds_is_left_as_it_is(
     monkeypatch.setattr("pulmospark.inference.stream.ledger._WAIT_S", 0.1)
     other = sqlite3.connect(out / INNER / STATE, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(EnvironmentProblem, match="is locked: another program holds it: stop that"):
+    with pytest.raises(PlatformError, match="is locked: another program holds it: stop that"):
         _live(inbox, out, 3, lambda _: None)
     other.close()
     _live(inbox, out, 3, lambda _: None)
@@ -259,7 +259,7 @@ def test_only_damage_is_damage(tmp_path: Path, code: int, damaged: bool, remedy:
     error = sqlite3.OperationalError("so it says")
     error.sqlite_errorcode = code
     with (
-        pytest.raises(EnvironmentProblem, match=f"s.sqlite: so it says: .*{remedy}") as caught,
+        pytest.raises(PlatformError, match=f"s.sqlite: so it says: .*{remedy}") as caught,
         state_errors(tmp_path / "s.sqlite"),
     ):
         raise error
@@ -269,7 +269,7 @@ def test_only_damage_is_damage(tmp_path: Path, code: int, damaged: bool, remedy:
 def test_a_full_disk_is_a_one_line_error(tmp_path: Path) -> None:
     state = StreamState(tmp_path / "state.sqlite")
     state._db.execute("PRAGMA max_page_count = 1")  # no more than there are
-    with pytest.raises(EnvironmentProblem, match="disk is full: make room"):
+    with pytest.raises(PlatformError, match="disk is full: make room"):
         state.plan([Arrival(f"/{number}".ljust(500, "x"), 1, 2, 3) for number in range(500)])
     assert state.open_entries() == []
     state.close()
@@ -287,7 +287,7 @@ def test_a_read_only_lock_is_a_one_line_error(
 
     monkeypatch.setattr(Path, "open", refused)
     with (
-        pytest.raises(EnvironmentProblem, match="no permission to write there"),
+        pytest.raises(PlatformError, match="no permission to write there"),
         open_store(tmp_path / "out", IDENTITY, dict),
     ):
         pass

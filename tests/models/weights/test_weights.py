@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.models.weights.imagenet import VARIABLE, cache_folder, find_weights, load_imagenet
 from pulmospark.models.zoo import networks
 from pulmospark.models.zoo.torchvision_import import import_torchvision_models
@@ -48,7 +48,7 @@ def test_order_of_places(
 ) -> None:
     name = "squeezenet1_1"
     with pytest.raises(
-        EnvironmentProblem,
+        PlatformError,
         match=rf"set {VARIABLE} to a folder with squeezenet.*\(from https://.*b8a52dc0.pth\)",
     ):
         find_weights(name, hub=False)
@@ -204,8 +204,8 @@ def test_missing_weights_are_an_error_with_a_remedy(
         find_weights("basic_cnn")
     with pytest.raises(UsageError, match="no such weights file or folder"):
         find_weights("mobilenet_v2", source=tmp_path / "none")
-    with pytest.raises(EnvironmentProblem, match=f"put {FILES['mobilenet_v2']} or mobilenet_v2-b"):
+    with pytest.raises(PlatformError, match=f"put {FILES['mobilenet_v2']} or mobilenet_v2-b"):
         find_weights("mobilenet_v2", source=tmp_path)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "none"))
-    with pytest.raises(EnvironmentProblem, match="no such folder; correct or unset it"):
+    with pytest.raises(PlatformError, match="no such folder; correct or unset it"):
         find_weights("mobilenet_v2")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pulmospark.core import limits
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.models.weights.download import fetch
 from servers import Server, serving
 
@@ -40,7 +40,7 @@ def test_fetches_once(hub: Server, tmp_path: Path) -> None:
 def test_goes_on_after_a_break(hub: Server, tmp_path: Path, ranges: bool) -> None:
     hub.ranges, hub.cut = ranges, 5000
     with pytest.raises(
-        EnvironmentProblem, match=r"connection closed after 5000 of 1024000 .* to resume"
+        PlatformError, match=r"connection closed after 5000 of 1024000 .* to resume"
     ):
         fetch(hub.url, tmp_path)
     assert (tmp_path / f"{NAME}.part").stat().st_size == 5000
@@ -56,7 +56,7 @@ def test_takes_a_part_that_is_already_whole(hub: Server, tmp_path: Path) -> None
 
 def test_throws_away_what_is_not_what_its_name_says(hub: Server, tmp_path: Path) -> None:
     hub.content = b"x" + CONTENT[1:]
-    with pytest.raises(EnvironmentProblem, match="was discarded: run again"):
+    with pytest.raises(PlatformError, match="was discarded: run again"):
         fetch(hub.url, tmp_path)
     assert list(tmp_path.iterdir()) == []
     hub.content = CONTENT
@@ -65,28 +65,28 @@ def test_throws_away_what_is_not_what_its_name_says(hub: Server, tmp_path: Path)
 
 def test_stops_at_the_limit(hub: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "WEIGHTS_FILE_BYTES_MAX", 10_000)
-    with pytest.raises(EnvironmentProblem, match="over the limit of 10000: this is not"):
+    with pytest.raises(PlatformError, match="over the limit of 10000: this is not"):
         fetch(hub.url, tmp_path)
 
 
 def test_says_what_is_wrong_with_the_network(hub: Server, tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"cannot be downloaded .*Not Found"):
+    with pytest.raises(PlatformError, match=r"cannot be downloaded .*Not Found"):
         fetch(hub.url.replace("/net-", "/other-"), tmp_path)
     hub.http.server_close()
-    with pytest.raises(EnvironmentProblem, match="check the network and run again"):
+    with pytest.raises(PlatformError, match="check the network and run again"):
         fetch(f"http://127.0.0.1:1/{NAME}", tmp_path)
 
 
 def test_is_not_led_to_another_kind_of_address(hub: Server, tmp_path: Path) -> None:
     hub.moved_to = "ftp://127.0.0.1:9/other"
-    with pytest.raises(EnvironmentProblem, match="redirects to ftp://"):
+    with pytest.raises(PlatformError, match="redirects to ftp://"):
         fetch(hub.url, tmp_path)
     assert len(hub.asked) == 1
 
 
 @pytest.mark.parametrize("url", [f"file:///{NAME}", "https://host/net.pth"])
 def test_refuses_other_addresses(url: str, tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match="hash in the name"):
+    with pytest.raises(PlatformError, match="hash in the name"):
         fetch(url, tmp_path)
 
 

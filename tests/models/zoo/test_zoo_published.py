@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.models.zoo.backbones import without
 from pulmospark.models.zoo.catalogue import FLATTENED, ZOO, check_size, entry
 from pulmospark.models.zoo.library_entries import library_entry
@@ -258,7 +258,7 @@ def no_memory() -> Iterator[None]:
 @pytest.mark.usefixtures("no_memory")
 def test_timm_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(EnvironmentProblem, match=r"pip install .*'\.\[timm\]'"):
+    with pytest.raises(PlatformError, match=r"pip install .*'\.\[timm\]'"):
         entry("timm:resnet18")
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Route, expect
 from serve.page.browsing import Visit, running_service, violations, visit
 from serve.page.test_page import SIZE, png, send, upload
 
-ERROR = '{"error": {"kind": "EnvironmentProblem", "message": "no space left in <b>state</b>"}}'
+ERROR = '{"error": {"kind": "PlatformError", "message": "no space left in <b>state</b>"}}'
 
 
 def answer(status: int, body: str = ERROR) -> Callable[[Route], None]:

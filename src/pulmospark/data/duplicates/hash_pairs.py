@@ -92,7 +92,7 @@ def write_hashes(
     The caller fills and flushes both before :func:`plan_of`.
 
     Raises:
-        EnvironmentProblem: no space for them.
+        PlatformError: no space for them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     open_memmap = np.lib.format.open_memmap

@@ -71,8 +71,7 @@ def expand(
     with files.disk_errors(target):
         work.mkdir(parents=True, exist_ok=True)
         plan = work / "plan.parquet"
-        size = _image_bytes(images)
-        count = write_plan(parents, copies, images, plan, image_bytes=size)
+        count = write_plan(parents, copies, images, plan, image_bytes=_image_bytes(images))
         maker = ExpandWork(str(images), settings.augment, seed)
         key = hashing.value_id([hashing.file_id(plan), maker.key(_nothing(plan))])
         result = _result(target, split, classes, settings)
@@ -83,16 +82,21 @@ def expand(
         }
         already = _is_there(target, key, count)
         if not already:
-            todo = chunks.chunks_of([plan])
             with Progress("expand", count, "images", quiet=quiet) as progress:
-                executor = SparkExecutor(spark)
-                parts = chunks.run_chunks(executor, maker, todo, work / "parts", progress)
+                parts = _drawn(SparkExecutor(spark), maker, plan, progress)
             _publish(target, parts, result, record)
         elif read_expanded(target) != result:
             # The same rows, but the cohort differs elsewhere: in its test split, for example.
             files.write_json(target / RECORD, record)
         shutil.rmtree(work)
     return result.model_copy(update={"already": already})
+
+
+def _drawn(
+    executor: chunks.Executor, maker: ExpandWork, plan: Path, progress: Progress
+) -> list[chunks.Part]:
+    folder = plan.parent / "parts"
+    return chunks.run_chunks(executor, maker, chunks.chunks_of([plan]), folder, progress)
 
 
 def _nothing(plan: Path) -> pa.Table:
@@ -127,7 +131,7 @@ def _result(
         per_class=settings.per_class,
         rows=images + copies,
         images=images,
-        children=copies,
+        copies=copies,
         classes=tuple(_expanded_class(plan) for plan in classes),
         warnings=(*_warnings(classes, settings), *settings.augment.warnings()),
     )
@@ -149,7 +153,7 @@ def _publish(
 
 def _expanded_class(plan: ClassPlan) -> ExpandedClass:
     return ExpandedClass(
-        label=plan.label, images=plan.images, children=plan.copies, children_of_a_image=plan.most
+        label=plan.label, images=plan.images, copies=plan.copies, copies_per_image=plan.most
     )
 
 

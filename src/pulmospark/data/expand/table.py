@@ -30,8 +30,8 @@ class ExpandedClass(Record):
     label: str
     images: int
     """of the training split; each is a row itself"""
-    children: int
-    children_of_a_image: int
+    copies: int
+    copies_per_image: int
     """at most; every other image of the class has as many, or one fewer"""
 
 
@@ -45,9 +45,9 @@ class ExpandResult(Record):
     """of the cohort whose training split it is"""
     per_class: int
     rows: int
-    """images + children"""
+    """images + copies"""
     images: int
-    children: int
+    copies: int
     classes: tuple[ExpandedClass, ...]
     warnings: tuple[str, ...]
     already: bool = False

@@ -146,7 +146,7 @@ def ingest(
     Raises:
         InputError: a folder is missing, has no known layout, or contains no file.
         SourceUnavailableError: a machine cannot reach the images.
-        EnvironmentProblem: an executor lacks the package, the images or the output's folder.
+        PlatformError: an executor lacks the package, the images or the output's folder.
     """
     roots = [str(absolute(source.path)) for source in sources]
     workers = workers_of(workers)

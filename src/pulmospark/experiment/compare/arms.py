@@ -60,7 +60,7 @@ def arms_of(experiment: Experiment, names: Sequence[str]) -> tuple[Arm, ...]:
             experiment's image size; an arm is named twice; there are too few or too many; the
             bundle of ``train.start`` holds none of the networks.
         BundleError: that bundle is missing or damaged.
-        EnvironmentProblem: the library that provides a network is not installed.
+        PlatformError: the library that provides a network is not installed.
     """
     if not 2 <= len(names) <= limits.COMPARED_MODELS_MAX:
         raise UsageError(

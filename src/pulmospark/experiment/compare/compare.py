@@ -59,7 +59,7 @@ def compare(
         UsageError: see :func:`pulmospark.experiment.compare.arms.arms_of`.
         BundleError: the bundle of ``train.start`` is missing or damaged.
         InputError: ingest or split is missing, or was done with other settings.
-        EnvironmentProblem: weights are missing.
+        PlatformError: weights are missing.
         TrainingError: a training process failed.
     """
     arms = arms_of(experiment, models)

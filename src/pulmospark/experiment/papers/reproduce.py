@@ -141,7 +141,7 @@ def reproduce(
     Raises:
         UsageError: ``per_class`` is given, but the preset does not expand.
         ClassError: a class has no image.
-        EnvironmentProblem: weights are missing.
+        PlatformError: weights are missing.
         TrainingError: a training process failed.
     """
     check_per_class(preset, per_class)

@@ -36,13 +36,13 @@ def augmentations(experiment: Experiment, run: RunFolder) -> tuple[page.Augmenta
                 how="augmented copies of the training images, made before training",
                 rows_per_class=result.per_class,
                 images=result.images,
-                copies=result.children,
+                copies=result.copies,
                 classes=tuple(
                     page.ExpandedClass(
                         name=row.label,
                         images=row.images,
-                        copies=row.children,
-                        copies_per_image=row.children_of_a_image,
+                        copies=row.copies,
+                        copies_per_image=row.copies_per_image,
                     )
                     for row in result.classes
                 ),

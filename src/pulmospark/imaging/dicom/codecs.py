@@ -21,7 +21,7 @@ from pulmospark.imaging.dicom.codestream import (
 from pulmospark.imaging.dicom.jpeg2000_reduced import decode_reduced
 from pulmospark.imaging.dicom.pixel_format import PixelForm
 from pulmospark.imaging.dicom.transfer_syntax import MAY_LOSE, codec_of, family_of, name_of
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 _GREY_BYTES: Final = 3
 """bytes a pixel of what is made of the samples: 8-bit grey, and 16-bit luma on the way there"""
@@ -72,12 +72,13 @@ def decode_frame(
             resolution; 0: it is decoded in full.
 
     Raises:
-        Refused: the data is cut or damaged, contradicts the header, or would take too much memory.
+        RefusedError: the data is cut or damaged, contradicts the header, or would take too much
+            memory.
     """
     family = family_of(syntax)
     codec = codec_of(encoded)
     if codec != family and (codec or family != "RLE"):
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNREADABLE,
             f"dicom: the transfer syntax says {name_of(syntax)}, "
             f"and the frame is {codec or 'of no codec that is known'}",
@@ -88,7 +89,7 @@ def decode_frame(
     stream = _declared(family, encoded, form)
     declared = (stream.height, stream.width, stream.samples)
     if declared != (form.rows, form.columns, form.samples):
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNREADABLE,
             f"dicom: a frame of {stream.width} x {stream.height} x {stream.samples} where the "
             f"header says {form.columns} x {form.rows} x {form.samples}",
@@ -99,15 +100,15 @@ def decode_frame(
         luma = _space(family, stream, form) == "Y"
         raw = _samples(family, encoded, stream, eighths, luma=luma)
     except decode_subprocess.DecoderSlowError as error:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_SLOW, f"dicom: {family}: {error} (DECODE_SECONDS_MAX)"
         ) from error
     except decode_subprocess.DecoderError as error:
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNREADABLE, f"dicom: {family}: the decoder refuses a frame, or ended"
         ) from error
     except Exception as error:
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNREADABLE, f"dicom: the decoder refuses a frame: {type(error).__name__}"
         ) from error
     return _checked(syntax, raw, stream, form, eighths)
@@ -131,7 +132,7 @@ def _checked(
     space = _space(family, stream, form)
     wanted = (rows, columns) if form.samples == 1 or space == "Y" else (rows, columns, 3)
     if raw.shape != wanted or raw.dtype.kind not in "iu":
-        raise Refused(RejectReason.UNREADABLE, "dicom: the decoder gives another shape")
+        raise RefusedError(RejectReason.UNREADABLE, "dicom: the decoder gives another shape")
     return Decoded(
         raw.view(f"u{raw.dtype.itemsize}"),
         stream.precision,
@@ -179,7 +180,7 @@ def _check_room(
     extra = _EXTRA_BYTES.get(family, 0) if family != "JPEG" or is_buffered else 0
     need = held + pixels * (form.samples * (own + extra) + _GREY_BYTES)
     if need > limits.DECODED_BYTES_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_MANY_PIXELS,
             f"dicom: {form.columns} x {form.rows} pixels would take {need} bytes as {family}, "
             f"over DECODED_BYTES_MAX ({limits.DECODED_BYTES_MAX})",
@@ -232,10 +233,12 @@ def _rle(encoded: memoryview | bytes, form: PixelForm) -> NDArray[np.unsignedint
         # It takes any buffer; its stub omits memoryview.
         raw = imagecodecs.dicomrle_decode(encoded, kind, out=room)  # type: ignore[arg-type]
     except Exception as error:
-        raise Refused(RejectReason.UNREADABLE, "dicom: the RLE data is damaged") from error
+        raise RefusedError(RejectReason.UNREADABLE, "dicom: the RLE data is damaged") from error
     flat = np.frombuffer(raw, kind)
     if flat.size < count:
-        raise Refused(RejectReason.TRUNCATED, "dicom: the RLE data ends before its image does")
+        raise RefusedError(
+            RejectReason.TRUNCATED, "dicom: the RLE data ends before its image does"
+        )
     if form.samples == 1:
         return flat.reshape(form.rows, form.columns)
     return flat.reshape(3, form.rows, form.columns).transpose(1, 2, 0)

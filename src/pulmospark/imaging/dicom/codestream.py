@@ -13,7 +13,7 @@ from typing import Final
 
 from pulmospark.core import limits
 from pulmospark.core.schemas import RejectReason
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 _START: Final = b"\xff\xd8"
 _END: Final = b"\xff\xd9"
@@ -59,10 +59,10 @@ def jpeg_codestream(frame: bytes | memoryview) -> Codestream:
     """Read the header of a JPEG or JPEG-LS codestream.
 
     Raises:
-        Refused: it is none, or it ends before its image does.
+        RefusedError: it is none, or it ends before its image does.
     """
     if frame[:2] != _START:
-        raise Refused(RejectReason.UNREADABLE, "dicom: the compressed frame is no JPEG")
+        raise RefusedError(RejectReason.UNREADABLE, "dicom: the compressed frame is no JPEG")
     at, space = 2, ""
     while at + 4 <= len(frame) and frame[at] == 0xFF:
         mark = frame[at + 1]
@@ -78,7 +78,9 @@ def jpeg_codestream(frame: bytes | memoryview) -> Codestream:
         elif mark == 0xE0 and body.startswith(_JFIF):
             space = space or "YBR"
         at += 2 + max(length, 2)
-    raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame ends within its header")
+    raise RefusedError(
+        RejectReason.TRUNCATED, "dicom: the compressed frame ends within its header"
+    )
 
 
 def _scans(frame: bytes | memoryview) -> int:
@@ -86,10 +88,10 @@ def _scans(frame: bytes | memoryview) -> int:
     # A decoder of JPEG-LS may run for ever on a stream that has no end.
     # Some writers fill up with the bytes of a marker, some with zeros.
     if not has_end(frame):
-        raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame has no end mark")
+        raise RefusedError(RejectReason.TRUNCATED, "dicom: the compressed frame has no end mark")
     scans = sum(1 for _ in _SCAN.finditer(frame))
     if scans > limits.JPEG_SCANS_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_SLOW,
             f"dicom: {scans} scans in a frame, over JPEG_SCANS_MAX ({limits.JPEG_SCANS_MAX})",
         )
@@ -103,7 +105,9 @@ def has_end(frame: bytes | memoryview) -> bool:
 
 def _jpeg_frame(body: bytes, space: str, mark: int, scans: int) -> Codestream:
     if len(body) < 6 or len(body) < 6 + 3 * body[5]:
-        raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame ends in its header")
+        raise RefusedError(
+            RejectReason.TRUNCATED, "dicom: the compressed frame ends in its header"
+        )
     samples = body[5]
     if samples == 3 and not space and bytes(body[6 + 3 * n] for n in range(3)) == b"RGB":
         space = "RGB"
@@ -120,22 +124,24 @@ def jpeg2000_codestream(frame: bytes | memoryview) -> Codestream:
     """Read the SIZ marker of a JPEG 2000 codestream, bare or in a JP2 file.
 
     Raises:
-        Refused: it is none.
+        RefusedError: it is none.
     """
     at = 0
     if frame[: len(_JPEG2000_BOX)] == _JPEG2000_BOX:
         at = bytes(frame[:_BOXES_BYTES]).find(_JPEG2000)
     if at < 0 or frame[at : at + 4] != _JPEG2000:
-        raise Refused(RejectReason.UNREADABLE, "dicom: the compressed frame is no JPEG 2000")
+        raise RefusedError(RejectReason.UNREADABLE, "dicom: the compressed frame is no JPEG 2000")
     body = bytes(frame[at + 4 : at + 4 + 40])
     if len(body) < 40:
-        raise Refused(RejectReason.TRUNCATED, "dicom: the compressed frame ends in its header")
+        raise RefusedError(
+            RejectReason.TRUNCATED, "dicom: the compressed frame ends in its header"
+        )
     right, bottom, left, top = (int.from_bytes(body[n : n + 4], "big") for n in (4, 8, 12, 16))
     sizes = (int.from_bytes(body[n : n + 4], "big") for n in (20, 24, 28, 32))
     tile_w, tile_h, tile_left, tile_top = sizes
     tiles = -((tile_left - right) // max(tile_w, 1)) * -((tile_top - bottom) // max(tile_h, 1))
     if tiles > limits.JPEG2000_TILES_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNREADABLE,
             f"dicom: {tiles} tiles in a frame, over {limits.JPEG2000_TILES_MAX}",
         )
@@ -152,12 +158,12 @@ def jpegxl_size(frame: bytes | memoryview) -> tuple[int, int]:
     """Height and width of a JPEG XL codestream, bare or in boxes.
 
     Raises:
-        Refused: it is none, or it ends in its header.
+        RefusedError: it is none, or it ends in its header.
     """
     head = bytes(frame[:_BOXES_BYTES])
     at = 0 if head.startswith(_JPEG_XL) else _jpegxl_box(head)
     if head[at : at + 2] != _JPEG_XL or len(head) < at + 16:
-        raise Refused(RejectReason.UNREADABLE, "dicom: the compressed frame is no JPEG XL")
+        raise RefusedError(RejectReason.UNREADABLE, "dicom: the compressed frame is no JPEG XL")
     bits = _Bits(int.from_bytes(head[at + 2 : at + 16], "little"))
     is_small = bits.take(1)
     height = _jpegxl_side(bits, is_small=bool(is_small))

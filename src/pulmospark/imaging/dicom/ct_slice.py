@@ -14,7 +14,7 @@ from pulmospark.core.schemas import Note, RejectReason
 from pulmospark.imaging.dicom.header import Header, sequence, text_of, words_of
 from pulmospark.imaging.dicom.number_parsing import NoNumberError, numbers
 from pulmospark.imaging.dicom.pixel_format import PixelForm
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1"
 _CT_CLASSES: Final = frozenset({f"{_STORAGE}.2", f"{_STORAGE}.2.1", f"{_STORAGE}.2.2"})
@@ -31,7 +31,8 @@ def check_slice(header: Header, form: PixelForm) -> None:
     """Refuse a CT image that is not an axial slice.
 
     Raises:
-        Refused: it is a localizer, a capture, of another SOP class, coloured, or of another plane.
+        RefusedError: it is a localizer, a capture, of another SOP class, coloured, or of another
+            plane.
     """
     class_uid = text_of(header.dataset, "SOPClassUID")
     if class_uid in _CAPTURES:
@@ -52,8 +53,8 @@ def check_slice(header: Header, form: PixelForm) -> None:
         raise _no_slice("of a plane that is not axial")
 
 
-def _no_slice(what: str) -> Refused:
-    return Refused(
+def _no_slice(what: str) -> RefusedError:
+    return RefusedError(
         RejectReason.OTHER_MODALITY, f"dicom: a CT image that is {what}, no axial slice"
     )
 

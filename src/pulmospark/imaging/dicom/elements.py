@@ -16,7 +16,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from pulmospark.core import limits
 from pulmospark.core.schemas import RejectReason
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 Buffer = bytes | bytearray | memoryview
 
@@ -77,7 +77,7 @@ def walk(
             only where their length does not give their end.
 
     Raises:
-        Refused: the data is cut, or has too many or too deep elements.
+        RefusedError: the data is cut, or has too many or too deep elements.
     """
     return _Walk(data, start, implicit=implicit, big_endian=big_endian, kept=kept).extent()
 
@@ -99,10 +99,12 @@ class _Walk:
             if head.tag >= _FLOAT_PIXELS:
                 return Extent(begun, self._pixels(head))
             if head.tag >> 16 == 0:
-                raise Refused(RejectReason.TRUNCATED, "dicom: zeros where its header should be")
+                raise RefusedError(
+                    RejectReason.TRUNCATED, "dicom: zeros where its header should be"
+                )
             self._value(head)
         if self._at > self._end:
-            raise Refused(RejectReason.TRUNCATED, "dicom: ends within its header")
+            raise RefusedError(RejectReason.TRUNCATED, "dicom: ends within its header")
         # Some bytes of padding are no element.
         return Extent(self._at, None)
 
@@ -115,14 +117,14 @@ class _Walk:
     def _head(self, *, implicit: bool) -> _Head:
         self._count += 1
         if self._count > limits.DICOM_ELEMENTS_MAX:
-            raise Refused(
+            raise RefusedError(
                 RejectReason.TOO_SLOW,
                 "dicom: elements and items in its header, over DICOM_ELEMENTS_MAX "
                 f"({limits.DICOM_ELEMENTS_MAX})",
             )
         at = self._at
         if at + 8 > self._end:
-            raise Refused(RejectReason.TRUNCATED, "dicom: ends within its header")
+            raise RefusedError(RejectReason.TRUNCATED, "dicom: ends within its header")
         group, element = self._tag.unpack_from(self._data, at)
         tag = group << 16 | element
         if implicit or group == 0xFFFE:
@@ -130,7 +132,7 @@ class _Walk:
         vr = bytes(self._data[at + 4 : at + 6])
         if vr in LONG_VRS:
             if at + 12 > self._end:
-                raise Refused(RejectReason.TRUNCATED, "dicom: ends within its header")
+                raise RefusedError(RejectReason.TRUNCATED, "dicom: ends within its header")
             return _Head(tag, vr, self._long.unpack_from(self._data, at + 8)[0], at + 12)
         if not (vr.isalpha() and vr.isupper()):
             # Elements without a value representation among others, as some writers left them.
@@ -149,7 +151,7 @@ class _Walk:
 
     def _plain(self, head: _Head, *, kept: bool) -> None:
         if kept and head.length > limits.DICOM_VALUE_BYTES_MAX:
-            raise Refused(
+            raise RefusedError(
                 RejectReason.TOO_MANY_BYTES,
                 f"dicom: {head.length} bytes in one value of its header, over "
                 f"DICOM_VALUE_BYTES_MAX ({limits.DICOM_VALUE_BYTES_MAX})",
@@ -196,14 +198,14 @@ class _Walk:
             elif inner.tag == _ITEM:
                 stack.append((_end_of(inner), True, implicit))
             else:
-                raise Refused(RejectReason.UNREADABLE, "dicom: a sequence holds no items")
+                raise RefusedError(RejectReason.UNREADABLE, "dicom: a sequence holds no items")
             if len(stack) > 2 * limits.DICOM_DEPTH_MAX:
-                raise Refused(
+                raise RefusedError(
                     RejectReason.UNREADABLE,
                     f"dicom: nested sequences, over DICOM_DEPTH_MAX ({limits.DICOM_DEPTH_MAX})",
                 )
         if self._at > self._end:
-            raise Refused(RejectReason.TRUNCATED, "dicom: ends within its header")
+            raise RefusedError(RejectReason.TRUNCATED, "dicom: ends within its header")
 
 
 def _is_encapsulated(head: _Head) -> bool:

@@ -15,7 +15,7 @@ from pulmospark.imaging.dicom.codestream import has_end
 from pulmospark.imaging.dicom.elements import UNDEFINED
 from pulmospark.imaging.dicom.header import Header
 from pulmospark.imaging.dicom.transfer_syntax import codec_of, family_of, name_of
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 _HEAD: Final = Struct("<HHL")
 _ITEM: Final = (0xFFFE, 0xE000)
@@ -55,15 +55,15 @@ class Frames:
             count: of frames that the header declares.
 
         Raises:
-            Refused: the pixels are not encapsulated, or lack a frame.
+            RefusedError: the pixels are not encapsulated, or lack a frame.
         """
         if header.pixels is None:
-            raise Refused(RejectReason.NO_PIXELS, "dicom: it holds no image")
+            raise RefusedError(RejectReason.NO_PIXELS, "dicom: it holds no image")
         self._body = memoryview(header.body)
         self._family = family_of(header.syntax)
         start = header.pixels.start
         if bytes(self._body[start : start + 4]) != b"\xfe\xff\x00\xe0":
-            raise Refused(
+            raise RefusedError(
                 RejectReason.UNREADABLE,
                 f"dicom: the transfer syntax says {name_of(header.syntax)}, "
                 "and the pixels are not compressed",
@@ -72,7 +72,7 @@ class Frames:
         self._frames = self._assigned(header, items, count)
         if not items.is_closed:
             if items.is_cut and not has_end(self._bytes(self._frames[-1])):
-                raise Refused(RejectReason.TRUNCATED, "dicom: the file ends within a frame")
+                raise RefusedError(RejectReason.TRUNCATED, "dicom: the file ends within a frame")
             header.notes.add(Note.NO_DELIMITER)
 
     def __getitem__(self, frame: int) -> memoryview | bytes:
@@ -86,7 +86,9 @@ class Frames:
     def _assigned(self, header: Header, items: _Items, count: int) -> list[list[Fragment]]:
         fragments = [piece for piece in items.fragments if piece.length]
         if not fragments:
-            raise Refused(RejectReason.TRUNCATED, "dicom: the compressed data lacks its frames")
+            raise RefusedError(
+                RejectReason.TRUNCATED, "dicom: the compressed data lacks its frames"
+            )
         offsets = _offsets(header, items, count)
         starts = {piece.item: n for n, piece in enumerate(fragments)}
         base = fragments[0].item
@@ -110,12 +112,12 @@ class Frames:
             if codec_of(self._body[piece.start : piece.start + piece.length]) == self._family
         ]
         if len(places) < count:
-            raise Refused(
+            raise RefusedError(
                 RejectReason.TRUNCATED,
                 f"dicom: the compressed data holds {len(places)} of {count} frames",
             )
         if len(places) > count or places[0] != 0:
-            raise Refused(
+            raise RefusedError(
                 RejectReason.UNREADABLE,
                 f"dicom: cannot assign {len(fragments)} fragments to {count} frames",
             )
@@ -137,7 +139,7 @@ def _items(body: memoryview, start: int) -> _Items:
         else:
             fragments.append(Fragment(value, whole))
         if len(fragments) > limits.DICOM_FRAGMENTS_MAX:
-            raise Refused(
+            raise RefusedError(
                 RejectReason.TOO_SLOW,
                 "dicom: fragments of compressed pixels, over DICOM_FRAGMENTS_MAX "
                 f"({limits.DICOM_FRAGMENTS_MAX})",

@@ -24,7 +24,7 @@ from pulmospark.imaging.dicom.number_parsing import NoNumberError, numbers
 from pulmospark.imaging.dicom.pixel_data import Stored
 from pulmospark.imaging.dicom.pixel_format import PixelForm
 from pulmospark.imaging.greyscale import WINDOW_PERCENTILES
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 CtWindow = Literal["lung", "soft", "header"]
 CT_WINDOWS: Final = {"lung": (-600.0, 1500.0), "soft": (40.0, 400.0)}
@@ -79,7 +79,7 @@ def chain_of(
         notes: gets what was doubtful.
 
     Raises:
-        Refused: the modality transform is there and cannot be read.
+        RefusedError: the modality transform is there and cannot be read.
     """
     rescale = header.group(frame, "PixelValueTransformationSequence", "RescaleSlope")
     slopes = header.numbers("RescaleSlope", rescale)
@@ -89,7 +89,7 @@ def chain_of(
             header, header.dataset, "ModalityLUTSequence", signed=form.signed, notes=notes
         )
     except NoTableError as error:
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNREADABLE, "dicom: its modality lookup table cannot be read"
         ) from error
     if modality_lut is None and bool(slopes) != bool(intercepts):
@@ -170,7 +170,7 @@ def grey_of(
         notes: gets what was doubtful.
 
     Raises:
-        Refused: a colour table is missing or damaged.
+        RefusedError: a colour table is missing or damaged.
     """
     if stored.space:
         return _luma(stored, form)

@@ -27,7 +27,7 @@ from pulmospark.core.schemas import Note, RejectReason
 from pulmospark.imaging.dicom.elements import LONG_VRS, Buffer, PixelPlace, walk
 from pulmospark.imaging.dicom.number_parsing import NoNumberError, numbers
 from pulmospark.imaging.dicom.transfer_syntax import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 IDENTIFIERS: Final = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 """read, and given on as keyed hashes only"""
@@ -129,15 +129,15 @@ class Header:
         """A whole number.
 
         Raises:
-            Refused: it is missing without a default, or no number.
+            RefusedError: it is missing without a default, or no number.
         """
         values = self.numbers(keyword)
         if not values:
             if default is not None:
                 return default
-            raise Refused(RejectReason.UNREADABLE, f"dicom: {keyword} is missing")
+            raise RefusedError(RejectReason.UNREADABLE, f"dicom: {keyword} is missing")
         if len(values) > 1 or values[0] != int(values[0]):
-            raise Refused(RejectReason.UNREADABLE, f"dicom: {keyword} is no whole number")
+            raise RefusedError(RejectReason.UNREADABLE, f"dicom: {keyword} is no whole number")
         return int(values[0])
 
     def numbers(self, keyword: str, place: Dataset | None = None) -> tuple[float, ...]:
@@ -148,12 +148,14 @@ class Header:
             place: where it stands; ``None``: at the root.
 
         Raises:
-            Refused: there is a value that is no number.
+            RefusedError: there is a value that is no number.
         """
         try:
             return numbers(self.dataset if place is None else place, keyword, self.notes)
         except NoNumberError as error:
-            raise Refused(RejectReason.UNREADABLE, f"dicom: {keyword} is no number") from error
+            raise RefusedError(
+                RejectReason.UNREADABLE, f"dicom: {keyword} is no number"
+            ) from error
 
     def word(self, keyword: str) -> str:
         """A code string in capitals, the first where there are several; empty where silent.
@@ -224,8 +226,8 @@ def read_header(data: bytes) -> Header:
     """Read the kept attributes of a file's bytes, and find its pixels (not decoded).
 
     Raises:
-        Refused: the file is cut, damaged, has a header over the limits, or inflates to more than
-            ``limits.FILE_BYTES_MAX``.
+        RefusedError: the file is cut, damaged, has a header over the limits, or inflates to more
+            than ``limits.FILE_BYTES_MAX``.
     """
     start = _PREAMBLE + 4 if data[_PREAMBLE : _PREAMBLE + 4] == _MARK else 0
     syntax, start = file_meta(data, start)
@@ -257,7 +259,7 @@ def read_header(data: bytes) -> Header:
 def _copied(body: Buffer, end: int) -> bytes:
     """The header alone: a stream shares the memory of bytes, and not of what was inflated."""
     if end > limits.DICOM_INFLATED_HEADER_BYTES_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_MANY_BYTES,
             f"dicom: {end} bytes of deflated header, over DICOM_INFLATED_HEADER_BYTES_MAX "
             f"({limits.DICOM_INFLATED_HEADER_BYTES_MAX})",
@@ -289,7 +291,7 @@ def patient_mark(head: bytes) -> str | None:
                 stop_when=lambda tag, _vr, _length: tag > _PATIENT_ID,
                 specific_tags=[_PATIENT_ID],
             )
-    except Refused:
+    except RefusedError:
         return None
     patient = text_of(dataset, "PatientID")
     return bytes_id(patient.encode("utf-8", "replace")) if patient else None
@@ -304,7 +306,7 @@ def file_meta(data: bytes, start: int) -> tuple[str, int]:
     while data[at : at + 2] == b"\x02\x00":
         count += 1
         if count > limits.DICOM_META_ELEMENTS_MAX:
-            raise Refused(
+            raise RefusedError(
                 RejectReason.TOO_SLOW,
                 "dicom: elements in its file meta group, over DICOM_META_ELEMENTS_MAX "
                 f"({limits.DICOM_META_ELEMENTS_MAX})",
@@ -345,14 +347,16 @@ def _inflated(body: memoryview) -> bytearray:
             rest = rest[taken:]
             plain += piece
             if len(plain) > limits.FILE_BYTES_MAX:
-                raise Refused(
+                raise RefusedError(
                     RejectReason.TOO_MANY_BYTES,
                     f"dicom: inflates to over FILE_BYTES_MAX ({limits.FILE_BYTES_MAX} bytes)",
                 )
             if not piece and not taken:
-                raise Refused(RejectReason.TRUNCATED, "dicom: the deflated data ends too early")
+                raise RefusedError(
+                    RejectReason.TRUNCATED, "dicom: the deflated data ends too early"
+                )
     except zlib.error as error:
-        raise Refused(RejectReason.UNREADABLE, "dicom: deflated data is damaged") from error
+        raise RefusedError(RejectReason.UNREADABLE, "dicom: deflated data is damaged") from error
     return plain
 
 
@@ -370,7 +374,7 @@ def _parsing(what: str) -> Iterator[None]:
     try:
         yield
     except EOFError as error:
-        raise Refused(RejectReason.TRUNCATED, f"dicom: ends within its {what}") from error
+        raise RefusedError(RejectReason.TRUNCATED, f"dicom: ends within its {what}") from error
     except Exception as error:
         name = type(error).__name__
-        raise Refused(RejectReason.UNREADABLE, f"dicom: {what}: {name}") from error
+        raise RefusedError(RejectReason.UNREADABLE, f"dicom: {what}: {name}") from error

@@ -13,7 +13,7 @@ from pulmospark.core.arrays import Floats, Integers, Pixels
 from pulmospark.core.schemas import Note, RejectReason
 from pulmospark.imaging.dicom.header import Header, sequence, table_data
 from pulmospark.imaging.dicom.number_parsing import NoNumberError, numbers
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 _COLOURS: Final = ("Red", "Green", "Blue")
 _LUMA: Final = (0.299, 0.587, 0.114)
@@ -121,7 +121,8 @@ def palette_of(header: Header, *, signed: bool) -> Palette:
         signed: whether the pixels are.
 
     Raises:
-        Refused: it is missing, damaged, or unfolds to more than ``limits.PALETTE_ENTRIES_MAX``.
+        RefusedError: it is missing, damaged, or unfolds to more than
+            ``limits.PALETTE_ENTRIES_MAX``.
     """
     firsts, planes, declared = [], [], []
     for colour in _COLOURS:
@@ -143,8 +144,8 @@ def palette_of(header: Header, *, signed: bool) -> Palette:
     return Palette(firsts[0], np.asarray(grey, np.uint8))
 
 
-def _no_palette() -> Refused:
-    return Refused(RejectReason.UNREADABLE, "dicom: its colour table is missing or damaged")
+def _no_palette() -> RefusedError:
+    return RefusedError(RejectReason.UNREADABLE, "dicom: its colour table is missing or damaged")
 
 
 def _plane(header: Header, colour: str, count: int, bits: int) -> Floats:
@@ -180,7 +181,7 @@ def unfolded(words: list[int], *, is_wide: bool) -> Floats:
         is_wide: whether they have 16.
 
     Raises:
-        Refused: it is damaged, or unfolds to more than ``limits.PALETTE_ENTRIES_MAX``.
+        RefusedError: it is damaged, or unfolds to more than ``limits.PALETTE_ENTRIES_MAX``.
     """
     entries: list[float] = []
     at = 0
@@ -198,7 +199,7 @@ def _segment(
         raise _no_palette()
     kind, length = words[at], words[at + 1]
     if len(entries) + length > limits.PALETTE_ENTRIES_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNREADABLE,
             f"dicom: entries of its colour table, over PALETTE_ENTRIES_MAX "
             f"({limits.PALETTE_ENTRIES_MAX})",

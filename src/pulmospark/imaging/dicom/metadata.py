@@ -12,7 +12,7 @@ from pulmospark.core import limits
 from pulmospark.core.schemas import BodyPart, Modality, RejectReason, View
 from pulmospark.imaging.dicom.body_part import body_part_of
 from pulmospark.imaging.dicom.header import Header, sequence, text_of
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 XRAYS: Final = frozenset({"CR", "DX", "RG"})
 """modalities of images: computed, digital and plain radiography"""
@@ -114,12 +114,12 @@ def facts_of(header: Header) -> DicomFacts:
     """Read the facts of a header.
 
     Raises:
-        Refused: it is an image, and neither an image nor a CT slice.
+        RefusedError: it is an image, and neither an image nor a CT slice.
     """
     word = header.word("Modality")
     modality = _modality(word)
     if (other := _other_sop_class(header)) is not None:
-        raise Refused(
+        raise RefusedError(
             RejectReason.OTHER_MODALITY,
             f"dicom: its SOP class is one of {other}, whatever the modality",
         )
@@ -149,7 +149,7 @@ def _modality(word: str) -> Modality:
     if word in CAPTURES:
         return Modality.UNKNOWN
     named = word if word in _OTHERS else "no known one"
-    raise Refused(
+    raise RefusedError(
         RejectReason.OTHER_MODALITY,
         f"dicom: modality {named}; CR, DX, CT and secondary captures are read",
     )
@@ -225,6 +225,6 @@ def _age(header: Header) -> float | None:
 def _number(header: Header) -> int | None:
     try:
         number = header.whole("InstanceNumber", -1)
-    except Refused:
+    except RefusedError:
         return None
     return number if 0 <= number < 2**31 else None

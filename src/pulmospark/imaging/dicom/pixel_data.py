@@ -15,7 +15,7 @@ from pulmospark.imaging.dicom.frames import Frames
 from pulmospark.imaging.dicom.header import Header
 from pulmospark.imaging.dicom.pixel_format import PixelForm
 from pulmospark.imaging.dicom.transfer_syntax import NATIVE, codec_of, name_of
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class PixelReader:
         """Find them.
 
         Raises:
-            Refused: the pixels contradict the transfer syntax, or lack a frame.
+            RefusedError: the pixels contradict the transfer syntax, or lack a frame.
         """
         self._header, self._form = header, form
         self._frames: Frames | None = None
@@ -69,7 +69,7 @@ class PixelReader:
                 lower resolution; 0: it is decoded in full.
 
         Raises:
-            Refused: the data is cut or damaged, or decoding would take too much memory.
+            RefusedError: the data is cut or damaged, or decoding would take too much memory.
         """
         header, form = self._header, self._form
         if self._frames is None:
@@ -97,7 +97,7 @@ def stored_values(header: Header, form: PixelForm, frame: int) -> tuple[Integers
         declared, and ``Stored.space``.
 
     Raises:
-        Refused: the data is cut or damaged, or the transfer syntax is not read.
+        RefusedError: the data is cut or damaged, or the transfer syntax is not read.
     """
     stored = PixelReader(header, form).read(frame)
     return stored.values(form), stored.space
@@ -154,10 +154,10 @@ def _padded(raw: NDArray[np.unsignedinteger], meant: Integers, form: PixelForm) 
 
 def _native(header: Header, form: PixelForm, frame: int) -> Stored:
     if form.photometric == "YBR_PARTIAL_420":
-        raise Refused(RejectReason.UNSUPPORTED_FORMAT, "dicom: 4:2:0 colours, not compressed")
+        raise RefusedError(RejectReason.UNSUPPORTED_FORMAT, "dicom: 4:2:0 colours, not compressed")
     data, pixels = memoryview(header.body), header.pixels
     if pixels is None:
-        raise Refused(RejectReason.NO_PIXELS, "dicom: it holds no image")
+        raise RefusedError(RejectReason.NO_PIXELS, "dicom: it holds no image")
     _check_native(header, data, pixels)
     there = min(pixels.length or 0, len(data) - pixels.start)
     halved = _is_halved(there, form)
@@ -165,7 +165,9 @@ def _native(header: Header, form: PixelForm, frame: int) -> Stored:
     size = count * form.dtype.itemsize
     start = pixels.start + frame * size
     if there < (frame + 1) * size:
-        raise Refused(RejectReason.TRUNCATED, "dicom: the pixel data ends before its image does")
+        raise RefusedError(
+            RejectReason.TRUNCATED, "dicom: the pixel data ends before its image does"
+        )
     kind = form.dtype.newbyteorder(">" if header.big_endian else "<")
     if header.big_endian and form.allocated == 8 and pixels.vr == "OW":
         flat = _swapped(data, pixels.start, frame * size, count)
@@ -188,7 +190,7 @@ def _check_native(header: Header, data: memoryview, pixels: PixelPlace) -> None:
     if pixels.length is None:
         table = int.from_bytes(bytes(data[pixels.start + 4 : pixels.start + 8]), "little")
         codec = codec_of(data[pixels.start + 8 + table + 8 :]) or "compressed"
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNREADABLE,
             f"dicom: the transfer syntax says {name_of(header.syntax)}, "
             f"and the pixels are encapsulated ({codec})",

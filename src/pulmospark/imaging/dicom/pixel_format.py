@@ -12,7 +12,7 @@ from pulmospark.core.schemas import Note, RejectReason
 from pulmospark.imaging.dicom.header import Header
 from pulmospark.imaging.dicom.number_parsing import NoNumberError, numbers
 from pulmospark.imaging.dicom.transfer_syntax import NATIVE, READ, name_of
-from pulmospark.imaging.reject import Refused, check_size
+from pulmospark.imaging.reject import RefusedError, check_size
 
 _COLOURS: Final = frozenset(
     {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"}
@@ -63,17 +63,22 @@ def check_pixels(header: Header) -> None:
     """Refuse an object without pixels: a report, a plan, a list of other files.
 
     Raises:
-        Refused: it has none, or none in whole numbers, or in a transfer syntax that is not read.
+        RefusedError: it has none, or none in whole numbers, or in a transfer syntax that is not
+            read.
     """
     dataset, pixels = header.dataset, header.pixels
     if pixels is None and "Rows" in dataset and "BitsAllocated" in dataset:
-        raise Refused(RejectReason.TRUNCATED, "dicom: it declares an image, and ends before it")
+        raise RefusedError(
+            RejectReason.TRUNCATED, "dicom: it declares an image, and ends before it"
+        )
     if pixels is None:
-        raise Refused(RejectReason.NO_PIXELS, "dicom: it holds no image")
+        raise RefusedError(RejectReason.NO_PIXELS, "dicom: it holds no image")
     if pixels.is_float:
-        raise Refused(RejectReason.UNSUPPORTED_FORMAT, "dicom: floating-point pixels are not read")
+        raise RefusedError(
+            RejectReason.UNSUPPORTED_FORMAT, "dicom: floating-point pixels are not read"
+        )
     if header.syntax not in READ:
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNSUPPORTED_FORMAT, f"dicom: {name_of(header.syntax)} is not read"
         )
 
@@ -86,7 +91,7 @@ def pixel_form(header: Header, *, least_side: int = limits.IMAGE_SIDE_MIN) -> Pi
         least_side: pixels that the shorter side has to have.
 
     Raises:
-        Refused: too many pixels, or of a form that is no image's.
+        RefusedError: too many pixels, or of a form that is no image's.
     """
     rows, columns = header.whole("Rows"), header.whole("Columns")
     check_size(rows, columns, least_side)
@@ -98,13 +103,15 @@ def pixel_form(header: Header, *, least_side: int = limits.IMAGE_SIDE_MIN) -> Pi
         stored = allocated
         header.notes.add(Note.BITS_MISSING)
     if allocated not in (8, 16, 32) or not 1 <= stored <= allocated:
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNSUPPORTED_FORMAT, f"dicom: {stored} of {allocated} bits a sample"
         )
     representation = header.whole("PixelRepresentation", -1)
     if representation not in (0, 1):
         if representation != -1:
-            raise Refused(RejectReason.UNREADABLE, "dicom: PixelRepresentation is neither 0 nor 1")
+            raise RefusedError(
+                RejectReason.UNREADABLE, "dicom: PixelRepresentation is neither 0 nor 1"
+            )
         header.notes.add(Note.SIGN_MISSING)
     signed = representation == 1
     return PixelForm(
@@ -122,7 +129,7 @@ def _frames(header: Header) -> int:
         header.notes.add(Note.FRAMES_ZERO)
         return 1
     if not 1 <= frames <= limits.DICOM_FRAMES_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_MANY_PIXELS if frames > 1 else RejectReason.UNREADABLE,
             f"dicom: {frames} frames, and 1 to DICOM_FRAMES_MAX ({limits.DICOM_FRAMES_MAX}) "
             "are read",
@@ -137,7 +144,7 @@ def _photometric(header: Header, samples: int) -> str:
         header.notes.add(Note.PHOTOMETRIC_MISSING)
     known = _GREYS if samples == 1 else _COLOURS if samples == 3 else frozenset[str]()
     if photometric not in known:
-        raise Refused(
+        raise RefusedError(
             RejectReason.UNSUPPORTED_FORMAT,
             f"dicom: {samples} samples a pixel of a photometric interpretation that is not read",
         )

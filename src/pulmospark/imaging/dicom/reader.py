@@ -18,7 +18,7 @@ from pulmospark.imaging.dicom.metadata import DicomFacts, facts_of
 from pulmospark.imaging.dicom.pixel_data import PixelReader
 from pulmospark.imaging.dicom.pixel_format import PixelForm, check_pixels, pixel_form
 from pulmospark.imaging.dicom.pydicom_logging import quiet
-from pulmospark.imaging.reject import Refused
+from pulmospark.imaging.reject import RefusedError
 
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 _SHAPES = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
@@ -65,7 +65,7 @@ class DicomImage:
                 lower resolution; 0: it is decoded in full.
 
         Raises:
-            Refused: the data is cut or damaged, or of a kind that is not read.
+            RefusedError: the data is cut or damaged, or of a kind that is not read.
         """
         with quiet():
             notes: set[Note] = set()
@@ -82,7 +82,7 @@ def open_dicom(data: bytes) -> DicomImage:
     """Read and check the header of a DICOM file.
 
     Raises:
-        Refused: no image, none of an image's or slice's modality, too large, or damaged.
+        RefusedError: no image, none of an image's or slice's modality, too large, or damaged.
     """
     with quiet():
         header = read_header(data)
@@ -115,11 +115,11 @@ def _check_frames(form: PixelForm, facts: DicomFacts) -> None:
     if form.frames == 1:
         return
     if facts.modality is not Modality.CT:
-        raise Refused(
+        raise RefusedError(
             RejectReason.ANIMATED, f"dicom: {form.frames} frames where one image was expected"
         )
     if (pixels := form.frames * form.rows * form.columns) > limits.DICOM_PIXELS_MAX:
-        raise Refused(
+        raise RefusedError(
             RejectReason.TOO_MANY_PIXELS,
             f"dicom: {pixels} pixels in {form.frames} frames, over DICOM_PIXELS_MAX "
             f"({limits.DICOM_PIXELS_MAX})",

@@ -55,7 +55,7 @@ class Checks:
         """The statistics, read once per process.
 
         Raises:
-            EnvironmentProblem: the file is not cautions on this machine.
+            PlatformError: the file is not cautions on this machine.
         """
         return None if self.distances is None else open_distance(self.distances)
 

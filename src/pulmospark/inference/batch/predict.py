@@ -63,7 +63,7 @@ class PredictPlan:
     bundle: Bundle
     inputs: Inputs
     target: Path | None
-    """folder of the output; for one in a store: where it is prepared on this machine"""
+    """folder of the output; for an address in a store: where it is prepared on this machine"""
     points: tuple[DecisionPoint, ...]
     settings: ScoringSettings
     chunk_files: int = limits.CHUNK_FILES_MAX
@@ -134,7 +134,7 @@ def predict(
         InputError: a path does not exist, there is no image file, or, without ``target``, the
             one image could not be read.
         SourceUnavailableError: a machine cannot reach the images.
-        EnvironmentProblem: no space, no right to write there, or an executor cannot access the
+        PlatformError: no space, no right to write there, or an executor cannot access the
             package, the images or the output's folder.
     """
     plan = plan_predict(

@@ -111,7 +111,7 @@ def publish(
     Raises:
         InputError: there are more or fewer rows than images, or the only image was rejected and
             there is no output folder.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     begun = time.perf_counter()
     by_table = written.by_table()

@@ -59,7 +59,7 @@ def prepare_scorer(
 
     Raises:
         BundleError: the bundle's tensors have changed.
-        EnvironmentProblem: no space, no right to write there, or ``int8`` without NNCF.
+        PlatformError: no space, no right to write there, or ``int8`` without NNCF.
     """
     config = bundle.config
     exact = bundle_engine(bundle, folder, kind=kind, in_place=in_place)
@@ -106,7 +106,7 @@ def with_heat_maps(
     Raises:
         UsageError: the network has no heat map.
         BundleError: the bundle's tensors have changed.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     maps = prepare_maps(bundle, scorer.engine, folder)
     return replace(scorer, heat=HeatFiles(maps, bundle.config.classes, str(target), kinds))
@@ -128,7 +128,7 @@ def checks_of(bundle: Bundle, folder: Path, width: int) -> Checks:
 
     Raises:
         BundleError: the statistics do not match the network's features.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     config = bundle.config
     views = tuple(config.data.get("views") or SplitSettings().views)

@@ -54,7 +54,7 @@ def prepare_engine(
     Raises:
         UsageError: ``size`` is too small for the network, or OpenVINO was requested and cannot
             convert it.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     check_size(network.name, size)
     draft = EngineSpec(

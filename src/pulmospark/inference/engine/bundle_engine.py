@@ -28,7 +28,7 @@ def bundle_engine(
 
     Raises:
         BundleError: the bundle's tensors have changed.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     config = bundle.config
     outputs = outputs_of(config)

@@ -54,7 +54,7 @@ def engine_files(network: Network, config: BundleConfig) -> dict[str, bytes] | N
         Content by file name; ``None``: OpenVINO is not installed, or cannot convert the network.
 
     Raises:
-        EnvironmentProblem: no space in the temporary folder.
+        PlatformError: no space in the temporary folder.
     """
     from pulmospark.inference.engine.build import prepare_engine  # noqa: PLC0415 - torch
 
@@ -90,7 +90,7 @@ def engine_in(bundle: Bundle, folder: Path) -> EngineSpec | None:
 
     Raises:
         BundleError: the bundle changed since it was read.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     files = bundle.engine_files()
     if files is None:

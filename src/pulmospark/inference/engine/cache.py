@@ -28,7 +28,7 @@ def cached_engine(
         in_place: use the engine in the cache itself, where all workers are on this machine.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write in ``folder``. A cache that cannot be
+        PlatformError: no space, or no right to write in ``folder``. A cache that cannot be
             written to is ignored.
     """
     kept = machine.cache_folder() / "engines" / key

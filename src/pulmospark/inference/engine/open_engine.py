@@ -11,7 +11,7 @@ import functools
 import threading
 from pathlib import Path
 
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.inference.engine.openvino_compile import IR_FILE
 from pulmospark.inference.engine.openvino_engine import OpenVinoEngine
 from pulmospark.inference.engine.spec import TENSORS_FILE, Engine, EngineSpec
@@ -27,7 +27,7 @@ def open_engine(spec: EngineSpec, threads: int = 1) -> Engine:
         threads: of one run.
 
     Raises:
-        EnvironmentProblem: the engine's files are not found on this machine, or its library is
+        PlatformError: the engine's files are not found on this machine, or its library is
             missing.
         UsageError: ``threads`` is below 1.
     """
@@ -52,7 +52,7 @@ def new_engine(spec: EngineSpec, threads: int = 1) -> Engine:
         raise UsageError(f"threads is {threads}: an engine needs at least 1")
     file = Path(spec.folder) / (IR_FILE if spec.kind == "openvino" else TENSORS_FILE)
     if not file.is_file():
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{file}: model file not found on this worker: keep the work folder on storage that "
             "every worker mounts"
         )

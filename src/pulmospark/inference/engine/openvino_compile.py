@@ -10,7 +10,7 @@ from typing import Any
 
 from pulmospark.config.inference import Precision
 from pulmospark.core import machine
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.files import write_bytes
 from pulmospark.core.hashing import value_id
 from pulmospark.inference.engine.openvino_import import import_openvino
@@ -93,13 +93,13 @@ def save_openvino(model: Any, path: Path) -> None:
     """Write OpenVINO's form: ``path``, an ``.xml``, and its weights next to it, in float32.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     try:
         # Its default would store the weights as float16.
         import_openvino().save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{path.parent.parent}: the network cannot be written there: check that the disk has "
             "space",
             detail=str(error),

@@ -13,7 +13,7 @@ import numpy as np
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Pixels
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.machine import cache_folder
 from pulmospark.inference.engine.openvino_compile import compile_network
 from pulmospark.inference.engine.spec import EngineOutput, EngineSpec, check_pixels, empty_outputs
@@ -31,7 +31,7 @@ class OpenVinoEngine:
         threads: of one run.
 
     Raises:
-        EnvironmentProblem: openvino is not installed, or cannot read the network.
+        PlatformError: openvino is not installed, or cannot read the network.
     """
 
     def __init__(self, spec: EngineSpec, threads: int = 1) -> None:
@@ -51,7 +51,7 @@ class OpenVinoEngine:
             )
             return self._compiled.create_infer_request()
         except (ImportError, RuntimeError) as error:
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"{spec.folder}: OpenVINO cannot open the network ({type(error).__name__}): "
                 f"delete the folder, and {cache_folder() / 'engines'}, where it may come from; "
                 "both are then rebuilt",

@@ -70,7 +70,7 @@ class Explainer:
         Raises:
             BundleError: the bundle is missing or damaged.
             UsageError: the network does not support the method.
-            EnvironmentProblem: no space, or no right to write.
+            PlatformError: no space, or no right to write.
         """
         read = _read(bundle)
         folder = Path(tempfile.mkdtemp(prefix="pulmospark-"))

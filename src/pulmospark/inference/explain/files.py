@@ -71,7 +71,7 @@ class HeatFiles:
             For each image the values of :data:`COLUMNS`.
 
         Raises:
-            EnvironmentProblem: no space, or no right to write there.
+            PlatformError: no space, or no right to write there.
         """
         return [
             self._write(image_id, heat_map_of(image, output, place, method, self.classes))

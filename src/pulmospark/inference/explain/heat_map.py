@@ -164,7 +164,7 @@ class HeatMap:
             The files, the picture first.
 
         Raises:
-            EnvironmentProblem: no space, or no right to write there.
+            PlatformError: no space, or no right to write there.
         """
         contents: dict[str, bytes] = {}
         if picture:

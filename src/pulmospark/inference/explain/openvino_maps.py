@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pulmospark.core.arrays import Ints, Pixels, Singles
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.inference.engine.openvino_compile import IR_FILE, compile_network
 from pulmospark.inference.engine.openvino_import import import_openvino
 from pulmospark.inference.engine.spec import EngineSpec, check_pixels
@@ -38,7 +38,7 @@ class OpenVinoMaps:
 
     Raises:
         NotLinearError: there is no exact class activation map.
-        EnvironmentProblem: openvino is not installed, or cannot read the network.
+        PlatformError: openvino is not installed, or cannot read the network.
     """
 
     method: Method = "cam"
@@ -52,7 +52,7 @@ class OpenVinoMaps:
                 Path(spec.folder), shape, spec.precision, threads, extend=add_class_maps
             )
         except (ImportError, RuntimeError) as error:
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"{spec.folder}: OpenVINO cannot open the network ({type(error).__name__}): "
                 "delete the folder, which is then rebuilt",
                 detail=str(error),

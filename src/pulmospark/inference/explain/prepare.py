@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.inference.engine.openvino_compile import IR_FILE
 from pulmospark.inference.engine.spec import TENSORS_FILE, EngineSpec
 from pulmospark.inference.explain.maps import MapSource, MethodChoice
@@ -57,7 +57,7 @@ def prepare_maps(
     Raises:
         UsageError: the network does not support the method.
         BundleError: the bundle's tensors have changed.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     if engine.kind == "openvino" and method in {"auto", "cam"}:
         if has_class_maps(engine):
@@ -98,12 +98,12 @@ def new_maps(spec: MapSpec, threads: int = 1) -> MapSource:
 
     Raises:
         UsageError: the network does not support the method.
-        EnvironmentProblem: the engine's files are not found on this machine, or its library is
+        PlatformError: the engine's files are not found on this machine, or its library is
             missing.
     """
     file = Path(spec.engine.folder) / (IR_FILE if spec.scores else TENSORS_FILE)
     if not file.is_file():
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{file}: model file not found on this worker: keep the work folder on storage that "
             "every worker mounts"
         )

@@ -18,7 +18,7 @@ from pydantic import ConfigDict
 
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Pixels
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.core.files import disk_errors, whole_folder
 from pulmospark.core.locations import check_local
 from pulmospark.core.records import Record
@@ -82,7 +82,7 @@ def export_bundle(
         BundleError: the bundle is missing or damaged.
         UsageError: ``target`` is unsuitable, or the format does not support a layer.
         InputError: no image could be read.
-        EnvironmentProblem: the file's probabilities differ from the bundle's (nothing is
+        PlatformError: the file's probabilities differ from the bundle's (nothing is
             written); a library is missing; no space, or no right to write there.
     """
     read = read_bundle(check_local(bundle).expanduser().absolute())
@@ -124,7 +124,7 @@ def check_export(
         Name of the program -> largest absolute difference.
 
     Raises:
-        EnvironmentProblem: a difference exceeds ``limits.EXPORT_DIFFERENCE_MAX`` or is NaN.
+        PlatformError: a difference exceeds ``limits.EXPORT_DIFFERENCE_MAX`` or is NaN.
     """
     differences = {}
     for name, run in runners.items():
@@ -134,7 +134,7 @@ def check_export(
         largest = np.abs(probabilities - expected).max(axis=1)
         worst = int(np.argmax(np.where(np.isnan(largest), np.inf, largest)))
         if not largest[worst] <= limits.EXPORT_DIFFERENCE_MAX:
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"nothing was written: run by {name}, a probability of {images.names[worst]} "
                 f"differs from the bundle's by {largest[worst]:.2g}, over "
                 f"{limits.EXPORT_DIFFERENCE_MAX:g}: "

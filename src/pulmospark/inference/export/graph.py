@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import pulmospark
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.core.extras import how_to_install
 from pulmospark.inference.engine.build import to_openvino
 from pulmospark.inference.engine.openvino_compile import save_openvino
@@ -110,7 +110,7 @@ def write_openvino(graph: ExportGraph, size: int, path: Path, metadata: dict[str
 
     Raises:
         UsageError: OpenVINO does not support a layer of the network.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     try:
         model = to_openvino(graph, size)
@@ -129,7 +129,7 @@ def write_onnx(graph: ExportGraph, size: int, path: Path, metadata: dict[str, st
 
     Raises:
         UsageError: ONNX does not support a layer of the network.
-        EnvironmentProblem: the package onnx is not installed.
+        PlatformError: the package onnx is not installed.
     """
     onnx = _import_onnx()
     plain = copy.deepcopy(graph)
@@ -165,7 +165,7 @@ def _import_onnx() -> ModuleType:
         for part in ("helper", "checker"):
             importlib.import_module(f"onnx.{part}")
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"--to onnx: the package onnx is not installed: {how_to_install('export')}, or "
             "use --to openvino"
         ) from error

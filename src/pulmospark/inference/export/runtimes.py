@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pulmospark.core.arrays import Floats, Pixels
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.inference.engine.openvino_compile import cpu_settings
 from pulmospark.inference.engine.openvino_import import import_openvino
 
@@ -19,14 +19,14 @@ def run_openvino(path: Path, pixels: Pixels) -> Floats:
     """Probabilities (n, classes) by OpenVINO in float32, from ``.xml`` or ``.onnx``.
 
     Raises:
-        EnvironmentProblem: OpenVINO cannot open the file.
+        PlatformError: OpenVINO cannot open the file.
     """
     core = import_openvino().Core()
     try:
         compiled = core.compile_model(core.read_model(path), "CPU", cpu_settings(1))
         probabilities = [np.array(compiled([part])[0]) for part in _parts(pixels)]
     except RuntimeError as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"OpenVINO cannot run the exported file ({type(error).__name__}): nothing was "
             "written: try the other format (--to)",
             detail=str(error),
@@ -38,7 +38,7 @@ def run_onnxruntime(path: Path, pixels: Pixels) -> Floats | None:
     """Probabilities (n, classes) by ONNX Runtime; ``None``: it is not installed.
 
     Raises:
-        EnvironmentProblem: it cannot run the file.
+        PlatformError: it cannot run the file.
     """
     try:
         runtime = importlib.import_module("onnxruntime")  # an extra
@@ -50,7 +50,7 @@ def run_onnxruntime(path: Path, pixels: Pixels) -> Floats | None:
         name = session.get_inputs()[0].name
         probabilities = [session.run(None, {name: part})[0] for part in _parts(pixels)]
     except Exception as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"ONNX Runtime cannot run the exported file ({type(error).__name__}): nothing was "
             "written: use --to openvino",
             detail=str(error),

@@ -19,7 +19,7 @@ from pydantic import ConfigDict
 from pulmospark.config.inference import Precision, PrecisionPolicy
 from pulmospark.core import limits, machine
 from pulmospark.core.arrays import Floats, Ints, Pixels
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 from pulmospark.core.extras import how_to_install
 from pulmospark.core.hashing import bytes_id, value_id
 from pulmospark.core.records import Record
@@ -196,7 +196,7 @@ def choose_precision(
         The engine, and how it was chosen.
 
     Raises:
-        EnvironmentProblem: ``int8`` is requested and its library is missing.
+        PlatformError: ``int8`` is requested and its library is missing.
     """
     needed = limits.PARITY_WORTH_IMAGES if asked == "auto" else limits.PARITY_IMAGES_MIN
     if asked == "fp32" or images < needed:
@@ -343,7 +343,7 @@ def _no_gain(
         if not can_quantise and asked == "auto":
             return f"needs the package nncf: {how_to_install('int8')}"
         if not can_quantise:
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"int8 needs the package nncf: {how_to_install('int8')}, or choose another "
                 "--precision"
             )

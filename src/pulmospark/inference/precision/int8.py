@@ -34,7 +34,7 @@ def quantised(exact: EngineSpec, pixels: Pixels) -> EngineSpec:
         pixels: (n, size, size) standard images.
 
     Raises:
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     sample = bytes_id(pixels.tobytes())
     engine_id = value_id([exact.engine_id, "int8", metadata.version("nncf"), sample])

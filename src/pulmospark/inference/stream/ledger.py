@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pulmospark.core.arrays import Ints
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 
 _WAIT_S = 30.0
 _QUERY_VALUES_MAX = 500  # older versions of SQLite allow 999 values per statement
@@ -67,7 +67,7 @@ class Arrival(NamedTuple):
         return int.from_bytes(digest, "big", signed=True)
 
 
-class DamagedStateError(EnvironmentProblem):
+class DamagedStateError(PlatformError):
     """The file itself is damaged; the disk, rights and other programs are not the cause."""
 
 
@@ -77,7 +77,7 @@ def state_errors(path: Path) -> Iterator[None]:
 
     Raises:
         DamagedStateError: the file is not a database, or is damaged.
-        EnvironmentProblem: it cannot be opened, read or written.
+        PlatformError: it cannot be opened, read or written.
     """
     try:
         yield
@@ -86,7 +86,7 @@ def state_errors(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         # The lowest byte is the kind of error; the others say where it happened.
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        kind = DamagedStateError if code in _DAMAGE else EnvironmentProblem
+        kind = DamagedStateError if code in _DAMAGE else PlatformError
         raise kind(f"{path}: {error}: {_REMEDIES.get(code, _REMEDY)}") from error
 
 
@@ -101,7 +101,7 @@ class StreamState:
 
     Raises:
         DamagedStateError: it is damaged.
-        EnvironmentProblem: it cannot be opened, read or written.
+        PlatformError: it cannot be opened, read or written.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:

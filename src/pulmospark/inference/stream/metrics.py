@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.core.extras import how_to_install
 from pulmospark.inference.stream.store import Committed
 
@@ -36,7 +36,7 @@ class StreamMetrics:
         """Serve metrics at ``http://host:port/metrics``; returns the port.
 
         Raises:
-            EnvironmentProblem: prometheus-client is not installed.
+            PlatformError: prometheus-client is not installed.
             UsageError: the port is in use.
         """
         self._prometheus = _Prometheus(port, host)
@@ -102,7 +102,7 @@ class _Prometheus:
             # Inside: an extra.
             import prometheus_client as client  # noqa: PLC0415
         except ImportError as error:
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"prometheus-client is not installed: {how_to_install('metrics')}, or omit "
                 "--metrics-port"
             ) from error

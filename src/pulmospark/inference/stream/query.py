@@ -18,7 +18,7 @@ from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 
 from pulmospark.chunks import error_from
 from pulmospark.core import limits, schemas
-from pulmospark.core.errors import EnvironmentProblem, PulmosparkError, SourceUnavailableError
+from pulmospark.core.errors import PlatformError, PulmosparkError, SourceUnavailableError
 from pulmospark.core.schemas import RejectReason
 from pulmospark.inference.stream.ledger import Arrival
 from pulmospark.inference.stream.source import NAME, ImagesSource, SourceSpec
@@ -116,7 +116,7 @@ class StreamQuery:
         """Whether the query has failed.
 
         Raises:
-            EnvironmentProblem: Spark itself has ended.
+            PlatformError: Spark itself has ended.
         """
         if self._failure is not None:
             return True
@@ -141,7 +141,7 @@ class StreamQuery:
         if isinstance(cause, SourceUnavailableError):
             raise cause  # not caused by an image, so no entry is split
         if self._failures > limits.STREAM_RESTARTS_MAX or self._ended >= limits.STREAM_ENDED_MAX:
-            raise EnvironmentProblem(
+            raise PlatformError(
                 f"Spark's jobs fail repeatedly: {cause.message}", detail=cause.detail
             )
         for entry in self._store.state.open_entries()[:1]:  # the one in progress
@@ -252,7 +252,7 @@ def jvm_errors() -> Iterator[None]:
     try:
         yield
     except (Py4JError, OSError) as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             "Spark has ended: rerun the command, and the stream resumes where it stopped",
             detail=str(error),
         ) from error

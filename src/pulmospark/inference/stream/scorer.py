@@ -90,7 +90,7 @@ def stream_scorer(
     Raises:
         BundleError: the bundle's tensors have changed.
         InputError: the sample's folder cannot be listed.
-        EnvironmentProblem: no space, no right to write there, or ``int8`` without NNCF.
+        PlatformError: no space, no right to write there, or ``int8`` without NNCF.
     """
     config = bundle.config
     versions = [pulmospark.__version__, library_version("openvino"), machine.processor_id()]

@@ -185,7 +185,7 @@ def run_stream(
     Raises:
         UsageError: another stream writes to the folder, or it belongs to another bundle.
         InputError: the inbox cannot be listed.
-        EnvironmentProblem: Spark ended, or its jobs fail repeatedly; no space, or no right to
+        PlatformError: Spark ended, or its jobs fail repeatedly; no space, or no right to
             write there.
     """
     begun = time.monotonic()

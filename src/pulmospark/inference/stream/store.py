@@ -87,7 +87,7 @@ class StreamStore:
 
         Raises:
             ValueError: a file of the entry has no row, or duplicate rows.
-            EnvironmentProblem: no space, or no right to write there.
+            PlatformError: no space, or no right to write there.
         """
         with self._lock:  # of two entries with the same image only one may count it as new
             return self._commit(entry, scored, again)
@@ -225,7 +225,7 @@ def open_store(
     Raises:
         UsageError: the folder is not a stream's output, or another stream is writing to it.
         InputError: a part of a table is missing.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     check_folder(folder, identity)
     inner = folder / INNER

@@ -112,8 +112,8 @@ class CsvTable(Layout):
                     outside = find_file(Path(key), (key,), notes)
                     if outside is not None:
                         yield index.row(outside, key, source_name)
-        for found in objects_named(map(parse_uri, stored)):
-            yield index.row(found, found.uri, source_name)
+        for file in objects_named(map(parse_uri, stored)):
+            yield index.row(file, file.uri, source_name)
         index.close({**_folders_among(index, matching, root), **matching.reasons})
 
     def territory(self, folder: Path, options: Mapping[str, str]) -> tuple[Path, bool]:

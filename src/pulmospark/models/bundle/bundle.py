@@ -10,7 +10,7 @@
 
 The model id is a hash of what predictions depend on, ``config.json`` and
 ``model.safetensors``; adding an evaluation to a bundle does not change it. The engine's form is
-derived from these two, and made anew where it does not fit the installed engine.
+derived from these two, and rebuilt where it does not fit the installed engine.
 
 Reading a bundle executes nothing from it: files are verified before the network is built. A
 changed byte, an extra or missing file, or a link is refused.
@@ -175,7 +175,7 @@ def write_bundle(
         UsageError: ``folder`` is not empty and not a bundle, or ``config`` does not describe
             ``network``.
         BundleError: a tensor is not finite.
-        EnvironmentProblem: no space, or no right to write there.
+        PlatformError: no space, or no right to write there.
     """
     if folder.exists() and not (folder / MANIFEST).is_file() and _has_content(folder):
         raise UsageError(f"{folder}: not empty, and not a bundle: choose another folder")

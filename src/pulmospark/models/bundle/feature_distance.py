@@ -25,7 +25,7 @@ from safetensors.numpy import load, save
 from pulmospark.config.base import Settings
 from pulmospark.core import limits
 from pulmospark.core.arrays import Floats, Reals, Singles
-from pulmospark.core.errors import BundleError, EnvironmentProblem
+from pulmospark.core.errors import BundleError, PlatformError
 
 _FOLDS = 5
 _IMAGES_PER_COMPONENT = 16
@@ -123,12 +123,12 @@ def open_distance(path: str) -> FeatureDistance:
         path: of the file, named by its content.
 
     Raises:
-        EnvironmentProblem: the file is not visible here.
+        PlatformError: the file is not visible here.
     """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{path}: not found on this worker: keep the work folder on storage that every worker "
             "mounts"
         ) from error

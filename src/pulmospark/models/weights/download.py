@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pulmospark.core import limits
 from pulmospark.core.download import Bounds, Progress, download
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")
 
@@ -29,14 +29,12 @@ def fetch(url: str, folder: Path, *, on_progress: Progress | None = None) -> Pat
         Path of the verified file.
 
     Raises:
-        EnvironmentProblem: no network, no space, too large, too slow, or a wrong hash.
+        PlatformError: no network, no space, too large, too slow, or a wrong hash.
     """
     name = PurePosixPath(urlsplit(url).path).name
     digits = _HASH_IN_NAME.search(name)
     if urlsplit(url).scheme not in {"https", "http"} or digits is None:
-        raise EnvironmentProblem(
-            f"{url}: only http(s) files with their hash in the name are supported"
-        )
+        raise PlatformError(f"{url}: only http(s) files with their hash in the name are supported")
     if not (target := folder / name).is_file():
         bounds = Bounds(limits.WEIGHTS_FILE_BYTES_MAX, limits.DATA_SET_FETCH_MINUTES_MAX * 60)
         download(url, target, bounds, sha256=digits[1], progress=on_progress)

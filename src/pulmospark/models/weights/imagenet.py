@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from pulmospark.core import limits
 from pulmospark.core.download import Progress
-from pulmospark.core.errors import EnvironmentProblem, InputError
+from pulmospark.core.errors import InputError, PlatformError
 from pulmospark.core.files import disk_errors, whole_file, write_text
 from pulmospark.core.hashing import file_id
 from pulmospark.models.weights.download import fetch
@@ -74,7 +74,7 @@ def load_imagenet(
     Raises:
         UsageError: the zoo has no ImageNet weights for this network, or ``source`` does not
             exist.
-        EnvironmentProblem: the weights are not available.
+        PlatformError: the weights are not available.
         InputError: the file is damaged, or has no weights of this network.
     """
     known = entry(network.name)
@@ -108,7 +108,7 @@ def _from_hub(known: ZooEntry, *, hub: bool, on_progress: Progress | None) -> Pa
     cache = cache_folder()
     try:
         archive = fetch(file.url, cache, on_progress=on_progress)
-    except EnvironmentProblem as error:
+    except PlatformError as error:
         raise nowhere(known, f", and {error.message}; or") from error
     target = cache / file.name
     with disk_errors(target), whole_file(target) as aside:

@@ -33,7 +33,7 @@ def load_start(
 
     Raises:
         UsageError: the network has no such weights, or the bundle is of another network.
-        EnvironmentProblem: the weights are not available.
+        PlatformError: the weights are not available.
         InputError: the file or the bundle is damaged.
     """
     if settings.start is not None:

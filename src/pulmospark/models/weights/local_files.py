@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from pulmospark.core import machine
-from pulmospark.core.errors import EnvironmentProblem, InputError, UsageError
+from pulmospark.core.errors import InputError, PlatformError, UsageError
 from pulmospark.core.locations import path_of_variable
 from pulmospark.models.zoo.entry import WeightsFile, ZooEntry
 
@@ -35,7 +35,7 @@ def find_local(known: ZooEntry, source: Path | None = None) -> Path | None:
     Raises:
         UsageError: the zoo has no ImageNet weights for this network, or ``source`` does not
             exist.
-        EnvironmentProblem: ``source`` has none, or ``PULMOSPARK_WEIGHTS`` is not a folder.
+        PlatformError: ``source`` has none, or ``PULMOSPARK_WEIGHTS`` is not a folder.
     """
     if not known.weights:
         raise UsageError(f"{known.name}: no ImageNet weights exist: use weights = 'none'")
@@ -43,9 +43,7 @@ def find_local(known: ZooEntry, source: Path | None = None) -> Path | None:
         return _in_source(known, source)
     named = path_of_variable(VARIABLE)
     if named is not None and not named.is_dir():
-        raise EnvironmentProblem(
-            f"{VARIABLE} is {str(named)!r}: no such folder; correct or unset it"
-        )
+        raise PlatformError(f"{VARIABLE} is {str(named)!r}: no such folder; correct or unset it")
     if named is not None and (path := _in_folder(known, named)) is not None:
         return path
     # A .pth in the cache is not converted yet; the download does that.
@@ -53,11 +51,11 @@ def find_local(known: ZooEntry, source: Path | None = None) -> Path | None:
     return next((path for path in converted if path.is_file()), None)
 
 
-def nowhere(known: ZooEntry, why: str = "") -> EnvironmentProblem:
+def nowhere(known: ZooEntry, why: str = "") -> PlatformError:
     """The error for unavailable weights, with how to get them."""
     homes = [file.url or file.home for file in known.weights]
     from_where = f" (from {' or '.join(filter(None, homes))})" if any(homes) else ""
-    return EnvironmentProblem(
+    return PlatformError(
         f"{known.name}: no ImageNet weights in {cache_folder()}{why}: set {VARIABLE} to a folder "
         f"with {' or '.join(names(known))}{from_where}, or use weights = 'none'"
     )
@@ -110,7 +108,7 @@ def _in_source(known: ZooEntry, source: Path) -> Path:
     if not source.is_dir():
         raise UsageError(f"{source}: no such weights file or folder")
     if (path := _in_folder(known, source)) is None:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"{source}: no ImageNet weights of {known.name}: put {' or '.join(names(known))} there"
         )
     return path

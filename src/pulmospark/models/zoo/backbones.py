@@ -50,7 +50,7 @@ def torchvision_backbone(
         options: for the function.
 
     Raises:
-        EnvironmentProblem: torchvision is missing or does not fit torch.
+        PlatformError: torchvision is missing or does not fit torch.
     """
     module, _, function = place.partition(".")
     build = getattr(import_torchvision_network(module), function)

@@ -32,7 +32,7 @@ def entry(name: str) -> ZooEntry:
 
     Raises:
         UsageError: the network is unknown.
-        EnvironmentProblem: its library is not installed.
+        PlatformError: its library is not installed.
     """
     known = ZOO.get(name) or FLATTENED.get(name)
     if known is not None:

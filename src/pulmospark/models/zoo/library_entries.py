@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pulmospark.core.errors import EnvironmentProblem, UsageError
+from pulmospark.core.errors import PlatformError, UsageError
 from pulmospark.core.extras import how_to_install
 from pulmospark.models.zoo.backbones import last_linear, without
 from pulmospark.models.zoo.entry import Recipe, WeightsFile, ZooEntry, hub_file
@@ -38,7 +38,7 @@ def library_entry(library: str, name: str) -> ZooEntry:
 
     Raises:
         UsageError: the library has no such classifier, or it does not end in a linear layer.
-        EnvironmentProblem: the library is not installed.
+        PlatformError: the library is not installed.
     """
     return _of_torchvision(name) if library == "torchvision" else _of_timm(name)
 
@@ -123,7 +123,7 @@ def _import_timm(name: str) -> ModuleType:
     try:
         import timm  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"timm:{name}: timm is not installed: {how_to_install('timm')}"
         ) from error
     module: ModuleType = timm

@@ -40,7 +40,7 @@ def build(
 
     Raises:
         UsageError: an unknown name, or an unsupported number of classes or channels.
-        EnvironmentProblem: the library is missing or does not fit torch.
+        PlatformError: the library is missing or does not fit torch.
     """
     known = entry(name)
     mean, std = mean or known.mean, std or known.std

@@ -24,7 +24,7 @@ from types import ModuleType
 
 import torch
 
-from pulmospark.core.errors import EnvironmentProblem
+from pulmospark.core.errors import PlatformError
 
 _OPERATORS = ("nms", "qnms")
 _ARGUMENTS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -49,7 +49,7 @@ def import_torchvision_network(module: str) -> ModuleType:
         module: such as ``vgg``.
 
     Raises:
-        EnvironmentProblem: torchvision is not installed, or does not fit torch at all.
+        PlatformError: torchvision is not installed, or does not fit torch at all.
     """
     with _LOADING:
         if "torchvision.models" not in sys.modules and module not in _WHOLE:
@@ -80,7 +80,7 @@ def import_torchvision_models() -> ModuleType:
     """Import ``torchvision.models``, even if its C++ library does not fit the installed torch.
 
     Raises:
-        EnvironmentProblem: torchvision is not installed, or does not fit torch at all.
+        PlatformError: torchvision is not installed, or does not fit torch at all.
     """
     if "torchvision" not in sys.modules and not _load_real_operators():
         _declare_operators()
@@ -88,7 +88,7 @@ def import_torchvision_models() -> ModuleType:
         # Imported here: it takes a second, needed only for torchvision networks.
         import torchvision.models  # noqa: PLC0415
     except (ImportError, RuntimeError) as error:
-        raise EnvironmentProblem(
+        raise PlatformError(
             f"torchvision does not load with torch {torch.__version__} "
             f"({type(error).__name__}): install the matching torchvision",
             detail=str(error),

@@ -104,9 +104,12 @@ class App {
     }
     if (!main.contains(page.element)) fill(main, page.element);
     this.routing = route;
+    const focused = document.activeElement;
     try {
-      const focus = await page.open(route);
-      if (this.routing === route && moveFocus) focus?.focus({ preventScroll: true });
+      const heading = await page.open(route);
+      // Whoever has moved on while the page was loaded keeps the focus where it is.
+      const isUntouched = [focused, document.body].includes(document.activeElement);
+      if (this.routing === route && moveFocus && isUntouched) heading?.focus({ preventScroll: true });
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (this.routing !== route) return;

@@ -197,8 +197,12 @@ export class RunPage {
         h("figure.case-image", {}, picture(name, prediction.image_id, `Tested image, label ${prediction.label ?? "unknown"}`),
           h("figcaption", {}, facts(prediction, this.run))),
         h("div", {}, h("h3", {}, "Nearest training images"), near)));
+    this.#near(near, path, prediction);  // not awaited: the search may take seconds
+  }
+
+  async #near(near, path, prediction) {
     try {
-      fill(near, nearest(name, prediction, await getJson(address(`${path}/nearest`, { limit: NEAREST }))));
+      fill(near, nearest(this.name, prediction, await getJson(address(`${path}/nearest`, { limit: NEAREST }))));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       fill(near, h("p.failure", {}, outside(error.message), " ", remedyText(error.kind)));

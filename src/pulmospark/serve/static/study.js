@@ -56,7 +56,7 @@ export class StudyPage {
     this.slider.max = this.slices.length - 1;
     this.place = Math.min(this.place, this.slices.length - 1);
     this.#curve();
-    await this.#show(false);
+    this.#show(false);  // not awaited: the page is there, and its image comes as soon as it can
   }
 
   #curve() {

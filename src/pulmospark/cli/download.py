@@ -1,4 +1,4 @@
-"""``pulmospark fetch``."""
+"""``pulmospark download``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _GB = 1024**3
 
     \b
     Examples:
-      pulmospark fetch figure1 --out data
-      pulmospark fetch covid_chestxray --out data --sha256 HEX
+      pulmospark download figure1 --out data
+      pulmospark download covid_chestxray --out data --sha256 HEX
     """
 )
 @click.argument("name")
