@@ -266,8 +266,20 @@ def make_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def spark(master: str | None, conf: tuple[str, ...], *, quiet: bool) -> Iterator[SparkSession]:
+def spark(
+    master: str | None,
+    conf: tuple[str, ...],
+    *,
+    quiet: bool,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Iterator[SparkSession]:
     """A Spark session for ``--master`` and ``--conf``, whose start is shown as a stage.
+
+    Args:
+        master: value of ``--master``.
+        conf: values of ``--conf``.
+        quiet: do not show the stage.
+        meanwhile: called while Spark starts, in seconds that mostly wait for Java.
 
     Raises:
         UsageError: a ``--conf`` has no value.
@@ -275,11 +287,14 @@ def spark(master: str | None, conf: tuple[str, ...], *, quiet: bool) -> Iterator
     """
     values = pairs(conf, "--conf")
     from pulmospark.core.progress import stage
+    from pulmospark.spark.background_start import started_early
     from pulmospark.spark.session import spark_session
 
     with contextlib.ExitStack() as session:
         with stage("start Spark", quiet=quiet):
-            started = session.enter_context(spark_session(master, values))
+            starting = session.enter_context(started_early(spark_session(master, values)))
+            meanwhile()
+            started = session.enter_context(starting)
         yield started
 
 

@@ -58,8 +58,9 @@ def command(
     from pulmospark.cli import printing
     from pulmospark.experiment import pipeline
 
-    with common.spark(master, conf, quiet=quiet or as_json) as spark:
-        result = pipeline.run_all(experiment, run, spark, quiet=quiet or as_json)
+    silent = quiet or as_json
+    with common.spark(master, conf, quiet=silent, meanwhile=pipeline.import_stages) as spark:
+        result = pipeline.run_all(experiment, run, spark, quiet=silent)
     common.say_result(
         result, lambda: printing.say_run(result, phantoms=experiment.phantoms), as_json=as_json
     )

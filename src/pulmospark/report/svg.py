@@ -112,6 +112,7 @@ class Drawing:
         with _settings():
             nothing = dict.fromkeys(("Creator", "Producer", "CreationDate"))
             FigureCanvasPdf(self.figure).print_pdf(out, metadata=nothing)
+        self._keep_layout()
         return out.getvalue()
 
     @cached_property
@@ -122,7 +123,12 @@ class Drawing:
             # None leaves a piece of metadata out: no date, so the text is always the same.
             nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
             FigureCanvasSVG(self.figure).print_svg(out, metadata=nothing)
+        self._keep_layout()
         return out.getvalue()
+
+    def _keep_layout(self) -> None:
+        """Keep the places that the first drawing found, which takes as long as the drawing."""
+        self.figure.set_layout_engine("none")
 
 
 @contextmanager

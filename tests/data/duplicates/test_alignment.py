@@ -9,7 +9,7 @@ import pytest
 
 from pulmospark.config.audit import AuditSettings
 from pulmospark.config.ingest import IngestSettings
-from pulmospark.data.duplicates.alignment import overlay_correlation
+from pulmospark.data.duplicates.alignment import _overlaid, overlay_correlation
 from pulmospark.data.duplicates.fingerprints import SMALL_SIDE
 from pulmospark.imaging.decode import Rejected
 from pulmospark.imaging.image import image_from_bytes
@@ -62,3 +62,19 @@ def test_images_of_others_do_not_fit(images: list[StandardImage]) -> None:
 def test_what_shows_nothing_fits_nothing() -> None:
     flat = np.zeros((SMALL_SIDE, SMALL_SIDE), np.uint8)
     assert overlay_correlation(flat, flat) == 0.0
+
+
+def test_a_bound_is_given_only_where_the_correlation_is_below_the_least(
+    images: list[StandardImage],
+) -> None:
+    small = [_small(image) for image in images]
+    turned = cv2.getRotationMatrix2D((SMALL_SIDE / 2, SMALL_SIDE / 2), 3, 1)
+    small += [np.asarray(cv2.warpAffine(one, turned, one.shape), np.uint8) for one in small]
+    bounds = 0
+    for first in small:
+        for second in small:
+            whole = _overlaid(first, second, 1 / 28)
+            quick = _overlaid(first, second, 1 / 28, least=0.75)
+            bounds += quick != whole
+            assert quick == whole or whole <= quick < 0.75
+    assert bounds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -19,6 +21,8 @@ _TURN_FREE, _TURN_COST = 0.004, 8.0
 stretched, and 19 in 20 known ones rotated less; two people only fit when rotated"""
 _DETAIL, _QUICK_DETAIL = 1 / 28, 1 / 16
 """standard deviation of the blur that is subtracted to leave details, as a share of the side"""
+_ROUNDED_ONE = 1.001
+"""no correlation is above, however its sums are rounded"""
 _QUICK_SIDE = 56
 _QUICK_MIN = 0.75
 """correlation at half size below which the full size is not compared: copies have at least 0.8
@@ -42,15 +46,15 @@ def overlay_correlation(first: Pixels, second: Pixels) -> float:
     """
     quick = (_QUICK_SIDE, _QUICK_SIDE)
     small = [cv2.resize(image, quick, interpolation=cv2.INTER_AREA) for image in (first, second)]
-    rough = _overlaid(small[0], small[1], _QUICK_DETAIL)
+    rough = _overlaid(small[0], small[1], _QUICK_DETAIL, least=_QUICK_MIN)
     if rough == 0.0:  # no map: the search may end otherwise with the images swapped
         first, second = second, first
-        rough = _overlaid(small[1], small[0], _QUICK_DETAIL)
+        rough = _overlaid(small[1], small[0], _QUICK_DETAIL, least=_QUICK_MIN)
     return _overlaid(first, second, _DETAIL) if rough >= _QUICK_MIN else 0.0
 
 
-def _overlaid(first: Pixels, second: Pixels, share: float) -> float:
-    one, other = _detail(first, share), _detail(second, share)
+def _overlaid(first: Pixels, second: Pixels, share: float, *, least: float = -math.inf) -> float:
+    """As :func:`overlay_correlation` at one size; below ``least`` an upper bound may do."""
     warp = np.eye(2, 3, dtype=np.float32)
     until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ITERATIONS, _EPSILON)
     try:
@@ -64,12 +68,16 @@ def _overlaid(first: Pixels, second: Pixels, share: float) -> float:
         return 0.0
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = (first.shape[1], first.shape[0])
-    laid = cv2.warpAffine(other, fitted, size, flags=how)
-    covered = cv2.warpAffine(np.ones_like(other), fitted, size, flags=how) > 0.99
+    covered = cv2.warpAffine(np.ones(second.shape, np.float32), fitted, size, flags=how) > 0.99
     if covered.mean() < _COVER_MIN:
         return 0.0
     turned = float(max(abs(fitted[0, 1]), abs(fitted[1, 0])))
-    return _middle_correlation(one, laid, covered) - _TURN_COST * max(0.0, turned - _TURN_FREE)
+    cost = _TURN_COST * max(0.0, turned - _TURN_FREE)
+    if (bound := _ROUNDED_ONE - cost) < least:
+        return bound
+    one, other = _detail(first, share), _detail(second, share)
+    laid = cv2.warpAffine(other, fitted, size, flags=how)
+    return _middle_correlation(one, laid, covered) - cost
 
 
 def _detail(image: Pixels, share: float) -> Singles:

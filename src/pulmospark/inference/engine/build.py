@@ -168,7 +168,11 @@ def to_openvino(module: torch.nn.Module, size: int) -> Any:
     with warnings.catch_warnings(), torch.no_grad(), _one_torch_thread():
         # The tracer warns about shape checks, which hold for every image of this size.
         warnings.simplefilter("ignore")
-        decoder = TorchScriptPythonDecoder(module, example_input=example)
+        # Traced once: the check traces again to find layers that draw random numbers, of which a
+        # network that only predicts has none.
+        decoder = TorchScriptPythonDecoder(
+            module, example_input=example, trace_kwargs={"check_trace": False}
+        )
     frontend = FrontEndManager().load_by_framework("pytorch")
     model = frontend.convert(frontend.load(decoder))
     pixels = model.inputs[0].get_node()
