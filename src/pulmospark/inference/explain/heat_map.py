@@ -156,7 +156,7 @@ class HeatMap:
         Args:
             folder: is created if needed.
             stem: name without its ending; never text from outside.
-            image: see :meth:`overlay`.
+            image: (h, w); see :meth:`overlay`.
             picture: write the picture.
             array: write the array.
 
@@ -221,7 +221,7 @@ def relative_heat(raw: Singles, size: int) -> Singles:
 
 
 def hottest_of(heat: Singles, share: float) -> Mask:
-    """The hottest pixels of a map, about ``share`` of them; none where nothing is hot."""
+    """The hottest pixels of an (h, w) map, about ``share`` of them; none where nothing is hot."""
     limit = np.quantile(heat, 1.0 - share)
     above = heat > limit if limit < heat.max() else heat >= limit
     return np.asarray(above & (heat > 0), np.bool_)
