@@ -48,6 +48,11 @@ class HeatMap:
             ``None``: no lungs were found, or there is no evidence for the class.
         phantom: the image is a phantom.
         original: (h, w) uint8, the original at any scale, for the picture; ``None``: not known.
+
+    Example:
+        >>> heat = ps.load("runs/mine/bundle").explain("image.png")
+        >>> heat.hottest(0.05).shape == heat.map.shape
+        True
     """
 
     raw: Singles
@@ -70,7 +75,14 @@ class HeatMap:
         return self.resampled((self.placement.height, self.placement.width))
 
     def resampled(self, shape: tuple[int, int]) -> Singles:
-        """As :attr:`map`, for an original of another size: (rows, columns) of ``shape``."""
+        """As :attr:`map`, for an original of another size.
+
+        Args:
+            shape: (rows, columns) of the original, pixels.
+
+        Returns:
+            float32 of that shape, 0 to 1.
+        """
         heat = relative_heat(self.raw, self.placement.size)
         return np.clip(self.placement.to_original(heat, shape), 0.0, 1.0)
 
