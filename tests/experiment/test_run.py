@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import deltalake
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as golden
 
+from pulmospark.core import schemas
 from pulmospark.core.schemas import Split
 from pulmospark.data.cohort.table import Part, in_part, read_cohort
 from pulmospark.data.ingest.pixels import pixels_of
@@ -45,6 +48,16 @@ def test_every_image_is_tested_once_by_a_model_that_never_saw_its_patient(
         learnt = set(groups[in_part(cohort, Part(Split.TRAIN, fold))])
         assert tested
         assert not tested & learnt
+
+
+def test_predictions_are_a_delta_table_with_the_types_of_the_schema(
+    finished_run: FinishedRun,
+) -> None:
+    folder = finished_run.folder.evaluation / "predictions"
+    rows = pq.read_table(folder)
+    assert [field.type for field in rows.schema] == schemas.PREDICTIONS.types
+    read = pa.table(deltalake.DeltaTable(folder).to_pyarrow_table())
+    assert read.cast(rows.schema).sort_by("uri").equals(rows.sort_by("uri"))
 
 
 def test_probabilities_are_the_softmax_of_scores_and_temperature(

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
-from pulmospark.core import files, limits
+from pulmospark.core import files, limits, schemas
 from pulmospark.core.delta_log import write_log
 from pulmospark.core.errors import InputError
 from pulmospark.core.records import Record
@@ -98,7 +98,7 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
         )
         frame.coalesce(1).write.parquet(spark_path(aside / "predictions"))
         rows = pq.read_table(aside / "predictions")
-        write_log(aside / "predictions", rows.schema)
+        write_log(aside / "predictions", schemas.PREDICTIONS)
         result = _figures(
             experiment,
             run,

@@ -53,6 +53,13 @@ _CLUSTER = {
     "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": "2",
     "spark.scheduler.excludeOnFailure.unschedulableTaskSetTimeout": "5s",
 }
+_OF_A_CLIENT = {
+    "spark.sql.session.timeZone": "UTC",
+    # Not INT96, which Parquet deprecates: it is read as nanoseconds without a time zone.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
+"""what a client of Spark Connect may set; the rest is the server's"""
+
 _EVERYWHERE = {
     # Python workers decode and run networks: one thread each, or cores are fought over.
     "spark.executorEnv.OMP_NUM_THREADS": "1",
@@ -63,11 +70,8 @@ _EVERYWHERE = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
-    "spark.sql.session.timeZone": "UTC",
+    **_OF_A_CLIENT,
 }
-
-_OF_A_CLIENT = {"spark.sql.session.timeZone": "UTC"}
-"""what a client of Spark Connect may set; the rest is the server's"""
 
 
 @contextlib.contextmanager
