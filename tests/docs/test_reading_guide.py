@@ -15,7 +15,7 @@ PATHS = re.findall(r"^\*\*(.+): (\d+) files\.\*\* (.+)$", SECTION, re.MULTILINE)
 
 def _files(text: str) -> list[str]:
     """The list of a path, which ends with a full stop after a file."""
-    return re.findall(r"`([\w/]+\.py)`", text.split("`. ")[0] + "`")
+    return re.findall(r"`([\w/]+\.py)`", text.split("`. ", maxsplit=1)[0] + "`")
 
 
 def test_there_are_three_paths() -> None:
