@@ -13,11 +13,9 @@ class SourceSettings(Settings):
     """One data set on disk.
 
     Example:
-        >>> source = ps.SourceSettings(
-        ...     path="images.csv", layout="csv", options={"label_column": "diagnosis"}
-        ... )
+        >>> source = ps.SourceSettings(path="images.csv", options={"label_column": "finding"})
         >>> source.options["label_column"]
-        'diagnosis'
+        'finding'
     """
 
     path: LocalPath

@@ -190,8 +190,7 @@ def choose_precision(
         sample: up to ``limits.PARITY_IMAGES`` of the images to be scored; read only for a check
             that is not cached.
         images: number to be scored.
-        quantise: returns the network in int8, calibrated on (n, size, size) images; ``None``: not
-            available.
+        quantise: the network in int8, from (n, size, size) images; ``None``: not available.
 
     Returns:
         The engine, and how it was chosen.
