@@ -34,7 +34,9 @@ def sayings(source: ModuleType | type) -> dict[str, str]:
 
 def markdown(text: str) -> str:
     """A docstring as one line of Markdown."""
-    text = re.sub(r":(?:func|class|mod):`~?([^`]+)`", r"`\1`", text).replace("``", "`")
+    text = re.sub(r":(?:attr|class|data|func|meth|mod):`~?([^`]+)`", r"`\1`", text).replace(
+        "``", "`"
+    )
     return " ".join(text.split()).replace("<", "&lt;")
 
 

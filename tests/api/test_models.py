@@ -97,8 +97,8 @@ def test_out_keeps_what_predict_writes(model: ps.Model, folder: Path, tmp_path: 
     [
         ("text.png", ps.InputError, "text.png: not_an_image: "),
         ("gone.png", ps.InputError, "no such file or folder"),
-        ("", ps.UsageError, "stands for more than one image: put it in a list"),
-        ("*.png", ps.UsageError, "stands for more than one image"),
+        ("", ps.UsageError, "matches more than one image: pass a list"),
+        ("*.png", ps.UsageError, "matches more than one image"),
     ],
 )
 def test_what_is_no_image_is_an_error_of_one_line(
@@ -124,7 +124,7 @@ def test_another_model_in_the_same_folder_is_refused(folder: Path, tmp_path: Pat
     model = ps.load(write_untrained(tmp_path / "bundle"))
     model.predict(folder / "a.png")
     write_untrained(tmp_path / "bundle", seed=2)
-    with pytest.raises(ps.BundleError, match="another model now stands there: load it again"):
+    with pytest.raises(ps.BundleError, match="was replaced by another model: load it again"):
         model.predict(folder / "a.png")
 
 

@@ -20,9 +20,10 @@ from pulmospark.audit import predictability as guesses
 from pulmospark.audit.feature_distances import distances, unit
 from pulmospark.audit.heat_maps import mean_share
 from pulmospark.audit.patients import alike_ids
-from pulmospark.audit.phrasing import counted, named, percent
+from pulmospark.audit.phrasing import named, percent
 from pulmospark.audit.predictability import area, area_fall, folds_of, guess, guess_figure
 from pulmospark.audit.results import AuditReport, AuditResult, not_assessable
+from pulmospark.core.counts import counted
 from pulmospark.evaluation.intervals import newcombe_auroc
 from pulmospark.evaluation.results import Figure
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pulmospark.cli.printing import listing_notes
+from pulmospark.cli.printing import listing_notes, oddities
 from pulmospark.layouts.notes import ListingNotes, NoteKind
 
 
@@ -26,3 +26,15 @@ def test_a_listing_says_what_was_guessed_matched_and_ignored() -> None:
         "ignored: 1 without an extension or image content, 2 .csv",
     ]
     assert list(listing_notes(ListingNotes().summary())) == []
+
+
+def test_one_of_a_kind_is_named_in_the_singular() -> None:
+    notes = ListingNotes()
+    kinds = (NoteKind.HIDDEN_ENTRIES, NoteKind.TWINS_OF_TWO_PATIENTS, NoteKind.NESTED_COPIES)
+    for kind in kinds:
+        notes.add(kind, "x")
+    notes.add(NoteKind.REPEATED_ROWS, "x", 1_200)
+    said = oddities(notes.summary())
+    for words in ("1 hidden entry", "1 twin of two patients", "1 nested copy"):
+        assert words in said
+    assert "1,200 repeated rows" in said

@@ -139,7 +139,7 @@ def test_without_administrators_nobody_exchanges_the_model(client: TestClient) -
 @pytest.mark.parametrize(
     ("text", "mode", "words"),
     [
-        ("", 0o600, "holds no token"),
+        ("", 0o600, "contains no token"),
         ("short:abc\n", 0o600, "the minimum is"),
         (f"a:{TOKEN}\n", 0o644, "chmod 600"),
         (f"a:{TOKEN}\na:{TOKEN}\n", 0o600, "twice"),

@@ -205,9 +205,7 @@ class Model:
         path = place_text(os.fspath(image))
         inputs = resolve_inputs([path])
         if not inputs.is_one_image:
-            raise UsageError(
-                f"{path}: stands for more than one image: explain takes one at a time"
-            )
+            raise UsageError(f"{path}: matches more than one image: explain takes one at a time")
         from pulmospark.inference.batch.explain_file import explain_file  # noqa: PLC0415 - Pillow
 
         return explain_file(
@@ -232,9 +230,7 @@ class Model:
 
     def _one(self, path: str, settings: ScoringSettings) -> Prediction:
         if not resolve_inputs([path]).is_one_image:
-            raise UsageError(
-                f"{path}: stands for more than one image: put it in a list, which gives a table"
-            )
+            raise UsageError(f"{path}: matches more than one image: pass a list to get a table")
         prediction = self._here(self._plan([path], None, settings)).run(None, quiet=True).image
         assert prediction is not None  # a reject, or several frames, raised its reason
         return prediction
@@ -301,7 +297,7 @@ class Model:
 
     def _check_same(self, model_id: str) -> None:
         if model_id != self.model_id:
-            raise BundleError(f"{self.bundle}: another model now stands there: load it again")
+            raise BundleError(f"{self.bundle}: was replaced by another model: load it again")
 
     def __repr__(self) -> str:
         return f"<Model {self._read.config.model}: {', '.join(self.classes)}; {self.bundle}>"
@@ -314,7 +310,7 @@ class Model:
 
 def _check_unset(out: PathLike | None) -> None:
     if out is not None:
-        raise UsageError("out is for a list of paths: give a list, or no out")
+        raise UsageError("out needs a list of paths: pass a list, or omit out")
 
 
 def _is_dataframe(images: object) -> TypeGuard[DataFrame]:

@@ -43,7 +43,7 @@ def read_table(table: PathLike, *, columns: Sequence[str] | None = None) -> pd.D
     place = table_of_run(local_path(os.fspath(table)).expanduser())
     parts = [place] if place.is_file() else parts_of(place)
     if not parts:
-        raise InputError(f"{table}: no table there: name a folder of Parquet files, or a file")
+        raise InputError(f"{table}: no such table: specify a folder of Parquet files, or a file")
     names = pq.read_schema(parts[0]).names
     for name in columns or ():
         if name not in names:

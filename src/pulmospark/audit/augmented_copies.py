@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pulmospark.audit.phrasing import counted
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.chunks.parts import parts_of
 from pulmospark.core import limits
+from pulmospark.core.counts import counted
 from pulmospark.core.schemas import Split
 from pulmospark.evaluation.intervals import proportion
 

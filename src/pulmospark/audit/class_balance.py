@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pulmospark.audit.phrasing import counted, named, percent
+from pulmospark.audit.phrasing import named, percent
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import PATIENTS_MIN, Subject
 from pulmospark.core.arrays import Mask
+from pulmospark.core.counts import counted
 from pulmospark.evaluation.intervals import expected_interval, proportion
 from pulmospark.evaluation.results import Figure
 from pulmospark.layouts.registry import LAYOUTS

@@ -67,7 +67,7 @@ class Evidence:
 
     @cached_property
     def looks(self) -> Mapping[str, Floats]:
-        """Grey levels of each image; does not run the near-copy search if that is skipped."""
+        """Grey levels of each image, (n,) each; no near-copy search if that is skipped."""
         if self.searches_copies:
             return self.copies.looks
         return grey_levels(
@@ -91,14 +91,14 @@ class Evidence:
 
     @cached_property
     def some_images(self) -> tuple[Ints, Pixels]:
-        """Places and pixels of a few images of each predicted class."""
+        """Places (m,) and pixels (m, h, w) of a few images of each predicted class."""
         scored = self.scored
         places = stratified(scored, self.subject.groups[scored.rows], limits.AUDIT_HEAT_MAPS_MAX)
         rows = scored.rows[places]
         return rows, images_at(self.subject, rows)
 
     def predict(self, images: Pixels) -> tuple[Floats, Floats]:
-        """Probabilities and features of images that are in no table."""
+        """Probabilities (n, k) and features (n, d) of images (n, h, w) that are in no table."""
         bundle = self.scored.bundle
         network = bundle.network()
         with torch.no_grad():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pulmospark.audit.phrasing import counted
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
+from pulmospark.core.counts import counted
 from pulmospark.evaluation.intervals import proportion
 
 IDENTICAL = ("exact_duplicates", "Identical files")

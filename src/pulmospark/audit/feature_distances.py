@@ -41,7 +41,7 @@ def distances(images: Reals, reference: Reals, groups: Integers | None = None) -
 
 
 def fence(scores: Floats) -> float:
-    """Tukey's outer fence: third quartile plus three interquartile ranges."""
+    """Tukey's outer fence of scores (n,): third quartile plus three interquartile ranges."""
     low, high = np.quantile(scores, [0.25, 0.75])
     return float(high + _FENCE_RANGES * (high - low))
 

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pulmospark.audit.phrasing import counted
 from pulmospark.audit.results import AuditResult, Example, ShownImage
 from pulmospark.audit.subject import Subject
 from pulmospark.chunks.parts import parts_of
 from pulmospark.core import limits
+from pulmospark.core.counts import counted
 from pulmospark.core.schemas import View
 
 GUESSED = ("guessed_views", "Views estimated from pixels")

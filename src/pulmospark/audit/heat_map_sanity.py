@@ -15,10 +15,10 @@ from torch import nn
 
 from pulmospark.audit.heat_maps import mean_share
 from pulmospark.audit.model_outputs import Scored
-from pulmospark.audit.phrasing import counted
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.core.arrays import Floats, Ints, Pixels, Singles
+from pulmospark.core.counts import counted
 from pulmospark.inference.explain.torch_maps import TorchMaps
 from pulmospark.models.zoo.network import Network
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from pulmospark.audit.model_outputs import Scored
-from pulmospark.audit.phrasing import counted, named, percent
+from pulmospark.audit.phrasing import named, percent
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.core.arrays import Floats, Ints, Mask, Pixels, Singles
+from pulmospark.core.counts import counted
 from pulmospark.evaluation.results import Figure
 from pulmospark.inference.explain.heat_map import relative_heat
 from pulmospark.inference.explain.torch_maps import TorchMaps

@@ -87,7 +87,7 @@ def score_sample(
 
 
 def some_images(subject: Subject, rows: Ints, most: int) -> tuple[Ints, Pixels]:
-    """An evenly spaced subset of images: their places in the subject's rows, and their pixels."""
+    """Evenly spaced images: places in the subject's rows, (m,), and (m, h, w) pixels."""
     picked = rows[:: max(1, -(-rows.size // most))]
     return picked, images_at(subject, picked)
 
@@ -159,7 +159,7 @@ def check_size(subject: Subject, size: int) -> None:
 
 
 def sample_of(subject: Subject) -> Ints:
-    """Places of the images that a model is audited on, rising; see :func:`score_sample`."""
+    """Places (m,) of the images that a model is audited on, rising; see :func:`score_sample`."""
     labels, tested = subject.labels, subject.tested
     ids = subject.rows["image_id"].to_pylist()
     order = [hashlib.sha256(f"{subject.seed}:audit:{name}".encode()).digest() for name in ids]

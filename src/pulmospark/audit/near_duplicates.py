@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from pulmospark.audit.phrasing import counted, percent
+from pulmospark.audit.phrasing import percent
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
 from pulmospark.core.arrays import Ints, Mask
+from pulmospark.core.counts import counted
 from pulmospark.data.duplicates.near_duplicates import NearCopies
 from pulmospark.evaluation.intervals import proportion
 

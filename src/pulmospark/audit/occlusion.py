@@ -62,17 +62,17 @@ def lung_region(lungs: Mask) -> Mask:
 
 
 def without_lungs(image: Pixels, region: Mask) -> Pixels:
-    """Black where lungs may be."""
+    """Black where lungs may be; (h, w)."""
     return np.where(region, 0, image).astype(np.uint8)
 
 
 def only_lungs(image: Pixels, region: Mask) -> Pixels:
-    """Black but for where lungs may be."""
+    """Black except where lungs may be; (h, w)."""
     return np.where(region, image, 0).astype(np.uint8)
 
 
 def only_border(image: Pixels, region: Mask) -> Pixels:
-    """Black but for the outer 12 % of each side."""
+    """Black except for the outer 12 % of each side; (h, w)."""
     del region
     edge = round(_BORDER * image.shape[0])
     border = image.copy()
@@ -81,7 +81,7 @@ def only_border(image: Pixels, region: Mask) -> Pixels:
 
 
 def without_text(image: Pixels, region: Mask) -> Pixels:
-    """Small bright marks outside the region inpainted from their surroundings."""
+    """Small bright marks outside the region inpainted from their surroundings; (h, w)."""
     bright = ((image >= _LETTER_GREY) & ~region).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bright)
     small = stats[:, cv2.CC_STAT_AREA] < _LETTER_SHARE * image.size
@@ -94,7 +94,7 @@ def without_text(image: Pixels, region: Mask) -> Pixels:
 
 
 def whole(image: Pixels, region: Mask) -> Pixels:
-    """The image as it is."""
+    """The image as it is; (h, w)."""
     del region
     return image
 

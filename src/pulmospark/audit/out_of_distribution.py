@@ -27,12 +27,12 @@ _DETECTED = 0.9
 
 
 def noise(random: np.random.Generator, size: int) -> Pixels:
-    """Grey noise."""
+    """Grey noise; (size, size)."""
     return random.integers(0, 256, (size, size)).astype(np.uint8)
 
 
 def hand(random: np.random.Generator, size: int) -> Pixels:
-    """A drawn hand: a palm, five fingers of three bones each."""
+    """A drawn hand: a palm, five fingers of three bones each; (size, size)."""
     image = np.zeros((size, size), np.float32)
     palm = (int(size * random.uniform(0.45, 0.55)), int(size * random.uniform(0.68, 0.75)))
     cv2.ellipse(image, palm, (size // 6, size // 5), 0, 0, 360, 0.55, -1)
@@ -51,7 +51,7 @@ def hand(random: np.random.Generator, size: int) -> Pixels:
 
 
 def slice_of_ct(random: np.random.Generator, size: int) -> Pixels:
-    """A drawn CT slice: a body in air, two dark lungs, a spine."""
+    """A drawn CT slice: a body in air, two dark lungs, a spine; (size, size)."""
     image = np.zeros((size, size), np.float32)
     middle = (size // 2, size // 2)
     wide = (int(size * random.uniform(0.38, 0.45)), int(size * random.uniform(0.28, 0.34)))

@@ -7,10 +7,11 @@ from collections import defaultdict
 
 import numpy as np
 
-from pulmospark.audit.phrasing import counted, named, percent
+from pulmospark.audit.phrasing import named, percent
 from pulmospark.audit.results import AuditResult, Example, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.core import limits
+from pulmospark.core.counts import counted
 from pulmospark.evaluation.intervals import proportion
 
 PATIENTS = ("patients", "Patients in both training and test set")

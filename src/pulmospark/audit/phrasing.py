@@ -9,11 +9,6 @@ from pulmospark.evaluation.results import Figure
 _SHOWN = 4
 
 
-def counted(number: int, singular: str, plural: str | None = None) -> str:
-    """ "1 image", "1,204 images"."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
-
-
 def named(names: Iterable[str]) -> str:
     """ "a, b, c, d and 3 more"."""
     shown = list(names)

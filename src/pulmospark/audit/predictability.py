@@ -68,7 +68,7 @@ def guess_figure(
 ) -> Figure:
     """AUROC of :func:`guess`, mean over the classes, with a CI from a bootstrap over patients.
 
-    A constant feature predicts nothing: 0.5, without a CI.
+    Feature, labels and groups are (n,). A constant feature predicts nothing: 0.5, without a CI.
     """
     if np.unique(_bins(feature, np.ones(labels.size, bool))).size < 2:
         return Figure(value=0.5, note="the feature is the same for all images")
@@ -87,7 +87,7 @@ def area(
     replicates: int,
     confidence: float,
 ) -> Figure:
-    """AUROC of probabilities, mean over the classes, with its bootstrap CI."""
+    """AUROC of (n, k) probabilities, mean over the classes, with its bootstrap CI."""
     value = macro_auroc(labels, probability)
     if value is None:
         return Figure(value=None, note=_NO_IMAGE)
@@ -165,7 +165,7 @@ def _patients(labels: Ints, groups: Ints, probability: Floats) -> tuple[int, int
 
 
 def folds_of(labels: Ints, groups: Ints, seed: int) -> Ints:
-    """Fold of each image: patients in random order, stratified by class."""
+    """Fold of each image, (n,): patients in random order, stratified by class."""
     order = np.random.default_rng(seed).permutation(int(groups.max()) + 1)
     first = np.full(order.size, -1, np.int64)
     first[groups] = labels

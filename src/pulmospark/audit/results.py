@@ -115,6 +115,13 @@ class AuditReport(Result):
     """All audits of one subject, worst first.
 
     In a notebook it shows itself as a table.
+
+    Example:
+        >>> audits = ps.open_run("runs/mine").audits
+        >>> [audit.name for audit in audits.failed] == [
+        ...     audit.name for audit in audits.audits if audit.verdict == "fail"
+        ... ]
+        True
     """
 
     dropped: ClassVar[frozenset[str]] = frozenset({"distances"})
@@ -162,7 +169,11 @@ class AuditReport(Result):
         return pd.DataFrame(rows, columns=list(columns)).set_index("name")
 
     def count(self, verdict: Verdict) -> int:
-        """Audits with a verdict."""
+        """Number of audits with a verdict.
+
+        Args:
+            verdict: ``pass``, ``warn``, ``fail``, ``not assessable``.
+        """
         return sum(audit.verdict == verdict for audit in self.audits)
 
     @property

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from pulmospark.audit.phrasing import counted, percent
+from pulmospark.audit.phrasing import percent
 from pulmospark.audit.results import AuditResult, NamedFigure, Verdict, not_assessable
 from pulmospark.audit.subject import Subject
 from pulmospark.core.arrays import Floats, Ints, Mask
+from pulmospark.core.counts import counted
 from pulmospark.evaluation.intervals import proportion
 from pulmospark.evaluation.results import Figure
 

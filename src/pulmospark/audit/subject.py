@@ -84,18 +84,18 @@ class Subject:
         return np.asarray(self.rows[name].to_pylist(), dtype=object)
 
     def numbers(self, name: str) -> Floats:
-        """A column of numbers, nan where it is null."""
+        """A column of numbers, (n,); nan where it is null."""
         values = self.rows[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
         return np.asarray(values, dtype=np.float64)
 
     @property
     def labels(self) -> Ints:
-        """Index of each image's class; -1 where it has none."""
+        """Index of each image's class, (n,); -1 where it has none."""
         index = pc.index_in(self.rows["label"], value_set=pa.array(self.classes, pa.string()))
         return np.asarray(pc.fill_null(index, -1).to_numpy(zero_copy_only=False), np.int64)
 
     def common(self, patients: int = PATIENTS_MIN) -> Ints:
-        """Indices of the classes with at least that many patients, copies counted once."""
+        """Indices (m,) of the classes with at least that many patients, copies counted once."""
         labels, groups = self.labels, self.groups
         return np.asarray(
             [
@@ -108,7 +108,7 @@ class Subject:
 
     @property
     def groups(self) -> Ints:
-        """Number of each image's group, from 0: the patient, or patients joined by near copies.
+        """Each image's group from 0, (n,): the patient, or patients joined by near copies.
 
         The grouping unit of the split and of the bootstrap.
         """
@@ -116,7 +116,7 @@ class Subject:
 
     @property
     def patients(self) -> Ints:
-        """Number of each image's patient, from 0; unknown patients are all distinct."""
+        """Number of each image's patient from 0, (n,); unknown patients are all distinct."""
         return _codes(pc.coalesce(self.rows["patient_id"], self.rows["image_id"]))
 
     @property
@@ -129,7 +129,7 @@ class Subject:
         )
 
     def leaks(self, first: Ints, second: Ints) -> Mask:
-        """Which pairs have one image tested by a model that was trained on the other."""
+        """Which pairs, (m,), have one image tested by a model that was trained on the other."""
         if self.has_folds:
             folds = self.numbers("fold")
             return np.asarray(folds[first] != folds[second], dtype=np.bool_)
@@ -138,7 +138,7 @@ class Subject:
 
     @property
     def tested(self) -> Mask:
-        """Images in a test set: all of them with folds; none outside an experiment."""
+        """Images in a test set, (n,): all of them with folds; none outside an experiment."""
         folds = ~np.isnan(self.numbers("fold"))
         return np.asarray(folds | (self.column("split") == Split.TEST.value), dtype=np.bool_)
 

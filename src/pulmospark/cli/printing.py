@@ -38,10 +38,33 @@ _VERDICTS: tuple[tuple[Verdict, str], ...] = (
     ("pass", "passed"),
 )
 
+_SINGULAR = {
+    **{
+        f"{noun}s": noun
+        for noun in (
+            *("age", "file", "finding", "folder", "gap", "image", "mask", "name", "patient"),
+            *("row", "scan", "slice", "symlink", "twin", "view"),
+        )
+    },
+    "copies": "copy",
+    "entries": "entry",
+}
+"""nouns of the kinds of notes"""
+
 
 def oddities(notes: NotesSummary) -> str:
     """A listing's notes with their counts, in one line; empty if there are none."""
-    return ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in notes.counts.items())
+    return ", ".join(f"{n:,} {_noted(kind, n)}" for kind, n in notes.counts.items())
+
+
+def _noted(kind: str, count: int) -> str:
+    """A kind of note as words, in the singular for one: ``ignored_files`` -> "ignored file"."""
+    words = kind.split("_")
+    if count == 1:
+        plural = next((place for place, word in enumerate(words) if word in _SINGULAR), None)
+        if plural is not None:
+            words[plural] = _SINGULAR[words[plural]]
+    return " ".join(words)
 
 
 def listing_notes(notes: NotesSummary) -> Iterator[str]:

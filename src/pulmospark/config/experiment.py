@@ -26,7 +26,18 @@ from pulmospark.core.suggestions import did_you_mean
 
 
 class Experiment(Settings):
-    """A whole experiment: the TOML file that ``pulmospark run`` takes."""
+    """A whole experiment: the TOML file that ``pulmospark run`` takes.
+
+    Example:
+        >>> source = ps.SourceSettings(path="data/chest_xray")
+        >>> experiment = ps.Experiment(
+        ...     name="mine",
+        ...     sources=[source],
+        ...     classes={"pneumonia": ["PNEUMONIA*"], "normal": ["NORMAL"]},
+        ... )
+        >>> list(experiment.classes)
+        ['pneumonia', 'normal']
+    """
 
     name: str = "experiment"
     """name of the experiment and of its folder"""

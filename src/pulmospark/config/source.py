@@ -10,7 +10,13 @@ from pulmospark.core.locations import LocalPath, local_text
 
 
 class SourceSettings(Settings):
-    """One data set on disk."""
+    """One data set on disk.
+
+    Example:
+        >>> source = ps.SourceSettings(path="images.csv", options={"label_column": "finding"})
+        >>> source.options["label_column"]
+        'finding'
+    """
 
     path: LocalPath
     """folder of the data set, or the CSV file of a ``csv`` layout"""

@@ -59,7 +59,7 @@ def trivial_rules(
     """Accuracy of both baselines, with CIs.
 
     Args:
-        predicted: predictions of each baseline.
+        predicted: predictions of each baseline, (n,).
         images: the images.
         confidence: level of the CIs.
         sources: number of the images' sources that occur in the training set.

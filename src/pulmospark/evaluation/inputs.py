@@ -100,7 +100,7 @@ def checked_labels(labels: ArrayLike, classes: int, *, what: str) -> Ints:
 
 
 def checked_training(part: TrainingPart, classes: int) -> tuple[Ints, NDArray[Any]]:
-    """Labels and sources of a training set.
+    """Labels and sources of a training set, (n,) each.
 
     Raises:
         InputError: no images, different lengths, or a label out of range.

@@ -224,7 +224,7 @@ def percentile(value: float, replicates: Floats, confidence: float) -> Figure:
 
 
 def basic(value: float, replicates: Floats, confidence: float) -> Figure:
-    """As `percentile`, but mirrored at the estimate, for a metric that noise biases upward.
+    """As `percentile` of (r,) replicates, but mirrored at the estimate: for metrics biased upward.
 
     The calibration error is biased upward on small samples, and more so in replicates: plain
     percentiles can lie entirely above the estimate. The basic bootstrap interval

@@ -23,13 +23,13 @@ _EPS = float(np.finfo(np.float64).eps)
 
 
 def defined(value: float | np.floating | np.ndarray) -> float | None:
-    """A plain float, or ``None`` for ``nan``."""
+    """A number, or an array of shape (), as a plain float; ``None`` for ``nan``."""
     number = float(value)
     return None if math.isnan(number) else number
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """Elementwise quotient; ``nan`` where the denominator is 0."""
+    """Elementwise quotient of the broadcast shape; ``nan`` where the denominator is 0."""
     top, bottom = np.broadcast_arrays(
         np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     )
@@ -146,21 +146,21 @@ def confusion_matrix(
 
 
 def auroc(positive: Mask, scores: Floats, weights: Floats | None = None) -> float | None:
-    """Area under the ROC curve, ties counting half; ``None`` unless both classes occur."""
+    """Area under the ROC curve of (n,) scores, ties counting half; ``None`` for a single class."""
     return _area(positive, scores, weights)[0]
 
 
 def average_precision(
     positive: Mask, scores: Floats, weights: Floats | None = None
 ) -> float | None:
-    """Area under the precision-recall curve (average precision, no interpolation)."""
+    """Area under the precision-recall curve of (n,) scores: average precision, uninterpolated."""
     return _area(positive, scores, weights)[1]
 
 
 def macro_auroc(
     labels: Ints, probabilities: Floats, weights: Floats | None = None
 ) -> float | None:
-    """Mean of the classes' AUROC, each against the rest; ``None`` if one is undefined."""
+    """Mean one-vs-rest AUROC of (n, k) probabilities; ``None`` if that of a class is undefined."""
     areas = [
         auroc(labels == each, probabilities[:, each], weights)
         for each in range(probabilities.shape[1])
@@ -170,12 +170,12 @@ def macro_auroc(
 
 
 def log_loss(labels: Ints, probabilities: Floats, weights: Floats | None = None) -> float | None:
-    """Mean negative log likelihood (cross-entropy), natural logarithm."""
+    """Mean negative log likelihood (cross-entropy) of (n, k) probabilities, natural logarithm."""
     return _mean(log_loss_of_images(labels, probabilities), weights)
 
 
 def brier(labels: Ints, probabilities: Floats, weights: Floats | None = None) -> float | None:
-    """Mean over images of the squared differences summed over classes, 0 to 2."""
+    """Mean over images of squared errors of (n, k) probabilities, summed over classes; 0 to 2."""
     return _mean(brier_of_images(labels, probabilities), weights)
 
 
@@ -184,15 +184,15 @@ def calibration_error(
 ) -> float | None:
     """Expected calibration error of the predicted class's probability.
 
-    Sum over equal-width bins of the bin's share of images times the distance between its
-    mean probability and its accuracy (Naeini et al. 2015, Guo et al. 2017).
+    Of (n, k) probabilities: the sum over equal-width bins of the bin's share of images times the
+    distance between its mean probability and its accuracy (Naeini et al. 2015, Guo et al. 2017).
     """
     count, confidence, right = _binned(labels, probabilities, bins, weights)
     return defined(ratio(np.abs(confidence - right).sum(), count.sum()))
 
 
 def reliability(labels: Ints, probabilities: Floats, bins: int) -> tuple[ReliabilityBin, ...]:
-    """Bins of a reliability diagram of the predicted class's probability."""
+    """Bins of a reliability diagram of the predicted class's probability, from (n, k) of them."""
     edges = bin_edges(bins)
     count, confidence, right = _binned(labels, probabilities, bins, None)
     return tuple(

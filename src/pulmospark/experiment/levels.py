@@ -47,7 +47,7 @@ def pooled_units(
         level: what they are pooled to.
         classes: in the order of the probabilities.
         settings: ``pooling``, ``top_k`` and ``negative_class``.
-        attention: weights of the pooling ``attention``, applied to slices alone.
+        attention: (k,) weights of the pooling ``attention``, applied to slices alone.
 
     Raises:
         InputError: noisy-or without a negative class, or no row is of a scan.
@@ -77,7 +77,7 @@ def pooled_units(
 def fitted_attention(
     cohort: pa.Table, scores: Path, record: ModelRecord, classes: Sequence[str]
 ) -> Floats:
-    """Attention weights, fitted on the validation split of one model alone.
+    """Attention weights, (k,), fitted on the validation split of one model alone.
 
     Args:
         cohort: included rows.

@@ -83,7 +83,7 @@ def grey_of_colours(values: Pixels) -> Pixels:
 
 
 def on_black(luma: Pixels, alpha: Pixels) -> Pixels:
-    """Lay grey with an alpha channel on black; an alpha of zeros is taken as none."""
+    """Lay (h, w) grey with an alpha channel on black; an alpha of zeros is taken as none."""
     if alpha.min() == 255 or alpha.max() == 0:
         return luma
     mixed: Pixels = cv2.multiply(luma, alpha, scale=1 / 255)
@@ -144,7 +144,7 @@ def _greatest(values: NDArray[Any]) -> Any:
 
 
 def window(values: NDArray[np.generic]) -> Pixels:
-    """Map values of more than 8 bits to 0 ... 255, linearly between two percentiles.
+    """Map (h, w) values of more than 8 bits to 0 ... 255, linearly between two percentiles.
 
     A shift by 8 bits would blacken images, for most use 10 to 14 of the 16 bits, and no header
     says how many; the extremes would let one hot pixel or a burned-in letter set the scale.

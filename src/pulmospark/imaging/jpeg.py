@@ -93,7 +93,7 @@ def is_heavy(data: bytes) -> bool:
 
 
 def decode_jpeg(data: bytes, at_least: int) -> tuple[Pixels, int, int, int]:
-    """Decode a JPEG to grey: pixels, height and width of the upright original, scale in eighths.
+    """Decode a JPEG: (h, w) grey, height and width of the upright original, scale in eighths.
 
     libjpeg fills what is missing with grey and only warns; here a warning about missing or
     damaged data refuses the file. Images that EXIF turns are decoded in full: the scaled

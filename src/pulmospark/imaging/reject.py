@@ -123,7 +123,7 @@ def xmp_orientation(xmp: object) -> int | None:
 
 
 def turned(grey: Pixels, orientation: int) -> Pixels:
-    """Turn and mirror pixels upright, as the EXIF standard (tag 0x0112) orders."""
+    """Turn and mirror (h, w) pixels upright, as the EXIF standard (tag 0x0112) orders."""
     if orientation >= 5:
         grey = grey.T
     # After the transposition of 5 to 8 the remaining mirrors differ.

@@ -76,7 +76,7 @@ class Directory:
         return default
 
     def numbers(self, tag: int) -> np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]:
-        """The whole numbers of a field; none where it is missing or of another kind."""
+        """The whole numbers of a field, (n,); none where it is missing or of another kind."""
         field = self.fields.get(tag)
         if field is None or field.type not in _WHOLE or tag not in _SHOWN:
             return np.empty(0, np.uint64)

@@ -31,7 +31,7 @@ def objects_below(uri: StoreUri, notes: ListingNotes) -> Iterator[FoundFile]:
         notes: receives what is skipped.
 
     Raises:
-        InputError: there is no such bucket.
+        InputError: no such bucket.
         SourceUnavailableError: the store fails.
     """
     magic = _MAGIC.search(uri.key)

@@ -116,7 +116,7 @@ class ImageReader:
 
 
 def image_of_pixels(data: bytes, size: int) -> Pixels | Rejected:
-    """A standard image from a table's ``pixels``; one of another side is resized."""
+    """A (size, size) standard image from a table's ``pixels``; another side is resized."""
     side = math.isqrt(len(data))
     if side * side != len(data) or side < limits.STANDARD_SIZE_MIN:
         return rejected(
@@ -129,7 +129,7 @@ def image_of_pixels(data: bytes, size: int) -> Pixels | Rejected:
 
 
 def image_of_struct(values: Sequence[Any], settings: IngestSettings) -> Pixels | Rejected:
-    """The standard image of a value of Spark's image schema.
+    """The standard image, (size, size), of a value of Spark's image schema.
 
     Args:
         values: data, height, width, number of channels, OpenCV type.

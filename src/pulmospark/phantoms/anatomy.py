@@ -173,7 +173,7 @@ class Lung:
     """of the midline, from the body's rotation"""
 
     def outer(self, y: Reals) -> Reals:
-        """Distance from the midline to the chest wall at each ``y``."""
+        """Distance from the midline to the chest wall at each ``y``, mm; of its shape."""
         t = np.clip(y / self.angle, 0, 1)
         rise = (1 - (1 - t) ** 3.3) ** 0.62
         tuck = 26.0 * np.clip(t - 0.72, 0, 1) ** 1.5

@@ -11,7 +11,7 @@ from pulmospark.phantoms.brushes import bands, enlarge, fade, polygon_into, soft
 
 
 def rib_curves(anatomy: Anatomy, lung: Lung) -> tuple[list[Reals], list[Reals]]:
-    """Middle lines of one side's ribs, back parts and front parts; mm."""
+    """Middle lines of one side's ribs, back parts and front parts; (points, 2) each, mm."""
     back: list[Reals] = []
     front: list[Reals] = []
     v = np.linspace(0, 1, 15)
@@ -47,7 +47,7 @@ def _tubes(
 
 
 def ribs(canvas: Canvas, anatomy: Anatomy, both: tuple[Lung, Lung]) -> Singles:
-    """Absorbance of all ribs."""
+    """Absorbance of all ribs, float32 of the canvas's shape."""
     hind = np.zeros(canvas.shape, np.uint8)
     fore = np.zeros(canvas.shape, np.uint8)
     for lung in both:
@@ -60,7 +60,7 @@ def ribs(canvas: Canvas, anatomy: Anatomy, both: tuple[Lung, Lung]) -> Singles:
 
 
 def shoulders(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Singles:
-    """Absorbance of collar bones, shoulder blades and upper arms."""
+    """Absorbance of clavicles, scapulae and upper arms, float32 of the canvas's shape."""
     wide = anatomy.half_width / 133
     fore = np.zeros(canvas.shape, np.uint8)
     hind = np.zeros(canvas.shape, np.uint8)
@@ -89,7 +89,7 @@ def shoulders(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Singles:
 
 
 def spine(canvas: Canvas, anatomy: Anatomy, pose: Pose) -> Singles:
-    """Absorbance of the backbone: a column with a disc between any two vertebrae."""
+    """Absorbance of the spine, a column with discs, float32 of the canvas's shape."""
     small = canvas.coarse(2)
     x = (small.x - np.float32(pose.turn * 0.3)) / np.float32(18.0)
     column = fade((np.abs(x) - 1) * 7)

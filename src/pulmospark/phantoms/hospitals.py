@@ -124,7 +124,7 @@ def develop(
     """Turn absorbance into an image's grey, 0 to 1, with the hospital's look.
 
     Args:
-        absorbance: as drawn.
+        absorbance: as drawn, (h, w).
         hospital: whose look.
         tilt: rotation in the image's plane, degrees.
         rng: of this image: exposure and noise.
@@ -156,7 +156,7 @@ def develop(
 
 
 def collimate(grey: Singles, hospital: Hospital, rng: np.random.Generator) -> Singles:
-    """Cover the image's margins as the hospital's diaphragm or image holder does."""
+    """Cover the margins of an (h, w) image as the hospital's diaphragm or image holder does."""
     if hospital.collimation == "none":
         return grey
     height, width = grey.shape
@@ -175,7 +175,7 @@ def collimate(grey: Singles, hospital: Hospital, rng: np.random.Generator) -> Si
 def burn_letters(
     grey: Singles, hospital: Hospital, *, view: str, rng: np.random.Generator
 ) -> Singles:
-    """Write side marker, view, the hospital's name and the word PHANTOM onto the image."""
+    """Write side marker, view, hospital and the word PHANTOM onto the (h, w) image."""
     height, width = grey.shape
     size = hospital.text_height * height
     edge = 12 + int(rng.integers(0, 9))

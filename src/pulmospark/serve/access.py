@@ -87,7 +87,7 @@ class Access:
         host = headers.get("host", "")
         if self.hosts and _without_port(host).lower() not in self.hosts:
             raise ServiceError(
-                421, f"Host {host[:100]!a} is no name of this service: add it with --allow-host"
+                421, f"Host {host[:100]!a} is not a name of this service: add it with --allow-host"
             )
 
 

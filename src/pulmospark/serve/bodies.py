@@ -114,7 +114,7 @@ class _Body:
             raise ServiceError(413, f"a body of over {self._most} bytes: send fewer files at once")
         if self._count.held > serve_limits.SERVE_BODIES_BYTES_MAX:
             raise ServiceError(
-                503, "other requests take all the room there is for bodies", retry_after_s=5
+                503, "other requests use all the memory for bodies: try again", retry_after_s=5
             )
         seconds = time.monotonic() - self._begun
         is_late = seconds > serve_limits.SERVE_BODY_GRACE_SECONDS and not self.is_complete
@@ -122,5 +122,5 @@ class _Body:
             raise ServiceError(
                 408,
                 f"{self.taken} bytes in {seconds:.0f} s, below {serve_limits.SERVE_BODY_RATE_MIN} "
-                "bytes/s: send it over a faster line",
+                "bytes/s: use a faster connection",
             )

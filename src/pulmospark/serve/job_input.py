@@ -22,7 +22,9 @@ def input_below(roots: Sequence[Path], wanted: str) -> Path:
             not say which, for it would reveal what is on the disk.
     """
     if not roots:
-        raise ServiceError(403, "no folder is open to batch jobs: start with --inputs FOLDER")
+        raise ServiceError(
+            403, "no folder is configured for batch jobs: start with --inputs FOLDER"
+        )
     for root in roots:
         try:
             place = (root / wanted).resolve(strict=True)

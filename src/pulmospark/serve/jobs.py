@@ -84,7 +84,9 @@ class Jobs:
                 "SELECT COUNT(*) FROM jobs WHERE status IN ('waiting', 'running')"
             ).fetchone()
             if waiting >= serve_limits.SERVE_JOBS_WAITING_MAX:
-                raise ServiceError(429, f"{waiting} jobs wait: try again later", retry_after_s=60)
+                raise ServiceError(
+                    429, f"{waiting} jobs are waiting: try again later", retry_after_s=60
+                )
             connection.execute(
                 "INSERT INTO jobs (id, status, body) VALUES (?, 'waiting', ?)",
                 (body["id"], json.dumps(body)),

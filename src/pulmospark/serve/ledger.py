@@ -167,7 +167,7 @@ def _damaged(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         raise PlatformError(
-            f"{path}: is no ledger, or damaged ({error}): choose another --state, or move it away"
+            f"{path}: not a ledger, or damaged ({error}): choose another --state, or move it away"
         ) from error
 
 

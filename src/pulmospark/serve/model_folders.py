@@ -21,7 +21,9 @@ def named_bundle(folder: Path | None, name: str) -> Path:
         ServiceError: 404, there is no such bundle.
     """
     if folder is None:
-        raise ServiceError(404, "name: no folder of bundles is open: start with --bundles FOLDER")
+        raise ServiceError(
+            404, "name: no folder of bundles is configured: start with --bundles FOLDER"
+        )
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name == name and entry.is_dir(follow_symlinks=False):

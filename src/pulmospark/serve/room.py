@@ -32,7 +32,7 @@ class Room:
         with self._lock:
             if self._requests >= serve_limits.SERVE_REQUESTS_MAX:
                 raise ServiceError(
-                    503, f"{self._requests} requests are worked on: try again", retry_after_s=1
+                    503, f"{self._requests} requests are in progress: try again", retry_after_s=1
                 )
             self._requests += 1
         try:

@@ -250,7 +250,7 @@ class Service:
         self.drop(removed)
 
     def tensors(self, model: ServedModel, answers: Answers) -> dict[str, Floats]:
-        """Outputs of the network by name, as the Open Inference Protocol has them."""
+        """Outputs of the network by name, (n, ...), as the Open Inference Protocol has them."""
         if not np.isfinite(answers.logits).all():
             raise ServiceError(500, "the network's logits are not finite: the bundle is unusable")
         outputs = {

@@ -67,8 +67,8 @@ def read_tokens(path: Path) -> Tokens:
                 f"{serve_limits.SERVE_TOKEN_CHARS_MIN}: create one with `openssl rand -hex 32`"
             )
         if name in hashes:
-            raise UsageError(f"{path}, line {number}: {name} is there twice")
+            raise UsageError(f"{path}, line {number}: {name} appears twice")
         hashes[name] = hashlib.sha256(token.encode()).digest()
     if not hashes:
-        raise UsageError(f"{path}: holds no token: write a line NAME:TOKEN for each client")
+        raise UsageError(f"{path}: contains no token: write a line NAME:TOKEN for each client")
     return Tokens(hashes)

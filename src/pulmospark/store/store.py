@@ -230,9 +230,11 @@ class Store:
             yield
         except (FileNotFoundError, exceptions.NotFoundError) as error:
             self._check_bucket(error)
-            raise ObjectMissingError(f"{where}: there is no such object") from None
+            raise ObjectMissingError(f"{where}: no such object") from None
         except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
-            raise ConflictError(f"{where}: was written by another at the same time") from None
+            raise ConflictError(
+                f"{where}: was written by another process at the same time"
+            ) from None
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
             raise SourceUnavailableError(
                 f"{platform.node()}: {where}: the store refuses access ({_reason(error)}): check "
@@ -259,7 +261,7 @@ class Store:
     def _check_bucket(self, error: Exception) -> None:
         # Listing a bucket that is missing is a general error, with the same words in it.
         if any(word in str(error) for word in ("NoSuchBucket", "ContainerNotFound")):
-            raise InputError(f"{self.bucket}: there is no such bucket") from None
+            raise InputError(f"{self.bucket}: no such bucket") from None
 
 
 def open_store(uri: StoreUri) -> Store:

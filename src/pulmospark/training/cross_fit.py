@@ -166,6 +166,6 @@ class CrossFit:
 
 
 def log_loss(logits: Floats, labels: Ints) -> float:
-    """Mean negative log probability of the labels."""
+    """Mean negative log probability of the labels (n,), from logits (n, k)."""
     rows = np.arange(len(labels))
     return float(np.mean(special.logsumexp(logits, axis=1) - logits[rows, labels]))

@@ -51,7 +51,7 @@ class Draw:
         return np.random.default_rng([self.seed, self.epoch, 0])
 
     def repeated(self, images: Ints, labels: Ints, rng: np.random.Generator) -> Ints:
-        """``images``, each repeated k or k + 1 times at random."""
+        """``images``, (n,), each repeated k or k + 1 times at random."""
         if not self.times:
             return images
         wanted = np.asarray(self.times)[labels]

@@ -74,7 +74,7 @@ class Listing:
         return tuple(int(n) for n in np.bincount(self.labels, minlength=classes))
 
     def batch(self, images: Ints, pixels: Pixels) -> Batch:
-        """A batch of images of the listing with their pixels."""
+        """A batch of images (n,) of the listing with their pixels (n, h, w)."""
         keys = self.keys.take(pa.array(images)).to_pylist()
         return Batch(pixels, self.labels[images], keys)
 

@@ -43,7 +43,7 @@ class Images:
     splits: npt.NDArray[np.str_]
 
     def rows_of(self, splits: Sequence[Split], fold: int | None) -> Ints:
-        """Rows in some splits and outside a fold (``None``: any fold); int64, rising."""
+        """Rows in some splits and outside a fold (``None``: any fold); (m,) int64, rising."""
         inside = np.isin(self.splits, [split.value for split in splits])
         return np.flatnonzero(inside if fold is None else inside & (self.folds != fold))
 

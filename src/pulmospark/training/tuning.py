@@ -106,7 +106,7 @@ def _median(tuned: Sequence[Tuned]) -> Tuned:
 
 
 def final_scores(images: Images, heads: Mapping[int, Head]) -> Floats:
-    """Scores of all images, each by the model of its fold, which was not fitted on it.
+    """Scores of all images, (n, k), each by the model of its fold, which was not fitted on it.
 
     Args:
         images: of a cross-validation.
@@ -121,7 +121,7 @@ def final_scores(images: Images, heads: Mapping[int, Head]) -> Floats:
 
 
 def chosen_of(images: Images, logits: Floats) -> Chosen:
-    """The available out-of-fold scores, for calibration."""
+    """The available ones of (n, k) out-of-fold scores, for calibration."""
     known = ~np.isnan(logits[:, 0])
     groups = images.rows["group_id"].filter(pa.array(known))
     return Chosen(logits[known], images.labels[known], numbered(groups), "out-of-fold")
@@ -133,7 +133,7 @@ def write_out_of_fold(path: Path, images: Images, scores: Mapping[str, Floats]) 
     Args:
         path: of the file.
         images: of the cohort.
-        scores: name of a model in the table -> logits, nan where there are none.
+        scores: name of a model in the table -> (n, k) logits, nan where there are none.
     """
     rows: list[dict[str, Any]] = []
     ids, uris = images.rows["image_id"].to_pylist(), images.rows["uri"].to_pylist()

@@ -94,6 +94,12 @@ def test_what_the_safe_choice_did_and_cost_is_said_with_its_counts() -> None:
         "images (15.4%) would have a near copy in the training split. The cost is 67 fewer "
         "independent groups, and correspondingly wider CIs.",
     )
+    counts = {"pairs": 1, "images": 2, "clusters": 1, "across": 1}
+    single = _COPIES.model_copy(update={**counts, "groups_before": 120, "groups_after": 119})
+    (sentence,) = grouping_sentences(_result(copies=single))
+    assert sentence.startswith("1 pair of near copies (2 images in 1 cluster), 1 of them between")
+    assert "is kept in the same split: 120 groups become 119" in sentence
+    assert "The cost is 1 fewer independent group, and" in sentence
     dropped = _COPIES.model_copy(update={"how": "drop"})
     assert "one image per cluster is kept" in grouping_sentences(_result(copies=dropped))[0]
     none = _COPIES.model_copy(update={"pairs": 0})

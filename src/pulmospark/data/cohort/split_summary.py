@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 
 from pulmospark.config.split import SplitSettings
 from pulmospark.core import files, hashing
+from pulmospark.core.counts import counted
 from pulmospark.core.errors import ClassError, InputError
 from pulmospark.core.records import Record
 from pulmospark.core.schemas import Split
@@ -233,19 +234,22 @@ def _copies_sentence(copies: CopiesHandled) -> str:
     if not copies.pairs:
         return "No near copies were found."
     pairs = (
-        f"{copies.pairs:,} pairs of near copies ({copies.images:,} images in {copies.clusters:,} "
-        f"clusters), {copies.across:,} of them between groups"
+        f"{counted(copies.pairs, 'pair')} of near copies ({counted(copies.images, 'image')} in "
+        f"{counted(copies.clusters, 'cluster')}), {copies.across:,} of them between groups"
     )
     fewer = copies.groups_before - copies.groups_after
     if copies.how == "together":
         done = (
-            f"{pairs}, are kept in the same split: {copies.groups_before:,} groups become "
-            f"{copies.groups_after:,}"
+            f"{pairs}, {'is' if copies.pairs == 1 else 'are'} kept in the same split: "
+            f"{counted(copies.groups_before, 'group')} become {copies.groups_after:,}"
         )
-        cost = f"The cost is {fewer:,} fewer independent groups, and correspondingly wider CIs."
+        cost = (
+            f"The cost is {counted(fewer, 'fewer independent group')}, and correspondingly wider "
+            "CIs."
+        )
     else:
         done = f"{pairs}: one image per cluster is kept, none where classes differ"
-        cost = f"The cost is {fewer:,} groups without an image."
+        cost = f"The cost is {counted(fewer, 'group')} without an image."
     share = f" ({copies.tested_with_copy / copies.tested:.1%})" if copies.tested else ""
     return (
         f"{done}. Without this {copies.tested_with_copy:,} of {copies.tested:,} tested "

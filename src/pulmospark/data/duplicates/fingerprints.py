@@ -72,14 +72,14 @@ class LookWork:
 
 
 def border_mean(image: Pixels) -> float:
-    """Mean grey level of the outer 3 % of an image on each side."""
+    """Mean grey level of the outer 3 % of an (h, w) image on each side."""
     wide = max(1, round(_BORDER * image.shape[0]))
     inner = image[wide:-wide, wide:-wide]
     return float((image.sum(dtype=np.float64) - inner.sum()) / (image.size - inner.size))
 
 
 def hashes_of(image: Pixels) -> list[int]:
-    """Perceptual hash of an image without its dark margins, and of each of its crops.
+    """Perceptual hash of an (h, w) image without its dark margins, and of each of its crops.
 
     Grey levels are equalised, so that another window or gamma gives the same hash.
     """
@@ -101,7 +101,7 @@ def hashes_of(image: Pixels) -> list[int]:
 
 
 def without_margins(image: Pixels) -> Pixels:
-    """An image without the rows and columns at its edges that are dark nearly all along."""
+    """An (h, w) image without the rows and columns at its edges that are almost entirely dark."""
     soft = cv2.GaussianBlur(image, (0, 0), 2)
     bright = soft > max(_DARK_MIN, _DARK_SHARE * float(np.percentile(soft, 95)))
     rows = np.flatnonzero(bright.mean(axis=1) > _BRIGHT_ALONG)

@@ -232,7 +232,9 @@ def _renumbered(numbers: Ints, number: Ints) -> Ints:
 def grey_levels(
     images: Path, facts: pa.Table, work: Path, executor: chunks.Executor, *, quiet: bool
 ) -> dict[str, Floats]:
-    """ "mean" and "border_mean" of each image, in the order of ``facts``; no pair is compared.
+    """Name, "mean" or "border_mean" -> values of each image, (n,), in the order of ``facts``.
+
+    No pair is compared.
 
     Args:
         images: the images table.

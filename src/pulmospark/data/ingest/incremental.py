@@ -101,7 +101,7 @@ def _reject_hashes(part: Path) -> Hashes:
 
 
 def hashes(rows: pa.Table, columns: Sequence[str] = LISTED) -> Hashes:
-    """A hash of each row's values, never 0."""
+    """A hash of each row's values, never 0; (n,)."""
     values = zip(*(rows[name].to_pylist() for name in columns), strict=True)
     digests = (blake2b(repr(row).encode(), digest_size=8).digest() for row in values)
     hashed = np.frombuffer(b"".join(digests), np.uint64)

@@ -51,7 +51,7 @@ def square(cell: pa.Scalar, part: Path) -> Pixels:
     side = math.isqrt(flat.size)
     if not side or side * side != flat.size:
         raise InputError(
-            f"{part}: an image has {flat.size} pixels, which make no square: run "
+            f"{part}: an image has {flat.size} pixels, which is not a square number: run "
             "`pulmospark ingest` again"
         )
     return flat.reshape(side, side)

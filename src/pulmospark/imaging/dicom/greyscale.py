@@ -52,7 +52,7 @@ class Chain:
     """VOI transform, to 0 ... 1; ``None`` where there is none"""
 
     def scaled(self, values: Floats) -> Floats:
-        """The modality transform."""
+        """The modality transform; values keep their shape."""
         if self.modality_lut is not None:
             return self.modality_lut.at(values)
         return values * self.slope + self.intercept

@@ -31,7 +31,7 @@ class Lut(NamedTuple):
     """entry that is white"""
 
     def at(self, values: Floats) -> Floats:
-        """Entries of values, rounded to whole ones."""
+        """Entries of values, rounded to whole ones; of the values' shape."""
         places = np.clip(np.rint(values - self.first), 0, len(self.entries) - 1)
         return self.entries[places.astype(np.int64)]
 
@@ -109,7 +109,7 @@ class Palette(NamedTuple):
     """(entries,) luma"""
 
     def at(self, values: Integers) -> Pixels:
-        """Grey of values; those beyond the ends have the ends'."""
+        """Grey of values, of their shape; those beyond the ends have the ends'."""
         return self.grey[np.clip(values.astype(np.int64) - self.first, 0, len(self.grey) - 1)]
 
 
@@ -170,7 +170,7 @@ def _plane(header: Header, colour: str, count: int, bits: int) -> Floats:
 
 
 def unfolded(words: list[int], *, is_wide: bool) -> Floats:
-    """Entries of a segmented colour table.
+    """Entries of a segmented colour table, (n,).
 
     Segments are, by their first word: 0, discrete, the entries themselves; 1, linear, from the
     entry before to one that is given; 2, indirect, earlier segments once more, at an offset in

@@ -39,7 +39,7 @@ class Stored:
 
         Args:
             form: of the pixels.
-            raw: samples of the same kind; ``None``: the frame's.
+            raw: samples of the same kind and of any shape; ``None``: the frame's.
         """
         raw = self.raw if raw is None else raw
         raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)

@@ -29,6 +29,11 @@ class Prediction(Record):
     """The prediction for one image.
 
     Notebooks display it as a table that includes the cautions.
+
+    Example:
+        >>> result = ps.load("runs/mine/bundle").predict("image.png")
+        >>> result.prediction == max(result.probabilities, key=result.probabilities.get)
+        True
     """
 
     model_config = ConfigDict(frozen=True)

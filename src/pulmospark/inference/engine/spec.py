@@ -94,7 +94,7 @@ def check_pixels(pixels: Pixels, size: int) -> Pixels:
 
 
 def empty_outputs(spec: EngineSpec, count: int) -> dict[str, Singles]:
-    """Uninitialised arrays for the outputs of ``count`` images, by output name."""
+    """Output name -> uninitialised array of (count, width) for that many images."""
     widths = {"logits": spec.classes, "features": spec.width}
     return {
         name: cast("Singles", np.empty((count, widths[name]), np.float32)) for name in spec.names()

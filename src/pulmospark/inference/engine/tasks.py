@@ -147,7 +147,7 @@ def hashed_uris(uris: pa.ChunkedArray) -> Hashes:
 
 @functools.lru_cache(maxsize=2)
 def open_scored(path: str, cohort_id: str) -> Hashes:
-    """The file from :func:`write_scored`, memory-mapped."""
+    """The file from :func:`write_scored`, (n,), memory-mapped."""
     del cohort_id  # distinguishes cohorts whose files have the same name
     hashes: Hashes = np.load(path, mmap_mode="r")
     return hashes

@@ -48,6 +48,11 @@ class HeatMap:
             ``None``: no lungs were found, or there is no evidence for the class.
         phantom: the image is a phantom.
         original: (h, w) uint8, the original at any scale, for the picture; ``None``: not known.
+
+    Example:
+        >>> heat = ps.load("runs/mine/bundle").explain("image.png")
+        >>> heat.hottest(0.05).shape == heat.map.shape
+        True
     """
 
     raw: Singles
@@ -70,7 +75,14 @@ class HeatMap:
         return self.resampled((self.placement.height, self.placement.width))
 
     def resampled(self, shape: tuple[int, int]) -> Singles:
-        """As :attr:`map`, for an original of another size: (rows, columns) of ``shape``."""
+        """As :attr:`map`, for an original of another size.
+
+        Args:
+            shape: (rows, columns) of the original, pixels.
+
+        Returns:
+            float32 of that shape, 0 to 1.
+        """
         heat = relative_heat(self.raw, self.placement.size)
         return np.clip(self.placement.to_original(heat, shape), 0.0, 1.0)
 
@@ -156,7 +168,7 @@ class HeatMap:
         Args:
             folder: is created if needed.
             stem: name without its ending; never text from outside.
-            image: see :meth:`overlay`.
+            image: (h, w); see :meth:`overlay`.
             picture: write the picture.
             array: write the array.
 
@@ -221,7 +233,7 @@ def relative_heat(raw: Singles, size: int) -> Singles:
 
 
 def hottest_of(heat: Singles, share: float) -> Mask:
-    """The hottest pixels of a map, about ``share`` of them; none where nothing is hot."""
+    """The hottest pixels of an (h, w) map, about ``share`` of them; none where nothing is hot."""
     limit = np.quantile(heat, 1.0 - share)
     above = heat > limit if limit < heat.max() else heat >= limit
     return np.asarray(above & (heat > 0), np.bool_)

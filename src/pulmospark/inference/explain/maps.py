@@ -59,7 +59,7 @@ class MapSource(Protocol):
 
 
 def chosen(logits: Reals, places: Ints | None) -> Ints:
-    """The class of each map: as given, or the most probable one."""
+    """The class of each map, (n,): as given, or the most probable one."""
     return logits.argmax(axis=1).astype(np.int64) if places is None else places
 
 

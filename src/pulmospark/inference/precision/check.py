@@ -150,10 +150,10 @@ class Answers:
         """How much the lower precision changes probabilities and decisions.
 
         Args:
-            exact: logits in float32.
-            lower: logits in the lower precision.
-            distances: in float32 and in the lower precision; whether they lead to a caution is
-                a decision, too.
+            exact: logits in float32, (n, k).
+            lower: logits in the lower precision, (n, k).
+            distances: (n,) in float32 and in the lower precision; whether they lead to a caution
+                is a decision, too.
 
         Returns:
             The largest change of a probability (infinity where one is not finite), and the number
@@ -190,7 +190,7 @@ def choose_precision(
         sample: up to ``limits.PARITY_IMAGES`` of the images to be scored; read only for a check
             that is not cached.
         images: number to be scored.
-        quantise: returns the network in int8, calibrated on images; ``None``: not available.
+        quantise: the network in int8, from (n, size, size) images; ``None``: not available.
 
     Returns:
         The engine, and how it was chosen.

@@ -43,7 +43,7 @@ class GivenSample:
         return bytes_id(self.images.tobytes())
 
     def pixels(self) -> Pixels:
-        """The images."""
+        """The images, (n, size, size)."""
         return self.images
 
 

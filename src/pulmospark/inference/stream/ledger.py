@@ -252,7 +252,7 @@ class StreamState:
                     self._add(half)
 
     def taken(self) -> Ints:
-        """Keys of all files ever taken, sorted; 8 bytes each."""
+        """Keys of all files ever taken, (n,), sorted; 8 bytes each."""
         count = int(self._one("SELECT count(*) FROM taken"))
         with self._held():
             rows = self._db.execute("SELECT key FROM taken ORDER BY key")

@@ -155,7 +155,7 @@ def fit_distance(features: Reals, groups: npt.NDArray[Any]) -> tuple[FeatureDist
 
 
 def fence_of(distances: Floats, quantile: float = limits.DISTANCE_QUANTILE) -> float:
-    """The distance below which a given share of images from the same sources lie.
+    """From distances (n,), the one below which a given share of images from the same sources lie.
 
     With many images it is an order statistic. As in split conformal prediction, the quantile is
     raised by one image, so that the share holds for new images. With fewer than
