@@ -56,6 +56,7 @@ def run(order: JobOrder) -> Any:
         PulmosparkError: as ``predict``.
     """
     # Inside: the watch over standard input begins before these take their second.
+    from pulmospark.chunks.local import LocalPool  # noqa: PLC0415
     from pulmospark.config.inference import ScoringSettings  # noqa: PLC0415
     from pulmospark.inference.batch.predict import plan_predict  # noqa: PLC0415
     from pulmospark.serve.served_model import float32_scorer  # noqa: PLC0415
@@ -68,7 +69,8 @@ def run(order: JobOrder) -> Any:
     plan = plan_predict(order.bundle, [str(order.input)], order.output, settings=settings)
     prepared = float32_scorer(plan.bundle, order.engines)
     plan = replace(plan, prepared=prepared, chunk_files=serve_limits.SERVE_JOB_CHUNK_FILES)
-    return plan.run(None, quiet=True)
+    with LocalPool() as pool:  # a core each, at this process's niceness
+        return plan.run(pool, quiet=True)
 
 
 def _end_with_the_service() -> None:

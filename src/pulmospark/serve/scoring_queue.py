@@ -71,6 +71,15 @@ class FileOutcome:
     images: Sequence[ScoredImage]
     rejected: Rejected | None
 
+    @property
+    def file_id(self) -> str | None:
+        """SHA-256 of the file's bytes, where scoring has taken it; ``None``: it has not."""
+        if self.rejected is not None:
+            return self.rejected.image_id
+        facts = self.images[0].facts
+        # A frame's id is not its file's.
+        return None if facts["frame"] is not None else str(facts["image_id"])
+
 
 @dataclass(eq=False)
 class _File:

@@ -158,14 +158,16 @@ class Service:
             await run_in_threadpool(_check_heat_maps, model)
         begun = time.perf_counter()
         at = now_utc().isoformat(timespec="milliseconds")
-        waiting: list[tuple[Uploaded, str, Future[FileOutcome]]] = []
+        waiting: list[tuple[Uploaded, Future[FileOutcome]]] = []
         digest = hashlib.sha256()
         results: list[Result] = []
         kept: dict[str, int] = {}
 
         async def take_first() -> None:
-            upload, file_id, future = waiting.pop(0)
+            upload, future = waiting.pop(0)
             outcome = await asyncio.wrap_future(future)
+            file_id = outcome.file_id or bytes_id(upload.data)
+            digest.update(file_id.encode())
             stored = wanted.store and outcome.rejected is None
             origin = Origin(upload.name, wanted.source, at)
             seconds = time.perf_counter() - begun
@@ -177,12 +179,10 @@ class Service:
                 kept[file_id] = len(upload.data)
 
         async for upload in files:
-            file_id = bytes_id(upload.data)
-            digest.update(file_id.encode())
             await self._room.take(len(upload.data))
             future = self._submit(upload, model, wanted)
             self._room.free_when_done(len(upload.data), future)
-            waiting.append((upload, file_id, future))
+            waiting.append((upload, future))
             if len(waiting) >= _IN_FLIGHT:
                 await take_first()
         while waiting:
