@@ -22,6 +22,7 @@ NAMES = (
     "experiment",
     "operating_point",
     "finetune",
+    "finetune_speed",
     "cluster",
     "score",
     "score_memory",
