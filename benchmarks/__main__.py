@@ -23,6 +23,7 @@ NAMES = (
     "fits",
     "operating_point",
     "finetune",
+    "finetune_speed",
     "cluster",
     "score",
     "cold",

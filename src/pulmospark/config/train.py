@@ -60,6 +60,13 @@ class NetworkOptions(Settings):
     trainable: Literal["all", "head"] | Annotated[int, Field(ge=1)] = "all"
     """what is trained: everything, the last layer only, or the last n stages and the last layer;
     the batch norm of frozen layers keeps its statistics"""
+    batch_norm: Literal["batch", "fixed"] = "batch"
+    """statistics used by trained batch norm layers: those of each batch, or the fixed ones of the
+    initial weights, whose layers are folded into their convolutions and cost no time"""
+    keep_frozen_outputs: bool = True
+    """compute the output of frozen stages once per image, on disk up to
+    FROZEN_OUTPUTS_BYTES_MAX; not done with ``augment`` or ``mix_up``, where it differs in each
+    epoch"""
     optimiser: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
     """``rmsprop`` with a decay of 0.9, ``sgd`` with Nesterov momentum of 0.9; ``adam``,
     ``rmsprop`` and ``sgd`` use ``weight_decay`` as an L2 penalty"""
@@ -136,3 +143,12 @@ class TrainSettings(Settings):
     """train on the expanded table that ``pulmospark expand`` made of the training split"""
     expanded_path: LocalPath | None = None
     """folder of that table; ``None``: the run's own"""
+
+    @model_validator(mode="after")
+    def _has_statistics(self) -> Self:
+        if self.network.batch_norm == "fixed" and self.weights == "none" and self.start is None:
+            raise ValueError(
+                "network.batch_norm is 'fixed' and weights is 'none': random weights have no "
+                "statistics to keep; use batch_norm 'batch' or weights 'imagenet'"
+            )
+        return self

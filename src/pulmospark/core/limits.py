@@ -219,6 +219,11 @@ FEED_BYTES_MAX = 512 * 1024 * 1024
 224 x 224. A share below it is kept in memory; a larger one is read anew each epoch, and
 shuffled within so many bytes."""
 
+FROZEN_OUTPUTS_BYTES_MAX = 8 * 1024**3
+"""bytes on disk of frozen stages' outputs in a training: 28,500 images at 224 x 224 for the first
+two stages of MobileNetV2. Beyond it, or if the disk has less free, they are computed in
+each epoch."""
+
 FEED_BATCHES_AHEAD = 3
 """batches that are made ready while one is trained on."""
 

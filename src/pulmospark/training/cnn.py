@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def train_by_network(
     start = {name: value.detach().clone() for name, value in network.state_dict().items()}
     todo = chunks.chunks_of(chunks.parts_of(job.images))
     images, cohort = training_images(job.expanded, job.images, job.cohort)
+    frozen_outputs = job.work / "frozen-outputs"
     score_parts: list[Path] = []
     trainings: list[tuple[int | None, list[dict[str, Any]], float]] = []
     for fold in job.folds:
@@ -56,6 +58,7 @@ def train_by_network(
             augment=settings.augment,
             training_images=images if job.expanded else None,
             training_cohort=cohort if job.expanded else None,
+            frozen_outputs=frozen_outputs,
         )
         title = "train" if fold is None else f"train fold {fold}"
         with Progress(title, 0, "steps", quiet=job.quiet) as progress:
@@ -72,6 +75,7 @@ def train_by_network(
         score_parts += [part.path for part in parts]
         earlier = sum(epoch["seconds"] for epoch in trained.history[: trained.earlier])
         trainings.append((fold, trained.history, time.perf_counter() - begun + earlier))
+    shutil.rmtree(frozen_outputs, ignore_errors=True)
     chunks.link_parts(score_parts, scores)
     models = tuple(
         record(

@@ -65,6 +65,9 @@ def uses_bf16(settings: NetworkSettings, device: torch.device) -> bool:
     """Whether training computes in bf16, with weights in float32."""
     if settings.precision != "auto":
         return settings.precision == "bf16"
+    if settings.batch_norm == "fixed" and device.type == "cpu":
+        # Folded, only convolutions are left, in which AVX-512 BF16 is no faster than float32.
+        return _capable("amx_bf16")
     return has_bf16(device)
 
 
@@ -72,8 +75,13 @@ def has_bf16(device: torch.device) -> bool:
     """Whether a device has instructions for bf16: AVX-512 BF16 or AMX on CPUs."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return _capable("amx_bf16", "avx512_bf16")
+
+
+def _capable(*instructions: str) -> bool:
+    """Whether the CPU has some of these instructions."""
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16"))
+    return any(bool(capabilities.get(name)) for name in instructions)
 
 
 @contextlib.contextmanager
@@ -88,7 +96,7 @@ def bf16_where_fast(network: nn.Module, device: torch.device) -> Iterator[None]:
         module for module in network.modules() if device.type == "cpu" and _slow_in_bf16(module)
     ]
     for conv in slow:
-        conv.__class__ = _Float32Conv2d
+        conv.__class__ = Float32Conv2d
     try:
         yield
     finally:
@@ -96,10 +104,11 @@ def bf16_where_fast(network: nn.Module, device: torch.device) -> Iterator[None]:
             conv.__class__ = nn.Conv2d
 
 
-class _Float32Conv2d(nn.Conv2d):
+class Float32Conv2d(nn.Conv2d):
     """A convolution that always computes in float32."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """(n, channels, h, w) -> (n, channels, h, w) float32."""
         with torch.autocast(maps.device.type, enabled=False):
             return super().forward(maps.float())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -30,7 +31,9 @@ from pulmospark.models.zoo.network import Network
 from pulmospark.spark.gpus import TASK_GPUS, gpus_of_a_task
 from pulmospark.spark.session import is_connect, slots
 from pulmospark.training.checkpoint import Checkpoint, clear_asides, read_tensors
+from pulmospark.training.dataset import Listing
 from pulmospark.training.device import environment
+from pulmospark.training.frozen_outputs import can_keep
 from pulmospark.training.launch import DEAD, PLAN, Distributor
 from pulmospark.training.param_groups import trained_stages
 from pulmospark.training.rank import (
@@ -53,6 +56,7 @@ _WHERE = {
     "threads",
     "run_id",
     "device",
+    "frozen_outputs",
 }
 """fields of a plan that say where to run, not what"""
 
@@ -112,12 +116,12 @@ def train_network(
         state = {name: value.contiguous() for name, value in network.state_dict().items()}
         save_file(state, plan.folder / START)
     plan = _completed(plan, network, spark, processes)
-    files.write_text(plan.folder / PLAN, plan.model_dump_json())
     trained = read_tensors(plan.folder / TRAINED, plan.run_id)
     earlier = len(trained[1]) if trained is not None else _epochs_of_checkpoint(plan)
     if trained is None:
         with files.disk_errors(plan.folder):
-            keep_listings(plan)
+            plan = with_frozen_outputs(plan, network, keep_listings(plan))
+        files.write_text(plan.folder / PLAN, plan.model_dump_json())
         error = _run(plan, spark, processes, progress)
         _raise_for(plan.folder, processes, error)
         trained = read_tensors(plan.folder / TRAINED, plan.run_id)
@@ -137,6 +141,19 @@ def _completed(plan: RankPlan, network: Network, spark: SparkSession, processes:
     return plan.model_copy(
         update={"run_id": run_id(plan, processes), "device": _device(spark, processes)}
     )
+
+
+def with_frozen_outputs(plan: RankPlan, network: Network, listings: list[Listing]) -> RankPlan:
+    """The plan, without a folder for the outputs of frozen stages if they cannot be kept."""
+    settings, folder = plan.settings, plan.frozen_outputs
+    differs = plan.augment is not None or settings.mix_up > 0.0
+    if folder is not None and settings.keep_frozen_outputs and settings.epochs > 1 and not differs:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*/.*.part"):  # of killed processes
+            path.unlink(missing_ok=True)
+        if can_keep(copy.deepcopy(network), settings, listings, folder):
+            return plan
+    return plan.model_copy(update={"frozen_outputs": None})
 
 
 def threads_for(processes: int, spark: SparkSession) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ from pulmospark.training.checkpoint import (
 )
 from pulmospark.training.data_loader import Augment, Draw, Source
 from pulmospark.training.device import bf16_where_fast, uses_bf16
+from pulmospark.training.folded_batch_norm import folded_batch_norm
+from pulmospark.training.frozen_outputs import FrozenOutputs
 from pulmospark.training.optimiser import even_share, make_optimiser
 from pulmospark.training.param_groups import changing
 from pulmospark.training.process_group import MovingAverage, Ranks
@@ -79,6 +81,7 @@ def fit(
     seed: int,
     ranks: Ranks | None = None,
     augment: Augment | None = None,
+    frozen: FrozenOutputs | None = None,
     checkpoint: Checkpoint | None = None,
     listener: Listener | None = None,
 ) -> list[Epoch]:
@@ -98,6 +101,8 @@ def fit(
         seed: of the order of the images, of dropout and of mix-up.
         ranks: this process among the others; ``None``: a single process on the CPU.
         augment: augmentation of training images; its draw is the epoch.
+        frozen: outputs of the frozen stages for the images of both sets, used instead of their
+            pixels; not with ``augment`` or mix-up. ``None``: computed in each epoch.
         checkpoint: file for the state after each epoch; ``None``: no checkpoint.
         listener: receives the progress.
 
@@ -111,12 +116,13 @@ def fit(
     # Every process must take the same number of steps, or the others wait forever.
     steps = sum(counts) // (batch * ranks.world)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    stepper = _stepper(network, settings, ranks, counts=counts, steps=steps, augment=augment)
+    stepper = _stepper(
+        network, settings, ranks, counts=counts, steps=steps, augment=augment, frozen=frozen
+    )
     times = even_share(counts) if settings.balance == "sampling" else ()
     state = _begin(stepper, checkpoint)
     listener.begins([Epoch(**values) for values in state.history], steps)
-    mixed = bf16_where_fast(network, ranks.device) if stepper.bf16 else contextlib.nullcontext()
-    with mixed:
+    with _fast(stepper):
         while state.epoch < settings.epochs and not _patience_exhausted(state, settings):
             how = Draw(seed, state.epoch + 1, batch, ranks.rank, ranks.world, times)
             epoch = _pass(stepper, train, validation, how, listener)
@@ -126,6 +132,18 @@ def fit(
             listener.epoch(epoch)
     _load(network, state.parts["best"])
     return [Epoch(**values) for values in state.history]
+
+
+@contextlib.contextmanager
+def _fast(stepper: Stepper) -> Iterator[None]:
+    """Layers computed in the fastest way."""
+    network, average = stepper.network, stepper.average
+    backbones = [network.backbone, *([average.network.backbone] if average is not None else [])]
+    with contextlib.ExitStack() as stack:
+        if stepper.bf16:
+            stack.enter_context(bf16_where_fast(network, stepper.ranks.device))
+        stack.enter_context(folded_batch_norm(*backbones))
+        yield
 
 
 def _pass(
@@ -171,11 +189,12 @@ def _stepper(
     counts: tuple[int, ...],
     steps: int,
     augment: Augment | None,
+    frozen: FrozenOutputs | None,
 ) -> Stepper:
     optimiser = make_optimiser(network, settings)
-    model: nn.Module = network
+    model: nn.Module = network if frozen is None else frozen.stages.remainder(network)
     if ranks.world > 1 and settings.synchronise == "gradients":
-        model = ddp = DistributedDataParallel(network, gradient_as_bucket_view=True)
+        model = ddp = DistributedDataParallel(model, gradient_as_bucket_view=True)
         ddp.broadcast_buffers = False  # averaged at the end of an epoch
     weights = None
     if settings.balance == "weights":
@@ -184,7 +203,17 @@ def _stepper(
     bf16 = bool(ranks.least(float(uses_bf16(settings, ranks.device)))[0])
     average = MovingAverage(network, settings.ema) if settings.ema else None
     return Stepper(
-        model, network, optimiser, settings, ranks, steps, bf16, weights, average, augment
+        model=model,
+        network=network,
+        optimiser=optimiser,
+        settings=settings,
+        ranks=ranks,
+        steps=steps,
+        bf16=bf16,
+        weights=weights,
+        average=average,
+        augment=augment,
+        frozen=frozen,
     )
 
 
@@ -195,7 +224,7 @@ def _begin(stepper: Stepper, checkpoint: Checkpoint | None) -> State:
     epoch = saved.epoch if saved is not None else 0
     least, most = ranks.least(epoch, -epoch)
     if saved is None or least != -most:  # the processes see different files
-        return State(parts={"best": _copied(_moving(network, network))})
+        return State(parts={"best": _copied(_moving(network, stepper))})
     _load(network, saved.parts["network"])
     load_optimiser(stepper.optimiser, saved.parts.get("optimiser", {}))
     if stepper.average is not None:
@@ -208,10 +237,10 @@ def _note(state: State, epoch: Epoch, stepper: Stepper) -> None:
     state.epoch = epoch.epoch
     state.history.append(epoch.as_dict())
     network = stepper.network
-    kept = state.parts["network"] = _moving(network, network)
+    kept = state.parts["network"] = _moving(network, stepper)
     state.parts["optimiser"] = optimiser_tensors(stepper.optimiser)
     if stepper.average is not None:
-        kept = state.parts["average"] = _moving(stepper.average.network, network)
+        kept = state.parts["average"] = _moving(stepper.average.network, stepper)
     score = epoch.loss if epoch.validation_loss is None else epoch.validation_loss
     if state.best is None or score < state.best:
         state.best, state.waited = score, 0
@@ -239,14 +268,14 @@ def _epoch(number: int, train: Sums, validation: Sums, seconds: float, stepper: 
     )
 
 
-def _moving(holder: Network, trained: Network) -> Tensors:
+def _moving(holder: Network, stepper: Stepper) -> Tensors:
     """The tensors of a network that training changes.
 
     Args:
         holder: whose tensors are returned, not copied: the network, or its moving average.
-        trained: the trained network, which determines the names.
+        stepper: of the trained network, which determines the names.
     """
-    names = changing(trained)
+    names = changing(stepper.network, stepper.settings)
     return {name: value for name, value in holder.state_dict().items() if name in names}
 
 

@@ -63,13 +63,13 @@ def trained_parameters(network: Network, settings: NetworkSettings) -> int:
     return sum(value.numel() for value in network.parameters() if value.requires_grad)
 
 
-def changing(network: Network) -> frozenset[str]:
+def changing(network: Network, settings: NetworkSettings) -> frozenset[str]:
     """Names in the state dict of what training changes, after freezing.
 
     These are the trainable parameters, and the statistics of layers in training mode. The network
     is in training mode afterwards.
     """
-    train_mode(network)
+    train_mode(network, settings)
     names = {name for name, value in network.named_parameters() if value.requires_grad}
     for place, module in network.named_modules():
         if module.training:
@@ -78,13 +78,18 @@ def changing(network: Network) -> frozenset[str]:
     return frozenset(names & network.state_dict().keys())
 
 
-def train_mode(network: Network) -> None:
+def train_mode(network: Network, settings: NetworkSettings) -> None:
     """Training mode for trainable layers; frozen layers stay in evaluation mode.
 
-    So frozen batch norm keeps its statistics, and frozen dropout is inactive.
+    So frozen batch norm keeps its statistics, and frozen dropout is inactive. With ``batch_norm``
+    ``fixed``, trained batch norm keeps its statistics, too.
     """
     network.train()
     _rest(network.backbone)
+    if settings.batch_norm == "fixed":
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
 
 def _rest(module: nn.Module) -> None:

@@ -31,6 +31,7 @@ from pulmospark.training.checkpoint import Checkpoint, write_tensors
 from pulmospark.training.data_loader import open_feed
 from pulmospark.training.dataset import Listing, list_images
 from pulmospark.training.device import device_of, make_repeatable
+from pulmospark.training.frozen_outputs import keep_outputs
 from pulmospark.training.loop import Epoch, Listener, fit
 from pulmospark.training.mapped_listing import keep_listing, kept_listing
 from pulmospark.training.process_group import Ranks
@@ -77,6 +78,8 @@ class RankPlan(Record):
     """mean of each channel for the input standardisation; ``None``: the zoo's"""
     std: tuple[float, ...] | None = None
     """standard deviation of each channel; ``None``: the zoo's"""
+    frozen_outputs: Path | None = None
+    """folder for the outputs of frozen stages; ``None``: computed in each epoch"""
 
 
 def train_rank(plan_json: str) -> None:
@@ -118,9 +121,13 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
     network = networks.build(plan.model, len(plan.classes), mean=plan.mean, std=plan.std)
     network.load_state_dict(load_file(plan.folder / START))
     network.to(ranks.device)
+    kept = [kept_listing(plan.folder / name) for name in LISTINGS]
+    frozen = None
+    if plan.frozen_outputs is not None:
+        frozen = keep_outputs(network, plan.settings, kept, plan.frozen_outputs, ranks)
     train, validation = (
         open_feed(listing, rank=ranks.rank, world=ranks.world, bytes_max=plan.feed_bytes)
-        for listing in (kept_listing(plan.folder / name) for name in LISTINGS)
+        for listing in kept
     )
     checkpoint = Checkpoint(plan.folder / CHECKPOINT, plan.run_id)
     listener = _FileReporter(plan) if ranks.rank == 0 else Listener()
@@ -132,6 +139,7 @@ def _train(plan: RankPlan, ranks: Ranks) -> None:
         seed=plan.seed,
         ranks=ranks,
         augment=Augmenter(plan.augment, plan.seed).augment_batch if plan.augment else None,
+        frozen=frozen,
         checkpoint=checkpoint,
         listener=listener,
     )
@@ -165,14 +173,16 @@ def listings(plan: RankPlan) -> list[Listing]:
     ]
 
 
-def keep_listings(plan: RankPlan) -> None:
+def keep_listings(plan: RankPlan) -> list[Listing]:
     """Write the listings of the processes into the training folder; for the driver.
 
     Raises:
         InputError: an images table lacks images of the cohort.
     """
-    for name, listing in zip(LISTINGS, listings(plan), strict=True):
+    found = listings(plan)
+    for name, listing in zip(LISTINGS, found, strict=True):
         keep_listing(listing, plan.folder / name)
+    return found
 
 
 class _FileReporter(Listener):

@@ -18,6 +18,7 @@ from pulmospark.models.zoo.network import Network
 from pulmospark.training.checkpoint import optimiser_tensors
 from pulmospark.training.data_loader import Augment, Draw, Source
 from pulmospark.training.dataset import Batch
+from pulmospark.training.frozen_outputs import FrozenOutputs
 from pulmospark.training.optimiser import loss_of, mix, set_rate, soft_targets
 from pulmospark.training.param_groups import train_mode
 from pulmospark.training.process_group import MovingAverage, Ranks
@@ -46,6 +47,8 @@ class Stepper:
         weights: of the classes in the loss, (k,); ``None``: equal.
         average: moving average of the weights; ``None``: none.
         augment: augments images; ``None``: no augmentation.
+        frozen: outputs of the frozen stages, which ``model`` takes instead of pixels; ``None``:
+            it takes pixels.
     """
 
     model: nn.Module
@@ -58,10 +61,11 @@ class Stepper:
     weights: torch.Tensor | None = None
     average: MovingAverage | None = None
     augment: Augment | None = None
+    frozen: FrozenOutputs | None = None
 
     def epoch(self, source: Source, how: Draw, on_steps: OnSteps) -> Sums:
         """Train for an epoch; afterwards weights and statistics are equal in all processes."""
-        train_mode(self.network)
+        train_mode(self.network, self.settings)
         rng = np.random.default_rng([how.seed, how.epoch, 1 + how.rank, 1])
         torch.manual_seed(int(rng.integers(2**62)))  # dropout's
         total = self.steps * self.settings.epochs
@@ -70,9 +74,9 @@ class Stepper:
         started = last = time.perf_counter()
         drawn = self._ready(islice(source.draw(how), self.steps), how.epoch)
         batches = ahead(drawn, limits.FEED_BATCHES_AHEAD)
-        for number, (pixels, labels) in enumerate(batches, start=1):
+        for number, (inputs, labels) in enumerate(batches, start=1):
             set_rate(self.optimiser, self.settings, first + number - 1, total)
-            sums += self._step(self._moved(pixels), self._moved(labels), rng)
+            sums += self._step(self._moved(inputs), self._moved(labels), rng)
             if self.average is not None:
                 self.average.update(first + number)
             every = self.settings.synchronise_every
@@ -105,23 +109,24 @@ class Stepper:
         """Score the weights that would be saved, in float32; the loss is plain cross-entropy."""
         network = self.network if self.average is None else self.average.network
         network.eval()
+        model = network if self.frozen is None else self.frozen.stages.remainder(network)
         loss_sum = right = images = 0.0
         batches = self._ready(source.once(_VALIDATION_BATCH), None)
-        for pixels, labels in ahead(batches, limits.FEED_BATCHES_AHEAD):
-            logits, truth = network(self._moved(pixels)), self._moved(labels)
+        for inputs, labels in ahead(batches, limits.FEED_BATCHES_AHEAD):
+            logits, truth = model(self._moved(inputs)), self._moved(labels)
             loss_sum += float(nn.functional.cross_entropy(logits, truth, reduction="sum"))
             right += float((logits.argmax(1) == truth).sum())
             images += len(truth)
         return loss_sum, right, images
 
     def _step(
-        self, pixels: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator
+        self, inputs: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator
     ) -> torch.Tensor:
         targets = soft_targets(labels, self.network.classes, self.settings)
         if self.settings.mix_up:
-            pixels, targets = mix(pixels, targets, self.settings.mix_up, rng)
+            inputs, targets = mix(inputs, targets, self.settings.mix_up, rng)
         with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.model(pixels)
+            logits = self.model(inputs)
         loss = loss_of(logits, targets, self.weights)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -138,11 +143,15 @@ class Stepper:
         """Batches as tensors, augmented for training; runs in the feed's thread."""
         pin = self.ranks.device.type == "cuda"
         for batch in batches:
-            pixels = batch.pixels
-            if self.augment is not None and draw is not None:
-                pixels = self.augment(pixels, batch.keys, draw)
-            tensors = torch.from_numpy(pixels), torch.from_numpy(batch.labels)
+            tensors = self._inputs(batch, draw), torch.from_numpy(batch.labels)
             yield (tensors[0].pin_memory(), tensors[1].pin_memory()) if pin else tensors
+
+    def _inputs(self, batch: Batch, draw: int | None) -> torch.Tensor:
+        if self.frozen is not None:
+            return self.frozen.of(batch.keys)
+        if self.augment is not None and draw is not None:
+            return torch.from_numpy(self.augment(batch.pixels, batch.keys, draw))
+        return torch.from_numpy(batch.pixels)
 
     def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self.ranks.device, non_blocking=True)

@@ -1,0 +1,217 @@
+"""Fine-tuning the last stages of MobileNetV2: as before, and with what makes it faster.
+
+The same images, start, seed and order. Measured are CPU seconds of one process with one thread, so
+that other work on the machine counts little; computing the frozen stages' outputs is included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from benchmarks.common import (
+    Options,
+    Report,
+    as_json,
+    data_folder,
+    finish,
+    goal,
+    python,
+    say,
+    scratch,
+    weights_folder,
+)
+from benchmarks.pictures import pictures
+from pulmospark.config.ingest import IngestSettings
+from pulmospark.config.train import NetworkSettings, TrainSettings
+from pulmospark.core.arrays import Pixels
+from pulmospark.imaging.image import image_from_bytes
+from pulmospark.imaging.rejection import Rejected
+from pulmospark.models.weights.initial_weights import load_start
+from pulmospark.models.zoo import networks
+from pulmospark.training import loop
+from pulmospark.training.data_loader import open_feed
+from pulmospark.training.dataset import Listing, Piece
+from pulmospark.training.device import environment, make_repeatable
+from pulmospark.training.frozen_outputs import keep_outputs
+from pulmospark.training.process_group import Ranks
+
+CLASSES = ("COVID", "Normal", "Viral Pneumonia")
+MODEL = "mobilenet_v2"
+EPOCHS = 4
+IMAGES = 200
+"""per class; a third is for validation"""
+BEFORE, NOW = "before", "frozen outputs kept, batch norm fixed and folded"
+WAYS: dict[str, dict[str, Any]] = {BEFORE: {}, NOW: {"keep": True, "batch_norm": "fixed"}}
+_SET = "PULMOSPARK_BENCHMARK_ENVIRONMENT"
+_SHARE = 0.5
+
+
+def measure(options: Options) -> Report:
+    """CPU seconds, validation loss and accuracy after each epoch."""
+    histories: dict[str, list[dict[str, float]]] = {}
+    with scratch(options) as folder:
+        counts = _write(folder, options)
+        for way, how in WAYS.items():
+            command = ("-m", "benchmarks.finetune_speed", str(folder), json.dumps(how))
+            _, printed = finish(python(*command))
+            histories[way] = as_json(printed)["epochs"]
+            say(f"{way}: {histories[way][-1]['cpu_seconds']:.0f} CPU s")
+    return _report(histories, counts)
+
+
+def _report(histories: dict[str, list[dict[str, float]]], counts: dict[str, int]) -> Report:
+    before = histories[BEFORE]
+    best = max(epoch["accuracy"] for epoch in before)
+    first = _until(before, best)
+    rows, shares = [], {}
+    for way, epochs in histories.items():
+        until = _until(epochs, best)
+        shares[way] = None if until is None or first is None else until / first
+        rows.append(
+            (
+                way,
+                f"{epochs[-1]['cpu_seconds']:.1f}",
+                f"{epochs[-1]['cpu_seconds'] / before[-1]['cpu_seconds']:.2f}",
+                " ".join(f"{epoch['accuracy']:.3f}" for epoch in epochs),
+                f"{min(epoch['loss'] for epoch in epochs):.3f}",
+                "never" if until is None else f"{until:.1f}",
+            )
+        )
+    reached = shares[NOW]
+    text = f"{NOW}: <= {_SHARE} of the CPU seconds to the accuracy {best:.3f}"
+    share = "never" if reached is None else f"{reached:.2f}"
+    return Report(
+        name="finetune_speed",
+        title=f"Last three of five stages of {MODEL}, {counts['trained']} images, "
+        f"{counts['validated']} for validation, {EPOCHS} epochs",
+        head=("way", "CPU s", "share", "accuracy per epoch", "best loss", "CPU s to the accuracy"),
+        rows=rows,
+        notes=[goal(text, reached is not None and reached <= _SHARE) + f" ({share})"],
+        figures={"histories": histories, **counts},
+    )
+
+
+def _until(epochs: list[dict[str, float]], accuracy: float) -> float | None:
+    reached = [epoch["cpu_seconds"] for epoch in epochs if epoch["accuracy"] >= accuracy]
+    return min(reached, default=None)
+
+
+def _write(folder: Path, options: Options) -> dict[str, int]:
+    """Write the pixels of all images as a table, and their labels and parts."""
+    rows = list(_phantoms() if options.small else _real(data_folder(options)))
+    images = {"pixels": [pixels.tobytes() for pixels, _, _ in rows]}
+    pq.write_table(pa.table(images), folder / "images.parquet", row_group_size=128)
+    parts = [part for _, _, part in rows]
+    (folder / "rows.json").write_text(json.dumps([[label for _, label, _ in rows], parts]))
+    return {"trained": parts.count(0), "validated": parts.count(1)}
+
+
+def _phantoms() -> Iterator[tuple[Pixels, int, int]]:
+    for number, jpeg in enumerate(pictures(None, count=4).jpegs * 3):
+        yield _pixels(jpeg), number % len(CLASSES), number % 3 // 2
+
+
+def _real(data: Path | None) -> Iterator[tuple[Pixels, int, int]]:
+    """COVID-19 Radiography Database; every third image validates (it does not name patients)."""
+    if data is None:
+        raise FileNotFoundError("finetune_speed needs --data, a folder of public data sets")
+    for label, name in enumerate(CLASSES):
+        paths = sorted((data / "COVID-19_Radiography_Dataset" / name / "images").iterdir())
+        for number, path in enumerate(paths[:IMAGES]):
+            yield _pixels(path.read_bytes()), label, number % 3 // 2
+
+
+def _pixels(file: bytes) -> Pixels:
+    image = image_from_bytes(file, IngestSettings())
+    if isinstance(image, Rejected):
+        raise TypeError(image.detail)
+    return image.pixels
+
+
+def main() -> None:
+    """Train in one way, in a fresh environment, and print each epoch."""
+    if _SET not in os.environ:  # the C library reads it when it starts
+        command = [sys.executable, "-m", "benchmarks.finetune_speed", *sys.argv[1:]]
+        os.execve(sys.executable, command, environment(1) | {_SET: "1"})
+    print(json.dumps({"epochs": _train(Path(sys.argv[1]), json.loads(sys.argv[2]))}))
+
+
+def _train(folder: Path, how: dict[str, Any]) -> list[dict[str, float]]:
+    """CPU seconds so far, validation loss and accuracy after each epoch."""
+    torch.set_num_threads(1)
+    make_repeatable(torch.device("cpu"))
+    recipe = networks.entry(MODEL).fine_tuning
+    settings = NetworkSettings(
+        **asdict(recipe), epochs=EPOCHS, trainable=3, batch_norm=how.get("batch_norm", "batch")
+    )
+    torch.manual_seed(1)
+    network = networks.build(MODEL, len(CLASSES))
+    load_start(network, TrainSettings(weights_path=weights_folder()), CLASSES)
+    listings = _listings(folder)
+    listener = _Clock()
+    frozen = None
+    if how.get("keep"):
+        frozen = keep_outputs(network, settings, listings, folder / "outputs", Ranks())
+    train, validation = map(open_feed, listings)
+    folded = loop.folded_batch_norm if how else _unfolded
+    with mock.patch.object(loop, "folded_batch_norm", folded):
+        loop.fit(network, train, validation, settings, seed=1, frozen=frozen, listener=listener)
+    return listener.epochs
+
+
+@contextlib.contextmanager
+def _unfolded(*_: Any) -> Iterator[None]:
+    yield
+
+
+class _Clock(loop.Listener):
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+        self._started = time.process_time()
+
+    def epoch(self, epoch: loop.Epoch) -> None:
+        self.epochs.append(
+            {
+                "cpu_seconds": time.process_time() - self._started,
+                "loss": float(epoch.validation_loss or 0.0),
+                "accuracy": float(epoch.validation_accuracy or 0.0),
+            }
+        )
+
+
+def _listings(folder: Path) -> list[Listing]:
+    labels, parts = map(np.array, json.loads((folder / "rows.json").read_text()))
+    path = folder / "images.parquet"
+    with pq.ParquetFile(path) as file:
+        counts = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+    group_of = np.repeat(np.arange(len(counts)), counts)
+    row_of = np.concatenate([np.arange(count) for count in counts])
+    listings = []
+    for part in (0, 1):
+        mine = np.flatnonzero(parts == part)
+        pieces = tuple(
+            Piece(path, group, row_of[mine[here]], np.flatnonzero(here))
+            for group in range(len(counts))
+            if (here := group_of[mine] == group).any()
+        )
+        keys = pa.chunked_array([[str(n) for n in mine]])
+        listings.append(Listing(IngestSettings().size, labels[mine], keys, pieces))
+    return listings
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Outputs of frozen stages on disk, computed once per image instead of once per epoch.
+
+They are float32 also where training computes in bf16, because validation reads them as well. A
+file holds those of one row group and is named by the frozen weights and the group's pixels. So a
+killed training run finds what it has computed, and the trainings of all folds share it.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pulmospark.config.train import NetworkSettings
+from pulmospark.core import files, hashing, limits
+from pulmospark.models.zoo.network import Network
+from pulmospark.training.dataset import Listing, Piece, read_piece
+from pulmospark.training.folded_batch_norm import folded_batch_norm
+from pulmospark.training.frozen_stages import FrozenStages, split_frozen
+from pulmospark.training.process_group import Ranks
+
+_LOG = logging.getLogger(__name__)
+_BATCH = 32
+_Place = tuple[NDArray[np.float32], int]
+
+
+@dataclass(frozen=True)
+class FrozenOutputs:
+    """Outputs of frozen stages, mapped into memory.
+
+    Attributes:
+        stages: the parts of the network.
+        places: by name of the image, the array that holds its output and the row in it.
+    """
+
+    stages: FrozenStages
+    places: Mapping[str, _Place]
+
+    def of(self, keys: Sequence[str]) -> torch.Tensor:
+        """Outputs of images, float32 (n, ...); maps (n, channels, h, w) in channels-last order."""
+        rows = [array[row] for array, row in map(self.places.__getitem__, keys)]
+        return _channels_first(torch.from_numpy(np.stack(rows)))
+
+
+def can_keep(
+    network: Network, settings: NetworkSettings, listings: Sequence[Listing], folder: Path
+) -> bool:
+    """Whether the outputs of the frozen stages fit into the limit and on the disk.
+
+    Args:
+        network: frozen as configured.
+        settings: of the training.
+        listings: the images.
+        folder: where the outputs would lie.
+    """
+    if (stages := split_frozen(network, settings)) is None:
+        if settings.trainable != "all":
+            _LOG.info("%s cannot be cut after its frozen stages", network.name)
+        return False
+    one = _compute(stages.extractor(network), np.zeros((1, *[listings[0].size] * 2), np.uint8))
+    groups = _groups(listings)
+    needed = one.nbytes * sum(map(_rows, groups))
+    there = sum(path.stat().st_size for path in folder.glob("*/*.npy"))
+    free = shutil.disk_usage(folder).free + there
+    if needed > min(limits.FROZEN_OUTPUTS_BYTES_MAX, free):
+        _LOG.warning(
+            "%s: outputs of frozen stages take %d bytes, over the limit of %d or the %d free: "
+            "computed in each epoch, which takes longer",
+            folder,
+            needed,
+            limits.FROZEN_OUTPUTS_BYTES_MAX,
+            free,
+        )
+        return False
+    _LOG.info("%s: outputs of frozen stages are kept, up to %d bytes", folder, needed)
+    return True
+
+
+def keep_outputs(
+    network: Network,
+    settings: NetworkSettings,
+    listings: Sequence[Listing],
+    folder: Path,
+    ranks: Ranks,
+) -> FrozenOutputs | None:
+    """Compute the outputs of frozen stages that are not yet in ``folder``, and open all.
+
+    Each process computes a share; all must see the folder.
+
+    Args:
+        network: on the device of ``ranks``; frozen as configured.
+        settings: of the training.
+        listings: the images.
+        folder: for the outputs.
+        ranks: this process among the others.
+
+    Returns:
+        The outputs; ``None`` if the network cannot be cut.
+
+    Raises:
+        EnvironmentProblem: no space, or no permission to write there.
+    """
+    if (stages := split_frozen(network, settings)) is None:
+        return None
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    extractor = stages.extractor(network)
+    inside = folder / _network_id(stages, network)
+    groups = _groups(listings)
+    paths = []
+    with folded_batch_norm(network.backbone):
+        for number, group in enumerate(groups):
+            pixels = read_piece(group, listings[0].size)
+            path = inside / f"{hashing.bytes_id(pixels.tobytes())}.npy"
+            if number % ranks.world == ranks.rank and _opened(path, len(pixels)) is None:
+                _write(path, extractor, pixels, ranks)
+            paths.append(path)
+    ranks.total(0.0)  # no process may open files that another has not written
+    arrays = {
+        (group.path, group.group): np.load(path, mmap_mode="r")
+        for group, path in zip(groups, paths, strict=True)
+    }
+    places: dict[str, _Place] = {}
+    for listing in listings:
+        for piece in listing.pieces:
+            array = arrays[piece.path, piece.group]
+            keys = listing.keys.take(pa.array(piece.images)).to_pylist()
+            places |= {key: (array, int(row)) for key, row in zip(keys, piece.rows, strict=True)}
+    return FrozenOutputs(stages, places)
+
+
+def _write(path: Path, extractor: nn.Module, pixels: NDArray[np.uint8], ranks: Ranks) -> None:
+    with files.disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.whole_file(path) as aside:
+            held: NDArray[np.float32] | None = None
+            for start in range(0, len(pixels), _BATCH):
+                some = _compute(extractor, pixels[start : start + _BATCH], ranks.device)
+                if held is None:
+                    shape = (len(pixels), *some.shape[1:])
+                    held = np.lib.format.open_memmap(aside, "w+", np.float32, shape)
+                    files.allocate(aside)
+                held[start : start + len(some)] = some
+
+
+@torch.inference_mode()
+def _compute(
+    extractor: nn.Module, pixels: NDArray[np.uint8], device: torch.device | None = None
+) -> NDArray[np.float32]:
+    """Outputs for pixels uint8 (n, h, w), in the order in which they are kept."""
+    output = extractor(torch.from_numpy(pixels).to(device or "cpu")).float()
+    values: NDArray[np.float32] = _channels_last(output).contiguous().cpu().numpy()
+    return values
+
+
+def _channels_last(output: torch.Tensor) -> torch.Tensor:
+    return output.permute(0, 2, 3, 1) if output.ndim == 4 else output
+
+
+def _channels_first(output: torch.Tensor) -> torch.Tensor:
+    return output.permute(0, 3, 1, 2) if output.ndim == 4 else output
+
+
+def _opened(path: Path, rows: int) -> NDArray[np.float32] | None:
+    """An earlier file; ``None`` if there is none, or it is damaged."""
+    try:
+        array: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError):
+        return None
+    return array if len(array) == rows else None
+
+
+def _network_id(stages: FrozenStages, network: Network) -> str:
+    """Content id of the frozen stages: their graph, weights and standardisation, and torch."""
+    extractor = stages.extractor(network)
+    front = extractor.get_submodule("front").state_dict()
+    weights = {
+        name: hashing.bytes_id(value.detach().cpu().contiguous().numpy().tobytes())
+        for name, value in front.items()
+    }
+    about = [network.name, str(stages.front), network.channel_mean, network.channel_std]
+    return hashing.value_id([*about, weights, torch.__version__])[:32]
+
+
+def _groups(listings: Sequence[Listing]) -> list[Piece]:
+    """The row groups that hold the images, whole."""
+    found = {(p.path, p.group): p for listing in listings for p in listing.pieces}
+    wholes = []
+    for (path, group), _ in sorted(found.items()):
+        with pq.ParquetFile(path) as file:
+            rows = np.arange(file.metadata.row_group(group).num_rows)
+        wholes.append(Piece(path, group, rows, rows))
+    return wholes
+
+
+def _rows(piece: Piece) -> int:
+    return len(piece.rows)
