@@ -31,7 +31,7 @@ from pulmospark.experiment.evaluate import read_evaluation
 from pulmospark.experiment.run_folder import RunFolder, read_seconds, save_settings
 from pulmospark.training.train import read_training
 
-GOAL_SECONDS = 180.0
+GOAL_SECONDS = 40.0
 GOAL_POINTS = 0.5
 FOLDS = 5
 
