@@ -47,13 +47,15 @@ def _functions(tree: ast.Module | ast.ClassDef, place: str) -> Iterator[Function
         elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             annotations = [argument.annotation for argument in given] + [node.returns]
-            in_class = isinstance(tree, ast.ClassDef)
+            owner = tree if isinstance(tree, ast.ClassDef) else None
             yield Function(
                 place=f"{place}:{node.lineno}",
-                name=f"{tree.name}.{node.name}" if in_class else node.name,
+                name=f"{owner.name}.{node.name}" if owner else node.name,
                 docstring=ast.get_docstring(node) or "",
                 annotations=tuple(ast.unparse(value) for value in annotations if value),
-                bases=tuple(ast.unparse(b).split("[")[0] for b in tree.bases) if in_class else (),
+                bases=tuple(ast.unparse(base).split("[")[0] for base in owner.bases)
+                if owner
+                else (),
             )
 
 

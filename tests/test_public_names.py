@@ -16,8 +16,8 @@ HEAVY = ("pyspark", "torch", "pandas", "pydantic", "pyarrow", "numpy", "openvino
 
 def test_the_public_names_are_these() -> None:
     assert sorted(ps.__all__) == [
-        *("AuditError", "AuditReport", "BundleError", "ClassError", "PlatformError"),
-        *("Experiment", "HeatMap", "InputError", "LayoutError", "Model", "NOT_A_MEDICAL_DEVICE"),
+        *("AuditError", "AuditReport", "BundleError", "ClassError", "Experiment", "HeatMap"),
+        *("InputError", "LayoutError", "Model", "NOT_A_MEDICAL_DEVICE", "PlatformError"),
         *("Prediction", "PulmosparkError", "Run", "SourceSettings", "SourceUnavailableError"),
         *("TrainingError", "UsageError", "__version__"),
         *("load", "open_run", "read_table", "run"),
