@@ -41,7 +41,7 @@ class Decoded:
     eighths: int = 8
     """scale of ``grey`` to the original, in eighths"""
     notes: str | None = None
-    """what of the file's header was doubtful: ``tables.Note`` s, joined"""
+    """what of the file's header was doubtful: values of ``schemas.Note``, joined"""
 
     @property
     def extent(self) -> tuple[float, float]:

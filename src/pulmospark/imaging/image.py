@@ -82,7 +82,7 @@ class StandardImage:
     frame: int | None = None
     """from 1, in a file of several frames"""
     notes: str | None = None
-    """what of the file's header was doubtful: ``tables.Note`` s, joined"""
+    """what of the file's header was doubtful: values of ``schemas.Note``, joined"""
     phantom: bool = False
     """drawn by pulmospark, by the file's own comment"""
     placement: Placement | None = None
