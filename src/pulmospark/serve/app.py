@@ -45,9 +45,10 @@ def create_app(service: Service, access: Access, jobs: Jobs) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    # Routes are tried in this order, and most requests are the first one's.
     routers = (
-        status_routes(service),
         predict_routes(service),
+        status_routes(service),
         result_routes(service),
         image_routes(service),
         job_routes(jobs),
