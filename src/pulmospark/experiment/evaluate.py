@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict
 from pyspark.sql import SparkSession
 
-from pulmospark.chunks.parts import write_part
 from pulmospark.config.evaluate import EvaluateSettings
 from pulmospark.config.experiment import Experiment
 from pulmospark.core import files, limits
@@ -34,6 +35,7 @@ from pulmospark.experiment.predictions import tested_images
 from pulmospark.experiment.run_folder import RunFolder
 from pulmospark.models.bundle.bundle import read_bundle
 from pulmospark.report.phrasing import groups_of
+from pulmospark.spark.paths import spark_path
 from pulmospark.training.results import ModelRecord
 from pulmospark.training.train import read_training
 from pulmospark.training.write_bundle import write_evaluated
@@ -96,11 +98,9 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
             temperatures={record.name: record.temperature for record in training.models},
             model_id=model_id,
         )
-        # The driver holds these rows in any case, and Spark's own files have timestamps in a form
-        # of before Parquet had any.
-        rows = frame.toArrow()
-        (aside / "predictions").mkdir()
-        write_part(rows, aside / "predictions" / "predictions.parquet")
+        with _timestamps_of_parquet(spark):
+            frame.coalesce(1).write.parquet(spark_path(aside / "predictions"))
+        rows = pq.read_table(aside / "predictions")
         write_log(aside / "predictions", rows.schema)
         result = _figures(
             experiment,
@@ -122,6 +122,18 @@ def evaluate(experiment: Experiment, run: RunFolder, spark: SparkSession) -> Eva
     whose = groups_of(result.evaluation, unknown, known=patients)
     write_evaluated(run.bundle, experiment, result.evaluation, parted, whose=whose)
     return result
+
+
+@contextlib.contextmanager
+def _timestamps_of_parquet(spark: SparkSession) -> Iterator[None]:
+    """Let Spark write Parquet's own timestamps, not the INT96 of before it had any."""
+    key = "spark.sql.parquet.outputTimestampType"
+    before = spark.conf.get(key)
+    spark.conf.set(key, "TIMESTAMP_MICROS")
+    try:
+        yield
+    finally:
+        spark.conf.set(key, before or "INT96")
 
 
 def read_evaluation(folder: Path) -> EvaluateResult:

@@ -56,7 +56,6 @@ _CLUSTER = {
 _OF_A_CLIENT = {
     "spark.sql.session.timeZone": "UTC",
     # Not INT96, which Parquet deprecates: it is read as nanoseconds without a time zone.
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
 """what a client of Spark Connect may set; the rest is the server's"""
 
